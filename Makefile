@@ -1,0 +1,10 @@
+.PHONY: check habits
+
+check: habits
+	pytest
+
+habits:
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
