@@ -1,0 +1,68 @@
+"""The space of a study and the models' own reading of params agree on what counts."""
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.keys import Key
+from models.metrics import METRICS as MEASURED
+from models.recipe import KEYS, resolve
+from tests.tuning.conftest import ARCHITECTURES, architecture_keys, unhurried
+from tuning.samplers import random
+from tuning.sections import METRICS
+from tuning.study import Study, StudyError, Vocabulary, load_study
+
+VOCABULARY = Vocabulary(KEYS, architecture_keys)
+
+
+@unhurried
+@given(st.data(), st.sets(st.sampled_from(sorted(KEYS)), max_size=12))
+def test_every_point_is_complete_and_leaves_out_only_what_does_not_count(data: st.DataObject, names: set[str]) -> None:
+    lines = {
+        name: data.draw(st.lists(st.sampled_from(options(KEYS[name])), min_size=1, max_size=3, unique=True))
+        for name in sorted(names)
+    }
+    study = mended(lines | {"model.architecture": ['"mlp"', '"cnn"'], "model.filters": ["[8]", "[16]"]})
+    for point in random(study.space, 10, [], (1, 0)):
+        keys = ARCHITECTURES[str(point["model.architecture"])]
+        complete = resolve(point, keys)  # type: ignore[arg-type]
+        assert point.items() <= complete.items() or all(complete[name] == value for name, value in point.items())
+        assert not set(study.space.by_name) & set(complete) - set(point)
+
+
+def test_what_a_study_may_be_ranked_by_is_what_the_models_measure() -> None:
+    assert set(METRICS) == {f"val_{metric}" for metrics in MEASURED.values() for metric in metrics}
+
+
+def options(key: Key) -> list[str]:
+    if key.kind == "option":
+        return [json.dumps(option) for option in key.options]
+    if key.kind == "boolean":
+        return ["true", "false"]
+    low = 0.0 if key.low is None else key.low
+    high = low + 4 if key.high is None else key.high
+    return [str(int(low) + part) if key.kind == "integer" else str(low + (high - low) * part / 4) for part in (1, 2, 3)]
+
+
+def mended(lines: dict[str, list[str]]) -> Study:
+    """Read the study, giving what is missing and leaving out what has no effect, as its errors say."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "mended.toml"
+        for _ in range(20):
+            space = "\n".join(f"{name} = [{', '.join(values)}]" for name, values in lines.items())
+            path.write_text(
+                f"question = 'Which?'\ndata.source = 'iris'\nsearch = {{ trials = 1, epochs = 1 }}\n[space]\n{space}"
+            )
+            try:
+                return load_study(path, VOCABULARY)
+            except StudyError as error:
+                for problem in error.problems:
+                    if problem.message.startswith("missing"):
+                        lines[problem.key] = options(KEYS[problem.key])[:1]
+                    else:
+                        assert problem.message.startswith("has no effect")
+                        del lines[problem.key]
+    raise AssertionError("the errors do not say how to mend the study")

@@ -1,0 +1,217 @@
+"""A study file becomes one checked value, whose digest names what decides its results."""
+
+import pickle
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.tuning.conftest import VOCABULARY, Read, study_text, unhurried
+from tuning.samplers import SAMPLERS
+from tuning.search_space import Choice, Range
+from tuning.study import Study, StudyError, load_study, training_seed
+
+FULL = """
+question = "Which?"
+seed = 7
+[data]
+source = "table.csv"
+target = "price"
+drop = ["id"]
+split = { kind = "group", column = "patient", validation = 0.25 }
+[model]
+architecture = ["mlp", "cnn"]
+dropout = { low = 0, high = 0.5 }
+units = [[64], [128, 64]]
+[space]
+optimizer = ["sgd", "adam"]
+nesterov = [true, false]
+[space.learning_rate]
+peak = { low = 1e-4, high = 1, scale = "log" }
+schedule = ["fixed", "cosine"]
+final_fraction = { options = [0, 0.1], when = { optimizer = "sgd" } }
+[space.batch_size]
+when = { optimizer = "sgd" }
+size = { low = 16, high = 64 }
+[stopping]
+patience = 5
+[search]
+trials = 20
+epochs = 30
+[objective]
+metric = "val_rmse"
+"""
+OPTIMIZER = 'optimizer = ["sgd", "adam"]'
+NESTEROV = "nesterov = [true, false]"
+
+
+def when(study: Study, name: str) -> str:
+    return study.space.by_name[name].condition_text
+
+
+def test_every_part_is_read(read: Read) -> None:
+    study = read(FULL)
+    assert (study.name, study.question, study.seed) == ("flowers", "Which?", 7)
+    assert (study.data.source, study.data.target, study.data.drop) == ("table.csv", "price", ("id",))
+    assert (study.data.split.kind, study.data.split.column, study.data.split.test) == ("group", "patient", 0.2)
+    assert (study.search.method, study.search.trials, study.search.epochs) == ("random", 20, 30)
+    assert (study.objective.metric, study.objective.direction) == ("val_rmse", "minimize")
+    domains = {name: dimension.domain for name, dimension in study.space.by_name.items()}
+    assert domains["learning_rate.peak"] == Range(1e-4, 1.0, "log")
+    assert domains["learning_rate.final_fraction"] == Choice((0.0, 0.1))
+    assert domains["batch_size.size"] == Range(16, 64, integer=True)
+    assert domains["model.units"] == Choice(([64], [128, 64]))
+    assert domains["stopping.patience"] == Choice((5,))
+    assert pickle.loads(pickle.dumps(study)) == study
+
+
+def test_conditions_are_those_written_and_those_of_the_vocabulary(read: Read) -> None:
+    study = read(FULL)
+    assert when(study, "nesterov") == "optimizer is sgd"
+    assert when(study, "learning_rate.final_fraction") == "learning_rate.schedule is cosine and optimizer is sgd"
+    assert when(study, "batch_size.size") == "optimizer is sgd"
+    assert when(study, "stopping.patience") == "always"
+    assert when(study, "model.units") == "model.architecture is mlp"
+    assert when(study, "model.dropout") == "always"
+
+
+def test_a_chain_of_conditions_is_followed_to_its_end(read: Read) -> None:
+    study = read(
+        study_text('optimizer = ["gd", "sgd"]\nbatch_size.policy = ["fixed", "growing"]\nbatch_size.growth = [2, 4]')
+    )
+    assert when(study, "batch_size.policy") == "optimizer is sgd"
+    assert when(study, "batch_size.growth") == "batch_size.policy is growing and optimizer is sgd"
+    fixed = read(study_text('optimizer = ["gd", "sgd"]\nbatch_size.policy = "growing"\nbatch_size.growth = [2, 4]'))
+    assert when(fixed, "batch_size.growth") == "optimizer is sgd"
+
+
+def test_a_default_that_another_param_decides_is_followed(read: Read) -> None:
+    strength = "weight_decay.strength = [0.01, 0.1]"
+    assert when(read(study_text(f'optimizer = "adamw"\n{strength}')), "weight_decay.strength") == "always"
+    searched = read(study_text(f'optimizer = ["adamw", "sgd"]\n{strength}'))
+    assert when(searched, "weight_decay.strength") == "optimizer is adamw"
+
+
+def test_a_default_stands_in_where_the_study_lets_the_controlling_param_out(read: Read) -> None:
+    policy = 'batch_size.policy = { options = ["fixed", "growing"], when = { optimizer = "sgd" } }'
+    study = read(
+        study_text(f'optimizer = ["adam", "sgd"]\n{policy}\nbatch_size.size = [16, 32]\nbatch_size.growth = 3')
+    )
+    assert when(study, "batch_size.size") == "always"
+    assert when(study, "batch_size.growth") == "batch_size.policy is growing"
+
+
+def test_values_are_read_as_the_kind_of_their_key(read: Read) -> None:
+    points = SAMPLERS["random"](read(study_text("learning_rate.peak = 1\nbatch_size.size = 16.0")).space, 1, [], (0, 0))
+    assert repr(points) == ("[{'batch_size.size': 16, 'learning_rate.peak': 1.0, 'model.architecture': 'mlp'}]")
+
+
+def test_the_architecture_is_always_a_param(read: Read) -> None:
+    assert read(study_text()).space.by_name["model.architecture"].domain == Choice(("mlp",))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "# a comment\n" + FULL,
+        FULL.replace("Which?", "What?"),
+        'name = "petals"\n' + FULL,
+        FULL.replace("1e-4", "0.0001").replace("high = 1,", "high = 1.0,"),
+        FULL.replace(f"{OPTIMIZER}\n{NESTEROV}", f"{NESTEROV}\n{OPTIMIZER}"),
+        FULL.replace(NESTEROV, 'nesterov = { options = [true, false], when = { optimizer = ["sgd"] } }'),
+        FULL.replace(NESTEROV, f"{NESTEROV}\nstopping.patience.value = 5").replace("[stopping]\npatience = 5", ""),
+        FULL.replace('"val_rmse"', '"val_rmse"\ndirection = "minimize"'),
+        FULL.replace("seed = 7", "seed = 0x7"),
+    ],
+)
+def test_the_digest_is_blind_to_how_the_file_is_written(read: Read, other: str) -> None:
+    assert read(other).digest == read(FULL).digest
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("seed = 7", "seed = 8"),
+        ('"table.csv"', '"other.csv"'),
+        ('drop = ["id"]', ""),
+        ("validation = 0.25", "validation = 0.3"),
+        ("high = 0.5", "high = 0.4"),
+        ('["sgd", "adam"]', '["adam", "sgd"]'),
+        ('scale = "log"', 'scale = "linear"'),
+        ('when = { optimizer = "sgd" } }', 'when = { optimizer = "adam" } }'),
+        ("trials = 20", "trials = 21"),
+        ("epochs = 30", "epochs = 31"),
+        ("epochs = 30", "epochs = 30\nreuse = true"),
+        ("val_rmse", "val_mae"),
+    ],
+)
+def test_the_digest_knows_what_decides_results(read: Read, old: str, new: str) -> None:
+    assert old in FULL
+    assert read(FULL.replace(old, new)).digest != read(FULL).digest
+
+
+SECTIONS = (
+    "[data]\nsource = 'iris'",
+    "[search]\ntrials = 4\nepochs = 2",
+    "[space]\nnesterov = true\noptimizer = 'sgd'",
+    "[model]\nunits = [[3], [4]]\ndropout = 0.1",
+)
+
+
+@unhurried
+@given(st.permutations(SECTIONS))
+def test_the_order_of_sections_changes_no_digest(sections: list[str]) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "flowers.toml"
+        digests = []
+        for each in (sections, SECTIONS):
+            path.write_text("\n".join(["question = 'Which?'", *each]))
+            digests.append(load_study(path, VOCABULARY).digest)
+    assert digests[0] == digests[1]
+
+
+def test_the_digest_does_not_depend_on_where_the_file_lies(tmp_path: Path) -> None:
+    digests = set()
+    for name in ("one/a.toml", "two/b.toml"):
+        path = tmp_path / name
+        path.parent.mkdir()
+        path.write_text(FULL)
+        digests.add(load_study(path, VOCABULARY).digest)
+    assert len(digests) == 1
+
+
+def test_the_digest_keeps_a_golden_value(read: Read) -> None:
+    """A change here makes unfinished sweeps of older versions start anew: say so in the CHANGELOG."""
+    assert read(FULL).digest == "43e9d6c984520023"
+
+
+def test_the_command_line_replaces_what_the_file_says(tmp_path: Path) -> None:
+    path = tmp_path / "flowers.toml"
+    path.write_text(FULL)
+    study = load_study(path, VOCABULARY, trials=3, epochs=1, seed=9)
+    assert (study.search.trials, study.search.epochs, study.seed) == (3, 1, 9)
+    with pytest.raises(StudyError, match=r"search\.trials: 0 is not a whole number from 1"):
+        load_study(path, VOCABULARY, trials=0)
+
+
+def test_training_seeds_differ_by_trial_and_sweep_and_repeat(read: Read) -> None:
+    study = read(FULL)
+    seeds = [training_seed(study, sweep, number, {"a": 1}) for sweep in range(5) for number in range(20)]
+    assert len(set(seeds)) == 100
+    assert all(type(seed) is int and 0 <= seed < 2**31 for seed in seeds)
+    assert training_seed(study, 0, 3, {"a": 2}) == seeds[3]
+
+
+def test_with_reuse_the_same_params_have_the_same_training_seed(read: Read) -> None:
+    study = read(FULL.replace("epochs = 30", "epochs = 30\nreuse = true"))
+    assert training_seed(study, 0, 1, {"a": 1, "b": 2}) == training_seed(study, 4, 9, {"b": 2, "a": 1})
+    assert training_seed(study, 0, 1, {"a": 1}) != training_seed(study, 0, 1, {"a": 2})
+
+
+def test_a_training_seed_does_not_come_from_the_stream_of_the_params(read: Read) -> None:
+    study = read(FULL)
+    drawn = np.random.default_rng([*study.sweep_seed(0), 3]).integers(0, 2**31, 50).tolist()
+    assert training_seed(study, 0, 3, {}) not in drawn

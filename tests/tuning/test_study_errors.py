@@ -1,0 +1,240 @@
+"""Every mistake in a study file gets one line that names the key, what is wrong and what is allowed."""
+
+import pytest
+
+from tests.tuning.conftest import Read, Refuse, study_text
+
+OPTIMIZERS = "(known: adam, adamw, gd, sgd)"
+METRICS = "(known: val_loss, val_accuracy, val_balanced_accuracy, val_f1_macro, val_auc, val_mae, val_rmse, val_r2)"
+ABOVE_0 = "(allowed: a number above 0)"
+SECTIONS = "(known: name, question, seed, data, model, space, stopping, search, objective)"
+
+BROKEN_PARAMETERS = {
+    'optimizer = "adamv"': f"optimizer: unknown 'adamv'; did you mean 'adam'? {OPTIMIZERS}",
+    'optimizer = ["sgd", "Adam"]': f"optimizer: unknown 'Adam'; did you mean 'adam'? {OPTIMIZERS}",
+    "optimizer = []": "optimizer: has no options; name at least one, or leave it out",
+    "optimizer = {}": "optimizer: has no value (allowed: one of value, options, or low and high)",
+    'optimizer = ["sgd", "sgd"]': "optimizer: the option 'sgd' is given twice",
+    "optimizer = { low = 1, high = 2 }": f"optimizer: a range is for numbers; name the options in a list {OPTIMIZERS}",
+    'optimiser = "sgd"': "optimiser: unknown parameter; did you mean 'optimizer'? (known: optimizer, "
+    "one_minus_momentum, nesterov, learning_rate.peak, learning_rate.schedule, learning_rate.final_fraction, "
+    "batch_size.policy, batch_size.size, batch_size.growth, weight_decay.profile, weight_decay.strength, "
+    "stopping.rule, stopping.patience, stopping.target, model.architecture, model.units, model.dropout)",
+    "learning_rate.peek = 0.1": "learning_rate.peek: unknown parameter; did you mean 'learning_rate.peak'? "
+    "(known: learning_rate.peak, learning_rate.schedule, learning_rate.final_fraction)",
+    "model.filters = [[16]]": "model.filters: unknown parameter "
+    "(known: model.architecture, model.units, model.dropout)",
+    'model.architecture = "mpl"': "model.architecture: unknown 'mpl' (known: mlp, cnn)",
+    "model.architecture = 3": "model.architecture: 3 is not a text "
+    "(allowed: the name of an architecture, or path/to/file.py:function)",
+    'model.architecture = ["mlp", "cnn"]\nmodel.dropout = 0.95': "model.dropout: 0.95 is out of range "
+    "(allowed: a number from 0 up to 1)",
+    "learning_rate.peak = 0": f"learning_rate.peak: 0 is out of range {ABOVE_0}",
+    'learning_rate.peak = "fast"': f"learning_rate.peak: 'fast' is not a number {ABOVE_0}",
+    "learning_rate.peak = nan": "learning_rate.peak: nan is not a value "
+    "(allowed: numbers, texts, true, false, and lists of them)",
+    "learning_rate.peak = 2026-01-01": "learning_rate.peak: 2026-01-01 is not a value "
+    "(allowed: numbers, texts, true, false, and lists of them)",
+    "learning_rate.peak = { low = 0.1, high = 0.01 }": "learning_rate.peak: low 0.1 is not below high 0.01",
+    'learning_rate.peak = { low = 0, high = 1, scale = "log" }': "learning_rate.peak: low 0.0 has no logarithm "
+    "(a log scale needs low above 0)|learning_rate.peak.low: 0.0 is out of range " + ABOVE_0,
+    'learning_rate.peak = { low = 0.1, high = 1, scale = "logg" }': "learning_rate.peak: unknown scale 'logg'; "
+    "did you mean 'log'? (known: linear, log)",
+    "learning_rate.peak = { low = 0.1, high = inf }": "learning_rate.peak.high: inf is not a finite number",
+    'learning_rate.peak = { low = "small", high = 1 }': "learning_rate.peak.low: 'small' is not a number",
+    "learning_rate.peak = { low = 0.1, high = 1, steps = 1 }": "learning_rate.peak: steps 1 is out of range "
+    "(allowed: 2 to 10000, both ends included)",
+    "learning_rate.peak = { low = 0.1, high = 1, steps = 2.5 }": "learning_rate.peak.steps: 2.5 is not a whole number "
+    "(allowed: from 2)",
+    "learning_rate.peak = { low = 0.1, hihg = 1 }": "learning_rate.peak.hihg: unknown field; did you mean 'high'? "
+    "(known: value, options, low, high, scale, integer, steps, when)|learning_rate.peak.high: missing; "
+    "a range has low and high",
+    "learning_rate.peak = { low = 0.1, high = 1, value = 0.3 }": "learning_rate.peak: is given as value and a range; "
+    "choose one",
+    "learning_rate.peak = { low = 0.1, high = 1, integer = 1 }": "learning_rate.peak.integer: 1 is not true or false",
+    "batch_size.size = { low = 1.5, high = 8 }": "batch_size.size: 1.5 is not a whole number|"
+    "batch_size.size.low: 1.5 is not a whole number (allowed: a whole number from 1)",
+    "batch_size.size = { low = 0, high = 8 }": "batch_size.size.low: 0 is out of range "
+    "(allowed: a whole number from 1)",
+    "batch_size.size = [16, 0]": "batch_size.size: 0 is out of range (allowed: a whole number from 1)",
+    "batch_size.size = { options = 16 }": "batch_size.size.options: 16 is not a list",
+    f"batch_size.size = {10**30}": "batch_size.size: a number of more than 64 bits is not a value "
+    "(allowed: numbers, texts, true, false, and lists of them)",
+    "nesterov = 1\noptimizer = 'sgd'": "nesterov: 1 is not true or false (allowed: true, false)",
+    'learning_rate.peak = 0.1\n"learning_rate.peak" = 0.2': "learning_rate.peak: given twice; keep one",
+    "stopping.patience = 3\n[stopping]\npatience = 5": "stopping.patience: given twice "
+    "(it may stand in [stopping] or in [space]); keep one",
+}
+
+BROKEN_CONDITIONS = {
+    'learning_rate.peak = { value = 0.1, when = { optimiser = "sgd" } }\noptimizer = ["sgd", "adam"]': (
+        "learning_rate.peak.when: 'optimiser' names no parameter; did you mean 'optimizer'? "
+        "(in this study: learning_rate.peak, optimizer, model.architecture)"
+    ),
+    'learning_rate.peak = { value = 0.1, when = { optimizer = "sgd" } }': (
+        "learning_rate.peak.when: 'optimizer' is not in this study; give it there, or leave the condition out "
+        "(in this study: learning_rate.peak, model.architecture)"
+    ),
+    'learning_rate.peak = { value = 0.1, when = { optimizer = "gd" } }\noptimizer = ["sgd", "adam"]': (
+        "learning_rate.peak.when: optimizer never takes 'gd'; did you mean 'sgd'? (taken: sgd, adam)"
+    ),
+    "learning_rate.peak = { value = 0.1, when = { optimizer = [] } }\noptimizer = ['sgd', 'adam']": (
+        "learning_rate.peak.when: optimizer has no values; name at least one"
+    ),
+    "learning_rate.peak = { value = 0.1, when = 'sgd' }": (
+        'learning_rate.peak.when: \'sgd\' is not a condition (write { NAME = ["one value", "another"] })'
+    ),
+    "learning_rate.peak = {low = 0.1, high = 1}\noptimizer = {value = 'gd', when = {learning_rate.peak = 0.5}}": (
+        "optimizer.when: learning_rate.peak is a range of real numbers; a condition needs a parameter with options"
+    ),
+    "optimizer = { options = ['sgd', 'adam'], when = { learning_rate.schedule = 'step' } }\n"
+    "learning_rate.schedule = { options = ['step', 'fixed'], when = { optimizer = 'sgd' } }": (
+        "learning_rate.schedule.when: the conditions run in a circle: "
+        "learning_rate.schedule → optimizer → learning_rate.schedule"
+    ),
+    "optimizer = { options = ['sgd', 'adam'], when = { nesterov = true } }\nnesterov = [true, false]": (
+        "nesterov.when: the conditions run in a circle: nesterov → optimizer → nesterov"
+    ),
+    "nesterov = true": (
+        "nesterov: has no effect: it counts only where optimizer is sgd, which here is adam by default; "
+        "change that, or leave nesterov out"
+    ),
+    "optimizer = ['adam', 'adamw']\nnesterov = true": (
+        "nesterov: has no effect: it counts only where optimizer is sgd, which here is adam, adamw; "
+        "change that, or leave nesterov out"
+    ),
+    "weight_decay.strength = 0.1": (
+        "weight_decay.strength: has no effect: it counts only where weight_decay.profile is fixed or tied, "
+        "which here is none by default; change that, or leave weight_decay.strength out"
+    ),
+    "stopping.rule = ['patience', 'target']": (
+        "stopping.target: missing; it has no default, and counts where stopping.rule is target (allowed: a number)"
+    ),
+    "optimizer = ['sgd', 'adam']\nstopping.rule = 'target'\n"
+    "stopping.target = { value = 0.9, when = { optimizer = 'sgd' } }": (
+        "stopping.target.when: leaves it out at times, but it has no default, and counts where stopping.rule is target"
+    ),
+    "optimizer = 'gd'\nbatch_size.size = 16": (
+        "batch_size.size: has no effect: it counts only where optimizer is adam or adamw or sgd, which here is gd; "
+        "change that, or leave batch_size.size out"
+    ),
+    "optimizer = ['sgd', 'adam']\nnesterov = { value = true, when = { optimizer = 'adam' } }": (
+        "nesterov: has no effect: no value of optimizer meets all its conditions"
+    ),
+    "optimizer = ['sgd', 'adam']\nlearning_rate.schedule = {options = ['step', 'cosine'], when = {optimizer = 'sgd'}}\n"
+    "learning_rate.peak = {value = 1, when = {learning_rate.schedule = 'step', optimizer = 'adam'}}": (
+        "learning_rate.peak: has no effect: no value of optimizer meets all its conditions"
+    ),
+}
+
+BROKEN_DATA = {
+    "": "data.source: missing (needed: a text)",
+    "source = 3": "data.source: 3 is not a text",
+    "source = ''": "data.source: '' is not a text",
+    "source = 'iris'\ntargt = 'y'": "data.targt: unknown key; did you mean 'target'? "
+    "(known: source, target, task, drop, categorical, scale_target, split)",
+    "source = 'iris'\ntask = 'regresion'": "data.task: unknown 'regresion'; did you mean 'regression'? "
+    "(known: classification, binary, multiclass, regression)",
+    "source = 'iris'\ndrop = 'id'": "data.drop: 'id' is not a list of texts",
+    "source = 'iris'\ndrop = ['id', 3]": "data.drop: 3 is not a list of texts",
+    "source = 'iris'\nsplit = 0.2": "data.split: 0.2 is not a table (write [data.split])",
+    "source = 'iris'\nsplit = { kind = 'groups' }": "data.split.kind: unknown 'groups'; did you mean 'group'? "
+    "(known: random, stratified, group, time)",
+    "source = 'iris'\nsplit = { test = 1 }": "data.split.test: 1 is not a share above 0, below 1",
+    "source = 'iris'\nsplit = { validation = 0.5, test = 0.5 }": "data.split: validation 0.5 and test 0.5 leave "
+    "nothing to train on (allowed: a sum below 1)",
+    "source = 'iris'\nsplit = { kind = 'time' }": "data.split.column: missing; a time split needs the name of its "
+    "column",
+    "source = 'iris'\nsplit = { column = 'day' }": "data.split.column: 'day' counts only for kind 'group' or 'time'; "
+    "change the kind, or leave it out",
+    "source = 'iris'\nsplit = { seed = -1 }": "data.split.seed: -1 is not a whole number from 0 to 4294967295",
+}
+
+BROKEN_SEARCH = {
+    "trials = 4": "search.epochs: missing (needed: a whole number from 1 to 1000000)",
+    "epochs = 4": "search.trials: missing; a random search needs their number",
+    "trials = 4\nepochs = 0": "search.epochs: 0 is not a whole number from 1 to 1000000",
+    "trials = 0\nepochs = 4": "search.trials: 0 is not a whole number from 1 to 1000000",
+    "trials = 4.0\nepochs = 4": "search.trials: 4.0 is not a whole number from 1 to 1000000",
+    "trials = '4'\nepochs = 4": "search.trials: '4' is not a whole number from 1 to 1000000",
+    "method = 'rnadom'\ntrials = 4\nepochs = 4": "search.method: unknown 'rnadom'; did you mean 'random'? "
+    "(known: random, grid)",
+    "method = 'grid'\ntrials = 4\nepochs = 4": "search.trials: 4, but a grid trains all its points; leave it out, "
+    "or choose method 'random'",
+    "trials = 4\nepochs = 4\nreuse = 1": "search.reuse: 1 is not true or false",
+    "trials = 4\nepochs = 4\n[objective]\nmetric = 'val_acuracy'": "objective.metric: unknown 'val_acuracy'; "
+    f"did you mean 'val_accuracy'? {METRICS}",
+    "trials = 4\nepochs = 4\n[objective]\nmetric = 'accuracy'": "objective.metric: 'accuracy' is not a metric of the "
+    f"validation split; did you mean 'val_accuracy'? {METRICS}",
+    "trials = 4\nepochs = 4\n[objective]\nmetric = 'val_accuracy'\ndirection = 'minimize'": "objective.direction: "
+    "'minimize', but val_accuracy is to be maximized; leave it out",
+    "trials = 4\nepochs = 4\n[objective]\ndirection = 'min'": "objective.direction: unknown 'min'; "
+    "did you mean 'minimize'? (known: minimize, maximize)",
+    "trials = 4\nepochs = 4\n[objetive]": f"objetive: unknown section or key; did you mean 'objective'? {SECTIONS}",
+}
+
+
+@pytest.mark.parametrize(("space", "expected"), (BROKEN_PARAMETERS | BROKEN_CONDITIONS).items())
+def test_a_broken_parameter_is_named(refuse: Refuse, space: str, expected: str) -> None:
+    assert refuse(study_text(space)) == expected.split("|")
+
+
+@pytest.mark.parametrize(("data", "expected"), BROKEN_DATA.items())
+def test_a_broken_data_section_is_named(refuse: Refuse, data: str, expected: str) -> None:
+    assert refuse(study_text(data=data)) == [expected]
+
+
+@pytest.mark.parametrize(("search", "expected"), BROKEN_SEARCH.items())
+def test_a_broken_search_is_named(refuse: Refuse, search: str, expected: str) -> None:
+    assert refuse(study_text(search=search)) == [expected]
+
+
+def test_a_grid_over_a_range_needs_steps(refuse: Refuse, read: Read) -> None:
+    search = "method = 'grid'\nepochs = 2"
+    peak = "learning_rate.peak = { low = 0.1, high = 1%s }"
+    without = "learning_rate.peak: a range without steps has no grid; give steps = 5, or a list of options"
+    assert refuse(study_text(peak % "", search=search)) == [without]
+    assert read(study_text(peak % ", steps = 3", search=search)).brackets[0].rungs[0].trials == 3
+
+
+def test_a_grid_of_more_than_a_million_points_is_refused_with_its_size(refuse: Refuse) -> None:
+    space = "\n".join(
+        f"{name} = {{ low = 0.1, high = 1, steps = 200 }}"
+        for name in ("learning_rate.peak", "model.dropout", "one_minus_momentum")
+    )
+    assert refuse(study_text(space + "\noptimizer = 'sgd'", search="method = 'grid'\nepochs = 2")) == [
+        "search.method: a grid of 8000000 points is too large (allowed: up to 1000000)"
+    ]
+
+
+def test_all_problems_come_at_once(refuse: Refuse) -> None:
+    text = """
+    sed = 3
+    [data]
+    split = { kind = "group", test = 2.0 }
+    [model]
+    unit = 3
+    [space]
+    optimizer = ["sgd", "adamv"]
+    learning_rate.peak = { low = 1, high = 0.1 }
+    nesterov = { value = true, when = { optimiser = "sgd" } }
+    [search]
+    metod = "grid"
+    [objective]
+    metric = "loss"
+    """
+    assert [line.split(":")[0] for line in refuse(text)] == [
+        "question",
+        "sed",
+        "data.source",
+        "data.split.test",
+        "data.split.column",
+        "model.unit",
+        "optimizer",
+        "learning_rate.peak",
+        "nesterov.when",
+        "search.epochs",
+        "search.metod",
+        "search.trials",
+        "objective.metric",
+    ]

@@ -1,0 +1,174 @@
+"""A study: what a person wants to know, on what data, in which space, within what budget; read from one TOML file."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, GetPydanticSchema
+from pydantic_core import core_schema
+
+from tuning.budgets import brackets
+from tuning.grid import GRID_LIMIT, grid_size
+from tuning.problems import Problem, StudyError, listing, suggestion
+from tuning.search_space import Dimension, SearchSpace
+from tuning.sections import DataSection, Heading, Objective, SearchSection, Split, read_section
+from tuning.space_sections import SECTIONS, read_space
+from tuning.study_text import read_tables
+from tuning.trial import Bracket, Params, trial_key
+from tuning.vocabulary import KeySpec, Vocabulary
+
+__all__ = [
+    "DataSection",
+    "KeySpec",
+    "Objective",
+    "Problem",
+    "SearchSection",
+    "Split",
+    "Study",
+    "StudyError",
+    "Vocabulary",
+    "load_study",
+    "training_seed",
+]
+
+HEADING = tuple(Heading.model_fields)
+KNOWN = (*HEADING, "data", *SECTIONS, "search", "objective")
+
+# The space is checked on its own birth, and its recursive values are beyond pydantic's schemas.
+CheckedSpace = Annotated[SearchSpace, GetPydanticSchema(lambda *_: core_schema.is_instance_schema(SearchSpace))]
+
+
+class Study(BaseModel):
+    """One study, checked throughout. `path` is its file; paths in it are relative to the file's folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    question: str
+    seed: int
+    data: DataSection
+    space: CheckedSpace
+    search: SearchSection
+    objective: Objective
+    path: Path
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """Everything that decides results, as plain values in one canonical form."""
+        return {
+            "seed": self.seed,
+            "data": self.data.model_dump(mode="json"),
+            "space": {name: _dimension_content(dimension) for name, dimension in self.space.by_name.items()},
+            "search": self.search.model_dump(mode="json"),
+            "objective": self.objective.model_dump(mode="json"),
+        }
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that name the content: the same however the file is laid out."""
+        return trial_key(self.content)
+
+    @property
+    def brackets(self) -> tuple[Bracket, ...]:
+        """The whole budget as data."""
+        return brackets(self.search, self.space)
+
+    def sweep_seed(self, sweep: int) -> tuple[int, int]:
+        """Return the seed that a sampler draws the sweep's trials from."""
+        return (self.seed, sweep)
+
+
+def load_study(
+    path: Path,
+    vocabulary: Vocabulary,
+    *,
+    trials: int | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+) -> Study:
+    """Read and check a study file; StudyError names every problem at once. What is given here replaces the file's."""
+    tables = _with_overrides(read_tables(path), trials=trials, epochs=epochs, seed=seed)
+    heading, problems = _read_heading(tables, path)
+    problems += [
+        Problem(name, f"unknown section or key{suggestion(name, KNOWN)} ({listing(KNOWN)})")
+        for name in tables
+        if name not in KNOWN
+    ]
+    data, found = _read_data(tables.get("data", {}))
+    problems += found
+    search_table = tables.get("search", {})
+    method = search_table.get("method") if isinstance(search_table, dict) else None
+    space, found = read_space(tables, vocabulary, method)
+    problems += found
+    search, found = read_section(SearchSection, search_table, "search")
+    problems += found
+    objective, found = read_section(Objective, tables.get("objective", {}), "objective")
+    problems += found
+    if not problems and method == "grid":
+        problems += _grid_problems(space)
+    if problems or heading is None or data is None or search is None or objective is None:
+        raise StudyError(str(path), problems)
+    return Study(**dict(heading), data=data, space=space, search=search, objective=objective, path=path)
+
+
+def training_seed(study: Study, sweep: int, number: int, params: Params) -> int:
+    """Return the seed of a trial's training, 31 bits, from a stream of its own beside that of the params' draws.
+
+    Where the study reuses results, the params decide in place of sweep and number: the same point has the same seed.
+    """
+    words = [study.seed, sweep, number]
+    if study.search.reuse:
+        text = json.dumps(params, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        digest = hashlib.sha256(text.encode()).digest()
+        words = [study.seed, *np.frombuffer(digest, dtype="<u4").tolist()]
+    (stream,) = np.random.SeedSequence(words).spawn(1)
+    return int(stream.generate_state(1, np.uint32)[0]) >> 1
+
+
+def _with_overrides(
+    tables: dict[str, Any], *, trials: int | None, epochs: int | None, seed: int | None
+) -> dict[str, Any]:
+    given = {name: value for name, value in (("trials", trials), ("epochs", epochs)) if value is not None}
+    search = tables.get("search", {})
+    if given and isinstance(search, dict):
+        tables = {**tables, "search": {**search, **given}}
+    return tables if seed is None else {**tables, "seed": seed}
+
+
+def _read_heading(tables: Mapping[str, Any], path: Path) -> tuple[Heading | None, list[Problem]]:
+    given = {name: tables[name] for name in HEADING if name in tables}
+    heading, problems = read_section(Heading, {"name": path.stem, **given}, "")
+    if "name" in given:
+        return heading, problems
+    remedy = '; it is the file\'s name: rename the file, or give name = "…"'
+    return heading, [Problem(each.key, f"{each.message}{remedy}") if each.key == "name" else each for each in problems]
+
+
+def _read_data(table: Any) -> tuple[DataSection | None, list[Problem]]:
+    """Read the split on its own, so that its problems join those of the rest."""
+    split: Split | None = None
+    problems: list[Problem] = []
+    if isinstance(table, dict) and "split" in table:
+        split, problems = read_section(Split, table["split"], "data.split")
+        table = {name: value for name, value in table.items() if name != "split"}
+    data, found = read_section(DataSection, table, "data")
+    if data is not None and split is not None:
+        data = data.model_copy(update={"split": split})
+    return data, [*found, *problems]
+
+
+def _grid_problems(space: SearchSpace) -> Iterator[Problem]:
+    size = grid_size(space)
+    if size > GRID_LIMIT:
+        yield Problem("search.method", f"a grid of {size} points is too large (allowed: up to {GRID_LIMIT})")
+
+
+def _dimension_content(dimension: Dimension) -> dict[str, Any]:
+    conditions = {
+        condition.name: {"values": sorted(condition.values, key=json.dumps), "or_absent": condition.or_absent}
+        for condition in dimension.when
+    }
+    return {"domain": dict(vars(dimension.domain)), "when": conditions}

@@ -1,0 +1,78 @@
+"""What a search proposes and what a training gives back."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+Value = bool | int | float | str | list["Value"] | None
+Params = Mapping[str, Value]
+
+
+class Status(StrEnum):
+    """How a trial ended. All but FAILED carry curves; a rank is given to finite objectives only."""
+
+    COMPLETED = "completed"  # trained its whole budget
+    STOPPED_EARLY = "stopped_early"  # the stopping rule ended it; the best epoch's weights are kept
+    NOT_PROMOTED = "not_promoted"  # lost at a rung; its curves are a prefix of the full training
+    DIVERGED = "diverged"  # NaN or infinity; the best finite epoch is kept
+    FAILED = "failed"  # raised: a bad combination of params, or the user's own code
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One set of params to train. `key` names its content: same key, same result, never trained twice."""
+
+    number: int
+    params: dict[str, Value]
+    seed: int
+    key: str
+
+    def __post_init__(self) -> None:
+        if self.number < 0:
+            raise ValueError(f"trial number: {self.number} is negative")
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A number of trials, each trained up to a number of epochs counted from their start."""
+
+    trials: int
+    epochs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bracket:
+    """Rungs in order: the best of each rung go on to the next. Grid and random are one bracket of one rung."""
+
+    rungs: tuple[Rung, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """What one trial gave. `objective` is NaN where no epoch was finite; `best_epoch` counts from 1, 0 = none."""
+
+    trial: Trial
+    status: Status
+    objective: float
+    best_epoch: int
+    epochs: int
+    updates: int
+    examples: int
+    seconds: float
+    message: str = ""
+    run_id: str = ""
+    curves: dict[str, list[float]] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def is_ranked(self) -> bool:
+        """True if the objective may win: finite, and the training did not fail or diverge."""
+        return math.isfinite(self.objective) and self.status not in (Status.FAILED, Status.DIVERGED)
+
+
+def trial_key(content: Mapping[str, object]) -> str:
+    """Name a trial by its content: 16 hexadecimal digits of the SHA-256 of canonical JSON (floats as `repr`)."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
