@@ -1,0 +1,163 @@
+"""Functions in a user's own files, named in a study as `path/to/file.py:function`."""
+
+import ast
+import hashlib
+import importlib.util
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from models.errors import InputError, unknown_name
+
+_REFERENCE = re.compile(r"(?P<file>.+\.py):(?P<function>[^\W\d]\w*)")
+
+# Modules that users' files imported from beside themselves. They are forgotten before the next file is imported,
+# which may mean another module by the same name, or a newer version of this one.
+_neighbours: set[str] = set()
+
+
+def is_reference(name: str) -> bool:
+    """True for what can only mean a user's file, well-formed or not."""
+    return name.endswith(".py") or ".py:" in name
+
+
+def load_function(reference: str, folder: Path, key: str) -> Callable[..., Any]:
+    """Import the file (relative to the folder) and return its function; InputError names the key and the remedy.
+
+    An unchanged file is imported once a process. Its own folder is on `sys.path` while it is imported.
+    """
+    file, function = _find(reference, folder, key)
+    module = _import(file, key)
+    names = {name for name, value in vars(module).items() if callable(value) and not name.startswith("_")}
+    if function not in vars(module):
+        raise InputError(key, f"{file.name}: {unknown_name(function, sorted(names), 'function')}")
+    loaded = vars(module)[function]
+    if not callable(loaded):
+        raise InputError(key, f"{file.name}: {function!r} is not a function but a {type(loaded).__name__}")
+    return loaded  # type: ignore[no-any-return]
+
+
+def call_function(reference: str, folder: Path, key: str) -> Any:
+    """Load the function and call it without arguments; what it raises becomes an InputError with file and line."""
+    function = load_function(reference, folder, key)
+    file, name = _find(reference, folder, key)
+    try:
+        with folder_on_path(file.parent):
+            return function()
+    except (Exception, SystemExit) as error:
+        raise InputError(key, f"{name}() of {file.name} raised {_in_words(error, file)}") from error
+
+
+def source_digest(reference: str, folder: Path, key: str = "model.architecture") -> str:
+    """Name the code behind a reference: 16 hexadecimal digits over its file and the files beside it that it imports.
+
+    Empty for a name that is not a reference.
+    """
+    if not is_reference(reference):
+        return ""
+    file, function = _find(reference, folder, key)
+    return hashlib.sha256(f"{function} {_digest(file)}".encode()).hexdigest()[:16]
+
+
+@contextmanager
+def folder_on_path(folder: Path) -> Iterator[None]:
+    """Let code inside import the modules of a folder, and leave `sys.path` as it was."""
+    before = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # the user's code may have taken it out
+            sys.path.remove(str(folder))
+        _neighbours.update(name for name in set(sys.modules) - before if _lies_in(folder, sys.modules[name]))
+
+
+class _Loader(SourceFileLoader):
+    """Compiles the source each time: bytecode files know a source by the second, too coarse for a quick edit."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
+def _find(reference: str, folder: Path, key: str) -> tuple[Path, str]:
+    match = _REFERENCE.fullmatch(reference)
+    if match is None:
+        raise InputError(key, f"{reference!r} names no function; write 'path/to/file.py:function'")
+    file = (folder / Path(match["file"]).expanduser()).resolve()
+    if not file.is_file():
+        siblings = sorted(path.name for path in file.parent.glob("*.py")) if file.parent.is_dir() else []
+        raise InputError(key, f"no file {match['file']!r} in {folder}: {unknown_name(file.name, siblings, 'file')}")
+    return file, match["function"]
+
+
+def _import(file: Path, key: str) -> ModuleType:
+    name = f"nightune_user_{hashlib.sha256(f'{file} {_digest(file)}'.encode()).hexdigest()[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    for neighbour in _neighbours:
+        sys.modules.pop(neighbour, None)
+    _neighbours.clear()
+    loader = _Loader(name, str(file))
+    spec = importlib.util.spec_from_file_location(name, file, loader=loader)
+    assert spec is not None  # a loader was given
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before it runs: dataclasses and pickle look it up
+    try:
+        with folder_on_path(file.parent):
+            loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[name]
+        if isinstance(error, Exception | SystemExit):
+            raise InputError(key, f"importing {file.name} raised {_in_words(error, file)}") from error
+        raise
+    return module
+
+
+def _in_words(error: BaseException, file: Path) -> str:
+    """The error's type, its first line, and the last line of the user's file that led to it."""
+    text = (str(error).strip().splitlines() or ["no message"])[0]
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        lines, text = [error.lineno], error.msg
+    where = f" (line {lines[-1]} of {file.name})" if lines else ""
+    return f"{type(error).__name__}: {text}{where}"
+
+
+def _digest(file: Path) -> str:
+    """Hash the file and, by their names, the files of its folder that it imports, directly or through each other."""
+    found: dict[Path, bytes] = {}
+    waiting = [file]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found[path] = path.read_bytes()
+            waiting += _imported_files(found[path], file.parent)
+    digest = hashlib.sha256()
+    for path in sorted(found):
+        digest.update(f"{path.relative_to(file.parent).as_posix()} {len(found[path])} ".encode() + found[path])
+    return digest.hexdigest()
+
+
+def _imported_files(source: bytes, folder: Path) -> Iterator[Path]:
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):  # importing it will say so
+        return
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        for top in {name.split(".")[0] for name in names}:
+            package = folder / top
+            yield from [path for path in (folder / f"{top}.py", *package.rglob("*.py")) if path.is_file()]
+
+
+def _lies_in(folder: Path, module: ModuleType) -> bool:
+    file = getattr(module, "__file__", None)
+    return file is not None and Path(file).is_relative_to(folder)

@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.errors import InputError
+from models.splits import Rows, Split, group_rows, random_rows, stratified_rows, time_rows
+
+shares = st.sampled_from([0.1, 0.2, 0.25, 0.3])
+seeds = st.integers(0, 2**32 - 1)
+
+
+def parts(rows: Rows) -> list[np.ndarray]:
+    return [rows.train, rows.validation, rows.test]
+
+
+def assert_each_row_once(rows: Rows, count: int) -> None:
+    assert sorted(np.concatenate(parts(rows)).tolist()) == list(range(count))
+    assert all(len(part) for part in parts(rows))
+
+
+@given(st.integers(10, 300), shares, shares, seeds)
+@settings(deadline=None, max_examples=60)
+def test_random_split_holds_each_row_once_in_the_asked_sizes(count, validation, test, seed):
+    rows = random_rows(count, Split(validation=validation, test=test), seed)
+    assert_each_row_once(rows, count)
+    assert abs(len(rows.validation) - validation * count) <= 0.5 + 1e-9
+    assert abs(len(rows.test) - test * count) <= 0.5 + 1e-9
+
+
+@given(st.lists(st.integers(0, 5), min_size=30, max_size=300), shares, shares, seeds)
+@settings(deadline=None, max_examples=60)
+def test_stratified_split_keeps_the_shares_of_classes_within_two_rows(classes, validation, test, seed):
+    labels = np.array(classes)
+    rows = stratified_rows(labels, Split(validation=validation, test=test), seed)
+    assert_each_row_once(rows, len(labels))
+    for part in parts(rows):
+        for label in np.unique(labels):
+            expected = np.sum(labels == label) * len(part) / len(labels)
+            assert abs(np.sum(labels[part] == label) - expected) < 2
+
+
+@given(st.lists(st.integers(0, 40), min_size=10, max_size=300), shares, shares, seeds)
+@settings(deadline=None, max_examples=60)
+def test_groups_never_straddle_splits(groups, validation, test, seed):
+    names = np.array([*groups, 100, 101, 102])
+    rows = group_rows(names, Split("group", validation, test, column="g"), seed)
+    assert_each_row_once(rows, len(names))
+    homes = [name for part in parts(rows) for name in set(names[part].tolist())]
+    assert len(homes) == len(set(homes))
+
+
+@given(st.lists(st.integers(0, 12), min_size=10, max_size=200), shares, shares)
+@settings(deadline=None, max_examples=100)
+def test_time_split_is_in_order_and_keeps_times_together_where_it_can(times, validation, test):
+    values = np.array(times, dtype=float)
+    rows = time_rows(values, Split("time", validation, test, column="t"))
+    assert_each_row_once(rows, len(values))
+    assert values[rows.train].max() <= values[rows.validation].min()
+    assert values[rows.validation].max() <= values[rows.test].min()
+    if len(set(times)) >= 3:
+        assert values[rows.train].max() < values[rows.validation].min()
+        assert values[rows.validation].max() < values[rows.test].min()
+        assert rows.findings == ()
+    else:
+        assert "rows of the same time are in two splits" in rows.findings[0]
+
+
+@given(seeds)
+@settings(deadline=None, max_examples=20)
+def test_same_seed_gives_the_same_rows(seed):
+    labels = np.arange(90) % 3
+    groups = np.arange(90) // 4
+    for make in (
+        lambda: random_rows(90, Split(), seed),
+        lambda: stratified_rows(labels, Split(), seed),
+        lambda: group_rows(groups, Split("group", column="g"), seed),
+    ):
+        for one, other in zip(parts(make()), parts(make()), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_other_seed_gives_other_rows():
+    assert random_rows(90, Split(), 1).test.tolist() != random_rows(90, Split(), 2).test.tolist()
+
+
+def test_equal_groups_fill_the_shares_exactly():
+    rows = group_rows(np.arange(100) // 10, Split("group", 0.2, 0.2, column="g"), 0)
+    assert [len(part) for part in parts(rows)] == [60, 20, 20]
+
+
+def test_one_giant_group_leaves_no_split_empty():
+    rows = group_rows(np.array([0] * 97 + [1, 2, 3]), Split("group", 0.2, 0.2, column="g"), 0)
+    assert sorted(len(part) for part in parts(rows)) == [1, 2, 97]
+
+
+def test_time_split_cuts_at_the_nearest_change_of_time():
+    times = np.array([1] * 7 + [2] * 2 + [3] * 1, dtype=float)
+    rows = time_rows(times, Split("time", 0.2, 0.2, column="t"))
+    assert [len(part) for part in parts(rows)] == [7, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Split("stratifed"), "data.split.kind: unknown 'stratifed'; did you mean 'stratified'?"),
+        (lambda: Split(validation=0.0), "data.split.validation: 0.0 is out of range"),
+        (lambda: Split(test=1.5), "data.split.test: 1.5 is out of range"),
+        (lambda: Split(validation=0.5, test=0.5), "data.split: validation 0.5 and test 0.5 leave nothing to train on"),
+        (lambda: Split("group"), "data.split.column: a group split needs the name of its column"),
+        (lambda: Split("random", column="day"), "data.split.column: 'day' counts only for kind 'group' or 'time'"),
+        (lambda: random_rows(2, Split(), 0), "data.split.validation: the validation split gets none of 2 rows"),
+        (
+            lambda: group_rows(np.array([0, 0, 1, 1]), Split("group", column="g"), 0),
+            "data.split.column: 'g' holds 2 groups; at least 3 are needed",
+        ),
+    ],
+)
+def test_impossible_split_is_refused_with_the_remedy(make, words):
+    with pytest.raises(InputError) as caught:
+        make()
+    assert words in str(caught.value)

@@ -1,0 +1,205 @@
+import datetime
+import pickle
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.preprocessing import StandardScaler
+
+from models.errors import InputError
+from models.tables import fit_preprocessing, split_keys, take_apart
+
+EVERY_ROW = np.arange(6)
+
+
+def fit(columns, train=EVERY_ROW, categorical=()):
+    return fit_preprocessing(pd.DataFrame(columns), np.asarray(train), categorical)
+
+
+def test_numbers_are_standardized_with_the_training_rows_only():
+    values = np.array([1.0, 2.0, 3.0, 4.0, 500.0, -500.0])
+    preprocessing, _ = fit({"a": values}, train=[0, 1, 2, 3])
+    expected = StandardScaler().fit(values[:4].reshape(-1, 1)).transform(values.reshape(-1, 1))
+    result = preprocessing.transform(pd.DataFrame({"a": values}))
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, expected, rtol=1e-6)
+
+
+def test_missing_numbers_become_the_training_median_with_an_indicator():
+    values = np.array([1.0, np.nan, 3.0, 100.0, 5.0, np.nan])
+    preprocessing, _ = fit({"a": values}, train=[0, 1, 2, 4])
+    result = preprocessing.transform(pd.DataFrame({"a": values}))
+    assert preprocessing.feature_names == ("a", "a is missing")
+    np.testing.assert_array_equal(result[:, 1], [0, 1, 0, 0, 0, 1])
+    assert result[1, 0] == result[2, 0] == result[5, 0]
+
+
+def test_column_complete_in_training_has_no_indicator():
+    preprocessing, _ = fit({"a": [1.0, 2, 3, 4, np.nan, 6]}, train=[0, 1, 2, 3])
+    assert preprocessing.feature_names == ("a",)
+
+
+def test_infinite_numbers_are_missing_and_reported():
+    preprocessing, findings = fit({"a": [1.0, np.inf, 3, -np.inf, 5, 6]})
+    assert preprocessing.feature_names == ("a", "a is missing")
+    assert findings == ["column 'a': 2 infinite values are read as missing"]
+
+
+def test_booleans_are_zero_and_one_with_gaps_marked():
+    preprocessing, _ = fit({"a": [True, False, None, True, True, False], "b": [True, False] * 3})
+    result = preprocessing.transform(pd.DataFrame({"a": [None, False], "b": [True, False]}))
+    assert preprocessing.feature_names == ("a", "b", "a is missing")
+    np.testing.assert_array_equal(result, [[1, 1, 1], [0, 0, 0]])
+
+
+def test_categories_are_one_hot_and_unknown_ones_zero():
+    preprocessing, _ = fit({"city": ["Köln", "Paris", None, "Paris", "Köln", "Köln"]})
+    assert preprocessing.feature_names == ("city=Köln", "city=Paris", "city=missing")
+    result = preprocessing.transform(pd.DataFrame({"city": ["Paris", "Rome", None]}))
+    np.testing.assert_array_equal(result, [[0, 1, 0], [0, 0, 0], [0, 0, 1]])
+
+
+def test_rare_categories_share_one_column():
+    names = [f"common {index}" for index in range(60) for _ in range(3)] + [f"rare {index}" for index in range(100)]
+    preprocessing, _ = fit({"name": names}, train=range(len(names)))
+    assert len(preprocessing.feature_names) == 50
+
+
+def test_named_numbers_are_categories_whether_or_not_a_gap_made_them_floats():
+    preprocessing, _ = fit({"zip": [10.0, 20, 10, np.nan, 20, 10]}, categorical=["zip"])
+    assert preprocessing.feature_names == ("zip=10", "zip=20", "zip=missing")
+    np.testing.assert_array_equal(preprocessing.transform(pd.DataFrame({"zip": [20]})), [[0, 1, 0]])
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        pd.to_datetime(["2026-01-01", "2026-01-02", "2026-01-03", None, "2026-01-05", "2026-01-06"]),
+        ["2026-01-01", "2026-01-02", "2026-01-03", None, "2026-01-05", "2026-01-06"],
+        [datetime.date(2026, 1, day) if day != 4 else None for day in range(1, 7)],
+    ],
+    ids=["datetimes", "texts", "dates"],
+)
+def test_dates_are_seconds(dates):
+    preprocessing, _ = fit({"day": dates})
+    assert preprocessing.columns[0].kind == "date"
+    seconds = preprocessing.clean(pd.DataFrame({"day": dates}))["day"]
+    np.testing.assert_array_equal(np.diff(seconds.iloc[:3]), [86400, 86400])
+    assert np.isnan(seconds.iloc[3])
+
+
+def test_dates_of_every_precision_are_seconds():
+    days = pd.Series(pd.to_datetime(["1970-01-01 00:00:10+00:00"])).astype("datetime64[ms, UTC]")
+    column = pd.concat([days, days + pd.Timedelta(seconds=1)], ignore_index=True)
+    preprocessing, _ = fit({"day": column}, train=[0, 1])
+    assert preprocessing.clean(pd.DataFrame({"day": column}))["day"].tolist() == [10, 11]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (pd.array([1, None, 3, 4, 5, 6], dtype="Int64"), "number"),
+        (pd.array([True, None, False, True, True, False], dtype="boolean"), "boolean"),
+        (pd.Categorical(["a", "b", None, "a", "b", "b"]), "category"),
+        ([Decimal("1.5"), None, Decimal(2), Decimal(3), Decimal(4), Decimal(5)], "number"),
+        (pd.to_timedelta([1, 2, 3, 4, 5, None], unit="h"), "duration"),
+        (["1", 2, "x", None, 3.5, "y"], "category"),
+    ],
+    ids=["Int64", "boolean", "categorical", "decimal", "timedelta", "mixed"],
+)
+def test_every_kind_of_column_becomes_finite_floats(values, kind):
+    table = pd.DataFrame({"a": values})
+    preprocessing, _ = fit(table)
+    assert preprocessing.columns[0].kind == kind
+    assert np.isfinite(preprocessing.transform(table)).all()
+
+
+def test_constant_and_empty_columns_are_left_out_with_a_finding():
+    preprocessing, findings = fit({"a": range(6), "same": [7] * 6, "empty": [np.nan] * 6, "none": [None] * 6})
+    assert preprocessing.feature_names == ("a",)
+    assert findings == [
+        "column 'same' holds a single value in the training rows; it is left out",
+        "column 'empty' is empty in the training rows; it is left out",
+        "column 'none' is empty in the training rows; it is left out",
+    ]
+
+
+def test_few_texts_among_numbers_are_reported():
+    _, findings = fit({"age": [*range(19), "n/a"]}, train=range(20))
+    assert "column 'age': 1 texts such as 'n/a' among 19 numbers; it is read as categories" in findings[0]
+
+
+def test_columns_named_like_features_of_others_are_kept():
+    columns = {"a": ["x", "y"] * 3, "a=x": range(6), "missingindicator_b": [1.0, np.nan] * 3}
+    preprocessing, _ = fit(columns)
+    assert len(preprocessing.transform(pd.DataFrame(columns))[0]) == len(preprocessing.feature_names)
+
+
+def test_preprocessing_survives_pickling_and_reads_new_rows_by_name():
+    table = pd.DataFrame({"a": [1.0, 2, np.nan, 4, 5, 6], "b": list("xyxyxy"), "c": [True, False] * 3})
+    preprocessing, _ = fit(table)
+    copy = pickle.loads(pickle.dumps(preprocessing))
+    reordered = table[["c", "b", "a"]].assign(extra=1)
+    np.testing.assert_array_equal(copy.transform(reordered), preprocessing.transform(table))
+
+
+def test_new_rows_without_a_column_are_refused():
+    preprocessing, _ = fit({"a": range(6)})
+    with pytest.raises(InputError, match=r"the table lacks column 'a' \(it holds: b\)"):
+        preprocessing.transform(pd.DataFrame({"b": [1]}))
+
+
+def test_columns_of_lists_are_refused():
+    with pytest.raises(InputError, match=r"column 'a' holds mixed values.*drop = \[\"a\"\]"):
+        fit({"a": [[1], [2], [3], [4], [5], [6]]})
+
+
+def test_rows_without_a_target_are_left_out_and_counted():
+    table = pd.DataFrame({"a": range(6), "y": [1.0, np.nan, 3, np.inf, 5, 6]})
+    parts = take_apart(table, "y", (), None)
+    assert parts.targets.tolist() == [1, 3, 5, 6]
+    assert parts.features["a"].tolist() == [0, 2, 4, 5]
+    assert parts.findings == ("target: 2 of 6 rows (33.3%) have no value in column 'y'; they are left out",)
+
+
+def test_target_split_column_and_dropped_columns_are_no_features():
+    table = pd.DataFrame({"a": range(6), "id": range(6), "g": list("aabbcc"), "y": range(6)})
+    parts = take_apart(table, "y", ["id"], "g")
+    assert list(parts.features) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("target", "drop", "column", "words"),
+    [
+        (None, (), None, "data.target: a table needs the name of the column to predict (known: a, y)"),
+        ("Y", (), None, "data.target: unknown column 'Y'; did you mean 'y'? (known: a, y)"),
+        ("y", ("b",), None, "data.drop: unknown column 'b'"),
+        ("y", ("y",), None, "data.drop: 'y' is the target"),
+        ("y", ("a",), None, "data.source: no column is left to learn from"),
+        ("y", (), "z", "data.split.column: unknown column 'z'"),
+        ("y", (), "y", "data.split.column: 'y' is the target; split by another column"),
+    ],
+)
+def test_wrong_column_names_are_refused(target, drop, column, words):
+    with pytest.raises(InputError) as caught:
+        take_apart(pd.DataFrame({"a": range(6), "y": range(6)}), target, drop, column)
+    assert words in str(caught.value)
+
+
+def test_unknown_category_column_is_refused():
+    with pytest.raises(InputError, match=r"data\.categorical: unknown feature column 'zap'; did you mean 'zip'"):
+        fit({"zip": range(6)}, categorical=["zap"])
+
+
+def test_groups_may_be_texts_or_numbers_and_times_dates_or_numbers():
+    assert split_keys(pd.Series(["b", "a", "b"]), is_time=False).tolist() == [0, 1, 0]
+    assert split_keys(pd.Series(["2026-01-02", "2026-01-01"]), is_time=True).tolist() == [1767312000, 1767225600]
+    assert split_keys(pd.Series([3, 1]), is_time=True).tolist() == [3, 1]
+
+
+def test_gaps_and_texts_in_a_split_column_are_refused():
+    with pytest.raises(InputError, match="'g' is missing in 1 rows"):
+        split_keys(pd.Series(["a", None], name="g"), is_time=False)
+    with pytest.raises(InputError, match="'day' holds '31/12/2026'; a time split needs numbers or dates"):
+        split_keys(pd.Series(["31/12/2026", "01/01/2027"], name="day"), is_time=True)
