@@ -1,0 +1,265 @@
+"""Batch sizes: how many examples each update of an epoch uses. Every example is used exactly once an epoch.
+
+A policy decides before an epoch starts, from the epoch's number and the plateaus so far, so that the same sizes
+follow in every engine and after a restart. No size is above the number of examples. Larger batches make training
+faster, not better, where everything else is tuned again for them (Shallue et al., 2019).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.keys import Key
+from models.optimizers import MINI_BATCH_OPTIMIZERS
+from models.plateaus import PlateauRule
+from models.schedules import milestones
+
+Sizes = npt.NDArray[np.int32]  # (updates,)
+
+_SIZES = 1  # tells the generator of the sizes from that of the data's order, which has the same seed and epoch
+_ROUNDING = 1e-9  # 1.2 × 5 is 6, whatever floating point makes of it
+
+
+@dataclass(frozen=True)
+class BatchSizeSettings:
+    """The policy and its numbers. Does not count for gd, whose every update uses all examples."""
+
+    policy: str = "fixed"
+    size: int = 32
+    minimum: int = 16
+    ratio: int = 0
+    maximum: int = 512
+    law: str = "uniform"
+    factor: float = 2.0
+    patience: int = 5
+    min_delta: float = 0.0
+    cooldown: int = 0
+    step_count: int = 2
+    step_first: float = 0.5
+    step_gap: float = 0.5
+    interval: int = 20
+    rate_factor: float = 0.75
+
+    @property
+    def largest(self) -> int:
+        """The largest size that an update may have, where there are enough examples."""
+        if self.policy == "fixed":
+            return self.size
+        return self.minimum * self.ratio if self.policy == "random" and self.ratio else self.maximum
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a policy may look at: the epoch, counted from 1, the budget's epochs and the plateaus before it."""
+
+    examples: int
+    epoch: int = 1
+    epochs: int = 1
+    plateaus: int = 0
+    order_seed: int = 0
+
+    @property
+    def progress(self) -> float:
+        """The part of the budget before this epoch."""
+        return (self.epoch - 1) / self.epochs
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """The sizes of an epoch's updates and what they mean for the learning rate."""
+
+    sizes: Sizes  # (updates,) summing to the examples
+    scaling_sizes: Sizes  # (updates,) what learning_rate.batch_scaling goes by: no growth, no left-over
+    rate_multiplier: float = 1.0  # what growing costs the rate, or what a cap leaves for it to do
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A grown size, and what the growth that a cap made impossible does to the rate instead."""
+
+    size: int
+    rate_multiplier: float = 1.0
+
+
+def batch_sizes(settings: BatchSizeSettings, moment: Moment) -> Batches:
+    """Return the sizes of one epoch's updates."""
+    return POLICIES[settings.policy](settings, moment)
+
+
+def whole(examples: int) -> Batches:
+    """One update with all examples: gradient descent."""
+    return _equal(examples, examples, examples)
+
+
+def fixed(settings: BatchSizeSettings, moment: Moment) -> Batches:
+    """The same size for every update; the last batch is what is left over, and is kept.
+
+    A size above the number of examples is one update of all of them, as in Keras.
+    """
+    return _equal(settings.size, settings.size, moment.examples)
+
+
+def random(settings: BatchSizeSettings, moment: Moment) -> Batches:
+    """A new size for every update, drawn from the law between the smallest and the largest; the last is cut short."""
+    high = min(settings.largest, moment.examples)
+    low = min(settings.minimum, high)
+    generator = np.random.default_rng([moment.order_seed, moment.epoch, _SIZES])
+    drawn = LAWS[settings.law](generator, low, high, -(-moment.examples // low))
+    ends = np.cumsum(drawn, dtype=np.int64)
+    updates = int(np.searchsorted(ends, moment.examples)) + 1
+    sizes = drawn[:updates].copy()
+    sizes[-1] -= ends[updates - 1] - moment.examples
+    return Batches(sizes, drawn[:updates])
+
+
+def geometric(settings: BatchSizeSettings, moment: Moment) -> Batches:
+    """B ← max(B + 1, ⌊fB⌋) after every epoch; the rate stays. Without B + 1, a factor of 1.2 is stuck below 5."""
+    cap = min(settings.maximum, moment.examples)
+    size = min(settings.size, cap)
+    for _ in range(moment.epoch - 1):
+        size = min(cap, max(size + 1, math.floor(settings.factor * size + _ROUNDING)))
+    return _equal(size, settings.size, moment.examples)
+
+
+def plateau_grow(settings: BatchSizeSettings, moment: Moment) -> Batches:
+    """B ← fB on every plateau, in place of η ← η/f, which has to do what the maximum leaves undone."""
+    return after_growths(settings, moment, moment.plateaus)
+
+
+def schedule_grow(settings: BatchSizeSettings, moment: Moment) -> Batches:
+    """B ← fB from the first epoch after each milestone, where a step schedule would have η ← η/f (Smith et al., 2018).
+
+    Both lower the noise ηN/B alike. The milestones are those of the step schedule: parts of the budget.
+    """
+    passed = milestones(settings.step_first, settings.step_gap, settings.step_count) <= moment.progress + _ROUNDING
+    return after_growths(settings, moment, int(passed.sum()))
+
+
+def adabatch(settings: BatchSizeSettings, moment: Moment) -> Batches:
+    """B ← fB and η ← 0.75η after every interval of epochs (Devarakonda et al., 2017): η/B falls by 0.375 each time."""
+    times = (moment.epoch - 1) // settings.interval
+    return after_growths(settings, moment, times, settings.rate_factor**times)
+
+
+POLICIES: dict[str, Callable[[BatchSizeSettings, Moment], Batches]] = {
+    "fixed": fixed,
+    "random": random,
+    "geometric": geometric,
+    "plateau_grow": plateau_grow,
+    "schedule_grow": schedule_grow,
+    "adabatch": adabatch,
+}
+
+
+def uniform(generator: np.random.Generator, low: int, high: int, count: int) -> Sizes:
+    """Every size from low to high alike."""
+    return generator.integers(low, high, size=count, dtype=np.int32, endpoint=True)
+
+
+def log_uniform(generator: np.random.Generator, low: int, high: int, count: int) -> Sizes:
+    """As many draws between 8 and 16 as between 16 and 32: size B with a probability in proportion to log(1 + 1/B)."""
+    drawn = np.exp(generator.uniform(np.log(low), np.log(high + 1), size=count))
+    return np.clip(np.floor(drawn + _ROUNDING), low, high).astype(np.int32)
+
+
+LAWS: dict[str, Callable[[np.random.Generator, int, int, int], Sizes]] = {
+    "uniform": uniform,
+    "log_uniform": log_uniform,
+}
+
+
+def after_growths(settings: BatchSizeSettings, moment: Moment, times: int, rate_multiplier: float = 1.0) -> Batches:
+    """The first size after so many growths by the factor, up to the maximum and the examples."""
+    growth = grown(settings.size, settings.factor, times, min(settings.maximum, moment.examples))
+    return _equal(growth.size, settings.size, moment.examples, rate_multiplier * growth.rate_multiplier)
+
+
+def grown(size: int, factor: float, times: int, cap: int) -> Growth:
+    """Let a size grow so many times; where the cap cuts a growth short, the rate falls by the factor's unused part."""
+    size, rate_multiplier = min(size, cap), 1.0
+    for _ in range(times):
+        wanted = max(size + 1, math.floor(factor * size + 0.5))
+        if wanted > cap:
+            rate_multiplier *= cap / size / factor
+        size = min(wanted, cap)
+    return Growth(size, rate_multiplier)
+
+
+def plateau_rule(settings: BatchSizeSettings) -> PlateauRule:
+    """What `plateau_grow` takes for a plateau."""
+    return PlateauRule(settings.patience, settings.min_delta, settings.cooldown)
+
+
+def _equal(size: int, first_size: int, examples: int, rate_multiplier: float = 1.0) -> Batches:
+    """Updates of one size but for the left-over; the rate is scaled by the size that the policy started with."""
+    full_batches, left_over = divmod(examples, size)
+    sizes = np.array([size] * full_batches + [left_over] * (left_over > 0), dtype=np.int32)
+    return Batches(sizes, np.full_like(sizes, min(first_size, examples)), rate_multiplier)
+
+
+_GROWING = ("geometric", "plateau_grow", "schedule_grow", "adabatch")
+_DEFAULTS = BatchSizeSettings()
+
+
+def _key(name: str, kind: str, policies: tuple[str, ...], meaning: str, **more: Any) -> Key:
+    """The key of a setting that counts only for these policies."""
+    when = {"optimizer": MINI_BATCH_OPTIMIZERS, "batch_size.policy": policies}
+    return Key(kind, getattr(_DEFAULTS, name), when=when, meaning=meaning, **more)
+
+
+_PART: dict[str, Any] = {"low": 0.0, "high": 1.0, "is_open_low": True, "is_open_high": True}
+_FACTOR: dict[str, Any] = {
+    "low": 1.0,
+    "is_open_low": True,
+    "default_by": {"batch_size.policy": {"geometric": 1.2}},  # the article's, every epoch
+}
+
+KEYS: dict[str, Key] = {
+    "batch_size.policy": Key(
+        "option",
+        BatchSizeSettings.policy,
+        options=tuple(POLICIES),
+        when={"optimizer": MINI_BATCH_OPTIMIZERS},
+        meaning="how the batch size develops during training",
+    ),
+} | {
+    f"batch_size.{name}": _key(name, kind, policies, meaning, **more)
+    for name, kind, policies, more, meaning in (
+        ("size", "integer", ("fixed", *_GROWING), {"low": 1}, "examples in one update; for a growing size, at first"),
+        ("minimum", "integer", ("random",), {"low": 1}, "the smallest size drawn"),
+        (
+            "ratio",
+            "integer",
+            ("random",),
+            {"low": 0},
+            "the largest size drawn, as a multiple of the smallest; 0 draws up to the maximum",
+        ),
+        ("maximum", "integer", ("random", *_GROWING), {"low": 1}, "the size that none is above"),
+        ("law", "option", ("random",), {"options": tuple(LAWS)}, "how the sizes are distributed"),
+        ("factor", "float", _GROWING, _FACTOR, "what multiplies the size; geometric: 1.2 unless told otherwise"),
+        ("patience", "integer", ("plateau_grow",), {"low": 0}, "epochs without an improvement that make a plateau"),
+        ("min_delta", "float", ("plateau_grow",), {"low": 0.0}, "how much better counts as an improvement"),
+        ("cooldown", "integer", ("plateau_grow",), {"low": 0}, "epochs after a growth in which no waiting is counted"),
+        ("step_count", "integer", ("schedule_grow",), {"low": 1}, "how many milestones there are"),
+        ("step_first", "float", ("schedule_grow",), _PART, "where in the budget the first milestone lies"),
+        (
+            "step_gap",
+            "float",
+            ("schedule_grow",),
+            _PART,
+            "how far on the next milestone lies, as a part of what then remains",
+        ),
+        ("interval", "integer", ("adabatch",), {"low": 1}, "epochs between two growths"),
+        (
+            "rate_factor",
+            "float",
+            ("adabatch",),
+            {"low": 0.0, "high": 1.0, "is_open_low": True},
+            "what multiplies the learning rate at each growth",
+        ),
+    )
+}

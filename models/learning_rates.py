@@ -1,0 +1,200 @@
+"""Learning rates: η of every update = peak × warm-up × schedule × what plateaus and the batch size make of it.
+
+The schedules and their clock are in schedules.py.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.keys import Key
+from models.optimizers import MINI_BATCH_OPTIMIZERS
+from models.plateaus import PlateauRule
+from models.schedules import SCHEDULES, Array, Progress
+
+
+@dataclass(frozen=True)
+class LearningRateSettings:
+    """The schedule and its numbers; those that it does not use keep their default. Fractions are of the budget."""
+
+    schedule: str = "fixed"
+    peak: float = 1e-3
+    warmup_fraction: float = 0.0
+    final_fraction: float = 0.01
+    step_factor: float = 0.1
+    step_count: int = 2
+    step_first: float = 0.5
+    step_gap: float = 0.5
+    power: float = 2.0
+    decay_fraction: float = 0.2
+    restart_cycles: int = 3
+    restart_growth: float = 2.0
+    restart_peak_factor: float = 1.0
+    one_cycle_rise: float = 0.3
+    one_cycle_start_divisor: float = 25.0
+    one_cycle_final_divisor: float = 1e4
+    plateau_factor: float = 0.5
+    plateau_patience: int = 5
+    plateau_min_delta: float = 0.0
+    plateau_cooldown: int = 0
+    plateau_minimum: float = 0.0
+    batch_scaling: str = "none"
+    reference_batch_size: int = 64
+
+
+def learning_rates(settings: LearningRateSettings, progress: Progress) -> Array:
+    """Return η of each update, before plateaus and the batch size have their say.
+
+    Warm-up multiplies by (t+1)/W over the first W updates; the schedule's own clock starts after it.
+    """
+    schedule = SCHEDULES[settings.schedule]
+    arguments = {name: getattr(settings, name) for name in _settings_of(schedule)}
+    shape = schedule(progress.since(settings.warmup_fraction), **arguments)
+    if settings.warmup_fraction > 0.0:
+        shape = shape * np.minimum(1.0, progress.after / settings.warmup_fraction)
+    return settings.peak * shape
+
+
+def plateau_multiplier(settings: LearningRateSettings, plateaus: int) -> float:
+    """What so many plateaus make of the rate: each multiplies it by the factor, never below the minimum."""
+    multiplier, floor = 1.0, settings.plateau_minimum / settings.peak
+    for _ in range(plateaus):
+        if multiplier > floor:
+            multiplier = max(multiplier * settings.plateau_factor, floor)
+    return multiplier
+
+
+def plateau_rule(settings: LearningRateSettings) -> PlateauRule:
+    """What the schedule `plateau` takes for one."""
+    return PlateauRule(settings.plateau_patience, settings.plateau_min_delta, settings.plateau_cooldown)
+
+
+def batch_scales(settings: LearningRateSettings, sizes: npt.NDArray[np.int32]) -> Array:
+    """What each update's batch size makes of its rate, beside the size that the peak is meant for."""
+    return SCALINGS[settings.batch_scaling](sizes / settings.reference_batch_size)
+
+
+def unscaled(size_ratios: Array) -> Array:
+    """The same rate for every size."""
+    return np.ones_like(size_ratios)
+
+
+def linear_scaling(size_ratios: Array) -> Array:
+    """η·B/B₀: for SGD, with a warm-up (Goyal et al., 2017)."""
+    return size_ratios
+
+
+def square_root_scaling(size_ratios: Array) -> Array:
+    """η·√(B/B₀): for Adam and its kind (Krizhevsky, 2014; Malladi et al., 2022)."""
+    return np.sqrt(size_ratios)
+
+
+SCALINGS: dict[str, Callable[[Array], Array]] = {
+    "none": unscaled,
+    "linear": linear_scaling,
+    "sqrt": square_root_scaling,
+}
+
+
+def _settings_of(schedule: Callable[..., Array]) -> list[str]:
+    return list(inspect.signature(schedule).parameters)[1:]
+
+
+def _readers(name: str) -> tuple[str, ...]:
+    """The schedules that read a setting: by an argument of its name, or by the plateau's prefix."""
+    if name.startswith("plateau_"):
+        return ("plateau",)
+    return tuple(schedule for schedule, function in SCHEDULES.items() if name in _settings_of(function))
+
+
+def _key(name: str, kind: str, meaning: str, **bounds: Any) -> Key:
+    """The key of a setting that counts only for the schedules that read it."""
+    default = getattr(LearningRateSettings, name)
+    return Key(kind, default, when={"learning_rate.schedule": _readers(name)}, meaning=meaning, **bounds)
+
+
+_POSITIVE: dict[str, Any] = {"low": 0.0, "is_open_low": True}
+_PART: dict[str, Any] = {"low": 0.0, "high": 1.0}
+_POSITIVE_PART: dict[str, Any] = {**_PART, "is_open_low": True}
+_INNER_PART: dict[str, Any] = {**_POSITIVE_PART, "is_open_high": True}
+
+KEYS: dict[str, Key] = (
+    {
+        "learning_rate.peak": Key(
+            "float", LearningRateSettings.peak, meaning="η₀, the highest rate, which the schedule scales", **_POSITIVE
+        ),
+        "learning_rate.schedule": Key(
+            "option",
+            LearningRateSettings.schedule,
+            options=tuple(SCHEDULES),
+            meaning="how the learning rate develops over the budget",
+        ),
+        "learning_rate.warmup_fraction": Key(
+            "float",
+            LearningRateSettings.warmup_fraction,
+            low=0.0,
+            high=1.0,
+            is_open_high=True,
+            when={"learning_rate.schedule": tuple(name for name in SCHEDULES if name != "one_cycle")},
+            meaning="the part of the budget over which the rate rises to its peak, before the schedule starts",
+        ),
+    }
+    | {
+        f"learning_rate.{name}": _key(name, kind, meaning, **bounds)
+        for name, kind, bounds, meaning in (
+            ("final_fraction", "float", _PART, "the rate at the end of the budget, as a part of the peak"),
+            ("step_factor", "float", _POSITIVE_PART, "what multiplies the rate at each milestone"),
+            ("step_count", "integer", {"low": 1}, "how many milestones there are"),
+            ("step_first", "float", _INNER_PART, "where in the budget the first milestone lies"),
+            ("step_gap", "float", _INNER_PART, "how far on the next milestone lies, as a part of what then remains"),
+            ("power", "float", _POSITIVE, "the exponent of the polynomial; 1 is a straight line"),
+            ("decay_fraction", "float", _POSITIVE_PART, "the last part of the budget, over which the rate falls to 0"),
+            ("restart_cycles", "integer", {"low": 1}, "how many cosine cycles fill the budget"),
+            ("restart_growth", "float", _POSITIVE, "how many times longer each cycle is than the one before"),
+            ("restart_peak_factor", "float", _POSITIVE_PART, "how high a cycle starts, as a part of the one before"),
+            ("one_cycle_rise", "float", _INNER_PART, "the part of the budget over which the rate rises"),
+            ("one_cycle_start_divisor", "float", {"low": 1.0}, "the peak divided by the first rate"),
+            ("one_cycle_final_divisor", "float", {"low": 1.0}, "the first rate divided by the last"),
+            ("plateau_factor", "float", _INNER_PART, "what multiplies the rate on a plateau"),
+            (
+                "plateau_patience",
+                "integer",
+                {"low": 0},
+                "epochs without an improvement that make a plateau; 0 acts as 1",
+            ),
+            (
+                "plateau_min_delta",
+                "float",
+                {"low": 0.0},
+                "how much better counts as an improvement, in units of the metric",
+            ),
+            ("plateau_cooldown", "integer", {"low": 0}, "epochs after a reduction in which no waiting is counted"),
+            (
+                "plateau_minimum",
+                "float",
+                {"low": 0.0},
+                "the rate, before scaling by the batch size, below which no plateau lowers it; not a part, a rate",
+            ),
+        )
+    }
+    | {
+        "learning_rate.batch_scaling": Key(
+            "option",
+            LearningRateSettings.batch_scaling,
+            options=tuple(SCALINGS),
+            when={"optimizer": MINI_BATCH_OPTIMIZERS},
+            meaning="how the rate goes with the batch size; a growing size scales it by the size at first",
+        ),
+        "learning_rate.reference_batch_size": Key(
+            "integer",
+            LearningRateSettings.reference_batch_size,
+            low=1,
+            when={"learning_rate.batch_scaling": tuple(name for name in SCALINGS if name != "none")},
+            meaning="the batch size that the peak is meant for",
+        ),
+    }
+)

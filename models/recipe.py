@@ -1,0 +1,203 @@
+"""A recipe: everything that decides how one trial is trained, typed and checked, read from flat dotted params.
+
+The vocabulary is that of the six technique files; each says what its keys mean, their bounds and when they count.
+"""
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from models import batch_sizes, learning_rates, optimizers, penalties, stopping, weight_decays
+from models.batch_sizes import BatchSizeSettings
+from models.keys import Key
+from models.learning_rates import LearningRateSettings
+from models.optimizers import OptimizerSettings
+from models.penalties import PenaltySettings
+from models.recipe_rules import RULES
+from models.stopping import StoppingSettings
+from models.weight_decays import WeightDecaySettings
+
+KEYS: dict[str, Key] = {
+    **optimizers.KEYS,
+    **learning_rates.KEYS,
+    **batch_sizes.KEYS,
+    **weight_decays.KEYS,
+    **penalties.KEYS,
+    **stopping.KEYS,
+}
+
+DEFAULT_ARCHITECTURE = "mlp"
+
+
+class RecipeError(ValueError):
+    """Params that contradict each other; `rule` is the code of the rule that they break."""
+
+    def __init__(self, rule: str, message: str) -> None:
+        super().__init__(f"{message} (rule {rule})")
+        self.rule = rule
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one trial is trained. `model` holds the architecture's own parameters, without the prefix `model.`."""
+
+    optimizer: OptimizerSettings
+    learning_rate: LearningRateSettings
+    batch_size: BatchSizeSettings
+    weight_decay: WeightDecaySettings
+    penalty: PenaltySettings
+    stopping: StoppingSettings
+    architecture: str
+    model: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        for rule, check in RULES.items():
+            message = check(self)
+            if message:
+                raise RecipeError(rule, message)
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> "Recipe":
+        """Read complete or partial params; what is absent has its default. ValueError names what is wrong."""
+        complete = resolve(params)
+        return cls(
+            **{group: _read(group, complete) for group in _SETTINGS},
+            architecture=complete["model.architecture"],
+            model={
+                name.removeprefix("model."): value
+                for name, value in complete.items()
+                if name.startswith("model.") and name != "model.architecture"
+            },
+        )
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Every param that counts, defaults included, under its dotted name: `from_params` of it is this recipe."""
+        given = {name: getattr(getattr(self, group), field) for name, (group, field) in _PLACES.items()}
+        counting = {name: value for name, value in given.items() if _counts(name, given)}
+        model = {f"model.{name}": value for name, value in self.model.items()}
+        return {**counting, "model.architecture": self.architecture, **model}
+
+    @property
+    def graph_key(self) -> str:
+        """What changes the computation's graph: trials of one key can share one compiled program.
+
+        Rates, strengths and the dropout rate are data. The batch size counts by its bucket, the next power of two of
+        the largest that the policy may come to.
+        """
+        model = {name: value != 0 if name == "dropout" else value for name, value in self.model.items()}
+        return f"{self.architecture} {json.dumps(model, sort_keys=True)} · {self.optimizer.structure} · {self._bucket}"
+
+    @property
+    def _bucket(self) -> str:
+        if self.optimizer.is_full_batch:
+            return "batch all"
+        largest = self.stopping.batch_maximum if self.stopping.grows_batches else self.batch_size.largest
+        bucket = 1 << (largest - 1).bit_length()
+        is_fixed = self.batch_size.policy == "fixed" and not self.stopping.grows_batches
+        return f"batch {bucket}" if is_fixed else f"batch up to {bucket}"
+
+
+def resolve(params: Mapping[str, Any], architecture_keys: Mapping[str, Key] | None = None) -> dict[str, Any]:
+    """Return the complete active params as native Python values: defaults filled in, in the vocabulary's order.
+
+    `architecture_keys` are the parameters of `model.architecture`, without the prefix; None takes them as they are.
+    Raises ValueError for unknown keys, bad values and keys that do not count beside the others.
+    """
+    keys = {**KEYS, "model.architecture": Key("any", DEFAULT_ARCHITECTURE), **_model_keys(params, architecture_keys)}
+    _refuse_unknown(params, keys)
+    complete: dict[str, Any] = {}
+    for name, key in keys.items():
+        if _counts(name, complete, keys):
+            complete[name] = _native(name, key, params[name]) if name in params else key.default_beside(complete)
+    _refuse_idle(params, complete, keys)
+    _refuse_missing(complete)
+    return complete
+
+
+def _model_keys(params: Mapping[str, Any], architecture_keys: Mapping[str, Key] | None) -> dict[str, Key]:
+    if architecture_keys is not None:
+        return {f"model.{name}": key for name, key in architecture_keys.items()}
+    return {name: Key("any") for name in params if name.startswith("model.") and name != "model.architecture"}
+
+
+def _refuse_unknown(params: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
+    unknown = [f"{name!r}{_nearest(name, keys)}" for name in params if name not in keys]
+    if unknown:
+        raise ValueError(f"unknown param{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}")
+
+
+def _refuse_idle(params: Mapping[str, Any], complete: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
+    for name in params:
+        if name not in complete:
+            if name in batch_sizes.KEYS and complete["optimizer"] == "gd":
+                raise RecipeError("C1", f"{name}: gd uses all examples for each update and has no batch size")
+            conditions = " and ".join(
+                f"{controller} is {' or '.join(map(str, values))}" for controller, values in keys[name].when.items()
+            )
+            raise ValueError(f"{name}: given, but counts only when {conditions}")
+
+
+def _refuse_missing(complete: Mapping[str, Any]) -> None:
+    """A key whose default is None must be given where it counts: no value would suit every metric."""
+    for name in complete:
+        if name in KEYS and complete[name] is None:
+            conditions = " and ".join(f"{controller} is {complete[controller]}" for controller in KEYS[name].when)
+            raise ValueError(f"{name}: needed where {conditions} ({KEYS[name].allowed})")
+
+
+def _counts(name: str, params: Mapping[str, Any], keys: Mapping[str, Key] = KEYS) -> bool:
+    """True if all that controls the key counts itself and has a value under which the key counts."""
+    return all(
+        controller in params and _counts(controller, params, keys) and params[controller] in values
+        for controller, values in keys[name].when.items()
+    )
+
+
+def _native(name: str, key: Key, value: Any) -> Any:
+    """The value as the plain Python type of its kind; NumPy's scalars are taken for what they hold."""
+    value = value.item() if hasattr(value, "item") else value
+    problem = key.problem(value)
+    if problem:
+        nearest = _nearest(str(value), key.options) if key.kind == "option" else ""
+        raise ValueError(f"{name}: {problem}{nearest} ({key.allowed})")
+    if key.kind in ("float", "integer"):
+        return float(value) if key.kind == "float" else int(value)
+    return value
+
+
+def _nearest(name: str, known: Any) -> str:
+    matches = difflib.get_close_matches(name, [str(each) for each in known], n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+_SETTINGS: dict[str, type] = {
+    "optimizer": OptimizerSettings,
+    "learning_rate": LearningRateSettings,
+    "batch_size": BatchSizeSettings,
+    "weight_decay": WeightDecaySettings,
+    "penalty": PenaltySettings,
+    "stopping": StoppingSettings,
+}
+
+
+def _key_of(group: str, field: str) -> str:
+    """The optimizer's own settings have no prefix but that of the clip, and its kind is `optimizer` itself."""
+    if group == "optimizer":
+        return "optimizer" if field == "kind" else field.replace("gradient_clip_", "gradient_clip.")
+    return f"{group}.{field}"
+
+
+# Where each key lives: the recipe's group and the field in it.
+_PLACES: dict[str, tuple[str, str]] = {
+    _key_of(group, field.name): (group, field.name)
+    for group, settings in _SETTINGS.items()
+    for field in fields(settings)
+}
+
+
+def _read(group: str, complete: Mapping[str, Any]) -> Any:
+    places = {field: name for name, (owner, field) in _PLACES.items() if owner == group}
+    return _SETTINGS[group](**{field: complete[name] for field, name in places.items() if name in complete})

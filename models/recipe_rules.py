@@ -1,0 +1,95 @@
+"""The named rules that a recipe must keep: combinations of params that contradict each other, refused before training.
+
+A rule says what is wrong, naming the key to change, or None. The codes are those of the techniques' specification.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a recipe is checked on birth, so that it imports these rules
+    from models.recipe import Recipe
+
+
+def full_batches_do_not_grow(recipe: "Recipe") -> str | None:
+    """C1: gd uses all examples for each update. Keys of the batch size beside it are refused where they are read."""
+    if recipe.optimizer.is_full_batch and recipe.stopping.grows_batches:
+        return (
+            f"stopping.action: gd uses all examples for each update, so that {recipe.stopping.action} changes nothing"
+        )
+    return None
+
+
+def one_thing_acts_on_plateaus(recipe: "Recipe") -> str | None:
+    """C3: there is one plateau detector; of two that act on it, each would spoil what the other waits for."""
+    actors = [name for name, is_used in _actors(recipe).items() if is_used]
+    if len(actors) > 1:
+        return f"{' and '.join(actors)}: only one of them can act on plateaus"
+    if recipe.stopping.grows_batches and recipe.batch_size.policy != "fixed":
+        return f"stopping.action: {recipe.stopping.action} grows the batch, as batch_size.policy does; leave it fixed"
+    return None
+
+
+def _actors(recipe: "Recipe") -> dict[str, bool]:
+    return {
+        "learning_rate.schedule plateau": recipe.learning_rate.schedule == "plateau",
+        "batch_size.policy plateau_grow": recipe.batch_size.policy == "plateau_grow",
+        "stopping.rule combined": recipe.stopping.rule == "combined",
+    }
+
+
+def stopping_waits_longer_than_plateau(recipe: "Recipe") -> str | None:
+    """C4: a training that stops before its plateau is reached would never lower the rate or grow the batch."""
+    if recipe.stopping.rule != "patience":
+        return None
+    if recipe.learning_rate.schedule == "plateau":
+        name, patience, act = "learning_rate.plateau_patience", recipe.learning_rate.plateau_patience, "rate is lowered"
+    elif recipe.batch_size.policy == "plateau_grow":
+        name, patience, act = "batch_size.patience", recipe.batch_size.patience, "batch grows"
+    else:
+        return None
+    waits, needs = recipe.stopping.patience, max(1, patience)
+    if waits > needs:
+        return None
+    return f"stopping.patience: {waits} must be above {name}, {needs}, or the training stops before the {act}"
+
+
+def schedule_fits_the_budget(recipe: "Recipe") -> str | None:
+    """C10: warm-up and decay fit into the budget, and what a formula divides by is not zero."""
+    settings = recipe.learning_rate
+    if settings.schedule == "wsd" and settings.warmup_fraction + settings.decay_fraction > 1.0:
+        return (
+            f"learning_rate.warmup_fraction {settings.warmup_fraction:g} and learning_rate.decay_fraction "
+            f"{settings.decay_fraction:g} are more than the whole budget"
+        )
+    if settings.schedule in ("exponential", "inverse_time") and settings.final_fraction == 0.0:
+        return f"learning_rate.final_fraction: {settings.schedule} never gets to 0"
+    if settings.schedule == "inverse_sqrt" and settings.warmup_fraction == 0.0:
+        return "learning_rate.warmup_fraction: inverse_sqrt needs a warm-up above 0 to fall from"
+    return None
+
+
+def batch_sizes_have_an_order(recipe: "Recipe") -> str | None:
+    """C11: no size is above the maximum."""
+    settings = recipe.batch_size
+    if recipe.stopping.grows_batches and settings.size > recipe.stopping.batch_maximum:
+        return f"batch_size.size: {settings.size} is above stopping.batch_maximum, {recipe.stopping.batch_maximum}"
+    if settings.policy == "fixed":
+        return None
+    name, smallest = ("minimum", settings.minimum) if settings.policy == "random" else ("size", settings.size)
+    if smallest > settings.maximum:
+        return f"batch_size.{name}: {smallest} is above batch_size.maximum, {settings.maximum}"
+    if settings.largest > settings.maximum:
+        return (
+            f"batch_size.ratio: {settings.ratio} times batch_size.minimum is {settings.largest}, "
+            f"above batch_size.maximum, {settings.maximum}"
+        )
+    return None
+
+
+RULES: dict[str, Callable[["Recipe"], str | None]] = {
+    "C1": full_batches_do_not_grow,
+    "C3": one_thing_acts_on_plateaus,
+    "C4": stopping_waits_longer_than_plateau,
+    "C10": schedule_fits_the_budget,
+    "C11": batch_sizes_have_an_order,
+}

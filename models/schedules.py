@@ -1,0 +1,151 @@
+"""Schedules: the part of the peak that the learning rate has, by the progress through the budget.
+
+A schedule is a pure function of progress, which counts examples: the part of the budget (epochs × training
+examples) seen before an update and after it. So it does not depend on the batch size, and a shorter rung is a
+prefix of the full training. With a fixed batch size, T updates in all and t counted from 0, `before` is t/T and
+`after` is (t+1)/T. The first update uses progress 0; the last one has not reached 1.
+
+A schedule's arguments after `progress` name the settings it reads, and thereby when their keys count.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]  # (updates,)
+
+_ROUNDING = 1e-12  # a step is due also where rounding leaves progress just below its milestone
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """The part of the budget's examples seen before and after each update."""
+
+    before: Array
+    after: Array
+
+    @classmethod
+    def count(cls, seen: int, batch_sizes: npt.NDArray[np.int32], total: int) -> "Progress":
+        """Count on from `seen` examples by the batch sizes, towards `total`."""
+        after = seen + np.cumsum(batch_sizes, dtype=np.int64)
+        return cls((after - batch_sizes) / total, after / total)
+
+    def since(self, start: float) -> "Progress":
+        """Progress of a clock that starts at `start` and shows 0 until then."""
+        return Progress(*(np.maximum(0.0, (part - start) / (1.0 - start)) for part in (self.before, self.after)))
+
+
+def fixed(progress: Progress) -> Array:
+    """1 throughout."""
+    return np.ones_like(progress.before)
+
+
+def exponential(progress: Progress, final_fraction: float) -> Array:
+    """f^p: a constant ratio per example, towards f. Keras' γ^(t/S) with f = γ^(T/S)."""
+    return final_fraction**progress.before
+
+
+def step(progress: Progress, step_factor: float, step_count: int, step_first: float, step_gap: float) -> Array:
+    """Times the factor at each milestone, from the very update that starts there (Keras is one update late).
+
+    The first milestone is `step_first`; each next one lies `step_gap` of what then remains further on.
+    """
+    passed = np.searchsorted(milestones(step_first, step_gap, step_count), progress.before + _ROUNDING, side="right")
+    return step_factor ** passed.astype(np.float64)
+
+
+def milestones(first: float, gap: float, count: int) -> Array:
+    """Where in the budget the milestones lie, rising."""
+    return 1.0 - (1.0 - first) * (1.0 - gap) ** np.arange(count, dtype=np.float64)
+
+
+def plateau(progress: Progress) -> Array:
+    """1 throughout: `plateau_multiplier` does the rest."""
+    return np.ones_like(progress.before)
+
+
+def cosine(progress: Progress, final_fraction: float) -> Array:
+    """f + (1−f)·½(1 + cos πp): from 1 towards f (Loshchilov & Hutter, 2017)."""
+    return final_fraction + (1.0 - final_fraction) * 0.5 * (1.0 + np.cos(np.pi * progress.before))
+
+
+def linear(progress: Progress, final_fraction: float) -> Array:
+    """1 − (1−f)p: a straight line from 1 towards f."""
+    return 1.0 - (1.0 - final_fraction) * progress.before
+
+
+def polynomial(progress: Progress, final_fraction: float, power: float) -> Array:
+    """(1−f)(1−p)^q + f: with q above 1, fast at first."""
+    return (1.0 - final_fraction) * (1.0 - progress.before) ** power + final_fraction
+
+
+def inverse_time(progress: Progress, final_fraction: float) -> Array:
+    """1/(1 + rp) with r = 1/f − 1, so that it goes towards f. Keras' 1/(1 + γt/S) with r = γT/S."""
+    return 1.0 / (1.0 + (1.0 / final_fraction - 1.0) * progress.before)
+
+
+def inverse_sqrt(progress: Progress, warmup_fraction: float) -> Array:
+    """√(W/(t+1)) after W updates of warm-up, which it needs (Vaswani et al., 2017)."""
+    seen = warmup_fraction + progress.after * (1.0 - warmup_fraction)
+    return np.sqrt(warmup_fraction / np.maximum(seen, warmup_fraction))
+
+
+def one_cycle(
+    progress: Progress, one_cycle_rise: float, one_cycle_start_divisor: float, one_cycle_final_divisor: float
+) -> Array:
+    """Up along a cosine from 1/start to 1 at update rise·T − 1, down along one to 1/(start·final) at the last.
+
+    PyTorch's OneCycleLR (Smith & Topin, 2018), whose last update already uses the final value; optax' peak comes one
+    update later. The rate only: PyTorch moves the momentum against it.
+    """
+    start, final = 1.0 / one_cycle_start_divisor, 1.0 / (one_cycle_start_divisor * one_cycle_final_divisor)
+    update = progress.after - progress.before
+    rise = np.clip(progress.before / np.maximum(one_cycle_rise - update, _ROUNDING), 0.0, 1.0)
+    fall = np.clip((progress.after - one_cycle_rise) / (1.0 - one_cycle_rise), 0.0, 1.0)
+    is_rising = progress.after <= one_cycle_rise + _ROUNDING
+    return np.where(is_rising, start + (1.0 - start) * _half_cosine(rise), 1.0 + (final - 1.0) * _half_cosine(fall))
+
+
+def wsd(progress: Progress, decay_fraction: float, warmup_fraction: float) -> Array:
+    """Warm-up, stable, decay: 1 until the last part d of the budget, then straight to 0 (Hu et al., 2024)."""
+    return np.minimum(1.0, (1.0 - progress.before) * (1.0 - warmup_fraction) / decay_fraction)
+
+
+def cosine_restarts(
+    progress: Progress,
+    final_fraction: float,
+    restart_cycles: int,
+    restart_growth: float,
+    restart_peak_factor: float,
+) -> Array:
+    """Cosine cycles that fill the budget, each `growth` times as long and `peak_factor` times as high (SGDR, 2017)."""
+    lengths = restart_growth ** np.arange(restart_cycles)
+    ends = np.cumsum(lengths) / np.sum(lengths)
+    cycle = np.searchsorted(ends[:-1], progress.before + _ROUNDING, side="right")
+    length = (lengths / np.sum(lengths))[cycle]
+    within = np.clip(1.0 - (ends[cycle] - progress.before) / length, 0.0, 1.0)
+    height = restart_peak_factor ** cycle.astype(np.float64)
+    return final_fraction + (1.0 - final_fraction) * height * (1.0 - _half_cosine(within))
+
+
+def _half_cosine(part: Array) -> Array:
+    """From 0 to 1 along half a period of a cosine."""
+    return 0.5 * (1.0 - np.cos(np.pi * part))
+
+
+SCHEDULES: dict[str, Callable[..., Array]] = {
+    "fixed": fixed,
+    "exponential": exponential,
+    "step": step,
+    "plateau": plateau,
+    "cosine": cosine,
+    "cosine_restarts": cosine_restarts,
+    "linear": linear,
+    "polynomial": polynomial,
+    "inverse_time": inverse_time,
+    "inverse_sqrt": inverse_sqrt,
+    "one_cycle": one_cycle,
+    "wsd": wsd,
+}

@@ -1,0 +1,237 @@
+"""The controller: decides, before each epoch, what the epoch does, and after it, whether there is a next one.
+
+Every policy lives here, as host arithmetic in float64; an engine only carries out the plans. The controller knows
+nothing but metrics, so the same plans follow in every engine, and after a restart from its state.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from models.batch_sizes import Moment
+from models.errors import InputError
+from models.learning_rates import batch_scales, learning_rates
+from models.penalties import keras_strengths
+from models.plateaus import PlateauState, next_plateau_state
+from models.recipe import Recipe
+from models.schedules import Progress
+from models.stopping import next_stopping_state
+from models.stopping_rules import ERROR_RULES, LOSS_RULES, Observation, StoppingState
+from models.training.adaptation import batches, plateau_rule, rate_multiplier
+from models.training.plan import SEMANTICS_VERSION, EpochPlan
+from models.weight_decays import decay_shrinks, decay_strengths
+
+
+@dataclass(frozen=True)
+class ControllerState:
+    """All that a controller remembers between epochs."""
+
+    epoch: int = 0  # epochs observed
+    updates: int = 0
+    examples: int = 0
+    best_epoch: int = 0  # counted from 1; 0 = none
+    best_score: float = math.inf  # lower is better, whatever the direction
+    plateau: PlateauState = field(default_factory=PlateauState)
+    stopping: StoppingState = field(default_factory=StoppingState)
+    divergence: str = ""  # what was not finite
+
+
+class Controller:
+    """Plans one training: call `next_epoch`, train the plan, call `observe`, until there is no next epoch.
+
+    `epochs` is the full budget, the horizon of every schedule, also where training halts earlier at a rung.
+    `outputs` is the number of regression targets, for the conversion of penalties.
+    """
+
+    def __init__(  # noqa: PLR0913 - one value each, all of them fixed for the training
+        self,
+        recipe: Recipe,
+        examples: int,
+        epochs: int,
+        order_seed: int,
+        monitor: str,
+        direction: str,
+        task: str,
+        *,
+        outputs: int = 1,
+    ) -> None:
+        if examples < 1 or epochs < 1:
+            raise ValueError(f"a training needs examples and epochs: {examples} and {epochs} given")
+        if direction not in ("minimize", "maximize"):
+            raise ValueError(f"direction: unknown {direction!r} (known: minimize, maximize)")
+        if recipe.stopping.rule in ERROR_RULES and direction == "maximize":
+            raise InputError("stopping.rule", f"{recipe.stopping.rule} follows an error, but {monitor} is maximized")
+        self._recipe = recipe
+        self._examples = examples
+        self._epochs = epochs
+        self._order_seed = order_seed
+        self._monitor = monitor
+        self._direction = direction
+        self._sign = 1.0 if direction == "minimize" else -1.0
+        self._strengths = keras_strengths(recipe.penalty, task, outputs)
+        self._state = ControllerState()
+        self._plan: EpochPlan | None = None
+
+    def next_epoch(self) -> EpochPlan | None:
+        """Return the plan of the next epoch, the same one until it is observed, or None at the end."""
+        if self.status != "training":
+            return None
+        if self._plan is None:
+            self._plan = self._make_plan(self._state.epoch + 1)
+        return self._plan
+
+    def observe(self, metrics: Mapping[str, float]) -> None:
+        """Take in the metrics of the planned epoch, under the names they are logged by.
+
+        A loss, validation loss or monitored metric that is NaN or infinite is never best and ends the training.
+        """
+        if self._plan is None:
+            raise RuntimeError("observe needs an epoch planned by next_epoch")
+        if self._monitor not in metrics:
+            raise ValueError(f"monitor: unknown {self._monitor!r} (known: {', '.join(sorted(metrics))})")
+        if self._recipe.stopping.rule in LOSS_RULES and "loss" not in metrics:
+            raise ValueError(f"stopping.rule: {self._recipe.stopping.rule} needs the training loss among the metrics")
+        value = float(metrics[self._monitor])
+        score = self._sign * value if math.isfinite(value) else math.inf
+        state = replace(
+            self._state,
+            epoch=self._plan.epoch,
+            updates=self._state.updates + self._plan.updates,
+            examples=self._state.examples + self._plan.examples,
+            divergence=self._divergence(metrics),
+        )
+        if not state.divergence:
+            state = self._judged(state, score, metrics)
+        self._state, self._plan = state, None
+
+    def _judged(self, state: ControllerState, score: float, metrics: Mapping[str, float]) -> ControllerState:
+        """The state after all that follows the score has seen it: the best epoch, the plateau and the stopping rule."""
+        if score < state.best_score:
+            state = replace(state, best_epoch=state.epoch, best_score=score)
+        rule = plateau_rule(self._recipe)
+        if rule:
+            state = replace(state, plateau=next_plateau_state(rule, state.plateau, state.epoch, score))
+        seen = Observation(state.epoch, score, float(metrics.get("loss", math.nan)), state.plateau.count, self._sign)
+        return replace(state, stopping=next_stopping_state(self._recipe.stopping, state.stopping, seen))
+
+    @property
+    def is_best(self) -> bool:
+        """True if the last observed epoch is better than all before it, however little; ties keep the earlier."""
+        return 0 < self._state.best_epoch == self._state.epoch
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch with the best monitored metric, counted from 1; 0 where none was finite."""
+        return self._state.best_epoch
+
+    @property
+    def epoch(self) -> int:
+        """Epochs observed so far."""
+        return self._state.epoch
+
+    @property
+    def updates(self) -> int:
+        """Optimizer steps in the observed epochs."""
+        return self._state.updates
+
+    @property
+    def examples_seen(self) -> int:
+        """Training examples used in the observed epochs."""
+        return self._state.examples
+
+    @property
+    def status(self) -> str:
+        """How the training ended: "completed", "stopped_early" or "diverged"; "training" while it goes on.
+
+        A rule that would stop after the budget's last epoch changes nothing: that training is completed.
+        """
+        if self._state.divergence:
+            return "diverged"
+        if self._state.epoch >= self._epochs:
+            return "completed"
+        return "stopped_early" if self._state.stopping.reason else "training"
+
+    @property
+    def message(self) -> str:
+        """Why the training ended before its budget, in words; empty where it did not."""
+        if self.status == "diverged":
+            return f"{self._state.divergence} in epoch {self._state.epoch}"
+        return f"{self._monitor}: {self._state.stopping.reason}" if self.status == "stopped_early" else ""
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` needs, as plain JSON values; floats survive JSON exactly."""
+        return {"training": self._identity(), **_as_json(asdict(self._state))}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state()` of a controller of the same training: the same plans follow as in an unbroken one."""
+        values = {name: value for name, value in state.items() if name != "training"}
+        if state.get("training") != self._identity():
+            raise ValueError("the saved state belongs to another training: its params, data size or budget differ")
+        stopping, plateau = values["stopping"], values["plateau"]
+        self._state = ControllerState(
+            **{
+                **values,
+                "best_score": _score(values["best_score"]),
+                "plateau": PlateauState(**{**plateau, "best": _score(plateau["best"])}),
+                "stopping": StoppingState(
+                    **{**stopping, "reference": _score(stopping["reference"]), "losses": tuple(stopping["losses"])}
+                ),
+            }
+        )
+        self._plan = None
+
+    def _make_plan(self, epoch: int) -> EpochPlan:
+        recipe, examples = self._recipe, self._examples
+        plateaus = self._state.plateau.count
+        planned = batches(recipe, Moment(examples, epoch, self._epochs, plateaus, self._order_seed))
+        progress = Progress.count((epoch - 1) * examples, planned.sizes, self._epochs * examples)
+        multiplier = rate_multiplier(recipe, plateaus) * planned.rate_multiplier
+        unscaled = learning_rates(recipe.learning_rate, progress) * multiplier
+        rates = unscaled * batch_scales(recipe.learning_rate, planned.scaling_sizes)
+        rate_fractions = unscaled / recipe.learning_rate.peak  # decay follows the schedule, not the batch size
+        strengths = decay_strengths(recipe.weight_decay, progress.before, rate_fractions)
+        shrinks = decay_shrinks(recipe.weight_decay, strengths, rates, rate_fractions)
+        return EpochPlan(
+            epoch=epoch,
+            order=np.random.default_rng([self._order_seed, epoch]).permutation(examples).astype(np.int32),
+            batch_sizes=planned.sizes,
+            learning_rates=rates.astype(np.float32),
+            shrinks=shrinks.astype(np.float32),
+            weight_decay=float(strengths[-1]),
+            l1=self._strengths.l1,
+            l2=self._strengths.l2,
+            penalty=0.0 if recipe.penalty.kind == "none" else recipe.penalty.strength,
+        )
+
+    def _divergence(self, metrics: Mapping[str, float]) -> str:
+        for name in ("loss", "val_loss", self._monitor):
+            if name in metrics and not math.isfinite(metrics[name]):
+                return f"{name} is {float(metrics[name])}"
+        return ""
+
+    def _identity(self) -> dict[str, Any]:
+        """What makes two trainings the same for their controllers."""
+        return {
+            "semantics": SEMANTICS_VERSION,
+            "params": self._recipe.params,
+            "examples": self._examples,
+            "epochs": self._epochs,
+            "order_seed": self._order_seed,
+            "monitor": self._monitor,
+            "direction": self._direction,
+        }
+
+
+def _as_json(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with infinity, which JSON lacks, as None."""
+    return {
+        name: _as_json(value) if isinstance(value, dict) else None if value == math.inf else value
+        for name, value in values.items()
+    }
+
+
+def _score(value: float | None) -> float:
+    return math.inf if value is None else value

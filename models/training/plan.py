@@ -1,0 +1,67 @@
+"""One epoch of training as arrays: what the controller decides and an engine carries out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+# Part of every trial's key. Raise it when the same params, seed and data would train to other weights or other
+# recorded values than before: a changed formula, default, data order or clock. Results of two versions are not
+# comparable, so the raise is a line in the CHANGELOG. A new technique beside the others does not raise it.
+SEMANTICS_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class EpochPlan:
+    """Every decision of one epoch, made before it starts.
+
+    An update takes the next `batch_sizes[t]` examples of `order`, shrinks the decayed weights by
+    θ ← θ(1 − shrinks[t]), then makes the optimizer's step with `learning_rates[t]` on the mean loss of the batch
+    plus l1·Σ|w| + l2·Σw² (Keras' convention).
+    """
+
+    epoch: int  # counted from 1
+    order: npt.NDArray[np.int32]  # (examples,) every index once
+    batch_sizes: npt.NDArray[np.int32]  # (updates,) examples of each update; sums to examples
+    learning_rates: npt.NDArray[np.float32]  # (updates,)
+    shrinks: npt.NDArray[np.float32]  # (updates,) part of each decayed weight taken away
+    weight_decay: float  # λ at the last update
+    l1: float
+    l2: float
+    penalty: float  # the strength as the study file gives it
+
+    def __post_init__(self) -> None:
+        if int(self.batch_sizes.sum()) != len(self.order):
+            raise ValueError(f"batch sizes sum to {int(self.batch_sizes.sum())}, not to {len(self.order)} examples")
+        if not len(self.batch_sizes) == len(self.learning_rates) == len(self.shrinks):
+            raise ValueError("batch_sizes, learning_rates and shrinks must hold one value an update")
+        for array in (self.order, self.batch_sizes, self.learning_rates, self.shrinks):
+            array.setflags(write=False)
+
+    @property
+    def updates(self) -> int:
+        """How many optimizer steps the epoch takes."""
+        return len(self.batch_sizes)
+
+    @property
+    def examples(self) -> int:
+        """How many examples the epoch uses."""
+        return len(self.order)
+
+    @property
+    def recorded(self) -> dict[str, float]:
+        """The values to log as curves: those of the last update.
+
+        `batch_size` is the policy's, taken from the first update: the last batch may hold only what is left over.
+        """
+        return {
+            "learning_rate": float(self.learning_rates[-1]),
+            "weight_decay": self.weight_decay,
+            "batch_size": float(self.batch_sizes[0]),
+            "penalty": self.penalty,
+        }
+
+    def batches(self) -> Iterator[npt.NDArray[np.int32]]:
+        """Yield the example indices of each update, in order."""
+        yield from np.split(self.order, np.cumsum(self.batch_sizes)[:-1])

@@ -1,0 +1,81 @@
+"""Every combination of kinds is planned to its end with finite numbers, or refused by a named rule before training."""
+
+import math
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.batch_sizes import POLICIES
+from models.learning_rates import SCALINGS
+from models.optimizers import MINI_BATCH_OPTIMIZERS, OPTIMIZERS
+from models.penalties import PENALTIES
+from models.recipe import Recipe, RecipeError
+from models.schedules import SCHEDULES
+from models.stopping import ACTIONS
+from models.stopping_rules import RULES
+from models.weight_decays import COUPLINGS, PROFILES
+from tests.models.controllers import controller
+
+# what a kind cannot do without
+NEEDS: dict[str, dict[str, Any]] = {
+    "inverse_sqrt": {"learning_rate.warmup_fraction": 0.1},
+    "threshold": {"stopping.limit": 1e9},
+    "target": {"stopping.target": -1e9},
+}
+
+
+@st.composite
+def kinds(draw: st.DrawFn) -> dict[str, Any]:
+    params: dict[str, Any] = {
+        "optimizer": draw(st.sampled_from(list(OPTIMIZERS))),
+        "learning_rate.schedule": draw(st.sampled_from(list(SCHEDULES))),
+        "weight_decay.profile": draw(st.sampled_from(list(PROFILES))),
+        "penalty.kind": draw(st.sampled_from(list(PENALTIES))),
+        "stopping.rule": draw(st.sampled_from(list(RULES))),
+    }
+    if params["optimizer"] in MINI_BATCH_OPTIMIZERS:
+        params["batch_size.policy"] = draw(st.sampled_from(list(POLICIES)))
+        params["learning_rate.batch_scaling"] = draw(st.sampled_from(list(SCALINGS)))
+    if params["weight_decay.profile"] != "none":
+        params["weight_decay.coupling"] = draw(st.sampled_from(list(COUPLINGS)))
+    if params["stopping.rule"] == "combined":
+        params["stopping.action"] = draw(st.sampled_from(list(ACTIONS)))
+    return params | NEEDS.get(params["learning_rate.schedule"], {}) | NEEDS.get(params["stopping.rule"], {})
+
+
+def read(params: dict[str, Any]) -> Recipe | None:
+    """The recipe, or None where a rule that is known to concern these kinds refuses it."""
+    try:
+        return Recipe.from_params(params)
+    except RecipeError as refusal:
+        if refusal.rule in ("C1", "C3", "C4"):
+            return None
+        raise
+
+
+@settings(max_examples=300, deadline=None)
+@given(params=kinds(), examples=st.integers(1, 90), scores=st.lists(st.floats(0.0, 10.0), min_size=6, max_size=6))
+def test_x3_every_combination_is_planned_or_refused_by_a_named_rule(
+    params: dict[str, Any], examples: int, scores: list[float]
+) -> None:
+    recipe = read(params)
+    if recipe is None:
+        return
+    assert Recipe.from_params(recipe.params) == recipe
+    assert recipe.graph_key
+    trained = controller(params, examples=examples, epochs=len(scores))
+    largest = examples if recipe.optimizer.is_full_batch else recipe.batch_size.largest
+    largest = recipe.stopping.batch_maximum if recipe.stopping.grows_batches else largest
+    for score in scores:
+        plan = trained.next_epoch()
+        if plan is None:
+            break
+        assert sorted(np.concatenate(list(plan.batches())).tolist()) == list(range(examples))
+        assert 1 <= plan.batch_sizes.min() <= plan.batch_sizes.max() <= min(largest, examples)
+        assert np.all(np.isfinite(plan.learning_rates) & (plan.learning_rates > 0.0))
+        assert np.all((plan.shrinks >= 0.0) & (plan.shrinks < 1.0))
+        assert all(math.isfinite(value) for value in plan.recorded.values())
+        trained.observe({"loss": score, "val_score": score})
+    assert trained.status in ("completed", "stopped_early")

@@ -1,0 +1,48 @@
+"""The customary ranges: one for each optimizer, of params that count for it and values that they may hold."""
+
+from typing import Any
+
+import pytest
+
+from models.customary_ranges import ARTICLE_OPTIMIZERS, DEFAULT_OPTIMIZERS, RANGES, customary_ranges
+from models.optimizers import OPTIMIZERS
+from models.recipe import KEYS, Recipe
+
+
+def ends(domain: Any) -> list[Any]:
+    return [domain["low"], domain["high"]] if isinstance(domain, dict) else list(domain)
+
+
+def test_every_optimizer_has_its_ranges_and_the_default_ones_are_known() -> None:
+    assert set(RANGES) == set(OPTIMIZERS)
+    assert set(ARTICLE_OPTIMIZERS) < set(DEFAULT_OPTIMIZERS) <= set(OPTIMIZERS)
+
+
+@pytest.mark.parametrize("optimizer", RANGES)
+def test_every_end_of_a_range_makes_a_recipe(optimizer: str) -> None:
+    ranges = customary_ranges(optimizer)
+    assert next(iter(ranges)) == "learning_rate.peak"
+    for end in (0, -1):
+        params = {"optimizer": optimizer, **{param: ends(domain)[end] for param, domain in ranges.items()}}
+        assert Recipe.from_params(params).optimizer.kind == optimizer
+
+
+@pytest.mark.parametrize("optimizer", RANGES)
+def test_a_range_rises_and_holds_the_default_of_its_param(optimizer: str) -> None:
+    defaults = Recipe.from_params({"optimizer": optimizer}).params
+    for param, domain in customary_ranges(optimizer).items():
+        if isinstance(domain, dict):
+            assert 0.0 < domain["low"] < domain["high"], param
+        far = {
+            ("lion", "weight_decay.strength"),
+            ("adadelta", "learning_rate.peak"),
+            ("adamw", "weight_decay.strength"),
+        }
+        if (optimizer, param) not in far:  # our general default lies outside what suits these
+            assert min(ends(domain)) <= defaults[param] <= max(ends(domain)), param
+        assert all(KEYS[param].problem(end) is None for end in ends(domain)), param
+
+
+def test_ranges_are_copies() -> None:
+    customary_ranges("adam")["learning_rate.peak"]["low"] = 1.0
+    assert customary_ranges("adam")["learning_rate.peak"]["low"] == 1e-5

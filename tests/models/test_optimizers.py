@@ -1,0 +1,279 @@
+"""Optimizers: the numbers of each rule, on the Keras optimizers that an engine is given."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.optimizers import GRADIENT_CLIPS, KEYS, OPTIMIZERS, OptimizerSettings, build_optimizer
+from models.recipe import Recipe
+from models.training.controller import Controller
+
+
+@pytest.fixture(scope="module")
+def keras() -> Any:
+    return pytest.importorskip("keras")
+
+
+def trajectory(
+    keras: Any,
+    settings: OptimizerSettings,
+    gradient: Callable[[np.ndarray], np.ndarray],
+    updates: int,
+    rate: float = 0.1,
+    start: tuple[float, ...] = (1.0,),
+) -> np.ndarray:
+    """The parameters after each update, (updates, parameters)."""
+    optimizer = build_optimizer(settings)
+    parameters = keras.Variable(np.array(start, np.float32))
+    optimizer.build([parameters])
+    optimizer.learning_rate = rate
+
+    def values() -> np.ndarray:
+        return keras.ops.convert_to_numpy(parameters + 0.0)  # a variable itself makes NumPy warn
+
+    passed = []
+    for _ in range(updates):
+        slope = gradient(values()).astype(np.float32)
+        optimizer.apply([keras.ops.convert_to_tensor(slope)], [parameters])
+        passed.append(values().astype(np.float64))
+    return np.array(passed)
+
+
+def quadratic(parameters: np.ndarray) -> np.ndarray:
+    """The gradient of ½aθ² with a = 4."""
+    return 4.0 * parameters
+
+
+def ones(parameters: np.ndarray) -> np.ndarray:
+    return np.ones_like(parameters)
+
+
+def test_opt_t1_gradient_descent_on_a_quadratic(keras: Any) -> None:
+    gd = OptimizerSettings(kind="gd")
+    np.testing.assert_allclose(trajectory(keras, gd, quadratic, 3)[:, 0], [0.6, 0.36, 0.216], atol=1e-6)
+    assert abs(trajectory(keras, gd, quadratic, 5, rate=0.49)[-1, 0]) < 1.0
+    assert abs(trajectory(keras, gd, quadratic, 5, rate=0.51)[-1, 0]) > 1.0
+
+
+def test_opt_t1_gd_takes_one_update_an_epoch_and_follows_the_closed_form(keras: Any) -> None:
+    generator = np.random.default_rng(0)
+    inputs = generator.normal(size=(16, 3))
+    solution = np.array([1.0, -2.0, 0.5])
+    targets = inputs @ solution
+    controller = Controller(
+        Recipe.from_params({"optimizer": "gd", "learning_rate.peak": 0.1, "stopping.rule": "none"}),
+        examples=16,
+        epochs=25,
+        order_seed=0,
+        monitor="val_loss",
+        direction="minimize",
+        task="regression",
+    )
+    while controller.next_epoch():
+        controller.observe({"val_loss": 1.0})
+    assert controller.updates == 25
+
+    def mean_squared_error_gradient(parameters: np.ndarray) -> np.ndarray:
+        return 2 * inputs.T @ (inputs @ parameters - targets) / 16
+
+    reached = trajectory(
+        keras, OptimizerSettings(kind="gd"), mean_squared_error_gradient, controller.updates, start=(0.0, 0.0, 0.0)
+    )
+    hessian = 2 * inputs.T @ inputs / 16
+    expected = solution - np.linalg.matrix_power(np.eye(3) - 0.1 * hessian, 25) @ solution
+    np.testing.assert_allclose(reached[-1], expected, atol=1e-6)
+
+
+def test_opt_t2_momentum_on_a_quadratic(keras: Any) -> None:
+    momentum = OptimizerSettings(kind="sgd", one_minus_momentum=0.1)
+    passed = trajectory(keras, momentum, quadratic, 20)[:, 0]
+    np.testing.assert_allclose(passed[:5], [0.6, 0.0, -0.54, -0.81, -0.729], atol=1e-6)
+    areas = passed[:-2] * passed[2:] - passed[1:-1] ** 2  # goes as the determinant μ of the two-step map
+    np.testing.assert_allclose(np.sqrt(areas[1:] / areas[:-1]), math.sqrt(0.9), rtol=1e-4)
+
+
+def test_opt_t2_velocity_and_nesterov_under_a_constant_gradient(keras: Any) -> None:
+    plain = OptimizerSettings(kind="sgd", one_minus_momentum=0.1)
+    nesterov = OptimizerSettings(kind="sgd", one_minus_momentum=0.1, nesterov=True)
+    np.testing.assert_allclose(trajectory(keras, plain, ones, 3)[:, 0] - 1, [-0.1, -0.29, -0.561], atol=1e-6)
+    np.testing.assert_allclose(trajectory(keras, nesterov, ones, 3)[:, 0] - 1, [-0.19, -0.461, -0.8049], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw"])
+def test_opt_t3_adam_steps_by_the_rate_under_a_constant_gradient(keras: Any, kind: str) -> None:
+    settings = OptimizerSettings(kind=kind, epsilon=1e-12)
+    passed = trajectory(keras, settings, lambda _: np.array([1.0, -7.0]), 5, start=(0.0, 0.0))
+    expected = np.outer(np.arange(1, 6), [-0.1, 0.1])
+    np.testing.assert_allclose(passed, expected, rtol=1e-5)  # 1 − β₂ in float32 is 1.3e-5 off, its root half of it
+
+
+def test_opt_t3_adam_does_not_feel_the_scale_of_the_gradient(keras: Any) -> None:
+    settings = OptimizerSettings(kind="adam", epsilon=1e-12)
+    plain = trajectory(keras, settings, quadratic, 10)
+    scaled = trajectory(keras, settings, lambda parameters: 1000 * quadratic(parameters), 10)
+    np.testing.assert_allclose(scaled, plain, rtol=1e-5)
+
+
+def test_opt_t5_rmsprop_has_epsilon_inside_the_root(keras: Any) -> None:
+    rmsprop = OptimizerSettings(kind="rmsprop")
+    np.testing.assert_allclose(trajectory(keras, rmsprop, ones, 2)[:, 0], [0.683772, 0.454357], atol=1e-6)
+    tiny = trajectory(keras, rmsprop, lambda parameters: np.full_like(parameters, 1e-4), 1, rate=1.0, start=(0.0,))
+    assert tiny[0, 0] == pytest.approx(-0.3147, abs=1e-3)
+
+
+# optimizer: its settings, and 1 after each update under the gradient 1 with the rate 0.1 (TECHNIQUES 1.4)
+GOLDENS: dict[str, tuple[dict[str, Any], list[float]]] = {
+    "adagrad": ({}, [0.904654, 0.835647]),
+    "adamax": ({}, [0.9, 0.8]),
+    "nadam": ({}, [0.893721, 0.816362]),
+}
+
+
+@pytest.mark.parametrize("kind", GOLDENS)
+def test_opt_t5_goldens(keras: Any, kind: str) -> None:
+    params, expected = GOLDENS[kind]
+    settings = Recipe.from_params({"optimizer": kind, **params}).optimizer
+    np.testing.assert_allclose(trajectory(keras, settings, ones, 2)[:, 0], expected, atol=1e-6)
+
+
+def test_opt_t5_lion_steps_by_the_rate_and_its_decay_comes_before(keras: Any) -> None:
+    gradients = iter([3.0, -0.001])  # the second is outweighed by the momentum of the first
+    lion = Recipe.from_params({"optimizer": "lion"}).optimizer
+    steps = np.diff(trajectory(keras, lion, lambda _: np.array([next(gradients)]), 2, start=(0.0,))[:, 0], prepend=0.0)
+    weight, passed = 1.0, []
+    for step in steps:
+        weight = weight * (1 - 0.1 * 0.5) + step  # the plan's shrink of a decay of 0.5
+        passed.append(weight)
+    np.testing.assert_allclose(passed, [0.85, 0.7075], atol=1e-6)
+
+
+# name: params, optax' optimizer at the rate 0.01; where the two are equal by design (TECHNIQUES 1.2)
+OPTAX: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
+    "sgd": ({"optimizer": "sgd"}, lambda optax: optax.sgd(0.01)),
+    "momentum": ({"optimizer": "sgd", "one_minus_momentum": 0.1}, lambda optax: optax.sgd(0.01, 0.9)),
+    "nesterov": (
+        {"optimizer": "sgd", "one_minus_momentum": 0.1, "nesterov": True},
+        lambda optax: optax.sgd(0.01, 0.9, nesterov=True),
+    ),
+    "adam": ({"optimizer": "adam", "epsilon": 1e-12}, lambda optax: optax.adam(0.01, eps=1e-12)),
+    "rmsprop": ({"optimizer": "rmsprop"}, lambda optax: optax.rmsprop(0.01, 0.9, eps=1e-7)),
+    "rmsprop centered with momentum": (
+        {"optimizer": "rmsprop", "centered": True, "one_minus_momentum": 0.1},
+        lambda optax: optax.rmsprop(0.01, 0.9, eps=1e-7, centered=True, momentum=0.9),
+    ),
+    "adagrad": (
+        {"optimizer": "adagrad", "initial_accumulator": 0.3},
+        lambda optax: optax.adagrad(0.01, initial_accumulator_value=0.3, eps=1e-7),
+    ),
+    "adadelta": ({"optimizer": "adadelta"}, lambda optax: optax.adadelta(0.01, rho=0.95, eps=1e-7)),
+    "adamax": ({"optimizer": "adamax"}, lambda optax: optax.adamax(0.01, eps=1e-7)),
+    "lion": ({"optimizer": "lion"}, lambda optax: optax.lion(0.01, b1=0.9, b2=0.99, weight_decay=0.0)),
+    "clipped by the global norm": (
+        {"optimizer": "sgd", "gradient_clip.kind": "global_norm", "gradient_clip.limit": 0.5},
+        lambda optax: optax.chain(optax.clip_by_global_norm(0.5), optax.sgd(0.01)),
+    ),
+    "clipped by value": (
+        {"optimizer": "sgd", "gradient_clip.kind": "value", "gradient_clip.limit": 0.5},
+        lambda optax: optax.chain(optax.clip(0.5), optax.sgd(0.01)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPTAX)
+def test_opt_t4_parity_with_optax_over_twenty_updates(keras: Any, name: str) -> None:
+    jax, optax = pytest.importorskip("jax"), pytest.importorskip("optax")
+    params, make_reference = OPTAX[name]
+    gradients = np.random.default_rng(5).normal(size=(20, 4)).astype(np.float32)
+    reference = make_reference(optax)
+    values = jax.numpy.ones(4, np.float32)
+    state = reference.init(values)
+    for gradient in gradients:
+        changes, state = reference.update(jax.numpy.asarray(gradient), state, values)
+        values = optax.apply_updates(values, changes)
+    queue = iter(gradients)
+    settings = Recipe.from_params(params).optimizer
+    ours = trajectory(keras, settings, lambda _: next(queue), 20, rate=0.01, start=(1.0,) * 4)
+    np.testing.assert_allclose(ours[-1], np.asarray(values), atol=1e-6)
+
+
+# clip: what it leaves of the gradients (3, 0.5) and (4) of two variables at the limit 1 (TECHNIQUES 1.2, 11)
+CLIPS = {
+    "none": [3.0, 0.5, 4.0],
+    "norm": [3.0 / math.hypot(3.0, 0.5), 0.5 / math.hypot(3.0, 0.5), 1.0],
+    "value": [1.0, 0.5, 1.0],
+    "global_norm": [part / math.sqrt(25.25) for part in (3.0, 0.5, 4.0)],
+}
+
+
+@pytest.mark.parametrize("clip", GRADIENT_CLIPS)
+def test_a_clip_limits_what_its_name_says(keras: Any, clip: str) -> None:
+    optimizer = build_optimizer(OptimizerSettings(kind="sgd", gradient_clip_kind=clip))
+    variables = [keras.Variable(np.zeros(2, np.float32)), keras.Variable(np.zeros(1, np.float32))]
+    optimizer.build(variables)
+    optimizer.learning_rate = 1.0
+    gradients = [np.array([3.0, 0.5], np.float32), np.array([4.0], np.float32)]
+    optimizer.apply([keras.ops.convert_to_tensor(gradient) for gradient in gradients], variables)
+    reached = np.concatenate([keras.ops.convert_to_numpy(variable + 0.0) for variable in variables])
+    np.testing.assert_allclose(-reached, CLIPS[clip], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_every_optimizer_takes_every_clip(keras: Any, kind: str) -> None:
+    for clip, argument in GRADIENT_CLIPS.items():
+        optimizer = build_optimizer(OptimizerSettings(kind=kind, gradient_clip_kind=clip, gradient_clip_limit=0.5))
+        for each in ("clipnorm", "clipvalue", "global_clipnorm"):
+            assert getattr(optimizer, each) == (0.5 if each == argument else None)
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_every_optimizer_is_built_without_decay_and_with_a_rate_that_can_be_written(keras: Any, kind: str) -> None:
+    optimizer = build_optimizer(OptimizerSettings(kind=kind, one_minus_momentum=0.1))
+    assert optimizer.weight_decay is None
+    assert float(optimizer.learning_rate) == 0.0
+    optimizer.learning_rate = 0.25
+    assert float(optimizer.learning_rate) == 0.25
+    if kind != "gd":
+        assert getattr(optimizer, "momentum", 0.9) == 0.9
+    else:
+        assert optimizer.momentum == 0.0
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_every_optimizer_goes_down_a_quadratic(keras: Any, kind: str) -> None:
+    passed = trajectory(keras, OptimizerSettings(kind=kind), quadratic, 5, rate=0.05)
+    assert abs(passed[-1, 0]) < 1.0
+
+
+def test_the_default_constants_are_those_of_the_papers_to_the_last_bit(keras: Any) -> None:
+    adam = build_optimizer(OptimizerSettings(kind="adam"))
+    assert (adam.beta_1, adam.beta_2, adam.epsilon) == (0.9, 0.999, 1e-7)
+    rmsprop = build_optimizer(OptimizerSettings(kind="rmsprop"))
+    assert (rmsprop.rho, rmsprop.momentum, rmsprop.epsilon, rmsprop.centered) == (0.9, 0.0, 1e-7, False)
+    lion, adadelta = (
+        build_optimizer(Recipe.from_params({"optimizer": kind}).optimizer) for kind in ("lion", "adadelta")
+    )
+    assert (lion.beta_1, lion.beta_2) == (0.9, 0.99)
+    assert (adadelta.rho, adadelta.epsilon) == (0.95, 1e-7)
+
+
+def test_the_structure_tells_what_changes_the_graph() -> None:
+    assert OptimizerSettings(kind="sgd").structure == "sgd"
+    assert OptimizerSettings(kind="sgd", nesterov=True).structure == "sgd"
+    assert OptimizerSettings(kind="sgd", one_minus_momentum=0.3).structure == "sgd with momentum"
+    nesterov = OptimizerSettings(kind="sgd", one_minus_momentum=0.3, nesterov=True)
+    assert nesterov.structure == "sgd with Nesterov momentum"
+    assert OptimizerSettings(kind="adam", one_minus_beta_1=0.3).structure == "adam"
+    centered = OptimizerSettings(kind="rmsprop", one_minus_momentum=0.3, centered=True)
+    assert centered.structure == "rmsprop with momentum centered"
+    assert OptimizerSettings(kind="adam", centered=True).structure == "adam"
+    assert OptimizerSettings(kind="adagrad").structure == "adagrad from 0.1"
+    clipped = OptimizerSettings(kind="gd", gradient_clip_kind="norm", gradient_clip_limit=0.25)
+    assert clipped.structure == "gd clipped by norm 0.25"
+
+
+def test_every_key_of_an_optimizer_counts_for_a_known_one() -> None:
+    for name, key in KEYS.items():
+        assert set(key.when.get("optimizer", ())) <= set(OPTIMIZERS), name

@@ -1,0 +1,96 @@
+"""Params that contradict each other are refused by a named rule, never approximated."""
+
+from typing import Any
+
+import pytest
+
+from models.recipe import Recipe, RecipeError
+from models.recipe_rules import RULES
+
+
+def recipe(**params: Any) -> Recipe:
+    return Recipe.from_params(params)
+
+
+# rule: params that it refuses, and a word of its message
+REFUSED = {
+    "C1": ({"optimizer": "gd", "batch_size.size": 32}, "batch_size.size"),
+    "C4": (
+        {"learning_rate.schedule": "plateau", "learning_rate.plateau_patience": 5, "stopping.patience": 5},
+        "stopping.patience",
+    ),
+    "C1 combined": (
+        {"optimizer": "gd", "stopping.rule": "combined", "stopping.action": "batch"},
+        "gd uses all examples",
+    ),
+    "C3 rate and combined": (
+        {"learning_rate.schedule": "plateau", "stopping.rule": "combined"},
+        "learning_rate.schedule plateau and stopping.rule combined: only one of them",
+    ),
+    "C3 batch and combined": (
+        {"batch_size.policy": "plateau_grow", "stopping.rule": "combined"},
+        "only one of them",
+    ),
+    "C3 two that grow": (
+        {"batch_size.policy": "geometric", "stopping.rule": "combined", "stopping.action": "alternate"},
+        "alternate grows the batch, as batch_size.policy does",
+    ),
+    "C11 combined": (
+        {"batch_size.size": 1024, "stopping.rule": "combined", "stopping.action": "batch"},
+        r"batch_size\.size: 1024 is above stopping\.batch_maximum, 512",
+    ),
+    "C3 rate and batch": (
+        {"learning_rate.schedule": "plateau", "batch_size.policy": "plateau_grow"},
+        "only one of them",
+    ),
+    "C4 batch": (
+        {"batch_size.policy": "plateau_grow", "batch_size.patience": 10},
+        r"batch_size\.patience, 10, or the training stops before the batch grows",
+    ),
+    "C11 growing": (
+        {"batch_size.policy": "geometric", "batch_size.size": 64, "batch_size.maximum": 32},
+        r"batch_size\.size: 64 is above batch_size\.maximum, 32",
+    ),
+    "C11 random": (
+        {"batch_size.policy": "random", "batch_size.minimum": 1024},
+        r"batch_size\.minimum: 1024 is above",
+    ),
+    "C11 ratio": (
+        {"batch_size.policy": "random", "batch_size.minimum": 128, "batch_size.ratio": 8},
+        r"batch_size\.ratio: 8 times batch_size\.minimum is 1024, above batch_size\.maximum, 512",
+    ),
+    "C10 wsd": (
+        {
+            "learning_rate.schedule": "wsd",
+            "learning_rate.warmup_fraction": 0.5,
+            "learning_rate.decay_fraction": 0.6,
+        },
+        "more than the whole budget",
+    ),
+    "C10 exponential": (
+        {"learning_rate.schedule": "exponential", "learning_rate.final_fraction": 0.0},
+        "final_fraction",
+    ),
+    "C10 inverse_sqrt": ({"learning_rate.schedule": "inverse_sqrt"}, "warmup_fraction"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_contradicting_params_are_refused_by_a_named_rule(case: str) -> None:
+    params, words = REFUSED[case]
+    with pytest.raises(RecipeError, match=words) as refusal:
+        Recipe.from_params(params)
+    assert refusal.value.rule == case.split(maxsplit=1)[0]
+    assert isinstance(refusal.value, ValueError)
+
+
+def test_rule_c4_lets_the_stop_come_after_the_plateau() -> None:
+    plateau = {"learning_rate.schedule": "plateau", "learning_rate.plateau_patience": 5}
+    assert recipe(**plateau, **{"stopping.patience": 6})
+    assert recipe(**plateau, **{"stopping.rule": "none"})
+    with pytest.raises(RecipeError, match="C4"):  # patience 0 acts as 1
+        recipe(**{**plateau, "learning_rate.plateau_patience": 0, "stopping.patience": 1})
+
+
+def test_every_rule_has_a_row() -> None:
+    assert {case.split()[0] for case in REFUSED} == set(RULES)

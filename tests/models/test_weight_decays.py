@@ -1,0 +1,66 @@
+"""Weight decay: what is left of a weight when nothing but the decay acts on it."""
+
+import numpy as np
+import pytest
+
+from models.weight_decays import COUPLINGS, PROFILES, WeightDecaySettings, decay_shrinks, decay_strengths
+
+FALLING = np.array([0.1, 0.075, 0.05, 0.025])
+CONSTANT = np.full(5, 0.1)
+
+
+def left_of_one(rates: np.ndarray, peak: float = 0.1, horizon: int = 4, **settings: object) -> np.ndarray:
+    """A weight of 1 after each update, with zero gradients."""
+    decay = WeightDecaySettings(**settings)
+    progress = np.arange(len(rates)) / horizon
+    strengths = decay_strengths(decay, progress, rates / peak)
+    return np.cumprod(1.0 - decay_shrinks(decay, strengths, rates, rates / peak))
+
+
+# profile, coupling, strength, rates, what is left (TECHNIQUES 4.1)
+GOLDENS = {
+    "fixed": ({"profile": "fixed", "strength": 0.1}, CONSTANT, [0.99, 0.9801, 0.970299, 0.960596, 0.95099]),
+    "exponential": (
+        {"profile": "exponential", "strength": 0.1, "final_fraction": 0.5},
+        CONSTANT,
+        [0.99, 0.981675, 0.974734, 0.968938, 0.964093],
+    ),
+    "by learning rate": ({"profile": "fixed", "strength": 0.1}, FALLING, [0.99, 0.982575, 0.977662, 0.975218]),
+    "by schedule": (
+        {"profile": "fixed", "strength": 0.01, "coupling": "schedule"},
+        FALLING,
+        [0.99, 0.982575, 0.977662, 0.975218],
+    ),
+    "independent": (
+        {"profile": "fixed", "strength": 0.01, "coupling": "independent"},
+        FALLING,
+        [0.99, 0.9801, 0.970299, 0.960596],
+    ),
+    # tied: s = 0.01 × (1, 0.5625, 0.25, 0.0625), the square of the rate
+    "tied": (
+        {"profile": "tied", "strength": 0.1},
+        FALLING,
+        np.cumprod([1 - 0.01, 1 - 0.005625, 1 - 0.0025, 1 - 0.000625]),
+    ),
+    "none": ({"profile": "none"}, FALLING, [1, 1, 1, 1]),
+}
+
+
+@pytest.mark.parametrize("name", GOLDENS)
+def test_wd_t1_goldens(name: str) -> None:
+    settings, rates, expected = GOLDENS[name]
+    np.testing.assert_allclose(left_of_one(rates, **settings), expected, atol=6e-7)
+
+
+def test_a_tied_decay_that_is_independent_of_the_rate_goes_as_a_fixed_one_coupled_by_schedule() -> None:
+    tied = left_of_one(FALLING, profile="tied", strength=0.01, coupling="independent")
+    np.testing.assert_allclose(tied, left_of_one(FALLING, profile="fixed", strength=0.01, coupling="schedule"))
+
+
+@pytest.mark.parametrize("coupling", COUPLINGS)
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_with_every_coupling_shrinks_and_never_flips_a_weight(profile: str, coupling: str) -> None:
+    left = left_of_one(FALLING, profile=profile, coupling=coupling)
+    assert left.shape == FALLING.shape
+    assert np.all(left > 0.9)
+    assert np.all(np.diff(left, prepend=1.0) <= 0.0)
