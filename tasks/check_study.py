@@ -1,0 +1,60 @@
+"""Look at a study without training: its dimensions, its trials, its graph shapes and what it may cost."""
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+
+from models.recipe import Recipe
+from tasks.prepare_data import read_dataset
+from tasks.propose_trials import complete_params
+from tuning.budgets import largest_cost_epochs
+from tuning.samplers import SAMPLERS
+from tuning.study import Study
+
+
+@dataclass(frozen=True)
+class StudyCheck:
+    """What a study will do. `refused` counts the trials whose params contradict each other, by the rule broken."""
+
+    study: str
+    question: str
+    data: dict[str, object]
+    findings: list[str]
+    dimensions: list[dict[str, str]]
+    method: str
+    trials: int
+    refused: dict[str, int]
+    graph_keys: list[str]
+    largest_cost_epochs: int
+
+    def as_json(self) -> dict[str, object]:
+        """The same as plain values."""
+        return asdict(self)
+
+
+def check_study(study: Study) -> StudyCheck:
+    """Draw the trials of the first sweep and prepare the data, without training or writing anything."""
+    dataset = read_dataset(study)
+    trials = sum(bracket.rungs[0].trials for bracket in study.brackets)
+    points = SAMPLERS[study.search.method](study.space, trials, [], study.sweep_seed(0))
+    graph_keys: set[str] = set()
+    refused: Counter[str] = Counter()
+    for point in points:
+        try:
+            graph_keys.add(str(Recipe.from_params(complete_params(study, point)).graph_key))
+        except ValueError as error:
+            refused[str(error)] += 1
+    return StudyCheck(
+        study=study.name,
+        question=study.question,
+        data=dict(dataset.description),
+        findings=list(dataset.findings),
+        dimensions=[
+            {"name": dimension.name, "values": str(dimension.domain), "when": dimension.condition_text}
+            for dimension in study.space.dimensions
+        ],
+        method=study.search.method,
+        trials=trials,
+        refused=dict(refused),
+        graph_keys=sorted(graph_keys),
+        largest_cost_epochs=largest_cost_epochs(study.brackets),
+    )

@@ -1,0 +1,67 @@
+"""Read, check, split and keep the data of a study: the first effect of a sweep."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.datasets import Dataset, Split, load_dataset, save_dataset
+from models.errors import InputError
+from models.training.loop import refuse_unknown_monitor
+from tasks.stage import stage
+from tuning.study import Problem, Study, StudyError
+
+logger = logging.getLogger("nightune")
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """Where the prepared data lies, and what the later steps need to know of it."""
+
+    folder: Path
+    version: str
+    task: str
+    classes: tuple[Any, ...] | None
+    input_shape: tuple[int, ...]
+    output_size: int
+    sizes: dict[str, int]
+    findings: tuple[str, ...]
+
+
+@stage
+def prepare_data(study: Study, store_root: Path) -> PreparedData:
+    """Keep the study's data under `<store_root>/data/<version>`, and log what was found in it."""
+    dataset = read_dataset(study)
+    for finding in dataset.findings:
+        logger.warning("data · %s", finding)
+    return PreparedData(
+        folder=save_dataset(dataset, store_root / "data"),
+        version=dataset.version,
+        task=dataset.task,
+        classes=dataset.classes,
+        input_shape=dataset.input_shape,
+        output_size=dataset.output_size,
+        sizes=dataset.sizes,
+        findings=dataset.findings,
+    )
+
+
+def read_dataset(study: Study) -> Dataset:
+    """Read, split and prepare the data that a study names; StudyError says which key of its [data] is wrong."""
+    data = study.data
+    try:
+        dataset = load_dataset(
+            data.source,
+            folder=study.path.parent,
+            target=data.target,
+            task=data.task,
+            drop=data.drop,
+            categorical=data.categorical,
+            split=Split(**data.split.model_dump()),
+            seed=study.seed,
+            scale_target=data.scale_target,
+        )
+        refuse_unknown_monitor(study.objective.metric, dataset.task)
+    except InputError as error:
+        raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error
+    return dataset

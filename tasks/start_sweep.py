@@ -1,0 +1,54 @@
+"""Open the sweep that this execution works on, and leave it well if the execution is cut short."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from tasks.prepare_data import PreparedData
+from tasks.progress import SweepStarted, announce_sweep, announce_trial
+from tasks.stage import stage
+from tasks.tracking.store import Store
+from tasks.tracking.sweeps import interrupt_sweep, open_sweep
+from tasks.tracking.trials import copy_as_reused, finished_trials, reconcile, reusable_trials
+from tasks.train_cohort import Setting
+from tuning.study import Study
+from tuning.trial import Trial, TrialResult
+
+
+@stage
+def start_sweep(store: Store, study: Study, data: PreparedData, engine: str, fresh: bool) -> Setting:
+    """Go on with the study's unfinished sweep, take its complete one, or start the next; settle the engine."""
+    from models.training.engine import choose_engine  # noqa: PLC0415 - Keras, only where something is trained
+
+    planned = sum(bracket.rungs[0].trials for bracket in study.brackets)
+    sweep = open_sweep(store, study, data.version, fresh, planned)
+    reconcile(store, sweep.experiment_id)
+    choice = choose_engine(engine)
+    finished = len(finished_trials(store, sweep))
+    objective = study.objective
+    announce_sweep(SweepStarted(sweep.id, planned, finished, objective.metric, objective.direction))
+    return Setting(store=store, sweep=sweep, study=study, data=data, engine=choice.name)
+
+
+def already_finished(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:
+    """Read the results of those trials that need no training: done in this sweep, or earlier where reuse is on."""
+    store, sweep, study = setting.store, setting.sweep, setting.study
+    finished = finished_trials(store, sweep)
+    results = [finished[trial.key] for trial in trials if trial.key in finished]
+    if not study.search.reuse:
+        return results
+    missing = {trial.key: trial for trial in trials if trial.key not in finished}
+    for key, earlier in reusable_trials(store, sweep, list(missing)).items():
+        reused = copy_as_reused(store, sweep, missing[key], earlier, setting.data)
+        announce_trial(reused, study.objective.metric)
+        results.append(reused)
+    return results
+
+
+@contextmanager
+def kept_whole(setting: Setting) -> Iterator[None]:
+    """Mark the sweep as interrupted, to be gone on with, if what runs inside does not come to its end."""
+    try:
+        yield
+    except BaseException:
+        interrupt_sweep(setting.store, setting.sweep)
+        raise

@@ -1,0 +1,19 @@
+"""Addresses within MLflow's pages that open on what a person wants to see."""
+
+from urllib.parse import quote
+
+from tasks.tracking.sweeps import Sweep
+
+
+def leaderboard_address(base: str, sweep: Sweep) -> str:
+    """The sweep's trials as a flat list, best first, with the curves of the first ten.
+
+    MLflow's own first page shows the sweep alone, folded, in a mode for language models.
+    """
+    question = quote(f"tags.`nightune.sweep` = '{sweep.id}' and tags.`nightune.kind` = 'trial'")
+    ascending = "true" if sweep.direction == "minimize" else "false"
+    return (
+        f"{base.rstrip('/')}/#/experiments/{sweep.experiment_id}/runs?workflowType=machine_learning"
+        f"&compareRunsMode=CHART&searchFilter={question}"
+        f"&orderByKey={quote('metrics.`objective`')}&orderByAsc={ascending}"
+    )

@@ -1,0 +1,47 @@
+"""Where a sweep comes from: the commit of the study's folder, and what it ran on."""
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = ("nightune", "keras", "tensorflow", "jax", "numpy", "scikit-learn", "pandas", "mlflow-skinny", "prefect")
+
+
+def commit_tags(folder: Path) -> dict[str, str]:
+    """Tags that name the git commit of a folder, and whether files differ from it; empty outside a repository."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if not commit:
+        return {}
+    is_changed = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
+    return {"mlflow.source.git.commit": commit, "nightune.git_changed": str(is_changed).lower()}
+
+
+def environment() -> dict[str, object]:
+    """Python, platform, processors and the versions of the packages that decide results."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "processors": os.cpu_count(),
+        "keras_backend": os.environ.get("KERAS_BACKEND", "tensorflow"),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

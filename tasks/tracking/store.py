@@ -1,0 +1,133 @@
+"""Where results live: one MLflow store, made once, and one sweep of a study at a time."""
+
+import json
+import logging
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+STORE_LOCK_SECONDS = 300.0
+
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+
+class StoreError(Exception):
+    """The store cannot be used; the text says what to do."""
+
+
+class StudyBusyError(StoreError):
+    """Another process works on the study."""
+
+
+class SweepNotFoundError(StoreError):
+    """No such sweep; the text lists those there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A folder for all state, and the MLflow address: the SQLite file in that folder, or a server."""
+
+    root: Path
+    tracking_uri: str
+
+    @property
+    def is_local(self) -> bool:
+        """True if this process writes the database itself."""
+        return self.tracking_uri.startswith("sqlite:")
+
+
+def open_store(root: Path, tracking_uri: str | None = None) -> Store:
+    """Open the store in a folder, and make it where there is none; StoreError says why it cannot be used."""
+    root = root.resolve()
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        store = Store(root, tracking_uri or f"sqlite:///{(root / 'mlflow.db').as_posix()}")
+        if store.is_local and not tracking_uri:
+            _make_once(store)
+    except OSError as error:
+        raise StoreError(
+            f"{root}: the store cannot be written ({error}). Set NIGHTUNE_STORE to a folder that can."
+        ) from error
+    return store
+
+
+def client(store: Store) -> Any:
+    """The MLflow client of a store; one a process."""
+    return _client(store.tracking_uri)
+
+
+@contextmanager
+def study_lock(store: Store, study_name: str) -> Iterator[None]:
+    """Hold the study while the block runs; StudyBusyError if another process does.
+
+    The lock is the operating system's: it is free as soon as its holder has ended, however it ended.
+    """
+    folder = store.root / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / f"{study_name}.json"
+    try:
+        with FileLock(folder / f"{study_name}.lock", timeout=0):
+            holder = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%F %T")}
+            note.write_text(json.dumps(holder), encoding="utf-8")
+            yield
+            note.unlink(missing_ok=True)
+    except Timeout:
+        raise StudyBusyError(
+            f"{study_name}: another sweep of this study is running ({_holder(note)}). "
+            "Wait for its end, or stop it; then run the same command again."
+        ) from None
+
+
+def _make_once(store: Store) -> None:
+    """Make the tables under a lock: MLflow's own first start by several processes leaves them half made."""
+    database = store.root / "mlflow.db"
+    with FileLock(store.root / ".store.lock", timeout=STORE_LOCK_SECONDS):
+        if database.exists() and database.read_bytes()[:16] not in (b"", b"SQLite format 3\0"):
+            raise StoreError(
+                f"{database}: not an SQLite database. Move it away, or set NIGHTUNE_STORE to another folder."
+            )
+        try:
+            client(store).search_experiments(max_results=1)
+            with sqlite3.connect(database) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")  # stays in the file: readers do not wait for the writer
+            connection.close()
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise StoreError(
+                f"{database}: MLflow cannot open it ({reason}). It may come from another version of MLflow. "
+                f"`mlflow db upgrade {store.tracking_uri}` upgrades an older one; "
+                "or set NIGHTUNE_STORE to another folder."
+            ) from error
+
+
+@lru_cache(maxsize=8)
+def _client(tracking_uri: str) -> Any:
+    import mlflow  # noqa: PLC0415 - takes seconds, and help does not need it
+
+    for name in ("mlflow.store.db.utils", "mlflow.tracking", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+def _holder(note: Path) -> str:
+    try:
+        held = json.loads(note.read_text(encoding="utf-8"))
+        return f"process {held['process']} on {held['host']} since {held['since']}"
+    except (OSError, ValueError, KeyError):
+        return "by an unknown process"

@@ -1,0 +1,165 @@
+"""Sweeps in MLflow: one parent run for each execution of a study."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from tasks.tracking.provenance import commit_tags, environment
+from tasks.tracking.store import Store, SweepNotFoundError, client
+
+if TYPE_CHECKING:
+    from tuning.study import Study
+    from tuning.trial import Value
+
+
+class SweepStatus(StrEnum):
+    """Whether a sweep's trials are all there. All but COMPLETE go on with the same command."""
+
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    COMPLETE = "complete"
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """One execution of a study. `id` is the study's name and the sweep's number, which counts from 0."""
+
+    id: str
+    number: int
+    run_id: str
+    experiment_id: str
+    status: SweepStatus
+    study_digest: str
+    data_version: str
+    metric: str
+    direction: str
+    planned_trials: int
+
+    @property
+    def is_complete(self) -> bool:
+        """True if nothing is left to train."""
+        return self.status is SweepStatus.COMPLETE
+
+
+def open_sweep(store: Store, study: "Study", data_version: str, fresh: bool, planned_trials: int) -> Sweep:
+    """Return the study's last sweep of this content and data, or make the next one.
+
+    An unfinished one is gone on with, also where `fresh` asks for the next: its trials would be lost to comparison.
+    """
+    experiment_id = _experiment(store, study.name)
+    sweeps = _sweeps(store, experiment_id)
+    same = [sweep for sweep in sweeps if (sweep.study_digest, sweep.data_version) == (study.digest, data_version)]
+    if same and not (fresh and same[-1].is_complete):
+        return same[-1] if same[-1].is_complete else _mark(store, same[-1], SweepStatus.RUNNING)
+    number = 1 + max((sweep.number for sweep in sweeps), default=-1)
+    return _new_sweep(store, experiment_id, study, data_version, number, planned_trials)
+
+
+def finish_sweep(store: Store, sweep: Sweep, leaderboard_csv: str, rows: Sequence[Mapping[str, "Value"]]) -> Sweep:
+    """Put the leaderboard on the sweep's run, as a file and as a table of the MLflow pages, and mark it complete."""
+    mlflow_client = client(store)
+    mlflow_client.log_text(sweep.run_id, leaderboard_csv, "leaderboard.csv")
+    if rows:
+        table = {"columns": list(rows[0]), "data": [[_cell(value) for value in row.values()] for row in rows]}
+        mlflow_client.log_dict(sweep.run_id, table, "leaderboard.json")
+        # What log_table sets so that the pages show a table; log_table itself goes through pandas.
+        tables = json.dumps([{"path": "leaderboard.json", "type": "table"}])
+        mlflow_client.set_tag(sweep.run_id, "mlflow.loggedArtifacts", tables)
+    return _mark(store, sweep, SweepStatus.COMPLETE)
+
+
+def interrupt_sweep(store: Store, sweep: Sweep) -> Sweep:
+    """Mark a sweep that was cut short; the same command goes on with it."""
+    return _mark(store, sweep, SweepStatus.INTERRUPTED)
+
+
+def find_sweep(store: Store, study_name: str, sweep_id: str | None = None) -> Sweep:
+    """Return the sweep of this id, or the last one of the study; SweepNotFoundError lists those there are."""
+    experiment = client(store).get_experiment_by_name(study_name)
+    sweeps = _sweeps(store, experiment.experiment_id) if experiment else []
+    if not sweeps:
+        raise SweepNotFoundError(f"{study_name}: no sweep of this study in {store.root}; `nightune tune` makes one")
+    if sweep_id is None:
+        return sweeps[-1]
+    for sweep in sweeps:
+        if sweep.id == sweep_id:
+            return sweep
+    raise SweepNotFoundError(f"{study_name}: no sweep {sweep_id!r} (known: {', '.join(sweep.id for sweep in sweeps)})")
+
+
+def _experiment(store: Store, name: str) -> str:
+    """The id of the study's experiment, made if there is none, with its artifacts in the store's folder."""
+    mlflow_client = client(store)
+    experiment = mlflow_client.get_experiment_by_name(name)
+    if experiment is None:
+        location = (store.root / "artifacts" / name).as_uri() if store.is_local else None
+        return str(mlflow_client.create_experiment(name, artifact_location=location))
+    if experiment.lifecycle_stage == "deleted":
+        mlflow_client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)
+
+
+def _sweeps(store: Store, experiment_id: str) -> list[Sweep]:
+    runs = client(store).search_runs([experiment_id], "tags.`nightune.kind` = 'sweep'", max_results=10_000)
+    return sorted((_read(run) for run in runs), key=lambda sweep: sweep.number)
+
+
+def _read(run: Any) -> Sweep:
+    tags = run.data.tags
+    return Sweep(
+        id=tags["nightune.sweep"],
+        number=int(tags["nightune.sweep_number"]),
+        run_id=run.info.run_id,
+        experiment_id=run.info.experiment_id,
+        status=SweepStatus(tags["nightune.status"]),
+        study_digest=tags["nightune.study_digest"],
+        data_version=tags["nightune.data_version"],
+        metric=tags["nightune.metric"],
+        direction=tags["nightune.direction"],
+        planned_trials=int(tags["nightune.planned_trials"]),
+    )
+
+
+def _new_sweep(
+    store: Store, experiment_id: str, study: "Study", data_version: str, number: int, planned_trials: int
+) -> Sweep:
+    tags = {
+        "nightune.kind": "sweep",
+        "nightune.sweep": f"{study.name}-{number}",
+        "nightune.sweep_number": str(number),
+        "nightune.status": str(SweepStatus.RUNNING),
+        "nightune.study_digest": study.digest,
+        "nightune.data_version": data_version,
+        "nightune.metric": study.objective.metric,
+        "nightune.direction": study.objective.direction,
+        "nightune.planned_trials": str(planned_trials),
+        "mlflow.note.content": study.question,
+    }
+    mlflow_client = client(store)
+    run = mlflow_client.create_run(
+        experiment_id, tags=tags | commit_tags(study.path.parent), run_name=f"sweep {number} · {study.question}"[:250]
+    )
+    for name, value in {"seed": study.seed, **study.search.model_dump(mode="json")}.items():
+        mlflow_client.log_param(run.info.run_id, name, value)
+    mlflow_client.log_artifact(run.info.run_id, str(study.path), "study")
+    mlflow_client.log_dict(run.info.run_id, study.content, "study/content.json")
+    mlflow_client.log_dict(run.info.run_id, environment(), "environment.json")
+    return _read(mlflow_client.get_run(run.info.run_id))
+
+
+def _mark(store: Store, sweep: Sweep, status: SweepStatus) -> Sweep:
+    mlflow_client = client(store)
+    mlflow_client.set_tag(sweep.run_id, "nightune.status", str(status))
+    states = {SweepStatus.INTERRUPTED: "KILLED", SweepStatus.COMPLETE: "FINISHED"}
+    if status is SweepStatus.RUNNING:
+        mlflow_client.update_run(sweep.run_id, status="RUNNING")
+    else:
+        mlflow_client.set_terminated(sweep.run_id, states[status])
+    return replace(sweep, status=status)
+
+
+def _cell(value: "Value") -> "Value":
+    """A table's cell: lists as text, since a table of the pages holds plain values."""
+    return json.dumps(value) if isinstance(value, list) else value

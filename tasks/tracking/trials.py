@@ -1,0 +1,273 @@
+"""Trials in MLflow: one child run each, written in few batches, found again by its key."""
+
+import hashlib
+import json
+import math
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.tracking.store import Store, client
+from tasks.tracking.sweeps import Sweep
+from tuning.trial import Status, Trial, TrialResult, Value
+
+if TYPE_CHECKING:
+    from tasks.prepare_data import PreparedData
+
+FLUSH_SECONDS = 8.0  # a long training shows in the pages within ten seconds of the epoch
+PARAM_LENGTH = 6000  # MLflow's limits
+BATCH_METRICS = 1000
+BATCH_PARAMS = 100
+PAGE = 1000
+
+TAG_LENGTH = 5000
+
+CHECKPOINT = "checkpoint/model.keras"
+ONCE = ("objective", "best_epoch", "epochs", "seconds")  # logged once a trial; the other metrics are curves
+
+
+class TrialLog:
+    """Writes one trial to MLflow: now and then while it trains, and all the rest when it ends.
+
+    The run is made with the first write, so that a short trial costs few calls. A run that a kill left unfinished is
+    taken up again, and gets only the epochs that it does not have.
+    """
+
+    def __init__(self, store: Store, sweep: Sweep, trial: Trial, tags: Mapping[str, str], data: "PreparedData") -> None:
+        self._store, self._sweep, self._trial, self._data = store, sweep, trial, data
+        self._tags = dict(tags)
+        self._run_id = ""
+        self._logged_epoch = 0
+        self._waiting: list[tuple[int, int, dict[str, float]]] = []  # epoch, time in ms, values
+        self._flushed_at = time.monotonic()
+        self._started_ms = _now_ms()
+
+    def log_epoch(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Take in the curves' values of an epoch, counted from 1; they are written within some seconds."""
+        curves = {name: value for name, value in values.items() if name not in ONCE}
+        self._waiting.append((epoch, _now_ms(), curves))
+        if time.monotonic() - self._flushed_at > FLUSH_SECONDS:
+            self._flush([], [])
+
+    def finish(self, result: TrialResult, checkpoint: Path | None) -> str:
+        """Write what is left and mark the run finished, the checkpoint first; return the run's id."""
+        self._open()
+        if checkpoint is not None:
+            client(self._store).log_artifact(self._run_id, str(checkpoint), "checkpoint")
+        self._flush(_final_metrics(result), list(_final_tags(result).items()))
+        state = "FAILED" if result.status is Status.FAILED else "FINISHED"
+        client(self._store).set_terminated(self._run_id, state)
+        return self._run_id
+
+    def abandon(self) -> None:
+        """Leave a run that was cut short to be taken up again."""
+        if self._run_id:
+            client(self._store).set_tag(self._run_id, "nightune.status", "interrupted")
+            client(self._store).set_terminated(self._run_id, "KILLED")
+
+    def _open(self) -> None:
+        if not self._run_id:
+            run = _unfinished_run(self._store, self._sweep, self._trial)
+            if run is None:
+                self._run_id = self._new_run()
+            else:
+                self._take_up(run)
+
+    def _new_run(self) -> str:
+        mlflow_client = client(self._store)
+        tags = self._identity() | {"nightune.attempt": "1"}
+        run = mlflow_client.create_run(
+            self._sweep.experiment_id,
+            start_time=self._started_ms,
+            tags=tags,
+            run_name=f"trial {self._trial.number}",
+        )
+        run_id = str(run.info.run_id)
+        params = [_param(name, value) for name, value in self._trial.params.items()]
+        for chunk in _chunks(params, BATCH_PARAMS):
+            mlflow_client.log_batch(run_id, params=chunk)
+        mlflow_client.log_inputs(run_id, [_dataset_input(self._data)])
+        return run_id
+
+    def _take_up(self, run: Any) -> None:
+        mlflow_client = client(self._store)
+        self._run_id = str(run.info.run_id)
+        if "loss" in run.data.metrics:
+            self._logged_epoch = mlflow_client.get_metric_history(self._run_id, "loss")[-1].step
+        attempt = int(run.data.tags.get("nightune.attempt", "1")) + 1
+        self._flush([], list((self._identity() | {"nightune.attempt": str(attempt)}).items()))
+        mlflow_client.update_run(self._run_id, status="RUNNING")
+
+    def _identity(self) -> dict[str, str]:
+        return {
+            "mlflow.parentRunId": self._sweep.run_id,
+            "nightune.kind": "trial",
+            "nightune.sweep": self._sweep.id,
+            "nightune.trial_key": self._trial.key,
+            "nightune.trial_number": str(self._trial.number),
+            "nightune.seed": str(self._trial.seed),
+            "nightune.params": json.dumps(self._trial.params, ensure_ascii=False),
+            "nightune.status": "running",
+            "nightune.host": socket.gethostname(),
+            "nightune.process": str(os.getpid()),
+            **self._tags,
+        }
+
+    def _flush(self, metrics: list[Any], tags: list[tuple[str, str]]) -> None:
+        from mlflow.entities import Metric, RunTag  # noqa: PLC0415
+
+        self._open()
+        for epoch, milliseconds, values in self._waiting:
+            if epoch > self._logged_epoch:
+                metrics += [Metric(name, _number(value), milliseconds, epoch) for name, value in values.items()]
+                self._logged_epoch = epoch
+        self._waiting.clear()
+        mlflow_client = client(self._store)
+        for chunk in _chunks(metrics, BATCH_METRICS):
+            mlflow_client.log_batch(self._run_id, metrics=chunk)
+        if tags:
+            mlflow_client.log_batch(self._run_id, tags=[RunTag(*tag) for tag in tags])
+        self._flushed_at = time.monotonic()
+
+
+def open_trial(store: Store, sweep: Sweep, trial: Trial, tags: Mapping[str, str], data: "PreparedData") -> TrialLog:
+    """Begin to log a trial; nothing is written before there is something to keep."""
+    return TrialLog(store, sweep, trial, tags, data)
+
+
+def finished_trials(store: Store, sweep: Sweep) -> dict[str, TrialResult]:
+    """Read the sweep's finished trials back, by key, without their curves."""
+    question = f"tags.`nightune.sweep` = '{sweep.id}' and tags.`nightune.kind` = 'trial'"
+    results = (_read(run) for run in _search(store, sweep.experiment_id, question) if _is_finished(run))
+    return {result.trial.key: result for result in results}
+
+
+def reusable_trials(store: Store, sweep: Sweep, keys: Sequence[str]) -> dict[str, TrialResult]:
+    """Read finished trials of the study's other sweeps that have one of these keys; failed ones are not reused."""
+    wanted = set(keys)
+    runs = _search(store, sweep.experiment_id, "tags.`nightune.kind` = 'trial' and attributes.status = 'FINISHED'")
+    found = (_read(run) for run in runs if run.data.tags.get("nightune.trial_key") in wanted and _is_finished(run))
+    return {result.trial.key: result for result in found}
+
+
+def copy_as_reused(store: Store, sweep: Sweep, trial: Trial, earlier: TrialResult, data: "PreparedData") -> TrialResult:
+    """Log a trial that an earlier sweep has trained: its curves, its checkpoint, and where they are from."""
+    mlflow_client = client(store)
+    run = mlflow_client.get_run(earlier.run_id)
+    tags = {"nightune.reused_from": earlier.run_id, "nightune.engine": run.data.tags.get("nightune.engine", "")}
+    log = open_trial(store, sweep, trial, tags, data)
+    names = [name for name in run.data.metrics if name not in ONCE]
+    curves = {name: {p.step: p.value for p in mlflow_client.get_metric_history(earlier.run_id, name)} for name in names}
+    for epoch in range(1, earlier.epochs + 1):
+        log.log_epoch(epoch, {name: points[epoch] for name, points in curves.items() if epoch in points})
+    with tempfile.TemporaryDirectory() as folder:
+        has_checkpoint = earlier.best_epoch > 0
+        path = mlflow_client.download_artifacts(earlier.run_id, CHECKPOINT, folder) if has_checkpoint else None
+        result = replace(earlier, trial=trial, message=f"reused from run {earlier.run_id}")
+        run_id = log.finish(result, Path(path) if path else None)
+    return replace(result, run_id=run_id)
+
+
+def reconcile(store: Store, experiment_id: str) -> int:
+    """Close what a dead process left open, once its study's lock is ours; return how many runs that were.
+
+    Unfinished trials are closed as KILLED and taken up again under the same run.
+    """
+    open_runs = list(_search(store, experiment_id, "tags.`nightune.kind` = 'trial' and attributes.status = 'RUNNING'"))
+    for run in open_runs:
+        client(store).set_tag(run.info.run_id, "nightune.status", "interrupted")
+        client(store).set_terminated(run.info.run_id, "KILLED")
+    return len(open_runs)
+
+
+def _search(store: Store, experiment_id: str, question: str) -> Iterator[Any]:
+    token = None
+    while True:
+        page = client(store).search_runs([experiment_id], question, max_results=PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _unfinished_run(store: Store, sweep: Sweep, trial: Trial) -> Any | None:
+    question = f"tags.`nightune.sweep` = '{sweep.id}' and tags.`nightune.trial_key` = '{trial.key}'"
+    return next(iter(_search(store, sweep.experiment_id, question)), None)
+
+
+def _is_finished(run: Any) -> bool:
+    """True if the last thing that `finish` does is done: the status alone may be a leftover of a kill."""
+    return run.info.status in ("FINISHED", "FAILED") and run.data.tags.get("nightune.status") in set(Status)
+
+
+def _read(run: Any) -> TrialResult:
+    tags, metrics = run.data.tags, run.data.metrics
+    trial = Trial(
+        number=int(tags["nightune.trial_number"]),
+        params=json.loads(tags["nightune.params"]),
+        seed=int(tags["nightune.seed"]),
+        key=tags["nightune.trial_key"],
+    )
+    return TrialResult(
+        trial=trial,
+        status=Status(tags["nightune.status"]),
+        objective=float(metrics.get("objective", math.nan)),
+        best_epoch=int(metrics["best_epoch"]),
+        epochs=int(metrics["epochs"]),
+        updates=int(metrics.get("updates", 0)),
+        examples=int(metrics.get("examples", 0)),
+        seconds=float(metrics["seconds"]),
+        message=tags.get("nightune.message", ""),
+        run_id=str(run.info.run_id),
+    )
+
+
+def _final_metrics(result: TrialResult) -> list[Any]:
+    from mlflow.entities import Metric  # noqa: PLC0415
+
+    values: dict[str, float] = {name: float(getattr(result, name)) for name in ONCE}
+    if not result.best_epoch:
+        del values["objective"]
+    return [Metric(name, _number(value), _now_ms(), result.epochs) for name, value in values.items()]
+
+
+def _final_tags(result: TrialResult) -> dict[str, str]:
+    tags = {"nightune.status": str(result.status)}
+    return tags | ({"nightune.message": result.message[:TAG_LENGTH]} if result.message else {})
+
+
+def _param(name: str, value: Value) -> Any:
+    from mlflow.entities import Param  # noqa: PLC0415
+
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if len(text) > PARAM_LENGTH:
+        text = f"{text[: PARAM_LENGTH - 30]}… sha256 {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return Param(name, text)
+
+
+def _dataset_input(data: "PreparedData") -> Any:
+    from mlflow.entities import Dataset, DatasetInput, InputTag  # noqa: PLC0415
+
+    profile = json.dumps({"task": data.task, "rows": data.sizes, "input_shape": list(data.input_shape)})
+    source = json.dumps({"uri": data.folder.as_uri()})
+    dataset = Dataset(name="prepared data", digest=data.version, source_type="local", source=source, profile=profile)
+    return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])
+
+
+def _number(value: float) -> float:
+    """MLflow keeps NaN, but turns infinity into 1.8e308, which would be a lie."""
+    return value if math.isfinite(value) else math.nan
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def _chunks(values: list[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]

@@ -1,0 +1,134 @@
+"""Train a cohort: trials of one graph shape, one after the other, each logged to MLflow as it goes.
+
+The one place where what is tuned (`tuning`) meets how it is trained (`models`).
+"""
+
+import itertools
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.recipe import Recipe
+from tasks.prepare_data import PreparedData
+from tasks.progress import EpochEnded, announce_epoch, announce_trial
+from tasks.stage import stage
+from tasks.tracking.store import Store
+from tasks.tracking.sweeps import Sweep
+from tasks.tracking.trials import TrialLog, open_trial
+from tuning.study import Study
+from tuning.trial import Status, Trial, TrialResult
+
+if TYPE_CHECKING:
+    from models.datasets import Dataset
+    from models.training.engine import Engine
+
+COHORT_TRIALS = 25  # keeps a flow of thousands of trials under Prefect's limit of about a thousand task runs
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all trials of a sweep share."""
+
+    store: Store
+    sweep: Sweep
+    study: Study
+    data: PreparedData
+    engine: str
+
+
+@stage
+def train_cohort(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:
+    """Train the trials in order and return how each ended; a bad trial is a result, a machine fault raises."""
+    from models.backend import load_keras  # noqa: PLC0415 - Keras, only where something is trained
+    from models.datasets import open_dataset  # noqa: PLC0415
+    from models.training.engine import make_engine  # noqa: PLC0415
+
+    load_keras()
+    dataset = open_dataset(setting.data.folder)
+    engine = make_engine(setting.engine, dataset, setting.study.path.parent)
+    return [train_trial(setting, engine, dataset, trial) for trial in trials]
+
+
+def train_trial(setting: Setting, engine: "Engine", dataset: "Dataset", trial: Trial) -> TrialResult:
+    """Train one trial, log it with its best epoch's checkpoint, and say how it ended."""
+    tags = {"nightune.engine": engine.name, **engine.tags}
+    log = open_trial(setting.store, setting.sweep, trial, tags, setting.data)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / "model.keras"
+        try:
+            result = _train(setting, engine, dataset, trial, log, checkpoint)
+        except BaseException:  # interrupted, or a fault of the machine: to be trained again
+            log.abandon()
+            raise
+        run_id = log.finish(result, checkpoint if checkpoint.exists() else None)
+    result = replace(result, run_id=run_id)
+    announce_trial(result, setting.study.objective.metric)
+    return result
+
+
+def cohorts(trials: Sequence[Trial]) -> Iterator[list[Trial]]:
+    """Cut the trials into cohorts of one graph shape, so that what is compiled for one serves the next."""
+    ordered = sorted(trials, key=lambda trial: (graph_key(trial), trial.number))
+    for _, group in itertools.groupby(ordered, key=graph_key):
+        members = list(group)
+        for start in range(0, len(members), COHORT_TRIALS):
+            yield members[start : start + COHORT_TRIALS]
+
+
+def graph_key(trial: Trial) -> str:
+    """The shape of the trial's graph, or "refused" where its params make no recipe."""
+    try:
+        return str(Recipe.from_params(trial.params).graph_key)
+    except ValueError:
+        return "refused"
+
+
+def _train(
+    setting: Setting, engine: "Engine", dataset: "Dataset", trial: Trial, log: TrialLog, checkpoint: Path
+) -> TrialResult:
+    from models.training.checkpoint import save_checkpoint  # noqa: PLC0415 - Keras
+    from models.training.loop import train  # noqa: PLC0415 - Keras
+
+    study, started_at = setting.study, time.monotonic()
+
+    def on_epoch(epoch: int, values: Mapping[str, float]) -> None:
+        log.log_epoch(epoch, values)
+        announce_epoch(EpochEnded(trial.number, epoch, study.search.epochs))
+
+    try:
+        outcome = train(
+            engine,
+            Recipe.from_params(trial.params),
+            dataset,
+            epochs=study.search.epochs,
+            seed=trial.seed,
+            monitor=study.objective.metric,
+            direction=study.objective.direction,
+            on_epoch=on_epoch,
+        )
+        save_checkpoint(engine, outcome, checkpoint)
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # the trial's own params or the user's own code: a result, not the end of the sweep
+        return _failed(trial, error, time.monotonic() - started_at)
+    return TrialResult(
+        trial=trial,
+        status=Status(outcome.status),
+        objective=outcome.objective,
+        best_epoch=outcome.best_epoch,
+        epochs=outcome.epochs,
+        updates=outcome.updates,
+        examples=outcome.examples,
+        seconds=outcome.seconds,
+        message=outcome.message,
+    )
+
+
+def _failed(trial: Trial, error: Exception, seconds: float) -> TrialResult:
+    lines = str(error).strip().splitlines()
+    message = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+    return TrialResult(trial, Status.FAILED, math.nan, 0, 0, 0, 0, seconds, message)

@@ -1,0 +1,97 @@
+"""Close a sweep with its leaderboard, and read the leaderboard of any sweep back."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tasks.stage import stage
+from tasks.tracking.store import Store
+from tasks.tracking.sweeps import Sweep, finish_sweep
+from tasks.tracking.trials import finished_trials
+from tasks.train_cohort import Setting
+from tuning.analysis import leaderboard, status_counts, varying_params
+from tuning.trial import TrialResult, Value
+
+Row = dict[str, Value]
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """A sweep and its results, best first."""
+
+    study: str
+    sweep: Sweep
+    results: tuple[TrialResult, ...]
+
+    @property
+    def best(self) -> TrialResult | None:
+        """The winner, or None where no trial gave a finite objective."""
+        first = self.results[0] if self.results else None
+        return first if first is not None and first.is_ranked else None
+
+    @property
+    def varying(self) -> list[str]:
+        """Names of the params that differ between trials."""
+        return varying_params(self.results)
+
+    def rows(self) -> list[Row]:
+        """The leaderboard as flat rows: rank, trial, status, the objective, cost, params, run."""
+        return [self._row(rank, result) for rank, result in enumerate(self.results, start=1)]
+
+    def summary(self) -> dict[str, object]:
+        """What `--json` prints."""
+        counts = status_counts(self.results)
+        best = self.best
+        return {
+            "sweep_id": self.sweep.id,
+            "study": self.study,
+            "trials": {"planned": self.sweep.planned_trials, "finished": len(self.results), **counts},
+            "best": None
+            if best is None
+            else {
+                "run_id": best.run_id,
+                "trial": best.trial.number,
+                "metric": self.sweep.metric,
+                "objective": best.objective,
+                "params": best.trial.params,
+            },
+        }
+
+    def _row(self, rank: int, result: TrialResult) -> Row:
+        row: Row = {
+            "rank": rank if result.is_ranked else None,
+            "trial": result.trial.number,
+            "status": str(result.status),
+            self.sweep.metric: result.objective if result.best_epoch else None,
+            "best_epoch": result.best_epoch,
+            "epochs": result.epochs,
+            "seconds": round(result.seconds, 3),
+        }
+        row |= {name: result.trial.params.get(name) for name in self.varying}
+        return row | {"run_id": result.run_id, "message": result.message}
+
+
+@stage
+def write_report(setting: Setting) -> SweepReport:
+    """Put the leaderboard on the sweep's run and mark the sweep complete."""
+    report = read_report(setting.store, setting.study.name, setting.sweep)
+    finish_sweep(setting.store, setting.sweep, as_csv(report.rows()), report.rows())
+    return report
+
+
+def read_report(store: Store, study: str, sweep: Sweep) -> SweepReport:
+    """Read a sweep's finished trials back from MLflow, best first."""
+    results = leaderboard(finished_trials(store, sweep).values(), sweep.direction)
+    return SweepReport(study, sweep, tuple(results))
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """The rows as comma-separated text with a header; empty cells for what a trial does not have."""
+    if not rows:
+        return ""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

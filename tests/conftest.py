@@ -1,0 +1,46 @@
+"""What all tests share: quiet libraries, a store of its own for each test, one Prefect server for all."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store whose tables exist: creating them takes seconds, copying the file does not."""
+    from tasks.tracking.store import open_store
+
+    root = tmp_path_factory.mktemp("template") / "mlruns"
+    open_store(root)
+    return root
+
+
+@pytest.fixture
+def store_root(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of an empty store, set as the one to use."""
+    root = tmp_path / "mlruns"
+    shutil.copytree(empty_store, root)
+    monkeypatch.setenv("NIGHTUNE_STORE", str(root))
+    return root
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[str]:
+    """The address of a Prefect server with a database of its own, for this process and those it starts."""
+    from prefect.settings import PREFECT_API_URL
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=180):
+        address = PREFECT_API_URL.value()
+        assert address
+        yield address

@@ -1,0 +1,88 @@
+"""A store with one open sweep, and trials to put in it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.prepare_data import PreparedData
+from tasks.tracking.store import Store, open_store
+from tasks.tracking.sweeps import Sweep, open_sweep
+from tuning.trial import Status, Trial, TrialResult
+
+
+@dataclass
+class Section:
+    """A section of a study that says just what tracking asks for."""
+
+    metric: str = "val_loss"
+    direction: str = "minimize"
+    values: dict[str, Any] = field(default_factory=lambda: {"method": "random", "trials": 3, "epochs": 2})
+
+    def model_dump(self, mode: str) -> dict[str, Any]:
+        return self.values
+
+
+@dataclass
+class SmallStudy:
+    """What tracking needs to know of a study."""
+
+    path: Path
+    digest: str = "0123456789abcdef"
+    name: str = "flowers"
+    question: str = "Which rate is best?"
+    seed: int = 7
+    objective: Section = field(default_factory=Section)
+    search: Section = field(default_factory=Section)
+    content: dict[str, Any] = field(default_factory=dict)
+
+
+@pytest.fixture
+def store(store_root: Path) -> Store:
+    return open_store(store_root)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> SmallStudy:
+    path = tmp_path / "flowers.toml"
+    path.write_text("question = 'Which rate is best?'\n")
+    return SmallStudy(path)
+
+
+@pytest.fixture
+def sweep(store: Store, study: SmallStudy) -> Sweep:
+    return open_sweep(store, study, "data-1", fresh=False, planned_trials=3)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> PreparedData:
+    return PreparedData(
+        folder=tmp_path / "data" / "data-1",
+        version="data-1",
+        task="multiclass",
+        classes=(0, 1),
+        input_shape=(4,),
+        output_size=2,
+        sizes={"train": 6, "validation": 2, "test": 2},
+        findings=(),
+    )
+
+
+@pytest.fixture
+def trial() -> Trial:
+    params = {"optimizer": "adam", "learning_rate.peak": 0.1, "nesterov": False, "model.units": [8, 4], "size": 3}
+    return Trial(number=0, params=params, seed=5, key="aaaaaaaaaaaaaaaa")
+
+
+def result_of(trial: Trial, **changes: Any) -> TrialResult:
+    values: dict[str, Any] = {
+        "status": Status.COMPLETED,
+        "objective": 0.25,
+        "best_epoch": 2,
+        "epochs": 2,
+        "updates": 4,
+        "examples": 12,
+        "seconds": 1.5,
+    }
+    return TrialResult(trial=trial, **(values | changes))

@@ -1,0 +1,86 @@
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from models.datasets import open_dataset
+from tasks.prepare_data import prepare_data
+from tuning.sections import DataSection, Objective
+from tuning.sections import Split as SplitSection
+from tuning.study import StudyError
+
+
+def study_of(folder: Path, source: str = "iris", **data: object) -> SimpleNamespace:
+    """What of a study the task reads."""
+    return SimpleNamespace(
+        path=folder / "a.toml", seed=3, data=DataSection(source=source, **data), objective=Objective()
+    )
+
+
+def test_prepared_data_lies_under_its_version(tmp_path):
+    prepared = prepare_data.fn(study_of(tmp_path), tmp_path / "mlruns")
+    assert prepared.folder == tmp_path / "mlruns" / "data" / prepared.version
+    assert (prepared.task, prepared.input_shape, prepared.output_size) == ("multiclass", (4,), 3)
+    assert prepared.sizes == {"train": 90, "validation": 30, "test": 30}
+    assert open_dataset(prepared.folder).classes == prepared.classes == ("setosa", "versicolor", "virginica")
+
+
+def test_data_is_written_once(tmp_path):
+    first = prepare_data.fn(study_of(tmp_path), tmp_path / "mlruns")
+    written_at = (first.folder / "description.json").stat().st_mtime_ns
+    assert prepare_data.fn(study_of(tmp_path), tmp_path / "mlruns") == first
+    assert (first.folder / "description.json").stat().st_mtime_ns == written_at
+
+
+def test_each_finding_is_logged(tmp_path, caplog):
+    pd.DataFrame({"id": range(60), "a": [index % 7 for index in range(60)], "y": list("pq") * 30}).to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    with caplog.at_level(logging.WARNING, logger="nightune"):
+        prepared = prepare_data.fn(study_of(tmp_path, "t.csv", target="y"), tmp_path / "mlruns")
+    assert [record.getMessage() for record in caplog.records] == [f"data · {finding}" for finding in prepared.findings]
+    assert any("column 'id' looks like an identifier" in finding for finding in prepared.findings)
+
+
+def test_bad_data_is_an_error_of_the_study_file(tmp_path):
+    with pytest.raises(StudyError) as caught:
+        prepare_data.fn(study_of(tmp_path, "irsi"), tmp_path / "mlruns")
+    assert str(caught.value).startswith(f"{tmp_path / 'a.toml'}: data.source: unknown 'irsi'; did you mean 'iris'?")
+
+
+def test_a_metric_of_another_task_is_an_error_of_the_study_file(tmp_path):
+    study = study_of(tmp_path, "diabetes")
+    study.objective = Objective(metric="val_accuracy")
+    with pytest.raises(StudyError, match=r"objective\.metric: unknown metric of a regression task 'val_accuracy'"):
+        prepare_data.fn(study, tmp_path / "mlruns")
+
+
+def test_study_of_a_table_reaches_the_data_with_all_its_keys(tmp_path):
+    rows = range(90)
+    table = {"id": rows, "patient": [row // 3 for row in rows], "zip": [row % 4 for row in rows]}
+    pd.DataFrame({**table, "price": [1000.0 * (row % 13) for row in rows]}).to_csv(tmp_path / "t.csv", index=False)
+    study = study_of(
+        tmp_path,
+        "t.csv",
+        target="price",
+        task="regression",
+        drop=("id",),
+        categorical=("zip",),
+        scale_target=True,
+        split=SplitSection(kind="group", column="patient", validation=0.3, test=0.1),
+    )
+    prepared = prepare_data.fn(study, tmp_path / "mlruns")
+    description = open_dataset(prepared.folder).description
+    assert description["features"] == ["zip=0", "zip=1", "zip=2", "zip=3"]
+    assert description["split"] == {"kind": "group", "validation": 0.3, "test": 0.1, "column": "patient", "seed": 3}
+    assert prepared.sizes == {"train": 54, "validation": 27, "test": 9}
+    assert description["target_scale"]["mean"][0] > 1000
+
+
+def test_seed_of_the_split_goes_before_that_of_the_study(tmp_path):
+    def version(**split: int) -> str:
+        return prepare_data.fn(study_of(tmp_path, split=SplitSection(**split)), tmp_path / "mlruns").version
+
+    assert version() == version(seed=3) != version(seed=4)

@@ -1,0 +1,129 @@
+"""The store is made once, sweeps go on or start anew, and one process at a time works on a study."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tasks.tracking.links import leaderboard_address
+from tasks.tracking.server import ui_command
+from tasks.tracking.store import Store, StoreError, StudyBusyError, SweepNotFoundError, client, open_store, study_lock
+from tasks.tracking.sweeps import Sweep, find_sweep, finish_sweep, interrupt_sweep, open_sweep
+from tests.tasks.conftest import SmallStudy
+
+OPEN = """
+import pathlib, sys
+from tasks.tracking.store import client, open_store
+client(open_store(pathlib.Path(sys.argv[1]))).search_experiments(max_results=1)
+"""
+HOLD = """
+import pathlib, sys, time
+from tasks.tracking.store import Store, study_lock
+with study_lock(Store(pathlib.Path(sys.argv[1]), ""), "flowers"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_several_processes_make_one_store_at_once(tmp_path: Path) -> None:
+    starts = [subprocess.Popen([sys.executable, "-c", OPEN, str(tmp_path / "new")]) for _ in range(3)]
+    assert [process.wait(timeout=240) for process in starts] == [0, 0, 0]
+
+
+def test_a_file_that_is_no_database_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("not a database, but long enough to be one")
+    with pytest.raises(StoreError, match=r"mlflow\.db: not an SQLite database.*NIGHTUNE_STORE"):
+        open_store(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"cannot be written.*NIGHTUNE_STORE"):
+        open_store(tmp_path / "file" / "mlruns")
+
+
+def test_a_study_held_by_a_process_is_refused_and_free_after_its_death(store: Store) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(store.root)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    with (
+        pytest.raises(StudyBusyError, match=rf"flowers: another sweep.*process {holder.pid}"),
+        study_lock(store, "flowers"),
+    ):
+        pass
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    with study_lock(store, "flowers"):
+        assert (store.root / "locks" / "flowers.json").read_text().find(str(os.getpid())) > 0
+
+
+def again(store: Store, study: SmallStudy, *, fresh: bool = False, data: str = "data-1") -> Sweep:
+    return open_sweep(store, study, data, fresh=fresh, planned_trials=3)  # type: ignore[arg-type]
+
+
+def test_an_unfinished_sweep_of_the_same_content_is_gone_on_with(store: Store, study: SmallStudy, sweep: Sweep) -> None:
+    interrupt_sweep(store, sweep)
+    assert client(store).get_run(sweep.run_id).info.status == "KILLED"
+    assert again(store, study) == sweep
+    assert again(store, study, fresh=True) == sweep
+    assert client(store).get_run(sweep.run_id).info.status == "RUNNING"
+
+
+def test_a_complete_sweep_is_shown_and_fresh_starts_the_next(store: Store, study: SmallStudy, sweep: Sweep) -> None:
+    finish_sweep(store, sweep, "rank\n1\n", [{"rank": 1, "units": [8, 4]}])
+    assert again(store, study) == replace(sweep, status=again(store, study).status)
+    assert again(store, study).is_complete
+    assert (again(store, study, fresh=True).id, sweep.id) == ("flowers-1", "flowers-0")
+
+
+@pytest.mark.parametrize("change", ["content", "data"])
+def test_another_content_or_data_version_starts_the_next_sweep(
+    store: Store, study: SmallStudy, sweep: Sweep, change: str
+) -> None:
+    if change == "content":
+        study.digest = "another"
+    later = again(store, study, data="data-2" if change == "data" else "data-1")
+    assert (later.number, later.status) == (1, "running")
+
+
+def test_a_sweep_is_found_by_its_id_or_as_the_last(store: Store, study: SmallStudy, sweep: Sweep) -> None:
+    later = again(store, study, data="data-2")
+    assert find_sweep(store, "flowers") == later
+    assert find_sweep(store, "flowers", "flowers-0") == sweep
+    with pytest.raises(SweepNotFoundError, match=r"no sweep 'flowers-7' \(known: flowers-0, flowers-1\)"):
+        find_sweep(store, "flowers", "flowers-7")
+    with pytest.raises(SweepNotFoundError, match="nightune tune"):
+        find_sweep(store, "trees")
+
+
+def test_the_sweeps_run_holds_study_leaderboard_and_environment(store: Store, sweep: Sweep) -> None:
+    finish_sweep(store, sweep, "rank\n1\n", [{"rank": 1, "units": [8, 4]}])
+    names = {file.path for folder in ("", "study") for file in client(store).list_artifacts(sweep.run_id, folder)}
+    assert {
+        "study/flowers.toml",
+        "study/content.json",
+        "environment.json",
+        "leaderboard.csv",
+        "leaderboard.json",
+    } <= names
+    run = client(store).get_run(sweep.run_id)
+    assert run.data.params == {"seed": "7", "method": "random", "trials": "3", "epochs": "2"}
+    assert run.data.tags["mlflow.note.content"] == "Which rate is best?"
+
+
+def test_the_pages_are_served_on_loopback_only(store: Store) -> None:
+    command = " ".join(ui_command(store, 5123))
+    assert "--host 127.0.0.1 --port 5123" in command
+    assert store.tracking_uri in command
+
+
+def test_the_leaderboards_address_sorts_the_better_first(sweep: Sweep) -> None:
+    assert "orderByAsc=true" in leaderboard_address("http://127.0.0.1:5000/", sweep)
+    address = leaderboard_address("http://127.0.0.1:5000", replace(sweep, direction="maximize"))
+    assert "orderByAsc=false" in address
+    assert address.startswith(f"http://127.0.0.1:5000/#/experiments/{sweep.experiment_id}/runs?")

@@ -1,0 +1,154 @@
+"""Trials in MLflow: whole, found again by key, never twice."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tasks.prepare_data import PreparedData
+from tasks.tracking.store import Store, client
+from tasks.tracking.sweeps import Sweep
+from tasks.tracking.trials import copy_as_reused, finished_trials, open_trial, reconcile, reusable_trials
+from tests.tasks.conftest import result_of
+from tuning.trial import Status, Trial, TrialResult
+
+TAGS = {"nightune.engine": "fit"}
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "model.keras"
+    path.write_bytes(b"weights")
+    return path
+
+
+def train(store: Store, sweep: Sweep, trial: Trial, data: PreparedData, checkpoint: Path | None) -> TrialResult:
+    log = open_trial(store, sweep, trial, TAGS, data)
+    for epoch, loss in enumerate((0.5, 0.25), start=1):
+        log.log_epoch(
+            epoch, {"loss": loss, "val_loss": loss, "updates": 2.0 * epoch, "examples": 6.0 * epoch, "seconds": 0.1}
+        )
+    result = result_of(trial)
+    return replace(result, run_id=log.finish(result, checkpoint))
+
+
+def history(store: Store, run_id: str, name: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in client(store).get_metric_history(run_id, name)]
+
+
+def test_a_finished_trial_is_read_back_as_it_was(
+    store: Store, sweep: Sweep, trial: Trial, data: PreparedData, checkpoint: Path
+) -> None:
+    result = train(store, sweep, trial, data, checkpoint)
+    assert finished_trials(store, sweep) == {trial.key: result}
+    types = {name: type(value) for name, value in finished_trials(store, sweep)[trial.key].trial.params.items()}
+    assert types == {"optimizer": str, "learning_rate.peak": float, "nesterov": bool, "model.units": list, "size": int}
+
+
+def test_a_run_carries_the_names_that_others_read(
+    store: Store, sweep: Sweep, trial: Trial, data: PreparedData, checkpoint: Path
+) -> None:
+    run = client(store).get_run(train(store, sweep, trial, data, checkpoint).run_id)
+    expected = {
+        "mlflow.parentRunId": sweep.run_id,
+        "nightune.kind": "trial",
+        "nightune.sweep": "flowers-0",
+        "nightune.trial_key": trial.key,
+        "nightune.status": "completed",
+        "nightune.engine": "fit",
+        "nightune.attempt": "1",
+    }
+    assert expected.items() <= run.data.tags.items()
+    assert run.data.params == {
+        "optimizer": "adam",
+        "learning_rate.peak": "0.1",
+        "nesterov": "false",
+        "model.units": "[8, 4]",
+        "size": "3",
+    }
+    assert {"objective": 0.25, "best_epoch": 2, "epochs": 2, "seconds": 1.5}.items() <= run.data.metrics.items()
+    assert history(store, run.info.run_id, "val_loss") == [(1, 0.5), (2, 0.25)]
+    assert history(store, run.info.run_id, "seconds") == [(2, 1.5)]
+    assert [entry.dataset.digest for entry in run.inputs.dataset_inputs] == ["data-1"]
+    assert [file.path for file in client(store).list_artifacts(run.info.run_id, "checkpoint")] == [
+        "checkpoint/model.keras"
+    ]
+
+
+def test_a_trial_cut_short_is_taken_up_under_the_same_run_without_double_points(
+    store: Store, sweep: Sweep, trial: Trial, data: PreparedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.tracking.trials.FLUSH_SECONDS", -1.0)
+        killed = open_trial(store, sweep, trial, TAGS, data)
+        killed.log_epoch(1, {"loss": 0.5, "val_loss": 0.5})
+    assert finished_trials(store, sweep) == {}
+    result = train(store, sweep, trial, data, None)
+    runs = client(store).search_runs([sweep.experiment_id], "tags.`nightune.kind` = 'trial'")
+    assert [run.info.run_id for run in runs] == [result.run_id]
+    assert runs[0].data.tags["nightune.attempt"] == "2"
+    assert runs[0].info.status == "FINISHED"
+    assert history(store, result.run_id, "val_loss") == [(1, 0.5), (2, 0.25)]
+
+
+def test_a_run_that_only_looks_finished_is_not_read(
+    store: Store, sweep: Sweep, trial: Trial, data: PreparedData
+) -> None:
+    log = open_trial(store, sweep, trial, TAGS, data)
+    log.log_epoch(1, {"loss": 0.5})
+    log._flush([], [])
+    run = client(store).search_runs([sweep.experiment_id], "tags.`nightune.kind` = 'trial'")[0]
+    client(store).set_terminated(run.info.run_id, "FINISHED")
+    assert finished_trials(store, sweep) == {}
+
+
+def test_what_a_dead_process_left_running_is_closed(
+    store: Store, sweep: Sweep, trial: Trial, data: PreparedData
+) -> None:
+    open_trial(store, sweep, trial, TAGS, data)._flush([], [])
+    assert reconcile(store, sweep.experiment_id) == 1
+    run = client(store).search_runs([sweep.experiment_id], "tags.`nightune.kind` = 'trial'")[0]
+    assert (run.info.status, run.data.tags["nightune.status"]) == ("KILLED", "interrupted")
+
+
+def test_an_abandoned_trial_is_not_finished(store: Store, sweep: Sweep, trial: Trial, data: PreparedData) -> None:
+    log = open_trial(store, sweep, trial, TAGS, data)
+    log._flush([], [])
+    log.abandon()
+    assert finished_trials(store, sweep) == {}
+
+
+def test_a_trial_without_a_finite_epoch_has_no_objective(
+    store: Store, sweep: Sweep, trial: Trial, data: PreparedData
+) -> None:
+    failed = result_of(trial, status=Status.FAILED, objective=math.nan, best_epoch=0, message="ValueError: no")
+    run_id = open_trial(store, sweep, trial, TAGS, data).finish(failed, None)
+    read = finished_trials(store, sweep)[trial.key]
+    assert (read.status, read.message, read.best_epoch) == (Status.FAILED, "ValueError: no", 0)
+    assert math.isnan(read.objective)
+    assert "objective" not in client(store).get_run(run_id).data.metrics
+    assert client(store).get_run(run_id).info.status == "FAILED"
+
+
+def test_infinity_is_logged_as_nan(store: Store, sweep: Sweep, trial: Trial, data: PreparedData) -> None:
+    log = open_trial(store, sweep, trial, TAGS, data)
+    log.log_epoch(1, {"loss": math.inf})
+    run_id = log.finish(result_of(trial, status=Status.DIVERGED), None)
+    assert math.isnan(client(store).get_metric_history(run_id, "loss")[0].value)
+
+
+def test_an_earlier_trial_is_reused_with_its_curves_and_checkpoint(
+    store: Store, sweep: Sweep, trial: Trial, data: PreparedData, checkpoint: Path
+) -> None:
+    earlier = train(store, sweep, trial, data, checkpoint)
+    later = replace(sweep, id="flowers-1", number=1)
+    found = reusable_trials(store, later, [trial.key, "bbbbbbbbbbbbbbbb"])
+    assert found == {trial.key: earlier}
+    reused = copy_as_reused(store, later, replace(trial, number=4), earlier, data)
+    assert reused.objective == earlier.objective
+    assert reused.trial.number == 4
+    run = client(store).get_run(reused.run_id)
+    assert run.data.tags["nightune.reused_from"] == earlier.run_id
+    assert history(store, reused.run_id, "val_loss") == [(1, 0.5), (2, 0.25)]
+    assert client(store).list_artifacts(reused.run_id, "checkpoint")
