@@ -1,0 +1,33 @@
+"""Settings of the libraries that must be in place before they are imported. What the user has set stays."""
+
+import os
+from pathlib import Path
+
+
+def store_root() -> Path:
+    """The folder of all state: NIGHTUNE_STORE, or `mlruns` in the current folder."""
+    return Path(os.environ.get("NIGHTUNE_STORE", "mlruns")).resolve()
+
+
+def tracking_uri() -> str | None:
+    """The MLflow server to write to, if the user names one."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or None
+
+
+def prepare_environment() -> None:
+    """Keep Prefect's state in the store, its embedded server patient, and every library quiet and offline.
+
+    Call it before Prefect is imported. It makes the store's folder: Prefect makes no folder within a missing one.
+    """
+    store_root().mkdir(parents=True, exist_ok=True)
+    defaults = {
+        "PREFECT_HOME": str(store_root() / "prefect"),
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",  # 20 s is too short on a busy machine
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # errors are told once, by the command line
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "nightune",  # the trial lines stand on Prefect's page of the flow run too
+        "DO_NOT_TRACK": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)

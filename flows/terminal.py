@@ -1,0 +1,93 @@
+"""Tables and sentences for a terminal."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tasks.check_study import StudyCheck
+from tasks.write_report import SweepReport
+from tuning.trial import Value
+
+SHOWN_ROWS = 10
+
+
+def print_leaderboard(console: Console, report: SweepReport) -> None:
+    """Print the best trials of a sweep, what happened to the others, and where to read on."""
+    title = f"{report.sweep.id} · {report.sweep.metric} · {len(report.results)} of {report.sweep.planned_trials} trials"
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for name in ("#", "trial", report.sweep.metric, "epoch", "seconds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("what it tried")
+    for row, result in list(zip(report.rows(), report.results, strict=True))[:SHOWN_ROWS]:
+        objective = "–" if not result.best_epoch else f"{result.objective:.4f}"
+        cells = [cell_text(row["rank"]), str(result.trial.number), objective, f"{result.best_epoch}/{result.epochs}"]
+        tried = [f"{name} {cell_text(row[name])}" for name in report.varying if row[name] is not None]
+        table.add_row(*cells, f"{result.seconds:.1f}", Text(" · ".join(tried) or result.message))
+    console.print(table)
+    if len(report.results) > SHOWN_ROWS:
+        console.print(f"… and {len(report.results) - SHOWN_ROWS} more in the leaderboard of the sweep's MLflow run.")
+
+
+def print_next_steps(console: Console, report: SweepReport, study_file: Path) -> None:
+    """Say what to do next, with the exact commands."""
+    study = shlex.quote(str(study_file))
+    console.print("\nWhat to do next", style="bold")
+    if report.best is None:
+        console.print("  No trial gave a finite result. Read the messages above, mend the study, then:")
+        console.print(f"    nightune check {study}\n    nightune tune {study}", highlight=False, soft_wrap=True)
+        return
+    steps = [
+        ("see the curves and compare trials", "nightune ui"),
+        ("search on, with new points", f"nightune tune {study} --fresh"),
+        ("this leaderboard again", f"nightune show {study} --sweep {report.sweep.id}"),
+    ]
+    for purpose, command in steps:
+        console.print(f"  {command:<52} {purpose}", highlight=False, soft_wrap=True)
+    console.print(
+        f"  The best model is the artifact checkpoint/model.keras of run {report.best.run_id}.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def print_check(console: Console, check: StudyCheck) -> None:
+    """Print what a study would do."""
+    console.print(Text(f"{check.study}: {check.question}", style="bold"))
+    table = Table(header_style="bold")
+    for name in ("parameter", "values", "counts when"):
+        table.add_column(name, overflow="fold")
+    for dimension in check.dimensions:
+        table.add_row(*(Text(dimension[name]) for name in ("name", "values", "when")))
+    console.print(table)
+    facts: Sequence[tuple[str, object]] = [
+        ("data", _data_line(check.data)),
+        ("trials", f"{check.trials} ({check.method})"),
+        ("graph keys", f"{len(check.graph_keys)} (shapes of the compiled training graph)"),
+        ("largest cost", f"{check.largest_cost_epochs} epochs"),
+    ]
+    for name, value in facts:
+        console.print(f"{name:<13} {value}", highlight=False, soft_wrap=True)
+    for finding in check.findings:
+        console.print(Text(f"data: {finding}", style="yellow"), soft_wrap=True)
+    for reason, count in check.refused.items():
+        console.print(Text(f"{count} trials refused: {reason}", style="yellow"), soft_wrap=True)
+
+
+def _data_line(data: Mapping[str, object]) -> str:
+    sizes, shapes = data["sizes"], data["input_shape"]
+    assert isinstance(sizes, Mapping)
+    rows = ", ".join(f"{count} {split}" for split, count in sizes.items())
+    return f"{data['source']} · {data['task']} · inputs {shapes} · {rows} · version {data['version']}"
+
+
+def cell_text(value: Value) -> str:
+    """A value as a table shows it: numbers short, absent as a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

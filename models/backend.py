@@ -1,0 +1,40 @@
+"""Bring up Keras and its backend without their greetings."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+
+@cache
+def load_keras() -> Any:
+    """Import Keras with its backend, once. Takes seconds; what goes wrong raises as usual."""
+    with _native_noise_dropped():
+        import keras  # noqa: PLC0415 - the point of this function
+
+        keras.ops.convert_to_numpy(keras.ops.zeros(()))  # the devices are looked for at the first operation
+    return keras
+
+
+@contextmanager
+def _native_noise_dropped() -> Iterator[None]:
+    """Drop what native code writes to standard error: TensorFlow greets from C++, whatever its log level is.
+
+    A fault here is an exception, and shows as such.
+    """
+    try:
+        descriptor = sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):  # a stream without a file, in notebooks and tests
+        yield
+        return
+    kept = os.dup(descriptor)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, descriptor)
+        yield
+    finally:
+        os.dup2(kept, descriptor)
+        os.close(nowhere)
+        os.close(kept)

@@ -1,0 +1,103 @@
+"""The command line as a user runs it: in a process of its own."""
+
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.flows.conftest import Command, command_line, last_json
+
+
+def test_json_is_the_last_line_of_standard_output(nightune: Command, prefect_server: str, small_study: Path) -> None:
+    done = nightune("tune", small_study, "--json", PREFECT_API_URL=prefect_server)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.strip().splitlines()) == 1
+    summary = last_json(done.stdout)
+    assert summary["sweep_id"] == "flowers-0"
+    assert summary["study"] == "flowers"
+    assert summary["trials"]["finished"] == 4
+    assert set(summary["best"]) >= {"run_id", "params", "objective"}
+    for said in ("trial 0 · ", "What to do next", "nightune ui", "--fresh"):
+        assert said in done.stderr
+    shown = nightune("show", small_study, "--json")
+    assert last_json(shown.stdout) == summary
+
+
+@pytest.mark.slow
+def test_prefects_own_server_keeps_every_task_run(nightune: Command, store_root: Path, small_study: Path) -> None:
+    done = nightune("tune", small_study)
+    assert done.returncode == 0, done.stderr
+    with sqlite3.connect(store_root / "prefect" / "prefect.db") as database:
+        states = database.execute("select state_type from flow_run").fetchall()
+        tasks = dict(
+            database.execute("select substr(name, 1, instr(name, '-') - 1), count(*) from task_run group by 1")
+        )
+        ended = database.execute("select count(*) from task_run where state_type <> 'COMPLETED'").fetchone()
+    assert states == [("COMPLETED",)]
+    assert tasks.pop("train_cohort") >= 1
+    assert tasks == {"prepare_data": 1, "start_sweep": 1, "propose_trials": 1, "write_report": 1}
+    assert ended == (0,)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_sweep_says_how_to_go_on(
+    store_root: Path, prefect_server: str, small_study: Path, stop: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    process = start(small_study, "--trials", "500")
+    wait_for_a_trial(process)
+    process.send_signal(stop)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"nightune tune {small_study} --trials 500" in errors
+    assert "Traceback" not in errors
+    assert trial_runs(store_root, "RUNNING") == 0
+
+
+@pytest.mark.slow
+def test_after_kills_every_trial_is_there_exactly_once(
+    nightune: Command, store_root: Path, prefect_server: str, small_study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    for pause_seconds in (0.0, 0.35, 0.8):
+        process = start(small_study, "--trials", "30")
+        wait_for_a_trial(process)
+        time.sleep(pause_seconds)
+        process.kill()
+        process.communicate(timeout=60)
+    done = nightune("tune", small_study, "--trials", "30", "--json")
+    assert done.returncode == 0, done.stderr
+    with sqlite3.connect(store_root / "mlflow.db") as database:
+        numbers = database.execute("select value from tags where key = 'nightune.trial_number'").fetchall()
+        points = database.execute("select count(*) from metrics where key = 'val_loss'").fetchone()[0]
+    assert sorted(int(value) for (value,) in numbers) == list(range(30))
+    assert trial_runs(store_root, "FINISHED") == 30
+    assert points == 60
+
+
+def start(study: Path, *options: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        command_line("tune", study, *options), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for_a_trial(process: "subprocess.Popen[str]") -> None:
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if line.startswith("trial "):
+            return
+    pytest.fail("no trial ended: " + "".join(said))
+
+
+def trial_runs(store_root: Path, status: str) -> int:
+    question = """
+        select count(*) from runs join tags using (run_uuid)
+        where tags.key = 'nightune.kind' and tags.value = 'trial' and runs.status = ?
+    """
+    with sqlite3.connect(store_root / "mlflow.db") as database:
+        return int(database.execute(question, (status,)).fetchone()[0])

@@ -1,0 +1,46 @@
+"""Help must be quick: what a command does not need, it does not import."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("tensorflow", "keras", "jax", "prefect", "mlflow", "sklearn", "pandas")
+
+
+def modules_after(code: str) -> set[str]:
+    script = f"{code}\nimport sys\nprint(*sorted(name for name in sys.modules if '.' not in name))"
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(output.stdout.split())
+
+
+def test_help_imports_no_heavy_library() -> None:
+    code = """
+from typer.testing import CliRunner
+from flows.cli import app
+assert "leaderboard" in CliRunner().invoke(app, ["--help"]).output
+assert "--trials" in CliRunner().invoke(app, ["tune", "--help"]).output.replace("\\n", "")
+"""
+    assert modules_after(code).isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("module", ["flows.tune", "tasks.train_cohort"])
+def test_importing_a_flow_imports_no_training_library(module: str) -> None:
+    assert modules_after(f"import {module}").isdisjoint({"tensorflow", "keras", "jax", "mlflow"})
+
+
+def test_checking_a_study_imports_no_training_library() -> None:
+    code = """
+from typer.testing import CliRunner
+from flows.cli import app
+result = CliRunner().invoke(app, ["check", "studies/breast_cancer.toml"])
+assert result.exit_code == 0, result.output
+"""
+    assert modules_after(code).isdisjoint({"tensorflow", "keras", "jax", "mlflow"})
+
+
+def test_prefect_loads_every_entrypoint() -> None:
+    from prefect.flows import load_flow_from_entrypoint
+
+    flow = load_flow_from_entrypoint("flows/tune.py:tune", use_placeholder_flow=False)
+    assert flow.name == "tune"

@@ -1,0 +1,143 @@
+"""A sweep from file to leaderboard, in this process."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tasks.write_report import SweepReport
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
+
+
+def tune(study: Path, **options: object) -> SweepReport:
+    from flows.tune import tune as flow
+
+    report = flow(study, **options)
+    assert isinstance(report, SweepReport)
+    return report
+
+
+@pytest.fixture
+def runs(store_root: Path):  # type: ignore[no-untyped-def] # a pandas table
+    """What plain MLflow says about the trials of the study `flowers`."""
+    import mlflow
+
+    def search():  # type: ignore[no-untyped-def]
+        mlflow.set_tracking_uri(f"sqlite:///{store_root}/mlflow.db")
+        trials = "tags.`nightune.kind` = 'trial'"
+        table = mlflow.search_runs(experiment_names=["flowers"], filter_string=trials)
+        os.environ.pop("MLFLOW_TRACKING_URI", None)  # set_tracking_uri leaves it, and the next flow would follow it
+        return table
+
+    return search
+
+
+def test_every_trial_is_read_with_plain_mlflow_calls(small_study: Path, runs) -> None:  # type: ignore[no-untyped-def]
+    report = tune(small_study)
+    table = runs()
+    assert len(table) == 4
+    assert set(table["tags.nightune.status"]) <= {"completed", "stopped_early"}
+    assert set(table["run_id"]) == {result.run_id for result in report.results}
+    assert table["tags.nightune.engine"].notna().all()
+    for column in ("learning_rate.peak", "optimizer", "batch_size.size", "model.units"):
+        assert table[f"params.{column}"].notna().all()
+    for column in ("val_loss", "loss", "objective", "best_epoch", "learning_rate", "batch_size"):
+        assert table[f"metrics.{column}"].notna().all()
+
+
+def test_a_checkpoint_reproduces_the_logged_objective(small_study: Path, store_root: Path, runs) -> None:  # type: ignore[no-untyped-def]
+    import keras
+    import mlflow
+
+    from models.datasets import read_split
+
+    report = tune(small_study)
+    validation = read_split(store_root / "data" / report.sweep.data_version, "validation")
+    for _, run in runs().iterrows():
+        path = mlflow.artifacts.download_artifacts(run_id=run["run_id"], artifact_path="checkpoint/model.keras")
+        logits = keras.saving.load_model(path).predict(validation.inputs, verbose=0)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(validation.targets, logits)
+        assert float(loss) == pytest.approx(run["metrics.objective"], rel=1e-6)
+
+
+def test_the_same_seed_gives_the_same_results_in_another_store(
+    small_study: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tune(small_study)
+    monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "other"))
+    second = tune(small_study)
+    assert [(r.trial, r.objective) for r in first.results] == [(r.trial, r.objective) for r in second.results]
+
+
+def test_the_same_command_again_trains_nothing(small_study: Path, runs) -> None:  # type: ignore[no-untyped-def]
+    first = tune(small_study)
+    second = tune(small_study)
+    assert second.sweep.id == first.sweep.id == "flowers-0"
+    assert second.results == first.results
+    assert len(runs()) == 4
+
+
+def test_fresh_starts_the_next_sweep_with_new_points(small_study: Path, runs) -> None:  # type: ignore[no-untyped-def]
+    first = tune(small_study)
+    second = tune(small_study, fresh=True)
+    assert (first.sweep.id, second.sweep.id) == ("flowers-0", "flowers-1")
+    assert {r.trial.key for r in first.results}.isdisjoint(r.trial.key for r in second.results)
+    assert len(runs()) == 8
+
+
+def test_overrides_of_the_command_line_make_another_sweep(small_study: Path) -> None:
+    tune(small_study)
+    report = tune(small_study, trials=2, epochs=1, seed=3)
+    assert report.sweep.id == "flowers-1"
+    assert len(report.results) == 2
+    assert all(result.epochs == 1 for result in report.results)
+
+
+def test_one_value_walks_from_the_study_to_the_optimizer_to_mlflow(
+    small_study: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    runs,  # type: ignore[no-untyped-def]
+) -> None:
+    from models.training.engine_fit import FitEngine
+
+    seen: list[float] = []
+    run_epoch = FitEngine.run_epoch
+
+    def spy(engine, state, plan):  # type: ignore[no-untyped-def]
+        ended = run_epoch(engine, state, plan)
+        seen.append(float(np.asarray(state.model.optimizer.learning_rate)))
+        return ended
+
+    monkeypatch.setattr(FitEngine, "run_epoch", spy)
+    text = small_study.read_text().replace('{ low = 1e-3, high = 1e-1, scale = "log" }', "0.0123")
+    small_study.write_text(text)
+    report = tune(small_study, trials=1, engine="fit")
+    assert report.results[0].trial.params["learning_rate.peak"] == 0.0123
+    assert seen == pytest.approx([0.0123, 0.0123])
+    assert runs()["params.learning_rate.peak"].tolist() == ["0.0123"]
+    assert runs()["metrics.learning_rate"].tolist() == pytest.approx([0.0123])
+
+
+def test_a_bad_trial_is_a_result_and_the_sweep_goes_on(small_study: Path, runs) -> None:  # type: ignore[no-untyped-def]
+    (small_study.parent / "fragile.py").write_text(
+        """
+import keras
+
+def build(input_shape, output_size, width: int = 4):
+    if width == 3:
+        raise ValueError("three is not a width")
+    return keras.Sequential([keras.Input(input_shape), keras.layers.Dense(width), keras.layers.Dense(output_size)])
+"""
+    )
+    text = small_study.read_text().replace('"mlp"\nunits = [[4]]', '"fragile.py:build"\nwidth = [3, 5]')
+    small_study.write_text(text)
+    report = tune(small_study)
+    by_width = {result.trial.params["model.width"]: result for result in report.results}
+    assert by_width[3].status == "failed"
+    assert "three is not a width" in by_width[3].message
+    assert by_width[5].is_ranked
+    assert report.best is not None
+    assert report.best.trial.params["model.width"] == 5
+    assert "FAILED" in set(runs()["status"])
