@@ -48,6 +48,11 @@ def print_next_steps(console: Console, report: SweepReport, study_file: Path) ->
     for purpose, command in steps:
         console.print(f"  {command:<52} {purpose}", highlight=False, soft_wrap=True)
     console.print(
+        f"  With `nightune ui` running, this leaderboard with its curves is at\n    {report.page}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(
         f"  The best model is the artifact checkpoint/model.keras of run {report.best.run_id}.",
         highlight=False,
         soft_wrap=True,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.stage import stage
+from tasks.tracking.links import DEFAULT_PORT, leaderboard_address
 from tasks.tracking.store import Store
 from tasks.tracking.sweeps import Sweep, finish_sweep
 from tasks.tracking.trials import finished_trials
@@ -34,6 +35,11 @@ class SweepReport:
     def varying(self) -> list[str]:
         """Names of the params that differ between trials."""
         return varying_params(self.results)
+
+    @property
+    def page(self) -> str:
+        """The address of the leaderboard where `nightune ui` serves the store."""
+        return leaderboard_address(f"http://127.0.0.1:{DEFAULT_PORT}", self.sweep)
 
     def rows(self) -> list[Row]:
         """The leaderboard as flat rows: rank, trial, status, the objective, cost, params, run."""

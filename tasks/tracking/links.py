@@ -4,6 +4,8 @@ from urllib.parse import quote
 
 from tasks.tracking.sweeps import Sweep
 
+DEFAULT_PORT = 5000  # of `nightune ui`
+
 
 def leaderboard_address(base: str, sweep: Sweep) -> str:
     """The sweep's trials as a flat list, best first, with the curves of the first ten.

@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 
 from tasks.tracking.store import Store, StoreError
 
@@ -20,10 +21,12 @@ def serve_ui(store: Store, port: int, announce: Callable[[str], None]) -> None:
     if _answers(address):
         raise StoreError(f"port {port}: something answers there already; choose another with --port")
     announce("Starting MLflow's pages (this takes some seconds) …")
-    process = subprocess.Popen(ui_command(store, port), env=os.environ | UI_ENVIRONMENT)
+    log_file = store.root / "ui.log"
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(ui_command(store, port), env=os.environ | UI_ENVIRONMENT, stdout=log, stderr=log)
     try:
-        _wait_until_it_answers(process, address)
-        announce(f"{address}/#/experiments?workflowType=machine_learning   (Ctrl-C stops it)")
+        _wait_until_it_answers(process, address, log_file)
+        announce(f"{address}/#/experiments?workflowType=machine_learning\nCtrl-C stops it.")
         process.wait()
     finally:
         _stop(process)
@@ -42,13 +45,13 @@ def ui_command(store: Store, port: int) -> list[str]:
     ]
 
 
-def _wait_until_it_answers(process: "subprocess.Popen[bytes]", address: str) -> None:
+def _wait_until_it_answers(process: "subprocess.Popen[bytes]", address: str, log_file: Path) -> None:
     give_up_at = time.monotonic() + START_SECONDS
     while not _answers(address):
         if process.poll() is not None:
-            raise StoreError("MLflow's server ended before it answered; what it said stands above")
+            raise StoreError(f"MLflow's server ended before it answered; {log_file} says why")
         if time.monotonic() > give_up_at:
-            raise StoreError(f"MLflow's server did not answer within {START_SECONDS:g} s")
+            raise StoreError(f"MLflow's server did not answer within {START_SECONDS:g} s; see {log_file}")
         time.sleep(0.25)
 
 
