@@ -1,0 +1,126 @@
+"""Metrics of a model's outputs: without penalties, in float64, the same code for every engine and backend.
+
+Names are without the prefix `val_`. If any output is NaN or infinite every metric is NaN: a class would still be
+"predicted" from such numbers, and a trial must not rank by it.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+CLIP = 1e-7  # Keras' epsilon: probabilities nearer to 0 or 1 are taken for it
+
+METRICS: dict[str, tuple[str, ...]] = {
+    "binary": ("loss", "accuracy", "balanced_accuracy", "f1_macro", "auc"),
+    "multiclass": ("loss", "accuracy", "balanced_accuracy", "f1_macro"),
+    "regression": ("loss", "mae", "rmse", "r2"),
+}
+
+
+def metrics(task: str, outputs: np.ndarray, targets: np.ndarray, is_logits: bool) -> dict[str, float]:
+    """Return every metric of the task. `outputs` is (examples, size); two classes may have one output or two.
+
+    `loss` is the mean negative log-likelihood, or for regression the squared error, averaged over outputs as well.
+    `auc` is NaN where the targets hold one class only.
+    """
+    if task not in METRICS:
+        raise ValueError(f"task: unknown {task!r} (known: {', '.join(METRICS)})")
+    if not np.isfinite(outputs).all():
+        return dict.fromkeys(METRICS[task], float("nan"))
+    outputs = outputs.astype(np.float64).reshape(len(outputs), -1)
+    if task == "regression":
+        return _regression(outputs, targets.astype(np.float64).reshape(outputs.shape))
+    return _classification(task, _log_probabilities(outputs, is_logits), targets.astype(np.int64).reshape(-1))
+
+
+def _regression(outputs: Array, targets: Array) -> dict[str, float]:
+    errors = outputs - targets
+    squared_error = float(np.mean(errors**2))
+    return {
+        "loss": squared_error,
+        "mae": float(np.mean(np.abs(errors))),
+        "rmse": float(np.sqrt(squared_error)),
+        "r2": _explained_variance(errors, targets),
+    }
+
+
+def _explained_variance(errors: Array, targets: Array) -> float:
+    """R², averaged over outputs; of a constant target 1 where it is hit and 0 elsewhere, as in scikit-learn."""
+    residual = np.sum(errors**2, axis=0)
+    total = np.sum((targets - targets.mean(axis=0)) ** 2, axis=0)
+    is_constant = total == 0.0
+    scores = np.where(is_constant, residual == 0.0, 1.0 - residual / np.where(is_constant, 1.0, total))
+    return float(np.mean(scores))
+
+
+def _classification(task: str, log_probabilities: Array, targets: npt.NDArray[np.int64]) -> dict[str, float]:
+    classes = log_probabilities.shape[1]
+    # A tie goes to the lower class: for two classes, the second needs a probability above one half.
+    predicted = log_probabilities.argmax(axis=1)
+    confusion = np.bincount(targets * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+    values = {
+        "loss": float(-np.mean(log_probabilities[np.arange(len(targets)), targets])),
+        "accuracy": float(np.mean(predicted == targets)),
+        "balanced_accuracy": _balanced_accuracy(confusion),
+        "f1_macro": _f1_macro(confusion),
+    }
+    if task == "binary":
+        values["auc"] = _area_under_curve(log_probabilities[:, 1] - log_probabilities[:, 0], targets)
+    return values
+
+
+def _log_probabilities(outputs: Array, is_logits: bool) -> Array:
+    """log p of each class, (examples, classes); one output stands for two classes."""
+    convert: Callable[[Array], Array]
+    if outputs.shape[1] == 1:
+        convert = _of_one_logit if is_logits else _of_one_probability
+    else:
+        convert = _of_logits if is_logits else _of_probabilities
+    return convert(outputs)
+
+
+def _of_one_logit(outputs: Array) -> Array:
+    return np.concatenate([-np.logaddexp(0.0, outputs), -np.logaddexp(0.0, -outputs)], axis=1)
+
+
+def _of_one_probability(outputs: Array) -> Array:
+    clipped = np.clip(outputs, CLIP, 1.0 - CLIP)
+    return np.log(np.concatenate([1.0 - clipped, clipped], axis=1))
+
+
+def _of_logits(outputs: Array) -> Array:
+    shifted: Array = outputs - outputs.max(axis=1, keepdims=True)
+    normalized: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return normalized
+
+
+def _of_probabilities(outputs: Array) -> Array:
+    total = outputs.sum(axis=1, keepdims=True)
+    clipped: Array = np.clip(outputs / np.where(total > 0.0, total, 1.0), CLIP, 1.0 - CLIP)
+    return np.log(clipped)
+
+
+def _balanced_accuracy(confusion: npt.NDArray[np.int64]) -> float:
+    """The mean recall of the classes that occur among the targets."""
+    occurring = confusion.sum(axis=1) > 0
+    return float(np.mean(confusion.diagonal()[occurring] / confusion.sum(axis=1)[occurring]))
+
+
+def _f1_macro(confusion: npt.NDArray[np.int64]) -> float:
+    """The mean F1 of the classes that occur among targets or predictions."""
+    total = confusion.sum(axis=0) + confusion.sum(axis=1)
+    return float(np.mean(2.0 * confusion.diagonal()[total > 0] / total[total > 0]))
+
+
+def _area_under_curve(scores: Array, targets: npt.NDArray[np.int64]) -> float:
+    """The chance that an example of the second class scores above one of the first; ties count half."""
+    positives = int(np.sum(targets == 1))
+    negatives = len(targets) - positives
+    if positives == 0 or negatives == 0:
+        return float("nan")
+    _, group, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[group]  # the mean rank of equal scores, from 1
+    return float((ranks[targets == 1].sum() - positives * (positives + 1) / 2.0) / (positives * negatives))

@@ -1,0 +1,110 @@
+"""Feeds: how the batches of a plan reach `model.fit`, in the plan's order and sizes."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from models.training.plan import EpochPlan
+
+
+class Feed(Protocol):
+    """Gives `fit` the arguments that make it see one plan's batches."""
+
+    def arguments(self, plan: EpochPlan) -> Mapping[str, Any]:
+        """Return keyword arguments of `model.fit`; those of an earlier plan no longer hold."""
+
+
+def make_feed(inputs: np.ndarray, targets: np.ndarray) -> Feed:
+    """Choose by backend and by where the data lies; all feeds give the same batches."""
+    if isinstance(inputs, np.memmap):
+        return BatchFeed(inputs, targets)
+    if keras.backend.backend() == "tensorflow":
+        return TensorFlowFeed(inputs, targets)
+    return ArrayFeed(inputs, targets)
+
+
+class ArrayFeed:
+    """Arrays in the plan's order, in batches of one size; plans of mixed sizes go batch by batch."""
+
+    def __init__(self, inputs: np.ndarray, targets: np.ndarray) -> None:
+        self._inputs, self._targets = inputs, targets
+        self._by_batch = BatchFeed(inputs, targets)
+
+    def arguments(self, plan: EpochPlan) -> Mapping[str, Any]:
+        """Return permuted copies of the arrays."""
+        if not _is_one_size(plan.batch_sizes):
+            return self._by_batch.arguments(plan)
+        return {
+            "x": self._inputs[plan.order],
+            "y": self._targets[plan.order],
+            "batch_size": int(plan.batch_sizes[0]),
+            "shuffle": False,
+        }
+
+
+class BatchFeed:
+    """One batch at a time, cut from the arrays when it is needed: for mixed sizes, and for data that stays on disk."""
+
+    def __init__(self, inputs: np.ndarray, targets: np.ndarray) -> None:
+        self._inputs, self._targets = inputs, targets
+
+    def arguments(self, plan: EpochPlan) -> Mapping[str, Any]:
+        """Return a new sequence: Keras takes the length of one that it has seen for that of all later epochs."""
+        return {"x": _Batches(self._cut, list(plan.batches())), "shuffle": False}
+
+    def _cut(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self._inputs[indices], self._targets[indices]
+
+
+class TensorFlowFeed:
+    """One tf.data pipeline for all trials; what a plan changes is in variables that it reads as an epoch starts.
+
+    A pipeline made anew for every epoch, as `fit` does for arrays, costs as much as 30 updates of a small model.
+    """
+
+    def __init__(self, inputs: np.ndarray, targets: np.ndarray) -> None:
+        import tensorflow  # noqa: PLC0415 - only where it is the backend
+
+        with tensorflow.device("CPU:0"):  # where pipelines run
+            self._order = tensorflow.Variable(np.zeros(0, np.int32), shape=[None])
+            self._ends = tensorflow.Variable(np.zeros(0, np.int32), shape=[None])
+            self._pipeline = self._make_pipeline(tensorflow, inputs, targets)
+
+    def arguments(self, plan: EpochPlan) -> Mapping[str, Any]:
+        """Write the plan into the variables."""
+        self._order.assign(plan.order)
+        self._ends.assign(np.cumsum(plan.batch_sizes, dtype=np.int32))
+        return {"x": self._pipeline, "steps_per_epoch": plan.updates, "shuffle": False}
+
+    def _make_pipeline(self, tensorflow: Any, inputs: np.ndarray, targets: np.ndarray) -> Any:
+        all_inputs, all_targets = tensorflow.constant(inputs), tensorflow.constant(targets)
+
+        def bounds(_: Any) -> Any:
+            ends = self._ends.read_value()
+            starts = tensorflow.concat([[0], ends[:-1]], axis=0)
+            return tensorflow.data.Dataset.from_tensor_slices((starts, ends))
+
+        def cut(start: Any, end: Any) -> tuple[Any, Any]:
+            indices = self._order.read_value()[start:end]
+            return tensorflow.gather(all_inputs, indices), tensorflow.gather(all_targets, indices)
+
+        return tensorflow.data.Dataset.range(1).flat_map(bounds).map(cut).prefetch(2)
+
+
+class _Batches(keras.utils.PyDataset):
+    def __init__(self, cut: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], indices: list[np.ndarray]) -> None:
+        super().__init__()
+        self._cut, self._indices = cut, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self._cut(self._indices[index])
+
+
+def _is_one_size(sizes: np.ndarray) -> bool:
+    """True if only the last batch is smaller than the first."""
+    return bool(np.all(sizes[:-1] == sizes[0]) and sizes[-1] <= sizes[0])

@@ -1,0 +1,115 @@
+"""One training from its first epoch to its last: the controller decides, the engine computes, the best is kept."""
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.errors import InputError, unknown_name
+from models.examples import Dataset
+from models.metrics import METRICS, metrics
+from models.recipe import Recipe
+from models.training.controller import Controller
+from models.training.engine import Engine, EpochOutput
+from models.training.plan import EpochPlan
+from models.training.seeds import Seeds
+
+OnEpoch = Callable[[int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """How a training ended. `weights` are the best epoch's, or the initial ones where no epoch was finite.
+
+    `objective` is the monitored metric of the best epoch, NaN where there is none (`best_epoch` 0). A curve holds one
+    value an epoch; that of an epoch that diverged may be NaN.
+    """
+
+    recipe: Recipe
+    status: str  # completed, stopped_early or diverged
+    message: str
+    objective: float
+    best_epoch: int  # counted from 1; 0 = none
+    epochs: int
+    updates: int
+    examples: int
+    seconds: float  # with building the model and compiling
+    curves: dict[str, list[float]]
+    weights: list[np.ndarray]
+
+
+def train(  # noqa: PLR0913 - keywords, each with one meaning
+    engine: Engine,
+    recipe: Recipe,
+    dataset: Dataset,
+    *,
+    epochs: int,
+    seed: int,
+    monitor: str,
+    direction: str,
+    on_epoch: OnEpoch | None = None,
+) -> Outcome:
+    """Train a recipe for at most `epochs` epochs; `on_epoch` gets each epoch's number, from 1, and its values."""
+    refuse_unknown_monitor(monitor, dataset.task)
+    started_at = time.perf_counter()
+    seeds, size = Seeds.from_trial(seed), len(dataset.train)
+    controller = Controller(
+        recipe, size, epochs, seeds.order, monitor, direction, dataset.task, outputs=dataset.output_size
+    )
+    state = engine.start(recipe, seeds)
+    best, broken = engine.weights(state), ""
+    curves: dict[str, list[float]] = defaultdict(list)
+    while plan := controller.next_epoch():
+        state, output = engine.run_epoch(state, plan)
+        weights = engine.weights(state)
+        values = _validate(output, dataset)
+        broken = _broken_weights(weights, plan)
+        controller.observe({**values, "loss": math.nan} if broken else values)
+        if controller.is_best:
+            best = weights
+        values |= _record(plan, output, controller)
+        for name, value in values.items():
+            curves[name].append(value)
+        if on_epoch:
+            on_epoch(plan.epoch, values)
+    return Outcome(
+        recipe=recipe,
+        status=controller.status,
+        message=broken or controller.message,
+        objective=curves[monitor][controller.best_epoch - 1] if controller.best_epoch else math.nan,
+        best_epoch=controller.best_epoch,
+        epochs=controller.epoch,
+        updates=controller.updates,
+        examples=controller.examples_seen,
+        seconds=time.perf_counter() - started_at,
+        curves=dict(curves),
+        weights=best,
+    )
+
+
+def refuse_unknown_monitor(monitor: str, task: str) -> None:
+    """InputError unless the monitored metric is one that this task has."""
+    known = [f"val_{name}" for name in METRICS[task]]
+    if monitor not in known:
+        raise InputError("objective.metric", unknown_name(monitor, known, f"metric of a {task} task"))
+
+
+def _validate(output: EpochOutput, dataset: Dataset) -> dict[str, float]:
+    measured = metrics(dataset.task, output.outputs, dataset.validation.targets, output.is_logits)
+    return {"loss": output.loss, **{f"val_{name}": value for name, value in measured.items()}}
+
+
+def _broken_weights(weights: list[np.ndarray], plan: EpochPlan) -> str:
+    """Say so if a weight is not finite, which outputs need not show."""
+    if all(np.isfinite(weight).all() for weight in weights):
+        return ""
+    return f"weights are not finite in epoch {plan.epoch}"
+
+
+def _record(plan: EpochPlan, output: EpochOutput, controller: Controller) -> dict[str, float]:
+    """What was done, as used in the epoch's last update, and how far the training has come."""
+    counts = {"updates": float(controller.updates), "examples": float(controller.examples_seen)}
+    return {**plan.recorded, **counts, "seconds": output.seconds}

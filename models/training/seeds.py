@@ -1,0 +1,31 @@
+"""Seeds by purpose: what one trial's seed decides, kept apart so that one use never shifts another."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Initial weights, the data order and the noise of training (dropout and the like), each in [0, 2³²)."""
+
+    weights: int
+    order: int
+    dropout: int
+
+    @classmethod
+    def from_trial(cls, seed: int) -> "Seeds":
+        """Derive the three from a trial's seed, any whole number from 0."""
+        return cls(*(int(part) for part in np.random.SeedSequence(seed).generate_state(3)))
+
+
+def seed_dropout(model: Any, seed: int) -> None:
+    """Start every random stream of a built model (dropout, noise, augmentation) from the seed, each on its own.
+
+    A seed that the user's code gave to a layer is replaced, or replicates with other seeds would share its noise.
+    """
+    states = [variable for variable in model.variables if variable.name == "seed_generator_state"]
+    # 31 bits: the backends store the states in different integer types.
+    for state, value in zip(states, np.random.SeedSequence(seed).generate_state(len(states)) >> 1, strict=True):
+        state.assign(np.array([value, 0], dtype=np.int64).astype(str(state.dtype)))

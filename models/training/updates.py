@@ -1,0 +1,88 @@
+"""What one update does beside the optimizer's own rule: weight decay and penalties, as data of a Keras graph.
+
+Both act on the same weights. Strengths live in variables, because Keras bakes plain floats into what it traces.
+"""
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from models.optimizers import OptimizerSettings, build_optimizer
+
+# Their weights are scales, offsets, slopes and tables, not kernels.
+_WITHOUT_KERNELS = (
+    layers.BatchNormalization,
+    layers.LayerNormalization,
+    layers.GroupNormalization,
+    layers.RMSNormalization,
+    layers.Embedding,
+    layers.PReLU,
+)
+
+
+def decayed_weights(model: keras.Model) -> list[keras.Variable]:
+    """Return the trainable kernels: rank two and more, outside normalization and embedding layers, no biases.
+
+    A bias may have two dimensions too: those of GRU and of attention do.
+    """
+    without = {
+        id(variable)
+        for layer in model._flatten_layers()  # Keras has no public walk to the layers inside layers
+        if isinstance(layer, _WITHOUT_KERNELS)
+        for variable in layer.trainable_variables
+    }
+    return [
+        variable
+        for variable in model.trainable_variables
+        if len(variable.shape) >= 2 and "bias" not in variable.name and id(variable) not in without
+    ]
+
+
+def build_decaying_optimizer(settings: OptimizerSettings, decayed: list[keras.Variable]) -> Any:
+    """Return the optimizer with a variable `shrink`, s: each update first takes s·θ off every decayed θ."""
+    plain = build_optimizer(settings)
+
+    class Decaying(type(plain)):  # type: ignore[misc] # one subclass for each of Keras' optimizers
+        def build(self, variables: list[keras.Variable]) -> None:
+            super().build(variables)
+            self.shrink = self.add_variable(shape=(), name="shrink")
+
+        def apply(self, grads: list[Any], trainable_variables: list[keras.Variable] | None = None) -> None:
+            for variable in decayed:
+                # θ − sθ, not θ(1 − s): the rounding of 1 − s to float32 would be the same error in every weight.
+                variable.assign(variable - variable * self.shrink)
+            super().apply(grads, trainable_variables)
+
+    return Decaying.from_config(plain.get_config())
+
+
+class Penalty:
+    """l1·Σ|θ| + l2·Σθ² over some weights, added to the training loss. The strengths may change between epochs."""
+
+    def __init__(self, weights: list[keras.Variable]) -> None:
+        self.strengths = (0.0, 0.0)
+        self._variables = tuple(keras.Variable(0.0, trainable=False, name=name) for name in ("l1", "l2"))
+        for weight in weights:
+            # Set on the variable, not on its layer: the saved model knows nothing of it.
+            weight.regularizer = _ElasticNet(*self._variables, weight.regularizer)
+
+    def write(self, l1: float, l2: float) -> bool:
+        """Set the strengths; True if they were others before."""
+        is_new = self.strengths != (l1, l2)
+        if is_new:
+            self.strengths = (l1, l2)
+            for variable, strength in zip(self._variables, self.strengths, strict=True):
+                variable.assign(strength)
+        return is_new
+
+
+class _ElasticNet(keras.Regularizer):
+    """The penalty of one weight, beside the regularizer that the user's model has for it."""
+
+    def __init__(self, l1: keras.Variable, l2: keras.Variable, own: Any) -> None:
+        self._l1, self._l2, self._own = l1, l2, own
+
+    def __call__(self, x: Any) -> Any:
+        penalty = self._l1 * ops.sum(ops.abs(x)) + self._l2 * ops.sum(ops.square(x))
+        return penalty if self._own is None else penalty + self._own(x)

@@ -1,0 +1,288 @@
+"""The loop and its checkpoint: the best epoch's weights come back, and never one that is not finite."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from models.errors import InputError
+from models.examples import Dataset
+from models.metrics import metrics
+from models.recipe import Recipe
+from models.training.checkpoint import save, save_checkpoint
+from models.training.engine import EpochOutput, choose_engine, make_engine
+from models.training.engine_fit import FitEngine
+from models.training.loop import Outcome, train
+from models.training.plan import EpochPlan
+from models.training.seeds import Seeds
+
+MakeDataset = Callable[..., Dataset]
+MakeRecipe = Callable[..., Recipe]
+
+
+@dataclass(frozen=True)
+class ScriptedEngine:
+    """Gives the outputs, losses and weights of a script; weights are [epoch], starting from [0]."""
+
+    dataset: Dataset
+    right: list[int]  # per epoch: how many validation examples are predicted well
+    losses: Mapping[int, float]
+    broken_outputs: int = 0
+    broken_weights: int = 0
+    name: str = "scripted"
+    tags: Mapping[str, str] = None  # type: ignore[assignment]
+
+    def start(self, recipe: Recipe, seeds: Seeds) -> int:
+        return 0
+
+    def run_epoch(self, state: int, plan: EpochPlan) -> tuple[int, EpochOutput]:
+        targets = self.dataset.validation.targets
+        outputs = np.eye(3)[(targets + (np.arange(len(targets)) >= self.right[plan.epoch - 1])) % 3] * 4.0
+        if plan.epoch == self.broken_outputs:
+            outputs[0, 0] = np.nan
+        return plan.epoch, EpochOutput(self.losses.get(plan.epoch, 1.0), outputs, True, 0.5)
+
+    def weights(self, state: int) -> list[np.ndarray]:
+        return [np.array([np.nan if state == self.broken_weights > 0 else float(state)])]
+
+    def model(self, recipe: Recipe, weights: list[np.ndarray]) -> Any:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def scripted(make_dataset: MakeDataset, recipe: MakeRecipe) -> Callable[..., Outcome]:
+    def run(right: list[int], params: Mapping[str, Any] | None = None, **script: Any) -> Outcome:
+        dataset = make_dataset()
+        engine = ScriptedEngine(dataset, right, script.pop("losses", {}), **script)
+        options = {"epochs": len(right), "seed": 1, "monitor": "val_accuracy", "direction": "maximize"}
+        return train(engine, recipe(**{"stopping__rule": "none", **(params or {})}), dataset, **options)
+
+    return run
+
+
+def test_the_best_epochs_weights_come_back(scripted: Callable[..., Outcome]) -> None:
+    outcome = scripted([5, 12, 20, 12, 20])
+    assert (outcome.status, outcome.best_epoch, outcome.epochs) == ("completed", 3, 5)
+    assert outcome.weights[0].tolist() == [3.0]
+    assert outcome.objective == max(outcome.curves["val_accuracy"]) == pytest.approx(20 / 22)
+    assert (outcome.updates, outcome.examples) == (5, 110)
+
+
+def test_a_patient_rule_stops_early_and_says_why(scripted: Callable[..., Outcome]) -> None:
+    outcome = scripted([5, 12, 11, 10, 22], {"stopping__rule": "patience", "stopping__patience": 2})
+    assert (outcome.status, outcome.best_epoch, outcome.epochs) == ("stopped_early", 2, 4)
+    assert "no improvement" in outcome.message
+
+
+def test_every_curve_has_one_value_an_epoch(scripted: Callable[..., Outcome]) -> None:
+    outcome = scripted([5, 12, 20], {"learning_rate__schedule": "cosine"})
+    assert {len(curve) for curve in outcome.curves.values()} == {3}
+    assert set(outcome.curves) == {
+        *("loss", "val_loss", "val_accuracy", "val_balanced_accuracy", "val_f1_macro"),
+        *("learning_rate", "weight_decay", "batch_size", "penalty", "updates", "examples", "seconds"),
+    }
+    assert outcome.curves["updates"] == [1.0, 2.0, 3.0]
+    assert outcome.curves["learning_rate"][0] > outcome.curves["learning_rate"][2]
+
+
+@pytest.mark.parametrize(
+    ("script", "cause"),
+    [
+        ({"losses": {3: np.nan}}, "loss is nan in epoch 3"),
+        ({"losses": {3: np.inf}}, "loss is inf in epoch 3"),
+        ({"broken_outputs": 3}, "val_loss is nan in epoch 3"),
+        ({"broken_weights": 3}, "weights are not finite in epoch 3"),
+    ],
+    ids=["loss", "infinite", "validation", "weights"],
+)
+def test_es_t5_whatever_is_not_finite_ends_the_training_with_the_best_before(
+    scripted: Callable[..., Outcome], script: dict[str, Any], cause: str
+) -> None:
+    outcome = scripted([5, 12, 22, 22], **script)
+    assert (outcome.status, outcome.best_epoch, outcome.epochs, outcome.message) == ("diverged", 2, 3, cause)
+    assert outcome.weights[0].tolist() == [2.0]
+    assert outcome.objective == pytest.approx(12 / 22)
+
+
+def test_es_t5_without_a_finite_epoch_the_initial_weights_come_back(scripted: Callable[..., Outcome]) -> None:
+    outcome = scripted([5, 5], broken_weights=1)
+    assert (outcome.status, outcome.best_epoch) == ("diverged", 0)
+    assert outcome.weights[0].tolist() == [0.0]
+    assert np.isnan(outcome.objective)
+
+
+def test_each_epoch_is_told_of_as_it_ends(make_dataset: MakeDataset, recipe: MakeRecipe) -> None:
+    told: list[tuple[int, Mapping[str, float]]] = []
+    dataset = make_dataset()
+    train(
+        ScriptedEngine(dataset, [3, 4], {}),
+        recipe(),
+        dataset,
+        epochs=2,
+        seed=0,
+        monitor="val_loss",
+        direction="minimize",
+        on_epoch=lambda epoch, values: told.append((epoch, dict(values))),
+    )
+    assert [epoch for epoch, _ in told] == [1, 2]
+    assert told[0][1]["val_accuracy"] == pytest.approx(3 / 22)
+
+
+def test_an_interruption_passes_through(make_dataset: MakeDataset, recipe: MakeRecipe) -> None:
+    def interrupt(epoch: int, values: Mapping[str, float]) -> None:
+        raise KeyboardInterrupt
+
+    dataset = make_dataset()
+    engine = ScriptedEngine(dataset, [3], {})
+    options: dict[str, Any] = {"epochs": 1, "seed": 0, "monitor": "val_loss", "direction": "minimize"}
+    with pytest.raises(KeyboardInterrupt):
+        train(engine, recipe(), dataset, **options, on_epoch=interrupt)
+
+
+def test_a_metric_of_another_task_is_refused_before_training(make_dataset: MakeDataset, recipe: MakeRecipe) -> None:
+    dataset = make_dataset("regression")
+    engine = ScriptedEngine(dataset, [], {})
+    with pytest.raises(InputError, match=r"objective.metric: unknown metric of a regression task 'val_acuracy'"):
+        train(engine, recipe(), dataset, epochs=1, seed=0, monitor="val_acuracy", direction="maximize")
+
+
+TRAINED = {
+    "epochs": 5,
+    "seed": 3,
+    "monitor": "val_loss",
+    "direction": "minimize",
+}
+RICH = {
+    "optimizer": "adam",
+    "learning_rate__peak": 0.3,  # so high that the last epoch is not the best
+    "weight_decay__profile": "fixed",
+    "penalty__kind": "elastic",
+    "stopping__rule": "none",
+    "model__units": [6],
+    "model__dropout": 0.2,
+    "model__batch_normalization": True,
+}
+
+
+@pytest.mark.parametrize("task", ["multiclass", "binary", "regression"])
+def test_es_t3_the_checkpoint_reproduces_the_best_validation_metric(
+    make_dataset: MakeDataset, recipe: MakeRecipe, tmp_path: Path, task: str
+) -> None:
+    dataset = make_dataset(task)
+    engine = FitEngine(dataset, Path())
+    outcome = train(engine, recipe(**RICH), dataset, **TRAINED)  # type: ignore[arg-type]
+    path = tmp_path / "model.keras"
+    assert save_checkpoint(engine, outcome, path)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.keras"]
+    model = keras.saving.load_model(path)  # in safe mode, without custom objects
+    assert not model.compiled
+    outputs = model.predict(dataset.validation.inputs, verbose=0)
+    found = metrics(task, outputs, dataset.validation.targets, is_logits=True)["loss"]
+    assert found == pytest.approx(min(outcome.curves["val_loss"]), rel=1e-6)
+    assert found == pytest.approx(outcome.objective, rel=1e-6)
+
+
+def test_the_same_seed_gives_the_same_training_whatever_came_before(
+    make_dataset: MakeDataset, recipe: MakeRecipe
+) -> None:
+    dataset = make_dataset()
+    first = train(FitEngine(dataset, Path()), recipe(**RICH), dataset, **TRAINED)  # type: ignore[arg-type]
+    engine = FitEngine(dataset, Path())
+    train(engine, recipe(), dataset, **{**TRAINED, "seed": 8, "epochs": 1})  # type: ignore[arg-type]
+    second = train(engine, recipe(**RICH), dataset, **TRAINED)  # type: ignore[arg-type]
+    for name, curve in first.curves.items():
+        if name != "seconds":
+            assert second.curves[name] == curve, name
+    assert all(np.array_equal(*pair) for pair in zip(first.weights, second.weights, strict=True))
+
+
+EXPLODES = """
+class Explodes(layers.Layer):
+    '''Multiplies by a weight that becomes NaN when it is called in training for the n-th time.'''
+    def __init__(self, call_number):
+        super().__init__()
+        self.call_number = call_number
+        self.scale = self.add_weight(shape=(), initializer="ones", name="scale")
+        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False, name="calls")
+
+    def call(self, inputs, training=False):
+        if not training:
+            return inputs * self.scale
+        self.calls.assign_add(1.0)
+        return inputs * self.scale * ops.where(self.calls == self.call_number, float("nan"), 1.0)
+
+def build(call_number: int, output_size: int):
+    return keras.Sequential([keras.Input((5,)), Explodes(call_number), layers.Dense(output_size)])
+"""
+
+
+@pytest.mark.parametrize(
+    ("call_number", "epoch"), [(1, 1), (5, 2), (6, 2)], ids=["at once", "mid-epoch", "last update"]
+)
+def test_es_t5_an_explosion_inside_fit_never_returns_weights_that_are_not_finite(
+    make_dataset: MakeDataset,
+    recipe: MakeRecipe,
+    user_model: Callable[[str], str],
+    tmp_path: Path,
+    call_number: int,
+    epoch: int,
+) -> None:
+    dataset = make_dataset()
+    engine = FitEngine(dataset, tmp_path)
+    exploding = recipe(model__architecture=user_model(EXPLODES), model__call_number=call_number, batch_size__size=8)
+    outcome = train(engine, exploding, dataset, **TRAINED)  # type: ignore[arg-type]
+    assert (outcome.status, outcome.best_epoch, outcome.epochs) == ("diverged", epoch - 1, epoch)
+    assert all(np.isfinite(weight).all() for weight in outcome.weights)
+    assert save_checkpoint(engine, outcome, tmp_path / "model.keras") is (epoch > 1)
+
+
+def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
+    class NoConfig(keras.Model):
+        def get_config(self) -> dict[str, Any]:
+            raise NotImplementedError("no config")
+
+    model, path = NoConfig(), tmp_path / "model.keras"
+    model.built = True
+    path.write_text("old")
+    with pytest.raises(InputError, match=r"cannot be saved as \.keras: NotImplementedError: no config"):
+        save(model, path)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("model.keras", "old")]
+
+
+def test_a_compiled_model_of_the_user_is_saved_without_its_optimizer(
+    make_dataset: MakeDataset, recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path
+) -> None:
+    reference = user_model(
+        "def build(output_size):\n m = keras.Sequential([keras.Input((5,)), layers.Dense(output_size, 'softmax')])\n"
+        " m.compile('adam', loss=lambda y, p: 0.0)\n return m"
+    )
+    dataset = make_dataset()
+    engine = FitEngine(dataset, tmp_path)
+    compiled = recipe(model__architecture=reference, stopping__rule="none")
+    outcome = train(engine, compiled, dataset, **{**TRAINED, "epochs": 2})  # type: ignore[arg-type]
+    save_checkpoint(engine, outcome, tmp_path / "model.keras")
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    found = metrics("multiclass", model.predict_on_batch(dataset.validation.inputs), dataset.validation.targets, False)
+    assert found["loss"] == pytest.approx(outcome.objective, rel=1e-6)
+
+
+def test_the_engine_is_chosen_with_a_reason(make_dataset: MakeDataset) -> None:
+    choice = choose_engine("auto")
+    assert (choice.name, choose_engine("fit").name) == ("fit", "fit")
+    assert "model.fit" in choice.reason
+    engine = make_engine(choice.name, make_dataset(), Path())
+    assert engine.tags["nightune.engine"] == engine.name == "fit"
+    assert engine.tags["nightune.backend"] == keras.backend.backend()
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [("compiled", "engine: 'compiled': no compiled engine"), ("fitt", "engine: unknown 'fitt'; did you mean 'fit'")],
+)
+def test_an_engine_that_there_is_not_is_refused(request_: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        choose_engine(request_)
