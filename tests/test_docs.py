@@ -1,0 +1,36 @@
+"""The reference in docs/ says what the code says."""
+
+from pathlib import Path
+
+from models.architectures import ARCHITECTURES, architecture_keys
+from models.keys import Key
+from models.recipe import KEYS
+
+REFERENCE = Path("docs/study-files.md")
+
+
+def row(name: str, key: Key) -> str:
+    values = ", ".join(f"`{option}`" for option in key.options) or key.allowed.removeprefix("allowed: ")
+    default = f"{key.default:g}" if isinstance(key.default, float) else str(key.default)
+    default = default.lower() if isinstance(key.default, bool) else default
+    when = "; ".join(f"`{name}` is {' or '.join(map(str, values))}" for name, values in key.when.items())
+    return f"| `{name}` | {key.meaning} | {values} | {default} | {when or 'always'} |"
+
+
+def between(text: str, start: str, end: str) -> list[str]:
+    return text.split(start)[1].split(end, maxsplit=1)[0].strip().splitlines()
+
+
+def test_the_reference_lists_every_key_with_its_default_and_range() -> None:
+    rows = between(REFERENCE.read_text(), "<!-- keys -->", "<!-- end of keys -->")[2:]
+    assert rows == [row(name, key) for name, key in KEYS.items()]
+
+
+def test_the_reference_lists_every_parameter_of_the_built_in_models() -> None:
+    rows = between(REFERENCE.read_text(), "<!-- models -->", "<!-- end of models -->")[2:]
+    expected = [
+        f"| `{architecture}` | `{name}` | {key.default} |"
+        for architecture in ARCHITECTURES
+        for name, key in architecture_keys(architecture, Path()).items()
+    ]
+    assert rows == expected
