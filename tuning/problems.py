@@ -1,6 +1,7 @@
 """What is wrong with a study file, said so that its writer can mend it."""
 
 import difflib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -37,14 +38,19 @@ class StudyError(Exception):
 def suggestion(given: object, known: Iterable[object]) -> str:
     """Return "; did you mean 'x'?" for the nearest of the known names, or nothing if none is near.
 
-    The start or the end of a name is near to it: `min` to `minimize`, `patience` to `stopping.patience`.
+    The start or the end of a name is near to it: `min` to `minimize`, `patience` to `stopping.patience`. Of several
+    near ones, that which is as long and begins alike is meant: `adamv` is a slip for `adamw`, not for `adam`.
     """
     names = [str(name) for name in known]
     text = str(given)[:SHOWN_CHARACTERS]
     exact = [name for name in names if name.casefold() == text.casefold()]
     tails = [name for name in names if name.endswith((f".{text}", f"_{text}"))]
     starts = [name for name in names if len(text) >= 3 and name.startswith(text)]
-    nearest = [*exact, *tails[:1], *starts[:1], *difflib.get_close_matches(text, names, n=1)]
+    close = difflib.get_close_matches(text, names, n=3)
+    ratios = {name: difflib.SequenceMatcher(None, text, name).ratio() for name in close}
+    close = [name for name in close if ratios[name] > max(ratios.values()) - 0.1]
+    close.sort(key=lambda name: (len(name) != len(text), -len(os.path.commonprefix([name, text]))))
+    nearest = [*exact, *tails[:1], *starts[:1], *close]
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 

@@ -10,7 +10,7 @@ ABOVE_0 = "(allowed: a number above 0)"
 SECTIONS = "(known: name, question, seed, data, model, space, stopping, search, objective)"
 
 BROKEN_PARAMETERS = {
-    'optimizer = "adamv"': f"optimizer: unknown 'adamv'; did you mean 'adam'? {OPTIMIZERS}",
+    'optimizer = "adamv"': f"optimizer: unknown 'adamv'; did you mean 'adamw'? {OPTIMIZERS}",
     'optimizer = ["sgd", "Adam"]': f"optimizer: unknown 'Adam'; did you mean 'adam'? {OPTIMIZERS}",
     "optimizer = []": "optimizer: has no options; name at least one, or leave it out",
     "optimizer = {}": "optimizer: has no value (allowed: one of value, options, or low and high)",
