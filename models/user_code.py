@@ -67,19 +67,25 @@ def source_digest(reference: str, folder: Path, key: str = "model.architecture")
 
 @contextmanager
 def folder_on_path(folder: Path) -> Iterator[None]:
-    """Let code inside import the modules of a folder, and leave `sys.path` as it was."""
+    """Let code inside import the modules of a folder, and leave `sys.path` as it was.
+
+    No bytecode is written: it knows a source by the second and its length, too coarse for a quick edit.
+    """
     before = set(sys.modules)
+    writes_no_bytecode = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
     sys.path.insert(0, str(folder))
     try:
         yield
     finally:
+        sys.dont_write_bytecode = writes_no_bytecode
         with suppress(ValueError):  # the user's code may have taken it out
             sys.path.remove(str(folder))
         _neighbours.update(name for name in set(sys.modules) - before if _lies_in(folder, sys.modules[name]))
 
 
 class _Loader(SourceFileLoader):
-    """Compiles the source each time: bytecode files know a source by the second, too coarse for a quick edit."""
+    """Compiles the source each time, whatever bytecode there is."""
 
     def get_code(self, fullname: str) -> CodeType:
         return self.source_to_code(self.get_data(self.path), self.path)

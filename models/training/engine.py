@@ -1,6 +1,6 @@
 """The seam between what an epoch does (EpochPlan) and how it is computed, and the choice of who computes it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -58,21 +58,33 @@ class EngineChoice:
     reason: str
 
 
-def choose_engine(request: str) -> EngineChoice:
-    """Settle the engine before the first trial; it stays for the whole sweep."""
+def choose_engine(request: str, recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> EngineChoice:
+    """Settle the engine before the first trial, by the recipes that are to be trained; it stays for the whole sweep.
+
+    `auto` takes a compiled engine where there is one that can, and that trains two of the recipes as `fit` does.
+    """
     if request not in REQUESTS:
         raise InputError("engine", unknown_name(request, REQUESTS))
-    if request == "compiled":
-        raise InputError("engine", "'compiled': no compiled engine is part of this version; use 'fit' or 'auto'")
     if request == "fit":
         return EngineChoice("fit", "as asked")
-    return EngineChoice("fit", "the only engine of this version: plain model.fit, which trains every Keras model")
+    from models.training.verification import compare_engines  # noqa: PLC0415 - Keras takes seconds
+
+    comparison = compare_engines(recipes, dataset, folder)
+    if comparison.refusal is None:
+        return EngineChoice(comparison.engine, comparison.agreement)
+    if request == "compiled":
+        raise InputError("engine", f"'compiled' is not possible: {comparison.refusal} (allowed: auto, fit)")
+    return EngineChoice("fit", comparison.refusal)
 
 
 def make_engine(name: str, dataset: Dataset, folder: Path) -> Engine:
     """Return the engine of a choice for one data set; `folder` is where a study's own files are looked for."""
-    if name != "fit":
-        raise InputError("engine", unknown_name(name, ["fit"]))
+    if name not in ("fit", "tensorflow"):
+        raise InputError("engine", unknown_name(name, ("fit", "tensorflow")))
+    if name == "tensorflow":
+        from models.training.engine_tensorflow import TensorFlowEngine  # noqa: PLC0415 - TensorFlow takes seconds
+
+        return TensorFlowEngine(dataset, folder)
     from models.training.engine_fit import FitEngine  # noqa: PLC0415 - Keras takes seconds
 
     return FitEngine(dataset, folder)
