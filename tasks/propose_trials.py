@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from models.recipe import resolve
+from models.architectures import architecture_keys
+from models.recipe import Recipe, resolve
 from models.training.plan import SEMANTICS_VERSION
 from models.user_code import source_digest
 from tasks.prepare_data import PreparedData
@@ -23,8 +24,14 @@ def propose_trials(
 
 
 def make_trial(study: Study, sweep_number: int, data: PreparedData, number: int, point: Params) -> Trial:
-    """Complete one point with the defaults of what it leaves open, and name the content by its key."""
-    params = complete_params(study, point)
+    """Complete one point with the defaults of what it leaves open, and name the content by its key.
+
+    A point that contradicts itself stays as drawn: its training will say why it fails.
+    """
+    try:
+        params = complete_params(study, point)
+    except ValueError:
+        params = dict(point)
     seed = training_seed(study, sweep_number, number, params)
     content = {
         "params": params,
@@ -38,9 +45,20 @@ def make_trial(study: Study, sweep_number: int, data: PreparedData, number: int,
     return Trial(number=number, params=params, seed=seed, key=trial_key(content))
 
 
-def complete_params(study: Study, point: Params) -> dict[str, Value]:
-    """Fill in defaults; a point that no recipe can be made of stays as drawn, and its training will say why."""
-    from models.architectures import architecture_keys  # noqa: PLC0415 - a user's file may import Keras
+def sample_recipes(study: Study, count: int = 50) -> list[Recipe]:
+    """The recipes of the first trials that the study would draw, without those that contradict themselves."""
+    trials = min(count, sum(bracket.rungs[0].trials for bracket in study.brackets))
+    points = SAMPLERS[study.search.method](study.space, trials, [], study.sweep_seed(0))
+    recipes = []
+    for point in points[:count]:
+        try:
+            recipes.append(Recipe.from_params(complete_params(study, point)))
+        except ValueError:
+            continue  # its trial will say why
+    return recipes
 
+
+def complete_params(study: Study, point: Params) -> dict[str, Value]:
+    """Fill in the defaults of what the point leaves open; ValueError names what contradicts itself."""
     keys = architecture_keys(str(point["model.architecture"]), study.path.parent)
     return resolve(point, keys)

@@ -1,32 +1,58 @@
 """Open the sweep that this execution works on, and leave it well if the execution is cut short."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+from models.errors import InputError
 from tasks.prepare_data import PreparedData
 from tasks.progress import SweepStarted, announce_sweep, announce_trial
+from tasks.propose_trials import sample_recipes
 from tasks.stage import stage
 from tasks.tracking.store import Store
-from tasks.tracking.sweeps import interrupt_sweep, open_sweep
+from tasks.tracking.sweeps import interrupt_sweep, open_sweep, record_engine
 from tasks.tracking.trials import copy_as_reused, finished_trials, reconcile, reusable_trials
 from tasks.train_cohort import Setting
-from tuning.study import Study
+from tuning.study import Problem, Study, StudyError
 from tuning.trial import Trial, TrialResult
+
+if TYPE_CHECKING:
+    from models.training.engine import EngineChoice
+
+logger = logging.getLogger("nightune")
 
 
 @stage
-def start_sweep(store: Store, study: Study, data: PreparedData, engine: str, fresh: bool) -> Setting:
-    """Go on with the study's unfinished sweep, take its complete one, or start the next; settle the engine."""
-    from models.training.engine import choose_engine  # noqa: PLC0415 - Keras, only where something is trained
-
+def start_sweep(store: Store, study: Study, data: PreparedData, request: str, fresh: bool) -> Setting:
+    """Go on with the study's unfinished sweep, take its complete one, or start the next; settle who trains."""
     planned = sum(bracket.rungs[0].trials for bracket in study.brackets)
     sweep = open_sweep(store, study, data.version, fresh, planned)
     reconcile(store, sweep.experiment_id)
-    choice = choose_engine(engine)
     finished = len(finished_trials(store, sweep))
     objective = study.objective
     announce_sweep(SweepStarted(sweep.id, planned, finished, objective.metric, objective.direction))
-    return Setting(store=store, sweep=sweep, study=study, data=data, engine=choice.name)
+    if not sweep.engine and not sweep.is_complete:
+        choice = settle_engine(study, data, request)
+        sweep = record_engine(store, sweep, choice.name, choice.reason)
+        logger.info("engine %s · %s", choice.name, choice.reason)
+    elif request == "fit" != sweep.engine or (request == "compiled" and sweep.engine == "fit"):
+        problem = f"{request!r}: {sweep.id} was begun with {sweep.engine!r}, and a sweep keeps its engine"
+        raise StudyError(str(study.path), [Problem("engine", f"{problem}; use --engine auto")])
+    return Setting(store=store, sweep=sweep, study=study, data=data)
+
+
+def settle_engine(study: Study, data: PreparedData, request: str) -> "EngineChoice":
+    """Choose who trains, by the first trials that the study would draw."""
+    from models.backend import load_keras  # noqa: PLC0415 - Keras, only where something is trained
+    from models.datasets import open_dataset  # noqa: PLC0415
+    from models.training.engine import choose_engine  # noqa: PLC0415
+
+    load_keras()
+    try:
+        return choose_engine(request, sample_recipes(study), open_dataset(data.folder), study.path.parent)
+    except InputError as error:
+        raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error
 
 
 def already_finished(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:

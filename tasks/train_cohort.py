@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,20 +38,25 @@ class Setting:
     sweep: Sweep
     study: Study
     data: PreparedData
-    engine: str
 
 
 @stage
 def train_cohort(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:
     """Train the trials in order and return how each ended; a bad trial is a result, a machine fault raises."""
+    engine, dataset = _engine(setting.sweep.engine, setting.data.folder, setting.study.path.parent)
+    return [train_trial(setting, engine, dataset, trial) for trial in trials]
+
+
+@lru_cache(maxsize=1)
+def _engine(name: str, data_folder: Path, study_folder: Path) -> tuple["Engine", "Dataset"]:
+    """The engine and its data, kept from cohort to cohort with the programs that it has compiled."""
     from models.backend import load_keras  # noqa: PLC0415 - Keras, only where something is trained
     from models.datasets import open_dataset  # noqa: PLC0415
     from models.training.engine import make_engine  # noqa: PLC0415
 
     load_keras()
-    dataset = open_dataset(setting.data.folder)
-    engine = make_engine(setting.engine, dataset, setting.study.path.parent)
-    return [train_trial(setting, engine, dataset, trial) for trial in trials]
+    dataset = open_dataset(data_folder)
+    return make_engine(name, dataset, study_folder), dataset
 
 
 def train_trial(setting: Setting, engine: "Engine", dataset: "Dataset", trial: Trial) -> TrialResult:

@@ -1,7 +1,6 @@
 """What is wrong with a study file, said so that its writer can mend it."""
 
 import difflib
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -49,7 +48,7 @@ def suggestion(given: object, known: Iterable[object]) -> str:
     close = difflib.get_close_matches(text, names, n=3)
     ratios = {name: difflib.SequenceMatcher(None, text, name).ratio() for name in close}
     close = [name for name in close if ratios[name] > max(ratios.values()) - 0.1]
-    close.sort(key=lambda name: (len(name) != len(text), -len(os.path.commonprefix([name, text]))))
+    close.sort(key=lambda name: (len(name) != len(text), not name.startswith(text[:2])))
     nearest = [*exact, *tails[:1], *starts[:1], *close]
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
 

@@ -36,6 +36,7 @@ class Sweep:
     metric: str
     direction: str
     planned_trials: int
+    engine: str = ""  # settled once, before the first trial
 
     @property
     def is_complete(self) -> bool:
@@ -68,6 +69,13 @@ def finish_sweep(store: Store, sweep: Sweep, leaderboard_csv: str, rows: Sequenc
         tables = json.dumps([{"path": "leaderboard.json", "type": "table"}])
         mlflow_client.set_tag(sweep.run_id, "mlflow.loggedArtifacts", tables)
     return _mark(store, sweep, SweepStatus.COMPLETE)
+
+
+def record_engine(store: Store, sweep: Sweep, engine: str, reason: str) -> Sweep:
+    """Keep who trains the sweep, and why, on its run."""
+    for name, value in (("nightune.engine", engine), ("nightune.engine_reason", reason)):
+        client(store).set_tag(sweep.run_id, name, value)
+    return replace(sweep, engine=engine)
 
 
 def interrupt_sweep(store: Store, sweep: Sweep) -> Sweep:
@@ -119,6 +127,7 @@ def _read(run: Any) -> Sweep:
         metric=tags["nightune.metric"],
         direction=tags["nightune.direction"],
         planned_trials=int(tags["nightune.planned_trials"]),
+        engine=tags.get("nightune.engine", ""),
     )
 
 

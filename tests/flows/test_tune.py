@@ -1,6 +1,5 @@
 """A sweep from file to leaderboard, in this process."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +26,7 @@ def runs(store_root: Path):  # type: ignore[no-untyped-def] # a pandas table
     def search():  # type: ignore[no-untyped-def]
         mlflow.set_tracking_uri(f"sqlite:///{store_root}/mlflow.db")
         trials = "tags.`nightune.kind` = 'trial'"
-        table = mlflow.search_runs(experiment_names=["flowers"], filter_string=trials)
-        os.environ.pop("MLFLOW_TRACKING_URI", None)  # set_tracking_uri leaves it, and the next flow would follow it
-        return table
+        return mlflow.search_runs(experiment_names=["flowers"], filter_string=trials)
 
     return search
 

@@ -14,7 +14,7 @@ from models.examples import Dataset
 from models.metrics import metrics
 from models.recipe import Recipe
 from models.training.checkpoint import save, save_checkpoint
-from models.training.engine import EpochOutput, choose_engine, make_engine
+from models.training.engine import EpochOutput, make_engine
 from models.training.engine_fit import FitEngine
 from models.training.loop import Outcome, train
 from models.training.plan import EpochPlan
@@ -270,19 +270,12 @@ def test_a_compiled_model_of_the_user_is_saved_without_its_optimizer(
     assert found["loss"] == pytest.approx(outcome.objective, rel=1e-6)
 
 
-def test_the_engine_is_chosen_with_a_reason(make_dataset: MakeDataset) -> None:
-    choice = choose_engine("auto")
-    assert (choice.name, choose_engine("fit").name) == ("fit", "fit")
-    assert "model.fit" in choice.reason
-    engine = make_engine(choice.name, make_dataset(), Path())
-    assert engine.tags["nightune.engine"] == engine.name == "fit"
+def test_fit_says_where_it_trains(make_dataset: MakeDataset) -> None:
+    engine = make_engine("fit", make_dataset(), Path())
+    assert engine.name == "fit"
     assert engine.tags["nightune.backend"] == keras.backend.backend()
 
 
-@pytest.mark.parametrize(
-    ("request_", "message"),
-    [("compiled", "engine: 'compiled': no compiled engine"), ("fitt", "engine: unknown 'fitt'; did you mean 'fit'")],
-)
-def test_an_engine_that_there_is_not_is_refused(request_: str, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        choose_engine(request_)
+def test_an_engine_that_there_is_not_is_refused(make_dataset: MakeDataset) -> None:
+    with pytest.raises(InputError, match="engine: unknown 'fitt'; did you mean 'fit'"):
+        make_engine("fitt", make_dataset(), Path())
