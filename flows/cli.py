@@ -144,12 +144,13 @@ def _say(text: str) -> None:
 def _errors_told() -> Iterator[None]:
     """Turn an error that the user can act on into one paragraph and an exit code; a fault of ours shows its trace."""
     prepare_environment()
+    from models.errors import InputError  # noqa: PLC0415
     from tasks.tracking.store import StoreError  # noqa: PLC0415
     from tuning.study import StudyError  # noqa: PLC0415 - pydantic takes a moment
 
     try:
         yield
-    except StudyError as error:
+    except (StudyError, InputError) as error:
         _say(str(error))
         raise typer.Exit(BAD_INPUT) from None
     except StoreError as error:

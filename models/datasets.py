@@ -14,10 +14,19 @@ from models.examples import SPLITS, Dataset, Examples
 from models.leakage import leakage_findings
 from models.sources import KEY, Material, read_source, refuse_non_finite
 from models.splits import Rows, Split, split_rows
-from models.stored_data import open_dataset, read_split, save_dataset
+from models.stored_data import open_dataset, preprocessing_files, read_split, save_dataset
 from models.targets import Targets, read_targets, refuse_single_members, standardize, target_findings
 
-__all__ = ["Dataset", "Examples", "Split", "load_dataset", "open_dataset", "read_split", "save_dataset"]
+__all__ = [
+    "Dataset",
+    "Examples",
+    "Split",
+    "load_dataset",
+    "open_dataset",
+    "preprocessing_files",
+    "read_split",
+    "save_dataset",
+]
 
 
 def load_dataset(  # noqa: PLR0913 - one argument a key of the study's [data]

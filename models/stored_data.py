@@ -73,6 +73,11 @@ def read_split(folder: Path, name: str) -> Examples:
         raise _damaged(folder, error) from error
 
 
+def preprocessing_files(folder: Path) -> list[Path]:
+    """The files of a saved data set that raw data needs to become a model's inputs, and what they describe."""
+    return [file for name in ("preprocessing.joblib", "description.json") if (file := folder / name).exists()]
+
+
 def _write(dataset: Dataset, folder: Path) -> None:
     for name in SPLITS:
         examples: Examples = getattr(dataset, name)

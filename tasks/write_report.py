@@ -5,11 +5,12 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from models.datasets import preprocessing_files
 from tasks.stage import stage
 from tasks.tracking.links import DEFAULT_PORT, leaderboard_address
 from tasks.tracking.store import Store
 from tasks.tracking.sweeps import Sweep, finish_sweep
-from tasks.tracking.trials import finished_trials
+from tasks.tracking.trials import attach, finished_trials
 from tasks.train_cohort import Setting
 from tuning.analysis import leaderboard, status_counts, varying_params
 from tuning.trial import TrialResult, Value
@@ -80,8 +81,10 @@ class SweepReport:
 
 @stage
 def write_report(setting: Setting) -> SweepReport:
-    """Put the leaderboard on the sweep's run and mark the sweep complete."""
+    """Put the leaderboard on the sweep's run, what raw data needs beside the winner, and mark the sweep complete."""
     report = read_report(setting.store, setting.study.name, setting.sweep)
+    if report.best is not None:
+        attach(setting.store, report.best.run_id, preprocessing_files(setting.data.folder), "preprocessing")
     finish_sweep(setting.store, setting.sweep, as_csv(report.rows()), report.rows())
     return report
 

@@ -28,6 +28,8 @@ def serve_ui(store: Store, port: int, announce: Callable[[str], None]) -> None:
         _wait_until_it_answers(process, address, log_file)
         announce(f"{address}/#/experiments?workflowType=machine_learning\nCtrl-C stops it.")
         process.wait()
+    except KeyboardInterrupt:
+        announce("Stopped.")
     finally:
         _stop(process)
 

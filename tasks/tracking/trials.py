@@ -173,6 +173,12 @@ def copy_as_reused(store: Store, sweep: Sweep, trial: Trial, earlier: TrialResul
     return replace(result, run_id=run_id)
 
 
+def attach(store: Store, run_id: str, files: Sequence[Path], folder: str) -> None:
+    """Put files into a folder of a run's artifacts; those of the same name are replaced."""
+    for file in files:
+        client(store).log_artifact(run_id, str(file), folder)
+
+
 def reconcile(store: Store, experiment_id: str) -> int:
     """Close what a dead process left open, once its study's lock is ours; return how many runs that were.
 

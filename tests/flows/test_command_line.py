@@ -1,9 +1,11 @@
 """The command line as a user runs it: in a process of its own."""
 
 import signal
+import socket
 import sqlite3
 import subprocess
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,23 @@ def test_after_kills_every_trial_is_there_exactly_once(
     assert sorted(int(value) for (value,) in numbers) == list(range(30))
     assert trial_runs(store_root, "FINISHED") == 30
     assert points == 60
+
+
+@pytest.mark.slow
+def test_the_pages_open_at_the_address_that_is_printed(store_root: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = command_line("ui", "--port", str(port))
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    address = next(line for line in process.stderr if line.startswith("http"))
+    assert address.startswith(f"http://127.0.0.1:{port}/")
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30) as response:
+        assert response.status == 200
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
 
 
 def start(study: Path, *options: str) -> "subprocess.Popen[str]":

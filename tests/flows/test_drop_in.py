@@ -48,7 +48,18 @@ def test_a_table_with_gaps_words_and_groups_goes_from_file_to_leaderboard(tmp_pa
     assert [result.is_ranked for result in report.results] == [True] * 3
     dataset = open_dataset(Path(tmp_path / "mlruns" / "data" / report.sweep.data_version))
     assert dataset.task == "regression"
+    assert report.best is not None
+    assert artifacts(tmp_path / "mlruns", report.best.run_id, "preprocessing") == {
+        "preprocessing/preprocessing.joblib",
+        "preprocessing/description.json",
+    }
     assert dataset.input_shape == (1 + 1 + 3 + 1,)  # rooms and its gaps, three kinds of heating, garden
+
+
+def artifacts(root: Path, run_id: str, folder: str) -> set[str]:
+    from tasks.tracking.store import client, open_store
+
+    return {file.path for file in client(open_store(root)).list_artifacts(run_id, folder)}
 
 
 CONVNET = """

@@ -1,0 +1,200 @@
+"""How many trials an hour: Nightune's engines beside a naive loop over `model.fit`, on the same trials.
+
+    python benchmarks/trials_per_hour.py [--trials 20] [--repetitions 3]
+
+Every contender trains the same params on the same split for the same epochs, validates after each, and writes the
+same params, curves and best-epoch checkpoint to a new MLflow store on SQLite, in a process of its own. Measured is the
+wall time from the first trial to the last with all logging, tracing and compiling; not the imports, the making of the
+store, or Prefect. The contenders take turns; the table gives medians and the ratio to the naive loop in the same turn.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+STUDY = Path(__file__).parent / "digits_mlp.toml"
+
+
+def main() -> None:
+    """Run the contenders in turns and print the table; or, with --contender, be one of them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--contender", choices=CONTENDERS)
+    options = parser.parse_args()
+    if options.contender:
+        print(json.dumps(run(options.contender, options.trials)))
+        return
+    seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+    for repetition in range(options.repetitions):
+        for name in CONTENDERS:
+            seconds[name].append(measure(name, options.trials))
+            print(f"turn {repetition + 1} · {name} · {seconds[name][-1]:.1f} s", file=sys.stderr)
+    print(table(seconds, options.trials))
+
+
+def measure(name: str, trials: int) -> float:
+    """Run one contender in a new process and return its seconds."""
+    command = [sys.executable, __file__, "--contender", name, "--trials", str(trials)]
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return float(json.loads(done.stdout.strip().splitlines()[-1])["seconds"])
+
+
+def table(seconds: Mapping[str, list[float]], trials: int) -> str:
+    """The results as Markdown."""
+    from tasks.tracking.provenance import environment
+
+    lines = ["| contender | s a trial (median, all) | trials an hour | times the naive loop |", "|---|---|---|---|"]
+    for name, values in seconds.items():
+        ratios = [naive / value for naive, value in zip(seconds["naive"], values, strict=True)]
+        each = ", ".join(f"{value / trials:.3f}" for value in values)
+        median = statistics.median(values) / trials
+        hourly, ratio = 3600 / median, statistics.median(ratios)
+        lines.append(f"| {name} | {median:.3f} ({each}) | {hourly:,.0f} | {ratio:.1f} |")
+    facts = environment()
+    machine = f"{facts['processors']} processors, {platform.processor() or facts['machine']}, {facts['platform']}"
+    return "\n".join([*lines, "", f"{trials} trials. {machine}; Python {facts['python']}, {facts['packages']}"])
+
+
+def run(contender: str, count: int) -> dict[str, float]:
+    """Train and log the trials of the study, and return the seconds that it took."""
+    from models.backend import load_keras
+    from models.datasets import open_dataset
+    from tasks.load_study import load_study
+    from tasks.prepare_data import prepare_data
+    from tasks.propose_trials import propose_trials
+    from tasks.tracking.store import open_store
+    from tasks.tracking.sweeps import open_sweep
+    from tasks.train_cohort import Setting, cohorts
+
+    load_keras()
+    study = load_study(STUDY, trials=count)
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(Path(folder))
+        data = prepare_data.fn(study, store.root)
+        setting = Setting(store, open_sweep(store, study, data.version, False, count), study, data)
+        trials = propose_trials.fn(study, 0, data, count, [])
+        dataset = open_dataset(data.folder)
+        train = CONTENDERS[contender](setting, dataset)
+        started_at = time.perf_counter()
+        for cohort in cohorts(trials):
+            for trial in cohort:
+                train(trial)
+        return {"seconds": time.perf_counter() - started_at}
+
+
+def nightune(engine_name: str) -> Callable[[Any, Any], Callable[[Any], None]]:
+    """Nightune with one engine, as its cohorts train."""
+
+    def contender(setting: Any, dataset: Any) -> Callable[[Any], None]:
+        from models.training.engine import make_engine
+        from tasks.train_cohort import train_trial
+
+        engine = make_engine(engine_name, dataset, STUDY.parent)
+        return lambda trial: train_trial(setting, engine, dataset, trial)
+
+    return contender
+
+
+def naive(setting: Any, dataset: Any) -> Callable[[Any], None]:
+    """What one writes by hand: build, compile with Keras' own schedule, decay and regularizer, fit, log."""
+    import keras
+
+    from models.recipe import Recipe
+    from tasks.tracking.trials import open_trial
+    from tuning.trial import Status, TrialResult
+
+    train, validation = dataset.train, dataset.validation
+    epochs = setting.study.search.epochs
+
+    def one(trial: Any) -> None:
+        started_at = time.perf_counter()
+        recipe = Recipe.from_params(trial.params)
+        log = open_trial(setting.store, setting.sweep, trial, {"nightune.engine": "naive"}, setting.data)
+        keras.utils.set_random_seed(trial.seed)
+        model = keras_model(recipe)
+        model.compile(
+            keras_optimizer(recipe, epochs, len(train)),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.keras"
+            keep = keras.callbacks.ModelCheckpoint(path, monitor="val_loss", save_best_only=True)
+            history = model.fit(
+                train.inputs,
+                train.targets,
+                batch_size=recipe.batch_size.size,
+                epochs=epochs,
+                validation_data=(validation.inputs, validation.targets),
+                callbacks=[keep],
+                verbose=0,
+            ).history
+            for epoch in range(epochs):
+                log.log_epoch(epoch + 1, {name: values[epoch] for name, values in history.items()})
+            best = min(range(epochs), key=lambda epoch: history["val_loss"][epoch])
+            seconds = time.perf_counter() - started_at
+            objective = history["val_loss"][best]
+            examples = epochs * len(train)
+            result = TrialResult(trial, Status.COMPLETED, objective, best + 1, epochs, 0, examples, seconds)
+            log.finish(result, path)
+
+    return one
+
+
+def keras_model(recipe: Any) -> Any:
+    """The study's dense net with Keras' own regularizer."""
+    import keras
+
+    from models.penalties import keras_strengths
+
+    strengths = keras_strengths(recipe.penalty, "multiclass")
+
+    def regularizer() -> Any:
+        return None if recipe.penalty.kind == "none" else keras.regularizers.L1L2(strengths.l1, strengths.l2)
+
+    hidden = [
+        keras.layers.Dense(units, activation="relu", kernel_regularizer=regularizer())
+        for units in recipe.model["units"]
+    ]
+    return keras.Sequential([keras.Input((64,)), *hidden, keras.layers.Dense(10, kernel_regularizer=regularizer())])
+
+
+def keras_optimizer(recipe: Any, epochs: int, examples: int) -> Any:
+    """Keras' optimizer with its own schedule and decay."""
+    from keras import optimizers
+
+    settings, rate = recipe.optimizer, recipe.learning_rate
+    updates = epochs * -(-examples // recipe.batch_size.size)
+    schedule: Any = {
+        "fixed": lambda: rate.peak,
+        "exponential": lambda: optimizers.schedules.ExponentialDecay(rate.peak, updates, rate.final_fraction),
+        "cosine": lambda: optimizers.schedules.CosineDecay(rate.peak, updates, rate.final_fraction),
+    }[rate.schedule]()
+    decay = None if recipe.weight_decay.profile == "none" else recipe.weight_decay.strength
+    arguments: dict[str, Any] = {"learning_rate": schedule, "weight_decay": decay}
+    if settings.kind in ("sgd", "rmsprop"):
+        arguments["momentum"] = settings.momentum
+    names = {"sgd": "SGD", "adam": "Adam", "adamw": "Adam", "rmsprop": "RMSprop"}
+    return getattr(optimizers, names[settings.kind])(**arguments)
+
+
+CONTENDERS: dict[str, Callable[[Any, Any], Callable[[Any], None]]] = {
+    "naive": naive,
+    "nightune fit": nightune("fit"),
+    "nightune tensorflow": nightune("tensorflow"),
+}
+
+
+if __name__ == "__main__":
+    main()
