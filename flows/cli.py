@@ -59,6 +59,7 @@ def tune(
         from tasks.load_study import load_study  # noqa: PLC0415
 
         load_study(study, trials=trials, epochs=epochs, seed=seed)  # a bad file is told before Prefect starts
+        _say("Starting Prefect (this takes some seconds) …")
         from flows.tune import tune as tune_flow  # noqa: PLC0415 - Prefect takes seconds to import
 
         report = tune_flow(study, trials=trials, epochs=epochs, seed=seed, engine=str(engine), fresh=fresh)

@@ -105,6 +105,6 @@ def test_bad_data_ends_a_sweep_without_a_traceback(nightune: Command, prefect_se
     small_study.write_text(small_study.read_text().replace('"iris"', '"irsi"'))
     done = nightune("tune", small_study, PREFECT_API_URL=prefect_server)
     assert done.returncode == 2
-    assert done.stderr.strip().startswith(f"{small_study}: data.source: unknown 'irsi'; did you mean 'iris'?")
+    assert done.stderr.splitlines()[-1].startswith(f"{small_study}: data.source: unknown 'irsi'; did you mean 'iris'?")
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
