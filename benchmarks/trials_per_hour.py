@@ -45,7 +45,7 @@ def main() -> None:
 def measure(name: str, trials: int) -> float:
     """Run one contender in a new process and return its seconds."""
     command = [sys.executable, __file__, "--contender", name, "--trials", str(trials)]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": BACKENDS.get(name, "tensorflow")}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return float(json.loads(done.stdout.strip().splitlines()[-1])["seconds"])
 
@@ -193,7 +193,9 @@ CONTENDERS: dict[str, Callable[[Any, Any], Callable[[Any], None]]] = {
     "naive": naive,
     "nightune fit": nightune("fit"),
     "nightune tensorflow": nightune("tensorflow"),
+    "nightune jax": nightune("jax"),
 }
+BACKENDS = {"nightune jax": "jax"}  # the others run on TensorFlow
 
 
 if __name__ == "__main__":

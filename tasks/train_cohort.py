@@ -43,18 +43,19 @@ class Setting:
 @stage
 def train_cohort(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:
     """Train the trials in order and return how each ended; a bad trial is a result, a machine fault raises."""
-    engine, dataset = _engine(setting.sweep.engine, setting.data.folder, setting.study.path.parent)
+    store, data, study = setting.store, setting.data, setting.study
+    engine, dataset = _engine(setting.sweep.engine, data.folder, study.path.parent, store.compiled)
     return [train_trial(setting, engine, dataset, trial) for trial in trials]
 
 
 @lru_cache(maxsize=1)
-def _engine(name: str, data_folder: Path, study_folder: Path) -> tuple["Engine", "Dataset"]:
+def _engine(name: str, data_folder: Path, study_folder: Path, compiled: Path) -> tuple["Engine", "Dataset"]:
     """The engine and its data, kept from cohort to cohort with the programs that it has compiled."""
     from models.backend import load_keras  # noqa: PLC0415 - Keras, only where something is trained
     from models.datasets import open_dataset  # noqa: PLC0415
     from models.training.engine import make_engine  # noqa: PLC0415
 
-    load_keras()
+    load_keras(compiled)
     dataset = open_dataset(data_folder)
     return make_engine(name, dataset, study_folder), dataset
 

@@ -1,6 +1,6 @@
 """The seam between what an epoch does (EpochPlan) and how it is computed, and the choice of who computes it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -79,12 +79,28 @@ def choose_engine(request: str, recipes: Sequence[Recipe], dataset: Dataset, fol
 
 def make_engine(name: str, dataset: Dataset, folder: Path) -> Engine:
     """Return the engine of a choice for one data set; `folder` is where a study's own files are looked for."""
-    if name not in ("fit", "tensorflow"):
-        raise InputError("engine", unknown_name(name, ("fit", "tensorflow")))
-    if name == "tensorflow":
-        from models.training.engine_tensorflow import TensorFlowEngine  # noqa: PLC0415 - TensorFlow takes seconds
+    if name not in ENGINES:
+        raise InputError("engine", unknown_name(name, ENGINES))
+    return ENGINES[name](dataset, folder)
 
-        return TensorFlowEngine(dataset, folder)
+
+def _fit(dataset: Dataset, folder: Path) -> Engine:
     from models.training.engine_fit import FitEngine  # noqa: PLC0415 - Keras takes seconds
 
     return FitEngine(dataset, folder)
+
+
+def _tensorflow(dataset: Dataset, folder: Path) -> Engine:
+    from models.training.engine_tensorflow import TensorFlowEngine  # noqa: PLC0415 - TensorFlow takes seconds
+
+    return TensorFlowEngine(dataset, folder)
+
+
+def _jax(dataset: Dataset, folder: Path) -> Engine:
+    from models.training.compiled import CompiledEngine  # noqa: PLC0415 - Keras takes seconds
+    from models.training.engine_jax import JaxBackend  # noqa: PLC0415 - only with the extra `jax`
+
+    return CompiledEngine(dataset, folder, JaxBackend())
+
+
+ENGINES: dict[str, Callable[[Dataset, Path], Engine]] = {"fit": _fit, "tensorflow": _tensorflow, "jax": _jax}

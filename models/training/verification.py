@@ -18,7 +18,7 @@ from models.training.engine import Engine, make_engine
 from models.training.loop import train
 from models.training.seeds import Seeds
 
-COMPILED_ENGINES = {"tensorflow": "tensorflow"}  # by Keras' backend
+COMPILED_ENGINES = {"tensorflow": "tensorflow", "jax": "jax"}  # by Keras' backend
 DATA_BYTES = 2**31  # a compiled engine holds the data on the device, beside a copy of it
 TOLERANCE = 1e-3  # of how far the weights moved
 COMPARED_EXAMPLES = 200

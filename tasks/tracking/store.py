@@ -45,6 +45,11 @@ class Store:
     tracking_uri: str
 
     @property
+    def compiled(self) -> Path:
+        """Where compiled programs are kept for the next process."""
+        return self.root / "compiled"
+
+    @property
     def is_local(self) -> bool:
         """True if this process writes the database itself."""
         return self.tracking_uri.startswith("sqlite:")

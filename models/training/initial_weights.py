@@ -1,0 +1,105 @@
+"""Initial weights for a seed, the same to the last bit as those of a model built with it, without building one.
+
+A built model shows which of its layers' initializers drew which weight, and which of the seeds that Keras takes from
+Python's generator each of them had. With another seed the same initializers are called with that seed's numbers.
+"""
+
+import copy
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+BuildModel = Callable[[int], keras.Model]  # from a seed
+SEARCHED_NUMBERS = 500  # of the seeds that Keras takes while it builds a model
+_FIRST, _SECOND = 20231, 90407  # two unlike seeds to learn from, and to check by
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """How one weight begins: always with the same values, or as an initializer draws them."""
+
+    constant: np.ndarray | None
+    initializer: Any = None
+    place: int = 0  # of the initializer's seed among the numbers that Keras takes
+    shape: tuple[int, ...] = ()
+    dtype: str = "float32"
+
+
+class InitialWeights:
+    """Draws the weights of one architecture, in the order of `model.weights`."""
+
+    def __init__(self, build: BuildModel) -> None:
+        self._build = build
+        first, second = build(_FIRST), build(_SECOND)
+        draws = _draws(first, second, _FIRST)
+        self._draws = draws if draws and _are_equal(_call(draws, _SECOND), _values(second)) else None
+
+    @property
+    def is_drawn(self) -> bool:
+        """False if the weights cannot be had without building a model."""
+        return self._draws is not None
+
+    def draw(self, seed: int) -> list[Any]:
+        """Return the weights as arrays of the backend or of NumPy."""
+        return _call(self._draws, seed) if self._draws is not None else _values(self._build(seed))
+
+
+def _draws(model: keras.Model, other: keras.Model, seed: int) -> list[Draw] | None:
+    numbers = list(_numbers(seed, SEARCHED_NUMBERS))
+    initializers = list(_initializers(model))
+    draws = []
+    for weight, value, other_value in zip(model.weights, _values(model), _values(other), strict=True):
+        if np.array_equal(value, other_value):
+            draws.append(Draw(value))
+            continue
+        shape, dtype = tuple(weight.shape), str(weight.dtype)
+        found = next((each for each in initializers if _drew(each, shape, dtype, value)), None)
+        if found is None or found.seed not in numbers:
+            return None
+        draws.append(Draw(None, copy.copy(found), numbers.index(found.seed), shape, dtype))
+    return draws
+
+
+def _initializers(model: keras.Model) -> Iterator[Any]:
+    for layer in model._flatten_layers():  # Keras has no public walk to the layers inside layers
+        for value in vars(layer).values():
+            if isinstance(value, keras.initializers.Initializer) and isinstance(getattr(value, "seed", None), int):
+                yield value
+
+
+def _drew(initializer: Any, shape: tuple[int, ...], dtype: str, value: np.ndarray) -> bool:
+    try:
+        return np.array_equal(keras.ops.convert_to_numpy(initializer(shape, dtype=dtype)), value)
+    except (TypeError, ValueError):  # one that is for other shapes
+        return False
+
+
+def _call(draws: list[Draw], seed: int) -> list[Any]:
+    numbers = list(_numbers(seed, 1 + max((draw.place for draw in draws), default=0)))
+    weights = []
+    for draw in draws:
+        if draw.constant is None:
+            draw.initializer.seed = numbers[draw.place]
+            weights.append(draw.initializer(draw.shape, dtype=draw.dtype))
+        else:
+            weights.append(draw.constant)
+    return weights
+
+
+def _numbers(seed: int, count: int) -> Iterator[int]:
+    """The seeds that Keras takes after `set_random_seed(seed)`, without touching the global generator."""
+    generator = random.Random(seed)
+    for _ in range(count):
+        yield generator.randint(1, int(1e9))
+
+
+def _values(model: keras.Model) -> list[np.ndarray]:
+    return [np.array(weight) for weight in model.get_weights()]
+
+
+def _are_equal(drawn: list[Any], built: list[np.ndarray]) -> bool:
+    return all(np.array_equal(keras.ops.convert_to_numpy(one), other) for one, other in zip(drawn, built, strict=True))

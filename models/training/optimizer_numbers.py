@@ -1,0 +1,167 @@
+"""Optimizers whose numbers are data: Keras' own rules, with variables where their floats were.
+
+One graph serves all of a family: momentum 0 and above, Nesterov or not, any β, ρ, ε and limit of clipping.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import MethodType
+from typing import Any
+
+import keras
+from keras import ops
+
+# Keras has no public path from an optimizer to its backend-neutral update.
+from keras.src.optimizers.base_optimizer import BaseOptimizer
+
+from models.optimizers import GRADIENT_CLIPS, OptimizerSettings
+from models.training.hyperparameters import Hyperparameter
+from models.training.updates import build_decaying_optimizer
+
+Read = Callable[[OptimizerSettings], float]
+
+
+class Complemented(Hyperparameter):
+    """A number near 1. `1 - x` is a variable of its own: float32 would lose half of the digits of 1 − 0.999."""
+
+    def __init__(self, value: float, name: str) -> None:
+        super().__init__(value, name)
+        self.complement = Hyperparameter(1.0 - value, f"one_minus_{name}")
+
+    def __rsub__(self, other: Any) -> Any:
+        return self.complement.value if other == 1 else super().__rsub__(other)
+
+
+def optimizer_structure(settings: OptimizerSettings) -> str:
+    """What of the settings changes the graph of an update: the family, what it remembers and what it clips."""
+    centered = " centered" if settings.kind == "rmsprop" and settings.centered else ""
+    return f"{family(settings)}{centered} clip {settings.gradient_clip_kind}"
+
+
+def family(settings: OptimizerSettings) -> str:
+    """The kind whose rule serves the settings' kind as well, with other numbers."""
+    return _FAMILIES.get(settings.kind, settings.kind)
+
+
+def build_numbered_optimizer(
+    settings: OptimizerSettings, model: keras.Model, decayed: list[keras.Variable]
+) -> tuple[Any, dict[str, tuple[Hyperparameter, Read]]]:
+    """Return a built optimizer that decays, and its numbers: the variable of each, and its value for some settings."""
+    # Slots for velocities are made where the momentum is above 0.
+    with_velocity = replace(settings, kind=family(settings), one_minus_momentum=0.5, nesterov=False)
+    optimizer = _functional(build_decaying_optimizer(with_velocity, decayed))
+    optimizer.build(model.trainable_variables)
+    numbers: dict[str, tuple[Hyperparameter, Read]] = {}
+    for attribute, read in _reads(settings).items():
+        near_one = attribute in ("beta_1", "beta_2", "rho")
+        variable = (Complemented if near_one else Hyperparameter)(0.5, attribute)
+        object.__setattr__(optimizer, attribute, variable)  # past Keras' tracking: it is no state of the optimizer
+        numbers[attribute] = (variable, read)
+        if isinstance(variable, Complemented):
+            numbers[f"one_minus_{attribute}"] = (variable.complement, _complement_of(read))
+    if isinstance(optimizer, keras.optimizers.SGD):
+        object.__setattr__(optimizer, "update_step", MethodType(_sgd_step, optimizer))
+    if settings.gradient_clip_kind == "value":
+        object.__setattr__(optimizer, "_clip_gradients", MethodType(_clip_values, optimizer))
+    return optimizer, numbers
+
+
+def initial_slots(optimizer: Any, settings: OptimizerSettings) -> list[Any]:
+    """Return what the optimizer remembers before its first update, in the order of its variables, as NumPy arrays."""
+    values = [ops.convert_to_numpy(variable) for variable in optimizer.variables]
+    if settings.kind == "adagrad":
+        accumulators = {id(slot) for slot in optimizer._accumulators}
+        for index, variable in enumerate(optimizer.variables):
+            if id(variable) in accumulators:
+                values[index] = values[index] * 0 + values[index].dtype.type(settings.initial_accumulator)
+    return values
+
+
+def _reads(settings: OptimizerSettings) -> dict[str, Read]:
+    """The attributes of the Keras optimizer that become data, by what they take from the settings."""
+    reads = dict(_FAMILY_READS[family(settings)])
+    clip = GRADIENT_CLIPS[settings.gradient_clip_kind]
+    return reads | ({clip: lambda given: given.gradient_clip_limit} if clip else {})
+
+
+def _beta(name: str) -> Read:
+    return lambda settings: settings.betas[name]
+
+
+def _rho(settings: OptimizerSettings) -> float:
+    return 1.0 - settings.one_minus_rho
+
+
+def _epsilon(settings: OptimizerSettings) -> float:
+    return settings.epsilon
+
+
+def _momentum(settings: OptimizerSettings) -> float:
+    return settings.momentum
+
+
+_FAMILIES = {"gd": "sgd", "adamw": "adam"}
+
+_BETAS = {"beta_1": _beta("beta_1"), "beta_2": _beta("beta_2")}
+
+_FAMILY_READS: dict[str, dict[str, Read]] = {
+    "sgd": {
+        "momentum": _momentum,
+        "velocity_part": lambda settings: settings.momentum if settings.nesterov else 1.0,
+        "gradient_part": lambda settings: 1.0 if settings.nesterov else 0.0,
+    },
+    "adam": {**_BETAS, "epsilon": _epsilon},
+    "nadam": {**_BETAS, "epsilon": _epsilon},
+    "adamax": {**_BETAS, "epsilon": _epsilon},
+    "lion": _BETAS,
+    "rmsprop": {"rho": _rho, "momentum": _momentum, "epsilon": _epsilon},
+    "adadelta": {"rho": _rho, "epsilon": _epsilon},
+    "adagrad": {"epsilon": _epsilon},
+}
+
+
+def _complement_of(read: Read) -> Read:
+    return lambda settings: 1.0 - read(settings)  # in float64, as Keras does with its floats
+
+
+def _sgd_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    """v ← μv − ηg, θ ← θ + v, or with Nesterov θ ← θ + μv − ηg: θ ← θ + av − bηg with (a, b) = (1, 0) or (μ, 1).
+
+    With μ = 0 both are θ ← θ − ηg to the last bit, so that one graph serves all of them.
+    """
+    velocity = self.momentums[self._get_variable_index(variable)]
+    step = ops.multiply(gradient, ops.cast(learning_rate, variable.dtype))
+    moved = ops.subtract(ops.multiply(velocity, self.momentum), step)
+    self.assign(velocity, moved)
+    along = ops.multiply(moved, self.velocity_part)
+    self.assign_add(variable, ops.subtract(along, ops.multiply(step, self.gradient_part)))
+
+
+def _clip_values(self: Any, gradients: list[Any]) -> list[Any]:
+    """As Keras does, with the limit read from its variable: `-variable` is no tensor on JAX."""
+    limit = ops.convert_to_tensor(self.clipvalue)
+    return [ops.clip(gradient, -limit, limit) for gradient in gradients]
+
+
+def _functional(optimizer: Any) -> Any:
+    """On TensorFlow, give an optimizer back the update of other backends, which a `StatelessScope` can follow.
+
+    TensorFlow's own goes through tf.distribute and writes into variables.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return optimizer
+    neutral = {name: BaseOptimizer.__dict__[name] for name in _REPLACED_ON_TENSORFLOW}
+    # After the optimizer's own class and before Keras' base: Nadam has a part of its own in the update.
+    base = type("Neutral", (keras.optimizers.Optimizer,), neutral)
+    return type(type(optimizer).__name__, (type(optimizer), base), {}).from_config(optimizer.get_config())
+
+
+_REPLACED_ON_TENSORFLOW = (
+    "assign",
+    "assign_add",
+    "assign_sub",
+    "_backend_update_step",
+    "_apply_weight_decay",
+    "_var_key",
+    "add_variable_from_reference",
+)

@@ -1,0 +1,206 @@
+"""Programs: what the trials of one graph key share, as functions of state and numbers that a backend can compile."""
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import keras
+import numpy as np
+from keras import ops
+
+from models.architectures import ARCHITECTURES
+from models.outputs import Head
+from models.recipe import Recipe
+from models.training.hyperparameters import Hyperparameter, make_variable
+from models.training.optimizer_numbers import build_numbered_optimizer, initial_slots, optimizer_structure
+from models.training.updates import decayed_weights
+from models.user_code import source_digest
+
+KEPT_PROGRAMS = 32  # the least recently used one goes; each holds a model, its slots and its compiled functions
+
+Arrays = list[Any]
+P = TypeVar("P")
+
+# In these an example's output, in training, depends on the other examples of its batch.
+_COUPLING = (keras.layers.BatchNormalization, keras.layers.SpectralNormalization, keras.layers.Normalization)
+
+
+def graph_key(recipe: Recipe, folder: Path) -> str:
+    """What changes the computation's graph; trials of one key share one program. The data is the engine's.
+
+    All other numbers are data: rates, decay, penalties, momentum and Nesterov, β, ρ, ε, limits of clipping, the
+    dropout rate of our own architectures where something is dropped, batch sizes.
+    """
+    model = dict(recipe.model)
+    if has_dropout_as_data(recipe):
+        model["dropout"] = "data"
+    code = source_digest(recipe.architecture, folder)
+    dtype = keras.config.dtype_policy().name
+    shape = json.dumps(model, sort_keys=True, default=str)
+    return f"{recipe.architecture} {code} {shape} · {optimizer_structure(recipe.optimizer)} · {dtype}"
+
+
+def has_dropout_as_data(recipe: Recipe) -> bool:
+    """True for our own architectures where something is dropped: `dropout` is the rate of all their Dropout layers."""
+    return recipe.architecture in ARCHITECTURES and recipe.model.get("dropout", 0.0) != 0.0
+
+
+def is_separable(model: keras.Model) -> bool:
+    """True if a batch's gradient is the sum of its examples', as far as that is known: Keras' own layers, uncoupled.
+
+    Of other layers it is not known what they make of a batch.
+    """
+    layers = model._flatten_layers()  # Keras has no public walk to the layers inside layers
+    return all(
+        type(layer).__module__.startswith("keras.src.")
+        and not isinstance(layer, _COUPLING)
+        and getattr(layer, "activity_regularizer", None) is None
+        for layer in layers
+    )
+
+
+def is_noisy(model: keras.Model) -> bool:
+    """True if random numbers are drawn in training: dropout, noise, augmentation."""
+    return any(variable.name == "seed_generator_state" for variable in model.variables)
+
+
+def disturbed(recipe: Recipe) -> Recipe:
+    """Return a recipe of the same graph key with other numbers, which a program must not have baked in."""
+    optimizer = recipe.optimizer
+    numbers = {name: 0.7 * getattr(optimizer, name) for name in _NUMBERS}
+    model = {**recipe.model, "dropout": 0.7 * recipe.model["dropout"]} if has_dropout_as_data(recipe) else recipe.model
+    return replace(
+        recipe,
+        optimizer=replace(optimizer, **numbers),
+        learning_rate=replace(recipe.learning_rate, peak=0.7 * recipe.learning_rate.peak),
+        weight_decay=replace(recipe.weight_decay, strength=0.7 * recipe.weight_decay.strength),
+        penalty=replace(recipe.penalty, strength=0.7 * recipe.penalty.strength),
+        model=model,
+    )
+
+
+def has_convolutions(model: keras.Model) -> bool:
+    """True for models that XLA on a CPU computes slowly inside loops (openxla/xla#34273)."""
+    return any("Conv" in type(layer).__name__ for layer in model._flatten_layers())
+
+
+_NUMBERS = (
+    "one_minus_momentum",
+    "one_minus_beta_1",
+    "one_minus_beta_2",
+    "one_minus_rho",
+    "epsilon",
+    "initial_accumulator",
+    "gradient_clip_limit",
+)
+
+
+class Program:
+    """One graph as pure functions. State is three lists of arrays: trainable weights, other variables, slots."""
+
+    def __init__(self, model: keras.Model, head: Head, recipe: Recipe) -> None:
+        self.model, self.head = model, head
+        self.trainable = model.trainable_variables
+        self.rest = model.non_trainable_variables  # moving statistics, states of random streams
+        self._loss = head.make_loss()
+        self._decayed = decayed_weights(model)
+        self._optimizer, self._optimizer_numbers = build_numbered_optimizer(recipe.optimizer, model, self._decayed)
+        self.slots = self._optimizer.variables
+        self._l1, self._l2 = Hyperparameter(0.0, "l1"), Hyperparameter(0.0, "l2")
+        dropouts = _dropout_layers(model) if has_dropout_as_data(recipe) else []
+        self._dropouts = [make_variable(layer, "rate") for layer in dropouts]
+        self._numbers = [self._l1, self._l2, *self._dropouts, *(pair[0] for pair in self._optimizer_numbers.values())]
+        self.is_separable = is_separable(model)
+        self.has_convolutions = has_convolutions(model)
+        self.has_noise_of_its_own = is_noisy(model) and not self._dropouts  # XLA draws other noise than `fit`
+        places = {id(variable): place for place, variable in enumerate([*self.trainable, *self.rest])}
+        self._weight_places = [places[id(weight)] for weight in model.weights]
+
+    def numbers(self, recipe: Recipe, l1: float, l2: float) -> np.ndarray:
+        """The values of all that is data but does not change within an epoch, as one float32 vector."""
+        settings = [read(recipe.optimizer) for _, read in self._optimizer_numbers.values()]
+        return np.array([l1, l2, *[recipe.model["dropout"] for _ in self._dropouts], *settings], np.float32)
+
+    def initial_state(self, weights: Sequence[Any], recipe: Recipe) -> tuple[Arrays, Arrays, Arrays]:
+        """Return the state with these weights, given in the model's order, and the model's own random streams."""
+        values = [None] * len(self.trainable) + [ops.convert_to_numpy(variable) for variable in self.rest]
+        for place, weight in zip(self._weight_places, weights, strict=True):
+            values[place] = weight
+        count = len(self.trainable)
+        return values[:count], values[count:], initial_slots(self._optimizer, recipe.optimizer)
+
+    def weights(self, trainable: Arrays, rest: Arrays) -> Arrays:
+        """Return the arrays of a state that are the model's weights, in the model's order."""
+        values = [*trainable, *rest]
+        return [values[place] for place in self._weight_places]
+
+    def loss(
+        self, trainable: Arrays, rest: Arrays, numbers: Any, inputs: Any, targets: Any, weights: Any
+    ) -> tuple[Any, tuple[Any, Arrays]]:
+        """Return the weighted sum of the examples' losses, with what layers add to it; and without, and the rest."""
+        with keras.StatelessScope(self._mapping(trainable, rest, numbers), collect_losses=True) as scope:
+            outputs = self.model(inputs, training=True)
+            loss = ops.sum(self._loss.call(targets, outputs) * weights)
+            added = sum(scope.losses, start=ops.zeros(()))
+            rest = [scope.get_current_value(variable) for variable in self.rest]
+        return loss + added, (loss, rest)
+
+    def penalty(self, trainable: Arrays, numbers: Any) -> Any:
+        """Return l1·Σ|θ| + l2·Σθ² over the decayed weights, and the model's own regularizers."""
+        with keras.StatelessScope(self._mapping(trainable, [], numbers)):
+            penalty = ops.zeros(())
+            for weight in self._decayed:
+                value = weight.value
+                penalty += self._l1.value * ops.sum(ops.abs(value)) + self._l2.value * ops.sum(ops.square(value))
+            for variable in self.trainable:
+                if variable.regularizer is not None:
+                    penalty += variable.regularizer(variable.value)
+        return penalty
+
+    def apply(
+        self, trainable: Arrays, slots: Arrays, numbers: Any, gradients: Arrays, rate: Any, shrink: Any
+    ) -> tuple[Arrays, Arrays]:
+        """Decay, and make the optimizer's step."""
+        mapping = self._mapping(trainable, [], numbers) + list(zip(self.slots, slots, strict=True))
+        mapping += [(self._optimizer._learning_rate, rate), (self._optimizer.shrink, shrink)]
+        with keras.StatelessScope(mapping) as scope:
+            self._optimizer.apply(gradients, self.trainable)
+            moved = [scope.get_current_value(variable) for variable in self.trainable]
+            return moved, [scope.get_current_value(variable) for variable in self.slots]
+
+    def predict(self, trainable: Arrays, rest: Arrays, numbers: Any, inputs: Any) -> Any:
+        """Return outputs in inference mode, (examples, size)."""
+        with keras.StatelessScope(self._mapping(trainable, rest, numbers)):
+            return self.model(inputs, training=False)
+
+    def _mapping(self, trainable: Arrays, rest: Arrays, numbers: Any) -> list[tuple[Any, Any]]:
+        values = [numbers[place] for place in range(len(self._numbers))]
+        rest_pairs = zip(self.rest, rest, strict=False)
+        return [*zip(self.trainable, trainable, strict=True), *rest_pairs, *zip(self._numbers, values, strict=True)]
+
+
+class ProgramCache(Generic[P]):
+    """The programs of the keys used last, at most so many."""
+
+    def __init__(self, size: int = KEPT_PROGRAMS) -> None:
+        self._size = size
+        self._programs: OrderedDict[str, P] = OrderedDict()
+
+    def get(self, key: str, make: Callable[[], P]) -> P:
+        """Return the key's program, made if there is none."""
+        if key not in self._programs:
+            while len(self._programs) >= self._size:
+                self._programs.popitem(last=False)
+            self._programs[key] = make()
+        self._programs.move_to_end(key)
+        return self._programs[key]
+
+    def __len__(self) -> int:
+        return len(self._programs)
+
+
+def _dropout_layers(model: keras.Model) -> list[Any]:
+    return [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Dropout)]

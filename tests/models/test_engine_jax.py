@@ -1,0 +1,163 @@
+"""JAX's compiled engine: as `fit`, whatever was trained before. One process does all of it: JAX must be its backend."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+CODE = """
+import gc, json, sys
+from pathlib import Path
+import jax, keras, numpy as np
+from models.examples import Dataset, Examples
+from models.recipe import Recipe
+from models.training.engine_fit import FitEngine
+from models.training.engine_jax import make_jax_engine
+from models.training.loop import train
+from models.training.programs import disturbed
+from models.training.seeds import Seeds
+
+FOLDER, CASES = Path(sys.argv[1]), json.loads(sys.argv[2])
+(FOLDER / "user.py").write_text('''
+import keras
+class Own(keras.Model):
+    def __init__(self, size):
+        super().__init__()
+        self.last = keras.layers.Dense(size)
+    def call(self, inputs): return self.last(keras.ops.reshape(inputs, (-1, 36)))
+    def train_step(self, *given): return super().train_step(*given)
+def build(output_size): return Own(output_size)
+''')
+generator = np.random.default_rng(0)
+inputs = generator.normal(size=(100, 6, 6, 1)).astype(np.float32)
+targets = np.digitize(inputs[:, 0, :2, 0].sum(axis=1), [-0.7, 0.7]).astype(np.int32)
+halves = [Examples(inputs[part], targets[part]) for part in (slice(50), slice(50, None))]
+dataset = Dataset(*halves, halves[1], "multiclass", (0, 1, 2), "0" * 16, (), None, {})
+engine, fit = make_jax_engine(dataset, FOLDER, FOLDER / "compiled", kept_programs=3), FitEngine(dataset, FOLDER)
+
+def make(params):
+    tiny = {} if "model.architecture" in params else {"model.units": [6]}
+    return Recipe.from_params({"learning_rate.peak": 0.02, "stopping.rule": "none", **tiny, **params})
+
+def end(engine, recipe, epochs=3):
+    outcome = train(engine, recipe, dataset, epochs=epochs, seed=5, monitor="val_loss", direction="minimize")
+    return np.concatenate([weight.ravel() for weight in outcome.weights]), outcome.curves
+
+def distance(one, other):
+    return float(np.linalg.norm(one - other) / np.linalg.norm(one))
+
+results = {}
+for name, params in CASES.items():
+    recipe = make(params)
+    ours, curves = end(engine, recipe)
+    theirs, expected = end(fit, recipe)
+    losses = np.abs(np.subtract(curves["loss"], expected["loss"])).max() / max(expected["loss"])
+    results[name] = [distance(theirs, ours), float(losses)]
+
+first = make({"optimizer": "adam", "model.dropout": 0.2, "penalty.kind": "l2"})
+second, alone = disturbed(first), make_jax_engine(dataset, FOLDER)
+expected, _ = end(alone, second)
+end(engine, first)
+before = engine.programs
+after, _ = end(engine, second)
+results["isolation"] = bool(np.array_equal(after, expected))
+results["second trial"] = distance(end(fit, second)[0], after)
+results["programs"] = engine.programs
+
+state = engine.start(first, Seeds(1, 2, 3))
+kept = engine.snapshot(state)
+initial = engine.weights(state)
+from models.training.controller import Controller
+plan = Controller(first, 50, 3, 1, "val_loss", "minimize", "multiclass").next_epoch()
+state, _ = engine.run_epoch(state, plan)
+results["snapshot"] = bool(all(np.array_equal(one, other) for one, other in zip(kept, initial)))
+results["moved"] = bool(any(not np.array_equal(one, other) for one, other in zip(engine.weights(state), initial)))
+del state, kept
+
+def live():
+    gc.collect()
+    return len(jax.live_arrays())
+
+end(engine, first, 1)
+arrays = live()
+for _ in range(20):
+    end(engine, second, 1)
+results["arrays grown"] = live() - arrays
+random = make({"model.batch_normalization": True, "batch_size.policy": "random"})
+results["refusals"] = [engine.refusals(each) for each in (first, random, make({"model.architecture": "user.py:build"}))]
+results["cached"] = any((FOLDER / "compiled").iterdir())
+results["tags"] = dict(engine.tags)
+print(json.dumps(results))
+"""
+
+DECAY = {"weight_decay.profile": "fixed", "weight_decay.strength": 0.1}
+ELASTIC = {"penalty.kind": "elastic", "penalty.strength": 1e-2}
+CASES: dict[str, dict[str, Any]] = {
+    "gd": {"optimizer": "gd"},
+    "sgd": {"optimizer": "sgd", "batch_size.size": 7, "learning_rate.schedule": "cosine", **ELASTIC},
+    "nesterov": {"optimizer": "sgd", "one_minus_momentum": 0.2, "nesterov": True, **DECAY},
+    "adam": {"optimizer": "adam", "one_minus_beta_2": 0.01, **DECAY, **ELASTIC},
+    "random batches": {"optimizer": "rmsprop", "batch_size.policy": "random", "batch_size.minimum": 3},
+    "dropout": {"optimizer": "adamw", "model.dropout": 0.3, "batch_size.size": 16},
+    "normalized": {"optimizer": "adam", "model.batch_normalization": True, "batch_size.size": 16},
+    "cnn": {"optimizer": "nadam", "model.architecture": "cnn", "model.filters": [2], "batch_size.size": 16},
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("jax")
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, str(folder), json.dumps(CASES)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_x1_three_epochs_end_as_fit_does(results: dict[str, Any], name: str) -> None:
+    weights, losses = results[name]
+    assert weights < 1e-5
+    assert losses < 1e-5
+
+
+def test_x2_a_trial_does_not_depend_on_those_before_it(results: dict[str, Any]) -> None:
+    assert results["isolation"]
+
+
+def test_a_second_trial_in_the_same_program_has_its_own_numbers(results: dict[str, Any]) -> None:
+    assert results["second trial"] < 1e-5
+
+
+def test_programs_are_bounded_and_trials_leave_nothing_behind(results: dict[str, Any]) -> None:
+    assert results["programs"] <= 3
+    assert results["arrays grown"] <= 0
+
+
+def test_a_snapshot_outlives_later_epochs(results: dict[str, Any]) -> None:
+    assert results["snapshot"]
+    assert results["moved"]
+
+
+def test_what_cannot_be_expressed_is_refused_with_the_reason(results: dict[str, Any]) -> None:
+    none, random, own = results["refusals"]
+    assert none == []
+    assert "random" in random[0]
+    assert own == ["user.py:build has a train_step of its own"]
+
+
+def test_what_was_compiled_is_kept_for_other_processes(results: dict[str, Any]) -> None:
+    assert results["cached"]
+
+
+def test_tags_say_what_computed(results: dict[str, Any]) -> None:
+    assert results["tags"]["nightune.engine"] == "jax"
+    assert results["tags"]["nightune.device"]

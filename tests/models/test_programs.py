@@ -1,0 +1,188 @@
+"""What trials share: graph keys, the programs kept, how plans are laid out, and weights drawn without a model."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from models.architectures import build_model
+from models.recipe import Recipe
+from models.training.blocks import bucketed_parts, exact_parts, fitted_parts, padded_order
+from models.training.initial_weights import InitialWeights
+from models.training.optimizer_numbers import build_numbered_optimizer
+from models.training.plan import EpochPlan
+from models.training.programs import ProgramCache, disturbed, graph_key, is_noisy, is_separable
+from models.training.updates import decayed_weights
+
+HERE = Path()
+MakeRecipe = Callable[..., Recipe]
+MakePlan = Callable[..., EpochPlan]
+
+SAME_GRAPH: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"optimizer": "gd"}, {"optimizer": "sgd", "one_minus_momentum": 0.1, "nesterov": True}),
+    ({"optimizer": "adam", "one_minus_beta_1": 0.3}, {"optimizer": "adamw", "epsilon": 1e-3}),
+    ({"optimizer": "rmsprop"}, {"optimizer": "rmsprop", "one_minus_momentum": 0.2, "one_minus_rho": 0.5}),
+    ({"model__dropout": 0.1}, {"model__dropout": 0.5}),
+    ({"batch_size__size": 8}, {"batch_size__policy": "random"}),
+    ({"penalty__kind": "l1"}, {"weight_decay__profile": "fixed", "learning_rate__schedule": "cosine"}),
+    (
+        {"gradient_clip__kind": "value", "gradient_clip__limit": 0.1},
+        {"gradient_clip__kind": "value", "gradient_clip__limit": 2.0},
+    ),
+]
+
+OTHER_GRAPH: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"optimizer": "sgd"}, {"optimizer": "adam"}),
+    ({"optimizer": "rmsprop"}, {"optimizer": "rmsprop", "centered": True}),
+    ({"model__dropout": 0.0}, {"model__dropout": 0.5}),
+    ({"model__units": [4]}, {"model__units": [5]}),
+    ({"gradient_clip__kind": "norm"}, {"gradient_clip__kind": "value"}),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME_GRAPH)
+def test_what_is_data_leaves_the_graph_key_alone(
+    recipe: MakeRecipe, one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    assert graph_key(recipe(**one), HERE) == graph_key(recipe(**other), HERE)
+
+
+@pytest.mark.parametrize(("one", "other"), OTHER_GRAPH)
+def test_what_changes_the_graph_changes_the_key(recipe: MakeRecipe, one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert graph_key(recipe(**one), HERE) != graph_key(recipe(**other), HERE)
+
+
+def test_the_key_follows_the_users_code(recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path) -> None:
+    reference = user_model("def build(dropout: float = 0.1): return 1\n")
+    own = recipe(model__architecture=reference, model__dropout=0.2)
+    before = graph_key(own, tmp_path)
+    assert graph_key(recipe(model__architecture=reference, model__dropout=0.3), tmp_path) != before
+    user_model("def build(dropout: float = 0.1): return 2\n")
+    assert graph_key(own, tmp_path) != before
+
+
+def test_a_disturbed_recipe_has_other_numbers_and_the_same_key(recipe: MakeRecipe) -> None:
+    params = {"optimizer": "adam", "penalty__kind": "l2", "weight_decay__profile": "fixed", "model__dropout": 0.5}
+    given = recipe(**params)
+    other = disturbed(given)
+    assert graph_key(given, HERE) == graph_key(other, HERE)
+    changed = {name for name, value in given.params.items() if other.params[name] != value}
+    assert changed >= {
+        "one_minus_beta_1",
+        "one_minus_beta_2",
+        "epsilon",
+        "learning_rate.peak",
+        "weight_decay.strength",
+        "penalty.strength",
+        "model.dropout",
+    }
+
+
+def test_the_least_recently_used_program_goes() -> None:
+    made: list[str] = []
+
+    def make(key: str) -> Callable[[], str]:
+        return lambda: made.append(key) or key  # type: ignore[func-returns-value]
+
+    cache: ProgramCache[str] = ProgramCache(2)
+    for key in ("a", "b", "a", "c", "a", "b"):
+        assert cache.get(key, make(key)) == key
+        assert len(cache) <= 2
+    assert made == ["a", "b", "c", "b"]
+
+
+def covered(plan: EpochPlan, parts: Any) -> list[int]:
+    """The examples with a weight, in the order in which blocks take them."""
+    order, seen = padded_order(plan, parts), []
+    for part in parts:
+        for start, size in part.bounds[: part.count].tolist():
+            block = part.shape.block
+            assert part.shape.is_accumulated or size <= block
+            for skipped in range(0, size, block):
+                cut = order[start + skipped : start + skipped + block]
+                assert len(cut) == block
+                seen += cut[: size - skipped].tolist()
+    return seen
+
+
+@pytest.mark.parametrize("lay_out", [bucketed_parts, fitted_parts, exact_parts])
+@pytest.mark.parametrize("sizes", [[8, 8, 6], [22], [1] * 22, [3, 11, 2, 5, 1], [2, 20]])
+def test_every_layout_takes_each_example_once_in_the_plans_order(
+    make_plan: MakePlan, sizes: list[int], lay_out: Callable[[EpochPlan], Any]
+) -> None:
+    plan = make_plan(sizes=sizes)
+    assert covered(plan, lay_out(plan)) == plan.order.tolist()
+
+
+def test_fifty_random_sizes_need_few_shapes(make_plan: MakePlan) -> None:
+    generator = np.random.default_rng(0)
+    plans = [make_plan(sizes=[int(size)] * 8) for size in generator.integers(1, 65, 50)]
+    assert len({bucketed_parts(plan)[0].shape for plan in plans}) <= 7
+    assert {bucketed_parts(make_plan(sizes=[4, 30, 9, 64, 7]))[0].shape.is_accumulated} == {True}
+
+
+NETS: dict[str, dict[str, Any]] = {
+    "mlp": {"units": [8, 4], "dropout": 0.2, "batch_normalization": True},
+    "cnn": {"filters": [2], "units": [3]},
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_drawn_weights_equal_those_of_a_built_model_to_the_last_bit(name: str) -> None:
+    def build(seed: int) -> keras.Model:
+        return build_model(name, NETS[name], (6, 6, 1), 3, folder=HERE, seed=seed)
+
+    initial = InitialWeights(build)
+    assert initial.is_drawn
+    for seed in (0, 7, 2**32 - 1):
+        for drawn, built in zip(initial.draw(seed), build(seed).get_weights(), strict=True):
+            np.testing.assert_array_equal(np.asarray(drawn), built)
+
+
+def test_weights_that_no_initializer_explains_are_built(user_model: Callable[[str], str], tmp_path: Path) -> None:
+    reference = user_model(
+        """
+import numpy as np
+def build(input_shape, output_size):
+    layer = layers.Dense(output_size)
+    model = keras.Sequential([keras.Input(input_shape), layer])
+    layer.kernel.assign(np.random.normal(size=(5, 3)))
+    return model
+"""
+    )
+
+    def build(seed: int) -> keras.Model:
+        return build_model(reference, {}, (5,), 3, folder=tmp_path, seed=seed)
+
+    initial = InitialWeights(build)
+    assert not initial.is_drawn
+    np.testing.assert_array_equal(initial.draw(3)[0], build(3).get_weights()[0])
+
+
+def test_one_minus_a_number_near_one_keeps_its_digits(recipe: MakeRecipe) -> None:
+    settings = recipe(optimizer="adam").optimizer
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    optimizer, numbers = build_numbered_optimizer(settings, model, decayed_weights(model))
+    for variable, read in numbers.values():
+        variable.assign(read(settings))
+    assert float(1 - optimizer.beta_2) == float(np.float32(1 - 0.999))
+    assert float(1 - optimizer.beta_2.value) != float(np.float32(1 - 0.999))
+
+
+def test_normalization_and_layers_unknown_to_keras_couple_examples() -> None:
+    class Own(keras.layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return inputs
+
+    def net(*layers: Any) -> keras.Model:
+        return keras.Sequential([keras.Input((3,)), *layers, keras.layers.Dense(1)])
+
+    assert is_separable(net(keras.layers.Dropout(0.1), keras.layers.LayerNormalization()))
+    assert not is_separable(net(keras.layers.BatchNormalization()))
+    assert not is_separable(net(Own()))
+    assert not is_separable(net(keras.layers.Dense(2, activity_regularizer="l2")))
+    assert is_noisy(net(keras.layers.GaussianNoise(0.1)))
+    assert not is_noisy(net())
