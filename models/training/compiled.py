@@ -40,12 +40,18 @@ class Functions(Protocol):
         """Lay out a plan."""
 
     def train(
-        self, state: State, numbers: np.ndarray, order: Any, part: Part, start: int, end: int
-    ) -> tuple[State, Any]:
-        """Make the part's updates from `start` to `end`; return the sum of the examples' losses as well."""
+        self, state: State, numbers: np.ndarray, order: Any, part: Part, call: "Call"
+    ) -> tuple[State, Any, Any | None]:
+        """Make some of a part's updates; return the sum of the examples' losses, and after the last one the outputs."""
 
-    def predict(self, state: State, numbers: np.ndarray) -> Any:
-        """Return the outputs on the validation inputs."""
+
+@dataclass(frozen=True)
+class Call:
+    """From which update of a part to which one call goes; the epoch's last one validates, too."""
+
+    start: int
+    end: int
+    is_last: bool
 
 
 class Backend(Protocol):
@@ -184,22 +190,23 @@ class CompiledProgram:
         """Train and validate one epoch; return the running loss and the outputs, (validation examples, size)."""
         numbers = self._program.numbers(recipe, plan.l1, plan.l2)
         parts = self._functions.parts(plan)
-        order, losses = padded_order(plan, parts), []
+        order, outputs = padded_order(plan, parts), None
+        losses: list[Any] = []
         for part in parts:
-            for start, end in self._calls(part.count, losses):
-                state, loss = self._functions.train(state, numbers, order, part, start, end)
+            for call in self._calls(part.count, part is parts[-1], losses):
+                state, loss, outputs = self._functions.train(state, numbers, order, part, call)
                 losses.append(loss)
-        outputs = np.array(self._functions.predict(state, numbers))
+        outputs = np.array(outputs)
         total = float(np.sum([np.asarray(loss) for loss in losses], dtype=np.float64))
         return state, total / plan.examples, outputs.reshape(len(outputs), -1)
 
-    def _calls(self, count: int, losses: list[Any]) -> Iterator[tuple[int, int]]:
-        """Yield from where to where each call goes, of about a second: an interrupt is heard between two calls only."""
+    def _calls(self, count: int, is_last_part: bool, losses: list[Any]) -> Iterator[Call]:
+        """Cut a part into calls of about a second: an interrupt is heard between two calls only."""
         start = 0
         while start < count:
             started_at = time.perf_counter()
             end = min(count, start + self._updates_a_call)
-            yield start, end
+            yield Call(start, end, is_last_part and end == count)
             if end < count:  # else the device may go on with the validation at once
                 losses[-1] = float(np.asarray(losses[-1]))
                 pace = (end - start) / max(time.perf_counter() - started_at, 1e-6)

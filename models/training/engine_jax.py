@@ -11,7 +11,7 @@ from jax import lax
 
 from models.examples import Dataset
 from models.training.blocks import Part, Shape, bucketed_parts, exact_parts, fitted_parts
-from models.training.compiled import CompiledEngine, Data, State, prediction_spans
+from models.training.compiled import Call, CompiledEngine, Data, State, prediction_spans
 from models.training.plan import EpochPlan
 from models.training.programs import KEPT_PROGRAMS, Program
 
@@ -65,7 +65,7 @@ class JaxFunctions:
         # XLA on a CPU is slow with convolutions inside loops, not outside them: each update is a call then.
         self._is_stepwise = program.has_convolutions and jax.default_backend() == "cpu"
         self._is_separable = program.is_separable
-        self._train = jax.jit(partial(_train, program), static_argnames="shape", donate_argnums=0)
+        self._train = jax.jit(partial(_train, program), static_argnames=("shape", "is_last"), donate_argnums=0)
         self._step = jax.jit(partial(_step, program), static_argnames="shape", donate_argnums=0)
         self._predict = jax.jit(partial(_predict, program))
 
@@ -80,25 +80,23 @@ class JaxFunctions:
         return fitted_parts(plan) if self._is_stepwise else bucketed_parts(plan)
 
     def train(
-        self, state: State, numbers: np.ndarray, order: Any, part: Part, start: int, end: int
-    ) -> tuple[State, Any]:
-        """Make the part's updates from `start` to `end`, in one call or, with convolutions on a CPU, one by one."""
+        self, state: State, numbers: np.ndarray, order: Any, part: Part, call: Call
+    ) -> tuple[State, Any, Any | None]:
+        """Make updates and validate in one call or, with convolutions on a CPU, one by one."""
         if not self._is_stepwise:
-            span = np.array([start, end], np.int32)
+            span = np.array([call.start, call.end], np.int32)
             arguments = (state, numbers, order, part.bounds, part.rates, span, self._data)
-            return self._train(*arguments, shape=part.shape)
-        order, losses = jnp.asarray(order), []
-        for bounds, rates in zip(part.bounds[start:end], part.rates[start:end], strict=True):
+            return self._train(*arguments, shape=part.shape, is_last=call.is_last)
+        order, losses, span = jnp.asarray(order), [], slice(call.start, call.end)
+        for bounds, rates in zip(part.bounds[span], part.rates[span], strict=True):
             state, loss = self._step(state, numbers, order, bounds, rates, self._data, shape=part.shape)
             losses.append(loss)
-        return state, sum(losses)
-
-    def predict(self, state: State, numbers: np.ndarray) -> Any:
-        """Return the outputs on the validation inputs."""
-        return self._predict(state, numbers, self._data[2])
+        return state, sum(losses), self._predict(state, numbers, self._data[2]) if call.is_last else None
 
 
-def _train(program: Program, state: State, numbers: Any, order: Any, *arguments: Any, shape: Shape) -> Any:
+def _train(
+    program: Program, state: State, numbers: Any, order: Any, *arguments: Any, shape: Shape, is_last: bool
+) -> Any:
     bounds, rates, span, data = arguments
 
     def update(place: Any, carry: Any) -> Any:
@@ -106,7 +104,8 @@ def _train(program: Program, state: State, numbers: Any, order: Any, *arguments:
         state, loss = _step(program, state, numbers, order, bounds[place], rates[place], data, shape=shape)
         return state, total + loss
 
-    return lax.fori_loop(span[0], span[1], update, (state, jnp.float32(0.0)))
+    state, total = lax.fori_loop(span[0], span[1], update, (state, jnp.float32(0.0)))
+    return state, total, _predict(program, state, numbers, data[2]) if is_last else None
 
 
 def _step(program: Program, state: State, numbers: Any, order: Any, *arguments: Any, shape: Shape) -> Any:
