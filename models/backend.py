@@ -19,17 +19,11 @@ def load_keras(compiled: Path | None = None) -> Any:
         import keras  # noqa: PLC0415 - the point of this function
 
         if compiled is not None and keras.backend.backend() == "jax":
-            _keep_compiled(compiled)
+            from models.training.engine_jax import keep_compiled  # noqa: PLC0415 - only where JAX is the backend
+
+            keep_compiled(compiled)
         keras.ops.convert_to_numpy(keras.ops.zeros(()))  # the devices are looked for at the first operation
     return keras
-
-
-def _keep_compiled(folder: Path) -> None:
-    import jax  # noqa: PLC0415 - only where it is the backend
-
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
 @contextmanager

@@ -64,11 +64,6 @@ def exact_parts(plan: EpochPlan) -> tuple[Part, ...]:
     return tuple(_part(plan, Shape(int(plan.batch_sizes[span.start]), False), span, 1) for span in spans)
 
 
-def free_parts(plan: EpochPlan) -> tuple[Part, ...]:
-    """All updates, each batch as it is."""
-    return (_part(plan, Shape(0, False), slice(0, plan.updates), LEAST_CAPACITY),)
-
-
 def padded_order(plan: EpochPlan, parts: Sequence[Part]) -> npt.NDArray[np.int32]:
     """The plan's order, longer by a block, so that the last block can be cut out of it."""
     return np.concatenate([plan.order, np.zeros(max(part.shape.block for part in parts), np.int32)])

@@ -70,9 +70,6 @@ class Backend(Protocol):
     def compile(self, program: Program, data: Data) -> Functions:
         """Return the program's functions; they may be compiled when they are first called."""
 
-    def copy(self, array: Any) -> Any:
-        """Return a copy on the device."""
-
 
 @dataclass(frozen=True, eq=False)
 class CompiledState:
@@ -109,18 +106,8 @@ class CompiledEngine:
 
     def refusals(self, recipe: Recipe) -> list[str]:
         """Say what of a recipe these programs cannot express; it is for `fit` then. Empty where all is well."""
-        parts = (self._dataset.train.inputs, self._dataset.validation.inputs)
-        held = sum(part.nbytes for part in parts)
-        reasons = []
-        if held > DATA_BYTES or any(isinstance(part, np.memmap) for part in parts):
-            limit = DATA_BYTES / 2**30
-            reasons.append(f"the data, {held / 2**30:.1f} GiB, stays on disk or is more than {limit:.0f} GiB")
         model = self._build(recipe, 0)
-        reasons += [
-            f"{recipe.architecture} has a {method} of its own"
-            for method in ("train_step", "compute_loss")
-            if getattr(type(model), method) is not getattr(keras.Model, method)
-        ]
+        reasons = refusals_of(model, recipe, self._dataset)
         if not is_separable(model) and self._backend.is_shape_bound and recipe.batch_size.policy == "random":
             reasons.append("batch_size.policy random: each size of a model that is not known to be separable compiles")
         return reasons
@@ -140,10 +127,6 @@ class CompiledEngine:
     def weights(self, state: CompiledState) -> list[np.ndarray]:
         """Return copies of all weights, in the model's order."""
         return [np.array(weight) for weight in state.program.weights(state.arrays)]
-
-    def snapshot(self, state: CompiledState) -> list[Any]:
-        """Return copies that stay on the device, for when one may not be needed."""
-        return [self._backend.copy(weight) for weight in state.program.weights(state.arrays)]
 
     def model(self, recipe: Recipe, weights: list[np.ndarray]) -> keras.Model:
         """Build the recipe's model again, free of what the program put into it, and give it the weights."""
@@ -167,6 +150,21 @@ class CompiledEngine:
             )
         program = Program(model, head, recipe)
         return CompiledProgram(program, initial, self._backend.compile(program, self._data[head.kind]))
+
+
+def refusals_of(model: keras.Model, recipe: Recipe, dataset: Dataset) -> list[str]:
+    """Say why no compiled engine can train a model: data that it cannot hold, or a training step of the user's."""
+    parts = (dataset.train.inputs, dataset.validation.inputs)
+    held = sum(part.nbytes for part in parts)
+    reasons = []
+    if held > DATA_BYTES or any(isinstance(part, np.memmap) for part in parts):
+        limit = DATA_BYTES / 2**30
+        reasons.append(f"the data, {held / 2**30:.1f} GiB, stays on disk or is more than {limit:.0f} GiB")
+    return reasons + [
+        f"{recipe.architecture} has a {method} of its own"
+        for method in ("train_step", "compute_loss")
+        if getattr(type(model), method) is not getattr(keras.Model, method)
+    ]
 
 
 class CompiledProgram:

@@ -52,10 +52,6 @@ class JaxBackend:
         """Return the program's functions, compiled when they are first called."""
         return JaxFunctions(program, data)
 
-    def copy(self, array: Any) -> Any:
-        """Return a copy on the device."""
-        return jnp.copy(array)
-
 
 class JaxFunctions:
     """A program's functions, with the data that they read."""

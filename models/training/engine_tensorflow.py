@@ -21,6 +21,7 @@ from models.examples import Dataset
 from models.optimizers import build_optimizer
 from models.outputs import read_head
 from models.recipe import Recipe
+from models.training.compiled import refusals_of
 from models.training.engine import EpochOutput
 from models.training.hyperparameters import Hyperparameter, make_variable
 from models.training.plan import EpochPlan
@@ -55,6 +56,10 @@ class TensorFlowEngine:
         """The backend, and the first device that it computes on."""
         device = next(iter(keras.distribution.list_devices()), "unknown")
         return {"nightune.backend": "tensorflow", "nightune.device": str(device)}
+
+    def refusals(self, recipe: Recipe) -> list[str]:
+        """Say what of a recipe a program cannot express; it is for `fit` then. Empty where all is well."""
+        return refusals_of(self._build(recipe, 0), recipe, self._dataset)
 
     def start(self, recipe: Recipe, seeds: Seeds) -> TensorFlowState:
         """Draw the trial's initial weights and put them into the program of its shape, with empty slots."""

@@ -3,23 +3,23 @@
 Two, and with different numbers: a hyperparameter that a program has baked in passes on the first trial.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
-from models.architectures import build_model
+from models.architectures import ARCHITECTURES
 from models.examples import Dataset, Examples
 from models.recipe import Recipe
 from models.training.engine import Engine, make_engine
 from models.training.loop import train
+from models.training.programs import disturbed
 from models.training.seeds import Seeds
 
 COMPILED_ENGINES = {"tensorflow": "tensorflow", "jax": "jax"}  # by Keras' backend
-DATA_BYTES = 2**31  # a compiled engine holds the data on the device, beside a copy of it
 TOLERANCE = 1e-3  # of how far the weights moved
 COMPARED_EXAMPLES = 200
 
@@ -40,10 +40,12 @@ def compare_engines(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -
     if engine is None:
         return Comparison("", f"there is no compiled engine for Keras' backend {backend}")
     try:
-        refusal = _refusal(recipes, dataset, folder)
-        if refusal:
-            return Comparison(engine, refusal)
-        differences = _differences(engine, _pair(recipes), dataset, folder)
+        if not recipes:
+            return Comparison(engine, "there is no recipe to compare with fit")
+        refusals = _refusals(make_engine(engine, dataset, folder), recipes)
+        if refusals:
+            return Comparison(engine, "; ".join(refusals))
+        differences = _differences(engine, _pair(engine, recipes), dataset, folder)
     except (MemoryError, OSError):
         raise
     except Exception as error:  # the user's own model may raise anything; its trials will say what
@@ -55,31 +57,40 @@ def compare_engines(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -
     return Comparison(engine, agreement=f"two trials agree with fit within {worst:.1g} of the weights' way")
 
 
-def _refusal(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> str | None:
-    if not recipes:
-        return "there is no recipe to compare with fit"
-    held = sum(part.inputs.nbytes for part in (dataset.train, dataset.validation))
-    if held > DATA_BYTES:
-        return f"the data takes {held / 2**30:.1f} GiB; compiled engines hold up to {DATA_BYTES / 2**30:.0f} GiB"
-    for architecture in dict.fromkeys(recipe.architecture for recipe in recipes):
-        recipe = next(recipe for recipe in recipes if recipe.architecture == architecture)
-        shape, size = dataset.input_shape, dataset.output_size
-        model = build_model(architecture, recipe.model, shape, size, folder=folder, seed=0)
-        for method in ("train_step", "compute_loss"):
-            if getattr(type(model), method) is not getattr(keras.Model, method):
-                return f"{architecture} has a {method} of its own"
-    return None
+def _refusals(engine: Any, recipes: Sequence[Recipe]) -> list[str]:
+    """What the engine says of the recipes: one for each architecture and batch policy, which is what it looks at."""
+    kinds = {(recipe.architecture, recipe.batch_size.policy): recipe for recipe in recipes}
+    return list(dict.fromkeys(reason for recipe in kinds.values() for reason in engine.refusals(recipe)))
 
 
-def _pair(recipes: Sequence[Recipe]) -> list[Recipe]:
-    """Two recipes that would share a program and differ in numbers, if there are such; else the first two."""
-    by_graph = itertools.groupby(sorted(recipes, key=_shape), key=_shape)
-    pairs = [members for _, group in by_graph if len(members := list(group)) > 1]
-    return (pairs[0] if pairs else list(recipes))[:2]
+def _pair(engine: str, recipes: Sequence[Recipe]) -> list[Recipe]:
+    """The recipe that uses most of what is data in a program, and the same with other numbers."""
+    richest = max(recipes, key=_used_numbers)
+    return [richest, disturbed(richest) if engine == "jax" else with_other_numbers(richest)]
 
 
-def _shape(recipe: Recipe) -> str:
-    return recipe.graph_key
+def _used_numbers(recipe: Recipe) -> int:
+    has = (
+        recipe.model.get("dropout", 0.0) != 0.0,
+        recipe.optimizer.momentum != 0.0,
+        recipe.penalty.kind != "none",
+        recipe.weight_decay.profile != "none",
+    )
+    return sum(has)
+
+
+def with_other_numbers(recipe: Recipe) -> Recipe:
+    """Return a recipe of the same graph on TensorFlow, where betas and the like are rightly baked in."""
+    lost = recipe.optimizer.one_minus_momentum
+    has_dropout = recipe.architecture in ARCHITECTURES and recipe.model.get("dropout", 0.0) != 0.0
+    return replace(
+        recipe,
+        optimizer=replace(recipe.optimizer, one_minus_momentum=lost if lost == 1.0 else 0.7 * lost),
+        learning_rate=replace(recipe.learning_rate, peak=0.7 * recipe.learning_rate.peak),
+        weight_decay=replace(recipe.weight_decay, strength=0.7 * recipe.weight_decay.strength),
+        penalty=replace(recipe.penalty, strength=0.7 * recipe.penalty.strength),
+        model={**recipe.model, "dropout": 0.7 * recipe.model["dropout"]} if has_dropout else recipe.model,
+    )
 
 
 def _differences(name: str, recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> list[float]:

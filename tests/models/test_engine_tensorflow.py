@@ -147,9 +147,12 @@ def test_auto_takes_the_compiled_engine_that_agrees_with_fit(dataset: Dataset) -
     assert "agree with fit" in choice.reason
 
 
-def test_a_hyperparameter_baked_into_the_graph_is_caught(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("data", [{"model.dropout": 0.5}, {"optimizer": "sgd", "one_minus_momentum": 0.5}])
+def test_a_hyperparameter_baked_into_the_graph_is_caught(
+    data: dict[str, Any], dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Hyperparameter, "assign", lambda self, value: None)
-    choice = choose_engine("auto", SAMPLE, dataset, HERE)
+    choice = choose_engine("auto", [recipe(**data)], dataset, HERE)
     assert choice.name == "fit"
     assert "differ from fit's" in choice.reason
     with pytest.raises(InputError, match="'compiled' is not possible: its weights differ"):
