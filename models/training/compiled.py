@@ -15,6 +15,7 @@ from models.examples import Dataset
 from models.outputs import read_head
 from models.recipe import Recipe
 from models.training.blocks import Part, padded_order
+from models.training.capabilities import only_in_fit
 from models.training.engine import EpochOutput
 from models.training.engine_fit import PREDICTION_BYTES
 from models.training.initial_weights import InitialWeights
@@ -156,7 +157,7 @@ def refusals_of(model: keras.Model, recipe: Recipe, dataset: Dataset) -> list[st
     """Say why no compiled engine can train a model: data that it cannot hold, or a training step of the user's."""
     parts = (dataset.train.inputs, dataset.validation.inputs)
     held = sum(part.nbytes for part in parts)
-    reasons = []
+    reasons = only_in_fit(recipe)
     if held > DATA_BYTES or any(isinstance(part, np.memmap) for part in parts):
         limit = DATA_BYTES / 2**30
         reasons.append(f"the data, {held / 2**30:.1f} GiB, stays on disk or is more than {limit:.0f} GiB")

@@ -1,7 +1,7 @@
 """The seam between what an epoch does (EpochPlan) and how it is computed, and the choice of who computes it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,12 +18,17 @@ REQUESTS = ("auto", "compiled", "fit")
 
 @dataclass(frozen=True, eq=False)
 class EpochOutput:
-    """What one epoch gave. `loss` is the mean over the epoch's examples while the weights moved, without penalties."""
+    """What one epoch gave. `loss` is the mean over the epoch's examples while the weights moved, without penalties.
+
+    `statistics` are what an adaptive technique asks an engine to measure, by the names under which the controller
+    observes them and they are logged.
+    """
 
     loss: float
     outputs: np.ndarray  # (validation examples, size), in inference mode after the last update
     is_logits: bool
     seconds: float  # training and validation
+    statistics: Mapping[str, float] = field(default_factory=dict)
 
 
 class Engine(Protocol):

@@ -99,7 +99,7 @@ def refuse_unknown_monitor(monitor: str, task: str) -> None:
 
 def _validate(output: EpochOutput, dataset: Dataset) -> dict[str, float]:
     measured = metrics(dataset.task, output.outputs, dataset.validation.targets, output.is_logits)
-    return {"loss": output.loss, **{f"val_{name}": value for name, value in measured.items()}}
+    return {"loss": output.loss, **{f"val_{name}": value for name, value in measured.items()}, **output.statistics}
 
 
 def _broken_weights(weights: list[np.ndarray], plan: EpochPlan) -> str:
