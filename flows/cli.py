@@ -146,7 +146,7 @@ def _errors_told() -> Iterator[None]:
     """Turn an error that the user can act on into one paragraph and an exit code; a fault of ours shows its trace."""
     prepare_environment()
     from models.errors import InputError  # noqa: PLC0415
-    from tasks.tracking.store import StoreError  # noqa: PLC0415
+    from tasks.tracking.errors import StoreError  # noqa: PLC0415
     from tuning.study import StudyError  # noqa: PLC0415 - pydantic takes a moment
 
     try:

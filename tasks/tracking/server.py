@@ -10,7 +10,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks.tracking.store import Store, StoreError
+from tasks.tracking.errors import StoreError
+from tasks.tracking.store import Store
 
 START_SECONDS = 120.0
 

@@ -7,13 +7,17 @@ import socket
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+
+from tasks.tracking.errors import StoreError, StudyBusyError
+from tasks.tracking.lease import study_lease
+from tasks.tracking.patience import PatientClient, masked
 
 STORE_LOCK_SECONDS = 300.0
 
@@ -22,19 +26,10 @@ QUIET = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # The waiting is ours (patience.py), and is told; MLflow would wait for minutes and say nothing.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
-
-
-class StoreError(Exception):
-    """The store cannot be used; the text says what to do."""
-
-
-class StudyBusyError(StoreError):
-    """Another process works on the study."""
-
-
-class SweepNotFoundError(StoreError):
-    """No such sweep; the text lists those there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +76,8 @@ def client(store: Store) -> Any:
 def study_lock(store: Store, study_name: str) -> Iterator[None]:
     """Hold the study while the block runs; StudyBusyError if another process does.
 
-    The lock is the operating system's: it is free as soon as its holder has ended, however it ended.
+    On one machine the lock is the operating system's: it is free as soon as its holder has ended, however it ended.
+    In a store that machines share, a lease keeps them apart, too.
     """
     folder = store.root / "locks"
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,13 +86,32 @@ def study_lock(store: Store, study_name: str) -> Iterator[None]:
         with FileLock(folder / f"{study_name}.lock", timeout=0):
             holder = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%F %T")}
             note.write_text(json.dumps(holder), encoding="utf-8")
-            yield
+            with _lease(store, study_name):
+                yield
             note.unlink(missing_ok=True)
     except Timeout:
         raise StudyBusyError(
             f"{study_name}: another sweep of this study is running ({_holder(note)}). "
             "Wait for its end, or stop it; then run the same command again."
         ) from None
+
+
+def study_experiment(store: Store, name: str) -> str:
+    """The id of the study's experiment, made if there is none, with its artifacts in the store's folder."""
+    mlflow_client = client(store)
+    experiment = mlflow_client.get_experiment_by_name(name)
+    if experiment is None:
+        location = (store.root / "artifacts" / name).as_uri() if store.is_local else None
+        return str(mlflow_client.create_experiment(name, artifact_location=location))
+    if experiment.lifecycle_stage == "deleted":
+        mlflow_client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)
+
+
+def _lease(store: Store, study_name: str) -> AbstractContextManager[None]:
+    if store.is_local:
+        return nullcontext()
+    return study_lease(client(store), study_experiment(store, study_name), study_name)
 
 
 def _make_once(store: Store) -> None:
@@ -112,11 +127,13 @@ def _make_once(store: Store) -> None:
             with sqlite3.connect(database) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")  # stays in the file: readers do not wait for the writer
             connection.close()
+        except StoreError:
+            raise
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise StoreError(
                 f"{database}: MLflow cannot open it ({reason}). It may come from another version of MLflow. "
-                f"`mlflow db upgrade {store.tracking_uri}` upgrades an older one; "
+                f"`mlflow db upgrade {masked(store.tracking_uri)}` upgrades an older one; "
                 "or set NIGHTUNE_STORE to another folder."
             ) from error
 
@@ -125,9 +142,10 @@ def _make_once(store: Store) -> None:
 def _client(tracking_uri: str) -> Any:
     import mlflow  # noqa: PLC0415 - takes seconds, and help does not need it
 
-    for name in ("mlflow.store.db.utils", "mlflow.tracking", "alembic"):
+    for name in ("mlflow.tracking", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    return mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its failures are raised, and told by us
+    return PatientClient(mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri), tracking_uri)
 
 
 def _holder(note: Path) -> str:

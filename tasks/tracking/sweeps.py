@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from tasks.tracking.errors import SweepNotFoundError
 from tasks.tracking.provenance import commit_tags, environment
-from tasks.tracking.store import Store, SweepNotFoundError, client
+from tasks.tracking.store import Store, client, study_experiment
 
 if TYPE_CHECKING:
     from tuning.study import Study
@@ -49,7 +50,7 @@ def open_sweep(store: Store, study: "Study", data_version: str, fresh: bool, pla
 
     An unfinished one is gone on with, also where `fresh` asks for the next: its trials would be lost to comparison.
     """
-    experiment_id = _experiment(store, study.name)
+    experiment_id = study_experiment(store, study.name)
     sweeps = _sweeps(store, experiment_id)
     same = [sweep for sweep in sweeps if (sweep.study_digest, sweep.data_version) == (study.digest, data_version)]
     if same and not (fresh and same[-1].is_complete):
@@ -95,18 +96,6 @@ def find_sweep(store: Store, study_name: str, sweep_id: str | None = None) -> Sw
         if sweep.id == sweep_id:
             return sweep
     raise SweepNotFoundError(f"{study_name}: no sweep {sweep_id!r} (known: {', '.join(sweep.id for sweep in sweeps)})")
-
-
-def _experiment(store: Store, name: str) -> str:
-    """The id of the study's experiment, made if there is none, with its artifacts in the store's folder."""
-    mlflow_client = client(store)
-    experiment = mlflow_client.get_experiment_by_name(name)
-    if experiment is None:
-        location = (store.root / "artifacts" / name).as_uri() if store.is_local else None
-        return str(mlflow_client.create_experiment(name, artifact_location=location))
-    if experiment.lifecycle_stage == "deleted":
-        mlflow_client.restore_experiment(experiment.experiment_id)
-    return str(experiment.experiment_id)
 
 
 def _sweeps(store: Store, experiment_id: str) -> list[Sweep]:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tasks.tracking.errors import StoreError, StudyBusyError, SweepNotFoundError
 from tasks.tracking.links import leaderboard_address
 from tasks.tracking.server import ui_command
-from tasks.tracking.store import Store, StoreError, StudyBusyError, SweepNotFoundError, client, open_store, study_lock
+from tasks.tracking.store import Store, client, open_store, study_lock
 from tasks.tracking.sweeps import Sweep, find_sweep, finish_sweep, interrupt_sweep, open_sweep
 from tests.tasks.conftest import SmallStudy
 

@@ -1,0 +1,94 @@
+"""Machines that share a tracking server: one works on a study, and a dead one's lease runs out."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict
+
+import pytest
+
+from tasks.tracking.errors import StudyBusyError
+from tasks.tracking.lease import TAG, Lease, Pace, read_lease, study_lease
+from tasks.tracking.store import Store, client, study_experiment
+
+QUICK = Pace(beat=0.1, expiry=5.0, settling=0.2)
+
+
+@pytest.fixture
+def experiment(store: Store) -> str:
+    return study_experiment(store, "flowers")
+
+
+def leave_lease(store: Store, experiment: str, **changes: object) -> Lease:
+    values = {"token": "theirs", "host": "other", "process": 1, "beat": time.time()} | changes
+    lease = Lease(**values)  # type: ignore[arg-type]
+    client(store).set_experiment_tag(experiment, TAG, json.dumps(asdict(lease)))
+    return lease
+
+
+def test_a_lease_is_held_beats_and_is_given_back(store: Store, experiment: str) -> None:
+    with study_lease(client(store), experiment, "flowers", QUICK):
+        first = read_lease(client(store), experiment)
+        assert first is not None
+        assert (first.host, first.process) == (socket.gethostname(), os.getpid())
+        deadline = time.monotonic() + 20
+        while read_lease(client(store), experiment) == first:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert read_lease(client(store), experiment) is None
+
+
+def test_a_study_that_another_machine_works_on_is_refused(store: Store, experiment: str) -> None:
+    theirs = leave_lease(store, experiment)
+    with pytest.raises(StudyBusyError, match=r"flowers: another sweep.*process 1 on other"):
+        study_lease(client(store), experiment, "flowers", QUICK).__enter__()
+    assert read_lease(client(store), experiment) == theirs
+
+
+def test_a_lease_without_beats_runs_out(store: Store, experiment: str) -> None:
+    leave_lease(store, experiment, beat=time.time() - 60)
+    with study_lease(client(store), experiment, "flowers", QUICK):
+        pass
+
+
+def test_a_holder_whose_clock_is_wrong_but_beats_is_alive(store: Store, experiment: str) -> None:
+    leave_lease(store, experiment, beat=time.time() - 3600)
+    later = threading.Timer(0.05, leave_lease, (store, experiment), {"beat": time.time() - 3599})
+    later.start()
+    with pytest.raises(StudyBusyError):
+        study_lease(client(store), experiment, "flowers", QUICK).__enter__()
+    later.join()
+
+
+def test_a_dead_process_of_this_machine_holds_nothing(store: Store, experiment: str) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    leave_lease(store, experiment, host=socket.gethostname(), process=ended.pid)
+    with study_lease(client(store), experiment, "flowers", QUICK):
+        pass
+
+
+def test_of_two_that_write_at_once_the_last_one_goes_on(store: Store, experiment: str) -> None:
+    slow = Pace(beat=60, expiry=120, settling=1.0)
+    other = threading.Timer(0.3, leave_lease, (store, experiment))
+    other.start()
+    with pytest.raises(StudyBusyError, match="at the same moment"):
+        study_lease(client(store), experiment, "flowers", slow).__enter__()
+    other.join()
+
+
+def test_a_holder_that_was_taken_over_stops(store: Store, experiment: str) -> None:
+    def hold() -> None:
+        with study_lease(client(store), experiment, "flowers", QUICK):
+            leave_lease(store, experiment, token="thief")
+            time.sleep(20)
+
+    with pytest.raises(KeyboardInterrupt):
+        hold()
+    theirs = read_lease(client(store), experiment)
+    assert theirs is not None
+    assert theirs.token == "thief"

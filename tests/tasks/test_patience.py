@@ -1,0 +1,107 @@
+"""A store that does not answer is waited for within a bound; what is wrong for good is raised at once."""
+
+import errno
+import logging
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tasks.tracking import patience as module
+from tasks.tracking.errors import StoreLostError
+from tasks.tracking.patience import PatientClient, masked, passing_fault, patience, patiently
+from tasks.tracking.store import Store, client, study_experiment
+
+LOCKED = "(raised as a result of …)\n(sqlite3.OperationalError) database is locked\n[SQL: INSERT INTO runs]"
+
+
+def mlflow_error(message: str, code: str = "INTERNAL_ERROR") -> Exception:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos import databricks_pb2
+
+    return MlflowException(message, error_code=getattr(databricks_pb2, code))
+
+
+def failing(times: int, error: Exception) -> Callable[[], str]:
+    left = [times]
+
+    def action() -> str:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise error
+        return "done"
+
+    return action
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0.01)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        mlflow_error(LOCKED, "TEMPORARILY_UNAVAILABLE"),
+        mlflow_error("(sqlite3.OperationalError) database or disk is full"),
+        mlflow_error("failed with exception …: Max retries exceeded (Caused by ResponseError('too many 500'))"),
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EROFS, "Read-only file system"),
+        ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+        TimeoutError("timed out"),
+    ],
+    ids=["locked", "full", "server error", "disk full", "read only", "reset", "timed out"],
+)
+def test_a_fault_that_passes_is_waited_out_and_told_once(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "nightune"):
+        assert patiently(failing(3, error), "sqlite:///x") == "done"
+    assert len(caplog.records) == 1
+    assert "waiting for it" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        mlflow_error("Run 'abc' not found", "RESOURCE_DOES_NOT_EXIST"),
+        mlflow_error("Changing param values is not allowed", "INVALID_PARAMETER_VALUE"),
+        FileNotFoundError(errno.ENOENT, "No such file"),
+        ValueError("database is locked, says the user's own code"),
+    ],
+)
+def test_what_is_wrong_for_good_is_raised_at_once(error: Exception) -> None:
+    assert passing_fault(error) is None
+    with pytest.raises(type(error)):
+        patiently(failing(1, error), "sqlite:///x")
+
+
+def test_after_the_bound_the_error_says_what_to_do_and_hides_the_password() -> None:
+    address = "postgresql://tuner:hunter2@db/mlflow"
+    with pytest.raises(StoreLostError, match=r"database is locked.*run the same command") as told, patience(0.05):
+        patiently(failing(10**6, mlflow_error(LOCKED, "TEMPORARILY_UNAVAILABLE")), address)
+    assert "hunter2" not in str(told.value)
+    assert "***@db" in str(told.value)
+
+
+def test_passwords_of_addresses_inside_a_text_are_masked() -> None:
+    said = "cannot reach https://me:token@host:5000/api and postgresql+psycopg2://u:p@db, but sqlite:////a/b.db"
+    assert (
+        masked(said) == "cannot reach https://***@host:5000/api and postgresql+psycopg2://***@db, but sqlite:////a/b.db"
+    )
+
+
+def test_a_run_whose_making_was_not_answered_is_found_not_made_again(store: Store) -> None:
+    experiment = study_experiment(store, "flowers")
+    plain = client(store)._client
+    answers = [mlflow_error("Max retries exceeded: Read timed out")]
+
+    def create_run(*values: Any, **options: Any) -> Any:
+        made = plain.create_run(*values, **options)
+        if answers:
+            raise answers.pop()
+        return made
+
+    fragile = SimpleNamespace(create_run=create_run, search_runs=plain.search_runs)
+    run = PatientClient(fragile, "x").create_run(experiment, tags={"a": "b"})
+    assert [found.info.run_id for found in plain.search_runs([experiment])] == [run.info.run_id]
+    assert run.data.tags["a"] == "b"
