@@ -58,7 +58,8 @@ def tune(
     with _errors_told(), _sigterm_as_interrupt(), _progress():
         from tasks.load_study import load_study  # noqa: PLC0415
 
-        load_study(study, trials=trials, epochs=epochs, seed=seed)  # a bad file is told before Prefect starts
+        name = load_study(study, trials=trials, epochs=epochs, seed=seed).name  # a bad file is told at once
+        _supervised(name)
         _say("Starting Prefect (this takes some seconds) …")
         from flows.tune import tune as tune_flow  # noqa: PLC0415 - Prefect takes seconds to import
 
@@ -139,6 +140,18 @@ def _print_json(value: dict[str, Any]) -> None:
 
 def _say(text: str) -> None:
     Console(stderr=True).print(Text(text), soft_wrap=True)
+
+
+def _supervised(study_name: str) -> None:
+    """Go on in a child process, which may die in a trial and is then started again; only the child returns."""
+    from flows.supervision import follow_supervisor, supervise  # noqa: PLC0415
+    from tasks.attempts import attempts_of, is_supervised  # noqa: PLC0415
+
+    if is_supervised():
+        follow_supervisor()
+        return
+    command = [sys.executable, *sys.orig_argv[1:]]
+    raise typer.Exit(supervise(command, attempts_of(store_root(), study_name), _say))
 
 
 @contextmanager

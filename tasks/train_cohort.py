@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.recipe import Recipe
+from tasks.attempts import Attempts, attempts_of, is_supervised
 from tasks.prepare_data import PreparedData
 from tasks.progress import EpochEnded, announce_epoch, announce_trial
 from tasks.stage import stage
 from tasks.tracking.store import Store
 from tasks.tracking.sweeps import Sweep
 from tasks.tracking.trials import TrialLog, open_trial
+from tasks.trial_limits import watched
 from tuning.study import Study
 from tuning.trial import Status, Trial, TrialResult
 
@@ -38,6 +40,11 @@ class Setting:
     sweep: Sweep
     study: Study
     data: PreparedData
+
+    @property
+    def attempts(self) -> Attempts:
+        """The notes on the trial in training, and on those that took their process down."""
+        return attempts_of(self.store.root, self.study.name)
 
 
 @stage
@@ -67,7 +74,7 @@ def train_trial(setting: Setting, engine: "Engine", dataset: "Dataset", trial: T
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "model.keras"
         try:
-            result = _train(setting, engine, dataset, trial, log, checkpoint)
+            result = _given_up(setting, trial) or _train(setting, engine, dataset, trial, log, checkpoint)
         except BaseException:  # interrupted, or a fault of the machine: to be trained again
             log.abandon()
             raise
@@ -94,30 +101,39 @@ def graph_key(trial: Trial) -> str:
         return "refused"
 
 
+def _given_up(setting: Setting, trial: Trial) -> TrialResult | None:
+    """The result of a trial that has taken its process down too often to be tried again."""
+    death = setting.attempts.given_up(trial.key)
+    return None if death is None else TrialResult(trial, Status.FAILED, math.nan, 0, 0, 0, 0, 0.0, death.message)
+
+
 def _train(
     setting: Setting, engine: "Engine", dataset: "Dataset", trial: Trial, log: TrialLog, checkpoint: Path
 ) -> TrialResult:
     from models.training.checkpoint import save_checkpoint  # noqa: PLC0415 - Keras
     from models.training.loop import train  # noqa: PLC0415 - Keras
 
-    study, started_at = setting.study, time.monotonic()
+    study, started_at, attempts = setting.study, time.monotonic(), setting.attempts
 
     def on_epoch(epoch: int, values: Mapping[str, float]) -> None:
         log.log_epoch(epoch, values)
+        watch.check()
         announce_epoch(EpochEnded(trial.number, epoch, study.search.epochs))
 
+    condemn = attempts.condemn if is_supervised() else None
     try:
-        outcome = train(
-            engine,
-            Recipe.from_params(trial.params),
-            dataset,
-            epochs=study.search.epochs,
-            seed=trial.seed,
-            monitor=study.objective.metric,
-            direction=study.objective.direction,
-            on_epoch=on_epoch,
-        )
-        save_checkpoint(engine, outcome, checkpoint)
+        with attempts.training(trial.key, trial.number), watched(study.limits, condemn) as watch:
+            outcome = train(
+                engine,
+                Recipe.from_params(trial.params),
+                dataset,
+                epochs=study.search.epochs,
+                seed=trial.seed,
+                monitor=study.objective.metric,
+                direction=study.objective.direction,
+                on_epoch=on_epoch,
+            )
+            save_checkpoint(engine, outcome, checkpoint)
     except (MemoryError, OSError):
         raise
     except Exception as error:  # the trial's own params or the user's own code: a result, not the end of the sweep

@@ -85,6 +85,7 @@ def write_report(setting: Setting) -> SweepReport:
     report = read_report(setting.store, setting.study.name, setting.sweep)
     if report.best is not None:
         attach(setting.store, report.best.run_id, preprocessing_files(setting.data.folder), "preprocessing")
+    setting.attempts.forget()
     finish_sweep(setting.store, setting.sweep, as_csv(report.rows()), report.rows())
     return report
 

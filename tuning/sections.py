@@ -164,6 +164,13 @@ class Objective(Section):
             yield Clash(("metric", "direction"), "direction", said)
 
 
+class Limits(Section):
+    """What one trial may take. A trial over a limit has failed; the others go on."""
+
+    seconds: Annotated[float, Field(gt=0, description="a number of seconds above 0")] | None = None
+    memory_gib: Annotated[float, Field(gt=0, description="a number of GiB above 0")] | None = None
+
+
 Model = TypeVar("Model", bound=Section)
 
 

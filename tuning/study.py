@@ -14,7 +14,7 @@ from tuning.budgets import brackets
 from tuning.grid import GRID_LIMIT, grid_size
 from tuning.problems import Problem, StudyError, listing, suggestion
 from tuning.search_space import Dimension, SearchSpace
-from tuning.sections import DataSection, Heading, Objective, SearchSection, Split, read_section
+from tuning.sections import DataSection, Heading, Limits, Objective, SearchSection, Split, read_section
 from tuning.space_sections import SECTIONS, read_space
 from tuning.study_text import read_tables
 from tuning.trial import Bracket, Params, trial_key
@@ -23,6 +23,7 @@ from tuning.vocabulary import KeySpec, Vocabulary
 __all__ = [
     "DataSection",
     "KeySpec",
+    "Limits",
     "Objective",
     "Problem",
     "SearchSection",
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 HEADING = tuple(Heading.model_fields)
-KNOWN = (*HEADING, "data", *SECTIONS, "search", "objective")
+KNOWN = (*HEADING, "data", *SECTIONS, "search", "objective", "limits")
 
 # The space is checked on its own birth, and its recursive values are beyond pydantic's schemas.
 CheckedSpace = Annotated[SearchSpace, GetPydanticSchema(lambda *_: core_schema.is_instance_schema(SearchSpace))]
@@ -53,6 +54,7 @@ class Study(BaseModel):
     space: CheckedSpace
     search: SearchSection
     objective: Objective
+    limits: Limits = Limits()
     path: Path
 
     @property
@@ -107,11 +109,13 @@ def load_study(
     problems += found
     objective, found = read_section(Objective, tables.get("objective", {}), "objective")
     problems += found
+    limits, found = read_section(Limits, tables.get("limits", {}), "limits")
+    problems += found
     if not problems and method == "grid":
         problems += _grid_problems(space)
-    if problems or heading is None or data is None or search is None or objective is None:
+    if problems or heading is None or data is None or search is None or objective is None or limits is None:
         raise StudyError(str(path), problems)
-    return Study(**dict(heading), data=data, space=space, search=search, objective=objective, path=path)
+    return Study(**dict(heading), data=data, space=space, search=search, objective=objective, limits=limits, path=path)
 
 
 def training_seed(study: Study, sweep: int, number: int, params: Params) -> int:

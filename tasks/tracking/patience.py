@@ -98,12 +98,13 @@ class PatientClient:
 def passing_fault(error: BaseException) -> str | None:
     """Name the fault in one line if it may pass by itself, else None."""
     text = _in_one_line(error)
+    library = type(error).__module__.partition(".")[0]
     if isinstance(error, OSError) and error.errno in PASSING_ERRNOS:
         return text
-    if type(error).__module__.partition(".")[0] in ("requests", "urllib3", "http") or isinstance(error, TimeoutError | ConnectionError):
+    if isinstance(error, TimeoutError | ConnectionError) or library in ("requests", "urllib3", "http"):
         return text
     if getattr(error, "error_code", None) in PASSING_CODES or PASSING_WORDS.search(str(error)):
-        return text if type(error).__module__.partition(".")[0] in ("mlflow", "sqlalchemy", "sqlite3") else None
+        return text if library in ("mlflow", "sqlalchemy", "sqlite3") else None
     return None
 
 

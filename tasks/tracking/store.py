@@ -20,6 +20,7 @@ from tasks.tracking.lease import study_lease
 from tasks.tracking.patience import PatientClient, masked
 
 STORE_LOCK_SECONDS = 300.0
+STUDY_LOCK_SECONDS = 2.0  # a killed holder needs a moment to be gone
 
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -83,7 +84,7 @@ def study_lock(store: Store, study_name: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / f"{study_name}.json"
     try:
-        with FileLock(folder / f"{study_name}.lock", timeout=0):
+        with FileLock(folder / f"{study_name}.lock", timeout=STUDY_LOCK_SECONDS):
             holder = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%F %T")}
             note.write_text(json.dumps(holder), encoding="utf-8")
             with _lease(store, study_name):

@@ -1,0 +1,91 @@
+"""A sweep runs in a child process, so that a trial that takes its process down does not end the night.
+
+The parent waits, passes signals on, and starts the same command again when the child dies in a trial; the trial is
+tried again twice. A child whose parent dies ends at once: nothing trains on unseen.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from tasks.attempts import ALLOWED_DEATHS, SUPERVISOR, Attempts
+
+INTERRUPTED = 130
+PASSED_ON = (signal.SIGINT, signal.SIGTERM)
+SET_PARENT_DEATH_SIGNAL = 1  # prctl(2), PR_SET_PDEATHSIG
+
+
+def supervise(command: Sequence[str], attempts: Attempts, say: Callable[[str], None]) -> int:
+    """Run a command in a child until it ends by itself, and return its exit code.
+
+    A death by a signal in a trial starts it again; any other death is passed on, as 128 + the signal's number.
+    """
+    while True:
+        child = subprocess.Popen(command, env=os.environ | {SUPERVISOR: str(os.getpid())}, process_group=0)
+        with _passing_on(child):
+            code = child.wait()
+        _end_group(child.pid)
+        if code >= 0:
+            return code
+        if -code in PASSED_ON:
+            return INTERRUPTED
+        cause = _named(-code)
+        death = attempts.record_death(child.pid, cause)
+        if death is None:
+            say(f"The process died ({cause}) outside of any trial. Finished trials are kept; run the command again.")
+            return 128 - code
+        again = "given up" if death.is_final else f"attempt {death.count} of {ALLOWED_DEATHS}"
+        say(f"trial {death.trial} · {death.message} · {again}. Starting again; finished trials are kept.")
+
+
+def follow_supervisor() -> None:
+    """In the child: end as soon as the parent has ended, however it ended."""
+    parent = int(os.environ[SUPERVISOR])
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    else:
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    if os.getppid() != parent:  # it ended before we asked
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def _passing_on(child: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Hand the parent's signals to the child, which is in a group of its own and so gets each of them once."""
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        child.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in PASSED_ON}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end_group(leader: int) -> None:
+    """End what a dead child has left: Prefect's own server outlives a process that is killed."""
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def _named(number: int) -> str:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    return f"{name}, perhaps out of memory" if number == signal.SIGKILL else name

@@ -1,0 +1,74 @@
+"""A trial that takes its process down, or hangs, ends alone: the sweep goes on without anybody's help."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.flows.conftest import Command
+
+BUILDERS = """
+import os, time
+import keras
+
+def build(input_shape, output_size, width: int = 4):
+    if width == 3:
+        os.abort()
+    if width == 6:
+        time.sleep(600)
+    return keras.Sequential([keras.Input(input_shape), keras.layers.Dense(width), keras.layers.Dense(output_size)])
+"""
+
+
+@pytest.fixture
+def poisoned(small_study: Path) -> Path:
+    (small_study.parent / "poison.py").write_text(BUILDERS)
+    text = small_study.read_text()
+    text = text.replace('"mlp"\nunits = [[4]]', '"poison.py:build"\nwidth = [2, 3]')
+    text = text.replace('optimizer = ["sgd", "adam"]', 'optimizer = "sgd"').replace("trials = 4\n", "")
+    text = text.replace('{ low = 1e-3, high = 1e-1, scale = "log" }', "0.1").replace('"random"', '"grid"')
+    small_study.write_text(text)
+    return small_study
+
+
+def trials(store_root: Path) -> dict[int, tuple[str, str]]:
+    """Width → status and message of each trial in the store."""
+    question = "select run_uuid, key, value from tags where key in (?, ?, ?)"
+    names = ("nightune.params", "nightune.status", "nightune.message")
+    found: dict[str, dict[str, str]] = {}
+    with sqlite3.connect(store_root / "mlflow.db") as database:
+        for run, key, value in database.execute(question, names):
+            found.setdefault(run, {})[key] = value
+    return {
+        json.loads(tags["nightune.params"])["model.width"]: (tags["nightune.status"], tags.get("nightune.message", ""))
+        for tags in found.values()
+        if "nightune.params" in tags
+    }
+
+
+@pytest.mark.slow
+def test_a_trial_that_aborts_is_tried_three_times_and_then_failed(
+    nightune: Command, prefect_server: str, store_root: Path, poisoned: Path
+) -> None:
+    done = nightune("tune", poisoned, "--engine", "fit", PREFECT_API_URL=prefect_server)
+    assert done.returncode == 0, done.stderr
+    assert "attempt 1 of 3" in done.stderr
+    assert "given up" in done.stderr
+    assert trials(store_root) == {
+        2: ("completed", ""),
+        3: ("failed", "took its process down, 3 times: SIGABRT"),
+    }
+    assert list((store_root / "locks").glob("*.json")) == []
+
+
+@pytest.mark.slow
+def test_a_trial_that_hangs_ends_at_its_limit(
+    nightune: Command, prefect_server: str, store_root: Path, poisoned: Path
+) -> None:
+    text = poisoned.read_text().replace("width = [2, 3]", "width = [2, 6]")
+    poisoned.write_text(text + "[limits]\nseconds = 8\n")
+    done = nightune("tune", poisoned, "--engine", "fit", PREFECT_API_URL=prefect_server)
+    assert done.returncode == 0, done.stderr
+    assert trials(store_root)[6] == ("failed", "over its time limit: limits.seconds is 8")
+    assert trials(store_root)[2][0] == "completed"

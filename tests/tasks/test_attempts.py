@@ -1,0 +1,74 @@
+"""A trial that takes its process down is known afterwards, and given up after three times."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tasks.attempts import Attempts, attempts_of
+
+
+@pytest.fixture
+def attempts(tmp_path: Path) -> Attempts:
+    return attempts_of(tmp_path, "flowers")
+
+
+NEVER_LEFT: list[object] = []  # a generator that is collected would leave its block
+
+
+def die_in(attempts: Attempts, key: str, number: int = 4) -> None:
+    context = attempts.training(key, number)
+    context.__enter__()
+    NEVER_LEFT.append(context)
+
+
+def test_a_trial_is_given_up_after_its_third_death(attempts: Attempts) -> None:
+    for count in (1, 2, 3):
+        assert attempts.given_up("abc") is None
+        die_in(attempts, "abc")
+        death = attempts.record_death(os.getpid(), "SIGABRT")
+        assert death is not None
+        assert (death.trial, death.count, death.is_final) == (4, count, count == 3)
+    final = attempts.given_up("abc")
+    assert final is not None
+    assert final.message == "took its process down, 3 times: SIGABRT"
+    assert attempts.given_up("other") is None
+
+
+def test_a_trial_over_a_limit_is_given_up_at_once(attempts: Attempts) -> None:
+    die_in(attempts, "abc")
+    attempts.condemn("over its time limit: limits.seconds is 5")
+    attempts.record_death(os.getpid(), "SIGKILL")
+    death = attempts.given_up("abc")
+    assert death is not None
+    assert death.message == "over its time limit: limits.seconds is 5"
+
+
+def test_a_death_between_trials_is_no_trials_fault(attempts: Attempts) -> None:
+    with attempts.training("abc", 4):
+        pass
+    assert attempts.record_death(os.getpid(), "SIGABRT") is None
+
+
+def test_the_death_of_another_process_is_not_counted(attempts: Attempts) -> None:
+    die_in(attempts, "abc")
+    assert attempts.record_death(os.getpid() + 1, "SIGKILL") is None
+    die_in(attempts, "abc")
+    death = attempts.record_death(os.getpid(), "SIGKILL")
+    assert death is not None
+    assert death.count == 1
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null"])
+def test_a_note_that_was_half_written_is_no_note(attempts: Attempts, tmp_path: Path, text: str) -> None:
+    (tmp_path / "locks" / "flowers.deaths.json").write_text(text)
+    (tmp_path / "locks" / "flowers.training.json").write_text(text)
+    assert attempts.given_up("abc") is None
+    assert attempts.record_death(os.getpid(), "SIGABRT") is None
+
+
+def test_a_complete_sweep_leaves_no_notes(attempts: Attempts, tmp_path: Path) -> None:
+    die_in(attempts, "abc")
+    attempts.record_death(os.getpid(), "SIGABRT")
+    attempts.forget()
+    assert list((tmp_path / "locks").iterdir()) == []
