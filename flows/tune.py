@@ -10,6 +10,7 @@ from tasks.load_study import load_study
 from tasks.prepare_data import prepare_data
 from tasks.propose_trials import propose_trials
 from tasks.start_sweep import already_finished, kept_whole, start_sweep
+from tasks.sweep_log import sweep_log
 from tasks.tracking.store import open_store, study_lock
 from tasks.train_cohort import Setting, cohorts, train_cohort
 from tasks.write_report import SweepReport, write_report
@@ -31,7 +32,7 @@ def tune(
     with study_lock(store, study.name):
         data = prepare_data(study, store.root)
         setting = start_sweep(store, study, data, engine, fresh)
-        with kept_whole(setting):
+        with sweep_log(setting), kept_whole(setting):
             search(setting)
             report = write_report(setting)
     wait_until_recorded()

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from models.errors import InputError
@@ -10,6 +10,8 @@ from tasks.prepare_data import PreparedData
 from tasks.progress import SweepStarted, announce_sweep, announce_trial
 from tasks.propose_trials import sample_recipes
 from tasks.stage import stage
+from tasks.tracking.errors import StoreError
+from tasks.tracking.patience import patience
 from tasks.tracking.store import Store
 from tasks.tracking.sweeps import interrupt_sweep, open_sweep, record_engine
 from tasks.tracking.trials import copy_as_reused, finished_trials, reconcile, reusable_trials
@@ -76,5 +78,6 @@ def kept_whole(setting: Setting) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        interrupt_sweep(setting.store, setting.sweep)
+        with patience(2.0), suppress(StoreError):  # a stop must be short; the next start closes what is left open
+            interrupt_sweep(setting.store, setting.sweep)
         raise

@@ -8,10 +8,13 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.tracking.errors import StoreError
+from tasks.tracking.patience import patience
 from tasks.tracking.store import Store, client
 from tasks.tracking.sweeps import Sweep
 from tuning.trial import Status, Trial, TrialResult, Value
@@ -67,8 +70,9 @@ class TrialLog:
     def abandon(self) -> None:
         """Leave a run that was cut short to be taken up again."""
         if self._run_id:
-            client(self._store).set_tag(self._run_id, "nightune.status", "interrupted")
-            client(self._store).set_terminated(self._run_id, "KILLED")
+            with patience(2.0), suppress(StoreError):  # a stop must be short; the next start closes the run
+                client(self._store).set_tag(self._run_id, "nightune.status", "interrupted")
+                client(self._store).set_terminated(self._run_id, "KILLED")
 
     def _open(self) -> None:
         if not self._run_id:

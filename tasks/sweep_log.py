@@ -1,0 +1,81 @@
+"""One log file a sweep: a JSON object a line, with the time, the trial and its key; kept with the sweep's run."""
+
+import json
+import logging
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tasks.progress import TrialEnded
+from tasks.tracking.errors import StoreError
+from tasks.tracking.patience import masked, patience
+from tasks.tracking.trials import attach
+from tasks.train_cohort import Setting
+
+logger = logging.getLogger("nightune")
+
+
+@contextmanager
+def sweep_log(setting: Setting) -> Iterator[None]:
+    """Write down what the block tells and how it ends; a sweep that goes on goes on in the same file."""
+    path = log_path(setting.store.root, setting.sweep.id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler, level = _JsonLines(path, setting.sweep.id), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(min(logger.getEffectiveLevel(), logging.INFO))
+    try:
+        handler.write(logging.INFO, "begins")
+        yield
+        handler.write(logging.INFO, "complete")
+    except BaseException as error:
+        handler.write(logging.ERROR, f"ends with {type(error).__name__}: {error}", trace=traceback.format_exc())
+        raise
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+        handler.close()
+        _keep(setting, path)
+
+
+def log_path(store_root: Path, sweep_id: str) -> Path:
+    """Where a sweep's log is while it is written; afterwards it is the artifact `log/` of the sweep's run, too."""
+    return store_root / "logs" / f"{sweep_id}.jsonl"
+
+
+def _keep(setting: Setting, path: Path) -> None:
+    try:
+        with patience(2.0):  # on the way out; the file itself is there whatever happens to the store
+            attach(setting.store, setting.sweep.run_id, [path], "log")
+    except (StoreError, OSError) as error:
+        logger.warning("the log stays at %s: %s", path, error)
+
+
+class _JsonLines(logging.FileHandler):
+    def __init__(self, path: Path, sweep_id: str) -> None:
+        super().__init__(path, encoding="utf-8")
+        self.setLevel(logging.INFO)
+        self._sweep_id = sweep_id
+
+    def write(self, level: int, message: str, trace: str = "") -> None:
+        """Write a line of our own."""
+        self.handle(logging.LogRecord("nightune", level, "", 0, message, None, None, sinfo=trace or None))
+
+    def format(self, record: logging.LogRecord) -> str:
+        news = getattr(record, "news", None)
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "sweep": self._sweep_id,
+            "process": os.getpid(),
+            "message": masked(record.getMessage()),
+        }
+        if isinstance(news, TrialEnded):
+            trial = news.result.trial
+            line |= {"trial": trial.number, "key": trial.key, "status": str(news.result.status)}
+            line |= {"run": news.result.run_id}
+        if record.stack_info:
+            line["trace"] = masked(record.stack_info)
+        return json.dumps(line, ensure_ascii=False)
