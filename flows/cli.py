@@ -1,29 +1,25 @@
-"""The command line: `nightune tune`, `check`, `show`, `ui`. Heavy imports wait until a command needs them."""
+"""The command line. Heavy imports wait until a command needs them."""
 
-import json
 import logging
-import shlex
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
-from flows.environment import prepare_environment, store_root, tracking_uri
+from flows.command import AsJson, StudyFile, errors_told, output, print_json, say
+from flows.environment import store_root, tracking_uri
+from flows.upkeep import doctor, prune
 
 if TYPE_CHECKING:
     from tasks.write_report import SweepReport
 
 NO_TRIAL_COMPLETED = 1
-BAD_INPUT = 2
-BAD_STORE = 3
-INTERRUPTED = 130
 
 app = typer.Typer(
     add_completion=False,
@@ -31,9 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Tune Keras models overnight: one study file in, every trial in MLflow, a leaderboard out.",
 )
-
-StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file, such as studies/digits.toml.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
 
 
 class EngineChoice(StrEnum):
@@ -55,12 +48,12 @@ def tune(
     as_json: AsJson = False,
 ) -> None:
     """Train the study's trials. The same command again goes on after a stop, and shows a complete sweep."""
-    with _errors_told(), _sigterm_as_interrupt(), _progress():
+    with errors_told(), _sigterm_as_interrupt(), _progress():
         from tasks.load_study import load_study  # noqa: PLC0415
 
         name = load_study(study, trials=trials, epochs=epochs, seed=seed).name  # a bad file is told at once
         _supervised(name)
-        _say("Starting Prefect (this takes some seconds) …")
+        say("Starting Prefect (this takes some seconds) …")
         from flows.tune import tune as tune_flow  # noqa: PLC0415 - Prefect takes seconds to import
 
         report = tune_flow(study, trials=trials, epochs=epochs, seed=seed, engine=str(engine), fresh=fresh)
@@ -72,16 +65,16 @@ def tune(
 @app.command()
 def check(study: StudyFile, as_json: AsJson = False) -> None:
     """Read the study and its data, train nothing, and print what a sweep would do."""
-    with _errors_told():
+    with errors_told():
         from flows.terminal import print_check  # noqa: PLC0415
         from tasks.check_study import check_study  # noqa: PLC0415 - scikit-learn and pandas
         from tasks.load_study import load_study  # noqa: PLC0415
 
         report = check_study(load_study(study))
     if as_json:
-        _print_json(report.as_json())
+        print_json(report.as_json())
     else:
-        print_check(_output(), report)
+        print_check(output(), report)
 
 
 @app.command()
@@ -91,7 +84,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print the leaderboard of a sweep."""
-    with _errors_told():
+    with errors_told():
         from tasks.load_study import load_study  # noqa: PLC0415
         from tasks.tracking.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
         from tasks.tracking.sweeps import find_sweep  # noqa: PLC0415
@@ -106,11 +99,15 @@ def show(
 @app.command()
 def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="The port on this machine.")] = 5000) -> None:
     """Open the MLflow pages of the store, on this machine only, until Ctrl-C."""
-    with _errors_told():
+    with errors_told():
         from tasks.tracking.server import serve_ui  # noqa: PLC0415
         from tasks.tracking.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
 
-        serve_ui(open_store(store_root(), tracking_uri()), port, announce=_say)
+        serve_ui(open_store(store_root(), tracking_uri()), port, announce=say)
+
+
+app.command()(prune)
+app.command()(doctor)
 
 
 def main() -> NoReturn:
@@ -122,24 +119,11 @@ def main() -> NoReturn:
 def _show_report(report: "SweepReport", study_file: Path, as_json: bool) -> None:
     from flows.terminal import print_leaderboard, print_next_steps  # noqa: PLC0415
 
-    console = Console(stderr=True) if as_json else _output()
+    console = Console(stderr=True) if as_json else output()
     print_leaderboard(console, report)
     print_next_steps(console, report, study_file)
     if as_json:
-        _print_json(report.summary())
-
-
-def _output() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=160)
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
-
-
-def _say(text: str) -> None:
-    Console(stderr=True).print(Text(text), soft_wrap=True)
+        print_json(report.summary())
 
 
 def _supervised(study_name: str) -> None:
@@ -151,29 +135,7 @@ def _supervised(study_name: str) -> None:
         follow_supervisor()
         return
     command = [sys.executable, *sys.orig_argv[1:]]
-    raise typer.Exit(supervise(command, attempts_of(store_root(), study_name), _say))
-
-
-@contextmanager
-def _errors_told() -> Iterator[None]:
-    """Turn an error that the user can act on into one paragraph and an exit code; a fault of ours shows its trace."""
-    prepare_environment()
-    from models.errors import InputError  # noqa: PLC0415
-    from tasks.tracking.errors import StoreError  # noqa: PLC0415
-    from tuning.study import StudyError  # noqa: PLC0415 - pydantic takes a moment
-
-    try:
-        yield
-    except (StudyError, InputError) as error:
-        _say(str(error))
-        raise typer.Exit(BAD_INPUT) from None
-    except StoreError as error:
-        _say(str(error))
-        raise typer.Exit(BAD_STORE) from None
-    except KeyboardInterrupt:
-        again = shlex.join(["nightune", *sys.argv[1:]])
-        _say(f"Stopped. Finished trials are kept. Go on with:\n  {again}")
-        raise typer.Exit(INTERRUPTED) from None
+    raise typer.Exit(supervise(command, attempts_of(store_root(), study_name), say))
 
 
 @contextmanager

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from flows.command import INTERRUPTED
 from tasks.attempts import ALLOWED_DEATHS, SUPERVISOR, Attempts
 
-INTERRUPTED = 130
 PASSED_ON = (signal.SIGINT, signal.SIGTERM)
 SET_PARENT_DEATH_SIGNAL = 1  # prctl(2), PR_SET_PDEATHSIG
 

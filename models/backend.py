@@ -26,6 +26,12 @@ def load_keras(compiled: Path | None = None) -> Any:
     return keras
 
 
+def devices() -> tuple[str, list[str]]:
+    """Keras' backend, and the devices that it computes on."""
+    keras = load_keras()
+    return str(keras.backend.backend()), [str(device) for device in keras.distribution.list_devices()]
+
+
 @contextmanager
 def _native_noise_dropped() -> Iterator[None]:
     """Drop what native code writes to standard error: TensorFlow greets from C++, whatever its log level is.

@@ -18,6 +18,9 @@ from filelock import FileLock, Timeout
 from tasks.tracking.errors import StoreError, StudyBusyError
 from tasks.tracking.lease import study_lease
 from tasks.tracking.patience import PatientClient, masked
+from tasks.tracking.relocation import relocate
+
+logger = logging.getLogger("nightune")
 
 STORE_LOCK_SECONDS = 300.0
 STUDY_LOCK_SECONDS = 2.0  # a killed holder needs a moment to be gone
@@ -119,7 +122,7 @@ def _make_once(store: Store) -> None:
     """Make the tables under a lock: MLflow's own first start by several processes leaves them half made."""
     database = store.root / "mlflow.db"
     with FileLock(store.root / ".store.lock", timeout=STORE_LOCK_SECONDS):
-        if database.exists() and database.read_bytes()[:16] not in (b"", b"SQLite format 3\0"):
+        if database.exists() and _first_bytes(database) not in (b"", b"SQLite format 3\0"):
             raise StoreError(
                 f"{database}: not an SQLite database. Move it away, or set NIGHTUNE_STORE to another folder."
             )
@@ -128,6 +131,7 @@ def _make_once(store: Store) -> None:
             with sqlite3.connect(database) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")  # stays in the file: readers do not wait for the writer
             connection.close()
+            old = relocate(store.root)
         except StoreError:
             raise
         except Exception as error:
@@ -137,6 +141,13 @@ def _make_once(store: Store) -> None:
                 f"`mlflow db upgrade {masked(store.tracking_uri)}` upgrades an older one; "
                 "or set NIGHTUNE_STORE to another folder."
             ) from error
+    if old:
+        logger.info("the store was at %s before; its addresses now point here", old)
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(16)
 
 
 @lru_cache(maxsize=8)

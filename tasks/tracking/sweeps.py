@@ -86,8 +86,7 @@ def interrupt_sweep(store: Store, sweep: Sweep) -> Sweep:
 
 def find_sweep(store: Store, study_name: str, sweep_id: str | None = None) -> Sweep:
     """Return the sweep of this id, or the last one of the study; SweepNotFoundError lists those there are."""
-    experiment = client(store).get_experiment_by_name(study_name)
-    sweeps = _sweeps(store, experiment.experiment_id) if experiment else []
+    sweeps = all_sweeps(store, study_name)
     if not sweeps:
         raise SweepNotFoundError(f"{study_name}: no sweep of this study in {store.root}; `nightune tune` makes one")
     if sweep_id is None:
@@ -96,6 +95,12 @@ def find_sweep(store: Store, study_name: str, sweep_id: str | None = None) -> Sw
         if sweep.id == sweep_id:
             return sweep
     raise SweepNotFoundError(f"{study_name}: no sweep {sweep_id!r} (known: {', '.join(sweep.id for sweep in sweeps)})")
+
+
+def all_sweeps(store: Store, study_name: str) -> list[Sweep]:
+    """The sweeps of a study, oldest first; none where there is no such study."""
+    experiment = client(store).get_experiment_by_name(study_name)
+    return _sweeps(store, experiment.experiment_id) if experiment else []
 
 
 def _sweeps(store: Store, experiment_id: str) -> list[Sweep]:

@@ -1,0 +1,60 @@
+"""What the commands of the command line share: arguments, exit codes, and how errors and results are told."""
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from flows.environment import prepare_environment
+
+BAD_INPUT = 2
+BAD_STORE = 3
+INTERRUPTED = 130
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file, such as studies/digits.toml.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
+
+
+@contextmanager
+def errors_told() -> Iterator[None]:
+    """Turn an error that the user can act on into one paragraph and an exit code; a fault of ours shows its trace."""
+    prepare_environment()
+    from models.errors import InputError  # noqa: PLC0415
+    from tasks.tracking.errors import StoreError  # noqa: PLC0415
+    from tuning.study import StudyError  # noqa: PLC0415 - pydantic takes a moment
+
+    try:
+        yield
+    except (StudyError, InputError) as error:
+        say(str(error))
+        raise typer.Exit(BAD_INPUT) from None
+    except StoreError as error:
+        say(str(error))
+        raise typer.Exit(BAD_STORE) from None
+    except KeyboardInterrupt:
+        again = shlex.join(["nightune", *sys.argv[1:]])
+        say(f"Stopped. Finished trials are kept. Go on with:\n  {again}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def output() -> Console:
+    """The console of results: as wide as the terminal, or wide enough where there is none."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one JSON object as one line of standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def say(text: str) -> None:
+    """Tell a person something, on standard error."""
+    Console(stderr=True).print(Text(text), soft_wrap=True)

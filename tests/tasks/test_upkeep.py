@@ -1,0 +1,121 @@
+"""Losers' checkpoints can go, nobody else's; a store can be looked over, mended, and moved."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tasks import doctor
+from tasks.doctor import examine, repair
+from tasks.prepare_data import PreparedData
+from tasks.tracking.errors import StoreError
+from tasks.tracking.store import Store, client, open_store, study_lock
+from tasks.tracking.sweeps import Sweep, find_sweep, finish_sweep
+from tasks.tracking.trials import CHECKPOINT, finished_trials, open_trial
+from tasks.tracking.upkeep import prune
+from tests.tasks.conftest import result_of
+from tuning.trial import Trial, TrialResult
+
+
+@pytest.fixture
+def results(store: Store, sweep: Sweep, data: PreparedData, tmp_path: Path) -> list[TrialResult]:
+    """Five finished trials with checkpoints, the best first, in a complete sweep."""
+    checkpoint = tmp_path / "model.keras"
+    checkpoint.write_bytes(b"weights" * 100)
+    for number in range(5):
+        trial = Trial(number, {"optimizer": "adam"}, seed=number, key=f"{number:016x}")
+        log = open_trial(store, sweep, trial, {}, data)
+        log.log_epoch(1, {"loss": 1.0, "val_loss": 1.0})
+        log.finish(result_of(trial, objective=0.1 * (1 + number), epochs=1, best_epoch=1), checkpoint)
+    finish_sweep(store, sweep, "", [])
+    return sorted(finished_trials(store, sweep).values(), key=lambda result: result.objective)
+
+
+def checkpoints(store: Store, results: list[TrialResult]) -> list[bool]:
+    return [bool(client(store).list_artifacts(result.run_id, "checkpoint")) for result in results]
+
+
+def test_pruning_keeps_the_best_and_says_what_it_freed(store: Store, results: list[TrialResult]) -> None:
+    pruned = prune(store, "flowers", keep=2, is_dry=False)
+    assert checkpoints(store, results) == [True, True, False, False, False]
+    assert (pruned.trials, pruned.bytes, pruned.kept) == (3, 3 * 700, 2)
+    assert prune(store, "flowers", keep=2, is_dry=False).trials == 0
+    assert len(finished_trials(store, find_sweep(store, "flowers"))) == 5
+
+
+def test_a_dry_run_deletes_nothing(store: Store, results: list[TrialResult]) -> None:
+    assert prune(store, "flowers", keep=1, is_dry=True).bytes == 4 * 700
+    assert checkpoints(store, results) == [True] * 5
+
+
+def test_registered_and_confirmed_trials_keep_theirs(store: Store, results: list[TrialResult]) -> None:
+    plain = client(store)
+    plain.create_registered_model("flowers")
+    plain.create_model_version("flowers", f"runs:/{results[3].run_id}/checkpoint", run_id=results[3].run_id)
+    experiment = find_sweep(store, "flowers").experiment_id
+    plain.create_run(experiment, tags={"nightune.kind": "replicate", "mlflow.parentRunId": results[4].run_id})
+    prune(store, "flowers", keep=1, is_dry=False)
+    assert checkpoints(store, results) == [True, False, False, True, True]
+
+
+def test_trials_of_an_unfinished_sweep_keep_theirs(store: Store, results: list[TrialResult]) -> None:
+    client(store).set_tag(find_sweep(store, "flowers").run_id, "nightune.status", "interrupted")
+    prune(store, "flowers", keep=1, is_dry=False)
+    assert checkpoints(store, results) == [True] * 5
+
+
+def test_there_is_nothing_to_prune_of_an_unknown_study(store: Store) -> None:
+    with pytest.raises(StoreError, match="weeds: no sweep"):
+        prune(store, "weeds", keep=1, is_dry=False)
+
+
+def test_a_sound_store_has_nothing_to_mend(store: Store, results: list[TrialResult]) -> None:
+    findings = examine(store)
+    assert [finding for finding in findings if not finding.is_well] == []
+    assert {"store", "disk"} <= {finding.subject for finding in findings}
+
+
+def test_what_a_kill_left_is_found_and_mended(
+    store: Store, sweep: Sweep, data: PreparedData, trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = open_trial(store, sweep, trial, {}, data)
+    log._open()
+    (store.root / "locks").mkdir(exist_ok=True)
+    (store.root / "locks" / "flowers.training.json").write_text("{}")
+    (store.root / "data" / ".unfinished-abc").mkdir(parents=True)
+    monkeypatch.setattr(doctor, "WRITING_SECONDS", -1.0)
+    found = [finding for finding in examine(store) if not finding.is_well]
+    assert len(found) == 3
+    assert repair(found) == []
+    assert [finding for finding in examine(store) if not finding.is_well] == []
+    assert client(store).get_run(log._run_id).info.status == "KILLED"
+
+
+def test_what_a_living_process_works_on_is_left_alone(
+    store: Store, sweep: Sweep, data: PreparedData, trial: Trial
+) -> None:
+    open_trial(store, sweep, trial, {}, data)._open()
+    with study_lock(store, "flowers"):
+        assert [finding for finding in examine(store) if not finding.is_well] == []
+
+
+def test_a_lost_checkpoint_is_found_and_a_pruned_one_is_not_lost(store: Store, results: list[TrialResult]) -> None:
+    prune(store, "flowers", keep=2, is_dry=False)
+    run = client(store).get_run(results[0].run_id)
+    (Path(run.info.artifact_uri.removeprefix("file://")) / CHECKPOINT).unlink()
+    left = repair([finding for finding in examine(store) if not finding.is_well])
+    assert [finding.subject for finding in left] == ["flowers"]
+    assert "1 trials have lost" in left[0].text
+
+
+def test_a_store_that_was_moved_opens_with_all_its_files(
+    store: Store, results: list[TrialResult], tmp_path: Path
+) -> None:
+    moved = tmp_path / "another folder" / "mlruns"
+    shutil.copytree(store.root, moved)
+    shutil.rmtree(store.root)
+    there = open_store(moved)
+    copies = [Path(client(there).download_artifacts(result.run_id, CHECKPOINT)) for result in results]
+    assert [copy.stat().st_size for copy in copies] == [700] * 5
+    assert client(there).get_run(results[0].run_id).info.artifact_uri.startswith(moved.as_uri())
+    assert open_store(moved) == there
