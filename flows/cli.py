@@ -14,6 +14,7 @@ from rich.console import Console
 
 from flows.command import AsJson, StudyFile, errors_told, output, print_json, say
 from flows.environment import store_root, tracking_uri
+from flows.prefect_server import prefect_server
 from flows.upkeep import doctor, prune
 
 if TYPE_CHECKING:
@@ -54,9 +55,13 @@ def tune(
         name = load_study(study, trials=trials, epochs=epochs, seed=seed).name  # a bad file is told at once
         _supervised(name)
         say("Starting Prefect (this takes some seconds) …")
-        from flows.tune import tune as tune_flow  # noqa: PLC0415 - Prefect takes seconds to import
+        with prefect_server() as wait_until_it_answers:
+            from flows.tune import tune as tune_flow  # noqa: PLC0415 - Prefect takes seconds to import
+            from tasks.tracking.store import open_store  # noqa: PLC0415 - and so does MLflow
 
-        report = tune_flow(study, trials=trials, epochs=epochs, seed=seed, engine=str(engine), fresh=fresh)
+            open_store(store_root(), tracking_uri())
+            wait_until_it_answers()
+            report = tune_flow(study, trials=trials, epochs=epochs, seed=seed, engine=str(engine), fresh=fresh)
     _show_report(report, study, as_json)
     if report.best is None:
         raise typer.Exit(NO_TRIAL_COMPLETED)

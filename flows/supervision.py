@@ -4,22 +4,18 @@ The parent waits, passes signals on, and starts the same command again when the 
 tried again twice. A child whose parent dies ends at once: nothing trains on unseen.
 """
 
-import ctypes
 import os
 import signal
 import subprocess
-import sys
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
 from flows.command import INTERRUPTED
+from flows.processes import follow
 from tasks.attempts import ALLOWED_DEATHS, SUPERVISOR, Attempts
 
 PASSED_ON = (signal.SIGINT, signal.SIGTERM)
-SET_PARENT_DEATH_SIGNAL = 1  # prctl(2), PR_SET_PDEATHSIG
 
 
 def supervise(command: Sequence[str], attempts: Attempts, say: Callable[[str], None]) -> int:
@@ -46,20 +42,8 @@ def supervise(command: Sequence[str], attempts: Attempts, say: Callable[[str], N
 
 
 def follow_supervisor() -> None:
-    """In the child: end as soon as the parent has ended, however it ended."""
-    parent = int(os.environ[SUPERVISOR])
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    else:
-        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:  # it ended before we asked
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os.kill(os.getpid(), signal.SIGKILL)
+    """In the child: end as soon as the parent has ended."""
+    follow(int(os.environ[SUPERVISOR]))
 
 
 @contextmanager

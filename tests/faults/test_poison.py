@@ -1,12 +1,17 @@
 """A trial that takes its process down, or hangs, ends alone: the sweep goes on without anybody's help."""
 
 import json
+import os
+import signal
 import sqlite3
+import subprocess
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.flows.conftest import Command
+from tests.flows.conftest import Command, command_line
 
 BUILDERS = """
 import os, time
@@ -72,3 +77,22 @@ def test_a_trial_that_hangs_ends_at_its_limit(
     assert done.returncode == 0, done.stderr
     assert trials(store_root)[6] == ("failed", "over its time limit: limits.seconds is 8")
     assert trials(store_root)[2][0] == "completed"
+
+
+@pytest.mark.slow
+def test_no_process_outlives_a_killed_sweep(store_root: Path, poisoned: Path) -> None:
+    poisoned.write_text(poisoned.read_text().replace("width = [2, 3]", "width = [6]"))
+    process = subprocess.Popen(command_line("tune", poisoned, "--engine", "fit"), env=os.environ)
+    note = store_root / "locks" / "flowers.training.json"
+    deadline = time.monotonic() + 200
+    while not note.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert family
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    _, alive = psutil.wait_procs(family, timeout=30)
+    for survivor in alive:
+        survivor.kill()
+    assert alive == []
