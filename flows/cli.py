@@ -102,13 +102,18 @@ def show(
 
 
 @app.command()
-def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="The port on this machine.")] = 5000) -> None:
-    """Open the MLflow pages of the store, on this machine only, until Ctrl-C."""
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port on this machine.")] = 5000,
+    host: Annotated[str, typer.Option(help="Where to serve; any but loopback needs a password.")] = "127.0.0.1",
+    allowed_host: Annotated[list[str] | None, typer.Option(help="A name that other machines may ask for.")] = None,
+) -> None:
+    """Open the MLflow pages of the store until Ctrl-C; on this machine only unless --host says otherwise."""
     with errors_told():
-        from tasks.tracking.server import serve_ui  # noqa: PLC0415
+        from tasks.tracking.server import Access, serve_ui  # noqa: PLC0415
         from tasks.tracking.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
 
-        serve_ui(open_store(store_root(), tracking_uri()), port, announce=say)
+        access = Access(host, port, tuple(allowed_host or ()))
+        serve_ui(open_store(store_root(), tracking_uri()), access, announce=say)
 
 
 app.command()(prune)

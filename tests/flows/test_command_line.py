@@ -1,10 +1,12 @@
 """The command line as a user runs it: in a process of its own."""
 
+import base64
 import signal
 import socket
 import sqlite3
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -82,9 +84,7 @@ def test_after_kills_every_trial_is_there_exactly_once(
 
 @pytest.mark.slow
 def test_the_pages_open_at_the_address_that_is_printed(store_root: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = command_line("ui", "--port", str(port))
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
@@ -95,6 +95,43 @@ def test_the_pages_open_at_the_address_that_is_printed(store_root: Path) -> None
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 0
+
+
+@pytest.mark.slow
+def test_pages_open_to_the_network_ask_for_a_password_and_refuse_foreign_names(
+    store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIGHTUNE_UI_PASSWORD", "correct horse battery")
+    port = free_port()
+    options = ["--host", "0.0.0.0", "--port", str(port), "--allowed-host", "tuner"]
+    process = subprocess.Popen(
+        command_line("ui", *options), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    assert any("Open to the network" in line for line in process.stderr)
+    known = {"Authorization": "Basic " + base64.b64encode(b"admin:correct horse battery").decode()}
+    assert status(port, {}) == 401
+    assert status(port, known) == 200
+    assert status(port, known | {"Host": f"tuner:{port}"}) == 200
+    assert status(port, known | {"Host": f"evil.example:{port}"}) == 403
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+
+def status(port: int, headers: dict[str, str]) -> int:
+    address = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=1"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=60) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def start(study: Path, *options: str) -> "subprocess.Popen[str]":

@@ -10,7 +10,7 @@ import pytest
 
 from tasks.tracking.errors import StoreError, StudyBusyError, SweepNotFoundError
 from tasks.tracking.links import leaderboard_address
-from tasks.tracking.server import ui_command
+from tasks.tracking.server import PASSWORD, Access, serve_ui, ui_command
 from tasks.tracking.store import Store, client, open_store, study_lock
 from tasks.tracking.sweeps import Sweep, find_sweep, finish_sweep, interrupt_sweep, open_sweep
 from tests.tasks.conftest import SmallStudy
@@ -118,7 +118,7 @@ def test_the_sweeps_run_holds_study_leaderboard_and_environment(store: Store, sw
 
 
 def test_the_pages_are_served_on_loopback_only(store: Store) -> None:
-    command = " ".join(ui_command(store, 5123))
+    command = " ".join(ui_command(store, Access(port=5123)))
     assert "--host 127.0.0.1 --port 5123" in command
     assert store.tracking_uri in command
 
@@ -128,3 +128,12 @@ def test_the_leaderboards_address_sorts_the_better_first(sweep: Sweep) -> None:
     address = leaderboard_address("http://127.0.0.1:5000", replace(sweep, direction="maximize"))
     assert "orderByAsc=false" in address
     assert address.startswith(f"http://127.0.0.1:5000/#/experiments/{sweep.experiment_id}/runs?")
+
+
+@pytest.mark.parametrize(("password", "names"), [("", ("tuner",)), ("long enough, they say", ())])
+def test_the_network_needs_a_password_and_names(
+    store: Store, password: str, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PASSWORD, password)
+    with pytest.raises(StoreError, match=r"open to the network\. Set NIGHTUNE_UI_PASSWORD .*--allowed-host"):
+        serve_ui(store, Access("0.0.0.0", 5123, names), print)
