@@ -1,20 +1,19 @@
 """Batch sizes: how many examples each update of an epoch uses. Every example is used exactly once an epoch.
 
-A policy decides before an epoch starts, from the epoch's number and the plateaus so far, so that the same sizes
-follow in every engine and after a restart. No size is above the number of examples. Larger batches make training
-faster, not better, where everything else is tuned again for them (Shallue et al., 2019).
+Unless the remainder is dropped or filled up. A policy decides before an epoch starts, from the epoch's number, the
+plateaus so far and what earlier epochs measured, so that the same sizes follow in every engine and after a restart. No
+size is above the number of examples. Larger batches make training faster, not better, where everything else is tuned
+again for them (Shallue et al., 2019).
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from models.keys import Key
-from models.optimizers import MINI_BATCH_OPTIMIZERS
+from models.gradient_noise import WANTED
 from models.plateaus import PlateauRule
 from models.schedules import milestones
 
@@ -43,6 +42,15 @@ class BatchSizeSettings:
     step_gap: float = 0.5
     interval: int = 20
     rate_factor: float = 0.75
+    noise_multiple: float = 1.0
+    noise_decay: float = 0.9
+    remainder: str = "keep"
+    micro_size: int = 0
+
+    @property
+    def is_measured(self) -> bool:
+        """True if the sizes follow what an engine measures of the gradients."""
+        return self.policy in WANTED
 
     @property
     def largest(self) -> int:
@@ -61,6 +69,7 @@ class Moment:
     epochs: int = 1
     plateaus: int = 0
     order_seed: int = 0
+    measured_size: int = 0  # 0 = nothing measured yet
 
     @property
     def progress(self) -> float:
@@ -72,7 +81,7 @@ class Moment:
 class Batches:
     """The sizes of an epoch's updates and what they mean for the learning rate."""
 
-    sizes: Sizes  # (updates,) summing to the examples
+    sizes: Sizes  # (updates,) summing to the examples, to fewer if the remainder is dropped, to more if filled up
     scaling_sizes: Sizes  # (updates,) what learning_rate.batch_scaling goes by: no growth, no left-over
     rate_multiplier: float = 1.0  # what growing costs the rate, or what a cap leaves for it to do
 
@@ -92,15 +101,15 @@ def batch_sizes(settings: BatchSizeSettings, moment: Moment) -> Batches:
 
 def whole(examples: int) -> Batches:
     """One update with all examples: gradient descent."""
-    return _equal(examples, examples, examples)
+    return _equal(examples, examples, examples, "keep")
 
 
 def fixed(settings: BatchSizeSettings, moment: Moment) -> Batches:
-    """The same size for every update; the last batch is what is left over, and is kept.
+    """The same size for every update; the last batch is what is left over.
 
     A size above the number of examples is one update of all of them, as in Keras.
     """
-    return _equal(settings.size, settings.size, moment.examples)
+    return _equal(settings.size, settings.size, moment.examples, settings.remainder)
 
 
 def random(settings: BatchSizeSettings, moment: Moment) -> Batches:
@@ -113,7 +122,8 @@ def random(settings: BatchSizeSettings, moment: Moment) -> Batches:
     updates = int(np.searchsorted(ends, moment.examples)) + 1
     sizes = drawn[:updates].copy()
     sizes[-1] -= ends[updates - 1] - moment.examples
-    return Batches(sizes, drawn[:updates])
+    sizes = REMAINDERS[settings.remainder](sizes, int(drawn[updates - 1]))
+    return Batches(sizes, drawn[: len(sizes)])
 
 
 def geometric(settings: BatchSizeSettings, moment: Moment) -> Batches:
@@ -122,7 +132,7 @@ def geometric(settings: BatchSizeSettings, moment: Moment) -> Batches:
     size = min(settings.size, cap)
     for _ in range(moment.epoch - 1):
         size = min(cap, max(size + 1, math.floor(settings.factor * size + _ROUNDING)))
-    return _equal(size, settings.size, moment.examples)
+    return _equal(size, settings.size, moment.examples, settings.remainder)
 
 
 def plateau_grow(settings: BatchSizeSettings, moment: Moment) -> Batches:
@@ -145,6 +155,12 @@ def adabatch(settings: BatchSizeSettings, moment: Moment) -> Batches:
     return after_growths(settings, moment, times, settings.rate_factor**times)
 
 
+def measured(settings: BatchSizeSettings, moment: Moment) -> Batches:
+    """The size that the gradients asked for (gradient_noise.py), at first the given one; the rate is scaled by it."""
+    size = min(moment.measured_size or settings.size, settings.maximum, moment.examples)
+    return _equal(size, size, moment.examples, settings.remainder)
+
+
 POLICIES: dict[str, Callable[[BatchSizeSettings, Moment], Batches]] = {
     "fixed": fixed,
     "random": random,
@@ -152,7 +168,26 @@ POLICIES: dict[str, Callable[[BatchSizeSettings, Moment], Batches]] = {
     "plateau_grow": plateau_grow,
     "schedule_grow": schedule_grow,
     "adabatch": adabatch,
+    **dict.fromkeys(WANTED, measured),
 }
+
+
+def keep(sizes: Sizes, full: int) -> Sizes:
+    """The last update has what is left over."""
+    return sizes
+
+
+def drop(sizes: Sizes, full: int) -> Sizes:
+    """What is left over is not used in this epoch, whose order is another each time; an only update stays."""
+    return sizes[:-1] if sizes[-1] < full and len(sizes) > 1 else sizes
+
+
+def wrap(sizes: Sizes, full: int) -> Sizes:
+    """The last update is filled up with the first examples of the epoch; an only update stays."""
+    return np.append(sizes[:-1], np.int32(full)) if len(sizes) > 1 else sizes
+
+
+REMAINDERS: dict[str, Callable[[Sizes, int], Sizes]] = {"keep": keep, "drop": drop, "wrap": wrap}
 
 
 def uniform(generator: np.random.Generator, low: int, high: int, count: int) -> Sizes:
@@ -175,7 +210,8 @@ LAWS: dict[str, Callable[[np.random.Generator, int, int, int], Sizes]] = {
 def after_growths(settings: BatchSizeSettings, moment: Moment, times: int, rate_multiplier: float = 1.0) -> Batches:
     """The first size after so many growths by the factor, up to the maximum and the examples."""
     growth = grown(settings.size, settings.factor, times, min(settings.maximum, moment.examples))
-    return _equal(growth.size, settings.size, moment.examples, rate_multiplier * growth.rate_multiplier)
+    batches = _equal(growth.size, settings.size, moment.examples, settings.remainder)
+    return replace(batches, rate_multiplier=rate_multiplier * growth.rate_multiplier)
 
 
 def grown(size: int, factor: float, times: int, cap: int) -> Growth:
@@ -194,72 +230,9 @@ def plateau_rule(settings: BatchSizeSettings) -> PlateauRule:
     return PlateauRule(settings.patience, settings.min_delta, settings.cooldown)
 
 
-def _equal(size: int, first_size: int, examples: int, rate_multiplier: float = 1.0) -> Batches:
+def _equal(size: int, first_size: int, examples: int, remainder: str) -> Batches:
     """Updates of one size but for the left-over; the rate is scaled by the size that the policy started with."""
     full_batches, left_over = divmod(examples, size)
     sizes = np.array([size] * full_batches + [left_over] * (left_over > 0), dtype=np.int32)
-    return Batches(sizes, np.full_like(sizes, min(first_size, examples)), rate_multiplier)
-
-
-_GROWING = ("geometric", "plateau_grow", "schedule_grow", "adabatch")
-_DEFAULTS = BatchSizeSettings()
-
-
-def _key(name: str, kind: str, policies: tuple[str, ...], meaning: str, **more: Any) -> Key:
-    """The key of a setting that counts only for these policies."""
-    when = {"optimizer": MINI_BATCH_OPTIMIZERS, "batch_size.policy": policies}
-    return Key(kind, getattr(_DEFAULTS, name), when=when, meaning=meaning, **more)
-
-
-_PART: dict[str, Any] = {"low": 0.0, "high": 1.0, "is_open_low": True, "is_open_high": True}
-_FACTOR: dict[str, Any] = {
-    "low": 1.0,
-    "is_open_low": True,
-    "default_by": {"batch_size.policy": {"geometric": 1.2}},  # the article's, every epoch
-}
-
-KEYS: dict[str, Key] = {
-    "batch_size.policy": Key(
-        "option",
-        BatchSizeSettings.policy,
-        options=tuple(POLICIES),
-        when={"optimizer": MINI_BATCH_OPTIMIZERS},
-        meaning="how the batch size develops during training",
-    ),
-} | {
-    f"batch_size.{name}": _key(name, kind, policies, meaning, **more)
-    for name, kind, policies, more, meaning in (
-        ("size", "integer", ("fixed", *_GROWING), {"low": 1}, "examples in one update; for a growing size, at first"),
-        ("minimum", "integer", ("random",), {"low": 1}, "the smallest size drawn"),
-        (
-            "ratio",
-            "integer",
-            ("random",),
-            {"low": 0},
-            "the largest size drawn, as a multiple of the smallest; 0 draws up to the maximum",
-        ),
-        ("maximum", "integer", ("random", *_GROWING), {"low": 1}, "the size that none is above"),
-        ("law", "option", ("random",), {"options": tuple(LAWS)}, "how the sizes are distributed"),
-        ("factor", "float", _GROWING, _FACTOR, "what multiplies the size; geometric: 1.2 unless told otherwise"),
-        ("patience", "integer", ("plateau_grow",), {"low": 0}, "epochs without an improvement that make a plateau"),
-        ("min_delta", "float", ("plateau_grow",), {"low": 0.0}, "how much better counts as an improvement"),
-        ("cooldown", "integer", ("plateau_grow",), {"low": 0}, "epochs after a growth in which no waiting is counted"),
-        ("step_count", "integer", ("schedule_grow",), {"low": 1}, "how many milestones there are"),
-        ("step_first", "float", ("schedule_grow",), _PART, "where in the budget the first milestone lies"),
-        (
-            "step_gap",
-            "float",
-            ("schedule_grow",),
-            _PART,
-            "how far on the next milestone lies, as a part of what then remains",
-        ),
-        ("interval", "integer", ("adabatch",), {"low": 1}, "epochs between two growths"),
-        (
-            "rate_factor",
-            "float",
-            ("adabatch",),
-            {"low": 0.0, "high": 1.0, "is_open_low": True},
-            "what multiplies the learning rate at each growth",
-        ),
-    )
-}
+    sizes = REMAINDERS[remainder](sizes, size)
+    return Batches(sizes, np.full_like(sizes, min(first_size, examples)))

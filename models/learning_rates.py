@@ -44,6 +44,8 @@ class LearningRateSettings:
     plateau_minimum: float = 0.0
     batch_scaling: str = "none"
     reference_batch_size: int = 64
+    clock: str = "examples"
+    clock_batch_size: int = 64
 
 
 def learning_rates(settings: LearningRateSettings, progress: Progress) -> Array:
@@ -57,6 +59,18 @@ def learning_rates(settings: LearningRateSettings, progress: Progress) -> Array:
     if settings.warmup_fraction > 0.0:
         shape = shape * np.minimum(1.0, progress.after / settings.warmup_fraction)
     return settings.peak * shape
+
+
+def clock_progress(settings: LearningRateSettings, progress: Progress, updates: int, budget_examples: int) -> Progress:
+    """The schedule's clock: the examples' own progress, or that of the updates, of which so many went before.
+
+    Updates are counted towards those that batches of `clock_batch_size` would make of the budget. So smaller batches
+    are at the schedule's end before the budget's, where it stays, and larger ones never get there.
+    """
+    if settings.clock == "examples":
+        return progress
+    one_each = np.ones(len(progress.before), np.int32)
+    return Progress.count(updates, one_each, -(-budget_examples // settings.clock_batch_size))
 
 
 def plateau_multiplier(settings: LearningRateSettings, plateaus: int) -> float:
@@ -195,6 +209,20 @@ KEYS: dict[str, Key] = (
             low=1,
             when={"learning_rate.batch_scaling": tuple(name for name in SCALINGS if name != "none")},
             meaning="the batch size that the peak is meant for",
+        ),
+        "learning_rate.clock": Key(
+            "option",
+            LearningRateSettings.clock,
+            options=("examples", "updates"),
+            when={"optimizer": MINI_BATCH_OPTIMIZERS},
+            meaning="what the schedule and the warm-up count; only examples make it the same for every batch size",
+        ),
+        "learning_rate.clock_batch_size": Key(
+            "integer",
+            LearningRateSettings.clock_batch_size,
+            low=1,
+            when={"learning_rate.clock": ("updates",)},
+            meaning="the batch size whose updates fill the budget of the clock",
         ),
     }
 )

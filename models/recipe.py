@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from models import batch_sizes, learning_rates, optimizers, penalties, stopping, weight_decays
+from models import batch_size_keys, learning_rates, optimizers, penalties, stopping, weight_decays
 from models.batch_sizes import BatchSizeSettings
 from models.keys import Key
 from models.learning_rates import LearningRateSettings
@@ -22,7 +22,7 @@ from models.weight_decays import WeightDecaySettings
 KEYS: dict[str, Key] = {
     **optimizers.KEYS,
     **learning_rates.KEYS,
-    **batch_sizes.KEYS,
+    **batch_size_keys.KEYS,
     **weight_decays.KEYS,
     **penalties.KEYS,
     **stopping.KEYS,
@@ -132,7 +132,7 @@ def _refuse_unknown(params: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
 def _refuse_idle(params: Mapping[str, Any], complete: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
     for name in params:
         if name not in complete:
-            if name in batch_sizes.KEYS and complete["optimizer"] == "gd":
+            if name in batch_size_keys.KEYS and complete["optimizer"] == "gd":
                 raise RecipeError("C1", f"{name}: gd uses all examples for each update and has no batch size")
             conditions = " and ".join(
                 f"{controller} is {' or '.join(map(str, values))}" for controller, values in keys[name].when.items()

@@ -2,8 +2,9 @@
 
 A schedule is a pure function of progress, which counts examples: the part of the budget (epochs × training
 examples) seen before an update and after it. So it does not depend on the batch size, and a shorter rung is a
-prefix of the full training. With a fixed batch size, T updates in all and t counted from 0, `before` is t/T and
-`after` is (t+1)/T. The first update uses progress 0; the last one has not reached 1.
+prefix of the full training; `learning_rate.clock = "updates"` gives that up. With a fixed batch size, T updates in all
+and t counted from 0, `before` is t/T and `after` is (t+1)/T. The first update uses progress 0; the last one has not
+reached 1.
 
 A schedule's arguments after `progress` name the settings it reads, and thereby when their keys count.
 """
@@ -28,9 +29,9 @@ class Progress:
 
     @classmethod
     def count(cls, seen: int, batch_sizes: npt.NDArray[np.int32], total: int) -> "Progress":
-        """Count on from `seen` examples by the batch sizes, towards `total`."""
+        """Count on from `seen` examples by the batch sizes, towards `total`, where the clock stops."""
         after = seen + np.cumsum(batch_sizes, dtype=np.int64)
-        return cls((after - batch_sizes) / total, after / total)
+        return cls(np.minimum(after - batch_sizes, total) / total, np.minimum(after, total) / total)
 
     def since(self, start: float) -> "Progress":
         """Progress of a clock that starts at `start` and shows 0 until then."""

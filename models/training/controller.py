@@ -13,7 +13,8 @@ import numpy as np
 
 from models.batch_sizes import Moment
 from models.errors import InputError
-from models.learning_rates import batch_scales, learning_rates
+from models.gradient_noise import EPOCH_SQUARE, SQUARE, VARIANCE, Measured, NoiseState, next_noise_state
+from models.learning_rates import batch_scales, clock_progress, learning_rates
 from models.penalties import keras_strengths
 from models.plateaus import PlateauState, next_plateau_state
 from models.recipe import Recipe
@@ -36,6 +37,7 @@ class ControllerState:
     best_score: float = math.inf  # lower is better, whatever the direction
     plateau: PlateauState = field(default_factory=PlateauState)
     stopping: StoppingState = field(default_factory=StoppingState)
+    noise: NoiseState = field(default_factory=NoiseState)
     divergence: str = ""  # what was not finite
 
 
@@ -94,6 +96,8 @@ class Controller:
             raise ValueError(f"monitor: unknown {self._monitor!r} (known: {', '.join(sorted(metrics))})")
         if self._recipe.stopping.rule in LOSS_RULES and "loss" not in metrics:
             raise ValueError(f"stopping.rule: {self._recipe.stopping.rule} needs the training loss among the metrics")
+        if self._recipe.batch_size.is_measured and VARIANCE not in metrics:
+            raise ValueError(f"batch_size.policy: {self._recipe.batch_size.policy} needs {VARIANCE} among the metrics")
         value = float(metrics[self._monitor])
         score = self._sign * value if math.isfinite(value) else math.inf
         state = replace(
@@ -114,8 +118,19 @@ class Controller:
         rule = plateau_rule(self._recipe)
         if rule:
             state = replace(state, plateau=next_plateau_state(rule, state.plateau, state.epoch, score))
+        if self._recipe.batch_size.is_measured:
+            state = replace(state, noise=self._next_noise(metrics))
         seen = Observation(state.epoch, score, float(metrics.get("loss", math.nan)), state.plateau.count, self._sign)
         return replace(state, stopping=next_stopping_state(self._recipe.stopping, state.stopping, seen))
+
+    def _next_noise(self, metrics: Mapping[str, float]) -> NoiseState:
+        assert self._plan is not None
+        square, variance, epoch_square, loss = (
+            float(metrics.get(name, math.nan)) for name in (SQUARE, VARIANCE, EPOCH_SQUARE, "loss")
+        )
+        rate = float(self._plan.learning_rates[-1])
+        measured = Measured(self._plan.updates, rate, loss, square, variance, epoch_square)
+        return next_noise_state(self._recipe.batch_size, self._state.noise, measured, self._examples)
 
     @property
     def is_best(self) -> bool:
@@ -175,6 +190,7 @@ class Controller:
             **{
                 **values,
                 "best_score": _score(values["best_score"]),
+                "noise": NoiseState(**values["noise"]),
                 "plateau": PlateauState(**{**plateau, "best": _score(plateau["best"])}),
                 "stopping": StoppingState(
                     **{**stopping, "reference": _score(stopping["reference"]), "losses": tuple(stopping["losses"])}
@@ -185,18 +201,20 @@ class Controller:
 
     def _make_plan(self, epoch: int) -> EpochPlan:
         recipe, examples = self._recipe, self._examples
-        plateaus = self._state.plateau.count
-        planned = batches(recipe, Moment(examples, epoch, self._epochs, plateaus, self._order_seed))
+        plateaus, measured_size = self._state.plateau.count, self._state.noise.size
+        planned = batches(recipe, Moment(examples, epoch, self._epochs, plateaus, self._order_seed, measured_size))
         progress = Progress.count((epoch - 1) * examples, planned.sizes, self._epochs * examples)
         multiplier = rate_multiplier(recipe, plateaus) * planned.rate_multiplier
-        unscaled = learning_rates(recipe.learning_rate, progress) * multiplier
+        clock = clock_progress(recipe.learning_rate, progress, self._state.updates, self._epochs * examples)
+        unscaled = learning_rates(recipe.learning_rate, clock) * multiplier
         rates = unscaled * batch_scales(recipe.learning_rate, planned.scaling_sizes)
         rate_fractions = unscaled / recipe.learning_rate.peak  # decay follows the schedule, not the batch size
         strengths = decay_strengths(recipe.weight_decay, progress.before, rate_fractions)
         shrinks = decay_shrinks(recipe.weight_decay, strengths, rates, rate_fractions)
+        order = np.random.default_rng([self._order_seed, epoch]).permutation(examples).astype(np.int32)
         return EpochPlan(
             epoch=epoch,
-            order=np.random.default_rng([self._order_seed, epoch]).permutation(examples).astype(np.int32),
+            order=np.resize(order, int(planned.sizes.sum())),  # cut short, or gone on with from its start
             batch_sizes=planned.sizes,
             learning_rates=rates.astype(np.float32),
             shrinks=shrinks.astype(np.float32),

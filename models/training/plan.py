@@ -22,7 +22,7 @@ class EpochPlan:
     """
 
     epoch: int  # counted from 1
-    order: npt.NDArray[np.int32]  # (examples,) every index once
+    order: npt.NDArray[np.int32]  # (examples,) every index once, where no remainder is dropped or filled up
     batch_sizes: npt.NDArray[np.int32]  # (updates,) examples of each update; sums to examples
     learning_rates: npt.NDArray[np.float32]  # (updates,)
     shrinks: npt.NDArray[np.float32]  # (updates,) part of each decayed weight taken away

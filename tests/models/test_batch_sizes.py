@@ -5,7 +5,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.batch_sizes import KEYS, LAWS, POLICIES, Batches, BatchSizeSettings, Moment, batch_sizes, grown, whole
+from models.batch_size_keys import KEYS
+from models.batch_sizes import (
+    LAWS,
+    POLICIES,
+    REMAINDERS,
+    Batches,
+    BatchSizeSettings,
+    Moment,
+    batch_sizes,
+    grown,
+    whole,
+)
+from tests.models.controllers import controller, train
 
 
 def sizes_of(
@@ -47,6 +59,34 @@ def test_bs_t1_fixed_keeps_the_remainder() -> None:
     assert sizes_of("fixed", 100, size=32).sizes.tolist() == [32, 32, 32, 4]
     assert sizes_of("fixed", 96, size=32).sizes.tolist() == [32, 32, 32]
     assert sizes_of("fixed", 3, size=1).sizes.tolist() == [1, 1, 1]
+
+
+def test_a_remainder_is_dropped_or_filled_up_where_there_is_another_update() -> None:
+    dropped, wrapped = (sizes_of("fixed", 100, size=32, remainder=name) for name in ("drop", "wrap"))
+    assert (dropped.sizes.tolist(), wrapped.sizes.tolist()) == ([32, 32, 32], [32, 32, 32, 32])
+    assert (len(dropped.scaling_sizes), len(wrapped.scaling_sizes)) == (3, 4)
+    for name in ("drop", "wrap"):
+        assert sizes_of("fixed", 10, size=32, remainder=name).sizes.tolist() == [10]
+        assert sizes_of("fixed", 64, size=32, remainder=name).sizes.tolist() == [32, 32]
+    kept, dropped, wrapped = (
+        sizes_of("random", 100, minimum=8, ratio=4, remainder=name) for name in ("keep", "drop", "wrap")
+    )
+    assert kept.sizes[-1] < kept.scaling_sizes[-1]
+    np.testing.assert_array_equal(dropped.sizes, kept.sizes[:-1])
+    np.testing.assert_array_equal(dropped.scaling_sizes, dropped.sizes)
+    np.testing.assert_array_equal(wrapped.sizes, kept.scaling_sizes)
+
+
+def test_bs_t1_a_plan_without_remainder_uses_the_epochs_first_examples_or_twice() -> None:
+    params = {"batch_size.size": 8, "learning_rate.schedule": "linear"}
+    kept, dropped, wrapped = (
+        train(controller({**params, "batch_size.remainder": name}), [1.0] * 8) for name in REMAINDERS
+    )
+    for whole_epoch, cut, longer in zip(kept, dropped, wrapped, strict=True):
+        np.testing.assert_array_equal(cut.order, whole_epoch.order[:16])
+        np.testing.assert_array_equal(longer.order, [*whole_epoch.order, *whole_epoch.order[:4]])
+        np.testing.assert_array_equal(cut.learning_rates, whole_epoch.learning_rates[:2])
+        np.testing.assert_array_equal(longer.learning_rates, whole_epoch.learning_rates)
 
 
 def test_a_size_above_the_examples_is_one_update() -> None:

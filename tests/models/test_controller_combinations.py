@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.batch_sizes import POLICIES
+from models.batch_sizes import POLICIES, REMAINDERS
 from models.learning_rates import SCALINGS
 from models.optimizers import MINI_BATCH_OPTIMIZERS, OPTIMIZERS
 from models.penalties import PENALTIES
@@ -16,7 +16,7 @@ from models.schedules import SCHEDULES
 from models.stopping import ACTIONS
 from models.stopping_rules import RULES
 from models.weight_decays import COUPLINGS, PROFILES
-from tests.models.controllers import controller
+from tests.models.controllers import GRADIENTS, controller
 
 # what a kind cannot do without
 NEEDS: dict[str, dict[str, Any]] = {
@@ -24,6 +24,9 @@ NEEDS: dict[str, dict[str, Any]] = {
     "threshold": {"stopping.limit": 1e9},
     "target": {"stopping.target": -1e9},
 }
+
+# how often an epoch may use an example
+USES = {"keep": {1}, "drop": {0, 1}, "wrap": {1, 2}}
 
 
 @st.composite
@@ -37,7 +40,9 @@ def kinds(draw: st.DrawFn) -> dict[str, Any]:
     }
     if params["optimizer"] in MINI_BATCH_OPTIMIZERS:
         params["batch_size.policy"] = draw(st.sampled_from(list(POLICIES)))
+        params["batch_size.remainder"] = draw(st.sampled_from(list(REMAINDERS)))
         params["learning_rate.batch_scaling"] = draw(st.sampled_from(list(SCALINGS)))
+        params["learning_rate.clock"] = draw(st.sampled_from(["examples", "updates"]))
     if params["weight_decay.profile"] != "none":
         params["weight_decay.coupling"] = draw(st.sampled_from(list(COUPLINGS)))
     if params["stopping.rule"] == "combined":
@@ -68,14 +73,18 @@ def test_x3_every_combination_is_planned_or_refused_by_a_named_rule(
     trained = controller(params, examples=examples, epochs=len(scores))
     largest = examples if recipe.optimizer.is_full_batch else recipe.batch_size.largest
     largest = recipe.stopping.batch_maximum if recipe.stopping.grows_batches else largest
+    ends_early = recipe.learning_rate.clock == "updates"  # and may be at a rate of 0 before the budget's end
+    least = 0.0 if ends_early else np.finfo(np.float32).tiny
     for score in scores:
         plan = trained.next_epoch()
         if plan is None:
             break
-        assert sorted(np.concatenate(list(plan.batches())).tolist()) == list(range(examples))
+        uses = np.bincount(np.concatenate(list(plan.batches())), minlength=examples)
+        assert len(uses) == examples
+        assert set(uses.tolist()) <= USES[recipe.batch_size.remainder]
         assert 1 <= plan.batch_sizes.min() <= plan.batch_sizes.max() <= min(largest, examples)
-        assert np.all(np.isfinite(plan.learning_rates) & (plan.learning_rates > 0.0))
+        assert np.all(np.isfinite(plan.learning_rates) & (plan.learning_rates >= least))
         assert np.all((plan.shrinks >= 0.0) & (plan.shrinks < 1.0))
         assert all(math.isfinite(value) for value in plan.recorded.values())
-        trained.observe({"loss": score, "val_score": score})
+        trained.observe({"loss": score, "val_score": score, **GRADIENTS})
     assert trained.status in ("completed", "stopped_early")

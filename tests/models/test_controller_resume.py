@@ -12,7 +12,7 @@ from models.batch_sizes import POLICIES
 from models.schedules import SCHEDULES
 from models.stopping_rules import RULES
 from models.weight_decays import PROFILES
-from tests.models.controllers import controller, plateau_params, same, train
+from tests.models.controllers import GRADIENTS, controller, plateau_params, same, train
 
 # policy: settings under which it does something within eight epochs of twenty examples
 SMALL_BATCHES: dict[str, dict[str, Any]] = {
@@ -22,6 +22,9 @@ SMALL_BATCHES: dict[str, dict[str, Any]] = {
     "plateau_grow": {"batch_size.size": 4, "batch_size.patience": 1, "batch_size.min_delta": 0.5},
     "schedule_grow": {"batch_size.size": 2, "batch_size.factor": 3},
     "adabatch": {"batch_size.size": 4, "batch_size.interval": 2},
+    "gns": {"batch_size.size": 2, "batch_size.minimum": 1},
+    "cabs": {"batch_size.size": 2, "batch_size.minimum": 1, "learning_rate.peak": 2.0},
+    "divebatch": {"batch_size.size": 2, "batch_size.minimum": 1},
 }
 
 # stopping rule: settings under which it does something within eight epochs
@@ -56,6 +59,11 @@ RESUMED = [
         }
         for policy in POLICIES
     ),
+    {"learning_rate.schedule": "cosine", "learning_rate.clock": "updates", "learning_rate.clock_batch_size": 8},
+    *(
+        {"learning_rate.schedule": "linear", "batch_size.size": 6, "batch_size.remainder": name}
+        for name in ("drop", "wrap")
+    ),
     *({"stopping.rule": rule, **NUMBERS.get(rule, {})} for rule in RULES),
     {"stopping.rule": "combined", "stopping.patience": 1, "stopping.action": "alternate", "stopping.max_actions": 4},
 ]
@@ -79,7 +87,8 @@ def test_x4_a_resumed_controller_is_the_unbroken_one_at_every_epoch(
             assert (resumed.status, resumed.message) == (unbroken.status, unbroken.message)
             break
         for each in (unbroken, resumed):
-            each.observe({"loss": 3.0 - score / 2, "val_score": score})
+            measured = {**GRADIENTS, "gradient_square": 0.3 - score / 10, "gradient_variance": score}
+            each.observe({"loss": 3.0 - score / 2, "val_score": score, **measured})
         for name in ("is_best", "best_epoch", "status", "message", "updates", "examples_seen"):
             assert getattr(resumed, name) == getattr(unbroken, name)
         assert resumed.state() == unbroken.state()

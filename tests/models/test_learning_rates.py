@@ -259,3 +259,35 @@ def test_every_schedule_has_a_row_and_names_its_settings() -> None:
         assert isinstance(key, Key)
         assert set(key.when.get("learning_rate.schedule", ())) <= set(SCHEDULES), name
         assert key.when.get("learning_rate.schedule") != (), f"no schedule reads {name}"
+
+
+def rates_by_examples(size: int, **params: object) -> dict[int, float]:
+    """η of each update of a whole training, by the examples seen before it."""
+    given_params = {"learning_rate.peak": 0.1, "batch_size.size": size, **params}
+    plans = train(controller(given_params, examples=640, epochs=4), [1.0] * 4)
+    rates = np.concatenate([plan.learning_rates for plan in plans])
+    seen = np.cumsum([0, *np.concatenate([plan.batch_sizes for plan in plans])])[:-1]
+    return dict(zip(seen.tolist(), rates.tolist(), strict=True))
+
+
+# those that look at the progress before an update; the others also look at that after it, which a batch moves
+@pytest.mark.parametrize(
+    "schedule",
+    ["exponential", "step", "cosine", "cosine_restarts", "linear", "polynomial", "inverse_time", "wsd"],
+)
+def test_lr_t3_the_examples_clock_knows_no_batch_size_and_the_updates_clock_does(schedule: str) -> None:
+    params = {"learning_rate.schedule": schedule}
+    small, large = (rates_by_examples(size, **params) for size in (32, 64))
+    assert {seen: small[seen] for seen in large} == large
+    by_updates = {**params, "learning_rate.clock": "updates"}
+    small_by_updates, large_by_updates = (rates_by_examples(size, **by_updates) for size in (32, 64))
+    assert large_by_updates == pytest.approx(large)  # 64 is the clock's own size
+    assert any(small_by_updates[seen] != large_by_updates[seen] for seen in large)
+    half = [seen for seen in large if 2 * seen < 4 * 640]
+    assert [small_by_updates[seen] for seen in half] == pytest.approx([large[2 * seen] for seen in half])
+
+
+def test_on_the_updates_clock_a_schedule_stays_at_its_end() -> None:
+    params = {"learning_rate.schedule": "linear", "learning_rate.final_fraction": 0.2, "learning_rate.clock": "updates"}
+    rates = rates_by_examples(32, **params)
+    assert [rate for seen, rate in rates.items() if seen >= 2 * 640] == pytest.approx([0.02] * 40)

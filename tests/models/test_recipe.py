@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import batch_sizes, learning_rates, optimizers, penalties, stopping, weight_decays
+from models import batch_size_keys, batch_sizes, learning_rates, optimizers, penalties, stopping, weight_decays
 from models.keys import Key
 from models.recipe import KEYS, Recipe, resolve
 
 MODULES = {
     "": (optimizers, optimizers.OptimizerSettings),
     "learning_rate.": (learning_rates, learning_rates.LearningRateSettings),
-    "batch_size.": (batch_sizes, batch_sizes.BatchSizeSettings),
+    "batch_size.": (batch_size_keys, batch_sizes.BatchSizeSettings),
     "weight_decay.": (weight_decays, weight_decays.WeightDecaySettings),
     "penalty.": (penalties, penalties.PenaltySettings),
     "stopping.": (stopping, stopping.StoppingSettings),
@@ -83,7 +83,7 @@ def test_a_recipe_and_its_params_survive_each_other_and_json(params: dict[str, A
 
 def test_params_hold_active_keys_only() -> None:
     params = recipe(optimizer="gd", **{"learning_rate.schedule": "step"}).params
-    assert not [name for name in params if name.startswith("batch_size.")]
+    assert [name for name in params if name.startswith("batch_size.")] == ["batch_size.micro_size"]
     assert {name for name in params if name.startswith("learning_rate.step_")} == {
         "learning_rate.step_factor",
         "learning_rate.step_count",
