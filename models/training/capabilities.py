@@ -5,7 +5,12 @@ from collections.abc import Callable
 from models.recipe import Recipe
 
 # The reason to tell → whether a recipe asks for it. An engine that learns a technique takes its line away.
-ONLY_IN_FIT: dict[str, Callable[[Recipe], bool]] = {}
+ONLY_IN_FIT: dict[str, Callable[[Recipe], bool]] = {
+    "batch_size.policy follows the gradients' noise, which only fit measures": (
+        lambda recipe: recipe.batch_size.is_measured
+    ),
+    "batch_size.micro_size: only fit accumulates to it": lambda recipe: recipe.batch_size.micro_size > 0,
+}
 
 
 def only_in_fit(recipe: Recipe) -> list[str]:

@@ -3,7 +3,8 @@
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,19 @@ from models.examples import Dataset
 from models.optimizers import build_optimizer
 from models.outputs import Head, read_head
 from models.recipe import Recipe
+from models.training.accumulation import Cut, MicroBatches, build_accumulating_optimizer, chosen_cut
 from models.training.engine import EpochOutput
 from models.training.feeds import Feed, make_feed
+from models.training.measurement import noise_parts
+from models.training.memory import is_out_of_memory
 from models.training.plan import EpochPlan
 from models.training.seeds import Seeds, seed_dropout
 from models.training.updates import Penalty, build_decaying_optimizer, decayed_weights
 
+logger = logging.getLogger("nightune")
+
 DATA_LOSS = "data_loss"
+MICRO_BATCH_SIZE = "micro_batch_size"  # the curve that tells of accumulation
 PREDICTION_BYTES = 2**24  # inputs of one prediction call; activations take a multiple of it
 
 
@@ -30,10 +37,12 @@ class FitState:
     """One trial's model, with what its plans are written into. The model changes in place."""
 
     model: keras.Model
+    recipe: Recipe
     head: Head
     feed: Feed
     is_decaying: bool
     penalty: Penalty | None
+    cut: Cut | None  # None: every batch is computed at once
 
 
 class FitEngine:
@@ -59,35 +68,28 @@ class FitEngine:
         model = self._build(recipe, seeds.weights)
         seed_dropout(model, seeds.dropout)
         head = read_head(model, self._dataset.task, self._dataset.output_size, self._dataset.train.inputs[:8])
-        kernels = decayed_weights(model)
         is_decaying = recipe.weight_decay.profile != "none"
-        penalty = None if recipe.penalty.kind == "none" else Penalty(kernels)
-        if is_decaying:
-            optimizer = build_decaying_optimizer(recipe.optimizer, kernels)
-        else:
-            optimizer = build_optimizer(recipe.optimizer)
-        optimizer.build(model.trainable_variables)
-        model.compile(
-            optimizer,
-            loss=head.make_loss(),
-            metrics=[head.make_metric(DATA_LOSS)],  # Keras' own `loss` has the penalty in it
-            # On a CPU, XLA compiles longer than a small trial trains. JAX is nothing without it.
-            jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+        penalty = None if recipe.penalty.kind == "none" else Penalty(decayed_weights(model))
+        state = FitState(
+            model, recipe, head, self._feed(head), is_decaying, penalty, chosen_cut(recipe.batch_size, model)
         )
-        return FitState(model, head, self._feed(head), is_decaying, penalty)
+        _compile(state)
+        return state
 
     def run_epoch(self, state: FitState, plan: EpochPlan) -> tuple[FitState, EpochOutput]:
-        """Call `fit` for one epoch, and predict the validation split."""
+        """Call `fit` for one epoch, and predict the validation split.
+
+        Out of memory, the epoch starts over in micro-batches of half as many examples, down to one, and so do later
+        epochs; the state returned is another one then.
+        """
         started_at = time.perf_counter()
         self._write_penalty(state, plan)
         if not state.is_decaying and plan.shrinks.any():
             raise ValueError("the plan decays weights, and the recipe that the state was started with does not")
-        history = state.model.fit(
-            **state.feed.arguments(plan), epochs=1, verbose=0, callbacks=[_Follow(plan, state.is_decaying)]
-        )
-        loss = float(history.history[DATA_LOSS][0])
+        state, micro, loss = _train(state, plan)
         outputs = _predict(state.model, self._dataset.validation.inputs)
-        return state, EpochOutput(loss, outputs, state.head.is_logits, time.perf_counter() - started_at)
+        seconds = time.perf_counter() - started_at
+        return state, EpochOutput(loss, outputs, state.head.is_logits, seconds, _statistics(state, plan, micro))
 
     def weights(self, state: FitState) -> list[np.ndarray]:
         """Return copies: what Keras hands out may be the memory that the next update writes to."""
@@ -131,19 +133,111 @@ def _is_no_retracing_complaint(record: logging.LogRecord) -> bool:
     return "triggered tf.function retracing" not in record.getMessage()
 
 
-class _Follow(keras.callbacks.Callback):
-    """Writes the plan's learning rate and shrink before each update, where they differ from the one before."""
+def _compile(state: FitState) -> None:
+    """Give the model a new optimizer of the recipe, with what goes into an update beside it."""
+    settings = state.recipe.optimizer
+    if state.is_decaying:
+        optimizer = build_decaying_optimizer(settings, decayed_weights(state.model))
+    else:
+        optimizer = build_optimizer(settings)
+    if state.cut:
+        batches = state.recipe.batch_size
+        optimizer = build_accumulating_optimizer(
+            optimizer, measures_noise=batches.is_measured, measures_epoch=batches.policy == "divebatch"
+        )
+    optimizer.build(state.model.trainable_variables)
+    state.model.compile(
+        optimizer,
+        loss=state.head.make_loss(),
+        metrics=[state.head.make_metric(DATA_LOSS)],  # Keras' own `loss` has the penalty in it
+        # On a CPU, XLA compiles longer than a small trial trains. JAX is nothing without it.
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    )
 
-    def __init__(self, plan: EpochPlan, is_decaying: bool) -> None:
+
+def _train(state: FitState, plan: EpochPlan) -> tuple[FitState, MicroBatches, float]:
+    """Train an epoch, in smaller and smaller micro-batches while memory runs out; return the running loss, too."""
+    while True:
+        micro = (state.cut or Cut()).of(plan.batch_sizes)
+        before = [np.array(variable) for variable in _variables(state)]
+        if measurement := _measurement(state):
+            measurement.clear()
+        try:
+            history = state.model.fit(
+                **state.feed.arguments(plan.order, micro.sizes),
+                epochs=1,
+                verbose=0,
+                callbacks=[_Follow(_numbers(state, plan, micro))],
+            )
+        except Exception as error:
+            largest = int(micro.sizes.max())
+            if largest == 1 or not is_out_of_memory(error):
+                raise
+            logger.warning("out of memory with %d examples at once; epoch %d again with %d", *_told(plan, largest))
+        else:
+            return state, micro, float(history.history[DATA_LOSS][0])
+        # Outside the handler, whose traceback would keep alive what did not fit.
+        state = _halved(state, largest, before)
+
+
+def _told(plan: EpochPlan, largest: int) -> tuple[int, int, int]:
+    return largest, plan.epoch, largest // 2
+
+
+def _halved(state: FitState, largest: int, before: list[np.ndarray]) -> FitState:
+    """The state before the epoch, to be trained in micro-batches of half the size."""
+    halved = replace(state, cut=replace(state.cut or Cut(), cap=largest // 2))
+    if state.cut is None:
+        _compile(halved)
+    # What accumulation adds to the optimizer's variables comes last, and is empty between two epochs.
+    for variable, value in zip(_variables(halved), before, strict=False):
+        variable.assign(value)
+    return halved
+
+
+def _variables(state: FitState) -> list[keras.Variable]:
+    """All that training changes: weights, states of random streams, and what the optimizer remembers."""
+    return [*state.model.variables, *state.model.optimizer.variables]
+
+
+def _measurement(state: FitState) -> Any:
+    return getattr(state.model.optimizer, "measurement", None)
+
+
+def _numbers(state: FitState, plan: EpochPlan, micro: MicroBatches) -> dict[str, list[float]]:
+    """What to write before each micro-batch, by the optimizer's attribute."""
+    numbers = {"learning_rate": plan.learning_rates[micro.updates]}
+    if state.is_decaying:
+        numbers["shrink"] = plan.shrinks[micro.updates]
+    if state.cut:
+        numbers |= {"share": micro.shares, "is_last": micro.is_last}
+    if _measurement(state):
+        numbers["measurement.noise_part"] = noise_parts(plan.batch_sizes)[micro.updates]
+        numbers["measurement.epoch_part"] = (plan.batch_sizes / plan.examples).astype(np.float32)[micro.updates]
+    return {name: values.tolist() for name, values in numbers.items()}
+
+
+def _statistics(state: FitState, plan: EpochPlan, micro: MicroBatches) -> dict[str, float]:
+    """The size of the micro-batches where there are any, and what was measured."""
+    if not state.cut:
+        return {}
+    measurement = _measurement(state)
+    parts = int((micro.updates == 0).sum())
+    measured = measurement.statistics(int(plan.batch_sizes[0]), parts) if measurement else {}
+    return {MICRO_BATCH_SIZE: float(micro.sizes.max()), **measured}
+
+
+class _Follow(keras.callbacks.Callback):
+    """Writes the plan's numbers into the optimizer's variables, where they differ from those before."""
+
+    def __init__(self, numbers: Mapping[str, list[float]]) -> None:
         super().__init__()
-        self._rates = plan.learning_rates.tolist()
-        self._shrinks = plan.shrinks.tolist() if is_decaying else None
+        self._numbers = [(attrgetter(name), values) for name, values in numbers.items()]
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        if _is_new(self._rates, batch):
-            self.model.optimizer.learning_rate = self._rates[batch]  # on JAX, `self.model` fetches the model's state
-        if self._shrinks is not None and _is_new(self._shrinks, batch):
-            self.model.optimizer.shrink.assign(self._shrinks[batch])
+        for variable_of, values in self._numbers:
+            if _is_new(values, batch):
+                variable_of(self.model.optimizer).assign(values[batch])  # on JAX, `model` fetches the model's state
 
 
 def _is_new(values: list[float], index: int) -> bool:

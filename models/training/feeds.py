@@ -1,19 +1,20 @@
-"""Feeds: how the batches of a plan reach `model.fit`, in the plan's order and sizes."""
+"""Feeds: how an epoch's batches, or the micro-batches that they are cut into, reach `model.fit`."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
-from models.training.plan import EpochPlan
+Indices = npt.NDArray[np.int32]
 
 
 class Feed(Protocol):
-    """Gives `fit` the arguments that make it see one plan's batches."""
+    """Gives `fit` the arguments that make it see the examples of an order in batches of some sizes."""
 
-    def arguments(self, plan: EpochPlan) -> Mapping[str, Any]:
-        """Return keyword arguments of `model.fit`; those of an earlier plan no longer hold."""
+    def arguments(self, order: Indices, sizes: Indices) -> Mapping[str, Any]:
+        """Return keyword arguments of `model.fit`; those of an earlier epoch no longer hold."""
 
 
 def make_feed(inputs: np.ndarray, targets: np.ndarray) -> Feed:
@@ -26,20 +27,20 @@ def make_feed(inputs: np.ndarray, targets: np.ndarray) -> Feed:
 
 
 class ArrayFeed:
-    """Arrays in the plan's order, in batches of one size; plans of mixed sizes go batch by batch."""
+    """Arrays in the epoch's order, in batches of one size; mixed sizes go batch by batch."""
 
     def __init__(self, inputs: np.ndarray, targets: np.ndarray) -> None:
         self._inputs, self._targets = inputs, targets
         self._by_batch = BatchFeed(inputs, targets)
 
-    def arguments(self, plan: EpochPlan) -> Mapping[str, Any]:
+    def arguments(self, order: Indices, sizes: Indices) -> Mapping[str, Any]:
         """Return permuted copies of the arrays."""
-        if not _is_one_size(plan.batch_sizes):
-            return self._by_batch.arguments(plan)
+        if not _is_one_size(sizes):
+            return self._by_batch.arguments(order, sizes)
         return {
-            "x": self._inputs[plan.order],
-            "y": self._targets[plan.order],
-            "batch_size": int(plan.batch_sizes[0]),
+            "x": self._inputs[order],
+            "y": self._targets[order],
+            "batch_size": int(sizes[0]),
             "shuffle": False,
         }
 
@@ -50,16 +51,16 @@ class BatchFeed:
     def __init__(self, inputs: np.ndarray, targets: np.ndarray) -> None:
         self._inputs, self._targets = inputs, targets
 
-    def arguments(self, plan: EpochPlan) -> Mapping[str, Any]:
+    def arguments(self, order: Indices, sizes: Indices) -> Mapping[str, Any]:
         """Return a new sequence: Keras takes the length of one that it has seen for that of all later epochs."""
-        return {"x": _Batches(self._cut, list(plan.batches())), "shuffle": False}
+        return {"x": _Batches(self._cut, np.split(order, np.cumsum(sizes)[:-1])), "shuffle": False}
 
     def _cut(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self._inputs[indices], self._targets[indices]
 
 
 class TensorFlowFeed:
-    """One tf.data pipeline for all trials; what a plan changes is in variables that it reads as an epoch starts.
+    """One tf.data pipeline for all trials; what an epoch changes is in variables that it reads as an epoch starts.
 
     A pipeline made anew for every epoch, as `fit` does for arrays, costs as much as 30 updates of a small model.
     """
@@ -72,11 +73,11 @@ class TensorFlowFeed:
             self._ends = tensorflow.Variable(np.zeros(0, np.int32), shape=[None])
             self._pipeline = self._make_pipeline(tensorflow, inputs, targets)
 
-    def arguments(self, plan: EpochPlan) -> Mapping[str, Any]:
-        """Write the plan into the variables."""
-        self._order.assign(plan.order)
-        self._ends.assign(np.cumsum(plan.batch_sizes, dtype=np.int32))
-        return {"x": self._pipeline, "steps_per_epoch": plan.updates, "shuffle": False}
+    def arguments(self, order: Indices, sizes: Indices) -> Mapping[str, Any]:
+        """Write order and sizes into the variables."""
+        self._order.assign(order)
+        self._ends.assign(np.cumsum(sizes, dtype=np.int32))
+        return {"x": self._pipeline, "steps_per_epoch": len(sizes), "shuffle": False}
 
     def _make_pipeline(self, tensorflow: Any, inputs: np.ndarray, targets: np.ndarray) -> Any:
         all_inputs, all_targets = tensorflow.constant(inputs), tensorflow.constant(targets)

@@ -177,7 +177,7 @@ def test_every_feed_gives_the_batches_of_the_plan(make_plan: MakePlan, feed: typ
     for epoch, sizes in enumerate([(8, 8, 6), (3, 9, 10), (22,)], start=1):
         plan = make_plan(epoch=epoch, sizes=sizes)
         seen.clear()
-        model.fit(**given.arguments(plan), epochs=1, verbose=0)
+        model.fit(**given.arguments(plan.order, plan.batch_sizes), epochs=1, verbose=0)
         assert [batch[0].tolist() for batch in seen] == [batch.tolist() for batch in plan.batches()]
         assert all(np.array_equal(batch[0], -batch[1]) for batch in seen)
 

@@ -1,0 +1,373 @@
+"""Accumulation: micro-batches make the update of the whole batch, compile nothing anew, and tell the noise."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.examples import Dataset, Examples
+from models.gradient_noise import example_estimates
+from models.recipe import Recipe
+from models.training.accumulation import Cut
+from models.training.engine import EpochOutput
+from models.training.engine_fit import FitEngine, FitState
+from models.training.memory import is_out_of_memory
+from models.training.plan import EpochPlan
+from models.training.seeds import Seeds
+
+MakeDataset = Callable[..., Dataset]
+MakePlan = Callable[..., EpochPlan]
+MakeRecipe = Callable[..., Recipe]
+SEEDS = Seeds(weights=1, order=2, dropout=3)
+
+EVERYTHING = {
+    "sgd": {"optimizer": "sgd", "one_minus_momentum": 0.1, "nesterov": True, "gradient_clip.kind": "global_norm"},
+    "adam": {"optimizer": "adam", "weight_decay.profile": "fixed", "penalty.kind": "elastic"},
+    "rmsprop": {"optimizer": "rmsprop", "centered": True, "one_minus_momentum": 0.1},
+    "gd": {"optimizer": "gd"},
+}
+
+
+def trained(engine: FitEngine, recipe: Recipe, plans: list[EpochPlan]) -> tuple[FitState, list[EpochOutput]]:
+    state, outputs = engine.start(recipe, SEEDS), []
+    for plan in plans:
+        state, output = engine.run_epoch(state, plan)
+        outputs.append(output)
+    return state, outputs
+
+
+def assert_same_weights(engine: FitEngine, first: FitState, second: FitState, tolerance: float = 1e-6) -> None:
+    for one, other in zip(engine.weights(first), engine.weights(second), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("kind", EVERYTHING)
+def test_bs_t2_micro_batches_make_the_update_of_the_whole_batch(
+    make_dataset: MakeDataset, make_plan: MakePlan, kind: str
+) -> None:
+    """Batches of 8 in four micro-batches of 2, of 7 in three and a ragged one; slots, decay and penalties once each."""
+    params = {"model.units": [4], **EVERYTHING[kind]}
+    decays = {"shrinks": [0.01, 0.02, 0.01], "l1": 0.01, "l2": 0.02} if kind == "adam" else {}
+    plans = [make_plan([8, 7, 7], rates=[0.05, 0.02, 0.05], epoch=epoch, **decays) for epoch in (1, 2)]
+    engine = FitEngine(make_dataset(), Path())
+    whole, expected = trained(engine, Recipe.from_params(params), plans)
+    cut, outputs = trained(engine, Recipe.from_params({**params, "batch_size.micro_size": 2}), plans)
+    assert_same_weights(engine, whole, cut)
+    optimizers = whole.model.optimizer, cut.model.optimizer
+    for one, other in zip(optimizers[0].variables, optimizers[1].variables, strict=False):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=0, atol=1e-6)
+    assert [int(optimizer.iterations) for optimizer in optimizers] == [6, 6]
+    for one, other in zip(expected, outputs, strict=True):
+        assert other.loss == pytest.approx(one.loss, rel=1e-5)
+        assert (one.statistics, other.statistics) == ({}, {"micro_batch_size": 2.0})
+
+
+def test_bs_t2_nothing_of_one_epoch_is_left_for_the_next(
+    make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe
+) -> None:
+    engine = FitEngine(make_dataset(), Path())
+    state, _ = trained(engine, recipe(batch_size__micro_size=3), [make_plan([8, 8, 6])])
+    assert all(not np.any(total.numpy()) for total in state.model.optimizer.accumulated)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 70), min_size=1, max_size=20),
+    cap=st.integers(0, 40),
+    parts=st.integers(1, 5),
+    in_powers=st.booleans(),
+)
+def test_bs_t2_a_cut_epoch_has_every_example_once_in_its_own_update(
+    sizes: list[int], cap: int, parts: int, in_powers: bool
+) -> None:
+    batch_sizes = np.array(sizes, np.int32)
+    micro = Cut(cap, parts, in_powers).of(batch_sizes)
+    np.testing.assert_array_equal(np.bincount(micro.updates, weights=micro.sizes), batch_sizes)
+    np.testing.assert_allclose(np.bincount(micro.updates, weights=micro.shares), 1.0, atol=1e-5)
+    np.testing.assert_array_equal(np.flatnonzero(micro.is_last), np.cumsum(np.bincount(micro.updates)) - 1)
+    assert np.all(np.diff(micro.updates) >= 0)
+    assert micro.sizes.max() <= (cap or batch_sizes.max())
+    if parts <= batch_sizes[0] == batch_sizes.max():
+        assert (micro.updates == 0).sum() >= parts or -(-batch_sizes[0] // parts) * (parts - 1) >= batch_sizes[0]
+    if in_powers:
+        assert all(size & (size - 1) == 0 for size in micro.sizes.tolist())
+        assert len(set(micro.sizes.tolist())) <= int(batch_sizes.max()).bit_length()
+
+
+COUNTING = """
+calls = []
+
+def build(output_size):
+    class Counting(keras.layers.Layer):
+        def call(self, inputs):
+            calls.append(inputs.shape[0])
+            return inputs
+
+    return keras.Sequential([keras.Input((5,)), Counting(), layers.Dense(output_size)])
+"""
+
+
+def random_plans(examples: int, make_plan: MakePlan) -> list[EpochPlan]:
+    """Epochs of 50 different sizes in all."""
+    sizes = np.random.default_rng(0).permutation(np.arange(1, 51)).tolist()
+    plans = []
+    while sizes:
+        epoch: list[int] = []
+        while sizes and sum(epoch) + sizes[0] <= examples:
+            epoch.append(sizes.pop(0))
+        left_over = examples - sum(epoch)
+        plans.append(make_plan([*epoch, left_over] if left_over else epoch, rates=0.01, epoch=len(plans) + 1))
+    return plans
+
+
+@pytest.mark.parametrize("micro_size", [0, 8])
+def test_bs_t6_fifty_sizes_are_traced_no_more_often_than_one(
+    make_dataset: MakeDataset,
+    make_plan: MakePlan,
+    recipe: MakeRecipe,
+    user_model: Callable[[str], str],
+    tmp_path: Path,
+    micro_size: int,
+) -> None:
+    reference = user_model(COUNTING)
+    engine = FitEngine(make_dataset(examples=100), tmp_path)
+    counting = recipe(model__architecture=reference, batch_size__micro_size=micro_size, batch_size__policy="random")
+    state = engine.start(counting, SEEDS)
+    calls = sys.modules[type(state.model.layers[0]).__module__].calls
+    state, _ = engine.run_epoch(state, make_plan([30, 30, 30, 10]))
+    first = len(calls)
+    plans = random_plans(100, make_plan)
+    assert len({size for plan in plans for size in plan.batch_sizes.tolist()}) >= 50
+    for plan in plans:
+        state, _ = engine.run_epoch(state, plan)
+    assert len(calls) == first
+
+
+def measuring_plan(make_plan: MakePlan, examples: int, **more: Any) -> EpochPlan:
+    return make_plan([examples], rates=0.1, **more)
+
+
+@pytest.mark.parametrize("strengths", [{}, {"l1": 0.3, "l2": 0.7}])
+def test_bs_t4_the_engine_measures_what_single_examples_say_without_the_penalty(
+    make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, strengths: dict[str, float]
+) -> None:
+    """One update in micro-batches of one example: variance, norm and diversity are exact."""
+    dataset = make_dataset("regression")
+    penalty = "elastic" if strengths else "none"
+    linear = recipe(batch_size__policy="divebatch", batch_size__micro_size=1, penalty__kind=penalty, model__units=[])
+    engine = FitEngine(dataset, Path())
+    state = engine.start(linear, SEEDS)
+    kernel, bias = (weight.astype(np.float64) for weight in engine.weights(state))
+    inputs, targets = dataset.train.inputs.astype(np.float64), dataset.train.targets[:, None]
+    gradients = 2 * (inputs @ kernel + bias - targets) * np.hstack([inputs, np.ones((22, 1))])
+    state, output = engine.run_epoch(state, measuring_plan(make_plan, 22, **strengths))
+    square, variance = example_estimates(gradients)
+    mean = gradients.mean(axis=0)
+    assert output.statistics == pytest.approx(
+        {
+            "micro_batch_size": 1.0,
+            "gradient_square": square,
+            "gradient_variance": variance,
+            "epoch_gradient_square": float(mean @ mean),
+        },
+        rel=1e-4,
+    )
+
+
+def test_what_is_measured_is_that_of_the_full_updates_and_of_one_epoch(
+    make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe
+) -> None:
+    """With a rate of 0 every epoch of the same order measures the same, and a left-over of one changes no norm."""
+    engine = FitEngine(make_dataset(examples=17), Path())
+    plan = make_plan([8, 8, 1], rates=0.0)
+    _, outputs = trained(engine, recipe(batch_size__policy="gns", batch_size__micro_size=2), [plan, plan])
+    assert outputs[0].statistics == pytest.approx(outputs[1].statistics)
+    shorter = FitEngine(make_dataset(examples=17), Path())
+    same = EpochPlan(**{**vars(plan), **_first_updates(plan, 2)})
+    _, without = trained(shorter, recipe(batch_size__policy="gns", batch_size__micro_size=2), [same])
+    assert without[0].statistics == pytest.approx(outputs[0].statistics)
+
+
+def _first_updates(plan: EpochPlan, count: int) -> dict[str, Any]:
+    sizes = plan.batch_sizes[:count]
+    rates = {name: getattr(plan, name)[:count] for name in ("learning_rates", "shrinks")}
+    return {"order": plan.order[: sizes.sum()], "batch_sizes": sizes, **rates}
+
+
+def test_a_batch_of_one_example_tells_no_noise(
+    make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe
+) -> None:
+    _, outputs = trained(
+        FitEngine(make_dataset(), Path()), recipe(batch_size__policy="gns"), [make_plan([1] * 22, rates=0.01)]
+    )
+    assert np.isnan(outputs[0].statistics["gradient_variance"])
+
+
+def test_batch_normalization_sees_micro_batches(
+    make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path
+) -> None:
+    """As declared: the moving mean takes in one micro-batch after the other."""
+    reference = user_model(
+        "def build(output_size):\n"
+        " return keras.Sequential([keras.Input((5,)), layers.BatchNormalization(), layers.Dense(output_size)])"
+    )
+    dataset, plan = make_dataset(), make_plan([11, 11])
+    engine = FitEngine(dataset, tmp_path)
+    state, _ = trained(engine, recipe(model__architecture=reference, batch_size__micro_size=4), [plan])
+    moving = np.zeros(5)
+    for indices in np.split(plan.order, np.cumsum([4, 4, 3, 4, 4])):
+        moving = 0.99 * moving + 0.01 * dataset.train.inputs[indices].mean(axis=0)
+    np.testing.assert_allclose(state.model.layers[0].moving_mean.numpy(), moving, atol=1e-6)
+
+
+SMALL_MEMORY = """
+import tensorflow as tf
+
+tried = []
+
+def check(size):
+    tried.append(int(size))
+    if size > LIMIT:
+        raise MemoryError(f"no room for {size}")
+    return size
+
+class Memory(keras.layers.Layer):
+    def call(self, inputs, training=False):
+        if not training:
+            return inputs
+        with tf.control_dependencies([tf.numpy_function(check, [tf.shape(inputs)[0]], tf.int32)]):
+            return tf.identity(inputs)
+
+def build(output_size):
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(4), layers.Dropout(0.3), layers.Dense(output_size)])
+    model.add(Memory())
+    model.tried = tried
+    return model
+"""
+
+
+@pytest.mark.parametrize("batches", [{"batch_size.policy": "random"}, {"batch_size.micro_size": 12}])
+def test_out_of_memory_the_epoch_starts_over_in_smaller_micro_batches(
+    make_plan: MakePlan,
+    make_dataset: MakeDataset,
+    user_model: Callable[[str], str],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    batches: dict[str, Any],
+) -> None:
+    """TensorFlow's own error, in the third update: weights, slots and noise are those of never having tried."""
+    reference = user_model(SMALL_MEMORY.replace("LIMIT", "4"))
+    plans = [make_plan([3, 3, 16], epoch=epoch, rates=0.05, shrinks=0.01) for epoch in (1, 2)]
+    params = {"optimizer": "adam", "weight_decay.profile": "fixed", "model.architecture": reference}
+    engine = FitEngine(make_dataset(), tmp_path)
+    cap = 4 if batches.get("batch_size.policy") else 3
+    expected, _ = trained(engine, Recipe.from_params({**params, "batch_size.micro_size": cap}), plans)
+    with caplog.at_level(logging.WARNING, "nightune"):
+        state, outputs = trained(engine, Recipe.from_params({**params, **batches}), plans)
+    assert_same_weights(engine, state, expected, tolerance=0)
+    assert int(state.model.optimizer.iterations) == 6
+    assert [output.statistics["micro_batch_size"] for output in outputs] == [float(cap)] * 2
+    assert caplog.messages[-1] == f"out of memory with {2 * cap} examples at once; epoch 1 again with {cap}"
+
+
+def test_a_trial_fails_for_memory_only_after_trying_single_examples(
+    make_plan: MakePlan, make_dataset: MakeDataset, recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path
+) -> None:
+    engine = FitEngine(make_dataset(), tmp_path)
+    state = engine.start(recipe(model__architecture=user_model(SMALL_MEMORY.replace("LIMIT", "0"))), SEEDS)
+    tried = sys.modules[type(state.model.layers[-1]).__module__].tried
+    with pytest.raises(Exception, match="no room for 1") as caught:
+        engine.run_epoch(state, make_plan([22]))
+    assert is_out_of_memory(caught.value)
+    assert tried == [22, 11, 5, 2, 1]
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory(
+    make_plan: MakePlan, make_dataset: MakeDataset, recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path
+) -> None:
+    engine = FitEngine(make_dataset(), tmp_path)
+    code = SMALL_MEMORY.replace("LIMIT", "4").replace("MemoryError", "ArithmeticError")
+    state = engine.start(recipe(model__architecture=user_model(code)), SEEDS)
+    with pytest.raises(Exception, match="no room for 22"):
+        engine.run_epoch(state, make_plan([22]))
+
+
+def test_what_backends_say_of_memory_is_understood() -> None:
+    jax = pytest.importorskip("jax")
+    assert is_out_of_memory(jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes."))
+    assert not is_out_of_memory(jax.errors.JaxRuntimeError("INVALID_ARGUMENT: shapes"))
+    assert is_out_of_memory(MemoryError())
+
+
+JAX_MODEL = """
+calls = []
+
+class Memory(keras.layers.Layer):
+    def call(self, inputs, training=False):
+        if training:
+            calls.append(inputs.shape[0])
+            if (inputs.shape[0] or 0) > LIMIT:  # TensorFlow traces for any size
+                raise MemoryError(f"no room for {inputs.shape[0]}")
+        return inputs
+
+def build(output_size):
+    model = keras.Sequential([keras.Input((5,)), Memory(), layers.Dense(4), layers.Dense(output_size)])
+    model.calls = calls
+    return model
+"""
+
+
+def accumulate_and_save(path: str, folder: str, in_jax: bool) -> None:
+    """Accumulate on this process' backend from fixed weights in micro-batches of powers of two; write what came of it.
+
+    On JAX memory runs out on the way, and the sizes that were compiled are counted.
+    """
+    generator = np.random.default_rng(0)
+    split = Examples(generator.normal(size=(22, 5)).astype(np.float32), generator.integers(0, 3, 22).astype(np.int32))
+    engine = FitEngine(Dataset(split, split, split, "multiclass", (0, 1, 2), "", (), None, {}), Path(folder))
+    params = {"optimizer": "adam", "penalty.kind": "elastic", "weight_decay.profile": "fixed"}
+    params |= {"model.architecture": "user.py:build", "batch_size.policy": "divebatch"}
+    cap = 4 if in_jax else 2
+    state = engine.start(Recipe.from_params({**params, "batch_size.micro_size": cap}), SEEDS)
+    state.model.set_weights([generator.normal(size=weight.shape) for weight in engine.weights(state)])
+    statistics = []
+    for epoch, sizes in enumerate(([2, 8, 8, 4], [9, 8, 5], [2, 20]), start=1):
+        order, steps = generator.permutation(22).astype(np.int32), np.arange(1, len(sizes) + 1, dtype=np.float32)
+        strengths = (0.0, 0.01 * epoch, 0.1 / epoch, 0.0)  # λ, l1, l2, penalty
+        plan = EpochPlan(epoch, order, np.array(sizes, np.int32), 0.02 * steps, 0.01 * steps, *strengths)
+        state, output = engine.run_epoch(state, plan)
+        statistics.append([output.loss, *(value for _, value in sorted(output.statistics.items()))])
+    np.savez(path, *engine.weights(state), output.outputs, np.array(statistics))
+    if in_jax:
+        calls = sys.modules[type(state.model.layers[0]).__module__].calls
+        assert keras.backend.backend() == "jax"
+        assert set(calls) == {1, 2, 4}, calls
+
+
+def test_bs_t6_jax_accumulates_as_tensorflow_does_in_sizes_of_powers_of_two_and_within_its_memory(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("jax")
+    (tmp_path / "user.py").write_text(
+        f"import keras\nfrom keras import layers, ops\n{JAX_MODEL.replace('LIMIT', '3')}", encoding="utf-8"
+    )
+    here, there = str(tmp_path / "here.npz"), str(tmp_path / "jax.npz")
+    accumulate_and_save(here, str(tmp_path), False)
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": "jax",
+        "PYTHONPATH": os.pathsep.join([".", str(Path(__file__).parent)]),
+    }
+    code = f"import test_accumulation as t; t.accumulate_and_save({there!r}, {str(tmp_path)!r}, True)"
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    with np.load(here) as first, np.load(there) as second:
+        for one, other in zip(first.values(), second.values(), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-5)
