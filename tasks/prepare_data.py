@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models.batch_size_keys import BOUNDED_BY_DATA
 from models.datasets import Dataset, Split, load_dataset, save_dataset
 from models.errors import InputError
 from models.training.loop import refuse_unknown_monitor
 from tasks.stage import stage
+from tuning.search_space import Range
 from tuning.study import Problem, Study, StudyError
 
 logger = logging.getLogger("nightune")
@@ -47,7 +49,7 @@ def prepare_data(study: Study, store_root: Path) -> PreparedData:
 
 
 def read_dataset(study: Study) -> Dataset:
-    """Read, split and prepare the data that a study names; StudyError says which key of its [data] is wrong."""
+    """Read, split and prepare the data that a study names; StudyError says which key is wrong."""
     data = study.data
     try:
         dataset = load_dataset(
@@ -64,4 +66,20 @@ def read_dataset(study: Study) -> Dataset:
         refuse_unknown_monitor(study.objective.metric, dataset.task)
     except InputError as error:
         raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error
+    problems = _batches_above(study, len(dataset.train))
+    if problems:
+        raise StudyError(str(study.path), problems)
     return dataset
+
+
+def _batches_above(study: Study, examples: int) -> list[Problem]:
+    """What breaks rule C11 now that the data is known: batch sizes of the study that no batch can have."""
+    problems = []
+    for name in BOUNDED_BY_DATA:
+        if name in study.space.by_name:
+            domain = study.space.by_name[name].domain
+            values = (domain.high,) if isinstance(domain, Range) else domain.options
+            largest = max(value for value in values if isinstance(value, (int, float)))
+            if largest > examples:
+                problems.append(Problem(name, f"{largest} is above the {examples} training examples (rule C11)"))
+    return problems

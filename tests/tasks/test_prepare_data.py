@@ -7,6 +7,7 @@ import pytest
 
 from models.datasets import open_dataset
 from tasks.prepare_data import prepare_data
+from tuning.search_space import Choice, Dimension, Range, SearchSpace
 from tuning.sections import DataSection, Objective
 from tuning.sections import Split as SplitSection
 from tuning.study import StudyError
@@ -15,7 +16,11 @@ from tuning.study import StudyError
 def study_of(folder: Path, source: str = "iris", **data: object) -> SimpleNamespace:
     """What of a study the task reads."""
     return SimpleNamespace(
-        path=folder / "a.toml", seed=3, data=DataSection(source=source, **data), objective=Objective()
+        path=folder / "a.toml",
+        seed=3,
+        data=DataSection(source=source, **data),
+        objective=Objective(),
+        space=SearchSpace(()),
     )
 
 
@@ -54,6 +59,25 @@ def test_a_metric_of_another_task_is_an_error_of_the_study_file(tmp_path):
     study = study_of(tmp_path, "diabetes")
     study.objective = Objective(metric="val_accuracy")
     with pytest.raises(StudyError, match=r"objective\.metric: unknown metric of a regression task 'val_accuracy'"):
+        prepare_data.fn(study, tmp_path / "mlruns")
+
+
+@pytest.mark.parametrize(
+    ("key", "domain", "largest"),
+    [
+        ("batch_size.size", Choice((32, 128)), 128),
+        ("batch_size.minimum", Choice((91,)), 91),
+        ("batch_size.maximum", Range(8, 256, integer=True), 256),
+        ("batch_size.size", Choice((32, 90)), None),
+    ],
+)
+def test_batches_above_the_data_break_rule_c11(tmp_path, key, domain, largest):
+    study = study_of(tmp_path)
+    study.space = SearchSpace((Dimension(key, domain),))
+    if largest is None:
+        prepare_data.fn(study, tmp_path / "mlruns")
+        return
+    with pytest.raises(StudyError, match=rf"{key}: {largest} is above the 90 training examples \(rule C11\)"):
         prepare_data.fn(study, tmp_path / "mlruns")
 
 
