@@ -43,6 +43,7 @@ class NoiseState:
     square: float = 0.0
     variance: float = 0.0
     weight: float = 0.0
+    scale: float | None = None  # tr Σ/|G|² when |G|² was last positive, in examples
 
 
 def two_size_estimates(
@@ -74,12 +75,12 @@ def diversity(gradients: npt.NDArray[np.float64]) -> float:
 
 
 def next_noise_state(settings: "BatchSizeSettings", state: NoiseState, measured: Measured, examples: int) -> NoiseState:
-    """Return the state after an epoch, with the size of the next one's updates."""
+    """Return the state after an epoch, with the size of the next one's updates where the policy follows the noise."""
     cap = min(settings.maximum, examples)
     size = state.size or min(settings.size, cap)
     if math.isfinite(measured.square) and math.isfinite(measured.variance):
         state = _averaged(state, settings.noise_decay, measured)
-    wanted = WANTED[settings.policy](settings, state, measured)
+    wanted = WANTED[settings.policy](settings, state, measured) if settings.policy in WANTED else None
     if wanted is not None:
         size = min(max(_bucket(size, wanted), min(settings.minimum, cap)), cap)
     return replace(state, size=size)
@@ -121,11 +122,14 @@ WANTED: dict[str, Callable[["BatchSizeSettings", NoiseState, Measured], float | 
 def _averaged(state: NoiseState, decay: float, measured: Measured) -> NoiseState:
     """The averages after an epoch whose updates all measured its mean."""
     kept = decay**measured.updates
+    square = kept * state.square + (1.0 - kept) * measured.square
+    variance = kept * state.variance + (1.0 - kept) * measured.variance
     return replace(
         state,
-        square=kept * state.square + (1.0 - kept) * measured.square,
-        variance=kept * state.variance + (1.0 - kept) * measured.variance,
+        square=square,
+        variance=variance,
         weight=kept * state.weight + (1.0 - kept),
+        scale=variance / square if square > 0.0 else state.scale,
     )
 
 

@@ -87,30 +87,43 @@ def plateau_rule(settings: LearningRateSettings) -> PlateauRule:
     return PlateauRule(settings.plateau_patience, settings.plateau_min_delta, settings.plateau_cooldown)
 
 
-def batch_scales(settings: LearningRateSettings, sizes: npt.NDArray[np.int32]) -> Array:
-    """What each update's batch size makes of its rate, beside the size that the peak is meant for."""
-    return SCALINGS[settings.batch_scaling](sizes / settings.reference_batch_size)
+def batch_scales(
+    settings: LearningRateSettings, sizes: npt.NDArray[np.int32], noise_scale: float | None = None
+) -> Array:
+    """What each update's batch size makes of its rate, beside the size that the peak is meant for.
+
+    `noise_scale` is what the gradients' noise was last measured to be, in examples; None = not yet.
+    """
+    reference = settings.reference_batch_size
+    noise_scale = float(reference) if noise_scale is None else noise_scale
+    return SCALINGS[settings.batch_scaling](sizes / reference, noise_scale / sizes)
 
 
-def unscaled(size_ratios: Array) -> Array:
+def unscaled(size_ratios: Array, noise_ratios: Array) -> Array:
     """The same rate for every size."""
     return np.ones_like(size_ratios)
 
 
-def linear_scaling(size_ratios: Array) -> Array:
+def linear_scaling(size_ratios: Array, noise_ratios: Array) -> Array:
     """η·B/B₀: for SGD, with a warm-up (Goyal et al., 2017)."""
     return size_ratios
 
 
-def square_root_scaling(size_ratios: Array) -> Array:
+def square_root_scaling(size_ratios: Array, noise_ratios: Array) -> Array:
     """η·√(B/B₀): for Adam and its kind (Krizhevsky, 2014; Malladi et al., 2022)."""
     return np.sqrt(size_ratios)
 
 
-SCALINGS: dict[str, Callable[[Array], Array]] = {
+def noise_scaling(size_ratios: Array, noise_ratios: Array) -> Array:
+    """η/(1 + 𝓑/B) with the noise scale 𝓑 as measured, B₀ at first (McCandlish et al., 2018, eq. 2.6)."""
+    return 1.0 / (1.0 + noise_ratios)
+
+
+SCALINGS: dict[str, Callable[[Array, Array], Array]] = {
     "none": unscaled,
     "linear": linear_scaling,
     "sqrt": square_root_scaling,
+    "gns": noise_scaling,
 }
 
 
@@ -201,14 +214,14 @@ KEYS: dict[str, Key] = (
             LearningRateSettings.batch_scaling,
             options=tuple(SCALINGS),
             when={"optimizer": MINI_BATCH_OPTIMIZERS},
-            meaning="how the rate goes with the batch size; a growing size scales it by the size at first",
+            meaning="how the rate goes with the batch size, a growing one's first; gns: and with the noise",
         ),
         "learning_rate.reference_batch_size": Key(
             "integer",
             LearningRateSettings.reference_batch_size,
             low=1,
             when={"learning_rate.batch_scaling": tuple(name for name in SCALINGS if name != "none")},
-            meaning="the batch size that the peak is meant for",
+            meaning="the batch size that the peak is meant for; gns: the noise scale until one is measured",
         ),
         "learning_rate.clock": Key(
             "option",

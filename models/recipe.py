@@ -81,6 +81,12 @@ class Recipe:
         return {**counting, "model.architecture": self.architecture, **model}
 
     @property
+    def measures_gradients(self) -> bool:
+        """True if something follows what an engine measures of the gradients."""
+        is_full = self.optimizer.is_full_batch
+        return not is_full and (self.batch_size.is_measured or self.learning_rate.batch_scaling == "gns")
+
+    @property
     def graph_key(self) -> str:
         """What changes the computation's graph: trials of one key can share one compiled program.
 

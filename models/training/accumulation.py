@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from models.batch_sizes import BatchSizeSettings
+from models.recipe import Recipe
 from models.training.measurement import MEASURED_PARTS, GradientMeasurement
 from models.training.programs import is_noisy, is_separable
 
@@ -63,10 +63,11 @@ class Cut:
         return sizes
 
 
-def chosen_cut(settings: BatchSizeSettings, model: keras.Model) -> Cut | None:
+def chosen_cut(recipe: Recipe, model: keras.Model) -> Cut | None:
     """How a recipe's updates are cut on this backend; None where every batch is computed at once."""
     is_shape_bound = keras.backend.backend() != "tensorflow"  # each size of a batch is compiled anew
-    if settings.is_measured:
+    settings = recipe.batch_size
+    if recipe.measures_gradients:
         return Cut(settings.micro_size, MEASURED_PARTS, is_shape_bound)
     if settings.micro_size:
         return Cut(settings.micro_size, in_powers=is_shape_bound)

@@ -6,8 +6,8 @@ from models.recipe import Recipe
 
 # The reason to tell → whether a recipe asks for it. An engine that learns a technique takes its line away.
 ONLY_IN_FIT: dict[str, Callable[[Recipe], bool]] = {
-    "batch_size.policy follows the gradients' noise, which only fit measures": (
-        lambda recipe: recipe.batch_size.is_measured
+    "batch_size.policy or learning_rate.batch_scaling follows the gradients, which only fit measures": (
+        lambda recipe: recipe.measures_gradients
     ),
     "batch_size.micro_size: only fit accumulates to it": lambda recipe: recipe.batch_size.micro_size > 0,
 }

@@ -96,8 +96,8 @@ class Controller:
             raise ValueError(f"monitor: unknown {self._monitor!r} (known: {', '.join(sorted(metrics))})")
         if self._recipe.stopping.rule in LOSS_RULES and "loss" not in metrics:
             raise ValueError(f"stopping.rule: {self._recipe.stopping.rule} needs the training loss among the metrics")
-        if self._recipe.batch_size.is_measured and VARIANCE not in metrics:
-            raise ValueError(f"batch_size.policy: {self._recipe.batch_size.policy} needs {VARIANCE} among the metrics")
+        if self._recipe.measures_gradients and VARIANCE not in metrics:
+            raise ValueError(f"the recipe follows the gradients' noise and needs {VARIANCE} among the metrics")
         value = float(metrics[self._monitor])
         score = self._sign * value if math.isfinite(value) else math.inf
         state = replace(
@@ -118,7 +118,7 @@ class Controller:
         rule = plateau_rule(self._recipe)
         if rule:
             state = replace(state, plateau=next_plateau_state(rule, state.plateau, state.epoch, score))
-        if self._recipe.batch_size.is_measured:
+        if self._recipe.measures_gradients:
             state = replace(state, noise=self._next_noise(metrics))
         seen = Observation(state.epoch, score, float(metrics.get("loss", math.nan)), state.plateau.count, self._sign)
         return replace(state, stopping=next_stopping_state(self._recipe.stopping, state.stopping, seen))
@@ -201,13 +201,13 @@ class Controller:
 
     def _make_plan(self, epoch: int) -> EpochPlan:
         recipe, examples = self._recipe, self._examples
-        plateaus, measured_size = self._state.plateau.count, self._state.noise.size
-        planned = batches(recipe, Moment(examples, epoch, self._epochs, plateaus, self._order_seed, measured_size))
+        plateaus, noise = self._state.plateau.count, self._state.noise
+        planned = batches(recipe, Moment(examples, epoch, self._epochs, plateaus, self._order_seed, noise.size))
         progress = Progress.count((epoch - 1) * examples, planned.sizes, self._epochs * examples)
         multiplier = rate_multiplier(recipe, plateaus) * planned.rate_multiplier
         clock = clock_progress(recipe.learning_rate, progress, self._state.updates, self._epochs * examples)
         unscaled = learning_rates(recipe.learning_rate, clock) * multiplier
-        rates = unscaled * batch_scales(recipe.learning_rate, planned.scaling_sizes)
+        rates = unscaled * batch_scales(recipe.learning_rate, planned.scaling_sizes, noise.scale)
         rate_fractions = unscaled / recipe.learning_rate.peak  # decay follows the schedule, not the batch size
         strengths = decay_strengths(recipe.weight_decay, progress.before, rate_fractions)
         shrinks = decay_shrinks(recipe.weight_decay, strengths, rates, rate_fractions)

@@ -70,9 +70,7 @@ class FitEngine:
         head = read_head(model, self._dataset.task, self._dataset.output_size, self._dataset.train.inputs[:8])
         is_decaying = recipe.weight_decay.profile != "none"
         penalty = None if recipe.penalty.kind == "none" else Penalty(decayed_weights(model))
-        state = FitState(
-            model, recipe, head, self._feed(head), is_decaying, penalty, chosen_cut(recipe.batch_size, model)
-        )
+        state = FitState(model, recipe, head, self._feed(head), is_decaying, penalty, chosen_cut(recipe, model))
         _compile(state)
         return state
 
@@ -141,9 +139,10 @@ def _compile(state: FitState) -> None:
     else:
         optimizer = build_optimizer(settings)
     if state.cut:
-        batches = state.recipe.batch_size
         optimizer = build_accumulating_optimizer(
-            optimizer, measures_noise=batches.is_measured, measures_epoch=batches.policy == "divebatch"
+            optimizer,
+            measures_noise=state.recipe.measures_gradients,
+            measures_epoch=state.recipe.batch_size.policy == "divebatch",
         )
     optimizer.build(state.model.trainable_variables)
     state.model.compile(
@@ -173,26 +172,23 @@ def _train(state: FitState, plan: EpochPlan) -> tuple[FitState, MicroBatches, fl
             largest = int(micro.sizes.max())
             if largest == 1 or not is_out_of_memory(error):
                 raise
-            logger.warning("out of memory with %d examples at once; epoch %d again with %d", *_told(plan, largest))
         else:
             return state, micro, float(history.history[DATA_LOSS][0])
         # Outside the handler, whose traceback would keep alive what did not fit.
-        state = _halved(state, largest, before)
+        half = largest // 2
+        logger.warning("out of memory with %d examples at once; epoch %d again with %d", largest, plan.epoch, half)
+        state = _capped(state, half, before)
 
 
-def _told(plan: EpochPlan, largest: int) -> tuple[int, int, int]:
-    return largest, plan.epoch, largest // 2
-
-
-def _halved(state: FitState, largest: int, before: list[np.ndarray]) -> FitState:
-    """The state before the epoch, to be trained in micro-batches of half the size."""
-    halved = replace(state, cut=replace(state.cut or Cut(), cap=largest // 2))
+def _capped(state: FitState, cap: int, before: list[np.ndarray]) -> FitState:
+    """The state before the epoch, to be trained in micro-batches of so many examples at most."""
+    capped = replace(state, cut=replace(state.cut or Cut(), cap=cap))
     if state.cut is None:
-        _compile(halved)
+        _compile(capped)
     # What accumulation adds to the optimizer's variables comes last, and is empty between two epochs.
-    for variable, value in zip(_variables(halved), before, strict=False):
+    for variable, value in zip(_variables(capped), before, strict=False):
         variable.assign(value)
-    return halved
+    return capped
 
 
 def _variables(state: FitState) -> list[keras.Variable]:

@@ -11,17 +11,20 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.examples import Dataset, Examples
 from models.gradient_noise import example_estimates
+from models.outputs import read_head
 from models.recipe import Recipe
 from models.training.accumulation import Cut
 from models.training.engine import EpochOutput
 from models.training.engine_fit import FitEngine, FitState
 from models.training.memory import is_out_of_memory
 from models.training.plan import EpochPlan
+from models.training.programs import Program
 from models.training.seeds import Seeds
 
 MakeDataset = Callable[..., Dataset]
@@ -102,6 +105,35 @@ def test_bs_t2_a_cut_epoch_has_every_example_once_in_its_own_update(
         assert len(set(micro.sizes.tolist())) <= int(batch_sizes.max()).bit_length()
 
 
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+def test_bs_t2_padding_with_weight_zero_changes_nothing_of_an_update(
+    make_dataset: MakeDataset, recipe: MakeRecipe, kind: str
+) -> None:
+    """What the compiled programs do: 5 examples in a block of 8, whose others repeat examples with weight 0."""
+    dataset = make_dataset("regression")
+    given_recipe = recipe(optimizer=kind, penalty__kind="l2")
+    model = FitEngine(dataset, Path()).start(given_recipe, SEEDS).model
+    program = Program(model, read_head(model, dataset.task, 1, dataset.train.inputs[:8]), given_recipe)
+    targets = program.head.targets(dataset.train.targets)
+
+    def updated(indices: list[int], weights: list[float]) -> list[np.ndarray]:
+        trainable, rest, slots = program.initial_state(model.get_weights(), given_recipe)
+        values = [tf.convert_to_tensor(value) for value in trainable]
+        numbers = program.numbers(given_recipe, 0.0, 0.1)
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            inputs, wanted = dataset.train.inputs[indices], targets[indices]
+            loss, _ = program.loss(values, rest, numbers, inputs, wanted, np.array(weights, np.float32))
+            total = loss + program.penalty(values, numbers)
+        moved, _ = program.apply(values, slots, numbers, tape.gradient(total, values), 0.1, 0.01)
+        return [np.array(value) for value in moved]
+
+    plain = updated([0, 1, 2, 3, 4], [0.2] * 5)
+    padded = updated([0, 1, 2, 3, 4, 0, 0, 0], [0.2] * 5 + [0.0] * 3)
+    for one, other in zip(plain, padded, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+
+
 COUNTING = """
 calls = []
 
@@ -151,8 +183,25 @@ def test_bs_t6_fifty_sizes_are_traced_no_more_often_than_one(
     assert len(calls) == first
 
 
-def measuring_plan(make_plan: MakePlan, examples: int, **more: Any) -> EpochPlan:
-    return make_plan([examples], rates=0.1, **more)
+def test_bs_t5_linear_scaling_is_exact_in_the_limit_of_small_rates(
+    make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe
+) -> None:
+    """Four updates of (B, η) against one of (4B, 4η), on a linear model: halving η halves what they differ by."""
+    dataset = make_dataset("regression", examples=32)
+    engine = FitEngine(dataset, Path())
+    linear = recipe(model__units=[], optimizer="sgd")
+    start = np.concatenate([weight.ravel() for weight in engine.weights(engine.start(linear, SEEDS))])
+
+    def displacement(sizes: list[int], rate: float) -> np.ndarray:
+        state, _ = trained(engine, linear, [make_plan(sizes, rates=rate)])
+        return np.concatenate([weight.ravel() for weight in engine.weights(state)]).astype(np.float64) - start
+
+    differences = []
+    for rate in (0.02, 0.01):
+        many, once = displacement([8] * 4, rate), displacement([32], 4 * rate)
+        differences.append(np.linalg.norm(many - once) / np.linalg.norm(once))
+    assert differences[0] < 0.2
+    assert differences[0] / differences[1] == pytest.approx(2.0, abs=0.2)
 
 
 @pytest.mark.parametrize("strengths", [{}, {"l1": 0.3, "l2": 0.7}])
@@ -168,7 +217,7 @@ def test_bs_t4_the_engine_measures_what_single_examples_say_without_the_penalty(
     kernel, bias = (weight.astype(np.float64) for weight in engine.weights(state))
     inputs, targets = dataset.train.inputs.astype(np.float64), dataset.train.targets[:, None]
     gradients = 2 * (inputs @ kernel + bias - targets) * np.hstack([inputs, np.ones((22, 1))])
-    state, output = engine.run_epoch(state, measuring_plan(make_plan, 22, **strengths))
+    state, output = engine.run_epoch(state, make_plan([22], **strengths))
     square, variance = example_estimates(gradients)
     mean = gradients.mean(axis=0)
     assert output.statistics == pytest.approx(

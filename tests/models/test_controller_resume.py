@@ -59,6 +59,7 @@ RESUMED = [
         }
         for policy in POLICIES
     ),
+    {"learning_rate.batch_scaling": "gns", "batch_size.size": 4},
     {"learning_rate.schedule": "cosine", "learning_rate.clock": "updates", "learning_rate.clock_batch_size": 8},
     *(
         {"learning_rate.schedule": "linear", "batch_size.size": 6, "batch_size.remainder": name}

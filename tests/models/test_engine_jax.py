@@ -101,6 +101,8 @@ CASES: dict[str, dict[str, Any]] = {
     "nesterov": {"optimizer": "sgd", "one_minus_momentum": 0.2, "nesterov": True, **DECAY},
     "adam": {"optimizer": "adam", "one_minus_beta_2": 0.01, **DECAY, **ELASTIC},
     "random batches": {"optimizer": "rmsprop", "batch_size.policy": "random", "batch_size.minimum": 3},
+    "remainder dropped": {"optimizer": "sgd", "batch_size.size": 9, "batch_size.remainder": "drop"},
+    "remainder filled up": {"optimizer": "sgd", "batch_size.size": 9, "batch_size.remainder": "wrap"},
     "dropout": {"optimizer": "adamw", "model.dropout": 0.3, "batch_size.size": 16},
     "normalized": {"optimizer": "adam", "model.batch_normalization": True, "batch_size.size": 16},
     "cnn": {"optimizer": "nadam", "model.architecture": "cnn", "model.filters": [2], "batch_size.size": 16},

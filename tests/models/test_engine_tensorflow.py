@@ -36,6 +36,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "lion": {"optimizer": "lion", "learning_rate.peak": 1e-3},
     "adagrad": {"optimizer": "adagrad", "learning_rate.peak": 0.1},
     "random batches": {"batch_size.policy": "random", "batch_size.minimum": 2, "batch_size.maximum": 9},
+    "remainder dropped": {"optimizer": "sgd", "batch_size.size": 9, "batch_size.remainder": "drop"},
+    "remainder filled up": {"optimizer": "sgd", "batch_size.size": 9, "batch_size.remainder": "wrap"},
     "normalized": {"model.batch_normalization": True},
 }
 

@@ -161,8 +161,25 @@ def test_the_controller_plans_the_size_that_was_measured_and_scales_the_rate_by_
     assert seen == [(32, 0.1), (64, 0.2), (128, 0.4), (128, 0.4)]
 
 
-def test_a_policy_that_nobody_measured_for_is_an_error() -> None:
-    trained = controller({"batch_size.policy": "gns"})
+def test_the_rate_follows_the_noise_also_where_the_size_does_not() -> None:
+    """η/(1 + 𝓑/B): 𝓑 is the reference at first, then as measured, and stays where |G|² is not positive."""
+    params = {"learning_rate.batch_scaling": "gns", "batch_size.size": 32, "learning_rate.reference_batch_size": 96}
+    trained = controller({**params, "learning_rate.peak": 0.1}, examples=320)
+    rates = []
+    for square, variance in ((1.0, 32.0), (1.0, 288.0), (-1000.0, 1.0), (1.0, 1.0)):
+        plan = trained.next_epoch()
+        assert plan is not None
+        assert plan.batch_sizes.tolist() == [32] * 10
+        rates.append(float(plan.learning_rates[0]))
+        trained.observe({"loss": 1.0, "val_score": 1.0, "gradient_square": square, "gradient_variance": variance})
+    kept = 0.9**10
+    averaged = (kept * 32 + 288) / (1 + kept)
+    assert rates == pytest.approx([0.1 / 4, 0.1 / 2, *[0.1 / (1 + averaged / 32)] * 2])
+
+
+@pytest.mark.parametrize("params", [{"batch_size.policy": "gns"}, {"learning_rate.batch_scaling": "gns"}])
+def test_a_recipe_that_nobody_measured_for_is_an_error(params: dict[str, Any]) -> None:
+    trained = controller(params)
     trained.next_epoch()
-    with pytest.raises(ValueError, match=r"batch_size\.policy: gns needs gradient_variance among the metrics"):
+    with pytest.raises(ValueError, match="needs gradient_variance among the metrics"):
         trained.observe({"loss": 1.0, "val_score": 1.0})

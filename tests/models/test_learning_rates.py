@@ -154,7 +154,7 @@ def test_lr_t3_the_rate_at_equal_examples_does_not_depend_on_the_batch_size(sche
     np.testing.assert_array_equal(learning_rates(settings, small)[::2], learning_rates(settings, large))
 
 
-@pytest.mark.parametrize("scaling", SCALINGS)
+@pytest.mark.parametrize("scaling", [name for name in SCALINGS if name != "gns"])  # whose factor the noise moves
 def test_lr_t3_scaling_by_the_batch_size_is_one_factor_at_equal_examples(scaling: str) -> None:
     params = {
         "learning_rate.schedule": "cosine",
@@ -185,6 +185,7 @@ def test_scaling_goes_by_the_reference_size() -> None:
     assert scales("none") == [1.0, 1.0, 1.0]
     assert scales("linear") == [0.25, 1.0, 4.0]
     assert scales("sqrt") == [0.5, 1.0, 2.0]
+    assert scales("gns") == [0.2, 0.5, 0.8]  # nothing measured: the reference
 
 
 def test_the_left_over_of_an_epoch_has_the_rate_of_a_full_batch() -> None:

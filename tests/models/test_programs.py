@@ -117,7 +117,7 @@ def test_every_layout_takes_each_example_once_in_the_plans_order(
     assert covered(plan, lay_out(plan)) == plan.order.tolist()
 
 
-def test_fifty_random_sizes_need_few_shapes(make_plan: MakePlan) -> None:
+def test_bs_t6_fifty_random_sizes_need_no_more_shapes_than_buckets(make_plan: MakePlan) -> None:
     generator = np.random.default_rng(0)
     plans = [make_plan(sizes=[int(size)] * 8) for size in generator.integers(1, 65, 50)]
     assert len({bucketed_parts(plan)[0].shape for plan in plans}) <= 7
