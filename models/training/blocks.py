@@ -64,6 +64,16 @@ def exact_parts(plan: EpochPlan) -> tuple[Part, ...]:
     return tuple(_part(plan, Shape(int(plan.batch_sizes[span.start]), False), span, 1) for span in spans)
 
 
+def capped_parts(plan: EpochPlan, cap: int) -> tuple[Part, ...]:
+    """All updates in blocks of so many examples, for separable models."""
+    return (_part(plan, Shape(cap, True), slice(0, plan.updates), LEAST_CAPACITY),)
+
+
+def largest_block(plan: EpochPlan, parts: Sequence[Part]) -> int:
+    """How many examples are computed at a time, at most."""
+    return max(part.shape.block or int(plan.batch_sizes.max()) for part in parts)
+
+
 def padded_order(plan: EpochPlan, parts: Sequence[Part]) -> npt.NDArray[np.int32]:
     """The plan's order, longer by a block, so that the last block can be cut out of it."""
     return np.concatenate([plan.order, np.zeros(max(part.shape.block for part in parts), np.int32)])

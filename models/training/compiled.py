@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,17 +14,19 @@ from models.architectures import build_model
 from models.examples import Dataset
 from models.outputs import read_head
 from models.recipe import Recipe
-from models.training.blocks import Part, padded_order
+from models.training.blocks import Part, capped_parts, largest_block, padded_order
 from models.training.capabilities import only_in_fit
 from models.training.engine import EpochOutput
 from models.training.engine_fit import PREDICTION_BYTES
 from models.training.initial_weights import InitialWeights
+from models.training.memory import MICRO_BATCH_SIZE, is_out_of_memory, warn_of_smaller_micro_batches
 from models.training.plan import EpochPlan
 from models.training.programs import KEPT_PROGRAMS, Program, ProgramCache, graph_key, is_separable
 from models.training.seeds import Seeds, seed_dropout
 
 FIRST_CALL_UPDATES = 256
 CALL_SECONDS = 1.0
+KEPT_PLAN_BYTES = 2**26  # of orders, on the host
 DATA_BYTES = 2**31  # the data is held on the device, beside a copy of it
 
 State = tuple[list[Any], list[Any], list[Any]]  # trainable weights, other variables, slots
@@ -74,11 +76,19 @@ class Backend(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class CompiledState:
-    """One trial: its program, and the arrays that a run epoch uses up."""
+    """One trial: its program, and the arrays that a run epoch uses up.
+
+    A program that runs out of memory has used them up, too. So the plans are kept, to be run again in smaller blocks
+    from the trial's start, or from where they became many.
+    """
 
     program: "CompiledProgram"
     arrays: State
     recipe: Recipe
+    seeds: Seeds
+    kept: State | None = None  # on the host, before the plans; None = the trial's start
+    plans: tuple[EpochPlan, ...] = ()
+    cap: int = 0  # examples computed at a time; 0 = as the program likes
 
 
 class CompiledEngine:
@@ -116,14 +126,39 @@ class CompiledEngine:
     def start(self, recipe: Recipe, seeds: Seeds) -> CompiledState:
         """Put the trial's initial weights, empty slots and random streams on the device."""
         program = self._programs.get(graph_key(recipe, self._folder), partial(self._make_program, recipe))
-        return CompiledState(program, program.start(recipe, seeds), recipe)
+        return CompiledState(program, program.start(recipe, seeds), recipe, seeds)
 
     def run_epoch(self, state: CompiledState, plan: EpochPlan) -> tuple[CompiledState, EpochOutput]:
-        """Run the program on one plan. The state given must not be used again."""
+        """Run the program on one plan. The state given must not be used again.
+
+        Out of memory, a separable model's epochs start over in blocks of half as many examples, down to one, and later
+        epochs go on so.
+        """
         started_at = time.perf_counter()
-        arrays, loss, outputs = state.program.run(state.arrays, state.recipe, plan)
-        output = EpochOutput(loss, outputs, state.program.is_logits, time.perf_counter() - started_at)
-        return CompiledState(state.program, arrays, state.recipe), output
+        todo = [plan]
+        while todo:
+            try:
+                arrays, loss, outputs = state.program.run(state.arrays, state.recipe, todo[0], state.cap)
+            except Exception as error:
+                block = state.program.block(todo[0], state.cap)
+                if block == 1 or not state.program.is_separable or not is_out_of_memory(error):
+                    raise
+            else:
+                state = _gone_on(state, arrays, todo.pop(0))
+                continue
+            # Outside the handler, whose traceback would keep alive what did not fit.
+            warn_of_smaller_micro_batches(plan.epoch, block, block // 2)
+            todo = [*state.plans, plan]
+            state = self._back(state, block // 2)
+        statistics = {MICRO_BATCH_SIZE: float(state.cap)} if state.cap else {}
+        seconds = time.perf_counter() - started_at
+        return state, EpochOutput(loss, outputs, state.program.is_logits, seconds, statistics)
+
+    def _back(self, state: CompiledState, cap: int) -> CompiledState:
+        """The state before the plans that it has kept, to go on in blocks of at most so many examples."""
+        if state.kept is None:
+            return replace(self.start(state.recipe, state.seeds), cap=cap)
+        return replace(state, arrays=state.program.put(state.kept), plans=(), cap=cap)
 
     def weights(self, state: CompiledState) -> list[np.ndarray]:
         """Return copies of all weights, in the model's order."""
@@ -168,6 +203,15 @@ def refusals_of(model: keras.Model, recipe: Recipe, dataset: Dataset) -> list[st
     ]
 
 
+def _gone_on(state: CompiledState, arrays: State, plan: EpochPlan) -> CompiledState:
+    """The state after a plan, with that kept; once they are many, the arrays are kept in their place."""
+    plans = (*state.plans, plan)
+    if sum(each.order.nbytes for each in plans) <= KEPT_PLAN_BYTES:
+        return replace(state, arrays=arrays, plans=plans)
+    kept = tuple([np.array(array) for array in group] for group in arrays)
+    return replace(state, arrays=arrays, plans=(), kept=kept)
+
+
 class CompiledProgram:
     """A program with its functions compiled."""
 
@@ -175,6 +219,18 @@ class CompiledProgram:
         self._program, self._initial, self._functions = program, initial, functions
         self._updates_a_call = FIRST_CALL_UPDATES
         self.is_logits = program.head.is_logits
+        self.is_separable = program.is_separable
+
+    def put(self, arrays: State) -> State:
+        """Return copies of a state's arrays on the device."""
+        return self._functions.put(arrays)
+
+    def block(self, plan: EpochPlan, cap: int) -> int:
+        """How many examples of a plan are computed at a time."""
+        return largest_block(plan, self._parts(plan, cap))
+
+    def _parts(self, plan: EpochPlan, cap: int) -> tuple[Part, ...]:
+        return capped_parts(plan, cap) if cap else self._functions.parts(plan)
 
     def start(self, recipe: Recipe, seeds: Seeds) -> State:
         """Return a trial's first state."""
@@ -185,10 +241,10 @@ class CompiledProgram:
         """Return the state's arrays that are the model's weights, in its order."""
         return self._program.weights(state[0], state[1])
 
-    def run(self, state: State, recipe: Recipe, plan: EpochPlan) -> tuple[State, float, np.ndarray]:
+    def run(self, state: State, recipe: Recipe, plan: EpochPlan, cap: int = 0) -> tuple[State, float, np.ndarray]:
         """Train and validate one epoch; return the running loss and the outputs, (validation examples, size)."""
         numbers = self._program.numbers(recipe, plan.l1, plan.l2)
-        parts = self._functions.parts(plan)
+        parts = self._parts(plan, cap)
         order, outputs = padded_order(plan, parts), None
         losses: list[Any] = []
         for part in parts:

@@ -20,15 +20,12 @@ from models.training.accumulation import Cut, MicroBatches, build_accumulating_o
 from models.training.engine import EpochOutput
 from models.training.feeds import Feed, make_feed
 from models.training.measurement import noise_parts
-from models.training.memory import is_out_of_memory
+from models.training.memory import MICRO_BATCH_SIZE, is_out_of_memory, warn_of_smaller_micro_batches
 from models.training.plan import EpochPlan
 from models.training.seeds import Seeds, seed_dropout
 from models.training.updates import Penalty, build_decaying_optimizer, decayed_weights
 
-logger = logging.getLogger("nightune")
-
 DATA_LOSS = "data_loss"
-MICRO_BATCH_SIZE = "micro_batch_size"  # the curve that tells of accumulation
 PREDICTION_BYTES = 2**24  # inputs of one prediction call; activations take a multiple of it
 
 
@@ -175,9 +172,8 @@ def _train(state: FitState, plan: EpochPlan) -> tuple[FitState, MicroBatches, fl
         else:
             return state, micro, float(history.history[DATA_LOSS][0])
         # Outside the handler, whose traceback would keep alive what did not fit.
-        half = largest // 2
-        logger.warning("out of memory with %d examples at once; epoch %d again with %d", largest, plan.epoch, half)
-        state = _capped(state, half, before)
+        warn_of_smaller_micro_batches(plan.epoch, largest, largest // 2)
+        state = _capped(state, largest // 2, before)
 
 
 def _capped(state: FitState, cap: int, before: list[np.ndarray]) -> FitState:

@@ -1,12 +1,10 @@
 """Accumulation: micro-batches make the update of the whole batch, compile nothing anew, and tell the noise."""
 
-import logging
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -16,13 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.examples import Dataset, Examples
-from models.gradient_noise import example_estimates
 from models.outputs import read_head
 from models.recipe import Recipe
 from models.training.accumulation import Cut
 from models.training.engine import EpochOutput
 from models.training.engine_fit import FitEngine, FitState
-from models.training.memory import is_out_of_memory
 from models.training.plan import EpochPlan
 from models.training.programs import Program
 from models.training.seeds import Seeds
@@ -204,62 +200,6 @@ def test_bs_t5_linear_scaling_is_exact_in_the_limit_of_small_rates(
     assert differences[0] / differences[1] == pytest.approx(2.0, abs=0.2)
 
 
-@pytest.mark.parametrize("strengths", [{}, {"l1": 0.3, "l2": 0.7}])
-def test_bs_t4_the_engine_measures_what_single_examples_say_without_the_penalty(
-    make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, strengths: dict[str, float]
-) -> None:
-    """One update in micro-batches of one example: variance, norm and diversity are exact."""
-    dataset = make_dataset("regression")
-    penalty = "elastic" if strengths else "none"
-    linear = recipe(batch_size__policy="divebatch", batch_size__micro_size=1, penalty__kind=penalty, model__units=[])
-    engine = FitEngine(dataset, Path())
-    state = engine.start(linear, SEEDS)
-    kernel, bias = (weight.astype(np.float64) for weight in engine.weights(state))
-    inputs, targets = dataset.train.inputs.astype(np.float64), dataset.train.targets[:, None]
-    gradients = 2 * (inputs @ kernel + bias - targets) * np.hstack([inputs, np.ones((22, 1))])
-    state, output = engine.run_epoch(state, make_plan([22], **strengths))
-    square, variance = example_estimates(gradients)
-    mean = gradients.mean(axis=0)
-    assert output.statistics == pytest.approx(
-        {
-            "micro_batch_size": 1.0,
-            "gradient_square": square,
-            "gradient_variance": variance,
-            "epoch_gradient_square": float(mean @ mean),
-        },
-        rel=1e-4,
-    )
-
-
-def test_what_is_measured_is_that_of_the_full_updates_and_of_one_epoch(
-    make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe
-) -> None:
-    """With a rate of 0 every epoch of the same order measures the same, and a left-over of one changes no norm."""
-    engine = FitEngine(make_dataset(examples=17), Path())
-    plan = make_plan([8, 8, 1], rates=0.0)
-    _, outputs = trained(engine, recipe(batch_size__policy="gns", batch_size__micro_size=2), [plan, plan])
-    assert outputs[0].statistics == pytest.approx(outputs[1].statistics)
-    shorter = FitEngine(make_dataset(examples=17), Path())
-    same = EpochPlan(**{**vars(plan), **_first_updates(plan, 2)})
-    _, without = trained(shorter, recipe(batch_size__policy="gns", batch_size__micro_size=2), [same])
-    assert without[0].statistics == pytest.approx(outputs[0].statistics)
-
-
-def _first_updates(plan: EpochPlan, count: int) -> dict[str, Any]:
-    sizes = plan.batch_sizes[:count]
-    rates = {name: getattr(plan, name)[:count] for name in ("learning_rates", "shrinks")}
-    return {"order": plan.order[: sizes.sum()], "batch_sizes": sizes, **rates}
-
-
-def test_a_batch_of_one_example_tells_no_noise(
-    make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe
-) -> None:
-    _, outputs = trained(
-        FitEngine(make_dataset(), Path()), recipe(batch_size__policy="gns"), [make_plan([1] * 22, rates=0.01)]
-    )
-    assert np.isnan(outputs[0].statistics["gradient_variance"])
-
-
 def test_batch_normalization_sees_micro_batches(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path
 ) -> None:
@@ -275,85 +215,6 @@ def test_batch_normalization_sees_micro_batches(
     for indices in np.split(plan.order, np.cumsum([4, 4, 3, 4, 4])):
         moving = 0.99 * moving + 0.01 * dataset.train.inputs[indices].mean(axis=0)
     np.testing.assert_allclose(state.model.layers[0].moving_mean.numpy(), moving, atol=1e-6)
-
-
-SMALL_MEMORY = """
-import tensorflow as tf
-
-tried = []
-
-def check(size):
-    tried.append(int(size))
-    if size > LIMIT:
-        raise MemoryError(f"no room for {size}")
-    return size
-
-class Memory(keras.layers.Layer):
-    def call(self, inputs, training=False):
-        if not training:
-            return inputs
-        with tf.control_dependencies([tf.numpy_function(check, [tf.shape(inputs)[0]], tf.int32)]):
-            return tf.identity(inputs)
-
-def build(output_size):
-    model = keras.Sequential([keras.Input((5,)), layers.Dense(4), layers.Dropout(0.3), layers.Dense(output_size)])
-    model.add(Memory())
-    model.tried = tried
-    return model
-"""
-
-
-@pytest.mark.parametrize("batches", [{"batch_size.policy": "random"}, {"batch_size.micro_size": 12}])
-def test_out_of_memory_the_epoch_starts_over_in_smaller_micro_batches(
-    make_plan: MakePlan,
-    make_dataset: MakeDataset,
-    user_model: Callable[[str], str],
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    batches: dict[str, Any],
-) -> None:
-    """TensorFlow's own error, in the third update: weights, slots and noise are those of never having tried."""
-    reference = user_model(SMALL_MEMORY.replace("LIMIT", "4"))
-    plans = [make_plan([3, 3, 16], epoch=epoch, rates=0.05, shrinks=0.01) for epoch in (1, 2)]
-    params = {"optimizer": "adam", "weight_decay.profile": "fixed", "model.architecture": reference}
-    engine = FitEngine(make_dataset(), tmp_path)
-    cap = 4 if batches.get("batch_size.policy") else 3
-    expected, _ = trained(engine, Recipe.from_params({**params, "batch_size.micro_size": cap}), plans)
-    with caplog.at_level(logging.WARNING, "nightune"):
-        state, outputs = trained(engine, Recipe.from_params({**params, **batches}), plans)
-    assert_same_weights(engine, state, expected, tolerance=0)
-    assert int(state.model.optimizer.iterations) == 6
-    assert [output.statistics["micro_batch_size"] for output in outputs] == [float(cap)] * 2
-    assert caplog.messages[-1] == f"out of memory with {2 * cap} examples at once; epoch 1 again with {cap}"
-
-
-def test_a_trial_fails_for_memory_only_after_trying_single_examples(
-    make_plan: MakePlan, make_dataset: MakeDataset, recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path
-) -> None:
-    engine = FitEngine(make_dataset(), tmp_path)
-    state = engine.start(recipe(model__architecture=user_model(SMALL_MEMORY.replace("LIMIT", "0"))), SEEDS)
-    tried = sys.modules[type(state.model.layers[-1]).__module__].tried
-    with pytest.raises(Exception, match="no room for 1") as caught:
-        engine.run_epoch(state, make_plan([22]))
-    assert is_out_of_memory(caught.value)
-    assert tried == [22, 11, 5, 2, 1]
-
-
-def test_another_error_is_not_taken_for_a_lack_of_memory(
-    make_plan: MakePlan, make_dataset: MakeDataset, recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path
-) -> None:
-    engine = FitEngine(make_dataset(), tmp_path)
-    code = SMALL_MEMORY.replace("LIMIT", "4").replace("MemoryError", "ArithmeticError")
-    state = engine.start(recipe(model__architecture=user_model(code)), SEEDS)
-    with pytest.raises(Exception, match="no room for 22"):
-        engine.run_epoch(state, make_plan([22]))
-
-
-def test_what_backends_say_of_memory_is_understood() -> None:
-    jax = pytest.importorskip("jax")
-    assert is_out_of_memory(jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes."))
-    assert not is_out_of_memory(jax.errors.JaxRuntimeError("INVALID_ARGUMENT: shapes"))
-    assert is_out_of_memory(MemoryError())
 
 
 JAX_MODEL = """

@@ -1,0 +1,183 @@
+"""Out of memory, an epoch starts over with fewer examples at once, and a trial fails only after single ones."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.examples import Dataset
+from models.recipe import Recipe
+from models.training.engine import EpochOutput
+from models.training.engine_fit import FitEngine, FitState
+from models.training.memory import is_out_of_memory
+from models.training.plan import EpochPlan
+from models.training.seeds import Seeds
+
+MakeDataset = Callable[..., Dataset]
+MakePlan = Callable[..., EpochPlan]
+MakeRecipe = Callable[..., Recipe]
+SEEDS = Seeds(weights=1, order=2, dropout=3)
+
+
+def trained(engine: FitEngine, recipe: Recipe, plans: list[EpochPlan]) -> tuple[FitState, list[EpochOutput]]:
+    state, outputs = engine.start(recipe, SEEDS), []
+    for plan in plans:
+        state, output = engine.run_epoch(state, plan)
+        outputs.append(output)
+    return state, outputs
+
+
+def assert_same_weights(engine: FitEngine, first: FitState, second: FitState) -> None:
+    for one, other in zip(engine.weights(first), engine.weights(second), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+SMALL_MEMORY = """
+import tensorflow as tf
+
+tried = []
+
+def check(size):
+    tried.append(int(size))
+    if size > LIMIT:
+        raise MemoryError(f"no room for {size}")
+    return size
+
+class Memory(keras.layers.Layer):
+    def call(self, inputs, training=False):
+        if not training:
+            return inputs
+        with tf.control_dependencies([tf.numpy_function(check, [tf.shape(inputs)[0]], tf.int32)]):
+            return tf.identity(inputs)
+
+def build(output_size):
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(4), layers.Dropout(0.3), layers.Dense(output_size)])
+    model.add(Memory())
+    model.tried = tried
+    return model
+"""
+
+
+@pytest.mark.parametrize("batches", [{"batch_size.policy": "random"}, {"batch_size.micro_size": 12}])
+def test_out_of_memory_the_epoch_starts_over_in_smaller_micro_batches(
+    make_plan: MakePlan,
+    make_dataset: MakeDataset,
+    user_model: Callable[[str], str],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    batches: dict[str, Any],
+) -> None:
+    """TensorFlow's own error, in the third update: weights, slots and noise are those of never having tried."""
+    reference = user_model(SMALL_MEMORY.replace("LIMIT", "4"))
+    plans = [make_plan([3, 3, 16], epoch=epoch, rates=0.05, shrinks=0.01) for epoch in (1, 2)]
+    params = {"optimizer": "adam", "weight_decay.profile": "fixed", "model.architecture": reference}
+    engine = FitEngine(make_dataset(), tmp_path)
+    cap = 4 if batches.get("batch_size.policy") else 3
+    expected, _ = trained(engine, Recipe.from_params({**params, "batch_size.micro_size": cap}), plans)
+    with caplog.at_level(logging.WARNING, "nightune"):
+        state, outputs = trained(engine, Recipe.from_params({**params, **batches}), plans)
+    assert_same_weights(engine, state, expected)
+    assert int(state.model.optimizer.iterations) == 6
+    assert [output.statistics["micro_batch_size"] for output in outputs] == [float(cap)] * 2
+    assert caplog.messages[-1] == f"out of memory with {2 * cap} examples at once; epoch 1 again with {cap}"
+
+
+def test_a_trial_fails_for_memory_only_after_trying_single_examples(
+    make_plan: MakePlan, make_dataset: MakeDataset, recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path
+) -> None:
+    engine = FitEngine(make_dataset(), tmp_path)
+    state = engine.start(recipe(model__architecture=user_model(SMALL_MEMORY.replace("LIMIT", "0"))), SEEDS)
+    tried = sys.modules[type(state.model.layers[-1]).__module__].tried
+    with pytest.raises(Exception, match="no room for 1") as caught:
+        engine.run_epoch(state, make_plan([22]))
+    assert is_out_of_memory(caught.value)
+    assert tried == [22, 11, 5, 2, 1]
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory(
+    make_plan: MakePlan, make_dataset: MakeDataset, recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path
+) -> None:
+    engine = FitEngine(make_dataset(), tmp_path)
+    code = SMALL_MEMORY.replace("LIMIT", "4").replace("MemoryError", "ArithmeticError")
+    state = engine.start(recipe(model__architecture=user_model(code)), SEEDS)
+    with pytest.raises(Exception, match="no room for 22"):
+        engine.run_epoch(state, make_plan([22]))
+
+
+def test_what_backends_say_of_memory_is_understood() -> None:
+    jax = pytest.importorskip("jax")
+    assert is_out_of_memory(jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes."))
+    assert not is_out_of_memory(jax.errors.JaxRuntimeError("INVALID_ARGUMENT: shapes"))
+    assert is_out_of_memory(MemoryError())
+
+
+# Trials on a JAX whose memory holds blocks of so many examples; the call that fails has used up its state.
+JAX_CODE = """
+import logging, sys
+from pathlib import Path
+import jax, numpy as np
+from models.examples import Dataset, Examples
+from models.recipe import Recipe
+from models.training import compiled
+from models.training.engine_jax import JaxFunctions, make_jax_engine
+from models.training.loop import train
+
+generator = np.random.default_rng(0)
+split = Examples(generator.normal(size=(50, 5)).astype(np.float32), generator.integers(0, 3, 50).astype(np.int32))
+dataset = Dataset(split, split, split, "multiclass", (0, 1, 2), "0" * 16, (), None, {})
+params = {"optimizer": "adam", "batch_size.policy": "geometric", "batch_size.size": 8, "batch_size.factor": 2.0}
+recipe = Recipe.from_params({**params, "weight_decay.profile": "fixed", "learning_rate.peak": 0.05, "model.units": [4]})
+
+def outcome():
+    engine = make_jax_engine(dataset, Path())
+    return train(engine, recipe, dataset, epochs=4, seed=5, monitor="val_loss", direction="minimize")
+
+expected, real, said = outcome(), JaxFunctions.train, []
+
+def limited(self, state, numbers, order, part, call):
+    result = real(self, state, numbers, order, part, call)
+    if part.shape.block > LIMIT:
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 64 bytes.")
+    return result
+
+class Saying(logging.Handler):
+    def emit(self, record):
+        said.append(record.getMessage())
+
+logging.getLogger("nightune").addHandler(Saying())
+JaxFunctions.train = limited
+compiled.KEPT_PLAN_BYTES = KEPT
+LIMIT = 16
+small = outcome()
+for one, other in zip(expected.weights, small.weights, strict=True):
+    np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+np.testing.assert_allclose(small.curves["loss"], expected.curves["loss"], rtol=1e-5)
+assert small.curves["batch_size"] == [8.0, 16.0, 32.0, 50.0], small.curves
+assert small.curves["micro_batch_size"] == [16.0, 16.0], small.curves
+assert said == ["out of memory with 32 examples at once; epoch 3 again with 16"], said
+LIMIT = 0
+said.clear()
+try:
+    outcome()
+except jax.errors.JaxRuntimeError:
+    pass
+else:
+    raise AssertionError("trained without memory")
+assert [line.split()[4] for line in said] == ["8", "4", "2"], said
+"""
+
+
+@pytest.mark.parametrize("kept_bytes", [2**26, 0])
+def test_a_compiled_engine_goes_on_in_smaller_blocks(kept_bytes: int) -> None:
+    """From the trial's start, or from the last epoch's state where plans are too many to be kept."""
+    pytest.importorskip("jax")
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(sys.path)}
+    code = JAX_CODE.replace("= KEPT", f"= {kept_bytes}")
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
