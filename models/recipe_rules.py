@@ -69,7 +69,7 @@ def schedule_fits_the_budget(recipe: "Recipe") -> str | None:
 
 
 def batch_sizes_have_an_order(recipe: "Recipe") -> str | None:
-    """C11: no size is above the maximum."""
+    """C11: no size is above the maximum, and none below the minimum."""
     settings = recipe.batch_size
     if recipe.stopping.grows_batches and settings.size > recipe.stopping.batch_maximum:
         return f"batch_size.size: {settings.size} is above stopping.batch_maximum, {recipe.stopping.batch_maximum}"
@@ -78,6 +78,8 @@ def batch_sizes_have_an_order(recipe: "Recipe") -> str | None:
     name, smallest = ("minimum", settings.minimum) if settings.policy == "random" else ("size", settings.size)
     if smallest > settings.maximum:
         return f"batch_size.{name}: {smallest} is above batch_size.maximum, {settings.maximum}"
+    if settings.is_measured and settings.size < settings.minimum:
+        return f"batch_size.size: {settings.size} is below batch_size.minimum, {settings.minimum}"
     if settings.largest > settings.maximum:
         return (
             f"batch_size.ratio: {settings.ratio} times batch_size.minimum is {settings.largest}, "

@@ -1,4 +1,4 @@
-"""Accumulation: micro-batches make the update of the whole batch, compile nothing anew, and tell the noise."""
+"""Accumulation: micro-batches make the update of the whole batch, and compile nothing anew (BS-T2, BS-T5, BS-T6)."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Gradient noise: estimators against the truth, and sizes that follow them."""
+"""Gradient noise: estimators against the truth, and sizes that follow them (BS-T3, BS-T4)."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""The learning rate: every schedule against its golden table, a closed form and optax where it has the schedule."""
+"""The learning rate: every schedule against its golden table, a closed form and optax; clocks and scaling (LR-T3)."""
 
 import math
 from collections.abc import Callable

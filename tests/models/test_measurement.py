@@ -1,4 +1,4 @@
-"""What `fit` measures of the gradients while it accumulates them: exact for single examples, penalties apart."""
+"""What `fit` measures of the gradients while it accumulates them: exact for single examples (BS-T4)."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -51,6 +51,10 @@ REFUSED = {
         {"batch_size.policy": "geometric", "batch_size.size": 64, "batch_size.maximum": 32},
         r"batch_size\.size: 64 is above batch_size\.maximum, 32",
     ),
+    "C11 measured": (
+        {"batch_size.policy": "gns", "batch_size.size": 8},
+        r"batch_size\.size: 8 is below batch_size\.minimum, 16",
+    ),
     "C11 random": (
         {"batch_size.policy": "random", "batch_size.minimum": 1024},
         r"batch_size\.minimum: 1024 is above",
