@@ -260,6 +260,14 @@ def accumulate_and_save(path: str, folder: str, in_jax: bool) -> None:
         calls = sys.modules[type(state.model.layers[0]).__module__].calls
         assert keras.backend.backend() == "jax"
         assert set(calls) == {1, 2, 4}, calls
+        cuts_of_random_sizes(engine)
+
+
+def cuts_of_random_sizes(engine: FitEngine) -> None:
+    """On JAX they are cut into powers of two where that changes no more than rounding does."""
+    for params, is_cut in ({"model.units": [4]}, True), ({"model.units": [4], "model.dropout": 0.5}, False):
+        state = engine.start(Recipe.from_params({**params, "batch_size.policy": "random"}), SEEDS)
+        assert (state.cut == Cut(in_powers=True)) == is_cut
 
 
 def test_bs_t6_jax_accumulates_as_tensorflow_does_in_sizes_of_powers_of_two_and_within_its_memory(

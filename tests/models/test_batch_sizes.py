@@ -1,4 +1,4 @@
-"""Batch sizes: every policy uses every example exactly once an epoch, and grows as its golden table says (BS-T1, BS-T3)."""
+"""Batch sizes: every policy uses every example once an epoch, and grows as its golden table says (BS-T1, BS-T3)."""
 
 import numpy as np
 import pytest
