@@ -99,7 +99,7 @@ def build_accumulating_optimizer(optimizer: Any, *, measures_noise: bool = False
         def apply(self, grads: list[Any], trainable_variables: list[keras.Variable] | None = None) -> None:
             given = self._trainable_variables if trainable_variables is None else trainable_variables
             pairs = [pair for pair in zip(grads, given, strict=True) if pair[0] is not None]
-            gradients, variables = [ops.convert_to_tensor(pair[0]) for pair in pairs], [pair[1] for pair in pairs]
+            gradients, variables = [_dense(*pair) for pair in pairs], [pair[1] for pair in pairs]
             totals = [self.accumulated[self._get_variable_index(variable)] for variable in variables]
             if self.measurement is not None:
                 self.measurement.see_part(variables, gradients, self.share)
@@ -116,6 +116,14 @@ def build_accumulating_optimizer(optimizer: Any, *, measures_noise: bool = False
             _if(self.is_last > 0.5, update, [*self.variables, *variables])
 
     return Accumulating.from_config(optimizer.get_config())
+
+
+def _dense(gradient: Any, variable: keras.Variable) -> Any:
+    """A plain tensor: TensorFlow's gradient of an embedding holds the rows in use, some of them several times.
+
+    Keras' adaptive optimizers square such rows one by one; those that accumulate see what they add up to.
+    """
+    return ops.add(ops.zeros_like(variable.value), gradient) if hasattr(gradient, "dense_shape") else gradient
 
 
 def _if(condition: Any, update: Callable[[], None], state: Sequence[keras.Variable]) -> None:

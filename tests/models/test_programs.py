@@ -7,19 +7,23 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from models.architectures import build_model
+from models.examples import Dataset
+from models.outputs import read_head
 from models.recipe import Recipe
 from models.training.blocks import bucketed_parts, exact_parts, fitted_parts, padded_order
 from models.training.initial_weights import InitialWeights
 from models.training.optimizer_numbers import build_numbered_optimizer
 from models.training.plan import EpochPlan
-from models.training.programs import ProgramCache, disturbed, graph_key, is_noisy, is_separable
+from models.training.programs import Program, ProgramCache, disturbed, graph_key, is_noisy, is_separable
 from models.training.updates import decayed_weights
 
 HERE = Path()
 MakeRecipe = Callable[..., Recipe]
 MakePlan = Callable[..., EpochPlan]
+MakeDataset = Callable[..., Dataset]
 
 SAME_GRAPH: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"optimizer": "gd"}, {"optimizer": "sgd", "one_minus_momentum": 0.1, "nesterov": True}),
@@ -186,3 +190,32 @@ def test_normalization_and_layers_unknown_to_keras_couple_examples() -> None:
     assert not is_separable(net(keras.layers.Dense(2, activity_regularizer="l2")))
     assert is_noisy(net(keras.layers.GaussianNoise(0.1)))
     assert not is_noisy(net())
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+def test_bs_t2_padding_with_weight_zero_changes_nothing_of_an_update(
+    make_dataset: MakeDataset, recipe: MakeRecipe, kind: str
+) -> None:
+    """What the compiled programs do: 5 examples in a block of 8, whose others repeat examples with weight 0."""
+    dataset = make_dataset("regression")
+    given_recipe = recipe(optimizer=kind, penalty__kind="l2")
+    model = build_model("mlp", {"units": [4]}, (5,), 1, folder=HERE, seed=1)
+    program = Program(model, read_head(model, dataset.task, 1, dataset.train.inputs[:8]), given_recipe)
+    targets = program.head.targets(dataset.train.targets)
+
+    def updated(indices: list[int], weights: list[float]) -> list[np.ndarray]:
+        trainable, rest, slots = program.initial_state(model.get_weights(), given_recipe)
+        values = [tf.convert_to_tensor(value) for value in trainable]
+        numbers = program.numbers(given_recipe, 0.0, 0.1)
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            inputs, wanted = dataset.train.inputs[indices], targets[indices]
+            loss, _ = program.loss(values, rest, numbers, inputs, wanted, np.array(weights, np.float32))
+            total = loss + program.penalty(values, numbers)
+        moved, _ = program.apply(values, slots, numbers, tape.gradient(total, values), 0.1, 0.01)
+        return [np.array(value) for value in moved]
+
+    plain = updated([0, 1, 2, 3, 4], [0.2] * 5)
+    padded = updated([0, 1, 2, 3, 4, 0, 0, 0], [0.2] * 5 + [0.0] * 3)
+    for one, other in zip(plain, padded, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
