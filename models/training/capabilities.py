@@ -1,13 +1,33 @@
 """What of a recipe only `fit` can train: the compiled engines refuse it with these reasons, and never approximate."""
 
 from collections.abc import Callable
+from functools import partial
 
 from models.recipe import Recipe
 
+# What they do to all variables together, or measure at other weights than they train, no program has.
+_KINDS = ("adafactor", "muon", "prodigy", "dog", "schedule_free")
+
+
+def _is_kind(kind: str, recipe: Recipe) -> bool:
+    return recipe.optimizer.kind == kind
+
+
 # The reason to tell → whether a recipe asks for it. An engine that learns a technique takes its line away.
-ONLY_IN_FIT: dict[str, Callable[[Recipe], bool]] = {}
+ONLY_IN_FIT: dict[str, Callable[[Recipe], bool]] = {
+    **{f"optimizer {kind}": partial(_is_kind, kind) for kind in _KINDS},
+    "weight_average": lambda recipe: recipe.optimizer.weight_average_kind != "none",
+    "learning_rate.hypergradient_strength": lambda recipe: recipe.learning_rate.hypergradient_strength > 0.0,
+}
 
 
 def only_in_fit(recipe: Recipe) -> list[str]:
     """Say what of a recipe no compiled engine can express; empty where all is well."""
     return [reason for reason, asks in ONLY_IN_FIT.items() if asks(recipe)]
+
+
+def refuse_only_in_fit(recipe: Recipe) -> None:
+    """ValueError for a recipe that no compiled engine can express: one that was not among those looked at before."""
+    reasons = only_in_fit(recipe)
+    if reasons:
+        raise ValueError(f"{'; '.join(reasons)}: only the engine fit trains this; run the study with --engine fit")

@@ -12,14 +12,15 @@ import numpy as np
 
 from models.architectures import build_model
 from models.examples import Dataset
-from models.optimizers import build_optimizer
 from models.outputs import Head, read_head
 from models.recipe import Recipe
 from models.training.engine import EpochOutput
+from models.training.evaluated_weights import effective_rates, evaluated
 from models.training.feeds import Feed, make_feed
 from models.training.plan import EpochPlan
+from models.training.recipe_optimizer import build_recipe_optimizer
 from models.training.seeds import Seeds, seed_dropout
-from models.training.updates import Penalty, build_decaying_optimizer, decayed_weights
+from models.training.updates import Penalty, decayed_weights
 
 DATA_LOSS = "data_loss"
 PREDICTION_BYTES = 2**24  # inputs of one prediction call; activations take a multiple of it
@@ -62,10 +63,7 @@ class FitEngine:
         kernels = decayed_weights(model)
         is_decaying = recipe.weight_decay.profile != "none"
         penalty = None if recipe.penalty.kind == "none" else Penalty(kernels)
-        if is_decaying:
-            optimizer = build_decaying_optimizer(recipe.optimizer, kernels)
-        else:
-            optimizer = build_optimizer(recipe.optimizer)
+        optimizer = build_recipe_optimizer(recipe, model, kernels)
         optimizer.build(model.trainable_variables)
         model.compile(
             optimizer,
@@ -86,12 +84,15 @@ class FitEngine:
             **state.feed.arguments(plan), epochs=1, verbose=0, callbacks=[_Follow(plan, state.is_decaying)]
         )
         loss = float(history.history[DATA_LOSS][0])
-        outputs = _predict(state.model, self._dataset.validation.inputs)
-        return state, EpochOutput(loss, outputs, state.head.is_logits, time.perf_counter() - started_at)
+        with evaluated(state.model):
+            outputs = _predict(state.model, self._dataset.validation.inputs)
+        seconds, statistics = time.perf_counter() - started_at, effective_rates(state.model.optimizer)
+        return state, EpochOutput(loss, outputs, state.head.is_logits, seconds, statistics)
 
     def weights(self, state: FitState) -> list[np.ndarray]:
         """Return copies: what Keras hands out may be the memory that the next update writes to."""
-        return [np.array(weight) for weight in state.model.get_weights()]
+        with evaluated(state.model):
+            return [np.array(weight) for weight in state.model.get_weights()]
 
     def model(self, recipe: Recipe, weights: list[np.ndarray]) -> keras.Model:
         """Build the recipe's model again, free of what training attached to it, and give it the weights."""

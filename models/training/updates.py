@@ -40,8 +40,15 @@ def decayed_weights(model: keras.Model) -> list[keras.Variable]:
 
 
 def build_decaying_optimizer(settings: OptimizerSettings, decayed: list[keras.Variable]) -> Any:
-    """Return the optimizer with a variable `shrink`, s: each update first takes s·θ off every decayed θ."""
-    plain = build_optimizer(settings)
+    """Return the optimizer of some settings, decaying."""
+    return build_decaying(build_optimizer(settings), decayed)
+
+
+def build_decaying(plain: Any, decayed: list[keras.Variable]) -> Any:
+    """Return the optimizer with a variable `shrink`, s: each update first takes s·θ off every decayed θ.
+
+    An optimizer whose steps start elsewhere than at θ has a `decay` of its own.
+    """
 
     class Decaying(type(plain)):  # type: ignore[misc] # one subclass for each of Keras' optimizers
         def build(self, variables: list[keras.Variable]) -> None:
@@ -49,12 +56,17 @@ def build_decaying_optimizer(settings: OptimizerSettings, decayed: list[keras.Va
             self.shrink = self.add_variable(shape=(), name="shrink")
 
         def apply(self, grads: list[Any], trainable_variables: list[keras.Variable] | None = None) -> None:
+            decay = getattr(self, "decay", _decay)
             for variable in decayed:
-                # θ − sθ, not θ(1 − s): the rounding of 1 − s to float32 would be the same error in every weight.
-                variable.assign(variable - variable * self.shrink)
+                decay(variable, self.shrink)
             super().apply(grads, trainable_variables)
 
     return Decaying.from_config(plain.get_config())
+
+
+def _decay(variable: keras.Variable, shrink: Any) -> None:
+    # θ − sθ, not θ(1 − s): the rounding of 1 − s to float32 would be the same error in every weight.
+    variable.assign(variable - variable * shrink)
 
 
 class Penalty:

@@ -14,6 +14,7 @@ import numpy as np
 from models.architectures import ARCHITECTURES
 from models.examples import Dataset, Examples
 from models.recipe import Recipe
+from models.training.capabilities import only_in_fit
 from models.training.engine import Engine, make_engine
 from models.training.loop import train
 from models.training.programs import disturbed
@@ -58,8 +59,8 @@ def compare_engines(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -
 
 
 def _refusals(engine: Any, recipes: Sequence[Recipe]) -> list[str]:
-    """What the engine says of the recipes: one for each architecture and batch policy, which is what it looks at."""
-    kinds = {(recipe.architecture, recipe.batch_size.policy): recipe for recipe in recipes}
+    """What the engine says of the recipes: one for each architecture, batch policy and technique that only fit has."""
+    kinds = {(recipe.architecture, recipe.batch_size.policy, *only_in_fit(recipe)): recipe for recipe in recipes}
     return list(dict.fromkeys(reason for recipe in kinds.values() for reason in engine.refusals(recipe)))
 
 

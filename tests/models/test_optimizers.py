@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.optimizers import GRADIENT_CLIPS, KEYS, OPTIMIZERS, OptimizerSettings, build_optimizer
+from models.optimizer_keys import KEYS
+from models.optimizers import GRADIENT_CLIPS, OPTIMIZERS, OptimizerSettings, build_optimizer
 from models.recipe import Recipe
 from models.training.controller import Controller
 
@@ -139,6 +140,18 @@ def test_opt_t5_goldens(keras: Any, kind: str) -> None:
     np.testing.assert_allclose(trajectory(keras, settings, ones, 2)[:, 0], expected, atol=1e-6)
 
 
+def test_opt_t5_lamb_makes_steps_as_long_as_the_weights(keras: Any) -> None:
+    passed = trajectory(keras, OptimizerSettings(kind="lamb"), ones, 2)[:, 0]
+    np.testing.assert_allclose(passed, [0.9, 0.81], atol=1e-6)
+
+
+def test_opt_t3_the_articles_adam_starts_more_than_three_times_too_fast(keras: Any) -> None:
+    literal = Recipe.from_params({"optimizer": "adam", "bias_correction": False}).optimizer
+    moved = trajectory(keras, literal, ones, 5)[:, 0] - 1
+    np.testing.assert_allclose(moved, [-0.31623, -0.74118, -1.23621, -1.78037, -2.36008], atol=1e-5)
+    assert moved[0] / -0.1 == pytest.approx(0.1 / math.sqrt(0.001), rel=1e-5)
+
+
 def test_opt_t5_lion_steps_by_the_rate_and_its_decay_comes_before(keras: Any) -> None:
     gradients = iter([3.0, -0.001])  # the second is outweighed by the momentum of the first
     lion = Recipe.from_params({"optimizer": "lion"}).optimizer
@@ -169,7 +182,13 @@ OPTAX: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
         lambda optax: optax.adagrad(0.01, initial_accumulator_value=0.3, eps=1e-7),
     ),
     "adadelta": ({"optimizer": "adadelta"}, lambda optax: optax.adadelta(0.01, rho=0.95, eps=1e-7)),
+    "adamw": ({"optimizer": "adamw", "epsilon": 1e-12}, lambda optax: optax.adamw(0.01, eps=1e-12, weight_decay=0.0)),
     "adamax": ({"optimizer": "adamax"}, lambda optax: optax.adamax(0.01, eps=1e-7)),
+    "lamb": ({"optimizer": "lamb"}, lambda optax: optax.lamb(0.01, eps=1e-7)),
+    "schedule_free": (
+        {"optimizer": "schedule_free", "epsilon": 1e-8},
+        lambda optax: optax.contrib.schedule_free_adamw(0.01, weight_decay=0.0),
+    ),
     "lion": ({"optimizer": "lion"}, lambda optax: optax.lion(0.01, b1=0.9, b2=0.99, weight_decay=0.0)),
     "clipped by the global norm": (
         {"optimizer": "sgd", "gradient_clip.kind": "global_norm", "gradient_clip.limit": 0.5},
@@ -197,6 +216,100 @@ def test_opt_t4_parity_with_optax_over_twenty_updates(keras: Any, name: str) -> 
     settings = Recipe.from_params(params).optimizer
     ours = trajectory(keras, settings, lambda _: next(queue), 20, rate=0.01, start=(1.0,) * 4)
     np.testing.assert_allclose(ours[-1], np.asarray(values), atol=1e-6)
+
+
+def decayed(keras: Any, params: dict[str, Any], gradients: np.ndarray, shrink: float) -> np.ndarray:
+    """Where a weight of 1 is after updates at the rate 0.01, each of which first takes its part off it."""
+    from models.training.updates import build_decaying
+
+    weights = keras.Variable(np.ones(gradients.shape[1:], np.float32))
+    optimizer = build_decaying(build_optimizer(Recipe.from_params(params).optimizer), [weights])
+    optimizer.build([weights])
+    optimizer.learning_rate = 0.01
+    optimizer.shrink.assign(shrink)
+    for gradient in gradients:
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [weights])
+    return keras.ops.convert_to_numpy(weights + 0.0)
+
+
+DECAYING: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
+    "momentum": (
+        {"optimizer": "sgd", "one_minus_momentum": 0.1},
+        lambda optax: optax.chain(optax.trace(0.9), optax.add_decayed_weights(0.1), optax.scale(-0.01)),
+    ),
+    "adamw": ({"optimizer": "adamw", "epsilon": 1e-12}, lambda optax: optax.adamw(0.01, eps=1e-12, weight_decay=0.1)),
+    "lion": ({"optimizer": "lion"}, lambda optax: optax.lion(0.01, b1=0.9, b2=0.99, weight_decay=0.1)),
+}
+
+
+@pytest.mark.parametrize("name", DECAYING)
+def test_opt_t4_parity_with_optax_over_twenty_decaying_updates(keras: Any, name: str) -> None:
+    jax, optax = pytest.importorskip("jax"), pytest.importorskip("optax")
+    params, make_reference = DECAYING[name]
+    gradients = np.random.default_rng(5).normal(size=(20, 4)).astype(np.float32)
+    reference = make_reference(optax)
+    values = jax.numpy.ones(4, np.float32)
+    state = reference.init(values)
+    for gradient in gradients:
+        changes, state = reference.update(jax.numpy.asarray(gradient), state, values)
+        values = optax.apply_updates(values, changes)
+    ours = decayed(keras, params, gradients, shrink=0.01 * 0.1)
+    np.testing.assert_allclose(ours, np.asarray(values), atol=1e-6)
+
+
+# name: params, PyTorch's optimizer of a list of weights at the rate 0.01; where the two are equal by design
+TORCH: dict[str, tuple[dict[str, Any], Callable[[Any, Any], Any]]] = {
+    "sgd": ({"optimizer": "sgd"}, lambda optim, weights: optim.SGD(weights, 0.01)),
+    "momentum": (
+        {"optimizer": "sgd", "one_minus_momentum": 0.1},
+        lambda optim, weights: optim.SGD(weights, 0.01, momentum=0.9),
+    ),
+    "nesterov": (
+        {"optimizer": "sgd", "one_minus_momentum": 0.1, "nesterov": True},
+        lambda optim, weights: optim.SGD(weights, 0.01, momentum=0.9, nesterov=True),
+    ),
+    "adam": ({"optimizer": "adam", "epsilon": 1e-12}, lambda optim, weights: optim.Adam(weights, 0.01, eps=1e-12)),
+    "adamax": ({"optimizer": "adamax"}, lambda optim, weights: optim.Adamax(weights, 0.01, eps=1e-7)),
+    "adadelta": ({"optimizer": "adadelta"}, lambda optim, weights: optim.Adadelta(weights, 0.01, rho=0.95, eps=1e-7)),
+}
+
+
+@pytest.mark.parametrize("name", TORCH)
+def test_opt_t4_parity_with_torch_where_it_is_installed(keras: Any, name: str) -> None:
+    torch = pytest.importorskip("torch")
+    params, make_reference = TORCH[name]
+    gradients = np.random.default_rng(5).normal(size=(20, 4)).astype(np.float32)
+    weights = torch.ones(4, requires_grad=True)
+    reference = make_reference(torch.optim, [weights])
+    for gradient in gradients:
+        weights.grad = torch.from_numpy(gradient.copy())
+        reference.step()
+    queue = iter(gradients)
+    settings = Recipe.from_params(params).optimizer
+    ours = trajectory(keras, settings, lambda _: next(queue), 20, rate=0.01, start=(1.0,) * 4)
+    np.testing.assert_allclose(ours[-1], weights.detach().numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize(("batch", "expected"), [(1, 0.052632), (4, 0.013158)])
+def test_opt_t6_noise_keeps_sgd_at_its_stationary_variance(keras: Any, batch: int, expected: float) -> None:
+    tensorflow = pytest.importorskip("tensorflow")
+    curvature, rate, warm_up, updates = 1.0, 0.1, 100, 100_000
+    assert expected == pytest.approx(rate / (curvature * (2 - rate * curvature) * batch), abs=1e-6)
+    optimizer = build_optimizer(OptimizerSettings(kind="sgd"))
+    weights = keras.Variable(np.zeros(16, np.float32))
+    optimizer.build([weights])
+    optimizer.learning_rate = rate
+
+    @tensorflow.function
+    def mean_square() -> Any:
+        squares = tensorflow.constant(0.0)
+        for update in tensorflow.range(updates):
+            noise = tensorflow.random.stateless_normal((16,), [batch, update]) / math.sqrt(batch)
+            optimizer.apply([curvature * weights.value + noise], [weights])
+            squares += tensorflow.reduce_mean(weights.value**2) if update >= warm_up else 0.0
+        return squares / (updates - warm_up)
+
+    assert float(mean_square()) == pytest.approx(expected, rel=0.05)
 
 
 # clip: what it leaves of the gradients (3, 0.5) and (4) of two variables at the limit 1 (TECHNIQUES 1.2, 11)
@@ -239,6 +352,7 @@ def test_every_optimizer_is_built_without_decay_and_with_a_rate_that_can_be_writ
         assert getattr(optimizer, "momentum", 0.9) == 0.9
     else:
         assert optimizer.momentum == 0.0
+    assert getattr(optimizer, "adam_weight_decay", None) is None
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
