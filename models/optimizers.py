@@ -184,7 +184,7 @@ def adafactor(optimizers: Any, settings: OptimizerSettings) -> Any:
     """Rows' and columns' means in the place of each square (Shazeer & Stern, 2018); η is relative to the weights.
 
     θ ← θ − max(0.001, rms(θ))·min(η, 1/√(t+1))·û, û cut to the root mean square 1. Keras caps the rate by
-    1/√(t+1) with `relative_step=False` too, so that no schedule can hold it above (rule C8 says from where on).
+    1/√(t+1) with `relative_step=False` too, so that no schedule can hold it above (rule C8 tells of it).
     """
     return optimizers.Adafactor(relative_step=False, **settings.shared)
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from models.errors import InputError
+from models.recipe_rules import notes_on
 from tasks.prepare_data import PreparedData
 from tasks.progress import SweepStarted, announce_sweep, announce_trial
 from tasks.propose_trials import sample_recipes
@@ -51,8 +52,11 @@ def settle_engine(store: Store, study: Study, data: PreparedData, request: str) 
     from models.training.engine import choose_engine  # noqa: PLC0415
 
     load_keras(store.compiled)
+    recipes = sample_recipes(study)
+    for note in dict.fromkeys(note for recipe in recipes for note in notes_on(recipe)):
+        logger.warning("%s", note)
     try:
-        return choose_engine(request, sample_recipes(study), open_dataset(data.folder), study.path.parent)
+        return choose_engine(request, recipes, open_dataset(data.folder), study.path.parent)
     except InputError as error:
         raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error
 

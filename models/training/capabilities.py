@@ -13,11 +13,15 @@ def _is_kind(kind: str, recipe: Recipe) -> bool:
     return recipe.optimizer.kind == kind
 
 
+def _follows_hypergradient(recipe: Recipe) -> bool:
+    return recipe.learning_rate.hypergradient_strength > 0.0
+
+
 # The reason to tell → whether a recipe asks for it. An engine that learns a technique takes its line away.
 ONLY_IN_FIT: dict[str, Callable[[Recipe], bool]] = {
-    **{f"optimizer {kind}": partial(_is_kind, kind) for kind in _KINDS},
-    "weight_average": lambda recipe: recipe.optimizer.weight_average_kind != "none",
-    "learning_rate.hypergradient_strength": lambda recipe: recipe.learning_rate.hypergradient_strength > 0.0,
+    **{f"optimizer {kind}: only fit has its update": partial(_is_kind, kind) for kind in _KINDS},
+    "weight_average.kind: only fit measures averages": lambda recipe: recipe.optimizer.weight_average_kind != "none",
+    "learning_rate.hypergradient_strength: only fit follows it": _follows_hypergradient,
 }
 
 
@@ -30,4 +34,4 @@ def refuse_only_in_fit(recipe: Recipe) -> None:
     """ValueError for a recipe that no compiled engine can express: one that was not among those looked at before."""
     reasons = only_in_fit(recipe)
     if reasons:
-        raise ValueError(f"{'; '.join(reasons)}: only the engine fit trains this; run the study with --engine fit")
+        raise ValueError(f"{'; '.join(reasons)} (run the study with --engine fit)")

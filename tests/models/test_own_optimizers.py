@@ -400,7 +400,7 @@ def test_what_only_fit_can_train_is_left_to_it(params: dict[str, Any], make_data
     assert only_in_fit(given)[0] in choice.reason
     from models.training.engine_tensorflow import TensorFlowEngine
 
-    with pytest.raises(ValueError, match="only the engine fit trains this"):
+    with pytest.raises(ValueError, match="run the study with --engine fit"):
         TensorFlowEngine(make_dataset(), HERE).start(given, SEEDS)
 
 
