@@ -31,7 +31,10 @@ class DistanceOverGradients(keras.optimizers.Optimizer):
         self.effective_rate = self.add_variable((), name="effective_rate")
 
     def _backend_update_step(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
-        gradients, places = dense(grads), [self._get_variable_index(variable) for variable in trainable_variables]
+        gradients, places = (
+            dense(grads, trainable_variables),
+            [self._get_variable_index(variable) for variable in trainable_variables],
+        )
         starts = [
             at_first(self, self._starts[place], variable)
             for place, variable in zip(places, trainable_variables, strict=True)

@@ -5,9 +5,12 @@ from typing import Any
 from keras import ops
 
 
-def dense(gradients: list[Any]) -> list[Any]:
-    """Return the gradients as plain tensors; TensorFlow's of an embedding hold the rows in use only."""
-    return [ops.convert_to_tensor(gradient) for gradient in gradients]
+def dense(gradients: list[Any], variables: list[Any]) -> list[Any]:
+    """Return the variables' gradients as plain tensors; TensorFlow's of an embedding hold the rows in use only."""
+    return [
+        ops.add(ops.zeros_like(variable), gradient) if hasattr(gradient, "dense_shape") else gradient
+        for gradient, variable in zip(gradients, variables, strict=True)
+    ]
 
 
 def total(values: list[Any]) -> Any:

@@ -34,7 +34,9 @@ def following_hypergradient(plain: Any, settings: Hypergradient) -> Any:
         def _backend_update_step(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
             places = [self._get_variable_index(variable) for variable in trainable_variables]
             last = [self._last_steps[place] for place in places]
-            rate = at_first(self, _next_rate(self.effective_rate, dense(grads), last, settings), learning_rate)
+            rate = at_first(
+                self, _next_rate(self.effective_rate, dense(grads, trainable_variables), last, settings), learning_rate
+            )
             before = [ops.convert_to_tensor(variable) + 0.0 for variable in trainable_variables]
             super()._backend_update_step(grads, trainable_variables, rate)
             self.assign(self.effective_rate, rate)

@@ -17,7 +17,7 @@ class LiteralAdam(keras.optimizers.Adam):
         place = self._get_variable_index(variable)
         momentum, velocity = self._momentums[place], self._velocities[place]
         gradient = ops.cast(gradient, variable.dtype)
-        self.assign_add(momentum, (gradient - momentum) * (1 - self.beta_1))
-        self.assign_add(velocity, (ops.square(gradient) - velocity) * (1 - self.beta_2))
+        self.assign_add(momentum, ops.subtract(gradient, momentum) * (1 - self.beta_1))
+        self.assign_add(velocity, ops.subtract(ops.square(gradient), velocity) * (1 - self.beta_2))
         step = ops.cast(learning_rate, variable.dtype) * momentum / (ops.sqrt(velocity) + self.epsilon)
         self.assign_sub(variable, step)

@@ -34,7 +34,10 @@ class Prodigy(keras.optimizers.Optimizer):
         self.effective_rate = self.add_variable((), name="effective_rate")
 
     def _backend_update_step(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
-        gradients, places = dense(grads), [self._get_variable_index(variable) for variable in trainable_variables]
+        gradients, places = (
+            dense(grads, trainable_variables),
+            [self._get_variable_index(variable) for variable in trainable_variables],
+        )
         update = ops.cast(self.iterations + 1, "float32")
         correction = ops.sqrt(1 - ops.power(self.beta_2, update)) / (1 - ops.power(self.beta_1, update))
         distance = ops.convert_to_tensor(self._estimate)

@@ -50,7 +50,7 @@ class ScheduleFree(keras.optimizers.Optimizer):
         part = ops.where(weights > 0, ops.square(highest) / ops.where(weights > 0, weights, 1.0), 0.0)
         self.assign(self._highest, highest)
         self.assign(self._weights, weights)
-        for gradient, variable in zip(dense(grads), trainable_variables, strict=True):
+        for gradient, variable in zip(dense(grads, trainable_variables), trainable_variables, strict=True):
             place = self._get_variable_index(variable)
             velocity = self.beta_2 * self._velocities[place] + (1 - self.beta_2) * ops.square(gradient)
             self.assign(self._velocities[place], velocity)

@@ -18,7 +18,7 @@ from models.own_optimizers.averaging import averaging, exponential_part, polynom
 from models.own_optimizers.hypergradient import Hypergradient, following_hypergradient
 from models.recipe import Recipe
 from models.training.capabilities import only_in_fit
-from models.training.engine import choose_engine
+from models.training.engine import choose_engine, make_engine
 from models.training.engine_fit import FitEngine
 from models.training.loop import train
 from models.training.muon_matrices import exclude_from_muon
@@ -275,7 +275,41 @@ def test_every_new_optimizer_learns(kind: str, make_dataset: MakeDataset) -> Non
     assert outcome.curves["loss"][-1] < 0.8 * outcome.curves["loss"][0]
 
 
+SPARSE = [
+    *({"optimizer": kind} for kind in LEVEL_F),
+    {"optimizer": "adam", "bias_correction": False},
+    {"optimizer": "adam", "learning_rate.hypergradient_strength": 0.01},
+    {"optimizer": "sgd", "weight_average.kind": "polynomial"},
+]
+
+
+@pytest.mark.parametrize("params", SPARSE)
+def test_tables_of_embeddings_whose_gradients_are_sparse_are_moved(
+    params: dict[str, Any], user_model: Callable[[str], str], tmp_path: Path
+) -> None:
+    reference = user_model(
+        """
+def build(input_shape, output_size):
+    layers_ = [layers.Embedding(10, 4), layers.Flatten(), layers.Dense(output_size)]
+    return keras.Sequential([keras.Input(input_shape), *layers_])
+"""
+    )
+    generator = np.random.default_rng(0)
+    words = generator.integers(0, 9, (16, 3)).astype(np.float32)  # the last row of the table is never used
+    split = Examples(words, (words[:, 0] > 4).astype(np.int32))
+    engine = FitEngine(Dataset(split, split, split, "binary", (0, 1), "", (), None, {}), tmp_path)
+    given = Recipe.from_params({"model.architecture": reference, "stopping.rule": "none", **params})
+    before = engine.weights(engine.start(given, Seeds.from_trial(1)))
+    dataset = Dataset(split, split, split, "binary", (0, 1), "", (), None, {})
+    outcome = train(engine, given, dataset, epochs=2, seed=1, monitor="val_loss", direction="minimize")
+    moved = np.abs(outcome.weights[0] - before[0]).max(axis=1)
+    assert (moved[:-1] > 0).any()
+    if params["optimizer"] != "adafactor":  # which spreads what it learns over rows
+        assert moved[-1] == 0
+
+
 def test_rule_c9_muon_moves_hidden_matrices_only() -> None:
+    keras.utils.clear_session(free_memory=False)  # names are numbered from the start again
     inputs = keras.Input((6,))
     hidden = layers.Embedding(5, 3)(inputs)
     hidden = layers.GRU(4)(hidden)
@@ -402,6 +436,29 @@ def test_what_only_fit_can_train_is_left_to_it(params: dict[str, Any], make_data
 
     with pytest.raises(ValueError, match="run the study with --engine fit"):
         TensorFlowEngine(make_dataset(), HERE).start(given, SEEDS)
+
+
+@pytest.mark.parametrize("name", ["fit", "tensorflow"])
+def test_opt_t1_gd_in_every_engine_is_the_closed_form(
+    name: str, user_model: Callable[[str], str], tmp_path: Path
+) -> None:
+    reference = user_model(
+        "def build(input_shape, output_size):\n"
+        " return keras.Sequential([keras.Input(input_shape), layers.Dense(output_size, use_bias=False)])"
+    )
+    inputs = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)
+    solution = np.array([1.0, -2.0, 0.5], np.float32)
+    split = Examples(inputs, inputs @ solution)
+    dataset = Dataset(split, split, split, "regression", None, "", (), None, {})
+    engine = make_engine(name, dataset, tmp_path)
+    params = {"optimizer": "gd", "learning_rate.peak": 0.1, "stopping.rule": "none", "model.architecture": reference}
+    given = Recipe.from_params(params)
+    start = engine.weights(engine.start(given, Seeds.from_trial(1)))[0][:, 0].astype(np.float64)
+    outcome = train(engine, given, dataset, epochs=25, seed=1, monitor="val_loss", direction="minimize")
+    hessian = 2 * inputs.T.astype(np.float64) @ inputs / 16
+    expected = solution + np.linalg.matrix_power(np.eye(3) - 0.1 * hessian, 25) @ (start - solution)
+    assert outcome.updates == 25
+    np.testing.assert_allclose(outcome.weights[0][:, 0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("params", [{"optimizer": "lamb"}, {"bias_correction": False, "optimizer": "adamw"}])

@@ -7,9 +7,10 @@ import pytest
 
 from models.customary_ranges import LEVELS, customary_ranges
 from models.recipe import Recipe
+from models.training.capabilities import only_in_fit
 from tasks.check_study import check_study
 from tasks.load_study import load_study
-from tasks.propose_trials import complete_params
+from tasks.propose_trials import complete_params, sample_recipes
 from tuning.samplers import random
 from tuning.study import Study, StudyError
 
@@ -64,3 +65,13 @@ def test_a_level_has_no_grid(read: Read) -> None:
     path.write_text(path.read_text().replace("trials = 200", 'method = "grid"'))
     with pytest.raises(StudyError, match=r"learning_rate\.peak\[1\]: a range without steps has no grid"):
         load_study(path)
+
+
+def test_the_engine_is_chosen_by_all_trials_that_only_fit_can_train(read: Read) -> None:
+    study = read('optimizer = "full"')
+    everything = sample_recipes(study, 3, count=200)
+    sample = sample_recipes(study, 3, count=5)
+    alone = [recipe.params for recipe in everything if only_in_fit(recipe)]
+    assert [recipe.params for recipe in sample if only_in_fit(recipe)] == alone
+    assert len(sample) < len(everything) == 200
+    assert [recipe.params for recipe in sample_recipes(study, 4, count=5)[:5]] != [each.params for each in sample[:5]]
