@@ -20,10 +20,10 @@ def polynomial_part() -> Part:
     return lambda update: (1 + POLYNOMIAL_POWER) / (update + POLYNOMIAL_POWER)
 
 
-def averaging(plain: Any, part: Part) -> Any:
-    """Return the optimizer with x̄ ← x̄ + c_t(θ − x̄) after each update; `evaluation_values` are x̄."""
+def averaging(kind: Any, part: Part) -> Any:
+    """Return the class of optimizers with x̄ ← x̄ + c_t(θ − x̄) after each update; `evaluation_values` are x̄."""
 
-    class Averaging(type(plain)):  # type: ignore[misc] # one subclass for each of Keras' optimizers
+    class Averaging(kind):  # type: ignore[misc] # one subclass for each of Keras' optimizers
         def build(self, variables: list[Any]) -> None:
             super().build(variables)
             self._weight_averages = self.add_optimizer_variables(variables, "average")
@@ -40,4 +40,10 @@ def averaging(plain: Any, part: Part) -> Any:
                 return None
             return [ops.convert_to_numpy(average.value) for average in self._weight_averages]
 
-    return Averaging.from_config(plain.get_config())
+    return Averaging
+
+
+AVERAGES: dict[str, Callable[[float], Part]] = {
+    "exponential": exponential_part,
+    "polynomial": lambda forgotten: polynomial_part(),
+}

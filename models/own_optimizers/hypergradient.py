@@ -18,14 +18,14 @@ class Hypergradient:
     is_multiplicative: bool
 
 
-def following_hypergradient(plain: Any, settings: Hypergradient) -> Any:
-    """Return the optimizer with α ← α + β·g·u, u the step before, per unit of its rate, downwards; then θ ← θ − αu.
+def following_hypergradient(kind: Any, settings: Hypergradient) -> Any:
+    """Return the class with α ← α + β·g·u, u the last step, per unit of its rate, downwards; then θ ← θ − α·(its step).
 
     For gradient descent u is the last gradient: equation 8. The multiplicative form, α ← α(1 + β·cos(g, u)), does not
     feel the gradient's scale, which Adam's steps do not feel either. α starts from the learning rate.
     """
 
-    class FollowingHypergradient(type(plain)):  # type: ignore[misc] # one subclass for each of Keras' optimizers
+    class FollowingHypergradient(kind):  # type: ignore[misc] # one subclass for each of Keras' optimizers
         def build(self, variables: list[Any]) -> None:
             super().build(variables)
             self._last_steps = self.add_optimizer_variables(variables, "last_step")
@@ -43,7 +43,7 @@ def following_hypergradient(plain: Any, settings: Hypergradient) -> Any:
             for step, variable, old in zip(last, trainable_variables, before, strict=True):
                 self.assign(step, (old - variable) / rate)
 
-    return FollowingHypergradient.from_config(plain.get_config())
+    return FollowingHypergradient
 
 
 def _next_rate(rate: Any, gradients: list[Any], last_steps: list[Any], settings: Hypergradient) -> Any:

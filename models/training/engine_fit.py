@@ -18,9 +18,8 @@ from models.training.engine import EpochOutput
 from models.training.evaluated_weights import effective_rates, evaluated
 from models.training.feeds import Feed, make_feed
 from models.training.plan import EpochPlan
-from models.training.recipe_optimizer import build_recipe_optimizer
 from models.training.seeds import Seeds, seed_dropout
-from models.training.updates import Penalty, decayed_weights
+from models.training.updates import Penalty, build_recipe_optimizer, decayed_weights
 
 DATA_LOSS = "data_loss"
 PREDICTION_BYTES = 2**24  # inputs of one prediction call; activations take a multiple of it
@@ -63,7 +62,7 @@ class FitEngine:
         kernels = decayed_weights(model)
         is_decaying = recipe.weight_decay.profile != "none"
         penalty = None if recipe.penalty.kind == "none" else Penalty(kernels)
-        optimizer = build_recipe_optimizer(recipe, model, kernels)
+        optimizer = build_recipe_optimizer(recipe, model)
         optimizer.build(model.trainable_variables)
         model.compile(
             optimizer,

@@ -5,16 +5,14 @@ from typing import Any
 
 import keras
 
-from models.training.updates import decayed_weights
 
-
-def exclude_from_muon(optimizer: Any, model: keras.Model) -> list[str]:
+def exclude_from_muon(optimizer: Any, model: keras.Model, kernels: list[keras.Variable]) -> list[str]:
     """Tell Keras' Muon, before it is built, what to leave to Adam; return the paths of those that are matrices.
 
     They are the kernels of the layers that give the outputs, embeddings, and biases with two dimensions (GRU's).
     """
     last = {id(variable) for variable in _output_kernels(model)}
-    chosen = {id(variable) for variable in decayed_weights(model) if id(variable) not in last}
+    chosen = {id(variable) for variable in kernels if id(variable) not in last}
     matrices = [variable for variable in model.trainable_variables if len(variable.shape) == 2]
     excluded = [variable.path for variable in matrices if id(variable) not in chosen]
     optimizer.exclude_layers = [f"^{re.escape(path)}$" for path in excluded]

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from models.training.updates import build_decaying
-from tests.models.trajectories import passed, stock
+from models.training.updates import decaying
+from tests.models.trajectories import passed, stock, with_part
 
 # name: params, optax' optimizer at the rate 0.01; where the two are equal by design (TECHNIQUES 1.2)
 OPTAX: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
@@ -66,7 +66,7 @@ def test_opt_t4_parity_with_optax_over_twenty_updates(name: str) -> None:
 def decayed(params: dict[str, Any], gradients: np.ndarray, shrink: float) -> np.ndarray:
     """Where a weight of 1 is after updates at the rate 0.01, each of which first takes its part off it."""
     weights = keras.Variable(np.ones(gradients.shape[1:], np.float32))
-    optimizer = build_decaying(stock(**params), [weights])
+    optimizer = with_part(stock(**params), decaying, [weights])
     optimizer.build([weights])
     optimizer.learning_rate = 0.01
     optimizer.shrink.assign(shrink)

@@ -11,8 +11,8 @@ from keras import layers
 from models.own_optimizers.averaging import averaging, exponential_part, polynomial_part
 from models.own_optimizers.hypergradient import Hypergradient, following_hypergradient
 from models.training.muon_matrices import exclude_from_muon
-from models.training.updates import build_decaying
-from tests.models.trajectories import passed, stock
+from models.training.updates import decayed_weights, decaying
+from tests.models.trajectories import passed, stock, with_part
 
 
 def quadratic(weights: np.ndarray) -> np.ndarray:
@@ -21,7 +21,7 @@ def quadratic(weights: np.ndarray) -> np.ndarray:
 
 
 def test_fut_t1_a_rate_that_follows_its_hypergradient() -> None:
-    optimizer = following_hypergradient(stock(optimizer="sgd"), Hypergradient(0.1, 1e-8, 10.0, False))
+    optimizer = with_part(stock(optimizer="sgd"), following_hypergradient, Hypergradient(0.1, 1e-8, 10.0, False))
     rates = []
 
     def gradient(weights: np.ndarray) -> np.ndarray:
@@ -35,7 +35,7 @@ def test_fut_t1_a_rate_that_follows_its_hypergradient() -> None:
 
 @pytest.mark.parametrize(("gradients", "bound"), [([1.0] * 30, 0.3), ([1.0, -1.0] * 15, 0.02)])
 def test_fut_t1_a_hypergradient_keeps_to_its_bounds(gradients: list[float], bound: float) -> None:
-    optimizer = following_hypergradient(stock(optimizer="sgd"), Hypergradient(0.05, 0.02, 0.3, False))
+    optimizer = with_part(stock(optimizer="sgd"), following_hypergradient, Hypergradient(0.05, 0.02, 0.3, False))
     passed(optimizer, gradients, rate=0.1)
     assert float(optimizer.effective_rate) == pytest.approx(bound)
 
@@ -45,11 +45,11 @@ def test_fut_t1_the_multiplicative_form_does_not_feel_the_gradients_scale() -> N
 
     def reached(scale: float) -> np.ndarray:
         plain = stock(optimizer="adam", epsilon=1e-30)
-        optimizer = following_hypergradient(plain, Hypergradient(0.1, 1e-8, 10.0, True))
+        optimizer = with_part(plain, following_hypergradient, Hypergradient(0.1, 1e-8, 10.0, True))
         return passed(optimizer, scale * gradients, rate=0.1, start=(1.0, 2.0, 3.0))
 
     np.testing.assert_allclose(reached(1.0), reached(1000.0), rtol=1e-4)
-    one_way = following_hypergradient(stock(optimizer="adam"), Hypergradient(0.1, 1e-8, 10.0, True))
+    one_way = with_part(stock(optimizer="adam"), following_hypergradient, Hypergradient(0.1, 1e-8, 10.0, True))
     passed(one_way, [1.0] * 4, rate=0.1)
     assert float(one_way.effective_rate) == pytest.approx(0.1 * 1.1**3, rel=1e-5)  # the cosine is 1
 
@@ -115,7 +115,7 @@ def test_neither_a_zero_rate_nor_a_zero_gradient_breaks_a_rule(kind: str) -> Non
 
 def test_schedule_free_decays_by_defazios_rule() -> None:
     weights = keras.Variable(np.ones(1, np.float32))
-    optimizer = build_decaying(stock(optimizer="schedule_free"), [weights])
+    optimizer = with_part(stock(optimizer="schedule_free"), decaying, [weights])
     optimizer.build([weights])
     optimizer.learning_rate = 0.1
     optimizer.shrink.assign(0.1 * 0.5)
@@ -141,7 +141,7 @@ def test_schedule_free_counts_the_updates_of_a_warm_up_less() -> None:
 
 def test_an_exponential_average_is_that_of_keras() -> None:
     gradients = np.random.default_rng(2).normal(size=(12, 3))
-    ours = averaging(stock(optimizer="adam"), exponential_part(0.2))
+    ours = with_part(stock(optimizer="adam"), averaging, exponential_part(0.2))
     theirs = keras.optimizers.Adam(0.1, epsilon=1e-7, use_ema=True, ema_momentum=0.8)
     start = (1.0, 2.0, 3.0)
     np.testing.assert_array_equal(
@@ -152,10 +152,10 @@ def test_an_exponential_average_is_that_of_keras() -> None:
 
 
 def test_a_polynomial_average_is_that_of_the_closed_form() -> None:
-    optimizer = averaging(stock(optimizer="sgd"), polynomial_part())
+    optimizer = with_part(stock(optimizer="sgd"), averaging, polynomial_part())
     assert optimizer.build([keras.Variable(np.ones(1, np.float32))]) is None
     assert optimizer.evaluation_values() is None
-    optimizer = averaging(stock(optimizer="sgd"), polynomial_part())
+    optimizer = with_part(stock(optimizer="sgd"), averaging, polynomial_part())
     reached = passed(optimizer, [quadratic] * 6, rate=0.3)[:, 0]
     expected = 0.0
     for update, value in enumerate(reached, start=1):
@@ -173,7 +173,7 @@ def test_rule_c9_muon_moves_hidden_matrices_only() -> None:
     outputs = [layers.Activation("softmax")(layers.Dense(2, name="last")(hidden)), inner(hidden)]
     model = keras.Model(inputs, outputs)
     optimizer = stock(optimizer="muon")
-    excluded = exclude_from_muon(optimizer, model)
+    excluded = exclude_from_muon(optimizer, model, decayed_weights(model))
     assert sorted(path.split("/")[-2:] for path in excluded) == sorted(
         [["embedding", "embeddings"], ["gru_cell", "bias"], ["inner_last", "kernel"], ["last", "kernel"]]
     )
@@ -202,7 +202,7 @@ def test_rule_c9_a_model_without_a_graph_excludes_its_last_matrix() -> None:
 
     model = Own()
     model(np.zeros((1, 3), np.float32))
-    (excluded,) = exclude_from_muon(stock(optimizer="muon"), model)
+    (excluded,) = exclude_from_muon(stock(optimizer="muon"), model, decayed_weights(model))
     assert excluded.endswith("last/kernel")
 
 

@@ -193,10 +193,8 @@ def test_what_only_fit_can_train_is_left_to_it(params: dict[str, Any], make_data
     choice = choose_engine("auto", others, make_dataset(), HERE)
     assert choice.name == "fit"
     assert only_in_fit(given)[0] in choice.reason
-    from models.training.engine_tensorflow import TensorFlowEngine
-
     with pytest.raises(ValueError, match="run the study with --engine fit"):
-        TensorFlowEngine(make_dataset(), HERE).start(given, SEEDS)
+        make_engine("tensorflow", make_dataset(), HERE).start(given, SEEDS)
 
 
 @pytest.mark.parametrize("name", ["fit", "tensorflow"])
@@ -226,8 +224,6 @@ def test_opt_t1_gd_in_every_engine_is_the_closed_form(
 def test_x1_the_compiled_engine_trains_lamb_and_the_articles_adam_as_fit_does(
     params: dict[str, Any], make_dataset: MakeDataset
 ) -> None:
-    from models.training.engine_tensorflow import TensorFlowEngine
-
     given = Recipe.from_params({"model.units": [4], "batch_size.size": 8, "stopping.rule": "none", **params})
 
     def end(engine: Any) -> np.ndarray:
@@ -235,5 +231,5 @@ def test_x1_the_compiled_engine_trains_lamb_and_the_articles_adam_as_fit_does(
         return np.concatenate([weight.ravel() for weight in outcome.weights])
 
     np.testing.assert_allclose(
-        end(TensorFlowEngine(make_dataset(), HERE)), end(FitEngine(make_dataset(), HERE)), atol=1e-5
+        end(make_engine("tensorflow", make_dataset(), HERE)), end(FitEngine(make_dataset(), HERE)), atol=1e-5
     )

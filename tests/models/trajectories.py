@@ -1,6 +1,6 @@
 """Optimizers by their params, and where they take weights to."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -12,6 +12,11 @@ from models.recipe import Recipe
 
 def stock(**params: Any) -> Any:
     return build_optimizer(Recipe.from_params(params).optimizer)
+
+
+def with_part(plain: Any, part: Callable[..., Any], *settings: Any) -> Any:
+    """The optimizer with a part that acts in its update."""
+    return part(type(plain), *settings).from_config(plain.get_config())
 
 
 def passed(
