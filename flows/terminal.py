@@ -78,6 +78,8 @@ def print_check(console: Console, check: StudyCheck) -> None:
         console.print(f"{name:<13} {value}", highlight=False, soft_wrap=True)
     for finding in check.findings:
         console.print(Text(f"data: {finding}", style="yellow"), soft_wrap=True)
+    for note, count in check.notes.items():
+        console.print(Text(f"{count} trials: {note}", style="yellow"), soft_wrap=True)
     for reason, count in check.refused.items():
         console.print(Text(f"{count} trials refused: {reason}", style="yellow"), soft_wrap=True)
 

@@ -46,6 +46,9 @@ class LearningRateSettings:
     reference_batch_size: int = 64
     clock: str = "examples"
     clock_batch_size: int = 64
+    hypergradient_strength: float = 0.0
+    hypergradient_minimum: float = 1e-8
+    hypergradient_maximum: float = 10.0
 
 
 def learning_rates(settings: LearningRateSettings, progress: Progress) -> Array:
@@ -152,7 +155,11 @@ _INNER_PART: dict[str, Any] = {**_POSITIVE_PART, "is_open_high": True}
 KEYS: dict[str, Key] = (
     {
         "learning_rate.peak": Key(
-            "float", LearningRateSettings.peak, meaning="η₀, the highest rate, which the schedule scales", **_POSITIVE
+            "float",
+            LearningRateSettings.peak,
+            default_by={"optimizer": {"prodigy": 1.0, "dog": 1.0}},  # they find the rate, which this multiplies
+            meaning="η₀, the highest rate, which the schedule scales; prodigy, dog: 1 unless told otherwise",
+            **_POSITIVE,
         ),
         "learning_rate.schedule": Key(
             "option",
@@ -237,5 +244,19 @@ KEYS: dict[str, Key] = (
             when={"learning_rate.clock": ("updates",)},
             meaning="the batch size whose updates fill the budget of the clock",
         ),
+    }
+    | {
+        f"learning_rate.hypergradient_{name}": Key(
+            "float",
+            getattr(LearningRateSettings, f"hypergradient_{name}"),
+            when={"optimizer": ("gd", "sgd", "adam", "adamw")},
+            meaning=meaning,
+            **bounds,
+        )
+        for name, bounds, meaning in (
+            ("strength", {"low": 0.0}, "β of the hypergradient: how fast the rate follows its own gradient; 0 is off"),
+            ("minimum", _POSITIVE, "the rate that the hypergradient does not go below"),
+            ("maximum", _POSITIVE, "the rate that the hypergradient does not go above"),
+        )
     }
 )

@@ -2,13 +2,12 @@
 
 Weight decay is not here: it is applied by the engine, the same for every optimizer and backend (weight_decays.py).
 Parameters near 1 are searched as their distance from 1, on a log scale: momentum 0.9 is `one_minus_momentum = 0.1`.
+The keys of a study file are in optimizer_keys.py; rules that Keras lacks, or has in another form, in own_optimizers/.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-from models.keys import Key
 
 # An engine writes the rate before each update; one that forgets to trains nothing, which every test sees.
 UNSET_LEARNING_RATE = 0.0
@@ -23,12 +22,16 @@ class OptimizerSettings:
     nesterov: bool = False
     one_minus_beta_1: float = 0.1
     one_minus_beta_2: float = 0.001
+    bias_correction: bool = True
     one_minus_rho: float = 0.1
     epsilon: float = 1e-7
     centered: bool = False
     initial_accumulator: float = 0.1
+    initial_distance: float = 1e-6
     gradient_clip_kind: str = "none"
     gradient_clip_limit: float = 1.0
+    weight_average_kind: str = "none"
+    weight_average_one_minus_decay: float = 0.01
 
     @property
     def is_full_batch(self) -> bool:
@@ -47,15 +50,24 @@ class OptimizerSettings:
         The clip's limit and the accumulator's first value are in it as well: Keras takes them as plain floats, once.
         """
         words = [self.kind]
-        if self.kind in ("sgd", "rmsprop") and self.momentum != 0.0:
+        if self.kind in ("sgd", "rmsprop", "muon") and self.momentum != 0.0:
             words.append(f"with {'Nesterov ' if self.nesterov else ''}momentum")
         if self.kind == "rmsprop" and self.centered:
             words.append("centered")
         if self.kind == "adagrad":
             words.append(f"from {self.initial_accumulator:g}")
+        if self.is_literal:
+            words.append("without bias correction")
         if self.gradient_clip_kind != "none":
             words.append(f"clipped by {self.gradient_clip_kind} {self.gradient_clip_limit!r}")
+        if self.weight_average_kind != "none":
+            words.append(f"averaged by {self.weight_average_kind}")
         return " ".join(words)
+
+    @property
+    def is_literal(self) -> bool:
+        """True for Adam as the article prints it, without bias correction."""
+        return self.kind in ("adam", "adamw") and not self.bias_correction
 
     @property
     def shared(self) -> dict[str, float]:
@@ -70,7 +82,7 @@ class OptimizerSettings:
 
 
 def build_optimizer(settings: OptimizerSettings) -> Any:
-    """Return a new stock Keras 3 optimizer without weight decay; the engine writes its learning rate.
+    """Return a new Keras 3 optimizer without weight decay; the engine writes its learning rate.
 
     Every number is a Python float: Keras refuses 0 or np.float32 in places where it takes 0.0.
     """
@@ -96,8 +108,12 @@ def adam(optimizers: Any, settings: OptimizerSettings) -> Any:
     """Adam with bias correction (Kingma & Ba, 2015), ε as in the paper's last lines of section 2 ("ε hat").
 
     θ ← θ − η·√(1−β₂ᵗ⁺¹)/(1−β₁ᵗ⁺¹) · m/(√v + ε). In PyTorch and optax ε stands beside the corrected √v̂, so that
-    their ε is 31.6 times smaller at the first step for the same result.
+    their ε is 31.6 times smaller at the first step for the same result. Without bias correction it is the article's.
     """
+    if settings.is_literal:
+        from models.own_optimizers.literal_adam import LiteralAdam  # noqa: PLC0415 - imports Keras
+
+        return LiteralAdam(epsilon=float(settings.epsilon), **settings.betas, **settings.shared)
     return optimizers.Adam(epsilon=float(settings.epsilon), **settings.betas, **settings.shared)
 
 
@@ -155,6 +171,70 @@ def adadelta(optimizers: Any, settings: OptimizerSettings) -> Any:
     )
 
 
+def lamb(optimizers: Any, settings: OptimizerSettings) -> Any:
+    """Adam's corrected step, made as long as the variable times η (You et al., 2020): for large batches.
+
+    θ ← θ − η·(|θ|/|u|)·u, u = m̂/(√v̂ + ε), the ratio 1 where either is 0. The paper's decay is inside u; ours, as that
+    of Keras' Lamb, is outside: decoupled, as for every optimizer here.
+    """
+    return optimizers.Lamb(epsilon=float(settings.epsilon), **settings.betas, **settings.shared)
+
+
+def adafactor(optimizers: Any, settings: OptimizerSettings) -> Any:
+    """Rows' and columns' means in the place of each square (Shazeer & Stern, 2018); η is relative to the weights.
+
+    θ ← θ − max(0.001, rms(θ))·min(η, 1/√(t+1))·û, û cut to the root mean square 1. Keras caps the rate by
+    1/√(t+1) with `relative_step=False` too, so that no schedule can hold it above (rule C8 tells of it).
+    """
+    return optimizers.Adafactor(relative_step=False, **settings.shared)
+
+
+def muon(optimizers: Any, settings: OptimizerSettings) -> Any:
+    """Momentum whose matrices are orthogonalized (Jordan et al., 2024) by five steps of Newton and Schulz.
+
+    θ ← θ − 0.2·√max(rows, columns)·η·UVᵀ, the scale of Liu et al., 2025: Adam's rates suit it. Only hidden kernels that
+    are matrices; Adam moves all others, the outputs' and embeddings among them (training/muon_matrices.py).
+    """
+    adam_part = {f"adam_{name}": beta for name, beta in settings.betas.items()}
+    return optimizers.Muon(
+        momentum=float(settings.momentum),
+        nesterov=settings.nesterov,
+        epsilon=float(settings.epsilon),
+        weight_decay=None,
+        adam_weight_decay=None,
+        **adam_part,
+        **settings.shared,
+    )
+
+
+def prodigy(optimizers: Any, settings: OptimizerSettings) -> Any:
+    """Adam that finds its own rate (Mishchenko & Defazio, 2023); η multiplies it and is 1 unless told otherwise."""
+    from models.own_optimizers.prodigy import Prodigy  # noqa: PLC0415 - imports Keras
+
+    epsilon, distance = float(settings.epsilon), float(settings.initial_distance)
+    return Prodigy(epsilon=epsilon, distance=distance, **settings.betas, **settings.shared)
+
+
+def dog(optimizers: Any, settings: OptimizerSettings) -> Any:
+    """Distance over gradients (Ivgi et al., 2023): gradient descent that finds its own rate; η multiplies it.
+
+    What is measured and kept is, unless told otherwise, the polynomial average that the theory is about.
+    """
+    from models.own_optimizers.distance_over_gradients import DistanceOverGradients  # noqa: PLC0415 - imports Keras
+
+    return DistanceOverGradients(distance=float(settings.initial_distance), **settings.shared)
+
+
+def schedule_free(optimizers: Any, settings: OptimizerSettings) -> Any:
+    """Adam whose iterates' average takes the place of a falling rate (Defazio et al., 2024); measured at the average.
+
+    β₁ is how near to the average the gradient is taken.
+    """
+    from models.own_optimizers.schedule_free import ScheduleFree  # noqa: PLC0415 - imports Keras
+
+    return ScheduleFree(epsilon=float(settings.epsilon), **settings.betas, **settings.shared)
+
+
 OPTIMIZERS: dict[str, Callable[[Any, OptimizerSettings], Any]] = {
     "gd": gd,
     "sgd": sgd,
@@ -166,6 +246,12 @@ OPTIMIZERS: dict[str, Callable[[Any, OptimizerSettings], Any]] = {
     "adagrad": adagrad,
     "adadelta": adadelta,
     "adamax": adamax,
+    "lamb": lamb,
+    "adafactor": adafactor,
+    "muon": muon,
+    "prodigy": prodigy,
+    "dog": dog,
+    "schedule_free": schedule_free,
 }
 
 # What the gradients, penalty included, are cut down to: Keras' argument for the limit.
@@ -176,93 +262,7 @@ GRADIENT_CLIPS: dict[str, str | None] = {
     "global_norm": "global_clipnorm",  # the length of all variables' gradients together (Pascanu et al., 2013)
 }
 
-MINI_BATCH_OPTIMIZERS = tuple(kind for kind in OPTIMIZERS if not OptimizerSettings(kind).is_full_batch)
-_ADAM_FAMILY = ("adam", "adamw", "nadam", "adamax")
+# An average over the updates, measured and kept in the place of the last weights (own_optimizers/averaging.py).
+WEIGHT_AVERAGES = ("none", "exponential", "polynomial")
 
-KEYS: dict[str, Key] = {
-    "optimizer": Key(
-        "option",
-        OptimizerSettings.kind,
-        options=tuple(OPTIMIZERS),
-        meaning="the rule that turns gradients into steps; gd uses all examples for each update",
-    ),
-    "one_minus_momentum": Key(
-        "float",
-        OptimizerSettings.one_minus_momentum,
-        low=0.0,
-        high=1.0,
-        is_open_low=True,
-        when={"optimizer": ("sgd", "rmsprop")},
-        meaning="1 − μ: the part of the velocity lost at each update; 1 is no momentum, 0.1 is momentum 0.9",
-    ),
-    "nesterov": Key(
-        "boolean",
-        OptimizerSettings.nesterov,
-        when={"optimizer": ("sgd",)},
-        meaning="whether the step looks ahead along the velocity; changes nothing without momentum",
-    ),
-    "one_minus_beta_1": Key(
-        "float",
-        OptimizerSettings.one_minus_beta_1,
-        low=0.0,
-        high=1.0,
-        is_open_low=True,
-        when={"optimizer": (*_ADAM_FAMILY, "lion")},
-        meaning="1 − β₁: how fast the mean of the gradients forgets",
-    ),
-    "one_minus_beta_2": Key(
-        "float",
-        OptimizerSettings.one_minus_beta_2,
-        low=0.0,
-        high=1.0,
-        is_open_low=True,
-        when={"optimizer": (*_ADAM_FAMILY, "lion")},
-        default_by={"optimizer": {"lion": 0.01}},
-        meaning="1 − β₂: how fast the mean of the squared gradients forgets; lion: of the gradients, by default 0.01",
-    ),
-    "one_minus_rho": Key(
-        "float",
-        OptimizerSettings.one_minus_rho,
-        low=0.0,
-        high=1.0,
-        is_open_low=True,
-        when={"optimizer": ("rmsprop", "adadelta")},
-        default_by={"optimizer": {"adadelta": 0.05}},
-        meaning="1 − ρ: how fast the mean of the squared gradients forgets; adadelta: by default 0.05",
-    ),
-    "epsilon": Key(
-        "float",
-        OptimizerSettings.epsilon,
-        low=0.0,
-        is_open_low=True,
-        when={"optimizer": (*_ADAM_FAMILY, "rmsprop", "adagrad", "adadelta")},
-        meaning="ε, which bounds the step where gradients are tiny; in Keras' form, not PyTorch's",
-    ),
-    "centered": Key(
-        "boolean",
-        OptimizerSettings.centered,
-        when={"optimizer": ("rmsprop",)},
-        meaning="whether the mean gradient counts, so that the variance is what scales the step",
-    ),
-    "initial_accumulator": Key(
-        "float",
-        OptimizerSettings.initial_accumulator,
-        low=0.0,
-        when={"optimizer": ("adagrad",)},
-        meaning="what the sum of the squared gradients starts from",
-    ),
-    "gradient_clip.kind": Key(
-        "option",
-        OptimizerSettings.gradient_clip_kind,
-        options=tuple(GRADIENT_CLIPS),
-        meaning="what of the gradient is limited: each variable's norm, each value, or the norm of all together",
-    ),
-    "gradient_clip.limit": Key(
-        "float",
-        OptimizerSettings.gradient_clip_limit,
-        low=0.0,
-        is_open_low=True,
-        when={"gradient_clip.kind": tuple(kind for kind in GRADIENT_CLIPS if kind != "none")},
-        meaning="the largest norm or value that a gradient keeps",
-    ),
-}
+MINI_BATCH_OPTIMIZERS = tuple(kind for kind in OPTIMIZERS if not OptimizerSettings(kind).is_full_batch)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from models import batch_size_keys, learning_rates, optimizers, penalties, stopping, weight_decays
+from models import batch_size_keys, learning_rates, optimizer_keys, penalties, stopping, weight_decays
 from models.batch_sizes import BatchSizeSettings
 from models.keys import Key
 from models.learning_rates import LearningRateSettings
@@ -20,7 +20,7 @@ from models.stopping import StoppingSettings
 from models.weight_decays import WeightDecaySettings
 
 KEYS: dict[str, Key] = {
-    **optimizers.KEYS,
+    **optimizer_keys.KEYS,
     **learning_rates.KEYS,
     **batch_size_keys.KEYS,
     **weight_decays.KEYS,
@@ -94,7 +94,9 @@ class Recipe:
         the largest that the policy may come to.
         """
         model = {name: value != 0 if name == "dropout" else value for name, value in self.model.items()}
-        return f"{self.architecture} {json.dumps(model, sort_keys=True)} · {self.optimizer.structure} · {self._bucket}"
+        update = self.optimizer.structure
+        update += " following its hypergradient" if self.learning_rate.hypergradient_strength else ""
+        return f"{self.architecture} {json.dumps(model, sort_keys=True)} · {update} · {self._bucket}"
 
     @property
     def _bucket(self) -> str:
@@ -190,9 +192,10 @@ _SETTINGS: dict[str, type] = {
 
 
 def _key_of(group: str, field: str) -> str:
-    """The optimizer's own settings have no prefix but that of the clip, and its kind is `optimizer` itself."""
+    """The optimizer's own settings have no prefix but those of clip and average; its kind is `optimizer` itself."""
     if group == "optimizer":
-        return "optimizer" if field == "kind" else field.replace("gradient_clip_", "gradient_clip.")
+        dotted = field.replace("gradient_clip_", "gradient_clip.").replace("weight_average_", "weight_average.")
+        return "optimizer" if field == "kind" else dotted
     return f"{group}.{field}"
 
 

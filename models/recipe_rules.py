@@ -19,6 +19,44 @@ def full_batches_do_not_grow(recipe: "Recipe") -> str | None:
     return None
 
 
+def a_found_rate_is_left_alone(recipe: "Recipe") -> str | None:
+    """C2: what finds its own rate, or averages in the place of a falling one, is not scheduled beside it."""
+    kind, settings = recipe.optimizer.kind, recipe.learning_rate
+    follows = settings.hypergradient_strength > 0.0
+    if kind not in ALLOWED_SCHEDULES and not follows:
+        return None
+    who, allowed = (f"{kind} with a hypergradient", ("fixed",)) if follows else (kind, ALLOWED_SCHEDULES[kind])
+    if settings.schedule not in allowed:
+        return f"learning_rate.schedule: {settings.schedule}, but {who} goes with {' or '.join(allowed)} only"
+    lowered = _what_lowers_the_rate(recipe)
+    if lowered:
+        return f"{lowered} lowers the rate, which {who} sets itself"
+    decays = recipe.weight_decay.profile != "none" and kind != "schedule_free"
+    if decays and recipe.weight_decay.coupling == "learning_rate":
+        return f"weight_decay.coupling: learning_rate, but {who} sets its rate itself; choose schedule or independent"
+    return _hypergradient_problem(recipe) if follows else None
+
+
+def _what_lowers_the_rate(recipe: "Recipe") -> str:
+    if recipe.stopping.rule == "combined" and recipe.stopping.action != "batch":
+        return f"stopping.action: {recipe.stopping.action}"
+    return "batch_size.policy: adabatch" if recipe.batch_size.policy == "adabatch" else ""
+
+
+def _hypergradient_problem(recipe: "Recipe") -> str | None:
+    settings = recipe.learning_rate
+    if settings.warmup_fraction > 0.0:
+        return "learning_rate.warmup_fraction: a hypergradient starts from the peak; leave the warm-up out"
+    if not settings.hypergradient_minimum <= settings.peak <= settings.hypergradient_maximum:
+        low, high = settings.hypergradient_minimum, settings.hypergradient_maximum
+        return f"learning_rate.peak: {settings.peak:g} is not between the hypergradient's bounds {low:g} and {high:g}"
+    return None
+
+
+# The schedules, each with a warm-up or not, of what finds its own rate.
+ALLOWED_SCHEDULES = {"dog": ("fixed",), "schedule_free": ("fixed",), "prodigy": ("fixed", "cosine")}
+
+
 def one_thing_acts_on_plateaus(recipe: "Recipe") -> str | None:
     """C3: there is one plateau detector; of two that act on it, each would spoil what the other waits for."""
     actors = [name for name, is_used in _actors(recipe).items() if is_used]
@@ -90,8 +128,36 @@ def batch_sizes_have_an_order(recipe: "Recipe") -> str | None:
 
 RULES: dict[str, Callable[["Recipe"], str | None]] = {
     "C1": full_batches_do_not_grow,
+    "C2": a_found_rate_is_left_alone,
     "C3": one_thing_acts_on_plateaus,
     "C4": stopping_waits_longer_than_plateau,
     "C10": schedule_fits_the_budget,
     "C11": batch_sizes_have_an_order,
 }
+
+
+def adafactor_caps_its_rate(recipe: "Recipe") -> str | None:
+    """C8: Keras' Adafactor takes at most 1/√t of any rate, t counted from 1."""
+    if recipe.optimizer.kind != "adafactor":
+        return None
+    return "adafactor: no rate stays above 1/√update: a peak of 0.1 is capped from update 100 on, 0.01 from 10,000"
+
+
+def muon_leaves_some_to_adam(recipe: "Recipe") -> str | None:
+    """C9: which weights Muon does not move; the training names the paths of the matrices among them."""
+    if recipe.optimizer.kind != "muon":
+        return None
+    return "muon: Adam moves biases, embeddings, the outputs' layers and all kernels that are no matrices"
+
+
+# What one should know of a recipe that is trained nevertheless.
+NOTES: dict[str, Callable[["Recipe"], str | None]] = {
+    "C8": adafactor_caps_its_rate,
+    "C9": muon_leaves_some_to_adam,
+}
+
+
+def notes_on(recipe: "Recipe") -> list[str]:
+    """Say what one should know of a recipe, each with its rule."""
+    said = {rule: note(recipe) for rule, note in NOTES.items()}
+    return [f"{message} (rule {rule})" for rule, message in said.items() if message]

@@ -116,6 +116,7 @@ KEYS: dict[str, Key] = {
         WeightDecaySettings.coupling,
         options=tuple(COUPLINGS),
         when={"weight_decay.profile": _DECAYING},
-        meaning="what multiplies the strength: the learning rate, its part of the peak, or nothing",
+        default_by={"optimizer": {"prodigy": "schedule", "dog": "schedule"}},  # the rate that they find is their own
+        meaning="what multiplies the strength: the learning rate, its part of the peak (prodigy, dog), or nothing",
     ),
 }

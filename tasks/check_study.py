@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 
 from models.recipe import Recipe
+from models.recipe_rules import notes_on
 from tasks.prepare_data import read_dataset
 from tasks.propose_trials import complete_params
 from tuning.budgets import largest_cost_epochs
@@ -13,7 +14,10 @@ from tuning.study import Study
 
 @dataclass(frozen=True)
 class StudyCheck:
-    """What a study will do. `refused` counts the trials whose params contradict each other, by the rule broken."""
+    """What a study will do. `refused` counts the trials whose params contradict each other, by the rule broken.
+
+    `notes` count those that are trained, but of which one should know something.
+    """
 
     study: str
     question: str
@@ -23,6 +27,7 @@ class StudyCheck:
     method: str
     trials: int
     refused: dict[str, int]
+    notes: dict[str, int]
     graph_keys: list[str]
     largest_cost_epochs: int
 
@@ -38,11 +43,15 @@ def check_study(study: Study) -> StudyCheck:
     points = SAMPLERS[study.search.method](study.space, trials, [], study.sweep_seed(0))
     graph_keys: set[str] = set()
     refused: Counter[str] = Counter()
+    notes: Counter[str] = Counter()
     for point in points:
         try:
-            graph_keys.add(str(Recipe.from_params(complete_params(study, point)).graph_key))
+            recipe = Recipe.from_params(complete_params(study, point))
         except ValueError as error:
             refused[str(error)] += 1
+            continue
+        graph_keys.add(str(recipe.graph_key))
+        notes.update(notes_on(recipe))
     return StudyCheck(
         study=study.name,
         question=study.question,
@@ -55,6 +64,7 @@ def check_study(study: Study) -> StudyCheck:
         method=study.search.method,
         trials=trials,
         refused=dict(refused),
+        notes=dict(notes),
         graph_keys=sorted(graph_keys),
         largest_cost_epochs=largest_cost_epochs(study.brackets),
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from models.architectures import architecture_keys
 from models.recipe import Recipe, resolve
+from models.training.capabilities import only_in_fit
 from models.training.plan import SEMANTICS_VERSION
 from models.user_code import source_digest
 from tasks.prepare_data import PreparedData
@@ -45,16 +46,21 @@ def make_trial(study: Study, sweep_number: int, data: PreparedData, number: int,
     return Trial(number=number, params=params, seed=seed, key=trial_key(content))
 
 
-def sample_recipes(study: Study, count: int = 50) -> list[Recipe]:
-    """The recipes of the first trials that the study would draw, without those that contradict themselves."""
-    trials = min(count, sum(bracket.rungs[0].trials for bracket in study.brackets))
-    points = SAMPLERS[study.search.method](study.space, trials, [], study.sweep_seed(0))
-    recipes = []
-    for point in points[:count]:
+def sample_recipes(study: Study, sweep_number: int = 0, count: int = 50) -> list[Recipe]:
+    """The recipes of a sweep's first trials, and of all others that only the engine `fit` can train.
+
+    Those that contradict themselves are left out.
+    """
+    trials = sum(bracket.rungs[0].trials for bracket in study.brackets)
+    points = SAMPLERS[study.search.method](study.space, trials, [], study.sweep_seed(sweep_number))
+    recipes: list[Recipe] = []
+    for number, point in enumerate(points):
         try:
-            recipes.append(Recipe.from_params(complete_params(study, point)))
+            recipe = Recipe.from_params(complete_params(study, point))
         except ValueError:
             continue  # its trial will say why
+        if number < count or only_in_fit(recipe):
+            recipes.append(recipe)
     return recipes
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from models.errors import InputError
+from models.recipe_rules import notes_on
 from tasks.prepare_data import PreparedData
 from tasks.progress import SweepStarted, announce_sweep, announce_trial
 from tasks.propose_trials import sample_recipes
@@ -35,7 +36,7 @@ def start_sweep(store: Store, study: Study, data: PreparedData, request: str, fr
     objective = study.objective
     announce_sweep(SweepStarted(sweep.id, planned, finished, objective.metric, objective.direction))
     if not sweep.engine and not sweep.is_complete:
-        choice = settle_engine(store, study, data, request)
+        choice = settle_engine(store, study, sweep.number, data, request)
         sweep = record_engine(store, sweep, choice.name, choice.reason)
         logger.info("engine %s · %s", choice.name, choice.reason)
     elif request == "fit" != sweep.engine or (request == "compiled" and sweep.engine == "fit"):
@@ -44,15 +45,18 @@ def start_sweep(store: Store, study: Study, data: PreparedData, request: str, fr
     return Setting(store=store, sweep=sweep, study=study, data=data)
 
 
-def settle_engine(store: Store, study: Study, data: PreparedData, request: str) -> "EngineChoice":
-    """Choose who trains, by the first trials that the study would draw."""
+def settle_engine(store: Store, study: Study, sweep: int, data: PreparedData, request: str) -> "EngineChoice":
+    """Choose who trains, by the trials that the sweep would draw."""
     from models.backend import load_keras  # noqa: PLC0415 - Keras, only where something is trained
     from models.datasets import open_dataset  # noqa: PLC0415
     from models.training.engine import choose_engine  # noqa: PLC0415
 
     load_keras(store.compiled)
+    recipes = sample_recipes(study, sweep)
+    for note in dict.fromkeys(note for recipe in recipes for note in notes_on(recipe)):
+        logger.warning("%s", note)
     try:
-        return choose_engine(request, sample_recipes(study), open_dataset(data.folder), study.path.parent)
+        return choose_engine(request, recipes, open_dataset(data.folder), study.path.parent)
     except InputError as error:
         raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error
 

@@ -4,12 +4,13 @@ A key that belongs to another one (a decay's strength to its profile) gets that 
 those of the other one with it. Where the other one is not in the study, its default decides, once and for all.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tuning.domains import Cases, Choice, Domain, Range, is_among
 from tuning.parameters import Parameter, native, value_problems
 from tuning.problems import Problem, listing, shown, suggestion
-from tuning.search_space import Choice, Condition, Dimension, Domain, find_circle, is_among
+from tuning.search_space import Condition, Dimension, find_circle
 from tuning.trial import Value
 from tuning.vocabulary import PREFIX, KnownKeys
 
@@ -26,6 +27,7 @@ class Written:
     domains: Mapping[str, Domain]
     known: KnownKeys
     own: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)  # written conditions, checked
+    optional: Collection[str] = ()  # left out where they can never count: they are customary, not the writer's
 
 
 def read_conditions(written: Written) -> Iterator[tuple[str, tuple[Condition, ...]] | Problem]:
@@ -38,7 +40,7 @@ def read_conditions(written: Written) -> Iterator[tuple[str, tuple[Condition, ..
                 problems = list(_condition_problems(when.key, controller, listed, written))
                 yield from problems
                 if not problems and controller in written.domains:
-                    conditions.append(Condition(controller, _natives(controller, listed, written.known)))
+                    conditions.append(Condition(controller, natives(controller, listed, written.known)))
         yield name, tuple(conditions)
 
 
@@ -63,7 +65,7 @@ def make_dimensions(written: Written) -> Iterator[Dimension | Problem]:
         conditions[name] = [
             each for each in conditions[name] if not _is_certain(each, conditions[name], conditions, written)
         ]
-    yield from problems.values()
+    yield from (problem for name, problem in problems.items() if name not in written.optional)
     for name, domain in written.domains.items():
         if name not in problems:
             ordered = sorted(conditions[name], key=lambda condition: condition.name)
@@ -103,8 +105,9 @@ def _condition_problems(key: str, controller: str, values: Sequence[object], wri
         return
     if not values:
         yield Problem(key, f"{controller} has no values; name at least one")
-    if not isinstance(domain, Choice) and not domain.integer:
-        yield Problem(key, f"{controller} is a range of real numbers; a condition needs a parameter with options")
+    if isinstance(domain, Cases) or (isinstance(domain, Range) and not domain.integer):
+        form = "given by cases" if isinstance(domain, Cases) else "a range of real numbers"
+        yield Problem(key, f"{controller} is {form}; a condition needs a parameter with options")
         return
     for value in values:
         if value_problems(value, spec) or not domain.takes(native(value, spec)):
@@ -125,7 +128,7 @@ def _implied_by(name: str, controller: str, values: Sequence[object], written: W
     known = written.known
     if controller in written.domains:
         domain, key = written.domains[controller], known.keys[controller]
-        taken = [value for value in _natives(controller, values, known) if domain.takes(value)]
+        taken = [value for value in natives(controller, values, known) if domain.takes(value)]
         if not taken:
             raise _NoEffectError(_explain(name, controller, values, str(domain)))
         defaults = [key.default, *(default for each in key.default_by.values() for default in each.values())]
@@ -158,9 +161,11 @@ def _explain(name: str, controller: str, values: Sequence[object], given: str) -
     return f"it counts only where {controller} is {wanted}, which here is {given}; change that, or leave {name} out"
 
 
-def _natives(name: str, values: Iterable[object], known: KnownKeys) -> tuple[Value, ...]:
+def natives(name: str, values: Iterable[object], known: KnownKeys) -> tuple[Value, ...]:
+    """Return those of the values that suit the named key, as its kind."""
     spec = known.find(name)
-    assert spec is not None
+    if spec is None:
+        return ()
     return tuple(native(value, spec) for value in values if not value_problems(value, spec))
 
 

@@ -24,14 +24,15 @@ def grid_size(space: SearchSpace) -> int:
     Only dimensions that control others are gone through; if these alone make more than a million combinations, the
     count ends there and is a lower bound.
     """
-    controlling = {condition.name for dimension in space.dimensions for condition in dimension.when}
+    controlling = {controller for dimension in space.dimensions for controller in dimension.controllers}
     branching = [dimension for dimension in space.in_control_order if dimension.name in controlling]
     rest = [dimension for dimension in space.dimensions if dimension.name not in controlling]
-    common = prod(len(dimension.domain.points) for dimension in rest if not dimension.when)
-    conditional = [(dimension, len(dimension.domain.points)) for dimension in rest if dimension.when]
+    common = prod(len(dimension.domain.under({}).points) for dimension in rest if not dimension.controllers)
+    conditional = [dimension for dimension in rest if dimension.controllers]
     size = 0
     for combinations, params in enumerate(_assignments(branching), start=1):
-        size += prod(count for dimension, count in conditional if dimension.is_active(params))
+        active = (dimension.domain.under(params) for dimension in conditional if dimension.is_active(params))
+        size += prod(len(domain.points) for domain in active)
         if combinations > GRID_LIMIT:
             break
     return size * common
@@ -45,6 +46,6 @@ def _assignments(dimensions: "tuple[Dimension, ...] | list[Dimension]") -> Itera
     *outer, last = dimensions
     for params in _assignments(outer):
         if last.is_active(params):
-            yield from ({**params, last.name: value} for value in last.domain.points)
+            yield from ({**params, last.name: value} for value in last.domain.under(params).points)
         else:
             yield params

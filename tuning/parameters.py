@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tuning.domains import Choice, Range, is_among, range_problems
 from tuning.problems import Problem, listing, shown, suggestion
-from tuning.search_space import Choice, Domain, Range, is_among, range_problems
 from tuning.trial import Value
 from tuning.vocabulary import KeySpec
 
@@ -24,12 +24,21 @@ class WrittenCondition:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter as written: its options, or else the fields of its range, and the conditions around it."""
+    """A parameter as written: its options, or else the fields of its range, and the conditions around it.
+
+    One that is given by cases has a parameter for each case, with the case's condition.
+    """
 
     name: str
     options: tuple[object, ...] | None
     fields: Mapping[str, object]
     when: tuple[WrittenCondition, ...] = ()
+    cases: tuple["Parameter", ...] = ()
+
+    @property
+    def all_options(self) -> tuple[object, ...]:
+        """The options, those of all cases."""
+        return self.options or tuple(option for case in self.cases for option in case.all_options)
 
 
 def read_parameters(
@@ -50,7 +59,9 @@ def read_parameters(
         full = f"{prefix}{name}"
         if name == "when":
             continue
-        if not isinstance(value, dict):
+        if isinstance(value, list) and value and all(isinstance(case, dict) for case in value):
+            yield from _read_cases(full, value, when)
+        elif not isinstance(value, dict):
             yield _read_plain(full, value, when)
         elif full in names or value.keys() & set(FORMS):
             yield from _read_table(full, value, when)
@@ -58,7 +69,7 @@ def read_parameters(
             yield from read_parameters(f"{full}.", value, names, when)
 
 
-def read_domain(parameter: Parameter, key: KeySpec) -> Iterator[Domain | Problem]:
+def read_domain(parameter: Parameter, key: KeySpec) -> Iterator[Range | Choice | Problem]:
     """Yield the domain of a parameter, or all that is wrong with it: every option and both ends suit the key."""
     if parameter.options is not None:
         yield from _read_options(parameter.name, parameter.options, key)
@@ -132,6 +143,39 @@ def _read_table(
         yield Parameter(name, (table["value"],), {}, when)
     elif "low" in table and "high" in table:
         yield Parameter(name, None, {field: table[field] for field in RANGE_FIELDS if field in table}, when)
+
+
+def _read_cases(
+    name: str, tables: Sequence[Mapping[str, Any]], when: tuple[WrittenCondition, ...]
+) -> Iterator[Parameter | Problem]:
+    """Read a list of tables, each for some values of one and the same other parameter."""
+    cases: list[Parameter] = []
+    problems: list[Problem] = []
+    for number, table in enumerate(tables, start=1):
+        found = list(_read_table(f"{name}[{number}]", table, ()))
+        cases += [each for each in found if isinstance(each, Parameter)]
+        problems += [each for each in found if isinstance(each, Problem)]
+        if "when" not in table:
+            problems.append(Problem(f"{name}[{number}].when", "missing; each case says when it is the one"))
+    yield from problems
+    if problems:
+        return
+    controllers = {controller for case in cases for condition in case.when for controller in condition.values}
+    if len(controllers) > 1:
+        yield Problem(name, f"has cases of {' and of '.join(sorted(controllers))}; all must be of one parameter")
+        return
+    (controller,) = controllers
+    values = [value for case in cases for value in case_values(case)]
+    twice = [value for place, value in enumerate(values) if value in values[:place]]
+    yield from (Problem(name, f"{controller} {shown(value)} is in two cases; keep one") for value in twice)
+    if not twice:
+        yield Parameter(name, None, {}, (*when, WrittenCondition(f"{name}.when", {controller: values})), tuple(cases))
+
+
+def case_values(case: Parameter) -> list[object]:
+    """Return the values of the controlling parameter that a case is for."""
+    (values,) = case.when[0].values.values()
+    return values if isinstance(values, list) else [values]
 
 
 def _form_problems(name: str, table: Mapping[str, Any]) -> list[Problem]:

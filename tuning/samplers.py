@@ -33,8 +33,7 @@ def random_point(space: SearchSpace, number: int, seed: Sequence[int]) -> dict[s
     range that is changed, leaves the draws of all others as they were.
     """
     generator = np.random.default_rng([*seed, number])
-    drawn = {name: dimension.domain.from_unit(generator.random()) for name, dimension in space.by_name.items()}
-    return space.active(drawn)
+    return space.at({name: generator.random() for name in space.by_name})
 
 
 def grid(space: SearchSpace, count: int, history: Sequence[TrialResult], seed: Sequence[int]) -> list[dict[str, Value]]:

@@ -4,18 +4,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tuning.conditions import Written, make_dimensions, missing_parameters, read_conditions
-from tuning.parameters import Parameter, read_domain, read_parameters
+from tuning.conditions import Written, make_dimensions, missing_parameters, natives, read_conditions
+from tuning.customary import expand
+from tuning.domains import Cases, Choice, Domain, Range
+from tuning.parameters import Parameter, case_values, read_domain, read_parameters
 from tuning.problems import Problem, listing, shown, suggestion
-from tuning.search_space import Condition, Dimension, Domain, Range, SearchSpace
-from tuning.vocabulary import ARCHITECTURE, KnownKeys, Vocabulary
+from tuning.search_space import Condition, Dimension, SearchSpace
+from tuning.vocabulary import ARCHITECTURE, KeySpec, KnownKeys, Vocabulary
 
 SECTIONS = {"model": "model.", "space": "", "stopping": "stopping."}  # and what their names start with
 
 
 def read_space(tables: Mapping[str, Any], vocabulary: Vocabulary, method: object) -> tuple[SearchSpace, list[Problem]]:
     """Return the space of a study and all that is wrong with it; with problems, the space lacks what is wrong."""
-    known = _known_keys(tables, vocabulary)
+    known, given = _known_keys(tables, vocabulary)
+    tables, customary = expand(tables, given, vocabulary)
     parameters, problems = _read_parameters(tables, known)
     problems += [Problem(ARCHITECTURE, refusal) for refusal in known.refusals]
     domains: dict[str, Domain] = {}
@@ -27,7 +30,7 @@ def read_space(tables: Mapping[str, Any], vocabulary: Vocabulary, method: object
                 domains[parameter.name] = found
     broken = {problem.key for problem in problems}
     sound = {name: domain for name, domain in domains.items() if name not in broken}
-    written = Written(parameters, sound, known)
+    written = Written(parameters, sound, known, optional=customary)
     own: dict[str, tuple[Condition, ...]] = {}
     for condition in read_conditions(written):
         if isinstance(condition, Problem):
@@ -42,15 +45,15 @@ def read_space(tables: Mapping[str, Any], vocabulary: Vocabulary, method: object
     return SearchSpace(() if problems else tuple(dimensions)), list(dict.fromkeys(problems))
 
 
-def _known_keys(tables: Mapping[str, Any], vocabulary: Vocabulary) -> KnownKeys:
-    """Find the architectures first: they decide what else [model] may hold."""
+def _known_keys(tables: Mapping[str, Any], vocabulary: Vocabulary) -> tuple[KnownKeys, set[str]]:
+    """Find the architectures first: they decide what else [model] may hold. Return the names that are given, too."""
     first_pass = _all_parameters(tables, [*vocabulary.keys, ARCHITECTURE])
-    written = [each for each in first_pass if isinstance(each, Parameter) and each.name == ARCHITECTURE]
-    if not written:
-        return vocabulary.with_architectures([vocabulary.default_architecture])
-    options = written[0].options or ()
+    written = {each.name: each for each in first_pass if isinstance(each, Parameter)}
+    if ARCHITECTURE not in written:
+        return vocabulary.with_architectures([vocabulary.default_architecture]), set(written)
+    options = written[ARCHITECTURE].all_options
     names = [option for option in options if isinstance(option, str) and option]
-    return vocabulary.with_architectures(dict.fromkeys(names))
+    return vocabulary.with_architectures(dict.fromkeys(names)), set(written)
 
 
 def _read_parameters(tables: Mapping[str, Any], known: KnownKeys) -> tuple[dict[str, Parameter], list[Problem]]:
@@ -82,11 +85,30 @@ def _read_domain(parameter: Parameter, known: KnownKeys, method: object) -> Iter
     key = known.find(parameter.name)
     if key is None:
         yield _unknown(parameter.name, known)
-        return
+    elif parameter.cases:
+        yield from _read_cases(parameter, key, known, method)
+    else:
+        yield from _read_plain(parameter, key, method)
+
+
+def _read_plain(parameter: Parameter, key: KeySpec, method: object) -> Iterator[Range | Choice | Problem]:
     for found in read_domain(parameter, key):
         yield found
         if isinstance(found, Range) and found.steps is None and method == "grid":
             yield Problem(parameter.name, "a range without steps has no grid; give steps = 5, or a list of options")
+
+
+def _read_cases(parameter: Parameter, key: KeySpec, known: KnownKeys, method: object) -> Iterator[Domain | Problem]:
+    """Yield the domain of all cases, or what is wrong with them; conditions are looked at elsewhere."""
+    (controller,) = parameter.when[-1].values
+    found = [(case, list(_read_plain(case, key, method))) for case in parameter.cases]
+    problems = [each for _, results in found for each in results if isinstance(each, Problem)]
+    yield from problems
+    domains = [(case, each) for case, results in found for each in results if not isinstance(each, Problem)]
+    if not problems:
+        yield Cases(
+            controller, tuple((natives(controller, case_values(case), known), domain) for case, domain in domains)
+        )
 
 
 def _unknown(name: str, known: KnownKeys) -> Problem:

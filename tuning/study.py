@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, GetPydanticSchema
 from pydantic_core import core_schema
 
 from tuning.budgets import brackets
+from tuning.domains import Cases, Domain
 from tuning.grid import GRID_LIMIT, grid_size
 from tuning.problems import Problem, StudyError, listing, suggestion
 from tuning.search_space import Dimension, SearchSpace
@@ -175,4 +176,11 @@ def _dimension_content(dimension: Dimension) -> dict[str, Any]:
         condition.name: {"values": sorted(condition.values, key=json.dumps), "or_absent": condition.or_absent}
         for condition in dimension.when
     }
-    return {"domain": dict(vars(dimension.domain)), "when": conditions}
+    return {"domain": _domain_content(dimension.domain), "when": conditions}
+
+
+def _domain_content(domain: Domain) -> dict[str, Any]:
+    if not isinstance(domain, Cases):
+        return dict(vars(domain))
+    cases = [[sorted(values, key=json.dumps), _domain_content(each)] for values, each in domain.domains]
+    return {"controller": domain.controller, "cases": sorted(cases, key=json.dumps)}

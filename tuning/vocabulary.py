@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from tuning.problems import shown
 
 ARCHITECTURE = "model.architecture"
+CONTROLLER = "optimizer"  # the key whose value may be a level's name
 PREFIX = "model."
 
 
@@ -35,12 +36,15 @@ class KeySpec(Protocol):
 class Vocabulary:
     """All keys but those of `model.*`, and how to ask for an architecture's own, named there without the prefix.
 
-    `architecture_keys` raises ValueError with a message for an architecture that it does not know.
+    `architecture_keys` raises ValueError with a message for an architecture that it does not know. `customary` holds,
+    for each level that a study may name in place of optimizers, its optimizers, and the ranges of each as a study
+    file would write them.
     """
 
     keys: Mapping[str, KeySpec]
     architecture_keys: Callable[[str], Mapping[str, KeySpec]]
     default_architecture: str = "mlp"
+    customary: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
 
     def with_architectures(self, names: Iterable[str]) -> "KnownKeys":
         """Ask for the keys of the architectures in use; those that are refused are kept as what is wrong."""

@@ -15,7 +15,7 @@ from models.examples import Dataset
 from models.outputs import read_head
 from models.recipe import Recipe
 from models.training.blocks import Part, capped_parts, largest_block, padded_order
-from models.training.capabilities import only_in_fit
+from models.training.capabilities import only_in_fit, refuse_only_in_fit
 from models.training.engine import EpochOutput
 from models.training.engine_fit import PREDICTION_BYTES
 from models.training.initial_weights import InitialWeights
@@ -125,6 +125,7 @@ class CompiledEngine:
 
     def start(self, recipe: Recipe, seeds: Seeds) -> CompiledState:
         """Put the trial's initial weights, empty slots and random streams on the device."""
+        refuse_only_in_fit(recipe)
         program = self._programs.get(graph_key(recipe, self._folder), partial(self._make_program, recipe))
         return CompiledState(program, program.start(recipe, seeds), recipe, seeds)
 

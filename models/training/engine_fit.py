@@ -13,17 +13,17 @@ import numpy as np
 
 from models.architectures import build_model
 from models.examples import Dataset
-from models.optimizers import build_optimizer
 from models.outputs import Head, read_head
 from models.recipe import Recipe
 from models.training.accumulation import Cut, MicroBatches, build_accumulating_optimizer, chosen_cut
 from models.training.engine import EpochOutput
+from models.training.evaluated_weights import effective_rates, evaluated
 from models.training.feeds import Feed, make_feed
 from models.training.measurement import noise_parts
 from models.training.memory import MICRO_BATCH_SIZE, is_out_of_memory, warn_of_smaller_micro_batches
 from models.training.plan import EpochPlan
 from models.training.seeds import Seeds, seed_dropout
-from models.training.updates import Penalty, build_decaying_optimizer, decayed_weights
+from models.training.updates import Penalty, build_recipe_optimizer, decayed_weights
 
 DATA_LOSS = "data_loss"
 PREDICTION_BYTES = 2**24  # inputs of one prediction call; activations take a multiple of it
@@ -82,13 +82,15 @@ class FitEngine:
         if not state.is_decaying and plan.shrinks.any():
             raise ValueError("the plan decays weights, and the recipe that the state was started with does not")
         state, micro, loss = _train(state, plan)
-        outputs = _predict(state.model, self._dataset.validation.inputs)
+        with evaluated(state.model):
+            outputs = _predict(state.model, self._dataset.validation.inputs)
         seconds = time.perf_counter() - started_at
         return state, EpochOutput(loss, outputs, state.head.is_logits, seconds, _statistics(state, plan, micro))
 
     def weights(self, state: FitState) -> list[np.ndarray]:
         """Return copies: what Keras hands out may be the memory that the next update writes to."""
-        return [np.array(weight) for weight in state.model.get_weights()]
+        with evaluated(state.model):
+            return [np.array(weight) for weight in state.model.get_weights()]
 
     def model(self, recipe: Recipe, weights: list[np.ndarray]) -> keras.Model:
         """Build the recipe's model again, free of what training attached to it, and give it the weights."""
@@ -130,11 +132,7 @@ def _is_no_retracing_complaint(record: logging.LogRecord) -> bool:
 
 def _compile(state: FitState) -> None:
     """Give the model a new optimizer of the recipe, with what goes into an update beside it."""
-    settings = state.recipe.optimizer
-    if state.is_decaying:
-        optimizer = build_decaying_optimizer(settings, decayed_weights(state.model))
-    else:
-        optimizer = build_optimizer(settings)
+    optimizer = build_recipe_optimizer(state.recipe, state.model)
     if state.cut:
         optimizer = build_accumulating_optimizer(
             optimizer,
@@ -210,13 +208,14 @@ def _numbers(state: FitState, plan: EpochPlan, micro: MicroBatches) -> dict[str,
 
 
 def _statistics(state: FitState, plan: EpochPlan, micro: MicroBatches) -> dict[str, float]:
-    """The size of the micro-batches where there are any, and what was measured."""
+    """The rates that the optimizer found, the size of the micro-batches where there are any, and what was measured."""
+    rates = effective_rates(state.model.optimizer)
     if not state.cut:
-        return {}
+        return rates
     measurement = _measurement(state)
     parts = int((micro.updates == 0).sum())
     measured = measurement.statistics(int(plan.batch_sizes[0]), parts) if measurement else {}
-    return {MICRO_BATCH_SIZE: float(micro.sizes.max()), **measured}
+    return {**rates, MICRO_BATCH_SIZE: float(micro.sizes.max()), **measured}
 
 
 class _Follow(keras.callbacks.Callback):

@@ -21,6 +21,7 @@ from models.examples import Dataset
 from models.optimizers import build_optimizer
 from models.outputs import read_head
 from models.recipe import Recipe
+from models.training.capabilities import refuse_only_in_fit
 from models.training.compiled import refusals_of
 from models.training.engine import EpochOutput
 from models.training.hyperparameters import Hyperparameter, make_variable
@@ -63,6 +64,7 @@ class TensorFlowEngine:
 
     def start(self, recipe: Recipe, seeds: Seeds) -> TensorFlowState:
         """Draw the trial's initial weights and put them into the program of its shape, with empty slots."""
+        refuse_only_in_fit(recipe)
         model = self._build(recipe, seeds.weights)
         seed_dropout(model, seeds.dropout)
         key = program_key(recipe)

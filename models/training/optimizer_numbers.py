@@ -35,7 +35,8 @@ class Complemented(Hyperparameter):
 def optimizer_structure(settings: OptimizerSettings) -> str:
     """What of the settings changes the graph of an update: the family, what it remembers and what it clips."""
     centered = " centered" if settings.kind == "rmsprop" and settings.centered else ""
-    return f"{family(settings)}{centered} clip {settings.gradient_clip_kind}"
+    literal = " without bias correction" if settings.is_literal else ""
+    return f"{family(settings)}{centered}{literal} clip {settings.gradient_clip_kind}"
 
 
 def family(settings: OptimizerSettings) -> str:
@@ -113,6 +114,7 @@ _FAMILY_READS: dict[str, dict[str, Read]] = {
     "adam": {**_BETAS, "epsilon": _epsilon},
     "nadam": {**_BETAS, "epsilon": _epsilon},
     "adamax": {**_BETAS, "epsilon": _epsilon},
+    "lamb": {**_BETAS, "epsilon": _epsilon},
     "lion": _BETAS,
     "rmsprop": {"rho": _rho, "momentum": _momentum, "epsilon": _epsilon},
     "adadelta": {"rho": _rho, "epsilon": _epsilon},

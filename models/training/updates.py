@@ -3,12 +3,20 @@
 Both act on the same weights. Strengths live in variables, because Keras bakes plain floats into what it traces.
 """
 
+import logging
+from functools import cache
 from typing import Any
 
 import keras
 from keras import layers, ops
 
 from models.optimizers import OptimizerSettings, build_optimizer
+from models.own_optimizers.averaging import AVERAGES, averaging
+from models.own_optimizers.hypergradient import Hypergradient, following_hypergradient
+from models.recipe import Recipe
+from models.training.muon_matrices import exclude_from_muon
+
+logger = logging.getLogger("nightune")
 
 # Their weights are scales, offsets, slopes and tables, not kernels.
 _WITHOUT_KERNELS = (
@@ -39,22 +47,71 @@ def decayed_weights(model: keras.Model) -> list[keras.Variable]:
     ]
 
 
-def build_decaying_optimizer(settings: OptimizerSettings, decayed: list[keras.Variable]) -> Any:
-    """Return the optimizer with a variable `shrink`, s: each update first takes s·θ off every decayed θ."""
-    plain = build_optimizer(settings)
+def build_recipe_optimizer(recipe: Recipe, model: keras.Model) -> Any:
+    """Return the optimizer, not yet built, with all that the recipe has act in an update.
 
-    class Decaying(type(plain)):  # type: ignore[misc] # one subclass for each of Keras' optimizers
+    With a decay it has the variable `shrink`; the engine writes its rates.
+    """
+    settings, kernels = recipe.optimizer, decayed_weights(model)
+    plain = build_optimizer(settings)
+    if settings.kind == "muon":
+        left = ", ".join(exclude_from_muon(plain, model, kernels)) or "none"
+        _tell_once(f"muon · Adam moves what is no matrix, and of the matrices {left}")
+    kind = type(plain)
+    if recipe.learning_rate.hypergradient_strength:
+        kind = following_hypergradient(kind, _hypergradient(recipe))
+    if recipe.weight_decay.profile != "none":
+        kind = decaying(kind, kernels)
+    if settings.weight_average_kind != "none":
+        kind = averaging(kind, AVERAGES[settings.weight_average_kind](settings.weight_average_one_minus_decay))
+    return plain if kind is type(plain) else kind.from_config(plain.get_config())
+
+
+def _hypergradient(recipe: Recipe) -> Hypergradient:
+    settings = recipe.learning_rate
+    return Hypergradient(
+        settings.hypergradient_strength,
+        settings.hypergradient_minimum,
+        settings.hypergradient_maximum,
+        is_multiplicative=recipe.optimizer.kind in ("adam", "adamw"),
+    )
+
+
+@cache
+def _tell_once(message: str) -> None:
+    """Trials of one shape would all say the same."""
+    logger.info(message)
+
+
+def build_decaying_optimizer(settings: OptimizerSettings, decayed: list[keras.Variable]) -> Any:
+    """Return the optimizer with nothing but decay beside its rule."""
+    plain = build_optimizer(settings)
+    return decaying(type(plain), decayed).from_config(plain.get_config())
+
+
+def decaying(kind: Any, decayed: list[keras.Variable]) -> Any:
+    """Return the class of optimizers with a variable `shrink`, s: each update first takes s·θ off every decayed θ.
+
+    An optimizer whose steps start elsewhere than at θ has a `decay` of its own.
+    """
+
+    class Decaying(kind):  # type: ignore[misc] # one subclass for each of Keras' optimizers
         def build(self, variables: list[keras.Variable]) -> None:
             super().build(variables)
             self.shrink = self.add_variable(shape=(), name="shrink")
 
         def apply(self, grads: list[Any], trainable_variables: list[keras.Variable] | None = None) -> None:
+            decay = getattr(self, "decay", _decay)
             for variable in decayed:
-                # θ − sθ, not θ(1 − s): the rounding of 1 − s to float32 would be the same error in every weight.
-                variable.assign(variable - variable * self.shrink)
+                decay(variable, self.shrink)
             super().apply(grads, trainable_variables)
 
-    return Decaying.from_config(plain.get_config())
+    return Decaying
+
+
+def _decay(variable: keras.Variable, shrink: Any) -> None:
+    # θ − sθ, not θ(1 − s): the rounding of 1 − s to float32 would be the same error in every weight.
+    variable.assign(variable - variable * shrink)
 
 
 class Penalty:

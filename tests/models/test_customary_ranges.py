@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from models.customary_ranges import ARTICLE_OPTIMIZERS, DEFAULT_OPTIMIZERS, RANGES, customary_ranges
+from models.customary_ranges import LEVELS, RANGES, customary_ranges, customary_spaces
 from models.optimizers import OPTIMIZERS
 from models.recipe import KEYS, Recipe
 
@@ -15,21 +15,32 @@ def ends(domain: Any) -> list[Any]:
 
 def test_every_optimizer_has_its_ranges_and_the_default_ones_are_known() -> None:
     assert set(RANGES) == set(OPTIMIZERS)
-    assert set(ARTICLE_OPTIMIZERS) < set(DEFAULT_OPTIMIZERS) <= set(OPTIMIZERS)
+    assert set(LEVELS["article"]) < set(LEVELS["default"]) < set(LEVELS["full"]) == set(OPTIMIZERS)
+
+
+def test_a_higher_level_searches_all_that_a_lower_one_does() -> None:
+    spaces = customary_spaces()
+    for lower, higher in (("article", "default"), ("default", "full")):
+        for optimizer, ranges in spaces[lower].items():
+            assert ranges.items() <= spaces[higher][optimizer].items()
+    assert spaces["article"]["sgd"] == {"learning_rate.peak": {"low": 1e-4, "high": 1.0, "scale": "log"}}
 
 
 @pytest.mark.parametrize("optimizer", RANGES)
 def test_every_end_of_a_range_makes_a_recipe(optimizer: str) -> None:
     ranges = customary_ranges(optimizer)
-    assert next(iter(ranges)) == "learning_rate.peak"
+    assert next(iter(ranges)) == "learning_rate.peak" or optimizer in ("prodigy", "dog")  # which find it
     for end in (0, -1):
         params = {"optimizer": optimizer, **{param: ends(domain)[end] for param, domain in ranges.items()}}
+        if params.get("weight_average.kind") == "none":
+            del params["weight_average.one_minus_decay"]
         assert Recipe.from_params(params).optimizer.kind == optimizer
 
 
 @pytest.mark.parametrize("optimizer", RANGES)
 def test_a_range_rises_and_holds_the_default_of_its_param(optimizer: str) -> None:
-    defaults = Recipe.from_params({"optimizer": optimizer}).params
+    averaged = {} if optimizer == "schedule_free" else {"weight_average.kind": "exponential"}
+    defaults = Recipe.from_params({"optimizer": optimizer, **averaged}).params
     for param, domain in customary_ranges(optimizer).items():
         if isinstance(domain, dict):
             assert 0.0 < domain["low"] < domain["high"], param

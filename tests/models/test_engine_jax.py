@@ -100,6 +100,8 @@ CASES: dict[str, dict[str, Any]] = {
     "sgd": {"optimizer": "sgd", "batch_size.size": 7, "learning_rate.schedule": "cosine", **ELASTIC},
     "nesterov": {"optimizer": "sgd", "one_minus_momentum": 0.2, "nesterov": True, **DECAY},
     "adam": {"optimizer": "adam", "one_minus_beta_2": 0.01, **DECAY, **ELASTIC},
+    "lamb": {"optimizer": "lamb", "one_minus_beta_1": 0.3, **DECAY},
+    "the article's adam": {"optimizer": "adam", "bias_correction": False},
     "random batches": {"optimizer": "rmsprop", "batch_size.policy": "random", "batch_size.minimum": 3},
     "remainder dropped": {"optimizer": "sgd", "batch_size.size": 9, "batch_size.remainder": "drop"},
     "remainder filled up": {"optimizer": "sgd", "batch_size.size": 9, "batch_size.remainder": "wrap"},

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import batch_size_keys, batch_sizes, learning_rates, optimizers, penalties, stopping, weight_decays
+from models import batch_size_keys, batch_sizes, learning_rates, optimizer_keys, penalties, stopping, weight_decays
 from models.keys import Key
+from models.optimizers import OptimizerSettings
 from models.recipe import KEYS, Recipe, resolve
 
 MODULES = {
-    "": (optimizers, optimizers.OptimizerSettings),
+    "": (optimizer_keys, OptimizerSettings),
     "learning_rate.": (learning_rates, learning_rates.LearningRateSettings),
     "batch_size.": (batch_size_keys, batch_sizes.BatchSizeSettings),
     "weight_decay.": (weight_decays, weight_decays.WeightDecaySettings),
@@ -34,7 +35,8 @@ def recipe(**params: Any) -> Recipe:
 def test_every_key_is_a_field_of_a_settings_class_and_every_field_a_key(prefix: str) -> None:
     module, settings = MODULES[prefix]
     names = {"optimizer" if (prefix, each.name) == ("", "kind") else prefix + each.name for each in fields(settings)}
-    assert {name.replace("gradient_clip.", "gradient_clip_") for name in module.KEYS} == names
+    flat = {name.replace("gradient_clip.", "gradient_clip_") for name in module.KEYS}
+    assert {name.replace("weight_average.", "weight_average_") for name in flat} == names
 
 
 @pytest.mark.parametrize("name", KEYS)

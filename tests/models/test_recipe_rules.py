@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
-from models.recipe import Recipe, RecipeError
-from models.recipe_rules import RULES
+from models.optimizers import OPTIMIZERS, build_optimizer
+from models.recipe import KEYS, Recipe, RecipeError
+from models.recipe_rules import NOTES, RULES, notes_on
 
 
 def recipe(**params: Any) -> Recipe:
@@ -15,6 +17,36 @@ def recipe(**params: Any) -> Recipe:
 # rule: params that it refuses, and a word of its message
 REFUSED = {
     "C1": ({"optimizer": "gd", "batch_size.size": 32}, "batch_size.size"),
+    "C2 dog": ({"optimizer": "dog", "learning_rate.schedule": "cosine"}, "dog goes with fixed only"),
+    "C2 schedule_free": (
+        {"optimizer": "schedule_free", "learning_rate.schedule": "linear"},
+        "learning_rate.schedule: linear, but schedule_free goes with fixed only",
+    ),
+    "C2 prodigy": (
+        {"optimizer": "prodigy", "learning_rate.schedule": "plateau"},
+        "prodigy goes with fixed or cosine only",
+    ),
+    "C2 hypergradient": (
+        {"learning_rate.hypergradient_strength": 0.1, "learning_rate.schedule": "step"},
+        "adam with a hypergradient goes with fixed only",
+    ),
+    "C2 warm-up": (
+        {"learning_rate.hypergradient_strength": 0.1, "learning_rate.warmup_fraction": 0.1},
+        r"learning_rate\.warmup_fraction",
+    ),
+    "C2 bounds": (
+        {"learning_rate.hypergradient_strength": 0.1, "learning_rate.hypergradient_maximum": 1e-4},
+        "0.001 is not between the hypergradient's bounds 1e-08 and 0.0001",
+    ),
+    "C2 combined": (
+        {"optimizer": "dog", "stopping.rule": "combined"},
+        r"stopping\.action: rate lowers the rate, which dog sets itself",
+    ),
+    "C2 adabatch": ({"optimizer": "prodigy", "batch_size.policy": "adabatch"}, "adabatch lowers the rate"),
+    "C2 decay": (
+        {"optimizer": "dog", "weight_decay.profile": "fixed", "weight_decay.coupling": "learning_rate"},
+        r"weight_decay\.coupling: learning_rate, but dog sets its rate itself",
+    ),
     "C4": (
         {"learning_rate.schedule": "plateau", "learning_rate.plateau_patience": 5, "stopping.patience": 5},
         "stopping.patience",
@@ -98,3 +130,39 @@ def test_rule_c4_lets_the_stop_come_after_the_plateau() -> None:
 
 def test_every_rule_has_a_row() -> None:
     assert {case.split()[0] for case in REFUSED} == set(RULES)
+
+
+def test_rule_c2_leaves_warm_up_and_what_is_fixed_alone() -> None:
+    for kind in ("dog", "prodigy", "schedule_free"):
+        assert recipe(optimizer=kind, **{"learning_rate.warmup_fraction": 0.1, "weight_decay.profile": "fixed"})
+    assert recipe(optimizer="prodigy", **{"learning_rate.schedule": "cosine"})
+    assert recipe(optimizer="dog", **{"stopping.rule": "combined", "stopping.action": "batch"})
+    assert recipe(**{"learning_rate.hypergradient_strength": 0.1})
+
+
+def test_rule_c8_tells_of_adafactors_cap() -> None:
+    (note,) = notes_on(recipe(optimizer="adafactor", **{"learning_rate.peak": 0.1}))
+    assert "0.1 is capped from update 100 on" in note
+    assert note.endswith("(rule C8)")
+
+
+def test_rule_c9_says_what_muon_leaves_to_adam() -> None:
+    (note,) = notes_on(recipe(optimizer="muon"))
+    assert "embeddings" in note
+    assert note.endswith("(rule C9)")
+
+
+def test_most_recipes_need_no_note() -> None:
+    assert set(NOTES) == {"C8", "C9"}
+    assert notes_on(recipe()) == []
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_rule_c12_every_number_comes_to_keras_as_a_python_float(kind: str) -> None:
+    keys = [name for name, key in KEYS.items() if key.kind == "float" and "limit" not in name and key.default]
+    counting = [name for name in keys if name in recipe(optimizer=kind).params]
+    read = recipe(optimizer=kind, **{name: np.float32(recipe(optimizer=kind).params[name]) for name in counting})
+    whole = recipe(optimizer=kind, **{"learning_rate.peak": 1})
+    assert {type(read.params[name]) for name in counting} == {type(whole.params["learning_rate.peak"])} == {float}
+    keras = pytest.importorskip("keras")
+    assert isinstance(build_optimizer(read.optimizer), keras.optimizers.Optimizer)

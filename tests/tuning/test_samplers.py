@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tuning.conftest import result, unhurried
+from tuning.domains import Choice, Domain, Range
 from tuning.grid import grid_size
 from tuning.samplers import SAMPLERS, Sampler, grid, random, random_point
-from tuning.search_space import Choice, Condition, Dimension, Domain, Range, SearchSpace
+from tuning.search_space import Condition, Dimension, SearchSpace
 from tuning.trial import Value
 
 every_sampler = pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=list(SAMPLERS))

@@ -8,7 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.tuning.conftest import unhurried
-from tuning.search_space import Choice, Condition, Dimension, Range, SearchSpace, find_circle
+from tuning.domains import Choice, Range
+from tuning.search_space import Condition, Dimension, SearchSpace, find_circle
 
 UNIT = st.floats(0, 1, exclude_max=True)
 SGD = Condition("optimizer", ("sgd",))
@@ -113,8 +114,9 @@ def test_what_depends_on_an_inactive_param_is_inactive() -> None:
             OPTIMIZER,
         )
     )
-    drawn = {"optimizer": "adam", "nesterov": True, "deep": 1}
-    assert space.active(drawn) == {"optimizer": "adam"}
+    units = {"optimizer": 0.9, "nesterov": 0.1, "deep": 0.1}
+    assert space.at(units) == {"optimizer": "adam"}
+    assert space.at({**units, "optimizer": 0.1}) == {"deep": 1, "nesterov": True, "optimizer": "sgd"}
     assert [each.name for each in space.in_control_order] == ["optimizer", "nesterov", "deep"]
     assert space.varying == ("deep", "nesterov", "optimizer")
 

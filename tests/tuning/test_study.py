@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tuning.conftest import VOCABULARY, Read, study_text, unhurried
+from tuning.domains import Choice, Range
 from tuning.samplers import SAMPLERS
-from tuning.search_space import Choice, Range
 from tuning.study import Study, StudyError, load_study, training_seed
 
 FULL = """

@@ -7,7 +7,7 @@ from tests.tuning.conftest import Read, Refuse, study_text
 OPTIMIZERS = "(known: adam, adamw, gd, sgd)"
 METRICS = "(known: val_loss, val_accuracy, val_balanced_accuracy, val_f1_macro, val_auc, val_mae, val_rmse, val_r2)"
 ABOVE_0 = "(allowed: a number above 0)"
-SECTIONS = "(known: name, question, seed, data, model, space, stopping, search, objective)"
+SECTIONS = "(known: name, question, seed, data, model, space, stopping, search, objective, limits)"
 
 BROKEN_PARAMETERS = {
     'optimizer = "adamv"': f"optimizer: unknown 'adamv'; did you mean 'adamw'? {OPTIMIZERS}",

@@ -1,0 +1,26 @@
+"""What optimizers ask of all variables together."""
+
+from typing import Any
+
+from keras import ops
+
+
+def dense(gradients: list[Any], variables: list[Any]) -> list[Any]:
+    """Return the variables' gradients as plain tensors; TensorFlow's of an embedding hold the rows in use only."""
+    return [
+        ops.add(ops.zeros_like(variable), gradient) if hasattr(gradient, "dense_shape") else gradient
+        for gradient, variable in zip(gradients, variables, strict=True)
+    ]
+
+
+def total(values: list[Any]) -> Any:
+    """Return the sum of all entries of all tensors, a scalar."""
+    return sum((ops.sum(value) for value in values), start=ops.zeros(()))
+
+
+def at_first(optimizer: Any, slot: Any, value: Any) -> Any:
+    """Return the value at the first update, and what the slot remembers ever after.
+
+    So a slot starts from the weights that are there when the training starts, not from those at the build.
+    """
+    return ops.where(ops.equal(optimizer.iterations, 0), ops.convert_to_tensor(value), ops.convert_to_tensor(slot))

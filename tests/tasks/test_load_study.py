@@ -1,0 +1,77 @@
+"""Studies read with the models' own vocabulary: what a level's name stands for, and what check tells of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from models.customary_ranges import LEVELS, customary_ranges
+from models.recipe import Recipe
+from models.training.capabilities import only_in_fit
+from tasks.check_study import check_study
+from tasks.load_study import load_study
+from tasks.propose_trials import complete_params, sample_recipes
+from tuning.samplers import random
+from tuning.study import Study, StudyError
+
+Read = Callable[[str], Study]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    """Read a study of the iris data whose space is a text."""
+
+    def read_space(space: str) -> Study:
+        path = tmp_path / "flowers.toml"
+        path.write_text(
+            f'question = "Which?"\n[data]\nsource = "iris"\n[search]\ntrials = 200\nepochs = 2\n[space]\n{space}\n'
+        )
+        return load_study(path)
+
+    return read_space
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_every_trial_of_a_level_is_a_recipe_within_its_optimizers_ranges(read: Read, level: str) -> None:
+    study = read(f'optimizer = "{level}"')
+    drawn = set()
+    for point in random(study.space, 300, [], (0, 0)):
+        optimizer = str(point["optimizer"])
+        drawn.add(optimizer)
+        assert Recipe.from_params(complete_params(study, point))
+        ranges = customary_ranges(optimizer, level)
+        assert set(point) - {"optimizer", "model.architecture"} <= set(ranges)
+        for name, domain in ranges.items():
+            if name in point and isinstance(domain, dict):
+                assert domain["low"] <= point[name] <= domain["high"], (optimizer, name)
+            elif name in point:
+                assert point[name] in domain, (optimizer, name)
+    assert drawn == set(LEVELS[level])
+
+
+def test_check_tells_what_a_level_stands_for_and_what_to_know_of_it(read: Read) -> None:
+    check = check_study(read('optimizer = "full"\nlearning_rate.schedule = ["fixed", "linear"]'))
+    told = {dimension["name"]: (dimension["values"], dimension["when"]) for dimension in check.dimensions}
+    assert told["optimizer"][0].split(", ") == list(LEVELS["full"])
+    assert "schedule_free: 0.0001 to 0.03, log" in told["learning_rate.peak"][0]
+    assert told["initial_distance"] == ("1e-06 to 0.01, log", "optimizer is dog")
+    assert {note[-9:] for note in check.notes} == {"(rule C8)", "(rule C9)"}
+    assert all("(rule C2)" in reason for reason in check.refused)
+    assert check.refused
+
+
+def test_a_level_has_no_grid(read: Read) -> None:
+    path = read('optimizer = "default"').path
+    path.write_text(path.read_text().replace("trials = 200", 'method = "grid"'))
+    with pytest.raises(StudyError, match=r"learning_rate\.peak\[1\]: a range without steps has no grid"):
+        load_study(path)
+
+
+def test_the_engine_is_chosen_by_all_trials_that_only_fit_can_train(read: Read) -> None:
+    study = read('optimizer = "full"')
+    everything = sample_recipes(study, 3, count=200)
+    sample = sample_recipes(study, 3, count=5)
+    alone = [recipe.params for recipe in everything if only_in_fit(recipe)]
+    assert [recipe.params for recipe in sample if only_in_fit(recipe)] == alone
+    assert len(sample) < len(everything) == 200
+    assert [recipe.params for recipe in sample_recipes(study, 4, count=5)[:5]] != [each.params for each in sample[:5]]
