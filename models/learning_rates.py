@@ -14,7 +14,9 @@ import numpy.typing as npt
 from models.keys import Key
 from models.optimizers import MINI_BATCH_OPTIMIZERS
 from models.plateaus import PlateauRule
-from models.schedules import SCHEDULES, Array, Progress
+from models.schedules import SCHEDULES, Array, Progress, one_cycle_momenta
+
+CYCLED_OPTIMIZERS = ("sgd", "adam", "adamw")  # they have a momentum or a β₁ that means the same
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,9 @@ class LearningRateSettings:
     one_cycle_rise: float = 0.3
     one_cycle_start_divisor: float = 25.0
     one_cycle_final_divisor: float = 1e4
+    one_cycle_momentum: str = "constant"
+    one_cycle_momentum_low: float = 0.85
+    one_cycle_momentum_high: float = 0.95
     plateau_factor: float = 0.5
     plateau_patience: int = 5
     plateau_min_delta: float = 0.0
@@ -44,6 +49,11 @@ class LearningRateSettings:
     plateau_minimum: float = 0.0
     batch_scaling: str = "none"
     reference_batch_size: int = 64
+
+    @property
+    def cycles_momentum(self) -> bool:
+        """True if the momentum is the plan's, not the optimizer's."""
+        return self.schedule == "one_cycle" and self.one_cycle_momentum == "mirrored"
 
 
 def learning_rates(settings: LearningRateSettings, progress: Progress) -> Array:
@@ -57,6 +67,14 @@ def learning_rates(settings: LearningRateSettings, progress: Progress) -> Array:
     if settings.warmup_fraction > 0.0:
         shape = shape * np.minimum(1.0, progress.after / settings.warmup_fraction)
     return settings.peak * shape
+
+
+def momenta(settings: LearningRateSettings, progress: Progress) -> Array | None:
+    """Return μ, or β₁, of each update where it moves against the rate; None where the optimizer's own holds."""
+    if not settings.cycles_momentum:
+        return None
+    low, high = settings.one_cycle_momentum_low, settings.one_cycle_momentum_high
+    return one_cycle_momenta(progress, settings.one_cycle_rise, low, high)
 
 
 def plateau_multiplier(settings: LearningRateSettings, plateaus: int) -> float:
@@ -182,6 +200,29 @@ KEYS: dict[str, Key] = (
         )
     }
     | {
+        "learning_rate.one_cycle_momentum": Key(
+            "option",
+            LearningRateSettings.one_cycle_momentum,
+            options=("constant", "mirrored"),
+            when={"learning_rate.schedule": ("one_cycle",), "optimizer": CYCLED_OPTIMIZERS},
+            meaning="mirrored: the momentum, or β₁, is high where the rate is low, whatever the optimizer's own says",
+        ),
+        "learning_rate.one_cycle_momentum_low": Key(
+            "float",
+            LearningRateSettings.one_cycle_momentum_low,
+            is_open_high=True,
+            when={"learning_rate.one_cycle_momentum": ("mirrored",)},
+            meaning="the momentum where the rate is at its peak",
+            **_PART,
+        ),
+        "learning_rate.one_cycle_momentum_high": Key(
+            "float",
+            LearningRateSettings.one_cycle_momentum_high,
+            is_open_high=True,
+            when={"learning_rate.one_cycle_momentum": ("mirrored",)},
+            meaning="the momentum at both ends of the budget",
+            **_PART,
+        ),
         "learning_rate.batch_scaling": Key(
             "option",
             LearningRateSettings.batch_scaling,

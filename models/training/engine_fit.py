@@ -12,14 +12,14 @@ import numpy as np
 
 from models.architectures import build_model
 from models.examples import Dataset
-from models.optimizers import build_optimizer
 from models.outputs import Head, read_head
 from models.recipe import Recipe
 from models.training.engine import EpochOutput
 from models.training.feeds import Feed, make_feed
+from models.training.measurements import Measurements
 from models.training.plan import EpochPlan
 from models.training.seeds import Seeds, seed_dropout
-from models.training.updates import Penalty, build_decaying_optimizer, decayed_weights
+from models.training.updates import Penalty, build_recipe_optimizer, decayed_weights
 
 DATA_LOSS = "data_loss"
 PREDICTION_BYTES = 2**24  # inputs of one prediction call; activations take a multiple of it
@@ -34,6 +34,7 @@ class FitState:
     feed: Feed
     is_decaying: bool
     penalty: Penalty | None
+    measurements: Measurements
 
 
 class FitEngine:
@@ -62,32 +63,36 @@ class FitEngine:
         kernels = decayed_weights(model)
         is_decaying = recipe.weight_decay.profile != "none"
         penalty = None if recipe.penalty.kind == "none" else Penalty(kernels)
-        if is_decaying:
-            optimizer = build_decaying_optimizer(recipe.optimizer, kernels)
-        else:
-            optimizer = build_optimizer(recipe.optimizer)
+        optimizer = build_recipe_optimizer(recipe, model)
         optimizer.build(model.trainable_variables)
         model.compile(
             optimizer,
-            loss=head.make_loss(),
+            loss=head.make_loss(recipe.penalty.label_smoothing),
             metrics=[head.make_metric(DATA_LOSS)],  # Keras' own `loss` has the penalty in it
             # On a CPU, XLA compiles longer than a small trial trains. JAX is nothing without it.
             jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
         )
-        return FitState(model, head, self._feed(head), is_decaying, penalty)
+        measurements = Measurements(recipe.penalty, model, kernels, self._dataset)
+        return FitState(model, head, self._feed(head), is_decaying, penalty, measurements)
 
     def run_epoch(self, state: FitState, plan: EpochPlan) -> tuple[FitState, EpochOutput]:
         """Call `fit` for one epoch, and predict the validation split."""
         started_at = time.perf_counter()
         self._write_penalty(state, plan)
+        if hasattr(state.model.optimizer, "proximal"):
+            state.model.optimizer.proximal.assign(plan.proximal)
         if not state.is_decaying and plan.shrinks.any():
             raise ValueError("the plan decays weights, and the recipe that the state was started with does not")
-        history = state.model.fit(
-            **state.feed.arguments(plan), epochs=1, verbose=0, callbacks=[_Follow(plan, state.is_decaying)]
-        )
+        callbacks: list[Any] = [_Follow(plan, state.is_decaying)]
+        remember = _Remember(plan.updates - 1, state.measurements.kernels)
+        if state.measurements.needs_weights_before:
+            callbacks.append(remember)
+        history = state.model.fit(**state.feed.arguments(plan), epochs=1, verbose=0, callbacks=callbacks)
         loss = float(history.history[DATA_LOSS][0])
         outputs = _predict(state.model, self._dataset.validation.inputs)
-        return state, EpochOutput(loss, outputs, state.head.is_logits, time.perf_counter() - started_at)
+        statistics = state.measurements.measure(_predict, state.head.is_logits, remember.values)
+        seconds = time.perf_counter() - started_at
+        return state, EpochOutput(loss, outputs, state.head.is_logits, seconds, statistics)
 
     def weights(self, state: FitState) -> list[np.ndarray]:
         """Return copies: what Keras hands out may be the memory that the next update writes to."""
@@ -138,12 +143,28 @@ class _Follow(keras.callbacks.Callback):
         super().__init__()
         self._rates = plan.learning_rates.tolist()
         self._shrinks = plan.shrinks.tolist() if is_decaying else None
+        self._momenta = None if plan.momenta is None else plan.momenta.tolist()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         if _is_new(self._rates, batch):
             self.model.optimizer.learning_rate = self._rates[batch]  # on JAX, `self.model` fetches the model's state
         if self._shrinks is not None and _is_new(self._shrinks, batch):
             self.model.optimizer.shrink.assign(self._shrinks[batch])
+        if self._momenta is not None and _is_new(self._momenta, batch):
+            self.model.optimizer.cycled.assign(self._momenta[batch])
+
+
+class _Remember(keras.callbacks.Callback):
+    """Copies the kernels before one update."""
+
+    def __init__(self, update: int, kernels: list[keras.Variable]) -> None:
+        super().__init__()
+        self._update, self._kernels = update, kernels
+        self.values: list[np.ndarray] = []
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if batch == self._update and self.model:  # on JAX, asking for the model brings its variables up to date
+            self.values = [np.array(kernel) for kernel in self._kernels]
 
 
 def _is_new(values: list[float], index: int) -> bool:

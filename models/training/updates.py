@@ -1,6 +1,7 @@
 """What one update does beside the optimizer's own rule: weight decay and penalties, as data of a Keras graph.
 
-Both act on the same weights. Strengths live in variables, because Keras bakes plain floats into what it traces.
+Both act on the kernels unless told otherwise. Strengths live in variables, because Keras bakes plain floats into what
+it traces.
 """
 
 from typing import Any
@@ -9,6 +10,9 @@ import keras
 from keras import layers, ops
 
 from models.optimizers import OptimizerSettings, build_optimizer
+from models.recipe import Recipe
+from models.training.cycled_momentum import cycling, with_slots
+from models.training.proximal import thresholding
 
 # Their weights are scales, offsets, slopes and tables, not kernels.
 _WITHOUT_KERNELS = (
@@ -39,11 +43,30 @@ def decayed_weights(model: keras.Model) -> list[keras.Variable]:
     ]
 
 
-def build_decaying_optimizer(settings: OptimizerSettings, decayed: list[keras.Variable]) -> Any:
-    """Return the optimizer with a variable `shrink`, s: each update first takes s·θ off every decayed θ."""
-    plain = build_optimizer(settings)
+def build_recipe_optimizer(recipe: Recipe, model: keras.Model) -> Any:
+    """Return the optimizer with all that the recipe has act in an update: decay, then the step, then thresholding."""
+    settings, kernels = recipe.optimizer, decayed_weights(model)
+    plain = build_optimizer(with_slots(settings) if recipe.learning_rate.cycles_momentum else settings)
+    kind = type(plain)
+    if recipe.learning_rate.cycles_momentum:
+        kind = cycling(kind, settings)
+    if recipe.penalty.kind == "l1_proximal":
+        kind = thresholding(kind, kernels)
+    if recipe.weight_decay.profile != "none":
+        kind = decaying(kind, kernels if recipe.weight_decay.scope == "kernels" else model.trainable_variables)
+    return plain if kind is type(plain) else kind.from_config(plain.get_config())
 
-    class Decaying(type(plain)):  # type: ignore[misc] # one subclass for each of Keras' optimizers
+
+def build_decaying_optimizer(settings: OptimizerSettings, decayed: list[keras.Variable]) -> Any:
+    """Return the optimizer with nothing but decay beside its rule."""
+    plain = build_optimizer(settings)
+    return decaying(type(plain), decayed).from_config(plain.get_config())
+
+
+def decaying(kind: type, decayed: list[keras.Variable]) -> Any:
+    """Return the optimizer's class with a variable `shrink`, s: each update first takes s·θ off every decayed θ."""
+
+    class Decaying(kind):  # type: ignore[misc] # one subclass for each of Keras' optimizers
         def build(self, variables: list[keras.Variable]) -> None:
             super().build(variables)
             self.shrink = self.add_variable(shape=(), name="shrink")
@@ -54,7 +77,7 @@ def build_decaying_optimizer(settings: OptimizerSettings, decayed: list[keras.Va
                 variable.assign(variable - variable * self.shrink)
             super().apply(grads, trainable_variables)
 
-    return Decaying.from_config(plain.get_config())
+    return Decaying
 
 
 class Penalty:

@@ -50,7 +50,7 @@ def read(params: dict[str, Any]) -> Recipe | None:
     try:
         return Recipe.from_params(params)
     except RecipeError as refusal:
-        if refusal.rule in ("C1", "C3", "C4"):
+        if refusal.rule in ("C1", "C3", "C4", "C5", "C6"):
             return None
         raise
 
