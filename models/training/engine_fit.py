@@ -79,10 +79,10 @@ class FitEngine:
         """Call `fit` for one epoch, and predict the validation split."""
         started_at = time.perf_counter()
         self._write_penalty(state, plan)
-        if hasattr(state.model.optimizer, "proximal"):
-            state.model.optimizer.proximal.assign(plan.proximal)
         if not state.is_decaying and plan.shrinks.any():
             raise ValueError("the plan decays weights, and the recipe that the state was started with does not")
+        if (plan.momenta is not None) != hasattr(state.model.optimizer, "cycled"):
+            raise ValueError("the plan and the recipe that the state was started with differ in cycling the momentum")
         callbacks: list[Any] = [_Follow(plan, state.is_decaying)]
         remember = _Remember(plan.updates - 1, state.measurements.kernels)
         if state.measurements.needs_weights_before:
@@ -123,6 +123,10 @@ class FitEngine:
         return self._feeds[head.kind]
 
     def _write_penalty(self, state: FitState, plan: EpochPlan) -> None:
+        if hasattr(state.model.optimizer, "proximal"):
+            state.model.optimizer.proximal.assign(plan.proximal)
+        elif plan.proximal:
+            raise ValueError("the plan thresholds weights, and the recipe that the state was started with does not")
         if state.penalty is None:
             if plan.l1 or plan.l2:
                 raise ValueError("the plan penalizes weights, and the recipe that the state was started with does not")
