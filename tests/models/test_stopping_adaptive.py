@@ -172,9 +172,7 @@ def test_x4_a_users_own_rule_is_resumed_with_its_curves(rules: Path) -> None:
         ("stopp", r"unknown function 'stopp'; did you mean 'stop'"),
     ],
 )
-def test_what_is_wrong_with_a_users_rule_is_told_with_file_and_function(
-    rules: Path, function: str, words: str
-) -> None:
+def test_what_is_wrong_with_a_users_rule_is_told_with_file_and_function(rules: Path, function: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         observe(users_controller(rules, function), 1.0, 1.0)
 
@@ -182,7 +180,7 @@ def test_what_is_wrong_with_a_users_rule_is_told_with_file_and_function(
 def test_a_users_rule_needs_its_function() -> None:
     recipe = Recipe.from_params({"stopping.rule": "rules.py:stop"})
     assert recipe.params["stopping.rule"] == "rules.py:stop"
-    with pytest.raises(ValueError, match="rules.py:stop needs its function"):
+    with pytest.raises(ValueError, match=r"rules\.py:stop needs its function"):
         Controller(recipe, 20, 8, 0, "val_loss", "minimize", "regression")
 
 
