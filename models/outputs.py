@@ -52,7 +52,8 @@ class _SmoothedCrossentropy(losses.Loss):
         self._is_logits, self._label_smoothing = is_logits, label_smoothing
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        one_hot = ops.one_hot(ops.reshape(y_true, (-1,)), y_pred.shape[-1], dtype=y_pred.dtype)
+        classes = ops.cast(ops.reshape(y_true, (-1,)), "int32")  # Keras casts targets to floats
+        one_hot = ops.one_hot(classes, y_pred.shape[-1], dtype=y_pred.dtype)
         return losses.categorical_crossentropy(one_hot, y_pred, self._is_logits, self._label_smoothing)
 
 
