@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from models.user_code import is_reference
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -21,6 +23,7 @@ class Key:
     is_open_low: bool = False
     is_open_high: bool = False
     options: tuple[object, ...] = ()
+    is_open: bool = False  # an option may also be a user's own path/to/file.py:function
     when: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     default_by: Mapping[str, Mapping[object, object]] = field(default_factory=dict)
     meaning: str = ""
@@ -28,7 +31,8 @@ class Key:
     def problem(self, value: object) -> str | None:
         """Say what is wrong with the value, or None. Spelling of options is the caller's part (`options`)."""
         if self.kind == "option":
-            return None if value in self.options else f"unknown {value!r}"
+            is_own = self.is_open and isinstance(value, str) and is_reference(value)
+            return None if is_own or value in self.options else f"unknown {value!r}"
         if self.kind == "boolean":
             return None if isinstance(value, bool) else f"{value!r} is not true or false"
         if self.kind == "any":
@@ -46,7 +50,8 @@ class Key:
     def allowed(self) -> str:
         """The allowed values in words, for an error message."""
         if self.kind == "option":
-            return "known: " + ", ".join(str(option) for option in self.options)
+            own = ["or path/to/file.py:function"] if self.is_open else []
+            return "known: " + ", ".join([*map(str, self.options), *own])
         if self.kind == "boolean":
             return "allowed: true, false"
         words = "a whole number" if self.kind == "integer" else "a number"

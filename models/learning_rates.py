@@ -14,7 +14,9 @@ import numpy.typing as npt
 from models.keys import Key
 from models.optimizers import MINI_BATCH_OPTIMIZERS
 from models.plateaus import PlateauRule
-from models.schedules import SCHEDULES, Array, Progress
+from models.schedules import SCHEDULES, Array, Progress, one_cycle_momenta
+
+CYCLED_OPTIMIZERS = ("sgd", "adam", "adamw")  # they have a momentum or a β₁ that means the same
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,9 @@ class LearningRateSettings:
     one_cycle_rise: float = 0.3
     one_cycle_start_divisor: float = 25.0
     one_cycle_final_divisor: float = 1e4
+    one_cycle_momentum: str = "constant"
+    one_cycle_momentum_low: float = 0.85
+    one_cycle_momentum_high: float = 0.95
     plateau_factor: float = 0.5
     plateau_patience: int = 5
     plateau_min_delta: float = 0.0
@@ -49,6 +54,11 @@ class LearningRateSettings:
     hypergradient_strength: float = 0.0
     hypergradient_minimum: float = 1e-8
     hypergradient_maximum: float = 10.0
+
+    @property
+    def cycles_momentum(self) -> bool:
+        """True if the momentum is the plan's, not the optimizer's."""
+        return self.schedule == "one_cycle" and self.one_cycle_momentum == "mirrored"
 
 
 def learning_rates(settings: LearningRateSettings, progress: Progress) -> Array:
@@ -74,6 +84,14 @@ def clock_progress(settings: LearningRateSettings, progress: Progress, updates: 
         return progress
     one_each = np.ones(len(progress.before), np.int32)
     return Progress.count(updates, one_each, -(-budget_examples // settings.clock_batch_size))
+
+
+def momenta(settings: LearningRateSettings, progress: Progress) -> Array | None:
+    """Return μ, or β₁, of each update where it moves against the rate; None where the optimizer's own holds."""
+    if not settings.cycles_momentum:
+        return None
+    low, high = settings.one_cycle_momentum_low, settings.one_cycle_momentum_high
+    return one_cycle_momenta(progress, settings.one_cycle_rise, low, high)
 
 
 def plateau_multiplier(settings: LearningRateSettings, plateaus: int) -> float:
@@ -216,6 +234,29 @@ KEYS: dict[str, Key] = (
         )
     }
     | {
+        "learning_rate.one_cycle_momentum": Key(
+            "option",
+            LearningRateSettings.one_cycle_momentum,
+            options=("constant", "mirrored"),
+            when={"learning_rate.schedule": ("one_cycle",), "optimizer": CYCLED_OPTIMIZERS},
+            meaning="mirrored: the momentum, or β₁, is high where the rate is low, whatever the optimizer's own says",
+        ),
+        "learning_rate.one_cycle_momentum_low": Key(
+            "float",
+            LearningRateSettings.one_cycle_momentum_low,
+            is_open_high=True,
+            when={"learning_rate.one_cycle_momentum": ("mirrored",)},
+            meaning="the momentum where the rate is at its peak",
+            **_PART,
+        ),
+        "learning_rate.one_cycle_momentum_high": Key(
+            "float",
+            LearningRateSettings.one_cycle_momentum_high,
+            is_open_high=True,
+            when={"learning_rate.one_cycle_momentum": ("mirrored",)},
+            meaning="the momentum at both ends of the budget",
+            **_PART,
+        ),
         "learning_rate.batch_scaling": Key(
             "option",
             LearningRateSettings.batch_scaling,

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers, losses, metrics
+from keras import layers, losses, metrics, ops
 
 from models.errors import InputError
 
@@ -17,12 +17,18 @@ class Head:
     kind: str
     is_logits: bool
 
-    def make_loss(self) -> Any:
-        """Return Keras' loss: the mean over the examples of a batch, whatever its size."""
+    def make_loss(self, label_smoothing: float = 0.0) -> Any:
+        """Return Keras' loss: the mean over the examples of a batch, whatever its size.
+
+        Of each target, the part `label_smoothing` is spread evenly over the classes (Szegedy et al., 2016).
+        """
         if self.kind == "quantities":
             return losses.MeanSquaredError()
-        kind = losses.BinaryCrossentropy if self.kind == "two classes" else losses.SparseCategoricalCrossentropy
-        return kind(from_logits=self.is_logits)
+        if self.kind == "two classes":
+            return losses.BinaryCrossentropy(from_logits=self.is_logits, label_smoothing=label_smoothing)
+        if label_smoothing:
+            return _SmoothedCrossentropy(self.is_logits, label_smoothing)
+        return losses.SparseCategoricalCrossentropy(from_logits=self.is_logits)
 
     def make_metric(self, name: str) -> Any:
         """Return the same quantity as a metric: its mean over the examples of an epoch."""
@@ -36,6 +42,19 @@ class Head:
         if self.kind == "classes":
             return targets.astype(np.int32)
         return targets.astype(np.float32).reshape(len(targets), -1)
+
+
+class _SmoothedCrossentropy(losses.Loss):
+    """Cross-entropy with class indices as targets, which Keras smooths for one-hot targets only."""
+
+    def __init__(self, is_logits: bool, label_smoothing: float) -> None:
+        super().__init__(name="smoothed_crossentropy")
+        self._is_logits, self._label_smoothing = is_logits, label_smoothing
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        classes = ops.cast(ops.reshape(y_true, (-1,)), "int32")  # Keras casts targets to floats
+        one_hot = ops.one_hot(classes, y_pred.shape[-1], dtype=y_pred.dtype)
+        return losses.categorical_crossentropy(one_hot, y_pred, self._is_logits, self._label_smoothing)
 
 
 def read_head(model: keras.Model, task: str, output_size: int, sample: np.ndarray) -> Head:

@@ -2,7 +2,11 @@
 
 An engine adds l1·Σ|w| + l2·Σw² (Keras' convention: no ½, no 1/n) to the mean loss. The article's convention is
 that of statistics: data/2 + λΣ|w| for L1 and data/2 + (λ/2)Σw² for L2, where data is the squared error per
-example; scikit-learn's Lasso(α) and ElasticNet(α, ρ) are exactly this with λ = α.
+example; scikit-learn's Lasso(α) and ElasticNet(α, ρ) are exactly this with λ = α. A proximal L1 is no part of the
+loss: after each step every kernel weight moves by η·l1 towards zero, and stays there if it comes to it.
+
+Smoothed labels are here for what they do, not how: a penalty on confidence. Which strength follows which measured
+quantity is in penalty_adaptation.py.
 """
 
 from collections.abc import Callable
@@ -19,14 +23,24 @@ class PenaltySettings:
     strength: float = 1e-4
     l1_ratio: float = 0.5
     convention: str = "keras"
+    threshold: str = "exact"
+    is_beside_weight_decay: bool = False
+    label_smoothing: float = 0.0
+    adaptation: str = "none"
+    target_gap: float = 0.1
+    adaptation_rate: float = 0.1
+    minimum: float = 1e-8
+    maximum: float = 1.0
+    held_out_fraction: float = 0.1
 
 
 @dataclass(frozen=True)
 class Strengths:
-    """The two factors of Keras' `L1L2(l1, l2)`."""
+    """The two factors of Keras' `L1L2(l1, l2)`, and that of the proximal step."""
 
     l1: float
     l2: float
+    proximal: float = 0.0
 
 
 def keras_strengths(settings: PenaltySettings, task: str, outputs: int = 1) -> Strengths:
@@ -60,7 +74,22 @@ def elastic(settings: PenaltySettings) -> Strengths:
     return Strengths(settings.strength * settings.l1_ratio, settings.strength * (1.0 - settings.l1_ratio))
 
 
-PENALTIES: dict[str, Callable[[PenaltySettings], Strengths]] = {"none": none, "l1": l1, "l2": l2, "elastic": elastic}
+def l1_proximal(settings: PenaltySettings) -> Strengths:
+    """λ·Σ|w| by soft thresholding after each step, w ← sign(w)·max(|w| − ηλ, 0): zeros are exact.
+
+    For sgd this is the proximal gradient method (Daubechies, Defrise & De Mol, 2004). For optimizers that scale their
+    steps it is not: the threshold stays ηλ for every weight, as weight decay decoupled from them does.
+    """
+    return Strengths(0.0, 0.0, settings.strength)
+
+
+PENALTIES: dict[str, Callable[[PenaltySettings], Strengths]] = {
+    "none": none,
+    "l1": l1,
+    "l2": l2,
+    "elastic": elastic,
+    "l1_proximal": l1_proximal,
+}
 
 
 def as_keras(strengths: Strengths, task: str, outputs: int) -> Strengths:
@@ -74,13 +103,14 @@ def as_article(strengths: Strengths, task: str, outputs: int) -> Strengths:
     Keras' mean squared error is 2/outputs times half the squared error, so the penalty is scaled by as much.
     """
     scale = 2.0 / outputs if task == "regression" else 1.0
-    return Strengths(scale * strengths.l1, scale * strengths.l2 / 2.0)
+    return Strengths(scale * strengths.l1, scale * strengths.l2 / 2.0, scale * strengths.proximal)
 
 
 CONVENTIONS: dict[str, Callable[[Strengths, str, int], Strengths]] = {"keras": as_keras, "article": as_article}
 
 _TASKS = ("binary", "multiclass", "regression")
 _PENALIZING = tuple(name for name in PENALTIES if name != "none")
+_ADAPTING = ("gap_control", "t1t2")
 
 KEYS: dict[str, Key] = {
     "penalty.kind": Key(
@@ -110,5 +140,73 @@ KEYS: dict[str, Key] = {
         options=tuple(CONVENTIONS),
         when={"penalty.kind": _PENALIZING},
         meaning="whether λ is meant as in Keras' regularizers or as in the article (scikit-learn's Lasso)",
+    ),
+    "penalty.threshold": Key(
+        "option",
+        PenaltySettings.threshold,
+        options=("exact", "decoupled"),
+        when={"penalty.kind": ("l1_proximal",)},
+        meaning="decoupled: ηλ is meant for optimizers that scale their steps, too; exact is for sgd and gd only",
+    ),
+    "penalty.is_beside_weight_decay": Key(
+        "boolean",
+        PenaltySettings.is_beside_weight_decay,
+        when={"penalty.kind": ("l2",)},
+        meaning="whether l2 may stand beside a weight decay, which shrinks the same weights",
+    ),
+    "penalty.label_smoothing": Key(
+        "float",
+        PenaltySettings.label_smoothing,
+        low=0.0,
+        high=1.0,
+        is_open_high=True,
+        meaning="the part of a target that is spread evenly over the classes, in the training loss only",
+    ),
+    "penalty.adaptation": Key(
+        "option",
+        PenaltySettings.adaptation,
+        options=("none", *_ADAPTING),
+        when={"penalty.kind": _PENALIZING},
+        meaning="what changes the strength after each epoch; both need examples held out of the training split",
+    ),
+    "penalty.target_gap": Key(
+        "float",
+        PenaltySettings.target_gap,
+        low=0.0,
+        is_open_low=True,
+        when={"penalty.adaptation": ("gap_control",)},
+        meaning="how far the held-out loss is meant to be above the training loss, as a part of the training loss",
+    ),
+    "penalty.adaptation_rate": Key(
+        "float",
+        PenaltySettings.adaptation_rate,
+        low=0.0,
+        is_open_low=True,
+        when={"penalty.adaptation": _ADAPTING},
+        meaning="κ: how fast the strength, or for gap_control its logarithm, follows",
+    ),
+    "penalty.minimum": Key(
+        "float",
+        PenaltySettings.minimum,
+        low=0.0,
+        is_open_low=True,
+        when={"penalty.adaptation": ("gap_control",)},
+        meaning="the strength that gap_control does not go below",
+    ),
+    "penalty.maximum": Key(
+        "float",
+        PenaltySettings.maximum,
+        low=0.0,
+        is_open_low=True,
+        when={"penalty.adaptation": _ADAPTING},
+        meaning="the strength that no adaptation goes above",
+    ),
+    "penalty.held_out_fraction": Key(
+        "float",
+        PenaltySettings.held_out_fraction,
+        low=0.0,
+        high=0.5,
+        when={"penalty.adaptation": _ADAPTING},
+        meaning="the part of the training split that is not trained on but steers the strength; validation only ranks",
     ),
 }

@@ -77,7 +77,7 @@ def _actors(recipe: "Recipe") -> dict[str, bool]:
 
 def stopping_waits_longer_than_plateau(recipe: "Recipe") -> str | None:
     """C4: a training that stops before its plateau is reached would never lower the rate or grow the batch."""
-    if recipe.stopping.rule != "patience":
+    if recipe.stopping.rule not in ("patience", "noise_patience"):
         return None
     if recipe.learning_rate.schedule == "plateau":
         name, patience, act = "learning_rate.plateau_patience", recipe.learning_rate.plateau_patience, "rate is lowered"
@@ -89,6 +89,43 @@ def stopping_waits_longer_than_plateau(recipe: "Recipe") -> str | None:
     if waits > needs:
         return None
     return f"stopping.patience: {waits} must be above {name}, {needs}, or the training stops before the {act}"
+
+
+def weights_are_not_pulled_twice(recipe: "Recipe") -> str | None:
+    """C5: an L2 penalty and a weight decay both shrink the kernels; for sgd without momentum they are the same."""
+    settings = recipe.penalty
+    if settings.kind != "l2" or recipe.weight_decay.profile == "none" or settings.is_beside_weight_decay:
+        return None
+    return (
+        "penalty.kind: l2 and weight_decay.profile both shrink the kernels; leave one out, "
+        "or set penalty.is_beside_weight_decay"
+    )
+
+
+def proximal_steps_are_exact_or_declared(recipe: "Recipe") -> str | None:
+    """C6: soft thresholding by ηλ is the proximal step of gradient descent; elsewhere it must be meant."""
+    if recipe.penalty.kind != "l1_proximal" or recipe.penalty.threshold == "decoupled":
+        return None
+    if recipe.optimizer.kind in ("sgd", "gd"):
+        return None
+    return (
+        f"penalty.threshold: the proximal step of {recipe.optimizer.kind} is not ηλ for every weight; "
+        "say decoupled if that is meant, or take sgd"
+    )
+
+
+def adaptation_has_examples_of_its_own(recipe: "Recipe") -> str | None:
+    """C13: what steers a penalty's strength is trained on, and must not be the split that ranks trials."""
+    settings = recipe.penalty
+    if settings.adaptation == "none":
+        return None
+    if settings.held_out_fraction == 0.0:
+        return f"penalty.held_out_fraction: {settings.adaptation} needs examples held out of training and validation"
+    if settings.adaptation == "gap_control" and settings.minimum > settings.maximum:
+        return f"penalty.minimum: {settings.minimum:g} is above penalty.maximum, {settings.maximum:g}"
+    if settings.adaptation == "t1t2" and settings.kind != "l2":
+        return f"penalty.adaptation: t1t2 follows the gradient of an l2 penalty, not of {settings.kind}"
+    return None
 
 
 def schedule_fits_the_budget(recipe: "Recipe") -> str | None:
@@ -131,8 +168,11 @@ RULES: dict[str, Callable[["Recipe"], str | None]] = {
     "C2": a_found_rate_is_left_alone,
     "C3": one_thing_acts_on_plateaus,
     "C4": stopping_waits_longer_than_plateau,
+    "C5": weights_are_not_pulled_twice,
+    "C6": proximal_steps_are_exact_or_declared,
     "C10": schedule_fits_the_budget,
     "C11": batch_sizes_have_an_order,
+    "C13": adaptation_has_examples_of_its_own,
 }
 
 

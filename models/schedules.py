@@ -99,14 +99,17 @@ def one_cycle(
     """Up along a cosine from 1/start to 1 at update rise·T − 1, down along one to 1/(start·final) at the last.
 
     PyTorch's OneCycleLR (Smith & Topin, 2018), whose last update already uses the final value; optax' peak comes one
-    update later. The rate only: PyTorch moves the momentum against it.
+    update later. The rate only: `one_cycle_momenta` move the momentum against it.
     """
     start, final = 1.0 / one_cycle_start_divisor, 1.0 / (one_cycle_start_divisor * one_cycle_final_divisor)
-    update = progress.after - progress.before
-    rise = np.clip(progress.before / np.maximum(one_cycle_rise - update, _ROUNDING), 0.0, 1.0)
-    fall = np.clip((progress.after - one_cycle_rise) / (1.0 - one_cycle_rise), 0.0, 1.0)
-    is_rising = progress.after <= one_cycle_rise + _ROUNDING
+    is_rising, rise, fall = _one_cycle_phases(progress, one_cycle_rise)
     return np.where(is_rising, start + (1.0 - start) * _half_cosine(rise), 1.0 + (final - 1.0) * _half_cosine(fall))
+
+
+def one_cycle_momenta(progress: Progress, rise_fraction: float, low: float, high: float) -> Array:
+    """From high to low while the one-cycle rate rises, and back along the same cosines (PyTorch's OneCycleLR)."""
+    is_rising, rise, fall = _one_cycle_phases(progress, rise_fraction)
+    return np.where(is_rising, high + (low - high) * _half_cosine(rise), low + (high - low) * _half_cosine(fall))
 
 
 def wsd(progress: Progress, decay_fraction: float, warmup_fraction: float) -> Array:
@@ -129,6 +132,14 @@ def cosine_restarts(
     within = np.clip(1.0 - (ends[cycle] - progress.before) / length, 0.0, 1.0)
     height = restart_peak_factor ** cycle.astype(np.float64)
     return final_fraction + (1.0 - final_fraction) * height * (1.0 - _half_cosine(within))
+
+
+def _one_cycle_phases(progress: Progress, rise_fraction: float) -> tuple[npt.NDArray[np.bool_], Array, Array]:
+    """Whether an update belongs to the rise, and how far the rise and the fall have come, in [0, 1]."""
+    update = progress.after - progress.before
+    rise = np.clip(progress.before / np.maximum(rise_fraction - update, _ROUNDING), 0.0, 1.0)
+    fall = np.clip((progress.after - rise_fraction) / (1.0 - rise_fraction), 0.0, 1.0)
+    return progress.after <= rise_fraction + _ROUNDING, rise, fall
 
 
 def _half_cosine(part: Array) -> Array:

@@ -13,7 +13,9 @@ from typing import Any
 
 from models.keys import Key
 from models.plateaus import PlateauRule
-from models.stopping_rules import ERROR_RULES, RULES, Observation, StoppingState
+from models.stopping_rules import ERROR_RULES, RULES, user_rule
+from models.stopping_states import Observation, StoppingState
+from models.user_code import is_reference
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,15 @@ class StoppingSettings:
     successive: int = 3
     alpha: float = 5.0
     strip: int = 5
+    warmup_trials: int = 5
+    chance: float = 0.05
+    noise_factor: float = 1.0
+    noise_window: int = 10
+
+    @property
+    def is_users_own(self) -> bool:
+        """True if the rule is a function in a file of the user's."""
+        return is_reference(self.rule)
 
     @property
     def grows_batches(self) -> bool:
@@ -49,7 +60,8 @@ def next_stopping_state(settings: StoppingSettings, state: StoppingState, seen: 
     if seen.epoch < settings.start_epoch:
         return state
     score = seen.score if math.isfinite(seen.score) else math.inf
-    return RULES[settings.rule](settings, state, replace(seen, score=score))
+    rule = user_rule if settings.is_users_own else RULES[settings.rule]
+    return rule(settings, state, replace(seen, score=score))
 
 
 def plateau_rule(settings: StoppingSettings) -> PlateauRule:
@@ -100,6 +112,7 @@ KEYS: dict[str, Key] = {
         "option",
         StoppingSettings.rule,
         options=tuple(RULES),
+        is_open=True,
         meaning="what ends a training before its budget; the best epoch's weights are kept in any case",
     ),
 } | {
@@ -108,14 +121,14 @@ KEYS: dict[str, Key] = {
         (
             "patience",
             "integer",
-            ("patience", "combined"),
+            ("patience", "combined", "noise_patience"),
             {"low": 0, "default_by": {"stopping.rule": {"combined": 3}}},
             "epochs without an improvement after which the training stops; combined: acts, 3 unless told otherwise",
         ),
         (
             "min_delta",
             "float",
-            ("patience", "combined"),
+            ("patience", "combined", "extrapolation"),
             {"low": 0.0},
             "how much better than before counts as an improvement, in units of the metric",
         ),
@@ -163,5 +176,21 @@ KEYS: dict[str, Key] = {
             "α: percent above the lowest error; productivity: their ratio to the progress, 1 unless told otherwise",
         ),
         ("strip", "integer", ("productivity", "successive_increase"), {"low": 1}, "k: the epochs of a strip"),
+        ("warmup_trials", "integer", ("median",), {"low": 1}, "how many earlier trials there must be to compare with"),
+        ("chance", "float", ("extrapolation",), _PART, "the chance to improve below which a training stops"),
+        (
+            "noise_factor",
+            "float",
+            ("noise_patience",),
+            {"low": 0.0},
+            "z: how many times its noise the metric must improve by",
+        ),
+        (
+            "noise_window",
+            "integer",
+            ("noise_patience",),
+            {"low": 2},
+            "k: from how many differences between epochs the noise is taken",
+        ),
     )
 }

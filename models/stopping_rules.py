@@ -5,36 +5,17 @@ What a score is, and what holds for all rules, is in stopping.py.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from models.errors import InputError
+from models.stopping_adaptive import extrapolation, median, noise_patience
+from models.stopping_states import Observation, StoppingState
 
 if TYPE_CHECKING:  # the settings' keys ask for the rules' names, so that stopping.py imports this file
     from models.stopping import StoppingSettings
 
 _TINY = 1e-12  # stands for an error of 0, by which nothing can be divided
-
-
-@dataclass(frozen=True)
-class StoppingState:
-    """What a rule remembers between epochs; a `reason` means that the training is to stop."""
-
-    reference: float = math.inf  # the score, or training loss, that the rule compares with
-    wait: int = 0  # epochs, or strips, in a row that were not as they should be
-    reason: str = ""
-    losses: tuple[float, ...] = ()  # training losses of the strip so far
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What a rule sees of an epoch, counted from 1."""
-
-    epoch: int
-    score: float  # lower is better; +inf where the metric is not finite
-    loss: float = math.nan  # the training loss
-    plateaus: int = 0  # so far, by `plateau_rule`
-    sign: float = 1.0  # score = sign × metric
 
 
 def never(settings: "StoppingSettings", state: StoppingState, seen: Observation) -> StoppingState:
@@ -137,6 +118,15 @@ def training_progress(losses: tuple[float, ...]) -> float:
     return max(0.0, 1000.0 * (ratio - 1.0))  # rounding, or losses of 0, would bring it below
 
 
+def user_rule(settings: "StoppingSettings", state: StoppingState, seen: Observation) -> StoppingState:
+    """Stop where the user's own function of the curves so far gives a reason; it sees NaN for what is not finite."""
+    assert seen.stop_function is not None  # a controller is refused without it
+    values = {name: value if math.isfinite(value) else None for name, value in seen.metrics.items()}
+    history = {name: [*state.history.get(name, []), value] for name, value in values.items()}
+    curves = {name: [math.nan if value is None else value for value in curve] for name, curve in history.items()}
+    return replace(state, history=history, reason=seen.stop_function(curves) or "")
+
+
 def _ends_strip(settings: "StoppingSettings", epoch: int) -> bool:
     return (epoch - settings.start_epoch + 1) % settings.strip == 0
 
@@ -151,6 +141,9 @@ RULES: dict[str, Callable[["StoppingSettings", StoppingState, Observation], Stop
     "generalization_loss": generalization_loss,
     "productivity": productivity,
     "successive_increase": successive_increase,
+    "median": median,
+    "extrapolation": extrapolation,
+    "noise_patience": noise_patience,
 }
 
 ERROR_RULES = ("generalization_loss", "productivity")  # they divide by the metric: it must be an error, from 0 up

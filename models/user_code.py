@@ -45,13 +45,22 @@ def load_function(reference: str, folder: Path, key: str) -> Callable[..., Any]:
 
 def call_function(reference: str, folder: Path, key: str) -> Any:
     """Load the function and call it without arguments; what it raises becomes an InputError with file and line."""
+    return bind_function(reference, folder, key)()
+
+
+def bind_function(reference: str, folder: Path, key: str) -> Callable[..., Any]:
+    """Load the function; what it raises when it is called becomes an InputError with file and line."""
     function = load_function(reference, folder, key)
     file, name = _find(reference, folder, key)
-    try:
-        with folder_on_path(file.parent):
-            return function()
-    except (Exception, SystemExit) as error:
-        raise InputError(key, f"{name}() of {file.name} raised {_in_words(error, file)}") from error
+
+    def call(*arguments: Any) -> Any:
+        try:
+            with folder_on_path(file.parent):
+                return function(*arguments)
+        except (Exception, SystemExit) as error:
+            raise InputError(key, f"{name}() of {file.name} raised {_in_words(error, file)}") from error
+
+    return call
 
 
 def source_digest(reference: str, folder: Path, key: str = "model.architecture") -> str:

@@ -2,11 +2,12 @@
 
 λ_t is the decay's strength by the profile, s_t the part by the coupling. η_t is the learning rate, η₀ its peak,
 p_t the progress through the budget in [0, 1). The engine decays the weights of rank two and more outside
-normalization and embedding layers: never a bias, a scale or an offset. The same for every optimizer and backend.
+normalization and embedding layers, unless the scope is all: then biases, scales and offsets, too, as Keras does. The
+same for every optimizer and backend.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +25,25 @@ class WeightDecaySettings:
     strength: float = 0.004  # Keras' AdamW; PyTorch's is 0.01
     final_fraction: float = 0.1
     coupling: str = "learning_rate"
+    scope: str = "kernels"
+    measure: str = "strength"
+    time_scale: float = 1.0
 
 
 def decay_strengths(settings: WeightDecaySettings, progress: Array, rate_fractions: Array) -> Array:
     """Return λ_t of each update; `progress` is p_t before it, `rate_fractions` is η_t/η₀."""
     return PROFILES[settings.profile](settings, progress, rate_fractions)
+
+
+def with_strength_by_time(settings: WeightDecaySettings, peak_rate: float, updates: int) -> WeightDecaySettings:
+    """Return the settings with the λ for which weights forget over the time asked for, if that is what is asked for.
+
+    At the peak rate a weight forgets over τ = 1/s updates (Wang & Aitchison, 2024); `updates` are the budget's.
+    """
+    if settings.measure == "strength":
+        return settings
+    shrink = 1.0 / (settings.time_scale * updates)
+    return replace(settings, strength=shrink / (peak_rate if settings.coupling == "learning_rate" else 1.0))
 
 
 def decay_shrinks(settings: WeightDecaySettings, strengths: Array, rates: Array, rate_fractions: Array) -> Array:
@@ -85,6 +100,9 @@ COUPLINGS: dict[str, Callable[[Array, Array, Array], Array]] = {
     "independent": independent,
 }
 
+SCOPES = ("kernels", "all")
+MEASURES = ("strength", "time_scale")
+
 _DECAYING = tuple(name for name in PROFILES if name != "none")
 
 KEYS: dict[str, Key] = {
@@ -95,12 +113,27 @@ KEYS: dict[str, Key] = {
         default_by={"optimizer": {"adamw": "fixed"}},  # AdamW without decay would be Adam
         meaning="how the strength of the decay develops during training; adamw decays as `fixed` unless told otherwise",
     ),
+    "weight_decay.measure": Key(
+        "option",
+        WeightDecaySettings.measure,
+        options=MEASURES,
+        when={"weight_decay.profile": _DECAYING},
+        meaning="whether λ is given, or the time over which a weight forgets, which other batch sizes leave as it is",
+    ),
     "weight_decay.strength": Key(
         "float",
         WeightDecaySettings.strength,
         low=0.0,
-        when={"weight_decay.profile": _DECAYING},
+        when={"weight_decay.measure": ("strength",)},
         meaning="λ: per update, a weight loses this part of itself times what the coupling says",
+    ),
+    "weight_decay.time_scale": Key(
+        "float",
+        WeightDecaySettings.time_scale,
+        low=0.0,
+        is_open_low=True,
+        when={"weight_decay.measure": ("time_scale",)},
+        meaning="the updates over which a weight forgets at the peak rate, as a part of all updates of the budget",
     ),
     "weight_decay.final_fraction": Key(
         "float",
@@ -118,5 +151,12 @@ KEYS: dict[str, Key] = {
         when={"weight_decay.profile": _DECAYING},
         default_by={"optimizer": {"prodigy": "schedule", "dog": "schedule"}},  # the rate that they find is their own
         meaning="what multiplies the strength: the learning rate, its part of the peak (prodigy, dog), or nothing",
+    ),
+    "weight_decay.scope": Key(
+        "option",
+        WeightDecaySettings.scope,
+        options=SCOPES,
+        when={"weight_decay.profile": _DECAYING},
+        meaning="which weights decay: kernels only, or biases, normalization and embeddings as well",
     ),
 }

@@ -1,11 +1,15 @@
 """Read a study file and check every name and value in it against what the models know."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from models.architectures import architecture_keys
 from models.customary_ranges import customary_spaces
+from models.errors import InputError
 from models.recipe import KEYS
-from tuning.study import Study, Vocabulary
+from models.stopping_functions import load_stop_function
+from models.user_code import is_reference
+from tuning.study import Problem, Study, StudyError, Vocabulary
 from tuning.study import load_study as parse_study
 
 
@@ -13,4 +17,19 @@ def load_study(path: Path, *, trials: int | None = None, epochs: int | None = No
     """Return the study in the file, with overrides of the command line; StudyError names every problem at once."""
     folder = path.resolve().parent
     vocabulary = Vocabulary(KEYS, lambda name: architecture_keys(name, folder), customary=customary_spaces())
-    return parse_study(path, vocabulary, trials=trials, epochs=epochs, seed=seed)
+    study = parse_study(path, vocabulary, trials=trials, epochs=epochs, seed=seed)
+    problems = list(_stopping_problems(study))
+    if problems:
+        raise StudyError(str(path), problems)
+    return study
+
+
+def _stopping_problems(study: Study) -> Iterator[Problem]:
+    """Say which of the user's own stopping rules cannot be loaded."""
+    dimension = study.space.by_name.get("stopping.rule")
+    for rule in getattr(dimension and dimension.domain, "options", ()):
+        if isinstance(rule, str) and is_reference(rule):
+            try:
+                load_stop_function(rule, study.path.resolve().parent)
+            except InputError as error:
+                yield Problem(error.key, error.message)

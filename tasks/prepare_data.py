@@ -10,7 +10,7 @@ from models.datasets import Dataset, Split, load_dataset, save_dataset
 from models.errors import InputError
 from models.training.loop import refuse_unknown_monitor
 from tasks.stage import stage
-from tuning.search_space import Range
+from tuning.domains import Cases, Domain, Range
 from tuning.study import Problem, Study, StudyError
 
 logger = logging.getLogger("nightune")
@@ -77,9 +77,14 @@ def _batches_above(study: Study, examples: int) -> list[Problem]:
     problems = []
     for name in BOUNDED_BY_DATA:
         if name in study.space.by_name:
-            domain = study.space.by_name[name].domain
-            values = (domain.high,) if isinstance(domain, Range) else domain.options
-            largest = max(value for value in values if isinstance(value, (int, float)))
+            largest = _largest(study.space.by_name[name].domain)
             if largest > examples:
                 problems.append(Problem(name, f"{largest} is above the {examples} training examples (rule C11)"))
     return problems
+
+
+def _largest(domain: Domain) -> float:
+    if isinstance(domain, Cases):
+        return max(_largest(case) for _, case in domain.domains)
+    values = (domain.high,) if isinstance(domain, Range) else domain.options
+    return max(value for value in values if isinstance(value, (int, float)))

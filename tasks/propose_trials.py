@@ -41,9 +41,16 @@ def make_trial(study: Study, sweep_number: int, data: PreparedData, number: int,
         "epochs": study.search.epochs,
         "objective": [study.objective.metric, study.objective.direction],
         "semantics": SEMANTICS_VERSION,
-        "code": source_digest(str(params["model.architecture"]), study.path.parent),
+        "code": source_digest(str(params["model.architecture"]), study.path.parent) + _stopping_digest(study, params),
     }
+    if params.get("stopping.rule") == "median":
+        content["sweep"] = sweep_number  # the result depends on the trials before it, and is none for another sweep
     return Trial(number=number, params=params, seed=seed, key=trial_key(content))
+
+
+def _stopping_digest(study: Study, params: Params) -> str:
+    """Name the code of a user's own stopping rule; empty where there is none."""
+    return source_digest(str(params.get("stopping.rule", "")), study.path.parent, "stopping.rule")
 
 
 def sample_recipes(study: Study, sweep_number: int = 0, count: int = 50) -> list[Recipe]:

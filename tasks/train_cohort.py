@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 
 from models.recipe import Recipe
 from tasks.attempts import Attempts, attempts_of, is_supervised
+from tasks.graph_keys import graph_key, training_order
 from tasks.prepare_data import PreparedData
 from tasks.progress import EpochEnded, announce_epoch, announce_trial
 from tasks.stage import stage
+from tasks.stopping_inputs import stopping_inputs
 from tasks.tracking.store import Store
 from tasks.tracking.sweeps import Sweep
 from tasks.tracking.trials import TrialLog, open_trial
@@ -86,19 +88,11 @@ def train_trial(setting: Setting, engine: "Engine", dataset: "Dataset", trial: T
 
 def cohorts(trials: Sequence[Trial]) -> Iterator[list[Trial]]:
     """Cut the trials into cohorts of one graph shape, so that what is compiled for one serves the next."""
-    ordered = sorted(trials, key=lambda trial: (graph_key(trial), trial.number))
+    ordered = sorted(trials, key=training_order)
     for _, group in itertools.groupby(ordered, key=graph_key):
         members = list(group)
         for start in range(0, len(members), COHORT_TRIALS):
             yield members[start : start + COHORT_TRIALS]
-
-
-def graph_key(trial: Trial) -> str:
-    """The shape of the trial's graph, or "refused" where its params make no recipe."""
-    try:
-        return str(Recipe.from_params(trial.params).graph_key)
-    except ValueError:
-        return "refused"
 
 
 def _given_up(setting: Setting, trial: Trial) -> TrialResult | None:
@@ -123,15 +117,17 @@ def _train(
     condemn = attempts.condemn if is_supervised() else None
     try:
         with attempts.training(trial.key, trial.number), watched(study.limits, condemn) as watch:
+            recipe = Recipe.from_params(trial.params)
             outcome = train(
                 engine,
-                Recipe.from_params(trial.params),
+                recipe,
                 dataset,
                 epochs=study.search.epochs,
                 seed=trial.seed,
                 monitor=study.objective.metric,
                 direction=study.objective.direction,
                 on_epoch=on_epoch,
+                stopping=stopping_inputs(setting.store, setting.sweep, study, trial, recipe),
             )
             save_checkpoint(engine, outcome, checkpoint)
     except (MemoryError, OSError):

@@ -13,17 +13,20 @@ import numpy as np
 
 from models.batch_sizes import Moment
 from models.errors import InputError
-from models.gradient_noise import EPOCH_SQUARE, SQUARE, VARIANCE, Measured, NoiseState, next_noise_state
-from models.learning_rates import batch_scales, clock_progress, learning_rates
-from models.penalties import keras_strengths
+from models.gradient_noise import EPOCH_SQUARE, SQUARE, VARIANCE, NoiseState, next_noise_state
+from models.gradient_noise import Measured as MeasuredNoise
+from models.learning_rates import batch_scales, clock_progress, learning_rates, momenta
+from models.penalties import Strengths, keras_strengths
+from models.penalty_adaptation import Measured, divide, next_strength
 from models.plateaus import PlateauState, next_plateau_state
 from models.recipe import Recipe
 from models.schedules import Progress
 from models.stopping import next_stopping_state
-from models.stopping_rules import ERROR_RULES, LOSS_RULES, Observation, StoppingState
+from models.stopping_rules import ERROR_RULES, LOSS_RULES
+from models.stopping_states import NO_INPUTS, Observation, StoppingInputs, StoppingState
 from models.training.adaptation import batches, plateau_rule, rate_multiplier
 from models.training.plan import SEMANTICS_VERSION, EpochPlan
-from models.weight_decays import decay_shrinks, decay_strengths
+from models.weight_decays import decay_shrinks, decay_strengths, with_strength_by_time
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class ControllerState:
     stopping: StoppingState = field(default_factory=StoppingState)
     noise: NoiseState = field(default_factory=NoiseState)
     divergence: str = ""  # what was not finite
+    penalty: float = 0.0  # the strength of the next epoch
 
 
 class Controller:
@@ -59,6 +63,7 @@ class Controller:
         task: str,
         *,
         outputs: int = 1,
+        stopping: StoppingInputs = NO_INPUTS,
     ) -> None:
         if examples < 1 or epochs < 1:
             raise ValueError(f"a training needs examples and epochs: {examples} and {epochs} given")
@@ -66,15 +71,23 @@ class Controller:
             raise ValueError(f"direction: unknown {direction!r} (known: minimize, maximize)")
         if recipe.stopping.rule in ERROR_RULES and direction == "maximize":
             raise InputError("stopping.rule", f"{recipe.stopping.rule} follows an error, but {monitor} is maximized")
+        if recipe.penalty.label_smoothing and task == "regression":
+            raise InputError("penalty.label_smoothing", "regression has no classes to spread a target over")
+        if recipe.stopping.is_users_own and stopping.function is None:
+            raise ValueError(f"stopping.rule: {recipe.stopping.rule} needs its function")
         self._recipe = recipe
-        self._examples = examples
+        self._stop_function = stopping.function
+        self._trained = divide(recipe.penalty, examples).trained
+        self._examples = len(self._trained)
         self._epochs = epochs
         self._order_seed = order_seed
         self._monitor = monitor
         self._direction = direction
         self._sign = 1.0 if direction == "minimize" else -1.0
-        self._strengths = keras_strengths(recipe.penalty, task, outputs)
-        self._state = ControllerState()
+        self._earlier = tuple(tuple(map(self._score, curve)) for curve in stopping.earlier_curves)
+        self._task, self._outputs = task, outputs
+        self._curvature = self._strengths(1.0).l2
+        self._state = ControllerState(penalty=recipe.penalty.strength)
         self._plan: EpochPlan | None = None
 
     def next_epoch(self) -> EpochPlan | None:
@@ -98,14 +111,14 @@ class Controller:
             raise ValueError(f"stopping.rule: {self._recipe.stopping.rule} needs the training loss among the metrics")
         if self._recipe.measures_gradients and VARIANCE not in metrics:
             raise ValueError(f"the recipe follows the gradients' noise and needs {VARIANCE} among the metrics")
-        value = float(metrics[self._monitor])
-        score = self._sign * value if math.isfinite(value) else math.inf
+        score = self._score(metrics[self._monitor])
         state = replace(
             self._state,
             epoch=self._plan.epoch,
             updates=self._state.updates + self._plan.updates,
             examples=self._state.examples + self._plan.examples,
             divergence=self._divergence(metrics),
+            penalty=self._next_penalty(metrics, self._plan),
         )
         if not state.divergence:
             state = self._judged(state, score, metrics)
@@ -120,7 +133,17 @@ class Controller:
             state = replace(state, plateau=next_plateau_state(rule, state.plateau, state.epoch, score))
         if self._recipe.measures_gradients:
             state = replace(state, noise=self._next_noise(metrics))
-        seen = Observation(state.epoch, score, float(metrics.get("loss", math.nan)), state.plateau.count, self._sign)
+        seen = Observation(
+            epoch=state.epoch,
+            score=score,
+            loss=float(metrics.get("loss", math.nan)),
+            plateaus=state.plateau.count,
+            sign=self._sign,
+            epochs=self._epochs,
+            earlier=self._earlier,
+            metrics={name: float(value) for name, value in metrics.items()},
+            stop_function=self._stop_function,
+        )
         return replace(state, stopping=next_stopping_state(self._recipe.stopping, state.stopping, seen))
 
     def _next_noise(self, metrics: Mapping[str, float]) -> NoiseState:
@@ -129,8 +152,12 @@ class Controller:
             float(metrics.get(name, math.nan)) for name in (SQUARE, VARIANCE, EPOCH_SQUARE, "loss")
         )
         rate = float(self._plan.learning_rates[-1])
-        measured = Measured(self._plan.updates, rate, loss, square, variance, epoch_square)
+        measured = MeasuredNoise(self._plan.updates, rate, loss, square, variance, epoch_square)
         return next_noise_state(self._recipe.batch_size, self._state.noise, measured, self._examples)
+
+    def _score(self, value: float) -> float:
+        """The metric's value turned so that lower is better; +inf where it is not finite."""
+        return self._sign * float(value) if math.isfinite(value) else math.inf
 
     @property
     def is_best(self) -> bool:
@@ -193,11 +220,24 @@ class Controller:
                 "noise": NoiseState(**values["noise"]),
                 "plateau": PlateauState(**{**plateau, "best": _score(plateau["best"])}),
                 "stopping": StoppingState(
-                    **{**stopping, "reference": _score(stopping["reference"]), "losses": tuple(stopping["losses"])}
+                    **{
+                        **stopping,
+                        "reference": _score(stopping["reference"]),
+                        "losses": tuple(stopping["losses"]),
+                        "scores": tuple(stopping["scores"]),
+                    }
                 ),
             }
         )
         self._plan = None
+
+    def _strengths(self, strength: float) -> Strengths:
+        """What an engine adds to the loss where the study's λ is this."""
+        return keras_strengths(replace(self._recipe.penalty, strength=strength), self._task, self._outputs)
+
+    def _next_penalty(self, metrics: Mapping[str, float], plan: EpochPlan) -> float:
+        measured = Measured(metrics, float(plan.learning_rates[-1]), self._curvature)
+        return next_strength(self._recipe.penalty, self._state.penalty, measured)
 
     def _make_plan(self, epoch: int) -> EpochPlan:
         recipe, examples = self._recipe, self._examples
@@ -209,19 +249,25 @@ class Controller:
         unscaled = learning_rates(recipe.learning_rate, clock) * multiplier
         rates = unscaled * batch_scales(recipe.learning_rate, planned.scaling_sizes, noise.scale)
         rate_fractions = unscaled / recipe.learning_rate.peak  # decay follows the schedule, not the batch size
-        strengths = decay_strengths(recipe.weight_decay, progress.before, rate_fractions)
-        shrinks = decay_shrinks(recipe.weight_decay, strengths, rates, rate_fractions)
-        order = np.random.default_rng([self._order_seed, epoch]).permutation(examples).astype(np.int32)
+        scale = float(batch_scales(recipe.learning_rate, planned.scaling_sizes)[0])
+        updates = self._epochs * len(planned.sizes)
+        decay = with_strength_by_time(recipe.weight_decay, scale * recipe.learning_rate.peak, updates)
+        strengths = decay_strengths(decay, progress.before, rate_fractions)
+        shrinks = decay_shrinks(decay, strengths, rates, rate_fractions)
+        penalty, cycled = self._strengths(self._state.penalty), momenta(recipe.learning_rate, progress)
+        shuffled = self._trained[np.random.default_rng([self._order_seed, epoch]).permutation(examples)]
         return EpochPlan(
             epoch=epoch,
-            order=np.resize(order, int(planned.sizes.sum())),  # cut short, or gone on with from its start
+            order=np.resize(shuffled, int(planned.sizes.sum())),  # cut short, or gone on with from its start
             batch_sizes=planned.sizes,
             learning_rates=rates.astype(np.float32),
             shrinks=shrinks.astype(np.float32),
             weight_decay=float(strengths[-1]),
-            l1=self._strengths.l1,
-            l2=self._strengths.l2,
-            penalty=0.0 if recipe.penalty.kind == "none" else recipe.penalty.strength,
+            l1=penalty.l1,
+            l2=penalty.l2,
+            penalty=0.0 if recipe.penalty.kind == "none" else self._state.penalty,
+            proximal=penalty.proximal,
+            momenta=None if cycled is None else cycled.astype(np.float32),
         )
 
     def _divergence(self, metrics: Mapping[str, float]) -> str:

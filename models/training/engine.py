@@ -14,6 +14,7 @@ from models.training.plan import EpochPlan
 from models.training.seeds import Seeds
 
 REQUESTS = ("auto", "compiled", "fit")
+COMPILED_ENGINES = {"tensorflow": "tensorflow", "jax": "jax"}  # by Keras' backend
 
 
 @dataclass(frozen=True, eq=False)

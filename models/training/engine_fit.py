@@ -21,6 +21,7 @@ from models.training.evaluated_weights import effective_rates, evaluated
 from models.training.feeds import Feed, make_feed
 from models.training.measurement import noise_parts
 from models.training.memory import MICRO_BATCH_SIZE, is_out_of_memory, warn_of_smaller_micro_batches
+from models.training.penalty_measurements import Measurements
 from models.training.plan import EpochPlan
 from models.training.seeds import Seeds, seed_dropout
 from models.training.updates import Penalty, build_recipe_optimizer, decayed_weights
@@ -40,6 +41,7 @@ class FitState:
     is_decaying: bool
     penalty: Penalty | None
     cut: Cut | None  # None: every batch is computed at once
+    measurements: Measurements
 
 
 class FitEngine:
@@ -66,8 +68,11 @@ class FitEngine:
         seed_dropout(model, seeds.dropout)
         head = read_head(model, self._dataset.task, self._dataset.output_size, self._dataset.train.inputs[:8])
         is_decaying = recipe.weight_decay.profile != "none"
-        penalty = None if recipe.penalty.kind == "none" else Penalty(decayed_weights(model))
-        state = FitState(model, recipe, head, self._feed(head), is_decaying, penalty, chosen_cut(recipe, model))
+        kernels = decayed_weights(model)
+        penalty = None if recipe.penalty.kind == "none" else Penalty(kernels)
+        measurements = Measurements(recipe.penalty, model, kernels, self._dataset)
+        cut = chosen_cut(recipe, model)
+        state = FitState(model, recipe, head, self._feed(head), is_decaying, penalty, cut, measurements)
         _compile(state)
         return state
 
@@ -81,11 +86,15 @@ class FitEngine:
         self._write_penalty(state, plan)
         if not state.is_decaying and plan.shrinks.any():
             raise ValueError("the plan decays weights, and the recipe that the state was started with does not")
-        state, micro, loss = _train(state, plan)
+        if (plan.momenta is not None) != hasattr(state.model.optimizer, "cycled"):
+            raise ValueError("the plan and the recipe that the state was started with differ in cycling the momentum")
+        state, micro, trained = _train(state, plan)
         with evaluated(state.model):
             outputs = _predict(state.model, self._dataset.validation.inputs)
+            measured = state.measurements.measure(_predict, state.head.is_logits, trained.before)
+        statistics = {**_statistics(state, plan, micro), **measured}
         seconds = time.perf_counter() - started_at
-        return state, EpochOutput(loss, outputs, state.head.is_logits, seconds, _statistics(state, plan, micro))
+        return state, EpochOutput(trained.loss, outputs, state.head.is_logits, seconds, statistics)
 
     def weights(self, state: FitState) -> list[np.ndarray]:
         """Return copies: what Keras hands out may be the memory that the next update writes to."""
@@ -117,6 +126,10 @@ class FitEngine:
         return self._feeds[head.kind]
 
     def _write_penalty(self, state: FitState, plan: EpochPlan) -> None:
+        if hasattr(state.model.optimizer, "proximal"):
+            state.model.optimizer.proximal.assign(plan.proximal)
+        elif plan.proximal:
+            raise ValueError("the plan thresholds weights, and the recipe that the state was started with does not")
         if state.penalty is None:
             if plan.l1 or plan.l2:
                 raise ValueError("the plan penalizes weights, and the recipe that the state was started with does not")
@@ -142,14 +155,22 @@ def _compile(state: FitState) -> None:
     optimizer.build(state.model.trainable_variables)
     state.model.compile(
         optimizer,
-        loss=state.head.make_loss(),
+        loss=state.head.make_loss(state.recipe.penalty.label_smoothing),
         metrics=[state.head.make_metric(DATA_LOSS)],  # Keras' own `loss` has the penalty in it
         # On a CPU, XLA compiles longer than a small trial trains. JAX is nothing without it.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
 
 
-def _train(state: FitState, plan: EpochPlan) -> tuple[FitState, MicroBatches, float]:
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What an epoch's updates gave: the running loss, and the kernels before the last update if they are asked for."""
+
+    loss: float
+    before: list[np.ndarray]
+
+
+def _train(state: FitState, plan: EpochPlan) -> tuple[FitState, MicroBatches, Trained]:
     """Train an epoch, in smaller and smaller micro-batches while memory runs out; return the running loss, too."""
     while True:
         micro = (state.cut or Cut()).of(plan.batch_sizes)
@@ -157,18 +178,19 @@ def _train(state: FitState, plan: EpochPlan) -> tuple[FitState, MicroBatches, fl
         if measurement := _measurement(state):
             measurement.clear()
         try:
+            remember = _Remember(int(np.argmax(micro.updates)), state.measurements)
             history = state.model.fit(
                 **state.feed.arguments(plan.order, micro.sizes),
                 epochs=1,
                 verbose=0,
-                callbacks=[_Follow(_numbers(state, plan, micro))],
+                callbacks=[_Follow(_numbers(state, plan, micro)), remember],
             )
         except Exception as error:
             largest = int(micro.sizes.max())
             if largest == 1 or not is_out_of_memory(error):
                 raise
         else:
-            return state, micro, float(history.history[DATA_LOSS][0])
+            return state, micro, Trained(float(history.history[DATA_LOSS][0]), remember.values)
         # Outside the handler, whose traceback would keep alive what did not fit.
         warn_of_smaller_micro_batches(plan.epoch, largest, largest // 2)
         state = _capped(state, largest // 2, before)
@@ -199,6 +221,8 @@ def _numbers(state: FitState, plan: EpochPlan, micro: MicroBatches) -> dict[str,
     numbers = {"learning_rate": plan.learning_rates[micro.updates]}
     if state.is_decaying:
         numbers["shrink"] = plan.shrinks[micro.updates]
+    if plan.momenta is not None:
+        numbers["cycled"] = plan.momenta[micro.updates]
     if state.cut:
         numbers |= {"share": micro.shares, "is_last": micro.is_last}
     if _measurement(state):
@@ -229,6 +253,20 @@ class _Follow(keras.callbacks.Callback):
         for variable_of, values in self._numbers:
             if _is_new(values, batch):
                 variable_of(self.model.optimizer).assign(values[batch])  # on JAX, `model` fetches the model's state
+
+
+class _Remember(keras.callbacks.Callback):
+    """Copies the kernels before one micro-batch, if somebody asks for them."""
+
+    def __init__(self, index: int, measurements: Measurements) -> None:
+        super().__init__()
+        self._index = index if measurements.needs_weights_before else -1
+        self._kernels = measurements.kernels
+        self.values: list[np.ndarray] = []
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if batch == self._index and self.model:  # on JAX, asking for the model brings its variables up to date
+            self.values = [np.array(kernel) for kernel in self._kernels]
 
 
 def _is_new(values: list[float], index: int) -> bool:

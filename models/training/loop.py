@@ -12,8 +12,10 @@ from models.errors import InputError, unknown_name
 from models.examples import Dataset
 from models.metrics import METRICS, metrics
 from models.recipe import Recipe
+from models.stopping_states import NO_INPUTS, StoppingInputs
+from models.training.capabilities import only_in_fit
 from models.training.controller import Controller
-from models.training.engine import Engine, EpochOutput
+from models.training.engine import COMPILED_ENGINES, Engine, EpochOutput
 from models.training.plan import EpochPlan
 from models.training.seeds import Seeds
 
@@ -51,13 +53,26 @@ def train(  # noqa: PLR0913 - keywords, each with one meaning
     monitor: str,
     direction: str,
     on_epoch: OnEpoch | None = None,
+    stopping: StoppingInputs = NO_INPUTS,
 ) -> Outcome:
-    """Train a recipe for at most `epochs` epochs; `on_epoch` gets each epoch's number, from 1, and its values."""
+    """Train a recipe for at most `epochs` epochs; `on_epoch` gets each epoch's number, from 1, and its values.
+
+    `stopping` is what a stopping rule needs beside the training itself.
+    """
     refuse_unknown_monitor(monitor, dataset.task)
+    refuse_what_only_fit_can(engine, recipe)
     started_at = time.perf_counter()
     seeds, size = Seeds.from_trial(seed), len(dataset.train)
     controller = Controller(
-        recipe, size, epochs, seeds.order, monitor, direction, dataset.task, outputs=dataset.output_size
+        recipe,
+        size,
+        epochs,
+        seeds.order,
+        monitor,
+        direction,
+        dataset.task,
+        outputs=dataset.output_size,
+        stopping=stopping,
     )
     state = engine.start(recipe, seeds)
     best, broken = engine.weights(state), ""
@@ -95,6 +110,13 @@ def refuse_unknown_monitor(monitor: str, task: str) -> None:
     known = [f"val_{name}" for name in METRICS[task]]
     if monitor not in known:
         raise InputError("objective.metric", unknown_name(monitor, known, f"metric of a {task} task"))
+
+
+def refuse_what_only_fit_can(engine: Engine, recipe: Recipe) -> None:
+    """InputError where a compiled engine cannot express the recipe, which the first trials need not have shown."""
+    reasons = only_in_fit(recipe) if engine.name in COMPILED_ENGINES else []
+    if reasons:
+        raise InputError("engine", f"{engine.name} cannot train {'; '.join(reasons)} (allowed: fit)")
 
 
 def _validate(output: EpochOutput, dataset: Dataset) -> dict[str, float]:

@@ -18,26 +18,31 @@ class EpochPlan:
 
     An update takes the next `batch_sizes[t]` examples of `order`, shrinks the decayed weights by
     θ ← θ(1 − shrinks[t]), then makes the optimizer's step with `learning_rates[t]` on the mean loss of the batch
-    plus l1·Σ|w| + l2·Σw² (Keras' convention).
+    plus l1·Σ|w| + l2·Σw² (Keras' convention); after it, kernels lose up to `learning_rates[t]`·proximal of their size.
     """
 
     epoch: int  # counted from 1
-    order: npt.NDArray[np.int32]  # (examples,) every index once, where no remainder is dropped or filled up
+    order: npt.NDArray[np.int32]  # (examples,) every trained index once, unless a remainder is dropped or filled up
     batch_sizes: npt.NDArray[np.int32]  # (updates,) examples of each update; sums to examples
     learning_rates: npt.NDArray[np.float32]  # (updates,)
     shrinks: npt.NDArray[np.float32]  # (updates,) part of each decayed weight taken away
     weight_decay: float  # λ at the last update
     l1: float
     l2: float
-    penalty: float  # the strength as the study file gives it
+    penalty: float  # the strength as the study file gives it, or as it was adapted
+    proximal: float = 0.0  # λ of the soft thresholding after each step
+    momenta: npt.NDArray[np.float32] | None = None  # (updates,) where the momentum, or β₁, follows the rate
 
     def __post_init__(self) -> None:
         if int(self.batch_sizes.sum()) != len(self.order):
             raise ValueError(f"batch sizes sum to {int(self.batch_sizes.sum())}, not to {len(self.order)} examples")
         if not len(self.batch_sizes) == len(self.learning_rates) == len(self.shrinks):
             raise ValueError("batch_sizes, learning_rates and shrinks must hold one value an update")
-        for array in (self.order, self.batch_sizes, self.learning_rates, self.shrinks):
-            array.setflags(write=False)
+        if self.momenta is not None and len(self.momenta) != len(self.batch_sizes):
+            raise ValueError("momenta must hold one value an update")
+        for array in (self.order, self.batch_sizes, self.learning_rates, self.shrinks, self.momenta):
+            if array is not None:
+                array.setflags(write=False)
 
     @property
     def updates(self) -> int:
@@ -60,6 +65,7 @@ class EpochPlan:
             "weight_decay": self.weight_decay,
             "batch_size": float(self.batch_sizes[0]),
             "penalty": self.penalty,
+            **({} if self.momenta is None else {"momentum": float(self.momenta[-1])}),
         }
 
     def batches(self) -> Iterator[npt.NDArray[np.int32]]:

@@ -1,6 +1,7 @@
 """What one update does beside the optimizer's own rule: weight decay and penalties, as data of a Keras graph.
 
-Both act on the same weights. Strengths live in variables, because Keras bakes plain floats into what it traces.
+Both act on the kernels unless told otherwise. Strengths live in variables, because Keras bakes plain floats into what
+it traces.
 """
 
 import logging
@@ -14,7 +15,9 @@ from models.optimizers import OptimizerSettings, build_optimizer
 from models.own_optimizers.averaging import AVERAGES, averaging
 from models.own_optimizers.hypergradient import Hypergradient, following_hypergradient
 from models.recipe import Recipe
+from models.training.cycled_momentum import cycling, with_slots
 from models.training.muon_matrices import exclude_from_muon
+from models.training.proximal import thresholding
 
 logger = logging.getLogger("nightune")
 
@@ -53,15 +56,19 @@ def build_recipe_optimizer(recipe: Recipe, model: keras.Model) -> Any:
     With a decay it has the variable `shrink`; the engine writes its rates.
     """
     settings, kernels = recipe.optimizer, decayed_weights(model)
-    plain = build_optimizer(settings)
+    plain = build_optimizer(with_slots(settings) if recipe.learning_rate.cycles_momentum else settings)
     if settings.kind == "muon":
         left = ", ".join(exclude_from_muon(plain, model, kernels)) or "none"
         _tell_once(f"muon · Adam moves what is no matrix, and of the matrices {left}")
     kind = type(plain)
+    if recipe.learning_rate.cycles_momentum:
+        kind = cycling(kind, settings)
     if recipe.learning_rate.hypergradient_strength:
         kind = following_hypergradient(kind, _hypergradient(recipe))
+    if recipe.penalty.kind == "l1_proximal":
+        kind = thresholding(kind, kernels)
     if recipe.weight_decay.profile != "none":
-        kind = decaying(kind, kernels)
+        kind = decaying(kind, kernels if recipe.weight_decay.scope == "kernels" else model.trainable_variables)
     if settings.weight_average_kind != "none":
         kind = averaging(kind, AVERAGES[settings.weight_average_kind](settings.weight_average_one_minus_decay))
     return plain if kind is type(plain) else kind.from_config(plain.get_config())

@@ -159,6 +159,12 @@ def reusable_trials(store: Store, sweep: Sweep, keys: Sequence[str]) -> dict[str
     return {result.trial.key: result for result in found}
 
 
+def read_curve(store: Store, run_id: str, name: str) -> list[float]:
+    """Read a metric's values, one an epoch; empty for a run that never got so far."""
+    points = client(store).get_metric_history(run_id, name)
+    return [float(point.value) for point in sorted(points, key=lambda point: int(point.step))]
+
+
 def copy_as_reused(store: Store, sweep: Sweep, trial: Trial, earlier: TrialResult, data: "PreparedData") -> TrialResult:
     """Log a trial that an earlier sweep has trained: its curves, its checkpoint, and where they are from."""
     mlflow_client = client(store)

@@ -7,6 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from models.recipe import Recipe
+from models.stopping_states import StoppingInputs
 from models.training.controller import Controller
 from models.training.plan import EpochPlan
 
@@ -25,7 +26,8 @@ def controller(
     task: str = "regression",
 ) -> Controller:
     recipe = Recipe.from_params(params or {})
-    return Controller(recipe, examples, epochs, order_seed, "val_score", direction, task)
+    stopping = StoppingInputs(earlier_curves=[[1.0, 1.5, 2.0]])
+    return Controller(recipe, examples, epochs, order_seed, "val_score", direction, task, stopping=stopping)
 
 
 def train(trained: Controller, scores: Iterable[float]) -> list[EpochPlan]:

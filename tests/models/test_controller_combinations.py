@@ -55,7 +55,7 @@ def read(params: dict[str, Any]) -> Recipe | None:
     try:
         return Recipe.from_params(params)
     except RecipeError as refusal:
-        if refusal.rule in ("C1", "C2", "C3", "C4"):
+        if refusal.rule in ("C1", "C2", "C3", "C4", "C5", "C6"):
             return None
         raise
 

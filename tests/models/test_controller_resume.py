@@ -37,6 +37,8 @@ NUMBERS: dict[str, dict[str, Any]] = {
     "generalization_loss": {"stopping.alpha": 60.0},
     "productivity": {"stopping.strip": 2, "stopping.alpha": 0.2},
     "successive_increase": {"stopping.strip": 2, "stopping.successive": 2},
+    "median": {"stopping.warmup_trials": 1},
+    "noise_patience": {"stopping.patience": 2, "stopping.noise_window": 3},
 }
 
 RESUMED = [
@@ -49,6 +51,8 @@ RESUMED = [
         if name != "one_cycle"
     ),
     {"learning_rate.schedule": "one_cycle"},
+    {"learning_rate.schedule": "one_cycle", "optimizer": "sgd", "learning_rate.one_cycle_momentum": "mirrored"},
+    {"penalty.kind": "l1", "penalty.adaptation": "gap_control"},
     *({"optimizer": "sgd", "weight_decay.profile": name} for name in PROFILES),
     *(
         {
@@ -89,6 +93,7 @@ def test_x4_a_resumed_controller_is_the_unbroken_one_at_every_epoch(
             break
         for each in (unbroken, resumed):
             measured = {**GRADIENTS, "gradient_square": 0.3 - score / 10, "gradient_variance": score}
+            measured |= {"train_loss_after": 1.0, "held_out_loss": 0.9 + score / 5}
             each.observe({"loss": 3.0 - score / 2, "val_score": score, **measured})
         for name in ("is_best", "best_epoch", "status", "message", "updates", "examples_seen"):
             assert getattr(resumed, name) == getattr(unbroken, name)

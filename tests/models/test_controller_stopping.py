@@ -30,6 +30,13 @@ STOPS = {
         3,
         "stopped_early",
     ),
+    "an improving training goes on, whatever it is below": (
+        patience_params(2),
+        [3, 2, 1, 0.9],
+        4,
+        4,
+        "completed",
+    ),
     "of ties the first is best": (patience_params(2), [1, 1, 1, 1], 3, 1, "stopped_early"),
     "patience 0 never stops after the first epoch": (patience_params(0), [3, 4, 1], 2, 1, "stopped_early"),
     "the best may lie before start_epoch": (
@@ -114,7 +121,7 @@ def test_another_metric_may_be_undefined() -> None:
     assert trained.status == "training"
 
 
-def test_a_missing_monitor_is_an_error_that_names_the_metrics() -> None:
+def test_es_t1_a_missing_monitor_is_an_error_that_names_the_metrics() -> None:
     trained = controller()
     assert trained.next_epoch()
     with pytest.raises(ValueError, match=r"monitor: unknown 'val_score' \(known: loss, val_loss\)"):

@@ -13,6 +13,7 @@ from models.learning_rates import (
     LearningRateSettings,
     batch_scales,
     learning_rates,
+    momenta,
     plateau_multiplier,
     plateau_rule,
 )
@@ -128,6 +129,16 @@ def test_lr_t2_parity_with_optax_at_every_update(name: str) -> None:
         reference = make_reference(optax, 21)
         expected = [float(reference(update)) for update in range(21)]
     np.testing.assert_allclose(rates(21, **settings), expected, atol=1e-7)
+
+
+def test_the_momentum_mirrors_the_one_cycle_rate_as_in_pytorch() -> None:
+    settings = LearningRateSettings(schedule="one_cycle", one_cycle_momentum="mirrored")
+    progress = Progress.count(0, np.ones(10, np.int32), 10)
+    # 0.95 at both ends, 0.85 at the peak, half of the way down after one of two updates of the rise
+    expected = [0.95, 0.9, 0.85, 0.854952, 0.868826, 0.888874, 0.911126, 0.931174, 0.945048, 0.95]
+    np.testing.assert_allclose(momenta(settings, progress), expected, atol=1e-6)
+    assert momenta(LearningRateSettings(schedule="one_cycle"), progress) is None
+    assert momenta(LearningRateSettings(one_cycle_momentum="mirrored"), progress) is None
 
 
 def test_lr_t2_one_cycle_is_the_closed_form_of_pytorch() -> None:

@@ -200,46 +200,6 @@ def test_the_same_seed_gives_the_same_training_whatever_came_before(
     assert all(np.array_equal(*pair) for pair in zip(first.weights, second.weights, strict=True))
 
 
-EXPLODES = """
-class Explodes(layers.Layer):
-    '''Multiplies by a weight that becomes NaN when it is called in training for the n-th time.'''
-    def __init__(self, call_number):
-        super().__init__()
-        self.call_number = call_number
-        self.scale = self.add_weight(shape=(), initializer="ones", name="scale")
-        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False, name="calls")
-
-    def call(self, inputs, training=False):
-        if not training:
-            return inputs * self.scale
-        self.calls.assign_add(1.0)
-        return inputs * self.scale * ops.where(self.calls == self.call_number, float("nan"), 1.0)
-
-def build(call_number: int, output_size: int):
-    return keras.Sequential([keras.Input((5,)), Explodes(call_number), layers.Dense(output_size)])
-"""
-
-
-@pytest.mark.parametrize(
-    ("call_number", "epoch"), [(1, 1), (5, 2), (6, 2)], ids=["at once", "mid-epoch", "last update"]
-)
-def test_es_t5_an_explosion_inside_fit_never_returns_weights_that_are_not_finite(
-    make_dataset: MakeDataset,
-    recipe: MakeRecipe,
-    user_model: Callable[[str], str],
-    tmp_path: Path,
-    call_number: int,
-    epoch: int,
-) -> None:
-    dataset = make_dataset()
-    engine = FitEngine(dataset, tmp_path)
-    exploding = recipe(model__architecture=user_model(EXPLODES), model__call_number=call_number, batch_size__size=8)
-    outcome = train(engine, exploding, dataset, **TRAINED)  # type: ignore[arg-type]
-    assert (outcome.status, outcome.best_epoch, outcome.epochs) == ("diverged", epoch - 1, epoch)
-    assert all(np.isfinite(weight).all() for weight in outcome.weights)
-    assert save_checkpoint(engine, outcome, tmp_path / "model.keras") is (epoch > 1)
-
-
 def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     class NoConfig(keras.Model):
         def get_config(self) -> dict[str, Any]:

@@ -107,6 +107,26 @@ REFUSED = {
         {"learning_rate.schedule": "exponential", "learning_rate.final_fraction": 0.0},
         "final_fraction",
     ),
+    "C5": (
+        {"penalty.kind": "l2", "optimizer": "adamw"},
+        "penalty.kind: l2 and weight_decay.profile both shrink the kernels",
+    ),
+    "C6": (
+        {"penalty.kind": "l1_proximal", "optimizer": "adam"},
+        "penalty.threshold: the proximal step of adam is not",
+    ),
+    "C13 no split": (
+        {"penalty.kind": "l1", "penalty.adaptation": "gap_control", "penalty.held_out_fraction": 0.0},
+        "penalty.held_out_fraction: gap_control needs examples held out",
+    ),
+    "C13 kind": (
+        {"penalty.kind": "l1", "penalty.adaptation": "t1t2"},
+        "t1t2 follows the gradient of an l2 penalty, not of l1",
+    ),
+    "C13 order": (
+        {"penalty.kind": "l1", "penalty.adaptation": "gap_control", "penalty.minimum": 0.1, "penalty.maximum": 0.01},
+        r"penalty\.minimum: 0\.1 is above penalty\.maximum, 0\.01",
+    ),
     "C10 inverse_sqrt": ({"learning_rate.schedule": "inverse_sqrt"}, "warmup_fraction"),
 }
 
@@ -126,6 +146,24 @@ def test_rule_c4_lets_the_stop_come_after_the_plateau() -> None:
     assert recipe(**plateau, **{"stopping.rule": "none"})
     with pytest.raises(RecipeError, match="C4"):  # patience 0 acts as 1
         recipe(**{**plateau, "learning_rate.plateau_patience": 0, "stopping.patience": 1})
+
+
+def test_rule_c5_lets_l2_stand_beside_a_decay_where_that_is_meant() -> None:
+    assert recipe(**{"penalty.kind": "l2", "optimizer": "adamw", "penalty.is_beside_weight_decay": True})
+    assert recipe(**{"penalty.kind": "l2", "optimizer": "adamw", "weight_decay.profile": "none"})
+    assert recipe(**{"penalty.kind": "l1", "optimizer": "adamw"})
+
+
+def test_rule_c6_takes_sgd_as_it_is_and_adam_where_the_threshold_is_declared() -> None:
+    proximal = {"penalty.kind": "l1_proximal"}
+    assert recipe(**proximal, optimizer="sgd")
+    assert recipe(**proximal, optimizer="gd")
+    assert recipe(**{**proximal, "optimizer": "adam", "penalty.threshold": "decoupled"})
+
+
+def test_rule_c13_holds_a_tenth_out_unless_told_otherwise() -> None:
+    adapting = recipe(**{"penalty.kind": "l2", "penalty.adaptation": "t1t2"})
+    assert adapting.penalty.held_out_fraction == 0.1
 
 
 def test_every_rule_has_a_row() -> None:

@@ -6,18 +6,24 @@ import numpy as np
 import pytest
 
 from models.stopping import KEYS, StoppingSettings, actions, next_stopping_state
-from models.stopping_rules import RULES, Observation, StoppingState, generalization_loss_percent, training_progress
+from models.stopping_rules import RULES, generalization_loss_percent, training_progress
+from models.stopping_states import Observation, StoppingState
 
 
 def stops_after(
-    scores: list[float], losses: list[float] | None = None, sign: float = 1.0, **settings: object
+    scores: list[float],
+    losses: list[float] | None = None,
+    sign: float = 1.0,
+    earlier: tuple[tuple[float, ...], ...] = ((1.0,), (2.0,)),
+    epochs: int = 100,
+    **settings: object,
 ) -> int | None:
     """The epoch, counted from 1, after which the rule stops; None = never."""
     stopping = StoppingSettings(**settings)
     state = StoppingState()
     for epoch, score in enumerate(scores, start=1):
         loss = losses[epoch - 1] if losses else score
-        state = next_stopping_state(stopping, state, Observation(epoch, score, loss, sign=sign))
+        state = next_stopping_state(stopping, state, Observation(epoch, score, loss, 0, sign, epochs, earlier))
         if state.reason:
             return epoch
     return None
@@ -50,7 +56,8 @@ def test_the_rule_none_never_stops() -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_no_rule_stops_while_every_epoch_improves(rule: str) -> None:
     falling = [1.0 / epoch for epoch in range(1, 100)]
-    assert stops_after(falling, rule=rule, patience=1, limit=2.0, target=0.0, strip=1, successive=1, alpha=1e-9) is None
+    numbers = {"patience": 1, "limit": 2.0, "target": 0.0, "strip": 1, "successive": 1, "alpha": 1e-9}
+    assert stops_after(falling, rule=rule, noise_factor=0.0, warmup_trials=1, **numbers) is None
 
 
 def test_the_reason_says_how_long_and_by_how_much() -> None:

@@ -1,5 +1,6 @@
 """Weight decay and penalties inside an update: golden numbers, scikit-learn and Keras' own regularizers."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from sklearn.linear_model import Ridge
 from models.examples import Dataset, Examples
 from models.optimizers import OptimizerSettings
 from models.recipe import Recipe
+from models.training.engine import make_engine
 from models.training.engine_fit import FitEngine
 from models.training.plan import EpochPlan
 from models.training.seeds import Seeds
@@ -166,6 +168,36 @@ def test_wd_t3_decay_is_l2_for_sgd_and_is_not_for_adam(
     assert_close(weights("sgd", True), weights("sgd", False))
     pairs = zip(weights("adam", True), weights("adam", False), strict=True)
     assert max(np.abs(one - other).max() for one, other in pairs) > 1e-2
+
+
+@pytest.mark.parametrize("name", ["fit", keras.backend.backend()])
+def test_wd_t4_a_decay_that_changes_is_honoured_without_a_new_trace(
+    make_dataset: MakeDataset,
+    make_plan: MakePlan,
+    recipe: MakeRecipe,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    calls = 0
+    plain = layers.Dense.call
+
+    @functools.wraps(plain)
+    def counted(*given: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return plain(*given, **named)
+
+    engine = make_engine(name, make_dataset(), Path())
+    monkeypatch.setattr(layers.Dense, "call", counted)
+    state = engine.start(recipe(weight_decay__profile="fixed"), SEEDS)
+    before = engine.weights(state)
+    state, _ = engine.run_epoch(state, make_plan(rates=0.0, shrinks=[0.1, 0.2, 0.0]))
+    traced = calls
+    state, _ = engine.run_epoch(state, make_plan(epoch=2, rates=0.0, shrinks=[0.3, 0.0, 0.4]))
+    assert calls == traced > 0
+    for value, weight in zip(before, engine.weights(state), strict=True):
+        kept = 0.9 * 0.8 * 0.7 * 0.6 if value.ndim == 2 else 1.0
+        np.testing.assert_allclose(weight, kept * value, rtol=1e-6)
 
 
 def test_reg_t2_ridge_is_that_of_scikit_learn(make_plan: MakePlan, recipe: MakeRecipe) -> None:

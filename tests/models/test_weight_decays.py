@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from models.weight_decays import COUPLINGS, PROFILES, WeightDecaySettings, decay_shrinks, decay_strengths
+from models.recipe import Recipe
+from models.training.controller import Controller
+from models.weight_decays import (
+    COUPLINGS,
+    PROFILES,
+    WeightDecaySettings,
+    decay_shrinks,
+    decay_strengths,
+    with_strength_by_time,
+)
 
 FALLING = np.array([0.1, 0.075, 0.05, 0.025])
 CONSTANT = np.full(5, 0.1)
@@ -64,3 +73,29 @@ def test_every_profile_with_every_coupling_shrinks_and_never_flips_a_weight(prof
     assert left.shape == FALLING.shape
     assert np.all(left > 0.9)
     assert np.all(np.diff(left, prepend=1.0) <= 0.0)
+
+
+@pytest.mark.parametrize("coupling", COUPLINGS)
+@pytest.mark.parametrize("size", [5, 20, 50])
+def test_by_its_time_scale_a_decay_forgets_as_much_whatever_the_batch_size_and_rate(coupling: str, size: int) -> None:
+    params = {
+        "optimizer": "sgd",
+        "learning_rate.peak": 0.03,
+        "batch_size.size": size,
+        "stopping.rule": "none",
+        "weight_decay.profile": "fixed",
+        "weight_decay.measure": "time_scale",
+        "weight_decay.time_scale": 0.5,
+        "weight_decay.coupling": coupling,
+    }
+    controller = Controller(Recipe.from_params(params), 100, 10, 0, "val_loss", "minimize", "regression")
+    lost = 0.0
+    while plan := controller.next_epoch():
+        lost += float(plan.shrinks.sum())
+        controller.observe({"loss": 1.0, "val_loss": 1.0})
+    assert lost == pytest.approx(1.0 / 0.5, rel=1e-5)
+
+
+def test_a_strength_is_taken_as_it_is() -> None:
+    settings = WeightDecaySettings("fixed", strength=0.3)
+    assert with_strength_by_time(settings, 0.1, 100) is settings
