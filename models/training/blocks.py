@@ -74,6 +74,11 @@ def largest_block(plan: EpochPlan, parts: Sequence[Part]) -> int:
     return max(part.shape.block or int(plan.batch_sizes.max()) for part in parts)
 
 
+def free_parts(plan: EpochPlan) -> tuple[Part, ...]:
+    """All updates, each batch as it is."""
+    return (_part(plan, Shape(0, False), slice(0, plan.updates), LEAST_CAPACITY),)
+
+
 def padded_order(plan: EpochPlan, parts: Sequence[Part]) -> npt.NDArray[np.int32]:
     """The plan's order, longer by a block, so that the last block can be cut out of it."""
     return np.concatenate([plan.order, np.zeros(max(part.shape.block for part in parts), np.int32)])
