@@ -15,6 +15,7 @@ import numpy.typing as npt
 from models.training.plan import EpochPlan
 
 ACCUMULATED_BLOCK = 32  # for batches of mixed sizes
+SMALL_BLOCK = 8
 LEAST_CAPACITY = 128
 
 
@@ -48,6 +49,16 @@ def bucketed_parts(plan: EpochPlan) -> tuple[Part, ...]:
     shape = Shape(min(ACCUMULATED_BLOCK, bucket), True) if is_mixed else Shape(bucket, False)
     least = max(LEAST_CAPACITY, plan.examples // 8)  # so that usual sizes share the arrays' shape
     return (_part(plan, shape, slice(0, plan.updates), least),)
+
+
+def accumulated_parts(plan: EpochPlan) -> tuple[Part, ...]:
+    """All updates in small blocks of one of two sizes, so that batches of nearly any size share one program.
+
+    For processors that compute small blocks as fast as large ones, example for example.
+    """
+    is_small = int(plan.batch_sizes.max()) <= SMALL_BLOCK
+    shape = Shape(SMALL_BLOCK, False) if is_small else Shape(ACCUMULATED_BLOCK, True)
+    return (_part(plan, shape, slice(0, plan.updates), max(LEAST_CAPACITY, plan.examples // 8)),)
 
 
 def fitted_parts(plan: EpochPlan) -> tuple[Part, ...]:

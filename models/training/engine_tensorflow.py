@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.examples import Dataset
-from models.training.blocks import Part, Shape, bucketed_parts, exact_parts, free_parts
+from models.training.blocks import Part, Shape, accumulated_parts, bucketed_parts, exact_parts, free_parts
 from models.training.compiled import Call, CompiledEngine, Data, State, prediction_spans
 from models.training.plan import EpochPlan
 from models.training.programs import KEPT_PROGRAMS, Program
@@ -84,7 +84,7 @@ class TensorFlowFunctions:
         if not self._has_xla:
             return free_parts(plan)
         if self._program.is_separable:
-            return bucketed_parts(plan)
+            return accumulated_parts(plan) if _device() == "/CPU:0" else bucketed_parts(plan)
         return exact_parts(plan) if len(np.unique(plan.batch_sizes)) <= EXACT_SHAPES else free_parts(plan)
 
     def train(

@@ -39,6 +39,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "nadam": {"optimizer": "nadam", "gradient_clip.kind": "global_norm", "gradient_clip.limit": 0.1},
     "lion": {"optimizer": "lion", "learning_rate.peak": 1e-3},
     "adagrad": {"optimizer": "adagrad", "learning_rate.peak": 0.1},
+    "small batches": {"batch_size.size": 4},
+    "large batches": {"batch_size.size": 40},
     "random batches": {"batch_size.policy": "random", "batch_size.minimum": 2, "batch_size.maximum": 9},
     "remainder dropped": {"optimizer": "sgd", "batch_size.size": 9, "batch_size.remainder": "drop"},
     "remainder filled up": {"optimizer": "sgd", "batch_size.size": 9, "batch_size.remainder": "wrap"},
@@ -54,7 +56,7 @@ def kept() -> dict[str, Any]:
 
 @pytest.fixture
 def dataset(make_dataset: MakeDataset, kept: dict[str, Any]) -> Dataset:
-    return kept.setdefault("dataset", make_dataset())
+    return kept.setdefault("dataset", make_dataset(examples=50))
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def compiled(dataset: Dataset, kept: dict[str, Any]) -> Any:
 
 def recipe(**params: Any) -> Recipe:
     has_size = params.get("optimizer") != "gd" and "batch_size.policy" not in params
-    size = {"batch_size.size": 8} if has_size else {}
+    size = {"batch_size.size": 8} if has_size and "batch_size.size" not in params else {}
     return Recipe.from_params({"model.units": [6], "stopping.rule": "none"} | size | params)
 
 
@@ -156,7 +158,7 @@ def test_a_second_trial_in_the_same_program_has_its_own_numbers(
 
 def test_one_shape_is_traced_once_for_all_its_trials(dataset: Dataset) -> None:
     engine = make_tensorflow_engine(dataset, HERE)
-    for size in (5, 7, 8):
+    for size in (9, 12, 20):
         for peak in (1e-3, 1e-2):
             end(engine, recipe(**{"batch_size.size": size, "learning_rate.peak": peak}), dataset, epochs=2)
     state = engine.start(recipe(), Seeds(1, 2, 3))
