@@ -158,8 +158,10 @@ def _block(program: Program, trainable: Any, rest: Any, **given: Any) -> Any:
     if size == 0:
         rows, weights = tf.slice(given["order"], [start], [examples]), share
     else:
-        rows = tf.slice(given["order"], [start + skipped], [size])
-        weights = tf.where(tf.range(size) + skipped < examples, share, 0.0)
+        places = tf.range(size) + skipped
+        # Not a slice: for XLA, where it begins is a constant, and each layout of batches would be compiled anew.
+        rows = tf.gather(given["order"], start + places)
+        weights = tf.where(places < examples, share, 0.0)
     with tf.GradientTape() as tape:
         tape.watch(trainable)
         inputs, targets = (tf.gather(array, rows) for array in given["data"][:2])
