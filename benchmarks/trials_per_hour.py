@@ -5,9 +5,8 @@
 Every contender trains the same params on the same split for the same epochs, validates after each, and writes the
 same params, curves and best-epoch checkpoint to a new MLflow store on SQLite, in a process of its own. Measured is the
 wall time from the first trial to the last with all logging, tracing and compiling; not the imports, the making of the
-store, or Prefect. Nightune then trains the same trials a second time in the same process, into another store: that is the
-time after compiling. The contenders take turns; the table gives medians and the ratio to the naive
-loop in the same turn.
+store, or Prefect. Nightune then trains the same trials again in the same process, into another store: that is the time
+after compiling. The contenders take turns; the table gives medians and the ratio to the naive loop in the same turn.
 """
 
 import argparse

@@ -62,9 +62,7 @@ class Trainer:
 @stage
 def train_cohort(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:
     """Train the trials in order and return how each ended; a bad trial is a result, a machine fault raises."""
-    trainer = make_trainer(
-        setting.sweep.engine, setting.data.folder, setting.study.path.parent, setting.store.compiled
-    )
+    trainer = make_trainer(setting.sweep.engine, setting.data.folder, setting.study.path.parent, setting.store.compiled)
     return train_trials(setting, trainer, trials)
 
 
@@ -94,13 +92,13 @@ def _train_trial(setting: Setting, trainer: Trainer, trial: Trial) -> Callable[[
     """Train one trial; return what writes it with its best epoch's checkpoint and says how it ended."""
     tags = {"nightune.engine": trainer.engine.name, **trainer.engine.tags}
     log = open_trial(setting.store, setting.sweep, trial, tags, setting.data)
-    # Its checkpoint's folder, which goes with the last mention of it, however the trial ends.
-    folder = tempfile.TemporaryDirectory()
+    folder = tempfile.TemporaryDirectory()  # of its checkpoint, until that is written
     try:
         given_up = _given_up(setting, trial)
         path = Path(folder.name) / CHECKPOINT_NAME
         result, write_checkpoint = given_up or _train(setting, trainer, trial, log, path)
     except BaseException:  # interrupted, or a fault of the machine: to be trained again
+        folder.cleanup()
         log.abandon()
         raise
     log.end()

@@ -1,4 +1,4 @@
-"""Writes that one background thread carries out in their order, while the caller goes on with what they do not touch."""
+"""Writes that one background thread carries out in their order, while the caller goes on."""
 
 import logging
 from collections import deque
@@ -17,8 +17,8 @@ logger = logging.getLogger("nightune")
 class BackgroundWriter(Generic[R]):
     """Takes in writes and returns what they gave, in order.
 
-    The error of a write is raised by a call after it; what was taken in meanwhile is written all the same. Leaving the
-    block waits for all that was taken in, also after an interrupt.
+    The error of a write is raised by a later call; what was taken in till then, by that call too, is written all the
+    same. Leaving the block waits for it, also after an interrupt.
     """
 
     def __init__(self, waiting: int = WAITING) -> None:
@@ -32,9 +32,9 @@ class BackgroundWriter(Generic[R]):
 
     def submit(self, write: Callable[[], R]) -> None:
         """Take in a write; waits while too many are left to do. Raises what an earlier one has raised."""
-        while self._pending and (self._pending[0].done() or len(self._pending) >= self._waiting):
-            self._take()
         self._pending.append(self._pool.submit(copy_context().run, write))
+        while len(self._pending) > self._waiting or (self._pending and self._pending[0].done()):
+            self._take()
 
     def results(self) -> list[R]:
         """Wait for all writes and return what they gave."""

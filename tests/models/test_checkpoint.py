@@ -129,7 +129,8 @@ def build(input_shape, output_size):
     for seed in (1, 2):
         given = outcome(engine, tried, seed)
         assert checkpoints.prepare(given, tmp_path / "model.keras")()
-        with zipfile.ZipFile(tmp_path / "model.keras") as archive, h5py.File(
-            io.BytesIO(archive.read("model.weights.h5"))
-        ) as file:
+        with (
+            zipfile.ZipFile(tmp_path / "model.keras") as archive,
+            h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file,
+        ):
             np.testing.assert_array_equal(file["layers/halved/vars/half"][()], given.weights[0] / 2)

@@ -65,10 +65,11 @@ def test_the_error_of_a_write_stops_the_caller_and_what_was_taken_in_is_still_wr
             writer.submit(lambda: written.append("second"))
             may_fail.set()
             writer.submit(lambda: written.append("third"))
+            pytest.fail("the caller goes on")
 
     with pytest.raises(OSError, match="the disk is full"):
         go()
-    assert written == ["second"]
+    assert written == ["second", "third"]
 
 
 def test_an_error_after_the_last_submit_is_raised_too() -> None:
