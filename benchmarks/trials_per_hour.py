@@ -5,7 +5,8 @@
 Every contender trains the same params on the same split for the same epochs, validates after each, and writes the
 same params, curves and best-epoch checkpoint to a new MLflow store on SQLite, in a process of its own. Measured is the
 wall time from the first trial to the last with all logging, tracing and compiling; not the imports, the making of the
-store, or Prefect. The contenders take turns; the table gives medians and the ratio to the naive loop in the same turn.
+store, or Prefect. Nightune then trains the same trials again in the same process, into another store: that is the time
+after compiling. The contenders take turns; the table gives medians and the ratio to the naive loop in the same turn.
 """
 
 import argparse
@@ -22,6 +23,9 @@ from pathlib import Path
 from typing import Any
 
 STUDY = Path(__file__).parent / "digits_mlp.toml"
+PASSES = ("", ", after compiling")  # what is told of the seconds
+
+Train = Callable[[Any, Any], object]  # trains a cohort in a setting
 
 
 def main() -> None:
@@ -29,25 +33,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--contender", choices=CONTENDERS)
+    parser.add_argument("--contenders", default=",".join(CONTENDERS), help="of these, and always naive")
+    parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.contender:
         print(json.dumps(run(options.contender, options.trials)))
         return
-    seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+    chosen = [name for name in CONTENDERS if name in options.contenders.split(",")]
+    seconds: dict[str, list[float]] = {}
     for repetition in range(options.repetitions):
-        for name in CONTENDERS:
-            seconds[name].append(measure(name, options.trials))
-            print(f"turn {repetition + 1} · {name} · {seconds[name][-1]:.1f} s", file=sys.stderr)
+        for name in chosen:
+            for what, value in measure(name, options.trials).items():
+                seconds.setdefault(f"{name}{what}", []).append(value)
+                print(f"turn {repetition + 1} · {name}{what} · {value:.1f} s", file=sys.stderr)
     print(table(seconds, options.trials))
 
 
-def measure(name: str, trials: int) -> float:
-    """Run one contender in a new process and return its seconds."""
+def measure(name: str, trials: int) -> dict[str, float]:
+    """Run one contender in a new process and return its seconds, from a cold start and after compiling."""
     command = [sys.executable, __file__, "--contender", name, "--trials", str(trials)]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": BACKENDS.get(name, "tensorflow")}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    return float(json.loads(done.stdout.strip().splitlines()[-1])["seconds"])
+    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
 def table(seconds: Mapping[str, list[float]], trials: int) -> str:
@@ -67,9 +74,8 @@ def table(seconds: Mapping[str, list[float]], trials: int) -> str:
 
 
 def run(contender: str, count: int) -> dict[str, float]:
-    """Train and log the trials of the study, and return the seconds that it took."""
+    """Train and log the trials of the study, and return the seconds that it took, by what is to be told of them."""
     from models.backend import load_keras
-    from models.datasets import open_dataset
     from tasks.load_study import load_study
     from tasks.prepare_data import prepare_data
     from tasks.propose_trials import propose_trials
@@ -79,45 +85,47 @@ def run(contender: str, count: int) -> dict[str, float]:
 
     load_keras()
     study = load_study(STUDY, trials=count)
+    seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        store = open_store(Path(folder))
-        data = prepare_data.fn(study, store.root)
-        setting = Setting(store, open_sweep(store, study, data.version, False, count), study, data)
+        data = prepare_data.fn(study, Path(folder))
         trials = propose_trials.fn(study, 0, data, count, [])
-        dataset = open_dataset(data.folder)
-        train = CONTENDERS[contender](setting, dataset)
-        started_at = time.perf_counter()
-        for cohort in cohorts(trials):
-            for trial in cohort:
-                train(trial)
-        return {"seconds": time.perf_counter() - started_at}
+        train = CONTENDERS[contender](data.folder)
+        for number, what in enumerate(PASSES if contender != "naive" else PASSES[:1]):
+            store = open_store(Path(folder) / f"store {number}")
+            setting = Setting(store, open_sweep(store, study, data.version, False, count), study, data)
+            started_at = time.perf_counter()
+            for cohort in cohorts(trials):
+                train(setting, cohort)
+            seconds[what] = time.perf_counter() - started_at
+    return seconds
 
 
-def nightune(engine_name: str) -> Callable[[Any, Any], Callable[[Any], None]]:
+def nightune(engine_name: str) -> Callable[[Path], Train]:
     """Nightune with one engine, as its cohorts train."""
 
-    def contender(setting: Any, dataset: Any) -> Callable[[Any], None]:
-        from models.training.engine import make_engine
-        from tasks.train_cohort import train_trial
+    def contender(data_folder: Path) -> Train:
+        from tasks.train_cohort import make_trainer, train_trials
 
-        engine = make_engine(engine_name, dataset, STUDY.parent)
-        return lambda trial: train_trial(setting, engine, dataset, trial)
+        trainer = make_trainer(engine_name, data_folder, STUDY.parent, data_folder / "compiled")
+        return lambda setting, cohort: train_trials(setting, trainer, cohort)
 
     return contender
 
 
-def naive(setting: Any, dataset: Any) -> Callable[[Any], None]:
+def naive(data_folder: Path) -> Train:
     """What one writes by hand: build, compile with Keras' own schedule, decay and regularizer, fit, log."""
     import keras
 
+    from models.datasets import open_dataset
     from models.recipe import Recipe
     from tasks.tracking.trials import open_trial
     from tuning.trial import Status, TrialResult
 
+    dataset = open_dataset(data_folder)
     train, validation = dataset.train, dataset.validation
-    epochs = setting.study.search.epochs
 
-    def one(trial: Any) -> None:
+    def one(setting: Any, trial: Any) -> None:
+        epochs = setting.study.search.epochs
         started_at = time.perf_counter()
         recipe = Recipe.from_params(trial.params)
         log = open_trial(setting.store, setting.sweep, trial, {"nightune.engine": "naive"}, setting.data)
@@ -149,7 +157,7 @@ def naive(setting: Any, dataset: Any) -> Callable[[Any], None]:
             result = TrialResult(trial, Status.COMPLETED, objective, best + 1, epochs, 0, examples, seconds)
             log.finish(result, path)
 
-    return one
+    return lambda setting, cohort: [one(setting, trial) for trial in cohort]
 
 
 def keras_model(recipe: Any) -> Any:
@@ -189,7 +197,7 @@ def keras_optimizer(recipe: Any, epochs: int, examples: int) -> Any:
     return getattr(optimizers, names[settings.kind])(**arguments)
 
 
-CONTENDERS: dict[str, Callable[[Any, Any], Callable[[Any], None]]] = {
+CONTENDERS: dict[str, Callable[[Path], Train]] = {
     "naive": naive,
     "nightune fit": nightune("fit"),
     "nightune tensorflow": nightune("tensorflow"),

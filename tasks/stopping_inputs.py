@@ -22,6 +22,11 @@ def stopping_inputs(store: Store, sweep: Sweep, study: Study, trial: Trial, reci
     return StoppingInputs()
 
 
+def reads_earlier_curves(trial: Trial) -> bool:
+    """True if the trial's rule compares it with those before it."""
+    return trial.params.get("stopping.rule") == "median"
+
+
 def _earlier_curves(store: Store, sweep: Sweep, metric: str, trial: Trial) -> list[tuple[float, ...]]:
     """The metric's curves of the sweep's trials that come before this one in the order of training.
 

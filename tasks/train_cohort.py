@@ -1,4 +1,4 @@
-"""Train a cohort: trials of one graph shape, one after the other, each logged to MLflow as it goes.
+"""Train a cohort: trials of one graph shape, one after the other, each logged to MLflow while the next one trains.
 
 The one place where what is tuned (`tuning`) meets how it is trained (`models`).
 """
@@ -7,7 +7,7 @@ import itertools
 import math
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,18 +19,21 @@ from tasks.graph_keys import graph_key, training_order
 from tasks.prepare_data import PreparedData
 from tasks.progress import EpochEnded, announce_epoch, announce_trial
 from tasks.stage import stage
-from tasks.stopping_inputs import stopping_inputs
+from tasks.stopping_inputs import reads_earlier_curves, stopping_inputs
 from tasks.tracking.store import Store
 from tasks.tracking.sweeps import Sweep
 from tasks.tracking.trials import TrialLog, open_trial
+from tasks.tracking.writer import BackgroundWriter
 from tasks.trial_limits import watched
 from tuning.study import Study
 from tuning.trial import Status, Trial, TrialResult
 
 if TYPE_CHECKING:
     from models.datasets import Dataset
+    from models.training.checkpoint import Checkpoints
     from models.training.engine import Engine
 
+CHECKPOINT_NAME = "model.keras"
 COHORT_TRIALS = 25  # keeps a flow of thousands of trials under Prefect's limit of about a thousand task runs
 
 
@@ -49,41 +52,69 @@ class Setting:
         return attempts_of(self.store.root, self.study.name)
 
 
+@dataclass(frozen=True)
+class Trainer:
+    """What is kept from cohort to cohort: the engine with the programs that it has compiled, and its data."""
+
+    engine: "Engine"
+    dataset: "Dataset"
+    checkpoints: "Checkpoints"
+
+
 @stage
 def train_cohort(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:
     """Train the trials in order and return how each ended; a bad trial is a result, a machine fault raises."""
-    store, data, study = setting.store, setting.data, setting.study
-    engine, dataset = _engine(setting.sweep.engine, data.folder, study.path.parent, store.compiled)
-    return [train_trial(setting, engine, dataset, trial) for trial in trials]
+    trainer = make_trainer(setting.sweep.engine, setting.data.folder, setting.study.path.parent, setting.store.compiled)
+    return train_trials(setting, trainer, trials)
 
 
 @lru_cache(maxsize=1)
-def _engine(name: str, data_folder: Path, study_folder: Path, compiled: Path) -> tuple["Engine", "Dataset"]:
-    """The engine and its data, kept from cohort to cohort with the programs that it has compiled."""
+def make_trainer(engine_name: str, data_folder: Path, study_folder: Path, compiled: Path) -> Trainer:
+    """Bring up the engine, or return the one that is up."""
     from models.backend import load_keras  # noqa: PLC0415 - Keras, only where something is trained
     from models.datasets import open_dataset  # noqa: PLC0415
+    from models.training.checkpoint import Checkpoints  # noqa: PLC0415
     from models.training.engine import make_engine  # noqa: PLC0415
 
     load_keras(compiled)
     dataset = open_dataset(data_folder)
-    return make_engine(name, dataset, study_folder), dataset
+    engine = make_engine(engine_name, dataset, study_folder)
+    return Trainer(engine, dataset, Checkpoints(engine, study_folder))
 
 
-def train_trial(setting: Setting, engine: "Engine", dataset: "Dataset", trial: Trial) -> TrialResult:
-    """Train one trial, log it with its best epoch's checkpoint, and say how it ended."""
-    tags = {"nightune.engine": engine.name, **engine.tags}
+def train_trials(setting: Setting, trainer: Trainer, trials: Sequence[Trial]) -> list[TrialResult]:
+    """Train trials one after the other; each is logged and announced while the next one trains."""
+    with BackgroundWriter[TrialResult]() as writer:
+        for trial in trials:
+            if reads_earlier_curves(trial):
+                writer.wait()  # its rule reads from the store what is still to be written
+            writer.submit(_train_trial(setting, trainer, trial))
+        return writer.results()
+
+
+def _train_trial(setting: Setting, trainer: Trainer, trial: Trial) -> Callable[[], TrialResult]:
+    """Train one trial; return what writes it with its best epoch's checkpoint and says how it ended."""
+    tags = {"nightune.engine": trainer.engine.name, **trainer.engine.tags}
     log = open_trial(setting.store, setting.sweep, trial, tags, setting.data)
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = Path(folder) / "model.keras"
-        try:
-            result = _given_up(setting, trial) or _train(setting, engine, dataset, trial, log, checkpoint)
-        except BaseException:  # interrupted, or a fault of the machine: to be trained again
-            log.abandon()
-            raise
-        run_id = log.finish(result, checkpoint if checkpoint.exists() else None)
-    result = replace(result, run_id=run_id)
-    announce_trial(result, setting.study.objective.metric)
-    return result
+    folder = tempfile.TemporaryDirectory()  # of its checkpoint, until that is written
+    try:
+        given_up = _given_up(setting, trial)
+        path = Path(folder.name) / CHECKPOINT_NAME
+        result, write_checkpoint = given_up or _train(setting, trainer, trial, log, path)
+    except BaseException:  # interrupted, or a fault of the machine: to be trained again
+        folder.cleanup()
+        log.abandon()
+        raise
+    log.end()
+
+    def write() -> TrialResult:
+        with folder as name:
+            run_id = log.finish(result, Path(name) / CHECKPOINT_NAME if write_checkpoint() else None)
+        written = replace(result, run_id=run_id)
+        announce_trial(written, setting.study.objective.metric)
+        return written
+
+    return write
 
 
 def cohorts(trials: Sequence[Trial]) -> Iterator[list[Trial]]:
@@ -95,16 +126,17 @@ def cohorts(trials: Sequence[Trial]) -> Iterator[list[Trial]]:
             yield members[start : start + COHORT_TRIALS]
 
 
-def _given_up(setting: Setting, trial: Trial) -> TrialResult | None:
-    """The result of a trial that has taken its process down too often to be tried again."""
+def _given_up(setting: Setting, trial: Trial) -> tuple[TrialResult, Callable[[], bool]] | None:
+    """The result of a trial that has taken its process down too often to be tried again, without a checkpoint."""
     death = setting.attempts.given_up(trial.key)
-    return None if death is None else TrialResult(trial, Status.FAILED, math.nan, 0, 0, 0, 0, 0.0, death.message)
+    if death is None:
+        return None
+    return TrialResult(trial, Status.FAILED, math.nan, 0, 0, 0, 0, 0.0, death.message), lambda: False
 
 
 def _train(
-    setting: Setting, engine: "Engine", dataset: "Dataset", trial: Trial, log: TrialLog, checkpoint: Path
-) -> TrialResult:
-    from models.training.checkpoint import save_checkpoint  # noqa: PLC0415 - Keras
+    setting: Setting, trainer: Trainer, trial: Trial, log: TrialLog, checkpoint: Path
+) -> tuple[TrialResult, Callable[[], bool]]:
     from models.training.loop import train  # noqa: PLC0415 - Keras
 
     study, started_at, attempts = setting.study, time.monotonic(), setting.attempts
@@ -119,9 +151,9 @@ def _train(
         with attempts.training(trial.key, trial.number), watched(study.limits, condemn) as watch:
             recipe = Recipe.from_params(trial.params)
             outcome = train(
-                engine,
+                trainer.engine,
                 recipe,
-                dataset,
+                trainer.dataset,
                 epochs=study.search.epochs,
                 seed=trial.seed,
                 monitor=study.objective.metric,
@@ -129,12 +161,13 @@ def _train(
                 on_epoch=on_epoch,
                 stopping=stopping_inputs(setting.store, setting.sweep, study, trial, recipe),
             )
-            save_checkpoint(engine, outcome, checkpoint)
+            write_checkpoint = trainer.checkpoints.prepare(outcome, checkpoint)
     except (MemoryError, OSError):
         raise
     except Exception as error:  # the trial's own params or the user's own code: a result, not the end of the sweep
-        return _failed(trial, error, time.monotonic() - started_at)
-    return TrialResult(
+        return _failed(trial, error, time.monotonic() - started_at), lambda: False
+    log.add_tags(outcome.tags)
+    result = TrialResult(
         trial=trial,
         status=Status(outcome.status),
         objective=outcome.objective,
@@ -145,6 +178,7 @@ def _train(
         seconds=outcome.seconds,
         message=outcome.message,
     )
+    return result, write_checkpoint
 
 
 def _failed(trial: Trial, error: Exception, seconds: float) -> TrialResult:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from models.training.plan import EpochPlan
 
 ACCUMULATED_BLOCK = 32  # for batches of mixed sizes
+SMALL_BLOCK = 8
 LEAST_CAPACITY = 128
 
 
@@ -50,6 +51,16 @@ def bucketed_parts(plan: EpochPlan) -> tuple[Part, ...]:
     return (_part(plan, shape, slice(0, plan.updates), least),)
 
 
+def accumulated_parts(plan: EpochPlan) -> tuple[Part, ...]:
+    """All updates in small blocks of one of two sizes, so that batches of nearly any size share one program.
+
+    For processors that compute small blocks as fast as large ones, example for example.
+    """
+    is_small = int(plan.batch_sizes.max()) <= SMALL_BLOCK
+    shape = Shape(SMALL_BLOCK, False) if is_small else Shape(ACCUMULATED_BLOCK, True)
+    return (_part(plan, shape, slice(0, plan.updates), max(LEAST_CAPACITY, plan.examples // 8)),)
+
+
 def fitted_parts(plan: EpochPlan) -> tuple[Part, ...]:
     """All updates in blocks of the largest batch's size: nothing but the left-over is filled up."""
     shape = Shape(int(plan.batch_sizes.max()), False)
@@ -72,6 +83,11 @@ def capped_parts(plan: EpochPlan, cap: int) -> tuple[Part, ...]:
 def largest_block(plan: EpochPlan, parts: Sequence[Part]) -> int:
     """How many examples are computed at a time, at most."""
     return max(part.shape.block or int(plan.batch_sizes.max()) for part in parts)
+
+
+def free_parts(plan: EpochPlan) -> tuple[Part, ...]:
+    """All updates, each batch as it is."""
+    return (_part(plan, Shape(0, False), slice(0, plan.updates), LEAST_CAPACITY),)
 
 
 def padded_order(plan: EpochPlan, parts: Sequence[Part]) -> npt.NDArray[np.int32]:

@@ -1,13 +1,68 @@
 """Checkpoints: the best epoch's model as one `.keras` file that any Keras 3 loads alone."""
 
 import os
+import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from models.errors import InputError
+from models.training.checkpoint_template import Template, learn_template
 from models.training.engine import Engine
 from models.training.loop import Outcome
+from models.training.programs import ProgramCache, has_dropout_as_data, model_key
+
+TEMPLATE_BYTES = 2**26  # a larger model is written by Keras each time: a template is held in memory
+
+
+class Checkpoints:
+    """Writes the checkpoints of an engine's trials.
+
+    For each shape of model Keras writes a file once; later trials' weights are filled into what it wrote. That takes a
+    fraction of the time, and no Keras, whose global state belongs to the thread that trains.
+    """
+
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        self._engine, self._folder = engine, folder
+        self._templates: ProgramCache[Template | None] = ProgramCache()
+
+    def prepare(self, outcome: Outcome, path: Path) -> Callable[[], bool]:
+        """Return what writes the best epoch's model to `path`, from any thread; it says whether there is one.
+
+        Raises InputError for a model that Keras cannot write.
+        """
+        template = self._template(outcome) if outcome.best_epoch else None
+        if template is None:
+            is_saved = save_checkpoint(self._engine, outcome, path)
+            return lambda: is_saved
+        weights, recipe = outcome.weights, outcome.recipe
+        dropout = recipe.model["dropout"] if has_dropout_as_data(recipe) else None
+
+        def write() -> bool:
+            path.write_bytes(template.fill(weights, dropout))
+            return True
+
+        return write
+
+    def _template(self, outcome: Outcome) -> Template | None:
+        if sum(weight.nbytes for weight in outcome.weights) > TEMPLATE_BYTES:
+            return None
+        model: list[Any] = []  # built once for both files, only if there is no template yet
+
+        def write(weights: list[np.ndarray]) -> bytes:
+            if not model:
+                model.append(self._engine.model(outcome.recipe, weights))
+            model[0].set_weights(weights)
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "model.keras"
+                save(model[0], path)
+                return path.read_bytes()
+
+        key = model_key(outcome.recipe, self._folder)
+        return self._templates.get(key, lambda: learn_template(write, outcome.weights))
 
 
 def save_checkpoint(engine: Engine, outcome: Outcome, path: Path) -> bool:

@@ -36,6 +36,8 @@ Data = tuple[Any, Any, Any]  # training inputs and targets, validation inputs
 class Functions(Protocol):
     """A program compiled by a backend. States may be used up: only the state returned is good afterwards."""
 
+    tags: Mapping[str, str]  # how the program is computed
+
     def put(self, arrays: State) -> State:
         """Return copies on the device."""
 
@@ -72,6 +74,9 @@ class Backend(Protocol):
 
     def compile(self, program: Program, data: Data) -> Functions:
         """Return the program's functions; they may be compiled when they are first called."""
+
+    def with_noise_of_fit(self) -> "Backend":
+        """Return a backend that computes the same programs, however slowly, with the dropout that `fit` draws."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +170,18 @@ class CompiledEngine:
         """Return copies of all weights, in the model's order."""
         return [np.array(weight) for weight in state.program.weights(state.arrays)]
 
+    def is_finite(self, state: CompiledState) -> bool:
+        """Say whether all weights are finite."""
+        return all(np.isfinite(np.asarray(weight)).all() for weight in state.program.weights(state.arrays))
+
+    def trial_tags(self, state: CompiledState) -> Mapping[str, str]:
+        """Say how the trial's program is computed."""
+        return state.program.tags
+
+    def with_noise_of_fit(self) -> "CompiledEngine":
+        """Return an engine of the same programs, however slow, that draws the dropout that `fit` draws."""
+        return CompiledEngine(self._dataset, self._folder, self._backend.with_noise_of_fit())
+
     def model(self, recipe: Recipe, weights: list[np.ndarray]) -> keras.Model:
         """Build the recipe's model again, free of what the program put into it, and give it the weights."""
         model = self._build(recipe, 0)
@@ -221,6 +238,7 @@ class CompiledProgram:
         self._updates_a_call = FIRST_CALL_UPDATES
         self.is_logits = program.head.is_logits
         self.is_separable = program.is_separable
+        self.tags = functions.tags
 
     def put(self, arrays: State) -> State:
         """Return copies of a state's arrays on the device."""

@@ -52,6 +52,12 @@ class Engine(Protocol):
     def weights(self, state: Any) -> list[np.ndarray]:
         """Return copies of all weights, in the model's order."""
 
+    def is_finite(self, state: Any) -> bool:
+        """Say whether all weights are finite, which outputs need not show; without copies where that can be."""
+
+    def trial_tags(self, state: Any) -> Mapping[str, str]:
+        """What else to know of how this one trial is computed."""
+
     def model(self, recipe: Recipe, weights: list[np.ndarray]) -> Any:
         """Return a stock Keras model, not compiled, that carries the weights."""
 
@@ -97,9 +103,9 @@ def _fit(dataset: Dataset, folder: Path) -> Engine:
 
 
 def _tensorflow(dataset: Dataset, folder: Path) -> Engine:
-    from models.training.engine_tensorflow import TensorFlowEngine  # noqa: PLC0415 - TensorFlow takes seconds
+    from models.training.engine_tensorflow import make_tensorflow_engine  # noqa: PLC0415 - TensorFlow takes seconds
 
-    return TensorFlowEngine(dataset, folder)
+    return make_tensorflow_engine(dataset, folder)
 
 
 def _jax(dataset: Dataset, folder: Path) -> Engine:

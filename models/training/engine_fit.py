@@ -101,6 +101,14 @@ class FitEngine:
         with evaluated(state.model):
             return [np.array(weight) for weight in state.model.get_weights()]
 
+    def is_finite(self, state: FitState) -> bool:
+        """Say whether all weights are finite."""
+        return all(np.isfinite(weight).all() for weight in state.model.get_weights())
+
+    def trial_tags(self, state: FitState) -> Mapping[str, str]:
+        """Say whether XLA compiles the steps."""
+        return {"nightune.xla": "yes" if state.model.jit_compile else "no: fit's steps are too few to pay for it"}
+
     def model(self, recipe: Recipe, weights: list[np.ndarray]) -> keras.Model:
         """Build the recipe's model again, free of what training attached to it, and give it the weights."""
         model = self._build(recipe, seed=0)

@@ -1,8 +1,9 @@
 """The compiled engine of JAX: an epoch's updates in one call of one compiled function."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -52,9 +53,15 @@ class JaxBackend:
         """Return the program's functions, compiled when they are first called."""
         return JaxFunctions(program, data)
 
+    def with_noise_of_fit(self) -> "JaxBackend":
+        """Return itself: on JAX dropout is the same everywhere."""
+        return self
+
 
 class JaxFunctions:
     """A program's functions, with the data that they read."""
+
+    tags: ClassVar[Mapping[str, str]] = {"nightune.xla": "yes"}
 
     def __init__(self, program: Program, data: Data) -> None:
         self._data = data

@@ -41,6 +41,7 @@ class Outcome:
     seconds: float  # with building the model and compiling
     curves: dict[str, list[float]]
     weights: list[np.ndarray]
+    tags: Mapping[str, str]  # how it was computed
 
 
 def train(  # noqa: PLR0913 - keywords, each with one meaning
@@ -79,12 +80,11 @@ def train(  # noqa: PLR0913 - keywords, each with one meaning
     curves: dict[str, list[float]] = defaultdict(list)
     while plan := controller.next_epoch():
         state, output = engine.run_epoch(state, plan)
-        weights = engine.weights(state)
         values = _validate(output, dataset)
-        broken = _broken_weights(weights, plan)
+        broken = "" if engine.is_finite(state) else f"weights are not finite in epoch {plan.epoch}"
         controller.observe({**values, "loss": math.nan} if broken else values)
         if controller.is_best:
-            best = weights
+            best = engine.weights(state)
         values |= _record(plan, output, controller)
         for name, value in values.items():
             curves[name].append(value)
@@ -102,6 +102,7 @@ def train(  # noqa: PLR0913 - keywords, each with one meaning
         seconds=time.perf_counter() - started_at,
         curves=dict(curves),
         weights=best,
+        tags=engine.trial_tags(state),
     )
 
 
@@ -122,13 +123,6 @@ def refuse_what_only_fit_can(engine: Engine, recipe: Recipe) -> None:
 def _validate(output: EpochOutput, dataset: Dataset) -> dict[str, float]:
     measured = metrics(dataset.task, output.outputs, dataset.validation.targets, output.is_logits)
     return {"loss": output.loss, **{f"val_{name}": value for name, value in measured.items()}, **output.statistics}
-
-
-def _broken_weights(weights: list[np.ndarray], plan: EpochPlan) -> str:
-    """Say so if a weight is not finite, which outputs need not show."""
-    if all(np.isfinite(weight).all() for weight in weights):
-        return ""
-    return f"weights are not finite in epoch {plan.epoch}"
 
 
 def _record(plan: EpochPlan, output: EpochOutput, controller: Controller) -> dict[str, float]:

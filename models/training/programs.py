@@ -34,13 +34,17 @@ def graph_key(recipe: Recipe, folder: Path) -> str:
     All other numbers are data: rates, decay, penalties, momentum and Nesterov, β, ρ, ε, limits of clipping, the
     dropout rate of our own architectures where something is dropped, batch sizes.
     """
+    return f"{model_key(recipe, folder)} · {optimizer_structure(recipe.optimizer)}"
+
+
+def model_key(recipe: Recipe, folder: Path) -> str:
+    """What changes the model, but for its weights and for a dropout rate that is data."""
     model = dict(recipe.model)
     if has_dropout_as_data(recipe):
         model["dropout"] = "data"
     code = source_digest(recipe.architecture, folder)
-    dtype = keras.config.dtype_policy().name
     shape = json.dumps(model, sort_keys=True, default=str)
-    return f"{recipe.architecture} {code} {shape} · {optimizer_structure(recipe.optimizer)} · {dtype}"
+    return f"{recipe.architecture} {code} {shape} · {keras.config.dtype_policy().name}"
 
 
 def has_dropout_as_data(recipe: Recipe) -> bool:

@@ -11,18 +11,19 @@ from typing import Any
 import keras
 import numpy as np
 
-from models.architectures import ARCHITECTURES
 from models.examples import Dataset, Examples
 from models.recipe import Recipe
 from models.stopping import StoppingSettings
 from models.training.capabilities import only_in_fit
+from models.training.compiled import CompiledEngine
 from models.training.engine import COMPILED_ENGINES, Engine, make_engine
 from models.training.loop import train
-from models.training.programs import disturbed
+from models.training.programs import disturbed, has_dropout_as_data
 from models.training.seeds import Seeds
 
 TOLERANCE = 1e-3  # of how far the weights moved
 COMPARED_EXAMPLES = 200
+QUIET_RATE = 1e-9  # 1/(1 − rate) is 1 in float32, and one random number in eight million is below it
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def compare_engines(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -
         refusals = _refusals(make_engine(engine, dataset, folder), recipes)
         if refusals:
             return Comparison(engine, "; ".join(refusals))
-        differences = _differences(engine, _pair(engine, recipes), dataset, folder)
+        differences = _differences(engine, _pair(recipes), dataset, folder)
     except (MemoryError, OSError):
         raise
     except Exception as error:  # the user's own model may raise anything; its trials will say what
@@ -64,10 +65,10 @@ def _refusals(engine: Any, recipes: Sequence[Recipe]) -> list[str]:
     return list(dict.fromkeys(reason for recipe in kinds.values() for reason in engine.refusals(recipe)))
 
 
-def _pair(engine: str, recipes: Sequence[Recipe]) -> list[Recipe]:
+def _pair(recipes: Sequence[Recipe]) -> list[Recipe]:
     """The recipe that uses most of what is data in a program, and the same with other numbers."""
     richest = max(recipes, key=_used_numbers)
-    return [richest, disturbed(richest) if engine == "jax" else with_other_numbers(richest)]
+    return [richest, disturbed(richest)]
 
 
 def _used_numbers(recipe: Recipe) -> int:
@@ -80,28 +81,26 @@ def _used_numbers(recipe: Recipe) -> int:
     return sum(has)
 
 
-def with_other_numbers(recipe: Recipe) -> Recipe:
-    """Return a recipe of the same graph on TensorFlow, where betas and the like are rightly baked in."""
-    lost = recipe.optimizer.one_minus_momentum
-    has_dropout = recipe.architecture in ARCHITECTURES and recipe.model.get("dropout", 0.0) != 0.0
-    return replace(
-        recipe,
-        optimizer=replace(recipe.optimizer, one_minus_momentum=lost if lost == 1.0 else 0.7 * lost),
-        learning_rate=replace(recipe.learning_rate, peak=0.7 * recipe.learning_rate.peak),
-        weight_decay=replace(recipe.weight_decay, strength=0.7 * recipe.weight_decay.strength),
-        penalty=replace(recipe.penalty, strength=0.7 * recipe.penalty.strength),
-        model={**recipe.model, "dropout": 0.7 * recipe.model["dropout"]} if has_dropout else recipe.model,
-    )
-
-
 def _differences(name: str, recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> list[float]:
     """How far apart two engines end after an epoch on a part of the data, as a share of the way of the weights.
 
-    One engine trains all of the recipes: what it keeps from the first must not show in the second.
+    One engine trains all of the recipes: what it keeps from the first must not show in the second. Dropout is compared
+    in the same program computed with the noise of `fit`, and what remains with rates next to 0 as it will be computed.
     """
     part = replace(dataset, train=_first(dataset.train), validation=_first(dataset.validation))
     reference, compiled = make_engine("fit", part, folder), make_engine(name, part, folder)
-    return [_difference(reference, compiled, recipe, part) for recipe in recipes]
+    assert isinstance(compiled, CompiledEngine)
+    if not has_dropout_as_data(recipes[0]):
+        return [_difference(reference, compiled, recipe, part) for recipe in recipes]
+    noisy = compiled.with_noise_of_fit()
+    return [_difference(reference, noisy, recipe, part) for recipe in recipes] + [
+        _difference(reference, compiled, _without_noise(recipe), part) for recipe in recipes
+    ]
+
+
+def _without_noise(recipe: Recipe) -> Recipe:
+    """The recipe with a dropout rate that belongs to the same graph and drops nothing."""
+    return replace(recipe, model={**recipe.model, "dropout": QUIET_RATE})
 
 
 def _difference(reference: Engine, compiled: Engine, recipe: Recipe, dataset: Dataset) -> float:

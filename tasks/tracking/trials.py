@@ -49,6 +49,7 @@ class TrialLog:
         self._waiting: list[tuple[int, int, dict[str, float]]] = []  # epoch, time in ms, values
         self._flushed_at = time.monotonic()
         self._started_ms = _now_ms()
+        self._ended_ms: int | None = None  # now, when it is written
 
     def log_epoch(self, epoch: int, values: Mapping[str, float]) -> None:
         """Take in the curves' values of an epoch, counted from 1; they are written within some seconds."""
@@ -57,14 +58,22 @@ class TrialLog:
         if time.monotonic() - self._flushed_at > FLUSH_SECONDS:
             self._flush([], [])
 
+    def add_tags(self, tags: Mapping[str, str]) -> None:
+        """Take in what is known of the trial only after its start."""
+        self._tags |= tags
+
+    def end(self) -> None:
+        """Note the time: the trial has ended, and is written later."""
+        self._ended_ms = _now_ms()
+
     def finish(self, result: TrialResult, checkpoint: Path | None) -> str:
         """Write what is left and mark the run finished, the checkpoint first; return the run's id."""
         self._open()
         if checkpoint is not None:
             client(self._store).log_artifact(self._run_id, str(checkpoint), "checkpoint")
-        self._flush(_final_metrics(result), list(_final_tags(result).items()))
+        self._flush(_final_metrics(result), list((self._tags | _final_tags(result)).items()))
         state = "FAILED" if result.status is Status.FAILED else "FINISHED"
-        client(self._store).set_terminated(self._run_id, state)
+        client(self._store).set_terminated(self._run_id, state, self._ended_ms)
         return self._run_id
 
     def abandon(self) -> None:

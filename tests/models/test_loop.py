@@ -49,6 +49,12 @@ class ScriptedEngine:
     def weights(self, state: int) -> list[np.ndarray]:
         return [np.array([np.nan if state == self.broken_weights > 0 else float(state)])]
 
+    def is_finite(self, state: int) -> bool:
+        return not state == self.broken_weights > 0
+
+    def trial_tags(self, state: int) -> Mapping[str, str]:
+        return {"nightune.xla": "no"}
+
     def model(self, recipe: Recipe, weights: list[np.ndarray]) -> Any:
         raise NotImplementedError
 

@@ -13,7 +13,7 @@ from models.architectures import build_model
 from models.examples import Dataset
 from models.outputs import read_head
 from models.recipe import Recipe
-from models.training.blocks import bucketed_parts, exact_parts, fitted_parts, padded_order
+from models.training.blocks import accumulated_parts, bucketed_parts, exact_parts, fitted_parts, padded_order
 from models.training.initial_weights import InitialWeights
 from models.training.optimizer_numbers import build_numbered_optimizer
 from models.training.plan import EpochPlan
@@ -69,7 +69,7 @@ def test_the_key_follows_the_users_code(recipe: MakeRecipe, user_model: Callable
 
 
 def test_a_disturbed_recipe_has_other_numbers_and_the_same_key(recipe: MakeRecipe) -> None:
-    params = {"optimizer": "adam", "penalty__kind": "l2", "weight_decay__profile": "fixed", "model__dropout": 0.5}
+    params = {"optimizer": "adam", "penalty__kind": "l1", "weight_decay__profile": "fixed", "model__dropout": 0.5}
     given = recipe(**params)
     other = disturbed(given)
     assert graph_key(given, HERE) == graph_key(other, HERE)
@@ -112,7 +112,7 @@ def covered(plan: EpochPlan, parts: Any) -> list[int]:
     return seen
 
 
-@pytest.mark.parametrize("lay_out", [bucketed_parts, fitted_parts, exact_parts])
+@pytest.mark.parametrize("lay_out", [bucketed_parts, accumulated_parts, fitted_parts, exact_parts])
 @pytest.mark.parametrize("sizes", [[8, 8, 6], [22], [1] * 22, [3, 11, 2, 5, 1], [2, 20]])
 def test_every_layout_takes_each_example_once_in_the_plans_order(
     make_plan: MakePlan, sizes: list[int], lay_out: Callable[[EpochPlan], Any]
@@ -126,6 +126,12 @@ def test_bs_t6_fifty_random_sizes_need_no_more_shapes_than_buckets(make_plan: Ma
     plans = [make_plan(sizes=[int(size)] * 8) for size in generator.integers(1, 65, 50)]
     assert len({bucketed_parts(plan)[0].shape for plan in plans}) <= 7
     assert {bucketed_parts(make_plan(sizes=[4, 30, 9, 64, 7]))[0].shape.is_accumulated} == {True}
+
+
+def test_sizes_from_9_to_all_share_one_shape_where_blocks_are_added_up(make_plan: MakePlan) -> None:
+    plans = [make_plan(sizes=[size, size]) for size in (9, 32, 33, 200)]
+    assert len({accumulated_parts(plan)[0].shape for plan in plans}) == 1
+    assert not accumulated_parts(make_plan(sizes=[8, 3]))[0].shape.is_accumulated
 
 
 NETS: dict[str, dict[str, Any]] = {

@@ -1,0 +1,61 @@
+"""How much memory trials leave behind: the resident size of a process after 20 trials and after many.
+
+    python benchmarks/memory.py [--trials 300] [--engine tensorflow]
+
+The trials are those of trials_per_hour.py with one epoch each, trained and logged as a cohort trains and logs them.
+Peak resident size is printed now and then, with its ratio to that after 20 trials, and the growth a trial since then.
+"""
+
+import argparse
+import os
+import resource
+import tempfile
+from pathlib import Path
+
+STUDY = Path(__file__).parent / "digits_mlp.toml"
+FIRST = 20
+STEP = 20
+
+
+def main() -> None:
+    """Train, and print the peak after each step."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=300)
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--engine", default="tensorflow", choices=("fit", "tensorflow", "jax"))
+    options = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "jax" if options.engine == "jax" else "tensorflow"
+    print("| trials | peak MiB | times that after 20 | MiB a trial since 20 |\n|---|---|---|---|")
+    peaks: dict[int, float] = {}
+    for done in train(options.engine, options.trials, options.epochs):
+        peaks[done] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        growth = (peaks[done] - peaks[FIRST]) / max(1, done - FIRST)
+        print(f"| {done} | {peaks[done]:.0f} | {peaks[done] / peaks[FIRST]:.3f} | {growth:.3f} |", flush=True)
+
+
+def train(engine: str, count: int, epochs: int):  # type: ignore[no-untyped-def] # the numbers of trials done
+    """Train cohorts of the study's trials; yields after each step how many are done."""
+    from models.backend import load_keras
+    from tasks.load_study import load_study
+    from tasks.prepare_data import prepare_data
+    from tasks.propose_trials import propose_trials
+    from tasks.tracking.store import open_store
+    from tasks.tracking.sweeps import open_sweep
+    from tasks.train_cohort import Setting, make_trainer, train_trials
+
+    load_keras()
+    study = load_study(STUDY, trials=count, epochs=epochs)
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(Path(folder))
+        data = prepare_data.fn(study, store.root)
+        setting = Setting(store, open_sweep(store, study, data.version, False, count), study, data)
+        trials = propose_trials.fn(study, 0, data, count, [])
+        trainer = make_trainer(engine, data.folder, STUDY.parent, store.compiled)
+        for start in range(0, count, STEP):
+            train_trials(setting, trainer, trials[start : start + STEP])
+            yield min(count, start + STEP)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""The background writer: in order, bounded, and nothing lost when something goes wrong."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from tasks.tracking.writer import BackgroundWriter
+
+TIMEOUT = 30.0
+
+
+def test_writes_happen_in_order_in_one_other_thread() -> None:
+    threads: set[int] = set()
+
+    def write(number: int) -> Callable[[], int]:
+        return lambda: threads.add(threading.get_ident()) or number  # type: ignore[func-returns-value]
+
+    with BackgroundWriter[int]() as writer:
+        for number in range(20):
+            writer.submit(write(number))
+        assert writer.results() == list(range(20))
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+
+
+def test_the_caller_goes_on_while_a_write_is_under_way() -> None:
+    may_end = threading.Event()
+    with BackgroundWriter[bool]() as writer:
+        writer.submit(lambda: may_end.wait(TIMEOUT))
+        may_end.set()  # reached only because submit does not wait
+        assert writer.results() == [True]
+
+
+def test_only_so_many_wait() -> None:
+    begun: list[int] = []
+    gates = [threading.Event() for _ in range(4)]
+
+    def write(number: int) -> Callable[[], bool]:
+        return lambda: begun.append(number) or gates[number].wait(TIMEOUT)
+
+    with BackgroundWriter[bool](waiting=2) as writer:
+        writer.submit(write(0))
+        writer.submit(write(1))
+        threading.Timer(0.1, gates[0].set).start()
+        writer.submit(write(2))  # waits for the first
+        assert begun[0] == 0
+        assert gates[0].is_set()
+        for gate in gates:
+            gate.set()
+        assert writer.results() == [True, True, True]
+
+
+def test_the_error_of_a_write_stops_the_caller_and_what_was_taken_in_is_still_written() -> None:
+    written: list[str] = []
+    may_fail = threading.Event()
+
+    def fail() -> None:
+        may_fail.wait(TIMEOUT)
+        raise OSError("the disk is full")
+
+    def go() -> None:
+        with BackgroundWriter[None](waiting=2) as writer:
+            writer.submit(fail)
+            writer.submit(lambda: written.append("second"))
+            may_fail.set()
+            writer.submit(lambda: written.append("third"))
+            pytest.fail("the caller goes on")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        go()
+    assert written == ["second", "third"]
+
+
+def test_an_error_after_the_last_submit_is_raised_too() -> None:
+    def fail() -> None:
+        raise OSError("the disk is full")
+
+    def go() -> None:
+        with BackgroundWriter[None]() as writer:
+            writer.submit(fail)
+
+    with pytest.raises(OSError, match="the disk is full"):
+        go()
+
+
+def test_an_interrupt_waits_for_what_was_taken_in(caplog: pytest.LogCaptureFixture) -> None:
+    written: list[int] = []
+    may_write = threading.Event()
+
+    def fail() -> None:
+        raise OSError("the disk is full")
+
+    def go() -> None:
+        with BackgroundWriter[object]() as writer:
+            writer.submit(lambda: may_write.wait(TIMEOUT) and written.append(1))
+            writer.submit(fail)
+            threading.Timer(0.1, may_write.set).start()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go()
+    assert written == [1]
+    assert "a finished trial could not be written: OSError: the disk is full" in caplog.text

@@ -1,0 +1,121 @@
+"""Trials are written while others train: in order, and nothing is lost when something goes wrong."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks import train_cohort
+from tasks.prepare_data import PreparedData
+from tasks.tracking.store import Store, client
+from tasks.tracking.sweeps import Sweep
+from tasks.tracking.trials import TrialLog, finished_trials
+from tasks.train_cohort import Setting, Trainer, train_trials
+from tests.tasks.conftest import SmallStudy, result_of
+from tuning.trial import Trial, TrialResult
+
+
+@dataclass(frozen=True)
+class NamedEngine:
+    """As much of an engine as a log wants to know."""
+
+    name: str = "none"
+    tags: Any = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tags", {})
+
+
+@pytest.fixture
+def run(
+    store: Store, sweep: Sweep, study: SmallStudy, data: PreparedData, trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[TrialResult]]:
+    """Train trials by a function that is called instead of an engine, with a trial's number."""
+
+    def run(count: int, on_trial: Callable[[int], None] = lambda number: None) -> list[TrialResult]:
+        def trained(_setting: Setting, _trainer: Trainer, trial: Trial, log: TrialLog, path: Path) -> Any:
+            on_trial(trial.number)
+            log.log_epoch(1, {"loss": 1.0, "val_loss": 0.5})
+
+            def write_checkpoint() -> bool:
+                path.write_text(str(trial.number))
+                return True
+
+            return result_of(trial), write_checkpoint
+
+        monkeypatch.setattr(train_cohort, "_train", trained)
+        setting = Setting(store, sweep, study, data)  # type: ignore[arg-type]
+        trials = [replace(trial, number=number, key=f"key-{number}") for number in range(count)]
+        trainer = Trainer(NamedEngine(), None, None)  # type: ignore[arg-type]
+        return train_trials(setting, trainer, trials)
+
+    return run
+
+
+def written(store: Store, sweep: Sweep) -> list[int]:
+    return sorted(result.trial.number for result in finished_trials(store, sweep).values())
+
+
+def test_results_and_runs_are_in_the_trials_order_each_with_its_checkpoint(
+    run: Callable[..., list[TrialResult]], store: Store, tmp_path: Path
+) -> None:
+    results = run(6)
+    assert [result.trial.number for result in results] == list(range(6))
+    runs = [client(store).get_run(result.run_id).info for result in results]
+    assert [info.end_time for info in runs] == sorted(info.end_time for info in runs)
+    assert all(info.start_time <= info.end_time for info in runs)
+    for result in results:
+        path = client(store).download_artifacts(result.run_id, "checkpoint/model.keras", str(tmp_path))
+        assert Path(path).read_text() == str(result.trial.number)
+
+
+def test_a_trial_is_announced_once_it_is_written(
+    run: Callable[..., list[TrialResult]], store: Store, sweep: Sweep, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[tuple[int, list[int]]] = []
+
+    class Watch(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append((record.news.result.trial.number, written(store, sweep)))  # type: ignore[attr-defined]
+
+    caplog.set_level(logging.INFO, "nightune")
+    watch = Watch()
+    logging.getLogger("nightune").addHandler(watch)
+    try:
+        run(3)
+    finally:
+        logging.getLogger("nightune").removeHandler(watch)
+    assert seen == [(0, [0]), (1, [0, 1]), (2, [0, 1, 2])]
+
+
+def test_an_error_while_writing_stops_the_sweep_and_the_others_are_written(
+    run: Callable[..., list[TrialResult]], store: Store, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = TrialLog.finish
+
+    def full(log: TrialLog, result: TrialResult, checkpoint: Path | None) -> str:
+        if result.trial.number == 1:
+            raise OSError("the disk is full")
+        return finish(log, result, checkpoint)
+
+    monkeypatch.setattr(TrialLog, "finish", full)
+    trained: list[int] = []
+    with pytest.raises(OSError, match="the disk is full"):
+        run(20, trained.append)
+    assert len(trained) < 20
+    assert written(store, sweep) == [number for number in trained if number != 1]
+
+
+def test_an_interrupt_waits_until_what_has_ended_is_written(
+    run: Callable[..., list[TrialResult]], store: Store, sweep: Sweep
+) -> None:
+    def interrupt(number: int) -> None:
+        if number == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(5, interrupt)
+    assert written(store, sweep) == [0, 1]
