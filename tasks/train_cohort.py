@@ -7,9 +7,9 @@ import itertools
 import math
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +52,23 @@ def train_cohort(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]
     """Train the trials in order and return how each ended; a bad trial is a result, a machine fault raises."""
     store, data, study = setting.store, setting.data, setting.study
     engine, dataset = _engine(setting.sweep.engine, data.folder, study.path.parent, store.compiled)
-    return [train_trial(setting, engine, dataset, trial) for trial in trials]
+    trainings = [partial(_train_with, setting, dataset, trial) for trial in trials]
+    return train_all(engine, trainings)
+
+
+def train_all(engine: "Engine", trainings: Sequence[Callable[["Engine"], TrialResult]]) -> list[TrialResult]:
+    """Run the trainings: one after the other, or side by side where a device computes many at once."""
+    if engine.name == "jax":
+        from models.training.lockstep import train_side_by_side  # noqa: PLC0415
+        from models.training.stacks import Stacks, stack_members  # noqa: PLC0415 - JAX, only where it is the backend
+
+        if (members := stack_members()) > 1:
+            return list(train_side_by_side(engine, trainings, members, Stacks(members).run_epochs))
+    return [training(engine) for training in trainings]
+
+
+def _train_with(setting: Setting, dataset: "Dataset", trial: Trial, engine: "Engine") -> TrialResult:
+    return train_trial(setting, engine, dataset, trial)
 
 
 @lru_cache(maxsize=1)
