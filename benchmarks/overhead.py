@@ -2,8 +2,8 @@
 
     python benchmarks/overhead.py [--trials 10,100,1000]
 
-Controller, curves, checkpoint and MLflow on SQLite are measured; Prefect is not: it sees one task for 25 trials. The last
-column is the mean of the last tenth of the trials, which tells whether the cost grows with what is in the store.
+Controller, curves, checkpoint and MLflow on SQLite are measured; Prefect is not: it sees one task for 25 trials. The
+last column is the mean of the last tenth of the trials, which tells whether the cost grows with what is in the store.
 """
 
 import argparse
