@@ -10,13 +10,13 @@ import pytest
 
 CODE = """
 import json, sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 import jax, numpy as np
 from models.examples import Dataset, Examples
 from models.recipe import Recipe
 from models.training import stacks
-from models.training.compiled import CompiledState
 from models.training.controller import Controller
 from models.training.engine_jax import make_jax_engine
 from models.training.lockstep import train_side_by_side
@@ -69,7 +69,7 @@ def member(recipe, seed):
 
 ours, neighbour = member(recipes[0], 1), member(recipes[1], 2)
 broken = jax.tree.map(lambda leaf: leaf * np.nan if leaf.dtype == np.float32 else leaf, neighbour[0].arrays)
-nan = CompiledState(neighbour[0].program, broken, recipes[1]), neighbour[1]
+nan = replace(neighbour[0], arrays=broken), neighbour[1]
 first = Stacks(2).run_epochs([ours, neighbour])
 second = Stacks(2).run_epochs([ours, nan])
 leaves = [jax.tree.leaves(each[0][0].arrays) for each in (first, second)]
