@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,13 +83,33 @@ def make_trainer(engine_name: str, data_folder: Path, study_folder: Path, compil
 
 
 def train_trials(setting: Setting, trainer: Trainer, trials: Sequence[Trial]) -> list[TrialResult]:
-    """Train trials one after the other; each is logged and announced while the next one trains."""
+    """Train trials in order; each is logged and announced while the next one trains."""
     with BackgroundWriter[TrialResult]() as writer:
-        for trial in trials:
+
+        def train_one(trial: Trial, engine: "Engine") -> None:
             if reads_earlier_curves(trial):
                 writer.wait()  # its rule reads from the store what is still to be written
-            writer.submit(_train_trial(setting, trainer, trial))
+            writer.submit(_train_trial(setting, replace(trainer, engine=engine), trial))
+
+        if any(reads_earlier_curves(trial) for trial in trials):
+            for trial in trials:
+                train_one(trial, trainer.engine)
+        else:
+            _run_all(trainer.engine, [partial(train_one, trial) for trial in trials])
         return writer.results()
+
+
+def _run_all(engine: "Engine", trainings: Sequence[Callable[["Engine"], None]]) -> None:
+    """Run the trainings: one after the other, or side by side where a device computes many at once."""
+    if engine.name == "jax":
+        from models.training.lockstep import train_side_by_side  # noqa: PLC0415
+        from models.training.stacks import Stacks, stack_members  # noqa: PLC0415 - JAX, only where it is the backend
+
+        if (members := stack_members()) > 1:
+            train_side_by_side(engine, trainings, members, Stacks(members).run_epochs)
+            return
+    for training in trainings:
+        training(engine)
 
 
 def _train_trial(setting: Setting, trainer: Trainer, trial: Trial) -> Callable[[], TrialResult]:

@@ -234,7 +234,7 @@ class CompiledProgram:
     """A program with its functions compiled."""
 
     def __init__(self, program: Program, initial: InitialWeights, functions: Functions) -> None:
-        self._program, self._initial, self._functions = program, initial, functions
+        self._program, self._initial, self.functions = program, initial, functions
         self._updates_a_call = FIRST_CALL_UPDATES
         self.is_logits = program.head.is_logits
         self.is_separable = program.is_separable
@@ -242,39 +242,43 @@ class CompiledProgram:
 
     def put(self, arrays: State) -> State:
         """Return copies of a state's arrays on the device."""
-        return self._functions.put(arrays)
+        return self.functions.put(arrays)
 
     def block(self, plan: EpochPlan, cap: int) -> int:
         """How many examples of a plan are computed at a time."""
         return largest_block(plan, self._parts(plan, cap))
 
     def _parts(self, plan: EpochPlan, cap: int) -> tuple[Part, ...]:
-        return capped_parts(plan, cap) if cap else self._functions.parts(plan)
+        return capped_parts(plan, cap) if cap else self.functions.parts(plan)
 
     def start(self, recipe: Recipe, seeds: Seeds) -> State:
         """Return a trial's first state."""
         seed_dropout(self._program.model, seeds.dropout)
-        return self._functions.put(self._program.initial_state(self._initial.draw(seeds.weights), recipe))
+        return self.functions.put(self._program.initial_state(self._initial.draw(seeds.weights), recipe))
 
     def weights(self, state: State) -> list[Any]:
         """Return the state's arrays that are the model's weights, in its order."""
         return self._program.weights(state[0], state[1])
 
+    def numbers(self, recipe: Recipe, plan: EpochPlan) -> np.ndarray:
+        """Return what is data and stays the same within an epoch, as one vector."""
+        return self._program.numbers(recipe, plan.l1, plan.l2)
+
     def run(self, state: State, recipe: Recipe, plan: EpochPlan, cap: int = 0) -> tuple[State, float, np.ndarray]:
         """Train and validate one epoch; return the running loss and the outputs, (validation examples, size)."""
-        numbers = self._program.numbers(recipe, plan.l1, plan.l2)
+        numbers = self.numbers(recipe, plan)
         parts = self._parts(plan, cap)
         order, outputs = padded_order(plan, parts), None
         losses: list[Any] = []
         for part in parts:
-            for call in self._calls(part.count, part is parts[-1], losses):
-                state, loss, outputs = self._functions.train(state, numbers, order, part, call)
+            for call in self.calls(part.count, part is parts[-1], losses):
+                state, loss, outputs = self.functions.train(state, numbers, order, part, call)
                 losses.append(loss)
         outputs = np.array(outputs)
         total = float(np.sum([np.asarray(loss) for loss in losses], dtype=np.float64))
         return state, total / plan.examples, outputs.reshape(len(outputs), -1)
 
-    def _calls(self, count: int, is_last_part: bool, losses: list[Any]) -> Iterator[Call]:
+    def calls(self, count: int, is_last_part: bool, losses: list[Any]) -> Iterator[Call]:
         """Cut a part into calls of about a second: an interrupt is heard between two calls only."""
         start = 0
         while start < count:
@@ -282,7 +286,7 @@ class CompiledProgram:
             end = min(count, start + self._updates_a_call)
             yield Call(start, end, is_last_part and end == count)
             if end < count:  # else the device may go on with the validation at once
-                losses[-1] = float(np.asarray(losses[-1]))
+                losses[-1] = np.asarray(losses[-1])
                 pace = (end - start) / max(time.perf_counter() - started_at, 1e-6)
                 self._updates_a_call = max(1, int(pace * CALL_SECONDS))
             start = end

@@ -1,6 +1,6 @@
 """The compiled engine of JAX: an epoch's updates in one call of one compiled function."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -64,11 +64,12 @@ class JaxFunctions:
     tags: ClassVar[Mapping[str, str]] = {"nightune.xla": "yes"}
 
     def __init__(self, program: Program, data: Data) -> None:
-        self._data = data
+        self._program, self.data = program, data
+        self._extra: dict[str, Any] = {}
         # XLA on a CPU is slow with convolutions inside loops, not outside them: each update is a call then.
         self._is_stepwise = program.has_convolutions and jax.default_backend() == "cpu"
         self._is_separable = program.is_separable
-        self._train = jax.jit(partial(_train, program), static_argnames=("shape", "is_last"), donate_argnums=0)
+        self._train = jax.jit(partial(train_calls, program), static_argnames=("shape", "is_last"), donate_argnums=0)
         self._step = jax.jit(partial(_step, program), static_argnames="shape", donate_argnums=0)
         self._predict = jax.jit(partial(_predict, program))
 
@@ -82,24 +83,31 @@ class JaxFunctions:
             return exact_parts(plan)
         return fitted_parts(plan) if self._is_stepwise else bucketed_parts(plan)
 
+    def extra(self, name: str, compiled: Callable[[Program], Any]) -> Any:
+        """Return another function of the program, compiled once and kept with the others."""
+        if name not in self._extra:
+            self._extra[name] = compiled(self._program)
+        return self._extra[name]
+
     def train(
         self, state: State, numbers: np.ndarray, order: Any, part: Part, call: Call
     ) -> tuple[State, Any, Any | None]:
         """Make updates and validate in one call or, with convolutions on a CPU, one by one."""
         if not self._is_stepwise:
             span = np.array([call.start, call.end], np.int32)
-            arguments = (state, numbers, order, part.bounds, part.rates, span, self._data)
+            arguments = (state, numbers, order, part.bounds, part.rates, span, self.data)
             return self._train(*arguments, shape=part.shape, is_last=call.is_last)
         order, losses, span = jnp.asarray(order), [], slice(call.start, call.end)
         for bounds, rates in zip(part.bounds[span], part.rates[span], strict=True):
-            state, loss = self._step(state, numbers, order, bounds, rates, self._data, shape=part.shape)
+            state, loss = self._step(state, numbers, order, bounds, rates, self.data, shape=part.shape)
             losses.append(loss)
-        return state, sum(losses), self._predict(state, numbers, self._data[2]) if call.is_last else None
+        return state, sum(losses), self._predict(state, numbers, self.data[2]) if call.is_last else None
 
 
-def _train(
+def train_calls(
     program: Program, state: State, numbers: Any, order: Any, *arguments: Any, shape: Shape, is_last: bool
 ) -> Any:
+    """Make a span's updates, and validate after an epoch's last; arguments: bounds, rates, the span and the data."""
     bounds, rates, span, data = arguments
 
     def update(place: Any, carry: Any) -> Any:

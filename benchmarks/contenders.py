@@ -1,0 +1,142 @@
+"""The contenders: Nightune's engines, the naive loop and other tuners, each a function that trains all trials."""
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.examples import Dataset
+from tasks.train_cohort import Setting
+from tuning.trial import Trial
+
+
+@dataclass(frozen=True)
+class Race:
+    """What every contender is given."""
+
+    setting: Setting
+    dataset: Dataset
+    trials: Sequence[Trial]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Who trains, with which backend of Keras, needing which package; `is_repeated`: also timed once compiled."""
+
+    run: Callable[[Race], None]
+    backend: str = "tensorflow"
+    package: str = "keras"
+    is_repeated: bool = False
+
+
+def nightune(engine_name: str) -> Callable[[Race], None]:
+    """Nightune with one engine, in the cohorts of a sweep; the engine stays for the next call."""
+    trainers: list[Any] = []
+
+    def run(race: Race) -> None:
+        from models.training.checkpoint import Checkpoints
+        from models.training.engine import make_engine
+        from tasks.train_cohort import Trainer, cohorts, train_trials
+
+        folder = race.setting.study.path.parent
+        if not trainers:
+            engine = make_engine(engine_name, race.dataset, folder)
+            trainers.append(Trainer(engine, race.dataset, Checkpoints(engine, folder)))
+        for cohort in cohorts(race.trials):
+            train_trials(race.setting, trainers[0], cohort)
+
+    return run
+
+
+def naive(race: Race) -> None:
+    """A loop over `model.fit`."""
+    from by_hand import train_by_hand
+
+    for trial in race.trials:
+        train_by_hand(race.setting, race.dataset, trial, "naive")
+
+
+def keras_tuner(race: Race) -> None:
+    """KerasTuner's RandomSearch; each of its draws is given the next of our trials."""
+    import keras_tuner as kt
+    from by_hand import compiled_model, fit_and_log
+
+    from models.recipe import Recipe
+
+    given: dict[float, Trial] = {}
+    waiting = iter(race.trials)
+
+    class Ours(kt.HyperModel):  # type: ignore[misc]
+        def build(self, hp: Any) -> Any:
+            draw = hp.Float("draw", 0.0, 1.0)
+            if draw == 0.0:  # the default, with which the tuner builds once to see the space
+                return compiled_model(Recipe.from_params(race.trials[0].params), race.dataset, race.setting)
+            self.started_at = time.perf_counter()
+            given[draw] = trial = given.get(draw) or next(waiting)
+            return compiled_model(Recipe.from_params(trial.params), race.dataset, race.setting)
+
+        def fit(self, hp: Any, model: Any, *_: Any, **arguments: Any) -> float:
+            begun = (model, self.started_at, arguments["callbacks"])
+            return fit_and_log(race.setting, race.dataset, given[hp.get("draw")], "keras-tuner", begun)
+
+    with tempfile.TemporaryDirectory() as folder:
+        tuner = kt.RandomSearch(Ours(), max_trials=len(race.trials), directory=folder, overwrite=True)
+        tuner.search(verbose=0)
+
+
+def optuna_keras(race: Race) -> None:
+    """Optuna's study with Keras in its objective."""
+    import optuna
+    from by_hand import train_by_hand
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+    def objective(asked: Any) -> float:
+        asked.suggest_float("draw", 0.0, 1.0)
+        return train_by_hand(race.setting, race.dataset, race.trials[asked.number], "optuna")
+
+    optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1)).optimize(objective, n_trials=len(race.trials))
+
+
+def ray_tune(race: Race) -> None:
+    """Ray Tune with one processor a trial, as it comes."""
+    import ray
+    from ray import tune
+
+    setting, trials = race.setting, list(race.trials)
+
+    def objective(config: dict[str, int]) -> dict[str, float]:
+        from by_hand import train_by_hand
+
+        from models.backend import load_keras
+        from models.datasets import open_dataset
+
+        load_keras()
+        dataset = open_dataset(setting.data.folder)
+        return {"objective": train_by_hand(setting, dataset, trials[config["number"]], "ray")}
+
+    with tempfile.TemporaryDirectory() as folder:
+        ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
+        results = tune.Tuner(
+            objective,
+            param_space={"number": tune.grid_search(list(range(len(trials))))},
+            run_config=tune.RunConfig(storage_path=str(Path(folder).resolve()), verbose=0),
+        ).fit()
+        ray.shutdown()
+        if results.errors:
+            raise RuntimeError(f"{len(results.errors)} trials failed: {results.errors[0]}")
+
+
+CONTENDERS = {
+    "naive": Contender(naive),
+    "nightune fit": Contender(nightune("fit")),
+    "nightune tensorflow": Contender(nightune("tensorflow"), is_repeated=True),
+    "nightune jax": Contender(nightune("jax"), "jax", "jax", is_repeated=True),
+    "nightune jax, second night": Contender(nightune("jax"), "jax", "jax"),
+    "keras-tuner": Contender(keras_tuner, package="keras-tuner"),
+    "optuna": Contender(optuna_keras, package="optuna"),
+    "ray": Contender(ray_tune, package="ray"),
+}
+SECOND_NIGHT = "nightune jax, second night"

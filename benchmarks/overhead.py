@@ -1,0 +1,109 @@
+"""What a trial costs beside its training: an engine that computes nothing, and all else as in a sweep.
+
+    python benchmarks/overhead.py [--trials 10,100,1000]
+
+Controller, curves, checkpoint and MLflow on SQLite are measured; Prefect is not: it sees one task for 25 trials. In a
+sweep most of it is written while the next trial trains; here nothing trains, and all of it shows. The last column is the
+mean of the last tenth of the trials, which tells whether the cost grows with what is in the store.
+"""
+
+import argparse
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.training.engine import EpochOutput
+from models.training.engine_fit import FitEngine
+
+STUDY = Path(__file__).parent / "digits_mlp.toml"
+
+
+def main() -> None:
+    """Measure each number of trials in a new store, and print the table."""
+    from models.backend import load_keras
+    from tasks.tracking.provenance import environment
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", default="10,100,1000", help="with commas")
+    counts = [int(count) for count in parser.parse_args().trials.split(",")]
+    load_keras()
+    print("| trials | ms a trial, mean | median | last tenth, mean |\n|---|---|---|---|")
+    for count in counts:
+        seconds = measure(count)
+        last = seconds[-max(1, len(seconds) // 10) :]
+        values = (statistics.mean(seconds), statistics.median(seconds), statistics.mean(last))
+        print(f"| {count:,} | {' | '.join(f'{1000 * value:.0f}' for value in values)} |", flush=True)
+    facts = environment()
+    print(f"\n{time.strftime('%Y-%m-%d')}, {facts['processors']} processors, {facts['platform']}; {facts['packages']}")
+
+
+def measure(count: int) -> list[float]:
+    """Return the seconds a trial of each cohort, in their order."""
+    from models.datasets import open_dataset
+    from models.training.checkpoint import Checkpoints
+    from tasks.load_study import load_study
+    from tasks.prepare_data import prepare_data
+    from tasks.propose_trials import propose_trials
+    from tasks.tracking.store import open_store
+    from tasks.tracking.sweeps import open_sweep
+    from tasks.train_cohort import COHORT_TRIALS, Setting, Trainer, train_trials
+
+    study = load_study(STUDY, trials=count)
+    folder = Path(tempfile.mkdtemp())
+    try:
+        store = open_store(folder)
+        data = prepare_data.fn(study, store.root)
+        setting = Setting(store, open_sweep(store, study, data.version, False, count), study, data)
+        dataset = open_dataset(data.folder)
+        engine = NoTraining(dataset, STUDY.parent)
+        trainer = Trainer(engine, dataset, Checkpoints(engine, STUDY.parent))
+        trials = propose_trials.fn(study, 0, data, count, [])
+        seconds = []
+        for start in range(0, count, COHORT_TRIALS):
+            cohort = trials[start : start + COHORT_TRIALS]
+            started_at = time.perf_counter()
+            results = train_trials(setting, trainer, cohort)
+            seconds.append((time.perf_counter() - started_at) / len(cohort))
+            if any(result.status != "completed" for result in results):
+                raise SystemExit(f"not completed: {[result.message for result in results]}")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return seconds
+
+
+class NoTraining(FitEngine):
+    """Gives every epoch the same weights and outputs; models of checkpoints are built and written as ever."""
+
+    name = "none"
+
+    def __init__(self, dataset: Any, folder: Path) -> None:
+        super().__init__(dataset, folder)
+        self._outputs = np.zeros((len(dataset.validation), dataset.output_size), np.float32)
+        self._initial: list[np.ndarray] = []
+
+    def start(self, recipe: Any, seeds: Any) -> Any:
+        """Build a model for the first trial only: all have the same weights."""
+        if not self._initial:
+            self._initial = [np.array(weight) for weight in self._build(recipe, 0).get_weights()]
+        return None
+
+    def run_epoch(self, state: Any, plan: Any) -> tuple[Any, EpochOutput]:
+        """Compute nothing."""
+        return state, EpochOutput(1.0, self._outputs, True, 0.0)
+
+    def is_finite(self, state: Any) -> bool:
+        """There is nothing else."""
+        return True
+
+    def weights(self, state: Any) -> list[np.ndarray]:
+        """Return copies, as an engine that trains must."""
+        return [weight.copy() for weight in self._initial]
+
+
+if __name__ == "__main__":
+    main()

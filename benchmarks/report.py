@@ -1,0 +1,97 @@
+"""The measurements of `trials_per_hour.py` as Markdown and as a chart: python benchmarks/report.py RESULTS CHART.svg"""
+
+import json
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+ROW_PIXELS, LEFT_PIXELS, WIDTH_PIXELS, BAR_PIXELS = 26, 220, 760, 430
+OURS, OTHERS = "#2f6f9f", "#9aa5ad"
+
+
+def measurements(file: Path) -> list[dict[str, Any]]:
+    """Read the measurements made so far; none where there is no file yet."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+
+
+def markdown(file: Path) -> str:
+    """One table a model: medians over the turns, and ratios to the naive loop in the same turn."""
+    known = measurements(file)
+    lines: list[str] = []
+    for model, trials in dict.fromkeys((each["model"], each["trials"]) for each in known):
+        lines += [f"{model}, {trials} trials:", "", "| contender | s a trial | trials an hour | times naive | turns |"]
+        lines.append("|---|---|---|---|---|")
+        rows = summary([each for each in known if (each["model"], each["trials"]) == (model, trials)])
+        for name, seconds, ratio, turns in rows:
+            told = "" if ratio is None else f"{ratio:.1f}"
+            lines.append(f"| {name} | {seconds / trials:.3f} | {3600 * trials / seconds:,.0f} | {told} | {turns} |")
+        lines.append("")
+    return "\n".join([*lines, *_machine(known)])
+
+
+def summary(known: Sequence[dict[str, Any]]) -> Iterator[tuple[str, float, float | None, int]]:
+    """Yield contender, median seconds, median ratio to the naive loop (None without one) and the number of turns."""
+    naive = {each["turn"]: each["seconds"] for each in known if each["contender"] == "naive"}
+    for name, field in _series(known):
+        values = {each["turn"]: each[field] for each in known if each["contender"] == name}
+        ratios = [naive[turn] / value for turn, value in values.items() if turn in naive]
+        label = f"{name}, once compiled" if field == "seconds_compiled" else name
+        yield label, statistics.median(values.values()), statistics.median(ratios) if ratios else None, len(values)
+
+
+def _series(known: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    for name in dict.fromkeys(each["contender"] for each in known):
+        yield name, "seconds"
+        if all(each["seconds_compiled"] for each in known if each["contender"] == name):
+            yield name, "seconds_compiled"
+
+
+def _machine(known: Sequence[dict[str, Any]]) -> list[str]:
+    if not known:
+        return ["Nothing is measured yet."]
+    last = known[-1]
+    versions = ", ".join(f"{name} {version}" for name, version in last["packages"].items())
+    peers = {
+        each["contender"]: each["package"] for each in known if each["contender"] in ("keras-tuner", "optuna", "ray")
+    }
+    others = "".join(f", {name} {version}" for name, version in peers.items())
+    machine = f"{last['processors']} processors, {last['platform']}"
+    return [f"{last['date']}, {machine}; Python {last['python']}, {versions}{others}."]
+
+
+def chart(file: Path) -> str:
+    """Trials an hour as bars from zero, as an SVG drawing."""
+    known = measurements(file)
+    drawn, top = [], 8
+    for model, trials in dict.fromkeys((each["model"], each["trials"]) for each in known):
+        rows = list(summary([each for each in known if (each["model"], each["trials"]) == (model, trials)]))
+        drawn.append(f'<text x="8" y="{top + 16}" font-weight="bold">{escape(model)}: trials an hour</text>')
+        top += ROW_PIXELS
+        most = max(3600 * trials / seconds for _, seconds, _, _ in rows)
+        for name, seconds, ratio, _ in rows:
+            drawn += _bar(top, name, (3600 * trials / seconds, most), ratio)
+            top += ROW_PIXELS
+        top += ROW_PIXELS // 2
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH_PIXELS}" height="{top}" '
+    style = 'font-family="sans-serif" font-size="13"><rect width="100%" height="100%" fill="#ffffff"/>'
+    return "\n".join([head + style, *drawn, "</svg>", ""])
+
+
+def _bar(top: int, name: str, hourly: tuple[float, float], ratio: float | None) -> list[str]:
+    width = max(2.0, BAR_PIXELS * hourly[0] / hourly[1])
+    color = OURS if name.startswith("nightune") else OTHERS
+    told = f"{hourly[0]:,.0f}" + ("" if ratio is None else f" · {ratio:.1f}×")
+    return [
+        f'<text x="{LEFT_PIXELS - 8}" y="{top + 15}" text-anchor="end">{escape(name)}</text>',
+        f'<rect x="{LEFT_PIXELS}" y="{top + 2}" width="{width:.1f}" height="{ROW_PIXELS - 8}" fill="{color}"/>',
+        f'<text x="{LEFT_PIXELS + width + 6:.1f}" y="{top + 15}">{told}</text>',
+    ]
+
+
+if __name__ == "__main__":
+    results, drawing = map(Path, sys.argv[1:3])
+    print(markdown(results))
+    drawing.write_text(chart(results), encoding="utf-8")
