@@ -20,7 +20,7 @@ Array = npt.NDArray[np.float64]  # (updates,)
 
 SMOOTHING = 0.98
 STOP_FACTOR = 4.0  # the test ends where the smoothed loss is above so many times its lowest
-UPDATES = 100  # and no fewer: the smoothed loss would lag behind by more than a decade of rates
+UPDATES = 200  # below 100 the smoothed loss lags behind by decades of rates
 _SETTLING = 0.1  # the first part of the test, whose mean is of so few losses that noise alone makes it steep
 _ROUNDING = 1e-9  # a smoothed constant is not quite one
 _MARGIN = 10.0  # the suggested range reaches a decade to both sides, and the tested rates beyond the customary ones
@@ -41,6 +41,11 @@ class RangeTest:
     rates: Array
     losses: Array
     smoothed: Array
+
+    @property
+    def curves(self) -> dict[str, Array]:
+        """The three under the names they are logged by."""
+        return {"learning_rate": self.rates, "loss": self.losses, "smoothed_loss": self.smoothed}
 
     @property
     def suggestion(self) -> float | None:
@@ -71,7 +76,7 @@ def rising_rates(low: float, high: float, updates: int) -> Array:
     return low * (high / low) ** (np.arange(updates) / (updates - 1))
 
 
-def tested_range(optimizer: str) -> RateRange | None:
+def range_to_test(optimizer: str) -> RateRange | None:
     """The rates to test an optimizer with: a decade beyond those customary for it; None if it sets its own rate."""
     customary = RANGES[optimizer].get("learning_rate.peak")
     return RateRange(customary["low"] / _MARGIN, customary["high"] * _MARGIN) if isinstance(customary, dict) else None

@@ -17,10 +17,10 @@ from models.range_test import (
     RateRange,
     common_range,
     is_over,
+    range_to_test,
     read_range_test,
     rising_rates,
     smoothed,
-    tested_range as rates_to_test,
 )
 from models.recipe import Recipe
 from tests.models.conftest import MakeDataset
@@ -124,7 +124,7 @@ def test_one_range_for_several_optimizers_holds_all_of_theirs() -> None:
 def test_every_optimizer_with_a_rate_to_search_is_tested_beyond_what_is_customary(optimizer: str) -> None:
     from models.customary_ranges import customary_ranges
 
-    tested, customary = rates_to_test(optimizer), customary_ranges(optimizer).get("learning_rate.peak")
+    tested, customary = range_to_test(optimizer), customary_ranges(optimizer).get("learning_rate.peak")
     if isinstance(customary, dict):
         assert tested is not None
         assert tested.low < customary["low"] < customary["high"] < tested.high
