@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.customary_ranges import RANGES
+from models.customary_ranges import customary_ranges
 
 Array = npt.NDArray[np.float64]  # (updates,)
 
@@ -78,7 +78,7 @@ def rising_rates(low: float, high: float, updates: int) -> Array:
 
 def range_to_test(optimizer: str) -> RateRange | None:
     """The rates to test an optimizer with: a decade beyond those customary for it; None if it sets its own rate."""
-    customary = RANGES[optimizer].get("learning_rate.peak")
+    customary = customary_ranges(optimizer).get("learning_rate.peak")
     return RateRange(customary["low"] / _MARGIN, customary["high"] * _MARGIN) if isinstance(customary, dict) else None
 
 

@@ -158,3 +158,41 @@ def end(engine: Any, recipe: Recipe, dataset: Any, epochs: int, on_epoch: Any = 
         direction="minimize",
         on_epoch=on_epoch,
     )
+
+
+def test_reg_t4_a_penalty_changes_no_metric_that_ranks(
+    make_dataset: MakeDataset, recipe: Callable[..., Recipe]
+) -> None:
+    from models.metrics import metrics
+
+    dataset = make_dataset("regression")
+    engine, measured = FitEngine(dataset, Path()), []
+    for strength in (1e-6, 10.0):
+        tried = recipe(penalty__kind="l2", penalty__strength=strength, learning_rate__peak=1e-30)  # weights stay
+        trained = end(engine, tried, dataset, epochs=1)
+        measured.append([trained.objective, trained.curves["loss"]])
+        outputs = np.array(engine.model(tried, trained.weights).predict_on_batch(dataset.validation.inputs))
+        plain = metrics("regression", outputs, dataset.validation.targets, is_logits=False)["loss"]
+        assert trained.objective == pytest.approx(plain, rel=1e-6)
+    assert measured[0] == measured[1]
+
+
+@pytest.mark.parametrize("kind", ["fit", "compiled"])
+def test_wd_t4_a_second_trial_in_the_same_engine_decays_by_its_own_strength(
+    kind: str, make_dataset: MakeDataset, recipe: Callable[..., Recipe]
+) -> None:
+    import keras
+
+    from models.training.verification import COMPILED_ENGINES
+
+    dataset = make_dataset()
+    name = "fit" if kind == "fit" else COMPILED_ENGINES[keras.backend.backend()]
+    shared, ends = make_engine(name, dataset, Path()), []
+    for strength in (0.9, 0.01):
+        decaying = recipe(
+            weight_decay__profile="exponential", weight_decay__strength=strength, weight_decay__coupling="independent"
+        )
+        alone = end(make_engine(name, dataset, Path()), decaying, dataset, epochs=3)
+        ends.append(end(shared, decaying, dataset, epochs=3))
+        assert all(np.array_equal(*pair) for pair in zip(ends[-1].weights, alone.weights, strict=True))
+    assert np.abs(ends[0].weights[0]).max() < 0.5 * np.abs(ends[1].weights[0]).max()
