@@ -14,6 +14,7 @@ from tasks.propose_trials import complete_params
 from tasks.stage import stage
 from tasks.tracking.probes import log_probe
 from tasks.tracking.store import Store
+from tuning.domains import Choice
 from tuning.middle import middle_point
 from tuning.study import Study
 from tuning.trial import Params, Value
@@ -113,4 +114,6 @@ def _run(study: Study, data: PreparedData, recipe: Recipe, tested: RateRange, up
 
 def _optimizers(study: Study) -> Sequence[str]:
     dimension = study.space.by_name.get("optimizer")
-    return [str(KEYS["optimizer"].default)] if dimension is None else [str(each) for each in dimension.domain.points]
+    if dimension is None or not isinstance(dimension.domain, Choice):
+        return [str(KEYS["optimizer"].default)]
+    return [str(option) for option in dimension.domain.options]

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from tuning.search_space import Domain, Range, SearchSpace
+from tuning.domains import Choice, Range
+from tuning.search_space import SearchSpace
 from tuning.trial import Value
 
 
@@ -11,11 +12,15 @@ def middle_point(space: SearchSpace, fixed: Mapping[str, Value]) -> dict[str, Va
 
     The middle of a range is that of its scale, of numeric options the lower median, and of words the first one given.
     """
-    drawn = {name: _middle(dimension.domain) for name, dimension in space.by_name.items()}
-    return space.active(drawn | {name: value for name, value in fixed.items() if name in drawn})
+    kept: dict[str, Value] = {}
+    for dimension in space.in_control_order:
+        if dimension.is_active(kept):
+            is_fixed = dimension.name in fixed
+            kept[dimension.name] = fixed[dimension.name] if is_fixed else _middle(dimension.domain.under(kept))
+    return dict(sorted(kept.items()))
 
 
-def _middle(domain: Domain) -> Value:
+def _middle(domain: Range | Choice) -> Value:
     if isinstance(domain, Range):
         return domain.from_unit(0.5)
     numbers = [option for option in domain.options if isinstance(option, int | float) and not isinstance(option, bool)]

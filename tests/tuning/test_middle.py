@@ -1,7 +1,8 @@
 """The middle of a space is one ordinary trial of it."""
 
+from tuning.domains import Choice, Range
 from tuning.middle import middle_point
-from tuning.search_space import Choice, Condition, Dimension, Range, SearchSpace
+from tuning.search_space import Condition, Dimension, SearchSpace
 
 SPACE = SearchSpace(
     (
