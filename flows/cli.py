@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tasks.write_report import SweepReport
 
 NO_TRIAL_COMPLETED = 1
+NO_SUGGESTION = 1
 
 app = typer.Typer(
     add_completion=False,
@@ -80,6 +81,43 @@ def check(study: StudyFile, as_json: AsJson = False) -> None:
         print_json(report.as_json())
     else:
         print_check(output(), report)
+
+
+@app.command()
+def probe(
+    study: StudyFile,
+    updates: Annotated[int, typer.Option(min=100, max=10_000, help="Updates of each test.")] = 200,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the study's seed.")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the chart here too (.svg).")] = None,
+    write: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a copy of the study with the range in it, beside it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Suggest which learning rates to search: a range test of each of the study's optimizers, seconds each."""
+    with errors_told(), _sigterm_as_interrupt(), _progress():
+        from tasks.load_study import load_study  # noqa: PLC0415
+        from tasks.probe_report import refuse_bad_copy, write_chart, write_study_copy  # noqa: PLC0415
+
+        load_study(study, seed=seed)  # a bad file is told at once
+        if write is not None:
+            refuse_bad_copy(study, write)
+        say("Starting Prefect (this takes some seconds) …")
+        with prefect_server() as wait_until_it_answers:
+            from flows.probe import probe as probe_flow  # noqa: PLC0415 - Prefect takes seconds to import
+            from flows.terminal import print_probe  # noqa: PLC0415
+
+            wait_until_it_answers()
+            probed = probe_flow(study, seed=seed, updates=updates)
+        print_probe(Console(stderr=True) if as_json else output(), probed)
+        if plot is not None:
+            write_chart(probed, plot)
+        if write is not None:
+            write_study_copy(probed, write)
+    if as_json:
+        print_json(probed.as_json())
+    if probed.range is None:
+        raise typer.Exit(NO_SUGGESTION)
 
 
 @app.command()

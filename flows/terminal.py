@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.check_study import StudyCheck
+from tasks.probe_report import StudyProbe
 from tasks.write_report import SweepReport
 from tuning.trial import Value
 
@@ -82,6 +83,25 @@ def print_check(console: Console, check: StudyCheck) -> None:
         console.print(Text(f"{count} trials: {note}", style="yellow"), soft_wrap=True)
     for reason, count in check.refused.items():
         console.print(Text(f"{count} trials refused: {reason}", style="yellow"), soft_wrap=True)
+
+
+def print_probe(console: Console, probe: StudyProbe) -> None:
+    """Print what each range test found, and the lines that take it over."""
+    table = Table(title=f"{probe.study} · learning-rate range tests", title_justify="left", header_style="bold")
+    for name in ("optimizer", "batch size", "updates", "steepest at", "search from", "to"):
+        table.add_column(name, justify="left" if name == "optimizer" else "right", no_wrap=True)
+    table.add_column("")
+    for row in probe.rows():
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
+    if probe.snippet:
+        console.print("\nPut this into the study", style="bold")
+        console.print(Text(probe.snippet), soft_wrap=True)
+    console.print(
+        f"The curves and the chart are in MLflow: run {probe.run_id} of experiment {probe.study} (nightune ui).",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _data_line(data: Mapping[str, object]) -> str:

@@ -7,7 +7,8 @@ import pytest
 
 from models.datasets import open_dataset
 from tasks.prepare_data import prepare_data
-from tuning.search_space import Choice, Dimension, Range, SearchSpace
+from tuning.domains import Choice, Range
+from tuning.search_space import Dimension, SearchSpace
 from tuning.sections import DataSection, Objective
 from tuning.sections import Split as SplitSection
 from tuning.study import StudyError

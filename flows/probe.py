@@ -1,0 +1,25 @@
+"""Before the first sweep: which learning rates are worth searching? A Prefect flow, from a study's file to a range."""
+
+from pathlib import Path
+
+from prefect import flow
+
+from flows.environment import store_root, tracking_uri
+from flows.records import wait_until_recorded
+from models.range_test import UPDATES
+from tasks.load_study import load_study
+from tasks.prepare_data import prepare_data
+from tasks.probe_rates import keep_probe, probe_rates
+from tasks.probe_report import StudyProbe
+from tasks.tracking.store import open_store
+
+
+@flow(name="probe", flow_run_name="probe {study_file.stem}")
+def probe(study_file: Path, seed: int | None = None, updates: int = UPDATES) -> StudyProbe:
+    """Run a learning-rate range test for each optimizer of the study in a file, and keep what it says in MLflow."""
+    study = load_study(study_file, seed=seed)
+    store = open_store(store_root(), tracking_uri())
+    data = prepare_data(study, store.root)
+    probed = keep_probe(store, study, data, probe_rates(store, study, data, updates))
+    wait_until_recorded()
+    return probed

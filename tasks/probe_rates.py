@@ -1,0 +1,119 @@
+"""Probe a study before its trials: a learning-rate range test for each of its optimizers."""
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from models.range_test import RangeTest, RateRange, range_to_test, rising_rates
+from models.recipe import KEYS, Recipe
+from tasks.prepare_data import PreparedData
+from tasks.probe_report import RateProbe, StudyProbe
+from tasks.propose_trials import complete_params
+from tasks.stage import stage
+from tasks.tracking.probes import log_probe
+from tasks.tracking.store import Store
+from tuning.domains import Choice
+from tuning.middle import middle_point
+from tuning.study import Study
+from tuning.trial import Params, Value
+
+logger = logging.getLogger("nightune")
+
+# What a test has in its own way, or does without: what is left of a point decides the update and the model.
+_WITHOUT = ("learning_rate.", "weight_decay.", "penalty.", "stopping.", "batch_size.")
+
+
+@stage
+def probe_rates(store: Store, study: Study, data: PreparedData, updates: int) -> StudyProbe:
+    """Test every optimizer of the study, on its data and the middle of its space, with its seed."""
+    from models.backend import load_keras  # noqa: PLC0415 - Keras, only where something is trained
+
+    load_keras(store.compiled)
+    probes = []
+    for optimizer in _optimizers(study):
+        probe = _probe(study, data, optimizer, updates)
+        logger.log(logging.INFO if probe.range is not None else logging.WARNING, "%s", probe.line)
+        probes.append(probe)
+    return StudyProbe(study.name, study.path, tuple(probes))
+
+
+@stage
+def keep_probe(store: Store, study: Study, data: PreparedData, probe: StudyProbe) -> StudyProbe:
+    """Log the tests' curves with the chart, the suggestion and all numbers; return the probe with its run."""
+    curves = {
+        f"{each.optimizer}/{name}": values.tolist()
+        for each in probe.probes
+        if each.test is not None
+        for name, values in each.test.curves.items()
+    }
+    numbers = json.dumps(probe.as_json(), ensure_ascii=False, indent=2)
+    files = {"probe.svg": probe.chart, "probe.json": numbers}
+    files |= {"suggestion.toml": probe.snippet} if probe.snippet else {}
+    return replace(probe, run_id=log_probe(store, study, data.version, curves, files))
+
+
+def probed_point(study: Study, optimizer: str) -> Params:
+    """What the test of an optimizer takes from the middle of the study's space: the update's numbers and the model."""
+    point = middle_point(study.space, {"optimizer": optimizer})
+    kept = {name: value for name, value in point.items() if not name.startswith(_WITHOUT)}
+    return kept | {"optimizer": optimizer}
+
+
+def probed_batch_size(study: Study, optimizer: str, examples: int) -> int:
+    """The size that the peak is meant for, where the study scales rates by it; else the middle of its sizes."""
+    point = middle_point(study.space, {"optimizer": optimizer})
+    params = complete_params(study, point)
+    if "batch_size.policy" not in params:
+        return examples
+    if "learning_rate.reference_batch_size" in params:
+        size: Value = params["learning_rate.reference_batch_size"]
+    elif params["batch_size.policy"] == "random":
+        size = params["batch_size.minimum"]
+    else:
+        size = params["batch_size.size"]
+    assert isinstance(size, int)
+    return min(size, examples)
+
+
+def _probe(study: Study, data: PreparedData, optimizer: str, updates: int) -> RateProbe:
+    tested, started_at = range_to_test(optimizer), time.monotonic()
+    if tested is None:
+        return RateProbe(optimizer, message="sets its rate by itself: leave learning_rate.peak as it is")
+    try:
+        size = probed_batch_size(study, optimizer, data.sizes["train"])
+        recipe = Recipe.from_params(complete_params(study, probed_point(study, optimizer)))
+        test = _run(study, data, recipe, tested, updates, size)
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # the user's own model may raise anything; its trials would say the same
+        lines = str(error).strip().splitlines() or [""]
+        return RateProbe(optimizer, message=f"{type(error).__name__}: {lines[0]}")
+    message = "" if test.suggestion is not None else "no suggestion: the loss never fell"
+    return RateProbe(optimizer, size, test, message, time.monotonic() - started_at)
+
+
+def _run(study: Study, data: PreparedData, recipe: Recipe, tested: RateRange, updates: int, size: int) -> RangeTest:
+    from models.datasets import open_dataset  # noqa: PLC0415
+    from models.training.engine_fit import FitEngine  # noqa: PLC0415 - Keras
+    from models.training.rate_probe import (  # noqa: PLC0415 - Keras
+        probed_dataset,
+        probed_recipe,
+        run_range_test,
+        shuffled_batches,
+    )
+    from models.training.seeds import Seeds  # noqa: PLC0415
+
+    dataset, seeds = open_dataset(data.folder), Seeds.from_trial(study.seed)
+    engine = FitEngine(probed_dataset(dataset), study.path.parent)
+    state = engine.start(probed_recipe(recipe), seeds)
+    rates = rising_rates(tested.low, tested.high, updates)
+    return run_range_test(engine, state, rates, shuffled_batches(len(dataset.train), size, seeds.order))
+
+
+def _optimizers(study: Study) -> Sequence[str]:
+    dimension = study.space.by_name.get("optimizer")
+    if dimension is None or not isinstance(dimension.domain, Choice):
+        return [str(KEYS["optimizer"].default)]
+    return [str(option) for option in dimension.domain.options]

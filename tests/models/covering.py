@@ -1,0 +1,127 @@
+"""Covering arrays over the kinds of the six techniques: few recipes in which every option, or every pair, occurs.
+
+Read from the vocabulary, so that a new kind is in them as soon as it is in a dict. Deterministic.
+"""
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+from models.recipe import KEYS, Recipe, RecipeError
+
+KINDS = (
+    "optimizer",
+    "learning_rate.schedule",
+    "batch_size.policy",
+    "weight_decay.profile",
+    "penalty.kind",
+    "stopping.rule",
+)
+PLAIN = {
+    "optimizer": "sgd",
+    "learning_rate.schedule": "fixed",
+    "batch_size.policy": "fixed",
+    "weight_decay.profile": "none",
+    "penalty.kind": "none",
+    "stopping.rule": "none",
+}
+# what an option cannot do without, and numbers under which it acts in a short training of few examples
+NEEDS: dict[str, dict[str, Any]] = {
+    "inverse_sqrt": {"learning_rate.warmup_fraction": 0.1},
+    "threshold": {"stopping.limit": 1e9},
+    "target": {"stopping.target": -1e9},
+}
+SMALL: dict[str, Any] = {
+    "batch_size.size": 8,
+    "batch_size.minimum": 3,
+    "batch_size.maximum": 16,
+    "model.units": [4],
+}
+
+Row = dict[str, str]  # kind key → option
+Pair = tuple[tuple[str, str], tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Covering:
+    """The rows, each a recipe that no rule refuses, and the pairs that a rule refuses, with its code."""
+
+    rows: tuple[Row, ...]
+    refused: dict[Pair, str]
+
+
+def params_of(row: Row) -> dict[str, Any]:
+    """Complete a row to params: what its options need, and small numbers where they count."""
+    params: dict[str, Any] = dict(row)
+    for option in row.values():
+        params |= NEEDS.get(option, {})
+    for name, value in SMALL.items():
+        if name == "model.units" or _counts(name, params):
+            params[name] = value
+    return params
+
+
+def covering(strength: int) -> Covering:
+    """Cover all options (strength 1) or all pairs of options of two kinds (strength 2), greedily."""
+    uncovered = dict.fromkeys(_combinations(strength))
+    rows: list[Row] = []
+    refused: dict[Pair, str] = {}
+    while uncovered:
+        wanted = next(iter(uncovered))
+        row = _row(dict(wanted), uncovered, strength)
+        if isinstance(row, str):
+            refused[wanted] = row  # type: ignore[index] # of one kind alone nothing is refused
+            del uncovered[wanted]
+            continue
+        rows.append(row)
+        for found in _within(row, strength):
+            uncovered.pop(found, None)
+    return Covering(tuple(rows), refused)
+
+
+def refusal(row: Row) -> str | None:
+    """The code of the rule that refuses the row, or None; whatever else is wrong with it raises."""
+    try:
+        Recipe.from_params(params_of(row))
+    except RecipeError as error:
+        return error.rule
+    return None
+
+
+def _row(wanted: Row, uncovered: Any, strength: int) -> Row | str:
+    """A row with what is wanted and as much of the rest as goes with it; the rule's code where nothing goes."""
+    row = {name: option for name, option in (PLAIN | wanted).items() if name in wanted or _counts(name, PLAIN | wanted)}
+    code = refusal(row)
+    if code is not None:
+        return code
+    for name in KINDS:
+        if name in wanted or name not in row:
+            continue
+        options = sorted(KEYS[name].options, key=lambda option: -_gain({**row, name: option}, uncovered, strength))
+        row |= {name: next(option for option in options if refusal({**row, name: option}) is None)}
+    return row
+
+
+def _gain(row: Row, uncovered: Any, strength: int) -> int:
+    return sum(found in uncovered for found in _within(row, strength))
+
+
+def _within(row: Row, strength: int) -> list[Any]:
+    ordered = [(name, row[name]) for name in KINDS if name in row]
+    return list(itertools.combinations(ordered, strength))
+
+
+def _combinations(strength: int) -> list[Any]:
+    return [
+        tuple(zip(names, options, strict=True))
+        for names in itertools.combinations(KINDS, strength)
+        for options in itertools.product(*(KEYS[name].options for name in names))
+    ]
+
+
+def _counts(name: str, params: dict[str, Any]) -> bool:
+    """True if the key counts beside these params, defaults included."""
+    return all(
+        _counts(controller, params) and params.get(controller, KEYS[controller].default) in values
+        for controller, values in KEYS[name].when.items()
+    )

@@ -1,0 +1,85 @@
+"""Every pair of kinds is trained, or refused by a named rule before training (X3)."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from models.examples import Dataset
+from models.optimizers import OPTIMIZERS
+from models.recipe import KEYS, Recipe
+from models.recipe_rules import RULES
+from models.training.engine import make_engine
+from models.training.loop import train
+from models.training.verification import COMPILED_ENGINES
+from tests.models.conftest import MakeDataset
+from tests.models.covering import KINDS, Covering, covering, params_of, refusal
+
+HERE = Path()
+
+
+@cache
+def pairs() -> Covering:
+    return covering(strength=2)
+
+
+@pytest.fixture(scope="module")
+def engines() -> dict[str, Any]:
+    """Engines kept for the module: rows of one graph shape are to share a program."""
+    return {}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_x3_every_pair_of_kinds_trains_two_epochs_to_finite_weights(
+    optimizer: str, engines: dict[str, Any], make_dataset: MakeDataset
+) -> None:
+    dataset = make_dataset(examples=11)
+    rows = [row for row in pairs().rows if row["optimizer"] == optimizer]
+    assert rows
+    for params in map(params_of, rows):
+        recipe = Recipe.from_params(params)
+        engine = auto_engine(engines, recipe, dataset)
+        outcome = train(engine, recipe, dataset, epochs=2, seed=3, monitor="val_loss", direction="minimize")
+        assert all(np.isfinite(weight).all() for weight in outcome.weights), params
+        if outcome.status == "diverged":
+            assert outcome.message, params
+        else:
+            assert all(np.isfinite(outcome.curves[name]).all() for name in KNOWN), params
+
+
+# Of every epoch; what an adaptive technique measures may be unknown in one.
+KNOWN = ("loss", "val_loss", "learning_rate", "weight_decay", "batch_size", "penalty", "updates", "examples")
+
+
+def auto_engine(engines: dict[str, Any], recipe: Recipe, dataset: Dataset) -> Any:
+    """The engine that `auto` would take for the recipe: the compiled one, or `fit` for what that refuses."""
+    for name in ("fit", COMPILED_ENGINES[keras.backend.backend()]):
+        if name not in engines:
+            engines[name] = make_engine(name, dataset, HERE)
+    compiled = engines[COMPILED_ENGINES[keras.backend.backend()]]
+    return engines["fit"] if compiled.refusals(recipe) else compiled
+
+
+def test_x3_what_is_refused_is_refused_by_a_rule_that_has_a_name() -> None:
+    assert set(pairs().refused.values()) <= set(RULES)
+    assert pairs().refused[("optimizer", "gd"), ("batch_size.policy", "random")] == "C1"
+    assert pairs().refused[("learning_rate.schedule", "plateau"), ("batch_size.policy", "plateau_grow")] == "C3"
+
+
+def test_x3_the_array_holds_every_pair_once_or_more() -> None:
+    held = {
+        frozenset([(one, row[one]), (other, row[other])])
+        for row in pairs().rows
+        for one in row
+        for other in row
+        if one != other
+    }
+    held |= {frozenset(pair) for pair in pairs().refused}
+    for place, one in enumerate(KINDS):
+        for other in KINDS[place + 1 :]:
+            wanted = {frozenset([(one, a), (other, b)]) for a in KEYS[one].options for b in KEYS[other].options}
+            assert wanted <= held
+    assert all(refusal(row) is None for row in pairs().rows)

@@ -1,0 +1,126 @@
+"""Every kind of every technique trains in the compiled engines as in `fit`, alone or after broken trials (X1, X2).
+
+The same script runs on TensorFlow in this process and on JAX in another: a process has one backend.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from models.examples import Dataset, Examples
+from models.recipe import Recipe
+from models.training.engine import Engine, make_engine
+from models.training.engine_fit import FitEngine
+from models.training.loop import Outcome, train
+from models.training.verification import COMPILED_ENGINES
+from tests.models.covering import covering, params_of
+
+TRACES = ("learning_rate", "weight_decay", "batch_size", "penalty", "updates", "examples")
+WEIGHTS_APART = 1e-5
+ROWS = {" · ".join(row.values()): params_of(row) for row in covering(strength=1).rows}
+BROKEN = {"optimizer": "adam", "learning_rate.peak": 1e30, "model.units": [4], "batch_size.size": 8}
+
+
+def small_dataset() -> Dataset:
+    generator = np.random.default_rng(0)
+    inputs = generator.normal(size=(44, 5)).astype(np.float32)
+    targets = np.digitize(inputs[:, :2].sum(axis=1), [-0.7, 0.7]).astype(np.int32)
+    halves = [Examples(inputs[part], targets[part]) for part in (slice(22), slice(22, None))]
+    return Dataset(*halves, halves[1], "multiclass", (0, 1, 2), "0" * 16, (), None, {})
+
+
+def end(engine: Engine, params: dict[str, Any], epochs: int = 3) -> Outcome:
+    """Train three epochs of 22 examples in batches of 8: the last one is ragged."""
+    recipe = Recipe.from_params(params)
+    return train(engine, recipe, small_dataset(), epochs=epochs, seed=5, monitor="val_loss", direction="minimize")
+
+
+def compare(folder: Path, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What the backend's compiled engine makes of the rows, beside `fit`: plain values for another process."""
+    dataset, results = small_dataset(), {}
+    compiled, fit = make_engine(COMPILED_ENGINES[keras.backend.backend()], dataset, folder), FitEngine(dataset, folder)
+    for name, params in rows.items():
+        if refusals := compiled.refusals(Recipe.from_params(params)):  # type: ignore[attr-defined]
+            results[name] = {"refused": refusals}
+            continue
+        ours, theirs = end(compiled, params), end(fit, params)
+        results[name] = {
+            "apart": distance(ours, theirs),
+            "traces": all(ours.curves[trace] == theirs.curves[trace] for trace in TRACES),
+            "ends": [[each.status, each.epochs, each.best_epoch] for each in (ours, theirs)],
+        }
+    return results | {"isolation": isolation(lambda: make_engine(compiled.name, dataset, folder), rows)}
+
+
+def distance(one: Outcome, other: Outcome) -> float:
+    """The largest difference of two weights."""
+    return max(float(np.abs(a - b).max()) for a, b in zip(one.weights, other.weights, strict=True))
+
+
+def isolation(make: Callable[[], Engine], rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Whether trials after a broken one in the same engine are, to the last bit, those of a new engine."""
+    shared, equal = make(), []
+    tried = [next(params for params in rows.values() if params["optimizer"] == name) for name in ("adam", "sgd")]
+    broken = [end(shared, {**BROKEN, "optimizer": optimizer}, epochs=2).status for optimizer in ("adam", "sgd")]
+    for params in tried:
+        alone, after = end(make(), params), end(shared, params)
+        equal.append(distance(alone, after) == 0.0 and alone.curves["val_loss"] == after.curves["val_loss"])
+    return {"broken": broken, "equal": equal}
+
+
+@cache
+def on_this_backend() -> dict[str, Any]:
+    return compare(Path(), ROWS)
+
+
+@pytest.fixture(scope="module")
+def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    if request.param == keras.backend.backend():
+        return on_this_backend()
+    pytest.importorskip(request.param)
+    code = "from tests.models.test_engine_equality import *; print(json.dumps(compare(Path(sys.argv[1]), ROWS)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path_factory.mktemp("other"))],
+        env={**os.environ, "KERAS_BACKEND": request.param, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+both = pytest.mark.parametrize("results", ["tensorflow", "jax"], indirect=True)
+
+
+@both
+@pytest.mark.parametrize("row", ROWS)
+def test_x1_every_kind_ends_as_in_fit_or_is_refused_with_a_reason(results: dict[str, Any], row: str) -> None:
+    result = results[row]
+    if "refused" in result:
+        assert all(result["refused"])
+        return
+    assert result["apart"] <= WEIGHTS_APART
+    assert result["traces"]
+    ours, theirs = result["ends"]
+    assert ours == theirs
+
+
+@both
+def test_x1_most_kinds_are_compiled(results: dict[str, Any]) -> None:
+    assert sum("apart" in results[row] for row in ROWS) > len(ROWS) / 2
+
+
+@both
+def test_x2_trials_after_a_broken_one_are_bit_equal_to_those_of_a_new_engine(results: dict[str, Any]) -> None:
+    assert results["isolation"]["broken"] == ["diverged", "diverged"]
+    assert results["isolation"]["equal"] == [True, True]

@@ -1,0 +1,25 @@
+"""The middle of a space is one ordinary trial of it."""
+
+from tuning.domains import Choice, Range
+from tuning.middle import middle_point
+from tuning.search_space import Condition, Dimension, SearchSpace
+
+SPACE = SearchSpace(
+    (
+        Dimension("optimizer", Choice(("adam", "sgd"))),
+        Dimension("rate", Range(1e-4, 1e-2, "log")),
+        Dimension("size", Choice((128, 16, 64, 32))),
+        Dimension("units", Choice(([64], [8]))),
+        Dimension("momentum", Range(0.0, 1.0), (Condition("optimizer", ("sgd",)),)),
+    )
+)
+
+
+def test_ranges_give_the_middle_of_their_scale_numbers_the_median_and_words_the_first() -> None:
+    assert middle_point(SPACE, {}) == {"optimizer": "adam", "rate": 1e-3, "size": 32, "units": [64]}
+
+
+def test_what_is_fixed_decides_what_counts_and_unknown_names_are_ignored() -> None:
+    point = middle_point(SPACE, {"optimizer": "sgd", "colour": "red"})
+    assert point["momentum"] == 0.5
+    assert "colour" not in point

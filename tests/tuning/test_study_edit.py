@@ -1,0 +1,59 @@
+"""A range goes into a study's text, and nothing else of it changes."""
+
+import tomllib
+
+import pytest
+
+from tuning.study_edit import with_log_range
+
+NEW = {"low": 0.001, "high": 0.1, "scale": "log"}
+PLACES = {
+    "dotted": "[space]\noptimizer = 'adam' # kept\nlearning_rate.peak = 0.1\n[search]\ntrials = 1\n",
+    "own table": "[space]\na = 1\n[space.learning_rate]\nschedule = ['fixed']\npeak = { low = 1e-4, high = 1e-2 }\n",
+    "options over several lines": "[space]\nlearning_rate.peak = [\n  0.1, # high\n  0.2,\n]\nb = 1\n",
+    "quoted": "[ space ]\n\"learning_rate\".'peak' = 0.1\n",
+    "absent": "x = 1\n[space]\na = 1\n",
+    "absent from its own table": "[space]\na = 1\n[space.learning_rate]\nschedule = 'step'\n",
+    "no space": "x = 1\n",
+    "from the top": "space.learning_rate.peak = 0.1\nx = 1\n",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_range_is_put_where_the_parameter_stands(place: str) -> None:
+    text = PLACES[place]
+    edited = with_log_range(text, "learning_rate.peak", 0.001, 0.1)
+    assert edited is not None
+    tables, before = tomllib.loads(edited), tomllib.loads(text)
+    assert tables["space"]["learning_rate"].pop("peak") == NEW
+    before.setdefault("space", {}).setdefault("learning_rate", {}).pop("peak", None)
+    assert tables == before
+    assert ("# kept" in edited) == ("# kept" in text)
+
+
+def test_conditions_and_the_steps_of_a_grid_stay() -> None:
+    text = "[space]\nlearning_rate.peak = { low = 1, high = 2, steps = 4, when = { optimizer = ['sgd'], a.b = 1 } }\n"
+    edited = with_log_range(text, "learning_rate.peak", 0.001, 0.1)
+    assert edited is not None
+    peak = tomllib.loads(edited)["space"]["learning_rate"]["peak"]
+    assert peak == {**NEW, "steps": 4, "when": {"optimizer": ["sgd"], "a": {"b": 1}}}
+
+
+def test_in_a_grid_a_range_has_as_many_steps_as_there_were_options() -> None:
+    text = "[space]\nlearning_rate.peak = [0.1, 0.2, 0.3]\n[search]\nmethod = 'grid'\n"
+    edited = with_log_range(text, "learning_rate.peak", 0.001, 0.1)
+    assert edited is not None
+    assert tomllib.loads(edited)["space"]["learning_rate"]["peak"] == {**NEW, "steps": 3}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[space]\nlearning_rate = { peak = 0.1, schedule = 'step' }\n",
+        "[space.learning_rate.peak]\nlow = 1e-4\nhigh = 1e-2\n",
+        "[space]\nlearning_rate = 3\n",
+        'note = """\n[space]\nlearning_rate.peak = 1\n"""\n[space]\nlearning_rate.peak = 0.1\n',
+    ],
+)
+def test_where_the_place_cannot_be_told_nothing_is_guessed(text: str) -> None:
+    assert with_log_range(text, "learning_rate.peak", 0.001, 0.1) is None
