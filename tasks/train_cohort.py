@@ -106,6 +106,7 @@ def _train(
 ) -> TrialResult:
     from models.training.checkpoint import save_checkpoint  # noqa: PLC0415 - Keras
     from models.training.loop import train  # noqa: PLC0415 - Keras
+    from models.training.ranking import ranking_objective  # noqa: PLC0415 - Keras
 
     study, started_at, attempts = setting.study, time.monotonic(), setting.attempts
 
@@ -129,6 +130,7 @@ def _train(
                 on_epoch=on_epoch,
                 stopping=stopping_inputs(setting.store, setting.sweep, study, trial, recipe),
             )
+            objective = ranking_objective(engine, outcome, dataset, study.objective.metric)
             save_checkpoint(engine, outcome, checkpoint)
     except (MemoryError, OSError):
         raise
@@ -137,7 +139,7 @@ def _train(
     return TrialResult(
         trial=trial,
         status=Status(outcome.status),
-        objective=outcome.objective,
+        objective=objective,
         best_epoch=outcome.best_epoch,
         epochs=outcome.epochs,
         updates=outcome.updates,
