@@ -12,8 +12,9 @@ from statistics import median
 
 from tasks.propose_trials import content_key
 from tasks.stage import stage
+from tasks.tracking.checkpoints import fetch_checkpoint
 from tasks.tracking.confirmations import write_confirmation
-from tasks.tracking.trials import fetch_checkpoint, finished_trials
+from tasks.tracking.trials import finished_trials
 from tasks.train_cohort import Setting
 from tuning.analysis import leaderboard
 from tuning.confirmation import Confirmation, Finalist, confirm, replicates

@@ -11,10 +11,10 @@ import numpy as np
 
 from models.errors import InputError
 from models.examples import Purpose
+from tasks.tracking.checkpoints import fetch_checkpoint
 from tasks.tracking.model_folder import folder_bytes, parts_of
 from tasks.tracking.registry import Version, fetch_version
 from tasks.tracking.store import Store
-from tasks.tracking.trials import fetch_checkpoint
 from tuning.comparison import Gain, Losses, compare
 from tuning.sections import PromotionSection
 from tuning.verdict import Guard

@@ -15,11 +15,11 @@ from tasks.confirm_finalists import replicates_of
 from tasks.measure_candidate import Contender, champion_contender, measure
 from tasks.stage import stage
 from tasks.tracking import registry
+from tasks.tracking.checkpoints import fetch_checkpoint
 from tasks.tracking.errors import StoreError
 from tasks.tracking.model_folder import write_model_folder
 from tasks.tracking.registry import Version
 from tasks.tracking.sweeps import fetch_study
-from tasks.tracking.trials import fetch_checkpoint
 from tasks.tracking.verdicts import read_verdict, record_test_read, test_reads, verdict_tags, write_verdict
 from tasks.train_cohort import Setting
 from tuning.analysis import leaderboard

@@ -190,11 +190,6 @@ def copy_as_reused(store: Store, sweep: Sweep, trial: Trial, earlier: TrialResul
     return replace(result, run_id=run_id)
 
 
-def fetch_checkpoint(store: Store, run_id: str, folder: Path) -> Path:
-    """Bring the best epoch's model of a finished trial into a folder and return the file."""
-    return Path(client(store).download_artifacts(run_id, CHECKPOINT, str(folder)))
-
-
 def attach(store: Store, run_id: str, files: Sequence[Path], folder: str) -> None:
     """Put files into a folder of a run's artifacts; those of the same name are replaced."""
     for file in files:
