@@ -1,10 +1,6 @@
 """The command line. Heavy imports wait until a command needs them."""
 
-import logging
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -12,9 +8,19 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from flows.command import AsJson, StudyFile, errors_told, output, print_json, say
+from flows.command import (
+    AsJson,
+    StudyFile,
+    errors_told,
+    output,
+    print_json,
+    progress_shown,
+    say,
+    sigterm_as_interrupt,
+)
 from flows.environment import store_root, tracking_uri
 from flows.prefect_server import prefect_server
+from flows.promotion import models, promote, rollback
 from flows.upkeep import doctor, prune
 
 if TYPE_CHECKING:
@@ -50,7 +56,7 @@ def tune(
     as_json: AsJson = False,
 ) -> None:
     """Train the study's trials. The same command again goes on after a stop, and shows a complete sweep."""
-    with errors_told(), _sigterm_as_interrupt(), _progress():
+    with errors_told(), sigterm_as_interrupt(), progress_shown():
         from tasks.load_study import load_study  # noqa: PLC0415
 
         name = load_study(study, trials=trials, epochs=epochs, seed=seed).name  # a bad file is told at once
@@ -95,7 +101,7 @@ def probe(
     as_json: AsJson = False,
 ) -> None:
     """Suggest which learning rates to search: a range test of each of the study's optimizers, seconds each."""
-    with errors_told(), _sigterm_as_interrupt(), _progress():
+    with errors_told(), sigterm_as_interrupt(), progress_shown():
         from tasks.load_study import load_study  # noqa: PLC0415
         from tasks.probe_report import refuse_bad_copy, write_chart, write_study_copy  # noqa: PLC0415
 
@@ -154,8 +160,8 @@ def ui(
         serve_ui(open_store(store_root(), tracking_uri()), access, announce=say)
 
 
-app.command()(prune)
-app.command()(doctor)
+for command in (promote, rollback, models, prune, doctor):
+    app.command()(command)
 
 
 def main() -> NoReturn:
@@ -165,10 +171,11 @@ def main() -> NoReturn:
 
 
 def _show_report(report: "SweepReport", study_file: Path, as_json: bool) -> None:
-    from flows.terminal import print_leaderboard, print_next_steps  # noqa: PLC0415
+    from flows.terminal import print_confirmation, print_leaderboard, print_next_steps  # noqa: PLC0415
 
     console = Console(stderr=True) if as_json else output()
     print_leaderboard(console, report)
+    print_confirmation(console, report)
     print_next_steps(console, report, study_file)
     if as_json:
         print_json(report.summary())
@@ -184,32 +191,3 @@ def _supervised(study_name: str) -> None:
         return
     command = [sys.executable, *sys.orig_argv[1:]]
     raise typer.Exit(supervise(command, attempts_of(store_root(), study_name), say))
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C: schedulers send it, and jobs started with & do not get SIGINT."""
-
-    def interrupt(_signal: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _progress() -> Iterator[None]:
-    from flows.progress import SweepProgress  # noqa: PLC0415
-
-    handler = SweepProgress(Console(stderr=True))
-    logger = logging.getLogger("nightune")
-    logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        handler.close()

@@ -1,7 +1,9 @@
 """What the commands of the command line share: arguments, exit codes, and how errors and results are told."""
 
 import json
+import logging
 import shlex
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,3 +60,33 @@ def print_json(value: dict[str, Any]) -> None:
 def say(text: str) -> None:
     """Tell a person something, on standard error."""
     Console(stderr=True).print(Text(text), soft_wrap=True)
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C: schedulers send it, and jobs started with & do not get SIGINT."""
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def progress_shown() -> Iterator[None]:
+    """Draw the news of a sweep on standard error while the block runs."""
+    from flows.progress import SweepProgress  # noqa: PLC0415
+
+    handler = SweepProgress(Console(stderr=True))
+    logger = logging.getLogger("nightune")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()

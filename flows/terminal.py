@@ -10,6 +10,8 @@ from rich.text import Text
 
 from tasks.check_study import StudyCheck
 from tasks.probe_report import StudyProbe
+from tasks.promote_model import Promotion
+from tasks.tracking.registry import ROLLED_BACK, Version
 from tasks.write_report import SweepReport
 from tuning.trial import Value
 
@@ -33,6 +35,58 @@ def print_leaderboard(console: Console, report: SweepReport) -> None:
         console.print(f"… and {len(report.results) - SHOWN_ROWS} more in the leaderboard of the sweep's MLflow run.")
 
 
+def print_confirmation(console: Console, report: SweepReport) -> None:
+    """Print the finalists by their confirmed scores, with what the search had said of them beside."""
+    confirmation = report.confirmation
+    if confirmation is None:
+        return
+    seeds = max((len(each.finalist.scores) for each in confirmation.finalists), default=0)
+    title = f"confirmed · {report.sweep.metric} over {seeds} fresh seeds"
+    table = Table(title=title, title_justify="left", header_style="bold")
+    interval = f"{100 * confirmation.confidence:g} % interval"
+    for name in ("trial", "confirmed", interval, "in the search", "best with probability", confirmation.cost):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in confirmation.finalists:
+        finalist, mark = each.finalist, " *" if each == confirmation.winner else ""
+        numbers = [f"{finalist.mean:.4f}", f"[{each.low:.4f}, {each.high:.4f}]", f"{finalist.search_score:.4f}"]
+        cost = cell_text(getattr(finalist, confirmation.cost))
+        table.add_row(f"{finalist.trial}{mark}", *map(Text, numbers), f"{each.best_probability:.2f}", cost)
+    console.print(table)
+    console.print("* the winner: the cheapest within one standard error of the best.")
+
+
+def print_promotion(console: Console, promotion: Promotion) -> None:
+    """Print the verdict and what it rests on."""
+    verdict, dry = promotion.verdict, " (dry run: nothing is registered)" if promotion.is_dry else ""
+    console.print(Text(f"{verdict.candidate.model}: {verdict.decision}{dry}", style="bold"))
+    where = "no champion yet" if verdict.against is None else f"champion version {verdict.against}"
+    console.print(f"trial {verdict.candidate.trial} of {verdict.candidate.sweep} against {where}", highlight=False)
+    console.print(Text(verdict.reason), soft_wrap=True)
+    for guard in verdict.guards:
+        console.print(Text(f"  {'holds' if guard.passed else 'FAILS':<6} {guard.name}: {guard.said}"), soft_wrap=True)
+    for note in verdict.notes:
+        console.print(Text(f"  note   {note}", style="yellow"), soft_wrap=True)
+    if promotion.version is not None:
+        address = f"models:/{verdict.candidate.model}@{promotion.alias}"
+        console.print(Text(f"version {promotion.version} is {promotion.alias}: {address}"), soft_wrap=True)
+
+
+def print_versions(console: Console, versions: Sequence[Version]) -> None:
+    """Print registered versions, newest first, with their aliases and verdicts."""
+    table = Table(header_style="bold")
+    for name in ("model", "version", "alias", "verdict", "sweep", "gain", "why"):
+        table.add_column(name, overflow="fold")
+    for version in reversed(versions):
+        tags = version.tags
+        gain = "–" if "nightune.gain" not in tags else f"{float(tags['nightune.gain']):.4g}"
+        back = tags.get(ROLLED_BACK)
+        why = f"rolled back: {back}" if back else tags.get("nightune.because") or tags.get("nightune.reason", "")
+        known = [tags.get(f"nightune.{name}", "–") for name in ("verdict", "sweep")]
+        cells = [version.model, str(version.number), ", ".join(version.aliases) or "–", *known, gain, why]
+        table.add_row(*map(Text, cells))
+    console.print(table)
+
+
 def print_next_steps(console: Console, report: SweepReport, study_file: Path) -> None:
     """Say what to do next, with the exact commands."""
     study = shlex.quote(str(study_file))
@@ -44,6 +98,7 @@ def print_next_steps(console: Console, report: SweepReport, study_file: Path) ->
     steps = [
         ("see the curves and compare trials", "nightune ui"),
         ("search on, with new points", f"nightune tune {study} --fresh"),
+        ("make the best model champion, or learn why not", f"nightune promote {study}"),
         ("this leaderboard again", f"nightune show {study} --sweep {report.sweep.id}"),
     ]
     for purpose, command in steps:

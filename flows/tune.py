@@ -4,6 +4,7 @@ from pathlib import Path
 
 from prefect import flow
 
+from flows.confirmation import confirm
 from flows.environment import store_root, tracking_uri
 from flows.records import wait_until_recorded
 from tasks.load_study import load_study
@@ -34,6 +35,8 @@ def tune(
         setting = start_sweep(store, study, data, engine, fresh)
         with sweep_log(setting), kept_whole(setting):
             search(setting)
+            if study.confirmation is not None:
+                confirm(setting)
             report = write_report(setting)
     wait_until_recorded()
     return report

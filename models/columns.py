@@ -75,7 +75,7 @@ def clean_column(values: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":
     import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
 
     if column.kind == CATEGORY:
-        return _as_texts(values)
+        return as_texts(values)
     try:
         if column.kind == "date":
             moments = pd.to_datetime(values, utc=True, format=None if values.dtype.kind == "M" else "ISO8601")
@@ -94,16 +94,16 @@ def missing_share(cleaned: "pd.Series[Any]") -> float:
     return float(is_missing.mean())
 
 
-def _as_texts(values: "pd.Series[Any]") -> "pd.Series[Any]":
+def as_texts(values: "pd.Series[Any]") -> "pd.Series[Any]":
     """Texts of categories; 2, 2.0 and "2" are the same one, so that a gap elsewhere in the column changes nothing."""
     import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
 
     codes, labels = pd.factorize(values)  # -1 is missing
-    texts = np.array([*(_as_text(label) for label in labels), MISSING], dtype=object)
+    texts = np.array([*(as_text(label) for label in labels), MISSING], dtype=object)
     return pd.Series(texts[codes], index=values.index, name=values.name, dtype=object)
 
 
-def _as_text(label: Any) -> str:
+def as_text(label: Any) -> str:
     if isinstance(label, float | np.floating) and float(label).is_integer():
         return str(int(label))
     return label.decode(errors="replace") if isinstance(label, bytes) else str(label)

@@ -5,17 +5,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models.errors import InputError
-from models.examples import SPLITS, Dataset, Examples
+from models.examples import Dataset, Examples, Purpose, SealedExamples, UnsealedExamples
 from models.leakage import leakage_findings
 from models.sources import KEY, Material, read_source, refuse_non_finite
 from models.splits import Rows, Split, split_rows
 from models.stored_data import open_dataset, preprocessing_files, read_split, save_dataset
 from models.targets import Targets, read_targets, refuse_single_members, standardize, target_findings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "Dataset",
@@ -27,6 +30,8 @@ __all__ = [
     "read_split",
     "save_dataset",
 ]
+
+EXAMPLE_ROWS = 5
 
 
 def load_dataset(  # noqa: PLR0913 - one argument a key of the study's [data]
@@ -91,6 +96,16 @@ class _Prepared:
     findings: list[str]
     preprocessing: Any = None
     target_name: str | None = None
+    features: "pd.DataFrame | None" = None  # as the table holds them
+
+    def examples(self, index: np.ndarray) -> Examples:
+        """The examples of these rows."""
+        return Examples(self.inputs[index], self.targets.values[index])
+
+    def unsealed(self, index: np.ndarray) -> UnsealedExamples:
+        """The examples of these rows, with their rows of the table."""
+        table = None if self.features is None else self.features.iloc[index].reset_index(drop=True)
+        return UnsealedExamples(self.inputs[index], self.targets.values[index], table)
 
 
 def _from_arrays(material: Material, request: _Request) -> _Prepared:
@@ -110,7 +125,8 @@ def _from_arrays(material: Material, request: _Request) -> _Prepared:
 
 
 def _from_table(material: Material, request: _Request) -> _Prepared:
-    from models.tables import fit_preprocessing, split_keys, take_apart  # noqa: PLC0415 - only where tables are
+    from models.preprocessing import clean_table  # noqa: PLC0415 - only where tables are
+    from models.tables import fit_preprocessing, split_keys, take_apart  # noqa: PLC0415
 
     assert material.table is not None  # the caller looked
     name = request.target or material.target
@@ -122,12 +138,12 @@ def _from_table(material: Material, request: _Request) -> _Prepared:
     rows = split_rows(split, targets.values, keys)
     targets, findings = _finish(targets, rows, request.scale_target)
     preprocessing, remarks = fit_preprocessing(parts.features, rows.train, request.categorical)
-    cleaned = preprocessing.clean(parts.features)
+    cleaned = clean_table(parts.features, preprocessing.columns)
     inputs = preprocessing.transform_clean(cleaned)
     columns = {column: cleaned[column].to_numpy() for column in cleaned.columns}
     leaks = leakage_findings(inputs, columns, targets, rows, 'leave it out: drop = ["{name}"] in [data]')
     findings = [*parts.findings, *findings, *remarks, *leaks]
-    return _Prepared(inputs, targets, split, rows, findings, preprocessing, name)
+    return _Prepared(inputs, targets, split, rows, findings, preprocessing, name, parts.features)
 
 
 def _settle(split: Split, targets: Targets) -> Split:
@@ -146,15 +162,19 @@ def _finish(targets: Targets, rows: Rows, scale_target: bool) -> tuple[Targets, 
 
 def _assemble(prepared: _Prepared, source: str) -> Dataset:
     targets, rows = prepared.targets, prepared.rows
-    index_of = {name: getattr(rows, name) for name in SPLITS}
+    test = prepared.unsealed(rows.test)
     dataset = Dataset(
-        **{name: Examples(prepared.inputs[index], targets.values[index]) for name, index in index_of.items()},
+        train=prepared.examples(rows.train),
+        validation=prepared.examples(rows.validation),
+        test=SealedExamples(len(test), lambda: test),
         task=targets.task,
         classes=targets.classes,
         version="",
         findings=tuple(prepared.findings),
         preprocessing=prepared.preprocessing,
         description={},
+        ranking_apart=None if rows.ranking is None else prepared.examples(rows.ranking),
+        example=None if prepared.features is None else prepared.features.iloc[rows.train[:EXAMPLE_ROWS]],
     )
     version = _version(dataset, targets)
     return replace(dataset, version=version, description=_describe(dataset, version, prepared, source))
@@ -170,8 +190,11 @@ def _version(dataset: Dataset, targets: Targets) -> str:
         "preprocessing": None if preprocessing is None else preprocessing.content,
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode())
-    for name in SPLITS:
-        examples: Examples = getattr(dataset, name)
+    test = dataset.test.open(Purpose.PREPARATION, record=lambda: None)
+    splits = {"train": dataset.train, "validation": dataset.validation, "test": test}
+    if dataset.ranking_apart is not None:
+        splits["ranking"] = dataset.ranking_apart
+    for name, examples in splits.items():
         for array in (examples.inputs, examples.targets):
             portable = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
             digest.update(f"{name} {portable.dtype.str} {portable.shape} ".encode())

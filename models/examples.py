@@ -1,11 +1,16 @@
 """The values that data preparation gives and training takes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-SPLITS = ("train", "validation", "test")
+if TYPE_CHECKING:
+    import pandas as pd
+
+SPLITS = ("train", "validation", "ranking", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,18 +29,76 @@ class Examples:
 
 
 @dataclass(frozen=True, eq=False)
+class UnsealedExamples(Examples):
+    """Test examples, and the rows of the table that they were made from, where the source is a table."""
+
+    table: "pd.DataFrame | None" = None
+
+
+class Purpose(StrEnum):
+    """What the test split may be read for."""
+
+    GATE = "gate"  # the comparison of a confirmed winner with the champion
+    PREPARATION = "preparation"  # splitting, naming and writing it, before anything is trained
+
+
+class SealError(Exception):
+    """The test split was asked for outside the gate; a fault of the program, not of its user."""
+
+
+class SealedExamples:
+    """The test split, closed: its size is known, its rows are read through `open` alone, and every read is counted."""
+
+    def __init__(self, count: int, read: Callable[[], UnsealedExamples]) -> None:
+        self._count, self._read = count, read
+        self.reads = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def open(self, purpose: Purpose, record: Callable[[], None]) -> UnsealedExamples:
+        """Read the examples for a purpose; `record` notes the read where it lasts, and is called before it happens."""
+        if not isinstance(purpose, Purpose):
+            raise SealError(f"the test split is sealed: {purpose!r} is none of {', '.join(Purpose)}")
+        record()
+        self.reads += 1
+        return self._read()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("inputs", "targets", "table"):
+            raise SealError(f"the test split is sealed: its {name} are read by the gate alone")
+        raise AttributeError(name)
+
+
+@dataclass(frozen=True, eq=False)
 class Dataset:
-    """Three splits of one data set, with what is known about them."""
+    """The splits of one data set, with what is known about them.
+
+    `train` is learned from. `validation` stops trainings and picks their best epochs; `ranking` ranks trials, and is
+    the validation split itself unless the study sets rows apart for it. `test` stays sealed until the gate.
+    """
 
     train: Examples
     validation: Examples
-    test: Examples
+    test: SealedExamples
     task: str  # binary, multiclass or regression
     classes: tuple[Any, ...] | None
     version: str
     findings: tuple[str, ...]
     preprocessing: Any  # a models.tables.TablePreprocessing, or None
     description: dict[str, Any]
+    ranking_apart: Examples | None = None
+    example: "pd.DataFrame | None" = None  # a few training rows as the table holds them
+
+    @property
+    def ranking(self) -> Examples:
+        """The examples that rank trials."""
+        return self.validation if self.ranking_apart is None else self.ranking_apart
+
+    @property
+    def raw_example(self) -> Any:
+        """A few training rows as a caller has them: of the table, or of the array."""
+        return np.asarray(self.train.inputs[:5]) if self.example is None else self.example
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -53,5 +116,6 @@ class Dataset:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The examples of each split."""
-        return {name: len(getattr(self, name)) for name in SPLITS}
+        """The examples of each split that has rows of its own."""
+        apart = {} if self.ranking_apart is None else {"ranking": len(self.ranking_apart)}
+        return {"train": len(self.train), "validation": len(self.validation), **apart, "test": len(self.test)}

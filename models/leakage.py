@@ -35,12 +35,14 @@ def leakage_findings(
 
 
 def duplicate_findings(inputs: np.ndarray, rows: Rows) -> list[str]:
-    """Count validation and test rows whose inputs are those of an earlier split's row."""
+    """Count the rows of every later split whose inputs are those of an earlier split's row."""
     hashes = np.array([hash(row.tobytes()) for row in inputs])
     earlier, findings = hashes[rows.train], []
+    ranking = [] if rows.ranking is None else [("ranking", rows.ranking, "training or validation")]
     for name, index, others in [
         ("validation", rows.validation, "training"),
-        ("test", rows.test, "training or validation"),
+        *ranking,
+        ("test", rows.test, "training, validation or ranking" if ranking else "training or validation"),
     ]:
         count = int(np.isin(hashes[index], earlier).sum())
         if count:

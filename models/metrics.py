@@ -33,7 +33,7 @@ def metrics(task: str, outputs: np.ndarray, targets: np.ndarray, is_logits: bool
     outputs = outputs.astype(np.float64).reshape(len(outputs), -1)
     if task == "regression":
         return _regression(outputs, targets.astype(np.float64).reshape(outputs.shape))
-    return _classification(task, _log_probabilities(outputs, is_logits), targets.astype(np.int64).reshape(-1))
+    return _classification(task, log_probabilities(outputs, is_logits), targets.astype(np.int64).reshape(-1))
 
 
 def _regression(outputs: Array, targets: Array) -> dict[str, float]:
@@ -72,7 +72,7 @@ def _classification(task: str, log_probabilities: Array, targets: npt.NDArray[np
     return values
 
 
-def _log_probabilities(outputs: Array, is_logits: bool) -> Array:
+def log_probabilities(outputs: Array, is_logits: bool) -> Array:
     """log p of each class, (examples, classes); one output stands for two classes."""
     convert: Callable[[Array], Array]
     if outputs.shape[1] == 1:

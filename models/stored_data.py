@@ -1,21 +1,31 @@
-"""Prepared data as a folder: plain array files, a description in JSON, and the fitted preprocessing of a table."""
+"""Prepared data as a folder: plain array files, a description and the fitted preprocessing in JSON.
+
+The test split lies apart, in `sealed/`, with the rows of the table that it was made from: no other file of the folder
+holds any of it, and nothing but `SealedExamples.open` reads it.
+"""
 
 import json
-import pickle
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.columns import as_text
 from models.errors import InputError
-from models.examples import SPLITS, Dataset, Examples
+from models.examples import SPLITS, Dataset, Examples, Purpose, SealedExamples, SealError, UnsealedExamples
+from models.preprocessing import TablePreprocessing
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAPPED_BYTES = 256 * 2**20  # larger arrays stay on disk and are read as they are used
+PREPROCESSING, DESCRIPTION, EXAMPLE, SEALED = "preprocessing.json", "description.json", "example.parquet", "sealed"
 
 # A file cut short, or written by another version of a library.
-_DAMAGES = (OSError, ValueError, EOFError, pickle.UnpicklingError, ImportError, AttributeError)
+_DAMAGES = (OSError, ValueError, EOFError, KeyError)
 
 
 def save_dataset(dataset: Dataset, root: Path) -> Path:
@@ -41,32 +51,38 @@ def save_dataset(dataset: Dataset, root: Path) -> Path:
 
 
 def open_dataset(folder: Path) -> Dataset:
-    """Open what `save_dataset` wrote; arrays above 256 MB stay on disk."""
+    """Open what `save_dataset` wrote, the test split sealed; arrays above 256 MB stay on disk."""
     try:
-        description: dict[str, Any] = json.loads((folder / "description.json").read_text(encoding="utf-8"))
-        preprocessing = None
-        if (folder / "preprocessing.joblib").exists():
-            import joblib  # noqa: PLC0415 - with scikit-learn a second, only for tables
-
-            preprocessing = joblib.load(folder / "preprocessing.joblib")
+        description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        file = folder / PREPROCESSING
+        preprocessing = TablePreprocessing.from_json(file.read_text(encoding="utf-8")) if file.exists() else None
+        classes, sizes = description["classes"], description["sizes"]
+        example = _read_table(folder / EXAMPLE)
+        if not (folder / SEALED).is_dir():
+            raise FileNotFoundError(f"no folder {SEALED!r} with the test split")
     except _DAMAGES as error:
         raise _damaged(folder, error) from error
-    classes = description["classes"]
     return Dataset(
-        **{name: read_split(folder, name) for name in SPLITS},
+        train=read_split(folder, "train"),
+        validation=read_split(folder, "validation"),
+        test=SealedExamples(int(sizes["test"]), partial(_read_sealed, folder)),
         task=description["task"],
         classes=None if classes is None else tuple(classes),
         version=description["version"],
         findings=tuple(description["findings"]),
         preprocessing=preprocessing,
         description=description,
+        ranking_apart=read_split(folder, "ranking") if "ranking" in sizes else None,
+        example=example,
     )
 
 
 def read_split(folder: Path, name: str) -> Examples:
-    """Open one split of a saved data set: "train", "validation" or "test"."""
+    """Open one split of a saved data set by name; SealError for the test split, which only the gate reads."""
     if name not in SPLITS:
         raise ValueError(f"split {name!r} is none of {', '.join(SPLITS)}")
+    if name == "test":
+        raise SealError("the test split is sealed: it is read by the gate alone")
     try:
         return Examples(*(_open_array(folder / f"{name}_{part}.npy") for part in ("inputs", "targets")))
     except _DAMAGES as error:
@@ -75,20 +91,57 @@ def read_split(folder: Path, name: str) -> Examples:
 
 def preprocessing_files(folder: Path) -> list[Path]:
     """The files of a saved data set that raw data needs to become a model's inputs, and what they describe."""
-    return [file for name in ("preprocessing.joblib", "description.json") if (file := folder / name).exists()]
+    return [file for name in (PREPROCESSING, DESCRIPTION) if (file := folder / name).exists()]
 
 
 def _write(dataset: Dataset, folder: Path) -> None:
-    for name in SPLITS:
-        examples: Examples = getattr(dataset, name)
-        np.save(folder / f"{name}_inputs.npy", examples.inputs, allow_pickle=False)
-        np.save(folder / f"{name}_targets.npy", examples.targets, allow_pickle=False)
+    splits = {"train": dataset.train, "validation": dataset.validation}
+    if dataset.ranking_apart is not None:
+        splits["ranking"] = dataset.ranking_apart
+    for name, examples in splits.items():
+        _write_arrays(examples, folder / name)
     if dataset.preprocessing is not None:
-        import joblib  # noqa: PLC0415 - with scikit-learn a second, only for tables
-
-        joblib.dump(dataset.preprocessing, folder / "preprocessing.joblib")
+        (folder / PREPROCESSING).write_text(dataset.preprocessing.as_json() + "\n", encoding="utf-8")
+    if dataset.example is not None:
+        _parquet_form(dataset.example).to_parquet(folder / EXAMPLE, engine="pyarrow")
     text = json.dumps(dataset.description, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / "description.json").write_text(text + "\n", encoding="utf-8")
+    (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+    (folder / SEALED).mkdir()
+    test = dataset.test.open(Purpose.PREPARATION, record=lambda: None)
+    _write_arrays(test, folder / SEALED / "test")
+    if test.table is not None:
+        _parquet_form(test.table).to_parquet(folder / SEALED / "test.parquet", engine="pyarrow")
+
+
+def _write_arrays(examples: Examples, stem: Path) -> None:
+    for part in ("inputs", "targets"):
+        np.save(stem.with_name(f"{stem.name}_{part}.npy"), getattr(examples, part), allow_pickle=False)
+
+
+def _read_sealed(folder: Path) -> UnsealedExamples:
+    sealed = folder / SEALED
+    try:
+        inputs, targets = (_open_array(sealed / f"test_{part}.npy") for part in ("inputs", "targets"))
+        return UnsealedExamples(inputs, targets, _read_table(sealed / "test.parquet"))
+    except _DAMAGES as error:
+        raise _damaged(folder, error) from error
+
+
+def _read_table(file: Path) -> "pd.DataFrame | None":
+    if not file.exists():
+        return None
+    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+
+    return pd.read_parquet(file, engine="pyarrow")
+
+
+def _parquet_form(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Columns of mixed values as texts, which is how they are read in any case; Parquet holds one type a column."""
+    from pandas.api.types import infer_dtype  # noqa: PLC0415 - half a second, only where tables are
+
+    mixed = [name for name in table.columns if infer_dtype(table[name]).startswith("mixed")]
+    texts = {name: table[name].map(as_text, na_action="ignore") for name in mixed}
+    return table.assign(**texts).reset_index(drop=True)
 
 
 def _open_array(file: Path) -> np.ndarray:

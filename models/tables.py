@@ -6,8 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.columns import CATEGORY, NUMERIC, Column, clean_column, kind_of, missing_share
+from models.columns import NUMERIC, Column, clean_column, kind_of, missing_share
 from models.errors import InputError, unknown_name
+from models.preprocessing import (
+    KINDS_OF_STEPS,
+    Categories,
+    Numbers,
+    TablePreprocessing,
+    clean_table,
+    names_of_kind,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,54 +31,6 @@ class TableParts:
     targets: np.ndarray
     split_column: "pd.Series[Any] | None"
     findings: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class TablePreprocessing:
-    """A fitted transformation from rows of a table to float32 features."""
-
-    columns: tuple[Column, ...]
-    transformer: Any  # a fitted ColumnTransformer of scikit-learn
-    feature_names: tuple[str, ...]
-
-    def transform(self, table: "pd.DataFrame") -> np.ndarray:
-        """Turn rows into features (rows, features); unknown categories become zeros, missing values as in training."""
-        return self.transform_clean(self.clean(table))
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """What was fitted, as plain values: equal content transforms alike."""
-        steps = self.transformer.named_transformers_
-        content: dict[str, Any] = {
-            "columns": [[column.name, column.kind] for column in self.columns],
-            "features": list(self.feature_names),
-        }
-        if "number" in steps:
-            imputer, scaler = (step for _, step in steps["number"].steps)
-            numbers = {"median": imputer.statistics_, "mean": scaler.mean_, "scale": scaler.scale_}
-            content |= {name: values.tolist() for name, values in numbers.items()}
-        if "boolean" in steps:
-            content["most_frequent"] = steps["boolean"].statistics_.tolist()
-        if "category" in steps:
-            content["categories"] = [list(categories) for categories in steps["category"].categories_]
-        return content
-
-    def clean(self, table: "pd.DataFrame") -> "pd.DataFrame":
-        """Pick this transformation's columns, as float64 (missing: NaN) or text (missing: "missing")."""
-        import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
-
-        missing = [column.name for column in self.columns if column.name not in table.columns]
-        if missing:
-            held = ", ".join(str(name) for name in table.columns)
-            raise InputError("data.source", f"the table lacks column {missing[0]!r} (it holds: {held})")
-        cleaned = {column.name: clean_column(table[column.name], column) for column in self.columns}
-        return pd.DataFrame(cleaned, index=table.index)
-
-    def transform_clean(self, cleaned: "pd.DataFrame") -> np.ndarray:
-        """Turn cleaned rows into features."""
-        # A value may be too large for float32; the caller refuses what is not finite.
-        with np.errstate(over="ignore"):
-            return np.ascontiguousarray(self.transformer.transform(cleaned), dtype=np.float32)
 
 
 def take_apart(table: "pd.DataFrame", target: str | None, drop: Sequence[str], split_column: str | None) -> TableParts:
@@ -115,12 +75,8 @@ def fit_preprocessing(
             findings.append(f"column {name!r} {what} in the training rows; it is left out")
     if not columns:
         raise InputError("data.source", "no column is left to learn from: all are empty or hold a single value")
-    unfitted = TablePreprocessing(tuple(columns), None, ())
-    cleaned = unfitted.clean(features.iloc[train])
-    transformer = _make_transformer(columns, cleaned).fit(cleaned)
-    _round_scales(transformer)
-    names = tuple(str(name) for name in transformer.get_feature_names_out())
-    return TablePreprocessing(tuple(columns), transformer, names), findings
+    cleaned = clean_table(features.iloc[train], columns)
+    return _plain(_make_transformer(columns, cleaned).fit(cleaned), columns), findings
 
 
 def split_keys(column: "pd.Series[Any]", is_time: bool) -> np.ndarray:
@@ -180,10 +136,8 @@ def _make_transformer(columns: Sequence[Column], cleaned: "pd.DataFrame") -> Any
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415
     from sklearn.preprocessing import OneHotEncoder, StandardScaler  # noqa: PLC0415
 
-    numbers = [column.name for column in columns if column.kind in NUMERIC]
-    booleans = [column.name for column in columns if column.kind == "boolean"]
+    numbers, booleans, categories = (names_of_kind(columns, kinds) for kinds in KINDS_OF_STEPS.values())
     gaps = [name for name in [*numbers, *booleans] if cleaned[name].isna().any()]
-    categories = [column.name for column in columns if column.kind == CATEGORY]
     encoder = OneHotEncoder(
         handle_unknown="ignore",
         max_categories=MOST_CATEGORIES,
@@ -209,11 +163,38 @@ def _category_name(column: Any, category: Any) -> str:
     return f"{column}={category}"
 
 
-def _round_scales(transformer: Any) -> None:
-    """Round means and scales to 10 digits: processors add up in different orders, and data versions must agree."""
-    if "number" not in transformer.named_transformers_:
-        return
-    scaler = transformer.named_transformers_["number"][-1]
-    for attribute in ("mean_", "scale_"):
-        rounded = [float(f"{value:.10g}") for value in getattr(scaler, attribute)]
-        setattr(scaler, attribute, np.array(rounded))
+def _plain(transformer: Any, columns: Sequence[Column]) -> TablePreprocessing:
+    """Take the fitted numbers out of scikit-learn's objects.
+
+    Means and scales are rounded to 10 digits: processors add up in different orders, and data versions must agree.
+    """
+    steps = transformer.named_transformers_
+    names = {step: names_of_kind(columns, kinds) for step, kinds in KINDS_OF_STEPS.items()}
+    numbers: dict[str, Numbers] = {}
+    if "number" in steps:
+        imputer, scaler = (step for _, step in steps["number"].steps)
+        fitted = zip(imputer.statistics_, _rounded(scaler.mean_), _rounded(scaler.scale_), strict=True)
+        numbers = {
+            name: Numbers(float(each[0]), each[1], each[2]) for name, each in zip(names["number"], fitted, strict=True)
+        }
+    usual = steps["boolean"].statistics_ if "boolean" in steps else ()
+    gaps = next((used for step, _, used in transformer.transformers_ if step == "missing"), ())
+    return TablePreprocessing(
+        columns=tuple(columns),
+        feature_names=tuple(str(name) for name in transformer.get_feature_names_out()),
+        numbers=numbers,
+        booleans={name: float(value) for name, value in zip(names["boolean"], usual, strict=True)},
+        gaps=tuple(gaps),
+        categories=_plain_categories(steps["category"], names["category"]) if "category" in steps else {},
+    )
+
+
+def _plain_categories(encoder: Any, names: Sequence[str]) -> dict[str, Categories]:
+    plain = {}
+    for name, known, rare in zip(names, encoder.categories_, encoder.infrequent_categories_, strict=True):
+        plain[name] = Categories(tuple(map(str, known)), () if rare is None else tuple(map(str, rare)))
+    return plain
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [float(f"{value:.10g}") for value in values]

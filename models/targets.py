@@ -92,7 +92,10 @@ def target_findings(targets: Targets, rows: Rows) -> list[str]:
         ]
     assert targets.classes is not None  # set for every classification
     findings = []
-    for name, index in [("training", rows.train), ("validation", rows.validation), ("test", rows.test)]:
+    splits = [("training", rows.train), ("validation", rows.validation), ("ranking", rows.ranking), ("test", rows.test)]
+    for name, index in splits:
+        if index is None:
+            continue
         seen = set(np.unique(targets.values[index]).tolist())
         missing = [repr(label) for number, label in enumerate(targets.classes) if number not in seen]
         if missing:

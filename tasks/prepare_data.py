@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from models.batch_size_keys import BOUNDED_BY_DATA
-from models.datasets import Dataset, Split, load_dataset, save_dataset
+from models.datasets import Dataset, Split, load_dataset, open_dataset, save_dataset
 from models.errors import InputError
 from models.training.loop import refuse_unknown_monitor
 from tasks.stage import stage
@@ -36,8 +36,17 @@ def prepare_data(study: Study, store_root: Path) -> PreparedData:
     dataset = read_dataset(study)
     for finding in dataset.findings:
         logger.warning("data · %s", finding)
+    return _prepared(dataset, save_dataset(dataset, store_root / "data"))
+
+
+def read_prepared(folder: Path) -> PreparedData:
+    """Describe data that was prepared before; InputError if it cannot be read."""
+    return _prepared(open_dataset(folder), folder)
+
+
+def _prepared(dataset: Dataset, folder: Path) -> PreparedData:
     return PreparedData(
-        folder=save_dataset(dataset, store_root / "data"),
+        folder=folder,
         version=dataset.version,
         task=dataset.task,
         classes=dataset.classes,

@@ -60,7 +60,8 @@ def announce_trial(result: TrialResult, metric: str) -> None:
 
 def trial_line(result: TrialResult, metric: str) -> str:
     """`trial 17 · completed · val_accuracy 0.9130 · epoch 11/18 · 4.2 s`."""
-    parts = [f"trial {result.trial.number}", str(result.status)]
+    replicate = [f"replicate {result.trial.replicate}"] if result.trial.replicate else []
+    parts = [f"trial {result.trial.number}", *replicate, str(result.status)]
     if result.best_epoch:
         parts += [f"{metric} {result.objective:.4f}", f"epoch {result.best_epoch}/{result.epochs}"]
     parts.append(f"{result.seconds:.1f} s")

@@ -34,6 +34,11 @@ def make_trial(study: Study, sweep_number: int, data: PreparedData, number: int,
     except ValueError:
         params = dict(point)
     seed = training_seed(study, sweep_number, number, params)
+    return Trial(number=number, params=params, seed=seed, key=content_key(study, sweep_number, data, params, seed))
+
+
+def content_key(study: Study, sweep_number: int, data: PreparedData, params: Params, seed: int) -> str:
+    """Name a trial by all that decides its result: params, seed, data, budget, objective, and the code that trains."""
     content = {
         "params": params,
         "seed": seed,
@@ -45,7 +50,7 @@ def make_trial(study: Study, sweep_number: int, data: PreparedData, number: int,
     }
     if params.get("stopping.rule") == "median":
         content["sweep"] = sweep_number  # the result depends on the trials before it, and is none for another sweep
-    return Trial(number=number, params=params, seed=seed, key=trial_key(content))
+    return trial_key(content)
 
 
 def _stopping_digest(study: Study, params: Params) -> str:

@@ -158,6 +158,7 @@ def _train(
     setting: Setting, trainer: Trainer, trial: Trial, log: TrialLog, checkpoint: Path
 ) -> tuple[TrialResult, Callable[[], bool]]:
     from models.training.loop import train  # noqa: PLC0415 - Keras
+    from models.training.ranking import ranking_objective  # noqa: PLC0415 - Keras
 
     study, started_at, attempts = setting.study, time.monotonic(), setting.attempts
 
@@ -181,6 +182,7 @@ def _train(
                 on_epoch=on_epoch,
                 stopping=stopping_inputs(setting.store, setting.sweep, study, trial, recipe),
             )
+            objective = ranking_objective(trainer.engine, outcome, trainer.dataset, study.objective.metric)
             write_checkpoint = trainer.checkpoints.prepare(outcome, checkpoint)
     except (MemoryError, OSError):
         raise
@@ -190,7 +192,7 @@ def _train(
     result = TrialResult(
         trial=trial,
         status=Status(outcome.status),
-        objective=outcome.objective,
+        objective=objective,
         best_epoch=outcome.best_epoch,
         epochs=outcome.epochs,
         updates=outcome.updates,

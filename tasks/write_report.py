@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from models.datasets import preprocessing_files
 from tasks.stage import stage
+from tasks.tracking.confirmations import confirmation_rows, read_confirmation
 from tasks.tracking.links import DEFAULT_PORT, leaderboard_address
 from tasks.tracking.store import Store
 from tasks.tracking.sweeps import Sweep, finish_sweep
 from tasks.tracking.trials import attach, finished_trials
 from tasks.train_cohort import Setting
 from tuning.analysis import leaderboard, status_counts, varying_params
+from tuning.confirmation import Confirmation
 from tuning.trial import TrialResult, Value
 
 Row = dict[str, Value]
@@ -25,6 +27,7 @@ class SweepReport:
     study: str
     sweep: Sweep
     results: tuple[TrialResult, ...]
+    confirmation: Confirmation | None = None
 
     @property
     def best(self) -> TrialResult | None:
@@ -63,6 +66,7 @@ class SweepReport:
                 "objective": best.objective,
                 "params": best.trial.params,
             },
+            **({} if self.confirmation is None else {"confirmation": confirmation_rows(self.confirmation)}),
         }
 
     def _row(self, rank: int, result: TrialResult) -> Row:
@@ -93,7 +97,7 @@ def write_report(setting: Setting) -> SweepReport:
 def read_report(store: Store, study: str, sweep: Sweep) -> SweepReport:
     """Read a sweep's finished trials back from MLflow, best first."""
     results = leaderboard(finished_trials(store, sweep).values(), sweep.direction)
-    return SweepReport(study, sweep, tuple(results))
+    return SweepReport(study, sweep, tuple(results), read_confirmation(store, sweep))
 
 
 def as_csv(rows: Sequence[Row]) -> str:

@@ -1,4 +1,4 @@
-"""The sections of a study file that hold settings rather than parameters: data, search and objective."""
+"""The sections of a study file that hold settings rather than parameters: data, search, objective, promotion."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -100,12 +100,14 @@ class Split(Section):
     test: Share = 0.2
     column: Text | None = None
     seed: Seed | None = None
+    ranking: Annotated[float, Field(ge=0, lt=1, description="a share from 0, below 1")] = 0.0
 
     def clashes(self) -> Iterator[Clash]:
         """Rows must be left to train on, and a column comes with the kinds that read it."""
-        if self.validation + self.test >= 1:
-            said = f"validation {self.validation} and test {self.test} leave nothing to train on"
-            yield Clash(("validation", "test"), "", f"{said} (allowed: a sum below 1)")
+        if self.validation + self.ranking + self.test >= 1:
+            ranking = f", ranking {self.ranking}" if self.ranking else ""
+            said = f"validation {self.validation}{ranking} and test {self.test} leave nothing to train on"
+            yield Clash(("validation", "ranking", "test"), "", f"{said} (allowed: a sum below 1)")
         if self.kind in ("group", "time") and self.column is None:
             yield Clash(("kind", "column"), "column", f"missing; a {self.kind} split needs the name of its column")
         if self.kind not in ("group", "time") and self.column is not None:
@@ -169,6 +171,26 @@ class Limits(Section):
 
     seconds: Annotated[float, Field(gt=0, description="a number of seconds above 0")] | None = None
     memory_gib: Annotated[float, Field(gt=0, description="a number of GiB above 0")] | None = None
+
+
+class ConfirmationSection(Section):
+    """How many of the best trials are trained again, with how many fresh seeds each; 0 finalists: none are."""
+
+    finalists: Annotated[int, Field(ge=0, le=100, description="a whole number from 0 to 100")] = 5
+    replicates: Annotated[int, Field(ge=2, le=100, description="a whole number from 2 to 100")] = 3
+    cost: Literal["parameters", "seconds"] = "parameters"
+    confidence: Share = 0.95
+
+
+class PromotionSection(Section):
+    """When a confirmed winner becomes champion. Gains are in units of the loss that goes with the objective."""
+
+    replicates: Annotated[int, Field(ge=1, le=100, description="a whole number from 1 to 100")] = 8
+    confidence: Share = 0.95
+    minimum_gain: Annotated[float, Field(ge=0, allow_inf_nan=False, description="a number from 0")] = 0.0
+    challenger_margin: Annotated[float, Field(ge=0, allow_inf_nan=False, description="a number from 0")] = 0.0
+    size_limit_mb: Annotated[float, Field(gt=0, description="a number above 0")] | None = None
+    latency_limit_ms: Annotated[float, Field(gt=0, description="a number above 0")] | None = None
 
 
 Model = TypeVar("Model", bound=Section)

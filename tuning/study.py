@@ -15,7 +15,18 @@ from tuning.domains import Cases, Domain
 from tuning.grid import GRID_LIMIT, grid_size
 from tuning.problems import Problem, StudyError, listing, suggestion
 from tuning.search_space import Dimension, SearchSpace
-from tuning.sections import DataSection, Heading, Limits, Objective, SearchSection, Split, read_section
+from tuning.sections import (
+    ConfirmationSection,
+    DataSection,
+    Heading,
+    Limits,
+    Objective,
+    PromotionSection,
+    SearchSection,
+    Section,
+    Split,
+    read_section,
+)
 from tuning.space_sections import SECTIONS, read_space
 from tuning.study_text import read_tables
 from tuning.trial import Bracket, Params, trial_key
@@ -37,7 +48,7 @@ __all__ = [
 ]
 
 HEADING = tuple(Heading.model_fields)
-KNOWN = (*HEADING, "data", *SECTIONS, "search", "objective", "limits")
+KNOWN = (*HEADING, "data", *SECTIONS, "search", "objective", "limits", "confirmation", "promotion")
 
 # The space is checked on its own birth, and its recursive values are beyond pydantic's schemas.
 CheckedSpace = Annotated[SearchSpace, GetPydanticSchema(lambda *_: core_schema.is_instance_schema(SearchSpace))]
@@ -57,13 +68,15 @@ class Study(BaseModel):
     objective: Objective
     limits: Limits = Limits()
     path: Path
+    confirmation: ConfirmationSection | None = None  # None: the file has no such section
+    promotion: PromotionSection = PromotionSection()
 
     @property
     def content(self) -> dict[str, Any]:
-        """Everything that decides results, as plain values in one canonical form."""
+        """Everything that decides results of trials, as plain values in one canonical form."""
         return {
             "seed": self.seed,
-            "data": self.data.model_dump(mode="json"),
+            "data": _data_content(self.data),
             "space": {name: _dimension_content(dimension) for name, dimension in self.space.by_name.items()},
             "search": self.search.model_dump(mode="json"),
             "objective": self.objective.model_dump(mode="json"),
@@ -112,11 +125,14 @@ def load_study(
     problems += found
     limits, found = read_section(Limits, tables.get("limits", {}), "limits")
     problems += found
+    after, found = _read_after_search(tables)
+    problems += found
     if not problems and method == "grid":
         problems += _grid_problems(space)
     if problems or heading is None or data is None or search is None or objective is None or limits is None:
         raise StudyError(str(path), problems)
-    return Study(**dict(heading), data=data, space=space, search=search, objective=objective, limits=limits, path=path)
+    whole = {"data": data, "space": space, "search": search, "objective": objective, "limits": limits, **after}
+    return Study(**dict(heading), path=path, **whole)
 
 
 def training_seed(study: Study, sweep: int, number: int, params: Params) -> int:
@@ -163,6 +179,26 @@ def _read_data(table: Any) -> tuple[DataSection | None, list[Problem]]:
     if data is not None and split is not None:
         data = data.model_copy(update={"split": split})
     return data, [*found, *problems]
+
+
+def _read_after_search(tables: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """Read the sections that say what becomes of the best trials, those that the file has."""
+    sections: dict[str, Any] = {}
+    problems: list[Problem] = []
+    kinds: dict[str, type[Section]] = {"confirmation": ConfirmationSection, "promotion": PromotionSection}
+    for name, kind in kinds.items():
+        if name in tables:
+            sections[name], found = read_section(kind, tables[name], name)
+            problems += found
+    return sections, problems
+
+
+def _data_content(data: DataSection) -> dict[str, Any]:
+    """A split without ranking rows has the digest that it had before there were any."""
+    content = data.model_dump(mode="json")
+    if data.split.ranking == 0.0:
+        del content["split"]["ranking"]
+    return content
 
 
 def _grid_problems(space: SearchSpace) -> Iterator[Problem]:

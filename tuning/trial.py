@@ -23,12 +23,17 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One set of params to train. `key` names its content: same key, same result, never trained twice."""
+    """One set of params to train. `key` names its content: same key, same result, never trained twice.
+
+    A replicate is the same params with another seed: `replicate` counts from 1, `replicate_of` is the trial's run.
+    """
 
     number: int
     params: dict[str, Value]
     seed: int
     key: str
+    replicate: int = 0  # 0: the trial itself
+    replicate_of: str = ""
 
     def __post_init__(self) -> None:
         if self.number < 0:

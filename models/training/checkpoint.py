@@ -88,3 +88,15 @@ def save(model: Any, path: Path) -> None:
         raise InputError("model.architecture", message) from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def load(path: Path) -> Any:
+    """Open a saved model without its optimizer; Keras' safe mode refuses a file that holds code."""
+    import keras  # noqa: PLC0415 - seconds, and only where a model is opened
+
+    return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def parameter_count(path: Path) -> int:
+    """How many numbers a saved model holds."""
+    return int(load(path).count_params())

@@ -154,7 +154,7 @@ def _first_bytes(path: Path) -> bytes:
 def _client(tracking_uri: str) -> Any:
     import mlflow  # noqa: PLC0415 - takes seconds, and help does not need it
 
-    for name in ("mlflow.tracking", "alembic"):
+    for name in ("mlflow.tracking", "mlflow.pyfunc", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its failures are raised, and told by us
     return PatientClient(mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri), tracking_uri)

@@ -1,9 +1,11 @@
 """Sweeps in MLflow: one parent run for each execution of a study."""
 
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.tracking.errors import SweepNotFoundError
@@ -64,12 +66,33 @@ def finish_sweep(store: Store, sweep: Sweep, leaderboard_csv: str, rows: Sequenc
     mlflow_client = client(store)
     mlflow_client.log_text(sweep.run_id, leaderboard_csv, "leaderboard.csv")
     if rows:
-        table = {"columns": list(rows[0]), "data": [[_cell(value) for value in row.values()] for row in rows]}
-        mlflow_client.log_dict(sweep.run_id, table, "leaderboard.json")
-        # What log_table sets so that the pages show a table; log_table itself goes through pandas.
-        tables = json.dumps([{"path": "leaderboard.json", "type": "table"}])
-        mlflow_client.set_tag(sweep.run_id, "mlflow.loggedArtifacts", tables)
+        add_table(store, sweep, rows, "leaderboard.json")
     return _mark(store, sweep, SweepStatus.COMPLETE)
+
+
+def add_table(store: Store, sweep: Sweep, rows: Sequence[Mapping[str, "Value"]], path: str) -> None:
+    """Put rows on the sweep's run as a table of the MLflow pages; one of the same path is replaced."""
+    mlflow_client = client(store)
+    table = {"columns": list(rows[0]), "data": [[_cell(value) for value in row.values()] for row in rows]}
+    mlflow_client.log_dict(sweep.run_id, table, path)
+    # What log_table sets so that the pages show a table; log_table itself goes through pandas.
+    tables = json.loads(mlflow_client.get_run(sweep.run_id).data.tags.get("mlflow.loggedArtifacts", "[]"))
+    entry = {"path": path, "type": "table"}
+    kept = [each for each in tables if each != entry]
+    mlflow_client.set_tag(sweep.run_id, "mlflow.loggedArtifacts", json.dumps([*kept, entry]))
+
+
+def fetch_study(store: Store, sweep: Sweep, folder: Path) -> None:
+    """Bring the study's file and content, as they were when the sweep began, into `study` within a folder."""
+    client(store).download_artifacts(sweep.run_id, "study", str(folder))
+
+
+def sweep_content(store: Store, sweep: Sweep) -> dict[str, Any]:
+    """What the study said when the sweep began, with the overrides of its command line: `Study.content`."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = client(store).download_artifacts(sweep.run_id, "study/content.json", folder)
+        content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+        return content
 
 
 def record_engine(store: Store, sweep: Sweep, engine: str, reason: str) -> Sweep:
@@ -101,6 +124,18 @@ def all_sweeps(store: Store, study_name: str) -> list[Sweep]:
     """The sweeps of a study, oldest first; none where there is no such study."""
     experiment = client(store).get_experiment_by_name(study_name)
     return _sweeps(store, experiment.experiment_id) if experiment else []
+
+
+def find_complete_sweep(store: Store, study_name: str, sweep_id: str | None = None) -> Sweep:
+    """Return the sweep of this id, or the study's last complete one; one that is not complete is refused."""
+    if sweep_id is None:
+        complete = [sweep for sweep in all_sweeps(store, study_name) if sweep.is_complete]
+        if complete:
+            return complete[-1]
+    sweep = find_sweep(store, study_name, sweep_id)
+    if not sweep.is_complete:
+        raise SweepNotFoundError(f"{sweep.id}: not complete ({sweep.status}); `nightune tune` goes on with it")
+    return sweep
 
 
 def _sweeps(store: Store, experiment_id: str) -> list[Sweep]:

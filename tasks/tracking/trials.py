@@ -98,7 +98,7 @@ class TrialLog:
             self._sweep.experiment_id,
             start_time=self._started_ms,
             tags=tags,
-            run_name=f"trial {self._trial.number}",
+            run_name=run_name(self._trial),
         )
         run_id = str(run.info.run_id)
         params = [_param(name, value) for name, value in self._trial.params.items()]
@@ -117,9 +117,11 @@ class TrialLog:
         mlflow_client.update_run(self._run_id, status="RUNNING")
 
     def _identity(self) -> dict[str, str]:
+        trial, replicate = self._trial, {"nightune.replicate": str(self._trial.replicate)}
         return {
-            "mlflow.parentRunId": self._sweep.run_id,
-            "nightune.kind": "trial",
+            "mlflow.parentRunId": trial.replicate_of or self._sweep.run_id,
+            "nightune.kind": "replicate" if trial.replicate else "trial",
+            **(replicate if trial.replicate else {}),
             "nightune.sweep": self._sweep.id,
             "nightune.trial_key": self._trial.key,
             "nightune.trial_number": str(self._trial.number),
@@ -153,9 +155,14 @@ def open_trial(store: Store, sweep: Sweep, trial: Trial, tags: Mapping[str, str]
     return TrialLog(store, sweep, trial, tags, data)
 
 
-def finished_trials(store: Store, sweep: Sweep) -> dict[str, TrialResult]:
-    """Read the sweep's finished trials back, by key, without their curves."""
-    question = f"tags.`nightune.sweep` = '{sweep.id}' and tags.`nightune.kind` = 'trial'"
+def run_name(trial: Trial) -> str:
+    """`trial 3`, or `trial 3 replicate 2`."""
+    return f"trial {trial.number}" + (f" replicate {trial.replicate}" if trial.replicate else "")
+
+
+def finished_trials(store: Store, sweep: Sweep, kind: str = "trial") -> dict[str, TrialResult]:
+    """Read the sweep's finished trials back, or its finished replicates, by key, without their curves."""
+    question = f"tags.`nightune.sweep` = '{sweep.id}' and tags.`nightune.kind` = '{kind}'"
     results = (_read(run) for run in _search(store, sweep.experiment_id, question) if _is_finished(run))
     return {result.trial.key: result for result in results}
 
@@ -203,7 +210,8 @@ def reconcile(store: Store, experiment_id: str) -> int:
 
     Unfinished trials are closed as KILLED and taken up again under the same run.
     """
-    open_runs = list(_search(store, experiment_id, "tags.`nightune.kind` = 'trial' and attributes.status = 'RUNNING'"))
+    trials = "tags.`nightune.kind` != 'sweep'"
+    open_runs = list(_search(store, experiment_id, f"{trials} and attributes.status = 'RUNNING'"))
     for run in open_runs:
         client(store).set_tag(run.info.run_id, "nightune.status", "interrupted")
         client(store).set_terminated(run.info.run_id, "KILLED")
@@ -237,6 +245,8 @@ def _read(run: Any) -> TrialResult:
         params=json.loads(tags["nightune.params"]),
         seed=int(tags["nightune.seed"]),
         key=tags["nightune.trial_key"],
+        replicate=int(tags.get("nightune.replicate", "0")),
+        replicate_of=tags["mlflow.parentRunId"] if "nightune.replicate" in tags else "",
     )
     return TrialResult(
         trial=trial,

@@ -50,7 +50,7 @@ def test_a_table_with_gaps_words_and_groups_goes_from_file_to_leaderboard(tmp_pa
     assert dataset.task == "regression"
     assert report.best is not None
     assert artifacts(tmp_path / "mlruns", report.best.run_id, "preprocessing") == {
-        "preprocessing/preprocessing.joblib",
+        "preprocessing/preprocessing.json",
         "preprocessing/description.json",
     }
     assert dataset.input_shape == (1 + 1 + 3 + 1,)  # rooms and its gaps, three kinds of heating, garden

@@ -24,7 +24,7 @@ assert "--trials" in CliRunner().invoke(app, ["tune", "--help"]).output.replace(
     assert modules_after(code).isdisjoint(HEAVY)
 
 
-@pytest.mark.parametrize("module", ["flows.tune", "flows.probe", "tasks.train_cohort"])
+@pytest.mark.parametrize("module", ["flows.tune", "flows.probe", "flows.promote", "tasks.train_cohort"])
 def test_importing_a_flow_imports_no_training_library(module: str) -> None:
     assert modules_after(f"import {module}").isdisjoint({"tensorflow", "keras", "jax", "mlflow"})
 
@@ -42,5 +42,5 @@ assert result.exit_code == 0, result.output
 def test_prefect_loads_every_entrypoint() -> None:
     from prefect.flows import load_flow_from_entrypoint
 
-    for name in ("tune", "probe"):
+    for name in ("tune", "probe", "promote"):
         assert load_flow_from_entrypoint(f"flows/{name}.py:{name}", use_placeholder_flow=False).name == name

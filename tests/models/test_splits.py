@@ -11,7 +11,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def parts(rows: Rows) -> list[np.ndarray]:
-    return [rows.train, rows.validation, rows.test]
+    return [part for part in (rows.train, rows.validation, rows.ranking, rows.test) if part is not None]
 
 
 def assert_each_row_once(rows: Rows, count: int) -> None:
@@ -120,3 +120,32 @@ def test_impossible_split_is_refused_with_the_remedy(make, words):
     with pytest.raises(InputError) as caught:
         make()
     assert words in str(caught.value)
+
+
+@given(st.lists(st.integers(0, 60), min_size=40, max_size=200), st.sampled_from([0.1, 0.15, 0.2]), seeds)
+@settings(deadline=None, max_examples=60)
+def test_ranking_rows_are_a_split_of_their_own_in_every_kind(values, ranking, seed):
+    numbers = np.array([*values, 100, 101, 102, 103])
+    for kind in (random_rows, group_rows, time_rows):
+        split = Split(
+            {random_rows: "random", group_rows: "group", time_rows: "time"}[kind],
+            ranking=ranking,
+            column=None if kind is random_rows else "c",
+        )
+        if kind is random_rows:
+            rows = random_rows(len(numbers), split, seed)
+            assert abs(len(rows.ranking) - ranking * len(numbers)) <= 0.5 + 1e-9
+        elif kind is group_rows:
+            rows = group_rows(numbers, split, seed)
+        else:
+            rows = time_rows(numbers.astype(float), split)
+            assert numbers[rows.validation].max() < numbers[rows.ranking].min()
+            assert numbers[rows.ranking].max() < numbers[rows.test].min()
+        assert_each_row_once(rows, len(numbers))
+
+
+def test_ranking_shares_that_leave_nothing_are_refused():
+    with pytest.raises(InputError, match=r"validation 0\.4, ranking 0\.2 and test 0\.4 leave nothing"):
+        Split(validation=0.4, test=0.4, ranking=0.2)
+    with pytest.raises(InputError, match=r"data\.split\.ranking: -0\.1 is out of range"):
+        Split(ranking=-0.1)

@@ -1,5 +1,4 @@
 import datetime
-import pickle
 from decimal import Decimal
 
 import numpy as np
@@ -8,7 +7,8 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 
 from models.errors import InputError
-from models.tables import fit_preprocessing, split_keys, take_apart
+from models.preprocessing import TablePreprocessing, clean_table
+from models.tables import _make_transformer, fit_preprocessing, split_keys, take_apart
 
 EVERY_ROW = np.arange(6)
 
@@ -84,7 +84,7 @@ def test_named_numbers_are_categories_whether_or_not_a_gap_made_them_floats():
 def test_dates_are_seconds(dates):
     preprocessing, _ = fit({"day": dates})
     assert preprocessing.columns[0].kind == "date"
-    seconds = preprocessing.clean(pd.DataFrame({"day": dates}))["day"]
+    seconds = clean_table(pd.DataFrame({"day": dates}), preprocessing.columns)["day"]
     np.testing.assert_array_equal(np.diff(seconds.iloc[:3]), [86400, 86400])
     assert np.isnan(seconds.iloc[3])
 
@@ -93,7 +93,7 @@ def test_dates_of_every_precision_are_seconds():
     days = pd.Series(pd.to_datetime(["1970-01-01 00:00:10+00:00"])).astype("datetime64[ms, UTC]")
     column = pd.concat([days, days + pd.Timedelta(seconds=1)], ignore_index=True)
     preprocessing, _ = fit({"day": column}, train=[0, 1])
-    assert preprocessing.clean(pd.DataFrame({"day": column}))["day"].tolist() == [10, 11]
+    assert clean_table(pd.DataFrame({"day": column}), preprocessing.columns)["day"].tolist() == [10, 11]
 
 
 @pytest.mark.parametrize(
@@ -136,12 +136,56 @@ def test_columns_named_like_features_of_others_are_kept():
     assert len(preprocessing.transform(pd.DataFrame(columns))[0]) == len(preprocessing.feature_names)
 
 
-def test_preprocessing_survives_pickling_and_reads_new_rows_by_name():
+def test_preprocessing_survives_as_json_and_reads_new_rows_by_name():
     table = pd.DataFrame({"a": [1.0, 2, np.nan, 4, 5, 6], "b": list("xyxyxy"), "c": [True, False] * 3})
     preprocessing, _ = fit(table)
-    copy = pickle.loads(pickle.dumps(preprocessing))
+    copy = TablePreprocessing.from_json(preprocessing.as_json())
     reordered = table[["c", "b", "a"]].assign(extra=1)
     np.testing.assert_array_equal(copy.transform(reordered), preprocessing.transform(table))
+
+
+def test_json_keeps_every_feature_to_the_last_bit():
+    generator = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "a": np.where(generator.random(400) < 0.1, np.nan, generator.normal(3.3, 1e-3, 400)),
+            "flag": [True, False, None, True] * 100,
+            "name": [f"common {row % 45}" if row < 300 else f"rare {row}" for row in range(400)],
+            "day": pd.date_range("2020-01-01", periods=400, freq="7h"),
+        }
+    )
+    preprocessing, _ = fit(table, train=range(350))
+    copy = TablePreprocessing.from_json(preprocessing.as_json())
+    assert copy.content == preprocessing.content
+    np.testing.assert_array_equal(copy.transform(table), preprocessing.transform(table))
+
+
+def test_features_are_those_of_scikit_learn_to_the_last_bit():
+    generator = np.random.default_rng(1)
+    table = pd.DataFrame(
+        {
+            "a": np.where(generator.random(300) < 0.1, np.nan, generator.normal(5.0, 2.0, 300)),
+            "flag": [True, False, None] * 100,
+            "name": [f"common {row % 48}" if row < 250 else f"rare {row}" for row in range(300)],
+        }
+    )
+    preprocessing, _ = fit(table, train=range(300))
+    cleaned = clean_table(table, preprocessing.columns)
+    transformer = _make_transformer(preprocessing.columns, cleaned).fit(cleaned)
+    scaler = transformer.named_transformers_["number"][-1]
+    scaler.mean_, scaler.scale_ = (
+        np.array([float(f"{value:.10g}") for value in values]) for values in (scaler.mean_, scaler.scale_)
+    )
+    new = clean_table(table.assign(name=table["name"].replace("common 1", "never seen")), preprocessing.columns)
+    for rows in (cleaned, new):
+        expected = transformer.transform(rows).astype(np.float32)
+        np.testing.assert_array_equal(preprocessing.transform_clean(rows), expected)
+
+
+def test_preprocessing_of_another_format_is_refused():
+    preprocessing, _ = fit({"a": range(6)})
+    with pytest.raises(ValueError, match="format 99"):
+        TablePreprocessing.from_json(preprocessing.as_json().replace('"format": 1', '"format": 99'))
 
 
 def test_new_rows_without_a_column_are_refused():

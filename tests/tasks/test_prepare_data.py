@@ -99,7 +99,8 @@ def test_study_of_a_table_reaches_the_data_with_all_its_keys(tmp_path):
     prepared = prepare_data.fn(study, tmp_path / "mlruns")
     description = open_dataset(prepared.folder).description
     assert description["features"] == ["zip=0", "zip=1", "zip=2", "zip=3"]
-    assert description["split"] == {"kind": "group", "validation": 0.3, "test": 0.1, "column": "patient", "seed": 3}
+    shares = {"validation": 0.3, "test": 0.1, "ranking": 0.0}
+    assert description["split"] == {"kind": "group", "column": "patient", "seed": 3, **shares}
     assert prepared.sizes == {"train": 54, "validation": 27, "test": 9}
     assert description["target_scale"]["mean"][0] > 1000
 

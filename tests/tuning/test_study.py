@@ -215,3 +215,27 @@ def test_a_training_seed_does_not_come_from_the_stream_of_the_params(read: Read)
     study = read(FULL)
     drawn = np.random.default_rng([*study.sweep_seed(0), 3]).integers(0, 2**31, 50).tolist()
     assert training_seed(study, 0, 3, {}) not in drawn
+
+
+def test_confirmation_and_promotion_have_defaults_and_change_no_digest(read: Read) -> None:
+    plain = read(study_text())
+    assert plain.confirmation is None
+    assert (plain.promotion.replicates, plain.promotion.confidence, plain.promotion.minimum_gain) == (8, 0.95, 0.0)
+    sections = "[confirmation]\n[promotion]\nminimum_gain = 0.01\nlatency_limit_ms = 20\n"
+    study = read(study_text() + sections)
+    assert study.confirmation is not None
+    assert (study.confirmation.finalists, study.confirmation.replicates, study.confirmation.cost) == (
+        5,
+        3,
+        "parameters",
+    )
+    assert (study.promotion.minimum_gain, study.promotion.latency_limit_ms) == (0.01, 20)
+    assert study.digest == plain.digest
+
+
+def test_rows_set_apart_for_the_ranking_are_part_of_the_content(read: Read) -> None:
+    plain = read(study_text())
+    apart = read(study_text(data='source = "iris"\nsplit = { ranking = 0.1 }'))
+    assert apart.data.split.ranking == 0.1
+    assert apart.digest != plain.digest
+    assert read(study_text(data='source = "iris"\nsplit = { ranking = 0.0 }')).digest == plain.digest

@@ -7,7 +7,9 @@ from tests.tuning.conftest import Read, Refuse, study_text
 OPTIMIZERS = "(known: adam, adamw, gd, sgd)"
 METRICS = "(known: val_loss, val_accuracy, val_balanced_accuracy, val_f1_macro, val_auc, val_mae, val_rmse, val_r2)"
 ABOVE_0 = "(allowed: a number above 0)"
-SECTIONS = "(known: name, question, seed, data, model, space, stopping, search, objective, limits)"
+SECTIONS = (
+    "(known: name, question, seed, data, model, space, stopping, search, objective, limits, confirmation, promotion)"
+)
 
 BROKEN_PARAMETERS = {
     'optimizer = "adamv"': f"optimizer: unknown 'adamv'; did you mean 'adamw'? {OPTIMIZERS}",
@@ -238,3 +240,27 @@ def test_all_problems_come_at_once(refuse: Refuse) -> None:
         "search.trials",
         "objective.metric",
     ]
+
+
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    {
+        "[confirmation]\nreplicates = 1": "confirmation.replicates: 1 is not a whole number from 2 to 100",
+        "[confirmation]\nfinalist = 3": (
+            "confirmation.finalist: unknown key; did you mean 'finalists'? "
+            "(known: finalists, replicates, cost, confidence)"
+        ),
+        "[confirmation]\ncost = 'money'": "confirmation.cost: unknown 'money' (known: parameters, seconds)",
+        "[promotion]\nminimum_gain = -1": "promotion.minimum_gain: -1 is not a number from 0",
+        "[promotion]\nconfidence = 95": "promotion.confidence: 95 is not a share above 0, below 1",
+        "[promotion]\nsize_limit_mb = 0": "promotion.size_limit_mb: 0 is not a number above 0",
+    }.items(),
+)
+def test_a_broken_section_after_the_search_is_named(refuse: Refuse, section: str, expected: str) -> None:
+    assert refuse(f"{study_text()}{section}\n") == [expected]
+
+
+def test_shares_that_leave_nothing_to_train_on_are_named_with_the_ranking(refuse: Refuse) -> None:
+    data = "source = 'iris'\nsplit = { validation = 0.4, ranking = 0.3, test = 0.3 }"
+    said = "data.split: validation 0.4, ranking 0.3 and test 0.3 leave nothing to train on (allowed: a sum below 1)"
+    assert refuse(study_text(data=data)) == [said]

@@ -1,0 +1,41 @@
+"""From a complete sweep to the champion: confirm its finalists, judge the winner, move the alias. A Prefect flow."""
+
+from pathlib import Path
+
+from prefect import flow
+
+from flows.confirmation import confirm, train_replicates
+from flows.environment import store_root, tracking_uri
+from flows.records import wait_until_recorded
+from tasks.load_study import load_study
+from tasks.promote_model import Promotion, Request, best_candidate, promote_model
+from tasks.resume_sweep import resume_sweep
+from tasks.tracking.errors import StoreError
+from tasks.tracking.store import open_store, study_lock
+from tasks.train_cohort import Setting
+from tasks.write_report import read_report
+
+
+@flow(name="promote", flow_run_name="promote {study_file.stem}")
+def promote(
+    study_file: Path, sweep: str | None = None, dry_run: bool = False, force: bool = False, because: str = ""
+) -> Promotion:
+    """Let the best confirmed model of the study's last complete sweep, or of a named one, become champion or not."""
+    study = load_study(study_file)
+    store = open_store(store_root(), tracking_uri())
+    with study_lock(store, study.name):
+        setting = resume_sweep(store, study, sweep)
+        promotion = promote_sweep(setting, Request(dry_run, force, because))
+    wait_until_recorded()
+    return promotion
+
+
+def promote_sweep(setting: Setting, request: Request) -> Promotion:
+    """Confirm, give the winner the models that its judgement needs, and judge it. The study's lock is the caller's."""
+    confirmation = confirm(setting)
+    report = read_report(setting.store, setting.study.name, setting.sweep)
+    winner = best_candidate(confirmation, report.results)
+    if winner is None:
+        raise StoreError(f"{setting.sweep.id}: no trial gave a finite result with every seed; nothing can be promoted")
+    train_replicates(setting, [winner], setting.study.promotion.replicates)
+    return promote_model(setting, winner, confirmation, request)

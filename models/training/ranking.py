@@ -1,0 +1,23 @@
+"""The rows that rank trials, where a study sets some apart from those that stop trainings."""
+
+import numpy as np
+
+from models.examples import Dataset
+from models.metrics import metrics
+from models.outputs import read_head
+from models.training.engine import Engine
+from models.training.loop import Outcome
+
+BATCH = 1024
+
+
+def ranking_objective(engine: Engine, outcome: Outcome, dataset: Dataset, monitor: str) -> float:
+    """Return the monitored metric of the best epoch's weights on the ranking split; NaN where no epoch was finite."""
+    if dataset.ranking_apart is None or outcome.best_epoch == 0:
+        return outcome.objective
+    inputs, targets = dataset.ranking_apart.inputs, dataset.ranking_apart.targets
+    model = engine.model(outcome.recipe, outcome.weights)
+    head = read_head(model, dataset.task, dataset.output_size, np.asarray(inputs[:2]))
+    parts = [model.predict_on_batch(inputs[start : start + BATCH]) for start in range(0, len(inputs), BATCH)]
+    measured = metrics(dataset.task, np.concatenate(parts), targets, head.is_logits)
+    return measured[monitor.removeprefix("val_")]

@@ -1,0 +1,114 @@
+"""Train the best trials again with fresh seeds, and say who really won.
+
+Replicates are trials like others, under the run of the trial that they confirm: found again by key, taken up after a
+kill, trained in cohorts by the sweep's engine.
+"""
+
+import logging
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import median
+
+from tasks.propose_trials import content_key
+from tasks.stage import stage
+from tasks.tracking.checkpoints import fetch_checkpoint
+from tasks.tracking.confirmations import write_confirmation
+from tasks.tracking.trials import finished_trials
+from tasks.train_cohort import Setting
+from tuning.analysis import leaderboard
+from tuning.confirmation import Confirmation, Finalist, confirm, replicates
+from tuning.problems import Problem
+from tuning.sections import ConfirmationSection
+from tuning.study import StudyError
+from tuning.trial import Trial, TrialResult
+
+logger = logging.getLogger("nightune")
+
+
+def rules(setting: Setting) -> ConfirmationSection:
+    """The study's section, or what counts without one."""
+    return setting.study.confirmation or ConfirmationSection()
+
+
+def finalists(setting: Setting) -> list[TrialResult]:
+    """The best trials of the sweep, best first, as many as the study confirms; what has no rank is none of them."""
+    results = leaderboard(finished_trials(setting.store, setting.sweep).values(), setting.sweep.direction)
+    chosen = [result for result in results if result.is_ranked][: rules(setting).finalists]
+    for result in chosen:
+        _refuse_changed(setting, result)
+    return chosen
+
+
+def missing_replicates(setting: Setting, results: Sequence[TrialResult], count: int | None = None) -> list[Trial]:
+    """The replicates 1..count of these trials that are not trained yet; by default as many as confirm a finalist."""
+    wanted = rules(setting).replicates if count is None else count
+    there = finished_trials(setting.store, setting.sweep, "replicate")
+    trials = [trial for result in results for trial in replicates(result, wanted, setting.study.seed)]
+    return [trial for trial in trials if trial.key not in there]
+
+
+def replicates_of(setting: Setting, result: TrialResult, count: int) -> list[TrialResult]:
+    """The finished replicates 1..count of a trial, in order."""
+    there = finished_trials(setting.store, setting.sweep, "replicate")
+    return [there[trial.key] for trial in replicates(result, count, setting.study.seed) if trial.key in there]
+
+
+@stage
+def confirm_finalists(setting: Setting) -> Confirmation:
+    """Compare the finalists by their replicates, keep the table on the sweep's run, and name the winner."""
+    chosen, wanted = finalists(setting), rules(setting)
+    held = [_finalist(setting, result, replicates_of(setting, result, wanted.replicates)) for result in chosen]
+    confirmation = confirm(held, setting.sweep.direction, wanted.cost, wanted.confidence, setting.study.seed)
+    write_confirmation(setting.store, setting.sweep, confirmation)
+    _announce(confirmation, setting.study.objective.metric)
+    return confirmation
+
+
+def _finalist(setting: Setting, result: TrialResult, trained: Sequence[TrialResult]) -> Finalist:
+    return Finalist(
+        trial=result.trial.number,
+        key=result.trial.key,
+        run_id=result.run_id,
+        search_score=result.objective,
+        scores=tuple(_scores(trained)),
+        parameters=_parameters(setting, result),
+        seconds=median([each.seconds for each in trained] or [result.seconds]),
+    )
+
+
+def _scores(trained: Iterable[TrialResult]) -> Iterable[float]:
+    return (each.objective if each.is_ranked else float("nan") for each in trained)
+
+
+def _parameters(setting: Setting, result: TrialResult) -> int:
+    from models.backend import load_keras  # noqa: PLC0415 - Keras, only where a model is opened
+    from models.training.checkpoint import parameter_count  # noqa: PLC0415
+
+    load_keras(setting.store.compiled)
+    with tempfile.TemporaryDirectory() as folder:
+        return parameter_count(fetch_checkpoint(setting.store, result.run_id, Path(folder)))
+
+
+def _refuse_changed(setting: Setting, result: TrialResult) -> None:
+    """A replicate must differ from its trial by the seed alone; code or semantics of another day would not."""
+    trial = result.trial
+    if content_key(setting.study, setting.sweep.number, setting.data, trial.params, trial.seed) == trial.key:
+        return
+    said = (
+        f"trial {trial.number} of {setting.sweep.id} was trained by other code than today's (the study's own files, "
+        "or another version of Nightune), so its finalists cannot be confirmed; start the next sweep with --fresh"
+    )
+    raise StudyError(str(setting.study.path), [Problem("confirmation", said)])
+
+
+def _announce(confirmation: Confirmation, metric: str) -> None:
+    if confirmation.winner is None:
+        logger.warning("confirmation · no finalist gave a finite %s with every seed", metric)
+        return
+    finalist = confirmation.winner.finalist
+    logger.info(
+        "confirmed trial %d · %s %.4f over %d seeds, %.4f in the search · best with probability %.2f",
+        *(finalist.trial, metric, finalist.mean, len(finalist.scores), finalist.search_score),
+        confirmation.winner.best_probability,
+    )

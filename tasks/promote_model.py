@@ -1,0 +1,260 @@
+"""Let a confirmed winner become champion, or say why not: every step can be repeated, and the alias moves last."""
+
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from models.serving import DESCRIPTION, MODEL
+from tasks.confirm_finalists import replicates_of
+from tasks.measure_candidate import Contender, champion_contender, measure
+from tasks.stage import stage
+from tasks.tracking import registry
+from tasks.tracking.checkpoints import fetch_checkpoint
+from tasks.tracking.errors import StoreError
+from tasks.tracking.model_folder import write_model_folder
+from tasks.tracking.registry import Version
+from tasks.tracking.sweeps import fetch_study
+from tasks.tracking.verdicts import read_verdict, record_test_read, test_reads, verdict_tags, write_verdict
+from tasks.train_cohort import Setting
+from tuning.analysis import leaderboard
+from tuning.confirmation import Confirmation
+from tuning.problems import Problem
+from tuning.study import StudyError
+from tuning.trial import TrialResult, trial_key
+from tuning.verdict import Candidate, Decision, Guard, Rules, Verdict, decide
+
+logger = logging.getLogger("nightune")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """How to promote. Dry: measure and say, but register nothing. Force needs a reason, and passes over the gate."""
+
+    is_dry: bool = False
+    is_forced: bool = False
+    because: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """What came of it. `version` is the one registered, if any, with the alias it got."""
+
+    verdict: Verdict
+    version: int | None = None
+    alias: str = ""
+    is_dry: bool = False
+
+    def summary(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        return {"verdict": json.loads(self.verdict.as_json()), "version": self.version, "alias": self.alias}
+
+
+@stage
+def promote_model(
+    setting: Setting, winner: TrialResult, confirmation: Confirmation | None, request: Request
+) -> Promotion:
+    """Judge the winner of a sweep by its replicates, register it if it deserves it, and move the alias last."""
+    store, model = setting.store, setting.study.name
+    candidate = _candidate(setting, winner, confirmation)
+    champion = registry.champion(store, model)
+    existing = registry.registered(store, model, candidate.run_id)
+    if existing is not None and champion == existing:
+        return _still_champion(setting, existing)
+    verdict = _verdict(setting, candidate, champion)
+    if existing is not None and registry.ROLLED_BACK in existing.tags:
+        verdict = _rolled_back(verdict, existing)
+    if request.is_forced:
+        verdict = _forced(setting, verdict, request.because)
+    logger.info("%s · trial %d of %s · %s", verdict.decision, candidate.trial, candidate.sweep, verdict.reason)
+    if request.is_dry or not (verdict.is_promoted or verdict.is_close):
+        return Promotion(verdict, is_dry=request.is_dry)
+    version = existing or _register(setting, verdict, champion)
+    return _point(setting, verdict, version, champion)
+
+
+def _candidate(setting: Setting, winner: TrialResult, confirmation: Confirmation | None) -> Candidate:
+    """The replicate with the best ranking score serves; all sound ones stand for the configuration."""
+    trained = replicates_of(setting, winner, setting.study.promotion.replicates)
+    sound = [result for result in leaderboard(trained, setting.sweep.direction) if result.is_ranked]
+    if not sound:
+        said = f"no replicate of trial {winner.trial.number} gave a finite {setting.study.objective.metric}"
+        raise StoreError(f"{setting.sweep.id}: {said}; start the next sweep with --fresh")
+    confirmed = None if confirmation is None or confirmation.winner is None else confirmation.winner.finalist.mean
+    return Candidate(
+        model=setting.study.name,
+        sweep=setting.sweep.id,
+        data_version=setting.sweep.data_version,
+        trial=winner.trial.number,
+        key=winner.trial.key,
+        run_id=sound[0].run_id,
+        search_score=winner.objective,
+        confirmed_score=confirmed,
+        siblings=tuple(result.run_id for result in sound[1:]),
+    )
+
+
+def _verdict(setting: Setting, candidate: Candidate, champion: Version | None) -> Verdict:
+    """The stored answer to the same question, or a new one: the test split is read once for each question."""
+    rules = setting.study.promotion
+    asked = {
+        "candidate": [candidate.key, candidate.run_id, *candidate.siblings],
+        "champion": None if champion is None else champion.number,
+        "rules": rules.model_dump(mode="json"),
+    }
+    question = trial_key(asked)
+    verdict = read_verdict(setting.store, setting.sweep, question)
+    if verdict is None:
+        verdict = _judge(setting, candidate, champion)
+        write_verdict(setting.store, setting.sweep, verdict, question)
+    return verdict
+
+
+def _judge(setting: Setting, candidate: Candidate, champion: Version | None) -> Verdict:
+    from models.datasets import open_dataset  # noqa: PLC0415 - pandas, where tables are
+
+    store, rules = setting.store, setting.study.promotion
+    dataset = open_dataset(setting.data.folder)
+    opponent = "no champion" if champion is None else f"champion version {champion.number}"
+    record = partial(record_test_read, store, setting.sweep, f"gate: trial {candidate.trial} against {opponent}")
+    with tempfile.TemporaryDirectory() as folder:
+        evidence = measure(
+            dataset,
+            setting.study.objective.metric,
+            rules,
+            candidate=_contender(setting, candidate, dataset, Path(folder)),
+            champion=None if champion is None else champion_contender(store, champion, Path(folder) / "champion"),
+            record=record,
+        )
+    guards = (_known_data(setting, dataset.version), *evidence.guards)
+    limits = Rules(rules.minimum_gain, rules.challenger_margin)
+    decision, reason, is_close = decide(evidence.gain, evidence.baseline, guards, limits, champion is not None)
+    return Verdict(
+        candidate=candidate,
+        decision=decision,
+        reason=reason,
+        measure=evidence.measure,
+        minimum_gain=rules.minimum_gain,
+        against=None if champion is None else champion.number,
+        gain=evidence.gain,
+        baseline=evidence.baseline,
+        guards=guards,
+        is_close=is_close,
+        test_reads=test_reads(store, setting.sweep),
+        test_metrics=evidence.metrics,
+        notes=evidence.notes,
+    )
+
+
+def _known_data(setting: Setting, version: str) -> Guard:
+    same = version == setting.sweep.data_version
+    said = (
+        f"data version {version}" if same else f"prepared data is {version}, the sweep's {setting.sweep.data_version}"
+    )
+    return Guard("data version", same, said, is_vital=True)
+
+
+def _contender(setting: Setting, candidate: Candidate, dataset: Any, folder: Path) -> Contender:
+    """Put the candidate together as it would be registered, and fetch its siblings."""
+    files = []
+    for number, run_id in enumerate(candidate.siblings):
+        place = folder / f"sibling-{number}"
+        place.mkdir()
+        files.append(fetch_checkpoint(setting.store, run_id, place))
+    return Contender(_write_folder(setting, candidate, dataset, folder), tuple(files))
+
+
+def _write_folder(setting: Setting, candidate: Candidate, dataset: Any, folder: Path) -> Path:
+    from models.datasets import preprocessing_files  # noqa: PLC0415
+    from models.gate import is_logits  # noqa: PLC0415 - Keras
+    from models.training.checkpoint import load  # noqa: PLC0415
+
+    parts = folder / "parts"
+    parts.mkdir()
+    shutil.copyfile(fetch_checkpoint(setting.store, candidate.run_id, folder), parts / MODEL)
+    for file in preprocessing_files(setting.data.folder):
+        shutil.copyfile(file, parts / file.name)
+    made_of = {"sweep": candidate.sweep, "trial": candidate.trial, "run_id": candidate.run_id}
+    description = {**dataset.description, "is_logits": is_logits(load(parts / MODEL), dataset), "made_of": made_of}
+    text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False)
+    (parts / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+    fetch_study(setting.store, setting.sweep, parts)
+    return write_model_folder(parts, dataset.raw_example, folder / "model")
+
+
+def _still_champion(setting: Setting, version: Version) -> Promotion:
+    """Nothing is left to do: the alias was the last step."""
+    verdict = read_verdict(setting.store, setting.sweep)
+    if verdict is None:
+        raise StoreError(f"{version.model} version {version.number}: its verdict is gone from {setting.sweep.id}")
+    return Promotion(verdict, version.number, registry.CHAMPION)
+
+
+def _rolled_back(verdict: Verdict, version: Version) -> Verdict:
+    """What a person took back does not return by itself."""
+    why = version.tags[registry.ROLLED_BACK]
+    said = f"version {version.number} was rolled back ({why}); promote it with --force --because"
+    return replace(verdict, decision=Decision.REFUSED, reason=said, is_close=False)
+
+
+def _forced(setting: Setting, verdict: Verdict, because: str) -> Verdict:
+    try:
+        return verdict.forced(because)
+    except ValueError as error:
+        raise StudyError(str(setting.study.path), [Problem("promotion", str(error))]) from error
+
+
+def _register(setting: Setting, verdict: Verdict, champion: Version | None) -> Version:
+    from models.datasets import open_dataset  # noqa: PLC0415 - pandas, where tables are
+
+    candidate = verdict.candidate
+    tags = {
+        **verdict_tags(verdict),
+        "nightune.sweep": candidate.sweep,
+        "nightune.trial": str(candidate.trial),
+        "nightune.trial_key": candidate.key,
+        "nightune.data_version": candidate.data_version,
+        "nightune.study_digest": setting.sweep.study_digest,
+        "nightune.siblings": json.dumps(candidate.siblings),
+        "nightune.search_score": repr(candidate.search_score),
+        "nightune.confirmed_score": repr(candidate.confirmed_score),
+        **({} if champion is None else {"nightune.compared_with": str(champion.number)}),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        written = _write_folder(setting, candidate, open_dataset(setting.data.folder), Path(folder))
+        return registry.register(setting.store, candidate.model, setting.sweep, candidate.run_id, written, tags)
+
+
+def _point(setting: Setting, verdict: Verdict, version: Version, champion: Version | None) -> Promotion:
+    """Write down what the alias is about to say, then move it: one call, the last."""
+    store, model = setting.store, version.model
+    if not verdict.is_promoted:
+        registry.set_tags(store, version, registry.history_with(version, "challenger", verdict.reason))
+        registry.point(store, model, registry.CHALLENGER, version.number)
+        return Promotion(verdict, version.number, registry.CHALLENGER)
+    now = registry.champion(store, model)
+    if (now and now.number) != verdict.against:
+        raise StoreError(f"{model}: the champion has changed meanwhile; run the same command again")
+    previous = {} if champion is None else {registry.PREVIOUS: str(champion.number)}
+    written = registry.history_with(version, str(verdict.decision), verdict.because or verdict.reason)
+    registry.set_tags(store, version, {**verdict_tags(verdict), **previous, **written})
+    registry.forget_rollback(store, version)
+    if registry.CHALLENGER in version.aliases:
+        registry.unpoint(store, model, registry.CHALLENGER)
+    registry.point(store, model, registry.CHAMPION, version.number)
+    return Promotion(verdict, version.number, registry.CHAMPION)
+
+
+def best_candidate(confirmation: Confirmation | None, results: Sequence[TrialResult]) -> TrialResult | None:
+    """The confirmed winner among the results, or the best of the search where nothing was confirmed."""
+    if confirmation is None:
+        return next((result for result in results if result.is_ranked), None)
+    if confirmation.winner is None:
+        return None
+    wanted = confirmation.winner.finalist.key
+    return next((result for result in results if result.trial.key == wanted), None)

@@ -1,0 +1,46 @@
+"""Take up a complete sweep again, with the study and the data as they were when it was trained."""
+
+import json
+
+from tasks.prepare_data import PreparedData, prepare_data, read_prepared
+from tasks.stage import stage
+from tasks.tracking.errors import StoreError
+from tasks.tracking.store import Store
+from tasks.tracking.sweeps import Sweep, find_complete_sweep, sweep_content
+from tasks.tracking.trials import reconcile
+from tasks.train_cohort import Setting
+from tuning.sections import Objective, SearchSection
+from tuning.study import Study
+
+
+@stage
+def resume_sweep(store: Store, study: Study, sweep_id: str | None = None) -> Setting:
+    """Return the setting of the study's last complete sweep, or of a named one; StoreError where there is none.
+
+    Seed, budget and objective are those of the sweep: its command line may have replaced the file's.
+    """
+    sweep = find_complete_sweep(store, study.name, sweep_id)
+    reconcile(store, sweep.experiment_id)
+    content = sweep_content(store, sweep)
+    as_trained = study.model_copy(
+        update={
+            "seed": int(content["seed"]),
+            "search": SearchSection.model_validate_json(json.dumps(content["search"])),
+            "objective": Objective.model_validate_json(json.dumps(content["objective"])),
+        }
+    )
+    return Setting(store=store, sweep=sweep, study=as_trained, data=_data(store, as_trained, sweep))
+
+
+def _data(store: Store, study: Study, sweep: Sweep) -> PreparedData:
+    """The data that the sweep was trained on: still there, or prepared again if it comes out the same."""
+    folder = store.root / "data" / sweep.data_version
+    if folder.is_dir():
+        return read_prepared(folder)
+    data = prepare_data.fn(study, store.root)
+    if data.version != sweep.data_version:
+        raise StoreError(
+            f"{sweep.id}: its data {sweep.data_version} is gone from {folder.parent}, and today's is {data.version}; "
+            "run `nightune tune` for a sweep on today's data"
+        )
+    return data

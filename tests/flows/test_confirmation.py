@@ -1,0 +1,151 @@
+"""Finalists trained again, from the study's section to the pages."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from tasks.write_report import SweepReport
+from tuning.trial import TrialResult
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
+
+SECTION = "\n[confirmation]\nfinalists = 2\nreplicates = 2\n"
+
+
+def tune(study: Path) -> SweepReport:
+    from flows.tune import tune as flow
+
+    report = flow(study, engine="fit")
+    assert isinstance(report, SweepReport)
+    return report
+
+
+@pytest.fixture
+def runs(store_root: Path):  # type: ignore[no-untyped-def] # a pandas table
+    """What plain MLflow says about the runs of a kind of the study `flowers`."""
+    import mlflow
+
+    def search(kind: str):  # type: ignore[no-untyped-def]
+        mlflow.set_tracking_uri(f"sqlite:///{store_root}/mlflow.db")
+        return mlflow.search_runs(experiment_names=["flowers"], filter_string=f"tags.`nightune.kind` = '{kind}'")
+
+    return search
+
+
+def test_without_the_section_nothing_is_trained_again(small_study: Path, runs) -> None:  # type: ignore[no-untyped-def]
+    assert tune(small_study).confirmation is None
+    assert len(runs("replicate")) == 0
+
+
+def test_finalists_are_confirmed_by_replicates_under_their_trials(small_study: Path, runs) -> None:  # type: ignore[no-untyped-def]
+    small_study.write_text(small_study.read_text() + SECTION)
+    report = tune(small_study)
+    best = report.results[:2]
+    table = runs("replicate")
+    assert len(table) == 4
+    assert set(table["tags.mlflow.parentRunId"]) == {result.run_id for result in best}
+    assert set(table["tags.nightune.replicate"]) == {"1", "2"}
+    assert table["tags.nightune.seed"].nunique() == 4
+    assert table["metrics.val_loss"].notna().all()
+    assert len(runs("trial")) == 4
+    confirmation = report.confirmation
+    assert confirmation is not None
+    assert confirmation.winner is not None
+    by_trial = {each.finalist.trial: each.finalist for each in confirmation.finalists}
+    for result in best:
+        finalist = by_trial[result.trial.number]
+        own = table[table["tags.mlflow.parentRunId"] == result.run_id]
+        assert sorted(finalist.scores) == pytest.approx(sorted(own["metrics.objective"]))
+        assert finalist.search_score == result.objective
+        assert finalist.parameters == 4 * 4 + 4 + 4 * 3 + 3
+    assert runs("sweep")["tags.nightune.confirmed_trial"].tolist() == [str(confirmation.winner.finalist.trial)]
+
+
+def test_the_table_shows_the_search_score_beside_the_confirmed_one(small_study: Path) -> None:
+    from rich.console import Console
+
+    from flows.terminal import print_confirmation
+
+    small_study.write_text(small_study.read_text() + SECTION)
+    report = tune(small_study)
+    console = Console(record=True, width=160, file=io.StringIO())
+    print_confirmation(console, report)
+    text = console.export_text()
+    assert report.confirmation is not None
+    for each in report.confirmation.finalists:
+        assert f"{each.finalist.search_score:.4f}" in text
+        assert f"{each.finalist.mean:.4f}" in text
+    rows = report.summary()["confirmation"]
+    assert isinstance(rows, list)
+    assert {"search_score", "confirmed_score", "low", "high", "best_probability"} <= set(rows[0])
+
+
+def test_a_stopped_confirmation_goes_on_and_trains_nothing_twice(
+    small_study: Path,
+    runs,  # type: ignore[no-untyped-def]
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from tasks import train_cohort
+
+    small_study.write_text(small_study.read_text() + SECTION)
+    trained: list[tuple[int, int]] = []
+    once = train_cohort.train_trial
+
+    def stopped_at_the_third(setting, engine, dataset, trial) -> TrialResult:  # type: ignore[no-untyped-def]
+        if trial.replicate:
+            trained.append((trial.number, trial.replicate))
+            if len(trained) == 3:
+                raise KeyboardInterrupt
+        return once(setting, engine, dataset, trial)
+
+    monkeypatch.setattr(train_cohort, "train_trial", stopped_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        tune(small_study)
+    report = tune(small_study)
+    assert report.confirmation is not None
+    assert len(runs("replicate")) == 4
+    assert len(set(trained)) == 4
+    assert len(trained) == 5  # the stopped one began twice
+    assert tune(small_study).confirmation == report.confirmation
+    assert len(trained) == 5
+
+
+def test_a_trial_of_other_code_is_not_confirmed(small_study: Path) -> None:
+    from tuning.study import StudyError
+
+    code = small_study.parent / "net.py"
+    code.write_text(
+        """
+import keras
+
+def build(input_shape, output_size):
+    return keras.Sequential([keras.Input(input_shape), keras.layers.Dense(output_size)])
+"""
+    )
+    text = small_study.read_text().replace('"mlp"\nunits = [[4]]', '"net.py:build"')
+    small_study.write_text(text)
+    tune(small_study)
+    code.write_text(code.read_text() + "\n# another net\n")
+    from flows.promote import promote
+
+    with pytest.raises(StudyError, match=r"trial \d of flowers-0 was trained by other code than today's"):
+        promote(small_study)
+
+
+def test_trials_are_ranked_by_the_rows_set_apart_for_it(small_study: Path, store_root: Path) -> None:
+    import keras
+    import mlflow
+
+    from models.datasets import read_split
+
+    text = small_study.read_text().replace('source = "iris"', 'source = "iris"\nsplit = { ranking = 0.15 }')
+    small_study.write_text(text)
+    report = tune(small_study)
+    mlflow.set_tracking_uri(f"sqlite:///{store_root}/mlflow.db")
+    ranking = read_split(store_root / "data" / report.sweep.data_version, "ranking")
+    for result in report.results:
+        path = mlflow.artifacts.download_artifacts(run_id=result.run_id, artifact_path="checkpoint/model.keras")
+        logits = keras.saving.load_model(path).predict(ranking.inputs, verbose=0)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(ranking.targets, logits)
+        assert result.objective == pytest.approx(float(loss), rel=1e-5)

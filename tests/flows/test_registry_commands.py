@@ -1,0 +1,61 @@
+"""`nightune promote`, `rollback` and `models` as a user meets them."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.flows.conftest import Command, last_json
+
+pytestmark = pytest.mark.usefixtures("store_root")
+
+
+def run(*arguments: str) -> Result:
+    from flows.cli import app
+
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_force_needs_a_reason(small_study: Path) -> None:
+    done = run("promote", str(small_study), "--force")
+    assert done.exit_code == 2
+    assert "--because" in done.output
+    assert run("rollback", "flowers").exit_code == 2
+    assert run("rollback", "flowers", "--because", " ").exit_code == 2
+
+
+def test_an_unknown_model_is_told() -> None:
+    done = run("rollback", "flowers", "--because", "it was wrong")
+    assert done.exit_code == 3
+    assert "flowers: no such registered model" in done.output
+    assert "Traceback" not in done.output
+
+
+def test_an_empty_registry_is_an_empty_list() -> None:
+    done = run("models", "--json")
+    assert done.exit_code == 0
+    assert last_json(done.stdout) == {"versions": []}
+
+
+@pytest.mark.slow
+def test_a_refused_winner_ends_with_code_4_and_says_why(
+    nightune: Command, prefect_server: str, small_study: Path
+) -> None:
+    text = small_study.read_text().replace("trials = 4", "trials = 1").replace("epochs = 2", "epochs = 1")
+    section = "\n[confirmation]\nfinalists = 1\n[promotion]\nreplicates = 2\nsize_limit_mb = 1e-6\n"
+    small_study.write_text(text + section)
+    tuned = nightune("tune", small_study, "--engine", "fit", PREFECT_API_URL=prefect_server)
+    assert tuned.returncode == 0, tuned.stderr
+    assert "confirmed" in tuned.stdout
+    done = nightune("promote", small_study, "--json", PREFECT_API_URL=prefect_server)
+    assert done.returncode == 4, done.stderr
+    verdict = last_json(done.stdout)["verdict"]
+    assert verdict["decision"] == "refused"
+    assert "limit 1e-06 MB" in verdict["reason"]
+    assert "FAILS  size" in done.stderr
+    forced = nightune("promote", small_study, "--force", "--because", "a trial", PREFECT_API_URL=prefect_server)
+    assert forced.returncode == 0, forced.stderr
+    assert "models:/flowers@champion" in forced.stdout
+    listed = last_json(nightune("models", "flowers", "--json").stdout)["versions"]
+    assert [(version["number"], version["aliases"]) for version in listed] == [(1, ["champion"])]
+    assert listed[0]["tags"]["nightune.because"] == "a trial"

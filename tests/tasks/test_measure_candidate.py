@@ -1,0 +1,82 @@
+"""The guards that look at descriptions and numbers alone."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tasks.measure_candidate import _finite, _itself, _latency, _schema, _size
+from tuning.sections import PromotionSection
+
+
+def table(*columns: tuple[str, str], **changes: Any) -> dict[str, Any]:
+    named = [{"name": name, "kind": kind, "dtype": "float64"} for name, kind in columns]
+    return {"task": "binary", "columns": named, "input_shape": [3], "classes": ["no", "yes"], **changes}
+
+
+def arrays(*shape: int, **changes: Any) -> dict[str, Any]:
+    return {"task": "regression", "input_shape": list(shape), "classes": None, **changes}
+
+
+A, B = ("a", "number"), ("b", "category")
+
+
+@pytest.mark.parametrize(
+    ("candidate", "champion", "words"),
+    [
+        (table(A, B), table(A), "column 'b' is needed, and was not before"),
+        (table(A, ("b", "number")), table(A, B), "column 'b' was a category, and is a number"),
+        (table(A, task="multiclass"), table(A), "the task was binary, and is multiclass"),
+        (table(A, classes=["no", "maybe"]), table(A), "label 'yes' is not answered any more"),
+        (arrays(8), arrays(9), r"inputs of shape \[8\] instead of \[9\]"),
+        (arrays(3), table(A, task="regression", classes=None), r"inputs of shape \[3\]"),
+    ],
+)
+def test_what_would_break_a_caller_of_the_champion_fails(
+    candidate: dict[str, Any], champion: dict[str, Any], words: str
+) -> None:
+    guard = _schema(candidate, champion)
+    assert not guard.passed
+    assert not guard.is_vital
+    with pytest.raises(AssertionError, match=words):
+        raise AssertionError(guard.said)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "champion"),
+    [
+        (table(A), table(A, B)),
+        (table(B, A), table(A, B)),
+        (table(A, classes=["no", "yes", "new"]), table(A)),
+        (arrays(8, 8, 1), arrays(8, 8, 1)),
+    ],
+)
+def test_what_callers_do_not_notice_passes(candidate: dict[str, Any], champion: dict[str, Any]) -> None:
+    assert _schema(candidate, champion).passed
+
+
+def test_limits_count_only_where_there_are_some() -> None:
+    free, tight = PromotionSection(), PromotionSection(size_limit_mb=1.0, latency_limit_ms=5.0)
+    assert _size(10**9, free).passed
+    assert _size(10**6, tight).passed
+    assert not _size(10**6 + 1, tight).passed
+    assert _latency(10**6, free).passed
+    assert not _latency(5.1, tight).passed
+
+
+def test_outputs_that_are_not_finite_are_vital_for_the_model_that_serves() -> None:
+    sound = np.zeros((2, 3))
+    assert _finite(sound).passed
+    serving, sibling = sound.copy(), sound.copy()
+    serving[0, 1], sibling[1, 1] = np.nan, np.nan
+    assert (_finite(serving).passed, _finite(serving).is_vital) == (False, True)
+    assert (_finite(sibling).passed, _finite(sibling).is_vital) == (False, False)
+
+
+def test_a_serving_model_that_is_surely_worse_than_the_champions_fails() -> None:
+    generator = np.random.default_rng(0)
+    champion = generator.exponential(1.0, (4, 500))
+    lucky_siblings = champion - 0.5
+    assert _itself(lucky_siblings, champion, PromotionSection()).passed
+    lucky_siblings[0] += 1.0
+    assert not _itself(lucky_siblings, champion, PromotionSection()).passed

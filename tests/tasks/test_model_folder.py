@@ -1,0 +1,192 @@
+"""A version's folder, loaded by MLflow alone: every kind of source answers as the pipeline did, and no code is run."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import pyfunc
+
+from models.datasets import Dataset, load_dataset, open_dataset, preprocessing_files, save_dataset
+from models.serving import DESCRIPTION, MODEL, Predictor
+from models.training.checkpoint import save
+from tasks.tracking.model_folder import parts_of, write_model_folder
+
+TABLE = pd.DataFrame(
+    {
+        "rooms": [1.0, 2, 3, np.nan, 5, 6] * 10,
+        "floor": [0, 1, 2, 3, 4] * 12,
+        "heating": ["gas", "oil", None, "wood"] * 15,
+        "garden": [True, False] * 30,
+        "built": pd.date_range("1990-01-01", periods=60, freq="37D").strftime("%Y-%m-%d"),
+        "price": np.linspace(100.0, 900.0, 60),
+    }
+)
+
+
+def net(dataset: Dataset, activation: str | None = None) -> keras.Model:
+    inputs = keras.Input(dataset.input_shape)
+    hidden = keras.layers.Dense(5, activation="tanh")(keras.layers.Flatten()(inputs))
+    return keras.Model(inputs, keras.layers.Dense(dataset.output_size, activation=activation)(hidden))
+
+
+def written(dataset: Dataset, tmp_path: Path, model: keras.Model, is_logits: bool = True) -> Path:
+    """A version's folder, written from the data as it is stored."""
+    stored = open_dataset(save_dataset(dataset, tmp_path / "data"))
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    save(model, parts / MODEL)
+    for file in preprocessing_files(tmp_path / "data" / dataset.version):
+        (parts / file.name).write_bytes(file.read_bytes())
+    (parts / DESCRIPTION).write_text(json.dumps({**stored.description, "is_logits": is_logits}))
+    return write_model_folder(parts, stored.raw_example, tmp_path / "model")
+
+
+def table_data(tmp_path: Path, **keys: object) -> Dataset:
+    TABLE.to_csv(tmp_path / "houses.csv", index=False)
+    return load_dataset("houses.csv", folder=tmp_path, **keys)
+
+
+def test_quantities_of_raw_rows_are_those_of_the_pipeline_in_the_datas_units(tmp_path: Path) -> None:
+    dataset = table_data(tmp_path, target="price", scale_target=True)
+    model = net(dataset)
+    folder = written(dataset, tmp_path, model)
+    raw = pd.read_csv(tmp_path / "houses.csv").drop(columns="price")
+    scale = dataset.description["target_scale"]
+    outputs = model(dataset.preprocessing.transform(raw)).numpy()[:, 0].astype(np.float64)
+    expected = outputs * scale["deviation"][0] + scale["mean"][0]
+    answers = pyfunc.load_model(str(folder)).predict(raw)
+    np.testing.assert_allclose(answers, expected, rtol=1e-6)
+
+
+def test_labels_of_raw_rows_are_those_of_the_pipeline(tmp_path: Path) -> None:
+    dataset = table_data(tmp_path, target="heating")
+    model = net(dataset, "softmax")
+    folder = written(dataset, tmp_path, model, is_logits=False)
+    raw = pd.read_csv(tmp_path / "houses.csv").drop(columns="heating")
+    chosen = model(dataset.preprocessing.transform(raw)).numpy().argmax(axis=1)
+    assert pyfunc.load_model(str(folder)).predict(raw).tolist() == [dataset.classes[index] for index in chosen]
+
+
+@pytest.mark.parametrize(("activation", "limit"), [(None, 0.0), ("sigmoid", 0.5)])
+def test_one_output_stands_for_two_labels(tmp_path: Path, activation: str | None, limit: float) -> None:
+    dataset = table_data(tmp_path, target="garden")
+    model = net(dataset, activation)
+    folder = written(dataset, tmp_path, model, is_logits=activation is None)
+    raw = pd.read_csv(tmp_path / "houses.csv").drop(columns="garden")
+    expected = model(dataset.preprocessing.transform(raw)).numpy()[:, 0] > limit
+    assert len(set(expected.tolist())) == 2
+    np.testing.assert_array_equal(pyfunc.load_model(str(folder)).predict(raw), expected)
+
+
+@pytest.mark.parametrize("source", ["digits", "digits_images"])
+def test_arrays_are_taken_as_they_are(tmp_path: Path, source: str) -> None:
+    dataset = load_dataset(source, folder=tmp_path)
+    model = net(dataset)
+    loaded = pyfunc.load_model(str(written(dataset, tmp_path, model)))
+    inputs = dataset.validation.inputs[:40]
+    expected = model(inputs).numpy().argmax(axis=1)
+    np.testing.assert_array_equal(loaded.predict(inputs), expected)
+    if source == "digits":
+        np.testing.assert_array_equal(loaded.predict(pd.DataFrame(inputs.astype(np.float64))), expected)
+
+
+def test_a_version_holds_no_pickle_and_nothing_of_the_running_nightune(tmp_path: Path) -> None:
+    dataset = table_data(tmp_path, target="price")
+    folder = written(dataset, tmp_path, net(dataset))
+    names = {file.suffix for file in folder.rglob("*") if file.is_file()}
+    assert names.isdisjoint({".pkl", ".pickle", ".joblib", ".cloudpickle"})
+    for file in (folder / "code").rglob("*.py"):
+        assert "from models" not in file.read_text()
+    requirements = (folder / "requirements.txt").read_text().split()
+    assert all("==" in line for line in requirements)
+    assert {line.split("==")[0] for line in requirements} == {"mlflow", "keras", "tensorflow", "numpy", "pandas"}
+    assert (folder / "input_example.json").exists()
+    script = f"""
+import sys
+from mlflow import pyfunc
+import pandas as pd
+print(len(pyfunc.load_model({str(folder)!r}).predict(pd.read_csv({str(tmp_path / "houses.csv")!r}))))
+assert not [name for name in sys.modules if name.split(".")[0] in ("models", "tasks", "tuning", "flows")]
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": "", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "60", done.stderr
+
+
+def test_a_model_file_with_code_in_it_is_not_opened(tmp_path: Path) -> None:
+    dataset = table_data(tmp_path, target="price")
+    inputs = keras.Input(dataset.input_shape)
+    outputs = keras.layers.Dense(1)(keras.layers.Lambda(lambda values: values * 2)(inputs))
+    with pytest.raises(ValueError, match=r"Lambda|safe"):
+        pyfunc.load_model(str(written(dataset, tmp_path, keras.Model(inputs, outputs))))
+
+
+def test_wrong_rows_are_refused_with_the_reason(tmp_path: Path) -> None:
+    dataset = table_data(tmp_path, target="price")
+    predictor = Predictor.open(parts_of(written(dataset, tmp_path, net(dataset))))
+    with pytest.raises(ValueError, match="the table lacks column 'rooms'"):
+        predictor.predict(pd.read_csv(tmp_path / "houses.csv").drop(columns="rooms"))
+
+
+@pytest.mark.slow
+def test_mlflow_serves_a_version_on_loopback(tmp_path: Path) -> None:
+    dataset = table_data(tmp_path, target="price")
+    folder = written(dataset, tmp_path, net(dataset))
+    raw = pd.read_csv(tmp_path / "houses.csv").drop(columns="price").head(3)
+    expected = pyfunc.load_model(str(folder)).predict(raw)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(folder), "--env-manager", "local"]
+    scripts = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with (tmp_path / "serve.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
+            cwd=tmp_path,
+            env=os.environ | {"PATH": scripts},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        body = json.dumps({"dataframe_split": json.loads(raw.to_json(orient="split"))}).encode()
+        answer = json.loads(asked(f"http://127.0.0.1:{port}/invocations", body, process, tmp_path / "serve.log"))
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(timeout=60)
+    np.testing.assert_allclose(answer["predictions"], expected, rtol=1e-6)
+
+
+def asked(address: str, body: bytes, process: "subprocess.Popen[bytes]", log: Path) -> str:
+    """The server's answer, as soon as it listens."""
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+    for _ in range(600):
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return str(response.read().decode())
+        except ConnectionError:
+            pass
+        except urllib.error.HTTPError as error:
+            pytest.fail(error.read().decode())
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, ConnectionError):
+                raise
+        if process.poll() is not None:
+            break
+        time.sleep(0.2)
+    pytest.fail(log.read_text())

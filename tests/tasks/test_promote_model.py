@@ -1,0 +1,275 @@
+"""A promotion killed after each of its writes leaves one valid champion, and the same command again finishes it."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tasks.tracking.store as store_module
+from tasks.confirm_finalists import confirm_finalists, finalists, missing_replicates
+from tasks.prepare_data import prepare_data
+from tasks.promote_model import Promotion, Request, promote_model
+from tasks.propose_trials import propose_trials
+from tasks.start_sweep import start_sweep
+from tasks.tracking import registry
+from tasks.tracking.errors import StoreError
+from tasks.tracking.store import Store, client, open_store
+from tasks.train_cohort import Setting, train_cohort
+from tasks.write_report import write_report
+from tuning.sections import DataSection
+from tuning.trial import TrialResult
+
+STUDY = """
+question = "Which rate is best on flowers?"
+seed = 11
+[data]
+source = "iris"
+[model]
+architecture = "mlp"
+units = [[8]]
+[space]
+optimizer = "adam"
+learning_rate.peak = 0.03
+batch_size.size = 15
+[search]
+trials = 1
+epochs = 10
+[confirmation]
+finalists = 1
+replicates = 2
+[promotion]
+replicates = 2
+"""
+WRITES = (
+    "set_tag",
+    "log_batch",
+    "log_text",
+    "log_dict",
+    "log_artifact",
+    "create_registered_model",
+    "create_logged_model",
+    "log_model_artifacts",
+    "finalize_logged_model",
+    "create_model_version",
+    "set_model_version_tag",
+    "delete_model_version_tag",
+    "set_registered_model_alias",
+    "delete_registered_model_alias",
+)
+
+
+class Killed(BaseException):
+    """Nothing of ours catches it."""
+
+
+class FragileClient:
+    """MLflow's client, which dies after a number of writes."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner, self.left, self.written = inner, 10**9, []
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.inner, name)
+        if name not in WRITES:
+            return method
+
+        def write(*arguments: Any, **keywords: Any) -> Any:
+            result = method(*arguments, **keywords)
+            self.written.append(name)
+            self.left -= 1
+            if self.left <= 0:
+                raise Killed(name)
+            return result
+
+        return write
+
+
+@pytest.fixture
+def setting(store_root: Path, tmp_path: Path) -> Setting:
+    return trained(open_store(store_root), tmp_path, STUDY)
+
+
+def trained(store: Store, folder: Path, text: str) -> Setting:
+    """A complete sweep with its replicates, made by the steps of the flow without Prefect."""
+    from tasks.load_study import load_study
+
+    path = folder / "flowers.toml"
+    path.write_text(text)
+    study = load_study(path)
+    setting = start_sweep.fn(store, study, prepare_data.fn(study, store.root), "fit", False)
+    trials = propose_trials.fn(study, setting.sweep.number, setting.data, 1, [])
+    train_cohort.fn(setting, trials)
+    train_cohort.fn(setting, missing_replicates(setting, finalists(setting)))
+    write_report.fn(setting)
+    return setting
+
+
+def promoted(setting: Setting, **request: Any) -> Promotion:
+    (winner,) = finalists(setting)
+    return promote_model.fn(setting, winner, confirm_finalists.fn(setting), Request(**request))
+
+
+@pytest.fixture
+def fragile(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> FragileClient:
+    client = FragileClient(store_module._client(setting.store.tracking_uri))
+    monkeypatch.setattr(store_module, "_client", lambda _: client)
+    return client
+
+
+def judged(setting: Setting) -> Callable[[], Promotion]:
+    """The promotion alone, without the confirmation before it."""
+    (winner,) = finalists(setting)
+    confirmation = confirm_finalists.fn(setting)
+    return lambda: promote_model.fn(setting, winner, confirmation, Request())
+
+
+@pytest.fixture
+def measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What costs seconds and writes nothing to the store is done once; its read of the test split is always noted."""
+    from tasks import promote_model as module
+
+    measure, write, evidence, folders = module.measure, module.write_model_folder, [], []
+
+    def measure_once(*arguments: Any, record: Callable[[], None], **keywords: Any) -> Any:
+        if evidence:
+            record()
+        else:
+            evidence.append(measure(*arguments, record=record, **keywords))
+        return evidence[0]
+
+    def write_once(parts: Path, example: Any, folder: Path) -> Path:
+        if folders:
+            return Path(shutil.copytree(folders[0], folder))
+        folders.append(Path(shutil.copytree(write(parts, example, folder), Path(tempfile.mkdtemp()) / "kept")))
+        return folder
+
+    monkeypatch.setattr(module, "measure", measure_once)
+    monkeypatch.setattr(module, "write_model_folder", write_once)
+
+
+@pytest.mark.usefixtures("measured_once")
+def test_after_a_kill_at_any_write_the_same_command_finishes(setting: Setting, fragile: FragileClient) -> None:
+    store, run = setting.store, judged(setting)
+    fragile.written.clear()
+    whole = run()
+    steps = list(fragile.written)
+    assert steps[-1] == "set_registered_model_alias"
+    assert steps.count("set_registered_model_alias") == 1
+    for step in range(1, len(steps)):
+        forget(setting, whole)
+        fragile.left = step
+        with pytest.raises(Killed):
+            run()
+        assert registry.champion(store, "flowers") is None  # the alias is the last write
+        fragile.left = 10**9
+        assert run().version == 1
+        (version,) = registry.versions(store, "flowers")
+        assert version.aliases == ("champion",)
+        assert registry.fetch_version(store, version, setting.store.root / "fetched" / str(step)).is_dir()
+    forget(setting, whole)
+    fragile.left = len(steps)
+    with pytest.raises(Killed):
+        run()
+    fragile.left, before = 10**9, len(fragile.written)
+    assert run() == whole
+    assert len(fragile.written) == before  # all was done: nothing is written
+
+
+def forget(setting: Setting, promotion: Promotion) -> None:
+    """Take the store back to what it was before the promotion."""
+    inner = store_module._client(setting.store.tracking_uri).inner
+    inner.delete_registered_model("flowers")
+    inner.delete_tag(promotion.verdict.candidate.run_id, "nightune.logged_model")
+    for name in ("nightune.verdict_question", "nightune.verdict", "nightune.test_reads"):
+        inner.delete_tag(setting.sweep.run_id, name)
+
+
+def test_a_champion_that_changed_meanwhile_is_not_overwritten(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks import promote_model as module
+
+    register = module._register
+
+    def and_another_promotes(setting: Setting, verdict: Any, champion: Any) -> Any:
+        version = register(setting, verdict, champion)
+        registry.point(setting.store, "flowers", "champion", version.number)
+        return version
+
+    monkeypatch.setattr(module, "_register", and_another_promotes)
+    with pytest.raises(StoreError, match="the champion has changed meanwhile"):
+        promoted(setting)
+
+
+def test_the_test_split_is_read_once_and_the_read_is_told(setting: Setting) -> None:
+    promoted(setting)
+    reads = json.loads(client(setting.store).get_run(setting.sweep.run_id).data.tags["nightune.test_reads"])
+    (read,) = reads
+    assert read.endswith("gate: trial 0 against no champion")
+
+
+def test_no_other_step_opens_the_seal() -> None:
+    """Of all packages only the gate names its purpose, and only the stored data names the sealed folder."""
+    sources = [file for package in ("flows", "tasks", "tuning", "models") for file in Path(package).rglob("*.py")]
+    gate = [str(file) for file in sources if "Purpose.GATE" in file.read_text()]
+    assert gate == ["tasks/measure_candidate.py"]
+    preparing = sorted(str(file) for file in sources if "Purpose.PREPARATION" in file.read_text())
+    assert preparing == ["models/datasets.py", "models/stored_data.py"]
+    assert [str(file) for file in sources if '"sealed"' in file.read_text()] == ["models/stored_data.py"]
+
+
+def test_lost_siblings_of_the_champion_make_a_wider_comparison_not_an_error(setting: Setting, tmp_path: Path) -> None:
+    promoted(setting)
+    version = registry.champion(setting.store, "flowers")
+    assert version is not None
+    for run_id in json.loads(version.tags["nightune.siblings"]):
+        for file in Path(client(setting.store).get_run(run_id).info.artifact_uri.removeprefix("file://")).rglob("*"):
+            if file.is_file():
+                file.unlink()
+    again = trained(setting.store, tmp_path, STUDY.replace("seed = 11", "seed = 12").replace("0.03", "0.05"))
+    verdict = promoted(again).verdict
+    assert verdict.gain is not None
+    assert (verdict.gain.challenger_models, verdict.gain.opponent_models) == (2, 1)
+    assert any("few models on a side (2 models to 1)" in note for note in verdict.notes)
+
+
+def test_another_data_version_is_noted_as_favouring_the_champion(setting: Setting, tmp_path: Path) -> None:
+    promoted(setting)
+    again = trained(setting.store, tmp_path, STUDY.replace('"iris"', '"iris"\nsplit = { test = 0.3 }'))
+    assert isinstance(again.study.data, DataSection)
+    verdict = promoted(again).verdict
+    assert verdict.gain is not None
+    assert any("which favours it" in note for note in verdict.notes)
+
+
+def test_rolling_back_needs_a_champion_with_one_before(setting: Setting) -> None:
+    with pytest.raises(StoreError, match=r"roses: no such registered model in .* \(known: none\)"):
+        registry.roll_back(setting.store, "roses", "why not")
+    promoted(setting)
+    with pytest.raises(StoreError, match=r"nothing to roll back to .version 1 is the first champion"):
+        registry.roll_back(setting.store, "flowers", "why not")
+    registry.unpoint(setting.store, "flowers", "champion")
+    with pytest.raises(StoreError, match="no version is champion"):
+        registry.roll_back(setting.store, "flowers", "why not")
+
+
+def test_a_winner_without_a_sound_replicate_is_not_judged(setting: Setting) -> None:
+    (winner,) = finalists(setting)
+    other = TrialResult(winner.trial, winner.status, 1.0, 1, 1, 1, 1, 1.0, run_id="elsewhere")
+    changed = setting.study.model_copy(update={"seed": 99})  # its replicates have other seeds, and are not trained
+    lonely = Setting(setting.store, setting.sweep, changed, setting.data)
+    with pytest.raises(StoreError, match="no replicate of trial 0 gave a finite val_loss"):
+        promote_model.fn(lonely, other, None, Request())
+
+
+@pytest.fixture(autouse=True)
+def models_closed() -> Iterator[None]:
+    """Keras keeps every model that a test opened; without this they pile up."""
+    yield
+    import keras
+
+    keras.backend.clear_session()

@@ -1,0 +1,106 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tuning.confirmation import Finalist, confirm, replicates
+from tuning.trial import Status, Trial, TrialResult
+
+
+def finalist(trial: int, *scores: float, parameters: int = 100, seconds: float = 1.0, search: float = 0.0) -> Finalist:
+    return Finalist(trial, f"{trial:016x}", f"run-{trial}", search, tuple(scores), parameters, seconds)
+
+
+def winner(*finalists: Finalist, direction: str = "minimize", cost: str = "parameters") -> int | None:
+    chosen = confirm(finalists, direction, cost, 0.95, seed=0).winner
+    return None if chosen is None else chosen.finalist.trial
+
+
+def test_the_cheapest_within_one_standard_error_of_the_best_wins() -> None:
+    best = finalist(0, 0.10, 0.12, 0.14, parameters=900)
+    near = finalist(1, 0.11, 0.13, 0.15, parameters=100)  # 0.01 worse; the standard error is 0.02 / √3
+    far = finalist(2, 0.30, 0.32, 0.34, parameters=10)
+    assert winner(best, near, far) == 1
+    assert [each.is_within for each in confirm((far, near, best), "minimize", "parameters", 0.95, 0).finalists] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_cost_may_be_seconds_and_equal_costs_go_to_the_better_mean() -> None:
+    best = finalist(0, 0.10, 0.12, 0.14, parameters=900, seconds=2.0)
+    near = finalist(1, 0.11, 0.13, 0.15, parameters=100, seconds=3.0)
+    assert winner(best, near, cost="seconds") == 0
+    assert winner(finalist(0, 0.11, 0.13, 0.15), finalist(1, 0.10, 0.12, 0.14)) == 1
+
+
+def test_a_metric_to_maximize_is_turned_around() -> None:
+    assert winner(finalist(0, 0.90, 0.91, 0.92), finalist(1, 0.95, 0.96, 0.97), direction="maximize") == 1
+    low = confirm((finalist(0, 0.9, 0.92), finalist(1, 0.5, 0.52)), "maximize", "parameters", 0.95, 0)
+    assert [each.finalist.trial for each in low.finalists] == [0, 1]
+    assert low.finalists[0].best_probability > 0.99
+
+
+def test_a_finalist_that_fails_with_one_seed_cannot_win() -> None:
+    broken = finalist(0, 0.01, math.nan, 0.01)
+    sound = finalist(1, 0.5, 0.6, 0.7)
+    result = confirm((broken, sound), "minimize", "parameters", 0.95, 0)
+    assert result.winner is not None
+    assert result.winner.finalist.trial == 1
+    assert result.finalists[-1].finalist.trial == 0
+    assert result.finalists[-1].best_probability == 0.0
+    assert winner(broken) is None
+    assert winner() is None
+
+
+def test_the_interval_is_students_with_the_pooled_spread() -> None:
+    scores = [(0.10, 0.12, 0.17), (0.3, 0.5, 0.4)]
+    result = confirm([finalist(n, *each) for n, each in enumerate(scores)], "minimize", "parameters", 0.95, 0)
+    pooled = math.sqrt(sum(np.var(each, ddof=1) for each in scores) / 2)
+    first = result.finalists[0]
+    low, high = stats.t.interval(0.95, 4, loc=0.13, scale=pooled / math.sqrt(3))
+    assert first.standard_error == pytest.approx(pooled / math.sqrt(3))
+    assert (first.low, first.high) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_the_search_score_of_the_luckiest_is_too_good() -> None:
+    """The winner's curse: of equal trials, the best in the search is confirmed at the mean of all."""
+    generator = np.random.default_rng(3)
+    search = generator.normal(1.0, 0.1, 50)
+    best = int(search.argmin())
+    fresh = generator.normal(1.0, 0.1, 30)
+    result = confirm([finalist(best, *fresh, search=float(search[best]))], "minimize", "parameters", 0.95, 0)
+    assert result.winner is not None
+    assert result.winner.optimism < -0.15
+    assert result.winner.low < 1.0 < result.winner.high
+
+
+def test_the_probability_of_being_best_is_that_of_normal_means() -> None:
+    generator = np.random.default_rng(0)
+    spread = stats.norm.ppf((np.arange(20) + 0.5) / 20)
+    first, second = 1.0 + 0.2 * generator.permutation(spread), 1.05 + 0.2 * generator.permutation(spread)
+    result = confirm([finalist(0, *first), finalist(1, *second)], "minimize", "parameters", 0.95, seed=1)
+    deviation = np.std([*(first - 1.0), *(second - 1.05)]) * math.sqrt(20 / 19)
+    expected = stats.norm.cdf(0.05 / (deviation * math.sqrt(2 / 20)))
+    assert result.finalists[0].best_probability == pytest.approx(expected, abs=0.02)
+    assert sum(each.best_probability for each in result.finalists) == pytest.approx(1.0)
+
+
+def test_replicates_have_fresh_seeds_of_their_own_that_never_change() -> None:
+    trials = [Trial(number, {"optimizer": "sgd"}, 5, f"{number:016x}") for number in range(3)]
+    results = [TrialResult(trial, Status.COMPLETED, 1.0, 1, 1, 1, 1, 1.0, run_id="r") for trial in trials]
+    made = [each for result in results for each in replicates(result, 4, study_seed=7)]
+    assert len({each.seed for each in made} | {5}) == 13
+    assert len({each.key for each in made}) == 12
+    assert [each.replicate for each in made[:4]] == [1, 2, 3, 4]
+    assert {each.replicate_of for each in made} == {"r"}
+    assert replicates(results[0], 2, study_seed=7) == made[:2]
+    assert replicates(results[0], 2, study_seed=8)[0].seed != made[0].seed
+
+
+@pytest.mark.parametrize(("direction", "cost"), [("up", "parameters"), ("minimize", "money")])
+def test_unknown_words_are_refused(direction: str, cost: str) -> None:
+    with pytest.raises(ValueError, match="unknown"):
+        confirm([], direction, cost, 0.95, 0)

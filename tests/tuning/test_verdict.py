@@ -1,0 +1,96 @@
+import math
+from dataclasses import replace
+
+import pytest
+
+from tuning.comparison import Gain
+from tuning.verdict import Candidate, Decision, Guard, Rules, Verdict, as_markdown, decide
+
+RULES = Rules(minimum_gain=0.01, challenger_margin=0.005)
+HOLDS = Guard("size", True, "1 MB")
+
+
+def gain(value: float, reach: float = 0.004) -> Gain:
+    return Gain(value, value - reach, value + reach, 0.95, 0.2, 0.2 + value, 8, 8, 400, 0.002)
+
+
+def verdict(**changes: object) -> Verdict:
+    candidate = Candidate("flowers", "flowers-3", "0123456789abcdef", 4, "f" * 16, "run-1", 0.1, 0.12, ("run-2",))
+    plain = Verdict(
+        candidate, Decision.REFUSED, "not surely better", "log loss", 0.01, 2, gain(0.0), gain(1.0), (HOLDS,), False
+    )
+    return replace(plain, **changes)
+
+
+def test_a_sure_gain_above_the_minimum_promotes() -> None:
+    assert decide(gain(0.0141), gain(1.0), [HOLDS], RULES, True)[0] is Decision.PROMOTED
+    decision, reason, is_close = decide(gain(0.0139), gain(1.0), [HOLDS], RULES, True)
+    assert (decision, is_close) == (Decision.REFUSED, True)
+    assert "not surely better than the champion by 0.01: gain 0.0139 [0.0099, 0.0179] at 95 % over 400 rows" in reason
+
+
+@pytest.mark.parametrize(("value", "is_close"), [(0.0051, True), (0.0049, False), (-1.0, False)])
+def test_close_is_within_the_challengers_margin(value: float, is_close: bool) -> None:
+    assert decide(gain(value), gain(1.0), [HOLDS], RULES, True)[2] is is_close
+
+
+def test_a_failed_guard_refuses_whatever_the_gain_and_is_never_close() -> None:
+    late = Guard("latency", False, "90 ms a row (limit 20 ms)")
+    assert decide(gain(1.0), gain(1.0), [HOLDS, late], RULES, True) == (Decision.REFUSED, late.said, False)
+
+
+def test_the_first_model_needs_to_beat_the_trivial_guess_alone() -> None:
+    assert decide(None, gain(0.0041), [HOLDS], RULES, False)[0] is Decision.PROMOTED
+    decision, reason, _ = decide(None, gain(0.0039), [HOLDS], RULES, False)
+    assert decision is Decision.REFUSED
+    assert "trivial guess" in reason
+
+
+def test_without_a_comparison_with_the_champion_there_is_no_promotion() -> None:
+    assert decide(None, gain(1.0), [HOLDS], RULES, True) == (
+        Decision.REFUSED,
+        "the champion could not be compared",
+        False,
+    )
+    assert decide(None, None, [HOLDS], RULES, True)[0] is Decision.REFUSED
+
+
+def test_a_forced_promotion_keeps_its_reason_and_its_numbers() -> None:
+    forced = verdict().forced(" the labels were mended ")
+    assert (forced.decision, forced.because, forced.is_promoted) == (Decision.FORCED, "the labels were mended", True)
+    assert forced.gain == verdict().gain
+    promoted = verdict(decision=Decision.PROMOTED)
+    assert promoted.forced("x") is promoted
+    with pytest.raises(ValueError, match="needs a reason"):
+        verdict().forced(" ")
+
+
+def test_a_vital_guard_holds_against_force() -> None:
+    broken = Guard("finite outputs", False, "outputs are not finite", is_vital=True)
+    with pytest.raises(ValueError, match="cannot be forced"):
+        verdict(guards=(HOLDS, broken)).forced("now")
+
+
+def test_a_verdict_is_read_back_as_it_was_written() -> None:
+    whole = verdict(notes=("few models",), test_metrics={"accuracy": 0.9}, because="x", test_reads=3)
+    assert Verdict.from_json(whole.as_json()) == whole
+    first = verdict(gain=None, against=None, baseline=None)
+    assert Verdict.from_json(first.as_json()) == first
+    unknown = verdict(gain=replace(gain(0.1), seed_deviation=math.nan))
+    again = Verdict.from_json(unknown.as_json()).gain
+    assert again is not None
+    assert math.isnan(again.seed_deviation)
+
+
+def test_the_page_says_all_that_was_decided_by() -> None:
+    page = as_markdown(verdict(notes=("few models",), test_metrics={"accuracy": 0.9}, test_reads=3))
+    for said in (
+        "flowers: refused",
+        "champion version 2",
+        "8 to 8",
+        "size | yes | 1 MB",
+        "few models",
+        "0.9",
+        "read 3",
+    ):
+        assert said in page
