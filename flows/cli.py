@@ -56,12 +56,17 @@ def tune(
         _supervised(name)
         say("Starting Prefect (this takes some seconds) …")
         with prefect_server() as wait_until_it_answers:
-            from flows.tune import tune as tune_flow  # noqa: PLC0415 - Prefect takes seconds to import
+            from prefect import tags  # noqa: PLC0415 - Prefect takes seconds to import
+
+            from flows.reconcile import close_dead_flow_runs, owner_tag  # noqa: PLC0415
+            from flows.tune import tune as tune_flow  # noqa: PLC0415
             from tasks.tracking.store import open_store  # noqa: PLC0415 - and so does MLflow
 
             open_store(store_root(), tracking_uri())
             wait_until_it_answers()
-            report = tune_flow(study, trials=trials, epochs=epochs, seed=seed, engine=str(engine), fresh=fresh)
+            close_dead_flow_runs()
+            with tags(owner_tag()):
+                report = tune_flow(study, trials=trials, epochs=epochs, seed=seed, engine=str(engine), fresh=fresh)
     _show_report(report, study, as_json)
     if report.best is None:
         raise typer.Exit(NO_TRIAL_COMPLETED)
