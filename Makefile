@@ -1,4 +1,4 @@
-.PHONY: check habits
+.PHONY: check habits fuzz storm
 
 check: habits
 	pytest
@@ -8,3 +8,9 @@ habits:
 	ruff format --check .
 	mypy
 	lint-imports
+
+fuzz:
+	NIGHTUNE_FUZZ_CASES=10000 pytest tests/faults/test_fuzz_studies.py tests/faults/test_fuzz_data.py
+
+storm:
+	python benchmarks/kill_storm.py --kills 100

@@ -1,6 +1,5 @@
 """The command line. Heavy imports wait until a command needs them."""
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -21,6 +20,7 @@ from flows.command import (
 from flows.environment import store_root, tracking_uri
 from flows.prefect_server import prefect_server
 from flows.promotion import models, promote, rollback
+from flows.supervision import supervised
 from flows.upkeep import doctor, prune
 
 if TYPE_CHECKING:
@@ -60,15 +60,17 @@ def tune(
         from tasks.load_study import load_study  # noqa: PLC0415
 
         name = load_study(study, trials=trials, epochs=epochs, seed=seed).name  # a bad file is told at once
-        _supervised(name)
+        supervised(name)
         say("Starting Prefect (this takes some seconds) …")
         with prefect_server() as wait_until_it_answers:
-            from flows.tune import tune as tune_flow  # noqa: PLC0415 - Prefect takes seconds to import
+            from flows.reconcile import owned_flow_runs  # noqa: PLC0415 - Prefect takes seconds to import
+            from flows.tune import tune as tune_flow  # noqa: PLC0415
             from tasks.tracking.store import open_store  # noqa: PLC0415 - and so does MLflow
 
             open_store(store_root(), tracking_uri())
             wait_until_it_answers()
-            report = tune_flow(study, trials=trials, epochs=epochs, seed=seed, engine=str(engine), fresh=fresh)
+            with owned_flow_runs():
+                report = tune_flow(study, trials=trials, epochs=epochs, seed=seed, engine=str(engine), fresh=fresh)
     _show_report(report, study, as_json)
     if report.best is None:
         raise typer.Exit(NO_TRIAL_COMPLETED)
@@ -111,10 +113,12 @@ def probe(
         say("Starting Prefect (this takes some seconds) …")
         with prefect_server() as wait_until_it_answers:
             from flows.probe import probe as probe_flow  # noqa: PLC0415 - Prefect takes seconds to import
+            from flows.reconcile import owned_flow_runs  # noqa: PLC0415
             from flows.terminal import print_probe  # noqa: PLC0415
 
             wait_until_it_answers()
-            probed = probe_flow(study, seed=seed, updates=updates)
+            with owned_flow_runs():
+                probed = probe_flow(study, seed=seed, updates=updates)
         print_probe(Console(stderr=True) if as_json else output(), probed)
         if plot is not None:
             write_chart(probed, plot)
@@ -179,15 +183,3 @@ def _show_report(report: "SweepReport", study_file: Path, as_json: bool) -> None
     print_next_steps(console, report, study_file)
     if as_json:
         print_json(report.summary())
-
-
-def _supervised(study_name: str) -> None:
-    """Go on in a child process, which may die in a trial and is then started again; only the child returns."""
-    from flows.supervision import follow_supervisor, supervise  # noqa: PLC0415
-    from tasks.attempts import attempts_of, is_supervised  # noqa: PLC0415
-
-    if is_supervised():
-        follow_supervisor()
-        return
-    command = [sys.executable, *sys.orig_argv[1:]]
-    raise typer.Exit(supervise(command, attempts_of(store_root(), study_name), say))

@@ -17,6 +17,7 @@ from flows.command import (
 )
 from flows.environment import store_root, tracking_uri
 from flows.prefect_server import prefect_server
+from flows.supervision import supervised
 
 REFUSED = 4
 
@@ -35,13 +36,15 @@ def promote(
     with errors_told(), sigterm_as_interrupt(), progress_shown():
         from tasks.load_study import load_study  # noqa: PLC0415
 
-        load_study(study)  # a bad file is told before Prefect starts
+        supervised(load_study(study).name)  # a bad file is told before Prefect starts
         say("Starting Prefect (this takes some seconds) …")
         with prefect_server() as wait_until_it_answers:
             from flows.promote import promote as promote_flow  # noqa: PLC0415 - Prefect takes seconds to import
+            from flows.reconcile import owned_flow_runs  # noqa: PLC0415
 
             wait_until_it_answers()
-            promotion = promote_flow(study, sweep=sweep, dry_run=dry_run, force=force, because=because)
+            with owned_flow_runs():
+                promotion = promote_flow(study, sweep=sweep, dry_run=dry_run, force=force, because=because)
     from flows.terminal import print_promotion  # noqa: PLC0415
 
     print_promotion(Console(stderr=True) if as_json else output(), promotion)

@@ -7,15 +7,28 @@ tried again twice. A child whose parent dies ends at once: nothing trains on uns
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from flows.command import INTERRUPTED
+import typer
+
+from flows.command import INTERRUPTED, say
+from flows.environment import store_root
 from flows.processes import follow
-from tasks.attempts import ALLOWED_DEATHS, SUPERVISOR, Attempts
+from tasks.attempts import ALLOWED_DEATHS, SUPERVISOR, Attempts, attempts_of, is_supervised
 
 PASSED_ON = (signal.SIGINT, signal.SIGTERM)
+
+
+def supervised(study_name: str) -> None:
+    """Go on in a child process, which may die in a trial and is then started again; only the child returns."""
+    if is_supervised():
+        follow(int(os.environ[SUPERVISOR]))
+        return
+    command = [sys.executable, *sys.orig_argv[1:]]
+    raise typer.Exit(supervise(command, attempts_of(store_root(), study_name), say))
 
 
 def supervise(command: Sequence[str], attempts: Attempts, say: Callable[[str], None]) -> int:
@@ -39,11 +52,6 @@ def supervise(command: Sequence[str], attempts: Attempts, say: Callable[[str], N
             return 128 - code
         again = "given up" if death.is_final else f"attempt {death.count} of {ALLOWED_DEATHS}"
         say(f"trial {death.trial} · {death.message} · {again}. Starting again; finished trials are kept.")
-
-
-def follow_supervisor() -> None:
-    """In the child: end as soon as the parent has ended."""
-    follow(int(os.environ[SUPERVISOR]))
 
 
 @contextmanager

@@ -1,0 +1,59 @@
+"""Flow runs of dead processes are closed at the next start; those of living ones are left alone."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import psutil
+import pytest
+from prefect import flow, tags
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Running
+
+from flows.reconcile import OWNER, close_dead_flow_runs, owner_tag
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@flow(name="nothing")
+def nothing() -> None:
+    """Do nothing."""
+
+
+def open_flow_run(tag: str) -> FlowRun:
+    with get_client(sync_client=True) as client:
+        return client.create_flow_run(nothing, tags=[tag], state=Running())
+
+
+def state_of(run: FlowRun) -> str:
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(run.id).state
+    assert state is not None
+    return state.type.value
+
+
+def test_flow_runs_of_dead_processes_are_closed_and_no_others() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    began = int(psutil.Process(ended.pid).create_time())
+    ended.wait()
+    host = socket.gethostname()
+    dead = open_flow_run(f"{OWNER}{host}:{ended.pid}:{began}")
+    reused_number = open_flow_run(f"{OWNER}{host}:{os.getpid()}:1000")
+    alive = open_flow_run(owner_tag())
+    elsewhere = open_flow_run(f"{OWNER}other:{ended.pid}:{began}")
+    unknown = open_flow_run("somebody's")
+    assert close_dead_flow_runs() == 2
+    assert [state_of(run) for run in (dead, reused_number)] == ["CRASHED", "CRASHED"]
+    assert [state_of(run) for run in (alive, elsewhere, unknown)] == ["RUNNING"] * 3
+    for run in (alive, elsewhere, unknown):
+        with get_client(sync_client=True) as client:
+            client.delete_flow_run(run.id)
+
+
+def test_a_flow_run_carries_the_tag_of_its_process() -> None:
+    with tags(owner_tag()):
+        state = nothing(return_state=True)
+    with get_client(sync_client=True) as client:
+        assert owner_tag() in client.read_flow_run(state.state_details.flow_run_id).tags
