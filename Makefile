@@ -1,4 +1,4 @@
-.PHONY: check habits fuzz storm
+.PHONY: check habits fuzz storm nights
 
 check: habits
 	pytest
@@ -14,3 +14,6 @@ fuzz:
 
 storm:
 	python benchmarks/kill_storm.py --kills 100
+
+nights:
+	pytest -m nights

@@ -3,8 +3,8 @@
     python benchmarks/kill_storm.py [--kills 100] [--seed 1] [--study STUDY] [--folder FOLDER]
 
 First the study is tuned once without a kill. Then the same command runs in an empty store, its processes are killed
-with SIGKILL at random moments (while Prefect starts, data are prepared, the store is made, trials are trained, saved and
-logged) and the command is started again, until the sweep is complete; then the next empty store, until the kills are
+with SIGKILL at random moments (while Prefect starts, data are prepared, the store is made, trials are trained, saved
+or logged) and the command is started again, until the sweep is complete; then the next empty store, until the kills are
 used up. Every sweep must then be the unbroken one: each trial once, equal values to the last bit, no point twice, no
 run left open, no process left over, and every checkpoint loads.
 """

@@ -1,6 +1,5 @@
 """The command line. Heavy imports wait until a command needs them."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -9,6 +8,7 @@ from rich.console import Console
 
 from flows.command import (
     AsJson,
+    EngineChoice,
     StudyFile,
     errors_told,
     output,
@@ -18,6 +18,7 @@ from flows.command import (
     sigterm_as_interrupt,
 )
 from flows.environment import store_root, tracking_uri
+from flows.nights import compare, pause, resume, serve
 from flows.prefect_server import prefect_server
 from flows.promotion import models, promote, rollback
 from flows.supervision import supervised
@@ -35,14 +36,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Tune Keras models overnight: one study file in, every trial in MLflow, a leaderboard out.",
 )
-
-
-class EngineChoice(StrEnum):
-    """Who trains."""
-
-    AUTO = "auto"
-    COMPILED = "compiled"
-    FIT = "fit"
 
 
 @app.command()
@@ -164,7 +157,7 @@ def ui(
         serve_ui(open_store(store_root(), tracking_uri()), access, announce=say)
 
 
-for command in (promote, rollback, models, prune, doctor):
+for command in (promote, rollback, models, serve, pause, resume, compare, prune, doctor):
     app.command()(command)
 
 

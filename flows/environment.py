@@ -1,7 +1,10 @@
 """Settings of the libraries that must be in place before they are imported. What the user has set stays."""
 
+import json
 import os
 from pathlib import Path
+
+from tasks.tell_hooks import Hooks
 
 
 def store_root() -> Path:
@@ -12,6 +15,14 @@ def store_root() -> Path:
 def tracking_uri() -> str | None:
     """The MLflow server to write to, if the user names one."""
     return os.environ.get("MLFLOW_TRACKING_URI") or None
+
+
+def hooks() -> Hooks:
+    """Whom to tell of verdicts and failures: NIGHTUNE_WEBHOOK, an address, and NIGHTUNE_HOOK, a JSON list of words.
+
+    They come from the environment, so that an address with a secret stands neither in a study nor in a database.
+    """
+    return Hooks(os.environ.get("NIGHTUNE_WEBHOOK", ""), tuple(json.loads(os.environ.get("NIGHTUNE_HOOK", "[]"))))
 
 
 def prepare_environment() -> None:
@@ -26,6 +37,7 @@ def prepare_environment() -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # errors are told once, by the command line
         "PREFECT_LOGGING_EXTRA_LOGGERS": "nightune",  # the trial lines stand on Prefect's page of the flow run too
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # the process that serves logs outside of flow runs
         "DO_NOT_TRACK": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+SERVED_BY = "NIGHTUNE_SERVED_BY"  # the process that serves nights
 SET_PARENT_DEATH_SIGNAL = 1  # prctl(2), PR_SET_PDEATHSIG
 
 
@@ -18,6 +19,13 @@ def follow(parent: int) -> None:
         threading.Thread(target=_watch, args=(parent,), daemon=True).start()
     if os.getppid() != parent:  # it ended before we asked
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def follow_server() -> None:
+    """Let a night end with the process that serves it; one that a shell or a worker has started is left alone."""
+    parent = os.getppid()
+    if os.environ.get(SERVED_BY) == str(parent):
+        follow(parent)
 
 
 def _watch(parent: int) -> None:

@@ -138,6 +138,35 @@ def find_complete_sweep(store: Store, study_name: str, sweep_id: str | None = No
     return sweep
 
 
+def find_two_sweeps(store: Store, study_name: str, ids: Sequence[str] | None = None) -> tuple[Sweep, Sweep]:
+    """Return two named sweeps of a study, or its last two, in the order in which they were made."""
+    if ids:
+        first, second = sorted((find_sweep(store, study_name, each) for each in ids), key=lambda each: each.number)
+        return first, second
+    last = find_sweep(store, study_name)
+    sweeps = _sweeps(store, last.experiment_id)
+    if len(sweeps) < 2:
+        raise SweepNotFoundError(f"{study_name}: only {last.id} is there; `nightune tune --fresh` makes the next")
+    return sweeps[-2], sweeps[-1]
+
+
+def sweep_facts(store: Store, sweep: Sweep) -> dict[str, str]:
+    """Where a sweep comes from, by name: data, engine, commit, and the packages that decide results."""
+    tags = client(store).get_run(sweep.run_id).data.tags
+    with tempfile.TemporaryDirectory() as folder:
+        path = client(store).download_artifacts(sweep.run_id, "environment.json", folder)
+        held = json.loads(Path(path).read_text(encoding="utf-8"))
+    facts = {
+        "data version": sweep.data_version,
+        "engine": sweep.engine,
+        "commit": tags.get("mlflow.source.git.commit", ""),
+        "files differ from the commit": tags.get("nightune.git_changed", ""),
+        "python": str(held["python"]),
+        "keras backend": str(held["keras_backend"]),
+    }
+    return facts | {f"package {name}": str(version) for name, version in held["packages"].items()}
+
+
 def _sweeps(store: Store, experiment_id: str) -> list[Sweep]:
     runs = client(store).search_runs([experiment_id], "tags.`nightune.kind` = 'sweep'", max_results=10_000)
     return sorted((_read(run) for run in runs), key=lambda sweep: sweep.number)

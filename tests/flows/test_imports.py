@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +45,14 @@ def test_prefect_loads_every_entrypoint() -> None:
 
     for name in ("tune", "probe", "promote"):
         assert load_flow_from_entrypoint(f"flows/{name}.py:{name}", use_placeholder_flow=False).name == name
+
+
+def test_prefect_loads_the_entrypoints_of_prefect_yaml() -> None:
+    import yaml
+    from prefect.flows import load_flow_from_entrypoint
+
+    deployments = yaml.safe_load(Path("prefect.yaml").read_text())["deployments"]
+    for deployment in deployments:
+        flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
+        assert set(deployment["parameters"]) <= set(flow.parameters.properties)
+        assert Path(deployment["parameters"]["study_file"]).is_file()

@@ -1,0 +1,30 @@
+"""Read two sweeps of a study, and say what changed between them."""
+
+from collections.abc import Sequence
+
+from tasks.tracking.confirmations import read_confirmation
+from tasks.tracking.store import Store
+from tasks.tracking.sweeps import Sweep, find_two_sweeps, sweep_content, sweep_facts
+from tasks.tracking.trials import finished_trials
+from tasks.tracking.verdicts import read_verdict
+from tuning.nights import Difference, Night, compare_nights
+
+
+def compare_sweeps(store: Store, study: str, sweep_ids: Sequence[str] | None = None) -> Difference:
+    """Compare two named sweeps of a study, or its last two, in the order in which they were made."""
+    before, after = find_two_sweeps(store, study, sweep_ids)
+    return compare_nights(_night(store, before), _night(store, after))
+
+
+def _night(store: Store, sweep: Sweep) -> Night:
+    verdict = read_verdict(store, sweep)
+    return Night(
+        sweep=sweep.id,
+        metric=sweep.metric,
+        direction=sweep.direction,
+        facts=sweep_facts(store, sweep),
+        content=sweep_content(store, sweep),
+        results=list(finished_trials(store, sweep).values()),
+        confirmation=read_confirmation(store, sweep),
+        verdict="" if verdict is None else f"{verdict.decision}: {verdict.reason}",
+    )

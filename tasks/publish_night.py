@@ -1,0 +1,53 @@
+"""Put a night's leaderboard and verdict on Prefect's page of the flow run, as artifacts."""
+
+import math
+import re
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+
+from tasks.promote_model import Promotion
+from tasks.stage import stage
+from tasks.tracking.links import leaderboard_address
+from tasks.write_report import SweepReport
+from tuning.verdict import as_markdown
+
+SHOWN_ROWS = 50  # MLflow has all
+
+
+@stage
+def publish_leaderboard(report: SweepReport, tracking_uri: str | None) -> None:
+    """Publish the first rows of the leaderboard, and a link to all of them in MLflow."""
+    rows = [{name: _cell(value) for name, value in row.items()} for row in report.rows()[:SHOWN_ROWS]]
+    said = f"{report.sweep.id}: {len(report.results)} trials, best first by {report.sweep.metric}"
+    create_table_artifact(table=rows, key=artifact_key(report.study, "leaderboard"), description=said)
+    is_server = tracking_uri is not None and tracking_uri.startswith("http")
+    link = leaderboard_address(tracking_uri, report.sweep) if is_server and tracking_uri else report.page
+    create_link_artifact(
+        link=link,
+        link_text=f"{report.sweep.id} in MLflow",
+        key=artifact_key(report.study, "mlflow"),
+        description="Every trial with its curves" + ("" if is_server else ", while `nightune ui` runs"),
+    )
+
+
+@stage
+def publish_verdict(study: str, promotion: Promotion) -> None:
+    """Publish the verdict with all its numbers."""
+    create_markdown_artifact(
+        markdown=as_markdown(promotion.verdict),
+        key=artifact_key(study, "verdict"),
+        description=f"{promotion.verdict.decision}: {promotion.verdict.reason}",
+    )
+
+
+def artifact_key(study: str, what: str) -> str:
+    """A key as Prefect takes them: lower-case letters, digits and dashes."""
+    name = re.sub(r"[^a-z0-9]+", "-", study.lower()).strip("-")
+    return f"{name}-{what}" if name else what
+
+
+def _cell(value: object) -> object:
+    """A cell of Prefect's tables: plain values; NaN, which its JSON refuses, as a text."""
+    if isinstance(value, float) and math.isnan(value):
+        return "NaN"
+    return value if isinstance(value, str | int | float | None) else str(value)

@@ -1,0 +1,91 @@
+"""Tell somebody how a night ended: a POST of JSON, or a command. What goes wrong here is logged and fails nothing."""
+
+import json
+import logging
+import os
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from dataclasses import asdict, dataclass
+from urllib.parse import urlsplit
+
+ATTEMPTS = 3
+WAIT_SECONDS = 1.0  # before the second attempt; doubled before the third
+WEBHOOK_SECONDS = 10.0
+COMMAND_SECONDS = 60.0
+
+logger = logging.getLogger("nightune")
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """A webhook's address, or an empty text, and a command's words, or none."""
+
+    webhook: str = ""
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened: `promoted`, `refused`, `failed` or `crashed`, in a night of a study."""
+
+    event: str
+    study: str
+    sweep: str = ""
+    reason: str = ""
+    version: int | None = None
+    page: str = ""
+    flow_run_id: str = ""
+
+
+def tell(hooks: Hooks, event: Event, wait_seconds: float = WAIT_SECONDS) -> bool:
+    """Tell the webhook and the command; return whether all that were named were told."""
+    told = [_post(hooks.webhook, event, wait_seconds)] if hooks.webhook else []
+    told += [_run(hooks.command, event)] if hooks.command else []
+    return all(told)
+
+
+def masked(address: str) -> str:
+    """Only the scheme and the host of an address: all else may hold a secret."""
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.hostname or ''}/…"
+
+
+def _post(address: str, event: Event, wait_seconds: float) -> bool:
+    body = json.dumps(asdict(event), ensure_ascii=False).encode()
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(wait_seconds * 2 ** (attempt - 1))
+        try:
+            request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+            with urllib.request.urlopen(request, timeout=WEBHOOK_SECONDS):
+                return True
+        except urllib.error.HTTPError as error:
+            problem = f"status {error.code}"
+            error.close()
+        except (OSError, ValueError) as error:
+            problem = type(error).__name__  # its text may repeat the address
+    logger.warning("webhook %s was not told (%s, %d attempts)", masked(address), problem, ATTEMPTS)
+    return False
+
+
+def _run(command: tuple[str, ...], event: Event) -> bool:
+    words = {f"NIGHTUNE_{name.upper()}": "" if value is None else str(value) for name, value in asdict(event).items()}
+    try:
+        subprocess.run(
+            command,
+            env=os.environ | words,
+            timeout=COMMAND_SECONDS,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    except subprocess.CalledProcessError as error:
+        logger.warning("hook %s ended with %d", command[0], error.returncode)
+        return False
+    except (OSError, subprocess.TimeoutExpired) as error:
+        logger.warning("hook %s was not run to its end (%s)", command[0], type(error).__name__)
+        return False
+    return True

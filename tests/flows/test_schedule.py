@@ -1,0 +1,51 @@
+"""Cron lines and time zones are checked before anything starts; nights at the change of clocks are told."""
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from flows.cli import app
+from flows.schedule import ScheduleError, check_schedule, clock_change
+
+NOW = datetime(2026, 1, 10, 12, 30)
+
+
+def test_a_nightly_line_is_taken() -> None:
+    check_schedule("0 2 * * *", "Europe/Paris")
+
+
+@pytest.mark.parametrize("cron", ["", "0 2 * *", "61 2 * * *", "at two", "0 25 * * *", "0 0 2 * * *"])
+def test_a_broken_line_is_named(cron: str) -> None:
+    with pytest.raises(ScheduleError, match=r"--cron: .* is not a cron line"):
+        check_schedule(cron, "UTC")
+
+
+@pytest.mark.parametrize("timezone", ["Europe/Pariss", "", "../etc/passwd"])
+def test_an_unknown_time_zone_is_named(timezone: str) -> None:
+    with pytest.raises(ScheduleError, match="--timezone: unknown"):
+        check_schedule("0 2 * * *", timezone)
+
+
+@pytest.mark.parametrize(
+    ("cron", "timezone", "expected"),
+    [
+        ("0 2 * * *", "Europe/Paris", datetime(2026, 3, 29, 2)),
+        ("30 1,2 * * *", "America/New_York", datetime(2026, 3, 8, 2)),
+        ("30 1 * * *", "America/New_York", datetime(2026, 11, 1, 1)),
+        ("0 0-6/2 * * *", "Europe/Paris", datetime(2026, 3, 29, 2)),
+        ("0 4 * * *", "Europe/Paris", None),
+        ("0 * * * *", "Europe/Paris", None),
+        ("0 2 * * *", "UTC", None),
+    ],
+)
+def test_the_next_change_of_clocks_at_a_night_is_found(cron: str, timezone: str, expected: datetime | None) -> None:
+    assert clock_change(cron, timezone, NOW) == expected
+
+
+def test_the_command_refuses_a_broken_line_before_it_starts_anything(small_study: Path, store_root: Path) -> None:
+    result = CliRunner().invoke(app, ["serve", str(small_study), "--cron", "99 2 * * *"])
+    assert result.exit_code == 2
+    assert "99 2" in result.output
+    assert not (store_root / "prefect" / "server.log").exists()

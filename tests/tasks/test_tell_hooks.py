@@ -1,0 +1,94 @@
+"""Hooks against a real receiver on this machine and a real command."""
+
+import json
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from tasks.tell_hooks import ATTEMPTS, Event, Hooks, masked, tell
+
+EVENT = Event("refused", "digits", sweep="digits-3", reason="not better")
+
+
+class Receiver(HTTPServer):
+    """Keeps what it gets; answers with the statuses in turn, then with 204."""
+
+    def __init__(self, *statuses: int) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.statuses = list(statuses)
+        self.bodies: list[dict[str, object]] = []
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/secret?token=secret"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        assert isinstance(self.server, Receiver)
+        self.server.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(self.server.statuses.pop(0) if self.server.statuses else 204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    server = Receiver()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_webhook_gets_the_event_as_json(receiver: Receiver) -> None:
+    assert tell(Hooks(webhook=receiver.address), EVENT)
+    (body,) = receiver.bodies
+    assert (body["event"], body["study"], body["sweep"], body["reason"]) == (
+        "refused",
+        "digits",
+        "digits-3",
+        "not better",
+    )
+
+
+def test_a_failing_webhook_is_tried_again(receiver: Receiver) -> None:
+    receiver.statuses = [500, 503]
+    assert tell(Hooks(webhook=receiver.address), EVENT, wait_seconds=0)
+    assert len(receiver.bodies) == 3
+
+
+def test_a_dead_webhook_is_given_up_without_an_error_and_without_its_secret(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver.statuses = [500] * ATTEMPTS
+    with caplog.at_level(logging.WARNING, logger="nightune"):
+        assert not tell(Hooks(webhook=receiver.address), EVENT, wait_seconds=0)
+    assert len(receiver.bodies) == ATTEMPTS
+    assert "status 500" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_only_scheme_and_host_of_an_address_are_shown() -> None:
+    assert masked("https://me:pass@hooks.example.com/T0/B1?x=y") == "https://hooks.example.com/…"
+
+
+def test_a_command_gets_the_event_in_its_environment(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    code = "import os, sys; open(sys.argv[1], 'w').write(os.environ['NIGHTUNE_EVENT'] + os.environ['NIGHTUNE_SWEEP'])"
+    assert tell(Hooks(command=(sys.executable, "-c", code, str(seen))), EVENT)
+    assert seen.read_text() == "refuseddigits-3"
+
+
+@pytest.mark.parametrize("command", [("no-such-command-here",), (sys.executable, "-c", "raise SystemExit(3)")])
+def test_a_broken_command_fails_nothing(command: tuple[str, ...]) -> None:
+    assert not tell(Hooks(command=command), EVENT)

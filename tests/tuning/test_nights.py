@@ -1,0 +1,71 @@
+"""What changed between two sweeps."""
+
+from dataclasses import replace
+
+import pytest
+
+from tuning.nights import Change, Night, Share, compare_nights
+from tuning.trial import Status, Trial, TrialResult, Value
+
+
+def result(number: int, objective: float, **params: Value) -> TrialResult:
+    return TrialResult(
+        trial=Trial(number=number, params=params, seed=number, key=f"{number}"),
+        status=Status.COMPLETED,
+        objective=objective,
+        best_epoch=1,
+        epochs=1,
+        updates=1,
+        examples=1,
+        seconds=1.0,
+        message="",
+        run_id=f"run{number}",
+    )
+
+
+def night(sweep: str, *results: TrialResult) -> Night:
+    facts = {"data version": "d1", "engine": "fit"}
+    return Night(sweep, "val_loss", "minimize", facts, {"seed": 1, "search": {"trials": 4}}, results)
+
+
+SGD = [result(number, 0.1 + number, optimizer="sgd", rate=10.0**-number) for number in range(8)]
+ADAM = [result(number, 0.05 + number, optimizer="adam", rate=10.0**-number) for number in range(8)]
+
+
+def test_the_same_night_twice_differs_in_nothing() -> None:
+    difference = compare_nights(night("a-0", *SGD), night("a-1", *SGD))
+    assert (difference.changes, difference.shares, difference.is_comparable) == ((), (), True)
+    assert [score.searched for score in difference.scores] == [0.1, 0.1]
+
+
+def test_changes_of_data_engine_and_space_are_named() -> None:
+    before = night("a-0", *SGD)
+    after = replace(before, facts={"data version": "d2", "engine": "fit"}, content={"seed": 1, "search": {"trials": 9}})
+    difference = compare_nights(before, after)
+    assert difference.changes == (Change("data version", "d1", "d2"), Change("search.trials", 4, 9))
+    assert not difference.is_comparable
+
+
+def test_the_dimension_that_moved_is_shown_by_its_share_of_the_top() -> None:
+    difference = compare_nights(night("a-0", *SGD), night("a-1", *ADAM))
+    assert difference.shares == (Share("optimizer", "adam", 0.0, 1.0), Share("optimizer", "sgd", 1.0, 0.0))
+    assert Change("optimizer", "sgd", "adam") in difference.best_params
+
+
+def test_a_range_is_cut_into_parts_of_equal_ratio() -> None:
+    low = [result(number, 0.1, rate=1e-4 * 1.1**number) for number in range(16)]
+    high = [result(number, 0.1, rate=1e-1 * 1.1**number) for number in range(16)]
+    shares = compare_nights(night("a-0", *low), night("a-1", *high)).shares
+    assert [(share.before, share.after) for share in shares] == [(1.0, 0.0), (0.0, 1.0)]
+    assert shares[0].value.startswith("0.0001 to")
+
+
+def test_a_night_without_a_ranked_trial_has_no_score() -> None:
+    difference = compare_nights(night("a-0"), night("a-1", *SGD))
+    assert difference.scores[0].searched is None
+    assert difference.best_params[0].before is None
+
+
+def test_values_are_plain_for_json() -> None:
+    held = compare_nights(night("a-0", *SGD), night("a-1", *ADAM)).as_json()
+    assert held["scores"][1]["searched"] == pytest.approx(0.05)
