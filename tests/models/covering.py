@@ -4,6 +4,7 @@ Read from the vocabulary, so that a new kind is in them as soon as it is in a di
 """
 
 import itertools
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,8 @@ SMALL: dict[str, Any] = {
 }
 
 Row = dict[str, str]  # kind key → option
+Options = Mapping[str, Sequence[str]]
+ALL: Options = {name: tuple(KEYS[name].options) for name in KINDS}
 Pair = tuple[tuple[str, str], tuple[str, str]]
 
 
@@ -61,14 +64,19 @@ def params_of(row: Row) -> dict[str, Any]:
     return params
 
 
-def covering(strength: int) -> Covering:
-    """Cover all options (strength 1) or all pairs of options of two kinds (strength 2), greedily."""
-    uncovered = dict.fromkeys(_combinations(strength))
+def alone() -> dict[tuple[str, str], Row]:
+    """Each option with the plain ones of the other kinds: (kind key, option) → row."""
+    return {(name, option): _counting(PLAIN | {name: option}, {name}) for name in KINDS for option in ALL[name]}
+
+
+def covering(strength: int, options: Options = ALL) -> Covering:
+    """Cover the options (strength 1) or all pairs of options of two kinds (strength 2), greedily."""
+    uncovered = dict.fromkeys(_combinations(strength, options))
     rows: list[Row] = []
     refused: dict[Pair, str] = {}
     while uncovered:
         wanted = next(iter(uncovered))
-        row = _row(dict(wanted), uncovered, strength)
+        row = _row(dict(wanted), uncovered, strength, options)
         if isinstance(row, str):
             refused[wanted] = row  # type: ignore[index] # of one kind alone nothing is refused
             del uncovered[wanted]
@@ -88,16 +96,21 @@ def refusal(row: Row) -> str | None:
     return None
 
 
-def _row(wanted: Row, uncovered: Any, strength: int) -> Row | str:
+def _counting(row: Row, wanted: Collection[str]) -> Row:
+    """The row without kinds that do not count beside the others, unless they are wanted."""
+    return {name: option for name, option in row.items() if name in wanted or _counts(name, row)}
+
+
+def _row(wanted: Row, uncovered: Any, strength: int, allowed: Options) -> Row | str:
     """A row with what is wanted and as much of the rest as goes with it; the rule's code where nothing goes."""
-    row = {name: option for name, option in (PLAIN | wanted).items() if name in wanted or _counts(name, PLAIN | wanted)}
+    row = _counting(PLAIN | wanted, wanted)
     code = refusal(row)
     if code is not None:
         return code
     for name in KINDS:
         if name in wanted or name not in row:
             continue
-        options = sorted(KEYS[name].options, key=lambda option: -_gain({**row, name: option}, uncovered, strength))
+        options = sorted(allowed[name], key=lambda option: -_gain({**row, name: option}, uncovered, strength))
         row |= {name: next(option for option in options if refusal({**row, name: option}) is None)}
     return row
 
@@ -111,11 +124,11 @@ def _within(row: Row, strength: int) -> list[Any]:
     return list(itertools.combinations(ordered, strength))
 
 
-def _combinations(strength: int) -> list[Any]:
+def _combinations(strength: int, options: Options) -> list[Any]:
     return [
-        tuple(zip(names, options, strict=True))
+        tuple(zip(names, chosen, strict=True))
         for names in itertools.combinations(KINDS, strength)
-        for options in itertools.product(*(KEYS[name].options for name in names))
+        for chosen in itertools.product(*(options[name] for name in names))
     ]
 
 

@@ -162,7 +162,7 @@ def test_one_shape_is_traced_once_for_all_its_trials(dataset: Dataset) -> None:
         for peak in (1e-3, 1e-2):
             end(engine, recipe(**{"batch_size.size": size, "learning_rate.peak": peak}), dataset, epochs=2)
     state = engine.start(recipe(), Seeds(1, 2, 3))
-    (trained,) = state.program._functions._train.values()
+    (trained,) = state.program.functions._train.values()
     assert trained.experimental_get_tracing_count() == 1
 
 

@@ -135,7 +135,7 @@ def test_every_optimizer_with_a_rate_to_search_is_tested_beyond_what_is_customar
 PROBED: dict[str, dict[str, Any]] = {
     "momentum": {"optimizer": "sgd", "one_minus_momentum": 0.1, "model__dropout": 0.3},
     "adam and noise": {"optimizer": "adam", "model__dropout": 0.3, "model__batch_normalization": True},
-    "decaying": {"optimizer": "rmsprop", "weight_decay__profile": "fixed", "penalty__kind": "l2"},
+    "decaying": {"optimizer": "rmsprop", "weight_decay__profile": "fixed", "penalty__kind": "l1"},
 }
 
 
