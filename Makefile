@@ -1,7 +1,7 @@
 .PHONY: check habits fuzz storm nights
 
 check: habits
-	pytest
+	pytest -n 2 --dist loadscope
 
 habits:
 	ruff check .
