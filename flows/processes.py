@@ -7,6 +7,8 @@ import sys
 import threading
 import time
 
+from tasks.attempts import SUPERVISOR
+
 SERVED_BY = "NIGHTUNE_SERVED_BY"  # the process that serves nights
 SET_PARENT_DEATH_SIGNAL = 1  # prctl(2), PR_SET_PDEATHSIG
 
@@ -22,10 +24,15 @@ def follow(parent: int) -> None:
 
 
 def follow_server() -> None:
-    """Let a night end with the process that serves it; one that a shell or a worker has started is left alone."""
-    parent = os.getppid()
-    if os.environ.get(SERVED_BY) == str(parent):
-        follow(parent)
+    """Let a night end with the process that serves it, and by its word alone; any other night is left alone.
+
+    Ctrl-C reaches all processes of a terminal: the one that serves takes it, and ends its nights.
+    """
+    parent = os.environ.pop(SERVED_BY, None)
+    if parent is not None:
+        os.environ[SUPERVISOR] = parent  # it starts a night again that a trial has taken down
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        follow(int(parent))
 
 
 def _watch(parent: int) -> None:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import psutil
+
 ALLOWED_DEATHS = 3
 SUPERVISOR = "NIGHTUNE_SUPERVISOR"  # the process that starts this one again if a trial takes it down
 
@@ -71,6 +73,15 @@ class Attempts:
         death = Death(int(note["trial"]), count, limit or reason, bool(limit) or count >= ALLOWED_DEATHS)
         _write(self._deaths, {**deaths, str(note["key"]): asdict(death)})
         return death
+
+    def record_lost(self, reason: str) -> Death | None:
+        """Count the death of a process that nobody waited for; None if the noted one lives, or none was noted."""
+        process = _read(self._in_training).get("process")
+        return None if process is None or psutil.pid_exists(process) else self.record_death(process, reason)
+
+    def pardon(self) -> None:
+        """Drop the note of the trial in training: its process was ended by somebody's wish."""
+        self._in_training.unlink(missing_ok=True)
 
     def given_up(self, key: str) -> Death | None:
         """Return the last death of a trial that is not to be tried again; None where it may be trained."""

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from tasks.write_report import SweepReport
-from tuning.trial import TrialResult
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
 
@@ -90,16 +89,16 @@ def test_a_stopped_confirmation_goes_on_and_trains_nothing_twice(
 
     small_study.write_text(small_study.read_text() + SECTION)
     trained: list[tuple[int, int]] = []
-    once = train_cohort.train_trial
+    once = train_cohort._train
 
-    def stopped_at_the_third(setting, engine, dataset, trial) -> TrialResult:  # type: ignore[no-untyped-def]
+    def stopped_at_the_third(setting, trainer, trial, *rest):  # type: ignore[no-untyped-def]
         if trial.replicate:
             trained.append((trial.number, trial.replicate))
             if len(trained) == 3:
                 raise KeyboardInterrupt
-        return once(setting, engine, dataset, trial)
+        return once(setting, trainer, trial, *rest)
 
-    monkeypatch.setattr(train_cohort, "train_trial", stopped_at_the_third)
+    monkeypatch.setattr(train_cohort, "_train", stopped_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         tune(small_study)
     report = tune(small_study)
