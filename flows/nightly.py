@@ -1,16 +1,18 @@
 """One night of a study: a fresh sweep, its winner judged, both on Prefect's page, and hooks told. A Prefect flow."""
 
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import prefect
 from prefect.client.orchestration import get_client
 
-from flows.command import progress_shown
+from flows.command import progress_shown, say
 from flows.environment import hooks, store_root, tracking_uri
 from flows.processes import follow_server
 from flows.promote import promote
+from flows.reconcile import owned_flow_runs
 from flows.records import wait_until_recorded
 from flows.tune import tune
 from tasks.attempts import attempts_of
@@ -24,7 +26,7 @@ logger = logging.getLogger("nightune")
 
 
 def after_failure(flow: Any, flow_run: Any, state: Any) -> None:
-    """Say in the log and to the hooks that a night has failed."""
+    """Say to whoever watches, and to the hooks, that a night has failed."""
     _tell_end("failed", flow_run, str(state.message or state.name))
 
 
@@ -39,9 +41,9 @@ def after_crash(flow: Any, flow_run: Any, state: Any) -> None:
     if death is not None:
         reason = f"trial {death.trial} {death.message}"
         if flow_run.deployment_id is not None:
-            reason += "; the night is started again"
+            reason += "; the night goes on without it" if death.is_final else "; the night goes on with it"
             with get_client(sync_client=True) as client:
-                client.create_flow_run_from_deployment(flow_run.deployment_id)
+                client.create_flow_run_from_deployment(flow_run.deployment_id, parameters=flow_run.parameters)
     _tell_end("crashed", flow_run, reason)
 
 
@@ -53,8 +55,8 @@ def after_crash(flow: Any, flow_run: Any, state: Any) -> None:
 )
 def nightly(study_file: Path, engine: str = "auto") -> Promotion:
     """Search with new points, confirm and judge the winner. A sweep that an earlier night left is finished first."""
-    follow_server()
-    with progress_shown():
+    is_served = follow_server()
+    with progress_shown() if is_served else nullcontext(), owned_flow_runs():  # a worker shows what Prefect logs
         report = tune(study_file, engine=engine, fresh=True)
         publish_leaderboard(report, tracking_uri())
         promotion = promote(study_file, sweep=report.sweep.id)
@@ -68,6 +70,7 @@ def nightly(study_file: Path, engine: str = "auto") -> Promotion:
             version=promotion.version,
             page=report.page,
         )
+        logger.info("night of %s · %s · %s · %s", told.study, told.sweep, told.event, told.reason)
         tell(hooks(), told)
     wait_until_recorded()
     return promotion
@@ -75,7 +78,7 @@ def nightly(study_file: Path, engine: str = "auto") -> Promotion:
 
 def _tell_end(event: str, flow_run: Any, reason: str) -> None:
     study = _study_name(flow_run)
-    logger.warning("%s · night %s · %s", study, event, reason)
+    say(f"{study} · night {event} · {reason}")
     tell(hooks(), Event(event, study, flow_run_id=str(flow_run.id), reason=reason))
 
 

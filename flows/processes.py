@@ -23,8 +23,8 @@ def follow(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def follow_server() -> None:
-    """Let a night end with the process that serves it, and by its word alone; any other night is left alone.
+def follow_server() -> bool:
+    """Let a night end with the process that serves it, and by its word alone; False for any other night.
 
     Ctrl-C reaches all processes of a terminal: the one that serves takes it, and ends its nights.
     """
@@ -33,6 +33,7 @@ def follow_server() -> None:
         os.environ[SUPERVISOR] = parent  # it starts a night again that a trial has taken down
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         follow(int(parent))
+    return parent is not None
 
 
 def _watch(parent: int) -> None:

@@ -48,7 +48,7 @@ def trials(store_root: Path) -> dict[int, tuple[str, str]]:
     return {
         json.loads(tags["nightune.params"])["model.width"]: (tags["nightune.status"], tags.get("nightune.message", ""))
         for tags in found.values()
-        if "nightune.params" in tags
+        if "model.width" in tags.get("nightune.params", "")
     }
 
 

@@ -30,5 +30,8 @@ def test_a_served_study_runs_twice_without_overlap_and_again_after_a_kill(served
     served.wait(lambda: len(served.in_state("Completed")) >= 3)
     assert [run["id"] for run in served.in_state("Crashed")] == [killed["id"]]
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans(served.in_state("Completed"))))
+    searches = served.ask("flow_runs/filter", flows={"name": {"any_": ["tune"]}})
+    assert [run["state_name"] for run in searches].count("Crashed") <= 1
+    assert [run["state_name"] for run in searches].count("Running") <= 1  # the killed one's is closed by the next night
     limits = served.ask("v2/concurrency_limits/filter", limit=10)
     assert sum(limit["active_slots"] for limit in limits) <= 1
