@@ -39,7 +39,7 @@ def after_crash(flow: Any, flow_run: Any, state: Any) -> None:
     reason = str(state.message or state.name)
     death = attempts_of(store_root(), _study_name(flow_run)).record_lost(reason.split(". ", maxsplit=1)[0])
     if death is not None:
-        reason = f"trial {death.trial} {death.message}"
+        reason = f"{death.subject} {death.message}"
         if flow_run.deployment_id is not None:
             reason += "; the night goes on without it" if death.is_final else "; the night goes on with it"
             with get_client(sync_client=True) as client:
