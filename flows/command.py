@@ -90,10 +90,11 @@ def progress_shown() -> Iterator[None]:
     """Draw the news of a sweep on standard error while the block runs."""
     from flows.progress import SweepProgress  # noqa: PLC0415
 
-    handler = SweepProgress(Console(stderr=True))
+    console = Console(stderr=True)
+    handler = SweepProgress(console)
     logger = logging.getLogger("nightune")
     logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG)
+    logger.setLevel(logging.DEBUG if console.is_terminal else logging.INFO)  # epochs move the bar, and are no lines
     try:
         yield
     finally:

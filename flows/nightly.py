@@ -1,51 +1,91 @@
 """One night of a study: a fresh sweep, its winner judged, both on Prefect's page, and hooks told. A Prefect flow."""
 
+import logging
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import prefect
+from prefect.client.orchestration import get_client
 
-from flows.environment import hooks, tracking_uri
+from flows.command import progress_shown, say
+from flows.environment import hooks, store_root, tracking_uri
 from flows.processes import follow_server
 from flows.promote import promote
+from flows.reconcile import owned_flow_runs
 from flows.records import wait_until_recorded
 from flows.tune import tune
+from tasks.attempts import attempts_of
+from tasks.load_study import load_study
 from tasks.promote_model import Promotion
 from tasks.publish_night import publish_leaderboard, publish_verdict
 from tasks.tell_hooks import Event, tell
+from tuning.study import StudyError
+
+logger = logging.getLogger("nightune")
 
 
-def tell_failure(flow: Any, flow_run: Any, state: Any) -> None:
-    """Tell the hooks that a night failed or crashed."""
-    study = Path(str(flow_run.parameters.get("study_file", "unknown"))).stem
+def after_failure(flow: Any, flow_run: Any, state: Any) -> None:
+    """Say to whoever watches, and to the hooks, that a night has failed."""
+    _tell_end("failed", flow_run, str(state.message or state.name))
+
+
+def after_crash(flow: Any, flow_run: Any, state: Any) -> None:
+    """Say that a night's process has died; where a trial took it down, count that, and start the night again.
+
+    A trial is tried three times, so this ends: a trial that kills costs minutes, not nights. Prefect calls it in the
+    process that serves, or in the worker.
+    """
     reason = str(state.message or state.name)
-    tell(hooks(), Event(str(state.name).lower(), study, flow_run_id=str(flow_run.id), reason=reason))
+    death = attempts_of(store_root(), _study_name(flow_run)).record_lost(reason.split(". ", maxsplit=1)[0])
+    if death is not None:
+        reason = f"{death.subject} {death.message}"
+        if flow_run.deployment_id is not None:
+            reason += "; the night goes on without it" if death.is_final else "; the night goes on with it"
+            with get_client(sync_client=True) as client:
+                client.create_flow_run_from_deployment(flow_run.deployment_id, parameters=flow_run.parameters)
+    _tell_end("crashed", flow_run, reason)
 
 
 @prefect.flow(
     name="nightly",
     flow_run_name="night of {study_file.stem}",
-    on_failure=[tell_failure],
-    on_crashed=[tell_failure],
+    on_failure=[after_failure],
+    on_crashed=[after_crash],
 )
 def nightly(study_file: Path, engine: str = "auto") -> Promotion:
     """Search with new points, confirm and judge the winner. A sweep that an earlier night left is finished first."""
-    follow_server()
-    report = tune(study_file, engine=engine, fresh=True)
-    publish_leaderboard(report, tracking_uri())
-    promotion = promote(study_file, sweep=report.sweep.id)
-    publish_verdict(report.study, promotion)
-    verdict = promotion.verdict
-    tell(
-        hooks(),
-        Event(
+    is_served = follow_server()
+    with progress_shown() if is_served else nullcontext(), owned_flow_runs():  # a worker shows what Prefect logs
+        report = tune(study_file, engine=engine, fresh=True)
+        publish_leaderboard(report, tracking_uri())
+        promotion = promote(study_file, sweep=report.sweep.id)
+        publish_verdict(report.study, promotion)
+        verdict = promotion.verdict
+        told = Event(
             str(verdict.decision),
             report.study,
             sweep=report.sweep.id,
             reason=verdict.reason,
             version=promotion.version,
             page=report.page,
-        ),
-    )
+        )
+        logger.info("night of %s · %s · %s · %s", told.study, told.sweep, told.event, told.reason)
+        tell(hooks(), told)
     wait_until_recorded()
     return promotion
+
+
+def _tell_end(event: str, flow_run: Any, reason: str) -> None:
+    study = _study_name(flow_run)
+    say(f"{study} · night {event} · {reason}")
+    tell(hooks(), Event(event, study, flow_run_id=str(flow_run.id), reason=reason))
+
+
+def _study_name(flow_run: Any) -> str:
+    """The study's name; that of its file where the file cannot be read."""
+    path = Path(str(flow_run.parameters.get("study_file", "unknown")))
+    try:
+        return load_study(path).name
+    except StudyError:
+        return path.stem

@@ -7,6 +7,8 @@ import sys
 import threading
 import time
 
+from tasks.attempts import SUPERVISOR
+
 SERVED_BY = "NIGHTUNE_SERVED_BY"  # the process that serves nights
 SET_PARENT_DEATH_SIGNAL = 1  # prctl(2), PR_SET_PDEATHSIG
 
@@ -21,11 +23,17 @@ def follow(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def follow_server() -> None:
-    """Let a night end with the process that serves it; one that a shell or a worker has started is left alone."""
-    parent = os.getppid()
-    if os.environ.get(SERVED_BY) == str(parent):
-        follow(parent)
+def follow_server() -> bool:
+    """Let a night end with the process that serves it, and by its word alone; False for any other night.
+
+    Ctrl-C reaches all processes of a terminal: the one that serves takes it, and ends its nights.
+    """
+    parent = os.environ.pop(SERVED_BY, None)
+    if parent is not None:
+        os.environ[SUPERVISOR] = parent  # it starts a night again that a trial has taken down
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        follow(int(parent))
+    return parent is not None
 
 
 def _watch(parent: int) -> None:

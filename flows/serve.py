@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -27,15 +29,18 @@ from prefect.schedules import Cron
 from prefect.states import Cancelled, Crashed
 from prefect.types.entrypoint import EntrypointType
 
-from flows.environment import store_root, tracking_uri
+from flows.environment import hooks, store_root, tracking_uri
 from flows.nightly import nightly
+from tasks.attempts import attempts_of
 from tasks.load_study import load_study
+from tasks.tell_hooks import Event, tell
 from tasks.tracking.errors import StoreError, StudyBusyError
 from tasks.tracking.store import open_store, study_lock
 
 logger = logging.getLogger("nightune")
 
 PAGE = 200
+PROCESS_GONE = "its process is gone"
 OPEN = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 
 
@@ -51,17 +56,38 @@ class Service:
     is_paused: bool = False
 
 
+class NightRunner(Runner):
+    """Prefect's runner, which on SIGTERM or SIGINT cancels the night that runs and ends; on another signal at once."""
+
+    async def run(self) -> None:
+        """Run nights until a signal comes."""
+        before = signal.getsignal(signal.SIGINT)
+        if before is not signal.SIG_IGN:  # a job started with & leaves Ctrl-C to others
+            signal.signal(signal.SIGINT, self.handle_sigterm)
+        try:
+            await self.start()
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def handle_sigterm(self, *_: Any, **__: Any) -> None:
+        """End as Prefect's own does, but in the loop that runs: there its own leaves a coroutine that nobody awaits."""
+        if self.stopping or not self.started:
+            raise KeyboardInterrupt
+        self.execute_in_background(self.astop)
+
+
 def serve_studies(studies: Sequence[Path], service: Service) -> None:
-    """Clear away what dead nights left, and run nights until interrupted. Prefect's server must answer."""
-    runner = Runner(name="nightune", pause_on_shutdown=False)
+    """Clear away what dead nights left, and run nights until a signal comes. Prefect's server must answer."""
+    runner = NightRunner(name="nightune", pause_on_shutdown=False)
     with get_client(sync_client=True) as client:
-        for path in studies:
-            _add(runner, client, path.resolve(), service)
-    asyncio.run(runner.start())
+        names = [_add(runner, client, path.resolve(), service) for path in studies]
+    asyncio.run(runner.run())
+    for name in names:
+        attempts_of(store_root(), name).pardon()
 
 
 def recover(client: SyncPrefectClient, study: str) -> int:
-    """Mark the study's dead nights as crashed, and free their slots; return how many nights that were.
+    """Mark the study's dead nights as crashed, free their slots, tell the hooks; return how many nights that were.
 
     A night holds its study's lock: while somebody holds it, nothing is touched.
     """
@@ -70,15 +96,18 @@ def recover(client: SyncPrefectClient, study: str) -> int:
         return 0
     try:
         with study_lock(open_store(store_root(), tracking_uri()), study):
+            attempts_of(store_root(), study).record_lost(PROCESS_GONE)
             dead = _runs(client, deployment.id, OPEN)
             for run in dead:
-                client.set_flow_run_state(run.id, Crashed(message="its process is gone"), force=True)
+                client.set_flow_run_state(run.id, Crashed(message=PROCESS_GONE), force=True)
             limit = deployment.global_concurrency_limit
             if limit is not None:
                 client.update_global_concurrency_limit(limit.name, GlobalConcurrencyLimitUpdate(active_slots=0))
     except StudyBusyError as error:
         logger.warning("%s", error)
         return 0
+    for run in dead:
+        tell(hooks(), Event("crashed", study, flow_run_id=str(run.id), reason=PROCESS_GONE))
     return len(dead)
 
 
@@ -94,7 +123,8 @@ def set_paused(study: str, is_paused: bool) -> None:
             client.resume_deployment(deployment.id)
 
 
-def _add(runner: Runner, client: SyncPrefectClient, path: Path, service: Service) -> None:
+def _add(runner: Runner, client: SyncPrefectClient, path: Path, service: Service) -> str:
+    """Serve one study with the runner; return its name."""
     study = load_study(path).name
     crashed = recover(client, study)
     missed = _drop_missed(client, study)
@@ -115,6 +145,7 @@ def _add(runner: Runner, client: SyncPrefectClient, path: Path, service: Service
     if missed and service.missed == "once" and not is_paused:
         client.create_flow_run_from_deployment(identifier)
     logger.info("%s · %d crashed nights cleared, %d missed (%s)", study, crashed, missed, service.missed)
+    return study
 
 
 def _drop_missed(client: SyncPrefectClient, study: str) -> int:

@@ -51,7 +51,7 @@ def supervise(command: Sequence[str], attempts: Attempts, say: Callable[[str], N
             say(f"The process died ({cause}) outside of any trial. Finished trials are kept; run the command again.")
             return 128 - code
         again = "given up" if death.is_final else f"attempt {death.count} of {ALLOWED_DEATHS}"
-        say(f"trial {death.trial} · {death.message} · {again}. Starting again; finished trials are kept.")
+        say(f"{death.subject} · {death.message} · {again}. Starting again; finished trials are kept.")
 
 
 @contextmanager

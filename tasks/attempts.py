@@ -12,7 +12,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import psutil
+
 ALLOWED_DEATHS = 3
+ENGINE_CHOICE = "engine choice"  # noted like a trial: it trains two of the trials, for a step
 SUPERVISOR = "NIGHTUNE_SUPERVISOR"  # the process that starts this one again if a trial takes it down
 
 
@@ -24,6 +27,11 @@ class Death:
     count: int
     reason: str
     is_final: bool
+
+    @property
+    def subject(self) -> str:
+        """Whose death it was."""
+        return ENGINE_CHOICE if self.trial < 0 else f"trial {self.trial}"
 
     @property
     def message(self) -> str:
@@ -54,6 +62,12 @@ class Attempts:
         finally:
             self._in_training.unlink(missing_ok=True)
 
+    @contextmanager
+    def choosing_engine(self) -> Iterator[None]:
+        """Note that trials are tried out to choose the engine while the block runs."""
+        with self.training(ENGINE_CHOICE, -1):
+            yield
+
     def condemn(self, reason: str) -> None:
         """Note that the trial in training is about to be ended with its process, and why: it is not tried again."""
         note = _read(self._in_training)
@@ -71,6 +85,19 @@ class Attempts:
         death = Death(int(note["trial"]), count, limit or reason, bool(limit) or count >= ALLOWED_DEATHS)
         _write(self._deaths, {**deaths, str(note["key"]): asdict(death)})
         return death
+
+    def record_lost(self, reason: str) -> Death | None:
+        """Count the death of a process that nobody waited for; None if the noted one lives, or none was noted."""
+        process = _read(self._in_training).get("process")
+        return None if process is None or psutil.pid_exists(process) else self.record_death(process, reason)
+
+    def pardon(self) -> None:
+        """Drop the note of the trial in training: its process was ended by somebody's wish."""
+        self._in_training.unlink(missing_ok=True)
+
+    def engine_deaths(self) -> int:
+        """How often the choice of the engine has taken its process down."""
+        return int(_read(self._deaths).get(ENGINE_CHOICE, {}).get("count", 0))
 
     def given_up(self, key: str) -> Death | None:
         """Return the last death of a trial that is not to be tried again; None where it may be trained."""

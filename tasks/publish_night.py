@@ -8,7 +8,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from tasks.promote_model import Promotion
 from tasks.stage import stage
 from tasks.tracking.links import leaderboard_address
-from tasks.write_report import SweepReport
+from tasks.write_report import Row, SweepReport
 from tuning.verdict import as_markdown
 
 SHOWN_ROWS = 50  # MLflow has all
@@ -17,7 +17,7 @@ SHOWN_ROWS = 50  # MLflow has all
 @stage
 def publish_leaderboard(report: SweepReport, tracking_uri: str | None) -> None:
     """Publish the first rows of the leaderboard, and a link to all of them in MLflow."""
-    rows = [{name: _cell(value) for name, value in row.items()} for row in report.rows()[:SHOWN_ROWS]]
+    rows = [{name: _cell(value) for name, value in _shown(row).items()} for row in report.rows()[:SHOWN_ROWS]]
     said = f"{report.sweep.id}: {len(report.results)} trials, best first by {report.sweep.metric}"
     create_table_artifact(table=rows, key=artifact_key(report.study, "leaderboard"), description=said)
     is_server = tracking_uri is not None and tracking_uri.startswith("http")
@@ -46,8 +46,13 @@ def artifact_key(study: str, what: str) -> str:
     return f"{name}-{what}" if name else what
 
 
+def _shown(row: Row) -> Row:
+    """The row with its longest cell, which nobody reads, at the end."""
+    return {name: value for name, value in row.items() if name != "run_id"} | {"run_id": row["run_id"]}
+
+
 def _cell(value: object) -> object:
-    """A cell of Prefect's tables: plain values; NaN, which its JSON refuses, as a text."""
-    if isinstance(value, float) and math.isnan(value):
-        return "NaN"
-    return value if isinstance(value, str | int | float | None) else str(value)
+    """A cell of Prefect's tables: plain values, numbers as people read them; NaN, which its JSON refuses, as a text."""
+    if isinstance(value, float):
+        return "NaN" if math.isnan(value) else float(f"{value:.5g}")
+    return value if isinstance(value, str | int | None) else str(value)

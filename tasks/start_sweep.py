@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from models.errors import InputError
 from models.recipe_rules import notes_on
+from tasks.attempts import attempts_of
 from tasks.prepare_data import PreparedData
 from tasks.progress import SweepStarted, announce_sweep, announce_trial
 from tasks.propose_trials import sample_recipes
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from models.training.engine import EngineChoice
 
 logger = logging.getLogger("nightune")
+
+ALLOWED_ENGINE_DEATHS = 2
 
 
 @stage
@@ -49,14 +52,18 @@ def settle_engine(store: Store, study: Study, sweep: int, data: PreparedData, re
     """Choose who trains, by the trials that the sweep would draw."""
     from models.backend import load_keras  # noqa: PLC0415 - Keras, only where something is trained
     from models.datasets import open_dataset  # noqa: PLC0415
-    from models.training.engine import choose_engine  # noqa: PLC0415
+    from models.training.engine import EngineChoice, choose_engine  # noqa: PLC0415
 
+    attempts = attempts_of(store.root, study.name)
+    if request == "auto" and attempts.engine_deaths() >= ALLOWED_ENGINE_DEATHS:
+        return EngineChoice("fit", "to choose another took the process down; fit tries nothing out")
     load_keras(store.compiled)
     recipes = sample_recipes(study, sweep)
     for note in dict.fromkeys(note for recipe in recipes for note in notes_on(recipe)):
         logger.warning("%s", note)
     try:
-        return choose_engine(request, recipes, open_dataset(data.folder), study.path.parent)
+        with attempts.choosing_engine():
+            return choose_engine(request, recipes, open_dataset(data.folder), study.path.parent)
     except InputError as error:
         raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error
 

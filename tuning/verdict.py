@@ -157,7 +157,7 @@ def as_markdown(verdict: Verdict) -> str:
     ]
     pairs = [("champion", verdict.gain), ("trivial guess", verdict.baseline)]
     lines += [_gain_row(name, gain) for name, gain in pairs if gain is not None]
-    lines += ["", f"The loss is the mean {verdict.measure} on the test split (read {verdict.test_reads} times so far)."]
+    lines += ["", f"The loss is the mean {verdict.measure} on the test split (its read number {verdict.test_reads})."]
     lines += [f"A gain must surely be above {verdict.minimum_gain:g}.", "", "| guard | holds | |", "|---|---|---|"]
     lines += [f"| {guard.name} | {'yes' if guard.passed else 'no'} | {guard.said} |" for guard in verdict.guards]
     if verdict.test_metrics:

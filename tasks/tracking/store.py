@@ -7,7 +7,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -122,7 +122,7 @@ def _make_once(store: Store) -> None:
     """Make the tables under a lock: MLflow's own first start by several processes leaves them half made."""
     database = store.root / "mlflow.db"
     with FileLock(store.root / ".store.lock", timeout=STORE_LOCK_SECONDS):
-        if database.exists() and _first_bytes(database) not in (b"", b"SQLite format 3\0"):
+        if database.exists() and not _is_database(database):
             raise StoreError(
                 f"{database}: not an SQLite database. Move it away, or set NIGHTUNE_STORE to another folder."
             )
@@ -145,9 +145,20 @@ def _make_once(store: Store) -> None:
         logger.info("the store was at %s before; its addresses now point here", old)
 
 
-def _first_bytes(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(16)
+def _is_database(path: Path) -> bool:
+    """True unless SQLite says that the file is something else.
+
+    SQLite must be asked: to open and close the file in any other way drops the locks that this process holds on it by
+    its connections, and the next process to end would then take the write-ahead log away from under them.
+    """
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA schema_version")
+    except sqlite3.OperationalError:
+        return True  # busy, or not to be read: MLflow says what it is
+    except sqlite3.DatabaseError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=8)

@@ -48,7 +48,7 @@ def trials(store_root: Path) -> dict[int, tuple[str, str]]:
     return {
         json.loads(tags["nightune.params"])["model.width"]: (tags["nightune.status"], tags.get("nightune.message", ""))
         for tags in found.values()
-        if "nightune.params" in tags
+        if "model.width" in tags.get("nightune.params", "")
     }
 
 
@@ -65,6 +65,18 @@ def test_a_trial_that_aborts_is_tried_three_times_and_then_failed(
         3: ("failed", "took its process down, 3 times: SIGABRT"),
     }
     assert list((store_root / "locks").glob("*.json")) == []
+
+
+@pytest.mark.nights
+def test_a_choice_of_the_engine_that_aborts_twice_leaves_it_to_fit(
+    nightune: Command, prefect_server: str, store_root: Path, poisoned: Path
+) -> None:
+    done = nightune("tune", poisoned, PREFECT_API_URL=prefect_server)
+    assert done.returncode == 0, done.stderr
+    assert "engine choice · took its process down, 2 times: SIGABRT · attempt 2 of 3" in done.stderr
+    assert "engine fit · to choose another took the process down" in done.stderr
+    assert trials(store_root)[3] == ("failed", "took its process down, 3 times: SIGABRT")
+    assert trials(store_root)[2][0] == "completed"
 
 
 @pytest.mark.slow

@@ -91,12 +91,12 @@ def test_a_stopped_confirmation_goes_on_and_trains_nothing_twice(
     trained: list[tuple[int, int]] = []
     once = train_cohort._train
 
-    def stopped_at_the_third(setting, trainer, trial, *where):  # type: ignore[no-untyped-def]
+    def stopped_at_the_third(setting, trainer, trial, *rest):  # type: ignore[no-untyped-def]
         if trial.replicate:
             trained.append((trial.number, trial.replicate))
             if len(trained) == 3:
                 raise KeyboardInterrupt
-        return once(setting, trainer, trial, *where)
+        return once(setting, trainer, trial, *rest)
 
     monkeypatch.setattr(train_cohort, "_train", stopped_at_the_third)
     with pytest.raises(KeyboardInterrupt):

@@ -1,6 +1,8 @@
 """A trial that takes its process down is known afterwards, and given up after three times."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,32 @@ def test_a_complete_sweep_leaves_no_notes(attempts: Attempts, tmp_path: Path) ->
     attempts.record_death(os.getpid(), "SIGABRT")
     attempts.forget()
     assert list((tmp_path / "locks").iterdir()) == []
+
+
+def test_a_death_that_nobody_waited_for_is_counted_once_its_process_is_gone(attempts: Attempts) -> None:
+    die_in(attempts, "abc")
+    assert attempts.record_lost("its process is gone") is None  # this process lives
+    noted = attempts.folder / "flowers.training.json"
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    noted.write_text(noted.read_text().replace(str(os.getpid()), str(gone.pid)))
+    death = attempts.record_lost("its process is gone")
+    assert death is not None
+    assert (death.subject, death.message) == ("trial 4", "took its process down: its process is gone")
+    assert attempts.record_lost("its process is gone") is None
+
+
+def test_a_process_that_was_ended_by_wish_is_no_trials_fault(attempts: Attempts) -> None:
+    die_in(attempts, "abc")
+    attempts.pardon()
+    assert attempts.record_death(os.getpid(), "SIGKILL") is None
+
+
+def test_the_choice_of_the_engine_is_counted_apart_from_the_trials(attempts: Attempts) -> None:
+    context = attempts.choosing_engine()
+    context.__enter__()
+    NEVER_LEFT.append(context)
+    assert attempts.engine_deaths() == 0
+    death = attempts.record_death(os.getpid(), "SIGABRT")
+    assert death is not None
+    assert (death.subject, attempts.engine_deaths()) == ("engine choice", 1)

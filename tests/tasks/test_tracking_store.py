@@ -1,8 +1,10 @@
 """The store is made once, sweeps go on or start anew, and one process at a time works on a study."""
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +41,15 @@ def test_a_file_that_is_no_database_is_refused_with_what_to_do(tmp_path: Path) -
     (tmp_path / "mlflow.db").write_text("not a database, but long enough to be one")
     with pytest.raises(StoreError, match=r"mlflow\.db: not an SQLite database.*NIGHTUNE_STORE"):
         open_store(tmp_path)
+
+
+def test_to_open_the_store_again_keeps_the_locks_of_this_process(store_root: Path) -> None:
+    other = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('select count(*) from experiments').fetchall()"
+    with closing(sqlite3.connect(store_root / "mlflow.db")) as connection:
+        connection.execute("select count(*) from experiments").fetchall()
+        open_store(store_root)
+        subprocess.run([sys.executable, "-c", other, str(store_root / "mlflow.db")], check=True)
+        assert (store_root / "mlflow.db-wal").exists()  # the last to close takes it away, and that is not the other
 
 
 def test_a_folder_that_cannot_be_made_is_refused_with_what_to_do(tmp_path: Path) -> None:

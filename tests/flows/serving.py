@@ -1,0 +1,73 @@
+"""A serving process with a Prefect server of its own, and what that server says of its nights."""
+
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.flows.conftest import command_line
+
+NIGHT_SECONDS = 400.0
+
+FlowRun = dict[str, Any]
+
+
+class Served:
+    """Studies served every minute in the store that the environment names; `start` serves again after an end."""
+
+    def __init__(self, studies: Sequence[Path], log: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.studies, self.log = studies, log
+
+    def start(self, *options: str, **environment: str) -> None:
+        words = ["serve", *map(str, self.studies), "--cron", "* * * * *", "--engine", "fit", "--port", str(self.port)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command_line(*words, *options), stdout=log, stderr=log, env=os.environ | environment
+            )
+
+    def runs(self, study: str = "") -> list[FlowRun]:
+        """The nights of a study, or all, by the time at which they were to begin."""
+        found = self.ask("flow_runs/filter", sort="EXPECTED_START_TIME_ASC", flows={"name": {"any_": ["nightly"]}})
+        return [run for run in found if study in ("", Path(run["parameters"]["study_file"]).stem)]
+
+    def ask(self, what: str, **question: Any) -> list[FlowRun]:
+        """What the server answers; nothing where it does not."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/api/{what}",
+            json.dumps(question).encode(),
+            {"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                found: list[FlowRun] = json.load(answer)
+                return found
+        except OSError:
+            return []
+
+    def in_state(self, name: str, study: str = "") -> list[FlowRun]:
+        return [run for run in self.runs(study) if run["state_name"] == name]
+
+    def wait(self, until: Callable[[], object]) -> None:
+        give_up_at = time.monotonic() + NIGHT_SECONDS
+        while not until():
+            assert self.process.poll() is None, self.log.read_text()
+            states = [(run["name"], run["state"]["name"], run["state"]["message"]) for run in self.runs()[:9]]
+            assert time.monotonic() < give_up_at, (self.log.read_text(), states)
+            time.sleep(1)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(60)
+
+
+def spans(runs: Sequence[FlowRun]) -> list[tuple[str, str]]:
+    """Begin and end of each night, in order."""
+    return sorted((run["start_time"], run["end_time"]) for run in runs)
