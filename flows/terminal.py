@@ -128,6 +128,7 @@ def print_check(console: Console, check: StudyCheck) -> None:
         ("data", _data_line(check.data)),
         ("trials", f"{check.trials} ({check.method})"),
         ("graph keys", f"{len(check.graph_keys)} (shapes of the compiled training graph)"),
+        *_bracket_lines(check),
         ("largest cost", f"{check.largest_cost_epochs} epochs"),
     ]
     for name, value in facts:
@@ -157,6 +158,14 @@ def print_probe(console: Console, probe: StudyProbe) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _bracket_lines(check: StudyCheck) -> list[tuple[str, str]]:
+    """Each bracket's rungs, where there is more to say than the number of trials."""
+    if max(map(len, check.brackets)) == 1:
+        return []
+    lines = [" → ".join(f"{rung['trials']} × {rung['epochs']}" for rung in rungs) for rungs in check.brackets]
+    return [(f"bracket {place}", f"{line} epochs") for place, line in enumerate(lines, start=1)]
 
 
 def _data_line(data: Mapping[str, object]) -> str:
