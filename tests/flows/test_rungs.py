@@ -53,6 +53,11 @@ def test_the_best_of_a_rung_are_trained_on_also_after_a_stop_and_each_has_one_cu
         with pytest.raises(KeyboardInterrupt):
             tune(halving)
     report = tune(halving)
+    assert report.mattered is not None
+    assert {each.name: (each.share, each.trials) for each in report.mattered.dimensions} == {
+        "learning_rate.peak": (None, 4),
+        "optimizer": (None, 4),
+    }
     curves, ended = points(store_root, report, "val_loss"), points(store_root, report, "objective")
     halving.write_text(halving.read_text().replace(HALVING, 'method = "random"\ntrials = 4\nepochs = 8\n'))
     monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "full"))
