@@ -168,11 +168,17 @@ def main() -> NoReturn:
 
 
 def _show_report(report: "SweepReport", study_file: Path, as_json: bool) -> None:
-    from flows.terminal import print_confirmation, print_leaderboard, print_next_steps  # noqa: PLC0415
+    from flows.terminal import (  # noqa: PLC0415
+        print_confirmation,
+        print_leaderboard,
+        print_next_steps,
+        print_what_mattered,
+    )
 
     console = Console(stderr=True) if as_json else output()
     print_leaderboard(console, report)
     print_confirmation(console, report)
+    print_what_mattered(console, report)
     print_next_steps(console, report, study_file)
     if as_json:
         print_json(report.summary())

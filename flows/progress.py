@@ -62,7 +62,9 @@ class SweepProgress(logging.Handler):
 
     def _start(self, news: SweepStarted) -> None:
         self._started = news
-        self._task = self._bar.add_task(news.sweep_id, total=news.trials, completed=news.finished, best="", epoch="")
+        self._task = self._bar.add_task(
+            news.sweep_id, total=news.trainings, completed=news.finished_trainings, best="", epoch=""
+        )
         self._bar.start()
 
     def _advance(self, result: TrialResult) -> None:

@@ -13,9 +13,12 @@ from tasks.probe_report import StudyProbe
 from tasks.promote_model import Promotion
 from tasks.tracking.registry import ROLLED_BACK, Version
 from tasks.write_report import SweepReport
+from tuning.confirmation import Claim
+from tuning.importance import Edge, WhatMattered
 from tuning.trial import Value
 
 SHOWN_ROWS = 10
+TRUSTED_EXPLAINED = 0.2  # of the variance; below, a forest has learned next to nothing
 
 
 def print_leaderboard(console: Console, report: SweepReport) -> None:
@@ -53,6 +56,52 @@ def print_confirmation(console: Console, report: SweepReport) -> None:
         table.add_row(f"{finalist.trial}{mark}", *map(Text, numbers), f"{each.best_probability:.2f}", cost)
     console.print(table)
     console.print("* the winner: the cheapest within one standard error of the best.")
+    if confirmation.claim is not None:
+        console.print(Text(claim_text(confirmation.claim, confirmation.confidence)), soft_wrap=True)
+
+
+def print_what_mattered(console: Console, report: SweepReport) -> None:
+    """Print how much of the objective's variance each dimension causes, and which ends of ranges hold the best."""
+    mattered = report.mattered
+    if mattered is None or not mattered.dimensions:
+        return
+    table = Table(title=f"what mattered · {report.sweep.metric}", title_justify="left", header_style="bold")
+    table.add_column("parameter")
+    table.add_column("share of the variance", justify="right", no_wrap=True)
+    table.add_column("among trials", justify="right", no_wrap=True)
+    for each in mattered.dimensions[:SHOWN_ROWS]:
+        share = "too few" if each.share is None else f"{each.share:.0%}"
+        table.add_row(each.name, share, str(each.trials))
+    console.print(table)
+    console.print(Text(explained_text(mattered)), soft_wrap=True)
+    for edge in mattered.edges:
+        console.print(Text(edge_text(edge), style="yellow"), soft_wrap=True)
+
+
+def explained_text(mattered: WhatMattered) -> str:
+    """How far the shares can be trusted."""
+    explained = mattered.dimensions[0].explained
+    if explained is None:
+        return "Shares need ten trials or more, and objectives that differ."
+    if explained < TRUSTED_EXPLAINED:
+        return "These trials foretell little of each other: the shares may be chance. More trials would tell."
+    return f"A forest foretells {explained:.0%} of the variance; what is left to 100 % parameters cause together."
+
+
+def edge_text(edge: Edge) -> str:
+    """A warning that the optimum may lie beyond a range."""
+    where = f"{edge.trials} of the best {edge.best} lie in the {edge.end}est quarter of the range"
+    verb = "lower" if edge.end == "low" else "raise"
+    return f"{edge.name}: {where}, which ends at {edge.value:g}; {verb} that end to see what is beyond."
+
+
+def claim_text(claim: Claim, confidence: float) -> str:
+    """What may be said of the winner against an ordinary trial, the choice of the best of many allowed for."""
+    ordinary = f"the median of {claim.trials} trials ({claim.ordinary:.4f})"
+    if claim.is_shown:
+        least = f"at least {claim.low:.4f} with {confidence:.0%} confidence"
+        return f"It is better than {ordinary} by {claim.gain:.4f}, {least}."
+    return f"It is not shown to be better than {ordinary}: the differences may be those of seeds alone."
 
 
 def print_promotion(console: Console, promotion: Promotion) -> None:
@@ -128,6 +177,7 @@ def print_check(console: Console, check: StudyCheck) -> None:
         ("data", _data_line(check.data)),
         ("trials", f"{check.trials} ({check.method})"),
         ("graph keys", f"{len(check.graph_keys)} (shapes of the compiled training graph)"),
+        *_bracket_lines(check),
         ("largest cost", f"{check.largest_cost_epochs} epochs"),
     ]
     for name, value in facts:
@@ -157,6 +207,14 @@ def print_probe(console: Console, probe: StudyProbe) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _bracket_lines(check: StudyCheck) -> list[tuple[str, str]]:
+    """Each bracket's rungs, where there is more to say than the number of trials."""
+    if max(map(len, check.brackets)) == 1:
+        return []
+    lines = [" → ".join(f"{rung['trials']} × {rung['epochs']}" for rung in rungs) for rungs in check.brackets]
+    return [(f"bracket {place}", f"{line} epochs") for place, line in enumerate(lines, start=1)]
 
 
 def _data_line(data: Mapping[str, object]) -> str:

@@ -26,6 +26,7 @@ class StudyCheck:
     dimensions: list[dict[str, str]]
     method: str
     trials: int
+    brackets: list[list[dict[str, int]]]
     refused: dict[str, int]
     notes: dict[str, int]
     graph_keys: list[str]
@@ -39,8 +40,7 @@ class StudyCheck:
 def check_study(study: Study) -> StudyCheck:
     """Draw the trials of the first sweep and prepare the data, without training or writing anything."""
     dataset = read_dataset(study)
-    trials = sum(bracket.rungs[0].trials for bracket in study.brackets)
-    points = SAMPLERS[study.search.method](study.space, trials, [], study.sweep_seed(0))
+    points = SAMPLERS[study.search.method](study.space, study.trial_count, [], study.sweep_seed(0))
     graph_keys: set[str] = set()
     refused: Counter[str] = Counter()
     notes: Counter[str] = Counter()
@@ -62,7 +62,8 @@ def check_study(study: Study) -> StudyCheck:
             for dimension in study.space.dimensions
         ],
         method=study.search.method,
-        trials=trials,
+        trials=study.trial_count,
+        brackets=[[asdict(rung) for rung in bracket.rungs] for bracket in study.brackets],
         refused=dict(refused),
         notes=dict(notes),
         graph_keys=sorted(graph_keys),

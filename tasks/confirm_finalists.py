@@ -7,6 +7,7 @@ kill, trained in cohorts by the sweep's engine.
 import logging
 import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -17,11 +18,11 @@ from tasks.tracking.confirmations import write_confirmation
 from tasks.tracking.trials import finished_trials
 from tasks.train_cohort import Setting
 from tuning.analysis import leaderboard
-from tuning.confirmation import Confirmation, Finalist, confirm, replicates
+from tuning.confirmation import Confirmation, Finalist, claim_better, confirm, replicates
 from tuning.problems import Problem
 from tuning.sections import ConfirmationSection
 from tuning.study import StudyError
-from tuning.trial import Trial, TrialResult
+from tuning.trial import Status, Trial, TrialResult
 
 logger = logging.getLogger("nightune")
 
@@ -60,6 +61,8 @@ def confirm_finalists(setting: Setting) -> Confirmation:
     chosen, wanted = finalists(setting), rules(setting)
     held = [_finalist(setting, result, replicates_of(setting, result, wanted.replicates)) for result in chosen]
     confirmation = confirm(held, setting.sweep.direction, wanted.cost, wanted.confidence, setting.study.seed)
+    claim = claim_better(confirmation, _search_scores(setting), setting.sweep.direction)
+    confirmation = replace(confirmation, claim=claim)
     write_confirmation(setting.store, setting.sweep, confirmation)
     _announce(confirmation, setting.study.objective.metric)
     return confirmation
@@ -75,6 +78,12 @@ def _finalist(setting: Setting, result: TrialResult, trained: Sequence[TrialResu
         parameters=_parameters(setting, result),
         seconds=median([each.seconds for each in trained] or [result.seconds]),
     )
+
+
+def _search_scores(setting: Setting) -> list[float]:
+    """What the search said of all trials that ended their budget; an epoch of a rung is no measure for the winner."""
+    results = finished_trials(setting.store, setting.sweep).values()
+    return [each.objective for each in results if each.is_ranked and each.status is not Status.NOT_PROMOTED]
 
 
 def _scores(trained: Iterable[TrialResult]) -> Iterable[float]:

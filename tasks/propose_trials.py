@@ -11,17 +11,18 @@ from tasks.prepare_data import PreparedData
 from tasks.stage import stage
 from tuning.samplers import SAMPLERS
 from tuning.study import Study, training_seed
-from tuning.trial import Params, Trial, TrialResult, Value, trial_key
+from tuning.trial import Bracket, Params, Trial, TrialResult, Value, trial_key
 
 
 @stage
 def propose_trials(
-    study: Study, sweep_number: int, data: PreparedData, count: int, history: Sequence[TrialResult]
+    study: Study, sweep_number: int, data: PreparedData, bracket: Bracket, history: Sequence[TrialResult]
 ) -> list[Trial]:
-    """Draw the trials 0..count-1 of a sweep; the same arguments give the same trials, on any machine."""
+    """Draw the trials that enter a bracket; the same arguments give the same trials, on any machine."""
     sampler = SAMPLERS[study.search.method]
-    points = sampler(study.space, count, history, study.sweep_seed(sweep_number))
-    return [make_trial(study, sweep_number, data, number, point) for number, point in enumerate(points)]
+    points = sampler(study.space, bracket.first + bracket.trials, history, study.sweep_seed(sweep_number))
+    numbered = list(enumerate(points))[bracket.first :]
+    return [make_trial(study, sweep_number, data, number, point) for number, point in numbered]
 
 
 def make_trial(study: Study, sweep_number: int, data: PreparedData, number: int, point: Params) -> Trial:
@@ -63,8 +64,7 @@ def sample_recipes(study: Study, sweep_number: int = 0, count: int = 50) -> list
 
     Those that contradict themselves are left out.
     """
-    trials = sum(bracket.rungs[0].trials for bracket in study.brackets)
-    points = SAMPLERS[study.search.method](study.space, trials, [], study.sweep_seed(sweep_number))
+    points = SAMPLERS[study.search.method](study.space, study.trial_count, [], study.sweep_seed(sweep_number))
     recipes: list[Recipe] = []
     for number, point in enumerate(points):
         try:

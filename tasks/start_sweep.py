@@ -14,10 +14,12 @@ from tasks.propose_trials import sample_recipes
 from tasks.stage import stage
 from tasks.tracking.errors import StoreError
 from tasks.tracking.patience import patience
+from tasks.tracking.rungs import rung_results
 from tasks.tracking.store import Store
-from tasks.tracking.sweeps import interrupt_sweep, open_sweep, record_engine
+from tasks.tracking.sweeps import Sweep, interrupt_sweep, open_sweep, record_engine
 from tasks.tracking.trials import copy_as_reused, finished_trials, reconcile, reusable_trials
 from tasks.train_cohort import Setting
+from tuning.budgets import finished_trainings, trainings
 from tuning.study import Problem, Study, StudyError
 from tuning.trial import Trial, TrialResult
 
@@ -32,12 +34,9 @@ ALLOWED_ENGINE_DEATHS = 2
 @stage
 def start_sweep(store: Store, study: Study, data: PreparedData, request: str, fresh: bool) -> Setting:
     """Go on with the study's unfinished sweep, take its complete one, or start the next; settle who trains."""
-    planned = sum(bracket.rungs[0].trials for bracket in study.brackets)
-    sweep = open_sweep(store, study, data.version, fresh, planned)
+    sweep = open_sweep(store, study, data.version, fresh, study.trial_count)
     reconcile(store, sweep.experiment_id)
-    finished = len(finished_trials(store, sweep))
-    objective = study.objective
-    announce_sweep(SweepStarted(sweep.id, planned, finished, objective.metric, objective.direction))
+    announce_sweep(_started(study, sweep, list(finished_trials(store, sweep).values())))
     if not sweep.engine and not sweep.is_complete:
         choice = settle_engine(store, study, sweep.number, data, request)
         sweep = record_engine(store, sweep, choice.name, choice.reason)
@@ -46,6 +45,18 @@ def start_sweep(store: Store, study: Study, data: PreparedData, request: str, fr
         problem = f"{request!r}: {sweep.id} was begun with {sweep.engine!r}, and a sweep keeps its engine"
         raise StudyError(str(study.path), [Problem("engine", f"{problem}; use --engine auto")])
     return Setting(store=store, sweep=sweep, study=study, data=data)
+
+
+def _started(study: Study, sweep: Sweep, results: Sequence[TrialResult]) -> SweepStarted:
+    return SweepStarted(
+        sweep_id=sweep.id,
+        trials=study.trial_count,
+        finished=len(results),
+        trainings=trainings(study.brackets),
+        finished_trainings=finished_trainings(study.brackets, results),
+        metric=sweep.metric,
+        direction=sweep.direction,
+    )
 
 
 def settle_engine(store: Store, study: Study, sweep: int, data: PreparedData, request: str) -> "EngineChoice":
@@ -69,9 +80,12 @@ def settle_engine(store: Store, study: Study, sweep: int, data: PreparedData, re
 
 
 def already_finished(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:
-    """Read the results of those trials that need no training: done in this sweep, or earlier where reuse is on."""
+    """Read the results of those trials that need no training: done in this sweep, or earlier where reuse is on.
+
+    Of a rung it is the results at its end, however much further the trials have been trained since.
+    """
     store, sweep, study = setting.store, setting.sweep, setting.study
-    finished = finished_trials(store, sweep)
+    finished = rung_results(store, sweep, setting.epochs)
     results = [finished[trial.key] for trial in trials if trial.key in finished]
     if not study.search.reuse:
         return results

@@ -39,12 +39,18 @@ COHORT_TRIALS = 25  # keeps a flow of thousands of trials under Prefect's limit 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all trials of a sweep share."""
+    """What all trials of a sweep share, or of one of its rungs, whose trainings halt after the epoch `rung`."""
 
     store: Store
     sweep: Sweep
     study: Study
     data: PreparedData
+    rung: int | None = None  # None: each training goes to its end
+
+    @property
+    def epochs(self) -> int:
+        """How long a trial is trained at most."""
+        return self.study.search.epochs if self.rung is None else self.rung
 
     @property
     def attempts(self) -> Attempts:
@@ -165,7 +171,7 @@ def _train(
     def on_epoch(epoch: int, values: Mapping[str, float]) -> None:
         log.log_epoch(epoch, values)
         watch.check()
-        announce_epoch(EpochEnded(trial.number, epoch, study.search.epochs))
+        announce_epoch(EpochEnded(trial.number, epoch, setting.epochs))
 
     condemn = attempts.condemn if is_supervised() else None
     try:
@@ -181,6 +187,7 @@ def _train(
                 direction=study.objective.direction,
                 on_epoch=on_epoch,
                 stopping=stopping_inputs(setting.store, setting.sweep, study, trial, recipe),
+                until=setting.epochs,
             )
             objective = ranking_objective(trainer.engine, outcome, trainer.dataset, study.objective.metric)
             write_checkpoint = trainer.checkpoints.prepare(outcome, checkpoint)

@@ -3,18 +3,21 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from models.datasets import preprocessing_files
 from tasks.stage import stage
 from tasks.tracking.confirmations import confirmation_rows, read_confirmation
+from tasks.tracking.importances import read_importance, write_importance
 from tasks.tracking.links import DEFAULT_PORT, leaderboard_address
+from tasks.tracking.rungs import rung_results
 from tasks.tracking.store import Store
 from tasks.tracking.sweeps import Sweep, finish_sweep
 from tasks.tracking.trials import attach, finished_trials
 from tasks.train_cohort import Setting
 from tuning.analysis import leaderboard, status_counts, varying_params
 from tuning.confirmation import Confirmation
+from tuning.importance import WhatMattered, what_mattered
 from tuning.trial import TrialResult, Value
 
 Row = dict[str, Value]
@@ -28,6 +31,7 @@ class SweepReport:
     sweep: Sweep
     results: tuple[TrialResult, ...]
     confirmation: Confirmation | None = None
+    mattered: WhatMattered | None = None  # None until the sweep is complete
 
     @property
     def best(self) -> TrialResult | None:
@@ -66,7 +70,8 @@ class SweepReport:
                 "objective": best.objective,
                 "params": best.trial.params,
             },
-            **({} if self.confirmation is None else {"confirmation": confirmation_rows(self.confirmation)}),
+            **_confirmed(self.confirmation),
+            **({} if self.mattered is None else {"mattered": asdict(self.mattered)}),
         }
 
     def _row(self, rank: int, result: TrialResult) -> Row:
@@ -83,9 +88,18 @@ class SweepReport:
         return row | {"run_id": result.run_id, "message": result.message}
 
 
+def _confirmed(confirmation: Confirmation | None) -> dict[str, object]:
+    if confirmation is None:
+        return {}
+    claim = confirmation.claim
+    told = {} if claim is None else {"claim": asdict(claim) | {"is_shown": claim.is_shown}}
+    return {"confirmation": confirmation_rows(confirmation), **told}
+
+
 @stage
 def write_report(setting: Setting) -> SweepReport:
     """Put the leaderboard on the sweep's run, what raw data needs beside the winner, and mark the sweep complete."""
+    write_importance(setting.store, setting.sweep, judge_dimensions(setting))
     report = read_report(setting.store, setting.study.name, setting.sweep)
     if report.best is not None:
         attach(setting.store, report.best.run_id, preprocessing_files(setting.data.folder), "preprocessing")
@@ -94,10 +108,18 @@ def write_report(setting: Setting) -> SweepReport:
     return report
 
 
+def judge_dimensions(setting: Setting) -> WhatMattered:
+    """Say which dimensions mattered, by trials that were trained alike: the first bracket's at its first rung."""
+    study, bracket = setting.study, setting.study.brackets[0]
+    there = rung_results(setting.store, setting.sweep, bracket.rungs[0].epochs).values()
+    alike = [each for each in there if each.trial.number in range(bracket.first, bracket.first + bracket.trials)]
+    return what_mattered(study.space, alike, setting.sweep.direction, study.seed)
+
+
 def read_report(store: Store, study: str, sweep: Sweep) -> SweepReport:
     """Read a sweep's finished trials back from MLflow, best first."""
     results = leaderboard(finished_trials(store, sweep).values(), sweep.direction)
-    return SweepReport(study, sweep, tuple(results), read_confirmation(store, sweep))
+    return SweepReport(study, sweep, tuple(results), read_confirmation(store, sweep), read_importance(store, sweep))
 
 
 def as_csv(rows: Sequence[Row]) -> str:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-# By the specification's numbers. FUT-T4 (importance), FUT-T5 (Hyperband's brackets) and FUT-T6 (the null study) belong
-# to analyses and searches that there are not yet; they join with them.
+# By the specification's numbers.
 NAMES = [
     *(f"OPT-T{number}" for number in range(1, 7)),
     *(f"LR-T{number}" for number in range(1, 6)),
@@ -15,7 +14,7 @@ NAMES = [
     *(f"WD-T{number}" for number in range(1, 5)),
     *(f"REG-T{number}" for number in range(1, 5)),
     *(f"ES-T{number}" for number in range(1, 6)),
-    *(f"FUT-T{number}" for number in range(1, 4)),
+    *(f"FUT-T{number}" for number in range(1, 7)),
     *(f"X{number}" for number in range(1, 7)),
 ]
 

@@ -41,4 +41,5 @@ def grid(space: SearchSpace, count: int, history: Sequence[TrialResult], seed: S
     return [deepcopy(point) for point in islice(grid_points(space), count)]
 
 
-SAMPLERS: dict[str, Sampler] = {"random": random, "grid": grid}
+# By the search's method; how long each trial is trained is the budget's, not the sampler's.
+SAMPLERS: dict[str, Sampler] = {"random": random, "grid": grid, "successive_halving": random, "hyperband": random}

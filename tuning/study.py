@@ -10,12 +10,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, GetPydanticSchema
 from pydantic_core import core_schema
 
-from tuning.budgets import brackets
+from tuning.budgets import brackets, trial_count
 from tuning.domains import Cases, Domain
 from tuning.grid import GRID_LIMIT, grid_size
 from tuning.problems import Problem, StudyError, listing, suggestion
 from tuning.search_space import Dimension, SearchSpace
 from tuning.sections import (
+    RUNG_METHODS,
     ConfirmationSection,
     DataSection,
     Heading,
@@ -78,7 +79,7 @@ class Study(BaseModel):
             "seed": self.seed,
             "data": _data_content(self.data),
             "space": {name: _dimension_content(dimension) for name, dimension in self.space.by_name.items()},
-            "search": self.search.model_dump(mode="json"),
+            "search": _search_content(self.search),
             "objective": self.objective.model_dump(mode="json"),
         }
 
@@ -91,6 +92,11 @@ class Study(BaseModel):
     def brackets(self) -> tuple[Bracket, ...]:
         """The whole budget as data."""
         return brackets(self.search, self.space)
+
+    @property
+    def trial_count(self) -> int:
+        """How many trials a sweep has."""
+        return trial_count(self.brackets)
 
     def sweep_seed(self, sweep: int) -> tuple[int, int]:
         """Return the seed that a sampler draws the sweep's trials from."""
@@ -129,6 +135,8 @@ def load_study(
     problems += found
     if not problems and method == "grid":
         problems += _grid_problems(space)
+    if method in RUNG_METHODS:
+        problems += _rung_problems(space)
     if problems or heading is None or data is None or search is None or objective is None or limits is None:
         raise StudyError(str(path), problems)
     whole = {"data": data, "space": space, "search": search, "objective": objective, "limits": limits, **after}
@@ -199,6 +207,20 @@ def _data_content(data: DataSection) -> dict[str, Any]:
     if data.split.ranking == 0.0:
         del content["split"]["ranking"]
     return content
+
+
+def _search_content(search: SearchSection) -> dict[str, Any]:
+    """A search without rungs has the digest that it had before there were any."""
+    content = search.model_dump(mode="json")
+    return {name: value for name, value in content.items() if name in ("trials", "method") or value is not None}
+
+
+def _rung_problems(space: SearchSpace) -> Iterator[Problem]:
+    """The median rule compares with curves of trials before it, and which there are depends on the rung."""
+    rule = space.by_name.get("stopping.rule")
+    if rule is not None and rule.domain.takes("median"):
+        said = "'median' does not go with rungs, which compare trials at the same epochs already; choose another rule"
+        yield Problem("stopping.rule", said)
 
 
 def _grid_problems(space: SearchSpace) -> Iterator[Problem]:

@@ -50,9 +50,18 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Bracket:
-    """Rungs in order: the best of each rung go on to the next. Grid and random are one bracket of one rung."""
+    """Rungs in order: the best of each rung go on to the next. Grid and random are one bracket of one rung.
+
+    Its trials have the numbers from `first` on, as many as enter the first rung.
+    """
 
     rungs: tuple[Rung, ...]
+    first: int = 0
+
+    @property
+    def trials(self) -> int:
+        """How many trials enter the bracket."""
+        return self.rungs[0].trials
 
 
 @dataclass(frozen=True, slots=True)

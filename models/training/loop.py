@@ -31,7 +31,7 @@ class Outcome:
     """
 
     recipe: Recipe
-    status: str  # completed, stopped_early or diverged
+    status: str  # completed, stopped_early, diverged, or not_promoted: halted before its end
     message: str
     objective: float
     best_epoch: int  # counted from 1; 0 = none
@@ -55,10 +55,12 @@ def train(  # noqa: PLR0913 - keywords, each with one meaning
     direction: str,
     on_epoch: OnEpoch | None = None,
     stopping: StoppingInputs = NO_INPUTS,
+    until: int | None = None,
 ) -> Outcome:
     """Train a recipe for at most `epochs` epochs; `on_epoch` gets each epoch's number, from 1, and its values.
 
-    `stopping` is what a stopping rule needs beside the training itself.
+    `stopping` is what a stopping rule needs beside the training itself. A training that halts after the epoch `until`
+    is a prefix of the full one: every schedule has the whole budget for its horizon.
     """
     refuse_unknown_monitor(monitor, dataset.task)
     refuse_what_only_fit_can(engine, recipe)
@@ -78,7 +80,8 @@ def train(  # noqa: PLR0913 - keywords, each with one meaning
     state = engine.start(recipe, seeds)
     best, broken = engine.weights(state), ""
     curves: dict[str, list[float]] = defaultdict(list)
-    while plan := controller.next_epoch():
+    halt = epochs if until is None else until
+    while controller.epoch < halt and (plan := controller.next_epoch()):
         state, output = engine.run_epoch(state, plan)
         values = _validate(output, dataset)
         broken = "" if engine.is_finite(state) else f"weights are not finite in epoch {plan.epoch}"
@@ -92,7 +95,7 @@ def train(  # noqa: PLR0913 - keywords, each with one meaning
             on_epoch(plan.epoch, values)
     return Outcome(
         recipe=recipe,
-        status=controller.status,
+        status="not_promoted" if controller.status == "training" else controller.status,
         message=broken or controller.message,
         objective=curves[monitor][controller.best_epoch - 1] if controller.best_epoch else math.nan,
         best_epoch=controller.best_epoch,

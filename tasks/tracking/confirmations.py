@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tasks.tracking.store import Store, client
 from tasks.tracking.sweeps import Sweep, add_table
-from tuning.confirmation import Confirmation, ConfirmedFinalist, Finalist
+from tuning.confirmation import Claim, Confirmation, ConfirmedFinalist, Finalist
 from tuning.trial import Value
 
 FILE = "confirmation/confirmation.json"
@@ -34,7 +34,8 @@ def read_confirmation(store: Store, sweep: Sweep) -> Confirmation | None:
         held = json.loads(Path(path).read_text(encoding="utf-8"))
     finalists = tuple(_read(each) for each in held["finalists"])
     winner = None if held["winner"] is None else _read(held["winner"])
-    return Confirmation(finalists, winner, held["confidence"], held["cost"])
+    claim = held.get("claim")  # what was confirmed before there were claims has none
+    return Confirmation(finalists, winner, held["confidence"], held["cost"], None if claim is None else Claim(**claim))
 
 
 def confirmation_rows(confirmation: Confirmation) -> list[dict[str, Value]]:

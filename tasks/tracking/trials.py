@@ -17,6 +17,7 @@ from tasks.tracking.errors import StoreError
 from tasks.tracking.patience import patience
 from tasks.tracking.store import Store, client
 from tasks.tracking.sweeps import Sweep
+from tasks.tracking.trial_runs import ONCE, find_runs, is_finished, read_result
 from tuning.trial import Status, Trial, TrialResult, Value
 
 if TYPE_CHECKING:
@@ -26,12 +27,10 @@ FLUSH_SECONDS = 8.0  # a long training shows in the pages within ten seconds of 
 PARAM_LENGTH = 6000  # MLflow's limits
 BATCH_METRICS = 1000
 BATCH_PARAMS = 100
-PAGE = 1000
 
 TAG_LENGTH = 5000
 
 CHECKPOINT = "checkpoint/model.keras"
-ONCE = ("objective", "best_epoch", "epochs", "seconds")  # logged once a trial; the other metrics are curves
 
 
 class TrialLog:
@@ -112,7 +111,8 @@ class TrialLog:
         self._run_id = str(run.info.run_id)
         if "loss" in run.data.metrics:
             self._logged_epoch = mlflow_client.get_metric_history(self._run_id, "loss")[-1].step
-        attempt = int(run.data.tags.get("nightune.attempt", "1")) + 1
+        is_promoted = run.data.tags.get("nightune.status") == Status.NOT_PROMOTED
+        attempt = int(run.data.tags.get("nightune.attempt", "1")) + (not is_promoted)
         self._flush([], list((self._identity() | {"nightune.attempt": str(attempt)}).items()))
         mlflow_client.update_run(self._run_id, status="RUNNING")
 
@@ -137,13 +137,14 @@ class TrialLog:
         from mlflow.entities import Metric, RunTag  # noqa: PLC0415
 
         self._open()
+        curves: list[Any] = []
         for epoch, milliseconds, values in self._waiting:
             if epoch > self._logged_epoch:
-                metrics += [Metric(name, _number(value), milliseconds, epoch) for name, value in values.items()]
+                curves += [Metric(name, _number(value), milliseconds, epoch) for name, value in values.items()]
                 self._logged_epoch = epoch
         self._waiting.clear()
         mlflow_client = client(self._store)
-        for chunk in _chunks(metrics, BATCH_METRICS):
+        for chunk in _chunks([*curves, *metrics], BATCH_METRICS):
             mlflow_client.log_batch(self._run_id, metrics=chunk)
         if tags:
             mlflow_client.log_batch(self._run_id, tags=[RunTag(*tag) for tag in tags])
@@ -163,16 +164,19 @@ def run_name(trial: Trial) -> str:
 def finished_trials(store: Store, sweep: Sweep, kind: str = "trial") -> dict[str, TrialResult]:
     """Read the sweep's finished trials back, or its finished replicates, by key, without their curves."""
     question = f"tags.`nightune.sweep` = '{sweep.id}' and tags.`nightune.kind` = '{kind}'"
-    results = (_read(run) for run in _search(store, sweep.experiment_id, question) if _is_finished(run))
+    results = (read_result(run) for run in find_runs(store, sweep.experiment_id, question) if is_finished(run))
     return {result.trial.key: result for result in results}
 
 
 def reusable_trials(store: Store, sweep: Sweep, keys: Sequence[str]) -> dict[str, TrialResult]:
-    """Read finished trials of the study's other sweeps that have one of these keys; failed ones are not reused."""
+    """Read finished trials of the study's other sweeps that have one of these keys; failed ones are not reused.
+
+    Nor are those that halted at a rung: with the same key, they are a part of the training.
+    """
     wanted = set(keys)
-    runs = _search(store, sweep.experiment_id, "tags.`nightune.kind` = 'trial' and attributes.status = 'FINISHED'")
-    found = (_read(run) for run in runs if run.data.tags.get("nightune.trial_key") in wanted and _is_finished(run))
-    return {result.trial.key: result for result in found}
+    runs = find_runs(store, sweep.experiment_id, "tags.`nightune.kind` = 'trial' and attributes.status = 'FINISHED'")
+    found = (read_result(run) for run in runs if run.data.tags.get("nightune.trial_key") in wanted and is_finished(run))
+    return {result.trial.key: result for result in found if result.status is not Status.NOT_PROMOTED}
 
 
 def read_curve(store: Store, run_id: str, name: str) -> list[float]:
@@ -211,55 +215,16 @@ def reconcile(store: Store, experiment_id: str) -> int:
     Unfinished trials are closed as KILLED and taken up again under the same run.
     """
     trials = "tags.`nightune.kind` != 'sweep'"
-    open_runs = list(_search(store, experiment_id, f"{trials} and attributes.status = 'RUNNING'"))
+    open_runs = list(find_runs(store, experiment_id, f"{trials} and attributes.status = 'RUNNING'"))
     for run in open_runs:
         client(store).set_tag(run.info.run_id, "nightune.status", "interrupted")
         client(store).set_terminated(run.info.run_id, "KILLED")
     return len(open_runs)
 
 
-def _search(store: Store, experiment_id: str, question: str) -> Iterator[Any]:
-    token = None
-    while True:
-        page = client(store).search_runs([experiment_id], question, max_results=PAGE, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
-
-
 def _unfinished_run(store: Store, sweep: Sweep, trial: Trial) -> Any | None:
     question = f"tags.`nightune.sweep` = '{sweep.id}' and tags.`nightune.trial_key` = '{trial.key}'"
-    return next(iter(_search(store, sweep.experiment_id, question)), None)
-
-
-def _is_finished(run: Any) -> bool:
-    """True if the last thing that `finish` does is done: the status alone may be a leftover of a kill."""
-    return run.info.status in ("FINISHED", "FAILED") and run.data.tags.get("nightune.status") in set(Status)
-
-
-def _read(run: Any) -> TrialResult:
-    tags, metrics = run.data.tags, run.data.metrics
-    trial = Trial(
-        number=int(tags["nightune.trial_number"]),
-        params=json.loads(tags["nightune.params"]),
-        seed=int(tags["nightune.seed"]),
-        key=tags["nightune.trial_key"],
-        replicate=int(tags.get("nightune.replicate", "0")),
-        replicate_of=tags["mlflow.parentRunId"] if "nightune.replicate" in tags else "",
-    )
-    return TrialResult(
-        trial=trial,
-        status=Status(tags["nightune.status"]),
-        objective=float(metrics.get("objective", math.nan)),
-        best_epoch=int(metrics["best_epoch"]),
-        epochs=int(metrics["epochs"]),
-        updates=int(metrics.get("updates", 0)),
-        examples=int(metrics.get("examples", 0)),
-        seconds=float(metrics["seconds"]),
-        message=tags.get("nightune.message", ""),
-        run_id=str(run.info.run_id),
-    )
+    return next(iter(find_runs(store, sweep.experiment_id, question)), None)
 
 
 def _final_metrics(result: TrialResult) -> list[Any]:
@@ -273,6 +238,8 @@ def _final_metrics(result: TrialResult) -> list[Any]:
 
 def _final_tags(result: TrialResult) -> dict[str, str]:
     tags = {"nightune.status": str(result.status)}
+    if result.status is Status.NOT_PROMOTED:
+        tags["nightune.rung"] = str(result.epochs)  # written whole up to here, whatever becomes of it further on
     return tags | ({"nightune.message": result.message[:TAG_LENGTH]} if result.message else {})
 
 

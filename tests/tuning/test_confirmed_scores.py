@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tuning.confirmation import Finalist, confirm, replicates
+from tuning.confirmation import Confirmation, ConfirmedFinalist, Finalist, claim_better, confirm, replicates
 from tuning.trial import Status, Trial, TrialResult
 
 
@@ -104,3 +104,49 @@ def test_replicates_have_fresh_seeds_of_their_own_that_never_change() -> None:
 def test_unknown_words_are_refused(direction: str, cost: str) -> None:
     with pytest.raises(ValueError, match="unknown"):
         confirm([], direction, cost, 0.95, 0)
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+@pytest.mark.parametrize(("noise", "naive_share"), [("normal", 0.5), ("heavy", 0.5), ("skewed", 0.05)])
+def test_fut_t6_null_study_of_40_identical_recipes_hardly_ever_has_a_better_best(
+    direction: str, noise: str, naive_share: float
+) -> None:
+    generator = np.random.default_rng(11)
+    sign = 1.0 if direction == "minimize" else -1.0  # losses are skewed to the bad side
+    draw = {
+        "normal": generator.normal,
+        "heavy": lambda size: generator.standard_t(5, size=size),
+        "skewed": lambda size: generator.gamma(3.0, size=size),
+    }[noise]
+    nights, wrong, naive = 1000, 0, 0
+    for _ in range(nights):
+        searched = sign * draw(size=40)
+        chosen = np.argsort(sign * searched)[:5]
+        scores = sign * draw(size=(5, 3))
+        found = [finalist(int(n), *own, search=searched[n]) for n, own in zip(chosen, scores, strict=True)]
+        claim = claim_better(best_of(found, sign), searched.tolist(), direction)
+        assert claim is not None
+        wrong += claim.is_shown
+        naive += sign * (claim.ordinary - searched[chosen[0]]) > 1.645 * np.std(searched)
+    assert wrong / nights <= 0.05
+    assert naive / nights > naive_share  # what the search itself would claim
+
+
+def best_of(finalists: list[Finalist], sign: float) -> Confirmation:
+    """A confirmation that takes the best mean for the winner, the boldest choice there is."""
+    confirmed = [ConfirmedFinalist(each, math.nan, math.nan, math.nan, math.nan, True) for each in finalists]
+    winner = min(confirmed, key=lambda each: sign * each.finalist.mean)
+    return Confirmation(tuple(confirmed), winner, 0.95, "parameters")
+
+
+def test_a_best_that_is_better_is_claimed_to_be() -> None:
+    ordinary = [0.5 + 0.01 * place for place in range(-10, 11)]
+    found = confirm([finalist(0, 0.30, 0.31, 0.32), finalist(1, 0.33, 0.34, 0.35)], "minimize", "parameters", 0.95, 0)
+    claim = claim_better(found, ordinary, "minimize")
+    assert claim is not None
+    assert claim.is_shown
+    error = 0.01 * math.sqrt(1 / 3 + math.pi / 42)
+    assert claim.gain == pytest.approx(0.5 - 0.31)
+    assert claim.low == pytest.approx(claim.gain - stats.t.ppf(0.975, 4) * error)
+    assert claim_better(found, [0.5, math.nan, 0.6], "minimize") is None
+    assert claim_better(confirm([], "minimize", "parameters", 0.95, 0), ordinary, "minimize") is None

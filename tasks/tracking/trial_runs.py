@@ -1,0 +1,59 @@
+"""A trial's run in MLflow: how to find it, whether it is whole, and the result that it holds."""
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from tasks.tracking.store import Store, client
+from tuning.trial import Status, Trial, TrialResult
+
+PAGE = 1000  # of MLflow's search
+# Logged when a trial ends, or halts at a rung; the other metrics are curves.
+ONCE = ("objective", "best_epoch", "epochs", "seconds")
+
+
+def find_runs(store: Store, experiment_id: str, question: str) -> Iterator[Any]:
+    """All runs of an experiment that a question names, page by page."""
+    token = None
+    while True:
+        page = client(store).search_runs([experiment_id], question, max_results=PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def is_finished(run: Any) -> bool:
+    """True if the last thing that `finish` does is done: the status alone may be a leftover of a kill."""
+    return run.info.status in ("FINISHED", "FAILED") and run.data.tags.get("nightune.status") in set(Status)
+
+
+def read_result(run: Any) -> TrialResult:
+    """Read a finished run back, without its curves."""
+    tags, metrics = run.data.tags, run.data.metrics
+    return TrialResult(
+        trial=as_trial(run),
+        status=Status(tags["nightune.status"]),
+        objective=float(metrics.get("objective", math.nan)),
+        best_epoch=int(metrics["best_epoch"]),
+        epochs=int(metrics["epochs"]),
+        updates=int(metrics.get("updates", 0)),
+        examples=int(metrics.get("examples", 0)),
+        seconds=float(metrics["seconds"]),
+        message=tags.get("nightune.message", ""),
+        run_id=str(run.info.run_id),
+    )
+
+
+def as_trial(run: Any) -> Trial:
+    """Read back what a run was to train."""
+    tags = run.data.tags
+    return Trial(
+        number=int(tags["nightune.trial_number"]),
+        params=json.loads(tags["nightune.params"]),
+        seed=int(tags["nightune.seed"]),
+        key=tags["nightune.trial_key"],
+        replicate=int(tags.get("nightune.replicate", "0")),
+        replicate_of=tags["mlflow.parentRunId"] if "nightune.replicate" in tags else "",
+    )

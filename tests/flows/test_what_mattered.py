@@ -1,0 +1,50 @@
+"""What a person reads of the dimensions that mattered, and of the claim that the best is better."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from flows.terminal import claim_text, print_what_mattered
+from tasks.tracking.sweeps import Sweep, SweepStatus
+from tasks.write_report import SweepReport
+from tuning.confirmation import Claim
+from tuning.importance import Edge, Importance, WhatMattered
+
+SWEEP = Sweep("flowers-0", 0, "run", "1", SweepStatus.COMPLETE, "digest", "data", "val_loss", "minimize", 24)
+EDGE = Edge("learning_rate.peak", "high", 0.01, trials=5, best=6)
+
+
+def said(mattered: WhatMattered | None) -> str:
+    console = Console(record=True, width=160, file=io.StringIO())
+    print_what_mattered(console, SweepReport("flowers", SWEEP, (), mattered=mattered))
+    return console.export_text()
+
+
+def test_shares_are_printed_with_how_far_they_can_be_trusted_and_the_ends_that_were_hit() -> None:
+    shares = (Importance("learning_rate.peak", 0.742, 0.59, 24), Importance("momentum", None, None, 4))
+    text = said(WhatMattered(shares, (EDGE,)))
+    assert "74%" in text
+    assert "too few" in text
+    assert "A forest foretells 59% of the variance" in text
+    assert (
+        "learning_rate.peak: 5 of the best 6 lie in the highest quarter of the range, which ends at 0.01; raise" in text
+    )
+
+
+@pytest.mark.parametrize(
+    ("explained", "words"), [(0.1, "the shares may be chance"), (-0.3, "may be chance"), (None, "ten trials or more")]
+)
+def test_shares_of_noise_are_called_so(explained: float | None, words: str) -> None:
+    share = None if explained is None else 0.5
+    assert words in said(WhatMattered((Importance("optimizer", share, explained, 24),), ()))
+
+
+def test_before_a_sweep_is_complete_nothing_is_said() -> None:
+    assert said(None) == ""
+
+
+def test_a_claim_is_made_only_where_chance_would_hardly_give_it() -> None:
+    shown = claim_text(Claim(gain=0.02, low=0.005, ordinary=0.9, trials=24), confidence=0.95)
+    assert shown == "It is better than the median of 24 trials (0.9000) by 0.0200, at least 0.0050 with 95% confidence."
+    assert "not shown to be better" in claim_text(Claim(0.02, -0.005, 0.9, 24), confidence=0.95)

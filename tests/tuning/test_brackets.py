@@ -1,0 +1,117 @@
+"""The brackets of successive halving and Hyperband, and what a study may ask of them."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.tuning.conftest import Read, Refuse, result, study_text, unhurried
+from tuning.budgets import brackets, finished_trainings, largest_cost_epochs, trainings, trial_count
+from tuning.search_space import SearchSpace
+from tuning.sections import SearchSection
+from tuning.trial import Bracket, Rung, Status
+
+NO_SPACE = SearchSpace(())
+HYPERBAND = "method = 'hyperband'\nepochs = 81\nreduction_factor = 3\nsmallest_epochs = 1"
+HALVING = "method = 'successive_halving'\ntrials = 50\nepochs = 50"
+
+
+def rungs_of(text: str, read: Read) -> list[list[tuple[int, int]]]:
+    found = read(study_text(search=text)).brackets
+    return [[(rung.trials, rung.epochs) for rung in bracket.rungs] for bracket in found]
+
+
+def test_fut_t5_hyperband_of_81_epochs_by_thirds_has_the_brackets_of_the_formula(read: Read) -> None:
+    assert rungs_of(HYPERBAND, read) == [
+        [(81, 1), (27, 3), (9, 9), (3, 27), (1, 81)],
+        [(34, 3), (11, 9), (3, 27), (1, 81)],
+        [(15, 9), (5, 27), (1, 81)],
+        [(8, 27), (2, 81)],
+        [(5, 81)],
+    ]
+
+
+def test_the_trials_of_a_bracket_are_numbered_on_from_those_before_it(read: Read) -> None:
+    study = read(study_text(search=HYPERBAND))
+    assert [bracket.first for bracket in study.brackets] == [0, 81, 115, 130, 138]
+    assert study.trial_count == 143
+
+
+def test_successive_halving_begins_by_default_at_three_epochs_and_doubles(read: Read) -> None:
+    assert rungs_of(HALVING, read) == [[(50, 3), (25, 6), (12, 12), (6, 25), (3, 50)]]
+    cost = largest_cost_epochs(read(study_text(search=HALVING)).brackets)
+    assert cost == 50 * 3 + 25 * 3 + 12 * 6 + 6 * 13 + 3 * 25
+
+
+def test_with_few_trials_there_are_fewer_rungs_and_the_first_is_longer(read: Read) -> None:
+    few = HALVING.replace("trials = 50", "trials = 4")
+    assert rungs_of(few, read) == [[(4, 12), (2, 25), (1, 50)]]
+
+
+@unhurried
+@given(
+    st.sampled_from(["successive_halving", "hyperband"]),
+    st.integers(2, 5),
+    st.integers(1, 5),
+    st.integers(0, 300),
+    st.integers(0, 300),
+)
+def test_rungs_shrink_to_the_whole_budget_and_none_is_too_short(
+    method: str, factor: int, smallest: int, more_epochs: int, more_trials: int
+) -> None:
+    trials = factor + more_trials if method == "successive_halving" else None
+    search = SearchSection(
+        method=method,  # type: ignore[arg-type]
+        trials=trials,
+        epochs=factor * smallest + more_epochs,
+        reduction_factor=factor,
+        smallest_epochs=smallest,
+    )
+    found = brackets(search, NO_SPACE)
+    for bracket in found:
+        assert bracket.rungs[-1].epochs == search.epochs
+        assert smallest <= bracket.rungs[0].epochs
+        assert all(rung.trials >= 1 for rung in bracket.rungs)
+        for rung, after in zip(bracket.rungs, bracket.rungs[1:], strict=False):
+            assert after.trials <= rung.trials / factor
+            assert after.epochs >= rung.epochs * factor
+    assert trials is None or trial_count(found) == trials
+
+
+def test_trainings_count_each_rung_that_a_trial_came_through() -> None:
+    budget = (Bracket((Rung(4, 3), Rung(2, 6))), Bracket((Rung(1, 6),), first=4))
+    assert trainings(budget) == 7
+    whole = replace(result(0, 1.0), epochs=6)
+    halted = replace(result(1, 1.0, Status.NOT_PROMOTED), epochs=3)
+    failed = replace(result(4, 1.0, Status.FAILED), epochs=0)
+    assert finished_trainings(budget, [whole, halted, failed]) == 2 + 1 + 1
+
+
+WRONG = {
+    "method = 'hyperband'\ntrials = 4\nepochs = 9": "search.trials: 4, but hyperband has as many as its brackets hold; "
+    "leave it out, or choose method 'random'",
+    "method = 'successive_halving'\nepochs = 9": "search.trials: missing; successive halving needs their number",
+    "method = 'successive_halving'\ntrials = 1\nepochs = 9": "search.trials: 1 are too few to drop any "
+    "(allowed: 2 or more, the reduction factor)",
+    "method = 'hyperband'\nepochs = 5": "search.epochs: 5 leave no room for a first rung of 3 epochs "
+    "(allowed: reduction_factor × smallest_epochs = 6 or more)",
+    "method = 'hyperband'\nepochs = 9\nreduction_factor = 1": "search.reduction_factor: 1 is not a whole number from "
+    "2 to 10",
+    "method = 'hyperband'\nepochs = 9\nreuse = true": "search.reuse: true, but an earlier sweep's trials have other "
+    "rungs; leave it out, or choose method 'random'",
+    "trials = 4\nepochs = 9\nsmallest_epochs = 3": "search.smallest_epochs: 3 counts only for methods "
+    "successive_halving and hyperband; leave it out",
+}
+
+
+@pytest.mark.parametrize("search", WRONG)
+def test_what_rungs_cannot_do_is_refused(search: str, refuse: Refuse) -> None:
+    assert refuse(study_text(search=search)) == [WRONG[search]]
+
+
+def test_a_search_without_rungs_keeps_the_digest_that_it_had_before_there_were_any(read: Read) -> None:
+    content = read(study_text()).content["search"]
+    assert content == {"method": "random", "trials": 4, "epochs": 2, "reuse": False}
+    halving = read(study_text(search=HALVING + "\nreduction_factor = 4")).content["search"]
+    assert halving["reduction_factor"] == 4
