@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from tasks.tracking.patience import patiently
+
 ALLOWED_DEATHS = 3
 SUPERVISOR = "NIGHTUNE_SUPERVISOR"  # the process that starts this one again if a trial takes it down
 
@@ -110,5 +112,9 @@ def _read(path: Path) -> dict:  # type: ignore[type-arg] # JSON
 def _write(path: Path, values: dict[str, object]) -> None:
     """Put the values in place whole: a death in the middle leaves the note that was there."""
     half = path.with_suffix(f".{os.getpid()}.half")
-    half.write_text(json.dumps(values), encoding="utf-8")
-    half.replace(path)
+
+    def write() -> None:
+        half.write_text(json.dumps(values), encoding="utf-8")
+        half.replace(path)
+
+    patiently(write, str(path.parent))

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from tasks.tracking.errors import StoreError, StudyBusyError
 from tasks.tracking.lease import study_lease
-from tasks.tracking.patience import PatientClient, masked
+from tasks.tracking.patience import PatientClient, masked, patiently
 from tasks.tracking.relocation import relocate
 
 logger = logging.getLogger("nightune")
@@ -89,7 +89,7 @@ def study_lock(store: Store, study_name: str) -> Iterator[None]:
     try:
         with FileLock(folder / f"{study_name}.lock", timeout=STUDY_LOCK_SECONDS):
             holder = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%F %T")}
-            note.write_text(json.dumps(holder), encoding="utf-8")
+            patiently(lambda: note.write_text(json.dumps(holder), encoding="utf-8"), str(store.root))
             with _lease(store, study_name):
                 yield
             note.unlink(missing_ok=True)
