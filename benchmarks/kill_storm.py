@@ -26,6 +26,7 @@ from kill_moments import PHASES, Phase, begins_at_once
 STUDY = Path(__file__).parent / "kill_storm.toml"
 ENTRY = (sys.executable, "-c", "from flows.cli import main; main()")
 STAGES = ("tune", "promote")
+AHEAD = 1  # how many more kills a phase may get than another that has yet to come in a later store
 ENDED = {"tune": (0,), "promote": (0, 4)}  # 4: refused
 
 
@@ -82,8 +83,9 @@ def kill_in_a_phase(
     before = {phase.name: phase.sign(store) for phase in PHASES}
     while process.poll() is None:
         coming = [phase for phase in PHASES if phase.stage == stage and not phase.over(store)]
-        aim = min(coming, key=lambda phase: (hits[phase.name], phase.name))
-        if begins_at_once(aim) or aim.sign(store) != before[aim.name]:
+        aim = min(coming, key=lambda phase: hits[phase.name])
+        is_due = hits[aim.name] <= min(hits.values()) + AHEAD
+        if is_due and (begins_at_once(aim) or aim.sign(store) != before[aim.name]):
             try:
                 process.wait(moments.uniform(0.0, aim.spread_seconds))
             except subprocess.TimeoutExpired:

@@ -57,6 +57,8 @@ class Store:
 def open_store(root: Path, tracking_uri: str | None = None) -> Store:
     """Open the store in a folder, and make it where there is none; StoreError says why it cannot be used."""
     root = root.resolve()
+    if "?" in str(root):  # in an address it begins the options
+        raise StoreError(f"{root}: a folder with '?' in its name cannot hold a store; set NIGHTUNE_STORE to another.")
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     try:
