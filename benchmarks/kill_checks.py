@@ -34,6 +34,8 @@ def read_store(store: Path) -> Expected:
             runs[name] = {
                 "number": tags["nightune.trial_number"],
                 "status": tags["nightune.status"],
+                "params": dict(database.execute("select key, value from params where run_uuid = ?", (run,))),
+                "inputs": database.execute("select count(*) from inputs where destination_id = ?", (run,)).fetchone(),
                 "points": database.execute(points, (run,)).fetchall(),
             }
         return Expected(runs, _champion(database))

@@ -4,7 +4,7 @@ import os
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -16,11 +16,11 @@ _started: list["Sweep"] = []
 class Sweep:
     """`nightune tune STUDY …` in a process of its own; what it says goes to a file."""
 
-    def __init__(self, study: Path, *options: str | Path, **environment: str) -> None:
+    def __init__(self, study: Path, *options: str | Path, before: Sequence[str] = (), **environment: str) -> None:
         self._log = study.with_suffix(f".{time.monotonic_ns()}.log")
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                command_line("tune", study, *options),
+                [*before, *command_line("tune", study, *options)],
                 env=os.environ | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
