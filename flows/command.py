@@ -39,6 +39,7 @@ def errors_told() -> Iterator[None]:
     prepare_environment()
     from models.errors import InputError  # noqa: PLC0415
     from tasks.tracking.errors import StoreError  # noqa: PLC0415
+    from tasks.tracking.patience import passing_fault  # noqa: PLC0415
     from tuning.study import StudyError  # noqa: PLC0415 - pydantic takes a moment
 
     try:
@@ -48,6 +49,12 @@ def errors_told() -> Iterator[None]:
         raise typer.Exit(BAD_INPUT) from None
     except StoreError as error:
         say(str(error))
+        raise typer.Exit(BAD_STORE) from None
+    except OSError as error:
+        fault = passing_fault(error)
+        if fault is None:
+            raise
+        say(f"{fault}. Finished trials are kept. Free the disk, or mend what it says; then run the same command again.")
         raise typer.Exit(BAD_STORE) from None
     except KeyboardInterrupt:
         again = shlex.join(["nightune", *sys.argv[1:]])

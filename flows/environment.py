@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from tasks.tell_hooks import Hooks
 
@@ -13,8 +14,24 @@ def store_root() -> Path:
 
 
 def tracking_uri() -> str | None:
-    """The MLflow server to write to, if the user names one."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or None
+    """The MLflow server to write to, if the user names one.
+
+    A user and a password in its address move to where MLflow reads them otherwise: an address is told and logged.
+    """
+    address = os.environ.get("MLFLOW_TRACKING_URI") or None
+    if address is None or not address.startswith(("http://", "https://")):
+        return address
+    parts = urlsplit(address)
+    secrets, at, place = parts.netloc.rpartition("@")
+    if at:
+        user, _, password = secrets.partition(":")
+        address = urlunsplit(parts._replace(netloc=place))
+        os.environ |= {
+            "MLFLOW_TRACKING_URI": address,
+            "MLFLOW_TRACKING_USERNAME": unquote(user),
+            "MLFLOW_TRACKING_PASSWORD": unquote(password),
+        }
+    return address
 
 
 def hooks() -> Hooks:

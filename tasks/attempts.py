@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from tasks.tracking.patience import patiently
+
 ALLOWED_DEATHS = 3
 ENGINE_CHOICE = "engine choice"  # noted like a trial: it trains two of the trials, for a step
 SUPERVISOR = "NIGHTUNE_SUPERVISOR"  # the process that starts this one again if a trial takes it down
@@ -137,5 +139,9 @@ def _read(path: Path) -> dict:  # type: ignore[type-arg] # JSON
 def _write(path: Path, values: dict[str, object]) -> None:
     """Put the values in place whole: a death in the middle leaves the note that was there."""
     half = path.with_suffix(f".{os.getpid()}.half")
-    half.write_text(json.dumps(values), encoding="utf-8")
-    half.replace(path)
+
+    def write() -> None:
+        half.write_text(json.dumps(values), encoding="utf-8")
+        half.replace(path)
+
+    patiently(write, str(path.parent))

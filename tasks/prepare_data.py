@@ -10,6 +10,7 @@ from models.datasets import Dataset, Split, load_dataset, open_dataset, save_dat
 from models.errors import InputError
 from models.training.loop import refuse_unknown_monitor
 from tasks.stage import stage
+from tasks.tracking.patience import patiently
 from tuning.domains import Cases, Domain, Range
 from tuning.study import Problem, Study, StudyError
 
@@ -36,7 +37,8 @@ def prepare_data(study: Study, store_root: Path) -> PreparedData:
     dataset = read_dataset(study)
     for finding in dataset.findings:
         logger.warning("data · %s", finding)
-    return _prepared(dataset, save_dataset(dataset, store_root / "data"))
+    folder = store_root / "data"
+    return _prepared(dataset, patiently(lambda: save_dataset(dataset, folder), str(folder)))
 
 
 def read_prepared(folder: Path) -> PreparedData:

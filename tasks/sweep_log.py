@@ -5,7 +5,7 @@ import logging
 import os
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,7 +36,10 @@ def sweep_log(setting: Setting) -> Iterator[None]:
     finally:
         logger.setLevel(level)
         logger.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # the disk is full: what could be written is there
+            handler.close()
+        if handler.lost:
+            logger.warning("%d lines of the log could not be written", handler.lost)
         _keep(setting, path)
 
 
@@ -58,6 +61,11 @@ class _JsonLines(logging.FileHandler):
         super().__init__(path, encoding="utf-8")
         self.setLevel(logging.INFO)
         self._sweep_id = sweep_id
+        self.lost = 0
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Count a line that could not be written: the sweep is worth more than its log."""
+        self.lost += 1
 
     def write(self, level: int, message: str, trace: str = "") -> None:
         """Write a line of our own."""

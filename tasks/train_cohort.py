@@ -20,6 +20,8 @@ from tasks.prepare_data import PreparedData
 from tasks.progress import EpochEnded, announce_epoch, announce_trial
 from tasks.stage import stage
 from tasks.stopping_inputs import reads_earlier_curves, stopping_inputs
+from tasks.tracking.errors import StoreError
+from tasks.tracking.patience import patiently
 from tasks.tracking.store import Store
 from tasks.tracking.sweeps import Sweep
 from tasks.tracking.trials import TrialLog, open_trial
@@ -135,7 +137,8 @@ def _train_trial(setting: Setting, trainer: Trainer, trial: Trial) -> Callable[[
 
     def write() -> TrialResult:
         with folder as name:
-            run_id = log.finish(result, Path(name) / CHECKPOINT_NAME if write_checkpoint() else None)
+            is_written = patiently(write_checkpoint, str(Path(name).parent))  # the disk may be full
+            run_id = log.finish(result, Path(name) / CHECKPOINT_NAME if is_written else None)
         written = replace(result, run_id=run_id)
         announce_trial(written, setting.study.objective.metric)
         return written
@@ -190,8 +193,9 @@ def _train(
                 until=setting.epochs,
             )
             objective = ranking_objective(trainer.engine, outcome, trainer.dataset, study.objective.metric)
-            write_checkpoint = trainer.checkpoints.prepare(outcome, checkpoint)
-    except (MemoryError, OSError):
+            prepare = partial(trainer.checkpoints.prepare, outcome, checkpoint)
+            write_checkpoint = patiently(prepare, str(checkpoint.parent.parent))
+    except (MemoryError, OSError, StoreError):
         raise
     except Exception as error:  # the trial's own params or the user's own code: a result, not the end of the sweep
         return _failed(trial, error, time.monotonic() - started_at), lambda: False

@@ -14,6 +14,8 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
+DEFAULT_STORE = Path("mlflow.db").resolve()
+
 
 @pytest.fixture(autouse=True)
 def environment_kept() -> Iterator[None]:
@@ -22,6 +24,14 @@ def environment_kept() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def no_default_store() -> Iterator[None]:
+    """Fail a test that lets MLflow make the store that it takes where it is given none: a database in this folder."""
+    before = DEFAULT_STORE.exists()
+    yield
+    assert DEFAULT_STORE.exists() == before
 
 
 @pytest.fixture(scope="session")

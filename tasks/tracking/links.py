@@ -1,5 +1,6 @@
 """Addresses within MLflow's pages that open on what a person wants to see."""
 
+import re
 from urllib.parse import quote
 
 from tasks.tracking.sweeps import Sweep
@@ -14,8 +15,9 @@ def leaderboard_address(base: str, sweep: Sweep) -> str:
     """
     question = quote(f"tags.`nightune.sweep` = '{sweep.id}' and tags.`nightune.kind` = 'trial'")
     ascending = "true" if sweep.direction == "minimize" else "false"
+    place = re.sub("//[^/@]*@", "//", base).rstrip("/")  # without a password
     return (
-        f"{base.rstrip('/')}/#/experiments/{sweep.experiment_id}/runs?workflowType=machine_learning"
+        f"{place}/#/experiments/{sweep.experiment_id}/runs?workflowType=machine_learning"
         f"&compareRunsMode=CHART&searchFilter={question}"
         f"&orderByKey={quote('metrics.`objective`')}&orderByAsc={ascending}"
     )

@@ -9,6 +9,7 @@ import logging
 import os
 import random
 import re
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ PATIENCE_VARIABLE = "NIGHTUNE_STORE_PATIENCE_SECONDS"
 PATIENCE_SECONDS = 300.0
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
+HURRIED_SECONDS = 2.0  # a stop must be short; the next start closes what is left open
 
 PASSING_CODES = ("TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED")
 PASSING_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ESTALE}
@@ -33,6 +35,7 @@ PASSING_WORDS = re.compile(
 
 logger = logging.getLogger("nightune")
 _bound: ContextVar[float | None] = ContextVar("store_patience_seconds", default=None)
+_hurried = threading.Event()
 
 
 @contextmanager
@@ -43,6 +46,16 @@ def patience(seconds: float) -> Iterator[None]:
         yield
     finally:
         _bound.reset(token)
+
+
+@contextmanager
+def hurried() -> Iterator[None]:
+    """While the block runs no thread waits for long, also one that waits already: somebody asked to stop."""
+    _hurried.set()
+    try:
+        yield
+    finally:
+        _hurried.clear()
 
 
 def patiently(action: Callable[[], Any], address: str, again: Callable[[], Any] | None = None) -> Any:
@@ -64,7 +77,11 @@ def patiently(action: Callable[[], Any], address: str, again: Callable[[], Any] 
         if not is_told:
             logger.warning("the store does not answer (%s); waiting for it, at most %.0f s", reason, left)
             is_told = True
-        time.sleep(min(left, pause * random.uniform(0.7, 1.3)))  # processes that wait do not knock together
+        pause_now = min(left, pause * random.uniform(0.7, 1.3))  # processes that wait do not knock together
+        if _hurried.is_set():
+            time.sleep(min(pause_now, FIRST_PAUSE_SECONDS))
+        else:
+            _hurried.wait(pause_now)
         pause, action = min(2 * pause, LONGEST_PAUSE_SECONDS), again or action
 
 
@@ -99,8 +116,8 @@ def passing_fault(error: BaseException) -> str | None:
     """Name the fault in one line if it may pass by itself, else None."""
     text = _in_one_line(error)
     library = type(error).__module__.partition(".")[0]
-    if isinstance(error, OSError) and error.errno in PASSING_ERRNOS:
-        return text
+    if isinstance(error, OSError) and (error.errno in PASSING_ERRNOS or "No space left" in str(error)):
+        return text  # HDF5 says it in words alone
     if isinstance(error, TimeoutError | ConnectionError) or library in ("requests", "urllib3", "http"):
         return text
     if getattr(error, "error_code", None) in PASSING_CODES or PASSING_WORDS.search(str(error)):
@@ -123,7 +140,8 @@ def masked(text: str) -> str:
 
 def _patience_seconds() -> float:
     bound = _bound.get()
-    return float(os.environ.get(PATIENCE_VARIABLE, PATIENCE_SECONDS)) if bound is None else bound
+    seconds = float(os.environ.get(PATIENCE_VARIABLE, PATIENCE_SECONDS)) if bound is None else bound
+    return min(seconds, HURRIED_SECONDS) if _hurried.is_set() else seconds
 
 
 def _what_to_do(address: str, reason: str, seconds: float) -> str:

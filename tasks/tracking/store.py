@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from tasks.tracking.errors import StoreError, StudyBusyError
 from tasks.tracking.lease import study_lease
-from tasks.tracking.patience import PatientClient, masked
+from tasks.tracking.patience import PatientClient, masked, patiently
 from tasks.tracking.relocation import relocate
 
 logger = logging.getLogger("nightune")
@@ -57,6 +57,8 @@ class Store:
 def open_store(root: Path, tracking_uri: str | None = None) -> Store:
     """Open the store in a folder, and make it where there is none; StoreError says why it cannot be used."""
     root = root.resolve()
+    if "?" in str(root):  # in an address it begins the options
+        raise StoreError(f"{root}: a folder with '?' in its name cannot hold a store; set NIGHTUNE_STORE to another.")
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     try:
@@ -89,7 +91,7 @@ def study_lock(store: Store, study_name: str) -> Iterator[None]:
     try:
         with FileLock(folder / f"{study_name}.lock", timeout=STUDY_LOCK_SECONDS):
             holder = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%F %T")}
-            note.write_text(json.dumps(holder), encoding="utf-8")
+            patiently(lambda: note.write_text(json.dumps(holder), encoding="utf-8"), str(store.root))
             with _lease(store, study_name):
                 yield
             note.unlink(missing_ok=True)

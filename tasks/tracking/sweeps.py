@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from tuning.trial import Value
 
 
+ENVIRONMENT = "environment.json"
+
+
 class SweepStatus(StrEnum):
     """Whether a sweep's trials are all there. All but COMPLETE go on with the same command."""
 
@@ -55,8 +58,11 @@ def open_sweep(store: Store, study: "Study", data_version: str, fresh: bool, pla
     experiment_id = study_experiment(store, study.name)
     sweeps = _sweeps(store, experiment_id)
     same = [sweep for sweep in sweeps if (sweep.study_digest, sweep.data_version) == (study.digest, data_version)]
-    if same and not (fresh and same[-1].is_complete):
-        return same[-1] if same[-1].is_complete else _mark(store, same[-1], SweepStatus.RUNNING)
+    if same and not same[-1].is_complete:
+        _describe(store, same[-1].run_id, study)
+        return _mark(store, same[-1], SweepStatus.RUNNING)
+    if same and not fresh:
+        return same[-1]
     number = 1 + max((sweep.number for sweep in sweeps), default=-1)
     return _new_sweep(store, experiment_id, study, data_version, number, planned_trials)
 
@@ -154,7 +160,7 @@ def sweep_facts(store: Store, sweep: Sweep) -> dict[str, str]:
     """Where a sweep comes from, by name: data, engine, commit, and the packages that decide results."""
     tags = client(store).get_run(sweep.run_id).data.tags
     with tempfile.TemporaryDirectory() as folder:
-        path = client(store).download_artifacts(sweep.run_id, "environment.json", folder)
+        path = client(store).download_artifacts(sweep.run_id, ENVIRONMENT, folder)
         held = json.loads(Path(path).read_text(encoding="utf-8"))
     facts = {
         "data version": sweep.data_version,
@@ -208,12 +214,21 @@ def _new_sweep(
     run = mlflow_client.create_run(
         experiment_id, tags=tags | commit_tags(study.path.parent), run_name=f"sweep {number} · {study.question}"[:250]
     )
-    for name, value in {"seed": study.seed, **study.search.model_dump(mode="json")}.items():
-        mlflow_client.log_param(run.info.run_id, name, value)
-    mlflow_client.log_artifact(run.info.run_id, str(study.path), "study")
-    mlflow_client.log_dict(run.info.run_id, study.content, "study/content.json")
-    mlflow_client.log_dict(run.info.run_id, environment(), "environment.json")
+    _describe(store, run.info.run_id, study)
     return _read(mlflow_client.get_run(run.info.run_id))
+
+
+def _describe(store: Store, run_id: str, study: "Study") -> None:
+    """Put what is tuned, and on what, on a sweep's run, if a kill has left it without; the environment comes last."""
+    mlflow_client = client(store)
+    if any(file.path == ENVIRONMENT for file in mlflow_client.list_artifacts(run_id)):
+        return
+    for name, value in {"seed": study.seed, **study.search.model_dump(mode="json")}.items():
+        mlflow_client.log_param(run_id, name, value)
+    # Under the study's name: MLflow cannot fetch a file again that has a name such as "a #1.toml".
+    mlflow_client.log_text(run_id, study.path.read_text(encoding="utf-8"), f"study/{study.name}.toml")
+    mlflow_client.log_dict(run_id, study.content, "study/content.json")
+    mlflow_client.log_dict(run_id, environment(), ENVIRONMENT)
 
 
 def _mark(store: Store, sweep: Sweep, status: SweepStatus) -> Sweep:

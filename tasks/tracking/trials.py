@@ -1,32 +1,28 @@
 """Trials in MLflow: one child run each, written in few batches, found again by its key."""
 
-import hashlib
 import json
-import math
 import os
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.tracking.entities import BATCH_METRICS, BATCH_PARAMS, chunks, dataset_input, number, packed, param
 from tasks.tracking.errors import StoreError
 from tasks.tracking.patience import patience
 from tasks.tracking.store import Store, client
 from tasks.tracking.sweeps import Sweep
 from tasks.tracking.trial_runs import ONCE, find_runs, is_finished, read_result
-from tuning.trial import Status, Trial, TrialResult, Value
+from tuning.trial import Status, Trial, TrialResult
 
 if TYPE_CHECKING:
     from tasks.prepare_data import PreparedData
 
 FLUSH_SECONDS = 8.0  # a long training shows in the pages within ten seconds of the epoch
-PARAM_LENGTH = 6000  # MLflow's limits
-BATCH_METRICS = 1000
-BATCH_PARAMS = 100
 
 TAG_LENGTH = 5000
 
@@ -45,6 +41,7 @@ class TrialLog:
         self._tags = dict(tags)
         self._run_id = ""
         self._logged_epoch = 0
+        self._logged_once: dict[str, int] = {}  # by a process before this one: name → epoch
         self._waiting: list[tuple[int, int, dict[str, float]]] = []  # epoch, time in ms, values
         self._flushed_at = time.monotonic()
         self._started_ms = _now_ms()
@@ -70,7 +67,8 @@ class TrialLog:
         self._open()
         if checkpoint is not None:
             client(self._store).log_artifact(self._run_id, str(checkpoint), "checkpoint")
-        self._flush(_final_metrics(result), list((self._tags | _final_tags(result)).items()))
+        final = [metric for metric in _final_metrics(result) if self._logged_once.get(metric.key) != metric.step]
+        self._flush(final, list((self._tags | _final_tags(result)).items()))
         state = "FAILED" if result.status is Status.FAILED else "FINISHED"
         client(self._store).set_terminated(self._run_id, state, self._ended_ms)
         return self._run_id
@@ -99,22 +97,30 @@ class TrialLog:
             tags=tags,
             run_name=run_name(self._trial),
         )
-        run_id = str(run.info.run_id)
-        params = [_param(name, value) for name, value in self._trial.params.items()]
-        for chunk in _chunks(params, BATCH_PARAMS):
-            mlflow_client.log_batch(run_id, params=chunk)
-        mlflow_client.log_inputs(run_id, [_dataset_input(self._data)])
-        return run_id
+        self._describe(str(run.info.run_id))
+        return str(run.info.run_id)
+
+    def _describe(self, run_id: str) -> None:
+        """Put the params and the data on a run; what is there already is the same."""
+        params = [param(name, value) for name, value in self._trial.params.items()]
+        for chunk in chunks(params, BATCH_PARAMS):
+            client(self._store).log_batch(run_id, params=chunk)
+        client(self._store).log_inputs(run_id, [dataset_input(self._data)])
 
     def _take_up(self, run: Any) -> None:
         mlflow_client = client(self._store)
         self._run_id = str(run.info.run_id)
+        self._describe(self._run_id)  # a kill may have come before
         if "loss" in run.data.metrics:
-            self._logged_epoch = mlflow_client.get_metric_history(self._run_id, "loss")[-1].step
+            self._logged_epoch = self._last_step("loss")
+        self._logged_once = {name: self._last_step(name) for name in ONCE if name in run.data.metrics}
         is_promoted = run.data.tags.get("nightune.status") == Status.NOT_PROMOTED
         attempt = int(run.data.tags.get("nightune.attempt", "1")) + (not is_promoted)
         self._flush([], list((self._identity() | {"nightune.attempt": str(attempt)}).items()))
         mlflow_client.update_run(self._run_id, status="RUNNING")
+
+    def _last_step(self, name: str) -> int:
+        return int(client(self._store).get_metric_history(self._run_id, name)[-1].step)
 
     def _identity(self) -> dict[str, str]:
         trial, replicate = self._trial, {"nightune.replicate": str(self._trial.replicate)}
@@ -137,14 +143,14 @@ class TrialLog:
         from mlflow.entities import Metric, RunTag  # noqa: PLC0415
 
         self._open()
-        curves: list[Any] = []
+        groups: list[list[Any]] = []
         for epoch, milliseconds, values in self._waiting:
             if epoch > self._logged_epoch:
-                curves += [Metric(name, _number(value), milliseconds, epoch) for name, value in values.items()]
+                groups.append([Metric(name, number(value), milliseconds, epoch) for name, value in values.items()])
                 self._logged_epoch = epoch
         self._waiting.clear()
         mlflow_client = client(self._store)
-        for chunk in _chunks([*curves, *metrics], BATCH_METRICS):
+        for chunk in packed([*groups, metrics], BATCH_METRICS):
             mlflow_client.log_batch(self._run_id, metrics=chunk)
         if tags:
             mlflow_client.log_batch(self._run_id, tags=[RunTag(*tag) for tag in tags])
@@ -233,7 +239,7 @@ def _final_metrics(result: TrialResult) -> list[Any]:
     values: dict[str, float] = {name: float(getattr(result, name)) for name in ONCE}
     if not result.best_epoch:
         del values["objective"]
-    return [Metric(name, _number(value), _now_ms(), result.epochs) for name, value in values.items()]
+    return [Metric(name, number(value), _now_ms(), result.epochs) for name, value in values.items()]
 
 
 def _final_tags(result: TrialResult) -> dict[str, str]:
@@ -243,33 +249,5 @@ def _final_tags(result: TrialResult) -> dict[str, str]:
     return tags | ({"nightune.message": result.message[:TAG_LENGTH]} if result.message else {})
 
 
-def _param(name: str, value: Value) -> Any:
-    from mlflow.entities import Param  # noqa: PLC0415
-
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    if len(text) > PARAM_LENGTH:
-        text = f"{text[: PARAM_LENGTH - 30]}… sha256 {hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    return Param(name, text)
-
-
-def _dataset_input(data: "PreparedData") -> Any:
-    from mlflow.entities import Dataset, DatasetInput, InputTag  # noqa: PLC0415
-
-    profile = json.dumps({"task": data.task, "rows": data.sizes, "input_shape": list(data.input_shape)})
-    source = json.dumps({"uri": data.folder.as_uri()})
-    dataset = Dataset(name="prepared data", digest=data.version, source_type="local", source=source, profile=profile)
-    return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])
-
-
-def _number(value: float) -> float:
-    """MLflow keeps NaN, but turns infinity into 1.8e308, which would be a lie."""
-    return value if math.isfinite(value) else math.nan
-
-
 def _now_ms() -> int:
     return int(time.time() * 1000)
-
-
-def _chunks(values: list[Any], size: int) -> Iterator[list[Any]]:
-    for start in range(0, len(values), size):
-        yield values[start : start + size]

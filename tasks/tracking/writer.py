@@ -4,9 +4,12 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from contextvars import copy_context
 from types import TracebackType
 from typing import Generic, Self, TypeVar
+
+from tasks.tracking.patience import hurried
 
 WAITING = 3  # what a kill may lose, and has to be trained again
 
@@ -49,7 +52,8 @@ class BackgroundWriter(Generic[R]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._pool.shutdown(wait=True)
+        with nullcontext() if error is None or isinstance(error, Exception) else hurried():
+            self._pool.shutdown(wait=True)
         for future in self._pending:
             lost = None if future.cancelled() else future.exception()
             if lost is not None:

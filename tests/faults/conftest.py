@@ -1,5 +1,112 @@
-"""Faults are injected into sweeps as users run them: with the command line's own fixtures."""
+"""Faults are injected into sweeps as users run them: with the command line's own fixtures, and a tracking server."""
 
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.faulty_proxy import FaultyProxy
+from tests.faults.sweeps import end_what_is_left
 from tests.flows.conftest import nightune, small_study
 
 __all__ = ["nightune", "small_study"]
+
+
+@pytest.fixture(autouse=True)
+def no_sweep_left() -> Iterator[None]:
+    """A test that fails leaves no sweep behind."""
+    yield
+    end_what_is_left()
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What Nightune tells, also where Prefect keeps it from the loggers above."""
+    logger = logging.getLogger("nightune")
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+
+
+class TrackingServer:
+    """A real MLflow server on loopback, with its database and artifacts in a folder; it can be killed and started."""
+
+    def __init__(self, folder: Path, port: int, backend: str | None = None) -> None:
+        self.folder, self.port = folder, port
+        self.database = folder / "mlflow.db"
+        self.address = f"http://127.0.0.1:{port}"
+        self._backend = backend or f"sqlite:///{self.database}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", self._backend]
+        places = ["--artifacts-destination", str(self.folder / "artifacts"), "--workers", "1"]
+        with (self.folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, *places, "--host", "127.0.0.1", "--port", str(self.port)],
+                env={**_environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        give_up_at = time.monotonic() + 120
+        while not self._answers():
+            assert self._process.poll() is None, (self.folder / "server.log").read_text()
+            assert time.monotonic() < give_up_at
+            time.sleep(0.2)
+
+    def kill(self) -> None:
+        """Take it down at once, workers and all."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.address}/health", timeout=2) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_TRACKING")}
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture
+def tracking_server(tmp_path: Path, empty_store: Path) -> Iterator[TrackingServer]:
+    """A server of its own, which answers."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    shutil.copy(empty_store / "mlflow.db", folder / "mlflow.db")
+    server = TrackingServer(folder, free_port())
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def proxy(tracking_server: TrackingServer) -> Iterator[FaultyProxy]:
+    """The way to the server, which fails when it is told to."""
+    between = FaultyProxy(tracking_server.address)
+    yield between
+    between.close()

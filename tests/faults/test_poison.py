@@ -5,6 +5,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -24,6 +25,64 @@ def build(input_shape, output_size, width: int = 4):
         time.sleep(600)
     return keras.Sequential([keras.Input(input_shape), keras.layers.Dense(width), keras.layers.Dense(output_size)])
 """
+
+
+NIGHT = """
+import os, pathlib, sys, time
+from flows.processes import follow
+from tasks.attempts import SUPERVISOR, attempts_of
+follow(int(os.environ[SUPERVISOR]))
+attempts = attempts_of(pathlib.Path(sys.argv[1]), "flowers")
+for number, key in enumerate(("good", "bad", "endless")):
+    if attempts.given_up(key) is None:
+        with attempts.training(key, number):
+            if key == "bad":
+                os.abort()
+            if key == "endless":
+                attempts.condemn("over its time limit")
+                os.kill(os.getpid(), 9)
+    print(number, key, attempts.given_up(key), flush=True)
+attempts.forget()
+"""
+WATCHED = """
+import pathlib, sys
+from flows.supervision import supervise
+from tasks.attempts import attempts_of
+sys.exit(supervise(sys.argv[2:], attempts_of(pathlib.Path(sys.argv[1]), "flowers"), print))
+"""
+HANGS = """
+import os, time
+from flows.processes import follow
+follow(os.getppid())
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+def test_trials_that_abort_or_pass_a_limit_end_alone(tmp_path: Path) -> None:
+    night = [sys.executable, "-c", NIGHT, str(tmp_path)]
+    watched = [sys.executable, "-c", WATCHED, str(tmp_path), *night]
+    done = subprocess.run(watched, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert [line for line in said if "attempt" in line or "given up" in line] == [
+        "trial 1 · took its process down: SIGABRT · attempt 1 of 3. Starting again; finished trials are kept.",
+        "trial 1 · took its process down, 2 times: SIGABRT · attempt 2 of 3. Starting again; finished trials are kept.",
+        "trial 1 · took its process down, 3 times: SIGABRT · given up. Starting again; finished trials are kept.",
+        "trial 2 · over its time limit · given up. Starting again; finished trials are kept.",
+    ]
+    assert [line.split()[:2] for line in said[-3:]] == [["0", "good"], ["1", "bad"], ["2", "endless"]]
+    assert list((tmp_path / "locks").glob("*.json")) == []
+
+
+def test_a_watched_process_ends_with_its_killed_watcher(tmp_path: Path) -> None:
+    watched = [sys.executable, "-c", WATCHED, str(tmp_path), sys.executable, "-c", HANGS]
+    process = subprocess.Popen(watched, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    child = psutil.Process(int(process.stdout.readline()))
+    process.kill()
+    process.communicate()
+    assert psutil.wait_procs([child], timeout=30)[1] == []
 
 
 @pytest.fixture
@@ -52,7 +111,7 @@ def trials(store_root: Path) -> dict[int, tuple[str, str]]:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.nights
 def test_a_trial_that_aborts_is_tried_three_times_and_then_failed(
     nightune: Command, prefect_server: str, store_root: Path, poisoned: Path
 ) -> None:
@@ -79,7 +138,7 @@ def test_a_choice_of_the_engine_that_aborts_twice_leaves_it_to_fit(
     assert trials(store_root)[2][0] == "completed"
 
 
-@pytest.mark.slow
+@pytest.mark.nights
 def test_a_trial_that_hangs_ends_at_its_limit(
     nightune: Command, prefect_server: str, store_root: Path, poisoned: Path
 ) -> None:
@@ -91,7 +150,7 @@ def test_a_trial_that_hangs_ends_at_its_limit(
     assert trials(store_root)[2][0] == "completed"
 
 
-@pytest.mark.slow
+@pytest.mark.nights
 def test_no_process_outlives_a_killed_sweep(store_root: Path, poisoned: Path) -> None:
     poisoned.write_text(poisoned.read_text().replace("width = [2, 3]", "width = [6]"))
     process = subprocess.Popen(command_line("tune", poisoned, "--engine", "fit"), env=os.environ)

@@ -1,6 +1,7 @@
 """The store is made once, sweeps go on or start anew, and one process at a time works on a study."""
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -126,6 +127,15 @@ def test_the_sweeps_run_holds_study_leaderboard_and_environment(store: Store, sw
     run = client(store).get_run(sweep.run_id)
     assert run.data.params == {"seed": "7", "method": "random", "trials": "3", "epochs": "2"}
     assert run.data.tags["mlflow.note.content"] == "Which rate is best?"
+
+
+def test_a_sweep_that_was_killed_in_its_making_is_described_when_it_goes_on(store: Store, study: SmallStudy) -> None:
+    plain = client(store)
+    made = open_sweep(store, study, "data-1", fresh=False, planned_trials=3)  # type: ignore[arg-type]
+    shutil.rmtree(plain.get_run(made.run_id).info.artifact_uri.removeprefix("file://"))
+    open_sweep(store, study, "data-1", fresh=False, planned_trials=3)  # type: ignore[arg-type]
+    names = {file.path for folder in ("", "study") for file in plain.list_artifacts(made.run_id, folder)}
+    assert {"study/flowers.toml", "study/content.json", "environment.json"} <= names
 
 
 def test_the_pages_are_served_on_loopback_only(store: Store) -> None:

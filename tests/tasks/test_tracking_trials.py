@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.prepare_data import PreparedData
+from tasks.tracking.entities import packed
 from tasks.tracking.store import Store, client
 from tasks.tracking.sweeps import Sweep
 from tasks.tracking.trials import copy_as_reused, finished_trials, open_trial, reconcile, reusable_trials
@@ -74,6 +75,37 @@ def test_a_run_carries_the_names_that_others_read(
     assert [file.path for file in client(store).list_artifacts(run.info.run_id, "checkpoint")] == [
         "checkpoint/model.keras"
     ]
+
+
+@pytest.mark.parametrize("killed_in", ["log_batch", "log_inputs", "set_terminated"])
+def test_a_kill_within_the_writing_of_a_trial_leaves_nothing_out_and_nothing_twice(
+    store: Store,
+    sweep: Sweep,
+    trial: Trial,
+    data: PreparedData,
+    checkpoint: Path,
+    killed_in: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client(store)._client, killed_in, killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(store, sweep, trial, data, checkpoint)
+    run = client(store).get_run(train(store, sweep, trial, data, checkpoint).run_id)
+    assert len(client(store).search_runs([sweep.experiment_id], "tags.`nightune.kind` = 'trial'")) == 1
+    assert set(run.data.params) == set(trial.params)
+    assert len(run.inputs.dataset_inputs) == 1
+    for name, points in (("objective", [(2, 0.25)]), ("epochs", [(2, 2.0)]), ("val_loss", [(1, 0.5), (2, 0.25)])):
+        assert history(store, run.info.run_id, name) == points
+
+
+def test_an_epoch_is_written_whole_or_not_at_all() -> None:
+    groups = [list(range(4)), list(range(5)), list(range(6)), [], list(range(20))]
+    assert [len(chunk) for chunk in packed(groups, 10)] == [9, 6, 20]
+    assert [each for chunk in packed(groups, 10) for each in chunk] == [each for group in groups for each in group]
 
 
 def test_a_trial_cut_short_is_taken_up_under_the_same_run_without_double_points(

@@ -1,0 +1,97 @@
+"""The phases of a sweep and a promotion, told by what changes in the store, so that kills can be aimed at them."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+Sign = Callable[[Path], object]
+AT_ONCE, SOON, WIDE = 0.05, 0.5, 5.0  # seconds behind the sign that a kill may fall
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A phase begins when its sign changes; where `over` is true of a store, it does not come again."""
+
+    name: str
+    stage: str
+    sign: Sign
+    over: Sign
+    spread_seconds: float
+
+
+def ask(store: Path, question: str) -> list[tuple[object, ...]]:
+    """Ask the store's database without writing to it; nothing where it cannot answer yet."""
+    database = store / "mlflow.db"
+    if not database.exists():
+        return []
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=0.1)) as connection:
+            return connection.execute(question).fetchall()
+    except sqlite3.Error:
+        return []
+
+
+def answer(question: str) -> Sign:
+    """What a question gives, as a sign."""
+    return lambda store: ask(store, question)
+
+
+def tagged(name: str, value: str) -> Sign:
+    """How many runs carry a tag of ours with a value; false where none does."""
+    question = f"select 1 from tags where key = 'nightune.{name}' and value = '{value}'"
+    return lambda store: len(ask(store, question))
+
+
+def entries(pattern: str) -> Sign:
+    """The names of what lies in a store under a pattern."""
+    return lambda store: sorted(path.name for path in store.glob(pattern))
+
+
+def contents(pattern: str) -> Sign:
+    """The contents of the files under a pattern; one that goes away meanwhile has none."""
+
+    def read(store: Path) -> list[str]:
+        try:
+            return [path.read_text(encoding="utf-8") for path in store.glob(pattern)]
+        except OSError:
+            return []
+
+    return read
+
+
+def never(_store: Path) -> bool:
+    """Of a phase that comes in every process."""
+    return False
+
+
+IS_COMPLETE = tagged("status", "complete")  # of a sweep; a trial is "completed"
+IS_STUDIED = answer("select 1 from experiments where name <> 'Default'")
+
+PHASES = (
+    Phase("start", "tune", never, never, WIDE),
+    Phase("store creation", "tune", answer("select count(*) from sqlite_master"), IS_STUDIED, SOON),
+    Phase("data preparation", "tune", entries("data/*"), entries("data/[!.]*"), AT_ONCE),
+    Phase("training", "tune", contents("locks/*.training.json"), IS_COMPLETE, AT_ONCE),
+    Phase("checkpoint", "tune", entries("artifacts/*/*/artifacts/checkpoint"), IS_COMPLETE, AT_ONCE),
+    Phase("logging", "tune", answer("select count(*) from metrics"), IS_COMPLETE, AT_ONCE),
+    Phase("confirmation", "tune", tagged("kind", "replicate"), IS_COMPLETE, SOON),
+    Phase("end of the sweep", "tune", IS_COMPLETE, IS_COMPLETE, AT_ONCE),
+    Phase("start of promotion", "promote", never, never, WIDE),
+    Phase("verdict", "promote", answer("select value from tags where key = 'nightune.test_reads'"), never, SOON),
+    Phase("model", "promote", answer("select 1 from logged_models"), answer("select 1 from model_versions"), SOON),
+    Phase("version", "promote", answer("select 1 from model_versions"), answer("select 1 from model_versions"), SOON),
+    Phase(
+        "alias",
+        "promote",
+        answer("select 1 from model_version_tags"),
+        answer("select 1 from registered_model_aliases"),
+        AT_ONCE,
+    ),
+)
+
+
+def begins_at_once(phase: Phase) -> bool:
+    """True for a phase without a sign: it begins with the process."""
+    return phase.sign is never

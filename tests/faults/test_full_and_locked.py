@@ -1,0 +1,228 @@
+"""A full disk, a read-only folder and a locked database are waited for; past the bound the sweep stops and goes on."""
+
+import errno
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from tasks.tracking import patience as patience_module
+from tasks.tracking.errors import StoreLostError
+from tasks.tracking.store import client, open_store, study_experiment
+from tests.faults.sweeps import Sweep, run_states, trial_numbers, validation_points
+
+TRIALS = 12
+EIGHT_AT_ONCE = """
+import pathlib, sys
+from tasks.tracking.store import client, open_store, study_experiment
+study_experiment(open_store(pathlib.Path(sys.argv[1])), "flowers-" + sys.argv[2])
+"""
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, empty_store: Path) -> Iterator[Path]:
+    """A file system of 24 MB with a store on it; only root may mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("no right to mount a small file system")
+    shutil.copytree(empty_store, disk / "mlruns")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def start(study: Path, **environment: str) -> Sweep:
+    study.write_text(study.read_text().replace("trials = 4", f"trials = {TRIALS}"))
+    return Sweep(study, "--engine", "fit", **environment)
+
+
+def fill(disk: Path) -> Path:
+    """Fill a disk to the last byte."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    return ballast
+
+
+def complete(store: Path) -> bool:
+    database = store / "mlflow.db"
+    is_whole = trial_numbers(database) == list(range(TRIALS)) and validation_points(database) == 2 * TRIALS
+    checkpoints = list(store.glob("artifacts/flowers/*/artifacts/checkpoint/model.keras"))
+    assert all(zipfile.ZipFile(path).testzip() is None for path in checkpoints)
+    return is_whole and len(checkpoints) == TRIALS and "RUNNING" not in run_states(database)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_checkpoint_that_meets_a_full_disk_is_written_again(
+    small_study: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch, told: pytest.LogCaptureFixture
+) -> None:
+    from flows.tune import tune
+
+    monkeypatch.setattr(patience_module, "FIRST_PAUSE_SECONDS", 0.01)
+    write, copy, failed = Path.write_bytes, shutil.copyfileobj, set[str]()
+
+    def full(what: str) -> None:
+        failed.add(what)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def write_bytes(path: Path, content: bytes) -> int:
+        if path.name == "model.keras" and "written" not in failed:
+            write(path, content[: len(content) // 2])
+            full("written")
+        return write(path, content)
+
+    def copyfileobj(source: BinaryIO, target: BinaryIO, length: int = 0) -> None:
+        if str(source.name).endswith("model.keras") and "copied" not in failed:
+            target.write(source.read(1000))
+            full("copied")
+        copy(source, target, length)
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    monkeypatch.setattr(shutil, "copyfileobj", copyfileobj)
+    report = tune(small_study, engine="fit")
+    assert failed == {"written", "copied"}
+    assert told.text.count("waiting for it") >= 2
+    assert [result.status for result in report.results] == ["completed"] * 4
+    checkpoints = list(store_root.glob("artifacts/flowers/*/artifacts/checkpoint/model.keras"))
+    assert [zipfile.ZipFile(path).testzip() for path in checkpoints] == [None] * 4
+
+
+def test_a_locked_database_is_waited_for_within_the_bound(
+    store_root: Path, monkeypatch: pytest.MonkeyPatch, told: pytest.LogCaptureFixture
+) -> None:
+    import sqlalchemy
+
+    monkeypatch.setattr(patience_module, "FIRST_PAUSE_SECONDS", 0.05)
+    store = open_store(store_root)
+    engine = client(store)._client._tracking_client.store.engine
+    sqlalchemy.event.listen(engine, "before_cursor_execute", wait_briefly, retval=True)
+    try:
+        with closing(sqlite3.connect(store_root / "mlflow.db", check_same_thread=False)) as holder:
+            holder.execute("begin exclusive")
+            with pytest.raises(StoreLostError, match="database is locked"), patience_module.patience(0.2):
+                study_experiment(store, "flowers")
+            threading.Timer(0.5, holder.rollback).start()
+            assert study_experiment(store, "flowers")
+    finally:
+        sqlalchemy.event.remove(engine, "before_cursor_execute", wait_briefly)
+    assert "database is locked" in told.text
+
+
+def wait_briefly(_connection: object, _cursor: object, statement: str, values: object, *_: object) -> object:
+    """SQLite's own time-out, which MLflow sets to 20 s for each session, is not what is tested."""
+    return statement.replace("busy_timeout = 20000", "busy_timeout = 10"), values
+
+
+@pytest.mark.nights
+@pytest.mark.parametrize("seconds", [60.0])
+def test_a_sweep_outlasts_a_database_that_is_locked_for_a_minute(
+    prefect_server: str, store_root: Path, small_study: Path, seconds: float
+) -> None:
+    sweep = start(small_study, PREFECT_API_URL=prefect_server)
+    sweep.wait_to_say("trial ")
+    with closing(sqlite3.connect(store_root / "mlflow.db", timeout=60)) as holder:
+        holder.execute("begin exclusive")
+        time.sleep(seconds)
+        holder.rollback()
+    assert sweep.wait() == 0, sweep.said
+    assert "waiting for it" in sweep.said
+    assert complete(store_root)
+
+
+@pytest.mark.nights
+def test_a_database_locked_past_the_bound_stops_the_sweep_and_the_same_command_goes_on(
+    prefect_server: str, store_root: Path, small_study: Path
+) -> None:
+    sweep = start(small_study, PREFECT_API_URL=prefect_server, NIGHTUNE_STORE_PATIENCE_SECONDS="5")
+    sweep.wait_to_say("trial ")
+    with closing(sqlite3.connect(store_root / "mlflow.db", timeout=60)) as holder:
+        holder.execute("begin exclusive")
+        assert sweep.wait() == 3, sweep.said
+        holder.rollback()
+    stopped_well(sweep, "database is locked")
+    again = start(small_study, PREFECT_API_URL=prefect_server)
+    assert again.wait() == 0, again.said
+    assert complete(store_root)
+
+
+@pytest.mark.nights
+@pytest.mark.parametrize("owner", ["shared", "own"])
+def test_a_sweep_outlasts_a_full_disk(prefect_server: str, small_disk: Path, small_study: Path, owner: str) -> None:
+    environment = {"PREFECT_API_URL": prefect_server} if owner == "shared" else {}
+    sweep = start(small_study, NIGHTUNE_STORE=str(small_disk / "mlruns"), **environment)
+    sweep.wait_to_say("trial ")
+    ballast = fill(small_disk)
+    sweep.wait_to_say("waiting for it")
+    time.sleep(5)
+    ballast.unlink()
+    assert sweep.wait() == 0, sweep.said
+    assert complete(small_disk / "mlruns")
+
+
+@pytest.mark.nights
+@pytest.mark.parametrize("owner", ["shared", "own"])
+def test_a_disk_full_past_the_bound_stops_the_sweep_and_the_same_command_goes_on(
+    prefect_server: str, small_disk: Path, small_study: Path, owner: str
+) -> None:
+    environment = {"PREFECT_API_URL": prefect_server} if owner == "shared" else {}
+    environment["NIGHTUNE_STORE"] = str(small_disk / "mlruns")
+    sweep = start(small_study, NIGHTUNE_STORE_PATIENCE_SECONDS="3", **environment)
+    sweep.wait_to_say("trial ")
+    ballast = fill(small_disk)
+    assert sweep.wait() == 3, sweep.said
+    stopped_well(sweep, "Finished trials are kept")
+    ballast.unlink()
+    again = start(small_study, **environment)
+    assert again.wait() == 0, again.said
+    assert complete(small_disk / "mlruns")
+
+
+@pytest.mark.nights
+def test_a_folder_that_becomes_read_only_stops_the_sweep_and_the_same_command_goes_on(
+    prefect_server: str, store_root: Path, tmp_path: Path, small_study: Path
+) -> None:
+    artifacts = store_root / "artifacts"
+    artifacts.mkdir(exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(artifacts)], check=False).returncode != 0:
+        pytest.skip("no right to mount a file system")
+    try:
+        sweep = start(small_study, PREFECT_API_URL=prefect_server, NIGHTUNE_STORE_PATIENCE_SECONDS="3")
+        sweep.wait_to_say("trial ")
+        subprocess.run(["mount", "-o", "remount,ro", str(artifacts)], check=True)
+        assert sweep.wait() == 3, sweep.said
+        stopped_well(sweep, "Read-only file system")
+        subprocess.run(["mount", "-o", "remount,rw", str(artifacts)], check=True)
+        again = start(small_study, PREFECT_API_URL=prefect_server)
+        assert again.wait() == 0, again.said
+        assert complete(store_root)
+    finally:
+        subprocess.run(["umount", "-l", str(artifacts)], check=True)
+
+
+@pytest.mark.nights
+def test_eight_processes_make_one_store_at_once(tmp_path: Path) -> None:
+    root = tmp_path / "new"
+    starts = [subprocess.Popen([sys.executable, "-c", EIGHT_AT_ONCE, str(root), str(n)]) for n in range(8)]
+    assert [process.wait(timeout=400) for process in starts] == [0] * 8
+    names = {experiment.name for experiment in client(open_store(root)).search_experiments()}
+    assert names == {"Default", *(f"flowers-{number}" for number in range(8))}
+
+
+def stopped_well(sweep: Sweep, reason: str) -> None:
+    """One paragraph that says why and what to do, and no traceback."""
+    assert "Traceback" not in sweep.said, sweep.said
+    assert "Logging error" not in sweep.said, sweep.said
+    last = sweep.said.strip().splitlines()[-1]
+    assert reason in last, sweep.said
+    assert "same command" in last, sweep.said
