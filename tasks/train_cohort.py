@@ -3,7 +3,9 @@
 The one place where what is tuned (`tuning`) meets how it is trained (`models`).
 """
 
+import gc
 import itertools
+import logging
 import math
 import tempfile
 import time
@@ -14,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.recipe import Recipe
-from tasks.attempts import Attempts, attempts_of, is_supervised
+from tasks.attempts import ALLOWED_DEATHS, Attempts, attempts_of, is_supervised
 from tasks.graph_keys import graph_key, training_order
+from tasks.keep_snapshots import NO_SNAPSHOTS, Keeping, RunKeeper, read_keeping
 from tasks.prepare_data import PreparedData
 from tasks.progress import EpochEnded, announce_epoch, announce_trial
 from tasks.stage import stage
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from models.datasets import Dataset
     from models.training.checkpoint import Checkpoints
     from models.training.engine import Engine
+
+logger = logging.getLogger("nightune")
 
 CHECKPOINT_NAME = "model.keras"
 COHORT_TRIALS = 25  # keeps a flow of thousands of trials under Prefect's limit of about a thousand task runs
@@ -62,11 +67,12 @@ class Setting:
 
 @dataclass(frozen=True)
 class Trainer:
-    """What is kept from cohort to cohort: the engine with the programs that it has compiled, and its data."""
+    """The engine with the programs that it has compiled, and its data, kept from cohort to cohort; and snapshots."""
 
     engine: "Engine"
     dataset: "Dataset"
     checkpoints: "Checkpoints"
+    keeping: Keeping = NO_SNAPSHOTS
 
 
 @stage
@@ -92,6 +98,7 @@ def make_trainer(engine_name: str, data_folder: Path, study_folder: Path, compil
 
 def train_trials(setting: Setting, trainer: Trainer, trials: Sequence[Trial]) -> list[TrialResult]:
     """Train trials in order; each is logged and announced while the next one trains."""
+    trainer = replace(trainer, keeping=read_keeping(setting.store, setting.sweep))
     with BackgroundWriter[TrialResult]() as writer:
 
         def train_one(trial: Trial, engine: "Engine") -> None:
@@ -128,7 +135,7 @@ def _train_trial(setting: Setting, trainer: Trainer, trial: Trial) -> Callable[[
     try:
         given_up = _given_up(setting, trial)
         path = Path(folder.name) / CHECKPOINT_NAME
-        result, write_checkpoint = given_up or _train(setting, trainer, trial, log, path)
+        result, write_checkpoint = given_up or _trained(setting, trainer, trial, log, path)
     except BaseException:  # interrupted, or a fault of the machine: to be trained again
         folder.cleanup()
         log.abandon()
@@ -163,6 +170,23 @@ def _given_up(setting: Setting, trial: Trial) -> tuple[TrialResult, Callable[[],
     return TrialResult(trial, Status.FAILED, math.nan, 0, 0, 0, 0, 0.0, death.message), lambda: False
 
 
+def _trained(
+    setting: Setting, trainer: Trainer, trial: Trial, log: TrialLog, checkpoint: Path
+) -> tuple[TrialResult, Callable[[], bool]]:
+    """Train a trial, again where the host's memory ran out: another process may have taken it for a while."""
+    started_at, said = time.monotonic(), ""
+    for attempt in range(1, ALLOWED_DEATHS + 1):
+        try:
+            return _train(setting, trainer, trial, log, checkpoint)
+        except MemoryError as error:
+            said = str(error)
+        # Outside the handler, whose traceback would keep alive what did not fit.
+        gc.collect()
+        logger.warning("trial %d · memory ran out · attempt %d of %d", trial.number, attempt, ALLOWED_DEATHS)
+    final = MemoryError(f"{said or 'the host has none left'}, {ALLOWED_DEATHS} times")
+    return _failed(trial, final, time.monotonic() - started_at), lambda: False
+
+
 def _train(
     setting: Setting, trainer: Trainer, trial: Trial, log: TrialLog, checkpoint: Path
 ) -> tuple[TrialResult, Callable[[], bool]]:
@@ -180,6 +204,7 @@ def _train(
     try:
         with attempts.training(trial.key, trial.number), watched(study.limits, condemn) as watch:
             recipe = Recipe.from_params(trial.params)
+            keeper = RunKeeper(trainer.keeping, setting.store, trial, log, watch.count)
             outcome = train(
                 trainer.engine,
                 recipe,
@@ -191,6 +216,7 @@ def _train(
                 on_epoch=on_epoch,
                 stopping=stopping_inputs(setting.store, setting.sweep, study, trial, recipe),
                 until=setting.epochs,
+                keeper=keeper,
             )
             objective = ranking_objective(trainer.engine, outcome, trainer.dataset, study.objective.metric)
             prepare = partial(trainer.checkpoints.prepare, outcome, checkpoint)

@@ -42,6 +42,10 @@ class Watch:
         if self._reason:
             raise TrialLimitError(self._reason)
 
+    def count(self, seconds: float) -> None:
+        """Count what the trial has trained in processes before this one."""
+        self._started_at -= seconds
+
     def run(self) -> None:
         """Look now and then until the trial has ended, and end the process if the trial does not end in time."""
         over_since = 0.0

@@ -11,6 +11,7 @@ from tasks.tracking.confirmations import confirmation_rows, read_confirmation
 from tasks.tracking.importances import read_importance, write_importance
 from tasks.tracking.links import DEFAULT_PORT, leaderboard_address
 from tasks.tracking.rungs import rung_results
+from tasks.tracking.snapshots import drop_all_snapshots
 from tasks.tracking.store import Store
 from tasks.tracking.sweeps import Sweep, finish_sweep
 from tasks.tracking.trials import attach, finished_trials
@@ -104,6 +105,7 @@ def write_report(setting: Setting) -> SweepReport:
     if report.best is not None:
         attach(setting.store, report.best.run_id, preprocessing_files(setting.data.folder), "preprocessing")
     setting.attempts.forget()
+    drop_all_snapshots(setting.store, setting.sweep)
     finish_sweep(setting.store, setting.sweep, as_csv(report.rows()), report.rows())
     return report
 

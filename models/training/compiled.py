@@ -23,6 +23,7 @@ from models.training.memory import MICRO_BATCH_SIZE, is_out_of_memory, warn_of_s
 from models.training.plan import EpochPlan
 from models.training.programs import KEPT_PROGRAMS, Program, ProgramCache, graph_key, is_separable
 from models.training.seeds import Seeds, seed_dropout
+from models.training.snapshots import EngineSnapshot, refuse_other_shapes
 
 FIRST_CALL_UPDATES = 256
 CALL_SECONDS = 1.0
@@ -173,6 +174,18 @@ class CompiledEngine:
     def is_finite(self, state: CompiledState) -> bool:
         """Say whether all weights are finite."""
         return all(np.isfinite(np.asarray(weight)).all() for weight in state.program.weights(state.arrays))
+
+    def snapshot(self, state: CompiledState) -> EngineSnapshot:
+        """Return copies of the weights, the other variables and the slots, and the cap of the blocks."""
+        arrays = [np.array(array) for group in state.arrays for array in group]
+        return EngineSnapshot(arrays, {"cap": state.cap})
+
+    def restore(self, state: CompiledState, snapshot: EngineSnapshot) -> CompiledState:
+        """Put the arrays back on the device; there are no plans to run again before them."""
+        refuse_other_shapes([array for group in state.arrays for array in group], snapshot.arrays)
+        arrays = iter(snapshot.arrays)
+        kept = tuple([next(arrays) for _ in group] for group in state.arrays)
+        return replace(state, arrays=state.program.put(kept), kept=kept, cap=snapshot.facts["cap"])
 
     def trial_tags(self, state: CompiledState) -> Mapping[str, str]:
         """Say how the trial's program is computed."""

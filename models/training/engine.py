@@ -12,6 +12,7 @@ from models.examples import Dataset
 from models.recipe import Recipe
 from models.training.plan import EpochPlan
 from models.training.seeds import Seeds
+from models.training.snapshots import EngineSnapshot
 
 REQUESTS = ("auto", "compiled", "fit")
 COMPILED_ENGINES = {"tensorflow": "tensorflow", "jax": "jax"}  # by Keras' backend
@@ -54,6 +55,15 @@ class Engine(Protocol):
 
     def is_finite(self, state: Any) -> bool:
         """Say whether all weights are finite, which outputs need not show; without copies where that can be."""
+
+    def snapshot(self, state: Any) -> EngineSnapshot:
+        """Return copies of all that a state changes while it trains."""
+
+    def restore(self, state: Any, snapshot: EngineSnapshot) -> Any:
+        """Return the snapshot's state; `state` has just been started with the same recipe, and must not be used again.
+
+        SnapshotError where the arrays do not fit.
+        """
 
     def trial_tags(self, state: Any) -> Mapping[str, str]:
         """What else to know of how this one trial is computed."""

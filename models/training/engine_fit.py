@@ -24,6 +24,7 @@ from models.training.memory import MICRO_BATCH_SIZE, is_out_of_memory, warn_of_s
 from models.training.penalty_measurements import Measurements
 from models.training.plan import EpochPlan
 from models.training.seeds import Seeds, seed_dropout
+from models.training.snapshots import EngineSnapshot, refuse_other_shapes
 from models.training.updates import Penalty, build_recipe_optimizer, decayed_weights
 
 DATA_LOSS = "data_loss"
@@ -104,6 +105,22 @@ class FitEngine:
     def is_finite(self, state: FitState) -> bool:
         """Say whether all weights are finite."""
         return all(np.isfinite(weight).all() for weight in state.model.get_weights())
+
+    def snapshot(self, state: FitState) -> EngineSnapshot:
+        """Return copies of the model's variables and the optimizer's, and the cap of the micro-batches."""
+        arrays = [np.array(variable) for variable in _variables(state)]
+        return EngineSnapshot(arrays, {"cap": state.cut.cap if state.cut else 0})
+
+    def restore(self, state: FitState, snapshot: EngineSnapshot) -> FitState:
+        """Write the variables back, in micro-batches again if memory had run out."""
+        cap = snapshot.facts["cap"]
+        if cap and cap != (state.cut or Cut()).cap:
+            state = _capped(state, cap, [np.array(variable) for variable in _variables(state)])
+        variables = _variables(state)
+        refuse_other_shapes([variable.value for variable in variables], snapshot.arrays)
+        for variable, value in zip(variables, snapshot.arrays, strict=True):
+            variable.assign(value)
+        return state
 
     def trial_tags(self, state: FitState) -> Mapping[str, str]:
         """Say whether XLA compiles the steps."""

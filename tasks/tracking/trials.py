@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.tracking.entities import BATCH_METRICS, BATCH_PARAMS, chunks, dataset_input, number, packed, param
 from tasks.tracking.errors import StoreError
 from tasks.tracking.patience import patience
+from tasks.tracking.snapshots import EPOCH, drop_snapshots, keep_snapshot
 from tasks.tracking.store import Store, client
 from tasks.tracking.sweeps import Sweep
 from tasks.tracking.trial_runs import ONCE, find_runs, is_finished, read_result
@@ -42,6 +43,7 @@ class TrialLog:
         self._run_id = ""
         self._logged_epoch = 0
         self._logged_once: dict[str, int] = {}  # by a process before this one: name → epoch
+        self._has_snapshot = False
         self._waiting: list[tuple[int, int, dict[str, float]]] = []  # epoch, time in ms, values
         self._flushed_at = time.monotonic()
         self._started_ms = _now_ms()
@@ -53,6 +55,12 @@ class TrialLog:
         self._waiting.append((epoch, _now_ms(), curves))
         if time.monotonic() - self._flushed_at > FLUSH_SECONDS:
             self._flush([], [])
+
+    def keep(self, snapshot: Path, epoch: int) -> None:
+        """Keep a snapshot of the trial after an epoch with its run, until the trial ends."""
+        self._flush([], [])
+        keep_snapshot(self._store, self._run_id, snapshot, epoch)
+        self._has_snapshot = True
 
     def add_tags(self, tags: Mapping[str, str]) -> None:
         """Take in what is known of the trial only after its start."""
@@ -69,6 +77,8 @@ class TrialLog:
             client(self._store).log_artifact(self._run_id, str(checkpoint), "checkpoint")
         final = [metric for metric in _final_metrics(result) if self._logged_once.get(metric.key) != metric.step]
         self._flush(final, list((self._tags | _final_tags(result)).items()))
+        if self._has_snapshot and result.status is not Status.NOT_PROMOTED:
+            drop_snapshots(self._store, self._run_id)
         state = "FAILED" if result.status is Status.FAILED else "FINISHED"
         client(self._store).set_terminated(self._run_id, state, self._ended_ms)
         return self._run_id
@@ -111,6 +121,7 @@ class TrialLog:
         mlflow_client = client(self._store)
         self._run_id = str(run.info.run_id)
         self._describe(self._run_id)  # a kill may have come before
+        self._has_snapshot = EPOCH in run.data.tags
         if "loss" in run.data.metrics:
             self._logged_epoch = self._last_step("loss")
         self._logged_once = {name: self._last_step(name) for name in ONCE if name in run.data.metrics}

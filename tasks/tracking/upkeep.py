@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from tasks.tracking.artifacts import delete_artifacts
 from tasks.tracking.errors import StoreError
 from tasks.tracking.store import Store, client
 from tasks.tracking.sweeps import Sweep, all_sweeps
@@ -64,12 +64,6 @@ def _delete(store: Store, result: TrialResult, is_dry: bool) -> int:
     listed = client(store).list_artifacts(result.run_id, str(Path(CHECKPOINT).parent))
     size = sum(int(file.file_size or 0) for file in listed)
     if not is_dry:
-        from mlflow.store.artifact.artifact_repository_registry import (  # noqa: PLC0415 - MLflow takes seconds
-            get_artifact_repository,
-        )
-
         client(store).set_tag(result.run_id, PRUNED, "true")
-        run = client(store).get_run(result.run_id)
-        artifacts: Any = get_artifact_repository(run.info.artifact_uri)
-        artifacts.delete_artifacts(str(Path(CHECKPOINT).parent))
+        delete_artifacts(store, result.run_id, str(Path(CHECKPOINT).parent))
     return size
