@@ -4,7 +4,8 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,17 @@ from models.training.plan import EpochPlan
 from models.training.seeds import Seeds
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Halted:
+    """A training as it was after an epoch. It may go on once: controller and state change with what is trained."""
+
+    controller: Controller
+    state: Any  # the engine's
+    best: list[np.ndarray]
+    curves: dict[str, list[float]]
+    seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +54,7 @@ class Outcome:
     curves: dict[str, list[float]]
     weights: list[np.ndarray]
     tags: Mapping[str, str]  # how it was computed
+    halted: Halted | None = None  # to go on from, where there is more to train
 
 
 def train(  # noqa: PLR0913 - keywords, each with one meaning
@@ -56,32 +69,48 @@ def train(  # noqa: PLR0913 - keywords, each with one meaning
     on_epoch: OnEpoch | None = None,
     stopping: StoppingInputs = NO_INPUTS,
     until: int | None = None,
+    halted: Halted | None = None,
 ) -> Outcome:
     """Train a recipe for at most `epochs` epochs; `on_epoch` gets each epoch's number, from 1, and its values.
 
     `stopping` is what a stopping rule needs beside the training itself. A training that halts after the epoch `until`
-    is a prefix of the full one: every schedule has the whole budget for its horizon.
+    is a prefix of the full one: every schedule has the whole budget for its horizon. One that was halted goes on from
+    there, in the engine that began it, as if it had not been.
     """
     refuse_unknown_monitor(monitor, dataset.task)
     refuse_what_only_fit_can(engine, recipe)
     started_at = time.perf_counter()
-    seeds, size = Seeds.from_trial(seed), len(dataset.train)
-    controller = Controller(
-        recipe,
-        size,
-        epochs,
-        seeds.order,
-        monitor,
-        direction,
-        dataset.task,
-        outputs=dataset.output_size,
-        stopping=stopping,
-    )
-    state = engine.start(recipe, seeds)
-    best, broken = engine.weights(state), ""
-    curves: dict[str, list[float]] = defaultdict(list)
-    halt = epochs if until is None else until
-    while controller.epoch < halt and (plan := controller.next_epoch()):
+    if halted is None:
+        seeds = Seeds.from_trial(seed)
+        controller = Controller(
+            recipe,
+            len(dataset.train),
+            epochs,
+            seeds.order,
+            monitor,
+            direction,
+            dataset.task,
+            outputs=dataset.output_size,
+            stopping=stopping,
+        )
+        halted = _begun(engine, controller, engine.start(recipe, seeds))
+    ended, broken = _go_on(engine, dataset, halted, epochs if until is None else until, on_epoch)
+    ended = replace(ended, seconds=halted.seconds + time.perf_counter() - started_at)
+    return _outcome(engine, recipe, monitor, ended, broken)
+
+
+def _begun(engine: Engine, controller: Controller, state: Any) -> Halted:
+    """A training before its first epoch."""
+    return Halted(controller, state, engine.weights(state), {}, 0.0)
+
+
+def _go_on(
+    engine: Engine, dataset: Dataset, halted: Halted, until: int, on_epoch: OnEpoch | None
+) -> tuple[Halted, str]:
+    """Train to the epoch or to the end; say what made the weights not finite, or nothing."""
+    controller, state, best, broken = halted.controller, halted.state, halted.best, ""
+    curves = defaultdict(list, {name: list(values) for name, values in halted.curves.items()})
+    while controller.epoch < until and (plan := controller.next_epoch()):
         state, output = engine.run_epoch(state, plan)
         values = _validate(output, dataset)
         broken = "" if engine.is_finite(state) else f"weights are not finite in epoch {plan.epoch}"
@@ -93,19 +122,26 @@ def train(  # noqa: PLR0913 - keywords, each with one meaning
             curves[name].append(value)
         if on_epoch:
             on_epoch(plan.epoch, values)
+    return replace(halted, state=state, best=best, curves=dict(curves)), broken
+
+
+def _outcome(engine: Engine, recipe: Recipe, monitor: str, ended: Halted, broken: str) -> Outcome:
+    controller, is_halted = ended.controller, ended.controller.status == "training"
+    best_epoch = controller.best_epoch
     return Outcome(
         recipe=recipe,
-        status="not_promoted" if controller.status == "training" else controller.status,
+        status="not_promoted" if is_halted else controller.status,
         message=broken or controller.message,
-        objective=curves[monitor][controller.best_epoch - 1] if controller.best_epoch else math.nan,
-        best_epoch=controller.best_epoch,
+        objective=ended.curves[monitor][best_epoch - 1] if best_epoch else math.nan,
+        best_epoch=best_epoch,
         epochs=controller.epoch,
         updates=controller.updates,
         examples=controller.examples_seen,
-        seconds=time.perf_counter() - started_at,
-        curves=dict(curves),
-        weights=best,
-        tags=engine.trial_tags(state),
+        seconds=ended.seconds,
+        curves=ended.curves,
+        weights=ended.best,
+        tags=engine.trial_tags(ended.state),
+        halted=ended if is_halted else None,
     )
 
 
