@@ -38,12 +38,13 @@ def nightune(engine_name: str) -> Callable[[Race], None]:
     def run(race: Race) -> None:
         from models.training.checkpoint import Checkpoints
         from models.training.engine import make_engine
+        from models.training.halted import HaltedTrainings
         from tasks.train_cohort import Trainer, cohorts, train_trials
 
         folder = race.setting.study.path.parent
         if not trainers:
             engine = make_engine(engine_name, race.dataset, folder)
-            trainers.append(Trainer(engine, race.dataset, Checkpoints(engine, folder)))
+            trainers.append(Trainer(engine, race.dataset, Checkpoints(engine, folder), HaltedTrainings()))
         for cohort in cohorts(race.trials):
             train_trials(race.setting, trainers[0], cohort)
 

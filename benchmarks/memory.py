@@ -43,6 +43,7 @@ def train(engine: str, count: int, epochs: int):  # type: ignore[no-untyped-def]
     from tasks.tracking.store import open_store
     from tasks.tracking.sweeps import open_sweep
     from tasks.train_cohort import Setting, make_trainer, train_trials
+    from tuning.trial import Bracket, Rung
 
     load_keras()
     study = load_study(STUDY, trials=count, epochs=epochs)
@@ -50,7 +51,7 @@ def train(engine: str, count: int, epochs: int):  # type: ignore[no-untyped-def]
         store = open_store(Path(folder))
         data = prepare_data.fn(study, store.root)
         setting = Setting(store, open_sweep(store, study, data.version, False, count), study, data)
-        trials = propose_trials.fn(study, 0, data, count, [])
+        trials = propose_trials.fn(study, 0, data, Bracket((Rung(count, study.search.epochs),)), [])
         trainer = make_trainer(engine, data.folder, STUDY.parent, store.compiled)
         for start in range(0, count, STEP):
             train_trials(setting, trainer, trials[start : start + STEP])

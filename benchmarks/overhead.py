@@ -46,12 +46,14 @@ def measure(count: int) -> list[float]:
     """Return the seconds a trial of each cohort, in their order."""
     from models.datasets import open_dataset
     from models.training.checkpoint import Checkpoints
+    from models.training.halted import HaltedTrainings
     from tasks.load_study import load_study
     from tasks.prepare_data import prepare_data
     from tasks.propose_trials import propose_trials
     from tasks.tracking.store import open_store
     from tasks.tracking.sweeps import open_sweep
     from tasks.train_cohort import COHORT_TRIALS, Setting, Trainer, train_trials
+    from tuning.trial import Bracket, Rung
 
     study = load_study(STUDY, trials=count)
     folder = Path(tempfile.mkdtemp())
@@ -61,8 +63,8 @@ def measure(count: int) -> list[float]:
         setting = Setting(store, open_sweep(store, study, data.version, False, count), study, data)
         dataset = open_dataset(data.folder)
         engine = NoTraining(dataset, STUDY.parent)
-        trainer = Trainer(engine, dataset, Checkpoints(engine, STUDY.parent))
-        trials = propose_trials.fn(study, 0, data, count, [])
+        trainer = Trainer(engine, dataset, Checkpoints(engine, STUDY.parent), HaltedTrainings())
+        trials = propose_trials.fn(study, 0, data, Bracket((Rung(count, study.search.epochs),)), [])
         seconds = []
         for start in range(0, count, COHORT_TRIALS):
             cohort = trials[start : start + COHORT_TRIALS]

@@ -74,12 +74,14 @@ def prepare(count: int, epochs: int, folder: Path) -> tuple[Any, list[Any]]:
     from tasks.prepare_data import prepare_data
     from tasks.propose_trials import propose_trials
     from tasks.train_cohort import cohorts
+    from tuning.trial import Bracket, Rung
 
     load_keras()
     study = load_study(STUDY, trials=count)
     data = prepare_data.fn(study, folder)
     dataset = open_dataset(data.folder)
-    ordered = [trial for cohort in cohorts(propose_trials.fn(study, 0, data, count, [])) for trial in cohort]
+    trials = propose_trials.fn(study, 0, data, Bracket((Rung(count, study.search.epochs),)), [])
+    ordered = [trial for cohort in cohorts(trials) for trial in cohort]
 
     def training(trial: Any, engine: Any) -> Any:
         recipe, monitor = Recipe.from_params(trial.params), study.objective.metric

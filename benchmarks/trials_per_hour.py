@@ -133,6 +133,7 @@ def _timed(contender: Any, model: str, count: int) -> float:
     from tasks.tracking.store import open_store
     from tasks.tracking.sweeps import open_sweep
     from tasks.train_cohort import Setting
+    from tuning.trial import Bracket, Rung
 
     study = load_study(FOLDER / STUDIES[model], trials=count)
     folder = Path(tempfile.mkdtemp())
@@ -140,7 +141,7 @@ def _timed(contender: Any, model: str, count: int) -> float:
         store = open_store(folder)
         data = prepare_data.fn(study, store.root)
         setting = Setting(store, open_sweep(store, study, data.version, False, count), study, data)
-        trials = propose_trials.fn(study, 0, data, count, [])
+        trials = propose_trials.fn(study, 0, data, Bracket((Rung(count, study.search.epochs),)), [])
         racers = Race(setting, open_dataset(data.folder), trials)
         started_at = time.perf_counter()
         contender.run(racers)

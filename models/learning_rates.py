@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.batch_scalings import SCALINGS
 from models.keys import Key
 from models.optimizers import MINI_BATCH_OPTIMIZERS
 from models.plateaus import PlateauRule
@@ -118,34 +119,6 @@ def batch_scales(
     reference = settings.reference_batch_size
     noise_scale = float(reference) if noise_scale is None else noise_scale
     return SCALINGS[settings.batch_scaling](sizes / reference, noise_scale / sizes)
-
-
-def unscaled(size_ratios: Array, noise_ratios: Array) -> Array:
-    """The same rate for every size."""
-    return np.ones_like(size_ratios)
-
-
-def linear_scaling(size_ratios: Array, noise_ratios: Array) -> Array:
-    """η·B/B₀: for SGD, with a warm-up (Goyal et al., 2017)."""
-    return size_ratios
-
-
-def square_root_scaling(size_ratios: Array, noise_ratios: Array) -> Array:
-    """η·√(B/B₀): for Adam and its kind (Krizhevsky, 2014; Malladi et al., 2022)."""
-    return np.sqrt(size_ratios)
-
-
-def noise_scaling(size_ratios: Array, noise_ratios: Array) -> Array:
-    """η/(1 + 𝓑/B) with the noise scale 𝓑 as measured, B₀ at first (McCandlish et al., 2018, eq. 2.6)."""
-    return 1.0 / (1.0 + noise_ratios)
-
-
-SCALINGS: dict[str, Callable[[Array, Array], Array]] = {
-    "none": unscaled,
-    "linear": linear_scaling,
-    "sqrt": square_root_scaling,
-    "gns": noise_scaling,
-}
 
 
 def _settings_of(schedule: Callable[..., Array]) -> list[str]:

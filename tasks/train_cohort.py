@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from models.datasets import Dataset
     from models.training.checkpoint import Checkpoints
     from models.training.engine import Engine
+    from models.training.halted import HaltedTrainings
 
 logger = logging.getLogger("nightune")
 
@@ -72,6 +73,7 @@ class Trainer:
     engine: "Engine"
     dataset: "Dataset"
     checkpoints: "Checkpoints"
+    halted: "HaltedTrainings"
     keeping: Keeping = NO_SNAPSHOTS
 
 
@@ -89,11 +91,12 @@ def make_trainer(engine_name: str, data_folder: Path, study_folder: Path, compil
     from models.datasets import open_dataset  # noqa: PLC0415
     from models.training.checkpoint import Checkpoints  # noqa: PLC0415
     from models.training.engine import make_engine  # noqa: PLC0415
+    from models.training.halted import HaltedTrainings  # noqa: PLC0415
 
     load_keras(compiled)
     dataset = open_dataset(data_folder)
     engine = make_engine(engine_name, dataset, study_folder)
-    return Trainer(engine, dataset, Checkpoints(engine, study_folder))
+    return Trainer(engine, dataset, Checkpoints(engine, study_folder), HaltedTrainings())
 
 
 def train_trials(setting: Setting, trainer: Trainer, trials: Sequence[Trial]) -> list[TrialResult]:
@@ -217,7 +220,9 @@ def _train(
                 stopping=stopping_inputs(setting.store, setting.sweep, study, trial, recipe),
                 until=setting.epochs,
                 keeper=keeper,
+                halted=trainer.halted.take(f"{setting.sweep.run_id} {trial.key}", setting.epochs),
             )
+            trainer.halted.keep(f"{setting.sweep.run_id} {trial.key}", trainer.engine, outcome)
             objective = ranking_objective(trainer.engine, outcome, trainer.dataset, study.objective.metric)
             prepare = partial(trainer.checkpoints.prepare, outcome, checkpoint)
             write_checkpoint = patiently(prepare, str(checkpoint.parent.parent))

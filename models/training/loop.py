@@ -4,7 +4,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,17 @@ from models.training.seeds import Seeds
 from models.training.snapshots import Keeper, Snapshot, SnapshotError, refuse_other_shapes
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Halted:
+    """A training as it was after an epoch. It may go on once: controller and state change with what is trained."""
+
+    controller: Controller
+    state: Any  # the engine's
+    best: list[np.ndarray]
+    history: list[dict[str, float]]  # each epoch's values
+    seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +55,7 @@ class Outcome:
     curves: dict[str, list[float]]
     weights: list[np.ndarray]
     tags: Mapping[str, str]  # how it was computed
+    halted: Halted | None = None  # to go on from, where there is more to train
 
 
 def train(  # noqa: PLR0913 - keywords, each with one meaning
@@ -58,80 +70,43 @@ def train(  # noqa: PLR0913 - keywords, each with one meaning
     on_epoch: OnEpoch | None = None,
     stopping: StoppingInputs = NO_INPUTS,
     until: int | None = None,
+    halted: Halted | None = None,
     keeper: Keeper | None = None,
 ) -> Outcome:
     """Train a recipe for at most `epochs` epochs; `on_epoch` gets each epoch's number, from 1, and its values.
 
     `stopping` is what a stopping rule needs beside the training itself. A training that halts after the epoch `until`
-    is a prefix of the full one: every schedule has the whole budget for its horizon. What `keeper` has of an earlier
-    process is gone on from, to the same end as without a break; `on_epoch` gets the epochs before it once more.
+    is a prefix of the full one: every schedule has the whole budget for its horizon. One that was halted goes on from
+    there, in the engine that began it, as if it had not been. So does one that `keeper` has of another process, and
+    `on_epoch` gets the epochs before once more.
     """
     refuse_unknown_monitor(monitor, dataset.task)
     refuse_what_only_fit_can(engine, recipe)
-    seeds, size = Seeds.from_trial(seed), len(dataset.train)
-    controller = Controller(
-        recipe,
-        size,
-        epochs,
-        seeds.order,
-        monitor,
-        direction,
-        dataset.task,
-        outputs=dataset.output_size,
-        stopping=stopping,
-    )
-    training = _begin(engine, recipe, seeds, controller, keeper)
-    if on_epoch:
-        for epoch, values in enumerate(training.history, start=1):
-            on_epoch(epoch, values)
-    broken, halt = "", epochs if until is None else until
-    while controller.epoch < halt and (plan := controller.next_epoch()):
-        training.state, output = engine.run_epoch(training.state, plan)
-        values = _validate(output, dataset)
-        broken = "" if engine.is_finite(training.state) else f"weights are not finite in epoch {plan.epoch}"
-        controller.observe({**values, "loss": math.nan} if broken else values)
-        if controller.is_best:
-            training.best = engine.weights(training.state)
-        values |= _record(plan, output, controller)
-        training.history.append(values)
-        if on_epoch:
-            on_epoch(plan.epoch, values)
-        if keeper and controller.status == "training" and keeper.is_due(is_last=controller.epoch == halt):
-            keeper.write(_snapshot(engine, training, controller))
-    curves = _curves(training.history)
-    return Outcome(
-        recipe=recipe,
-        status="not_promoted" if controller.status == "training" else controller.status,
-        message=broken or controller.message,
-        objective=curves[monitor][controller.best_epoch - 1] if controller.best_epoch else math.nan,
-        best_epoch=controller.best_epoch,
-        epochs=controller.epoch,
-        updates=controller.updates,
-        examples=controller.examples_seen,
-        seconds=training.seconds,
-        curves=curves,
-        weights=training.best,
-        tags=engine.trial_tags(training.state),
-    )
-
-
-@dataclass(eq=False)
-class _Training:
-    """A training under way."""
-
-    state: Any  # the engine's
-    best: list[np.ndarray]
-    history: list[dict[str, float]]  # each epoch's values
-    started_at: float
-
-    @property
-    def seconds(self) -> float:
-        return time.perf_counter() - self.started_at
-
-
-def _begin(engine: Engine, recipe: Recipe, seeds: Seeds, controller: Controller, keeper: Keeper | None) -> _Training:
-    """Start the training, or go on from where it was kept."""
     started_at = time.perf_counter()
+    if halted is None:
+        seeds = Seeds.from_trial(seed)
+        controller = Controller(
+            recipe,
+            len(dataset.train),
+            epochs,
+            seeds.order,
+            monitor,
+            direction,
+            dataset.task,
+            outputs=dataset.output_size,
+            stopping=stopping,
+        )
+        halted = _begin(engine, recipe, seeds, controller, keeper)
+        if on_epoch:
+            for epoch, values in enumerate(halted.history, start=1):
+                on_epoch(epoch, values)
+    began = replace(halted, seconds=halted.seconds + time.perf_counter() - started_at)
+    ended, broken = _go_on(engine, dataset, began, epochs if until is None else until, on_epoch, keeper)
+    return _outcome(engine, recipe, monitor, ended, broken)
+
+
+def _begin(engine: Engine, recipe: Recipe, seeds: Seeds, controller: Controller, keeper: Keeper | None) -> Halted:
+    """Start the training, or take it up where it was kept."""
     state = engine.start(recipe, seeds)
     snapshot = keeper.read() if keeper else None
     if keeper and snapshot:
@@ -142,8 +117,8 @@ def _begin(engine: Engine, recipe: Recipe, seeds: Seeds, controller: Controller,
             state = engine.start(recipe, seeds)
         else:
             history = [dict(values) for values in snapshot.history]
-            return _Training(state, list(snapshot.best), history, started_at - snapshot.seconds)
-    return _Training(state, engine.weights(state), [], started_at)
+            return Halted(controller, state, list(snapshot.best), history, snapshot.seconds)
+    return Halted(controller, state, engine.weights(state), [], 0.0)
 
 
 def _restored(engine: Engine, state: Any, snapshot: Snapshot, controller: Controller) -> Any:
@@ -156,14 +131,65 @@ def _restored(engine: Engine, state: Any, snapshot: Snapshot, controller: Contro
     return state
 
 
-def _snapshot(engine: Engine, training: _Training, controller: Controller) -> Snapshot:
+def _go_on(
+    engine: Engine,
+    dataset: Dataset,
+    halted: Halted,
+    until: int,
+    on_epoch: OnEpoch | None,
+    keeper: Keeper | None,
+) -> tuple[Halted, str]:
+    """Train to the epoch or to the end; say what made the weights not finite, or nothing."""
+    controller, state, best, history, broken = halted.controller, halted.state, halted.best, [*halted.history], ""
+    started_at = time.perf_counter() - halted.seconds
+
+    def now() -> Halted:
+        return Halted(controller, state, best, history, time.perf_counter() - started_at)
+
+    while controller.epoch < until and (plan := controller.next_epoch()):
+        state, output = engine.run_epoch(state, plan)
+        values = _validate(output, dataset)
+        broken = "" if engine.is_finite(state) else f"weights are not finite in epoch {plan.epoch}"
+        controller.observe({**values, "loss": math.nan} if broken else values)
+        if controller.is_best:
+            best = engine.weights(state)
+        values |= _record(plan, output, controller)
+        history.append(values)
+        if on_epoch:
+            on_epoch(plan.epoch, values)
+        if keeper and controller.status == "training" and keeper.is_due(is_last=controller.epoch == until):
+            keeper.write(_snapshot(engine, now()))
+    return now(), broken
+
+
+def _snapshot(engine: Engine, halted: Halted) -> Snapshot:
     return Snapshot(
         engine=engine.name,
-        state=engine.snapshot(training.state),
-        controller=controller.state(),
-        best=training.best,
-        history=training.history,
-        seconds=training.seconds,
+        state=engine.snapshot(halted.state),
+        controller=halted.controller.state(),
+        best=halted.best,
+        history=halted.history,
+        seconds=halted.seconds,
+    )
+
+
+def _outcome(engine: Engine, recipe: Recipe, monitor: str, ended: Halted, broken: str) -> Outcome:
+    controller, is_halted = ended.controller, ended.controller.status == "training"
+    best_epoch, curves = controller.best_epoch, _curves(ended.history)
+    return Outcome(
+        recipe=recipe,
+        status="not_promoted" if is_halted else controller.status,
+        message=broken or controller.message,
+        objective=curves[monitor][best_epoch - 1] if best_epoch else math.nan,
+        best_epoch=best_epoch,
+        epochs=controller.epoch,
+        updates=controller.updates,
+        examples=controller.examples_seen,
+        seconds=ended.seconds,
+        curves=curves,
+        weights=ended.best,
+        tags=engine.trial_tags(ended.state),
+        halted=ended if is_halted else None,
     )
 
 

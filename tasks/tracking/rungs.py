@@ -36,9 +36,11 @@ def _has_halted_at(run: Any, epochs: int) -> bool:
     return bool(run.data.tags["nightune.status"] == Status.NOT_PROMOTED and run.data.metrics["epochs"] == epochs)
 
 
-def _halted(store: Store, run: Any, epochs: int) -> TrialResult:
-    """The result of a rung's end, from the histories of its metrics."""
+def _halted(store: Store, run: Any, epochs: int) -> TrialResult | None:
+    """The result of a rung's end, from the histories of its metrics; None of a trial that had no rung there."""
     values = {name: _value(store, run.info.run_id, name, epochs) for name in (*ONCE, "updates", "examples")}
+    if math.isnan(values["epochs"]):
+        return None
     return TrialResult(
         trial=as_trial(run),
         status=Status.NOT_PROMOTED,

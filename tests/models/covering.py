@@ -4,6 +4,7 @@ Read from the vocabulary, so that a new kind is in them as soon as it is in a di
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,6 +86,20 @@ def covering(strength: int, options: Options = ALL) -> Covering:
         for found in _within(row, strength):
             uncovered.pop(found, None)
     return Covering(tuple(rows), refused)
+
+
+def sample(array: Covering, times: int) -> list[Row]:
+    """Of the array's rows a few, in which every option occurs so many times, or as often as in the array."""
+    missing = Counter(option for row in array.rows for option in row.items())
+    missing = Counter({option: min(times, count) for option, count in missing.items()})
+    chosen: list[Row] = []
+    left = list(array.rows)
+    while missing:
+        best = max(left, key=lambda row: sum(option in missing for option in row.items()))
+        left.remove(best)
+        chosen.append(best)
+        missing -= Counter(best.items())
+    return chosen
 
 
 def refusal(row: Row) -> str | None:

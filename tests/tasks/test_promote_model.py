@@ -21,7 +21,7 @@ from tasks.tracking.store import Store, client, open_store
 from tasks.train_cohort import Setting, train_cohort
 from tasks.write_report import write_report
 from tuning.sections import DataSection
-from tuning.trial import TrialResult
+from tuning.trial import Bracket, Rung, TrialResult
 
 STUDY = """
 question = "Which rate is best on flowers?"
@@ -101,7 +101,8 @@ def trained(store: Store, folder: Path, text: str) -> Setting:
     path.write_text(text)
     study = load_study(path)
     setting = start_sweep.fn(store, study, prepare_data.fn(study, store.root), "fit", False)
-    trials = propose_trials.fn(study, setting.sweep.number, setting.data, 1, [])
+    one = Bracket((Rung(1, study.search.epochs),))
+    trials = propose_trials.fn(study, setting.sweep.number, setting.data, one, [])
     train_cohort.fn(setting, trials)
     train_cohort.fn(setting, missing_replicates(setting, finalists(setting)))
     write_report.fn(setting)

@@ -49,7 +49,7 @@ def run(
         monkeypatch.setattr(train_cohort, "_train", trained)
         setting = Setting(store, sweep, study, data)  # type: ignore[arg-type]
         trials = [replace(trial, number=number, key=f"key-{number}") for number in range(count)]
-        trainer = Trainer(NamedEngine(), None, None)  # type: ignore[arg-type]
+        trainer = Trainer(NamedEngine(), None, None, None)  # type: ignore[arg-type]
         return train_trials(setting, trainer, trials)
 
     return run

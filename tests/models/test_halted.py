@@ -1,0 +1,89 @@
+"""Trainings that halt at a rung and go on: as if they had not, and in memory only where that is cheap."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from models.recipe import Recipe
+from models.training.engine import COMPILED_ENGINES, make_engine
+from models.training.halted import HaltedTrainings
+from models.training.loop import Outcome, train
+from tests.models.conftest import MakeDataset
+
+PARAMS: dict[str, Any] = {
+    "optimizer": "adam",
+    "learning_rate.peak": 0.05,
+    "learning_rate.schedule": "plateau",
+    "learning_rate.plateau_patience": 1,
+    "batch_size.size": 4,
+    "model.units": [4],
+    "model.dropout": 0.2,
+}
+
+
+@pytest.mark.parametrize("kind", ["fit", "compiled"])
+def test_a_halted_training_goes_on_as_if_it_had_not_halted_with_others_between(
+    kind: str, make_dataset: MakeDataset
+) -> None:
+    dataset = make_dataset(examples=11)
+    name = COMPILED_ENGINES[keras.backend.backend()] if kind == "compiled" else kind
+    engine, recipe = make_engine(name, dataset, Path()), Recipe.from_params(PARAMS)
+
+    def trained(seed: int, **options: Any) -> Outcome:
+        return train(engine, recipe, dataset, epochs=5, seed=seed, monitor="val_loss", direction="minimize", **options)
+
+    halted = [trained(seed, until=2) for seed in (3, 4)]
+    assert [each.status for each in halted] == ["not_promoted"] * 2
+    prefixes = [dict(each.curves) for each in halted]
+    whole = [trained(seed, halted=each.halted) for seed, each in zip((3, 4), halted, strict=True)]
+    for seed, prefix, gone_on in zip((3, 4), prefixes, whole, strict=True):
+        unbroken = trained(seed)
+        assert (gone_on.status, gone_on.best_epoch, gone_on.epochs) == ("completed", unbroken.best_epoch, 5)
+        assert gone_on.curves["val_loss"] == unbroken.curves["val_loss"]
+        assert gone_on.curves["learning_rate"] == unbroken.curves["learning_rate"]
+        assert prefix["val_loss"] == unbroken.curves["val_loss"][:2]
+        for one, other in zip(gone_on.weights, unbroken.weights, strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert gone_on.halted is None
+
+
+@pytest.fixture
+def outcome(make_dataset: MakeDataset) -> Outcome:
+    """A training that halted after its second epoch."""
+    dataset = make_dataset(examples=11)
+    engine = make_engine("fit", dataset, Path())
+    recipe = Recipe.from_params(PARAMS)
+    return train(engine, recipe, dataset, epochs=5, seed=3, monitor="val_loss", direction="minimize", until=2)
+
+
+class Named:
+    """As much of an engine as is asked for."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def test_a_kept_training_is_taken_once_and_only_to_go_on(outcome: Outcome) -> None:
+    kept = HaltedTrainings()
+    kept.keep("a", Named("tensorflow"), outcome)  # type: ignore[arg-type]
+    kept.keep("b", Named("tensorflow"), outcome)  # type: ignore[arg-type]
+    assert kept.take("a", until=4) is outcome.halted
+    assert kept.take("a", until=4) is None
+    assert kept.take("b", until=2) is None
+
+
+def test_what_has_ended_does_not_fit_or_is_costly_is_not_kept(outcome: Outcome) -> None:
+    kept = HaltedTrainings()
+    kept.keep("ended", Named("tensorflow"), replace(outcome, halted=None))  # type: ignore[arg-type]
+    kept.keep("costly", Named("fit"), outcome)  # type: ignore[arg-type]
+    assert kept.take("ended", until=4) is None
+    assert kept.take("costly", until=4) is None
+    size = 4 * sum(weight.nbytes for weight in outcome.weights) + 8 * outcome.examples
+    two = HaltedTrainings(kept_bytes=2 * size)
+    for name in ("first", "second", "third"):
+        two.keep(name, Named("jax"), outcome)  # type: ignore[arg-type]
+    assert [two.take(name, until=4) is not None for name in ("first", "second", "third")] == [False, True, True]

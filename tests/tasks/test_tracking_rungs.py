@@ -1,0 +1,23 @@
+"""Rungs read back: each trial as it was at a rung's end, whatever its run has become since."""
+
+from tasks.prepare_data import PreparedData
+from tasks.tracking.rungs import rung_results
+from tasks.tracking.store import Store
+from tasks.tracking.sweeps import Sweep
+from tasks.tracking.trials import open_trial
+from tests.tasks.conftest import result_of
+from tuning.trial import Status, Trial
+
+
+def test_a_rung_is_read_as_it_was_and_none_where_the_trial_had_no_rung(
+    store: Store, sweep: Sweep, data: PreparedData, trial: Trial
+) -> None:
+    for epochs, objective, status in ((4, 0.5, Status.NOT_PROMOTED), (8, 0.25, Status.COMPLETED)):
+        log = open_trial(store, sweep, trial, {}, data)
+        for epoch in range(1, epochs + 1):
+            log.log_epoch(epoch, {"loss": 1.0, "val_loss": 0.5, "updates": 3.0 * epoch, "examples": 6.0 * epoch})
+        log.finish(result_of(trial, status=status, objective=objective, epochs=epochs, best_epoch=epochs), None)
+    assert rung_results(store, sweep, 2) == {}
+    halted, whole = rung_results(store, sweep, 4)[trial.key], rung_results(store, sweep, 8)[trial.key]
+    assert (halted.status, halted.objective, halted.epochs, halted.updates) == (Status.NOT_PROMOTED, 0.5, 4, 12)
+    assert (whole.status, whole.objective, whole.epochs, whole.updates) == (Status.COMPLETED, 0.25, 8, 24)
