@@ -36,6 +36,7 @@ def data():
 """
 
 
+@pytest.mark.nights
 @pytest.mark.usefixtures("prefect_server")
 def test_trials_that_explode_are_named_and_never_win(tmp_path: Path, store_root: Path) -> None:
     import numpy as np
