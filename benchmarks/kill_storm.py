@@ -108,6 +108,7 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
 def start(stage: str, study: Path, store: Path) -> "subprocess.Popen[bytes]":
     """Start a stage's command in a store; what it says goes to a file beside the store."""
     environment = os.environ | {"NIGHTUNE_STORE": str(store)}
+    environment.pop("MLFLOW_TRACKING_URI", None)  # the checks ask MLflow for another store, and it sets this
     with store.with_suffix(".log").open("ab") as log:
         return subprocess.Popen([*ENTRY, stage, str(study)], env=environment, stdout=log, stderr=log)
 

@@ -39,7 +39,6 @@ def errors_told() -> Iterator[None]:
     prepare_environment()
     from models.errors import InputError  # noqa: PLC0415
     from tasks.tracking.errors import StoreError  # noqa: PLC0415
-    from tasks.tracking.patience import passing_fault  # noqa: PLC0415
     from tuning.study import StudyError  # noqa: PLC0415 - pydantic takes a moment
 
     try:
@@ -50,16 +49,39 @@ def errors_told() -> Iterator[None]:
     except StoreError as error:
         say(str(error))
         raise typer.Exit(BAD_STORE) from None
-    except OSError as error:
-        fault = passing_fault(error)
-        if fault is None:
-            raise
-        say(f"{fault}. Finished trials are kept. Free the disk, or mend what it says; then run the same command again.")
-        raise typer.Exit(BAD_STORE) from None
     except KeyboardInterrupt:
         again = shlex.join(["nightune", *sys.argv[1:]])
         say(f"Stopped. Finished trials are kept. Go on with:\n  {again}")
         raise typer.Exit(INTERRUPTED) from None
+    except Exception as error:
+        fault = _machine_fault(error)
+        if fault is None:
+            raise
+        say(fault)
+        raise typer.Exit(BAD_STORE) from None
+
+
+def _machine_fault(error: Exception) -> str | None:
+    """What to do about a full disk or a Prefect server that fails; None for a fault that is ours.
+
+    A full disk stops Prefect's server, too, which then cannot record why the sweep ended: that is told, not this.
+    """
+    from tasks.tracking.errors import StoreError  # noqa: PLC0415
+    from tasks.tracking.patience import masked, passing_fault  # noqa: PLC0415
+
+    is_prefects = type(error).__name__ == "PrefectHTTPStatusError" or type(error).__module__.startswith("http")
+    if not is_prefects and not isinstance(error, OSError):
+        return None
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, StoreError):
+            return str(cause)
+        cause = cause.__context__
+    fault = passing_fault(error) if isinstance(error, OSError) else None
+    if fault is None and is_prefects:
+        fault = f"Prefect's server fails ({masked(str(error).splitlines()[0])})"
+    remedy = "Finished trials are kept. Free the disk, or mend what is said; then run the same command again."
+    return fault and f"{fault}. {remedy}"
 
 
 def output() -> Console:

@@ -5,10 +5,10 @@ has no compare-and-set: so a holder writes its name into a tag of the study's ex
 of several writers the last one reads itself. The holder then writes a new beat every half minute.
 """
 
-import _thread
 import json
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -122,7 +122,7 @@ def _beat(client: Any, experiment_id: str, mine: Lease, pace: Pace, ended: threa
                 held = read_lease(client, experiment_id)
                 if held is not None and held.token != mine.token:
                     logger.warning("%s has taken this study over: this sweep stops, and that one goes on", held)
-                    _thread.interrupt_main()
+                    os.kill(os.getpid(), signal.SIGINT)  # wakes a sleeper, too
                     return
                 _write(client, experiment_id, replace(mine, beat=time.time()))
         except StoreError:

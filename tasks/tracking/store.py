@@ -43,6 +43,10 @@ class Store:
     root: Path
     tracking_uri: str
 
+    def __post_init__(self) -> None:
+        if not self.tracking_uri:  # MLflow would take a database in the current folder, and say nothing
+            raise ValueError("a store has an address")
+
     @property
     def compiled(self) -> Path:
         """Where compiled programs are kept for the next process."""

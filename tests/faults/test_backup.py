@@ -25,7 +25,6 @@ def back_up(store: Path, target: Path) -> None:
             shutil.copytree(store / name, target / name)
 
 
-@pytest.mark.slow
 @pytest.mark.nights
 def test_a_backup_of_a_running_sweep_is_restored_elsewhere_and_goes_on(
     nightune: Command, prefect_server: str, store_root: Path, small_study: Path, tmp_path: Path

@@ -74,8 +74,8 @@ def search(store: Store, seconds: float) -> list[object]:
         return list(client(store).search_experiments())
 
 
-def start(study: Path, proxy: FaultyProxy, **environment: str) -> Sweep:
-    study.write_text(study.read_text().replace("trials = 4", f"trials = {TRIALS}"))
+def start(study: Path, proxy: FaultyProxy, trials: int = TRIALS, **environment: str) -> Sweep:
+    study.write_text(study.read_text().replace("trials = 4", f"trials = {trials}"))
     return Sweep(
         study,
         "--engine",
@@ -86,9 +86,9 @@ def start(study: Path, proxy: FaultyProxy, **environment: str) -> Sweep:
     )
 
 
-def complete(server: TrackingServer) -> bool:
+def complete(server: TrackingServer, trials: int = TRIALS) -> bool:
     database = server.database
-    return trial_numbers(database) == list(range(TRIALS)) and validation_points(database) == 2 * TRIALS
+    return trial_numbers(database) == list(range(trials)) and validation_points(database) == 2 * trials
 
 
 @pytest.mark.nights
@@ -145,14 +145,14 @@ def test_past_the_bound_a_sweep_stops_with_one_paragraph_and_goes_on_later(
 def test_of_two_sweeps_on_one_server_one_works_and_a_killed_one_frees_the_study(
     prefect_server: str, tracking_server: TrackingServer, proxy: FaultyProxy, small_study: Path, tmp_path: Path
 ) -> None:
-    first = start(small_study, proxy, PREFECT_API_URL=prefect_server, NIGHTUNE_STORE=str(tmp_path / "one"))
+    first = start(small_study, proxy, 60, PREFECT_API_URL=prefect_server, NIGHTUNE_STORE=str(tmp_path / "one"))
     first.wait_to_say("trial ")
-    second = start(small_study, proxy, PREFECT_API_URL=prefect_server, NIGHTUNE_STORE=str(tmp_path / "two"))
+    second = start(small_study, proxy, 60, PREFECT_API_URL=prefect_server, NIGHTUNE_STORE=str(tmp_path / "two"))
     assert second.wait() == 3, second.said
     assert "another sweep of this study is running (process" in second.said
     first.process.kill()
     wait_until(lambda: first.process.poll() is not None)
-    third = start(small_study, proxy, PREFECT_API_URL=prefect_server, NIGHTUNE_STORE=str(tmp_path / "two"))
+    third = start(small_study, proxy, 60, PREFECT_API_URL=prefect_server, NIGHTUNE_STORE=str(tmp_path / "two"))
     assert third.wait() == 0, third.said
-    assert complete(tracking_server)
+    assert complete(tracking_server, 60)
     assert "RUNNING" not in run_states(tracking_server.database)

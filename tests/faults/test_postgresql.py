@@ -3,7 +3,9 @@
 Needs PostgreSQL's programs, `psycopg2`, and the right to give a process another host name.
 """
 
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -14,7 +16,7 @@ import pytest
 from tests.faults.conftest import TrackingServer, free_port
 from tests.faults.sweeps import Sweep, wait_until
 
-TRIALS = 12
+TRIALS = 60
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
 pytestmark = pytest.mark.nights
@@ -39,7 +41,8 @@ def postgresql(tmp_path: Path) -> Iterator[str]:
     as_postgres("pg_ctl", "-D", str(folder / "data"), "-w", "-l", str(folder / "log"), "-o", options, "start")
     as_postgres("createdb", "-h", "127.0.0.1", "-p", str(port), "mlflow")
     yield f"postgresql://postgres@127.0.0.1:{port}/mlflow"
-    as_postgres("pg_ctl", "-D", str(folder / "data"), "-m", "immediate", "stop")
+    server = int((folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+    os.kill(server, signal.SIGQUIT)
 
 
 @pytest.fixture

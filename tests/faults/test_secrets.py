@@ -41,7 +41,7 @@ def found_in(folder: Path) -> list[Path]:
     return [path for path in files if any(secret in path.read_bytes() for secret in secrets)]
 
 
-@pytest.mark.slow
+@pytest.mark.nights
 def test_an_address_that_does_not_answer_is_told_without_its_password(store_root: Path, small_study: Path) -> None:
     address = f"http://tuner:{SECRET}@127.0.0.1:9"
     sweep = Sweep(small_study, MLFLOW_TRACKING_URI=address, NIGHTUNE_STORE_PATIENCE_SECONDS="1")

@@ -25,8 +25,8 @@ client(open_store(pathlib.Path(sys.argv[1]))).search_experiments(max_results=1)
 """
 HOLD = """
 import pathlib, sys, time
-from tasks.tracking.store import Store, study_lock
-with study_lock(Store(pathlib.Path(sys.argv[1]), ""), "flowers"):
+from tasks.tracking.store import open_store, study_lock
+with study_lock(open_store(pathlib.Path(sys.argv[1])), "flowers"):
     print("held", flush=True)
     time.sleep(60)
 """

@@ -1,0 +1,47 @@
+"""Faults of the machine end a command with one paragraph and code 3; faults of ours show their trace."""
+
+import errno
+
+import pytest
+import typer
+
+from flows.command import BAD_STORE, errors_told
+from tasks.tracking.errors import StoreLostError
+
+
+class PrefectHTTPStatusError(Exception):
+    """As Prefect's client raises it when its server answers 500."""
+
+
+def refused(error: Exception, context: Exception | None = None) -> None:
+    error.__context__ = context
+    with pytest.raises(typer.Exit) as ended, errors_told():
+        raise error
+    assert ended.value.exit_code == BAD_STORE
+
+
+def test_a_full_disk_is_told_with_what_to_do(capsys: pytest.CaptureFixture[str], store_root: object) -> None:
+    refused(OSError(errno.ENOSPC, "No space left on device"))
+    assert "No space left on device. Finished trials are kept. Free the disk" in capsys.readouterr().err
+
+
+def test_a_store_that_took_prefects_server_with_it_is_what_is_told(
+    capsys: pytest.CaptureFixture[str], store_root: object
+) -> None:
+    refused(PrefectHTTPStatusError("Server error '500'"), StoreLostError("sqlite:///x: the store has not answered"))
+    assert capsys.readouterr().err == "sqlite:///x: the store has not answered\n"
+
+
+def test_a_prefect_server_that_fails_is_told_without_its_password(
+    capsys: pytest.CaptureFixture[str], store_root: object
+) -> None:
+    refused(PrefectHTTPStatusError("Server error '500' for url 'http://me:secret@host/api'"))
+    said = capsys.readouterr().err
+    assert said.startswith("Prefect's server fails (Server error '500' for url 'http://***@host/api')")
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize("error", [ValueError("ours"), FileNotFoundError(errno.ENOENT, "No such file"), KeyError(3)])
+def test_a_fault_of_ours_shows_its_trace(error: Exception, store_root: object) -> None:
+    with pytest.raises(type(error)), errors_told():
+        raise error
