@@ -190,10 +190,7 @@ def test_control_c_ends_nights_and_server_and_leaves_nothing(evening: Evening) -
     assert not [event for event in evening.events if event["study"] == "slow" and event["event"] == "crashed"]
 
 
-@pytest.mark.usefixtures("store")
-def test_missed_nights_are_one_and_waiting_nights_follow_one_another(
-    evening: Evening, folder: Path, store: Path
-) -> None:
+def test_missed_nights_are_one_and_waiting_nights_follow_one_another(evening: Evening, folder: Path) -> None:
     served = Served([folder / "slow.toml"], folder / "next.log")
     served.port = evening.served.port
     earlier = {run["id"] for run in evening.nights["slow"] if run["state_name"] == "Completed"}
