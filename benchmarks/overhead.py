@@ -86,13 +86,14 @@ class NoTraining(FitEngine):
     def __init__(self, dataset: Any, folder: Path) -> None:
         super().__init__(dataset, folder)
         self._outputs = np.zeros((len(dataset.validation), dataset.output_size), np.float32)
-        self._initial: list[np.ndarray] = []
+        self._state: Any = None
 
     def start(self, recipe: Any, seeds: Any) -> Any:
         """Build a model for the first trial only: all have the same weights."""
-        if not self._initial:
-            self._initial = [np.array(weight) for weight in self._build(recipe, 0).get_weights()]
-        return None
+        if self._state is None:
+            self._state = super().start(recipe, seeds)
+            self._initial = [np.array(weight) for weight in self._state.model.get_weights()]
+        return self._state
 
     def run_epoch(self, state: Any, plan: Any) -> tuple[Any, EpochOutput]:
         """Compute nothing."""

@@ -78,7 +78,7 @@ class Range:
         assert isinstance(value, int | float)
         if not self.integer:
             low, high, at = (_scaled(number, self.scale) for number in (self.low, self.high, value))
-            return (at - low) / (high - low)
+            return (at - low) / (high - low) if low < high else 0.0  # ends so close may have one logarithm
         if self.scale == "linear":
             return (value - self.low + 0.5) / (self.high - self.low + 1)
         low, high = math.log(self.low - 0.5), math.log(self.high + 0.5)

@@ -119,3 +119,23 @@ def test_an_interrupt_waits_until_what_has_ended_is_written(
     with pytest.raises(KeyboardInterrupt):
         run(5, interrupt)
     assert written(store, sweep) == [0, 1]
+
+
+@pytest.mark.parametrize(("times", "status"), [(2, "completed"), (9, "failed")])
+def test_a_trial_whose_memory_runs_out_is_tried_three_times_and_the_others_are_trained(
+    run: Callable[..., list[TrialResult]], times: int, status: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[int] = []
+
+    def exhaust(number: int) -> None:
+        if number == 1:
+            tries.append(number)
+            if len(tries) <= times:
+                raise MemoryError("no 8 GiB")
+
+    with caplog.at_level(logging.WARNING, "nightune"):
+        results = run(3, exhaust)
+    assert [str(result.status) for result in results] == ["completed", status, "completed"]
+    assert len(tries) == 3
+    assert results[1].message == ("" if status == "completed" else "MemoryError: no 8 GiB, 3 times")
+    assert f"memory ran out · attempt {min(times, 3)} of 3" in caplog.text

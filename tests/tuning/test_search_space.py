@@ -1,5 +1,6 @@
 """Ranges, choices, conditions and spaces are checked on birth and keep to their bounds."""
 
+import math
 import re
 from collections.abc import Callable
 
@@ -131,3 +132,9 @@ def test_dimensions_say_what_they_are_in_words() -> None:
 def test_a_circle_is_found_behind_what_only_leads_to_it() -> None:
     assert find_circle({"a": ["b"], "b": ["c"], "c": ["b"], "d": []}) == ["b", "c", "b"]
     assert find_circle({"a": ["b", "unknown"], "b": []}) == []
+
+
+def test_ends_of_one_logarithm_are_one_place() -> None:
+    low = 1e12
+    domain = Range(low, math.nextafter(low, math.inf), "log")
+    assert domain.to_unit(low) == 0.0

@@ -91,6 +91,6 @@ def test_the_page_says_all_that_was_decided_by() -> None:
         "size | yes | 1 MB",
         "few models",
         "0.9",
-        "read 3",
+        "its read number 3",
     ):
         assert said in page
