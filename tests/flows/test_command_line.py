@@ -46,7 +46,7 @@ def test_prefects_own_server_keeps_every_task_run(nightune: Command, store_root:
     assert ended == (0,)
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.nights)])
 def test_a_stopped_sweep_says_how_to_go_on(
     store_root: Path, prefect_server: str, small_study: Path, stop: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,12 +61,17 @@ def test_a_stopped_sweep_says_how_to_go_on(
     assert trial_runs(store_root, "RUNNING") == 0
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("pauses", [(0.35,), pytest.param((0.0, 0.35, 0.8), marks=pytest.mark.nights)], ids=str)
 def test_after_kills_every_trial_is_there_exactly_once(
-    nightune: Command, store_root: Path, prefect_server: str, small_study: Path, monkeypatch: pytest.MonkeyPatch
+    nightune: Command,
+    store_root: Path,
+    prefect_server: str,
+    small_study: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pauses: tuple[float, ...],
 ) -> None:
     monkeypatch.setenv("PREFECT_API_URL", prefect_server)
-    for pause_seconds in (0.0, 0.35, 0.8):
+    for pause_seconds in pauses:
         process = start(small_study, "--trials", "30")
         wait_for_a_trial(process)
         time.sleep(pause_seconds)

@@ -37,7 +37,7 @@ def test_an_empty_registry_is_an_empty_list() -> None:
     assert last_json(done.stdout) == {"versions": []}
 
 
-@pytest.mark.slow
+@pytest.mark.nights
 def test_a_refused_winner_ends_with_code_4_and_says_why(
     nightune: Command, prefect_server: str, small_study: Path
 ) -> None:
