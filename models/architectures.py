@@ -17,7 +17,6 @@ import numpy as np
 
 from models.errors import InputError, unknown_name
 from models.keys import Key
-from models.precisions import computing_in
 from models.user_code import folder_on_path, is_reference, load_function
 
 KEY = "model.architecture"
@@ -45,7 +44,7 @@ def mlp(
     for width in _sizes("units", units):
         stack += _block(layers.Dense(width, use_bias=not batch_normalization), activation, batch_normalization)
         stack += [layers.Dropout(dropout)] if dropout else []
-    return Sequential([*stack, layers.Dense(output_size, dtype="float32")], name="mlp")
+    return Sequential([*stack, layers.Dense(output_size)], name="mlp")
 
 
 def cnn(  # noqa: PLR0913, PLR0917 - one argument a key of the study's [model]
@@ -78,7 +77,7 @@ def cnn(  # noqa: PLR0913, PLR0917 - one argument a key of the study's [model]
     for width in _sizes("units", units):
         stack += _block(layers.Dense(width, use_bias=not batch_normalization), activation, batch_normalization)
         stack += [layers.Dropout(dropout)] if dropout else []
-    return Sequential([*stack, layers.Dense(output_size, dtype="float32")], name="cnn")
+    return Sequential([*stack, layers.Dense(output_size)], name="cnn")
 
 
 ARCHITECTURES: dict[str, Callable[..., Any]] = {"mlp": mlp, "cnn": cnn}
@@ -106,11 +105,8 @@ def build_model(
     *,
     folder: Path,
     seed: int,
-    precision: str = "float32",
 ) -> Any:
     """Return a new Keras model with initial weights by the seed; a compiled one is taken for what it computes.
-
-    `precision` is the policy of its layers, where they have none of their own.
 
     InputError says what the function raised, or how what it returned does not suit the data. Not for several threads
     at a time: Keras has one global seed.
@@ -124,7 +120,7 @@ def build_model(
     code = (folder / architecture.rpartition(":")[0]).parent
     shape: tuple[int | None, ...] = ()
     try:
-        with computing_in(precision), folder_on_path(code) if is_reference(architecture) else nullcontext():
+        with folder_on_path(code) if is_reference(architecture) else nullcontext():
             model = function(*arguments.args, **arguments.kwargs)
             if isinstance(model, keras.Model):
                 shape = _fitting_shape(model, input_shape)

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,23 +18,12 @@ def load_keras(compiled: Path | None = None) -> Any:
     with _native_noise_dropped():
         import keras  # noqa: PLC0415 - the point of this function
 
-        if keras.backend.backend() == "tensorflow":
-            _grow_memory()
         if compiled is not None and keras.backend.backend() == "jax":
             from models.training.engine_jax import keep_compiled  # noqa: PLC0415 - only where JAX is the backend
 
             keep_compiled(compiled)
         keras.ops.convert_to_numpy(keras.ops.zeros(()))  # the devices are looked for at the first operation
     return keras
-
-
-def _grow_memory() -> None:
-    """Let TensorFlow take a GPU's memory as it needs it, not all of it at its start: other processes have some, too."""
-    import tensorflow as tf  # noqa: PLC0415 - only where it is the backend
-
-    for gpu in tf.config.list_physical_devices("GPU"):
-        with suppress(RuntimeError):  # somebody has computed on it before: it stays as it is
-            tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def devices() -> tuple[str, list[str]]:

@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from models import batch_size_keys, learning_rates, optimizer_keys, penalties, precisions, stopping, weight_decays
+from models import batch_size_keys, learning_rates, optimizer_keys, penalties, stopping, weight_decays
 from models.batch_sizes import BatchSizeSettings
 from models.keys import Key
 from models.learning_rates import LearningRateSettings
 from models.optimizers import OptimizerSettings
 from models.penalties import PenaltySettings
-from models.precisions import PrecisionSettings
 from models.recipe_rules import RULES
 from models.stopping import StoppingSettings
 from models.weight_decays import WeightDecaySettings
@@ -27,7 +26,6 @@ KEYS: dict[str, Key] = {
     **weight_decays.KEYS,
     **penalties.KEYS,
     **stopping.KEYS,
-    **precisions.KEYS,
 }
 
 DEFAULT_ARCHITECTURE = "mlp"
@@ -51,7 +49,6 @@ class Recipe:
     weight_decay: WeightDecaySettings
     penalty: PenaltySettings
     stopping: StoppingSettings
-    precision: PrecisionSettings
     architecture: str
     model: dict[str, Any]
 
@@ -99,8 +96,7 @@ class Recipe:
         model = {name: value != 0 if name == "dropout" else value for name, value in self.model.items()}
         update = self.optimizer.structure
         update += " following its hypergradient" if self.learning_rate.hypergradient_strength else ""
-        shape = f"{self.architecture} {json.dumps(model, sort_keys=True)} {self.precision.policy}"
-        return f"{shape} · {update} · {self._bucket}"
+        return f"{self.architecture} {json.dumps(model, sort_keys=True)} · {update} · {self._bucket}"
 
     @property
     def _bucket(self) -> str:
@@ -192,7 +188,6 @@ _SETTINGS: dict[str, type] = {
     "weight_decay": WeightDecaySettings,
     "penalty": PenaltySettings,
     "stopping": StoppingSettings,
-    "precision": PrecisionSettings,
 }
 
 
@@ -201,7 +196,7 @@ def _key_of(group: str, field: str) -> str:
     if group == "optimizer":
         dotted = field.replace("gradient_clip_", "gradient_clip.").replace("weight_average_", "weight_average.")
         return "optimizer" if field == "kind" else dotted
-    return "precision" if group == "precision" else f"{group}.{field}"
+    return f"{group}.{field}"
 
 
 # Where each key lives: the recipe's group and the field in it.

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.columns import as_text
-from models.data_memory import held_bytes
 from models.errors import InputError
 from models.examples import SPLITS, Dataset, Examples, Purpose, SealedExamples, SealError, UnsealedExamples
 from models.preprocessing import TablePreprocessing
@@ -22,6 +21,7 @@ from models.preprocessing import TablePreprocessing
 if TYPE_CHECKING:
     import pandas as pd
 
+MAPPED_BYTES = 256 * 2**20  # larger arrays stay on disk and are read as they are used
 PREPROCESSING, DESCRIPTION, EXAMPLE, SEALED = "preprocessing.json", "description.json", "example.parquet", "sealed"
 
 # A file cut short, or written by another version of a library.
@@ -145,7 +145,7 @@ def _parquet_form(table: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _open_array(file: Path) -> np.ndarray:
-    is_large = file.stat().st_size > held_bytes()
+    is_large = file.stat().st_size > MAPPED_BYTES
     array: np.ndarray = np.load(file, mmap_mode="r" if is_large else None, allow_pickle=False)
     return array
 

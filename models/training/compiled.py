@@ -28,6 +28,7 @@ from models.training.snapshots import EngineSnapshot, refuse_other_shapes
 FIRST_CALL_UPDATES = 256
 CALL_SECONDS = 1.0
 KEPT_PLAN_BYTES = 2**26  # of orders, on the host
+DATA_BYTES = 2**31  # the data is held on the device, beside a copy of it
 
 State = tuple[list[Any], list[Any], list[Any]]  # trainable weights, other variables, slots
 Data = tuple[Any, Any, Any]  # training inputs and targets, validation inputs
@@ -68,10 +69,6 @@ class Backend(Protocol):
     @property
     def device(self) -> str:
         """The device that it computes on, in words."""
-
-    @property
-    def data_bytes(self) -> int:
-        """How much data the device may hold."""
 
     def put_data(self, data: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Data:
         """Return the data on the device."""
@@ -127,7 +124,7 @@ class CompiledEngine:
     def refusals(self, recipe: Recipe) -> list[str]:
         """Say what of a recipe these programs cannot express; it is for `fit` then. Empty where all is well."""
         model = self._build(recipe, 0)
-        reasons = refusals_of(model, recipe, self._dataset, self._backend.data_bytes)
+        reasons = refusals_of(model, recipe, self._dataset)
         if not is_separable(model) and self._backend.is_shape_bound and recipe.batch_size.policy == "random":
             reasons.append("batch_size.policy random: each size of a model that is not known to be separable compiles")
         return reasons
@@ -207,8 +204,7 @@ class CompiledEngine:
     def _build(self, recipe: Recipe, seed: int) -> keras.Model:
         keras.backend.clear_session(free_memory=False)  # layers are numbered from the start again
         shape, size = self._dataset.input_shape, self._dataset.output_size
-        given = {"folder": self._folder, "seed": seed, "precision": recipe.precision.policy}
-        return build_model(recipe.architecture, recipe.model, shape, size, **given)
+        return build_model(recipe.architecture, recipe.model, shape, size, folder=self._folder, seed=seed)
 
     def _make_program(self, recipe: Recipe) -> "CompiledProgram":
         initial = InitialWeights(partial(self._build, recipe))
@@ -223,15 +219,14 @@ class CompiledEngine:
         return CompiledProgram(program, initial, self._backend.compile(program, self._data[head.kind]))
 
 
-def refusals_of(model: keras.Model, recipe: Recipe, dataset: Dataset, data_bytes: int) -> list[str]:
+def refusals_of(model: keras.Model, recipe: Recipe, dataset: Dataset) -> list[str]:
     """Say why no compiled engine can train a model: data that it cannot hold, or a training step of the user's."""
     parts = (dataset.train.inputs, dataset.validation.inputs)
     held = sum(part.nbytes for part in parts)
     reasons = only_in_fit(recipe)
-    if any(isinstance(part, np.memmap) for part in parts):
-        reasons.append(f"the data, {held / 2**30:.1f} GiB, stays on disk: it is too large for the memory that is free")
-    elif held > data_bytes:
-        reasons.append(f"the data, {held / 2**30:.1f} GiB, is more than the device may hold, {data_bytes / 2**30:.1f}")
+    if held > DATA_BYTES or any(isinstance(part, np.memmap) for part in parts):
+        limit = DATA_BYTES / 2**30
+        reasons.append(f"the data, {held / 2**30:.1f} GiB, stays on disk or is more than {limit:.0f} GiB")
     return reasons + [
         f"{recipe.architecture} has a {method} of its own"
         for method in ("train_step", "compute_loss")

@@ -142,7 +142,6 @@ class FitEngine:
             self._dataset.output_size,
             folder=self._folder,
             seed=seed,
-            precision=recipe.precision.policy,
         )
 
     def _feed(self, head: Head) -> Feed:
@@ -304,4 +303,4 @@ def _predict(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
     bytes_per_example = max(1, inputs.nbytes // len(inputs))
     size = min(4096, max(32, PREDICTION_BYTES // bytes_per_example))
     parts = [model.predict_on_batch(np.asarray(inputs[start : start + size])) for start in range(0, len(inputs), size)]
-    return np.concatenate(parts).astype(np.float32, copy=False).reshape(len(inputs), -1)
+    return np.concatenate(parts).reshape(len(inputs), -1)

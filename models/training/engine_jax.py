@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from models.data_memory import HELD_SHARE, held_bytes
 from models.examples import Dataset
 from models.training.blocks import Part, Shape, bucketed_parts, exact_parts, fitted_parts
 from models.training.compiled import Call, CompiledEngine, Data, State, prediction_spans
@@ -45,12 +44,6 @@ class JaxBackend:
         """The first device, with what it is."""
         device = jax.devices()[0]
         return f"{device.platform}:{device.id} {device.device_kind}"
-
-    @property
-    def data_bytes(self) -> int:
-        """A quarter of the device's memory, as far as it tells; on a CPU, of the host's that is free."""
-        limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
-        return held_bytes() if limit is None else int(HELD_SHARE * limit)
 
     def put_data(self, data: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Data:
         """Return the data on the device."""

@@ -9,14 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from models.data_memory import held_bytes
 from models.examples import Dataset
 from models.training.blocks import Part, Shape, accumulated_parts, bucketed_parts, exact_parts, free_parts
 from models.training.compiled import Call, CompiledEngine, Data, State, prediction_spans
 from models.training.plan import EpochPlan
 from models.training.programs import KEPT_PROGRAMS, Program
 
-GPU_DATA_BYTES = 2**31
 EXACT_SHAPES = 2  # of a batch size and its left-over; a policy of many sizes would compile for each of them
 
 
@@ -38,11 +36,6 @@ class TensorFlowBackend:
     def device(self) -> str:
         """The first device."""
         return str(next(iter(keras.distribution.list_devices()), "unknown"))
-
-    @property
-    def data_bytes(self) -> int:
-        """A quarter of what is free on the host; of a GPU TensorFlow tells nothing, and little is taken."""
-        return held_bytes() if _device() == "/CPU:0" else GPU_DATA_BYTES
 
     def put_data(self, data: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Data:
         """Return the data on the device."""

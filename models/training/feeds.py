@@ -7,9 +7,6 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-READERS = 2  # threads that read from disk while the device computes; batches keep their order
-READ_AHEAD = 8  # batches
-
 Indices = npt.NDArray[np.int32]
 
 
@@ -56,8 +53,7 @@ class BatchFeed:
 
     def arguments(self, order: Indices, sizes: Indices) -> Mapping[str, Any]:
         """Return a new sequence: Keras takes the length of one that it has seen for that of all later epochs."""
-        readers = READERS if isinstance(self._inputs, np.memmap) else 1
-        return {"x": _Batches(self._cut, np.split(order, np.cumsum(sizes)[:-1]), readers), "shuffle": False}
+        return {"x": _Batches(self._cut, np.split(order, np.cumsum(sizes)[:-1])), "shuffle": False}
 
     def _cut(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self._inputs[indices], self._targets[indices]
@@ -99,10 +95,8 @@ class TensorFlowFeed:
 
 
 class _Batches(keras.utils.PyDataset):
-    def __init__(
-        self, cut: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], indices: list[np.ndarray], readers: int
-    ) -> None:
-        super().__init__(workers=readers, max_queue_size=READ_AHEAD)  # one worker is none to Keras: it reads in place
+    def __init__(self, cut: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], indices: list[np.ndarray]) -> None:
+        super().__init__()
         self._cut, self._indices = cut, indices
 
     def __len__(self) -> int:
