@@ -92,9 +92,10 @@ def _scores(trained: Iterable[TrialResult]) -> Iterable[float]:
 
 def _parameters(setting: Setting, result: TrialResult) -> int:
     from models.backend import load_keras  # noqa: PLC0415 - Keras, only where a model is opened
-    from models.training.checkpoint import parameter_count  # noqa: PLC0415
 
     load_keras(setting.store.compiled)
+    from models.training.checkpoint import parameter_count  # noqa: PLC0415 - imports Keras, with greetings if it is new
+
     with tempfile.TemporaryDirectory() as folder:
         return parameter_count(fetch_checkpoint(setting.store, result.run_id, Path(folder)))
 
