@@ -3,10 +3,13 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+
+_JAX_MEMORY = ("XLA_PYTHON_CLIENT_PREALLOCATE", "XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_CLIENT_MEM_FRACTION")
 
 
 @cache
@@ -15,15 +18,31 @@ def load_keras(compiled: Path | None = None) -> Any:
 
     In the folder `compiled` JAX keeps what it compiles, for the next process: reading back takes a tenth of the time.
     """
+    # JAX would take three quarters of a GPU's memory at once; what the user says of it comes first.
+    if not any(name in os.environ for name in _JAX_MEMORY):
+        os.environ[_JAX_MEMORY[0]] = "false"
     with _native_noise_dropped():
         import keras  # noqa: PLC0415 - the point of this function
 
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow  # noqa: PLC0415 - only where it is the backend
+
+            let_memory_grow(tensorflow)
         if compiled is not None and keras.backend.backend() == "jax":
             from models.training.engine_jax import keep_compiled  # noqa: PLC0415 - only where JAX is the backend
 
             keep_compiled(compiled)
         keras.ops.convert_to_numpy(keras.ops.zeros(()))  # the devices are looked for at the first operation
     return keras
+
+
+def let_memory_grow(tensorflow: Any) -> None:
+    """Have TensorFlow take a GPU's memory as it needs it, not all of it at once; before it first uses the GPU."""
+    if "TF_FORCE_GPU_ALLOW_GROWTH" in os.environ:  # the user has said how
+        return
+    for gpu in tensorflow.config.list_physical_devices("GPU"):
+        with suppress(RuntimeError):  # in use already, by a program that this is a part of
+            tensorflow.config.experimental.set_memory_growth(gpu, True)
 
 
 def devices() -> tuple[str, list[str]]:

@@ -14,7 +14,7 @@ from models.examples import Dataset, Examples, Purpose, SealedExamples, Unsealed
 from models.leakage import leakage_findings
 from models.sources import KEY, Material, read_source, refuse_non_finite
 from models.splits import Rows, Split, split_rows
-from models.stored_data import open_dataset, preprocessing_files, read_split, save_dataset
+from models.stored_data import data_placement, open_dataset, preprocessing_files, read_split, save_dataset
 from models.targets import Targets, read_targets, refuse_single_members, standardize, target_findings
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = [
     "Dataset",
     "Examples",
     "Split",
+    "data_placement",
     "load_dataset",
     "open_dataset",
     "preprocessing_files",

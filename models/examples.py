@@ -96,6 +96,11 @@ class Dataset:
         return self.validation if self.ranking_apart is None else self.ranking_apart
 
     @property
+    def is_on_disk(self) -> bool:
+        """True if training reads its inputs from disk as it goes."""
+        return isinstance(self.train.inputs, np.memmap)
+
+    @property
     def raw_example(self) -> Any:
         """A few training rows as a caller has them: of the table, or of the array."""
         return np.asarray(self.train.inputs[:5]) if self.example is None else self.example

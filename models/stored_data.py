@@ -16,12 +16,12 @@ import numpy as np
 from models.columns import as_text
 from models.errors import InputError
 from models.examples import SPLITS, Dataset, Examples, Purpose, SealedExamples, SealError, UnsealedExamples
+from models.placement import Placement, place
 from models.preprocessing import TablePreprocessing
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MAPPED_BYTES = 256 * 2**20  # larger arrays stay on disk and are read as they are used
 PREPROCESSING, DESCRIPTION, EXAMPLE, SEALED = "preprocessing.json", "description.json", "example.parquet", "sealed"
 
 # A file cut short, or written by another version of a library.
@@ -51,7 +51,10 @@ def save_dataset(dataset: Dataset, root: Path) -> Path:
 
 
 def open_dataset(folder: Path) -> Dataset:
-    """Open what `save_dataset` wrote, the test split sealed; arrays above 256 MB stay on disk."""
+    """Open what `save_dataset` wrote, the test split sealed.
+
+    Inputs that free memory has no room for stay on disk (models/placement.py), and are read as they are used.
+    """
     try:
         description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         file = folder / PREPROCESSING
@@ -84,9 +87,16 @@ def read_split(folder: Path, name: str) -> Examples:
     if name == "test":
         raise SealError("the test split is sealed: it is read by the gate alone")
     try:
-        return Examples(*(_open_array(folder / f"{name}_{part}.npy") for part in ("inputs", "targets")))
+        is_on_disk = data_placement(folder).is_on_disk
+        inputs = _open_array(folder / f"{name}_inputs.npy", is_on_disk)
+        return Examples(inputs, _open_array(folder / f"{name}_targets.npy", is_on_disk=False))
     except _DAMAGES as error:
         raise _damaged(folder, error) from error
+
+
+def data_placement(folder: Path) -> Placement:
+    """Where the inputs of a saved data set lie when it is opened: all of them in memory, or all on disk."""
+    return place(sum(file.stat().st_size for file in folder.glob("*_inputs.npy")))
 
 
 def preprocessing_files(folder: Path) -> list[Path]:
@@ -121,7 +131,9 @@ def _write_arrays(examples: Examples, stem: Path) -> None:
 def _read_sealed(folder: Path) -> UnsealedExamples:
     sealed = folder / SEALED
     try:
-        inputs, targets = (_open_array(sealed / f"test_{part}.npy") for part in ("inputs", "targets"))
+        is_on_disk = place((sealed / "test_inputs.npy").stat().st_size).is_on_disk
+        inputs = _open_array(sealed / "test_inputs.npy", is_on_disk)
+        targets = _open_array(sealed / "test_targets.npy", is_on_disk=False)
         return UnsealedExamples(inputs, targets, _read_table(sealed / "test.parquet"))
     except _DAMAGES as error:
         raise _damaged(folder, error) from error
@@ -144,9 +156,8 @@ def _parquet_form(table: "pd.DataFrame") -> "pd.DataFrame":
     return table.assign(**texts).reset_index(drop=True)
 
 
-def _open_array(file: Path) -> np.ndarray:
-    is_large = file.stat().st_size > MAPPED_BYTES
-    array: np.ndarray = np.load(file, mmap_mode="r" if is_large else None, allow_pickle=False)
+def _open_array(file: Path, is_on_disk: bool) -> np.ndarray:
+    array: np.ndarray = np.load(file, mmap_mode="r" if is_on_disk else None, allow_pickle=False)
     return array
 
 

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("nightune")
 
+logger = logging.getLogger("nightune")
+
 CHECKPOINT_NAME = "model.keras"
 COHORT_TRIALS = 25  # keeps a flow of thousands of trials under Prefect's limit of about a thousand task runs
 
@@ -88,13 +90,15 @@ def train_cohort(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]
 def make_trainer(engine_name: str, data_folder: Path, study_folder: Path, compiled: Path) -> Trainer:
     """Bring up the engine, or return the one that is up."""
     from models.backend import load_keras  # noqa: PLC0415 - Keras, only where something is trained
-    from models.datasets import open_dataset  # noqa: PLC0415
+    from models.datasets import data_placement, open_dataset  # noqa: PLC0415
     from models.training.checkpoint import Checkpoints  # noqa: PLC0415
     from models.training.engine import make_engine  # noqa: PLC0415
     from models.training.halted import HaltedTrainings  # noqa: PLC0415
 
     load_keras(compiled)
     dataset = open_dataset(data_folder)
+    if dataset.is_on_disk:
+        logger.info("data · stays on disk and is read as it is used: %s", data_placement(data_folder).reason)
     engine = make_engine(engine_name, dataset, study_folder)
     return Trainer(engine, dataset, Checkpoints(engine, study_folder), HaltedTrainings())
 

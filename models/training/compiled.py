@@ -13,9 +13,11 @@ import numpy as np
 from models.architectures import build_model
 from models.examples import Dataset
 from models.outputs import read_head
+from models.placement import gibibytes
 from models.recipe import Recipe
 from models.training.blocks import Part, capped_parts, largest_block, padded_order
 from models.training.capabilities import only_in_fit, refuse_only_in_fit
+from models.training.device_memory import refusal_of_data
 from models.training.engine import EpochOutput
 from models.training.engine_fit import PREDICTION_BYTES
 from models.training.initial_weights import InitialWeights
@@ -28,7 +30,6 @@ from models.training.snapshots import EngineSnapshot, refuse_other_shapes
 FIRST_CALL_UPDATES = 256
 CALL_SECONDS = 1.0
 KEPT_PLAN_BYTES = 2**26  # of orders, on the host
-DATA_BYTES = 2**31  # the data is held on the device, beside a copy of it
 
 State = tuple[list[Any], list[Any], list[Any]]  # trainable weights, other variables, slots
 Data = tuple[Any, Any, Any]  # training inputs and targets, validation inputs
@@ -114,7 +115,8 @@ class CompiledEngine:
     def tags(self) -> Mapping[str, str]:
         """The engine, the backend, and the device that it computes on."""
         name, device = self._backend.name, self._backend.device
-        return {"nightune.engine": name, "nightune.backend": name, "nightune.device": device}
+        tags = {"nightune.engine": name, "nightune.backend": name, "nightune.device": device}
+        return {**tags, "nightune.data": "on the device"}
 
     @property
     def programs(self) -> int:
@@ -223,11 +225,11 @@ def refusals_of(model: keras.Model, recipe: Recipe, dataset: Dataset) -> list[st
     """Say why no compiled engine can train a model: data that it cannot hold, or a training step of the user's."""
     parts = (dataset.train.inputs, dataset.validation.inputs)
     held = sum(part.nbytes for part in parts)
-    reasons = only_in_fit(recipe)
-    if held > DATA_BYTES or any(isinstance(part, np.memmap) for part in parts):
-        limit = DATA_BYTES / 2**30
-        reasons.append(f"the data, {held / 2**30:.1f} GiB, stays on disk or is more than {limit:.0f} GiB")
-    return reasons + [
+    if any(isinstance(part, np.memmap) for part in parts):
+        refusal = f"the data, {gibibytes(held)}, stays on disk"
+    else:
+        refusal = refusal_of_data(held)
+    return [*only_in_fit(recipe), *([refusal] if refusal else [])] + [
         f"{recipe.architecture} has a {method} of its own"
         for method in ("train_step", "compute_loss")
         if getattr(type(model), method) is not getattr(keras.Model, method)

@@ -58,10 +58,11 @@ class FitEngine:
 
     @property
     def tags(self) -> Mapping[str, str]:
-        """The engine, the backend, and the first device that it computes on."""
+        """The engine, the backend, the first device that it computes on, and where the data lies."""
         device = next(iter(keras.distribution.list_devices()), "unknown")
         backend = keras.backend.backend()
-        return {"nightune.engine": self.name, "nightune.backend": backend, "nightune.device": str(device)}
+        tags = {"nightune.engine": self.name, "nightune.backend": backend, "nightune.device": str(device)}
+        return {**tags, "nightune.data": "on disk" if self._dataset.is_on_disk else "in memory"}
 
     def start(self, recipe: Recipe, seeds: Seeds) -> FitState:
         """Build and compile a model: weights and noise by their seeds, decay and penalty on its kernels."""

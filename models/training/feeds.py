@@ -1,6 +1,7 @@
 """Feeds: how an epoch's batches, or the micro-batches that they are cut into, reach `model.fit`."""
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 import keras
@@ -8,6 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 Indices = npt.NDArray[np.int32]
+Batch = tuple[np.ndarray, np.ndarray]
+
+AHEAD = 4  # batches held in memory beside the one in training
 
 
 class Feed(Protocol):
@@ -20,7 +24,7 @@ class Feed(Protocol):
 def make_feed(inputs: np.ndarray, targets: np.ndarray) -> Feed:
     """Choose by backend and by where the data lies; all feeds give the same batches."""
     if isinstance(inputs, np.memmap):
-        return BatchFeed(inputs, targets)
+        return StreamFeed(inputs, targets)
     if keras.backend.backend() == "tensorflow":
         return TensorFlowFeed(inputs, targets)
     return ArrayFeed(inputs, targets)
@@ -46,7 +50,7 @@ class ArrayFeed:
 
 
 class BatchFeed:
-    """One batch at a time, cut from the arrays when it is needed: for mixed sizes, and for data that stays on disk."""
+    """One batch at a time, cut from the arrays when it is needed: for mixed sizes."""
 
     def __init__(self, inputs: np.ndarray, targets: np.ndarray) -> None:
         self._inputs, self._targets = inputs, targets
@@ -57,6 +61,25 @@ class BatchFeed:
 
     def _cut(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self._inputs[indices], self._targets[indices]
+
+
+class StreamFeed:
+    """Batches of data that stays on disk: the next ones are read in the background while one is trained on."""
+
+    def __init__(self, inputs: np.ndarray, targets: np.ndarray) -> None:
+        self._inputs, self._targets = inputs, targets
+        self._reader = ThreadPoolExecutor(1, "nightune-reader")
+        self._batches: _ReadAhead | None = None
+
+    def arguments(self, order: Indices, sizes: Indices) -> Mapping[str, Any]:
+        """Return a new sequence; what an epoch that was cut short has asked for is forgotten."""
+        if self._batches is not None:
+            self._batches.forget()
+        self._batches = _ReadAhead(self._read, np.split(order, np.cumsum(sizes)[:-1]), self._reader)
+        return {"x": self._batches, "shuffle": False}
+
+    def _read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.asarray(self._inputs[indices]), self._targets[indices]
 
 
 class TensorFlowFeed:
@@ -104,6 +127,32 @@ class _Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         return self._cut(self._indices[index])
+
+
+class _ReadAhead(keras.utils.PyDataset):
+    """Batches by number; AHEAD of them after the one that is asked for are read by another thread meanwhile."""
+
+    def __init__(
+        self, read: Callable[[np.ndarray], Batch], indices: list[np.ndarray], reader: ThreadPoolExecutor
+    ) -> None:
+        super().__init__()
+        self._read, self._indices, self._reader = read, indices, reader
+        self._coming: dict[int, Future[Batch]] = {}
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Batch:
+        for number in range(index, min(len(self), index + 1 + AHEAD)):
+            if number not in self._coming:
+                self._coming[number] = self._reader.submit(self._read, self._indices[number])
+        return self._coming.pop(index).result()
+
+    def forget(self) -> None:
+        """Drop what nobody will ask for any more."""
+        for batch in self._coming.values():
+            batch.cancel()
+        self._coming.clear()
 
 
 def _is_one_size(sizes: np.ndarray) -> bool:

@@ -1,0 +1,70 @@
+"""What a device's memory allows and has taken, as far as the backend tells it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from models.placement import available_bytes, gibibytes
+
+DATA_SHARE = 0.5  # of the room, for data that stays on the device: models, slots and activations need the rest
+
+
+@dataclass(frozen=True)
+class Room:
+    """How many bytes a device has for data and models, and which device that is, in words."""
+
+    size: int
+    owner: str
+
+
+def device_room() -> Room:
+    """Return the memory of the accelerator that the backend computes on; on a CPU, what is free now."""
+    limit = _accelerator_limit()
+    return Room(available_bytes(), "free memory") if limit is None else Room(limit, "memory of the device")
+
+
+def refusal_of_data(size: int) -> str | None:
+    """Say why so many bytes of data cannot stay on the device; None where they can."""
+    room = device_room()
+    if size <= DATA_SHARE * room.size:
+        return None
+    return f"the data, {gibibytes(size)}, is more than half of the {gibibytes(room.size)} of {room.owner}"
+
+
+def device_peak() -> int | None:
+    """The most bytes that the accelerator's allocator has held in this process; None where none tells."""
+    if keras.backend.backend() == "jax":
+        peak = (_jax_statistics() or {}).get("peak_bytes_in_use")
+        return None if peak is None else int(peak)
+    tensorflow = _tensorflow_with_gpu()
+    return None if tensorflow is None else int(tensorflow.config.experimental.get_memory_info("GPU:0")["peak"])
+
+
+def _accelerator_limit() -> int | None:
+    if keras.backend.backend() == "jax":
+        limit = (_jax_statistics() or {}).get("bytes_limit")
+        return None if limit is None else int(limit)
+    if _tensorflow_with_gpu() is None:
+        return None
+    # No public function tells how much a device has; this one lists all devices with their limits.
+    from tensorflow.python.client import device_lib  # noqa: PLC0415 - only where TensorFlow has a GPU
+
+    limits = [device.memory_limit for device in device_lib.list_local_devices() if device.device_type == "GPU"]
+    return int(limits[0]) if limits else None
+
+
+def _jax_statistics() -> dict[str, Any] | None:
+    """The first device's numbers; CPUs have none."""
+    import jax  # noqa: PLC0415 - only where it is the backend
+
+    statistics: dict[str, Any] | None = jax.devices()[0].memory_stats()
+    return statistics
+
+
+def _tensorflow_with_gpu() -> Any | None:
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow  # noqa: PLC0415 - only where it is the backend
+
+    return tensorflow if tensorflow.config.list_physical_devices("GPU") else None
