@@ -44,7 +44,7 @@ def mlp(
     for width in _sizes("units", units):
         stack += _block(layers.Dense(width, use_bias=not batch_normalization), activation, batch_normalization)
         stack += [layers.Dropout(dropout)] if dropout else []
-    return Sequential([*stack, layers.Dense(output_size)], name="mlp")
+    return Sequential([*stack, _outputs(output_size)], name="mlp")
 
 
 def cnn(  # noqa: PLR0913, PLR0917 - one argument a key of the study's [model]
@@ -77,7 +77,7 @@ def cnn(  # noqa: PLR0913, PLR0917 - one argument a key of the study's [model]
     for width in _sizes("units", units):
         stack += _block(layers.Dense(width, use_bias=not batch_normalization), activation, batch_normalization)
         stack += [layers.Dropout(dropout)] if dropout else []
-    return Sequential([*stack, layers.Dense(output_size)], name="cnn")
+    return Sequential([*stack, _outputs(output_size)], name="cnn")
 
 
 ARCHITECTURES: dict[str, Callable[..., Any]] = {"mlp": mlp, "cnn": cnn}
@@ -229,6 +229,13 @@ def _fitting_shape(model: Any, input_shape: tuple[int, ...]) -> tuple[int | None
         if len(wanted) != len(input_shape) or any(want not in (None, have) for want, have in fits):
             raise InputError(KEY, f"the model takes examples of shape {wanted}, and the data's are {input_shape}")
     return output_shape(model, np.zeros((2, *input_shape), np.float32))
+
+
+def _outputs(size: int) -> Any:
+    """The last layer; in mixed precision it computes as its weights are kept, for the loss that is taken of it."""
+    from keras import config, layers  # noqa: PLC0415 - as above
+
+    return layers.Dense(size, dtype=config.dtype_policy().variable_dtype)
 
 
 def _block(layer: Any, activation: str, batch_normalization: bool) -> list[Any]:

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from models import batch_size_keys, learning_rates, optimizer_keys, penalties, stopping, weight_decays
+from models import batch_size_keys, learning_rates, optimizer_keys, penalties, precisions, stopping, weight_decays
 from models.batch_sizes import BatchSizeSettings
 from models.keys import Key
 from models.learning_rates import LearningRateSettings
 from models.optimizers import OptimizerSettings
 from models.penalties import PenaltySettings
+from models.precisions import PrecisionSettings
 from models.recipe_rules import RULES
 from models.stopping import StoppingSettings
 from models.weight_decays import WeightDecaySettings
@@ -26,6 +27,7 @@ KEYS: dict[str, Key] = {
     **weight_decays.KEYS,
     **penalties.KEYS,
     **stopping.KEYS,
+    **precisions.KEYS,
 }
 
 DEFAULT_ARCHITECTURE = "mlp"
@@ -49,6 +51,7 @@ class Recipe:
     weight_decay: WeightDecaySettings
     penalty: PenaltySettings
     stopping: StoppingSettings
+    precision: PrecisionSettings
     architecture: str
     model: dict[str, Any]
 
@@ -96,7 +99,8 @@ class Recipe:
         model = {name: value != 0 if name == "dropout" else value for name, value in self.model.items()}
         update = self.optimizer.structure
         update += " following its hypergradient" if self.learning_rate.hypergradient_strength else ""
-        return f"{self.architecture} {json.dumps(model, sort_keys=True)} · {update} · {self._bucket}"
+        precision = f" · {self.precision.policy}" if self.precision.is_mixed else ""
+        return f"{self.architecture} {json.dumps(model, sort_keys=True)} · {update} · {self._bucket}{precision}"
 
     @property
     def _bucket(self) -> str:
@@ -188,11 +192,17 @@ _SETTINGS: dict[str, type] = {
     "weight_decay": WeightDecaySettings,
     "penalty": PenaltySettings,
     "stopping": StoppingSettings,
+    "precision": PrecisionSettings,
 }
 
 
 def _key_of(group: str, field: str) -> str:
-    """The optimizer's own settings have no prefix but those of clip and average; its kind is `optimizer` itself."""
+    """The optimizer's own settings have no prefix but those of clip and average; its kind is `optimizer` itself.
+
+    The policy of the precision is `precision` itself.
+    """
+    if group == "precision":
+        return group
     if group == "optimizer":
         dotted = field.replace("gradient_clip_", "gradient_clip.").replace("weight_average_", "weight_average.")
         return "optimizer" if field == "kind" else dotted

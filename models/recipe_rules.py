@@ -163,6 +163,17 @@ def batch_sizes_have_an_order(recipe: "Recipe") -> str | None:
     return None
 
 
+def scaled_losses_are_not_added_up(recipe: "Recipe") -> str | None:
+    """C14: with a loss scale a micro-batch may be left out, and what was added up would be another batch's gradient."""
+    if not recipe.precision.scales_loss:
+        return None
+    if recipe.batch_size.micro_size:
+        return "precision: mixed_float16 does not go with batch_size.micro_size; take mixed_bfloat16"
+    if recipe.measures_gradients:
+        return "precision: mixed_float16 hides the gradients' noise from what follows it; take mixed_bfloat16"
+    return None
+
+
 RULES: dict[str, Callable[["Recipe"], str | None]] = {
     "C1": full_batches_do_not_grow,
     "C2": a_found_rate_is_left_alone,
@@ -173,6 +184,7 @@ RULES: dict[str, Callable[["Recipe"], str | None]] = {
     "C10": schedule_fits_the_budget,
     "C11": batch_sizes_have_an_order,
     "C13": adaptation_has_examples_of_its_own,
+    "C14": scaled_losses_are_not_added_up,
 }
 
 

@@ -197,6 +197,7 @@ def _trained(
 def _train(
     setting: Setting, trainer: Trainer, trial: Trial, log: TrialLog, checkpoint: Path
 ) -> tuple[TrialResult, Callable[[], bool]]:
+    from models.training.device_memory import peaks  # noqa: PLC0415 - Keras
     from models.training.loop import train  # noqa: PLC0415 - Keras
     from models.training.ranking import ranking_objective  # noqa: PLC0415 - Keras
 
@@ -235,6 +236,7 @@ def _train(
     except Exception as error:  # the trial's own params or the user's own code: a result, not the end of the sweep
         return _failed(trial, error, time.monotonic() - started_at), lambda: False
     log.add_tags(outcome.tags)
+    log.add_metrics(peaks())
     result = TrialResult(
         trial=trial,
         status=Status(outcome.status),

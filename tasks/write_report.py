@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from models.datasets import preprocessing_files
 from tasks.stage import stage
 from tasks.tracking.confirmations import confirmation_rows, read_confirmation
+from tasks.tracking.costs import record_costs
 from tasks.tracking.importances import read_importance, write_importance
 from tasks.tracking.links import DEFAULT_PORT, leaderboard_address
 from tasks.tracking.rungs import rung_results
@@ -106,6 +107,7 @@ def write_report(setting: Setting) -> SweepReport:
         attach(setting.store, report.best.run_id, preprocessing_files(setting.data.folder), "preprocessing")
     setting.attempts.forget()
     drop_all_snapshots(setting.store, setting.sweep)
+    record_costs(setting.store, setting.sweep)
     finish_sweep(setting.store, setting.sweep, as_csv(report.rows()), report.rows())
     return report
 

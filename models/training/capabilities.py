@@ -30,6 +30,7 @@ ONLY_IN_FIT: dict[str, Callable[[Recipe], bool]] = {
     "penalty.label_smoothing: only fit smooths": lambda recipe: recipe.penalty.label_smoothing != 0.0,
     "penalty.adaptation: only fit measures for it": lambda recipe: recipe.penalty.adaptation != "none",
     "learning_rate.one_cycle_momentum mirrored: only fit moves it": lambda recipe: recipe.learning_rate.cycles_momentum,
+    "precision: only fit computes in fewer bits": lambda recipe: recipe.precision.is_mixed,
     "weight_decay.scope all: only fit decays every weight": lambda recipe: recipe.weight_decay.scope == "all",
 }
 

@@ -23,6 +23,7 @@ from models.training.engine_fit import PREDICTION_BYTES
 from models.training.initial_weights import InitialWeights
 from models.training.memory import MICRO_BATCH_SIZE, is_out_of_memory, warn_of_smaller_micro_batches
 from models.training.plan import EpochPlan
+from models.training.precision import computing_in
 from models.training.programs import KEPT_PROGRAMS, Program, ProgramCache, graph_key, is_separable
 from models.training.seeds import Seeds, seed_dropout
 from models.training.snapshots import EngineSnapshot, refuse_other_shapes
@@ -206,7 +207,8 @@ class CompiledEngine:
     def _build(self, recipe: Recipe, seed: int) -> keras.Model:
         keras.backend.clear_session(free_memory=False)  # layers are numbered from the start again
         shape, size = self._dataset.input_shape, self._dataset.output_size
-        return build_model(recipe.architecture, recipe.model, shape, size, folder=self._folder, seed=seed)
+        with computing_in(recipe.precision):
+            return build_model(recipe.architecture, recipe.model, shape, size, folder=self._folder, seed=seed)
 
     def _make_program(self, recipe: Recipe) -> "CompiledProgram":
         initial = InitialWeights(partial(self._build, recipe))

@@ -1,9 +1,11 @@
 """What a device's memory allows and has taken, as far as the backend tells it."""
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+import psutil
 
 from models.placement import available_bytes, gibibytes
 
@@ -30,6 +32,24 @@ def refusal_of_data(size: int) -> str | None:
     if size <= DATA_SHARE * room.size:
         return None
     return f"the data, {gibibytes(size)}, is more than half of the {gibibytes(room.size)} of {room.owner}"
+
+
+def peaks() -> dict[str, float]:
+    """The most memory that this process has taken so far, in MiB: its own, and of the device where that tells."""
+    device = device_peak()
+    own = {"peak_memory_mib": host_peak() / 2**20}
+    return own if device is None else {**own, "device_peak_memory_mib": device / 2**20}
+
+
+def host_peak() -> int:
+    """The largest resident size of this process so far, in bytes; where the system keeps none, the present one."""
+    memory = psutil.Process().memory_info()
+    if hasattr(memory, "peak_wset"):  # Windows
+        return int(memory.peak_wset)
+    import resource  # noqa: PLC0415 - not on Windows
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return max(int(memory.rss), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 
 
 def device_peak() -> int | None:

@@ -23,6 +23,7 @@ from models.training.measurement import noise_parts
 from models.training.memory import MICRO_BATCH_SIZE, is_out_of_memory, warn_of_smaller_micro_batches
 from models.training.penalty_measurements import Measurements
 from models.training.plan import EpochPlan
+from models.training.precision import computing_in, loss_scale_statistics, made_updates, rule_of, with_loss_scale
 from models.training.seeds import Seeds, seed_dropout
 from models.training.snapshots import EngineSnapshot, refuse_other_shapes
 from models.training.updates import Penalty, build_recipe_optimizer, decayed_weights
@@ -88,13 +89,16 @@ class FitEngine:
         self._write_penalty(state, plan)
         if not state.is_decaying and plan.shrinks.any():
             raise ValueError("the plan decays weights, and the recipe that the state was started with does not")
-        if (plan.momenta is not None) != hasattr(state.model.optimizer, "cycled"):
+        if (plan.momenta is not None) != hasattr(rule_of(state.model.optimizer), "cycled"):
             raise ValueError("the plan and the recipe that the state was started with differ in cycling the momentum")
+        made = made_updates(state.model.optimizer)
         state, micro, trained = _train(state, plan)
+        made = made_updates(state.model.optimizer) - made
         with evaluated(state.model):
             outputs = _predict(state.model, self._dataset.validation.inputs)
             measured = state.measurements.measure(_predict, state.head.is_logits, trained.before)
-        statistics = {**_statistics(state, plan, micro), **measured}
+        scaled = loss_scale_statistics(state.model.optimizer, plan.updates, made)
+        statistics = {**_statistics(state, plan, micro), **measured, **scaled}
         seconds = time.perf_counter() - started_at
         return state, EpochOutput(trained.loss, outputs, state.head.is_logits, seconds, statistics)
 
@@ -136,14 +140,9 @@ class FitEngine:
     def _build(self, recipe: Recipe, seed: int) -> keras.Model:
         # Layers are numbered from the start again: the same trial gives the same file after any other trials.
         keras.backend.clear_session(free_memory=False)
-        return build_model(
-            recipe.architecture,
-            recipe.model,
-            self._dataset.input_shape,
-            self._dataset.output_size,
-            folder=self._folder,
-            seed=seed,
-        )
+        shape, size = self._dataset.input_shape, self._dataset.output_size
+        with computing_in(recipe.precision):
+            return build_model(recipe.architecture, recipe.model, shape, size, folder=self._folder, seed=seed)
 
     def _feed(self, head: Head) -> Feed:
         if head.kind not in self._feeds:
@@ -152,8 +151,8 @@ class FitEngine:
         return self._feeds[head.kind]
 
     def _write_penalty(self, state: FitState, plan: EpochPlan) -> None:
-        if hasattr(state.model.optimizer, "proximal"):
-            state.model.optimizer.proximal.assign(plan.proximal)
+        if hasattr(rule_of(state.model.optimizer), "proximal"):
+            rule_of(state.model.optimizer).proximal.assign(plan.proximal)
         elif plan.proximal:
             raise ValueError("the plan thresholds weights, and the recipe that the state was started with does not")
         if state.penalty is None:
@@ -178,6 +177,7 @@ def _compile(state: FitState) -> None:
             measures_noise=state.recipe.measures_gradients,
             measures_epoch=state.recipe.batch_size.policy == "divebatch",
         )
+    optimizer = with_loss_scale(optimizer, state.recipe.precision)
     optimizer.build(state.model.trainable_variables)
     state.model.compile(
         optimizer,
@@ -185,6 +185,7 @@ def _compile(state: FitState) -> None:
         metrics=[state.head.make_metric(DATA_LOSS)],  # Keras' own `loss` has the penalty in it
         # On a CPU, XLA compiles longer than a small trial trains. JAX is nothing without it.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+        auto_scale_loss=False,  # done above, by the recipe
     )
 
 
@@ -213,7 +214,7 @@ def _train(state: FitState, plan: EpochPlan) -> tuple[FitState, MicroBatches, Tr
             )
         except Exception as error:
             largest = int(micro.sizes.max())
-            if largest == 1 or not is_out_of_memory(error):
+            if largest == 1 or state.recipe.precision.scales_loss or not is_out_of_memory(error):
                 raise
         else:
             return state, micro, Trained(float(history.history[DATA_LOSS][0]), remember.values)
@@ -239,7 +240,7 @@ def _variables(state: FitState) -> list[keras.Variable]:
 
 
 def _measurement(state: FitState) -> Any:
-    return getattr(state.model.optimizer, "measurement", None)
+    return getattr(rule_of(state.model.optimizer), "measurement", None)
 
 
 def _numbers(state: FitState, plan: EpochPlan, micro: MicroBatches) -> dict[str, list[float]]:
@@ -259,7 +260,7 @@ def _numbers(state: FitState, plan: EpochPlan, micro: MicroBatches) -> dict[str,
 
 def _statistics(state: FitState, plan: EpochPlan, micro: MicroBatches) -> dict[str, float]:
     """The rates that the optimizer found, the size of the micro-batches where there are any, and what was measured."""
-    rates = effective_rates(state.model.optimizer)
+    rates = effective_rates(rule_of(state.model.optimizer))
     if not state.cut:
         return rates
     measurement = _measurement(state)
@@ -278,7 +279,9 @@ class _Follow(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         for variable_of, values in self._numbers:
             if _is_new(values, batch):
-                variable_of(self.model.optimizer).assign(values[batch])  # on JAX, `model` fetches the model's state
+                variable_of(rule_of(self.model.optimizer)).assign(
+                    values[batch]
+                )  # on JAX, `model` fetches the model's state
 
 
 class _Remember(keras.callbacks.Callback):
@@ -304,4 +307,4 @@ def _predict(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
     bytes_per_example = max(1, inputs.nbytes // len(inputs))
     size = min(4096, max(32, PREDICTION_BYTES // bytes_per_example))
     parts = [model.predict_on_batch(np.asarray(inputs[start : start + size])) for start in range(0, len(inputs), size)]
-    return np.concatenate(parts).reshape(len(inputs), -1)
+    return np.concatenate(parts).reshape(len(inputs), -1).astype(np.float32, copy=False)

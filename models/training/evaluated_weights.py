@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from models.training.precision import rule_of
+
 
 @contextmanager
 def evaluated(model: keras.Model) -> Iterator[None]:
@@ -14,7 +16,7 @@ def evaluated(model: keras.Model) -> Iterator[None]:
 
     Moving statistics of batch normalization stay those that the trained weights left.
     """
-    values = _evaluation_values(model.optimizer)
+    values = _evaluation_values(rule_of(model.optimizer))
     if values is None:
         yield
         return

@@ -44,7 +44,8 @@ def model_key(recipe: Recipe, folder: Path) -> str:
         model["dropout"] = "data"
     code = source_digest(recipe.architecture, folder)
     shape = json.dumps(model, sort_keys=True, default=str)
-    return f"{recipe.architecture} {code} {shape} · {keras.config.dtype_policy().name}"
+    policy = recipe.precision.policy if recipe.precision.is_mixed else keras.config.dtype_policy().name
+    return f"{recipe.architecture} {code} {shape} · {policy}"
 
 
 def has_dropout_as_data(recipe: Recipe) -> bool:

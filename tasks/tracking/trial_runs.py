@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from tasks.tracking.store import Store, client
+from tasks.tracking.sweeps import Sweep
 from tuning.trial import Status, Trial, TrialResult
 
 PAGE = 1000  # of MLflow's search
 # Logged when a trial ends, or halts at a rung; the other metrics are curves.
 ONCE = ("objective", "best_epoch", "epochs", "seconds")
+PEAKS = ("peak_memory_mib", "device_peak_memory_mib")  # of the process so far; the device's where that tells
 
 
 def find_runs(store: Store, experiment_id: str, question: str) -> Iterator[Any]:
@@ -22,6 +24,12 @@ def find_runs(store: Store, experiment_id: str, question: str) -> Iterator[Any]:
         token = page.token
         if not token:
             return
+
+
+def finished_runs(store: Store, sweep: Sweep, kind: str = "trial") -> Iterator[Any]:
+    """The runs of the sweep's finished trials, or of its finished replicates."""
+    question = f"tags.`nightune.sweep` = '{sweep.id}' and tags.`nightune.kind` = '{kind}'"
+    return (run for run in find_runs(store, sweep.experiment_id, question) if is_finished(run))
 
 
 def is_finished(run: Any) -> bool:

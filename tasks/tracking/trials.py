@@ -17,7 +17,7 @@ from tasks.tracking.patience import patience
 from tasks.tracking.snapshots import EPOCH, drop_snapshots, keep_snapshot
 from tasks.tracking.store import Store, client
 from tasks.tracking.sweeps import Sweep
-from tasks.tracking.trial_runs import ONCE, find_runs, is_finished, read_result
+from tasks.tracking.trial_runs import ONCE, PEAKS, find_runs, finished_runs, is_finished, read_result
 from tuning.trial import Status, Trial, TrialResult
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class TrialLog:
         self._waiting: list[tuple[int, int, dict[str, float]]] = []  # epoch, time in ms, values
         self._flushed_at = time.monotonic()
         self._started_ms = _now_ms()
+        self._once: dict[str, float] = {}
         self._ended_ms: int | None = None  # now, when it is written
 
     def log_epoch(self, epoch: int, values: Mapping[str, float]) -> None:
@@ -66,6 +67,10 @@ class TrialLog:
         """Take in what is known of the trial only after its start."""
         self._tags |= tags
 
+    def add_metrics(self, values: Mapping[str, float]) -> None:
+        """Take in numbers of the trial that are no curves; they are written when it is finished."""
+        self._once |= values
+
     def end(self) -> None:
         """Note the time: the trial has ended, and is written later."""
         self._ended_ms = _now_ms()
@@ -75,7 +80,8 @@ class TrialLog:
         self._open()
         if checkpoint is not None:
             client(self._store).log_artifact(self._run_id, str(checkpoint), "checkpoint")
-        final = [metric for metric in _final_metrics(result) if self._logged_once.get(metric.key) != metric.step]
+        metrics = _final_metrics(result, self._once)
+        final = [metric for metric in metrics if self._logged_once.get(metric.key) != metric.step]
         self._flush(final, list((self._tags | _final_tags(result)).items()))
         if self._has_snapshot and result.status is not Status.NOT_PROMOTED:
             drop_snapshots(self._store, self._run_id)
@@ -124,7 +130,7 @@ class TrialLog:
         self._has_snapshot = EPOCH in run.data.tags
         if "loss" in run.data.metrics:
             self._logged_epoch = self._last_step("loss")
-        self._logged_once = {name: self._last_step(name) for name in ONCE if name in run.data.metrics}
+        self._logged_once = {name: self._last_step(name) for name in (*ONCE, *PEAKS) if name in run.data.metrics}
         is_promoted = run.data.tags.get("nightune.status") == Status.NOT_PROMOTED
         attempt = int(run.data.tags.get("nightune.attempt", "1")) + (not is_promoted)
         self._flush([], list((self._identity() | {"nightune.attempt": str(attempt)}).items()))
@@ -180,8 +186,7 @@ def run_name(trial: Trial) -> str:
 
 def finished_trials(store: Store, sweep: Sweep, kind: str = "trial") -> dict[str, TrialResult]:
     """Read the sweep's finished trials back, or its finished replicates, by key, without their curves."""
-    question = f"tags.`nightune.sweep` = '{sweep.id}' and tags.`nightune.kind` = '{kind}'"
-    results = (read_result(run) for run in find_runs(store, sweep.experiment_id, question) if is_finished(run))
+    results = (read_result(run) for run in finished_runs(store, sweep, kind))
     return {result.trial.key: result for result in results}
 
 
@@ -208,7 +213,7 @@ def copy_as_reused(store: Store, sweep: Sweep, trial: Trial, earlier: TrialResul
     run = mlflow_client.get_run(earlier.run_id)
     tags = {"nightune.reused_from": earlier.run_id, "nightune.engine": run.data.tags.get("nightune.engine", "")}
     log = open_trial(store, sweep, trial, tags, data)
-    names = [name for name in run.data.metrics if name not in ONCE]
+    names = [name for name in run.data.metrics if name not in (*ONCE, *PEAKS)]
     curves = {name: {p.step: p.value for p in mlflow_client.get_metric_history(earlier.run_id, name)} for name in names}
     for epoch in range(1, earlier.epochs + 1):
         log.log_epoch(epoch, {name: points[epoch] for name, points in curves.items() if epoch in points})
@@ -244,13 +249,13 @@ def _unfinished_run(store: Store, sweep: Sweep, trial: Trial) -> Any | None:
     return next(iter(find_runs(store, sweep.experiment_id, question)), None)
 
 
-def _final_metrics(result: TrialResult) -> list[Any]:
+def _final_metrics(result: TrialResult, more: Mapping[str, float]) -> list[Any]:
     from mlflow.entities import Metric  # noqa: PLC0415
 
     values: dict[str, float] = {name: float(getattr(result, name)) for name in ONCE}
     if not result.best_epoch:
         del values["objective"]
-    return [Metric(name, number(value), _now_ms(), result.epochs) for name, value in values.items()]
+    return [Metric(name, number(value), _now_ms(), result.epochs) for name, value in {**values, **more}.items()]
 
 
 def _final_tags(result: TrialResult) -> dict[str, str]:

@@ -14,7 +14,7 @@ import pytest
 from models.examples import Dataset, Examples
 from models.recipe import Recipe
 from models.training.engine_fit import FitEngine, FitState
-from models.training.feeds import ArrayFeed, BatchFeed, TensorFlowFeed, make_feed
+from models.training.feeds import ArrayFeed, BatchFeed, StreamFeed, TensorFlowFeed
 from models.training.plan import EpochPlan
 from models.training.seeds import Seeds
 
@@ -161,7 +161,7 @@ def build(output_size): return keras.Sequential([keras.Input((5,)), Counting(out
     assert len(calls) == first
 
 
-@pytest.mark.parametrize("feed", [ArrayFeed, BatchFeed, TensorFlowFeed])
+@pytest.mark.parametrize("feed", [ArrayFeed, BatchFeed, StreamFeed, TensorFlowFeed])
 def test_every_feed_gives_the_batches_of_the_plan(make_plan: MakePlan, feed: type) -> None:
     seen: list[np.ndarray] = []
 
@@ -180,11 +180,6 @@ def test_every_feed_gives_the_batches_of_the_plan(make_plan: MakePlan, feed: typ
         model.fit(**given.arguments(plan.order, plan.batch_sizes), epochs=1, verbose=0)
         assert [batch[0].tolist() for batch in seen] == [batch.tolist() for batch in plan.batches()]
         assert all(np.array_equal(batch[0], -batch[1]) for batch in seen)
-
-
-def test_data_that_stays_on_disk_is_fed_batch_by_batch(tmp_path: Path) -> None:
-    mapped = np.memmap(tmp_path / "inputs", np.float32, "w+", shape=(4, 2))
-    assert isinstance(make_feed(mapped, np.zeros((4, 1))), BatchFeed)
 
 
 def test_weights_are_copies_in_the_models_order(

@@ -1,0 +1,65 @@
+"""Bringing up the backend: a GPU's memory is taken as it is needed, unless the user says otherwise."""
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from models.backend import let_memory_grow
+
+
+class Configuration:
+    """As much of TensorFlow's configuration as is asked, with devices that may be in use."""
+
+    def __init__(self, gpus: list[str], used: tuple[str, ...] = ()) -> None:
+        self.config = self
+        self.experimental = self
+        self._gpus, self._used = gpus, used
+        self.growing: list[str] = []
+
+    def list_physical_devices(self, kind: str) -> list[str]:
+        return self._gpus if kind == "GPU" else ["cpu"]
+
+    def set_memory_growth(self, gpu: str, growing: bool) -> None:
+        if gpu in self._used:
+            raise RuntimeError("Physical devices cannot be modified after being initialized")
+        assert growing
+        self.growing.append(gpu)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "used", "growing"), [([], (), []), (["a", "b"], (), ["a", "b"]), (["a", "b"], ("a",), ["b"])]
+)
+def test_each_gpu_that_is_not_in_use_grows(
+    monkeypatch: pytest.MonkeyPatch, gpus: list[str], used: tuple[str, ...], growing: list[str]
+) -> None:
+    monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH", raising=False)
+    configuration = Configuration(gpus, used)
+    let_memory_grow(configuration)
+    assert configuration.growing == growing
+
+
+def test_what_the_user_says_of_tensorflows_memory_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_FORCE_GPU_ALLOW_GROWTH", "false")
+    configuration = Configuration(["a"])
+    let_memory_grow(configuration)
+    assert configuration.growing == []
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "false"), ({"XLA_PYTHON_CLIENT_PREALLOCATE": "true"}, "true"), ({"XLA_CLIENT_MEM_FRACTION": ".5"}, "None")],
+)
+def test_jax_takes_memory_as_it_needs_it_unless_told_otherwise(given: dict[str, str], expected: str) -> None:
+    code = (
+        "import sys, types; keras = types.ModuleType('keras'); sys.modules['keras'] = keras\n"
+        "class Any:\n    __getattr__ = __call__ = lambda *a: 'jax' if a[1:] == () else Any()\n"
+        "keras.backend = keras.ops = Any()\n"
+        "import os; from models.backend import load_keras; load_keras()\n"
+        "print(os.environ.get('XLA_PYTHON_CLIENT_PREALLOCATE'))"
+    )
+    told = {name: value for name, value in os.environ.items() if not name.startswith("XLA_")}
+    output: Any = subprocess.run([sys.executable, "-c", code], env={**told, **given}, capture_output=True, check=True)
+    assert output.stdout.decode().strip() == expected

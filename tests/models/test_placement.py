@@ -1,0 +1,121 @@
+"""Data goes where it fits: in memory, on disk, on the device, or to the engine that reads it from disk."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from models import placement
+from models.datasets import data_placement, load_dataset, open_dataset, save_dataset
+from models.errors import InputError
+from models.examples import Dataset
+from models.placement import VARIABLE, available_bytes, place
+from models.recipe import Recipe
+from models.training import device_memory
+from models.training.device_memory import Room, device_peak, device_room, host_peak, peaks, refusal_of_data
+from models.training.engine import choose_engine
+
+MakeDataset = Callable[..., Dataset]
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    dataset = load_dataset("iris", folder=tmp_path)
+    return save_dataset(dataset, tmp_path)
+
+
+def test_data_is_held_in_memory_up_to_a_quarter_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placement, "available_bytes", lambda: 4000)
+    assert not place(1000).is_on_disk
+    assert place(1001).is_on_disk
+    assert "more than a quarter" in place(1001).reason
+
+
+@pytest.mark.parametrize(("told", "is_on_disk"), [("disk", True), ("memory", False)])
+def test_the_environment_decides_where_it_says_something(
+    monkeypatch: pytest.MonkeyPatch, told: str, is_on_disk: bool
+) -> None:
+    monkeypatch.setattr(placement, "available_bytes", lambda: 4000)
+    monkeypatch.setenv(VARIABLE, told)
+    assert place(0).is_on_disk is place(10**9).is_on_disk is is_on_disk
+
+
+def test_a_place_that_is_none_is_refused_with_the_nearest_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "disc")
+    with pytest.raises(InputError, match="disk"):
+        place(1)
+
+
+def test_a_containers_limit_counts(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("5000\n")
+    (tmp_path / "memory.current").write_text("2000\n")
+    assert available_bytes(tmp_path) == 3000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert available_bytes(tmp_path) > 3000
+
+
+def test_all_inputs_are_mapped_or_none_and_are_the_same(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = open_dataset(prepared)
+    monkeypatch.setenv(VARIABLE, "disk")
+    mapped = open_dataset(prepared)
+    assert data_placement(prepared).is_on_disk
+    assert (held.is_on_disk, mapped.is_on_disk) == (False, True)
+    assert isinstance(mapped.validation.inputs, np.memmap)
+    np.testing.assert_array_equal(held.train.inputs, mapped.train.inputs)
+    np.testing.assert_array_equal(held.validation.inputs, mapped.validation.inputs)
+
+
+def test_a_device_holds_data_up_to_half_of_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_memory, "_accelerator_limit", lambda: 2**31)
+    assert device_room() == Room(2**31, "memory of the device")
+    assert refusal_of_data(2**30) is None
+    refusal = refusal_of_data(2**30 + 2**24)
+    assert refusal == "the data, 1.02 GiB, is more than half of the 2.00 GiB of memory of the device"
+
+
+def test_on_a_cpu_free_memory_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_memory, "available_bytes", lambda: 2**20)
+    assert device_room() == Room(2**20, "free memory")
+    assert refusal_of_data(2**19) is None
+    assert "free memory" in str(refusal_of_data(2**19 + 1))
+
+
+@pytest.mark.parametrize("is_mapped", [True, False])
+def test_data_that_a_device_cannot_hold_goes_to_fit_with_the_reason(
+    make_dataset: MakeDataset, recipe: Callable[..., Recipe], prepared: Path, monkeypatch: Any, is_mapped: bool
+) -> None:
+    dataset = make_dataset()
+    if is_mapped:
+        monkeypatch.setenv(VARIABLE, "disk")
+        dataset = open_dataset(prepared)
+    else:
+        monkeypatch.setattr(device_memory, "available_bytes", lambda: 100)
+    choice = choose_engine("auto", [recipe()], dataset, Path())
+    assert choice.name == "fit"
+    assert ("stays on disk" if is_mapped else "more than half") in choice.reason
+    with pytest.raises(InputError, match="the data"):
+        choose_engine("compiled", [recipe()], dataset, Path())
+
+
+def test_peaks_are_of_this_process_and_of_a_device_that_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(peaks()) == ["peak_memory_mib"]
+    assert 2**24 < host_peak() < 2**42
+    monkeypatch.setattr(device_memory, "device_peak", lambda: 3 * 2**20)
+    assert peaks()["device_peak_memory_mib"] == 3.0
+
+
+def test_tensorflow_and_jax_are_asked_in_their_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    experimental = SimpleNamespace(get_memory_info=lambda name: {"GPU:0": {"current": 1, "peak": 7}}[name])
+    tensorflow = SimpleNamespace(config=SimpleNamespace(experimental=experimental))
+    monkeypatch.setattr(device_memory, "_tensorflow_with_gpu", lambda: tensorflow)
+    assert device_peak() == 7
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setattr(device_memory, "_jax_statistics", lambda: {"peak_bytes_in_use": 9, "bytes_limit": 11})
+    assert device_peak() == 9
+    assert device_room() == Room(11, "memory of the device")
+    monkeypatch.setattr(device_memory, "_jax_statistics", lambda: None)
+    assert device_peak() is None

@@ -1,0 +1,129 @@
+"""Mixed precision: per trial, exact in what is logged, and in checkpoints that load alone."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from models.examples import Dataset
+from models.metrics import metrics
+from models.recipe import Recipe, RecipeError
+from models.training.capabilities import only_in_fit
+from models.training.checkpoint import load, save_checkpoint
+from models.training.engine import choose_engine
+from models.training.engine_fit import FitEngine
+from models.training.loop import train
+from models.training.plan import EpochPlan
+from models.training.seeds import Seeds
+
+MakeDataset = Callable[..., Dataset]
+MakePlan = Callable[..., EpochPlan]
+MakeRecipe = Callable[..., Recipe]
+MIXED = ("mixed_float16", "mixed_bfloat16")
+TOLERANCE = 1e-5  # of the logged objective: how it was predicted, in other blocks, is all that may differ
+SEEDS = Seeds(weights=1, order=2, dropout=3)
+
+
+@pytest.mark.parametrize("precision", MIXED)
+def test_a_checkpoint_loads_alone_and_gives_the_logged_objective(
+    make_dataset: MakeDataset, recipe: MakeRecipe, tmp_path: Path, precision: str
+) -> None:
+    dataset = make_dataset()
+    engine = FitEngine(dataset, Path())
+    one = recipe(precision=precision, model__units=[8], batch_size__size=8)
+    outcome = train(engine, one, dataset, epochs=2, seed=0, monitor="val_loss", direction="minimize")
+    assert save_checkpoint(engine, outcome, tmp_path / "model.keras")
+    model = load(tmp_path / "model.keras")
+    assert model.layers[-1].compute_dtype == "float32"
+    assert {layer.compute_dtype for layer in model.layers if layer.weights[:1]} == {"float32", precision[6:]}
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    outputs = np.asarray(model.predict_on_batch(dataset.validation.inputs))
+    objective = metrics("multiclass", outputs, dataset.validation.targets, is_logits=True)["loss"]
+    assert objective == pytest.approx(outcome.objective, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("precision", MIXED)
+def test_the_next_trial_has_its_own_precision(make_dataset: MakeDataset, recipe: MakeRecipe, precision: str) -> None:
+    engine, before = FitEngine(make_dataset(), Path()), keras.config.dtype_policy().name
+    mixed = engine.start(recipe(precision=precision), SEEDS).model
+    plain = engine.start(recipe(), SEEDS).model
+    assert keras.config.dtype_policy().name == before
+    assert mixed.layers[1].dtype_policy.name == precision
+    assert {layer.dtype_policy.name for layer in plain.layers} == {"float32"}
+
+
+def test_a_model_that_fails_to_build_leaves_the_policy_alone(
+    make_dataset: MakeDataset, recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path
+) -> None:
+    reference = user_model("def build(input_shape, output_size):\n    raise ValueError('no')\n")
+    engine, before = FitEngine(make_dataset(), tmp_path), keras.config.dtype_policy().name
+    with pytest.raises(ValueError, match="no"):
+        engine.start(recipe(model__architecture=reference, precision="mixed_bfloat16"), SEEDS)
+    assert keras.config.dtype_policy().name == before
+
+
+def test_rates_and_decay_act_unscaled_beside_a_scaled_loss(
+    make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe
+) -> None:
+    """With a rate of 0 only the decay moves weights, by 1 − s an update, as in float32."""
+    engine = FitEngine(make_dataset(), Path())
+    state = engine.start(recipe(precision="mixed_float16", weight_decay__profile="fixed"), SEEDS)
+    before = engine.weights(state)
+    state, output = engine.run_epoch(state, make_plan(rates=0.0, shrinks=0.1))
+    made = 3 - output.statistics["skipped_updates"]
+    assert made >= 1
+    assert output.statistics["loss_scale"] == 2.0 ** (15 - output.statistics["skipped_updates"])
+    for old, new in zip(before, engine.weights(state), strict=True):
+        np.testing.assert_allclose(new, old * 0.9**made if old.ndim == 2 else old, rtol=1e-6)
+
+
+def test_a_scaled_loss_trains_as_float32_within_float16(
+    make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe
+) -> None:
+    engine, ends, starts = FitEngine(make_dataset(), Path()), [], []
+    for precision in ("float32", "mixed_float16"):
+        state = engine.start(recipe(precision=precision, penalty__kind="l2"), SEEDS)
+        if precision == "mixed_float16":
+            state.model.optimizer.dynamic_scale.assign(64.0)  # at which nothing of this model overflows
+        starts.append(np.concatenate([weight.ravel() for weight in engine.weights(state)]))
+        state, output = engine.run_epoch(state, make_plan(l2=0.01))
+        ends.append(np.concatenate([weight.ravel() for weight in engine.weights(state)]))
+    assert output.statistics["skipped_updates"] == 0.0
+    np.testing.assert_array_equal(*starts)
+    way = np.linalg.norm(ends[0] - starts[0])
+    assert np.linalg.norm(ends[1] - ends[0]) < 5e-3 * way
+
+
+def test_infinite_gradients_leave_an_update_out_and_it_is_told(
+    make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe
+) -> None:
+    engine = FitEngine(make_dataset(), Path())
+    state = engine.start(recipe(precision="mixed_float16", weight_decay__profile="fixed"), SEEDS)
+    state.model.optimizer.dynamic_scale.assign(2.0**100)
+    before = engine.weights(state)
+    state, output = engine.run_epoch(state, make_plan(shrinks=0.1))
+    assert output.statistics["skipped_updates"] == 3.0
+    assert output.statistics["loss_scale"] == 2.0**97
+    for old, new in zip(before, engine.weights(state), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_compiled_engines_leave_mixed_precision_to_fit(make_dataset: MakeDataset, recipe: MakeRecipe) -> None:
+    assert only_in_fit(recipe()) == []
+    choice = choose_engine("auto", [recipe(precision="mixed_bfloat16")], make_dataset(), Path())
+    assert choice.name == "fit"
+    assert "precision" in choice.reason
+
+
+def test_precision_is_part_of_the_graph(recipe: MakeRecipe) -> None:
+    keys = {recipe(precision=precision).graph_key for precision in ("float32", *MIXED)}
+    assert len(keys) == 3
+
+
+@pytest.mark.parametrize("params", [{"batch_size__micro_size": 4}, {"batch_size__policy": "gns"}])
+def test_float16_is_not_accumulated(recipe: MakeRecipe, params: dict[str, object]) -> None:
+    with pytest.raises(RecipeError, match=r"mixed_bfloat16 \(rule C14\)"):
+        recipe(precision="mixed_float16", **params)
+    assert recipe(precision="mixed_bfloat16", **params).precision.is_mixed

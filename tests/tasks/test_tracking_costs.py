@@ -1,0 +1,47 @@
+"""A sweep's run says what the sweep took."""
+
+from dataclasses import replace
+
+import pytest
+
+from tasks.prepare_data import PreparedData
+from tasks.tracking.costs import record_costs
+from tasks.tracking.store import Store, client
+from tasks.tracking.sweeps import Sweep
+from tasks.tracking.trials import copy_as_reused, open_trial
+from tests.tasks.conftest import result_of
+from tuning.trial import Trial, TrialResult
+
+
+def train(store: Store, sweep: Sweep, trial: Trial, data: PreparedData, peak: float) -> TrialResult:
+    log = open_trial(store, sweep, trial, {"nightune.device": "cpu:0"}, data)
+    log.log_epoch(1, {"loss": 1.0})
+    log.add_metrics({"peak_memory_mib": peak})
+    result = replace(result_of(trial), epochs=1, best_epoch=0)
+    return replace(result, run_id=log.finish(result, None))
+
+
+def test_a_sweep_keeps_its_pace_its_peak_and_its_device(
+    store: Store, sweep: Sweep, data: PreparedData, trial: Trial
+) -> None:
+    trials = [replace(trial, number=number, key=f"key-{number}") for number in range(3)]
+    runs = [train(store, sweep, each, data, peak) for each, peak in zip(trials, (10.0, 30.0, 20.0), strict=True)]
+    record_costs(store, sweep)
+    kept = client(store).get_run(sweep.run_id)
+    infos = [client(store).get_run(run.run_id).info for run in runs]
+    seconds = (max(info.end_time for info in infos) - min(info.start_time for info in infos)) / 1000
+    assert kept.data.metrics["trials_per_hour"] == pytest.approx(3 * 3600 / seconds)
+    assert kept.data.metrics["peak_memory_mib"] == 30.0
+    assert "device_peak_memory_mib" not in kept.data.metrics
+    assert kept.data.tags["nightune.device"] == "cpu:0"
+
+
+def test_a_reused_trial_counts_for_nothing_and_has_no_peak_of_its_own(
+    store: Store, sweep: Sweep, data: PreparedData, trial: Trial
+) -> None:
+    earlier = train(store, sweep, trial, data, 40.0)
+    copied = copy_as_reused(store, sweep, replace(trial, number=1, key="copy"), earlier, data)
+    assert "peak_memory_mib" not in client(store).get_run(copied.run_id).data.metrics
+    client(store).delete_run(earlier.run_id)
+    record_costs(store, sweep)
+    assert client(store).get_run(sweep.run_id).data.metrics == {}
