@@ -11,6 +11,7 @@ import numpy as np
 
 from models.errors import InputError
 from models.examples import Dataset, Examples, Purpose, SealedExamples, UnsealedExamples
+from models.gathering import gather
 from models.leakage import leakage_findings
 from models.sources import KEY, Material, read_source, refuse_non_finite
 from models.splits import Rows, Split, split_rows
@@ -101,12 +102,12 @@ class _Prepared:
 
     def examples(self, index: np.ndarray) -> Examples:
         """The examples of these rows."""
-        return Examples(self.inputs[index], self.targets.values[index])
+        return Examples(gather(self.inputs, index), self.targets.values[index])
 
     def unsealed(self, index: np.ndarray) -> UnsealedExamples:
         """The examples of these rows, with their rows of the table."""
         table = None if self.features is None else self.features.iloc[index].reset_index(drop=True)
-        return UnsealedExamples(self.inputs[index], self.targets.values[index], table)
+        return UnsealedExamples(gather(self.inputs, index), self.targets.values[index], table)
 
 
 def _from_arrays(material: Material, request: _Request) -> _Prepared:

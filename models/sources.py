@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.errors import InputError, unknown_name
+from models.gathering import blocks
 from models.user_code import call_function, is_reference
 
 if TYPE_CHECKING:
@@ -207,10 +208,13 @@ def _as_inputs(inputs: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ..
 
 def refuse_non_finite(inputs: np.ndarray, name: str) -> None:
     """Refuse NaN and infinite inputs, with how many there are and where the first is."""
-    finite = np.isfinite(inputs)
-    if not finite.all():
-        first = int(np.argwhere(~finite)[0][0])
-        count = int(inputs.size - finite.sum())
+    count, first = 0, -1
+    for span in blocks(inputs):
+        finite = np.isfinite(inputs[span])
+        if not finite.all():
+            first = span.start + int(np.argwhere(~finite)[0][0]) if first < 0 else first
+            count += int(finite.size - finite.sum())
+    if count:
         problem = f"{count} input values are NaN, infinite or too large for float32, the first in row {first}"
         raise InputError(KEY, f"{name}: {problem}; leave out or fill in what is missing")
 

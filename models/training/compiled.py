@@ -13,11 +13,9 @@ import numpy as np
 from models.architectures import build_model
 from models.examples import Dataset
 from models.outputs import read_head
-from models.placement import gibibytes
 from models.recipe import Recipe
 from models.training.blocks import Part, capped_parts, largest_block, padded_order
-from models.training.capabilities import only_in_fit, refuse_only_in_fit
-from models.training.device_memory import refusal_of_data
+from models.training.capabilities import refuse_only_in_fit
 from models.training.engine import EpochOutput
 from models.training.engine_fit import PREDICTION_BYTES
 from models.training.initial_weights import InitialWeights
@@ -25,6 +23,7 @@ from models.training.memory import MICRO_BATCH_SIZE, is_out_of_memory, warn_of_s
 from models.training.plan import EpochPlan
 from models.training.precision import computing_in
 from models.training.programs import KEPT_PROGRAMS, Program, ProgramCache, graph_key, is_separable
+from models.training.refusals import refusals_of
 from models.training.seeds import Seeds, seed_dropout
 from models.training.snapshots import EngineSnapshot, refuse_other_shapes
 
@@ -39,7 +38,8 @@ Data = tuple[Any, Any, Any]  # training inputs and targets, validation inputs
 class Functions(Protocol):
     """A program compiled by a backend. States may be used up: only the state returned is good afterwards."""
 
-    tags: Mapping[str, str]  # how the program is computed
+    def tags(self, recipe: Recipe) -> Mapping[str, str]:
+        """Say how the recipe's trials are computed."""
 
     def put(self, arrays: State) -> State:
         """Return copies on the device."""
@@ -192,7 +192,7 @@ class CompiledEngine:
 
     def trial_tags(self, state: CompiledState) -> Mapping[str, str]:
         """Say how the trial's program is computed."""
-        return state.program.tags
+        return state.program.functions.tags(state.recipe)
 
     def with_noise_of_fit(self) -> "CompiledEngine":
         """Return an engine of the same programs, however slow, that draws the dropout that `fit` draws."""
@@ -223,21 +223,6 @@ class CompiledEngine:
         return CompiledProgram(program, initial, self._backend.compile(program, self._data[head.kind]))
 
 
-def refusals_of(model: keras.Model, recipe: Recipe, dataset: Dataset) -> list[str]:
-    """Say why no compiled engine can train a model: data that it cannot hold, or a training step of the user's."""
-    parts = (dataset.train.inputs, dataset.validation.inputs)
-    held = sum(part.nbytes for part in parts)
-    if any(isinstance(part, np.memmap) for part in parts):
-        refusal = f"the data, {gibibytes(held)}, stays on disk"
-    else:
-        refusal = refusal_of_data(held)
-    return [*only_in_fit(recipe), *([refusal] if refusal else [])] + [
-        f"{recipe.architecture} has a {method} of its own"
-        for method in ("train_step", "compute_loss")
-        if getattr(type(model), method) is not getattr(keras.Model, method)
-    ]
-
-
 def _gone_on(state: CompiledState, arrays: State, plan: EpochPlan) -> CompiledState:
     """The state after a plan, with that kept; once they are many, the arrays are kept in their place."""
     plans = (*state.plans, plan)
@@ -255,7 +240,6 @@ class CompiledProgram:
         self._updates_a_call = FIRST_CALL_UPDATES
         self.is_logits = program.head.is_logits
         self.is_separable = program.is_separable
-        self.tags = functions.tags
 
     def put(self, arrays: State) -> State:
         """Return copies of a state's arrays on the device."""

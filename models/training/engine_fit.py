@@ -279,9 +279,8 @@ class _Follow(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         for variable_of, values in self._numbers:
             if _is_new(values, batch):
-                variable_of(rule_of(self.model.optimizer)).assign(
-                    values[batch]
-                )  # on JAX, `model` fetches the model's state
+                optimizer = rule_of(self.model.optimizer)  # on JAX, `model` fetches the model's state
+                variable_of(optimizer).assign(values[batch])
 
 
 class _Remember(keras.callbacks.Callback):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from models.examples import Dataset
+from models.recipe import Recipe
 from models.training.blocks import Part, Shape, bucketed_parts, exact_parts, fitted_parts
 from models.training.compiled import Call, CompiledEngine, Data, State, prediction_spans
 from models.training.plan import EpochPlan
@@ -61,8 +62,6 @@ class JaxBackend:
 class JaxFunctions:
     """A program's functions, with the data that they read."""
 
-    tags: ClassVar[Mapping[str, str]] = {"nightune.xla": "yes"}
-
     def __init__(self, program: Program, data: Data) -> None:
         self._program, self.data = program, data
         self._extra: dict[str, Any] = {}
@@ -72,6 +71,10 @@ class JaxFunctions:
         self._train = jax.jit(partial(train_calls, program), static_argnames=("shape", "is_last"), donate_argnums=0)
         self._step = jax.jit(partial(_step, program), static_argnames="shape", donate_argnums=0)
         self._predict = jax.jit(partial(_predict, program))
+
+    def tags(self, _recipe: Recipe) -> Mapping[str, str]:
+        """JAX computes all with XLA."""
+        return {"nightune.xla": "yes"}
 
     def put(self, arrays: State) -> State:
         """Return copies: states are used up, and what they start from is not."""

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.examples import Dataset
+from models.recipe import Recipe
 from models.training.blocks import Part, Shape, accumulated_parts, bucketed_parts, exact_parts, free_parts
 from models.training.compiled import Call, CompiledEngine, Data, State, prediction_spans
 from models.training.plan import EpochPlan
@@ -70,9 +71,15 @@ class TensorFlowFunctions:
 
     def __init__(self, program: Program, data: Data, reason_against_xla: str) -> None:
         self._program, self._data = program, data
-        self._has_xla = not reason_against_xla
+        self._reason_against_xla, self._has_xla = reason_against_xla, not reason_against_xla
         self._train: dict[Shape, Any] = {}
-        self.tags: Mapping[str, str] = {"nightune.xla": f"no: {reason_against_xla}" if reason_against_xla else "yes"}
+
+    def tags(self, recipe: Recipe) -> Mapping[str, str]:
+        """Say whether XLA computes the recipe's updates."""
+        has_many_sizes = recipe.batch_size.policy == "random" and not self._program.is_separable
+        many_sizes = "batches of many sizes, whose examples a layer couples" if has_many_sizes else ""
+        reason = self._reason_against_xla or many_sizes
+        return {"nightune.xla": f"no: {reason}" if reason else "yes"}
 
     def put(self, arrays: State) -> State:
         """Return the arrays as tensors."""

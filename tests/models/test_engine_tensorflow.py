@@ -16,6 +16,7 @@ from models.recipe import Recipe
 from models.training.engine import choose_engine
 from models.training.engine_fit import FitEngine
 from models.training.loop import Outcome, train
+from models.training.plan import EpochPlan
 from models.training.programs import Program, disturbed
 from models.training.seeds import Seeds
 from tests.models.conftest import MakeDataset
@@ -106,6 +107,19 @@ def test_without_xla_epochs_end_as_fit_does_with_dropout(
     trained = end(plain, tried, dataset)
     assert distance(trained, end(fit, tried, dataset)) < 1e-5
     assert trained.tags == {"nightune.xla": "no: as asked"}
+
+
+def test_batches_of_random_sizes_whose_examples_a_layer_couples_are_told_to_run_without_xla(
+    compiled: Any, dataset: Dataset
+) -> None:
+    random = {"batch_size.policy": "random", "batch_size.minimum": 3, "batch_size.maximum": 9}
+    tried = recipe(**{"model.batch_normalization": True}, **random)
+    state = compiled.start(tried, Seeds.from_trial(0))
+    functions = state.program.functions
+    sizes = np.array([3, 4, 5, 6], np.int32)
+    plan = EpochPlan(1, np.arange(18, dtype=np.int32), sizes, *np.zeros((2, 4), np.float32), 0.0, 0.0, 0.0, 0.0)
+    assert {part.shape.block for part in functions.parts(plan)} == {0}
+    assert compiled.trial_tags(state)["nightune.xla"].startswith("no: batches of many sizes")
 
 
 def test_convolutions_on_a_cpu_train_as_fit_does_without_xla(make_dataset: MakeDataset) -> None:

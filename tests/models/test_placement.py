@@ -9,12 +9,13 @@ import keras
 import numpy as np
 import pytest
 
-from models import placement
+from models import gathering, placement
 from models.datasets import data_placement, load_dataset, open_dataset, save_dataset
 from models.errors import InputError
 from models.examples import Dataset
 from models.placement import VARIABLE, available_bytes, place
 from models.recipe import Recipe
+from models.sources import refuse_non_finite
 from models.training import device_memory
 from models.training.device_memory import Room, device_peak, device_room, host_peak, peaks, refusal_of_data
 from models.training.engine import choose_engine
@@ -67,6 +68,31 @@ def test_all_inputs_are_mapped_or_none_and_are_the_same(prepared: Path, monkeypa
     assert isinstance(mapped.validation.inputs, np.memmap)
     np.testing.assert_array_equal(held.train.inputs, mapped.train.inputs)
     np.testing.assert_array_equal(held.validation.inputs, mapped.validation.inputs)
+
+
+def test_arrays_on_disk_are_prepared_in_blocks_to_the_same_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+    np.save(tmp_path / "x.npy", inputs)
+    code = "import numpy as np\ndef load():\n    return np.load({!r}, mmap_mode='r'), np.arange(60) % 3\n"
+    (tmp_path / "source.py").write_text(code.format(str(tmp_path / "x.npy")), encoding="utf-8")
+    held = load_dataset("source.py:load", folder=tmp_path)
+    monkeypatch.setenv(VARIABLE, "disk")
+    monkeypatch.setattr(gathering, "BLOCK_BYTES", 100)
+    mapped = load_dataset("source.py:load", folder=tmp_path)
+    assert (held.is_on_disk, mapped.is_on_disk) == (False, True)
+    assert held.version == mapped.version
+    opened = open_dataset(save_dataset(mapped, tmp_path / "store"))
+    np.testing.assert_array_equal(opened.train.inputs, held.train.inputs)
+
+
+def test_what_is_not_finite_is_counted_over_all_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "BLOCK_BYTES", 8)
+    inputs = np.zeros((9, 2), np.float32)
+    inputs[4, 1] = inputs[7] = np.inf
+    with pytest.raises(InputError, match="3 input values .* first in row 4"):
+        refuse_non_finite(inputs, "here")
 
 
 def test_a_device_holds_data_up_to_half_of_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
