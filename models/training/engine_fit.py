@@ -19,6 +19,7 @@ from models.training.accumulation import Cut, MicroBatches, build_accumulating_o
 from models.training.engine import EpochOutput
 from models.training.evaluated_weights import effective_rates, evaluated
 from models.training.feeds import Feed, make_feed
+from models.training.lone_replica import without_replicas
 from models.training.measurement import noise_parts
 from models.training.memory import MICRO_BATCH_SIZE, is_out_of_memory, warn_of_smaller_micro_batches
 from models.training.penalty_measurements import Measurements
@@ -177,7 +178,7 @@ def _compile(state: FitState) -> None:
             measures_noise=state.recipe.measures_gradients,
             measures_epoch=state.recipe.batch_size.policy == "divebatch",
         )
-    optimizer = with_loss_scale(optimizer, state.recipe.precision)
+    optimizer = with_loss_scale(without_replicas(optimizer), state.recipe.precision)
     optimizer.build(state.model.trainable_variables)
     state.model.compile(
         optimizer,

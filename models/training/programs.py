@@ -15,6 +15,7 @@ from models.architectures import ARCHITECTURES
 from models.outputs import Head
 from models.recipe import Recipe
 from models.training.hyperparameters import Hyperparameter, make_variable
+from models.training.lone_replica import without_replicas
 from models.training.optimizer_numbers import build_numbered_optimizer, initial_slots, optimizer_structure
 from models.training.updates import decayed_weights
 from models.user_code import source_digest
@@ -112,7 +113,8 @@ class Program:
         self.rest = model.non_trainable_variables  # moving statistics, states of random streams
         self._loss = head.make_loss()
         self._decayed = decayed_weights(model)
-        self._optimizer, self._optimizer_numbers = build_numbered_optimizer(recipe.optimizer, model, self._decayed)
+        optimizer, self._optimizer_numbers = build_numbered_optimizer(recipe.optimizer, model, self._decayed)
+        self._optimizer = without_replicas(optimizer)
         self.slots = self._optimizer.variables
         self._l1, self._l2 = Hyperparameter(0.0, "l1"), Hyperparameter(0.0, "l2")
         dropouts = _dropout_layers(model) if has_dropout_as_data(recipe) else []

@@ -1,5 +1,6 @@
 """The engine of plain `fit`: equal to hand-written Keras, and true to its plan."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -180,6 +181,16 @@ def test_every_feed_gives_the_batches_of_the_plan(make_plan: MakePlan, feed: typ
         model.fit(**given.arguments(plan.order, plan.batch_sizes), epochs=1, verbose=0)
         assert [batch[0].tolist() for batch in seen] == [batch.tolist() for batch in plan.batches()]
         assert all(np.array_equal(batch[0], -batch[1]) for batch in seen)
+
+
+def test_trials_leave_no_graphs_behind(make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe) -> None:
+    engine = FitEngine(make_dataset(), Path())
+    counts = []
+    for seed in (1, 2, 3):
+        engine.run_epoch(engine.start(recipe(optimizer="adam"), Seeds(seed, 2, 3)), make_plan())
+        gc.collect()
+        counts.append(sum(type(kept).__name__ == "FuncGraph" for kept in gc.get_objects()))
+    assert counts[1] == counts[2]
 
 
 def test_weights_are_copies_in_the_models_order(

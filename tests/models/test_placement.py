@@ -91,7 +91,7 @@ def test_what_is_not_finite_is_counted_over_all_blocks(monkeypatch: pytest.Monke
     monkeypatch.setattr(gathering, "BLOCK_BYTES", 8)
     inputs = np.zeros((9, 2), np.float32)
     inputs[4, 1] = inputs[7] = np.inf
-    with pytest.raises(InputError, match="3 input values .* first in row 4"):
+    with pytest.raises(InputError, match=r"3 input values .* first in row 4"):
         refuse_non_finite(inputs, "here")
 
 
