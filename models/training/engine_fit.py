@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from models.training.accumulation import Cut, MicroBatches, build_accumulating_o
 from models.training.engine import EpochOutput
 from models.training.evaluated_weights import effective_rates, evaluated
 from models.training.feeds import Feed, make_feed
+from models.training.followed_plan import Follow, Remember
 from models.training.lone_replica import without_replicas
 from models.training.measurement import noise_parts
 from models.training.memory import MICRO_BATCH_SIZE, is_out_of_memory, warn_of_smaller_micro_batches
@@ -206,12 +206,12 @@ def _train(state: FitState, plan: EpochPlan) -> tuple[FitState, MicroBatches, Tr
         if measurement := _measurement(state):
             measurement.clear()
         try:
-            remember = _Remember(int(np.argmax(micro.updates)), state.measurements)
+            remember = Remember(int(np.argmax(micro.updates)), state.measurements)
             history = state.model.fit(
                 **state.feed.arguments(plan.order, micro.sizes),
                 epochs=1,
                 verbose=0,
-                callbacks=[_Follow(_numbers(state, plan, micro)), remember],
+                callbacks=[Follow(_numbers(state, plan, micro)), remember],
             )
         except Exception as error:
             largest = int(micro.sizes.max())
@@ -268,38 +268,6 @@ def _statistics(state: FitState, plan: EpochPlan, micro: MicroBatches) -> dict[s
     parts = int((micro.updates == 0).sum())
     measured = measurement.statistics(int(plan.batch_sizes[0]), parts) if measurement else {}
     return {**rates, MICRO_BATCH_SIZE: float(micro.sizes.max()), **measured}
-
-
-class _Follow(keras.callbacks.Callback):
-    """Writes the plan's numbers into the optimizer's variables, where they differ from those before."""
-
-    def __init__(self, numbers: Mapping[str, list[float]]) -> None:
-        super().__init__()
-        self._numbers = [(attrgetter(name), values) for name, values in numbers.items()]
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        for variable_of, values in self._numbers:
-            if _is_new(values, batch):
-                optimizer = rule_of(self.model.optimizer)  # on JAX, `model` fetches the model's state
-                variable_of(optimizer).assign(values[batch])
-
-
-class _Remember(keras.callbacks.Callback):
-    """Copies the kernels before one micro-batch, if somebody asks for them."""
-
-    def __init__(self, index: int, measurements: Measurements) -> None:
-        super().__init__()
-        self._index = index if measurements.needs_weights_before else -1
-        self._kernels = measurements.kernels
-        self.values: list[np.ndarray] = []
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        if batch == self._index and self.model:  # on JAX, asking for the model brings its variables up to date
-            self.values = [np.array(kernel) for kernel in self._kernels]
-
-
-def _is_new(values: list[float], index: int) -> bool:
-    return index == 0 or values[index] != values[index - 1]
 
 
 def _predict(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
