@@ -127,3 +127,17 @@ def test_float16_is_not_accumulated(recipe: MakeRecipe, params: dict[str, object
     with pytest.raises(RecipeError, match=r"mixed_bfloat16 \(rule C14\)"):
         recipe(precision="mixed_float16", **params)
     assert recipe(precision="mixed_bfloat16", **params).precision.is_mixed
+
+
+def test_a_snapshot_keeps_the_scale_of_the_loss(
+    make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe
+) -> None:
+    engine, one = FitEngine(make_dataset(), Path()), recipe(precision="mixed_float16", optimizer="adam")
+    state, _ = engine.run_epoch(engine.start(one, SEEDS), make_plan())
+    state.model.optimizer.dynamic_scale.assign(256.0)
+    restored = engine.restore(engine.start(one, SEEDS), engine.snapshot(state))
+    assert float(restored.model.optimizer.dynamic_scale) == 256.0
+    plan = make_plan(epoch=2)
+    (ended, _), (again, _) = engine.run_epoch(state, plan), engine.run_epoch(restored, plan)
+    for here, there in zip(engine.weights(ended), engine.weights(again), strict=True):
+        np.testing.assert_array_equal(here, there)
