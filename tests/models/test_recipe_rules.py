@@ -127,6 +127,14 @@ REFUSED = {
         {"penalty.kind": "l1", "penalty.adaptation": "gap_control", "penalty.minimum": 0.1, "penalty.maximum": 0.01},
         r"penalty\.minimum: 0\.1 is above penalty\.maximum, 0\.01",
     ),
+    "C14 micro-batches": (
+        {"precision": "mixed_float16", "batch_size.micro_size": 4},
+        "mixed_float16 does not go with batch_size.micro_size",
+    ),
+    "C14 measured": (
+        {"precision": "mixed_float16", "batch_size.policy": "gns"},
+        "mixed_float16 hides the gradients' noise",
+    ),
     "C10 inverse_sqrt": ({"learning_rate.schedule": "inverse_sqrt"}, "warmup_fraction"),
 }
 
