@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tuning.analysis import leaderboard
+from tuning.analysis import leaderboard, varying_params
 from tuning.confirmation import Confirmation
 from tuning.trial import TrialResult, Value
 
@@ -78,7 +78,8 @@ def compare_nights(before: Night, after: Night) -> Difference:
     """Return the difference of two sweeps, the earlier one first."""
     facts = _changes(before.facts, after.facts)
     content = _changes(_flat(before.content), _flat(after.content))
-    winners = [_winner_params(night) for night in (before, after)]
+    searched = varying_params([*before.results, *after.results])
+    winners = [_only(searched, _winner_params(night)) for night in (before, after)]
     return Difference(
         metric=after.metric,
         is_comparable=(before.metric, before.facts.get("data version"))
@@ -111,6 +112,10 @@ def _winner_params(night: Night) -> Mapping[str, Value]:
         if result.is_ranked and (winner is None or result.trial.key == winner.finalist.key):
             return result.trial.params
     return {}
+
+
+def _only(names: Sequence[str], params: Mapping[str, Value]) -> Mapping[str, Value]:
+    return {name: params[name] for name in names if name in params}
 
 
 def _changes(before: Mapping[str, Value], after: Mapping[str, Value]) -> list[Change]:

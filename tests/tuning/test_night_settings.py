@@ -52,6 +52,11 @@ def test_the_dimension_that_moved_is_shown_by_its_share_of_the_top() -> None:
     assert Change("optimizer", "sgd", "adam") in difference.best_params
 
 
+def test_the_best_params_are_those_that_were_searched() -> None:
+    before, after = (night(sweep, result(0, 0.1, rate=rate, size=30)) for sweep, rate in (("a-0", 0.1), ("a-1", 0.2)))
+    assert compare_nights(before, after).best_params == (Change("rate", 0.1, 0.2),)
+
+
 def test_a_range_is_cut_into_parts_of_equal_ratio() -> None:
     low = [result(number, 0.1, rate=1e-4 * 1.1**number) for number in range(16)]
     high = [result(number, 0.1, rate=1e-1 * 1.1**number) for number in range(16)]
