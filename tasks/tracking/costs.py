@@ -6,7 +6,7 @@ from typing import Any
 from tasks.tracking.store import Store, client
 from tasks.tracking.sweeps import Sweep
 from tasks.tracking.trial_runs import PEAKS, finished_runs
-from tuning.throughput import trials_per_hour
+from tuning.throughput import Span, trials_per_hour
 
 TRIALS_PER_HOUR = "trials_per_hour"
 
@@ -23,9 +23,15 @@ def record_costs(store: Store, sweep: Sweep) -> None:
 
 
 def _numbers(runs: Sequence[Any]) -> dict[str, float]:
-    pace = trials_per_hour((run.info.start_time / 1000, run.info.end_time / 1000) for run in runs)
+    pace = trials_per_hour(map(work_span, runs))
     numbers = {} if pace is None else {TRIALS_PER_HOUR: pace}
     for name in PEAKS:
         values = [run.data.metrics[name] for run in runs if name in run.data.metrics]
         numbers |= {name: max(values)} if values else {}
     return numbers
+
+
+def work_span(run: Any) -> Span:
+    """When a trial began and ended. One that was taken up again, after an outage or for a rung, began with its work."""
+    end = run.info.end_time / 1000
+    return max(run.info.start_time / 1000, end - run.data.metrics["seconds"]), end

@@ -1,11 +1,12 @@
 """A sweep's run says what the sweep took."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from tasks.prepare_data import PreparedData
-from tasks.tracking.costs import record_costs
+from tasks.tracking.costs import record_costs, work_span
 from tasks.tracking.store import Store, client
 from tasks.tracking.sweeps import Sweep
 from tasks.tracking.trials import copy_as_reused, open_trial
@@ -45,3 +46,9 @@ def test_a_reused_trial_counts_for_nothing_and_has_no_peak_of_its_own(
     client(store).delete_run(earlier.run_id)
     record_costs(store, sweep)
     assert client(store).get_run(sweep.run_id).data.metrics == {}
+
+
+def test_an_outage_within_a_trial_is_no_work() -> None:
+    info = SimpleNamespace(start_time=0, end_time=3_620_000)
+    run = SimpleNamespace(info=info, data=SimpleNamespace(metrics={"seconds": 20.0}))
+    assert work_span(run) == (3600.0, 3620.0)
