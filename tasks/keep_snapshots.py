@@ -50,7 +50,7 @@ class RunKeeper:
     def __init__(
         self, keeping: Keeping, store: Store, trial: Trial, log: TrialLog, count: Callable[[float], None]
     ) -> None:
-        self._left = keeping.runs.get(trial.key)
+        self._left = log.kept_run or keeping.runs.get(trial.key)
         self._store, self._trial, self._log, self._count = store, trial, log, count
         self._pause, self._last, self._counted = keeping.seconds, time.monotonic(), 0.0
 

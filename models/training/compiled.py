@@ -50,7 +50,7 @@ class Functions(Protocol):
     def train(
         self, state: State, numbers: np.ndarray, order: Any, part: Part, call: "Call"
     ) -> tuple[State, Any, Any | None]:
-        """Make some of a part's updates; return the sum of the examples' losses, and after the last one the outputs."""
+        """Make some of a part's updates; return the sum of the part's losses so far, and after the last the outputs."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class Call:
     start: int
     end: int
     is_last: bool
+    loss: Any  # float32, the sum of the losses of the part's examples before
 
 
 class Backend(Protocol):
@@ -280,14 +281,17 @@ class CompiledProgram:
         return state, total / plan.examples, outputs.reshape(len(outputs), -1)
 
     def calls(self, count: int, is_last_part: bool, losses: list[Any]) -> Iterator[Call]:
-        """Cut a part into calls of about a second: an interrupt is heard between two calls only."""
-        start = 0
+        """Cut a part into calls of about a second: an interrupt is heard between two calls only.
+
+        Each adds to the losses of the one before: how fast the device happens to be changes no bit of the sum.
+        """
+        start, loss = 0, np.float32(0.0)
         while start < count:
             started_at = time.perf_counter()
             end = min(count, start + self._updates_a_call)
-            yield Call(start, end, is_last_part and end == count)
+            yield Call(start, end, is_last_part and end == count, loss)
             if end < count:  # else the device may go on with the validation at once
-                losses[-1] = np.asarray(losses[-1])
+                loss = np.asarray(losses.pop())
                 pace = (end - start) / max(time.perf_counter() - started_at, 1e-6)
                 self._updates_a_call = max(1, int(pace * CALL_SECONDS))
             start = end

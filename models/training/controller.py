@@ -6,7 +6,7 @@ nothing but metrics, so the same plans follow in every engine, and after a resta
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,31 +18,16 @@ from models.gradient_noise import Measured as MeasuredNoise
 from models.learning_rates import batch_scales, clock_progress, learning_rates, momenta
 from models.penalties import Strengths, keras_strengths
 from models.penalty_adaptation import Measured, divide, next_strength
-from models.plateaus import PlateauState, next_plateau_state
+from models.plateaus import next_plateau_state
 from models.recipe import Recipe
 from models.schedules import Progress
 from models.stopping import next_stopping_state
 from models.stopping_rules import ERROR_RULES, LOSS_RULES
-from models.stopping_states import NO_INPUTS, Observation, StoppingInputs, StoppingState
+from models.stopping_states import NO_INPUTS, Observation, StoppingInputs
 from models.training.adaptation import batches, plateau_rule, rate_multiplier
+from models.training.controller_state import ControllerState, as_json, from_json
 from models.training.plan import SEMANTICS_VERSION, EpochPlan
 from models.weight_decays import decay_shrinks, decay_strengths, with_strength_by_time
-
-
-@dataclass(frozen=True)
-class ControllerState:
-    """All that a controller remembers between epochs."""
-
-    epoch: int = 0  # epochs observed
-    updates: int = 0
-    examples: int = 0
-    best_epoch: int = 0  # counted from 1; 0 = none
-    best_score: float = math.inf  # lower is better, whatever the direction
-    plateau: PlateauState = field(default_factory=PlateauState)
-    stopping: StoppingState = field(default_factory=StoppingState)
-    noise: NoiseState = field(default_factory=NoiseState)
-    divergence: str = ""  # what was not finite
-    penalty: float = 0.0  # the strength of the next epoch
 
 
 class Controller:
@@ -205,30 +190,14 @@ class Controller:
 
     def state(self) -> dict[str, Any]:
         """Return what `restore` needs, as plain JSON values; floats survive JSON exactly."""
-        return {"training": self._identity(), **_as_json(asdict(self._state))}
+        return {"training": self._identity(), **as_json(self._state)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from `state()` of a controller of the same training: the same plans follow as in an unbroken one."""
         values = {name: value for name, value in state.items() if name != "training"}
         if state.get("training") != self._identity():
             raise ValueError("the saved state belongs to another training: its params, data size or budget differ")
-        stopping, plateau = values["stopping"], values["plateau"]
-        self._state = ControllerState(
-            **{
-                **values,
-                "best_score": _score(values["best_score"]),
-                "noise": NoiseState(**values["noise"]),
-                "plateau": PlateauState(**{**plateau, "best": _score(plateau["best"])}),
-                "stopping": StoppingState(
-                    **{
-                        **stopping,
-                        "reference": _score(stopping["reference"]),
-                        "losses": tuple(stopping["losses"]),
-                        "scores": tuple(stopping["scores"]),
-                    }
-                ),
-            }
-        )
+        self._state = from_json(values)
         self._plan = None
 
     def _strengths(self, strength: float) -> Strengths:
@@ -287,15 +256,3 @@ class Controller:
             "monitor": self._monitor,
             "direction": self._direction,
         }
-
-
-def _as_json(values: dict[str, Any]) -> dict[str, Any]:
-    """The values with infinity, which JSON lacks, as None."""
-    return {
-        name: _as_json(value) if isinstance(value, dict) else None if value == math.inf else value
-        for name, value in values.items()
-    }
-
-
-def _score(value: float | None) -> float:
-    return math.inf if value is None else value

@@ -98,27 +98,29 @@ class JaxFunctions:
         """Make updates and validate in one call or, with convolutions on a CPU, one by one."""
         if not self._is_stepwise:
             span = np.array([call.start, call.end], np.int32)
-            arguments = (state, numbers, order, part.bounds, part.rates, span, self.data)
+            arguments = (state, numbers, order, part.bounds, part.rates, span, call.loss, self.data)
             return self._train(*arguments, shape=part.shape, is_last=call.is_last)
         order, losses, span = jnp.asarray(order), [], slice(call.start, call.end)
         for bounds, rates in zip(part.bounds[span], part.rates[span], strict=True):
             state, loss = self._step(state, numbers, order, bounds, rates, self.data, shape=part.shape)
             losses.append(loss)
-        return state, sum(losses), self._predict(state, numbers, self.data[2]) if call.is_last else None
+        outputs = self._predict(state, numbers, self.data[2]) if call.is_last else None
+        return state, sum(losses, start=call.loss), outputs
 
 
 def train_calls(
     program: Program, state: State, numbers: Any, order: Any, *arguments: Any, shape: Shape, is_last: bool
 ) -> Any:
-    """Make a span's updates, and validate after an epoch's last; arguments: bounds, rates, the span and the data."""
-    bounds, rates, span, data = arguments
+    """Make a span's updates, and validate after an epoch's last; arguments: bounds,
+    rates, the span, the losses before it and the data."""
+    bounds, rates, span, before, data = arguments
 
     def update(place: Any, carry: Any) -> Any:
         state, total = carry
         state, loss = _step(program, state, numbers, order, bounds[place], rates[place], data, shape=shape)
         return state, total + loss
 
-    state, total = lax.fori_loop(span[0], span[1], update, (state, jnp.float32(0.0)))
+    state, total = lax.fori_loop(span[0], span[1], update, (state, before))
     return state, total, _predict(program, state, numbers, data[2]) if is_last else None
 
 

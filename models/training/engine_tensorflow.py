@@ -103,7 +103,7 @@ class TensorFlowFunctions:
             has_xla = self._has_xla and part.shape.block > 0
             self._train[part.shape] = tf.function(function, jit_compile=has_xla, autograph=False)
         span = np.array([call.start, call.end, call.is_last], np.int32)
-        arrays = [tf.constant(array) for array in (numbers, order, part.bounds, part.rates, span)]
+        arrays = [tf.constant(array) for array in (numbers, order, part.bounds, part.rates, span, call.loss)]
         return self._train[part.shape](state, *arrays, self._data)
 
 
@@ -113,14 +113,14 @@ def _device() -> str:
 
 def _train(program: Program, shape: Shape, state: State, *arguments: Any) -> Any:
     """Make the span's updates; the epoch's last call validates, the others return zeros for outputs."""
-    numbers, order, bounds, rates, span, data = arguments
+    numbers, order, bounds, rates, span, before, data = arguments
 
     def update(place: Any, state: State, total: Any) -> Any:
         state, loss = _step(program, shape, state, numbers, order, bounds[place], rates[place], data)
         return place + 1, state, total + loss
 
     _, state, total = tf.while_loop(
-        lambda place, *_: place < span[1], update, (span[0], tuple(state), tf.constant(0.0)), parallel_iterations=1
+        lambda place, *_: place < span[1], update, (span[0], tuple(state), before), parallel_iterations=1
     )
     predict = partial(_predict, program, state, numbers, data[2])
     one = _predict(program, state, numbers, data[2][:1])  # of which only the shape is used

@@ -127,8 +127,10 @@ def _call(program: CompiledProgram, given: tuple[Any, ...], parts: Sequence[Part
     bounds, rates = (np.stack([getattr(part, name) for part in parts]) for name in ("bounds", "rates"))
     # A member whose updates are fewer than others' has none left in the end: nothing of it changes then.
     spans = np.array([[min(call.start, part.count), min(call.end, part.count)] for part in parts], np.int32)
+    losses = np.broadcast_to(np.asarray(call.loss, np.float32), len(parts))
     stacked = program.functions.extra("stack", _compile)
-    return stacked(*given, bounds, rates, spans, program.functions.data, shape=parts[0].shape, is_last=call.is_last)
+    arguments = (*given, bounds, rates, spans, losses, program.functions.data)
+    return stacked(*arguments, shape=parts[0].shape, is_last=call.is_last)
 
 
 def _compile(program: Any) -> Any:
@@ -139,6 +141,6 @@ def _train_stack(program: Any, states: Any, *arguments: Any, shape: Any, is_last
     """As `train_calls`, for a tuple of states and arguments with an axis of members first; data has none."""
     one = partial(train_calls, program, shape=shape, is_last=is_last)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-    stacked, losses, outputs = jax.vmap(one, in_axes=(0,) * 6 + (None,))(stacked, *arguments)
+    stacked, losses, outputs = jax.vmap(one, in_axes=(0,) * 7 + (None,))(stacked, *arguments)
     members = tuple(jax.tree.map(lambda leaf, row=row: leaf[row], stacked) for row in range(len(states)))
     return members, losses, outputs

@@ -1,6 +1,11 @@
-"""What MLflow's client lacks: to take a file of a run away."""
+"""What MLflow's client lacks: to take a file of a run away, and to have it on the disk for sure."""
 
+import os
+from functools import partial
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 from tasks.tracking.patience import patiently
 from tasks.tracking.store import Store, client
@@ -12,5 +17,27 @@ def delete_artifacts(store: Store, run_id: str, path: str) -> None:
         get_artifact_repository,
     )
 
-    artifacts: Any = get_artifact_repository(client(store).get_run(run_id).info.artifact_uri)
+    artifacts: Any = get_artifact_repository(_artifact_uri(store, run_id))
     patiently(lambda: artifacts.delete_artifacts(path), store.tracking_uri)
+
+
+def settle_artifact(store: Store, run_id: str, path: str) -> None:
+    """Return once a file among a run's artifacts is on the disk, where it is one of this machine's."""
+    address = urlparse(_artifact_uri(store, run_id))
+    if address.scheme != "file":
+        return
+    file = Path(url2pathname(address.path)) / path
+    for place in (file, file.parent):
+        patiently(partial(_sync, place), str(place))
+
+
+def _artifact_uri(store: Store, run_id: str) -> str:
+    return str(client(store).get_run(run_id).info.artifact_uri)
+
+
+def _sync(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -1,12 +1,13 @@
 """Snapshots of long trials: files among the artifacts of their runs, from which another process goes on.
 
-A newer one is whole before the older one is deleted, so a kill at any moment leaves one that can be read.
+A newer one is whole, and on the disk, before the older one is deleted, so a kill at any moment or a power cut leaves
+one that can be read. The tag comes before the first file and goes after the last: no file is there without it.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.tracking.artifacts import delete_artifacts
+from tasks.tracking.artifacts import delete_artifacts, settle_artifact
 from tasks.tracking.store import Store, client
 from tasks.tracking.sweeps import Sweep
 from tasks.tracking.trial_runs import find_runs
@@ -25,8 +26,9 @@ def kept_runs(store: Store, sweep: Sweep) -> dict[str, str]:
 def keep_snapshot(store: Store, run_id: str, file: Path, epoch: int) -> None:
     """Put a snapshot, a file named by its epoch, in place of the one before."""
     older = [path for path in _listed(store, run_id) if path != f"{FOLDER}/{file.name}"]
-    client(store).log_artifact(run_id, str(file), FOLDER)
     client(store).set_tag(run_id, EPOCH, str(epoch))
+    client(store).log_artifact(run_id, str(file), FOLDER)
+    settle_artifact(store, run_id, f"{FOLDER}/{file.name}")
     for path in older:
         delete_artifacts(store, run_id, path)
 

@@ -63,6 +63,11 @@ class TrialLog:
         keep_snapshot(self._store, self._run_id, snapshot, epoch)
         self._has_snapshot = True
 
+    @property
+    def kept_run(self) -> str:
+        """The run that this process has kept a snapshot with; empty without one."""
+        return self._run_id if self._has_snapshot else ""
+
     def add_tags(self, tags: Mapping[str, str]) -> None:
         """Take in what is known of the trial only after its start."""
         self._tags |= tags
@@ -83,10 +88,10 @@ class TrialLog:
         metrics = _final_metrics(result, self._once)
         final = [metric for metric in metrics if self._logged_once.get(metric.key) != metric.step]
         self._flush(final, list((self._tags | _final_tags(result)).items()))
-        if self._has_snapshot and result.status is not Status.NOT_PROMOTED:
-            drop_snapshots(self._store, self._run_id)
         state = "FAILED" if result.status is Status.FAILED else "FINISHED"
         client(self._store).set_terminated(self._run_id, state, self._ended_ms)
+        if self._has_snapshot and result.status is not Status.NOT_PROMOTED:
+            drop_snapshots(self._store, self._run_id)  # not before: a kill here must not cost the whole training
         return self._run_id
 
     def abandon(self) -> None:

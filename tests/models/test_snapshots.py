@@ -4,8 +4,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ import numpy as np
 import pytest
 
 from models.recipe import Recipe
+from models.training import compiled
 from models.training.engine import COMPILED_ENGINES, Engine, make_engine
 from models.training.loop import Outcome, train
 from models.training.snapshots import EngineSnapshot, Snapshot, SnapshotError, read_snapshot, write_snapshot
-from tests.models.test_engine_equality import small_dataset
+from tests.models.covering import ALL, covering, params_of
+from tests.models.test_engine_equality import ROWS, small_dataset
 
 EPOCHS = 4
 PLAIN: dict[str, Any] = {"batch_size.size": 8, "model.units": [4]}
@@ -38,6 +41,7 @@ FOR_ALL: dict[str, dict[str, Any]] = {
     },
     "growing batches": {"optimizer": "rmsprop", "batch_size.policy": "geometric", "batch_size.maximum": 16},
 }
+SAMPLE = ("adam with dropout", "normalized, decaying")  # the others compile by night
 FOR_FIT: dict[str, dict[str, Any]] = {
     "noise": {"optimizer": "sgd", "batch_size.policy": "gns", "batch_size.minimum": 4, "batch_size.maximum": 16},
     "micro-batches": {"optimizer": "adam", "batch_size.micro_size": 3},
@@ -46,6 +50,7 @@ FOR_FIT: dict[str, dict[str, Any]] = {
     "averaged": {"optimizer": "sgd", "weight_average.kind": "exponential"},
     "hypergradient": {"optimizer": "sgd", "learning_rate.hypergradient_strength": 0.01},
     "adapting penalty": {"optimizer": "adam", "penalty.kind": "l2", "penalty.adaptation": "gap_control"},
+    "bfloat16": {"optimizer": "adam", "precision": "mixed_bfloat16", "model.dropout": 0.3},
 }
 
 
@@ -102,9 +107,20 @@ def broken_anywhere_is_unbroken(name: str, params: dict[str, Any], folder: Path)
     return all(is_equal(run(other, params, Kept(folder, epoch)), whole) for epoch in range(1, EPOCHS))
 
 
-def compiled_rows(folder: str) -> dict[str, bool]:
+def compiled_rows(folder: str, names: Sequence[str] = SAMPLE) -> dict[str, bool]:
     engine = COMPILED_ENGINES[keras.backend.backend()]
-    return {name: broken_anywhere_is_unbroken(engine, params, Path(folder)) for name, params in FOR_ALL.items()}
+    rows = {name: broken_anywhere_is_unbroken(engine, FOR_ALL[name], Path(folder)) for name in names}
+    return {**rows, "however cut": however_cut_is_whole(engine, FOR_ALL["adam with dropout"], Path(folder))}
+
+
+def however_cut_is_whole(name: str, params: dict[str, Any], folder: Path) -> bool:
+    """A slow or busy device gets an epoch in more calls; here, one for each of its eleven updates."""
+    params = {**params, "batch_size.size": 2}
+    whole = run(make(name), params, Kept(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "FIRST_CALL_UPDATES", 1)
+        patch.setattr(compiled, "CALL_SECONDS", 1e-9)
+        return is_equal(run(make(name), params, Kept(folder)), whole)
 
 
 @pytest.mark.parametrize("name", [*FOR_ALL, *FOR_FIT])
@@ -117,17 +133,64 @@ def test_x4_the_compiled_engine_goes_on_as_if_unbroken(tmp_path: Path) -> None:
 
 
 def test_x4_jax_goes_on_as_if_unbroken(tmp_path: Path) -> None:
+    rows = rows_on_jax("{**compiled_rows(folder), 'stacked': stacked_goes_on_as_if_unbroken(Path(folder))}", tmp_path)
+    assert set(rows.values()) == {True}
+
+
+@pytest.mark.nights
+def test_x4_jax_goes_on_with_all_rows(tmp_path: Path) -> None:
+    rows = rows_on_jax("compiled_rows(folder, list(FOR_ALL))", tmp_path)
+    assert set(rows.values()) == {True}
+
+
+def rows_on_jax(expression: str, folder: Path) -> dict[str, bool]:
     pytest.importorskip("jax")
-    code = "from tests.models.test_snapshots import *; print(json.dumps(compiled_rows(sys.argv[1])))"
+    code = f"from tests.models.test_snapshots import *; folder = sys.argv[1]; print(json.dumps({expression}))"
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)],
+        [sys.executable, "-c", code, str(folder)],
         env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert set(json.loads(done.stdout.splitlines()[-1]).values()) == {True}
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def stacked_goes_on_as_if_unbroken(folder: Path) -> bool:
+    """Two trials of one program side by side, one broken an epoch earlier, so that their epochs are not the same."""
+    from models.training.lockstep import train_side_by_side
+    from models.training.stacks import Stacks
+
+    engine, rates = make("jax"), (0.01, 0.02)
+    folders = [folder / str(rate) for rate in rates]
+    for place in folders:
+        place.mkdir(exist_ok=True)
+
+    def side_by_side(epochs: tuple[int, int]) -> list[Outcome]:
+        rows = [FOR_ALL["adam with dropout"] | {"learning_rate.peak": rate} for rate in rates]
+        kept = [Kept(place, epoch) for place, epoch in zip(folders, epochs, strict=True)]
+        trainings = [partial(run, params=row, keeper=keeper) for row, keeper in zip(rows, kept, strict=True)]
+        return train_side_by_side(engine, trainings, 2, Stacks(2).run_epochs)
+
+    whole = side_by_side((0, 0))
+    return all(is_equal(*pair) for pair in zip(side_by_side((2, 2)), whole, strict=True)) and all(
+        one.status == other.status and one.epochs == other.epochs
+        for one, other in zip(side_by_side((1, 3)), whole, strict=True)
+    )
+
+
+@pytest.mark.nights
+@pytest.mark.parametrize("row", covering(1, ALL).rows, ids=lambda row: " · ".join(row.values()))
+def test_x4_fit_goes_on_with_every_kind_of_every_technique(row: dict[str, str], tmp_path: Path) -> None:
+    assert broken_anywhere_is_unbroken("fit", params_of(row), tmp_path)
+
+
+@pytest.mark.nights
+@pytest.mark.parametrize("name", ROWS)
+def test_x4_the_compiled_engine_goes_on_with_every_kind_of_every_technique(name: str, tmp_path: Path) -> None:
+    engine = COMPILED_ENGINES[keras.backend.backend()]
+    assert broken_anywhere_is_unbroken(engine, ROWS[name], tmp_path)
 
 
 def test_epochs_before_the_break_are_told_once_more(tmp_path: Path) -> None:
@@ -171,17 +234,38 @@ def test_a_file_gives_back_what_was_put_in(written: Path) -> None:
     assert snapshot.seconds == 1.5
 
 
-def _cut(content: bytes) -> bytes:
-    return content[: len(content) // 2]
+def _cut(content: bytes, place: int) -> bytes:
+    return content[:place]
 
 
-def _flip(content: bytes) -> bytes:
-    place = len(content) // 3
-    return content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :]
+def _flip(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
-@pytest.mark.parametrize("damage", [_cut, _flip, lambda content: b"", lambda content: b"no archive"])
-def test_a_damaged_file_is_refused(written: Path, damage: Callable[[bytes], bytes]) -> None:
-    written.write_bytes(damage(written.read_bytes()))
+@pytest.mark.parametrize("damage", [_cut, _flip])
+def test_a_file_damaged_anywhere_is_refused(written: Path, damage: Callable[[bytes, int], bytes]) -> None:
+    content = written.read_bytes()
+    for place in range(0, len(content), 7):
+        written.write_bytes(damage(content, place))
+        with pytest.raises(SnapshotError, match="cannot be read"):
+            read_snapshot(written)
+
+
+def test_another_file_is_refused(written: Path) -> None:
+    written.write_bytes(b"no archive, and longer than a digest is")
     with pytest.raises(SnapshotError, match="cannot be read"):
         read_snapshot(written)
+    written.unlink()
+    with pytest.raises(SnapshotError, match="cannot be read"):
+        read_snapshot(written)
+
+
+def test_a_controller_of_another_version_is_refused_and_the_training_begins_anew(tmp_path: Path) -> None:
+    params = FOR_ALL["momentum on plateaus"]
+    whole = run(make("fit"), params, Kept(tmp_path))
+    older = read_snapshot(tmp_path / "2.npz")
+    state = {name: value for name, value in older.controller.items() if name != "plateau"}
+    write_snapshot(tmp_path / "2.npz", replace(older, controller=state))
+    keeper = Kept(tmp_path, 2)
+    assert is_equal(run(make("fit"), params, keeper), whole)
+    assert ["not one of this version's" in refusal for refusal in keeper.refusals] == [True]

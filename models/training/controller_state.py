@@ -1,0 +1,61 @@
+"""What a controller remembers between epochs, and the same as plain JSON values."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from models.gradient_noise import NoiseState
+from models.plateaus import PlateauState
+from models.stopping_states import StoppingState
+
+
+@dataclass(frozen=True)
+class ControllerState:
+    """All that a controller remembers between epochs."""
+
+    epoch: int = 0  # epochs observed
+    updates: int = 0
+    examples: int = 0
+    best_epoch: int = 0  # counted from 1; 0 = none
+    best_score: float = math.inf  # lower is better, whatever the direction
+    plateau: PlateauState = field(default_factory=PlateauState)
+    stopping: StoppingState = field(default_factory=StoppingState)
+    noise: NoiseState = field(default_factory=NoiseState)
+    divergence: str = ""  # what was not finite
+    penalty: float = 0.0  # the strength of the next epoch
+
+
+def as_json(state: ControllerState) -> dict[str, Any]:
+    """The state as plain values; floats survive JSON exactly."""
+    return _with_none(asdict(state))
+
+
+def from_json(values: Mapping[str, Any]) -> ControllerState:
+    """The state back from `as_json`; ValueError where the values are not those that a state has."""
+    try:
+        stopping, plateau = values["stopping"], values["plateau"]
+        lists = {name: tuple(stopping[name]) for name in ("losses", "scores")}
+        return ControllerState(
+            **{
+                **values,
+                "best_score": _score(values["best_score"]),
+                "noise": NoiseState(**values["noise"]),
+                "plateau": PlateauState(**{**plateau, "best": _score(plateau["best"])}),
+                "stopping": StoppingState(**{**stopping, "reference": _score(stopping["reference"]), **lists}),
+            }
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"the saved state is not one of this version's controllers: {error}") from error
+
+
+def _with_none(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with infinity, which JSON lacks, as None."""
+    return {
+        name: _with_none(value) if isinstance(value, dict) else None if value == math.inf else value
+        for name, value in values.items()
+    }
+
+
+def _score(value: float | None) -> float:
+    return math.inf if value is None else value

@@ -1,0 +1,197 @@
+"""A trial's snapshots lie with its run: the newest whole one is found, its seconds count, none outlives its trial."""
+
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.training.snapshots import EngineSnapshot, Snapshot
+from tasks import keep_snapshots
+from tasks.keep_snapshots import NO_SNAPSHOTS, Keeping, RunKeeper, read_keeping
+from tasks.prepare_data import PreparedData
+from tasks.tracking import snapshots, trials
+from tasks.tracking.snapshots import kept_runs
+from tasks.tracking.store import Store, client
+from tasks.tracking.sweeps import Sweep
+from tasks.tracking.trials import TrialLog, finished_trials, open_trial
+from tasks.trial_limits import TrialLimitError, Watch
+from tests.tasks.conftest import result_of
+from tuning.sections import Limits
+from tuning.trial import Status, Trial
+
+
+class KillError(BaseException):
+    """The process would be dead here."""
+
+
+def snapshot(epochs: int, seconds: float = 0.0) -> Snapshot:
+    history = [{"loss": 1.0 / epoch, "val_loss": 0.5} for epoch in range(1, epochs + 1)]
+    return Snapshot("fit", EngineSnapshot([np.arange(3.0)], {"cap": 0}), {}, [np.ones(2)], history, seconds)
+
+
+@pytest.fixture
+def log(store: Store, sweep: Sweep, trial: Trial, data: PreparedData) -> TrialLog:
+    return open_trial(store, sweep, trial, {"nightune.engine": "fit"}, data)
+
+
+@pytest.fixture
+def keeper(store: Store, sweep: Sweep, trial: Trial, log: TrialLog) -> Callable[..., RunKeeper]:
+    """The keeper of a process that finds what is kept."""
+
+    def keeper(count: Callable[[float], None] = lambda seconds: None, keeping: Keeping | None = None) -> RunKeeper:
+        return RunKeeper(keeping or read_keeping(store, sweep), store, trial, log, count)
+
+    return keeper
+
+
+def files(root: Path) -> list[str]:
+    return sorted(path.name for path in root.rglob("resume/*"))
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
+    def kill(*arguments: Any) -> None:
+        raise KillError
+
+    monkeypatch.setattr(module, name, kill)
+
+
+def test_the_newest_snapshot_is_read_back_and_is_the_only_one(
+    keeper: Callable[..., RunKeeper], store_root: Path
+) -> None:
+    assert keeper().read() is None
+    for epoch in (1, 2, 11):
+        keeper().write(snapshot(epoch))
+    read = keeper().read()
+    assert read is not None
+    assert len(read.history) == 11
+    assert files(store_root) == ["epoch-0000011.npz"]
+
+
+def test_a_damaged_newest_one_is_left_aside_for_the_older_with_a_line_in_the_log(
+    keeper: Callable[..., RunKeeper],
+    store_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    newer = keeper()
+    newer.write(snapshot(3))
+    with monkeypatch.context() as patch:
+        kill_at(patch, snapshots, "delete_artifacts")
+        with pytest.raises(KillError):
+            newer.write(snapshot(4))
+    assert files(store_root) == ["epoch-0000003.npz", "epoch-0000004.npz"]
+    (newest,) = store_root.rglob("resume/epoch-0000004.npz")
+    newest.write_bytes(newest.read_bytes()[:-1])
+    with caplog.at_level(logging.INFO, "nightune"):
+        read = keeper().read()
+    assert read is not None
+    assert len(read.history) == 3
+    assert "trial 0 · a snapshot that cannot be read: it is damaged" in caplog.text
+    assert "trial 0 · goes on after epoch 3" in caplog.text
+
+
+def test_no_file_is_there_without_the_tag_by_which_it_is_found(
+    keeper: Callable[..., RunKeeper], store: Store, sweep: Sweep, trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = keeper()
+    with monkeypatch.context() as patch:
+        kill_at(patch, snapshots, "settle_artifact")
+        with pytest.raises(KillError):
+            first.write(snapshot(1))
+    assert list(kept_runs(store, sweep)) == [trial.key]
+
+
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.DIVERGED, Status.STOPPED_EARLY])
+def test_none_outlives_its_trial_however_that_ends(
+    keeper: Callable[..., RunKeeper], log: TrialLog, store: Store, sweep: Sweep, trial: Trial, status: Status
+) -> None:
+    keeper().write(snapshot(1))
+    log.finish(result_of(trial, status=status), None)
+    assert files(store.root) == []
+    assert kept_runs(store, sweep) == {}
+
+
+def test_a_kill_while_they_are_deleted_leaves_a_finished_trial(
+    keeper: Callable[..., RunKeeper],
+    log: TrialLog,
+    store: Store,
+    sweep: Sweep,
+    trial: Trial,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keeper().write(snapshot(1))
+    ended = result_of(trial)
+    with monkeypatch.context() as patch:
+        kill_at(patch, trials, "drop_snapshots")
+        with pytest.raises(KillError):
+            log.finish(ended, None)
+    assert list(finished_trials(store, sweep)) == [trial.key]
+    snapshots.drop_all_snapshots(store, sweep)
+    assert files(store.root) == []
+
+
+def test_seconds_trained_before_count_against_the_time_limit(keeper: Callable[..., RunKeeper]) -> None:
+    keeper().write(snapshot(1, seconds=599.0))
+    watch = Watch(Limits(seconds=600))
+    keeper(watch.count).read()
+    watch.check()
+    again = Watch(Limits(seconds=598))
+    resumed = keeper(again.count)
+    resumed.read()
+    fresh = Watch(Limits(seconds=598))
+    refused = keeper(fresh.count)
+    refused.read()
+    refused.refuse("of another training")
+    fresh.check()
+    with pytest.raises(TrialLimitError, match="time limit"):
+        again.check()
+
+
+def test_the_run_tells_after_which_epoch_it_was_gone_on_with(
+    keeper: Callable[..., RunKeeper], log: TrialLog, store: Store, trial: Trial
+) -> None:
+    keeper().write(snapshot(2))
+    keeper().read()
+    run = client(store).get_run(log.finish(result_of(trial), None))
+    assert run.data.tags["nightune.resumed_at"] == "2"
+
+
+def test_a_second_try_in_the_same_process_goes_on_from_what_the_first_has_kept(
+    keeper: Callable[..., RunKeeper],
+) -> None:
+    first = Keeping({}, 0.0)  # read before the trial began
+    keeper(keeping=first).write(snapshot(5))
+    read = keeper(keeping=first).read()
+    assert read is not None
+    assert len(read.history) == 5
+
+
+def test_a_snapshot_is_due_when_the_pause_is_over_or_a_long_training_halts(
+    keeper: Callable[..., RunKeeper],
+) -> None:
+    assert keeper(keeping=Keeping({}, 0.0)).is_due(is_last=False)
+    short = keeper(keeping=NO_SNAPSHOTS)
+    assert not short.is_due(is_last=True)
+    keeper(keeping=Keeping({}, 0.0)).write(snapshot(1, seconds=90.0))
+    long = keeper(keeping=NO_SNAPSHOTS)
+    long.read()
+    assert long.is_due(is_last=True)
+    assert not long.is_due(is_last=False)
+
+
+def test_the_pause_is_told_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert keep_snapshots.snapshot_seconds() == 60.0
+    monkeypatch.setenv("NIGHTUNE_SNAPSHOT_SECONDS", "0")
+    assert keep_snapshots.snapshot_seconds() == 0.0
+    assert math.isinf(NO_SNAPSHOTS.seconds)
+
+
+@pytest.mark.parametrize("told", ["soon", "-1", "nan", "inf"])
+def test_a_pause_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch, told: str) -> None:
+    monkeypatch.setenv("NIGHTUNE_SNAPSHOT_SECONDS", told)
+    with pytest.raises(ValueError, match="NIGHTUNE_SNAPSHOT_SECONDS"):
+        keep_snapshots.snapshot_seconds()
