@@ -1,6 +1,8 @@
 """Stacks: the epochs of several trials computed at once, as one program over arrays with an axis more (`vmap`).
 
 Each member keeps a state of its own, and an epoch's calls stack those that still train: what stopped takes no part.
+So each has its own snapshots, too, and goes on from them; to the same bits where as many are stacked as were before, as
+XLA rounds otherwise in stacks of another size.
 """
 
 import os

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tasks.progress import EpochEnded
+from tasks.tracking.trial_runs import PEAKS
 from tests.flows.conftest import command_line
 
 EPOCHS = 12
@@ -38,7 +39,7 @@ def tune(study: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trial(store: Path) -> Results:
-    """The trial's tags, and its metrics by name and step, read from the database; `seconds` apart."""
+    """The trial's tags, and its metrics by name and step, from the database, but for the time and memory they took."""
     with closing(sqlite3.connect(f"file:{store}/mlflow.db?mode=ro", uri=True)) as database:
         query = "SELECT run_uuid FROM tags WHERE key = 'nightune.kind' AND value = 'trial'"
         ((run,),) = database.execute(query).fetchall()
@@ -46,7 +47,7 @@ def trial(store: Path) -> Results:
         points = database.execute("SELECT key, step, value FROM metrics WHERE run_uuid = ?", (run,)).fetchall()
     return {
         "tags": tags,
-        "points": sorted(point for point in points if point[0] != "seconds"),
+        "points": sorted(point for point in points if point[0] not in ("seconds", *PEAKS)),
         "snapshots": [path.name for path in store.rglob(f"{run}/artifacts/resume/*")],
     }
 

@@ -51,7 +51,10 @@ FOR_FIT: dict[str, dict[str, Any]] = {
     "hypergradient": {"optimizer": "sgd", "learning_rate.hypergradient_strength": 0.01},
     "adapting penalty": {"optimizer": "adam", "penalty.kind": "l2", "penalty.adaptation": "gap_control"},
     "bfloat16": {"optimizer": "adam", "precision": "mixed_bfloat16", "model.dropout": 0.3},
+    "float16, its loss scaled": {"optimizer": "adam", "precision": "mixed_float16", "learning_rate.peak": 0.01},
 }
+FOR_ALL = {name: PLAIN | params for name, params in FOR_ALL.items()}
+FOR_FIT = {name: PLAIN | params for name, params in FOR_FIT.items()}
 
 
 @dataclass
@@ -82,7 +85,7 @@ def make(name: str) -> Engine:
 def run(engine: Engine, params: dict[str, Any], keeper: Kept, seen: list[Any] | None = None) -> Outcome:
     return train(
         engine,
-        Recipe.from_params({**PLAIN, **params}),
+        Recipe.from_params(params),
         small_dataset(),
         epochs=EPOCHS,
         seed=5,
@@ -158,7 +161,7 @@ def rows_on_jax(expression: str, folder: Path) -> dict[str, bool]:
 
 
 def stacked_goes_on_as_if_unbroken(folder: Path) -> bool:
-    """Two trials of one program side by side, one broken an epoch earlier, so that their epochs are not the same."""
+    """Two trials of one program side by side, broken at one epoch, or at two: then they are not stacked to the end."""
     from models.training.lockstep import train_side_by_side
     from models.training.stacks import Stacks
 
@@ -204,8 +207,12 @@ def test_epochs_before_the_break_are_told_once_more(tmp_path: Path) -> None:
     ("engine", "params", "reason"),
     [
         ("tensorflow", FOR_ALL["adam with dropout"], "engine fit"),
-        ("fit", {"optimizer": "adam", "learning_rate.peak": 0.02, "model.dropout": 0.3}, "another training"),
-        ("fit", {"optimizer": "sgd", "learning_rate.peak": 0.01, "model.dropout": 0.3}, "other weights or slots"),
+        ("fit", FOR_ALL["adam with dropout"] | {"learning_rate.peak": 0.02}, "another training"),
+        (
+            "fit",
+            PLAIN | {"optimizer": "sgd", "learning_rate.peak": 0.01, "model.dropout": 0.3},
+            "other weights or slots",
+        ),
     ],
 )
 def test_what_belongs_to_another_training_is_refused_and_it_begins_anew(
