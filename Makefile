@@ -1,7 +1,7 @@
 .PHONY: check habits fuzz storm nights
 
 check: habits
-	pytest -n 2 --dist loadscope
+	pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 habits:
 	ruff check .

@@ -42,7 +42,7 @@ replicates = 2
 [promotion]
 replicates = 3
 """
-WEAK, STRONG, BAD = ("0.02", 6), ("0.05", 15), ("0.0001", 1)
+WEAK, STRONG, BAD = ("0.02", 10), ("0.05", 30), ("0.0001", 1)
 
 
 @pytest.fixture
