@@ -10,10 +10,10 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.recipe import Recipe
 from tasks.attempts import ALLOWED_DEATHS, Attempts, attempts_of, is_supervised
@@ -27,6 +27,7 @@ from tasks.tracking.errors import StoreError
 from tasks.tracking.patience import patiently
 from tasks.tracking.store import Store
 from tasks.tracking.sweeps import Sweep
+from tasks.tracking.trial_runs import unfinished_runs
 from tasks.tracking.trials import TrialLog, open_trial
 from tasks.tracking.writer import BackgroundWriter
 from tasks.trial_limits import watched
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from models.training.checkpoint import Checkpoints
     from models.training.engine import Engine
     from models.training.halted import HaltedTrainings
-
-logger = logging.getLogger("nightune")
 
 logger = logging.getLogger("nightune")
 
@@ -77,6 +76,7 @@ class Trainer:
     checkpoints: "Checkpoints"
     halted: "HaltedTrainings"
     keeping: Keeping = NO_SNAPSHOTS
+    begun: Mapping[str, Any] = field(default_factory=dict)  # runs that trials of the cohort go on in, by trial key
 
 
 @stage
@@ -105,7 +105,8 @@ def make_trainer(engine_name: str, data_folder: Path, study_folder: Path, compil
 
 def train_trials(setting: Setting, trainer: Trainer, trials: Sequence[Trial]) -> list[TrialResult]:
     """Train trials in order; each is logged and announced while the next one trains."""
-    trainer = replace(trainer, keeping=read_keeping(setting.store, setting.sweep))
+    begun = unfinished_runs(setting.store, setting.sweep)
+    trainer = replace(trainer, keeping=read_keeping(setting.store, setting.sweep), begun=begun)
     with BackgroundWriter[TrialResult]() as writer:
 
         def train_one(trial: Trial, engine: "Engine") -> None:
@@ -137,7 +138,7 @@ def _run_all(engine: "Engine", trainings: Sequence[Callable[["Engine"], None]]) 
 def _train_trial(setting: Setting, trainer: Trainer, trial: Trial) -> Callable[[], TrialResult]:
     """Train one trial; return what writes it with its best epoch's checkpoint and says how it ended."""
     tags = {"nightune.engine": trainer.engine.name, **trainer.engine.tags}
-    log = open_trial(setting.store, setting.sweep, trial, tags, setting.data)
+    log = open_trial(setting.store, setting.sweep, trial, tags, setting.data, trainer.begun)
     folder = tempfile.TemporaryDirectory()  # of its checkpoint, until that is written
     try:
         given_up = _given_up(setting, trial)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job started with & ignores it, and so would our children
 
 DEFAULT_STORE = Path("mlflow.db").resolve()
 

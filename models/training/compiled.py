@@ -1,11 +1,11 @@
 """The engine of compiled programs, for any backend: what the backend compiles is behind `Functions`."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -14,53 +14,19 @@ from models.architectures import build_model
 from models.examples import Dataset
 from models.outputs import read_head
 from models.recipe import Recipe
-from models.training.blocks import Part, capped_parts, largest_block, padded_order
 from models.training.capabilities import refuse_only_in_fit
+from models.training.compiled_program import CompiledProgram, Data, Functions, State
 from models.training.engine import EpochOutput
-from models.training.engine_fit import PREDICTION_BYTES
 from models.training.initial_weights import InitialWeights
 from models.training.memory import MICRO_BATCH_SIZE, is_out_of_memory, warn_of_smaller_micro_batches
 from models.training.plan import EpochPlan
 from models.training.precision import computing_in
 from models.training.programs import KEPT_PROGRAMS, Program, ProgramCache, graph_key, is_separable
 from models.training.refusals import refusals_of
-from models.training.seeds import Seeds, seed_dropout
+from models.training.seeds import Seeds
 from models.training.snapshots import EngineSnapshot, refuse_other_shapes
 
-FIRST_CALL_UPDATES = 256
-CALL_SECONDS = 1.0
 KEPT_PLAN_BYTES = 2**26  # of orders, on the host
-
-State = tuple[list[Any], list[Any], list[Any]]  # trainable weights, other variables, slots
-Data = tuple[Any, Any, Any]  # training inputs and targets, validation inputs
-
-
-class Functions(Protocol):
-    """A program compiled by a backend. States may be used up: only the state returned is good afterwards."""
-
-    def tags(self, recipe: Recipe) -> Mapping[str, str]:
-        """Say how the recipe's trials are computed."""
-
-    def put(self, arrays: State) -> State:
-        """Return copies on the device."""
-
-    def parts(self, plan: EpochPlan) -> tuple[Part, ...]:
-        """Lay out a plan."""
-
-    def train(
-        self, state: State, numbers: np.ndarray, order: Any, part: Part, call: "Call"
-    ) -> tuple[State, Any, Any | None]:
-        """Make some of a part's updates; return the sum of the part's losses so far, and after the last the outputs."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """From which update of a part to which one call goes; the epoch's last one validates, too."""
-
-    start: int
-    end: int
-    is_last: bool
-    loss: Any  # float32, the sum of the losses of the part's examples before
 
 
 class Backend(Protocol):
@@ -155,15 +121,45 @@ class CompiledEngine:
                 if block == 1 or not state.program.is_separable or not is_out_of_memory(error):
                     raise
             else:
-                state = _gone_on(state, arrays, todo.pop(0))
+                state = _gone_on(state, arrays, (todo.pop(0),))
                 continue
             # Outside the handler, whose traceback would keep alive what did not fit.
             warn_of_smaller_micro_batches(plan.epoch, block, block // 2)
-            todo = [*state.plans, plan]
+            todo = [*state.plans, *todo]
             state = self._back(state, block // 2)
         statistics = {MICRO_BATCH_SIZE: float(state.cap)} if state.cap else {}
         seconds = time.perf_counter() - started_at
         return state, EpochOutput(loss, outputs, state.program.is_logits, seconds, statistics)
+
+    def epochs_at_once(self, state: CompiledState, plan: EpochPlan) -> int:
+        """How many epochs are computed in one call of about a second."""
+        return 1 if state.cap else state.program.epochs_at_once(state.arrays, plan)
+
+    def run_epochs(self, state: CompiledState, plans: Sequence[EpochPlan]) -> tuple[CompiledState, list[EpochOutput]]:
+        """Run the program on the first plans that have one layout, in one call; out of memory, on each alone."""
+        started_at, program = time.perf_counter(), state.program
+        some = program.alike(plans)
+        if len(some) == 1:
+            state, output = self.run_epoch(state, some[0])
+            return state, [output]
+        try:
+            arrays, computed = program.run_epochs(state.arrays, state.recipe, some)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            seconds = (time.perf_counter() - started_at) / len(some)
+            outputs = [
+                EpochOutput(loss, values, program.is_logits, seconds, weights=weights)
+                for loss, values, weights in computed
+            ]
+            return _gone_on(state, arrays, some), outputs
+        # Outside the handler, whose traceback would keep alive what did not fit.
+        outputs, todo, state = [], [*state.plans, *some], self._back(state, 0)
+        for plan in todo:
+            state, output = self.run_epoch(state, plan)
+            outputs.append(replace(output, weights=self.weights(state)))
+        return state, outputs[-len(some) :]
 
     def _back(self, state: CompiledState, cap: int) -> CompiledState:
         """The state before the plans that it has kept, to go on in blocks of at most so many examples."""
@@ -224,82 +220,10 @@ class CompiledEngine:
         return CompiledProgram(program, initial, self._backend.compile(program, self._data[head.kind]))
 
 
-def _gone_on(state: CompiledState, arrays: State, plan: EpochPlan) -> CompiledState:
-    """The state after a plan, with that kept; once they are many, the arrays are kept in their place."""
-    plans = (*state.plans, plan)
+def _gone_on(state: CompiledState, arrays: State, carried_out: Sequence[EpochPlan]) -> CompiledState:
+    """The state after plans, with them kept; once they are many, the arrays are kept in their place."""
+    plans = (*state.plans, *carried_out)
     if sum(each.order.nbytes for each in plans) <= KEPT_PLAN_BYTES:
         return replace(state, arrays=arrays, plans=plans)
     kept = tuple([np.array(array) for array in group] for group in arrays)
     return replace(state, arrays=arrays, plans=(), kept=kept)
-
-
-class CompiledProgram:
-    """A program with its functions compiled."""
-
-    def __init__(self, program: Program, initial: InitialWeights, functions: Functions) -> None:
-        self._program, self._initial, self.functions = program, initial, functions
-        self._updates_a_call = FIRST_CALL_UPDATES
-        self.is_logits = program.head.is_logits
-        self.is_separable = program.is_separable
-
-    def put(self, arrays: State) -> State:
-        """Return copies of a state's arrays on the device."""
-        return self.functions.put(arrays)
-
-    def block(self, plan: EpochPlan, cap: int) -> int:
-        """How many examples of a plan are computed at a time."""
-        return largest_block(plan, self._parts(plan, cap))
-
-    def _parts(self, plan: EpochPlan, cap: int) -> tuple[Part, ...]:
-        return capped_parts(plan, cap) if cap else self.functions.parts(plan)
-
-    def start(self, recipe: Recipe, seeds: Seeds) -> State:
-        """Return a trial's first state."""
-        seed_dropout(self._program.model, seeds.dropout)
-        return self.functions.put(self._program.initial_state(self._initial.draw(seeds.weights), recipe))
-
-    def weights(self, state: State) -> list[Any]:
-        """Return the state's arrays that are the model's weights, in its order."""
-        return self._program.weights(state[0], state[1])
-
-    def numbers(self, recipe: Recipe, plan: EpochPlan) -> np.ndarray:
-        """Return what is data and stays the same within an epoch, as one vector."""
-        return self._program.numbers(recipe, plan.l1, plan.l2)
-
-    def run(self, state: State, recipe: Recipe, plan: EpochPlan, cap: int = 0) -> tuple[State, float, np.ndarray]:
-        """Train and validate one epoch; return the running loss and the outputs, (validation examples, size)."""
-        numbers = self.numbers(recipe, plan)
-        parts = self._parts(plan, cap)
-        order, outputs = padded_order(plan, parts), None
-        losses: list[Any] = []
-        for part in parts:
-            for call in self.calls(part.count, part is parts[-1], losses):
-                state, loss, outputs = self.functions.train(state, numbers, order, part, call)
-                losses.append(loss)
-        outputs = np.array(outputs)
-        total = float(np.sum([np.asarray(loss) for loss in losses], dtype=np.float64))
-        return state, total / plan.examples, outputs.reshape(len(outputs), -1)
-
-    def calls(self, count: int, is_last_part: bool, losses: list[Any]) -> Iterator[Call]:
-        """Cut a part into calls of about a second: an interrupt is heard between two calls only.
-
-        Each adds to the losses of the one before: how fast the device happens to be changes no bit of the sum.
-        """
-        start, loss = 0, np.float32(0.0)
-        while start < count:
-            started_at = time.perf_counter()
-            end = min(count, start + self._updates_a_call)
-            yield Call(start, end, is_last_part and end == count, loss)
-            if end < count:  # else the device may go on with the validation at once
-                loss = np.asarray(losses.pop())
-                pace = (end - start) / max(time.perf_counter() - started_at, 1e-6)
-                self._updates_a_call = max(1, int(pace * CALL_SECONDS))
-            start = end
-
-
-def prediction_spans(inputs: np.ndarray | Any) -> list[slice]:
-    """The spans of examples to predict at a time, so that activations fit into memory."""
-    count = int(inputs.shape[0])
-    bytes_per_example = max(1, inputs.dtype.itemsize * int(np.prod(inputs.shape[1:])))
-    size = min(4096, max(32, PREDICTION_BYTES // bytes_per_example))
-    return [slice(start, min(count, start + size)) for start in range(0, count, size)]

@@ -29,6 +29,8 @@ from models.training.controller_state import ControllerState, as_json, from_json
 from models.training.plan import SEMANTICS_VERSION, EpochPlan
 from models.weight_decays import decay_shrinks, decay_strengths, with_strength_by_time
 
+AHEAD_OF_A_RULE = 4  # epochs
+
 
 class Controller:
     """Plans one training: call `next_epoch`, train the plan, call `observe`, until there is no next epoch.
@@ -73,22 +75,35 @@ class Controller:
         self._task, self._outputs = task, outputs
         self._curvature = self._strengths(1.0).l2
         self._state = ControllerState(penalty=recipe.penalty.strength)
-        self._plan: EpochPlan | None = None
+        self._planned: list[EpochPlan] = []  # of the epochs to come, the next one first
 
     def next_epoch(self) -> EpochPlan | None:
         """Return the plan of the next epoch, the same one until it is observed, or None at the end."""
+        return next(iter(self.plans_ahead(1)), None)
+
+    def plans_ahead(self, most: int) -> list[EpochPlan]:
+        """Return the plans of the next epochs, the next one's first, where nothing can be observed that changes them.
+
+        One, if something may; few, if a rule may stop the training: what it has no use for was computed in vain.
+        """
         if self.status != "training":
-            return None
-        if self._plan is None:
-            self._plan = self._make_plan(self._state.epoch + 1)
-        return self._plan
+            return []
+        if not self._is_open_loop:
+            most = 1
+        elif self._recipe.stopping.rule != "none":
+            most = min(most, AHEAD_OF_A_RULE)
+        last = min(self._epochs, self._state.epoch + most)
+        while (epoch := self._state.epoch + len(self._planned) + 1) <= last:
+            updates = self._state.updates + sum(plan.updates for plan in self._planned)
+            self._planned.append(self._make_plan(epoch, updates))
+        return self._planned[:most]
 
     def observe(self, metrics: Mapping[str, float]) -> None:
         """Take in the metrics of the planned epoch, under the names they are logged by.
 
         A loss, validation loss or monitored metric that is NaN or infinite is never best and ends the training.
         """
-        if self._plan is None:
+        if not self._planned:
             raise RuntimeError("observe needs an epoch planned by next_epoch")
         if self._monitor not in metrics:
             raise ValueError(f"monitor: unknown {self._monitor!r} (known: {', '.join(sorted(metrics))})")
@@ -96,20 +111,23 @@ class Controller:
             raise ValueError(f"stopping.rule: {self._recipe.stopping.rule} needs the training loss among the metrics")
         if self._recipe.measures_gradients and VARIANCE not in metrics:
             raise ValueError(f"the recipe follows the gradients' noise and needs {VARIANCE} among the metrics")
-        score = self._score(metrics[self._monitor])
+        plan, score = self._planned[0], self._score(metrics[self._monitor])
         state = replace(
             self._state,
-            epoch=self._plan.epoch,
-            updates=self._state.updates + self._plan.updates,
-            examples=self._state.examples + self._plan.examples,
+            epoch=plan.epoch,
+            updates=self._state.updates + plan.updates,
+            examples=self._state.examples + plan.examples,
             divergence=self._divergence(metrics),
-            penalty=self._next_penalty(metrics, self._plan),
+            penalty=self._next_penalty(metrics, plan),
         )
         if not state.divergence:
-            state = self._judged(state, score, metrics)
-        self._state, self._plan = state, None
+            state = self._judged(state, score, metrics, plan)
+        self._state = state
+        self._planned.pop(0)
 
-    def _judged(self, state: ControllerState, score: float, metrics: Mapping[str, float]) -> ControllerState:
+    def _judged(
+        self, state: ControllerState, score: float, metrics: Mapping[str, float], plan: EpochPlan
+    ) -> ControllerState:
         """The state after all that follows the score has seen it: the best epoch, the plateau and the stopping rule."""
         if score < state.best_score:
             state = replace(state, best_epoch=state.epoch, best_score=score)
@@ -117,7 +135,7 @@ class Controller:
         if rule:
             state = replace(state, plateau=next_plateau_state(rule, state.plateau, state.epoch, score))
         if self._recipe.measures_gradients:
-            state = replace(state, noise=self._next_noise(metrics))
+            state = replace(state, noise=self._next_noise(metrics, plan))
         seen = Observation(
             epoch=state.epoch,
             score=score,
@@ -131,13 +149,12 @@ class Controller:
         )
         return replace(state, stopping=next_stopping_state(self._recipe.stopping, state.stopping, seen))
 
-    def _next_noise(self, metrics: Mapping[str, float]) -> NoiseState:
-        assert self._plan is not None
+    def _next_noise(self, metrics: Mapping[str, float], plan: EpochPlan) -> NoiseState:
         square, variance, epoch_square, loss = (
             float(metrics.get(name, math.nan)) for name in (SQUARE, VARIANCE, EPOCH_SQUARE, "loss")
         )
-        rate = float(self._plan.learning_rates[-1])
-        measured = MeasuredNoise(self._plan.updates, rate, loss, square, variance, epoch_square)
+        rate = float(plan.learning_rates[-1])
+        measured = MeasuredNoise(plan.updates, rate, loss, square, variance, epoch_square)
         return next_noise_state(self._recipe.batch_size, self._state.noise, measured, self._examples)
 
     def _score(self, value: float) -> float:
@@ -198,7 +215,7 @@ class Controller:
         if state.get("training") != self._identity():
             raise ValueError("the saved state belongs to another training: its params, data size or budget differ")
         self._state = from_json(values)
-        self._plan = None
+        self._planned = []
 
     def _strengths(self, strength: float) -> Strengths:
         """What an engine adds to the loss where the study's λ is this."""
@@ -208,13 +225,19 @@ class Controller:
         measured = Measured(metrics, float(plan.learning_rates[-1]), self._curvature)
         return next_strength(self._recipe.penalty, self._state.penalty, measured)
 
-    def _make_plan(self, epoch: int) -> EpochPlan:
+    @property
+    def _is_open_loop(self) -> bool:
+        """True if no plan depends on what is observed."""
+        recipe = self._recipe
+        return not (plateau_rule(recipe) or recipe.measures_gradients or recipe.penalty.adaptation != "none")
+
+    def _make_plan(self, epoch: int, updates_before: int) -> EpochPlan:
         recipe, examples = self._recipe, self._examples
         plateaus, noise = self._state.plateau.count, self._state.noise
         planned = batches(recipe, Moment(examples, epoch, self._epochs, plateaus, self._order_seed, noise.size))
         progress = Progress.count((epoch - 1) * examples, planned.sizes, self._epochs * examples)
         multiplier = rate_multiplier(recipe, plateaus) * planned.rate_multiplier
-        clock = clock_progress(recipe.learning_rate, progress, self._state.updates, self._epochs * examples)
+        clock = clock_progress(recipe.learning_rate, progress, updates_before, self._epochs * examples)
         unscaled = learning_rates(recipe.learning_rate, clock) * multiplier
         rates = unscaled * batch_scales(recipe.learning_rate, planned.scaling_sizes, noise.scale)
         rate_fractions = unscaled / recipe.learning_rate.peak  # decay follows the schedule, not the batch size

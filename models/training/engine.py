@@ -31,6 +31,7 @@ class EpochOutput:
     is_logits: bool
     seconds: float  # training and validation
     statistics: Mapping[str, float] = field(default_factory=dict)
+    weights: list[np.ndarray] | None = None  # after it, where the state is of a later epoch: several were asked for
 
 
 class Engine(Protocol):
@@ -49,6 +50,12 @@ class Engine(Protocol):
 
     def run_epoch(self, state: Any, plan: EpochPlan) -> tuple[Any, EpochOutput]:
         """Carry out one plan and compute the outputs on the validation split."""
+
+    def epochs_at_once(self, state: Any, plan: EpochPlan) -> int:
+        """How many epochs like this one `run_epochs` computes in about a second; 1: use `run_epoch`."""
+
+    def run_epochs(self, state: Any, plans: Sequence[EpochPlan]) -> tuple[Any, list[EpochOutput]]:
+        """Carry out the first plans, one at least, and return the state after them, and the output of each."""
 
     def weights(self, state: Any) -> list[np.ndarray]:
         """Return copies of all weights, in the model's order."""

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,15 @@ class FitEngine:
         state = FitState(model, recipe, head, self._feed(head), is_decaying, penalty, cut, measurements)
         _compile(state)
         return state
+
+    def epochs_at_once(self, _state: FitState, _plan: EpochPlan) -> int:
+        """One: `fit` is a call for each."""
+        return 1
+
+    def run_epochs(self, state: FitState, plans: Sequence[EpochPlan]) -> tuple[FitState, list[EpochOutput]]:
+        """Carry out the first plan."""
+        state, output = self.run_epoch(state, plans[0])
+        return state, [output]
 
     def run_epoch(self, state: FitState, plan: EpochPlan) -> tuple[FitState, EpochOutput]:
         """Call `fit` for one epoch, and predict the validation split.

@@ -1,6 +1,6 @@
 """The compiled engine of JAX: an epoch's updates in one call of one compiled function."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,17 @@ from jax import lax
 
 from models.examples import Dataset
 from models.recipe import Recipe
-from models.training.blocks import Part, Shape, bucketed_parts, exact_parts, fitted_parts
-from models.training.compiled import Call, CompiledEngine, Data, State, prediction_spans
+from models.training.blocks import Part, Shape, bucketed_parts, exact_parts, fitted_parts, padded_order
+from models.training.compiled import CompiledEngine
+from models.training.compiled_program import Call, Data, State, prediction_spans
 from models.training.plan import EpochPlan
 from models.training.programs import KEPT_PROGRAMS, Program
+
+MOST_EPOCHS = 32  # in one call
+CALL_BYTES = 2**25  # of what a call is given of its epochs, and returns
+BYTES_AN_EXAMPLE = 20  # of an epoch's order, and of its updates
+
+Epoch = tuple[np.ndarray, ...]  # numbers, order, bounds, rates; first and last update, and if it validates then
 
 
 def make_jax_engine(
@@ -65,10 +72,11 @@ class JaxFunctions:
     def __init__(self, program: Program, data: Data) -> None:
         self._program, self.data = program, data
         self._extra: dict[str, Any] = {}
+        self._room: dict[int, int] = {}  # of a call, in epochs, by the length of their order
         # XLA on a CPU is slow with convolutions inside loops, not outside them: each update is a call then.
         self._is_stepwise = program.has_convolutions and jax.default_backend() == "cpu"
         self._is_separable = program.is_separable
-        self._train = jax.jit(partial(train_calls, program), static_argnames=("shape", "is_last"), donate_argnums=0)
+        self._train = jax.jit(partial(_train_epochs, program), static_argnames="shape", donate_argnums=0)
         self._step = jax.jit(partial(_step, program), static_argnames="shape", donate_argnums=0)
         self._predict = jax.jit(partial(_predict, program))
 
@@ -97,15 +105,61 @@ class JaxFunctions:
     ) -> tuple[State, Any, Any | None]:
         """Make updates and validate in one call or, with convolutions on a CPU, one by one."""
         if not self._is_stepwise:
-            span = np.array([call.start, call.end], np.int32)
-            arguments = (state, numbers, order, part.bounds, part.rates, span, call.loss, self.data)
-            return self._train(*arguments, shape=part.shape, is_last=call.is_last)
+            epoch = (numbers, order, part.bounds, part.rates, np.array([call.start, call.end, call.is_last], np.int32))
+            state, losses, outputs, _ = self._call(state, [epoch], part.shape, call.loss)
+            return state, losses[0], outputs[0]
         order, losses, span = jnp.asarray(order), [], slice(call.start, call.end)
         for bounds, rates in zip(part.bounds[span], part.rates[span], strict=True):
             state, loss = self._step(state, numbers, order, bounds, rates, self.data, shape=part.shape)
             losses.append(loss)
         outputs = self._predict(state, numbers, self.data[2]) if call.is_last else None
         return state, sum(losses, start=call.loss), outputs
+
+    def epochs_at_once(self, state: State, plan: EpochPlan) -> int:
+        """As many as the results of fit into some memory; one, where an update is a call or an epoch has many parts."""
+        if self._is_stepwise or not self._is_separable:
+            return 1
+        return self._most(state, plan.examples + self.parts(plan)[0].shape.block)
+
+    def train_epochs(
+        self, state: State, numbers: Sequence[np.ndarray], plans: Sequence[EpochPlan]
+    ) -> tuple[State, np.ndarray, np.ndarray, list[list[np.ndarray]]]:
+        """Carry out the plans in one call."""
+        laid = [self.parts(plan) for plan in plans]
+        epochs = [
+            (
+                number,
+                padded_order(plan, parts),
+                parts[0].bounds,
+                parts[0].rates,
+                np.array([0, plan.updates, 1], np.int32),
+            )
+            for number, plan, parts in zip(numbers, plans, laid, strict=True)
+        ]
+        state, losses, outputs, weights = self._call(state, epochs, laid[0][0].shape, np.float32(0.0))
+        # Copies: a view would keep what the call returned of all epochs alive.
+        each = [[np.array(stacked[place]) for stacked in map(np.asarray, weights)] for place in range(len(plans))]
+        return state, losses[: len(plans)], np.array(outputs[: len(plans)]), each
+
+    def _call(self, state: State, epochs: Sequence[Epoch], shape: Shape, before: Any) -> Any:
+        """Compute epochs of one layout; return the state, and each one's losses, outputs and weights."""
+        most = self._most(state, len(epochs[0][1])) if self._is_separable else 1
+        given = [np.zeros((most, *array.shape), array.dtype) for array in epochs[0]]
+        for arrays, values in zip(given, zip(*epochs, strict=True), strict=True):
+            arrays[: len(epochs)] = values
+        state, *results, weights = self._train(state, given, np.int32(len(epochs)), before, self.data, shape=shape)
+        losses, outputs = map(np.asarray, results)
+        return state, losses, outputs, weights
+
+    def _most(self, state: State, length: int) -> int:
+        """How many epochs a call has room for, by the length of their order: a fixed number, as it is compiled."""
+        if length not in self._room:
+            numbers = jax.ShapeDtypeStruct((self._program.numbers_count,), np.float32)
+            outputs = jax.eval_shape(partial(_predict, self._program), state, numbers, self.data[2])
+            weights = self._program.weights(state[0], state[1])
+            held = sum(array.size * array.dtype.itemsize for array in (*weights, outputs))
+            self._room[length] = min(MOST_EPOCHS, max(1, CALL_BYTES // (held + length * BYTES_AN_EXAMPLE)))
+        return self._room[length]
 
 
 def train_calls(
@@ -122,6 +176,36 @@ def train_calls(
 
     state, total = lax.fori_loop(span[0], span[1], update, (state, before))
     return state, total, _predict(program, state, numbers, data[2]) if is_last else None
+
+
+def _train_epochs(program: Program, state: State, given: Sequence[Any], *arguments: Any, shape: Shape) -> Any:
+    """Make the updates of the first `count` epochs, each as `train_calls`; keep what each gives.
+
+    Arguments: count, the first epoch's losses before its first update, and the data.
+    """
+    (numbers, orders, bounds, rates, spans), (count, before, data) = given, arguments
+    one = jax.eval_shape(partial(_predict, program), state, numbers[0], data[2])
+    most = len(spans)
+
+    def kept(array: Any) -> Any:
+        return jnp.zeros((most, *array.shape), array.dtype)
+
+    def epoch(place: Any, carry: Any) -> Any:
+        state, losses, outputs, weights = carry
+        number, order, bound, rate, (start, end, is_last) = (
+            array[place] for array in (numbers, orders, bounds, rates, spans)
+        )
+        total = jnp.where(place == 0, before, 0.0)
+        given = (number, order, bound, rate, (start, end), total, data)
+        state, loss, _ = train_calls(program, state, *given, shape=shape, is_last=False)
+        predict = partial(_predict, program, state, number, data[2])
+        predicted = lax.cond(is_last > 0, predict, partial(jnp.zeros, one.shape, one.dtype))
+        now = program.weights(state[0], state[1])
+        weights = [each.at[place].set(weight) for each, weight in zip(weights, now, strict=True)]
+        return state, losses.at[place].set(loss), outputs.at[place].set(predicted), weights
+
+    nothing = jnp.zeros(most), kept(one), [kept(array) for array in program.weights(state[0], state[1])]
+    return lax.fori_loop(0, count, epoch, (state, *nothing))
 
 
 def _step(program: Program, state: State, numbers: Any, order: Any, *arguments: Any, shape: Shape) -> Any:

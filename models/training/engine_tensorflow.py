@@ -12,7 +12,8 @@ import tensorflow as tf
 from models.examples import Dataset
 from models.recipe import Recipe
 from models.training.blocks import Part, Shape, accumulated_parts, bucketed_parts, exact_parts, free_parts
-from models.training.compiled import Call, CompiledEngine, Data, State, prediction_spans
+from models.training.compiled import CompiledEngine
+from models.training.compiled_program import Call, Data, State, prediction_spans
 from models.training.plan import EpochPlan
 from models.training.programs import KEPT_PROGRAMS, Program
 

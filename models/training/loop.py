@@ -147,19 +147,38 @@ def _go_on(
         return Halted(controller, state, best, history, time.perf_counter() - started_at)
 
     while controller.epoch < until and (plan := controller.next_epoch()):
-        state, output = engine.run_epoch(state, plan)
-        values = _validate(output, dataset)
-        broken = "" if engine.is_finite(state) else f"weights are not finite in epoch {plan.epoch}"
-        controller.observe({**values, "loss": math.nan} if broken else values)
-        if controller.is_best:
-            best = engine.weights(state)
-        values |= _record(plan, output, controller)
-        history.append(values)
-        if on_epoch:
-            on_epoch(plan.epoch, values)
+        state, plans, outputs = _run_some(engine, state, controller, plan, until)
+        for plan, output in zip(plans, outputs, strict=False):
+            values = _validate(output, dataset)
+            broken = "" if _is_finite(engine, state, output) else f"weights are not finite in epoch {plan.epoch}"
+            controller.observe({**values, "loss": math.nan} if broken else values)
+            if controller.is_best:
+                best = engine.weights(state) if output.weights is None else output.weights
+            values |= _record(plan, output, controller)
+            history.append(values)
+            if on_epoch:
+                on_epoch(plan.epoch, values)
+            if controller.status != "training":  # what was computed beyond is not used
+                break
         if keeper and controller.status == "training" and keeper.is_due(is_last=controller.epoch == until):
             keeper.write(_snapshot(engine, now()))
     return now(), broken
+
+
+def _run_some(
+    engine: Engine, state: Any, controller: Controller, plan: EpochPlan, until: int
+) -> tuple[Any, list[EpochPlan], list[EpochOutput]]:
+    """Run the next epoch, and with it those after that need not wait for what is observed."""
+    most = min(engine.epochs_at_once(state, plan), until - controller.epoch)
+    plans = controller.plans_ahead(most)
+    state, outputs = engine.run_epochs(state, plans)
+    return state, plans, outputs
+
+
+def _is_finite(engine: Engine, state: Any, output: EpochOutput) -> bool:
+    if output.weights is None:
+        return engine.is_finite(state)
+    return all(np.isfinite(weight).all() for weight in output.weights)
 
 
 def _snapshot(engine: Engine, halted: Halted) -> Snapshot:

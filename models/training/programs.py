@@ -126,6 +126,11 @@ class Program:
         places = {id(variable): place for place, variable in enumerate([*self.trainable, *self.rest])}
         self._weight_places = [places[id(weight)] for weight in model.weights]
 
+    @property
+    def numbers_count(self) -> int:
+        """How many numbers `numbers` returns."""
+        return len(self._numbers)
+
     def numbers(self, recipe: Recipe, l1: float, l2: float) -> np.ndarray:
         """The values of all that is data but does not change within an epoch, as one float32 vector."""
         settings = [read(recipe.optimizer) for _, read in self._optimizer_numbers.values()]

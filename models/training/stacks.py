@@ -20,7 +20,8 @@ import numpy as np
 
 from models.errors import InputError
 from models.training.blocks import Part, padded_order
-from models.training.compiled import Call, CompiledProgram, CompiledState, State
+from models.training.compiled import CompiledState
+from models.training.compiled_program import Call, CompiledProgram, State
 from models.training.engine import EpochOutput
 from models.training.engine_jax import train_calls
 from models.training.plan import EpochPlan
@@ -89,8 +90,7 @@ class Stacks:
 
 
 def _layout(state: CompiledState, plan: EpochPlan) -> Hashable:
-    parts = state.program.functions.parts(plan)
-    return (id(state.program), plan.examples, *((part.shape, len(part.bounds)) for part in parts))
+    return (id(state.program), state.program.layout(plan))
 
 
 def _most_by_memory(arrays: State) -> int:

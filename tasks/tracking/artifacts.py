@@ -1,4 +1,4 @@
-"""What MLflow's client lacks: to take a file of a run away, and to have it on the disk for sure."""
+"""What MLflow's client lacks: a file put without asking for its run, taken away, or on the disk for sure."""
 
 import os
 from functools import partial
@@ -11,13 +11,15 @@ from tasks.tracking.patience import patiently
 from tasks.tracking.store import Store, client
 
 
+def put_artifact(store: Store, artifact_uri: str, file: Path, folder: str) -> None:
+    """Put a file among the artifacts of a run whose address is known; MLflow's client would read the run again."""
+    artifacts = _repository(store, artifact_uri)
+    patiently(lambda: artifacts.log_artifact(str(file), folder), store.tracking_uri)
+
+
 def delete_artifacts(store: Store, run_id: str, path: str) -> None:
     """Delete a file or a folder among a run's artifacts."""
-    from mlflow.store.artifact.artifact_repository_registry import (  # noqa: PLC0415 - MLflow takes seconds
-        get_artifact_repository,
-    )
-
-    artifacts: Any = get_artifact_repository(_artifact_uri(store, run_id))
+    artifacts = _repository(store, _artifact_uri(store, run_id))
     patiently(lambda: artifacts.delete_artifacts(path), store.tracking_uri)
 
 
@@ -29,6 +31,14 @@ def settle_artifact(store: Store, run_id: str, path: str) -> None:
     file = Path(url2pathname(address.path)) / path
     for place in (file, file.parent):
         patiently(partial(_sync, place), str(place))
+
+
+def _repository(store: Store, artifact_uri: str) -> Any:
+    from mlflow.store.artifact.artifact_repository_registry import (  # noqa: PLC0415 - MLflow takes seconds
+        get_artifact_repository,
+    )
+
+    return get_artifact_repository(artifact_uri, tracking_uri=store.tracking_uri)
 
 
 def _artifact_uri(store: Store, run_id: str) -> str:

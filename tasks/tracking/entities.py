@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tasks.prepare_data import PreparedData
 
 PARAM_LENGTH = 6000  # MLflow's limits
-BATCH_METRICS = 1000
+BATCH_METRICS = 800  # with the params and tags of the same call, 1000
 BATCH_PARAMS = 100
 
 

@@ -122,11 +122,16 @@ def _beat(client: Any, experiment_id: str, mine: Lease, pace: Pace, ended: threa
                 held = read_lease(client, experiment_id)
                 if held is not None and held.token != mine.token:
                     logger.warning("%s has taken this study over: this sweep stops, and that one goes on", held)
-                    os.kill(os.getpid(), signal.SIGINT)  # wakes a sleeper, too
+                    os.kill(os.getpid(), _interrupt())  # wakes a sleeper, too
                     return
                 _write(client, experiment_id, replace(mine, beat=time.time()))
         except StoreError:
             continue  # the training waits for the store, and tells it; a beat may be missed
+
+
+def _interrupt() -> signal.Signals:
+    """The signal that interrupts the main thread: jobs started with & ignore SIGINT, and take SIGTERM for it."""
+    return signal.SIGTERM if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else signal.SIGINT
 
 
 def _release(client: Any, experiment_id: str, mine: Lease) -> None:

@@ -32,6 +32,19 @@ def finished_runs(store: Store, sweep: Sweep, kind: str = "trial") -> Iterator[A
     return (run for run in find_runs(store, sweep.experiment_id, question) if is_finished(run))
 
 
+def unfinished_runs(store: Store, sweep: Sweep) -> dict[str, Any]:
+    """The sweep's runs that a training is to take up again, by trial key: cut short by a kill, or halted at a rung."""
+    ours = f"tags.`nightune.sweep` = '{sweep.id}'"
+    not_ended = "attributes.status != 'FINISHED' and attributes.status != 'FAILED'"
+    not_final = " and ".join(f"tags.`nightune.status` != '{status}'" for status in Status if status != "not_promoted")
+    runs = [
+        run
+        for question in (not_ended, not_final)
+        for run in find_runs(store, sweep.experiment_id, f"{ours} and {question}")
+    ]
+    return {run.data.tags["nightune.trial_key"]: run for run in runs if "nightune.trial_key" in run.data.tags}
+
+
 def is_finished(run: Any) -> bool:
     """True if the last thing that `finish` does is done: the status alone may be a leftover of a kill."""
     return run.info.status in ("FINISHED", "FAILED") and run.data.tags.get("nightune.status") in set(Status)

@@ -8,16 +8,26 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.tracking.artifacts import put_artifact
 from tasks.tracking.entities import BATCH_METRICS, BATCH_PARAMS, chunks, dataset_input, number, packed, param
 from tasks.tracking.errors import StoreError
 from tasks.tracking.patience import patience
 from tasks.tracking.snapshots import EPOCH, drop_snapshots, keep_snapshot
 from tasks.tracking.store import Store, client
 from tasks.tracking.sweeps import Sweep
-from tasks.tracking.trial_runs import ONCE, PEAKS, find_runs, finished_runs, is_finished, read_result
+from tasks.tracking.trial_runs import (
+    ONCE,
+    PEAKS,
+    find_runs,
+    finished_runs,
+    is_finished,
+    read_result,
+    unfinished_runs,
+)
 from tuning.trial import Status, Trial, TrialResult
 
 if TYPE_CHECKING:
@@ -37,10 +47,20 @@ class TrialLog:
     taken up again, and gets only the epochs that it does not have.
     """
 
-    def __init__(self, store: Store, sweep: Sweep, trial: Trial, tags: Mapping[str, str], data: "PreparedData") -> None:
+    def __init__(
+        self,
+        store: Store,
+        sweep: Sweep,
+        trial: Trial,
+        tags: Mapping[str, str],
+        data: "PreparedData",
+        begun: Mapping[str, Any] | None = None,
+    ) -> None:
         self._store, self._sweep, self._trial, self._data = store, sweep, trial, data
         self._tags = dict(tags)
-        self._run_id = ""
+        self._begun = begun
+        self._run_id = self._artifact_uri = ""
+        self._params: list[Any] = []  # to be written with what is written first
         self._logged_epoch = 0
         self._logged_once: dict[str, int] = {}  # by a process before this one: name → epoch
         self._has_snapshot = False
@@ -84,7 +104,7 @@ class TrialLog:
         """Write what is left and mark the run finished, the checkpoint first; return the run's id."""
         self._open()
         if checkpoint is not None:
-            client(self._store).log_artifact(self._run_id, str(checkpoint), "checkpoint")
+            put_artifact(self._store, self._artifact_uri, checkpoint, "checkpoint")
         metrics = _final_metrics(result, self._once)
         final = [metric for metric in metrics if self._logged_once.get(metric.key) != metric.step]
         self._flush(final, list((self._tags | _final_tags(result)).items()))
@@ -103,35 +123,29 @@ class TrialLog:
 
     def _open(self) -> None:
         if not self._run_id:
-            run = _unfinished_run(self._store, self._sweep, self._trial)
-            if run is None:
-                self._run_id = self._new_run()
+            begun = unfinished_runs(self._store, self._sweep) if self._begun is None else self._begun
+            if (run := begun.get(self._trial.key)) is None:
+                self._describe(self._new_run())
             else:
                 self._take_up(run)
 
-    def _new_run(self) -> str:
-        mlflow_client = client(self._store)
-        tags = self._identity() | {"nightune.attempt": "1"}
-        run = mlflow_client.create_run(
+    def _new_run(self) -> Any:
+        return client(self._store).create_run(
             self._sweep.experiment_id,
             start_time=self._started_ms,
-            tags=tags,
+            tags=self._identity() | {"nightune.attempt": "1"},
             run_name=run_name(self._trial),
         )
-        self._describe(str(run.info.run_id))
-        return str(run.info.run_id)
 
-    def _describe(self, run_id: str) -> None:
-        """Put the params and the data on a run; what is there already is the same."""
-        params = [param(name, value) for name, value in self._trial.params.items()]
-        for chunk in chunks(params, BATCH_PARAMS):
-            client(self._store).log_batch(run_id, params=chunk)
-        client(self._store).log_inputs(run_id, [dataset_input(self._data)])
+    def _describe(self, run: Any) -> None:
+        """Put the data on a run, and have the params ready; what is there already is the same."""
+        self._run_id, self._artifact_uri = str(run.info.run_id), str(run.info.artifact_uri)
+        self._params = [param(name, value) for name, value in self._trial.params.items()]
+        client(self._store).log_inputs(self._run_id, [dataset_input(self._data)])
 
     def _take_up(self, run: Any) -> None:
         mlflow_client = client(self._store)
-        self._run_id = str(run.info.run_id)
-        self._describe(self._run_id)  # a kill may have come before
+        self._describe(run)  # a kill may have come before
         self._has_snapshot = EPOCH in run.data.tags
         if "loss" in run.data.metrics:
             self._logged_epoch = self._last_step("loss")
@@ -171,17 +185,35 @@ class TrialLog:
                 groups.append([Metric(name, number(value), milliseconds, epoch) for name, value in values.items()])
                 self._logged_epoch = epoch
         self._waiting.clear()
-        mlflow_client = client(self._store)
-        for chunk in packed([*groups, metrics], BATCH_METRICS):
-            mlflow_client.log_batch(self._run_id, metrics=chunk)
-        if tags:
-            mlflow_client.log_batch(self._run_id, tags=[RunTag(*tag) for tag in tags])
+        self._write([*packed([*groups, metrics], BATCH_METRICS)], [RunTag(*tag) for tag in tags])
         self._flushed_at = time.monotonic()
 
+    def _write(self, metrics: list[list[Any]], tags: list[Any]) -> None:
+        """Write in as few calls as can be: a call's own cost is that of a hundred points. The tags come last."""
+        calls: list[tuple[Any, Any]] = [*zip_longest(chunks(self._params, BATCH_PARAMS), metrics, fillvalue=[])] or [
+            ([], [])
+        ]
+        for params, points in calls[:-1]:
+            client(self._store).log_batch(self._run_id, metrics=points, params=params)
+        params, points = calls[-1]
+        if params or points or tags:
+            client(self._store).log_batch(self._run_id, metrics=points, params=params, tags=tags)
+        self._params = []
 
-def open_trial(store: Store, sweep: Sweep, trial: Trial, tags: Mapping[str, str], data: "PreparedData") -> TrialLog:
-    """Begin to log a trial; nothing is written before there is something to keep."""
-    return TrialLog(store, sweep, trial, tags, data)
+
+def open_trial(
+    store: Store,
+    sweep: Sweep,
+    trial: Trial,
+    tags: Mapping[str, str],
+    data: "PreparedData",
+    begun: Mapping[str, Any] | None = None,
+) -> TrialLog:
+    """Begin to log a trial; nothing is written before there is something to keep.
+
+    `begun` holds the sweep's unfinished runs by trial key, where they are known (`unfinished_runs`).
+    """
+    return TrialLog(store, sweep, trial, tags, data, begun)
 
 
 def run_name(trial: Trial) -> str:
@@ -247,11 +279,6 @@ def reconcile(store: Store, experiment_id: str) -> int:
         client(store).set_tag(run.info.run_id, "nightune.status", "interrupted")
         client(store).set_terminated(run.info.run_id, "KILLED")
     return len(open_runs)
-
-
-def _unfinished_run(store: Store, sweep: Sweep, trial: Trial) -> Any | None:
-    question = f"tags.`nightune.sweep` = '{sweep.id}' and tags.`nightune.trial_key` = '{trial.key}'"
-    return next(iter(find_runs(store, sweep.experiment_id, question)), None)
 
 
 def _final_metrics(result: TrialResult, more: Mapping[str, float]) -> list[Any]:

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ from models.schedules import SCHEDULES
 from models.stopping import ACTIONS
 from models.stopping_rules import RULES
 from models.weight_decays import COUPLINGS, PROFILES
-from tests.models.controllers import GRADIENTS, controller
+from tests.models.controllers import GRADIENTS, controller, same
 
 # what a kind cannot do without
 NEEDS: dict[str, dict[str, Any]] = {
@@ -88,3 +89,37 @@ def test_x3_every_combination_is_planned_or_refused_by_a_named_rule(
         assert all(math.isfinite(value) for value in plan.recorded.values())
         trained.observe({"loss": score, "val_score": score, **GRADIENTS})
     assert trained.status in ("completed", "stopped_early")
+
+
+@settings(max_examples=60, deadline=None)
+@given(kinds(), st.integers(1, 5))
+def test_plans_made_ahead_are_those_made_one_by_one(params: dict[str, Any], most: int) -> None:
+    try:
+        slow, ahead = controller(params), controller(params)
+    except RecipeError:
+        return
+    while plans := ahead.plans_ahead(most):
+        assert len(plans) <= most
+        for plan in plans:
+            assert same(plan, ahead.next_epoch())
+            assert same(plan, slow.next_epoch())
+            for each in (slow, ahead):
+                each.observe({"loss": 1.0, "val_loss": 1.0, "val_score": 1.0 / plan.epoch, **GRADIENTS})
+            if ahead.status != "training":
+                break
+    assert slow.next_epoch() is None
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"stopping.rule": "none"}, 8),
+        ({"stopping.rule": "patience"}, 4),  # what a rule stops was computed in vain
+        ({"stopping.rule": "none", "learning_rate.schedule": "plateau"}, 1),
+        ({"stopping.rule": "combined"}, 1),
+        ({"stopping.rule": "none", "batch_size.policy": "cabs"}, 1),
+        ({"stopping.rule": "none", "penalty.kind": "l2", "penalty.adaptation": "gap_control"}, 1),
+    ],
+)
+def test_plans_are_made_ahead_where_nothing_observed_changes_them(params: dict[str, Any], expected: int) -> None:
+    assert len(controller(params).plans_ahead(100)) == expected

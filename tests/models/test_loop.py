@@ -1,7 +1,7 @@
 """The loop and its checkpoint: the best epoch's weights come back, and never one that is not finite."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,22 @@ class ScriptedEngine:
     losses: Mapping[int, float]
     broken_outputs: int = 0
     broken_weights: int = 0
+    at_once: int = 1
     name: str = "scripted"
     tags: Mapping[str, str] = None  # type: ignore[assignment]
 
     def start(self, recipe: Recipe, seeds: Seeds) -> int:
         return 0
+
+    def epochs_at_once(self, _state: int, _plan: EpochPlan) -> int:
+        return self.at_once
+
+    def run_epochs(self, state: int, plans: Sequence[EpochPlan]) -> tuple[int, list[EpochOutput]]:
+        outputs = []
+        for plan in plans:
+            state, output = self.run_epoch(state, plan)
+            outputs.append(output if len(plans) == 1 else replace(output, weights=self.weights(state)))
+        return state, outputs
 
     def run_epoch(self, state: int, plan: EpochPlan) -> tuple[int, EpochOutput]:
         targets = self.dataset.validation.targets
@@ -59,11 +70,13 @@ class ScriptedEngine:
         raise NotImplementedError
 
 
-@pytest.fixture
-def scripted(make_dataset: MakeDataset, recipe: MakeRecipe) -> Callable[..., Outcome]:
+@pytest.fixture(params=[1, 3, 9], ids="{} epochs at once".format)
+def scripted(make_dataset: MakeDataset, recipe: MakeRecipe, request: pytest.FixtureRequest) -> Callable[..., Outcome]:
+    """Trains by a script; how many epochs are computed at once changes nothing."""
+
     def run(right: list[int], params: Mapping[str, Any] | None = None, **script: Any) -> Outcome:
         dataset = make_dataset()
-        engine = ScriptedEngine(dataset, right, script.pop("losses", {}), **script)
+        engine = ScriptedEngine(dataset, right, script.pop("losses", {}), at_once=request.param, **script)
         options = {"epochs": len(right), "seed": 1, "monitor": "val_accuracy", "direction": "maximize"}
         return train(engine, recipe(**{"stopping__rule": "none", **(params or {})}), dataset, **options)
 

@@ -150,30 +150,59 @@ def outcome():
     engine = make_jax_engine(dataset, Path())
     return train(engine, recipe, dataset, epochs=4, seed=5, monitor="val_loss", direction="minimize")
 
-expected, real, said = outcome(), JaxFunctions.train, []
+expected, real, real_epochs, said = outcome(), JaxFunctions.train, JaxFunctions.train_epochs, []
 
 def limited(self, state, numbers, order, part, call):
     result = real(self, state, numbers, order, part, call)
-    if part.shape.block > LIMIT:
-        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 64 bytes.")
+    refuse_large(part)
     return result
+
+def limited_epochs(self, state, numbers, plans):
+    result = real_epochs(self, state, numbers, plans)
+    refuse_large(self.parts(plans[0])[0])
+    return result
+
+def refuse_large(part):
+    if part.shape.block > LIMITS[min(len(said), len(LIMITS) - 1)]:
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 64 bytes.")
 
 class Saying(logging.Handler):
     def emit(self, record):
         said.append(record.getMessage())
 
 logging.getLogger("nightune").addHandler(Saying())
-JaxFunctions.train = limited
+JaxFunctions.train, JaxFunctions.train_epochs = limited, limited_epochs
 compiled.KEPT_PLAN_BYTES = KEPT
-LIMIT = 16
+LIMITS = [16]
+
+def check_equal(small, expected):
+    for one, other in zip(expected.weights, small.weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(small.curves["loss"], expected.curves["loss"], rtol=1e-5)
+
 small = outcome()
-for one, other in zip(expected.weights, small.weights, strict=True):
-    np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
-np.testing.assert_allclose(small.curves["loss"], expected.curves["loss"], rtol=1e-5)
+check_equal(small, expected)
 assert small.curves["batch_size"] == [8.0, 16.0, 32.0, 50.0], small.curves
 assert small.curves["micro_batch_size"] == [16.0, 16.0], small.curves
 assert said == ["out of memory with 32 examples at once; epoch 3 again with 16"], said
-LIMIT = 0
+
+said.clear()
+LIMITS = [16, 8]  # there is less when it is tried again
+small = outcome()
+check_equal(small, expected)
+assert [line.split("; ")[1] for line in said] == ["epoch 3 again with 16", "epoch 3 again with 8"], said
+
+said.clear()
+LIMITS = [64]
+recipe = Recipe.from_params({"batch_size.size": 16, "learning_rate.peak": 0.05, "model.units": [4]})
+expected = outcome()
+LIMITS = [8]
+small = outcome()
+check_equal(small, expected)
+assert small.curves["micro_batch_size"] == [8.0] * 4, small.curves
+assert said == ["out of memory with 16 examples at once; epoch 1 again with 8"], said
+
+LIMITS = [0]
 said.clear()
 try:
     outcome()
@@ -181,7 +210,7 @@ except jax.errors.JaxRuntimeError:
     pass
 else:
     raise AssertionError("trained without memory")
-assert [line.split()[4] for line in said] == ["8", "4", "2"], said
+assert [line.split()[4] for line in said] == ["16", "8", "4", "2"], said
 """
 
 

@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import pytest
@@ -81,7 +83,22 @@ def test_of_two_that_write_at_once_the_last_one_goes_on(store: Store, experiment
     other.join()
 
 
-def test_a_holder_that_was_taken_over_stops(store: Store, experiment: str) -> None:
+@pytest.fixture
+def restored_signals() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("started_with", ["a terminal", "&"])
+def test_a_holder_that_was_taken_over_stops(
+    store: Store, experiment: str, started_with: str, restored_signals: None
+) -> None:
+    if started_with == "&":
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # as the command line does
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
     def hold() -> None:
         with study_lease(client(store), experiment, "flowers", QUICK):
             leave_lease(store, experiment, token="thief")
