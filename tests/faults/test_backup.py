@@ -1,5 +1,6 @@
 """What docs/backup.md says: a copy made while a sweep writes is whole, opens elsewhere, and goes on."""
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -7,9 +8,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
+from tests.faults.conftest import free_port
 from tests.faults.sweeps import Sweep, run_states, trial_numbers, wait_until
-from tests.flows.conftest import Command, last_json
+from tests.flows.conftest import Command, command_line, last_json
 
 
 def back_up(store: Path, target: Path) -> None:
@@ -54,6 +57,23 @@ def test_a_backup_of_a_running_sweep_is_restored_elsewhere_and_goes_on(
     assert len(checkpoints) == 40
     for path in checkpoints:
         keras.saving.load_model(path)
+    assert runs_on_the_pages(restored) == 41  # and the sweep
+
+
+def runs_on_the_pages(store: Path) -> int:
+    """How many runs of the study the server finds that `nightune ui` opens on a store."""
+    environment = os.environ | {"NIGHTUNE_STORE": str(store)}
+    command = command_line("ui", "--port", str(free_port()))
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        address = next(line for line in process.stderr if line.startswith("http")).strip()
+        pages = MlflowClient(address)
+        study = pages.get_experiment_by_name("flowers")
+        runs = pages.search_runs([study.experiment_id])
+        process.terminate()
+        process.stderr.read()
+    assert process.returncode == 0
+    return len(runs)
 
 
 @pytest.mark.skipif(shutil.which("sqlite3") is None, reason="SQLite's command line is not installed")
