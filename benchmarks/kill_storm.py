@@ -40,6 +40,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         expected = unbroken(options.study, folder / "unbroken")
         hits: Counter[str] = Counter({phase.name: 0 for phase in PHASES})
         random_moments, stores, problems = random.Random(options.seed), 0, list[str]()

@@ -37,8 +37,8 @@ STOPS: dict[str, Stop] = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("how", ["Prefect", *(pytest.param(how, marks=pytest.mark.nights) for how in list(STOPS)[:2])])
+@pytest.mark.nights
+@pytest.mark.parametrize("how", list(STOPS))
 def test_a_stopped_sweep_is_cancelled_in_prefect_closed_in_mlflow_and_goes_on(
     store_root: Path,
     prefect_server: str,

@@ -137,7 +137,7 @@ def build(units: int, output_size: int):
     ("code", "data", "parameter"),
     [
         (CONVNET, "digits_images", "num_filters = [4, 8]"),
-        (TEXT, "user.py:data", "units = [4, 8]"),
+        pytest.param(TEXT, "user.py:data", "units = [4, 8]", marks=pytest.mark.nights),
         (SERIES, "user.py:data", "filters = [4, 8]"),
         (SUBCLASS, "iris", "units = [4, 8]"),
     ],

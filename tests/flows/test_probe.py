@@ -10,6 +10,7 @@ from tuning.study import StudyError
 
 
 @pytest.mark.usefixtures("prefect_server")
+@pytest.mark.nights
 def test_a_probe_is_kept_in_mlflow_and_repeats_itself(small_study: Path, store_root: Path, tmp_path: Path) -> None:
     import mlflow
 

@@ -161,6 +161,7 @@ def champion_number(store: Store) -> int | None:
     return None if version is None else version.number
 
 
+@pytest.mark.nights
 def test_what_is_refused_but_close_is_the_challenger(study: Path, store: Store) -> None:
     promote(write(study, STRONG))
     text = (
@@ -181,6 +182,7 @@ def test_a_dry_run_registers_nothing_and_its_reading_is_used_again(study: Path, 
     assert len(json.loads(client(store).get_run(sweep_run(store)).data.tags["nightune.test_reads"])) == 1
 
 
+@pytest.mark.nights
 def test_a_champion_of_another_schema_is_not_replaced_by_itself(study: Path, store: Store) -> None:
     promote(study)
     narrower = promote(write(study, STRONG, 'drop = ["petal width (cm)"]'))
@@ -195,6 +197,7 @@ def test_a_champion_of_another_schema_is_not_replaced_by_itself(study: Path, sto
     assert champion_number(store) == 2
 
 
+@pytest.mark.nights
 def test_limits_of_size_and_latency_refuse(study: Path, store: Store) -> None:
     write(study, STRONG)
     text = study.read_text()
@@ -216,6 +219,7 @@ def test_a_sweep_that_is_not_there_is_named(study: Path) -> None:
         flow(study, sweep="flowers-7")
 
 
+@pytest.mark.nights
 def test_a_model_that_cannot_serve_is_not_forced(study: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     from models.serving import Predictor
 

@@ -255,6 +255,7 @@ def cuts_of_random_sizes(engine: FitEngine) -> None:
         assert (state.cut == Cut(in_powers=True)) == is_cut
 
 
+@pytest.mark.nights
 def test_bs_t6_jax_accumulates_as_tensorflow_does_in_sizes_of_powers_of_two_and_within_its_memory(
     tmp_path: Path,
 ) -> None:

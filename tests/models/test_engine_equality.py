@@ -104,7 +104,7 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-both = pytest.mark.parametrize("results", ["tensorflow", "jax"], indirect=True)
+both = pytest.mark.parametrize("results", ["tensorflow", pytest.param("jax", marks=pytest.mark.nights)], indirect=True)
 
 
 @both

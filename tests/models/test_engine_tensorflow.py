@@ -199,8 +199,8 @@ def test_an_epoch_in_several_calls_is_the_same_epoch(
 ) -> None:
     tried = recipe(**{"batch_size.size": 5})
     whole = end(compiled, tried, dataset)
-    monkeypatch.setattr("models.training.compiled.FIRST_CALL_UPDATES", 1)
-    monkeypatch.setattr("models.training.compiled.CALL_SECONDS", 0.0)
+    monkeypatch.setattr("models.training.compiled_program.FIRST_CALL_UPDATES", 1)
+    monkeypatch.setattr("models.training.compiled_program.CALL_SECONDS", 0.0)
     cut = end(make_tensorflow_engine(dataset, HERE), tried, dataset)
     assert distance(cut, whole) == 0.0
     assert cut.curves["val_loss"] == whole.curves["val_loss"]

@@ -63,6 +63,7 @@ def test_es_t5_an_explosion_inside_an_engine_never_returns_weights_that_are_not_
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="it runs the test above on JAX, where it runs already")
+@pytest.mark.nights
 def test_es_t5_the_same_explosions_on_jax(tmp_path: Path) -> None:
     pytest.importorskip("jax")
     tests = [sys.executable, "-m", "pytest", "-q", __file__, "-k", "explosion_inside_an_engine"]

@@ -214,7 +214,7 @@ assert [line.split()[4] for line in said] == ["16", "8", "4", "2"], said
 """
 
 
-@pytest.mark.parametrize("kept_bytes", [2**26, 0])
+@pytest.mark.parametrize("kept_bytes", [2**26, pytest.param(0, marks=pytest.mark.nights)])
 def test_a_compiled_engine_goes_on_in_smaller_blocks(kept_bytes: int) -> None:
     """From the trial's start, or from the last epoch's state where plans are too many to be kept."""
     pytest.importorskip("jax")

@@ -161,6 +161,7 @@ def train_and_save(path: str) -> None:
     np.savez(path, *ends)
 
 
+@pytest.mark.nights
 def test_tensorflow_and_jax_train_alike_with_every_rule(tmp_path: Path) -> None:
     pytest.importorskip("jax")
     here, there = str(tmp_path / "here.npz"), str(tmp_path / "jax.npz")
