@@ -149,7 +149,7 @@ def ui(
     allowed_host: Annotated[list[str] | None, typer.Option(help="A name that other machines may ask for.")] = None,
 ) -> None:
     """Open the MLflow pages of the store until Ctrl-C; on this machine only unless --host says otherwise."""
-    with errors_told():
+    with errors_told(), sigterm_as_interrupt():
         from tasks.tracking.server import Access, serve_ui  # noqa: PLC0415
         from tasks.tracking.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
 

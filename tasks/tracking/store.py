@@ -3,8 +3,10 @@
 import json
 import logging
 import os
+import shutil
 import socket
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
@@ -23,6 +25,7 @@ from tasks.tracking.relocation import relocate
 logger = logging.getLogger("nightune")
 
 STORE_LOCK_SECONDS = 300.0
+MAKING = ".making-"  # of the folder in which a database is made
 STUDY_LOCK_SECONDS = 2.0  # a killed holder needs a moment to be gone
 
 QUIET = {
@@ -133,6 +136,8 @@ def _make_once(store: Store) -> None:
                 f"{database}: not an SQLite database. Move it away, or set NIGHTUNE_STORE to another folder."
             )
         try:
+            if not database.exists():
+                _make_whole(database)
             client(store).search_experiments(max_results=1)
             with sqlite3.connect(database) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")  # stays in the file: readers do not wait for the writer
@@ -149,6 +154,18 @@ def _make_once(store: Store) -> None:
             ) from error
     if old:
         logger.info("the store was at %s before; its addresses now point here", old)
+
+
+def _make_whole(database: Path) -> None:
+    """Make the tables beside, and put them in place at once: half of them, left by a kill, MLflow cannot open."""
+    for left in database.parent.glob(f"{MAKING}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=MAKING, dir=database.parent, ignore_cleanup_errors=True) as folder:
+        made, whole = Path(folder) / "made.db", Path(folder) / "whole.db"
+        client(Store(database.parent, f"sqlite:///{made.as_posix()}")).search_experiments(max_results=1)
+        with closing(sqlite3.connect(made)) as source, closing(sqlite3.connect(whole)) as copy:
+            source.backup(copy)
+        whole.replace(database)
 
 
 def _is_database(path: Path) -> bool:

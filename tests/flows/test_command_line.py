@@ -88,7 +88,10 @@ def test_after_kills_every_trial_is_there_exactly_once(
 
 
 @pytest.mark.slow
-def test_the_pages_open_at_the_address_that_is_printed(store_root: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_the_pages_open_at_the_address_that_is_printed_until_they_are_stopped(
+    store_root: Path, stop: signal.Signals
+) -> None:
     port = free_port()
     command = command_line("ui", "--port", str(port))
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -97,9 +100,11 @@ def test_the_pages_open_at_the_address_that_is_printed(store_root: Path) -> None
     assert address.startswith(f"http://127.0.0.1:{port}/")
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30) as response:
         assert response.status == 200
-    process.send_signal(signal.SIGINT)
+    process.send_signal(stop)
     process.communicate(timeout=60)
     assert process.returncode == 0
+    with pytest.raises(urllib.error.URLError):  # its server is gone, too
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -36,6 +37,26 @@ with study_lock(open_store(pathlib.Path(sys.argv[1])), "flowers"):
 def test_several_processes_make_one_store_at_once(tmp_path: Path) -> None:
     starts = [subprocess.Popen([sys.executable, "-c", OPEN, str(tmp_path / "new")]) for _ in range(3)]
     assert [process.wait(timeout=240) for process in starts] == [0, 0, 0]
+
+
+KILLED_IN_THE_MAKING = """
+import os, pathlib, signal, sys
+import mlflow.store.db.utils as utils
+from tasks.tracking.store import open_store
+utils._upgrade_db = lambda engine: os.kill(os.getpid(), signal.SIGKILL)  # the first tables are there, the rest is not
+open_store(pathlib.Path(sys.argv[1]))
+"""
+
+
+def test_a_kill_in_the_making_of_the_tables_leaves_nothing_behind(tmp_path: Path) -> None:
+    root = tmp_path / "mlruns"
+    killed = subprocess.run([sys.executable, "-c", KILLED_IN_THE_MAKING, str(root)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    store = open_store(root)
+    assert [each.name for each in client(store).search_experiments()] == ["Default"]
+    assert not list(root.glob(".making-*"))
+    with closing(sqlite3.connect(root / "mlflow.db")) as database:
+        assert database.execute("pragma journal_mode").fetchone() == ("wal",)
 
 
 def test_a_file_that_is_no_database_is_refused_with_what_to_do(tmp_path: Path) -> None:
