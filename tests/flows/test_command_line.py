@@ -88,7 +88,7 @@ def test_after_kills_every_trial_is_there_exactly_once(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", [pytest.param(signal.SIGINT, marks=pytest.mark.nights), signal.SIGTERM])
 def test_the_pages_open_at_the_address_that_is_printed_until_they_are_stopped(
     store_root: Path, stop: signal.Signals
 ) -> None:

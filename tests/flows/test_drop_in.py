@@ -139,7 +139,7 @@ def build(units: int, output_size: int):
         (CONVNET, "digits_images", "num_filters = [4, 8]"),
         pytest.param(TEXT, "user.py:data", "units = [4, 8]", marks=pytest.mark.nights),
         (SERIES, "user.py:data", "filters = [4, 8]"),
-        (SUBCLASS, "iris", "units = [4, 8]"),
+        pytest.param(SUBCLASS, "iris", "units = [4, 8]", marks=pytest.mark.nights),
     ],
     ids=["image", "text", "series", "subclass"],
 )

@@ -175,6 +175,7 @@ def test_what_is_refused_but_close_is_the_challenger(study: Path, store: Store) 
     assert {version.aliases for version in registry.versions(store, "flowers")} == {("champion",), ("challenger",)}
 
 
+@pytest.mark.nights
 def test_a_dry_run_registers_nothing_and_its_reading_is_used_again(study: Path, store: Store) -> None:
     dry = promote(write(study, STRONG), dry_run=True)
     assert (dry.verdict.decision, dry.version, registry.versions(store, "flowers")) == (Decision.PROMOTED, None, [])

@@ -84,6 +84,7 @@ def test_fresh_starts_the_next_sweep_with_new_points(small_study: Path, runs) ->
     assert len(runs()) == 8
 
 
+@pytest.mark.nights
 def test_overrides_of_the_command_line_make_another_sweep(small_study: Path) -> None:
     tune(small_study)
     report = tune(small_study, trials=2, epochs=1, seed=3)

@@ -260,6 +260,7 @@ def train_and_save(path: str) -> None:
     np.savez(path, *engine.weights(state), output.outputs, np.array(losses))
 
 
+@pytest.mark.nights
 def test_tensorflow_and_jax_train_the_same_plan_alike(tmp_path: Path) -> None:
     pytest.importorskip("jax")
     here, there = str(tmp_path / "here.npz"), str(tmp_path / "jax.npz")

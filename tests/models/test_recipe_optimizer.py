@@ -108,7 +108,9 @@ SPARSE = [
 ]
 
 
-@pytest.mark.parametrize("params", SPARSE)
+@pytest.mark.parametrize(
+    "params", [*SPARSE[:2], *(pytest.param(each, marks=pytest.mark.nights) for each in SPARSE[2:])]
+)
 def test_tables_of_embeddings_whose_gradients_are_sparse_are_moved(
     params: dict[str, Any], user_model: Callable[[str], str], tmp_path: Path
 ) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.nights  # on CPUs trials are stacked only where it is asked for
+
 CODE = """
 import json, sys
 from dataclasses import replace
