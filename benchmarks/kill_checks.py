@@ -11,6 +11,8 @@ import psutil
 
 RunKey = tuple[str, str]  # trial key, number of the replicate
 
+TAKEN = ("seconds", "peak_memory_mib", "device_peak_memory_mib")  # what a trial took, which no two trainings take alike
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -30,7 +32,7 @@ def read_store(store: Path) -> Expected:
             name = (str(key), str(tags.get("nightune.replicate", "0")))
             if name in runs:
                 raise RuntimeError(f"trial {name} is there twice")
-            points = "select key, step, value from metrics where run_uuid = ? and key <> 'seconds' order by 1, 2"
+            points = f"select key, step, value from metrics where run_uuid = ? and key not in {TAKEN} order by 1, 2"
             runs[name] = {
                 "number": tags["nightune.trial_number"],
                 "status": tags["nightune.status"],

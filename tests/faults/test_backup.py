@@ -66,12 +66,14 @@ def runs_on_the_pages(store: Path) -> int:
     command = command_line("ui", "--port", str(free_port()))
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        address = next(line for line in process.stderr if line.startswith("http")).strip()
-        pages = MlflowClient(address)
-        study = pages.get_experiment_by_name("flowers")
-        runs = pages.search_runs([study.experiment_id])
-        process.terminate()
-        process.stderr.read()
+        try:
+            address = next(line for line in process.stderr if line.startswith("http")).partition("#")[0]
+            pages = MlflowClient(address)
+            study = pages.get_experiment_by_name("flowers")
+            runs = pages.search_runs([study.experiment_id])
+        finally:
+            process.terminate()
+            process.stderr.read()
     assert process.returncode == 0
     return len(runs)
 
