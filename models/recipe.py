@@ -97,10 +97,21 @@ class Recipe:
         the largest that the policy may come to.
         """
         model = {name: value != 0 if name == "dropout" else value for name, value in self.model.items()}
-        update = self.optimizer.structure
+        update = f"{self.optimizer.structure}{self.decay_structure}"
         update += " following its hypergradient" if self.learning_rate.hypergradient_strength else ""
         precision = f" · {self.precision.policy}" if self.precision.is_mixed else ""
-        return f"{self.architecture} {json.dumps(model, sort_keys=True)} · {update} · {self._bucket}{precision}"
+        model_key = f"{self.architecture} {json.dumps(model, sort_keys=True)}"
+        return f"{model_key} · {update} · {self._bucket}{precision}{self.loss_structure}"
+
+    @property
+    def decay_structure(self) -> str:
+        """What weight decay changes of an update's graph: its strength is data, which weights decay is not."""
+        return " decaying all" if self.weight_decay.scope == "all" else ""
+
+    @property
+    def loss_structure(self) -> str:
+        """What of the loss changes the graph: how much labels are smoothed is data, not whether they are."""
+        return " · smoothed labels" if self.penalty.label_smoothing else ""
 
     @property
     def _bucket(self) -> str:

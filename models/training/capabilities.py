@@ -27,11 +27,9 @@ ONLY_IN_FIT: dict[str, Callable[[Recipe], bool]] = {
     "weight_average.kind: only fit measures averages": lambda recipe: recipe.optimizer.weight_average_kind != "none",
     "learning_rate.hypergradient_strength: only fit follows it": _follows_hypergradient,
     "penalty.kind l1_proximal: only fit has its step": lambda recipe: recipe.penalty.kind == "l1_proximal",
-    "penalty.label_smoothing: only fit smooths": lambda recipe: recipe.penalty.label_smoothing != 0.0,
     "penalty.adaptation: only fit measures for it": lambda recipe: recipe.penalty.adaptation != "none",
     "learning_rate.one_cycle_momentum mirrored: only fit moves it": lambda recipe: recipe.learning_rate.cycles_momentum,
-    "precision: only fit computes in fewer bits": lambda recipe: recipe.precision.is_mixed,
-    "weight_decay.scope all: only fit decays every weight": lambda recipe: recipe.weight_decay.scope == "all",
+    "precision mixed_float16: only fit scales the loss": lambda recipe: recipe.precision.scales_loss,
 }
 
 

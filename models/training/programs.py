@@ -17,7 +17,7 @@ from models.recipe import Recipe
 from models.training.hyperparameters import Hyperparameter, make_variable
 from models.training.lone_replica import without_replicas
 from models.training.optimizer_numbers import build_numbered_optimizer, initial_slots, optimizer_structure
-from models.training.updates import decayed_weights
+from models.training.updates import decayed_weights, shrunk_weights
 from models.user_code import source_digest
 
 KEPT_PROGRAMS = 32  # the least recently used one goes; each holds a model, its slots and its compiled functions
@@ -33,9 +33,11 @@ def graph_key(recipe: Recipe, folder: Path) -> str:
     """What changes the computation's graph; trials of one key share one program. The data is the engine's.
 
     All other numbers are data: rates, decay, penalties, momentum and Nesterov, β, ρ, ε, limits of clipping, the
-    dropout rate of our own architectures where something is dropped, batch sizes.
+    dropout rate of our own architectures where something is dropped, how much labels are smoothed where they are,
+    batch sizes.
     """
-    return f"{model_key(recipe, folder)} · {optimizer_structure(recipe.optimizer)}"
+    update = f"{optimizer_structure(recipe.optimizer)}{recipe.decay_structure}"
+    return f"{model_key(recipe, folder)} · {update}{recipe.loss_structure}"
 
 
 def model_key(recipe: Recipe, folder: Path) -> str:
@@ -50,8 +52,12 @@ def model_key(recipe: Recipe, folder: Path) -> str:
 
 
 def has_dropout_as_data(recipe: Recipe) -> bool:
-    """True for our own architectures where something is dropped: `dropout` is the rate of all their Dropout layers."""
-    return recipe.architecture in ARCHITECTURES and recipe.model.get("dropout", 0.0) != 0.0
+    """True for our own architectures where something is dropped: `dropout` is the rate of all their Dropout layers.
+
+    Not in mixed precision, where Keras rounds what follows from a rate in other places than a program would.
+    """
+    is_ours = recipe.architecture in ARCHITECTURES and not recipe.precision.is_mixed
+    return is_ours and recipe.model.get("dropout", 0.0) != 0.0
 
 
 def is_separable(model: keras.Model) -> bool:
@@ -78,12 +84,13 @@ def disturbed(recipe: Recipe) -> Recipe:
     optimizer = recipe.optimizer
     numbers = {name: 0.7 * getattr(optimizer, name) for name in _NUMBERS}
     model = {**recipe.model, "dropout": 0.7 * recipe.model["dropout"]} if has_dropout_as_data(recipe) else recipe.model
+    penalty = recipe.penalty
     return replace(
         recipe,
         optimizer=replace(optimizer, **numbers),
         learning_rate=replace(recipe.learning_rate, peak=0.7 * recipe.learning_rate.peak),
         weight_decay=replace(recipe.weight_decay, strength=0.7 * recipe.weight_decay.strength),
-        penalty=replace(recipe.penalty, strength=0.7 * recipe.penalty.strength),
+        penalty=replace(penalty, strength=0.7 * penalty.strength, label_smoothing=0.7 * penalty.label_smoothing),
         model=model,
     )
 
@@ -111,15 +118,20 @@ class Program:
         self.model, self.head = model, head
         self.trainable = model.trainable_variables
         self.rest = model.non_trainable_variables  # moving statistics, states of random streams
-        self._loss = head.make_loss()
+        self._loss = self._trained_loss = head.make_loss()
+        self._smoothing = [Hyperparameter(0.0, "label_smoothing")] if recipe.penalty.label_smoothing else []
+        if self._smoothing:
+            self._trained_loss = head.make_loss(self._smoothing[0])
         self._decayed = decayed_weights(model)
-        optimizer, self._optimizer_numbers = build_numbered_optimizer(recipe.optimizer, model, self._decayed)
+        shrunk = shrunk_weights(recipe, model)
+        optimizer, self._optimizer_numbers = build_numbered_optimizer(recipe.optimizer, model, shrunk)
         self._optimizer = without_replicas(optimizer)
         self.slots = self._optimizer.variables
         self._l1, self._l2 = Hyperparameter(0.0, "l1"), Hyperparameter(0.0, "l2")
         dropouts = _dropout_layers(model) if has_dropout_as_data(recipe) else []
         self._dropouts = [make_variable(layer, "rate") for layer in dropouts]
-        self._numbers = [self._l1, self._l2, *self._dropouts, *(pair[0] for pair in self._optimizer_numbers.values())]
+        rule = [variable for variable, _ in self._optimizer_numbers.values()]
+        self._numbers = [self._l1, self._l2, *self._dropouts, *self._smoothing, *rule]
         self.is_separable = is_separable(model)
         self.has_convolutions = has_convolutions(model)
         self.has_noise_of_its_own = is_noisy(model) and not self._dropouts  # XLA draws other noise than `fit`
@@ -133,8 +145,10 @@ class Program:
 
     def numbers(self, recipe: Recipe, l1: float, l2: float) -> np.ndarray:
         """The values of all that is data but does not change within an epoch, as one float32 vector."""
-        settings = [read(recipe.optimizer) for _, read in self._optimizer_numbers.values()]
-        return np.array([l1, l2, *[recipe.model["dropout"] for _ in self._dropouts], *settings], np.float32)
+        rule = [read(recipe.optimizer) for _, read in self._optimizer_numbers.values()]
+        dropouts = [recipe.model["dropout"] for _ in self._dropouts]
+        smoothing = [recipe.penalty.label_smoothing for _ in self._smoothing]
+        return np.array([l1, l2, *dropouts, *smoothing, *rule], np.float32)
 
     def initial_state(self, weights: Sequence[Any], recipe: Recipe) -> tuple[Arrays, Arrays, Arrays]:
         """Return the state with these weights, given in the model's order, and the model's own random streams."""
@@ -152,13 +166,18 @@ class Program:
     def loss(
         self, trainable: Arrays, rest: Arrays, numbers: Any, inputs: Any, targets: Any, weights: Any
     ) -> tuple[Any, tuple[Any, Arrays]]:
-        """Return the weighted sum of the examples' losses, with what layers add to it; and without, and the rest."""
+        """Return the weighted sum of the examples' losses as it is minimized: smoothed, and with what layers add.
+
+        And beside it the plain sum, and the rest.
+        """
         with keras.StatelessScope(self._mapping(trainable, rest, numbers), collect_losses=True) as scope:
-            outputs = self.model(inputs, training=True)
-            loss = ops.sum(self._loss.call(targets, outputs) * weights)
+            outputs = as_kept(self.model(inputs, training=True))
+            loss = minimized = ops.sum(self._loss.call(targets, outputs) * weights)
+            if self._smoothing:
+                minimized = ops.sum(self._trained_loss.call(targets, outputs) * weights)
             added = sum(scope.losses, start=ops.zeros(()))
             rest = [scope.get_current_value(variable) for variable in self.rest]
-        return loss + added, (loss, rest)
+        return minimized + added, (loss, rest)
 
     def penalty(self, trainable: Arrays, numbers: Any) -> Any:
         """Return l1·Σ|θ| + l2·Σθ² over the decayed weights, and the model's own regularizers."""
@@ -186,7 +205,7 @@ class Program:
     def predict(self, trainable: Arrays, rest: Arrays, numbers: Any, inputs: Any) -> Any:
         """Return outputs in inference mode, (examples, size)."""
         with keras.StatelessScope(self._mapping(trainable, rest, numbers)):
-            return self.model(inputs, training=False)
+            return as_kept(self.model(inputs, training=False))
 
     def _mapping(self, trainable: Arrays, rest: Arrays, numbers: Any) -> list[tuple[Any, Any]]:
         values = [numbers[place] for place in range(len(self._numbers))]
@@ -212,6 +231,11 @@ class ProgramCache(Generic[P]):
 
     def __len__(self) -> int:
         return len(self._programs)
+
+
+def as_kept(outputs: Any) -> Any:
+    """Outputs in the type that weights are kept in: in mixed precision a layer's own are of fewer bits."""
+    return ops.cast(outputs, keras.config.floatx())
 
 
 def _dropout_layers(model: keras.Model) -> list[Any]:

@@ -50,6 +50,11 @@ def decayed_weights(model: keras.Model) -> list[keras.Variable]:
     ]
 
 
+def shrunk_weights(recipe: Recipe, model: keras.Model) -> list[keras.Variable]:
+    """Return what weight decay acts on by its scope."""
+    return list(model.trainable_variables) if recipe.weight_decay.scope == "all" else decayed_weights(model)
+
+
 def build_recipe_optimizer(recipe: Recipe, model: keras.Model) -> Any:
     """Return the optimizer, not yet built, with all that the recipe has act in an update.
 
@@ -68,7 +73,7 @@ def build_recipe_optimizer(recipe: Recipe, model: keras.Model) -> Any:
     if recipe.penalty.kind == "l1_proximal":
         kind = thresholding(kind, kernels)
     if recipe.weight_decay.profile != "none":
-        kind = decaying(kind, kernels if recipe.weight_decay.scope == "kernels" else model.trainable_variables)
+        kind = decaying(kind, shrunk_weights(recipe, model))
     if settings.weight_average_kind != "none":
         kind = averaging(kind, AVERAGES[settings.weight_average_kind](settings.weight_average_one_minus_decay))
     return plain if kind is type(plain) else kind.from_config(plain.get_config())

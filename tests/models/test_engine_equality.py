@@ -29,7 +29,14 @@ TRACES = ("learning_rate", "weight_decay", "batch_size", "penalty", "updates", "
 WEIGHTS_APART = 1e-5
 ONLY_IN_FIT = [place for place, row in alone().items() if only_in_fit(Recipe.from_params(params_of(row)))]
 COMPILED = {name: [option for option in ALL[name] if (name, option) not in ONLY_IN_FIT] for name in KINDS}
-ROWS = {" · ".join(row.values()): params_of(row) for row in covering(1, COMPILED).rows}
+DATA = {
+    "smoothed labels": {"optimizer": "adam", "penalty.label_smoothing": 0.2},
+    "all weights decay": {"optimizer": "adam", "weight_decay.profile": "fixed", "weight_decay.scope": "all"},
+}
+ROWS = {
+    **{" · ".join(row.values()): params_of(row) for row in covering(1, COMPILED).rows},
+    **{name: {**params, "model.units": [4], "batch_size.size": 8} for name, params in DATA.items()},
+}
 BROKEN = {"optimizer": "adam", "learning_rate.peak": 1e30, "model.units": [4], "batch_size.size": 8}
 
 

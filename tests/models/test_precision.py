@@ -12,11 +12,12 @@ from models.metrics import metrics
 from models.recipe import Recipe, RecipeError
 from models.training.capabilities import only_in_fit
 from models.training.checkpoint import load, save_checkpoint
-from models.training.engine import choose_engine
+from models.training.engine import choose_engine, make_engine
 from models.training.engine_fit import FitEngine
 from models.training.loop import train
 from models.training.plan import EpochPlan
 from models.training.seeds import Seeds
+from models.training.verification import MIXED_TOLERANCE
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]
@@ -110,11 +111,31 @@ def test_infinite_gradients_leave_an_update_out_and_it_is_told(
         np.testing.assert_array_equal(old, new)
 
 
-def test_compiled_engines_leave_mixed_precision_to_fit(make_dataset: MakeDataset, recipe: MakeRecipe) -> None:
+def test_compiled_engines_leave_the_scale_of_losses_to_fit(make_dataset: MakeDataset, recipe: MakeRecipe) -> None:
     assert only_in_fit(recipe()) == []
-    choice = choose_engine("auto", [recipe(precision="mixed_bfloat16")], make_dataset(), Path())
+    choice = choose_engine("auto", [recipe(precision="mixed_float16")], make_dataset(), Path())
     assert choice.name == "fit"
     assert "precision" in choice.reason
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_compiled_engines_train_in_bfloat16_as_fit_does(
+    make_dataset: MakeDataset, recipe: MakeRecipe, dropout: float
+) -> None:
+    dataset = make_dataset()
+    choice = choose_engine("auto", [recipe(precision="mixed_bfloat16", model__dropout=dropout)], dataset, Path())
+    assert choice.name == "tensorflow", choice.reason
+    mixed, exact = (recipe(precision=policy, model__dropout=dropout) for policy in ("mixed_bfloat16", "float32"))
+
+    def way(engine: str, one: Recipe) -> np.ndarray:
+        trainer = make_engine(engine, dataset, Path())
+        begun = trainer.weights(trainer.start(one, Seeds.from_trial(0)))
+        ended = train(trainer, one, dataset, epochs=2, seed=0, monitor="val_loss", direction="minimize").weights
+        return np.concatenate([(new - old).ravel() for old, new in zip(begun, ended, strict=True)])
+
+    compiled, by_fit = way("tensorflow", mixed), way("fit", mixed)
+    assert np.linalg.norm(compiled - by_fit) < MIXED_TOLERANCE * np.linalg.norm(by_fit)
+    assert not np.array_equal(compiled, way("tensorflow", exact))
 
 
 def test_precision_is_part_of_the_graph(recipe: MakeRecipe) -> None:

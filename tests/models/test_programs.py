@@ -30,6 +30,7 @@ SAME_GRAPH: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"optimizer": "adam", "one_minus_beta_1": 0.3}, {"optimizer": "adamw", "epsilon": 1e-3}),
     ({"optimizer": "rmsprop"}, {"optimizer": "rmsprop", "one_minus_momentum": 0.2, "one_minus_rho": 0.5}),
     ({"model__dropout": 0.1}, {"model__dropout": 0.5}),
+    ({"penalty__label_smoothing": 0.1}, {"penalty__label_smoothing": 0.3}),
     ({"batch_size__size": 8}, {"batch_size__policy": "random"}),
     ({"penalty__kind": "l1"}, {"weight_decay__profile": "fixed", "learning_rate__schedule": "cosine"}),
     (
@@ -44,6 +45,9 @@ OTHER_GRAPH: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"model__dropout": 0.0}, {"model__dropout": 0.5}),
     ({"model__units": [4]}, {"model__units": [5]}),
     ({"gradient_clip__kind": "norm"}, {"gradient_clip__kind": "value"}),
+    ({"penalty__label_smoothing": 0.0}, {"penalty__label_smoothing": 0.1}),
+    ({"weight_decay__profile": "fixed"}, {"weight_decay__profile": "fixed", "weight_decay__scope": "all"}),
+    ({"precision": "float32"}, {"precision": "mixed_bfloat16"}),
 ]
 
 
