@@ -68,7 +68,8 @@ def chart(file: Path) -> str:
     drawn, top = [], 8
     for model, trials in dict.fromkeys((each["model"], each["trials"]) for each in known):
         rows = list(summary([each for each in known if (each["model"], each["trials"]) == (model, trials)]))
-        drawn.append(f'<text x="8" y="{top + 16}" font-weight="bold">{escape(model)}, {trials} trials: trials an hour</text>')
+        title = f"{escape(model)}, {trials} trials: trials an hour"
+        drawn.append(f'<text x="8" y="{top + 16}" font-weight="bold">{title}</text>')
         top += ROW_PIXELS
         most = max(3600 * trials / seconds for _, seconds, _, _ in rows)
         for name, seconds, ratio, _ in rows:

@@ -15,8 +15,11 @@ import pytest
 from tests.flows.conftest import Command, command_line, last_json
 
 
-def test_json_is_the_last_line_of_standard_output(nightune: Command, prefect_server: str, small_study: Path) -> None:
-    done = nightune("tune", small_study, "--json", PREFECT_API_URL=prefect_server)
+@pytest.mark.slow
+def test_json_is_the_last_line_and_prefects_own_server_keeps_every_task_run(
+    nightune: Command, store_root: Path, small_study: Path
+) -> None:
+    done = nightune("tune", small_study, "--json")
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.strip().splitlines()) == 1
     summary = last_json(done.stdout)
@@ -28,12 +31,6 @@ def test_json_is_the_last_line_of_standard_output(nightune: Command, prefect_ser
         assert said in done.stderr
     shown = nightune("show", small_study, "--json")
     assert last_json(shown.stdout) == summary
-
-
-@pytest.mark.slow
-def test_prefects_own_server_keeps_every_task_run(nightune: Command, store_root: Path, small_study: Path) -> None:
-    done = nightune("tune", small_study)
-    assert done.returncode == 0, done.stderr
     with sqlite3.connect(store_root / "prefect" / "prefect.db") as database:
         states = database.execute("select state_type from flow_run").fetchall()
         tasks = dict(

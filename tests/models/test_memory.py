@@ -111,6 +111,7 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(
         engine.run_epoch(state, make_plan([22]))
 
 
+@pytest.mark.nights
 def test_what_is_raised_where_memory_really_runs_out_is_understood() -> None:
     """By asking for 64 TiB and more."""
     jax = pytest.importorskip("jax")
@@ -214,7 +215,8 @@ assert [line.split()[4] for line in said] == ["16", "8", "4", "2"], said
 """
 
 
-@pytest.mark.parametrize("kept_bytes", [2**26, pytest.param(0, marks=pytest.mark.nights)])
+@pytest.mark.nights
+@pytest.mark.parametrize("kept_bytes", [2**26, 0])
 def test_a_compiled_engine_goes_on_in_smaller_blocks(kept_bytes: int) -> None:
     """From the trial's start, or from the last epoch's state where plans are too many to be kept."""
     pytest.importorskip("jax")

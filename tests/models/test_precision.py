@@ -118,7 +118,7 @@ def test_compiled_engines_leave_the_scale_of_losses_to_fit(make_dataset: MakeDat
     assert "precision" in choice.reason
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("dropout", [0.0, pytest.param(0.3, marks=pytest.mark.nights)])
 def test_compiled_engines_train_in_bfloat16_as_fit_does(
     make_dataset: MakeDataset, recipe: MakeRecipe, dropout: float
 ) -> None:

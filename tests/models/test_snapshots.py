@@ -148,6 +148,7 @@ def test_x4_the_compiled_engine_goes_on_as_if_unbroken(tmp_path: Path) -> None:
     assert all(compiled_rows(str(tmp_path)).values())
 
 
+@pytest.mark.nights
 def test_x4_jax_goes_on_as_if_unbroken(tmp_path: Path) -> None:
     rows = rows_on_jax("{**compiled_rows(folder), 'stacked': stacked_goes_on_as_if_unbroken(Path(folder))}", tmp_path)
     assert set(rows.values()) == {True}
