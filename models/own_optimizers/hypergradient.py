@@ -26,6 +26,9 @@ def following_hypergradient(kind: Any, settings: Hypergradient) -> Any:
     """
 
     class FollowingHypergradient(kind):  # type: ignore[misc] # one subclass for each of Keras' optimizers
+        hypergradient_strength = settings.strength
+        hypergradient_minimum, hypergradient_maximum = settings.minimum, settings.maximum
+
         def build(self, variables: list[Any]) -> None:
             super().build(variables)
             self._last_steps = self.add_optimizer_variables(variables, "last_step")
@@ -34,27 +37,26 @@ def following_hypergradient(kind: Any, settings: Hypergradient) -> Any:
         def _backend_update_step(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
             places = [self._get_variable_index(variable) for variable in trainable_variables]
             last = [self._last_steps[place] for place in places]
-            rate = at_first(
-                self, _next_rate(self.effective_rate, dense(grads, trainable_variables), last, settings), learning_rate
-            )
+            found = self._next_rate(dense(grads, trainable_variables), last)
+            rate = at_first(self, found, learning_rate)
             before = [ops.convert_to_tensor(variable) + 0.0 for variable in trainable_variables]
             super()._backend_update_step(grads, trainable_variables, rate)
             self.assign(self.effective_rate, rate)
             for step, variable, old in zip(last, trainable_variables, before, strict=True):
                 self.assign(step, (old - variable) / rate)
 
+        def _next_rate(self, gradients: list[Any], last_steps: list[Any]) -> Any:
+            rate, strength = self.effective_rate, self.hypergradient_strength
+            along = total([gradient * step for gradient, step in zip(gradients, last_steps, strict=True)])
+            if settings.is_multiplicative:
+                lengths = ops.sqrt(_squares(gradients) * _squares(last_steps))
+                cosine = along / ops.where(lengths > 0, lengths, 1.0)
+                found = rate * (1 + strength * cosine)
+            else:
+                found = rate + strength * along
+            return ops.minimum(ops.maximum(found, self.hypergradient_minimum), self.hypergradient_maximum)
+
     return FollowingHypergradient
-
-
-def _next_rate(rate: Any, gradients: list[Any], last_steps: list[Any], settings: Hypergradient) -> Any:
-    along = total([gradient * step for gradient, step in zip(gradients, last_steps, strict=True)])
-    if settings.is_multiplicative:
-        lengths = ops.sqrt(_squares(gradients) * _squares(last_steps))
-        cosine = along / ops.where(lengths > 0, lengths, 1.0)
-        found = rate * (1 + settings.strength * cosine)
-    else:
-        found = rate + settings.strength * along
-    return ops.clip(found, settings.minimum, settings.maximum)
 
 
 def _squares(values: list[Any]) -> Any:

@@ -39,9 +39,9 @@ class ScheduleFree(keras.optimizers.Optimizer):
         self.assign_sub(self._bases[self._get_variable_index(variable)], shrink * variable)
 
     def evaluation_values(self) -> list[Any]:
-        """Return x of each trainable variable, NumPy."""
+        """Return x of each trainable variable, a tensor."""
         pairs = zip(self._trainable_variables, self._averages, strict=True)
-        return [ops.convert_to_numpy(variable + average) for variable, average in pairs]
+        return [ops.add(variable, average) for variable, average in pairs]
 
     def _backend_update_step(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
         rate, update = ops.cast(learning_rate, "float32"), ops.cast(self.iterations + 1, "float32")

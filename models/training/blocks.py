@@ -34,7 +34,7 @@ class Part:
     shape: Shape
     count: int  # updates that count
     bounds: npt.NDArray[np.int32]  # (capacity, 2) where a batch starts in the order, and its size
-    rates: npt.NDArray[np.float32]  # (capacity, 2) learning rate, and shrink
+    rates: npt.NDArray[np.float32]  # (capacity, 3) learning rate, shrink, and momentum where it follows the rate
 
 
 def bucketed_parts(plan: EpochPlan) -> tuple[Part, ...]:
@@ -76,8 +76,10 @@ def exact_parts(plan: EpochPlan) -> tuple[Part, ...]:
 
 
 def capped_parts(plan: EpochPlan, cap: int) -> tuple[Part, ...]:
-    """All updates in blocks of so many examples, for separable models."""
-    return (_part(plan, Shape(cap, True), slice(0, plan.updates), LEAST_CAPACITY),)
+    """All updates in blocks of at most so many examples, for separable models; a power of two, to share programs."""
+    largest = int(plan.batch_sizes.max())
+    block = min(1 << (cap.bit_length() - 1), 1 << (largest - 1).bit_length())
+    return (_part(plan, Shape(block, True), slice(0, plan.updates), LEAST_CAPACITY),)
 
 
 def largest_block(plan: EpochPlan, parts: Sequence[Part]) -> int:
@@ -99,7 +101,9 @@ def _part(plan: EpochPlan, shape: Shape, span: slice, least: int) -> Part:
     starts = np.concatenate([[0], np.cumsum(plan.batch_sizes)[:-1]])
     count = span.stop - span.start
     capacity = 1 << (max(count, least) - 1).bit_length()
-    bounds, rates = np.zeros((capacity, 2), np.int32), np.zeros((capacity, 2), np.float32)
+    bounds, rates = np.zeros((capacity, 2), np.int32), np.zeros((capacity, 3), np.float32)
     bounds[:count] = np.stack([starts[span], plan.batch_sizes[span]], axis=1)
-    rates[:count] = np.stack([plan.learning_rates[span], plan.shrinks[span]], axis=1)
+    rates[:count, 0], rates[:count, 1] = plan.learning_rates[span], plan.shrinks[span]
+    if plan.momenta is not None:
+        rates[:count, 2] = plan.momenta[span]
     return Part(shape, count, bounds, rates)

@@ -18,7 +18,7 @@ from models.training.capabilities import refuse_only_in_fit
 from models.training.compiled_program import CompiledProgram, Data, Functions, State
 from models.training.engine import EpochOutput
 from models.training.initial_weights import InitialWeights
-from models.training.memory import MICRO_BATCH_SIZE, is_out_of_memory, warn_of_smaller_micro_batches
+from models.training.memory import is_out_of_memory, warn_of_smaller_micro_batches
 from models.training.plan import EpochPlan
 from models.training.precision import computing_in
 from models.training.programs import KEPT_PROGRAMS, Program, ProgramCache, graph_key, is_separable
@@ -95,15 +95,21 @@ class CompiledEngine:
         """Say what of a recipe these programs cannot express; it is for `fit` then. Empty where all is well."""
         model = self._build(recipe, 0)
         reasons = refusals_of(model, recipe, self._dataset)
-        if not is_separable(model) and self._backend.is_shape_bound and recipe.batch_size.policy == "random":
-            reasons.append("batch_size.policy random: each size of a model that is not known to be separable compiles")
+        if not is_separable(model):
+            if self._backend.is_shape_bound and recipe.batch_size.policy == "random":
+                reasons.append(
+                    "batch_size.policy random: each size of a model that is not known to be separable compiles"
+                )
+            if recipe.batch_size.micro_size:
+                reasons.append("batch_size.micro_size: the model is not known to be separable")
         return reasons
 
     def start(self, recipe: Recipe, seeds: Seeds) -> CompiledState:
         """Put the trial's initial weights, empty slots and random streams on the device."""
         refuse_only_in_fit(recipe)
         program = self._programs.get(graph_key(recipe, self._folder), partial(self._make_program, recipe))
-        return CompiledState(program, program.start(recipe, seeds), recipe, seeds)
+        arrays = program.start(recipe, seeds)
+        return CompiledState(program, arrays, recipe, seeds, cap=recipe.batch_size.micro_size)
 
     def run_epoch(self, state: CompiledState, plan: EpochPlan) -> tuple[CompiledState, EpochOutput]:
         """Run the program on one plan. The state given must not be used again.
@@ -127,7 +133,7 @@ class CompiledEngine:
             warn_of_smaller_micro_batches(plan.epoch, block, block // 2)
             todo = [*state.plans, *todo]
             state = self._back(state, block // 2)
-        statistics = {MICRO_BATCH_SIZE: float(state.cap)} if state.cap else {}
+        statistics = state.program.statistics(state.arrays, plan, state.cap)
         seconds = time.perf_counter() - started_at
         return state, EpochOutput(loss, outputs, state.program.is_logits, seconds, statistics)
 
@@ -155,7 +161,7 @@ class CompiledEngine:
             ]
             return _gone_on(state, arrays, some), outputs
         # Outside the handler, whose traceback would keep alive what did not fit.
-        outputs, todo, state = [], [*state.plans, *some], self._back(state, 0)
+        outputs, todo, state = [], [*state.plans, *some], self._back(state, state.cap)
         for plan in todo:
             state, output = self.run_epoch(state, plan)
             outputs.append(replace(output, weights=self.weights(state)))
@@ -173,7 +179,8 @@ class CompiledEngine:
 
     def is_finite(self, state: CompiledState) -> bool:
         """Say whether all weights are finite."""
-        return all(np.isfinite(np.asarray(weight)).all() for weight in state.program.weights(state.arrays))
+        trainable, rest, _ = state.arrays
+        return all(np.isfinite(np.asarray(array)).all() for array in (*trainable, *rest))
 
     def snapshot(self, state: CompiledState) -> EngineSnapshot:
         """Return copies of the weights, the other variables and the slots, and the cap of the blocks."""

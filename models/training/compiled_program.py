@@ -12,14 +12,14 @@ from models.recipe import Recipe
 from models.training.blocks import Part, capped_parts, largest_block, padded_order
 from models.training.engine_fit import PREDICTION_BYTES
 from models.training.initial_weights import InitialWeights
+from models.training.memory import MICRO_BATCH_SIZE
 from models.training.plan import EpochPlan
-from models.training.programs import Program
+from models.training.programs import Program, State
 from models.training.seeds import Seeds, seed_dropout
 
 FIRST_CALL_UPDATES = 256
 CALL_SECONDS = 1.0
 
-State = tuple[list[Any], list[Any], list[Any]]  # trainable weights, other variables, slots
 Data = tuple[Any, Any, Any]  # training inputs and targets, validation inputs
 
 
@@ -79,9 +79,10 @@ class CompiledProgram:
 
     def block(self, plan: EpochPlan, cap: int) -> int:
         """How many examples of a plan are computed at a time."""
-        return largest_block(plan, self._parts(plan, cap))
+        return largest_block(plan, self.parts(plan, cap))
 
-    def _parts(self, plan: EpochPlan, cap: int) -> tuple[Part, ...]:
+    def parts(self, plan: EpochPlan, cap: int = 0) -> tuple[Part, ...]:
+        """Lay out a plan, with at most so many examples computed at a time; 0: as the program likes."""
         return capped_parts(plan, cap) if cap else self.functions.parts(plan)
 
     def start(self, recipe: Recipe, seeds: Seeds) -> State:
@@ -90,17 +91,22 @@ class CompiledProgram:
         return self.functions.put(self._program.initial_state(self._initial.draw(seeds.weights), recipe))
 
     def weights(self, state: State) -> list[Any]:
-        """Return the state's arrays that are the model's weights, in its order."""
-        return self._program.weights(state[0], state[1])
+        """Return the weights of the model that is measured and kept, in its order."""
+        return self._program.weights(state)
+
+    def statistics(self, state: State, plan: EpochPlan, cap: int = 0) -> dict[str, float]:
+        """The curves after an epoch that was computed with at most so many examples at a time."""
+        smaller = {MICRO_BATCH_SIZE: float(self.block(plan, cap))} if cap else {}
+        return {**self._program.statistics(state), **smaller}
 
     def numbers(self, recipe: Recipe, plan: EpochPlan) -> np.ndarray:
         """Return what is data and stays the same within an epoch, as one vector."""
-        return self._program.numbers(recipe, plan.l1, plan.l2)
+        return self._program.numbers(recipe, plan)
 
     def run(self, state: State, recipe: Recipe, plan: EpochPlan, cap: int = 0) -> tuple[State, float, np.ndarray]:
         """Train and validate one epoch; return the running loss and the outputs, (validation examples, size)."""
         numbers = self.numbers(recipe, plan)
-        parts = self._parts(plan, cap)
+        parts = self.parts(plan, cap)
         order, outputs = padded_order(plan, parts), None
         losses: list[Any] = []
         for part in parts:
@@ -113,7 +119,9 @@ class CompiledProgram:
 
     def epochs_at_once(self, state: State, plan: EpochPlan) -> int:
         """How many epochs like this one take about a second."""
-        most = self.functions.epochs_at_once(state, plan) if isinstance(self.functions, ManyEpochs) else 1
+        if self._program.has_statistics or not isinstance(self.functions, ManyEpochs):
+            return 1
+        most = self.functions.epochs_at_once(state, plan)
         return max(1, min(most, self._updates_a_call // plan.updates))
 
     def alike(self, plans: Sequence[EpochPlan]) -> list[EpochPlan]:
@@ -124,9 +132,9 @@ class CompiledProgram:
             for plan, _ in itertools.takewhile(lambda pair: pair[1] == layouts[0], zip(plans, layouts, strict=True))
         ]
 
-    def layout(self, plan: EpochPlan) -> Hashable:
+    def layout(self, plan: EpochPlan, cap: int = 0) -> Hashable:
         """What plans must have in common to be computed in one call."""
-        return (plan.examples, *((part.shape, len(part.bounds)) for part in self.functions.parts(plan)))
+        return (plan.examples, *((part.shape, len(part.bounds)) for part in self.parts(plan, cap)))
 
     def run_epochs(
         self, state: State, recipe: Recipe, plans: Sequence[EpochPlan]

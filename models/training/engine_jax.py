@@ -156,7 +156,7 @@ class JaxFunctions:
         if length not in self._room:
             numbers = jax.ShapeDtypeStruct((self._program.numbers_count,), np.float32)
             outputs = jax.eval_shape(partial(_predict, self._program), state, numbers, self.data[2])
-            weights = self._program.weights(state[0], state[1])
+            weights = jax.eval_shape(self._program.weights, state)
             held = sum(array.size * array.dtype.itemsize for array in (*weights, outputs))
             self._room[length] = min(MOST_EPOCHS, max(1, CALL_BYTES // (held + length * BYTES_AN_EXAMPLE)))
         return self._room[length]
@@ -200,11 +200,11 @@ def _train_epochs(program: Program, state: State, given: Sequence[Any], *argumen
         state, loss, _ = train_calls(program, state, *given, shape=shape, is_last=False)
         predict = partial(_predict, program, state, number, data[2])
         predicted = lax.cond(is_last > 0, predict, partial(jnp.zeros, one.shape, one.dtype))
-        now = program.weights(state[0], state[1])
+        now = program.weights(state)
         weights = [each.at[place].set(weight) for each, weight in zip(weights, now, strict=True)]
         return state, losses.at[place].set(loss), outputs.at[place].set(predicted), weights
 
-    nothing = jnp.zeros(most), kept(one), [kept(array) for array in program.weights(state[0], state[1])]
+    nothing = jnp.zeros(most), kept(one), [kept(array) for array in program.weights(state)]
     return lax.fori_loop(0, count, epoch, (state, *nothing))
 
 
@@ -217,7 +217,7 @@ def _step(program: Program, state: State, numbers: Any, order: Any, *arguments: 
     gradients, rest, loss = _blocks(block, trainable, rest, bounds[1], shape) if shape.is_accumulated else block(rest)
     penalty_gradients = jax.grad(program.penalty)(trainable, numbers)
     gradients = [one + other for one, other in zip(gradients, penalty_gradients, strict=True)]
-    trainable, slots = program.apply(trainable, slots, numbers, gradients, rates[0], rates[1])
+    trainable, slots = program.apply(trainable, slots, numbers, gradients, rates)
     return (trainable, rest, slots), loss * bounds[1]
 
 
@@ -245,6 +245,6 @@ def _block(program: Program, trainable: Any, rest: Any, **given: Any) -> Any:
 
 
 def _predict(program: Program, state: State, numbers: Any, inputs: Any) -> Any:
-    trainable, rest, _ = state
+    trainable, rest = program.evaluated(state), state[1]
     parts = [program.predict(trainable, rest, numbers, inputs[span]) for span in prediction_spans(inputs)]
     return jnp.concatenate(parts)

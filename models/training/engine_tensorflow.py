@@ -141,7 +141,7 @@ def _step(program: Program, shape: Shape, state: State, *arguments: Any) -> Any:
         penalty = program.penalty(trainable, numbers)
     penalty_gradients = tape.gradient(penalty, trainable, unconnected_gradients="zero")
     gradients = [one + other for one, other in zip(gradients, penalty_gradients, strict=True)]
-    trainable, slots = program.apply(trainable, slots, numbers, gradients, rates[0], rates[1])
+    trainable, slots = program.apply(trainable, slots, numbers, gradients, rates)
     return (trainable, rest, slots), loss * tf.cast(bounds[1], tf.float32)
 
 
@@ -178,7 +178,7 @@ def _block(program: Program, trainable: Any, rest: Any, **given: Any) -> Any:
 
 
 def _predict(program: Program, state: State, numbers: Any, inputs: Any) -> Any:
-    trainable, rest, _ = state
+    trainable, rest = program.evaluated(state), state[1]
     shape = tuple(inputs.shape)
     spans = prediction_spans(np.broadcast_to(np.zeros((), inputs.dtype.as_numpy_dtype), shape))
     parts = [program.predict(trainable, rest, numbers, inputs[span]) for span in spans]

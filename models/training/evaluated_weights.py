@@ -9,6 +9,8 @@ import numpy as np
 
 from models.training.precision import rule_of
 
+EFFECTIVE_RATE = "effective_learning_rate"  # of the last update, where the optimizer finds it itself
+
 
 @contextmanager
 def evaluated(model: keras.Model) -> Iterator[None]:
@@ -29,13 +31,15 @@ def evaluated(model: keras.Model) -> Iterator[None]:
 
 
 def effective_rates(optimizer: Any) -> dict[str, float]:
-    """Return the rate of the last update under its name among the curves, where the optimizer finds it itself."""
+    """Return the rate that the optimizer found under its name among the curves; empty where it does not."""
     rate = getattr(optimizer, "effective_rate", None)
-    return {} if rate is None else {"effective_learning_rate": float(keras.ops.convert_to_numpy(rate.value))}
+    return {} if rate is None else {EFFECTIVE_RATE: float(keras.ops.convert_to_numpy(rate.value))}
 
 
 def _evaluation_values(optimizer: Any) -> list[Any] | None:
-    return optimizer.evaluation_values() if hasattr(optimizer, "evaluation_values") else None
+    if not hasattr(optimizer, "evaluation_values"):
+        return None
+    return [keras.ops.convert_to_numpy(value) for value in optimizer.evaluation_values()]
 
 
 def _assign(model: keras.Model, values: list[Any]) -> None:

@@ -15,10 +15,12 @@ from keras import ops
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 
 from models.optimizers import GRADIENT_CLIPS, OptimizerSettings
+from models.recipe import Recipe
 from models.training.hyperparameters import Hyperparameter
-from models.training.updates import build_decaying_optimizer
+from models.training.updates import build_recipe_optimizer
 
-Read = Callable[[OptimizerSettings], float]
+Read = Callable[[Recipe], float]
+ReadSettings = Callable[[OptimizerSettings], float]
 
 
 class Complemented(Hyperparameter):
@@ -31,12 +33,31 @@ class Complemented(Hyperparameter):
     def __rsub__(self, other: Any) -> Any:
         return self.complement.value if other == 1 else super().__rsub__(other)
 
+    def __sub__(self, other: Any) -> Any:
+        return -self.complement.value if other == 1 else super().__sub__(other)
 
-def optimizer_structure(settings: OptimizerSettings) -> str:
-    """What of the settings changes the graph of an update: the family, what it remembers and what it clips."""
-    centered = " centered" if settings.kind == "rmsprop" and settings.centered else ""
-    literal = " without bias correction" if settings.is_literal else ""
-    return f"{family(settings)}{centered}{literal} clip {settings.gradient_clip_kind}"
+
+def optimizer_structure(recipe: Recipe) -> str:
+    """What of a recipe changes the graph of an update: the family, what it remembers, what it clips, and its parts."""
+    settings, rate = recipe.optimizer, recipe.learning_rate
+    words = [family(settings)]
+    if settings.kind == "rmsprop" and settings.centered:
+        words.append("centered")
+    if settings.kind == "muon" and settings.nesterov:
+        words.append("Nesterov")
+    if settings.is_literal:
+        words.append("without bias correction")
+    words.append(f"clip {settings.gradient_clip_kind}")
+    if settings.weight_average_kind != "none":
+        words.append(f"averaged by {settings.weight_average_kind}")
+    if rate.cycles_momentum:
+        words.append("cycling the momentum")
+    if rate.hypergradient_strength:
+        # Multiplicative for Adam's kinds only, which no other kind shares a family with.
+        words.append("following its hypergradient")
+    if recipe.penalty.kind == "l1_proximal":
+        words.append("thresholding")
+    return " ".join(words)
 
 
 def family(settings: OptimizerSettings) -> str:
@@ -44,18 +65,19 @@ def family(settings: OptimizerSettings) -> str:
     return _FAMILIES.get(settings.kind, settings.kind)
 
 
-def build_numbered_optimizer(
-    settings: OptimizerSettings, model: keras.Model, decayed: list[keras.Variable]
-) -> tuple[Any, dict[str, tuple[Hyperparameter, Read]]]:
-    """Return a built optimizer that decays, and its numbers: the variable of each, and its value for some settings."""
+def build_numbered_optimizer(recipe: Recipe, model: keras.Model) -> tuple[Any, dict[str, tuple[Hyperparameter, Read]]]:
+    """Return a built optimizer that decays, and its numbers: the variable of each, and its value for a recipe."""
+    settings = recipe.optimizer
     # Slots for velocities are made where the momentum is above 0.
-    with_velocity = replace(settings, kind=family(settings), one_minus_momentum=0.5, nesterov=False)
-    optimizer = _functional(build_decaying_optimizer(with_velocity, decayed))
+    nesterov = settings.nesterov and settings.kind == "muon"
+    with_velocity = replace(settings, kind=family(settings), one_minus_momentum=0.5, nesterov=nesterov)
+    optimizer = build_recipe_optimizer(replace(recipe, optimizer=with_velocity), model, always_decays=True)
+    optimizer = _functional(optimizer)
     optimizer.build(model.trainable_variables)
     numbers: dict[str, tuple[Hyperparameter, Read]] = {}
-    for attribute, read in _reads(settings).items():
-        near_one = attribute in ("beta_1", "beta_2", "rho")
-        variable = (Complemented if near_one else Hyperparameter)(0.5, attribute)
+    for attribute, read in _reads(recipe).items():
+        is_near_one = attribute in _NEAR_ONE or (settings.kind, attribute) == ("muon", "momentum")
+        variable = (Complemented if is_near_one else Hyperparameter)(0.5, attribute)
         object.__setattr__(optimizer, attribute, variable)  # past Keras' tracking: it is no state of the optimizer
         numbers[attribute] = (variable, read)
         if isinstance(variable, Complemented):
@@ -70,22 +92,43 @@ def build_numbered_optimizer(
 def initial_slots(optimizer: Any, settings: OptimizerSettings) -> list[Any]:
     """Return what the optimizer remembers before its first update, in the order of its variables, as NumPy arrays."""
     values = [ops.convert_to_numpy(variable) for variable in optimizer.variables]
-    if settings.kind == "adagrad":
-        accumulators = {id(slot) for slot in optimizer._accumulators}
-        for index, variable in enumerate(optimizer.variables):
-            if id(variable) in accumulators:
-                values[index] = values[index] * 0 + values[index].dtype.type(settings.initial_accumulator)
+    slots, first = _first_values(optimizer, settings)
+    begun = {id(slot) for slot in slots}
+    for index, variable in enumerate(optimizer.variables):
+        if id(variable) in begun:
+            values[index] = values[index] * 0 + values[index].dtype.type(first)
     return values
 
 
-def _reads(settings: OptimizerSettings) -> dict[str, Read]:
-    """The attributes of the Keras optimizer that become data, by what they take from the settings."""
+def _first_values(optimizer: Any, settings: OptimizerSettings) -> tuple[list[Any], float]:
+    """The slots that start from a number of the settings, and that number."""
+    if settings.kind == "adagrad":
+        return optimizer._accumulators, settings.initial_accumulator
+    if settings.kind == "prodigy":
+        return [optimizer._estimate], settings.initial_distance
+    return [], 0.0
+
+
+def _reads(recipe: Recipe) -> dict[str, Read]:
+    """The attributes of the Keras optimizer that become data, by what they take from a recipe."""
+    settings, rate = recipe.optimizer, recipe.learning_rate
     reads = dict(_FAMILY_READS[family(settings)])
-    clip = GRADIENT_CLIPS[settings.gradient_clip_kind]
-    return reads | ({clip: lambda given: given.gradient_clip_limit} if clip else {})
+    if clip := GRADIENT_CLIPS[settings.gradient_clip_kind]:
+        reads[clip] = lambda given: given.gradient_clip_limit
+    if settings.weight_average_kind != "none":
+        reads["average_forgets"] = lambda given: given.weight_average_one_minus_decay
+    if rate.cycles_momentum:  # it comes with each update
+        reads.pop("momentum" if settings.kind == "sgd" else "beta_1", None)
+    return {name: _of_settings(read) for name, read in reads.items()} | (
+        _HYPERGRADIENT_READS if rate.hypergradient_strength else {}
+    )
 
 
-def _beta(name: str) -> Read:
+def _of_settings(read: ReadSettings) -> Read:
+    return lambda recipe: read(recipe.optimizer)
+
+
+def _beta(name: str) -> ReadSettings:
     return lambda settings: settings.betas[name]
 
 
@@ -103,14 +146,12 @@ def _momentum(settings: OptimizerSettings) -> float:
 
 _FAMILIES = {"gd": "sgd", "adamw": "adam"}
 
+_NEAR_ONE = ("beta_1", "beta_2", "rho", "adam_beta_1", "adam_beta_2")
+
 _BETAS = {"beta_1": _beta("beta_1"), "beta_2": _beta("beta_2")}
 
-_FAMILY_READS: dict[str, dict[str, Read]] = {
-    "sgd": {
-        "momentum": _momentum,
-        "velocity_part": lambda settings: settings.momentum if settings.nesterov else 1.0,
-        "gradient_part": lambda settings: 1.0 if settings.nesterov else 0.0,
-    },
+_FAMILY_READS: dict[str, dict[str, ReadSettings]] = {
+    "sgd": {"momentum": _momentum, "nesterov_part": lambda settings: 1.0 if settings.nesterov else 0.0},
     "adam": {**_BETAS, "epsilon": _epsilon},
     "nadam": {**_BETAS, "epsilon": _epsilon},
     "adamax": {**_BETAS, "epsilon": _epsilon},
@@ -119,24 +160,41 @@ _FAMILY_READS: dict[str, dict[str, Read]] = {
     "rmsprop": {"rho": _rho, "momentum": _momentum, "epsilon": _epsilon},
     "adadelta": {"rho": _rho, "epsilon": _epsilon},
     "adagrad": {"epsilon": _epsilon},
+    "adafactor": {},
+    "muon": {
+        "momentum": _momentum,
+        "adam_beta_1": _beta("beta_1"),
+        "adam_beta_2": _beta("beta_2"),
+        "epsilon": _epsilon,
+    },
+    "prodigy": {**_BETAS, "epsilon": _epsilon, "distance": lambda settings: settings.initial_distance},
+    "dog": {"distance": lambda settings: settings.initial_distance},
+    "schedule_free": {**_BETAS, "epsilon": _epsilon},
+}
+
+_HYPERGRADIENT_READS: dict[str, Read] = {
+    "hypergradient_strength": lambda recipe: recipe.learning_rate.hypergradient_strength,
+    "hypergradient_minimum": lambda recipe: recipe.learning_rate.hypergradient_minimum,
+    "hypergradient_maximum": lambda recipe: recipe.learning_rate.hypergradient_maximum,
 }
 
 
 def _complement_of(read: Read) -> Read:
-    return lambda settings: 1.0 - read(settings)  # in float64, as Keras does with its floats
+    return lambda recipe: 1.0 - read(recipe)  # in float64, as Keras does with its floats
 
 
 def _sgd_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
-    """v ← μv − ηg, θ ← θ + v, or with Nesterov θ ← θ + μv − ηg: θ ← θ + av − bηg with (a, b) = (1, 0) or (μ, 1).
+    """v ← μv − ηg, θ ← θ + v, or with Nesterov θ ← θ + μv − ηg: θ ← θ + (nμ + 1 − n)v − nηg with n = 0 or 1.
 
     With μ = 0 both are θ ← θ − ηg to the last bit, so that one graph serves all of them.
     """
+    nesterov = self.nesterov_part
     velocity = self.momentums[self._get_variable_index(variable)]
     step = ops.multiply(gradient, ops.cast(learning_rate, variable.dtype))
     moved = ops.subtract(ops.multiply(velocity, self.momentum), step)
     self.assign(velocity, moved)
-    along = ops.multiply(moved, self.velocity_part)
-    self.assign_add(variable, ops.subtract(along, ops.multiply(step, self.gradient_part)))
+    along = ops.multiply(moved, nesterov * self.momentum + (1.0 - nesterov))
+    self.assign_add(variable, ops.subtract(along, ops.multiply(step, nesterov)))
 
 
 def _clip_values(self: Any, gradients: list[Any]) -> list[Any]:

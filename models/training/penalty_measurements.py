@@ -1,6 +1,6 @@
 """What an adaptive penalty asks of an epoch: losses in inference mode on fixed examples, and how they go with decay."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
@@ -15,6 +15,14 @@ ZERO_SHARE = "zero_share"  # of the kernels' weights, after a proximal penalty
 _STEP = 1e-2  # of the weights, to either side: third-order error against the rounding of float32
 
 Predict = Callable[[keras.Model, np.ndarray], np.ndarray]
+
+
+def share_of_zeros(kernels: Iterable[np.ndarray]) -> float:
+    """How much of the kernels is exactly zero, from 0 to 1."""
+    zeros, count = 0, 0
+    for kernel in kernels:
+        zeros, count = zeros + int(np.sum(kernel == 0.0)), count + kernel.size
+    return zeros / max(1, count)
 
 
 class Measurements:
@@ -45,9 +53,7 @@ class Measurements:
         if self.needs_weights_before:
             statistics[HYPERGRADIENT] = self._slope(lambda: loss(HELD_OUT_LOSS), before)
         if self._counts_zeros:
-            weights = [np.array(kernel) for kernel in self.kernels]
-            count = sum(weight.size for weight in weights)
-            statistics[ZERO_SHARE] = sum(int(np.sum(weight == 0.0)) for weight in weights) / max(1, count)
+            statistics[ZERO_SHARE] = share_of_zeros(np.asarray(kernel) for kernel in self.kernels)
         return statistics
 
     def _slope(self, loss: Callable[[], float], direction: list[np.ndarray]) -> float:

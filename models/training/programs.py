@@ -14,15 +14,19 @@ from keras import ops
 from models.architectures import ARCHITECTURES
 from models.outputs import Head
 from models.recipe import Recipe
+from models.training.evaluated_weights import EFFECTIVE_RATE
 from models.training.hyperparameters import Hyperparameter, make_variable
 from models.training.lone_replica import without_replicas
 from models.training.optimizer_numbers import build_numbered_optimizer, initial_slots, optimizer_structure
-from models.training.updates import decayed_weights, shrunk_weights
+from models.training.penalty_measurements import ZERO_SHARE, share_of_zeros
+from models.training.plan import EpochPlan
+from models.training.updates import decayed_weights
 from models.user_code import source_digest
 
 KEPT_PROGRAMS = 32  # the least recently used one goes; each holds a model, its slots and its compiled functions
 
 Arrays = list[Any]
+State = tuple[Arrays, Arrays, Arrays]  # trainable weights, other variables, slots
 P = TypeVar("P")
 
 # In these an example's output, in training, depends on the other examples of its batch.
@@ -32,11 +36,11 @@ _COUPLING = (keras.layers.BatchNormalization, keras.layers.SpectralNormalization
 def graph_key(recipe: Recipe, folder: Path) -> str:
     """What changes the computation's graph; trials of one key share one program. The data is the engine's.
 
-    All other numbers are data: rates, decay, penalties, momentum and Nesterov, β, ρ, ε, limits of clipping, the
-    dropout rate of our own architectures where something is dropped, how much labels are smoothed where they are,
-    batch sizes.
+    All other numbers are data: rates, decay, penalties, momentum and Nesterov, β, ρ, ε, limits of clipping, what an
+    average forgets, how fast a rate follows its gradient, the dropout rate of our own architectures where something is
+    dropped, how much labels are smoothed where they are, batch sizes.
     """
-    update = f"{optimizer_structure(recipe.optimizer)}{recipe.decay_structure}"
+    update = f"{optimizer_structure(recipe)}{recipe.decay_structure}"
     return f"{model_key(recipe, folder)} · {update}{recipe.loss_structure}"
 
 
@@ -84,11 +88,12 @@ def disturbed(recipe: Recipe) -> Recipe:
     optimizer = recipe.optimizer
     numbers = {name: 0.7 * getattr(optimizer, name) for name in _NUMBERS}
     model = {**recipe.model, "dropout": 0.7 * recipe.model["dropout"]} if has_dropout_as_data(recipe) else recipe.model
-    penalty = recipe.penalty
+    penalty, rate = recipe.penalty, recipe.learning_rate
+    rates = {name: 0.7 * getattr(rate, name) for name in ("peak", "hypergradient_strength", "hypergradient_maximum")}
     return replace(
         recipe,
         optimizer=replace(optimizer, **numbers),
-        learning_rate=replace(recipe.learning_rate, peak=0.7 * recipe.learning_rate.peak),
+        learning_rate=replace(rate, **rates),
         weight_decay=replace(recipe.weight_decay, strength=0.7 * recipe.weight_decay.strength),
         penalty=replace(penalty, strength=0.7 * penalty.strength, label_smoothing=0.7 * penalty.label_smoothing),
         model=model,
@@ -107,7 +112,9 @@ _NUMBERS = (
     "one_minus_rho",
     "epsilon",
     "initial_accumulator",
+    "initial_distance",
     "gradient_clip_limit",
+    "weight_average_one_minus_decay",
 )
 
 
@@ -123,15 +130,15 @@ class Program:
         if self._smoothing:
             self._trained_loss = head.make_loss(self._smoothing[0])
         self._decayed = decayed_weights(model)
-        shrunk = shrunk_weights(recipe, model)
-        optimizer, self._optimizer_numbers = build_numbered_optimizer(recipe.optimizer, model, shrunk)
+        optimizer, self._optimizer_numbers = build_numbered_optimizer(recipe, model)
         self._optimizer = without_replicas(optimizer)
         self.slots = self._optimizer.variables
         self._l1, self._l2 = Hyperparameter(0.0, "l1"), Hyperparameter(0.0, "l2")
         dropouts = _dropout_layers(model) if has_dropout_as_data(recipe) else []
         self._dropouts = [make_variable(layer, "rate") for layer in dropouts]
         rule = [variable for variable, _ in self._optimizer_numbers.values()]
-        self._numbers = [self._l1, self._l2, *self._dropouts, *self._smoothing, *rule]
+        self._proximal = [self._optimizer.proximal] if hasattr(self._optimizer, "proximal") else []
+        self._numbers = [self._l1, self._l2, *self._dropouts, *self._smoothing, *self._proximal, *rule]
         self.is_separable = is_separable(model)
         self.has_convolutions = has_convolutions(model)
         self.has_noise_of_its_own = is_noisy(model) and not self._dropouts  # XLA draws other noise than `fit`
@@ -143,14 +150,15 @@ class Program:
         """How many numbers `numbers` returns."""
         return len(self._numbers)
 
-    def numbers(self, recipe: Recipe, l1: float, l2: float) -> np.ndarray:
+    def numbers(self, recipe: Recipe, plan: EpochPlan) -> np.ndarray:
         """The values of all that is data but does not change within an epoch, as one float32 vector."""
-        rule = [read(recipe.optimizer) for _, read in self._optimizer_numbers.values()]
+        rule = [read(recipe) for _, read in self._optimizer_numbers.values()]
         dropouts = [recipe.model["dropout"] for _ in self._dropouts]
         smoothing = [recipe.penalty.label_smoothing for _ in self._smoothing]
-        return np.array([l1, l2, *dropouts, *smoothing, *rule], np.float32)
+        proximal = [plan.proximal for _ in self._proximal]
+        return np.array([plan.l1, plan.l2, *dropouts, *smoothing, *proximal, *rule], np.float32)
 
-    def initial_state(self, weights: Sequence[Any], recipe: Recipe) -> tuple[Arrays, Arrays, Arrays]:
+    def initial_state(self, weights: Sequence[Any], recipe: Recipe) -> State:
         """Return the state with these weights, given in the model's order, and the model's own random streams."""
         values = [None] * len(self.trainable) + [ops.convert_to_numpy(variable) for variable in self.rest]
         for place, weight in zip(self._weight_places, weights, strict=True):
@@ -158,10 +166,38 @@ class Program:
         count = len(self.trainable)
         return values[:count], values[count:], initial_slots(self._optimizer, recipe.optimizer)
 
-    def weights(self, trainable: Arrays, rest: Arrays) -> Arrays:
-        """Return the arrays of a state that are the model's weights, in the model's order."""
-        values = [*trainable, *rest]
+    def weights(self, state: State) -> Arrays:
+        """Return the weights of the model that is measured and kept, in its order."""
+        values = [*self.evaluated(state), *state[1]]
         return [values[place] for place in self._weight_places]
+
+    def evaluated(self, state: State) -> Arrays:
+        """Return the trainable weights that are measured and kept: where the optimizer has averages, those."""
+        trainable, _, slots = state
+        if not hasattr(self._optimizer, "evaluation_values"):
+            return trainable
+        pairs = [*zip(self.trainable, trainable, strict=True), *zip(self.slots, slots, strict=True)]
+        with keras.StatelessScope(pairs):
+            return list(self._optimizer.evaluation_values())
+
+    @property
+    def has_statistics(self) -> bool:
+        """True if an epoch has curves of its own."""
+        return bool(self._proximal) or hasattr(self._optimizer, "effective_rate")
+
+    def statistics(self, state: State) -> dict[str, float]:
+        """The curves after an epoch: the rate that the optimizer found, and the share of exact zeros of the kernels."""
+        found: dict[str, float] = {}
+        if hasattr(self._optimizer, "effective_rate"):
+            place = next(place for place, slot in enumerate(self.slots) if slot is self._optimizer.effective_rate)
+            found[EFFECTIVE_RATE] = float(state[2][place])
+        if self._proximal:
+            kernels = {id(kernel) for kernel in self._decayed}
+            pairs = zip(self.trainable, self.evaluated(state), strict=True)
+            found[ZERO_SHARE] = share_of_zeros(
+                np.asarray(value) for variable, value in pairs if id(variable) in kernels
+            )
+        return found
 
     def loss(
         self, trainable: Arrays, rest: Arrays, numbers: Any, inputs: Any, targets: Any, weights: Any
@@ -192,11 +228,14 @@ class Program:
         return penalty
 
     def apply(
-        self, trainable: Arrays, slots: Arrays, numbers: Any, gradients: Arrays, rate: Any, shrink: Any
+        self, trainable: Arrays, slots: Arrays, numbers: Any, gradients: Arrays, rates: Any
     ) -> tuple[Arrays, Arrays]:
-        """Decay, and make the optimizer's step."""
-        mapping = self._mapping(trainable, [], numbers) + list(zip(self.slots, slots, strict=True))
-        mapping += [(self._optimizer._learning_rate, rate), (self._optimizer.shrink, shrink)]
+        """Decay, and make the optimizer's step; rates: learning rate, shrink, and momentum where it moves."""
+        # The numbers come last: some of them are slots, too, for the engine `fit`.
+        mapping = list(zip(self.slots, slots, strict=True)) + self._mapping(trainable, [], numbers)
+        mapping += [(self._optimizer._learning_rate, rates[0]), (self._optimizer.shrink, rates[1])]
+        if hasattr(self._optimizer, "cycled"):
+            mapping.append((self._optimizer.cycled, rates[2]))
         with keras.StatelessScope(mapping) as scope:
             self._optimizer.apply(gradients, self.trainable)
             moved = [scope.get_current_value(variable) for variable in self.trainable]

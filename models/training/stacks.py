@@ -90,7 +90,7 @@ class Stacks:
 
 
 def _layout(state: CompiledState, plan: EpochPlan) -> Hashable:
-    return (id(state.program), state.program.layout(plan))
+    return (id(state.program), state.cap, state.program.layout(plan, state.cap))
 
 
 def _most_by_memory(arrays: State) -> int:
@@ -106,7 +106,7 @@ def _run(program: CompiledProgram, members: Sequence[Member]) -> list[tuple[Comp
     """Compute one stack. It is filled up to a power of two by its first member, so that few sizes are compiled."""
     started_at = time.perf_counter()
     filled = [*members, *[members[0]] * ((1 << (len(members) - 1).bit_length()) - len(members))]
-    laid = [program.functions.parts(plan) for _, plan in filled]
+    laid = [program.parts(plan, state.cap) for state, plan in filled]
     numbers = np.stack([program.numbers(state.recipe, plan) for state, plan in filled])
     orders = np.stack([padded_order(plan, parts) for (_, plan), parts in zip(filled, laid, strict=True)])
     states, losses, outputs = tuple(state.arrays for state, _ in filled), [], None
@@ -120,7 +120,8 @@ def _run(program: CompiledProgram, members: Sequence[Member]) -> list[tuple[Comp
     trained = []
     for row, (state, plan) in enumerate(members):
         epoch = outputs[row].reshape(len(outputs[row]), -1)
-        output = EpochOutput(float(total[row]) / plan.examples, epoch, program.is_logits, seconds)
+        statistics = program.statistics(states[row], plan, state.cap)
+        output = EpochOutput(float(total[row]) / plan.examples, epoch, program.is_logits, seconds, statistics)
         trained.append((replace(state, arrays=states[row]), output))
     return trained
 

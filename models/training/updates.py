@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from models.optimizers import OptimizerSettings, build_optimizer
+from models.optimizers import build_optimizer
 from models.own_optimizers.averaging import AVERAGES, averaging
 from models.own_optimizers.hypergradient import Hypergradient, following_hypergradient
 from models.recipe import Recipe
@@ -55,10 +55,10 @@ def shrunk_weights(recipe: Recipe, model: keras.Model) -> list[keras.Variable]:
     return list(model.trainable_variables) if recipe.weight_decay.scope == "all" else decayed_weights(model)
 
 
-def build_recipe_optimizer(recipe: Recipe, model: keras.Model) -> Any:
+def build_recipe_optimizer(recipe: Recipe, model: keras.Model, *, always_decays: bool = False) -> Any:
     """Return the optimizer, not yet built, with all that the recipe has act in an update.
 
-    With a decay it has the variable `shrink`; the engine writes its rates.
+    With a decay, or where it always decays, it has the variable `shrink`; the engine writes its rates.
     """
     settings, kernels = recipe.optimizer, decayed_weights(model)
     plain = build_optimizer(with_slots(settings) if recipe.learning_rate.cycles_momentum else settings)
@@ -72,10 +72,10 @@ def build_recipe_optimizer(recipe: Recipe, model: keras.Model) -> Any:
         kind = following_hypergradient(kind, _hypergradient(recipe))
     if recipe.penalty.kind == "l1_proximal":
         kind = thresholding(kind, kernels)
-    if recipe.weight_decay.profile != "none":
+    if always_decays or recipe.weight_decay.profile != "none":
         kind = decaying(kind, shrunk_weights(recipe, model))
     if settings.weight_average_kind != "none":
-        kind = averaging(kind, AVERAGES[settings.weight_average_kind](settings.weight_average_one_minus_decay))
+        kind = averaging(kind, AVERAGES[settings.weight_average_kind], settings.weight_average_one_minus_decay)
     return plain if kind is type(plain) else kind.from_config(plain.get_config())
 
 
@@ -93,12 +93,6 @@ def _hypergradient(recipe: Recipe) -> Hypergradient:
 def _tell_once(message: str) -> None:
     """Trials of one shape would all say the same."""
     logger.info(message)
-
-
-def build_decaying_optimizer(settings: OptimizerSettings, decayed: list[keras.Variable]) -> Any:
-    """Return the optimizer with nothing but decay beside its rule."""
-    plain = build_optimizer(settings)
-    return decaying(type(plain), decayed).from_config(plain.get_config())
 
 
 def decaying(kind: Any, decayed: list[keras.Variable]) -> Any:

@@ -65,7 +65,10 @@ def compare_engines(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -
 
 def _refusals(engine: Any, recipes: Sequence[Recipe]) -> list[str]:
     """What the engine says of the recipes: one for each architecture, batch policy and technique that only fit has."""
-    kinds = {(recipe.architecture, recipe.batch_size.policy, *only_in_fit(recipe)): recipe for recipe in recipes}
+    kinds = {
+        (recipe.architecture, recipe.batch_size.policy, recipe.batch_size.micro_size > 0, *only_in_fit(recipe)): recipe
+        for recipe in recipes
+    }
     return list(dict.fromkeys(reason for recipe in kinds.values() for reason in engine.refusals(recipe)))
 
 
@@ -90,6 +93,9 @@ def _used_numbers(recipe: Recipe) -> int:
         recipe.penalty.label_smoothing != 0.0,
         recipe.weight_decay.profile != "none",
         recipe.precision.is_mixed,
+        recipe.optimizer.weight_average_kind != "none",
+        recipe.learning_rate.hypergradient_strength != 0.0,
+        recipe.learning_rate.cycles_momentum,
     )
     return sum(has)
 

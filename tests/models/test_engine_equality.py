@@ -26,12 +26,32 @@ from models.training.verification import COMPILED_ENGINES
 from tests.models.covering import ALL, KINDS, alone, covering, params_of
 
 TRACES = ("learning_rate", "weight_decay", "batch_size", "penalty", "updates", "examples")
+MEASURED = ("effective_learning_rate", "zero_share")  # computed, each by its own program
 WEIGHTS_APART = 1e-5
+MEASURED_APART = 1e-4
+FAST = {"learning_rate.peak": 0.05}
+CYCLED = {"learning_rate.schedule": "one_cycle", "learning_rate.one_cycle_momentum": "mirrored"}
 ONLY_IN_FIT = [place for place, row in alone().items() if only_in_fit(Recipe.from_params(params_of(row)))]
 COMPILED = {name: [option for option in ALL[name] if (name, option) not in ONLY_IN_FIT] for name in KINDS}
 DATA = {
     "smoothed labels": {"optimizer": "adam", "penalty.label_smoothing": 0.2},
     "all weights decay": {"optimizer": "adam", "weight_decay.profile": "fixed", "weight_decay.scope": "all"},
+    "exponential average": {"optimizer": "adam", "weight_average.kind": "exponential"},
+    "polynomial average": {"optimizer": "sgd", "weight_average.kind": "polynomial"},
+    "hypergradient": {"optimizer": "sgd", "learning_rate.hypergradient_strength": 1e-3, **FAST},
+    "hypergradient, multiplicative": {"optimizer": "adam", "learning_rate.hypergradient_strength": 0.05, **FAST},
+    "cycled momentum": {"optimizer": "sgd", **CYCLED, "nesterov": True},
+    "cycled beta": {"optimizer": "adam", **CYCLED},
+    "micro-batches": {"optimizer": "adam", "batch_size.micro_size": 3},
+    "proximal steps": {"optimizer": "sgd", "penalty.kind": "l1_proximal", "penalty.strength": 1.0, **FAST},
+    "average of proximal steps": {
+        "optimizer": "adam",
+        "penalty.kind": "l1_proximal",
+        "penalty.strength": 0.05,
+        "penalty.threshold": "decoupled",
+        "weight_average.kind": "exponential",
+    },
+    "Nesterov in Muon": {"optimizer": "muon", "nesterov": True},
 }
 ROWS = {
     **{" · ".join(row.values()): params_of(row) for row in covering(1, COMPILED).rows},
@@ -62,6 +82,7 @@ def compare(folder: Path, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
         ours, theirs = end(compiled, params), end(fit, params)
         results[name] = {
             "apart": distance(ours, theirs),
+            "measured": [curves_apart(ours, theirs, name) for name in MEASURED],
             "traces": all(ours.curves[trace] == theirs.curves[trace] for trace in TRACES),
             "ends": [[each.status, each.epochs, each.best_epoch] for each in (ours, theirs)],
         }
@@ -76,6 +97,13 @@ def compare(folder: Path, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def distance(one: Outcome, other: Outcome) -> float:
     """The largest difference of two weights."""
     return max(float(np.abs(a - b).max()) for a, b in zip(one.weights, other.weights, strict=True))
+
+
+def curves_apart(one: Outcome, other: Outcome, name: str) -> float:
+    """The largest relative difference of two points of a curve; 0 where neither outcome has it."""
+    assert (name in one.curves) == (name in other.curves), name
+    pairs = zip(one.curves.get(name, []), other.curves.get(name, []), strict=True)
+    return max((abs(a - b) / max(abs(b), 1e-30) for a, b in pairs), default=0.0)
 
 
 def isolation(make: Callable[[], Engine], rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -119,6 +147,7 @@ both = pytest.mark.parametrize("results", ["tensorflow", pytest.param("jax", mar
 def test_x1_every_compiled_kind_ends_as_in_fit(results: dict[str, Any], row: str) -> None:
     result = results[row]
     assert result["apart"] <= WEIGHTS_APART
+    assert max(result["measured"]) <= MEASURED_APART
     assert result["traces"]
     ours, theirs = result["ends"]
     assert ours == theirs

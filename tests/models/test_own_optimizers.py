@@ -141,7 +141,7 @@ def test_schedule_free_counts_the_updates_of_a_warm_up_less() -> None:
 
 def test_an_exponential_average_is_that_of_keras() -> None:
     gradients = np.random.default_rng(2).normal(size=(12, 3))
-    ours = with_part(stock(optimizer="adam"), averaging, exponential_part(0.2))
+    ours = with_part(stock(optimizer="adam"), averaging, exponential_part, 0.2)
     theirs = keras.optimizers.Adam(0.1, epsilon=1e-7, use_ema=True, ema_momentum=0.8)
     start = (1.0, 2.0, 3.0)
     np.testing.assert_array_equal(
@@ -152,10 +152,10 @@ def test_an_exponential_average_is_that_of_keras() -> None:
 
 
 def test_a_polynomial_average_is_that_of_the_closed_form() -> None:
-    optimizer = with_part(stock(optimizer="sgd"), averaging, polynomial_part())
-    assert optimizer.build([keras.Variable(np.ones(1, np.float32))]) is None
-    assert optimizer.evaluation_values() is None
-    optimizer = with_part(stock(optimizer="sgd"), averaging, polynomial_part())
+    optimizer = with_part(stock(optimizer="sgd"), averaging, polynomial_part, 0.0)
+    optimizer.build([keras.Variable(np.full(1, 3.0, np.float32))])
+    assert [float(value[0]) for value in optimizer.evaluation_values()] == [3.0]  # nothing to average yet
+    optimizer = with_part(stock(optimizer="sgd"), averaging, polynomial_part, 0.0)
     reached = passed(optimizer, [quadratic] * 6, rate=0.3)[:, 0]
     expected = 0.0
     for update, value in enumerate(reached, start=1):

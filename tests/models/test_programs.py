@@ -18,7 +18,6 @@ from models.training.initial_weights import InitialWeights
 from models.training.optimizer_numbers import build_numbered_optimizer
 from models.training.plan import EpochPlan
 from models.training.programs import Program, ProgramCache, disturbed, graph_key, is_noisy, is_separable
-from models.training.updates import decayed_weights
 
 HERE = Path()
 MakeRecipe = Callable[..., Recipe]
@@ -177,11 +176,11 @@ def build(input_shape, output_size):
 
 
 def test_one_minus_a_number_near_one_keeps_its_digits(recipe: MakeRecipe) -> None:
-    settings = recipe(optimizer="adam").optimizer
+    given = recipe(optimizer="adam")
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    optimizer, numbers = build_numbered_optimizer(settings, model, decayed_weights(model))
+    optimizer, numbers = build_numbered_optimizer(given, model)
     for variable, read in numbers.values():
-        variable.assign(read(settings))
+        variable.assign(read(given))
     assert float(1 - optimizer.beta_2) == float(np.float32(1 - 0.999))
     assert float(1 - optimizer.beta_2.value) != float(np.float32(1 - 0.999))
 
@@ -204,7 +203,7 @@ def test_normalization_and_layers_unknown_to_keras_couple_examples() -> None:
 
 @pytest.mark.parametrize("kind", ["sgd", "adam"])
 def test_bs_t2_padding_with_weight_zero_changes_nothing_of_an_update(
-    make_dataset: MakeDataset, recipe: MakeRecipe, kind: str
+    make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, kind: str
 ) -> None:
     """What the compiled programs do: 5 examples in a block of 8, whose others repeat examples with weight 0."""
     dataset = make_dataset("regression")
@@ -216,13 +215,14 @@ def test_bs_t2_padding_with_weight_zero_changes_nothing_of_an_update(
     def updated(indices: list[int], weights: list[float]) -> list[np.ndarray]:
         trainable, rest, slots = program.initial_state(model.get_weights(), given_recipe)
         values = [tf.convert_to_tensor(value) for value in trainable]
-        numbers = program.numbers(given_recipe, 0.0, 0.1)
+        numbers = program.numbers(given_recipe, make_plan(l2=0.1))
         with tf.GradientTape() as tape:
             tape.watch(values)
             inputs, wanted = dataset.train.inputs[indices], targets[indices]
             loss, _ = program.loss(values, rest, numbers, inputs, wanted, np.array(weights, np.float32))
             total = loss + program.penalty(values, numbers)
-        moved, _ = program.apply(values, slots, numbers, tape.gradient(total, values), 0.1, 0.01)
+        rates = tf.constant([0.1, 0.01, 0.0])
+        moved, _ = program.apply(values, slots, numbers, tape.gradient(total, values), rates)
         return [np.array(value) for value in moved]
 
     plain = updated([0, 1, 2, 3, 4], [0.2] * 5)

@@ -37,6 +37,14 @@ def make(**params):
     named = {name.replace("__", "."): value for name, value in params.items()}
     return Recipe.from_params({"model.units": [6], "model.dropout": 0.2, "learning_rate.peak": 0.02, **named})
 
+techniques = [
+    *({"optimizer": kind} for kind in ("adafactor", "muon", "prodigy", "dog", "schedule_free")),
+    {"optimizer": "adam", "weight_average__kind": "exponential"},
+    {"optimizer": "sgd", "learning_rate__hypergradient_strength": 1e-3},
+    {"optimizer": "sgd", "penalty__kind": "l1_proximal", "penalty__strength": 1e-2},
+    {"optimizer": "adam", "learning_rate__schedule": "one_cycle", "learning_rate__one_cycle_momentum": "mirrored"},
+    {"optimizer": "adam", "batch_size__micro_size": 4},
+]
 recipes = [
     make(optimizer="adam", batch_size__size=16),
     make(optimizer="adamw", batch_size__size=13, penalty__kind="l1", penalty__strength=1e-3),
@@ -46,6 +54,7 @@ recipes = [
     make(optimizer="adam", batch_size__policy="random", batch_size__minimum=3),
     make(optimizer="adam", **{"model__batch_normalization": True, "batch_size__size": 16}),
     make(optimizer="adam", **{"model__batch_normalization": True, "batch_size__size": 16, "learning_rate__peak": 0.01}),
+    *(make(batch_size__size=size, **technique) for technique in techniques for size in (16, 24)),
 ]
 
 def training(recipe, seed, engine):
@@ -60,7 +69,7 @@ for one, other in zip(alone, stacked):
     flat = [np.concatenate([weight.ravel() for weight in outcome.weights]) for outcome in (one, other)]
     results["distances"].append(float(np.linalg.norm(flat[0] - flat[1]) / np.linalg.norm(flat[0])))
 def how(outcome):
-    return outcome.status, outcome.epochs, outcome.best_epoch
+    return outcome.status, outcome.epochs, outcome.best_epoch, sorted(outcome.curves)
 
 results["same ends"] = [how(one) == how(other) for one, other in zip(alone, stacked)]
 

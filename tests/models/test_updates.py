@@ -12,13 +12,13 @@ from keras import layers
 from sklearn.linear_model import Ridge
 
 from models.examples import Dataset, Examples
-from models.optimizers import OptimizerSettings
+from models.optimizers import OptimizerSettings, build_optimizer
 from models.recipe import Recipe
 from models.training.engine import make_engine
 from models.training.engine_fit import FitEngine
 from models.training.plan import EpochPlan
 from models.training.seeds import Seeds
-from models.training.updates import Penalty, build_decaying_optimizer, decayed_weights
+from models.training.updates import Penalty, decayed_weights, decaying
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]
@@ -138,7 +138,8 @@ def test_wd_t2_only_kernels_are_decayed() -> None:
 def test_wd_t2_without_gradients_all_else_keeps_its_bits(kind: str) -> None:
     model = everything()
     decayed = decayed_weights(model)
-    optimizer = build_decaying_optimizer(OptimizerSettings(kind=kind), decayed)
+    plain = build_optimizer(OptimizerSettings(kind=kind))
+    optimizer = decaying(type(plain), decayed).from_config(plain.get_config())
     optimizer.build(model.trainable_variables)
     optimizer.learning_rate = 0.1
     before = [variable.numpy() for variable in model.trainable_variables]
