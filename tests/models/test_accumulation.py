@@ -57,7 +57,8 @@ def test_bs_t2_micro_batches_make_the_update_of_the_whole_batch(
     engine = FitEngine(make_dataset(), Path())
     whole, expected = trained(engine, Recipe.from_params(params), plans)
     cut, outputs = trained(engine, Recipe.from_params({**params, "batch_size.micro_size": 2}), plans)
-    assert_same_weights(engine, whole, cut)
+    # Centered RMSprop divides by a difference of two numbers, so that the last bits of a sum weigh more.
+    assert_same_weights(engine, whole, cut, tolerance=1e-5 if kind == "rmsprop" else 1e-6)
     optimizers = whole.model.optimizer, cut.model.optimizer
     for one, other in zip(optimizers[0].variables, optimizers[1].variables, strict=False):
         np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=0, atol=1e-6)
