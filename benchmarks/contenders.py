@@ -2,8 +2,9 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,30 +24,49 @@ class Race:
 
 @dataclass(frozen=True)
 class Contender:
-    """Who trains, with which backend of Keras, needing which package; `is_repeated`: also timed once compiled."""
+    """Who trains, with which backend of Keras, needing which package, within which surroundings.
+
+    `is_repeated`: also timed once compiled.
+    """
 
     run: Callable[[Race], None]
     backend: str = "tensorflow"
     package: str = "keras"
     is_repeated: bool = False
+    surroundings: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+@contextmanager
+def prefect() -> Iterator[None]:
+    """Prefect's server, as `nightune tune` starts it."""
+    from flows.prefect_server import prefect_server
+
+    with prefect_server() as wait_until_it_answers:
+        wait_until_it_answers()
+        yield
 
 
 def nightune(engine_name: str) -> Callable[[Race], None]:
-    """Nightune with one engine, in the cohorts of a sweep; the engine stays for the next call."""
-    trainers: list[Any] = []
+    """Nightune with one engine: the cohorts of a sweep in a Prefect flow, until Prefect has recorded them."""
 
     def run(race: Race) -> None:
-        from models.training.checkpoint import Checkpoints
-        from models.training.engine import make_engine
-        from models.training.halted import HaltedTrainings
-        from tasks.train_cohort import Trainer, cohorts, train_trials
+        from prefect import flow
 
-        folder = race.setting.study.path.parent
-        if not trainers:
-            engine = make_engine(engine_name, race.dataset, folder)
-            trainers.append(Trainer(engine, race.dataset, Checkpoints(engine, folder), HaltedTrainings()))
-        for cohort in cohorts(race.trials):
-            train_trials(race.setting, trainers[0], cohort)
+        from flows.records import wait_until_recorded
+        from flows.tune import train_rung
+        from tasks.sweep_log import sweep_log
+        from tasks.tracking.sweeps import record_engine
+
+        sweep = record_engine(race.setting.store, race.setting.sweep, engine_name, "the benchmark's")
+        setting = replace(race.setting, sweep=sweep)
+
+        @flow(name="race")
+        def search() -> None:
+            with sweep_log(setting):
+                train_rung(setting, race.trials)
+            wait_until_recorded()
+
+        search()
 
     return run
 
@@ -132,10 +152,10 @@ def ray_tune(race: Race) -> None:
 
 CONTENDERS = {
     "naive": Contender(naive),
-    "nightune fit": Contender(nightune("fit")),
-    "nightune tensorflow": Contender(nightune("tensorflow"), is_repeated=True),
-    "nightune jax": Contender(nightune("jax"), "jax", "jax", is_repeated=True),
-    "nightune jax, second night": Contender(nightune("jax"), "jax", "jax"),
+    "nightune fit": Contender(nightune("fit"), surroundings=prefect),
+    "nightune tensorflow": Contender(nightune("tensorflow"), is_repeated=True, surroundings=prefect),
+    "nightune jax": Contender(nightune("jax"), "jax", "jax", is_repeated=True, surroundings=prefect),
+    "nightune jax, second night": Contender(nightune("jax"), "jax", "jax", surroundings=prefect),
     "keras-tuner": Contender(keras_tuner, package="keras-tuner"),
     "optuna": Contender(optuna_keras, package="optuna"),
     "ray": Contender(ray_tune, package="ray"),

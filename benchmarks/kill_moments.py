@@ -12,13 +12,21 @@ AT_ONCE, SOON, WIDE = 0.05, 0.5, 5.0  # seconds behind the sign that a kill may 
 
 @dataclass(frozen=True)
 class Phase:
-    """A phase begins when its sign changes; where `over` is true of a store, it does not come again."""
+    """A phase begins when its sign changes; where `over` is true of a store, it does not come again.
+
+    A moment has one question for both: what follows it is the phase, in the process that brings it about.
+    """
 
     name: str
     stage: str
     sign: Sign
     over: Sign
     spread_seconds: float
+
+    @property
+    def is_moment(self) -> bool:
+        """True for a phase that begins where others would be over."""
+        return self.over is self.sign
 
 
 def ask(store: Path, question: str) -> list[tuple[object, ...]]:
@@ -67,6 +75,7 @@ def never(_store: Path) -> bool:
 
 
 IS_COMPLETE = tagged("status", "complete")  # of a sweep; a trial is "completed"
+HAS_VERSION = answer("select 1 from model_versions")
 IS_STUDIED = answer("select 1 from experiments where name <> 'Default'")
 
 PHASES = (
@@ -80,8 +89,8 @@ PHASES = (
     Phase("end of the sweep", "tune", IS_COMPLETE, IS_COMPLETE, AT_ONCE),
     Phase("start of promotion", "promote", never, never, WIDE),
     Phase("verdict", "promote", answer("select value from tags where key = 'nightune.test_reads'"), never, SOON),
-    Phase("model", "promote", answer("select 1 from logged_models"), answer("select 1 from model_versions"), SOON),
-    Phase("version", "promote", answer("select 1 from model_versions"), answer("select 1 from model_versions"), SOON),
+    Phase("model", "promote", answer("select 1 from logged_models"), HAS_VERSION, SOON),
+    Phase("version", "promote", HAS_VERSION, HAS_VERSION, SOON),
     Phase(
         "alias",
         "promote",

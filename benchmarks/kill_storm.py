@@ -82,9 +82,11 @@ def kill_in_a_phase(
 ) -> Phase | None:
     """Kill in the phase still to come that was hit least; None if the command has ended before."""
     before = {phase.name: phase.sign(store) for phase in PHASES}
+    gone = {phase.name for phase in PHASES if phase.is_moment and before[phase.name]}
+    of_stage = [phase for phase in PHASES if phase.stage == stage and phase.name not in gone]
     while process.poll() is None:
-        coming = [phase for phase in PHASES if phase.stage == stage and not phase.over(store)]
-        aim = min(coming, key=lambda phase: hits[phase.name])
+        by_hits = sorted(of_stage, key=lambda phase: hits[phase.name])
+        aim = next(phase for phase in by_hits if phase.is_moment or not phase.over(store))
         is_due = hits[aim.name] <= min(hits.values()) + AHEAD
         if is_due and (begins_at_once(aim) or aim.sign(store) != before[aim.name]):
             try:

@@ -3,18 +3,19 @@
     python benchmarks/trials_per_hour.py [--model mlp,cnn,recurrent] [--trials 60] [--repeat 1] [--only naive,nightune]
 
 Every contender trains the same params on the same split for the same epochs, validates after each, and writes the
-same params, curves and best-epoch checkpoint to a new MLflow store on SQLite, in a process of its own. Measured is the
-wall time from the first trial to the last with all logging, tracing and compiling; not the imports, the making of the
-store, or Prefect. "once compiled" is a second pass in the same process. The contenders take turns; the ratio is to the
-naive loop in the same turn. Each measurement is
-added to `--results` at once: the same command again goes on from there.
+same params, curves and best-epoch checkpoint to a new MLflow store on SQLite, in a process of its own. Nightune does it
+as a Prefect flow of cohorts, as `nightune tune` does. Measured is the wall time from the first trial to the last with
+all logging, tracing, compiling and Prefect's records; not the imports, the making of the store, or the start of
+Prefect's server. "once compiled" is a second sweep in the same process, "second night" one in a new process. The
+contenders take turns; the ratio is to the naive loop in the same turn. Each measurement is added to `--results` at
+once: the same command again goes on from there.
 """
 
 import argparse
 import importlib.metadata
 import json
 import os
-import shutil
+import platform
 import subprocess
 import sys
 import tempfile
@@ -28,13 +29,17 @@ STUDIES = {"mlp": "digits_mlp.toml", "cnn": "digits_cnn.toml", "recurrent": "dig
 
 def main() -> None:
     """Run the contenders in turns and write the table; or, with --contender, be one of them."""
+    options = _options()
+    if options.contender:
+        from flows.environment import prepare_environment
+
+        os.environ["NIGHTUNE_STORE"] = str(options.store)
+        prepare_environment()  # before Prefect is imported
+        print(json.dumps(race(options.contender, options.model, options.trials)))
+        return
     from contenders import CONTENDERS
     from report import markdown
 
-    options = _options()
-    if options.contender:
-        print(json.dumps(race(options.contender, options.model, options.trials, options.compiled)))
-        return
     wanted = options.only.split(",") if options.only else [""]
     names = [name for name in CONTENDERS if any(name.startswith(start) for start in wanted)]
     for turn in range(options.repeat):
@@ -52,7 +57,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="contenders whose names start so, with commas")
     parser.add_argument("--results", type=Path, default=FOLDER / "results" / "trials_per_hour.jsonl")
     parser.add_argument("--contender", help=argparse.SUPPRESS)
-    parser.add_argument("--compiled", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--store", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -67,10 +72,9 @@ def _measure_once(options: argparse.Namespace, turn: int, model: str, name: str)
         print(f"{name}: {CONTENDERS[name].package} is not installed (benchmarks/requirements.txt)", file=sys.stderr)
         return
     with tempfile.TemporaryDirectory() as folder:
-        compiled = Path(folder)
         if name == SECOND_NIGHT:  # what the first night leaves on disk
-            _measure("nightune jax", model, options.trials, compiled)
-        taken = _measure(name, model, options.trials, compiled)
+            _measure("nightune jax", model, options.trials, Path(folder))
+        taken = _measure(name, model, options.trials, Path(folder))
     options.results.parent.mkdir(parents=True, exist_ok=True)
     with options.results.open("a", encoding="utf-8") as file:
         file.write(json.dumps(key | taken) + "\n")
@@ -85,7 +89,7 @@ def _is_installed(package: str) -> bool:
     return True
 
 
-def _measure(name: str, model: str, trials: int, compiled: Path) -> dict[str, Any]:
+def _measure(name: str, model: str, trials: int, store: Path) -> dict[str, Any]:
     """Run one contender in a new process and return its seconds."""
     from contenders import CONTENDERS
 
@@ -97,58 +101,66 @@ def _measure(name: str, model: str, trials: int, compiled: Path) -> dict[str, An
         "RAY_AIR_NEW_OUTPUT": "0",
     }
     done = subprocess.run(
-        [*command, "--compiled", str(compiled)], capture_output=True, text=True, check=False, env=environment
+        [*command, "--store", str(store)], capture_output=True, text=True, check=False, env=environment
     )
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stderr[-3000:]}")
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-def race(name: str, model: str, count: int, compiled: Path | None) -> dict[str, Any]:
-    """Train and log the trials of the study; return the seconds, and those of a second pass once compiled."""
+def race(name: str, model: str, count: int) -> dict[str, Any]:
+    """Train and log the trials of the study; return the seconds, and those of a second sweep once compiled."""
     from contenders import CONTENDERS
 
+    from flows.environment import store_root
     from models.backend import load_keras
     from tasks.tracking.provenance import environment
+    from tasks.tracking.store import open_store
 
-    load_keras(compiled)
-    contender = CONTENDERS[name]
-    passes = [_timed(contender, model, count) for _ in range(2 if contender.is_repeated else 1)]
+    contender, store = CONTENDERS[name], open_store(store_root())
+    load_keras(store.compiled)
+    with contender.surroundings():
+        passes = [_timed(contender, store, model, count) for _ in range(2 if contender.is_repeated else 1)]
     return {
         "seconds": passes[0],
         "seconds_compiled": passes[1] if contender.is_repeated else None,
         "date": time.strftime("%Y-%m-%d"),
         "package": importlib.metadata.version(contender.package),
         **environment(),
+        "platform": ", ".join((platform.system(), " ".join(platform.libc_ver()), _processor())),
     }
 
 
-def _timed(contender: Any, model: str, count: int) -> float:
+def _processor() -> str:
+    """The processor's name where Linux tells it, else its kind."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _timed(contender: Any, store: Any, model: str, count: int) -> float:
     from contenders import Race
 
     from models.datasets import open_dataset
     from tasks.load_study import load_study
     from tasks.prepare_data import prepare_data
     from tasks.propose_trials import propose_trials
-    from tasks.tracking.store import open_store
-    from tasks.tracking.sweeps import open_sweep
+    from tasks.tracking.sweeps import finish_sweep, open_sweep
     from tasks.train_cohort import Setting
     from tuning.trial import Bracket, Rung
 
     study = load_study(FOLDER / STUDIES[model], trials=count)
-    folder = Path(tempfile.mkdtemp())
-    try:
-        store = open_store(folder)
-        data = prepare_data.fn(study, store.root)
-        setting = Setting(store, open_sweep(store, study, data.version, False, count), study, data)
-        trials = propose_trials.fn(study, 0, data, Bracket((Rung(count, study.search.epochs),)), [])
-        racers = Race(setting, open_dataset(data.folder), trials)
-        started_at = time.perf_counter()
-        contender.run(racers)
-        seconds = time.perf_counter() - started_at
-        _refuse_unlogged(setting, count)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    data = prepare_data.fn(study, store.root)
+    setting = Setting(store, open_sweep(store, study, data.version, True, count), study, data)
+    trials = propose_trials.fn(study, 0, data, Bracket((Rung(count, study.search.epochs),)), [])
+    racers = Race(setting, open_dataset(data.folder), trials)
+    started_at = time.perf_counter()
+    contender.run(racers)
+    seconds = time.perf_counter() - started_at
+    _refuse_unlogged(setting, count)
+    finish_sweep(store, setting.sweep, "", [])  # the next one is another sweep
     return seconds
 
 
