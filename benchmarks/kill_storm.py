@@ -26,7 +26,7 @@ from kill_moments import PHASES, Phase, begins_at_once
 STUDY = Path(__file__).parent / "kill_storm.toml"
 ENTRY = (sys.executable, "-c", "from flows.cli import main; main()")
 STAGES = ("tune", "promote")
-AHEAD = 1  # how many more kills a phase may get than another that has yet to come in a later store
+AHEAD = 3  # how many more kills a phase may get than another that has yet to come in a later store
 ENDED = {"tune": (0,), "promote": (0, 4)}  # 4: refused
 
 

@@ -18,18 +18,16 @@ def measurements(file: Path) -> list[dict[str, Any]]:
 
 
 def markdown(file: Path) -> str:
-    """One table a model: medians over the turns, and ratios to the naive loop in the same turn."""
-    known = measurements(file)
+    """One table a model, with its machine: medians over the turns, and ratios to the naive loop of the same turn."""
     lines: list[str] = []
-    for model, trials in dict.fromkeys((each["model"], each["trials"]) for each in known):
+    for (model, trials), known in _tables(file):
         lines += [f"{model}, {trials} trials:", "", "| contender | s a trial | trials an hour | times naive | turns |"]
         lines.append("|---|---|---|---|---|")
-        rows = summary([each for each in known if (each["model"], each["trials"]) == (model, trials)])
-        for name, seconds, ratio, turns in rows:
+        for name, seconds, ratio, turns in summary(known):
             told = "" if ratio is None else f"{ratio:.1f}"
             lines.append(f"| {name} | {seconds / trials:.3f} | {3600 * trials / seconds:,.0f} | {told} | {turns} |")
-        lines.append("")
-    return "\n".join([*lines, *_machine(known)])
+        lines += ["", _machine(known), ""]
+    return "\n".join(lines) or "Nothing is measured yet."
 
 
 def summary(known: Sequence[dict[str, Any]]) -> Iterator[tuple[str, float, float | None, int]]:
@@ -49,9 +47,14 @@ def _series(known: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
             yield name, "seconds_compiled"
 
 
-def _machine(known: Sequence[dict[str, Any]]) -> list[str]:
-    if not known:
-        return ["Nothing is measured yet."]
+def _tables(file: Path) -> Iterator[tuple[tuple[str, int], list[dict[str, Any]]]]:
+    """Yield model and number of trials, and what was measured of them."""
+    known = measurements(file)
+    for key in dict.fromkeys((each["model"], each["trials"]) for each in known):
+        yield key, [each for each in known if (each["model"], each["trials"]) == key]
+
+
+def _machine(known: Sequence[dict[str, Any]]) -> str:
     last = known[-1]
     versions = ", ".join(f"{name} {version}" for name, version in last["packages"].items())
     peers = {
@@ -59,15 +62,14 @@ def _machine(known: Sequence[dict[str, Any]]) -> list[str]:
     }
     others = "".join(f", {name} {version}" for name, version in peers.items())
     machine = f"{last['processors']} processors, {last['platform']}"
-    return [f"{last['date']}, {machine}; Python {last['python']}, {versions}{others}."]
+    return f"{last['date']}, {machine}; Python {last['python']}, {versions}{others}."
 
 
 def chart(file: Path) -> str:
     """Trials an hour as bars from zero, as an SVG drawing."""
-    known = measurements(file)
     drawn, top = [], 8
-    for model, trials in dict.fromkeys((each["model"], each["trials"]) for each in known):
-        rows = list(summary([each for each in known if (each["model"], each["trials"]) == (model, trials)]))
+    for (model, trials), known in _tables(file):
+        rows = list(summary(known))
         title = f"{escape(model)}, {trials} trials: trials an hour"
         drawn.append(f'<text x="8" y="{top + 16}" font-weight="bold">{title}</text>')
         top += ROW_PIXELS
