@@ -91,7 +91,7 @@ def compare(folder: Path, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
         for (name, option), row in alone().items()
         if (name, option) in ONLY_IN_FIT
     }
-    return results | {"isolation": isolation(lambda: make_engine(compiled.name, dataset, folder), rows)}
+    return results | {"isolation": isolation(compiled, lambda: make_engine(compiled.name, dataset, folder), rows)}
 
 
 def distance(one: Outcome, other: Outcome) -> float:
@@ -106,9 +106,9 @@ def curves_apart(one: Outcome, other: Outcome, name: str) -> float:
     return max((abs(a - b) / max(abs(b), 1e-30) for a, b in pairs), default=0.0)
 
 
-def isolation(make: Callable[[], Engine], rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Whether trials after a broken one in the same engine are, to the last bit, those of a new engine."""
-    shared, equal = make(), []
+def isolation(shared: Engine, make: Callable[[], Engine], rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Whether trials after a broken one in an engine in use are, to the last bit, those of a new engine."""
+    equal = []
     tried = [next(params for params in rows.values() if params["optimizer"] == name) for name in ("adam", "sgd")]
     broken = [end(shared, {**BROKEN, "optimizer": optimizer}, epochs=2).status for optimizer in ("adam", "sgd")]
     for params in tried:

@@ -249,12 +249,17 @@ def test_a_hyperparameter_baked_into_the_graph_is_caught(
     bake: Callable[[pytest.MonkeyPatch], None], data: dict[str, Any], dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bake(monkeypatch)
-    tried = [recipe(**data)]
-    choice = choose_engine("auto", tried, dataset, HERE)
+    choice = choose_engine("auto", [recipe(**data)], dataset, HERE)
     assert choice.name == "fit"
     assert "differ from fit's" in choice.reason
+
+
+def test_a_compiled_engine_that_differs_is_refused_where_it_is_asked_for(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bake_rates(monkeypatch)
     with pytest.raises(InputError, match="'compiled' is not possible: its weights differ"):
-        choose_engine("compiled", tried, dataset, HERE)
+        choose_engine("compiled", [recipe(optimizer="sgd")], dataset, HERE)
 
 
 def test_a_model_with_a_training_step_of_its_own_is_left_to_fit(dataset: Dataset, tmp_path: Path) -> None:
