@@ -26,7 +26,7 @@ from kill_moments import PHASES, Phase, begins_at_once
 STUDY = Path(__file__).parent / "kill_storm.toml"
 ENTRY = (sys.executable, "-c", "from flows.cli import main; main()")
 STAGES = ("tune", "promote")
-AHEAD = 3  # how many more kills a phase may get than another that has yet to come in a later store
+AHEAD = 3  # how many more kills a phase may get than another that has yet to come in this store
 ENDED = {"tune": (0,), "promote": (0, 4)}  # 4: refused
 
 
@@ -87,8 +87,8 @@ def kill_in_a_phase(
     while process.poll() is None:
         by_hits = sorted(of_stage, key=lambda phase: hits[phase.name])
         aim = next(phase for phase in by_hits if phase.is_moment or not phase.over(store))
-        is_due = hits[aim.name] <= min(hits.values()) + AHEAD
-        if is_due and (begins_at_once(aim) or aim.sign(store) != before[aim.name]):
+        has_begun = begins_at_once(aim) or aim.sign(store) != before[aim.name]
+        if has_begun and hits[aim.name] <= AHEAD + min(hits[phase.name] for phase in PHASES if not phase.over(store)):
             try:
                 process.wait(moments.uniform(0.0, aim.spread_seconds))
             except subprocess.TimeoutExpired:

@@ -36,6 +36,9 @@ Process = subprocess.Popen[bytes]
 
 def main() -> None:
     """Stop sweeps in every way and print a row for each study, engine and way."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job started with & ignores it, and so would the sweeps
+    os.environ |= {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    from prefect.settings import PREFECT_API_URL
     from prefect.testing.utilities import prefect_test_harness
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -46,6 +49,7 @@ def main() -> None:
     moments = random.Random(options.seed)
     print("| study | engine | stopped by | median, s | longest, s | stops |\n|---|---|---|---|---|---|")
     with prefect_test_harness(server_startup_timeout=180):
+        os.environ["PREFECT_API_URL"] = str(PREFECT_API_URL.value())
         for study, path in STUDIES.items():
             for engine in options.engines.split(","):
                 for way, stop in WAYS.items():

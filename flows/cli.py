@@ -1,5 +1,6 @@
 """The command line. Heavy imports wait until a command needs them."""
 
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -163,7 +164,10 @@ for command in (promote, rollback, models, serve, pause, resume, compare, prune,
 
 def main() -> NoReturn:
     """Run the command line."""
-    app()
+    try:
+        app()
+    finally:
+        gc.freeze()  # or the interpreter looks for cycles in all that was imported before it ends: two seconds and more
     raise AssertionError("a command line ends by itself")
 
 

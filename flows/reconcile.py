@@ -18,6 +18,8 @@ from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelled, Crashed
 
+from flows.interrupts import lost_interrupts_given_again
+
 OWNER = "nightune.process:"
 OPEN = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 STOPPED = [StateType.CANCELLING, StateType.CANCELLED]
@@ -35,7 +37,7 @@ def owned_flow_runs() -> Iterator[None]:
     watch = threading.Thread(target=_stop_if_cancelled, args=(ended,), daemon=True)
     watch.start()
     try:
-        with tags(owner_tag()):
+        with tags(owner_tag()), lost_interrupts_given_again():
             yield
     except KeyboardInterrupt:
         _cancel_own()

@@ -37,7 +37,7 @@ def tune(
     with study_lock(store, study.name):
         data = prepare_data(study, store.root)
         setting = start_sweep(store, study, data, engine, fresh)
-        with sweep_log(setting), kept_whole(setting):
+        with sweep_log(setting), kept_whole(store, setting.sweep):
             search(setting)
             if study.confirmation is not None:
                 confirm(setting)

@@ -35,15 +35,16 @@ ALLOWED_ENGINE_DEATHS = 2
 def start_sweep(store: Store, study: Study, data: PreparedData, request: str, fresh: bool) -> Setting:
     """Go on with the study's unfinished sweep, take its complete one, or start the next; settle who trains."""
     sweep = open_sweep(store, study, data.version, fresh, study.trial_count)
-    reconcile(store, sweep.experiment_id)
-    announce_sweep(_started(study, sweep, list(finished_trials(store, sweep).values())))
-    if not sweep.engine and not sweep.is_complete:
-        choice = settle_engine(store, study, sweep.number, data, request)
-        sweep = record_engine(store, sweep, choice.name, choice.reason)
-        logger.info("engine %s · %s", choice.name, choice.reason)
-    elif request == "fit" != sweep.engine or (request == "compiled" and sweep.engine == "fit"):
-        problem = f"{request!r}: {sweep.id} was begun with {sweep.engine!r}, and a sweep keeps its engine"
-        raise StudyError(str(study.path), [Problem("engine", f"{problem}; use --engine auto")])
+    with kept_whole(store, sweep):
+        reconcile(store, sweep.experiment_id)
+        announce_sweep(_started(study, sweep, list(finished_trials(store, sweep).values())))
+        if not sweep.engine and not sweep.is_complete:
+            choice = settle_engine(store, study, sweep.number, data, request)
+            sweep = record_engine(store, sweep, choice.name, choice.reason)
+            logger.info("engine %s · %s", choice.name, choice.reason)
+        elif request == "fit" != sweep.engine or (request == "compiled" and sweep.engine == "fit"):
+            problem = f"{request!r}: {sweep.id} was begun with {sweep.engine!r}, and a sweep keeps its engine"
+            raise StudyError(str(study.path), [Problem("engine", f"{problem}; use --engine auto")])
     return Setting(store=store, sweep=sweep, study=study, data=data)
 
 
@@ -98,11 +99,12 @@ def already_finished(setting: Setting, trials: Sequence[Trial]) -> list[TrialRes
 
 
 @contextmanager
-def kept_whole(setting: Setting) -> Iterator[None]:
-    """Mark the sweep as interrupted, to be gone on with, if what runs inside does not come to its end."""
+def kept_whole(store: Store, sweep: Sweep) -> Iterator[None]:
+    """Mark a sweep that was not complete as interrupted, to be gone on with, if the block does not come to its end."""
     try:
         yield
     except BaseException:
-        with patience(2.0), suppress(StoreError):  # a stop must be short; the next start closes what is left open
-            interrupt_sweep(setting.store, setting.sweep)
+        if not sweep.is_complete:
+            with patience(2.0), suppress(StoreError):  # a stop must be short; the next start closes what is left open
+                interrupt_sweep(store, sweep)
         raise

@@ -1,0 +1,90 @@
+"""A stop comes through, also where Python drops the interrupt, and the process then ends at once."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from flows.command import sigterm_as_interrupt
+from flows.interrupts import lost_interrupts_given_again
+
+SECONDS = 10.0  # at most; an interrupt that is not given again never comes
+
+
+class Deaf:
+    """Is interrupted while it is deleted."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def in_a_finalizer() -> None:
+    Deaf()
+
+
+def in_a_callback_of_the_garbage_collector() -> None:
+    def interrupted(phase: str, _: dict[str, int]) -> None:
+        gc.callbacks.remove(interrupted)
+        signal.raise_signal(signal.SIGINT)
+
+    gc.callbacks.append(interrupted)
+    gc.collect()
+
+
+@contextmanager
+def losses_unseen() -> Iterator[None]:
+    """Pytest would report the exception that Python drops, which is meant here."""
+    before, sys.unraisablehook = sys.unraisablehook, lambda lost: None
+    yield
+    sys.unraisablehook = before
+
+
+@pytest.mark.parametrize("lose", [in_a_finalizer, in_a_callback_of_the_garbage_collector])
+def test_an_interrupt_that_was_lost_comes_again(lose: Callable[[], None]) -> None:
+    with sigterm_as_interrupt(), pytest.raises(KeyboardInterrupt):
+        go_on_after(lose)
+
+
+@lost_interrupts_given_again()
+def go_on_after(lose: Callable[[], None]) -> None:
+    lose()
+    time.sleep(SECONDS)
+
+
+def test_errors_in_finalizers_are_still_told() -> None:
+    told: list[object] = []
+
+    class Broken:
+        def __del__(self) -> None:
+            raise ValueError("told")
+
+    with losses_unseen():
+        sys.unraisablehook = told.append
+        with lost_interrupts_given_again():
+            Broken()
+    assert [str(each.exc_value) for each in told] == ["told"]  # type: ignore[attr-defined]
+
+
+def test_an_interrupt_that_was_lost_at_the_very_end_hits_nothing_afterwards() -> None:
+    with sigterm_as_interrupt():
+        with lost_interrupts_given_again():
+            in_a_finalizer()
+        time.sleep(0.5)
+
+
+def test_an_ending_command_does_not_look_for_cycles_in_all_that_it_has_imported() -> None:
+    told_at_the_end = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{told_at_the_end}; from flows.cli import main; main()", "--help"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip().endswith("True")

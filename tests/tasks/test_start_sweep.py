@@ -1,0 +1,45 @@
+"""A sweep that is cut short before it has begun to train is closed as interrupted, and a complete one is left alone."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks import start_sweep as module
+from tasks.load_study import load_study
+from tasks.prepare_data import prepare_data
+from tasks.start_sweep import start_sweep
+from tasks.tracking.store import open_store
+from tasks.tracking.sweeps import all_sweeps, finish_sweep, record_engine
+from tests.flows.conftest import small_study
+from tuning.study import StudyError
+
+__all__ = ["small_study"]
+
+
+def test_a_stop_while_the_engine_is_chosen_leaves_no_run_open(
+    store_root: Path, small_study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    study, store = load_study(small_study), open_store(store_root)
+    data = prepare_data.fn(study, store.root)
+    monkeypatch.setattr(module, "settle_engine", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        start_sweep.fn(store, study, data, "auto", False)
+    assert [str(sweep.status) for sweep in all_sweeps(store, study.name)] == ["interrupted"]
+    monkeypatch.undo()
+    assert start_sweep.fn(store, study, data, "fit", False).sweep.id == "flowers-0"
+
+
+def test_a_refused_engine_closes_an_unfinished_sweep_and_leaves_a_complete_one(
+    store_root: Path, small_study: Path
+) -> None:
+    study, store = load_study(small_study), open_store(store_root)
+    data = prepare_data.fn(study, store.root)
+    sweep = record_engine(store, start_sweep.fn(store, study, data, "fit", False).sweep, "tensorflow", "as asked")
+    for status in ("interrupted", "complete"):
+        with pytest.raises(StudyError, match="a sweep keeps its engine"):
+            start_sweep.fn(store, study, data, "fit", False)
+        assert [str(each.status) for each in all_sweeps(store, study.name)] == [status]
+        finish_sweep(store, sweep, "", [])
