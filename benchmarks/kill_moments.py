@@ -25,7 +25,7 @@ class Phase:
 
     @property
     def is_moment(self) -> bool:
-        """True for a phase that begins where others would be over."""
+        """True for a phase that begins where others would be over; one that begins with its process is such, too."""
         return self.over is self.sign
 
 

@@ -6,8 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 
@@ -37,14 +36,6 @@ def in_a_callback_of_the_garbage_collector() -> None:
     gc.collect()
 
 
-@contextmanager
-def losses_unseen() -> Iterator[None]:
-    """Pytest would report the exception that Python drops, which is meant here."""
-    before, sys.unraisablehook = sys.unraisablehook, lambda lost: None
-    yield
-    sys.unraisablehook = before
-
-
 @pytest.mark.parametrize("lose", [in_a_finalizer, in_a_callback_of_the_garbage_collector])
 def test_an_interrupt_that_was_lost_comes_again(lose: Callable[[], None]) -> None:
     with sigterm_as_interrupt(), pytest.raises(KeyboardInterrupt):
@@ -57,17 +48,16 @@ def go_on_after(lose: Callable[[], None]) -> None:
     time.sleep(SECONDS)
 
 
-def test_errors_in_finalizers_are_still_told() -> None:
+def test_errors_in_finalizers_are_still_told(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[object] = []
 
     class Broken:
         def __del__(self) -> None:
             raise ValueError("told")
 
-    with losses_unseen():
-        sys.unraisablehook = told.append
-        with lost_interrupts_given_again():
-            Broken()
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    with lost_interrupts_given_again():
+        Broken()
     assert [str(each.exc_value) for each in told] == ["told"]  # type: ignore[attr-defined]
 
 
