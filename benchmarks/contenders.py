@@ -6,20 +6,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from models.examples import Dataset
-from tasks.train_cohort import Setting
-from tuning.trial import Trial
+if TYPE_CHECKING:
+    from models.examples import Dataset
+    from tasks.train_cohort import Setting
+    from tuning.trial import Trial
 
 
 @dataclass(frozen=True)
 class Race:
     """What every contender is given."""
 
-    setting: Setting
-    dataset: Dataset
-    trials: Sequence[Trial]
+    setting: "Setting"
+    dataset: "Dataset"
+    trials: "Sequence[Trial]"
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def nightune(engine_name: str) -> Callable[[Race], None]:
     def run(race: Race) -> None:
         from prefect import flow
 
+        from flows.reconcile import owned_flow_runs
         from flows.records import wait_until_recorded
         from flows.tune import train_rung
         from tasks.sweep_log import sweep_log
@@ -66,7 +68,8 @@ def nightune(engine_name: str) -> Callable[[Race], None]:
                 train_rung(setting, race.trials)
             wait_until_recorded()
 
-        search()
+        with owned_flow_runs():
+            search()
 
     return run
 
@@ -86,7 +89,7 @@ def keras_tuner(race: Race) -> None:
 
     from models.recipe import Recipe
 
-    given: dict[float, Trial] = {}
+    given: dict[float, Any] = {}
     waiting = iter(race.trials)
 
     class Ours(kt.HyperModel):  # type: ignore[misc]

@@ -2,7 +2,7 @@
 
     python benchmarks/overhead.py [--trials 10,100,1000]
 
-Controller, curves, checkpoint and MLflow on SQLite are measured; Prefect is not: it sees one task for 25 trials. In a
+Controller, curves, checkpoint and MLflow on SQLite are measured; Prefect is not: it sees one task for 50 trials. In a
 sweep most of it is written while the next trial trains; here nothing trains, and all of it shows. The last column is
 the mean of the last tenth of the trials, which tells whether the cost grows with what is in the store.
 """

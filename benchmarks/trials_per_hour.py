@@ -113,13 +113,15 @@ def race(name: str, model: str, count: int) -> dict[str, Any]:
     from contenders import CONTENDERS
 
     from flows.environment import store_root
-    from models.backend import load_keras
-    from tasks.tracking.provenance import environment
-    from tasks.tracking.store import open_store
 
-    contender, store = CONTENDERS[name], open_store(store_root())
-    load_keras(store.compiled)
-    with contender.surroundings():
+    contender = CONTENDERS[name]
+    with contender.surroundings():  # before Prefect is imported, as it asks
+        from models.backend import load_keras
+        from tasks.tracking.provenance import environment
+        from tasks.tracking.store import open_store
+
+        store = open_store(store_root())
+        load_keras(store.compiled)
         passes = [_timed(contender, store, model, count) for _ in range(2 if contender.is_repeated else 1)]
     return {
         "seconds": passes[0],

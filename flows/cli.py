@@ -24,6 +24,7 @@ from flows.prefect_server import prefect_server
 from flows.promotion import models, promote, rollback
 from flows.supervision import supervised
 from flows.upkeep import doctor, prune
+from models.lasting import lasting_imports
 
 if TYPE_CHECKING:
     from tasks.write_report import SweepReport
@@ -57,11 +58,12 @@ def tune(
         supervised(name)
         say("Starting Prefect (this takes some seconds) …")
         with prefect_server() as wait_until_it_answers:
-            from flows.reconcile import owned_flow_runs  # noqa: PLC0415 - Prefect takes seconds to import
-            from flows.tune import tune as tune_flow  # noqa: PLC0415
-            from tasks.tracking.store import open_store  # noqa: PLC0415 - and so does MLflow
+            with lasting_imports():
+                from flows.reconcile import owned_flow_runs  # noqa: PLC0415 - Prefect takes seconds to import
+                from flows.tune import tune as tune_flow  # noqa: PLC0415
+                from tasks.tracking.store import open_store  # noqa: PLC0415
 
-            open_store(store_root(), tracking_uri())
+                open_store(store_root(), tracking_uri())  # imports MLflow
             wait_until_it_answers()
             with owned_flow_runs():
                 report = tune_flow(study, trials=trials, epochs=epochs, seed=seed, engine=str(engine), fresh=fresh)
@@ -106,9 +108,10 @@ def probe(
             refuse_bad_copy(study, write)
         say("Starting Prefect (this takes some seconds) …")
         with prefect_server() as wait_until_it_answers:
-            from flows.probe import probe as probe_flow  # noqa: PLC0415 - Prefect takes seconds to import
-            from flows.reconcile import owned_flow_runs  # noqa: PLC0415
-            from flows.terminal import print_probe  # noqa: PLC0415
+            with lasting_imports():
+                from flows.probe import probe as probe_flow  # noqa: PLC0415 - Prefect takes seconds to import
+                from flows.reconcile import owned_flow_runs  # noqa: PLC0415
+                from flows.terminal import print_probe  # noqa: PLC0415
 
             wait_until_it_answers()
             with owned_flow_runs():

@@ -29,6 +29,8 @@ ADDRESS = "server-address"  # beside Prefect's database, while a server of night
 # As Prefect starts its embedded one: no pages, and no services but those that record runs.
 _WITHOUT_SERVICES = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 
+_own: set[str] = set()  # addresses of the servers that end with this process' command
+
 
 @contextmanager
 def prefect_server() -> Iterator[Callable[[], None]]:
@@ -42,10 +44,12 @@ def prefect_server() -> Iterator[Callable[[], None]]:
         return
     child = _start(_free_port(), _WITHOUT_SERVICES)
     os.environ["PREFECT_API_URL"] = child.address
+    _own.add(child.address)
     try:
         yield child.wait
     finally:
         _send_last_logs()
+        _own.discard(child.address)
         del os.environ["PREFECT_API_URL"]
         child.stop()
 
@@ -79,6 +83,11 @@ def serving_server(port: int) -> Iterator[str]:
         file.unlink(missing_ok=True)
         os.environ.pop("PREFECT_API_URL", None)
         child.stop()
+
+
+def is_alone() -> bool:
+    """True if the server is this process' own, and so nobody else looks at what it is told."""
+    return os.environ.get("PREFECT_API_URL") in _own
 
 
 def use_running_server() -> None:

@@ -18,6 +18,7 @@ from flows.command import (
 from flows.environment import store_root, tracking_uri
 from flows.prefect_server import prefect_server
 from flows.supervision import supervised
+from models.lasting import lasting_imports
 
 REFUSED = 4
 
@@ -39,8 +40,9 @@ def promote(
         supervised(load_study(study).name)  # a bad file is told before Prefect starts
         say("Starting Prefect (this takes some seconds) …")
         with prefect_server() as wait_until_it_answers:
-            from flows.promote import promote as promote_flow  # noqa: PLC0415 - Prefect takes seconds to import
-            from flows.reconcile import owned_flow_runs  # noqa: PLC0415
+            with lasting_imports():
+                from flows.promote import promote as promote_flow  # noqa: PLC0415 - Prefect takes seconds to import
+                from flows.reconcile import owned_flow_runs  # noqa: PLC0415
 
             wait_until_it_answers()
             with owned_flow_runs():

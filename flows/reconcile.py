@@ -16,9 +16,11 @@ from prefect import tags
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Cancelled, Crashed
 
 from flows.interrupts import lost_interrupts_given_again
+from flows.prefect_server import is_alone
 
 OWNER = "nightune.process:"
 OPEN = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
@@ -36,8 +38,11 @@ def owned_flow_runs() -> Iterator[None]:
     ended = threading.Event()
     watch = threading.Thread(target=_stop_if_cancelled, args=(ended,), daemon=True)
     watch.start()
+    # Who looks for dead runs by their heartbeats has a server; ours are found by their owner, and need not wait for a
+    # heartbeat's thread at the end, up to a second.
+    no_heartbeats = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if is_alone() else {}
     try:
-        with tags(owner_tag()), lost_interrupts_given_again():
+        with tags(owner_tag()), lost_interrupts_given_again(), temporary_settings(set_defaults=no_heartbeats):
             yield
     except KeyboardInterrupt:
         _cancel_own()

@@ -17,6 +17,7 @@ import numpy as np
 
 from models.errors import InputError, unknown_name
 from models.keys import Key
+from models.lone_generator import drawing_alone
 from models.user_code import folder_on_path, is_reference, load_function
 
 KEY = "model.architecture"
@@ -109,18 +110,18 @@ def build_model(
     """Return a new Keras model with initial weights by the seed; a compiled one is taken for what it computes.
 
     InputError says what the function raised, or how what it returned does not suit the data. Not for several threads
-    at a time: Keras has one global seed.
+    at a time: Keras has one global seed. Others may draw random numbers meanwhile.
     """
     import keras  # noqa: PLC0415 - as above
 
     function = _find(architecture, folder)
     given = dict(zip(GIVEN, (input_shape, output_size), strict=True))
     arguments = _arguments(function, {**parameters, **given})
-    keras.utils.set_random_seed(seed)
     code = (folder / architecture.rpartition(":")[0]).parent
     shape: tuple[int | None, ...] = ()
     try:
-        with folder_on_path(code) if is_reference(architecture) else nullcontext():
+        with drawing_alone(), folder_on_path(code) if is_reference(architecture) else nullcontext():
+            keras.utils.set_random_seed(seed)
             model = function(*arguments.args, **arguments.kwargs)
             if isinstance(model, keras.Model):
                 shape = _fitting_shape(model, input_shape)

@@ -3,10 +3,12 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from models.lasting import lasting_imports
 
 _JAX_MEMORY = ("XLA_PYTHON_CLIENT_PREALLOCATE", "XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_CLIENT_MEM_FRACTION")
 
@@ -20,13 +22,15 @@ def load_keras(compiled: Path | None = None) -> Any:
     # JAX would take three quarters of a GPU's memory at once; what the user says of it comes first.
     if not any(name in os.environ for name in _JAX_MEMORY):
         os.environ[_JAX_MEMORY[0]] = "false"
-    with _native_noise_dropped():
+    with _native_noise_dropped(), lasting_imports():
         import keras  # noqa: PLC0415 - the point of this function
 
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow  # noqa: PLC0415 - only where it is the backend
+        # On any backend: Keras would import it with the first seed that it is given, in the first trial.
+        with suppress(ImportError) if keras.backend.backend() != "tensorflow" else nullcontext():
+            import tensorflow  # noqa: PLC0415 - as Keras
 
-            let_memory_grow(tensorflow)
+            if keras.backend.backend() == "tensorflow":
+                let_memory_grow(tensorflow)
         if compiled is not None and keras.backend.backend() == "jax":
             from models.training.engine_jax import keep_compiled  # noqa: PLC0415 - only where JAX is the backend
 

@@ -8,13 +8,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.errors import InputError
 from tasks.tracking.patience import patiently
-from tasks.tracking.snapshots import fetch_snapshots, kept_runs
+from tasks.tracking.snapshots import EPOCH, fetch_snapshots
 from tasks.tracking.store import Store
-from tasks.tracking.sweeps import Sweep
 from tasks.tracking.trials import TrialLog
 from tuning.trial import Trial
 
@@ -39,9 +38,10 @@ class Keeping:
 NO_SNAPSHOTS = Keeping({}, math.inf)
 
 
-def read_keeping(store: Store, sweep: Sweep) -> Keeping:
-    """Look for snapshots. InputError where the environment gives no number of seconds."""
-    return Keeping(kept_runs(store, sweep), snapshot_seconds())
+def read_keeping(begun: Mapping[str, Any]) -> Keeping:
+    """Look for snapshots among unfinished runs, by trial key. InputError where the environment gives no seconds."""
+    runs = {key: str(run.info.run_id) for key, run in begun.items() if EPOCH in run.data.tags}
+    return Keeping(runs, snapshot_seconds())
 
 
 class RunKeeper:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("nightune")
 
 CHECKPOINT_NAME = "model.keras"
-COHORT_TRIALS = 25  # keeps a flow of thousands of trials under Prefect's limit of about a thousand task runs
+COHORT_TRIALS = 50  # keeps a flow of thousands of trials under Prefect's limit of about a thousand task runs
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def make_trainer(engine_name: str, data_folder: Path, study_folder: Path, compil
 def train_trials(setting: Setting, trainer: Trainer, trials: Sequence[Trial]) -> list[TrialResult]:
     """Train trials in order; each is logged and announced while the next one trains."""
     begun = unfinished_runs(setting.store, setting.sweep)
-    trainer = replace(trainer, keeping=read_keeping(setting.store, setting.sweep), begun=begun)
+    trainer = replace(trainer, keeping=read_keeping(begun), begun=begun)
     with BackgroundWriter[TrialResult]() as writer:
 
         def train_one(trial: Trial, engine: "Engine") -> None:

@@ -39,6 +39,8 @@ def keep_compiled(folder: Path) -> None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    # Else the folder's path is a part of each program's key, and a store that is moved compiles all anew.
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
 
 
 class JaxBackend:

@@ -36,6 +36,7 @@ PASSING_WORDS = re.compile(
 logger = logging.getLogger("nightune")
 _bound: ContextVar[float | None] = ContextVar("store_patience_seconds", default=None)
 _hurried = threading.Event()
+_jitter = random.Random()  # not the shared generator, from which models being built take their seeds
 
 
 @contextmanager
@@ -77,7 +78,7 @@ def patiently(action: Callable[[], Any], address: str, again: Callable[[], Any] 
         if not is_told:
             logger.warning("the store does not answer (%s); waiting for it, at most %.0f s", reason, left)
             is_told = True
-        pause_now = min(left, pause * random.uniform(0.7, 1.3))  # processes that wait do not knock together
+        pause_now = min(left, pause * _jitter.uniform(0.7, 1.3))  # processes that wait do not knock together
         if _hurried.is_set():
             time.sleep(min(pause_now, FIRST_PAUSE_SECONDS))
         else:

@@ -10,9 +10,13 @@ import pytest
 from prefect import flow, tags
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
+from prefect.context import TaskRunContext
+from prefect.settings import get_current_settings
 from prefect.states import Running
 
-from flows.reconcile import OWNER, close_dead_flow_runs, owner_tag
+from flows import reconcile
+from flows.reconcile import OWNER, close_dead_flow_runs, owned_flow_runs, owner_tag
+from tasks.stage import stage
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -57,3 +61,31 @@ def test_a_flow_run_carries_the_tag_of_its_process() -> None:
         state = nothing(return_state=True)
     with get_client(sync_client=True) as client:
         assert owner_tag() in client.read_flow_run(state.state_details.flow_run_id).tags
+
+
+@stage
+def tags_of_this_run() -> list[str]:
+    """What Prefect would ask a slot for."""
+    context = TaskRunContext.get()
+    assert context is not None
+    return context.task_run.tags
+
+
+@flow(name="one task")
+def one_task() -> list[str]:
+    """Run a task."""
+    return tags_of_this_run()
+
+
+def test_task_runs_have_the_users_tags_and_none_of_ours() -> None:
+    with tags(owner_tag(), "team"):
+        assert one_task() == ["team"]
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_heartbeats_are_sent_to_servers_that_others_look_at(monkeypatch: pytest.MonkeyPatch, is_ours: bool) -> None:
+    monkeypatch.setattr(reconcile, "is_alone", lambda: is_ours)
+    usual = get_current_settings().flows.heartbeat_frequency
+    assert usual is not None
+    with owned_flow_runs():
+        assert get_current_settings().flows.heartbeat_frequency == (None if is_ours else usual)

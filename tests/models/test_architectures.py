@@ -1,8 +1,12 @@
 """Architectures: what their signatures offer to a study, and models that fit the data or say why not."""
 
+import random
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ import pytest
 
 from models.architectures import ARCHITECTURES, architecture_keys, build_model
 from models.errors import InputError
+from models.lone_generator import drawing_alone
 from models.outputs import read_head
 from models.training.seeds import Seeds, seed_dropout
 
@@ -25,6 +30,41 @@ def build(architecture: str, shape: tuple[int, ...] = (5,), size: int = 3, **mor
 
 def same(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
     return all(np.array_equal(*pair) for pair in zip(first, second, strict=True))
+
+
+@contextmanager
+def drawing_thread() -> Iterator[None]:
+    """Draw from Python's shared generator in another thread, as pings and waits of other libraries do."""
+    ended = threading.Event()
+
+    def draw() -> None:
+        while not ended.is_set():
+            random.getrandbits(32)
+            time.sleep(0)
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_threads_that_draw_random_numbers_change_no_initial_weight() -> None:
+    alone = build("mlp", parameters={"units": [4, 4, 4]}).get_weights()
+    with drawing_thread():
+        assert all(same(build("mlp", parameters={"units": [4, 4, 4]}).get_weights(), alone) for _ in range(20))
+
+
+def test_the_generator_goes_on_as_after_a_model_that_keras_seeds() -> None:
+    keras.utils.set_random_seed(1)
+    keras.layers.Dense(3).build((None, 2))
+    expected = random.random(), random.sample(range(9), 3)
+    with drawing_alone():
+        keras.utils.set_random_seed(1)
+        keras.layers.Dense(3).build((None, 2))
+    assert (random.random(), random.sample(range(9), 3)) == expected
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -54,7 +54,7 @@ def test_what_the_user_says_of_tensorflows_memory_stays(monkeypatch: pytest.Monk
 )
 def test_jax_takes_memory_as_it_needs_it_unless_told_otherwise(given: dict[str, str], expected: str) -> None:
     code = (
-        "import sys, types; keras = types.ModuleType('keras'); sys.modules['keras'] = keras\n"
+        "import sys, types; keras = types.ModuleType('keras'); sys.modules |= {'keras': keras, 'tensorflow': None}\n"
         "class Any:\n    __getattr__ = __call__ = lambda *a: 'jax' if a[1:] == () else Any()\n"
         "keras.backend = keras.ops = Any()\n"
         "import os; from models.backend import load_keras; load_keras()\n"

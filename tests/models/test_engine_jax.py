@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,6 +162,22 @@ def test_what_cannot_be_expressed_is_refused_with_the_reason(results: dict[str, 
 
 def test_what_was_compiled_is_kept_for_other_processes(results: dict[str, Any]) -> None:
     assert results["cached"]
+
+
+def test_what_was_compiled_serves_a_store_that_was_moved(tmp_path: Path) -> None:
+    code = (
+        "import sys, jax; from pathlib import Path; from models.training.engine_jax import keep_compiled\n"
+        "keep_compiled(Path(sys.argv[1])); jax.jit(lambda x: 3 * x + 1)(2.0)"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def compiled(folder: Path) -> set[str]:
+        subprocess.run([sys.executable, "-c", code, str(folder)], env=environment, check=True, capture_output=True)
+        return {file.name for file in folder.glob("*-cache")}
+
+    first = compiled(tmp_path / "here")
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    assert compiled(tmp_path / "there") == first != set()
 
 
 def test_tags_say_what_computed(results: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from tasks.tracking import snapshots, trials
 from tasks.tracking.snapshots import kept_runs
 from tasks.tracking.store import Store, client
 from tasks.tracking.sweeps import Sweep
+from tasks.tracking.trial_runs import unfinished_runs
 from tasks.tracking.trials import TrialLog, finished_trials, open_trial
 from tasks.trial_limits import TrialLimitError, Watch
 from tests.tasks.conftest import result_of
@@ -43,7 +44,7 @@ def keeper(store: Store, sweep: Sweep, trial: Trial, log: TrialLog) -> Callable[
     """The keeper of a process that finds what is kept."""
 
     def keeper(count: Callable[[float], None] = lambda seconds: None, keeping: Keeping | None = None) -> RunKeeper:
-        return RunKeeper(keeping or read_keeping(store, sweep), store, trial, log, count)
+        return RunKeeper(keeping or read_keeping(unfinished_runs(store, sweep)), store, trial, log, count)
 
     return keeper
 
