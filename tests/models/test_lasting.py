@@ -1,0 +1,39 @@
+"""Imports that last: the collector rests meanwhile, leaves alone what is there afterwards, and is as it was."""
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from models.lasting import lasting_imports
+
+
+@pytest.fixture(autouse=True)
+def collector() -> Iterator[None]:
+    frozen = gc.get_freeze_count()
+    yield
+    gc.enable()
+    if not frozen:
+        gc.unfreeze()
+
+
+def test_what_the_block_makes_is_left_alone() -> None:
+    before = gc.get_freeze_count()
+    with lasting_imports():
+        assert not gc.isenabled()
+        made: list[list[int]] = [[] for _ in range(1000)]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= before + len(made)
+
+
+def test_the_collector_goes_on_after_an_import_that_fails() -> None:
+    with pytest.raises(ImportError), lasting_imports():
+        raise ImportError
+    assert gc.isenabled()
+
+
+def test_a_collector_that_was_off_stays_off() -> None:
+    gc.disable()
+    with lasting_imports():
+        pass
+    assert not gc.isenabled()
