@@ -33,10 +33,11 @@ QUIET = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # The waiting is ours (patience.py), and is told; MLflow would wait for minutes and say nothing.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
+# The trying again is ours (patience.py), and is told. MLflow would wait for minutes and say nothing; and where only an
+# answer was lost, it would have its request carried out twice: two runs of one trial.
+ONE_REQUEST = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ def open_store(root: Path, tracking_uri: str | None = None) -> Store:
         raise StoreError(f"{root}: a folder with '?' in its name cannot hold a store; set NIGHTUNE_STORE to another.")
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    os.environ |= ONE_REQUEST
     try:
         root.mkdir(parents=True, exist_ok=True)
         store = Store(root, tracking_uri or f"sqlite:///{(root / 'mlflow.db').as_posix()}")

@@ -69,6 +69,17 @@ def test_mlflows_client_waits_for_a_server_that_fails(
     assert "waiting for it" in told.text
 
 
+def test_a_run_is_asked_for_once_where_only_the_answer_is_lost(
+    stub: FaultyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    store = open_store(tmp_path, stub.address)
+    stub.fault = Fault.LOSE_ANSWER
+    with patience(0.1), pytest.raises(StoreLostError):
+        client(store).create_run("1", tags={})
+    assert [path for _, path, _ in stub.requests if path.endswith("runs/create")] == ["/api/2.0/mlflow/runs/create"]
+
+
 def search(store: Store, seconds: float) -> list[object]:
     with patience(seconds):
         return list(client(store).search_experiments())
