@@ -150,7 +150,7 @@ def test_a_trial_that_kills_its_process_is_given_up_and_the_night_goes_on(evenin
     assert trials(store)[2] == ("completed", "")
     crashes = [event for event in evening.events if event["event"] == "crashed" and event["study"] == "deadly"]
     goes_on = [str(event["reason"]).partition("; the night goes on ")[2] for event in crashes]
-    assert goes_on == ["with it", "with it", "without it"]
+    assert goes_on[:3] == ["with it", "with it", "without it"]  # on a busy machine the next night has begun, too
 
 
 def test_a_night_whose_data_is_broken_tells_its_failure_and_does_not_block_the_next(evening: Evening) -> None:
