@@ -89,7 +89,7 @@ def keras_tuner(race: Race) -> None:
 
     from models.recipe import Recipe
 
-    given: dict[float, Any] = {}
+    given: dict[float, Trial] = {}
     waiting = iter(race.trials)
 
     class Ours(kt.HyperModel):  # type: ignore[misc]
