@@ -11,7 +11,7 @@ import keras
 from models.architectures import build_model
 from models.examples import Dataset
 from models.penalties import keras_strengths
-from models.recipe import Recipe
+from models.recipe import Recipe, read_recipe
 from models.training.updates import decayed_weights
 from tasks.tracking.trials import open_trial
 from tasks.train_cohort import Setting
@@ -22,7 +22,7 @@ Train = Callable[[keras.Model, Recipe, list[Any]], dict[str, list[float]]]  # wi
 
 def train_by_hand(setting: Setting, dataset: Dataset, trial: Trial, label: str) -> float:
     """Build, compile, fit and log one trial; return its objective."""
-    recipe, started_at = Recipe.from_params(trial.params), time.perf_counter()
+    recipe, started_at = read_recipe(trial.params), time.perf_counter()
     keras.utils.set_random_seed(trial.seed)
     model = compiled_model(recipe, dataset, setting)
     return fit_and_log(setting, dataset, trial, label, (model, started_at, []))
@@ -33,7 +33,7 @@ def fit_and_log(
 ) -> float:
     """Fit a compiled model with more callbacks, and log params, curves and the best epoch's checkpoint."""
     model, started_at, callbacks = begun
-    recipe, epochs = Recipe.from_params(trial.params), setting.study.search.epochs
+    recipe, epochs = read_recipe(trial.params), setting.study.search.epochs
     train, validation = dataset.train, dataset.validation
     log = open_trial(setting.store, setting.sweep, trial, {"nightune.engine": label}, setting.data)
     with tempfile.TemporaryDirectory() as folder:

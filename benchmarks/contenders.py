@@ -87,7 +87,7 @@ def keras_tuner(race: Race) -> None:
     import keras_tuner as kt
     from by_hand import compiled_model, fit_and_log
 
-    from models.recipe import Recipe
+    from models.recipe import read_recipe
 
     given: dict[float, Trial] = {}
     waiting = iter(race.trials)
@@ -96,10 +96,10 @@ def keras_tuner(race: Race) -> None:
         def build(self, hp: Any) -> Any:
             draw = hp.Float("draw", 0.0, 1.0)
             if draw == 0.0:  # the default, with which the tuner builds once to see the space
-                return compiled_model(Recipe.from_params(race.trials[0].params), race.dataset, race.setting)
+                return compiled_model(read_recipe(race.trials[0].params), race.dataset, race.setting)
             self.started_at = time.perf_counter()
             given[draw] = trial = given.get(draw) or next(waiting)
-            return compiled_model(Recipe.from_params(trial.params), race.dataset, race.setting)
+            return compiled_model(read_recipe(trial.params), race.dataset, race.setting)
 
         def fit(self, hp: Any, model: Any, *_: Any, **arguments: Any) -> float:
             begun = (model, self.started_at, arguments["callbacks"])

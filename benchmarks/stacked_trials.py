@@ -67,7 +67,7 @@ def prepare(count: int, epochs: int, folder: Path) -> tuple[Any, list[Any]]:
     """Return the engine, and each trial's training as a function of an engine, in the order of cohorts."""
     from models.backend import load_keras
     from models.datasets import open_dataset
-    from models.recipe import Recipe
+    from models.recipe import read_recipe
     from models.training.engine import make_engine
     from models.training.loop import train
     from tasks.load_study import load_study
@@ -84,7 +84,7 @@ def prepare(count: int, epochs: int, folder: Path) -> tuple[Any, list[Any]]:
     ordered = [trial for cohort in cohorts(trials) for trial in cohort]
 
     def training(trial: Any, engine: Any) -> Any:
-        recipe, monitor = Recipe.from_params(trial.params), study.objective.metric
+        recipe, monitor = read_recipe(trial.params), study.objective.metric
         return train(engine, recipe, dataset, epochs=epochs, seed=trial.seed, monitor=monitor, direction="minimize")
 
     return make_engine("jax", dataset, STUDY.parent), [partial(training, trial) for trial in ordered]

@@ -21,7 +21,7 @@ from models.learning_rates import SCALINGS  # noqa: E402
 from models.optimizers import OPTIMIZERS, OptimizerSettings, build_optimizer  # noqa: E402
 from models.penalties import PENALTIES, PenaltySettings, keras_strengths  # noqa: E402
 from models.range_test import is_over, read_range_test, rising_rates  # noqa: E402
-from models.recipe import KEYS, Recipe  # noqa: E402
+from models.recipe import KEYS, read_recipe  # noqa: E402
 from models.stopping_rules import LOSS_RULES  # noqa: E402
 from models.training.controller import Controller  # noqa: E402
 from models.training.plan import EpochPlan  # noqa: E402
@@ -127,7 +127,7 @@ def training_loss(epoch: int) -> float:
 
 def run(params: dict[str, Any]) -> tuple[list[EpochPlan], Controller]:
     """Let the controller plan 40 epochs of 320 examples on the made-up losses."""
-    recipe = Recipe.from_params({"optimizer": "sgd", "learning_rate.peak": 0.1, "stopping.rule": "none", **params})
+    recipe = read_recipe({"optimizer": "sgd", "learning_rate.peak": 0.1, "stopping.rule": "none", **params})
     controller, plans = Controller(recipe, EXAMPLES, EPOCHS, 0, "val_loss", "minimize", "regression"), []
     while plan := controller.next_epoch():
         plans.append(plan)
@@ -231,7 +231,7 @@ def scaling_chart() -> Chart:
         params = {"learning_rate.batch_scaling": scaling, "learning_rate.peak": 1.0}
         rates = []
         for size in sizes:
-            recipe = Recipe.from_params({"optimizer": "sgd", "batch_size.size": size, **params})
+            recipe = read_recipe({"optimizer": "sgd", "batch_size.size": size, **params})
             plan = Controller(recipe, 2048, 1, 0, "val_loss", "minimize", "regression").next_epoch()
             assert plan is not None
             rates.append(float(plan.learning_rates[0]))
@@ -274,7 +274,7 @@ def descent(optimizer: str, rate: float) -> list[float]:
 
 def _numbers(optimizer: str) -> dict[str, Any]:
     """The optimizer's own defaults, where they are not those of the others."""
-    recipe = Recipe.from_params({"optimizer": optimizer}).optimizer
+    recipe = read_recipe({"optimizer": optimizer}).optimizer
     return {name: value for name, value in vars(recipe).items() if name != "kind"}
 
 

@@ -16,7 +16,7 @@ from models.learning_rates import LearningRateSettings
 from models.optimizers import OptimizerSettings
 from models.penalties import PenaltySettings
 from models.precisions import PrecisionSettings
-from models.recipe_rules import RULES
+from models.recipe_rules import RecipeError, refuse_contradictions
 from models.stopping import StoppingSettings
 from models.weight_decays import WeightDecaySettings
 
@@ -33,14 +33,6 @@ KEYS: dict[str, Key] = {
 DEFAULT_ARCHITECTURE = "mlp"
 
 
-class RecipeError(ValueError):
-    """Params that contradict each other; `rule` is the code of the rule that they break."""
-
-    def __init__(self, rule: str, message: str) -> None:
-        super().__init__(f"{message} (rule {rule})")
-        self.rule = rule
-
-
 @dataclass(frozen=True)
 class Recipe:
     """How one trial is trained. `model` holds the architecture's own parameters, without the prefix `model.`."""
@@ -54,34 +46,6 @@ class Recipe:
     precision: PrecisionSettings
     architecture: str
     model: dict[str, Any]
-
-    def __post_init__(self) -> None:
-        for rule, check in RULES.items():
-            message = check(self)
-            if message:
-                raise RecipeError(rule, message)
-
-    @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> "Recipe":
-        """Read complete or partial params; what is absent has its default. ValueError names what is wrong."""
-        complete = resolve(params)
-        return cls(
-            **{group: _read(group, complete) for group in _SETTINGS},
-            architecture=complete["model.architecture"],
-            model={
-                name.removeprefix("model."): value
-                for name, value in complete.items()
-                if name.startswith("model.") and name != "model.architecture"
-            },
-        )
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """Every param that counts, defaults included, under its dotted name: `from_params` of it is this recipe."""
-        given = {name: getattr(getattr(self, group), field) for name, (group, field) in _PLACES.items()}
-        counting = {name: value for name, value in given.items() if _counts(name, given)}
-        model = {f"model.{name}": value for name, value in self.model.items()}
-        return {**counting, "model.architecture": self.architecture, **model}
 
     @property
     def measures_gradients(self) -> bool:
@@ -121,6 +85,30 @@ class Recipe:
         bucket = 1 << (largest - 1).bit_length()
         is_fixed = self.batch_size.policy == "fixed" and not self.stopping.grows_batches
         return f"batch {bucket}" if is_fixed else f"batch up to {bucket}"
+
+
+def read_recipe(params: Mapping[str, Any]) -> Recipe:
+    """Read complete or partial params; what is absent has its default. ValueError names what is wrong."""
+    complete = resolve(params)
+    recipe = Recipe(
+        **{group: _read(group, complete) for group in _SETTINGS},
+        architecture=complete["model.architecture"],
+        model={
+            name.removeprefix("model."): value
+            for name, value in complete.items()
+            if name.startswith("model.") and name != "model.architecture"
+        },
+    )
+    refuse_contradictions(recipe)
+    return recipe
+
+
+def params_of(recipe: Recipe) -> dict[str, Any]:
+    """Every param that counts, defaults included, under its dotted name: `read_recipe` of it is this recipe."""
+    given = {name: getattr(getattr(recipe, group), field) for name, (group, field) in _PLACES.items()}
+    counting = {name: value for name, value in given.items() if _counts(name, given)}
+    model = {f"model.{name}": value for name, value in recipe.model.items()}
+    return {**counting, "model.architecture": recipe.architecture, **model}
 
 
 def resolve(params: Mapping[str, Any], architecture_keys: Mapping[str, Key] | None = None) -> dict[str, Any]:

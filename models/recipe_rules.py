@@ -6,8 +6,24 @@ A rule says what is wrong, naming the key to change, or None. The codes are thos
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # a recipe is checked on birth, so that it imports these rules
+if TYPE_CHECKING:
     from models.recipe import Recipe
+
+
+class RecipeError(ValueError):
+    """Params that contradict each other; `rule` is the code of the rule that they break."""
+
+    def __init__(self, rule: str, message: str) -> None:
+        super().__init__(f"{message} (rule {rule})")
+        self.rule = rule
+
+
+def refuse_contradictions(recipe: "Recipe") -> None:
+    """Raise RecipeError for the first rule that the recipe breaks."""
+    for rule, check in RULES.items():
+        message = check(recipe)
+        if message:
+            raise RecipeError(rule, message)
 
 
 def full_batches_do_not_grow(recipe: "Recipe") -> str | None:

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import asdict, dataclass
 
-from models.recipe import Recipe
+from models.recipe import read_recipe
 from models.recipe_rules import notes_on
 from tasks.prepare_data import read_dataset
 from tasks.propose_trials import complete_params
@@ -46,7 +46,7 @@ def check_study(study: Study) -> StudyCheck:
     notes: Counter[str] = Counter()
     for point in points:
         try:
-            recipe = Recipe.from_params(complete_params(study, point))
+            recipe = read_recipe(complete_params(study, point))
         except ValueError as error:
             refused[str(error)] += 1
             continue

@@ -1,6 +1,6 @@
 """The order in which trials are trained: those of one graph shape after each other."""
 
-from models.recipe import Recipe
+from models.recipe import read_recipe
 from tuning.trial import Trial
 
 
@@ -12,6 +12,6 @@ def training_order(trial: Trial) -> tuple[str, int]:
 def graph_key(trial: Trial) -> str:
     """The shape of the trial's graph, or "refused" where its params make no recipe."""
     try:
-        return str(Recipe.from_params(trial.params).graph_key)
+        return str(read_recipe(trial.params).graph_key)
     except ValueError:
         return "refused"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from models.range_test import RangeTest, RateRange, range_to_test, rising_rates
-from models.recipe import KEYS, Recipe
+from models.recipe import KEYS, Recipe, read_recipe
 from tasks.prepare_data import PreparedData
 from tasks.probe_report import RateProbe, StudyProbe
 from tasks.propose_trials import complete_params
@@ -83,7 +83,7 @@ def _probe(study: Study, data: PreparedData, optimizer: str, updates: int) -> Ra
         return RateProbe(optimizer, message="sets its rate by itself: leave learning_rate.peak as it is")
     try:
         size = probed_batch_size(study, optimizer, data.sizes["train"])
-        recipe = Recipe.from_params(complete_params(study, probed_point(study, optimizer)))
+        recipe = read_recipe(complete_params(study, probed_point(study, optimizer)))
         test = _run(study, data, recipe, tested, updates, size)
     except (MemoryError, OSError):
         raise

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from models.architectures import architecture_keys
-from models.recipe import Recipe, resolve
+from models.recipe import Recipe, read_recipe, resolve
 from models.training.capabilities import only_in_fit
 from models.training.plan import SEMANTICS_VERSION
 from models.user_code import source_digest
@@ -68,7 +68,7 @@ def sample_recipes(study: Study, sweep_number: int = 0, count: int = 50) -> list
     recipes: list[Recipe] = []
     for number, point in enumerate(points):
         try:
-            recipe = Recipe.from_params(complete_params(study, point))
+            recipe = read_recipe(complete_params(study, point))
         except ValueError:
             continue  # its trial will say why
         if number < count or only_in_fit(recipe):

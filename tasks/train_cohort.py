@@ -15,7 +15,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.recipe import Recipe
+from models.recipe import read_recipe
 from tasks.attempts import ALLOWED_DEATHS, Attempts, attempts_of, is_supervised
 from tasks.graph_keys import graph_key, training_order
 from tasks.keep_snapshots import NO_SNAPSHOTS, Keeping, RunKeeper, read_keeping
@@ -212,7 +212,7 @@ def _train(
     condemn = attempts.condemn if is_supervised() else None
     try:
         with attempts.training(trial.key, trial.number), watched(study.limits, condemn) as watch:
-            recipe = Recipe.from_params(trial.params)
+            recipe = read_recipe(trial.params)
             keeper = RunKeeper(trainer.keeping, setting.store, trial, log, watch.count)
             outcome = train(
                 trainer.engine,

@@ -19,7 +19,7 @@ from models.learning_rates import batch_scales, clock_progress, learning_rates, 
 from models.penalties import Strengths, keras_strengths
 from models.penalty_adaptation import Measured, divide, next_strength
 from models.plateaus import next_plateau_state
-from models.recipe import Recipe
+from models.recipe import Recipe, params_of
 from models.schedules import Progress
 from models.stopping import next_stopping_state
 from models.stopping_rules import ERROR_RULES, LOSS_RULES
@@ -272,7 +272,7 @@ class Controller:
         """What makes two trainings the same for their controllers."""
         return {
             "semantics": SEMANTICS_VERSION,
-            "params": self._recipe.params,
+            "params": params_of(self._recipe),
             "examples": self._examples,
             "epochs": self._epochs,
             "order_seed": self._order_seed,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.examples import Dataset, Examples
-from models.recipe import Recipe
+from models.recipe import Recipe, read_recipe
 from models.training.plan import EpochPlan
 
 MakeDataset = Callable[..., Dataset]
@@ -72,6 +72,6 @@ def recipe() -> Callable[..., Recipe]:
     def make(**params: Any) -> Recipe:
         given = {name.replace("__", "."): value for name, value in params.items()}
         tiny = {} if "model.architecture" in given else {"model.units": [4]}
-        return Recipe.from_params({"optimizer": "sgd", **tiny, **given})
+        return read_recipe({"optimizer": "sgd", **tiny, **given})
 
     return make

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from models.recipe import Recipe
+from models.recipe import read_recipe
 from models.stopping_states import StoppingInputs
 from models.training.controller import Controller
 from models.training.plan import EpochPlan
@@ -25,7 +25,7 @@ def controller(
     direction: str = "minimize",
     task: str = "regression",
 ) -> Controller:
-    recipe = Recipe.from_params(params or {})
+    recipe = read_recipe(params or {})
     stopping = StoppingInputs(earlier_curves=[[1.0, 1.5, 2.0]])
     return Controller(recipe, examples, epochs, order_seed, "val_score", direction, task, stopping=stopping)
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models.recipe import KEYS, Recipe, RecipeError
+from models.recipe import KEYS, RecipeError, read_recipe
 
 KINDS = (
     "optimizer",
@@ -105,7 +105,7 @@ def sample(array: Covering, times: int) -> list[Row]:
 def refusal(row: Row) -> str | None:
     """The code of the rule that refuses the row, or None; whatever else is wrong with it raises."""
     try:
-        Recipe.from_params(params_of(row))
+        read_recipe(params_of(row))
     except RecipeError as error:
         return error.rule
     return None

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.examples import Dataset, Examples
-from models.recipe import Recipe
+from models.recipe import Recipe, read_recipe
 from models.training.accumulation import Cut
 from models.training.engine import EpochOutput
 from models.training.engine_fit import FitEngine, FitState
@@ -55,8 +55,8 @@ def test_bs_t2_micro_batches_make_the_update_of_the_whole_batch(
     decays = {"shrinks": [0.01, 0.02, 0.01], "l1": 0.01, "l2": 0.02} if kind == "adam" else {}
     plans = [make_plan([8, 7, 7], rates=[0.05, 0.02, 0.05], epoch=epoch, **decays) for epoch in (1, 2)]
     engine = FitEngine(make_dataset(), Path())
-    whole, expected = trained(engine, Recipe.from_params(params), plans)
-    cut, outputs = trained(engine, Recipe.from_params({**params, "batch_size.micro_size": 2}), plans)
+    whole, expected = trained(engine, read_recipe(params), plans)
+    cut, outputs = trained(engine, read_recipe({**params, "batch_size.micro_size": 2}), plans)
     # Centered RMSprop divides by a difference of two numbers, so that the last bits of a sum weigh more.
     assert_same_weights(engine, whole, cut, tolerance=1e-5 if kind == "rmsprop" else 1e-6)
     optimizers = whole.model.optimizer, cut.model.optimizer
@@ -232,7 +232,7 @@ def accumulate_and_save(path: str, folder: str, in_jax: bool) -> None:
     params = {"optimizer": "adam", "penalty.kind": "elastic", "weight_decay.profile": "fixed"}
     params |= {"model.architecture": "user.py:build", "batch_size.policy": "divebatch"}
     cap = 4 if in_jax else 2
-    state = engine.start(Recipe.from_params({**params, "batch_size.micro_size": cap}), SEEDS)
+    state = engine.start(read_recipe({**params, "batch_size.micro_size": cap}), SEEDS)
     state.model.set_weights([generator.normal(size=weight.shape) for weight in engine.weights(state)])
     statistics = []
     for epoch, sizes in enumerate(([2, 8, 8, 4], [9, 8, 5], [2, 20]), start=1):
@@ -252,7 +252,7 @@ def accumulate_and_save(path: str, folder: str, in_jax: bool) -> None:
 def cuts_of_random_sizes(engine: FitEngine) -> None:
     """On JAX they are cut into powers of two where that changes no more than rounding does."""
     for params, is_cut in ({"model.units": [4]}, True), ({"model.units": [4], "model.dropout": 0.5}, False):
-        state = engine.start(Recipe.from_params({**params, "batch_size.policy": "random"}), SEEDS)
+        state = engine.start(read_recipe({**params, "batch_size.policy": "random"}), SEEDS)
         assert (state.cut == Cut(in_powers=True)) == is_cut
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from models.batch_sizes import BatchSizeSettings, Moment, batch_sizes
-from models.recipe import Recipe, RecipeError
+from models.recipe import Recipe, RecipeError, read_recipe
 from models.training.engine_fit import FitEngine
 from models.training.plan import EpochPlan
 from models.training.seeds import Seeds
@@ -47,7 +47,7 @@ def test_x6_02_gd_and_sgd_differ_by_the_batch_and_not_by_a_class() -> None:
     sizes = [train(controller(params, epochs=1), [1.0])[0].batch_sizes for params in ({"optimizer": "gd"}, sgd)]
     assert [each.tolist() for each in sizes] == [[20], [5, 5, 5, 5]]
     with pytest.raises(RecipeError, match="gd uses all examples"):
-        Recipe.from_params({"optimizer": "gd", "batch_size.size": 32})
+        read_recipe({"optimizer": "gd", "batch_size.size": 32})
 
 
 def test_x6_03_adam_without_bias_correction_steps_three_times_too_far() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from models.examples import Dataset
-from models.recipe import Recipe
+from models.recipe import Recipe, read_recipe
 from models.training.checkpoint import Checkpoints, save_checkpoint
 from models.training.engine_fit import FitEngine
 from models.training.loop import Outcome
@@ -35,7 +35,7 @@ def dataset(make_dataset: MakeDataset) -> Dataset:
 
 
 def recipe(**params: Any) -> Recipe:
-    return Recipe.from_params({"stopping.rule": "none", **params})
+    return read_recipe({"stopping.rule": "none", **params})
 
 
 def outcome(engine: FitEngine, recipe: Recipe, seed: int, best_epoch: int = 1) -> Outcome:

@@ -12,7 +12,7 @@ from models.batch_sizes import POLICIES, REMAINDERS
 from models.learning_rates import SCALINGS
 from models.optimizers import MINI_BATCH_OPTIMIZERS, OPTIMIZERS
 from models.penalties import PENALTIES
-from models.recipe import Recipe, RecipeError
+from models.recipe import Recipe, RecipeError, params_of, read_recipe
 from models.schedules import SCHEDULES
 from models.stopping import ACTIONS
 from models.stopping_rules import RULES
@@ -54,7 +54,7 @@ def kinds(draw: st.DrawFn) -> dict[str, Any]:
 def read(params: dict[str, Any]) -> Recipe | None:
     """The recipe, or None where a rule that is known to concern these kinds refuses it."""
     try:
-        return Recipe.from_params(params)
+        return read_recipe(params)
     except RecipeError as refusal:
         if refusal.rule in ("C1", "C2", "C3", "C4", "C5", "C6"):
             return None
@@ -69,7 +69,7 @@ def test_x3_every_combination_is_planned_or_refused_by_a_named_rule(
     recipe = read(params)
     if recipe is None:
         return
-    assert Recipe.from_params(recipe.params) == recipe
+    assert read_recipe(params_of(recipe)) == recipe
     assert recipe.graph_key
     trained = controller(params, examples=examples, epochs=len(scores))
     largest = examples if recipe.optimizer.is_full_batch else recipe.batch_size.largest

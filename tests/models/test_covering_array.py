@@ -11,7 +11,7 @@ import pytest
 
 from models.examples import Dataset
 from models.optimizers import OPTIMIZERS
-from models.recipe import KEYS, Recipe
+from models.recipe import KEYS, Recipe, read_recipe
 from models.recipe_rules import RULES
 from models.training.engine import make_engine
 from models.training.loop import train
@@ -57,7 +57,7 @@ def test_x3_every_pair_of_kinds_trains_two_epochs_to_finite_weights(
 def train_all(rows: Iterable[Row], engines: dict[str, Any], dataset: Dataset) -> None:
     """Train each row two epochs in the engine that `auto` takes for it."""
     for params in map(params_of, rows):
-        recipe = Recipe.from_params(params)
+        recipe = read_recipe(params)
         engine = auto_engine(engines, recipe, dataset)
         outcome = train(engine, recipe, dataset, epochs=2, seed=3, monitor="val_loss", direction="minimize")
         assert all(np.isfinite(weight).all() for weight in outcome.weights), params

@@ -6,7 +6,7 @@ import pytest
 
 from models.customary_ranges import LEVELS, RANGES, customary_ranges, customary_spaces
 from models.optimizers import OPTIMIZERS
-from models.recipe import KEYS, Recipe
+from models.recipe import KEYS, params_of, read_recipe
 
 
 def ends(domain: Any) -> list[Any]:
@@ -34,13 +34,13 @@ def test_every_end_of_a_range_makes_a_recipe(optimizer: str) -> None:
         params = {"optimizer": optimizer, **{param: ends(domain)[end] for param, domain in ranges.items()}}
         if params.get("weight_average.kind") == "none":
             del params["weight_average.one_minus_decay"]
-        assert Recipe.from_params(params).optimizer.kind == optimizer
+        assert read_recipe(params).optimizer.kind == optimizer
 
 
 @pytest.mark.parametrize("optimizer", RANGES)
 def test_a_range_rises_and_holds_the_default_of_its_param(optimizer: str) -> None:
     averaged = {} if optimizer == "schedule_free" else {"weight_average.kind": "exponential"}
-    defaults = Recipe.from_params({"optimizer": optimizer, **averaged}).params
+    defaults = params_of(read_recipe({"optimizer": optimizer, **averaged}))
     for param, domain in customary_ranges(optimizer).items():
         if isinstance(domain, dict):
             assert 0.0 < domain["low"] < domain["high"], param

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from models.examples import Dataset, Examples
-from models.recipe import Recipe
+from models.recipe import read_recipe
 from models.training.capabilities import only_in_fit
 from models.training.engine import Engine, make_engine
 from models.training.engine_fit import FitEngine
@@ -31,7 +31,7 @@ WEIGHTS_APART = 1e-5
 MEASURED_APART = 1e-4
 FAST = {"learning_rate.peak": 0.05}
 CYCLED = {"learning_rate.schedule": "one_cycle", "learning_rate.one_cycle_momentum": "mirrored"}
-ONLY_IN_FIT = [place for place, row in alone().items() if only_in_fit(Recipe.from_params(params_of(row)))]
+ONLY_IN_FIT = [place for place, row in alone().items() if only_in_fit(read_recipe(params_of(row)))]
 COMPILED = {name: [option for option in ALL[name] if (name, option) not in ONLY_IN_FIT] for name in KINDS}
 DATA = {
     "smoothed labels": {"optimizer": "adam", "penalty.label_smoothing": 0.2},
@@ -70,7 +70,7 @@ def small_dataset() -> Dataset:
 
 def end(engine: Engine, params: dict[str, Any], epochs: int = 3) -> Outcome:
     """Train three epochs of 22 examples in batches of 8: the last one is ragged."""
-    recipe = Recipe.from_params(params)
+    recipe = read_recipe(params)
     return train(engine, recipe, small_dataset(), epochs=epochs, seed=5, monitor="val_loss", direction="minimize")
 
 
@@ -87,7 +87,7 @@ def compare(folder: Path, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
             "ends": [[each.status, each.epochs, each.best_epoch] for each in (ours, theirs)],
         }
     results["refused"] = {
-        f"{name} = {option}": compiled.refusals(Recipe.from_params(params_of(row)))  # type: ignore[attr-defined]
+        f"{name} = {option}": compiled.refusals(read_recipe(params_of(row)))  # type: ignore[attr-defined]
         for (name, option), row in alone().items()
         if (name, option) in ONLY_IN_FIT
     }

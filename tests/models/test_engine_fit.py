@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from models.examples import Dataset, Examples
-from models.recipe import Recipe
+from models.recipe import Recipe, read_recipe
 from models.training.engine_fit import FitEngine, FitState
 from models.training.feeds import ArrayFeed, BatchFeed, StreamFeed, TensorFlowFeed
 from models.training.plan import EpochPlan
@@ -248,7 +248,7 @@ def train_and_save(path: str) -> None:
     split = Examples(generator.normal(size=(22, 5)).astype(np.float32), generator.integers(0, 3, 22).astype(np.int32))
     engine = FitEngine(Dataset(split, split, split, "multiclass", (0, 1, 2), "", (), None, {}), Path())
     params = {"optimizer": "adam", "penalty.kind": "elastic", "weight_decay.profile": "fixed", "model.units": [4]}
-    state = engine.start(Recipe.from_params(params), SEEDS)
+    state = engine.start(read_recipe(params), SEEDS)
     state.model.set_weights([generator.normal(size=weight.shape) for weight in engine.weights(state)])
     losses = []
     for epoch, sizes in enumerate(([8, 8, 6], [6, 8, 8]), start=1):  # JAX compiles for each size

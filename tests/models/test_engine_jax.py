@@ -15,7 +15,7 @@ import gc, json, sys
 from pathlib import Path
 import jax, keras, numpy as np
 from models.examples import Dataset, Examples
-from models.recipe import Recipe
+from models.recipe import read_recipe
 from models.training.engine_fit import FitEngine
 from models.training.engine_jax import make_jax_engine
 from models.training.loop import train
@@ -42,7 +42,7 @@ engine, fit = make_jax_engine(dataset, FOLDER, FOLDER / "compiled", kept_program
 
 def make(params):
     tiny = {} if "model.architecture" in params else {"model.units": [6]}
-    return Recipe.from_params({"learning_rate.peak": 0.02, "stopping.rule": "none", **tiny, **params})
+    return read_recipe({"learning_rate.peak": 0.02, "stopping.rule": "none", **tiny, **params})
 
 def end(engine, recipe, epochs=3):
     outcome = train(engine, recipe, dataset, epochs=epochs, seed=5, monitor="val_loss", direction="minimize")

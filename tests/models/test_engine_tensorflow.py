@@ -12,7 +12,7 @@ import pytest
 
 from models.errors import InputError
 from models.examples import Dataset
-from models.recipe import Recipe
+from models.recipe import Recipe, read_recipe
 from models.training.engine import choose_engine
 from models.training.engine_fit import FitEngine
 from models.training.loop import Outcome, train
@@ -73,7 +73,7 @@ def compiled(dataset: Dataset, kept: dict[str, Any]) -> Any:
 def recipe(**params: Any) -> Recipe:
     has_size = params.get("optimizer") != "gd" and "batch_size.policy" not in params
     size = {"batch_size.size": 8} if has_size and "batch_size.size" not in params else {}
-    return Recipe.from_params({"model.units": [6], "stopping.rule": "none"} | size | params)
+    return read_recipe({"model.units": [6], "stopping.rule": "none"} | size | params)
 
 
 def end(engine: Any, recipe: Recipe, dataset: Dataset, epochs: int = 3) -> Outcome:
@@ -137,7 +137,7 @@ def test_noise_that_a_users_model_makes_is_that_of_fit(
         "def build(input_shape, output_size):\n"
         "    return keras.Sequential([keras.Input(input_shape), layers.Dropout(0.3), layers.Dense(output_size)])\n"
     )
-    tried = Recipe.from_params({"model.architecture": reference, "stopping.rule": "none"})
+    tried = read_recipe({"model.architecture": reference, "stopping.rule": "none"})
     trained = end(make_tensorflow_engine(dataset, tmp_path), tried, dataset)
     assert distance(trained, end(FitEngine(dataset, tmp_path), tried, dataset)) < 1e-5
     assert trained.tags["nightune.xla"].startswith("no: noise of the model's own")
@@ -276,7 +276,7 @@ def build(input_shape, output_size):
     return Own(inputs, keras.layers.Dense(output_size)(inputs))
 """
     )
-    own = Recipe.from_params({"model.architecture": "own.py:build"})
+    own = read_recipe({"model.architecture": "own.py:build"})
     choice = choose_engine("auto", [own, own], dataset, tmp_path)
     assert (choice.name, choice.reason) == ("fit", "own.py:build has a train_step of its own")
 

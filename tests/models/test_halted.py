@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from models.recipe import Recipe
+from models.recipe import read_recipe
 from models.training.engine import COMPILED_ENGINES, make_engine
 from models.training.halted import HaltedTrainings
 from models.training.loop import Outcome, train
@@ -31,7 +31,7 @@ def test_a_halted_training_goes_on_as_if_it_had_not_halted_with_others_between(
 ) -> None:
     dataset = make_dataset(examples=11)
     name = COMPILED_ENGINES[keras.backend.backend()] if kind == "compiled" else kind
-    engine, recipe = make_engine(name, dataset, Path()), Recipe.from_params(PARAMS)
+    engine, recipe = make_engine(name, dataset, Path()), read_recipe(PARAMS)
 
     def trained(seed: int, **options: Any) -> Outcome:
         return train(engine, recipe, dataset, epochs=5, seed=seed, monitor="val_loss", direction="minimize", **options)
@@ -56,7 +56,7 @@ def outcome(make_dataset: MakeDataset) -> Outcome:
     """A training that halted after its second epoch."""
     dataset = make_dataset(examples=11)
     engine = make_engine("fit", dataset, Path())
-    recipe = Recipe.from_params(PARAMS)
+    recipe = read_recipe(PARAMS)
     return train(engine, recipe, dataset, epochs=5, seed=3, monitor="val_loss", direction="minimize", until=2)
 
 

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from models.examples import Dataset
-from models.recipe import Recipe
+from models.recipe import Recipe, read_recipe
 from models.training.engine import EpochOutput
 from models.training.engine_fit import FitEngine, FitState
 from models.training.memory import is_out_of_memory
@@ -80,9 +80,9 @@ def test_out_of_memory_the_epoch_starts_over_in_smaller_micro_batches(
     params = {"optimizer": "adam", "weight_decay.profile": "fixed", "model.architecture": reference}
     engine = FitEngine(make_dataset(), tmp_path)
     cap = 4 if batches.get("batch_size.policy") else 3
-    expected, _ = trained(engine, Recipe.from_params({**params, "batch_size.micro_size": cap}), plans)
+    expected, _ = trained(engine, read_recipe({**params, "batch_size.micro_size": cap}), plans)
     with caplog.at_level(logging.WARNING, "nightune"):
-        state, outputs = trained(engine, Recipe.from_params({**params, **batches}), plans)
+        state, outputs = trained(engine, read_recipe({**params, **batches}), plans)
     assert_same_weights(engine, state, expected)
     assert int(state.model.optimizer.iterations) == 6
     assert [output.statistics["micro_batch_size"] for output in outputs] == [float(cap)] * 2
@@ -145,7 +145,7 @@ generator = np.random.default_rng(0)
 split = Examples(generator.normal(size=(50, 5)).astype(np.float32), generator.integers(0, 3, 50).astype(np.int32))
 dataset = Dataset(split, split, split, "multiclass", (0, 1, 2), "0" * 16, (), None, {})
 params = {"optimizer": "adam", "batch_size.policy": "geometric", "batch_size.size": 8, "batch_size.factor": 2.0}
-recipe = Recipe.from_params({**params, "weight_decay.profile": "fixed", "learning_rate.peak": 0.05, "model.units": [4]})
+recipe = read_recipe({**params, "weight_decay.profile": "fixed", "learning_rate.peak": 0.05, "model.units": [4]})
 
 def outcome():
     engine = make_jax_engine(dataset, Path())
@@ -195,7 +195,7 @@ assert [line.split("; ")[1] for line in said] == ["epoch 3 again with 16", "epoc
 
 said.clear()
 LIMITS = [64]
-recipe = Recipe.from_params({"batch_size.size": 16, "learning_rate.peak": 0.05, "model.units": [4]})
+recipe = read_recipe({"batch_size.size": 16, "learning_rate.peak": 0.05, "model.units": [4]})
 expected = outcome()
 LIMITS = [8]
 small = outcome()

@@ -9,7 +9,7 @@ import pytest
 
 from models.optimizer_keys import KEYS
 from models.optimizers import GRADIENT_CLIPS, OPTIMIZERS, OptimizerSettings, build_optimizer
-from models.recipe import Recipe
+from models.recipe import read_recipe
 from models.training.controller import Controller
 
 
@@ -65,7 +65,7 @@ def test_opt_t1_gd_takes_one_update_an_epoch_and_follows_the_closed_form(keras: 
     solution = np.array([1.0, -2.0, 0.5])
     targets = inputs @ solution
     controller = Controller(
-        Recipe.from_params({"optimizer": "gd", "learning_rate.peak": 0.1, "stopping.rule": "none"}),
+        read_recipe({"optimizer": "gd", "learning_rate.peak": 0.1, "stopping.rule": "none"}),
         examples=16,
         epochs=25,
         order_seed=0,
@@ -136,7 +136,7 @@ GOLDENS: dict[str, tuple[dict[str, Any], list[float]]] = {
 @pytest.mark.parametrize("kind", GOLDENS)
 def test_opt_t5_goldens(keras: Any, kind: str) -> None:
     params, expected = GOLDENS[kind]
-    settings = Recipe.from_params({"optimizer": kind, **params}).optimizer
+    settings = read_recipe({"optimizer": kind, **params}).optimizer
     np.testing.assert_allclose(trajectory(keras, settings, ones, 2)[:, 0], expected, atol=1e-6)
 
 
@@ -146,7 +146,7 @@ def test_opt_t5_lamb_makes_steps_as_long_as_the_weights(keras: Any) -> None:
 
 
 def test_opt_t3_the_articles_adam_starts_more_than_three_times_too_fast(keras: Any) -> None:
-    literal = Recipe.from_params({"optimizer": "adam", "bias_correction": False}).optimizer
+    literal = read_recipe({"optimizer": "adam", "bias_correction": False}).optimizer
     moved = trajectory(keras, literal, ones, 5)[:, 0] - 1
     np.testing.assert_allclose(moved, [-0.31623, -0.74118, -1.23621, -1.78037, -2.36008], atol=1e-5)
     assert moved[0] / -0.1 == pytest.approx(0.1 / math.sqrt(0.001), rel=1e-5)
@@ -154,7 +154,7 @@ def test_opt_t3_the_articles_adam_starts_more_than_three_times_too_fast(keras: A
 
 def test_opt_t5_lion_steps_by_the_rate_and_its_decay_comes_before(keras: Any) -> None:
     gradients = iter([3.0, -0.001])  # the second is outweighed by the momentum of the first
-    lion = Recipe.from_params({"optimizer": "lion"}).optimizer
+    lion = read_recipe({"optimizer": "lion"}).optimizer
     steps = np.diff(trajectory(keras, lion, lambda _: np.array([next(gradients)]), 2, start=(0.0,))[:, 0], prepend=0.0)
     weight, passed = 1.0, []
     for step in steps:
@@ -239,9 +239,7 @@ def test_the_default_constants_are_those_of_the_papers_to_the_last_bit(keras: An
     assert (adam.beta_1, adam.beta_2, adam.epsilon) == (0.9, 0.999, 1e-7)
     rmsprop = build_optimizer(OptimizerSettings(kind="rmsprop"))
     assert (rmsprop.rho, rmsprop.momentum, rmsprop.epsilon, rmsprop.centered) == (0.9, 0.0, 1e-7, False)
-    lion, adadelta = (
-        build_optimizer(Recipe.from_params({"optimizer": kind}).optimizer) for kind in ("lion", "adadelta")
-    )
+    lion, adadelta = (build_optimizer(read_recipe({"optimizer": kind}).optimizer) for kind in ("lion", "adadelta"))
     assert (lion.beta_1, lion.beta_2) == (0.9, 0.99)
     assert (adadelta.rho, adadelta.epsilon) == (0.95, 1e-7)
 

@@ -12,7 +12,7 @@ import pytest
 from models.examples import Dataset, Examples
 from models.penalties import PenaltySettings
 from models.penalty_adaptation import HELD_OUT_LOSS, HYPERGRADIENT, TRAIN_LOSS, Measured, divide, next_strength
-from models.recipe import Recipe
+from models.recipe import Recipe, read_recipe
 from models.training.controller import Controller
 from models.training.engine_fit import FitEngine
 from models.training.loop import train
@@ -79,7 +79,7 @@ def test_rule_c13_the_examples_held_out_are_fixed_and_never_trained_on() -> None
     assert np.array_equal(division.held_out, divide(settings, 50).held_out)
     assert set(division.sample) <= set(division.trained)
     assert len(divide(PenaltySettings(), 50).trained) == 50
-    recipe = Recipe.from_params({**GAP, "penalty.adaptation": "t1t2", "penalty.held_out_fraction": 0.2})
+    recipe = read_recipe({**GAP, "penalty.adaptation": "t1t2", "penalty.held_out_fraction": 0.2})
     plan = Controller(recipe, 50, 3, 0, "val_loss", "minimize", "regression").next_epoch()
     assert plan
     assert sorted(plan.order.tolist()) == division.trained.tolist()
@@ -92,7 +92,7 @@ def test_a_training_split_that_is_all_held_out_is_refused() -> None:
 
 def test_x4_an_adapted_strength_is_resumed_to_the_bit() -> None:
     def controller() -> Controller:
-        return Controller(Recipe.from_params(GAP), 50, 9, 0, "val_loss", "minimize", "regression")
+        return Controller(read_recipe(GAP), 50, 9, 0, "val_loss", "minimize", "regression")
 
     unbroken = controller()
     for epoch in range(6):

@@ -12,7 +12,7 @@ import tensorflow as tf
 from models.architectures import build_model
 from models.examples import Dataset
 from models.outputs import read_head
-from models.recipe import Recipe
+from models.recipe import Recipe, params_of
 from models.training.blocks import accumulated_parts, bucketed_parts, exact_parts, fitted_parts, padded_order
 from models.training.initial_weights import InitialWeights
 from models.training.optimizer_numbers import build_numbered_optimizer
@@ -76,7 +76,7 @@ def test_a_disturbed_recipe_has_other_numbers_and_the_same_key(recipe: MakeRecip
     given = recipe(**params)
     other = disturbed(given)
     assert graph_key(given, HERE) == graph_key(other, HERE)
-    changed = {name for name, value in given.params.items() if other.params[name] != value}
+    changed = {name for name, value in params_of(given).items() if params_of(other)[name] != value}
     assert changed >= {
         "one_minus_beta_1",
         "one_minus_beta_2",

@@ -13,7 +13,7 @@ from sklearn.linear_model import ElasticNet, Lasso, Ridge
 from models.examples import Dataset, Examples
 from models.metrics import metrics
 from models.penalties import PenaltySettings, keras_strengths
-from models.recipe import Recipe
+from models.recipe import Recipe, read_recipe
 from models.training.controller import Controller
 from models.training.engine_fit import FitEngine
 from models.training.penalty_measurements import ZERO_SHARE
@@ -193,7 +193,7 @@ def test_smoothed_labels_are_the_gradient_of_the_smoothed_loss(
 
 
 def test_smoothing_a_regression_is_refused(make_dataset: Callable[..., Dataset]) -> None:
-    smoothed = Recipe.from_params({"penalty.label_smoothing": 0.1})
+    smoothed = read_recipe({"penalty.label_smoothing": 0.1})
     with pytest.raises(ValueError, match=r"penalty\.label_smoothing: regression has no classes"):
         Controller(smoothed, 20, 3, 0, "val_loss", "minimize", "regression")
 

@@ -12,7 +12,7 @@ import pytest
 from models import batch_size_keys, batch_sizes, learning_rates, optimizer_keys, penalties, stopping, weight_decays
 from models.keys import Key
 from models.optimizers import OptimizerSettings
-from models.recipe import KEYS, Recipe, resolve
+from models.recipe import KEYS, Recipe, params_of, read_recipe, resolve
 
 MODULES = {
     "": (optimizer_keys, OptimizerSettings),
@@ -28,7 +28,7 @@ NEEDED = ("stopping.limit", "stopping.target")  # keys without a default
 
 
 def recipe(**params: Any) -> Recipe:
-    return Recipe.from_params(params)
+    return read_recipe(params)
 
 
 @pytest.mark.parametrize("prefix", MODULES)
@@ -57,7 +57,7 @@ def test_a_recipe_is_read_without_loading_keras() -> None:
 
 
 def test_no_params_at_all_make_a_complete_recipe() -> None:
-    params = recipe().params
+    params = params_of(recipe())
     assert params["optimizer"] == "adam"
     assert params["learning_rate.peak"] == 0.001
     assert params["batch_size.size"] == 32
@@ -77,14 +77,14 @@ def test_no_params_at_all_make_a_complete_recipe() -> None:
     ],
 )
 def test_a_recipe_and_its_params_survive_each_other_and_json(params: dict[str, Any]) -> None:
-    first = Recipe.from_params(params)
-    assert Recipe.from_params(json.loads(json.dumps(first.params))) == first
-    assert resolve(params) == first.params
-    assert resolve(first.params) == first.params
+    first = read_recipe(params)
+    assert read_recipe(json.loads(json.dumps(params_of(first)))) == first
+    assert resolve(params) == params_of(first)
+    assert resolve(params_of(first)) == params_of(first)
 
 
 def test_params_hold_active_keys_only() -> None:
-    params = recipe(optimizer="gd", **{"learning_rate.schedule": "step"}).params
+    params = params_of(recipe(optimizer="gd", **{"learning_rate.schedule": "step"}))
     assert [name for name in params if name.startswith("batch_size.")] == ["batch_size.micro_size"]
     assert {name for name in params if name.startswith("learning_rate.step_")} == {
         "learning_rate.step_factor",
@@ -162,8 +162,8 @@ def test_a_key_without_a_default_is_needed_where_it_counts(name: str) -> None:
     assert KEYS[name].default is None
     with pytest.raises(ValueError, match=rf"{name}: needed where stopping\.rule is {rule} \(allowed: a number\)"):
         recipe(**{"stopping.rule": rule})
-    assert recipe(**{"stopping.rule": rule, name: 0.5}).params[name] == 0.5
-    assert name not in recipe().params
+    assert params_of(recipe(**{"stopping.rule": rule, name: 0.5}))[name] == 0.5
+    assert name not in params_of(recipe())
 
 
 def test_the_graph_key_ignores_rates_and_tells_structures_apart() -> None:
@@ -186,7 +186,7 @@ def test_the_graph_key_ignores_rates_and_tells_structures_apart() -> None:
         {"model.units": [64], "model.dropout": 0.2, "optimizer": "rmsprop"},
         {"model.units": [64], "model.dropout": 0.2, "batch_size.size": 33},
     ]
-    assert len({plain, *(Recipe.from_params(params).graph_key for params in others)}) == 5
+    assert len({plain, *(read_recipe(params).graph_key for params in others)}) == 5
 
 
 def test_the_graph_key_counts_the_largest_batch_that_a_policy_may_come_to() -> None:
@@ -224,8 +224,8 @@ def test_the_defaults_of_an_optimizer_are_its_own() -> None:
 def test_a_clip_is_read_with_its_limit_and_changes_the_graph_key() -> None:
     clipped = recipe(**{"gradient_clip.kind": "global_norm", "gradient_clip.limit": 0.5})
     assert (clipped.optimizer.gradient_clip_kind, clipped.optimizer.gradient_clip_limit) == ("global_norm", 0.5)
-    assert clipped.params["gradient_clip.limit"] == 0.5
-    assert "gradient_clip.limit" not in recipe().params
+    assert params_of(clipped)["gradient_clip.limit"] == 0.5
+    assert "gradient_clip.limit" not in params_of(recipe())
     assert clipped.graph_key != recipe().graph_key
     with pytest.raises(
         ValueError, match=r"gradient_clip\.limit: given, but counts only when gradient_clip\.kind is norm"

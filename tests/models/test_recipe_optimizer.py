@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from models.examples import Dataset, Examples
-from models.recipe import Recipe
+from models.recipe import read_recipe
 from models.training.capabilities import only_in_fit
 from models.training.engine import choose_engine, make_engine
 from models.training.engine_fit import FitEngine
@@ -38,7 +38,7 @@ def test_what_is_measured_and_kept_are_the_evaluated_weights(
 ) -> None:
     dataset = make_dataset()
     engine = FitEngine(dataset, HERE)
-    given = Recipe.from_params({"model.units": [4], **MEASURED_ELSEWHERE[name]})
+    given = read_recipe({"model.units": [4], **MEASURED_ELSEWHERE[name]})
     state = engine.start(given, SEEDS)
     for before, after in zip(state.model.get_weights(), engine.weights(state), strict=True):
         np.testing.assert_array_equal(before, after)  # nothing is trained yet
@@ -67,7 +67,7 @@ def test_what_is_measured_and_kept_are_the_evaluated_weights(
     ids=lambda params: params["optimizer"],
 )
 def test_x5_a_rate_that_is_found_is_among_the_curves(params: dict[str, Any], make_dataset: MakeDataset) -> None:
-    given = Recipe.from_params({"model.units": [4], "batch_size.size": 8, "stopping.rule": "none", **params})
+    given = read_recipe({"model.units": [4], "batch_size.size": 8, "stopping.rule": "none", **params})
     engine = FitEngine(make_dataset(), HERE)
     outcome = train(engine, given, make_dataset(), epochs=3, seed=1, monitor="val_loss", direction="minimize")
     rates = outcome.curves["effective_learning_rate"]
@@ -89,7 +89,7 @@ def test_every_new_optimizer_learns(kind: str, make_dataset: MakeDataset) -> Non
     engine = FitEngine(make_dataset(), HERE)
     outcome = train(
         engine,
-        Recipe.from_params(params | decay),
+        read_recipe(params | decay),
         make_dataset(),
         epochs=25,
         seed=1,
@@ -125,7 +125,7 @@ def build(input_shape, output_size):
     words = generator.integers(0, 9, (16, 3)).astype(np.float32)  # the last row of the table is never used
     split = Examples(words, (words[:, 0] > 4).astype(np.int32))
     engine = FitEngine(Dataset(split, split, split, "binary", (0, 1), "", (), None, {}), tmp_path)
-    given = Recipe.from_params({"model.architecture": reference, "stopping.rule": "none", **params})
+    given = read_recipe({"model.architecture": reference, "stopping.rule": "none", **params})
     before = engine.weights(engine.start(given, Seeds.from_trial(1)))
     dataset = Dataset(split, split, split, "binary", (0, 1), "", (), None, {})
     outcome = train(engine, given, dataset, epochs=2, seed=1, monitor="val_loss", direction="minimize")
@@ -152,7 +152,7 @@ def train_and_save(path: str) -> None:
             generator.normal(size=(16, 5)).astype(np.float32), generator.integers(0, 3, 16).astype(np.int32)
         )
         engine = FitEngine(Dataset(split, split, split, "multiclass", (0, 1, 2), "", (), None, {}), HERE)
-        state = engine.start(Recipe.from_params({"model.units": [4], **params}), SEEDS)
+        state = engine.start(read_recipe({"model.units": [4], **params}), SEEDS)
         state.model.set_weights([generator.normal(size=weight.shape) for weight in engine.weights(state)])
         sizes, rates = np.array([8, 8], np.int32), np.array([0.05, 0.04], np.float32)
         for epoch in (1, 2):
@@ -191,9 +191,9 @@ ONLY_FIT: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("params", ONLY_FIT)
 def test_what_only_fit_can_train_is_left_to_it(params: dict[str, Any], make_dataset: MakeDataset) -> None:
-    given = Recipe.from_params({"model.units": [4], **params})
+    given = read_recipe({"model.units": [4], **params})
     assert only_in_fit(given)
-    others = [Recipe.from_params({"model.units": [4]}), given]
+    others = [read_recipe({"model.units": [4]}), given]
     choice = choose_engine("auto", others, make_dataset(), HERE)
     assert choice.name == "fit"
     assert only_in_fit(given)[0] in choice.reason
@@ -215,7 +215,7 @@ def test_opt_t1_gd_in_every_engine_is_the_closed_form(
     dataset = Dataset(split, split, split, "regression", None, "", (), None, {})
     engine = make_engine(name, dataset, tmp_path)
     params = {"optimizer": "gd", "learning_rate.peak": 0.1, "stopping.rule": "none", "model.architecture": reference}
-    given = Recipe.from_params(params)
+    given = read_recipe(params)
     start = engine.weights(engine.start(given, Seeds.from_trial(1)))[0][:, 0].astype(np.float64)
     outcome = train(engine, given, dataset, epochs=25, seed=1, monitor="val_loss", direction="minimize")
     hessian = 2 * inputs.T.astype(np.float64) @ inputs / 16
@@ -228,7 +228,7 @@ def test_opt_t1_gd_in_every_engine_is_the_closed_form(
 def test_x1_the_compiled_engine_trains_lamb_and_the_articles_adam_as_fit_does(
     params: dict[str, Any], make_dataset: MakeDataset
 ) -> None:
-    given = Recipe.from_params({"model.units": [4], "batch_size.size": 8, "stopping.rule": "none", **params})
+    given = read_recipe({"model.units": [4], "batch_size.size": 8, "stopping.rule": "none", **params})
 
     def end(engine: Any) -> np.ndarray:
         outcome = train(engine, given, make_dataset(), epochs=3, seed=1, monitor="val_loss", direction="minimize")

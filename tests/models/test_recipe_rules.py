@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from models.optimizers import OPTIMIZERS, build_optimizer
-from models.recipe import KEYS, Recipe, RecipeError
+from models.recipe import KEYS, Recipe, RecipeError, params_of, read_recipe
 from models.recipe_rules import NOTES, RULES, notes_on
 
 
 def recipe(**params: Any) -> Recipe:
-    return Recipe.from_params(params)
+    return read_recipe(params)
 
 
 # rule: params that it refuses, and a word of its message
@@ -143,7 +143,7 @@ REFUSED = {
 def test_contradicting_params_are_refused_by_a_named_rule(case: str) -> None:
     params, words = REFUSED[case]
     with pytest.raises(RecipeError, match=words) as refusal:
-        Recipe.from_params(params)
+        read_recipe(params)
     assert refusal.value.rule == case.split(maxsplit=1)[0]
     assert isinstance(refusal.value, ValueError)
 
@@ -206,9 +206,11 @@ def test_most_recipes_need_no_note() -> None:
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_rule_c12_every_number_comes_to_keras_as_a_python_float(kind: str) -> None:
     keys = [name for name, key in KEYS.items() if key.kind == "float" and "limit" not in name and key.default]
-    counting = [name for name in keys if name in recipe(optimizer=kind).params]
-    read = recipe(optimizer=kind, **{name: np.float32(recipe(optimizer=kind).params[name]) for name in counting})
+    counting = [name for name in keys if name in params_of(recipe(optimizer=kind))]
+    read = recipe(optimizer=kind, **{name: np.float32(params_of(recipe(optimizer=kind))[name]) for name in counting})
     whole = recipe(optimizer=kind, **{"learning_rate.peak": 1})
-    assert {type(read.params[name]) for name in counting} == {type(whole.params["learning_rate.peak"])} == {float}
+    assert (
+        {type(params_of(read)[name]) for name in counting} == {type(params_of(whole)["learning_rate.peak"])} == {float}
+    )
     keras = pytest.importorskip("keras")
     assert isinstance(build_optimizer(read.optimizer), keras.optimizers.Optimizer)

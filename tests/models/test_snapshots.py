@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from models.recipe import Recipe
+from models.recipe import read_recipe
 from models.training import compiled_program
 from models.training.engine import COMPILED_ENGINES, Engine, make_engine
 from models.training.loop import Outcome, train
@@ -92,7 +92,7 @@ def make(name: str) -> Engine:
 def run(engine: Engine, params: dict[str, Any], keeper: Kept | None, seen: list[Any] | None = None) -> Outcome:
     return train(
         engine,
-        Recipe.from_params(params),
+        read_recipe(params),
         small_dataset(),
         epochs=EPOCHS,
         seed=5,

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 import jax, numpy as np
 from models.examples import Dataset, Examples
-from models.recipe import Recipe
+from models.recipe import read_recipe
 from models.training import stacks
 from models.training.controller import Controller
 from models.training.engine_jax import make_jax_engine
@@ -35,7 +35,7 @@ engine = make_jax_engine(dataset, Path("."))
 
 def make(**params):
     named = {name.replace("__", "."): value for name, value in params.items()}
-    return Recipe.from_params({"model.units": [6], "model.dropout": 0.2, "learning_rate.peak": 0.02, **named})
+    return read_recipe({"model.units": [6], "model.dropout": 0.2, "learning_rate.peak": 0.02, **named})
 
 techniques = [
     *({"optimizer": kind} for kind in ("adafactor", "muon", "prodigy", "dog", "schedule_free")),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from models.recipe import Recipe
+from models.recipe import params_of, read_recipe
 from models.stopping import StoppingSettings, next_stopping_state
 from models.stopping_adaptive import chance_of_improvement, score_noise
 from models.stopping_functions import load_stop_function
@@ -54,7 +54,7 @@ def test_median_does_not_look_before_its_start_epoch() -> None:
 
 
 def test_a_maximized_metric_is_compared_by_its_earlier_curves_too() -> None:
-    recipe = Recipe.from_params({"stopping.rule": "median", "stopping.warmup_trials": 1})
+    recipe = read_recipe({"stopping.rule": "median", "stopping.warmup_trials": 1})
     inputs = StoppingInputs(earlier_curves=[[0.5, 0.7], [math.nan, 0.9], [0.6, 0.8]])
     controller = Controller(recipe, 20, 8, 0, "val_accuracy", "maximize", "multiclass", stopping=inputs)
     for accuracy in (0.5, 0.6):
@@ -136,7 +136,7 @@ def rules(tmp_path: Path) -> Path:
 
 def users_controller(folder: Path, function: str) -> Controller:
     reference = f"rules.py:{function}"
-    recipe = Recipe.from_params({"stopping.rule": reference})
+    recipe = read_recipe({"stopping.rule": reference})
     inputs = StoppingInputs(function=load_stop_function(reference, folder))
     return Controller(recipe, 20, 8, 0, "val_loss", "minimize", "regression", stopping=inputs)
 
@@ -178,12 +178,12 @@ def test_what_is_wrong_with_a_users_rule_is_told_with_file_and_function(rules: P
 
 
 def test_a_users_rule_needs_its_function() -> None:
-    recipe = Recipe.from_params({"stopping.rule": "rules.py:stop"})
-    assert recipe.params["stopping.rule"] == "rules.py:stop"
+    recipe = read_recipe({"stopping.rule": "rules.py:stop"})
+    assert params_of(recipe)["stopping.rule"] == "rules.py:stop"
     with pytest.raises(ValueError, match=r"rules\.py:stop needs its function"):
         Controller(recipe, 20, 8, 0, "val_loss", "minimize", "regression")
 
 
 def test_a_misspelt_rule_is_none_of_the_users() -> None:
     with pytest.raises(ValueError, match=r"did you mean 'patience'.*or path/to/file\.py:function"):
-        Recipe.from_params({"stopping.rule": "patiense"})
+        read_recipe({"stopping.rule": "patiense"})

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.recipe import Recipe
+from models.recipe import Recipe, read_recipe
 from models.training.engine import EpochOutput, make_engine
 from models.training.engine_fit import FitEngine, FitState
 from models.training.loop import Outcome, train
@@ -83,7 +83,7 @@ def test_x5_the_logged_rate_size_and_decay_reconstruct_every_epoch(
 ) -> None:
     dataset = make_dataset("regression")
     params = {"stopping.rule": "none", "learning_rate.peak": 0.1, **SCHEDULED[name]}
-    probe = Recipe.from_params({"optimizer": "sgd", "model.architecture": user_model(GRADIENT_ONE), **params})
+    probe = read_recipe({"optimizer": "sgd", "model.architecture": user_model(GRADIENT_ONE), **params})
     engine = Watched(dataset, tmp_path)
     curves = end(engine, probe, dataset, epochs=6).curves
     theta = 1.0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.recipe import Recipe
+from models.recipe import read_recipe
 from models.training.controller import Controller
 from models.weight_decays import (
     COUPLINGS,
@@ -88,7 +88,7 @@ def test_by_its_time_scale_a_decay_forgets_as_much_whatever_the_batch_size_and_r
         "weight_decay.time_scale": 0.5,
         "weight_decay.coupling": coupling,
     }
-    controller = Controller(Recipe.from_params(params), 100, 10, 0, "val_loss", "minimize", "regression")
+    controller = Controller(read_recipe(params), 100, 10, 0, "val_loss", "minimize", "regression")
     lost = 0.0
     while plan := controller.next_epoch():
         lost += float(plan.shrinks.sum())

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 
 from models.optimizers import build_optimizer
-from models.recipe import Recipe
+from models.recipe import read_recipe
 
 
 def stock(**params: Any) -> Any:
-    return build_optimizer(Recipe.from_params(params).optimizer)
+    return build_optimizer(read_recipe(params).optimizer)
 
 
 def with_part(plain: Any, part: Callable[..., Any], *settings: Any) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from models.customary_ranges import LEVELS, customary_ranges
-from models.recipe import Recipe
+from models.recipe import params_of, read_recipe
 from models.training.capabilities import only_in_fit
 from tasks.check_study import check_study
 from tasks.load_study import load_study
@@ -38,7 +38,7 @@ def test_every_trial_of_a_level_is_a_recipe_within_its_optimizers_ranges(read: R
     for point in random(study.space, 300, [], (0, 0)):
         optimizer = str(point["optimizer"])
         drawn.add(optimizer)
-        assert Recipe.from_params(complete_params(study, point))
+        assert read_recipe(complete_params(study, point))
         ranges = customary_ranges(optimizer, level)
         assert set(point) - {"optimizer", "model.architecture"} <= set(ranges)
         for name, domain in ranges.items():
@@ -71,7 +71,9 @@ def test_the_engine_is_chosen_by_all_trials_that_only_fit_can_train(read: Read) 
     study = read('optimizer = "full"')
     everything = sample_recipes(study, 3, count=200)
     sample = sample_recipes(study, 3, count=5)
-    alone = [recipe.params for recipe in everything if only_in_fit(recipe)]
-    assert [recipe.params for recipe in sample if only_in_fit(recipe)] == alone
+    alone = [params_of(recipe) for recipe in everything if only_in_fit(recipe)]
+    assert [params_of(recipe) for recipe in sample if only_in_fit(recipe)] == alone
     assert len(sample) < len(everything) == 200
-    assert [recipe.params for recipe in sample_recipes(study, 4, count=5)[:5]] != [each.params for each in sample[:5]]
+    assert [params_of(recipe) for recipe in sample_recipes(study, 4, count=5)[:5]] != [
+        params_of(each) for each in sample[:5]
+    ]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from models.recipe import Recipe
+from models.recipe import read_recipe
 from tasks.load_study import load_study
 from tasks.prepare_data import PreparedData
 from tasks.propose_trials import make_trial
@@ -41,7 +41,7 @@ def test_median_gets_the_curves_of_the_trials_before_it_in_the_order_of_training
         finish(store, sweep, data, trials[number], curves[number], Status.COMPLETED)
 
     def earlier(trial: Trial) -> list[tuple[float, ...]]:
-        recipe = Recipe.from_params(trial.params)
+        recipe = read_recipe(trial.params)
         return list(stopping_inputs(store, sweep, study, trial, recipe).earlier_curves)  # type: ignore[arg-type]
 
     assert earlier(trials[3]) == []
@@ -52,13 +52,13 @@ def test_median_gets_the_curves_of_the_trials_before_it_in_the_order_of_training
 def test_a_trial_that_failed_has_no_curve(store: Store, sweep: Sweep, study: SmallStudy, data: PreparedData) -> None:
     finish(store, sweep, data, trial_of(0), [], Status.FAILED)
     later = trial_of(1)
-    inputs = stopping_inputs(store, sweep, study, later, Recipe.from_params(later.params))  # type: ignore[arg-type]
+    inputs = stopping_inputs(store, sweep, study, later, read_recipe(later.params))  # type: ignore[arg-type]
     assert inputs.earlier_curves == []
 
 
 def test_other_rules_get_nothing(store: Store, sweep: Sweep, study: SmallStudy) -> None:
     trial = trial_of(1, **{"stopping.rule": "patience"})
-    inputs = stopping_inputs(store, sweep, study, trial, Recipe.from_params(trial.params))  # type: ignore[arg-type]
+    inputs = stopping_inputs(store, sweep, study, trial, read_recipe(trial.params))  # type: ignore[arg-type]
     assert (inputs.earlier_curves, inputs.function) == ((), None)
 
 
