@@ -8,14 +8,15 @@ from typing import Any
 
 import keras
 
-from models.architectures import build_model
-from models.examples import Dataset
-from models.penalties import keras_strengths
-from models.recipe import Recipe, read_recipe
-from models.training.updates import decayed_weights
-from tasks.tracking.trials import open_trial
-from tasks.train_cohort import Setting
-from tuning.trial import Status, Trial, TrialResult
+from nightune.models.data.dataset import Dataset
+from nightune.models.engines.keras_parts.updates import decayed_weights
+from nightune.models.networks.architectures import build_model
+from nightune.models.recipe.params import read_recipe
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.techniques.penalties.penalties import keras_strengths
+from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.trials.trial_log import open_trial
+from nightune.tuning.trial import Status, Trial, TrialResult
 
 Train = Callable[[keras.Model, Recipe, list[Any]], dict[str, list[float]]]  # with callbacks; returns the curves
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from models.examples import Dataset
-    from tasks.train_cohort import Setting
-    from tuning.trial import Trial
+    from nightune.models.data.dataset import Dataset
+    from nightune.tasks.setting import Setting
+    from nightune.tuning.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Contender:
 @contextmanager
 def prefect() -> Iterator[None]:
     """Prefect's server, as `nightune tune` starts it."""
-    from flows.prefect_server import prefect_server
+    from nightune.flows.runtime.prefect_server import prefect_server
 
     with prefect_server() as wait_until_it_answers:
         wait_until_it_answers()
@@ -53,11 +53,11 @@ def nightune(engine_name: str) -> Callable[[Race], None]:
     def run(race: Race) -> None:
         from prefect import flow
 
-        from flows.reconcile import owned_flow_runs
-        from flows.records import wait_until_recorded
-        from flows.tune import train_rung
-        from tasks.sweep_log import sweep_log
-        from tasks.tracking.sweeps import record_engine
+        from nightune.flows.runtime.flow_runs import owned_flow_runs
+        from nightune.flows.runtime.task_run_records import wait_until_recorded
+        from nightune.flows.tune import train_rung
+        from nightune.tasks.reporting.sweep_log import sweep_log
+        from nightune.tasks.tracking.sweeps.sweeps import record_engine
 
         sweep = record_engine(race.setting.store, race.setting.sweep, engine_name, "the benchmark's")
         setting = replace(race.setting, sweep=sweep)
@@ -87,7 +87,7 @@ def keras_tuner(race: Race) -> None:
     import keras_tuner as kt
     from by_hand import compiled_model, fit_and_log
 
-    from models.recipe import read_recipe
+    from nightune.models.recipe.params import read_recipe
 
     given: dict[float, Trial] = {}
     waiting = iter(race.trials)
@@ -134,8 +134,8 @@ def ray_tune(race: Race) -> None:
     def objective(config: dict[str, int]) -> dict[str, float]:
         from by_hand import train_by_hand
 
-        from models.backend import load_keras
-        from models.datasets import open_dataset
+        from nightune.models.backend import load_keras
+        from nightune.models.data.storage import open_dataset
 
         load_keras()
         dataset = open_dataset(setting.data.folder)

@@ -24,7 +24,7 @@ from kill_checks import Expected, differences, left_over, read_store
 from kill_moments import PHASES, Phase, begins_at_once
 
 STUDY = Path(__file__).parent / "kill_storm.toml"
-ENTRY = (sys.executable, "-c", "from flows.cli import main; main()")
+ENTRY = (sys.executable, "-c", "from nightune.flows.commands.main import main; main()")
 STAGES = ("tune", "promote")
 AHEAD = 3  # how many more kills a phase may get than another that has yet to come in this store
 ENDED = {"tune": (0,), "promote": (0, 4)}  # 4: refused

@@ -36,14 +36,15 @@ def main() -> None:
 
 def train(engine: str, count: int, epochs: int):  # type: ignore[no-untyped-def] # the numbers of trials done
     """Train cohorts of the study's trials; yields after each step how many are done."""
-    from models.backend import load_keras
-    from tasks.load_study import load_study
-    from tasks.prepare_data import prepare_data
-    from tasks.propose_trials import propose_trials
-    from tasks.tracking.store import open_store
-    from tasks.tracking.sweeps import open_sweep
-    from tasks.train_cohort import Setting, make_trainer, train_trials
-    from tuning.trial import Bracket, Rung
+    from nightune.models.backend import load_keras
+    from nightune.tasks.load_study import load_study
+    from nightune.tasks.prepare_data import prepare_data
+    from nightune.tasks.propose_trials import propose_trials
+    from nightune.tasks.setting import Setting
+    from nightune.tasks.tracking.store.store import open_store
+    from nightune.tasks.tracking.sweeps.sweeps import open_sweep
+    from nightune.tasks.train_cohort import make_trainer, train_trials
+    from nightune.tuning.trial import Bracket, Rung
 
     load_keras()
     study = load_study(STUDY, trials=count, epochs=epochs)

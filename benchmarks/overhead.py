@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from models.training.engine import EpochOutput
-from models.training.engine_fit import FitEngine
+from nightune.models.engines.fit.engine import FitEngine
+from nightune.models.training.engine import EpochOutput
 
 STUDY = Path(__file__).parent / "digits_mlp.toml"
 
 
 def main() -> None:
     """Measure each number of trials in a new store, and print the table."""
-    from models.backend import load_keras
-    from tasks.tracking.provenance import environment
+    from nightune.models.backend import load_keras
+    from nightune.tasks.tracking.store.provenance import environment
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", default="10,100,1000", help="with commas")
@@ -44,16 +44,18 @@ def main() -> None:
 
 def measure(count: int) -> list[float]:
     """Return the seconds a trial of each cohort, in their order."""
-    from models.datasets import open_dataset
-    from models.training.checkpoint import Checkpoints
-    from models.training.halted import HaltedTrainings
-    from tasks.load_study import load_study
-    from tasks.prepare_data import prepare_data
-    from tasks.propose_trials import propose_trials
-    from tasks.tracking.store import open_store
-    from tasks.tracking.sweeps import open_sweep
-    from tasks.train_cohort import COHORT_TRIALS, Setting, Trainer, train_trials
-    from tuning.trial import Bracket, Rung
+    from nightune.models.data.storage import open_dataset
+    from nightune.models.training.checkpoint import Checkpoints
+    from nightune.models.training.halted import HaltedTrainings
+    from nightune.tasks.cohorts import COHORT_TRIALS
+    from nightune.tasks.load_study import load_study
+    from nightune.tasks.prepare_data import prepare_data
+    from nightune.tasks.propose_trials import propose_trials
+    from nightune.tasks.setting import Setting
+    from nightune.tasks.tracking.store.store import open_store
+    from nightune.tasks.tracking.sweeps.sweeps import open_sweep
+    from nightune.tasks.train_cohort import Trainer, train_trials
+    from nightune.tuning.trial import Bracket, Rung
 
     study = load_study(STUDY, trials=count)
     folder = Path(tempfile.mkdtemp())

@@ -41,8 +41,8 @@ def compare(engine: Any, trainings: Sequence[Any], size: int, alone: Sequence[An
     """Train all as stacks of a size, and print the row."""
     import jax
 
-    from models.training.lockstep import train_side_by_side
-    from models.training.stacks import Stacks
+    from nightune.models.engines.compiled.side_by_side import train_side_by_side
+    from nightune.models.engines.compiled.vmap_stacks import Stacks
 
     stacks = Stacks(size)
     train_side_by_side(engine, trainings, size, stacks.run_epochs)
@@ -65,16 +65,16 @@ def distance(one: Any, other: Any) -> float:
 
 def prepare(count: int, epochs: int, folder: Path) -> tuple[Any, list[Any]]:
     """Return the engine, and each trial's training as a function of an engine, in the order of cohorts."""
-    from models.backend import load_keras
-    from models.datasets import open_dataset
-    from models.recipe import read_recipe
-    from models.training.engine import make_engine
-    from models.training.loop import train
-    from tasks.load_study import load_study
-    from tasks.prepare_data import prepare_data
-    from tasks.propose_trials import propose_trials
-    from tasks.train_cohort import cohorts
-    from tuning.trial import Bracket, Rung
+    from nightune.models.backend import load_keras
+    from nightune.models.data.storage import open_dataset
+    from nightune.models.engines.make import make_engine
+    from nightune.models.recipe.params import read_recipe
+    from nightune.models.training.loop import train
+    from nightune.tasks.cohorts import cohorts
+    from nightune.tasks.load_study import load_study
+    from nightune.tasks.prepare_data import prepare_data
+    from nightune.tasks.propose_trials import propose_trials
+    from nightune.tuning.trial import Bracket, Rung
 
     load_keras()
     study = load_study(STUDY, trials=count)

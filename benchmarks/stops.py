@@ -82,7 +82,7 @@ def seconds(study: Path, engine: str, stop: Callable[[Process], None], moments: 
 def start(study: Path, engine: str, store: Path) -> Process:
     """Start `nightune tune` in a store; what it says goes to a file beside it."""
     choice, backend = ENGINES[engine]
-    command = [sys.executable, "-c", "from flows.cli import main; main()", "tune", str(study)]
+    command = [sys.executable, "-c", "from nightune.flows.commands.main import main; main()", "tune", str(study)]
     environment = os.environ | {"NIGHTUNE_STORE": str(store), "KERAS_BACKEND": backend}
     with store.with_suffix(".log").open("ab") as log:
         return subprocess.Popen(

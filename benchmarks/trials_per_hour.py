@@ -31,7 +31,7 @@ def main() -> None:
     """Run the contenders in turns and write the table; or, with --contender, be one of them."""
     options = _options()
     if options.contender:
-        from flows.environment import prepare_environment
+        from nightune.flows.runtime.environment import prepare_environment
 
         os.environ["NIGHTUNE_STORE"] = str(options.store)
         prepare_environment()  # before Prefect is imported
@@ -112,13 +112,13 @@ def race(name: str, model: str, count: int) -> dict[str, Any]:
     """Train and log the trials of the study; return the seconds, and those of a second sweep once compiled."""
     from contenders import CONTENDERS
 
-    from flows.environment import store_root
+    from nightune.flows.runtime.environment import store_root
 
     contender = CONTENDERS[name]
     with contender.surroundings():  # before Prefect is imported, as it asks
-        from models.backend import load_keras
-        from tasks.tracking.provenance import environment
-        from tasks.tracking.store import open_store
+        from nightune.models.backend import load_keras
+        from nightune.tasks.tracking.store.provenance import environment
+        from nightune.tasks.tracking.store.store import open_store
 
         store = open_store(store_root())
         load_keras(store.compiled)
@@ -145,13 +145,13 @@ def _processor() -> str:
 def _timed(contender: Any, store: Any, model: str, count: int) -> float:
     from contenders import Race
 
-    from models.datasets import open_dataset
-    from tasks.load_study import load_study
-    from tasks.prepare_data import prepare_data
-    from tasks.propose_trials import propose_trials
-    from tasks.tracking.sweeps import finish_sweep, open_sweep
-    from tasks.train_cohort import Setting
-    from tuning.trial import Bracket, Rung
+    from nightune.models.data.storage import open_dataset
+    from nightune.tasks.load_study import load_study
+    from nightune.tasks.prepare_data import prepare_data
+    from nightune.tasks.propose_trials import propose_trials
+    from nightune.tasks.setting import Setting
+    from nightune.tasks.tracking.sweeps.sweeps import finish_sweep, open_sweep
+    from nightune.tuning.trial import Bracket, Rung
 
     study = load_study(FOLDER / STUDIES[model], trials=count)
     data = prepare_data.fn(study, store.root)
@@ -167,7 +167,7 @@ def _timed(contender: Any, store: Any, model: str, count: int) -> float:
 
 
 def _refuse_unlogged(setting: Any, count: int) -> None:
-    from tasks.tracking.trials import finished_trials
+    from nightune.tasks.tracking.trials.trials import finished_trials
 
     logged = finished_trials(setting.store, setting.sweep).values()
     whole = sum(result.status == "completed" for result in logged)

@@ -16,16 +16,16 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run from anywhere
 
-from models.customary_ranges import customary_ranges  # noqa: E402
-from models.learning_rates import SCALINGS  # noqa: E402
-from models.optimizers import OPTIMIZERS, OptimizerSettings, build_optimizer  # noqa: E402
-from models.penalties import PENALTIES, PenaltySettings, keras_strengths  # noqa: E402
-from models.range_test import is_over, read_range_test, rising_rates  # noqa: E402
-from models.recipe import KEYS, read_recipe  # noqa: E402
-from models.stopping_rules import LOSS_RULES  # noqa: E402
-from models.training.controller import Controller  # noqa: E402
-from models.training.plan import EpochPlan  # noqa: E402
-from tasks.line_chart import Chart, Line, draw  # noqa: E402
+from nightune.models.recipe.params import KEYS, read_recipe  # noqa: E402
+from nightune.models.techniques.learning_rates.batch_scaling import SCALINGS  # noqa: E402
+from nightune.models.techniques.learning_rates.range_test import is_over, read_range_test, rising_rates  # noqa: E402
+from nightune.models.techniques.optimizers.optimizers import OPTIMIZERS, OptimizerSettings, build_optimizer  # noqa: E402
+from nightune.models.techniques.optimizers.search_ranges import customary_ranges  # noqa: E402
+from nightune.models.techniques.penalties.penalties import PENALTIES, PenaltySettings, keras_strengths  # noqa: E402
+from nightune.models.techniques.stopping.rules import LOSS_RULES  # noqa: E402
+from nightune.models.training.controller import Controller  # noqa: E402
+from nightune.models.training.plan import EpochPlan  # noqa: E402
+from nightune.tasks.reporting.svg_chart import Chart, Line, draw  # noqa: E402
 
 PAGE, PICTURES = ROOT / "docs" / "techniques.md", ROOT / "docs" / "pictures"
 EPOCHS, EXAMPLES = 40, 320

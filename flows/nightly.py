@@ -8,19 +8,19 @@ from typing import Any
 import prefect
 from prefect.client.orchestration import get_client
 
-from flows.command import progress_shown, say
-from flows.environment import hooks, store_root, tracking_uri
-from flows.processes import follow_server
-from flows.promote import promote
-from flows.reconcile import owned_flow_runs
-from flows.records import wait_until_recorded
-from flows.tune import tune
-from tasks.attempts import attempts_of
-from tasks.load_study import load_study
-from tasks.promote_model import Promotion
-from tasks.publish_night import publish_leaderboard, publish_verdict
-from tasks.tell_hooks import Event, tell
-from tuning.study import StudyError
+from nightune.flows.promote import promote
+from nightune.flows.runtime.console import progress_shown, say
+from nightune.flows.runtime.environment import hooks, store_root, tracking_uri
+from nightune.flows.runtime.flow_runs import owned_flow_runs
+from nightune.flows.runtime.processes import follow_server
+from nightune.flows.runtime.task_run_records import wait_until_recorded
+from nightune.flows.tune import tune
+from nightune.tasks.load_study import load_study
+from nightune.tasks.promote_model import Promotion
+from nightune.tasks.publish_night import publish_leaderboard, publish_verdict
+from nightune.tasks.reporting.notify import Event, tell
+from nightune.tasks.trial.crash_log import attempts_of
+from nightune.tuning.errors import StudyError
 
 logger = logging.getLogger("nightune")
 

@@ -4,14 +4,14 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.environment import store_root, tracking_uri
-from flows.records import wait_until_recorded
-from models.range_test import UPDATES
-from tasks.load_study import load_study
-from tasks.prepare_data import prepare_data
-from tasks.probe_rates import keep_probe, probe_rates
-from tasks.probe_report import StudyProbe
-from tasks.tracking.store import open_store
+from nightune.flows.runtime.environment import store_root, tracking_uri
+from nightune.flows.runtime.task_run_records import wait_until_recorded
+from nightune.models.techniques.learning_rates.range_test import UPDATES
+from nightune.tasks.load_study import load_study
+from nightune.tasks.prepare_data import prepare_data
+from nightune.tasks.probe_rates import keep_probe, probe_rates
+from nightune.tasks.reporting.probe_report import StudyProbe
+from nightune.tasks.tracking.store.store import open_store
 
 
 @flow(name="probe", flow_run_name="probe {study_file.stem}")

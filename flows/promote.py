@@ -4,16 +4,17 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.confirmation import confirm, train_replicates
-from flows.environment import store_root, tracking_uri
-from flows.records import wait_until_recorded
-from tasks.load_study import load_study
-from tasks.promote_model import Promotion, Request, best_candidate, promote_model
-from tasks.resume_sweep import resume_sweep
-from tasks.tracking.errors import StoreError
-from tasks.tracking.store import open_store, study_lock
-from tasks.train_cohort import Setting
-from tasks.write_report import read_report
+from nightune.flows.runtime.environment import store_root, tracking_uri
+from nightune.flows.runtime.task_run_records import wait_until_recorded
+from nightune.flows.tune import confirm, train_replicates
+from nightune.tasks.load_study import load_study
+from nightune.tasks.promote_model import Promotion, Request, best_candidate, promote_model
+from nightune.tasks.resume_sweep import resume_sweep
+from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.lock import study_lock
+from nightune.tasks.tracking.store.store import open_store
+from nightune.tasks.write_report import read_report
 
 
 @flow(name="promote", flow_run_name="promote {study_file.stem}")

@@ -6,20 +6,24 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.confirmation import confirm
-from flows.environment import store_root, tracking_uri
-from flows.records import wait_until_recorded
-from tasks.load_study import load_study
-from tasks.prepare_data import prepare_data
-from tasks.progress import announce_rung
-from tasks.propose_trials import propose_trials
-from tasks.start_sweep import already_finished, kept_whole, start_sweep
-from tasks.sweep_log import sweep_log
-from tasks.tracking.store import open_store, study_lock
-from tasks.train_cohort import Setting, cohorts, train_cohort
-from tasks.write_report import SweepReport, write_report
-from tuning.budgets import survivors
-from tuning.trial import Trial, TrialResult
+from nightune.flows.runtime.environment import store_root, tracking_uri
+from nightune.flows.runtime.task_run_records import wait_until_recorded
+from nightune.tasks.cohorts import cohorts
+from nightune.tasks.confirm_finalists import confirm_finalists, finalists, missing_replicates, rules
+from nightune.tasks.load_study import load_study
+from nightune.tasks.prepare_data import prepare_data
+from nightune.tasks.propose_trials import propose_trials
+from nightune.tasks.reporting.events import announce_rung
+from nightune.tasks.reporting.sweep_log import sweep_log
+from nightune.tasks.setting import Setting
+from nightune.tasks.start_sweep import already_finished, kept_whole, start_sweep
+from nightune.tasks.tracking.store.lock import study_lock
+from nightune.tasks.tracking.store.store import open_store
+from nightune.tasks.train_cohort import train_cohort
+from nightune.tasks.write_report import SweepReport, write_report
+from nightune.tuning.analysis.confirmation import Confirmation
+from nightune.tuning.study.budgets import survivors
+from nightune.tuning.trial import Trial, TrialResult
 
 
 @flow(name="tune", flow_run_name="tune {study_file.stem}")
@@ -67,3 +71,17 @@ def train_rung(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:
     for cohort in cohorts([trial for trial in trials if trial.key not in finished]):
         results += train_cohort(setting, cohort)
     return results
+
+
+def confirm(setting: Setting) -> Confirmation | None:
+    """Train the finalists' replicates that are not there yet and say who won; None where the study confirms none."""
+    if rules(setting).finalists == 0:
+        return None
+    train_replicates(setting, finalists(setting))
+    return confirm_finalists(setting)
+
+
+def train_replicates(setting: Setting, results: Sequence[TrialResult], count: int | None = None) -> None:
+    """Train the replicates 1..count of some trials that are not trained yet, in cohorts."""
+    for cohort in cohorts(missing_replicates(setting, results, count)):
+        train_cohort(setting, cohort)

@@ -8,7 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from models.lasting import lasting_imports
+import jax
+
+from nightune.models.heavy_imports import lasting_imports
 
 _JAX_MEMORY = ("XLA_PYTHON_CLIENT_PREALLOCATE", "XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_CLIENT_MEM_FRACTION")
 
@@ -32,7 +34,7 @@ def load_keras(compiled: Path | None = None) -> Any:
             if keras.backend.backend() == "tensorflow":
                 let_memory_grow(tensorflow)
         if compiled is not None and keras.backend.backend() == "jax":
-            from models.training.engine_jax import keep_compiled  # noqa: PLC0415 - only where JAX is the backend
+            from nightune.models.backend import keep_compiled  # noqa: PLC0415 - only where JAX is the backend
 
             keep_compiled(compiled)
         keras.ops.convert_to_numpy(keras.ops.zeros(()))  # the devices are looked for at the first operation
@@ -74,3 +76,12 @@ def _native_noise_dropped() -> Iterator[None]:
         os.dup2(kept, descriptor)
         os.close(nowhere)
         os.close(kept)
+
+
+def keep_compiled(folder: Path) -> None:
+    """Keep what XLA compiles in a folder, for other processes; everything, however small."""
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    # Else the folder's path is a part of each program's key, and a store that is moved compiles all anew.
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")

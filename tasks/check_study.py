@@ -3,13 +3,13 @@
 from collections import Counter
 from dataclasses import asdict, dataclass
 
-from models.recipe import read_recipe
-from models.recipe_rules import notes_on
-from tasks.prepare_data import read_dataset
-from tasks.propose_trials import complete_params
-from tuning.budgets import largest_cost_epochs
-from tuning.samplers import SAMPLERS
-from tuning.study import Study
+from nightune.models.recipe.params import read_recipe
+from nightune.models.recipe.rules import notes_on
+from nightune.tasks.prepare_data import read_dataset
+from nightune.tasks.propose_trials import complete_params
+from nightune.tuning.search.samplers import SAMPLERS
+from nightune.tuning.study.budgets import largest_cost_epochs
+from nightune.tuning.study.study import Study
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from tasks.tracking.confirmations import read_confirmation
-from tasks.tracking.store import Store
-from tasks.tracking.sweeps import Sweep, find_two_sweeps, sweep_content, sweep_facts
-from tasks.tracking.trials import finished_trials
-from tasks.tracking.verdicts import read_verdict
-from tuning.nights import Difference, Night, compare_nights
+from nightune.tasks.tracking.store.store import Store
+from nightune.tasks.tracking.sweeps.confirmations import read_confirmation
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, find_two_sweeps, sweep_content, sweep_facts
+from nightune.tasks.tracking.sweeps.verdicts import read_verdict
+from nightune.tasks.tracking.trials.trials import finished_trials
+from nightune.tuning.analysis.sweep_comparison import Difference, Night, compare_nights
 
 
 def compare_sweeps(store: Store, study: str, sweep_ids: Sequence[str] | None = None) -> Difference:

@@ -11,18 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from tasks.propose_trials import content_key
-from tasks.stage import stage
-from tasks.tracking.checkpoints import fetch_checkpoint
-from tasks.tracking.confirmations import write_confirmation
-from tasks.tracking.trials import finished_trials
-from tasks.train_cohort import Setting
-from tuning.analysis import leaderboard
-from tuning.confirmation import Confirmation, Finalist, claim_better, confirm, replicates
-from tuning.problems import Problem
-from tuning.sections import ConfirmationSection
-from tuning.study import StudyError
-from tuning.trial import Status, Trial, TrialResult
+from nightune.tasks.propose_trials import content_key
+from nightune.tasks.setting import Setting
+from nightune.tasks.step import stage
+from nightune.tasks.tracking.sweeps.confirmations import write_confirmation
+from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint
+from nightune.tasks.tracking.trials.trials import finished_trials
+from nightune.tuning.analysis.confirmation import Confirmation, Finalist, claim_better, confirm, replicates
+from nightune.tuning.analysis.leaderboard import leaderboard
+from nightune.tuning.errors import Problem, StudyError
+from nightune.tuning.study.sections import ConfirmationSection
+from nightune.tuning.trial import Status, Trial, TrialResult
 
 logger = logging.getLogger("nightune")
 
@@ -91,10 +90,10 @@ def _scores(trained: Iterable[TrialResult]) -> Iterable[float]:
 
 
 def _parameters(setting: Setting, result: TrialResult) -> int:
-    from models.backend import load_keras  # noqa: PLC0415 - Keras, only where a model is opened
+    from nightune.models.backend import load_keras  # noqa: PLC0415 - Keras, only where a model is opened
 
     load_keras(setting.store.compiled)
-    from models.training.checkpoint import parameter_count  # noqa: PLC0415 - imports Keras, with greetings if it is new
+    from nightune.models.training.checkpoint import parameter_count  # noqa: PLC0415 - imports Keras, with greetings if it is new
 
     with tempfile.TemporaryDirectory() as folder:
         return parameter_count(fetch_checkpoint(setting.store, result.run_id, Path(folder)))

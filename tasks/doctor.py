@@ -15,10 +15,10 @@ from urllib.parse import unquote, urlparse
 from filelock import FileLock, Timeout
 from packaging.requirements import Requirement
 
-from tasks.tracking.store import Store, client
-from tasks.tracking.sweeps import SweepStatus, all_sweeps, interrupt_sweep
-from tasks.tracking.trials import CHECKPOINT, reconcile
-from tasks.tracking.upkeep import PRUNED
+from nightune.tasks.tracking.store.store import Store, client
+from nightune.tasks.tracking.sweeps.sweeps import SweepStatus, all_sweeps, interrupt_sweep
+from nightune.tasks.tracking.trials.prune import PRUNED
+from nightune.tasks.tracking.trials.trials import CHECKPOINT, reconcile
 
 FREE_GIB = 2.0  # below it a night may fill the disk
 WRITING_SECONDS = 3600.0
@@ -50,7 +50,7 @@ def examine(store: Store) -> list[Finding]:
 
 def devices() -> Finding:
     """What Keras computes on here. It imports the backend, which takes seconds."""
-    from models.backend import devices as backend_devices  # noqa: PLC0415 - Keras
+    from nightune.models.backend import devices as backend_devices  # noqa: PLC0415 - Keras
 
     try:
         backend, names = backend_devices()

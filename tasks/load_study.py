@@ -3,14 +3,16 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from models.architectures import architecture_keys
-from models.customary_ranges import customary_spaces
-from models.errors import InputError
-from models.recipe import KEYS
-from models.stopping_functions import load_stop_function
-from models.user_code import is_reference
-from tuning.study import Problem, Study, StudyError, Vocabulary
-from tuning.study import load_study as parse_study
+from nightune.models.errors import InputError
+from nightune.models.networks.architectures import architecture_keys
+from nightune.models.recipe.params import KEYS
+from nightune.models.techniques.optimizers.search_ranges import customary_spaces
+from nightune.models.techniques.stopping.user_rules import load_stop_function
+from nightune.models.user_code import is_reference
+from nightune.tuning.errors import Problem, StudyError
+from nightune.tuning.study.study import Study
+from nightune.tuning.study.study import load_study as parse_study
+from nightune.tuning.study.vocabulary import Vocabulary
 
 
 def load_study(path: Path, *, trials: int | None = None, epochs: int | None = None, seed: int | None = None) -> Study:

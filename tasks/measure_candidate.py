@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.errors import InputError
-from models.examples import Purpose
-from tasks.tracking.checkpoints import fetch_checkpoint
-from tasks.tracking.model_folder import folder_bytes, parts_of
-from tasks.tracking.registry import Version, fetch_version
-from tasks.tracking.store import Store
-from tuning.comparison import Gain, Losses, compare
-from tuning.sections import PromotionSection
-from tuning.verdict import Guard
+from nightune.models.data.dataset import Purpose
+from nightune.models.errors import InputError
+from nightune.tasks.tracking.registry.model_folder import folder_bytes, parts_of
+from nightune.tasks.tracking.registry.registry import Version, fetch_version
+from nightune.tasks.tracking.store.store import Store
+from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint
+from nightune.tuning.analysis.paired_gain import Gain, Losses, compare
+from nightune.tuning.analysis.promotion_gate import Guard
+from nightune.tuning.study.sections import PromotionSection
 
 if TYPE_CHECKING:
-    from models.examples import Dataset, UnsealedExamples
-    from models.gate import Truth
-    from models.serving import Predictor
+    from nightune.models.data.dataset import Dataset, UnsealedExamples
+    from nightune.models.networks.row_losses import Truth
+    from nightune.models.serving.predictor import Predictor
 
 logger = logging.getLogger("nightune")
 
@@ -69,8 +69,8 @@ def measure(
     record: Callable[[], None],
 ) -> Evidence:
     """Open the test split once, and measure both sides on the same rows; `record` notes the read."""
-    from models.gate import all_metrics, latency_ms, measure_of, trivial_losses, truth  # noqa: PLC0415 - Keras
-    from models.serving import Predictor  # noqa: PLC0415
+    from nightune.models.networks.row_losses import all_metrics, latency_ms, measure_of, trivial_losses, truth  # noqa: PLC0415 - Keras
+    from nightune.models.serving.predictor import Predictor  # noqa: PLC0415
 
     test = dataset.test.open(Purpose.GATE, record)
     raw = test.inputs if test.table is None else test.table
@@ -103,8 +103,8 @@ def measure(
 
 def _losses(contender: Contender, inputs: np.ndarray, wanted: "Truth", measure: str) -> Losses:
     """(models, rows): the version's own model first, then its siblings."""
-    from models.gate import row_losses  # noqa: PLC0415 - Keras
-    from models.serving import Predictor  # noqa: PLC0415
+    from nightune.models.networks.row_losses import row_losses  # noqa: PLC0415 - Keras
+    from nightune.models.serving.predictor import Predictor  # noqa: PLC0415
 
     parts = parts_of(contender.folder)
     return np.stack(
@@ -116,7 +116,7 @@ def _champion_losses(
     champion: Contender, candidate: "Predictor", raw: Any, wanted: "Truth", measure: str
 ) -> tuple[Losses | None, Sequence[str], Sequence[Guard]]:
     """The champion's losses on the same rows, notes, and guards; None where it cannot answer them."""
-    from models.serving import Predictor  # noqa: PLC0415 - Keras
+    from nightune.models.serving.predictor import Predictor  # noqa: PLC0415 - Keras
 
     theirs = Predictor.open(parts_of(champion.folder))
     guards = [_schema(candidate.description, theirs.description)]

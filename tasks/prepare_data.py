@@ -1,34 +1,23 @@
 """Read, check, split and keep the data of a study: the first effect of a sweep."""
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from models.batch_size_keys import BOUNDED_BY_DATA
-from models.datasets import Dataset, Split, load_dataset, open_dataset, save_dataset
-from models.errors import InputError
-from models.training.loop import refuse_unknown_monitor
-from tasks.stage import stage
-from tasks.tracking.patience import patiently
-from tuning.domains import Cases, Domain, Range
-from tuning.study import Problem, Study, StudyError
+from nightune.models.data.dataset import Dataset
+from nightune.models.data.loading import load_dataset
+from nightune.models.data.splits import Split
+from nightune.models.data.storage import open_dataset, save_dataset
+from nightune.models.errors import InputError
+from nightune.models.techniques.batch_sizes.keys import BOUNDED_BY_DATA
+from nightune.models.training.loop import refuse_unknown_monitor
+from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.step import stage
+from nightune.tasks.tracking.store.retry import patiently
+from nightune.tuning.errors import Problem, StudyError
+from nightune.tuning.search.domains import Cases, Domain, Range
+from nightune.tuning.study.study import Study
 
 logger = logging.getLogger("nightune")
-
-
-@dataclass(frozen=True)
-class PreparedData:
-    """Where the prepared data lies, and what the later steps need to know of it."""
-
-    folder: Path
-    version: str
-    task: str
-    classes: tuple[Any, ...] | None
-    input_shape: tuple[int, ...]
-    output_size: int
-    sizes: dict[str, int]
-    findings: tuple[str, ...]
 
 
 @stage

@@ -6,18 +6,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from models.range_test import RangeTest, RateRange, range_to_test, rising_rates
-from models.recipe import KEYS, Recipe, read_recipe
-from tasks.prepare_data import PreparedData
-from tasks.probe_report import RateProbe, StudyProbe
-from tasks.propose_trials import complete_params
-from tasks.stage import stage
-from tasks.tracking.probes import log_probe
-from tasks.tracking.store import Store
-from tuning.domains import Choice
-from tuning.middle import middle_point
-from tuning.study import Study
-from tuning.trial import Params, Value
+from nightune.models.recipe.params import KEYS, read_recipe
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.techniques.learning_rates.range_test import RangeTest, RateRange, range_to_test, rising_rates
+from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.propose_trials import complete_params
+from nightune.tasks.reporting.probe_report import RateProbe, StudyProbe
+from nightune.tasks.step import stage
+from nightune.tasks.tracking.store.store import Store
+from nightune.tasks.tracking.sweeps.probes import log_probe
+from nightune.tuning.search.domains import Choice
+from nightune.tuning.search.midpoint import middle_point
+from nightune.tuning.study.study import Study
+from nightune.tuning.trial import Params, Value
 
 logger = logging.getLogger("nightune")
 
@@ -28,7 +29,7 @@ _WITHOUT = ("learning_rate.", "weight_decay.", "penalty.", "stopping.", "batch_s
 @stage
 def probe_rates(store: Store, study: Study, data: PreparedData, updates: int) -> StudyProbe:
     """Test every optimizer of the study, on its data and the middle of its space, with its seed."""
-    from models.backend import load_keras  # noqa: PLC0415 - Keras, only where something is trained
+    from nightune.models.backend import load_keras  # noqa: PLC0415 - Keras, only where something is trained
 
     load_keras(store.compiled)
     probes = []
@@ -95,15 +96,15 @@ def _probe(study: Study, data: PreparedData, optimizer: str, updates: int) -> Ra
 
 
 def _run(study: Study, data: PreparedData, recipe: Recipe, tested: RateRange, updates: int, size: int) -> RangeTest:
-    from models.datasets import open_dataset  # noqa: PLC0415
-    from models.training.engine_fit import FitEngine  # noqa: PLC0415 - Keras
-    from models.training.rate_probe import (  # noqa: PLC0415 - Keras
+    from nightune.models.data.storage import open_dataset  # noqa: PLC0415
+    from nightune.models.engines.fit.engine import FitEngine  # noqa: PLC0415 - Keras
+    from nightune.models.engines.fit.range_test_run import (  # noqa: PLC0415 - Keras
         probed_dataset,
         probed_recipe,
         run_range_test,
         shuffled_batches,
     )
-    from models.training.seeds import Seeds  # noqa: PLC0415
+    from nightune.models.training.seeds import Seeds  # noqa: PLC0415
 
     dataset, seeds = open_dataset(data.folder), Seeds.from_trial(study.seed)
     engine = FitEngine(probed_dataset(dataset), study.path.parent)

@@ -10,24 +10,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from models.serving import DESCRIPTION, MODEL
-from tasks.confirm_finalists import replicates_of
-from tasks.measure_candidate import Contender, champion_contender, measure
-from tasks.stage import stage
-from tasks.tracking import registry
-from tasks.tracking.checkpoints import fetch_checkpoint
-from tasks.tracking.errors import StoreError
-from tasks.tracking.model_folder import write_model_folder
-from tasks.tracking.registry import Version
-from tasks.tracking.sweeps import fetch_study
-from tasks.tracking.verdicts import read_verdict, record_test_read, test_reads, verdict_tags, write_verdict
-from tasks.train_cohort import Setting
-from tuning.analysis import leaderboard
-from tuning.confirmation import Confirmation
-from tuning.problems import Problem
-from tuning.study import StudyError
-from tuning.trial import TrialResult, trial_key
-from tuning.verdict import Candidate, Decision, Guard, Rules, Verdict, decide
+from nightune.models.serving.predictor import DESCRIPTION, MODEL
+from nightune.tasks.confirm_finalists import replicates_of
+from nightune.tasks.measure_candidate import Contender, champion_contender, measure
+from nightune.tasks.setting import Setting
+from nightune.tasks.step import stage
+from nightune.tasks.tracking.registry import registry
+from nightune.tasks.tracking.registry.model_folder import write_model_folder
+from nightune.tasks.tracking.registry.registry import Version
+from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.sweeps.sweeps import fetch_study
+from nightune.tasks.tracking.sweeps.verdicts import (
+    read_verdict,
+    record_test_read,
+    test_reads,
+    verdict_tags,
+    write_verdict,
+)
+from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint
+from nightune.tuning.analysis.confirmation import Confirmation
+from nightune.tuning.analysis.leaderboard import leaderboard
+from nightune.tuning.analysis.promotion_gate import Candidate, Decision, Guard, Rules, Verdict, decide
+from nightune.tuning.errors import Problem, StudyError
+from nightune.tuning.trial import TrialResult, trial_key
 
 logger = logging.getLogger("nightune")
 
@@ -116,7 +121,7 @@ def _verdict(setting: Setting, candidate: Candidate, champion: Version | None) -
 
 
 def _judge(setting: Setting, candidate: Candidate, champion: Version | None) -> Verdict:
-    from models.datasets import open_dataset  # noqa: PLC0415 - pandas, where tables are
+    from nightune.models.data.storage import open_dataset  # noqa: PLC0415 - pandas, where tables are
 
     store, rules = setting.store, setting.study.promotion
     dataset = open_dataset(setting.data.folder)
@@ -170,9 +175,9 @@ def _contender(setting: Setting, candidate: Candidate, dataset: Any, folder: Pat
 
 
 def _write_folder(setting: Setting, candidate: Candidate, dataset: Any, folder: Path) -> Path:
-    from models.datasets import preprocessing_files  # noqa: PLC0415
-    from models.gate import is_logits  # noqa: PLC0415 - Keras
-    from models.training.checkpoint import load  # noqa: PLC0415
+    from nightune.models.data.storage import preprocessing_files  # noqa: PLC0415
+    from nightune.models.networks.row_losses import is_logits  # noqa: PLC0415 - Keras
+    from nightune.models.training.checkpoint import load  # noqa: PLC0415
 
     parts = folder / "parts"
     parts.mkdir()
@@ -210,7 +215,7 @@ def _forced(setting: Setting, verdict: Verdict, because: str) -> Verdict:
 
 
 def _register(setting: Setting, verdict: Verdict, champion: Version | None) -> Version:
-    from models.datasets import open_dataset  # noqa: PLC0415 - pandas, where tables are
+    from nightune.models.data.storage import open_dataset  # noqa: PLC0415 - pandas, where tables are
 
     candidate = verdict.candidate
     tags = {

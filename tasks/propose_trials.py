@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 
-from models.architectures import architecture_keys
-from models.recipe import Recipe, read_recipe, resolve
-from models.training.capabilities import only_in_fit
-from models.training.plan import SEMANTICS_VERSION
-from models.user_code import source_digest
-from tasks.prepare_data import PreparedData
-from tasks.stage import stage
-from tuning.samplers import SAMPLERS
-from tuning.study import Study, training_seed
-from tuning.trial import Bracket, Params, Trial, TrialResult, Value, trial_key
+from nightune.models.networks.architectures import architecture_keys
+from nightune.models.recipe.params import read_recipe, resolve
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.capabilities import only_in_fit
+from nightune.models.training.plan import SEMANTICS_VERSION
+from nightune.models.user_code import source_digest
+from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.step import stage
+from nightune.tuning.search.samplers import SAMPLERS
+from nightune.tuning.study.study import Study, training_seed
+from nightune.tuning.trial import Bracket, Params, Trial, TrialResult, Value, trial_key
 
 
 @stage

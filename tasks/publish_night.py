@@ -5,11 +5,11 @@ import re
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from tasks.promote_model import Promotion
-from tasks.stage import stage
-from tasks.tracking.links import leaderboard_address
-from tasks.write_report import Row, SweepReport
-from tuning.verdict import as_markdown
+from nightune.tasks.promote_model import Promotion
+from nightune.tasks.step import stage
+from nightune.tasks.tracking.sweeps.links import leaderboard_address
+from nightune.tasks.write_report import Row, SweepReport
+from nightune.tuning.analysis.promotion_gate import as_markdown
 
 SHOWN_ROWS = 50  # MLflow has all
 

@@ -2,15 +2,16 @@
 
 import json
 
-from tasks.prepare_data import PreparedData, prepare_data, read_prepared
-from tasks.stage import stage
-from tasks.tracking.errors import StoreError
-from tasks.tracking.store import Store
-from tasks.tracking.sweeps import Sweep, find_complete_sweep, sweep_content
-from tasks.tracking.trials import reconcile
-from tasks.train_cohort import Setting
-from tuning.sections import Objective, SearchSection
-from tuning.study import Study
+from nightune.tasks.prepare_data import prepare_data, read_prepared
+from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.setting import Setting
+from nightune.tasks.step import stage
+from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.store import Store
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, find_complete_sweep, sweep_content
+from nightune.tasks.tracking.trials.trials import reconcile
+from nightune.tuning.study.sections import Objective, SearchSection
+from nightune.tuning.study.study import Study
 
 
 @stage

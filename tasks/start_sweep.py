@@ -5,26 +5,27 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from models.errors import InputError
-from models.recipe_rules import notes_on
-from tasks.attempts import attempts_of
-from tasks.prepare_data import PreparedData
-from tasks.progress import SweepStarted, announce_sweep, announce_trial
-from tasks.propose_trials import sample_recipes
-from tasks.stage import stage
-from tasks.tracking.errors import StoreError
-from tasks.tracking.patience import patience
-from tasks.tracking.rungs import rung_results
-from tasks.tracking.store import Store
-from tasks.tracking.sweeps import Sweep, interrupt_sweep, open_sweep, record_engine
-from tasks.tracking.trials import copy_as_reused, finished_trials, reconcile, reusable_trials
-from tasks.train_cohort import Setting
-from tuning.budgets import finished_trainings, trainings
-from tuning.study import Problem, Study, StudyError
-from tuning.trial import Trial, TrialResult
+from nightune.models.errors import InputError
+from nightune.models.recipe.rules import notes_on
+from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.propose_trials import sample_recipes
+from nightune.tasks.reporting.events import SweepStarted, announce_sweep, announce_trial
+from nightune.tasks.setting import Setting
+from nightune.tasks.step import stage
+from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.retry import patience
+from nightune.tasks.tracking.store.store import Store
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, interrupt_sweep, open_sweep, record_engine
+from nightune.tasks.tracking.trials.rungs import rung_results
+from nightune.tasks.tracking.trials.trials import copy_as_reused, finished_trials, reconcile, reusable_trials
+from nightune.tasks.trial.crash_log import attempts_of
+from nightune.tuning.errors import Problem, StudyError
+from nightune.tuning.study.budgets import finished_trainings, trainings
+from nightune.tuning.study.study import Study
+from nightune.tuning.trial import Trial, TrialResult
 
 if TYPE_CHECKING:
-    from models.training.engine import EngineChoice
+    from nightune.models.engines.choice import EngineChoice
 
 logger = logging.getLogger("nightune")
 
@@ -62,9 +63,9 @@ def _started(study: Study, sweep: Sweep, results: Sequence[TrialResult]) -> Swee
 
 def settle_engine(store: Store, study: Study, sweep: int, data: PreparedData, request: str) -> "EngineChoice":
     """Choose who trains, by the trials that the sweep would draw."""
-    from models.backend import load_keras  # noqa: PLC0415 - Keras, only where something is trained
-    from models.datasets import open_dataset  # noqa: PLC0415
-    from models.training.engine import EngineChoice, choose_engine  # noqa: PLC0415
+    from nightune.models.backend import load_keras  # noqa: PLC0415 - Keras, only where something is trained
+    from nightune.models.data.storage import open_dataset  # noqa: PLC0415
+    from nightune.models.engines.choice import EngineChoice, choose_engine  # noqa: PLC0415
 
     attempts = attempts_of(store.root, study.name)
     if request == "auto" and attempts.engine_deaths() >= ALLOWED_ENGINE_DEATHS:

@@ -4,67 +4,39 @@ The one place where what is tuned (`tuning`) meets how it is trained (`models`).
 """
 
 import gc
-import itertools
 import logging
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.recipe import read_recipe
-from tasks.attempts import ALLOWED_DEATHS, Attempts, attempts_of, is_supervised
-from tasks.graph_keys import graph_key, training_order
-from tasks.keep_snapshots import NO_SNAPSHOTS, Keeping, RunKeeper, read_keeping
-from tasks.prepare_data import PreparedData
-from tasks.progress import EpochEnded, announce_epoch, announce_trial
-from tasks.stage import stage
-from tasks.stopping_inputs import reads_earlier_curves, stopping_inputs
-from tasks.tracking.errors import StoreError
-from tasks.tracking.patience import patiently
-from tasks.tracking.store import Store
-from tasks.tracking.sweeps import Sweep
-from tasks.tracking.trial_runs import unfinished_runs
-from tasks.tracking.trials import TrialLog, open_trial
-from tasks.tracking.writer import BackgroundWriter
-from tasks.trial_limits import watched
-from tuning.study import Study
-from tuning.trial import Status, Trial, TrialResult
+from nightune.models.recipe.params import read_recipe
+from nightune.tasks.reporting.events import EpochEnded, announce_epoch, announce_trial
+from nightune.tasks.setting import Setting
+from nightune.tasks.step import stage
+from nightune.tasks.tracking.store.background_writer import BackgroundWriter
+from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.retry import patiently
+from nightune.tasks.tracking.trials.runs import unfinished_runs
+from nightune.tasks.tracking.trials.trial_log import TrialLog, open_trial
+from nightune.tasks.trial.crash_log import ALLOWED_DEATHS, is_supervised
+from nightune.tasks.trial.limits import watched
+from nightune.tasks.trial.snapshots import NO_SNAPSHOTS, Keeping, RunKeeper, read_keeping
+from nightune.tasks.trial.stopping_inputs import reads_earlier_curves, stopping_inputs
+from nightune.tuning.trial import Status, Trial, TrialResult
 
 if TYPE_CHECKING:
-    from models.datasets import Dataset
-    from models.training.checkpoint import Checkpoints
-    from models.training.engine import Engine
-    from models.training.halted import HaltedTrainings
+    from nightune.models.data.dataset import Dataset
+    from nightune.models.training.checkpoint import Checkpoints
+    from nightune.models.training.engine import Engine
+    from nightune.models.training.halted import HaltedTrainings
 
 logger = logging.getLogger("nightune")
-
 CHECKPOINT_NAME = "model.keras"
-COHORT_TRIALS = 50  # keeps a flow of thousands of trials under Prefect's limit of about a thousand task runs
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What all trials of a sweep share, or of one of its rungs, whose trainings halt after the epoch `rung`."""
-
-    store: Store
-    sweep: Sweep
-    study: Study
-    data: PreparedData
-    rung: int | None = None  # None: each training goes to its end
-
-    @property
-    def epochs(self) -> int:
-        """How long a trial is trained at most."""
-        return self.study.search.epochs if self.rung is None else self.rung
-
-    @property
-    def attempts(self) -> Attempts:
-        """The notes on the trial in training, and on those that took their process down."""
-        return attempts_of(self.store.root, self.study.name)
 
 
 @dataclass(frozen=True)
@@ -89,11 +61,11 @@ def train_cohort(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]
 @lru_cache(maxsize=1)
 def make_trainer(engine_name: str, data_folder: Path, study_folder: Path, compiled: Path) -> Trainer:
     """Bring up the engine, or return the one that is up."""
-    from models.backend import load_keras  # noqa: PLC0415 - Keras, only where something is trained
-    from models.datasets import data_placement, open_dataset  # noqa: PLC0415
-    from models.training.checkpoint import Checkpoints  # noqa: PLC0415
-    from models.training.engine import make_engine  # noqa: PLC0415
-    from models.training.halted import HaltedTrainings  # noqa: PLC0415
+    from nightune.models.backend import load_keras  # noqa: PLC0415 - Keras, only where something is trained
+    from nightune.models.data.storage import data_placement, open_dataset  # noqa: PLC0415
+    from nightune.models.engines.make import make_engine  # noqa: PLC0415
+    from nightune.models.training.checkpoint import Checkpoints  # noqa: PLC0415
+    from nightune.models.training.halted import HaltedTrainings  # noqa: PLC0415
 
     load_keras(compiled)
     dataset = open_dataset(data_folder)
@@ -125,8 +97,8 @@ def train_trials(setting: Setting, trainer: Trainer, trials: Sequence[Trial]) ->
 def _run_all(engine: "Engine", trainings: Sequence[Callable[["Engine"], None]]) -> None:
     """Run the trainings: one after the other, or side by side where a device computes many at once."""
     if engine.name == "jax":
-        from models.training.lockstep import train_side_by_side  # noqa: PLC0415
-        from models.training.stacks import Stacks, stack_members  # noqa: PLC0415 - JAX, only where it is the backend
+        from nightune.models.engines.compiled.side_by_side import train_side_by_side  # noqa: PLC0415
+        from nightune.models.engines.compiled.vmap_stacks import Stacks, stack_members  # noqa: PLC0415 - JAX, only where it is the backend
 
         if (members := stack_members()) > 1:
             train_side_by_side(engine, trainings, members, Stacks(members).run_epochs)
@@ -161,15 +133,6 @@ def _train_trial(setting: Setting, trainer: Trainer, trial: Trial) -> Callable[[
     return write
 
 
-def cohorts(trials: Sequence[Trial]) -> Iterator[list[Trial]]:
-    """Cut the trials into cohorts of one graph shape, so that what is compiled for one serves the next."""
-    ordered = sorted(trials, key=training_order)
-    for _, group in itertools.groupby(ordered, key=graph_key):
-        members = list(group)
-        for start in range(0, len(members), COHORT_TRIALS):
-            yield members[start : start + COHORT_TRIALS]
-
-
 def _given_up(setting: Setting, trial: Trial) -> tuple[TrialResult, Callable[[], bool]] | None:
     """The result of a trial that has taken its process down too often to be tried again, without a checkpoint."""
     death = setting.attempts.given_up(trial.key)
@@ -198,9 +161,9 @@ def _trained(
 def _train(
     setting: Setting, trainer: Trainer, trial: Trial, log: TrialLog, checkpoint: Path
 ) -> tuple[TrialResult, Callable[[], bool]]:
-    from models.training.device_memory import peaks  # noqa: PLC0415 - Keras
-    from models.training.loop import train  # noqa: PLC0415 - Keras
-    from models.training.ranking import ranking_objective  # noqa: PLC0415 - Keras
+    from nightune.models.engines.memory import peaks  # noqa: PLC0415 - Keras
+    from nightune.models.training.loop import train  # noqa: PLC0415 - Keras
+    from nightune.models.training.ranking import ranking_objective  # noqa: PLC0415 - Keras
 
     study, started_at, attempts = setting.study, time.monotonic(), setting.attempts
 

@@ -5,22 +5,22 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from models.datasets import preprocessing_files
-from tasks.stage import stage
-from tasks.tracking.confirmations import confirmation_rows, read_confirmation
-from tasks.tracking.costs import record_costs
-from tasks.tracking.importances import read_importance, write_importance
-from tasks.tracking.links import DEFAULT_PORT, leaderboard_address
-from tasks.tracking.rungs import rung_results
-from tasks.tracking.snapshots import drop_all_snapshots
-from tasks.tracking.store import Store
-from tasks.tracking.sweeps import Sweep, finish_sweep
-from tasks.tracking.trials import attach, finished_trials
-from tasks.train_cohort import Setting
-from tuning.analysis import leaderboard, status_counts, varying_params
-from tuning.confirmation import Confirmation
-from tuning.importance import WhatMattered, what_mattered
-from tuning.trial import TrialResult, Value
+from nightune.models.data.storage import preprocessing_files
+from nightune.tasks.setting import Setting
+from nightune.tasks.step import stage
+from nightune.tasks.tracking.store.store import Store
+from nightune.tasks.tracking.sweeps.confirmations import confirmation_rows, read_confirmation
+from nightune.tasks.tracking.sweeps.importances import read_importance, write_importance
+from nightune.tasks.tracking.sweeps.links import DEFAULT_PORT, leaderboard_address
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep
+from nightune.tasks.tracking.trials.costs import record_costs
+from nightune.tasks.tracking.trials.rungs import rung_results
+from nightune.tasks.tracking.trials.snapshots import drop_all_snapshots
+from nightune.tasks.tracking.trials.trials import attach, finished_trials
+from nightune.tuning.analysis.confirmation import Confirmation
+from nightune.tuning.analysis.importance import WhatMattered, what_mattered
+from nightune.tuning.analysis.leaderboard import leaderboard, status_counts, varying_params
+from nightune.tuning.trial import TrialResult, Value
 
 Row = dict[str, Value]
 

@@ -40,7 +40,7 @@ def no_default_store() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store whose tables exist: creating them takes seconds, copying the file does not."""
-    from tasks.tracking.store import open_store
+    from nightune.tasks.tracking.store.store import open_store
 
     root = tmp_path_factory.mktemp("template") / "mlruns"
     open_store(root)

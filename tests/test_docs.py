@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from models.architectures import ARCHITECTURES, architecture_keys
-from models.keys import Key
-from models.recipe import KEYS
+from nightune.models.networks.architectures import ARCHITECTURES, architecture_keys
+from nightune.models.recipe.params import KEYS
+from nightune.models.techniques.keys import Key
 
 REFERENCE = Path("docs/study-files.md")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from models.recipe import KEYS
-from tasks.line_chart import draw
+from nightune.models.recipe.params import KEYS
+from nightune.tasks.reporting.svg_chart import draw
 from tests.test_acceptance import named_tests
 
 sys.path.insert(0, "docs")  # a script, not a package

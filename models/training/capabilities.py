@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from models.recipe import Recipe
+from nightune.models.recipe.recipe import Recipe
 
 # The reason to tell → whether a recipe asks for it. An engine that learns a technique takes its line away.
 ONLY_IN_FIT: dict[str, Callable[[Recipe], bool]] = {

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from models.errors import InputError
-from models.training.checkpoint_template import Template, learn_template
-from models.training.engine import Engine
-from models.training.loop import Outcome
-from models.training.programs import ProgramCache, has_dropout_as_data, model_key
+from nightune.models.errors import InputError
+from nightune.models.training.engine import Engine
+from nightune.models.training.kept_by_key import ProgramCache
+from nightune.models.training.keras_file import Template, learn_template
+from nightune.models.training.loop import Outcome
+from nightune.models.training.model_key import has_dropout_as_data, model_key
 
 TEMPLATE_BYTES = 2**26  # a larger model is written by Keras each time: a template is held in memory
 

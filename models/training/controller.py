@@ -11,23 +11,35 @@ from typing import Any
 
 import numpy as np
 
-from models.batch_sizes import Moment
-from models.errors import InputError
-from models.gradient_noise import EPOCH_SQUARE, SQUARE, VARIANCE, NoiseState, next_noise_state
-from models.gradient_noise import Measured as MeasuredNoise
-from models.learning_rates import batch_scales, clock_progress, learning_rates, momenta
-from models.penalties import Strengths, keras_strengths
-from models.penalty_adaptation import Measured, divide, next_strength
-from models.plateaus import next_plateau_state
-from models.recipe import Recipe, params_of
-from models.schedules import Progress
-from models.stopping import next_stopping_state
-from models.stopping_rules import ERROR_RULES, LOSS_RULES
-from models.stopping_states import NO_INPUTS, Observation, StoppingInputs
-from models.training.adaptation import batches, plateau_rule, rate_multiplier
-from models.training.controller_state import ControllerState, as_json, from_json
-from models.training.plan import SEMANTICS_VERSION, EpochPlan
-from models.weight_decays import decay_shrinks, decay_strengths, with_strength_by_time
+from nightune.models.errors import InputError
+from nightune.models.recipe.params import params_of
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.techniques.batch_sizes.gradient_noise import (
+    EPOCH_SQUARE,
+    SQUARE,
+    VARIANCE,
+    NoiseState,
+    next_noise_state,
+)
+from nightune.models.techniques.batch_sizes.gradient_noise import Measured as MeasuredNoise
+from nightune.models.techniques.batch_sizes.policies import Moment
+from nightune.models.techniques.learning_rates.learning_rates import (
+    batch_scales,
+    clock_progress,
+    learning_rates,
+    momenta,
+)
+from nightune.models.techniques.learning_rates.schedules import Progress
+from nightune.models.techniques.penalties.adaptation import Measured, divide, next_strength
+from nightune.models.techniques.penalties.penalties import Strengths, keras_strengths
+from nightune.models.techniques.plateaus import next_plateau_state
+from nightune.models.techniques.stopping.rules import ERROR_RULES, LOSS_RULES
+from nightune.models.techniques.stopping.state import NO_INPUTS, Observation, StoppingInputs
+from nightune.models.techniques.stopping.stopping import next_stopping_state
+from nightune.models.techniques.weight_decays.weight_decays import decay_shrinks, decay_strengths, with_strength_by_time
+from nightune.models.training.controller_state import ControllerState, as_json, from_json
+from nightune.models.training.plan import SEMANTICS_VERSION, EpochPlan
+from nightune.models.training.plateau_actions import batches, plateau_rule, rate_multiplier
 
 AHEAD_OF_A_RULE = 4  # epochs
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from models.gradient_noise import NoiseState
-from models.plateaus import PlateauState
-from models.stopping_states import StoppingState
+from nightune.models.techniques.batch_sizes.gradient_noise import NoiseState
+from nightune.models.techniques.plateaus import PlateauState
+from nightune.models.techniques.stopping.state import StoppingState
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,16 @@
-"""The seam between what an epoch does (EpochPlan) and how it is computed, and the choice of who computes it."""
+"""The seam between what an epoch does (EpochPlan) and how it is computed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from models.errors import InputError, unknown_name
-from models.examples import Dataset
-from models.recipe import Recipe
-from models.training.plan import EpochPlan
-from models.training.seeds import Seeds
-from models.training.snapshots import EngineSnapshot
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.plan import EpochPlan
+from nightune.models.training.seeds import Seeds
+from nightune.models.training.snapshots import EngineSnapshot
 
-REQUESTS = ("auto", "compiled", "fit")
 COMPILED_ENGINES = {"tensorflow": "tensorflow", "jax": "jax"}  # by Keras' backend
 
 
@@ -77,59 +73,3 @@ class Engine(Protocol):
 
     def model(self, recipe: Recipe, weights: list[np.ndarray]) -> Any:
         """Return a stock Keras model, not compiled, that carries the weights."""
-
-
-@dataclass(frozen=True)
-class EngineChoice:
-    """Which engine trains a sweep, and why."""
-
-    name: str
-    reason: str
-
-
-def choose_engine(request: str, recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> EngineChoice:
-    """Settle the engine before the first trial, by the recipes that are to be trained; it stays for the whole sweep.
-
-    `auto` takes a compiled engine where there is one that can, and that trains two of the recipes as `fit` does.
-    """
-    if request not in REQUESTS:
-        raise InputError("engine", unknown_name(request, REQUESTS))
-    if request == "fit":
-        return EngineChoice("fit", "as asked")
-    from models.training.verification import compare_engines  # noqa: PLC0415 - Keras takes seconds
-
-    comparison = compare_engines(recipes, dataset, folder)
-    if comparison.refusal is None:
-        return EngineChoice(comparison.engine, comparison.agreement)
-    if request == "compiled":
-        raise InputError("engine", f"'compiled' is not possible: {comparison.refusal} (allowed: auto, fit)")
-    return EngineChoice("fit", comparison.refusal)
-
-
-def make_engine(name: str, dataset: Dataset, folder: Path) -> Engine:
-    """Return the engine of a choice for one data set; `folder` is where a study's own files are looked for."""
-    if name not in ENGINES:
-        raise InputError("engine", unknown_name(name, ENGINES))
-    return ENGINES[name](dataset, folder)
-
-
-def _fit(dataset: Dataset, folder: Path) -> Engine:
-    from models.training.engine_fit import FitEngine  # noqa: PLC0415 - Keras takes seconds
-
-    return FitEngine(dataset, folder)
-
-
-def _tensorflow(dataset: Dataset, folder: Path) -> Engine:
-    from models.training.engine_tensorflow import make_tensorflow_engine  # noqa: PLC0415 - TensorFlow takes seconds
-
-    return make_tensorflow_engine(dataset, folder)
-
-
-def _jax(dataset: Dataset, folder: Path) -> Engine:
-    from models.training.compiled import CompiledEngine  # noqa: PLC0415 - Keras takes seconds
-    from models.training.engine_jax import JaxBackend  # noqa: PLC0415 - only with the extra `jax`
-
-    return CompiledEngine(dataset, folder, JaxBackend())
-
-
-ENGINES: dict[str, Callable[[Dataset, Path], Engine]] = {"fit": _fit, "tensorflow": _tensorflow, "jax": _jax}

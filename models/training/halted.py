@@ -2,8 +2,8 @@
 
 from collections import OrderedDict
 
-from models.training.engine import COMPILED_ENGINES, Engine
-from models.training.loop import Halted, Outcome
+from nightune.models.training.engine import COMPILED_ENGINES, Engine
+from nightune.models.training.loop import Halted, Outcome
 
 KEPT_BYTES = 2**29
 COPIES = 4  # weights, up to two slots each, and the best epoch's

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from models.errors import InputError, unknown_name
-from models.examples import Dataset
-from models.metrics import METRICS, metrics
-from models.recipe import Recipe
-from models.stopping_states import NO_INPUTS, StoppingInputs
-from models.training.capabilities import only_in_fit
-from models.training.controller import Controller
-from models.training.engine import COMPILED_ENGINES, Engine, EpochOutput
-from models.training.plan import EpochPlan
-from models.training.seeds import Seeds
-from models.training.snapshots import Keeper, Snapshot, SnapshotError, refuse_other_shapes
+from nightune.models.data.dataset import Dataset
+from nightune.models.errors import InputError, unknown_name
+from nightune.models.networks.metrics import METRICS, metrics
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.techniques.stopping.state import NO_INPUTS, StoppingInputs
+from nightune.models.training.capabilities import only_in_fit
+from nightune.models.training.controller import Controller
+from nightune.models.training.engine import COMPILED_ENGINES, Engine, EpochOutput
+from nightune.models.training.plan import EpochPlan
+from nightune.models.training.seeds import Seeds
+from nightune.models.training.snapshots import Keeper, Snapshot, SnapshotError, refuse_other_shapes
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from models.examples import Dataset
-from models.metrics import metrics
-from models.outputs import read_head
-from models.training.engine import Engine
-from models.training.loop import Outcome
+from nightune.models.data.dataset import Dataset
+from nightune.models.networks.heads import read_head
+from nightune.models.networks.metrics import metrics
+from nightune.models.training.engine import Engine
+from nightune.models.training.loop import Outcome
 
 BATCH = 1024
 

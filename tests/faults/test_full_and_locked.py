@@ -15,15 +15,15 @@ from typing import BinaryIO
 
 import pytest
 
-from tasks.tracking import patience as patience_module
-from tasks.tracking.errors import StoreLostError
-from tasks.tracking.store import client, open_store, study_experiment
+from nightune.tasks.tracking.store import retry as patience_module
+from nightune.tasks.tracking.store.errors import StoreLostError
+from nightune.tasks.tracking.store.store import client, open_store, study_experiment
 from tests.faults.sweeps import Sweep, run_states, trial_numbers, validation_points
 
 TRIALS = 12
 EIGHT_AT_ONCE = """
 import pathlib, sys
-from tasks.tracking.store import client, open_store, study_experiment
+from nightune.tasks.tracking.store.store import client, open_store, study_experiment
 study_experiment(open_store(pathlib.Path(sys.argv[1])), "flowers-" + sys.argv[2])
 """
 
@@ -67,7 +67,7 @@ def complete(store: Path) -> bool:
 def test_a_checkpoint_that_meets_a_full_disk_is_written_again(
     small_study: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch, told: pytest.LogCaptureFixture
 ) -> None:
-    from flows.tune import tune
+    from nightune.flows.tune import tune
 
     monkeypatch.setattr(patience_module, "FIRST_PAUSE_SECONDS", 0.01)
     write, copy, failed = Path.write_bytes, shutil.copyfileobj, set[str]()

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.load_study import load_study
-from tasks.prepare_data import read_dataset
-from tuning.study import StudyError
+from nightune.tasks.load_study import load_study
+from nightune.tasks.prepare_data import read_dataset
+from nightune.tuning.errors import StudyError
 
 CASES = int(os.environ.get("NIGHTUNE_FUZZ_CASES", "100"))  # `make fuzz` runs 10,000
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.recipe import KEYS
-from tasks.load_study import load_study
-from tasks.propose_trials import sample_recipes
-from tuning.study import StudyError
+from nightune.models.recipe.params import KEYS
+from nightune.tasks.load_study import load_study
+from nightune.tasks.propose_trials import sample_recipes
+from nightune.tuning.errors import StudyError
 
 CASES = int(os.environ.get("NIGHTUNE_FUZZ_CASES", "150"))  # `make fuzz` runs 10,000
 STUDIES = sorted(Path("studies").glob("*.toml"))

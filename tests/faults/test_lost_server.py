@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.tracking import patience as patience_module
-from tasks.tracking.errors import StoreLostError
-from tasks.tracking.patience import patience
-from tasks.tracking.store import Store, client, open_store
+from nightune.tasks.tracking.store import retry as patience_module
+from nightune.tasks.tracking.store.errors import StoreLostError
+from nightune.tasks.tracking.store.retry import patience
+from nightune.tasks.tracking.store.store import Store, client, open_store
 from tests.faults.conftest import TrackingServer
 from tests.faults.faulty_proxy import Fault, FaultyProxy
 from tests.faults.sweeps import Sweep, run_states, trial_numbers, validation_points, wait_until

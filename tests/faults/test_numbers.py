@@ -41,7 +41,7 @@ def data():
 def test_trials_that_explode_are_named_and_never_win(tmp_path: Path, store_root: Path) -> None:
     import numpy as np
 
-    from flows.tune import tune
+    from nightune.flows.tune import tune
 
     (tmp_path / "numbers.toml").write_text(STUDY)
     (tmp_path / "numbers.py").write_text(CODE)

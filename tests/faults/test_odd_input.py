@@ -11,17 +11,18 @@ import pandas as pd
 import pytest
 from mlflow import pyfunc
 
-from models.datasets import load_dataset, open_dataset, save_dataset
-from models.serving import DESCRIPTION, MODEL, Predictor
-from models.training.checkpoint import load, save
-from tasks.load_study import load_study
-from tasks.tracking.errors import StoreError, SweepNotFoundError
-from tasks.tracking.model_folder import parts_of, write_model_folder
-from tasks.tracking.store import client, open_store, study_experiment
-from tasks.tracking.sweeps import fetch_study, find_sweep, open_sweep
+from nightune.models.data.loading import load_dataset
+from nightune.models.data.storage import open_dataset, save_dataset
+from nightune.models.serving.predictor import DESCRIPTION, MODEL, Predictor
+from nightune.models.training.checkpoint import load, save
+from nightune.tasks.load_study import load_study
+from nightune.tasks.tracking.registry.model_folder import parts_of, write_model_folder
+from nightune.tasks.tracking.store.errors import StoreError, SweepNotFoundError
+from nightune.tasks.tracking.store.store import client, open_store, study_experiment
+from nightune.tasks.tracking.sweeps.sweeps import fetch_study, find_sweep, open_sweep
+from nightune.tuning.errors import StudyError
 from tests.flows.conftest import SMALL_STUDY
 from tests.tasks.conftest import SmallStudy
-from tuning.study import StudyError
 
 ODD = "größe ' 100% & [x]"
 

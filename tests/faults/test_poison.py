@@ -29,8 +29,8 @@ def build(input_shape, output_size, width: int = 4):
 
 NIGHT = """
 import os, pathlib, sys, time
-from flows.processes import follow
-from tasks.attempts import SUPERVISOR, attempts_of
+from nightune.flows.runtime.processes import follow
+from nightune.tasks.trial.crash_log import SUPERVISOR, attempts_of
 follow(int(os.environ[SUPERVISOR]))
 attempts = attempts_of(pathlib.Path(sys.argv[1]), "flowers")
 for number, key in enumerate(("good", "bad", "endless")):
@@ -46,13 +46,13 @@ attempts.forget()
 """
 WATCHED = """
 import pathlib, sys
-from flows.supervision import supervise
-from tasks.attempts import attempts_of
+from nightune.flows.runtime.supervisor import supervise
+from nightune.tasks.trial.crash_log import attempts_of
 sys.exit(supervise(sys.argv[2:], attempts_of(pathlib.Path(sys.argv[1]), "flowers"), print))
 """
 HANGS = """
 import os, time
-from flows.processes import follow
+from nightune.flows.runtime.processes import follow
 follow(os.getppid())
 print(os.getpid(), flush=True)
 time.sleep(60)

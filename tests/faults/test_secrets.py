@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.environment import tracking_uri
-from tasks.tracking.links import leaderboard_address
-from tasks.tracking.sweeps import Sweep as StoredSweep
-from tasks.tracking.sweeps import SweepStatus
+from nightune.flows.runtime.environment import tracking_uri
+from nightune.tasks.tracking.sweeps.links import leaderboard_address
+from nightune.tasks.tracking.sweeps.sweeps import Sweep as StoredSweep
+from nightune.tasks.tracking.sweeps.sweeps import SweepStatus
 from tests.faults.conftest import TrackingServer
 from tests.faults.faulty_proxy import Fault, FaultyProxy
 from tests.faults.sweeps import Sweep

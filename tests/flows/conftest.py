@@ -58,7 +58,7 @@ def nightune(store_root: Path) -> Command:
 
 
 def command_line(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-c", "from flows.cli import main; main()", *map(str, arguments)]
+    return [sys.executable, "-c", "from nightune.flows.commands.main import main; main()", *map(str, arguments)]
 
 
 def last_json(output: str) -> dict[str, Any]:

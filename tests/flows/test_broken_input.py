@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from flows.cli import app
+from nightune.flows.commands.main import app
 from tests.flows.conftest import Command
 
 WHOLE = {

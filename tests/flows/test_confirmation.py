@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.write_report import SweepReport
+from nightune.tasks.write_report import SweepReport
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
 
@@ -13,7 +13,7 @@ SECTION = "\n[confirmation]\nfinalists = 2\nreplicates = 2\n"
 
 
 def tune(study: Path) -> SweepReport:
-    from flows.tune import tune as flow
+    from nightune.flows.tune import tune as flow
 
     report = flow(study, engine="fit")
     assert isinstance(report, SweepReport)
@@ -64,7 +64,7 @@ def test_finalists_are_confirmed_by_replicates_under_their_trials(small_study: P
 def test_the_table_shows_the_search_score_beside_the_confirmed_one(small_study: Path) -> None:
     from rich.console import Console
 
-    from flows.terminal import print_confirmation
+    from nightune.flows.commands.tables import print_confirmation
 
     small_study.write_text(small_study.read_text() + SECTION)
     report = tune(small_study)
@@ -85,7 +85,7 @@ def test_a_stopped_confirmation_goes_on_and_trains_nothing_twice(
     runs,  # type: ignore[no-untyped-def]
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from tasks import train_cohort
+    from nightune.tasks import train_cohort
 
     small_study.write_text(small_study.read_text() + SECTION)
     trained: list[tuple[int, int]] = []
@@ -111,7 +111,7 @@ def test_a_stopped_confirmation_goes_on_and_trains_nothing_twice(
 
 
 def test_a_trial_of_other_code_is_not_confirmed(small_study: Path) -> None:
-    from tuning.study import StudyError
+    from nightune.tuning.errors import StudyError
 
     code = small_study.parent / "net.py"
     code.write_text(
@@ -126,7 +126,7 @@ def build(input_shape, output_size):
     small_study.write_text(text)
     tune(small_study)
     code.write_text(code.read_text() + "\n# another net\n")
-    from flows.promote import promote
+    from nightune.flows.promote import promote
 
     with pytest.raises(StudyError, match=r"trial \d of flowers-0 was trained by other code than today's"):
         promote(small_study)
@@ -136,7 +136,7 @@ def test_trials_are_ranked_by_the_rows_set_apart_for_it(small_study: Path, store
     import keras
     import mlflow
 
-    from models.datasets import read_split
+    from nightune.models.data.storage import read_split
 
     text = small_study.read_text().replace('source = "iris"', 'source = "iris"\nsplit = { ranking = 0.15 }')
     small_study.write_text(text)

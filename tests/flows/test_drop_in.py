@@ -26,8 +26,8 @@ metric = "val_mae"
 
 
 def test_a_table_with_gaps_words_and_groups_goes_from_file_to_leaderboard(tmp_path: Path) -> None:
-    from flows.tune import tune
-    from models.datasets import open_dataset
+    from nightune.flows.tune import tune
+    from nightune.models.data.storage import open_dataset
 
     assert len(HOUSES.splitlines()) <= 15
     generator = np.random.default_rng(0)
@@ -57,7 +57,7 @@ def test_a_table_with_gaps_words_and_groups_goes_from_file_to_leaderboard(tmp_pa
 
 
 def artifacts(root: Path, run_id: str, folder: str) -> set[str]:
-    from tasks.tracking.store import client, open_store
+    from nightune.tasks.tracking.store.store import client, open_store
 
     return {file.path for file in client(open_store(root)).list_artifacts(run_id, folder)}
 
@@ -144,7 +144,7 @@ def build(units: int, output_size: int):
     ids=["image", "text", "series", "subclass"],
 )
 def test_a_model_of_keras_documentation_drops_in(tmp_path: Path, code: str, data: str, parameter: str) -> None:
-    from flows.tune import tune
+    from nightune.flows.tune import tune
 
     (tmp_path / "user.py").write_text(code)
     study = tmp_path / "dropped.toml"

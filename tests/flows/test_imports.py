@@ -18,14 +18,16 @@ def modules_after(code: str) -> set[str]:
 def test_help_imports_no_heavy_library() -> None:
     code = """
 from typer.testing import CliRunner
-from flows.cli import app
+from nightune.flows.commands.main import app
 assert "leaderboard" in CliRunner().invoke(app, ["--help"]).output
 assert "--trials" in CliRunner().invoke(app, ["tune", "--help"]).output.replace("\\n", "")
 """
     assert modules_after(code).isdisjoint(HEAVY)
 
 
-@pytest.mark.parametrize("module", ["flows.tune", "flows.probe", "flows.promote", "tasks.train_cohort"])
+@pytest.mark.parametrize(
+    "module", ["nightune.flows.tune", "nightune.flows.probe", "nightune.flows.promote", "nightune.tasks.train_cohort"]
+)
 def test_importing_a_flow_imports_no_training_library(module: str) -> None:
     assert modules_after(f"import {module}").isdisjoint({"tensorflow", "keras", "jax", "mlflow"})
 
@@ -33,7 +35,7 @@ def test_importing_a_flow_imports_no_training_library(module: str) -> None:
 def test_checking_a_study_imports_no_training_library() -> None:
     code = """
 from typer.testing import CliRunner
-from flows.cli import app
+from nightune.flows.commands.main import app
 result = CliRunner().invoke(app, ["check", "studies/breast_cancer.toml"])
 assert result.exit_code == 0, result.output
 """

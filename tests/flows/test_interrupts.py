@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from flows.command import sigterm_as_interrupt
-from flows.interrupts import lost_interrupts_given_again
+from nightune.flows.commands.options import sigterm_as_interrupt
+from nightune.flows.runtime.interrupts import lost_interrupts_given_again
 
 SECONDS = 10.0  # at most; an interrupt that is not given again never comes
 
@@ -71,7 +71,7 @@ def test_an_interrupt_that_was_lost_at_the_very_end_hits_nothing_afterwards() ->
 def test_an_ending_command_does_not_look_for_cycles_in_all_that_it_has_imported() -> None:
     told_at_the_end = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0))"
     done = subprocess.run(
-        [sys.executable, "-c", f"{told_at_the_end}; from flows.cli import main; main()", "--help"],
+        [sys.executable, "-c", f"{told_at_the_end}; from nightune.flows.commands.main import main; main()", "--help"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,

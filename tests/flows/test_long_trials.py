@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tasks.progress import EpochEnded
-from tasks.tracking.trial_runs import PEAKS
+from nightune.tasks.reporting.events import EpochEnded
+from nightune.tasks.tracking.store.names import PEAKS
 from tests.flows.conftest import command_line
 
 EPOCHS = 12
@@ -32,7 +32,7 @@ def long_study(small_study: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def tune(study: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flows.tune import tune as flow
+    from nightune.flows.tune import tune as flow
 
     monkeypatch.setenv("NIGHTUNE_STORE", str(store))
     flow(study, engine="fit")
@@ -55,7 +55,7 @@ def trial(store: Path) -> Results:
 def test_a_stopped_trial_goes_on_after_its_last_epoch(
     long_study: Path, store_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks import train_cohort
+    from nightune.tasks import train_cohort
 
     def stop(told: EpochEnded) -> None:
         if told.epoch == 7:
@@ -79,7 +79,7 @@ def test_a_stopped_trial_goes_on_after_its_last_epoch(
 def test_a_damaged_snapshot_costs_epochs_and_nothing_else(
     long_study: Path, store_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks import train_cohort
+    from nightune.tasks import train_cohort
 
     def stop(told: EpochEnded) -> None:
         if told.epoch == 5:

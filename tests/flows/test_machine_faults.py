@@ -5,8 +5,9 @@ import errno
 import pytest
 import typer
 
-from flows.command import BAD_STORE, errors_told
-from tasks.tracking.errors import StoreLostError
+from nightune.flows.commands.options import errors_told
+from nightune.flows.runtime.exit_codes import BAD_STORE
+from nightune.tasks.tracking.store.errors import StoreLostError
 
 
 class PrefectHTTPStatusError(Exception):

@@ -4,9 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from tasks.probe_report import PEAK, RateProbe, StudyProbe, refuse_bad_copy, write_chart, write_study_copy
+from nightune.tasks.reporting.probe_report import (
+    PEAK,
+    RateProbe,
+    StudyProbe,
+    refuse_bad_copy,
+    write_chart,
+    write_study_copy,
+)
+from nightune.tuning.errors import StudyError
 from tests.flows.conftest import Command, last_json
-from tuning.study import StudyError
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -14,7 +21,7 @@ from tuning.study import StudyError
 def test_a_probe_is_kept_in_mlflow_and_repeats_itself(small_study: Path, store_root: Path, tmp_path: Path) -> None:
     import mlflow
 
-    from flows.probe import probe
+    from nightune.flows.probe import probe
 
     probed = probe(small_study, updates=100)
     assert [each.optimizer for each in probed.probes] == ["sgd", "adam"]
@@ -40,7 +47,7 @@ def test_a_probe_is_kept_in_mlflow_and_repeats_itself(small_study: Path, store_r
 
 
 def check_copy(copy: Path, probed: StudyProbe) -> None:
-    from tasks.load_study import load_study
+    from nightune.tasks.load_study import load_study
 
     study = load_study(copy)
     domain = study.space.by_name[PEAK].domain
@@ -76,7 +83,7 @@ def test_a_copy_that_would_not_work_is_refused_before_anything_runs(small_study:
 
 
 def test_a_place_that_cannot_be_told_is_said_with_the_remedy(tmp_path: Path) -> None:
-    from models.range_test import read_range_test, rising_rates
+    from nightune.models.techniques.learning_rates.range_test import read_range_test, rising_rates
 
     path = tmp_path / "inline.toml"
     path.write_text("[space]\nlearning_rate = { peak = 0.1 }\n")
@@ -126,8 +133,8 @@ epochs = 2
 def test_a_test_uses_the_middle_of_the_space_and_the_size_that_the_peak_is_meant_for(
     batches: str, size: int, tmp_path: Path
 ) -> None:
-    from tasks.load_study import load_study
-    from tasks.probe_rates import probed_batch_size, probed_point
+    from nightune.tasks.load_study import load_study
+    from nightune.tasks.probe_rates import probed_batch_size, probed_point
 
     path = tmp_path / "flowers.toml"
     path.write_text(STUDY.replace("BATCHES", batches))

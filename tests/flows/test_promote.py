@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
 
-from tasks.promote_model import Promotion
-from tasks.tracking import registry
-from tasks.tracking.errors import StoreError
-from tasks.tracking.store import Store, client, open_store
-from tuning.study import StudyError
-from tuning.verdict import Decision
+from nightune.tasks.promote_model import Promotion
+from nightune.tasks.tracking.registry import registry
+from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.store import Store, client, open_store
+from nightune.tuning.analysis.promotion_gate import Decision
+from nightune.tuning.errors import StudyError
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
 
@@ -65,14 +65,14 @@ def write(path: Path, net: tuple[str, int], data: str = "") -> Path:
 
 
 def tuned(study: Path) -> Path:
-    from flows.tune import tune
+    from nightune.flows.tune import tune
 
     tune(study, engine="fit")
     return study
 
 
 def promote(study: Path, **options: object) -> Promotion:
-    from flows.promote import promote as flow
+    from nightune.flows.promote import promote as flow
 
     promotion = flow(tuned(study), **options)
     assert isinstance(promotion, Promotion)
@@ -83,7 +83,7 @@ def test_the_first_model_becomes_champion_and_answers_raw_rows_as_the_pipeline(s
     import keras
     import mlflow
 
-    from models.datasets import open_dataset
+    from nightune.models.data.storage import open_dataset
 
     promotion = promote(write(study, STRONG))
     verdict = promotion.verdict
@@ -211,7 +211,7 @@ def test_limits_of_size_and_latency_refuse(study: Path, store: Store) -> None:
 
 
 def test_a_sweep_that_is_not_there_is_named(study: Path) -> None:
-    from flows.promote import promote as flow
+    from nightune.flows.promote import promote as flow
 
     with pytest.raises(StoreError, match="no sweep of this study"):
         flow(study)
@@ -222,7 +222,7 @@ def test_a_sweep_that_is_not_there_is_named(study: Path) -> None:
 
 @pytest.mark.nights
 def test_a_model_that_cannot_serve_is_not_forced(study: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    from models.serving import Predictor
+    from nightune.models.serving.predictor import Predictor
 
     outputs = Predictor.outputs
     monkeypatch.setattr(Predictor, "outputs", lambda self, inputs: outputs(self, inputs) * np.nan)

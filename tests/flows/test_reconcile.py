@@ -14,9 +14,9 @@ from prefect.context import TaskRunContext
 from prefect.settings import get_current_settings
 from prefect.states import Running
 
-from flows import reconcile
-from flows.reconcile import OWNER, close_dead_flow_runs, owned_flow_runs, owner_tag
-from tasks.stage import stage
+from nightune.flows.runtime import flow_runs as reconcile
+from nightune.flows.runtime.flow_runs import OWNER, close_dead_flow_runs, owned_flow_runs, owner_tag
+from nightune.tasks.step import stage
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("store_root")
 
 
 def run(*arguments: str) -> Result:
-    from flows.cli import app
+    from nightune.flows.commands.main import app
 
     return CliRunner().invoke(app, list(arguments))
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tasks.write_report import SweepReport
-from tuning.trial import Status
+from nightune.tasks.write_report import SweepReport
+from nightune.tuning.trial import Status
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
 
@@ -27,7 +27,7 @@ def halving(small_study: Path) -> Path:
 
 
 def tune(study: Path) -> SweepReport:
-    from flows.tune import tune as flow
+    from nightune.flows.tune import tune as flow
 
     report = flow(study, engine="fit")
     assert isinstance(report, SweepReport)
@@ -75,7 +75,7 @@ def test_the_best_of_a_rung_are_trained_on_also_after_a_stop_and_each_has_one_cu
 
 def interrupt_at_epoch(epoch: int, patch: pytest.MonkeyPatch) -> None:
     """Press Ctrl-C in the first training that gets so far."""
-    from models.training.engine_fit import FitEngine
+    from nightune.models.engines.fit.engine import FitEngine
 
     run_epoch = FitEngine.run_epoch
 

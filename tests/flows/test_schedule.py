@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from flows.cli import app
-from flows.schedule import ScheduleError, check_schedule, clock_change
+from nightune.flows.commands.main import app
+from nightune.flows.runtime.cron import ScheduleError, check_schedule, clock_change
 
 NOW = datetime(2026, 1, 10, 12, 30)
 

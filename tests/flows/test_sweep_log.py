@@ -15,7 +15,7 @@ def lines(path: Path) -> list[dict[str, object]]:
 def test_the_log_names_every_trial_and_is_kept_with_the_run(small_study: Path, store_root: Path) -> None:
     import mlflow
 
-    from flows.tune import tune
+    from nightune.flows.tune import tune
 
     report = tune(small_study)
     log = lines(store_root / "logs" / "flowers-0.jsonl")
@@ -30,7 +30,7 @@ def test_the_log_names_every_trial_and_is_kept_with_the_run(small_study: Path, s
 def test_a_sweep_that_fails_says_why_in_its_log(
     small_study: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows import tune as module
+    from nightune.flows import tune as module
 
     def lost(*_: object) -> None:
         raise OSError("no space left at https://user:secret@host")

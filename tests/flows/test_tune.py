@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.write_report import SweepReport
+from nightune.tasks.write_report import SweepReport
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
 
 
 def tune(study: Path, **options: object) -> SweepReport:
-    from flows.tune import tune as flow
+    from nightune.flows.tune import tune as flow
 
     report = flow(study, **options)
     assert isinstance(report, SweepReport)
@@ -48,7 +48,7 @@ def test_a_checkpoint_reproduces_the_logged_objective(small_study: Path, store_r
     import keras
     import mlflow
 
-    from models.datasets import read_split
+    from nightune.models.data.storage import read_split
 
     report = tune(small_study)
     validation = read_split(store_root / "data" / report.sweep.data_version, "validation")
@@ -98,7 +98,7 @@ def test_one_value_walks_from_the_study_to_the_optimizer_to_mlflow(
     monkeypatch: pytest.MonkeyPatch,
     runs,  # type: ignore[no-untyped-def]
 ) -> None:
-    from models.training.engine_fit import FitEngine
+    from nightune.models.engines.fit.engine import FitEngine
 
     seen: list[float] = []
     run_epoch = FitEngine.run_epoch

@@ -5,11 +5,11 @@ import io
 import pytest
 from rich.console import Console
 
-from flows.terminal import claim_text, print_what_mattered
-from tasks.tracking.sweeps import Sweep, SweepStatus
-from tasks.write_report import SweepReport
-from tuning.confirmation import Claim
-from tuning.importance import Edge, Importance, WhatMattered
+from nightune.flows.commands.tables import claim_text, print_what_mattered
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus
+from nightune.tasks.write_report import SweepReport
+from nightune.tuning.analysis.confirmation import Claim
+from nightune.tuning.analysis.importance import Edge, Importance, WhatMattered
 
 SWEEP = Sweep("flowers-0", 0, "run", "1", SweepStatus.COMPLETE, "digest", "data", "val_loss", "minimize", 24)
 EDGE = Edge("learning_rate.peak", "high", 0.01, trials=5, best=6)

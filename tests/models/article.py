@@ -6,12 +6,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from models.examples import Dataset
-from models.optimizers import OptimizerSettings, build_optimizer
-from models.recipe import Recipe
-from models.training.engine_fit import FitEngine
-from models.training.loop import Outcome
-from models.training.loop import train as train_loop
+from nightune.models.data.dataset import Dataset
+from nightune.models.engines.fit.engine import FitEngine
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.techniques.optimizers.optimizers import OptimizerSettings, build_optimizer
+from nightune.models.training.loop import Outcome
+from nightune.models.training.loop import train as train_loop
 
 
 def run(code: str, **names: Any) -> dict[str, Any]:

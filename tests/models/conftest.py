@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.examples import Dataset, Examples
-from models.recipe import Recipe, read_recipe
-from models.training.plan import EpochPlan
+from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.recipe.params import read_recipe
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.plan import EpochPlan
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]

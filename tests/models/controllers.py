@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from models.recipe import read_recipe
-from models.stopping_states import StoppingInputs
-from models.training.controller import Controller
-from models.training.plan import EpochPlan
+from nightune.models.recipe.params import read_recipe
+from nightune.models.techniques.stopping.state import StoppingInputs
+from nightune.models.training.controller import Controller
+from nightune.models.training.plan import EpochPlan
 
 # What an engine measures for policies that follow the gradients: they ask for 2 / 0.1, and 2.1 / 0.2 examples.
 GRADIENTS = {"gradient_square": 0.1, "gradient_variance": 2.0, "epoch_gradient_square": 0.2}

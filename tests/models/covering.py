@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models.recipe import KEYS, RecipeError, read_recipe
+from nightune.models.recipe.params import KEYS, read_recipe
+from nightune.models.recipe.rules import RecipeError
 
 KINDS = (
     "optimizer",

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.examples import Dataset, Examples
-from models.recipe import Recipe, read_recipe
-from models.training.accumulation import Cut
-from models.training.engine import EpochOutput
-from models.training.engine_fit import FitEngine, FitState
-from models.training.plan import EpochPlan
-from models.training.seeds import Seeds
+from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.engines.fit.accumulation import Cut
+from nightune.models.engines.fit.engine import FitEngine, FitState
+from nightune.models.recipe.params import read_recipe
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.engine import EpochOutput
+from nightune.models.training.plan import EpochPlan
+from nightune.models.training.seeds import Seeds
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]

@@ -14,11 +14,11 @@ import keras
 import numpy as np
 import pytest
 
-from models.architectures import ARCHITECTURES, architecture_keys, build_model
-from models.errors import InputError
-from models.lone_generator import drawing_alone
-from models.outputs import read_head
-from models.training.seeds import Seeds, seed_dropout
+from nightune.models.errors import InputError
+from nightune.models.networks.architectures import ARCHITECTURES, architecture_keys, build_model
+from nightune.models.networks.heads import read_head
+from nightune.models.networks.isolated_random import drawing_alone
+from nightune.models.training.seeds import Seeds, seed_dropout
 
 UserModel = Callable[[str], str]
 
@@ -164,7 +164,8 @@ def test_an_unknown_architecture_is_refused_with_the_nearest_spelling() -> None:
 
 
 def test_keys_are_read_without_keras() -> None:
-    code = "import sys; from pathlib import Path; import models.architectures as a; a.architecture_keys('mlp', Path())"
+    code = "from pathlib import Path; from nightune.models.networks.architectures import architecture_keys"
+    code += "; import sys; architecture_keys('mlp', Path())"
     subprocess.run([sys.executable, "-c", f"{code}; assert 'keras' not in sys.modules"], check=True)
 
 

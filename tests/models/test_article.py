@@ -10,11 +10,14 @@ import keras
 import numpy as np
 import pytest
 
-from models.batch_sizes import BatchSizeSettings, Moment, batch_sizes
-from models.recipe import Recipe, RecipeError, read_recipe
-from models.training.engine_fit import FitEngine
-from models.training.plan import EpochPlan
-from models.training.seeds import Seeds
+from nightune.models.engines.fit.engine import FitEngine
+from nightune.models.recipe.params import read_recipe
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.recipe.rules import RecipeError
+from nightune.models.techniques.batch_sizes.policies import Moment, batch_sizes
+from nightune.models.techniques.batch_sizes.settings import BatchSizeSettings
+from nightune.models.training.plan import EpochPlan
+from nightune.models.training.seeds import Seeds
 from tests.models import article_code
 from tests.models.article import first_step, fitted, outcome, run
 from tests.models.conftest import MakeDataset, MakePlan

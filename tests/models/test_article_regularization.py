@@ -10,12 +10,12 @@ import keras
 import numpy as np
 import pytest
 
-from models.datasets import load_dataset
-from models.errors import InputError
-from models.penalties import PenaltySettings, Strengths, keras_strengths
-from models.recipe import Recipe
-from models.training.seeds import Seeds
-from models.weight_decays import WeightDecaySettings, decay_strengths
+from nightune.models.data.loading import load_dataset
+from nightune.models.errors import InputError
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.techniques.penalties.penalties import PenaltySettings, Strengths, keras_strengths
+from nightune.models.techniques.weight_decays.weight_decays import WeightDecaySettings, decay_strengths
+from nightune.models.training.seeds import Seeds
 from tests.models import article_code
 from tests.models.article import first_step, fitted, outcome, returns_its_best_epoch, run
 from tests.models.conftest import MakeDataset

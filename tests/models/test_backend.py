@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from models.backend import let_memory_grow
+from nightune.models.backend import let_memory_grow
 
 
 class Configuration:
@@ -57,7 +57,7 @@ def test_jax_takes_memory_as_it_needs_it_unless_told_otherwise(given: dict[str, 
         "import sys, types; keras = types.ModuleType('keras'); sys.modules |= {'keras': keras, 'tensorflow': None}\n"
         "class Any:\n    __getattr__ = __call__ = lambda *a: 'jax' if a[1:] == () else Any()\n"
         "keras.backend = keras.ops = Any()\n"
-        "import os; from models.backend import load_keras; load_keras()\n"
+        "import os; from nightune.models.backend import load_keras; load_keras()\n"
         "print(os.environ.get('XLA_PYTHON_CLIENT_PREALLOCATE'))"
     )
     told = {name: value for name, value in os.environ.items() if not name.startswith("XLA_")}

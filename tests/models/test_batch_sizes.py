@@ -5,18 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.batch_size_keys import KEYS
-from models.batch_sizes import (
+from nightune.models.techniques.batch_sizes.keys import KEYS
+from nightune.models.techniques.batch_sizes.policies import (
     LAWS,
     POLICIES,
     REMAINDERS,
     Batches,
-    BatchSizeSettings,
     Moment,
     batch_sizes,
     grown,
     whole,
 )
+from nightune.models.techniques.batch_sizes.settings import BatchSizeSettings
 from tests.models.controllers import controller, train
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.datasets import Split, load_dataset
-from models.errors import InputError
+from nightune.models.data.loading import load_dataset
+from nightune.models.data.splits import Split
+from nightune.models.errors import InputError
 
 X = np.random.default_rng(5).normal(size=(60, 4))
 Y = np.arange(60) % 3

@@ -13,12 +13,13 @@ import keras
 import numpy as np
 import pytest
 
-from models.examples import Dataset
-from models.recipe import Recipe, read_recipe
-from models.training.checkpoint import Checkpoints, save_checkpoint
-from models.training.engine_fit import FitEngine
-from models.training.loop import Outcome
-from models.training.seeds import Seeds
+from nightune.models.data.dataset import Dataset
+from nightune.models.engines.fit.engine import FitEngine
+from nightune.models.recipe.params import read_recipe
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.checkpoint import Checkpoints, save_checkpoint
+from nightune.models.training.loop import Outcome
+from nightune.models.training.seeds import Seeds
 
 MakeDataset = Callable[..., Dataset]
 

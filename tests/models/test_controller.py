@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.batch_sizes import POLICIES
-from models.training.plan import EpochPlan
+from nightune.models.techniques.batch_sizes.policies import POLICIES
+from nightune.models.training.plan import EpochPlan
 from tests.models.controllers import controller, same, train
 
 

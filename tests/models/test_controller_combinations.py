@@ -8,15 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.batch_sizes import POLICIES, REMAINDERS
-from models.learning_rates import SCALINGS
-from models.optimizers import MINI_BATCH_OPTIMIZERS, OPTIMIZERS
-from models.penalties import PENALTIES
-from models.recipe import Recipe, RecipeError, params_of, read_recipe
-from models.schedules import SCHEDULES
-from models.stopping import ACTIONS
-from models.stopping_rules import RULES
-from models.weight_decays import COUPLINGS, PROFILES
+from nightune.models.recipe.params import params_of, read_recipe
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.recipe.rules import RecipeError
+from nightune.models.techniques.batch_sizes.policies import POLICIES, REMAINDERS
+from nightune.models.techniques.learning_rates.batch_scaling import SCALINGS
+from nightune.models.techniques.learning_rates.schedules import SCHEDULES
+from nightune.models.techniques.optimizers.optimizers import MINI_BATCH_OPTIMIZERS, OPTIMIZERS
+from nightune.models.techniques.penalties.penalties import PENALTIES
+from nightune.models.techniques.stopping.rules import RULES
+from nightune.models.techniques.stopping.stopping import ACTIONS
+from nightune.models.techniques.weight_decays.weight_decays import COUPLINGS, PROFILES
 from tests.models.controllers import GRADIENTS, controller, same
 
 # what a kind cannot do without

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.batch_sizes import POLICIES
-from models.schedules import SCHEDULES
-from models.stopping_rules import RULES
-from models.weight_decays import PROFILES
+from nightune.models.techniques.batch_sizes.policies import POLICIES
+from nightune.models.techniques.learning_rates.schedules import SCHEDULES
+from nightune.models.techniques.stopping.rules import RULES
+from nightune.models.techniques.weight_decays.weight_decays import PROFILES
 from tests.models.controllers import GRADIENTS, controller, plateau_params, same, train
 
 # policy: settings under which it does something within eight epochs of twenty examples

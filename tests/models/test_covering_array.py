@@ -9,13 +9,14 @@ import keras
 import numpy as np
 import pytest
 
-from models.examples import Dataset
-from models.optimizers import OPTIMIZERS
-from models.recipe import KEYS, Recipe, read_recipe
-from models.recipe_rules import RULES
-from models.training.engine import make_engine
-from models.training.loop import train
-from models.training.verification import COMPILED_ENGINES
+from nightune.models.data.dataset import Dataset
+from nightune.models.engines.make import make_engine
+from nightune.models.recipe.params import KEYS, read_recipe
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.recipe.rules import RULES
+from nightune.models.techniques.optimizers.optimizers import OPTIMIZERS
+from nightune.models.training.engine import COMPILED_ENGINES
+from nightune.models.training.loop import train
 from tests.models.conftest import MakeDataset
 from tests.models.covering import KINDS, Covering, Row, covering, params_of, refusal, sample
 

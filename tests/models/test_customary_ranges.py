@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from models.customary_ranges import LEVELS, RANGES, customary_ranges, customary_spaces
-from models.optimizers import OPTIMIZERS
-from models.recipe import KEYS, params_of, read_recipe
+from nightune.models.recipe.params import KEYS, params_of, read_recipe
+from nightune.models.techniques.optimizers.optimizers import OPTIMIZERS
+from nightune.models.techniques.optimizers.search_ranges import LEVELS, RANGES, customary_ranges, customary_spaces
 
 
 def ends(domain: Any) -> list[Any]:

@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.datasets import Dataset, Split, load_dataset, open_dataset, read_split, save_dataset
-from models.errors import InputError
-from models.examples import Purpose
+from nightune.models.data.dataset import Dataset, Purpose
+from nightune.models.data.loading import load_dataset
+from nightune.models.data.splits import Split
+from nightune.models.data.storage import open_dataset, read_split, save_dataset
+from nightune.models.errors import InputError
 
 random = np.random.default_rng(5)
 ROWS = 120
@@ -273,6 +275,7 @@ def test_damaged_folder_says_what_to_do(tmp_path):
 
 
 def test_importing_datasets_loads_no_heavy_library():
-    code = "import sys, models.datasets; print({'pandas', 'sklearn', 'keras', 'tensorflow'} & set(sys.modules))"
+    heavy = "{'pandas', 'sklearn', 'keras', 'tensorflow'}"
+    code = f"import sys, nightune.models.data.loading; print({heavy} & set(sys.modules))"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "set()"

@@ -16,13 +16,13 @@ import keras
 import numpy as np
 import pytest
 
-from models.examples import Dataset, Examples
-from models.recipe import read_recipe
-from models.training.capabilities import only_in_fit
-from models.training.engine import Engine, make_engine
-from models.training.engine_fit import FitEngine
-from models.training.loop import Outcome, train
-from models.training.verification import COMPILED_ENGINES
+from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.engines.fit.engine import FitEngine
+from nightune.models.engines.make import make_engine
+from nightune.models.recipe.params import read_recipe
+from nightune.models.training.capabilities import only_in_fit
+from nightune.models.training.engine import COMPILED_ENGINES, Engine
+from nightune.models.training.loop import Outcome, train
 from tests.models.covering import ALL, KINDS, alone, covering, params_of
 
 TRACES = ("learning_rate", "weight_decay", "batch_size", "penalty", "updates", "examples")

@@ -12,12 +12,13 @@ import keras
 import numpy as np
 import pytest
 
-from models.examples import Dataset, Examples
-from models.recipe import Recipe, read_recipe
-from models.training.engine_fit import FitEngine, FitState
-from models.training.feeds import ArrayFeed, BatchFeed, StreamFeed, TensorFlowFeed
-from models.training.plan import EpochPlan
-from models.training.seeds import Seeds
+from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.engines.fit.batch_feeds import ArrayFeed, BatchFeed, StreamFeed, TensorFlowFeed
+from nightune.models.engines.fit.engine import FitEngine, FitState
+from nightune.models.recipe.params import read_recipe
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.plan import EpochPlan
+from nightune.models.training.seeds import Seeds
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]
@@ -208,7 +209,7 @@ def test_weights_are_copies_in_the_models_order(
 def test_large_validation_splits_are_predicted_in_parts(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.training.engine_fit.PREDICTION_BYTES", 1)
+    monkeypatch.setattr("nightune.models.engines.prediction.PREDICTION_BYTES", 1)
     dataset = make_dataset(examples=75)
     engine = FitEngine(dataset, Path())
     state, output = engine.run_epoch(engine.start(recipe(), SEEDS), make_plan(sizes=[75]))

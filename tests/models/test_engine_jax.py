@@ -14,13 +14,13 @@ CODE = """
 import gc, json, sys
 from pathlib import Path
 import jax, keras, numpy as np
-from models.examples import Dataset, Examples
-from models.recipe import read_recipe
-from models.training.engine_fit import FitEngine
-from models.training.engine_jax import make_jax_engine
-from models.training.loop import train
-from models.training.programs import disturbed
-from models.training.seeds import Seeds
+from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.recipe.params import read_recipe
+from nightune.models.engines.fit.engine import FitEngine
+from nightune.models.engines.compiled.jax_backend import make_jax_engine
+from nightune.models.training.loop import train
+from nightune.models.engines.compiled.graph_keys import disturbed
+from nightune.models.training.seeds import Seeds
 
 FOLDER, CASES = Path(sys.argv[1]), json.loads(sys.argv[2])
 (FOLDER / "user.py").write_text('''
@@ -72,7 +72,7 @@ results["programs"] = engine.programs
 state = engine.start(first, Seeds(1, 2, 3))
 kept = engine.weights(state)
 initial = [weight.copy() for weight in kept]
-from models.training.controller import Controller
+from nightune.models.training.controller import Controller
 plan = Controller(first, 50, 3, 1, "val_loss", "minimize", "multiclass").next_epoch()
 state, _ = engine.run_epoch(state, plan)
 results["kept"] = bool(all(np.array_equal(one, other) for one, other in zip(kept, initial)))
@@ -166,7 +166,7 @@ def test_what_was_compiled_is_kept_for_other_processes(results: dict[str, Any]) 
 
 def test_what_was_compiled_serves_a_store_that_was_moved(tmp_path: Path) -> None:
     code = (
-        "import sys, jax; from pathlib import Path; from models.training.engine_jax import keep_compiled\n"
+        "import sys, jax; from pathlib import Path; from nightune.models.backend import keep_compiled\n"
         "keep_compiled(Path(sys.argv[1])); jax.jit(lambda x: 3 * x + 1)(2.0)"
     )
     environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -10,21 +10,23 @@ import keras
 import numpy as np
 import pytest
 
-from models.errors import InputError
-from models.examples import Dataset
-from models.recipe import Recipe, read_recipe
-from models.training.engine import choose_engine
-from models.training.engine_fit import FitEngine
-from models.training.loop import Outcome, train
-from models.training.plan import EpochPlan
-from models.training.programs import Program, disturbed
-from models.training.seeds import Seeds
+from nightune.models.data.dataset import Dataset
+from nightune.models.engines.choice import choose_engine
+from nightune.models.engines.compiled.graph_keys import disturbed
+from nightune.models.engines.compiled.program import Program
+from nightune.models.engines.fit.engine import FitEngine
+from nightune.models.errors import InputError
+from nightune.models.recipe.params import read_recipe
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.loop import Outcome, train
+from nightune.models.training.plan import EpochPlan
+from nightune.models.training.seeds import Seeds
 from tests.models.conftest import MakeDataset
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's own engine")
 
 if keras.backend.backend() == "tensorflow":
-    from models.training.engine_tensorflow import TensorFlowFunctions, make_tensorflow_engine
+    from nightune.models.engines.compiled.tensorflow_backend import TensorFlowFunctions, make_tensorflow_engine
 
 HERE = Path()
 DECAY = {"weight_decay.profile": "tied", "weight_decay.strength": 0.1}
@@ -199,8 +201,8 @@ def test_an_epoch_in_several_calls_is_the_same_epoch(
 ) -> None:
     tried = recipe(**{"batch_size.size": 5})
     whole = end(compiled, tried, dataset)
-    monkeypatch.setattr("models.training.compiled_program.FIRST_CALL_UPDATES", 1)
-    monkeypatch.setattr("models.training.compiled_program.CALL_SECONDS", 0.0)
+    monkeypatch.setattr("nightune.models.engines.compiled.compiled_program.FIRST_CALL_UPDATES", 1)
+    monkeypatch.setattr("nightune.models.engines.compiled.compiled_program.CALL_SECONDS", 0.0)
     cut = end(make_tensorflow_engine(dataset, HERE), tried, dataset)
     assert distance(cut, whole) == 0.0
     assert cut.curves["val_loss"] == whole.curves["val_loss"]

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import pytest
 
-from models.recipe import Recipe
-from models.training.checkpoint import save_checkpoint
-from models.training.engine import make_engine
-from models.training.loop import train
+from nightune.models.engines.make import make_engine
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.checkpoint import save_checkpoint
+from nightune.models.training.loop import train
 from tests.models.conftest import MakeDataset
 
 EXPLODES = """

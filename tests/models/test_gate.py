@@ -7,11 +7,20 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from models.datasets import load_dataset
-from models.examples import Dataset, Purpose
-from models.gate import MEASURES, Truth, all_metrics, latency_ms, measure_of, row_losses, trivial_losses, truth
-from models.serving import Predictor
-from tuning.sections import METRICS
+from nightune.models.data.dataset import Dataset, Purpose
+from nightune.models.data.loading import load_dataset
+from nightune.models.networks.row_losses import (
+    MEASURES,
+    Truth,
+    all_metrics,
+    latency_ms,
+    measure_of,
+    row_losses,
+    trivial_losses,
+    truth,
+)
+from nightune.models.serving.predictor import Predictor
+from nightune.tuning.study.sections import METRICS
 
 CLASSES = ("a", "b", "c")
 LABELS = np.array(["a", "b", "c", "a", "a", "b"])

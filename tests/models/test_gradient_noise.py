@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.batch_sizes import BatchSizeSettings
-from models.gradient_noise import (
+from nightune.models.techniques.batch_sizes.gradient_noise import (
     WANTED,
     Measured,
     NoiseState,
@@ -18,6 +17,7 @@ from models.gradient_noise import (
     next_noise_state,
     two_size_estimates,
 )
+from nightune.models.techniques.batch_sizes.settings import BatchSizeSettings
 from tests.models.controllers import controller
 
 FOUR_GRADIENTS = np.array([[1.0, 0.0], [3.0, 0.0], [2.0, 1.0], [2.0, -1.0]])

@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import pytest
 
-from models.recipe import read_recipe
-from models.training.engine import COMPILED_ENGINES, make_engine
-from models.training.halted import HaltedTrainings
-from models.training.loop import Outcome, train
+from nightune.models.engines.make import make_engine
+from nightune.models.recipe.params import read_recipe
+from nightune.models.training.engine import COMPILED_ENGINES
+from nightune.models.training.halted import HaltedTrainings
+from nightune.models.training.loop import Outcome, train
 from tests.models.conftest import MakeDataset
 
 PARAMS: dict[str, Any] = {

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from models.lasting import lasting_imports
+from nightune.models.heavy_imports import lasting_imports
 
 
 @pytest.fixture(autouse=True)

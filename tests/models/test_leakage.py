@@ -1,9 +1,15 @@
 import numpy as np
 import pytest
 
-from models.leakage import MOST_COLUMNS, duplicate_findings, identifier_problem, leakage_findings, predictor_findings
-from models.splits import Rows, Split, random_rows
-from models.targets import Targets
+from nightune.models.data.leakage import (
+    MOST_COLUMNS,
+    duplicate_findings,
+    identifier_problem,
+    leakage_findings,
+    predictor_findings,
+)
+from nightune.models.data.splits import Rows, Split, random_rows
+from nightune.models.data.targets import Targets
 
 REMEDY = "drop {name}"
 ROWS = random_rows(400, Split(), 0)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from models.keys import Key
-from models.learning_rates import (
-    KEYS,
-    SCALINGS,
+from nightune.models.techniques.keys import Key
+from nightune.models.techniques.learning_rates.batch_scaling import SCALINGS
+from nightune.models.techniques.learning_rates.keys import KEYS
+from nightune.models.techniques.learning_rates.learning_rates import (
     LearningRateSettings,
     batch_scales,
     learning_rates,
@@ -17,8 +17,8 @@ from models.learning_rates import (
     plateau_multiplier,
     plateau_rule,
 )
-from models.plateaus import PlateauState, next_plateau_state
-from models.schedules import SCHEDULES, Progress
+from nightune.models.techniques.learning_rates.schedules import SCHEDULES, Progress
+from nightune.models.techniques.plateaus import PlateauState, next_plateau_state
 from tests.models.controllers import controller, train
 
 

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("greenlet")
 
-from models.training.lockstep import train_side_by_side
+from nightune.models.engines.compiled.side_by_side import train_side_by_side
 
 
 class Counting:

@@ -9,16 +9,17 @@ import keras
 import numpy as np
 import pytest
 
-from models.errors import InputError
-from models.examples import Dataset
-from models.metrics import metrics
-from models.recipe import Recipe
-from models.training.checkpoint import save, save_checkpoint
-from models.training.engine import EpochOutput, make_engine
-from models.training.engine_fit import FitEngine
-from models.training.loop import Outcome, train
-from models.training.plan import EpochPlan
-from models.training.seeds import Seeds
+from nightune.models.data.dataset import Dataset
+from nightune.models.engines.fit.engine import FitEngine
+from nightune.models.engines.make import make_engine
+from nightune.models.errors import InputError
+from nightune.models.networks.metrics import metrics
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.checkpoint import save, save_checkpoint
+from nightune.models.training.engine import EpochOutput
+from nightune.models.training.loop import Outcome, train
+from nightune.models.training.plan import EpochPlan
+from nightune.models.training.seeds import Seeds
 
 MakeDataset = Callable[..., Dataset]
 MakeRecipe = Callable[..., Recipe]

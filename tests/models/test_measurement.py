@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.examples import Dataset
-from models.gradient_noise import example_estimates
-from models.recipe import Recipe
-from models.training.engine import EpochOutput
-from models.training.engine_fit import FitEngine, FitState
-from models.training.plan import EpochPlan
-from models.training.seeds import Seeds
+from nightune.models.data.dataset import Dataset
+from nightune.models.engines.fit.engine import FitEngine, FitState
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.techniques.batch_sizes.gradient_noise import example_estimates
+from nightune.models.training.engine import EpochOutput
+from nightune.models.training.plan import EpochPlan
+from nightune.models.training.seeds import Seeds
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]

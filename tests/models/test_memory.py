@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.examples import Dataset
-from models.recipe import Recipe, read_recipe
-from models.training.engine import EpochOutput
-from models.training.engine_fit import FitEngine, FitState
-from models.training.memory import is_out_of_memory
-from models.training.plan import EpochPlan
-from models.training.seeds import Seeds
+from nightune.models.data.dataset import Dataset
+from nightune.models.engines.fit.engine import FitEngine, FitState
+from nightune.models.engines.memory import is_out_of_memory
+from nightune.models.recipe.params import read_recipe
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.engine import EpochOutput
+from nightune.models.training.plan import EpochPlan
+from nightune.models.training.seeds import Seeds
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]
@@ -135,11 +136,11 @@ JAX_CODE = """
 import logging, sys
 from pathlib import Path
 import jax, numpy as np
-from models.examples import Dataset, Examples
-from models.recipe import Recipe
-from models.training import compiled
-from models.training.engine_jax import JaxFunctions, make_jax_engine
-from models.training.loop import train
+from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.engines.compiled import engine as compiled
+from nightune.models.engines.compiled.jax_backend import JaxFunctions, make_jax_engine
+from nightune.models.training.loop import train
 
 generator = np.random.default_rng(0)
 split = Examples(generator.normal(size=(50, 5)).astype(np.float32), generator.integers(0, 3, 50).astype(np.int32))

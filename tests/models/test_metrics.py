@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as oracle
 
-from models.metrics import METRICS, metrics
-from models.outputs import Head
+from nightune.models.networks.heads import Head
+from nightune.models.networks.metrics import METRICS, metrics
 
 generator = np.random.default_rng(1)
 CLASSES = generator.integers(0, 4, 60)

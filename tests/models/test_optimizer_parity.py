@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from models.training.updates import decaying
+from nightune.models.engines.keras_parts.updates import decaying
 from tests.models.trajectories import passed, stock, with_part
 
 # name: params, optax' optimizer at the rate 0.01; where the two are equal by design (TECHNIQUES 1.2)

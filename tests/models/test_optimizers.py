@@ -7,10 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.optimizer_keys import KEYS
-from models.optimizers import GRADIENT_CLIPS, OPTIMIZERS, OptimizerSettings, build_optimizer
-from models.recipe import read_recipe
-from models.training.controller import Controller
+from nightune.models.recipe.params import read_recipe
+from nightune.models.techniques.optimizers.keys import KEYS
+from nightune.models.techniques.optimizers.optimizers import (
+    GRADIENT_CLIPS,
+    OPTIMIZERS,
+    OptimizerSettings,
+    build_optimizer,
+)
+from nightune.models.training.controller import Controller
 
 
 @pytest.fixture(scope="module")

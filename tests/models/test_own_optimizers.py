@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-from models.own_optimizers.averaging import averaging, exponential_part, polynomial_part
-from models.own_optimizers.hypergradient import Hypergradient, following_hypergradient
-from models.training.muon_matrices import exclude_from_muon
-from models.training.updates import decayed_weights, decaying
+from nightune.models.engines.keras_parts.muon_matrices import exclude_from_muon
+from nightune.models.engines.keras_parts.updates import decayed_weights, decaying
+from nightune.models.techniques.optimizers.averaging import averaging, exponential_part, polynomial_part
+from nightune.models.techniques.optimizers.hypergradient import Hypergradient, following_hypergradient
 from tests.models.trajectories import passed, stock, with_part
 
 

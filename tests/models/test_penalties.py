@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from sklearn.linear_model import ElasticNet, Lasso, Ridge
 
-from models.penalties import CONVENTIONS, PENALTIES, PenaltySettings, Strengths, keras_strengths
+from nightune.models.techniques.penalties.penalties import (
+    CONVENTIONS,
+    PENALTIES,
+    PenaltySettings,
+    Strengths,
+    keras_strengths,
+)
 
 
 def strengths(kind: str, convention: str, task: str, outputs: int = 1, l1_ratio: float = 0.5) -> Strengths:

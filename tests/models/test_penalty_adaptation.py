@@ -9,15 +9,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.examples import Dataset, Examples
-from models.penalties import PenaltySettings
-from models.penalty_adaptation import HELD_OUT_LOSS, HYPERGRADIENT, TRAIN_LOSS, Measured, divide, next_strength
-from models.recipe import Recipe, read_recipe
-from models.training.controller import Controller
-from models.training.engine_fit import FitEngine
-from models.training.loop import train
-from models.training.plan import EpochPlan
-from models.training.seeds import Seeds
+from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.engines.fit.engine import FitEngine
+from nightune.models.recipe.params import read_recipe
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.techniques.penalties.adaptation import (
+    HELD_OUT_LOSS,
+    HYPERGRADIENT,
+    TRAIN_LOSS,
+    Measured,
+    divide,
+    next_strength,
+)
+from nightune.models.techniques.penalties.penalties import PenaltySettings
+from nightune.models.training.controller import Controller
+from nightune.models.training.loop import train
+from nightune.models.training.plan import EpochPlan
+from nightune.models.training.seeds import Seeds
 
 GAP = {"penalty.kind": "l2", "penalty.adaptation": "gap_control", "penalty.strength": 1e-3}
 

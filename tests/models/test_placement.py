@@ -9,16 +9,18 @@ import keras
 import numpy as np
 import pytest
 
-from models import gathering, placement
-from models.datasets import data_placement, load_dataset, open_dataset, save_dataset
-from models.errors import InputError
-from models.examples import Dataset
-from models.placement import VARIABLE, available_bytes, place
-from models.recipe import Recipe
-from models.sources import refuse_non_finite
-from models.training import device_memory
-from models.training.device_memory import Room, device_peak, device_room, host_peak, peaks, refusal_of_data
-from models.training.engine import choose_engine
+from nightune.models.data import placement
+from nightune.models.data import placement as gathering
+from nightune.models.data.dataset import Dataset
+from nightune.models.data.loading import load_dataset
+from nightune.models.data.placement import VARIABLE, available_bytes, place
+from nightune.models.data.sources import refuse_non_finite
+from nightune.models.data.storage import data_placement, open_dataset, save_dataset
+from nightune.models.engines import memory as device_memory
+from nightune.models.engines.choice import choose_engine
+from nightune.models.engines.memory import Room, device_peak, device_room, host_peak, peaks, refusal_of_data
+from nightune.models.errors import InputError
+from nightune.models.recipe.recipe import Recipe
 
 MakeDataset = Callable[..., Dataset]
 

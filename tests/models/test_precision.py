@@ -7,17 +7,19 @@ import keras
 import numpy as np
 import pytest
 
-from models.examples import Dataset
-from models.metrics import metrics
-from models.recipe import Recipe, RecipeError
-from models.training.capabilities import only_in_fit
-from models.training.checkpoint import load, save_checkpoint
-from models.training.engine import choose_engine, make_engine
-from models.training.engine_fit import FitEngine
-from models.training.loop import train
-from models.training.plan import EpochPlan
-from models.training.seeds import Seeds
-from models.training.verification import MIXED_TOLERANCE
+from nightune.models.data.dataset import Dataset
+from nightune.models.engines.choice import choose_engine
+from nightune.models.engines.fit.engine import FitEngine
+from nightune.models.engines.make import make_engine
+from nightune.models.engines.verification import MIXED_TOLERANCE
+from nightune.models.networks.metrics import metrics
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.recipe.rules import RecipeError
+from nightune.models.training.capabilities import only_in_fit
+from nightune.models.training.checkpoint import load, save_checkpoint
+from nightune.models.training.loop import train
+from nightune.models.training.plan import EpochPlan
+from nightune.models.training.seeds import Seeds
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]

@@ -9,15 +9,25 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.architectures import build_model
-from models.examples import Dataset
-from models.outputs import read_head
-from models.recipe import Recipe, params_of
-from models.training.blocks import accumulated_parts, bucketed_parts, exact_parts, fitted_parts, padded_order
-from models.training.initial_weights import InitialWeights
-from models.training.optimizer_numbers import build_numbered_optimizer
-from models.training.plan import EpochPlan
-from models.training.programs import Program, ProgramCache, disturbed, graph_key, is_noisy, is_separable
+from nightune.models.data.dataset import Dataset
+from nightune.models.engines.compiled.batch_layout import (
+    accumulated_parts,
+    bucketed_parts,
+    exact_parts,
+    fitted_parts,
+    padded_order,
+)
+from nightune.models.engines.compiled.graph_keys import disturbed, graph_key
+from nightune.models.engines.compiled.initial_weights import InitialWeights
+from nightune.models.engines.compiled.program import Program
+from nightune.models.engines.compiled.traced_optimizers import build_numbered_optimizer
+from nightune.models.engines.keras_parts.model_traits import is_noisy, is_separable
+from nightune.models.networks.architectures import build_model
+from nightune.models.networks.heads import read_head
+from nightune.models.recipe.params import params_of
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.kept_by_key import ProgramCache
+from nightune.models.training.plan import EpochPlan
 
 HERE = Path()
 MakeRecipe = Callable[..., Recipe]

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 from sklearn.linear_model import ElasticNet, Lasso, Ridge
 
-from models.examples import Dataset, Examples
-from models.metrics import metrics
-from models.penalties import PenaltySettings, keras_strengths
-from models.recipe import Recipe, read_recipe
-from models.training.controller import Controller
-from models.training.engine_fit import FitEngine
-from models.training.penalty_measurements import ZERO_SHARE
-from models.training.plan import EpochPlan
-from models.training.seeds import Seeds
-from models.training.updates import build_recipe_optimizer
+from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.engines.fit.engine import FitEngine
+from nightune.models.engines.keras_parts.penalty_measurements import ZERO_SHARE
+from nightune.models.engines.keras_parts.updates import build_recipe_optimizer
+from nightune.models.networks.metrics import metrics
+from nightune.models.recipe.params import read_recipe
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.techniques.penalties.penalties import PenaltySettings, keras_strengths
+from nightune.models.training.controller import Controller
+from nightune.models.training.plan import EpochPlan
+from nightune.models.training.seeds import Seeds
 
 MakePlan = Callable[..., EpochPlan]
 MakeRecipe = Callable[..., Recipe]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.optimizers import OPTIMIZERS
-from models.range_test import (
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.techniques.learning_rates.range_test import (
     UPDATES,
     RangeTest,
     RateRange,
@@ -22,7 +22,7 @@ from models.range_test import (
     rising_rates,
     smoothed,
 )
-from models.recipe import Recipe
+from nightune.models.techniques.optimizers.optimizers import OPTIMIZERS
 from tests.models.conftest import MakeDataset
 
 HERE = Path()
@@ -122,7 +122,7 @@ def test_one_range_for_several_optimizers_holds_all_of_theirs() -> None:
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_with_a_rate_to_search_is_tested_beyond_what_is_customary(optimizer: str) -> None:
-    from models.customary_ranges import customary_ranges
+    from nightune.models.techniques.optimizers.search_ranges import customary_ranges
 
     tested, customary = range_to_test(optimizer), customary_ranges(optimizer).get("learning_rate.peak")
     if isinstance(customary, dict):
@@ -143,9 +143,14 @@ PROBED: dict[str, dict[str, Any]] = {
 def test_lr_t5_weights_slots_and_random_state_are_bit_equal_afterwards(
     name: str, make_dataset: MakeDataset, recipe: Callable[..., Recipe]
 ) -> None:
-    from models.training.engine_fit import FitEngine
-    from models.training.rate_probe import probed_dataset, probed_recipe, run_range_test, shuffled_batches
-    from models.training.seeds import Seeds
+    from nightune.models.engines.fit.engine import FitEngine
+    from nightune.models.engines.fit.range_test_run import (
+        probed_dataset,
+        probed_recipe,
+        run_range_test,
+        shuffled_batches,
+    )
+    from nightune.models.training.seeds import Seeds
 
     dataset = make_dataset()
     engine = FitEngine(probed_dataset(dataset), HERE)
@@ -171,9 +176,9 @@ def test_lr_t5_weights_slots_and_random_state_are_bit_equal_afterwards(
 def test_a_range_test_repeats_itself_and_trains_with_the_rates_it_says(
     make_dataset: MakeDataset, recipe: Callable[..., Recipe]
 ) -> None:
-    from models.training.engine_fit import FitEngine
-    from models.training.rate_probe import run_range_test, shuffled_batches
-    from models.training.seeds import Seeds
+    from nightune.models.engines.fit.engine import FitEngine
+    from nightune.models.engines.fit.range_test_run import run_range_test, shuffled_batches
+    from nightune.models.training.seeds import Seeds
 
     dataset = make_dataset("regression")
     engine = FitEngine(dataset, HERE)
@@ -200,6 +205,6 @@ def test_batches_go_through_all_examples_again_and_again() -> None:
 
 
 def shuffled(examples: int, size: int) -> Any:
-    from models.training.rate_probe import shuffled_batches
+    from nightune.models.engines.fit.range_test_run import shuffled_batches
 
     return shuffled_batches(examples, size, seed=4)

@@ -9,10 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import batch_size_keys, batch_sizes, learning_rates, optimizer_keys, penalties, stopping, weight_decays
-from models.keys import Key
-from models.optimizers import OptimizerSettings
-from models.recipe import KEYS, Recipe, params_of, read_recipe, resolve
+from nightune.models.recipe.params import KEYS, params_of, read_recipe, resolve
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.techniques.batch_sizes import keys as batch_size_keys
+from nightune.models.techniques.batch_sizes import policies as batch_sizes
+from nightune.models.techniques.keys import Key
+from nightune.models.techniques.learning_rates import learning_rates
+from nightune.models.techniques.optimizers import keys as optimizer_keys
+from nightune.models.techniques.optimizers.optimizers import OptimizerSettings
+from nightune.models.techniques.penalties import penalties
+from nightune.models.techniques.stopping import stopping
+from nightune.models.techniques.weight_decays import weight_decays
 
 MODULES = {
     "": (optimizer_keys, OptimizerSettings),
@@ -49,9 +56,8 @@ def test_every_key_has_a_meaning_a_valid_default_and_known_conditions(name: str)
 
 
 def test_a_recipe_is_read_without_loading_keras() -> None:
-    words = (
-        "import sys, models.recipe, models.training.controller; print({'keras', 'sklearn', 'pandas'} & {*sys.modules})"
-    )
+    words = "import sys, nightune.models.recipe.params, nightune.models.training.controller"
+    words += "; print({'keras', 'sklearn', 'pandas'} & {*sys.modules})"
     outcome = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
     assert outcome.stdout.strip() == "set()"
 

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.examples import Dataset, Examples
-from models.recipe import read_recipe
-from models.training.capabilities import only_in_fit
-from models.training.engine import choose_engine, make_engine
-from models.training.engine_fit import FitEngine
-from models.training.loop import train
-from models.training.plan import EpochPlan
-from models.training.seeds import Seeds
+from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.engines.choice import choose_engine
+from nightune.models.engines.fit.engine import FitEngine
+from nightune.models.engines.make import make_engine
+from nightune.models.recipe.params import read_recipe
+from nightune.models.training.capabilities import only_in_fit
+from nightune.models.training.loop import train
+from nightune.models.training.plan import EpochPlan
+from nightune.models.training.seeds import Seeds
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.optimizers import OPTIMIZERS, build_optimizer
-from models.recipe import KEYS, Recipe, RecipeError, params_of, read_recipe
-from models.recipe_rules import NOTES, RULES, notes_on
+from nightune.models.recipe.params import KEYS, params_of, read_recipe
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.recipe.rules import NOTES, RULES, RecipeError, notes_on
+from nightune.models.techniques.optimizers.optimizers import OPTIMIZERS, build_optimizer
 
 
 def recipe(**params: Any) -> Recipe:

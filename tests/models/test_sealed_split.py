@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.datasets import Dataset, Split, load_dataset, open_dataset, read_split, save_dataset
-from models.examples import Purpose, SealError, UnsealedExamples
+from nightune.models.data.dataset import Dataset, Purpose, SealError, UnsealedExamples
+from nightune.models.data.loading import load_dataset
+from nightune.models.data.splits import Split
+from nightune.models.data.storage import open_dataset, read_split, save_dataset
 
 random = np.random.default_rng(0)
 TABLE = pd.DataFrame(

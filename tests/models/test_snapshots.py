@@ -14,11 +14,12 @@ import keras
 import numpy as np
 import pytest
 
-from models.recipe import read_recipe
-from models.training import compiled_program
-from models.training.engine import COMPILED_ENGINES, Engine, make_engine
-from models.training.loop import Outcome, train
-from models.training.snapshots import EngineSnapshot, Snapshot, SnapshotError, read_snapshot, write_snapshot
+from nightune.models.engines.compiled import compiled_program
+from nightune.models.engines.make import make_engine
+from nightune.models.recipe.params import read_recipe
+from nightune.models.training.engine import COMPILED_ENGINES, Engine
+from nightune.models.training.loop import Outcome, train
+from nightune.models.training.snapshots import EngineSnapshot, Snapshot, SnapshotError, read_snapshot, write_snapshot
 from tests.models.covering import ALL, covering, params_of
 from tests.models.test_engine_equality import ROWS, small_dataset
 
@@ -176,8 +177,8 @@ def rows_on_jax(expression: str, folder: Path) -> dict[str, bool]:
 
 def stacked_goes_on_as_if_unbroken(folder: Path) -> bool:
     """Two trials of one program side by side, broken at one epoch, or at two: then they are not stacked to the end."""
-    from models.training.lockstep import train_side_by_side
-    from models.training.stacks import Stacks
+    from nightune.models.engines.compiled.side_by_side import train_side_by_side
+    from nightune.models.engines.compiled.vmap_stacks import Stacks
 
     engine, rates = make("jax"), (0.01, 0.02)
     folders = [folder / str(rate) for rate in rates]

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.errors import InputError
-from models.splits import Rows, Split, group_rows, random_rows, stratified_rows, time_rows
+from nightune.models.data.splits import Rows, Split, group_rows, random_rows, stratified_rows, time_rows
+from nightune.models.errors import InputError
 
 shares = st.sampled_from([0.1, 0.2, 0.25, 0.3])
 seeds = st.integers(0, 2**32 - 1)

@@ -16,15 +16,15 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 import jax, numpy as np
-from models.examples import Dataset, Examples
-from models.recipe import read_recipe
-from models.training import stacks
-from models.training.controller import Controller
-from models.training.engine_jax import make_jax_engine
-from models.training.lockstep import train_side_by_side
-from models.training.loop import train
-from models.training.seeds import Seeds
-from models.training.stacks import Stacks, stack_members
+from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.recipe.params import read_recipe
+from nightune.models.engines.compiled import vmap_stacks as stacks
+from nightune.models.training.controller import Controller
+from nightune.models.engines.compiled.jax_backend import make_jax_engine
+from nightune.models.engines.compiled.side_by_side import train_side_by_side
+from nightune.models.training.loop import train
+from nightune.models.training.seeds import Seeds
+from nightune.models.engines.compiled.vmap_stacks import Stacks, stack_members
 
 generator = np.random.default_rng(0)
 inputs = generator.normal(size=(100, 6)).astype(np.float32)

@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from models.stopping import KEYS, StoppingSettings, actions, next_stopping_state
-from models.stopping_rules import RULES, generalization_loss_percent, training_progress
-from models.stopping_states import Observation, StoppingState
+from nightune.models.techniques.stopping.keys import KEYS
+from nightune.models.techniques.stopping.rules import RULES, generalization_loss_percent, training_progress
+from nightune.models.techniques.stopping.settings import StoppingSettings
+from nightune.models.techniques.stopping.state import Observation, StoppingState
+from nightune.models.techniques.stopping.stopping import actions, next_stopping_state
 
 
 def stops_after(

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.errors import InputError
-from models.recipe import params_of, read_recipe
-from models.stopping import StoppingSettings, next_stopping_state
-from models.stopping_adaptive import chance_of_improvement, score_noise
-from models.stopping_functions import load_stop_function
-from models.stopping_states import Observation, StoppingInputs, StoppingState
-from models.training.controller import Controller
+from nightune.models.errors import InputError
+from nightune.models.recipe.params import params_of, read_recipe
+from nightune.models.techniques.stopping.adaptive_rules import chance_of_improvement, score_noise
+from nightune.models.techniques.stopping.settings import StoppingSettings
+from nightune.models.techniques.stopping.state import Observation, StoppingInputs, StoppingState
+from nightune.models.techniques.stopping.stopping import next_stopping_state
+from nightune.models.techniques.stopping.user_rules import load_stop_function
+from nightune.models.training.controller import Controller
 
 
 def ends(scores: list[float], settings: dict[str, Any], **seen: Any) -> tuple[int, str] | None:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.examples import Dataset, Examples
-from models.recipe import Recipe
-from models.training.engine_fit import FitEngine
-from models.training.feeds import AHEAD, StreamFeed, TensorFlowFeed, make_feed
-from models.training.loop import Outcome, train
+from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.engines.fit.batch_feeds import AHEAD, StreamFeed, TensorFlowFeed, make_feed
+from nightune.models.engines.fit.engine import FitEngine
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.loop import Outcome, train
 
 MakeDataset = Callable[..., Dataset]
 

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from sklearn.preprocessing import StandardScaler
 
-from models.errors import InputError
-from models.preprocessing import TablePreprocessing, clean_table
-from models.tables import _make_transformer, fit_preprocessing, split_keys, take_apart
+from nightune.models.data.tables import _make_transformer, fit_preprocessing, split_keys, take_apart
+from nightune.models.errors import InputError
+from nightune.models.serving.preprocessing import TablePreprocessing, clean_table
 
 EVERY_ROW = np.arange(6)
 

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.recipe import Recipe, read_recipe
-from models.training.engine import EpochOutput, make_engine
-from models.training.engine_fit import FitEngine, FitState
-from models.training.loop import Outcome, train
-from models.training.plan import EpochPlan
+from nightune.models.engines.fit.engine import FitEngine, FitState
+from nightune.models.engines.make import make_engine
+from nightune.models.recipe.params import read_recipe
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.engine import EpochOutput
+from nightune.models.training.loop import Outcome, train
+from nightune.models.training.plan import EpochPlan
 from tests.models.conftest import MakeDataset
 
 # The mean of the outputs is the loss, and its gradient by θ is 1 whatever θ is: θ tells what the updates did.
@@ -107,7 +109,7 @@ class CutShortError(Exception):
 def test_x4_a_training_cut_short_and_begun_again_is_the_unbroken_one(
     kind: str, epochs: int, make_dataset: MakeDataset, recipe: Callable[..., Recipe], kept: dict[str, Any]
 ) -> None:
-    from models.training.verification import COMPILED_ENGINES
+    from nightune.models.training.engine import COMPILED_ENGINES
 
     dataset = make_dataset()
     tried = recipe(
@@ -165,7 +167,7 @@ def end(engine: Any, recipe: Recipe, dataset: Any, epochs: int, on_epoch: Any = 
 def test_reg_t4_a_penalty_changes_no_metric_that_ranks(
     make_dataset: MakeDataset, recipe: Callable[..., Recipe]
 ) -> None:
-    from models.metrics import metrics
+    from nightune.models.networks.metrics import metrics
 
     dataset = make_dataset("regression")
     engine, measured = FitEngine(dataset, Path()), []
@@ -185,7 +187,7 @@ def test_wd_t4_a_second_trial_in_the_same_engine_decays_by_its_own_strength(
 ) -> None:
     import keras
 
-    from models.training.verification import COMPILED_ENGINES
+    from nightune.models.training.engine import COMPILED_ENGINES
 
     dataset = make_dataset()
     name = "fit" if kind == "fit" else COMPILED_ENGINES[keras.backend.backend()]

@@ -11,14 +11,14 @@ import pytest
 from keras import layers
 from sklearn.linear_model import Ridge
 
-from models.examples import Dataset, Examples
-from models.optimizers import OptimizerSettings, build_optimizer
-from models.recipe import Recipe
-from models.training.engine import make_engine
-from models.training.engine_fit import FitEngine
-from models.training.plan import EpochPlan
-from models.training.seeds import Seeds
-from models.training.updates import Penalty, decayed_weights, decaying
+from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.engines.fit.engine import FitEngine
+from nightune.models.engines.keras_parts.updates import Penalty, decayed_weights, decaying
+from nightune.models.engines.make import make_engine
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.techniques.optimizers.optimizers import OptimizerSettings, build_optimizer
+from nightune.models.training.plan import EpochPlan
+from nightune.models.training.seeds import Seeds
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import InputError
-from models.user_code import call_function, load_function, source_digest
+from nightune.models.errors import InputError
+from nightune.models.user_code import call_function, load_function, source_digest
 
 KEY = "model.architecture"
 

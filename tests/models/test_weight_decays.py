@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from models.recipe import read_recipe
-from models.training.controller import Controller
-from models.weight_decays import (
+from nightune.models.recipe.params import read_recipe
+from nightune.models.techniques.weight_decays.weight_decays import (
     COUPLINGS,
     PROFILES,
     WeightDecaySettings,
@@ -13,6 +12,7 @@ from models.weight_decays import (
     decay_strengths,
     with_strength_by_time,
 )
+from nightune.models.training.controller import Controller
 
 FALLING = np.array([0.1, 0.075, 0.05, 0.025])
 CONSTANT = np.full(5, 0.1)

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from models.optimizers import build_optimizer
-from models.recipe import read_recipe
+from nightune.models.recipe.params import read_recipe
+from nightune.models.techniques.optimizers.optimizers import build_optimizer
 
 
 def stock(**params: Any) -> Any:

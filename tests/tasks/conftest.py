@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tasks.prepare_data import PreparedData
-from tasks.tracking.store import Store, open_store
-from tasks.tracking.sweeps import Sweep, open_sweep
-from tuning.trial import Status, Trial, TrialResult
+from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.tracking.store.store import Store, open_store
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, open_sweep
+from nightune.tuning.trial import Status, Trial, TrialResult
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.attempts import Attempts, attempts_of
+from nightune.tasks.trial.crash_log import Attempts, attempts_of
 
 
 @pytest.fixture

@@ -9,20 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.training.snapshots import EngineSnapshot, Snapshot
-from tasks import keep_snapshots
-from tasks.keep_snapshots import NO_SNAPSHOTS, Keeping, RunKeeper, read_keeping
-from tasks.prepare_data import PreparedData
-from tasks.tracking import snapshots, trials
-from tasks.tracking.snapshots import kept_runs
-from tasks.tracking.store import Store, client
-from tasks.tracking.sweeps import Sweep
-from tasks.tracking.trial_runs import unfinished_runs
-from tasks.tracking.trials import TrialLog, finished_trials, open_trial
-from tasks.trial_limits import TrialLimitError, Watch
+from nightune.models.training.snapshots import EngineSnapshot, Snapshot
+from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.tracking.store.store import Store, client
+from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.trials import snapshots, trials
+from nightune.tasks.tracking.trials.runs import unfinished_runs
+from nightune.tasks.tracking.trials.snapshots import kept_runs
+from nightune.tasks.tracking.trials.trial_log import TrialLog, open_trial
+from nightune.tasks.tracking.trials.trials import finished_trials
+from nightune.tasks.trial import snapshots as keep_snapshots
+from nightune.tasks.trial.limits import TrialLimitError, Watch
+from nightune.tasks.trial.snapshots import NO_SNAPSHOTS, Keeping, RunKeeper, read_keeping
+from nightune.tuning.study.sections import Limits
+from nightune.tuning.trial import Status, Trial
 from tests.tasks.conftest import result_of
-from tuning.sections import Limits
-from tuning.trial import Status, Trial
 
 
 class KillError(BaseException):

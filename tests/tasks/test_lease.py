@@ -13,9 +13,9 @@ from dataclasses import asdict
 
 import pytest
 
-from tasks.tracking.errors import StudyBusyError
-from tasks.tracking.lease import TAG, Lease, Pace, read_lease, study_lease
-from tasks.tracking.store import Store, client, study_experiment
+from nightune.tasks.tracking.store.errors import StudyBusyError
+from nightune.tasks.tracking.store.lease import TAG, Lease, Pace, read_lease, study_lease
+from nightune.tasks.tracking.store.store import Store, client, study_experiment
 
 QUICK = Pace(beat=0.1, expiry=5.0, settling=0.2)
 

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from tasks.line_chart import Chart, Line, draw
+from nightune.tasks.reporting.svg_chart import Chart, Line, draw
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from models.customary_ranges import LEVELS, customary_ranges
-from models.recipe import params_of, read_recipe
-from models.training.capabilities import only_in_fit
-from tasks.check_study import check_study
-from tasks.load_study import load_study
-from tasks.propose_trials import complete_params, sample_recipes
-from tuning.samplers import random
-from tuning.study import Study, StudyError
+from nightune.models.recipe.params import params_of, read_recipe
+from nightune.models.techniques.optimizers.search_ranges import LEVELS, customary_ranges
+from nightune.models.training.capabilities import only_in_fit
+from nightune.tasks.check_study import check_study
+from nightune.tasks.load_study import load_study
+from nightune.tasks.propose_trials import complete_params, sample_recipes
+from nightune.tuning.errors import StudyError
+from nightune.tuning.search.samplers import random
+from nightune.tuning.study.study import Study
 
 Read = Callable[[str], Study]
 

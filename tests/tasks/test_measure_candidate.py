@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.measure_candidate import _finite, _itself, _latency, _schema, _size
-from tuning.sections import PromotionSection
+from nightune.tasks.measure_candidate import _finite, _itself, _latency, _schema, _size
+from nightune.tuning.study.sections import PromotionSection
 
 
 def table(*columns: tuple[str, str], **changes: Any) -> dict[str, Any]:

@@ -15,10 +15,12 @@ import pandas as pd
 import pytest
 from mlflow import pyfunc
 
-from models.datasets import Dataset, load_dataset, open_dataset, preprocessing_files, save_dataset
-from models.serving import DESCRIPTION, MODEL, Predictor
-from models.training.checkpoint import save
-from tasks.tracking.model_folder import parts_of, write_model_folder
+from nightune.models.data.dataset import Dataset
+from nightune.models.data.loading import load_dataset
+from nightune.models.data.storage import open_dataset, preprocessing_files, save_dataset
+from nightune.models.serving.predictor import DESCRIPTION, MODEL, Predictor
+from nightune.models.training.checkpoint import save
+from nightune.tasks.tracking.registry.model_folder import parts_of, write_model_folder
 
 TABLE = pd.DataFrame(
     {
@@ -105,7 +107,7 @@ def test_a_version_holds_no_pickle_and_nothing_of_the_running_nightune(tmp_path:
     names = {file.suffix for file in folder.rglob("*") if file.is_file()}
     assert names.isdisjoint({".pkl", ".pickle", ".joblib", ".cloudpickle"})
     for file in (folder / "code").rglob("*.py"):
-        assert "from models" not in file.read_text()
+        assert "nightune." not in file.read_text()
     requirements = (folder / "requirements.txt").read_text().split()
     assert all("==" in line for line in requirements)
     assert {line.split("==")[0] for line in requirements} == {"mlflow", "keras", "tensorflow", "numpy", "pandas"}
@@ -115,7 +117,7 @@ import sys
 from mlflow import pyfunc
 import pandas as pd
 print(len(pyfunc.load_model({str(folder)!r}).predict(pd.read_csv({str(tmp_path / "houses.csv")!r}))))
-assert not [name for name in sys.modules if name.split(".")[0] in ("models", "tasks", "tuning", "flows")]
+assert not [name for name in sys.modules if name.split(".")[0] == "nightune"]
 """
     done = subprocess.run(
         [sys.executable, "-c", script],

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tasks.tracking import patience as module
-from tasks.tracking.errors import StoreLostError
-from tasks.tracking.patience import PatientClient, masked, passing_fault, patience, patiently
-from tasks.tracking.store import Store, client, study_experiment
+from nightune.tasks.tracking.store import retry as module
+from nightune.tasks.tracking.store.errors import StoreLostError
+from nightune.tasks.tracking.store.retry import PatientClient, masked, passing_fault, patience, patiently
+from nightune.tasks.tracking.store.store import Store, client, study_experiment
 
 LOCKED = "(raised as a result of …)\n(sqlite3.OperationalError) database is locked\n[SQL: INSERT INTO runs]"
 

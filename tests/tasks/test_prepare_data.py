@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from models.datasets import open_dataset
-from tasks.prepare_data import prepare_data
-from tuning.domains import Choice, Range
-from tuning.search_space import Dimension, SearchSpace
-from tuning.sections import DataSection, Objective
-from tuning.sections import Split as SplitSection
-from tuning.study import StudyError
+from nightune.models.data.storage import open_dataset
+from nightune.tasks.prepare_data import prepare_data
+from nightune.tuning.errors import StudyError
+from nightune.tuning.search.domains import Choice, Range
+from nightune.tuning.search.search_space import Dimension, SearchSpace
+from nightune.tuning.study.sections import DataSection, Objective
+from nightune.tuning.study.sections import Split as SplitSection
 
 
 def study_of(folder: Path, source: str = "iris", **data: object) -> SimpleNamespace:

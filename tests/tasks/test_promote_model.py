@@ -9,19 +9,20 @@ from typing import Any
 
 import pytest
 
-import tasks.tracking.store as store_module
-from tasks.confirm_finalists import confirm_finalists, finalists, missing_replicates
-from tasks.prepare_data import prepare_data
-from tasks.promote_model import Promotion, Request, promote_model
-from tasks.propose_trials import propose_trials
-from tasks.start_sweep import start_sweep
-from tasks.tracking import registry
-from tasks.tracking.errors import StoreError
-from tasks.tracking.store import Store, client, open_store
-from tasks.train_cohort import Setting, train_cohort
-from tasks.write_report import write_report
-from tuning.sections import DataSection
-from tuning.trial import Bracket, Rung, TrialResult
+import nightune.tasks.tracking.store.store as store_module
+from nightune.tasks.confirm_finalists import confirm_finalists, finalists, missing_replicates
+from nightune.tasks.prepare_data import prepare_data
+from nightune.tasks.promote_model import Promotion, Request, promote_model
+from nightune.tasks.propose_trials import propose_trials
+from nightune.tasks.setting import Setting
+from nightune.tasks.start_sweep import start_sweep
+from nightune.tasks.tracking.registry import registry
+from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.store import Store, client, open_store
+from nightune.tasks.train_cohort import train_cohort
+from nightune.tasks.write_report import write_report
+from nightune.tuning.study.sections import DataSection
+from nightune.tuning.trial import Bracket, Rung, TrialResult
 
 STUDY = """
 question = "Which rate is best on flowers?"
@@ -95,7 +96,7 @@ def setting(store_root: Path, tmp_path: Path) -> Setting:
 
 def trained(store: Store, folder: Path, text: str) -> Setting:
     """A complete sweep with its replicates, made by the steps of the flow without Prefect."""
-    from tasks.load_study import load_study
+    from nightune.tasks.load_study import load_study
 
     path = folder / "flowers.toml"
     path.write_text(text)
@@ -131,7 +132,7 @@ def judged(setting: Setting) -> Callable[[], Promotion]:
 @pytest.fixture
 def measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What costs seconds and writes nothing to the store is done once; its read of the test split is always noted."""
-    from tasks import promote_model as module
+    from nightune.tasks import promote_model as module
 
     measure, write, evidence, folders = module.measure, module.write_model_folder, [], []
 
@@ -192,7 +193,7 @@ def forget(setting: Setting, promotion: Promotion) -> None:
 def test_a_champion_that_changed_meanwhile_is_not_overwritten(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks import promote_model as module
+    from nightune.tasks import promote_model as module
 
     register = module._register
 
@@ -219,8 +220,8 @@ def test_no_other_step_opens_the_seal() -> None:
     gate = [str(file) for file in sources if "Purpose.GATE" in file.read_text()]
     assert gate == ["tasks/measure_candidate.py"]
     preparing = sorted(str(file) for file in sources if "Purpose.PREPARATION" in file.read_text())
-    assert preparing == ["models/datasets.py", "models/stored_data.py"]
-    assert [str(file) for file in sources if '"sealed"' in file.read_text()] == ["models/stored_data.py"]
+    assert preparing == ["models/data/loading.py", "models/data/storage.py"]
+    assert [str(file) for file in sources if '"sealed"' in file.read_text()] == ["models/data/storage.py"]
 
 
 def test_lost_siblings_of_the_champion_make_a_wider_comparison_not_an_error(setting: Setting, tmp_path: Path) -> None:

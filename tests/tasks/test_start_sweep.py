@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from tasks import start_sweep as module
-from tasks.load_study import load_study
-from tasks.prepare_data import prepare_data
-from tasks.start_sweep import start_sweep
-from tasks.tracking.store import open_store
-from tasks.tracking.sweeps import all_sweeps, finish_sweep, record_engine
+from nightune.tasks import start_sweep as module
+from nightune.tasks.load_study import load_study
+from nightune.tasks.prepare_data import prepare_data
+from nightune.tasks.start_sweep import start_sweep
+from nightune.tasks.tracking.store.store import open_store
+from nightune.tasks.tracking.sweeps.sweeps import all_sweeps, finish_sweep, record_engine
+from nightune.tuning.errors import StudyError
 from tests.flows.conftest import small_study
-from tuning.study import StudyError
 
 __all__ = ["small_study"]
 

@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from models.recipe import read_recipe
-from tasks.load_study import load_study
-from tasks.prepare_data import PreparedData
-from tasks.propose_trials import make_trial
-from tasks.stopping_inputs import stopping_inputs
-from tasks.tracking.store import Store
-from tasks.tracking.sweeps import Sweep
-from tasks.tracking.trials import open_trial
+from nightune.models.recipe.params import read_recipe
+from nightune.tasks.load_study import load_study
+from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.propose_trials import make_trial
+from nightune.tasks.tracking.store.store import Store
+from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.trials.trial_log import open_trial
+from nightune.tasks.trial.stopping_inputs import stopping_inputs
+from nightune.tuning.errors import StudyError
+from nightune.tuning.trial import Status, Trial
 from tests.tasks.conftest import SmallStudy, result_of
-from tuning.study import StudyError
-from tuning.trial import Status, Trial
 
 MEDIAN = {"stopping.rule": "median", "optimizer": "sgd"}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.tell_hooks import ATTEMPTS, Event, Hooks, masked, tell
+from nightune.tasks.reporting.notify import ATTEMPTS, Event, Hooks, masked, tell
 
 EVENT = Event("refused", "digits", sweep="digits-3", reason="not better")
 

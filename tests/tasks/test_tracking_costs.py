@@ -5,13 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from tasks.prepare_data import PreparedData
-from tasks.tracking.costs import record_costs, work_span
-from tasks.tracking.store import Store, client
-from tasks.tracking.sweeps import Sweep
-from tasks.tracking.trials import copy_as_reused, open_trial
+from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.tracking.store.store import Store, client
+from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.trials.costs import record_costs, work_span
+from nightune.tasks.tracking.trials.trial_log import open_trial
+from nightune.tasks.tracking.trials.trials import copy_as_reused
+from nightune.tuning.trial import Trial, TrialResult
 from tests.tasks.conftest import result_of
-from tuning.trial import Trial, TrialResult
 
 
 def train(store: Store, sweep: Sweep, trial: Trial, data: PreparedData, peak: float) -> TrialResult:

@@ -1,12 +1,12 @@
 """Rungs read back: each trial as it was at a rung's end, whatever its run has become since."""
 
-from tasks.prepare_data import PreparedData
-from tasks.tracking.rungs import rung_results
-from tasks.tracking.store import Store
-from tasks.tracking.sweeps import Sweep
-from tasks.tracking.trials import open_trial
+from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.tracking.store.store import Store
+from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.trials.rungs import rung_results
+from nightune.tasks.tracking.trials.trial_log import open_trial
+from nightune.tuning.trial import Status, Trial
 from tests.tasks.conftest import result_of
-from tuning.trial import Status, Trial
 
 
 def test_a_rung_is_read_as_it_was_and_none_where_the_trial_had_no_rung(

@@ -12,21 +12,23 @@ from pathlib import Path
 
 import pytest
 
-from tasks.tracking.errors import StoreError, StudyBusyError, SweepNotFoundError
-from tasks.tracking.links import leaderboard_address
-from tasks.tracking.server import PASSWORD, Access, serve_ui, ui_command
-from tasks.tracking.store import Store, client, open_store, study_lock
-from tasks.tracking.sweeps import Sweep, find_sweep, finish_sweep, interrupt_sweep, open_sweep
+from nightune.tasks.tracking.store.errors import StoreError, StudyBusyError, SweepNotFoundError
+from nightune.tasks.tracking.store.lock import study_lock
+from nightune.tasks.tracking.store.store import Store, client, open_store
+from nightune.tasks.tracking.sweeps.links import leaderboard_address
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, find_sweep, finish_sweep, interrupt_sweep, open_sweep
+from nightune.tasks.tracking.ui_server import PASSWORD, Access, serve_ui, ui_command
 from tests.tasks.conftest import SmallStudy
 
 OPEN = """
 import pathlib, sys
-from tasks.tracking.store import client, open_store
+from nightune.tasks.tracking.store.store import client, open_store
 client(open_store(pathlib.Path(sys.argv[1]))).search_experiments(max_results=1)
 """
 HOLD = """
 import pathlib, sys, time
-from tasks.tracking.store import open_store, study_lock
+from nightune.tasks.tracking.store.store import open_store
+from nightune.tasks.tracking.store.lock import study_lock
 with study_lock(open_store(pathlib.Path(sys.argv[1])), "flowers"):
     print("held", flush=True)
     time.sleep(60)
@@ -42,7 +44,7 @@ def test_several_processes_make_one_store_at_once(tmp_path: Path) -> None:
 KILLED_IN_THE_MAKING = """
 import os, pathlib, signal, sys
 import mlflow.store.db.utils as utils
-from tasks.tracking.store import open_store
+from nightune.tasks.tracking.store.store import open_store
 utils._upgrade_db = lambda engine: os.kill(os.getpid(), signal.SIGKILL)  # the first tables are there, the rest is not
 open_store(pathlib.Path(sys.argv[1]))
 """

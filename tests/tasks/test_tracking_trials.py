@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tasks.prepare_data import PreparedData
-from tasks.tracking.entities import packed
-from tasks.tracking.store import Store, client
-from tasks.tracking.sweeps import Sweep
-from tasks.tracking.trials import copy_as_reused, finished_trials, open_trial, reconcile, reusable_trials
+from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.tracking.store.entities import packed
+from nightune.tasks.tracking.store.store import Store, client
+from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.trials.trial_log import open_trial
+from nightune.tasks.tracking.trials.trials import copy_as_reused, finished_trials, reconcile, reusable_trials
+from nightune.tuning.trial import Status, Trial, TrialResult
 from tests.tasks.conftest import result_of
-from tuning.trial import Status, Trial, TrialResult
 
 TAGS = {"nightune.engine": "fit"}
 
@@ -112,7 +113,7 @@ def test_a_trial_cut_short_is_taken_up_under_the_same_run_without_double_points(
     store: Store, sweep: Sweep, trial: Trial, data: PreparedData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.tracking.trials.FLUSH_SECONDS", -1.0)
+        patch.setattr("nightune.tasks.tracking.trials.trial_log.FLUSH_SECONDS", -1.0)
         killed = open_trial(store, sweep, trial, TAGS, data)
         killed.log_epoch(1, {"loss": 0.5, "val_loss": 0.5})
     assert finished_trials(store, sweep) == {}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tasks.tracking.writer import BackgroundWriter
+from nightune.tasks.tracking.store.background_writer import BackgroundWriter
 
 TIMEOUT = 30.0
 

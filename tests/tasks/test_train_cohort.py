@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from tasks import train_cohort
-from tasks.prepare_data import PreparedData
-from tasks.tracking.store import Store, client
-from tasks.tracking.sweeps import Sweep
-from tasks.tracking.trials import TrialLog, finished_trials
-from tasks.train_cohort import Setting, Trainer, train_trials
+from nightune.tasks import train_cohort
+from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.store.store import Store, client
+from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.trials.trial_log import TrialLog
+from nightune.tasks.tracking.trials.trials import finished_trials
+from nightune.tasks.train_cohort import Trainer, train_trials
+from nightune.tuning.trial import Trial, TrialResult
 from tests.tasks.conftest import SmallStudy, result_of
-from tuning.trial import Trial, TrialResult
 
 
 @dataclass(frozen=True)

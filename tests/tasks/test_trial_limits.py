@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from tasks import trial_limits
-from tasks.trial_limits import TrialLimitError, Watch, watched
-from tuning.sections import Limits
+from nightune.tasks.trial import limits as trial_limits
+from nightune.tasks.trial.limits import TrialLimitError, Watch, watched
+from nightune.tuning.study.sections import Limits
 
 
 def test_a_trial_within_its_limits_goes_on() -> None:

@@ -5,16 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from tasks import doctor
-from tasks.doctor import examine, repair
-from tasks.prepare_data import PreparedData
-from tasks.tracking.errors import StoreError
-from tasks.tracking.store import Store, client, open_store, study_lock
-from tasks.tracking.sweeps import Sweep, find_sweep, finish_sweep
-from tasks.tracking.trials import CHECKPOINT, finished_trials, open_trial
-from tasks.tracking.upkeep import prune
+from nightune.tasks import doctor
+from nightune.tasks.doctor import examine, repair
+from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.lock import study_lock
+from nightune.tasks.tracking.store.store import Store, client, open_store
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, find_sweep, finish_sweep
+from nightune.tasks.tracking.trials.prune import prune
+from nightune.tasks.tracking.trials.trial_log import open_trial
+from nightune.tasks.tracking.trials.trials import CHECKPOINT, finished_trials
+from nightune.tuning.trial import Trial, TrialResult
 from tests.tasks.conftest import result_of
-from tuning.trial import Trial, TrialResult
 
 
 @pytest.fixture

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from models.keys import Key
-from tuning.study import KeySpec, Study, StudyError, Vocabulary, load_study
-from tuning.trial import Status, Trial, TrialResult
+from nightune.models.techniques.keys import Key
+from nightune.tuning.errors import StudyError
+from nightune.tuning.study.study import Study, load_study
+from nightune.tuning.study.vocabulary import KeySpec, Vocabulary
+from nightune.tuning.trial import Status, Trial, TrialResult
 
 # No deadline for one example: a loaded machine is no fault of the code.
 unhurried = settings(deadline=None, max_examples=50)

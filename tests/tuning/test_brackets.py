@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nightune.tuning.search.search_space import SearchSpace
+from nightune.tuning.study.budgets import brackets, finished_trainings, largest_cost_epochs, trainings, trial_count
+from nightune.tuning.study.sections import SearchSection
+from nightune.tuning.trial import Bracket, Rung, Status
 from tests.tuning.conftest import Read, Refuse, result, study_text, unhurried
-from tuning.budgets import brackets, finished_trainings, largest_cost_epochs, trainings, trial_count
-from tuning.search_space import SearchSpace
-from tuning.sections import SearchSection
-from tuning.trial import Bracket, Rung, Status
 
 NO_SPACE = SearchSpace(())
 HYPERBAND = "method = 'hyperband'\nepochs = 81\nreduction_factor = 3\nsmallest_epochs = 1"

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nightune.tuning.analysis.leaderboard import best, leaderboard, status_counts, varying_params
+from nightune.tuning.study.budgets import largest_cost_epochs, survivors
+from nightune.tuning.trial import Bracket, Rung, Status
 from tests.tuning.conftest import Read, result, study_text, unhurried
-from tuning.analysis import best, leaderboard, status_counts, varying_params
-from tuning.budgets import largest_cost_epochs, survivors
-from tuning.trial import Bracket, Rung, Status
 
 OBJECTIVES = st.lists(st.sampled_from([math.nan, math.inf, -math.inf, 0.0, 0.5, 0.5, 1.0]), max_size=8)
 

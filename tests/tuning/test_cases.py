@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from nightune.tuning.errors import StudyError
+from nightune.tuning.search.domains import Cases, Choice, Range
+from nightune.tuning.search.grid import grid_points, grid_size
+from nightune.tuning.search.samplers import random
+from nightune.tuning.search.search_space import Condition
+from nightune.tuning.study.study import Study, load_study
+from nightune.tuning.study.vocabulary import Vocabulary
 from tests.tuning.conftest import ARCHITECTURES, KEYS, study_text
-from tuning.domains import Cases, Choice, Range
-from tuning.grid import grid_points, grid_size
-from tuning.samplers import random
-from tuning.search_space import Condition
-from tuning.study import Study, StudyError, Vocabulary, load_study
 
 Read = Callable[[str], Study]
 Refuse = Callable[[str], list[str]]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tuning.comparison import Gain, compare
+from nightune.tuning.analysis.paired_gain import Gain, compare
 
 ROWS, MODELS, NIGHTS = 1000, 8, 100
 SEED_SHIFT, SEED_NOISE = 0.1, 0.3  # of a row's margin: what a seed moves in all rows alike, and in each row

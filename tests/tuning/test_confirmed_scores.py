@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tuning.confirmation import Confirmation, ConfirmedFinalist, Finalist, claim_better, confirm, replicates
-from tuning.trial import Status, Trial, TrialResult
+from nightune.tuning.analysis.confirmation import (
+    Confirmation,
+    ConfirmedFinalist,
+    Finalist,
+    claim_better,
+    confirm,
+    replicates,
+)
+from nightune.tuning.trial import Status, Trial, TrialResult
 
 
 def finalist(trial: int, *scores: float, parameters: int = 100, seconds: float = 1.0, search: float = 0.0) -> Finalist:

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from scipy.stats import qmc
 
+from nightune.tuning.analysis.fanova import variance_shares
+from nightune.tuning.analysis.importance import WhatMattered, what_mattered
+from nightune.tuning.search.domains import Choice, Range
+from nightune.tuning.search.search_space import Condition, Dimension, SearchSpace
+from nightune.tuning.trial import Params, Status, TrialResult
 from tests.tuning.conftest import result
-from tuning.domains import Choice, Range
-from tuning.importance import WhatMattered, what_mattered
-from tuning.search_space import Condition, Dimension, SearchSpace
-from tuning.trial import Params, Status, TrialResult
-from tuning.variance_shares import variance_shares
 
 RATES = SearchSpace((Dimension("rate", Range(1e-4, 1.0, "log")), Dimension("size", Range(1, 9, integer=True))))
 

@@ -1,8 +1,8 @@
 """The middle of a space is one ordinary trial of it."""
 
-from tuning.domains import Choice, Range
-from tuning.middle import middle_point
-from tuning.search_space import Condition, Dimension, SearchSpace
+from nightune.tuning.search.domains import Choice, Range
+from nightune.tuning.search.midpoint import middle_point
+from nightune.tuning.search.search_space import Condition, Dimension, SearchSpace
 
 SPACE = SearchSpace(
     (

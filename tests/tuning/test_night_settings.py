@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tuning.nights import Change, Night, Share, compare_nights
-from tuning.trial import Status, Trial, TrialResult, Value
+from nightune.tuning.analysis.sweep_comparison import Change, Night, Share, compare_nights
+from nightune.tuning.trial import Status, Trial, TrialResult, Value
 
 
 def result(number: int, objective: float, **params: Value) -> TrialResult:

@@ -7,13 +7,15 @@ from tempfile import TemporaryDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.keys import Key
-from models.metrics import METRICS as MEASURED
-from models.recipe import KEYS, resolve
+from nightune.models.networks.metrics import METRICS as MEASURED
+from nightune.models.recipe.params import KEYS, resolve
+from nightune.models.techniques.keys import Key
+from nightune.tuning.errors import StudyError
+from nightune.tuning.search.samplers import random
+from nightune.tuning.study.sections import METRICS
+from nightune.tuning.study.study import Study, load_study
+from nightune.tuning.study.vocabulary import Vocabulary
 from tests.tuning.conftest import ARCHITECTURES, architecture_keys, unhurried
-from tuning.samplers import random
-from tuning.sections import METRICS
-from tuning.study import Study, StudyError, Vocabulary, load_study
 
 VOCABULARY = Vocabulary(KEYS, architecture_keys)
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nightune.tuning.search.domains import Choice, Domain, Range
+from nightune.tuning.search.grid import grid_size
+from nightune.tuning.search.samplers import SAMPLERS, Sampler, grid, random, random_point
+from nightune.tuning.search.search_space import Condition, Dimension, SearchSpace
+from nightune.tuning.trial import Value
 from tests.tuning.conftest import result, unhurried
-from tuning.domains import Choice, Domain, Range
-from tuning.grid import grid_size
-from tuning.samplers import SAMPLERS, Sampler, grid, random, random_point
-from tuning.search_space import Condition, Dimension, SearchSpace
-from tuning.trial import Value
 
 every_sampler = pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=list(SAMPLERS))
 
@@ -175,7 +175,7 @@ def test_a_grid_counts_only_what_is_active() -> None:
 
 
 def test_a_grid_of_astronomic_size_is_counted_without_making_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuning.grid.GRID_LIMIT", 1000)
+    monkeypatch.setattr("nightune.tuning.search.grid.GRID_LIMIT", 1000)
     free = SearchSpace(tuple(Dimension(f"d{place}", Range(0, 1, steps=10_000)) for place in range(20)))
     assert grid_size(free) == 10_000**20
     controllers = [Dimension(f"c{place}", Choice(tuple(range(20)))) for place in range(6)]

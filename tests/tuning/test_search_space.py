@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from nightune.tuning.search.domains import Choice, Range
+from nightune.tuning.search.search_space import Condition, Dimension, SearchSpace, find_circle
 from tests.tuning.conftest import unhurried
-from tuning.domains import Choice, Range
-from tuning.search_space import Condition, Dimension, SearchSpace, find_circle
 
 UNIT = st.floats(0, 1, exclude_max=True)
 SGD = Condition("optimizer", ("sgd",))

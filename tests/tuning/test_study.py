@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nightune.tuning.errors import StudyError
+from nightune.tuning.search.domains import Choice, Range
+from nightune.tuning.search.samplers import SAMPLERS
+from nightune.tuning.study.study import Study, load_study, training_seed
 from tests.tuning.conftest import VOCABULARY, Read, study_text, unhurried
-from tuning.domains import Choice, Range
-from tuning.samplers import SAMPLERS
-from tuning.study import Study, StudyError, load_study, training_seed
 
 FULL = """
 question = "Which?"

@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from tuning.study_edit import with_log_range
+from nightune.tuning.study.edit import with_log_range
 
 NEW = {"low": 0.001, "high": 0.1, "scale": "log"}
 PLACES = {

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from nightune.tuning.errors import StudyError
+from nightune.tuning.study.study import load_study
 from tests.tuning.conftest import VOCABULARY, Refuse, study_text, unhurried
-from tuning.study import StudyError, load_study
 
 
 @pytest.mark.parametrize(

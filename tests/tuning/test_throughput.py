@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuning.throughput import PAUSE_SECONDS, busy_seconds, trials_per_hour
+from nightune.tuning.analysis.throughput import PAUSE_SECONDS, busy_seconds, trials_per_hour
 
 SPANS = st.lists(
     st.tuples(st.integers(0, 10_000), st.integers(0, 500)).map(lambda each: (float(each[0]), float(sum(each)))),

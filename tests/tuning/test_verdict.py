@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from tuning.comparison import Gain
-from tuning.verdict import Candidate, Decision, Guard, Rules, Verdict, as_markdown, decide
+from nightune.tuning.analysis.paired_gain import Gain
+from nightune.tuning.analysis.promotion_gate import Candidate, Decision, Guard, Rules, Verdict, as_markdown, decide
 
 RULES = Rules(minimum_gain=0.01, challenger_margin=0.005)
 HOLDS = Guard("size", True, "1 MB")

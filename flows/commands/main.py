@@ -1,0 +1,182 @@
+"""The command line. Heavy imports wait until a command needs them."""
+
+import gc
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from nightune.flows.commands.nights import compare, pause, resume, serve
+from nightune.flows.commands.options import AsJson, EngineChoice, StudyFile, errors_told, sigterm_as_interrupt
+from nightune.flows.commands.registry import models, promote, rollback
+from nightune.flows.commands.store import doctor, prune
+from nightune.flows.runtime.console import output, print_json, progress_shown, say
+from nightune.flows.runtime.environment import store_root, tracking_uri
+from nightune.flows.runtime.prefect_server import prefect_server
+from nightune.flows.runtime.supervisor import supervised
+from nightune.models.heavy_imports import lasting_imports
+
+if TYPE_CHECKING:
+    from nightune.tasks.write_report import SweepReport
+
+NO_TRIAL_COMPLETED = 1
+NO_SUGGESTION = 1
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Tune Keras models overnight: one study file in, every trial in MLflow, a leaderboard out.",
+)
+
+
+@app.command()
+def tune(
+    study: StudyFile,
+    trials: Annotated[int | None, typer.Option(min=1, help="Instead of the study's number of trials.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the study's epochs a trial.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the study's seed.")] = None,
+    engine: Annotated[EngineChoice, typer.Option(help="Who trains; auto says what it chose.")] = EngineChoice.AUTO,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start the next sweep, with new points.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train the study's trials. The same command again goes on after a stop, and shows a complete sweep."""
+    with errors_told(), sigterm_as_interrupt(), progress_shown():
+        from nightune.tasks.load_study import load_study  # noqa: PLC0415
+
+        name = load_study(study, trials=trials, epochs=epochs, seed=seed).name  # a bad file is told at once
+        supervised(name)
+        say("Starting Prefect (this takes some seconds) …")
+        with prefect_server() as wait_until_it_answers:
+            with lasting_imports():
+                from nightune.flows.runtime.flow_runs import owned_flow_runs  # noqa: PLC0415 - Prefect takes seconds to import
+                from nightune.flows.tune import tune as tune_flow  # noqa: PLC0415
+                from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415
+
+                open_store(store_root(), tracking_uri())  # imports MLflow
+            wait_until_it_answers()
+            with owned_flow_runs():
+                report = tune_flow(study, trials=trials, epochs=epochs, seed=seed, engine=str(engine), fresh=fresh)
+    _show_report(report, study, as_json)
+    if report.best is None:
+        raise typer.Exit(NO_TRIAL_COMPLETED)
+
+
+@app.command()
+def check(study: StudyFile, as_json: AsJson = False) -> None:
+    """Read the study and its data, train nothing, and print what a sweep would do."""
+    with errors_told():
+        from nightune.flows.commands.tables import print_check  # noqa: PLC0415
+        from nightune.tasks.check_study import check_study  # noqa: PLC0415 - scikit-learn and pandas
+        from nightune.tasks.load_study import load_study  # noqa: PLC0415
+
+        report = check_study(load_study(study))
+    if as_json:
+        print_json(report.as_json())
+    else:
+        print_check(output(), report)
+
+
+@app.command()
+def probe(
+    study: StudyFile,
+    updates: Annotated[int, typer.Option(min=100, max=10_000, help="Updates of each test.")] = 200,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the study's seed.")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the chart here too (.svg).")] = None,
+    write: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a copy of the study with the range in it, beside it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Suggest which learning rates to search: a range test of each of the study's optimizers, seconds each."""
+    with errors_told(), sigterm_as_interrupt(), progress_shown():
+        from nightune.tasks.load_study import load_study  # noqa: PLC0415
+        from nightune.tasks.reporting.probe_report import refuse_bad_copy, write_chart, write_study_copy  # noqa: PLC0415
+
+        load_study(study, seed=seed)  # a bad file is told at once
+        if write is not None:
+            refuse_bad_copy(study, write)
+        say("Starting Prefect (this takes some seconds) …")
+        with prefect_server() as wait_until_it_answers:
+            with lasting_imports():
+                from nightune.flows.commands.tables import print_probe  # noqa: PLC0415
+                from nightune.flows.probe import probe as probe_flow  # noqa: PLC0415 - Prefect takes seconds to import
+                from nightune.flows.runtime.flow_runs import owned_flow_runs  # noqa: PLC0415
+
+            wait_until_it_answers()
+            with owned_flow_runs():
+                probed = probe_flow(study, seed=seed, updates=updates)
+        print_probe(Console(stderr=True) if as_json else output(), probed)
+        if plot is not None:
+            write_chart(probed, plot)
+        if write is not None:
+            write_study_copy(probed, write)
+    if as_json:
+        print_json(probed.as_json())
+    if probed.range is None:
+        raise typer.Exit(NO_SUGGESTION)
+
+
+@app.command()
+def show(
+    study: StudyFile,
+    sweep: Annotated[str | None, typer.Option(help="A sweep's id, such as digits-0; the last one by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the leaderboard of a sweep."""
+    with errors_told():
+        from nightune.tasks.load_study import load_study  # noqa: PLC0415
+        from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
+        from nightune.tasks.tracking.sweeps.sweeps import find_sweep  # noqa: PLC0415
+        from nightune.tasks.write_report import read_report  # noqa: PLC0415
+
+        name = load_study(study).name
+        store = open_store(store_root(), tracking_uri())
+        report = read_report(store, name, find_sweep(store, name, sweep))
+    _show_report(report, study, as_json)
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port on this machine.")] = 5000,
+    host: Annotated[str, typer.Option(help="Where to serve; any but loopback needs a password.")] = "127.0.0.1",
+    allowed_host: Annotated[list[str] | None, typer.Option(help="A name that other machines may ask for.")] = None,
+) -> None:
+    """Open the MLflow pages of the store until Ctrl-C; on this machine only unless --host says otherwise."""
+    with errors_told(), sigterm_as_interrupt():
+        from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
+        from nightune.tasks.tracking.ui_server import Access, serve_ui  # noqa: PLC0415
+
+        access = Access(host, port, tuple(allowed_host or ()))
+        serve_ui(open_store(store_root(), tracking_uri()), access, announce=say)
+
+
+for command in (promote, rollback, models, serve, pause, resume, compare, prune, doctor):
+    app.command()(command)
+
+
+def main() -> NoReturn:
+    """Run the command line."""
+    try:
+        app()
+    finally:
+        gc.freeze()  # or the interpreter looks for cycles in all that was imported before it ends: two seconds and more
+    raise AssertionError("a command line ends by itself")
+
+
+def _show_report(report: "SweepReport", study_file: Path, as_json: bool) -> None:
+    from nightune.flows.commands.tables import (  # noqa: PLC0415
+        print_confirmation,
+        print_leaderboard,
+        print_next_steps,
+        print_what_mattered,
+    )
+
+    console = Console(stderr=True) if as_json else output()
+    print_leaderboard(console, report)
+    print_confirmation(console, report)
+    print_what_mattered(console, report)
+    print_next_steps(console, report, study_file)
+    if as_json:
+        print_json(report.summary())

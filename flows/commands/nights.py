@@ -1,0 +1,118 @@
+"""The commands of nights: `nightune serve`, `pause`, `resume` and `compare`."""
+
+import json
+import os
+import shlex
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+from rich.console import Console
+
+from nightune.flows.commands.options import AsJson, EngineChoice, StudyFile, errors_told, sigterm_as_interrupt
+from nightune.flows.runtime.console import output, print_json, progress_shown, say
+from nightune.flows.runtime.environment import store_root, tracking_uri
+from nightune.flows.runtime.prefect_server import serving_server, use_running_server
+
+
+class Overlap(StrEnum):
+    """What becomes of a night that begins while the last one runs."""
+
+    SKIP = "skip"
+    WAIT = "wait"
+
+
+class Missed(StrEnum):
+    """What becomes of nights whose time passed while nobody served: none is run, or one for all."""
+
+    SKIP = "skip"
+    ONCE = "once"
+
+
+def serve(  # noqa: PLR0913, PLR0917 - one argument an option
+    studies: Annotated[list[Path], typer.Argument(metavar="STUDY...", help="The study files.")],
+    cron: Annotated[str, typer.Option(help="When: minute hour day month weekday.")] = "0 1 * * *",
+    timezone: Annotated[str, typer.Option(help="Whose clock: an IANA name, such as Europe/Paris.")] = "UTC",
+    on_overlap: Annotated[Overlap, typer.Option(help="A night that meets a running one.")] = Overlap.SKIP,
+    missed: Annotated[Missed, typer.Option(help="Nights whose time passed while nobody served.")] = Missed.SKIP,
+    engine: Annotated[EngineChoice, typer.Option(help="Who trains.")] = EngineChoice.AUTO,
+    pause: Annotated[bool, typer.Option("--pause", help="Start paused, until `nightune resume`.")] = False,
+    webhook: Annotated[str, typer.Option(envvar="NIGHTUNE_WEBHOOK", help="An address told by POST.")] = "",
+    hook: Annotated[str, typer.Option(help="A command to tell, split into words; no shell.")] = "",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port of a Prefect server of ours.")] = 4200,
+) -> None:
+    """Run studies every night on this machine, until Ctrl-C: sweep, confirmation, promotion, hooks."""
+    with errors_told(), sigterm_as_interrupt(), progress_shown():
+        from nightune.flows.runtime.cron import ScheduleError, check_schedule, clock_change  # noqa: PLC0415
+        from nightune.tasks.load_study import load_study  # noqa: PLC0415
+
+        try:
+            check_schedule(cron, timezone)
+        except ScheduleError as error:
+            raise typer.BadParameter(str(error)) from error
+        for study in studies:
+            load_study(study)  # a bad file is told before anything is started
+        change = clock_change(cron, timezone, datetime.now(ZoneInfo(timezone)).replace(tzinfo=None))
+        if change is not None:
+            say(
+                f"Careful: on {change:%d %B %Y} {timezone} changes its clocks at that time of the night, and the "
+                "night begins an hour off or comes twice. An hour outside the change avoids it."
+            )
+        if webhook:
+            os.environ["NIGHTUNE_WEBHOOK"] = webhook
+        if hook:
+            os.environ["NIGHTUNE_HOOK"] = json.dumps(shlex.split(hook))
+        say("Starting Prefect (this takes some seconds) …")
+        with serving_server(port) as address:
+            from nightune.flows.deployments import Service, serve_studies  # noqa: PLC0415 - Prefect takes seconds to import
+
+            say(f"Nights: {cron} ({timezone}) · Prefect's pages: {address.removesuffix('/api')} · Ctrl-C stops")
+            serve_studies(studies, Service(cron, timezone, on_overlap, missed, engine, pause))
+            say("Stopped. A night that ran is cancelled; the next one finishes its sweep.")
+
+
+def pause(study: StudyFile) -> None:
+    """Let no further night of a served study begin; one that runs goes on."""
+    _set_paused(study, is_paused=True)
+
+
+def resume(study: StudyFile) -> None:
+    """Let the nights of a paused study begin again."""
+    _set_paused(study, is_paused=False)
+
+
+def compare(
+    study: StudyFile,
+    sweeps: Annotated[
+        list[str] | None, typer.Argument(metavar="[SWEEP SWEEP]", help="Two ids; the last two by default.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what two sweeps of a study found, and what changed between them."""
+    if sweeps and len(sweeps) != 2:
+        raise typer.BadParameter("name two sweeps, or none", param_hint="SWEEP")
+    with errors_told():
+        from nightune.flows.commands.tables import print_nights  # noqa: PLC0415
+        from nightune.tasks.compare_sweeps import compare_sweeps  # noqa: PLC0415
+        from nightune.tasks.load_study import load_study  # noqa: PLC0415
+        from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
+
+        difference = compare_sweeps(open_store(store_root(), tracking_uri()), load_study(study).name, sweeps)
+    print_nights(Console(stderr=True) if as_json else output(), difference)
+    if as_json:
+        print_json(difference.as_json())
+
+
+def _set_paused(study: Path, is_paused: bool) -> None:
+    with errors_told():
+        from nightune.tasks.load_study import load_study  # noqa: PLC0415
+
+        name = load_study(study).name
+        use_running_server()
+        from nightune.flows.deployments import set_paused  # noqa: PLC0415 - Prefect takes seconds to import
+
+        set_paused(name, is_paused)
+    output().print(f"{name}: {'paused' if is_paused else 'goes on'}")

@@ -1,0 +1,92 @@
+"""What the commands of the command line share: arguments, exit codes, and how errors and results are told."""
+
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nightune.flows.runtime.console import say
+from nightune.flows.runtime.environment import prepare_environment
+from nightune.flows.runtime.exit_codes import BAD_INPUT, BAD_STORE, INTERRUPTED
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file, such as studies/digits.toml.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
+
+
+class EngineChoice(StrEnum):
+    """Who trains."""
+
+    AUTO = "auto"
+    COMPILED = "compiled"
+    FIT = "fit"
+
+
+@contextmanager
+def errors_told() -> Iterator[None]:
+    """Turn an error that the user can act on into one paragraph and an exit code; a fault of ours shows its trace."""
+    prepare_environment()
+    from nightune.models.errors import InputError  # noqa: PLC0415
+    from nightune.tasks.tracking.store.errors import StoreError  # noqa: PLC0415
+    from nightune.tuning.errors import StudyError  # noqa: PLC0415 - pydantic takes a moment
+
+    try:
+        yield
+    except (StudyError, InputError) as error:
+        say(str(error))
+        raise typer.Exit(BAD_INPUT) from None
+    except StoreError as error:
+        say(str(error))
+        raise typer.Exit(BAD_STORE) from None
+    except KeyboardInterrupt:
+        again = shlex.join(["nightune", *sys.argv[1:]])
+        say(f"Stopped. Finished trials are kept. Go on with:\n  {again}")
+        raise typer.Exit(INTERRUPTED) from None
+    except Exception as error:
+        fault = _machine_fault(error)
+        if fault is None:
+            raise
+        say(fault)
+        raise typer.Exit(BAD_STORE) from None
+
+
+def _machine_fault(error: Exception) -> str | None:
+    """What to do about a full disk or a Prefect server that fails; None for a fault that is ours.
+
+    A full disk stops Prefect's server, too, which then cannot record why the sweep ended: that is told, not this.
+    """
+    from nightune.tasks.tracking.store.errors import StoreError  # noqa: PLC0415
+    from nightune.tasks.tracking.store.retry import masked, passing_fault  # noqa: PLC0415
+
+    is_prefects = type(error).__name__ == "PrefectHTTPStatusError" or type(error).__module__.startswith("http")
+    if not is_prefects and not isinstance(error, OSError):
+        return None
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, StoreError):
+            return str(cause)
+        cause = cause.__context__
+    fault = passing_fault(error) if isinstance(error, OSError) else None
+    if fault is None and is_prefects:
+        fault = f"Prefect's server fails ({masked(str(error).splitlines()[0])})"
+    remedy = "Finished trials are kept. Free the disk, or mend what is said; then run the same command again."
+    return fault and f"{fault}. {remedy}"
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C: schedulers send it, and jobs started with & do not get SIGINT."""
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,78 @@
+"""The commands of upkeep: `nightune prune` and `nightune doctor`."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nightune.flows.commands.options import AsJson, StudyFile, errors_told
+from nightune.flows.runtime.console import output, print_json
+from nightune.flows.runtime.environment import store_root, tracking_uri
+
+if TYPE_CHECKING:
+    from nightune.tasks.doctor import Finding
+
+PROBLEMS_LEFT = 1
+
+
+def prune(
+    study: StudyFile,
+    keep: Annotated[int, typer.Option(min=1, help="How many of each sweep's best trials keep their checkpoint.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and delete nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete the checkpoints of trials that won nothing; params, curves and results stay."""
+    with errors_told():
+        from nightune.tasks.load_study import load_study  # noqa: PLC0415
+        from nightune.tasks.tracking.store.lock import study_lock  # noqa: PLC0415 - MLflow takes seconds to import
+        from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
+        from nightune.tasks.tracking.trials.prune import prune as prune_store  # noqa: PLC0415
+
+        name = load_study(study).name
+        store = open_store(store_root(), tracking_uri())
+        with study_lock(store, name):
+            pruned = prune_store(store, name, keep, dry_run)
+    size = f"{pruned.bytes / 2**20:.1f} MiB"
+    done = "would be deleted" if dry_run else "deleted"
+    if as_json:
+        print_json({"deleted": pruned.trials, "bytes": pruned.bytes, "kept": pruned.kept, "is_dry_run": dry_run})
+    else:
+        output().print(f"{pruned.trials} checkpoints {done} ({size}); {pruned.kept} trials keep theirs.")
+
+
+def doctor(
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look the store over: database, disk, what dead processes left, lost files, devices and versions."""
+    with errors_told():
+        from nightune.tasks.doctor import devices, examine  # noqa: PLC0415
+        from nightune.tasks.doctor import repair as mend  # noqa: PLC0415
+        from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
+
+        store = open_store(store_root(), tracking_uri())
+        findings = [*examine(store), devices()]
+        left = mend(findings) if repair else [finding for finding in findings if not finding.is_well]
+    if as_json:
+        rows = [{"subject": f.subject, "is_well": f.is_well, "text": f.text, "remedy": f.remedy} for f in findings]
+        print_json({"findings": rows, "problems": len(left)})
+    else:
+        _print_findings(output(), findings, is_repaired=repair)
+    if left:
+        raise typer.Exit(PROBLEMS_LEFT)
+
+
+def _print_findings(console: Console, findings: "Sequence[Finding]", is_repaired: bool) -> None:
+    table = Table(header_style="bold")
+    for name in ("", "what", "how it is", "what mends it"):
+        table.add_column(name, overflow="fold")
+    for finding in findings:
+        is_mended = is_repaired and finding.mend is not None
+        mark = "ok" if finding.is_well else "mended" if is_mended else "!"
+        table.add_row(mark, Text(finding.subject), Text(finding.text), Text(finding.remedy))
+    console.print(table)
+    if not is_repaired and any(finding.mend for finding in findings):
+        console.print("`nightune doctor --repair` mends what can be mended.")

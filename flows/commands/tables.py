@@ -1,0 +1,276 @@
+"""Tables and sentences for a terminal."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nightune.tasks.check_study import StudyCheck
+from nightune.tasks.promote_model import Promotion
+from nightune.tasks.reporting.probe_report import StudyProbe
+from nightune.tasks.tracking.registry.registry import ROLLED_BACK, Version
+from nightune.tasks.write_report import SweepReport
+from nightune.tuning.analysis.confirmation import Claim
+from nightune.tuning.analysis.importance import Edge, WhatMattered
+from nightune.tuning.analysis.sweep_comparison import Difference, Score
+from nightune.tuning.trial import Value
+
+SHOWN_ROWS = 10
+TRUSTED_EXPLAINED = 0.2  # of the variance; below, a forest has learned next to nothing
+
+
+def print_leaderboard(console: Console, report: SweepReport) -> None:
+    """Print the best trials of a sweep, what happened to the others, and where to read on."""
+    title = f"{report.sweep.id} · {report.sweep.metric} · {len(report.results)} of {report.sweep.planned_trials} trials"
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for name in ("#", "trial", report.sweep.metric, "epoch", "seconds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("what it tried")
+    for row, result in list(zip(report.rows(), report.results, strict=True))[:SHOWN_ROWS]:
+        objective = "–" if not result.best_epoch else f"{result.objective:.4f}"
+        cells = [cell_text(row["rank"]), str(result.trial.number), objective, f"{result.best_epoch}/{result.epochs}"]
+        tried = [f"{name} {cell_text(row[name])}" for name in report.varying if row[name] is not None]
+        table.add_row(*cells, f"{result.seconds:.1f}", Text(" · ".join(tried) or result.message))
+    console.print(table)
+    if len(report.results) > SHOWN_ROWS:
+        console.print(f"… and {len(report.results) - SHOWN_ROWS} more in the leaderboard of the sweep's MLflow run.")
+
+
+def print_confirmation(console: Console, report: SweepReport) -> None:
+    """Print the finalists by their confirmed scores, with what the search had said of them beside."""
+    confirmation = report.confirmation
+    if confirmation is None:
+        return
+    seeds = max((len(each.finalist.scores) for each in confirmation.finalists), default=0)
+    title = f"confirmed · {report.sweep.metric} over {seeds} fresh seeds"
+    table = Table(title=title, title_justify="left", header_style="bold")
+    interval = f"{100 * confirmation.confidence:g} % interval"
+    for name in ("trial", "confirmed", interval, "in the search", "best with probability", confirmation.cost):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in confirmation.finalists:
+        finalist, mark = each.finalist, " *" if each == confirmation.winner else ""
+        numbers = [f"{finalist.mean:.4f}", f"[{each.low:.4f}, {each.high:.4f}]", f"{finalist.search_score:.4f}"]
+        cost = cell_text(getattr(finalist, confirmation.cost))
+        table.add_row(f"{finalist.trial}{mark}", *map(Text, numbers), f"{each.best_probability:.2f}", cost)
+    console.print(table)
+    console.print("* the winner: the cheapest within one standard error of the best.")
+    if confirmation.claim is not None:
+        console.print(Text(claim_text(confirmation.claim, confirmation.confidence)), soft_wrap=True)
+
+
+def print_what_mattered(console: Console, report: SweepReport) -> None:
+    """Print how much of the objective's variance each dimension causes, and which ends of ranges hold the best."""
+    mattered = report.mattered
+    if mattered is None or not mattered.dimensions:
+        return
+    table = Table(title=f"what mattered · {report.sweep.metric}", title_justify="left", header_style="bold")
+    table.add_column("parameter")
+    table.add_column("share of the variance", justify="right", no_wrap=True)
+    table.add_column("among trials", justify="right", no_wrap=True)
+    for each in mattered.dimensions[:SHOWN_ROWS]:
+        share = "too few" if each.share is None else f"{each.share:.0%}"
+        table.add_row(each.name, share, str(each.trials))
+    console.print(table)
+    console.print(Text(explained_text(mattered)), soft_wrap=True)
+    for edge in mattered.edges:
+        console.print(Text(edge_text(edge), style="yellow"), soft_wrap=True)
+
+
+def explained_text(mattered: WhatMattered) -> str:
+    """How far the shares can be trusted."""
+    explained = mattered.dimensions[0].explained
+    if explained is None:
+        return "Shares need ten trials or more, and objectives that differ."
+    if explained < TRUSTED_EXPLAINED:
+        return "These trials foretell little of each other: the shares may be chance. More trials would tell."
+    return f"A forest foretells {explained:.0%} of the variance; what is left to 100 % parameters cause together."
+
+
+def edge_text(edge: Edge) -> str:
+    """A warning that the optimum may lie beyond a range."""
+    where = f"{edge.trials} of the best {edge.best} lie in the {edge.end}est quarter of the range"
+    verb = "lower" if edge.end == "low" else "raise"
+    return f"{edge.name}: {where}, which ends at {edge.value:g}; {verb} that end to see what is beyond."
+
+
+def claim_text(claim: Claim, confidence: float) -> str:
+    """What may be said of the winner against an ordinary trial, the choice of the best of many allowed for."""
+    ordinary = f"the median of {claim.trials} trials ({claim.ordinary:.4f})"
+    if claim.is_shown:
+        least = f"at least {claim.low:.4f} with {confidence:.0%} confidence"
+        return f"It is better than {ordinary} by {claim.gain:.4f}, {least}."
+    return f"It is not shown to be better than {ordinary}: the differences may be those of seeds alone."
+
+
+def print_promotion(console: Console, promotion: Promotion) -> None:
+    """Print the verdict and what it rests on."""
+    verdict, dry = promotion.verdict, " (dry run: nothing is registered)" if promotion.is_dry else ""
+    console.print(Text(f"{verdict.candidate.model}: {verdict.decision}{dry}", style="bold"))
+    where = "no champion yet" if verdict.against is None else f"champion version {verdict.against}"
+    console.print(f"trial {verdict.candidate.trial} of {verdict.candidate.sweep} against {where}", highlight=False)
+    console.print(Text(verdict.reason), soft_wrap=True)
+    for guard in verdict.guards:
+        console.print(Text(f"  {'holds' if guard.passed else 'FAILS':<6} {guard.name}: {guard.said}"), soft_wrap=True)
+    for note in verdict.notes:
+        console.print(Text(f"  note   {note}", style="yellow"), soft_wrap=True)
+    if promotion.version is not None:
+        address = f"models:/{verdict.candidate.model}@{promotion.alias}"
+        console.print(Text(f"version {promotion.version} is {promotion.alias}: {address}"), soft_wrap=True)
+
+
+def print_versions(console: Console, versions: Sequence[Version]) -> None:
+    """Print registered versions, newest first, with their aliases and verdicts."""
+    table = Table(header_style="bold")
+    for name in ("model", "version", "alias", "verdict", "sweep", "gain", "why"):
+        table.add_column(name, overflow="fold")
+    for version in reversed(versions):
+        tags = version.tags
+        gain = "–" if "nightune.gain" not in tags else f"{float(tags['nightune.gain']):.4g}"
+        back = tags.get(ROLLED_BACK)
+        why = f"rolled back: {back}" if back else tags.get("nightune.because") or tags.get("nightune.reason", "")
+        known = [tags.get(f"nightune.{name}", "–") for name in ("verdict", "sweep")]
+        cells = [version.model, str(version.number), ", ".join(version.aliases) or "–", *known, gain, why]
+        table.add_row(*map(Text, cells))
+    console.print(table)
+
+
+def print_next_steps(console: Console, report: SweepReport, study_file: Path) -> None:
+    """Say what to do next, with the exact commands."""
+    study = shlex.quote(str(study_file))
+    console.print("\nWhat to do next", style="bold")
+    if report.best is None:
+        console.print("  No trial gave a finite result. Read the messages above, mend the study, then:")
+        console.print(f"    nightune check {study}\n    nightune tune {study}", highlight=False, soft_wrap=True)
+        return
+    steps = [
+        ("see the curves and compare trials", "nightune ui"),
+        ("search on, with new points", f"nightune tune {study} --fresh"),
+        ("make the best model champion, or learn why not", f"nightune promote {study}"),
+        ("this leaderboard again", f"nightune show {study} --sweep {report.sweep.id}"),
+    ]
+    for purpose, command in steps:
+        console.print(f"  {command:<52} {purpose}", highlight=False, soft_wrap=True)
+    console.print(
+        f"  With `nightune ui` running, this leaderboard with its curves is at\n    {report.page}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(
+        f"  The best model is the artifact checkpoint/model.keras of run {report.best.run_id}.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def print_check(console: Console, check: StudyCheck) -> None:
+    """Print what a study would do."""
+    console.print(Text(f"{check.study}: {check.question}", style="bold"))
+    table = Table(header_style="bold")
+    for name in ("parameter", "values", "counts when"):
+        table.add_column(name, overflow="fold")
+    for dimension in check.dimensions:
+        table.add_row(*(Text(dimension[name]) for name in ("name", "values", "when")))
+    console.print(table)
+    facts: Sequence[tuple[str, object]] = [
+        ("data", _data_line(check.data)),
+        ("trials", f"{check.trials} ({check.method})"),
+        ("graph keys", f"{len(check.graph_keys)} (shapes of the compiled training graph)"),
+        *_bracket_lines(check),
+        ("largest cost", f"{check.largest_cost_epochs} epochs"),
+    ]
+    for name, value in facts:
+        console.print(f"{name:<13} {value}", highlight=False, soft_wrap=True)
+    for finding in check.findings:
+        console.print(Text(f"data: {finding}", style="yellow"), soft_wrap=True)
+    for note, count in check.notes.items():
+        console.print(Text(f"{count} trials: {note}", style="yellow"), soft_wrap=True)
+    for reason, count in check.refused.items():
+        console.print(Text(f"{count} trials refused: {reason}", style="yellow"), soft_wrap=True)
+
+
+def print_probe(console: Console, probe: StudyProbe) -> None:
+    """Print what each range test found, and the lines that take it over."""
+    table = Table(title=f"{probe.study} · learning-rate range tests", title_justify="left", header_style="bold")
+    for name in ("optimizer", "batch size", "updates", "steepest at", "search from", "to"):
+        table.add_column(name, justify="left" if name == "optimizer" else "right", no_wrap=True)
+    table.add_column("")
+    for row in probe.rows():
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
+    if probe.snippet:
+        console.print("\nPut this into the study", style="bold")
+        console.print(Text(probe.snippet), soft_wrap=True)
+    console.print(
+        f"The curves and the chart are in MLflow: run {probe.run_id} of experiment {probe.study} (nightune ui).",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _bracket_lines(check: StudyCheck) -> list[tuple[str, str]]:
+    """Each bracket's rungs, where there is more to say than the number of trials."""
+    if max(map(len, check.brackets)) == 1:
+        return []
+    lines = [" → ".join(f"{rung['trials']} × {rung['epochs']}" for rung in rungs) for rungs in check.brackets]
+    return [(f"bracket {place}", f"{line} epochs") for place, line in enumerate(lines, start=1)]
+
+
+def _data_line(data: Mapping[str, object]) -> str:
+    sizes, shapes = data["sizes"], data["input_shape"]
+    assert isinstance(sizes, Mapping)
+    rows = ", ".join(f"{count} {split}" for split, count in sizes.items())
+    return f"{data['source']} · {data['task']} · inputs {shapes} · {rows} · version {data['version']}"
+
+
+def cell_text(value: Value) -> str:
+    """A value as a table shows it: numbers short, absent as a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def print_nights(console: Console, difference: Difference) -> None:
+    """Print the scores, the verdicts, what changed, and which dimensions moved."""
+    scores = Table("sweep", f"best {difference.metric}", "confirmed", "95 % interval", "trials", "verdict")
+    for score in difference.scores:
+        interval = "" if score.low is None or score.high is None else f"{score.low:.5g} to {score.high:.5g}"
+        scores.add_row(
+            score.sweep, _number(score.searched), _number(score.confirmed), interval, str(score.trials), score.verdict
+        )
+    console.print(scores)
+    if not difference.is_comparable:
+        console.print("The metric or the data changed: the scores cannot be compared.")
+    first, second = difference.scores
+    _print_changes(console, "what changed", difference, first, second)
+    moved = Table("dimension", "option or range", first.sweep, second.sweep, title="share of the top quarter")
+    for share in difference.shares:
+        moved.add_row(share.dimension, share.value, f"{share.before:.0%}", f"{share.after:.0%}")
+    if difference.shares:
+        console.print(moved)
+
+
+def _print_changes(console: Console, title: str, difference: Difference, first: Score, second: Score) -> None:
+    changed = Table("", first.sweep, second.sweep, title=title)
+    for change in difference.changes:
+        changed.add_row(change.name, _cell(change.before), _cell(change.after))
+    if difference.changes:
+        console.print(changed)
+    else:
+        console.print("Data, space, engine and code are the same.")
+    best = Table("param", first.sweep, second.sweep, title="best params")
+    for change in difference.best_params:
+        best.add_row(change.name, _cell(change.before), _cell(change.after))
+    console.print(best)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.5g}"
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,44 @@
+"""What a command prints: messages and progress on standard error, results on standard output."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+
+def output() -> Console:
+    """The console of results: as wide as the terminal, or wide enough where there is none."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one JSON object as one line of standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def say(text: str) -> None:
+    """Tell a person something, on standard error."""
+    Console(stderr=True).print(Text(text), soft_wrap=True)
+
+
+@contextmanager
+def progress_shown() -> Iterator[None]:
+    """Draw the news of a sweep on standard error while the block runs."""
+    from nightune.flows.runtime.progress_bar import SweepProgress  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    handler = SweepProgress(console)
+    logger = logging.getLogger("nightune")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if console.is_terminal else logging.INFO)  # epochs move the bar, and are no lines
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()

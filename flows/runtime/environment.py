@@ -1,0 +1,62 @@
+"""Settings of the libraries that must be in place before they are imported. What the user has set stays."""
+
+import json
+import os
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from nightune.tasks.reporting.notify import Hooks
+
+
+def store_root() -> Path:
+    """The folder of all state: NIGHTUNE_STORE, or `mlruns` in the current folder."""
+    return Path(os.environ.get("NIGHTUNE_STORE", "mlruns")).resolve()
+
+
+def tracking_uri() -> str | None:
+    """The MLflow server to write to, if the user names one.
+
+    A user and a password in its address move to where MLflow reads them otherwise: an address is told and logged.
+    """
+    address = os.environ.get("MLFLOW_TRACKING_URI") or None
+    if address is None or not address.startswith(("http://", "https://")):
+        return address
+    parts = urlsplit(address)
+    secrets, at, place = parts.netloc.rpartition("@")
+    if at:
+        user, _, password = secrets.partition(":")
+        address = urlunsplit(parts._replace(netloc=place))
+        os.environ |= {
+            "MLFLOW_TRACKING_URI": address,
+            "MLFLOW_TRACKING_USERNAME": unquote(user),
+            "MLFLOW_TRACKING_PASSWORD": unquote(password),
+        }
+    return address
+
+
+def hooks() -> Hooks:
+    """Whom to tell of verdicts and failures: NIGHTUNE_WEBHOOK, an address, and NIGHTUNE_HOOK, a JSON list of words.
+
+    They come from the environment, so that an address with a secret stands neither in a study nor in a database.
+    """
+    return Hooks(os.environ.get("NIGHTUNE_WEBHOOK", ""), tuple(json.loads(os.environ.get("NIGHTUNE_HOOK", "[]"))))
+
+
+def prepare_environment() -> None:
+    """Keep Prefect's state in the store, its embedded server patient, and every library quiet and offline.
+
+    Call it before Prefect is imported. It makes the store's folder: Prefect makes no folder within a missing one.
+    """
+    store_root().mkdir(parents=True, exist_ok=True)
+    defaults = {
+        "PREFECT_HOME": str(store_root() / "prefect"),
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",  # 20 s is too short on a busy machine
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # errors are told once, by the command line
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "nightune",  # the trial lines stand on Prefect's page of the flow run too
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # the process that serves logs outside of flow runs
+        "DO_NOT_TRACK": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)

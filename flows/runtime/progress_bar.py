@@ -1,0 +1,83 @@
+"""The picture of a running sweep: a line for each trial, and a bar with trials done, the best so far, the time left."""
+
+import logging
+import math
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from nightune.tasks.reporting.events import EpochEnded, SweepStarted, TrialEnded
+from nightune.tuning.trial import TrialResult
+
+
+class SweepProgress(logging.Handler):
+    """Draws the news of the logger `nightune` on a console; without a terminal it prints the lines alone."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(level=logging.DEBUG)
+        self._console = console
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[best]}"),
+            TextColumn("{task.fields[epoch]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+        self._best: TrialResult | None = None
+        self._started: SweepStarted | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record's line and move the bar."""
+        news = getattr(record, "news", None)
+        if record.levelno >= logging.INFO:
+            style = "yellow" if record.levelno >= logging.WARNING else ""
+            self._console.print(Text(record.getMessage(), style=style), soft_wrap=True)
+        if isinstance(news, SweepStarted):
+            self._start(news)
+        elif isinstance(news, EpochEnded) and self._task is not None:
+            self._bar.update(self._task, epoch=f"trial {news.trial} epoch {news.epoch}/{news.epochs}")
+        elif isinstance(news, TrialEnded) and self._task is not None and not news.result.trial.replicate:
+            self._advance(news.result)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+        super().close()
+
+    def _start(self, news: SweepStarted) -> None:
+        self._started = news
+        self._task = self._bar.add_task(
+            news.sweep_id, total=news.trainings, completed=news.finished_trainings, best="", epoch=""
+        )
+        self._bar.start()
+
+    def _advance(self, result: TrialResult) -> None:
+        assert self._task is not None
+        assert self._started is not None
+        if result.is_ranked and self._is_better(result.objective):
+            self._best = result
+        best = "" if self._best is None else f"best {self._started.metric} {self._best.objective:.4f}"
+        self._bar.update(self._task, advance=1, best=best, epoch="")
+
+    def _is_better(self, objective: float) -> bool:
+        assert self._started is not None
+        best = math.nan if self._best is None else self._best.objective
+        if math.isnan(best):
+            return True
+        return objective > best if self._started.direction == "maximize" else objective < best

@@ -1,0 +1,84 @@
+"""A sweep runs in a child process, so that a trial that takes its process down does not end the night.
+
+The parent waits, passes signals on, and starts the same command again when the child dies in a trial; the trial is
+tried again twice. A child whose parent dies ends at once: nothing trains on unseen.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+import typer
+
+from nightune.flows.runtime.console import say
+from nightune.flows.runtime.environment import store_root
+from nightune.flows.runtime.exit_codes import INTERRUPTED
+from nightune.flows.runtime.processes import follow
+from nightune.tasks.trial.crash_log import ALLOWED_DEATHS, SUPERVISOR, Attempts, attempts_of, is_supervised
+
+PASSED_ON = (signal.SIGINT, signal.SIGTERM)
+
+
+def supervised(study_name: str) -> None:
+    """Go on in a child process, which may die in a trial and is then started again; only the child returns."""
+    if is_supervised():
+        follow(int(os.environ[SUPERVISOR]))
+        return
+    command = [sys.executable, *sys.orig_argv[1:]]
+    raise typer.Exit(supervise(command, attempts_of(store_root(), study_name), say))
+
+
+def supervise(command: Sequence[str], attempts: Attempts, say: Callable[[str], None]) -> int:
+    """Run a command in a child until it ends by itself, and return its exit code.
+
+    A death by a signal in a trial starts it again; any other death is passed on, as 128 + the signal's number.
+    """
+    while True:
+        child = subprocess.Popen(command, env=os.environ | {SUPERVISOR: str(os.getpid())}, process_group=0)
+        with _passing_on(child):
+            code = child.wait()
+        _end_group(child.pid)
+        if code >= 0:
+            return code
+        if -code in PASSED_ON:
+            return INTERRUPTED
+        cause = _named(-code)
+        death = attempts.record_death(child.pid, cause)
+        if death is None:
+            say(f"The process died ({cause}) outside of any trial. Finished trials are kept; run the command again.")
+            return 128 - code
+        again = "given up" if death.is_final else f"attempt {death.count} of {ALLOWED_DEATHS}"
+        say(f"{death.subject} · {death.message} · {again}. Starting again; finished trials are kept.")
+
+
+@contextmanager
+def _passing_on(child: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Hand the parent's signals to the child, which is in a group of its own and so gets each of them once."""
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        child.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in PASSED_ON}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end_group(leader: int) -> None:
+    """End what a dead child has left: Prefect's own server outlives a process that is killed."""
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def _named(number: int) -> str:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    return f"{name}, perhaps out of memory" if number == signal.SIGKILL else name

@@ -1,0 +1,126 @@
+"""The values that data preparation gives and training takes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SPLITS = ("train", "validation", "ranking", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Inputs (examples, ...) float32 or int32, and their targets: int32 classes or float32 quantities."""
+
+    inputs: np.ndarray
+    targets: np.ndarray
+
+    def __post_init__(self) -> None:
+        if len(self.inputs) != len(self.targets):
+            raise ValueError(f"{len(self.inputs)} inputs and {len(self.targets)} targets")
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True, eq=False)
+class UnsealedExamples(Examples):
+    """Test examples, and the rows of the table that they were made from, where the source is a table."""
+
+    table: "pd.DataFrame | None" = None
+
+
+class Purpose(StrEnum):
+    """What the test split may be read for."""
+
+    GATE = "gate"  # the comparison of a confirmed winner with the champion
+    PREPARATION = "preparation"  # splitting, naming and writing it, before anything is trained
+
+
+class SealError(Exception):
+    """The test split was asked for outside the gate; a fault of the program, not of its user."""
+
+
+class SealedExamples:
+    """The test split, closed: its size is known, its rows are read through `open` alone, and every read is counted."""
+
+    def __init__(self, count: int, read: Callable[[], UnsealedExamples]) -> None:
+        self._count, self._read = count, read
+        self.reads = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def open(self, purpose: Purpose, record: Callable[[], None]) -> UnsealedExamples:
+        """Read the examples for a purpose; `record` notes the read where it lasts, and is called before it happens."""
+        if not isinstance(purpose, Purpose):
+            raise SealError(f"the test split is sealed: {purpose!r} is none of {', '.join(Purpose)}")
+        record()
+        self.reads += 1
+        return self._read()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("inputs", "targets", "table"):
+            raise SealError(f"the test split is sealed: its {name} are read by the gate alone")
+        raise AttributeError(name)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """The splits of one data set, with what is known about them.
+
+    `train` is learned from. `validation` stops trainings and picks their best epochs; `ranking` ranks trials, and is
+    the validation split itself unless the study sets rows apart for it. `test` stays sealed until the gate.
+    """
+
+    train: Examples
+    validation: Examples
+    test: SealedExamples
+    task: str  # binary, multiclass or regression
+    classes: tuple[Any, ...] | None
+    version: str
+    findings: tuple[str, ...]
+    preprocessing: Any  # a nightune.models.data.tables.TablePreprocessing, or None
+    description: dict[str, Any]
+    ranking_apart: Examples | None = None
+    example: "pd.DataFrame | None" = None  # a few training rows as the table holds them
+
+    @property
+    def ranking(self) -> Examples:
+        """The examples that rank trials."""
+        return self.validation if self.ranking_apart is None else self.ranking_apart
+
+    @property
+    def is_on_disk(self) -> bool:
+        """True if training reads its inputs from disk as it goes."""
+        return isinstance(self.train.inputs, np.memmap)
+
+    @property
+    def raw_example(self) -> Any:
+        """A few training rows as a caller has them: of the table, or of the array."""
+        return np.asarray(self.train.inputs[:5]) if self.example is None else self.example
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one example."""
+        return tuple(self.train.inputs.shape[1:])
+
+    @property
+    def output_size(self) -> int:
+        """How many numbers a model gives an example: 1 for two classes, else one a class or a quantity."""
+        if self.task == "binary":
+            return 1
+        if self.task == "multiclass":
+            return len(self.classes or ())
+        return 1 if self.train.targets.ndim == 1 else int(self.train.targets.shape[1])
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The examples of each split that has rows of its own."""
+        apart = {} if self.ranking_apart is None else {"ranking": len(self.ranking_apart)}
+        return {"train": len(self.train), "validation": len(self.validation), **apart, "test": len(self.test)}

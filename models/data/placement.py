@@ -1,0 +1,75 @@
+"""Where prepared data lies while models train: in memory where it fits well, else on disk, read as it is used."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from nightune.models.errors import InputError, unknown_name
+
+VARIABLE = "NIGHTUNE_DATA"
+PLACES = ("auto", "memory", "disk")
+MEMORY_SHARE = 0.25  # of what is free: an engine holds a copy of its own, and models need room beside both
+_CGROUP = Path("/sys/fs/cgroup")  # the limit of a container, which the machine's own numbers do not show
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where arrays are to lie, and the numbers that say why."""
+
+    is_on_disk: bool
+    reason: str
+
+
+def place(size: int) -> Placement:
+    """Settle the place of so many bytes: NIGHTUNE_DATA (memory or disk) decides, or what is free now."""
+    told = os.environ.get(VARIABLE) or "auto"
+    if told not in PLACES:
+        raise InputError(VARIABLE, unknown_name(told, PLACES))
+    if told != "auto":
+        return Placement(told == "disk", f"{gibibytes(size)}, as {VARIABLE} says")
+    free = available_bytes()
+    is_on_disk = size > MEMORY_SHARE * free
+    relation = "more than" if is_on_disk else "at most"
+    return Placement(is_on_disk, f"{gibibytes(size)}, {relation} a quarter of the {gibibytes(free)} of free memory")
+
+
+def available_bytes(cgroup: Path = _CGROUP) -> int:
+    """Memory that this process may still take without anything being swapped out, within its container's limit."""
+    free = int(psutil.virtual_memory().available)
+    try:
+        limit = (cgroup / "memory.max").read_text(encoding="ascii").strip()
+        used = (cgroup / "memory.current").read_text(encoding="ascii").strip()
+    except OSError:  # not Linux, or no container
+        return free
+    return free if limit == "max" else max(0, min(free, int(limit) - int(used)))
+
+
+def gibibytes(size: int) -> str:
+    """A number of bytes in words."""
+    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
+
+
+BLOCK_BYTES = 2**26
+
+
+def gather(array: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Return array[index]: in memory, or as a map of a file without a name that goes with it (TMPDIR says where)."""
+    row = max(1, array.nbytes // max(1, len(array)))
+    if not len(index) or not place(len(index) * row).is_on_disk:
+        return np.asarray(array[index])
+    with tempfile.TemporaryFile(prefix="nightune-") as file:
+        gathered = np.memmap(file, array.dtype, "w+", shape=(len(index), *array.shape[1:]))
+    for span in blocks(gathered):
+        gathered[span] = array[index[span]]
+    return gathered
+
+
+def blocks(array: np.ndarray) -> Iterator[slice]:
+    """Spans of rows of at most BLOCK_BYTES, at least one row each."""
+    rows = max(1, BLOCK_BYTES * len(array) // max(1, array.nbytes))
+    return (slice(start, min(len(array), start + rows)) for start in range(0, len(array), rows))

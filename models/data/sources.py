@@ -1,0 +1,230 @@
+"""Where data comes from: sets that scikit-learn ships, table files, array files, and a user's own functions."""
+
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nightune.models.data.placement import blocks
+from nightune.models.errors import InputError, unknown_name
+from nightune.models.user_code import call_function, is_reference
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KEY = "data.source"
+BUILT_IN = ("breast_cancer", "diabetes", "digits", "digits_images", "iris", "wine")
+FORMATS = (".csv", ".parquet", ".npz")
+_RETURNS = "a function returns arrays (x, y), or a DataFrame with [data] target naming its column"
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Data as found: a table, or arrays of inputs and targets, with the target and task where the source knows them."""
+
+    table: "pd.DataFrame | None" = None
+    inputs: np.ndarray | None = None  # (examples, ...) float32 or int32
+    targets: np.ndarray | None = None
+    target: str | None = None
+    task: str | None = None
+    findings: tuple[str, ...] = ()
+
+
+def read_source(source: str, folder: Path) -> Material:
+    """Read a source of a study file; relative paths start at the folder. InputError says what is wrong with it."""
+    if source in BUILT_IN:
+        return _read_built_in(source)
+    if is_reference(source):
+        return _from_result(call_function(source, folder, KEY), source)
+    suffix = Path(source).suffix.lower()
+    if suffix not in FORMATS:
+        known = f"{unknown_name(source, BUILT_IN)}, or a path: {', '.join(FORMATS)}, path/to/file.py:function"
+        raise InputError(KEY, known)
+    file = _existing_file(source, folder)
+    if suffix == ".npz":
+        return _read_arrays(file)
+    return Material(table=_tidy(_read_csv(file) if suffix == ".csv" else _read_parquet(file), file.name))
+
+
+def _read_built_in(name: str) -> Material:
+    from sklearn import datasets  # noqa: PLC0415 - a second, only where one of its sets is used
+
+    if name in ("digits", "digits_images"):
+        inputs, targets = datasets.load_digits(return_X_y=True)
+        scaled = (inputs / 16).astype(np.float32)  # 16 levels of grey
+        shaped = scaled.reshape(-1, 8, 8, 1) if name == "digits_images" else scaled
+        return Material(inputs=shaped, targets=targets.astype(np.int64), task="multiclass")
+    loaded = getattr(datasets, f"load_{name}")(as_frame=True)
+    if name == "diabetes":
+        return Material(table=loaded.frame, target="target", task="regression")
+    names = np.array([str(label) for label in loaded.target_names])
+    table = loaded.frame.assign(target=names[loaded.target.to_numpy()])
+    return Material(table=table, target="target", task="classification")
+
+
+def _existing_file(source: str, folder: Path) -> Path:
+    file = (folder / Path(source).expanduser()).resolve()
+    if file.is_file():
+        return file
+    if file.is_dir():
+        raise InputError(KEY, f"{source!r} is a folder; name a file in it ({', '.join(FORMATS)})")
+    if not file.parent.is_dir():
+        raise InputError(KEY, f"no file {source!r}: there is no folder {file.parent}")
+    siblings = sorted(path.name for path in file.parent.iterdir() if path.suffix.lower() in FORMATS)
+    raise InputError(KEY, f"no such file in {file.parent}: {unknown_name(file.name, siblings, 'file')}")
+
+
+def _read_csv(file: Path) -> "pd.DataFrame":
+    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+
+    try:
+        # utf-8-sig: spreadsheets write a mark of three bytes in front of the first name.
+        header = pd.read_csv(file, header=None, nrows=1, dtype=str, encoding="utf-8-sig", keep_default_na=False)
+        _refuse_header(header.iloc[0].tolist(), file.name)
+        table = pd.read_csv(file, encoding="utf-8-sig", low_memory=False)
+    except pd.errors.EmptyDataError as error:
+        raise InputError(KEY, f"{file.name} is empty") from error
+    except UnicodeDecodeError as error:
+        raise InputError(KEY, f"{file.name} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    except pd.errors.ParserError as error:
+        reason = re.sub(r"^.*C error: ", "", str(error).strip())
+        raise InputError(KEY, f"{file.name} is not a well-formed CSV file: {reason}") from error
+    if not isinstance(table.index, pd.RangeIndex):
+        raise InputError(KEY, f"{file.name} holds rows with more fields than its header; name every column")
+    return table
+
+
+def _refuse_header(names: list[str], file: str) -> None:
+    separator = next((mark for mark in (";", "\t", "|") if mark in names[0]), None)
+    if len(names) == 1 and separator:
+        problem = f"{file} holds one column named {names[0]!r}; it is separated by {separator!r}"
+        raise InputError(KEY, f"{problem}: save it with commas")
+    repeated = sorted({name for name in names if names.count(name) > 1 and name})
+    if repeated:
+        raise InputError(KEY, f"{file} holds several columns named {repeated[0]!r}; rename them")
+
+
+def _read_parquet(file: Path) -> "pd.DataFrame":
+    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+
+    try:
+        return pd.read_parquet(file, engine="pyarrow")
+    except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+        reason = (str(error).strip().splitlines() or ["no message"])[0]
+        raise InputError(KEY, f"{file.name} is not a readable Parquet file (cut short?): {reason}") from error
+
+
+def _tidy(table: "pd.DataFrame", name: str) -> "pd.DataFrame":
+    """Rows numbered from 0, columns named by different texts."""
+    if any(level is not None for level in table.index.names):
+        table = table.reset_index()
+    columns = [str(column) for column in table.columns]
+    repeated = sorted({column for column in columns if columns.count(column) > 1})
+    if repeated:
+        raise InputError(KEY, f"{name} holds several columns named {repeated[0]!r}; rename them")
+    if len(table) < 3:
+        count = "1 row" if len(table) == 1 else f"{len(table)} rows" if len(table) else "a header and no rows"
+        raise InputError(KEY, f"{name} holds {count}; at least 3 are needed, one for each split")
+    return table.set_axis(columns, axis="columns").reset_index(drop=True)
+
+
+def _read_arrays(file: Path) -> Material:
+    try:
+        with file.open("rb") as stream, zipfile.ZipFile(stream):  # numpy reads other formats under this name too
+            archive = np.load(file, allow_pickle=False)
+        with archive:
+            inputs = _array_of(archive, ("x", "X", "inputs"), file.name)
+            targets = _array_of(archive, ("y", "Y", "targets"), file.name)
+    except (OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(KEY, f"{file.name} is not a readable .npz file (cut short?): {error}") from error
+    return _checked(inputs, targets, file.name)
+
+
+def _array_of(archive: Any, names: tuple[str, ...], file: str) -> np.ndarray:
+    found = [name for name in names if name in archive.files]
+    if not found:
+        raise InputError(KEY, f"{file} needs an array {names[0]!r} (or {names[-1]!r}); it holds {archive.files}")
+    try:
+        return np.asarray(archive[found[0]])
+    except ValueError as error:
+        if "allow_pickle" not in str(error):  # numpy names its argument where it refuses objects
+            raise OSError(f"array {found[0]!r}: {error}") from error
+        raise InputError(
+            KEY, f"array {found[0]!r} of {file} holds Python objects, which are not loaded; save numbers or texts"
+        ) from error
+
+
+def _from_result(result: Any, source: str) -> Material:
+    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+
+    if isinstance(result, pd.DataFrame):
+        return Material(table=_tidy(result, source))
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        raise InputError(KEY, f"{source} returned {type(result).__name__}; {_RETURNS}")
+    try:
+        inputs, targets = (np.asarray(part) for part in result)
+    except ValueError as error:  # rows of different lengths
+        raise InputError(KEY, f"{source} returned rows of different shapes; {_RETURNS}") from error
+    return _checked(inputs, targets, source)
+
+
+def _checked(inputs: np.ndarray, targets: np.ndarray, name: str) -> Material:
+    if inputs.ndim < 2 or targets.ndim not in (1, 2) or inputs.size == 0:
+        raise InputError(
+            KEY,
+            f"{name}: inputs have shape {inputs.shape} and targets {targets.shape}; "
+            "one row an example is needed, such as (100, 8) and (100,)",
+        )
+    if len(inputs) != len(targets):
+        raise InputError(KEY, f"{name}: {len(inputs)} inputs and {len(targets)} targets; they must be as many")
+    numbers, findings = _as_inputs(inputs, name)
+    return Material(inputs=numbers, targets=_as_targets(targets, name), findings=findings)
+
+
+def _as_inputs(inputs: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Floats and booleans as float32, whole numbers as int32."""
+    if inputs.dtype.kind not in "bfiu":
+        raise InputError(KEY, f"{name}: inputs hold {inputs.dtype.name} values; numbers are needed ({_RETURNS})")
+    if inputs.dtype.kind in "bf":
+        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused
+            numbers = np.ascontiguousarray(inputs, dtype=np.float32)
+        refuse_non_finite(numbers, name)
+        return numbers, ()
+    low, high = int(inputs.min()), int(inputs.max())
+    if low < -(2**31) or high >= 2**31:
+        raise InputError(KEY, f"{name}: inputs from {low} to {high} do not fit 32 bits; make them floats")
+    numbers = np.ascontiguousarray(inputs, dtype=np.int32)
+    if inputs.dtype == np.uint8 or inputs.ndim > 2:
+        finding = (
+            f"inputs are whole numbers from {low} to {high}, kept for an embedding layer; "
+            "for any other net give floats, such as x / 255 for images"
+        )
+        return numbers, (finding,)
+    return numbers, ()
+
+
+def refuse_non_finite(inputs: np.ndarray, name: str) -> None:
+    """Refuse NaN and infinite inputs, with how many there are and where the first is."""
+    count, first = 0, -1
+    for span in blocks(inputs):
+        finite = np.isfinite(inputs[span])
+        if not finite.all():
+            first = span.start + int(np.argwhere(~finite)[0][0]) if first < 0 else first
+            count += int(finite.size - finite.sum())
+    if count:
+        problem = f"{count} input values are NaN, infinite or too large for float32, the first in row {first}"
+        raise InputError(KEY, f"{name}: {problem}; leave out or fill in what is missing")
+
+
+def _as_targets(targets: np.ndarray, name: str) -> np.ndarray:
+    flat = targets[:, 0] if targets.ndim == 2 and targets.shape[1] == 1 else targets
+    if flat.dtype.kind == "S":
+        return np.char.decode(flat)
+    if flat.dtype.kind == "O" and all(isinstance(value, str) for value in flat.flat):
+        return flat.astype(np.str_)
+    if flat.dtype.kind not in "bfiuU":
+        raise InputError(KEY, f"{name}: targets hold {flat.dtype.name} values; numbers, texts or booleans are needed")
+    return flat

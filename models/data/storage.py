@@ -1,0 +1,165 @@
+"""Prepared data as a folder: plain array files, a description and the fitted preprocessing in JSON.
+
+The test split lies apart, in `sealed/`, with the rows of the table that it was made from: no other file of the folder
+holds any of it, and nothing but `SealedExamples.open` reads it.
+"""
+
+import json
+import shutil
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nightune.models.data.dataset import SPLITS, Dataset, Examples, Purpose, SealedExamples, SealError, UnsealedExamples
+from nightune.models.data.placement import Placement, place
+from nightune.models.errors import InputError
+from nightune.models.serving.columns import as_text
+from nightune.models.serving.preprocessing import TablePreprocessing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PREPROCESSING, DESCRIPTION, EXAMPLE, SEALED = "preprocessing.json", "description.json", "example.parquet", "sealed"
+
+# A file cut short, or written by another version of a library.
+_DAMAGES = (OSError, ValueError, EOFError, KeyError)
+
+
+def save_dataset(dataset: Dataset, root: Path) -> Path:
+    """Write the data set to `root/<version>` unless it is there, and return that folder.
+
+    It appears whole or not at all; of two writers at the same time, either one's copy stays.
+    """
+    folder = root / dataset.version
+    if folder.exists():
+        return folder
+    root.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=root))
+    try:
+        _write(dataset, unfinished)
+        unfinished.chmod(0o755)  # mkdtemp's folders are its owner's alone
+        unfinished.replace(folder)
+    except OSError:
+        if not folder.exists():  # else another writer was first
+            raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
+
+
+def open_dataset(folder: Path) -> Dataset:
+    """Open what `save_dataset` wrote, the test split sealed.
+
+    Inputs that free memory has no room for stay on disk (models/data/placement.py), and are read as they are used.
+    """
+    try:
+        description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        file = folder / PREPROCESSING
+        preprocessing = TablePreprocessing.from_json(file.read_text(encoding="utf-8")) if file.exists() else None
+        classes, sizes = description["classes"], description["sizes"]
+        example = _read_table(folder / EXAMPLE)
+        if not (folder / SEALED).is_dir():
+            raise FileNotFoundError(f"no folder {SEALED!r} with the test split")
+    except _DAMAGES as error:
+        raise _damaged(folder, error) from error
+    return Dataset(
+        train=read_split(folder, "train"),
+        validation=read_split(folder, "validation"),
+        test=SealedExamples(int(sizes["test"]), partial(_read_sealed, folder)),
+        task=description["task"],
+        classes=None if classes is None else tuple(classes),
+        version=description["version"],
+        findings=tuple(description["findings"]),
+        preprocessing=preprocessing,
+        description=description,
+        ranking_apart=read_split(folder, "ranking") if "ranking" in sizes else None,
+        example=example,
+    )
+
+
+def read_split(folder: Path, name: str) -> Examples:
+    """Open one split of a saved data set by name; SealError for the test split, which only the gate reads."""
+    if name not in SPLITS:
+        raise ValueError(f"split {name!r} is none of {', '.join(SPLITS)}")
+    if name == "test":
+        raise SealError("the test split is sealed: it is read by the gate alone")
+    try:
+        is_on_disk = data_placement(folder).is_on_disk
+        inputs = _open_array(folder / f"{name}_inputs.npy", is_on_disk)
+        return Examples(inputs, _open_array(folder / f"{name}_targets.npy", is_on_disk=False))
+    except _DAMAGES as error:
+        raise _damaged(folder, error) from error
+
+
+def data_placement(folder: Path) -> Placement:
+    """Where the inputs of a saved data set lie when it is opened: all of them in memory, or all on disk."""
+    return place(sum(file.stat().st_size for file in folder.glob("*_inputs.npy")))
+
+
+def preprocessing_files(folder: Path) -> list[Path]:
+    """The files of a saved data set that raw data needs to become a model's inputs, and what they describe."""
+    return [file for name in (PREPROCESSING, DESCRIPTION) if (file := folder / name).exists()]
+
+
+def _write(dataset: Dataset, folder: Path) -> None:
+    splits = {"train": dataset.train, "validation": dataset.validation}
+    if dataset.ranking_apart is not None:
+        splits["ranking"] = dataset.ranking_apart
+    for name, examples in splits.items():
+        _write_arrays(examples, folder / name)
+    if dataset.preprocessing is not None:
+        (folder / PREPROCESSING).write_text(dataset.preprocessing.as_json() + "\n", encoding="utf-8")
+    if dataset.example is not None:
+        _parquet_form(dataset.example).to_parquet(folder / EXAMPLE, engine="pyarrow")
+    text = json.dumps(dataset.description, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+    (folder / SEALED).mkdir()
+    test = dataset.test.open(Purpose.PREPARATION, record=lambda: None)
+    _write_arrays(test, folder / SEALED / "test")
+    if test.table is not None:
+        _parquet_form(test.table).to_parquet(folder / SEALED / "test.parquet", engine="pyarrow")
+
+
+def _write_arrays(examples: Examples, stem: Path) -> None:
+    for part in ("inputs", "targets"):
+        np.save(stem.with_name(f"{stem.name}_{part}.npy"), getattr(examples, part), allow_pickle=False)
+
+
+def _read_sealed(folder: Path) -> UnsealedExamples:
+    sealed = folder / SEALED
+    try:
+        is_on_disk = place((sealed / "test_inputs.npy").stat().st_size).is_on_disk
+        inputs = _open_array(sealed / "test_inputs.npy", is_on_disk)
+        targets = _open_array(sealed / "test_targets.npy", is_on_disk=False)
+        return UnsealedExamples(inputs, targets, _read_table(sealed / "test.parquet"))
+    except _DAMAGES as error:
+        raise _damaged(folder, error) from error
+
+
+def _read_table(file: Path) -> "pd.DataFrame | None":
+    if not file.exists():
+        return None
+    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+
+    return pd.read_parquet(file, engine="pyarrow")
+
+
+def _parquet_form(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Columns of mixed values as texts, which is how they are read in any case; Parquet holds one type a column."""
+    from pandas.api.types import infer_dtype  # noqa: PLC0415 - half a second, only where tables are
+
+    mixed = [name for name in table.columns if infer_dtype(table[name]).startswith("mixed")]
+    texts = {name: table[name].map(as_text, na_action="ignore") for name in mixed}
+    return table.assign(**texts).reset_index(drop=True)
+
+
+def _open_array(file: Path, is_on_disk: bool) -> np.ndarray:
+    array: np.ndarray = np.load(file, mmap_mode="r" if is_on_disk else None, allow_pickle=False)
+    return array
+
+
+def _damaged(folder: Path, error: Exception) -> InputError:
+    return InputError("data", f"prepared data in {folder} cannot be read ({error}); delete that folder and run again")

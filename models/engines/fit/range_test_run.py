@@ -1,0 +1,84 @@
+"""The range test on a started state: one update a call with a rising rate, and the state as it was afterwards."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.engines.fit.engine import FitEngine, FitState
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.techniques.learning_rates.range_test import Array, RangeTest, is_over, read_range_test
+from nightune.models.techniques.penalties.penalties import PenaltySettings
+from nightune.models.techniques.weight_decays.weight_decays import WeightDecaySettings
+from nightune.models.training.plan import EpochPlan
+
+_VALIDATED = 8  # an engine validates with every call, which a test does not look at
+
+
+def probed_recipe(recipe: Recipe) -> Recipe:
+    """The recipe as it is tested: without decay and penalty, which act by the rate and would be part of the answer."""
+    return replace(recipe, weight_decay=WeightDecaySettings(), penalty=PenaltySettings())
+
+
+def probed_dataset(dataset: Dataset) -> Dataset:
+    """The data as it is tested: all of the training split, and as little of the validation split as an engine needs."""
+    first = dataset.validation
+    return replace(dataset, validation=Examples(first.inputs[:_VALIDATED], first.targets[:_VALIDATED]))
+
+
+def run_range_test(
+    engine: FitEngine, state: FitState, rates: Array, batches: Iterator[npt.NDArray[np.int32]]
+) -> RangeTest:
+    """Make one update with each rate until the loss explodes; weights, slots and random state end as they began.
+
+    The loss of an update is that of its batch before the update, in training mode and without penalties.
+    """
+    losses: list[float] = []
+    with unchanged(state):
+        for place, rate in enumerate(rates):
+            plan = _one_update(place + 1, next(batches), float(rate))
+            state, output = engine.run_epoch(state, plan)
+            losses.append(output.loss)
+            if is_over(losses):
+                break
+    return read_range_test(rates, losses)
+
+
+def shuffled_batches(examples: int, size: int, seed: int) -> Iterator[npt.NDArray[np.int32]]:
+    """Yield batches of one size without end: the order of a training's epochs, without their left-overs."""
+    size, epoch = min(size, examples), 0
+    while True:
+        epoch += 1
+        order = np.random.default_rng([seed, epoch]).permutation(examples).astype(np.int32)
+        for start in range(0, examples - size + 1, size):
+            yield order[start : start + size]
+
+
+@contextmanager
+def unchanged(state: FitState) -> Iterator[None]:
+    """Put every variable of the model and of its optimizer back, to the last bit: weights, slots, counts, seeds."""
+    variables = [*state.model.variables, *state.model.optimizer.variables]
+    before = [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in variables]
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
+
+
+def _one_update(number: int, batch: npt.NDArray[np.int32], rate: float) -> EpochPlan:
+    return EpochPlan(
+        epoch=number,
+        order=batch,
+        batch_sizes=np.array([len(batch)], np.int32),
+        learning_rates=np.array([rate], np.float32),
+        shrinks=np.zeros(1, np.float32),
+        weight_decay=0.0,
+        l1=0.0,
+        l2=0.0,
+        penalty=0.0,
+    )

@@ -1,0 +1,69 @@
+"""What an adaptive penalty asks of an epoch: losses in inference mode on fixed examples, and how they go with decay."""
+
+from collections.abc import Callable, Iterable
+
+import keras
+import numpy as np
+
+from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.networks.metrics import metrics
+from nightune.models.techniques.penalties.adaptation import HELD_OUT_LOSS, HYPERGRADIENT, NEEDED, TRAIN_LOSS, divide
+from nightune.models.techniques.penalties.penalties import PenaltySettings
+
+ZERO_SHARE = "zero_share"  # of the kernels' weights, after a proximal penalty
+
+_STEP = 1e-2  # of the weights, to either side: third-order error against the rounding of float32
+
+Predict = Callable[[keras.Model, np.ndarray], np.ndarray]
+
+
+def share_of_zeros(kernels: Iterable[np.ndarray]) -> float:
+    """How much of the kernels is exactly zero, from 0 to 1."""
+    zeros, count = 0, 0
+    for kernel in kernels:
+        zeros, count = zeros + int(np.sum(kernel == 0.0)), count + kernel.size
+    return zeros / max(1, count)
+
+
+class Measurements:
+    """Measures one trial's model after each epoch, by what its penalty needs."""
+
+    def __init__(
+        self, settings: PenaltySettings, model: keras.Model, kernels: list[keras.Variable], dataset: Dataset
+    ) -> None:
+        self._model, self.kernels, self._task = model, kernels, dataset.task
+        self._names = NEEDED[settings.adaptation]
+        self._counts_zeros = settings.kind == "l1_proximal"
+        division = divide(settings, len(dataset.train))
+        self._parts = {
+            name: Examples(dataset.train.inputs[indices], dataset.train.targets[indices])
+            for name, indices in ((TRAIN_LOSS, division.sample), (HELD_OUT_LOSS, division.held_out))
+            if name in self._names
+        }
+        self.needs_weights_before = HYPERGRADIENT in self._names
+
+    def measure(self, predict: Predict, is_logits: bool, before: list[np.ndarray]) -> dict[str, float]:
+        """Return the statistics by name; `before` are the kernels before the last update, where they are needed."""
+
+        def loss(name: str) -> float:
+            part = self._parts[name]
+            return metrics(self._task, predict(self._model, part.inputs), part.targets, is_logits)["loss"]
+
+        statistics = {name: loss(name) for name in self._parts}
+        if self.needs_weights_before:
+            statistics[HYPERGRADIENT] = self._slope(lambda: loss(HELD_OUT_LOSS), before)
+        if self._counts_zeros:
+            statistics[ZERO_SHARE] = share_of_zeros(np.asarray(kernel) for kernel in self.kernels)
+        return statistics
+
+    def _slope(self, loss: Callable[[], float], direction: list[np.ndarray]) -> float:
+        """∇L · direction at the present kernels, by a central difference: the same on every backend."""
+        present = [np.array(kernel) for kernel in self.kernels]
+        ends = []
+        for step in (_STEP, -_STEP):
+            for kernel, value, along in zip(self.kernels, present, direction, strict=True):
+                kernel.assign(value + step * along)
+            ends.append(loss())
+        for kernel, value in zip(self.kernels, present, strict=True):
+            kernel.assign(value)
+        return (ends[0] - ends[1]) / (2.0 * _STEP)

@@ -1,0 +1,145 @@
+"""May a compiled engine train these recipes? What it cannot express is refused; then two trials are compared.
+
+Two, and with different numbers: a hyperparameter that a program has baked in passes on the first trial.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.engines.compiled.engine import CompiledEngine
+from nightune.models.engines.compiled.graph_keys import disturbed
+from nightune.models.engines.make import make_engine
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.techniques.precision import PrecisionSettings
+from nightune.models.techniques.stopping.settings import StoppingSettings
+from nightune.models.training.capabilities import only_in_fit
+from nightune.models.training.engine import COMPILED_ENGINES, Engine
+from nightune.models.training.loop import train
+from nightune.models.training.model_key import has_dropout_as_data
+from nightune.models.training.seeds import Seeds
+
+TOLERANCE = 1e-3  # of how far the weights moved
+MIXED_TOLERANCE = 0.02  # in bfloat16, of 8 bits, which engines round in other places
+COMPARED_EXAMPLES = 200
+QUIET_RATE = 1e-9  # 1/(1 − rate) is 1 in float32, and one random number in eight million is below it
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The compiled engine, and either why it may not train or how well it agrees."""
+
+    engine: str
+    refusal: str | None = None
+    agreement: str = ""
+
+
+def compare_engines(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> Comparison:
+    """Say whether the backend's compiled engine can train the recipes, and trains two of them as `fit` does."""
+    backend = keras.backend.backend()
+    engine = COMPILED_ENGINES.get(backend)
+    if engine is None:
+        return Comparison("", f"there is no compiled engine for Keras' backend {backend}")
+    try:
+        if not recipes:
+            return Comparison(engine, "there is no recipe to compare with fit")
+        refusals = _refusals(make_engine(engine, dataset, folder), recipes)
+        if refusals:
+            return Comparison(engine, "; ".join(refusals))
+        checks = _checks(_pair(recipes))
+        found = [(max(_differences(engine, pair, dataset, folder)), most) for pair, most in checks]
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # the user's own model may raise anything; its trials will say what
+        lines = str(error).strip().splitlines() or [""]
+        return Comparison(engine, f"two trials could not be compared: {type(error).__name__}: {lines[0]}")
+    for apart, most in found:
+        if not apart <= most:
+            return Comparison(engine, f"its weights differ from fit's by {apart:.1g} of their way (at most {most:g})")
+    worst = max(apart for apart, _ in found)
+    return Comparison(engine, agreement=f"two trials agree with fit within {worst:.1g} of the weights' way")
+
+
+def _refusals(engine: Any, recipes: Sequence[Recipe]) -> list[str]:
+    """What the engine says of the recipes: one for each architecture, batch policy and technique that only fit has."""
+    kinds = {
+        (recipe.architecture, recipe.batch_size.policy, recipe.batch_size.micro_size > 0, *only_in_fit(recipe)): recipe
+        for recipe in recipes
+    }
+    return list(dict.fromkeys(reason for recipe in kinds.values() for reason in engine.refusals(recipe)))
+
+
+def _pair(recipes: Sequence[Recipe]) -> list[Recipe]:
+    """The recipe that uses most of what is data in a program, and the same with other numbers."""
+    richest = max(recipes, key=_used_numbers)
+    return [richest, disturbed(richest)]
+
+
+def _checks(pair: Sequence[Recipe]) -> list[tuple[Sequence[Recipe], float]]:
+    """The pair and how far it may be apart; in mixed precision in float32 as well, which hides less behind rounding."""
+    if not pair[0].precision.is_mixed:
+        return [(pair, TOLERANCE)]
+    return [(pair, MIXED_TOLERANCE), ([replace(recipe, precision=PrecisionSettings()) for recipe in pair], TOLERANCE)]
+
+
+def _used_numbers(recipe: Recipe) -> int:
+    has = (
+        recipe.model.get("dropout", 0.0) != 0.0,
+        recipe.optimizer.momentum != 0.0,
+        recipe.penalty.kind != "none",
+        recipe.penalty.label_smoothing != 0.0,
+        recipe.weight_decay.profile != "none",
+        recipe.precision.is_mixed,
+        recipe.optimizer.weight_average_kind != "none",
+        recipe.learning_rate.hypergradient_strength != 0.0,
+        recipe.learning_rate.cycles_momentum,
+    )
+    return sum(has)
+
+
+def _differences(name: str, recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> list[float]:
+    """How far apart two engines end after an epoch on a part of the data, as a share of the way of the weights.
+
+    One engine trains all of the recipes: what it keeps from the first must not show in the second. Dropout is compared
+    in the same program computed with the noise of `fit`, and what remains with rates next to 0 as it will be computed.
+    """
+    part = replace(dataset, train=_first(dataset.train), validation=_first(dataset.validation))
+    reference, compiled = make_engine("fit", part, folder), make_engine(name, part, folder)
+    assert isinstance(compiled, CompiledEngine)
+    if not has_dropout_as_data(recipes[0]):
+        return [_difference(reference, compiled, recipe, part) for recipe in recipes]
+    noisy = compiled.with_noise_of_fit()
+    return [_difference(reference, noisy, recipe, part) for recipe in recipes] + [
+        _difference(reference, compiled, _without_noise(recipe), part) for recipe in recipes
+    ]
+
+
+def _without_noise(recipe: Recipe) -> Recipe:
+    """The recipe with a dropout rate that belongs to the same graph and drops nothing."""
+    return replace(recipe, model={**recipe.model, "dropout": QUIET_RATE})
+
+
+def _difference(reference: Engine, compiled: Engine, recipe: Recipe, dataset: Dataset) -> float:
+    start = _flat(reference.weights(reference.start(recipe, Seeds.from_trial(0))))
+    expected, trained = (_flat(_end(engine, recipe, dataset)) for engine in (reference, compiled))
+    way = float(np.linalg.norm(expected - start))
+    return float(np.linalg.norm(trained - expected)) / max(way, 1e-12)
+
+
+def _end(engine: Engine, recipe: Recipe, dataset: Dataset) -> list[np.ndarray]:
+    recipe = replace(recipe, stopping=StoppingSettings("none"))  # one epoch, and no rule that needs earlier trials
+    outcome = train(engine, recipe, dataset, epochs=1, seed=0, monitor="val_loss", direction="minimize")
+    return outcome.weights
+
+
+def _first(examples: Examples) -> Examples:
+    return Examples(examples.inputs[:COMPARED_EXAMPLES], examples.targets[:COMPARED_EXAMPLES])
+
+
+def _flat(weights: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate([weight.astype(np.float64).ravel() for weight in weights])

@@ -1,0 +1,252 @@
+"""Architectures: functions from typed parameters to a Keras model, ours and those in users' files.
+
+A function's signature is its part of a study's vocabulary: each parameter is a key of [model]. `input_shape` and
+`output_size` are given by the data. Built-in models end in logits. Keras is imported when a model is built.
+"""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from nightune.models.errors import InputError, unknown_name
+from nightune.models.networks.isolated_random import drawing_alone
+from nightune.models.techniques.keys import Key
+from nightune.models.user_code import folder_on_path, is_reference, load_function
+
+KEY = "model.architecture"
+GIVEN = ("input_shape", "output_size")
+
+Activation = Literal["relu", "elu", "selu", "gelu", "silu", "leaky_relu", "tanh", "sigmoid", "linear"]
+Dropout = Annotated[float, Key("float", low=0.0, high=1.0, is_open_high=True)]
+KernelSize = Annotated[int, Key("integer", low=1)]
+
+
+def mlp(
+    input_shape: tuple[int, ...],
+    output_size: int,
+    units: Sequence[int] = (64,),
+    activation: Activation = "relu",
+    dropout: Dropout = 0.0,
+    batch_normalization: bool = False,
+) -> Any:
+    """Return dense layers of these widths on the flattened input, each with normalization and dropout if asked for."""
+    from keras import Input, Sequential, layers  # noqa: PLC0415 - Keras takes seconds; a study is checked without it
+
+    stack: list[Any] = [Input(input_shape)]
+    if len(input_shape) != 1:
+        stack.append(layers.Flatten())
+    for width in _sizes("units", units):
+        stack += _block(layers.Dense(width, use_bias=not batch_normalization), activation, batch_normalization)
+        stack += [layers.Dropout(dropout)] if dropout else []
+    return Sequential([*stack, _outputs(output_size)], name="mlp")
+
+
+def cnn(  # noqa: PLR0913, PLR0917 - one argument a key of the study's [model]
+    input_shape: tuple[int, ...],
+    output_size: int,
+    filters: Sequence[int] = (16, 32),
+    kernel_size: KernelSize = 3,
+    units: Sequence[int] = (),
+    activation: Activation = "relu",
+    dropout: Dropout = 0.0,
+    batch_normalization: bool = False,
+) -> Any:
+    """Return convolutions with as many filters, each halving the image, then dense layers as in `mlp`.
+
+    Images are (height, width, channels); series (steps, channels) and volumes with four dimensions work too.
+    """
+    from keras import Input, Sequential, layers  # noqa: PLC0415 - as above
+
+    ranks = {2: (layers.Conv1D, layers.MaxPooling1D), 3: (layers.Conv2D, layers.MaxPooling2D)}
+    ranks[4] = (layers.Conv3D, layers.MaxPooling3D)
+    if len(input_shape) not in ranks:
+        raise InputError(KEY, f"cnn needs images (height, width, channels), and an example has shape {input_shape}")
+    convolution, pooling = ranks[len(input_shape)]
+    stack: list[Any] = [Input(input_shape)]
+    for count in _sizes("filters", filters):
+        layer = convolution(count, kernel_size, padding="same", use_bias=not batch_normalization)
+        stack += [*_block(layer, activation, batch_normalization), pooling(2, padding="same")]
+    stack += [layers.Flatten()]
+    stack += [layers.Dropout(dropout)] if dropout else []
+    for width in _sizes("units", units):
+        stack += _block(layers.Dense(width, use_bias=not batch_normalization), activation, batch_normalization)
+        stack += [layers.Dropout(dropout)] if dropout else []
+    return Sequential([*stack, _outputs(output_size)], name="cnn")
+
+
+ARCHITECTURES: dict[str, Callable[..., Any]] = {"mlp": mlp, "cnn": cnn}
+
+
+def architecture_keys(name: str, folder: Path) -> dict[str, Key]:
+    """Return the parameters of an architecture as keys, in the order of its signature; InputError for an unknown one.
+
+    A parameter without a default has the key default None: `build_model` refuses to build without it.
+    """
+    function = _find(name, folder)
+    hints = _hints(function)
+    return {
+        parameter.name: _as_key(hints.get(parameter.name, parameter.annotation), _plain(parameter.default))
+        for parameter in _parameters(function)
+        if parameter.name not in GIVEN and _is_plain(_plain(parameter.default))
+    }
+
+
+def build_model(
+    architecture: str,
+    parameters: Mapping[str, Any],
+    input_shape: tuple[int, ...],
+    output_size: int,
+    *,
+    folder: Path,
+    seed: int,
+) -> Any:
+    """Return a new Keras model with initial weights by the seed; a compiled one is taken for what it computes.
+
+    InputError says what the function raised, or how what it returned does not suit the data. Not for several threads
+    at a time: Keras has one global seed. Others may draw random numbers meanwhile.
+    """
+    import keras  # noqa: PLC0415 - as above
+
+    function = _find(architecture, folder)
+    given = dict(zip(GIVEN, (input_shape, output_size), strict=True))
+    arguments = _arguments(function, {**parameters, **given})
+    code = (folder / architecture.rpartition(":")[0]).parent
+    shape: tuple[int | None, ...] = ()
+    try:
+        with drawing_alone(), folder_on_path(code) if is_reference(architecture) else nullcontext():
+            keras.utils.set_random_seed(seed)
+            model = function(*arguments.args, **arguments.kwargs)
+            if isinstance(model, keras.Model):
+                shape = _fitting_shape(model, input_shape)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines() or ["no message"]
+        raise InputError(KEY, f"{architecture} raised {type(error).__name__}: {lines[0]}") from error
+    if not isinstance(model, keras.Model):
+        raise InputError(KEY, f"{architecture} returned a {type(model).__name__}, not a Keras model")
+    if len(shape) != 2 or shape[1] not in ({1, 2} if output_size == 1 else {output_size}):
+        expected = "(None, 1), or for two classes (None, 2)" if output_size == 1 else f"(None, {output_size})"
+        raise InputError(KEY, f"{architecture} returned a model with outputs {shape}; the data needs {expected}")
+    model.compiled = False  # one that was compiled is used all the same, but its own optimizer is not saved with it
+    return model
+
+
+def _find(name: str, folder: Path) -> Callable[..., Any]:
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name]
+    if is_reference(name):
+        return load_function(name, folder, KEY)
+    known = unknown_name(name, ARCHITECTURES, "architecture")
+    raise InputError(KEY, f"{known}; a function of your own is 'path/to/file.py:function'")
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters that can be named in a study: all but *args and **kwargs."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except ValueError as error:
+        raise InputError(KEY, f"{function!r} has no signature that Python can read") from error
+    unnamed = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    named = [parameter for parameter in parameters if parameter.kind not in unnamed]
+    if any(parameter.name == "architecture" for parameter in named):
+        raise InputError(KEY, "a parameter named 'architecture' would be model.architecture itself; rename it")
+    return named
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations, with those written as texts resolved where they can be."""
+    source = function.__init__ if inspect.isclass(function) else function
+    try:
+        return typing.get_type_hints(source, include_extras=True)
+    except (NameError, TypeError, AttributeError):
+        return {}
+
+
+def _as_key(hint: Any, default: Any) -> Key:
+    if typing.get_origin(hint) is Annotated:
+        stated = [note for note in hint.__metadata__ if isinstance(note, Key)]
+        return replace(stated[0], default=default) if stated else _as_key(hint.__origin__, default)
+    if typing.get_origin(hint) is Literal:
+        return Key("option", default, options=typing.get_args(hint))
+    if hint is inspect.Parameter.empty and default is not None:
+        hint = type(default)
+    is_number = typing.get_origin(hint) in (typing.Union, types.UnionType) and set(typing.get_args(hint)) == {
+        int,
+        float,
+    }
+    if hint is float or is_number:
+        return Key("float", float(default) if isinstance(default, int) else default)
+    return Key({bool: "boolean", int: "integer"}.get(hint, "any"), default)
+
+
+def _is_plain(value: Any) -> bool:
+    """True for what a study file can hold; a parameter with another default is left at it."""
+    if isinstance(value, list | tuple):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _plain(default: Any) -> Any:
+    if default is inspect.Parameter.empty:
+        return None
+    return [_plain(item) for item in default] if isinstance(default, list | tuple) else default
+
+
+def _arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> inspect.BoundArguments:
+    parameters = _parameters(function)
+    names = [parameter.name for parameter in parameters]
+    for name in values:
+        if name not in names and name not in GIVEN:
+            raise InputError(f"model.{name}", unknown_name(name, [name for name in names if name not in GIVEN]))
+    chosen = {parameter.name: values[parameter.name] for parameter in parameters if parameter.name in values}
+    for parameter in parameters:
+        if parameter.default is inspect.Parameter.empty and chosen.get(parameter.name) is None:
+            raise InputError(f"model.{parameter.name}", f"missing: {function.__name__}() has no default for it")
+    return inspect.BoundArguments(inspect.signature(function), chosen)
+
+
+def _fitting_shape(model: Any, input_shape: tuple[int, ...]) -> tuple[int | None, ...]:
+    """The shape of the outputs for the data's inputs, on which a model without a graph is built."""
+    from keras import Sequential  # noqa: PLC0415 - as above
+
+    from nightune.models.networks.heads import has_graph, output_shape  # noqa: PLC0415 - as above
+
+    if isinstance(model, Sequential) and not model.built:
+        model.build((None, *input_shape))  # called on examples instead, it would keep their number as its shape
+    if has_graph(model):
+        if len(model.inputs) != 1 or len(model.outputs) != 1:
+            counts = f"{len(model.inputs)} inputs and {len(model.outputs)} outputs"
+            raise InputError(KEY, f"the model has {counts}; one of each is what the data has")
+        wanted = tuple(model.input_shape[1:])
+        fits = zip(wanted, input_shape, strict=False)
+        if len(wanted) != len(input_shape) or any(want not in (None, have) for want, have in fits):
+            raise InputError(KEY, f"the model takes examples of shape {wanted}, and the data's are {input_shape}")
+    return output_shape(model, np.zeros((2, *input_shape), np.float32))
+
+
+def _outputs(size: int) -> Any:
+    """The last layer; in mixed precision it computes as its weights are kept, for the loss that is taken of it."""
+    from keras import config, layers  # noqa: PLC0415 - as above
+
+    return layers.Dense(size, dtype=config.dtype_policy().variable_dtype)
+
+
+def _block(layer: Any, activation: str, batch_normalization: bool) -> list[Any]:
+    """A layer, its normalization and its activation, in this order (Ioffe & Szegedy, 2015)."""
+    from keras import layers  # noqa: PLC0415 - as above
+
+    return [layer, *([layers.BatchNormalization()] if batch_normalization else []), layers.Activation(activation)]
+
+
+def _sizes(name: str, sizes: Any) -> list[int]:
+    if not isinstance(sizes, list | tuple) or any(type(size) is not int or size < 1 for size in sizes):
+        raise InputError(f"model.{name}", f"{sizes!r} is not a list of whole numbers from 1, such as [64, 32]")
+    return list(sizes)

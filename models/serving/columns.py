@@ -1,0 +1,131 @@
+"""What a table's column holds, and its values as floats or texts."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nightune.models.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NUMERIC = ("number", "date", "duration")  # standardized; dates and durations as seconds
+CATEGORY = "category"
+MISSING = "missing"
+
+_KINDS = {
+    "boolean": "boolean",
+    "integer": "number",
+    "floating": "number",
+    "mixed-integer-float": "number",
+    "decimal": "number",
+    "empty": "number",
+    "datetime": "date",
+    "datetime64": "date",
+    "date": "date",
+    "timedelta": "duration",
+    "timedelta64": "duration",
+    "string": CATEGORY,
+    "bytes": CATEGORY,
+    "categorical": CATEGORY,
+    "mixed": CATEGORY,
+    "mixed-integer": CATEGORY,
+}
+_ISO_DATE = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column by name, as it came (`dtype`), and how it is read: number, boolean, date, duration or category."""
+
+    name: str
+    dtype: str
+    kind: str
+
+
+def kind_of(values: "pd.Series[Any]", is_category: bool) -> tuple[Column, list[str]]:
+    """Say how a column is read, with a remark where that may surprise."""
+    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+
+    name, dtype = str(values.name), str(values.dtype)
+    if is_category:
+        return Column(name, dtype, CATEGORY), []
+    inferred = pd.api.types.infer_dtype(values, skipna=True)
+    if inferred not in _KINDS or (inferred.startswith("mixed") and not values.dropna().map(np.isscalar).all()):
+        raise InputError(
+            "data.source",
+            f'column {name!r} holds {inferred} values, which no net can read; leave it out: drop = ["{name}"]',
+        )
+    kind = _KINDS[inferred]
+    remarks = []
+    if kind == "number":
+        infinite = int(np.isinf(values.astype(np.float64)).sum())
+        if infinite:
+            remarks.append(f"column {name!r}: {infinite} infinite values are read as missing")
+    elif inferred == "string" and _are_dates(values):
+        kind = "date"
+    elif inferred in ("string", "mixed", "mixed-integer"):
+        remarks += _texts_among_numbers(values)
+    return Column(name, dtype, kind), remarks
+
+
+def clean_column(values: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":
+    """Values as float64 with NaN for what is missing, or as texts."""
+    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+
+    if column.kind == CATEGORY:
+        return as_texts(values)
+    try:
+        if column.kind == "date":
+            moments = pd.to_datetime(values, utc=True, format=None if values.dtype.kind == "M" else "ISO8601")
+            return (moments - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
+        if column.kind == "duration":
+            return pd.to_timedelta(values).dt.total_seconds()
+        numbers = values.astype(np.float64)
+    except (ValueError, TypeError) as error:
+        raise InputError("data.source", f"column {column.name!r} is no longer a {column.kind}: {error}") from error
+    return numbers.where(np.isfinite(numbers))
+
+
+def missing_share(cleaned: "pd.Series[Any]") -> float:
+    """The share of cleaned values that are missing."""
+    is_missing = cleaned.isna() if cleaned.dtype.kind == "f" else cleaned == MISSING
+    return float(is_missing.mean())
+
+
+def as_texts(values: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Texts of categories; 2, 2.0 and "2" are the same one, so that a gap elsewhere in the column changes nothing."""
+    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+
+    codes, labels = pd.factorize(values)  # -1 is missing
+    texts = np.array([*(as_text(label) for label in labels), MISSING], dtype=object)
+    return pd.Series(texts[codes], index=values.index, name=values.name, dtype=object)
+
+
+def as_text(label: Any) -> str:
+    if isinstance(label, float | np.floating) and float(label).is_integer():
+        return str(int(label))
+    return label.decode(errors="replace") if isinstance(label, bytes) else str(label)
+
+
+def _are_dates(values: "pd.Series[Any]") -> bool:
+    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+
+    known = values.dropna().drop_duplicates()
+    if not known.str.fullmatch(_ISO_DATE).all():
+        return False
+    return bool(pd.to_datetime(known, utc=True, format="ISO8601", errors="coerce").notna().all())
+
+
+def _texts_among_numbers(values: "pd.Series[Any]") -> list[str]:
+    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+
+    known = values.dropna()
+    texts = known[pd.to_numeric(known, errors="coerce").isna()]
+    if not 0 < len(texts) <= 0.1 * len(known):
+        return []
+    return [
+        f"column {values.name!r}: {len(texts)} texts such as {texts.iloc[0]!r} among "
+        f"{len(known) - len(texts)} numbers; it is read as categories: correct them, or leave them empty"
+    ]

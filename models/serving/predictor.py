@@ -1,0 +1,88 @@
+"""A registered model: raw rows in, labels or quantities out, exactly as the pipeline that trained it.
+
+This file, `preprocessing`, `columns` and `errors` travel with every registered version, so that it needs no Nightune
+where it is served. A version's folder holds `model.keras`, `description.json` and, for tables, `preprocessing.json`.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nightune.models.errors import InputError
+from nightune.models.serving.preprocessing import TablePreprocessing
+
+MODEL, DESCRIPTION, PREPROCESSING = "model.keras", "description.json", "preprocessing.json"
+# The modules of `nightune.models` that a version carries, and their names in its own flat package.
+CARRIED = {
+    "errors": "errors",
+    "serving.columns": "columns",
+    "serving.preprocessing": "preprocessing",
+    "serving.predictor": "serving",
+}
+BATCH = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """A Keras model with what makes its inputs from raw rows and its outputs labels or quantities."""
+
+    model: Any
+    preprocessing: TablePreprocessing | None
+    description: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path, model_file: Path | None = None) -> "Predictor":
+        """Open a version's folder, with the weights of a sibling if its file is given.
+
+        Keras' safe mode refuses a model file that holds code.
+        """
+        import keras  # noqa: PLC0415 - seconds, and only where a model is opened
+
+        file = folder / PREPROCESSING
+        return cls(
+            model=keras.saving.load_model(model_file or folder / MODEL, compile=False, safe_mode=True),
+            preprocessing=TablePreprocessing.from_json(file.read_text(encoding="utf-8")) if file.exists() else None,
+            description=json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")),
+        )
+
+    def predict(self, raw: Any) -> np.ndarray:
+        """Labels (rows,) as the training data had them, or quantities (rows,) or (rows, quantities) in its units."""
+        return self.answers(self.outputs(self.inputs(raw)))
+
+    def inputs(self, raw: Any) -> np.ndarray:
+        """The model's inputs from rows of a table, or from an array or a table of plain numbers."""
+        if self.preprocessing is not None:
+            return self.preprocessing.transform(raw)
+        shape = tuple(self.description["input_shape"])
+        values = np.asarray(raw.to_numpy() if hasattr(raw, "to_numpy") else raw)
+        if values.shape[1:] != shape:
+            raise InputError("inputs", f"rows of shape {values.shape[1:]}; this model takes {shape}")
+        return np.ascontiguousarray(values, dtype=self.description["input_type"])
+
+    def outputs(self, inputs: np.ndarray) -> np.ndarray:
+        """The model's outputs in inference mode, (rows, size)."""
+        import keras  # noqa: PLC0415 - loaded since the model was opened
+
+        parts = [
+            keras.ops.convert_to_numpy(self.model(inputs[start : start + BATCH], training=False))
+            for start in range(0, len(inputs), BATCH)
+        ]
+        return np.concatenate(parts).reshape(len(inputs), -1) if parts else np.empty((0, self._size), np.float32)
+
+    def answers(self, outputs: np.ndarray) -> np.ndarray:
+        """What outputs mean: the label of the largest, or quantities in the data's own units."""
+        if self.description["task"] == "regression":
+            scale = self.description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})
+            values = outputs.astype(np.float64) * np.array(scale["deviation"]) + np.array(scale["mean"])
+            return values[:, 0] if self._size == 1 else values
+        labels = np.array(self.description["classes"])
+        if outputs.shape[1] > 1:
+            return labels[outputs.argmax(axis=1)]
+        return labels[(outputs[:, 0] > (0.0 if self.description["is_logits"] else 0.5)).astype(int)]
+
+    @property
+    def _size(self) -> int:
+        return int(self.description["output_size"])

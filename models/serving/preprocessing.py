@@ -1,0 +1,138 @@
+"""A fitted transformation from rows of a table to features: plain numbers and names, so that it is kept as JSON.
+
+Self-contained on purpose, but for `columns` and `errors`: these three files travel with every registered model.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nightune.models.errors import InputError
+from nightune.models.serving.columns import CATEGORY, NUMERIC, Column, clean_column
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1  # of the JSON form
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What stands for a gap in a column of numbers, and what standardizes it."""
+
+    median: float
+    mean: float
+    scale: float
+
+
+@dataclass(frozen=True)
+class Categories:
+    """The texts of a category column: all of the training rows, and those too rare for a feature of their own."""
+
+    known: tuple[str, ...]
+    rare: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class TablePreprocessing:
+    """Columns in the table's order, and what the training rows taught about them, by column."""
+
+    columns: tuple[Column, ...]
+    feature_names: tuple[str, ...]
+    numbers: Mapping[str, Numbers]
+    booleans: Mapping[str, float]  # what stands for a gap
+    gaps: tuple[str, ...]  # columns whose gaps are marked by a feature
+    categories: Mapping[str, Categories]
+
+    def transform(self, table: "pd.DataFrame") -> np.ndarray:
+        """Turn rows into features (rows, features); unknown categories become zeros, missing values as in training."""
+        return self.transform_clean(clean_table(table, self.columns))
+
+    def transform_clean(self, cleaned: "pd.DataFrame") -> np.ndarray:
+        """Turn cleaned rows into float32 features: numbers, booleans, marks of gaps, one column a category."""
+        parts = [_standardized(cleaned[name].to_numpy(), fitted) for name, fitted in self.numbers.items()]
+        parts += [_filled(cleaned[name].to_numpy(), usual) for name, usual in self.booleans.items()]
+        parts += [np.isnan(cleaned[name].to_numpy()).astype(np.float64) for name in self.gaps]
+        for name, known in self.categories.items():
+            parts += _one_hot(cleaned[name].to_numpy(), known)
+        # A value may be too large for float32; the caller refuses what is not finite.
+        with np.errstate(over="ignore"):
+            return np.ascontiguousarray(np.stack(parts, axis=1), dtype=np.float32)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What was fitted, as plain values: equal content transforms alike."""
+        content: dict[str, Any] = {
+            "columns": [[column.name, column.kind] for column in self.columns],
+            "features": list(self.feature_names),
+        }
+        if self.numbers:
+            for name in ("median", "mean", "scale"):
+                content[name] = [getattr(fitted, name) for fitted in self.numbers.values()]
+        if self.booleans:
+            content["most_frequent"] = list(self.booleans.values())
+        if self.categories:
+            content["categories"] = [list(fitted.known) for fitted in self.categories.values()]
+        return content
+
+    def as_json(self) -> str:
+        """The whole as JSON text; `from_json` reads it back to the last bit."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "TablePreprocessing":
+        """Read what `as_json` wrote; ValueError for another format."""
+        held = json.loads(text)
+        if held["format"] != FORMAT:
+            raise ValueError(f"preprocessing of format {held['format']}; this version reads {FORMAT}")
+        return cls(
+            columns=tuple(Column(**column) for column in held["columns"]),
+            feature_names=tuple(held["feature_names"]),
+            numbers={name: Numbers(**fitted) for name, fitted in held["numbers"].items()},
+            booleans=held["booleans"],
+            gaps=tuple(held["gaps"]),
+            categories={
+                name: Categories(tuple(fitted["known"]), tuple(fitted["rare"]))
+                for name, fitted in held["categories"].items()
+            },
+        )
+
+
+def clean_table(table: "pd.DataFrame", columns: Sequence[Column]) -> "pd.DataFrame":
+    """Pick the columns, as float64 (missing: NaN) or text (missing: "missing")."""
+    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+
+    missing = [column.name for column in columns if column.name not in table.columns]
+    if missing:
+        held = ", ".join(str(name) for name in table.columns)
+        raise InputError("data.source", f"the table lacks column {missing[0]!r} (it holds: {held})")
+    cleaned = {column.name: clean_column(table[column.name], column) for column in columns}
+    return pd.DataFrame(cleaned, index=table.index)
+
+
+def names_of_kind(columns: Sequence[Column], kinds: Sequence[str]) -> list[str]:
+    """The names of the columns that are read in one of these ways."""
+    return [column.name for column in columns if column.kind in kinds]
+
+
+KINDS_OF_STEPS = {"number": NUMERIC, "boolean": ("boolean",), "category": (CATEGORY,)}
+
+
+def _filled(values: np.ndarray, usual: float) -> np.ndarray:
+    return np.where(np.isnan(values), usual, values)
+
+
+def _standardized(values: np.ndarray, fitted: Numbers) -> np.ndarray:
+    return (_filled(values, fitted.median) - fitted.mean) / fitted.scale
+
+
+def _one_hot(texts: np.ndarray, fitted: Categories) -> list[np.ndarray]:
+    """One column a usual category, and one for all rare ones where there are some."""
+    rare = set(fitted.rare)
+    parts = [(texts == text).astype(np.float64) for text in fitted.known if text not in rare]
+    if rare:
+        parts.append(np.isin(texts.astype(str), fitted.rare).astype(np.float64))
+    return parts

@@ -1,0 +1,75 @@
+"""One key of a study file: its type, its bounds, its default and when it counts."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from nightune.models.user_code import is_reference
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What a dotted name may hold.
+
+    `kind` is one of "float", "integer", "boolean", "option", "any". `low` and `high` are closed bounds unless
+    `is_open_low` / `is_open_high`. `when` maps a controlling key to the values under which this key counts; a key
+    that does not count is absent from a trial's params.
+    """
+
+    kind: str
+    default: object = None
+    low: float | None = None
+    high: float | None = None
+    is_open_low: bool = False
+    is_open_high: bool = False
+    options: tuple[object, ...] = ()
+    is_open: bool = False  # an option may also be a user's own path/to/file.py:function
+    when: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
+    default_by: Mapping[str, Mapping[object, object]] = field(default_factory=dict)
+    meaning: str = ""
+
+    def problem(self, value: object) -> str | None:
+        """Say what is wrong with the value, or None. Spelling of options is the caller's part (`options`)."""
+        if self.kind == "option":
+            is_own = self.is_open and isinstance(value, str) and is_reference(value)
+            return None if is_own or value in self.options else f"unknown {value!r}"
+        if self.kind == "boolean":
+            return None if isinstance(value, bool) else f"{value!r} is not true or false"
+        if self.kind == "any":
+            return None
+        return self._number_problem(value)
+
+    def default_beside(self, params: Mapping[str, object]) -> object:
+        """The default where the other params are these."""
+        for controller, defaults in self.default_by.items():
+            if params.get(controller) in defaults:
+                return defaults[params[controller]]
+        return self.default
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values in words, for an error message."""
+        if self.kind == "option":
+            own = ["or path/to/file.py:function"] if self.is_open else []
+            return "known: " + ", ".join([*map(str, self.options), *own])
+        if self.kind == "boolean":
+            return "allowed: true, false"
+        words = "a whole number" if self.kind == "integer" else "a number"
+        if self.low is not None:
+            words += f" {'above' if self.is_open_low else 'from'} {self.low:g}"
+        if self.high is not None:
+            words += f" {'below' if self.is_open_high else 'up to'} {self.high:g}"
+        return f"allowed: {words}"
+
+    def _number_problem(self, value: object) -> str | None:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return f"{value!r} is not a number"
+        if self.kind == "integer" and not float(value).is_integer():
+            return f"{value!r} is not a whole number"
+        is_low = self.low is not None and (value <= self.low if self.is_open_low else value < self.low)
+        is_high = self.high is not None and (value >= self.high if self.is_open_high else value > self.high)
+        if not math.isfinite(value):
+            return f"{value!r} is not finite"
+        if is_low or is_high:
+            return f"{value!r} is out of range"
+        return None

@@ -1,0 +1,57 @@
+"""DoG, distance over gradients: gradient descent that finds its own rate (Ivgi, Hinder & Carmon, 2023)."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from nightune.models.techniques.optimizers.gradients import at_first, dense, total
+
+STABILIZER = 1e-8  # beside the sum of squares, as in the authors' and optax' code
+
+
+class DistanceOverGradients(keras.optimizers.Optimizer):
+    """θ ← θ − ηg with η = γ·r̄/√(Σ|g|²), r̄ the farthest that θ has been from θ₀, at least α(1 + |θ₀|).
+
+    γ is the learning rate, usually 1; α is `distance`. The theory is about an average of the iterates: averaging.py.
+    """
+
+    def __init__(self, distance: float = 1e-6, **shared: Any) -> None:
+        super().__init__(**shared)
+        self.distance = distance
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        """Make the slots; θ₀ is taken at the first update."""
+        if self.built:
+            return
+        super().build(variables)
+        self._starts = self.add_optimizer_variables(variables, "start")
+        self._farthest = self.add_variable((), name="farthest")
+        self._squares = self.add_variable((), name="squares")
+        self.effective_rate = self.add_variable((), name="effective_rate")
+
+    def _backend_update_step(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
+        gradients, places = (
+            dense(grads, trainable_variables),
+            [self._get_variable_index(variable) for variable in trainable_variables],
+        )
+        starts = [
+            at_first(self, self._starts[place], variable)
+            for place, variable in zip(places, trainable_variables, strict=True)
+        ]
+        for place, start in zip(places, starts, strict=True):
+            self.assign(self._starts[place], start)
+        way = total([ops.square(start - variable) for start, variable in zip(starts, trainable_variables, strict=True)])
+        least = self.distance * (1 + ops.sqrt(total([ops.square(start) for start in starts])))
+        farthest = ops.maximum(ops.maximum(self._farthest, least), ops.sqrt(way))
+        squares = self._squares + total([ops.square(gradient) for gradient in gradients])
+        rate = ops.cast(learning_rate, "float32") * farthest / ops.sqrt(squares + STABILIZER)
+        self.assign(self._farthest, farthest)
+        self.assign(self._squares, squares)
+        self.assign(self.effective_rate, rate)
+        for variable, gradient in zip(trainable_variables, gradients, strict=True):
+            self.assign_sub(variable, rate * gradient)
+
+    def get_config(self) -> dict[str, Any]:
+        """α as a float."""
+        return {**super().get_config(), "distance": self.distance}

@@ -1,0 +1,268 @@
+"""Optimizers: which step follows from a gradient. η is the learning rate, g the mean gradient, t counts from 0.
+
+Weight decay is not here: it is applied by the engine, the same for every optimizer and backend (weight_decays.py).
+Parameters near 1 are searched as their distance from 1, on a log scale: momentum 0.9 is `one_minus_momentum = 0.1`.
+The keys of a study file are in optimizer_keys.py; rules that Keras lacks, or has in another form, in own_optimizers/.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+# An engine writes the rate before each update; one that forgets to trains nothing, which every test sees.
+UNSET_LEARNING_RATE = 0.0
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """The optimizer and its constants; those that the kind does not use keep their default."""
+
+    kind: str = "adam"
+    one_minus_momentum: float = 1.0
+    nesterov: bool = False
+    one_minus_beta_1: float = 0.1
+    one_minus_beta_2: float = 0.001
+    bias_correction: bool = True
+    one_minus_rho: float = 0.1
+    epsilon: float = 1e-7
+    centered: bool = False
+    initial_accumulator: float = 0.1
+    initial_distance: float = 1e-6
+    gradient_clip_kind: str = "none"
+    gradient_clip_limit: float = 1.0
+    weight_average_kind: str = "none"
+    weight_average_one_minus_decay: float = 0.01
+
+    @property
+    def is_full_batch(self) -> bool:
+        """True if every update uses all examples: one update an epoch, no batch size."""
+        return self.kind == "gd"
+
+    @property
+    def momentum(self) -> float:
+        """μ in [0, 1)."""
+        return 1.0 - self.one_minus_momentum
+
+    @property
+    def structure(self) -> str:
+        """What of these settings changes the graph of an update: the class, what it remembers and how it clips.
+
+        The clip's limit and the accumulator's first value are in it as well: Keras takes them as plain floats, once.
+        """
+        words = [self.kind]
+        if self.kind in ("sgd", "rmsprop", "muon") and self.momentum != 0.0:
+            words.append(f"with {'Nesterov ' if self.nesterov else ''}momentum")
+        if self.kind == "rmsprop" and self.centered:
+            words.append("centered")
+        if self.kind == "adagrad":
+            words.append(f"from {self.initial_accumulator:g}")
+        if self.is_literal:
+            words.append("without bias correction")
+        if self.gradient_clip_kind != "none":
+            words.append(f"clipped by {self.gradient_clip_kind} {self.gradient_clip_limit!r}")
+        if self.weight_average_kind != "none":
+            words.append(f"averaged by {self.weight_average_kind}")
+        return " ".join(words)
+
+    @property
+    def is_literal(self) -> bool:
+        """True for Adam as the article prints it, without bias correction."""
+        return self.kind in ("adam", "adamw") and not self.bias_correction
+
+    @property
+    def shared(self) -> dict[str, float]:
+        """What Keras is told for every kind."""
+        clip = GRADIENT_CLIPS[self.gradient_clip_kind]
+        return {"learning_rate": UNSET_LEARNING_RATE} | ({clip: float(self.gradient_clip_limit)} if clip else {})
+
+    @property
+    def betas(self) -> dict[str, float]:
+        """β₁ and β₂ of the Adam family and of Lion."""
+        return {"beta_1": float(1.0 - self.one_minus_beta_1), "beta_2": float(1.0 - self.one_minus_beta_2)}
+
+
+def build_optimizer(settings: OptimizerSettings) -> Any:
+    """Return a new Keras 3 optimizer without weight decay; the engine writes its learning rate.
+
+    Every number is a Python float: Keras refuses 0 or np.float32 in places where it takes 0.0.
+    """
+    from keras import optimizers  # noqa: PLC0415 - Keras takes seconds; a study file is checked without it
+
+    return OPTIMIZERS[settings.kind](optimizers, settings)
+
+
+def gd(optimizers: Any, settings: OptimizerSettings) -> Any:
+    """Gradient descent on the whole training set: θ ← θ − ηg, exactly one update an epoch (Cauchy, 1847)."""
+    return optimizers.SGD(momentum=0.0, **settings.shared)
+
+
+def sgd(optimizers: Any, settings: OptimizerSettings) -> Any:
+    """Mini-batch gradient descent: v ← μv − ηg, θ ← θ + v; Nesterov: θ ← θ + μv − ηg (Sutskever et al., 2013).
+
+    η is inside the velocity, as in Keras: a change of η reaches the older part of the velocity only as it decays.
+    """
+    return optimizers.SGD(momentum=float(settings.momentum), nesterov=settings.nesterov, **settings.shared)
+
+
+def adam(optimizers: Any, settings: OptimizerSettings) -> Any:
+    """Adam with bias correction (Kingma & Ba, 2015), ε as in the paper's last lines of section 2 ("ε hat").
+
+    θ ← θ − η·√(1−β₂ᵗ⁺¹)/(1−β₁ᵗ⁺¹) · m/(√v + ε). In PyTorch and optax ε stands beside the corrected √v̂, so that
+    their ε is 31.6 times smaller at the first step for the same result. Without bias correction it is the article's.
+    """
+    if settings.is_literal:
+        from nightune.models.techniques.optimizers.uncorrected_adam import LiteralAdam  # noqa: PLC0415 - imports Keras
+
+        return LiteralAdam(epsilon=float(settings.epsilon), **settings.betas, **settings.shared)
+    return optimizers.Adam(epsilon=float(settings.epsilon), **settings.betas, **settings.shared)
+
+
+def nadam(optimizers: Any, settings: OptimizerSettings) -> Any:
+    """Adam with Nesterov's look-ahead (Dozat, 2016): β₁ rises as β₁(1 − ½·0.96^(t+1)), which optax' has not.
+
+    ε stands beside the corrected √v̂, other than in Keras' Adam.
+    """
+    return optimizers.Nadam(epsilon=float(settings.epsilon), **settings.betas, **settings.shared)
+
+
+def adamax(optimizers: Any, settings: OptimizerSettings) -> Any:
+    """Adam by the largest gradient (Kingma & Ba, 2015, section 7): u ← max(β₂u, |g|), θ ← θ − η/(1−β₁ᵗ⁺¹)·m/(u + ε)."""
+    return optimizers.Adamax(epsilon=float(settings.epsilon), **settings.betas, **settings.shared)
+
+
+def lion(optimizers: Any, settings: OptimizerSettings) -> Any:
+    """Every step is η long, θ ← θ − η·sign(β₁m + (1−β₁)g), then m ← β₂m + (1−β₂)g (Chen et al., 2023).
+
+    It wants a rate 3 to 10 times below Adam's and a decay as many times above.
+    """
+    return optimizers.Lion(**settings.betas, **settings.shared)
+
+
+def rmsprop(optimizers: Any, settings: OptimizerSettings) -> Any:
+    """RMSprop (Hinton, 2012): s ← ρs + (1−ρ)g², θ ← θ − ηg/√(s + ε), with ε inside the root; momentum on top.
+
+    Centered, the square of the mean gradient is taken off s under the root (Graves, 2013).
+    """
+    return optimizers.RMSprop(
+        rho=float(1.0 - settings.one_minus_rho),
+        momentum=float(settings.momentum),
+        epsilon=float(settings.epsilon),
+        centered=settings.centered,
+        **settings.shared,
+    )
+
+
+def adagrad(optimizers: Any, settings: OptimizerSettings) -> Any:
+    """By the sum of squared gradients (Duchi et al., 2011): s ← s + g², θ ← θ − ηg/√(s + ε). PyTorch starts s at 0."""
+    return optimizers.Adagrad(
+        initial_accumulator_value=float(settings.initial_accumulator),
+        epsilon=float(settings.epsilon),
+        **settings.shared,
+    )
+
+
+def adadelta(optimizers: Any, settings: OptimizerSettings) -> Any:
+    """RMSprop in the units of the weights (Zeiler, 2012): Δ = g·√(d + ε)/√(s + ε), d the mean of Δ², θ ← θ − ηΔ.
+
+    The paper's rate is 1, a thousand times our default.
+    """
+    return optimizers.Adadelta(
+        rho=float(1.0 - settings.one_minus_rho), epsilon=float(settings.epsilon), **settings.shared
+    )
+
+
+def lamb(optimizers: Any, settings: OptimizerSettings) -> Any:
+    """Adam's corrected step, made as long as the variable times η (You et al., 2020): for large batches.
+
+    θ ← θ − η·(|θ|/|u|)·u, u = m̂/(√v̂ + ε), the ratio 1 where either is 0. The paper's decay is inside u; ours, as that
+    of Keras' Lamb, is outside: decoupled, as for every optimizer here.
+    """
+    return optimizers.Lamb(epsilon=float(settings.epsilon), **settings.betas, **settings.shared)
+
+
+def adafactor(optimizers: Any, settings: OptimizerSettings) -> Any:
+    """Rows' and columns' means in the place of each square (Shazeer & Stern, 2018); η is relative to the weights.
+
+    θ ← θ − max(0.001, rms(θ))·min(η, 1/√(t+1))·û, û cut to the root mean square 1. Keras caps the rate by
+    1/√(t+1) with `relative_step=False` too, so that no schedule can hold it above (rule C8 tells of it).
+    """
+    return optimizers.Adafactor(relative_step=False, **settings.shared)
+
+
+def muon(optimizers: Any, settings: OptimizerSettings) -> Any:
+    """Momentum whose matrices are orthogonalized (Jordan et al., 2024) by five steps of Newton and Schulz.
+
+    θ ← θ − 0.2·√max(rows, columns)·η·UVᵀ, the scale of Liu et al., 2025: Adam's rates suit it. Only hidden kernels that
+    are matrices; Adam moves all others, the outputs' and embeddings among them (training/muon_matrices.py).
+    """
+    adam_part = {f"adam_{name}": beta for name, beta in settings.betas.items()}
+    return optimizers.Muon(
+        momentum=float(settings.momentum),
+        nesterov=settings.nesterov,
+        epsilon=float(settings.epsilon),
+        weight_decay=None,
+        adam_weight_decay=None,
+        **adam_part,
+        **settings.shared,
+    )
+
+
+def prodigy(optimizers: Any, settings: OptimizerSettings) -> Any:
+    """Adam that finds its own rate (Mishchenko & Defazio, 2023); η multiplies it and is 1 unless told otherwise."""
+    from nightune.models.techniques.optimizers.prodigy import Prodigy  # noqa: PLC0415 - imports Keras
+
+    epsilon, distance = float(settings.epsilon), float(settings.initial_distance)
+    return Prodigy(epsilon=epsilon, distance=distance, **settings.betas, **settings.shared)
+
+
+def dog(optimizers: Any, settings: OptimizerSettings) -> Any:
+    """Distance over gradients (Ivgi et al., 2023): gradient descent that finds its own rate; η multiplies it.
+
+    What is measured and kept is, unless told otherwise, the polynomial average that the theory is about.
+    """
+    from nightune.models.techniques.optimizers.distance_over_gradients import DistanceOverGradients  # noqa: PLC0415 - imports Keras
+
+    return DistanceOverGradients(distance=float(settings.initial_distance), **settings.shared)
+
+
+def schedule_free(optimizers: Any, settings: OptimizerSettings) -> Any:
+    """Adam whose iterates' average takes the place of a falling rate (Defazio et al., 2024); measured at the average.
+
+    β₁ is how near to the average the gradient is taken.
+    """
+    from nightune.models.techniques.optimizers.schedule_free import ScheduleFree  # noqa: PLC0415 - imports Keras
+
+    return ScheduleFree(epsilon=float(settings.epsilon), **settings.betas, **settings.shared)
+
+
+OPTIMIZERS: dict[str, Callable[[Any, OptimizerSettings], Any]] = {
+    "gd": gd,
+    "sgd": sgd,
+    "adam": adam,
+    "adamw": adam,  # Loshchilov & Hutter, 2019: Adam whose weight decay, ours for all, is on by default
+    "rmsprop": rmsprop,
+    "nadam": nadam,
+    "lion": lion,
+    "adagrad": adagrad,
+    "adadelta": adadelta,
+    "adamax": adamax,
+    "lamb": lamb,
+    "adafactor": adafactor,
+    "muon": muon,
+    "prodigy": prodigy,
+    "dog": dog,
+    "schedule_free": schedule_free,
+}
+
+# What the gradients, penalty included, are cut down to: Keras' argument for the limit.
+GRADIENT_CLIPS: dict[str, str | None] = {
+    "none": None,
+    "norm": "clipnorm",  # the length of each variable's gradient
+    "value": "clipvalue",  # the size of each single entry
+    "global_norm": "global_clipnorm",  # the length of all variables' gradients together (Pascanu et al., 2013)
+}
+
+# An average over the updates, measured and kept in the place of the last weights (own_optimizers/averaging.py).
+WEIGHT_AVERAGES = ("none", "exponential", "polynomial")
+
+MINI_BATCH_OPTIMIZERS = tuple(kind for kind in OPTIMIZERS if not OptimizerSettings(kind).is_full_batch)

@@ -1,0 +1,109 @@
+"""The keys of the penalty: meaning, bounds, default, and when each is active."""
+
+from nightune.models.techniques.keys import Key
+from nightune.models.techniques.penalties.penalties import (
+    CONVENTIONS,
+    PENALTIES,
+    PenaltySettings,
+)
+
+_PENALIZING = tuple(name for name in PENALTIES if name != "none")
+_ADAPTING = ("gap_control", "t1t2")
+KEYS: dict[str, Key] = {
+    "penalty.kind": Key(
+        "option",
+        PenaltySettings.kind,
+        options=tuple(PENALTIES),
+        meaning="which norm of the weights is added to the training loss; never to a metric that ranks trials",
+    ),
+    "penalty.strength": Key(
+        "float",
+        PenaltySettings.strength,
+        low=0.0,
+        when={"penalty.kind": _PENALIZING},
+        meaning="λ in the convention chosen; for elastic the sum of both parts",
+    ),
+    "penalty.l1_ratio": Key(
+        "float",
+        PenaltySettings.l1_ratio,
+        low=0.0,
+        high=1.0,
+        when={"penalty.kind": ("elastic",)},
+        meaning="ρ, the part of the strength that is L1",
+    ),
+    "penalty.convention": Key(
+        "option",
+        PenaltySettings.convention,
+        options=tuple(CONVENTIONS),
+        when={"penalty.kind": _PENALIZING},
+        meaning="whether λ is meant as in Keras' regularizers or as in the article (scikit-learn's Lasso)",
+    ),
+    "penalty.threshold": Key(
+        "option",
+        PenaltySettings.threshold,
+        options=("exact", "decoupled"),
+        when={"penalty.kind": ("l1_proximal",)},
+        meaning="decoupled: ηλ is meant for optimizers that scale their steps, too; exact is for sgd and gd only",
+    ),
+    "penalty.is_beside_weight_decay": Key(
+        "boolean",
+        PenaltySettings.is_beside_weight_decay,
+        when={"penalty.kind": ("l2",)},
+        meaning="whether l2 may stand beside a weight decay, which shrinks the same weights",
+    ),
+    "penalty.label_smoothing": Key(
+        "float",
+        PenaltySettings.label_smoothing,
+        low=0.0,
+        high=1.0,
+        is_open_high=True,
+        meaning="the part of a target that is spread evenly over the classes, in the training loss only",
+    ),
+    "penalty.adaptation": Key(
+        "option",
+        PenaltySettings.adaptation,
+        options=("none", *_ADAPTING),
+        when={"penalty.kind": _PENALIZING},
+        meaning="what changes the strength after each epoch; both need examples held out of the training split",
+    ),
+    "penalty.target_gap": Key(
+        "float",
+        PenaltySettings.target_gap,
+        low=0.0,
+        is_open_low=True,
+        when={"penalty.adaptation": ("gap_control",)},
+        meaning="how far the held-out loss is meant to be above the training loss, as a part of the training loss",
+    ),
+    "penalty.adaptation_rate": Key(
+        "float",
+        PenaltySettings.adaptation_rate,
+        low=0.0,
+        is_open_low=True,
+        when={"penalty.adaptation": _ADAPTING},
+        meaning="κ: how fast the strength, or for gap_control its logarithm, follows",
+    ),
+    "penalty.minimum": Key(
+        "float",
+        PenaltySettings.minimum,
+        low=0.0,
+        is_open_low=True,
+        when={"penalty.adaptation": ("gap_control",)},
+        meaning="the strength that gap_control does not go below",
+    ),
+    "penalty.maximum": Key(
+        "float",
+        PenaltySettings.maximum,
+        low=0.0,
+        is_open_low=True,
+        when={"penalty.adaptation": _ADAPTING},
+        meaning="the strength that no adaptation goes above",
+    ),
+    "penalty.held_out_fraction": Key(
+        "float",
+        PenaltySettings.held_out_fraction,
+        low=0.0,
+        high=0.5,
+        when={"penalty.adaptation": _ADAPTING},
+        meaning="the part of the training split that is not trained on but steers the strength; validation only ranks",
+    ),
+}

@@ -1,0 +1,108 @@
+"""L1 and L2 penalties on the kernels, added to the training loss. Biases and normalization are not penalized.
+
+An engine adds l1·Σ|w| + l2·Σw² (Keras' convention: no ½, no 1/n) to the mean loss. The article's convention is
+that of statistics: data/2 + λΣ|w| for L1 and data/2 + (λ/2)Σw² for L2, where data is the squared error per
+example; scikit-learn's Lasso(α) and ElasticNet(α, ρ) are exactly this with λ = α. A proximal L1 is no part of the
+loss: after each step every kernel weight moves by η·l1 towards zero, and stays there if it comes to it.
+
+Smoothed labels are here for what they do, not how: a penalty on confidence. Which strength follows which measured
+quantity is in penalty_adaptation.py.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PenaltySettings:
+    """The penalty's kind, its total strength λ and the convention in which λ is meant."""
+
+    kind: str = "none"
+    strength: float = 1e-4
+    l1_ratio: float = 0.5
+    convention: str = "keras"
+    threshold: str = "exact"
+    is_beside_weight_decay: bool = False
+    label_smoothing: float = 0.0
+    adaptation: str = "none"
+    target_gap: float = 0.1
+    adaptation_rate: float = 0.1
+    minimum: float = 1e-8
+    maximum: float = 1.0
+    held_out_fraction: float = 0.1
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """The two factors of Keras' `L1L2(l1, l2)`, and that of the proximal step."""
+
+    l1: float
+    l2: float
+    proximal: float = 0.0
+
+
+def keras_strengths(settings: PenaltySettings, task: str, outputs: int = 1) -> Strengths:
+    """Return what an engine adds to the loss: mean squared error for regression, cross-entropy otherwise.
+
+    `outputs` is the number of regression targets, over which Keras' mean squared error takes the mean.
+    """
+    if task not in _TASKS:
+        raise ValueError(f"task: unknown {task!r} (known: {', '.join(_TASKS)})")
+    strengths = PENALTIES[settings.kind](settings)
+    return CONVENTIONS[settings.convention](strengths, task, outputs)
+
+
+def none(settings: PenaltySettings) -> Strengths:
+    """No penalty."""
+    return Strengths(0.0, 0.0)
+
+
+def l1(settings: PenaltySettings) -> Strengths:
+    """λ·Σ|w|: pulls every weight towards zero with the same force (Tibshirani, 1996)."""
+    return Strengths(settings.strength, 0.0)
+
+
+def l2(settings: PenaltySettings) -> Strengths:
+    """λ·Σw²: pulls in proportion to the weight (Hoerl & Kennard, 1970)."""
+    return Strengths(0.0, settings.strength)
+
+
+def elastic(settings: PenaltySettings) -> Strengths:
+    """λρ of L1 and λ(1 − ρ) of L2 (Zou & Hastie, 2005)."""
+    return Strengths(settings.strength * settings.l1_ratio, settings.strength * (1.0 - settings.l1_ratio))
+
+
+def l1_proximal(settings: PenaltySettings) -> Strengths:
+    """λ·Σ|w| by soft thresholding after each step, w ← sign(w)·max(|w| − ηλ, 0): zeros are exact.
+
+    For sgd this is the proximal gradient method (Daubechies, Defrise & De Mol, 2004). For optimizers that scale their
+    steps it is not: the threshold stays ηλ for every weight, as weight decay decoupled from them does.
+    """
+    return Strengths(0.0, 0.0, settings.strength)
+
+
+PENALTIES: dict[str, Callable[[PenaltySettings], Strengths]] = {
+    "none": none,
+    "l1": l1,
+    "l2": l2,
+    "elastic": elastic,
+    "l1_proximal": l1_proximal,
+}
+
+
+def as_keras(strengths: Strengths, task: str, outputs: int) -> Strengths:
+    """λ as given, beside the loss as Keras computes it."""
+    return strengths
+
+
+def as_article(strengths: Strengths, task: str, outputs: int) -> Strengths:
+    """From λ₁Σ|w| + (λ₂/2)Σw² beside half the squared error, or beside the mean negative log-likelihood.
+
+    Keras' mean squared error is 2/outputs times half the squared error, so the penalty is scaled by as much.
+    """
+    scale = 2.0 / outputs if task == "regression" else 1.0
+    return Strengths(scale * strengths.l1, scale * strengths.l2 / 2.0, scale * strengths.proximal)
+
+
+CONVENTIONS: dict[str, Callable[[Strengths, str, int], Strengths]] = {"keras": as_keras, "article": as_article}
+_TASKS = ("binary", "multiclass", "regression")

@@ -1,0 +1,27 @@
+"""A stopping rule of the user's own: a function in a file, named in a study as `path/to/file.py:function`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from nightune.models.errors import InputError
+from nightune.models.techniques.stopping.state import StopFunction
+from nightune.models.user_code import bind_function
+
+KEY = "stopping.rule"
+
+
+def load_stop_function(reference: str, folder: Path) -> StopFunction:
+    """Return the user's function, checked at each call: it gives a text, why to stop, or None.
+
+    It gets the curves so far by name (`loss`, `val_loss`, …), one value an epoch. InputError names the file and the
+    function, and what went wrong in it.
+    """
+    function = bind_function(reference, folder, KEY)
+
+    def stop(curves: Mapping[str, list[float]]) -> str | None:
+        reason = function(curves)
+        if reason is None or (isinstance(reason, str) and reason):
+            return reason
+        raise InputError(KEY, f"{reference} returned {reason!r}; return a text that says why to stop, or None")
+
+    return stop

@@ -1,0 +1,44 @@
+"""What plateaus change. One detector serves all that acts on them, and what they did is a function of their number.
+
+So a resumed training needs no more than that number, and two actors can never disagree about what a plateau is.
+"""
+
+from dataclasses import replace
+
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.techniques.batch_sizes import policies as batch_sizes
+from nightune.models.techniques.batch_sizes.policies import Batches, Moment
+from nightune.models.techniques.learning_rates import learning_rates
+from nightune.models.techniques.plateaus import PlateauRule
+from nightune.models.techniques.stopping import stopping
+
+
+def plateau_rule(recipe: Recipe) -> PlateauRule | None:
+    """The detector's rule where something acts on plateaus; a recipe never holds two such (rule C3)."""
+    if recipe.learning_rate.schedule == "plateau":
+        return learning_rates.plateau_rule(recipe.learning_rate)
+    if recipe.batch_size.policy == "plateau_grow":
+        return batch_sizes.plateau_rule(recipe.batch_size)
+    return stopping.plateau_rule(recipe.stopping) if recipe.stopping.rule == "combined" else None
+
+
+def rate_multiplier(recipe: Recipe, plateaus: int) -> float:
+    """What so many plateaus make of the rate, beside what growing batches do to it."""
+    if recipe.learning_rate.schedule == "plateau":
+        return learning_rates.plateau_multiplier(recipe.learning_rate, plateaus)
+    if recipe.stopping.rule == "combined":
+        return float(recipe.stopping.rate_factor ** stopping.actions(recipe.stopping, plateaus).rates)
+    return 1.0
+
+
+def batches(recipe: Recipe, moment: Moment) -> Batches:
+    """The batches of one epoch: those of the policy, or as the stopping rule has made them grow."""
+    if recipe.optimizer.is_full_batch:
+        return batch_sizes.whole(moment.examples)
+    if recipe.stopping.grows_batches:
+        settings = replace(
+            recipe.batch_size, factor=recipe.stopping.batch_factor, maximum=recipe.stopping.batch_maximum
+        )
+        times = stopping.actions(recipe.stopping, moment.plateaus).batches
+        return batch_sizes.after_growths(settings, moment, times)
+    return batch_sizes.batch_sizes(recipe.batch_size, moment)

@@ -1,0 +1,86 @@
+"""What a sweep says while it runs: one log line a trial, with the facts attached for whoever draws a picture of it.
+
+Lines go to the logger `nightune`. A handler that wants more than the text reads `record.news`.
+"""
+
+import logging
+from dataclasses import dataclass
+
+from nightune.tuning.trial import Bracket, Rung, Status, TrialResult
+
+logger = logging.getLogger("nightune")
+
+
+@dataclass(frozen=True, slots=True)
+class SweepStarted:
+    """A sweep begins or goes on: how many trials it plans and how many of them are already there.
+
+    A trial that is promoted from rung to rung is several trainings.
+    """
+
+    sweep_id: str
+    trials: int
+    finished: int
+    trainings: int
+    finished_trainings: int
+    metric: str
+    direction: str
+
+
+@dataclass(frozen=True, slots=True)
+class EpochEnded:
+    """A trial has trained one more epoch."""
+
+    trial: int
+    epoch: int
+    epochs: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrialEnded:
+    """A trial has ended and is logged."""
+
+    result: TrialResult
+
+
+News = SweepStarted | EpochEnded | TrialEnded
+
+
+def announce_sweep(news: SweepStarted) -> None:
+    """Say that the sweep begins, or from where it goes on."""
+    kept = f", {news.finished} of them finished before" if news.finished else ""
+    logger.info("sweep %s · %d trials%s", news.sweep_id, news.trials, kept, extra={"news": news})
+
+
+def announce_rung(bracket: Bracket, rung: Rung, entrants: int) -> None:
+    """Say how many trials a rung trains; nothing of a bracket that has no other."""
+    if len(bracket.rungs) > 1:
+        place = 1 + bracket.rungs.index(rung)
+        logger.info("rung %d of %d · %d trials to epoch %d", place, len(bracket.rungs), entrants, rung.epochs)
+
+
+def announce_epoch(news: EpochEnded) -> None:
+    """Tell handlers of a long trial's progress, below the level of a log line."""
+    logger.debug("trial %d · epoch %d/%d", news.trial, news.epoch, news.epochs, extra={"news": news})
+
+
+def announce_trial(result: TrialResult, metric: str) -> None:
+    """Say how a trial ended, in one line."""
+    level = logging.WARNING if result.status is Status.FAILED else logging.INFO
+    logger.log(level, "%s", trial_line(result, metric), extra={"news": TrialEnded(result)})
+
+
+def trial_line(result: TrialResult, metric: str) -> str:
+    """`trial 17 · completed · val_accuracy 0.9130 · epoch 11/18 · 4.2 s`.
+
+    A trial at the end of its rung may still be promoted, so that is all that is said of it.
+    """
+    replicate = [f"replicate {result.trial.replicate}"] if result.trial.replicate else []
+    status = "rung done" if result.status is Status.NOT_PROMOTED else str(result.status)
+    parts = [f"trial {result.trial.number}", *replicate, status]
+    if result.best_epoch:
+        parts += [f"{metric} {result.objective:.4f}", f"epoch {result.best_epoch}/{result.epochs}"]
+    parts.append(f"{result.seconds:.1f} s")
+    if result.message and result.status in (Status.FAILED, Status.DIVERGED):
+        parts.append(result.message)
+    return " · ".join(parts)

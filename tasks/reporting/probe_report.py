@@ -1,0 +1,145 @@
+"""What the range tests of a study say: lines, the lines for a study file, a chart, and a copy of the study."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from nightune.models.errors import InputError
+from nightune.models.techniques.learning_rates.range_test import RangeTest, RateRange, common_range
+from nightune.tasks.reporting.svg_chart import Chart, Line, draw
+from nightune.tuning.errors import Problem, StudyError
+from nightune.tuning.study.edit import inline, with_log_range
+
+PEAK = "learning_rate.peak"
+
+
+@dataclass(frozen=True, eq=False)
+class RateProbe:
+    """One optimizer's test, or why there is none."""
+
+    optimizer: str
+    batch_size: int = 0
+    test: RangeTest | None = None
+    message: str = ""
+    seconds: float = 0.0
+
+    @property
+    def range(self) -> RateRange | None:
+        """What the test suggests to search."""
+        return None if self.test is None else self.test.range
+
+    @property
+    def line(self) -> str:
+        """What there is to say of it."""
+        if self.test is None or self.test.suggestion is None or self.range is None:
+            return f"probe {self.optimizer} · {self.message}"
+        searched = f"{self.range.low:g} to {self.range.high:g}"
+        steepest = f"steepest at {self.test.suggestion:.2g}"
+        return f"probe {self.optimizer} · {steepest} · search {searched} · {self.seconds:.1f} s"
+
+
+@dataclass(frozen=True, eq=False)
+class StudyProbe:
+    """The tests of a study; `run_id` is where they are kept."""
+
+    study: str
+    study_file: Path
+    probes: tuple[RateProbe, ...]
+    run_id: str = ""
+
+    @property
+    def range(self) -> RateRange | None:
+        """What holds every optimizer's range; None where no test suggests anything."""
+        return common_range([probe.range for probe in self.probes if probe.range is not None])
+
+    @property
+    def snippet(self) -> str:
+        """The lines of a study file that take the suggestion over; empty where there is none."""
+        if self.range is None:
+            return ""
+        lines = ["[space]", f"{PEAK} = {_range_text(self.range)}"]
+        suggesting = [(probe.optimizer, probe.range) for probe in self.probes if probe.range is not None]
+        if len(suggesting) > 1:
+            lines += ["# this holds the ranges of all optimizers; for a study of one of them:"]
+            lines += [f"#   {name}: {PEAK} = {_range_text(found)}" for name, found in suggesting]
+        return "\n".join(lines) + "\n"
+
+    def rows(self) -> list[list[str]]:
+        """A table's cells: optimizer, batch size, updates, where the loss fell most steeply, the range, a remark."""
+        return [_row(probe) for probe in self.probes]
+
+    @property
+    def chart(self) -> str:
+        """The smoothed losses over the rates, as an SVG file, with a mark at each suggestion."""
+        tests = [(probe.optimizer, probe.test) for probe in self.probes if probe.test is not None]
+        lines = [Line(name, test.rates.tolist(), test.smoothed.tolist()) for name, test in tests]
+        marks = [(test.suggestion, name) for name, test in tests if test.suggestion is not None]
+        title = f"{self.study}: where each optimizer's loss falls"
+        return draw(Chart(title, "learning rate", "smoothed training loss", lines, marks, is_log_x=True))
+
+    def as_json(self) -> dict[str, object]:
+        """What `--json` prints."""
+        return {
+            "study": self.study,
+            "run_id": self.run_id,
+            "probes": [_as_json(probe) for probe in self.probes],
+            "suggestion": None if self.range is None else {"low": self.range.low, "high": self.range.high},
+        }
+
+
+def write_chart(probe: StudyProbe, file: Path) -> None:
+    """Write the chart; InputError where the file cannot be written."""
+    try:
+        file.write_text(probe.chart, encoding="utf-8")
+    except OSError as error:
+        raise InputError("plot", f"{file} cannot be written: {error.strerror}") from error
+
+
+def write_study_copy(probe: StudyProbe, copy: Path) -> None:
+    """Write a copy of the study with the suggested range in it, a study of its own; nothing is overwritten."""
+    if probe.range is None:
+        return
+    text = with_log_range(probe.study_file.read_text(encoding="utf-8-sig"), PEAK, probe.range.low, probe.range.high)
+    if text is None:
+        said = "its place in the file cannot be told; put the lines above into a copy by hand"
+        raise StudyError(str(probe.study_file), [Problem(PEAK, said)])
+    with copy.open("x", encoding="utf-8") as file:
+        file.write(text)
+
+
+def refuse_bad_copy(study_file: Path, copy: Path) -> None:
+    """StudyError unless a copy of the study may be written there."""
+    if copy.suffix != ".toml":
+        raise StudyError(str(copy), [Problem("file", "is not a study file (allowed: names that end in .toml)")])
+    if copy.resolve().parent != study_file.resolve().parent:
+        said = f"must lie beside {study_file}: the paths in a study are relative to its folder"
+        raise StudyError(str(copy), [Problem("file", said)])
+    if copy.exists():
+        raise StudyError(str(copy), [Problem("file", "exists already; name another, nothing is overwritten")])
+
+
+def _range_text(found: RateRange) -> str:
+    return inline({"low": found.low, "high": found.high, "scale": "log"})
+
+
+def _row(probe: RateProbe) -> list[str]:
+    if probe.test is None:
+        return [probe.optimizer, "–", "–", "–", "–", "–", probe.message]
+    counts = [probe.optimizer, str(probe.batch_size), str(len(probe.test.rates))]
+    if probe.test.suggestion is None or probe.range is None:
+        return [*counts, "–", "–", "–", probe.message]
+    return [*counts, f"{probe.test.suggestion:.2g}", f"{probe.range.low:g}", f"{probe.range.high:g}", ""]
+
+
+def _as_json(probe: RateProbe) -> dict[str, object]:
+    test, found = probe.test, probe.range
+    lowest = math.nan if test is None or not len(test.losses) else float(test.smoothed.min())
+    return {
+        "optimizer": probe.optimizer,
+        "batch_size": probe.batch_size,
+        "updates": 0 if test is None else len(test.rates),
+        "suggestion": None if test is None else test.suggestion,
+        "range": None if found is None else {"low": found.low, "high": found.high},
+        "lowest_smoothed_loss": None if math.isnan(lowest) else lowest,
+        "message": probe.message,
+    }

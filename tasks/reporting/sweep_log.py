@@ -1,0 +1,89 @@
+"""One log file a sweep: a JSON object a line, with the time, the trial and its key; kept with the sweep's run."""
+
+import json
+import logging
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nightune.tasks.reporting.events import TrialEnded
+from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.retry import masked, patience
+from nightune.tasks.tracking.trials.trials import attach
+
+logger = logging.getLogger("nightune")
+
+
+@contextmanager
+def sweep_log(setting: Setting) -> Iterator[None]:
+    """Write down what the block tells and how it ends; a sweep that goes on goes on in the same file."""
+    path = log_path(setting.store.root, setting.sweep.id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler, level = _JsonLines(path, setting.sweep.id), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(min(logger.getEffectiveLevel(), logging.INFO))
+    try:
+        handler.write(logging.INFO, "begins")
+        yield
+        handler.write(logging.INFO, "complete")
+    except BaseException as error:
+        handler.write(logging.ERROR, f"ends with {type(error).__name__}: {error}", trace=traceback.format_exc())
+        raise
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+        with suppress(OSError):  # the disk is full: what could be written is there
+            handler.close()
+        if handler.lost:
+            logger.warning("%d lines of the log could not be written", handler.lost)
+        _keep(setting, path)
+
+
+def log_path(store_root: Path, sweep_id: str) -> Path:
+    """Where a sweep's log is while it is written; afterwards it is the artifact `log/` of the sweep's run, too."""
+    return store_root / "logs" / f"{sweep_id}.jsonl"
+
+
+def _keep(setting: Setting, path: Path) -> None:
+    try:
+        with patience(2.0):  # on the way out; the file itself is there whatever happens to the store
+            attach(setting.store, setting.sweep.run_id, [path], "log")
+    except (StoreError, OSError) as error:
+        logger.warning("the log stays at %s: %s", path, error)
+
+
+class _JsonLines(logging.FileHandler):
+    def __init__(self, path: Path, sweep_id: str) -> None:
+        super().__init__(path, encoding="utf-8")
+        self.setLevel(logging.INFO)
+        self._sweep_id = sweep_id
+        self.lost = 0
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Count a line that could not be written: the sweep is worth more than its log."""
+        self.lost += 1
+
+    def write(self, level: int, message: str, trace: str = "") -> None:
+        """Write a line of our own."""
+        self.handle(logging.LogRecord("nightune", level, "", 0, message, None, None, sinfo=trace or None))
+
+    def format(self, record: logging.LogRecord) -> str:
+        news = getattr(record, "news", None)
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "sweep": self._sweep_id,
+            "process": os.getpid(),
+            "message": masked(record.getMessage()),
+        }
+        if isinstance(news, TrialEnded):
+            trial = news.result.trial
+            line |= {"trial": trial.number, "key": trial.key, "status": str(news.result.status)}
+            line |= {"run": news.result.run_id}
+        if record.stack_info:
+            line["trace"] = masked(record.stack_info)
+        return json.dumps(line, ensure_ascii=False)

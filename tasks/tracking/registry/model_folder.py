@@ -1,0 +1,113 @@
+"""A registered version as a folder that MLflow serves: parts of the model, code, signature, example, requirements."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nightune import models
+from nightune.models.serving.predictor import CARRIED, DESCRIPTION
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+SCRIPT = Path(__file__).with_name("registered_model.py")
+PACKAGE = "nightune_model"  # what the carried files are called in a version: never the running Nightune's own
+BACKENDS = ("tensorflow", "jax")
+
+
+def write_model_folder(parts: Path, example: "pd.DataFrame | np.ndarray", folder: Path) -> Path:
+    """Write the folder of a version from `model.keras`, `description.json` and, for tables, `preprocessing.json`.
+
+    `example` are some raw training rows, as a caller has them.
+    """
+    from mlflow import pyfunc  # noqa: PLC0415 - seconds
+
+    description = json.loads((parts / DESCRIPTION).read_text(encoding="utf-8"))
+    with tempfile.TemporaryDirectory() as temporary:
+        pyfunc.save_model(
+            str(folder),
+            python_model=str(SCRIPT),
+            artifacts={"parts": str(parts)},
+            code_paths=[str(_carried(Path(temporary)))],
+            signature=_signature(description),
+            input_example=example,
+            pip_requirements=requirements(),
+        )
+    return folder
+
+
+def parts_of(folder: Path) -> Path:
+    """Where the parts lie within a version's folder."""
+    return folder / "artifacts" / "parts"
+
+
+def requirements() -> list[str]:
+    """What a version needs where it is served, pinned to what trained it; nothing of Nightune."""
+    backend = os.environ.get("KERAS_BACKEND", BACKENDS[0])
+    names = ("mlflow", "keras", backend, "numpy", "pandas")
+    return [f"{name}=={metadata.version(name)}" for name in names]
+
+
+def _carried(folder: Path) -> Path:
+    """Copy the files that read a version, under a package name of their own."""
+    package = folder / PACKAGE
+    package.mkdir()
+    (package / "__init__.py").touch()
+    for module, name in CARRIED.items():
+        file = Path(models.__path__[0]).joinpath(*module.split(".")).with_suffix(".py")
+        text = file.read_text(encoding="utf-8")
+        for imported, carried in CARRIED.items():
+            text = text.replace(f"from nightune.models.{imported} import", f"from {PACKAGE}.{carried} import")
+        (package / f"{name}.py").write_text(text, encoding="utf-8")
+    return package
+
+
+def _signature(description: Mapping[str, Any]) -> Any:
+    from mlflow.models import ModelSignature  # noqa: PLC0415 - seconds
+
+    return ModelSignature(inputs=_input_schema(description), outputs=_output_schema(description))
+
+
+def _input_schema(description: Mapping[str, Any]) -> Any:
+    """Columns by name; for arrays of plain numbers columns by place, for images and the like a tensor."""
+    import numpy as np  # noqa: PLC0415
+    from mlflow.types import ColSpec, Schema, TensorSpec  # noqa: PLC0415
+
+    if "columns" in description:
+        return Schema([ColSpec(_column_type(column), column["name"]) for column in description["columns"]])
+    shape, kind = description["input_shape"], np.dtype(description["input_type"])
+    if len(shape) == 1:
+        return Schema([ColSpec("double" if kind.kind == "f" else "long")] * shape[0])
+    return Schema([TensorSpec(kind, (-1, *shape))])
+
+
+def _column_type(column: Mapping[str, str]) -> Any:
+    """MLflow's type where it takes all that the model takes; whole numbers with a gap arrive as floats, so any."""
+    from mlflow.types.schema import AnyType  # noqa: PLC0415
+
+    if column["kind"] == "number" and column["dtype"].startswith("float"):
+        return "double"
+    if column["kind"] == "category" and column["dtype"] in ("object", "str", "string", "category"):
+        return "string"
+    if column["kind"] == "boolean" and column["dtype"] == "bool":
+        return "boolean"
+    return AnyType()  # type: ignore[no-untyped-call]
+
+
+def _output_schema(description: Mapping[str, Any]) -> Any:
+    from mlflow.types import ColSpec, Schema  # noqa: PLC0415
+
+    if description["task"] == "regression":
+        return Schema([ColSpec("double")] * description["output_size"])
+    kinds = {bool: "boolean", int: "long", str: "string"}
+    return Schema([ColSpec(kinds[type(description["classes"][0])])])
+
+
+def folder_bytes(folder: Path) -> int:
+    """The size of all files in a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

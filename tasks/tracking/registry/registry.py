@@ -1,0 +1,168 @@
+"""Registered versions of a study's model, and the two names that point at them: champion and challenger."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.store import Store, client
+from nightune.tasks.tracking.sweeps.sweeps import Sweep
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+PREVIOUS, ROLLED_BACK, HISTORY = "nightune.previous_champion", "nightune.rolled_back_because", "nightune.history"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One registered version of a model."""
+
+    model: str
+    number: int
+    run_id: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+
+
+def versions(store: Store, model: str) -> list[Version]:
+    """All versions of a model, oldest first; none where there is no such model."""
+    aliases = _aliases(store, model)
+    if aliases is None:
+        return []
+    found = client(store).search_model_versions(f"name = '{model}'", max_results=10_000)
+    return sorted((_read(version, aliases) for version in found), key=lambda version: version.number)
+
+
+def models(store: Store) -> list[str]:
+    """The names of all registered models."""
+    return sorted(str(model.name) for model in client(store).search_registered_models(max_results=1000))
+
+
+def champion(store: Store, model: str) -> Version | None:
+    """The version that serves, or None."""
+    return next((version for version in versions(store, model) if CHAMPION in version.aliases), None)
+
+
+def registered(store: Store, model: str, run_id: str) -> Version | None:
+    """The version that a run's model was registered as, or None."""
+    return next((version for version in versions(store, model) if version.run_id == run_id), None)
+
+
+def register(store: Store, model: str, sweep: Sweep, run_id: str, folder: Path, tags: Mapping[str, str]) -> Version:
+    """Keep a model's folder and make it a version, whole with its tags or not at all. No alias is moved.
+
+    What a kill leaves behind is a logged model without a version, which is taken up by the next try.
+    """
+    mlflow_client = client(store)
+    if _aliases(store, model) is None:
+        mlflow_client.create_registered_model(model, tags={"nightune.study": model})
+    logged = _logged_model(store, model, sweep, run_id, folder)
+    # By place, not by `models:/…`: MLflow would look that up in the process's own default store.
+    made = mlflow_client.create_model_version(
+        model, logged.artifact_location, run_id=run_id, tags=dict(tags), model_id=logged.model_id
+    )
+    return _read(made, {})
+
+
+def point(store: Store, model: str, alias: str, number: int) -> None:
+    """Let an alias point at a version: one call, all or nothing."""
+    client(store).set_registered_model_alias(model, alias, str(number))
+
+
+def unpoint(store: Store, model: str, alias: str) -> None:
+    """Take an alias away."""
+    client(store).delete_registered_model_alias(model, alias)
+
+
+def set_tags(store: Store, version: Version, tags: Mapping[str, str]) -> None:
+    """Set those tags of a version that are not so yet."""
+    for name, value in tags.items():
+        if version.tags.get(name) != value:
+            client(store).set_model_version_tag(version.model, str(version.number), name, value)
+
+
+def forget_rollback(store: Store, version: Version) -> None:
+    """Take away the mark of a version that a person has promoted again; its history keeps it."""
+    if ROLLED_BACK in version.tags:
+        client(store).delete_model_version_tag(version.model, str(version.number), ROLLED_BACK)
+
+
+def history_with(version: Version, event: str, because: str) -> dict[str, str]:
+    """The tag of a version's history with one more entry: MLflow itself keeps none of its aliases."""
+    entries = json.loads(version.tags.get(HISTORY, "[]"))
+    entry = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event, "because": because}
+    return {HISTORY: json.dumps([*entries, entry], ensure_ascii=False)}
+
+
+def roll_back(store: Store, model: str, because: str) -> tuple[Version, Version]:
+    """Let champion point at the version that it pointed at before; return the version left and the one taken.
+
+    StoreError where there is none. The alias moves last: after a kill the same command does the rest.
+    """
+    known = {version.number: version for version in versions(store, model)}
+    if not known:
+        listed = ", ".join(models(store)) or "none"
+        raise StoreError(f"{model}: no such registered model in {store.root} (known: {listed})")
+    current = next((version for version in known.values() if CHAMPION in version.aliases), None)
+    if current is None:
+        raise StoreError(f"{model}: no version is champion")
+    number = int(current.tags.get(PREVIOUS) or 0)
+    if number not in known:
+        why = f"version {number} is gone" if number else f"version {current.number} is the first champion"
+        raise StoreError(f"{model}: nothing to roll back to ({why})")
+    set_tags(store, current, {ROLLED_BACK: because, **history_with(current, f"rolled back to {number}", because)})
+    set_tags(store, known[number], history_with(known[number], f"champion again after {current.number}", because))
+    point(store, model, CHAMPION, number)
+    return current, known[number]
+
+
+def fetch_version(store: Store, version: Version, folder: Path) -> Path:
+    """Bring a version's files into a folder, and return where they lie; StoreError if they are gone."""
+    from mlflow.artifacts import download_artifacts  # noqa: PLC0415 - seconds
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        address = client(store).get_model_version_download_uri(version.model, str(version.number))
+        return Path(download_artifacts(address, dst_path=str(folder), tracking_uri=store.tracking_uri))
+    except (MlflowException, OSError) as error:
+        said = str(error).strip().splitlines()[0]
+        raise StoreError(f"{version.model} version {version.number}: its files cannot be read ({said})") from error
+
+
+def _logged_model(store: Store, model: str, sweep: Sweep, run_id: str, folder: Path) -> Any:
+    mlflow_client = client(store)
+    tag = "nightune.logged_model"
+    known = mlflow_client.get_run(run_id).data.tags.get(tag)
+    if known:
+        return mlflow_client.get_logged_model(known)
+    logged = mlflow_client.create_logged_model(
+        sweep.experiment_id, name=model, source_run_id=run_id, tags={"nightune.sweep": sweep.id}
+    )
+    mlflow_client.log_model_artifacts(logged.model_id, str(folder))
+    mlflow_client.finalize_logged_model(logged.model_id, "READY")
+    mlflow_client.set_tag(run_id, tag, logged.model_id)
+    return logged
+
+
+def _aliases(store: Store, model: str) -> dict[int, tuple[str, ...]] | None:
+    """The aliases of each version, or None where there is no such model."""
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - seconds
+
+    try:
+        held: dict[str, Any] = client(store).get_registered_model(model).aliases
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+    by_version: dict[int, tuple[str, ...]] = {}
+    for alias, number in sorted(held.items()):  # numbers are texts over HTTP, and search_model_versions gives none
+        by_version[int(number)] = (*by_version.get(int(number), ()), str(alias))
+    return by_version
+
+
+def _read(version: Any, aliases: Mapping[int, tuple[str, ...]]) -> Version:
+    number = int(version.version)
+    return Version(str(version.name), number, str(version.run_id or ""), dict(version.tags), aliases.get(number, ()))

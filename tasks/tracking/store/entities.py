@@ -1,0 +1,59 @@
+"""Values of ours as MLflow takes them, within its limits."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from nightune.tuning.trial import Value
+
+if TYPE_CHECKING:
+    from nightune.tasks.prepared_data import PreparedData
+
+PARAM_LENGTH = 6000  # MLflow's limits
+BATCH_METRICS = 800  # with the params and tags of the same call, 1000
+BATCH_PARAMS = 100
+
+
+def param(name: str, value: Value) -> Any:
+    """A param as MLflow takes it: texts as they are, all else as JSON, what is too long cut and told by its digest."""
+    from mlflow.entities import Param  # noqa: PLC0415
+
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if len(text) > PARAM_LENGTH:
+        text = f"{text[: PARAM_LENGTH - 30]}… sha256 {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return Param(name, text)
+
+
+def dataset_input(data: "PreparedData") -> Any:
+    """The prepared data as an input of a run."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag  # noqa: PLC0415
+
+    profile = json.dumps({"task": data.task, "rows": data.sizes, "input_shape": list(data.input_shape)})
+    source = json.dumps({"uri": data.folder.as_uri()})
+    dataset = Dataset(name="prepared data", digest=data.version, source_type="local", source=source, profile=profile)
+    return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])
+
+
+def number(value: float) -> float:
+    """MLflow keeps NaN, but turns infinity into 1.8e308, which would be a lie."""
+    return value if math.isfinite(value) else math.nan
+
+
+def packed(groups: Sequence[list[Any]], size: int) -> Iterator[list[Any]]:
+    """Put groups together up to a size, none of them torn: an epoch is written whole or not at all."""
+    chunk: list[Any] = []
+    for group in groups:
+        if chunk and len(chunk) + len(group) > size:
+            yield chunk
+            chunk = []
+        chunk = chunk + group
+    if chunk:
+        yield chunk
+
+
+def chunks(values: list[Any], size: int) -> Iterator[list[Any]]:
+    """Cut values into lists of a size."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]

@@ -1,0 +1,74 @@
+"""What a sweep's confirmation found, on the sweep's run: a table of the pages, and a file that is read back."""
+
+import json
+import math
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from nightune.tasks.tracking.store.store import Store, client
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, add_table
+from nightune.tuning.analysis.confirmation import Claim, Confirmation, ConfirmedFinalist, Finalist
+from nightune.tuning.trial import Value
+
+FILE = "confirmation/confirmation.json"
+TABLE = "confirmation/finalists.json"
+TAG = "nightune.confirmed_trial"
+
+
+def write_confirmation(store: Store, sweep: Sweep, confirmation: Confirmation) -> None:
+    """Put the finalists on the sweep's run; the tag with the winner comes last and says that all is there."""
+    client(store).log_dict(sweep.run_id, asdict(confirmation), FILE)
+    if confirmation.finalists:
+        add_table(store, sweep, confirmation_rows(confirmation), TABLE)
+    winner = confirmation.winner
+    client(store).set_tag(sweep.run_id, TAG, "none" if winner is None else str(winner.finalist.trial))
+
+
+def read_confirmation(store: Store, sweep: Sweep) -> Confirmation | None:
+    """What was found, or None where the sweep's finalists were not confirmed."""
+    if TAG not in client(store).get_run(sweep.run_id).data.tags:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        path = client(store).download_artifacts(sweep.run_id, FILE, folder)
+        held = json.loads(Path(path).read_text(encoding="utf-8"))
+    finalists = tuple(_read(each) for each in held["finalists"])
+    winner = None if held["winner"] is None else _read(held["winner"])
+    claim = held.get("claim")  # what was confirmed before there were claims has none
+    return Confirmation(finalists, winner, held["confidence"], held["cost"], None if claim is None else Claim(**claim))
+
+
+def confirmation_rows(confirmation: Confirmation) -> list[dict[str, Value]]:
+    """The finalists as flat rows, best first, the search score beside the confirmed one."""
+    return [
+        {
+            "trial": each.finalist.trial,
+            "is_winner": each == confirmation.winner,
+            "search_score": each.finalist.search_score,
+            "confirmed_score": _known(each.finalist.mean),
+            "low": _known(each.low),
+            "high": _known(each.high),
+            "standard_error": _known(each.standard_error),
+            "best_probability": each.best_probability,
+            "is_within_one_standard_error": each.is_within,
+            "optimism": _known(each.optimism),
+            "replicates": len(each.finalist.scores),
+            "parameters": each.finalist.parameters,
+            "seconds": round(each.finalist.seconds, 3),
+            "run_id": each.finalist.run_id,
+        }
+        for each in confirmation.finalists
+    ]
+
+
+def _read(held: dict[str, object]) -> ConfirmedFinalist:
+    finalist = held["finalist"]
+    assert isinstance(finalist, dict)
+    return ConfirmedFinalist(
+        **{**held, "finalist": Finalist(**{**finalist, "scores": tuple(finalist["scores"])})}  # type: ignore[arg-type]
+    )
+
+
+def _known(value: float) -> float | None:
+    """A table's cell: what is not a number is empty."""
+    return None if math.isnan(value) else value

@@ -1,0 +1,247 @@
+"""Sweeps in MLflow: one parent run for each execution of a study."""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nightune.tasks.tracking.store.errors import SweepNotFoundError
+from nightune.tasks.tracking.store.provenance import commit_tags, environment
+from nightune.tasks.tracking.store.store import Store, client, study_experiment
+
+if TYPE_CHECKING:
+    from nightune.tuning.study.study import Study
+    from nightune.tuning.trial import Value
+
+
+ENVIRONMENT = "environment.json"
+
+
+class SweepStatus(StrEnum):
+    """Whether a sweep's trials are all there. All but COMPLETE go on with the same command."""
+
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    COMPLETE = "complete"
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """One execution of a study. `id` is the study's name and the sweep's number, which counts from 0."""
+
+    id: str
+    number: int
+    run_id: str
+    experiment_id: str
+    status: SweepStatus
+    study_digest: str
+    data_version: str
+    metric: str
+    direction: str
+    planned_trials: int
+    engine: str = ""  # settled once, before the first trial
+
+    @property
+    def is_complete(self) -> bool:
+        """True if nothing is left to train."""
+        return self.status is SweepStatus.COMPLETE
+
+
+def open_sweep(store: Store, study: "Study", data_version: str, fresh: bool, planned_trials: int) -> Sweep:
+    """Return the study's last sweep of this content and data, or make the next one.
+
+    An unfinished one is gone on with, also where `fresh` asks for the next: its trials would be lost to comparison.
+    """
+    experiment_id = study_experiment(store, study.name)
+    sweeps = _sweeps(store, experiment_id)
+    same = [sweep for sweep in sweeps if (sweep.study_digest, sweep.data_version) == (study.digest, data_version)]
+    if same and not same[-1].is_complete:
+        _describe(store, same[-1].run_id, study)
+        return _mark(store, same[-1], SweepStatus.RUNNING)
+    if same and not fresh:
+        return same[-1]
+    number = 1 + max((sweep.number for sweep in sweeps), default=-1)
+    return _new_sweep(store, experiment_id, study, data_version, number, planned_trials)
+
+
+def finish_sweep(store: Store, sweep: Sweep, leaderboard_csv: str, rows: Sequence[Mapping[str, "Value"]]) -> Sweep:
+    """Put the leaderboard on the sweep's run, as a file and as a table of the MLflow pages, and mark it complete."""
+    mlflow_client = client(store)
+    mlflow_client.log_text(sweep.run_id, leaderboard_csv, "leaderboard.csv")
+    if rows:
+        add_table(store, sweep, rows, "leaderboard.json")
+    return _mark(store, sweep, SweepStatus.COMPLETE)
+
+
+def add_table(store: Store, sweep: Sweep, rows: Sequence[Mapping[str, "Value"]], path: str) -> None:
+    """Put rows on the sweep's run as a table of the MLflow pages; one of the same path is replaced."""
+    mlflow_client = client(store)
+    table = {"columns": list(rows[0]), "data": [[_cell(value) for value in row.values()] for row in rows]}
+    mlflow_client.log_dict(sweep.run_id, table, path)
+    # What log_table sets so that the pages show a table; log_table itself goes through pandas.
+    tables = json.loads(mlflow_client.get_run(sweep.run_id).data.tags.get("mlflow.loggedArtifacts", "[]"))
+    entry = {"path": path, "type": "table"}
+    kept = [each for each in tables if each != entry]
+    mlflow_client.set_tag(sweep.run_id, "mlflow.loggedArtifacts", json.dumps([*kept, entry]))
+
+
+def fetch_study(store: Store, sweep: Sweep, folder: Path) -> None:
+    """Bring the study's file and content, as they were when the sweep began, into `study` within a folder."""
+    client(store).download_artifacts(sweep.run_id, "study", str(folder))
+
+
+def sweep_content(store: Store, sweep: Sweep) -> dict[str, Any]:
+    """What the study said when the sweep began, with the overrides of its command line: `Study.content`."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = client(store).download_artifacts(sweep.run_id, "study/content.json", folder)
+        content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+        return content
+
+
+def record_engine(store: Store, sweep: Sweep, engine: str, reason: str) -> Sweep:
+    """Keep who trains the sweep, and why, on its run."""
+    for name, value in (("nightune.engine", engine), ("nightune.engine_reason", reason)):
+        client(store).set_tag(sweep.run_id, name, value)
+    return replace(sweep, engine=engine)
+
+
+def interrupt_sweep(store: Store, sweep: Sweep) -> Sweep:
+    """Mark a sweep that was cut short; the same command goes on with it."""
+    return _mark(store, sweep, SweepStatus.INTERRUPTED)
+
+
+def find_sweep(store: Store, study_name: str, sweep_id: str | None = None) -> Sweep:
+    """Return the sweep of this id, or the last one of the study; SweepNotFoundError lists those there are."""
+    sweeps = all_sweeps(store, study_name)
+    if not sweeps:
+        raise SweepNotFoundError(f"{study_name}: no sweep of this study in {store.root}; `nightune tune` makes one")
+    if sweep_id is None:
+        return sweeps[-1]
+    for sweep in sweeps:
+        if sweep.id == sweep_id:
+            return sweep
+    raise SweepNotFoundError(f"{study_name}: no sweep {sweep_id!r} (known: {', '.join(sweep.id for sweep in sweeps)})")
+
+
+def all_sweeps(store: Store, study_name: str) -> list[Sweep]:
+    """The sweeps of a study, oldest first; none where there is no such study."""
+    experiment = client(store).get_experiment_by_name(study_name)
+    return _sweeps(store, experiment.experiment_id) if experiment else []
+
+
+def find_complete_sweep(store: Store, study_name: str, sweep_id: str | None = None) -> Sweep:
+    """Return the sweep of this id, or the study's last complete one; one that is not complete is refused."""
+    if sweep_id is None:
+        complete = [sweep for sweep in all_sweeps(store, study_name) if sweep.is_complete]
+        if complete:
+            return complete[-1]
+    sweep = find_sweep(store, study_name, sweep_id)
+    if not sweep.is_complete:
+        raise SweepNotFoundError(f"{sweep.id}: not complete ({sweep.status}); `nightune tune` goes on with it")
+    return sweep
+
+
+def find_two_sweeps(store: Store, study_name: str, ids: Sequence[str] | None = None) -> tuple[Sweep, Sweep]:
+    """Return two named sweeps of a study, or its last two, in the order in which they were made."""
+    if ids:
+        first, second = sorted((find_sweep(store, study_name, each) for each in ids), key=lambda each: each.number)
+        return first, second
+    last = find_sweep(store, study_name)
+    sweeps = _sweeps(store, last.experiment_id)
+    if len(sweeps) < 2:
+        raise SweepNotFoundError(f"{study_name}: only {last.id} is there; `nightune tune --fresh` makes the next")
+    return sweeps[-2], sweeps[-1]
+
+
+def sweep_facts(store: Store, sweep: Sweep) -> dict[str, str]:
+    """Where a sweep comes from, by name: data, engine, commit, and the packages that decide results."""
+    tags = client(store).get_run(sweep.run_id).data.tags
+    with tempfile.TemporaryDirectory() as folder:
+        path = client(store).download_artifacts(sweep.run_id, ENVIRONMENT, folder)
+        held = json.loads(Path(path).read_text(encoding="utf-8"))
+    facts = {
+        "data version": sweep.data_version,
+        "engine": sweep.engine,
+        "commit": tags.get("mlflow.source.git.commit", ""),
+        "files differ from the commit": tags.get("nightune.git_changed", ""),
+        "python": str(held["python"]),
+        "keras backend": str(held["keras_backend"]),
+    }
+    return facts | {f"package {name}": str(version) for name, version in held["packages"].items()}
+
+
+def _sweeps(store: Store, experiment_id: str) -> list[Sweep]:
+    runs = client(store).search_runs([experiment_id], "tags.`nightune.kind` = 'sweep'", max_results=10_000)
+    return sorted((_read(run) for run in runs), key=lambda sweep: sweep.number)
+
+
+def _read(run: Any) -> Sweep:
+    tags = run.data.tags
+    return Sweep(
+        id=tags["nightune.sweep"],
+        number=int(tags["nightune.sweep_number"]),
+        run_id=run.info.run_id,
+        experiment_id=run.info.experiment_id,
+        status=SweepStatus(tags["nightune.status"]),
+        study_digest=tags["nightune.study_digest"],
+        data_version=tags["nightune.data_version"],
+        metric=tags["nightune.metric"],
+        direction=tags["nightune.direction"],
+        planned_trials=int(tags["nightune.planned_trials"]),
+        engine=tags.get("nightune.engine", ""),
+    )
+
+
+def _new_sweep(
+    store: Store, experiment_id: str, study: "Study", data_version: str, number: int, planned_trials: int
+) -> Sweep:
+    tags = {
+        "nightune.kind": "sweep",
+        "nightune.sweep": f"{study.name}-{number}",
+        "nightune.sweep_number": str(number),
+        "nightune.status": str(SweepStatus.RUNNING),
+        "nightune.study_digest": study.digest,
+        "nightune.data_version": data_version,
+        "nightune.metric": study.objective.metric,
+        "nightune.direction": study.objective.direction,
+        "nightune.planned_trials": str(planned_trials),
+        "mlflow.note.content": study.question,
+    }
+    mlflow_client = client(store)
+    run = mlflow_client.create_run(
+        experiment_id, tags=tags | commit_tags(study.path.parent), run_name=f"sweep {number} · {study.question}"[:250]
+    )
+    _describe(store, run.info.run_id, study)
+    return _read(mlflow_client.get_run(run.info.run_id))
+
+
+def _describe(store: Store, run_id: str, study: "Study") -> None:
+    """Put what is tuned, and on what, on a sweep's run, if a kill has left it without; the environment comes last."""
+    mlflow_client = client(store)
+    if any(file.path == ENVIRONMENT for file in mlflow_client.list_artifacts(run_id)):
+        return
+    for name, value in {"seed": study.seed, **study.search.model_dump(mode="json")}.items():
+        mlflow_client.log_param(run_id, name, value)
+    # Under the study's name: MLflow cannot fetch a file again that has a name such as "a #1.toml".
+    mlflow_client.log_text(run_id, study.path.read_text(encoding="utf-8"), f"study/{study.name}.toml")
+    mlflow_client.log_dict(run_id, study.content, "study/content.json")
+    mlflow_client.log_dict(run_id, environment(), ENVIRONMENT)
+
+
+def _mark(store: Store, sweep: Sweep, status: SweepStatus) -> Sweep:
+    mlflow_client = client(store)
+    mlflow_client.set_tag(sweep.run_id, "nightune.status", str(status))
+    states = {SweepStatus.INTERRUPTED: "KILLED", SweepStatus.COMPLETE: "FINISHED"}
+    if status is SweepStatus.RUNNING:
+        mlflow_client.update_run(sweep.run_id, status="RUNNING")
+    else:
+        mlflow_client.set_terminated(sweep.run_id, states[status])
+    return replace(sweep, status=status)
+
+
+def _cell(value: "Value") -> "Value":
+    """A table's cell: lists as text, since a table of the pages holds plain values."""
+    return json.dumps(value) if isinstance(value, list) else value

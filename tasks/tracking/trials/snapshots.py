@@ -1,0 +1,56 @@
+"""Snapshots of long trials: files among the artifacts of their runs, from which another process goes on.
+
+A newer one is whole, and on the disk, before the older one is deleted, so a kill at any moment or a power cut leaves
+one that can be read. The tag comes before the first file and goes after the last: no file is there without it.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from nightune.tasks.tracking.store.artifacts import delete_artifacts, settle_artifact
+from nightune.tasks.tracking.store.store import Store, client
+from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.trials.runs import find_runs
+
+FOLDER = "resume"
+EPOCH = "nightune.snapshot"  # the tag of a run that has one: the epoch that it was taken after
+
+
+def kept_runs(store: Store, sweep: Sweep) -> dict[str, str]:
+    """The sweep's runs that have a snapshot, by trial key."""
+    question = f"tags.`nightune.sweep` = '{sweep.id}' and tags.`{EPOCH}` != ''"
+    runs = find_runs(store, sweep.experiment_id, question)
+    return {run.data.tags["nightune.trial_key"]: str(run.info.run_id) for run in runs}
+
+
+def keep_snapshot(store: Store, run_id: str, file: Path, epoch: int) -> None:
+    """Put a snapshot, a file named by its epoch, in place of the one before."""
+    older = [path for path in _listed(store, run_id) if path != f"{FOLDER}/{file.name}"]
+    client(store).set_tag(run_id, EPOCH, str(epoch))
+    client(store).log_artifact(run_id, str(file), FOLDER)
+    settle_artifact(store, run_id, f"{FOLDER}/{file.name}")
+    for path in older:
+        delete_artifacts(store, run_id, path)
+
+
+def fetch_snapshots(store: Store, run_id: str, folder: Path) -> Iterator[Path]:
+    """Bring a run's snapshots into a folder, the newest first, one at a time."""
+    for path in sorted(_listed(store, run_id), reverse=True):
+        yield Path(client(store).download_artifacts(run_id, path, str(folder)))
+
+
+def drop_snapshots(store: Store, run_id: str) -> None:
+    """Delete a run's snapshots: its trial has ended."""
+    for path in _listed(store, run_id):
+        delete_artifacts(store, run_id, path)
+    client(store).delete_tag(run_id, EPOCH)
+
+
+def drop_all_snapshots(store: Store, sweep: Sweep) -> None:
+    """Delete what trials left that halted at a rung: the sweep is complete, and none of them goes on."""
+    for run_id in kept_runs(store, sweep).values():
+        drop_snapshots(store, run_id)
+
+
+def _listed(store: Store, run_id: str) -> list[str]:
+    return [str(file.path) for file in client(store).list_artifacts(run_id, FOLDER)]

@@ -1,0 +1,236 @@
+"""Write one trial to MLflow: now and then while it trains, and the rest when it ends."""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nightune.tasks.tracking.store.artifacts import put_artifact
+from nightune.tasks.tracking.store.entities import (
+    BATCH_METRICS,
+    BATCH_PARAMS,
+    chunks,
+    dataset_input,
+    number,
+    packed,
+    param,
+)
+from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.names import ONCE, PEAKS, TAG_LENGTH
+from nightune.tasks.tracking.store.retry import patience
+from nightune.tasks.tracking.store.store import Store, client
+from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.trials.runs import unfinished_runs
+from nightune.tasks.tracking.trials.snapshots import EPOCH, drop_snapshots, keep_snapshot
+from nightune.tuning.trial import Status, Trial, TrialResult
+
+if TYPE_CHECKING:
+    from nightune.tasks.prepared_data import PreparedData
+
+FLUSH_SECONDS = 8.0  # a long training shows in the pages within ten seconds of the epoch
+
+
+class TrialLog:
+    """Writes one trial to MLflow: now and then while it trains, and all the rest when it ends.
+
+    The run is made with the first write, so that a short trial costs few calls. A run that a kill left unfinished is
+    taken up again, and gets only the epochs that it does not have.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        sweep: Sweep,
+        trial: Trial,
+        tags: Mapping[str, str],
+        data: "PreparedData",
+        begun: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._store, self._sweep, self._trial, self._data = store, sweep, trial, data
+        self._tags = dict(tags)
+        self._begun = begun
+        self._run_id = self._artifact_uri = ""
+        self._params: list[Any] = []  # to be written with what is written first
+        self._logged_epoch = 0
+        self._logged_once: dict[str, int] = {}  # by a process before this one: name → epoch
+        self._has_snapshot = False
+        self._waiting: list[tuple[int, int, dict[str, float]]] = []  # epoch, time in ms, values
+        self._flushed_at = time.monotonic()
+        self._started_ms = _now_ms()
+        self._once: dict[str, float] = {}
+        self._ended_ms: int | None = None  # now, when it is written
+
+    def log_epoch(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Take in the curves' values of an epoch, counted from 1; they are written within some seconds."""
+        curves = {name: value for name, value in values.items() if name not in ONCE}
+        self._waiting.append((epoch, _now_ms(), curves))
+        if time.monotonic() - self._flushed_at > FLUSH_SECONDS:
+            self._flush([], [])
+
+    def keep(self, snapshot: Path, epoch: int) -> None:
+        """Keep a snapshot of the trial after an epoch with its run, until the trial ends."""
+        self._flush([], [])
+        keep_snapshot(self._store, self._run_id, snapshot, epoch)
+        self._has_snapshot = True
+
+    @property
+    def kept_run(self) -> str:
+        """The run that this process has kept a snapshot with; empty without one."""
+        return self._run_id if self._has_snapshot else ""
+
+    def add_tags(self, tags: Mapping[str, str]) -> None:
+        """Take in what is known of the trial only after its start."""
+        self._tags |= tags
+
+    def add_metrics(self, values: Mapping[str, float]) -> None:
+        """Take in numbers of the trial that are no curves; they are written when it is finished."""
+        self._once |= values
+
+    def end(self) -> None:
+        """Note the time: the trial has ended, and is written later."""
+        self._ended_ms = _now_ms()
+
+    def finish(self, result: TrialResult, checkpoint: Path | None) -> str:
+        """Write what is left and mark the run finished, the checkpoint first; return the run's id."""
+        self._open()
+        if checkpoint is not None:
+            put_artifact(self._store, self._artifact_uri, checkpoint, "checkpoint")
+        metrics = _final_metrics(result, self._once)
+        final = [metric for metric in metrics if self._logged_once.get(metric.key) != metric.step]
+        self._flush(final, list((self._tags | _final_tags(result)).items()))
+        state = "FAILED" if result.status is Status.FAILED else "FINISHED"
+        client(self._store).set_terminated(self._run_id, state, self._ended_ms)
+        if self._has_snapshot and result.status is not Status.NOT_PROMOTED:
+            drop_snapshots(self._store, self._run_id)  # not before: a kill here must not cost the whole training
+        return self._run_id
+
+    def abandon(self) -> None:
+        """Leave a run that was cut short to be taken up again."""
+        if self._run_id:
+            with patience(2.0), suppress(StoreError):  # a stop must be short; the next start closes the run
+                client(self._store).set_tag(self._run_id, "nightune.status", "interrupted")
+                client(self._store).set_terminated(self._run_id, "KILLED")
+
+    def _open(self) -> None:
+        if not self._run_id:
+            begun = unfinished_runs(self._store, self._sweep) if self._begun is None else self._begun
+            if (run := begun.get(self._trial.key)) is None:
+                self._describe(self._new_run())
+            else:
+                self._take_up(run)
+
+    def _new_run(self) -> Any:
+        return client(self._store).create_run(
+            self._sweep.experiment_id,
+            start_time=self._started_ms,
+            tags=self._identity() | {"nightune.attempt": "1"},
+            run_name=run_name(self._trial),
+        )
+
+    def _describe(self, run: Any) -> None:
+        """Put the data on a run, and have the params ready; what is there already is the same."""
+        self._run_id, self._artifact_uri = str(run.info.run_id), str(run.info.artifact_uri)
+        self._params = [param(name, value) for name, value in self._trial.params.items()]
+        client(self._store).log_inputs(self._run_id, [dataset_input(self._data)])
+
+    def _take_up(self, run: Any) -> None:
+        mlflow_client = client(self._store)
+        self._describe(run)  # a kill may have come before
+        self._has_snapshot = EPOCH in run.data.tags
+        if "loss" in run.data.metrics:
+            self._logged_epoch = self._last_step("loss")
+        self._logged_once = {name: self._last_step(name) for name in (*ONCE, *PEAKS) if name in run.data.metrics}
+        is_promoted = run.data.tags.get("nightune.status") == Status.NOT_PROMOTED
+        attempt = int(run.data.tags.get("nightune.attempt", "1")) + (not is_promoted)
+        self._flush([], list((self._identity() | {"nightune.attempt": str(attempt)}).items()))
+        mlflow_client.update_run(self._run_id, status="RUNNING")
+
+    def _last_step(self, name: str) -> int:
+        return int(client(self._store).get_metric_history(self._run_id, name)[-1].step)
+
+    def _identity(self) -> dict[str, str]:
+        trial, replicate = self._trial, {"nightune.replicate": str(self._trial.replicate)}
+        return {
+            "mlflow.parentRunId": trial.replicate_of or self._sweep.run_id,
+            "nightune.kind": "replicate" if trial.replicate else "trial",
+            **(replicate if trial.replicate else {}),
+            "nightune.sweep": self._sweep.id,
+            "nightune.trial_key": self._trial.key,
+            "nightune.trial_number": str(self._trial.number),
+            "nightune.seed": str(self._trial.seed),
+            "nightune.params": json.dumps(self._trial.params, ensure_ascii=False),
+            "nightune.status": "running",
+            "nightune.host": socket.gethostname(),
+            "nightune.process": str(os.getpid()),
+            **self._tags,
+        }
+
+    def _flush(self, metrics: list[Any], tags: list[tuple[str, str]]) -> None:
+        from mlflow.entities import Metric, RunTag  # noqa: PLC0415
+
+        self._open()
+        groups: list[list[Any]] = []
+        for epoch, milliseconds, values in self._waiting:
+            if epoch > self._logged_epoch:
+                groups.append([Metric(name, number(value), milliseconds, epoch) for name, value in values.items()])
+                self._logged_epoch = epoch
+        self._waiting.clear()
+        self._write([*packed([*groups, metrics], BATCH_METRICS)], [RunTag(*tag) for tag in tags])
+        self._flushed_at = time.monotonic()
+
+    def _write(self, metrics: list[list[Any]], tags: list[Any]) -> None:
+        """Write in as few calls as can be: a call's own cost is that of a hundred points. The tags come last."""
+        calls: list[tuple[Any, Any]] = [*zip_longest(chunks(self._params, BATCH_PARAMS), metrics, fillvalue=[])] or [
+            ([], [])
+        ]
+        for params, points in calls[:-1]:
+            client(self._store).log_batch(self._run_id, metrics=points, params=params)
+        params, points = calls[-1]
+        if params or points or tags:
+            client(self._store).log_batch(self._run_id, metrics=points, params=params, tags=tags)
+        self._params = []
+
+
+def open_trial(
+    store: Store,
+    sweep: Sweep,
+    trial: Trial,
+    tags: Mapping[str, str],
+    data: "PreparedData",
+    begun: Mapping[str, Any] | None = None,
+) -> TrialLog:
+    """Begin to log a trial; nothing is written before there is something to keep.
+
+    `begun` holds the sweep's unfinished runs by trial key, where they are known (`unfinished_runs`).
+    """
+    return TrialLog(store, sweep, trial, tags, data, begun)
+
+
+def run_name(trial: Trial) -> str:
+    """`trial 3`, or `trial 3 replicate 2`."""
+    return f"trial {trial.number}" + (f" replicate {trial.replicate}" if trial.replicate else "")
+
+
+def _final_metrics(result: TrialResult, more: Mapping[str, float]) -> list[Any]:
+    from mlflow.entities import Metric  # noqa: PLC0415
+
+    values: dict[str, float] = {name: float(getattr(result, name)) for name in ONCE}
+    if not result.best_epoch:
+        del values["objective"]
+    return [Metric(name, number(value), _now_ms(), result.epochs) for name, value in {**values, **more}.items()]
+
+
+def _final_tags(result: TrialResult) -> dict[str, str]:
+    tags = {"nightune.status": str(result.status)}
+    if result.status is Status.NOT_PROMOTED:
+        tags["nightune.rung"] = str(result.epochs)  # written whole up to here, whatever becomes of it further on
+    return tags | ({"nightune.message": result.message[:TAG_LENGTH]} if result.message else {})
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,137 @@
+"""MLflow's pages of a store: on this machine only, or with a password where the network is asked for."""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.store import Store
+
+START_SECONDS = 120.0
+
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+PASSWORD = "NIGHTUNE_UI_PASSWORD"
+USER = "admin"
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where the pages are served, and under which names other machines may ask for them."""
+
+    host: str = "127.0.0.1"
+    port: int = 5000
+    allowed_hosts: tuple[str, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """True if other machines can reach it."""
+        return self.host not in LOOPBACK
+
+
+def serve_ui(store: Store, access: Access, announce: Callable[[str], None]) -> None:
+    """Serve until interrupted; `announce` gets the address as soon as the pages answer.
+
+    StoreError where the network is asked for without a password and the names that machines may ask for.
+    """
+    environment = os.environ | UI_ENVIRONMENT
+    if access.is_open:
+        environment |= _guarded(store, access)
+    address = f"http://127.0.0.1:{access.port}"
+    if _answers(address):
+        raise StoreError(f"port {access.port}: something answers there already; choose another with --port")
+    announce("Starting MLflow's pages (this takes some seconds) …")
+    log_file = store.root / "ui.log"
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(ui_command(store, access), env=environment, stdout=log, stderr=log)
+    try:
+        _wait_until_it_answers(process, address, log_file)
+        announce(f"{address}/#/experiments?workflowType=machine_learning")
+        if access.is_open:
+            announce(f"Open to the network on {access.host} for user {USER} with the password of {PASSWORD}.")
+        announce("Ctrl-C stops it.")
+        process.wait()
+    except KeyboardInterrupt:
+        announce("Stopped.")
+    finally:
+        _stop(process)
+
+
+UI_ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # half the memory; we run no jobs there
+
+
+def ui_command(store: Store, access: Access) -> list[str]:
+    """The command that serves the store's pages."""
+    names = [f"{name}:{access.port}" for name in (*access.allowed_hosts, *LOOPBACK)]
+    guarded = ["--app-name", "basic-auth", "--allowed-hosts", ",".join(names)] if access.is_open else []
+    return [
+        *(sys.executable, "-m", "mlflow", "server"),
+        *("--backend-store-uri", store.tracking_uri),
+        *("--artifacts-destination", (store.root / "artifacts").as_uri()),
+        *("--host", access.host, "--port", str(access.port), "--workers", "1"),
+        *guarded,
+    ]
+
+
+def _guarded(store: Store, access: Access) -> dict[str, str]:
+    """The environment of a server with passwords; its users are kept in the store."""
+    password = os.environ.get(PASSWORD, "")
+    if not password or not access.allowed_hosts:
+        raise StoreError(
+            f"--host {access.host}: the pages would be open to the network. Set {PASSWORD} (12 characters or more; the "
+            f"user is {USER}), and name this machine as others call it with --allowed-host NAME."
+        )
+    if find_spec("flask_wtf") is None:
+        raise StoreError("--host: pages with a password need Flask-WTF: pip install -e '.[team]'")
+    folder = store.root / "pages"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    settings = folder / "basic_auth.ini"
+    settings.write_text(
+        f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{(folder / 'users.db').as_posix()}\n"
+        f"admin_username = {USER}\nauthorization_function = mlflow.server.auth:authenticate_request_basic_auth\n",
+        encoding="utf-8",
+    )
+    return {
+        "MLFLOW_AUTH_CONFIG_PATH": str(settings),
+        "MLFLOW_AUTH_ADMIN_PASSWORD": password,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
+    }
+
+
+def _wait_until_it_answers(process: "subprocess.Popen[bytes]", address: str, log_file: Path) -> None:
+    give_up_at = time.monotonic() + START_SECONDS
+    while not _answers(address):
+        if process.poll() is not None:
+            raise StoreError(f"MLflow's server ended before it answered; {log_file} says why")
+        if time.monotonic() > give_up_at:
+            raise StoreError(f"MLflow's server did not answer within {START_SECONDS:g} s; see {log_file}")
+        time.sleep(0.25)
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=2) as response:
+            return bool(response.status == 200)
+    except urllib.error.HTTPError:
+        return True  # a server that asks for a password
+    except OSError:
+        return False
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

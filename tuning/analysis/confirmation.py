@@ -1,0 +1,185 @@
+"""Who really won: finalists trained again with fresh seeds, and what their spread says.
+
+The best of many one-seed trials is chosen for its luck as well (the winner's curse): its search score is too good. So
+finalists are compared by the mean of replicates that played no part in choosing them.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+from nightune.tuning.analysis.leaderboard import DIRECTIONS
+from nightune.tuning.errors import shown
+from nightune.tuning.trial import Trial, TrialResult, trial_key
+
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finalist:
+    """A trial that was trained again: its score in the search, its replicates' scores, what it costs.
+
+    Scores are the study's objective. A replicate without a finite one is NaN, and its finalist cannot win.
+    """
+
+    trial: int
+    key: str
+    run_id: str
+    search_score: float
+    scores: tuple[float, ...]
+    parameters: int
+    seconds: float  # of one training, the median of the replicates
+
+    @property
+    def is_sound(self) -> bool:
+        """True if every replicate gave a finite score."""
+        return bool(self.scores) and all(math.isfinite(score) for score in self.scores)
+
+    @property
+    def mean(self) -> float:
+        """The confirmed score: the mean over the replicates."""
+        return float(np.mean(self.scores)) if self.scores else math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmedFinalist:
+    """A finalist with what its replicates say. `is_within` is true within one standard error of the best mean."""
+
+    finalist: Finalist
+    standard_error: float
+    low: float
+    high: float
+    best_probability: float
+    is_within: bool
+
+    @property
+    def optimism(self) -> float:
+        """By how much the search score differs from the confirmed one."""
+        return self.finalist.search_score - self.finalist.mean
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """By how much the winner is better than an ordinary trial, and by how much at least with the confidence asked for.
+
+    Both are positive where the winner is better, whatever the direction. Ordinary is the median of the search scores.
+    """
+
+    gain: float
+    low: float
+    ordinary: float
+    trials: int
+
+    @property
+    def is_shown(self) -> bool:
+        """True if chance alone, the choice among the finalists included, would hardly give as much."""
+        return self.low > 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """All finalists, best mean first, those that cannot win last; the winner is the cheapest of those within."""
+
+    finalists: tuple[ConfirmedFinalist, ...]
+    winner: ConfirmedFinalist | None
+    confidence: float
+    cost: str
+    claim: Claim | None = None  # None: too little to judge by
+
+
+def confirm(finalists: Sequence[Finalist], direction: str, cost: str, confidence: float, seed: int) -> Confirmation:
+    """Apply the one-standard-error rule (Breiman et al. 1984, section 3.4.3); the same arguments give the same.
+
+    The spread over seeds is pooled over the finalists: of three replicates alone it may be nearly zero by chance.
+    `cost` is "parameters" or "seconds".
+    """
+    if direction not in DIRECTIONS:
+        raise ValueError(f"direction: unknown {direction!r} (known: {', '.join(DIRECTIONS)})")
+    if cost not in ("parameters", "seconds"):
+        raise ValueError(f"cost: unknown {shown(cost)} (known: parameters, seconds)")
+    sign = 1.0 if direction == "minimize" else -1.0
+    sound = sorted((each for each in finalists if each.is_sound), key=lambda each: (sign * each.mean, each.trial))
+    broken = sorted((each for each in finalists if not each.is_sound), key=lambda each: each.trial)
+    chances = _best_probabilities(sound, sign, seed)
+    deviation, degrees = _pooled_deviation(sound)
+    limit = sign * sound[0].mean + deviation / math.sqrt(len(sound[0].scores)) if sound else math.nan
+    confirmed = [
+        _confirmed(each, deviation, degrees, confidence, chance, len(sound) > 0 and not sign * each.mean > limit)
+        for each, chance in zip(sound, chances, strict=True)
+    ]
+    lost = [ConfirmedFinalist(each, math.nan, math.nan, math.nan, 0.0, False) for each in broken]
+    within = [each for each in confirmed if each.is_within]
+    winner = min(within, key=lambda each: getattr(each.finalist, cost), default=None)  # equal costs: the better mean
+    return Confirmation((*confirmed, *lost), winner, confidence, cost)
+
+
+def claim_better(confirmation: Confirmation, search_scores: Sequence[float], direction: str) -> Claim | None:
+    """Compare the winner's fresh seeds with the median of the finite search scores of trials that ended their budget.
+
+    The seeds played no part in choosing finalists, so that choice needs no correction; the choice among them gets
+    Bonferroni's. The median of n scores has π/2n of one score's variance, if only seeds made them differ (Kenney,
+    Keeping 1962, 7.12): so where all recipes are the same, a claim is wrong as seldom as it says. None without a
+    winner, without a spread of seeds, and of fewer than three scores.
+    """
+    sound = [each.finalist for each in confirmation.finalists if each.finalist.is_sound]
+    finite = [score for score in search_scores if math.isfinite(score)]
+    deviation, degrees = _pooled_deviation(sound)
+    if confirmation.winner is None or not degrees or len(finite) < 3:
+        return None
+    winner, ordinary = confirmation.winner.finalist, float(np.median(finite))
+    gain = (ordinary - winner.mean) * (1.0 if direction == "minimize" else -1.0)
+    error = deviation * math.sqrt(1 / len(winner.scores) + math.pi / (2 * len(finite)))
+    quantile = float(stdtrit(degrees, 1 - (1 - confirmation.confidence) / len(sound)))
+    return Claim(gain, gain - quantile * error, ordinary, len(finite))
+
+
+def replicates(result: TrialResult, count: int, study_seed: int) -> list[Trial]:
+    """The trial's replicates 1..count: its params with fresh seeds, the same on any machine, in any order."""
+    words = [int(result.trial.key[start : start + 8], 16) for start in (0, 8)]
+    trials = []
+    for number in range(1, count + 1):
+        seed = int(np.random.SeedSequence([study_seed, *words, number]).generate_state(1, np.uint32)[0]) >> 1
+        key = trial_key({"replicate_of": result.trial.key, "seed": seed})
+        trials.append(Trial(result.trial.number, result.trial.params, seed, key, number, result.run_id))
+    return trials
+
+
+def _confirmed(
+    finalist: Finalist, deviation: float, degrees: int, confidence: float, chance: float, is_within: bool
+) -> ConfirmedFinalist:
+    error = deviation / math.sqrt(len(finalist.scores))
+    reach = error * float(stdtrit(degrees, (1 + confidence) / 2)) if degrees else math.nan
+    return ConfirmedFinalist(finalist, error, finalist.mean - reach, finalist.mean + reach, chance, is_within)
+
+
+def _pooled_deviation(finalists: Sequence[Finalist]) -> tuple[float, int]:
+    """The standard deviation over seeds and its degrees of freedom; 0 and 0 where no finalist has two replicates."""
+    degrees = sum(len(each.scores) - 1 for each in finalists)
+    squares = sum(float(np.sum((np.array(each.scores) - each.mean) ** 2)) for each in finalists)
+    return (math.sqrt(squares / degrees), degrees) if degrees else (0.0, 0)
+
+
+def _best_probabilities(finalists: Sequence[Finalist], sign: float, seed: int) -> list[float]:
+    """How often each has the best mean when replicates are drawn anew, from the pooled residuals, by bootstrap."""
+    if not finalists:
+        return []
+    residuals = np.concatenate([_residuals(each) for each in finalists])
+    generator = np.random.default_rng(seed)
+    means = np.stack(
+        [
+            sign * each.mean + generator.choice(residuals, (RESAMPLES, len(each.scores))).mean(axis=1)
+            for each in finalists
+        ]
+    )
+    wins = np.bincount(means.argmin(axis=0), minlength=len(finalists))
+    return [float(count) / RESAMPLES for count in wins]
+
+
+def _residuals(finalist: Finalist) -> np.ndarray:
+    """Deviations from the mean, widened by √(n/(n−1)): those of few values are too small."""
+    count = len(finalist.scores)
+    widening = math.sqrt(count / (count - 1)) if count > 1 else 0.0
+    return widening * (np.array(finalist.scores) - finalist.mean)

@@ -1,0 +1,173 @@
+"""The gate: what must hold for a confirmed winner to become champion, and the verdict with every number behind it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from nightune.tuning.analysis.paired_gain import Gain
+
+
+class Decision(StrEnum):
+    """What became of a confirmed winner."""
+
+    PROMOTED = "promoted"
+    REFUSED = "refused"
+    FORCED = "forced"  # promoted against the gate, for a reason that a person gave
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """One condition beside the comparison. A vital one holds against force as well: such a model cannot serve."""
+
+    name: str
+    passed: bool
+    said: str
+    is_vital: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Who stands before the gate: the registered model's name, and the confirmed winner of a sweep."""
+
+    model: str
+    sweep: str
+    data_version: str
+    trial: int
+    key: str
+    run_id: str  # of the replicate whose weights would serve
+    search_score: float
+    confirmed_score: float | None  # None where nothing was confirmed
+    siblings: tuple[str, ...] = ()  # runs of all models of the same configuration, for later comparisons
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The gate's answer. `gain` is None without a champion that could be compared; `against` is its version."""
+
+    candidate: Candidate
+    decision: Decision
+    reason: str
+    measure: str
+    minimum_gain: float
+    against: int | None
+    gain: Gain | None
+    baseline: Gain | None
+    guards: tuple[Guard, ...]
+    is_close: bool
+    because: str = ""
+    test_reads: int = 0  # of the test split of this data version, this one included
+    test_metrics: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_promoted(self) -> bool:
+        """True if the candidate is to be champion."""
+        return self.decision is not Decision.REFUSED
+
+    @property
+    def may_be_forced(self) -> bool:
+        """True unless a vital guard failed."""
+        return all(guard.passed for guard in self.guards if guard.is_vital)
+
+    def forced(self, because: str) -> "Verdict":
+        """The same numbers, promoted for a person's reason; ValueError without one, or where a vital guard failed."""
+        if not because.strip():
+            raise ValueError("a forced promotion needs a reason")
+        if not self.may_be_forced:
+            raise ValueError(f"cannot be forced: {self.reason}")
+        if self.is_promoted:
+            return self
+        return replace(self, decision=Decision.FORCED, because=because.strip(), is_close=False)
+
+    def as_json(self) -> str:
+        """The verdict as JSON text."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Verdict":
+        """Read back what `as_json` wrote."""
+        held: dict[str, Any] = json.loads(text)
+        candidate = held["candidate"]
+        return cls(
+            **{
+                **held,
+                "candidate": Candidate(**{**candidate, "siblings": tuple(candidate["siblings"])}),
+                "decision": Decision(held["decision"]),
+                "gain": None if held["gain"] is None else Gain(**held["gain"]),
+                "baseline": None if held["baseline"] is None else Gain(**held["baseline"]),
+                "guards": tuple(Guard(**guard) for guard in held["guards"]),
+                "notes": tuple(held["notes"]),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The study's conditions, in units of the loss that is compared."""
+
+    minimum_gain: float
+    challenger_margin: float
+
+
+def decide(
+    gain: Gain | None, baseline: Gain | None, guards: Sequence[Guard], rules: Rules, has_champion: bool
+) -> tuple[Decision, str, bool]:
+    """Return the decision, its reason in words, and whether a refused one is close enough to be the challenger.
+
+    The interval's low end must be above the minimum gain, and above zero over the trivial guess; every guard must
+    hold. Close is: all guards hold, and the gain misses the minimum by less than the challenger's margin.
+    """
+    failed = [guard for guard in guards if not guard.passed]
+    if baseline is None or failed:
+        said = "; ".join(guard.said for guard in failed) or "the model could not be measured"
+        return Decision.REFUSED, said, False
+    if not baseline.is_above(0.0):
+        return Decision.REFUSED, f"not surely better than a trivial guess: {gain_text(baseline)}", False
+    if not has_champion:
+        return Decision.PROMOTED, f"the first model, and better than a trivial guess: {gain_text(baseline)}", False
+    if gain is None:
+        return Decision.REFUSED, "the champion could not be compared", False
+    said = gain_text(gain)
+    if gain.is_above(rules.minimum_gain):
+        return Decision.PROMOTED, f"better than the champion: {said}", False
+    is_close = gain.gain > rules.minimum_gain - rules.challenger_margin
+    return Decision.REFUSED, f"not surely better than the champion by {rules.minimum_gain:g}: {said}", is_close
+
+
+def gain_text(gain: Gain) -> str:
+    """`gain 0.0123 [0.0040, 0.0210] at 95 % over 360 rows`."""
+    interval = f"[{gain.low:.4g}, {gain.high:.4g}] at {100 * gain.confidence:g} %"
+    return f"gain {gain.gain:.4g} {interval} over {gain.rows} rows"
+
+
+def as_markdown(verdict: Verdict) -> str:
+    """The verdict for a person: a paragraph, the comparison and the guards as tables."""
+    candidate = verdict.candidate
+    opponent = "no champion yet" if verdict.against is None else f"champion version {verdict.against}"
+    lines = [
+        f"# {candidate.model}: {verdict.decision}",
+        "",
+        f"Trial {candidate.trial} of {candidate.sweep}, against {opponent}. {verdict.reason}.",
+        *([f"Forced because: {verdict.because}."] if verdict.because else []),
+        "",
+        "| loss of | opponent | challenger | gain | interval | models | rows |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    pairs = [("champion", verdict.gain), ("trivial guess", verdict.baseline)]
+    lines += [_gain_row(name, gain) for name, gain in pairs if gain is not None]
+    lines += ["", f"The loss is the mean {verdict.measure} on the test split (its read number {verdict.test_reads})."]
+    lines += [f"A gain must surely be above {verdict.minimum_gain:g}.", "", "| guard | holds | |", "|---|---|---|"]
+    lines += [f"| {guard.name} | {'yes' if guard.passed else 'no'} | {guard.said} |" for guard in verdict.guards]
+    if verdict.test_metrics:
+        lines += ["", "| metric on the test split | |", "|---|---|"]
+        lines += [f"| {name} | {value:.4g} |" for name, value in verdict.test_metrics.items()]
+    lines += ["", *(f"- {note}" for note in verdict.notes)] if verdict.notes else []
+    return "\n".join(lines) + "\n"
+
+
+def _gain_row(name: str, gain: Gain) -> str:
+    interval = f"[{gain.low:.4g}, {gain.high:.4g}] at {100 * gain.confidence:g} %"
+    losses = f"{gain.opponent_loss:.4g} | {gain.challenger_loss:.4g} | {gain.gain:.4g}"
+    return f"| {name} | {losses} | {interval} | {gain.challenger_models} to {gain.opponent_models} | {gain.rows} |"

@@ -1,0 +1,167 @@
+"""What two sweeps of a study found, and what changed between them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nightune.tuning.analysis.confirmation import Confirmation
+from nightune.tuning.analysis.leaderboard import leaderboard, varying_params
+from nightune.tuning.trial import TrialResult, Value
+
+RANGE_PARTS = 4  # of the span between the smallest and the largest value of both sweeps
+TOP_SHARE = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """One sweep as it was: where it came from, what it found, and what the gate said (empty if it was not asked)."""
+
+    sweep: str
+    metric: str
+    direction: str
+    facts: Mapping[str, str]  # data version, engine, commit, Keras and so on
+    content: Mapping[str, Any]  # of the study, as it was
+    results: Sequence[TrialResult]
+    confirmation: Confirmation | None = None
+    verdict: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A sweep's best: of the search, and confirmed with its interval where finalists were trained again."""
+
+    sweep: str
+    searched: float | None
+    confirmed: float | None
+    low: float | None
+    high: float | None
+    trials: int
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A name with its value before and after; None where there was none."""
+
+    name: str
+    before: Value
+    after: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How much of the top quarter of each sweep's ranked trials has one option, or lies in one part of a range."""
+
+    dimension: str
+    value: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Two sweeps side by side. Where the metric differs, scores cannot be compared."""
+
+    metric: str
+    is_comparable: bool
+    scores: tuple[Score, Score]
+    changes: tuple[Change, ...]
+    best_params: tuple[Change, ...]
+    shares: tuple[Share, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return asdict(self)
+
+
+def compare_nights(before: Night, after: Night) -> Difference:
+    """Return the difference of two sweeps, the earlier one first."""
+    facts = _changes(before.facts, after.facts)
+    content = _changes(_flat(before.content), _flat(after.content))
+    searched = varying_params([*before.results, *after.results])
+    winners = [_only(searched, _winner_params(night)) for night in (before, after)]
+    return Difference(
+        metric=after.metric,
+        is_comparable=(before.metric, before.facts.get("data version"))
+        == (after.metric, after.facts.get("data version")),
+        scores=(_score(before), _score(after)),
+        changes=tuple(each for each in facts + content if each.before != each.after),
+        best_params=tuple(_changes(winners[0], winners[1])),
+        shares=tuple(_shares(_top(before), _top(after))),
+    )
+
+
+def _score(night: Night) -> Score:
+    ranked = [each for each in leaderboard(night.results, night.direction) if each.is_ranked]
+    winner = night.confirmation.winner if night.confirmation else None
+    return Score(
+        sweep=night.sweep,
+        searched=ranked[0].objective if ranked else None,
+        confirmed=winner.finalist.mean if winner else None,
+        low=winner.low if winner else None,
+        high=winner.high if winner else None,
+        trials=len(night.results),
+        verdict=night.verdict,
+    )
+
+
+def _winner_params(night: Night) -> Mapping[str, Value]:
+    """The params of the confirmed winner, or of the best of the search."""
+    winner = night.confirmation.winner if night.confirmation else None
+    for result in leaderboard(night.results, night.direction):
+        if result.is_ranked and (winner is None or result.trial.key == winner.finalist.key):
+            return result.trial.params
+    return {}
+
+
+def _only(names: Sequence[str], params: Mapping[str, Value]) -> Mapping[str, Value]:
+    return {name: params[name] for name in names if name in params}
+
+
+def _changes(before: Mapping[str, Value], after: Mapping[str, Value]) -> list[Change]:
+    return [Change(name, before.get(name), after.get(name)) for name in sorted({*before, *after})]
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:
+    """Nested tables as one table of dotted names."""
+    flat: dict[str, Value] = {}
+    for name, inner in value.items():
+        flat |= _flat(inner, f"{prefix}{name}.") if isinstance(inner, Mapping) else {f"{prefix}{name}": inner}
+    return flat
+
+
+def _top(night: Night) -> list[Mapping[str, Value]]:
+    ranked = [each for each in leaderboard(night.results, night.direction) if each.is_ranked]
+    return [each.trial.params for each in ranked[: max(1, round(TOP_SHARE * len(ranked)))]]
+
+
+def _shares(before: Sequence[Mapping[str, Value]], after: Sequence[Mapping[str, Value]]) -> list[Share]:
+    """The shares that differ, and of dimensions that have more than one value."""
+    shares: list[Share] = []
+    for name in sorted({name for params in (*before, *after) for name in params}):
+        label = _labels([params[name] for params in (*before, *after) if name in params])
+        sides = [[label(params[name]) for params in side if name in params] for side in (before, after)]
+        values = sorted({*sides[0], *sides[1]})
+        if len(values) > 1:
+            shares += [
+                Share(name, value, *(side.count(value) / max(1, len(side)) for side in sides)) for value in values
+            ]
+    return [share for share in shares if share.before != share.after]
+
+
+def _labels(values: Sequence[Value]) -> Any:
+    """A function from a value to the option or the part of the range that it is in."""
+    numbers = [float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(numbers) < len(values) or len(set(numbers)) <= RANGE_PARTS:
+        return str
+    low, high = min(numbers), max(numbers)
+    is_wide = low > 0 and high / low > 100  # such a range is thought of in powers of ten
+    parts = [part / RANGE_PARTS for part in range(RANGE_PARTS + 1)]
+    edges = [low * (high / low) ** part if is_wide else low + (high - low) * part for part in parts]
+
+    def label(value: Value) -> str:
+        assert isinstance(value, int | float)
+        part = min(sum(value >= edge for edge in edges[1:]), RANGE_PARTS - 1)
+        return f"{edges[part]:.3g} to {edges[part + 1]:.3g}"
+
+    return label

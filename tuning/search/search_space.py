@@ -1,0 +1,123 @@
+"""The search space: named dimensions, what values each may take, and when each counts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from nightune.tuning.search.domains import Cases, Domain, is_among
+from nightune.tuning.trial import Value
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Holds if another param has one of the values; if that one is itself absent, only with `or_absent`."""
+
+    name: str
+    values: tuple[Value, ...]
+    or_absent: bool = False
+
+    def __str__(self) -> str:
+        words = [str(value).lower() if isinstance(value, bool) else str(value) for value in self.values]
+        return f"{self.name} is {' or '.join([*words, 'absent'] if self.or_absent else words)}"
+
+    def holds(self, params: Mapping[str, Value]) -> bool:
+        """True under these params, which are complete but for what depends on them."""
+        if self.name not in params:
+            return self.or_absent
+        return is_among(params[self.name], self.values)
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """A param's dotted name, its values, and the conditions that must all hold for it to count."""
+
+    name: str
+    domain: Domain
+    when: tuple[Condition, ...] = ()
+
+    @property
+    def controllers(self) -> tuple[str, ...]:
+        """The params that decide whether the dimension counts, or what it may be."""
+        names = [condition.name for condition in self.when]
+        return (*names, self.domain.controller) if isinstance(self.domain, Cases) else tuple(names)
+
+    @property
+    def condition_text(self) -> str:
+        """The conditions in words."""
+        return " and ".join(str(condition) for condition in self.when) or "always"
+
+    def is_active(self, params: Mapping[str, Value]) -> bool:
+        """True if the dimension counts beside these params."""
+        return all(condition.holds(params) for condition in self.when)
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """All dimensions, fixed ones included. The order in which they are given changes nothing that is drawn."""
+
+    dimensions: tuple[Dimension, ...]
+
+    def __post_init__(self) -> None:
+        names = [dimension.name for dimension in self.dimensions]
+        twice = [name for place, name in enumerate(names) if name in names[:place]]
+        if twice:
+            raise ValueError(f"{twice[0]}: given twice")
+        for dimension in self.dimensions:
+            for condition in dimension.when:
+                self._refuse_bad(dimension, condition)
+        circle = find_circle({each.name: each.controllers for each in self.dimensions})
+        if circle:
+            raise ValueError(f"{circle[0]}: a circle of conditions: {' → '.join(circle)}")
+
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """Names of the dimensions that are searched, sorted."""
+        return tuple(sorted(each.name for each in self.dimensions if not each.domain.is_fixed))
+
+    @cached_property
+    def by_name(self) -> dict[str, Dimension]:
+        """The dimensions by their names, sorted."""
+        return {each.name: each for each in sorted(self.dimensions, key=lambda dimension: dimension.name)}
+
+    @cached_property
+    def in_control_order(self) -> tuple[Dimension, ...]:
+        """The dimensions, each after all that its conditions name; otherwise by name."""
+        ordered: dict[str, Dimension] = {}
+        while len(ordered) < len(self.dimensions):
+            ready = (
+                dimension
+                for name, dimension in self.by_name.items()
+                if name not in ordered and all(controller in ordered for controller in dimension.controllers)
+            )
+            first = next(ready)
+            ordered[first.name] = first
+        return tuple(ordered.values())
+
+    def at(self, units: Mapping[str, float]) -> dict[str, Value]:
+        """Return the params at a place in [0, 1) for each dimension; only those that count, in the order of names."""
+        kept: dict[str, Value] = {}
+        for dimension in self.in_control_order:
+            if dimension.is_active(kept):
+                kept[dimension.name] = dimension.domain.under(kept).from_unit(units[dimension.name])
+        return dict(sorted(kept.items()))
+
+    def _refuse_bad(self, dimension: Dimension, condition: Condition) -> None:
+        if condition.name not in self.by_name:
+            raise ValueError(f"{dimension.name}: the condition names no dimension: {condition.name!r}")
+        domain = self.by_name[condition.name].domain
+        never = [value for value in condition.values if not domain.takes(value)]
+        if never or not condition.values:
+            raise ValueError(f"{dimension.name}: {condition.name} never takes {never or 'one of no values'}")
+
+
+def find_circle(controllers: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the first circle of names, its start repeated at its end, or nothing. Unknown names end a path."""
+    left = {name: [each for each in controllers[name] if each in controllers] for name in sorted(controllers)}
+    while free := [name for name, needs in left.items() if not any(need in left for need in needs)]:
+        left = {name: needs for name, needs in left.items() if name not in free}
+    if not left:
+        return []
+    path = [next(iter(left))]
+    while path[-1] not in path[:-1]:
+        path.append(next(need for need in left[path[-1]] if need in left))
+    return path[path.index(path[-1]) :]

@@ -1,0 +1,106 @@
+"""Budgets as data: how many trials are trained for how long, and who goes on."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from nightune.tuning.analysis.leaderboard import leaderboard
+from nightune.tuning.search.grid import grid_size
+from nightune.tuning.search.search_space import SearchSpace
+from nightune.tuning.study.sections import SearchSection
+from nightune.tuning.trial import Bracket, Rung, Trial, TrialResult
+
+
+def brackets(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
+    """Return the budget of a search."""
+    return BUDGETS[search.method](search, space)
+
+
+def survivors(results: Iterable[TrialResult], direction: str) -> list[Trial]:
+    """Return the trials that may go on to a next rung, best first, ties by trial number.
+
+    What has no rank (not finite, failed, diverged) never survives.
+    """
+    return [result.trial for result in leaderboard(results, direction) if result.is_ranked]
+
+
+def trial_count(brackets: Iterable[Bracket]) -> int:
+    """Return how many trials a budget has; each counts once, however many rungs it enters."""
+    return sum(bracket.trials for bracket in brackets)
+
+
+def largest_cost_epochs(brackets: Iterable[Bracket]) -> int:
+    """Return the epochs trained if nothing stops early; a survivor goes on from where its last rung ended."""
+    cost = 0
+    for bracket in brackets:
+        trained = 0
+        for rung in bracket.rungs:
+            cost += rung.trials * (rung.epochs - trained)
+            trained = rung.epochs
+    return cost
+
+
+def trainings(brackets: Iterable[Bracket]) -> int:
+    """Return how often a trial is trained to the end of a rung, if nothing stops early."""
+    return sum(rung.trials for bracket in brackets for rung in bracket.rungs)
+
+
+def finished_trainings(brackets: Sequence[Bracket], results: Iterable[TrialResult]) -> int:
+    """Return how many of these trainings there are already, by what became of each trial."""
+    rungs = {number: bracket.rungs for bracket in brackets for number in _numbers(bracket)}
+    return sum(
+        max(1, sum(rung.epochs <= result.epochs for rung in rungs.get(result.trial.number, ()))) for result in results
+    )
+
+
+def _numbers(bracket: Bracket) -> range:
+    return range(bracket.first, bracket.first + bracket.trials)
+
+
+def _random(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
+    assert search.trials is not None  # the section refuses to be without
+    return (Bracket((Rung(search.trials, search.epochs),)),)
+
+
+def _grid(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
+    return (Bracket((Rung(grid_size(space), search.epochs),)),)
+
+
+def _successive_halving(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
+    """One bracket, of as many rungs as epochs and trials have room for (Jamieson, Talwalkar 2016)."""
+    assert search.trials is not None
+    drops = min(_drops(search.epochs, search.first_rung_epochs, search.factor), _drops(search.trials, 1, search.factor))
+    return (Bracket(_rungs(search.trials, search.epochs, search.factor, drops)),)
+
+
+def _hyperband(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
+    """Brackets from many short to few full trainings (Li et al. 2018, algorithm 1).
+
+    Bracket s, from s_max down to 0, begins with n = ⌈(s_max + 1) η^s / (s + 1)⌉ trials of R η^−s epochs. The sizes are
+    those of the formula; the table that the paper prints beside it has others.
+    """
+    most, found, first = _drops(search.epochs, search.first_rung_epochs, search.factor), [], 0
+    for drops in range(most, -1, -1):
+        trials = -(-(most + 1) * search.factor**drops // (drops + 1))
+        found.append(Bracket(_rungs(trials, search.epochs, search.factor, drops), first))
+        first += trials
+    return tuple(found)
+
+
+def _rungs(trials: int, epochs: int, factor: int, drops: int) -> tuple[Rung, ...]:
+    """The rungs of a bracket, the last with all epochs; fractions of trials and of epochs are cut off."""
+    return tuple(Rung(trials // factor**rung, epochs // factor ** (drops - rung)) for rung in range(drops + 1))
+
+
+def _drops(whole: int, smallest: int, factor: int) -> int:
+    """How often a whole may be divided by the factor and stay at least the smallest."""
+    drops = 0
+    while whole >= smallest * factor ** (drops + 1):
+        drops += 1
+    return drops
+
+
+BUDGETS: dict[str, Callable[[SearchSection, SearchSpace], tuple[Bracket, ...]]] = {
+    "random": _random,
+    "grid": _grid,
+    "successive_halving": _successive_halving,
+    "hyperband": _hyperband,
+}

@@ -1,0 +1,266 @@
+"""How a study file writes a parameter: a value, a list of options, a range, each with or without conditions."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nightune.tuning.errors import Problem, listing, shown, suggestion
+from nightune.tuning.search.domains import Choice, Range, is_among, range_problems
+from nightune.tuning.study.vocabulary import KeySpec
+from nightune.tuning.trial import Value
+
+RANGE_FIELDS = ("low", "high", "scale", "integer", "steps")
+FORMS = ("value", "options", "low", "high")
+FIELDS = (*FORMS, "scale", "integer", "steps", "when")
+
+
+@dataclass(frozen=True)
+class WrittenCondition:
+    """A `when` as written: where it stands, and a value or a list of values for each name in it."""
+
+    key: str
+    values: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter as written: its options, or else the fields of its range, and the conditions around it.
+
+    One that is given by cases has a parameter for each case, with the case's condition.
+    """
+
+    name: str
+    options: tuple[object, ...] | None
+    fields: Mapping[str, object]
+    when: tuple[WrittenCondition, ...] = ()
+    cases: tuple["Parameter", ...] = ()
+
+    @property
+    def all_options(self) -> tuple[object, ...]:
+        """The options, those of all cases."""
+        return self.options or tuple(option for case in self.cases for option in case.all_options)
+
+
+def read_parameters(
+    prefix: str, table: Mapping[str, Any], names: Collection[str], when: tuple[WrittenCondition, ...] = ()
+) -> Iterator[Parameter | Problem]:
+    """Yield the parameters in a table of names, flat, in the order written.
+
+    A table is one parameter if it has a field that only parameters have, or if its name is one of `names`; every other
+    table is a namespace.
+    """
+    if "when" in table:
+        condition = _read_condition(f"{prefix}when", table["when"])
+        if isinstance(condition, Problem):
+            yield condition
+        else:
+            when = (*when, condition)
+    for name, value in table.items():
+        full = f"{prefix}{name}"
+        if name == "when":
+            continue
+        if isinstance(value, list) and value and all(isinstance(case, dict) for case in value):
+            yield from _read_cases(full, value, when)
+        elif not isinstance(value, dict):
+            yield _read_plain(full, value, when)
+        elif full in names or value.keys() & set(FORMS):
+            yield from _read_table(full, value, when)
+        else:
+            yield from read_parameters(f"{full}.", value, names, when)
+
+
+def read_domain(parameter: Parameter, key: KeySpec) -> Iterator[Range | Choice | Problem]:
+    """Yield the domain of a parameter, or all that is wrong with it: every option and both ends suit the key."""
+    if parameter.options is not None:
+        yield from _read_options(parameter.name, parameter.options, key)
+        return
+    problems = list(_range_problems(parameter.fields, key))
+    yield from (replace(problem, key=f"{parameter.name}{problem.key}") for problem in problems)
+    if not problems:
+        yield _range(parameter.fields, key)
+
+
+def value_problems(value: object, key: KeySpec) -> list[str]:
+    """Say what is wrong with one value of a key, with the nearest spelling and what is allowed."""
+    if not _is_plain(value):
+        return [f"{shown(value)} is not a value (allowed: numbers, texts, true, false, and lists of them)"]
+    problem = key.problem(value)
+    if not problem:
+        return []
+    near = suggestion(value, key.options) if isinstance(value, str) else ""
+    return [f"{problem}{near} ({key.allowed})"]
+
+
+def native(value: Any, key: KeySpec) -> Value:
+    """Return a value that suits the key as its kind: 1 for a float key is 1.0."""
+    if key.kind == "float":
+        return float(value)
+    if key.kind == "integer":
+        return int(value)
+    read: Value = value
+    return read
+
+
+def _read_condition(key: str, written: object) -> WrittenCondition | Problem:
+    if not isinstance(written, dict) or not written:
+        return Problem(key, f'{shown(written)} is not a condition (write {{ NAME = ["one value", "another"] }})')
+    return WrittenCondition(key, dict(_flat("", written)))
+
+
+def _flat(prefix: str, table: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    for name, value in table.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(f"{prefix}{name}.", value)
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _read_plain(name: str, value: object, when: tuple[WrittenCondition, ...]) -> Parameter | Problem:
+    if value == []:
+        return Problem(name, "has no options; name at least one, or leave it out")
+    return Parameter(name, tuple(value) if isinstance(value, list) else (value,), {}, when)
+
+
+def _read_table(
+    name: str, table: Mapping[str, Any], when: tuple[WrittenCondition, ...]
+) -> Iterator[Parameter | Problem]:
+    problems = [
+        Problem(f"{name}.{field}", f"unknown field{suggestion(field, FIELDS)} ({listing(FIELDS)})")
+        for field in table
+        if field not in FIELDS
+    ]
+    if "when" in table:
+        condition = _read_condition(f"{name}.when", table["when"])
+        if isinstance(condition, Problem):
+            problems.append(condition)
+        else:
+            when = (*when, condition)
+    problems += _form_problems(name, table)
+    yield from problems
+    if "options" in table and isinstance(table["options"], list) and table["options"]:
+        yield Parameter(name, tuple(table["options"]), {}, when)
+    elif "value" in table:
+        yield Parameter(name, (table["value"],), {}, when)
+    elif "low" in table and "high" in table:
+        yield Parameter(name, None, {field: table[field] for field in RANGE_FIELDS if field in table}, when)
+
+
+def _read_cases(
+    name: str, tables: Sequence[Mapping[str, Any]], when: tuple[WrittenCondition, ...]
+) -> Iterator[Parameter | Problem]:
+    """Read a list of tables, each for some values of one and the same other parameter."""
+    cases: list[Parameter] = []
+    problems: list[Problem] = []
+    for number, table in enumerate(tables, start=1):
+        found = list(_read_table(f"{name}[{number}]", table, ()))
+        cases += [each for each in found if isinstance(each, Parameter)]
+        problems += [each for each in found if isinstance(each, Problem)]
+        if "when" not in table:
+            problems.append(Problem(f"{name}[{number}].when", "missing; each case says when it is the one"))
+    yield from problems
+    if problems:
+        return
+    controllers = {controller for case in cases for condition in case.when for controller in condition.values}
+    if len(controllers) > 1:
+        yield Problem(name, f"has cases of {' and of '.join(sorted(controllers))}; all must be of one parameter")
+        return
+    (controller,) = controllers
+    values = [value for case in cases for value in case_values(case)]
+    twice = [value for place, value in enumerate(values) if value in values[:place]]
+    yield from (Problem(name, f"{controller} {shown(value)} is in two cases; keep one") for value in twice)
+    if not twice:
+        yield Parameter(name, None, {}, (*when, WrittenCondition(f"{name}.when", {controller: values})), tuple(cases))
+
+
+def case_values(case: Parameter) -> list[object]:
+    """Return the values of the controlling parameter that a case is for."""
+    (values,) = case.when[0].values.values()
+    return values if isinstance(values, list) else [values]
+
+
+def _form_problems(name: str, table: Mapping[str, Any]) -> list[Problem]:
+    forms = [form for form in ("value", "options") if form in table]
+    forms += ["a range"] if any(field in table for field in RANGE_FIELDS) else []
+    problems = []
+    if not forms:
+        problems.append(Problem(name, "has no value (allowed: one of value, options, or low and high)"))
+    if len(forms) > 1:
+        problems.append(Problem(name, f"is given as {' and '.join(forms)}; choose one"))
+    if forms == ["a range"]:
+        missing = [field for field in ("low", "high") if field not in table]
+        problems += [Problem(f"{name}.{field}", "missing; a range has low and high") for field in missing]
+    options = table.get("options", [None])
+    if not isinstance(options, list):
+        problems.append(Problem(f"{name}.options", f"{shown(options)} is not a list"))
+    elif not options:
+        problems.append(Problem(name, "has no options; name at least one, or leave it out"))
+    return problems
+
+
+def _read_options(name: str, written: Sequence[object], key: KeySpec) -> Iterator[Choice | Problem]:
+    messages = [message for option in written for message in value_problems(option, key)]
+    options = [] if messages else [native(option, key) for option in written]
+    twice = [option for place, option in enumerate(options) if is_among(option, options[:place])]
+    messages += [f"the option {shown(option)} is given twice" for option in twice]
+    yield from (Problem(name, message) for message in messages)
+    if not messages:
+        yield Choice(tuple(options))
+
+
+def _range_problems(fields: Mapping[str, Any], key: KeySpec) -> Iterator[Problem]:
+    """Yield what is wrong with a range; the keys are relative to the parameter's name."""
+    if key.kind in ("option", "boolean", "text"):
+        yield Problem("", f"a range is for numbers; name the options in a list ({key.allowed})")
+        return
+    types = list(_type_problems(fields))
+    yield from types
+    if types:
+        return
+    integer = fields.get("integer", key.kind == "integer")
+    if key.kind == "integer" and not integer:
+        yield Problem(".integer", f"false, but only whole numbers count here ({key.allowed})")
+    low, high = (_end(fields[end], integer) for end in ("low", "high"))
+    for message in range_problems(low, high, fields.get("scale", "linear"), integer, fields.get("steps")):
+        yield Problem("", message)
+    for name, end in (("low", low), ("high", high)):
+        yield from (Problem(f".{name}", message) for message in value_problems(end, key))
+
+
+def _type_problems(fields: Mapping[str, Any]) -> Iterator[Problem]:
+    for field, value in fields.items():
+        if field in ("low", "high") and not (_is_number(value) and _is_plain(value)):
+            yield Problem(f".{field}", f"{shown(value)} is not a {'finite ' * _is_number(value)}number")
+        if field == "scale" and not isinstance(value, str):
+            yield Problem(".scale", f"{shown(value)} is not a text (known: linear, log)")
+        if field == "integer" and not isinstance(value, bool):
+            yield Problem(".integer", f"{shown(value)} is not true or false")
+        if field == "steps" and (isinstance(value, bool) or not isinstance(value, int)):
+            yield Problem(".steps", f"{shown(value)} is not a whole number (allowed: from 2)")
+
+
+def _range(fields: Mapping[str, Any], key: KeySpec) -> Range:
+    integer = fields.get("integer", key.kind == "integer")
+    low, high = (_end(fields[end], integer) for end in ("low", "high"))
+    return Range(low, high, fields.get("scale", "linear"), integer, fields.get("steps"))
+
+
+def _end(number: float, integer: bool) -> int | float:
+    """An end of a range as its kind; a fraction stays one, to be refused."""
+    if not integer:
+        return float(number)
+    return int(number) if float(number).is_integer() else number
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_plain(value: object) -> bool:
+    """True for what a param may hold: no dates, no tables, nothing beyond 64 bits, nothing infinite."""
+    if isinstance(value, list):
+        return all(_is_plain(item) for item in value)
+    if isinstance(value, bool | str):
+        return True
+    if isinstance(value, int):
+        return value.bit_length() < 64
+    return isinstance(value, float) and value - value == 0.0

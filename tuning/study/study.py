@@ -1,0 +1,244 @@
+"""A study: what a person wants to know, on what data, in which space, within what budget; read from one TOML file."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, GetPydanticSchema
+from pydantic_core import core_schema
+
+from nightune.tuning.errors import Problem, StudyError, listing, suggestion
+from nightune.tuning.search.domains import Cases, Domain
+from nightune.tuning.search.grid import GRID_LIMIT, grid_size
+from nightune.tuning.search.search_space import Dimension, SearchSpace
+from nightune.tuning.study.budgets import brackets, trial_count
+from nightune.tuning.study.sections import (
+    RUNG_METHODS,
+    ConfirmationSection,
+    DataSection,
+    Heading,
+    Limits,
+    Objective,
+    PromotionSection,
+    SearchSection,
+    Section,
+    Split,
+    read_section,
+)
+from nightune.tuning.study.space_sections import SECTIONS, read_space
+from nightune.tuning.study.toml_text import read_tables
+from nightune.tuning.study.vocabulary import KeySpec, Vocabulary
+from nightune.tuning.trial import Bracket, Params, trial_key
+
+__all__ = [
+    "DataSection",
+    "KeySpec",
+    "Limits",
+    "Objective",
+    "Problem",
+    "SearchSection",
+    "Split",
+    "Study",
+    "StudyError",
+    "Vocabulary",
+    "load_study",
+    "training_seed",
+]
+
+HEADING = tuple(Heading.model_fields)
+KNOWN = (*HEADING, "data", *SECTIONS, "search", "objective", "limits", "confirmation", "promotion")
+
+# The space is checked on its own birth, and its recursive values are beyond pydantic's schemas.
+CheckedSpace = Annotated[SearchSpace, GetPydanticSchema(lambda *_: core_schema.is_instance_schema(SearchSpace))]
+
+
+class Study(BaseModel):
+    """One study, checked throughout. `path` is its file; paths in it are relative to the file's folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    question: str
+    seed: int
+    data: DataSection
+    space: CheckedSpace
+    search: SearchSection
+    objective: Objective
+    limits: Limits = Limits()
+    path: Path
+    confirmation: ConfirmationSection | None = None  # None: the file has no such section
+    promotion: PromotionSection = PromotionSection()
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """Everything that decides results of trials, as plain values in one canonical form."""
+        return {
+            "seed": self.seed,
+            "data": _data_content(self.data),
+            "space": {name: _dimension_content(dimension) for name, dimension in self.space.by_name.items()},
+            "search": _search_content(self.search),
+            "objective": self.objective.model_dump(mode="json"),
+        }
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that name the content: the same however the file is laid out."""
+        return trial_key(self.content)
+
+    @property
+    def brackets(self) -> tuple[Bracket, ...]:
+        """The whole budget as data."""
+        return brackets(self.search, self.space)
+
+    @property
+    def trial_count(self) -> int:
+        """How many trials a sweep has."""
+        return trial_count(self.brackets)
+
+    def sweep_seed(self, sweep: int) -> tuple[int, int]:
+        """Return the seed that a sampler draws the sweep's trials from."""
+        return (self.seed, sweep)
+
+
+def load_study(
+    path: Path,
+    vocabulary: Vocabulary,
+    *,
+    trials: int | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+) -> Study:
+    """Read and check a study file; StudyError names every problem at once. What is given here replaces the file's."""
+    tables = _with_overrides(read_tables(path), trials=trials, epochs=epochs, seed=seed)
+    heading, problems = _read_heading(tables, path)
+    problems += [
+        Problem(name, f"unknown section or key{suggestion(name, KNOWN)} ({listing(KNOWN)})")
+        for name in tables
+        if name not in KNOWN
+    ]
+    data, found = _read_data(tables.get("data", {}))
+    problems += found
+    search_table = tables.get("search", {})
+    method = search_table.get("method") if isinstance(search_table, dict) else None
+    space, found = read_space(tables, vocabulary, method)
+    problems += found
+    search, found = read_section(SearchSection, search_table, "search")
+    problems += found
+    objective, found = read_section(Objective, tables.get("objective", {}), "objective")
+    problems += found
+    limits, found = read_section(Limits, tables.get("limits", {}), "limits")
+    problems += found
+    after, found = _read_after_search(tables)
+    problems += found
+    if not problems and method == "grid":
+        problems += _grid_problems(space)
+    if method in RUNG_METHODS:
+        problems += _rung_problems(space)
+    if problems or heading is None or data is None or search is None or objective is None or limits is None:
+        raise StudyError(str(path), problems)
+    whole = {"data": data, "space": space, "search": search, "objective": objective, "limits": limits, **after}
+    return Study(**dict(heading), path=path, **whole)
+
+
+def training_seed(study: Study, sweep: int, number: int, params: Params) -> int:
+    """Return the seed of a trial's training, 31 bits, from a stream of its own beside that of the params' draws.
+
+    Where the study reuses results, the params decide in place of sweep and number: the same point has the same seed.
+    """
+    words = [study.seed, sweep, number]
+    if study.search.reuse:
+        text = json.dumps(params, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        digest = hashlib.sha256(text.encode()).digest()
+        words = [study.seed, *np.frombuffer(digest, dtype="<u4").tolist()]
+    (stream,) = np.random.SeedSequence(words).spawn(1)
+    return int(stream.generate_state(1, np.uint32)[0]) >> 1
+
+
+def _with_overrides(
+    tables: dict[str, Any], *, trials: int | None, epochs: int | None, seed: int | None
+) -> dict[str, Any]:
+    given = {name: value for name, value in (("trials", trials), ("epochs", epochs)) if value is not None}
+    search = tables.get("search", {})
+    if given and isinstance(search, dict):
+        tables = {**tables, "search": {**search, **given}}
+    return tables if seed is None else {**tables, "seed": seed}
+
+
+def _read_heading(tables: Mapping[str, Any], path: Path) -> tuple[Heading | None, list[Problem]]:
+    given = {name: tables[name] for name in HEADING if name in tables}
+    heading, problems = read_section(Heading, {"name": path.stem, **given}, "")
+    if "name" in given:
+        return heading, problems
+    remedy = '; it is the file\'s name: rename the file, or give name = "…"'
+    return heading, [Problem(each.key, f"{each.message}{remedy}") if each.key == "name" else each for each in problems]
+
+
+def _read_data(table: Any) -> tuple[DataSection | None, list[Problem]]:
+    """Read the split on its own, so that its problems join those of the rest."""
+    split: Split | None = None
+    problems: list[Problem] = []
+    if isinstance(table, dict) and "split" in table:
+        split, problems = read_section(Split, table["split"], "data.split")
+        table = {name: value for name, value in table.items() if name != "split"}
+    data, found = read_section(DataSection, table, "data")
+    if data is not None and split is not None:
+        data = data.model_copy(update={"split": split})
+    return data, [*found, *problems]
+
+
+def _read_after_search(tables: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """Read the sections that say what becomes of the best trials, those that the file has."""
+    sections: dict[str, Any] = {}
+    problems: list[Problem] = []
+    kinds: dict[str, type[Section]] = {"confirmation": ConfirmationSection, "promotion": PromotionSection}
+    for name, kind in kinds.items():
+        if name in tables:
+            sections[name], found = read_section(kind, tables[name], name)
+            problems += found
+    return sections, problems
+
+
+def _data_content(data: DataSection) -> dict[str, Any]:
+    """A split without ranking rows has the digest that it had before there were any."""
+    content = data.model_dump(mode="json")
+    if data.split.ranking == 0.0:
+        del content["split"]["ranking"]
+    return content
+
+
+def _search_content(search: SearchSection) -> dict[str, Any]:
+    """A search without rungs has the digest that it had before there were any."""
+    content = search.model_dump(mode="json")
+    return {name: value for name, value in content.items() if name in ("trials", "method") or value is not None}
+
+
+def _rung_problems(space: SearchSpace) -> Iterator[Problem]:
+    """The median rule compares with curves of trials before it, and which there are depends on the rung."""
+    rule = space.by_name.get("stopping.rule")
+    if rule is not None and rule.domain.takes("median"):
+        said = "'median' does not go with rungs, which compare trials at the same epochs already; choose another rule"
+        yield Problem("stopping.rule", said)
+
+
+def _grid_problems(space: SearchSpace) -> Iterator[Problem]:
+    size = grid_size(space)
+    if size > GRID_LIMIT:
+        yield Problem("search.method", f"a grid of {size} points is too large (allowed: up to {GRID_LIMIT})")
+
+
+def _dimension_content(dimension: Dimension) -> dict[str, Any]:
+    conditions = {
+        condition.name: {"values": sorted(condition.values, key=json.dumps), "or_absent": condition.or_absent}
+        for condition in dimension.when
+    }
+    return {"domain": _domain_content(dimension.domain), "when": conditions}
+
+
+def _domain_content(domain: Domain) -> dict[str, Any]:
+    if not isinstance(domain, Cases):
+        return dict(vars(domain))
+    cases = [[sorted(values, key=json.dumps), _domain_content(each)] for values, each in domain.domains]
+    return {"controller": domain.controller, "cases": sorted(cases, key=json.dumps)}

@@ -1,0 +1,157 @@
+"""What a study may name: the models' keys, as far as a study file needs to know them."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from nightune.tuning.errors import shown
+
+ARCHITECTURE = "model.architecture"
+CONTROLLER = "optimizer"  # the key whose value may be a level's name
+PREFIX = "model."
+
+
+class KeySpec(Protocol):
+    """One key: its kind ("float", "integer", "boolean", "option" or "any"), default, options and when it counts.
+
+    `default_by` holds, for values of other params, the defaults that take the place of `default` beside them.
+    """
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def default(self) -> object: ...
+    @property
+    def options(self) -> tuple[object, ...]: ...
+    @property
+    def when(self) -> Mapping[str, tuple[object, ...]]: ...
+    @property
+    def default_by(self) -> Mapping[str, Mapping[object, object]]: ...
+    @property
+    def allowed(self) -> str: ...
+    def problem(self, value: object) -> str | None: ...
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """All keys but those of `model.*`, and how to ask for an architecture's own, named there without the prefix.
+
+    `architecture_keys` raises ValueError with a message for an architecture that it does not know. `customary` holds,
+    for each level that a study may name in place of optimizers, its optimizers, and the ranges of each as a study
+    file would write them.
+    """
+
+    keys: Mapping[str, KeySpec]
+    architecture_keys: Callable[[str], Mapping[str, KeySpec]]
+    default_architecture: str = "mlp"
+    customary: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+
+    def with_architectures(self, names: Iterable[str]) -> "KnownKeys":
+        """Ask for the keys of the architectures in use; those that are refused are kept as what is wrong."""
+        specs: dict[str, dict[str, KeySpec]] = {}
+        refusals: list[str] = []
+        for architecture in names:
+            try:
+                own = self.architecture_keys(architecture)
+            except ValueError as error:
+                refusals.append(str(getattr(error, "message", error)))
+                continue
+            for name, spec in own.items():
+                specs.setdefault(name, {})[architecture] = spec
+        model = {f"{PREFIX}{name}": ArchitectureKey(by_architecture) for name, by_architecture in specs.items()}
+        keys = {**self.keys, ARCHITECTURE: ArchitectureName(self.default_architecture), **model}
+        return KnownKeys(keys, tuple(refusals))
+
+
+@dataclass(frozen=True)
+class KnownKeys:
+    """The full vocabulary of one study, under full names; `refusals` are messages about its architectures."""
+
+    keys: Mapping[str, KeySpec]
+    refusals: tuple[str, ...] = ()
+
+    def find(self, name: str) -> KeySpec | None:
+        """Return the key of a name; a parameter of an unknown model is taken as it is."""
+        if self.refusals and name.startswith(PREFIX):
+            return self.keys.get(name, _UNCHECKED)
+        return self.keys.get(name)
+
+    def default(self, name: str, params: Mapping[str, object]) -> object:
+        """Return the default of a key beside these params; for others, their own defaults count."""
+        key = self.keys[name]
+        for controller, defaults in key.default_by.items():
+            value = params.get(controller, self.keys[controller].default)
+            if value in defaults:
+                return defaults[value]
+        return key.default
+
+
+@dataclass(frozen=True)
+class ArchitectureName:
+    """The key `model.architecture`. Which names there are is the models' knowledge."""
+
+    default: str
+    kind: str = "text"
+    options: tuple[object, ...] = ()
+    when: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
+    default_by: Mapping[str, Mapping[object, object]] = field(default_factory=dict)
+    allowed: str = "allowed: the name of an architecture, or path/to/file.py:function"
+
+    def problem(self, value: object) -> str | None:
+        """Say what is wrong with the value, or None."""
+        return None if isinstance(value, str) and value else f"{shown(value)} is not a text"
+
+
+@dataclass(frozen=True)
+class ArchitectureKey:
+    """A key of `model.*`: it counts for the architectures that have it, and must suit each of them.
+
+    Kind and default are those of the first.
+    """
+
+    by_architecture: Mapping[str, KeySpec]
+
+    @property
+    def kind(self) -> str:
+        """What the values are read as."""
+        return self._first.kind if self._first else "any"
+
+    @property
+    def default(self) -> object:
+        """The first architecture's default."""
+        return self._first.default if self._first else None
+
+    @property
+    def options(self) -> tuple[object, ...]:
+        """The known options, if the key holds one of some."""
+        return self._first.options if self._first else ()
+
+    @property
+    def when(self) -> Mapping[str, tuple[object, ...]]:
+        """The architectures, and what the first of them asks for beside it."""
+        if self._first is None:
+            return {}
+        inner = {f"{PREFIX}{name}": values for name, values in self._first.when.items()}
+        return {ARCHITECTURE: tuple(self.by_architecture), **inner}
+
+    @property
+    def default_by(self) -> Mapping[str, Mapping[object, object]]:
+        """The first architecture's."""
+        return self._first.default_by if self._first else {}
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values in words."""
+        return self._first.allowed if self._first else "allowed: any value"
+
+    def problem(self, value: object) -> str | None:
+        """Say what is wrong with the value for the first architecture that refuses it, or None."""
+        problems = (spec.problem(value) for spec in self.by_architecture.values())
+        return next((problem for problem in problems if problem), None)
+
+    @property
+    def _first(self) -> KeySpec | None:
+        return next(iter(self.by_architecture.values()), None)
+
+
+_UNCHECKED = ArchitectureKey({})
