@@ -12,22 +12,26 @@ import pytest
 from nightune.models.recipe.params import KEYS, params_of, read_recipe, resolve
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.batch_sizes import keys as batch_size_keys
-from nightune.models.techniques.batch_sizes import policies as batch_sizes
+from nightune.models.techniques.batch_sizes.settings import BatchSizeSettings
 from nightune.models.techniques.keys import Key
-from nightune.models.techniques.learning_rates import learning_rates
+from nightune.models.techniques.learning_rates import keys as learning_rate_keys
+from nightune.models.techniques.learning_rates.learning_rates import LearningRateSettings
 from nightune.models.techniques.optimizers import keys as optimizer_keys
 from nightune.models.techniques.optimizers.optimizers import OptimizerSettings
-from nightune.models.techniques.penalties import penalties
-from nightune.models.techniques.stopping import stopping
-from nightune.models.techniques.weight_decays import weight_decays
+from nightune.models.techniques.penalties import keys as penalty_keys
+from nightune.models.techniques.penalties.penalties import PenaltySettings
+from nightune.models.techniques.stopping import keys as stopping_keys
+from nightune.models.techniques.stopping.settings import StoppingSettings
+from nightune.models.techniques.weight_decays import keys as weight_decay_keys
+from nightune.models.techniques.weight_decays.weight_decays import WeightDecaySettings
 
 MODULES = {
     "": (optimizer_keys, OptimizerSettings),
-    "learning_rate.": (learning_rates, learning_rates.LearningRateSettings),
-    "batch_size.": (batch_size_keys, batch_sizes.BatchSizeSettings),
-    "weight_decay.": (weight_decays, weight_decays.WeightDecaySettings),
-    "penalty.": (penalties, penalties.PenaltySettings),
-    "stopping.": (stopping, stopping.StoppingSettings),
+    "learning_rate.": (learning_rate_keys, LearningRateSettings),
+    "batch_size.": (batch_size_keys, BatchSizeSettings),
+    "weight_decay.": (weight_decay_keys, WeightDecaySettings),
+    "penalty.": (penalty_keys, PenaltySettings),
+    "stopping.": (stopping_keys, StoppingSettings),
 }
 
 
@@ -102,7 +106,7 @@ def test_params_hold_active_keys_only() -> None:
 
 
 def test_adamw_decays_unless_told_otherwise() -> None:
-    assert recipe(optimizer="adamw").weight_decay == weight_decays.WeightDecaySettings("fixed", 0.004)
+    assert recipe(optimizer="adamw").weight_decay == WeightDecaySettings("fixed", 0.004)
     assert recipe(optimizer="adamw", **{"weight_decay.profile": "none"}).weight_decay.profile == "none"
     assert recipe(optimizer="adam").weight_decay.profile == "none"
 
@@ -212,7 +216,7 @@ def test_a_geometric_batch_grows_by_a_fifth_unless_told_otherwise() -> None:
 
 
 def test_the_defaults_of_a_stopping_rule_are_its_own() -> None:
-    def settings(rule: str) -> stopping.StoppingSettings:
+    def settings(rule: str) -> StoppingSettings:
         return recipe(**{"stopping.rule": rule}).stopping
 
     assert (settings("patience").patience, settings("combined").patience) == (10, 3)

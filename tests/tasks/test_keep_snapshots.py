@@ -13,7 +13,7 @@ from nightune.models.training.snapshots import EngineSnapshot, Snapshot
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
-from nightune.tasks.tracking.trials import snapshots, trials
+from nightune.tasks.tracking.trials import snapshots, trial_log
 from nightune.tasks.tracking.trials.runs import unfinished_runs
 from nightune.tasks.tracking.trials.snapshots import kept_runs
 from nightune.tasks.tracking.trials.trial_log import TrialLog, open_trial
@@ -128,7 +128,7 @@ def test_a_kill_while_they_are_deleted_leaves_a_finished_trial(
     keeper().write(snapshot(1))
     ended = result_of(trial)
     with monkeypatch.context() as patch:
-        kill_at(patch, trials, "drop_snapshots")
+        kill_at(patch, trial_log, "drop_snapshots")
         with pytest.raises(KillError):
             log.finish(ended, None)
     assert list(finished_trials(store, sweep)) == [trial.key]
