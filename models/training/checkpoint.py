@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nightune.models.error_causes import cause_of
 from nightune.models.errors import InputError
 from nightune.models.training.engine import Engine
 from nightune.models.training.kept_by_key import ProgramCache
@@ -84,8 +85,7 @@ def save(model: Any, path: Path) -> None:
             model.save(unfinished)
         unfinished.replace(path)
     except (NotImplementedError, TypeError, ValueError) as error:  # a model class without a usable get_config
-        lines = str(error).strip().splitlines() or ["no message"]
-        message = f"the model cannot be saved as .keras: {type(error).__name__}: {lines[0]}"
+        message = f"the model cannot be saved as .keras: {cause_of(error)}"
         raise InputError("model.architecture", message) from error
     finally:
         unfinished.unlink(missing_ok=True)
