@@ -15,6 +15,7 @@ from nightune.tasks.reporting.probe_report import RateProbe, StudyProbe
 from nightune.tasks.step import stage
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.probes import log_probe
+from nightune.tasks.trial.failure import describe
 from nightune.tuning.search.domains import Choice
 from nightune.tuning.search.midpoint import middle_point
 from nightune.tuning.study.study import Study
@@ -89,8 +90,7 @@ def _probe(study: Study, data: PreparedData, optimizer: str, updates: int) -> Ra
     except (MemoryError, OSError):
         raise
     except Exception as error:  # the user's own model may raise anything; its trials would say the same
-        lines = str(error).strip().splitlines() or [""]
-        return RateProbe(optimizer, message=f"{type(error).__name__}: {lines[0]}")
+        return RateProbe(optimizer, message=describe(error, study.path.parent).message)
     message = "" if test.suggestion is not None else "no suggestion: the loss never fell"
     return RateProbe(optimizer, size, test, message, time.monotonic() - started_at)
 

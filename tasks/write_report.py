@@ -17,6 +17,7 @@ from nightune.tasks.tracking.trials.costs import record_costs
 from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.snapshots import drop_all_snapshots
 from nightune.tasks.tracking.trials.trials import attach, finished_trials
+from nightune.tasks.trial.crash_log import attempts_of
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.analysis.importance import WhatMattered, what_mattered
 from nightune.tuning.analysis.leaderboard import leaderboard, status_counts, varying_params
@@ -105,7 +106,7 @@ def write_report(setting: Setting) -> SweepReport:
     report = read_report(setting.store, setting.study.name, setting.sweep)
     if report.best is not None:
         attach(setting.store, report.best.run_id, preprocessing_files(setting.data.folder), "preprocessing")
-    setting.attempts.forget()
+    attempts_of(setting.store.root, setting.study.name).forget()
     drop_all_snapshots(setting.store, setting.sweep)
     record_costs(setting.store, setting.sweep)
     finish_sweep(setting.store, setting.sweep, as_csv(report.rows()), report.rows())

@@ -84,6 +84,8 @@ class _JsonLines(logging.FileHandler):
             trial = news.result.trial
             line |= {"trial": trial.number, "key": trial.key, "status": str(news.result.status)}
             line |= {"run": news.result.run_id}
+            if news.result.traceback:
+                line["trace"] = news.result.traceback
         if record.stack_info:
             line["trace"] = masked(record.stack_info)
         return json.dumps(line, ensure_ascii=False)

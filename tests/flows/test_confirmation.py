@@ -85,20 +85,20 @@ def test_a_stopped_confirmation_goes_on_and_trains_nothing_twice(
     runs,  # type: ignore[no-untyped-def]
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from nightune.tasks import train_cohort
+    from nightune.tasks.trial.trial_runner import TrialRunner
 
     small_study.write_text(small_study.read_text() + SECTION)
     trained: list[tuple[int, int]] = []
-    once = train_cohort._train
+    once = TrialRunner._train
 
-    def stopped_at_the_third(setting, trainer, trial, *rest):  # type: ignore[no-untyped-def]
+    def stopped_at_the_third(runner, trial, *rest):  # type: ignore[no-untyped-def]
         if trial.replicate:
             trained.append((trial.number, trial.replicate))
             if len(trained) == 3:
                 raise KeyboardInterrupt
-        return once(setting, trainer, trial, *rest)
+        return once(runner, trial, *rest)
 
-    monkeypatch.setattr(train_cohort, "_train", stopped_at_the_third)
+    monkeypatch.setattr(TrialRunner, "_train", stopped_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         tune(small_study)
     report = tune(small_study)

@@ -55,14 +55,14 @@ def trial(store: Path) -> Results:
 def test_a_stopped_trial_goes_on_after_its_last_epoch(
     long_study: Path, store_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nightune.tasks import train_cohort
+    from nightune.tasks.trial import trial_runner
 
     def stop(told: EpochEnded) -> None:
         if told.epoch == 7:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_cohort, "announce_epoch", stop)
+        patch.setattr(trial_runner, "announce_epoch", stop)
         with pytest.raises(KeyboardInterrupt):
             tune(long_study, store_root, monkeypatch)
     assert trial(store_root)["snapshots"] == ["epoch-0000006.npz"]
@@ -79,14 +79,14 @@ def test_a_stopped_trial_goes_on_after_its_last_epoch(
 def test_a_damaged_snapshot_costs_epochs_and_nothing_else(
     long_study: Path, store_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nightune.tasks import train_cohort
+    from nightune.tasks.trial import trial_runner
 
     def stop(told: EpochEnded) -> None:
         if told.epoch == 5:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_cohort, "announce_epoch", stop)
+        patch.setattr(trial_runner, "announce_epoch", stop)
         with pytest.raises(KeyboardInterrupt):
             tune(long_study, store_root, monkeypatch)
     (kept,) = store_root.rglob("resume/*.npz")

@@ -11,7 +11,7 @@ from nightune.tasks.tracking.store.retry import patiently
 from nightune.tasks.tracking.store.store import Store, client
 
 
-def put_artifact(store: Store, artifact_uri: str, file: Path, folder: str) -> None:
+def put_artifact(store: Store, artifact_uri: str, file: Path, folder: str | None = None) -> None:
     """Put a file among the artifacts of a run whose address is known; MLflow's client would read the run again."""
     artifacts = _repository(store, artifact_uri)
     patiently(lambda: artifacts.log_artifact(str(file), folder), store.tracking_uri)

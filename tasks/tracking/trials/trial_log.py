@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -32,6 +33,7 @@ from nightune.tuning.trial import Status, Trial, TrialResult
 if TYPE_CHECKING:
     from nightune.tasks.prepared_data import PreparedData
 
+ERROR = "error.txt"  # the traceback of a failed trial, among its run's artifacts
 FLUSH_SECONDS = 8.0  # a long training shows in the pages within ten seconds of the epoch
 
 
@@ -100,6 +102,8 @@ class TrialLog:
         self._open()
         if checkpoint is not None:
             put_artifact(self._store, self._artifact_uri, checkpoint, "checkpoint")
+        if result.traceback:
+            self._put_error(result.traceback)
         metrics = _final_metrics(result, self._once)
         final = [metric for metric in metrics if self._logged_once.get(metric.key) != metric.step]
         self._flush(final, list((self._tags | _final_tags(result)).items()))
@@ -108,6 +112,12 @@ class TrialLog:
         if self._has_snapshot and result.status is not Status.NOT_PROMOTED:
             drop_snapshots(self._store, self._run_id)  # not before: a kill here must not cost the whole training
         return self._run_id
+
+    def _put_error(self, text: str) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / ERROR
+            file.write_text(text, encoding="utf-8")
+            put_artifact(self._store, self._artifact_uri, file)
 
     def abandon(self) -> None:
         """Leave a run that was cut short to be taken up again."""
