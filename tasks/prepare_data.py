@@ -5,6 +5,7 @@ from pathlib import Path
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.data.loading import load_dataset
+from nightune.models.data.settings import DataSettings
 from nightune.models.data.splits import Split
 from nightune.models.data.storage import open_dataset, save_dataset
 from nightune.models.errors import InputError
@@ -50,19 +51,8 @@ def _prepared(dataset: Dataset, folder: Path) -> PreparedData:
 
 def read_dataset(study: Study) -> Dataset:
     """Read, split and prepare the data that a study names; StudyError says which key is wrong."""
-    data = study.data
     try:
-        dataset = load_dataset(
-            data.source,
-            folder=study.path.parent,
-            target=data.target,
-            task=data.task,
-            drop=data.drop,
-            categorical=data.categorical,
-            split=Split(**data.split.model_dump()),
-            seed=study.seed,
-            scale_target=data.scale_target,
-        )
+        dataset = load_dataset(_data_settings(study), study.path.parent)
         refuse_unknown_monitor(study.objective.metric, dataset.task)
     except InputError as error:
         raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error
@@ -70,6 +60,13 @@ def read_dataset(study: Study) -> Dataset:
     if problems:
         raise StudyError(str(study.path), problems)
     return dataset
+
+
+def _data_settings(study: Study) -> DataSettings:
+    """Take the keys of [data]; the study's seed splits the rows if the split has none."""
+    keys, split = study.data.model_dump(exclude={"split"}), study.data.split
+    seed = study.seed if split.seed is None else split.seed
+    return DataSettings(**keys, split=Split(**split.model_dump(exclude={"seed"}), seed=seed))
 
 
 def _batches_above(study: Study, examples: int) -> list[Problem]:

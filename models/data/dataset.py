@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nightune.models.serving.preprocessing import TablePreprocessing
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -85,7 +87,7 @@ class Dataset:
     classes: tuple[Any, ...] | None
     version: str
     findings: tuple[str, ...]
-    preprocessing: Any  # a nightune.models.data.tables.TablePreprocessing, or None
+    preprocessing: TablePreprocessing | None  # None: the source holds arrays
     description: dict[str, Any]
     ranking_apart: Examples | None = None
     example: "pd.DataFrame | None" = None  # a few training rows as the table holds them

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from nightune.models.data.inputs import Inputs
 from nightune.models.data.splits import Rows
 from nightune.models.data.targets import Targets
 
@@ -15,23 +16,16 @@ SUSPECT_SCORE = 0.99
 MOST_MAJORITY = 0.95
 
 
-def leakage_findings(
-    inputs: np.ndarray, columns: Mapping[str, np.ndarray], targets: Targets, rows: Rows, remedy: str
-) -> list[str]:
-    """Report duplicates across splits, identifier-like columns and columns that alone predict the target.
-
-    `columns` are numbers or texts, one value a row; `remedy` says how to leave out a column, with {name} in it.
-    """
-    problems = {name: identifier_problem(values) for name, values in columns.items()}
+def leakage_findings(inputs: Inputs, targets: Targets, rows: Rows) -> list[str]:
+    """Report duplicates across splits, identifier-like columns and columns that alone predict the target."""
+    problems = {name: identifier_problem(values) for name, values in inputs.columns.items()}
     identifiers = [
-        f"column {name!r} looks like an identifier ({problem}); {remedy.format(name=name)}"
+        f"column {name!r} looks like an identifier ({problem}); {inputs.remedy(name)}"
         for name, problem in problems.items()
         if problem
     ]
-    predictors = []
-    if targets.values.ndim == 1:
-        predictors = predictor_findings(columns, targets.values, targets.task, rows, remedy)
-    return [*duplicate_findings(inputs, rows), *_shortened(identifiers), *_shortened(predictors)]
+    predictors = predictor_findings(inputs, targets, rows) if targets.values.ndim == 1 else []
+    return [*duplicate_findings(inputs.values, rows), *_shortened(identifiers), *_shortened(predictors)]
 
 
 def duplicate_findings(inputs: np.ndarray, rows: Rows) -> list[str]:
@@ -66,23 +60,21 @@ def identifier_problem(values: np.ndarray) -> str | None:
     return f"{words}, counting {'up' if steps[0] > 0 else 'down'}" if (steps > 0).all() or (steps < 0).all() else words
 
 
-def predictor_findings(
-    columns: Mapping[str, np.ndarray], targets: np.ndarray, task: str, rows: Rows, remedy: str
-) -> list[str]:
-    """Find columns that alone predict the validation targets nearly perfectly."""
-    train, validation = _sample(rows.train), _sample(rows.validation)
-    known, wanted = targets[train], targets[validation]
+def predictor_findings(inputs: Inputs, targets: Targets, rows: Rows) -> list[str]:
+    """Find columns that alone predict the validation targets nearly perfectly; `targets` are one value per row."""
+    task, train, validation = targets.task, _sample(rows.train), _sample(rows.validation)
+    known, wanted = targets.values[train], targets.values[validation]
     if len(validation) < FEWEST_ROWS or _is_one_sided(wanted, task):
         return []
     measure = "accuracy" if task != "regression" else "R2"
     findings = []
-    for name in _worth_a_look(columns, known, task, train):
-        values = columns[name]
+    for name in _worth_a_look(inputs.columns, known, task, train):
+        values = inputs.columns[name]
         score = _score(values[train], known, values[validation], wanted, task)
         if score >= SUSPECT_SCORE:
             findings.append(
                 f"column {name!r} alone predicts the target of {len(validation)} validation rows with {measure} "
-                f"{score:.3f}; if it is not known before the target is, {remedy.format(name=name)}"
+                f"{score:.3f}; if it is not known before the target is, {inputs.remedy(name)}"
             )
     return findings
 

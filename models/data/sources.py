@@ -22,18 +22,25 @@ _RETURNS = "a function returns arrays (x, y), or a DataFrame with [data] target 
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
-    """Data as found: a table, or arrays of inputs and targets, with the target and task where the source knows them."""
+class Table:
+    """A table as its source holds it, rows numbered from 0; a built-in set has a target and a task of its own."""
 
-    table: "pd.DataFrame | None" = None
-    inputs: np.ndarray | None = None  # (examples, ...) float32 or int32
-    targets: np.ndarray | None = None
+    frame: "pd.DataFrame"
     target: str | None = None
+    task: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """Arrays as their source holds them; a built-in set has a task of its own."""
+
+    inputs: np.ndarray  # (examples, ...) float32 or int32
+    targets: np.ndarray  # (examples,) or (examples, quantities)
     task: str | None = None
     findings: tuple[str, ...] = ()
 
 
-def read_source(source: str, folder: Path) -> Material:
+def read_source(source: str, folder: Path) -> Table | Arrays:
     """Read a source of a study file; relative paths start at the folder. InputError says what is wrong with it."""
     if source in BUILT_IN:
         return _read_built_in(source)
@@ -46,23 +53,23 @@ def read_source(source: str, folder: Path) -> Material:
     file = _existing_file(source, folder)
     if suffix == ".npz":
         return _read_arrays(file)
-    return Material(table=_tidy(_read_csv(file) if suffix == ".csv" else _read_parquet(file), file.name))
+    return Table(_tidy(_read_csv(file) if suffix == ".csv" else _read_parquet(file), file.name))
 
 
-def _read_built_in(name: str) -> Material:
+def _read_built_in(name: str) -> Table | Arrays:
     from sklearn import datasets  # noqa: PLC0415 - a second, only where one of its sets is used
 
     if name in ("digits", "digits_images"):
         inputs, targets = datasets.load_digits(return_X_y=True)
         scaled = (inputs / 16).astype(np.float32)  # 16 levels of grey
         shaped = scaled.reshape(-1, 8, 8, 1) if name == "digits_images" else scaled
-        return Material(inputs=shaped, targets=targets.astype(np.int64), task="multiclass")
+        return Arrays(shaped, targets.astype(np.int64), task="multiclass")
     loaded = getattr(datasets, f"load_{name}")(as_frame=True)
     if name == "diabetes":
-        return Material(table=loaded.frame, target="target", task="regression")
+        return Table(loaded.frame, target="target", task="regression")
     names = np.array([str(label) for label in loaded.target_names])
     table = loaded.frame.assign(target=names[loaded.target.to_numpy()])
-    return Material(table=table, target="target", task="classification")
+    return Table(table, target="target", task="classification")
 
 
 def _existing_file(source: str, folder: Path) -> Path:
@@ -131,7 +138,7 @@ def _tidy(table: "pd.DataFrame", name: str) -> "pd.DataFrame":
     return table.set_axis(columns, axis="columns").reset_index(drop=True)
 
 
-def _read_arrays(file: Path) -> Material:
+def _read_arrays(file: Path) -> Arrays:
     try:
         with file.open("rb") as stream, zipfile.ZipFile(stream):  # numpy reads other formats under this name too
             archive = np.load(file, allow_pickle=False)
@@ -157,11 +164,11 @@ def _array_of(archive: Any, names: tuple[str, ...], file: str) -> np.ndarray:
         ) from error
 
 
-def _from_result(result: Any, source: str) -> Material:
+def _from_result(result: Any, source: str) -> Table | Arrays:
     import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
 
     if isinstance(result, pd.DataFrame):
-        return Material(table=_tidy(result, source))
+        return Table(_tidy(result, source))
     if not isinstance(result, tuple | list) or len(result) != 2:
         raise InputError(KEY, f"{source} returned {type(result).__name__}; {_RETURNS}")
     try:
@@ -171,7 +178,7 @@ def _from_result(result: Any, source: str) -> Material:
     return _checked(inputs, targets, source)
 
 
-def _checked(inputs: np.ndarray, targets: np.ndarray, name: str) -> Material:
+def _checked(inputs: np.ndarray, targets: np.ndarray, name: str) -> Arrays:
     if inputs.ndim < 2 or targets.ndim not in (1, 2) or inputs.size == 0:
         raise InputError(
             KEY,
@@ -181,7 +188,7 @@ def _checked(inputs: np.ndarray, targets: np.ndarray, name: str) -> Material:
     if len(inputs) != len(targets):
         raise InputError(KEY, f"{name}: {len(inputs)} inputs and {len(targets)} targets; they must be as many")
     numbers, findings = _as_inputs(inputs, name)
-    return Material(inputs=numbers, targets=_as_targets(targets, name), findings=findings)
+    return Arrays(numbers, _as_targets(targets, name), findings=findings)
 
 
 def _as_inputs(inputs: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:

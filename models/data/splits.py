@@ -16,15 +16,15 @@ KINDS = ("random", "stratified", "group", "time")
 class Split:
     """How to split: the shares of validation, ranking and test, and the column of a group or time split.
 
-    Without a kind, classes are stratified and quantities are split at random. Without a seed, the caller's counts. A
-    ranking share of 0 lets the validation split rank the trials.
+    Without a kind, classes are stratified and quantities are split at random. With a ranking share of 0, the
+    validation split ranks the trials.
     """
 
     kind: str | None = None
     validation: float = 0.2
     test: float = 0.2
     column: str | None = None
-    seed: int | None = None
+    seed: int = 0
     ranking: float = 0.0
 
     def __post_init__(self) -> None:
@@ -80,28 +80,27 @@ def split_rows(split: Split, targets: np.ndarray, keys: np.ndarray | None) -> Ro
 
     `keys` are the groups of a group split and the times of a time split, one a row.
     """
-    seed = split.seed or 0
     if split.kind == "stratified":
-        return stratified_rows(targets, split, seed)
+        return stratified_rows(targets, split)
     if split.kind == "group" and keys is not None:
-        return group_rows(keys, split, seed)
+        return group_rows(keys, split)
     if split.kind == "time" and keys is not None:
         return time_rows(keys, split)
     assert split.kind == "random"  # the caller settled the kind, and read the column that it needs
-    return random_rows(len(targets), split, seed)
+    return random_rows(len(targets), split)
 
 
-def random_rows(count: int, split: Split, seed: int) -> Rows:
+def random_rows(count: int, split: Split) -> Rows:
     """Split by chance alone."""
-    return _cut(np.random.default_rng(seed).permutation(count), split)
+    return _cut(np.random.default_rng(split.seed).permutation(count), split)
 
 
-def stratified_rows(classes: np.ndarray, split: Split, seed: int) -> Rows:
+def stratified_rows(classes: np.ndarray, split: Split) -> Rows:
     """Split so that every split has nearly the same shares of the classes; sizes are those of a random split.
 
     The rows of each class, shuffled, are spread evenly over [0, 1]; the line is cut where the splits end.
     """
-    order = np.random.default_rng(seed).permutation(len(classes))
+    order = np.random.default_rng(split.seed).permutation(len(classes))
     shuffled = classes[order]
     _, inverse, counts = np.unique(shuffled, return_inverse=True, return_counts=True)
     by_class = np.argsort(inverse, kind="stable")
@@ -111,7 +110,7 @@ def stratified_rows(classes: np.ndarray, split: Split, seed: int) -> Rows:
     return _cut(order[np.argsort(position, kind="stable")], split)
 
 
-def group_rows(groups: np.ndarray, split: Split, seed: int) -> Rows:
+def group_rows(groups: np.ndarray, split: Split) -> Rows:
     """Split so that the rows of one group stay together; sizes as near to the shares as whole groups allow.
 
     The groups go, largest first and by chance among equals, to the split that is the least full.
@@ -123,7 +122,7 @@ def group_rows(groups: np.ndarray, split: Split, seed: int) -> Rows:
             "data.split.column",
             f"{split.column!r} holds {len(names)} groups; at least {len(homes)} are needed, one for each split",
         )
-    shuffled = np.random.default_rng(seed).permutation(len(names))
+    shuffled = np.random.default_rng(split.seed).permutation(len(names))
     wanted = [getattr(split, name) * len(groups) for name in homes]
     filled = [0] * len(homes)
     home = np.empty(len(names), dtype=np.int64)

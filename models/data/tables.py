@@ -1,7 +1,6 @@
 """Tables made numbers: what each column holds, and a transformation fitted on the training rows only."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,39 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_CATEGORIES = 50  # of one column; rarer ones share a column
-
-
-@dataclass(frozen=True, eq=False)
-class TableParts:
-    """A table taken apart: what predicts, what is predicted, and the column that splits the rows."""
-
-    features: "pd.DataFrame"
-    targets: np.ndarray
-    split_column: "pd.Series[Any] | None"
-    findings: tuple[str, ...]
-
-
-def take_apart(table: "pd.DataFrame", target: str | None, drop: Sequence[str], split_column: str | None) -> TableParts:
-    """Separate target and split column from the features; rows without a target are left out, with a finding."""
-    names = list(table.columns)
-    if target is None:
-        raise InputError("data.target", f"a table needs the name of the column to predict (known: {', '.join(names)})")
-    for key, name in [("data.target", target), ("data.split.column", split_column)]:
-        if name is not None and name not in names:
-            raise InputError(key, unknown_name(name, names, "column"))
-    if target == split_column:
-        raise InputError("data.split.column", f"{target!r} is the target; split by another column")
-    for name in drop:
-        if name == target:
-            raise InputError("data.drop", f"{name!r} is the target; it cannot be left out")
-        if name not in names:
-            raise InputError("data.drop", unknown_name(name, names, "column"))
-    kept, findings = _rows_with_target(table, target)
-    used = [name for name in names if name not in {target, split_column, *drop}]
-    if not used:
-        raise InputError("data.source", "no column is left to learn from")
-    column = None if split_column is None else kept[split_column]
-    return TableParts(kept[used], _target_values(kept[target]), column, findings)
 
 
 def fit_preprocessing(
@@ -79,8 +45,10 @@ def fit_preprocessing(
     return _plain(_make_transformer(columns, cleaned).fit(cleaned), columns), findings
 
 
-def split_keys(column: "pd.Series[Any]", is_time: bool) -> np.ndarray:
-    """The groups of a group split as integers, or the times of a time split as numbers that sort."""
+def split_keys(column: "pd.Series[Any] | None", is_time: bool) -> np.ndarray | None:
+    """The groups of a group split as integers, or the times of a time split as numbers that sort; None for None."""
+    if column is None:
+        return None
     import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
 
     name, missing = column.name, int(column.isna().sum())
@@ -95,39 +63,6 @@ def split_keys(column: "pd.Series[Any]", is_time: bool) -> np.ndarray:
             f"{name!r} holds {column.iloc[0]!r}; a time split needs numbers or dates in the form 2026-01-31",
         )
     return clean_column(column, kind).to_numpy(dtype=np.float64)
-
-
-def _rows_with_target(table: "pd.DataFrame", target: str) -> tuple["pd.DataFrame", tuple[str, ...]]:
-    column = table[target]
-    lacks = column.isna()
-    if column.dtype.kind == "f":
-        lacks |= np.isinf(column)
-    if not lacks.any():
-        return table, ()
-    count = int(lacks.sum())
-    if count == len(table):
-        raise InputError("data.target", f"column {target!r} is empty")
-    share = f"{count} of {len(table)} rows ({count / len(table):.1%})"
-    finding = f"target: {share} have no value in column {target!r}; they are left out"
-    return table[~lacks], (finding,)
-
-
-def _target_values(column: "pd.Series[Any]") -> np.ndarray:
-    """Booleans, whole numbers, floats or an array of texts."""
-    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
-
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
-    kind = pd.api.types.infer_dtype(column, skipna=True)
-    if kind in ("boolean", "integer"):
-        return column.to_numpy(dtype=np.bool_ if kind == "boolean" else np.int64)
-    if kind in ("floating", "mixed-integer-float", "decimal"):
-        return column.to_numpy(dtype=np.float64)
-    if kind in ("string", "mixed-integer", "mixed") and all(isinstance(value, str | int | float) for value in column):
-        return column.astype(str).to_numpy(dtype=np.str_)
-    raise InputError(
-        "data.target", f"column {column.name!r} holds {kind} values; numbers, texts or booleans are needed"
-    )
 
 
 def _make_transformer(columns: Sequence[Column], cleaned: "pd.DataFrame") -> Any:

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from nightune.models.data.splits import Rows
+from nightune.models.data.raw_data import RawData
+from nightune.models.data.splits import Rows, Split
 from nightune.models.errors import InputError, unknown_name
 
 TASKS = ("classification", "binary", "multiclass", "regression")
@@ -27,8 +28,9 @@ class Targets:
     deviation: tuple[float, ...] | None = None
 
 
-def read_targets(values: np.ndarray, task: str | None, key: str) -> Targets:
-    """Settle the task and turn booleans, whole numbers, texts or floats into targets; `key` is named in errors."""
+def encode_targets(raw: RawData) -> Targets:
+    """Settle the task, and turn booleans, whole numbers, texts or floats into class indices or quantities."""
+    values, task, key = raw.targets, raw.task, raw.target_key
     if task is not None and task not in TASKS:
         raise InputError("data.task", unknown_name(task, TASKS))
     if len(values) < 3:
@@ -104,7 +106,15 @@ def target_findings(targets: Targets, rows: Rows) -> list[str]:
     return findings
 
 
-def refuse_single_members(targets: Targets) -> None:
+def settle_split(split: Split, targets: Targets) -> Split:
+    """Give a split without a kind the usual one; refuse a stratified split that the targets do not allow."""
+    settled = replace(split, kind=split.kind or ("random" if targets.task == "regression" else "stratified"))
+    if settled.kind == "stratified":
+        _refuse_single_members(targets)
+    return settled
+
+
+def _refuse_single_members(targets: Targets) -> None:
     """A stratified split needs two rows of every class."""
     if targets.task == "regression":
         raise InputError(

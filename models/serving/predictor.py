@@ -15,7 +15,7 @@ from nightune.models.errors import InputError
 from nightune.models.serving.preprocessing import TablePreprocessing
 
 MODEL, DESCRIPTION, PREPROCESSING = "model.keras", "description.json", "preprocessing.json"
-# The modules of `nightune.models` that a version carries, and their names in its own flat package.
+# The files under models/ that a version carries, and their names in the version's own flat package.
 CARRIED = {
     "errors": "errors",
     "serving.columns": "columns",

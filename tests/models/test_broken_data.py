@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from nightune.models.data.loading import load_dataset
+from nightune.models.data.settings import DataSettings
 from nightune.models.data.splits import Split
 from nightune.models.errors import InputError
 
@@ -44,7 +45,7 @@ CSV = "a,b,y\n" + "".join(f"{index % 7},{index * 0.37},{'xy'[index % 2]}\n" for 
 def test_broken_csv_is_refused_with_the_remedy(tmp_path, content, words):
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(InputError) as caught:
-        load_dataset(folder=tmp_path, source="t.csv", target="y")
+        load_dataset(DataSettings("t.csv", target="y"), tmp_path)
     assert words in str(caught.value)
 
 
@@ -53,7 +54,7 @@ def test_parquet_file_cut_short_is_refused(tmp_path):
     content = (tmp_path / "t.parquet").read_bytes()
     (tmp_path / "t.parquet").write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match=r"data.source: t.parquet is not a readable Parquet file \(cut short\?\)"):
-        load_dataset(folder=tmp_path, source="t.parquet", target="a")
+        load_dataset(DataSettings("t.parquet", target="a"), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_unknown_source_is_refused_with_the_nearest(tmp_path, source, words):
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "table.csv").write_text(CSV)
     with pytest.raises(InputError) as caught:
-        load_dataset(folder=tmp_path, source=source, target="y")
+        load_dataset(DataSettings(source, target="y"), tmp_path)
     assert words in str(caught.value)
 
 
@@ -112,7 +113,7 @@ def test_broken_arrays_and_requests_are_refused_with_the_remedy(tmp_path, arrays
     keys = {name: arrays[name] for name in ("task", "split", "target", "scale_target") if name in arrays}
     np.savez(tmp_path / "arrays.npz", **{name: value for name, value in arrays.items() if name not in keys})
     with pytest.raises(InputError) as caught:
-        load_dataset(folder=tmp_path, source="arrays.npz", **keys)
+        load_dataset(DataSettings("arrays.npz", **keys), tmp_path)
     assert words in str(caught.value)
 
 
@@ -120,7 +121,7 @@ def test_array_file_cut_short_is_refused(tmp_path):
     np.savez(tmp_path / "a.npz", x=X, y=Y)
     (tmp_path / "a.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:100])
     with pytest.raises(InputError, match=r"a\.npz is not a readable \.npz file"):
-        load_dataset(folder=tmp_path, source="a.npz")
+        load_dataset(DataSettings("a.npz"), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -134,5 +135,5 @@ def test_array_file_cut_short_is_refused(tmp_path):
 def test_function_that_returns_something_else_is_refused(tmp_path, body, words):
     (tmp_path / "load.py").write_text(f"def data():\n    {body}\n")
     with pytest.raises(InputError) as caught:
-        load_dataset(folder=tmp_path, source="load.py:data")
+        load_dataset(DataSettings("load.py:data"), tmp_path)
     assert words in str(caught.value)

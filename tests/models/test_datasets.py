@@ -10,6 +10,7 @@ import pytest
 
 from nightune.models.data.dataset import Dataset, Purpose
 from nightune.models.data.loading import load_dataset
+from nightune.models.data.settings import DataSettings
 from nightune.models.data.splits import Split
 from nightune.models.data.storage import open_dataset, read_split, save_dataset
 from nightune.models.errors import InputError
@@ -33,7 +34,7 @@ Y = np.arange(60) % 3
 
 
 def load(folder: Path, source: str, **keys) -> Dataset:
-    return load_dataset(source, folder=folder, **keys)
+    return load_dataset(DataSettings(source, **keys), folder)
 
 
 def load_table(folder: Path, table: pd.DataFrame = TABLE, **keys) -> Dataset:
@@ -79,7 +80,7 @@ def test_table_file_of_all_kinds_of_columns_is_read(tmp_path, ending):
     file = tmp_path / f"données.{ending}"
     TABLE.to_csv(file, index=False) if ending == "csv" else TABLE.to_parquet(file)
     split = Split("group", column="patient")
-    dataset = load(tmp_path, file.name, target="label", drop=["price", "day"], split=split)
+    dataset = load(tmp_path, file.name, target="label", drop=("price", "day"), split=split)
     assert dataset.task == "binary"
     assert dataset.classes == ("no", "yes")
     assert set(dataset.description["features"]) == {
@@ -91,7 +92,7 @@ def test_table_file_of_all_kinds_of_columns_is_read(tmp_path, ending):
 
 def test_csv_and_parquet_of_one_table_have_one_version(tmp_path):
     TABLE.to_parquet(tmp_path / "table.parquet")
-    keys = {"target": "label", "drop": ["price"], "split": Split("time", column="day")}
+    keys = {"target": "label", "drop": ("price",), "split": Split("time", column="day")}
     assert load_table(tmp_path, **keys).version == load(tmp_path, "table.parquet", **keys).version
 
 
@@ -101,7 +102,7 @@ def unsealed(dataset):
 
 def test_csv_with_a_byte_order_mark_is_read(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"\xef\xbb\xbf" + TABLE.to_csv(index=False).encode())
-    assert load(tmp_path, "t.csv", target="price", drop=["label", "day"]).description["columns"][0]["name"] == "größe"
+    assert load(tmp_path, "t.csv", target="price", drop=("label", "day")).description["columns"][0]["name"] == "größe"
 
 
 def test_time_split_trains_on_the_oldest_and_tests_on_the_newest(tmp_path):
@@ -179,7 +180,7 @@ def test_task_may_be_overridden(tmp_path):
 
 
 def test_large_targets_are_reported_and_may_be_scaled(tmp_path):
-    keys = {"target": "price", "drop": ["label", "day"], "split": Split("group", column="patient")}
+    keys = {"target": "price", "drop": ("label", "day"), "split": Split("group", column="patient")}
     plain = load_table(tmp_path, **keys)
     assert any("consider scale_target = true" in finding for finding in plain.findings)
     scaled = load_table(tmp_path, **keys, scale_target=True)
@@ -199,7 +200,7 @@ def test_class_that_no_training_row_has_is_reported(tmp_path):
 
 
 def test_version_names_content_split_and_preprocessing(tmp_path):
-    keys = {"target": "label", "drop": ["patient", "day"]}
+    keys = {"target": "label", "drop": ("patient", "day")}
     version = load_table(tmp_path, **keys).version
     assert load_table(tmp_path, **keys).version == version
     changed, doubled = TABLE.copy(), TABLE.assign(größe=2 * TABLE["größe"])
@@ -207,7 +208,7 @@ def test_version_names_content_split_and_preprocessing(tmp_path):
     others = [
         load_table(tmp_path, changed, **keys).version,
         load_table(tmp_path, doubled, **keys).version,
-        load_table(tmp_path, **keys, seed=1).version,
+        load_table(tmp_path, **keys, split=Split(seed=1)).version,
         load_table(tmp_path, **keys, split=Split("random")).version,
         load_table(tmp_path, **keys, split=Split(test=0.25)).version,
         load_table(tmp_path, **keys, task="multiclass").version,
@@ -217,11 +218,11 @@ def test_version_names_content_split_and_preprocessing(tmp_path):
 
 
 def test_version_of_digits_is_that_of_any_machine(tmp_path):
-    assert load(tmp_path, "digits", seed=7).version == "c40ed6c08799e67d"
+    assert load(tmp_path, "digits", split=Split(seed=7)).version == "c40ed6c08799e67d"
 
 
 def test_saved_dataset_opens_as_it_was(tmp_path):
-    keys = {"target": "label", "split": Split("group", column="patient"), "drop": ["day"]}
+    keys = {"target": "label", "split": Split("group", column="patient"), "drop": ("day",)}
     dataset = load_table(tmp_path, **keys)
     folder = save_dataset(dataset, tmp_path / "data")
     assert folder == tmp_path / "data" / dataset.version
@@ -239,7 +240,7 @@ def test_saved_dataset_opens_as_it_was(tmp_path):
 
 
 def test_description_is_plain_json_for_people(tmp_path):
-    folder = save_dataset(load_table(tmp_path, target="label", drop=["day", "patient", "price"]), tmp_path / "data")
+    folder = save_dataset(load_table(tmp_path, target="label", drop=("day", "patient", "price")), tmp_path / "data")
     text = (folder / "description.json").read_text(encoding="utf-8")
     assert "größe" in text
     description = json.loads(text)

@@ -6,7 +6,11 @@ import pandas as pd
 import pytest
 from sklearn.preprocessing import StandardScaler
 
-from nightune.models.data.tables import _make_transformer, fit_preprocessing, split_keys, take_apart
+from nightune.models.data.raw_data import separate_target
+from nightune.models.data.settings import DataSettings
+from nightune.models.data.sources import Table
+from nightune.models.data.splits import Split
+from nightune.models.data.tables import _make_transformer, fit_preprocessing, split_keys
 from nightune.models.errors import InputError
 from nightune.models.serving.preprocessing import TablePreprocessing, clean_table
 
@@ -15,6 +19,10 @@ EVERY_ROW = np.arange(6)
 
 def fit(columns, train=EVERY_ROW, categorical=()):
     return fit_preprocessing(pd.DataFrame(columns), np.asarray(train), categorical)
+
+
+def separated(table, **keys):
+    return separate_target(Table(table), DataSettings("table.csv", **keys))
 
 
 def test_numbers_are_standardized_with_the_training_rows_only():
@@ -201,16 +209,17 @@ def test_columns_of_lists_are_refused():
 
 def test_rows_without_a_target_are_left_out_and_counted():
     table = pd.DataFrame({"a": range(6), "y": [1.0, np.nan, 3, np.inf, 5, 6]})
-    parts = take_apart(table, "y", (), None)
-    assert parts.targets.tolist() == [1, 3, 5, 6]
-    assert parts.features["a"].tolist() == [0, 2, 4, 5]
-    assert parts.findings == ("target: 2 of 6 rows (33.3%) have no value in column 'y'; they are left out",)
+    raw = separated(table, target="y")
+    assert raw.targets.tolist() == [1, 3, 5, 6]
+    assert raw.inputs["a"].tolist() == [0, 2, 4, 5]
+    assert raw.findings == ("target: 2 of 6 rows (33.3%) have no value in column 'y'; they are left out",)
 
 
 def test_target_split_column_and_dropped_columns_are_no_features():
     table = pd.DataFrame({"a": range(6), "id": range(6), "g": list("aabbcc"), "y": range(6)})
-    parts = take_apart(table, "y", ["id"], "g")
-    assert list(parts.features) == ["a"]
+    raw = separated(table, target="y", drop=("id",), split=Split("group", column="g"))
+    assert list(raw.inputs) == ["a"]
+    assert raw.split_column.tolist() == list("aabbcc")
 
 
 @pytest.mark.parametrize(
@@ -226,8 +235,9 @@ def test_target_split_column_and_dropped_columns_are_no_features():
     ],
 )
 def test_wrong_column_names_are_refused(target, drop, column, words):
+    split = Split() if column is None else Split("group", column=column)
     with pytest.raises(InputError) as caught:
-        take_apart(pd.DataFrame({"a": range(6), "y": range(6)}), target, drop, column)
+        separated(pd.DataFrame({"a": range(6), "y": range(6)}), target=target, drop=drop, split=split)
     assert words in str(caught.value)
 
 
