@@ -1,4 +1,4 @@
-"""Read, check, split and keep the data of a study: the first effect of a sweep."""
+"""Load and save the data of a study: the first effect of a sweep."""
 
 import logging
 from pathlib import Path
@@ -23,7 +23,7 @@ logger = logging.getLogger("nightune")
 
 @stage
 def prepare_data(study: Study, store_root: Path) -> PreparedData:
-    """Keep the study's data under `<store_root>/data/<version>`, and log what was found in it."""
+    """Save the study's data under `<store_root>/data/<version>`, and log its findings."""
     dataset = read_dataset(study)
     for finding in dataset.findings:
         logger.warning("data · %s", finding)
@@ -50,7 +50,7 @@ def _prepared(dataset: Dataset, folder: Path) -> PreparedData:
 
 
 def read_dataset(study: Study) -> Dataset:
-    """Read, split and prepare the data that a study names; StudyError says which key is wrong."""
+    """Load the data that a study names; StudyError names the wrong key."""
     try:
         dataset = load_dataset(_data_settings(study), study.path.parent)
         refuse_unknown_monitor(study.objective.metric, dataset.task)
@@ -70,7 +70,7 @@ def _data_settings(study: Study) -> DataSettings:
 
 
 def _batches_above(study: Study, examples: int) -> list[Problem]:
-    """What breaks rule C11 now that the data is known: batch sizes of the study that no batch can have."""
+    """List the batch sizes of the study that exceed the training examples (rule C11)."""
     problems = []
     for name in BOUNDED_BY_DATA:
         if name in study.space.by_name:

@@ -25,7 +25,7 @@ class Inputs:
     findings: tuple[str, ...] = ()
 
     def remedy(self, column: str) -> str:
-        """How to exclude a column."""
+        """Say how to exclude a column."""
         if self.preprocessing is None:
             return "leave it out of the inputs"
         return f'leave it out: drop = ["{column}"] in [data]'

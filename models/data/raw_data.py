@@ -44,7 +44,7 @@ def separate_target(content: Table | Arrays, settings: DataSettings) -> RawData:
 
 
 def _from_table(table: Table, settings: DataSettings) -> RawData:
-    """Rows without a target are left out, with a finding."""
+    """Leave out rows without a target, with a finding."""
     target, split_column = settings.target or table.target, settings.split.column
     names = list(table.frame.columns)
     if target is None:
@@ -73,13 +73,13 @@ def _refuse_unknown_columns(names: list[str], target: str, settings: DataSetting
         raise InputError("data.split.column", f"{target!r} is the target; split by another column")
     for name in settings.drop:
         if name == target:
-            raise InputError("data.drop", f"{name!r} is the target; it cannot be left out")
+            raise InputError("data.drop", f"{name!r} is the target; it cannot be dropped")
         if name not in names:
             raise InputError("data.drop", unknown_name(name, names, "column"))
 
 
 def _refuse_column_names(settings: DataSettings) -> None:
-    """Arrays have no columns to name."""
+    """Refuse settings that name columns: arrays have none."""
     given = {
         "target": settings.target,
         "drop": settings.drop,
@@ -88,7 +88,7 @@ def _refuse_column_names(settings: DataSettings) -> None:
     }
     for name, value in given.items():
         if value:
-            raise InputError(f"data.{name}", f"counts only for tables; {settings.source} holds arrays, without columns")
+            raise InputError(f"data.{name}", f"applies only to tables; {settings.source} holds arrays")
 
 
 def _rows_with_target(table: "pd.DataFrame", target: str) -> tuple["pd.DataFrame", tuple[str, ...]]:
@@ -107,8 +107,8 @@ def _rows_with_target(table: "pd.DataFrame", target: str) -> tuple["pd.DataFrame
 
 
 def _target_values(column: "pd.Series[Any]") -> np.ndarray:
-    """Booleans, whole numbers, floats or an array of texts."""
-    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+    """Convert the target column to booleans, whole numbers, floats or texts."""
+    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)

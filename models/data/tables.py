@@ -1,4 +1,4 @@
-"""Tables made numbers: what each column holds, and a transformation fitted on the training rows only."""
+"""Fit the preprocessing of a table on its training rows, and read its split column."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,13 +19,13 @@ from nightune.models.serving.preprocessing import (
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_CATEGORIES = 50  # of one column; rarer ones share a column
+MOST_CATEGORIES = 50  # per column; rarer ones share a feature
 
 
 def fit_preprocessing(
     features: "pd.DataFrame", train: np.ndarray, categorical: Sequence[str]
 ) -> tuple[TablePreprocessing, list[str]]:
-    """Fit on the training rows; say which columns were left out or read in an unexpected way."""
+    """Fit on the training rows; the findings name columns left out or read in an unexpected way."""
     for name in categorical:
         if name not in features.columns:
             raise InputError("data.categorical", unknown_name(name, list(features.columns), "feature column"))
@@ -49,11 +49,11 @@ def split_keys(column: "pd.Series[Any] | None", is_time: bool) -> np.ndarray | N
     """The groups of a group split as integers, or the times of a time split as numbers that sort; None for None."""
     if column is None:
         return None
-    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
     name, missing = column.name, int(column.isna().sum())
     if missing:
-        raise InputError("data.split.column", f"{name!r} is missing in {missing} rows; fill it in, or leave them out")
+        raise InputError("data.split.column", f"{name!r} is missing in {missing} rows; fill them in, or remove them")
     if not is_time:
         return pd.factorize(column)[0].astype(np.int64)
     kind = kind_of(column, is_category=False)[0]
@@ -66,7 +66,7 @@ def split_keys(column: "pd.Series[Any] | None", is_time: bool) -> np.ndarray | N
 
 
 def _make_transformer(columns: Sequence[Column], cleaned: "pd.DataFrame") -> Any:
-    from sklearn.compose import ColumnTransformer  # noqa: PLC0415 - a second, only where tables are
+    from sklearn.compose import ColumnTransformer  # noqa: PLC0415 - a second, only for tables
     from sklearn.impute import MissingIndicator, SimpleImputer  # noqa: PLC0415
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415
     from sklearn.preprocessing import OneHotEncoder, StandardScaler  # noqa: PLC0415
@@ -99,9 +99,10 @@ def _category_name(column: Any, category: Any) -> str:
 
 
 def _plain(transformer: Any, columns: Sequence[Column]) -> TablePreprocessing:
-    """Take the fitted numbers out of scikit-learn's objects.
+    """Extract the fitted values from scikit-learn's objects.
 
-    Means and scales are rounded to 10 digits: processors add up in different orders, and data versions must agree.
+    Means and scales are rounded to 10 digits, so that data versions agree across processors, which add in different
+    orders.
     """
     steps = transformer.named_transformers_
     names = {step: names_of_kind(columns, kinds) for step, kinds in KINDS_OF_STEPS.items()}

@@ -141,7 +141,7 @@ def test_floats_become_float32_and_whole_numbers_int32(tmp_path):
     assert tokens.train.inputs.dtype == np.int32
     images = load_arrays(tmp_path, random.integers(0, 255, (60, 4, 4, 1)).astype(np.uint8))
     assert images.train.inputs.dtype == np.int32
-    assert "kept for an embedding layer" in images.findings[0]
+    assert "embedding" in images.findings[0]
 
 
 @pytest.mark.parametrize("names", [("inputs", "targets"), ("X", "y")])
@@ -170,7 +170,7 @@ def test_task_is_inferred(tmp_path, y, task, classes):
 
 
 def test_whole_numbers_read_as_classes_are_reported(tmp_path):
-    assert "3 different whole numbers are read as classes" in load_arrays(tmp_path).findings[0]
+    assert "3 different whole numbers" in load_arrays(tmp_path).findings[0]
 
 
 def test_task_may_be_overridden(tmp_path):
@@ -182,7 +182,7 @@ def test_task_may_be_overridden(tmp_path):
 def test_large_targets_are_reported_and_may_be_scaled(tmp_path):
     keys = {"target": "price", "drop": ("label", "day"), "split": Split("group", column="patient")}
     plain = load_table(tmp_path, **keys)
-    assert any("consider scale_target = true" in finding for finding in plain.findings)
+    assert any("scale_target = true" in finding for finding in plain.findings)
     scaled = load_table(tmp_path, **keys, scale_target=True)
     assert not any("scale_target" in finding for finding in scaled.findings)
     assert abs(scaled.train.targets.mean()) < 1e-6
@@ -196,7 +196,7 @@ def test_class_that_no_training_row_has_is_reported(tmp_path):
         {"a": random.normal(size=30), "day": range(30), "y": ["old"] * 12 + ["mid"] * 12 + ["new"] * 6}
     )
     findings = load_table(tmp_path, table, target="y", split=Split("time", column="day")).findings
-    assert "target: no training row has class 'new'; use a stratified split, or more rows" in findings
+    assert any("no training row" in finding and "'new'" in finding for finding in findings)
 
 
 def test_version_names_content_split_and_preprocessing(tmp_path):
@@ -217,8 +217,16 @@ def test_version_names_content_split_and_preprocessing(tmp_path):
     assert len(version) == 16
 
 
-def test_version_of_digits_is_that_of_any_machine(tmp_path):
-    assert load(tmp_path, "digits", split=Split(seed=7)).version == "c40ed6c08799e67d"
+@pytest.mark.parametrize(
+    ("name", "keys", "version"),
+    [
+        ("digits", {}, "c40ed6c08799e67d"),
+        ("iris", {}, "28979abc94ddb364"),
+        ("diabetes", {"scale_target": True}, "c47efc1eacbada66"),
+    ],
+)
+def test_version_of_a_built_in_set_is_that_of_any_machine(tmp_path, name, keys, version):
+    assert load(tmp_path, name, split=Split(seed=7), **keys).version == version
 
 
 def test_saved_dataset_opens_as_it_was(tmp_path):
@@ -271,7 +279,7 @@ def test_interrupted_writer_leaves_no_version(tmp_path, monkeypatch):
 def test_damaged_folder_says_what_to_do(tmp_path):
     folder = save_dataset(load(tmp_path, "iris"), tmp_path / "data")
     (folder / "train_inputs.npy").write_bytes(b"")
-    with pytest.raises(InputError, match="delete that folder and run again"):
+    with pytest.raises(InputError, match="delete"):
         open_dataset(folder)
 
 

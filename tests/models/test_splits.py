@@ -63,7 +63,7 @@ def test_time_split_is_in_order_and_keeps_times_together_where_it_can(times, val
         assert values[rows.validation].max() < values[rows.test].min()
         assert rows.findings == ()
     else:
-        assert "rows of the same time are in two splits" in rows.findings[0]
+        assert "two splits" in rows.findings[0]
 
 
 @given(seeds)
@@ -103,23 +103,24 @@ def test_time_split_cuts_at_the_nearest_change_of_time():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Split("stratifed"), "data.split.kind: unknown 'stratifed'; did you mean 'stratified'?"),
-        (lambda: Split(validation=0.0), "data.split.validation: 0.0 is out of range"),
-        (lambda: Split(test=1.5), "data.split.test: 1.5 is out of range"),
-        (lambda: Split(validation=0.5, test=0.5), "data.split: validation 0.5 and test 0.5 leave nothing to train on"),
-        (lambda: Split("group"), "data.split.column: a group split needs the name of its column"),
-        (lambda: Split("random", column="day"), "data.split.column: 'day' counts only for kind 'group' or 'time'"),
-        (lambda: random_rows(2, Split()), "data.split.validation: the validation split gets none of 2 rows"),
+        (lambda: Split("stratifed"), ["data.split.kind", "'stratifed'; did you mean 'stratified'?"]),
+        (lambda: Split(validation=0.0), ["data.split.validation", "0.0", "above 0, below 1"]),
+        (lambda: Split(test=1.5), ["data.split.test", "1.5", "above 0, below 1"]),
+        (lambda: Split(validation=0.5, test=0.5), ["data.split", "validation 0.5 and test 0.5"]),
+        (lambda: Split("group"), ["data.split.column", "group"]),
+        (lambda: Split("random", column="day"), ["data.split.column", "'day'", "'group' or 'time'"]),
+        (lambda: random_rows(2, Split()), ["data.split.validation", "none of 2 rows"]),
         (
             lambda: group_rows(np.array([0, 0, 1, 1]), Split("group", column="g")),
-            "data.split.column: 'g' holds 2 groups; at least 3 are needed",
+            ["data.split.column", "'g' holds 2 groups", "at least 3"],
         ),
     ],
 )
 def test_impossible_split_is_refused_with_the_remedy(make, words):
     with pytest.raises(InputError) as caught:
         make()
-    assert words in str(caught.value)
+    assert caught.value.key == words[0]
+    assert not [word for word in words[1:] if word not in caught.value.message]
 
 
 @given(st.lists(st.integers(0, 60), min_size=40, max_size=200), st.sampled_from([0.1, 0.15, 0.2]), seeds)
@@ -146,7 +147,7 @@ def test_ranking_rows_are_a_split_of_their_own_in_every_kind(values, ranking, se
 
 
 def test_ranking_shares_that_leave_nothing_are_refused():
-    with pytest.raises(InputError, match=r"validation 0\.4, ranking 0\.2 and test 0\.4 leave nothing"):
+    with pytest.raises(InputError, match=r"data\.split: validation 0\.4, ranking 0\.2 and test 0\.4"):
         Split(validation=0.4, test=0.4, ranking=0.2)
-    with pytest.raises(InputError, match=r"data\.split\.ranking: -0\.1 is out of range"):
+    with pytest.raises(InputError, match=r"data\.split\.ranking: -0\.1 .*from 0, below 1"):
         Split(ranking=-0.1)

@@ -142,7 +142,7 @@ def test_a_model_file_with_code_in_it_is_not_opened(tmp_path: Path) -> None:
 def test_wrong_rows_are_refused_with_the_reason(tmp_path: Path) -> None:
     dataset = table_data(tmp_path, target="price")
     predictor = Predictor.open(parts_of(written(dataset, tmp_path, net(dataset))))
-    with pytest.raises(ValueError, match="the table lacks column 'rooms'"):
+    with pytest.raises(ValueError, match="lacks column 'rooms'"):
         predictor.predict(pd.read_csv(tmp_path / "houses.csv").drop(columns="rooms"))
 
 
