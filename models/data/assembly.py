@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nightune.models.data.dataset import Dataset, Examples, SealedExamples, UnsealedExamples
-from nightune.models.data.inputs import Inputs
 from nightune.models.data.placement import gather
 from nightune.models.data.raw_data import RawData
 from nightune.models.data.splits import Rows, Split
 from nightune.models.data.targets import Targets
+from nightune.models.serving.preprocessing import TablePreprocessing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,30 +27,32 @@ class EncodedData:
 
     source: str
     raw: RawData
-    inputs: Inputs
+    inputs: np.ndarray
     targets: Targets
+    preprocessing: TablePreprocessing | None
     split: Split  # with a kind
     rows: Rows
     findings: tuple[str, ...]
 
     def examples(self, index: np.ndarray) -> Examples:
         """The examples of these rows."""
-        return Examples(gather(self.inputs.values, index), self.targets.values[index])
+        return Examples(gather(self.inputs, index), self.targets.values[index])
 
     def table(self, index: np.ndarray) -> "pd.DataFrame | None":
         """These rows as the table holds them; None if the source holds arrays."""
         features = self.raw.inputs
         return None if isinstance(features, np.ndarray) else features.iloc[index]
 
+    def unsealed(self, index: np.ndarray) -> UnsealedExamples:
+        """The examples of these rows, with their rows of the table numbered from 0."""
+        examples, table = self.examples(index), self.table(index)
+        numbered = None if table is None else table.reset_index(drop=True)
+        return UnsealedExamples(examples.inputs, examples.targets, numbered)
+
 
 def assemble(data: EncodedData) -> Dataset:
     """Gather the examples of each split, and seal the test split."""
-    rows, targets = data.rows, data.targets
-    test_table = data.table(rows.test)
-    held_out = data.examples(rows.test)
-    test = UnsealedExamples(
-        held_out.inputs, held_out.targets, None if test_table is None else test_table.reset_index(drop=True)
-    )
+    rows, test = data.rows, data.unsealed(data.rows.test)
     # The version depends on the order of the splits.
     splits = {"train": data.examples(rows.train), "validation": data.examples(rows.validation), "test": test}
     if rows.ranking is not None:
@@ -59,11 +61,11 @@ def assemble(data: EncodedData) -> Dataset:
         train=splits["train"],
         validation=splits["validation"],
         test=SealedExamples(len(test), lambda: test),
-        task=targets.task,
-        classes=targets.classes,
+        task=data.targets.task,
+        classes=data.targets.classes,
         version=_version(splits, data),
         findings=data.findings,
-        preprocessing=data.inputs.preprocessing,
+        preprocessing=data.preprocessing,
         description={},
         ranking_apart=splits.get("ranking"),
         example=data.table(rows.train[:EXAMPLE_ROWS]),
@@ -73,7 +75,7 @@ def assemble(data: EncodedData) -> Dataset:
 
 def _version(splits: Mapping[str, Examples], data: EncodedData) -> str:
     """16 hexadecimal digits of a hash over all that training and prediction read: the arrays and their preparation."""
-    targets, preprocessing = data.targets, data.inputs.preprocessing
+    targets, preprocessing = data.targets, data.preprocessing
     content = {
         "task": targets.task,
         "classes": targets.classes,
@@ -91,7 +93,7 @@ def _version(splits: Mapping[str, Examples], data: EncodedData) -> str:
 
 def _describe(dataset: Dataset, data: EncodedData) -> dict[str, Any]:
     """Plain values for people, and for a registered model that predicts from raw rows."""
-    targets, preprocessing = data.targets, data.inputs.preprocessing
+    targets, preprocessing = data.targets, data.preprocessing
     description: dict[str, Any] = {
         "version": dataset.version,
         "source": data.source,

@@ -6,7 +6,7 @@ from nightune.models.data.assembly import EncodedData, assemble
 from nightune.models.data.dataset import Dataset
 from nightune.models.data.inputs import encode_inputs
 from nightune.models.data.leakage import leakage_findings
-from nightune.models.data.raw_data import separate_target
+from nightune.models.data.raw_data import RawData, separate_target
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.sources import read_source
 from nightune.models.data.splits import split_rows
@@ -20,6 +20,11 @@ def load_dataset(settings: DataSettings, folder: Path) -> Dataset:
     Relative paths start at the folder.
     """
     raw = separate_target(read_source(settings.source, folder), settings)
+    return assemble(_encode(raw, settings))
+
+
+def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
+    """Turn targets and inputs into numbers, split the rows in between, and collect the findings of all steps."""
     targets = encode_targets(raw)
     split = settle_split(settings.split, targets)
     rows = split_rows(split, targets.values, split_keys(raw.split_column, split.kind == "time"))
@@ -34,4 +39,13 @@ def load_dataset(settings: DataSettings, folder: Path) -> Dataset:
         *inputs.findings,
         *leakage_findings(inputs, targets, rows),
     )
-    return assemble(EncodedData(settings.source, raw, inputs, targets, split, rows, findings))
+    return EncodedData(
+        source=settings.source,
+        raw=raw,
+        inputs=inputs.values,
+        targets=targets,
+        preprocessing=inputs.preprocessing,
+        split=split,
+        rows=rows,
+        findings=findings,
+    )
