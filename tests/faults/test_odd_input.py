@@ -12,6 +12,7 @@ import pytest
 from mlflow import pyfunc
 
 from nightune.models.data.loading import load_dataset
+from nightune.models.data.settings import DataSettings
 from nightune.models.data.storage import open_dataset, save_dataset
 from nightune.models.serving.predictor import DESCRIPTION, MODEL, Predictor
 from nightune.models.training.checkpoint import load, save
@@ -54,14 +55,14 @@ def test_a_data_file_with_an_odd_name_is_read(tmp_path: Path, suffix: str) -> No
         np.savez(file, x=table[["größe"]].to_numpy(), y=table["y"].to_numpy(str))
     else:
         table.to_csv(file, index=False) if suffix == ".csv" else table.to_parquet(file)
-    dataset = load_dataset(file.name, folder=tmp_path, **({} if suffix == ".npz" else {"target": "y"}))
+    dataset = load_dataset(DataSettings(file.name, target=None if suffix == ".npz" else "y"), tmp_path)
     assert dataset.classes == ("ja", "nein")
 
 
 def test_a_million_columns_are_read_and_kept(tmp_path: Path) -> None:
     wide = np.random.default_rng(3).normal(size=(12, 1_000_000)).astype(np.float32)
     np.savez(tmp_path / "wide.npz", x=wide, y=np.arange(12) % 2)
-    dataset = load_dataset("wide.npz", folder=tmp_path)
+    dataset = load_dataset(DataSettings("wide.npz"), tmp_path)
     stored = open_dataset(save_dataset(dataset, tmp_path / "data"))
     assert stored.input_shape == (1_000_000,)
 
@@ -138,7 +139,7 @@ def version(tmp_path: Path) -> Path:
     """A version's folder, for a table with a number and a word."""
     table = pd.DataFrame({"rooms": np.arange(40.0), "heating": ["gas", "oil"] * 20, "price": np.arange(40.0) ** 1.5})
     table.to_csv(tmp_path / "houses.csv", index=False)
-    dataset = load_dataset("houses.csv", folder=tmp_path, target="price")
+    dataset = load_dataset(DataSettings("houses.csv", target="price"), tmp_path)
     stored = open_dataset(save_dataset(dataset, tmp_path / "data"))
     parts = tmp_path / "parts"
     parts.mkdir()

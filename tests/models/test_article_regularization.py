@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from nightune.models.data.loading import load_dataset
+from nightune.models.data.settings import DataSettings
+from nightune.models.data.splits import Split
 from nightune.models.errors import InputError
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.penalties.penalties import PenaltySettings, Strengths, keras_strengths
@@ -185,7 +187,7 @@ def test_x6_27_the_threshold_is_missing_and_nan_is_seen_too_late(make_dataset: M
 def test_x6_28_the_article_names_no_data_seed_or_metric_and_a_training_of_ours_needs_them(recipe: MakeRecipe) -> None:
     for word in ("seed", "fit(", "compile(", "split", "metrics"):
         assert not any(word in block for block in article_code.BLOCKS)
-    dataset = load_dataset("iris", folder=Path(), seed=3)
+    dataset = load_dataset(DataSettings("iris", split=Split(seed=3)), Path())
     assert dataset.sizes == {"train": 90, "validation": 30, "test": 30}
     first, second = (outcome(recipe(), dataset, epochs=2) for _ in range(2))
     assert first.curves["val_loss"] == second.curves["val_loss"]

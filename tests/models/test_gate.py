@@ -9,6 +9,7 @@ from sklearn import metrics as sklearn_metrics
 
 from nightune.models.data.dataset import Dataset, Purpose
 from nightune.models.data.loading import load_dataset
+from nightune.models.data.settings import DataSettings
 from nightune.models.networks.row_losses import (
     MEASURES,
     Truth,
@@ -103,7 +104,7 @@ def test_outputs_that_are_not_finite_have_no_loss() -> None:
 
 @pytest.fixture(scope="module")
 def flowers() -> Dataset:
-    return load_dataset("iris", folder=Path())
+    return load_dataset(DataSettings("iris"), Path())
 
 
 def test_the_trivial_guess_is_that_of_scikit_learns_dummy(flowers: Dataset) -> None:
@@ -122,8 +123,8 @@ def test_the_trivial_guess_is_that_of_scikit_learns_dummy(flowers: Dataset) -> N
 
 @pytest.mark.parametrize("scale_target", [False, True])
 def test_the_trivial_guess_of_quantities_is_their_mean_or_median(scale_target: bool) -> None:
-    plain = load_dataset("diabetes", folder=Path())
-    dataset = load_dataset("diabetes", folder=Path(), scale_target=scale_target)
+    plain = load_dataset(DataSettings("diabetes"), Path())
+    dataset = load_dataset(DataSettings("diabetes", scale_target=scale_target), Path())
     test = dataset.test.open(Purpose.GATE, lambda: None)
     known = truth(dataset, test)
     np.testing.assert_allclose(known.values[:, 0], plain.test.open(Purpose.GATE, lambda: None).targets, rtol=1e-5)

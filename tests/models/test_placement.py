@@ -14,6 +14,7 @@ from nightune.models.data import placement as gathering
 from nightune.models.data.dataset import Dataset
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.placement import VARIABLE, available_bytes, place
+from nightune.models.data.settings import DataSettings
 from nightune.models.data.sources import refuse_non_finite
 from nightune.models.data.storage import data_placement, open_dataset, save_dataset
 from nightune.models.engines import memory as device_memory
@@ -27,7 +28,7 @@ MakeDataset = Callable[..., Dataset]
 
 @pytest.fixture
 def prepared(tmp_path: Path) -> Path:
-    dataset = load_dataset("iris", folder=tmp_path)
+    dataset = load_dataset(DataSettings("iris"), tmp_path)
     return save_dataset(dataset, tmp_path)
 
 
@@ -79,10 +80,10 @@ def test_arrays_on_disk_are_prepared_in_blocks_to_the_same_data(
     np.save(tmp_path / "x.npy", inputs)
     code = "import numpy as np\ndef load():\n    return np.load({!r}, mmap_mode='r'), np.arange(60) % 3\n"
     (tmp_path / "source.py").write_text(code.format(str(tmp_path / "x.npy")), encoding="utf-8")
-    held = load_dataset("source.py:load", folder=tmp_path)
+    held = load_dataset(DataSettings("source.py:load"), tmp_path)
     monkeypatch.setenv(VARIABLE, "disk")
     monkeypatch.setattr(gathering, "BLOCK_BYTES", 100)
-    mapped = load_dataset("source.py:load", folder=tmp_path)
+    mapped = load_dataset(DataSettings("source.py:load"), tmp_path)
     assert (held.is_on_disk, mapped.is_on_disk) == (False, True)
     assert held.version == mapped.version
     opened = open_dataset(save_dataset(mapped, tmp_path / "store"))

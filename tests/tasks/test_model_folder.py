@@ -17,6 +17,7 @@ from mlflow import pyfunc
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.data.loading import load_dataset
+from nightune.models.data.settings import DataSettings
 from nightune.models.data.storage import open_dataset, preprocessing_files, save_dataset
 from nightune.models.serving.predictor import DESCRIPTION, MODEL, Predictor
 from nightune.models.training.checkpoint import save
@@ -54,7 +55,7 @@ def written(dataset: Dataset, tmp_path: Path, model: keras.Model, is_logits: boo
 
 def table_data(tmp_path: Path, **keys: object) -> Dataset:
     TABLE.to_csv(tmp_path / "houses.csv", index=False)
-    return load_dataset("houses.csv", folder=tmp_path, **keys)
+    return load_dataset(DataSettings("houses.csv", **keys), tmp_path)
 
 
 def test_quantities_of_raw_rows_are_those_of_the_pipeline_in_the_datas_units(tmp_path: Path) -> None:
@@ -91,7 +92,7 @@ def test_one_output_stands_for_two_labels(tmp_path: Path, activation: str | None
 
 @pytest.mark.parametrize("source", ["digits", "digits_images"])
 def test_arrays_are_taken_as_they_are(tmp_path: Path, source: str) -> None:
-    dataset = load_dataset(source, folder=tmp_path)
+    dataset = load_dataset(DataSettings(source), tmp_path)
     model = net(dataset)
     loaded = pyfunc.load_model(str(written(dataset, tmp_path, model)))
     inputs = dataset.validation.inputs[:40]
@@ -141,7 +142,7 @@ def test_a_model_file_with_code_in_it_is_not_opened(tmp_path: Path) -> None:
 def test_wrong_rows_are_refused_with_the_reason(tmp_path: Path) -> None:
     dataset = table_data(tmp_path, target="price")
     predictor = Predictor.open(parts_of(written(dataset, tmp_path, net(dataset))))
-    with pytest.raises(ValueError, match="the table lacks column 'rooms'"):
+    with pytest.raises(ValueError, match="lacks column 'rooms'"):
         predictor.predict(pd.read_csv(tmp_path / "houses.csv").drop(columns="rooms"))
 
 

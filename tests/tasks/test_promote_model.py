@@ -220,7 +220,7 @@ def test_no_other_step_opens_the_seal() -> None:
     gate = [str(file) for file in sources if "Purpose.GATE" in file.read_text()]
     assert gate == ["tasks/measure_candidate.py"]
     preparing = sorted(str(file) for file in sources if "Purpose.PREPARATION" in file.read_text())
-    assert preparing == ["models/data/loading.py", "models/data/storage.py"]
+    assert preparing == ["models/data/storage.py"]
     assert [str(file) for file in sources if '"sealed"' in file.read_text()] == ["models/data/storage.py"]
 
 
