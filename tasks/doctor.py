@@ -15,10 +15,10 @@ from urllib.parse import unquote, urlparse
 from filelock import FileLock, Timeout
 from packaging.requirements import Requirement
 
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import SweepStatus, all_sweeps, interrupt_sweep
-from nightune.tasks.tracking.trials.prune import PRUNED
-from nightune.tasks.tracking.trials.trials import CHECKPOINT, reconcile
+from nightune.tasks.tracking.trials.trials import reconcile
 
 FREE_GIB = 2.0  # below it a night may fill the disk
 WRITING_SECONDS = 3600.0
@@ -53,12 +53,12 @@ def devices() -> Finding:
     from nightune.models.backend import devices as backend_devices  # noqa: PLC0415 - Keras
 
     try:
-        backend, names = backend_devices()
+        backend, found = backend_devices()
     except ImportError as error:
         return Finding(
             "devices", False, f"Keras' backend cannot be imported: {error}", "set KERAS_BACKEND, or install it"
         )
-    return Finding("devices", True, f"{backend}: {', '.join(names)}")
+    return Finding("devices", True, f"{backend}: {', '.join(found)}")
 
 
 def repair(findings: list[Finding]) -> list[Finding]:
@@ -134,12 +134,12 @@ def _lost_checkpoints(store: Store) -> Iterator[Finding]:
     if not store.is_local:
         return
     for experiment in client(store).search_experiments(max_results=10_000):
-        question = "tags.`nightune.kind` = 'trial' and attributes.status = 'FINISHED'"
+        question = f"{names.tag_equals(names.KIND, 'trial')} and attributes.status = 'FINISHED'"
         runs = client(store).search_runs([experiment.experiment_id], question, max_results=50_000)
         lost = [
             run
             for run in runs
-            if run.data.metrics.get("best_epoch") and PRUNED not in run.data.tags and not _has_checkpoint(run)
+            if run.data.metrics.get(names.BEST_EPOCH) and names.PRUNED not in run.data.tags and not _has_checkpoint(run)
         ]
         if lost:
             numbers = ", ".join(run.info.run_name for run in lost[:5])
@@ -179,7 +179,7 @@ def _is_busy(store: Store, study: str) -> bool:
 
 def _has_checkpoint(run: Any) -> bool:
     address = urlparse(run.info.artifact_uri)
-    return address.scheme != "file" or (Path(unquote(address.path)) / CHECKPOINT).exists()
+    return address.scheme != "file" or (Path(unquote(address.path)) / names.CHECKPOINT).exists()
 
 
 def _delete(path: Path) -> None:

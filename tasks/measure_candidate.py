@@ -13,6 +13,7 @@ from nightune.models.data.dataset import Purpose
 from nightune.models.errors import InputError
 from nightune.tasks.tracking.registry.model_folder import folder_bytes, parts_of
 from nightune.tasks.tracking.registry.registry import Version, fetch_version
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint
 from nightune.tuning.analysis.paired_gain import Gain, Losses, compare
@@ -50,7 +51,7 @@ class Evidence:
 def champion_contender(store: Store, version: Version, folder: Path) -> Contender:
     """Fetch the champion, and of its siblings those that are still there."""
     files = []
-    for number, run_id in enumerate(json.loads(version.tags.get("nightune.siblings", "[]"))):
+    for number, run_id in enumerate(json.loads(version.tags.get(names.SIBLINGS, "[]"))):
         place = folder / f"sibling-{number}"
         place.mkdir(parents=True)
         try:

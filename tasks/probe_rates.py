@@ -13,6 +13,7 @@ from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import complete_params
 from nightune.tasks.reporting.probe_report import RateProbe, StudyProbe
 from nightune.tasks.step import stage
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.probes import log_probe
 from nightune.tasks.trial.failure import describe
@@ -51,8 +52,8 @@ def keep_probe(store: Store, study: Study, data: PreparedData, probe: StudyProbe
         for name, values in each.test.curves.items()
     }
     numbers = json.dumps(probe.as_json(), ensure_ascii=False, indent=2)
-    files = {"probe.svg": probe.chart, "probe.json": numbers}
-    files |= {"suggestion.toml": probe.snippet} if probe.snippet else {}
+    files = {names.PROBE_CHART: probe.chart, names.PROBE_NUMBERS: numbers}
+    files |= {names.PROBE_SUGGESTION: probe.snippet} if probe.snippet else {}
     return replace(probe, run_id=log_probe(store, study, data.version, curves, files))
 
 

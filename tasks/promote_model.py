@@ -18,6 +18,7 @@ from nightune.tasks.step import stage
 from nightune.tasks.tracking.registry import registry
 from nightune.tasks.tracking.registry.model_folder import write_model_folder
 from nightune.tasks.tracking.registry.registry import Version
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.sweeps.sweeps import fetch_study
 from nightune.tasks.tracking.sweeps.verdicts import (
@@ -72,7 +73,7 @@ def promote_model(
     if existing is not None and champion == existing:
         return _still_champion(setting, existing)
     verdict = _verdict(setting, candidate, champion)
-    if existing is not None and registry.ROLLED_BACK in existing.tags:
+    if existing is not None and names.ROLLED_BACK_BECAUSE in existing.tags:
         verdict = _rolled_back(verdict, existing)
     if request.is_forced:
         verdict = _forced(setting, verdict, request.because)
@@ -202,7 +203,7 @@ def _still_champion(setting: Setting, version: Version) -> Promotion:
 
 def _rolled_back(verdict: Verdict, version: Version) -> Verdict:
     """What a person took back does not return by itself."""
-    why = version.tags[registry.ROLLED_BACK]
+    why = version.tags[names.ROLLED_BACK_BECAUSE]
     said = f"version {version.number} was rolled back ({why}); promote it with --force --because"
     return replace(verdict, decision=Decision.REFUSED, reason=said, is_close=False)
 
@@ -220,15 +221,15 @@ def _register(setting: Setting, verdict: Verdict, champion: Version | None) -> V
     candidate = verdict.candidate
     tags = {
         **verdict_tags(verdict),
-        "nightune.sweep": candidate.sweep,
-        "nightune.trial": str(candidate.trial),
-        "nightune.trial_key": candidate.key,
-        "nightune.data_version": candidate.data_version,
-        "nightune.study_digest": setting.sweep.study_digest,
-        "nightune.siblings": json.dumps(candidate.siblings),
-        "nightune.search_score": repr(candidate.search_score),
-        "nightune.confirmed_score": repr(candidate.confirmed_score),
-        **({} if champion is None else {"nightune.compared_with": str(champion.number)}),
+        names.SWEEP: candidate.sweep,
+        names.TRIAL: str(candidate.trial),
+        names.TRIAL_KEY: candidate.key,
+        names.DATA_VERSION: candidate.data_version,
+        names.STUDY_DIGEST: setting.sweep.study_digest,
+        names.SIBLINGS: json.dumps(candidate.siblings),
+        names.SEARCH_SCORE: repr(candidate.search_score),
+        names.CONFIRMED_SCORE: repr(candidate.confirmed_score),
+        **({} if champion is None else {names.COMPARED_WITH: str(champion.number)}),
     }
     with tempfile.TemporaryDirectory() as folder:
         written = _write_folder(setting, candidate, open_dataset(setting.data.folder), Path(folder))
@@ -245,7 +246,7 @@ def _point(setting: Setting, verdict: Verdict, version: Version, champion: Versi
     now = registry.champion(store, model)
     if (now and now.number) != verdict.against:
         raise StoreError(f"{model}: the champion has changed meanwhile; run the same command again")
-    previous = {} if champion is None else {registry.PREVIOUS: str(champion.number)}
+    previous = {} if champion is None else {names.PREVIOUS_CHAMPION: str(champion.number)}
     written = registry.history_with(version, str(verdict.decision), verdict.because or verdict.reason)
     registry.set_tags(store, version, {**verdict_tags(verdict), **previous, **written})
     registry.forget_rollback(store, version)

@@ -14,10 +14,10 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TagsContext, TaskRunContext
 
+from nightune.tasks.tracking.store import names
+
 P = ParamSpec("P")
 R = TypeVar("R")
-
-OUR_TAGS = "nightune."
 
 _ended_task_runs: Counter[UUID | None] = Counter()
 
@@ -39,7 +39,7 @@ def stage(function: Callable[P, R]) -> Task[P, R]:
 
 class _Stage(Task[P, R]):
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        kept = {tag for tag in TagsContext.get().current_tags if not tag.startswith(OUR_TAGS)}
+        kept = {tag for tag in TagsContext.get().current_tags if not tag.startswith(names.PREFIX)}
         with TagsContext(current_tags=kept):
             return super().__call__(*arguments, **named)
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from nightune.models.data.storage import preprocessing_files
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import stage
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.confirmations import confirmation_rows, read_confirmation
 from nightune.tasks.tracking.sweeps.importances import read_importance, write_importance
@@ -105,7 +106,7 @@ def write_report(setting: Setting) -> SweepReport:
     write_importance(setting.store, setting.sweep, judge_dimensions(setting))
     report = read_report(setting.store, setting.study.name, setting.sweep)
     if report.best is not None:
-        attach(setting.store, report.best.run_id, preprocessing_files(setting.data.folder), "preprocessing")
+        attach(setting.store, report.best.run_id, preprocessing_files(setting.data.folder), names.PREPROCESSING_FOLDER)
     attempts_of(setting.store.root, setting.study.name).forget()
     drop_all_snapshots(setting.store, setting.sweep)
     record_costs(setting.store, setting.sweep)

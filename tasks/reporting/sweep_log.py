@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nightune.tasks.reporting.events import TrialEnded
 from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.retry import masked, patience
 from nightune.tasks.tracking.trials.trials import attach
@@ -51,7 +52,7 @@ def log_path(store_root: Path, sweep_id: str) -> Path:
 def _keep(setting: Setting, path: Path) -> None:
     try:
         with patience(2.0):  # on the way out; the file itself is there whatever happens to the store
-            attach(setting.store, setting.sweep.run_id, [path], "log")
+            attach(setting.store, setting.sweep.run_id, [path], names.LOG_FOLDER)
     except (StoreError, OSError) as error:
         logger.warning("the log stays at %s: %s", path, error)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from nightune.models.recipe.params import read_recipe
 from nightune.tasks.reporting.events import EpochEnded, announce_epoch, announce_trial
 from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.background_writer import BackgroundWriter
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.retry import patiently
@@ -80,7 +81,7 @@ class TrialRunner:
 
     def train(self, trial: Trial, engine: "Engine") -> TrialToWrite:
         """Train one trial. A trial that is interrupted stays unfinished in MLflow, to be trained again."""
-        setting, tags = self._setting, {"nightune.engine": engine.name, **engine.tags}
+        setting, tags = self._setting, {names.ENGINE: engine.name, **engine.tags}
         log = open_trial(setting.store, setting.sweep, trial, tags, setting.data, self._unfinished)
         folder = tempfile.TemporaryDirectory()
         try:

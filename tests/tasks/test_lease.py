@@ -14,7 +14,8 @@ from dataclasses import asdict
 import pytest
 
 from nightune.tasks.tracking.store.errors import StudyBusyError
-from nightune.tasks.tracking.store.lease import TAG, Lease, Pace, read_lease, study_lease
+from nightune.tasks.tracking.store.lease import Lease, Pace, read_lease, study_lease
+from nightune.tasks.tracking.store.names import LEASE
 from nightune.tasks.tracking.store.store import Store, client, study_experiment
 
 QUICK = Pace(beat=0.1, expiry=5.0, settling=0.2)
@@ -28,7 +29,7 @@ def experiment(store: Store) -> str:
 def leave_lease(store: Store, experiment: str, **changes: object) -> Lease:
     values = {"token": "theirs", "host": "other", "process": 1, "beat": time.time()} | changes
     lease = Lease(**values)  # type: ignore[arg-type]
-    client(store).set_experiment_tag(experiment, TAG, json.dumps(asdict(lease)))
+    client(store).set_experiment_tag(experiment, LEASE, json.dumps(asdict(lease)))
     return lease
 
 

@@ -10,11 +10,12 @@ from nightune.tasks.doctor import examine, repair
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.lock import study_lock
+from nightune.tasks.tracking.store.names import CHECKPOINT
 from nightune.tasks.tracking.store.store import Store, client, open_store
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, find_sweep, finish_sweep
 from nightune.tasks.tracking.trials.prune import prune
 from nightune.tasks.tracking.trials.trial_log import open_trial
-from nightune.tasks.tracking.trials.trials import CHECKPOINT, finished_trials
+from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.trial import Trial, TrialResult
 from tests.tasks.conftest import result_of
 

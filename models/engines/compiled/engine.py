@@ -22,6 +22,7 @@ from nightune.models.engines.refusals import refusals_of
 from nightune.models.networks.architectures import build_model
 from nightune.models.networks.heads import read_head
 from nightune.models.recipe.recipe import Recipe
+from nightune.models.training import reported_names
 from nightune.models.training.capabilities import refuse_only_in_fit
 from nightune.models.training.engine import EpochOutput
 from nightune.models.training.kept_by_key import KEPT_PROGRAMS, ProgramCache
@@ -86,8 +87,8 @@ class CompiledEngine:
     def tags(self) -> Mapping[str, str]:
         """The engine, the backend, and the device that it computes on."""
         name, device = self._backend.name, self._backend.device
-        tags = {"nightune.engine": name, "nightune.backend": name, "nightune.device": device}
-        return {**tags, "nightune.data": "on the device"}
+        tags = {reported_names.ENGINE: name, reported_names.BACKEND: name, reported_names.DEVICE: device}
+        return {**tags, reported_names.DATA_PLACE: "on the device"}
 
     @property
     def programs(self) -> int:

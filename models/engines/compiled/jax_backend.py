@@ -25,6 +25,7 @@ from nightune.models.engines.compiled.engine import CompiledEngine
 from nightune.models.engines.compiled.program import Program, State
 from nightune.models.engines.prediction import prediction_spans
 from nightune.models.recipe.recipe import Recipe
+from nightune.models.training import reported_names
 from nightune.models.training.kept_by_key import KEPT_PROGRAMS
 from nightune.models.training.plan import EpochPlan
 
@@ -84,7 +85,7 @@ class JaxFunctions:
 
     def tags(self, _recipe: Recipe) -> Mapping[str, str]:
         """JAX computes all with XLA."""
-        return {"nightune.xla": "yes"}
+        return {reported_names.XLA: "yes"}
 
     def put(self, arrays: State) -> State:
         """Return copies: states are used up, and what they start from is not."""

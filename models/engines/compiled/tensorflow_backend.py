@@ -23,6 +23,7 @@ from nightune.models.engines.compiled.engine import CompiledEngine
 from nightune.models.engines.compiled.program import Program, State
 from nightune.models.engines.prediction import prediction_spans
 from nightune.models.recipe.recipe import Recipe
+from nightune.models.training import reported_names
 from nightune.models.training.kept_by_key import KEPT_PROGRAMS
 from nightune.models.training.plan import EpochPlan
 
@@ -89,7 +90,7 @@ class TensorFlowFunctions:
         has_many_sizes = recipe.batch_size.policy == "random" and not self._program.is_separable
         many_sizes = "batches of many sizes, whose examples a layer couples" if has_many_sizes else ""
         reason = self._reason_against_xla or many_sizes
-        return {"nightune.xla": f"no: {reason}" if reason else "yes"}
+        return {reported_names.XLA: f"no: {reason}" if reason else "yes"}
 
     def put(self, arrays: State) -> State:
         """Return the arrays as tensors."""

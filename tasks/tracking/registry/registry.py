@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-PREVIOUS, ROLLED_BACK, HISTORY = "nightune.previous_champion", "nightune.rolled_back_because", "nightune.history"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def register(store: Store, model: str, sweep: Sweep, run_id: str, folder: Path, 
     """
     mlflow_client = client(store)
     if _aliases(store, model) is None:
-        mlflow_client.create_registered_model(model, tags={"nightune.study": model})
+        mlflow_client.create_registered_model(model, tags={names.STUDY: model})
     logged = _logged_model(store, model, sweep, run_id, folder)
     # By place, not by `models:/…`: MLflow would look that up in the process's own default store.
     made = mlflow_client.create_model_version(
@@ -85,15 +85,15 @@ def set_tags(store: Store, version: Version, tags: Mapping[str, str]) -> None:
 
 def forget_rollback(store: Store, version: Version) -> None:
     """Take away the mark of a version that a person has promoted again; its history keeps it."""
-    if ROLLED_BACK in version.tags:
-        client(store).delete_model_version_tag(version.model, str(version.number), ROLLED_BACK)
+    if names.ROLLED_BACK_BECAUSE in version.tags:
+        client(store).delete_model_version_tag(version.model, str(version.number), names.ROLLED_BACK_BECAUSE)
 
 
 def history_with(version: Version, event: str, because: str) -> dict[str, str]:
     """The tag of a version's history with one more entry: MLflow itself keeps none of its aliases."""
-    entries = json.loads(version.tags.get(HISTORY, "[]"))
+    entries = json.loads(version.tags.get(names.HISTORY, "[]"))
     entry = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event, "because": because}
-    return {HISTORY: json.dumps([*entries, entry], ensure_ascii=False)}
+    return {names.HISTORY: json.dumps([*entries, entry], ensure_ascii=False)}
 
 
 def roll_back(store: Store, model: str, because: str) -> tuple[Version, Version]:
@@ -108,11 +108,12 @@ def roll_back(store: Store, model: str, because: str) -> tuple[Version, Version]
     current = next((version for version in known.values() if CHAMPION in version.aliases), None)
     if current is None:
         raise StoreError(f"{model}: no version is champion")
-    number = int(current.tags.get(PREVIOUS) or 0)
+    number = int(current.tags.get(names.PREVIOUS_CHAMPION) or 0)
     if number not in known:
         why = f"version {number} is gone" if number else f"version {current.number} is the first champion"
         raise StoreError(f"{model}: nothing to roll back to ({why})")
-    set_tags(store, current, {ROLLED_BACK: because, **history_with(current, f"rolled back to {number}", because)})
+    history = history_with(current, f"rolled back to {number}", because)
+    set_tags(store, current, {names.ROLLED_BACK_BECAUSE: because, **history})
     set_tags(store, known[number], history_with(known[number], f"champion again after {current.number}", because))
     point(store, model, CHAMPION, number)
     return current, known[number]
@@ -134,16 +135,15 @@ def fetch_version(store: Store, version: Version, folder: Path) -> Path:
 
 def _logged_model(store: Store, model: str, sweep: Sweep, run_id: str, folder: Path) -> Any:
     mlflow_client = client(store)
-    tag = "nightune.logged_model"
-    known = mlflow_client.get_run(run_id).data.tags.get(tag)
+    known = mlflow_client.get_run(run_id).data.tags.get(names.LOGGED_MODEL)
     if known:
         return mlflow_client.get_logged_model(known)
     logged = mlflow_client.create_logged_model(
-        sweep.experiment_id, name=model, source_run_id=run_id, tags={"nightune.sweep": sweep.id}
+        sweep.experiment_id, name=model, source_run_id=run_id, tags={names.SWEEP: sweep.id}
     )
     mlflow_client.log_model_artifacts(logged.model_id, str(folder))
     mlflow_client.finalize_logged_model(logged.model_id, "READY")
-    mlflow_client.set_tag(run_id, tag, logged.model_id)
+    mlflow_client.set_tag(run_id, names.LOGGED_MODEL, logged.model_id)
     return logged
 
 

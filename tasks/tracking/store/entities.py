@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nightune.tasks.tracking.store import names
 from nightune.tuning.trial import Value
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def dataset_input(data: "PreparedData") -> Any:
     profile = json.dumps({"task": data.task, "rows": data.sizes, "input_shape": list(data.input_shape)})
     source = json.dumps({"uri": data.folder.as_uri()})
     dataset = Dataset(name="prepared data", digest=data.version, source_type="local", source=source, profile=profile)
-    return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])
+    return DatasetInput(dataset, tags=[InputTag(names.MLFLOW_DATA_CONTEXT, "training")])
 
 
 def number(value: float) -> float:

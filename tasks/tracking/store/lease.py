@@ -18,10 +18,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import StoreError, StudyBusyError
 from nightune.tasks.tracking.store.retry import patience
-
-TAG = "nightune.lease"
 
 logger = logging.getLogger("nightune")
 
@@ -85,7 +84,7 @@ def _take(client: Any, experiment_id: str, study_name: str, pace: Pace) -> Lease
 
 def read_lease(client: Any, experiment_id: str) -> Lease | None:
     """Return the lease that is written down, alive or not; None where the study is free."""
-    text = client.get_experiment(experiment_id).tags.get(TAG, "")
+    text = client.get_experiment(experiment_id).tags.get(names.LEASE, "")
     try:
         return Lease(**json.loads(text)) if text else None
     except (ValueError, TypeError):
@@ -139,10 +138,10 @@ def _release(client: Any, experiment_id: str, mine: Lease) -> None:
         with patience(2.0):
             held = read_lease(client, experiment_id)
             if held is not None and held.token == mine.token:
-                client.set_experiment_tag(experiment_id, TAG, "")
+                client.set_experiment_tag(experiment_id, names.LEASE, "")
     except StoreError:
         logger.warning("the lease of the study could not be given back; it runs out by itself")
 
 
 def _write(client: Any, experiment_id: str, lease: Lease) -> None:
-    client.set_experiment_tag(experiment_id, TAG, json.dumps(asdict(lease)))
+    client.set_experiment_tag(experiment_id, names.LEASE, json.dumps(asdict(lease)))

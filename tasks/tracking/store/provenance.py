@@ -6,6 +6,8 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+from nightune.tasks.tracking.store import names
+
 PACKAGES = ("nightune", "keras", "tensorflow", "jax", "numpy", "scikit-learn", "pandas", "mlflow-skinny", "prefect")
 
 
@@ -15,7 +17,7 @@ def commit_tags(folder: Path) -> dict[str, str]:
     if not commit:
         return {}
     is_changed = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
-    return {"mlflow.source.git.commit": commit, "nightune.git_changed": str(is_changed).lower()}
+    return {names.MLFLOW_COMMIT: commit, names.GIT_CHANGED: str(is_changed).lower()}
 
 
 def environment() -> dict[str, object]:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import StoreLostError
 
 PATIENCE_VARIABLE = "NIGHTUNE_STORE_PATIENCE_SECONDS"
@@ -101,13 +102,13 @@ class PatientClient:
     def create_run(self, experiment_id: str, *, tags: dict[str, str], **options: Any) -> Any:
         """Make a run; after a fault, look by a mark of its own whether it was made."""
         mark = uuid.uuid4().hex
-        marked = {**tags, "nightune.request": mark}
+        marked = {**tags, names.REQUEST: mark}
 
         def create() -> Any:
             return self._client.create_run(experiment_id, tags=marked, **options)
 
         def find_or_create() -> Any:
-            found = self._client.search_runs([experiment_id], f"tags.`nightune.request` = '{mark}'", max_results=1)
+            found = self._client.search_runs([experiment_id], names.tag_equals(names.REQUEST, mark), max_results=1)
             return found[0] if found else create()
 
         return patiently(create, self._address, find_or_create)

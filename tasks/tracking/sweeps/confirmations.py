@@ -6,31 +6,28 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, add_table
 from nightune.tuning.analysis.confirmation import Claim, Confirmation, ConfirmedFinalist, Finalist
 from nightune.tuning.trial import Value
 
-FILE = "confirmation/confirmation.json"
-TABLE = "confirmation/finalists.json"
-TAG = "nightune.confirmed_trial"
-
 
 def write_confirmation(store: Store, sweep: Sweep, confirmation: Confirmation) -> None:
     """Put the finalists on the sweep's run; the tag with the winner comes last and says that all is there."""
-    client(store).log_dict(sweep.run_id, asdict(confirmation), FILE)
+    client(store).log_dict(sweep.run_id, asdict(confirmation), names.CONFIRMATION)
     if confirmation.finalists:
-        add_table(store, sweep, confirmation_rows(confirmation), TABLE)
+        add_table(store, sweep, confirmation_rows(confirmation), names.CONFIRMATION_TABLE)
     winner = confirmation.winner
-    client(store).set_tag(sweep.run_id, TAG, "none" if winner is None else str(winner.finalist.trial))
+    client(store).set_tag(sweep.run_id, names.CONFIRMED_TRIAL, "none" if winner is None else str(winner.finalist.trial))
 
 
 def read_confirmation(store: Store, sweep: Sweep) -> Confirmation | None:
     """What was found, or None where the sweep's finalists were not confirmed."""
-    if TAG not in client(store).get_run(sweep.run_id).data.tags:
+    if names.CONFIRMED_TRIAL not in client(store).get_run(sweep.run_id).data.tags:
         return None
     with tempfile.TemporaryDirectory() as folder:
-        path = client(store).download_artifacts(sweep.run_id, FILE, folder)
+        path = client(store).download_artifacts(sweep.run_id, names.CONFIRMATION, folder)
         held = json.loads(Path(path).read_text(encoding="utf-8"))
     finalists = tuple(_read(each) for each in held["finalists"])
     winner = None if held["winner"] is None else _read(held["winner"])

@@ -3,6 +3,7 @@
 import re
 from urllib.parse import quote
 
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 
 DEFAULT_PORT = 5000  # of `nightune ui`
@@ -13,11 +14,11 @@ def leaderboard_address(base: str, sweep: Sweep) -> str:
 
     MLflow's own first page shows the sweep alone, folded, in a mode for language models.
     """
-    question = quote(f"tags.`nightune.sweep` = '{sweep.id}' and tags.`nightune.kind` = 'trial'")
+    question = quote(f"{names.tag_equals(names.SWEEP, sweep.id)} and {names.tag_equals(names.KIND, 'trial')}")
     ascending = "true" if sweep.direction == "minimize" else "false"
     place = re.sub("//[^/@]*@", "//", base).rstrip("/")  # without a password
     return (
         f"{place}/#/experiments/{sweep.experiment_id}/runs?workflowType=machine_learning"
         f"&compareRunsMode=CHART&searchFilter={question}"
-        f"&orderByKey={quote('metrics.`objective`')}&orderByAsc={ascending}"
+        f"&orderByKey={quote(f'metrics.`{names.OBJECTIVE}`')}&orderByAsc={ascending}"
     )

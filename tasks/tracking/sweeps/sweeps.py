@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import SweepNotFoundError
 from nightune.tasks.tracking.store.provenance import commit_tags, environment
 from nightune.tasks.tracking.store.store import Store, client, study_experiment
@@ -15,9 +16,6 @@ from nightune.tasks.tracking.store.store import Store, client, study_experiment
 if TYPE_CHECKING:
     from nightune.tuning.study.study import Study
     from nightune.tuning.trial import Value
-
-
-ENVIRONMENT = "environment.json"
 
 
 class SweepStatus(StrEnum):
@@ -70,9 +68,9 @@ def open_sweep(store: Store, study: "Study", data_version: str, fresh: bool, pla
 def finish_sweep(store: Store, sweep: Sweep, leaderboard_csv: str, rows: Sequence[Mapping[str, "Value"]]) -> Sweep:
     """Put the leaderboard on the sweep's run, as a file and as a table of the MLflow pages, and mark it complete."""
     mlflow_client = client(store)
-    mlflow_client.log_text(sweep.run_id, leaderboard_csv, "leaderboard.csv")
+    mlflow_client.log_text(sweep.run_id, leaderboard_csv, names.LEADERBOARD_CSV)
     if rows:
-        add_table(store, sweep, rows, "leaderboard.json")
+        add_table(store, sweep, rows, names.LEADERBOARD_TABLE)
     return _mark(store, sweep, SweepStatus.COMPLETE)
 
 
@@ -82,28 +80,28 @@ def add_table(store: Store, sweep: Sweep, rows: Sequence[Mapping[str, "Value"]],
     table = {"columns": list(rows[0]), "data": [[_cell(value) for value in row.values()] for row in rows]}
     mlflow_client.log_dict(sweep.run_id, table, path)
     # What log_table sets so that the pages show a table; log_table itself goes through pandas.
-    tables = json.loads(mlflow_client.get_run(sweep.run_id).data.tags.get("mlflow.loggedArtifacts", "[]"))
+    tables = json.loads(mlflow_client.get_run(sweep.run_id).data.tags.get(names.MLFLOW_TABLES, "[]"))
     entry = {"path": path, "type": "table"}
     kept = [each for each in tables if each != entry]
-    mlflow_client.set_tag(sweep.run_id, "mlflow.loggedArtifacts", json.dumps([*kept, entry]))
+    mlflow_client.set_tag(sweep.run_id, names.MLFLOW_TABLES, json.dumps([*kept, entry]))
 
 
 def fetch_study(store: Store, sweep: Sweep, folder: Path) -> None:
     """Bring the study's file and content, as they were when the sweep began, into `study` within a folder."""
-    client(store).download_artifacts(sweep.run_id, "study", str(folder))
+    client(store).download_artifacts(sweep.run_id, names.STUDY_FOLDER, str(folder))
 
 
 def sweep_content(store: Store, sweep: Sweep) -> dict[str, Any]:
     """What the study said when the sweep began, with the overrides of its command line: `Study.content`."""
     with tempfile.TemporaryDirectory() as folder:
-        path = client(store).download_artifacts(sweep.run_id, "study/content.json", folder)
+        path = client(store).download_artifacts(sweep.run_id, names.STUDY_CONTENT, folder)
         content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
         return content
 
 
 def record_engine(store: Store, sweep: Sweep, engine: str, reason: str) -> Sweep:
     """Keep who trains the sweep, and why, on its run."""
-    for name, value in (("nightune.engine", engine), ("nightune.engine_reason", reason)):
+    for name, value in ((names.ENGINE, engine), (names.ENGINE_REASON, reason)):
         client(store).set_tag(sweep.run_id, name, value)
     return replace(sweep, engine=engine)
 
@@ -160,13 +158,13 @@ def sweep_facts(store: Store, sweep: Sweep) -> dict[str, str]:
     """Where a sweep comes from, by name: data, engine, commit, and the packages that decide results."""
     tags = client(store).get_run(sweep.run_id).data.tags
     with tempfile.TemporaryDirectory() as folder:
-        path = client(store).download_artifacts(sweep.run_id, ENVIRONMENT, folder)
+        path = client(store).download_artifacts(sweep.run_id, names.ENVIRONMENT, folder)
         held = json.loads(Path(path).read_text(encoding="utf-8"))
     facts = {
         "data version": sweep.data_version,
         "engine": sweep.engine,
-        "commit": tags.get("mlflow.source.git.commit", ""),
-        "files differ from the commit": tags.get("nightune.git_changed", ""),
+        "commit": tags.get(names.MLFLOW_COMMIT, ""),
+        "files differ from the commit": tags.get(names.GIT_CHANGED, ""),
         "python": str(held["python"]),
         "keras backend": str(held["keras_backend"]),
     }
@@ -174,24 +172,24 @@ def sweep_facts(store: Store, sweep: Sweep) -> dict[str, str]:
 
 
 def _sweeps(store: Store, experiment_id: str) -> list[Sweep]:
-    runs = client(store).search_runs([experiment_id], "tags.`nightune.kind` = 'sweep'", max_results=10_000)
+    runs = client(store).search_runs([experiment_id], names.tag_equals(names.KIND, "sweep"), max_results=10_000)
     return sorted((_read(run) for run in runs), key=lambda sweep: sweep.number)
 
 
 def _read(run: Any) -> Sweep:
     tags = run.data.tags
     return Sweep(
-        id=tags["nightune.sweep"],
-        number=int(tags["nightune.sweep_number"]),
+        id=tags[names.SWEEP],
+        number=int(tags[names.SWEEP_NUMBER]),
         run_id=run.info.run_id,
         experiment_id=run.info.experiment_id,
-        status=SweepStatus(tags["nightune.status"]),
-        study_digest=tags["nightune.study_digest"],
-        data_version=tags["nightune.data_version"],
-        metric=tags["nightune.metric"],
-        direction=tags["nightune.direction"],
-        planned_trials=int(tags["nightune.planned_trials"]),
-        engine=tags.get("nightune.engine", ""),
+        status=SweepStatus(tags[names.STATUS]),
+        study_digest=tags[names.STUDY_DIGEST],
+        data_version=tags[names.DATA_VERSION],
+        metric=tags[names.METRIC],
+        direction=tags[names.DIRECTION],
+        planned_trials=int(tags[names.PLANNED_TRIALS]),
+        engine=tags.get(names.ENGINE, ""),
     )
 
 
@@ -199,16 +197,16 @@ def _new_sweep(
     store: Store, experiment_id: str, study: "Study", data_version: str, number: int, planned_trials: int
 ) -> Sweep:
     tags = {
-        "nightune.kind": "sweep",
-        "nightune.sweep": f"{study.name}-{number}",
-        "nightune.sweep_number": str(number),
-        "nightune.status": str(SweepStatus.RUNNING),
-        "nightune.study_digest": study.digest,
-        "nightune.data_version": data_version,
-        "nightune.metric": study.objective.metric,
-        "nightune.direction": study.objective.direction,
-        "nightune.planned_trials": str(planned_trials),
-        "mlflow.note.content": study.question,
+        names.KIND: "sweep",
+        names.SWEEP: f"{study.name}-{number}",
+        names.SWEEP_NUMBER: str(number),
+        names.STATUS: str(SweepStatus.RUNNING),
+        names.STUDY_DIGEST: study.digest,
+        names.DATA_VERSION: data_version,
+        names.METRIC: study.objective.metric,
+        names.DIRECTION: study.objective.direction,
+        names.PLANNED_TRIALS: str(planned_trials),
+        names.MLFLOW_NOTE: study.question,
     }
     mlflow_client = client(store)
     run = mlflow_client.create_run(
@@ -221,19 +219,19 @@ def _new_sweep(
 def _describe(store: Store, run_id: str, study: "Study") -> None:
     """Put what is tuned, and on what, on a sweep's run, if a kill has left it without; the environment comes last."""
     mlflow_client = client(store)
-    if any(file.path == ENVIRONMENT for file in mlflow_client.list_artifacts(run_id)):
+    if any(file.path == names.ENVIRONMENT for file in mlflow_client.list_artifacts(run_id)):
         return
     for name, value in {"seed": study.seed, **study.search.model_dump(mode="json")}.items():
         mlflow_client.log_param(run_id, name, value)
     # Under the study's name: MLflow cannot fetch a file again that has a name such as "a #1.toml".
-    mlflow_client.log_text(run_id, study.path.read_text(encoding="utf-8"), f"study/{study.name}.toml")
-    mlflow_client.log_dict(run_id, study.content, "study/content.json")
-    mlflow_client.log_dict(run_id, environment(), ENVIRONMENT)
+    mlflow_client.log_text(run_id, study.path.read_text(encoding="utf-8"), f"{names.STUDY_FOLDER}/{study.name}.toml")
+    mlflow_client.log_dict(run_id, study.content, names.STUDY_CONTENT)
+    mlflow_client.log_dict(run_id, environment(), names.ENVIRONMENT)
 
 
 def _mark(store: Store, sweep: Sweep, status: SweepStatus) -> Sweep:
     mlflow_client = client(store)
-    mlflow_client.set_tag(sweep.run_id, "nightune.status", str(status))
+    mlflow_client.set_tag(sweep.run_id, names.STATUS, str(status))
     states = {SweepStatus.INTERRUPTED: "KILLED", SweepStatus.COMPLETE: "FINISHED"}
     if status is SweepStatus.RUNNING:
         mlflow_client.update_run(sweep.run_id, status="RUNNING")

@@ -2,17 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.artifacts import delete_artifacts
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, all_sweeps
-from nightune.tasks.tracking.trials.trials import CHECKPOINT, finished_trials
+from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.analysis.leaderboard import leaderboard
 from nightune.tuning.trial import TrialResult
-
-PRUNED = "nightune.pruned"  # the tag of a trial whose checkpoint was taken away
 
 
 @dataclass(frozen=True)
@@ -48,22 +46,22 @@ def _losers(store: Store, sweep: Sweep, keep: int) -> Iterator[TrialResult]:
 def _precious(store: Store, experiment_id: str) -> set[str]:
     """Runs whose files a registered version or a confirmation refers to."""
     versions = client(store).search_model_versions("", max_results=10_000)
-    replicates = "tags.`nightune.kind` = 'replicate'"
+    replicates = names.tag_equals(names.KIND, "replicate")
     confirmed = client(store).search_runs([experiment_id], replicates, max_results=10_000)
     return {str(version.run_id) for version in versions} | {
-        run.data.tags.get("mlflow.parentRunId", "") for run in confirmed
+        run.data.tags.get(names.MLFLOW_PARENT, "") for run in confirmed
     }
 
 
 def _is_pruned(store: Store, result: TrialResult) -> bool:
-    return PRUNED in client(store).get_run(result.run_id).data.tags
+    return names.PRUNED in client(store).get_run(result.run_id).data.tags
 
 
 def _delete(store: Store, result: TrialResult, is_dry: bool) -> int:
     """Take a checkpoint away; return how many bytes that is. The tag comes first: a pruned trial is known as such."""
-    listed = client(store).list_artifacts(result.run_id, str(Path(CHECKPOINT).parent))
+    listed = client(store).list_artifacts(result.run_id, names.CHECKPOINT_FOLDER)
     size = sum(int(file.file_size or 0) for file in listed)
     if not is_dry:
-        client(store).set_tag(result.run_id, PRUNED, "true")
-        delete_artifacts(store, result.run_id, str(Path(CHECKPOINT).parent))
+        client(store).set_tag(result.run_id, names.PRUNED, "true")
+        delete_artifacts(store, result.run_id, names.CHECKPOINT_FOLDER)
     return size

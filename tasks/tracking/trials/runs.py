@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tuning.trial import Status, Trial, TrialResult
@@ -25,26 +26,27 @@ def find_runs(store: Store, experiment_id: str, question: str) -> Iterator[Any]:
 
 def finished_runs(store: Store, sweep: Sweep, kind: str = "trial") -> Iterator[Any]:
     """The runs of the sweep's finished trials, or of its finished replicates."""
-    question = f"tags.`nightune.sweep` = '{sweep.id}' and tags.`nightune.kind` = '{kind}'"
+    question = f"{names.tag_equals(names.SWEEP, sweep.id)} and {names.tag_equals(names.KIND, kind)}"
     return (run for run in find_runs(store, sweep.experiment_id, question) if is_finished(run))
 
 
 def unfinished_runs(store: Store, sweep: Sweep) -> dict[str, Any]:
     """The sweep's runs that a training is to take up again, by trial key: cut short by a kill, or halted at a rung."""
-    ours = f"tags.`nightune.sweep` = '{sweep.id}'"
+    ours = names.tag_equals(names.SWEEP, sweep.id)
     not_ended = "attributes.status != 'FINISHED' and attributes.status != 'FAILED'"
-    not_final = " and ".join(f"tags.`nightune.status` != '{status}'" for status in Status if status != "not_promoted")
+    final = [str(status) for status in Status if status != Status.NOT_PROMOTED]
+    not_final = " and ".join(names.tag_differs(names.STATUS, status) for status in final)
     runs = [
         run
         for question in (not_ended, not_final)
         for run in find_runs(store, sweep.experiment_id, f"{ours} and {question}")
     ]
-    return {run.data.tags["nightune.trial_key"]: run for run in runs if "nightune.trial_key" in run.data.tags}
+    return {run.data.tags[names.TRIAL_KEY]: run for run in runs if names.TRIAL_KEY in run.data.tags}
 
 
 def is_finished(run: Any) -> bool:
     """True if the last thing that `finish` does is done: the status alone may be a leftover of a kill."""
-    return run.info.status in ("FINISHED", "FAILED") and run.data.tags.get("nightune.status") in set(Status)
+    return run.info.status in ("FINISHED", "FAILED") and run.data.tags.get(names.STATUS) in set(Status)
 
 
 def read_result(run: Any) -> TrialResult:
@@ -52,14 +54,14 @@ def read_result(run: Any) -> TrialResult:
     tags, metrics = run.data.tags, run.data.metrics
     return TrialResult(
         trial=as_trial(run),
-        status=Status(tags["nightune.status"]),
-        objective=float(metrics.get("objective", math.nan)),
-        best_epoch=int(metrics["best_epoch"]),
-        epochs=int(metrics["epochs"]),
-        updates=int(metrics.get("updates", 0)),
-        examples=int(metrics.get("examples", 0)),
-        seconds=float(metrics["seconds"]),
-        message=tags.get("nightune.message", ""),
+        status=Status(tags[names.STATUS]),
+        objective=float(metrics.get(names.OBJECTIVE, math.nan)),
+        best_epoch=int(metrics[names.BEST_EPOCH]),
+        epochs=int(metrics[names.EPOCHS]),
+        updates=int(metrics.get(names.UPDATES, 0)),
+        examples=int(metrics.get(names.EXAMPLES, 0)),
+        seconds=float(metrics[names.SECONDS]),
+        message=tags.get(names.MESSAGE, ""),
         run_id=str(run.info.run_id),
     )
 
@@ -68,10 +70,10 @@ def as_trial(run: Any) -> Trial:
     """Read back what a run was to train."""
     tags = run.data.tags
     return Trial(
-        number=int(tags["nightune.trial_number"]),
-        params=json.loads(tags["nightune.params"]),
-        seed=int(tags["nightune.seed"]),
-        key=tags["nightune.trial_key"],
-        replicate=int(tags.get("nightune.replicate", "0")),
-        replicate_of=tags["mlflow.parentRunId"] if "nightune.replicate" in tags else "",
+        number=int(tags[names.TRIAL_NUMBER]),
+        params=json.loads(tags[names.PARAMS]),
+        seed=int(tags[names.SEED]),
+        key=tags[names.TRIAL_KEY],
+        replicate=int(tags.get(names.REPLICATE, "0")),
+        replicate_of=tags[names.MLFLOW_PARENT] if names.REPLICATE in tags else "",
     )

@@ -7,28 +7,26 @@ one that can be read. The tag comes before the first file and goes after the las
 from collections.abc import Iterator
 from pathlib import Path
 
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.artifacts import delete_artifacts, settle_artifact
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.runs import find_runs
 
-FOLDER = "resume"
-EPOCH = "nightune.snapshot"  # the tag of a run that has one: the epoch that it was taken after
-
 
 def kept_runs(store: Store, sweep: Sweep) -> dict[str, str]:
     """The sweep's runs that have a snapshot, by trial key."""
-    question = f"tags.`nightune.sweep` = '{sweep.id}' and tags.`{EPOCH}` != ''"
+    question = f"{names.tag_equals(names.SWEEP, sweep.id)} and {names.tag_differs(names.SNAPSHOT, '')}"
     runs = find_runs(store, sweep.experiment_id, question)
-    return {run.data.tags["nightune.trial_key"]: str(run.info.run_id) for run in runs}
+    return {run.data.tags[names.TRIAL_KEY]: str(run.info.run_id) for run in runs}
 
 
 def keep_snapshot(store: Store, run_id: str, file: Path, epoch: int) -> None:
     """Put a snapshot, a file named by its epoch, in place of the one before."""
-    older = [path for path in _listed(store, run_id) if path != f"{FOLDER}/{file.name}"]
-    client(store).set_tag(run_id, EPOCH, str(epoch))
-    client(store).log_artifact(run_id, str(file), FOLDER)
-    settle_artifact(store, run_id, f"{FOLDER}/{file.name}")
+    older = [path for path in _listed(store, run_id) if path != f"{names.SNAPSHOT_FOLDER}/{file.name}"]
+    client(store).set_tag(run_id, names.SNAPSHOT, str(epoch))
+    client(store).log_artifact(run_id, str(file), names.SNAPSHOT_FOLDER)
+    settle_artifact(store, run_id, f"{names.SNAPSHOT_FOLDER}/{file.name}")
     for path in older:
         delete_artifacts(store, run_id, path)
 
@@ -43,7 +41,7 @@ def drop_snapshots(store: Store, run_id: str) -> None:
     """Delete a run's snapshots: its trial has ended."""
     for path in _listed(store, run_id):
         delete_artifacts(store, run_id, path)
-    client(store).delete_tag(run_id, EPOCH)
+    client(store).delete_tag(run_id, names.SNAPSHOT)
 
 
 def drop_all_snapshots(store: Store, sweep: Sweep) -> None:
@@ -53,4 +51,4 @@ def drop_all_snapshots(store: Store, sweep: Sweep) -> None:
 
 
 def _listed(store: Store, run_id: str) -> list[str]:
-    return [str(file.path) for file in client(store).list_artifacts(run_id, FOLDER)]
+    return [str(file.path) for file in client(store).list_artifacts(run_id, names.SNAPSHOT_FOLDER)]

@@ -11,6 +11,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.artifacts import put_artifact
 from nightune.tasks.tracking.store.entities import (
     BATCH_METRICS,
@@ -22,18 +23,16 @@ from nightune.tasks.tracking.store.entities import (
     param,
 )
 from nightune.tasks.tracking.store.errors import StoreError
-from nightune.tasks.tracking.store.names import ONCE, PEAKS, TAG_LENGTH
 from nightune.tasks.tracking.store.retry import patience
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.runs import unfinished_runs
-from nightune.tasks.tracking.trials.snapshots import EPOCH, drop_snapshots, keep_snapshot
+from nightune.tasks.tracking.trials.snapshots import drop_snapshots, keep_snapshot
 from nightune.tuning.trial import Status, Trial, TrialResult
 
 if TYPE_CHECKING:
     from nightune.tasks.prepared_data import PreparedData
 
-ERROR = "error.txt"  # the traceback of a failed trial, among its run's artifacts
 FLUSH_SECONDS = 8.0  # a long training shows in the pages within ten seconds of the epoch
 
 
@@ -69,7 +68,7 @@ class TrialLog:
 
     def log_epoch(self, epoch: int, values: Mapping[str, float]) -> None:
         """Take in the curves' values of an epoch, counted from 1; they are written within some seconds."""
-        curves = {name: value for name, value in values.items() if name not in ONCE}
+        curves = {name: value for name, value in values.items() if name not in names.ONCE}
         self._waiting.append((epoch, _now_ms(), curves))
         if time.monotonic() - self._flushed_at > FLUSH_SECONDS:
             self._flush([], [])
@@ -101,7 +100,7 @@ class TrialLog:
         """Write what is left and mark the run finished, the checkpoint first; return the run's id."""
         self._open()
         if checkpoint is not None:
-            put_artifact(self._store, self._artifact_uri, checkpoint, "checkpoint")
+            put_artifact(self._store, self._artifact_uri, checkpoint, names.CHECKPOINT_FOLDER)
         if result.traceback:
             self._put_error(result.traceback)
         metrics = _final_metrics(result, self._once)
@@ -115,7 +114,7 @@ class TrialLog:
 
     def _put_error(self, text: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / ERROR
+            file = Path(folder) / names.ERROR
             file.write_text(text, encoding="utf-8")
             put_artifact(self._store, self._artifact_uri, file)
 
@@ -123,7 +122,7 @@ class TrialLog:
         """Leave a run that was cut short to be taken up again."""
         if self._run_id:
             with patience(2.0), suppress(StoreError):  # a stop must be short; the next start closes the run
-                client(self._store).set_tag(self._run_id, "nightune.status", "interrupted")
+                client(self._store).set_tag(self._run_id, names.STATUS, "interrupted")
                 client(self._store).set_terminated(self._run_id, "KILLED")
 
     def _open(self) -> None:
@@ -138,7 +137,7 @@ class TrialLog:
         return client(self._store).create_run(
             self._sweep.experiment_id,
             start_time=self._started_ms,
-            tags=self._identity() | {"nightune.attempt": "1"},
+            tags=self._identity() | {names.ATTEMPT: "1"},
             run_name=run_name(self._trial),
         )
 
@@ -151,32 +150,34 @@ class TrialLog:
     def _take_up(self, run: Any) -> None:
         mlflow_client = client(self._store)
         self._describe(run)  # a kill may have come before
-        self._has_snapshot = EPOCH in run.data.tags
-        if "loss" in run.data.metrics:
-            self._logged_epoch = self._last_step("loss")
-        self._logged_once = {name: self._last_step(name) for name in (*ONCE, *PEAKS) if name in run.data.metrics}
-        is_promoted = run.data.tags.get("nightune.status") == Status.NOT_PROMOTED
-        attempt = int(run.data.tags.get("nightune.attempt", "1")) + (not is_promoted)
-        self._flush([], list((self._identity() | {"nightune.attempt": str(attempt)}).items()))
+        self._has_snapshot = names.SNAPSHOT in run.data.tags
+        if names.LOSS in run.data.metrics:
+            self._logged_epoch = self._last_step(names.LOSS)
+        self._logged_once = {
+            name: self._last_step(name) for name in (*names.ONCE, *names.PEAKS) if name in run.data.metrics
+        }
+        is_promoted = run.data.tags.get(names.STATUS) == Status.NOT_PROMOTED
+        attempt = int(run.data.tags.get(names.ATTEMPT, "1")) + (not is_promoted)
+        self._flush([], list((self._identity() | {names.ATTEMPT: str(attempt)}).items()))
         mlflow_client.update_run(self._run_id, status="RUNNING")
 
     def _last_step(self, name: str) -> int:
         return int(client(self._store).get_metric_history(self._run_id, name)[-1].step)
 
     def _identity(self) -> dict[str, str]:
-        trial, replicate = self._trial, {"nightune.replicate": str(self._trial.replicate)}
+        trial, replicate = self._trial, {names.REPLICATE: str(self._trial.replicate)}
         return {
-            "mlflow.parentRunId": trial.replicate_of or self._sweep.run_id,
-            "nightune.kind": "replicate" if trial.replicate else "trial",
+            names.MLFLOW_PARENT: trial.replicate_of or self._sweep.run_id,
+            names.KIND: "replicate" if trial.replicate else "trial",
             **(replicate if trial.replicate else {}),
-            "nightune.sweep": self._sweep.id,
-            "nightune.trial_key": self._trial.key,
-            "nightune.trial_number": str(self._trial.number),
-            "nightune.seed": str(self._trial.seed),
-            "nightune.params": json.dumps(self._trial.params, ensure_ascii=False),
-            "nightune.status": "running",
-            "nightune.host": socket.gethostname(),
-            "nightune.process": str(os.getpid()),
+            names.SWEEP: self._sweep.id,
+            names.TRIAL_KEY: self._trial.key,
+            names.TRIAL_NUMBER: str(self._trial.number),
+            names.SEED: str(self._trial.seed),
+            names.PARAMS: json.dumps(self._trial.params, ensure_ascii=False),
+            names.STATUS: "running",
+            names.HOST: socket.gethostname(),
+            names.PROCESS: str(os.getpid()),
             **self._tags,
         }
 
@@ -229,17 +230,17 @@ def run_name(trial: Trial) -> str:
 def _final_metrics(result: TrialResult, more: Mapping[str, float]) -> list[Any]:
     from mlflow.entities import Metric  # noqa: PLC0415
 
-    values: dict[str, float] = {name: float(getattr(result, name)) for name in ONCE}
+    values: dict[str, float] = {name: float(getattr(result, name)) for name in names.ONCE}
     if not result.best_epoch:
-        del values["objective"]
+        del values[names.OBJECTIVE]
     return [Metric(name, number(value), _now_ms(), result.epochs) for name, value in {**values, **more}.items()]
 
 
 def _final_tags(result: TrialResult) -> dict[str, str]:
-    tags = {"nightune.status": str(result.status)}
+    tags = {names.STATUS: str(result.status)}
     if result.status is Status.NOT_PROMOTED:
-        tags["nightune.rung"] = str(result.epochs)  # written whole up to here, whatever becomes of it further on
-    return tags | ({"nightune.message": result.message[:TAG_LENGTH]} if result.message else {})
+        tags[names.RUNG] = str(result.epochs)  # written whole up to here, whatever becomes of it further on
+    return tags | ({names.MESSAGE: result.message[: names.TAG_LENGTH]} if result.message else {})
 
 
 def _now_ms() -> int:
