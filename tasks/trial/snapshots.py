@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightune.models.errors import InputError
 from nightune.tasks.tracking.store import names
-from nightune.tasks.tracking.store.retry import patiently
+from nightune.tasks.tracking.store.retry import retry_call
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.trials.snapshots import fetch_snapshots
 from nightune.tasks.tracking.trials.trial_log import TrialLog
@@ -89,7 +89,7 @@ class RunKeeper:
         began, epoch = time.monotonic(), len(snapshot.history)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / f"epoch-{epoch:07}.npz"
-            patiently(lambda: write_snapshot(file, snapshot), folder)
+            retry_call(lambda: write_snapshot(file, snapshot), folder)
             self._log.keep(file, epoch)
         self._last = time.monotonic()
         self._pause = max(self._pause, (self._last - began) / COST_SHARE) if self._pause else 0.0

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import pytest
 
-from nightune.tasks.tracking.store import retry as patience_module
+from nightune.tasks.tracking.store import retry as retry_module
 from nightune.tasks.tracking.store.errors import StoreLostError
 from nightune.tasks.tracking.store.store import client, open_store, study_experiment
 from tests.faults.sweeps import Sweep, run_states, trial_numbers, validation_points
@@ -69,7 +69,7 @@ def test_a_checkpoint_that_meets_a_full_disk_is_written_again(
 ) -> None:
     from nightune.flows.tune import tune
 
-    monkeypatch.setattr(patience_module, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(retry_module, "FIRST_PAUSE_SECONDS", 0.01)
     write, copy, failed = Path.write_bytes, shutil.copyfileobj, set[str]()
 
     def full(what: str) -> None:
@@ -103,14 +103,14 @@ def test_a_locked_database_is_waited_for_within_the_bound(
 ) -> None:
     import sqlalchemy
 
-    monkeypatch.setattr(patience_module, "FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(retry_module, "FIRST_PAUSE_SECONDS", 0.05)
     store = open_store(store_root)
     engine = client(store)._client._tracking_client.store.engine
     sqlalchemy.event.listen(engine, "before_cursor_execute", wait_briefly, retval=True)
     try:
         with closing(sqlite3.connect(store_root / "mlflow.db", check_same_thread=False)) as holder:
             holder.execute("begin exclusive")
-            with pytest.raises(StoreLostError, match="database is locked"), patience_module.patience(0.2):
+            with pytest.raises(StoreLostError, match="database is locked"), retry_module.retry_limit(0.2):
                 study_experiment(store, "flowers")
             threading.Timer(0.5, holder.rollback).start()
             assert study_experiment(store, "flowers")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from nightune.tasks.tracking.store import retry as patience_module
+from nightune.tasks.tracking.store import retry as retry_module
 from nightune.tasks.tracking.store.errors import StoreLostError
-from nightune.tasks.tracking.store.retry import patience
+from nightune.tasks.tracking.store.retry import retry_limit
 from nightune.tasks.tracking.store.store import Store, client, open_store
 from tests.faults.conftest import TrackingServer
 from tests.faults.faulty_proxy import Fault, FaultyProxy
@@ -50,7 +50,7 @@ def stub() -> Iterator[FaultyProxy]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience_module, "FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(retry_module, "FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
 
@@ -75,13 +75,13 @@ def test_a_run_is_asked_for_once_where_only_the_answer_is_lost(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     store = open_store(tmp_path, stub.address)
     stub.fault = Fault.LOSE_ANSWER
-    with patience(0.1), pytest.raises(StoreLostError):
+    with retry_limit(0.1), pytest.raises(StoreLostError):
         client(store).create_run("1", tags={})
     assert [path for _, path, _ in stub.requests if path.endswith("runs/create")] == ["/api/2.0/mlflow/runs/create"]
 
 
 def search(store: Store, seconds: float) -> list[object]:
-    with patience(seconds):
+    with retry_limit(seconds):
         return list(client(store).search_experiments())
 
 

@@ -101,7 +101,7 @@ def test_no_file_is_there_without_the_tag_by_which_it_is_found(
 ) -> None:
     first = keeper()
     with monkeypatch.context() as patch:
-        kill_at(patch, snapshots, "settle_artifact")
+        kill_at(patch, snapshots, "sync_artifact")
         with pytest.raises(KillError):
             first.write(snapshot(1))
     assert list(kept_runs(store, sweep)) == [trial.key]

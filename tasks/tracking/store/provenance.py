@@ -1,4 +1,4 @@
-"""Where a sweep comes from: the commit of the study's folder, and what it ran on."""
+"""The provenance of a sweep: the commit of the study's folder, and the environment."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ PACKAGES = ("nightune", "keras", "tensorflow", "jax", "numpy", "scikit-learn", "
 
 
 def commit_tags(folder: Path) -> dict[str, str]:
-    """Tags that name the git commit of a folder, and whether files differ from it; empty outside a repository."""
+    """Return tags with the git commit of a folder and whether files differ from it; empty outside a repository."""
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
         return {}
@@ -21,7 +21,7 @@ def commit_tags(folder: Path) -> dict[str, str]:
 
 
 def environment() -> dict[str, object]:
-    """Python, platform, processors and the versions of the packages that decide results."""
+    """Return Python, platform, processors and the versions of the packages that affect results."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -1,4 +1,4 @@
-"""What mattered in a sweep, on the sweep's run: a table of the pages, and a file that is read back."""
+"""Store the importance of a sweep's dimensions on its run: a table for MLflow's pages, and a file to read back."""
 
 import json
 import tempfile
@@ -12,7 +12,7 @@ from nightune.tuning.analysis.importance import Edge, Importance, WhatMattered
 
 
 def write_importance(store: Store, sweep: Sweep, mattered: WhatMattered) -> None:
-    """Put the dimensions on the sweep's run; the tag with the first of them comes last and says that all is there."""
+    """Write the dimensions to the sweep's run; the tag with the most important is set last and marks them complete."""
     client(store).log_dict(sweep.run_id, asdict(mattered), names.IMPORTANCE)
     if mattered.dimensions:
         add_table(store, sweep, [asdict(each) for each in mattered.dimensions], names.IMPORTANCE_TABLE)
@@ -21,7 +21,7 @@ def write_importance(store: Store, sweep: Sweep, mattered: WhatMattered) -> None
 
 
 def read_importance(store: Store, sweep: Sweep) -> WhatMattered | None:
-    """What was found, or None where the sweep is not complete, or from before this was looked at."""
+    """Return the importances, or None if the sweep is not complete or of an earlier version without them."""
     if names.MATTERED_MOST not in client(store).get_run(sweep.run_id).data.tags:
         return None
     with tempfile.TemporaryDirectory() as folder:

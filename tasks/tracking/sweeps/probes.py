@@ -1,4 +1,4 @@
-"""Probes in MLflow: what was tried before a study's trials, one run for all of its optimizers."""
+"""Log probes to MLflow: range tests before a study's trials, one run for all of its optimizers."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What the gate read and what it said, on the sweep's run."""
+"""Store reads of the test split and the gate's verdict on the sweep's run."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ logger = logging.getLogger("nightune")
 
 
 def record_test_read(store: Store, sweep: Sweep, why: str) -> None:
-    """Note a read of the sealed test split on the sweep's run, before it happens."""
+    """Record a read of the sealed test split on the sweep's run, before it happens."""
     tags = client(store).get_run(sweep.run_id).data.tags
     entry = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {why}"
     entries = [*json.loads(tags.get(names.TEST_READS, "[]")), entry]
@@ -24,16 +24,16 @@ def record_test_read(store: Store, sweep: Sweep, why: str) -> None:
 
 
 def test_reads(store: Store, sweep: Sweep) -> int:
-    """How often any sweep of the study has read the test split of this data version."""
+    """Return how often the study's sweeps have read the test split of this data version."""
     same = f"{names.tag_equals(names.KIND, 'sweep')} and {names.tag_equals(names.DATA_VERSION, sweep.data_version)}"
     runs = client(store).search_runs([sweep.experiment_id], same, max_results=10_000)
     return sum(len(json.loads(run.data.tags.get(names.TEST_READS, "[]"))) for run in runs)
 
 
 def write_verdict(store: Store, sweep: Sweep, verdict: Verdict, question: str) -> None:
-    """Put the verdict on the sweep's run: files, and tags last, which say that all is there.
+    """Write the verdict to the sweep's run: first the files, then the tags, which mark it complete.
 
-    `question` names what was asked: the same question again is answered by the same verdict, without another read.
+    `question` identifies what was judged: the same question again returns the same verdict, without another read.
     """
     from mlflow.entities import RunTag  # noqa: PLC0415 - seconds
 
@@ -47,7 +47,7 @@ def write_verdict(store: Store, sweep: Sweep, verdict: Verdict, question: str) -
 
 
 def read_verdict(store: Store, sweep: Sweep, question: str | None = None) -> Verdict | None:
-    """The sweep's verdict, or None where there is none, or none on this question."""
+    """Return the sweep's verdict, or None if there is none, or none for this question."""
     tags = client(store).get_run(sweep.run_id).data.tags
     if names.VERDICT_QUESTION not in tags or question not in (None, tags[names.VERDICT_QUESTION]):
         return None
@@ -57,7 +57,7 @@ def read_verdict(store: Store, sweep: Sweep, question: str | None = None) -> Ver
 
 
 def verdict_tags(verdict: Verdict) -> dict[str, str]:
-    """Every number of the verdict as tags, for a version and for the sweep's run."""
+    """Return every number of the verdict as tags, for a version and for the sweep's run."""
     tags = {
         names.VERDICT: str(verdict.decision),
         names.REASON: verdict.reason,

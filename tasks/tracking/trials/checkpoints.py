@@ -1,4 +1,4 @@
-"""The saved models of finished trials."""
+"""Download the checkpoints of finished trials."""
 
 from pathlib import Path
 
@@ -7,5 +7,5 @@ from nightune.tasks.tracking.store.store import Store, client
 
 
 def fetch_checkpoint(store: Store, run_id: str, folder: Path) -> Path:
-    """Bring the best epoch's model of a finished trial into a folder and return the file."""
+    """Download the checkpoint of a finished trial, its best epoch's model, into a folder; return the file."""
     return Path(client(store).download_artifacts(run_id, names.CHECKPOINT, str(folder)))

@@ -1,4 +1,4 @@
-"""What a sweep took: trials an hour, peak memory, devices; put together from its trials' runs, on its own run."""
+"""Record the costs of a sweep on its run: trials per hour, peak memory and devices, from its trials' runs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from nightune.tuning.analysis.throughput import Span, trials_per_hour
 
 
 def record_costs(store: Store, sweep: Sweep) -> None:
-    """Log the numbers of the trials that this sweep has trained itself; a reused one took nothing of it."""
+    """Log the costs of the trials that this sweep has trained itself; reused trials cost it nothing."""
     runs = [run for run in finished_runs(store, sweep) if names.REUSED_FROM not in run.data.tags]
     mlflow_client = client(store)
     for name, value in _numbers(runs).items():
@@ -31,6 +31,6 @@ def _numbers(runs: Sequence[Any]) -> dict[str, float]:
 
 
 def work_span(run: Any) -> Span:
-    """When a trial began and ended. One that was taken up again, after an outage or for a rung, began with its work."""
+    """Return the start and end of a trial's work; a resumed one counts as started its training time before its end."""
     end = run.info.end_time / 1000
     return max(run.info.start_time / 1000, end - run.data.metrics[names.SECONDS]), end

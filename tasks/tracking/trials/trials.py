@@ -1,4 +1,4 @@
-"""Trials in MLflow: one child run each, written in few batches, found again by its key."""
+"""Store trials in MLflow: one child run each, written in few batches, and found by its key."""
 
 import tempfile
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 def finished_trials(store: Store, sweep: Sweep, kind: str = "trial") -> dict[str, TrialResult]:
-    """Read the sweep's finished trials back, or its finished replicates, by key, without their curves."""
+    """Read the sweep's finished trials, or its finished replicates, by key, without their curves."""
     results = (read_result(run) for run in finished_runs(store, sweep, kind))
     return {result.trial.key: result for result in results}
 
 
 def reusable_trials(store: Store, sweep: Sweep, keys: Sequence[str]) -> dict[str, TrialResult]:
-    """Read finished trials of the study's other sweeps that have one of these keys; failed ones are not reused.
+    """Read finished trials of the study's other sweeps that have one of these keys.
 
-    Nor are those that halted at a rung: with the same key, they are a part of the training.
+    Failed trials are not reused, nor are those that halted at a rung: they hold only a part of the training.
     """
     wanted = set(keys)
     runs = find_runs(
@@ -37,13 +37,13 @@ def reusable_trials(store: Store, sweep: Sweep, keys: Sequence[str]) -> dict[str
 
 
 def read_curve(store: Store, run_id: str, name: str) -> list[float]:
-    """Read a metric's values, one an epoch; empty for a run that never got so far."""
+    """Read a metric's values, one per epoch; empty for a run without the metric."""
     points = client(store).get_metric_history(run_id, name)
     return [float(point.value) for point in sorted(points, key=lambda point: int(point.step))]
 
 
 def copy_as_reused(store: Store, sweep: Sweep, trial: Trial, earlier: TrialResult, data: "PreparedData") -> TrialResult:
-    """Log a trial that an earlier sweep has trained: its curves, its checkpoint, and where they are from."""
+    """Log a trial that an earlier sweep has trained: its curves, its checkpoint, and the run that they come from."""
     mlflow_client = client(store)
     run = mlflow_client.get_run(earlier.run_id)
     tags = {names.REUSED_FROM: earlier.run_id, names.ENGINE: run.data.tags.get(names.ENGINE, "")}
@@ -63,15 +63,15 @@ def copy_as_reused(store: Store, sweep: Sweep, trial: Trial, earlier: TrialResul
 
 
 def attach(store: Store, run_id: str, files: Sequence[Path], folder: str) -> None:
-    """Put files into a folder of a run's artifacts; those of the same name are replaced."""
+    """Upload files to a folder of a run's artifacts, replacing files of the same name."""
     for file in files:
         client(store).log_artifact(run_id, str(file), folder)
 
 
 def reconcile(store: Store, experiment_id: str) -> int:
-    """Close what a dead process left open, once its study's lock is ours; return how many runs that were.
+    """Close the runs that a dead process left open and return their number; needs the study's lock.
 
-    Unfinished trials are closed as KILLED and taken up again under the same run.
+    Unfinished trials are closed as KILLED and later resumed in the same run.
     """
     trials = names.tag_differs(names.KIND, "sweep")
     open_runs = list(find_runs(store, experiment_id, f"{trials} and attributes.status = 'RUNNING'"))
