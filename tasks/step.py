@@ -1,7 +1,7 @@
-"""What every task of ours has in common: nothing is cached (MLflow is the one store), each run is counted.
+"""Define our Prefect tasks: without a cache, since MLflow is the only store, and with a count of their runs.
 
-And none has the tags by which we find our flow runs: Prefect asks its server for a slot for each tag of a task run, and
-waits about half a second for the answer.
+They do not inherit our flow run tags: Prefect requests a slot from its server for each tag of a task run, which takes
+about half a second.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ _ended_task_runs: Counter[UUID | None] = Counter()
 
 
 def stage(function: Callable[P, R]) -> Task[P, R]:
-    """Make a function a Prefect task of a sweep."""
+    """Wrap a function as a Prefect task of a sweep."""
 
     @wraps(function)
     def counted(*arguments: P.args, **named: P.kwargs) -> R:
@@ -45,5 +45,5 @@ class _Stage(Task[P, R]):
 
 
 def ended_task_runs(flow_run_id: UUID) -> int:
-    """How many task runs this process has ended in a flow run, so that the flow can wait for their records."""
+    """Return how many task runs of a flow run this process has ended, so that the flow can wait for their records."""
     return _ended_task_runs[flow_run_id]
