@@ -21,12 +21,12 @@ from nightune.tasks.tracking.sweeps.sweeps import SweepStatus, all_sweeps, inter
 from nightune.tasks.tracking.trials.trials import reconcile
 
 MINIMUM_FREE_GIB = 2.0  # with less, a night may fill the disk
-MAXIMUM_WRITE_SECONDS = 3600.0  # a file still incomplete after it was left by a kill
+MAXIMUM_WRITE_SECONDS = 3600.0  # a file that is incomplete for longer was left by a kill
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check. `remedy` tells how to repair it; `repair` does so, None if only a person can."""
+    """The result of one check. `remedy` explains the repair; `repair` does so, None if only a person can."""
 
     subject: str
     is_well: bool

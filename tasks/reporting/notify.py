@@ -40,7 +40,7 @@ class Event:
 
 
 def notify(hooks: Hooks, event: Event, wait_seconds: float = WAIT_SECONDS) -> bool:
-    """Notify the webhook and the command; return whether both succeeded, as far as they are set."""
+    """Notify the webhook and the command; return whether those that are set succeeded."""
     results = [_post(hooks.webhook, event, wait_seconds)] if hooks.webhook else []
     results += [_run(hooks.command, event)] if hooks.command else []
     return all(results)

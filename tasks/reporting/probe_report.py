@@ -65,7 +65,7 @@ class StudyProbe:
         return "\n".join(lines) + "\n"
 
     def rows(self) -> list[list[str]]:
-        """Return table rows: optimizer, batch size, updates, rate of steepest descent, range, remark."""
+        """Return table rows: optimizer, batch size, updates, rate of the steepest decrease, range, remark."""
         return [_row(probe) for probe in self.probes]
 
     @property
@@ -101,7 +101,7 @@ def write_study_copy(probe: StudyProbe, copy: Path) -> None:
         return
     text = with_log_range(probe.study_file.read_text(encoding="utf-8-sig"), PEAK, probe.range.low, probe.range.high)
     if text is None:
-        problem = "cannot be located in the file; copy the lines above into a copy by hand"
+        problem = "cannot be located in the file; insert the lines above into a copy by hand"
         raise StudyError(str(probe.study_file), [Problem(PEAK, problem)])
     with copy.open("x", encoding="utf-8") as file:
         file.write(text)

@@ -58,7 +58,7 @@ def _is_pruned(store: Store, result: TrialResult) -> bool:
 
 
 def _delete(store: Store, result: TrialResult, is_dry: bool) -> int:
-    """Delete a checkpoint and return its size in bytes. The tag is set first, so that no lost file is unmarked."""
+    """Delete a checkpoint and return its size in bytes. The tag is set first: each deleted checkpoint is marked."""
     listed = client(store).list_artifacts(result.run_id, names.CHECKPOINT_FOLDER)
     size = sum(int(file.file_size or 0) for file in listed)
     if not is_dry:
