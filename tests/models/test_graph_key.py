@@ -45,7 +45,7 @@ OTHER_GRAPH: list[Pair] = [
     ({"optimizer": "sgd"}, {"optimizer": "adam"}),
     ({"optimizer": "adam"}, {"optimizer": "adam", "bias_correction": False}),
     ({"optimizer": "rmsprop"}, {"optimizer": "rmsprop", "centered": True}),
-    ({"optimizer": "muon"}, {"optimizer": "muon", "one_minus_momentum": 0.1, "nesterov": True}),
+    ({"optimizer": "muon", "nesterov": False}, {"optimizer": "muon", "nesterov": True}),
     ({"model__dropout": 0.0}, {"model__dropout": 0.5}),
     ({"model__units": [4]}, {"model__units": [5]}),
     ({"gradient_clip__kind": "norm"}, {"gradient_clip__kind": "value"}),
@@ -150,4 +150,10 @@ def graph(engine: Any, recipe: Recipe, dataset: Dataset) -> str:
     data = Data(dataset.train.inputs, program.head.targets(dataset.train.targets), dataset.validation.inputs)
     given = tf.nest.map_structure(tf.constant, (state.arrays, updates, np.float32(0.0), data))
     traced = tf.function(partial(_train, program, Shape(8, False)), autograph=False).get_concrete_function(*given)
-    return re.sub(r"_\d+", "", str(traced.graph.as_graph_def()))
+    definition = traced.graph.as_graph_def()
+    functions = sorted(unnumbered(function) for function in definition.library.function)
+    return "\n".join([*map(unnumbered, definition.node), *functions])
+
+
+def unnumbered(part: Any) -> str:
+    return re.sub(r"_\d+", "", str(part))

@@ -109,7 +109,8 @@ class JaxProgram:
         updates, losses = updates._replace(order=jnp.asarray(updates.order)), []
         start, end, is_last = updates.span
         for place in range(start, end):
-            state, loss = self._step(state, updates.at(place), self.data, shape=shape)
+            arrays, loss = self._step(state, updates.at(place), self.data, shape=shape)
+            state = State(*arrays)
             losses.append(loss)
         outputs = self._predict(state, updates.numbers, self.data.validation) if is_last else None
         return state, sum(losses, start=before), outputs
@@ -142,7 +143,7 @@ class JaxProgram:
             arrays[: len(epochs)] = values
         state, *results, weights = self._train(state, given, np.int32(len(epochs)), before, self.data, shape=shape)
         losses, outputs = map(np.asarray, results)
-        return state, losses, outputs, weights
+        return State(*state), losses, outputs, weights
 
     def _most(self, state: State, length: int) -> int:
         """How many epochs a call has room for, by the length of their order: a fixed number, as it is compiled."""
@@ -163,7 +164,7 @@ def train_calls(
     def update(place: Any, carry: Any) -> Any:
         state, total = carry
         state, loss = _step(program, state, updates.at(place), data, shape=shape)
-        return state, total + loss
+        return State(*state), total + loss
 
     state, total = lax.fori_loop(updates.span[0], updates.span[1], update, (state, before))
     return state, total, _predict(program, state, updates.numbers, data.validation) if is_last else None
@@ -196,7 +197,8 @@ def _train_epochs(
         return state, losses.at[place].set(loss), outputs.at[place].set(predicted), weights
 
     nothing = jnp.zeros(most), kept(one), [kept(array) for array in program.weights(state)]
-    return lax.fori_loop(0, count, epoch, (state, *nothing))
+    state, *kept_of_epochs = lax.fori_loop(0, count, epoch, (state, *nothing))
+    return tuple(state), *kept_of_epochs
 
 
 def _step(program: Program, state: State, update: Update, data: Data, *, shape: Shape) -> Any:
@@ -209,7 +211,7 @@ def _step(program: Program, state: State, update: Update, data: Data, *, shape: 
     penalty_gradients = jax.grad(program.penalty)(state.trainable, update.numbers)
     gradients = [one + other for one, other in zip(gradients, penalty_gradients, strict=True)]
     state = program.apply(state._replace(rest=rest), update.numbers, gradients, update.rates)
-    return state, loss * update.bounds[1]
+    return tuple(state), loss * update.bounds[1]
 
 
 def _blocks(block: Any, state: State, examples: Any, shape: Shape) -> Any:

@@ -120,6 +120,7 @@ def _run(compiled: JaxProgram, members: Sequence[Member]) -> list[tuple[Compiled
             train = compiled.extra("stack", _compile)
             shape = parts[0].shape
             states, loss, outputs = train(states, updates, before, compiled.data, shape=shape, is_last=call.is_last)
+            states = tuple(State(*state) for state in states)
             losses.append(loss)
     total = np.sum([np.asarray(loss) for loss in losses], axis=0, dtype=np.float64)
     outputs = np.array(outputs)
@@ -152,5 +153,5 @@ def _train_stack(
     one = partial(train_calls, program, shape=shape, is_last=is_last)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
     stacked, losses, outputs = jax.vmap(one, in_axes=(0, 0, 0, None))(stacked, updates, before, data)
-    members = tuple(jax.tree.map(lambda leaf, row=row: leaf[row], stacked) for row in range(len(states)))
+    members = tuple(tuple(jax.tree.map(lambda leaf, row=row: leaf[row], stacked)) for row in range(len(states)))
     return members, losses, outputs
