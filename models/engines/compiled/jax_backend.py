@@ -1,4 +1,8 @@
-"""The compiled engine of JAX: an epoch's updates in one call of one compiled function."""
+"""The compiled engine of JAX: an epoch's updates in one call of one compiled function.
+
+Compiled functions return states as plain tuples: the names in results are part of the key under which JAX keeps on disk
+what it compiled, and stores hold programs of before they had names.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -197,8 +201,8 @@ def _train_epochs(
         return state, losses.at[place].set(loss), outputs.at[place].set(predicted), weights
 
     nothing = jnp.zeros(most), kept(one), [kept(array) for array in program.weights(state)]
-    state, *kept_of_epochs = lax.fori_loop(0, count, epoch, (state, *nothing))
-    return tuple(state), *kept_of_epochs
+    state, losses, outputs, weights = lax.fori_loop(0, count, epoch, (state, *nothing))
+    return tuple(state), losses, outputs, weights
 
 
 def _step(program: Program, state: State, update: Update, data: Data, *, shape: Shape) -> Any:

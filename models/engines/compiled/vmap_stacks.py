@@ -113,14 +113,14 @@ def _run(compiled: JaxProgram, members: Sequence[Member]) -> list[tuple[Compiled
     numbers = np.stack([compiled.program.numbers(state.recipe, plan) for state, plan in filled])
     orders = np.stack([padded_order(plan, parts) for (_, plan), parts in zip(filled, laid, strict=True)])
     states, losses, outputs = tuple(state.arrays for state, _ in filled), [], None
+    train = compiled.extra("stack", _compile)
     for parts in zip(*laid, strict=True):
         for call in compiled.pace.calls(max(part.count for part in parts), parts[0] is laid[0][-1], losses):
             updates = _stacked(numbers, orders, parts, call)
             before = np.broadcast_to(np.asarray(call.loss, np.float32), len(parts))
-            train = compiled.extra("stack", _compile)
-            shape = parts[0].shape
-            states, loss, outputs = train(states, updates, before, compiled.data, shape=shape, is_last=call.is_last)
-            states = tuple(State(*state) for state in states)
+            how = {"shape": parts[0].shape, "is_last": call.is_last}
+            moved, loss, outputs = train(states, updates, before, compiled.data, **how)
+            states = tuple(State(*arrays) for arrays in moved)
             losses.append(loss)
     total = np.sum([np.asarray(loss) for loss in losses], axis=0, dtype=np.float64)
     outputs = np.array(outputs)
