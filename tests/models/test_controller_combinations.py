@@ -19,6 +19,7 @@ from nightune.models.techniques.penalties.penalties import PENALTIES
 from nightune.models.techniques.stopping.rules import RULES
 from nightune.models.techniques.stopping.stopping import ACTIONS
 from nightune.models.techniques.weight_decays.weight_decays import COUPLINGS, PROFILES
+from nightune.models.training.graph_key import graph_key
 from tests.models.controllers import GRADIENTS, controller, same
 
 # what a kind cannot do without
@@ -72,7 +73,7 @@ def test_x3_every_combination_is_planned_or_refused_by_a_named_rule(
     if recipe is None:
         return
     assert read_recipe(params_of(recipe)) == recipe
-    assert recipe.graph_key
+    assert graph_key(recipe, "")
     trained = controller(params, examples=examples, epochs=len(scores))
     largest = examples if recipe.optimizer.is_full_batch else recipe.batch_size.largest
     largest = recipe.stopping.batch_maximum if recipe.stopping.grows_batches else largest

@@ -19,7 +19,7 @@ from nightune.models.recipe.params import read_recipe
 from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.engines.compiled.jax_backend import make_jax_engine
 from nightune.models.training.loop import train
-from nightune.models.engines.compiled.graph_keys import disturbed
+from nightune.models.training.graph_key import disturbed
 from nightune.models.training.seeds import Seeds
 
 FOLDER, CASES = Path(sys.argv[1]), json.loads(sys.argv[2])

@@ -2,7 +2,6 @@
 
 import gc
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,12 @@ import pytest
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.engines.choice import choose_engine
-from nightune.models.engines.compiled.graph_keys import disturbed
 from nightune.models.engines.compiled.program import Program
 from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.errors import InputError
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.graph_key import disturbed
 from nightune.models.training.loop import Outcome, train
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
@@ -26,7 +25,7 @@ from tests.models.conftest import MakeDataset
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's own engine")
 
 if keras.backend.backend() == "tensorflow":
-    from nightune.models.engines.compiled.tensorflow_backend import TensorFlowFunctions, make_tensorflow_engine
+    from nightune.models.engines.compiled.tensorflow_backend import TensorFlowProgram, make_tensorflow_engine
 
 HERE = Path()
 DECAY = {"weight_decay.profile": "tied", "weight_decay.strength": 0.1}
@@ -117,10 +116,9 @@ def test_batches_of_random_sizes_whose_examples_a_layer_couples_are_told_to_run_
     random = {"batch_size.policy": "random", "batch_size.minimum": 3, "batch_size.maximum": 9}
     tried = recipe(**{"model.batch_normalization": True}, **random)
     state = compiled.start(tried, Seeds.from_trial(0))
-    functions = state.program.functions
     sizes = np.array([3, 4, 5, 6], np.int32)
     plan = EpochPlan(1, np.arange(18, dtype=np.int32), sizes, *np.zeros((2, 4), np.float32), 0.0, 0.0, 0.0, 0.0)
-    assert {part.shape.block for part in functions.parts(plan)} == {0}
+    assert {part.shape.block for part in state.compiled.parts(plan)} == {0}
     assert compiled.trial_tags(state)["nightune.xla"].startswith("no: batches of many sizes")
 
 
@@ -178,7 +176,7 @@ def test_one_shape_is_traced_once_for_all_its_trials(dataset: Dataset) -> None:
         for peak in (1e-3, 1e-2):
             end(engine, recipe(**{"batch_size.size": size, "learning_rate.peak": peak}), dataset, epochs=2)
     state = engine.start(recipe(), Seeds(1, 2, 3))
-    (trained,) = state.program.functions._train.values()
+    (trained,) = state.compiled._train.values()
     assert trained.experimental_get_tracing_count() == 1
 
 
@@ -201,8 +199,8 @@ def test_an_epoch_in_several_calls_is_the_same_epoch(
 ) -> None:
     tried = recipe(**{"batch_size.size": 5})
     whole = end(compiled, tried, dataset)
-    monkeypatch.setattr("nightune.models.engines.compiled.compiled_program.FIRST_CALL_UPDATES", 1)
-    monkeypatch.setattr("nightune.models.engines.compiled.compiled_program.CALL_SECONDS", 0.0)
+    monkeypatch.setattr("nightune.models.engines.compiled.pace.FIRST_CALL_UPDATES", 1)
+    monkeypatch.setattr("nightune.models.engines.compiled.pace.CALL_SECONDS", 0.0)
     cut = end(make_tensorflow_engine(dataset, HERE), tried, dataset)
     assert distance(cut, whole) == 0.0
     assert cut.curves["val_loss"] == whole.curves["val_loss"]
@@ -229,13 +227,13 @@ def bake_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def bake_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     """As above, with learning rates and decay."""
-    train, first = TensorFlowFunctions.train, {}
+    train, first = TensorFlowProgram.train, {}
 
-    def baked(self: Any, state: Any, numbers: Any, order: Any, part: Any, call: Any) -> Any:
-        rates = first.setdefault(id(self), (part.rates, self))[0]
-        return train(self, state, numbers, order, replace(part, rates=rates), call)
+    def baked(self: Any, state: Any, updates: Any, before: Any, shape: Any) -> Any:
+        rates = first.setdefault(id(self), (updates.rates, self))[0]
+        return train(self, state, updates._replace(rates=rates), before, shape)
 
-    monkeypatch.setattr(TensorFlowFunctions, "train", baked)
+    monkeypatch.setattr(TensorFlowProgram, "train", baked)
 
 
 @pytest.mark.parametrize(

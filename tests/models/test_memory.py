@@ -137,9 +137,9 @@ import logging, sys
 from pathlib import Path
 import jax, numpy as np
 from nightune.models.data.dataset import Dataset, Examples
-from nightune.models.recipe.recipe import Recipe
+from nightune.models.recipe.params import read_recipe
 from nightune.models.engines.compiled import engine as compiled
-from nightune.models.engines.compiled.jax_backend import JaxFunctions, make_jax_engine
+from nightune.models.engines.compiled.jax_backend import JaxProgram, make_jax_engine
 from nightune.models.training.loop import train
 
 generator = np.random.default_rng(0)
@@ -152,20 +152,20 @@ def outcome():
     engine = make_jax_engine(dataset, Path())
     return train(engine, recipe, dataset, epochs=4, seed=5, monitor="val_loss", direction="minimize")
 
-expected, real, real_epochs, said = outcome(), JaxFunctions.train, JaxFunctions.train_epochs, []
+expected, real, real_epochs, said = outcome(), JaxProgram.train, JaxProgram.train_epochs, []
 
-def limited(self, state, numbers, order, part, call):
-    result = real(self, state, numbers, order, part, call)
-    refuse_large(part)
+def limited(self, state, updates, before, shape):
+    result = real(self, state, updates, before, shape)
+    refuse_large(shape)
     return result
 
 def limited_epochs(self, state, numbers, plans):
     result = real_epochs(self, state, numbers, plans)
-    refuse_large(self.parts(plans[0])[0])
+    refuse_large(self.parts(plans[0])[0].shape)
     return result
 
-def refuse_large(part):
-    if part.shape.block > LIMITS[min(len(said), len(LIMITS) - 1)]:
+def refuse_large(shape):
+    if shape.block > LIMITS[min(len(said), len(LIMITS) - 1)]:
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 64 bytes.")
 
 class Saying(logging.Handler):
@@ -173,7 +173,7 @@ class Saying(logging.Handler):
         said.append(record.getMessage())
 
 logging.getLogger("nightune").addHandler(Saying())
-JaxFunctions.train, JaxFunctions.train_epochs = limited, limited_epochs
+JaxProgram.train, JaxProgram.train_epochs = limited, limited_epochs
 compiled.KEPT_PLAN_BYTES = KEPT
 LIMITS = [16]
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from nightune.models.engines.compiled import compiled_program
+from nightune.models.engines.compiled import pace
 from nightune.models.engines.make import make_engine
 from nightune.models.recipe.params import read_recipe
 from nightune.models.training.engine import COMPILED_ENGINES, Engine
@@ -135,8 +135,8 @@ def however_cut_is_whole(name: str, params: dict[str, Any], folder: Path) -> boo
     params = {**params, "batch_size.size": 2}
     whole = run(make(name), params, Kept(folder))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled_program, "FIRST_CALL_UPDATES", 1)
-        patch.setattr(compiled_program, "CALL_SECONDS", 1e-9)
+        patch.setattr(pace, "FIRST_CALL_UPDATES", 1)
+        patch.setattr(pace, "CALL_SECONDS", 1e-9)
         return is_equal(run(make(name), params, Kept(folder)), whole)
 
 

@@ -44,22 +44,25 @@ class OptimizerSettings:
         return 1.0 - self.one_minus_momentum
 
     @property
-    def structure(self) -> str:
-        """What of these settings changes the graph of an update: the class, what it remembers and how it clips.
+    def family(self) -> str:
+        """The rule whose graph trains this kind, too: gd is sgd on all examples, adamw is adam that always decays."""
+        return _FAMILIES.get(self.kind, self.kind)
 
-        The clip's limit and the accumulator's first value are in it as well: Keras takes them as plain floats, once.
+    @property
+    def structure(self) -> str:
+        """What of these settings changes the graph of an update: the family, what it remembers and how it clips.
+
+        Numbers are data of the graph, momentum and Nesterov's among them, but for Muon's Nesterov.
         """
-        words = [self.kind]
-        if self.kind in ("sgd", "rmsprop", "muon") and self.momentum != 0.0:
-            words.append(f"with {'Nesterov ' if self.nesterov else ''}momentum")
+        words = [self.family]
         if self.kind == "rmsprop" and self.centered:
             words.append("centered")
-        if self.kind == "adagrad":
-            words.append(f"from {self.initial_accumulator:g}")
+        if self.kind == "muon" and self.nesterov:
+            words.append("Nesterov")
         if self.is_literal:
             words.append("without bias correction")
         if self.gradient_clip_kind != "none":
-            words.append(f"clipped by {self.gradient_clip_kind} {self.gradient_clip_limit!r}")
+            words.append(f"clipped by {self.gradient_clip_kind}")
         if self.weight_average_kind != "none":
             words.append(f"averaged by {self.weight_average_kind}")
         return " ".join(words)
@@ -253,6 +256,8 @@ OPTIMIZERS: dict[str, Callable[[Any, OptimizerSettings], Any]] = {
     "dog": dog,
     "schedule_free": schedule_free,
 }
+
+_FAMILIES = {"gd": "sgd", "adamw": "adam"}
 
 # What the gradients, penalty included, are cut down to: Keras' argument for the limit.
 GRADIENT_CLIPS: dict[str, str | None] = {
