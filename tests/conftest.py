@@ -1,12 +1,16 @@
 """What all tests share: quiet libraries, a store of its own for each test, one Prefect server for all."""
 
+import gc
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.quick import KerasFinder, fail_the_collection, skip_what_takes_seconds
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -18,6 +22,25 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job started with & ignores it, and so would our children
 
 DEFAULT_STORE = Path("mlflow.db").resolve()
+NO_KERAS = KerasFinder(fail_the_collection)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="skip each test that imports Keras or starts a process")
+
+
+def pytest_collection() -> None:
+    """Import all tests without Keras, and without looking for garbage in what stays until the end."""
+    gc.disable()
+    sys.meta_path.insert(0, NO_KERAS)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    sys.meta_path.remove(NO_KERAS)
+    gc.freeze()
+    gc.enable()
+    if session.config.getoption("quick"):
+        skip_what_takes_seconds()
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,6 @@ import shutil
 import zipfile
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +13,6 @@ from mlflow import pyfunc
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.storage import open_dataset, save_dataset
 from nightune.models.serving.predictor import DESCRIPTION, MODEL, Predictor
-from nightune.models.training.checkpoint import load, save
 from nightune.tasks.load_study import load_study
 from nightune.tasks.tracking.registry.model_folder import parts_of, write_model_folder
 from nightune.tasks.tracking.store.errors import StoreError, SweepNotFoundError
@@ -23,6 +21,15 @@ from nightune.tasks.tracking.sweeps.sweeps import fetch_study, find_sweep, open_
 from nightune.tuning.errors import StudyError
 from tests.flows.conftest import SMALL_STUDY
 from tests.tasks.conftest import SmallStudy
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, load, save
+    import keras
+
+    from nightune.models.training.checkpoint import load, save
+
 
 ODD = "größe ' 100% & [x]"
 

@@ -1,25 +1,34 @@
 """Accumulation: micro-batches make the update of the whole batch, and compile nothing anew (BS-T2, BS-T5, BS-T6)."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nightune.models.data.dataset import Dataset, Examples
-from nightune.models.engines.fit.accumulation import Cut
-from nightune.models.engines.fit.engine import FitEngine, FitState
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.engine import EpochOutput
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, Cut, FitEngine, FitState
+    import keras
+
+    from nightune.models.engines.fit.accumulation import Cut
+    from nightune.models.engines.fit.engine import FitEngine, FitState
+
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]
@@ -272,7 +281,7 @@ def test_bs_t6_jax_accumulates_as_tensorflow_does_in_sizes_of_powers_of_two_and_
         "KERAS_BACKEND": "jax",
         "PYTHONPATH": os.pathsep.join([".", str(Path(__file__).parent)]),
     }
-    code = f"import test_accumulation as t; t.accumulate_and_save({there!r}, {str(tmp_path)!r}, True)"
+    code = f"import test_accumulation as t; t.setup_module(); t.accumulate_and_save({there!r}, {str(tmp_path)!r}, True)"
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
     with np.load(here) as first, np.load(there) as second:
         for one, other in zip(first.values(), second.values(), strict=True):

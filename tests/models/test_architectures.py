@@ -10,15 +10,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
 from nightune.models.errors import InputError
 from nightune.models.networks.architectures import ARCHITECTURES, architecture_keys, build_model
-from nightune.models.networks.heads import read_head
 from nightune.models.networks.isolated_random import drawing_alone
 from nightune.models.training.seeds import Seeds, seed_dropout
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, read_head
+    import keras
+
+    from nightune.models.networks.heads import read_head
+
 
 UserModel = Callable[[str], str]
 

@@ -6,11 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
-from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.recipe.rules import RecipeError
@@ -19,11 +17,19 @@ from nightune.models.techniques.batch_sizes.settings import BatchSizeSettings
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
 from tests.models import article_code
-from tests.models.article import first_step, fitted, outcome, run
 from tests.models.conftest import MakeDataset, MakePlan
 from tests.models.controllers import controller, train
 
-pytest.importorskip("tensorflow")  # the article's code imports it
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    pytest.importorskip("tensorflow")  # the article's code imports it
+    global keras, FitEngine, first_step, fitted, outcome, run
+    import keras
+
+    from nightune.models.engines.fit.engine import FitEngine
+    from tests.models.article import first_step, fitted, outcome, run
+
 
 SEEDS = Seeds(1, 2, 3)
 MakeRecipe = Callable[..., Recipe]

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
@@ -17,11 +16,18 @@ from nightune.models.techniques.penalties.penalties import PenaltySettings, Stre
 from nightune.models.techniques.weight_decays.weight_decays import WeightDecaySettings, decay_strengths
 from nightune.models.training.seeds import Seeds
 from tests.models import article_code
-from tests.models.article import first_step, fitted, outcome, returns_its_best_epoch, run
 from tests.models.conftest import MakeDataset
 from tests.models.controllers import controller, train
 
-pytest.importorskip("tensorflow")  # the article's code imports it
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    pytest.importorskip("tensorflow")  # the article's code imports it
+    global keras, first_step, fitted, outcome, returns_its_best_epoch, run
+    import keras
+
+    from tests.models.article import first_step, fitted, outcome, returns_its_best_epoch, run
+
 
 SEEDS = Seeds(1, 2, 3)
 MakeRecipe = Callable[..., Recipe]

@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 
-from nightune.models.backend import let_memory_grow
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global let_memory_grow
+    from nightune.models.backend import let_memory_grow
 
 
 class Configuration:

@@ -5,7 +5,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
@@ -19,6 +18,13 @@ from nightune.models.training.engine import COMPILED_ENGINES
 from nightune.models.training.loop import train
 from tests.models.conftest import MakeDataset
 from tests.models.covering import KINDS, Covering, Row, covering, params_of, refusal, sample
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras
+    import keras
+
 
 HERE = Path()
 

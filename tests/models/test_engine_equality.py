@@ -12,18 +12,25 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
 from nightune.models.data.dataset import Dataset, Examples
-from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.engines.make import make_engine
 from nightune.models.recipe.params import read_recipe
 from nightune.models.training.capabilities import only_in_fit
 from nightune.models.training.engine import COMPILED_ENGINES, Engine
 from nightune.models.training.loop import Outcome, train
 from tests.models.covering import ALL, KINDS, alone, covering, params_of
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, FitEngine
+    import keras
+
+    from nightune.models.engines.fit.engine import FitEngine
+
 
 TRACES = ("learning_rate", "weight_decay", "batch_size", "penalty", "updates", "examples")
 MEASURED = ("effective_learning_rate", "zero_share")  # computed, each by its own program
@@ -127,7 +134,8 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if request.param == keras.backend.backend():
         return on_this_backend()
     pytest.importorskip(request.param)
-    code = "from tests.models.test_engine_equality import *; print(json.dumps(compare(Path(sys.argv[1]), ROWS)))"
+    compared = "json.dumps(compare(Path(sys.argv[1]), ROWS))"
+    code = f"from tests.models.test_engine_equality import *; setup_module(); print({compared})"
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path_factory.mktemp("other"))],
         env={**os.environ, "KERAS_BACKEND": request.param, "PYTHONPATH": os.pathsep.join(sys.path)},

@@ -1,32 +1,39 @@
 """The compiled engine trains as `fit` does, whatever was trained before in the same program."""
 
+from __future__ import annotations
+
 import gc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.engines.choice import choose_engine
-from nightune.models.engines.compiled.graph_keys import disturbed
-from nightune.models.engines.compiled.program import Program
-from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.errors import InputError
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.loop import Outcome, train
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
-from tests.models.conftest import MakeDataset
+from tests.models.conftest import BACKEND, MakeDataset
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's own engine")
 
-if keras.backend.backend() == "tensorflow":
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, disturbed, Program, TensorFlowFunctions, make_tensorflow_engine, FitEngine
+    import keras
+
+    from nightune.models.engines.compiled.graph_keys import disturbed
+    from nightune.models.engines.compiled.program import Program
     from nightune.models.engines.compiled.tensorflow_backend import TensorFlowFunctions, make_tensorflow_engine
+    from nightune.models.engines.fit.engine import FitEngine
+
+
+pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's own engine")
 
 HERE = Path()
 DECAY = {"weight_decay.profile": "tied", "weight_decay.strength": 0.1}

@@ -6,15 +6,22 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
 from nightune.models.engines.make import make_engine
 from nightune.models.recipe.recipe import Recipe
-from nightune.models.training.checkpoint import save_checkpoint
 from nightune.models.training.loop import train
-from tests.models.conftest import MakeDataset
+from tests.models.conftest import BACKEND, MakeDataset
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, save_checkpoint
+    import keras
+
+    from nightune.models.training.checkpoint import save_checkpoint
+
 
 EXPLODES = """
 class Explodes(layers.Layer):
@@ -37,7 +44,7 @@ def build(call_number: int, in_validation: bool, output_size: int):
 """
 
 
-@pytest.mark.parametrize("name", ["fit", keras.backend.backend()])
+@pytest.mark.parametrize("name", ["fit", BACKEND])
 @pytest.mark.parametrize(
     "place",  # the call that gives NaN, whether in validation, and the epoch that it is in
     [(1, False, 1), (5, False, 2), (6, False, 2), (6, True, 2)],
@@ -62,7 +69,7 @@ def test_es_t5_an_explosion_inside_an_engine_never_returns_weights_that_are_not_
     assert save_checkpoint(engine, outcome, tmp_path / "model.keras") is (epoch > 1)
 
 
-@pytest.mark.skipif(keras.backend.backend() == "jax", reason="it runs the test above on JAX, where it runs already")
+@pytest.mark.skipif(BACKEND == "jax", reason="it runs the test above on JAX, where it runs already")
 @pytest.mark.nights
 def test_es_t5_the_same_explosions_on_jax(tmp_path: Path) -> None:
     pytest.importorskip("jax")

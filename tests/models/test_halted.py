@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
@@ -14,6 +13,13 @@ from nightune.models.training.engine import COMPILED_ENGINES
 from nightune.models.training.halted import HaltedTrainings
 from nightune.models.training.loop import Outcome, train
 from tests.models.conftest import MakeDataset
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras
+    import keras
+
 
 PARAMS: dict[str, Any] = {
     "optimizer": "adam",

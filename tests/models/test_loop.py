@@ -5,21 +5,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.engines.make import make_engine
 from nightune.models.errors import InputError
 from nightune.models.networks.metrics import metrics
 from nightune.models.recipe.recipe import Recipe
-from nightune.models.training.checkpoint import save, save_checkpoint
 from nightune.models.training.engine import EpochOutput
 from nightune.models.training.loop import Outcome, train
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, FitEngine, save, save_checkpoint
+    import keras
+
+    from nightune.models.engines.fit.engine import FitEngine
+    from nightune.models.training.checkpoint import save, save_checkpoint
+
 
 MakeDataset = Callable[..., Dataset]
 MakeRecipe = Callable[..., Recipe]

@@ -1,5 +1,7 @@
 """What `fit` measures of the gradients while it accumulates them: exact for single examples (BS-T4)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,12 +10,18 @@ import numpy as np
 import pytest
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.engines.fit.engine import FitEngine, FitState
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.batch_sizes.gradient_noise import example_estimates
 from nightune.models.training.engine import EpochOutput
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global FitEngine, FitState
+    from nightune.models.engines.fit.engine import FitEngine, FitState
+
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]

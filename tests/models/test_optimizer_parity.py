@@ -3,12 +3,18 @@
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
-from nightune.models.engines.keras_parts.updates import decaying
-from tests.models.trajectories import passed, stock, with_part
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, decaying, passed, stock, with_part
+    import keras
+
+    from nightune.models.engines.keras_parts.updates import decaying
+    from tests.models.trajectories import passed, stock, with_part
+
 
 # name: params, optax' optimizer at the rate 0.01; where the two are equal by design (TECHNIQUES 1.2)
 OPTAX: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {

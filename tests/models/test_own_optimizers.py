@@ -3,16 +3,22 @@
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
-from keras import layers
 
-from nightune.models.engines.keras_parts.muon_matrices import exclude_from_muon
-from nightune.models.engines.keras_parts.updates import decayed_weights, decaying
-from nightune.models.techniques.optimizers.averaging import averaging, exponential_part, polynomial_part
-from nightune.models.techniques.optimizers.hypergradient import Hypergradient, following_hypergradient
-from tests.models.trajectories import passed, stock, with_part
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, layers, exclude_from_muon, decayed_weights, decaying, averaging, exponential_part, polynomial_part
+    global Hypergradient, following_hypergradient, passed, stock, with_part
+    import keras
+    from keras import layers
+
+    from nightune.models.engines.keras_parts.muon_matrices import exclude_from_muon
+    from nightune.models.engines.keras_parts.updates import decayed_weights, decaying
+    from nightune.models.techniques.optimizers.averaging import averaging, exponential_part, polynomial_part
+    from nightune.models.techniques.optimizers.hypergradient import Hypergradient, following_hypergradient
+    from tests.models.trajectories import passed, stock, with_part
 
 
 def quadratic(weights: np.ndarray) -> np.ndarray:

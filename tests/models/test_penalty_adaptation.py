@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from nightune.models.data.dataset import Dataset, Examples
-from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.penalties.adaptation import (
@@ -26,6 +25,13 @@ from nightune.models.training.controller import Controller
 from nightune.models.training.loop import train
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global FitEngine
+    from nightune.models.engines.fit.engine import FitEngine
+
 
 GAP = {"penalty.kind": "l2", "penalty.adaptation": "gap_control", "penalty.strength": 1e-3}
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
@@ -16,11 +15,19 @@ from nightune.models.data.loading import load_dataset
 from nightune.models.data.placement import VARIABLE, available_bytes, place
 from nightune.models.data.sources import refuse_non_finite
 from nightune.models.data.storage import data_placement, open_dataset, save_dataset
-from nightune.models.engines import memory as device_memory
 from nightune.models.engines.choice import choose_engine
-from nightune.models.engines.memory import Room, device_peak, device_room, host_peak, peaks, refusal_of_data
 from nightune.models.errors import InputError
 from nightune.models.recipe.recipe import Recipe
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, device_memory, Room, device_peak, device_room, host_peak, peaks, refusal_of_data
+    import keras
+
+    from nightune.models.engines import memory as device_memory
+    from nightune.models.engines.memory import Room, device_peak, device_room, host_peak, peaks, refusal_of_data
+
 
 MakeDataset = Callable[..., Dataset]
 

@@ -3,23 +3,30 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.engines.choice import choose_engine
-from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.engines.make import make_engine
-from nightune.models.engines.verification import MIXED_TOLERANCE
 from nightune.models.networks.metrics import metrics
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.recipe.rules import RecipeError
 from nightune.models.training.capabilities import only_in_fit
-from nightune.models.training.checkpoint import load, save_checkpoint
 from nightune.models.training.loop import train
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, FitEngine, MIXED_TOLERANCE, load, save_checkpoint
+    import keras
+
+    from nightune.models.engines.fit.engine import FitEngine
+    from nightune.models.engines.verification import MIXED_TOLERANCE
+    from nightune.models.training.checkpoint import load, save_checkpoint
+
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]

@@ -4,10 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.engines.compiled.batch_layout import (
@@ -17,17 +15,27 @@ from nightune.models.engines.compiled.batch_layout import (
     fitted_parts,
     padded_order,
 )
-from nightune.models.engines.compiled.graph_keys import disturbed, graph_key
-from nightune.models.engines.compiled.initial_weights import InitialWeights
-from nightune.models.engines.compiled.program import Program
-from nightune.models.engines.compiled.traced_optimizers import build_numbered_optimizer
-from nightune.models.engines.keras_parts.model_traits import is_noisy, is_separable
 from nightune.models.networks.architectures import build_model
-from nightune.models.networks.heads import read_head
 from nightune.models.recipe.params import params_of
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.kept_by_key import ProgramCache
 from nightune.models.training.plan import EpochPlan
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, tf, disturbed, graph_key, InitialWeights, Program, build_numbered_optimizer, is_noisy, is_separable
+    global read_head
+    import keras
+    import tensorflow as tf
+
+    from nightune.models.engines.compiled.graph_keys import disturbed, graph_key
+    from nightune.models.engines.compiled.initial_weights import InitialWeights
+    from nightune.models.engines.compiled.program import Program
+    from nightune.models.engines.compiled.traced_optimizers import build_numbered_optimizer
+    from nightune.models.engines.keras_parts.model_traits import is_noisy, is_separable
+    from nightune.models.networks.heads import read_head
+
 
 HERE = Path()
 MakeRecipe = Callable[..., Recipe]

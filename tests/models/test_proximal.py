@@ -1,19 +1,17 @@
 """Proximal L1 and what else acts on weights in an update of `fit`: golden numbers, scikit-learn, exact zeros."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 from sklearn.linear_model import ElasticNet, Lasso, Ridge
 
 from nightune.models.data.dataset import Dataset, Examples
-from nightune.models.engines.fit.engine import FitEngine
-from nightune.models.engines.keras_parts.penalty_measurements import ZERO_SHARE
-from nightune.models.engines.keras_parts.updates import build_recipe_optimizer
 from nightune.models.networks.metrics import metrics
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
@@ -21,6 +19,17 @@ from nightune.models.techniques.penalties.penalties import PenaltySettings, kera
 from nightune.models.training.controller import Controller
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, FitEngine, ZERO_SHARE, build_recipe_optimizer
+    import keras
+
+    from nightune.models.engines.fit.engine import FitEngine
+    from nightune.models.engines.keras_parts.penalty_measurements import ZERO_SHARE
+    from nightune.models.engines.keras_parts.updates import build_recipe_optimizer
+
 
 MakePlan = Callable[..., EpochPlan]
 MakeRecipe = Callable[..., Recipe]

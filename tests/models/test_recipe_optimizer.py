@@ -12,13 +12,19 @@ import pytest
 
 from nightune.models.data.dataset import Dataset, Examples
 from nightune.models.engines.choice import choose_engine
-from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.engines.make import make_engine
 from nightune.models.recipe.params import read_recipe
 from nightune.models.training.capabilities import only_in_fit
 from nightune.models.training.loop import train
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global FitEngine
+    from nightune.models.engines.fit.engine import FitEngine
+
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]
@@ -174,7 +180,8 @@ def test_tensorflow_and_jax_train_alike_with_every_rule(tmp_path: Path) -> None:
         "KERAS_BACKEND": "jax",
         "PYTHONPATH": os.pathsep.join([".", str(Path(__file__).parent)]),
     }
-    code = f"import keras, test_recipe_optimizer as t; t.train_and_save({there!r}); print(keras.backend.backend())"
+    trained = f"t.setup_module(); t.train_and_save({there!r})"
+    code = f"import keras, test_recipe_optimizer as t; {trained}; print(keras.backend.backend())"
     done = subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True, text=True)
     assert done.stdout.split() == ["jax"]
     with np.load(here) as first, np.load(there) as second:

@@ -10,11 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
-from nightune.models.engines.compiled import compiled_program
 from nightune.models.engines.make import make_engine
 from nightune.models.recipe.params import read_recipe
 from nightune.models.training.engine import COMPILED_ENGINES, Engine
@@ -22,6 +20,15 @@ from nightune.models.training.loop import Outcome, train
 from nightune.models.training.snapshots import EngineSnapshot, Snapshot, SnapshotError, read_snapshot, write_snapshot
 from tests.models.covering import ALL, covering, params_of
 from tests.models.test_engine_equality import ROWS, small_dataset
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, compiled_program
+    import keras
+
+    from nightune.models.engines.compiled import compiled_program
+
 
 EPOCHS = 4
 PLAIN: dict[str, Any] = {"batch_size.size": 8, "model.units": [4]}
@@ -163,9 +170,9 @@ def test_x4_jax_goes_on_with_all_rows(tmp_path: Path) -> None:
 
 def rows_on_jax(expression: str, folder: Path) -> dict[str, bool]:
     pytest.importorskip("jax")
-    code = f"from tests.models.test_snapshots import *; folder = sys.argv[1]; print(json.dumps({expression}))"
+    code = f"from tests.models.test_snapshots import *; setup_module(); folder = sys.argv[1]; rows = {expression}"
     done = subprocess.run(
-        [sys.executable, "-c", code, str(folder)],
+        [sys.executable, "-c", f"{code}; print(json.dumps(rows))", str(folder)],
         env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,

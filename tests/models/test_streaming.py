@@ -1,5 +1,7 @@
 """Data that stays on disk trains as data in memory does, to the last bit, and is read ahead."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,10 +12,16 @@ import numpy as np
 import pytest
 
 from nightune.models.data.dataset import Dataset, Examples
-from nightune.models.engines.fit.batch_feeds import AHEAD, StreamFeed, TensorFlowFeed, make_feed
-from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.loop import Outcome, train
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global AHEAD, StreamFeed, TensorFlowFeed, make_feed, FitEngine
+    from nightune.models.engines.fit.batch_feeds import AHEAD, StreamFeed, TensorFlowFeed, make_feed
+    from nightune.models.engines.fit.engine import FitEngine
+
 
 MakeDataset = Callable[..., Dataset]
 

@@ -1,24 +1,34 @@
 """Weight decay and penalties inside an update: golden numbers, scikit-learn and Keras' own regularizers."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
-from keras import layers
 from sklearn.linear_model import Ridge
 
 from nightune.models.data.dataset import Dataset, Examples
-from nightune.models.engines.fit.engine import FitEngine
-from nightune.models.engines.keras_parts.updates import Penalty, decayed_weights, decaying
 from nightune.models.engines.make import make_engine
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.optimizers.optimizers import OptimizerSettings, build_optimizer
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
+from tests.models.conftest import BACKEND
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, layers, FitEngine, Penalty, decayed_weights, decaying
+    import keras
+    from keras import layers
+
+    from nightune.models.engines.fit.engine import FitEngine
+    from nightune.models.engines.keras_parts.updates import Penalty, decayed_weights, decaying
+
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]
@@ -171,7 +181,7 @@ def test_wd_t3_decay_is_l2_for_sgd_and_is_not_for_adam(
     assert max(np.abs(one - other).max() for one, other in pairs) > 1e-2
 
 
-@pytest.mark.parametrize("name", ["fit", keras.backend.backend()])
+@pytest.mark.parametrize("name", ["fit", BACKEND])
 def test_wd_t4_a_decay_that_changes_is_honoured_without_a_new_trace(
     make_dataset: MakeDataset,
     make_plan: MakePlan,
