@@ -94,7 +94,7 @@ def test_weights_equal_those_of_a_plain_keras_training(
     assert int(state.model.optimizer.iterations) == 9
 
 
-def test_opt_t1_gd_follows_the_closed_form_in_one_update_an_epoch(make_plan: MakePlan, recipe: MakeRecipe) -> None:
+def test_gd_follows_the_closed_form_in_one_update_an_epoch(make_plan: MakePlan, recipe: MakeRecipe) -> None:
     generator = np.random.default_rng(0)
     inputs = generator.normal(size=(16, 3)).astype(np.float32)
     solution = np.array([1.0, -2.0, 0.5])
@@ -129,7 +129,7 @@ def build(): return Probe()
 """
 
 
-def test_x5_what_the_plan_says_is_what_each_update_does(
+def test_each_update_does_what_the_plan_says(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path
 ) -> None:
     engine = FitEngine(make_dataset("regression"), tmp_path)

@@ -96,7 +96,7 @@ def distance(first: Outcome, second: Outcome) -> float:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_x1_three_epochs_end_as_fit_does(name: str, fit: FitEngine, compiled: Any, dataset: Dataset) -> None:
+def test_three_epochs_end_as_fit_does(name: str, fit: FitEngine, compiled: Any, dataset: Dataset) -> None:
     tried = recipe(**RECIPES[name])
     expected, trained = end(fit, tried, dataset), end(compiled, tried, dataset)
     assert distance(trained, expected) < 1e-5
@@ -152,7 +152,7 @@ def test_noise_that_a_users_model_makes_is_that_of_fit(
     assert trained.tags["nightune.xla"].startswith("no: noise of the model's own")
 
 
-def test_x2_a_trial_does_not_depend_on_those_before_it(compiled: Any, dataset: Dataset) -> None:
+def test_a_trial_does_not_depend_on_those_before_it(compiled: Any, dataset: Dataset) -> None:
     tried = recipe(**RECIPES["adam"], **{"model.dropout": 0.3})
     alone = end(make_tensorflow_engine(dataset, HERE), tried, dataset)
     broken = end(compiled, recipe(optimizer="adam", **{"learning_rate.peak": 1e30, "model.dropout": 0.2}), dataset)

@@ -1,4 +1,4 @@
-"""ES-T5 in every engine: a NaN from inside the model ends the training, and never comes back in its weights."""
+"""In every engine a NaN from inside the model ends the training and is never in the weights that it returns."""
 
 import os
 import subprocess
@@ -50,7 +50,7 @@ def build(call_number: int, in_validation: bool, output_size: int):
     [(1, False, 1), (5, False, 2), (6, False, 2), (6, True, 2)],
     ids=["at once", "mid-epoch", "last update", "validation only"],
 )
-def test_es_t5_an_explosion_inside_an_engine_never_returns_weights_that_are_not_finite(
+def test_an_explosion_inside_an_engine_never_returns_weights_that_are_not_finite(
     make_dataset: MakeDataset,
     recipe: Callable[..., Recipe],
     user_model: Callable[[str], str],
@@ -71,7 +71,7 @@ def test_es_t5_an_explosion_inside_an_engine_never_returns_weights_that_are_not_
 
 @pytest.mark.skipif(BACKEND == "jax", reason="it runs the test above on JAX, where it runs already")
 @pytest.mark.nights
-def test_es_t5_the_same_explosions_on_jax(tmp_path: Path) -> None:
+def test_the_same_explosions_on_jax(tmp_path: Path) -> None:
     pytest.importorskip("jax")
     tests = [sys.executable, "-m", "pytest", "-q", __file__, "-k", "explosion_inside_an_engine"]
     options = ["-p", "no:cacheprovider", f"--basetemp={tmp_path / 'jax'}"]

@@ -126,7 +126,7 @@ def test_every_curve_has_one_value_an_epoch(scripted: Callable[..., Outcome]) ->
     ],
     ids=["loss", "infinite", "validation", "weights"],
 )
-def test_es_t5_whatever_is_not_finite_ends_the_training_with_the_best_before(
+def test_whatever_is_not_finite_ends_the_training_with_the_best_before(
     scripted: Callable[..., Outcome], script: dict[str, Any], cause: str
 ) -> None:
     outcome = scripted([5, 12, 22, 22], **script)
@@ -135,7 +135,7 @@ def test_es_t5_whatever_is_not_finite_ends_the_training_with_the_best_before(
     assert outcome.objective == pytest.approx(12 / 22)
 
 
-def test_es_t5_without_a_finite_epoch_the_initial_weights_come_back(scripted: Callable[..., Outcome]) -> None:
+def test_without_a_finite_epoch_the_initial_weights_come_back(scripted: Callable[..., Outcome]) -> None:
     outcome = scripted([5, 5], broken_weights=1)
     assert (outcome.status, outcome.best_epoch) == ("diverged", 0)
     assert outcome.weights[0].tolist() == [0.0]
@@ -196,7 +196,7 @@ RICH = {
 
 
 @pytest.mark.parametrize("task", ["multiclass", "binary", "regression"])
-def test_es_t3_the_checkpoint_reproduces_the_best_validation_metric(
+def test_the_checkpoint_reproduces_the_best_validation_metric(
     make_dataset: MakeDataset, recipe: MakeRecipe, tmp_path: Path, task: str
 ) -> None:
     dataset = make_dataset(task)

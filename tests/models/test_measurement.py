@@ -1,4 +1,4 @@
-"""What `fit` measures of the gradients while it accumulates them: exact for single examples (BS-T4)."""
+"""What `fit` measures of the gradients while it accumulates them: exact for single examples."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def trained(engine: FitEngine, recipe: Recipe, plans: list[EpochPlan]) -> tuple[
 
 
 @pytest.mark.parametrize("strengths", [{}, {"l1": 0.3, "l2": 0.7}])
-def test_bs_t4_the_engine_measures_what_single_examples_say_without_the_penalty(
+def test_the_engine_measures_what_single_examples_say_without_the_penalty(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, strengths: dict[str, float]
 ) -> None:
     """One update in micro-batches of one example: variance, norm and diversity are exact."""

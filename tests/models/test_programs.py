@@ -142,7 +142,7 @@ def test_every_layout_takes_each_example_once_in_the_plans_order(
     assert covered(plan, lay_out(plan)) == plan.order.tolist()
 
 
-def test_bs_t6_fifty_random_sizes_need_no_more_shapes_than_buckets(make_plan: MakePlan) -> None:
+def test_fifty_random_sizes_need_no_more_shapes_than_buckets(make_plan: MakePlan) -> None:
     generator = np.random.default_rng(0)
     plans = [make_plan(sizes=[int(size)] * 8) for size in generator.integers(1, 65, 50)]
     assert len({bucketed_parts(plan)[0].shape for plan in plans}) <= 7
@@ -220,7 +220,7 @@ def test_normalization_and_layers_unknown_to_keras_couple_examples() -> None:
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adam"])
-def test_bs_t2_padding_with_weight_zero_changes_nothing_of_an_update(
+def test_padding_with_weight_zero_changes_nothing_of_an_update(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, kind: str
 ) -> None:
     """What the compiled programs do: 5 examples in a block of 8, whose others repeat examples with weight 0."""

@@ -1,4 +1,4 @@
-"""A training that another process goes on with is the unbroken one, to the last bit, in every engine (X4)."""
+"""A training that another process resumes is bit-equal to an uninterrupted one, in every engine."""
 
 import json
 import os
@@ -148,22 +148,22 @@ def however_cut_is_whole(name: str, params: dict[str, Any], folder: Path) -> boo
 
 
 @pytest.mark.parametrize("name", [*FOR_ALL, *FOR_FIT])
-def test_x4_fit_goes_on_as_if_unbroken(name: str, tmp_path: Path) -> None:
+def test_fit_resumes_bit_equal(name: str, tmp_path: Path) -> None:
     assert broken_anywhere_is_unbroken("fit", {**FOR_ALL, **FOR_FIT}[name], tmp_path)
 
 
-def test_x4_the_compiled_engine_goes_on_as_if_unbroken(tmp_path: Path) -> None:
+def test_the_compiled_engine_resumes_bit_equal(tmp_path: Path) -> None:
     assert all(compiled_rows(str(tmp_path)).values())
 
 
 @pytest.mark.nights
-def test_x4_jax_goes_on_as_if_unbroken(tmp_path: Path) -> None:
+def test_jax_resumes_bit_equal(tmp_path: Path) -> None:
     rows = rows_on_jax("{**compiled_rows(folder), 'stacked': stacked_goes_on_as_if_unbroken(Path(folder))}", tmp_path)
     assert set(rows.values()) == {True}
 
 
 @pytest.mark.nights
-def test_x4_jax_goes_on_with_all_rows(tmp_path: Path) -> None:
+def test_jax_resumes_bit_equal_with_all_rows(tmp_path: Path) -> None:
     rows = rows_on_jax("compiled_rows(folder, list(FOR_ALL))", tmp_path)
     assert set(rows.values()) == {True}
 
@@ -207,13 +207,13 @@ def stacked_goes_on_as_if_unbroken(folder: Path) -> bool:
 
 @pytest.mark.nights
 @pytest.mark.parametrize("row", covering(1, ALL).rows, ids=lambda row: " · ".join(row.values()))
-def test_x4_fit_goes_on_with_every_kind_of_every_technique(row: dict[str, str], tmp_path: Path) -> None:
+def test_fit_resumes_with_every_kind_of_every_technique(row: dict[str, str], tmp_path: Path) -> None:
     assert broken_anywhere_is_unbroken("fit", params_of(row), tmp_path)
 
 
 @pytest.mark.nights
 @pytest.mark.parametrize("name", ROWS)
-def test_x4_the_compiled_engine_goes_on_with_every_kind_of_every_technique(name: str, tmp_path: Path) -> None:
+def test_the_compiled_engine_resumes_with_every_kind_of_every_technique(name: str, tmp_path: Path) -> None:
     engine = COMPILED_ENGINES[keras.backend.backend()]
     assert broken_anywhere_is_unbroken(engine, ROWS[name], tmp_path)
 

@@ -123,7 +123,7 @@ def test_stacked_trials_end_where_single_ones_do(results: dict[str, Any]) -> Non
     assert results["largest"] > 1
 
 
-def test_x2_a_neighbour_of_nan_changes_no_bit(results: dict[str, Any]) -> None:
+def test_a_stacked_trial_stays_bit_equal_beside_one_with_nan(results: dict[str, Any]) -> None:
     assert results["isolated"]
     assert results["isolated outputs"]
     assert results["neighbour"]

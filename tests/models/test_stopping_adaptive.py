@@ -155,7 +155,7 @@ def test_a_users_own_rule_sees_the_curves_and_gives_the_reason(rules: Path) -> N
     assert (controller.status, controller.message) == ("stopped_early", "val_loss: validation is above training")
 
 
-def test_x4_a_users_own_rule_is_resumed_with_its_curves(rules: Path) -> None:
+def test_a_users_own_rule_resumes_with_its_curves(rules: Path) -> None:
     first, second = users_controller(rules, "stop"), users_controller(rules, "stop")
     for val_loss in (2.0, 0.5):
         observe(first, 1.0, val_loss)

@@ -1,4 +1,4 @@
-"""What a training logs is what it did (X5), and one that was cut short and trained again is the unbroken one (X4)."""
+"""A training logs what it did, and one that was cut short and trained again equals the uninterrupted one."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def kept_thetas(engine: FitEngine) -> list[float]:
 
 
 @pytest.mark.parametrize("name", SCHEDULED)
-def test_x5_the_logged_rate_size_and_decay_reconstruct_every_epoch(
+def test_the_logged_rate_size_and_decay_reconstruct_every_epoch(
     name: str, make_dataset: MakeDataset, user_model: Callable[[str], str], tmp_path: Path
 ) -> None:
     dataset = make_dataset("regression")
@@ -116,7 +116,7 @@ class CutShortError(Exception):
 
 @pytest.mark.parametrize("kind", ["fit", "compiled"])
 @pytest.mark.parametrize("epochs", [1, 2, 3])
-def test_x4_a_training_cut_short_and_begun_again_is_the_unbroken_one(
+def test_a_training_cut_short_and_restarted_equals_the_uninterrupted_one(
     kind: str, epochs: int, make_dataset: MakeDataset, recipe: Callable[..., Recipe], kept: dict[str, Any]
 ) -> None:
     from nightune.models.training.engine import COMPILED_ENGINES
@@ -174,9 +174,7 @@ def end(engine: Any, recipe: Recipe, dataset: Any, epochs: int, on_epoch: Any = 
     )
 
 
-def test_reg_t4_a_penalty_changes_no_metric_that_ranks(
-    make_dataset: MakeDataset, recipe: Callable[..., Recipe]
-) -> None:
+def test_a_penalty_changes_no_metric_that_ranks(make_dataset: MakeDataset, recipe: Callable[..., Recipe]) -> None:
     from nightune.models.networks.metrics import metrics
 
     dataset = make_dataset("regression")
@@ -192,7 +190,7 @@ def test_reg_t4_a_penalty_changes_no_metric_that_ranks(
 
 
 @pytest.mark.parametrize("kind", ["fit", "compiled"])
-def test_wd_t4_a_second_trial_in_the_same_engine_decays_by_its_own_strength(
+def test_a_second_trial_in_the_same_engine_decays_by_its_own_strength(
     kind: str, make_dataset: MakeDataset, recipe: Callable[..., Recipe]
 ) -> None:
     import keras

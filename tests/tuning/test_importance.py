@@ -28,7 +28,7 @@ def ishigami(*units: np.ndarray) -> np.ndarray:
     return np.sin(x) + 7 * np.sin(y) ** 2 + 0.1 * z**4 * np.sin(x)
 
 
-def test_fut_t4_importance_shares_are_those_of_functions_that_are_known() -> None:
+def test_importance_shares_match_functions_of_known_shares() -> None:
     linear = variance_shares(*sampled(2, lambda one, other: one + 0.1 * other), seed=0)
     assert linear is not None
     assert linear.shares == pytest.approx((1 / 1.01, 0.01 / 1.01), abs=0.03)
