@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection() -> None:
-    """Import all tests without Keras, and without looking for garbage in what stays until the end."""
+    """Import all tests without Keras, and without searching for garbage among what stays until the end."""
     gc.disable()
     sys.meta_path.insert(0, NO_KERAS)
 
@@ -54,7 +54,7 @@ def environment_kept() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_default_store() -> Iterator[None]:
-    """Fail a test that lets MLflow make the store that it takes where it is given none: a database in this folder."""
+    """Fail a test that lets MLflow create its default store: a database in this folder."""
     before = DEFAULT_STORE.exists()
     yield
     assert DEFAULT_STORE.exists() == before

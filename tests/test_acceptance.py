@@ -47,7 +47,7 @@ PROMISES = {
     ),
     "stopping": (
         "test_patience_stops_after_the_intended_epoch",
-        "test_the_best_epoch_is_returned_whatever_the_rule",
+        "test_the_best_epoch_is_returned_under_every_rule",
         "test_the_checkpoint_reproduces_the_best_validation_metric",
         "test_combined_acts_on_two_plateaus_and_stops_at_the_third",
         "test_an_explosion_inside_an_engine_never_returns_weights_that_are_not_finite",

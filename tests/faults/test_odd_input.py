@@ -85,14 +85,14 @@ def test_a_study_cannot_be_named_out_of_the_store(tmp_path: Path, name: str) -> 
     "value", ["1" * 5000, "1e400", "-inf", "nan", "0x" + "f" * 4000, "99999999999999999999", "[" * 500 + "]" * 500]
 )
 @pytest.mark.parametrize("key", ["trials = 4", "seed = 11", "epochs = 2"])
-def test_a_number_that_is_no_number_of_a_study_is_told(tmp_path: Path, key: str, value: str) -> None:
+def test_an_invalid_number_in_a_study_is_refused(tmp_path: Path, key: str, value: str) -> None:
     path = tmp_path / "flowers.toml"
     path.write_text(SMALL_STUDY.replace(key, f"{key.split(' = ', maxsplit=1)[0]} = {value}"))
     with pytest.raises(StudyError, match="flowers"):
         load_study(path)
 
 
-def test_a_sweep_that_is_asked_for_by_a_path_is_not_found(store_root: Path) -> None:
+def test_a_sweep_requested_by_a_path_is_not_found(store_root: Path) -> None:
     store = open_store(store_root)
     study_experiment(store, "flowers")
     with pytest.raises(SweepNotFoundError):

@@ -80,7 +80,7 @@ def test_the_table_shows_the_search_score_beside_the_confirmed_one(small_study: 
     assert {"search_score", "confirmed_score", "low", "high", "best_probability"} <= set(rows[0])
 
 
-def test_a_stopped_confirmation_goes_on_and_trains_nothing_twice(
+def test_a_stopped_confirmation_resumes_and_trains_nothing_twice(
     small_study: Path,
     runs,  # type: ignore[no-untyped-def]
     monkeypatch: pytest.MonkeyPatch,

@@ -118,7 +118,7 @@ def test_one_value_walks_from_the_study_to_the_optimizer_to_mlflow(
     assert runs()["metrics.learning_rate"].tolist() == pytest.approx([0.0123])
 
 
-def test_a_bad_trial_is_a_result_and_the_sweep_goes_on(small_study: Path, runs) -> None:  # type: ignore[no-untyped-def]
+def test_a_bad_trial_is_a_result_and_the_sweep_continues(small_study: Path, runs) -> None:  # type: ignore[no-untyped-def]
     (small_study.parent / "fragile.py").write_text(
         """
 import keras

@@ -1,4 +1,4 @@
-"""A resumed training is the unbroken one, under every policy."""
+"""A resumed training equals the uninterrupted one, under every policy."""
 
 import json
 import math

@@ -195,7 +195,7 @@ def test_a_rule_of_the_training_loss_needs_it(rule: str) -> None:
         trained.observe({"val_score": 1.0})
 
 
-def test_the_best_epoch_is_returned_whatever_the_rule() -> None:
+def test_the_best_epoch_is_returned_under_every_rule() -> None:
     scores = [1, 0.8, 0.6, 0.5, 0.55, 0.52, 0.6, 0.7, 0.65, 0.8]
     for params in (
         {"stopping.rule": "generalization_loss"},

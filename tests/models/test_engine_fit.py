@@ -237,7 +237,7 @@ def test_a_plan_that_the_recipe_did_not_announce_is_refused(
         engine.run_epoch(state, make_plan(l2=0.1))
 
 
-def test_training_says_nothing_over_many_trials(
+def test_training_prints_nothing_over_many_trials(
     make_dataset: MakeDataset,
     make_plan: MakePlan,
     recipe: MakeRecipe,

@@ -1,4 +1,4 @@
-"""JAX's compiled engine: as `fit`, whatever was trained before. One process does all of it: JAX must be its backend."""
+"""JAX's compiled engine: as `fit`, after any trainings before. One process does all of it: JAX must be its backend."""
 
 import json
 import os

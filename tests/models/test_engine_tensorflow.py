@@ -1,4 +1,4 @@
-"""The compiled engine trains as `fit` does, whatever was trained before in the same program."""
+"""The compiled engine trains as `fit` does, after any trainings in the same program."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_without_xla_epochs_end_as_fit_does_with_dropout(
     assert trained.tags == {"nightune.xla": "no: as asked"}
 
 
-def test_batches_of_random_sizes_whose_examples_a_layer_couples_are_told_to_run_without_xla(
+def test_batches_of_random_sizes_whose_examples_a_layer_couples_run_without_xla(
     compiled: Any, dataset: Dataset
 ) -> None:
     random = {"batch_size.policy": "random", "batch_size.minimum": 3, "batch_size.maximum": 9}
@@ -225,7 +225,7 @@ def test_auto_takes_the_compiled_engine_that_agrees_with_fit(dataset: Dataset) -
 
 
 def bake_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each program goes on with the numbers of its first trial, as if they were constants of its graph."""
+    """Each program keeps the numbers of its first trial, as if they were constants of its graph."""
     numbers, first = Program.numbers, {}
 
     def baked(self: Program, *given: Any) -> np.ndarray:
@@ -263,7 +263,7 @@ def test_a_hyperparameter_baked_into_the_graph_is_caught(
     assert "differ from fit's" in choice.reason
 
 
-def test_a_compiled_engine_that_differs_is_refused_where_it_is_asked_for(
+def test_a_compiled_engine_that_differs_is_refused_where_it_is_requested(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bake_rates(monkeypatch)
@@ -290,7 +290,7 @@ def build(input_shape, output_size):
     assert (choice.name, choice.reason) == ("fit", "own.py:build has a train_step of its own")
 
 
-def test_fit_is_taken_where_it_is_asked_for(dataset: Dataset) -> None:
+def test_fit_is_chosen_on_request(dataset: Dataset) -> None:
     assert choose_engine("fit", SAMPLE, dataset, HERE).name == "fit"
     with pytest.raises(InputError, match=r"unknown 'quick' \(known: auto, compiled, fit\)"):
         choose_engine("quick", SAMPLE, dataset, HERE)

@@ -1,4 +1,4 @@
-"""What the gate measures is what scikit-learn measures, whoever the models and however their outputs are written."""
+"""The gate measures what scikit-learn measures, for all models and forms of their outputs."""
 
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,7 @@ def test_the_trivial_guess_of_quantities_is_their_mean_or_median(scale_target: b
     np.testing.assert_allclose(trivial_losses(dataset, known, "absolute error"), middle, rtol=1e-4, atol=1e-3)
 
 
-def test_all_metrics_and_the_latency_are_told(flowers: Dataset) -> None:
+def test_all_metrics_and_the_latency_are_measured(flowers: Dataset) -> None:
     targets = np.array([0, 1, 2, 0, 0, 1])
     assert all_metrics(predictor(LOGITS), rows(6), targets)["accuracy"] == pytest.approx(
         float((LOGITS.argmax(axis=1) == targets).mean())

@@ -94,7 +94,7 @@ def test_gns_averages_numerator_and_denominator_apart() -> None:
     assert state.weight == pytest.approx(0.75)
 
 
-def test_an_average_forgets_by_updates_whatever_the_epochs_are() -> None:
+def test_an_average_forgets_by_updates_not_by_epochs() -> None:
     settings = BatchSizeSettings("gns", noise_decay=0.9)
     twice = NoiseState()
     for _ in range(2):
@@ -121,7 +121,7 @@ def test_cabs_corrects_the_start_of_its_average() -> None:
 
 
 def test_divebatch_is_the_examples_times_the_diversity_of_the_epoch() -> None:
-    """|G|² + tr Σ = 20/4 and |ḡ|² = 64/16 of the four gradients: N·Δ = 1.25 whatever N is."""
+    """|G|² + tr Σ = 20/4 and |ḡ|² = 64/16 of the four gradients: N·Δ = 1.25 for every N."""
     seen = measured(square=11 / 3, variance=4 / 3, epoch_square=4.0)
     assert sizes_after("divebatch", [seen] * 6, size=32, minimum=1) == [16, 8, 4, 2, 1, 1]
     assert sizes_after("divebatch", [seen] * 3, size=32, noise_multiple=80.0) == [64, 128, 128]
@@ -178,7 +178,7 @@ def test_the_rate_follows_the_noise_also_where_the_size_does_not() -> None:
 
 
 @pytest.mark.parametrize("params", [{"batch_size.policy": "gns"}, {"learning_rate.batch_scaling": "gns"}])
-def test_a_recipe_that_nobody_measured_for_is_an_error(params: dict[str, Any]) -> None:
+def test_a_recipe_without_its_measurements_is_an_error(params: dict[str, Any]) -> None:
     trained = controller(params)
     trained.next_epoch()
     with pytest.raises(ValueError, match="needs gradient_variance among the metrics"):

@@ -99,7 +99,7 @@ def test_the_best_epochs_weights_come_back(scripted: Callable[..., Outcome]) -> 
     assert (outcome.updates, outcome.examples) == (5, 110)
 
 
-def test_a_patient_rule_stops_early_and_says_why(scripted: Callable[..., Outcome]) -> None:
+def test_a_patient_rule_stops_early_and_gives_its_reason(scripted: Callable[..., Outcome]) -> None:
     outcome = scripted([5, 12, 11, 10, 22], {"stopping__rule": "patience", "stopping__patience": 2})
     assert (outcome.status, outcome.best_epoch, outcome.epochs) == ("stopped_early", 2, 4)
     assert "no improvement" in outcome.message
@@ -142,7 +142,7 @@ def test_without_a_finite_epoch_the_initial_weights_come_back(scripted: Callable
     assert np.isnan(outcome.objective)
 
 
-def test_each_epoch_is_told_of_as_it_ends(make_dataset: MakeDataset, recipe: MakeRecipe) -> None:
+def test_each_epoch_is_reported_as_it_ends(make_dataset: MakeDataset, recipe: MakeRecipe) -> None:
     told: list[tuple[int, Mapping[str, float]]] = []
     dataset = make_dataset()
     train(
@@ -257,7 +257,7 @@ def test_a_compiled_model_of_the_user_is_saved_without_its_optimizer(
     assert found["loss"] == pytest.approx(outcome.objective, rel=1e-6)
 
 
-def test_fit_says_where_it_trains(make_dataset: MakeDataset) -> None:
+def test_fit_names_its_backend(make_dataset: MakeDataset) -> None:
     engine = make_engine("fit", make_dataset(), Path())
     assert engine.name == "fit"
     assert engine.tags["nightune.backend"] == keras.backend.backend()

@@ -84,7 +84,7 @@ def _first_updates(plan: EpochPlan, count: int) -> dict[str, Any]:
     return {"order": plan.order[: sizes.sum()], "batch_sizes": sizes, **rates}
 
 
-def test_a_batch_of_one_example_tells_no_noise(
+def test_a_batch_of_one_example_gives_no_noise_estimate(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe
 ) -> None:
     _, outputs = trained(

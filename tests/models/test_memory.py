@@ -227,7 +227,7 @@ assert [line.split()[4] for line in said] == ["16", "8", "4", "2"], said
 
 @pytest.mark.nights
 @pytest.mark.parametrize("kept_bytes", [2**26, 0])
-def test_a_compiled_engine_goes_on_in_smaller_blocks(kept_bytes: int) -> None:
+def test_a_compiled_engine_continues_in_smaller_blocks(kept_bytes: int) -> None:
     """From the trial's start, or from the last epoch's state where plans are too many to be kept."""
     pytest.importorskip("jax")
     environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(sys.path)}

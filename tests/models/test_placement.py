@@ -46,9 +46,7 @@ def test_data_is_held_in_memory_up_to_a_quarter_of_what_is_free(monkeypatch: pyt
 
 
 @pytest.mark.parametrize(("told", "is_on_disk"), [("disk", True), ("memory", False)])
-def test_the_environment_decides_where_it_says_something(
-    monkeypatch: pytest.MonkeyPatch, told: str, is_on_disk: bool
-) -> None:
+def test_the_environment_decides_where_it_is_set(monkeypatch: pytest.MonkeyPatch, told: str, is_on_disk: bool) -> None:
     monkeypatch.setattr(placement, "available_bytes", lambda: 4000)
     monkeypatch.setenv(VARIABLE, told)
     assert place(0).is_on_disk is place(10**9).is_on_disk is is_on_disk
@@ -143,7 +141,7 @@ def test_peaks_are_of_this_process_and_of_a_device_that_tells(monkeypatch: pytes
     assert peaks()["device_peak_memory_mib"] == 3.0
 
 
-def test_tensorflow_and_jax_are_asked_in_their_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_memory_is_read_by_the_interface_of_each_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     experimental = SimpleNamespace(get_memory_info=lambda name: {"GPU:0": {"current": 1, "peak": 7}}[name])
     tensorflow = SimpleNamespace(config=SimpleNamespace(experimental=experimental))
     monkeypatch.setattr(device_memory, "_tensorflow_with_gpu", lambda: tensorflow)

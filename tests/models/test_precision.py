@@ -106,7 +106,7 @@ def test_a_scaled_loss_trains_as_float32_within_float16(
     assert np.linalg.norm(ends[1] - ends[0]) < 5e-3 * way
 
 
-def test_infinite_gradients_leave_an_update_out_and_it_is_told(
+def test_infinite_gradients_skip_an_update_and_this_is_logged(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe
 ) -> None:
     engine = FitEngine(make_dataset(), Path())

@@ -218,7 +218,7 @@ def test_the_compiled_engine_resumes_with_every_kind_of_every_technique(name: st
     assert broken_anywhere_is_unbroken(engine, ROWS[name], tmp_path)
 
 
-def test_epochs_before_the_break_are_told_once_more(tmp_path: Path) -> None:
+def test_epochs_before_the_interruption_are_reported_once_more(tmp_path: Path) -> None:
     params, seen = FOR_ALL["adam with dropout"], list[Any]()
     run(make("fit"), params, Kept(tmp_path))
     outcome = run(make("fit"), params, Kept(tmp_path, 2), seen)

@@ -1,4 +1,4 @@
-"""Stopping rules on their own: when they fire, and what they take for an improvement."""
+"""Stopping rules on their own: when they stop, and what they treat as an improvement."""
 
 import math
 
@@ -62,7 +62,7 @@ def test_no_rule_stops_while_every_epoch_improves(rule: str) -> None:
     assert stops_after(falling, rule=rule, noise_factor=0.0, warmup_trials=1, **numbers) is None
 
 
-def test_the_reason_says_how_long_and_by_how_much() -> None:
+def test_the_reason_names_duration_and_difference() -> None:
     state = StoppingState(reference=1.0, wait=4)
     settings = StoppingSettings(patience=5, min_delta=0.01)
     assert (

@@ -84,7 +84,7 @@ def test_the_next_batches_are_read_in_order_by_another_thread() -> None:
     assert all(thread.startswith("nightune-reader") for thread, _ in inputs.reads)
 
 
-def test_a_new_epoch_forgets_what_the_last_one_has_asked_for() -> None:
+def test_a_new_epoch_drops_the_requests_of_the_last_one() -> None:
     feed = StreamFeed(Recorded(), np.arange(6))  # type: ignore[arg-type]
     first = feed.arguments(np.arange(6, dtype=np.int32), np.full(3, 2, np.int32))["x"]
     assert first[0][1].tolist() == [0, 1]

@@ -207,7 +207,7 @@ def test_rows_without_a_target_are_left_out_and_counted():
     assert parts.findings == ("target: 2 of 6 rows (33.3%) have no value in column 'y'; they are left out",)
 
 
-def test_target_split_column_and_dropped_columns_are_no_features():
+def test_target_split_column_and_dropped_columns_are_not_features():
     table = pd.DataFrame({"a": range(6), "id": range(6), "g": list("aabbcc"), "y": range(6)})
     parts = take_apart(table, "y", ["id"], "g")
     assert list(parts.features) == ["a"]

@@ -1,4 +1,4 @@
-"""The paired comparison: exact where it can be said exactly, and right often enough over simulated nights."""
+"""The paired comparison: exact where a closed form exists, and right often enough over simulated nights."""
 
 from functools import cache
 
@@ -15,7 +15,7 @@ Margins = np.ndarray
 
 @cache
 def margins(night: int) -> Margins:
-    """How surely each of a night's test rows is told from its rival class."""
+    """Margin of each of a night's test rows over its rival class."""
     return np.random.default_rng([night, 1]).normal(2.5, 2.5, ROWS)
 
 
@@ -48,7 +48,7 @@ def two_seed_deviations() -> float:
 
 
 def promoted_nights(better_by: float, other_rows: float) -> int:
-    """In how many nights the challenger is surely better than the champion."""
+    """Count the nights in which the challenger is significantly better than the champion."""
     nights = 0
     for night in range(NIGHTS):
         challenger = losses(margins(night), (night, 2), better_by, other_rows)
@@ -100,7 +100,7 @@ def test_a_shift_by_seeds_widens_the_interval_by_what_students_law_says() -> Non
     assert (gain.high - gain.low) / 2 == pytest.approx(reach, rel=0.06)
 
 
-def test_the_same_losses_are_no_gain() -> None:
+def test_equal_losses_give_no_gain() -> None:
     same = np.random.default_rng(0).exponential(1.0, (3, 50))
     gain = compare(same, same, 0.95, seed=0)
     assert gain.gain == 0.0
