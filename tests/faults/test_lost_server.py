@@ -1,4 +1,4 @@
-"""A tracking server that dies, answers 500, hangs or loses its answers: the sweep waits, then goes on or stops well."""
+"""A tracking server dies, answers 500, hangs or loses its answers: the sweep waits, then continues or stops cleanly."""
 
 import json
 import threading
@@ -121,7 +121,7 @@ def test_a_sweep_waits_for_its_server_and_logs_every_trial_once(
 
 @pytest.mark.nights
 @pytest.mark.usefixtures("store_root")
-def test_a_sweep_goes_on_when_its_server_was_killed_and_started_again(
+def test_a_sweep_continues_when_its_server_was_killed_and_restarted(
     prefect_server: str, tracking_server: TrackingServer, proxy: FaultyProxy, small_study: Path
 ) -> None:
     sweep = start(small_study, proxy, PREFECT_API_URL=prefect_server)
@@ -135,7 +135,7 @@ def test_a_sweep_goes_on_when_its_server_was_killed_and_started_again(
 
 @pytest.mark.nights
 @pytest.mark.usefixtures("store_root")
-def test_past_the_bound_a_sweep_stops_with_one_paragraph_and_goes_on_later(
+def test_past_the_limit_a_sweep_stops_with_one_paragraph_and_resumes_later(
     prefect_server: str, tracking_server: TrackingServer, proxy: FaultyProxy, small_study: Path
 ) -> None:
     sweep = start(small_study, proxy, PREFECT_API_URL=prefect_server, NIGHTUNE_STORE_PATIENCE_SECONDS="3")

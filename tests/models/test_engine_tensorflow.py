@@ -1,18 +1,17 @@
-"""The compiled engine trains as `fit` does, whatever was trained before in the same program."""
+"""The compiled engine trains as `fit` does, after any trainings in the same program."""
+
+from __future__ import annotations
 
 import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.engines.choice import choose_engine
-from nightune.models.engines.compiled.program import Program
-from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.errors import InputError
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
@@ -20,12 +19,20 @@ from nightune.models.training.graph_key import disturbed
 from nightune.models.training.loop import Outcome, train
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
-from tests.models.conftest import MakeDataset
+from tests.models.conftest import BACKEND, MakeDataset
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's own engine")
 
-if keras.backend.backend() == "tensorflow":
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, Program, TensorFlowProgram, make_tensorflow_engine, FitEngine
+    import keras
+
+    from nightune.models.engines.compiled.program import Program
     from nightune.models.engines.compiled.tensorflow_backend import TensorFlowProgram, make_tensorflow_engine
+    from nightune.models.engines.fit.engine import FitEngine
+
+
+pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's own engine")
 
 HERE = Path()
 DECAY = {"weight_decay.profile": "tied", "weight_decay.strength": 0.1}
@@ -88,7 +95,7 @@ def distance(first: Outcome, second: Outcome) -> float:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_x1_three_epochs_end_as_fit_does(name: str, fit: FitEngine, compiled: Any, dataset: Dataset) -> None:
+def test_three_epochs_end_as_fit_does(name: str, fit: FitEngine, compiled: Any, dataset: Dataset) -> None:
     tried = recipe(**RECIPES[name])
     expected, trained = end(fit, tried, dataset), end(compiled, tried, dataset)
     assert distance(trained, expected) < 1e-5
@@ -110,7 +117,7 @@ def test_without_xla_epochs_end_as_fit_does_with_dropout(
     assert trained.tags == {"nightune.xla": "no: as asked"}
 
 
-def test_batches_of_random_sizes_whose_examples_a_layer_couples_are_told_to_run_without_xla(
+def test_batches_of_random_sizes_whose_examples_a_layer_couples_run_without_xla(
     compiled: Any, dataset: Dataset
 ) -> None:
     random = {"batch_size.policy": "random", "batch_size.minimum": 3, "batch_size.maximum": 9}
@@ -143,7 +150,7 @@ def test_noise_that_a_users_model_makes_is_that_of_fit(
     assert trained.tags["nightune.xla"].startswith("no: noise of the model's own")
 
 
-def test_x2_a_trial_does_not_depend_on_those_before_it(compiled: Any, dataset: Dataset) -> None:
+def test_a_trial_does_not_depend_on_those_before_it(compiled: Any, dataset: Dataset) -> None:
     tried = recipe(**RECIPES["adam"], **{"model.dropout": 0.3})
     alone = end(make_tensorflow_engine(dataset, HERE), tried, dataset)
     broken = end(compiled, recipe(optimizer="adam", **{"learning_rate.peak": 1e30, "model.dropout": 0.2}), dataset)
@@ -216,7 +223,7 @@ def test_auto_takes_the_compiled_engine_that_agrees_with_fit(dataset: Dataset) -
 
 
 def bake_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each program goes on with the numbers of its first trial, as if they were constants of its graph."""
+    """Each program keeps the numbers of its first trial, as if they were constants of its graph."""
     numbers, first = Program.numbers, {}
 
     def baked(self: Program, *given: Any) -> np.ndarray:
@@ -254,7 +261,7 @@ def test_a_hyperparameter_baked_into_the_graph_is_caught(
     assert "differ from fit's" in choice.reason
 
 
-def test_a_compiled_engine_that_differs_is_refused_where_it_is_asked_for(
+def test_a_compiled_engine_that_differs_is_refused_where_it_is_requested(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bake_rates(monkeypatch)
@@ -281,7 +288,7 @@ def build(input_shape, output_size):
     assert (choice.name, choice.reason) == ("fit", "own.py:build has a train_step of its own")
 
 
-def test_fit_is_taken_where_it_is_asked_for(dataset: Dataset) -> None:
+def test_fit_is_chosen_on_request(dataset: Dataset) -> None:
     assert choose_engine("fit", SAMPLE, dataset, HERE).name == "fit"
     with pytest.raises(InputError, match=r"unknown 'quick' \(known: auto, compiled, fit\)"):
         choose_engine("quick", SAMPLE, dataset, HERE)

@@ -1,5 +1,7 @@
 """Out of memory, an epoch starts over with fewer examples at once, and a trial fails only after single ones."""
 
+from __future__ import annotations
+
 import logging
 import os
 import subprocess
@@ -10,16 +12,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.engines.fit.engine import FitEngine, FitState
-from nightune.models.engines.memory import is_out_of_memory
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.engine import EpochOutput
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global tf, FitEngine, FitState, is_out_of_memory
+    import tensorflow as tf
+
+    from nightune.models.engines.fit.engine import FitEngine, FitState
+    from nightune.models.engines.memory import is_out_of_memory
+
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]
@@ -218,7 +227,7 @@ assert [line.split()[4] for line in said] == ["16", "8", "4", "2"], said
 
 @pytest.mark.nights
 @pytest.mark.parametrize("kept_bytes", [2**26, 0])
-def test_a_compiled_engine_goes_on_in_smaller_blocks(kept_bytes: int) -> None:
+def test_a_compiled_engine_continues_in_smaller_blocks(kept_bytes: int) -> None:
     """From the trial's start, or from the last epoch's state where plans are too many to be kept."""
     pytest.importorskip("jax")
     environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -4,10 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.engines.compiled.arrays import Batch
@@ -18,15 +16,25 @@ from nightune.models.engines.compiled.batch_layout import (
     fitted_parts,
     padded_order,
 )
-from nightune.models.engines.compiled.initial_weights import InitialWeights
-from nightune.models.engines.compiled.program import Program
-from nightune.models.engines.compiled.traced_optimizers import build_numbered_optimizer
-from nightune.models.engines.keras_parts.model_traits import is_noisy, is_separable
 from nightune.models.networks.architectures import build_model
-from nightune.models.networks.heads import read_head
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, tf, InitialWeights, Program, build_numbered_optimizer, is_noisy, is_separable
+    global read_head
+    import keras
+    import tensorflow as tf
+
+    from nightune.models.engines.compiled.initial_weights import InitialWeights
+    from nightune.models.engines.compiled.program import Program
+    from nightune.models.engines.compiled.traced_optimizers import build_numbered_optimizer
+    from nightune.models.engines.keras_parts.model_traits import is_noisy, is_separable
+    from nightune.models.networks.heads import read_head
+
 
 HERE = Path()
 MakeRecipe = Callable[..., Recipe]
@@ -57,7 +65,7 @@ def test_every_layout_takes_each_example_once_in_the_plans_order(
     assert covered(plan, lay_out(plan)) == plan.order.tolist()
 
 
-def test_bs_t6_fifty_random_sizes_need_no_more_shapes_than_buckets(make_plan: MakePlan) -> None:
+def test_fifty_random_sizes_need_no_more_shapes_than_buckets(make_plan: MakePlan) -> None:
     generator = np.random.default_rng(0)
     plans = [make_plan(sizes=[int(size)] * 8) for size in generator.integers(1, 65, 50)]
     assert len({bucketed_parts(plan)[0].shape for plan in plans}) <= 7
@@ -135,7 +143,7 @@ def test_normalization_and_layers_unknown_to_keras_couple_examples() -> None:
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adam"])
-def test_bs_t2_padding_with_weight_zero_changes_nothing_of_an_update(
+def test_padding_with_weight_zero_changes_nothing_of_an_update(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, kind: str
 ) -> None:
     """What the compiled programs do: 5 examples in a block of 8, whose others repeat examples with weight 0."""

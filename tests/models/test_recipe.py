@@ -105,7 +105,7 @@ def test_params_hold_active_keys_only() -> None:
     assert "learning_rate.final_fraction" not in params
 
 
-def test_adamw_decays_unless_told_otherwise() -> None:
+def test_adamw_decays_by_default() -> None:
     assert recipe(optimizer="adamw").weight_decay == WeightDecaySettings("fixed", 0.004)
     assert recipe(optimizer="adamw", **{"weight_decay.profile": "none"}).weight_decay.profile == "none"
     assert recipe(optimizer="adam").weight_decay.profile == "none"
@@ -186,7 +186,7 @@ def test_the_largest_batch_is_the_one_that_a_policy_or_a_rule_may_come_to() -> N
     assert recipe(**{"batch_size.policy": "plateau_grow", "batch_size.maximum": 256}).largest_batch == 256
 
 
-def test_a_geometric_batch_grows_by_a_fifth_unless_told_otherwise() -> None:
+def test_a_geometric_batch_grows_by_a_fifth_by_default() -> None:
     assert recipe(**{"batch_size.policy": "geometric"}).batch_size.factor == 1.2
     assert recipe(**{"batch_size.policy": "plateau_grow"}).batch_size.factor == 2.0
 

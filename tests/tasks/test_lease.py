@@ -75,7 +75,7 @@ def test_a_dead_process_of_this_machine_holds_nothing(store: Store, experiment: 
         pass
 
 
-def test_of_two_that_write_at_once_the_last_one_goes_on(store: Store, experiment: str) -> None:
+def test_of_two_that_write_at_once_the_last_one_keeps_the_lease(store: Store, experiment: str) -> None:
     slow = Pace(beat=60, expiry=120, settling=1.0)
     other = threading.Timer(0.3, leave_lease, (store, experiment))
     other.start()

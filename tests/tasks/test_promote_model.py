@@ -207,7 +207,7 @@ def test_a_champion_that_changed_meanwhile_is_not_overwritten(
         promoted(setting)
 
 
-def test_the_test_split_is_read_once_and_the_read_is_told(setting: Setting) -> None:
+def test_the_test_split_is_read_once_and_the_read_is_logged(setting: Setting) -> None:
     promoted(setting)
     reads = json.loads(client(setting.store).get_run(setting.sweep.run_id).data.tags["nightune.test_reads"])
     (read,) = reads

@@ -24,7 +24,7 @@ def test_writes_happen_in_order_in_one_other_thread() -> None:
     assert threading.get_ident() not in threads
 
 
-def test_the_caller_goes_on_while_a_write_is_under_way() -> None:
+def test_the_caller_continues_during_a_write() -> None:
     may_end = threading.Event()
     with BackgroundWriter[bool]() as writer:
         writer.submit(lambda: may_end.wait(TIMEOUT))

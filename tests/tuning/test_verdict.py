@@ -92,7 +92,7 @@ def test_a_verdict_is_read_back_as_it_was_written() -> None:
     assert math.isnan(again.seed_deviation)
 
 
-def test_the_page_says_all_that_was_decided_by() -> None:
+def test_the_page_shows_everything_that_the_decision_used() -> None:
     page = as_markdown(verdict(notes=("few models",), test_metrics={"accuracy": 0.9}, test_reads=3))
     for said in (
         "flowers: refused",
