@@ -7,7 +7,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
@@ -20,6 +19,13 @@ from nightune.models.training.graph_key import disturbed, graph_key
 from nightune.models.training.seeds import Seeds
 from nightune.models.user_code import source_digest
 from tests.models.conftest import MakeDataset
+
+
+def setup_module() -> None:
+    """Import Keras when these tests run, not when they are collected."""
+    global keras
+    import keras
+
 
 HERE = Path()
 MakeRecipe = Callable[..., Recipe]
