@@ -18,7 +18,7 @@ from nightune.models.training.engine import COMPILED_ENGINES
 from nightune.models.training.graph_key import disturbed, graph_key
 from nightune.models.training.seeds import Seeds
 from nightune.models.user_code import source_digest
-from tests.models.conftest import MakeDataset
+from tests.models.conftest import BACKEND, MakeDataset
 
 
 def setup_module() -> None:
@@ -123,7 +123,7 @@ def test_the_engine_keeps_one_program_for_each_key(recipe: MakeRecipe, make_data
     assert engine.programs == len({key for key, _ in kept})
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="graphs of TensorFlow")
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="graphs of TensorFlow")
 @pytest.mark.parametrize(
     ("one", "other", "is_same"), [(*pair, True) for pair in SAME_GRAPH] + [(*pair, False) for pair in OTHER_GRAPH]
 )
