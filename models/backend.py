@@ -8,8 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from nightune.models.heavy_imports import lasting_imports
 
 _JAX_MEMORY = ("XLA_PYTHON_CLIENT_PREALLOCATE", "XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_CLIENT_MEM_FRACTION")
@@ -80,6 +78,8 @@ def _native_noise_dropped() -> Iterator[None]:
 
 def keep_compiled(folder: Path) -> None:
     """Keep what XLA compiles in a folder, for other processes; everything, however small."""
+    import jax  # noqa: PLC0415 - only where it is the backend
+
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)

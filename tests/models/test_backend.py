@@ -52,6 +52,11 @@ def test_the_users_setting_of_tensorflows_memory_is_kept(monkeypatch: pytest.Mon
     assert configuration.growing == []
 
 
+def test_the_backend_is_loaded_where_jax_is_not_installed() -> None:
+    code = "import sys; sys.modules['jax'] = None; import nightune.models.backend"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [({}, "false"), ({"XLA_PYTHON_CLIENT_PREALLOCATE": "true"}, "true"), ({"XLA_CLIENT_MEM_FRACTION": ".5"}, "None")],
