@@ -13,7 +13,8 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from nightune.models.errors import InputError, unknown_name
+from nightune.models.errors import InputError
+from nightune.vocabulary import ARCHITECTURE, unknown_name
 
 _REFERENCE = re.compile(r"(?P<file>.+\.py):(?P<function>[^\W\d]\w*)")
 
@@ -63,7 +64,7 @@ def bind_function(reference: str, folder: Path, key: str) -> Callable[..., Any]:
     return call
 
 
-def source_digest(reference: str, folder: Path, key: str = "model.architecture") -> str:
+def source_digest(reference: str, folder: Path, key: str = ARCHITECTURE) -> str:
     """Name the code behind a reference: 16 hexadecimal digits over its file and the files beside it that it imports.
 
     Empty for a name that is not a reference.

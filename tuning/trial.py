@@ -5,20 +5,13 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+
+from nightune.vocabulary import Status
+
+__all__ = ["Bracket", "Params", "Rung", "Status", "Trial", "TrialResult", "Value", "trial_key"]
 
 Value = bool | int | float | str | list["Value"] | None
 Params = Mapping[str, Value]
-
-
-class Status(StrEnum):
-    """How a trial ended. All but FAILED carry curves; a rank is given to finite objectives only."""
-
-    COMPLETED = "completed"  # trained its whole budget
-    STOPPED_EARLY = "stopped_early"  # the stopping rule ended it; the best epoch's weights are kept
-    NOT_PROMOTED = "not_promoted"  # lost at a rung; its curves are a prefix of the full training
-    DIVERGED = "diverged"  # NaN or infinity; the best finite epoch is kept
-    FAILED = "failed"  # raised: a bad combination of params, or the user's own code
 
 
 @dataclass(frozen=True, slots=True)

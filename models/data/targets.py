@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from nightune.models.data.splits import Rows
-from nightune.models.errors import InputError, unknown_name
+from nightune.models.errors import InputError
+from nightune.vocabulary import TASKS, unknown_name
 
-TASKS = ("classification", "binary", "multiclass", "regression")
 LARGE = 100.0  # a mean or a standard deviation beyond this trains badly with the usual rates
 
 

@@ -15,12 +15,13 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from nightune.models.errors import InputError, unknown_name
+from nightune.models.errors import InputError
 from nightune.models.networks.isolated_random import drawing_alone
 from nightune.models.techniques.keys import Key
 from nightune.models.user_code import folder_on_path, is_reference, load_function
+from nightune.vocabulary import ARCHITECTURE as KEY
+from nightune.vocabulary import MODEL_PREFIX, unknown_name
 
-KEY = "model.architecture"
 GIVEN = ("input_shape", "output_size")
 
 Activation = Literal["relu", "elu", "selu", "gelu", "silu", "leaky_relu", "tanh", "sigmoid", "linear"]
@@ -205,11 +206,11 @@ def _arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> inspe
     names = [parameter.name for parameter in parameters]
     for name in values:
         if name not in names and name not in GIVEN:
-            raise InputError(f"model.{name}", unknown_name(name, [name for name in names if name not in GIVEN]))
+            raise InputError(f"{MODEL_PREFIX}{name}", unknown_name(name, [name for name in names if name not in GIVEN]))
     chosen = {parameter.name: values[parameter.name] for parameter in parameters if parameter.name in values}
     for parameter in parameters:
         if parameter.default is inspect.Parameter.empty and chosen.get(parameter.name) is None:
-            raise InputError(f"model.{parameter.name}", f"missing: {function.__name__}() has no default for it")
+            raise InputError(f"{MODEL_PREFIX}{parameter.name}", f"missing: {function.__name__}() has no default for it")
     return inspect.BoundArguments(inspect.signature(function), chosen)
 
 
@@ -248,5 +249,5 @@ def _block(layer: Any, activation: str, batch_normalization: bool) -> list[Any]:
 
 def _sizes(name: str, sizes: Any) -> list[int]:
     if not isinstance(sizes, list | tuple) or any(type(size) is not int or size < 1 for size in sizes):
-        raise InputError(f"model.{name}", f"{sizes!r} is not a list of whole numbers from 1, such as [64, 32]")
+        raise InputError(f"{MODEL_PREFIX}{name}", f"{sizes!r} is not a list of whole numbers from 1, such as [64, 32]")
     return list(sizes)

@@ -8,6 +8,7 @@ import numpy as np
 from keras import layers, losses, metrics, ops
 
 from nightune.models.errors import InputError
+from nightune.vocabulary import ARCHITECTURE
 
 
 @dataclass(frozen=True)
@@ -140,4 +141,4 @@ def _is_distribution(model: keras.Model, sample: np.ndarray) -> bool:
 
 
 def _refusal(message: str) -> InputError:
-    return InputError("model.architecture", f"the model {message}")
+    return InputError(ARCHITECTURE, f"the model {message}")

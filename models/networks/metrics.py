@@ -9,15 +9,11 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from nightune.vocabulary import TASK_METRICS, refuse_unknown_task
+
 Array = npt.NDArray[np.float64]
 
 CLIP = 1e-7  # Keras' epsilon: probabilities nearer to 0 or 1 are taken for it
-
-METRICS: dict[str, tuple[str, ...]] = {
-    "binary": ("loss", "accuracy", "balanced_accuracy", "f1_macro", "auc"),
-    "multiclass": ("loss", "accuracy", "balanced_accuracy", "f1_macro"),
-    "regression": ("loss", "mae", "rmse", "r2"),
-}
 
 
 def metrics(task: str, outputs: np.ndarray, targets: np.ndarray, is_logits: bool) -> dict[str, float]:
@@ -26,10 +22,9 @@ def metrics(task: str, outputs: np.ndarray, targets: np.ndarray, is_logits: bool
     `loss` is the mean negative log-likelihood, or for regression the squared error, averaged over outputs as well.
     `auc` is NaN where the targets hold one class only.
     """
-    if task not in METRICS:
-        raise ValueError(f"task: unknown {task!r} (known: {', '.join(METRICS)})")
+    refuse_unknown_task(task)
     if not np.isfinite(outputs).all():
-        return dict.fromkeys(METRICS[task], float("nan"))
+        return dict.fromkeys(TASK_METRICS[task], float("nan"))
     outputs = outputs.astype(np.float64).reshape(len(outputs), -1)
     if task == "regression":
         return _regression(outputs, targets.astype(np.float64).reshape(outputs.shape))

@@ -3,7 +3,6 @@
 The vocabulary is that of the technique packages; each says what its keys mean, their bounds and when they are active.
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -25,6 +24,7 @@ from nightune.models.techniques.stopping import keys as stopping_keys
 from nightune.models.techniques.stopping.settings import StoppingSettings
 from nightune.models.techniques.weight_decays import keys as weight_decay_keys
 from nightune.models.techniques.weight_decays.weight_decays import WeightDecaySettings
+from nightune.vocabulary import ARCHITECTURE, DEFAULT_ARCHITECTURE, MODEL_PREFIX, suggestion
 
 KEYS: dict[str, Key] = {
     **optimizer_keys.KEYS,
@@ -35,7 +35,6 @@ KEYS: dict[str, Key] = {
     **stopping_keys.KEYS,
     **precision.KEYS,
 }
-DEFAULT_ARCHITECTURE = "mlp"
 
 
 def read_recipe(params: Mapping[str, Any]) -> Recipe:
@@ -43,11 +42,11 @@ def read_recipe(params: Mapping[str, Any]) -> Recipe:
     complete = resolve(params)
     recipe = Recipe(
         **{group: _read(group, complete) for group in _SETTINGS},
-        architecture=complete["model.architecture"],
+        architecture=complete[ARCHITECTURE],
         model={
-            name.removeprefix("model."): value
+            name.removeprefix(MODEL_PREFIX): value
             for name, value in complete.items()
-            if name.startswith("model.") and name != "model.architecture"
+            if name.startswith(MODEL_PREFIX) and name != ARCHITECTURE
         },
     )
     refuse_contradictions(recipe)
@@ -58,8 +57,8 @@ def params_of(recipe: Recipe) -> dict[str, Any]:
     """Every param that counts, defaults included, under its dotted name: `read_recipe` of it is this recipe."""
     given = {name: getattr(getattr(recipe, group), field) for name, (group, field) in _PLACES.items()}
     counting = {name: value for name, value in given.items() if _counts(name, given)}
-    model = {f"model.{name}": value for name, value in recipe.model.items()}
-    return {**counting, "model.architecture": recipe.architecture, **model}
+    model = {f"{MODEL_PREFIX}{name}": value for name, value in recipe.model.items()}
+    return {**counting, ARCHITECTURE: recipe.architecture, **model}
 
 
 def resolve(params: Mapping[str, Any], architecture_keys: Mapping[str, Key] | None = None) -> dict[str, Any]:
@@ -68,7 +67,7 @@ def resolve(params: Mapping[str, Any], architecture_keys: Mapping[str, Key] | No
     `architecture_keys` are the parameters of `model.architecture`, without the prefix; None takes them as they are.
     Raises ValueError for unknown keys, bad values and keys that do not count beside the others.
     """
-    keys = {**KEYS, "model.architecture": Key("any", DEFAULT_ARCHITECTURE), **_model_keys(params, architecture_keys)}
+    keys = {**KEYS, ARCHITECTURE: Key("any", DEFAULT_ARCHITECTURE), **_model_keys(params, architecture_keys)}
     _refuse_unknown(params, keys)
     complete: dict[str, Any] = {}
     for name, key in keys.items():
@@ -81,12 +80,12 @@ def resolve(params: Mapping[str, Any], architecture_keys: Mapping[str, Key] | No
 
 def _model_keys(params: Mapping[str, Any], architecture_keys: Mapping[str, Key] | None) -> dict[str, Key]:
     if architecture_keys is not None:
-        return {f"model.{name}": key for name, key in architecture_keys.items()}
-    return {name: Key("any") for name in params if name.startswith("model.") and name != "model.architecture"}
+        return {f"{MODEL_PREFIX}{name}": key for name, key in architecture_keys.items()}
+    return {name: Key("any") for name in params if name.startswith(MODEL_PREFIX) and name != ARCHITECTURE}
 
 
 def _refuse_unknown(params: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
-    unknown = [f"{name!r}{_nearest(name, keys)}" for name in params if name not in keys]
+    unknown = [f"{name!r}{suggestion(name, keys)}" for name in params if name not in keys]
     if unknown:
         raise ValueError(f"unknown param{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}")
 
@@ -123,16 +122,11 @@ def _native(name: str, key: Key, value: Any) -> Any:
     value = value.item() if hasattr(value, "item") else value
     problem = key.problem(value)
     if problem:
-        nearest = _nearest(str(value), key.options) if key.kind == "option" else ""
+        nearest = suggestion(str(value), key.options) if key.kind == "option" else ""
         raise ValueError(f"{name}: {problem}{nearest} ({key.allowed})")
     if key.kind in ("float", "integer"):
         return float(value) if key.kind == "float" else int(value)
     return value
-
-
-def _nearest(name: str, known: Any) -> str:
-    matches = difflib.get_close_matches(name, [str(each) for each in known], n=1)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
 _SETTINGS: dict[str, type] = {

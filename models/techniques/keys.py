@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nightune.models.user_code import is_reference
+from nightune.vocabulary import KeyKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class Key:
     that does not count is absent from a trial's params.
     """
 
-    kind: str
+    kind: KeyKind
     default: object = None
     low: float | None = None
     high: float | None = None

@@ -15,6 +15,7 @@ from nightune.models.training.kept_by_key import ProgramCache
 from nightune.models.training.keras_file import Template, learn_template
 from nightune.models.training.loop import Outcome
 from nightune.models.training.model_key import has_dropout_as_data, model_key
+from nightune.vocabulary import ARCHITECTURE
 
 TEMPLATE_BYTES = 2**26  # a larger model is written by Keras each time: a template is held in memory
 
@@ -86,7 +87,7 @@ def save(model: Any, path: Path) -> None:
     except (NotImplementedError, TypeError, ValueError) as error:  # a model class without a usable get_config
         lines = str(error).strip().splitlines() or ["no message"]
         message = f"the model cannot be saved as .keras: {type(error).__name__}: {lines[0]}"
-        raise InputError("model.architecture", message) from error
+        raise InputError(ARCHITECTURE, message) from error
     finally:
         unfinished.unlink(missing_ok=True)
 

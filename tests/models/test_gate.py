@@ -20,7 +20,7 @@ from nightune.models.networks.row_losses import (
     truth,
 )
 from nightune.models.serving.predictor import Predictor
-from nightune.tuning.study.sections import METRICS
+from nightune.vocabulary import OBJECTIVES
 
 CLASSES = ("a", "b", "c")
 LABELS = np.array(["a", "b", "c", "a", "a", "b"])
@@ -43,7 +43,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def test_every_objective_has_a_loss_for_the_tasks_that_have_it() -> None:
-    assert set(MEASURES) == set(METRICS)
+    assert set(MEASURES) == set(OBJECTIVES)
     assert measure_of("val_loss", "regression") == "squared error"
     assert measure_of("val_loss", "binary") == "log loss"
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from nightune.tuning.analysis.leaderboard import DIRECTIONS
-from nightune.tuning.errors import shown
 from nightune.tuning.trial import Trial, TrialResult, trial_key
+from nightune.vocabulary import sign_of, unknown_name
 
 RESAMPLES = 10_000
+COSTS = ("parameters", "seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +96,9 @@ def confirm(finalists: Sequence[Finalist], direction: str, cost: str, confidence
     The spread over seeds is pooled over the finalists: of three replicates alone it may be nearly zero by chance.
     `cost` is "parameters" or "seconds".
     """
-    if direction not in DIRECTIONS:
-        raise ValueError(f"direction: unknown {direction!r} (known: {', '.join(DIRECTIONS)})")
-    if cost not in ("parameters", "seconds"):
-        raise ValueError(f"cost: unknown {shown(cost)} (known: parameters, seconds)")
-    sign = 1.0 if direction == "minimize" else -1.0
+    sign = sign_of(direction)
+    if cost not in COSTS:
+        raise ValueError(f"cost: {unknown_name(cost, COSTS)}")
     sound = sorted((each for each in finalists if each.is_sound), key=lambda each: (sign * each.mean, each.trial))
     broken = sorted((each for each in finalists if not each.is_sound), key=lambda each: each.trial)
     chances = _best_probabilities(sound, sign, seed)
@@ -130,7 +128,7 @@ def claim_better(confirmation: Confirmation, search_scores: Sequence[float], dir
     if confirmation.winner is None or not degrees or len(finite) < 3:
         return None
     winner, ordinary = confirmation.winner.finalist, float(np.median(finite))
-    gain = (ordinary - winner.mean) * (1.0 if direction == "minimize" else -1.0)
+    gain = (ordinary - winner.mean) * sign_of(direction)
     error = deviation * math.sqrt(1 / len(winner.scores) + math.pi / (2 * len(finite)))
     quantile = float(stdtrit(degrees, 1 - (1 - confirmation.confidence) / len(sound)))
     return Claim(gain, gain - quantile * error, ordinary, len(finite))

@@ -5,15 +5,12 @@ from collections import Counter
 from collections.abc import Iterable
 
 from nightune.tuning.trial import Status, TrialResult
-
-DIRECTIONS = ("minimize", "maximize")
+from nightune.vocabulary import sign_of
 
 
 def leaderboard(results: Iterable[TrialResult], direction: str) -> list[TrialResult]:
     """Return the results best first, ties by trial number; those without a rank (NaN, failed) last, by number."""
-    if direction not in DIRECTIONS:
-        raise ValueError(f"direction: unknown {direction!r} (known: {', '.join(DIRECTIONS)})")
-    sign = 1.0 if direction == "minimize" else -1.0
+    sign = sign_of(direction)
 
     def place(result: TrialResult) -> tuple[bool, float, int]:
         return (not result.is_ranked, sign * result.objective if result.is_ranked else 0.0, result.trial.number)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nightune.tuning.errors import shown
+from nightune.vocabulary import shown
 
 Losses = npt.NDArray[np.float64]  # (models, rows), lower is better, the same rows for every model
 

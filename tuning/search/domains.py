@@ -6,8 +6,8 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from nightune.tuning.errors import shown, suggestion
 from nightune.tuning.trial import Value
+from nightune.vocabulary import unknown_name
 
 Scale = Literal["linear", "log"]
 SCALES: tuple[str, ...] = get_args(Scale)
@@ -180,7 +180,7 @@ def range_problems(low: float, high: float, scale: str, integer: bool, steps: in
     elif low >= high:
         problems.append(f"low {low} is not below high {high}")
     if scale not in SCALES:
-        problems.append(f"unknown scale {shown(scale)}{suggestion(scale, SCALES)} (known: {', '.join(SCALES)})")
+        problems.append(unknown_name(scale, SCALES, "scale"))
     if scale == "log" and low <= 0:
         problems.append(f"low {low} has no logarithm (a log scale needs low above 0)")
     if integer:

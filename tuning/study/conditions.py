@@ -7,12 +7,13 @@ those of the other one with it. Where the other one is not in the study, its def
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nightune.tuning.errors import Problem, listing, shown, suggestion
+from nightune.tuning.errors import Problem
 from nightune.tuning.search.domains import Cases, Choice, Domain, Range, is_among
 from nightune.tuning.search.search_space import Condition, Dimension, find_circle
 from nightune.tuning.study.parameters import Parameter, native, value_problems
-from nightune.tuning.study.vocabulary import PREFIX, KnownKeys
+from nightune.tuning.study.vocabulary import KnownKeys
 from nightune.tuning.trial import Value
+from nightune.vocabulary import MODEL_PREFIX, listing, shown, suggestion
 
 
 class _NoEffectError(Exception):
@@ -78,7 +79,7 @@ def missing_parameters(written: Written) -> Iterator[Problem]:
     Those of a model are left to its function, where None may be meant.
     """
     for name, key in written.known.keys.items():
-        if key.default is not None or key.kind == "any" or name.startswith(PREFIX):
+        if key.default is not None or key.kind == "any" or name.startswith(MODEL_PREFIX):
             continue
         try:
             implied = _merge(_implied(name, written), written)

@@ -4,10 +4,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nightune.tuning.errors import Problem, listing, shown, suggestion
+from nightune.tuning.errors import Problem
 from nightune.tuning.search.domains import Choice, Range, is_among, range_problems
 from nightune.tuning.study.vocabulary import KeySpec
 from nightune.tuning.trial import Value
+from nightune.vocabulary import listing, shown, suggestion
 
 RANGE_FIELDS = ("low", "high", "scale", "integer", "steps")
 FORMS = ("value", "options", "low", "high")

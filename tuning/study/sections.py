@@ -9,21 +9,19 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from nightune.tuning.errors import Problem, listing, shown, suggestion
-
-Direction = Literal["minimize", "maximize"]
-
-# What a trial may be ranked by: metrics of the validation split, and which way they are better.
-METRICS: dict[str, Direction] = {
-    "val_loss": "minimize",
-    "val_accuracy": "maximize",
-    "val_balanced_accuracy": "maximize",
-    "val_f1_macro": "maximize",
-    "val_auc": "maximize",
-    "val_mae": "minimize",
-    "val_rmse": "minimize",
-    "val_r2": "maximize",
-}
+from nightune.tuning.errors import Problem
+from nightune.vocabulary import (
+    COLUMN_SPLIT_KINDS,
+    OBJECTIVES,
+    VALIDATION_PREFIX,
+    Direction,
+    SplitKind,
+    Task,
+    listing,
+    shown,
+    suggestion,
+    unknown_name,
+)
 
 LIMIT_COUNT = 1_000_000  # trials of a study, epochs of a trial
 LIMIT_SEED = 2**32 - 1  # one word of NumPy's seed sequences, so that different seeds never share a stream
@@ -31,14 +29,14 @@ LIMIT_SEED = 2**32 - 1  # one word of NumPy's seed sequences, so that different 
 
 def read_metric(metric: str) -> str:
     """Refuse what is not measured, with the nearest that is."""
-    if metric in METRICS:
+    if metric in OBJECTIVES:
         return metric
-    if metric.startswith("val_"):
+    if metric.startswith(VALIDATION_PREFIX):
         why = f"unknown {shown(metric)}"
     else:
         why = f"{shown(metric)} is not a metric of the validation split"
-    near = suggestion(f"val_{metric}", METRICS) or suggestion(metric, METRICS)
-    raise PydanticCustomError("said", "{said}", {"said": f"{why}{near} ({listing(METRICS)})"})
+    near = suggestion(f"{VALIDATION_PREFIX}{metric}", OBJECTIVES) or suggestion(metric, OBJECTIVES)
+    raise PydanticCustomError("said", "{said}", {"said": f"{why}{near} ({listing(OBJECTIVES)})"})
 
 
 def read_name(name: str) -> str:
@@ -95,7 +93,7 @@ class Heading(Section):
 class Split(Section):
     """How rows are split. Without a kind, classes are stratified and quantities at random; shares are of all rows."""
 
-    kind: Literal["random", "stratified", "group", "time"] | None = None
+    kind: SplitKind | None = None
     validation: Share = 0.2
     test: Share = 0.2
     column: Text | None = None
@@ -108,10 +106,10 @@ class Split(Section):
             ranking = f", ranking {self.ranking}" if self.ranking else ""
             said = f"validation {self.validation}{ranking} and test {self.test} leave nothing to train on"
             yield Clash(("validation", "ranking", "test"), "", f"{said} (allowed: a sum below 1)")
-        if self.kind in ("group", "time") and self.column is None:
+        if self.kind in COLUMN_SPLIT_KINDS and self.column is None:
             yield Clash(("kind", "column"), "column", f"missing; a {self.kind} split needs the name of its column")
-        if self.kind not in ("group", "time") and self.column is not None:
-            said = f"{shown(self.column)} counts only for kind 'group' or 'time'"
+        if self.kind not in COLUMN_SPLIT_KINDS and self.column is not None:
+            said = f"{shown(self.column)} counts only for kind {' or '.join(map(shown, COLUMN_SPLIT_KINDS))}"
             yield Clash(("kind", "column"), "column", f"{said}; change the kind, or leave it out")
 
 
@@ -120,7 +118,7 @@ class DataSection(Section):
 
     source: Text
     target: Text | None = None
-    task: Literal["classification", "binary", "multiclass", "regression"] | None = None
+    task: Task | None = None
     drop: Texts = ()
     categorical: Texts = ()
     scale_target: Switch = False
@@ -200,13 +198,13 @@ class Objective(Section):
     @classmethod
     def _infer_direction(cls, given: Any) -> Any:
         metric = given.get("metric", "val_loss") if isinstance(given, Mapping) else None
-        if isinstance(metric, str) and metric in METRICS:
-            return {"direction": METRICS[metric], **given}
+        if isinstance(metric, str) and metric in OBJECTIVES:
+            return {"direction": OBJECTIVES[metric], **given}
         return given
 
     def clashes(self) -> Iterator[Clash]:
         """A direction cannot be turned around."""
-        direction = METRICS[self.metric]
+        direction = OBJECTIVES[self.metric]
         if "direction" in self.model_fields_set and self.direction != direction:
             said = f"{self.direction!r}, but {self.metric} is to be {direction}d; leave it out"
             yield Clash(("metric", "direction"), "direction", said)
@@ -274,7 +272,7 @@ def _problem(model: type[Section], details: ErrorDetails, prefix: str) -> Proble
     if details["type"] == "missing":
         return Problem(key, f"missing (needed: {words})")
     if options and isinstance(given, str):
-        return Problem(key, f"unknown {shown(given)}{suggestion(given, options)} ({listing(options)})")
+        return Problem(key, unknown_name(given, options))
     return Problem(key, f"{shown(given)} is not {words}")
 
 

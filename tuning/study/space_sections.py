@@ -4,15 +4,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from nightune.tuning.errors import Problem, listing, shown, suggestion
+from nightune.tuning.errors import Problem
 from nightune.tuning.search.domains import Cases, Choice, Domain, Range
 from nightune.tuning.search.search_space import Condition, Dimension, SearchSpace
 from nightune.tuning.study.conditions import Written, make_dimensions, missing_parameters, natives, read_conditions
 from nightune.tuning.study.parameters import Parameter, case_values, read_domain, read_parameters
 from nightune.tuning.study.presets import expand
-from nightune.tuning.study.vocabulary import ARCHITECTURE, KeySpec, KnownKeys, Vocabulary
+from nightune.tuning.study.vocabulary import KeySpec, KnownKeys, Vocabulary
+from nightune.vocabulary import ARCHITECTURE, MODEL_PREFIX, listing, shown, suggestion
 
-SECTIONS = {"model": "model.", "space": "", "stopping": "stopping."}  # and what their names start with
+SECTIONS = {"model": MODEL_PREFIX, "space": "", "stopping": "stopping."}  # and what their names start with
 
 
 def read_space(tables: Mapping[str, Any], vocabulary: Vocabulary, method: object) -> tuple[SearchSpace, list[Problem]]:

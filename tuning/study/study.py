@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, GetPydanticSchema
 from pydantic_core import core_schema
 
-from nightune.tuning.errors import Problem, StudyError, listing, suggestion
+from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search.domains import Cases, Domain
 from nightune.tuning.search.grid import GRID_LIMIT, grid_size
 from nightune.tuning.search.search_space import Dimension, SearchSpace
@@ -32,6 +32,7 @@ from nightune.tuning.study.space_sections import SECTIONS, read_space
 from nightune.tuning.study.toml_text import read_tables
 from nightune.tuning.study.vocabulary import KeySpec, Vocabulary
 from nightune.tuning.trial import Bracket, Params, trial_key
+from nightune.vocabulary import listing, suggestion
 
 __all__ = [
     "DataSection",

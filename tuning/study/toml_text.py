@@ -5,7 +5,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from nightune.tuning.errors import Problem, StudyError, listing, shown, suggestion
+from nightune.tuning.errors import Problem, StudyError
+from nightune.vocabulary import listing, shown, suggestion
 
 LIMIT_BYTES = 1 << 20
 LIMIT_DEPTH = 20

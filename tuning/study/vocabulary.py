@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from nightune.tuning.errors import shown
+from nightune.vocabulary import ARCHITECTURE, DEFAULT_ARCHITECTURE, MODEL_PREFIX, KeyKind, shown
 
-ARCHITECTURE = "model.architecture"
 CONTROLLER = "optimizer"  # the key whose value may be a level's name
-PREFIX = "model."
 
 
 class KeySpec(Protocol):
@@ -18,7 +16,7 @@ class KeySpec(Protocol):
     """
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> KeyKind: ...
     @property
     def default(self) -> object: ...
     @property
@@ -43,7 +41,7 @@ class Vocabulary:
 
     keys: Mapping[str, KeySpec]
     architecture_keys: Callable[[str], Mapping[str, KeySpec]]
-    default_architecture: str = "mlp"
+    default_architecture: str = DEFAULT_ARCHITECTURE
     customary: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
 
     def with_architectures(self, names: Iterable[str]) -> "KnownKeys":
@@ -58,7 +56,7 @@ class Vocabulary:
                 continue
             for name, spec in own.items():
                 specs.setdefault(name, {})[architecture] = spec
-        model = {f"{PREFIX}{name}": ArchitectureKey(by_architecture) for name, by_architecture in specs.items()}
+        model = {f"{MODEL_PREFIX}{name}": ArchitectureKey(by_architecture) for name, by_architecture in specs.items()}
         keys = {**self.keys, ARCHITECTURE: ArchitectureName(self.default_architecture), **model}
         return KnownKeys(keys, tuple(refusals))
 
@@ -72,7 +70,7 @@ class KnownKeys:
 
     def find(self, name: str) -> KeySpec | None:
         """Return the key of a name; a parameter of an unknown model is taken as it is."""
-        if self.refusals and name.startswith(PREFIX):
+        if self.refusals and name.startswith(MODEL_PREFIX):
             return self.keys.get(name, _UNCHECKED)
         return self.keys.get(name)
 
@@ -91,7 +89,7 @@ class ArchitectureName:
     """The key `model.architecture`. Which names there are is the models' knowledge."""
 
     default: str
-    kind: str = "text"
+    kind: KeyKind = "text"
     options: tuple[object, ...] = ()
     when: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     default_by: Mapping[str, Mapping[object, object]] = field(default_factory=dict)
@@ -112,7 +110,7 @@ class ArchitectureKey:
     by_architecture: Mapping[str, KeySpec]
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> KeyKind:
         """What the values are read as."""
         return self._first.kind if self._first else "any"
 
@@ -131,7 +129,7 @@ class ArchitectureKey:
         """The architectures, and what the first of them asks for beside it."""
         if self._first is None:
             return {}
-        inner = {f"{PREFIX}{name}": values for name, values in self._first.when.items()}
+        inner = {f"{MODEL_PREFIX}{name}": values for name, values in self._first.when.items()}
         return {ARCHITECTURE: tuple(self.by_architecture), **inner}
 
     @property

@@ -12,6 +12,8 @@ quantity is in penalty_adaptation.py.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from nightune.vocabulary import refuse_unknown_task
+
 
 @dataclass(frozen=True)
 class PenaltySettings:
@@ -46,8 +48,7 @@ def keras_strengths(settings: PenaltySettings, task: str, outputs: int = 1) -> S
 
     `outputs` is the number of regression targets, over which Keras' mean squared error takes the mean.
     """
-    if task not in _TASKS:
-        raise ValueError(f"task: unknown {task!r} (known: {', '.join(_TASKS)})")
+    refuse_unknown_task(task)
     strengths = PENALTIES[settings.kind](settings)
     return CONVENTIONS[settings.convention](strengths, task, outputs)
 
@@ -105,4 +106,3 @@ def as_article(strengths: Strengths, task: str, outputs: int) -> Strengths:
 
 
 CONVENTIONS: dict[str, Callable[[Strengths, str, int], Strengths]] = {"keras": as_keras, "article": as_article}
-_TASKS = ("binary", "multiclass", "regression")
