@@ -1,4 +1,4 @@
-"""What is wrong with a study file, said so that its writer can mend it."""
+"""Problems of a study file, each with its key and what is allowed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ SHOWN_PROBLEMS = 40
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake: the key it concerns, and a message that says what is wrong and what is allowed."""
+    """One mistake: its key, and a message that says what is wrong and what is allowed."""
 
     key: str
     message: str
 
 
 class StudyError(Exception):
-    """A study that cannot be used. Its text has one line a problem: `FILE: KEY: what is wrong`."""
+    """An invalid study. The text has one line per problem: `FILE: KEY: what is wrong`."""
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
         super().__init__(source, tuple(problems))
@@ -32,6 +32,6 @@ class StudyError(Exception):
 
 
 def _one_line(text: str) -> str:
-    """No text of a study file may break the form of the message or fill the screen."""
+    """Keep text of a study file from breaking the format of the message or filling the screen."""
     plain = "".join(character if character.isprintable() else "?" for character in text)
     return plain if len(plain) <= 1000 else f"{plain[:999]}…"

@@ -1,4 +1,4 @@
-"""The gate: what must hold for a confirmed winner to become champion, and the verdict with every number behind it."""
+"""The promotion gate: conditions for a confirmed winner to become champion, and the verdict with all numbers."""
 
 import json
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from nightune.tuning.analysis.paired_gain import Gain
 
 
 class Decision(StrEnum):
-    """What became of a confirmed winner."""
+    """The decision on a confirmed winner."""
 
     PROMOTED = "promoted"
     REFUSED = "refused"
-    FORCED = "forced"  # promoted against the gate, for a reason that a person gave
+    FORCED = "forced"  # promoted in spite of the gate, with a reason given by a person
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """One condition beside the comparison. A vital one holds against force as well: such a model cannot serve."""
+    """A condition in addition to the comparison. A vital one cannot be forced: the model could not serve."""
 
     name: str
     passed: bool
@@ -29,22 +29,22 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Who stands before the gate: the registered model's name, and the confirmed winner of a sweep."""
+    """The candidate for promotion: the name of the registered model, and the confirmed winner of a sweep."""
 
     model: str
     sweep: str
     data_version: str
     trial: int
     key: str
-    run_id: str  # of the replicate whose weights would serve
+    run_id: str  # of the replicate whose weights are to serve
     search_score: float
-    confirmed_score: float | None  # None where nothing was confirmed
-    siblings: tuple[str, ...] = ()  # runs of all models of the same configuration, for later comparisons
+    confirmed_score: float | None  # None without confirmation
+    siblings: tuple[str, ...] = ()  # runs of all models of the same configuration
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The gate's answer. `gain` is None without a champion that could be compared; `against` is its version."""
+    """The result of the gate. `gain` is None without a comparable champion; `against` is the champion's version."""
 
     candidate: Candidate
     decision: Decision
@@ -57,13 +57,13 @@ class Verdict:
     guards: tuple[Guard, ...]
     is_close: bool
     because: str = ""
-    test_reads: int = 0  # of the test split of this data version, this one included
+    test_reads: int = 0  # of the test split of this data version, including this one
     test_metrics: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
     def is_promoted(self) -> bool:
-        """True if the candidate is to be champion."""
+        """True if the candidate becomes champion."""
         return self.decision is not Decision.REFUSED
 
     @property
@@ -72,7 +72,7 @@ class Verdict:
         return all(guard.passed for guard in self.guards if guard.is_vital)
 
     def forced(self, because: str) -> "Verdict":
-        """The same numbers, promoted for a person's reason; ValueError without one, or where a vital guard failed."""
+        """Return the verdict as a forced promotion; ValueError without a reason, or if a vital guard failed."""
         if not because.strip():
             raise ValueError("a forced promotion needs a reason")
         if not self.may_be_forced:
@@ -87,7 +87,7 @@ class Verdict:
 
     @classmethod
     def from_json(cls, text: str) -> "Verdict":
-        """Read back what `as_json` wrote."""
+        """Read the text of `as_json`."""
         held: dict[str, Any] = json.loads(text)
         candidate = held["candidate"]
         return cls(
@@ -105,7 +105,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The study's conditions, in units of the loss that is compared."""
+    """The study's conditions, in units of the compared loss."""
 
     minimum_gain: float
     challenger_margin: float
@@ -114,26 +114,27 @@ class Rules:
 def decide(
     gain: Gain | None, baseline: Gain | None, guards: Sequence[Guard], rules: Rules, has_champion: bool
 ) -> tuple[Decision, str, bool]:
-    """Return the decision, its reason in words, and whether a refused one is close enough to be the challenger.
+    """Return the decision, its reason, and whether a refused candidate is close enough to become challenger.
 
-    The interval's low end must be above the minimum gain, and above zero over the trivial guess; every guard must
-    hold. Close is: all guards hold, and the gain misses the minimum by less than the challenger's margin.
+    The lower end of the gain's interval must be above the minimum gain, and that over the baseline above zero; all
+    guards must hold. Close means: all guards hold, and the gain misses the minimum by less than the challenger margin.
     """
     failed = [guard for guard in guards if not guard.passed]
     if baseline is None or failed:
-        said = "; ".join(guard.said for guard in failed) or "the model could not be measured"
-        return Decision.REFUSED, said, False
+        reason = "; ".join(guard.said for guard in failed) or "the model could not be measured"
+        return Decision.REFUSED, reason, False
     if not baseline.is_above(0.0):
-        return Decision.REFUSED, f"not surely better than a trivial guess: {gain_text(baseline)}", False
+        reason = f"not significantly better than the baseline: {gain_text(baseline)}; the interval is not above 0"
+        return Decision.REFUSED, reason, False
     if not has_champion:
-        return Decision.PROMOTED, f"the first model, and better than a trivial guess: {gain_text(baseline)}", False
+        return Decision.PROMOTED, f"first model, significantly better than the baseline: {gain_text(baseline)}", False
     if gain is None:
         return Decision.REFUSED, "the champion could not be compared", False
-    said = gain_text(gain)
+    text = gain_text(gain)
     if gain.is_above(rules.minimum_gain):
-        return Decision.PROMOTED, f"better than the champion: {said}", False
+        return Decision.PROMOTED, f"significantly better than the champion: {text}", False
     is_close = gain.gain > rules.minimum_gain - rules.challenger_margin
-    return Decision.REFUSED, f"not surely better than the champion by {rules.minimum_gain:g}: {said}", is_close
+    return Decision.REFUSED, f"not significantly better than the champion by {rules.minimum_gain:g}: {text}", is_close
 
 
 def gain_text(gain: Gain) -> str:
@@ -143,7 +144,7 @@ def gain_text(gain: Gain) -> str:
 
 
 def as_markdown(verdict: Verdict) -> str:
-    """The verdict for a person: a paragraph, the comparison and the guards as tables."""
+    """Return the verdict as Markdown: a paragraph, and tables of the comparison and the guards."""
     candidate = verdict.candidate
     opponent = "no champion yet" if verdict.against is None else f"champion version {verdict.against}"
     lines = [
@@ -155,10 +156,11 @@ def as_markdown(verdict: Verdict) -> str:
         "| loss of | opponent | challenger | gain | interval | models | rows |",
         "|---|---|---|---|---|---|---|",
     ]
-    pairs = [("champion", verdict.gain), ("trivial guess", verdict.baseline)]
+    pairs = [("champion", verdict.gain), ("baseline", verdict.baseline)]
     lines += [_gain_row(name, gain) for name, gain in pairs if gain is not None]
-    lines += ["", f"The loss is the mean {verdict.measure} on the test split (its read number {verdict.test_reads})."]
-    lines += [f"A gain must surely be above {verdict.minimum_gain:g}.", "", "| guard | holds | |", "|---|---|---|"]
+    lines += ["", f"The loss is the mean {verdict.measure} on the test split (read {verdict.test_reads} of it)."]
+    lines += [f"Required: the interval of the gain lies above {verdict.minimum_gain:g}."]
+    lines += ["", "| guard | holds | |", "|---|---|---|"]
     lines += [f"| {guard.name} | {'yes' if guard.passed else 'no'} | {guard.said} |" for guard in verdict.guards]
     if verdict.test_metrics:
         lines += ["", "| metric on the test split | |", "|---|---|"]
