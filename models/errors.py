@@ -1,8 +1,8 @@
-"""What a person gave that cannot be used."""
+"""Errors of invalid input."""
 
 
 class InputError(ValueError):
-    """A mistake in what a study asks for: the study file's key, and a message that holds the remedy."""
+    """Invalid input of a study: the key in the study file, and a message with the remedy."""
 
     def __init__(self, key: str, message: str) -> None:
         super().__init__(key, message)

@@ -1,4 +1,4 @@
-"""A recipe: everything that decides how one trial is trained, typed and checked."""
+"""A recipe: all settings of one training, typed and checked."""
 
 import json
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from nightune.models.techniques.weight_decays.weight_decays import WeightDecaySe
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one trial is trained. `model` holds the architecture's own parameters, without the prefix `model.`."""
+    """The settings of one training. `model` contains the architecture's parameters, without the prefix `model.`."""
 
     optimizer: OptimizerSettings
     learning_rate: LearningRateSettings
@@ -29,16 +29,16 @@ class Recipe:
 
     @property
     def measures_gradients(self) -> bool:
-        """True if something follows what an engine measures of the gradients."""
+        """True if the batch size or the learning rate follows measurements of the gradients."""
         is_full = self.optimizer.is_full_batch
         return not is_full and (self.batch_size.is_measured or self.learning_rate.batch_scaling == "gns")
 
     @property
     def graph_key(self) -> str:
-        """What changes the computation's graph: trials of one key can share one compiled program.
+        """The settings that change the computation graph: trials with equal keys can share one compiled program.
 
-        Rates, strengths and the dropout rate are data. The batch size counts by its bucket, the next power of two of
-        the largest that the policy may come to.
+        Rates, strengths and the dropout rate are data. The batch size enters as a bucket: the maximum of the policy,
+        rounded up to a power of two.
         """
         model = {name: value != 0 if name == "dropout" else value for name, value in self.model.items()}
         update = f"{self.optimizer.structure}{self.decay_structure}"
@@ -49,12 +49,12 @@ class Recipe:
 
     @property
     def decay_structure(self) -> str:
-        """What weight decay changes of an update's graph: its strength is data, which weights decay is not."""
+        """The part of the graph key from weight decay: the scope; the strength is data."""
         return " decaying all" if self.weight_decay.scope == "all" else ""
 
     @property
     def loss_structure(self) -> str:
-        """What of the loss changes the graph: how much labels are smoothed is data, not whether they are."""
+        """The part of the graph key from the loss: whether labels are smoothed; the amount is data."""
         return " · smoothed labels" if self.penalty.label_smoothing else ""
 
     @property

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nightune.models.backend import let_memory_grow
+from nightune.models.backend import enable_memory_growth
 
 
 class Configuration:
@@ -37,14 +37,14 @@ def test_each_gpu_that_is_not_in_use_grows(
 ) -> None:
     monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH", raising=False)
     configuration = Configuration(gpus, used)
-    let_memory_grow(configuration)
+    enable_memory_growth(configuration)
     assert configuration.growing == growing
 
 
 def test_what_the_user_says_of_tensorflows_memory_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_FORCE_GPU_ALLOW_GROWTH", "false")
     configuration = Configuration(["a"])
-    let_memory_grow(configuration)
+    enable_memory_growth(configuration)
     assert configuration.growing == []
 
 

@@ -64,7 +64,7 @@ def test_parquet_file_cut_short_is_refused(tmp_path):
         ("no/such/t.csv", "data.source: no file 'no/such/t.csv': there is no folder"),
         ("data.tsv", "or a path: .csv, .parquet, .npz, path/to/file.py:function"),
         ("folder.csv", "'folder.csv' is a folder; name a file in it"),
-        ("load.py", "'load.py' names no function; write 'path/to/file.py:function'"),
+        ("load.py", "'load.py' is not a reference to a function"),
     ],
 )
 def test_unknown_source_is_refused_with_the_nearest(tmp_path, source, words):
