@@ -4,9 +4,9 @@ Options of a technique are not here: they belong to `models`, and `tuning` recei
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 Direction = Literal["minimize", "maximize"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
@@ -44,6 +44,8 @@ TASK_METRICS: dict[Task, tuple[str, ...]] = {
     task: tuple(name for name, (_, tasks) in _METRICS.items() if task in tasks) for task in TRAINED_TASKS
 }
 
+Row = TypeVar("Row")
+
 SHOWN_NAMES = 30
 SHOWN_CHARACTERS = 80
 
@@ -69,6 +71,13 @@ def refuse_unknown_task(task: str) -> None:
     """Raise ValueError unless a model can be trained for the task."""
     if task not in TRAINED_TASKS:
         raise ValueError(f"task: {unknown_name(task, TRAINED_TASKS)}")
+
+
+def row_of(rows: Mapping[str, Row], name: str, table: str) -> Row:
+    """Return the row of a technique; LookupError names the table, with its file, that lacks it."""
+    if name not in rows:
+        raise LookupError(f"{name!r} has no row: add one to {table}")
+    return rows[name]
 
 
 def unknown_name(given: object, known: Iterable[object], kind: str = "") -> str:

@@ -11,6 +11,7 @@ from nightune.models.data.dataset import Dataset, UnsealedExamples
 from nightune.models.networks.heads import read_head
 from nightune.models.networks.metrics import CLIP, log_probabilities, metrics
 from nightune.models.serving.predictor import Predictor
+from nightune.vocabulary import row_of
 
 # objective → the loss of a row, by task; the gate compares its mean over the rows
 MEASURES = {
@@ -28,7 +29,9 @@ LATENCY_CALLS = 20
 
 def measure_of(objective: str, task: str) -> str:
     """Return the loss of a row for an objective: "error" is 0 or 1, "balanced error" weights classes equally."""
-    return MEASURES[objective]["regression" if task == "regression" else "classes"]
+    by_task = row_of(MEASURES, objective, "MEASURES in models/networks/row_losses.py")
+    kind = "regression" if task == "regression" else "classes"
+    return row_of(by_task, kind, f"{objective} of MEASURES in models/networks/row_losses.py")
 
 
 @dataclass(frozen=True, eq=False)

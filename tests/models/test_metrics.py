@@ -9,6 +9,7 @@ from sklearn import metrics as oracle
 from nightune.models.networks.heads import Head
 from nightune.models.networks.metrics import metrics
 from nightune.vocabulary import TASK_METRICS
+from tests.rows import missing_rows
 
 generator = np.random.default_rng(1)
 CLASSES = generator.integers(0, 4, 60)
@@ -125,6 +126,7 @@ def test_every_metric_is_returned_as_a_python_float(task: str) -> None:
     outputs = np.eye(3, dtype=np.float32)[:, :2] if task == "binary" else np.eye(3, dtype=np.float32)
     targets = np.eye(3) if task == "regression" else np.array([0, 1, 1])
     found = metrics(task, outputs, targets, is_logits=True)
+    assert missing_rows(TASK_METRICS[task], found, f"models/networks/metrics.py, {task}") == []
     assert tuple(found) == TASK_METRICS[task]
     assert {type(value) for value in found.values()} == {float}
 

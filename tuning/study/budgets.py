@@ -7,11 +7,12 @@ from nightune.tuning.search.grid import grid_size
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.sections import SearchSection
 from nightune.tuning.trial import Bracket, Rung, Trial, TrialResult
+from nightune.vocabulary import row_of
 
 
 def brackets(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
     """Return the budget of a search."""
-    return BUDGETS[search.method](search, space)
+    return row_of(BUDGETS, search.method, "BUDGETS in tuning/study/budgets.py")(search, space)
 
 
 def survivors(results: Iterable[TrialResult], direction: str) -> list[Trial]:

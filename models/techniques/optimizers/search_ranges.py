@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nightune.vocabulary import row_of
+
 Ranges = dict[str, Any]  # param → a table of low, high and scale, or a list of options
 
 ARTICLE_OPTIMIZERS = ("gd", "sgd", "adam")
@@ -26,7 +28,7 @@ class Customary:
 
 def customary_ranges(optimizer: str, level: str = "full") -> Ranges:
     """Return the ranges of an optimizer, most important first: with few trials, search only the first ones."""
-    known = RANGES[optimizer]
+    known = row_of(RANGES, optimizer, "RANGES in models/techniques/optimizers/search_ranges.py")
     core, full = (known.rate, known.core), (known.rate, known.core, known.full)
     parts = {"article": (known.rate,), "default": core, "full": full}
     return {
