@@ -72,7 +72,7 @@ def resolve(params: Mapping[str, Any], architecture_keys: Mapping[str, Key] | No
     complete: dict[str, Any] = {}
     for name, key in keys.items():
         if _is_active(name, complete, keys):
-            complete[name] = _native(name, key, params[name]) if name in params else key.default_beside(complete)
+            complete[name] = _native(name, key, params[name]) if name in params else key.default_for(complete)
     _refuse_inactive(params, complete, keys)
     _refuse_missing(complete)
     return complete

@@ -40,7 +40,7 @@ class Key:
             return None
         return self._number_problem(value)
 
-    def default_beside(self, params: Mapping[str, object]) -> object:
+    def default_for(self, params: Mapping[str, object]) -> object:
         """Return the default for these other params."""
         for controller, defaults in self.default_by.items():
             if params.get(controller) in defaults:

@@ -15,7 +15,7 @@ LIMIT_STEPS = 10_000
 
 
 def is_same(value: Value, other: Value) -> bool:
-    """True if the values are equal and neither is a boolean beside a number (Python takes 1 == True)."""
+    """True if the values are equal and a boolean is not compared with a number (in Python 1 == True)."""
     return value == other and isinstance(value, bool) == isinstance(other, bool)
 
 

@@ -7,7 +7,7 @@ from keras import ops
 
 from nightune.models.techniques.optimizers.gradients import at_first, dense, total
 
-STABILIZER = 1e-8  # beside the sum of squares, as in the authors' and optax' code
+STABILIZER = 1e-8  # added to the sum of squares, as in the authors' and optax' code
 
 
 class DistanceOverGradients(keras.optimizers.Optimizer):
