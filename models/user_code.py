@@ -5,7 +5,6 @@ import hashlib
 import importlib.util
 import re
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.machinery import SourceFileLoader
@@ -13,6 +12,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+from nightune.models.error_causes import cause_of, users_line
 from nightune.models.errors import InputError
 from nightune.vocabulary import ARCHITECTURE, unknown_name
 
@@ -136,13 +136,12 @@ def _import(file: Path, key: str) -> ModuleType:
 
 
 def _described(error: BaseException, file: Path) -> str:
-    """The error's type and first line, and the last line of the user's file in the traceback."""
-    text = (str(error).strip().splitlines() or ["no message"])[0]
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    """The error's type and cause, and the last line of the user's files in the traceback."""
+    cause = cause_of(error)
     if isinstance(error, SyntaxError) and error.filename == str(file):
-        lines, text = [error.lineno], error.msg
-    where = f" (line {lines[-1]} of {file.name})" if lines else ""
-    return f"{type(error).__name__}: {text}{where}"
+        cause = f"{type(error).__name__}: {error.msg}"
+    line = users_line(error, file.parent)
+    return f"{cause} ({line})" if line else cause
 
 
 def _digest(file: Path) -> str:

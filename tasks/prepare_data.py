@@ -1,10 +1,11 @@
-"""Read, check, split and keep the data of a study: the first effect of a sweep."""
+"""Load and save the data of a study: the first effect of a sweep."""
 
 import logging
 from pathlib import Path
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.data.loading import load_dataset
+from nightune.models.data.settings import DataSettings
 from nightune.models.data.splits import Split
 from nightune.models.data.storage import open_dataset, save_dataset
 from nightune.models.errors import InputError
@@ -12,7 +13,7 @@ from nightune.models.techniques.batch_sizes.keys import BOUNDED_BY_DATA
 from nightune.models.training.loop import refuse_unknown_monitor
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.step import stage
-from nightune.tasks.tracking.store.retry import patiently
+from nightune.tasks.tracking.store.retry import retry_call
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search.domains import Cases, Domain, Range
 from nightune.tuning.study.study import Study
@@ -22,12 +23,12 @@ logger = logging.getLogger("nightune")
 
 @stage
 def prepare_data(study: Study, store_root: Path) -> PreparedData:
-    """Keep the study's data under `<store_root>/data/<version>`, and log what was found in it."""
+    """Save the study's data under `<store_root>/data/<version>`, and log its findings."""
     dataset = read_dataset(study)
     for finding in dataset.findings:
         logger.warning("data · %s", finding)
     folder = store_root / "data"
-    return _prepared(dataset, patiently(lambda: save_dataset(dataset, folder), str(folder)))
+    return _prepared(dataset, retry_call(lambda: save_dataset(dataset, folder), str(folder)))
 
 
 def read_prepared(folder: Path) -> PreparedData:
@@ -49,20 +50,9 @@ def _prepared(dataset: Dataset, folder: Path) -> PreparedData:
 
 
 def read_dataset(study: Study) -> Dataset:
-    """Read, split and prepare the data that a study names; StudyError says which key is wrong."""
-    data = study.data
+    """Load the data that a study names; StudyError names the wrong key."""
     try:
-        dataset = load_dataset(
-            data.source,
-            folder=study.path.parent,
-            target=data.target,
-            task=data.task,
-            drop=data.drop,
-            categorical=data.categorical,
-            split=Split(**data.split.model_dump()),
-            seed=study.seed,
-            scale_target=data.scale_target,
-        )
+        dataset = load_dataset(_data_settings(study), study.path.parent)
         refuse_unknown_monitor(study.objective.metric, dataset.task)
     except InputError as error:
         raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error
@@ -72,8 +62,15 @@ def read_dataset(study: Study) -> Dataset:
     return dataset
 
 
+def _data_settings(study: Study) -> DataSettings:
+    """Take the keys of [data]; the study's seed splits the rows if the split has none."""
+    keys, split = study.data.model_dump(exclude={"split"}), study.data.split
+    seed = study.seed if split.seed is None else split.seed
+    return DataSettings(**keys, split=Split(**split.model_dump(exclude={"seed"}), seed=seed))
+
+
 def _batches_above(study: Study, examples: int) -> list[Problem]:
-    """What breaks rule C11 now that the data is known: batch sizes of the study that no batch can have."""
+    """List the batch sizes of the study that exceed the training examples (rule C11)."""
     problems = []
     for name in BOUNDED_BY_DATA:
         if name in study.space.by_name:

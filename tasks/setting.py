@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
-from nightune.tasks.trial.crash_log import Attempts, attempts_of
 from nightune.tuning.study.study import Study
 
 
@@ -23,8 +22,3 @@ class Setting:
     def epochs(self) -> int:
         """How long a trial is trained at most."""
         return self.study.search.epochs if self.rung is None else self.rung
-
-    @property
-    def attempts(self) -> Attempts:
-        """The notes on the trial in training, and on those that took their process down."""
-        return attempts_of(self.store.root, self.study.name)

@@ -71,6 +71,7 @@ class TrialResult:
     seconds: float
     message: str = ""
     run_id: str = ""
+    traceback: str = field(default="", compare=False, repr=False)  # of a failed trial, where it was trained
     curves: dict[str, list[float]] = field(default_factory=dict, compare=False, repr=False)
 
     @property

@@ -1,6 +1,7 @@
 """The command line. Heavy imports wait until a command needs them."""
 
 import gc
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -45,8 +46,7 @@ def tune(
     with errors_told(), sigterm_as_interrupt(), progress_shown():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
 
-        name = load_study(study, trials=trials, epochs=epochs, seed=seed).name  # a bad file is told at once
-        supervised(name)
+        supervised(partial(load_study, study, trials=trials, epochs=epochs, seed=seed))
         say("Starting Prefect (this takes some seconds) …")
         with prefect_server() as wait_until_it_answers:
             with lasting_imports():

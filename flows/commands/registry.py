@@ -1,5 +1,6 @@
 """The commands of the registry: `nightune promote`, `rollback` and `models`."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -29,7 +30,7 @@ def promote(
     with errors_told(), sigterm_as_interrupt(), progress_shown():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
 
-        supervised(load_study(study).name)  # a bad file is told before Prefect starts
+        supervised(partial(load_study, study))
         say("Starting Prefect (this takes some seconds) …")
         with prefect_server() as wait_until_it_answers:
             with lasting_imports():

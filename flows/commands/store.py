@@ -70,9 +70,9 @@ def _print_findings(console: Console, findings: "Sequence[Finding]", is_repaired
     for name in ("", "what", "how it is", "what mends it"):
         table.add_column(name, overflow="fold")
     for finding in findings:
-        is_mended = is_repaired and finding.mend is not None
+        is_mended = is_repaired and finding.repair is not None
         mark = "ok" if finding.is_well else "mended" if is_mended else "!"
         table.add_row(mark, Text(finding.subject), Text(finding.text), Text(finding.remedy))
     console.print(table)
-    if not is_repaired and any(finding.mend for finding in findings):
+    if not is_repaired and any(finding.repair for finding in findings):
         console.print("`nightune doctor --repair` mends what can be mended.")

@@ -11,9 +11,11 @@ from rich.text import Text
 from nightune.tasks.check_study import StudyCheck
 from nightune.tasks.promote_model import Promotion
 from nightune.tasks.reporting.probe_report import StudyProbe
-from nightune.tasks.tracking.registry.registry import ROLLED_BACK, Version
+from nightune.tasks.tracking.registry.registry import Version
+from nightune.tasks.tracking.store import names
 from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.confirmation import Claim
+from nightune.tuning.analysis.failures import failure_groups
 from nightune.tuning.analysis.importance import Edge, WhatMattered
 from nightune.tuning.analysis.sweep_comparison import Difference, Score
 from nightune.tuning.trial import Value
@@ -37,6 +39,17 @@ def print_leaderboard(console: Console, report: SweepReport) -> None:
     console.print(table)
     if len(report.results) > SHOWN_ROWS:
         console.print(f"… and {len(report.results) - SHOWN_ROWS} more in the leaderboard of the sweep's MLflow run.")
+    _print_failures(console, report)
+
+
+def _print_failures(console: Console, report: SweepReport) -> None:
+    """Print why trials failed, once for those that failed alike."""
+    for group in failure_groups(report.results):
+        trials = f"trial {group.trials[0]}" if len(group.trials) == 1 else f"{len(group.trials)} trials"
+        numbers = "" if len(group.trials) == 1 else f" ({', '.join(map(str, group.trials[:SHOWN_ROWS]))}"
+        numbers += ", …)" if len(group.trials) > SHOWN_ROWS else ")" if numbers else ""
+        text = f"{trials} failed{numbers}: {group.message}\n  The traceback is error.txt of run {group.run_id}."
+        console.print(Text(text, style="yellow"), soft_wrap=True)
 
 
 def print_confirmation(console: Console, report: SweepReport) -> None:
@@ -128,10 +141,10 @@ def print_versions(console: Console, versions: Sequence[Version]) -> None:
         table.add_column(name, overflow="fold")
     for version in reversed(versions):
         tags = version.tags
-        gain = "–" if "nightune.gain" not in tags else f"{float(tags['nightune.gain']):.4g}"
-        back = tags.get(ROLLED_BACK)
-        why = f"rolled back: {back}" if back else tags.get("nightune.because") or tags.get("nightune.reason", "")
-        known = [tags.get(f"nightune.{name}", "–") for name in ("verdict", "sweep")]
+        gain = "–" if names.GAIN not in tags else f"{float(tags[names.GAIN]):.4g}"
+        back = tags.get(names.ROLLED_BACK_BECAUSE)
+        why = f"rolled back: {back}" if back else tags.get(names.BECAUSE) or tags.get(names.REASON, "")
+        known = [tags.get(name, "–") for name in (names.VERDICT, names.SWEEP)]
         cells = [version.model, str(version.number), ", ".join(version.aliases) or "–", *known, gain, why]
         table.add_row(*map(Text, cells))
     console.print(table)

@@ -16,7 +16,8 @@ from rich.progress import (
 from rich.text import Text
 
 from nightune.tasks.reporting.events import EpochEnded, SweepStarted, TrialEnded
-from nightune.tuning.trial import TrialResult
+from nightune.tuning.analysis.failures import failure_signature
+from nightune.tuning.trial import Status, TrialResult
 
 
 class SweepProgress(logging.Handler):
@@ -41,13 +42,15 @@ class SweepProgress(logging.Handler):
         self._task: TaskID | None = None
         self._best: TrialResult | None = None
         self._started: SweepStarted | None = None
+        self._failed: dict[str, int] = {}  # the first trial that failed with a cause
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the record's line and move the bar."""
         news = getattr(record, "news", None)
         if record.levelno >= logging.INFO:
             style = "yellow" if record.levelno >= logging.WARNING else ""
-            self._console.print(Text(record.getMessage(), style=style), soft_wrap=True)
+            text = self._short_failure(news) or record.getMessage()
+            self._console.print(Text(text, style=style), soft_wrap=True)
         if isinstance(news, SweepStarted):
             self._start(news)
         elif isinstance(news, EpochEnded) and self._task is not None:
@@ -59,6 +62,14 @@ class SweepProgress(logging.Handler):
         """Take the bar away."""
         self._bar.stop()
         super().close()
+
+    def _short_failure(self, news: object) -> str:
+        """A line without the cause, for a trial that failed as an earlier one did; empty for all others."""
+        if not isinstance(news, TrialEnded) or news.result.status is not Status.FAILED:
+            return ""
+        number = news.result.trial.number
+        first = self._failed.setdefault(failure_signature(news.result.message), number)
+        return "" if first == number else f"trial {number} · failed as trial {first}"
 
     def _start(self, news: SweepStarted) -> None:
         self._started = news

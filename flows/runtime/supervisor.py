@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -20,16 +21,23 @@ from nightune.flows.runtime.exit_codes import INTERRUPTED
 from nightune.flows.runtime.processes import follow
 from nightune.tasks.trial.crash_log import ALLOWED_DEATHS, SUPERVISOR, Attempts, attempts_of, is_supervised
 
+if TYPE_CHECKING:
+    from nightune.tuning.study.study import Study
+
 PASSED_ON = (signal.SIGINT, signal.SIGTERM)
 
 
-def supervised(study_name: str) -> None:
-    """Go on in a child process, which may die in a trial and is then started again; only the child returns."""
+def supervised(read_study: Callable[[], "Study"]) -> None:
+    """Continue in a child process, which is restarted if a trial crashes it; only the child returns.
+
+    The parent reads the study, so that a bad file is refused before Prefect starts. The child's flow reads it.
+    """
     if is_supervised():
         follow(int(os.environ[SUPERVISOR]))
         return
+    name = read_study().name
     command = [sys.executable, *sys.orig_argv[1:]]
-    raise typer.Exit(supervise(command, attempts_of(store_root(), study_name), say))
+    raise typer.Exit(supervise(command, attempts_of(store_root(), name), say))
 
 
 def supervise(command: Sequence[str], attempts: Attempts, say: Callable[[str], None]) -> int:

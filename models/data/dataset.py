@@ -1,4 +1,4 @@
-"""The values that data preparation gives and training takes."""
+"""Datasets and their splits, as data preparation makes them and training reads them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from nightune.models.serving.preprocessing import TablePreprocessing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,24 +32,24 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class UnsealedExamples(Examples):
-    """Test examples, and the rows of the table that they were made from, where the source is a table."""
+    """Test examples, with their rows of the table if the source is one."""
 
     table: "pd.DataFrame | None" = None
 
 
 class Purpose(StrEnum):
-    """What the test split may be read for."""
+    """The purposes for which the test split may be read."""
 
     GATE = "gate"  # the comparison of a confirmed winner with the champion
-    PREPARATION = "preparation"  # splitting, naming and writing it, before anything is trained
+    PREPARATION = "preparation"  # saving it, before anything is trained
 
 
 class SealError(Exception):
-    """The test split was asked for outside the gate; a fault of the program, not of its user."""
+    """The test split was read outside the gate: a bug of the program, not an error of the user."""
 
 
 class SealedExamples:
-    """The test split, closed: its size is known, its rows are read through `open` alone, and every read is counted."""
+    """The sealed test split: its size is known, and only `open` reads its rows and counts the reads."""
 
     def __init__(self, count: int, read: Callable[[], UnsealedExamples]) -> None:
         self._count, self._read = count, read
@@ -57,25 +59,25 @@ class SealedExamples:
         return self._count
 
     def open(self, purpose: Purpose, record: Callable[[], None]) -> UnsealedExamples:
-        """Read the examples for a purpose; `record` notes the read where it lasts, and is called before it happens."""
+        """Read the examples for a purpose. `record` is called first, to store a permanent record of the read."""
         if not isinstance(purpose, Purpose):
-            raise SealError(f"the test split is sealed: {purpose!r} is none of {', '.join(Purpose)}")
+            raise SealError(f"the test split is sealed: unknown purpose {purpose!r} (known: {', '.join(Purpose)})")
         record()
         self.reads += 1
         return self._read()
 
     def __getattr__(self, name: str) -> Any:
         if name in ("inputs", "targets", "table"):
-            raise SealError(f"the test split is sealed: its {name} are read by the gate alone")
+            raise SealError(f"the test split is sealed: only the gate reads its {name}")
         raise AttributeError(name)
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The splits of one data set, with what is known about them.
+    """The splits of a data set, with its task, its version and the findings of its checks.
 
-    `train` is learned from. `validation` stops trainings and picks their best epochs; `ranking` ranks trials, and is
-    the validation split itself unless the study sets rows apart for it. `test` stays sealed until the gate.
+    Models are fitted to `train`. `validation` stops trainings and selects their best epochs; `ranking` ranks trials,
+    and is the validation split unless the study reserves rows for it. `test` stays sealed until the gate.
     """
 
     train: Examples
@@ -85,7 +87,7 @@ class Dataset:
     classes: tuple[Any, ...] | None
     version: str
     findings: tuple[str, ...]
-    preprocessing: Any  # a nightune.models.data.tables.TablePreprocessing, or None
+    preprocessing: TablePreprocessing | None  # None: the source holds arrays
     description: dict[str, Any]
     ranking_apart: Examples | None = None
     example: "pd.DataFrame | None" = None  # a few training rows as the table holds them
@@ -97,12 +99,12 @@ class Dataset:
 
     @property
     def is_on_disk(self) -> bool:
-        """True if training reads its inputs from disk as it goes."""
+        """True if training reads its inputs from disk, batch by batch."""
         return isinstance(self.train.inputs, np.memmap)
 
     @property
     def raw_example(self) -> Any:
-        """A few training rows as a caller has them: of the table, or of the array."""
+        """A few training rows as in the source: of the table, or of the array."""
         return np.asarray(self.train.inputs[:5]) if self.example is None else self.example
 
     @property
@@ -112,7 +114,7 @@ class Dataset:
 
     @property
     def output_size(self) -> int:
-        """How many numbers a model gives an example: 1 for two classes, else one a class or a quantity."""
+        """The number of model outputs per example: 1 for two classes, else one per class or quantity."""
         if self.task == "binary":
             return 1
         if self.task == "multiclass":
@@ -121,6 +123,6 @@ class Dataset:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The examples of each split that has rows of its own."""
+        """The number of examples in each split that has rows of its own."""
         apart = {} if self.ranking_apart is None else {"ranking": len(self.ranking_apart)}
         return {"train": len(self.train), "validation": len(self.validation), **apart, "test": len(self.test)}

@@ -1,41 +1,35 @@
-"""Guards against results that are too good: what the inputs should not tell is reported before training."""
+"""Check for leakage before training: repeated rows, identifiers, and columns that alone predict the target."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
+from nightune.models.data.inputs import Inputs
 from nightune.models.data.splits import Rows
 from nightune.models.data.targets import Targets
 
 MOST_ROWS = 10_000  # sampled for the one-column check
 MOST_COLUMNS = 300
 MOST_FINDINGS = 8  # of one kind
-FEWEST_ROWS = 10  # validation rows below which one column may predict all by luck
+FEWEST_ROWS = 10  # with fewer validation rows, a column may predict all of them by chance
 SUSPECT_SCORE = 0.99
 MOST_MAJORITY = 0.95
 
 
-def leakage_findings(
-    inputs: np.ndarray, columns: Mapping[str, np.ndarray], targets: Targets, rows: Rows, remedy: str
-) -> list[str]:
-    """Report duplicates across splits, identifier-like columns and columns that alone predict the target.
-
-    `columns` are numbers or texts, one value a row; `remedy` says how to leave out a column, with {name} in it.
-    """
-    problems = {name: identifier_problem(values) for name, values in columns.items()}
+def leakage_findings(inputs: Inputs, targets: Targets, rows: Rows) -> list[str]:
+    """Report duplicates across splits, identifier-like columns and columns that alone predict the target."""
+    problems = {name: identifier_problem(values) for name, values in inputs.columns.items()}
     identifiers = [
-        f"column {name!r} looks like an identifier ({problem}); {remedy.format(name=name)}"
+        f"column {name!r} looks like an identifier ({problem}); {inputs.remedy(name)}"
         for name, problem in problems.items()
         if problem
     ]
-    predictors = []
-    if targets.values.ndim == 1:
-        predictors = predictor_findings(columns, targets.values, targets.task, rows, remedy)
-    return [*duplicate_findings(inputs, rows), *_shortened(identifiers), *_shortened(predictors)]
+    predictors = predictor_findings(inputs, targets, rows) if targets.values.ndim == 1 else []
+    return [*duplicate_findings(inputs.values, rows), *_shortened(identifiers), *_shortened(predictors)]
 
 
 def duplicate_findings(inputs: np.ndarray, rows: Rows) -> list[str]:
-    """Count the rows of every later split whose inputs are those of an earlier split's row."""
+    """Count the rows of each split whose inputs equal those of a row in an earlier split."""
     hashes = np.array([hash(row.tobytes()) for row in inputs])
     earlier, findings = hashes[rows.train], []
     ranking = [] if rows.ranking is None else [("ranking", rows.ranking, "training or validation")]
@@ -55,7 +49,7 @@ def duplicate_findings(inputs: np.ndarray, rows: Rows) -> list[str]:
 
 
 def identifier_problem(values: np.ndarray) -> str | None:
-    """Say why a column looks like a row's name: (nearly) as many whole numbers or texts as there are rows."""
+    """Return why a column looks like an identifier, if its whole numbers or texts are (nearly) all different."""
     if len(values) < 20 or not _may_be_identifier(values[:1000]) or not _may_be_identifier(values):
         return None
     known = values if values.dtype.kind == "O" else values[~np.isnan(values)]
@@ -66,23 +60,21 @@ def identifier_problem(values: np.ndarray) -> str | None:
     return f"{words}, counting {'up' if steps[0] > 0 else 'down'}" if (steps > 0).all() or (steps < 0).all() else words
 
 
-def predictor_findings(
-    columns: Mapping[str, np.ndarray], targets: np.ndarray, task: str, rows: Rows, remedy: str
-) -> list[str]:
-    """Find columns that alone predict the validation targets nearly perfectly."""
-    train, validation = _sample(rows.train), _sample(rows.validation)
-    known, wanted = targets[train], targets[validation]
+def predictor_findings(inputs: Inputs, targets: Targets, rows: Rows) -> list[str]:
+    """Find columns that alone predict the validation targets nearly perfectly; `targets` are one value per row."""
+    task, train, validation = targets.task, _sample(rows.train), _sample(rows.validation)
+    known, wanted = targets.values[train], targets.values[validation]
     if len(validation) < FEWEST_ROWS or _is_one_sided(wanted, task):
         return []
     measure = "accuracy" if task != "regression" else "R2"
     findings = []
-    for name in _worth_a_look(columns, known, task, train):
-        values = columns[name]
+    for name in _columns_to_test(inputs.columns, known, task, train):
+        values = inputs.columns[name]
         score = _score(values[train], known, values[validation], wanted, task)
         if score >= SUSPECT_SCORE:
             findings.append(
                 f"column {name!r} alone predicts the target of {len(validation)} validation rows with {measure} "
-                f"{score:.3f}; if it is not known before the target is, {remedy.format(name=name)}"
+                f"{score:.3f}; if it is unknown at prediction time, {inputs.remedy(name)}"
             )
     return findings
 
@@ -110,14 +102,14 @@ def _sample(index: np.ndarray) -> np.ndarray:
 
 
 def _is_one_sided(targets: np.ndarray, task: str) -> bool:
-    """True where predicting one value for all is (nearly) perfect."""
+    """True if a constant prediction is (nearly) perfect."""
     if task == "regression":
         return bool(np.all(targets == targets[0]))
     return bool(np.bincount(targets).max() >= MOST_MAJORITY * len(targets))
 
 
-def _worth_a_look(columns: Mapping[str, np.ndarray], known: np.ndarray, task: str, train: np.ndarray) -> list[str]:
-    """All columns, or in a wide array those with the highest F statistic."""
+def _columns_to_test(columns: Mapping[str, np.ndarray], known: np.ndarray, task: str, train: np.ndarray) -> list[str]:
+    """Return all columns, or those of a wide array with the highest F statistic."""
     if len(columns) <= MOST_COLUMNS:
         return list(columns)
     from sklearn.feature_selection import f_classif, f_regression  # noqa: PLC0415 - a second, only for wide arrays
@@ -132,7 +124,7 @@ def _worth_a_look(columns: Mapping[str, np.ndarray], known: np.ndarray, task: st
 
 
 def _score(values: np.ndarray, known: np.ndarray, unseen: np.ndarray, wanted: np.ndarray, task: str) -> float:
-    """Accuracy or R2 on unseen rows of the best simple rule on one column."""
+    """Return the accuracy or R2, on unseen rows, of the best simple rule on one column."""
     if values.dtype.kind == "O":
         predictions = [_by_category(values, known, unseen, task)]
     elif task == "regression":
@@ -146,7 +138,7 @@ def _score(values: np.ndarray, known: np.ndarray, unseen: np.ndarray, wanted: np
 
 
 def _by_category(values: np.ndarray, known: np.ndarray, unseen: np.ndarray, task: str) -> np.ndarray:
-    """Each category's majority class or mean; the whole column's for one not seen."""
+    """Predict the majority class or mean of each category, and for an unseen category that of all rows."""
 
     def typical(targets: np.ndarray) -> float:
         return float(targets.mean()) if task == "regression" else int(np.bincount(targets).argmax())
@@ -168,13 +160,13 @@ def _by_tree(values: np.ndarray, known: np.ndarray, unseen: np.ndarray, task: st
 
 
 def _fitting(values: np.ndarray) -> np.ndarray:
-    """One column for scikit-learn's trees, which read float32; they know missing values as NaN."""
+    """Return one column for scikit-learn's trees, which read float32 and take NaN as missing."""
     limit = float(np.finfo(np.float32).max)
     return np.clip(values, -limit, limit).reshape(-1, 1)
 
 
 def _by_line(values: np.ndarray, known: np.ndarray, unseen: np.ndarray) -> np.ndarray:
-    """The least-squares line, with missing values at the mean."""
+    """Predict by the least-squares line, with missing values at the mean."""
     values, unseen = values.astype(np.float64), unseen.astype(np.float64)
     mean = float(np.nanmean(values)) if not np.isnan(values).all() else 0.0
     centred = np.where(np.isnan(values), 0.0, values - mean)

@@ -1,4 +1,4 @@
-"""Where prepared data lies while models train: in memory where it fits well, else on disk, read as it is used."""
+"""Settle where prepared data stays during training: in memory if it fits well, else on disk, read by batches."""
 
 import os
 import tempfile
@@ -20,7 +20,7 @@ _CGROUP = Path("/sys/fs/cgroup")  # the limit of a container, which the machine'
 
 @dataclass(frozen=True)
 class Placement:
-    """Where arrays are to lie, and the numbers that say why."""
+    """The place of arrays, memory or disk, and the reason with its numbers."""
 
     is_on_disk: bool
     reason: str
@@ -51,7 +51,7 @@ def available_bytes(cgroup: Path = _CGROUP) -> int:
 
 
 def gibibytes(size: int) -> str:
-    """A number of bytes in words."""
+    """Format a number of bytes in MiB or GiB."""
     return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
 
 
@@ -59,7 +59,7 @@ BLOCK_BYTES = 2**26
 
 
 def gather(array: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Return array[index]: in memory, or as a map of a file without a name that goes with it (TMPDIR says where)."""
+    """Return array[index]: in memory, or mapped to an unnamed file in TMPDIR that is deleted with the array."""
     row = max(1, array.nbytes // max(1, len(array)))
     if not len(index) or not place(len(index) * row).is_on_disk:
         return np.asarray(array[index])
@@ -71,6 +71,6 @@ def gather(array: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 
 def blocks(array: np.ndarray) -> Iterator[slice]:
-    """Spans of rows of at most BLOCK_BYTES, at least one row each."""
+    """Yield spans of rows of at most BLOCK_BYTES, at least one row each."""
     rows = max(1, BLOCK_BYTES * len(array) // max(1, array.nbytes))
     return (slice(start, min(len(array), start + rows)) for start in range(0, len(array), rows))

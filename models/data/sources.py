@@ -1,4 +1,4 @@
-"""Where data comes from: sets that scikit-learn ships, table files, array files, and a user's own functions."""
+"""Read a source of data: a set of scikit-learn, a table file, an array file, or a user's function."""
 
 import re
 import zipfile
@@ -19,23 +19,30 @@ if TYPE_CHECKING:
 KEY = "data.source"
 BUILT_IN = ("breast_cancer", "diabetes", "digits", "digits_images", "iris", "wine")
 FORMATS = (".csv", ".parquet", ".npz")
-_RETURNS = "a function returns arrays (x, y), or a DataFrame with [data] target naming its column"
+_RETURNS = "a function returns arrays (x, y), or a DataFrame with a column that [data] target names"
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
-    """Data as found: a table, or arrays of inputs and targets, with the target and task where the source knows them."""
+class Table:
+    """A table as its source holds it, rows numbered from 0; a built-in set has a target and a task of its own."""
 
-    table: "pd.DataFrame | None" = None
-    inputs: np.ndarray | None = None  # (examples, ...) float32 or int32
-    targets: np.ndarray | None = None
+    frame: "pd.DataFrame"
     target: str | None = None
+    task: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """Arrays as their source holds them; a built-in set has a task of its own."""
+
+    inputs: np.ndarray  # (examples, ...) float32 or int32
+    targets: np.ndarray  # (examples,) or (examples, quantities)
     task: str | None = None
     findings: tuple[str, ...] = ()
 
 
-def read_source(source: str, folder: Path) -> Material:
-    """Read a source of a study file; relative paths start at the folder. InputError says what is wrong with it."""
+def read_source(source: str, folder: Path) -> Table | Arrays:
+    """Read the source that a study names; relative paths start at the folder. InputError names the problem."""
     if source in BUILT_IN:
         return _read_built_in(source)
     if is_reference(source):
@@ -47,23 +54,23 @@ def read_source(source: str, folder: Path) -> Material:
     file = _existing_file(source, folder)
     if suffix == ".npz":
         return _read_arrays(file)
-    return Material(table=_tidy(_read_csv(file) if suffix == ".csv" else _read_parquet(file), file.name))
+    return Table(_tidy(_read_csv(file) if suffix == ".csv" else _read_parquet(file), file.name))
 
 
-def _read_built_in(name: str) -> Material:
-    from sklearn import datasets  # noqa: PLC0415 - a second, only where one of its sets is used
+def _read_built_in(name: str) -> Table | Arrays:
+    from sklearn import datasets  # noqa: PLC0415 - a second, only for its own sets
 
     if name in ("digits", "digits_images"):
         inputs, targets = datasets.load_digits(return_X_y=True)
         scaled = (inputs / 16).astype(np.float32)  # 16 levels of grey
         shaped = scaled.reshape(-1, 8, 8, 1) if name == "digits_images" else scaled
-        return Material(inputs=shaped, targets=targets.astype(np.int64), task="multiclass")
+        return Arrays(shaped, targets.astype(np.int64), task="multiclass")
     loaded = getattr(datasets, f"load_{name}")(as_frame=True)
     if name == "diabetes":
-        return Material(table=loaded.frame, target="target", task="regression")
+        return Table(loaded.frame, target="target", task="regression")
     names = np.array([str(label) for label in loaded.target_names])
     table = loaded.frame.assign(target=names[loaded.target.to_numpy()])
-    return Material(table=table, target="target", task="classification")
+    return Table(table, target="target", task="classification")
 
 
 def _existing_file(source: str, folder: Path) -> Path:
@@ -79,10 +86,10 @@ def _existing_file(source: str, folder: Path) -> Path:
 
 
 def _read_csv(file: Path) -> "pd.DataFrame":
-    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
     try:
-        # utf-8-sig: spreadsheets write a mark of three bytes in front of the first name.
+        # utf-8-sig: spreadsheets write a byte order mark in front of the first name.
         header = pd.read_csv(file, header=None, nrows=1, dtype=str, encoding="utf-8-sig", keep_default_na=False)
         _refuse_header(header.iloc[0].tolist(), file.name)
         table = pd.read_csv(file, encoding="utf-8-sig", low_memory=False)
@@ -109,17 +116,17 @@ def _refuse_header(names: list[str], file: str) -> None:
 
 
 def _read_parquet(file: Path) -> "pd.DataFrame":
-    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
     try:
         return pd.read_parquet(file, engine="pyarrow")
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
         reason = (str(error).strip().splitlines() or ["no message"])[0]
-        raise InputError(KEY, f"{file.name} is not a readable Parquet file (cut short?): {reason}") from error
+        raise InputError(KEY, f"{file.name} is not a readable Parquet file (truncated?): {reason}") from error
 
 
 def _tidy(table: "pd.DataFrame", name: str) -> "pd.DataFrame":
-    """Rows numbered from 0, columns named by different texts."""
+    """Number the rows from 0, name the columns by texts, and refuse repeated names and too few rows."""
     if any(level is not None for level in table.index.names):
         table = table.reset_index()
     columns = [str(column) for column in table.columns]
@@ -128,11 +135,11 @@ def _tidy(table: "pd.DataFrame", name: str) -> "pd.DataFrame":
         raise InputError(KEY, f"{name} holds several columns named {repeated[0]!r}; rename them")
     if len(table) < 3:
         count = "1 row" if len(table) == 1 else f"{len(table)} rows" if len(table) else "a header and no rows"
-        raise InputError(KEY, f"{name} holds {count}; at least 3 are needed, one for each split")
+        raise InputError(KEY, f"{name} holds {count}; at least 3 are needed, one per split")
     return table.set_axis(columns, axis="columns").reset_index(drop=True)
 
 
-def _read_arrays(file: Path) -> Material:
+def _read_arrays(file: Path) -> Arrays:
     try:
         with file.open("rb") as stream, zipfile.ZipFile(stream):  # numpy reads other formats under this name too
             archive = np.load(file, allow_pickle=False)
@@ -140,7 +147,7 @@ def _read_arrays(file: Path) -> Material:
             inputs = _array_of(archive, ("x", "X", "inputs"), file.name)
             targets = _array_of(archive, ("y", "Y", "targets"), file.name)
     except (OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(KEY, f"{file.name} is not a readable .npz file (cut short?): {error}") from error
+        raise InputError(KEY, f"{file.name} is not a readable .npz file (truncated?): {error}") from error
     return _checked(inputs, targets, file.name)
 
 
@@ -158,11 +165,11 @@ def _array_of(archive: Any, names: tuple[str, ...], file: str) -> np.ndarray:
         ) from error
 
 
-def _from_result(result: Any, source: str) -> Material:
-    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+def _from_result(result: Any, source: str) -> Table | Arrays:
+    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
     if isinstance(result, pd.DataFrame):
-        return Material(table=_tidy(result, source))
+        return Table(_tidy(result, source))
     if not isinstance(result, tuple | list) or len(result) != 2:
         raise InputError(KEY, f"{source} returned {type(result).__name__}; {_RETURNS}")
     try:
@@ -172,43 +179,43 @@ def _from_result(result: Any, source: str) -> Material:
     return _checked(inputs, targets, source)
 
 
-def _checked(inputs: np.ndarray, targets: np.ndarray, name: str) -> Material:
+def _checked(inputs: np.ndarray, targets: np.ndarray, name: str) -> Arrays:
     if inputs.ndim < 2 or targets.ndim not in (1, 2) or inputs.size == 0:
         raise InputError(
             KEY,
             f"{name}: inputs have shape {inputs.shape} and targets {targets.shape}; "
-            "one row an example is needed, such as (100, 8) and (100,)",
+            "one row per example is needed, such as (100, 8) and (100,)",
         )
     if len(inputs) != len(targets):
-        raise InputError(KEY, f"{name}: {len(inputs)} inputs and {len(targets)} targets; they must be as many")
+        raise InputError(KEY, f"{name}: {len(inputs)} inputs and {len(targets)} targets; the numbers must be equal")
     numbers, findings = _as_inputs(inputs, name)
-    return Material(inputs=numbers, targets=_as_targets(targets, name), findings=findings)
+    return Arrays(numbers, _as_targets(targets, name), findings=findings)
 
 
 def _as_inputs(inputs: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Floats and booleans as float32, whole numbers as int32."""
+    """Convert floats and booleans to float32, whole numbers to int32."""
     if inputs.dtype.kind not in "bfiu":
         raise InputError(KEY, f"{name}: inputs hold {inputs.dtype.name} values; numbers are needed ({_RETURNS})")
     if inputs.dtype.kind in "bf":
-        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused
+        with np.errstate(over="ignore"):  # values too large for float32 become infinite, and are refused
             numbers = np.ascontiguousarray(inputs, dtype=np.float32)
         refuse_non_finite(numbers, name)
         return numbers, ()
     low, high = int(inputs.min()), int(inputs.max())
     if low < -(2**31) or high >= 2**31:
-        raise InputError(KEY, f"{name}: inputs from {low} to {high} do not fit 32 bits; make them floats")
+        raise InputError(KEY, f"{name}: inputs from {low} to {high} do not fit into 32 bits; convert them to floats")
     numbers = np.ascontiguousarray(inputs, dtype=np.int32)
     if inputs.dtype == np.uint8 or inputs.ndim > 2:
         finding = (
-            f"inputs are whole numbers from {low} to {high}, kept for an embedding layer; "
-            "for any other net give floats, such as x / 255 for images"
+            f"inputs are whole numbers from {low} to {high}, kept as integers for an embedding layer; "
+            "for any other network return floats, such as x / 255 for images"
         )
         return numbers, (finding,)
     return numbers, ()
 
 
 def refuse_non_finite(inputs: np.ndarray, name: str) -> None:
-    """Refuse NaN and infinite inputs, with how many there are and where the first is."""
+    """Refuse NaN and infinite inputs, with their number and the row of the first."""
     count, first = 0, -1
     for span in blocks(inputs):
         finite = np.isfinite(inputs[span])
@@ -217,7 +224,7 @@ def refuse_non_finite(inputs: np.ndarray, name: str) -> None:
             count += int(finite.size - finite.sum())
     if count:
         problem = f"{count} input values are NaN, infinite or too large for float32, the first in row {first}"
-        raise InputError(KEY, f"{name}: {problem}; leave out or fill in what is missing")
+        raise InputError(KEY, f"{name}: {problem}; remove such rows, or replace the values")
 
 
 def _as_targets(targets: np.ndarray, name: str) -> np.ndarray:

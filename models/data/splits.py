@@ -1,4 +1,4 @@
-"""Which rows train, which stop trainings, which rank the trials, and which stay sealed until the end."""
+"""Assign the rows to splits: train, validation, ranking and test."""
 
 import itertools
 import math
@@ -15,15 +15,15 @@ from nightune.vocabulary import COLUMN_SPLIT_KINDS, SPLIT_KINDS, unknown_name
 class Split:
     """How to split: the shares of validation, ranking and test, and the column of a group or time split.
 
-    Without a kind, classes are stratified and quantities are split at random. Without a seed, the caller's counts. A
-    ranking share of 0 lets the validation split rank the trials.
+    Without a kind, classes are stratified and quantities are split at random. With a ranking share of 0, the
+    validation split ranks the trials.
     """
 
     kind: str | None = None
     validation: float = 0.2
     test: float = 0.2
     column: str | None = None
-    seed: int | None = None
+    seed: int = 0
     ranking: float = 0.0
 
     def __post_init__(self) -> None:
@@ -47,24 +47,24 @@ class Split:
 
     @property
     def train(self) -> float:
-        """The share that is left to train on."""
+        """The share of the training split: the rest."""
         return 1.0 - self.validation - self.ranking - self.test
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The splits that get rows, in the order of a time split: oldest first."""
+        """The splits with a share, in the order of a time split: oldest first."""
         return tuple(name for name in SPLITS if name != "ranking" or self.ranking > 0)
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The row numbers of each split: every row in exactly one, none of them empty but for one without a share."""
+    """The row numbers of each split: every row is in exactly one split, and no split with a share is empty."""
 
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
     findings: tuple[str, ...] = ()
-    ranking: np.ndarray | None = None  # None: the validation rows rank
+    ranking: np.ndarray | None = None  # None: the validation rows rank the trials
 
     def __post_init__(self) -> None:
         held = {name: rows for name in SPLITS if (rows := getattr(self, name)) is not None}
@@ -72,36 +72,35 @@ class Rows:
             if len(rows) == 0:
                 key = "data.split" if name == "train" else f"data.split.{name}"
                 count = sum(map(len, held.values()))
-                raise InputError(key, f"the {name} split gets none of {count} rows; give a larger share, or more rows")
+                raise InputError(key, f"the {name} split gets none of {count} rows; set a larger share, or add rows")
 
 
 def split_rows(split: Split, targets: np.ndarray, keys: np.ndarray | None) -> Rows:
-    """Split by the kind that the split names; `targets` are class indices where it is stratified.
+    """Split the rows by the kind of the split; `targets` are class indices if it is stratified.
 
-    `keys` are the groups of a group split and the times of a time split, one a row.
+    `keys` are the groups of a group split or the times of a time split, one per row.
     """
-    seed = split.seed or 0
     if split.kind == "stratified":
-        return stratified_rows(targets, split, seed)
+        return stratified_rows(targets, split)
     if split.kind == "group" and keys is not None:
-        return group_rows(keys, split, seed)
+        return group_rows(keys, split)
     if split.kind == "time" and keys is not None:
         return time_rows(keys, split)
-    assert split.kind == "random"  # the caller settled the kind, and read the column that it needs
-    return random_rows(len(targets), split, seed)
+    assert split.kind == "random"  # the caller settled the kind, and read the column for it
+    return random_rows(len(targets), split)
 
 
-def random_rows(count: int, split: Split, seed: int) -> Rows:
-    """Split by chance alone."""
-    return _cut(np.random.default_rng(seed).permutation(count), split)
+def random_rows(count: int, split: Split) -> Rows:
+    """Split at random."""
+    return _cut(np.random.default_rng(split.seed).permutation(count), split)
 
 
-def stratified_rows(classes: np.ndarray, split: Split, seed: int) -> Rows:
-    """Split so that every split has nearly the same shares of the classes; sizes are those of a random split.
+def stratified_rows(classes: np.ndarray, split: Split) -> Rows:
+    """Split so that all splits have nearly the same class shares; sizes are those of a random split.
 
-    The rows of each class, shuffled, are spread evenly over [0, 1]; the line is cut where the splits end.
+    The shuffled rows of each class are spread evenly over [0, 1], which is cut at the shares of the splits.
     """
-    order = np.random.default_rng(seed).permutation(len(classes))
+    order = np.random.default_rng(split.seed).permutation(len(classes))
     shuffled = classes[order]
     _, inverse, counts = np.unique(shuffled, return_inverse=True, return_counts=True)
     by_class = np.argsort(inverse, kind="stable")
@@ -111,19 +110,19 @@ def stratified_rows(classes: np.ndarray, split: Split, seed: int) -> Rows:
     return _cut(order[np.argsort(position, kind="stable")], split)
 
 
-def group_rows(groups: np.ndarray, split: Split, seed: int) -> Rows:
-    """Split so that the rows of one group stay together; sizes as near to the shares as whole groups allow.
+def group_rows(groups: np.ndarray, split: Split) -> Rows:
+    """Split so that the rows of one group stay together; sizes are as near to the shares as whole groups allow.
 
-    The groups go, largest first and by chance among equals, to the split that is the least full.
+    Each group, largest first and in random order among equals, goes to the least full split.
     """
     names, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
     homes = split.names
     if len(names) < len(homes):
         raise InputError(
             "data.split.column",
-            f"{split.column!r} holds {len(names)} groups; at least {len(homes)} are needed, one for each split",
+            f"{split.column!r} holds {len(names)} groups; at least {len(homes)} are needed, one per split",
         )
-    shuffled = np.random.default_rng(seed).permutation(len(names))
+    shuffled = np.random.default_rng(split.seed).permutation(len(names))
     wanted = [getattr(split, name) * len(groups) for name in homes]
     filled = [0] * len(homes)
     home = np.empty(len(names), dtype=np.int64)
@@ -135,7 +134,7 @@ def group_rows(groups: np.ndarray, split: Split, seed: int) -> Rows:
 
 
 def time_rows(times: np.ndarray, split: Split) -> Rows:
-    """Split by age: the oldest rows train, the newest test. Rows of the same time stay together where they can."""
+    """Split by age: the oldest rows train, the newest test. Rows of the same time stay together if possible."""
     order = np.argsort(times, kind="stable")
     sizes = _sizes(len(times), split)
     ends = [len(times) - sum(sizes[name] for name in split.names[cut:]) for cut in range(1, len(split.names))]
@@ -151,9 +150,9 @@ def time_rows(times: np.ndarray, split: Split) -> Rows:
 
 
 def _nearest_cuts(edges: np.ndarray, wanted: list[int]) -> list[int]:
-    """Different edges, in order, that are together nearest to the wanted cuts."""
+    """Choose distinct edges, in order, with the least total distance to the wanted cuts."""
     choices = [range(max(near - 2, 0), min(near + 3, len(edges))) for near in _nearest(edges, wanted)]
-    # With fewer edges than the windows hold, every edge is a choice, so that some choice is in order.
+    # With fewer edges than a window holds, every edge is a choice, so that a choice in order exists.
     choices = choices if len(edges) > 5 else [range(len(edges))] * len(wanted)
     ordered = [cuts for cuts in itertools.product(*choices) if all(a < b for a, b in itertools.pairwise(cuts))]
     best = min(ordered, key=lambda cuts: sum(abs(int(edges[cut]) - end) for cut, end in zip(cuts, wanted, strict=True)))
@@ -165,7 +164,7 @@ def _nearest(edges: np.ndarray, wanted: list[int]) -> list[int]:
 
 
 def _cut(order: np.ndarray, split: Split) -> Rows:
-    """Test rows first, then validation: shares that are not asked for change nothing in those that are."""
+    """Cut test rows first, then validation, so that adding a ranking share leaves these two unchanged."""
     sizes = _sizes(len(order), split)
     names = [name for name in ("test", "validation", "ranking", "train") if name in split.names]
     parts = np.split(order, np.cumsum([sizes[name] for name in names[:-1]]))
@@ -173,5 +172,5 @@ def _cut(order: np.ndarray, split: Split) -> Rows:
 
 
 def _sizes(count: int, split: Split) -> dict[str, int]:
-    """The rows of each split but the training split, which gets the rest; halves are rounded up."""
+    """Count the rows of each split except the training split, which gets the rest; halves are rounded up."""
     return {name: math.floor(count * getattr(split, name) + 0.5) for name in split.names[1:]}

@@ -1,7 +1,7 @@
-"""Prepared data as a folder: plain array files, a description and the fitted preprocessing in JSON.
+"""Save prepared data as a folder: array files, and a description and the fitted preprocessing in JSON.
 
-The test split lies apart, in `sealed/`, with the rows of the table that it was made from: no other file of the folder
-holds any of it, and nothing but `SealedExamples.open` reads it.
+The test split is in `sealed/`, with its rows of the table if the source is one. No other file of the folder holds any
+test row, and only `SealedExamples.open` reads them.
 """
 
 import json
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 PREPROCESSING, DESCRIPTION, EXAMPLE, SEALED = "preprocessing.json", "description.json", "example.parquet", "sealed"
 
-# A file cut short, or written by another version of a library.
+# Errors of files that are truncated, or that another version of a library wrote.
 _DAMAGES = (OSError, ValueError, EOFError, KeyError)
 
 
 def save_dataset(dataset: Dataset, root: Path) -> Path:
-    """Write the data set to `root/<version>` unless it is there, and return that folder.
+    """Save the data set as `root/<version>` unless that folder exists, and return the folder.
 
-    It appears whole or not at all; of two writers at the same time, either one's copy stays.
+    The folder appears complete or not at all; of two concurrent writers, one's copy stays.
     """
     folder = root / dataset.version
     if folder.exists():
@@ -40,7 +40,7 @@ def save_dataset(dataset: Dataset, root: Path) -> Path:
     unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=root))
     try:
         _write(dataset, unfinished)
-        unfinished.chmod(0o755)  # mkdtemp's folders are its owner's alone
+        unfinished.chmod(0o755)  # only the owner can read a folder of mkdtemp
         unfinished.replace(folder)
     except OSError:
         if not folder.exists():  # else another writer was first
@@ -51,9 +51,9 @@ def save_dataset(dataset: Dataset, root: Path) -> Path:
 
 
 def open_dataset(folder: Path) -> Dataset:
-    """Open what `save_dataset` wrote, the test split sealed.
+    """Open a data set that `save_dataset` wrote, with the test split sealed.
 
-    Inputs that free memory has no room for stay on disk (models/data/placement.py), and are read as they are used.
+    Inputs too large for free memory stay on disk (models/data/placement.py), and are read batch by batch.
     """
     try:
         description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
@@ -81,11 +81,11 @@ def open_dataset(folder: Path) -> Dataset:
 
 
 def read_split(folder: Path, name: str) -> Examples:
-    """Open one split of a saved data set by name; SealError for the test split, which only the gate reads."""
+    """Open one split of a saved data set; SealError for the test split, which only the gate reads."""
     if name not in SPLITS:
-        raise ValueError(f"split {name!r} is none of {', '.join(SPLITS)}")
+        raise ValueError(f"unknown split {name!r} (known: {', '.join(SPLITS)})")
     if name == "test":
-        raise SealError("the test split is sealed: it is read by the gate alone")
+        raise SealError("the test split is sealed: only the gate reads it")
     try:
         is_on_disk = data_placement(folder).is_on_disk
         inputs = _open_array(folder / f"{name}_inputs.npy", is_on_disk)
@@ -95,12 +95,12 @@ def read_split(folder: Path, name: str) -> Examples:
 
 
 def data_placement(folder: Path) -> Placement:
-    """Where the inputs of a saved data set lie when it is opened: all of them in memory, or all on disk."""
+    """Settle where the inputs of a saved data set stay when it is opened: all in memory, or all on disk."""
     return place(sum(file.stat().st_size for file in folder.glob("*_inputs.npy")))
 
 
 def preprocessing_files(folder: Path) -> list[Path]:
-    """The files of a saved data set that raw data needs to become a model's inputs, and what they describe."""
+    """List the files of a saved data set that turn raw rows into a model's inputs, and its description."""
     return [file for name in (PREPROCESSING, DESCRIPTION) if (file := folder / name).exists()]
 
 
@@ -142,14 +142,14 @@ def _read_sealed(folder: Path) -> UnsealedExamples:
 def _read_table(file: Path) -> "pd.DataFrame | None":
     if not file.exists():
         return None
-    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
     return pd.read_parquet(file, engine="pyarrow")
 
 
 def _parquet_form(table: "pd.DataFrame") -> "pd.DataFrame":
-    """Columns of mixed values as texts, which is how they are read in any case; Parquet holds one type a column."""
-    from pandas.api.types import infer_dtype  # noqa: PLC0415 - half a second, only where tables are
+    """Convert columns of mixed values to texts, as preprocessing does: Parquet holds one type per column."""
+    from pandas.api.types import infer_dtype  # noqa: PLC0415 - half a second, only for tables
 
     mixed = [name for name in table.columns if infer_dtype(table[name]).startswith("mixed")]
     texts = {name: table[name].map(as_text, na_action="ignore") for name in mixed}

@@ -1,7 +1,6 @@
-"""Tables made numbers: what each column holds, and a transformation fitted on the training rows only."""
+"""Fit the preprocessing of a table on its training rows, and read its split column."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,46 +20,13 @@ from nightune.vocabulary import unknown_name
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_CATEGORIES = 50  # of one column; rarer ones share a column
-
-
-@dataclass(frozen=True, eq=False)
-class TableParts:
-    """A table taken apart: what predicts, what is predicted, and the column that splits the rows."""
-
-    features: "pd.DataFrame"
-    targets: np.ndarray
-    split_column: "pd.Series[Any] | None"
-    findings: tuple[str, ...]
-
-
-def take_apart(table: "pd.DataFrame", target: str | None, drop: Sequence[str], split_column: str | None) -> TableParts:
-    """Separate target and split column from the features; rows without a target are left out, with a finding."""
-    names = list(table.columns)
-    if target is None:
-        raise InputError("data.target", f"a table needs the name of the column to predict (known: {', '.join(names)})")
-    for key, name in [("data.target", target), ("data.split.column", split_column)]:
-        if name is not None and name not in names:
-            raise InputError(key, unknown_name(name, names, "column"))
-    if target == split_column:
-        raise InputError("data.split.column", f"{target!r} is the target; split by another column")
-    for name in drop:
-        if name == target:
-            raise InputError("data.drop", f"{name!r} is the target; it cannot be left out")
-        if name not in names:
-            raise InputError("data.drop", unknown_name(name, names, "column"))
-    kept, findings = _rows_with_target(table, target)
-    used = [name for name in names if name not in {target, split_column, *drop}]
-    if not used:
-        raise InputError("data.source", "no column is left to learn from")
-    column = None if split_column is None else kept[split_column]
-    return TableParts(kept[used], _target_values(kept[target]), column, findings)
+MOST_CATEGORIES = 50  # per column; rarer ones share a feature
 
 
 def fit_preprocessing(
     features: "pd.DataFrame", train: np.ndarray, categorical: Sequence[str]
 ) -> tuple[TablePreprocessing, list[str]]:
-    """Fit on the training rows; say which columns were left out or read in an unexpected way."""
+    """Fit on the training rows; the findings name columns left out or read in an unexpected way."""
     for name in categorical:
         if name not in features.columns:
             raise InputError("data.categorical", unknown_name(name, list(features.columns), "feature column"))
@@ -80,13 +46,15 @@ def fit_preprocessing(
     return _plain(_make_transformer(columns, cleaned).fit(cleaned), columns), findings
 
 
-def split_keys(column: "pd.Series[Any]", is_time: bool) -> np.ndarray:
-    """The groups of a group split as integers, or the times of a time split as numbers that sort."""
-    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+def split_keys(column: "pd.Series[Any] | None", is_time: bool) -> np.ndarray | None:
+    """The groups of a group split as integers, or the times of a time split as numbers that sort; None for None."""
+    if column is None:
+        return None
+    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
     name, missing = column.name, int(column.isna().sum())
     if missing:
-        raise InputError("data.split.column", f"{name!r} is missing in {missing} rows; fill it in, or leave them out")
+        raise InputError("data.split.column", f"{name!r} is missing in {missing} rows; fill them in, or remove them")
     if not is_time:
         return pd.factorize(column)[0].astype(np.int64)
     kind = kind_of(column, is_category=False)[0]
@@ -98,41 +66,8 @@ def split_keys(column: "pd.Series[Any]", is_time: bool) -> np.ndarray:
     return clean_column(column, kind).to_numpy(dtype=np.float64)
 
 
-def _rows_with_target(table: "pd.DataFrame", target: str) -> tuple["pd.DataFrame", tuple[str, ...]]:
-    column = table[target]
-    lacks = column.isna()
-    if column.dtype.kind == "f":
-        lacks |= np.isinf(column)
-    if not lacks.any():
-        return table, ()
-    count = int(lacks.sum())
-    if count == len(table):
-        raise InputError("data.target", f"column {target!r} is empty")
-    share = f"{count} of {len(table)} rows ({count / len(table):.1%})"
-    finding = f"target: {share} have no value in column {target!r}; they are left out"
-    return table[~lacks], (finding,)
-
-
-def _target_values(column: "pd.Series[Any]") -> np.ndarray:
-    """Booleans, whole numbers, floats or an array of texts."""
-    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
-
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
-    kind = pd.api.types.infer_dtype(column, skipna=True)
-    if kind in ("boolean", "integer"):
-        return column.to_numpy(dtype=np.bool_ if kind == "boolean" else np.int64)
-    if kind in ("floating", "mixed-integer-float", "decimal"):
-        return column.to_numpy(dtype=np.float64)
-    if kind in ("string", "mixed-integer", "mixed") and all(isinstance(value, str | int | float) for value in column):
-        return column.astype(str).to_numpy(dtype=np.str_)
-    raise InputError(
-        "data.target", f"column {column.name!r} holds {kind} values; numbers, texts or booleans are needed"
-    )
-
-
 def _make_transformer(columns: Sequence[Column], cleaned: "pd.DataFrame") -> Any:
-    from sklearn.compose import ColumnTransformer  # noqa: PLC0415 - a second, only where tables are
+    from sklearn.compose import ColumnTransformer  # noqa: PLC0415 - a second, only for tables
     from sklearn.impute import MissingIndicator, SimpleImputer  # noqa: PLC0415
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415
     from sklearn.preprocessing import OneHotEncoder, StandardScaler  # noqa: PLC0415
@@ -165,9 +100,10 @@ def _category_name(column: Any, category: Any) -> str:
 
 
 def _plain(transformer: Any, columns: Sequence[Column]) -> TablePreprocessing:
-    """Take the fitted numbers out of scikit-learn's objects.
+    """Extract the fitted values from scikit-learn's objects.
 
-    Means and scales are rounded to 10 digits: processors add up in different orders, and data versions must agree.
+    Means and scales are rounded to 10 digits, so that data versions agree across processors, which add in different
+    orders.
     """
     steps = transformer.named_transformers_
     names = {step: names_of_kind(columns, kinds) for step, kinds in KINDS_OF_STEPS.items()}

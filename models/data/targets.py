@@ -1,22 +1,23 @@
-"""What is to be predicted: classes or quantities, told apart, checked and made numbers."""
+"""Encode the targets: settle the task, check the values, and convert them to class indices or quantities."""
 
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from nightune.models.data.splits import Rows
+from nightune.models.data.raw_data import RawData
+from nightune.models.data.splits import Rows, Split
 from nightune.models.errors import InputError
 from nightune.vocabulary import TASKS, unknown_name
 
-LARGE = 100.0  # a mean or a standard deviation beyond this trains badly with the usual rates
+LARGE = 100.0  # a larger mean or standard deviation trains badly with common learning rates
 
 
 @dataclass(frozen=True, eq=False)
 class Targets:
     """Targets of all rows: int32 class indices (rows,), or float32 quantities (rows,) or (rows, quantities).
 
-    `mean` and `deviation` are there where quantities were standardized.
+    `mean` and `deviation` are set if quantities were standardized.
     """
 
     values: np.ndarray
@@ -27,8 +28,9 @@ class Targets:
     deviation: tuple[float, ...] | None = None
 
 
-def read_targets(values: np.ndarray, task: str | None, key: str) -> Targets:
-    """Settle the task and turn booleans, whole numbers, texts or floats into targets; `key` is named in errors."""
+def encode_targets(raw: RawData) -> Targets:
+    """Settle the task, and convert booleans, whole numbers, texts or floats to class indices or quantities."""
+    values, task, key = raw.targets, raw.task, raw.target_key
     if task is not None and task not in TASKS:
         raise InputError("data.task", unknown_name(task, TASKS))
     if len(values) < 3:
@@ -50,7 +52,7 @@ def read_targets(values: np.ndarray, task: str | None, key: str) -> Targets:
 
 
 def infer_task(values: np.ndarray) -> str:
-    """Guess: texts and booleans are classes; whole numbers too if there are two, or at most 20 with 10 rows each."""
+    """Infer the task: classes are texts, booleans, two whole numbers, or up to 20 with 10 rows each on average."""
     if values.dtype.kind not in "iuf":
         return "classification"
     if values.ndim == 2 or not _are_whole(values):
@@ -63,12 +65,12 @@ def infer_task(values: np.ndarray) -> str:
 def standardize(targets: Targets, train: np.ndarray) -> Targets:
     """Shift and scale quantities by the mean and standard deviation of the training rows."""
     if targets.task != "regression":
-        raise InputError("data.scale_target", "true counts only for regression; leave it out")
+        raise InputError("data.scale_target", "true applies only to regression; leave it out")
     values = targets.values.astype(np.float64)
-    # 10 digits: processors add up in different orders, and data versions must agree.
+    # 10 digits, so that data versions agree across processors, which add in different orders.
     mean, deviation = (_rounded(moment) for moment in (values[train].mean(axis=0), values[train].std(axis=0)))
     if not np.all(deviation > 0):
-        raise InputError("data.scale_target", "the target is the same in all training rows; nothing to scale by")
+        raise InputError("data.scale_target", "the target is the same in all training rows; it cannot be scaled")
     return replace(
         targets,
         values=((values - mean) / deviation).astype(np.float32),
@@ -78,7 +80,7 @@ def standardize(targets: Targets, train: np.ndarray) -> Targets:
 
 
 def target_findings(targets: Targets, rows: Rows) -> list[str]:
-    """Say what of the targets will make training or ranking hard: large quantities, classes nobody can learn."""
+    """Report targets that make training or ranking hard: large quantities, and classes missing from a split."""
     if targets.task == "regression":
         if targets.deviation is not None:
             return []
@@ -100,12 +102,20 @@ def target_findings(targets: Targets, rows: Rows) -> list[str]:
         missing = [repr(label) for number, label in enumerate(targets.classes) if number not in seen]
         if missing:
             listed = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-            findings.append(f"target: no {name} row has class {listed}; use a stratified split, or more rows")
+            findings.append(f"target: no {name} row has class {listed}; use a stratified split, or add rows")
     return findings
 
 
-def refuse_single_members(targets: Targets) -> None:
-    """A stratified split needs two rows of every class."""
+def settle_split(split: Split, targets: Targets) -> Split:
+    """Give a split without a kind the usual one; refuse a stratified split that the targets do not allow."""
+    settled = replace(split, kind=split.kind or ("random" if targets.task == "regression" else "stratified"))
+    if settled.kind == "stratified":
+        _refuse_single_members(targets)
+    return settled
+
+
+def _refuse_single_members(targets: Targets) -> None:
+    """Refuse classes with one row: a stratified split needs two of every class."""
     if targets.task == "regression":
         raise InputError(
             "data.split.kind", "'stratified' needs classes, and the task is regression; use kind = \"random\""
@@ -117,7 +127,7 @@ def refuse_single_members(targets: Targets) -> None:
         raise InputError(
             "data.split.kind",
             f"a stratified split needs 2 rows of each class; only one row has {', '.join(single[:5])}: "
-            'leave such rows out, merge their classes, or use kind = "random"',
+            'remove such rows, merge their classes, or use kind = "random"',
         )
 
 
@@ -139,7 +149,8 @@ def _read_quantities(values: np.ndarray, key: str) -> Targets:
 def _read_classes(values: np.ndarray, task: str, key: str) -> Targets:
     if values.ndim != 1:
         raise InputError(
-            key, f"classes need one label a row, and the target has shape {values.shape}; for one-hot rows: y.argmax(1)"
+            key,
+            f"classes need one label per row, and the target has shape {values.shape}; for one-hot rows: y.argmax(1)",
         )
     if values.dtype.kind == "f":
         if not _are_whole(values):
@@ -166,7 +177,7 @@ def _read_classes(values: np.ndarray, task: str, key: str) -> Targets:
 def _refuse_non_finite(values: np.ndarray, key: str) -> None:
     bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
     if len(bad):
-        raise InputError(key, f"{len(bad)} targets are NaN or infinite, the first in row {bad[0]}; leave such rows out")
+        raise InputError(key, f"{len(bad)} targets are NaN or infinite, the first in row {bad[0]}; remove such rows")
 
 
 def _are_whole(values: np.ndarray) -> bool:

@@ -13,13 +13,14 @@ import numpy as np
 
 from nightune.models.data.dataset import Dataset, Examples
 from nightune.models.engines.compiled.engine import CompiledEngine
-from nightune.models.engines.compiled.graph_keys import disturbed
 from nightune.models.engines.make import make_engine
+from nightune.models.error_causes import cause_of
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.precision import PrecisionSettings
 from nightune.models.techniques.stopping.settings import StoppingSettings
 from nightune.models.training.capabilities import only_in_fit
 from nightune.models.training.engine import COMPILED_ENGINES, Engine
+from nightune.models.training.graph_key import disturbed
 from nightune.models.training.loop import train
 from nightune.models.training.model_key import has_dropout_as_data
 from nightune.models.training.seeds import Seeds
@@ -56,8 +57,7 @@ def compare_engines(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -
     except (MemoryError, OSError):
         raise
     except Exception as error:  # the user's own model may raise anything; its trials will say what
-        lines = str(error).strip().splitlines() or [""]
-        return Comparison(engine, f"two trials could not be compared: {type(error).__name__}: {lines[0]}")
+        return Comparison(engine, f"two trials could not be compared: {cause_of(error)}")
     for apart, most in found:
         if not apart <= most:
             return Comparison(engine, f"its weights differ from fit's by {apart:.1g} of their way (at most {most:g})")

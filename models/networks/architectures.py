@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from nightune.models.error_causes import cause_of, users_line
 from nightune.models.errors import InputError
 from nightune.models.networks.isolated_random import isolated_random
 from nightune.models.techniques.keys import Key
@@ -129,8 +130,8 @@ def build_model(
     except (InputError, MemoryError):
         raise
     except Exception as error:
-        lines = str(error).strip().splitlines() or ["no message"]
-        raise InputError(KEY, f"{architecture} raised {type(error).__name__}: {lines[0]}") from error
+        line = users_line(error, code)
+        raise InputError(KEY, f"{architecture} raised {cause_of(error)}{f' ({line})' if line else ''}") from error
     if not isinstance(model, keras.Model):
         raise InputError(KEY, f"{architecture} returned a {type(model).__name__}, not a Keras model")
     if len(shape) != 2 or shape[1] not in ({1, 2} if output_size == 1 else {output_size}):

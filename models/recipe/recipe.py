@@ -1,6 +1,5 @@
 """A recipe: all settings of one training, typed and checked."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,34 +33,8 @@ class Recipe:
         return not is_full and (self.batch_size.is_measured or self.learning_rate.batch_scaling == "gns")
 
     @property
-    def graph_key(self) -> str:
-        """The settings that change the computation graph: trials with equal keys can share one compiled program.
-
-        Rates, strengths and the dropout rate are data. The batch size enters as a bucket: the maximum of the policy,
-        rounded up to a power of two.
-        """
-        model = {name: value != 0 if name == "dropout" else value for name, value in self.model.items()}
-        update = f"{self.optimizer.structure}{self.decay_structure}"
-        update += " following its hypergradient" if self.learning_rate.hypergradient_strength else ""
-        precision = f" · {self.precision.policy}" if self.precision.is_mixed else ""
-        model_key = f"{self.architecture} {json.dumps(model, sort_keys=True)}"
-        return f"{model_key} · {update} · {self._bucket}{precision}{self.loss_structure}"
-
-    @property
-    def decay_structure(self) -> str:
-        """The part of the graph key from weight decay: the scope; the strength is data."""
-        return " decaying all" if self.weight_decay.scope == "all" else ""
-
-    @property
-    def loss_structure(self) -> str:
-        """The part of the graph key from the loss: whether labels are smoothed; the amount is data."""
-        return " · smoothed labels" if self.penalty.label_smoothing else ""
-
-    @property
-    def _bucket(self) -> str:
+    def largest_batch(self) -> int:
+        """The maximum batch size of an update, given enough examples; 0: all examples."""
         if self.optimizer.is_full_batch:
-            return "batch all"
-        largest = self.stopping.batch_maximum if self.stopping.grows_batches else self.batch_size.largest
-        bucket = 1 << (largest - 1).bit_length()
-        is_fixed = self.batch_size.policy == "fixed" and not self.stopping.grows_batches
-        return f"batch {bucket}" if is_fixed else f"batch up to {bucket}"
+            return 0
+        return self.stopping.batch_maximum if self.stopping.grows_batches else self.batch_size.largest

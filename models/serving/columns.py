@@ -1,4 +1,4 @@
-"""What a table's column holds, and its values as floats or texts."""
+"""Recognize the kind of a table's column, and convert its values to floats or texts."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ _ISO_DATE = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d
 
 @dataclass(frozen=True)
 class Column:
-    """A column by name, as it came (`dtype`), and how it is read: number, boolean, date, duration or category."""
+    """A column: its name, its type in the table (`dtype`), its kind (number, boolean, date, duration or category)."""
 
     name: str
     dtype: str
@@ -45,8 +45,8 @@ class Column:
 
 
 def kind_of(values: "pd.Series[Any]", is_category: bool) -> tuple[Column, list[str]]:
-    """Say how a column is read, with a remark where that may surprise."""
-    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+    """Recognize the kind of a column; the remarks report unexpected values."""
+    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
     name, dtype = str(values.name), str(values.dtype)
     if is_category:
@@ -55,7 +55,7 @@ def kind_of(values: "pd.Series[Any]", is_category: bool) -> tuple[Column, list[s
     if inferred not in _KINDS or (inferred.startswith("mixed") and not values.dropna().map(np.isscalar).all()):
         raise InputError(
             "data.source",
-            f'column {name!r} holds {inferred} values, which no net can read; leave it out: drop = ["{name}"]',
+            f'column {name!r} holds {inferred} values, which a network cannot read; leave it out: drop = ["{name}"]',
         )
     kind = _KINDS[inferred]
     remarks = []
@@ -71,8 +71,8 @@ def kind_of(values: "pd.Series[Any]", is_category: bool) -> tuple[Column, list[s
 
 
 def clean_column(values: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":
-    """Values as float64 with NaN for what is missing, or as texts."""
-    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+    """Convert values to float64 with NaN for missing ones, or to texts."""
+    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
     if column.kind == CATEGORY:
         return as_texts(values)
@@ -89,14 +89,14 @@ def clean_column(values: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":
 
 
 def missing_share(cleaned: "pd.Series[Any]") -> float:
-    """The share of cleaned values that are missing."""
+    """Return the share of missing values in a cleaned column."""
     is_missing = cleaned.isna() if cleaned.dtype.kind == "f" else cleaned == MISSING
     return float(is_missing.mean())
 
 
 def as_texts(values: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Texts of categories; 2, 2.0 and "2" are the same one, so that a gap elsewhere in the column changes nothing."""
-    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+    """Convert categories to texts; 2, 2.0 and "2" are one category, as gaps turn integers into floats."""
+    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
     codes, labels = pd.factorize(values)  # -1 is missing
     texts = np.array([*(as_text(label) for label in labels), MISSING], dtype=object)
@@ -110,7 +110,7 @@ def as_text(label: Any) -> str:
 
 
 def _are_dates(values: "pd.Series[Any]") -> bool:
-    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
     known = values.dropna().drop_duplicates()
     if not known.str.fullmatch(_ISO_DATE).all():
@@ -119,7 +119,7 @@ def _are_dates(values: "pd.Series[Any]") -> bool:
 
 
 def _texts_among_numbers(values: "pd.Series[Any]") -> list[str]:
-    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
     known = values.dropna()
     texts = known[pd.to_numeric(known, errors="coerce").isna()]
@@ -127,5 +127,5 @@ def _texts_among_numbers(values: "pd.Series[Any]") -> list[str]:
         return []
     return [
         f"column {values.name!r}: {len(texts)} texts such as {texts.iloc[0]!r} among "
-        f"{len(known) - len(texts)} numbers; it is read as categories: correct them, or leave them empty"
+        f"{len(known) - len(texts)} numbers; the column is read as categories: correct these texts, or leave them empty"
     ]

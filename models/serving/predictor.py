@@ -1,7 +1,7 @@
-"""A registered model: raw rows in, labels or quantities out, exactly as the pipeline that trained it.
+"""A registered model: predict labels or quantities from raw rows, exactly as the pipeline that trained it.
 
-This file, `preprocessing`, `columns` and `errors` travel with every registered version, so that it needs no Nightune
-where it is served. A version's folder holds `model.keras`, `description.json` and, for tables, `preprocessing.json`.
+This file, `preprocessing`, `columns` and `errors` are stored with every registered version, so that serving it does not
+need Nightune. A version's folder holds `model.keras`, `description.json` and, for tables, `preprocessing.json`.
 """
 
 import json
@@ -27,7 +27,7 @@ BATCH = 1024
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """A Keras model with what makes its inputs from raw rows and its outputs labels or quantities."""
+    """A Keras model, with the preprocessing of its inputs and the description of its outputs."""
 
     model: Any
     preprocessing: TablePreprocessing | None
@@ -35,11 +35,11 @@ class Predictor:
 
     @classmethod
     def open(cls, folder: Path, model_file: Path | None = None) -> "Predictor":
-        """Open a version's folder, with the weights of a sibling if its file is given.
+        """Open a version's folder; `model_file` replaces its model, for example by one of another seed.
 
-        Keras' safe mode refuses a model file that holds code.
+        Keras' safe mode refuses a model file that contains code.
         """
-        import keras  # noqa: PLC0415 - seconds, and only where a model is opened
+        import keras  # noqa: PLC0415 - seconds, only to open a model
 
         file = folder / PREPROCESSING
         return cls(
@@ -49,21 +49,21 @@ class Predictor:
         )
 
     def predict(self, raw: Any) -> np.ndarray:
-        """Labels (rows,) as the training data had them, or quantities (rows,) or (rows, quantities) in its units."""
+        """Predict labels (rows,) as in the training data, or quantities (rows,) or (rows, quantities) in its units."""
         return self.answers(self.outputs(self.inputs(raw)))
 
     def inputs(self, raw: Any) -> np.ndarray:
-        """The model's inputs from rows of a table, or from an array or a table of plain numbers."""
+        """Convert rows of a table, or an array or table of numbers, to the model's inputs."""
         if self.preprocessing is not None:
             return self.preprocessing.transform(raw)
         shape = tuple(self.description["input_shape"])
         values = np.asarray(raw.to_numpy() if hasattr(raw, "to_numpy") else raw)
         if values.shape[1:] != shape:
-            raise InputError("inputs", f"rows of shape {values.shape[1:]}; this model takes {shape}")
+            raise InputError("inputs", f"rows of shape {values.shape[1:]}; this model needs rows of shape {shape}")
         return np.ascontiguousarray(values, dtype=self.description["input_type"])
 
     def outputs(self, inputs: np.ndarray) -> np.ndarray:
-        """The model's outputs in inference mode, (rows, size)."""
+        """Compute the model's outputs in inference mode, (rows, size)."""
         import keras  # noqa: PLC0415 - loaded since the model was opened
 
         parts = [
@@ -73,7 +73,7 @@ class Predictor:
         return np.concatenate(parts).reshape(len(inputs), -1) if parts else np.empty((0, self._size), np.float32)
 
     def answers(self, outputs: np.ndarray) -> np.ndarray:
-        """What outputs mean: the label of the largest, or quantities in the data's own units."""
+        """Convert outputs to labels, each that of the largest output, or to quantities in the data's units."""
         if self.description["task"] == "regression":
             scale = self.description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})
             values = outputs.astype(np.float64) * np.array(scale["deviation"]) + np.array(scale["mean"])

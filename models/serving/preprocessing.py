@@ -1,6 +1,6 @@
-"""A fitted transformation from rows of a table to features: plain numbers and names, so that it is kept as JSON.
+"""A fitted preprocessing that converts rows of a table to features: plain numbers and names, saved as JSON.
 
-Self-contained on purpose, but for `columns` and `errors`: these three files travel with every registered model.
+It imports only `columns` and `errors`, because these three files are stored with every registered model.
 """
 
 import json
@@ -21,7 +21,7 @@ FORMAT = 1  # of the JSON form
 
 @dataclass(frozen=True)
 class Numbers:
-    """What stands for a gap in a column of numbers, and what standardizes it."""
+    """The median that replaces missing numbers of a column, and the mean and scale that standardize it."""
 
     median: float
     mean: float
@@ -30,7 +30,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Categories:
-    """The texts of a category column: all of the training rows, and those too rare for a feature of their own."""
+    """The texts of a category column in the training rows, and those of them too rare for a feature of their own."""
 
     known: tuple[str, ...]
     rare: tuple[str, ...]
@@ -38,33 +38,33 @@ class Categories:
 
 @dataclass(frozen=True, eq=False)
 class TablePreprocessing:
-    """Columns in the table's order, and what the training rows taught about them, by column."""
+    """The columns in the table's order, and the values fitted on the training rows, by column name."""
 
     columns: tuple[Column, ...]
     feature_names: tuple[str, ...]
     numbers: Mapping[str, Numbers]
-    booleans: Mapping[str, float]  # what stands for a gap
-    gaps: tuple[str, ...]  # columns whose gaps are marked by a feature
+    booleans: Mapping[str, float]  # the value that replaces missing ones
+    gaps: tuple[str, ...]  # columns with a feature that marks missing values
     categories: Mapping[str, Categories]
 
     def transform(self, table: "pd.DataFrame") -> np.ndarray:
-        """Turn rows into features (rows, features); unknown categories become zeros, missing values as in training."""
+        """Convert rows to features (rows, features); unknown categories become zeros, missing values as in training."""
         return self.transform_clean(clean_table(table, self.columns))
 
     def transform_clean(self, cleaned: "pd.DataFrame") -> np.ndarray:
-        """Turn cleaned rows into float32 features: numbers, booleans, marks of gaps, one column a category."""
+        """Convert cleaned rows to float32 features: numbers, booleans, marks of missing values, one per category."""
         parts = [_standardized(cleaned[name].to_numpy(), fitted) for name, fitted in self.numbers.items()]
         parts += [_filled(cleaned[name].to_numpy(), usual) for name, usual in self.booleans.items()]
         parts += [np.isnan(cleaned[name].to_numpy()).astype(np.float64) for name in self.gaps]
         for name, known in self.categories.items():
             parts += _one_hot(cleaned[name].to_numpy(), known)
-        # A value may be too large for float32; the caller refuses what is not finite.
+        # A value may be too large for float32; the caller refuses infinite values.
         with np.errstate(over="ignore"):
             return np.ascontiguousarray(np.stack(parts, axis=1), dtype=np.float32)
 
     @property
     def content(self) -> dict[str, Any]:
-        """What was fitted, as plain values: equal content transforms alike."""
+        """The fitted values as plain values; equal content means equal features."""
         content: dict[str, Any] = {
             "columns": [[column.name, column.kind] for column in self.columns],
             "features": list(self.feature_names),
@@ -79,7 +79,7 @@ class TablePreprocessing:
         return content
 
     def as_json(self) -> str:
-        """The whole as JSON text; `from_json` reads it back to the last bit."""
+        """Convert to JSON text; `from_json` restores it bit for bit."""
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False, allow_nan=False)
 
     @classmethod
@@ -102,8 +102,8 @@ class TablePreprocessing:
 
 
 def clean_table(table: "pd.DataFrame", columns: Sequence[Column]) -> "pd.DataFrame":
-    """Pick the columns, as float64 (missing: NaN) or text (missing: "missing")."""
-    import pandas as pd  # noqa: PLC0415 - half a second, only where tables are
+    """Select the columns, and convert them to float64 (missing: NaN) or text (missing: "missing")."""
+    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
     missing = [column.name for column in columns if column.name not in table.columns]
     if missing:
@@ -114,7 +114,7 @@ def clean_table(table: "pd.DataFrame", columns: Sequence[Column]) -> "pd.DataFra
 
 
 def names_of_kind(columns: Sequence[Column], kinds: Sequence[str]) -> list[str]:
-    """The names of the columns that are read in one of these ways."""
+    """List the names of the columns of these kinds."""
     return [column.name for column in columns if column.kind in kinds]
 
 
@@ -130,7 +130,7 @@ def _standardized(values: np.ndarray, fitted: Numbers) -> np.ndarray:
 
 
 def _one_hot(texts: np.ndarray, fitted: Categories) -> list[np.ndarray]:
-    """One column a usual category, and one for all rare ones where there are some."""
+    """Return one column per common category, and one for all rare categories if there are any."""
     rare = set(fitted.rare)
     parts = [(texts == text).astype(np.float64) for text in fitted.known if text not in rare]
     if rare:

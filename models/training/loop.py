@@ -14,6 +14,7 @@ from nightune.models.errors import InputError
 from nightune.models.networks.metrics import metrics
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.stopping.state import NO_INPUTS, StoppingInputs
+from nightune.models.training import reported_names
 from nightune.models.training.capabilities import only_in_fit
 from nightune.models.training.controller import Controller
 from nightune.models.training.engine import COMPILED_ENGINES, Engine, EpochOutput
@@ -237,11 +238,14 @@ def refuse_what_only_fit_can(engine: Engine, recipe: Recipe) -> None:
 
 def _validate(output: EpochOutput, dataset: Dataset) -> dict[str, float]:
     measured = metrics(dataset.task, output.outputs, dataset.validation.targets, output.is_logits)
-    named = {f"{VALIDATION_PREFIX}{name}": value for name, value in measured.items()}
-    return {"loss": output.loss, **named, **output.statistics}
+    validated = {f"{reported_names.VALIDATION}{name}": value for name, value in measured.items()}
+    return {reported_names.LOSS: output.loss, **validated, **output.statistics}
 
 
 def _record(plan: EpochPlan, output: EpochOutput, controller: Controller) -> dict[str, float]:
     """What was done, as used in the epoch's last update, and how far the training has come."""
-    counts = {"updates": float(controller.updates), "examples": float(controller.examples_seen)}
-    return {**plan.recorded, **counts, "seconds": output.seconds}
+    counts = {
+        reported_names.UPDATES: float(controller.updates),
+        reported_names.EXAMPLES: float(controller.examples_seen),
+    }
+    return {**plan.recorded, **counts, reported_names.SECONDS: output.seconds}

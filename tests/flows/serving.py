@@ -20,17 +20,18 @@ FlowRun = dict[str, Any]
 class Served:
     """Studies served every minute in the store that the environment names; `start` serves again after an end."""
 
-    def __init__(self, studies: Sequence[Path], log: Path) -> None:
+    def __init__(self, studies: Sequence[Path], log: Path, command: Sequence[str] = ()) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
         self.studies, self.log = studies, log
+        self.command = [*command] or command_line()
 
     def start(self, *options: str, **environment: str) -> None:
         words = ["serve", *map(str, self.studies), "--cron", "* * * * *", "--engine", "fit", "--port", str(self.port)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command_line(*words, *options), stdout=log, stderr=log, env=os.environ | environment
+                [*self.command, *words, *options], stdout=log, stderr=log, env=os.environ | environment
             )
 
     def runs(self, study: str = "") -> list[FlowRun]:

@@ -37,7 +37,7 @@ def in_a_callback_of_the_garbage_collector() -> None:
 
 
 @pytest.mark.parametrize("lose", [in_a_finalizer, in_a_callback_of_the_garbage_collector])
-def test_an_interrupt_that_was_lost_comes_again(lose: Callable[[], None]) -> None:
+def test_a_swallowed_interrupt_is_raised_again(lose: Callable[[], None]) -> None:
     with sigterm_as_interrupt(), pytest.raises(KeyboardInterrupt):
         go_on_after(lose)
 
@@ -48,7 +48,7 @@ def go_on_after(lose: Callable[[], None]) -> None:
     time.sleep(SECONDS)
 
 
-def test_errors_in_finalizers_are_still_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_in_finalizers_are_still_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[object] = []
 
     class Broken:
@@ -61,7 +61,7 @@ def test_errors_in_finalizers_are_still_told(monkeypatch: pytest.MonkeyPatch) ->
     assert [str(each.exc_value) for each in told] == ["told"]  # type: ignore[attr-defined]
 
 
-def test_an_interrupt_that_was_lost_at_the_very_end_hits_nothing_afterwards() -> None:
+def test_an_interrupt_swallowed_at_the_very_end_is_not_raised_afterwards() -> None:
     with sigterm_as_interrupt():
         with lost_interrupts_given_again():
             in_a_finalizer()

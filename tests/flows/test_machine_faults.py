@@ -21,19 +21,19 @@ def refused(error: Exception, context: Exception | None = None) -> None:
     assert ended.value.exit_code == BAD_STORE
 
 
-def test_a_full_disk_is_told_with_what_to_do(capsys: pytest.CaptureFixture[str], store_root: object) -> None:
+def test_a_full_disk_is_reported_with_a_remedy(capsys: pytest.CaptureFixture[str], store_root: object) -> None:
     refused(OSError(errno.ENOSPC, "No space left on device"))
     assert "No space left on device. Finished trials are kept. Free the disk" in capsys.readouterr().err
 
 
-def test_a_store_that_took_prefects_server_with_it_is_what_is_told(
+def test_a_store_failure_that_ends_prefects_server_is_reported_as_the_cause(
     capsys: pytest.CaptureFixture[str], store_root: object
 ) -> None:
     refused(PrefectHTTPStatusError("Server error '500'"), StoreLostError("sqlite:///x: the store has not answered"))
     assert capsys.readouterr().err == "sqlite:///x: the store has not answered\n"
 
 
-def test_a_prefect_server_that_fails_is_told_without_its_password(
+def test_a_prefect_server_that_fails_is_reported_without_its_password(
     capsys: pytest.CaptureFixture[str], store_root: object
 ) -> None:
     refused(PrefectHTTPStatusError("Server error '500' for url 'http://me:secret@host/api'"))

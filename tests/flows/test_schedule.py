@@ -1,4 +1,4 @@
-"""Cron lines and time zones are checked before anything starts; nights at the change of clocks are told."""
+"""Cron lines and time zones are checked before anything starts; nights at the change of clocks are reported."""
 
 from datetime import datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Bringing up the backend: a GPU's memory is taken as it is needed, unless the user says otherwise."""
+"""Bringing up the backend: a GPU's memory is taken on demand, unless the user sets otherwise."""
 
 import os
 import subprocess
@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 
-from nightune.models.backend import enable_memory_growth
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global enable_memory_growth
+    from nightune.models.backend import enable_memory_growth
 
 
 class Configuration:
@@ -41,7 +45,7 @@ def test_each_gpu_that_is_not_in_use_grows(
     assert configuration.growing == growing
 
 
-def test_what_the_user_says_of_tensorflows_memory_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_setting_of_tensorflows_memory_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_FORCE_GPU_ALLOW_GROWTH", "false")
     configuration = Configuration(["a"])
     enable_memory_growth(configuration)
@@ -52,7 +56,7 @@ def test_what_the_user_says_of_tensorflows_memory_stays(monkeypatch: pytest.Monk
     ("given", "expected"),
     [({}, "false"), ({"XLA_PYTHON_CLIENT_PREALLOCATE": "true"}, "true"), ({"XLA_CLIENT_MEM_FRACTION": ".5"}, "None")],
 )
-def test_jax_takes_memory_as_it_needs_it_unless_told_otherwise(given: dict[str, str], expected: str) -> None:
+def test_jax_takes_memory_on_demand_by_default(given: dict[str, str], expected: str) -> None:
     code = (
         "import sys, types; keras = types.ModuleType('keras'); sys.modules |= {'keras': keras, 'tensorflow': None}\n"
         "class Any:\n    __getattr__ = __call__ = lambda *a: 'jax' if a[1:] == () else Any()\n"

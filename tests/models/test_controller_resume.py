@@ -1,4 +1,4 @@
-"""A resumed training is the unbroken one, under every policy."""
+"""A resumed training equals the uninterrupted one, under every policy."""
 
 import json
 import math
@@ -81,7 +81,7 @@ RESUMED = [
     params=st.sampled_from(RESUMED),
     scores=st.lists(st.sampled_from([0.5, 1.0, 1.5, 2.0, 3.0, math.nan]), min_size=1, max_size=8),
 )
-def test_x4_a_resumed_controller_is_the_unbroken_one_at_every_epoch(
+def test_a_resumed_controller_equals_the_uninterrupted_one_at_every_epoch(
     params: dict[str, Any], scores: list[float]
 ) -> None:
     unbroken = controller(params)

@@ -5,7 +5,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
@@ -14,20 +13,29 @@ from nightune.models.data import placement as gathering
 from nightune.models.data.dataset import Dataset
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.placement import VARIABLE, available_bytes, place
+from nightune.models.data.settings import DataSettings
 from nightune.models.data.sources import refuse_non_finite
 from nightune.models.data.storage import data_placement, open_dataset, save_dataset
-from nightune.models.engines import memory as device_memory
 from nightune.models.engines.choice import choose_engine
-from nightune.models.engines.memory import Room, device_peak, device_room, host_peak, peaks, refusal_of_data
 from nightune.models.errors import InputError
 from nightune.models.recipe.recipe import Recipe
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, device_memory, Room, device_peak, device_room, host_peak, peaks, refusal_of_data
+    import keras
+
+    from nightune.models.engines import memory as device_memory
+    from nightune.models.engines.memory import Room, device_peak, device_room, host_peak, peaks, refusal_of_data
+
 
 MakeDataset = Callable[..., Dataset]
 
 
 @pytest.fixture
 def prepared(tmp_path: Path) -> Path:
-    dataset = load_dataset("iris", folder=tmp_path)
+    dataset = load_dataset(DataSettings("iris"), tmp_path)
     return save_dataset(dataset, tmp_path)
 
 
@@ -39,9 +47,7 @@ def test_data_is_held_in_memory_up_to_a_quarter_of_what_is_free(monkeypatch: pyt
 
 
 @pytest.mark.parametrize(("told", "is_on_disk"), [("disk", True), ("memory", False)])
-def test_the_environment_decides_where_it_says_something(
-    monkeypatch: pytest.MonkeyPatch, told: str, is_on_disk: bool
-) -> None:
+def test_the_environment_decides_where_it_is_set(monkeypatch: pytest.MonkeyPatch, told: str, is_on_disk: bool) -> None:
     monkeypatch.setattr(placement, "available_bytes", lambda: 4000)
     monkeypatch.setenv(VARIABLE, told)
     assert place(0).is_on_disk is place(10**9).is_on_disk is is_on_disk
@@ -79,10 +85,10 @@ def test_arrays_on_disk_are_prepared_in_blocks_to_the_same_data(
     np.save(tmp_path / "x.npy", inputs)
     code = "import numpy as np\ndef load():\n    return np.load({!r}, mmap_mode='r'), np.arange(60) % 3\n"
     (tmp_path / "source.py").write_text(code.format(str(tmp_path / "x.npy")), encoding="utf-8")
-    held = load_dataset("source.py:load", folder=tmp_path)
+    held = load_dataset(DataSettings("source.py:load"), tmp_path)
     monkeypatch.setenv(VARIABLE, "disk")
     monkeypatch.setattr(gathering, "BLOCK_BYTES", 100)
-    mapped = load_dataset("source.py:load", folder=tmp_path)
+    mapped = load_dataset(DataSettings("source.py:load"), tmp_path)
     assert (held.is_on_disk, mapped.is_on_disk) == (False, True)
     assert held.version == mapped.version
     opened = open_dataset(save_dataset(mapped, tmp_path / "store"))
@@ -136,7 +142,7 @@ def test_peaks_are_of_this_process_and_of_a_device_that_tells(monkeypatch: pytes
     assert peaks()["device_peak_memory_mib"] == 3.0
 
 
-def test_tensorflow_and_jax_are_asked_in_their_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_memory_is_read_by_the_interface_of_each_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     experimental = SimpleNamespace(get_memory_info=lambda name: {"GPU:0": {"current": 1, "peak": 7}}[name])
     tensorflow = SimpleNamespace(config=SimpleNamespace(experimental=experimental))
     monkeypatch.setattr(device_memory, "_tensorflow_with_gpu", lambda: tensorflow)

@@ -149,7 +149,7 @@ def test_contradicting_params_are_refused_by_a_named_rule(case: str) -> None:
     assert isinstance(refusal.value, ValueError)
 
 
-def test_rule_c4_lets_the_stop_come_after_the_plateau() -> None:
+def test_rule_c4_allows_a_stop_after_the_plateau() -> None:
     plateau = {"learning_rate.schedule": "plateau", "learning_rate.plateau_patience": 5}
     assert recipe(**plateau, **{"stopping.patience": 6})
     assert recipe(**plateau, **{"stopping.rule": "none"})
@@ -157,20 +157,20 @@ def test_rule_c4_lets_the_stop_come_after_the_plateau() -> None:
         recipe(**{**plateau, "learning_rate.plateau_patience": 0, "stopping.patience": 1})
 
 
-def test_rule_c5_lets_l2_stand_beside_a_decay_where_that_is_meant() -> None:
+def test_rule_c5_allows_l2_beside_a_decay_on_request() -> None:
     assert recipe(**{"penalty.kind": "l2", "optimizer": "adamw", "penalty.is_beside_weight_decay": True})
     assert recipe(**{"penalty.kind": "l2", "optimizer": "adamw", "weight_decay.profile": "none"})
     assert recipe(**{"penalty.kind": "l1", "optimizer": "adamw"})
 
 
-def test_rule_c6_takes_sgd_as_it_is_and_adam_where_the_threshold_is_declared() -> None:
+def test_rule_c6_allows_sgd_and_allows_adam_where_the_threshold_is_declared() -> None:
     proximal = {"penalty.kind": "l1_proximal"}
     assert recipe(**proximal, optimizer="sgd")
     assert recipe(**proximal, optimizer="gd")
     assert recipe(**{**proximal, "optimizer": "adam", "penalty.threshold": "decoupled"})
 
 
-def test_rule_c13_holds_a_tenth_out_unless_told_otherwise() -> None:
+def test_rule_c13_holds_a_tenth_out_by_default() -> None:
     adapting = recipe(**{"penalty.kind": "l2", "penalty.adaptation": "t1t2"})
     assert adapting.penalty.held_out_fraction == 0.1
 
@@ -179,7 +179,7 @@ def test_every_rule_has_a_row() -> None:
     assert {case.split()[0] for case in REFUSED} == set(RULES)
 
 
-def test_rule_c2_leaves_warm_up_and_what_is_fixed_alone() -> None:
+def test_rule_c2_allows_warm_up_and_fixed_values() -> None:
     for kind in ("dog", "prodigy", "schedule_free"):
         assert recipe(optimizer=kind, **{"learning_rate.warmup_fraction": 0.1, "weight_decay.profile": "fixed"})
     assert recipe(optimizer="prodigy", **{"learning_rate.schedule": "cosine"})
@@ -187,13 +187,13 @@ def test_rule_c2_leaves_warm_up_and_what_is_fixed_alone() -> None:
     assert recipe(**{"learning_rate.hypergradient_strength": 0.1})
 
 
-def test_rule_c8_tells_of_adafactors_cap() -> None:
+def test_rule_c8_reports_adafactors_cap() -> None:
     (note,) = notes_on(recipe(optimizer="adafactor", **{"learning_rate.peak": 0.1}))
     assert "0.1 from update 100" in note
     assert note.endswith("(rule C8)")
 
 
-def test_rule_c9_says_what_muon_leaves_to_adam() -> None:
+def test_rule_c9_reports_what_muon_leaves_to_adam() -> None:
     (note,) = notes_on(recipe(optimizer="muon"))
     assert "embeddings" in note
     assert note.endswith("(rule C9)")
@@ -205,7 +205,7 @@ def test_most_recipes_need_no_note() -> None:
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
-def test_rule_c12_every_number_comes_to_keras_as_a_python_float(kind: str) -> None:
+def test_rule_c12_keras_gets_every_number_as_a_python_float(kind: str) -> None:
     keys = [name for name, key in KEYS.items() if key.kind == "float" and "limit" not in name and key.default]
     counting = [name for name in keys if name in params_of(recipe(optimizer=kind))]
     read = recipe(optimizer=kind, **{name: np.float32(params_of(recipe(optimizer=kind))[name]) for name in counting})

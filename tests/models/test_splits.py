@@ -22,7 +22,7 @@ def assert_each_row_once(rows: Rows, count: int) -> None:
 @given(st.integers(10, 300), shares, shares, seeds)
 @settings(deadline=None, max_examples=60)
 def test_random_split_holds_each_row_once_in_the_asked_sizes(count, validation, test, seed):
-    rows = random_rows(count, Split(validation=validation, test=test), seed)
+    rows = random_rows(count, Split(validation=validation, test=test, seed=seed))
     assert_each_row_once(rows, count)
     assert abs(len(rows.validation) - validation * count) <= 0.5 + 1e-9
     assert abs(len(rows.test) - test * count) <= 0.5 + 1e-9
@@ -32,7 +32,7 @@ def test_random_split_holds_each_row_once_in_the_asked_sizes(count, validation, 
 @settings(deadline=None, max_examples=60)
 def test_stratified_split_keeps_the_shares_of_classes_within_two_rows(classes, validation, test, seed):
     labels = np.array(classes)
-    rows = stratified_rows(labels, Split(validation=validation, test=test), seed)
+    rows = stratified_rows(labels, Split(validation=validation, test=test, seed=seed))
     assert_each_row_once(rows, len(labels))
     for part in parts(rows):
         for label in np.unique(labels):
@@ -44,7 +44,7 @@ def test_stratified_split_keeps_the_shares_of_classes_within_two_rows(classes, v
 @settings(deadline=None, max_examples=60)
 def test_groups_never_straddle_splits(groups, validation, test, seed):
     names = np.array([*groups, 100, 101, 102])
-    rows = group_rows(names, Split("group", validation, test, column="g"), seed)
+    rows = group_rows(names, Split("group", validation, test, column="g", seed=seed))
     assert_each_row_once(rows, len(names))
     homes = [name for part in parts(rows) for name in set(names[part].tolist())]
     assert len(homes) == len(set(homes))
@@ -63,7 +63,7 @@ def test_time_split_is_in_order_and_keeps_times_together_where_it_can(times, val
         assert values[rows.validation].max() < values[rows.test].min()
         assert rows.findings == ()
     else:
-        assert "rows of the same time are in two splits" in rows.findings[0]
+        assert "two splits" in rows.findings[0]
 
 
 @given(seeds)
@@ -72,25 +72,25 @@ def test_same_seed_gives_the_same_rows(seed):
     labels = np.arange(90) % 3
     groups = np.arange(90) // 4
     for make in (
-        lambda: random_rows(90, Split(), seed),
-        lambda: stratified_rows(labels, Split(), seed),
-        lambda: group_rows(groups, Split("group", column="g"), seed),
+        lambda: random_rows(90, Split(seed=seed)),
+        lambda: stratified_rows(labels, Split(seed=seed)),
+        lambda: group_rows(groups, Split("group", column="g", seed=seed)),
     ):
         for one, other in zip(parts(make()), parts(make()), strict=True):
             np.testing.assert_array_equal(one, other)
 
 
 def test_other_seed_gives_other_rows():
-    assert random_rows(90, Split(), 1).test.tolist() != random_rows(90, Split(), 2).test.tolist()
+    assert random_rows(90, Split(seed=1)).test.tolist() != random_rows(90, Split(seed=2)).test.tolist()
 
 
 def test_equal_groups_fill_the_shares_exactly():
-    rows = group_rows(np.arange(100) // 10, Split("group", 0.2, 0.2, column="g"), 0)
+    rows = group_rows(np.arange(100) // 10, Split("group", 0.2, 0.2, column="g"))
     assert [len(part) for part in parts(rows)] == [60, 20, 20]
 
 
 def test_one_giant_group_leaves_no_split_empty():
-    rows = group_rows(np.array([0] * 97 + [1, 2, 3]), Split("group", 0.2, 0.2, column="g"), 0)
+    rows = group_rows(np.array([0] * 97 + [1, 2, 3]), Split("group", 0.2, 0.2, column="g"))
     assert sorted(len(part) for part in parts(rows)) == [1, 2, 97]
 
 
@@ -103,23 +103,24 @@ def test_time_split_cuts_at_the_nearest_change_of_time():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Split("stratifed"), "data.split.kind: unknown 'stratifed'; did you mean 'stratified'?"),
-        (lambda: Split(validation=0.0), "data.split.validation: 0.0 is out of range"),
-        (lambda: Split(test=1.5), "data.split.test: 1.5 is out of range"),
-        (lambda: Split(validation=0.5, test=0.5), "data.split: validation 0.5 and test 0.5 leave nothing to train on"),
-        (lambda: Split("group"), "data.split.column: a group split needs the name of its column"),
-        (lambda: Split("random", column="day"), "data.split.column: 'day' counts only for kind 'group' or 'time'"),
-        (lambda: random_rows(2, Split(), 0), "data.split.validation: the validation split gets none of 2 rows"),
+        (lambda: Split("stratifed"), ["data.split.kind", "'stratifed'; did you mean 'stratified'?"]),
+        (lambda: Split(validation=0.0), ["data.split.validation", "0.0", "above 0, below 1"]),
+        (lambda: Split(test=1.5), ["data.split.test", "1.5", "above 0, below 1"]),
+        (lambda: Split(validation=0.5, test=0.5), ["data.split", "validation 0.5 and test 0.5"]),
+        (lambda: Split("group"), ["data.split.column", "group"]),
+        (lambda: Split("random", column="day"), ["data.split.column", "'day'", "'group' or 'time'"]),
+        (lambda: random_rows(2, Split()), ["data.split.validation", "none of 2 rows"]),
         (
-            lambda: group_rows(np.array([0, 0, 1, 1]), Split("group", column="g"), 0),
-            "data.split.column: 'g' holds 2 groups; at least 3 are needed",
+            lambda: group_rows(np.array([0, 0, 1, 1]), Split("group", column="g")),
+            ["data.split.column", "'g' holds 2 groups", "at least 3"],
         ),
     ],
 )
 def test_impossible_split_is_refused_with_the_remedy(make, words):
     with pytest.raises(InputError) as caught:
         make()
-    assert words in str(caught.value)
+    assert caught.value.key == words[0]
+    assert not [word for word in words[1:] if word not in caught.value.message]
 
 
 @given(st.lists(st.integers(0, 60), min_size=40, max_size=200), st.sampled_from([0.1, 0.15, 0.2]), seeds)
@@ -131,12 +132,13 @@ def test_ranking_rows_are_a_split_of_their_own_in_every_kind(values, ranking, se
             {random_rows: "random", group_rows: "group", time_rows: "time"}[kind],
             ranking=ranking,
             column=None if kind is random_rows else "c",
+            seed=seed,
         )
         if kind is random_rows:
-            rows = random_rows(len(numbers), split, seed)
+            rows = random_rows(len(numbers), split)
             assert abs(len(rows.ranking) - ranking * len(numbers)) <= 0.5 + 1e-9
         elif kind is group_rows:
-            rows = group_rows(numbers, split, seed)
+            rows = group_rows(numbers, split)
         else:
             rows = time_rows(numbers.astype(float), split)
             assert numbers[rows.validation].max() < numbers[rows.ranking].min()
@@ -145,7 +147,7 @@ def test_ranking_rows_are_a_split_of_their_own_in_every_kind(values, ranking, se
 
 
 def test_ranking_shares_that_leave_nothing_are_refused():
-    with pytest.raises(InputError, match=r"validation 0\.4, ranking 0\.2 and test 0\.4 leave nothing"):
+    with pytest.raises(InputError, match=r"data\.split: validation 0\.4, ranking 0\.2 and test 0\.4"):
         Split(validation=0.4, test=0.4, ranking=0.2)
-    with pytest.raises(InputError, match=r"data\.split\.ranking: -0\.1 is out of range"):
+    with pytest.raises(InputError, match=r"data\.split\.ranking: -0\.1 .*from 0, below 1"):
         Split(ranking=-0.1)

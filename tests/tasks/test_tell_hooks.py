@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nightune.tasks.reporting.notify import ATTEMPTS, Event, Hooks, masked, tell
+from nightune.tasks.reporting.notify import ATTEMPTS, Event, Hooks, masked, notify
 
 EVENT = Event("refused", "digits", sweep="digits-3", reason="not better")
 
@@ -51,7 +51,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def test_a_webhook_gets_the_event_as_json(receiver: Receiver) -> None:
-    assert tell(Hooks(webhook=receiver.address), EVENT)
+    assert notify(Hooks(webhook=receiver.address), EVENT)
     (body,) = receiver.bodies
     assert (body["event"], body["study"], body["sweep"], body["reason"]) == (
         "refused",
@@ -63,7 +63,7 @@ def test_a_webhook_gets_the_event_as_json(receiver: Receiver) -> None:
 
 def test_a_failing_webhook_is_tried_again(receiver: Receiver) -> None:
     receiver.statuses = [500, 503]
-    assert tell(Hooks(webhook=receiver.address), EVENT, wait_seconds=0)
+    assert notify(Hooks(webhook=receiver.address), EVENT, wait_seconds=0)
     assert len(receiver.bodies) == 3
 
 
@@ -72,7 +72,7 @@ def test_a_dead_webhook_is_given_up_without_an_error_and_without_its_secret(
 ) -> None:
     receiver.statuses = [500] * ATTEMPTS
     with caplog.at_level(logging.WARNING, logger="nightune"):
-        assert not tell(Hooks(webhook=receiver.address), EVENT, wait_seconds=0)
+        assert not notify(Hooks(webhook=receiver.address), EVENT, wait_seconds=0)
     assert len(receiver.bodies) == ATTEMPTS
     assert "status 500" in caplog.text
     assert "secret" not in caplog.text
@@ -85,10 +85,10 @@ def test_only_scheme_and_host_of_an_address_are_shown() -> None:
 def test_a_command_gets_the_event_in_its_environment(tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     code = "import os, sys; open(sys.argv[1], 'w').write(os.environ['NIGHTUNE_EVENT'] + os.environ['NIGHTUNE_SWEEP'])"
-    assert tell(Hooks(command=(sys.executable, "-c", code, str(seen))), EVENT)
+    assert notify(Hooks(command=(sys.executable, "-c", code, str(seen))), EVENT)
     assert seen.read_text() == "refuseddigits-3"
 
 
 @pytest.mark.parametrize("command", [("no-such-command-here",), (sys.executable, "-c", "raise SystemExit(3)")])
 def test_a_broken_command_fails_nothing(command: tuple[str, ...]) -> None:
-    assert not tell(Hooks(command=command), EVENT)
+    assert not notify(Hooks(command=command), EVENT)

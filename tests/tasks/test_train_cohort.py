@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from nightune.tasks import train_cohort
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.tracking.trials.trials import finished_trials
-from nightune.tasks.train_cohort import Trainer, train_trials
+from nightune.tasks.trial.crash_log import attempts_of
+from nightune.tasks.trial.trainer import Trainer
+from nightune.tasks.trial.trial_runner import TrainedTrial, TrialRunner
 from nightune.tuning.trial import Trial, TrialResult
 from tests.tasks.conftest import SmallStudy, result_of
 
@@ -38,7 +39,7 @@ def run(
     """Train trials by a function that is called instead of an engine, with a trial's number."""
 
     def run(count: int, on_trial: Callable[[int], None] = lambda number: None) -> list[TrialResult]:
-        def trained(_setting: Setting, _trainer: Trainer, trial: Trial, log: TrialLog, path: Path) -> Any:
+        def trained(_runner: TrialRunner, trial: Trial, _engine: Any, log: TrialLog, path: Path) -> TrainedTrial:
             on_trial(trial.number)
             log.log_epoch(1, {"loss": 1.0, "val_loss": 0.5})
 
@@ -46,13 +47,13 @@ def run(
                 path.write_text(str(trial.number))
                 return True
 
-            return result_of(trial), write_checkpoint
+            return TrainedTrial(result_of(trial), write_checkpoint)
 
-        monkeypatch.setattr(train_cohort, "_train", trained)
+        monkeypatch.setattr(TrialRunner, "_train_once", trained)
         setting = Setting(store, sweep, study, data)  # type: ignore[arg-type]
         trials = [replace(trial, number=number, key=f"key-{number}") for number in range(count)]
         trainer = Trainer(NamedEngine(), None, None, None)  # type: ignore[arg-type]
-        return train_trials(setting, trainer, trials)
+        return TrialRunner(setting, trainer, attempts_of(store.root, study.name)).run(trials)
 
     return run
 

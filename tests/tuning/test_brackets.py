@@ -22,7 +22,7 @@ def rungs_of(text: str, read: Read) -> list[list[tuple[int, int]]]:
     return [[(rung.trials, rung.epochs) for rung in bracket.rungs] for bracket in found]
 
 
-def test_fut_t5_hyperband_of_81_epochs_by_thirds_has_the_brackets_of_the_formula(read: Read) -> None:
+def test_hyperband_of_81_epochs_by_thirds_has_the_brackets_of_the_formula(read: Read) -> None:
     assert rungs_of(HYPERBAND, read) == [
         [(81, 1), (27, 3), (9, 9), (3, 27), (1, 81)],
         [(34, 3), (11, 9), (3, 27), (1, 81)],

@@ -152,7 +152,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_broken_cases_are_told_in_one_line(refuse: Refuse, name: str) -> None:
+def test_broken_cases_are_refused_in_one_line(refuse: Refuse, name: str) -> None:
     text, line = BROKEN[name]
     (found,) = refuse(study_text(f'optimizer = ["sgd", "adam"]\n{text}'))
     assert has_parts(found, line), found

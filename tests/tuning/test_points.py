@@ -20,7 +20,7 @@ VOCABULARY = Vocabulary(KEYS, architecture_keys)
 
 @unhurried
 @given(st.data(), st.sets(st.sampled_from(sorted(KEYS)), max_size=12))
-def test_every_point_is_complete_and_leaves_out_only_what_does_not_count(data: st.DataObject, names: set[str]) -> None:
+def test_every_point_is_complete_but_for_inactive_keys(data: st.DataObject, names: set[str]) -> None:
     lines = {
         name: data.draw(st.lists(st.sampled_from(options(KEYS[name])), min_size=1, max_size=3, unique=True))
         for name in sorted(names)

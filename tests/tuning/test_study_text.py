@@ -73,7 +73,7 @@ def test_a_file_that_is_not_utf8_or_too_long_or_absent_is_refused(tmp_path: Path
         assert has_parts(str(caught.value), f"{tmp_path / name}: {message}"), name
 
 
-def test_a_file_name_that_is_no_study_name_says_what_to_do(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_a_study_name_is_refused_with_a_remedy(tmp_path: Path) -> None:
     path = tmp_path / "my study.toml"
     path.write_text(study_text())
     with pytest.raises(StudyError, match=r"name: 'my study' is not a name .* rename the file"):

@@ -1,4 +1,4 @@
-"""The promotion gate: conditions for a confirmed winner to become champion, and the verdict with all numbers."""
+"""The promotion gate: the conditions for a confirmed winner to become champion, and the verdict with its numbers."""
 
 import json
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from nightune.tuning.analysis.paired_gain import Gain
 
 
 class Decision(StrEnum):
-    """The decision on a confirmed winner."""
+    """The outcome for a confirmed winner."""
 
     PROMOTED = "promoted"
     REFUSED = "refused"
-    FORCED = "forced"  # promoted in spite of the gate, with a reason given by a person
+    FORCED = "forced"  # promoted against the gate, for a reason given by a person
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A condition in addition to the comparison. A vital one cannot be forced: the model could not serve."""
+    """A condition in addition to the comparison. Force does not override a vital one: such a model cannot serve."""
 
     name: str
     passed: bool
@@ -29,22 +29,22 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """The candidate for promotion: the name of the registered model, and the confirmed winner of a sweep."""
+    """The subject of a verdict: the registered model's name, and the confirmed winner of a sweep."""
 
     model: str
     sweep: str
     data_version: str
     trial: int
     key: str
-    run_id: str  # of the replicate whose weights are to serve
+    run_id: str  # of the replicate whose weights would serve
     search_score: float
-    confirmed_score: float | None  # None without confirmation
-    siblings: tuple[str, ...] = ()  # runs of all models of the same configuration
+    confirmed_score: float | None  # None where nothing was confirmed
+    siblings: tuple[str, ...] = ()  # runs of all models of the same configuration, for later comparisons
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result of the gate. `gain` is None without a comparable champion; `against` is the champion's version."""
+    """The gate's verdict. `gain` is None without a comparable champion; `against` is the champion's version."""
 
     candidate: Candidate
     decision: Decision
@@ -57,13 +57,13 @@ class Verdict:
     guards: tuple[Guard, ...]
     is_close: bool
     because: str = ""
-    test_reads: int = 0  # of the test split of this data version, including this one
+    test_reads: int = 0  # of the test split of this data version, this one included
     test_metrics: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
     def is_promoted(self) -> bool:
-        """True if the candidate becomes champion."""
+        """True if the candidate is to be champion."""
         return self.decision is not Decision.REFUSED
 
     @property
@@ -72,7 +72,7 @@ class Verdict:
         return all(guard.passed for guard in self.guards if guard.is_vital)
 
     def forced(self, because: str) -> "Verdict":
-        """Return the verdict as a forced promotion; ValueError without a reason, or if a vital guard failed."""
+        """Return the verdict promoted for a person's reason; ValueError without one, or if a vital guard failed."""
         if not because.strip():
             raise ValueError("a forced promotion needs a reason")
         if not self.may_be_forced:
@@ -82,12 +82,12 @@ class Verdict:
         return replace(self, decision=Decision.FORCED, because=because.strip(), is_close=False)
 
     def as_json(self) -> str:
-        """The verdict as JSON text."""
+        """Return the verdict as JSON text."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> "Verdict":
-        """Read the text of `as_json`."""
+        """Read a verdict from the text of `as_json`."""
         held: dict[str, Any] = json.loads(text)
         candidate = held["candidate"]
         return cls(
@@ -105,7 +105,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The study's conditions, in units of the compared loss."""
+    """The study's conditions, in units of the loss that is compared."""
 
     minimum_gain: float
     challenger_margin: float
@@ -114,37 +114,39 @@ class Rules:
 def decide(
     gain: Gain | None, baseline: Gain | None, guards: Sequence[Guard], rules: Rules, has_champion: bool
 ) -> tuple[Decision, str, bool]:
-    """Return the decision, its reason, and whether a refused candidate is close enough to become challenger.
+    """Return the decision, its reason in words, and whether a refused candidate is close enough to be challenger.
 
-    The lower end of the gain's interval must be above the minimum gain, and that over the baseline above zero; all
-    guards must hold. Close means: all guards hold, and the gain misses the minimum by less than the challenger margin.
+    The low end of the gain's interval must be above the minimum gain, and above zero against the baseline; every guard
+    must hold. A candidate is close if all guards hold and the gain misses the minimum by less than the margin.
     """
     failed = [guard for guard in guards if not guard.passed]
     if baseline is None or failed:
         reason = "; ".join(guard.said for guard in failed) or "the model could not be measured"
         return Decision.REFUSED, reason, False
     if not baseline.is_above(0.0):
-        reason = f"not significantly better than the baseline: {gain_text(baseline)}; the interval is not above 0"
-        return Decision.REFUSED, reason, False
+        return Decision.REFUSED, f"{_not_better('baseline', 0.0)}: {gain_text(baseline)}", False
     if not has_champion:
         return Decision.PROMOTED, f"first model, significantly better than the baseline: {gain_text(baseline)}", False
     if gain is None:
         return Decision.REFUSED, "the champion could not be compared", False
-    text = gain_text(gain)
     if gain.is_above(rules.minimum_gain):
-        return Decision.PROMOTED, f"significantly better than the champion: {text}", False
+        return Decision.PROMOTED, f"significantly better than the champion: {gain_text(gain)}", False
     is_close = gain.gain > rules.minimum_gain - rules.challenger_margin
-    return Decision.REFUSED, f"not significantly better than the champion by {rules.minimum_gain:g}: {text}", is_close
+    return Decision.REFUSED, f"{_not_better('champion', rules.minimum_gain)}: {gain_text(gain)}", is_close
+
+
+def _not_better(opponent: str, minimum: float) -> str:
+    return f"not significantly better than the {opponent} (the interval must lie above {minimum:g})"
 
 
 def gain_text(gain: Gain) -> str:
-    """`gain 0.0123 [0.0040, 0.0210] at 95 % over 360 rows`."""
+    """Return `gain 0.0123 [0.0040, 0.0210] at 95 % over 360 rows`."""
     interval = f"[{gain.low:.4g}, {gain.high:.4g}] at {100 * gain.confidence:g} %"
     return f"gain {gain.gain:.4g} {interval} over {gain.rows} rows"
 
 
 def as_markdown(verdict: Verdict) -> str:
-    """Return the verdict as Markdown: a paragraph, and tables of the comparison and the guards."""
+    """Return the verdict as a page: a paragraph, and the comparison and the guards as tables."""
     candidate = verdict.candidate
     opponent = "no champion yet" if verdict.against is None else f"champion version {verdict.against}"
     lines = [
@@ -158,8 +160,8 @@ def as_markdown(verdict: Verdict) -> str:
     ]
     pairs = [("champion", verdict.gain), ("baseline", verdict.baseline)]
     lines += [_gain_row(name, gain) for name, gain in pairs if gain is not None]
-    lines += ["", f"The loss is the mean {verdict.measure} on the test split (read {verdict.test_reads} of it)."]
-    lines += [f"Required: the interval of the gain lies above {verdict.minimum_gain:g}."]
+    lines += ["", f"The loss is the mean {verdict.measure} on the test split (its read number {verdict.test_reads})."]
+    lines += [f"The interval of the gain must lie above {verdict.minimum_gain:g}."]
     lines += ["", "| guard | holds | |", "|---|---|---|"]
     lines += [f"| {guard.name} | {'yes' if guard.passed else 'no'} | {guard.said} |" for guard in verdict.guards]
     if verdict.test_metrics:

@@ -44,22 +44,25 @@ class OptimizerSettings:
         return 1.0 - self.one_minus_momentum
 
     @property
-    def structure(self) -> str:
-        """The settings that change the graph of an update: the class, its slots and the clipping.
+    def family(self) -> str:
+        """The rule with the same graph: gd is sgd on all examples, adamw is adam with weight decay."""
+        return _FAMILIES.get(self.kind, self.kind)
 
-        They include the clip limit and the accumulator's initial value, which Keras takes as constants.
+    @property
+    def structure(self) -> str:
+        """The settings that change the graph of an update: the family, its slots and the clipping.
+
+        Numbers are data of the graph, including momentum and Nesterov's, except for Muon's Nesterov.
         """
-        words = [self.kind]
-        if self.kind in ("sgd", "rmsprop", "muon") and self.momentum != 0.0:
-            words.append(f"with {'Nesterov ' if self.nesterov else ''}momentum")
+        words = [self.family]
         if self.kind == "rmsprop" and self.centered:
             words.append("centered")
-        if self.kind == "adagrad":
-            words.append(f"from {self.initial_accumulator:g}")
+        if self.kind == "muon" and self.nesterov:
+            words.append("Nesterov")
         if self.is_literal:
             words.append("without bias correction")
         if self.gradient_clip_kind != "none":
-            words.append(f"clipped by {self.gradient_clip_kind} {self.gradient_clip_limit!r}")
+            words.append(f"clipped by {self.gradient_clip_kind}")
         if self.weight_average_kind != "none":
             words.append(f"averaged by {self.weight_average_kind}")
         return " ".join(words)
@@ -253,6 +256,8 @@ OPTIMIZERS: dict[str, Callable[[Any, OptimizerSettings], Any]] = {
     "dog": dog,
     "schedule_free": schedule_free,
 }
+
+_FAMILIES = {"gd": "sgd", "adamw": "adam"}
 
 # Gradient clipping, penalty included → Keras' argument for the limit.
 GRADIENT_CLIPS: dict[str, str | None] = {

@@ -1,0 +1,114 @@
+"""Assemble encoded rows into a Dataset, with the version and the description of its content."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nightune.models.data.dataset import Dataset, Examples, SealedExamples, UnsealedExamples
+from nightune.models.data.placement import gather
+from nightune.models.data.raw_data import RawData
+from nightune.models.data.splits import Rows, Split
+from nightune.models.data.targets import Targets
+from nightune.models.serving.preprocessing import TablePreprocessing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EXAMPLE_ROWS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedData:
+    """All rows of a study's data as numbers, and the split that each row belongs to."""
+
+    source: str
+    raw: RawData
+    inputs: np.ndarray
+    targets: Targets
+    preprocessing: TablePreprocessing | None
+    split: Split  # with a kind
+    rows: Rows
+    findings: tuple[str, ...]
+
+    def examples(self, index: np.ndarray) -> Examples:
+        """The examples of these rows."""
+        return Examples(gather(self.inputs, index), self.targets.values[index])
+
+    def table(self, index: np.ndarray) -> "pd.DataFrame | None":
+        """These rows as the table holds them; None if the source holds arrays."""
+        features = self.raw.inputs
+        return None if isinstance(features, np.ndarray) else features.iloc[index]
+
+    def unsealed(self, index: np.ndarray) -> UnsealedExamples:
+        """The examples of these rows, with their rows of the table numbered from 0."""
+        examples, table = self.examples(index), self.table(index)
+        numbered = None if table is None else table.reset_index(drop=True)
+        return UnsealedExamples(examples.inputs, examples.targets, numbered)
+
+
+def assemble(data: EncodedData) -> Dataset:
+    """Gather the examples of each split, and seal the test split."""
+    rows, test = data.rows, data.unsealed(data.rows.test)
+    # The version depends on the order of the splits.
+    splits = {"train": data.examples(rows.train), "validation": data.examples(rows.validation), "test": test}
+    if rows.ranking is not None:
+        splits["ranking"] = data.examples(rows.ranking)
+    dataset = Dataset(
+        train=splits["train"],
+        validation=splits["validation"],
+        test=SealedExamples(len(test), lambda: test),
+        task=data.targets.task,
+        classes=data.targets.classes,
+        version=_version(splits, data),
+        findings=data.findings,
+        preprocessing=data.preprocessing,
+        description={},
+        ranking_apart=splits.get("ranking"),
+        example=data.table(rows.train[:EXAMPLE_ROWS]),
+    )
+    return replace(dataset, description=_describe(dataset, data))
+
+
+def _version(splits: Mapping[str, Examples], data: EncodedData) -> str:
+    """16 hexadecimal digits of a hash over all that training and prediction read: the arrays and their preparation."""
+    targets, preprocessing = data.targets, data.preprocessing
+    content = {
+        "task": targets.task,
+        "classes": targets.classes,
+        "target_scale": [targets.mean, targets.deviation],
+        "preprocessing": None if preprocessing is None else preprocessing.content,
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode())
+    for name, examples in splits.items():
+        for array in (examples.inputs, examples.targets):
+            portable = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+            digest.update(f"{name} {portable.dtype.str} {portable.shape} ".encode())
+            digest.update(portable.data)
+    return digest.hexdigest()[:16]
+
+
+def _describe(dataset: Dataset, data: EncodedData) -> dict[str, Any]:
+    """Plain values for people, and for a registered model that predicts from raw rows."""
+    targets, preprocessing = data.targets, data.preprocessing
+    description: dict[str, Any] = {
+        "version": dataset.version,
+        "source": data.source,
+        "task": dataset.task,
+        "classes": None if dataset.classes is None else list(dataset.classes),
+        "sizes": dataset.sizes,
+        "input_shape": list(dataset.input_shape),
+        "input_type": str(dataset.train.inputs.dtype),
+        "output_size": dataset.output_size,
+        "split": asdict(data.split),
+    }
+    if targets.mean is not None and targets.deviation is not None:
+        description["target_scale"] = {"mean": list(targets.mean), "deviation": list(targets.deviation)}
+    if preprocessing is not None:
+        description["target"] = data.raw.target_name
+        description["columns"] = [asdict(column) for column in preprocessing.columns]
+        description["features"] = list(preprocessing.feature_names)
+    return {**description, "findings": list(dataset.findings)}

@@ -1,0 +1,49 @@
+"""The inputs of all rows as numbers, with the preprocessing that made them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from nightune.models.data.raw_data import RawData
+from nightune.models.data.settings import DataSettings
+from nightune.models.data.sources import refuse_non_finite
+from nightune.models.data.tables import fit_preprocessing
+from nightune.models.serving.preprocessing import TablePreprocessing, clean_table
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """The inputs of all rows (rows, ...) as float32 or int32, and the columns that they come from.
+
+    `columns` hold one number or text per row: the cleaned columns of a table, or those of a two-dimensional array.
+    """
+
+    values: np.ndarray
+    columns: Mapping[str, np.ndarray]
+    preprocessing: TablePreprocessing | None = None  # None: the source holds arrays
+    findings: tuple[str, ...] = ()
+
+    def remedy(self, column: str) -> str:
+        """Say how to exclude a column."""
+        if self.preprocessing is None:
+            return "leave it out of the inputs"
+        return f'leave it out: drop = ["{column}"] in [data]'
+
+
+def encode_inputs(raw: RawData, settings: DataSettings, train: np.ndarray) -> Inputs:
+    """Turn a table into features by a preprocessing fitted on the training rows; take arrays as they are."""
+    if isinstance(raw.inputs, np.ndarray):
+        return Inputs(raw.inputs, _array_columns(raw.inputs))
+    preprocessing, findings = fit_preprocessing(raw.inputs, train, settings.categorical)
+    cleaned = clean_table(raw.inputs, preprocessing.columns)
+    values = preprocessing.transform_clean(cleaned)
+    refuse_non_finite(values, settings.source)
+    columns = {name: cleaned[name].to_numpy() for name in cleaned.columns}
+    return Inputs(values, columns, preprocessing, tuple(findings))
+
+
+def _array_columns(array: np.ndarray) -> dict[str, np.ndarray]:
+    if array.ndim != 2:
+        return {}
+    return {f"input {index}": array[:, index] for index in range(array.shape[1])}

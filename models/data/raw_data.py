@@ -1,0 +1,125 @@
+"""A study's data before anything is fitted: the inputs and the target of every row, as one object."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nightune.models.data.settings import DataSettings
+from nightune.models.data.sources import KEY, Arrays, Table
+from nightune.models.errors import InputError
+from nightune.vocabulary import unknown_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class RawData:
+    """Inputs and targets, one row per example, and what the study or the source says about them.
+
+    `inputs` are the feature columns of a table, or an array (rows, ...) of float32 or int32. `targets` are booleans,
+    numbers or texts: (rows,), or (rows, quantities) from arrays.
+    """
+
+    inputs: "pd.DataFrame | np.ndarray"
+    targets: np.ndarray
+    task: str | None = None  # None: inferred from the targets
+    target_name: str | None = None  # None: arrays have no column names
+    split_column: "pd.Series[Any] | None" = None
+    findings: tuple[str, ...] = ()
+
+    @property
+    def target_key(self) -> str:
+        """The key of the study file to blame for bad targets."""
+        return KEY if self.target_name is None else "data.target"
+
+
+def separate_target(content: Table | Arrays, settings: DataSettings) -> RawData:
+    """Separate the targets from the inputs, by the settings for a table; InputError for a wrong column name."""
+    if isinstance(content, Table):
+        return _from_table(content, settings)
+    _refuse_column_names(settings)
+    task = settings.task or content.task
+    return RawData(content.inputs, content.targets, task, findings=content.findings)
+
+
+def _from_table(table: Table, settings: DataSettings) -> RawData:
+    """Leave out rows without a target, with a finding."""
+    target, split_column = settings.target or table.target, settings.split.column
+    names = list(table.frame.columns)
+    if target is None:
+        raise InputError("data.target", f"a table needs the name of the column to predict (known: {', '.join(names)})")
+    _refuse_unknown_columns(names, target, settings)
+    kept, findings = _rows_with_target(table.frame, target)
+    used = [name for name in names if name not in {target, split_column, *settings.drop}]
+    if not used:
+        raise InputError(KEY, "no column is left to learn from")
+    return RawData(
+        inputs=kept[used],
+        targets=_target_values(kept[target]),
+        task=settings.task or (table.task if target == table.target else None),
+        target_name=target,
+        split_column=None if split_column is None else kept[split_column],
+        findings=findings,
+    )
+
+
+def _refuse_unknown_columns(names: list[str], target: str, settings: DataSettings) -> None:
+    split_column = settings.split.column
+    for key, name in [("data.target", target), ("data.split.column", split_column)]:
+        if name is not None and name not in names:
+            raise InputError(key, unknown_name(name, names, "column"))
+    if target == split_column:
+        raise InputError("data.split.column", f"{target!r} is the target; split by another column")
+    for name in settings.drop:
+        if name == target:
+            raise InputError("data.drop", f"{name!r} is the target; it cannot be dropped")
+        if name not in names:
+            raise InputError("data.drop", unknown_name(name, names, "column"))
+
+
+def _refuse_column_names(settings: DataSettings) -> None:
+    """Refuse settings that name columns: arrays have none."""
+    given = {
+        "target": settings.target,
+        "drop": settings.drop,
+        "categorical": settings.categorical,
+        "split.column": settings.split.column,
+    }
+    for name, value in given.items():
+        if value:
+            raise InputError(f"data.{name}", f"applies only to tables; {settings.source} holds arrays")
+
+
+def _rows_with_target(table: "pd.DataFrame", target: str) -> tuple["pd.DataFrame", tuple[str, ...]]:
+    column = table[target]
+    lacks = column.isna()
+    if column.dtype.kind == "f":
+        lacks |= np.isinf(column)
+    if not lacks.any():
+        return table, ()
+    count = int(lacks.sum())
+    if count == len(table):
+        raise InputError("data.target", f"column {target!r} is empty")
+    share = f"{count} of {len(table)} rows ({count / len(table):.1%})"
+    finding = f"target: {share} have no value in column {target!r}; they are left out"
+    return table[~lacks], (finding,)
+
+
+def _target_values(column: "pd.Series[Any]") -> np.ndarray:
+    """Convert the target column to booleans, whole numbers, floats or texts."""
+    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
+
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind in ("boolean", "integer"):
+        return column.to_numpy(dtype=np.bool_ if kind == "boolean" else np.int64)
+    if kind in ("floating", "mixed-integer-float", "decimal"):
+        return column.to_numpy(dtype=np.float64)
+    if kind in ("string", "mixed-integer", "mixed") and all(isinstance(value, str | int | float) for value in column):
+        return column.astype(str).to_numpy(dtype=np.str_)
+    raise InputError(
+        "data.target", f"column {column.name!r} holds {kind} values; numbers, texts or booleans are needed"
+    )

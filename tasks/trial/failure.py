@@ -1,0 +1,46 @@
+"""Why a trial failed: the cause in one line for people, and the whole traceback for its run."""
+
+import linecache
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from nightune import tasks
+from nightune.models.error_causes import cause_of, users_line
+from nightune.tasks.tracking.store.retry import masked
+
+_ROOT = Path(tasks.__path__[0]).resolve().parent  # the checkout, or the installed package
+PACKAGE_FOLDERS = tuple(_ROOT / name for name in ("flows", "tasks", "tuning", "models"))
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a failed trial's run and the terminal show. Secrets in addresses are masked."""
+
+    message: str  # one line
+    traceback: str
+
+
+def describe(error: Exception, study_folder: Path) -> Failure:
+    """Describe the error of a trial; `study_folder` is where the user's own files are."""
+    line, cause = users_line(error, study_folder), cause_of(error)
+    if line:
+        cause = cause if line in cause else f"{cause} ({line})"
+    elif where := _own_fault(error):
+        cause = f"fault in Nightune: {cause} ({where}); please report it with error.txt of the trial's run"
+    return Failure(masked(cause), masked("".join(traceback.format_exception(error))))
+
+
+def _own_fault(error: Exception) -> str:
+    """Where in Nightune's code the error arose, if Nightune did not raise it on purpose; else empty.
+
+    A refusal (`raise …`) is about the trial's params; an error that Python or NumPy raises in our code is a fault.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return ""
+    file, number = Path(frames[-1].filename).resolve(), frames[-1].lineno or 0
+    is_ours = any(file.is_relative_to(folder) for folder in PACKAGE_FOLDERS)
+    if not is_ours or linecache.getline(frames[-1].filename, number).lstrip().startswith("raise"):
+        return ""
+    return f"line {number} of {file.parent.name}/{file.name}"

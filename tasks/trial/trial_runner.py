@@ -1,0 +1,215 @@
+"""Run the trials of a cohort: train each on the engine, and write it to MLflow while the next one trains."""
+
+import gc
+import logging
+import math
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nightune.models.recipe.params import read_recipe
+from nightune.tasks.reporting.events import EpochEnded, announce_epoch, announce_trial
+from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.background_writer import BackgroundWriter
+from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.retry import retry_call
+from nightune.tasks.tracking.trials.runs import unfinished_runs
+from nightune.tasks.tracking.trials.trial_log import TrialLog, open_trial
+from nightune.tasks.trial.crash_log import ALLOWED_DEATHS, Attempts, is_supervised
+from nightune.tasks.trial.failure import describe
+from nightune.tasks.trial.limits import Watch, watched
+from nightune.tasks.trial.snapshots import RunKeeper, read_keeping
+from nightune.tasks.trial.stopping_inputs import reads_earlier_curves, stopping_inputs
+from nightune.tasks.trial.trainer import Trainer
+from nightune.tuning.trial import Status, Trial, TrialResult
+
+if TYPE_CHECKING:
+    from nightune.models.training.engine import Engine
+    from nightune.models.training.loop import Outcome
+
+logger = logging.getLogger("nightune")
+
+CHECKPOINT_NAME = "model.keras"
+
+WriteCheckpoint = Callable[[], bool]  # returns False where there is no checkpoint
+
+
+def no_checkpoint() -> bool:
+    """Write nothing: the trial has no checkpoint."""
+    return False
+
+
+@dataclass(frozen=True)
+class TrainedTrial:
+    """A trial that is trained, and not written yet."""
+
+    result: TrialResult
+    write_checkpoint: WriteCheckpoint = no_checkpoint
+
+
+@dataclass(frozen=True)
+class TrialToWrite:
+    """A trained trial with its log, and the folder of its checkpoint until that is written."""
+
+    trained: TrainedTrial
+    log: TrialLog
+    folder: "tempfile.TemporaryDirectory[str]"
+
+
+class TrialRunner:
+    """Runs the trials of one cohort. A bad trial is a result; a fault of the machine is raised."""
+
+    def __init__(self, setting: Setting, trainer: Trainer, crash_log: Attempts) -> None:
+        self._setting, self._trainer, self._crash_log = setting, trainer, crash_log
+        self._unfinished = unfinished_runs(setting.store, setting.sweep)
+        self._keeping = read_keeping(self._unfinished)
+
+    def run(self, trials: Sequence[Trial]) -> list[TrialResult]:
+        """Train the trials in order; write and announce each while the next one trains."""
+        with BackgroundWriter[TrialResult]() as writer:
+            trainings = [partial(self._train_and_submit, writer, trial) for trial in trials]
+            if any(reads_earlier_curves(trial) for trial in trials):
+                _run_in_turn(self._trainer.engine, trainings)
+            else:
+                _run_side_by_side(self._trainer.engine, trainings)
+            return writer.results()
+
+    def train(self, trial: Trial, engine: "Engine") -> TrialToWrite:
+        """Train one trial. A trial that is interrupted stays unfinished in MLflow, to be trained again."""
+        setting, tags = self._setting, {names.ENGINE: engine.name, **engine.tags}
+        log = open_trial(setting.store, setting.sweep, trial, tags, setting.data, self._unfinished)
+        folder = tempfile.TemporaryDirectory()
+        try:
+            trained = self._given_up(trial) or self._train(trial, engine, log, Path(folder.name) / CHECKPOINT_NAME)
+        except BaseException:
+            folder.cleanup()
+            log.abandon()
+            raise
+        log.end()
+        return TrialToWrite(trained, log, folder)
+
+    def write(self, ended: TrialToWrite) -> TrialResult:
+        """Write a trained trial with its best epoch's checkpoint, and announce it."""
+        with ended.folder as name:
+            is_written = retry_call(ended.trained.write_checkpoint, str(Path(name).parent))  # the disk may be full
+            run_id = ended.log.finish(ended.trained.result, Path(name) / CHECKPOINT_NAME if is_written else None)
+        result = replace(ended.trained.result, run_id=run_id)
+        announce_trial(result, self._setting.study.objective.metric)
+        return result
+
+    def _train_and_submit(self, writer: BackgroundWriter[TrialResult], trial: Trial, engine: "Engine") -> None:
+        if reads_earlier_curves(trial):
+            writer.wait()  # its rule reads curves that may not be written yet
+        writer.submit(partial(self.write, self.train(trial, engine)))
+
+    def _given_up(self, trial: Trial) -> TrainedTrial | None:
+        """The result of a trial that has crashed its process too often to be tried again."""
+        death = self._crash_log.given_up(trial.key)
+        return None if death is None else TrainedTrial(_failed(trial, death.message))
+
+    def _train(self, trial: Trial, engine: "Engine", log: TrialLog, checkpoint: Path) -> TrainedTrial:
+        """Train the trial, and retry where the host's memory ran out: another process may have held it for a while."""
+        started_at, text = time.monotonic(), ""
+        for attempt in range(1, ALLOWED_DEATHS + 1):
+            try:
+                return self._train_once(trial, engine, log, checkpoint)
+            except MemoryError as error:
+                text = str(error)
+            # Outside the handler, whose traceback would keep alive what did not fit.
+            gc.collect()
+            logger.warning("trial %d · memory ran out · attempt %d of %d", trial.number, attempt, ALLOWED_DEATHS)
+        message = f"MemoryError: {text or 'the host has none left'}, {ALLOWED_DEATHS} times"
+        return TrainedTrial(_failed(trial, message, seconds=time.monotonic() - started_at))
+
+    def _train_once(self, trial: Trial, engine: "Engine", log: TrialLog, checkpoint: Path) -> TrainedTrial:
+        from nightune.models.engines.memory import peaks  # noqa: PLC0415 - Keras
+        from nightune.models.training.ranking import ranking_objective  # noqa: PLC0415 - Keras
+
+        trainer, study, started_at = self._trainer, self._setting.study, time.monotonic()
+        condemn = self._crash_log.condemn if is_supervised() else None
+        try:
+            with self._crash_log.training(trial.key, trial.number), watched(study.limits, condemn) as watch:
+                outcome = self._outcome(trial, engine, log, watch)
+                objective = ranking_objective(engine, outcome, trainer.dataset, study.objective.metric)
+                prepare = partial(trainer.checkpoints.prepare, outcome, checkpoint)
+                write_checkpoint = retry_call(prepare, str(checkpoint.parent.parent))
+        except (MemoryError, OSError, StoreError):
+            raise
+        except Exception as error:  # of the trial's own params or the user's code: a result, not the end of the sweep
+            failure = describe(error, study.path.parent)
+            seconds = time.monotonic() - started_at
+            return TrainedTrial(_failed(trial, failure.message, seconds=seconds, traceback=failure.traceback))
+        log.add_tags(outcome.tags)
+        log.add_metrics(peaks())
+        return TrainedTrial(_result(trial, outcome, objective), write_checkpoint)
+
+    def _outcome(self, trial: Trial, engine: "Engine", log: TrialLog, watch: Watch) -> "Outcome":
+        """Train the trial by its recipe, from where an earlier rung or an earlier process left it."""
+        from nightune.models.training.loop import train  # noqa: PLC0415 - Keras
+
+        setting, trainer, study = self._setting, self._trainer, self._setting.study
+        recipe, training = read_recipe(trial.params), f"{setting.sweep.run_id} {trial.key}"
+        outcome = train(
+            engine,
+            recipe,
+            trainer.dataset,
+            epochs=study.search.epochs,
+            seed=trial.seed,
+            monitor=study.objective.metric,
+            direction=study.objective.direction,
+            on_epoch=partial(self._log_epoch, trial, log, watch),
+            stopping=stopping_inputs(setting.store, setting.sweep, study, trial, recipe),
+            until=setting.epochs,
+            keeper=RunKeeper(self._keeping, setting.store, trial, log, watch.count),
+            halted=trainer.halted.take(training, setting.epochs),
+        )
+        trainer.halted.keep(training, engine, outcome)
+        return outcome
+
+    def _log_epoch(self, trial: Trial, log: TrialLog, watch: Watch, epoch: int, values: Mapping[str, float]) -> None:
+        log.log_epoch(epoch, values)
+        watch.check()
+        announce_epoch(EpochEnded(trial.number, epoch, self._setting.epochs))
+
+
+Training = Callable[["Engine"], None]
+
+
+def _run_in_turn(engine: "Engine", trainings: Sequence[Training]) -> None:
+    for training in trainings:
+        training(engine)
+
+
+def _run_side_by_side(engine: "Engine", trainings: Sequence[Training]) -> None:
+    """Run the trainings side by side where a device computes many at once, else one after the other."""
+    if engine.name == "jax":
+        from nightune.models.engines.compiled.side_by_side import train_side_by_side  # noqa: PLC0415 - JAX
+        from nightune.models.engines.compiled.vmap_stacks import Stacks, stack_members  # noqa: PLC0415
+
+        if (members := stack_members()) > 1:
+            train_side_by_side(engine, trainings, members, Stacks(members).run_epochs)
+            return
+    _run_in_turn(engine, trainings)
+
+
+def _failed(trial: Trial, message: str, seconds: float = 0.0, traceback: str = "") -> TrialResult:
+    return TrialResult(trial, Status.FAILED, math.nan, 0, 0, 0, 0, seconds, message, traceback=traceback)
+
+
+def _result(trial: Trial, outcome: "Outcome", objective: float) -> TrialResult:
+    return TrialResult(
+        trial=trial,
+        status=Status(outcome.status),
+        objective=objective,
+        best_epoch=outcome.best_epoch,
+        epochs=outcome.epochs,
+        updates=outcome.updates,
+        examples=outcome.examples,
+        seconds=outcome.seconds,
+        message=outcome.message,
+    )
