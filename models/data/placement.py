@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from nightune.models.errors import InputError, unknown_name
+from nightune.models.errors import InputError
+from nightune.vocabulary import unknown_name
 
 VARIABLE = "NIGHTUNE_DATA"
 PLACES = ("auto", "memory", "disk")

@@ -1,4 +1,4 @@
-"""A recipe: everything that decides how one trial is trained, typed and checked."""
+"""A recipe: all settings of one training, typed and checked."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from nightune.models.techniques.weight_decays.weight_decays import WeightDecaySe
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one trial is trained. `model` holds the architecture's own parameters, without the prefix `model.`."""
+    """The settings of one training. `model` contains the architecture's parameters, without the prefix `model.`."""
 
     optimizer: OptimizerSettings
     learning_rate: LearningRateSettings
@@ -28,13 +28,13 @@ class Recipe:
 
     @property
     def measures_gradients(self) -> bool:
-        """True if something follows what an engine measures of the gradients."""
+        """True if the batch size or the learning rate follows measurements of the gradients."""
         is_full = self.optimizer.is_full_batch
         return not is_full and (self.batch_size.is_measured or self.learning_rate.batch_scaling == "gns")
 
     @property
     def largest_batch(self) -> int:
-        """The largest batch size that an update may have, where there are enough examples; 0: all examples."""
+        """The maximum batch size of an update, given enough examples; 0: all examples."""
         if self.optimizer.is_full_batch:
             return 0
         return self.stopping.batch_maximum if self.stopping.grows_batches else self.batch_size.largest

@@ -18,6 +18,7 @@ from nightune.models.training.keras_file import Template, learn_template
 from nightune.models.training.loop import Outcome
 from nightune.models.training.model_key import has_dropout_as_data, model_key
 from nightune.models.user_code import source_digest
+from nightune.vocabulary import ARCHITECTURE
 
 KEPT_TEMPLATES = 32  # the least recently used one goes
 TEMPLATE_BYTES = 2**26  # a larger model is written by Keras each time: a template is held in memory
@@ -92,7 +93,7 @@ def save(model: Any, path: Path) -> None:
         unfinished.replace(path)
     except (NotImplementedError, TypeError, ValueError) as error:  # a model class without a usable get_config
         message = f"the model cannot be saved as .keras: {cause_of(error)}"
-        raise InputError("model.architecture", message) from error
+        raise InputError(ARCHITECTURE, message) from error
     finally:
         unfinished.unlink(missing_ok=True)
 

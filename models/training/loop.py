@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.errors import InputError, unknown_name
-from nightune.models.networks.metrics import METRICS, metrics
+from nightune.models.errors import InputError
+from nightune.models.networks.metrics import metrics
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.stopping.state import NO_INPUTS, StoppingInputs
 from nightune.models.training import reported_names
@@ -21,6 +21,7 @@ from nightune.models.training.engine import COMPILED_ENGINES, Engine, EpochOutpu
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
 from nightune.models.training.snapshots import Keeper, Snapshot, SnapshotError, refuse_other_shapes
+from nightune.vocabulary import TASK_METRICS, VALIDATION_PREFIX, Status, unknown_name
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 
@@ -45,7 +46,7 @@ class Outcome:
     """
 
     recipe: Recipe
-    status: str  # completed, stopped_early, diverged, or not_promoted: halted before its end
+    status: Status
     message: str
     objective: float
     best_epoch: int  # counted from 1; 0 = none
@@ -198,7 +199,7 @@ def _outcome(engine: Engine, recipe: Recipe, monitor: str, ended: Halted, broken
     best_epoch, curves = controller.best_epoch, _curves(ended.history)
     return Outcome(
         recipe=recipe,
-        status="not_promoted" if is_halted else controller.status,
+        status=Status.NOT_PROMOTED if is_halted else Status(controller.status),
         message=broken or controller.message,
         objective=curves[monitor][best_epoch - 1] if best_epoch else math.nan,
         best_epoch=best_epoch,
@@ -223,7 +224,7 @@ def _curves(history: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
 
 def refuse_unknown_monitor(monitor: str, task: str) -> None:
     """InputError unless the monitored metric is one that this task has."""
-    known = [f"val_{name}" for name in METRICS[task]]
+    known = [f"{VALIDATION_PREFIX}{name}" for name in TASK_METRICS[task]]
     if monitor not in known:
         raise InputError("objective.metric", unknown_name(monitor, known, f"metric of a {task} task"))
 

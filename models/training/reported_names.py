@@ -1,5 +1,7 @@
 """Names under which engines and the training loop report a trial: a contract with every reader of the store."""
 
+from nightune.vocabulary import VALIDATION_PREFIX
+
 # Tags of a trial's run.
 ENGINE = "nightune.engine"
 BACKEND = "nightune.backend"
@@ -9,7 +11,7 @@ XLA = "nightune.xla"  # yes, or no with the reason
 
 # Curves, one value an epoch; penalty-free metrics on the validation rows are `val_` and the metric's name.
 LOSS = "loss"  # running, over the epoch's updates
-VALIDATION = "val_"
+VALIDATION = VALIDATION_PREFIX
 LEARNING_RATE = "learning_rate"  # this and the next three as used in the epoch's last update
 WEIGHT_DECAY = "weight_decay"
 BATCH_SIZE = "batch_size"

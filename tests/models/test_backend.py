@@ -10,8 +10,8 @@ import pytest
 
 def setup_module() -> None:
     """Import what imports Keras: when these tests run, not when they are collected."""
-    global let_memory_grow
-    from nightune.models.backend import let_memory_grow
+    global enable_memory_growth
+    from nightune.models.backend import enable_memory_growth
 
 
 class Configuration:
@@ -41,14 +41,14 @@ def test_each_gpu_that_is_not_in_use_grows(
 ) -> None:
     monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH", raising=False)
     configuration = Configuration(gpus, used)
-    let_memory_grow(configuration)
+    enable_memory_growth(configuration)
     assert configuration.growing == growing
 
 
 def test_the_users_setting_of_tensorflows_memory_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_FORCE_GPU_ALLOW_GROWTH", "false")
     configuration = Configuration(["a"])
-    let_memory_grow(configuration)
+    enable_memory_growth(configuration)
     assert configuration.growing == []
 
 

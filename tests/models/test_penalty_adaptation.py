@@ -100,7 +100,7 @@ def test_rule_c13_the_examples_held_out_are_fixed_and_never_trained_on() -> None
 
 
 def test_a_training_split_that_is_all_held_out_is_refused() -> None:
-    with pytest.raises(ValueError, match="1 of 1 training examples leaves none"):
+    with pytest.raises(ValueError, match="held_out_fraction: 1 of 1"):
         divide(PenaltySettings("l2", adaptation="t1t2"), 1)
 
 

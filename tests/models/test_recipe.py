@@ -152,7 +152,7 @@ def test_a_value_out_of_bounds_or_of_another_type_is_refused_by_name(name: str, 
 
 
 def test_a_param_that_does_not_count_is_refused_with_its_condition() -> None:
-    with pytest.raises(ValueError, match=r"nesterov: given, but counts only when optimizer is sgd"):
+    with pytest.raises(ValueError, match=r"nesterov: .*optimizer is sgd"):
         recipe(optimizer="adam", nesterov=True)
 
 
@@ -170,7 +170,7 @@ def test_model_params_are_checked_against_the_architecture_where_it_is_known() -
 def test_a_key_without_a_default_is_needed_where_it_counts(name: str) -> None:
     rule = "target" if name == "stopping.target" else "threshold"
     assert KEYS[name].default is None
-    with pytest.raises(ValueError, match=rf"{name}: needed where stopping\.rule is {rule} \(allowed: a number\)"):
+    with pytest.raises(ValueError, match=rf"{name}: .*stopping\.rule is {rule} \(allowed: a number\)"):
         recipe(**{"stopping.rule": rule})
     assert params_of(recipe(**{"stopping.rule": rule, name: 0.5}))[name] == 0.5
     assert name not in params_of(recipe())
@@ -212,7 +212,5 @@ def test_a_clip_is_read_with_its_limit() -> None:
     assert (clipped.optimizer.gradient_clip_kind, clipped.optimizer.gradient_clip_limit) == ("global_norm", 0.5)
     assert params_of(clipped)["gradient_clip.limit"] == 0.5
     assert "gradient_clip.limit" not in params_of(recipe())
-    with pytest.raises(
-        ValueError, match=r"gradient_clip\.limit: given, but counts only when gradient_clip\.kind is norm"
-    ):
+    with pytest.raises(ValueError, match=r"gradient_clip\.limit: .*gradient_clip\.kind is norm"):
         recipe(**{"gradient_clip.limit": 0.5})

@@ -119,7 +119,7 @@ def test_productivity_without_any_progress_stops_at_the_first_loss() -> None:
 def test_an_error_of_zero_is_divided_by_nothing_and_one_below_it_is_refused() -> None:
     assert stops_after([0, 0, 0], [0, 0, 0], rule="productivity", strip=2) is None
     assert stops_after([0, 0.1], rule="generalization_loss") == 2
-    with pytest.raises(ValueError, match="never below 0; -1 observed"):
+    with pytest.raises(ValueError, match=r"error metric.* -1"):
         stops_after([-1.0], rule="generalization_loss")
 
 

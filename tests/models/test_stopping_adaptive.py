@@ -72,7 +72,7 @@ def power_law(epochs: int, floor: float = 0.3, height: float = 1.0, exponent: fl
 def test_extrapolation_continues_while_the_curve_falls_and_stops_at_a_plateau() -> None:
     rule = {"rule": "extrapolation"}
     assert ends(power_law(60), rule, epochs=60) is None
-    assert ends([1.0] * 9, rule) == (5, "the chance to improve by epoch 100 is 0.0%")
+    assert ends([1.0] * 9, rule) == (5, "the probability of improvement by epoch 100 is 0.0%")
     settled = [score + 0.02 * (-1) ** epoch for epoch, score in enumerate(power_law(40, exponent=3.0))]
     stopped = ends(settled, rule, epochs=40)
     assert stopped
@@ -169,7 +169,7 @@ def test_a_users_own_rule_resumes_with_its_curves(rules: Path) -> None:
     ("function", "words"),
     [
         ("wrong", r"stopping\.rule: wrong\(\) of rules\.py raised KeyError: 'val_los' \(line 7 of rules\.py\)"),
-        ("number", r"stopping\.rule: rules\.py:number returned 3; return a text"),
+        ("number", r"stopping\.rule: rules\.py:number returned 3 .*text"),
         ("stopp", r"unknown function 'stopp'; did you mean 'stop'"),
     ],
 )

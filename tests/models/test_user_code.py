@@ -89,7 +89,7 @@ def test_missing_function_is_named_with_its_nearest_spelling(folder):
 
 
 def test_reference_without_a_function_is_refused(folder):
-    assert "names no function; write 'path/to/file.py:function'" in refusal("code.py", folder)
+    assert "allowed: path/to/file.py:function" in refusal("code.py", folder)
 
 
 def test_value_that_is_not_a_function_is_refused(folder):

@@ -64,7 +64,7 @@ def test_check_prints_what_a_level_stands_for_and_its_notes(read: Read) -> None:
 def test_a_level_has_no_grid(read: Read) -> None:
     path = read('optimizer = "default"').path
     path.write_text(path.read_text().replace("trials = 200", 'method = "grid"'))
-    with pytest.raises(StudyError, match=r"learning_rate\.peak\[1\]: a range without steps has no grid"):
+    with pytest.raises(StudyError, match=r"learning_rate\.peak\[1\]: .*steps"):
         load_study(path)
 
 

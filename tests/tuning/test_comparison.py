@@ -119,7 +119,7 @@ def test_the_same_arguments_give_the_same_numbers() -> None:
 @pytest.mark.parametrize(
     ("challenger", "opponent", "words"),
     [
-        (np.zeros((1, 3)), np.zeros((1, 4)), "3 rows and 4"),
+        (np.zeros((1, 3)), np.zeros((1, 4)), "3 and 4 rows"),
         (np.zeros((0, 3)), np.zeros((1, 3)), "challenger: losses of shape"),
         (np.zeros((1, 3)), np.full((1, 3), np.nan), "opponent: losses are not all finite"),
     ],

@@ -111,7 +111,7 @@ def test_values_are_in_range_and_only_active_params_are_present(
             )
             assert (dimension.name in point) == counts
             if counts:
-                assert dimension.domain.takes(point[dimension.name])
+                assert dimension.domain.contains(point[dimension.name])
 
 
 def holds(condition: Condition, point: dict[str, Value]) -> bool:

@@ -1,4 +1,4 @@
-"""Put a range for one parameter into a study file's text, and leave all else, comments too, as it was."""
+"""Write a range for one parameter into the text of a study file, without changing the rest or its comments."""
 
 import copy
 import json
@@ -13,16 +13,16 @@ _SECTION = "space"
 
 
 def with_log_range(text: str, name: str, low: float, high: float) -> str | None:
-    """Return the text with `name` of [space] as a range on a log scale; None where its place cannot be told.
+    """Return the text with `name` of [space] as a range on a log scale; None if its position is ambiguous.
 
-    A condition stays, and so does the number of steps, which a grid needs. What is returned is checked: it reads as the
-    old text but for this one parameter.
+    A condition and a number of steps are kept. The result is checked: it parses to the same values except for this
+    parameter.
     """
     tables = tomllib.loads(text)
     expected = copy.deepcopy(tables)
     holder = expected.setdefault(_SECTION, {})
-    *way, last = name.split(".")
-    for part in way:
+    *parents, last = name.split(".")
+    for part in parents:
         holder = holder.setdefault(part, {})
         if not isinstance(holder, dict):
             return None
@@ -34,7 +34,7 @@ def with_log_range(text: str, name: str, low: float, high: float) -> str | None:
 
 
 def _kept(tables: Mapping[str, Any], before: Any) -> dict[str, Any]:
-    """What of the parameter as it was written holds for the range too."""
+    """The fields of the written parameter that also apply to the range."""
     fields = before if isinstance(before, Mapping) else {}
     kept = {name: fields[name] for name in ("steps", "when") if name in fields}
     if tables.get("search", {}).get("method") == "grid" and "steps" not in kept:
@@ -44,7 +44,7 @@ def _kept(tables: Mapping[str, Any], before: Any) -> dict[str, Any]:
 
 
 def inline(value: Any) -> str:
-    """A value as TOML in one line."""
+    """Return a value as TOML on one line."""
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{_key(name)} = {inline(each)}" for name, each in value.items()) + " }"
     if isinstance(value, list):
@@ -57,7 +57,7 @@ def _key(name: str) -> str:
 
 
 def _replaced(lines: list[str], name: str, value: str) -> list[str] | None:
-    """The lines with the parameter's assignment, which may go over several of them, replaced."""
+    """Return the lines with the parameter's assignment, of one or more lines, replaced."""
     section: list[str] = []
     for place, line in enumerate(lines):
         header = _HEADER.match(line)
@@ -73,7 +73,7 @@ def _replaced(lines: list[str], name: str, value: str) -> list[str] | None:
 
 
 def _inserted(lines: list[str], name: str, value: str) -> list[str]:
-    """The lines with the parameter as the first of the deepest table that is there for it."""
+    """Return the lines with the parameter as the first of the deepest existing table for it."""
     path = [_SECTION, *name.split(".")]
     sections = {tuple(_parts(header[1])): place for place, line in enumerate(lines) if (header := _HEADER.match(line))}
     for depth in range(len(path) - 1, 0, -1):

@@ -18,6 +18,7 @@ from nightune.models.engines.keras_parts.traced_scalar import Hyperparameter
 from nightune.models.engines.keras_parts.updates import build_recipe_optimizer
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.optimizers.optimizers import GRADIENT_CLIPS, OptimizerSettings
+from nightune.vocabulary import row_of
 
 Read = Callable[[Recipe], float]
 ReadSettings = Callable[[OptimizerSettings], float]
@@ -84,7 +85,8 @@ def _first_values(optimizer: Any, settings: OptimizerSettings) -> tuple[list[Any
 def _reads(recipe: Recipe) -> dict[str, Read]:
     """The attributes of the Keras optimizer that become data, by what they take from a recipe."""
     settings, rate = recipe.optimizer, recipe.learning_rate
-    reads = dict(_FAMILY_READS[settings.family])
+    table = "_FAMILY_READS in models/engines/compiled/traced_optimizers.py"
+    reads = dict(row_of(_FAMILY_READS, settings.family, table))
     if clip := GRADIENT_CLIPS[settings.gradient_clip_kind]:
         reads[clip] = lambda given: given.gradient_clip_limit
     if settings.weight_average_kind != "none":
