@@ -1,4 +1,4 @@
-"""A study whose trials fail says why, once, and keeps the whole traceback."""
+"""Failed trials show their cause once, and keep the whole traceback."""
 
 import json
 from pathlib import Path

@@ -47,7 +47,7 @@ def test_an_error_that_python_raises_in_our_own_code_asks_for_a_report(tmp_path:
     assert "params.py" in failure.message
 
 
-def test_a_librarys_error_is_told_as_it_is(tmp_path: Path) -> None:
+def test_an_error_of_a_library_is_shown_unchanged(tmp_path: Path) -> None:
     failure = describe(caught(lambda: np.zeros(3).reshape(2)), tmp_path)
     assert failure.message == "ValueError: cannot reshape array of size 3 into shape (2,)"
 
@@ -57,7 +57,7 @@ def test_secrets_in_addresses_are_masked(tmp_path: Path) -> None:
         raise ValueError("no answer from postgresql://me:geheim@db/runs")
 
     failure = describe(caught(connect), tmp_path)
-    assert "geheim" not in failure.message + failure.traceback.replace('me:geheim@db/runs")', "")
+    assert "geheim" not in failure.message + failure.traceback
 
 
 def test_the_traceback_is_an_artifact_of_the_trials_run(
