@@ -1,4 +1,4 @@
-.PHONY: check quick habits fuzz storm nights
+.PHONY: check quick habits fuzz storm nights wheel
 
 check: habits
 	pytest -n 2 --dist loadscope --no-loadscope-reorder
@@ -20,3 +20,10 @@ storm:
 
 nights:
 	pytest -m nights
+
+wheel:
+	rm -rf build/wheel
+	python -m build --outdir build/wheel .
+	python3 -m venv build/wheel/venv
+	build/wheel/venv/bin/pip install -q -c constraints.txt build/wheel/*.whl
+	cd build/wheel && venv/bin/nightune --help && venv/bin/nightune tune ../../studies/digits.toml --trials 2 --epochs 2
