@@ -8,8 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from nightune.models.heavy_imports import lasting_imports
 
 _JAX_MEMORY = ("XLA_PYTHON_CLIENT_PREALLOCATE", "XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_CLIENT_MEM_FRACTION")
@@ -34,8 +32,6 @@ def load_keras(compiled: Path | None = None) -> Any:
             if keras.backend.backend() == "tensorflow":
                 let_memory_grow(tensorflow)
         if compiled is not None and keras.backend.backend() == "jax":
-            from nightune.models.backend import keep_compiled  # noqa: PLC0415 - only where JAX is the backend
-
             keep_compiled(compiled)
         keras.ops.convert_to_numpy(keras.ops.zeros(()))  # the devices are looked for at the first operation
     return keras
@@ -80,6 +76,8 @@ def _native_noise_dropped() -> Iterator[None]:
 
 def keep_compiled(folder: Path) -> None:
     """Keep what XLA compiles in a folder, for other processes; everything, however small."""
+    import jax  # noqa: PLC0415 - an extra: only where it is the backend
+
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
