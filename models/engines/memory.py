@@ -9,6 +9,7 @@ import keras
 import psutil
 
 from nightune.models.data.placement import available_bytes, gibibytes
+from nightune.models.library_internals.devices import jax_memory_statistics, tensorflow_gpu_limits
 
 DATA_SHARE = 0.5  # of the room, for data that stays on the device: models, slots and activations need the rest
 
@@ -56,7 +57,7 @@ def host_peak() -> int:
 def device_peak() -> int | None:
     """The most bytes that the accelerator's allocator has held in this process; None where none tells."""
     if keras.backend.backend() == "jax":
-        peak = (_jax_statistics() or {}).get("peak_bytes_in_use")
+        peak = jax_memory_statistics().get("peak_bytes_in_use")
         return None if peak is None else int(peak)
     tensorflow = _tensorflow_with_gpu()
     return None if tensorflow is None else int(tensorflow.config.experimental.get_memory_info("GPU:0")["peak"])
@@ -64,23 +65,11 @@ def device_peak() -> int | None:
 
 def _accelerator_limit() -> int | None:
     if keras.backend.backend() == "jax":
-        limit = (_jax_statistics() or {}).get("bytes_limit")
+        limit = jax_memory_statistics().get("bytes_limit")
         return None if limit is None else int(limit)
     if _tensorflow_with_gpu() is None:
         return None
-    # No public function tells how much a device has; this one lists all devices with their limits.
-    from tensorflow.python.client import device_lib  # noqa: PLC0415 - only where TensorFlow has a GPU
-
-    limits = [device.memory_limit for device in device_lib.list_local_devices() if device.device_type == "GPU"]
-    return int(limits[0]) if limits else None
-
-
-def _jax_statistics() -> dict[str, Any] | None:
-    """The first device's numbers; CPUs have none."""
-    import jax  # noqa: PLC0415 - only where it is the backend
-
-    statistics: dict[str, Any] | None = jax.devices()[0].memory_stats()
-    return statistics
+    return next(iter(tensorflow_gpu_limits()), None)
 
 
 def _tensorflow_with_gpu() -> Any | None:

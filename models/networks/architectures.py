@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from nightune.models.errors import InputError, unknown_name
+from nightune.models.library_internals.models import mark_uncompiled
 from nightune.models.networks.isolated_random import drawing_alone
 from nightune.models.techniques.keys import Key
 from nightune.models.user_code import folder_on_path, is_reference, load_function
@@ -135,7 +136,7 @@ def build_model(
     if len(shape) != 2 or shape[1] not in ({1, 2} if output_size == 1 else {output_size}):
         expected = "(None, 1), or for two classes (None, 2)" if output_size == 1 else f"(None, {output_size})"
         raise InputError(KEY, f"{architecture} returned a model with outputs {shape}; the data needs {expected}")
-    model.compiled = False  # one that was compiled is used all the same, but its own optimizer is not saved with it
+    mark_uncompiled(model)  # one that was compiled is used all the same, but its own optimizer is not saved with it
     return model
 
 

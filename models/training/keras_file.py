@@ -4,9 +4,7 @@ A `.keras` file is a ZIP archive of two JSON texts and an HDF5 file, in which ea
 """
 
 import io
-import json
 import math
-import time
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +13,14 @@ from typing import Any
 import h5py
 import numpy as np
 
-WEIGHTS, CONFIG, METADATA = "model.weights.h5", "config.json", "metadata.json"
+from nightune.models.library_internals.files import (
+    CONFIG,
+    METADATA,
+    WEIGHTS,
+    with_dropout_rate,
+    with_present_date,
+)
+
 MARKS = 2**24  # whole numbers up to this one are exact in float32
 
 Write = Callable[[list[np.ndarray]], bytes]  # from weights in the model's order to a `.keras` file
@@ -34,9 +39,9 @@ class Template:
         for number, offset in self.places:
             content = np.ascontiguousarray(weights[number]).tobytes()
             stored[offset : offset + len(content)] = content
-        members = {**self.members, WEIGHTS: bytes(stored), METADATA: _dated(self.members[METADATA])}
+        members = {**self.members, WEIGHTS: bytes(stored), METADATA: with_present_date(self.members[METADATA])}
         if dropout is not None:
-            members[CONFIG] = _with_rate(members[CONFIG], dropout)
+            members[CONFIG] = with_dropout_rate(members[CONFIG], dropout)
         return _archive(members)
 
 
@@ -86,15 +91,3 @@ def _archive(members: dict[str, bytes]) -> bytes:
         for name, member in members.items():
             archive.writestr(zipfile.ZipInfo(name), member)
     return content.getvalue()
-
-
-def _dated(metadata: bytes) -> bytes:
-    return json.dumps({**json.loads(metadata), "date_saved": time.strftime("%Y-%m-%d@%H:%M:%S")}).encode()
-
-
-def _with_rate(config: bytes, rate: float) -> bytes:
-    model = json.loads(config)
-    for layer in model["config"]["layers"]:
-        if layer["class_name"] == "Dropout":
-            layer["config"]["rate"] = rate
-    return json.dumps(model).encode()

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from nightune.models.library_internals.models import random_states
+
 
 @dataclass(frozen=True)
 class Seeds:
@@ -25,7 +27,7 @@ def seed_dropout(model: Any, seed: int) -> None:
 
     A seed that the user's code gave to a layer is replaced, or replicates with other seeds would share its noise.
     """
-    states = [variable for variable in model.variables if variable.name == "seed_generator_state"]
+    states = random_states(model)
     # 31 bits: the backends store the states in different integer types.
     for state, value in zip(states, np.random.SeedSequence(seed).generate_state(len(states)) >> 1, strict=True):
         state.assign(np.array([value, 0], dtype=np.int64).astype(str(state.dtype)))

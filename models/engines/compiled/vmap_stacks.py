@@ -24,6 +24,7 @@ from nightune.models.engines.compiled.engine import CompiledState
 from nightune.models.engines.compiled.jax_backend import train_calls
 from nightune.models.engines.compiled.program import State
 from nightune.models.errors import InputError
+from nightune.models.library_internals.devices import jax_memory_statistics
 from nightune.models.training.engine import EpochOutput
 from nightune.models.training.plan import EpochPlan
 
@@ -96,7 +97,7 @@ def _layout(state: CompiledState, plan: EpochPlan) -> Hashable:
 
 def _most_by_memory(arrays: State) -> int:
     """How many members' states take their share of the device's memory, as far as the device tells."""
-    limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
+    limit = jax_memory_statistics().get("bytes_limit")
     if limit is None:
         return MOST_MEMBERS
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(arrays))

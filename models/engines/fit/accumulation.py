@@ -15,6 +15,7 @@ from keras import ops
 
 from nightune.models.engines.fit.gradient_measurement import MEASURED_PARTS, GradientMeasurement
 from nightune.models.engines.keras_parts.model_traits import is_noisy, is_separable
+from nightune.models.library_internals.optimizers import place_of, trained_variables
 from nightune.models.recipe.recipe import Recipe
 
 
@@ -97,10 +98,10 @@ def build_accumulating_optimizer(optimizer: Any, *, measures_noise: bool = False
             self.measurement = GradientMeasurement(self, variables, measures_epoch) if measures_noise else None
 
         def apply(self, grads: list[Any], trainable_variables: list[keras.Variable] | None = None) -> None:
-            given = self._trainable_variables if trainable_variables is None else trainable_variables
+            given = trained_variables(self) if trainable_variables is None else trainable_variables
             pairs = [pair for pair in zip(grads, given, strict=True) if pair[0] is not None]
             gradients, variables = [_dense(*pair) for pair in pairs], [pair[1] for pair in pairs]
-            totals = [self.accumulated[self._get_variable_index(variable)] for variable in variables]
+            totals = [self.accumulated[place_of(self, variable)] for variable in variables]
             if self.measurement is not None:
                 self.measurement.see_part(variables, gradients, self.share)
             for total, gradient in zip(totals, gradients, strict=True):

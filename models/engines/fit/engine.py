@@ -28,6 +28,7 @@ from nightune.models.engines.keras_parts.single_replica import without_replicas
 from nightune.models.engines.keras_parts.updates import Penalty, build_recipe_optimizer, decayed_weights
 from nightune.models.engines.memory import MICRO_BATCH_SIZE, is_out_of_memory, warn_of_smaller_micro_batches
 from nightune.models.engines.prediction import predict
+from nightune.models.library_internals.models import compiles_with_xla, discard_train_function
 from nightune.models.networks.architectures import build_model
 from nightune.models.networks.heads import Head, read_head
 from nightune.models.recipe.recipe import Recipe
@@ -145,7 +146,8 @@ class FitEngine:
 
     def trial_tags(self, state: FitState) -> Mapping[str, str]:
         """Say whether XLA compiles the steps."""
-        return {"nightune.xla": "yes" if state.model.jit_compile else "no: fit's steps are too few to pay for it"}
+        has_xla = compiles_with_xla(state.model)
+        return {"nightune.xla": "yes" if has_xla else "no: fit's steps are too few to pay for it"}
 
     def model(self, recipe: Recipe, weights: list[np.ndarray]) -> keras.Model:
         """Build the recipe's model again, free of what training attached to it, and give it the weights."""
@@ -176,7 +178,7 @@ class FitEngine:
                 raise ValueError("the plan penalizes weights, and the recipe that the state was started with does not")
         elif state.penalty.write(plan.l1, plan.l2) and keras.backend.backend() != "tensorflow":
             # Other backends trace the strengths as constants; without this, the old ones would silently stay.
-            state.model.train_function = None
+            discard_train_function(state.model)
 
 
 def _is_no_retracing_complaint(record: logging.LogRecord) -> bool:

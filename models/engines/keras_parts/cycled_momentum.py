@@ -5,6 +5,7 @@ from dataclasses import replace
 import keras
 
 from nightune.models.engines.keras_parts.traced_scalar import Hyperparameter
+from nightune.models.library_internals.optimizers import set_untracked, track_variable
 from nightune.models.techniques.optimizers.optimizers import OptimizerSettings
 
 
@@ -20,9 +21,8 @@ def cycling(kind: type, settings: OptimizerSettings) -> type:
     class Cycling(kind):  # type: ignore[misc] # one subclass for each of Keras' optimizers
         def build(self, variables: list[keras.Variable]) -> None:
             super().build(variables)
-            # A variable of the optimizer, because JAX takes all others for constants.
             self.cycled = Hyperparameter(0.9, "cycled_momentum")
-            self._track_variable(self.cycled)
-            object.__setattr__(self, attribute, self.cycled)
+            track_variable(self, self.cycled)
+            set_untracked(self, attribute, self.cycled)
 
     return Cycling

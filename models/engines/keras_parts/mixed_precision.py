@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from nightune.models.library_internals.optimizers import loss_scale
 from nightune.models.techniques.precision import PrecisionSettings
 
 SKIPPED_UPDATES = "skipped_updates"  # of an epoch: those whose float16 gradients were infinite or NaN
@@ -48,5 +49,4 @@ def loss_scale_statistics(optimizer: Any, planned: int, made: int) -> dict[str, 
     """The epoch's updates that were left out and the scale at its end; nothing without a loss scale."""
     if rule_of(optimizer) is optimizer:
         return {}
-    scale = float(keras.ops.convert_to_numpy(optimizer.dynamic_scale))
-    return {SKIPPED_UPDATES: float(planned - made), LOSS_SCALE: scale}
+    return {SKIPPED_UPDATES: float(planned - made), LOSS_SCALE: loss_scale(optimizer)}

@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from nightune.models.library_internals.models import all_layers, is_part_of_keras, random_states
+
 # In these an example's output, in training, depends on the other examples of its batch.
 _COUPLING = (keras.layers.BatchNormalization, keras.layers.SpectralNormalization, keras.layers.Normalization)
 
@@ -13,24 +15,23 @@ def is_separable(model: keras.Model) -> bool:
 
     Of other layers it is not known what they make of a batch.
     """
-    layers = model._flatten_layers()  # Keras has no public walk to the layers inside layers
     return all(
-        type(layer).__module__.startswith("keras.src.")
+        is_part_of_keras(layer)
         and not isinstance(layer, _COUPLING)
         and getattr(layer, "activity_regularizer", None) is None
-        for layer in layers
+        for layer in all_layers(model)
     )
 
 
 def is_noisy(model: keras.Model) -> bool:
     """True if random numbers are drawn in training: dropout, noise, augmentation."""
-    return any(variable.name == "seed_generator_state" for variable in model.variables)
+    return bool(random_states(model))
 
 
 def has_convolutions(model: keras.Model) -> bool:
     """True for models that XLA on a CPU computes slowly inside loops (openxla/xla#34273)."""
-    return any("Conv" in type(layer).__name__ for layer in model._flatten_layers())
+    return any("Conv" in type(layer).__name__ for layer in all_layers(model))
 
 
 def dropout_layers(model: keras.Model) -> list[Any]:
-    return [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Dropout)]
+    return [layer for layer in all_layers(model) if isinstance(layer, keras.layers.Dropout)]

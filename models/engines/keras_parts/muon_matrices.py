@@ -5,6 +5,8 @@ from typing import Any
 
 import keras
 
+from nightune.models.library_internals.models import all_sources_of, operation_of
+
 
 def exclude_from_muon(optimizer: Any, model: keras.Model, kernels: list[keras.Variable]) -> list[str]:
     """Tell Keras' Muon, before it is built, what to leave to Adam; return the paths of those that are matrices.
@@ -25,7 +27,7 @@ def _output_kernels(model: keras.Model) -> list[keras.Variable]:
     if not outputs:
         return [variable for variable in model.trainable_variables if len(variable.shape) == 2][-1:]
     found: list[keras.Variable] = []
-    left, seen = [output._keras_history.operation for output in outputs], set()
+    left, seen = [operation_of(output) for output in outputs], set()
     while left:
         operation = left.pop()
         if id(operation) in seen:
@@ -36,6 +38,5 @@ def _output_kernels(model: keras.Model) -> list[keras.Variable]:
         elif matrices := [each for each in getattr(operation, "trainable_variables", ()) if len(each.shape) >= 2]:
             found += matrices
         else:  # an activation, say: what it is computed from
-            sources = [tensor for node in operation._inbound_nodes for tensor in node.input_tensors]
-            left += [tensor._keras_history.operation for tensor in sources]
+            left += [operation_of(tensor) for tensor in all_sources_of(operation)]
     return found

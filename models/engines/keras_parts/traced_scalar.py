@@ -9,6 +9,8 @@ from typing import Any
 
 import keras
 
+from nightune.models.library_internals.optimizers import set_untracked
+
 
 class Hyperparameter(keras.Variable):
     """A scalar float32 that may change between two calls of a traced program.
@@ -49,7 +51,7 @@ class Hyperparameter(keras.Variable):
 
 
 def make_variable(owner: Any, attribute: str) -> Hyperparameter:
-    """Put a variable in the place of a float of a layer or an optimizer, past Keras' tracking of new state."""
+    """Put a variable in the place of a float of a layer or an optimizer; it is no part of the owner's state."""
     hyperparameter = Hyperparameter(float(getattr(owner, attribute)), attribute)
-    object.__setattr__(owner, attribute, hyperparameter)
+    set_untracked(owner, attribute, hyperparameter)
     return hyperparameter

@@ -14,6 +14,7 @@ from keras import layers, ops
 from nightune.models.engines.keras_parts.cycled_momentum import cycling, with_slots
 from nightune.models.engines.keras_parts.muon_matrices import exclude_from_muon
 from nightune.models.engines.keras_parts.proximal import thresholding
+from nightune.models.library_internals.models import all_layers
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.optimizers.averaging import AVERAGES, averaging
 from nightune.models.techniques.optimizers.hypergradient import Hypergradient, following_hypergradient
@@ -39,7 +40,7 @@ def decayed_weights(model: keras.Model) -> list[keras.Variable]:
     """
     without = {
         id(variable)
-        for layer in model._flatten_layers()  # Keras has no public walk to the layers inside layers
+        for layer in all_layers(model)
         if isinstance(layer, _WITHOUT_KERNELS)
         for variable in layer.trainable_variables
     }
