@@ -46,8 +46,9 @@ def peaks() -> dict[str, float]:
 def host_peak() -> int:
     """The largest resident size of this process so far, in bytes; where the system keeps none, the present one."""
     memory = psutil.Process().memory_info()
-    if hasattr(memory, "peak_wset"):  # Windows
-        return int(memory.peak_wset)
+    peak = getattr(memory, "peak_wset", None)  # on Windows
+    if peak is not None:
+        return int(peak)
     import resource  # noqa: PLC0415 - not on Windows
 
     unit = 1 if sys.platform == "darwin" else 1024

@@ -15,7 +15,7 @@ def refusals_of(model: keras.Model, recipe: Recipe, dataset: Dataset) -> list[st
     parts = (dataset.train.inputs, dataset.validation.inputs)
     held = sum(part.nbytes for part in parts)
     if any(isinstance(part, np.memmap) for part in parts):
-        refusal = f"the data, {gibibytes(held)}, stays on disk"
+        refusal: str | None = f"the data, {gibibytes(held)}, stays on disk"
     else:
         refusal = refusal_of_data(held)
     return [*only_in_fit(recipe), *([refusal] if refusal else [])] + [

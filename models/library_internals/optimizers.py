@@ -84,7 +84,8 @@ def with_neutral_update(optimizer: Any) -> Any:
     neutral = {name: BaseOptimizer.__dict__[name] for name in REPLACED_ON_TENSORFLOW}
     # After the optimizer's own class and before Keras' base: Nadam has a part of its own in the update.
     base = type("Neutral", (keras.optimizers.Optimizer,), neutral)
-    return type(type(optimizer).__name__, (type(optimizer), base), {}).from_config(optimizer.get_config())
+    kind: Any = type(type(optimizer).__name__, (type(optimizer), base), {})
+    return kind.from_config(optimizer.get_config())
 
 
 REPLACED_ON_TENSORFLOW = (

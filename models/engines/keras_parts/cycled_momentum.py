@@ -18,7 +18,7 @@ def cycling(kind: type, settings: OptimizerSettings) -> type:
     """Return the optimizer's class with a variable `cycled` in the place of its momentum or β₁."""
     attribute = "momentum" if settings.kind == "sgd" else "beta_1"
 
-    class Cycling(kind):  # type: ignore[misc] # one subclass for each of Keras' optimizers
+    class Cycling(kind):  # one subclass for each of Keras' optimizers
         def build(self, variables: list[keras.Variable]) -> None:
             super().build(variables)
             self.cycled = Hyperparameter(0.9, "cycled_momentum")

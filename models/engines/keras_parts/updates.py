@@ -102,7 +102,7 @@ def decaying(kind: Any, decayed: list[keras.Variable]) -> Any:
     An optimizer whose steps start elsewhere than at θ has a `decay` of its own.
     """
 
-    class Decaying(kind):  # type: ignore[misc] # one subclass for each of Keras' optimizers
+    class Decaying(kind):  # one subclass for each of Keras' optimizers
         def build(self, variables: list[keras.Variable]) -> None:
             super().build(variables)
             self.shrink = self.add_variable(shape=(), name="shrink")
@@ -127,9 +127,10 @@ class Penalty:
     def __init__(self, weights: list[keras.Variable]) -> None:
         self.strengths = (0.0, 0.0)
         self._variables = tuple(keras.Variable(0.0, trainable=False, name=name) for name in ("l1", "l2"))
+        l1, l2 = self._variables
         for weight in weights:
             # Set on the variable, not on its layer: the saved model knows nothing of it.
-            weight.regularizer = _ElasticNet(*self._variables, weight.regularizer)
+            weight.regularizer = _ElasticNet(l1, l2, weight.regularizer)
 
     def write(self, l1: float, l2: float) -> bool:
         """Set the strengths; True if they were others before."""

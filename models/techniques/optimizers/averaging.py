@@ -26,7 +26,7 @@ def polynomial_part(update: Any, _forgotten: Any) -> Any:
 def averaging(kind: Any, part: Part, forgotten: float) -> Any:
     """Return the class of optimizers with x̄ ← x̄ + c_t(θ − x̄) after each update; `evaluation_values` are x̄."""
 
-    class Averaging(kind):  # type: ignore[misc] # one subclass for each of Keras' optimizers
+    class Averaging(kind):  # one subclass for each of Keras' optimizers
         average_forgets = forgotten
 
         def build(self, variables: list[Any]) -> None:

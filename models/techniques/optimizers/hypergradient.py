@@ -27,7 +27,7 @@ def following_hypergradient(kind: Any, settings: Hypergradient) -> Any:
     """
 
     @updates_together
-    class FollowingHypergradient(kind):  # type: ignore[misc] # one subclass for each of Keras' optimizers
+    class FollowingHypergradient(kind):  # one subclass for each of Keras' optimizers
         hypergradient_strength = settings.strength
         hypergradient_minimum, hypergradient_maximum = settings.minimum, settings.maximum
 
