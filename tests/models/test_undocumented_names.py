@@ -22,6 +22,7 @@ from keras import layers, ops
 
 from nightune.models.engines.keras_parts.traced_scalar import make_variable
 from nightune.models.engines.keras_parts.updates import Penalty, decayed_weights
+from nightune.models.engines.memory import is_out_of_memory
 from nightune.models.library_internals import devices, files, models
 from nightune.models.training.keras_file import learn_template
 from nightune.models.training.seeds import seed_dropout
@@ -166,7 +167,7 @@ def test_biases_are_named_so_even_with_two_dimensions() -> None:
     assert any(len(variable.shape) == 2 and variable.name == "bias" for variable in model.trainable_variables)
 
 
-@undocumented("Keras", "Callback.model", "weights before an update", "engines.fit.plan_callbacks.Remember")
+@undocumented("Keras", "Callback.model", "weights before an update", "engines.fit.plan_callbacks.CopyKernels")
 def test_a_callback_that_asks_for_its_model_sees_the_present_weights() -> None:
     seen: list[float] = []
 
@@ -178,6 +179,27 @@ def test_a_callback_that_asks_for_its_model_sees_the_present_weights() -> None:
     model.compile(keras.optimizers.SGD(0.1), "mse")
     model.fit(BATCH, BATCH[:, :1], batch_size=2, epochs=1, verbose=0, callbacks=[Look()])
     assert len(set(seen)) == 2
+
+
+@undocumented("Keras", "StatelessScope.losses, get_current_value", "pure functions", "engines.compiled.program.Program")
+def test_a_scope_holds_values_and_the_losses_that_layers_add() -> None:
+    layer = layers.Dense(1, kernel_initializer="ones", activity_regularizer=keras.regularizers.L1(0.5))
+    model, counter = net(layer), keras.Variable(1.0)
+    pairs = [(layer.kernel, ops.convert_to_tensor(np.full((3, 1), 2.0, np.float32))), (counter, ops.ones(()))]
+    with keras.StatelessScope(pairs, collect_losses=True) as scope:
+        outputs = model(BATCH, training=True)
+        counter.assign(5.0)
+        moved = number(scope.get_current_value(counter))
+    assert number(outputs) == pytest.approx(6.0)
+    assert [number(loss) for loss in scope.losses] == [pytest.approx(0.5 * 6.0)]
+    assert (moved, number(counter.value)) == (5.0, 1.0)
+
+
+@undocumented("TensorFlow, JAX", "their errors of memory", "smaller micro-batches", "engines.memory.is_out_of_memory")
+def test_the_error_of_an_impossible_allocation_is_known() -> None:
+    with pytest.raises(Exception, match=r".") as caught:
+        np.asarray(ops.ones((2**20, 2**20, 2**12)))  # 16 pebibytes
+    assert is_out_of_memory(caught.value), str(caught.value)
 
 
 @undocumented("Keras", ".keras: its three members", "checkpoints", "library_internals.files.WEIGHTS")

@@ -189,6 +189,19 @@ def test_an_optimizer_holds_its_numbers_under_the_names_that_are_replaced(kind: 
     assert {name: getattr(own, name) for name in held} == pytest.approx(held)
 
 
+@undocumented("Keras", "Optimizer.apply: called by fit", "decay", "engines.keras_parts.updates.decaying")
+def test_fit_calls_the_apply_of_the_optimizer_and_of_one_inside_a_loss_scale() -> None:
+    class Halving(keras.optimizers.SGD):
+        def apply(self, grads: list[Any], trainable_variables: list[Any] | None = None) -> None:
+            super().apply([0.5 * gradient for gradient in grads], trainable_variables)
+
+    for wrap in (lambda optimizer: optimizer, keras.optimizers.LossScaleOptimizer):
+        model = keras.Sequential([keras.Input((1,)), layers.Dense(1, use_bias=False, kernel_initializer="ones")])
+        model.compile(wrap(Halving(0.5)), "mse", auto_scale_loss=False)
+        model.fit(np.ones((4, 1)), np.zeros((4, 1)), verbose=0)
+        assert number(model.trainable_variables[0].value) == pytest.approx(0.5)
+
+
 @undocumented("Keras", "Muon.exclude_layers", "Muon", "engines.keras_parts.muon_matrices.exclude_from_muon")
 def test_muon_leaves_the_paths_to_adam_that_it_is_given_before_it_is_built() -> None:
     model = keras.Sequential([keras.Input((3,)), layers.Dense(4), layers.Dense(4), layers.Dense(1)])
