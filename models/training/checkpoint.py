@@ -1,4 +1,4 @@
-"""Checkpoints: the best epoch's model as one `.keras` file that any Keras 3 loads alone."""
+"""Checkpoints: the best epoch's model as a self-contained `.keras` file for any Keras 3."""
 
 import os
 import tempfile
@@ -16,14 +16,14 @@ from nightune.models.training.keras_file import Template, learn_template
 from nightune.models.training.loop import Outcome
 from nightune.models.training.model_key import has_dropout_as_data, model_key
 
-TEMPLATE_BYTES = 2**26  # a larger model is written by Keras each time: a template is held in memory
+TEMPLATE_BYTES = 2**26  # Keras writes larger models each time, because templates are kept in memory
 
 
 class Checkpoints:
     """Writes the checkpoints of an engine's trials.
 
-    For each shape of model Keras writes a file once; later trials' weights are filled into what it wrote. That takes a
-    fraction of the time, and no Keras, whose global state belongs to the thread that trains.
+    Keras writes one file for each shape of model, and later trials' weights are filled into a copy of it. That takes a
+    fraction of the time and does not use Keras, whose global state belongs to the training thread.
     """
 
     def __init__(self, engine: Engine, folder: Path) -> None:
@@ -31,9 +31,9 @@ class Checkpoints:
         self._templates: ProgramCache[Template | None] = ProgramCache()
 
     def prepare(self, outcome: Outcome, path: Path) -> Callable[[], bool]:
-        """Return what writes the best epoch's model to `path`, from any thread; it says whether there is one.
+        """Return a function that writes the best epoch's model to `path`, from any thread, and returns if there is one.
 
-        Raises InputError for a model that Keras cannot write.
+        Raise InputError for a model that Keras cannot write.
         """
         template = self._template(outcome) if outcome.best_epoch else None
         if template is None:
@@ -51,7 +51,7 @@ class Checkpoints:
     def _template(self, outcome: Outcome) -> Template | None:
         if sum(weight.nbytes for weight in outcome.weights) > TEMPLATE_BYTES:
             return None
-        model: list[Any] = []  # built once for both files, only if there is no template yet
+        model: list[Any] = []  # built once for both files, and only without a template
 
         def write(weights: list[np.ndarray]) -> bytes:
             if not model:
@@ -67,7 +67,7 @@ class Checkpoints:
 
 
 def save_checkpoint(engine: Engine, outcome: Outcome, path: Path) -> bool:
-    """Write the best epoch's model; without a finite epoch there is none, and False is returned."""
+    """Write the best epoch's model; return False if no epoch was finite."""
     if outcome.best_epoch == 0:
         return False
     save(engine.model(outcome.recipe, outcome.weights), path)
@@ -75,11 +75,11 @@ def save_checkpoint(engine: Engine, outcome: Outcome, path: Path) -> bool:
 
 
 def save(model: Any, path: Path) -> None:
-    """Write a model to `path`, whole or not at all; InputError if it is one that Keras cannot write."""
+    """Write a model to `path` atomically; raise InputError if Keras cannot write it."""
     unfinished = path.with_name(f".{path.stem}-{os.getpid()}.keras")
     try:
         with warnings.catch_warnings():
-            # Keras 3.15 turns its variables into arrays in a way that NumPy 2 deprecates; goes when Keras is changed.
+            # NumPy 2 deprecates how Keras 3.15 converts its variables to arrays; ends with Keras' fix.
             warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
             model.save(unfinished)
         unfinished.replace(path)
@@ -92,12 +92,12 @@ def save(model: Any, path: Path) -> None:
 
 
 def load(path: Path) -> Any:
-    """Open a saved model without its optimizer; Keras' safe mode refuses a file that holds code."""
-    import keras  # noqa: PLC0415 - seconds, and only where a model is opened
+    """Load a saved model without its optimizer; Keras' safe mode refuses files that contain code."""
+    import keras  # noqa: PLC0415 - takes seconds, and only loading needs it
 
     return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
 def parameter_count(path: Path) -> int:
-    """How many numbers a saved model holds."""
+    """Return the number of parameters of a saved model."""
     return int(load(path).count_params())

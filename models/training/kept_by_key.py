@@ -1,22 +1,22 @@
-"""A bounded cache of programs by key."""
+"""A least-recently-used cache of programs by key."""
 
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-KEPT_PROGRAMS = 32  # the least recently used one goes; each holds a model, its slots and its compiled functions
+KEPT_PROGRAMS = 32  # each holds a model, its slots and its compiled functions; the least recently used one is removed
 P = TypeVar("P")
 
 
 class ProgramCache(Generic[P]):
-    """The programs of the keys used last, at most so many."""
+    """The programs of the most recently used keys, up to a maximum number."""
 
     def __init__(self, size: int = KEPT_PROGRAMS) -> None:
         self._size = size
         self._programs: OrderedDict[str, P] = OrderedDict()
 
     def get(self, key: str, make: Callable[[], P]) -> P:
-        """Return the key's program, made if there is none."""
+        """Return the key's program, and create it if it is missing."""
         if key not in self._programs:
             while len(self._programs) >= self._size:
                 self._programs.popitem(last=False)

@@ -1,4 +1,4 @@
-"""The model key: what changes a model, but for its weights and the numbers that are data."""
+"""The model key: everything that changes a model except its weights and the numbers that are data."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from nightune.models.user_code import source_digest
 
 
 def model_key(recipe: Recipe, folder: Path) -> str:
-    """What changes the model, but for its weights and for a dropout rate that is data."""
+    """Return everything that changes the model except its weights and a dropout rate that is data."""
     model = dict(recipe.model)
     if has_dropout_as_data(recipe):
         model["dropout"] = "data"
@@ -22,9 +22,9 @@ def model_key(recipe: Recipe, folder: Path) -> str:
 
 
 def has_dropout_as_data(recipe: Recipe) -> bool:
-    """True for our own architectures where something is dropped: `dropout` is the rate of all their Dropout layers.
+    """True for built-in architectures with dropout: `dropout` is the rate of all their Dropout layers.
 
-    Not in mixed precision, where Keras rounds what follows from a rate in other places than a program would.
+    False in mixed precision, where Keras rounds values computed from the rate differently than a program would.
     """
     is_ours = recipe.architecture in ARCHITECTURES and not recipe.precision.is_mixed
     return is_ours and recipe.model.get("dropout", 0.0) != 0.0

@@ -1,4 +1,4 @@
-"""Seeds by purpose: what one trial's seed decides, kept apart so that one use never shifts another."""
+"""Seeds by purpose, derived from one trial's seed, so that one use never affects another."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,9 +23,9 @@ class Seeds:
 
 
 def seed_dropout(model: Any, seed: int) -> None:
-    """Start every random stream of a built model (dropout, noise, augmentation) from the seed, each on its own.
+    """Seed every random stream of a built model (dropout, noise, augmentation) independently.
 
-    A seed that the user's code gave to a layer is replaced, or replicates with other seeds would share its noise.
+    This replaces seeds in the user's code, because replicates with other seeds would otherwise share their noise.
     """
     states = random_states(model)
     # 31 bits: the backends store the states in different integer types.

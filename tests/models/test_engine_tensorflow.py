@@ -214,7 +214,7 @@ SAMPLE = [recipe(**{"learning_rate.peak": peak, "model.dropout": rate}) for peak
 def test_auto_takes_the_compiled_engine_that_agrees_with_fit(dataset: Dataset) -> None:
     choice = choose_engine("auto", SAMPLE, dataset, HERE)
     assert choice.name == "tensorflow"
-    assert "agree with fit" in choice.reason
+    assert "match fit's" in choice.reason
 
 
 def bake_numbers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A momentum that changes from update to update: a variable where Keras' optimizers have a float."""
+"""A momentum that changes between updates: a variable in place of the float of Keras' optimizers."""
 
 from dataclasses import replace
 
@@ -9,13 +9,13 @@ from nightune.models.library_internals.optimizers import set_untracked, track_va
 from nightune.models.techniques.optimizers.optimizers import OptimizerSettings
 
 
-def with_slots(settings: OptimizerSettings) -> OptimizerSettings:
-    """The settings for which Keras makes velocities; the momentum itself comes with each plan."""
+def with_velocity_slots(settings: OptimizerSettings) -> OptimizerSettings:
+    """Return settings for which Keras creates velocities; each plan supplies the momentum itself."""
     return replace(settings, one_minus_momentum=0.5) if settings.kind == "sgd" else settings
 
 
 def cycling(kind: type, settings: OptimizerSettings) -> type:
-    """Return the optimizer's class with a variable `cycled` in the place of its momentum or β₁."""
+    """Return the optimizer's class with a variable `cycled` in place of its momentum or β₁."""
     attribute = "momentum" if settings.kind == "sgd" else "beta_1"
 
     class Cycling(kind):  # one subclass for each of Keras' optimizers

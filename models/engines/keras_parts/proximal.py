@@ -1,4 +1,4 @@
-"""The proximal step of an L1 penalty: what makes weights exactly zero, which a penalty in the loss never does."""
+"""The proximal step of an L1 penalty, which makes weights exactly zero; a penalty in the loss does not."""
 
 from typing import Any
 

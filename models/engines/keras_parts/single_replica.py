@@ -1,7 +1,7 @@
-"""Keras' optimizers on TensorFlow without the sum over replicas, where there is one replica.
+"""Skip the sum of gradients over replicas in Keras' optimizers on TensorFlow if there is only one replica.
 
-Keras asks for that sum in every graph; TensorFlow registers a gradient for it under a new name that it never forgets,
-and with it the whole graph: a megabyte and more for each model that is trained in a process.
+Keras puts that sum into every graph. For each, TensorFlow registers a gradient under a new name and never frees it, nor
+the graph it belongs to: a leak of a megabyte or more for each model that a process trains.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from nightune.models.library_internals.optimizers import wrap_replica_sum
 
 
 def without_replicas(optimizer: Any) -> Any:
-    """Return the optimizer, whose gradients are left as they are where nothing is to be added to them."""
+    """Return the optimizer, changed to skip the sum over replicas if there is only one."""
     if keras.backend.backend() != "tensorflow":
         return optimizer
     import tensorflow  # noqa: PLC0415 - only where it is the backend
