@@ -32,8 +32,6 @@ def load_keras(compiled: Path | None = None) -> Any:
             if keras.backend.backend() == "tensorflow":
                 enable_memory_growth(tensorflow)
         if compiled is not None and keras.backend.backend() == "jax":
-            from nightune.models.backend import keep_compiled  # noqa: PLC0415 - only where JAX is the backend
-
             keep_compiled(compiled)
         keras.ops.convert_to_numpy(keras.ops.zeros(()))  # the first operation initializes the devices
     return keras
@@ -78,7 +76,7 @@ def _native_output_discarded() -> Iterator[None]:
 
 def keep_compiled(folder: Path) -> None:
     """Cache all programs that XLA compiles in a folder, for other processes, without a minimum size."""
-    import jax  # noqa: PLC0415 - only where it is the backend
+    import jax  # noqa: PLC0415 - an extra: only where it is the backend
 
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -40,7 +40,7 @@ _METRICS: dict[str, tuple[Direction, tuple[Task, ...]]] = {
 OBJECTIVES: dict[str, Direction] = {
     f"{VALIDATION_PREFIX}{name}": direction for name, (direction, _) in _METRICS.items()
 }
-TASK_METRICS: dict[Task, tuple[str, ...]] = {
+TASK_METRICS: dict[str, tuple[str, ...]] = {
     task: tuple(name for name, (_, tasks) in _METRICS.items() if task in tasks) for task in TRAINED_TASKS
 }
 

@@ -162,7 +162,8 @@ def _by_tree(values: np.ndarray, known: np.ndarray, unseen: np.ndarray, task: st
 def _fitting(values: np.ndarray) -> np.ndarray:
     """Return one column for scikit-learn's trees, which read float32 and take NaN as missing."""
     limit = float(np.finfo(np.float32).max)
-    return np.clip(values, -limit, limit).reshape(-1, 1)
+    clipped: np.ndarray = np.clip(values, -limit, limit).reshape(-1, 1)
+    return clipped
 
 
 def _by_line(values: np.ndarray, known: np.ndarray, unseen: np.ndarray) -> np.ndarray:
@@ -172,4 +173,5 @@ def _by_line(values: np.ndarray, known: np.ndarray, unseen: np.ndarray) -> np.nd
     centred = np.where(np.isnan(values), 0.0, values - mean)
     spread = float(centred @ centred)
     slope = float(centred @ (known - known.mean(dtype=np.float64))) / spread if spread > 0 else 0.0
-    return known.mean(dtype=np.float64) + slope * np.where(np.isnan(unseen), 0.0, unseen - mean)
+    line: np.ndarray = known.mean(dtype=np.float64) + slope * np.where(np.isnan(unseen), 0.0, unseen - mean)
+    return line

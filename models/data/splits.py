@@ -3,6 +3,7 @@
 import itertools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -130,7 +131,8 @@ def group_rows(groups: np.ndarray, split: Split) -> Rows:
         home[group] = min(range(len(homes)), key=lambda index: filled[index] / wanted[index])
         filled[home[group]] += int(counts[group])
     home_of_row = home[inverse]
-    return Rows(**{name: np.flatnonzero(home_of_row == index) for index, name in enumerate(homes)})
+    rows: dict[str, Any] = {name: np.flatnonzero(home_of_row == index) for index, name in enumerate(homes)}
+    return Rows(**rows)
 
 
 def time_rows(times: np.ndarray, split: Split) -> Rows:
@@ -168,7 +170,8 @@ def _cut(order: np.ndarray, split: Split) -> Rows:
     sizes = _sizes(len(order), split)
     names = [name for name in ("test", "validation", "ranking", "train") if name in split.names]
     parts = np.split(order, np.cumsum([sizes[name] for name in names[:-1]]))
-    return Rows(**{name: np.sort(part) for name, part in zip(names, parts, strict=True)})
+    rows: dict[str, Any] = {name: np.sort(part) for name, part in zip(names, parts, strict=True)}
+    return Rows(**rows)
 
 
 def _sizes(count: int, split: Split) -> dict[str, int]:

@@ -21,9 +21,9 @@ class EngineChoice:
 
 
 def choose_engine(request: str, recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> EngineChoice:
-    """Settle the engine before the first trial, by the recipes that are to be trained; it stays for the whole sweep.
+    """Choose the engine for the recipes of a sweep; it stays the same for the whole sweep.
 
-    `auto` takes a compiled engine where there is one that can, and that trains two of the recipes as `fit` does.
+    `auto` chooses the backend's compiled engine if it supports the recipes and trains two of them as `fit` does.
     """
     if request not in REQUESTS:
         raise InputError("engine", unknown_name(request, REQUESTS))

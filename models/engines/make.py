@@ -1,4 +1,4 @@
-"""Make an engine by its name."""
+"""Create an engine by its name."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ from nightune.vocabulary import unknown_name
 
 
 def make_engine(name: str, dataset: Dataset, folder: Path) -> Engine:
-    """Return the engine of a choice for one data set; `folder` is where a study's own files are looked for."""
+    """Return the named engine for one data set; `folder` holds the files that the study refers to."""
     if name not in ENGINES:
         raise InputError("engine", unknown_name(name, ENGINES))
     return ENGINES[name](dataset, folder)

@@ -1,4 +1,4 @@
-"""What a device's memory allows and has taken, as far as the backend tells it."""
+"""The size and the peak use of device memory, if the backend reports them."""
 
 import logging
 import sys
@@ -9,27 +9,28 @@ import keras
 import psutil
 
 from nightune.models.data.placement import available_bytes, gibibytes
+from nightune.models.library_internals.devices import jax_memory_statistics, tensorflow_gpu_limits
 from nightune.models.training.reported_names import DEVICE_PEAK_MEMORY, PEAK_MEMORY
 
-DATA_SHARE = 0.5  # of the room, for data that stays on the device: models, slots and activations need the rest
+DATA_SHARE = 0.5  # share of memory for data on the device; models, slots and activations need the rest
 
 
 @dataclass(frozen=True)
 class Room:
-    """How many bytes a device has for data and models, and which device that is, in words."""
+    """The memory of a device in bytes, and the words for it in messages."""
 
     size: int
     owner: str
 
 
 def device_room() -> Room:
-    """Return the memory of the accelerator that the backend computes on; on a CPU, what is free now."""
+    """Return the memory of the backend's accelerator, or the free memory of the host without one."""
     limit = _accelerator_limit()
     return Room(available_bytes(), "free memory") if limit is None else Room(limit, "memory of the device")
 
 
 def refusal_of_data(size: int) -> str | None:
-    """Say why so many bytes of data cannot stay on the device; None where they can."""
+    """Return why data of this size in bytes cannot stay on the device; None if it can."""
     room = device_room()
     if size <= DATA_SHARE * room.size:
         return None
@@ -37,17 +38,18 @@ def refusal_of_data(size: int) -> str | None:
 
 
 def peaks() -> dict[str, float]:
-    """The most memory that this process has taken so far, in MiB: its own, and of the device where that tells."""
+    """Return the peak memory of this process in MiB, and that of the device if it reports one."""
     device = device_peak()
     own = {PEAK_MEMORY: host_peak() / 2**20}
     return own if device is None else {**own, DEVICE_PEAK_MEMORY: device / 2**20}
 
 
 def host_peak() -> int:
-    """The largest resident size of this process so far, in bytes; where the system keeps none, the present one."""
+    """Return the peak resident size of this process in bytes; the current size if the system keeps no peak."""
     memory = psutil.Process().memory_info()
-    if hasattr(memory, "peak_wset"):  # Windows
-        return int(memory.peak_wset)
+    peak = getattr(memory, "peak_wset", None)  # on Windows
+    if peak is not None:
+        return int(peak)
     import resource  # noqa: PLC0415 - not on Windows
 
     unit = 1 if sys.platform == "darwin" else 1024
@@ -55,9 +57,9 @@ def host_peak() -> int:
 
 
 def device_peak() -> int | None:
-    """The most bytes that the accelerator's allocator has held in this process; None where none tells."""
+    """Return the peak of the accelerator's allocator in bytes; None if it reports none."""
     if keras.backend.backend() == "jax":
-        peak = (_jax_statistics() or {}).get("peak_bytes_in_use")
+        peak = jax_memory_statistics().get("peak_bytes_in_use")
         return None if peak is None else int(peak)
     tensorflow = _tensorflow_with_gpu()
     return None if tensorflow is None else int(tensorflow.config.experimental.get_memory_info("GPU:0")["peak"])
@@ -65,23 +67,11 @@ def device_peak() -> int | None:
 
 def _accelerator_limit() -> int | None:
     if keras.backend.backend() == "jax":
-        limit = (_jax_statistics() or {}).get("bytes_limit")
+        limit = jax_memory_statistics().get("bytes_limit")
         return None if limit is None else int(limit)
     if _tensorflow_with_gpu() is None:
         return None
-    # No public function tells how much a device has; this one lists all devices with their limits.
-    from tensorflow.python.client import device_lib  # noqa: PLC0415 - only where TensorFlow has a GPU
-
-    limits = [device.memory_limit for device in device_lib.list_local_devices() if device.device_type == "GPU"]
-    return int(limits[0]) if limits else None
-
-
-def _jax_statistics() -> dict[str, Any] | None:
-    """The first device's numbers; CPUs have none."""
-    import jax  # noqa: PLC0415 - only where it is the backend
-
-    statistics: dict[str, Any] | None = jax.devices()[0].memory_stats()
-    return statistics
+    return next(iter(tensorflow_gpu_limits()), None)
 
 
 def _tensorflow_with_gpu() -> Any | None:
@@ -92,21 +82,22 @@ def _tensorflow_with_gpu() -> Any | None:
     return tensorflow if tensorflow.config.list_physical_devices("GPU") else None
 
 
-MICRO_BATCH_SIZE = "micro_batch_size"  # the curve that tells of accumulation
+MICRO_BATCH_SIZE = "micro_batch_size"  # the curve of the sizes that accumulation uses
 logger = logging.getLogger("nightune")
-_SAYINGS = ("resource_exhausted", "resource exhausted", "out of memory", "oom when allocating")
+_OUT_OF_MEMORY_TEXTS = ("resource_exhausted", "resource exhausted", "out of memory", "oom when allocating")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """True for Python's own error, TensorFlow's ResourceExhaustedError and JAX' RESOURCE_EXHAUSTED."""
-    said = str(error).lower()
-    return isinstance(error, MemoryError) or any(saying in said for saying in _SAYINGS) or _is_tensorflows(error)
+    """Return True for MemoryError, TensorFlow's ResourceExhaustedError and JAX' RESOURCE_EXHAUSTED."""
+    message = str(error).lower()
+    has_known_text = any(text in message for text in _OUT_OF_MEMORY_TEXTS)
+    return isinstance(error, MemoryError) or has_known_text or _is_tensorflows(error)
 
 
 def _is_tensorflows(error: BaseException) -> bool:
-    return type(error).__name__ == "ResourceExhaustedError"  # by name: TensorFlow need not be there
+    return type(error).__name__ == "ResourceExhaustedError"  # by name: TensorFlow may not be installed
 
 
 def warn_of_smaller_micro_batches(epoch: int, from_size: int, to_size: int) -> None:
-    """Say that an epoch starts over."""
-    logger.warning("out of memory with %d examples at once; epoch %d again with %d", from_size, epoch, to_size)
+    """Log that an epoch restarts with smaller micro-batches."""
+    logger.warning("out of memory with %d examples at once; restarting epoch %d with %d", from_size, epoch, to_size)

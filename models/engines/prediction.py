@@ -1,15 +1,15 @@
-"""Predict in spans of examples whose activations fit into memory."""
+"""Predict in slices of examples whose activations fit into memory."""
 
 from typing import Any
 
 import keras
 import numpy as np
 
-PREDICTION_BYTES = 2**24  # inputs of one prediction call; activations take a multiple of it
+PREDICTION_BYTES = 2**24  # of inputs per call; activations take a multiple of it
 
 
 def prediction_spans(inputs: np.ndarray | Any) -> list[slice]:
-    """The spans of examples to predict at a time, so that activations fit into memory."""
+    """Return the slices of examples to predict at a time, so that activations fit into memory."""
     count = int(inputs.shape[0])
     bytes_per_example = max(1, inputs.dtype.itemsize * int(np.prod(inputs.shape[1:])))
     size = min(4096, max(32, PREDICTION_BYTES // bytes_per_example))
@@ -17,7 +17,7 @@ def prediction_spans(inputs: np.ndarray | Any) -> list[slice]:
 
 
 def predict(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
-    """Outputs in inference mode, (examples, size). `model.predict` sets up a pipeline, at many times the cost."""
+    """Return outputs in inference mode, (examples, size); `model.predict` costs many times more."""
     bytes_per_example = max(1, inputs.nbytes // len(inputs))
     size = min(4096, max(32, PREDICTION_BYTES // bytes_per_example))
     parts = [model.predict_on_batch(np.asarray(inputs[start : start + size])) for start in range(0, len(inputs), size)]

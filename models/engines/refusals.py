@@ -1,4 +1,4 @@
-"""Why no compiled engine can train a model on some data: what only `fit` can express, and what no device can hold."""
+"""Reasons why no compiled engine can train a model: features that only `fit` supports, and data that is too large."""
 
 import keras
 import numpy as np
@@ -11,11 +11,11 @@ from nightune.models.training.capabilities import only_in_fit
 
 
 def refusals_of(model: keras.Model, recipe: Recipe, dataset: Dataset) -> list[str]:
-    """Say why no compiled engine can train a model: data that it cannot hold, or a training step of the user's."""
+    """Return the reasons why no compiled engine can train a model: unsupported techniques, data, own training steps."""
     parts = (dataset.train.inputs, dataset.validation.inputs)
     held = sum(part.nbytes for part in parts)
     if any(isinstance(part, np.memmap) for part in parts):
-        refusal = f"the data, {gibibytes(held)}, stays on disk"
+        refusal: str | None = f"the data, {gibibytes(held)}, stays on disk"
     else:
         refusal = refusal_of_data(held)
     return [*only_in_fit(recipe), *([refusal] if refusal else [])] + [

@@ -1,6 +1,6 @@
-"""May a compiled engine train these recipes? What it cannot express is refused; then two trials are compared.
+"""Check whether a compiled engine can train some recipes: unsupported ones are refused, then two trials are compared.
 
-Two, and with different numbers: a hyperparameter that a program has baked in passes on the first trial.
+The two differ in their numbers: with one trial, a hyperparameter that a program holds as a constant would pass.
 """
 
 from collections.abc import Sequence
@@ -25,15 +25,15 @@ from nightune.models.training.loop import train
 from nightune.models.training.model_key import has_dropout_as_data
 from nightune.models.training.seeds import Seeds
 
-TOLERANCE = 1e-3  # of how far the weights moved
-MIXED_TOLERANCE = 0.02  # in bfloat16, of 8 bits, which engines round in other places
+TOLERANCE = 1e-3  # relative to the distance that the weights moved
+MIXED_TOLERANCE = 0.02  # in bfloat16, with a precision of 8 bits, engines round in different places
 COMPARED_EXAMPLES = 200
 QUIET_RATE = 1e-9  # 1/(1 − rate) is 1 in float32, and one random number in eight million is below it
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The compiled engine, and either why it may not train or how well it agrees."""
+    """The compiled engine, and either the reason against it or how well it agrees with `fit`."""
 
     engine: str
     refusal: str | None = None
@@ -41,7 +41,7 @@ class Comparison:
 
 
 def compare_engines(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> Comparison:
-    """Say whether the backend's compiled engine can train the recipes, and trains two of them as `fit` does."""
+    """Check that the backend's compiled engine supports the recipes, and trains two of them as `fit` does."""
     backend = keras.backend.backend()
     engine = COMPILED_ENGINES.get(backend)
     if engine is None:
@@ -56,17 +56,18 @@ def compare_engines(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -
         found = [(max(_differences(engine, pair, dataset, folder)), most) for pair, most in checks]
     except (MemoryError, OSError):
         raise
-    except Exception as error:  # the user's own model may raise anything; its trials will say what
+    except Exception as error:  # a user's model may raise anything; its trials will report it
         return Comparison(engine, f"two trials could not be compared: {cause_of(error)}")
     for apart, most in found:
         if not apart <= most:
-            return Comparison(engine, f"its weights differ from fit's by {apart:.1g} of their way (at most {most:g})")
+            found_apart = f"by {apart:.1g} relative to the distance moved (at most {most:g})"
+            return Comparison(engine, f"its weights differ from fit's {found_apart}")
     worst = max(apart for apart, _ in found)
-    return Comparison(engine, agreement=f"two trials agree with fit within {worst:.1g} of the weights' way")
+    return Comparison(engine, agreement=f"weights match fit's within {worst:.1g} (relative to the distance moved)")
 
 
 def _refusals(engine: Any, recipes: Sequence[Recipe]) -> list[str]:
-    """What the engine says of the recipes: one for each architecture, batch policy and technique that only fit has."""
+    """Return the engine's reasons against one recipe per architecture, batch policy and technique that only fit has."""
     kinds = {
         (recipe.architecture, recipe.batch_size.policy, recipe.batch_size.micro_size > 0, *only_in_fit(recipe)): recipe
         for recipe in recipes
@@ -75,13 +76,13 @@ def _refusals(engine: Any, recipes: Sequence[Recipe]) -> list[str]:
 
 
 def _pair(recipes: Sequence[Recipe]) -> list[Recipe]:
-    """The recipe that uses most of what is data in a program, and the same with other numbers."""
+    """Return the recipe with most hyperparameters that are data in a program, and the same with other numbers."""
     richest = max(recipes, key=_used_numbers)
     return [richest, disturbed(richest)]
 
 
 def _checks(pair: Sequence[Recipe]) -> list[tuple[Sequence[Recipe], float]]:
-    """The pair and how far it may be apart; in mixed precision in float32 as well, which hides less behind rounding."""
+    """Return the pair with its tolerance; for mixed precision also in float32, which hides less behind rounding."""
     if not pair[0].precision.is_mixed:
         return [(pair, TOLERANCE)]
     return [(pair, MIXED_TOLERANCE), ([replace(recipe, precision=PrecisionSettings()) for recipe in pair], TOLERANCE)]
@@ -103,10 +104,10 @@ def _used_numbers(recipe: Recipe) -> int:
 
 
 def _differences(name: str, recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> list[float]:
-    """How far apart two engines end after an epoch on a part of the data, as a share of the way of the weights.
+    """Return how far two engines differ after an epoch on a part of the data, relative to the distance moved.
 
-    One engine trains all of the recipes: what it keeps from the first must not show in the second. Dropout is compared
-    in the same program computed with the noise of `fit`, and what remains with rates next to 0 as it will be computed.
+    One engine trains all recipes, so that state kept from the first would show in the second. Dropout is compared in
+    the same program with the noise of `fit`; the program as the sweep uses it is compared at dropout rates close to 0.
     """
     part = replace(dataset, train=_first(dataset.train), validation=_first(dataset.validation))
     reference, compiled = make_engine("fit", part, folder), make_engine(name, part, folder)
@@ -120,15 +121,15 @@ def _differences(name: str, recipes: Sequence[Recipe], dataset: Dataset, folder:
 
 
 def _without_noise(recipe: Recipe) -> Recipe:
-    """The recipe with a dropout rate that belongs to the same graph and drops nothing."""
+    """Return the recipe with a dropout rate that has the same graph and drops nothing."""
     return replace(recipe, model={**recipe.model, "dropout": QUIET_RATE})
 
 
 def _difference(reference: Engine, compiled: Engine, recipe: Recipe, dataset: Dataset) -> float:
     start = _flat(reference.weights(reference.start(recipe, Seeds.from_trial(0))))
     expected, trained = (_flat(_end(engine, recipe, dataset)) for engine in (reference, compiled))
-    way = float(np.linalg.norm(expected - start))
-    return float(np.linalg.norm(trained - expected)) / max(way, 1e-12)
+    distance = float(np.linalg.norm(expected - start))
+    return float(np.linalg.norm(trained - expected)) / max(distance, 1e-12)
 
 
 def _end(engine: Engine, recipe: Recipe, dataset: Dataset) -> list[np.ndarray]:

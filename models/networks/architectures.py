@@ -17,11 +17,12 @@ import numpy as np
 
 from nightune.models.error_causes import cause_of, users_line
 from nightune.models.errors import InputError
+from nightune.models.library_internals.models import mark_uncompiled
 from nightune.models.networks.isolated_random import isolated_random
 from nightune.models.techniques.keys import Key
 from nightune.models.user_code import folder_on_path, is_reference, load_function
 from nightune.vocabulary import ARCHITECTURE as KEY
-from nightune.vocabulary import MODEL_PREFIX, unknown_name
+from nightune.vocabulary import MODEL_PREFIX, KeyKind, unknown_name
 
 GIVEN = ("input_shape", "output_size")
 
@@ -137,7 +138,7 @@ def build_model(
     if len(shape) != 2 or shape[1] not in ({1, 2} if output_size == 1 else {output_size}):
         expected = "(None, 1), or for two classes (None, 2)" if output_size == 1 else f"(None, {output_size})"
         raise InputError(KEY, f"{architecture} returned a model with outputs {shape}; the data needs {expected}")
-    model.compiled = False  # a compiled model is accepted, but its optimizer is not saved
+    mark_uncompiled(model)  # a compiled model is accepted, but its optimizer is not saved
     return model
 
 
@@ -186,7 +187,8 @@ def _as_key(hint: Any, default: Any) -> Key:
     }
     if hint is float or is_number:
         return Key("float", float(default) if isinstance(default, int) else default)
-    return Key({bool: "boolean", int: "integer"}.get(hint, "any"), default)
+    kinds: dict[Any, KeyKind] = {bool: "boolean", int: "integer"}
+    return Key(kinds.get(hint, "any"), default)
 
 
 def _is_plain(value: Any) -> bool:

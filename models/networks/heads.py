@@ -8,6 +8,7 @@ import numpy as np
 from keras import layers, losses, metrics, ops
 
 from nightune.models.errors import InputError
+from nightune.models.library_internals.models import operation_of, sources_of
 from nightune.vocabulary import ARCHITECTURE
 
 
@@ -105,11 +106,10 @@ _CARRIERS = (layers.Reshape, layers.Flatten, layers.Identity, layers.InputLayer)
 
 
 def _activation_before(tensor: Any) -> str:
-    operation, node_index, _ = tensor._keras_history  # the operation that created the tensor; not public
-    name = _activation(operation)
+    name = _activation(operation_of(tensor))
     if name is not None:
         return name
-    sources = operation._inbound_nodes[node_index].input_tensors
+    sources = sources_of(tensor)
     return _activation_before(sources[0]) if sources else "linear"
 
 

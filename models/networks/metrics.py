@@ -83,7 +83,8 @@ def _of_one_logit(outputs: Array) -> Array:
 
 def _of_one_probability(outputs: Array) -> Array:
     clipped = np.clip(outputs, CLIP, 1.0 - CLIP)
-    return np.log(np.concatenate([1.0 - clipped, clipped], axis=1))
+    logs: Array = np.log(np.concatenate([1.0 - clipped, clipped], axis=1))
+    return logs
 
 
 def _of_logits(outputs: Array) -> Array:

@@ -111,7 +111,8 @@ def latency_ms(predictor: Predictor, raw: Any, clock: Callable[[], float] = time
 
 def _quantity_losses(values: np.ndarray, wanted: np.ndarray, measure: str) -> np.ndarray:
     errors = np.abs(values - wanted)
-    return np.mean(errors if measure == "absolute error" else errors**2, axis=1)
+    means: np.ndarray = np.mean(errors if measure == "absolute error" else errors**2, axis=1)
+    return means
 
 
 def _class_losses(logs: np.ndarray, is_wrong: np.ndarray, labels: np.ndarray, measure: str) -> np.ndarray:

@@ -76,12 +76,14 @@ class Predictor:
         """Convert outputs to labels, each that of the largest output, or to quantities in the data's units."""
         if self.description["task"] == "regression":
             scale = self.description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})
-            values = outputs.astype(np.float64) * np.array(scale["deviation"]) + np.array(scale["mean"])
+            values: np.ndarray = outputs.astype(np.float64) * np.array(scale["deviation"]) + np.array(scale["mean"])
             return values[:, 0] if self._size == 1 else values
-        labels = np.array(self.description["classes"])
         if outputs.shape[1] > 1:
-            return labels[outputs.argmax(axis=1)]
-        return labels[(outputs[:, 0] > (0.0 if self.description["is_logits"] else 0.5)).astype(int)]
+            places = outputs.argmax(axis=1)
+        else:
+            places = (outputs[:, 0] > (0.0 if self.description["is_logits"] else 0.5)).astype(int)
+        labels: np.ndarray = np.array(self.description["classes"])[places]
+        return labels
 
     @property
     def _size(self) -> int:

@@ -1,10 +1,10 @@
-"""What of a recipe only `fit` can train: the compiled engines refuse it with these reasons, and never approximate."""
+"""Techniques that only `fit` supports: the compiled engines refuse them with a reason instead of approximating."""
 
 from collections.abc import Callable
 
 from nightune.models.recipe.recipe import Recipe
 
-# The reason to tell → whether a recipe asks for it. An engine that learns a technique takes its line away.
+# Reason → whether a recipe uses the technique. Remove the line when the compiled engines support it.
 ONLY_IN_FIT: dict[str, Callable[[Recipe], bool]] = {
     "batch_size.policy or learning_rate.batch_scaling follows the gradients, which only fit measures": (
         lambda recipe: recipe.measures_gradients
@@ -15,12 +15,12 @@ ONLY_IN_FIT: dict[str, Callable[[Recipe], bool]] = {
 
 
 def only_in_fit(recipe: Recipe) -> list[str]:
-    """Say what of a recipe no compiled engine can express; empty where all is well."""
+    """Return the reasons why no compiled engine supports the recipe; empty if one does."""
     return [reason for reason, asks in ONLY_IN_FIT.items() if asks(recipe)]
 
 
 def refuse_only_in_fit(recipe: Recipe) -> None:
-    """ValueError for a recipe that no compiled engine can express: one that was not among those looked at before."""
+    """Raise ValueError for a recipe that no compiled engine supports; the choice of the engine may not have seen it."""
     reasons = only_in_fit(recipe)
     if reasons:
         raise ValueError(f"{'; '.join(reasons)} (run the study with --engine fit)")

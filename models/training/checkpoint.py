@@ -1,4 +1,4 @@
-"""Checkpoints: the best epoch's model as one `.keras` file that any Keras 3 loads alone."""
+"""Checkpoints: the best epoch's model as a self-contained `.keras` file for any Keras 3."""
 
 import os
 import tempfile
@@ -20,15 +20,15 @@ from nightune.models.training.model_key import has_dropout_as_data, model_key
 from nightune.models.user_code import source_digest
 from nightune.vocabulary import ARCHITECTURE
 
-KEPT_TEMPLATES = 32  # the least recently used one goes
-TEMPLATE_BYTES = 2**26  # a larger model is written by Keras each time: a template is held in memory
+KEPT_TEMPLATES = 32  # the least recently used one is dropped
+TEMPLATE_BYTES = 2**26  # Keras writes larger models each time, because templates are kept in memory
 
 
 class Checkpoints:
     """Writes the checkpoints of an engine's trials.
 
-    For each shape of model Keras writes a file once; later trials' weights are filled into what it wrote. That takes a
-    fraction of the time, and no Keras, whose global state belongs to the thread that trains.
+    Keras writes one file for each shape of model, and later trials' weights are filled into a copy of it. That takes a
+    fraction of the time and does not use Keras, whose global state belongs to the training thread.
     """
 
     def __init__(self, engine: Engine, folder: Path) -> None:
@@ -36,9 +36,9 @@ class Checkpoints:
         self._templates: LRUCache[tuple[str, str], Template | None] = LRUCache(KEPT_TEMPLATES)
 
     def prepare(self, outcome: Outcome, path: Path) -> Callable[[], bool]:
-        """Return what writes the best epoch's model to `path`, from any thread; it says whether there is one.
+        """Return a function that writes the best epoch's model to `path`, from any thread, and returns if there is one.
 
-        Raises InputError for a model that Keras cannot write.
+        Raise InputError for a model that Keras cannot write.
         """
         template = self._template(outcome) if outcome.best_epoch else None
         if template is None:
@@ -56,7 +56,7 @@ class Checkpoints:
     def _template(self, outcome: Outcome) -> Template | None:
         if sum(weight.nbytes for weight in outcome.weights) > TEMPLATE_BYTES:
             return None
-        model: list[Any] = []  # built once for both files, only if there is no template yet
+        model: list[Any] = []  # built once for both files, and only without a template
 
         def write(weights: list[np.ndarray]) -> bytes:
             if not model:
@@ -75,7 +75,7 @@ class Checkpoints:
 
 
 def save_checkpoint(engine: Engine, outcome: Outcome, path: Path) -> bool:
-    """Write the best epoch's model; without a finite epoch there is none, and False is returned."""
+    """Write the best epoch's model; return False if no epoch was finite."""
     if outcome.best_epoch == 0:
         return False
     save(engine.model(outcome.recipe, outcome.weights), path)
@@ -83,11 +83,11 @@ def save_checkpoint(engine: Engine, outcome: Outcome, path: Path) -> bool:
 
 
 def save(model: Any, path: Path) -> None:
-    """Write a model to `path`, whole or not at all; InputError if it is one that Keras cannot write."""
+    """Write a model to `path` atomically; raise InputError if Keras cannot write it."""
     unfinished = path.with_name(f".{path.stem}-{os.getpid()}.keras")
     try:
         with warnings.catch_warnings():
-            # Keras 3.15 turns its variables into arrays in a way that NumPy 2 deprecates; goes when Keras is changed.
+            # NumPy 2 deprecates how Keras 3.15 converts its variables to arrays; ends with Keras' fix.
             warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
             model.save(unfinished)
         unfinished.replace(path)
@@ -99,10 +99,12 @@ def save(model: Any, path: Path) -> None:
 
 
 def load(path: Path) -> Any:
-    """Open a saved model without its optimizer; Keras' safe mode refuses a file that holds code."""
+    """Load a saved model without its optimizer; Keras' safe mode refuses files that contain code."""
+    import keras  # noqa: PLC0415 - takes seconds, and only loading needs it
+
     return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
 def parameter_count(path: Path) -> int:
-    """How many numbers a saved model holds."""
+    """Return the number of parameters of a saved model."""
     return int(load(path).count_params())

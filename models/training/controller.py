@@ -1,7 +1,7 @@
-"""The controller: decides, before each epoch, what the epoch does, and after it, whether there is a next one.
+"""The controller: plans each epoch, and decides after each whether training continues.
 
-Every policy lives here, as host arithmetic in float64; an engine only carries out the plans. The controller knows
-nothing but metrics, so the same plans follow in every engine, and after a restart from its state.
+All policies are computed here, on the host in float64; an engine only executes the plans. The controller sees nothing
+but metrics, so every engine gets the same plans, also after a restart from the controller's state.
 """
 
 import math
@@ -46,13 +46,13 @@ AHEAD_OF_A_RULE = 4  # epochs
 
 
 class Controller:
-    """Plans one training: call `next_epoch`, train the plan, call `observe`, until there is no next epoch.
+    """Plans one training: call `next_epoch`, train the plan, call `observe`, until `next_epoch` returns None.
 
-    `epochs` is the full budget, the horizon of every schedule, also where training halts earlier at a rung.
+    `epochs` is the full budget, the horizon of every schedule, even if training halts earlier at a rung.
     `outputs` is the number of regression targets, for the conversion of penalties.
     """
 
-    def __init__(  # noqa: PLR0913 - one value each, all of them fixed for the training
+    def __init__(  # noqa: PLR0913 - independent values, fixed for the training
         self,
         recipe: Recipe,
         examples: int,
@@ -66,7 +66,7 @@ class Controller:
         stopping: StoppingInputs = NO_INPUTS,
     ) -> None:
         if examples < 1 or epochs < 1:
-            raise ValueError(f"a training needs examples and epochs: {examples} and {epochs} given")
+            raise ValueError(f"training needs at least 1 example and 1 epoch; got {examples} and {epochs}")
         self._sign = sign_of(direction)
         if recipe.stopping.rule in ERROR_RULES and direction == "maximize":
             raise InputError("stopping.rule", f"{recipe.stopping.rule} follows an error, but {monitor} is maximized")
@@ -86,16 +86,17 @@ class Controller:
         self._task, self._outputs = task, outputs
         self._curvature = self._strengths(1.0).l2
         self._state = ControllerState(penalty=recipe.penalty.strength)
-        self._planned: list[EpochPlan] = []  # of the epochs to come, the next one first
+        self._planned: list[EpochPlan] = []  # the next epochs, in order
 
     def next_epoch(self) -> EpochPlan | None:
-        """Return the plan of the next epoch, the same one until it is observed, or None at the end."""
+        """Return the plan of the next epoch, unchanged until it is observed, or None at the end."""
         return next(iter(self.plans_ahead(1)), None)
 
     def plans_ahead(self, most: int) -> list[EpochPlan]:
-        """Return the plans of the next epochs, the next one's first, where nothing can be observed that changes them.
+        """Return the plans of the next epochs, as far as no observation can change them.
 
-        One, if something may; few, if a rule may stop the training: what it has no use for was computed in vain.
+        Return one plan if observations may change the next ones, and few if a rule may stop the training, because the
+        epochs after the stop would be wasted.
         """
         if self.status != "training":
             return []
@@ -110,9 +111,9 @@ class Controller:
         return self._planned[:most]
 
     def observe(self, metrics: Mapping[str, float]) -> None:
-        """Take in the metrics of the planned epoch, under the names they are logged by.
+        """Process the metrics of the planned epoch, by the names under which they are logged.
 
-        A loss, validation loss or monitored metric that is NaN or infinite is never best and ends the training.
+        A loss, validation loss or monitored metric that is NaN or infinite is never the best and ends the training.
         """
         if not self._planned:
             raise RuntimeError("observe needs an epoch planned by next_epoch")
@@ -139,7 +140,7 @@ class Controller:
     def _judged(
         self, state: ControllerState, score: float, metrics: Mapping[str, float], plan: EpochPlan
     ) -> ControllerState:
-        """The state after all that follows the score has seen it: the best epoch, the plateau and the stopping rule."""
+        """Return the state with the best epoch, the plateau, the noise and the stopping rule updated by the score."""
         if score < state.best_score:
             state = replace(state, best_epoch=state.epoch, best_score=score)
         rule = plateau_rule(self._recipe)
@@ -169,39 +170,39 @@ class Controller:
         return next_noise_state(self._recipe.batch_size, self._state.noise, measured, self._examples)
 
     def _score(self, value: float) -> float:
-        """The metric's value turned so that lower is better; +inf where it is not finite."""
+        """Return the metric with its sign set so that lower is better; +inf if it is not finite."""
         return self._sign * float(value) if math.isfinite(value) else math.inf
 
     @property
     def is_best(self) -> bool:
-        """True if the last observed epoch is better than all before it, however little; ties keep the earlier."""
+        """True if the last observed epoch is strictly better than all earlier ones."""
         return 0 < self._state.best_epoch == self._state.epoch
 
     @property
     def best_epoch(self) -> int:
-        """The epoch with the best monitored metric, counted from 1; 0 where none was finite."""
+        """The epoch with the best monitored metric, counted from 1; 0 if none was finite."""
         return self._state.best_epoch
 
     @property
     def epoch(self) -> int:
-        """Epochs observed so far."""
+        """The number of observed epochs."""
         return self._state.epoch
 
     @property
     def updates(self) -> int:
-        """Optimizer steps in the observed epochs."""
+        """The number of updates in the observed epochs."""
         return self._state.updates
 
     @property
     def examples_seen(self) -> int:
-        """Training examples used in the observed epochs."""
+        """The number of training examples used in the observed epochs."""
         return self._state.examples
 
     @property
     def status(self) -> str:
-        """How the training ended: "completed", "stopped_early" or "diverged"; "training" while it goes on.
+        """How the training ended: "completed", "stopped_early" or "diverged"; "training" until then.
 
-        A rule that would stop after the budget's last epoch changes nothing: that training is completed.
+        A training that a rule would stop after the last epoch of the budget is "completed".
         """
         if self._state.divergence:
             return Status.DIVERGED
@@ -211,17 +212,17 @@ class Controller:
 
     @property
     def message(self) -> str:
-        """Why the training ended before its budget, in words; empty where it did not."""
+        """The reason why the training ended before its budget; empty if it did not."""
         if self.status == Status.DIVERGED:
             return f"{self._state.divergence} in epoch {self._state.epoch}"
         return f"{self._monitor}: {self._state.stopping.reason}" if self.status == Status.STOPPED_EARLY else ""
 
     def state(self) -> dict[str, Any]:
-        """Return what `restore` needs, as plain JSON values; floats survive JSON exactly."""
+        """Return the state for `restore` as plain JSON values, with exact floats."""
         return {"training": self._identity(), **as_json(self._state)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state()` of a controller of the same training: the same plans follow as in an unbroken one."""
+        """Continue from the `state()` of a controller of the same training, with the same plans as if uninterrupted."""
         values = {name: value for name, value in state.items() if name != "training"}
         if state.get("training") != self._identity():
             raise ValueError("the saved state belongs to another training: its params, data size or budget differ")
@@ -229,7 +230,7 @@ class Controller:
         self._planned = []
 
     def _strengths(self, strength: float) -> Strengths:
-        """What an engine adds to the loss where the study's λ is this."""
+        """Return what an engine adds to the loss for a strength λ of the study."""
         return keras_strengths(replace(self._recipe.penalty, strength=strength), self._task, self._outputs)
 
     def _next_penalty(self, metrics: Mapping[str, float], plan: EpochPlan) -> float:
@@ -238,7 +239,7 @@ class Controller:
 
     @property
     def _is_open_loop(self) -> bool:
-        """True if no plan depends on what is observed."""
+        """True if no plan depends on observations."""
         recipe = self._recipe
         return not (plateau_rule(recipe) or recipe.measures_gradients or recipe.penalty.adaptation != "none")
 
@@ -251,7 +252,7 @@ class Controller:
         clock = clock_progress(recipe.learning_rate, progress, updates_before, self._epochs * examples)
         unscaled = learning_rates(recipe.learning_rate, clock) * multiplier
         rates = unscaled * batch_scales(recipe.learning_rate, planned.scaling_sizes, noise.scale)
-        rate_fractions = unscaled / recipe.learning_rate.peak  # decay follows the schedule, not the batch size
+        rate_fractions = unscaled / recipe.learning_rate.peak  # decay depends on the schedule, not on the batch size
         scale = float(batch_scales(recipe.learning_rate, planned.scaling_sizes)[0])
         updates = self._epochs * len(planned.sizes)
         decay = with_strength_by_time(recipe.weight_decay, scale * recipe.learning_rate.peak, updates)
@@ -261,7 +262,7 @@ class Controller:
         shuffled = self._trained[np.random.default_rng([self._order_seed, epoch]).permutation(examples)]
         return EpochPlan(
             epoch=epoch,
-            order=np.resize(shuffled, int(planned.sizes.sum())),  # cut short, or gone on with from its start
+            order=np.resize(shuffled, int(planned.sizes.sum())),  # truncated, or repeated from its start
             batch_sizes=planned.sizes,
             learning_rates=rates.astype(np.float32),
             shrinks=shrinks.astype(np.float32),
@@ -280,7 +281,7 @@ class Controller:
         return ""
 
     def _identity(self) -> dict[str, Any]:
-        """What makes two trainings the same for their controllers."""
+        """Return the values that identify a training."""
         return {
             "semantics": SEMANTICS_VERSION,
             "params": params_of(self._recipe),

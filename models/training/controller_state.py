@@ -1,4 +1,4 @@
-"""What a controller remembers between epochs, and the same as plain JSON values."""
+"""The state of a controller between epochs, and its conversion to plain JSON values."""
 
 import math
 from collections.abc import Mapping
@@ -12,27 +12,27 @@ from nightune.models.techniques.stopping.state import StoppingState
 
 @dataclass(frozen=True)
 class ControllerState:
-    """All that a controller remembers between epochs."""
+    """Everything that a controller keeps between epochs."""
 
     epoch: int = 0  # epochs observed
     updates: int = 0
     examples: int = 0
     best_epoch: int = 0  # counted from 1; 0 = none
-    best_score: float = math.inf  # lower is better, whatever the direction
+    best_score: float = math.inf  # lower is better for both directions
     plateau: PlateauState = field(default_factory=PlateauState)
     stopping: StoppingState = field(default_factory=StoppingState)
     noise: NoiseState = field(default_factory=NoiseState)
-    divergence: str = ""  # what was not finite
+    divergence: str = ""  # which value was not finite
     penalty: float = 0.0  # the strength of the next epoch
 
 
 def as_json(state: ControllerState) -> dict[str, Any]:
-    """The state as plain values; floats survive JSON exactly."""
+    """Return the state as plain values, with exact floats."""
     return _with_none(asdict(state))
 
 
 def from_json(values: Mapping[str, Any]) -> ControllerState:
-    """The state back from `as_json`; ValueError where the values are not those that a state has."""
+    """Return the state from the result of `as_json`; raise ValueError if the values do not match this version."""
     try:
         stopping, plateau = values["stopping"], values["plateau"]
         lists = {name: tuple(stopping[name]) for name in ("losses", "scores")}
@@ -46,11 +46,11 @@ def from_json(values: Mapping[str, Any]) -> ControllerState:
             }
         )
     except (KeyError, TypeError) as error:
-        raise ValueError(f"the saved state is not one of this version's controllers: {error}") from error
+        raise ValueError(f"the saved state is from another version of the controller: {error}") from error
 
 
 def _with_none(values: dict[str, Any]) -> dict[str, Any]:
-    """The values with infinity, which JSON lacks, as None."""
+    """Replace infinity, which JSON lacks, by None."""
     return {
         name: _with_none(value) if isinstance(value, dict) else None if value == math.inf else value
         for name, value in values.items()

@@ -1,4 +1,4 @@
-"""One training from its first epoch to its last: the controller decides, the engine computes, the best is kept."""
+"""One training, epoch by epoch: the controller decides, the engine computes, the loop keeps the best weights."""
 
 import math
 import time
@@ -28,7 +28,7 @@ OnEpoch = Callable[[int, Mapping[str, float]], None]
 
 @dataclass(frozen=True, eq=False)
 class Halted:
-    """A training as it was after an epoch. It may go on once: controller and state change with what is trained."""
+    """A training after an epoch. It can be resumed once, because controller and state then change."""
 
     controller: Controller
     state: Any  # the engine's
@@ -39,10 +39,10 @@ class Halted:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """How a training ended. `weights` are the best epoch's, or the initial ones where no epoch was finite.
+    """The result of a training. `weights` are the best epoch's, or the initial ones if no epoch was finite.
 
-    `objective` is the monitored metric of the best epoch, NaN where there is none (`best_epoch` 0). A curve holds one
-    value an epoch; that of an epoch that diverged may be NaN.
+    `objective` is the monitored metric of the best epoch, NaN if there is none (`best_epoch` 0). A curve has one value
+    per epoch, which may be NaN for an epoch that diverged.
     """
 
     recipe: Recipe
@@ -53,11 +53,11 @@ class Outcome:
     epochs: int
     updates: int
     examples: int
-    seconds: float  # with building the model and compiling
+    seconds: float  # including the model's construction and compilation
     curves: dict[str, list[float]]
     weights: list[np.ndarray]
     tags: Mapping[str, str]  # how it was computed
-    halted: Halted | None = None  # to go on from, where there is more to train
+    halted: Halted | None = None  # to resume from, if the training is not complete
 
 
 def train(  # noqa: PLR0913 - keywords, each with one meaning
@@ -77,13 +77,13 @@ def train(  # noqa: PLR0913 - keywords, each with one meaning
 ) -> Outcome:
     """Train a recipe for at most `epochs` epochs; `on_epoch` gets each epoch's number, from 1, and its values.
 
-    `stopping` is what a stopping rule needs beside the training itself. A training that halts after the epoch `until`
-    is a prefix of the full one: every schedule has the whole budget for its horizon. One that was halted goes on from
-    there, in the engine that began it, as if it had not been. So does one that `keeper` has of another process, and
-    `on_epoch` gets the epochs before once more.
+    `stopping` holds the additional inputs of a stopping rule. A training that halts after the epoch `until` is a prefix
+    of the full one: the horizon of every schedule is the whole budget. A `halted` training resumes in the engine that
+    started it, with the same result as without the halt. So does a snapshot of another process in `keeper`; `on_epoch`
+    then gets the earlier epochs again.
     """
     refuse_unknown_monitor(monitor, dataset.task)
-    refuse_what_only_fit_can(engine, recipe)
+    refuse_unsupported(engine, recipe)
     started_at = time.perf_counter()
     if halted is None:
         seeds = Seeds.from_trial(seed)
@@ -98,17 +98,19 @@ def train(  # noqa: PLR0913 - keywords, each with one meaning
             outputs=dataset.output_size,
             stopping=stopping,
         )
-        halted = _begin(engine, recipe, seeds, controller, keeper)
+        halted = _start_or_resume(engine, recipe, seeds, controller, keeper)
         if on_epoch:
             for epoch, values in enumerate(halted.history, start=1):
                 on_epoch(epoch, values)
     began = replace(halted, seconds=halted.seconds + time.perf_counter() - started_at)
-    ended, broken = _go_on(engine, dataset, began, epochs if until is None else until, on_epoch, keeper)
+    ended, broken = _train_until(engine, dataset, began, epochs if until is None else until, on_epoch, keeper)
     return _outcome(engine, recipe, monitor, ended, broken)
 
 
-def _begin(engine: Engine, recipe: Recipe, seeds: Seeds, controller: Controller, keeper: Keeper | None) -> Halted:
-    """Start the training, or take it up where it was kept."""
+def _start_or_resume(
+    engine: Engine, recipe: Recipe, seeds: Seeds, controller: Controller, keeper: Keeper | None
+) -> Halted:
+    """Start the training, or resume it from a snapshot."""
     state = engine.start(recipe, seeds)
     snapshot = keeper.read() if keeper else None
     if keeper and snapshot:
@@ -124,16 +126,16 @@ def _begin(engine: Engine, recipe: Recipe, seeds: Seeds, controller: Controller,
 
 
 def _restored(engine: Engine, state: Any, snapshot: Snapshot, controller: Controller) -> Any:
-    """The engine's state; the controller's is put in place last, when nothing can be refused any more."""
+    """Restore the engine's state, and the controller's last, when nothing can be refused any more."""
     if snapshot.engine != engine.name:
-        raise SnapshotError(f"a snapshot of the engine {snapshot.engine}; this is {engine.name}")
+        raise SnapshotError(f"the snapshot is from the engine {snapshot.engine}; this is {engine.name}")
     refuse_other_shapes(engine.weights(state), snapshot.best)
     state = engine.restore(state, snapshot.state)
     controller.restore(snapshot.controller)
     return state
 
 
-def _go_on(
+def _train_until(
     engine: Engine,
     dataset: Dataset,
     halted: Halted,
@@ -141,7 +143,7 @@ def _go_on(
     on_epoch: OnEpoch | None,
     keeper: Keeper | None,
 ) -> tuple[Halted, str]:
-    """Train to the epoch or to the end; say what made the weights not finite, or nothing."""
+    """Train until the epoch or the end; return a message if weights became infinite or NaN, else an empty one."""
     controller, state, best, history, broken = halted.controller, halted.state, halted.best, [*halted.history], ""
     started_at = time.perf_counter() - halted.seconds
 
@@ -160,7 +162,7 @@ def _go_on(
             history.append(values)
             if on_epoch:
                 on_epoch(plan.epoch, values)
-            if controller.status != "training":  # what was computed beyond is not used
+            if controller.status != "training":  # later epochs of the same call are discarded
                 break
         if keeper and controller.status == "training" and keeper.is_due(is_last=controller.epoch == until):
             keeper.write(_snapshot(engine, now()))
@@ -170,7 +172,7 @@ def _go_on(
 def _run_some(
     engine: Engine, state: Any, controller: Controller, plan: EpochPlan, until: int
 ) -> tuple[Any, list[EpochPlan], list[EpochOutput]]:
-    """Run the next epoch, and with it those after that need not wait for what is observed."""
+    """Run the next epoch, and those after it that do not depend on what is observed."""
     most = min(engine.epochs_at_once(state, plan), until - controller.epoch)
     plans = controller.plans_ahead(most)
     state, outputs = engine.run_epochs(state, plans)
@@ -223,14 +225,14 @@ def _curves(history: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
 
 
 def refuse_unknown_monitor(monitor: str, task: str) -> None:
-    """InputError unless the monitored metric is one that this task has."""
+    """Raise InputError unless the task has the monitored metric."""
     known = [f"{VALIDATION_PREFIX}{name}" for name in TASK_METRICS[task]]
     if monitor not in known:
         raise InputError("objective.metric", unknown_name(monitor, known, f"metric of a {task} task"))
 
 
-def refuse_what_only_fit_can(engine: Engine, recipe: Recipe) -> None:
-    """InputError where a compiled engine cannot express the recipe, which the first trials need not have shown."""
+def refuse_unsupported(engine: Engine, recipe: Recipe) -> None:
+    """Raise InputError if a compiled engine does not support the recipe; earlier trials may not have shown it."""
     reasons = only_in_fit(recipe) if engine.name in COMPILED_ENGINES else []
     if reasons:
         raise InputError("engine", f"{engine.name} cannot train {'; '.join(reasons)} (allowed: fit)")
@@ -243,7 +245,7 @@ def _validate(output: EpochOutput, dataset: Dataset) -> dict[str, float]:
 
 
 def _record(plan: EpochPlan, output: EpochOutput, controller: Controller) -> dict[str, float]:
-    """What was done, as used in the epoch's last update, and how far the training has come."""
+    """Return the plan's values in the epoch's last update, and the totals of updates and examples."""
     counts = {
         reported_names.UPDATES: float(controller.updates),
         reported_names.EXAMPLES: float(controller.examples_seen),

@@ -1,4 +1,4 @@
-"""The model key: what changes a model, but for its weights and the numbers that are data."""
+"""The model key: everything that changes a model except its weights and the numbers that are data."""
 
 import json
 
@@ -9,8 +9,8 @@ from nightune.models.recipe.recipe import Recipe
 def model_key(recipe: Recipe, code: str) -> str:
     """Return the key of a recipe's model; `code` is the `source_digest` of its architecture.
 
-    A dropout rate that is data is not in it. Nor is Keras' global policy, which may hold where none is given: it is the
-    process's, and whoever keeps models by this key keeps them by that policy as well.
+    The key excludes a dropout rate that is data, and Keras' global policy, which belongs to the process: whoever keeps
+    models by this key keeps them by that policy as well.
     """
     model = dict(recipe.model)
     if has_dropout_as_data(recipe):
@@ -20,9 +20,9 @@ def model_key(recipe: Recipe, code: str) -> str:
 
 
 def has_dropout_as_data(recipe: Recipe) -> bool:
-    """True for our own architectures where something is dropped: `dropout` is the rate of all their Dropout layers.
+    """True for built-in architectures with dropout: `dropout` is the rate of all their Dropout layers.
 
-    Not in mixed precision, where Keras rounds what follows from a rate in other places than a program would.
+    False in mixed precision, where Keras rounds values computed from the rate differently than a program would.
     """
     is_ours = recipe.architecture in ARCHITECTURES and not recipe.precision.is_mixed
     return is_ours and recipe.model.get("dropout", 0.0) != 0.0

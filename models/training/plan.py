@@ -1,4 +1,4 @@
-"""One epoch of training as arrays: what the controller decides and an engine carries out."""
+"""One epoch of training as arrays: the controller decides it, an engine executes it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

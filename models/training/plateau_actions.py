@@ -1,6 +1,6 @@
-"""What plateaus change. One detector serves all that acts on them, and what they did is a function of their number.
+"""The effects of plateaus: one detector serves all techniques, and the effects are functions of the number of plateaus.
 
-So a resumed training needs no more than that number, and two actors can never disagree about what a plateau is.
+A resumed training therefore needs only that number, and two techniques always agree on what a plateau is.
 """
 
 from dataclasses import replace
@@ -14,7 +14,7 @@ from nightune.models.techniques.stopping import stopping
 
 
 def plateau_rule(recipe: Recipe) -> PlateauRule | None:
-    """The detector's rule where something acts on plateaus; a recipe never holds two such (rule C3)."""
+    """Return the detector's rule if a technique reacts to plateaus; a recipe has at most one such (rule C3)."""
     if recipe.learning_rate.schedule == "plateau":
         return learning_rates.plateau_rule(recipe.learning_rate)
     if recipe.batch_size.policy == "plateau_grow":
@@ -23,7 +23,7 @@ def plateau_rule(recipe: Recipe) -> PlateauRule | None:
 
 
 def rate_multiplier(recipe: Recipe, plateaus: int) -> float:
-    """What so many plateaus make of the rate, beside what growing batches do to it."""
+    """Return the factor of the learning rate after some plateaus, apart from that of growing batches."""
     if recipe.learning_rate.schedule == "plateau":
         return learning_rates.plateau_multiplier(recipe.learning_rate, plateaus)
     if recipe.stopping.rule == "combined":
@@ -32,7 +32,7 @@ def rate_multiplier(recipe: Recipe, plateaus: int) -> float:
 
 
 def batches(recipe: Recipe, moment: Moment) -> Batches:
-    """The batches of one epoch: those of the policy, or as the stopping rule has made them grow."""
+    """Return the batches of one epoch: those of the policy, or those that the stopping rule has enlarged."""
     if recipe.optimizer.is_full_batch:
         return batch_sizes.whole(moment.examples)
     if recipe.stopping.grows_batches:

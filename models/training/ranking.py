@@ -1,4 +1,4 @@
-"""The rows that rank trials, where a study sets some apart from those that stop trainings."""
+"""The objective on the ranking split, for studies that separate it from the validation split."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ BATCH = 1024
 
 
 def ranking_objective(engine: Engine, outcome: Outcome, dataset: Dataset, monitor: str) -> float:
-    """Return the monitored metric of the best epoch's weights on the ranking split; NaN where no epoch was finite."""
+    """Return the monitored metric of the best epoch's weights on the ranking split; NaN if no epoch was finite."""
     if dataset.ranking_apart is None or outcome.best_epoch == 0:
         return outcome.objective
     inputs, targets = dataset.ranking_apart.inputs, dataset.ranking_apart.targets

@@ -1,9 +1,11 @@
-"""Seeds by purpose: what one trial's seed decides, kept apart so that one use never shifts another."""
+"""Seeds by purpose, derived from one trial's seed, so that one use never affects another."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from nightune.models.library_internals.models import random_states
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,11 @@ class Seeds:
 
 
 def seed_dropout(model: Any, seed: int) -> None:
-    """Start every random stream of a built model (dropout, noise, augmentation) from the seed, each on its own.
+    """Seed every random stream of a built model (dropout, noise, augmentation) independently.
 
-    A seed that the user's code gave to a layer is replaced, or replicates with other seeds would share its noise.
+    This replaces seeds in the user's code, because replicates with other seeds would otherwise share their noise.
     """
-    states = [variable for variable in model.variables if variable.name == "seed_generator_state"]
+    states = random_states(model)
     # 31 bits: the backends store the states in different integer types.
     for state, value in zip(states, np.random.SeedSequence(seed).generate_state(len(states)) >> 1, strict=True):
         state.assign(np.array([value, 0], dtype=np.int64).astype(str(state.dtype)))

@@ -1,8 +1,8 @@
-"""A training between two epochs as a file: all that is needed to go on from there to the same end, bit for bit.
+"""A training between two epochs as a file: everything needed to resume it with a bit-identical result.
 
-Plans are functions of the epoch and of what the controller remembers, so the place in the order of the examples is a
-number. The file is NumPy's .npz without pickles, arrays and the rest as one JSON text, and after it the SHA-256 of all
-that: an archive's own checksums leave out its directory, and NumPy's reader takes some damaged files for whole ones.
+Plans are functions of the epoch and of the controller's state, so the position in the order of the examples is a
+number. The file is NumPy's .npz without pickles, with the arrays and one JSON text, followed by a SHA-256 of it: the
+checksums of an archive do not cover its directory, and NumPy reads some damaged files without an error.
 """
 
 import hashlib
@@ -20,12 +20,12 @@ CHUNK_BYTES = 2**20
 
 
 class SnapshotError(ValueError):
-    """A snapshot that cannot be gone on from; the text says why."""
+    """A snapshot from which training cannot resume; the text gives the reason."""
 
 
 @dataclass(frozen=True, eq=False)
 class EngineSnapshot:
-    """What an engine's state is made of: weights, slots and random streams in an order of its own, and a few facts."""
+    """The contents of an engine's state: weights, slots and random states in the engine's order, and a few numbers."""
 
     arrays: Sequence[np.ndarray]
     facts: Mapping[str, int]
@@ -38,29 +38,29 @@ class Snapshot:
     engine: str
     state: EngineSnapshot
     controller: Mapping[str, Any]  # of `Controller.state`
-    best: Sequence[np.ndarray]  # the best epoch's weights so far, in the model's order
+    best: Sequence[np.ndarray]  # weights of the best epoch so far, in the model's order
     history: Sequence[Mapping[str, float]]  # each epoch's values
-    seconds: float  # trained so far
+    seconds: float  # of training so far
 
 
 class Keeper(Protocol):
-    """Where a training's snapshots are kept, and how often."""
+    """The storage of a training's snapshots, and their interval."""
 
     def read(self) -> Snapshot | None:
-        """Return the one to go on from, or None where the training is to begin."""
+        """Return the snapshot to resume from, or None to start."""
 
     def refuse(self, reason: str) -> None:
-        """Take note that what was read could not be gone on from, and the training begins anew."""
+        """Record that training could not resume from the snapshot, and starts again."""
 
     def is_due(self, is_last: bool) -> bool:
-        """Say whether to keep a snapshot now; `is_last` at a halt before the training's end."""
+        """Return whether to write a snapshot now; `is_last` is True at a halt before the training's end."""
 
     def write(self, snapshot: Snapshot) -> None:
-        """Keep a snapshot in place of the one before."""
+        """Replace the previous snapshot."""
 
 
 def write_snapshot(path: Path, snapshot: Snapshot) -> None:
-    """Write the file. OSError where it cannot be."""
+    """Write the file; raise OSError on failure."""
     values = {
         "format": FORMAT,
         "engine": snapshot.engine,
@@ -81,13 +81,13 @@ def write_snapshot(path: Path, snapshot: Snapshot) -> None:
 
 
 def read_snapshot(path: Path) -> Snapshot:
-    """Read the file back; SnapshotError where it is damaged or another version's."""
+    """Read the file; raise SnapshotError if it is damaged or from another version."""
     try:
         _refuse_damaged(path)
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             values = json.loads(str(file["values"]))
             if values["format"] != FORMAT:
-                raise SnapshotError(f"a snapshot of format {values['format']}; this is {FORMAT}")
+                raise SnapshotError(f"the snapshot has format {values['format']}; this version reads {FORMAT}")
             return Snapshot(
                 engine=values["engine"],
                 state=EngineSnapshot(_numbered(file, "state"), values["facts"]),
@@ -99,17 +99,17 @@ def read_snapshot(path: Path) -> Snapshot:
     except SnapshotError:
         raise
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise SnapshotError(f"a snapshot that cannot be read: {error}") from error
+        raise SnapshotError(f"the snapshot cannot be read: {error}") from error
 
 
 def _refuse_damaged(path: Path) -> None:
-    """SnapshotError unless the file ends with the digest of what comes before."""
+    """Raise SnapshotError unless the file ends with the digest of its contents."""
     size = max(0, path.stat().st_size - DIGEST_BYTES)
     with path.open("rb") as file:
         file.seek(size)
-        told = file.read()
-    if told != _digest(path, size):
-        raise SnapshotError("a snapshot that cannot be read: it is damaged, or was not written to its end")
+        stored = file.read()
+    if stored != _digest(path, size):
+        raise SnapshotError("the snapshot cannot be read: it is damaged or incomplete")
 
 
 def _digest(path: Path, size: int) -> bytes:
@@ -122,10 +122,10 @@ def _digest(path: Path, size: int) -> bytes:
 
 
 def refuse_other_shapes(held: Sequence[Any], arrays: Sequence[np.ndarray]) -> None:
-    """SnapshotError unless the arrays are like those that a state holds."""
+    """Raise SnapshotError unless shapes and types of the arrays match those of the state."""
     ours, theirs = ([(tuple(each.shape), _kind(each)) for each in group] for group in (held, arrays))
     if ours != theirs:
-        raise SnapshotError("a snapshot of other weights or slots than this training has")
+        raise SnapshotError("the snapshot has other weights or slots than this training")
 
 
 def _kind(array: Any) -> str:

@@ -86,7 +86,7 @@ def test_a_plan_refuses_arrays_that_do_not_fit_and_changes_to_them() -> None:
     [
         ({"direction": "up"}, "direction: unknown 'up'"),
         ({"task": "ranking"}, "task"),
-        ({"epochs": 0}, "20 and 0 given"),
+        ({"epochs": 0}, "got 20 and 0"),
     ],
 )
 def test_a_controller_refuses_what_it_cannot_plan(changed: dict[str, Any], message: str) -> None:

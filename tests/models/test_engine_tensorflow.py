@@ -125,7 +125,7 @@ def test_batches_of_random_sizes_whose_examples_a_layer_couples_run_without_xla(
     state = compiled.start(tried, Seeds.from_trial(0))
     sizes = np.array([3, 4, 5, 6], np.int32)
     plan = EpochPlan(1, np.arange(18, dtype=np.int32), sizes, *np.zeros((2, 4), np.float32), 0.0, 0.0, 0.0, 0.0)
-    assert {part.shape.block for part in state.compiled.parts(plan)} == {0}
+    assert {part.shape.block for part in state.executable.parts(plan)} == {0}
     assert compiled.trial_tags(state)["nightune.xla"].startswith("no: batches of many sizes")
 
 
@@ -183,7 +183,7 @@ def test_one_shape_is_traced_once_for_all_its_trials(dataset: Dataset) -> None:
         for peak in (1e-3, 1e-2):
             end(engine, recipe(**{"batch_size.size": size, "learning_rate.peak": peak}), dataset, epochs=2)
     state = engine.start(recipe(), Seeds(1, 2, 3))
-    (trained,) = state.compiled._train.values()
+    (trained,) = state.executable._train.values()
     assert trained.experimental_get_tracing_count() == 1
 
 
@@ -219,7 +219,7 @@ SAMPLE = [recipe(**{"learning_rate.peak": peak, "model.dropout": rate}) for peak
 def test_auto_takes_the_compiled_engine_that_agrees_with_fit(dataset: Dataset) -> None:
     choice = choose_engine("auto", SAMPLE, dataset, HERE)
     assert choice.name == "tensorflow"
-    assert "agree with fit" in choice.reason
+    assert "match fit's" in choice.reason
 
 
 def bake_numbers(monkeypatch: pytest.MonkeyPatch) -> None:

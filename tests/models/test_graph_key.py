@@ -117,7 +117,7 @@ def compiled_engine(dataset: Dataset) -> Any:
 def test_the_engine_keeps_one_program_for_each_key(recipe: MakeRecipe, make_dataset: MakeDataset) -> None:
     engine = compiled_engine(make_dataset())
     sample = [recipe(**params) for pair in (*SAME_GRAPH, *OTHER_GRAPH) for params in pair]
-    kept = [(graph_key(each, ""), engine.start(each, Seeds(1, 2, 3)).compiled) for each in sample]
+    kept = [(graph_key(each, ""), engine.start(each, Seeds(1, 2, 3)).executable) for each in sample]
     for (key, compiled), (other_key, other) in combinations(kept, 2):
         assert (compiled is other) == (key == other_key)
     assert engine.programs == len({key for key, _ in kept})
@@ -145,7 +145,7 @@ def graph(engine: Any, recipe: Recipe, dataset: Dataset) -> str:
     from nightune.models.engines.compiled.tensorflow_backend import _train
 
     state = engine.start(recipe, Seeds(1, 2, 3))
-    program = state.compiled.program
+    program = state.executable.program
     updates = Updates(
         np.zeros(program.numbers_count, np.float32),
         np.zeros(30, np.int32),

@@ -96,7 +96,7 @@ def test_out_of_memory_the_epoch_starts_over_in_smaller_micro_batches(
     assert_same_weights(engine, state, expected)
     assert int(state.model.optimizer.iterations) == 6
     assert [output.statistics["micro_batch_size"] for output in outputs] == [float(cap)] * 2
-    assert caplog.messages[-1] == f"out of memory with {2 * cap} examples at once; epoch 1 again with {cap}"
+    assert caplog.messages[-1] == f"out of memory with {2 * cap} examples at once; restarting epoch 1 with {cap}"
 
 
 def test_a_trial_fails_for_memory_only_after_trying_single_examples(
@@ -195,13 +195,13 @@ small = outcome()
 check_equal(small, expected)
 assert small.curves["batch_size"] == [8.0, 16.0, 32.0, 50.0], small.curves
 assert small.curves["micro_batch_size"] == [16.0, 16.0], small.curves
-assert said == ["out of memory with 32 examples at once; epoch 3 again with 16"], said
+assert said == ["out of memory with 32 examples at once; restarting epoch 3 with 16"], said
 
 said.clear()
 LIMITS = [16, 8]  # there is less when it is tried again
 small = outcome()
 check_equal(small, expected)
-assert [line.split("; ")[1] for line in said] == ["epoch 3 again with 16", "epoch 3 again with 8"], said
+assert [line.split("; ")[1] for line in said] == ["restarting epoch 3 with 16", "restarting epoch 3 with 8"], said
 
 said.clear()
 LIMITS = [64]
@@ -211,7 +211,7 @@ LIMITS = [8]
 small = outcome()
 check_equal(small, expected)
 assert small.curves["micro_batch_size"] == [8.0] * 4, small.curves
-assert said == ["out of memory with 16 examples at once; epoch 1 again with 8"], said
+assert said == ["out of memory with 16 examples at once; restarting epoch 1 with 8"], said
 
 LIMITS = [0]
 said.clear()

@@ -67,7 +67,7 @@ def test_each_cohort_is_trained_in_one_program_of_its_own(mixed: Study, trials: 
     dataset = open_dataset(prepare_data.fn(mixed, tmp_path).folder)
     engine = make_engine(COMPILED_ENGINES[keras.backend.backend()], dataset, tmp_path)
     programs = [
-        {id(engine.start(read_recipe(trial.params), Seeds(1, 2, 3)).compiled) for trial in cohort}
+        {id(engine.start(read_recipe(trial.params), Seeds(1, 2, 3)).executable) for trial in cohort}
         for cohort in cohorts(trials, mixed.path.parent)
     ]
     assert [len(each) for each in programs] == [1] * len(programs)

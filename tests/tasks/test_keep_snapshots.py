@@ -92,7 +92,7 @@ def test_a_damaged_newest_one_is_left_aside_for_the_older_with_a_line_in_the_log
         read = keeper().read()
     assert read is not None
     assert len(read.history) == 3
-    assert "trial 0 · a snapshot that cannot be read: it is damaged" in caplog.text
+    assert "trial 0 · the snapshot cannot be read: it is damaged" in caplog.text
     assert "trial 0 · goes on after epoch 3" in caplog.text
 
 

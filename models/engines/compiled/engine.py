@@ -65,7 +65,7 @@ class CompiledState:
     from the trial's start, or from where they became many.
     """
 
-    compiled: CompiledProgram
+    executable: CompiledProgram
     arrays: State
     recipe: Recipe
     seeds: Seeds
@@ -129,10 +129,12 @@ class CompiledEngine:
         todo = [plan]
         while todo:
             try:
-                arrays, loss, outputs = epochs.run_epoch(state.compiled, state.arrays, state.recipe, todo[0], state.cap)
+                arrays, loss, outputs = epochs.run_epoch(
+                    state.executable, state.arrays, state.recipe, todo[0], state.cap
+                )
             except Exception as error:
-                block = epochs.block(state.compiled, todo[0], state.cap)
-                if block == 1 or not state.compiled.program.is_separable or not is_out_of_memory(error):
+                block = epochs.block(state.executable, todo[0], state.cap)
+                if block == 1 or not state.executable.program.is_separable or not is_out_of_memory(error):
                     raise
             else:
                 state = _gone_on(state, arrays, (todo.pop(0),))
@@ -141,17 +143,17 @@ class CompiledEngine:
             warn_of_smaller_micro_batches(plan.epoch, block, block // 2)
             todo = [*state.plans, *todo]
             state = self._back(state, block // 2)
-        statistics = epochs.statistics(state.compiled, state.arrays, plan, state.cap)
+        statistics = epochs.statistics(state.executable, state.arrays, plan, state.cap)
         seconds = time.perf_counter() - started_at
-        return state, EpochOutput(loss, outputs, state.compiled.program.head.is_logits, seconds, statistics)
+        return state, EpochOutput(loss, outputs, state.executable.program.head.is_logits, seconds, statistics)
 
     def epochs_at_once(self, state: CompiledState, plan: EpochPlan) -> int:
         """How many epochs are computed in one call of about a second."""
-        return 1 if state.cap else epochs.epochs_at_once(state.compiled, state.arrays, plan)
+        return 1 if state.cap else epochs.epochs_at_once(state.executable, state.arrays, plan)
 
     def run_epochs(self, state: CompiledState, plans: Sequence[EpochPlan]) -> tuple[CompiledState, list[EpochOutput]]:
         """Run the program on the first plans that have one layout, in one call; out of memory, on each alone."""
-        started_at, compiled = time.perf_counter(), state.compiled
+        started_at, compiled = time.perf_counter(), state.executable
         some = epochs.alike(compiled, plans)
         if len(some) == 1:
             state, output = self.run_epoch(state, some[0])
@@ -179,11 +181,11 @@ class CompiledEngine:
         """The state before the plans that it has kept, to go on in blocks of at most so many examples."""
         if state.kept is None:
             return replace(self.start(state.recipe, state.seeds), cap=cap)
-        return replace(state, arrays=state.compiled.put(state.kept), plans=(), cap=cap)
+        return replace(state, arrays=state.executable.put(state.kept), plans=(), cap=cap)
 
     def weights(self, state: CompiledState) -> list[np.ndarray]:
         """Return copies of all weights, in the model's order."""
-        return [np.array(weight) for weight in state.compiled.program.weights(state.arrays)]
+        return [np.array(weight) for weight in state.executable.program.weights(state.arrays)]
 
     def is_finite(self, state: CompiledState) -> bool:
         """Say whether all weights are finite."""
@@ -200,11 +202,11 @@ class CompiledEngine:
         refuse_other_shapes([array for group in state.arrays for array in group], snapshot.arrays)
         arrays = iter(snapshot.arrays)
         kept = State(*([next(arrays) for _ in group] for group in state.arrays))
-        return replace(state, arrays=state.compiled.put(kept), kept=kept, cap=snapshot.facts["cap"])
+        return replace(state, arrays=state.executable.put(kept), kept=kept, cap=snapshot.facts["cap"])
 
     def trial_tags(self, state: CompiledState) -> Mapping[str, str]:
         """Say how the trial's program is computed."""
-        return state.compiled.tags(state.recipe)
+        return state.executable.tags(state.recipe)
 
     def with_noise_of_fit(self) -> "CompiledEngine":
         """Return an engine of the same programs, however slow, that draws the dropout that `fit` draws."""

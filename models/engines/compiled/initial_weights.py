@@ -5,13 +5,14 @@ Python's generator each of them had. With another seed the same initializers are
 """
 
 import copy
-import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
+
+from nightune.models.library_internals.models import all_layers, default_seeds
 
 BuildModel = Callable[[int], keras.Model]  # from a seed
 SEARCHED_NUMBERS = 500  # of the seeds that Keras takes while it builds a model
@@ -49,7 +50,7 @@ class InitialWeights:
 
 
 def _draws(model: keras.Model, other: keras.Model, seed: int) -> list[Draw] | None:
-    numbers = list(_numbers(seed, SEARCHED_NUMBERS))
+    numbers = list(default_seeds(seed, SEARCHED_NUMBERS))
     initializers = list(_initializers(model))
     draws = []
     for weight, value, other_value in zip(model.weights, _values(model), _values(other), strict=True):
@@ -65,7 +66,7 @@ def _draws(model: keras.Model, other: keras.Model, seed: int) -> list[Draw] | No
 
 
 def _initializers(model: keras.Model) -> Iterator[Any]:
-    for layer in model._flatten_layers():  # Keras has no public walk to the layers inside layers
+    for layer in all_layers(model):
         for value in vars(layer).values():
             if isinstance(value, keras.initializers.Initializer) and isinstance(getattr(value, "seed", None), int):
                 yield value
@@ -79,7 +80,7 @@ def _drew(initializer: Any, shape: tuple[int, ...], dtype: str, value: np.ndarra
 
 
 def _call(draws: list[Draw], seed: int) -> list[Any]:
-    numbers = list(_numbers(seed, 1 + max((draw.place for draw in draws), default=0)))
+    numbers = list(default_seeds(seed, 1 + max((draw.place for draw in draws), default=0)))
     weights = []
     for draw in draws:
         if draw.constant is None:
@@ -88,13 +89,6 @@ def _call(draws: list[Draw], seed: int) -> list[Any]:
         else:
             weights.append(draw.constant)
     return weights
-
-
-def _numbers(seed: int, count: int) -> Iterator[int]:
-    """The seeds that Keras takes after `set_random_seed(seed)`, without touching the global generator."""
-    generator = random.Random(seed)
-    for _ in range(count):
-        yield generator.randint(1, int(1e9))
 
 
 def _values(model: keras.Model) -> list[np.ndarray]:

@@ -37,7 +37,8 @@ class Pace:
 
         Each adds to the losses of the one before: how fast the device happens to be changes no bit of the sum.
         """
-        start, loss = 0, np.float32(0.0)
+        start = 0
+        loss: Any = np.float32(0.0)
         while start < count:
             started_at = time.perf_counter()
             end = min(count, start + self.updates_a_call)

@@ -135,7 +135,7 @@ class Program:
         """Decay, and make the optimizer's step; rates: learning rate, shrink, and momentum where it moves."""
         # The numbers come last: some of them are slots, too, for the engine `fit`.
         mapping = list(zip(self.slots, state.slots, strict=True)) + self._mapping(state.trainable, [], numbers)
-        mapping += [(self._optimizer._learning_rate, rates[0]), (self._optimizer.shrink, rates[1])]
+        mapping += [(self._optimizer.learning_rate, rates[0]), (self._optimizer.shrink, rates[1])]
         if hasattr(self._optimizer, "cycled"):
             mapping.append((self._optimizer.cycled, rates[2]))
         with keras.StatelessScope(mapping) as scope:

@@ -11,11 +11,16 @@ from typing import Any
 import keras
 from keras import ops
 
-# Keras has no public path from an optimizer to its backend-neutral update.
-from keras.src.optimizers.base_optimizer import BaseOptimizer
-
 from nightune.models.engines.keras_parts.traced_scalar import Hyperparameter
 from nightune.models.engines.keras_parts.updates import build_recipe_optimizer
+from nightune.models.library_internals.optimizers import (
+    adagrad_sums,
+    place_of,
+    replace_clipping,
+    set_untracked,
+    sgd_velocity,
+    with_neutral_update,
+)
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.optimizers.optimizers import GRADIENT_CLIPS, OptimizerSettings
 from nightune.vocabulary import row_of
@@ -45,20 +50,20 @@ def build_numbered_optimizer(recipe: Recipe, model: keras.Model) -> tuple[Any, d
     nesterov = settings.nesterov and settings.kind == "muon"
     with_velocity = replace(settings, kind=settings.family, one_minus_momentum=0.5, nesterov=nesterov)
     optimizer = build_recipe_optimizer(replace(recipe, optimizer=with_velocity), model, always_decays=True)
-    optimizer = _functional(optimizer)
+    optimizer = with_neutral_update(optimizer)
     optimizer.build(model.trainable_variables)
     numbers: dict[str, tuple[Hyperparameter, Read]] = {}
     for attribute, read in _reads(recipe).items():
         is_near_one = attribute in _NEAR_ONE or (settings.kind, attribute) == ("muon", "momentum")
         variable = (Complemented if is_near_one else Hyperparameter)(0.5, attribute)
-        object.__setattr__(optimizer, attribute, variable)  # past Keras' tracking: it is no state of the optimizer
+        set_untracked(optimizer, attribute, variable)
         numbers[attribute] = (variable, read)
         if isinstance(variable, Complemented):
             numbers[f"one_minus_{attribute}"] = (variable.complement, _complement_of(read))
     if isinstance(optimizer, keras.optimizers.SGD):
-        object.__setattr__(optimizer, "update_step", MethodType(_sgd_step, optimizer))
+        set_untracked(optimizer, "update_step", MethodType(_sgd_step, optimizer))
     if settings.gradient_clip_kind == "value":
-        object.__setattr__(optimizer, "_clip_gradients", MethodType(_clip_values, optimizer))
+        replace_clipping(optimizer, _clip_values)
     return optimizer, numbers
 
 
@@ -76,9 +81,9 @@ def initial_slots(optimizer: Any, settings: OptimizerSettings) -> list[Any]:
 def _first_values(optimizer: Any, settings: OptimizerSettings) -> tuple[list[Any], float]:
     """The slots that start from a number of the settings, and that number."""
     if settings.kind == "adagrad":
-        return optimizer._accumulators, settings.initial_accumulator
+        return adagrad_sums(optimizer), settings.initial_accumulator
     if settings.kind == "prodigy":
-        return [optimizer._estimate], settings.initial_distance
+        return [optimizer.estimate], settings.initial_distance
     return [], 0.0
 
 
@@ -161,7 +166,7 @@ def _sgd_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> No
     With μ = 0 both are θ ← θ − ηg to the last bit, so that one graph serves all of them.
     """
     nesterov = self.nesterov_part
-    velocity = self.momentums[self._get_variable_index(variable)]
+    velocity = sgd_velocity(self, place_of(self, variable))
     step = ops.multiply(gradient, ops.cast(learning_rate, variable.dtype))
     moved = ops.subtract(ops.multiply(velocity, self.momentum), step)
     self.assign(velocity, moved)
@@ -173,27 +178,3 @@ def _clip_values(self: Any, gradients: list[Any]) -> list[Any]:
     """As Keras does, with the limit read from its variable: `-variable` is no tensor on JAX."""
     limit = ops.convert_to_tensor(self.clipvalue)
     return [ops.clip(gradient, -limit, limit) for gradient in gradients]
-
-
-def _functional(optimizer: Any) -> Any:
-    """On TensorFlow, give an optimizer back the update of other backends, which a `StatelessScope` can follow.
-
-    TensorFlow's own goes through tf.distribute and writes into variables.
-    """
-    if keras.backend.backend() != "tensorflow":
-        return optimizer
-    neutral = {name: BaseOptimizer.__dict__[name] for name in _REPLACED_ON_TENSORFLOW}
-    # After the optimizer's own class and before Keras' base: Nadam has a part of its own in the update.
-    base = type("Neutral", (keras.optimizers.Optimizer,), neutral)
-    return type(type(optimizer).__name__, (type(optimizer), base), {}).from_config(optimizer.get_config())
-
-
-_REPLACED_ON_TENSORFLOW = (
-    "assign",
-    "assign_add",
-    "assign_sub",
-    "_backend_update_step",
-    "_apply_weight_decay",
-    "_var_key",
-    "add_variable_from_reference",
-)

@@ -26,6 +26,7 @@ from nightune.models.engines.compiled.jax_backend import JaxProgram, train_calls
 from nightune.models.engines.compiled.pace import Call
 from nightune.models.engines.compiled.program import Program
 from nightune.models.errors import InputError
+from nightune.models.library_internals.devices import jax_memory_statistics
 from nightune.models.training.engine import EpochOutput
 from nightune.models.training.plan import EpochPlan
 
@@ -75,7 +76,8 @@ class Stacks:
         return [results[place] for place in range(len(members))]
 
     def _run_fitting(self, members: Sequence[Member]) -> list[tuple[CompiledState, EpochOutput]]:
-        program = members[0][0].compiled
+        program = members[0][0].executable
+        assert isinstance(program, JaxProgram)
         most = min(self._most, self._fitting.get(program, _most_by_memory(members[0][0].arrays)))
         trained: list[tuple[CompiledState, EpochOutput]] = []
         while len(trained) < len(members):
@@ -93,12 +95,12 @@ class Stacks:
 
 
 def _layout(state: CompiledState, plan: EpochPlan) -> Hashable:
-    return (id(state.compiled), state.cap, layout(state.compiled, plan, state.cap))
+    return (id(state.executable), state.cap, layout(state.executable, plan, state.cap))
 
 
 def _most_by_memory(arrays: State) -> int:
     """How many members' states take their share of the device's memory, as far as the device tells."""
-    limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
+    limit = jax_memory_statistics().get("bytes_limit")
     if limit is None:
         return MOST_MEMBERS
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(arrays))
@@ -112,7 +114,9 @@ def _run(compiled: JaxProgram, members: Sequence[Member]) -> list[tuple[Compiled
     laid = [laid_out(compiled, plan, state.cap) for state, plan in filled]
     numbers = np.stack([compiled.program.numbers(state.recipe, plan) for state, plan in filled])
     orders = np.stack([padded_order(plan, parts) for (_, plan), parts in zip(filled, laid, strict=True)])
-    states, losses, outputs = tuple(state.arrays for state, _ in filled), [], None
+    states = tuple(state.arrays for state, _ in filled)
+    losses: list[Any] = []
+    outputs: Any = None
     train = compiled.extra("stack", _compile)
     for parts in zip(*laid, strict=True):
         for call in compiled.pace.calls(max(part.count for part in parts), parts[0] is laid[0][-1], losses):
@@ -122,7 +126,7 @@ def _run(compiled: JaxProgram, members: Sequence[Member]) -> list[tuple[Compiled
             moved, loss, outputs = train(states, updates, before, compiled.data, **how)
             states = tuple(State(*arrays) for arrays in moved)
             losses.append(loss)
-    total = np.sum([np.asarray(loss) for loss in losses], axis=0, dtype=np.float64)
+    total: Any = np.sum([np.asarray(loss) for loss in losses], axis=0, dtype=np.float64)
     outputs = np.array(outputs)
     seconds = (time.perf_counter() - started_at) / len(members)  # each trial's share
     trained = []

@@ -1,7 +1,7 @@
-"""Accumulation: an update computed in micro-batches, whose gradients are added up by their share of the examples.
+"""Gradient accumulation: an update computed in micro-batches, whose gradients are averaged by their share of examples.
 
-The count is data, so nothing is compiled again when a batch size changes. All else that an update does (slots, decay,
-averages, `iterations`) happens with its last micro-batch only. Batch normalization sees micro-batches.
+The number of micro-batches is data: a new batch size compiles nothing. The rest of an update (slots, decay, averages,
+`iterations`) happens with its last micro-batch only. Batch normalization normalizes over micro-batches.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,25 +15,26 @@ from keras import ops
 
 from nightune.models.engines.fit.gradient_measurement import MEASURED_PARTS, GradientMeasurement
 from nightune.models.engines.keras_parts.model_traits import is_noisy, is_separable
+from nightune.models.library_internals.optimizers import place_of, trained_variables
 from nightune.models.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True, eq=False)
 class MicroBatches:
-    """An epoch's updates, cut up. Arrays hold one value a micro-batch."""
+    """An epoch's updates split into micro-batches. Arrays hold one value per micro-batch."""
 
     sizes: npt.NDArray[np.int32]  # examples
-    updates: npt.NDArray[np.int32]  # which update it belongs to
-    shares: npt.NDArray[np.float32]  # its part of the update's examples
-    is_last: npt.NDArray[np.float32]  # 1 where it completes its update, else 0
+    updates: npt.NDArray[np.int32]  # the index of its update
+    shares: npt.NDArray[np.float32]  # its share of the update's examples
+    is_last: npt.NDArray[np.float32]  # 1 if it completes its update, else 0
 
 
 @dataclass(frozen=True)
 class Cut:
-    """How updates are cut into micro-batches: of `cap` examples at most, and in `parts` at least where they can be.
+    """How to split updates into micro-batches: at most `cap` examples (0: no limit), at least `parts` if possible.
 
-    `in_powers` makes every size a power of two, for backends that compile each size of a batch anew: as many
-    programs as there are powers, whatever the batch sizes are. `cap` 0 is no limit.
+    `in_powers` makes every size a power of two, for backends that compile for each batch size: the number of programs
+    is then the number of powers, whatever the batch sizes are.
     """
 
     cap: int = 0
@@ -41,7 +42,7 @@ class Cut:
     in_powers: bool = False
 
     def of(self, batch_sizes: npt.NDArray[np.int32]) -> MicroBatches:
-        """Cut an epoch's updates; an epoch has one largest size, that of its first update's part or the cap."""
+        """Split an epoch's updates; the largest micro-batch is a part of the largest batch, or the cap."""
         largest = -(-int(batch_sizes.max()) // self.parts)
         largest = min(largest, self.cap) if self.cap else largest
         largest = _power_below(largest) if self.in_powers else largest
@@ -64,8 +65,8 @@ class Cut:
 
 
 def chosen_cut(recipe: Recipe, model: keras.Model) -> Cut | None:
-    """How a recipe's updates are cut on this backend; None where every batch is computed at once."""
-    is_shape_bound = keras.backend.backend() != "tensorflow"  # each size of a batch is compiled anew
+    """Return how to split a recipe's updates on this backend; None to compute every batch at once."""
+    is_shape_bound = keras.backend.backend() != "tensorflow"  # it compiles for each batch size
     settings = recipe.batch_size
     if recipe.measures_gradients:
         return Cut(settings.micro_size, MEASURED_PARTS, is_shape_bound)
@@ -77,14 +78,14 @@ def chosen_cut(recipe: Recipe, model: keras.Model) -> Cut | None:
 
 
 def _power_below(size: int) -> int:
-    """The largest power of two that is not above the size."""
+    """Return the largest power of two up to the size."""
     return 1 << (size.bit_length() - 1)
 
 
 def build_accumulating_optimizer(optimizer: Any, *, measures_noise: bool = False, measures_epoch: bool = False) -> Any:
-    """Return the optimizer, not yet built, as one whose `apply` is called with each micro-batch's gradients.
+    """Return the optimizer, not yet built, changed so that `apply` takes the gradients of each micro-batch.
 
-    Variables to write before each: `share` and `is_last`. `measurement` is there with `measures_noise` only.
+    Set the variables `share` and `is_last` before each call. `measurement` is None without `measures_noise`.
     """
 
     class Accumulating(type(optimizer)):  # type: ignore[misc] # one subclass for each optimizer
@@ -97,18 +98,18 @@ def build_accumulating_optimizer(optimizer: Any, *, measures_noise: bool = False
             self.measurement = GradientMeasurement(self, variables, measures_epoch) if measures_noise else None
 
         def apply(self, grads: list[Any], trainable_variables: list[keras.Variable] | None = None) -> None:
-            given = self._trainable_variables if trainable_variables is None else trainable_variables
+            given = trained_variables(self) if trainable_variables is None else trainable_variables
             pairs = [pair for pair in zip(grads, given, strict=True) if pair[0] is not None]
             gradients, variables = [_dense(*pair) for pair in pairs], [pair[1] for pair in pairs]
-            totals = [self.accumulated[self._get_variable_index(variable)] for variable in variables]
+            totals = [self.accumulated[place_of(self, variable)] for variable in variables]
             if self.measurement is not None:
-                self.measurement.see_part(variables, gradients, self.share)
+                self.measurement.add_part(variables, gradients, self.share)
             for total, gradient in zip(totals, gradients, strict=True):
                 total.assign_add(gradient * ops.cast(self.share, gradient.dtype))
 
             def update() -> None:
                 if self.measurement is not None:
-                    self.measurement.see_whole(variables, [total.value for total in totals])
+                    self.measurement.add_update(variables, [total.value for total in totals])
                 super(Accumulating, self).apply([total.value for total in totals], variables)
                 for total in totals:
                     total.assign(ops.zeros_like(total.value))
@@ -119,20 +120,20 @@ def build_accumulating_optimizer(optimizer: Any, *, measures_noise: bool = False
 
 
 def _dense(gradient: Any, variable: keras.Variable) -> Any:
-    """A plain tensor: TensorFlow's gradient of an embedding holds the rows in use, some of them several times.
+    """Return a dense gradient: TensorFlow's gradient of an embedding lists the rows in use, with duplicates.
 
-    Keras' adaptive optimizers square such rows one by one; those that accumulate see what they add up to.
+    Keras' adaptive optimizers square such rows one by one; accumulation needs their sum.
     """
     return ops.add(ops.zeros_like(variable.value), gradient) if hasattr(gradient, "dense_shape") else gradient
 
 
 def _if(condition: Any, update: Callable[[], None], state: Sequence[keras.Variable]) -> None:
-    """Change the state by an update where the condition, which a graph computes, holds."""
+    """Run the update, which changes the state, if the condition, a tensor, is true."""
     if keras.backend.backend() == "tensorflow":
         ops.cond(condition, update, lambda: None)
         return
 
-    # Other backends want functions of values: what a branch writes into variables is lost after it.
+    # Other backends need functions of values: a branch cannot assign to variables.
     def updated() -> list[Any]:
         with keras.StatelessScope([(variable, variable.value) for variable in state]) as scope:
             update()

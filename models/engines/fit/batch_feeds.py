@@ -1,4 +1,4 @@
-"""Feeds: how an epoch's batches, or the micro-batches that they are cut into, reach `model.fit`."""
+"""Feeds: pass an epoch's batches, or their micro-batches, to `model.fit`."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,14 +15,14 @@ AHEAD = 4  # batches held in memory beside the one in training
 
 
 class Feed(Protocol):
-    """Gives `fit` the arguments that make it see the examples of an order in batches of some sizes."""
+    """Makes the arguments of `fit` for the examples in an order, in batches of given sizes."""
 
     def arguments(self, order: Indices, sizes: Indices) -> Mapping[str, Any]:
-        """Return keyword arguments of `model.fit`; those of an earlier epoch no longer hold."""
+        """Return keyword arguments of `model.fit`; they invalidate those of an earlier epoch."""
 
 
 def make_feed(inputs: np.ndarray, targets: np.ndarray) -> Feed:
-    """Choose by backend and by where the data lies; all feeds give the same batches."""
+    """Choose a feed by backend and by where the data is; all feeds give the same batches."""
     if isinstance(inputs, np.memmap):
         return StreamFeed(inputs, targets)
     if keras.backend.backend() == "tensorflow":
@@ -31,7 +31,7 @@ def make_feed(inputs: np.ndarray, targets: np.ndarray) -> Feed:
 
 
 class ArrayFeed:
-    """Arrays in the epoch's order, in batches of one size; mixed sizes go batch by batch."""
+    """Arrays in the epoch's order, for batches of one size; mixed sizes are passed batch by batch."""
 
     def __init__(self, inputs: np.ndarray, targets: np.ndarray) -> None:
         self._inputs, self._targets = inputs, targets
@@ -50,13 +50,13 @@ class ArrayFeed:
 
 
 class BatchFeed:
-    """One batch at a time, cut from the arrays when it is needed: for mixed sizes."""
+    """One batch at a time, taken from the arrays on demand: for mixed sizes."""
 
     def __init__(self, inputs: np.ndarray, targets: np.ndarray) -> None:
         self._inputs, self._targets = inputs, targets
 
     def arguments(self, order: Indices, sizes: Indices) -> Mapping[str, Any]:
-        """Return a new sequence: Keras takes the length of one that it has seen for that of all later epochs."""
+        """Return a new sequence: Keras assumes that the length of one never changes."""
         return {"x": _Batches(self._cut, np.split(order, np.cumsum(sizes)[:-1])), "shuffle": False}
 
     def _cut(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +64,7 @@ class BatchFeed:
 
 
 class StreamFeed:
-    """Batches of data that stays on disk: the next ones are read in the background while one is trained on."""
+    """Batches of data on disk: the next ones are read in the background during training."""
 
     def __init__(self, inputs: np.ndarray, targets: np.ndarray) -> None:
         self._inputs, self._targets = inputs, targets
@@ -72,9 +72,9 @@ class StreamFeed:
         self._batches: _ReadAhead | None = None
 
     def arguments(self, order: Indices, sizes: Indices) -> Mapping[str, Any]:
-        """Return a new sequence; what an epoch that was cut short has asked for is forgotten."""
+        """Return a new sequence; cancel the reads of an epoch that ended early."""
         if self._batches is not None:
-            self._batches.forget()
+            self._batches.cancel()
         self._batches = _ReadAhead(self._read, np.split(order, np.cumsum(sizes)[:-1]), self._reader)
         return {"x": self._batches, "shuffle": False}
 
@@ -83,15 +83,15 @@ class StreamFeed:
 
 
 class TensorFlowFeed:
-    """One tf.data pipeline for all trials; what an epoch changes is in variables that it reads as an epoch starts.
+    """One tf.data pipeline for all trials, which reads order and sizes from variables at the start of an epoch.
 
-    A pipeline made anew for every epoch, as `fit` does for arrays, costs as much as 30 updates of a small model.
+    A new pipeline for every epoch, as `fit` creates it for arrays, costs as much as 30 updates of a small model.
     """
 
     def __init__(self, inputs: np.ndarray, targets: np.ndarray) -> None:
         import tensorflow  # noqa: PLC0415 - only where it is the backend
 
-        with tensorflow.device("CPU:0"):  # where pipelines run
+        with tensorflow.device("CPU:0"):  # pipelines run on the CPU
             self._order = tensorflow.Variable(np.zeros(0, np.int32), shape=[None])
             self._ends = tensorflow.Variable(np.zeros(0, np.int32), shape=[None])
             self._pipeline = self._make_pipeline(tensorflow, inputs, targets)
@@ -130,7 +130,7 @@ class _Batches(keras.utils.PyDataset):
 
 
 class _ReadAhead(keras.utils.PyDataset):
-    """Batches by number; AHEAD of them after the one that is asked for are read by another thread meanwhile."""
+    """Batches by index; another thread reads the next AHEAD batches in advance."""
 
     def __init__(
         self, read: Callable[[np.ndarray], Batch], indices: list[np.ndarray], reader: ThreadPoolExecutor
@@ -148,13 +148,13 @@ class _ReadAhead(keras.utils.PyDataset):
                 self._coming[number] = self._reader.submit(self._read, self._indices[number])
         return self._coming.pop(index).result()
 
-    def forget(self) -> None:
-        """Drop what nobody will ask for any more."""
+    def cancel(self) -> None:
+        """Cancel the reads that are no longer needed."""
         for batch in self._coming.values():
             batch.cancel()
         self._coming.clear()
 
 
 def _is_one_size(sizes: np.ndarray) -> bool:
-    """True if only the last batch is smaller than the first."""
+    """True if all batches have the size of the first, except for a smaller last one."""
     return bool(np.all(sizes[:-1] == sizes[0]) and sizes[-1] <= sizes[0])

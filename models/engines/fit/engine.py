@@ -1,4 +1,4 @@
-"""The engine of plain `model.fit`, one epoch a call: the reference that other engines are compared with."""
+"""The engine that calls `model.fit` once per epoch: the reference for the other engines."""
 
 import logging
 import time
@@ -14,13 +14,13 @@ from nightune.models.data.dataset import Dataset
 from nightune.models.engines.fit.accumulation import Cut, MicroBatches, build_accumulating_optimizer, chosen_cut
 from nightune.models.engines.fit.batch_feeds import Feed, make_feed
 from nightune.models.engines.fit.gradient_measurement import noise_parts
-from nightune.models.engines.fit.plan_callbacks import Follow, Remember
+from nightune.models.engines.fit.plan_callbacks import CopyKernels, WriteNumbers
 from nightune.models.engines.keras_parts.evaluated_weights import effective_rates, evaluated
 from nightune.models.engines.keras_parts.mixed_precision import (
     computing_in,
+    count_updates,
     loss_scale_statistics,
-    made_updates,
-    rule_of,
+    unscaled_optimizer,
     with_loss_scale,
 )
 from nightune.models.engines.keras_parts.penalty_measurements import Measurements
@@ -28,6 +28,7 @@ from nightune.models.engines.keras_parts.single_replica import without_replicas
 from nightune.models.engines.keras_parts.updates import Penalty, build_recipe_optimizer, decayed_weights
 from nightune.models.engines.memory import MICRO_BATCH_SIZE, is_out_of_memory, warn_of_smaller_micro_batches
 from nightune.models.engines.prediction import predict
+from nightune.models.library_internals.models import compiles_with_xla, discard_train_function
 from nightune.models.networks.architectures import build_model
 from nightune.models.networks.heads import Head, read_head
 from nightune.models.recipe.recipe import Recipe
@@ -42,7 +43,7 @@ DATA_LOSS = "data_loss"
 
 @dataclass(frozen=True, eq=False)
 class FitState:
-    """One trial's model, with what its plans are written into. The model changes in place."""
+    """One trial's model, and the objects that its plans configure. The model changes in place."""
 
     model: keras.Model
     recipe: Recipe
@@ -50,31 +51,31 @@ class FitState:
     feed: Feed
     is_decaying: bool
     penalty: Penalty | None
-    cut: Cut | None  # None: every batch is computed at once
+    cut: Cut | None  # None: each batch is computed at once
     measurements: Measurements
 
 
 class FitEngine:
-    """Trains with `model.fit` on whatever backend Keras has."""
+    """Trains with `model.fit` on any backend of Keras."""
 
     name = "fit"
 
     def __init__(self, dataset: Dataset, folder: Path) -> None:
         self._dataset = dataset
         self._folder = folder
-        self._feeds: dict[str, Feed] = {}  # by what the head makes of the targets: models may differ in it
-        logging.getLogger("tensorflow").addFilter(_is_no_retracing_complaint)
+        self._feeds: dict[str, Feed] = {}  # by the kind of head, which decides the form of the targets
+        logging.getLogger("tensorflow").addFilter(_is_not_about_retracing)
 
     @property
     def tags(self) -> Mapping[str, str]:
-        """The engine, the backend, the first device that it computes on, and where the data lies."""
+        """The engine, the backend, its first device, and where the data is stored."""
         device = next(iter(keras.distribution.list_devices()), "unknown")
         backend = keras.backend.backend()
         tags = {reported_names.ENGINE: self.name, reported_names.BACKEND: backend, reported_names.DEVICE: str(device)}
         return {**tags, reported_names.DATA_PLACE: "on disk" if self._dataset.is_on_disk else "in memory"}
 
     def start(self, recipe: Recipe, seeds: Seeds) -> FitState:
-        """Build and compile a model: weights and noise by their seeds, decay and penalty on its kernels."""
+        """Build and compile a model with seeded weights and noise, and with decay and penalty on its kernels."""
         model = self._build(recipe, seeds.weights)
         seed_dropout(model, seeds.dropout)
         head = read_head(model, self._dataset.task, self._dataset.output_size, self._dataset.train.inputs[:8])
@@ -88,29 +89,29 @@ class FitEngine:
         return state
 
     def epochs_at_once(self, _state: FitState, _plan: EpochPlan) -> int:
-        """One: `fit` is a call for each."""
+        """Return 1: each epoch is a call of `fit`."""
         return 1
 
     def run_epochs(self, state: FitState, plans: Sequence[EpochPlan]) -> tuple[FitState, list[EpochOutput]]:
-        """Carry out the first plan."""
+        """Run the first plan."""
         state, output = self.run_epoch(state, plans[0])
         return state, [output]
 
     def run_epoch(self, state: FitState, plan: EpochPlan) -> tuple[FitState, EpochOutput]:
         """Call `fit` for one epoch, and predict the validation split.
 
-        Out of memory, the epoch starts over in micro-batches of half as many examples, down to one, and so do later
-        epochs; the state returned is another one then.
+        If memory runs out, the epoch restarts with micro-batches of half the size, down to one example; later epochs
+        keep that size. A new state is returned in that case.
         """
         started_at = time.perf_counter()
         self._write_penalty(state, plan)
         if not state.is_decaying and plan.shrinks.any():
-            raise ValueError("the plan decays weights, and the recipe that the state was started with does not")
-        if (plan.momenta is not None) != hasattr(rule_of(state.model.optimizer), "cycled"):
-            raise ValueError("the plan and the recipe that the state was started with differ in cycling the momentum")
-        made = made_updates(state.model.optimizer)
+            raise ValueError("the plan decays weights, but the recipe of the state has no weight decay")
+        if (plan.momenta is not None) != hasattr(unscaled_optimizer(state.model.optimizer), "cycled"):
+            raise ValueError("the plan and the recipe of the state differ in whether the momentum is cycled")
+        made = count_updates(state.model.optimizer)
         state, micro, trained = _train(state, plan)
-        made = made_updates(state.model.optimizer) - made
+        made = count_updates(state.model.optimizer) - made
         with evaluated(state.model):
             outputs = predict(state.model, self._dataset.validation.inputs)
             measured = state.measurements.measure(predict, state.head.is_logits, trained.before)
@@ -120,21 +121,21 @@ class FitEngine:
         return state, EpochOutput(trained.loss, outputs, state.head.is_logits, seconds, statistics)
 
     def weights(self, state: FitState) -> list[np.ndarray]:
-        """Return copies: what Keras hands out may be the memory that the next update writes to."""
+        """Return copies: Keras may return views of memory that the next update overwrites."""
         with evaluated(state.model):
             return [np.array(weight) for weight in state.model.get_weights()]
 
     def is_finite(self, state: FitState) -> bool:
-        """Say whether all weights are finite."""
+        """Return True if all weights are finite."""
         return all(np.isfinite(weight).all() for weight in state.model.get_weights())
 
     def snapshot(self, state: FitState) -> EngineSnapshot:
-        """Return copies of the model's variables and the optimizer's, and the cap of the micro-batches."""
+        """Return copies of the variables of model and optimizer, and the maximum micro-batch size."""
         arrays = [np.array(variable) for variable in _variables(state)]
         return EngineSnapshot(arrays, {"cap": state.cut.cap if state.cut else 0})
 
     def restore(self, state: FitState, snapshot: EngineSnapshot) -> FitState:
-        """Write the variables back, in micro-batches again if memory had run out."""
+        """Assign the variables, and restore the micro-batch size if memory had run out."""
         cap = snapshot.facts["cap"]
         if cap and cap != (state.cut or Cut()).cap:
             state = _capped(state, cap, [np.array(variable) for variable in _variables(state)])
@@ -145,17 +146,18 @@ class FitEngine:
         return state
 
     def trial_tags(self, state: FitState) -> Mapping[str, str]:
-        """Say whether XLA compiles the steps."""
-        return {reported_names.XLA: "yes" if state.model.jit_compile else "no: fit's steps are too few to pay for it"}
+        """Return whether XLA compiles the steps."""
+        has_xla = compiles_with_xla(state.model)
+        return {reported_names.XLA: "yes" if has_xla else "no: fit's steps are too few to pay for it"}
 
     def model(self, recipe: Recipe, weights: list[np.ndarray]) -> keras.Model:
-        """Build the recipe's model again, free of what training attached to it, and give it the weights."""
+        """Rebuild the recipe's model, without what training attached to it, and set its weights."""
         model = self._build(recipe, seed=0)
         model.set_weights(weights)
         return model
 
     def _build(self, recipe: Recipe, seed: int) -> keras.Model:
-        # Layers are numbered from the start again: the same trial gives the same file after any other trials.
+        # Reset the numbers in layer names: the same trial writes the same file after any other trials.
         keras.backend.clear_session(free_memory=False)
         shape, size = self._dataset.input_shape, self._dataset.output_size
         with computing_in(recipe.precision):
@@ -168,25 +170,25 @@ class FitEngine:
         return self._feeds[head.kind]
 
     def _write_penalty(self, state: FitState, plan: EpochPlan) -> None:
-        if hasattr(rule_of(state.model.optimizer), "proximal"):
-            rule_of(state.model.optimizer).proximal.assign(plan.proximal)
+        if hasattr(unscaled_optimizer(state.model.optimizer), "proximal"):
+            unscaled_optimizer(state.model.optimizer).proximal.assign(plan.proximal)
         elif plan.proximal:
-            raise ValueError("the plan thresholds weights, and the recipe that the state was started with does not")
+            raise ValueError("the plan thresholds weights, but the recipe of the state does not")
         if state.penalty is None:
             if plan.l1 or plan.l2:
-                raise ValueError("the plan penalizes weights, and the recipe that the state was started with does not")
+                raise ValueError("the plan penalizes weights, but the recipe of the state has no penalty")
         elif state.penalty.write(plan.l1, plan.l2) and keras.backend.backend() != "tensorflow":
-            # Other backends trace the strengths as constants; without this, the old ones would silently stay.
-            state.model.train_function = None
+            # Other backends trace the strengths as constants, and would silently keep the old ones.
+            discard_train_function(state.model)
 
 
-def _is_no_retracing_complaint(record: logging.LogRecord) -> bool:
-    """TensorFlow takes a new model for each trial for a mistake, and says so from the fifth on."""
+def _is_not_about_retracing(record: logging.LogRecord) -> bool:
+    """Drop TensorFlow's warning that a new model per trial, from the fifth on, is a mistake."""
     return "triggered tf.function retracing" not in record.getMessage()
 
 
 def _compile(state: FitState) -> None:
-    """Give the model a new optimizer of the recipe, with what goes into an update beside it."""
+    """Compile the model with a new optimizer of the recipe, with accumulation and loss scale if needed."""
     optimizer = build_recipe_optimizer(state.recipe, state.model)
     if state.cut:
         optimizer = build_accumulating_optimizer(
@@ -200,68 +202,68 @@ def _compile(state: FitState) -> None:
         optimizer,
         loss=state.head.make_loss(state.recipe.penalty.label_smoothing),
         metrics=[state.head.make_metric(DATA_LOSS)],  # Keras' own `loss` has the penalty in it
-        # On a CPU, XLA compiles longer than a small trial trains. JAX is nothing without it.
+        # On a CPU, XLA takes longer to compile than a small trial to train. JAX always uses it.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-        auto_scale_loss=False,  # done above, by the recipe
+        auto_scale_loss=False,  # with_loss_scale does it
     )
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What an epoch's updates gave: the running loss, and the kernels before the last update if they are asked for."""
+    """The results of an epoch's updates: the running loss, and the kernels before the last update if needed."""
 
     loss: float
     before: list[np.ndarray]
 
 
 def _train(state: FitState, plan: EpochPlan) -> tuple[FitState, MicroBatches, Trained]:
-    """Train an epoch, in smaller and smaller micro-batches while memory runs out; return the running loss, too."""
+    """Train an epoch, and halve the micro-batches each time memory runs out."""
     while True:
         micro = (state.cut or Cut()).of(plan.batch_sizes)
         before = [np.array(variable) for variable in _variables(state)]
         if measurement := _measurement(state):
             measurement.clear()
         try:
-            remember = Remember(int(np.argmax(micro.updates)), state.measurements)
+            copied = CopyKernels(int(np.argmax(micro.updates)), state.measurements)
             history = state.model.fit(
                 **state.feed.arguments(plan.order, micro.sizes),
                 epochs=1,
                 verbose=0,
-                callbacks=[Follow(_numbers(state, plan, micro)), remember],
+                callbacks=[WriteNumbers(_numbers(state, plan, micro)), copied],
             )
         except Exception as error:
             largest = int(micro.sizes.max())
             if largest == 1 or state.recipe.precision.scales_loss or not is_out_of_memory(error):
                 raise
         else:
-            return state, micro, Trained(float(history.history[DATA_LOSS][0]), remember.values)
-        # Outside the handler, whose traceback would keep alive what did not fit.
+            return state, micro, Trained(float(history.history[DATA_LOSS][0]), copied.values)
+        # Outside the handler, whose traceback would keep the large arrays alive.
         warn_of_smaller_micro_batches(plan.epoch, largest, largest // 2)
         state = _capped(state, largest // 2, before)
 
 
 def _capped(state: FitState, cap: int, before: list[np.ndarray]) -> FitState:
-    """The state before the epoch, to be trained in micro-batches of so many examples at most."""
+    """Return the state before the epoch, with a maximum micro-batch size."""
     capped = replace(state, cut=replace(state.cut or Cut(), cap=cap))
     if state.cut is None:
         _compile(capped)
-    # What accumulation adds to the optimizer's variables comes last, and is empty between two epochs.
+    # The variables that accumulation adds to the optimizer come last, and are zero between epochs.
     for variable, value in zip(_variables(capped), before, strict=False):
         variable.assign(value)
     return capped
 
 
 def _variables(state: FitState) -> list[keras.Variable]:
-    """All that training changes: weights, states of random streams, and what the optimizer remembers."""
+    """Return all variables that training changes: weights, random states and the optimizer's variables."""
     return [*state.model.variables, *state.model.optimizer.variables]
 
 
 def _measurement(state: FitState) -> Any:
-    return getattr(rule_of(state.model.optimizer), "measurement", None)
+    return getattr(unscaled_optimizer(state.model.optimizer), "measurement", None)
 
 
 def _numbers(state: FitState, plan: EpochPlan, micro: MicroBatches) -> dict[str, list[float]]:
-    """What to write before each micro-batch, by the optimizer's attribute."""
+    """Return the numbers to assign before each micro-batch, by attribute of the optimizer."""
     numbers = {"learning_rate": plan.learning_rates[micro.updates]}
     if state.is_decaying:
         numbers["shrink"] = plan.shrinks[micro.updates]
@@ -276,8 +278,8 @@ def _numbers(state: FitState, plan: EpochPlan, micro: MicroBatches) -> dict[str,
 
 
 def _statistics(state: FitState, plan: EpochPlan, micro: MicroBatches) -> dict[str, float]:
-    """The rates that the optimizer found, the size of the micro-batches where there are any, and what was measured."""
-    rates = effective_rates(rule_of(state.model.optimizer))
+    """Return the rates that the optimizer adapted, the size of micro-batches, and the measured statistics."""
+    rates = effective_rates(unscaled_optimizer(state.model.optimizer))
     if not state.cut:
         return rates
     measurement = _measurement(state)

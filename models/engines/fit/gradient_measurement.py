@@ -1,7 +1,7 @@
-"""What is measured of the gradients while an update is accumulated: squared norms, of micro-batches and of the whole.
+"""Squared norms of the gradients of micro-batches and of whole updates, measured during accumulation.
 
-The gradients are those of the examples: regularizers of weights are taken off. Micro-batches of one update see the same
-weights, so that nothing but the examples makes their gradients differ.
+These are gradients of the examples' losses: those of weight regularizers are subtracted. All micro-batches of an update
+use the same weights, so their gradients differ only because of their examples.
 """
 
 import math
@@ -15,18 +15,18 @@ from keras import ops
 
 from nightune.models.techniques.batch_sizes.gradient_noise import EPOCH_SQUARE, SQUARE, VARIANCE, two_size_estimates
 
-MEASURED_PARTS = 4  # micro-batches of an update, of which the variance has three degrees of freedom
+MEASURED_PARTS = 4  # micro-batches per update: three degrees of freedom for the variance
 
 
 class GradientMeasurement:
-    """Means over an epoch's updates, in variables of an optimizer. Only updates of the full size count for noise."""
+    """Means over an epoch's updates, in variables of an optimizer. Only full-size updates enter the noise."""
 
     def __init__(self, optimizer: Any, variables: list[keras.Variable], measures_epoch: bool) -> None:
         def number(name: str) -> keras.Variable:
             return optimizer.add_variable(shape=(), initializer="zeros", name=name)
 
-        self.noise_part = number("noise_part")  # what the coming update's norms count for
-        self.epoch_part = number("epoch_part")  # its part of the epoch's examples
+        self.noise_part = number("noise_part")  # the weight of the next update's norms
+        self.epoch_part = number("epoch_part")  # its share of the epoch's examples
         self._part_square = number("part_square")  # of the current update
         self._small_square, self._large_square = number("small_square"), number("large_square")
         self._epoch_gradients: dict[int, keras.Variable] = {}
@@ -35,16 +35,16 @@ class GradientMeasurement:
             self._epoch_gradients = {id(variable): total for variable, total in zip(variables, sums, strict=True)}
 
     def clear(self) -> None:
-        """Start an epoch."""
+        """Reset all sums at the start of an epoch."""
         for variable in (self._part_square, self._small_square, self._large_square, *self._epoch_gradients.values()):
             variable.assign(ops.zeros_like(variable.value))
 
-    def see_part(self, variables: list[keras.Variable], gradients: list[Any], share: Any) -> None:
-        """Take in a micro-batch's gradients, in the graph."""
+    def add_part(self, variables: list[keras.Variable], gradients: list[Any], share: Any) -> None:
+        """Add a micro-batch's gradients, in the graph."""
         self._part_square.assign_add(share * _square(_without_regularizers(variables, gradients)))
 
-    def see_whole(self, variables: list[keras.Variable], gradients: list[Any]) -> None:
-        """Take in an update's gradients, before the update, in the graph."""
+    def add_update(self, variables: list[keras.Variable], gradients: list[Any]) -> None:
+        """Add an update's gradients, before the update is made, in the graph."""
         bare = _without_regularizers(variables, gradients)
         self._small_square.assign_add(self.noise_part * self._part_square)
         self._large_square.assign_add(self.noise_part * _square(bare))
@@ -54,7 +54,7 @@ class GradientMeasurement:
                 self._epoch_gradients[id(variable)].assign_add(ops.cast(self.epoch_part, gradient.dtype) * gradient)
 
     def statistics(self, batch_size: int, parts: int) -> Mapping[str, float]:
-        """Return what the epoch measured, by updates of so many examples in so many micro-batches."""
+        """Return the epoch's statistics, for updates of `batch_size` examples in `parts` micro-batches."""
         small, large = (float(ops.convert_to_numpy(each)) for each in (self._small_square, self._large_square))
         square, variance = two_size_estimates(large, small, batch_size, batch_size / parts)
         measured = {SQUARE: square, VARIANCE: variance}
@@ -65,7 +65,7 @@ class GradientMeasurement:
 
 
 def noise_parts(batch_sizes: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
-    """What each update's norms count for in the epoch's means: those of the first one's size alike, others nothing."""
+    """Return each update's weight in the epoch's means: equal for those of the first one's size, 0 for others."""
     is_full = batch_sizes == batch_sizes[0]
     return (is_full / is_full.sum()).astype(np.float32)
 
@@ -83,7 +83,7 @@ def _without_regularizers(variables: list[keras.Variable], gradients: list[Any])
 
 
 def _gradients_of(regularized: list[keras.Variable]) -> list[Any]:
-    """The gradients of the weights' regularizers; Keras has no backend-neutral gradient."""
+    """Return the gradients of the weights' regularizers; Keras has no backend-neutral gradient."""
 
     def total(values: list[Any]) -> Any:
         return sum(

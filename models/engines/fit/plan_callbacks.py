@@ -1,4 +1,4 @@
-"""Callbacks of `model.fit` that carry out a plan, update by update."""
+"""Callbacks of `model.fit` that execute a plan, update by update."""
 
 from collections.abc import Mapping
 from operator import attrgetter
@@ -7,12 +7,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from nightune.models.engines.keras_parts.mixed_precision import rule_of
+from nightune.models.engines.keras_parts.mixed_precision import unscaled_optimizer
 from nightune.models.engines.keras_parts.penalty_measurements import Measurements
 
 
-class Follow(keras.callbacks.Callback):
-    """Writes the plan's numbers into the optimizer's variables, where they differ from those before."""
+class WriteNumbers(keras.callbacks.Callback):
+    """Assigns the plan's numbers to the optimizer's variables when they change."""
 
     def __init__(self, numbers: Mapping[str, list[float]]) -> None:
         super().__init__()
@@ -21,12 +21,12 @@ class Follow(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         for variable_of, values in self._numbers:
             if _is_new(values, batch):
-                optimizer = rule_of(self.model.optimizer)  # on JAX, `model` fetches the model's state
+                optimizer = unscaled_optimizer(self.model.optimizer)  # on JAX, reading `model` updates its state
                 variable_of(optimizer).assign(values[batch])
 
 
-class Remember(keras.callbacks.Callback):
-    """Copies the kernels before one micro-batch, if somebody asks for them."""
+class CopyKernels(keras.callbacks.Callback):
+    """Copies the kernels before one micro-batch, if the measurements need them."""
 
     def __init__(self, index: int, measurements: Measurements) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Remember(keras.callbacks.Callback):
         self.values: list[np.ndarray] = []
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        if batch == self._index and self.model:  # on JAX, asking for the model brings its variables up to date
+        if batch == self._index and self.model:  # on JAX, reading `model` updates its variables
             self.values = [np.array(kernel) for kernel in self._kernels]
 
 

@@ -1,4 +1,4 @@
-"""The range test on a started state: one update a call with a rising rate, and the state as it was afterwards."""
+"""Run the learning rate range test on a started state, and restore the state afterwards."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,16 +16,16 @@ from nightune.models.techniques.penalties.penalties import PenaltySettings
 from nightune.models.techniques.weight_decays.weight_decays import WeightDecaySettings
 from nightune.models.training.plan import EpochPlan
 
-_VALIDATED = 8  # an engine validates with every call, which a test does not look at
+_VALIDATED = 8  # examples; an engine validates in each call, and the test ignores the result
 
 
 def probed_recipe(recipe: Recipe) -> Recipe:
-    """The recipe as it is tested: without decay and penalty, which act by the rate and would be part of the answer."""
+    """Return the recipe without weight decay and penalty, which depend on the rate and would distort the result."""
     return replace(recipe, weight_decay=WeightDecaySettings(), penalty=PenaltySettings())
 
 
 def probed_dataset(dataset: Dataset) -> Dataset:
-    """The data as it is tested: all of the training split, and as little of the validation split as an engine needs."""
+    """Return the data with the whole training split and the smallest validation split that an engine needs."""
     first = dataset.validation
     return replace(dataset, validation=Examples(first.inputs[:_VALIDATED], first.targets[:_VALIDATED]))
 
@@ -33,9 +33,9 @@ def probed_dataset(dataset: Dataset) -> Dataset:
 def run_range_test(
     engine: FitEngine, state: FitState, rates: Array, batches: Iterator[npt.NDArray[np.int32]]
 ) -> RangeTest:
-    """Make one update with each rate until the loss explodes; weights, slots and random state end as they began.
+    """Make one update with each rate until the loss explodes; restore weights, slots and random state.
 
-    The loss of an update is that of its batch before the update, in training mode and without penalties.
+    The loss of an update is its batch's loss before the update, in training mode and without penalties.
     """
     losses: list[float] = []
     with unchanged(state):
@@ -49,7 +49,7 @@ def run_range_test(
 
 
 def shuffled_batches(examples: int, size: int, seed: int) -> Iterator[npt.NDArray[np.int32]]:
-    """Yield batches of one size without end: the order of a training's epochs, without their left-overs."""
+    """Yield batches of one size forever, in the order of a training's epochs without their smaller last batches."""
     size, epoch = min(size, examples), 0
     while True:
         epoch += 1
@@ -60,7 +60,7 @@ def shuffled_batches(examples: int, size: int, seed: int) -> Iterator[npt.NDArra
 
 @contextmanager
 def unchanged(state: FitState) -> Iterator[None]:
-    """Put every variable of the model and of its optimizer back, to the last bit: weights, slots, counts, seeds."""
+    """Restore every variable of the model and of its optimizer bit for bit: weights, slots, counters, seeds."""
     variables = [*state.model.variables, *state.model.optimizer.variables]
     before = [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in variables]
     try:

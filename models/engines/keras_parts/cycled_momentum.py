@@ -1,28 +1,28 @@
-"""A momentum that changes from update to update: a variable where Keras' optimizers have a float."""
+"""A momentum that changes between updates: a variable in place of the float of Keras' optimizers."""
 
 from dataclasses import replace
 
 import keras
 
 from nightune.models.engines.keras_parts.traced_scalar import Hyperparameter
+from nightune.models.library_internals.optimizers import set_untracked, track_variable
 from nightune.models.techniques.optimizers.optimizers import OptimizerSettings
 
 
-def with_slots(settings: OptimizerSettings) -> OptimizerSettings:
-    """The settings for which Keras makes velocities; the momentum itself comes with each plan."""
+def with_velocity_slots(settings: OptimizerSettings) -> OptimizerSettings:
+    """Return settings for which Keras creates velocities; each plan supplies the momentum itself."""
     return replace(settings, one_minus_momentum=0.5) if settings.kind == "sgd" else settings
 
 
 def cycling(kind: type, settings: OptimizerSettings) -> type:
-    """Return the optimizer's class with a variable `cycled` in the place of its momentum or β₁."""
+    """Return the optimizer's class with a variable `cycled` in place of its momentum or β₁."""
     attribute = "momentum" if settings.kind == "sgd" else "beta_1"
 
-    class Cycling(kind):  # type: ignore[misc] # one subclass for each of Keras' optimizers
+    class Cycling(kind):  # one subclass for each of Keras' optimizers
         def build(self, variables: list[keras.Variable]) -> None:
             super().build(variables)
-            # A variable of the optimizer, because JAX takes all others for constants.
             self.cycled = Hyperparameter(0.9, "cycled_momentum")
-            self._track_variable(self.cycled)
-            object.__setattr__(self, attribute, self.cycled)
+            track_variable(self, self.cycled)
+            set_untracked(self, attribute, self.cycled)
 
     return Cycling

@@ -1,4 +1,4 @@
-"""The weights that are measured and kept, where an optimizer trains others: averages, and schedule-free's x."""
+"""Evaluation weights of optimizers that train other weights: averages, and x of the schedule-free method."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,18 +7,18 @@ from typing import Any
 import keras
 import numpy as np
 
-from nightune.models.engines.keras_parts.mixed_precision import rule_of
+from nightune.models.engines.keras_parts.mixed_precision import unscaled_optimizer
 
-EFFECTIVE_RATE = "effective_learning_rate"  # of the last update, where the optimizer finds it itself
+EFFECTIVE_RATE = "effective_learning_rate"  # of the last update, for optimizers that adapt it themselves
 
 
 @contextmanager
 def evaluated(model: keras.Model) -> Iterator[None]:
-    """Put the optimizer's `evaluation_values` into the model while one predicts or reads its weights.
+    """Put the optimizer's `evaluation_values` into the model for the duration of the block.
 
-    Moving statistics of batch normalization stay those that the trained weights left.
+    The moving statistics of batch normalization stay as training left them.
     """
-    values = _evaluation_values(rule_of(model.optimizer))
+    values = _evaluation_values(unscaled_optimizer(model.optimizer))
     if values is None:
         yield
         return
@@ -31,7 +31,7 @@ def evaluated(model: keras.Model) -> Iterator[None]:
 
 
 def effective_rates(optimizer: Any) -> dict[str, float]:
-    """Return the rate that the optimizer found under its name among the curves; empty where it does not."""
+    """Return the learning rate that the optimizer adapted, by the name of its curve; empty for other optimizers."""
     rate = getattr(optimizer, "effective_rate", None)
     return {} if rate is None else {EFFECTIVE_RATE: float(keras.ops.convert_to_numpy(rate.value))}
 

@@ -1,4 +1,4 @@
-"""Mixed precision in Keras: models built under a policy, and losses scaled so that float16 keeps their gradients."""
+"""Mixed precision in Keras: models built under a dtype policy, and losses scaled against underflow in float16."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,15 +7,16 @@ from typing import Any
 import keras
 import numpy as np
 
+from nightune.models.library_internals.optimizers import loss_scale
 from nightune.models.techniques.precision import PrecisionSettings
 
-SKIPPED_UPDATES = "skipped_updates"  # of an epoch: those whose float16 gradients were infinite or NaN
+SKIPPED_UPDATES = "skipped_updates"  # per epoch: updates whose float16 gradients were infinite or NaN
 LOSS_SCALE = "loss_scale"
 
 
 @contextmanager
 def computing_in(settings: PrecisionSettings) -> Iterator[None]:
-    """Give what is built inside the policy, and leave Keras' global one as it was: the next trial may have another."""
+    """Set Keras' global dtype policy inside the block, and restore it afterwards: the next trial may have another."""
     before = keras.config.dtype_policy()
     if settings.is_mixed:
         keras.config.set_dtype_policy(settings.policy)
@@ -26,27 +27,26 @@ def computing_in(settings: PrecisionSettings) -> Iterator[None]:
 
 
 def with_loss_scale(optimizer: Any, settings: PrecisionSettings) -> Any:
-    """Return the optimizer, behind Keras' dynamic loss scale where the precision needs one.
+    """Return the optimizer, wrapped in Keras' dynamic loss scale if the precision needs one.
 
-    What is inside sees unscaled gradients, so that rates, decay and clipping act as written. An update whose gradients
-    are not finite is left out whole, its decay too.
+    The inner optimizer gets unscaled gradients: learning rates, decay and clipping are unaffected. An update whose
+    gradients are not finite is skipped, including its decay.
     """
     return keras.optimizers.LossScaleOptimizer(optimizer) if settings.scales_loss else optimizer
 
 
-def rule_of(optimizer: Any) -> Any:
-    """The optimizer itself, out of its loss scale: it has the rates, and what a recipe has put beside its rule."""
+def unscaled_optimizer(optimizer: Any) -> Any:
+    """Return the optimizer without its loss scale: it holds the learning rate and the variables that a recipe adds."""
     return optimizer.inner_optimizer if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) else optimizer
 
 
-def made_updates(optimizer: Any) -> int:
-    """How many updates an optimizer has made."""
-    return int(np.asarray(keras.ops.convert_to_numpy(rule_of(optimizer).iterations)))
+def count_updates(optimizer: Any) -> int:
+    """Return the number of updates that an optimizer has made."""
+    return int(np.asarray(keras.ops.convert_to_numpy(unscaled_optimizer(optimizer).iterations)))
 
 
 def loss_scale_statistics(optimizer: Any, planned: int, made: int) -> dict[str, float]:
-    """The epoch's updates that were left out and the scale at its end; nothing without a loss scale."""
-    if rule_of(optimizer) is optimizer:
+    """Return the number of skipped updates of the epoch and the scale at its end; empty without a loss scale."""
+    if unscaled_optimizer(optimizer) is optimizer:
         return {}
-    scale = float(keras.ops.convert_to_numpy(optimizer.dynamic_scale))
-    return {SKIPPED_UPDATES: float(planned - made), LOSS_SCALE: scale}
+    return {SKIPPED_UPDATES: float(planned - made), LOSS_SCALE: loss_scale(optimizer)}

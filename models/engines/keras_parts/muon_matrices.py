@@ -1,15 +1,17 @@
-"""Which weights Muon orthogonalizes: the kernels of hidden layers that are matrices. Adam moves all others."""
+"""Choose the weights that Muon orthogonalizes: matrix kernels of hidden layers. Adam updates all others."""
 
 import re
 from typing import Any
 
 import keras
 
+from nightune.models.library_internals.models import all_sources_of, operation_of
+
 
 def exclude_from_muon(optimizer: Any, model: keras.Model, kernels: list[keras.Variable]) -> list[str]:
-    """Tell Keras' Muon, before it is built, what to leave to Adam; return the paths of those that are matrices.
+    """Configure Keras' Muon, before it is built, to leave some matrices to Adam; return their paths.
 
-    They are the kernels of the layers that give the outputs, embeddings, and biases with two dimensions (GRU's).
+    They are the kernels of output layers, embeddings, and biases with two dimensions (GRU's).
     """
     last = {id(variable) for variable in _output_kernels(model)}
     chosen = {id(variable) for variable in kernels if id(variable) not in last}
@@ -20,12 +22,12 @@ def exclude_from_muon(optimizer: Any, model: keras.Model, kernels: list[keras.Va
 
 
 def _output_kernels(model: keras.Model) -> list[keras.Variable]:
-    """The weights of the layers nearest to the outputs; of a model that does not show its graph, the last matrix."""
+    """Return the weights of the layers nearest to the outputs, or the last matrix of a model without a graph."""
     outputs = getattr(model, "outputs", None)
     if not outputs:
         return [variable for variable in model.trainable_variables if len(variable.shape) == 2][-1:]
     found: list[keras.Variable] = []
-    left, seen = [output._keras_history.operation for output in outputs], set()
+    left, seen = [operation_of(output) for output in outputs], set()
     while left:
         operation = left.pop()
         if id(operation) in seen:
@@ -35,7 +37,6 @@ def _output_kernels(model: keras.Model) -> list[keras.Variable]:
             found += _output_kernels(operation)
         elif matrices := [each for each in getattr(operation, "trainable_variables", ()) if len(each.shape) >= 2]:
             found += matrices
-        else:  # an activation, say: what it is computed from
-            sources = [tensor for node in operation._inbound_nodes for tensor in node.input_tensors]
-            left += [tensor._keras_history.operation for tensor in sources]
+        else:  # for example an activation: continue with its inputs
+            left += [operation_of(tensor) for tensor in all_sources_of(operation)]
     return found

@@ -1,4 +1,4 @@
-"""What an adaptive penalty asks of an epoch: losses in inference mode on fixed examples, and how they go with decay."""
+"""Measurements for adaptive penalties: losses in inference mode on fixed examples, and their slope along the decay."""
 
 from collections.abc import Callable, Iterable
 
@@ -12,13 +12,13 @@ from nightune.models.techniques.penalties.penalties import PenaltySettings
 
 ZERO_SHARE = "zero_share"  # of the kernels' weights, after a proximal penalty
 
-_STEP = 1e-2  # of the weights, to either side: third-order error against the rounding of float32
+_STEP = 1e-2  # relative, to either side: balances the third-order error against the rounding of float32
 
 Predict = Callable[[keras.Model, np.ndarray], np.ndarray]
 
 
 def share_of_zeros(kernels: Iterable[np.ndarray]) -> float:
-    """How much of the kernels is exactly zero, from 0 to 1."""
+    """Return the share of exact zeros in the kernels, from 0 to 1."""
     zeros, count = 0, 0
     for kernel in kernels:
         zeros, count = zeros + int(np.sum(kernel == 0.0)), count + kernel.size
@@ -26,7 +26,7 @@ def share_of_zeros(kernels: Iterable[np.ndarray]) -> float:
 
 
 class Measurements:
-    """Measures one trial's model after each epoch, by what its penalty needs."""
+    """Measures one trial's model after each epoch, as its penalty requires."""
 
     def __init__(
         self, settings: PenaltySettings, model: keras.Model, kernels: list[keras.Variable], dataset: Dataset
@@ -43,7 +43,7 @@ class Measurements:
         self.needs_weights_before = HYPERGRADIENT in self._names
 
     def measure(self, predict: Predict, is_logits: bool, before: list[np.ndarray]) -> dict[str, float]:
-        """Return the statistics by name; `before` are the kernels before the last update, where they are needed."""
+        """Return the statistics by name; `before` holds the kernels before the last update, if they are needed."""
 
         def loss(name: str) -> float:
             part = self._parts[name]
@@ -57,13 +57,13 @@ class Measurements:
         return statistics
 
     def _slope(self, loss: Callable[[], float], direction: list[np.ndarray]) -> float:
-        """∇L · direction at the present kernels, by a central difference: the same on every backend."""
-        present = [np.array(kernel) for kernel in self.kernels]
+        """Return ∇L · direction at the current kernels by a central difference, which is the same on every backend."""
+        current = [np.array(kernel) for kernel in self.kernels]
         ends = []
         for step in (_STEP, -_STEP):
-            for kernel, value, along in zip(self.kernels, present, direction, strict=True):
+            for kernel, value, along in zip(self.kernels, current, direction, strict=True):
                 kernel.assign(value + step * along)
             ends.append(loss())
-        for kernel, value in zip(self.kernels, present, strict=True):
+        for kernel, value in zip(self.kernels, current, strict=True):
             kernel.assign(value)
         return (ends[0] - ends[1]) / (2.0 * _STEP)

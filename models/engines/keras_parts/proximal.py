@@ -1,4 +1,4 @@
-"""The proximal step of an L1 penalty: what makes weights exactly zero, which a penalty in the loss never does."""
+"""The proximal step of an L1 penalty, which makes weights exactly zero; a penalty in the loss does not."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from keras import ops
 def thresholding(kind: type, kernels: list[keras.Variable]) -> type:
     """Return the optimizer's class with a variable `proximal`, λ: after each step w ← sign(w)·max(|w| − ηλ, 0)."""
 
-    class Thresholding(kind):  # type: ignore[misc] # one subclass for each of Keras' optimizers
+    class Thresholding(kind):  # one subclass for each of Keras' optimizers
         def build(self, variables: list[keras.Variable]) -> None:
             super().build(variables)
             self.proximal = self.add_variable(shape=(), name="proximal")

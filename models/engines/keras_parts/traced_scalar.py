@@ -1,20 +1,22 @@
-"""Hyperparameters as data: variables that stand where Keras expects a Python float.
+"""Hyperparameters as data: variables in place of the Python floats that Keras expects.
 
-Keras bakes floats into what it traces, and asks them Python questions first (`if self.momentum != 0`), to which a
-tensor has no answer. A hyperparameter variable answers that it is there and no special value; its value is read from
-memory at each step, so that one traced program serves many trials.
+A traced program contains floats as constants, and Keras compares them in Python first (`if self.momentum != 0`), which
+fails with tensors. A hyperparameter variable answers such comparisons as an ordinary positive number does; its value is
+read at each step, so one traced program serves many trials.
 """
 
 from typing import Any
 
 import keras
 
+from nightune.models.library_internals.optimizers import set_untracked
+
 
 class Hyperparameter(keras.Variable):
     """A scalar float32 that may change between two calls of a traced program.
 
-    Comparisons with numbers are answered by structure, not by value: it is above 0, and equal to no number. Whether a
-    value is 0 must therefore be part of what programs are kept apart by.
+    Comparisons ignore its value: it is greater than any number, and equal to none. The graph key must therefore
+    distinguish hyperparameters that are 0.
     """
 
     def __init__(self, value: float, name: str) -> None:
@@ -24,7 +26,7 @@ class Hyperparameter(keras.Variable):
         return True
 
     def get_shape(self) -> Any:
-        """TensorFlow's dropout asks its rate for this."""
+        """Return the shape; TensorFlow's dropout calls this method of its rate."""
         return self.value.shape
 
     def __eq__(self, other: object) -> bool:
@@ -49,7 +51,7 @@ class Hyperparameter(keras.Variable):
 
 
 def make_variable(owner: Any, attribute: str) -> Hyperparameter:
-    """Put a variable in the place of a float of a layer or an optimizer, past Keras' tracking of new state."""
+    """Replace a float of a layer or an optimizer by a variable that is not part of the owner's state."""
     hyperparameter = Hyperparameter(float(getattr(owner, attribute)), attribute)
-    object.__setattr__(owner, attribute, hyperparameter)
+    set_untracked(owner, attribute, hyperparameter)
     return hyperparameter

@@ -1,7 +1,6 @@
-"""What one update does beside the optimizer's own rule: weight decay and penalties, as data of a Keras graph.
+"""Weight decay and penalties, which each update applies beside the optimizer's own rule.
 
-Both act on the kernels unless told otherwise. Strengths live in variables, because Keras bakes plain floats into what
-it traces.
+Both act on the kernels by default. Their strengths are variables: a traced program contains floats as constants.
 """
 
 import logging
@@ -11,9 +10,10 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from nightune.models.engines.keras_parts.cycled_momentum import cycling, with_slots
+from nightune.models.engines.keras_parts.cycled_momentum import cycling, with_velocity_slots
 from nightune.models.engines.keras_parts.muon_matrices import exclude_from_muon
 from nightune.models.engines.keras_parts.proximal import thresholding
+from nightune.models.library_internals.models import all_layers
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.optimizers.averaging import AVERAGES, averaging
 from nightune.models.techniques.optimizers.hypergradient import Hypergradient, following_hypergradient
@@ -21,7 +21,7 @@ from nightune.models.techniques.optimizers.optimizers import build_optimizer
 
 logger = logging.getLogger("nightune")
 
-# Their weights are scales, offsets, slopes and tables, not kernels.
+# The weights of these layers are scales, offsets, slopes and tables, not kernels.
 _WITHOUT_KERNELS = (
     layers.BatchNormalization,
     layers.LayerNormalization,
@@ -33,13 +33,13 @@ _WITHOUT_KERNELS = (
 
 
 def decayed_weights(model: keras.Model) -> list[keras.Variable]:
-    """Return the trainable kernels: rank two and more, outside normalization and embedding layers, no biases.
+    """Return the trainable kernels: weights of rank two or more, without biases, normalization and embedding layers.
 
-    A bias may have two dimensions too: those of GRU and of attention do.
+    Biases of GRU and of attention layers have two dimensions, too.
     """
     without = {
         id(variable)
-        for layer in model._flatten_layers()  # Keras has no public walk to the layers inside layers
+        for layer in all_layers(model)
         if isinstance(layer, _WITHOUT_KERNELS)
         for variable in layer.trainable_variables
     }
@@ -51,20 +51,20 @@ def decayed_weights(model: keras.Model) -> list[keras.Variable]:
 
 
 def shrunk_weights(recipe: Recipe, model: keras.Model) -> list[keras.Variable]:
-    """Return what weight decay acts on by its scope."""
+    """Return the weights within the scope of weight decay."""
     return list(model.trainable_variables) if recipe.weight_decay.scope == "all" else decayed_weights(model)
 
 
 def build_recipe_optimizer(recipe: Recipe, model: keras.Model, *, always_decays: bool = False) -> Any:
-    """Return the optimizer, not yet built, with all that the recipe has act in an update.
+    """Return an optimizer, not yet built, that applies everything in an update that the recipe asks for.
 
-    With a decay, or where it always decays, it has the variable `shrink`; the engine writes its rates.
+    With weight decay, or with `always_decays`, it has a variable `shrink`, which the engine sets before each update.
     """
     settings, kernels = recipe.optimizer, decayed_weights(model)
-    plain = build_optimizer(with_slots(settings) if recipe.learning_rate.cycles_momentum else settings)
+    plain = build_optimizer(with_velocity_slots(settings) if recipe.learning_rate.cycles_momentum else settings)
     if settings.kind == "muon":
         left = ", ".join(exclude_from_muon(plain, model, kernels)) or "none"
-        _tell_once(f"muon · Adam moves what is no matrix, and of the matrices {left}")
+        _log_once(f"muon · Adam updates all weights that are not matrices, and these matrices: {left}")
     kind = type(plain)
     if recipe.learning_rate.cycles_momentum:
         kind = cycling(kind, settings)
@@ -90,18 +90,18 @@ def _hypergradient(recipe: Recipe) -> Hypergradient:
 
 
 @cache
-def _tell_once(message: str) -> None:
-    """Trials of one shape would all say the same."""
+def _log_once(message: str) -> None:
+    """Log a message once per process: all trials of one shape would repeat it."""
     logger.info(message)
 
 
 def decaying(kind: Any, decayed: list[keras.Variable]) -> Any:
-    """Return the class of optimizers with a variable `shrink`, s: each update first takes s·θ off every decayed θ.
+    """Return the class of optimizers with a variable `shrink`, s: each update first subtracts s·θ from every decayed θ.
 
-    An optimizer whose steps start elsewhere than at θ has a `decay` of its own.
+    An optimizer whose steps do not start at θ defines its own `decay`.
     """
 
-    class Decaying(kind):  # type: ignore[misc] # one subclass for each of Keras' optimizers
+    class Decaying(kind):  # one subclass for each of Keras' optimizers
         def build(self, variables: list[keras.Variable]) -> None:
             super().build(variables)
             self.shrink = self.add_variable(shape=(), name="shrink")
@@ -116,22 +116,23 @@ def decaying(kind: Any, decayed: list[keras.Variable]) -> Any:
 
 
 def _decay(variable: keras.Variable, shrink: Any) -> None:
-    # θ − sθ, not θ(1 − s): the rounding of 1 − s to float32 would be the same error in every weight.
+    # θ − sθ, not θ(1 − s): rounding 1 − s to float32 would add the same relative error to every weight.
     variable.assign(variable - variable * shrink)
 
 
 class Penalty:
-    """l1·Σ|θ| + l2·Σθ² over some weights, added to the training loss. The strengths may change between epochs."""
+    """l1·Σ|θ| + l2·Σθ² over some weights, added to the training loss; the strengths may change between epochs."""
 
     def __init__(self, weights: list[keras.Variable]) -> None:
         self.strengths = (0.0, 0.0)
         self._variables = tuple(keras.Variable(0.0, trainable=False, name=name) for name in ("l1", "l2"))
+        l1, l2 = self._variables
         for weight in weights:
-            # Set on the variable, not on its layer: the saved model knows nothing of it.
-            weight.regularizer = _ElasticNet(*self._variables, weight.regularizer)
+            # Set on the variable, not on its layer, so that it is not saved with the model.
+            weight.regularizer = _ElasticNet(l1, l2, weight.regularizer)
 
     def write(self, l1: float, l2: float) -> bool:
-        """Set the strengths; True if they were others before."""
+        """Set the strengths; return True if they changed."""
         is_new = self.strengths != (l1, l2)
         if is_new:
             self.strengths = (l1, l2)
@@ -141,7 +142,7 @@ class Penalty:
 
 
 class _ElasticNet(keras.Regularizer):
-    """The penalty of one weight, beside the regularizer that the user's model has for it."""
+    """The penalty of one weight, added to the regularizer that the user's model defines for it."""
 
     def __init__(self, l1: keras.Variable, l2: keras.Variable, own: Any) -> None:
         self._l1, self._l2, self._own = l1, l2, own

@@ -134,7 +134,7 @@ def _averaged(state: NoiseState, decay: float, measured: Measured) -> NoiseState
 def _bucket(size: int, wanted: float) -> int:
     """The power of two nearest to the wanted size, by ratio, between half and twice the current size."""
     bounded = min(max(wanted, size / 2), 2 * size)
-    bucket = 2 ** max(0, round(math.log2(max(bounded, 1.0))))
+    bucket: int = 2 ** max(0, round(math.log2(max(bounded, 1.0))))
     if bucket > 2 * size:
         return bucket // 2
     return bucket if 2 * bucket >= size else 2 * bucket

@@ -1,12 +1,13 @@
 """The keys of batch sizes: meaning, bounds, default and condition."""
 
-from typing import Any
+from typing import Any, cast
 
 from nightune.models.techniques.batch_sizes.gradient_noise import WANTED
 from nightune.models.techniques.batch_sizes.policies import LAWS, POLICIES, REMAINDERS
 from nightune.models.techniques.batch_sizes.settings import BatchSizeSettings
 from nightune.models.techniques.keys import Key
 from nightune.models.techniques.optimizers.optimizers import MINI_BATCH_OPTIMIZERS
+from nightune.vocabulary import KeyKind
 
 _GROWING = ("geometric", "plateau_grow", "schedule_grow", "adabatch")
 _MEASURED = tuple(WANTED)
@@ -16,7 +17,7 @@ _DEFAULTS = BatchSizeSettings()
 def _key(name: str, kind: str, policies: tuple[str, ...], meaning: str, **more: Any) -> Key:
     """The key of a setting that is active for these policies."""
     when = {"optimizer": MINI_BATCH_OPTIMIZERS, "batch_size.policy": policies}
-    return Key(kind, getattr(_DEFAULTS, name), when=when, meaning=meaning, **more)
+    return Key(cast(KeyKind, kind), getattr(_DEFAULTS, name), when=when, meaning=meaning, **more)
 
 
 _PART: dict[str, Any] = {"low": 0.0, "high": 1.0, "is_open_low": True, "is_open_high": True}

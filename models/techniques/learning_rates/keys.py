@@ -1,6 +1,6 @@
 """The keys of the learning rate: meaning, bounds, default and condition."""
 
-from typing import Any
+from typing import Any, cast
 
 from nightune.models.techniques.keys import Key
 from nightune.models.techniques.learning_rates.batch_scaling import SCALINGS
@@ -11,6 +11,7 @@ from nightune.models.techniques.learning_rates.learning_rates import (
 )
 from nightune.models.techniques.learning_rates.schedules import SCHEDULES
 from nightune.models.techniques.optimizers.optimizers import MINI_BATCH_OPTIMIZERS
+from nightune.vocabulary import KeyKind
 
 
 def _readers(name: str) -> tuple[str, ...]:
@@ -23,7 +24,7 @@ def _readers(name: str) -> tuple[str, ...]:
 def _key(name: str, kind: str, meaning: str, **bounds: Any) -> Key:
     """The key of a setting that is active for the schedules that read it."""
     default = getattr(LearningRateSettings, name)
-    return Key(kind, default, when={"learning_rate.schedule": _readers(name)}, meaning=meaning, **bounds)
+    return Key(cast(KeyKind, kind), default, when={"learning_rate.schedule": _readers(name)}, meaning=meaning, **bounds)
 
 
 _POSITIVE: dict[str, Any] = {"low": 0.0, "is_open_low": True}

@@ -5,6 +5,8 @@ from typing import Any
 
 from keras import ops
 
+from nightune.models.library_internals.optimizers import trained_variables
+
 POLYNOMIAL_POWER = 8.0  # γ of the authors of DoG, who took it from Shamir & Zhang's follow-ups
 
 # (update, counted from 1; 1−d) → the share of the average that the update's weights have
@@ -24,7 +26,7 @@ def polynomial_part(update: Any, _forgotten: Any) -> Any:
 def averaging(kind: Any, part: Part, forgotten: float) -> Any:
     """Return the class of optimizers with x̄ ← x̄ + c_t(θ − x̄) after each update; `evaluation_values` are x̄."""
 
-    class Averaging(kind):  # type: ignore[misc] # one subclass for each of Keras' optimizers
+    class Averaging(kind):  # one subclass for each of Keras' optimizers
         average_forgets = forgotten
 
         def build(self, variables: list[Any]) -> None:
@@ -34,12 +36,12 @@ def averaging(kind: Any, part: Part, forgotten: float) -> Any:
         def apply(self, grads: list[Any], trainable_variables: list[Any] | None = None) -> None:
             super().apply(grads, trainable_variables)
             share = part(ops.cast(self.iterations, "float32"), self.average_forgets)
-            for average, variable in zip(self._weight_averages, self._trainable_variables, strict=True):
+            for average, variable in zip(self._weight_averages, trained_variables(self), strict=True):
                 average.assign(average + share * (variable - average))
 
         def evaluation_values(self) -> list[Any]:
             """Return x̄ of each trainable variable, a tensor; before the first update the variable's own value."""
-            pairs = zip(self._weight_averages, self._trainable_variables, strict=True)
+            pairs = zip(self._weight_averages, trained_variables(self), strict=True)
             is_begun = ops.greater(self.iterations, 0)
             return [ops.where(is_begun, *map(ops.convert_to_tensor, pair)) for pair in pairs]
 

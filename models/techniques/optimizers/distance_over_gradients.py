@@ -5,11 +5,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from nightune.models.library_internals.optimizers import place_of, updates_together
 from nightune.models.techniques.optimizers.gradients import at_first, dense, total
 
 STABILIZER = 1e-8  # added to the sum of squares, as in the authors' and optax' code
 
 
+@updates_together
 class DistanceOverGradients(keras.optimizers.Optimizer):
     """θ ← θ − ηg with η = γ·r̄/√(Σ|g|²), r̄ the maximum distance of θ from θ₀, at least α(1 + |θ₀|).
 
@@ -30,10 +32,11 @@ class DistanceOverGradients(keras.optimizers.Optimizer):
         self._squares = self.add_variable((), name="squares")
         self.effective_rate = self.add_variable((), name="effective_rate")
 
-    def _backend_update_step(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
+    def update_all(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
+        """Move all variables."""
         gradients, places = (
             dense(grads, trainable_variables),
-            [self._get_variable_index(variable) for variable in trainable_variables],
+            [place_of(self, variable) for variable in trainable_variables],
         )
         starts = [
             at_first(self, self._starts[place], variable)

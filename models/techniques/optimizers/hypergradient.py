@@ -5,6 +5,7 @@ from typing import Any
 
 from keras import ops
 
+from nightune.models.library_internals.optimizers import place_of, update_by_parent, updates_together
 from nightune.models.techniques.optimizers.gradients import at_first, dense, total
 
 
@@ -25,7 +26,8 @@ def following_hypergradient(kind: Any, settings: Hypergradient) -> Any:
     depend on the gradient's scale, as Adam's steps do not either. α starts at the learning rate.
     """
 
-    class FollowingHypergradient(kind):  # type: ignore[misc] # one subclass for each of Keras' optimizers
+    @updates_together
+    class FollowingHypergradient(kind):  # one subclass for each of Keras' optimizers
         hypergradient_strength = settings.strength
         hypergradient_minimum, hypergradient_maximum = settings.minimum, settings.maximum
 
@@ -34,13 +36,13 @@ def following_hypergradient(kind: Any, settings: Hypergradient) -> Any:
             self._last_steps = self.add_optimizer_variables(variables, "last_step")
             self.effective_rate = self.add_variable((), name="effective_rate")
 
-        def _backend_update_step(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
-            places = [self._get_variable_index(variable) for variable in trainable_variables]
+        def update_all(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
+            places = [place_of(self, variable) for variable in trainable_variables]
             last = [self._last_steps[place] for place in places]
             found = self._next_rate(dense(grads, trainable_variables), last)
             rate = at_first(self, found, learning_rate)
             before = [ops.convert_to_tensor(variable) + 0.0 for variable in trainable_variables]
-            super()._backend_update_step(grads, trainable_variables, rate)
+            update_by_parent(super(), grads, trainable_variables, rate)
             self.assign(self.effective_rate, rate)
             for step, variable, old in zip(last, trainable_variables, before, strict=True):
                 self.assign(step, (old - variable) / rate)

@@ -5,9 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from nightune.models.library_internals.optimizers import place_of, updates_together
 from nightune.models.techniques.optimizers.gradients import at_first, dense, total
 
 
+@updates_together
 class Prodigy(keras.optimizers.Optimizer):
     """d, a lower estimate of the distance to the solution, replaces the rate.
 
@@ -29,18 +31,19 @@ class Prodigy(keras.optimizers.Optimizer):
         super().build(variables)
         names = ["momentum", "velocity", "gradient_sum", "start"]
         self._momenta, self._velocities, self._sums, self._starts = self.add_optimizer_variables(variables, names)
-        self._estimate = self.add_variable((), keras.initializers.Constant(self.distance), name="distance")
+        self.estimate = self.add_variable((), keras.initializers.Constant(self.distance), name="distance")
         self._progress = self.add_variable((), name="progress")
         self.effective_rate = self.add_variable((), name="effective_rate")
 
-    def _backend_update_step(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
+    def update_all(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
+        """Move all variables."""
         gradients, places = (
             dense(grads, trainable_variables),
-            [self._get_variable_index(variable) for variable in trainable_variables],
+            [place_of(self, variable) for variable in trainable_variables],
         )
         update = ops.cast(self.iterations + 1, "float32")
         correction = ops.sqrt(1 - ops.power(self.beta_2, update)) / (1 - ops.power(self.beta_1, update))
-        distance = ops.convert_to_tensor(self._estimate)
+        distance = ops.convert_to_tensor(self.estimate)
         rate = distance * ops.cast(learning_rate, "float32") * correction
         weight = rate * distance / self.distance
         sums, progress = [], []
@@ -56,7 +59,7 @@ class Prodigy(keras.optimizers.Optimizer):
         # Without a gradient, or at rate 0 in a warm-up, there is no estimate yet.
         found = ops.where(norm > 0, numerator / ops.where(norm > 0, norm, 1.0), 0.0)
         self.assign(self._progress, numerator)
-        self.assign(self._estimate, ops.maximum(distance, found))
+        self.assign(self.estimate, ops.maximum(distance, found))
         self.assign(self.effective_rate, distance * ops.cast(learning_rate, "float32"))
 
     def _move(self, place: int, gradient: Any, variable: Any, rate: Any, distance: Any) -> None:

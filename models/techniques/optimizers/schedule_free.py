@@ -9,9 +9,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from nightune.models.library_internals.optimizers import place_of, trained_variables, updates_together
 from nightune.models.techniques.optimizers.gradients import dense
 
 
+@updates_together
 class ScheduleFree(keras.optimizers.Optimizer):
     """The gradient is taken at y = (1−β₁)z + β₁x, where z ← z − γ·g/(√v̂ + ε), and then x ← (1−c)x + cz.
 
@@ -36,14 +38,15 @@ class ScheduleFree(keras.optimizers.Optimizer):
 
     def decay(self, variable: keras.Variable, shrink: Any) -> None:
         """z ← z − s·y: the decay is part of the gradient step, and affects x and y in the same way."""
-        self.assign_sub(self._bases[self._get_variable_index(variable)], shrink * variable)
+        self.assign_sub(self._bases[place_of(self, variable)], shrink * variable)
 
     def evaluation_values(self) -> list[Any]:
         """Return x of each trainable variable, a tensor."""
-        pairs = zip(self._trainable_variables, self._averages, strict=True)
+        pairs = zip(trained_variables(self), self._averages, strict=True)
         return [ops.add(variable, average) for variable, average in pairs]
 
-    def _backend_update_step(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
+    def update_all(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
+        """Move all variables."""
         rate, update = ops.cast(learning_rate, "float32"), ops.cast(self.iterations + 1, "float32")
         highest = ops.maximum(self._highest, rate)
         weights = self._weights + ops.square(highest)
@@ -51,7 +54,7 @@ class ScheduleFree(keras.optimizers.Optimizer):
         self.assign(self._highest, highest)
         self.assign(self._weights, weights)
         for gradient, variable in zip(dense(grads, trainable_variables), trainable_variables, strict=True):
-            place = self._get_variable_index(variable)
+            place = place_of(self, variable)
             velocity = self.beta_2 * self._velocities[place] + (1 - self.beta_2) * ops.square(gradient)
             self.assign(self._velocities[place], velocity)
             corrected = velocity / (1 - ops.power(self.beta_2, update))

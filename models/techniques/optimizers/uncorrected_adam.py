@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from nightune.models.library_internals.optimizers import adam_slots, place_of
+
 
 class LiteralAdam(keras.optimizers.Adam):
     """m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², θ ← θ − ηm/(√v + ε).
@@ -14,8 +16,7 @@ class LiteralAdam(keras.optimizers.Adam):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable."""
-        place = self._get_variable_index(variable)
-        momentum, velocity = self._momentums[place], self._velocities[place]
+        momentum, velocity = adam_slots(self, place_of(self, variable))
         gradient = ops.cast(gradient, variable.dtype)
         self.assign_add(momentum, ops.subtract(gradient, momentum) * (1 - self.beta_1))
         self.assign_add(velocity, ops.subtract(ops.square(gradient), velocity) * (1 - self.beta_2))

@@ -1,11 +1,12 @@
 """The keys of early stopping: meaning, bounds, default and condition."""
 
-from typing import Any
+from typing import Any, cast
 
 from nightune.models.techniques.keys import Key
 from nightune.models.techniques.stopping.rules import ERROR_RULES, RULES
 from nightune.models.techniques.stopping.settings import StoppingSettings
 from nightune.models.techniques.stopping.stopping import ACTIONS
+from nightune.vocabulary import KeyKind
 
 _DEFAULTS = StoppingSettings()
 _ACTING = tuple(action for action in ACTIONS if action != "rate")
@@ -14,7 +15,7 @@ _ACTING = tuple(action for action in ACTIONS if action != "rate")
 def _key(name: str, kind: str, rules: tuple[str, ...], meaning: str, **more: Any) -> Key:
     """The key of a setting that is active for these rules."""
     more["when"] = {"stopping.rule": rules, **more.get("when", {})}
-    return Key(kind, getattr(_DEFAULTS, name), meaning=meaning, **more)
+    return Key(cast(KeyKind, kind), getattr(_DEFAULTS, name), meaning=meaning, **more)
 
 
 _FACTOR_ABOVE_1: dict[str, Any] = {"low": 1.0, "is_open_low": True}

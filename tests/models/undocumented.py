@@ -1,0 +1,44 @@
+"""A mark for tests of names that a library does not document: such a test fails with the name and what it is for."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+Test = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name that we use, what it is for, and where we use it: a function of ours, dotted from `nightune.models`."""
+
+    library: str
+    name: str
+    purpose: str
+    used_in: str
+
+
+NAMES: list[Name] = []
+
+
+def undocumented(library: str, name: str, purpose: str, used_in: str) -> Callable[[Test], Test]:
+    """Fail the test, whatever it raises, with the library, the name, its purpose and its place."""
+    known = Name(library, name, purpose, used_in)
+    NAMES.append(known)
+
+    def mark(test: Test) -> Test:
+        @functools.wraps(test)
+        def run(*arguments: Any, **options: Any) -> None:
+            try:
+                test(*arguments, **options)
+            except Exception as error:
+                pytest.fail(
+                    f"{library}: `{name}` is missing or does something else.\n"
+                    f"We need it for {purpose}: nightune.models.{used_in}.\n{type(error).__name__}: {error}"
+                )
+
+        return run
+
+    return mark
