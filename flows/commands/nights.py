@@ -16,6 +16,7 @@ from nightune.flows.commands.options import AsJson, EngineChoice, StudyFile, err
 from nightune.flows.runtime.console import output, print_json, progress_shown, say
 from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.flows.runtime.prefect_server import serving_server, use_running_server
+from nightune.settings import HOOK, WEBHOOK, read_settings
 
 
 class Overlap(StrEnum):
@@ -40,12 +41,13 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument an option
     missed: Annotated[Missed, typer.Option(help="Nights whose time passed while nobody served.")] = Missed.SKIP,
     engine: Annotated[EngineChoice, typer.Option(help="Who trains.")] = EngineChoice.AUTO,
     pause: Annotated[bool, typer.Option("--pause", help="Start paused, until `nightune resume`.")] = False,
-    webhook: Annotated[str, typer.Option(envvar="NIGHTUNE_WEBHOOK", help="An address told by POST.")] = "",
+    webhook: Annotated[str, typer.Option(envvar=WEBHOOK, help="An address told by POST.")] = "",
     hook: Annotated[str, typer.Option(help="A command to tell, split into words; no shell.")] = "",
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port of a Prefect server of ours.")] = 4200,
 ) -> None:
     """Run studies every night on this machine, until Ctrl-C: sweep, confirmation, promotion, hooks."""
     with errors_told(), sigterm_as_interrupt(), progress_shown():
+        _set_hooks(webhook, hook)
         from nightune.flows.runtime.cron import ScheduleError, check_schedule, clock_change  # noqa: PLC0415
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
 
@@ -61,10 +63,6 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument an option
                 f"Careful: on {change:%d %B %Y} {timezone} changes its clocks at that time of the night, and the "
                 "night begins an hour off or comes twice. An hour outside the change avoids it."
             )
-        if webhook:
-            os.environ["NIGHTUNE_WEBHOOK"] = webhook
-        if hook:
-            os.environ["NIGHTUNE_HOOK"] = json.dumps(shlex.split(hook))
         say("Starting Prefect (this takes some seconds) …")
         with serving_server(port) as address:
             from nightune.flows.deployments import Service, serve_studies  # noqa: PLC0415 - Prefect takes seconds to import
@@ -104,6 +102,18 @@ def compare(
     print_nights(Console(stderr=True) if as_json else output(), difference)
     if as_json:
         print_json(difference.as_json())
+
+
+def _set_hooks(webhook: str, hook: str) -> None:
+    """Hand the hooks to the processes of the nights, by the environment; SettingsError if they cannot be used."""
+    if webhook:
+        os.environ[WEBHOOK] = webhook
+    if hook:
+        try:
+            os.environ[HOOK] = json.dumps(shlex.split(hook))
+        except ValueError as error:
+            raise typer.BadParameter(f"not words of a command: {error}", param_hint="--hook") from error
+    read_settings()
 
 
 def _set_paused(study: Path, is_paused: bool) -> None:

@@ -14,6 +14,7 @@ import typer
 from nightune.flows.runtime.console import say
 from nightune.flows.runtime.environment import prepare_environment
 from nightune.flows.runtime.exit_codes import BAD_INPUT, BAD_STORE, INTERRUPTED
+from nightune.settings import SettingsError, read_settings, unknown_variables
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file, such as studies/digits.toml.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
@@ -30,14 +31,14 @@ class EngineChoice(StrEnum):
 @contextmanager
 def errors_told() -> Iterator[None]:
     """Turn an error that the user can act on into one paragraph and an exit code; a fault of ours shows its trace."""
-    prepare_environment()
+    _check_environment()
     from nightune.models.errors import InputError  # noqa: PLC0415
     from nightune.tasks.tracking.store.errors import StoreError  # noqa: PLC0415
     from nightune.tuning.errors import StudyError  # noqa: PLC0415 - pydantic takes a moment
 
     try:
         yield
-    except (StudyError, InputError) as error:
+    except (StudyError, InputError, SettingsError) as error:
         say(str(error))
         raise typer.Exit(BAD_INPUT) from None
     except StoreError as error:
@@ -76,6 +77,18 @@ def _machine_fault(error: Exception) -> str | None:
         fault = f"Prefect's server fails ({masked(str(error).splitlines()[0])})"
     remedy = "Finished trials are kept. Free the disk, or mend what is said; then run the same command again."
     return fault and f"{fault}. {remedy}"
+
+
+def _check_environment() -> None:
+    """Prepare the environment, warn of unknown variables once, and end with exit code 2 if a value cannot be used."""
+    try:
+        prepare_environment()
+    except SettingsError as error:
+        say(str(error))
+        raise typer.Exit(BAD_INPUT) from None
+    if read_settings().supervisor is None:  # else the parent has warned
+        for line in unknown_variables():
+            say(line)
 
 
 @contextmanager

@@ -1,16 +1,16 @@
 """Settings of the libraries that must be in place before they are imported. What the user has set stays."""
 
-import json
 import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from nightune.settings import SettingsError, read_settings, usable_settings
 from nightune.tasks.reporting.notify import Hooks
 
 
 def store_root() -> Path:
-    """The folder of all state: NIGHTUNE_STORE, or `mlruns` in the current folder."""
-    return Path(os.environ.get("NIGHTUNE_STORE", "mlruns")).resolve()
+    """Return the folder of all state: NIGHTUNE_STORE, or `mlruns` in the current folder."""
+    return read_settings().store.resolve()
 
 
 def tracking_uri() -> str | None:
@@ -18,7 +18,7 @@ def tracking_uri() -> str | None:
 
     A user and a password in its address move to where MLflow reads them otherwise: an address is told and logged.
     """
-    address = os.environ.get("MLFLOW_TRACKING_URI") or None
+    address = read_settings().tracking_uri
     if address is None or not address.startswith(("http://", "https://")):
         return address
     parts = urlsplit(address)
@@ -35,21 +35,28 @@ def tracking_uri() -> str | None:
 
 
 def hooks() -> Hooks:
-    """Whom to tell of verdicts and failures: NIGHTUNE_WEBHOOK, an address, and NIGHTUNE_HOOK, a JSON list of words.
+    """Return what to notify of verdicts and failures: NIGHTUNE_WEBHOOK and NIGHTUNE_HOOK, as far as they can be used.
 
-    They come from the environment, so that an address with a secret stands neither in a study nor in a database.
+    They come from the environment to keep addresses with secrets out of studies and databases. A wrong value ends a
+    night at its start, and never its report.
     """
-    return Hooks(os.environ.get("NIGHTUNE_WEBHOOK", ""), tuple(json.loads(os.environ.get("NIGHTUNE_HOOK", "[]"))))
+    settings = usable_settings()
+    return Hooks(settings.webhook or "", settings.hook)
 
 
 def prepare_environment() -> None:
     """Keep Prefect's state in the store, its embedded server patient, and every library quiet and offline.
 
     Call it before Prefect is imported. It makes the store's folder: Prefect makes no folder within a missing one.
+    SettingsError if an environment variable has a value that cannot be used.
     """
-    store_root().mkdir(parents=True, exist_ok=True)
+    root = store_root()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError([f"NIGHTUNE_STORE: the folder {str(root)!r} cannot be made ({error.strerror})"]) from error
     defaults = {
-        "PREFECT_HOME": str(store_root() / "prefect"),
+        "PREFECT_HOME": str(root / "prefect"),
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",  # 20 s is too short on a busy machine
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # errors are told once, by the command line

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nightune.flows.runtime.environment import store_root
-from nightune.flows.runtime.processes import SERVED_BY, follow
+from nightune.flows.runtime.processes import follow
+from nightune.settings import SERVED_BY, read_settings
 from nightune.tasks.tracking.store.errors import StoreError
 
 START_SECONDS = 180.0
 PORT_SECONDS = 15.0  # for a server of a killed process to let go of its port
 STOP_SECONDS = 15.0
-USERS_OWN = ("PREFECT_API_URL", "PREFECT_PROFILE")
 ADDRESS = "server-address"  # beside Prefect's database, while a server of nights runs
 
 # As Prefect starts its embedded one: no pages, and no services but those that record runs.
@@ -39,7 +39,8 @@ def prefect_server() -> Iterator[Callable[[], None]]:
     The server is the one that the user's environment names, or our own. Call it before Prefect is imported. StoreError
     if our own does not answer.
     """
-    if any(os.environ.get(name) for name in USERS_OWN):
+    settings = read_settings()
+    if settings.prefect_api_url or settings.prefect_profile:
         yield lambda: None
         return
     child = _start(_free_port(), _WITHOUT_SERVICES)
@@ -61,7 +62,7 @@ def serving_server(port: int) -> Iterator[str]:
     StoreError where none answers: that of PREFECT_API_URL, or our own on the port.
     """
     os.environ[SERVED_BY] = str(os.getpid())
-    given = os.environ.get("PREFECT_API_URL")
+    given = read_settings().prefect_api_url
     if given:
         if not answers(given):
             raise StoreError(f"PREFECT_API_URL: no Prefect server answers at {given}")
@@ -87,12 +88,12 @@ def serving_server(port: int) -> Iterator[str]:
 
 def is_alone() -> bool:
     """True if the server is this process' own, and so nobody else looks at what it is told."""
-    return os.environ.get("PREFECT_API_URL") in _own
+    return read_settings().prefect_api_url in _own
 
 
 def use_running_server() -> None:
     """Point Prefect at the server that serves this store; StoreError where none does."""
-    address = os.environ.get("PREFECT_API_URL")
+    address = read_settings().prefect_api_url
     file = _home() / ADDRESS
     if not address and file.exists():
         address = file.read_text(encoding="utf-8")

@@ -7,9 +7,8 @@ import sys
 import threading
 import time
 
-from nightune.tasks.trial.crash_log import SUPERVISOR
+from nightune.settings import SERVED_BY, SUPERVISOR, read_settings
 
-SERVED_BY = "NIGHTUNE_SERVED_BY"  # the process that serves nights
 SET_PARENT_DEATH_SIGNAL = 1  # prctl(2), PR_SET_PDEATHSIG
 
 
@@ -28,11 +27,12 @@ def follow_server() -> bool:
 
     Ctrl-C reaches all processes of a terminal: the one that serves takes it, and ends its nights.
     """
-    parent = os.environ.pop(SERVED_BY, None)
+    parent = read_settings().served_by
     if parent is not None:
-        os.environ[SUPERVISOR] = parent  # it starts a night again that a trial has taken down
+        del os.environ[SERVED_BY]
+        os.environ[SUPERVISOR] = str(parent)  # it starts a night again that a trial has taken down
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        follow(int(parent))
+        follow(parent)
     return parent is not None
 
 

@@ -19,7 +19,8 @@ from nightune.flows.runtime.console import say
 from nightune.flows.runtime.environment import store_root
 from nightune.flows.runtime.exit_codes import INTERRUPTED
 from nightune.flows.runtime.processes import follow
-from nightune.tasks.trial.crash_log import ALLOWED_DEATHS, SUPERVISOR, Attempts, attempts_of, is_supervised
+from nightune.settings import SUPERVISOR, read_settings
+from nightune.tasks.trial.crash_log import ALLOWED_DEATHS, Attempts, attempts_of
 
 if TYPE_CHECKING:
     from nightune.tuning.study.study import Study
@@ -32,8 +33,9 @@ def supervised(read_study: Callable[[], "Study"]) -> None:
 
     The parent reads the study, so that a bad file is refused before Prefect starts. The child's flow reads it.
     """
-    if is_supervised():
-        follow(int(os.environ[SUPERVISOR]))
+    supervisor = read_settings().supervisor
+    if supervisor is not None:
+        follow(supervisor)
         return
     name = read_study().name
     command = [sys.executable, *sys.orig_argv[1:]]

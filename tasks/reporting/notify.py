@@ -8,7 +8,8 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import asdict, dataclass
-from urllib.parse import urlsplit
+
+from nightune.settings import INTERNAL, host_only
 
 ATTEMPTS = 3
 WAIT_SECONDS = 1.0  # before the second attempt; doubled before the third
@@ -46,12 +47,6 @@ def tell(hooks: Hooks, event: Event, wait_seconds: float = WAIT_SECONDS) -> bool
     return all(told)
 
 
-def masked(address: str) -> str:
-    """Only the scheme and the host of an address: all else may hold a secret."""
-    parts = urlsplit(address)
-    return f"{parts.scheme}://{parts.hostname or ''}/…"
-
-
 def _post(address: str, event: Event, wait_seconds: float) -> bool:
     body = json.dumps(asdict(event), ensure_ascii=False).encode()
     for attempt in range(ATTEMPTS):
@@ -66,7 +61,7 @@ def _post(address: str, event: Event, wait_seconds: float) -> bool:
             error.close()
         except (OSError, ValueError) as error:
             problem = type(error).__name__  # its text may repeat the address
-    logger.warning("webhook %s was not told (%s, %d attempts)", masked(address), problem, ATTEMPTS)
+    logger.warning("webhook %s was not told (%s, %d attempts)", host_only(address), problem, ATTEMPTS)
     return False
 
 
@@ -75,7 +70,7 @@ def _run(command: tuple[str, ...], event: Event) -> bool:
     try:
         subprocess.run(
             command,
-            env=os.environ | words,
+            env={name: value for name, value in os.environ.items() if name not in INTERNAL} | words,
             timeout=COMMAND_SECONDS,
             check=True,
             stdin=subprocess.DEVNULL,
@@ -85,7 +80,7 @@ def _run(command: tuple[str, ...], event: Event) -> bool:
     except subprocess.CalledProcessError as error:
         logger.warning("hook %s ended with %d", command[0], error.returncode)
         return False
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:  # ValueError: a null character in a text
         logger.warning("hook %s was not run to its end (%s)", command[0], type(error).__name__)
         return False
     return True

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from nightune.settings import read_settings
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.store import Store
 
@@ -84,7 +85,7 @@ def ui_command(store: Store, access: Access) -> list[str]:
 
 def _guarded(store: Store, access: Access) -> dict[str, str]:
     """The environment of a server with passwords; its users are kept in the store."""
-    password = os.environ.get(PASSWORD, "")
+    password = read_settings().ui_password
     if not password or not access.allowed_hosts:
         raise StoreError(
             f"--host {access.host}: the pages would be open to the network. Set {PASSWORD} (12 characters or more; the "

@@ -5,12 +5,14 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from nightune.tasks.reporting.notify import ATTEMPTS, Event, Hooks, masked, tell
+from nightune.settings import INTERNAL
+from nightune.tasks.reporting.notify import ATTEMPTS, Event, Hooks, tell
 
 EVENT = Event("refused", "digits", sweep="digits-3", reason="not better")
 
@@ -78,15 +80,27 @@ def test_a_dead_webhook_is_given_up_without_an_error_and_without_its_secret(
     assert "secret" not in caplog.text
 
 
-def test_only_scheme_and_host_of_an_address_are_shown() -> None:
-    assert masked("https://me:pass@hooks.example.com/T0/B1?x=y") == "https://hooks.example.com/…"
-
-
 def test_a_command_gets_the_event_in_its_environment(tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     code = "import os, sys; open(sys.argv[1], 'w').write(os.environ['NIGHTUNE_EVENT'] + os.environ['NIGHTUNE_SWEEP'])"
     assert tell(Hooks(command=(sys.executable, "-c", code, str(seen))), EVENT)
     assert seen.read_text() == "refuseddigits-3"
+
+
+def test_a_command_does_not_inherit_what_nightune_sets_for_its_own_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = tmp_path / "seen"
+    for name in INTERNAL:
+        monkeypatch.setenv(name, "1")  # with these, a `nightune` within the hook would end at once
+    code = "import os, sys; open(sys.argv[1], 'w').write(' '.join(os.environ))"
+    assert tell(Hooks(command=(sys.executable, "-c", code, str(seen))), EVENT)
+    assert "NIGHTUNE_EVENT" in seen.read_text().split()
+    assert not set(INTERNAL) & set(seen.read_text().split())
+
+
+def test_a_text_that_no_environment_can_hold_fails_nothing() -> None:
+    assert not tell(Hooks(command=(sys.executable, "-c", "")), replace(EVENT, reason="null \0 character"))
 
 
 @pytest.mark.parametrize("command", [("no-such-command-here",), (sys.executable, "-c", "raise SystemExit(3)")])

@@ -6,6 +6,8 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+from nightune.settings import read_settings
+
 PACKAGES = ("nightune", "keras", "tensorflow", "jax", "numpy", "scikit-learn", "pandas", "mlflow-skinny", "prefect")
 
 
@@ -25,7 +27,7 @@ def environment() -> dict[str, object]:
         "platform": platform.platform(),
         "machine": platform.machine(),
         "processors": os.cpu_count(),
-        "keras_backend": os.environ.get("KERAS_BACKEND", "tensorflow"),
+        "keras_backend": read_settings().keras_backend,
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
     }
 

@@ -6,7 +6,6 @@ such as an unknown run, is raised at once.
 
 import errno
 import logging
-import os
 import random
 import re
 import threading
@@ -17,10 +16,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from nightune.settings import read_settings
 from nightune.tasks.tracking.store.errors import StoreLostError
 
-PATIENCE_VARIABLE = "NIGHTUNE_STORE_PATIENCE_SECONDS"
-PATIENCE_SECONDS = 300.0
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
 HURRIED_SECONDS = 2.0  # a stop must be short; the next start closes what is left open
@@ -141,7 +139,7 @@ def masked(text: str) -> str:
 
 def _patience_seconds() -> float:
     bound = _bound.get()
-    seconds = float(os.environ.get(PATIENCE_VARIABLE, PATIENCE_SECONDS)) if bound is None else bound
+    seconds = read_settings().store_patience_seconds if bound is None else bound
     return min(seconds, HURRIED_SECONDS) if _hurried.is_set() else seconds
 
 
@@ -149,5 +147,5 @@ def _what_to_do(address: str, reason: str, seconds: float) -> str:
     return (
         f"{masked(address)}: the store has not answered for {seconds:.0f} s ({reason}). Finished trials are kept. "
         "Free the disk, end what locks the database or start the server again; then run the same command, and the "
-        f"sweep goes on. ({PATIENCE_VARIABLE} sets how long to wait.)"
+        "sweep goes on. (NIGHTUNE_STORE_PATIENCE_SECONDS sets how long to wait.)"
     )
