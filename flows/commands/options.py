@@ -33,6 +33,7 @@ def errors_told() -> Iterator[None]:
     """Turn an error that the user can act on into one paragraph and an exit code; a fault of ours shows its trace."""
     _check_environment()
     from nightune.models.errors import InputError  # noqa: PLC0415
+    from nightune.tasks.child_server import ServerStartError  # noqa: PLC0415
     from nightune.tasks.tracking.store.errors import StoreError  # noqa: PLC0415
     from nightune.tuning.errors import StudyError  # noqa: PLC0415 - pydantic takes a moment
 
@@ -41,7 +42,7 @@ def errors_told() -> Iterator[None]:
     except (StudyError, InputError, SettingsError) as error:
         say(str(error))
         raise typer.Exit(BAD_INPUT) from None
-    except StoreError as error:
+    except (StoreError, ServerStartError) as error:
         say(str(error))
         raise typer.Exit(BAD_STORE) from None
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from cronsim import CronSim, CronSimError
 from pydantic import ValidationError
 
 
@@ -30,9 +31,15 @@ def check_schedule(cron: str, timezone: str) -> None:
 def clock_change(cron: str, timezone: str, now: datetime) -> datetime | None:
     """Return the next day within a year on which a time of the cron line is skipped or comes twice, or None.
 
-    `now` has no time zone: it is the time on the clock there. A line for every hour loses nothing that matters.
+    `now` has no time zone: it is the time on the clock there. A line for every hour loses nothing that matters, and
+    what Prefect reads but cronsim does not (ranges over midnight) gets no warning.
     """
-    hours = _hours(cron.split()[1])
+    try:
+        hours = CronSim(cron, now).hours
+    except CronSimError:
+        return None
+    if len(hours) == 24:
+        return None
     zone = ZoneInfo(timezone)
     start = now.replace(minute=0, second=0, microsecond=0)
     for step in range(366 * 24):
@@ -41,17 +48,3 @@ def clock_change(cron: str, timezone: str, now: datetime) -> datetime | None:
         if is_twice and clock.hour in hours:  # folds differ in the skipped hour of spring and the double one of autumn
             return clock
     return None
-
-
-def _hours(field: str) -> set[int]:
-    """The hours that a field of a cron line names; none for every hour."""
-    hours: set[int] = set()
-    for part in field.split(","):
-        span, _, step = part.partition("/")
-        first, _, last = span.partition("-")
-        if span == "*" and not step:
-            return set()
-        low = 0 if span == "*" else int(first)
-        high = int(last) if last else 23 if step or span == "*" else low
-        hours |= set(range(low, high + 1, int(step or 1)))
-    return hours

@@ -6,24 +6,19 @@ parent, and starts while the rest is imported.
 
 import os
 import socket
-import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from nightune.flows.runtime.environment import store_root
 from nightune.flows.runtime.processes import follow
 from nightune.settings import SERVED_BY, read_settings
+from nightune.tasks.child_server import ChildServer, health_status, start_server
 from nightune.tasks.tracking.store.errors import StoreError
 
-START_SECONDS = 180.0
 PORT_SECONDS = 15.0  # for a server of a killed process to let go of its port
-STOP_SECONDS = 15.0
 ADDRESS = "server-address"  # beside Prefect's database, while a server of nights runs
 
 # As Prefect starts its embedded one: no pages, and no services but those that record runs.
@@ -36,21 +31,22 @@ _own: set[str] = set()  # addresses of the servers that end with this process' c
 def prefect_server() -> Iterator[Callable[[], None]]:
     """Have a server while the block runs, and give a function that waits until it answers.
 
-    The server is the one that the user's environment names, or our own. Call it before Prefect is imported. StoreError
-    if our own does not answer.
+    The server is the one that the user's environment names, or our own. Call it before Prefect is imported. The
+    function raises ServerStartError if our own does not answer.
     """
     settings = read_settings()
     if settings.prefect_api_url or settings.prefect_profile:
         yield lambda: None
         return
-    child = _start(_free_port(), _WITHOUT_SERVICES)
-    os.environ["PREFECT_API_URL"] = child.address
-    _own.add(child.address)
+    port = _free_port()
+    child, address = _start(port, _WITHOUT_SERVICES), _address(port)
+    os.environ["PREFECT_API_URL"] = address
+    _own.add(address)
     try:
         yield child.wait
     finally:
         _send_last_logs()
-        _own.discard(child.address)
+        _own.discard(address)
         del os.environ["PREFECT_API_URL"]
         child.stop()
 
@@ -59,7 +55,7 @@ def prefect_server() -> Iterator[Callable[[], None]]:
 def serving_server(port: int) -> Iterator[str]:
     """Give the address of a server with schedules and pages, for this process and those it starts.
 
-    StoreError where none answers: that of PREFECT_API_URL, or our own on the port.
+    StoreError if that of PREFECT_API_URL does not answer, ServerStartError if our own on the port does not.
     """
     os.environ[SERVED_BY] = str(os.getpid())
     given = read_settings().prefect_api_url
@@ -70,16 +66,16 @@ def serving_server(port: int) -> Iterator[str]:
         return
     _wait_for_port(port)
     os.environ |= {"PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(port)}
-    child = _start(port, {})
+    child, address = _start(port, {}), _address(port)
     file = _home() / ADDRESS
     try:
         child.wait()
-        os.environ["PREFECT_API_URL"] = child.address
-        file.write_text(child.address, encoding="utf-8")
+        os.environ["PREFECT_API_URL"] = address
+        file.write_text(address, encoding="utf-8")
         from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415 - seconds
 
-        with temporary_settings(updates={PREFECT_API_URL: child.address}):  # it may have read its settings before
-            yield child.address
+        with temporary_settings(updates={PREFECT_API_URL: address}):  # it may have read its settings before
+            yield address
     finally:
         file.unlink(missing_ok=True)
         os.environ.pop("PREFECT_API_URL", None)
@@ -104,11 +100,7 @@ def use_running_server() -> None:
 
 def answers(address: str) -> bool:
     """True if a Prefect server answers there."""
-    try:
-        with urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=5) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, OSError, ValueError):
-        return False
+    return health_status(f"{address.rstrip('/')}/health") == 200
 
 
 def run(port: int, parent: int) -> None:
@@ -120,47 +112,21 @@ def run(port: int, parent: int) -> None:
     uvicorn.run(app, factory=True, host="127.0.0.1", port=port, log_level="error", lifespan="on", timeout_keep_alive=5)
 
 
-@dataclass(frozen=True)
-class _Child:
-    process: "subprocess.Popen[bytes]"
-    address: str
-    log_file: Path
-
-    def wait(self) -> None:
-        """Wait until it answers; StoreError if it does not."""
-        give_up_at = time.monotonic() + START_SECONDS
-        while not answers(self.address):
-            if self.process.poll() is not None:
-                raise StoreError(f"Prefect's server ended before it answered; {self.log_file} says why")
-            if time.monotonic() > give_up_at:
-                raise StoreError(f"Prefect's server did not answer within {START_SECONDS:g} s; see {self.log_file}")
-            time.sleep(0.1)
-
-    def stop(self) -> None:
-        """End it."""
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-def _start(port: int, settings: dict[str, str]) -> _Child:
-    log_file = _home() / "server.log"
-    with log_file.open("ab") as log:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                f"from nightune.flows.runtime.prefect_server import run; run({port}, {os.getpid()})",
-            ],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)} | settings,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # Ctrl-C is for us: the server must outlive what is still to be recorded
+def _start(port: int, settings: dict[str, str]) -> ChildServer:
+    code = f"from nightune.flows.runtime.prefect_server import run; run({port}, {os.getpid()})"
+    with (_home() / "server.log").open("ab") as log:
+        return start_server(
+            "Prefect's server",
+            [sys.executable, "-c", code],
+            f"{_address(port)}/health",
+            log,
+            os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)} | settings,
+            in_own_session=True,  # Ctrl-C is for us: the server must outlive what is still to be recorded
         )
-    return _Child(process, f"http://127.0.0.1:{port}/api", log_file)
+
+
+def _address(port: int) -> str:
+    return f"http://127.0.0.1:{port}/api"
 
 
 def _home() -> Path:

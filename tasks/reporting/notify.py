@@ -1,15 +1,13 @@
 """Tell somebody how a night ended: a POST of JSON, or a command. What goes wrong here is logged and fails nothing."""
 
-import json
 import logging
 import os
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from dataclasses import asdict, dataclass
 
 from nightune.settings import INTERNAL, host_only
+from nightune.tasks.http import request_status
 
 ATTEMPTS = 3
 WAIT_SECONDS = 1.0  # before the second attempt; doubled before the third
@@ -48,19 +46,17 @@ def tell(hooks: Hooks, event: Event, wait_seconds: float = WAIT_SECONDS) -> bool
 
 
 def _post(address: str, event: Event, wait_seconds: float) -> bool:
-    body = json.dumps(asdict(event), ensure_ascii=False).encode()
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(wait_seconds * 2 ** (attempt - 1))
         try:
-            request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
-            with urllib.request.urlopen(request, timeout=WEBHOOK_SECONDS):
-                return True
-        except urllib.error.HTTPError as error:
-            problem = f"status {error.code}"
-            error.close()
+            status = request_status("POST", address, WEBHOOK_SECONDS, json=asdict(event))
         except (OSError, ValueError) as error:
-            problem = type(error).__name__  # its text may repeat the address
+            problem = str(error) if isinstance(error, OSError) else "the event cannot be sent"
+            continue
+        if 200 <= status < 300:
+            return True
+        problem = f"status {status}"
     logger.warning("webhook %s was not told (%s, %d attempts)", host_only(address), problem, ATTEMPTS)
     return False
 

@@ -80,6 +80,23 @@ def test_a_dead_webhook_is_given_up_without_an_error_and_without_its_secret(
     assert "secret" not in caplog.text
 
 
+@pytest.mark.parametrize("statuses", [[], [500] * ATTEMPTS], ids=["answers", "fails"])
+def test_a_webhooks_address_is_in_no_log_of_any_library(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture, statuses: list[int]
+) -> None:
+    receiver.statuses = statuses
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, logger="httpx"):
+        tell(Hooks(webhook=receiver.address), EVENT, wait_seconds=0)
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/secret", "http://[secret", "https://exam\x00ple.com/secret"])
+def test_a_webhook_that_cannot_be_reached_fails_nothing(address: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert not tell(Hooks(webhook=address), EVENT, wait_seconds=0)
+    assert "was not told" in caplog.text
+    assert "/secret" not in caplog.text
+
+
 def test_a_command_gets_the_event_in_its_environment(tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     code = "import os, sys; open(sys.argv[1], 'w').write(os.environ['NIGHTUNE_EVENT'] + os.environ['NIGHTUNE_SWEEP'])"

@@ -1,36 +1,47 @@
 """Put a range for one parameter into a study file's text, and leave all else, comments too, as it was."""
 
-import copy
 import json
 import re
 import tomllib
 from collections.abc import Mapping
 from typing import Any
 
-_HEADER = re.compile(r"^\s*\[(?!\[)([^\]]+)\]\s*(#.*)?$")
-_ASSIGNMENT = re.compile(r"^\s*([\w\"'.\- ]+?)\s*=")
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import Table
+
 _SECTION = "space"
 
 
 def with_log_range(text: str, name: str, low: float, high: float) -> str | None:
-    """Return the text with `name` of [space] as a range on a log scale; None where its place cannot be told.
+    """Return the text with `name` of [space] as a range on a log scale; None if there is no place for it.
 
-    A condition stays, and so does the number of steps, which a grid needs. What is returned is checked: it reads as the
-    old text but for this one parameter.
+    A condition stays, and so does the number of steps, which a grid needs. The result is checked: it reads as the old
+    text except for this one parameter.
     """
-    tables = tomllib.loads(text)
-    expected = copy.deepcopy(tables)
-    holder = expected.setdefault(_SECTION, {})
-    *way, last = name.split(".")
-    for part in way:
+    path = [_SECTION, *name.split(".")]
+    expected = tomllib.loads(text)
+    holder = expected
+    for part in path[:-1]:
         holder = holder.setdefault(part, {})
         if not isinstance(holder, dict):
             return None
-    holder[last] = {"low": low, "high": high, "scale": "log", **_kept(tables, holder.get(last))}
-    lines = text.splitlines()
-    edited = _replaced(lines, name, inline(holder[last])) or _inserted(lines, name, inline(holder[last]))
-    result = "\n".join(edited) + "\n"
-    return result if _read(result) == expected else None
+    value = {"low": low, "high": high, "scale": "log", **_kept(expected, holder.get(path[-1]))}
+    holder[path[-1]] = value
+    try:
+        edited = _put(text, path, inline(value))
+        return edited if tomllib.loads(edited) == expected else None
+    except (TOMLKitError, tomllib.TOMLDecodeError):
+        return None
+
+
+def inline(value: Any) -> str:
+    """A value as TOML in one line."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_key(name)} = {inline(each)}" for name, each in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(inline(each) for each in value) + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _kept(tables: Mapping[str, Any], before: Any) -> dict[str, Any]:
@@ -43,52 +54,20 @@ def _kept(tables: Mapping[str, Any], before: Any) -> dict[str, Any]:
     return kept
 
 
-def inline(value: Any) -> str:
-    """A value as TOML in one line."""
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_key(name)} = {inline(each)}" for name, each in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(inline(each) for each in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
+def _put(text: str, path: list[str], value: str) -> str:
+    """The text with a value in the deepest table that is there for it, in place of the old one."""
+    document: Any = tomlkit.parse(text)
+    table, rest = document, path
+    while len(rest) > 1 and rest[0] in table:
+        table, rest = table[rest[0]], rest[1:]
+    items = table.value.body if isinstance(table, Table) else []
+    comments: list[Any] = []  # the last ones, which belong to the next table, stay above it
+    while items and items[-1][0] is None:
+        comments.insert(0, items.pop())
+    table[rest[0] if len(rest) == 1 else tomlkit.key(rest)] = tomlkit.value(value)
+    items += comments
+    return tomlkit.dumps(document)
 
 
 def _key(name: str) -> str:
     return name if re.fullmatch(r"[\w-]+", name) else json.dumps(name)
-
-
-def _replaced(lines: list[str], name: str, value: str) -> list[str] | None:
-    """The lines with the parameter's assignment, which may go over several of them, replaced."""
-    section: list[str] = []
-    for place, line in enumerate(lines):
-        header = _HEADER.match(line)
-        if header:
-            section = _parts(header[1])
-            continue
-        assignment = _ASSIGNMENT.match(line)
-        if assignment and [*section, *_parts(assignment[1])] == [_SECTION, *name.split(".")]:
-            end = next((end for end in range(place + 1, len(lines) + 1) if _read("\n".join(lines[place:end]))), None)
-            if end is not None:
-                return [*lines[:place], f"{assignment[0]} {value}", *lines[end:]]
-    return None
-
-
-def _inserted(lines: list[str], name: str, value: str) -> list[str]:
-    """The lines with the parameter as the first of the deepest table that is there for it."""
-    path = [_SECTION, *name.split(".")]
-    sections = {tuple(_parts(header[1])): place for place, line in enumerate(lines) if (header := _HEADER.match(line))}
-    for depth in range(len(path) - 1, 0, -1):
-        if tuple(path[:depth]) in sections:
-            place = sections[tuple(path[:depth])] + 1
-            return [*lines[:place], f"{'.'.join(path[depth:])} = {value}", *lines[place:]]
-    return [*lines, "", f"[{_SECTION}]", f"{name} = {value}"]
-
-
-def _parts(dotted: str) -> list[str]:
-    return [part.strip().strip("\"'") for part in dotted.split(".")]
-
-
-def _read(text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        return {}
