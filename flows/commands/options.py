@@ -1,4 +1,4 @@
-"""What the commands of the command line share: arguments, exit codes, and how errors and results are told."""
+"""Shared parts of the commands: arguments, signals, and errors with their exit codes."""
 
 import shlex
 import signal
@@ -21,7 +21,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as t
 
 
 class EngineChoice(StrEnum):
-    """Who trains."""
+    """The training engine."""
 
     AUTO = "auto"
     COMPILED = "compiled"
@@ -29,8 +29,11 @@ class EngineChoice(StrEnum):
 
 
 @contextmanager
-def errors_told() -> Iterator[None]:
-    """Turn an error that the user can act on into one paragraph and an exit code; a fault of ours shows its trace."""
+def report_errors() -> Iterator[None]:
+    """Report errors that the user can act on in one paragraph with an exit code; bugs keep their traceback.
+
+    It checks the environment variables first.
+    """
     _check_environment()
     from nightune.models.errors import InputError  # noqa: PLC0415
     from nightune.tasks.child_server import ServerStartError  # noqa: PLC0415
@@ -47,7 +50,7 @@ def errors_told() -> Iterator[None]:
         raise typer.Exit(BAD_STORE) from None
     except KeyboardInterrupt:
         again = shlex.join(["nightune", *sys.argv[1:]])
-        say(f"Stopped. Finished trials are kept. Go on with:\n  {again}")
+        say(f"Stopped. Finished trials are kept. Resume with:\n  {again}")
         raise typer.Exit(INTERRUPTED) from None
     except Exception as error:
         fault = _machine_fault(error)
@@ -58,9 +61,9 @@ def errors_told() -> Iterator[None]:
 
 
 def _machine_fault(error: Exception) -> str | None:
-    """What to do about a full disk or a Prefect server that fails; None for a fault that is ours.
+    """Return the remedy for a full disk or a failing Prefect server; None for a bug.
 
-    A full disk stops Prefect's server, too, which then cannot record why the sweep ended: that is told, not this.
+    A full disk also stops Prefect's server, which then cannot record why the sweep ended: report that reason instead.
     """
     from nightune.tasks.tracking.store.errors import StoreError  # noqa: PLC0415
     from nightune.tasks.tracking.store.retry import masked, passing_fault  # noqa: PLC0415
@@ -75,19 +78,19 @@ def _machine_fault(error: Exception) -> str | None:
         cause = cause.__context__
     fault = passing_fault(error) if isinstance(error, OSError) else None
     if fault is None and is_prefects:
-        fault = f"Prefect's server fails ({masked(str(error).splitlines()[0])})"
-    remedy = "Finished trials are kept. Free the disk, or mend what is said; then run the same command again."
+        fault = f"Prefect's server failed ({masked(str(error).splitlines()[0])})"
+    remedy = "Finished trials are kept. Free the disk or fix the named cause; then run the same command again."
     return fault and f"{fault}. {remedy}"
 
 
 def _check_environment() -> None:
-    """Prepare the environment, warn of unknown variables once, and end with exit code 2 if a value cannot be used."""
+    """Prepare the environment and warn of unknown variables; end with exit code 2 if a value cannot be used."""
     try:
         prepare_environment()
     except SettingsError as error:
         say(str(error))
         raise typer.Exit(BAD_INPUT) from None
-    if read_settings().supervisor is None:  # else the parent has warned
+    if read_settings().supervisor is None:  # otherwise the parent has warned
         for line in unknown_variables():
             say(line)
 

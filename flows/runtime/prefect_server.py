@@ -1,7 +1,7 @@
-"""Prefect servers: the user's own, one that ends with the command, or the one that nights are scheduled by.
+"""Prefect servers: the user's, one that ends with the command, or one that schedules nights.
 
-Prefect's embedded server is a child process that outlives a killed parent, one more after every kill. Ours follows its
-parent, and starts while the rest is imported.
+Prefect's embedded server is a child process that outlives a killed parent: one more after every kill. Ours ends with
+its parent, and starts while the other modules are imported.
 """
 
 import os
@@ -18,21 +18,21 @@ from nightune.settings import SERVED_BY, read_settings
 from nightune.tasks.child_server import ChildServer, health_status, start_server
 from nightune.tasks.tracking.store.errors import StoreError
 
-PORT_SECONDS = 15.0  # for a server of a killed process to let go of its port
-ADDRESS = "server-address"  # beside Prefect's database, while a server of nights runs
+PORT_SECONDS = 15.0  # until the server of a killed process has freed its port
+ADDRESS = "server-address"  # file beside Prefect's database while `serve` runs
 
-# As Prefect starts its embedded one: no pages, and no services but those that record runs.
+# As Prefect starts its embedded server: without pages, and only with the services that record runs.
 _WITHOUT_SERVICES = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 
-_own: set[str] = set()  # addresses of the servers that end with this process' command
+_own: set[str] = set()  # addresses of servers that end with this process' command
 
 
 @contextmanager
 def prefect_server() -> Iterator[Callable[[], None]]:
-    """Have a server while the block runs, and give a function that waits until it answers.
+    """Provide a server while the block runs; yield a function that waits until it answers.
 
-    The server is the one that the user's environment names, or our own. Call it before Prefect is imported. The
-    function raises ServerStartError if our own does not answer.
+    It is the server of PREFECT_API_URL or PREFECT_PROFILE, or our own. Call it before importing Prefect. The function
+    raises ServerStartError if our own server does not answer.
     """
     settings = read_settings()
     if settings.prefect_api_url or settings.prefect_profile:
@@ -53,9 +53,9 @@ def prefect_server() -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def serving_server(port: int) -> Iterator[str]:
-    """Give the address of a server with schedules and pages, for this process and those it starts.
+    """Yield the address of a server with schedules and pages, for this process and its children.
 
-    StoreError if that of PREFECT_API_URL does not answer, ServerStartError if our own on the port does not.
+    StoreError if the server of PREFECT_API_URL does not answer; ServerStartError if our own on the port does not.
     """
     os.environ[SERVED_BY] = str(os.getpid())
     given = read_settings().prefect_api_url
@@ -74,7 +74,7 @@ def serving_server(port: int) -> Iterator[str]:
         file.write_text(address, encoding="utf-8")
         from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415 - seconds
 
-        with temporary_settings(updates={PREFECT_API_URL: address}):  # it may have read its settings before
+        with temporary_settings(updates={PREFECT_API_URL: address}):  # Prefect may have read its settings before
             yield address
     finally:
         file.unlink(missing_ok=True)
@@ -82,19 +82,19 @@ def serving_server(port: int) -> Iterator[str]:
         child.stop()
 
 
-def is_alone() -> bool:
-    """True if the server is this process' own, and so nobody else looks at what it is told."""
+def is_own_server() -> bool:
+    """True if the server ends with this process' command: no other process reads its records."""
     return read_settings().prefect_api_url in _own
 
 
 def use_running_server() -> None:
-    """Point Prefect at the server that serves this store; StoreError where none does."""
+    """Point Prefect to the server of the running `serve` of this store; StoreError if there is none."""
     address = read_settings().prefect_api_url
     file = _home() / ADDRESS
     if not address and file.exists():
         address = file.read_text(encoding="utf-8")
     if not address or not answers(address):
-        raise StoreError("No Prefect server runs for this store. Start `nightune serve`, or set PREFECT_API_URL.")
+        raise StoreError("No Prefect server is running for this store. Start `nightune serve`, or set PREFECT_API_URL.")
     os.environ["PREFECT_API_URL"] = address
 
 
@@ -121,7 +121,7 @@ def _start(port: int, settings: dict[str, str]) -> ChildServer:
             f"{_address(port)}/health",
             log,
             os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)} | settings,
-            in_own_session=True,  # Ctrl-C is for us: the server must outlive what is still to be recorded
+            in_own_session=True,  # Ctrl-C must not end it before the last runs are recorded
         )
 
 
@@ -157,7 +157,7 @@ def _wait_for_port(port: int) -> None:
 
 
 def _send_last_logs() -> None:
-    """Prefect sends log lines behind the flow's back; what is left must go before the server does."""
+    """Flush the log lines that Prefect sends in the background, before the server ends."""
     if "prefect" in sys.modules:
         from prefect.logging.handlers import APILogHandler  # noqa: PLC0415
 
