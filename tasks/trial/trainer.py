@@ -29,7 +29,7 @@ class Trainer:
 def make_trainer(engine_name: str, data_folder: Path, study_folder: Path, compiled: Path) -> Trainer:
     """Start the engine, or return the one that is running."""
     from nightune.models.backend import load_keras  # noqa: PLC0415 - Keras, only where something is trained
-    from nightune.models.data.loading import data_placement, open_dataset  # noqa: PLC0415
+    from nightune.models.data.storage import data_placement, open_dataset  # noqa: PLC0415
     from nightune.models.engines.make import make_engine  # noqa: PLC0415
     from nightune.models.training.checkpoint import Checkpoints  # noqa: PLC0415
     from nightune.models.training.halted import HaltedTrainings  # noqa: PLC0415
