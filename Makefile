@@ -1,7 +1,10 @@
-.PHONY: check habits fuzz storm nights
+.PHONY: check quick habits fuzz storm nights
 
 check: habits
 	pytest -n 2 --dist loadscope --no-loadscope-reorder
+
+quick:
+	pytest --quick -r fE
 
 habits:
 	ruff check .

@@ -81,7 +81,7 @@ def prepare(count: int, epochs: int, folder: Path) -> tuple[Any, list[Any]]:
     data = prepare_data.fn(study, folder)
     dataset = open_dataset(data.folder)
     trials = propose_trials.fn(study, 0, data, Bracket((Rung(count, study.search.epochs),)), [])
-    ordered = [trial for cohort in cohorts(trials) for trial in cohort]
+    ordered = [trial for cohort in cohorts(trials, STUDY.parent) for trial in cohort]
 
     def training(trial: Any, engine: Any) -> Any:
         recipe, monitor = read_recipe(trial.params), study.objective.metric

@@ -32,7 +32,7 @@ from prefect.types.entrypoint import EntrypointType
 from nightune.flows.nightly import nightly
 from nightune.flows.runtime.environment import hooks, store_root, tracking_uri
 from nightune.tasks.load_study import load_study
-from nightune.tasks.reporting.notify import Event, tell
+from nightune.tasks.reporting.notify import Event, notify
 from nightune.tasks.tracking.store.errors import StoreError, StudyBusyError
 from nightune.tasks.tracking.store.lock import study_lock
 from nightune.tasks.tracking.store.store import open_store
@@ -108,7 +108,7 @@ def recover(client: SyncPrefectClient, study: str) -> int:
         logger.warning("%s", error)
         return 0
     for run in dead:
-        tell(hooks(), Event("crashed", study, flow_run_id=str(run.id), reason=PROCESS_GONE))
+        notify(hooks(), Event("crashed", study, flow_run_id=str(run.id), reason=PROCESS_GONE))
     return len(dead)
 
 

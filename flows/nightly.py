@@ -18,7 +18,7 @@ from nightune.flows.tune import tune
 from nightune.tasks.load_study import load_study
 from nightune.tasks.promote_model import Promotion
 from nightune.tasks.publish_night import publish_leaderboard, publish_verdict
-from nightune.tasks.reporting.notify import Event, tell
+from nightune.tasks.reporting.notify import Event, notify
 from nightune.tasks.trial.crash_log import attempts_of
 from nightune.tuning.errors import StudyError
 
@@ -71,7 +71,7 @@ def nightly(study_file: Path, engine: str = "auto") -> Promotion:
             page=report.page,
         )
         logger.info("night of %s · %s · %s · %s", told.study, told.sweep, told.event, told.reason)
-        tell(hooks(), told)
+        notify(hooks(), told)
     wait_until_recorded()
     return promotion
 
@@ -79,7 +79,7 @@ def nightly(study_file: Path, engine: str = "auto") -> Promotion:
 def _tell_end(event: str, flow_run: Any, reason: str) -> None:
     study = _study_name(flow_run)
     say(f"{study} · night {event} · {reason}")
-    tell(hooks(), Event(event, study, flow_run_id=str(flow_run.id), reason=reason))
+    notify(hooks(), Event(event, study, flow_run_id=str(flow_run.id), reason=reason))
 
 
 def _study_name(flow_run: Any) -> str:

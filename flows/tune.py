@@ -68,7 +68,8 @@ def train_rung(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:
     """Train those of the trials to the rung's end that are not there yet."""
     results = already_finished(setting, trials)
     finished = {result.trial.key for result in results}
-    for cohort in cohorts([trial for trial in trials if trial.key not in finished]):
+    missing = [trial for trial in trials if trial.key not in finished]
+    for cohort in cohorts(missing, setting.study.path.parent):
         results += train_cohort(setting, cohort)
     return results
 
@@ -83,5 +84,5 @@ def confirm(setting: Setting) -> Confirmation | None:
 
 def train_replicates(setting: Setting, results: Sequence[TrialResult], count: int | None = None) -> None:
     """Train the replicates 1..count of some trials that are not trained yet, in cohorts."""
-    for cohort in cohorts(missing_replicates(setting, results, count)):
+    for cohort in cohorts(missing_replicates(setting, results, count), setting.study.path.parent):
         train_cohort(setting, cohort)

@@ -1,4 +1,4 @@
-"""Imports of large libraries, without the collector of cycles looking through them again and again."""
+"""Import large libraries without repeated garbage collection of their objects."""
 
 import gc
 from collections.abc import Iterator
@@ -7,16 +7,16 @@ from contextlib import contextmanager
 
 @contextmanager
 def lasting_imports() -> Iterator[None]:
-    """Import in the block what stays until the process ends: the collector rests meanwhile, and leaves it alone later.
+    """Disable the garbage collector during imports in the block, and exclude the new objects from later collections.
 
-    It would take a quarter of the time that Prefect, MLflow and Keras take, and half a second each time that it looks
-    through them while trials train. Garbage of before the block is left alone, too, so this is not for loops.
+    Collection would take a quarter of the import time of Prefect, MLflow and Keras, and half a second per full
+    collection while trials train. Garbage from before the block is excluded as well, so do not use this in loops.
     """
-    was_on = gc.isenabled()
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
-        if was_on:
+        if was_enabled:
             gc.enable()

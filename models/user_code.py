@@ -13,24 +13,25 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from nightune.models.error_causes import cause_of, users_line
-from nightune.models.errors import InputError, unknown_name
+from nightune.models.errors import InputError
+from nightune.vocabulary import ARCHITECTURE, unknown_name
 
 _REFERENCE = re.compile(r"(?P<file>.+\.py):(?P<function>[^\W\d]\w*)")
 
-# Modules that users' files imported from beside themselves. They are forgotten before the next file is imported,
-# which may mean another module by the same name, or a newer version of this one.
+# Modules that users' files imported from their own folders. They are removed before the next file is imported, which
+# may refer to another module of the same name, or to a newer version.
 _neighbours: set[str] = set()
 
 
 def is_reference(name: str) -> bool:
-    """True for what can only mean a user's file, well-formed or not."""
+    """True if the name refers to a user's file, well-formed or not."""
     return name.endswith(".py") or ".py:" in name
 
 
 def load_function(reference: str, folder: Path, key: str) -> Callable[..., Any]:
-    """Import the file (relative to the folder) and return its function; InputError names the key and the remedy.
+    """Import the file (relative to the folder) and return its function; InputError gives the key and the remedy.
 
-    An unchanged file is imported once a process. Its own folder is on `sys.path` while it is imported.
+    An unchanged file is imported once per process. Its own folder is on `sys.path` during the import.
     """
     file, function = _find(reference, folder, key)
     module = _import(file, key)
@@ -44,12 +45,12 @@ def load_function(reference: str, folder: Path, key: str) -> Callable[..., Any]:
 
 
 def call_function(reference: str, folder: Path, key: str) -> Any:
-    """Load the function and call it without arguments; what it raises becomes an InputError with file and line."""
+    """Load the function and call it without arguments; its exceptions become InputErrors with file and line."""
     return bind_function(reference, folder, key)()
 
 
 def bind_function(reference: str, folder: Path, key: str) -> Callable[..., Any]:
-    """Load the function; what it raises when it is called becomes an InputError with file and line."""
+    """Load the function; its exceptions when called become InputErrors with file and line."""
     function = load_function(reference, folder, key)
     file, name = _find(reference, folder, key)
 
@@ -58,13 +59,13 @@ def bind_function(reference: str, folder: Path, key: str) -> Callable[..., Any]:
             with folder_on_path(file.parent):
                 return function(*arguments)
         except (Exception, SystemExit) as error:
-            raise InputError(key, f"{name}() of {file.name} raised {_in_words(error, file)}") from error
+            raise InputError(key, f"{name}() of {file.name} raised {_described(error, file)}") from error
 
     return call
 
 
-def source_digest(reference: str, folder: Path, key: str = "model.architecture") -> str:
-    """Name the code behind a reference: 16 hexadecimal digits over its file and the files beside it that it imports.
+def source_digest(reference: str, folder: Path, key: str = ARCHITECTURE) -> str:
+    """Identify the code of a reference: 16 hexadecimal digits over its file and the local files that it imports.
 
     Empty for a name that is not a reference.
     """
@@ -76,9 +77,9 @@ def source_digest(reference: str, folder: Path, key: str = "model.architecture")
 
 @contextmanager
 def folder_on_path(folder: Path) -> Iterator[None]:
-    """Let code inside import the modules of a folder, and leave `sys.path` as it was.
+    """Put a folder on `sys.path` in the block, so that its modules can be imported.
 
-    No bytecode is written: it knows a source by the second and its length, too coarse for a quick edit.
+    No bytecode is written: it identifies a source by its time in seconds and its size, which misses quick edits.
     """
     before = set(sys.modules)
     writes_no_bytecode = sys.dont_write_bytecode
@@ -88,13 +89,13 @@ def folder_on_path(folder: Path) -> Iterator[None]:
         yield
     finally:
         sys.dont_write_bytecode = writes_no_bytecode
-        with suppress(ValueError):  # the user's code may have taken it out
+        with suppress(ValueError):  # the user's code may have removed it
             sys.path.remove(str(folder))
         _neighbours.update(name for name in set(sys.modules) - before if _lies_in(folder, sys.modules[name]))
 
 
 class _Loader(SourceFileLoader):
-    """Compiles the source each time, whatever bytecode there is."""
+    """Compiles the source each time, ignoring bytecode."""
 
     def get_code(self, fullname: str) -> CodeType:
         return self.source_to_code(self.get_data(self.path), self.path)
@@ -103,7 +104,7 @@ class _Loader(SourceFileLoader):
 def _find(reference: str, folder: Path, key: str) -> tuple[Path, str]:
     match = _REFERENCE.fullmatch(reference)
     if match is None:
-        raise InputError(key, f"{reference!r} names no function; write 'path/to/file.py:function'")
+        raise InputError(key, f"{reference!r} is not a reference to a function (allowed: path/to/file.py:function)")
     file = (folder / Path(match["file"]).expanduser()).resolve()
     if not file.is_file():
         siblings = sorted(path.name for path in file.parent.glob("*.py")) if file.parent.is_dir() else []
@@ -122,20 +123,20 @@ def _import(file: Path, key: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, file, loader=loader)
     assert spec is not None  # a loader was given
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # before it runs: dataclasses and pickle look it up
+    sys.modules[name] = module  # before execution: dataclasses and pickle look it up
     try:
         with folder_on_path(file.parent):
             loader.exec_module(module)
     except BaseException as error:
         del sys.modules[name]
         if isinstance(error, Exception | SystemExit):
-            raise InputError(key, f"importing {file.name} raised {_in_words(error, file)}") from error
+            raise InputError(key, f"importing {file.name} raised {_described(error, file)}") from error
         raise
     return module
 
 
-def _in_words(error: BaseException, file: Path) -> str:
-    """The error's type and cause, and the last line of the user's files that led to it."""
+def _described(error: BaseException, file: Path) -> str:
+    """The error's type and cause, and the last line of the user's files in the traceback."""
     cause = cause_of(error)
     if isinstance(error, SyntaxError) and error.filename == str(file):
         cause = f"{type(error).__name__}: {error.msg}"
@@ -144,7 +145,7 @@ def _in_words(error: BaseException, file: Path) -> str:
 
 
 def _digest(file: Path) -> str:
-    """Hash the file and, by their names, the files of its folder that it imports, directly or through each other."""
+    """Hash the file and the files of its folder that it imports, directly or indirectly, with their names."""
     found: dict[Path, bytes] = {}
     waiting = [file]
     while waiting:
@@ -161,7 +162,7 @@ def _digest(file: Path) -> str:
 def _imported_files(source: bytes, folder: Path) -> Iterator[Path]:
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError):  # importing it will say so
+    except (SyntaxError, ValueError):  # reported by the import
         return
     for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.rules import notes_on
+from nightune.models.training.graph_key import graph_key
+from nightune.models.user_code import source_digest
 from nightune.tasks.prepare_data import read_dataset
 from nightune.tasks.propose_trials import complete_params
 from nightune.tuning.search.samplers import SAMPLERS
@@ -50,7 +52,7 @@ def check_study(study: Study) -> StudyCheck:
         except ValueError as error:
             refused[str(error)] += 1
             continue
-        graph_keys.add(str(recipe.graph_key))
+        graph_keys.add(graph_key(recipe, source_digest(recipe.architecture, study.path.parent)))
         notes.update(notes_on(recipe))
     return StudyCheck(
         study=study.name,

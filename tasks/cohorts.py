@@ -1,32 +1,50 @@
 """Cut trials into cohorts of one graph key, in the order of training."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
 
 from nightune.models.recipe.params import read_recipe
+from nightune.models.training.graph_key import graph_key
+from nightune.models.user_code import source_digest
 from nightune.tuning.trial import Trial
 
-
-def training_order(trial: Trial) -> tuple[str, int]:
-    """Sort trials by this."""
-    return graph_key(trial), trial.number
-
-
-def graph_key(trial: Trial) -> str:
-    """The shape of the trial's graph, or "refused" where its params make no recipe."""
-    try:
-        return str(read_recipe(trial.params).graph_key)
-    except ValueError:
-        return "refused"
-
-
 COHORT_TRIALS = 50  # keeps a flow of thousands of trials under Prefect's limit of about a thousand task runs
+REFUSED = "refused"  # in place of the graph key, where a trial's params make no recipe
 
 
-def cohorts(trials: Sequence[Trial]) -> Iterator[list[Trial]]:
-    """Cut the trials into cohorts of one graph shape, so that what is compiled for one serves the next."""
-    ordered = sorted(trials, key=training_order)
-    for _, group in itertools.groupby(ordered, key=graph_key):
-        members = list(group)
+class Place(NamedTuple):
+    """A trial's place in the order of training.
+
+    Within a graph key, trials of one batch size follow each other: those whose batches are laid out alike can be
+    computed as one stack, and a cohort of few layouts has large stacks.
+    """
+
+    graph_key: str
+    largest_batch: int
+    number: int
+
+
+def training_order(folder: Path) -> Callable[[Trial], Place]:
+    """Return the function from a trial to its place; `folder` is the study's. Code of its own is read once."""
+    code = cache(lambda architecture: source_digest(architecture, folder))
+
+    def place(trial: Trial) -> Place:
+        try:
+            recipe = read_recipe(trial.params)
+            return Place(graph_key(recipe, code(recipe.architecture)), recipe.largest_batch, trial.number)
+        except ValueError:
+            return Place(REFUSED, 0, trial.number)
+
+    return place
+
+
+def cohorts(trials: Sequence[Trial], folder: Path) -> Iterator[list[Trial]]:
+    """Cut the trials into cohorts that each share one program; `folder` is the study's."""
+    placed = sorted(zip(map(training_order(folder), trials), trials, strict=True), key=lambda pair: pair[0])
+    for _, group in itertools.groupby(placed, key=lambda pair: pair[0].graph_key):
+        members = [trial for _, trial in group]
         for start in range(0, len(members), COHORT_TRIALS):
             yield members[start : start + COHORT_TRIALS]

@@ -1,4 +1,4 @@
-"""Read two sweeps of a study, and say what changed between them."""
+"""Compare two sweeps of a study."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from nightune.tuning.analysis.sweep_comparison import Difference, Night, compare
 
 
 def compare_sweeps(store: Store, study: str, sweep_ids: Sequence[str] | None = None) -> Difference:
-    """Compare two named sweeps of a study, or its last two, in the order in which they were made."""
+    """Compare two named sweeps of a study, or its last two, in chronological order."""
     before, after = find_two_sweeps(store, study, sweep_ids)
     return compare_nights(_night(store, before), _night(store, after))
 

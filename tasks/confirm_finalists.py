@@ -1,7 +1,7 @@
-"""Train the best trials again with fresh seeds, and say who really won.
+"""Confirm the best trials with replicates, trained with new seeds, and choose the winner.
 
-Replicates are trials like others, under the run of the trial that they confirm: found again by key, taken up after a
-kill, trained in cohorts by the sweep's engine.
+Replicates are trials like others, under the run of the trial that they confirm: found by key, resumed after a kill,
+trained in cohorts by the sweep's engine.
 """
 
 import logging
@@ -27,12 +27,12 @@ logger = logging.getLogger("nightune")
 
 
 def rules(setting: Setting) -> ConfirmationSection:
-    """The study's section, or what counts without one."""
+    """Return the study's confirmation section, or its defaults."""
     return setting.study.confirmation or ConfirmationSection()
 
 
 def finalists(setting: Setting) -> list[TrialResult]:
-    """The best trials of the sweep, best first, as many as the study confirms; what has no rank is none of them."""
+    """Return the sweep's best ranked trials, best first, as many as the study confirms."""
     results = leaderboard(finished_trials(setting.store, setting.sweep).values(), setting.sweep.direction)
     chosen = [result for result in results if result.is_ranked][: rules(setting).finalists]
     for result in chosen:
@@ -41,25 +41,25 @@ def finalists(setting: Setting) -> list[TrialResult]:
 
 
 def missing_replicates(setting: Setting, results: Sequence[TrialResult], count: int | None = None) -> list[Trial]:
-    """The replicates 1..count of these trials that are not trained yet; by default as many as confirm a finalist."""
+    """Return the untrained replicates 1..count of these trials; by default the study's number of replicates."""
     wanted = rules(setting).replicates if count is None else count
-    there = finished_trials(setting.store, setting.sweep, "replicate")
+    finished = finished_trials(setting.store, setting.sweep, "replicate")
     trials = [trial for result in results for trial in replicates(result, wanted, setting.study.seed)]
-    return [trial for trial in trials if trial.key not in there]
+    return [trial for trial in trials if trial.key not in finished]
 
 
 def replicates_of(setting: Setting, result: TrialResult, count: int) -> list[TrialResult]:
-    """The finished replicates 1..count of a trial, in order."""
-    there = finished_trials(setting.store, setting.sweep, "replicate")
-    return [there[trial.key] for trial in replicates(result, count, setting.study.seed) if trial.key in there]
+    """Return the finished replicates 1..count of a trial, in order."""
+    finished = finished_trials(setting.store, setting.sweep, "replicate")
+    return [finished[trial.key] for trial in replicates(result, count, setting.study.seed) if trial.key in finished]
 
 
 @stage
 def confirm_finalists(setting: Setting) -> Confirmation:
-    """Compare the finalists by their replicates, keep the table on the sweep's run, and name the winner."""
+    """Compare the finalists by their replicates, write the table to the sweep's run, and return the winner."""
     chosen, wanted = finalists(setting), rules(setting)
-    held = [_finalist(setting, result, replicates_of(setting, result, wanted.replicates)) for result in chosen]
-    confirmation = confirm(held, setting.sweep.direction, wanted.cost, wanted.confidence, setting.study.seed)
+    compared = [_finalist(setting, result, replicates_of(setting, result, wanted.replicates)) for result in chosen]
+    confirmation = confirm(compared, setting.sweep.direction, wanted.cost, wanted.confidence, setting.study.seed)
     claim = claim_better(confirmation, _search_scores(setting), setting.sweep.direction)
     confirmation = replace(confirmation, claim=claim)
     write_confirmation(setting.store, setting.sweep, confirmation)
@@ -80,7 +80,7 @@ def _finalist(setting: Setting, result: TrialResult, trained: Sequence[TrialResu
 
 
 def _search_scores(setting: Setting) -> list[float]:
-    """What the search said of all trials that ended their budget; an epoch of a rung is no measure for the winner."""
+    """Return the search scores of trials with the full budget; scores at a rung are not comparable with them."""
     results = finished_trials(setting.store, setting.sweep).values()
     return [each.objective for each in results if each.is_ranked and each.status is not Status.NOT_PROMOTED]
 
@@ -90,30 +90,30 @@ def _scores(trained: Iterable[TrialResult]) -> Iterable[float]:
 
 
 def _parameters(setting: Setting, result: TrialResult) -> int:
-    from nightune.models.backend import load_keras  # noqa: PLC0415 - Keras, only where a model is opened
+    from nightune.models.backend import load_keras  # noqa: PLC0415 - imports Keras
 
     load_keras(setting.store.compiled)
-    from nightune.models.training.checkpoint import parameter_count  # noqa: PLC0415 - imports Keras, with greetings if it is new
+    from nightune.models.training.checkpoint import parameter_count  # noqa: PLC0415 - imports Keras
 
     with tempfile.TemporaryDirectory() as folder:
         return parameter_count(fetch_checkpoint(setting.store, result.run_id, Path(folder)))
 
 
 def _refuse_changed(setting: Setting, result: TrialResult) -> None:
-    """A replicate must differ from its trial by the seed alone; code or semantics of another day would not."""
+    """Refuse a trial of other code or semantics: a replicate must differ from it only by the seed."""
     trial = result.trial
     if content_key(setting.study, setting.sweep.number, setting.data, trial.params, trial.seed) == trial.key:
         return
-    said = (
-        f"trial {trial.number} of {setting.sweep.id} was trained by other code than today's (the study's own files, "
-        "or another version of Nightune), so its finalists cannot be confirmed; start the next sweep with --fresh"
+    problem = (
+        f"trial {trial.number} of {setting.sweep.id} was trained by other code than today's (changed files of the "
+        "study, or another version of Nightune): finalists cannot be confirmed; start the next sweep with --fresh"
     )
-    raise StudyError(str(setting.study.path), [Problem("confirmation", said)])
+    raise StudyError(str(setting.study.path), [Problem("confirmation", problem)])
 
 
 def _announce(confirmation: Confirmation, metric: str) -> None:
     if confirmation.winner is None:
-        logger.warning("confirmation · no finalist gave a finite %s with every seed", metric)
+        logger.warning("confirmation · no finalist has a finite %s with every seed", metric)
         return
     finalist = confirmation.winner.finalist
     logger.info(

@@ -1,4 +1,4 @@
-"""Look a store over: what is wrong with it, what would mend it, and the mending where it is asked for."""
+"""Check a store for problems, report the remedies, and repair it on request."""
 
 import shutil
 import sqlite3
@@ -15,58 +15,61 @@ from urllib.parse import unquote, urlparse
 from filelock import FileLock, Timeout
 from packaging.requirements import Requirement
 
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import SweepStatus, all_sweeps, interrupt_sweep
-from nightune.tasks.tracking.trials.prune import PRUNED
-from nightune.tasks.tracking.trials.trials import CHECKPOINT, reconcile
+from nightune.tasks.tracking.trials.trials import reconcile
 
-FREE_GIB = 2.0  # below it a night may fill the disk
-WRITING_SECONDS = 3600.0
+MINIMUM_FREE_GIB = 2.0  # with less, a night may fill the disk
+MAXIMUM_WRITE_SECONDS = 3600.0  # a file that is incomplete for longer was left by a kill
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. `remedy` says what would mend it; `mend` does so, None where only a person can."""
+    """The result of one check. `remedy` explains the repair; `repair` does so, None if only a person can."""
 
     subject: str
     is_well: bool
     text: str
     remedy: str = ""
-    mend: Callable[[], object] | None = None
+    repair: Callable[[], object] | None = None
 
 
 def examine(store: Store) -> list[Finding]:
-    """Look at the database, the disk, what dead processes have left, lost files, package versions."""
+    """Check the database, the disk, leftovers of dead processes, lost files and package versions."""
     return [
         *_database(store),
         _disk(store),
         *_open_runs(store),
-        *_left_notes(store),
-        *_left_files(store),
+        *_stale_notes(store),
+        *_incomplete_files(store),
         *_lost_checkpoints(store),
         *_versions(),
     ]
 
 
 def devices() -> Finding:
-    """What Keras computes on here. It imports the backend, which takes seconds."""
+    """Return the devices that Keras uses. Importing the backend takes seconds."""
     from nightune.models.backend import devices as backend_devices  # noqa: PLC0415 - Keras
 
     try:
-        backend, names = backend_devices()
+        backend, found = backend_devices()
     except ImportError as error:
         return Finding(
-            "devices", False, f"Keras' backend cannot be imported: {error}", "set KERAS_BACKEND, or install it"
+            "devices",
+            False,
+            f"Keras' backend cannot be imported: {error}",
+            "set KERAS_BACKEND to an installed backend, or install this one",
         )
-    return Finding("devices", True, f"{backend}: {', '.join(names)}")
+    return Finding("devices", True, f"{backend}: {', '.join(found)}")
 
 
 def repair(findings: list[Finding]) -> list[Finding]:
-    """Mend what can be mended; return what is left."""
+    """Repair the problems that can be repaired; return the others."""
     left = []
     for finding in findings:
-        if finding.mend is not None:
-            finding.mend()
+        if finding.repair is not None:
+            finding.repair()
         elif not finding.is_well:
             left.append(finding)
     return left
@@ -79,31 +82,31 @@ def _database(store: Store) -> Iterator[Finding]:
         return
     path = store.root / "mlflow.db"
     with closing(sqlite3.connect(path)) as database:
-        said = database.execute("pragma quick_check(1)").fetchone()[0]
+        check = database.execute("pragma quick_check(1)").fetchone()[0]
         mode = database.execute("pragma journal_mode").fetchone()[0]
     size = path.stat().st_size / 2**20
-    remedy = "restore mlruns/ from a back-up (docs/operations.md)"
-    yield Finding("store", said == "ok", f"{path}: {said}, {size:.0f} MiB, {mode}", "" if said == "ok" else remedy)
+    remedy = "restore mlruns/ from a backup (docs/backup.md)"
+    yield Finding("store", check == "ok", f"{path}: {check}, {size:.0f} MiB, {mode}", "" if check == "ok" else remedy)
 
 
 def _disk(store: Store) -> Finding:
     free = shutil.disk_usage(store.root).free / 2**30
-    remedy = "" if free >= FREE_GIB else "free some, or `nightune prune STUDY --keep 20`"
-    return Finding("disk", free >= FREE_GIB, f"{free:.1f} GiB free at {store.root}", remedy)
+    remedy = "" if free >= MINIMUM_FREE_GIB else "free disk space, or run `nightune prune STUDY --keep 20`"
+    return Finding("disk", free >= MINIMUM_FREE_GIB, f"{free:.1f} GiB free at {store.root}", remedy)
 
 
 def _open_runs(store: Store) -> Iterator[Finding]:
-    """Trials that a dead process has left open. Those of a study that is being worked on are none of ours."""
+    """Find runs that a dead process left open. Studies that a live process is running are skipped."""
     for experiment in client(store).search_experiments(max_results=10_000):
-        question = "attributes.status = 'RUNNING'"
-        open_runs = client(store).search_runs([experiment.experiment_id], question, max_results=10_000)
+        condition = "attributes.status = 'RUNNING'"
+        open_runs = client(store).search_runs([experiment.experiment_id], condition, max_results=10_000)
         if not open_runs or _is_busy(store, experiment.name):
             continue
         yield Finding(
             experiment.name,
             False,
-            f"{len(open_runs)} runs are open, and no process works on the study",
-            "close them; `nightune tune` takes them up again",
+            f"{len(open_runs)} runs are open, but no process is running the study",
+            "close them; `nightune tune` resumes them",
             partial(_close, store, experiment),
         )
 
@@ -115,46 +118,51 @@ def _close(store: Store, experiment: Any) -> None:
             interrupt_sweep(store, sweep)
 
 
-def _left_notes(store: Store) -> Iterator[Finding]:
+def _stale_notes(store: Store) -> Iterator[Finding]:
     for note in sorted((store.root / "locks").glob("*.json")):
         study = note.name.split(".")[0]
         if not _is_busy(store, study) and not note.name.endswith(".deaths.json"):
-            yield Finding(study, False, f"{note.name} was left by a process that is gone", "delete it", note.unlink)
+            yield Finding(study, False, f"{note.name} was left by a dead process", "delete it", note.unlink)
 
 
-def _left_files(store: Store) -> Iterator[Finding]:
-    """What a kill has left half written. Whole ones have other names, and a writer needs no hour."""
+def _incomplete_files(store: Store) -> Iterator[Finding]:
+    """Find incomplete files that a kill left. Complete ones have other names, and writing takes less than an hour."""
     halves = [*store.root.glob("data/.unfinished-*"), *store.root.glob("locks/*.half")]
     for path in sorted(halves):
-        if time.time() - path.stat().st_mtime > WRITING_SECONDS:
-            yield Finding("files", False, f"{path.name} is half written", "delete it", partial(_delete, path))
+        if time.time() - path.stat().st_mtime > MAXIMUM_WRITE_SECONDS:
+            yield Finding("files", False, f"{path.name} is incomplete", "delete it", partial(_delete, path))
 
 
 def _lost_checkpoints(store: Store) -> Iterator[Finding]:
     if not store.is_local:
         return
     for experiment in client(store).search_experiments(max_results=10_000):
-        question = "tags.`nightune.kind` = 'trial' and attributes.status = 'FINISHED'"
-        runs = client(store).search_runs([experiment.experiment_id], question, max_results=50_000)
+        condition = f"{names.tag_equals(names.KIND, 'trial')} and attributes.status = 'FINISHED'"
+        runs = client(store).search_runs([experiment.experiment_id], condition, max_results=50_000)
         lost = [
             run
             for run in runs
-            if run.data.metrics.get("best_epoch") and PRUNED not in run.data.tags and not _has_checkpoint(run)
+            if run.data.metrics.get(names.BEST_EPOCH) and names.PRUNED not in run.data.tags and not _has_checkpoint(run)
         ]
         if lost:
             numbers = ", ".join(run.info.run_name for run in lost[:5])
             text = f"{len(lost)} trials have lost their checkpoint ({numbers} …)"
-            yield Finding(experiment.name, False, text, "restore mlruns/artifacts from a back-up, or tune --fresh")
+            yield Finding(
+                experiment.name,
+                False,
+                text,
+                "restore mlruns/artifacts from a backup, or run `nightune tune STUDY --fresh`",
+            )
 
 
 def _versions() -> Iterator[Finding]:
-    """The packages that this one asks for, within the limits that it states."""
+    """Check that the required packages are installed in allowed versions."""
     try:
-        needed = metadata.requires("nightune") or []
-    except metadata.PackageNotFoundError:  # it runs from a folder, not installed: nothing states the limits
+        required = metadata.requires("nightune") or []
+    except metadata.PackageNotFoundError:  # not installed, but run from a folder: requirements unknown
         return
-    for text in needed:
-        requirement = Requirement(text)
+    for needed in required:
+        requirement = Requirement(needed)
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
         try:
@@ -162,8 +170,8 @@ def _versions() -> Iterator[Finding]:
         except metadata.PackageNotFoundError:
             version = ""
         if not version or not requirement.specifier.contains(version, prereleases=True):
-            said = f"{requirement.name} {version or 'is missing'}, but {requirement} is needed"
-            yield Finding("versions", False, said, "pip install -c constraints.txt -e .")
+            text = f"{requirement.name} {version or 'is missing'}, but {requirement} is required"
+            yield Finding("versions", False, text, "pip install -c constraints.txt -e .")
 
 
 def _is_busy(store: Store, study: str) -> bool:
@@ -179,7 +187,7 @@ def _is_busy(store: Store, study: str) -> bool:
 
 def _has_checkpoint(run: Any) -> bool:
     address = urlparse(run.info.artifact_uri)
-    return address.scheme != "file" or (Path(unquote(address.path)) / CHECKPOINT).exists()
+    return address.scheme != "file" or (Path(unquote(address.path)) / names.CHECKPOINT).exists()
 
 
 def _delete(path: Path) -> None:

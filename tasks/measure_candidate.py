@@ -1,4 +1,4 @@
-"""Measure a confirmed winner and the champion on the sealed test rows: the one place that opens them."""
+"""Measure a confirmed winner and the champion on the sealed test rows; only this module opens them."""
 
 import json
 import logging
@@ -13,6 +13,7 @@ from nightune.models.data.dataset import Purpose
 from nightune.models.errors import InputError
 from nightune.tasks.tracking.registry.model_folder import folder_bytes, parts_of
 from nightune.tasks.tracking.registry.registry import Version, fetch_version
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint
 from nightune.tuning.analysis.paired_gain import Gain, Losses, compare
@@ -29,7 +30,7 @@ logger = logging.getLogger("nightune")
 
 @dataclass(frozen=True)
 class Contender:
-    """A configuration before the gate: a version's folder, and the files of its other models, other seeds apart."""
+    """A configuration to compare: a version's folder, and the files of its models from other seeds."""
 
     folder: Path
     siblings: tuple[Path, ...]
@@ -37,7 +38,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was measured. `gain` is None without a champion that could be compared, `baseline` where losses are not."""
+    """The measurements. `gain` is None without a comparable champion, `baseline` if losses are not finite."""
 
     measure: str
     gain: Gain | None
@@ -48,15 +49,15 @@ class Evidence:
 
 
 def champion_contender(store: Store, version: Version, folder: Path) -> Contender:
-    """Fetch the champion, and of its siblings those that are still there."""
+    """Fetch the champion and those of its siblings that still exist."""
     files = []
-    for number, run_id in enumerate(json.loads(version.tags.get("nightune.siblings", "[]"))):
+    for number, run_id in enumerate(json.loads(version.tags.get(names.SIBLINGS, "[]"))):
         place = folder / f"sibling-{number}"
         place.mkdir(parents=True)
         try:
             files.append(fetch_checkpoint(store, run_id, place))
-        except Exception as error:  # MLflow's, an object store's or the disk's: the comparison goes on with fewer
-            logger.warning("champion version %d · a sibling's model is gone (%s)", version.number, type(error).__name__)
+        except Exception as error:  # of MLflow, an object store or the disk: compare fewer models
+            logger.warning("champion version %d · a sibling cannot be read (%s)", version.number, type(error).__name__)
     return Contender(fetch_version(store, version, folder / "version"), tuple(files))
 
 
@@ -68,7 +69,7 @@ def measure(
     champion: Contender | None,
     record: Callable[[], None],
 ) -> Evidence:
-    """Open the test split once, and measure both sides on the same rows; `record` notes the read."""
+    """Open the test split once and measure both sides on the same rows; `record` records the read."""
     from nightune.models.networks.row_losses import all_metrics, latency_ms, measure_of, trivial_losses, truth  # noqa: PLC0415 - Keras
     from nightune.models.serving.predictor import Predictor  # noqa: PLC0415
 
@@ -88,21 +89,21 @@ def measure(
     gain = baseline = None
     is_finite = bool(np.isfinite(losses).all())
     if is_finite:
-        guess = trivial_losses(dataset, wanted, name)[None]
-        baseline = compare(losses, guess, rules.confidence, seed=1, opponent_is_fixed=True)
+        constant = trivial_losses(dataset, wanted, name)[None]
+        baseline = compare(losses, constant, rules.confidence, seed=1, opponent_is_fixed=True)
     if champion is not None:
-        their, said, found = _champion_losses(champion, predictor, raw, wanted, name)
+        their, new_notes, found = _champion_losses(champion, predictor, raw, wanted, name)
         guards += found
-        notes += said
+        notes += new_notes
         if their is not None and is_finite:
             gain = compare(losses, their, rules.confidence, seed=0)
-            guards.append(_itself(losses, their, rules))
+            guards.append(_serving_model(losses, their, rules))
             notes += _few_models(gain)
     return Evidence(name, gain, baseline, tuple(guards), all_metrics(predictor, inputs, test.targets), tuple(notes))
 
 
 def _losses(contender: Contender, inputs: np.ndarray, wanted: "Truth", measure: str) -> Losses:
-    """(models, rows): the version's own model first, then its siblings."""
+    """Return losses of shape (models, rows): the serving model first, then its siblings."""
     from nightune.models.networks.row_losses import row_losses  # noqa: PLC0415 - Keras
     from nightune.models.serving.predictor import Predictor  # noqa: PLC0415
 
@@ -115,7 +116,7 @@ def _losses(contender: Contender, inputs: np.ndarray, wanted: "Truth", measure: 
 def _champion_losses(
     champion: Contender, candidate: "Predictor", raw: Any, wanted: "Truth", measure: str
 ) -> tuple[Losses | None, Sequence[str], Sequence[Guard]]:
-    """The champion's losses on the same rows, notes, and guards; None where it cannot answer them."""
+    """Return the champion's losses on the same rows, None if it cannot predict them, with notes and guards."""
     from nightune.models.serving.predictor import Predictor  # noqa: PLC0415 - Keras
 
     theirs = Predictor.open(parts_of(champion.folder))
@@ -123,8 +124,8 @@ def _champion_losses(
     notes = []
     if theirs.description["version"] != candidate.description["version"]:
         notes.append(
-            f"the champion was trained on data {theirs.description['version']}, these rows are of "
-            f"{candidate.description['version']}: some may have been among its training rows, which favours it"
+            f"the champion was trained on data {theirs.description['version']}, the test rows are of "
+            f"{candidate.description['version']}: training rows among them would favour the champion"
         )
     if not guards[0].passed and theirs.description["task"] != candidate.description["task"]:
         return None, notes, guards
@@ -138,15 +139,15 @@ def _champion_losses(
 
 
 def _same_inputs(inputs: np.ndarray, test: "UnsealedExamples") -> Guard:
-    same = np.array_equal(inputs, test.inputs)
-    said = "raw rows become the inputs of training" if same else "raw rows do not become the inputs of training"
-    return Guard("raw rows", same, said, is_vital=True)
+    is_same = np.array_equal(inputs, test.inputs)
+    verb = "give" if is_same else "do not give"
+    return Guard("raw rows", is_same, f"raw rows {verb} the inputs of training after preprocessing", is_vital=True)
 
 
 def _finite(losses: Losses) -> Guard:
     broken = int((~np.isfinite(losses)).any(axis=0).sum())
-    said = f"outputs are not finite in {broken} of {losses.shape[1]} rows" if broken else "all outputs are finite"
-    return Guard("finite outputs", not broken, said, is_vital=bool(~np.isfinite(losses[0]).all()))
+    text = f"outputs are not finite in {broken} of {losses.shape[1]} rows" if broken else "all outputs are finite"
+    return Guard("finite outputs", not broken, text, is_vital=bool(~np.isfinite(losses[0]).all()))
 
 
 def _size(size_bytes: int, rules: PromotionSection) -> Guard:
@@ -158,40 +159,41 @@ def _size(size_bytes: int, rules: PromotionSection) -> Guard:
 def _latency(latency: float, rules: PromotionSection) -> Guard:
     limit = rules.latency_limit_ms
     known = "no limit" if limit is None else f"limit {limit:g} ms"
-    return Guard("latency", limit is None or latency <= limit, f"{latency:.3g} ms a row ({known})")
+    return Guard("latency", limit is None or latency <= limit, f"{latency:.3g} ms per row ({known})")
 
 
 def _schema(candidate: dict[str, Any], champion: dict[str, Any]) -> Guard:
-    """Whoever calls the champion today must be able to call the candidate: no new column, no other kind or shape."""
+    """Check that callers of the champion can call the candidate: no new column, no other kind or shape."""
     problems = []
     if candidate["task"] != champion["task"]:
-        problems.append(f"the task was {champion['task']}, and is {candidate['task']}")
+        problems.append(f"the task was {champion['task']}, but is {candidate['task']} now")
     before = {column["name"]: column["kind"] for column in champion.get("columns", [])}
     now = {column["name"]: column["kind"] for column in candidate.get("columns", [])}
     if bool(before) != bool(now) or (not now and champion["input_shape"] != candidate["input_shape"]):
         problems.append(f"inputs of shape {candidate['input_shape']} instead of {champion['input_shape']}")
     for name in now if before else ():
         if name not in before:
-            problems.append(f"column {name!r} is needed, and was not before")
+            problems.append(f"column {name!r} is required, but was not before")
         elif before[name] != now[name]:
-            problems.append(f"column {name!r} was a {before[name]}, and is a {now[name]}")
+            problems.append(f"column {name!r} was a {before[name]}, but is a {now[name]} now")
     lost = [repr(label) for label in champion["classes"] or () if label not in (candidate["classes"] or ())]
     if lost and candidate["task"] != "regression":
-        problems.append(f"label {lost[0]} is not answered any more")
-    said = "; ".join(problems) or "takes what the champion takes"
-    return Guard("schema", not problems, f"other schema than the champion's: {said}" if problems else said)
+        problems.append(f"label {lost[0]} is not predicted any more")
+    text = f"schema differs from the champion's: {'; '.join(problems)}" if problems else "same inputs as the champion's"
+    return Guard("schema", not problems, text)
 
 
-def _itself(losses: Losses, theirs: Losses, rules: PromotionSection) -> Guard:
-    """The gate compares configurations; the one model that would serve must at least not be surely worse."""
+def _serving_model(losses: Losses, theirs: Losses, rules: PromotionSection) -> Guard:
+    """Check the model that would serve: the gate compares configurations, but it must not be significantly worse."""
     gain = compare(losses[:1], theirs[:1], rules.confidence, seed=2)
-    worse = gain.high < 0
-    said = "the model itself is surely worse than the champion" if worse else "the model itself is not surely worse"
-    return Guard("the model itself", not worse, f"{said} (gain {gain.gain:.4g})")
+    is_worse = gain.high < 0
+    verb = "is" if is_worse else "is not"
+    text = f"the serving model {verb} significantly worse than the champion's (gain {gain.gain:.4g})"
+    return Guard("the model itself", not is_worse, text)
 
 
 def _few_models(gain: Gain) -> list[str]:
     if min(gain.challenger_models, gain.opponent_models) > 1:
         return []
     counts = f"{gain.challenger_models} models to {gain.opponent_models}"
-    return [f"few models on a side ({counts}): what seeds do is hardly known, and small gains cannot be shown"]
+    return [f"few models on one side ({counts}): seed variance is uncertain, so small gains cannot be significant"]

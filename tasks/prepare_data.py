@@ -13,7 +13,7 @@ from nightune.models.techniques.batch_sizes.keys import BOUNDED_BY_DATA
 from nightune.models.training.loop import refuse_unknown_monitor
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.step import stage
-from nightune.tasks.tracking.store.retry import patiently
+from nightune.tasks.tracking.store.retry import retry_call
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search.domains import Cases, Domain, Range
 from nightune.tuning.study.study import Study
@@ -28,7 +28,7 @@ def prepare_data(study: Study, store_root: Path) -> PreparedData:
     for finding in dataset.findings:
         logger.warning("data · %s", finding)
     folder = store_root / "data"
-    return _prepared(dataset, patiently(lambda: save_dataset(dataset, folder), str(folder)))
+    return _prepared(dataset, retry_call(lambda: save_dataset(dataset, folder), str(folder)))
 
 
 def read_prepared(folder: Path) -> PreparedData:

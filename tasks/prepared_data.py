@@ -1,4 +1,4 @@
-"""Where the prepared data of a study is, and what later steps need to know of it."""
+"""Describe the prepared data of a study for later steps."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class PreparedData:
-    """Where the prepared data lies, and what the later steps need to know of it."""
+    """The folder of the prepared data, and its properties that later steps need."""
 
     folder: Path
     version: str

@@ -1,4 +1,4 @@
-"""Probe a study before its trials: a learning-rate range test for each of its optimizers."""
+"""Probe a study before its trials: run a learning-rate range test for each of its optimizers."""
 
 import json
 import logging
@@ -13,6 +13,7 @@ from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import complete_params
 from nightune.tasks.reporting.probe_report import RateProbe, StudyProbe
 from nightune.tasks.step import stage
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.probes import log_probe
 from nightune.tasks.trial.failure import describe
@@ -23,14 +24,14 @@ from nightune.tuning.trial import Params, Value
 
 logger = logging.getLogger("nightune")
 
-# What a test has in its own way, or does without: what is left of a point decides the update and the model.
+# Parameters that a test sets itself or does not use; the others define the update and the model.
 _WITHOUT = ("learning_rate.", "weight_decay.", "penalty.", "stopping.", "batch_size.")
 
 
 @stage
 def probe_rates(store: Store, study: Study, data: PreparedData, updates: int) -> StudyProbe:
-    """Test every optimizer of the study, on its data and the middle of its space, with its seed."""
-    from nightune.models.backend import load_keras  # noqa: PLC0415 - Keras, only where something is trained
+    """Test every optimizer of the study with its data, the midpoint of its space and its seed."""
+    from nightune.models.backend import load_keras  # noqa: PLC0415 - imports Keras
 
     load_keras(store.compiled)
     probes = []
@@ -43,7 +44,7 @@ def probe_rates(store: Store, study: Study, data: PreparedData, updates: int) ->
 
 @stage
 def keep_probe(store: Store, study: Study, data: PreparedData, probe: StudyProbe) -> StudyProbe:
-    """Log the tests' curves with the chart, the suggestion and all numbers; return the probe with its run."""
+    """Log the tests' curves, the chart, the suggestion and all numbers; return the probe with its run id."""
     curves = {
         f"{each.optimizer}/{name}": values.tolist()
         for each in probe.probes
@@ -51,20 +52,20 @@ def keep_probe(store: Store, study: Study, data: PreparedData, probe: StudyProbe
         for name, values in each.test.curves.items()
     }
     numbers = json.dumps(probe.as_json(), ensure_ascii=False, indent=2)
-    files = {"probe.svg": probe.chart, "probe.json": numbers}
-    files |= {"suggestion.toml": probe.snippet} if probe.snippet else {}
+    files = {names.PROBE_CHART: probe.chart, names.PROBE_NUMBERS: numbers}
+    files |= {names.PROBE_SUGGESTION: probe.snippet} if probe.snippet else {}
     return replace(probe, run_id=log_probe(store, study, data.version, curves, files))
 
 
 def probed_point(study: Study, optimizer: str) -> Params:
-    """What the test of an optimizer takes from the middle of the study's space: the update's numbers and the model."""
+    """Return an optimizer's test params from the midpoint of the study's space: those of the update and the model."""
     point = middle_point(study.space, {"optimizer": optimizer})
     kept = {name: value for name, value in point.items() if not name.startswith(_WITHOUT)}
     return kept | {"optimizer": optimizer}
 
 
 def probed_batch_size(study: Study, optimizer: str, examples: int) -> int:
-    """The size that the peak is meant for, where the study scales rates by it; else the middle of its sizes."""
+    """Return the reference batch size if the study scales rates by it, else the midpoint of its batch sizes."""
     point = middle_point(study.space, {"optimizer": optimizer})
     params = complete_params(study, point)
     if "batch_size.policy" not in params:
@@ -82,16 +83,16 @@ def probed_batch_size(study: Study, optimizer: str, examples: int) -> int:
 def _probe(study: Study, data: PreparedData, optimizer: str, updates: int) -> RateProbe:
     tested, started_at = range_to_test(optimizer), time.monotonic()
     if tested is None:
-        return RateProbe(optimizer, message="sets its rate by itself: leave learning_rate.peak as it is")
+        return RateProbe(optimizer, message="sets its own learning rate: leave learning_rate.peak unchanged")
     try:
         size = probed_batch_size(study, optimizer, data.sizes["train"])
         recipe = read_recipe(complete_params(study, probed_point(study, optimizer)))
         test = _run(study, data, recipe, tested, updates, size)
     except (MemoryError, OSError):
         raise
-    except Exception as error:  # the user's own model may raise anything; its trials would say the same
+    except Exception as error:  # a user's model may raise anything; its trials would report the same
         return RateProbe(optimizer, message=describe(error, study.path.parent).message)
-    message = "" if test.suggestion is not None else "no suggestion: the loss never fell"
+    message = "" if test.suggestion is not None else "no suggestion: the loss never decreased"
     return RateProbe(optimizer, size, test, message, time.monotonic() - started_at)
 
 

@@ -1,4 +1,4 @@
-"""Let a confirmed winner become champion, or say why not: every step can be repeated, and the alias moves last."""
+"""Promote a confirmed winner to champion, or report why not: steps are repeatable, and the alias moves last."""
 
 import json
 import logging
@@ -18,6 +18,7 @@ from nightune.tasks.step import stage
 from nightune.tasks.tracking.registry import registry
 from nightune.tasks.tracking.registry.model_folder import write_model_folder
 from nightune.tasks.tracking.registry.registry import Version
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.sweeps.sweeps import fetch_study
 from nightune.tasks.tracking.sweeps.verdicts import (
@@ -39,7 +40,7 @@ logger = logging.getLogger("nightune")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """How to promote. Dry: measure and say, but register nothing. Force needs a reason, and passes over the gate."""
+    """How to promote. A dry run measures, but registers nothing. Force overrides the gate and needs a reason."""
 
     is_dry: bool = False
     is_forced: bool = False
@@ -48,7 +49,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """What came of it. `version` is the one registered, if any, with the alias it got."""
+    """The result of a promotion. `version` is the registered one, if any, and `alias` its alias."""
 
     verdict: Verdict
     version: int | None = None
@@ -56,7 +57,7 @@ class Promotion:
     is_dry: bool = False
 
     def summary(self) -> dict[str, Any]:
-        """What `--json` prints."""
+        """Return the object that `--json` prints."""
         return {"verdict": json.loads(self.verdict.as_json()), "version": self.version, "alias": self.alias}
 
 
@@ -64,7 +65,7 @@ class Promotion:
 def promote_model(
     setting: Setting, winner: TrialResult, confirmation: Confirmation | None, request: Request
 ) -> Promotion:
-    """Judge the winner of a sweep by its replicates, register it if it deserves it, and move the alias last."""
+    """Judge the winner of a sweep by its replicates, register it if it passes the gate, and move the alias last."""
     store, model = setting.store, setting.study.name
     candidate = _candidate(setting, winner, confirmation)
     champion = registry.champion(store, model)
@@ -72,7 +73,7 @@ def promote_model(
     if existing is not None and champion == existing:
         return _still_champion(setting, existing)
     verdict = _verdict(setting, candidate, champion)
-    if existing is not None and registry.ROLLED_BACK in existing.tags:
+    if existing is not None and names.ROLLED_BACK_BECAUSE in existing.tags:
         verdict = _rolled_back(verdict, existing)
     if request.is_forced:
         verdict = _forced(setting, verdict, request.because)
@@ -80,16 +81,16 @@ def promote_model(
     if request.is_dry or not (verdict.is_promoted or verdict.is_close):
         return Promotion(verdict, is_dry=request.is_dry)
     version = existing or _register(setting, verdict, champion)
-    return _point(setting, verdict, version, champion)
+    return _move_alias(setting, verdict, version, champion)
 
 
 def _candidate(setting: Setting, winner: TrialResult, confirmation: Confirmation | None) -> Candidate:
-    """The replicate with the best ranking score serves; all sound ones stand for the configuration."""
+    """Return the candidate: the replicate with the best score serves; all finite ones represent the configuration."""
     trained = replicates_of(setting, winner, setting.study.promotion.replicates)
-    sound = [result for result in leaderboard(trained, setting.sweep.direction) if result.is_ranked]
-    if not sound:
-        said = f"no replicate of trial {winner.trial.number} gave a finite {setting.study.objective.metric}"
-        raise StoreError(f"{setting.sweep.id}: {said}; start the next sweep with --fresh")
+    finite = [result for result in leaderboard(trained, setting.sweep.direction) if result.is_ranked]
+    if not finite:
+        problem = f"no replicate of trial {winner.trial.number} gave a finite {setting.study.objective.metric}"
+        raise StoreError(f"{setting.sweep.id}: {problem}; start the next sweep with --fresh")
     confirmed = None if confirmation is None or confirmation.winner is None else confirmation.winner.finalist.mean
     return Candidate(
         model=setting.study.name,
@@ -97,22 +98,22 @@ def _candidate(setting: Setting, winner: TrialResult, confirmation: Confirmation
         data_version=setting.sweep.data_version,
         trial=winner.trial.number,
         key=winner.trial.key,
-        run_id=sound[0].run_id,
+        run_id=finite[0].run_id,
         search_score=winner.objective,
         confirmed_score=confirmed,
-        siblings=tuple(result.run_id for result in sound[1:]),
+        siblings=tuple(result.run_id for result in finite[1:]),
     )
 
 
 def _verdict(setting: Setting, candidate: Candidate, champion: Version | None) -> Verdict:
-    """The stored answer to the same question, or a new one: the test split is read once for each question."""
+    """Return the stored verdict on the same question, or a new one: each question reads the test split once."""
     rules = setting.study.promotion
-    asked = {
+    judged = {
         "candidate": [candidate.key, candidate.run_id, *candidate.siblings],
         "champion": None if champion is None else champion.number,
         "rules": rules.model_dump(mode="json"),
     }
-    question = trial_key(asked)
+    question = trial_key(judged)
     verdict = read_verdict(setting.store, setting.sweep, question)
     if verdict is None:
         verdict = _judge(setting, candidate, champion)
@@ -121,7 +122,7 @@ def _verdict(setting: Setting, candidate: Candidate, champion: Version | None) -
 
 
 def _judge(setting: Setting, candidate: Candidate, champion: Version | None) -> Verdict:
-    from nightune.models.data.storage import open_dataset  # noqa: PLC0415 - pandas, where tables are
+    from nightune.models.data.storage import open_dataset  # noqa: PLC0415 - imports pandas for tables
 
     store, rules = setting.store, setting.study.promotion
     dataset = open_dataset(setting.data.folder)
@@ -136,7 +137,7 @@ def _judge(setting: Setting, candidate: Candidate, champion: Version | None) -> 
             champion=None if champion is None else champion_contender(store, champion, Path(folder) / "champion"),
             record=record,
         )
-    guards = (_known_data(setting, dataset.version), *evidence.guards)
+    guards = (_data_guard(setting, dataset.version), *evidence.guards)
     limits = Rules(rules.minimum_gain, rules.challenger_margin)
     decision, reason, is_close = decide(evidence.gain, evidence.baseline, guards, limits, champion is not None)
     return Verdict(
@@ -156,16 +157,15 @@ def _judge(setting: Setting, candidate: Candidate, champion: Version | None) -> 
     )
 
 
-def _known_data(setting: Setting, version: str) -> Guard:
-    same = version == setting.sweep.data_version
-    said = (
-        f"data version {version}" if same else f"prepared data is {version}, the sweep's {setting.sweep.data_version}"
-    )
-    return Guard("data version", same, said, is_vital=True)
+def _data_guard(setting: Setting, version: str) -> Guard:
+    trained_on = setting.sweep.data_version
+    is_same = version == trained_on
+    text = f"data version {version}" if is_same else f"prepared data is {version}, but the sweep's is {trained_on}"
+    return Guard("data version", is_same, text, is_vital=True)
 
 
 def _contender(setting: Setting, candidate: Candidate, dataset: Any, folder: Path) -> Contender:
-    """Put the candidate together as it would be registered, and fetch its siblings."""
+    """Build the candidate's folder as for registration, and fetch its siblings."""
     files = []
     for number, run_id in enumerate(candidate.siblings):
         place = folder / f"sibling-{number}"
@@ -193,18 +193,18 @@ def _write_folder(setting: Setting, candidate: Candidate, dataset: Any, folder: 
 
 
 def _still_champion(setting: Setting, version: Version) -> Promotion:
-    """Nothing is left to do: the alias was the last step."""
+    """Return the promotion of a version that is champion already: the alias was the last step."""
     verdict = read_verdict(setting.store, setting.sweep)
     if verdict is None:
-        raise StoreError(f"{version.model} version {version.number}: its verdict is gone from {setting.sweep.id}")
+        raise StoreError(f"{version.model} version {version.number}: its verdict is missing from {setting.sweep.id}")
     return Promotion(verdict, version.number, registry.CHAMPION)
 
 
 def _rolled_back(verdict: Verdict, version: Version) -> Verdict:
-    """What a person took back does not return by itself."""
-    why = version.tags[registry.ROLLED_BACK]
-    said = f"version {version.number} was rolled back ({why}); promote it with --force --because"
-    return replace(verdict, decision=Decision.REFUSED, reason=said, is_close=False)
+    """Refuse a version that a person has rolled back; only force promotes it again."""
+    because = version.tags[names.ROLLED_BACK_BECAUSE]
+    reason = f"version {version.number} was rolled back ({because}); promote it with --force --because"
+    return replace(verdict, decision=Decision.REFUSED, reason=reason, is_close=False)
 
 
 def _forced(setting: Setting, verdict: Verdict, because: str) -> Verdict:
@@ -215,48 +215,48 @@ def _forced(setting: Setting, verdict: Verdict, because: str) -> Verdict:
 
 
 def _register(setting: Setting, verdict: Verdict, champion: Version | None) -> Version:
-    from nightune.models.data.storage import open_dataset  # noqa: PLC0415 - pandas, where tables are
+    from nightune.models.data.storage import open_dataset  # noqa: PLC0415 - imports pandas for tables
 
     candidate = verdict.candidate
     tags = {
         **verdict_tags(verdict),
-        "nightune.sweep": candidate.sweep,
-        "nightune.trial": str(candidate.trial),
-        "nightune.trial_key": candidate.key,
-        "nightune.data_version": candidate.data_version,
-        "nightune.study_digest": setting.sweep.study_digest,
-        "nightune.siblings": json.dumps(candidate.siblings),
-        "nightune.search_score": repr(candidate.search_score),
-        "nightune.confirmed_score": repr(candidate.confirmed_score),
-        **({} if champion is None else {"nightune.compared_with": str(champion.number)}),
+        names.SWEEP: candidate.sweep,
+        names.TRIAL: str(candidate.trial),
+        names.TRIAL_KEY: candidate.key,
+        names.DATA_VERSION: candidate.data_version,
+        names.STUDY_DIGEST: setting.sweep.study_digest,
+        names.SIBLINGS: json.dumps(candidate.siblings),
+        names.SEARCH_SCORE: repr(candidate.search_score),
+        names.CONFIRMED_SCORE: repr(candidate.confirmed_score),
+        **({} if champion is None else {names.COMPARED_WITH: str(champion.number)}),
     }
     with tempfile.TemporaryDirectory() as folder:
         written = _write_folder(setting, candidate, open_dataset(setting.data.folder), Path(folder))
         return registry.register(setting.store, candidate.model, setting.sweep, candidate.run_id, written, tags)
 
 
-def _point(setting: Setting, verdict: Verdict, version: Version, champion: Version | None) -> Promotion:
-    """Write down what the alias is about to say, then move it: one call, the last."""
+def _move_alias(setting: Setting, verdict: Verdict, version: Version, champion: Version | None) -> Promotion:
+    """Write tags and history first, then move the alias in one last call."""
     store, model = setting.store, version.model
     if not verdict.is_promoted:
-        registry.set_tags(store, version, registry.history_with(version, "challenger", verdict.reason))
-        registry.point(store, model, registry.CHALLENGER, version.number)
+        registry.set_tags(store, version, registry.extended_history(version, "challenger", verdict.reason))
+        registry.set_alias(store, model, registry.CHALLENGER, version.number)
         return Promotion(verdict, version.number, registry.CHALLENGER)
     now = registry.champion(store, model)
     if (now and now.number) != verdict.against:
-        raise StoreError(f"{model}: the champion has changed meanwhile; run the same command again")
-    previous = {} if champion is None else {registry.PREVIOUS: str(champion.number)}
-    written = registry.history_with(version, str(verdict.decision), verdict.because or verdict.reason)
+        raise StoreError(f"{model}: the champion has changed since the comparison; run the same command again")
+    previous = {} if champion is None else {names.PREVIOUS_CHAMPION: str(champion.number)}
+    written = registry.extended_history(version, str(verdict.decision), verdict.because or verdict.reason)
     registry.set_tags(store, version, {**verdict_tags(verdict), **previous, **written})
-    registry.forget_rollback(store, version)
+    registry.clear_rollback(store, version)
     if registry.CHALLENGER in version.aliases:
-        registry.unpoint(store, model, registry.CHALLENGER)
-    registry.point(store, model, registry.CHAMPION, version.number)
+        registry.delete_alias(store, model, registry.CHALLENGER)
+    registry.set_alias(store, model, registry.CHAMPION, version.number)
     return Promotion(verdict, version.number, registry.CHAMPION)
 
 
 def best_candidate(confirmation: Confirmation | None, results: Sequence[TrialResult]) -> TrialResult | None:
-    """The confirmed winner among the results, or the best of the search where nothing was confirmed."""
+    """Return the confirmed winner among the results, or the search's best if nothing was confirmed."""
     if confirmation is None:
         return next((result for result in results if result.is_ranked), None)
     if confirmation.winner is None:

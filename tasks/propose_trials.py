@@ -1,4 +1,4 @@
-"""Turn points of the search space into trials: complete params, a training seed and a key."""
+"""Convert points of the search space to trials: complete params, a training seed and a key."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ from nightune.tuning.trial import Bracket, Params, Trial, TrialResult, Value, tr
 def propose_trials(
     study: Study, sweep_number: int, data: PreparedData, bracket: Bracket, history: Sequence[TrialResult]
 ) -> list[Trial]:
-    """Draw the trials that enter a bracket; the same arguments give the same trials, on any machine."""
+    """Draw the trials of a bracket; the same arguments give the same trials on any machine."""
     sampler = SAMPLERS[study.search.method]
     points = sampler(study.space, bracket.first + bracket.trials, history, study.sweep_seed(sweep_number))
     numbered = list(enumerate(points))[bracket.first :]
@@ -27,9 +27,9 @@ def propose_trials(
 
 
 def make_trial(study: Study, sweep_number: int, data: PreparedData, number: int, point: Params) -> Trial:
-    """Complete one point with the defaults of what it leaves open, and name the content by its key.
+    """Complete a point with defaults and compute its key.
 
-    A point that contradicts itself stays as drawn: its training will say why it fails.
+    A point with contradictions stays as drawn: its training reports why it fails.
     """
     try:
         params = complete_params(study, point)
@@ -40,7 +40,7 @@ def make_trial(study: Study, sweep_number: int, data: PreparedData, number: int,
 
 
 def content_key(study: Study, sweep_number: int, data: PreparedData, params: Params, seed: int) -> str:
-    """Name a trial by all that decides its result: params, seed, data, budget, objective, and the code that trains."""
+    """Return the key of a trial, a hash of all that affects its result: params, seed, data, budget, objective, code."""
     content = {
         "params": params,
         "seed": seed,
@@ -51,19 +51,19 @@ def content_key(study: Study, sweep_number: int, data: PreparedData, params: Par
         "code": source_digest(str(params["model.architecture"]), study.path.parent) + _stopping_digest(study, params),
     }
     if params.get("stopping.rule") == "median":
-        content["sweep"] = sweep_number  # the result depends on the trials before it, and is none for another sweep
+        content["sweep"] = sweep_number  # depends on earlier trials, so it is not reusable in another sweep
     return trial_key(content)
 
 
 def _stopping_digest(study: Study, params: Params) -> str:
-    """Name the code of a user's own stopping rule; empty where there is none."""
+    """Return the digest of a user's stopping rule; empty if there is none."""
     return source_digest(str(params.get("stopping.rule", "")), study.path.parent, "stopping.rule")
 
 
 def sample_recipes(study: Study, sweep_number: int = 0, count: int = 50) -> list[Recipe]:
-    """The recipes of a sweep's first trials, and of all others that only the engine `fit` can train.
+    """Return the recipes of a sweep's first trials, and of all others that only the engine `fit` can train.
 
-    Those that contradict themselves are left out.
+    Points with contradictions are omitted.
     """
     points = SAMPLERS[study.search.method](study.space, study.trial_count, [], study.sweep_seed(sweep_number))
     recipes: list[Recipe] = []
@@ -71,13 +71,13 @@ def sample_recipes(study: Study, sweep_number: int = 0, count: int = 50) -> list
         try:
             recipe = read_recipe(complete_params(study, point))
         except ValueError:
-            continue  # its trial will say why
+            continue  # its trial reports why
         if number < count or only_in_fit(recipe):
             recipes.append(recipe)
     return recipes
 
 
 def complete_params(study: Study, point: Params) -> dict[str, Value]:
-    """Fill in the defaults of what the point leaves open; ValueError names what contradicts itself."""
+    """Complete a point with defaults; ValueError names contradicting params."""
     keys = architecture_keys(str(point["model.architecture"]), study.path.parent)
     return resolve(point, keys)

@@ -1,4 +1,4 @@
-"""Put a night's leaderboard and verdict on Prefect's page of the flow run, as artifacts."""
+"""Publish a night's leaderboard and verdict as artifacts of its Prefect flow run."""
 
 import math
 import re
@@ -11,22 +11,22 @@ from nightune.tasks.tracking.sweeps.links import leaderboard_address
 from nightune.tasks.write_report import Row, SweepReport
 from nightune.tuning.analysis.promotion_gate import as_markdown
 
-SHOWN_ROWS = 50  # MLflow has all
+SHOWN_ROWS = 50  # MLflow has all rows
 
 
 @stage
 def publish_leaderboard(report: SweepReport, tracking_uri: str | None) -> None:
-    """Publish the first rows of the leaderboard, and a link to all of them in MLflow."""
+    """Publish the first rows of the leaderboard and a link to all rows in MLflow."""
     rows = [{name: _cell(value) for name, value in _shown(row).items()} for row in report.rows()[:SHOWN_ROWS]]
-    said = f"{report.sweep.id}: {len(report.results)} trials, best first by {report.sweep.metric}"
-    create_table_artifact(table=rows, key=artifact_key(report.study, "leaderboard"), description=said)
+    description = f"{report.sweep.id}: {len(report.results)} trials, best first by {report.sweep.metric}"
+    create_table_artifact(table=rows, key=artifact_key(report.study, "leaderboard"), description=description)
     is_server = tracking_uri is not None and tracking_uri.startswith("http")
     link = leaderboard_address(tracking_uri, report.sweep) if is_server and tracking_uri else report.page
     create_link_artifact(
         link=link,
         link_text=f"{report.sweep.id} in MLflow",
         key=artifact_key(report.study, "mlflow"),
-        description="Every trial with its curves" + ("" if is_server else ", while `nightune ui` runs"),
+        description="All trials with their curves" + ("" if is_server else " (while `nightune ui` is running)"),
     )
 
 
@@ -41,18 +41,18 @@ def publish_verdict(study: str, promotion: Promotion) -> None:
 
 
 def artifact_key(study: str, what: str) -> str:
-    """A key as Prefect takes them: lower-case letters, digits and dashes."""
+    """Return a key in Prefect's form: lower-case letters, digits and dashes."""
     name = re.sub(r"[^a-z0-9]+", "-", study.lower()).strip("-")
     return f"{name}-{what}" if name else what
 
 
 def _shown(row: Row) -> Row:
-    """The row with its longest cell, which nobody reads, at the end."""
+    """Return the row with the run id, its longest cell, moved to the end."""
     return {name: value for name, value in row.items() if name != "run_id"} | {"run_id": row["run_id"]}
 
 
 def _cell(value: object) -> object:
-    """A cell of Prefect's tables: plain values, numbers as people read them; NaN, which its JSON refuses, as a text."""
+    """Return a cell for Prefect's tables: plain values, rounded numbers; NaN as text, which JSON does not allow."""
     if isinstance(value, float):
         return "NaN" if math.isnan(value) else float(f"{value:.5g}")
     return value if isinstance(value, str | int | None) else str(value)

@@ -1,4 +1,4 @@
-"""Take up a complete sweep again, with the study and the data as they were when it was trained."""
+"""Reopen a complete sweep, with the study and the data of its training."""
 
 import json
 
@@ -16,9 +16,9 @@ from nightune.tuning.study.study import Study
 
 @stage
 def resume_sweep(store: Store, study: Study, sweep_id: str | None = None) -> Setting:
-    """Return the setting of the study's last complete sweep, or of a named one; StoreError where there is none.
+    """Return the setting of the study's last complete sweep, or of a named one; StoreError if there is none.
 
-    Seed, budget and objective are those of the sweep: its command line may have replaced the file's.
+    Seed, budget and objective are the sweep's: its command line may have overridden the file.
     """
     sweep = find_complete_sweep(store, study.name, sweep_id)
     reconcile(store, sweep.experiment_id)
@@ -34,7 +34,7 @@ def resume_sweep(store: Store, study: Study, sweep_id: str | None = None) -> Set
 
 
 def _data(store: Store, study: Study, sweep: Sweep) -> PreparedData:
-    """The data that the sweep was trained on: still there, or prepared again if it comes out the same."""
+    """Return the sweep's data: the existing folder, or data prepared again if the version is the same."""
     folder = store.root / "data" / sweep.data_version
     if folder.is_dir():
         return read_prepared(folder)
@@ -42,6 +42,6 @@ def _data(store: Store, study: Study, sweep: Sweep) -> PreparedData:
     if data.version != sweep.data_version:
         raise StoreError(
             f"{sweep.id}: its data {sweep.data_version} is gone from {folder.parent}, and today's is {data.version}; "
-            "run `nightune tune` for a sweep on today's data"
+            "restore the source, or run `nightune tune` for a sweep on today's data"
         )
     return data

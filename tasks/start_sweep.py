@@ -13,7 +13,7 @@ from nightune.tasks.reporting.events import SweepStarted, announce_sweep, announ
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import stage
 from nightune.tasks.tracking.store.errors import StoreError
-from nightune.tasks.tracking.store.retry import patience
+from nightune.tasks.tracking.store.retry import retry_limit
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, interrupt_sweep, open_sweep, record_engine
 from nightune.tasks.tracking.trials.rungs import rung_results
@@ -106,6 +106,9 @@ def kept_whole(store: Store, sweep: Sweep) -> Iterator[None]:
         yield
     except BaseException:
         if not sweep.is_complete:
-            with patience(2.0), suppress(StoreError):  # a stop must be short; the next start closes what is left open
+            with (
+                retry_limit(2.0),
+                suppress(StoreError),
+            ):  # stop soon; the next start closes open runs
                 interrupt_sweep(store, sweep)
         raise

@@ -1,7 +1,7 @@
-"""What every task of ours has in common: nothing is cached (MLflow is the one store), each run is counted.
+"""Define our Prefect tasks: without a cache, since MLflow is the only store, and with a count of their runs.
 
-And none has the tags by which we find our flow runs: Prefect asks its server for a slot for each tag of a task run, and
-waits about half a second for the answer.
+They do not inherit our flow run tags: Prefect requests a slot from its server for each tag of a task run, which takes
+about half a second.
 """
 
 from collections import Counter
@@ -14,16 +14,16 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TagsContext, TaskRunContext
 
+from nightune.tasks.tracking.store import names
+
 P = ParamSpec("P")
 R = TypeVar("R")
-
-OUR_TAGS = "nightune."
 
 _ended_task_runs: Counter[UUID | None] = Counter()
 
 
 def stage(function: Callable[P, R]) -> Task[P, R]:
-    """Make a function a Prefect task of a sweep."""
+    """Wrap a function as a Prefect task of a sweep."""
 
     @wraps(function)
     def counted(*arguments: P.args, **named: P.kwargs) -> R:
@@ -39,11 +39,11 @@ def stage(function: Callable[P, R]) -> Task[P, R]:
 
 class _Stage(Task[P, R]):
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        kept = {tag for tag in TagsContext.get().current_tags if not tag.startswith(OUR_TAGS)}
+        kept = {tag for tag in TagsContext.get().current_tags if not tag.startswith(names.PREFIX)}
         with TagsContext(current_tags=kept):
             return super().__call__(*arguments, **named)
 
 
 def ended_task_runs(flow_run_id: UUID) -> int:
-    """How many task runs this process has ended in a flow run, so that the flow can wait for their records."""
+    """Return how many task runs of a flow run this process has ended, so that the flow can wait for their records."""
     return _ended_task_runs[flow_run_id]

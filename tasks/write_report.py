@@ -1,4 +1,4 @@
-"""Close a sweep with its leaderboard, and read the leaderboard of any sweep back."""
+"""Complete a sweep with its leaderboard, and read the leaderboard of any sweep."""
 
 import csv
 import io
@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from nightune.models.data.storage import preprocessing_files
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import stage
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.confirmations import confirmation_rows, read_confirmation
 from nightune.tasks.tracking.sweeps.importances import read_importance, write_importance
@@ -38,7 +39,7 @@ class SweepReport:
 
     @property
     def best(self) -> TrialResult | None:
-        """The winner, or None where no trial gave a finite objective."""
+        """The best trial, or None if no trial has a finite objective."""
         first = self.results[0] if self.results else None
         return first if first is not None and first.is_ranked else None
 
@@ -49,15 +50,15 @@ class SweepReport:
 
     @property
     def page(self) -> str:
-        """The address of the leaderboard where `nightune ui` serves the store."""
+        """The address of the leaderboard in the pages of `nightune ui`."""
         return leaderboard_address(f"http://127.0.0.1:{DEFAULT_PORT}", self.sweep)
 
     def rows(self) -> list[Row]:
-        """The leaderboard as flat rows: rank, trial, status, the objective, cost, params, run."""
+        """Return the leaderboard as flat rows: rank, trial, status, objective, cost, params, run."""
         return [self._row(rank, result) for rank, result in enumerate(self.results, start=1)]
 
     def summary(self) -> dict[str, object]:
-        """What `--json` prints."""
+        """Return the object that `--json` prints."""
         counts = status_counts(self.results)
         best = self.best
         return {
@@ -95,17 +96,17 @@ def _confirmed(confirmation: Confirmation | None) -> dict[str, object]:
     if confirmation is None:
         return {}
     claim = confirmation.claim
-    told = {} if claim is None else {"claim": asdict(claim) | {"is_shown": claim.is_shown}}
-    return {"confirmation": confirmation_rows(confirmation), **told}
+    claimed = {} if claim is None else {"claim": asdict(claim) | {"is_shown": claim.is_shown}}
+    return {"confirmation": confirmation_rows(confirmation), **claimed}
 
 
 @stage
 def write_report(setting: Setting) -> SweepReport:
-    """Put the leaderboard on the sweep's run, what raw data needs beside the winner, and mark the sweep complete."""
-    write_importance(setting.store, setting.sweep, judge_dimensions(setting))
+    """Write the leaderboard, attach the preprocessing to the winner's run, and mark the sweep complete."""
+    write_importance(setting.store, setting.sweep, importance_of_dimensions(setting))
     report = read_report(setting.store, setting.study.name, setting.sweep)
     if report.best is not None:
-        attach(setting.store, report.best.run_id, preprocessing_files(setting.data.folder), "preprocessing")
+        attach(setting.store, report.best.run_id, preprocessing_files(setting.data.folder), names.PREPROCESSING_FOLDER)
     attempts_of(setting.store.root, setting.study.name).forget()
     drop_all_snapshots(setting.store, setting.sweep)
     record_costs(setting.store, setting.sweep)
@@ -113,22 +114,22 @@ def write_report(setting: Setting) -> SweepReport:
     return report
 
 
-def judge_dimensions(setting: Setting) -> WhatMattered:
-    """Say which dimensions mattered, by trials that were trained alike: the first bracket's at its first rung."""
+def importance_of_dimensions(setting: Setting) -> WhatMattered:
+    """Return the importance of the dimensions, from trials of equal budget: the first bracket's at its first rung."""
     study, bracket = setting.study, setting.study.brackets[0]
-    there = rung_results(setting.store, setting.sweep, bracket.rungs[0].epochs).values()
-    alike = [each for each in there if each.trial.number in range(bracket.first, bracket.first + bracket.trials)]
-    return what_mattered(study.space, alike, setting.sweep.direction, study.seed)
+    results = rung_results(setting.store, setting.sweep, bracket.rungs[0].epochs).values()
+    comparable = [each for each in results if each.trial.number in range(bracket.first, bracket.first + bracket.trials)]
+    return what_mattered(study.space, comparable, setting.sweep.direction, study.seed)
 
 
 def read_report(store: Store, study: str, sweep: Sweep) -> SweepReport:
-    """Read a sweep's finished trials back from MLflow, best first."""
+    """Read a sweep's finished trials from MLflow, best first."""
     results = leaderboard(finished_trials(store, sweep).values(), sweep.direction)
     return SweepReport(study, sweep, tuple(results), read_confirmation(store, sweep), read_importance(store, sweep))
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """The rows as comma-separated text with a header; empty cells for what a trial does not have."""
+    """Return the rows as comma-separated text with a header; cells of absent values are empty."""
     if not rows:
         return ""
     text = io.StringIO()

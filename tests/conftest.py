@@ -1,12 +1,17 @@
 """What all tests share: quiet libraries, a store of its own for each test, one Prefect server for all."""
 
+import gc
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.quick import KerasFinder, fail_the_collection, skip_what_takes_seconds
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -18,20 +23,47 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job started with & ignores it, and so would our children
 
 DEFAULT_STORE = Path("mlflow.db").resolve()
+NO_KERAS = KerasFinder(fail_the_collection)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="skip each test that imports Keras or starts a process")
+
+
+def pytest_collection() -> None:
+    """Import all tests without Keras, and without searching for garbage among what stays until the end."""
+    gc.disable()
+    sys.meta_path.insert(0, NO_KERAS)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    sys.meta_path.remove(NO_KERAS)
+    gc.freeze()
+    gc.enable()
+    if session.config.getoption("quick"):
+        skip_what_takes_seconds()
 
 
 @pytest.fixture(autouse=True)
 def environment_kept() -> Iterator[None]:
     """Put back what a test changes in the environment: the command line and MLflow both write to it."""
+    with kept_environment():
+        yield
+
+
+@contextmanager
+def kept_environment() -> Iterator[None]:
     before = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @pytest.fixture(autouse=True)
 def no_default_store() -> Iterator[None]:
-    """Fail a test that lets MLflow make the store that it takes where it is given none: a database in this folder."""
+    """Fail a test that lets MLflow create its default store: a database in this folder."""
     before = DEFAULT_STORE.exists()
     yield
     assert DEFAULT_STORE.exists() == before

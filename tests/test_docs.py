@@ -5,6 +5,7 @@ from pathlib import Path
 from nightune.models.networks.architectures import ARCHITECTURES, architecture_keys
 from nightune.models.recipe.params import KEYS
 from nightune.models.techniques.keys import Key
+from tests.rows import missing_rows
 
 REFERENCE = Path("docs/study-files.md")
 
@@ -23,7 +24,12 @@ def between(text: str, start: str, end: str) -> list[str]:
 
 def test_the_reference_lists_every_key_with_its_default_and_range() -> None:
     rows = between(REFERENCE.read_text(), "<!-- keys -->", "<!-- end of keys -->")[2:]
-    assert rows == [row(name, key) for name, key in KEYS.items()]
+    expected = {name: row(name, key) for name, key in KEYS.items()}
+    found = {line.split("`")[1]: line for line in rows}
+    assert missing_rows(expected, found, "the table of keys in docs/study-files.md") == []
+    wrong = [f"write in docs/study-files.md: {line}" for name, line in expected.items() if found[name] != line]
+    assert wrong == []
+    assert rows == list(expected.values())
 
 
 def test_the_reference_lists_every_parameter_of_the_built_in_models() -> None:

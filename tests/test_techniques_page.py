@@ -8,6 +8,8 @@ import pytest
 
 from nightune.models.recipe.params import KEYS
 from nightune.tasks.reporting.svg_chart import draw
+from nightune.vocabulary import row_of
+from tests.rows import missing_rows
 from tests.test_acceptance import named_tests
 
 sys.path.insert(0, "docs")  # a script, not a package
@@ -26,7 +28,8 @@ def sections() -> dict[tuple[str, str], str]:
             option = re.match(r"`(\w+)`", part)
             if option is None:  # what goes with all of them
                 continue
-            found[draw_techniques.KINDS[heading.splitlines()[0]], option[1]] = part
+            key = row_of(draw_techniques.KINDS, heading.splitlines()[0], "KINDS in docs/draw_techniques.py")
+            found[key, option[1]] = part
     return found
 
 
@@ -35,7 +38,9 @@ OPTIONS = [(key, option) for key in draw_techniques.KINDS.values() for option in
 
 @pytest.mark.parametrize(("key", "option"), OPTIONS)
 def test_every_option_has_a_section_with_its_keys_and_its_picture(key: str, option: str) -> None:
-    section = sections()[key, option]
+    heading = next(heading for heading, each in draw_techniques.KINDS.items() if each == key)
+    found = {own: part for (each, own), part in sections().items() if each == key}
+    section = row_of(found, option, f"docs/techniques.md: a section '### `{option}`' under '## {heading}'")
     assert draw_techniques.keys_line(key, option) in section
     assert f"](pictures/{draw_techniques.picture(key, option)}.svg)" in section
     if option not in ("none", "fixed"):
@@ -50,7 +55,10 @@ def test_every_file_that_a_page_links_to_is_there(page: Path) -> None:
 
 
 def test_pictures_of_plans_are_what_the_code_draws() -> None:
-    for name, chart in draw_techniques.quick_charts():
+    charts = dict(draw_techniques.quick_charts())
+    drawn = {file.stem for file in draw_techniques.PICTURES.glob("*.svg")}
+    assert missing_rows(charts, drawn, "docs/pictures: run python docs/draw_techniques.py") == []
+    for name, chart in charts.items():
         assert (draw_techniques.PICTURES / f"{name}.svg").read_text() == draw(chart), f"draw {name} anew"
 
 

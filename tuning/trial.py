@@ -1,31 +1,24 @@
-"""What a search proposes and what a training gives back."""
+"""Trials, the rungs that they enter, and their results."""
 
 import hashlib
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+
+from nightune.vocabulary import Status
+
+__all__ = ["Bracket", "Params", "Rung", "Status", "Trial", "TrialResult", "Value", "trial_key"]
 
 Value = bool | int | float | str | list["Value"] | None
 Params = Mapping[str, Value]
 
 
-class Status(StrEnum):
-    """How a trial ended. All but FAILED carry curves; a rank is given to finite objectives only."""
-
-    COMPLETED = "completed"  # trained its whole budget
-    STOPPED_EARLY = "stopped_early"  # the stopping rule ended it; the best epoch's weights are kept
-    NOT_PROMOTED = "not_promoted"  # lost at a rung; its curves are a prefix of the full training
-    DIVERGED = "diverged"  # NaN or infinity; the best finite epoch is kept
-    FAILED = "failed"  # raised: a bad combination of params, or the user's own code
-
-
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One set of params to train. `key` names its content: same key, same result, never trained twice.
+    """One set of params to train. `key` identifies its content: same key, same result, trained once.
 
-    A replicate is the same params with another seed: `replicate` counts from 1, `replicate_of` is the trial's run.
+    A replicate has the same params and another seed: `replicate` counts from 1, `replicate_of` is the run of the trial.
     """
 
     number: int
@@ -42,7 +35,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """A number of trials, each trained up to a number of epochs counted from their start."""
+    """A number of trials, each trained up to a number of epochs, counted from the start of the trial."""
 
     trials: int
     epochs: int
@@ -50,9 +43,9 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Bracket:
-    """Rungs in order: the best of each rung go on to the next. Grid and random are one bracket of one rung.
+    """Rungs in order: the best trials of each rung enter the next. Grid and random search have one bracket of one rung.
 
-    Its trials have the numbers from `first` on, as many as enter the first rung.
+    Trial numbers start at `first`; there are as many as enter the first rung.
     """
 
     rungs: tuple[Rung, ...]
@@ -60,13 +53,13 @@ class Bracket:
 
     @property
     def trials(self) -> int:
-        """How many trials enter the bracket."""
+        """The number of trials that enter the bracket."""
         return self.rungs[0].trials
 
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """What one trial gave. `objective` is NaN where no epoch was finite; `best_epoch` counts from 1, 0 = none."""
+    """The result of one trial. `objective` is NaN if no epoch was finite; `best_epoch` counts from 1, 0 = none."""
 
     trial: Trial
     status: Status
@@ -83,11 +76,11 @@ class TrialResult:
 
     @property
     def is_ranked(self) -> bool:
-        """True if the objective may win: finite, and the training did not fail or diverge."""
+        """True if the objective is finite and the training neither failed nor diverged."""
         return math.isfinite(self.objective) and self.status not in (Status.FAILED, Status.DIVERGED)
 
 
 def trial_key(content: Mapping[str, object]) -> str:
-    """Name a trial by its content: 16 hexadecimal digits of the SHA-256 of canonical JSON (floats as `repr`)."""
+    """Return a trial's identifier: 16 hexadecimal digits of the SHA-256 of its content in canonical JSON."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -66,7 +66,7 @@ def _machine_fault(error: Exception) -> str | None:
     A full disk also stops Prefect's server, which then cannot record why the sweep ended: report that reason instead.
     """
     from nightune.tasks.tracking.store.errors import StoreError  # noqa: PLC0415
-    from nightune.tasks.tracking.store.retry import masked, passing_fault  # noqa: PLC0415
+    from nightune.tasks.tracking.store.retry import masked, transient_fault  # noqa: PLC0415
 
     is_prefects = type(error).__name__ == "PrefectHTTPStatusError" or type(error).__module__.startswith("http")
     if not is_prefects and not isinstance(error, OSError):
@@ -76,7 +76,7 @@ def _machine_fault(error: Exception) -> str | None:
         if isinstance(cause, StoreError):
             return str(cause)
         cause = cause.__context__
-    fault = passing_fault(error) if isinstance(error, OSError) else None
+    fault = transient_fault(error) if isinstance(error, OSError) else None
     if fault is None and is_prefects:
         fault = f"Prefect's server failed ({masked(str(error).splitlines()[0])})"
     remedy = "Finished trials are kept. Free the disk or fix the named cause; then run the same command again."

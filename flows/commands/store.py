@@ -72,9 +72,9 @@ def _print_findings(console: Console, findings: "Sequence[Finding]", is_repaired
     for name in ("", "subject", "finding", "remedy"):
         table.add_column(name, overflow="fold")
     for finding in findings:
-        is_mended = is_repaired and finding.mend is not None
+        is_mended = is_repaired and finding.repair is not None
         mark = "ok" if finding.is_well else "repaired" if is_mended else "!"
         table.add_row(mark, Text(finding.subject), Text(finding.text), Text(finding.remedy))
     console.print(table)
-    if not is_repaired and any(finding.mend for finding in findings):
+    if not is_repaired and any(finding.repair for finding in findings):
         console.print("Run `nightune doctor --repair` to repair what can be repaired.")

@@ -11,7 +11,8 @@ from rich.text import Text
 from nightune.tasks.check_study import StudyCheck
 from nightune.tasks.promote_model import Promotion
 from nightune.tasks.reporting.probe_report import StudyProbe
-from nightune.tasks.tracking.registry.registry import ROLLED_BACK, Version
+from nightune.tasks.tracking.registry.registry import Version
+from nightune.tasks.tracking.store import names
 from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.confirmation import Claim
 from nightune.tuning.analysis.failures import failure_groups
@@ -142,10 +143,10 @@ def print_versions(console: Console, versions: Sequence[Version]) -> None:
         table.add_column(name, overflow="fold")
     for version in reversed(versions):
         tags = version.tags
-        gain = "–" if "nightune.gain" not in tags else f"{float(tags['nightune.gain']):.4g}"
-        back = tags.get(ROLLED_BACK)
-        why = f"rolled back: {back}" if back else tags.get("nightune.because") or tags.get("nightune.reason", "")
-        known = [tags.get(f"nightune.{name}", "–") for name in ("verdict", "sweep")]
+        gain = "–" if names.GAIN not in tags else f"{float(tags[names.GAIN]):.4g}"
+        back = tags.get(names.ROLLED_BACK_BECAUSE)
+        why = f"rolled back: {back}" if back else tags.get(names.BECAUSE) or tags.get(names.REASON, "")
+        known = [tags.get(name, "–") for name in (names.VERDICT, names.SWEEP)]
         cells = [version.model, str(version.number), ", ".join(version.aliases) or "–", *known, gain, why]
         table.add_row(*map(Text, cells))
     console.print(table)

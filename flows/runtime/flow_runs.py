@@ -20,8 +20,8 @@ from prefect.states import Cancelled, Crashed
 
 from nightune.flows.runtime.interrupts import reraise_lost_interrupts
 from nightune.flows.runtime.prefect_server import is_own_server
+from nightune.tasks.tracking.store import names
 
-OWNER = "nightune.process:"
 OPEN = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 STOPPED = [StateType.CANCELLING, StateType.CANCELLED]
 LOOK_SECONDS = 1.0
@@ -53,7 +53,7 @@ def owned_flow_runs() -> Iterator[None]:
 def owner_tag() -> str:
     """Return the tag that names the process of a flow run: host, process ID and start time."""
     began = int(psutil.Process().create_time())
-    return f"{OWNER}{socket.gethostname()}:{os.getpid()}:{began}"
+    return f"{names.FLOW_RUN_OWNER}{socket.gethostname()}:{os.getpid()}:{began}"
 
 
 def close_dead_flow_runs() -> int:
@@ -92,7 +92,8 @@ def _runs(client: SyncPrefectClient, states: Sequence[StateType], tag: str | Non
 
 
 def _is_dead(run_tags: list[str]) -> bool:
-    owner = next((tag.removeprefix(OWNER) for tag in run_tags if tag.startswith(OWNER)), "")
+    owned_by = names.FLOW_RUN_OWNER
+    owner = next((tag.removeprefix(owned_by) for tag in run_tags if tag.startswith(owned_by)), "")
     host, _, rest = owner.partition(":")
     process, _, began = rest.partition(":")
     if host != socket.gethostname() or not process.isdigit() or not began.isdigit():

@@ -7,7 +7,8 @@ import numpy as np
 
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.sources import KEY, Arrays, Table
-from nightune.models.errors import InputError, unknown_name
+from nightune.models.errors import InputError
+from nightune.vocabulary import unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd

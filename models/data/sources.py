@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nightune.models.data.placement import blocks
-from nightune.models.errors import InputError, unknown_name
+from nightune.models.errors import InputError
 from nightune.models.user_code import call_function, is_reference
+from nightune.vocabulary import unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd

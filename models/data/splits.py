@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from nightune.models.data.dataset import SPLITS
-from nightune.models.errors import InputError, unknown_name
-
-KINDS = ("random", "stratified", "group", "time")
+from nightune.models.errors import InputError
+from nightune.vocabulary import COLUMN_SPLIT_KINDS, SPLIT_KINDS, unknown_name
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,8 @@ class Split:
     ranking: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.kind is not None and self.kind not in KINDS:
-            raise InputError("data.split.kind", unknown_name(self.kind, KINDS))
+        if self.kind is not None and self.kind not in SPLIT_KINDS:
+            raise InputError("data.split.kind", unknown_name(self.kind, SPLIT_KINDS))
         for name in ("validation", "test"):
             share = getattr(self, name)
             if not 0 < share < 1:
@@ -40,10 +39,11 @@ class Split:
         if self.train <= 0:
             given = [f"{name} {getattr(self, name)}" for name in self.names[1:]]
             raise InputError("data.split", f"{', '.join(given[:-1])} and {given[-1]} leave nothing to train on")
-        if self.kind in ("group", "time") and self.column is None:
+        if self.kind in COLUMN_SPLIT_KINDS and self.column is None:
             raise InputError("data.split.column", f"a {self.kind} split needs the name of its column")
-        if self.kind not in ("group", "time") and self.column is not None:
-            raise InputError("data.split.column", f"{self.column!r} counts only for kind 'group' or 'time'")
+        if self.kind not in COLUMN_SPLIT_KINDS and self.column is not None:
+            kinds = " or ".join(map(repr, COLUMN_SPLIT_KINDS))
+            raise InputError("data.split.column", f"{self.column!r} counts only for kind {kinds}")
 
     @property
     def train(self) -> float:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nightune.models.errors import InputError, unknown_name
+from nightune.models.errors import InputError
 from nightune.models.serving.columns import NUMERIC, Column, clean_column, kind_of, missing_share
 from nightune.models.serving.preprocessing import (
     KINDS_OF_STEPS,
@@ -15,6 +15,7 @@ from nightune.models.serving.preprocessing import (
     clean_table,
     names_of_kind,
 )
+from nightune.vocabulary import unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd

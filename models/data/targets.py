@@ -7,9 +7,9 @@ import numpy as np
 
 from nightune.models.data.raw_data import RawData
 from nightune.models.data.splits import Rows, Split
-from nightune.models.errors import InputError, unknown_name
+from nightune.models.errors import InputError
+from nightune.vocabulary import TASKS, unknown_name
 
-TASKS = ("classification", "binary", "multiclass", "regression")
 LARGE = 100.0  # a larger mean or standard deviation trains badly with common learning rates
 
 

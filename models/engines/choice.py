@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.errors import InputError, unknown_name
+from nightune.models.errors import InputError
 from nightune.models.recipe.recipe import Recipe
+from nightune.vocabulary import unknown_name
 
 REQUESTS = ("auto", "compiled", "fit")
 

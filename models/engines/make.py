@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.errors import InputError, unknown_name
+from nightune.models.errors import InputError
 from nightune.models.training.engine import Engine
+from nightune.vocabulary import unknown_name
 
 
 def make_engine(name: str, dataset: Dataset, folder: Path) -> Engine:

@@ -9,6 +9,7 @@ import keras
 import psutil
 
 from nightune.models.data.placement import available_bytes, gibibytes
+from nightune.models.training.reported_names import DEVICE_PEAK_MEMORY, PEAK_MEMORY
 
 DATA_SHARE = 0.5  # of the room, for data that stays on the device: models, slots and activations need the rest
 
@@ -38,8 +39,8 @@ def refusal_of_data(size: int) -> str | None:
 def peaks() -> dict[str, float]:
     """The most memory that this process has taken so far, in MiB: its own, and of the device where that tells."""
     device = device_peak()
-    own = {"peak_memory_mib": host_peak() / 2**20}
-    return own if device is None else {**own, "device_peak_memory_mib": device / 2**20}
+    own = {PEAK_MEMORY: host_peak() / 2**20}
+    return own if device is None else {**own, DEVICE_PEAK_MEMORY: device / 2**20}
 
 
 def host_peak() -> int:

@@ -13,7 +13,6 @@ import numpy as np
 
 from nightune.models.data.dataset import Dataset, Examples
 from nightune.models.engines.compiled.engine import CompiledEngine
-from nightune.models.engines.compiled.graph_keys import disturbed
 from nightune.models.engines.make import make_engine
 from nightune.models.error_causes import cause_of
 from nightune.models.recipe.recipe import Recipe
@@ -21,6 +20,7 @@ from nightune.models.techniques.precision import PrecisionSettings
 from nightune.models.techniques.stopping.settings import StoppingSettings
 from nightune.models.training.capabilities import only_in_fit
 from nightune.models.training.engine import COMPILED_ENGINES, Engine
+from nightune.models.training.graph_key import disturbed
 from nightune.models.training.loop import train
 from nightune.models.training.model_key import has_dropout_as_data
 from nightune.models.training.seeds import Seeds

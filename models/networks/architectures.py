@@ -1,7 +1,7 @@
-"""Architectures: functions from typed parameters to a Keras model, ours and those in users' files.
+"""Architectures: functions from typed parameters to a Keras model, built in or in users' files.
 
-A function's signature is its part of a study's vocabulary: each parameter is a key of [model]. `input_shape` and
-`output_size` are given by the data. Built-in models end in logits. Keras is imported when a model is built.
+The signature of a function defines keys of a study: each parameter is a key of [model]. `input_shape` and `output_size`
+are given by the data. The outputs of built-in models are logits. Keras is imported when a model is built.
 """
 
 import inspect
@@ -16,12 +16,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from nightune.models.error_causes import cause_of, users_line
-from nightune.models.errors import InputError, unknown_name
-from nightune.models.networks.isolated_random import drawing_alone
+from nightune.models.errors import InputError
+from nightune.models.networks.isolated_random import isolated_random
 from nightune.models.techniques.keys import Key
 from nightune.models.user_code import folder_on_path, is_reference, load_function
+from nightune.vocabulary import ARCHITECTURE as KEY
+from nightune.vocabulary import MODEL_PREFIX, unknown_name
 
-KEY = "model.architecture"
 GIVEN = ("input_shape", "output_size")
 
 Activation = Literal["relu", "elu", "selu", "gelu", "silu", "leaky_relu", "tanh", "sigmoid", "linear"]
@@ -37,7 +38,7 @@ def mlp(
     dropout: Dropout = 0.0,
     batch_normalization: bool = False,
 ) -> Any:
-    """Return dense layers of these widths on the flattened input, each with normalization and dropout if asked for."""
+    """Return dense layers of these widths on the flattened input, with optional normalization and dropout."""
     from keras import Input, Sequential, layers  # noqa: PLC0415 - Keras takes seconds; a study is checked without it
 
     stack: list[Any] = [Input(input_shape)]
@@ -49,7 +50,7 @@ def mlp(
     return Sequential([*stack, _outputs(output_size)], name="mlp")
 
 
-def cnn(  # noqa: PLR0913, PLR0917 - one argument a key of the study's [model]
+def cnn(  # noqa: PLR0913, PLR0917 - one argument per key of [model]
     input_shape: tuple[int, ...],
     output_size: int,
     filters: Sequence[int] = (16, 32),
@@ -59,16 +60,16 @@ def cnn(  # noqa: PLR0913, PLR0917 - one argument a key of the study's [model]
     dropout: Dropout = 0.0,
     batch_normalization: bool = False,
 ) -> Any:
-    """Return convolutions with as many filters, each halving the image, then dense layers as in `mlp`.
+    """Return convolutions with these numbers of filters, each halving the image, then dense layers as in `mlp`.
 
-    Images are (height, width, channels); series (steps, channels) and volumes with four dimensions work too.
+    Inputs are images (height, width, channels), series (steps, channels) or volumes with four dimensions.
     """
     from keras import Input, Sequential, layers  # noqa: PLC0415 - as above
 
     ranks = {2: (layers.Conv1D, layers.MaxPooling1D), 3: (layers.Conv2D, layers.MaxPooling2D)}
     ranks[4] = (layers.Conv3D, layers.MaxPooling3D)
     if len(input_shape) not in ranks:
-        raise InputError(KEY, f"cnn needs images (height, width, channels), and an example has shape {input_shape}")
+        raise InputError(KEY, f"cnn needs images (height, width, channels), but an example has shape {input_shape}")
     convolution, pooling = ranks[len(input_shape)]
     stack: list[Any] = [Input(input_shape)]
     for count in _sizes("filters", filters):
@@ -86,9 +87,9 @@ ARCHITECTURES: dict[str, Callable[..., Any]] = {"mlp": mlp, "cnn": cnn}
 
 
 def architecture_keys(name: str, folder: Path) -> dict[str, Key]:
-    """Return the parameters of an architecture as keys, in the order of its signature; InputError for an unknown one.
+    """Return the parameters of an architecture as keys, in the order of its signature; InputError if it is unknown.
 
-    A parameter without a default has the key default None: `build_model` refuses to build without it.
+    The key of a parameter without a default has the default None: `build_model` refuses to build without a value.
     """
     function = _find(name, folder)
     hints = _hints(function)
@@ -108,10 +109,10 @@ def build_model(
     folder: Path,
     seed: int,
 ) -> Any:
-    """Return a new Keras model with initial weights by the seed; a compiled one is taken for what it computes.
+    """Return a new Keras model with initial weights by the seed; the compilation of a compiled model is ignored.
 
-    InputError says what the function raised, or how what it returned does not suit the data. Not for several threads
-    at a time: Keras has one global seed. Others may draw random numbers meanwhile.
+    InputError gives the exception of the function, or the mismatch between its result and the data. Not thread-safe:
+    Keras has one global seed. Other threads may draw random numbers at the same time.
     """
     import keras  # noqa: PLC0415 - as above
 
@@ -121,7 +122,7 @@ def build_model(
     code = (folder / architecture.rpartition(":")[0]).parent
     shape: tuple[int | None, ...] = ()
     try:
-        with drawing_alone(), folder_on_path(code) if is_reference(architecture) else nullcontext():
+        with isolated_random(), folder_on_path(code) if is_reference(architecture) else nullcontext():
             keras.utils.set_random_seed(seed)
             model = function(*arguments.args, **arguments.kwargs)
             if isinstance(model, keras.Model):
@@ -136,7 +137,7 @@ def build_model(
     if len(shape) != 2 or shape[1] not in ({1, 2} if output_size == 1 else {output_size}):
         expected = "(None, 1), or for two classes (None, 2)" if output_size == 1 else f"(None, {output_size})"
         raise InputError(KEY, f"{architecture} returned a model with outputs {shape}; the data needs {expected}")
-    model.compiled = False  # one that was compiled is used all the same, but its own optimizer is not saved with it
+    model.compiled = False  # a compiled model is accepted, but its optimizer is not saved
     return model
 
 
@@ -146,24 +147,24 @@ def _find(name: str, folder: Path) -> Callable[..., Any]:
     if is_reference(name):
         return load_function(name, folder, KEY)
     known = unknown_name(name, ARCHITECTURES, "architecture")
-    raise InputError(KEY, f"{known}; a function of your own is 'path/to/file.py:function'")
+    raise InputError(KEY, f"{known}; for your own function, use path/to/file.py:function")
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """The parameters that can be named in a study: all but *args and **kwargs."""
+    """The parameters that a study can set: all except *args and **kwargs."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except ValueError as error:
-        raise InputError(KEY, f"{function!r} has no signature that Python can read") from error
+        raise InputError(KEY, f"{function!r} has no readable signature") from error
     unnamed = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     named = [parameter for parameter in parameters if parameter.kind not in unnamed]
     if any(parameter.name == "architecture" for parameter in named):
-        raise InputError(KEY, "a parameter named 'architecture' would be model.architecture itself; rename it")
+        raise InputError(KEY, "a parameter named 'architecture' conflicts with the key model.architecture; rename it")
     return named
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations, with those written as texts resolved where they can be."""
+    """The annotations, with string annotations resolved if possible."""
     source = function.__init__ if inspect.isclass(function) else function
     try:
         return typing.get_type_hints(source, include_extras=True)
@@ -189,7 +190,7 @@ def _as_key(hint: Any, default: Any) -> Key:
 
 
 def _is_plain(value: Any) -> bool:
-    """True for what a study file can hold; a parameter with another default is left at it."""
+    """True for values that a study file can contain; parameters with other defaults are not keys."""
     if isinstance(value, list | tuple):
         return all(_is_plain(item) for item in value)
     return value is None or isinstance(value, bool | int | float | str)
@@ -206,35 +207,35 @@ def _arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> inspe
     names = [parameter.name for parameter in parameters]
     for name in values:
         if name not in names and name not in GIVEN:
-            raise InputError(f"model.{name}", unknown_name(name, [name for name in names if name not in GIVEN]))
+            raise InputError(f"{MODEL_PREFIX}{name}", unknown_name(name, [name for name in names if name not in GIVEN]))
     chosen = {parameter.name: values[parameter.name] for parameter in parameters if parameter.name in values}
     for parameter in parameters:
         if parameter.default is inspect.Parameter.empty and chosen.get(parameter.name) is None:
-            raise InputError(f"model.{parameter.name}", f"missing: {function.__name__}() has no default for it")
+            raise InputError(f"{MODEL_PREFIX}{parameter.name}", f"missing; {function.__name__}() has no default for it")
     return inspect.BoundArguments(inspect.signature(function), chosen)
 
 
 def _fitting_shape(model: Any, input_shape: tuple[int, ...]) -> tuple[int | None, ...]:
-    """The shape of the outputs for the data's inputs, on which a model without a graph is built."""
+    """The shape of the outputs for the data's inputs; a model without a graph is built with them."""
     from keras import Sequential  # noqa: PLC0415 - as above
 
     from nightune.models.networks.heads import has_graph, output_shape  # noqa: PLC0415 - as above
 
     if isinstance(model, Sequential) and not model.built:
-        model.build((None, *input_shape))  # called on examples instead, it would keep their number as its shape
+        model.build((None, *input_shape))  # a call on examples would fix their number in its shape
     if has_graph(model):
         if len(model.inputs) != 1 or len(model.outputs) != 1:
             counts = f"{len(model.inputs)} inputs and {len(model.outputs)} outputs"
-            raise InputError(KEY, f"the model has {counts}; one of each is what the data has")
+            raise InputError(KEY, f"the model has {counts} (allowed: one of each)")
         wanted = tuple(model.input_shape[1:])
         fits = zip(wanted, input_shape, strict=False)
         if len(wanted) != len(input_shape) or any(want not in (None, have) for want, have in fits):
-            raise InputError(KEY, f"the model takes examples of shape {wanted}, and the data's are {input_shape}")
+            raise InputError(KEY, f"the model takes examples of shape {wanted}, but the data's have {input_shape}")
     return output_shape(model, np.zeros((2, *input_shape), np.float32))
 
 
 def _outputs(size: int) -> Any:
-    """The last layer; in mixed precision it computes as its weights are kept, for the loss that is taken of it."""
+    """The last layer; in mixed precision it computes in the format of its weights, for an accurate loss."""
     from keras import config, layers  # noqa: PLC0415 - as above
 
     return layers.Dense(size, dtype=config.dtype_policy().variable_dtype)
@@ -249,5 +250,5 @@ def _block(layer: Any, activation: str, batch_normalization: bool) -> list[Any]:
 
 def _sizes(name: str, sizes: Any) -> list[int]:
     if not isinstance(sizes, list | tuple) or any(type(size) is not int or size < 1 for size in sizes):
-        raise InputError(f"model.{name}", f"{sizes!r} is not a list of whole numbers from 1, such as [64, 32]")
+        raise InputError(f"{MODEL_PREFIX}{name}", f"{sizes!r} is not a list of whole numbers from 1, such as [64, 32]")
     return list(sizes)

@@ -1,4 +1,4 @@
-"""What a model's outputs mean: logits, probabilities or quantities, and the loss that follows from it."""
+"""The meaning of a model's outputs (logits, probabilities or quantities), and the loss for it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,19 +8,20 @@ import numpy as np
 from keras import layers, losses, metrics, ops
 
 from nightune.models.errors import InputError
+from nightune.vocabulary import ARCHITECTURE
 
 
 @dataclass(frozen=True)
 class Head:
-    """How outputs are compared with targets. `kind` is "quantities", "classes" or "two classes" (one output)."""
+    """The comparison of outputs with targets. `kind` is "quantities", "classes" or "two classes" (one output)."""
 
     kind: str
     is_logits: bool
 
     def make_loss(self, label_smoothing: float = 0.0) -> Any:
-        """Return Keras' loss: the mean over the examples of a batch, whatever its size.
+        """Return Keras' loss: the mean over the examples of a batch.
 
-        Of each target, the part `label_smoothing` is spread evenly over the classes (Szegedy et al., 2016).
+        The share `label_smoothing` of each target is spread evenly over the classes (Szegedy et al., 2016).
         """
         if self.kind == "quantities":
             return losses.MeanSquaredError()
@@ -31,21 +32,21 @@ class Head:
         return losses.SparseCategoricalCrossentropy(from_logits=self.is_logits)
 
     def make_metric(self, name: str) -> Any:
-        """Return the same quantity as a metric: its mean over the examples of an epoch."""
+        """Return the loss as a metric: its mean over the examples of an epoch."""
         if self.kind == "quantities":
             return metrics.MeanSquaredError(name=name)
         kind = metrics.BinaryCrossentropy if self.kind == "two classes" else metrics.SparseCategoricalCrossentropy
         return kind(from_logits=self.is_logits, name=name)
 
     def targets(self, targets: np.ndarray) -> np.ndarray:
-        """Return the targets in the outputs' shape, or as class indices: nothing is left for Keras to guess."""
+        """Return the targets in the outputs' shape, or as class indices, so that Keras infers nothing."""
         if self.kind == "classes":
             return targets.astype(np.int32)
         return targets.astype(np.float32).reshape(len(targets), -1)
 
 
 class _SmoothedCrossentropy(losses.Loss):
-    """Cross-entropy with class indices as targets, which Keras smooths for one-hot targets only."""
+    """Smoothed cross-entropy for class indices; Keras supports smoothing for one-hot targets only."""
 
     def __init__(self, is_logits: bool, label_smoothing: float) -> None:
         super().__init__(name="smoothed_crossentropy")
@@ -58,15 +59,15 @@ class _SmoothedCrossentropy(losses.Loss):
 
 
 def read_head(model: keras.Model, task: str, output_size: int, sample: np.ndarray) -> Head:
-    """Find out what a built model gives; InputError if no loss suits it. Two classes may have one output or two.
+    """Determine the head of a built model; InputError if no loss fits. Two classes may have one output or two.
 
-    `sample` are a few inputs, for models whose own code decides what they end in.
+    `sample` is a few inputs, for models whose own code computes the outputs.
     """
     size = output_shape(model, sample)[-1]
-    assert size is not None  # build_model saw to it
+    assert size is not None  # ensured by build_model
     if task == "regression":
         if size != output_size:
-            raise _refusal(f"gives {size} outputs for {output_size} quantities")
+            raise _refusal(f"has {size} outputs for {output_size} quantities")
         return Head("quantities", is_logits=False)
     activation = final_activation(model)
     if size == 1:
@@ -74,37 +75,37 @@ def read_head(model: keras.Model, task: str, output_size: int, sample: np.ndarra
             raise _refusal("ends in a softmax over one output, which is always 1; use sigmoid or no activation")
         return Head("two classes", is_logits=activation != "sigmoid")
     if activation == "sigmoid":
-        raise _refusal(f"ends in a sigmoid over {size} outputs, which are no distribution; use softmax")
+        raise _refusal(f"ends in a sigmoid over {size} outputs, which do not form a distribution; use softmax")
     return Head("classes", is_logits=activation != "softmax" and not _is_distribution(model, sample))
 
 
 def has_graph(model: keras.Model) -> bool:
-    """True if the model was put together from layers; False if its own code computes the outputs."""
+    """True if the model is a graph of layers; False if its own code computes the outputs."""
     return bool(getattr(model, "outputs", None))
 
 
 def output_shape(model: keras.Model, sample: np.ndarray) -> tuple[int | None, ...]:
-    """Return the shape of the outputs, the first dimension being the examples'; builds a model without a graph."""
+    """Return the shape of the outputs, examples first; builds a model without a graph."""
     shape = model.output_shape if has_graph(model) else model(sample).shape
     return tuple(shape)
 
 
 def final_activation(model: keras.Model) -> str:
-    """Return the name of the activation that the outputs went through last; "linear" if there is none.
+    """Return the name of the last activation before the outputs; "linear" if there is none.
 
-    Of a model without a graph its last layer counts.
+    For a model without a graph it is that of the last layer.
     """
     if has_graph(model):
         return _activation_before(model.outputs[0])
     return next((name for name in map(_activation, reversed(model.layers)) if name), "linear")
 
 
-# They hand on the values as they are, in another shape.
+# These return their values unchanged, possibly in another shape.
 _CARRIERS = (layers.Reshape, layers.Flatten, layers.Identity, layers.InputLayer)
 
 
 def _activation_before(tensor: Any) -> str:
-    operation, node_index, _ = tensor._keras_history  # the way back from a tensor to what made it; none is public
+    operation, node_index, _ = tensor._keras_history  # the operation that created the tensor; not public
     name = _activation(operation)
     if name is not None:
         return name
@@ -113,12 +114,12 @@ def _activation_before(tensor: Any) -> str:
 
 
 def _activation(operation: Any) -> str | None:
-    """The activation of one layer or operation, or None if it hands on what came before."""
+    """The activation of one layer or operation, or None if it returns its inputs unchanged."""
     if isinstance(operation, keras.Model):
         return final_activation(operation)
     if isinstance(operation, layers.Activation):
         name = _name_of(operation.activation)
-        return None if name == "linear" else name  # a linear one is there to set a data type
+        return None if name == "linear" else name  # a linear one only sets the data type
     if isinstance(operation, _CARRIERS):
         return None
     if hasattr(operation, "activation"):
@@ -132,7 +133,7 @@ def _name_of(activation: Any) -> str:
 
 
 def _is_distribution(model: keras.Model, sample: np.ndarray) -> bool:
-    """For a model whose own code may end in a softmax: outputs that sum to 1 are no logits."""
+    """True if the model's own code returns probabilities: outputs that sum to 1 are not logits."""
     if has_graph(model):
         return False
     outputs = np.asarray(model.predict_on_batch(sample), dtype=np.float64)
@@ -140,4 +141,4 @@ def _is_distribution(model: keras.Model, sample: np.ndarray) -> bool:
 
 
 def _refusal(message: str) -> InputError:
-    return InputError("model.architecture", f"the model {message}")
+    return InputError(ARCHITECTURE, f"the model {message}")

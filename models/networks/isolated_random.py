@@ -1,7 +1,7 @@
-"""Python's random generator for one thread alone, while a model is built.
+"""Isolate Python's random generator for one thread while a model is built.
 
-Keras takes its seeds from the generator of the module `random`, which all threads share: one that draws meanwhile (a
-connection's ping, a wait before another try) would shift them, and the model would begin with other weights.
+Keras draws its seeds from the generator of the module `random`, which all threads share. Draws of other threads at the
+same time (a ping of a connection, a random delay before a retry) would change the initial weights of the model.
 """
 
 import random
@@ -12,18 +12,18 @@ from typing import Any
 
 
 @contextmanager
-def drawing_alone() -> Iterator[None]:
-    """Let what the block draws from the module `random` depend on its generator's state at the start alone.
+def isolated_random() -> Iterator[None]:
+    """Make the block's draws from the module `random` independent of other threads.
 
-    Other threads draw from the shared generator as ever. It ends in the state that the block's own draws led to. Not
-    for several threads at a time.
+    Other threads use the shared generator. At the end, it is set to the state after the block's own draws. Only one
+    thread at a time may use this.
     """
-    lone, thread = random.Random(), threading.get_ident()
-    lone.setstate(random.getstate())
+    isolated, thread = random.Random(), threading.get_ident()
+    isolated.setstate(random.getstate())
     shared = {name: value for name, value in vars(random).items() if _is_drawn_from(value)}
 
     def chosen(name: str) -> Callable[..., Any]:
-        own, others = getattr(lone, name), shared[name]
+        own, others = getattr(isolated, name), shared[name]
 
         def draw(*values: Any, **options: Any) -> Any:
             return (own if threading.get_ident() == thread else others)(*values, **options)
@@ -37,7 +37,7 @@ def drawing_alone() -> Iterator[None]:
     finally:
         for name, value in shared.items():
             setattr(random, name, value)
-        random.setstate(lone.getstate())
+        random.setstate(isolated.getstate())
 
 
 def _is_drawn_from(value: Any) -> bool:

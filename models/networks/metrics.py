@@ -1,7 +1,7 @@
-"""Metrics of a model's outputs: without penalties, in float64, the same code for every engine and backend.
+"""Metrics of a model's outputs: without penalties, in float64, with the same code for every engine and backend.
 
-Names are without the prefix `val_`. If any output is NaN or infinite every metric is NaN: a class would still be
-"predicted" from such numbers, and a trial must not rank by it.
+Names have no prefix `val_`. If any output is NaN or infinite, every metric is NaN: otherwise accuracy would be finite
+and the trial would be ranked.
 """
 
 from collections.abc import Callable
@@ -9,27 +9,22 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from nightune.vocabulary import TASK_METRICS, refuse_unknown_task
+
 Array = npt.NDArray[np.float64]
 
-CLIP = 1e-7  # Keras' epsilon: probabilities nearer to 0 or 1 are taken for it
-
-METRICS: dict[str, tuple[str, ...]] = {
-    "binary": ("loss", "accuracy", "balanced_accuracy", "f1_macro", "auc"),
-    "multiclass": ("loss", "accuracy", "balanced_accuracy", "f1_macro"),
-    "regression": ("loss", "mae", "rmse", "r2"),
-}
+CLIP = 1e-7  # Keras' epsilon: the minimum distance of probabilities from 0 and 1
 
 
 def metrics(task: str, outputs: np.ndarray, targets: np.ndarray, is_logits: bool) -> dict[str, float]:
     """Return every metric of the task. `outputs` is (examples, size); two classes may have one output or two.
 
-    `loss` is the mean negative log-likelihood, or for regression the squared error, averaged over outputs as well.
-    `auc` is NaN where the targets hold one class only.
+    `loss` is the mean negative log-likelihood, or for regression the squared error, also averaged over outputs.
+    `auc` is NaN if the targets contain only one class.
     """
-    if task not in METRICS:
-        raise ValueError(f"task: unknown {task!r} (known: {', '.join(METRICS)})")
+    refuse_unknown_task(task)
     if not np.isfinite(outputs).all():
-        return dict.fromkeys(METRICS[task], float("nan"))
+        return dict.fromkeys(TASK_METRICS[task], float("nan"))
     outputs = outputs.astype(np.float64).reshape(len(outputs), -1)
     if task == "regression":
         return _regression(outputs, targets.astype(np.float64).reshape(outputs.shape))
@@ -48,7 +43,7 @@ def _regression(outputs: Array, targets: Array) -> dict[str, float]:
 
 
 def _explained_variance(errors: Array, targets: Array) -> float:
-    """R², averaged over outputs; of a constant target 1 where it is hit and 0 elsewhere, as in scikit-learn."""
+    """R², averaged over outputs; for a constant target 1 if predicted exactly, otherwise 0, as in scikit-learn."""
     residual = np.sum(errors**2, axis=0)
     total = np.sum((targets - targets.mean(axis=0)) ** 2, axis=0)
     is_constant = total == 0.0
@@ -58,7 +53,7 @@ def _explained_variance(errors: Array, targets: Array) -> float:
 
 def _classification(task: str, log_probabilities: Array, targets: npt.NDArray[np.int64]) -> dict[str, float]:
     classes = log_probabilities.shape[1]
-    # A tie goes to the lower class: for two classes, the second needs a probability above one half.
+    # Ties are resolved to the lower class: of two classes, the second needs a probability above one half.
     predicted = log_probabilities.argmax(axis=1)
     confusion = np.bincount(targets * classes + predicted, minlength=classes * classes).reshape(classes, classes)
     values = {
@@ -73,7 +68,7 @@ def _classification(task: str, log_probabilities: Array, targets: npt.NDArray[np
 
 
 def log_probabilities(outputs: Array, is_logits: bool) -> Array:
-    """log p of each class, (examples, classes); one output stands for two classes."""
+    """Return log p of each class, (examples, classes); one output represents two classes."""
     convert: Callable[[Array], Array]
     if outputs.shape[1] == 1:
         convert = _of_one_logit if is_logits else _of_one_probability
@@ -104,19 +99,19 @@ def _of_probabilities(outputs: Array) -> Array:
 
 
 def _balanced_accuracy(confusion: npt.NDArray[np.int64]) -> float:
-    """The mean recall of the classes that occur among the targets."""
+    """The mean recall over the classes among the targets."""
     occurring = confusion.sum(axis=1) > 0
     return float(np.mean(confusion.diagonal()[occurring] / confusion.sum(axis=1)[occurring]))
 
 
 def _f1_macro(confusion: npt.NDArray[np.int64]) -> float:
-    """The mean F1 of the classes that occur among targets or predictions."""
+    """The mean F1 over the classes among targets or predictions."""
     total = confusion.sum(axis=0) + confusion.sum(axis=1)
     return float(np.mean(2.0 * confusion.diagonal()[total > 0] / total[total > 0]))
 
 
 def _area_under_curve(scores: Array, targets: npt.NDArray[np.int64]) -> float:
-    """The chance that an example of the second class scores above one of the first; ties count half."""
+    """The probability that an example of the second class scores above one of the first, with ties as one half."""
     positives = int(np.sum(targets == 1))
     negatives = len(targets) - positives
     if positives == 0 or negatives == 0:

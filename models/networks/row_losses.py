@@ -1,4 +1,4 @@
-"""What the promotion gate measures: a loss for each test row, of models, of their rivals and of a trivial guess."""
+"""Losses of single test rows for the promotion gate: of models and of the baseline."""
 
 import time
 from collections.abc import Callable
@@ -11,14 +11,15 @@ from nightune.models.data.dataset import Dataset, UnsealedExamples
 from nightune.models.networks.heads import read_head
 from nightune.models.networks.metrics import CLIP, log_probabilities, metrics
 from nightune.models.serving.predictor import Predictor
+from nightune.vocabulary import row_of
 
-# How far a row's prediction is off, by the study's objective: its mean over the rows is what the gate compares.
+# objective → the loss of a row, by task; the gate compares its mean over the rows
 MEASURES = {
     "val_loss": {"regression": "squared error", "classes": "log loss"},
     "val_accuracy": {"classes": "error"},
     "val_balanced_accuracy": {"classes": "balanced error"},
-    "val_f1_macro": {"classes": "balanced error"},  # F1 is no mean over rows
-    "val_auc": {"classes": "log loss"},  # nor is the area under the curve
+    "val_f1_macro": {"classes": "balanced error"},  # F1 is not a mean over rows
+    "val_auc": {"classes": "log loss"},  # neither is the area under the curve
     "val_mae": {"regression": "absolute error"},
     "val_rmse": {"regression": "squared error"},
     "val_r2": {"regression": "squared error"},
@@ -27,20 +28,22 @@ LATENCY_CALLS = 20
 
 
 def measure_of(objective: str, task: str) -> str:
-    """The loss of a row that goes with an objective: "error" is 0 or 1, "balanced error" weighs classes alike."""
-    return MEASURES[objective]["regression" if task == "regression" else "classes"]
+    """Return the loss of a row for an objective: "error" is 0 or 1, "balanced error" weights classes equally."""
+    by_task = row_of(MEASURES, objective, "MEASURES in models/networks/row_losses.py")
+    kind = "regression" if task == "regression" else "classes"
+    return row_of(by_task, kind, f"{objective} of MEASURES in models/networks/row_losses.py")
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What the test rows are: labels as the data has them, or quantities (rows, quantities) in the data's units."""
+    """The true values of the test rows: labels, or quantities (rows, quantities) in the units of the data."""
 
     values: np.ndarray
     is_regression: bool
 
 
 def truth(dataset: Dataset, test: UnsealedExamples) -> Truth:
-    """Take the test targets back to what they were in the data."""
+    """Convert the test targets back to labels or units of the data."""
     if dataset.task != "regression":
         return Truth(np.array(dataset.classes)[test.targets], False)
     scale = dataset.description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})
@@ -49,14 +52,14 @@ def truth(dataset: Dataset, test: UnsealedExamples) -> Truth:
 
 
 def is_logits(model: Any, dataset: Dataset) -> bool:
-    """Whether a model's outputs are logits; what its own code decides is read from a few training rows."""
+    """Return whether a model's outputs are logits, if necessary determined from a few training rows."""
     return read_head(model, dataset.task, dataset.output_size, np.asarray(dataset.train.inputs[:2])).is_logits
 
 
 def row_losses(predictor: Predictor, inputs: np.ndarray, truth: Truth, measure: str) -> np.ndarray:
-    """The loss of each row, (rows,) float64; NaN where an output is not finite.
+    """Return the loss of each row, (rows,) float64; NaN if an output is not finite.
 
-    A label that the model has never seen counts as an answer of probability 1e-7.
+    A label that is unknown to the model has the probability 1e-7.
     """
     outputs = predictor.outputs(inputs)
     if truth.is_regression:
@@ -72,7 +75,7 @@ def row_losses(predictor: Predictor, inputs: np.ndarray, truth: Truth, measure: 
 
 
 def trivial_losses(dataset: Dataset, truth: Truth, measure: str) -> np.ndarray:
-    """The loss of each row for a guess that ignores the inputs: the training rows' classes, mean or median."""
+    """Return the loss of each row of the baseline: the class shares, mean or median of the training rows."""
     known = dataset.train.targets
     if truth.is_regression:
         middle = np.median if measure == "absolute error" else np.mean
@@ -89,13 +92,13 @@ def trivial_losses(dataset: Dataset, truth: Truth, measure: str) -> np.ndarray:
 
 
 def all_metrics(predictor: Predictor, inputs: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """Every metric of the task on the test rows, for people to read."""
+    """Return every metric of the task on the test rows, for reports."""
     description = predictor.description
     return metrics(description["task"], predictor.outputs(inputs), targets, description["is_logits"])
 
 
 def latency_ms(predictor: Predictor, raw: Any, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Milliseconds from one raw row to its answer, the median of some calls after a first that warms up."""
+    """Return the milliseconds from one raw row to its prediction: the median of 20 calls after a warm-up."""
     row = raw.iloc[:1] if hasattr(raw, "iloc") else raw[:1]
     predictor.predict(row)
     taken = []

@@ -1,9 +1,8 @@
-"""Flat dotted params to a recipe and back.
+"""Convert flat dotted params to a recipe and back.
 
-The vocabulary is that of the technique packages; each says what its keys mean, their bounds and when they are active.
+The technique packages define the vocabulary: the meaning, bounds and conditions of their keys.
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -25,6 +24,7 @@ from nightune.models.techniques.stopping import keys as stopping_keys
 from nightune.models.techniques.stopping.settings import StoppingSettings
 from nightune.models.techniques.weight_decays import keys as weight_decay_keys
 from nightune.models.techniques.weight_decays.weight_decays import WeightDecaySettings
+from nightune.vocabulary import ARCHITECTURE, DEFAULT_ARCHITECTURE, MODEL_PREFIX, suggestion
 
 KEYS: dict[str, Key] = {
     **optimizer_keys.KEYS,
@@ -35,19 +35,18 @@ KEYS: dict[str, Key] = {
     **stopping_keys.KEYS,
     **precision.KEYS,
 }
-DEFAULT_ARCHITECTURE = "mlp"
 
 
 def read_recipe(params: Mapping[str, Any]) -> Recipe:
-    """Read complete or partial params; what is absent has its default. ValueError names what is wrong."""
+    """Read complete or partial params; absent params have their defaults. ValueError describes the problem."""
     complete = resolve(params)
     recipe = Recipe(
         **{group: _read(group, complete) for group in _SETTINGS},
-        architecture=complete["model.architecture"],
+        architecture=complete[ARCHITECTURE],
         model={
-            name.removeprefix("model."): value
+            name.removeprefix(MODEL_PREFIX): value
             for name, value in complete.items()
-            if name.startswith("model.") and name != "model.architecture"
+            if name.startswith(MODEL_PREFIX) and name != ARCHITECTURE
         },
     )
     refuse_contradictions(recipe)
@@ -55,84 +54,79 @@ def read_recipe(params: Mapping[str, Any]) -> Recipe:
 
 
 def params_of(recipe: Recipe) -> dict[str, Any]:
-    """Every param that counts, defaults included, under its dotted name: `read_recipe` of it is this recipe."""
-    given = {name: getattr(getattr(recipe, group), field) for name, (group, field) in _PLACES.items()}
-    counting = {name: value for name, value in given.items() if _counts(name, given)}
-    model = {f"model.{name}": value for name, value in recipe.model.items()}
-    return {**counting, "model.architecture": recipe.architecture, **model}
+    """Return every active param, defaults included, under its dotted name: the inverse of `read_recipe`."""
+    given = {name: getattr(getattr(recipe, group), field) for name, (group, field) in _FIELDS.items()}
+    active = {name: value for name, value in given.items() if _is_active(name, given)}
+    model = {f"{MODEL_PREFIX}{name}": value for name, value in recipe.model.items()}
+    return {**active, ARCHITECTURE: recipe.architecture, **model}
 
 
 def resolve(params: Mapping[str, Any], architecture_keys: Mapping[str, Key] | None = None) -> dict[str, Any]:
-    """Return the complete active params as native Python values: defaults filled in, in the vocabulary's order.
+    """Return the complete active params as native Python values: with defaults, in the vocabulary's order.
 
-    `architecture_keys` are the parameters of `model.architecture`, without the prefix; None takes them as they are.
-    Raises ValueError for unknown keys, bad values and keys that do not count beside the others.
+    `architecture_keys` are the parameters of `model.architecture`, without the prefix; with None they are not checked.
+    Raises ValueError for unknown keys, invalid values and inactive keys.
     """
-    keys = {**KEYS, "model.architecture": Key("any", DEFAULT_ARCHITECTURE), **_model_keys(params, architecture_keys)}
+    keys = {**KEYS, ARCHITECTURE: Key("any", DEFAULT_ARCHITECTURE), **_model_keys(params, architecture_keys)}
     _refuse_unknown(params, keys)
     complete: dict[str, Any] = {}
     for name, key in keys.items():
-        if _counts(name, complete, keys):
-            complete[name] = _native(name, key, params[name]) if name in params else key.default_beside(complete)
-    _refuse_idle(params, complete, keys)
+        if _is_active(name, complete, keys):
+            complete[name] = _native(name, key, params[name]) if name in params else key.default_for(complete)
+    _refuse_inactive(params, complete, keys)
     _refuse_missing(complete)
     return complete
 
 
 def _model_keys(params: Mapping[str, Any], architecture_keys: Mapping[str, Key] | None) -> dict[str, Key]:
     if architecture_keys is not None:
-        return {f"model.{name}": key for name, key in architecture_keys.items()}
-    return {name: Key("any") for name in params if name.startswith("model.") and name != "model.architecture"}
+        return {f"{MODEL_PREFIX}{name}": key for name, key in architecture_keys.items()}
+    return {name: Key("any") for name in params if name.startswith(MODEL_PREFIX) and name != ARCHITECTURE}
 
 
 def _refuse_unknown(params: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
-    unknown = [f"{name!r}{_nearest(name, keys)}" for name in params if name not in keys]
+    unknown = [f"{name!r}{suggestion(name, keys)}" for name in params if name not in keys]
     if unknown:
         raise ValueError(f"unknown param{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}")
 
 
-def _refuse_idle(params: Mapping[str, Any], complete: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
+def _refuse_inactive(params: Mapping[str, Any], complete: Mapping[str, Any], keys: Mapping[str, Key]) -> None:
     for name in params:
         if name not in complete:
             if name in batch_size_keys.KEYS and complete["optimizer"] == "gd":
-                raise RecipeError("C1", f"{name}: gd uses all examples for each update and has no batch size")
+                raise RecipeError("C1", f"{name}: optimizer gd has no batch size; remove the key, or use sgd")
             conditions = " and ".join(
                 f"{controller} is {' or '.join(map(str, values))}" for controller, values in keys[name].when.items()
             )
-            raise ValueError(f"{name}: given, but counts only when {conditions}")
+            raise ValueError(f"{name}: given, but active only if {conditions}; remove it or change the condition")
 
 
 def _refuse_missing(complete: Mapping[str, Any]) -> None:
-    """A key whose default is None must be given where it counts: no value would suit every metric."""
+    """An active key whose default is None must be given: no default suits every metric."""
     for name in complete:
         if name in KEYS and complete[name] is None:
             conditions = " and ".join(f"{controller} is {complete[controller]}" for controller in KEYS[name].when)
-            raise ValueError(f"{name}: needed where {conditions} ({KEYS[name].allowed})")
+            raise ValueError(f"{name}: missing; needed if {conditions} ({KEYS[name].allowed})")
 
 
-def _counts(name: str, params: Mapping[str, Any], keys: Mapping[str, Key] = KEYS) -> bool:
-    """True if all that controls the key counts itself and has a value under which the key counts."""
+def _is_active(name: str, params: Mapping[str, Any], keys: Mapping[str, Key] = KEYS) -> bool:
+    """True if all controlling keys are active themselves and have one of the required values."""
     return all(
-        controller in params and _counts(controller, params, keys) and params[controller] in values
+        controller in params and _is_active(controller, params, keys) and params[controller] in values
         for controller, values in keys[name].when.items()
     )
 
 
 def _native(name: str, key: Key, value: Any) -> Any:
-    """The value as the plain Python type of its kind; NumPy's scalars are taken for what they hold."""
+    """Convert a value, NumPy scalars included, to the plain Python type of its kind."""
     value = value.item() if hasattr(value, "item") else value
     problem = key.problem(value)
     if problem:
-        nearest = _nearest(str(value), key.options) if key.kind == "option" else ""
+        nearest = suggestion(str(value), key.options) if key.kind == "option" else ""
         raise ValueError(f"{name}: {problem}{nearest} ({key.allowed})")
     if key.kind in ("float", "integer"):
         return float(value) if key.kind == "float" else int(value)
     return value
-
-
-def _nearest(name: str, known: Any) -> str:
-    matches = difflib.get_close_matches(name, [str(each) for each in known], n=1)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
 _SETTINGS: dict[str, type] = {
@@ -147,9 +141,9 @@ _SETTINGS: dict[str, type] = {
 
 
 def _key_of(group: str, field: str) -> str:
-    """The optimizer's own settings have no prefix but those of clip and average; its kind is `optimizer` itself.
+    """Return the key of a settings field. Settings of the optimizer have no prefix, except those of clip and average.
 
-    The policy of the precision is `precision` itself.
+    The optimizer's kind is `optimizer`, and the precision's policy is `precision`.
     """
     if group == "precision":
         return group
@@ -159,8 +153,8 @@ def _key_of(group: str, field: str) -> str:
     return f"{group}.{field}"
 
 
-# Where each key lives: the recipe's group and the field in it.
-_PLACES: dict[str, tuple[str, str]] = {
+# key → the recipe's group and the field in it
+_FIELDS: dict[str, tuple[str, str]] = {
     _key_of(group, field.name): (group, field.name)
     for group, settings in _SETTINGS.items()
     for field in fields(settings)
@@ -168,5 +162,5 @@ _PLACES: dict[str, tuple[str, str]] = {
 
 
 def _read(group: str, complete: Mapping[str, Any]) -> Any:
-    places = {field: name for name, (owner, field) in _PLACES.items() if owner == group}
-    return _SETTINGS[group](**{field: complete[name] for field, name in places.items() if name in complete})
+    names_by_field = {field: name for name, (owner, field) in _FIELDS.items() if owner == group}
+    return _SETTINGS[group](**{field: complete[name] for field, name in names_by_field.items() if name in complete})

@@ -1,6 +1,5 @@
-"""A recipe: everything that decides how one trial is trained, typed and checked."""
+"""A recipe: all settings of one training, typed and checked."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ from nightune.models.techniques.weight_decays.weight_decays import WeightDecaySe
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one trial is trained. `model` holds the architecture's own parameters, without the prefix `model.`."""
+    """The settings of one training. `model` contains the architecture's parameters, without the prefix `model.`."""
 
     optimizer: OptimizerSettings
     learning_rate: LearningRateSettings
@@ -29,39 +28,13 @@ class Recipe:
 
     @property
     def measures_gradients(self) -> bool:
-        """True if something follows what an engine measures of the gradients."""
+        """True if the batch size or the learning rate follows measurements of the gradients."""
         is_full = self.optimizer.is_full_batch
         return not is_full and (self.batch_size.is_measured or self.learning_rate.batch_scaling == "gns")
 
     @property
-    def graph_key(self) -> str:
-        """What changes the computation's graph: trials of one key can share one compiled program.
-
-        Rates, strengths and the dropout rate are data. The batch size counts by its bucket, the next power of two of
-        the largest that the policy may come to.
-        """
-        model = {name: value != 0 if name == "dropout" else value for name, value in self.model.items()}
-        update = f"{self.optimizer.structure}{self.decay_structure}"
-        update += " following its hypergradient" if self.learning_rate.hypergradient_strength else ""
-        precision = f" · {self.precision.policy}" if self.precision.is_mixed else ""
-        model_key = f"{self.architecture} {json.dumps(model, sort_keys=True)}"
-        return f"{model_key} · {update} · {self._bucket}{precision}{self.loss_structure}"
-
-    @property
-    def decay_structure(self) -> str:
-        """What weight decay changes of an update's graph: its strength is data, which weights decay is not."""
-        return " decaying all" if self.weight_decay.scope == "all" else ""
-
-    @property
-    def loss_structure(self) -> str:
-        """What of the loss changes the graph: how much labels are smoothed is data, not whether they are."""
-        return " · smoothed labels" if self.penalty.label_smoothing else ""
-
-    @property
-    def _bucket(self) -> str:
+    def largest_batch(self) -> int:
+        """The maximum batch size of an update, given enough examples; 0: all examples."""
         if self.optimizer.is_full_batch:
-            return "batch all"
-        largest = self.stopping.batch_maximum if self.stopping.grows_batches else self.batch_size.largest
-        bucket = 1 << (largest - 1).bit_length()
-        is_fixed = self.batch_size.policy == "fixed" and not self.stopping.grows_batches
-        return f"batch {bucket}" if is_fixed else f"batch up to {bucket}"
+            return 0
+        return self.stopping.batch_maximum if self.stopping.grows_batches else self.batch_size.largest

@@ -1,6 +1,6 @@
-"""The named rules that a recipe must keep: combinations of params that contradict each other, refused before training.
+"""Rules against combinations of params that contradict each other, refused before training.
 
-A rule says what is wrong, naming the key to change, or None. The codes are those of the techniques' specification.
+A rule returns None or a message: the keys, the contradiction, and what to write instead. docs/rules.md explains each.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class RecipeError(ValueError):
-    """Params that contradict each other; `rule` is the code of the rule that they break."""
+    """Params that contradict each other; `rule` is the number of the broken rule."""
 
     def __init__(self, rule: str, message: str) -> None:
         super().__init__(f"{message} (rule {rule})")
@@ -27,63 +27,65 @@ def refuse_contradictions(recipe: "Recipe") -> None:
 
 
 def full_batches_do_not_grow(recipe: "Recipe") -> str | None:
-    """C1: gd uses all examples for each update. Keys of the batch size beside it are refused where they are read."""
+    """C1: gd uses all examples in each update. Keys of the batch size are refused with it when they are read."""
     if recipe.optimizer.is_full_batch and recipe.stopping.grows_batches:
         return (
-            f"stopping.action: gd uses all examples for each update, so that {recipe.stopping.action} changes nothing"
+            f"stopping.action: {recipe.stopping.action} grows the batch, but optimizer gd uses all examples; "
+            "use the action rate, or optimizer sgd"
         )
     return None
 
 
-def a_found_rate_is_left_alone(recipe: "Recipe") -> str | None:
-    """C2: what finds its own rate, or averages in the place of a falling one, is not scheduled beside it."""
+def self_set_rates_have_no_schedule(recipe: "Recipe") -> str | None:
+    """C2: an optimizer that sets its own rate, or replaces its decay by averaging, has no other schedule."""
     kind, settings = recipe.optimizer.kind, recipe.learning_rate
     follows = settings.hypergradient_strength > 0.0
     if kind not in ALLOWED_SCHEDULES and not follows:
         return None
     who, allowed = (f"{kind} with a hypergradient", ("fixed",)) if follows else (kind, ALLOWED_SCHEDULES[kind])
     if settings.schedule not in allowed:
-        return f"learning_rate.schedule: {settings.schedule}, but {who} goes with {' or '.join(allowed)} only"
-    lowered = _what_lowers_the_rate(recipe)
-    if lowered:
-        return f"{lowered} lowers the rate, which {who} sets itself"
+        return f"learning_rate.schedule: {settings.schedule}, but {who} sets its rate (allowed: {', '.join(allowed)})"
+    lowering = _setting_that_lowers_the_rate(recipe)
+    if lowering:
+        return f"{lowering} lowers the rate, but {who} sets its own rate"
     decays = recipe.weight_decay.profile != "none" and kind != "schedule_free"
     if decays and recipe.weight_decay.coupling == "learning_rate":
-        return f"weight_decay.coupling: learning_rate, but {who} sets its rate itself; choose schedule or independent"
+        return f"weight_decay.coupling: learning_rate, but {who} sets its own rate (allowed: schedule, independent)"
     return _hypergradient_problem(recipe) if follows else None
 
 
-def _what_lowers_the_rate(recipe: "Recipe") -> str:
+def _setting_that_lowers_the_rate(recipe: "Recipe") -> str:
     if recipe.stopping.rule == "combined" and recipe.stopping.action != "batch":
-        return f"stopping.action: {recipe.stopping.action}"
-    return "batch_size.policy: adabatch" if recipe.batch_size.policy == "adabatch" else ""
+        return f"stopping.action: {recipe.stopping.action} (use batch)"
+    return "batch_size.policy: adabatch (use another policy)" if recipe.batch_size.policy == "adabatch" else ""
 
 
 def _hypergradient_problem(recipe: "Recipe") -> str | None:
     settings = recipe.learning_rate
     if settings.warmup_fraction > 0.0:
-        return "learning_rate.warmup_fraction: a hypergradient starts from the peak; leave the warm-up out"
+        return "learning_rate.warmup_fraction: a hypergradient starts from the peak, without a warm-up; use 0"
     if not settings.hypergradient_minimum <= settings.peak <= settings.hypergradient_maximum:
         low, high = settings.hypergradient_minimum, settings.hypergradient_maximum
-        return f"learning_rate.peak: {settings.peak:g} is not between the hypergradient's bounds {low:g} and {high:g}"
+        bounds = f"{low:g} and {high:g}, learning_rate.hypergradient_minimum and _maximum"
+        return f"learning_rate.peak: {settings.peak:g} is not between the hypergradient's bounds {bounds}"
     return None
 
 
-# The schedules, each with a warm-up or not, of what finds its own rate.
+# optimizers that set their own rate → the allowed schedules, with or without warm-up
 ALLOWED_SCHEDULES = {"dog": ("fixed",), "schedule_free": ("fixed",), "prodigy": ("fixed", "cosine")}
 
 
-def one_thing_acts_on_plateaus(recipe: "Recipe") -> str | None:
-    """C3: there is one plateau detector; of two that act on it, each would spoil what the other waits for."""
-    actors = [name for name, is_used in _actors(recipe).items() if is_used]
-    if len(actors) > 1:
-        return f"{' and '.join(actors)}: only one of them can act on plateaus"
+def only_one_technique_reacts_to_plateaus(recipe: "Recipe") -> str | None:
+    """C3: there is one plateau detector; of two techniques that react to it, each would disturb the other."""
+    reacting = [name for name, is_used in _reacting(recipe).items() if is_used]
+    if len(reacting) > 1:
+        return f"{' and '.join(reacting)}: only one of them can react to plateaus; remove the others"
     if recipe.stopping.grows_batches and recipe.batch_size.policy != "fixed":
-        return f"stopping.action: {recipe.stopping.action} grows the batch, as batch_size.policy does; leave it fixed"
+        return f"stopping.action: {recipe.stopping.action} and batch_size.policy both grow the batch; use policy fixed"
     return None
 
 
-def _actors(recipe: "Recipe") -> dict[str, bool]:
+def _reacting(recipe: "Recipe") -> dict[str, bool]:
     return {
         "learning_rate.schedule plateau": recipe.learning_rate.schedule == "plateau",
         "batch_size.policy plateau_grow": recipe.batch_size.policy == "plateau_grow",
@@ -92,7 +94,7 @@ def _actors(recipe: "Recipe") -> dict[str, bool]:
 
 
 def stopping_waits_longer_than_plateau(recipe: "Recipe") -> str | None:
-    """C4: a training that stops before its plateau is reached would never lower the rate or grow the batch."""
+    """C4: a training that stops before the plateau would never lower the rate or grow the batch."""
     if recipe.stopping.rule not in ("patience", "noise_patience"):
         return None
     if recipe.learning_rate.schedule == "plateau":
@@ -104,63 +106,63 @@ def stopping_waits_longer_than_plateau(recipe: "Recipe") -> str | None:
     waits, needs = recipe.stopping.patience, max(1, patience)
     if waits > needs:
         return None
-    return f"stopping.patience: {waits} must be above {name}, {needs}, or the training stops before the {act}"
+    return f"stopping.patience: {waits} is not above {name}, {needs}: the training would stop before the {act}"
 
 
-def weights_are_not_pulled_twice(recipe: "Recipe") -> str | None:
-    """C5: an L2 penalty and a weight decay both shrink the kernels; for sgd without momentum they are the same."""
+def weights_are_not_shrunk_twice(recipe: "Recipe") -> str | None:
+    """C5: an L2 penalty and weight decay both shrink the kernels; for sgd without momentum they are the same."""
     settings = recipe.penalty
     if settings.kind != "l2" or recipe.weight_decay.profile == "none" or settings.is_beside_weight_decay:
         return None
     return (
-        "penalty.kind: l2 and weight_decay.profile both shrink the kernels; leave one out, "
-        "or set penalty.is_beside_weight_decay"
+        "penalty.kind: l2 and weight_decay.profile both shrink the kernels; use none for one of them, "
+        "or set penalty.is_beside_weight_decay = true"
     )
 
 
 def proximal_steps_are_exact_or_declared(recipe: "Recipe") -> str | None:
-    """C6: soft thresholding by ηλ is the proximal step of gradient descent; elsewhere it must be meant."""
+    """C6: soft thresholding by ηλ is the proximal step of gradient descent only; elsewhere it must be declared."""
     if recipe.penalty.kind != "l1_proximal" or recipe.penalty.threshold == "decoupled":
         return None
     if recipe.optimizer.kind in ("sgd", "gd"):
         return None
     return (
         f"penalty.threshold: the proximal step of {recipe.optimizer.kind} is not ηλ for every weight; "
-        "say decoupled if that is meant, or take sgd"
+        "use decoupled if this is intended, or optimizer sgd"
     )
 
 
-def adaptation_has_examples_of_its_own(recipe: "Recipe") -> str | None:
-    """C13: what steers a penalty's strength is trained on, and must not be the split that ranks trials."""
+def adaptive_penalties_have_held_out_examples(recipe: "Recipe") -> str | None:
+    """C13: examples that control a penalty's strength influence training, so they must not rank trials."""
     settings = recipe.penalty
     if settings.adaptation == "none":
         return None
     if settings.held_out_fraction == 0.0:
-        return f"penalty.held_out_fraction: {settings.adaptation} needs examples held out of training and validation"
+        return f"penalty.held_out_fraction: 0, but {settings.adaptation} needs held-out training examples; use 0.1"
     if settings.adaptation == "gap_control" and settings.minimum > settings.maximum:
         return f"penalty.minimum: {settings.minimum:g} is above penalty.maximum, {settings.maximum:g}"
     if settings.adaptation == "t1t2" and settings.kind != "l2":
-        return f"penalty.adaptation: t1t2 follows the gradient of an l2 penalty, not of {settings.kind}"
+        return f"penalty.adaptation: t1t2 needs penalty.kind l2, not {settings.kind}; use l2 or gap_control"
     return None
 
 
 def schedule_fits_the_budget(recipe: "Recipe") -> str | None:
-    """C10: warm-up and decay fit into the budget, and what a formula divides by is not zero."""
+    """C10: warm-up and decay fit into the budget, and no formula divides by zero."""
     settings = recipe.learning_rate
     if settings.schedule == "wsd" and settings.warmup_fraction + settings.decay_fraction > 1.0:
         return (
             f"learning_rate.warmup_fraction {settings.warmup_fraction:g} and learning_rate.decay_fraction "
-            f"{settings.decay_fraction:g} are more than the whole budget"
+            f"{settings.decay_fraction:g} add up to more than 1, the whole budget"
         )
     if settings.schedule in ("exponential", "inverse_time") and settings.final_fraction == 0.0:
-        return f"learning_rate.final_fraction: {settings.schedule} never gets to 0"
+        return f"learning_rate.final_fraction: {settings.schedule} never reaches 0; use a small value such as 0.01"
     if settings.schedule == "inverse_sqrt" and settings.warmup_fraction == 0.0:
-        return "learning_rate.warmup_fraction: inverse_sqrt needs a warm-up above 0 to fall from"
+        return "learning_rate.warmup_fraction: inverse_sqrt needs a warm-up above 0"
     return None
 
 
 def batch_sizes_have_an_order(recipe: "Recipe") -> str | None:
-    """C11: no size is above the maximum, and none below the minimum."""
+    """C11: sizes are between the minimum and the maximum."""
     settings = recipe.batch_size
     if recipe.stopping.grows_batches and settings.size > recipe.stopping.batch_maximum:
         return f"batch_size.size: {settings.size} is above stopping.batch_maximum, {recipe.stopping.batch_maximum}"
@@ -179,53 +181,59 @@ def batch_sizes_have_an_order(recipe: "Recipe") -> str | None:
     return None
 
 
-def scaled_losses_are_not_added_up(recipe: "Recipe") -> str | None:
-    """C14: with a loss scale a micro-batch may be left out, and what was added up would be another batch's gradient."""
+def scaled_losses_are_not_accumulated(recipe: "Recipe") -> str | None:
+    """C14: with a loss scale a micro-batch may be skipped; the sum would be the gradient of another batch."""
     if not recipe.precision.scales_loss:
         return None
     if recipe.batch_size.micro_size:
-        return "precision: mixed_float16 does not go with batch_size.micro_size; take mixed_bfloat16"
+        return "precision: mixed_float16 excludes batch_size.micro_size; use mixed_bfloat16"
     if recipe.measures_gradients:
-        return "precision: mixed_float16 hides the gradients' noise from what follows it; take mixed_bfloat16"
+        reader = _noise_reader(recipe)
+        return f"precision: mixed_float16 hides the gradient noise that {reader} needs; use mixed_bfloat16"
     return None
+
+
+def _noise_reader(recipe: "Recipe") -> str:
+    is_policy = recipe.batch_size.is_measured
+    return f"batch_size.policy {recipe.batch_size.policy}" if is_policy else "learning_rate.batch_scaling gns"
 
 
 RULES: dict[str, Callable[["Recipe"], str | None]] = {
     "C1": full_batches_do_not_grow,
-    "C2": a_found_rate_is_left_alone,
-    "C3": one_thing_acts_on_plateaus,
+    "C2": self_set_rates_have_no_schedule,
+    "C3": only_one_technique_reacts_to_plateaus,
     "C4": stopping_waits_longer_than_plateau,
-    "C5": weights_are_not_pulled_twice,
+    "C5": weights_are_not_shrunk_twice,
     "C6": proximal_steps_are_exact_or_declared,
     "C10": schedule_fits_the_budget,
     "C11": batch_sizes_have_an_order,
-    "C13": adaptation_has_examples_of_its_own,
-    "C14": scaled_losses_are_not_added_up,
+    "C13": adaptive_penalties_have_held_out_examples,
+    "C14": scaled_losses_are_not_accumulated,
 }
 
 
 def adafactor_caps_its_rate(recipe: "Recipe") -> str | None:
-    """C8: Keras' Adafactor takes at most 1/√t of any rate, t counted from 1."""
+    """C8: Keras' Adafactor uses at most 1/√t of any rate, t counted from 1."""
     if recipe.optimizer.kind != "adafactor":
         return None
-    return "adafactor: no rate stays above 1/√update: a peak of 0.1 is capped from update 100 on, 0.01 from 10,000"
+    return "optimizer: adafactor caps the rate at 1/√update: a peak of 0.1 from update 100, 0.01 from update 10,000"
 
 
-def muon_leaves_some_to_adam(recipe: "Recipe") -> str | None:
-    """C9: which weights Muon does not move; the training names the paths of the matrices among them."""
+def muon_leaves_some_weights_to_adam(recipe: "Recipe") -> str | None:
+    """C9: Muon does not train all weights; the training lists the matrices among the others."""
     if recipe.optimizer.kind != "muon":
         return None
-    return "muon: Adam moves biases, embeddings, the outputs' layers and all kernels that are no matrices"
+    return "optimizer: muon leaves biases, embeddings, output layers and kernels that are not matrices to Adam"
 
 
-# What one should know of a recipe that is trained nevertheless.
+# Notes on recipes that are trained nevertheless.
 NOTES: dict[str, Callable[["Recipe"], str | None]] = {
     "C8": adafactor_caps_its_rate,
-    "C9": muon_leaves_some_to_adam,
+    "C9": muon_leaves_some_weights_to_adam,
 }
 
 
 def notes_on(recipe: "Recipe") -> list[str]:
-    """Say what one should know of a recipe, each with its rule."""
-    said = {rule: note(recipe) for rule, note in NOTES.items()}
-    return [f"{message} (rule {rule})" for rule, message in said.items() if message]
+    """Return the notes on a recipe, each with its rule."""
+    notes = {rule: note(recipe) for rule, note in NOTES.items()}
+    return [f"{message} (rule {rule})" for rule, message in notes.items() if message]

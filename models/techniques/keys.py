@@ -1,22 +1,23 @@
-"""One key of a study file: its type, its bounds, its default and when it counts."""
+"""One key of a study file: its type, bounds, default and condition."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nightune.models.user_code import is_reference
+from nightune.vocabulary import KeyKind
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What a dotted name may hold.
+    """The values that a dotted name can have, and when it is active.
 
-    `kind` is one of "float", "integer", "boolean", "option", "any". `low` and `high` are closed bounds unless
-    `is_open_low` / `is_open_high`. `when` maps a controlling key to the values under which this key counts; a key
-    that does not count is absent from a trial's params.
+    `low` and `high` are closed bounds unless `is_open_low` / `is_open_high`. `when` maps a controlling key to the
+    values for which this key is active; an inactive key is absent from a trial's params. `default_by` contains defaults
+    that replace `default` for certain values of another key.
     """
 
-    kind: str
+    kind: KeyKind
     default: object = None
     low: float | None = None
     high: float | None = None
@@ -29,7 +30,7 @@ class Key:
     meaning: str = ""
 
     def problem(self, value: object) -> str | None:
-        """Say what is wrong with the value, or None. Spelling of options is the caller's part (`options`)."""
+        """Return the problem of a value, or None. The caller suggests the nearest of the `options`."""
         if self.kind == "option":
             is_own = self.is_open and isinstance(value, str) and is_reference(value)
             return None if is_own or value in self.options else f"unknown {value!r}"
@@ -39,8 +40,8 @@ class Key:
             return None
         return self._number_problem(value)
 
-    def default_beside(self, params: Mapping[str, object]) -> object:
-        """The default where the other params are these."""
+    def default_for(self, params: Mapping[str, object]) -> object:
+        """Return the default for these other params."""
         for controller, defaults in self.default_by.items():
             if params.get(controller) in defaults:
                 return defaults[params[controller]]

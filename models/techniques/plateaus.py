@@ -1,6 +1,6 @@
-"""A plateau: so many epochs without an improvement. One detector, whatever acts on it.
+"""Plateau detection: a number of epochs without an improvement. One detector for all techniques that react to it.
 
-A score is the monitored metric turned so that lower is better.
+A score is the monitored metric, with its sign changed if higher is better.
 """
 
 import math
@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class PlateauRule:
-    """What makes a plateau: epochs in a row without an improvement by more than `min_delta`, in the metric's units."""
+    """The condition of a plateau: consecutive epochs without an improvement by more than `min_delta`."""
 
     patience: int
     min_delta: float = 0.0
-    cooldown: int = 0  # epochs after a plateau in which no waiting is counted
-    start_epoch: int = 1  # the first epoch, counted from 1, that is looked at
+    cooldown: int = 0  # epochs after a plateau in which the wait counter stays 0
+    start_epoch: int = 1  # the first epoch that is evaluated, counted from 1
 
 
 @dataclass(frozen=True)
 class PlateauState:
-    """What the detector remembers between epochs; what acts on plateaus is a function of their `count`."""
+    """The state of the detector between epochs; reactions to plateaus are functions of their `count`."""
 
     best: float = math.inf
     wait: int = 0
@@ -28,9 +28,9 @@ class PlateauState:
 
 
 def next_plateau_state(rule: PlateauRule, state: PlateauState, epoch: int, score: float) -> PlateauState:
-    """Return the state after an epoch with the score. Keras' ReduceLROnPlateau to the letter: patience 0 acts as 1.
+    """Return the state after an epoch with the score. Identical to Keras' ReduceLROnPlateau: patience 0 acts as 1.
 
-    Except that a score which is not finite counts as +inf: in Keras a NaN in the first epoch is the best for ever.
+    One exception: a non-finite score is taken as +inf, whereas in Keras a NaN in the first epoch stays the best value.
     """
     if epoch < rule.start_epoch:
         return state

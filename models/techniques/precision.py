@@ -1,4 +1,4 @@
-"""Precision: in which numbers a model computes. Its weights are float32 in any case (Micikevicius et al., 2018)."""
+"""Precision: the number format of computations. Weights are always float32 (Micikevicius et al., 2018)."""
 
 from dataclasses import dataclass
 
@@ -11,23 +11,23 @@ KEYS: dict[str, Key] = {
         "option",
         "float32",
         options=POLICIES,
-        meaning="in which numbers layers compute; weights, their updates and metrics are float32 in any case",
+        meaning="number format in which layers compute; weights, their updates and metrics are always float32",
     ),
 }
 
 
 @dataclass(frozen=True)
 class PrecisionSettings:
-    """Keras' name for how layers compute and keep their weights."""
+    """Keras' name of the policy for computations and weights."""
 
     policy: str = "float32"
 
     @property
     def is_mixed(self) -> bool:
-        """True if layers compute in fewer bits than their weights have."""
+        """True if layers compute with fewer bits than their weights have."""
         return self.policy != "float32"
 
     @property
     def scales_loss(self) -> bool:
-        """True if gradients would get lost below float16's smallest number, 6e-8, unless the loss is scaled."""
+        """True if the loss is scaled, because gradients below float16's smallest number, 6e-8, would become 0."""
         return self.policy == "mixed_float16"

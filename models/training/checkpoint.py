@@ -7,16 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
+from cachetools import LRUCache
 
 from nightune.models.error_causes import cause_of
 from nightune.models.errors import InputError
 from nightune.models.training.engine import Engine
-from nightune.models.training.kept_by_key import ProgramCache
 from nightune.models.training.keras_file import Template, learn_template
 from nightune.models.training.loop import Outcome
 from nightune.models.training.model_key import has_dropout_as_data, model_key
+from nightune.models.user_code import source_digest
+from nightune.vocabulary import ARCHITECTURE
 
+KEPT_TEMPLATES = 32  # the least recently used one goes
 TEMPLATE_BYTES = 2**26  # a larger model is written by Keras each time: a template is held in memory
 
 
@@ -29,7 +33,7 @@ class Checkpoints:
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         self._engine, self._folder = engine, folder
-        self._templates: ProgramCache[Template | None] = ProgramCache()
+        self._templates: LRUCache[tuple[str, str], Template | None] = LRUCache(KEPT_TEMPLATES)
 
     def prepare(self, outcome: Outcome, path: Path) -> Callable[[], bool]:
         """Return what writes the best epoch's model to `path`, from any thread; it says whether there is one.
@@ -63,8 +67,11 @@ class Checkpoints:
                 save(model[0], path)
                 return path.read_bytes()
 
-        key = model_key(outcome.recipe, self._folder)
-        return self._templates.get(key, lambda: learn_template(write, outcome.weights))
+        recipe = outcome.recipe
+        key = (keras.config.dtype_policy().name, model_key(recipe, source_digest(recipe.architecture, self._folder)))
+        if key not in self._templates:
+            self._templates[key] = learn_template(write, outcome.weights)
+        return self._templates[key]
 
 
 def save_checkpoint(engine: Engine, outcome: Outcome, path: Path) -> bool:
@@ -86,15 +93,13 @@ def save(model: Any, path: Path) -> None:
         unfinished.replace(path)
     except (NotImplementedError, TypeError, ValueError) as error:  # a model class without a usable get_config
         message = f"the model cannot be saved as .keras: {cause_of(error)}"
-        raise InputError("model.architecture", message) from error
+        raise InputError(ARCHITECTURE, message) from error
     finally:
         unfinished.unlink(missing_ok=True)
 
 
 def load(path: Path) -> Any:
     """Open a saved model without its optimizer; Keras' safe mode refuses a file that holds code."""
-    import keras  # noqa: PLC0415 - seconds, and only where a model is opened
-
     return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 

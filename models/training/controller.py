@@ -40,6 +40,7 @@ from nightune.models.techniques.weight_decays.weight_decays import decay_shrinks
 from nightune.models.training.controller_state import ControllerState, as_json, from_json
 from nightune.models.training.plan import SEMANTICS_VERSION, EpochPlan
 from nightune.models.training.plateau_actions import batches, plateau_rule, rate_multiplier
+from nightune.vocabulary import Status, sign_of
 
 AHEAD_OF_A_RULE = 4  # epochs
 
@@ -66,8 +67,7 @@ class Controller:
     ) -> None:
         if examples < 1 or epochs < 1:
             raise ValueError(f"a training needs examples and epochs: {examples} and {epochs} given")
-        if direction not in ("minimize", "maximize"):
-            raise ValueError(f"direction: unknown {direction!r} (known: minimize, maximize)")
+        self._sign = sign_of(direction)
         if recipe.stopping.rule in ERROR_RULES and direction == "maximize":
             raise InputError("stopping.rule", f"{recipe.stopping.rule} follows an error, but {monitor} is maximized")
         if recipe.penalty.label_smoothing and task == "regression":
@@ -82,7 +82,6 @@ class Controller:
         self._order_seed = order_seed
         self._monitor = monitor
         self._direction = direction
-        self._sign = 1.0 if direction == "minimize" else -1.0
         self._earlier = tuple(tuple(map(self._score, curve)) for curve in stopping.earlier_curves)
         self._task, self._outputs = task, outputs
         self._curvature = self._strengths(1.0).l2
@@ -205,17 +204,17 @@ class Controller:
         A rule that would stop after the budget's last epoch changes nothing: that training is completed.
         """
         if self._state.divergence:
-            return "diverged"
+            return Status.DIVERGED
         if self._state.epoch >= self._epochs:
-            return "completed"
-        return "stopped_early" if self._state.stopping.reason else "training"
+            return Status.COMPLETED
+        return Status.STOPPED_EARLY if self._state.stopping.reason else "training"
 
     @property
     def message(self) -> str:
         """Why the training ended before its budget, in words; empty where it did not."""
-        if self.status == "diverged":
+        if self.status == Status.DIVERGED:
             return f"{self._state.divergence} in epoch {self._state.epoch}"
-        return f"{self._monitor}: {self._state.stopping.reason}" if self.status == "stopped_early" else ""
+        return f"{self._monitor}: {self._state.stopping.reason}" if self.status == Status.STOPPED_EARLY else ""
 
     def state(self) -> dict[str, Any]:
         """Return what `restore` needs, as plain JSON values; floats survive JSON exactly."""

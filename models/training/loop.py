@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.errors import InputError, unknown_name
-from nightune.models.networks.metrics import METRICS, metrics
+from nightune.models.errors import InputError
+from nightune.models.networks.metrics import metrics
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.stopping.state import NO_INPUTS, StoppingInputs
+from nightune.models.training import reported_names
 from nightune.models.training.capabilities import only_in_fit
 from nightune.models.training.controller import Controller
 from nightune.models.training.engine import COMPILED_ENGINES, Engine, EpochOutput
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
 from nightune.models.training.snapshots import Keeper, Snapshot, SnapshotError, refuse_other_shapes
+from nightune.vocabulary import TASK_METRICS, VALIDATION_PREFIX, Status, unknown_name
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 
@@ -44,7 +46,7 @@ class Outcome:
     """
 
     recipe: Recipe
-    status: str  # completed, stopped_early, diverged, or not_promoted: halted before its end
+    status: Status
     message: str
     objective: float
     best_epoch: int  # counted from 1; 0 = none
@@ -197,7 +199,7 @@ def _outcome(engine: Engine, recipe: Recipe, monitor: str, ended: Halted, broken
     best_epoch, curves = controller.best_epoch, _curves(ended.history)
     return Outcome(
         recipe=recipe,
-        status="not_promoted" if is_halted else controller.status,
+        status=Status.NOT_PROMOTED if is_halted else Status(controller.status),
         message=broken or controller.message,
         objective=curves[monitor][best_epoch - 1] if best_epoch else math.nan,
         best_epoch=best_epoch,
@@ -222,7 +224,7 @@ def _curves(history: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
 
 def refuse_unknown_monitor(monitor: str, task: str) -> None:
     """InputError unless the monitored metric is one that this task has."""
-    known = [f"val_{name}" for name in METRICS[task]]
+    known = [f"{VALIDATION_PREFIX}{name}" for name in TASK_METRICS[task]]
     if monitor not in known:
         raise InputError("objective.metric", unknown_name(monitor, known, f"metric of a {task} task"))
 
@@ -236,10 +238,14 @@ def refuse_what_only_fit_can(engine: Engine, recipe: Recipe) -> None:
 
 def _validate(output: EpochOutput, dataset: Dataset) -> dict[str, float]:
     measured = metrics(dataset.task, output.outputs, dataset.validation.targets, output.is_logits)
-    return {"loss": output.loss, **{f"val_{name}": value for name, value in measured.items()}, **output.statistics}
+    validated = {f"{reported_names.VALIDATION}{name}": value for name, value in measured.items()}
+    return {reported_names.LOSS: output.loss, **validated, **output.statistics}
 
 
 def _record(plan: EpochPlan, output: EpochOutput, controller: Controller) -> dict[str, float]:
     """What was done, as used in the epoch's last update, and how far the training has come."""
-    counts = {"updates": float(controller.updates), "examples": float(controller.examples_seen)}
-    return {**plan.recorded, **counts, "seconds": output.seconds}
+    counts = {
+        reported_names.UPDATES: float(controller.updates),
+        reported_names.EXAMPLES: float(controller.examples_seen),
+    }
+    return {**plan.recorded, **counts, reported_names.SECONDS: output.seconds}

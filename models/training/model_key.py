@@ -1,24 +1,22 @@
 """The model key: what changes a model, but for its weights and the numbers that are data."""
 
 import json
-from pathlib import Path
-
-import keras
 
 from nightune.models.networks.architectures import ARCHITECTURES
 from nightune.models.recipe.recipe import Recipe
-from nightune.models.user_code import source_digest
 
 
-def model_key(recipe: Recipe, folder: Path) -> str:
-    """What changes the model, but for its weights and for a dropout rate that is data."""
+def model_key(recipe: Recipe, code: str) -> str:
+    """Return the key of a recipe's model; `code` is the `source_digest` of its architecture.
+
+    A dropout rate that is data is not in it. Nor is Keras' global policy, which may hold where none is given: it is the
+    process's, and whoever keeps models by this key keeps them by that policy as well.
+    """
     model = dict(recipe.model)
     if has_dropout_as_data(recipe):
         model["dropout"] = "data"
-    code = source_digest(recipe.architecture, folder)
-    shape = json.dumps(model, sort_keys=True, default=str)
-    policy = recipe.precision.policy if recipe.precision.is_mixed else keras.config.dtype_policy().name
-    return f"{recipe.architecture} {code} {shape} · {policy}"
+    named = f"{recipe.architecture} {code}".strip()
+    return f"{named} {json.dumps(model, sort_keys=True, default=str)} · {recipe.precision.policy}"
 
 
 def has_dropout_as_data(recipe: Recipe) -> bool:

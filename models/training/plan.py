@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nightune.models.training import reported_names
+
 # Part of every trial's key. Raise it when the same params, seed and data would train to other weights or other
 # recorded values than before: a changed formula, default, data order or clock. Results of two versions are not
 # comparable, so the raise is a line in the CHANGELOG. A new technique beside the others does not raise it.
@@ -61,10 +63,10 @@ class EpochPlan:
         `batch_size` is the policy's, taken from the first update: the last batch may hold only what is left over.
         """
         return {
-            "learning_rate": float(self.learning_rates[-1]),
-            "weight_decay": self.weight_decay,
-            "batch_size": float(self.batch_sizes[0]),
-            "penalty": self.penalty,
+            reported_names.LEARNING_RATE: float(self.learning_rates[-1]),
+            reported_names.WEIGHT_DECAY: self.weight_decay,
+            reported_names.BATCH_SIZE: float(self.batch_sizes[0]),
+            reported_names.PENALTY: self.penalty,
             **({} if self.momenta is None else {"momentum": float(self.momenta[-1])}),
         }
 

@@ -7,6 +7,7 @@ from nightune.models.networks.heads import read_head
 from nightune.models.networks.metrics import metrics
 from nightune.models.training.engine import Engine
 from nightune.models.training.loop import Outcome
+from nightune.vocabulary import VALIDATION_PREFIX
 
 BATCH = 1024
 
@@ -20,4 +21,4 @@ def ranking_objective(engine: Engine, outcome: Outcome, dataset: Dataset, monito
     head = read_head(model, dataset.task, dataset.output_size, np.asarray(inputs[:2]))
     parts = [model.predict_on_batch(inputs[start : start + BATCH]) for start in range(0, len(inputs), BATCH)]
     measured = metrics(dataset.task, np.concatenate(parts), targets, head.is_logits)
-    return measured[monitor.removeprefix("val_")]
+    return measured[monitor.removeprefix(VALIDATION_PREFIX)]

@@ -1,6 +1,6 @@
-"""What a sweep says while it runs: one log line a trial, with the facts attached for whoever draws a picture of it.
+"""Announce the progress of a sweep: one log line per trial, with an event attached for progress displays.
 
-Lines go to the logger `nightune`. A handler that wants more than the text reads `record.news`.
+Lines go to the logger `nightune`. A handler that needs more than the text reads `record.news`.
 """
 
 import logging
@@ -13,9 +13,9 @@ logger = logging.getLogger("nightune")
 
 @dataclass(frozen=True, slots=True)
 class SweepStarted:
-    """A sweep begins or goes on: how many trials it plans and how many of them are already there.
+    """A sweep starts or resumes: its numbers of planned and of finished trials.
 
-    A trial that is promoted from rung to rung is several trainings.
+    A trial that is promoted from rung to rung counts as several trainings.
     """
 
     sweep_id: str
@@ -47,33 +47,33 @@ News = SweepStarted | EpochEnded | TrialEnded
 
 
 def announce_sweep(news: SweepStarted) -> None:
-    """Say that the sweep begins, or from where it goes on."""
-    kept = f", {news.finished} of them finished before" if news.finished else ""
-    logger.info("sweep %s · %d trials%s", news.sweep_id, news.trials, kept, extra={"news": news})
+    """Announce that the sweep starts, or where it resumes."""
+    resumed = f", {news.finished} of them already finished" if news.finished else ""
+    logger.info("sweep %s · %d trials%s", news.sweep_id, news.trials, resumed, extra={"news": news})
 
 
 def announce_rung(bracket: Bracket, rung: Rung, entrants: int) -> None:
-    """Say how many trials a rung trains; nothing of a bracket that has no other."""
+    """Announce the number of trials of a rung, if its bracket has several rungs."""
     if len(bracket.rungs) > 1:
         place = 1 + bracket.rungs.index(rung)
         logger.info("rung %d of %d · %d trials to epoch %d", place, len(bracket.rungs), entrants, rung.epochs)
 
 
 def announce_epoch(news: EpochEnded) -> None:
-    """Tell handlers of a long trial's progress, below the level of a log line."""
+    """Announce an epoch to progress displays, at debug level."""
     logger.debug("trial %d · epoch %d/%d", news.trial, news.epoch, news.epochs, extra={"news": news})
 
 
 def announce_trial(result: TrialResult, metric: str) -> None:
-    """Say how a trial ended, in one line."""
+    """Announce the end of a trial in one line."""
     level = logging.WARNING if result.status is Status.FAILED else logging.INFO
     logger.log(level, "%s", trial_line(result, metric), extra={"news": TrialEnded(result)})
 
 
 def trial_line(result: TrialResult, metric: str) -> str:
-    """`trial 17 · completed · val_accuracy 0.9130 · epoch 11/18 · 4.2 s`.
+    """Return `trial 17 · completed · val_accuracy 0.9130 · epoch 11/18 · 4.2 s`.
 
-    A trial at the end of its rung may still be promoted, so that is all that is said of it.
+    A trial at the end of its rung may still be promoted, so its status reads `rung done`.
     """
     replicate = [f"replicate {result.trial.replicate}"] if result.trial.replicate else []
     status = "rung done" if result.status is Status.NOT_PROMOTED else str(result.status)

@@ -1,4 +1,4 @@
-"""Tell somebody how a night ended: a POST of JSON, or a command. What goes wrong here is logged and fails nothing."""
+"""Notify of the end of a night by a POST of JSON or a command. Errors here are logged and fail nothing."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ logger = logging.getLogger("nightune")
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """A webhook's address, or an empty text, and a command's words, or none."""
+    """A webhook's address and a command's words; empty if there is none."""
 
     webhook: str = ""
     command: tuple[str, ...] = ()
@@ -27,7 +27,7 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened: `promoted`, `refused`, `failed` or `crashed`, in a night of a study."""
+    """An event in a night of a study: `promoted`, `refused`, `failed` or `crashed`."""
 
     event: str
     study: str
@@ -38,11 +38,11 @@ class Event:
     flow_run_id: str = ""
 
 
-def tell(hooks: Hooks, event: Event, wait_seconds: float = WAIT_SECONDS) -> bool:
-    """Tell the webhook and the command; return whether all that were named were told."""
-    told = [_post(hooks.webhook, event, wait_seconds)] if hooks.webhook else []
-    told += [_run(hooks.command, event)] if hooks.command else []
-    return all(told)
+def notify(hooks: Hooks, event: Event, wait_seconds: float = WAIT_SECONDS) -> bool:
+    """Notify the webhook and the command; return whether those that are set succeeded."""
+    results = [_post(hooks.webhook, event, wait_seconds)] if hooks.webhook else []
+    results += [_run(hooks.command, event)] if hooks.command else []
+    return all(results)
 
 
 def _post(address: str, event: Event, wait_seconds: float) -> bool:
@@ -57,7 +57,7 @@ def _post(address: str, event: Event, wait_seconds: float) -> bool:
         if 200 <= status < 300:
             return True
         problem = f"status {status}"
-    logger.warning("webhook %s was not told (%s, %d attempts)", host_only(address), problem, ATTEMPTS)
+    logger.warning("webhook %s failed (%s, %d attempts)", host_only(address), problem, ATTEMPTS)
     return False
 
 
@@ -74,9 +74,9 @@ def _run(command: tuple[str, ...], event: Event) -> bool:
             stderr=subprocess.DEVNULL,
         )
     except subprocess.CalledProcessError as error:
-        logger.warning("hook %s ended with %d", command[0], error.returncode)
+        logger.warning("hook %s failed with exit code %d", command[0], error.returncode)
         return False
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:  # ValueError: a null character in a text
-        logger.warning("hook %s was not run to its end (%s)", command[0], type(error).__name__)
+        logger.warning("hook %s did not complete (%s)", command[0], type(error).__name__)
         return False
     return True

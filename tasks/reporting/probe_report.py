@@ -1,4 +1,4 @@
-"""What the range tests of a study say: lines, the lines for a study file, a chart, and a copy of the study."""
+"""Report the range tests of a study: log lines, lines for the study file, a chart, and a copy of the study."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ PEAK = "learning_rate.peak"
 
 @dataclass(frozen=True, eq=False)
 class RateProbe:
-    """One optimizer's test, or why there is none."""
+    """One optimizer's test, or the reason for its absence in `message`."""
 
     optimizer: str
     batch_size: int = 0
@@ -25,12 +25,12 @@ class RateProbe:
 
     @property
     def range(self) -> RateRange | None:
-        """What the test suggests to search."""
+        """The suggested range to search, or None."""
         return None if self.test is None else self.test.range
 
     @property
     def line(self) -> str:
-        """What there is to say of it."""
+        """The log line of the test."""
         if self.test is None or self.test.suggestion is None or self.range is None:
             return f"probe {self.optimizer} · {self.message}"
         searched = f"{self.range.low:g} to {self.range.high:g}"
@@ -40,7 +40,7 @@ class RateProbe:
 
 @dataclass(frozen=True, eq=False)
 class StudyProbe:
-    """The tests of a study; `run_id` is where they are kept."""
+    """The tests of a study; `run_id` is their run in MLflow."""
 
     study: str
     study_file: Path
@@ -49,36 +49,36 @@ class StudyProbe:
 
     @property
     def range(self) -> RateRange | None:
-        """What holds every optimizer's range; None where no test suggests anything."""
+        """The smallest range that contains every optimizer's range; None if no test suggests one."""
         return common_range([probe.range for probe in self.probes if probe.range is not None])
 
     @property
     def snippet(self) -> str:
-        """The lines of a study file that take the suggestion over; empty where there is none."""
+        """The lines of a study file with the suggestion; empty if there is none."""
         if self.range is None:
             return ""
         lines = ["[space]", f"{PEAK} = {_range_text(self.range)}"]
         suggesting = [(probe.optimizer, probe.range) for probe in self.probes if probe.range is not None]
         if len(suggesting) > 1:
-            lines += ["# this holds the ranges of all optimizers; for a study of one of them:"]
+            lines += ["# contains the ranges of all optimizers; for a study of one optimizer:"]
             lines += [f"#   {name}: {PEAK} = {_range_text(found)}" for name, found in suggesting]
         return "\n".join(lines) + "\n"
 
     def rows(self) -> list[list[str]]:
-        """A table's cells: optimizer, batch size, updates, where the loss fell most steeply, the range, a remark."""
+        """Return table rows: optimizer, batch size, updates, rate of the steepest decrease, range, remark."""
         return [_row(probe) for probe in self.probes]
 
     @property
     def chart(self) -> str:
-        """The smoothed losses over the rates, as an SVG file, with a mark at each suggestion."""
+        """The smoothed losses by learning rate, as an SVG file, with a mark at each suggestion."""
         tests = [(probe.optimizer, probe.test) for probe in self.probes if probe.test is not None]
         lines = [Line(name, test.rates.tolist(), test.smoothed.tolist()) for name, test in tests]
         marks = [(test.suggestion, name) for name, test in tests if test.suggestion is not None]
-        title = f"{self.study}: where each optimizer's loss falls"
+        title = f"{self.study}: loss by learning rate of each optimizer"
         return draw(Chart(title, "learning rate", "smoothed training loss", lines, marks, is_log_x=True))
 
     def as_json(self) -> dict[str, object]:
-        """What `--json` prints."""
+        """Return the object that `--json` prints."""
         return {
             "study": self.study,
             "run_id": self.run_id,
@@ -88,7 +88,7 @@ class StudyProbe:
 
 
 def write_chart(probe: StudyProbe, file: Path) -> None:
-    """Write the chart; InputError where the file cannot be written."""
+    """Write the chart; InputError if the file cannot be written."""
     try:
         file.write_text(probe.chart, encoding="utf-8")
     except OSError as error:
@@ -96,26 +96,27 @@ def write_chart(probe: StudyProbe, file: Path) -> None:
 
 
 def write_study_copy(probe: StudyProbe, copy: Path) -> None:
-    """Write a copy of the study with the suggested range in it, a study of its own; nothing is overwritten."""
+    """Write a copy of the study with the suggested range; existing files are never overwritten."""
     if probe.range is None:
         return
     text = with_log_range(probe.study_file.read_text(encoding="utf-8-sig"), PEAK, probe.range.low, probe.range.high)
     if text is None:
-        said = "its place in the file cannot be told; put the lines above into a copy by hand"
-        raise StudyError(str(probe.study_file), [Problem(PEAK, said)])
+        problem = "cannot be located in the file; insert the lines above into a copy by hand"
+        raise StudyError(str(probe.study_file), [Problem(PEAK, problem)])
     with copy.open("x", encoding="utf-8") as file:
         file.write(text)
 
 
 def refuse_bad_copy(study_file: Path, copy: Path) -> None:
-    """StudyError unless a copy of the study may be written there."""
+    """Raise StudyError unless a copy of the study can be written to this file."""
     if copy.suffix != ".toml":
         raise StudyError(str(copy), [Problem("file", "is not a study file (allowed: names that end in .toml)")])
     if copy.resolve().parent != study_file.resolve().parent:
-        said = f"must lie beside {study_file}: the paths in a study are relative to its folder"
-        raise StudyError(str(copy), [Problem("file", said)])
+        problem = f"must be in the folder of {study_file}: the paths in a study are relative to its folder"
+        raise StudyError(str(copy), [Problem("file", problem)])
     if copy.exists():
-        raise StudyError(str(copy), [Problem("file", "exists already; name another, nothing is overwritten")])
+        problem = "exists already; choose another name, existing files are not overwritten"
+        raise StudyError(str(copy), [Problem("file", problem)])
 
 
 def _range_text(found: RateRange) -> str:

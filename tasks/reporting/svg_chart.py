@@ -1,4 +1,4 @@
-"""Line charts as SVG text: small, without a library, and the same bytes for the same numbers on every machine."""
+"""Draw line charts as SVG text: small, without a library, the same bytes for the same numbers on every machine."""
 
 import math
 from collections.abc import Sequence
@@ -7,13 +7,13 @@ from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT = 640, 300  # pixels
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 34, 46
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#000000")  # told apart by all eyes
-_POINTS = 300  # of a line; more would not be seen
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#000000")  # safe if colour-blind
+_POINTS = 300  # maximum of a line; more would not be visible
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line: its name, and as many ys as xs. `is_dashed` for what a limit or a raw value is."""
+    """One line: its name, and as many ys as xs. Limits and raw values are dashed."""
 
     name: str
     xs: Sequence[float]
@@ -24,7 +24,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over common axes; a log axis leaves out what is not above 0. Marks are upright lines with a name."""
+    """Lines over common axes; log axes omit values up to 0. Marks are vertical lines with a name."""
 
     title: str
     x_name: str
@@ -44,14 +44,14 @@ class _Axis:
     end: float
 
     def at(self, value: float) -> float:
-        """The pixel of a value, kept inside the axis."""
+        """Return the pixel of a value, clipped to the axis."""
         low, high, here = (math.log10(each) if self.is_log else each for each in (self.low, self.high, value))
         part = min(max((here - low) / (high - low), 0.0), 1.0)
         return self.start + part * (self.end - self.start)
 
     @property
     def ticks(self) -> list[float]:
-        """Round numbers along the axis: powers of ten, or steps of 1, 2 or 5."""
+        """The round numbers on the axis: powers of ten, or steps of 1, 2 or 5."""
         if self.is_log:
             first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
             if last > first:
@@ -62,7 +62,7 @@ class _Axis:
 
 
 def draw(chart: Chart) -> str:
-    """Return the chart as a whole SVG file."""
+    """Return the chart as the text of an SVG file."""
     lines = [_shown(line, chart) for line in chart.lines]
     xs = [x for line in lines for x in line.xs] or [1.0, 2.0]
     ys = [y for line in lines for y in line.ys] or [1.0, 2.0]
@@ -83,7 +83,7 @@ def draw(chart: Chart) -> str:
 
 
 def _shown(line: Line, chart: Chart) -> Line:
-    """The points of a line that can be drawn, thinned out evenly."""
+    """Return the line with its drawable points only, thinned evenly."""
     pairs = [
         (float(x), float(y))
         for x, y in zip(line.xs, line.ys, strict=True)
@@ -111,7 +111,7 @@ def _round_step(rough: float) -> float:
 
 
 def _frame(chart: Chart, x_axis: _Axis, y_axis: _Axis) -> list[str]:
-    """Grid, ticks and the axes' names."""
+    """Return the grid, the ticks and the names of the axes."""
     left, right, top, bottom = _LEFT, WIDTH - _RIGHT, _TOP, HEIGHT - _BOTTOM
     parts = []
     for tick in x_axis.ticks:
@@ -142,7 +142,7 @@ def _path(line: Line, x_axis: _Axis, y_axis: _Axis, colour: str) -> str:
 
 
 def _legend(lines: Sequence[Line]) -> list[str]:
-    """The names of the lines, at the upper right, where there is more than one."""
+    """Return the names of the lines, at the upper right; empty for a single line."""
     if len(lines) < 2:
         return []
     parts = []

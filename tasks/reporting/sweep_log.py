@@ -1,4 +1,4 @@
-"""One log file a sweep: a JSON object a line, with the time, the trial and its key; kept with the sweep's run."""
+"""Write one log file per sweep: a JSON object per line, with time, trial and key; stored with the sweep's run."""
 
 import json
 import logging
@@ -11,8 +11,9 @@ from pathlib import Path
 
 from nightune.tasks.reporting.events import TrialEnded
 from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import StoreError
-from nightune.tasks.tracking.store.retry import masked, patience
+from nightune.tasks.tracking.store.retry import masked, retry_limit
 from nightune.tasks.tracking.trials.trials import attach
 
 logger = logging.getLogger("nightune")
@@ -20,7 +21,7 @@ logger = logging.getLogger("nightune")
 
 @contextmanager
 def sweep_log(setting: Setting) -> Iterator[None]:
-    """Write down what the block tells and how it ends; a sweep that goes on goes on in the same file."""
+    """Log the block's messages and its end; a resumed sweep appends to the same file."""
     path = log_path(setting.store.root, setting.sweep.id)
     path.parent.mkdir(parents=True, exist_ok=True)
     handler, level = _JsonLines(path, setting.sweep.id), logger.level
@@ -36,24 +37,24 @@ def sweep_log(setting: Setting) -> Iterator[None]:
     finally:
         logger.setLevel(level)
         logger.removeHandler(handler)
-        with suppress(OSError):  # the disk is full: what could be written is there
+        with suppress(OSError):  # the disk is full: some lines are missing
             handler.close()
         if handler.lost:
             logger.warning("%d lines of the log could not be written", handler.lost)
-        _keep(setting, path)
+        _attach_log(setting, path)
 
 
 def log_path(store_root: Path, sweep_id: str) -> Path:
-    """Where a sweep's log is while it is written; afterwards it is the artifact `log/` of the sweep's run, too."""
+    """Return the log file of a sweep; afterwards it is also an artifact in `log/` of the sweep's run."""
     return store_root / "logs" / f"{sweep_id}.jsonl"
 
 
-def _keep(setting: Setting, path: Path) -> None:
+def _attach_log(setting: Setting, path: Path) -> None:
     try:
-        with patience(2.0):  # on the way out; the file itself is there whatever happens to the store
-            attach(setting.store, setting.sweep.run_id, [path], "log")
+        with retry_limit(2.0):  # the sweep is ending, and the local file remains anyway
+            attach(setting.store, setting.sweep.run_id, [path], names.LOG_FOLDER)
     except (StoreError, OSError) as error:
-        logger.warning("the log stays at %s: %s", path, error)
+        logger.warning("the log could not be attached to the sweep's run and remains at %s: %s", path, error)
 
 
 class _JsonLines(logging.FileHandler):
@@ -64,11 +65,11 @@ class _JsonLines(logging.FileHandler):
         self.lost = 0
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Count a line that could not be written: the sweep is worth more than its log."""
+        """Count a line that could not be written: a full disk must not stop the sweep."""
         self.lost += 1
 
     def write(self, level: int, message: str, trace: str = "") -> None:
-        """Write a line of our own."""
+        """Write a line."""
         self.handle(logging.LogRecord("nightune", level, "", 0, message, None, None, sinfo=trace or None))
 
     def format(self, record: logging.LogRecord) -> str:

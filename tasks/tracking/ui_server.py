@@ -1,4 +1,4 @@
-"""MLflow's pages of a store: on this machine only, or with a password where the network is asked for."""
+"""Serve MLflow's pages of a store: on this machine only, or with a password to the network."""
 
 import os
 import secrets
@@ -19,7 +19,7 @@ USER = "admin"
 
 @dataclass(frozen=True)
 class Access:
-    """Where the pages are served, and under which names other machines may ask for them."""
+    """The address of the pages, and the host names that other machines may use in requests."""
 
     host: str = "127.0.0.1"
     port: int = 5000
@@ -27,15 +27,15 @@ class Access:
 
     @property
     def is_open(self) -> bool:
-        """True if other machines can reach it."""
+        """True if other machines can reach the pages."""
         return self.host not in LOOPBACK
 
 
 def serve_ui(store: Store, access: Access, announce: Callable[[str], None]) -> None:
-    """Serve until interrupted; `announce` gets the address as soon as the pages answer.
+    """Serve until interrupted; pass the address to `announce` as soon as the server answers.
 
-    StoreError if the port is in use, or if the network is asked for without a password and the names that machines may
-    ask for; ServerStartError if the server does not answer.
+    StoreError if the port is in use, or if the host is open to the network, but the password or the allowed hosts are
+    missing; ServerStartError if the server does not answer.
     """
     environment = os.environ | UI_ENVIRONMENT
     if access.is_open:
@@ -43,8 +43,8 @@ def serve_ui(store: Store, access: Access, announce: Callable[[str], None]) -> N
     address = f"http://127.0.0.1:{access.port}"
     health = f"{address}/health"
     if health_status(health) is not None:
-        raise StoreError(f"port {access.port}: something answers there already; choose another with --port")
-    announce("Starting MLflow's pages (this takes some seconds) …")
+        raise StoreError(f"port {access.port}: something answers there already; choose another port with --port")
+    announce("Starting MLflow's pages (this takes a few seconds) …")
     with (store.root / "ui.log").open("wb") as log:
         server = start_server("MLflow's server", ui_command(store, access), health, log, environment)
     try:
@@ -52,7 +52,7 @@ def serve_ui(store: Store, access: Access, announce: Callable[[str], None]) -> N
         announce(f"{address}/#/experiments?workflowType=machine_learning")
         if access.is_open:
             announce(f"Open to the network on {access.host} for user {USER} with the password of {PASSWORD}.")
-        announce("Ctrl-C stops it.")
+        announce("Press Ctrl-C to stop.")
         server.process.wait()
     except KeyboardInterrupt:
         announce("Stopped.")
@@ -60,11 +60,11 @@ def serve_ui(store: Store, access: Access, announce: Callable[[str], None]) -> N
         server.stop()
 
 
-UI_ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # half the memory; we run no jobs there
+UI_ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # saves half of the memory; we run no jobs there
 
 
 def ui_command(store: Store, access: Access) -> list[str]:
-    """The command that serves the store's pages."""
+    """Return the command that serves the store's pages."""
     names = [f"{name}:{access.port}" for name in (*access.allowed_hosts, *LOOPBACK)]
     guarded = ["--app-name", "basic-auth", "--allowed-hosts", ",".join(names)] if access.is_open else []
     return [
@@ -77,12 +77,12 @@ def ui_command(store: Store, access: Access) -> list[str]:
 
 
 def _guarded(store: Store, access: Access) -> dict[str, str]:
-    """The environment of a server with passwords; its users are kept in the store."""
+    """Return the environment of a server with passwords; its users are kept in the store."""
     password = read_settings().ui_password
     if not password or not access.allowed_hosts:
         raise StoreError(
             f"--host {access.host}: the pages would be open to the network. Set {PASSWORD} (12 characters or more; the "
-            f"user is {USER}), and name this machine as others call it with --allowed-host NAME."
+            f"user is {USER}), and give the host name that other machines use: --allowed-host NAME."
         )
     if find_spec("flask_wtf") is None:
         raise StoreError("--host: pages with a password need Flask-WTF: pip install -e '.[team]'")

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from nightune.settings import read_settings
-from nightune.tasks.tracking.store.retry import patiently
+from nightune.tasks.tracking.store.retry import retry_call
 
 ALLOWED_DEATHS = 3
 ENGINE_CHOICE = "engine choice"  # noted like a trial: it trains two of the trials, for a step
@@ -144,4 +144,4 @@ def _write(path: Path, values: dict[str, object]) -> None:
         half.write_text(json.dumps(values), encoding="utf-8")
         half.replace(path)
 
-    patiently(write, str(path.parent))
+    retry_call(write, str(path.parent))

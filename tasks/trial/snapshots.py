@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightune.settings import read_settings
-from nightune.tasks.tracking.store.retry import patiently
+from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.retry import retry_call
 from nightune.tasks.tracking.store.store import Store
-from nightune.tasks.tracking.trials.snapshots import EPOCH, fetch_snapshots
+from nightune.tasks.tracking.trials.snapshots import fetch_snapshots
 from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tuning.trial import Trial
 
@@ -37,7 +38,7 @@ NO_SNAPSHOTS = Keeping({}, math.inf)
 
 def read_keeping(begun: Mapping[str, Any]) -> Keeping:
     """Look for snapshots among unfinished runs, by trial key."""
-    runs = {key: str(run.info.run_id) for key, run in begun.items() if EPOCH in run.data.tags}
+    runs = {key: str(run.info.run_id) for key, run in begun.items() if names.SNAPSHOT in run.data.tags}
     return Keeping(runs, read_settings().snapshot_seconds)
 
 
@@ -72,7 +73,7 @@ class RunKeeper:
         """Tell that the trial begins anew, and why."""
         logger.warning("trial %d · begins anew: %s", self._trial.number, reason)
         self._count(-self._counted)
-        self._log.add_tags({"nightune.resumed_at": "0"})
+        self._log.add_tags({names.RESUMED_AT: "0"})
 
     def is_due(self, is_last: bool) -> bool:
         """Say whether the pause is over. At a halt, a training of any length goes on only if it has been kept."""
@@ -85,7 +86,7 @@ class RunKeeper:
         began, epoch = time.monotonic(), len(snapshot.history)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / f"epoch-{epoch:07}.npz"
-            patiently(lambda: write_snapshot(file, snapshot), folder)
+            retry_call(lambda: write_snapshot(file, snapshot), folder)
             self._log.keep(file, epoch)
         self._last = time.monotonic()
         self._pause = max(self._pause, (self._last - began) / COST_SHARE) if self._pause else 0.0
@@ -93,6 +94,6 @@ class RunKeeper:
     def _take(self, snapshot: "Snapshot") -> None:
         epoch = len(snapshot.history)
         logger.info("trial %d · goes on after epoch %d", self._trial.number, epoch)
-        self._log.add_tags({"nightune.resumed_at": str(epoch)})
+        self._log.add_tags({names.RESUMED_AT: str(epoch)})
         self._counted = snapshot.seconds
         self._count(snapshot.seconds)

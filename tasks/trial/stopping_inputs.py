@@ -18,7 +18,7 @@ def stopping_inputs(store: Store, sweep: Sweep, study: Study, trial: Trial, reci
     if recipe.stopping.is_users_own:
         return StoppingInputs(function=load_stop_function(recipe.stopping.rule, study.path.parent))
     if recipe.stopping.rule == "median":
-        return StoppingInputs(earlier_curves=_earlier_curves(store, sweep, study.objective.metric, trial))
+        return StoppingInputs(earlier_curves=_earlier_curves(store, sweep, study, trial))
     return StoppingInputs()
 
 
@@ -27,19 +27,20 @@ def reads_earlier_curves(trial: Trial) -> bool:
     return trial.params.get("stopping.rule") == "median"
 
 
-def _earlier_curves(store: Store, sweep: Sweep, metric: str, trial: Trial) -> list[tuple[float, ...]]:
+def _earlier_curves(store: Store, sweep: Sweep, study: Study, trial: Trial) -> list[tuple[float, ...]]:
     """The metric's curves of the sweep's trials that come before this one in the order of training.
 
     Which those are depends on the sweep's trials alone, not on what happens to be finished: so a sweep that was
     interrupted and gone on with compares each trial with the same others. In that order trials of one graph shape
-    follow each other, by their numbers.
+    follow each other.
     """
-    before = [
-        result
-        for result in finished_trials(store, sweep).values()
-        if training_order(result.trial) < training_order(trial)
-    ]
-    curves = (_curve(store, result.run_id, metric) for result in sorted(before, key=lambda each: each.trial.number))
+    place = training_order(study.path.parent)
+    own = place(trial)
+    before = [result for result in finished_trials(store, sweep).values() if place(result.trial) < own]
+    curves = (
+        _curve(store, result.run_id, study.objective.metric)
+        for result in sorted(before, key=lambda each: each.trial.number)
+    )
     return [curve for curve in curves if curve]
 
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from nightune.models.recipe.params import read_recipe
 from nightune.tasks.reporting.events import EpochEnded, announce_epoch, announce_trial
 from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.background_writer import BackgroundWriter
 from nightune.tasks.tracking.store.errors import StoreError
-from nightune.tasks.tracking.store.retry import patiently
+from nightune.tasks.tracking.store.retry import retry_call
 from nightune.tasks.tracking.trials.runs import unfinished_runs
 from nightune.tasks.tracking.trials.trial_log import TrialLog, open_trial
 from nightune.tasks.trial.crash_log import ALLOWED_DEATHS, Attempts, is_supervised
@@ -80,7 +81,7 @@ class TrialRunner:
 
     def train(self, trial: Trial, engine: "Engine") -> TrialToWrite:
         """Train one trial. A trial that is interrupted stays unfinished in MLflow, to be trained again."""
-        setting, tags = self._setting, {"nightune.engine": engine.name, **engine.tags}
+        setting, tags = self._setting, {names.ENGINE: engine.name, **engine.tags}
         log = open_trial(setting.store, setting.sweep, trial, tags, setting.data, self._unfinished)
         folder = tempfile.TemporaryDirectory()
         try:
@@ -95,7 +96,7 @@ class TrialRunner:
     def write(self, ended: TrialToWrite) -> TrialResult:
         """Write a trained trial with its best epoch's checkpoint, and announce it."""
         with ended.folder as name:
-            is_written = patiently(ended.trained.write_checkpoint, str(Path(name).parent))  # the disk may be full
+            is_written = retry_call(ended.trained.write_checkpoint, str(Path(name).parent))  # the disk may be full
             run_id = ended.log.finish(ended.trained.result, Path(name) / CHECKPOINT_NAME if is_written else None)
         result = replace(ended.trained.result, run_id=run_id)
         announce_trial(result, self._setting.study.objective.metric)
@@ -136,7 +137,7 @@ class TrialRunner:
                 outcome = self._outcome(trial, engine, log, watch)
                 objective = ranking_objective(engine, outcome, trainer.dataset, study.objective.metric)
                 prepare = partial(trainer.checkpoints.prepare, outcome, checkpoint)
-                write_checkpoint = patiently(prepare, str(checkpoint.parent.parent))
+                write_checkpoint = retry_call(prepare, str(checkpoint.parent.parent))
         except (MemoryError, OSError, StoreError):
             raise
         except Exception as error:  # of the trial's own params or the user's code: a result, not the end of the sweep

@@ -30,7 +30,7 @@ def no_sweep_left() -> Iterator[None]:
 
 @pytest.fixture
 def told(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """What Nightune tells, also where Prefect keeps it from the loggers above."""
+    """What Nightune logs, also where Prefect keeps it from the loggers above."""
     logger = logging.getLogger("nightune")
     logger.addHandler(caplog.handler)
     yield caplog
@@ -86,7 +86,7 @@ def _environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
@@ -106,7 +106,7 @@ def tracking_server(tmp_path: Path, empty_store: Path) -> Iterator[TrackingServe
 
 @pytest.fixture
 def proxy(tracking_server: TrackingServer) -> Iterator[FaultyProxy]:
-    """The way to the server, which fails when it is told to."""
+    """A proxy before the server that fails on request."""
     between = FaultyProxy(tracking_server.address)
     yield between
     between.close()

@@ -1,4 +1,4 @@
-"""What docs/backup.md says: a copy made while a sweep writes is whole, opens elsewhere, and goes on."""
+"""docs/backup.md: a copy made while a sweep writes is complete, opens elsewhere, and resumes."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ def back_up(store: Path, target: Path) -> None:
 
 
 @pytest.mark.nights
-def test_a_backup_of_a_running_sweep_is_restored_elsewhere_and_goes_on(
+def test_a_backup_of_a_running_sweep_is_restored_elsewhere_and_resumes(
     nightune: Command, prefect_server: str, store_root: Path, small_study: Path, tmp_path: Path
 ) -> None:
     import keras

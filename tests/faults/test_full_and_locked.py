@@ -1,4 +1,4 @@
-"""A full disk, a read-only folder and a locked database are waited for; past the bound the sweep stops and goes on."""
+"""A full disk, a read-only folder or a locked database is waited for; past the limit the sweep stops and can resume."""
 
 import errno
 import shutil
@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import pytest
 
-from nightune.tasks.tracking.store import retry as patience_module
+from nightune.tasks.tracking.store import retry as retry_module
 from nightune.tasks.tracking.store.errors import StoreLostError
 from nightune.tasks.tracking.store.store import client, open_store, study_experiment
 from tests.faults.sweeps import Sweep, run_states, trial_numbers, validation_points
@@ -69,7 +69,7 @@ def test_a_checkpoint_that_meets_a_full_disk_is_written_again(
 ) -> None:
     from nightune.flows.tune import tune
 
-    monkeypatch.setattr(patience_module, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(retry_module, "FIRST_PAUSE_SECONDS", 0.01)
     write, copy, failed = Path.write_bytes, shutil.copyfileobj, set[str]()
 
     def full(what: str) -> None:
@@ -98,19 +98,19 @@ def test_a_checkpoint_that_meets_a_full_disk_is_written_again(
     assert [zipfile.ZipFile(path).testzip() for path in checkpoints] == [None] * 4
 
 
-def test_a_locked_database_is_waited_for_within_the_bound(
+def test_a_locked_database_is_waited_for_within_the_limit(
     store_root: Path, monkeypatch: pytest.MonkeyPatch, told: pytest.LogCaptureFixture
 ) -> None:
     import sqlalchemy
 
-    monkeypatch.setattr(patience_module, "FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(retry_module, "FIRST_PAUSE_SECONDS", 0.05)
     store = open_store(store_root)
     engine = client(store)._client._tracking_client.store.engine
     sqlalchemy.event.listen(engine, "before_cursor_execute", wait_briefly, retval=True)
     try:
         with closing(sqlite3.connect(store_root / "mlflow.db", check_same_thread=False)) as holder:
             holder.execute("begin exclusive")
-            with pytest.raises(StoreLostError, match="database is locked"), patience_module.patience(0.2):
+            with pytest.raises(StoreLostError, match="database is locked"), retry_module.retry_limit(0.2):
                 study_experiment(store, "flowers")
             threading.Timer(0.5, holder.rollback).start()
             assert study_experiment(store, "flowers")
@@ -141,7 +141,7 @@ def test_a_sweep_outlasts_a_database_that_is_locked_for_a_minute(
 
 
 @pytest.mark.nights
-def test_a_database_locked_past_the_bound_stops_the_sweep_and_the_same_command_goes_on(
+def test_a_database_locked_past_the_limit_stops_the_sweep_and_the_same_command_resumes(
     prefect_server: str, store_root: Path, small_study: Path
 ) -> None:
     sweep = start(small_study, PREFECT_API_URL=prefect_server, NIGHTUNE_STORE_PATIENCE_SECONDS="5")
@@ -172,7 +172,7 @@ def test_a_sweep_outlasts_a_full_disk(prefect_server: str, small_disk: Path, sma
 
 @pytest.mark.nights
 @pytest.mark.parametrize("owner", ["shared", "own"])
-def test_a_disk_full_past_the_bound_stops_the_sweep_and_the_same_command_goes_on(
+def test_a_disk_full_past_the_limit_stops_the_sweep_and_the_same_command_resumes(
     prefect_server: str, small_disk: Path, small_study: Path, owner: str
 ) -> None:
     environment = {"PREFECT_API_URL": prefect_server} if owner == "shared" else {}
@@ -189,7 +189,7 @@ def test_a_disk_full_past_the_bound_stops_the_sweep_and_the_same_command_goes_on
 
 
 @pytest.mark.nights
-def test_a_folder_that_becomes_read_only_stops_the_sweep_and_the_same_command_goes_on(
+def test_a_folder_that_becomes_read_only_stops_the_sweep_and_the_same_command_resumes(
     prefect_server: str, store_root: Path, tmp_path: Path, small_study: Path
 ) -> None:
     artifacts = store_root / "artifacts"

@@ -1,4 +1,4 @@
-"""Whatever a CSV file holds, it is data that can be trained on, or a StudyError that says what is wrong."""
+"""Every CSV file is data that can be trained on, or a StudyError that names the problem."""
 
 import csv
 import io
@@ -97,5 +97,5 @@ def test_any_bytes_are_data_or_a_study_error(content: bytes) -> None:
     ],
     ids=["empty", "blank", "header", "one row", "constant", "one class", "ragged", "wide", "non-ASCII"],
 )
-def test_odd_tables_are_data_or_told(content: bytes) -> None:
+def test_unusual_tables_are_data_or_refused(content: bytes) -> None:
     read(content, "y", "random")

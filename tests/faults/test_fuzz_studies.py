@@ -1,4 +1,4 @@
-"""Whatever a study file holds, it is a study or a StudyError that names the file: never a traceback."""
+"""Every study file is a study or a StudyError that names the file: never a traceback."""
 
 import json
 import math
@@ -77,7 +77,7 @@ def test_any_tables_are_a_study_or_a_study_error(tables: dict[str, Any]) -> None
 
 @fuzzed
 @given(st.sampled_from(STUDIES), st.data())
-def test_any_damage_to_a_good_study_is_told(study: Path, data: st.DataObject) -> None:
+def test_any_damage_to_a_good_study_is_reported(study: Path, data: st.DataObject) -> None:
     content = study.read_bytes()
     for _ in range(data.draw(st.integers(1, 3))):
         start = data.draw(st.integers(0, len(content)))
@@ -88,7 +88,7 @@ def test_any_damage_to_a_good_study_is_told(study: Path, data: st.DataObject) ->
 
 @fuzzed
 @given(st.sampled_from(STUDIES), values, st.data())
-def test_any_value_in_a_good_study_is_taken_or_told(study: Path, value: Any, data: st.DataObject) -> None:
+def test_any_value_in_a_good_study_is_accepted_or_refused(study: Path, value: Any, data: st.DataObject) -> None:
     lines = study.read_text().splitlines()
     places = [number for number, line in enumerate(lines) if " = " in line and not line.startswith("#")]
     number = data.draw(st.sampled_from(places))
@@ -110,5 +110,5 @@ def test_any_value_in_a_good_study_is_taken_or_told(study: Path, value: Any, dat
     ],
     ids=["empty", "utf16", "deep list", "deep table", "deep name", "long text", "twice", "zeros"],
 )
-def test_a_bomb_is_told_not_followed(content: bytes) -> None:
+def test_a_bomb_is_refused(content: bytes) -> None:
     read(content)

@@ -1,4 +1,4 @@
-"""A tracking server that dies, answers 500, hangs or loses its answers: the sweep waits, then goes on or stops well."""
+"""A tracking server dies, answers 500, hangs or loses its answers: the sweep waits, then continues or stops cleanly."""
 
 import json
 import threading
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from nightune.tasks.tracking.store import retry as patience_module
+from nightune.tasks.tracking.store import retry as retry_module
 from nightune.tasks.tracking.store.errors import StoreLostError
-from nightune.tasks.tracking.store.retry import patience
+from nightune.tasks.tracking.store.retry import retry_limit
 from nightune.tasks.tracking.store.store import Store, client, open_store
 from tests.faults.conftest import TrackingServer
 from tests.faults.faulty_proxy import Fault, FaultyProxy
@@ -50,7 +50,7 @@ def stub() -> Iterator[FaultyProxy]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience_module, "FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(retry_module, "FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
 
@@ -75,13 +75,13 @@ def test_a_run_is_asked_for_once_where_only_the_answer_is_lost(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     store = open_store(tmp_path, stub.address)
     stub.fault = Fault.LOSE_ANSWER
-    with patience(0.1), pytest.raises(StoreLostError):
+    with retry_limit(0.1), pytest.raises(StoreLostError):
         client(store).create_run("1", tags={})
     assert [path for _, path, _ in stub.requests if path.endswith("runs/create")] == ["/api/2.0/mlflow/runs/create"]
 
 
 def search(store: Store, seconds: float) -> list[object]:
-    with patience(seconds):
+    with retry_limit(seconds):
         return list(client(store).search_experiments())
 
 
@@ -121,7 +121,7 @@ def test_a_sweep_waits_for_its_server_and_logs_every_trial_once(
 
 @pytest.mark.nights
 @pytest.mark.usefixtures("store_root")
-def test_a_sweep_goes_on_when_its_server_was_killed_and_started_again(
+def test_a_sweep_continues_when_its_server_was_killed_and_restarted(
     prefect_server: str, tracking_server: TrackingServer, proxy: FaultyProxy, small_study: Path
 ) -> None:
     sweep = start(small_study, proxy, PREFECT_API_URL=prefect_server)
@@ -135,7 +135,7 @@ def test_a_sweep_goes_on_when_its_server_was_killed_and_started_again(
 
 @pytest.mark.nights
 @pytest.mark.usefixtures("store_root")
-def test_past_the_bound_a_sweep_stops_with_one_paragraph_and_goes_on_later(
+def test_past_the_limit_a_sweep_stops_with_one_paragraph_and_resumes_later(
     prefect_server: str, tracking_server: TrackingServer, proxy: FaultyProxy, small_study: Path
 ) -> None:
     sweep = start(small_study, proxy, PREFECT_API_URL=prefect_server, NIGHTUNE_STORE_PATIENCE_SECONDS="3")

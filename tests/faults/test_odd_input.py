@@ -5,7 +5,6 @@ import shutil
 import zipfile
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +14,6 @@ from nightune.models.data.loading import load_dataset
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.storage import open_dataset, save_dataset
 from nightune.models.serving.predictor import DESCRIPTION, MODEL, Predictor
-from nightune.models.training.checkpoint import load, save
 from nightune.tasks.load_study import load_study
 from nightune.tasks.tracking.registry.model_folder import parts_of, write_model_folder
 from nightune.tasks.tracking.store.errors import StoreError, SweepNotFoundError
@@ -24,6 +22,15 @@ from nightune.tasks.tracking.sweeps.sweeps import fetch_study, find_sweep, open_
 from nightune.tuning.errors import StudyError
 from tests.flows.conftest import SMALL_STUDY
 from tests.tasks.conftest import SmallStudy
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, load, save
+    import keras
+
+    from nightune.models.training.checkpoint import load, save
+
 
 ODD = "größe ' 100% & [x]"
 
@@ -79,14 +86,14 @@ def test_a_study_cannot_be_named_out_of_the_store(tmp_path: Path, name: str) -> 
     "value", ["1" * 5000, "1e400", "-inf", "nan", "0x" + "f" * 4000, "99999999999999999999", "[" * 500 + "]" * 500]
 )
 @pytest.mark.parametrize("key", ["trials = 4", "seed = 11", "epochs = 2"])
-def test_a_number_that_is_no_number_of_a_study_is_told(tmp_path: Path, key: str, value: str) -> None:
+def test_an_invalid_number_in_a_study_is_refused(tmp_path: Path, key: str, value: str) -> None:
     path = tmp_path / "flowers.toml"
     path.write_text(SMALL_STUDY.replace(key, f"{key.split(' = ', maxsplit=1)[0]} = {value}"))
     with pytest.raises(StudyError, match="flowers"):
         load_study(path)
 
 
-def test_a_sweep_that_is_asked_for_by_a_path_is_not_found(store_root: Path) -> None:
+def test_a_sweep_requested_by_a_path_is_not_found(store_root: Path) -> None:
     store = open_store(store_root)
     study_experiment(store, "flowers")
     with pytest.raises(SweepNotFoundError):

@@ -1,4 +1,4 @@
-"""A trial that takes its process down, or hangs, ends alone: the sweep goes on without anybody's help."""
+"""A trial that takes its process down, or hangs, ends alone: the sweep continues by itself."""
 
 import json
 import os

@@ -42,7 +42,7 @@ def found_in(folder: Path) -> list[Path]:
 
 
 @pytest.mark.nights
-def test_an_address_that_does_not_answer_is_told_without_its_password(store_root: Path, small_study: Path) -> None:
+def test_an_address_that_does_not_answer_is_reported_without_its_password(store_root: Path, small_study: Path) -> None:
     address = f"http://tuner:{SECRET}@127.0.0.1:9"
     sweep = Sweep(small_study, MLFLOW_TRACKING_URI=address, NIGHTUNE_STORE_PATIENCE_SECONDS="1")
     assert sweep.wait() == 3, sweep.said
@@ -51,7 +51,7 @@ def test_an_address_that_does_not_answer_is_told_without_its_password(store_root
 
 
 @pytest.mark.nights
-def test_a_password_is_used_and_is_nowhere_in_the_store_or_in_what_is_said(
+def test_a_password_is_used_and_appears_neither_in_the_store_nor_in_the_output(
     tracking_server: TrackingServer, proxy: FaultyProxy, store_root: Path, small_study: Path
 ) -> None:
     address = proxy.address.replace("//", f"//tuner:{SECRET}@")

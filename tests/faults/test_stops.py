@@ -39,7 +39,7 @@ STOPS: dict[str, Stop] = {
 
 @pytest.mark.nights
 @pytest.mark.parametrize("how", list(STOPS))
-def test_a_stopped_sweep_is_cancelled_in_prefect_closed_in_mlflow_and_goes_on(
+def test_a_stopped_sweep_is_cancelled_in_prefect_closed_in_mlflow_and_resumes(
     store_root: Path,
     prefect_server: str,
     small_study: Path,
@@ -68,7 +68,7 @@ def test_a_stopped_sweep_is_cancelled_in_prefect_closed_in_mlflow_and_goes_on(
 
 
 def goes_on(study: Path, store_root: Path, trials: int) -> None:
-    """The same sweep goes on where it was: it is ended soon by another stop, and no trial is there twice."""
+    """The same sweep resumes where it was: another stop ends it soon, and no trial exists twice."""
     sweep = Sweep(study, "--engine", "fit")
     sweep.wait_to_say("trial ")
     while len(trial_numbers(store_root / "mlflow.db")) < trials:

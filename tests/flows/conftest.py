@@ -2,13 +2,18 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from nightune.tasks.write_report import SweepReport
+from tests.conftest import kept_environment
 
 SMALL_STUDY = """
 question = "Which rate is best on flowers?"
@@ -31,6 +36,29 @@ metric = "val_loss"
 """
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A study that was tuned once for the tests of a module, which only read its store."""
+
+    study: Path
+    store: Path
+    report: SweepReport
+
+
+def tuned_in(folder: Path, empty_store: Path, study_text: str, **options: Any) -> Tuned:
+    """Tune a study in a store of its own in the folder."""
+    from nightune.flows.tune import tune
+
+    study, store = folder / "flowers.toml", folder / "mlruns"
+    study.write_text(study_text)
+    shutil.copytree(empty_store, store)
+    with kept_environment():
+        os.environ["NIGHTUNE_STORE"] = str(store)
+        report = tune(study, **options)
+    assert isinstance(report, SweepReport)
+    return Tuned(study, store, report)
 
 
 @pytest.fixture

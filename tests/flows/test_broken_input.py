@@ -77,13 +77,13 @@ def refused(result: Result, said: str) -> None:
 
 
 @pytest.mark.parametrize("name", BROKEN_STUDIES)
-def test_a_broken_study_is_told_in_one_screen(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_study_is_reported_in_one_screen(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts, said = BROKEN_STUDIES[name]
     refused(check(tmp_path, parts, monkeypatch), said)
 
 
 @pytest.mark.parametrize("name", BROKEN_TABLES)
-def test_a_broken_table_is_told_in_one_screen(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_table_is_reported_in_one_screen(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text, target, said = BROKEN_TABLES[name]
     (tmp_path / "t.csv").write_text(text)
     refused(check(tmp_path, {"data": f'[data]\nsource = "t.csv"\ntarget = "{target}"'}, monkeypatch), said)
@@ -94,7 +94,7 @@ def test_a_whole_study_is_not_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     assert result.exit_code == 0, result.output
 
 
-def test_all_problems_of_a_study_are_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_problems_of_a_study_are_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = {"top": "seed = -1", "space": '[space]\noptimizer = "adamv"\nnesterow = true', "search": "[search]"}
     errors = check(tmp_path, parts, monkeypatch).stderr
     for said in ("question", "seed", "adamv", "nesterow", "search.epochs"):

@@ -44,7 +44,7 @@ def test_json_is_the_last_line_and_prefects_own_server_keeps_every_task_run(
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.nights)])
-def test_a_stopped_sweep_says_how_to_go_on(
+def test_a_stopped_sweep_prints_how_to_resume(
     store_root: Path, prefect_server: str, small_study: Path, stop: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PREFECT_API_URL", prefect_server)

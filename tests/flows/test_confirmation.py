@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from nightune.tasks.write_report import SweepReport
+from tests.flows.conftest import SMALL_STUDY, Tuned, tuned_in
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
 
@@ -20,16 +21,22 @@ def tune(study: Path) -> SweepReport:
     return report
 
 
+@pytest.fixture(scope="module")
+def confirmed(prefect_server: str, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+    return tuned_in(tmp_path_factory.mktemp("confirmed"), empty_store, SMALL_STUDY + SECTION, engine="fit")
+
+
 @pytest.fixture
 def runs(store_root: Path):  # type: ignore[no-untyped-def] # a pandas table
     """What plain MLflow says about the runs of a kind of the study `flowers`."""
+    return lambda kind: runs_in(store_root, kind)
+
+
+def runs_in(store: Path, kind: str):  # type: ignore[no-untyped-def]
     import mlflow
 
-    def search(kind: str):  # type: ignore[no-untyped-def]
-        mlflow.set_tracking_uri(f"sqlite:///{store_root}/mlflow.db")
-        return mlflow.search_runs(experiment_names=["flowers"], filter_string=f"tags.`nightune.kind` = '{kind}'")
-
-    return search
+    mlflow.set_tracking_uri(f"sqlite:///{store}/mlflow.db")
+    return mlflow.search_runs(experiment_names=["flowers"], filter_string=f"tags.`nightune.kind` = '{kind}'")
 
 
 def test_without_the_section_nothing_is_trained_again(small_study: Path, runs) -> None:  # type: ignore[no-untyped-def]
@@ -37,17 +44,16 @@ def test_without_the_section_nothing_is_trained_again(small_study: Path, runs) -
     assert len(runs("replicate")) == 0
 
 
-def test_finalists_are_confirmed_by_replicates_under_their_trials(small_study: Path, runs) -> None:  # type: ignore[no-untyped-def]
-    small_study.write_text(small_study.read_text() + SECTION)
-    report = tune(small_study)
+def test_finalists_are_confirmed_by_replicates_under_their_trials(confirmed: Tuned) -> None:
+    report = confirmed.report
     best = report.results[:2]
-    table = runs("replicate")
+    table = runs_in(confirmed.store, "replicate")
     assert len(table) == 4
     assert set(table["tags.mlflow.parentRunId"]) == {result.run_id for result in best}
     assert set(table["tags.nightune.replicate"]) == {"1", "2"}
     assert table["tags.nightune.seed"].nunique() == 4
     assert table["metrics.val_loss"].notna().all()
-    assert len(runs("trial")) == 4
+    assert len(runs_in(confirmed.store, "trial")) == 4
     confirmation = report.confirmation
     assert confirmation is not None
     assert confirmation.winner is not None
@@ -58,16 +64,17 @@ def test_finalists_are_confirmed_by_replicates_under_their_trials(small_study: P
         assert sorted(finalist.scores) == pytest.approx(sorted(own["metrics.objective"]))
         assert finalist.search_score == result.objective
         assert finalist.parameters == 4 * 4 + 4 + 4 * 3 + 3
-    assert runs("sweep")["tags.nightune.confirmed_trial"].tolist() == [str(confirmation.winner.finalist.trial)]
+    assert runs_in(confirmed.store, "sweep")["tags.nightune.confirmed_trial"].tolist() == [
+        str(confirmation.winner.finalist.trial)
+    ]
 
 
-def test_the_table_shows_the_search_score_beside_the_confirmed_one(small_study: Path) -> None:
+def test_the_table_shows_the_search_score_beside_the_confirmed_one(confirmed: Tuned) -> None:
     from rich.console import Console
 
     from nightune.flows.commands.tables import print_confirmation
 
-    small_study.write_text(small_study.read_text() + SECTION)
-    report = tune(small_study)
+    report = confirmed.report
     console = Console(record=True, width=160, file=io.StringIO())
     print_confirmation(console, report)
     text = console.export_text()
@@ -80,7 +87,7 @@ def test_the_table_shows_the_search_score_beside_the_confirmed_one(small_study: 
     assert {"search_score", "confirmed_score", "low", "high", "best_probability"} <= set(rows[0])
 
 
-def test_a_stopped_confirmation_goes_on_and_trains_nothing_twice(
+def test_a_stopped_confirmation_resumes_and_trains_nothing_twice(
     small_study: Path,
     runs,  # type: ignore[no-untyped-def]
     monkeypatch: pytest.MonkeyPatch,

@@ -37,7 +37,7 @@ def in_a_callback_of_the_garbage_collector() -> None:
 
 
 @pytest.mark.parametrize("lose", [in_a_finalizer, in_a_callback_of_the_garbage_collector])
-def test_a_lost_interrupt_is_raised_again(lose: Callable[[], None]) -> None:
+def test_a_swallowed_interrupt_is_raised_again(lose: Callable[[], None]) -> None:
     with sigterm_as_interrupt(), pytest.raises(KeyboardInterrupt):
         continue_after(lose)
 
@@ -61,7 +61,7 @@ def test_errors_in_finalizers_are_still_reported(monkeypatch: pytest.MonkeyPatch
     assert [str(each.exc_value) for each in told] == ["told"]  # type: ignore[attr-defined]
 
 
-def test_an_interrupt_lost_at_the_end_of_the_block_is_dropped() -> None:
+def test_an_interrupt_swallowed_at_the_very_end_is_not_raised_afterwards() -> None:
     with sigterm_as_interrupt():
         with reraise_lost_interrupts():
             in_a_finalizer()

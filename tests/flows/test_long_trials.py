@@ -1,4 +1,4 @@
-"""A long trial goes on where its process was stopped, and ends as one that never was."""
+"""A long trial resumes where its process was stopped, and ends as an uninterrupted one."""
 
 import os
 import signal
@@ -52,7 +52,7 @@ def trial(store: Path) -> Results:
     }
 
 
-def test_a_stopped_trial_goes_on_after_its_last_epoch(
+def test_a_stopped_trial_resumes_after_its_last_epoch(
     long_study: Path, store_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from nightune.tasks.trial import trial_runner
@@ -100,7 +100,7 @@ def test_a_damaged_snapshot_costs_epochs_and_nothing_else(
 
 
 @pytest.mark.nights
-def test_a_killed_trial_goes_on_and_ends_as_an_unbroken_one(
+def test_a_killed_trial_resumes_and_ends_as_an_uninterrupted_one(
     long_study: Path, store_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     long_study.write_text(long_study.read_text().replace(f"epochs = {EPOCHS}", "epochs = 400"))

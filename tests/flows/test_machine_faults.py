@@ -21,21 +21,21 @@ def refused(error: Exception, context: Exception | None = None) -> None:
     assert ended.value.exit_code == BAD_STORE
 
 
-def test_a_full_disk_is_reported_with_its_remedy(capsys: pytest.CaptureFixture[str], store_root: object) -> None:
+def test_a_full_disk_is_reported_with_a_remedy(capsys: pytest.CaptureFixture[str], store_root: object) -> None:
     refused(OSError(errno.ENOSPC, "No space left on device"))
     said = capsys.readouterr().err
     for words in ("No space left on device", "Finished trials are kept", "Free the disk"):
         assert words in said
 
 
-def test_a_lost_store_is_reported_instead_of_the_server_that_it_stopped(
+def test_a_store_failure_that_ends_prefects_server_is_reported_as_the_cause(
     capsys: pytest.CaptureFixture[str], store_root: object
 ) -> None:
     refused(PrefectHTTPStatusError("Server error '500'"), StoreLostError("sqlite:///x: the store has not answered"))
     assert capsys.readouterr().err == "sqlite:///x: the store has not answered\n"
 
 
-def test_a_failing_prefect_server_is_reported_without_its_password(
+def test_a_prefect_server_that_fails_is_reported_without_its_password(
     capsys: pytest.CaptureFixture[str], store_root: object
 ) -> None:
     refused(PrefectHTTPStatusError("Server error '500' for url 'http://me:secret@host/api'"))

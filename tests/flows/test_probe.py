@@ -56,7 +56,7 @@ def check_copy(copy: Path, probed: StudyProbe) -> None:
     assert study.name == "narrow"
 
 
-def test_the_command_line_says_it_and_writes_the_study(
+def test_the_command_line_prints_the_probe_and_writes_the_study(
     nightune: Command, prefect_server: str, small_study: Path
 ) -> None:
     copy, chart = small_study.with_name("narrow.toml"), small_study.with_name("chart.svg")
@@ -74,15 +74,15 @@ def test_the_command_line_says_it_and_writes_the_study(
 
 def test_a_copy_that_would_not_work_is_refused_before_anything_runs(small_study: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    with pytest.raises(StudyError, match="must lie beside"):
+    with pytest.raises(StudyError, match="folder of"):
         refuse_bad_copy(small_study, tmp_path / "other" / "copy.toml")
     with pytest.raises(StudyError, match=r"names that end in \.toml"):
         refuse_bad_copy(small_study, tmp_path / "copy.txt")
-    with pytest.raises(StudyError, match="nothing is overwritten"):
+    with pytest.raises(StudyError, match=r"exists already.*not overwritten"):
         refuse_bad_copy(small_study, small_study)
 
 
-def test_a_place_that_cannot_be_told_is_said_with_the_remedy(tmp_path: Path) -> None:
+def test_an_ambiguous_place_is_refused_with_a_remedy(tmp_path: Path) -> None:
     from nightune.models.techniques.learning_rates.range_test import read_range_test, rising_rates
 
     path = tmp_path / "inline.toml"
@@ -93,7 +93,7 @@ def test_a_place_that_cannot_be_told_is_said_with_the_remedy(tmp_path: Path) -> 
         write_study_copy(probed, tmp_path / "copy.toml")
 
 
-def test_without_a_fall_nothing_is_suggested_and_the_reason_is_told(tmp_path: Path) -> None:
+def test_without_a_fall_nothing_is_suggested_and_the_reason_is_given(tmp_path: Path) -> None:
     probed = StudyProbe("a", tmp_path / "a.toml", (RateProbe("dog", message="sets its rate by itself"),))
     assert probed.range is None
     assert probed.snippet == ""

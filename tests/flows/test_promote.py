@@ -194,7 +194,7 @@ def test_a_champion_of_another_schema_is_not_replaced_by_itself(study: Path, sto
     assert (forced.verdict.decision, champion_number(store)) == (Decision.FORCED, 2)
     wider = promote(write(study, STRONG))
     assert wider.verdict.gain is not None  # the champion needs fewer columns: it can be compared
-    assert "column 'petal width (cm)' is needed, and was not before" in wider.verdict.reason
+    assert "column 'petal width (cm)' is required" in wider.verdict.reason
     assert champion_number(store) == 2
 
 

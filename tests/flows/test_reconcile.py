@@ -15,8 +15,9 @@ from prefect.settings import get_current_settings
 from prefect.states import Running
 
 from nightune.flows.runtime import flow_runs as reconcile
-from nightune.flows.runtime.flow_runs import OWNER, close_dead_flow_runs, owned_flow_runs, owner_tag
+from nightune.flows.runtime.flow_runs import close_dead_flow_runs, owned_flow_runs, owner_tag
 from nightune.tasks.step import stage
+from nightune.tasks.tracking.store.names import FLOW_RUN_OWNER
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -43,10 +44,10 @@ def test_flow_runs_of_dead_processes_are_closed_and_no_others() -> None:
     began = int(psutil.Process(ended.pid).create_time())
     ended.wait()
     host = socket.gethostname()
-    dead = open_flow_run(f"{OWNER}{host}:{ended.pid}:{began}")
-    reused_number = open_flow_run(f"{OWNER}{host}:{os.getpid()}:1000")
+    dead = open_flow_run(f"{FLOW_RUN_OWNER}{host}:{ended.pid}:{began}")
+    reused_number = open_flow_run(f"{FLOW_RUN_OWNER}{host}:{os.getpid()}:1000")
     alive = open_flow_run(owner_tag())
-    elsewhere = open_flow_run(f"{OWNER}other:{ended.pid}:{began}")
+    elsewhere = open_flow_run(f"{FLOW_RUN_OWNER}other:{ended.pid}:{began}")
     unknown = open_flow_run("somebody's")
     assert close_dead_flow_runs() == 2
     assert [state_of(run) for run in (dead, reused_number)] == ["CRASHED", "CRASHED"]

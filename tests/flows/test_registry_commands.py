@@ -24,7 +24,7 @@ def test_force_needs_a_reason(small_study: Path) -> None:
     assert run("rollback", "flowers", "--because", " ").exit_code == 2
 
 
-def test_an_unknown_model_is_told() -> None:
+def test_an_unknown_model_is_reported() -> None:
     done = run("rollback", "flowers", "--because", "it was wrong")
     assert done.exit_code == 3
     assert "flowers: no such registered model" in done.output

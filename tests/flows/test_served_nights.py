@@ -46,7 +46,7 @@ SLOW_SECONDS = 65  # more than a minute: the next night meets it
 
 @dataclass
 class Evening:
-    """What was seen while studies were served: the nights of each study, the events told, and what was left over."""
+    """What was seen while studies were served: the nights of each study, the events sent, and leftovers."""
 
     served: Served
     nights: dict[str, list[FlowRun]]
@@ -142,7 +142,7 @@ def stop_by_control_c(evening: Evening) -> None:
     evening.left_over = tuple(str(each) for each in family if each.is_running())
 
 
-def test_a_trial_that_kills_its_process_is_given_up_and_the_night_goes_on(evening: Evening, store: Path) -> None:
+def test_a_trial_that_kills_its_process_is_given_up_and_the_night_continues(evening: Evening, store: Path) -> None:
     states = [state for state in evening.states("deadly") if state != "Cancelled"]
     assert states[:4] == ["Crashed", "Crashed", "Crashed", "Completed"]
     aborted = "took its process down, 3 times: Process exited with status code: -6"
@@ -153,7 +153,7 @@ def test_a_trial_that_kills_its_process_is_given_up_and_the_night_goes_on(evenin
     assert goes_on[:3] == ["with it", "with it", "without it"]  # on a busy machine the next night has begun, too
 
 
-def test_a_night_whose_data_is_broken_tells_its_failure_and_does_not_block_the_next(evening: Evening) -> None:
+def test_a_night_with_broken_data_reports_its_failure_and_does_not_block_the_next(evening: Evening) -> None:
     assert evening.states("broken")[:2] == ["Failed", "Failed"]
     failures = [event for event in evening.events if event["study"] == "broken"]
     told = {event["flow_run_id"] for event in failures}
@@ -163,7 +163,7 @@ def test_a_night_whose_data_is_broken_tells_its_failure_and_does_not_block_the_n
     assert evening.noted.count("failed broken") >= 2
 
 
-def test_a_verdict_is_told_to_the_webhook_and_to_the_command(evening: Evening) -> None:
+def test_a_verdict_is_sent_to_the_webhook_and_to_the_command(evening: Evening) -> None:
     (verdict,) = [event for event in evening.events if event["study"] == "deadly" and event["event"] != "crashed"]
     assert verdict["event"] in ("promoted", "refused")
     assert (verdict["sweep"], verdict["reason"] != "") == ("deadly-0", True)

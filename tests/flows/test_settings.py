@@ -12,7 +12,7 @@ from nightune import settings
 from nightune.flows.commands.main import app
 from nightune.flows.runtime.environment import hooks
 from nightune.settings import NOT_SETTINGS, OF_OTHERS, Settings, SettingsError, host_only, read_settings
-from nightune.tasks.reporting.notify import Event, Hooks, tell
+from nightune.tasks.reporting.notify import Event, Hooks, notify
 from tests.flows.conftest import Command, command_line
 
 SECRET = "hunter2-tr0ub4dor"
@@ -230,7 +230,7 @@ def test_a_wrong_value_silences_its_hook_and_no_other(monkeypatch: pytest.Monkey
 def test_a_hook_that_cannot_run_does_not_fail_a_night(monkeypatch: pytest.MonkeyPatch) -> None:
     for given in ("notify", '["no-such-command-here"]', '["/dev/null"]'):
         monkeypatch.setenv("NIGHTUNE_HOOK", given)
-        assert tell(hooks(), Event("refused", "flowers")) == (given == "notify")  # nothing was named, or it failed
+        assert notify(hooks(), Event("refused", "flowers")) == (given == "notify")  # nothing was named, or it failed
 
 
 def test_a_command_in_a_process_of_its_own_says_it_in_one_line(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nightune.tasks.write_report import SweepReport
+from tests.flows.conftest import SMALL_STUDY, Tuned, tuned_in
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
 
@@ -18,25 +19,29 @@ def tune(study: Path, **options: object) -> SweepReport:
     return report
 
 
+@pytest.fixture(scope="module")
+def tuned(prefect_server: str, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+    return tuned_in(tmp_path_factory.mktemp("tuned"), empty_store, SMALL_STUDY)
+
+
 @pytest.fixture
 def runs(store_root: Path):  # type: ignore[no-untyped-def] # a pandas table
     """What plain MLflow says about the trials of the study `flowers`."""
+    return lambda: trials_in(store_root)
+
+
+def trials_in(store: Path):  # type: ignore[no-untyped-def]
     import mlflow
 
-    def search():  # type: ignore[no-untyped-def]
-        mlflow.set_tracking_uri(f"sqlite:///{store_root}/mlflow.db")
-        trials = "tags.`nightune.kind` = 'trial'"
-        return mlflow.search_runs(experiment_names=["flowers"], filter_string=trials)
-
-    return search
+    mlflow.set_tracking_uri(f"sqlite:///{store}/mlflow.db")
+    return mlflow.search_runs(experiment_names=["flowers"], filter_string="tags.`nightune.kind` = 'trial'")
 
 
-def test_every_trial_is_read_with_plain_mlflow_calls(small_study: Path, runs) -> None:  # type: ignore[no-untyped-def]
-    report = tune(small_study)
-    table = runs()
+def test_every_trial_is_read_with_plain_mlflow_calls(tuned: Tuned) -> None:
+    table = trials_in(tuned.store)
     assert len(table) == 4
     assert set(table["tags.nightune.status"]) <= {"completed", "stopped_early"}
-    assert set(table["run_id"]) == {result.run_id for result in report.results}
+    assert set(table["run_id"]) == {result.run_id for result in tuned.report.results}
     assert table["tags.nightune.engine"].notna().all()
     for column in ("learning_rate.peak", "optimizer", "batch_size.size", "model.units"):
         assert table[f"params.{column}"].notna().all()
@@ -44,15 +49,14 @@ def test_every_trial_is_read_with_plain_mlflow_calls(small_study: Path, runs) ->
         assert table[f"metrics.{column}"].notna().all()
 
 
-def test_a_checkpoint_reproduces_the_logged_objective(small_study: Path, store_root: Path, runs) -> None:  # type: ignore[no-untyped-def]
+def test_a_checkpoint_reproduces_the_logged_objective(tuned: Tuned) -> None:
     import keras
     import mlflow
 
     from nightune.models.data.storage import read_split
 
-    report = tune(small_study)
-    validation = read_split(store_root / "data" / report.sweep.data_version, "validation")
-    for _, run in runs().iterrows():
+    validation = read_split(tuned.store / "data" / tuned.report.sweep.data_version, "validation")
+    for _, run in trials_in(tuned.store).iterrows():
         path = mlflow.artifacts.download_artifacts(run_id=run["run_id"], artifact_path="checkpoint/model.keras")
         logits = keras.saving.load_model(path).predict(validation.inputs, verbose=0)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(validation.targets, logits)
@@ -60,20 +64,19 @@ def test_a_checkpoint_reproduces_the_logged_objective(small_study: Path, store_r
 
 
 def test_the_same_seed_gives_the_same_results_in_another_store(
-    small_study: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
+    tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = tune(small_study)
-    monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "other"))
-    second = tune(small_study)
-    assert [(r.trial, r.objective) for r in first.results] == [(r.trial, r.objective) for r in second.results]
+    monkeypatch.setenv("NIGHTUNE_STORE", str(tmp_path / "other"))
+    second = tune(tuned.study)
+    assert [(r.trial, r.objective) for r in tuned.report.results] == [(r.trial, r.objective) for r in second.results]
 
 
-def test_the_same_command_again_trains_nothing(small_study: Path, runs) -> None:  # type: ignore[no-untyped-def]
-    first = tune(small_study)
-    second = tune(small_study)
-    assert second.sweep.id == first.sweep.id == "flowers-0"
-    assert second.results == first.results
-    assert len(runs()) == 4
+def test_the_same_command_again_trains_nothing(tuned: Tuned, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTUNE_STORE", str(tuned.store))
+    second = tune(tuned.study)
+    assert second.sweep.id == tuned.report.sweep.id == "flowers-0"
+    assert second.results == tuned.report.results
+    assert len(trials_in(tuned.store)) == 4
 
 
 def test_fresh_starts_the_next_sweep_with_new_points(small_study: Path, runs) -> None:  # type: ignore[no-untyped-def]
@@ -118,7 +121,7 @@ def test_one_value_walks_from_the_study_to_the_optimizer_to_mlflow(
     assert runs()["metrics.learning_rate"].tolist() == pytest.approx([0.0123])
 
 
-def test_a_bad_trial_is_a_result_and_the_sweep_goes_on(small_study: Path, runs) -> None:  # type: ignore[no-untyped-def]
+def test_a_bad_trial_is_a_result_and_the_sweep_continues(small_study: Path, runs) -> None:  # type: ignore[no-untyped-def]
     (small_study.parent / "fragile.py").write_text(
         """
 import keras

@@ -1,4 +1,4 @@
-"""What a person reads of the dimensions that mattered, and of the claim that the best is better."""
+"""The text about importances, and the claim that the best is better."""
 
 import io
 
@@ -40,7 +40,7 @@ def test_shares_of_noise_are_called_so(explained: float | None, words: str) -> N
     assert words in said(WhatMattered((Importance("optimizer", share, explained, 24),), ()))
 
 
-def test_before_a_sweep_is_complete_nothing_is_said() -> None:
+def test_an_incomplete_sweep_prints_no_importance() -> None:
     assert said(None) == ""
 
 

@@ -1,5 +1,6 @@
 """Small data sets and recipes to train on, shared by the tests of architectures, engine and loop."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from nightune.models.data.dataset import Dataset, Examples
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.plan import EpochPlan
+
+BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")  # known without an import of Keras
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]

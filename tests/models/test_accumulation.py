@@ -1,4 +1,6 @@
-"""Accumulation: micro-batches make the update of the whole batch, and compile nothing anew (BS-T2, BS-T5, BS-T6)."""
+"""Accumulation: micro-batches make the update of the whole batch, and compile nothing anew."""
+
+from __future__ import annotations
 
 import os
 import subprocess
@@ -6,20 +8,27 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nightune.models.data.dataset import Dataset, Examples
-from nightune.models.engines.fit.accumulation import Cut
-from nightune.models.engines.fit.engine import FitEngine, FitState
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.engine import EpochOutput
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, Cut, FitEngine, FitState
+    import keras
+
+    from nightune.models.engines.fit.accumulation import Cut
+    from nightune.models.engines.fit.engine import FitEngine, FitState
+
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]
@@ -48,7 +57,7 @@ def assert_same_weights(engine: FitEngine, first: FitState, second: FitState, to
 
 
 @pytest.mark.parametrize("kind", EVERYTHING)
-def test_bs_t2_micro_batches_make_the_update_of_the_whole_batch(
+def test_micro_batches_make_the_update_of_the_whole_batch(
     make_dataset: MakeDataset, make_plan: MakePlan, kind: str
 ) -> None:
     """Batches of 8 in four micro-batches of 2, of 7 in three and a ragged one; slots, decay and penalties once each."""
@@ -69,7 +78,7 @@ def test_bs_t2_micro_batches_make_the_update_of_the_whole_batch(
         assert (one.statistics, other.statistics) == ({}, {"micro_batch_size": 2.0})
 
 
-def test_bs_t2_the_table_of_an_embedding_is_accumulated_too(
+def test_the_table_of_an_embedding_is_accumulated_too(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path
 ) -> None:
     """TensorFlow hands out its gradient as rows in use; sgd, because Keras' adaptive rules take them one by one."""
@@ -86,7 +95,7 @@ def test_bs_t2_the_table_of_an_embedding_is_accumulated_too(
     assert_same_weights(engine, trained(engine, words, plans)[0], trained(engine, cut, plans)[0])
 
 
-def test_bs_t2_nothing_of_one_epoch_is_left_for_the_next(
+def test_accumulation_carries_nothing_into_the_next_epoch(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe
 ) -> None:
     engine = FitEngine(make_dataset(), Path())
@@ -100,7 +109,7 @@ def test_bs_t2_nothing_of_one_epoch_is_left_for_the_next(
     parts=st.integers(1, 5),
     in_powers=st.booleans(),
 )
-def test_bs_t2_a_cut_epoch_has_every_example_once_in_its_own_update(
+def test_a_cut_epoch_has_every_example_once_in_its_own_update(
     sizes: list[int], cap: int, parts: int, in_powers: bool
 ) -> None:
     batch_sizes = np.array(sizes, np.int32)
@@ -144,7 +153,7 @@ def random_plans(examples: int, make_plan: MakePlan) -> list[EpochPlan]:
 
 
 @pytest.mark.parametrize("micro_size", [0, 8])
-def test_bs_t6_fifty_sizes_are_traced_no_more_often_than_one(
+def test_fifty_batch_sizes_are_traced_no_more_often_than_one(
     make_dataset: MakeDataset,
     make_plan: MakePlan,
     recipe: MakeRecipe,
@@ -166,7 +175,7 @@ def test_bs_t6_fifty_sizes_are_traced_no_more_often_than_one(
     assert len(calls) == first
 
 
-def test_bs_t5_linear_scaling_is_exact_in_the_limit_of_small_rates(
+def test_linear_scaling_is_exact_in_the_limit_of_small_rates(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe
 ) -> None:
     """Four updates of (B, η) against one of (4B, 4η), on a linear model: halving η halves what they differ by."""
@@ -258,7 +267,7 @@ def cuts_of_random_sizes(engine: FitEngine) -> None:
 
 
 @pytest.mark.nights
-def test_bs_t6_jax_accumulates_as_tensorflow_does_in_sizes_of_powers_of_two_and_within_its_memory(
+def test_jax_accumulates_as_tensorflow_does_in_powers_of_two_and_within_its_memory(
     tmp_path: Path,
 ) -> None:
     pytest.importorskip("jax")
@@ -272,7 +281,7 @@ def test_bs_t6_jax_accumulates_as_tensorflow_does_in_sizes_of_powers_of_two_and_
         "KERAS_BACKEND": "jax",
         "PYTHONPATH": os.pathsep.join([".", str(Path(__file__).parent)]),
     }
-    code = f"import test_accumulation as t; t.accumulate_and_save({there!r}, {str(tmp_path)!r}, True)"
+    code = f"import test_accumulation as t; t.setup_module(); t.accumulate_and_save({there!r}, {str(tmp_path)!r}, True)"
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
     with np.load(here) as first, np.load(there) as second:
         for one, other in zip(first.values(), second.values(), strict=True):

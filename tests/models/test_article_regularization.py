@@ -1,4 +1,4 @@
-"""The article's errors from weight decay to early stopping, as docs/article.md counts them (X6)."""
+"""The article's errors from weight decay to early stopping, as docs/article.md counts them."""
 
 import ast
 import itertools
@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
@@ -19,17 +18,24 @@ from nightune.models.techniques.penalties.penalties import PenaltySettings, Stre
 from nightune.models.techniques.weight_decays.weight_decays import WeightDecaySettings, decay_strengths
 from nightune.models.training.seeds import Seeds
 from tests.models import article_code
-from tests.models.article import first_step, fitted, outcome, returns_its_best_epoch, run
 from tests.models.conftest import MakeDataset
 from tests.models.controllers import controller, train
 
-pytest.importorskip("tensorflow")  # the article's code imports it
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    pytest.importorskip("tensorflow")  # the article's code imports it
+    global keras, first_step, fitted, outcome, returns_its_best_epoch, run
+    import keras
+
+    from tests.models.article import first_step, fitted, outcome, returns_its_best_epoch, run
+
 
 SEEDS = Seeds(1, 2, 3)
 MakeRecipe = Callable[..., Recipe]
 
 
-def test_x6_14_there_is_no_l1_l2_normalization_and_both_penalties_are_one_kind() -> None:
+def test_article_14_there_is_no_l1_l2_normalization_and_both_penalties_are_one_kind() -> None:
     assert not hasattr(keras.layers, "L1L2Normalization")
     assert not hasattr(keras, "L1L2Normalization")
     unit = np.array(keras.layers.UnitNormalization()(np.array([[3.0, 4.0]], np.float32)))
@@ -38,7 +44,9 @@ def test_x6_14_there_is_no_l1_l2_normalization_and_both_penalties_are_one_kind()
     assert (both.l1, both.l2) == (pytest.approx(0.05), pytest.approx(0.15))
 
 
-def test_x6_15_there_is_no_l2_callback_and_decay_is_a_setting(make_dataset: MakeDataset, recipe: MakeRecipe) -> None:
+def test_article_15_there_is_no_l2_callback_and_decay_is_a_setting(
+    make_dataset: MakeDataset, recipe: MakeRecipe
+) -> None:
     with pytest.raises(AttributeError, match="L2Regularization"):
         run(article_code.WEIGHT_DECAY)
     decay = {"weight_decay__profile": "fixed", "weight_decay__strength": 0.5, "learning_rate__peak": 0.1}
@@ -48,16 +56,16 @@ def test_x6_15_there_is_no_l2_callback_and_decay_is_a_setting(make_dataset: Make
     assert np.square(decayed.weights[0]).sum() < np.square(plain.weights[0]).sum()
 
 
-def test_x6_16_a_regularizer_attached_to_nothing_penalizes_nothing_and_decay_is_not_l2() -> None:
+def test_article_16_a_regularizer_attached_to_nothing_penalizes_nothing_and_decay_is_not_l2() -> None:
     run(article_code.WEIGHT_DECAY.split("weight_decay_callback")[0])
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     assert model.losses == []
     # Adam divides a penalty's gradient by its size: ten times the penalty makes the same step, ten times the decay not.
     assert first_step("adam", 0.2) == pytest.approx(first_step("adam", 2.0), rel=1e-4)
-    exists("tests/models/test_updates.py", "test_wd_t3_decay_is_l2_for_sgd_and_is_not_for_adam")
+    exists("tests/models/test_updates.py", "test_decay_is_l2_for_sgd_and_is_not_for_adam")
 
 
-def test_x6_17_the_three_decays_have_formulas() -> None:
+def test_article_17_the_three_decays_have_formulas() -> None:
     progress, fractions = np.array([0.0, 0.25, 0.5, 0.75]), np.array([1.0, 0.75, 0.5, 0.25])
 
     def strengths(profile: str) -> list[float]:
@@ -69,7 +77,7 @@ def test_x6_17_the_three_decays_have_formulas() -> None:
     assert strengths("tied") == [0.1, 0.075, 0.05, 0.025]
 
 
-def test_x6_18_the_regularization_block_stacks_two_layers_and_ours_is_one_kind(recipe: MakeRecipe) -> None:
+def test_article_18_the_regularization_block_stacks_two_layers_and_ours_is_one_kind(recipe: MakeRecipe) -> None:
     with pytest.raises(NameError, match="'model' is not defined"):
         run(article_code.REGULARIZATION)
     model = keras.Sequential()
@@ -80,7 +88,7 @@ def test_x6_18_the_regularization_block_stacks_two_layers_and_ours_is_one_kind(r
     assert kinds == ["l1", "l2"]
 
 
-def test_x6_19_the_articles_penalties_are_converted_to_those_of_keras() -> None:
+def test_article_19_the_articles_penalties_are_converted_to_those_of_keras() -> None:
     def strengths(kind: str, task: str) -> Strengths:
         return keras_strengths(PenaltySettings(kind, strength=0.01, convention="article"), task)
 
@@ -98,7 +106,7 @@ def early_stopping_function() -> Callable[..., None]:
     return run(code)["on_epoch_end"]
 
 
-def test_x6_20_early_stopping_takes_no_function_and_a_rule_of_ours_stops() -> None:
+def test_article_20_early_stopping_takes_no_function_and_a_rule_of_ours_stops() -> None:
     with pytest.raises(TypeError, match="on_epoch_end"):
         run(article_code.EARLY_STOPPING)
     trained = controller({"stopping.patience": 2})
@@ -106,7 +114,7 @@ def test_x6_20_early_stopping_takes_no_function_and_a_rule_of_ours_stops() -> No
     assert (trained.status, trained.best_epoch) == ("stopped_early", 2)
 
 
-def test_x6_21_logs_hold_no_best_value_and_our_controller_remembers_it() -> None:
+def test_article_21_logs_hold_no_best_value_and_our_controller_remembers_it() -> None:
     with pytest.raises(KeyError, match="best_val_loss"):
         fitted(keras.callbacks.LambdaCallback(on_epoch_end=early_stopping_function()))
     trained = controller({"stopping.patience": 5})
@@ -114,7 +122,7 @@ def test_x6_21_logs_hold_no_best_value_and_our_controller_remembers_it() -> None
     assert trained.state()["best_score"] == 1.0
 
 
-def test_x6_22_the_function_loses_its_best_weights_and_ours_come_back(
+def test_article_22_the_function_loses_its_best_weights_and_ours_come_back(
     make_dataset: MakeDataset, recipe: MakeRecipe
 ) -> None:
     function = early_stopping_function()
@@ -129,14 +137,14 @@ def test_x6_22_the_function_loses_its_best_weights_and_ours_come_back(
     returns_its_best_epoch(outcome(recipe(stopping__patience=2), make_dataset(), epochs=8))
 
 
-def test_x6_23_a_return_does_not_stop_and_a_rule_does() -> None:
+def test_article_23_a_return_does_not_stop_and_a_rule_does() -> None:
     history = fitted(keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None), epochs=4)
     assert len(history.history["loss"]) == 4
     trained = controller({"stopping.rule": "target", "stopping.target": 0.5})
     assert len(train(trained, [1.0, 0.4, 0.3])) == 2
 
 
-def test_x6_24_weights_are_restored_once_at_the_end_and_training_goes_on_undisturbed(
+def test_article_24_weights_are_restored_once_at_the_end_and_not_during_training(
     make_dataset: MakeDataset, recipe: MakeRecipe
 ) -> None:
     dataset, rate = make_dataset(), {"optimizer": "adam", "learning_rate__peak": 0.3}
@@ -148,7 +156,7 @@ def test_x6_24_weights_are_restored_once_at_the_end_and_training_goes_on_undistu
     returns_its_best_epoch(stopped)
 
 
-def test_x6_25_early_stopping_keeps_the_last_weights_and_never_stops_without_its_metric(
+def test_article_25_early_stopping_keeps_the_last_weights_and_never_stops_without_its_metric(
     make_dataset: MakeDataset, recipe: MakeRecipe
 ) -> None:
     code = article_code.EARLY_STOPPING.split("learning_rate_schedule")[0]
@@ -161,7 +169,7 @@ def test_x6_25_early_stopping_keeps_the_last_weights_and_never_stops_without_its
     returns_its_best_epoch(outcome(recipe(learning_rate__peak=0.3), make_dataset(), epochs=8))
 
 
-def test_x6_26_the_schedule_beside_early_stopping_is_unused_and_combined_acts_on_rate_and_batch() -> None:
+def test_article_26_the_schedule_beside_early_stopping_is_unused_and_combined_acts_on_rate_and_batch() -> None:
     names = [node for node in ast.walk(ast.parse(article_code.EARLY_STOPPING)) if isinstance(node, ast.Name)]
     used = [node for node in names if node.id == "learning_rate_schedule" and isinstance(node.ctx, ast.Load)]
     assert used == []
@@ -173,7 +181,9 @@ def test_x6_26_the_schedule_beside_early_stopping_is_unused_and_combined_acts_on
     assert trained.status == "stopped_early"
 
 
-def test_x6_27_the_threshold_is_missing_and_nan_is_seen_too_late(make_dataset: MakeDataset, recipe: MakeRecipe) -> None:
+def test_article_27_the_threshold_is_missing_and_nan_is_seen_too_late(
+    make_dataset: MakeDataset, recipe: MakeRecipe
+) -> None:
     assert "threshold" not in article_code.EARLY_STOPPING
     with pytest.raises(KeyError, match="best_val_loss"):
         early_stopping_function()(0, {"val_loss": math.nan})
@@ -184,7 +194,9 @@ def test_x6_27_the_threshold_is_missing_and_nan_is_seen_too_late(make_dataset: M
     assert all(np.isfinite(weight).all() for weight in exploded.weights)
 
 
-def test_x6_28_the_article_names_no_data_seed_or_metric_and_a_training_of_ours_needs_them(recipe: MakeRecipe) -> None:
+def test_article_28_the_article_names_no_data_seed_or_metric_and_a_training_of_ours_needs_them(
+    recipe: MakeRecipe,
+) -> None:
     for word in ("seed", "fit(", "compile(", "split", "metrics"):
         assert not any(word in block for block in article_code.BLOCKS)
     dataset = load_dataset(DataSettings("iris", split=Split(seed=3)), Path())

@@ -1,4 +1,4 @@
-"""Bringing up the backend: a GPU's memory is taken as it is needed, unless the user says otherwise."""
+"""Bringing up the backend: a GPU's memory is taken on demand, unless the user sets otherwise."""
 
 import os
 import subprocess
@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 
-from nightune.models.backend import let_memory_grow
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global enable_memory_growth
+    from nightune.models.backend import enable_memory_growth
 
 
 class Configuration:
@@ -37,22 +41,27 @@ def test_each_gpu_that_is_not_in_use_grows(
 ) -> None:
     monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH", raising=False)
     configuration = Configuration(gpus, used)
-    let_memory_grow(configuration)
+    enable_memory_growth(configuration)
     assert configuration.growing == growing
 
 
-def test_what_the_user_says_of_tensorflows_memory_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_setting_of_tensorflows_memory_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_FORCE_GPU_ALLOW_GROWTH", "false")
     configuration = Configuration(["a"])
-    let_memory_grow(configuration)
+    enable_memory_growth(configuration)
     assert configuration.growing == []
+
+
+def test_the_backend_is_loaded_where_jax_is_not_installed() -> None:
+    code = "import sys; sys.modules['jax'] = None; import nightune.models.backend"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(
     ("given", "expected"),
     [({}, "false"), ({"XLA_PYTHON_CLIENT_PREALLOCATE": "true"}, "true"), ({"XLA_CLIENT_MEM_FRACTION": ".5"}, "None")],
 )
-def test_jax_takes_memory_as_it_needs_it_unless_told_otherwise(given: dict[str, str], expected: str) -> None:
+def test_jax_takes_memory_on_demand_by_default(given: dict[str, str], expected: str) -> None:
     code = (
         "import sys, types; keras = types.ModuleType('keras'); sys.modules |= {'keras': keras, 'tensorflow': None}\n"
         "class Any:\n    __getattr__ = __call__ = lambda *a: 'jax' if a[1:] == () else Any()\n"

@@ -1,4 +1,4 @@
-"""Batch sizes: every policy uses every example once an epoch, and grows as its golden table says (BS-T1, BS-T3)."""
+"""Batch sizes: every policy uses every example once an epoch, and grows as its golden table says."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def first_sizes(policy: str, epochs: int, examples: int = 10_000, **settings: ob
     epoch=st.integers(1, 30),
     plateaus=st.integers(0, 5),
 )
-def test_bs_t1_every_policy_sums_to_the_examples_and_respects_the_cap(
+def test_every_policy_sums_to_the_examples_and_respects_the_cap(
     policy: str, examples: int, size: int, maximum: int, epoch: int, plateaus: int
 ) -> None:
     settings = BatchSizeSettings(policy=policy, size=size, minimum=size, maximum=maximum, factor=1.5, interval=3)
@@ -55,7 +55,7 @@ def test_bs_t1_every_policy_sums_to_the_examples_and_respects_the_cap(
     np.testing.assert_array_equal(batch_sizes(settings, moment).sizes, batches.sizes)
 
 
-def test_bs_t1_fixed_keeps_the_remainder() -> None:
+def test_a_fixed_batch_size_keeps_the_remainder() -> None:
     assert sizes_of("fixed", 100, size=32).sizes.tolist() == [32, 32, 32, 4]
     assert sizes_of("fixed", 96, size=32).sizes.tolist() == [32, 32, 32]
     assert sizes_of("fixed", 3, size=1).sizes.tolist() == [1, 1, 1]
@@ -77,7 +77,7 @@ def test_a_remainder_is_dropped_or_filled_up_where_there_is_another_update() -> 
     np.testing.assert_array_equal(wrapped.sizes, kept.scaling_sizes)
 
 
-def test_bs_t1_a_plan_without_remainder_uses_the_epochs_first_examples_or_twice() -> None:
+def test_a_plan_without_remainder_uses_the_epochs_first_examples_or_twice() -> None:
     params = {"batch_size.size": 8, "learning_rate.schedule": "linear"}
     kept, dropped, wrapped = (
         train(controller({**params, "batch_size.remainder": name}), [1.0] * 8) for name in REMAINDERS
@@ -119,13 +119,13 @@ def test_random_sizes_are_those_of_the_seed_and_the_epoch_and_not_those_of_anoth
     assert len(set(drawn.values())) == 4
 
 
-def test_bs_t3_geometric_grows_by_a_fifth_and_is_never_stuck() -> None:
+def test_geometric_grows_by_a_fifth_and_never_stalls() -> None:
     assert first_sizes("geometric", 7, size=4, factor=1.2) == [4, 5, 6, 7, 8, 9, 10]
     assert first_sizes("geometric", 6, size=32, factor=1.2) == [32, 38, 45, 54, 64, 76]
     assert first_sizes("geometric", 6, size=32, factor=1.2, maximum=50) == [32, 38, 45, 50, 50, 50]
 
 
-def test_bs_t3_plateau_grow_gives_the_unused_factor_to_the_rate() -> None:
+def test_plateau_grow_gives_the_unused_factor_to_the_rate() -> None:
     settings = {"size": 32, "factor": 5.0, "maximum": 512}
     grown_batches = [sizes_of("plateau_grow", 10_000, plateaus=count, **settings) for count in range(5)]
     assert [int(batches.sizes[0]) for batches in grown_batches] == [32, 160, 512, 512, 512]
@@ -133,18 +133,18 @@ def test_bs_t3_plateau_grow_gives_the_unused_factor_to_the_rate() -> None:
     np.testing.assert_allclose(rates, [0.1, 0.1, 0.064, 0.0128, 0.00256])
 
 
-def test_bs_t3_the_examples_cap_the_growth_too() -> None:
+def test_the_number_of_examples_caps_the_growth() -> None:
     batches = sizes_of("plateau_grow", 100, plateaus=1, size=32, factor=5.0, maximum=512)
     assert (batches.sizes.tolist(), batches.rate_multiplier) == ([100], pytest.approx(100 / 160))
 
 
-def test_bs_t3_schedule_grow_grows_where_a_step_schedule_would_lower_the_rate() -> None:
+def test_schedule_grow_grows_where_a_step_schedule_would_lower_the_rate() -> None:
     settings = {"size": 10, "factor": 2.0, "step_first": 0.5, "step_gap": 0.5, "step_count": 2}
     assert first_sizes("schedule_grow", 8, **settings) == [10, 10, 10, 10, 20, 20, 40, 40]
     assert sizes_of("schedule_grow", 1000, 8, 8, **settings).rate_multiplier == 1.0
 
 
-def test_bs_t3_adabatch_keeps_the_ratio_of_rate_to_size_also_where_it_is_capped() -> None:
+def test_adabatch_keeps_the_ratio_of_rate_to_size_also_where_it_is_capped() -> None:
     settings = {"size": 32, "interval": 2, "factor": 2.0, "rate_factor": 0.75, "maximum": 100}
     assert first_sizes("adabatch", 7, **settings) == [32, 32, 64, 64, 100, 100, 100]
     for epoch in range(1, 8):

@@ -1,5 +1,7 @@
 """Checkpoints filled into what Keras wrote once are the files that Keras would write."""
 
+from __future__ import annotations
+
 import io
 import json
 import threading
@@ -9,17 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import keras
 import numpy as np
 import pytest
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
-from nightune.models.training.checkpoint import Checkpoints, save_checkpoint
 from nightune.models.training.loop import Outcome
 from nightune.models.training.seeds import Seeds
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, FitEngine, Checkpoints, save_checkpoint
+    import keras
+
+    from nightune.models.engines.fit.engine import FitEngine
+    from nightune.models.training.checkpoint import Checkpoints, save_checkpoint
+
 
 MakeDataset = Callable[..., Dataset]
 

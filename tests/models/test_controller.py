@@ -11,7 +11,7 @@ from tests.models.controllers import controller, same, train
 
 
 @pytest.mark.parametrize("params", [{"optimizer": "gd"}, *({"batch_size.policy": policy} for policy in POLICIES)])
-def test_bs_t1_every_example_once(params: dict[str, Any]) -> None:
+def test_a_plan_holds_every_example_once(params: dict[str, Any]) -> None:
     plans = train(controller(params, examples=100, epochs=4), [4.0, 3.0, 2.0, 1.0])
     again = train(controller(params, examples=100, epochs=4), [4.0, 3.0, 2.0, 1.0])
     assert len(plans) == 4
@@ -58,7 +58,7 @@ def test_what_is_recorded_is_what_the_last_update_used() -> None:
     np.testing.assert_allclose(plan.shrinks, 0.05 * np.array([1, 0.8, 0.6]) ** 2, rtol=1e-6)
 
 
-def test_wd_t1_the_plan_shrinks_a_weight_as_the_golden_does() -> None:
+def test_the_plan_shrinks_a_weight_as_the_golden_values_say() -> None:
     params = {
         "batch_size.size": 5,
         "learning_rate.peak": 0.1,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.models.controllers import controller, plateau_params, scores_of_a_training, train
 
-# settings, the rate after epochs 0, 1, 2, … under a constant loss (TECHNIQUES 2.3)
+# settings, the rate after epochs 0, 1, 2, … under a constant loss
 PLATEAUS = {
     "patience 2": ({"patience": 2}, [0.1, 0.1, 0.05, 0.05, 0.025, 0.025, 0.0125]),
     "cooldown 2": (
@@ -24,13 +24,13 @@ PLATEAUS = {
 
 
 @pytest.mark.parametrize("name", PLATEAUS)
-def test_lr_t4_plateau_goldens(name: str) -> None:
+def test_plateau_matches_its_golden_rates(name: str) -> None:
     numbers, rates_after = PLATEAUS[name]
     plans = train(controller(plateau_params(**numbers), epochs=20), [1.0] * (len(rates_after) + 1))
     np.testing.assert_allclose([plan.learning_rates[0] for plan in plans[1:]], rates_after, rtol=1e-6)
 
 
-def test_lr_t4_a_nan_ends_the_training_and_lowers_nothing() -> None:
+def test_a_nan_ends_the_training_and_lowers_nothing() -> None:
     trained = controller(plateau_params(patience=1), epochs=20)
     plans = train(trained, [math.nan, 3, 2, 1])
     assert (len(plans), trained.status, trained.best_epoch) == (1, "diverged", 0)
@@ -72,7 +72,7 @@ def keras_rates(keras: Any, scores: list[float], **arguments: Any) -> list[float
     cooldown=st.integers(0, 3),
     min_delta=st.sampled_from([0, 2]),
 )
-def test_lr_t4_the_plateau_is_that_of_keras(
+def test_plateau_matches_that_of_keras(
     keras: Any, scores: list[float], patience: int, cooldown: int, min_delta: int
 ) -> None:
     numbers = {"patience": patience, "cooldown": cooldown, "min_delta": min_delta}
@@ -81,7 +81,7 @@ def test_lr_t4_the_plateau_is_that_of_keras(
     np.testing.assert_allclose([plan.learning_rates[0] for plan in plans[1:]], expected, rtol=1e-5)
 
 
-def test_bs_t3_a_plateau_grows_the_batch_and_then_lowers_the_rate() -> None:
+def test_a_plateau_grows_the_batch_and_then_lowers_the_rate() -> None:
     params = {
         "batch_size.policy": "plateau_grow",
         "batch_size.size": 32,

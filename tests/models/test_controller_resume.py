@@ -1,4 +1,4 @@
-"""A resumed training is the unbroken one, under every policy."""
+"""A resumed training equals the uninterrupted one, under every policy."""
 
 import json
 import math
@@ -12,9 +12,11 @@ from nightune.models.techniques.batch_sizes.policies import POLICIES
 from nightune.models.techniques.learning_rates.schedules import SCHEDULES
 from nightune.models.techniques.stopping.rules import RULES
 from nightune.models.techniques.weight_decays.weight_decays import PROFILES
+from nightune.vocabulary import row_of
 from tests.models.controllers import GRADIENTS, controller, plateau_params, same, train
 
 # policy: settings under which it does something within eight epochs of twenty examples
+TABLE = "SMALL_BATCHES in tests/models/test_controller_resume.py"
 SMALL_BATCHES: dict[str, dict[str, Any]] = {
     "fixed": {},
     "random": {"batch_size.minimum": 1, "batch_size.ratio": 8},
@@ -56,7 +58,7 @@ RESUMED = [
     *({"optimizer": "sgd", "weight_decay.profile": name} for name in PROFILES),
     *(
         {
-            **SMALL_BATCHES[policy],
+            **row_of(SMALL_BATCHES, policy, TABLE),
             "batch_size.policy": policy,
             "learning_rate.batch_scaling": "sqrt",
             "weight_decay.profile": "tied",
@@ -79,7 +81,7 @@ RESUMED = [
     params=st.sampled_from(RESUMED),
     scores=st.lists(st.sampled_from([0.5, 1.0, 1.5, 2.0, 3.0, math.nan]), min_size=1, max_size=8),
 )
-def test_x4_a_resumed_controller_is_the_unbroken_one_at_every_epoch(
+def test_a_resumed_controller_equals_the_uninterrupted_one_at_every_epoch(
     params: dict[str, Any], scores: list[float]
 ) -> None:
     unbroken = controller(params)
@@ -102,7 +104,7 @@ def test_x4_a_resumed_controller_is_the_unbroken_one_at_every_epoch(
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_rung_is_a_prefix_of_the_full_training(policy: str) -> None:
-    batches = {**SMALL_BATCHES[policy], "batch_size.policy": policy}
+    batches = {**row_of(SMALL_BATCHES, policy, TABLE), "batch_size.policy": policy}
     params = {"learning_rate.schedule": "cosine", "stopping.rule": "none", **batches}
     full = train(controller(params), [1.0] * 8)
     first_rung = controller(params)

@@ -19,7 +19,7 @@ def patience_params(patience: int, **numbers: float) -> dict[str, Any]:
     return {"stopping.patience": patience, **{f"stopping.{name}": value for name, value in numbers.items()}}
 
 
-# params, scores, epochs trained, best epoch, status; epochs of TECHNIQUES 6.2 count from 0, ours from 1
+# params, scores, epochs trained, best epoch, status; epochs of the tables count from 0, ours from 1
 STOPS = {
     "stops and keeps the best": (patience_params(2), [5, 4, 4.5, 4.2, 3, 2], 4, 2, "stopped_early"),
     "a training that is not stopped keeps its best too": (patience_params(9), [5, 4, 3, 4], 4, 3, "completed"),
@@ -56,7 +56,7 @@ STOPS = {
 
 
 @pytest.mark.parametrize("name", STOPS)
-def test_es_t1_where_it_stops_and_which_epoch_is_best(name: str) -> None:
+def test_patience_stops_and_picks_the_best_epoch_as_expected(name: str) -> None:
     params, scores, epochs_trained, best_epoch, status = STOPS[name]
     trained = controller(params, epochs=2 if "last epoch" in name else len(scores))
     assert len(train(trained, scores)) == epochs_trained
@@ -66,9 +66,7 @@ def test_es_t1_where_it_stops_and_which_epoch_is_best(name: str) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(scores=scores_of_a_training, patience=st.integers(0, 4), start_epoch=st.integers(0, 4))
-def test_es_t1_finite_scores_stop_where_keras_stops(
-    keras: Any, scores: list[float], patience: int, start_epoch: int
-) -> None:
+def test_finite_scores_stop_where_keras_stops(keras: Any, scores: list[float], patience: int, start_epoch: int) -> None:
     class Model:
         stop_training = False
 
@@ -88,7 +86,7 @@ def test_es_t1_finite_scores_stop_where_keras_stops(
     assert len(train(trained, scores)) == expected
 
 
-def test_es_t1_the_highest_score_is_best_where_it_is_maximized() -> None:
+def test_the_highest_score_is_best_where_it_is_maximized() -> None:
     trained = controller(patience_params(2), direction="maximize")
     plans = train(trained, [0.5, 0.7, 0.6, 0.7, 0.9])
     assert (len(plans), trained.best_epoch, trained.status) == (4, 2, "stopped_early")
@@ -121,7 +119,7 @@ def test_another_metric_may_be_undefined() -> None:
     assert trained.status == "training"
 
 
-def test_es_t1_a_missing_monitor_is_an_error_that_names_the_metrics() -> None:
+def test_a_missing_monitor_is_an_error_that_names_the_metrics() -> None:
     trained = controller()
     assert trained.next_epoch()
     with pytest.raises(ValueError, match=r"monitor: unknown 'val_score' \(known: loss, val_loss\)"):
@@ -148,7 +146,7 @@ def combined_params(**numbers: object) -> dict[str, Any]:
     }
 
 
-def test_es_t4_combined_acts_on_two_plateaus_and_stops_at_the_third() -> None:
+def test_combined_acts_on_two_plateaus_and_stops_at_the_third() -> None:
     trained = controller(combined_params(), epochs=20)
     plans = train(trained, [1.0] * 20)
     rates = [float(plan.learning_rates[0]) for plan in plans]
@@ -157,7 +155,7 @@ def test_es_t4_combined_acts_on_two_plateaus_and_stops_at_the_third() -> None:
     assert trained.best_epoch == 1
 
 
-def test_es_t4_combined_may_grow_the_batch_instead_and_by_turns() -> None:
+def test_combined_may_grow_the_batch_instead_and_by_turns() -> None:
     growing = combined_params(action="batch", batch_factor=2.0, batch_maximum=12)
     plans = train(controller({**growing, "batch_size.size": 4}, epochs=20), [1.0] * 20)
     assert [int(plan.batch_sizes[0]) for plan in plans] == [4, 4, 4, 8, 8, 12, 12]
@@ -170,7 +168,7 @@ def test_es_t4_combined_may_grow_the_batch_instead_and_by_turns() -> None:
     assert rates == pytest.approx([0.1] * 3 + [0.05] * 4 + [0.025] * 2)
 
 
-def test_es_t4_combined_waits_out_its_cooldown_and_start_epoch() -> None:
+def test_combined_waits_out_its_cooldown_and_start_epoch() -> None:
     params = combined_params(cooldown=2, max_actions=1)
     assert len(train(controller(params, epochs=20), [1.0] * 20)) == 3 + 2 - 1 + 2
     params = combined_params(start_epoch=4, max_actions=1)
@@ -197,7 +195,7 @@ def test_a_rule_of_the_training_loss_needs_it(rule: str) -> None:
         trained.observe({"val_score": 1.0})
 
 
-def test_es_t2_the_best_epoch_is_returned_whatever_the_rule() -> None:
+def test_the_best_epoch_is_returned_under_every_rule() -> None:
     scores = [1, 0.8, 0.6, 0.5, 0.55, 0.52, 0.6, 0.7, 0.65, 0.8]
     for params in (
         {"stopping.rule": "generalization_loss"},

@@ -276,7 +276,7 @@ def test_interrupted_writer_leaves_no_version(tmp_path, monkeypatch):
     assert list((tmp_path / "data").iterdir()) == []
 
 
-def test_damaged_folder_says_what_to_do(tmp_path):
+def test_damaged_folder_is_refused_with_a_remedy(tmp_path):
     folder = save_dataset(load(tmp_path, "iris"), tmp_path / "data")
     (folder / "train_inputs.npy").write_bytes(b"")
     with pytest.raises(InputError, match="delete"):

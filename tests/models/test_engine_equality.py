@@ -1,4 +1,4 @@
-"""Every kind of every technique trains in the compiled engines as in `fit`, alone or after broken trials (X1, X2).
+"""Every kind of every technique trains in the compiled engines as in `fit`, alone or after broken trials.
 
 The same script runs on TensorFlow in this process and on JAX in another: a process has one backend.
 """
@@ -12,18 +12,25 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
 from nightune.models.data.dataset import Dataset, Examples
-from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.engines.make import make_engine
 from nightune.models.recipe.params import read_recipe
 from nightune.models.training.capabilities import only_in_fit
 from nightune.models.training.engine import COMPILED_ENGINES, Engine
 from nightune.models.training.loop import Outcome, train
 from tests.models.covering import ALL, KINDS, alone, covering, params_of
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, FitEngine
+    import keras
+
+    from nightune.models.engines.fit.engine import FitEngine
+
 
 TRACES = ("learning_rate", "weight_decay", "batch_size", "penalty", "updates", "examples")
 MEASURED = ("effective_learning_rate", "zero_share")  # computed, each by its own program
@@ -127,7 +134,8 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if request.param == keras.backend.backend():
         return on_this_backend()
     pytest.importorskip(request.param)
-    code = "from tests.models.test_engine_equality import *; print(json.dumps(compare(Path(sys.argv[1]), ROWS)))"
+    compared = "json.dumps(compare(Path(sys.argv[1]), ROWS))"
+    code = f"from tests.models.test_engine_equality import *; setup_module(); print({compared})"
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path_factory.mktemp("other"))],
         env={**os.environ, "KERAS_BACKEND": request.param, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -144,7 +152,7 @@ both = pytest.mark.parametrize("results", ["tensorflow", pytest.param("jax", mar
 
 @both
 @pytest.mark.parametrize("row", ROWS)
-def test_x1_every_compiled_kind_ends_as_in_fit(results: dict[str, Any], row: str) -> None:
+def test_every_compiled_kind_ends_as_in_fit(results: dict[str, Any], row: str) -> None:
     result = results[row]
     assert result["apart"] <= WEIGHTS_APART
     assert max(result["measured"]) <= MEASURED_APART
@@ -154,16 +162,16 @@ def test_x1_every_compiled_kind_ends_as_in_fit(results: dict[str, Any], row: str
 
 
 @both
-def test_x1_the_kinds_that_only_fit_can_train_are_refused_with_a_reason(results: dict[str, Any]) -> None:
+def test_the_kinds_that_only_fit_can_train_are_refused_with_a_reason(results: dict[str, Any]) -> None:
     assert set(results["refused"]) == {f"{name} = {option}" for name, option in ONLY_IN_FIT}
     assert all(reason for reasons in results["refused"].values() for reason in reasons)
 
 
-def test_x1_most_kinds_are_compiled() -> None:
+def test_most_kinds_are_compiled() -> None:
     assert len(ONLY_IN_FIT) < sum(map(len, COMPILED.values())) / 2
 
 
 @both
-def test_x2_trials_after_a_broken_one_are_bit_equal_to_those_of_a_new_engine(results: dict[str, Any]) -> None:
+def test_trials_after_a_diverged_one_are_bit_equal_to_those_of_a_new_engine(results: dict[str, Any]) -> None:
     assert results["isolation"]["broken"] == ["diverged", "diverged"]
     assert results["isolation"]["equal"] == [True, True]

@@ -1,5 +1,7 @@
 """The engine of plain `fit`: equal to hand-written Keras, and true to its plan."""
 
+from __future__ import annotations
+
 import gc
 import os
 import subprocess
@@ -8,17 +10,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
 from nightune.models.data.dataset import Dataset, Examples
-from nightune.models.engines.fit.batch_feeds import ArrayFeed, BatchFeed, StreamFeed, TensorFlowFeed
-from nightune.models.engines.fit.engine import FitEngine, FitState
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, batch_feeds, FitEngine, FitState
+    import keras
+
+    from nightune.models.engines.fit import batch_feeds
+    from nightune.models.engines.fit.engine import FitEngine, FitState
+
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]
@@ -85,7 +94,7 @@ def test_weights_equal_those_of_a_plain_keras_training(
     assert int(state.model.optimizer.iterations) == 9
 
 
-def test_opt_t1_gd_follows_the_closed_form_in_one_update_an_epoch(make_plan: MakePlan, recipe: MakeRecipe) -> None:
+def test_gd_follows_the_closed_form_in_one_update_an_epoch(make_plan: MakePlan, recipe: MakeRecipe) -> None:
     generator = np.random.default_rng(0)
     inputs = generator.normal(size=(16, 3)).astype(np.float32)
     solution = np.array([1.0, -2.0, 0.5])
@@ -120,7 +129,7 @@ def build(): return Probe()
 """
 
 
-def test_x5_what_the_plan_says_is_what_each_update_does(
+def test_each_update_does_what_the_plan_says(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path
 ) -> None:
     engine = FitEngine(make_dataset("regression"), tmp_path)
@@ -163,8 +172,8 @@ def build(output_size): return keras.Sequential([keras.Input((5,)), Counting(out
     assert len(calls) == first
 
 
-@pytest.mark.parametrize("feed", [ArrayFeed, BatchFeed, StreamFeed, TensorFlowFeed])
-def test_every_feed_gives_the_batches_of_the_plan(make_plan: MakePlan, feed: type) -> None:
+@pytest.mark.parametrize("feed", ["ArrayFeed", "BatchFeed", "StreamFeed", "TensorFlowFeed"])
+def test_every_feed_gives_the_batches_of_the_plan(make_plan: MakePlan, feed: str) -> None:
     seen: list[np.ndarray] = []
 
     class Recording(keras.Model):
@@ -175,7 +184,7 @@ def test_every_feed_gives_the_batches_of_the_plan(make_plan: MakePlan, feed: typ
     model = Recording()
     model.compile("sgd", "mse", run_eagerly=True)
     inputs = np.arange(22, dtype=np.float32)[:, None]
-    given = feed(inputs, -inputs)
+    given = getattr(batch_feeds, feed)(inputs, -inputs)
     for epoch, sizes in enumerate([(8, 8, 6), (3, 9, 10), (22,)], start=1):
         plan = make_plan(epoch=epoch, sizes=sizes)
         seen.clear()
@@ -228,7 +237,7 @@ def test_a_plan_that_the_recipe_did_not_announce_is_refused(
         engine.run_epoch(state, make_plan(l2=0.1))
 
 
-def test_training_says_nothing_over_many_trials(
+def test_training_prints_nothing_over_many_trials(
     make_dataset: MakeDataset,
     make_plan: MakePlan,
     recipe: MakeRecipe,
@@ -271,7 +280,8 @@ def test_tensorflow_and_jax_train_the_same_plan_alike(tmp_path: Path) -> None:
         "KERAS_BACKEND": "jax",
         "PYTHONPATH": os.pathsep.join([".", str(Path(__file__).parent)]),
     }
-    code = f"import test_engine_fit as t; t.train_and_save({there!r}); assert t.keras.backend.backend() == 'jax'"
+    is_jax = "assert t.keras.backend.backend() == 'jax'"
+    code = f"import test_engine_fit as t; t.setup_module(); {is_jax}; t.train_and_save({there!r})"
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
     with np.load(here) as first, np.load(there) as second:
         assert_close(list(first.values()), list(second.values()), tolerance=2e-5)

@@ -1,4 +1,4 @@
-"""JAX's compiled engine: as `fit`, whatever was trained before. One process does all of it: JAX must be its backend."""
+"""JAX's compiled engine: as `fit`, after any trainings before. One process does all of it: JAX must be its backend."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from nightune.models.recipe.params import read_recipe
 from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.engines.compiled.jax_backend import make_jax_engine
 from nightune.models.training.loop import train
-from nightune.models.engines.compiled.graph_keys import disturbed
+from nightune.models.training.graph_key import disturbed
 from nightune.models.training.seeds import Seeds
 
 FOLDER, CASES = Path(sys.argv[1]), json.loads(sys.argv[2])
@@ -129,13 +129,13 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_x1_three_epochs_end_as_fit_does(results: dict[str, Any], name: str) -> None:
+def test_three_epochs_end_as_fit_does(results: dict[str, Any], name: str) -> None:
     weights, losses = results[name]
     assert weights < 1e-5
     assert losses < 1e-5
 
 
-def test_x2_a_trial_does_not_depend_on_those_before_it(results: dict[str, Any]) -> None:
+def test_a_trial_does_not_depend_on_those_before_it(results: dict[str, Any]) -> None:
     assert results["isolation"]
 
 

@@ -1,32 +1,38 @@
-"""The compiled engine trains as `fit` does, whatever was trained before in the same program."""
+"""The compiled engine trains as `fit` does, after any trainings in the same program."""
+
+from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.engines.choice import choose_engine
-from nightune.models.engines.compiled.graph_keys import disturbed
-from nightune.models.engines.compiled.program import Program
-from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.errors import InputError
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.graph_key import disturbed
 from nightune.models.training.loop import Outcome, train
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
-from tests.models.conftest import MakeDataset
+from tests.models.conftest import BACKEND, MakeDataset
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's own engine")
 
-if keras.backend.backend() == "tensorflow":
-    from nightune.models.engines.compiled.tensorflow_backend import TensorFlowFunctions, make_tensorflow_engine
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, Program, TensorFlowProgram, make_tensorflow_engine, FitEngine
+    import keras
+
+    from nightune.models.engines.compiled.program import Program
+    from nightune.models.engines.compiled.tensorflow_backend import TensorFlowProgram, make_tensorflow_engine
+    from nightune.models.engines.fit.engine import FitEngine
+
+
+pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's own engine")
 
 HERE = Path()
 DECAY = {"weight_decay.profile": "tied", "weight_decay.strength": 0.1}
@@ -89,7 +95,7 @@ def distance(first: Outcome, second: Outcome) -> float:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_x1_three_epochs_end_as_fit_does(name: str, fit: FitEngine, compiled: Any, dataset: Dataset) -> None:
+def test_three_epochs_end_as_fit_does(name: str, fit: FitEngine, compiled: Any, dataset: Dataset) -> None:
     tried = recipe(**RECIPES[name])
     expected, trained = end(fit, tried, dataset), end(compiled, tried, dataset)
     assert distance(trained, expected) < 1e-5
@@ -111,16 +117,15 @@ def test_without_xla_epochs_end_as_fit_does_with_dropout(
     assert trained.tags == {"nightune.xla": "no: as asked"}
 
 
-def test_batches_of_random_sizes_whose_examples_a_layer_couples_are_told_to_run_without_xla(
+def test_batches_of_random_sizes_whose_examples_a_layer_couples_run_without_xla(
     compiled: Any, dataset: Dataset
 ) -> None:
     random = {"batch_size.policy": "random", "batch_size.minimum": 3, "batch_size.maximum": 9}
     tried = recipe(**{"model.batch_normalization": True}, **random)
     state = compiled.start(tried, Seeds.from_trial(0))
-    functions = state.program.functions
     sizes = np.array([3, 4, 5, 6], np.int32)
     plan = EpochPlan(1, np.arange(18, dtype=np.int32), sizes, *np.zeros((2, 4), np.float32), 0.0, 0.0, 0.0, 0.0)
-    assert {part.shape.block for part in functions.parts(plan)} == {0}
+    assert {part.shape.block for part in state.compiled.parts(plan)} == {0}
     assert compiled.trial_tags(state)["nightune.xla"].startswith("no: batches of many sizes")
 
 
@@ -145,7 +150,7 @@ def test_noise_that_a_users_model_makes_is_that_of_fit(
     assert trained.tags["nightune.xla"].startswith("no: noise of the model's own")
 
 
-def test_x2_a_trial_does_not_depend_on_those_before_it(compiled: Any, dataset: Dataset) -> None:
+def test_a_trial_does_not_depend_on_those_before_it(compiled: Any, dataset: Dataset) -> None:
     tried = recipe(**RECIPES["adam"], **{"model.dropout": 0.3})
     alone = end(make_tensorflow_engine(dataset, HERE), tried, dataset)
     broken = end(compiled, recipe(optimizer="adam", **{"learning_rate.peak": 1e30, "model.dropout": 0.2}), dataset)
@@ -178,7 +183,7 @@ def test_one_shape_is_traced_once_for_all_its_trials(dataset: Dataset) -> None:
         for peak in (1e-3, 1e-2):
             end(engine, recipe(**{"batch_size.size": size, "learning_rate.peak": peak}), dataset, epochs=2)
     state = engine.start(recipe(), Seeds(1, 2, 3))
-    (trained,) = state.program.functions._train.values()
+    (trained,) = state.compiled._train.values()
     assert trained.experimental_get_tracing_count() == 1
 
 
@@ -201,8 +206,8 @@ def test_an_epoch_in_several_calls_is_the_same_epoch(
 ) -> None:
     tried = recipe(**{"batch_size.size": 5})
     whole = end(compiled, tried, dataset)
-    monkeypatch.setattr("nightune.models.engines.compiled.compiled_program.FIRST_CALL_UPDATES", 1)
-    monkeypatch.setattr("nightune.models.engines.compiled.compiled_program.CALL_SECONDS", 0.0)
+    monkeypatch.setattr("nightune.models.engines.compiled.pace.FIRST_CALL_UPDATES", 1)
+    monkeypatch.setattr("nightune.models.engines.compiled.pace.CALL_SECONDS", 0.0)
     cut = end(make_tensorflow_engine(dataset, HERE), tried, dataset)
     assert distance(cut, whole) == 0.0
     assert cut.curves["val_loss"] == whole.curves["val_loss"]
@@ -218,7 +223,7 @@ def test_auto_takes_the_compiled_engine_that_agrees_with_fit(dataset: Dataset) -
 
 
 def bake_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each program goes on with the numbers of its first trial, as if they were constants of its graph."""
+    """Each program keeps the numbers of its first trial, as if they were constants of its graph."""
     numbers, first = Program.numbers, {}
 
     def baked(self: Program, *given: Any) -> np.ndarray:
@@ -229,13 +234,13 @@ def bake_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def bake_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     """As above, with learning rates and decay."""
-    train, first = TensorFlowFunctions.train, {}
+    train, first = TensorFlowProgram.train, {}
 
-    def baked(self: Any, state: Any, numbers: Any, order: Any, part: Any, call: Any) -> Any:
-        rates = first.setdefault(id(self), (part.rates, self))[0]
-        return train(self, state, numbers, order, replace(part, rates=rates), call)
+    def baked(self: Any, state: Any, updates: Any, before: Any, shape: Any) -> Any:
+        rates = first.setdefault(id(self), (updates.rates, self))[0]
+        return train(self, state, updates._replace(rates=rates), before, shape)
 
-    monkeypatch.setattr(TensorFlowFunctions, "train", baked)
+    monkeypatch.setattr(TensorFlowProgram, "train", baked)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +261,7 @@ def test_a_hyperparameter_baked_into_the_graph_is_caught(
     assert "differ from fit's" in choice.reason
 
 
-def test_a_compiled_engine_that_differs_is_refused_where_it_is_asked_for(
+def test_a_compiled_engine_that_differs_is_refused_where_it_is_requested(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bake_rates(monkeypatch)
@@ -283,7 +288,7 @@ def build(input_shape, output_size):
     assert (choice.name, choice.reason) == ("fit", "own.py:build has a train_step of its own")
 
 
-def test_fit_is_taken_where_it_is_asked_for(dataset: Dataset) -> None:
+def test_fit_is_chosen_on_request(dataset: Dataset) -> None:
     assert choose_engine("fit", SAMPLE, dataset, HERE).name == "fit"
     with pytest.raises(InputError, match=r"unknown 'quick' \(known: auto, compiled, fit\)"):
         choose_engine("quick", SAMPLE, dataset, HERE)

@@ -1,4 +1,4 @@
-"""Gradient noise: estimators against the truth, and sizes that follow them (BS-T3, BS-T4)."""
+"""Gradient noise: estimators against the truth, and sizes that follow them."""
 
 import math
 from typing import Any
@@ -37,7 +37,7 @@ def sizes_after(policy: str, seen: list[Measured], examples: int = 10_000, **set
     return sizes
 
 
-def test_bs_t4_four_gradients_have_the_variance_the_norm_and_the_diversity_of_the_table() -> None:
+def test_four_gradients_have_the_variance_the_norm_and_the_diversity_of_the_table() -> None:
     square, variance = example_estimates(FOUR_GRADIENTS)
     assert variance == pytest.approx(4 / 3)
     assert square == pytest.approx(11 / 3)
@@ -47,13 +47,13 @@ def test_bs_t4_four_gradients_have_the_variance_the_norm_and_the_diversity_of_th
     assert 4 * diversity(FOUR_GRADIENTS) == pytest.approx(1.25)
 
 
-def test_bs_t4_the_two_size_estimates_of_a_batch_and_its_examples_are_those_of_the_examples() -> None:
+def test_the_two_size_estimates_of_a_batch_and_its_examples_are_those_of_the_examples() -> None:
     mean = FOUR_GRADIENTS.mean(axis=0)
     small = float(np.mean(np.sum(FOUR_GRADIENTS**2, axis=1)))
     assert two_size_estimates(float(mean @ mean), small, 4, 1) == pytest.approx(example_estimates(FOUR_GRADIENTS))
 
 
-def test_bs_t4_two_sizes_find_the_noise_scale_of_gaussian_gradients() -> None:
+def test_two_sizes_find_the_noise_scale_of_gaussian_gradients() -> None:
     """d = 20, G = ½·1, Σ = 4I: |G|² = 5, tr Σ = 80 and the noise scale 16, within 3 % of 4000 draws."""
     generator = np.random.default_rng(0)
     draws, size, parts, dimensions = 4000, 64, 16, 20
@@ -66,7 +66,7 @@ def test_bs_t4_two_sizes_find_the_noise_scale_of_gaussian_gradients() -> None:
     assert variance / square == pytest.approx(16.0, rel=0.03)
 
 
-def test_bs_t4_parts_of_unlike_sizes_are_as_good_as_equal_ones() -> None:
+def test_parts_of_unlike_sizes_are_as_good_as_equal_ones() -> None:
     """A batch of 64 in parts of 40, 20 and 4 examples, weighted by them, counts as three of 64/3."""
     generator = np.random.default_rng(1)
     sizes = np.array([40, 20, 4])
@@ -94,7 +94,7 @@ def test_gns_averages_numerator_and_denominator_apart() -> None:
     assert state.weight == pytest.approx(0.75)
 
 
-def test_an_average_forgets_by_updates_whatever_the_epochs_are() -> None:
+def test_an_average_forgets_by_updates_not_by_epochs() -> None:
     settings = BatchSizeSettings("gns", noise_decay=0.9)
     twice = NoiseState()
     for _ in range(2):
@@ -121,7 +121,7 @@ def test_cabs_corrects_the_start_of_its_average() -> None:
 
 
 def test_divebatch_is_the_examples_times_the_diversity_of_the_epoch() -> None:
-    """|G|² + tr Σ = 20/4 and |ḡ|² = 64/16 of the four gradients: N·Δ = 1.25 whatever N is."""
+    """|G|² + tr Σ = 20/4 and |ḡ|² = 64/16 of the four gradients: N·Δ = 1.25 for every N."""
     seen = measured(square=11 / 3, variance=4 / 3, epoch_square=4.0)
     assert sizes_after("divebatch", [seen] * 6, size=32, minimum=1) == [16, 8, 4, 2, 1, 1]
     assert sizes_after("divebatch", [seen] * 3, size=32, noise_multiple=80.0) == [64, 128, 128]
@@ -137,7 +137,7 @@ def test_divebatch_is_the_examples_times_the_diversity_of_the_epoch() -> None:
     maximum=st.integers(1, 300),
     numbers=st.lists(st.sampled_from([math.nan, -1.0, 0.0, 1e-30, 0.5, 3.0, 1e30]), min_size=5, max_size=5),
 )
-def test_bs_t3_a_measured_size_keeps_its_bounds_and_at_most_doubles(
+def test_a_measured_size_keeps_its_bounds_and_at_most_doubles(
     policy: str, examples: int, size: int, minimum: int, maximum: int, numbers: list[float]
 ) -> None:
     settings = BatchSizeSettings(policy, size=size, minimum=minimum, maximum=maximum)
@@ -178,7 +178,7 @@ def test_the_rate_follows_the_noise_also_where_the_size_does_not() -> None:
 
 
 @pytest.mark.parametrize("params", [{"batch_size.policy": "gns"}, {"learning_rate.batch_scaling": "gns"}])
-def test_a_recipe_that_nobody_measured_for_is_an_error(params: dict[str, Any]) -> None:
+def test_a_recipe_without_its_measurements_is_an_error(params: dict[str, Any]) -> None:
     trained = controller(params)
     trained.next_epoch()
     with pytest.raises(ValueError, match="needs gradient_variance among the metrics"):

@@ -1,10 +1,9 @@
-"""Trainings that halt at a rung and go on: as if they had not, and in memory only where that is cheap."""
+"""Trainings that halt at a rung resume bit-equal, and are kept in memory only where that is cheap."""
 
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
@@ -14,6 +13,13 @@ from nightune.models.training.engine import COMPILED_ENGINES
 from nightune.models.training.halted import HaltedTrainings
 from nightune.models.training.loop import Outcome, train
 from tests.models.conftest import MakeDataset
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras
+    import keras
+
 
 PARAMS: dict[str, Any] = {
     "optimizer": "adam",
@@ -27,9 +33,7 @@ PARAMS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("kind", ["fit", "compiled"])
-def test_a_halted_training_goes_on_as_if_it_had_not_halted_with_others_between(
-    kind: str, make_dataset: MakeDataset
-) -> None:
+def test_a_halted_training_resumes_bit_equal_with_others_in_between(kind: str, make_dataset: MakeDataset) -> None:
     dataset = make_dataset(examples=11)
     name = COMPILED_ENGINES[keras.backend.backend()] if kind == "compiled" else kind
     engine, recipe = make_engine(name, dataset, Path()), read_recipe(PARAMS)
@@ -62,13 +66,13 @@ def outcome(make_dataset: MakeDataset) -> Outcome:
 
 
 class Named:
-    """As much of an engine as is asked for."""
+    """As much of an engine as a halted training needs."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
 
-def test_a_kept_training_is_taken_once_and_only_to_go_on(outcome: Outcome) -> None:
+def test_a_kept_training_is_taken_once_and_only_to_resume(outcome: Outcome) -> None:
     kept = HaltedTrainings()
     kept.keep("a", Named("tensorflow"), outcome)  # type: ignore[arg-type]
     kept.keep("b", Named("tensorflow"), outcome)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Imports that last: the collector rests meanwhile, leaves alone what is there afterwards, and is as it was."""
+"""Lasting imports: the garbage collector is off meanwhile, skips the new objects later, and is as it was."""
 
 import gc
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def test_what_the_block_makes_is_left_alone() -> None:
     assert gc.get_freeze_count() >= before + len(made)
 
 
-def test_the_collector_goes_on_after_an_import_that_fails() -> None:
+def test_the_collector_is_on_again_after_an_import_that_fails() -> None:
     with pytest.raises(ImportError), lasting_imports():
         raise ImportError
     assert gc.isenabled()

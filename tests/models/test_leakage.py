@@ -39,7 +39,7 @@ def test_repeated_rows_across_splits_are_counted():
     assert "group split" in test
 
 
-def test_repeated_rows_within_a_split_are_no_finding():
+def test_repeated_rows_within_a_split_are_not_a_finding():
     inputs = np.array([[1.0], [1.0], [2.0], [3.0]])
     assert duplicate_findings(inputs, Rows(np.array([0, 1]), np.array([2]), np.array([3]))) == []
 
@@ -69,34 +69,34 @@ def test_names_of_rows_look_like_identifiers(values, words):
     ],
     ids=["floats", "pairs", "categories", "too few", "repeated later"],
 )
-def test_ordinary_columns_are_no_identifiers(values):
+def test_ordinary_columns_are_not_identifiers(values):
     assert identifier_problem(values) is None
 
 
-def test_column_that_tells_the_class_is_found():
+def test_column_that_reveals_the_class_is_found():
     (finding,) = predictors(np.array([0.5, -3.0, 7.0])[CLASSES], CLASSES, "multiclass")
     assert "'leak' alone predicts" in finding
     assert "80 validation rows with accuracy 1.000" in finding
 
 
-def test_text_that_tells_the_class_is_found():
+def test_text_that_reveals_the_class_is_found():
     leak = np.array(["x", "y", "z"], dtype=object)[CLASSES]
     assert "'leak' alone" in predictors(leak, CLASSES, "multiclass")[0]
 
 
-def test_missing_values_that_tell_the_class_are_found():
+def test_missing_values_that_reveal_the_class_are_found():
     leak = np.where(CLASSES == 0, np.nan, NOISE)
     assert "'leak' alone" in predictors(leak, (CLASSES == 0).astype(np.int32), "binary")[0]
 
 
 @pytest.mark.parametrize("leak", [3 * QUANTITIES.astype(float) + 1, np.exp(QUANTITIES.astype(float))])
-def test_column_that_tells_the_quantity_is_found(leak):
+def test_column_that_reveals_the_quantity_is_found(leak):
     (finding,) = predictors(leak, QUANTITIES, "regression")
     assert "'leak' alone" in finding
     assert "with R2 " in finding
 
 
-def test_noise_is_no_leak():
+def test_noise_is_not_a_leak():
     assert predictors(NOISE[::-1], CLASSES, "multiclass") == []
     assert predictors(NOISE[::-1], QUANTITIES, "regression") == []
 

@@ -1,4 +1,4 @@
-"""The learning rate: every schedule against its golden table, a closed form and optax; clocks and scaling (LR-T3)."""
+"""The learning rate: every schedule against its golden table, a closed form and optax; clocks and scaling."""
 
 import math
 from collections.abc import Callable
@@ -19,7 +19,9 @@ from nightune.models.techniques.learning_rates.learning_rates import (
 )
 from nightune.models.techniques.learning_rates.schedules import SCHEDULES, Progress
 from nightune.models.techniques.plateaus import PlateauState, next_plateau_state
+from nightune.vocabulary import row_of
 from tests.models.controllers import controller, train
+from tests.rows import missing_rows
 
 
 def one_example_updates(count: int) -> Progress:
@@ -31,7 +33,8 @@ def rates(total: int, **settings: object) -> np.ndarray:
     return learning_rates(LearningRateSettings(**{"peak": 1.0, **settings}), one_example_updates(total))
 
 
-# schedule: settings, updates of the budget, the rates of the first updates (TECHNIQUES 2.1, 2.2 and 2.5)
+# schedule: settings, updates of the budget, the rates of the first updates
+TABLE = "GOLDENS in tests/models/test_learning_rates.py"
 GOLDENS: dict[str, tuple[dict[str, object], int, list[float]]] = {
     "fixed": ({}, 3, [1, 1, 1]),
     "exponential": ({"final_fraction": 0.5**4}, 4, [1, 0.5, 0.25, 0.125]),
@@ -57,17 +60,17 @@ GOLDENS: dict[str, tuple[dict[str, object], int, list[float]]] = {
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_lr_t1_every_schedule_gives_its_golden_table(schedule: str) -> None:
-    settings, total, expected = GOLDENS[schedule]
+def test_every_schedule_gives_its_golden_table(schedule: str) -> None:
+    settings, total, expected = row_of(GOLDENS, schedule, TABLE)
     np.testing.assert_allclose(rates(total, schedule=schedule, **settings)[: len(expected)], expected, atol=5e-5)
 
 
-def test_lr_t1_exponential_table() -> None:
+def test_the_exponential_schedule_matches_its_table() -> None:
     exponential = rates(2501, peak=0.1, schedule="exponential", final_fraction=0.96**2.501)
     np.testing.assert_allclose(exponential[[0, 500, 1000, 2500]], [0.1, 0.09798, 0.096, 0.090298], atol=5e-7)
 
 
-def test_lr_t1_cosine_after_warmup_table() -> None:
+def test_cosine_after_warmup_matches_its_table() -> None:
     expected = [0.3333, 0.6667, 1, 1, 0.9505, 0.8117, 0.6113, 0.3887, 0.1883, 0.0495]
     cosine = rates(10, schedule="cosine", final_fraction=0.0, warmup_fraction=0.3)
     np.testing.assert_allclose(cosine, expected, atol=5e-5)
@@ -122,7 +125,7 @@ OPTAX = {
 
 
 @pytest.mark.parametrize("name", OPTAX)
-def test_lr_t2_parity_with_optax_at_every_update(name: str) -> None:
+def test_schedules_match_optax_at_every_update(name: str) -> None:
     jax, optax = pytest.importorskip("jax"), pytest.importorskip("optax")
     settings, make_reference = OPTAX[name]
     with jax.enable_x64(True):
@@ -141,7 +144,7 @@ def test_the_momentum_mirrors_the_one_cycle_rate_as_in_pytorch() -> None:
     assert momenta(LearningRateSettings(one_cycle_momentum="mirrored"), progress) is None
 
 
-def test_lr_t2_one_cycle_is_the_closed_form_of_pytorch() -> None:
+def test_one_cycle_matches_the_closed_form_of_pytorch() -> None:
     total, rise, start, final = 40, 0.25, 1 / 10, 1 / (10 * 100)
     peak_update, last = rise * total - 1, total - 1
 
@@ -159,14 +162,14 @@ def test_lr_t2_one_cycle_is_the_closed_form_of_pytorch() -> None:
 
 
 @pytest.mark.parametrize("schedule", [name for name in SCHEDULES if name not in ("one_cycle", "inverse_sqrt")])
-def test_lr_t3_the_rate_at_equal_examples_does_not_depend_on_the_batch_size(schedule: str) -> None:
+def test_the_rate_at_equal_examples_does_not_depend_on_the_batch_size(schedule: str) -> None:
     settings = LearningRateSettings(schedule=schedule)
     small, large = (Progress.count(0, np.full(640 // size, size), 640) for size in (32, 64))
     np.testing.assert_array_equal(learning_rates(settings, small)[::2], learning_rates(settings, large))
 
 
 @pytest.mark.parametrize("scaling", [name for name in SCALINGS if name != "gns"])  # whose factor the noise moves
-def test_lr_t3_scaling_by_the_batch_size_is_one_factor_at_equal_examples(scaling: str) -> None:
+def test_scaling_by_the_batch_size_is_one_factor_at_equal_examples(scaling: str) -> None:
     params = {
         "learning_rate.schedule": "cosine",
         "learning_rate.warmup_fraction": 0.25,
@@ -252,7 +255,7 @@ def plateau_multipliers(scores: list[float], **settings: object) -> list[float]:
     return multipliers
 
 
-def test_lr_t4_a_nan_in_the_first_epoch_does_not_lower_the_rate_for_ever() -> None:
+def test_plateau_with_a_nan_in_the_first_epoch_lowers_nothing_for_ever() -> None:
     assert plateau_multipliers([math.nan, 3, 2, 1], plateau_patience=2) == [1, 1, 1, 1]
 
 
@@ -266,7 +269,8 @@ def test_a_plateau_never_raises_a_rate_that_is_below_its_minimum() -> None:
 
 
 def test_every_schedule_has_a_row_and_names_its_settings() -> None:
-    assert set(GOLDENS) == set(SCHEDULES)
+    assert missing_rows(SCHEDULES, GOLDENS, TABLE) == []
+    assert set(GOLDENS) <= set(SCHEDULES)
     for name, key in KEYS.items():
         assert isinstance(key, Key)
         assert set(key.when.get("learning_rate.schedule", ())) <= set(SCHEDULES), name
@@ -287,7 +291,7 @@ def rates_by_examples(size: int, **params: object) -> dict[int, float]:
     "schedule",
     ["exponential", "step", "cosine", "cosine_restarts", "linear", "polynomial", "inverse_time", "wsd"],
 )
-def test_lr_t3_the_examples_clock_knows_no_batch_size_and_the_updates_clock_does(schedule: str) -> None:
+def test_the_examples_clock_ignores_the_batch_size_and_the_updates_clock_does_not(schedule: str) -> None:
     params = {"learning_rate.schedule": schedule}
     small, large = (rates_by_examples(size, **params) for size in (32, 64))
     assert {seen: small[seen] for seen in large} == large

@@ -5,21 +5,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.engines.make import make_engine
 from nightune.models.errors import InputError
 from nightune.models.networks.metrics import metrics
 from nightune.models.recipe.recipe import Recipe
-from nightune.models.training.checkpoint import save, save_checkpoint
 from nightune.models.training.engine import EpochOutput
 from nightune.models.training.loop import Outcome, train
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, FitEngine, save, save_checkpoint
+    import keras
+
+    from nightune.models.engines.fit.engine import FitEngine
+    from nightune.models.training.checkpoint import save, save_checkpoint
+
 
 MakeDataset = Callable[..., Dataset]
 MakeRecipe = Callable[..., Recipe]
@@ -92,7 +99,7 @@ def test_the_best_epochs_weights_come_back(scripted: Callable[..., Outcome]) -> 
     assert (outcome.updates, outcome.examples) == (5, 110)
 
 
-def test_a_patient_rule_stops_early_and_says_why(scripted: Callable[..., Outcome]) -> None:
+def test_a_patient_rule_stops_early_and_gives_its_reason(scripted: Callable[..., Outcome]) -> None:
     outcome = scripted([5, 12, 11, 10, 22], {"stopping__rule": "patience", "stopping__patience": 2})
     assert (outcome.status, outcome.best_epoch, outcome.epochs) == ("stopped_early", 2, 4)
     assert "no improvement" in outcome.message
@@ -119,7 +126,7 @@ def test_every_curve_has_one_value_an_epoch(scripted: Callable[..., Outcome]) ->
     ],
     ids=["loss", "infinite", "validation", "weights"],
 )
-def test_es_t5_whatever_is_not_finite_ends_the_training_with_the_best_before(
+def test_whatever_is_not_finite_ends_the_training_with_the_best_before(
     scripted: Callable[..., Outcome], script: dict[str, Any], cause: str
 ) -> None:
     outcome = scripted([5, 12, 22, 22], **script)
@@ -128,14 +135,14 @@ def test_es_t5_whatever_is_not_finite_ends_the_training_with_the_best_before(
     assert outcome.objective == pytest.approx(12 / 22)
 
 
-def test_es_t5_without_a_finite_epoch_the_initial_weights_come_back(scripted: Callable[..., Outcome]) -> None:
+def test_without_a_finite_epoch_the_initial_weights_come_back(scripted: Callable[..., Outcome]) -> None:
     outcome = scripted([5, 5], broken_weights=1)
     assert (outcome.status, outcome.best_epoch) == ("diverged", 0)
     assert outcome.weights[0].tolist() == [0.0]
     assert np.isnan(outcome.objective)
 
 
-def test_each_epoch_is_told_of_as_it_ends(make_dataset: MakeDataset, recipe: MakeRecipe) -> None:
+def test_each_epoch_is_reported_as_it_ends(make_dataset: MakeDataset, recipe: MakeRecipe) -> None:
     told: list[tuple[int, Mapping[str, float]]] = []
     dataset = make_dataset()
     train(
@@ -189,7 +196,7 @@ RICH = {
 
 
 @pytest.mark.parametrize("task", ["multiclass", "binary", "regression"])
-def test_es_t3_the_checkpoint_reproduces_the_best_validation_metric(
+def test_the_checkpoint_reproduces_the_best_validation_metric(
     make_dataset: MakeDataset, recipe: MakeRecipe, tmp_path: Path, task: str
 ) -> None:
     dataset = make_dataset(task)
@@ -250,7 +257,7 @@ def test_a_compiled_model_of_the_user_is_saved_without_its_optimizer(
     assert found["loss"] == pytest.approx(outcome.objective, rel=1e-6)
 
 
-def test_fit_says_where_it_trains(make_dataset: MakeDataset) -> None:
+def test_fit_names_its_backend(make_dataset: MakeDataset) -> None:
     engine = make_engine("fit", make_dataset(), Path())
     assert engine.name == "fit"
     assert engine.tags["nightune.backend"] == keras.backend.backend()

@@ -1,4 +1,6 @@
-"""What `fit` measures of the gradients while it accumulates them: exact for single examples (BS-T4)."""
+"""What `fit` measures of the gradients while it accumulates them: exact for single examples."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,12 +10,18 @@ import numpy as np
 import pytest
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.engines.fit.engine import FitEngine, FitState
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.batch_sizes.gradient_noise import example_estimates
 from nightune.models.training.engine import EpochOutput
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global FitEngine, FitState
+    from nightune.models.engines.fit.engine import FitEngine, FitState
+
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]
@@ -30,7 +38,7 @@ def trained(engine: FitEngine, recipe: Recipe, plans: list[EpochPlan]) -> tuple[
 
 
 @pytest.mark.parametrize("strengths", [{}, {"l1": 0.3, "l2": 0.7}])
-def test_bs_t4_the_engine_measures_what_single_examples_say_without_the_penalty(
+def test_the_engine_measures_what_single_examples_say_without_the_penalty(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, strengths: dict[str, float]
 ) -> None:
     """One update in micro-batches of one example: variance, norm and diversity are exact."""
@@ -76,7 +84,7 @@ def _first_updates(plan: EpochPlan, count: int) -> dict[str, Any]:
     return {"order": plan.order[: sizes.sum()], "batch_sizes": sizes, **rates}
 
 
-def test_a_batch_of_one_example_tells_no_noise(
+def test_a_batch_of_one_example_gives_no_noise_estimate(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe
 ) -> None:
     _, outputs = trained(

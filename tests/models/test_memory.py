@@ -1,5 +1,7 @@
 """Out of memory, an epoch starts over with fewer examples at once, and a trial fails only after single ones."""
 
+from __future__ import annotations
+
 import logging
 import os
 import subprocess
@@ -10,16 +12,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.engines.fit.engine import FitEngine, FitState
-from nightune.models.engines.memory import is_out_of_memory
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.engine import EpochOutput
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global tf, FitEngine, FitState, is_out_of_memory
+    import tensorflow as tf
+
+    from nightune.models.engines.fit.engine import FitEngine, FitState
+    from nightune.models.engines.memory import is_out_of_memory
+
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]
@@ -137,9 +146,9 @@ import logging, sys
 from pathlib import Path
 import jax, numpy as np
 from nightune.models.data.dataset import Dataset, Examples
-from nightune.models.recipe.recipe import Recipe
+from nightune.models.recipe.params import read_recipe
 from nightune.models.engines.compiled import engine as compiled
-from nightune.models.engines.compiled.jax_backend import JaxFunctions, make_jax_engine
+from nightune.models.engines.compiled.jax_backend import JaxProgram, make_jax_engine
 from nightune.models.training.loop import train
 
 generator = np.random.default_rng(0)
@@ -152,20 +161,20 @@ def outcome():
     engine = make_jax_engine(dataset, Path())
     return train(engine, recipe, dataset, epochs=4, seed=5, monitor="val_loss", direction="minimize")
 
-expected, real, real_epochs, said = outcome(), JaxFunctions.train, JaxFunctions.train_epochs, []
+expected, real, real_epochs, said = outcome(), JaxProgram.train, JaxProgram.train_epochs, []
 
-def limited(self, state, numbers, order, part, call):
-    result = real(self, state, numbers, order, part, call)
-    refuse_large(part)
+def limited(self, state, updates, before, shape):
+    result = real(self, state, updates, before, shape)
+    refuse_large(shape)
     return result
 
 def limited_epochs(self, state, numbers, plans):
     result = real_epochs(self, state, numbers, plans)
-    refuse_large(self.parts(plans[0])[0])
+    refuse_large(self.parts(plans[0])[0].shape)
     return result
 
-def refuse_large(part):
-    if part.shape.block > LIMITS[min(len(said), len(LIMITS) - 1)]:
+def refuse_large(shape):
+    if shape.block > LIMITS[min(len(said), len(LIMITS) - 1)]:
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 64 bytes.")
 
 class Saying(logging.Handler):
@@ -173,7 +182,7 @@ class Saying(logging.Handler):
         said.append(record.getMessage())
 
 logging.getLogger("nightune").addHandler(Saying())
-JaxFunctions.train, JaxFunctions.train_epochs = limited, limited_epochs
+JaxProgram.train, JaxProgram.train_epochs = limited, limited_epochs
 compiled.KEPT_PLAN_BYTES = KEPT
 LIMITS = [16]
 
@@ -218,7 +227,7 @@ assert [line.split()[4] for line in said] == ["16", "8", "4", "2"], said
 
 @pytest.mark.nights
 @pytest.mark.parametrize("kept_bytes", [2**26, 0])
-def test_a_compiled_engine_goes_on_in_smaller_blocks(kept_bytes: int) -> None:
+def test_a_compiled_engine_continues_in_smaller_blocks(kept_bytes: int) -> None:
     """From the trial's start, or from the last epoch's state where plans are too many to be kept."""
     pytest.importorskip("jax")
     environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(sys.path)}

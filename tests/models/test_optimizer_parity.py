@@ -1,16 +1,22 @@
-"""OPT-T4: the same trajectories as optax' and PyTorch's optimizers, where the rules are the same by design."""
+"""The same trajectories as optax' and PyTorch's optimizers, where the rules are the same by design."""
 
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
-from nightune.models.engines.keras_parts.updates import decaying
-from tests.models.trajectories import passed, stock, with_part
 
-# name: params, optax' optimizer at the rate 0.01; where the two are equal by design (TECHNIQUES 1.2)
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, decaying, passed, stock, with_part
+    import keras
+
+    from nightune.models.engines.keras_parts.updates import decaying
+    from tests.models.trajectories import passed, stock, with_part
+
+
+# name: params, optax' optimizer at the rate 0.01; where the two are equal by design
 OPTAX: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
     "sgd": ({"optimizer": "sgd"}, lambda optax: optax.sgd(0.01)),
     "momentum": ({"optimizer": "sgd", "one_minus_momentum": 0.1}, lambda optax: optax.sgd(0.01, 0.9)),
@@ -49,7 +55,7 @@ OPTAX: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
 
 
 @pytest.mark.parametrize("name", OPTAX)
-def test_opt_t4_parity_with_optax_over_twenty_updates(name: str) -> None:
+def test_parity_with_optax_over_twenty_updates(name: str) -> None:
     jax, optax = pytest.importorskip("jax"), pytest.importorskip("optax")
     params, make_reference = OPTAX[name]
     gradients = np.random.default_rng(5).normal(size=(20, 4)).astype(np.float32)
@@ -86,7 +92,7 @@ DECAYING: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
 
 
 @pytest.mark.parametrize("name", DECAYING)
-def test_opt_t4_parity_with_optax_over_twenty_decaying_updates(name: str) -> None:
+def test_parity_with_optax_over_twenty_decaying_updates(name: str) -> None:
     jax, optax = pytest.importorskip("jax"), pytest.importorskip("optax")
     params, make_reference = DECAYING[name]
     gradients = np.random.default_rng(5).normal(size=(20, 4)).astype(np.float32)
@@ -118,7 +124,7 @@ TORCH: dict[str, tuple[dict[str, Any], Callable[[Any, Any], Any]]] = {
 
 
 @pytest.mark.parametrize("name", TORCH)
-def test_opt_t4_parity_with_torch_where_it_is_installed(name: str) -> None:
+def test_parity_with_torch_where_it_is_installed(name: str) -> None:
     torch = pytest.importorskip("torch")
     params, make_reference = TORCH[name]
     gradients = np.random.default_rng(5).normal(size=(20, 4)).astype(np.float32)

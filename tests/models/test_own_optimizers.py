@@ -3,16 +3,22 @@
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
-from keras import layers
 
-from nightune.models.engines.keras_parts.muon_matrices import exclude_from_muon
-from nightune.models.engines.keras_parts.updates import decayed_weights, decaying
-from nightune.models.techniques.optimizers.averaging import averaging, exponential_part, polynomial_part
-from nightune.models.techniques.optimizers.hypergradient import Hypergradient, following_hypergradient
-from tests.models.trajectories import passed, stock, with_part
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, layers, exclude_from_muon, decayed_weights, decaying, averaging, exponential_part, polynomial_part
+    global Hypergradient, following_hypergradient, passed, stock, with_part
+    import keras
+    from keras import layers
+
+    from nightune.models.engines.keras_parts.muon_matrices import exclude_from_muon
+    from nightune.models.engines.keras_parts.updates import decayed_weights, decaying
+    from nightune.models.techniques.optimizers.averaging import averaging, exponential_part, polynomial_part
+    from nightune.models.techniques.optimizers.hypergradient import Hypergradient, following_hypergradient
+    from tests.models.trajectories import passed, stock, with_part
 
 
 def quadratic(weights: np.ndarray) -> np.ndarray:
@@ -20,7 +26,7 @@ def quadratic(weights: np.ndarray) -> np.ndarray:
     return weights
 
 
-def test_fut_t1_a_rate_that_follows_its_hypergradient() -> None:
+def test_a_rate_follows_its_hypergradient() -> None:
     optimizer = with_part(stock(optimizer="sgd"), following_hypergradient, Hypergradient(0.1, 1e-8, 10.0, False))
     rates = []
 
@@ -34,13 +40,13 @@ def test_fut_t1_a_rate_that_follows_its_hypergradient() -> None:
 
 
 @pytest.mark.parametrize(("gradients", "bound"), [([1.0] * 30, 0.3), ([1.0, -1.0] * 15, 0.02)])
-def test_fut_t1_a_hypergradient_keeps_to_its_bounds(gradients: list[float], bound: float) -> None:
+def test_a_hypergradient_keeps_to_its_bounds(gradients: list[float], bound: float) -> None:
     optimizer = with_part(stock(optimizer="sgd"), following_hypergradient, Hypergradient(0.05, 0.02, 0.3, False))
     passed(optimizer, gradients, rate=0.1)
     assert float(optimizer.effective_rate) == pytest.approx(bound)
 
 
-def test_fut_t1_the_multiplicative_form_does_not_feel_the_gradients_scale() -> None:
+def test_the_multiplicative_hypergradient_ignores_the_scale_of_the_gradient() -> None:
     gradients = np.random.default_rng(1).normal(size=(10, 3))
 
     def reached(scale: float) -> np.ndarray:
@@ -54,7 +60,7 @@ def test_fut_t1_the_multiplicative_form_does_not_feel_the_gradients_scale() -> N
     assert float(one_way.effective_rate) == pytest.approx(0.1 * 1.1**3, rel=1e-5)  # the cosine is 1
 
 
-def test_fut_t1_distance_over_gradients() -> None:
+def test_distance_over_gradients_matches_its_golden_trajectory() -> None:
     reached = passed(stock(optimizer="dog", initial_distance=0.05), [quadratic] * 4)[:, 0]
     np.testing.assert_allclose(reached, [0.9, 0.8331, 0.74524, 0.63669], atol=1e-5)
 
@@ -82,7 +88,7 @@ CONTRIB: dict[str, tuple[dict[str, Any], float, Callable[[Any], Any]]] = {
 
 
 @pytest.mark.parametrize("name", CONTRIB)
-def test_fut_t2_parity_with_optax_contrib(name: str) -> None:
+def test_parity_with_optax_contrib(name: str) -> None:
     jax, contrib = pytest.importorskip("jax"), pytest.importorskip("optax").contrib
     params, rate, make_reference = CONTRIB[name]
     gradients = np.random.default_rng(5).normal(size=(40, 4)).astype(np.float32)
@@ -220,7 +226,7 @@ def test_muon_steps_are_orthogonal_and_as_long_as_adams() -> None:
 
 
 @pytest.mark.parametrize("relative", [1.0, 0.1])
-def test_rule_c8_keras_caps_adafactors_rate_whatever_is_said(relative: float) -> None:
+def test_rule_c8_keras_caps_adafactors_rate_at_any_setting(relative: float) -> None:
     optimizer = stock(optimizer="adafactor")
     reached = passed(optimizer, [1.0] * 200, rate=relative, start=(1.0,))[:, 0]
     rates = -np.diff(reached, prepend=1.0) / np.maximum(1e-3, np.abs(np.concatenate([[1.0], reached[:-1]])))

@@ -18,7 +18,7 @@ def strengths(kind: str, convention: str, task: str, outputs: int = 1, l1_ratio:
     return keras_strengths(settings, task, outputs)
 
 
-# kind, convention, task: l1 and l2 of Keras for a strength of 0.1 (TECHNIQUES 5)
+# kind, convention, task: l1 and l2 of Keras for a strength of 0.1
 CONVERSIONS = [
     ("l1", "keras", "regression", 0.1, 0.0),
     ("l2", "keras", "regression", 0.0, 0.1),
@@ -36,12 +36,14 @@ CONVERSIONS = [
 
 
 @pytest.mark.parametrize(("kind", "convention", "task", "l1", "l2"), CONVERSIONS)
-def test_reg_t1_conversion_table(kind: str, convention: str, task: str, l1: float, l2: float) -> None:
+def test_penalty_strengths_match_the_conversion_table(
+    kind: str, convention: str, task: str, l1: float, l2: float
+) -> None:
     found = strengths(kind, convention, task)
     assert (found.l1, found.l2) == pytest.approx((l1, l2), abs=1e-15)
 
 
-def test_reg_t1_numbers_of_keras_convention() -> None:
+def test_penalties_in_keras_convention_match_their_sums() -> None:
     weights = np.array([1.0, -2.0, 3.0])
     for kind, expected in (("l1", 0.6), ("l2", 1.4)):
         found = strengths(kind, "keras", "regression")
@@ -62,7 +64,7 @@ def least_gradient(fitted: object, inputs: np.ndarray, targets: np.ndarray, foun
     return float(np.abs(slope[weights != 0]).max())
 
 
-def test_reg_t1_lasso_and_elastic_net_of_scikit_learn_minimize_the_article_form() -> None:
+def test_lasso_and_elastic_net_of_scikit_learn_minimize_the_article_form() -> None:
     generator = np.random.default_rng(0)
     inputs = generator.normal(size=(60, 4))
     targets = inputs @ [2.0, -1.0, 0.0, 0.5] + 3 + 0.1 * generator.normal(size=60)

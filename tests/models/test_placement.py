@@ -5,7 +5,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
@@ -17,12 +16,20 @@ from nightune.models.data.placement import available_bytes, place
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.sources import refuse_non_finite
 from nightune.models.data.storage import data_placement, open_dataset, save_dataset
-from nightune.models.engines import memory as device_memory
 from nightune.models.engines.choice import choose_engine
-from nightune.models.engines.memory import Room, device_peak, device_room, host_peak, peaks, refusal_of_data
 from nightune.models.errors import InputError
 from nightune.models.recipe.recipe import Recipe
 from nightune.settings import SettingsError
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, device_memory, Room, device_peak, device_room, host_peak, peaks, refusal_of_data
+    import keras
+
+    from nightune.models.engines import memory as device_memory
+    from nightune.models.engines.memory import Room, device_peak, device_room, host_peak, peaks, refusal_of_data
+
 
 MakeDataset = Callable[..., Dataset]
 
@@ -41,9 +48,7 @@ def test_data_is_held_in_memory_up_to_a_quarter_of_what_is_free(monkeypatch: pyt
 
 
 @pytest.mark.parametrize(("told", "is_on_disk"), [("disk", True), ("memory", False)])
-def test_the_environment_decides_where_it_says_something(
-    monkeypatch: pytest.MonkeyPatch, told: str, is_on_disk: bool
-) -> None:
+def test_the_environment_decides_where_it_is_set(monkeypatch: pytest.MonkeyPatch, told: str, is_on_disk: bool) -> None:
     monkeypatch.setattr(placement, "available_bytes", lambda: 4000)
     monkeypatch.setenv("NIGHTUNE_DATA", told)
     assert place(0).is_on_disk is place(10**9).is_on_disk is is_on_disk
@@ -138,7 +143,7 @@ def test_peaks_are_of_this_process_and_of_a_device_that_tells(monkeypatch: pytes
     assert peaks()["device_peak_memory_mib"] == 3.0
 
 
-def test_tensorflow_and_jax_are_asked_in_their_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_memory_is_read_by_the_interface_of_each_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     experimental = SimpleNamespace(get_memory_info=lambda name: {"GPU:0": {"current": 1, "peak": 7}}[name])
     tensorflow = SimpleNamespace(config=SimpleNamespace(experimental=experimental))
     monkeypatch.setattr(device_memory, "_tensorflow_with_gpu", lambda: tensorflow)

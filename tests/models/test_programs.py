@@ -1,15 +1,14 @@
-"""What trials share: graph keys, the programs kept, how plans are laid out, and weights drawn without a model."""
+"""What trials of one program share: how plans are laid out, and weights drawn without a model."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from nightune.models.data.dataset import Dataset
+from nightune.models.engines.compiled.arrays import Batch
 from nightune.models.engines.compiled.batch_layout import (
     accumulated_parts,
     bucketed_parts,
@@ -17,98 +16,30 @@ from nightune.models.engines.compiled.batch_layout import (
     fitted_parts,
     padded_order,
 )
-from nightune.models.engines.compiled.graph_keys import disturbed, graph_key
-from nightune.models.engines.compiled.initial_weights import InitialWeights
-from nightune.models.engines.compiled.program import Program
-from nightune.models.engines.compiled.traced_optimizers import build_numbered_optimizer
-from nightune.models.engines.keras_parts.model_traits import is_noisy, is_separable
 from nightune.models.networks.architectures import build_model
-from nightune.models.networks.heads import read_head
-from nightune.models.recipe.params import params_of
 from nightune.models.recipe.recipe import Recipe
-from nightune.models.training.kept_by_key import ProgramCache
 from nightune.models.training.plan import EpochPlan
+from nightune.models.training.seeds import Seeds
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, tf, InitialWeights, Program, build_numbered_optimizer, is_noisy, is_separable
+    global read_head
+    import keras
+    import tensorflow as tf
+
+    from nightune.models.engines.compiled.initial_weights import InitialWeights
+    from nightune.models.engines.compiled.program import Program
+    from nightune.models.engines.compiled.traced_optimizers import build_numbered_optimizer
+    from nightune.models.engines.keras_parts.model_traits import is_noisy, is_separable
+    from nightune.models.networks.heads import read_head
+
 
 HERE = Path()
 MakeRecipe = Callable[..., Recipe]
 MakePlan = Callable[..., EpochPlan]
 MakeDataset = Callable[..., Dataset]
-
-SAME_GRAPH: list[tuple[dict[str, Any], dict[str, Any]]] = [
-    ({"optimizer": "gd"}, {"optimizer": "sgd", "one_minus_momentum": 0.1, "nesterov": True}),
-    ({"optimizer": "adam", "one_minus_beta_1": 0.3}, {"optimizer": "adamw", "epsilon": 1e-3}),
-    ({"optimizer": "rmsprop"}, {"optimizer": "rmsprop", "one_minus_momentum": 0.2, "one_minus_rho": 0.5}),
-    ({"model__dropout": 0.1}, {"model__dropout": 0.5}),
-    ({"penalty__label_smoothing": 0.1}, {"penalty__label_smoothing": 0.3}),
-    ({"batch_size__size": 8}, {"batch_size__policy": "random"}),
-    ({"penalty__kind": "l1"}, {"weight_decay__profile": "fixed", "learning_rate__schedule": "cosine"}),
-    (
-        {"gradient_clip__kind": "value", "gradient_clip__limit": 0.1},
-        {"gradient_clip__kind": "value", "gradient_clip__limit": 2.0},
-    ),
-]
-
-OTHER_GRAPH: list[tuple[dict[str, Any], dict[str, Any]]] = [
-    ({"optimizer": "sgd"}, {"optimizer": "adam"}),
-    ({"optimizer": "rmsprop"}, {"optimizer": "rmsprop", "centered": True}),
-    ({"model__dropout": 0.0}, {"model__dropout": 0.5}),
-    ({"model__units": [4]}, {"model__units": [5]}),
-    ({"gradient_clip__kind": "norm"}, {"gradient_clip__kind": "value"}),
-    ({"penalty__label_smoothing": 0.0}, {"penalty__label_smoothing": 0.1}),
-    ({"weight_decay__profile": "fixed"}, {"weight_decay__profile": "fixed", "weight_decay__scope": "all"}),
-    ({"precision": "float32"}, {"precision": "mixed_bfloat16"}),
-]
-
-
-@pytest.mark.parametrize(("one", "other"), SAME_GRAPH)
-def test_what_is_data_leaves_the_graph_key_alone(
-    recipe: MakeRecipe, one: dict[str, Any], other: dict[str, Any]
-) -> None:
-    assert graph_key(recipe(**one), HERE) == graph_key(recipe(**other), HERE)
-
-
-@pytest.mark.parametrize(("one", "other"), OTHER_GRAPH)
-def test_what_changes_the_graph_changes_the_key(recipe: MakeRecipe, one: dict[str, Any], other: dict[str, Any]) -> None:
-    assert graph_key(recipe(**one), HERE) != graph_key(recipe(**other), HERE)
-
-
-def test_the_key_follows_the_users_code(recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path) -> None:
-    reference = user_model("def build(dropout: float = 0.1): return 1\n")
-    own = recipe(model__architecture=reference, model__dropout=0.2)
-    before = graph_key(own, tmp_path)
-    assert graph_key(recipe(model__architecture=reference, model__dropout=0.3), tmp_path) != before
-    user_model("def build(dropout: float = 0.1): return 2\n")
-    assert graph_key(own, tmp_path) != before
-
-
-def test_a_disturbed_recipe_has_other_numbers_and_the_same_key(recipe: MakeRecipe) -> None:
-    params = {"optimizer": "adam", "penalty__kind": "l1", "weight_decay__profile": "fixed", "model__dropout": 0.5}
-    given = recipe(**params)
-    other = disturbed(given)
-    assert graph_key(given, HERE) == graph_key(other, HERE)
-    changed = {name for name, value in params_of(given).items() if params_of(other)[name] != value}
-    assert changed >= {
-        "one_minus_beta_1",
-        "one_minus_beta_2",
-        "epsilon",
-        "learning_rate.peak",
-        "weight_decay.strength",
-        "penalty.strength",
-        "model.dropout",
-    }
-
-
-def test_the_least_recently_used_program_goes() -> None:
-    made: list[str] = []
-
-    def make(key: str) -> Callable[[], str]:
-        return lambda: made.append(key) or key  # type: ignore[func-returns-value]
-
-    cache: ProgramCache[str] = ProgramCache(2)
-    for key in ("a", "b", "a", "c", "a", "b"):
-        assert cache.get(key, make(key)) == key
-        assert len(cache) <= 2
-    assert made == ["a", "b", "c", "b"]
 
 
 def covered(plan: EpochPlan, parts: Any) -> list[int]:
@@ -134,7 +65,7 @@ def test_every_layout_takes_each_example_once_in_the_plans_order(
     assert covered(plan, lay_out(plan)) == plan.order.tolist()
 
 
-def test_bs_t6_fifty_random_sizes_need_no_more_shapes_than_buckets(make_plan: MakePlan) -> None:
+def test_fifty_random_sizes_need_no_more_shapes_than_buckets(make_plan: MakePlan) -> None:
     generator = np.random.default_rng(0)
     plans = [make_plan(sizes=[int(size)] * 8) for size in generator.integers(1, 65, 50)]
     assert len({bucketed_parts(plan)[0].shape for plan in plans}) <= 7
@@ -212,28 +143,32 @@ def test_normalization_and_layers_unknown_to_keras_couple_examples() -> None:
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adam"])
-def test_bs_t2_padding_with_weight_zero_changes_nothing_of_an_update(
+def test_padding_with_weight_zero_changes_nothing_of_an_update(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, kind: str
 ) -> None:
     """What the compiled programs do: 5 examples in a block of 8, whose others repeat examples with weight 0."""
     dataset = make_dataset("regression")
     given_recipe = recipe(optimizer=kind, penalty__kind="l2")
-    model = build_model("mlp", {"units": [4]}, (5,), 1, folder=HERE, seed=1)
-    program = Program(model, read_head(model, dataset.task, 1, dataset.train.inputs[:8]), given_recipe)
+
+    def build(seed: int) -> keras.Model:
+        return build_model("mlp", {"units": [4]}, (5,), 1, folder=HERE, seed=seed)
+
+    initial, model = InitialWeights(build), build(1)
+    program = Program(model, read_head(model, dataset.task, 1, dataset.train.inputs[:8]), given_recipe, initial)
     targets = program.head.targets(dataset.train.targets)
 
     def updated(indices: list[int], weights: list[float]) -> list[np.ndarray]:
-        trainable, rest, slots = program.initial_state(model.get_weights(), given_recipe)
-        values = [tf.convert_to_tensor(value) for value in trainable]
+        state = program.start(given_recipe, Seeds(1, 2, 3))
+        state = state._replace(trainable=[tf.convert_to_tensor(value) for value in state.trainable])
         numbers = program.numbers(given_recipe, make_plan(l2=0.1))
         with tf.GradientTape() as tape:
-            tape.watch(values)
-            inputs, wanted = dataset.train.inputs[indices], targets[indices]
-            loss, _ = program.loss(values, rest, numbers, inputs, wanted, np.array(weights, np.float32))
-            total = loss + program.penalty(values, numbers)
+            tape.watch(state.trainable)
+            batch = Batch(dataset.train.inputs[indices], targets[indices], np.array(weights, np.float32))
+            loss, _ = program.loss(state.trainable, state.rest, numbers, batch)
+            total = loss + program.penalty(state.trainable, numbers)
         rates = tf.constant([0.1, 0.01, 0.0])
-        moved, _ = program.apply(values, slots, numbers, tape.gradient(total, values), rates)
-        return [np.array(value) for value in moved]
+        moved = program.apply(state, numbers, tape.gradient(total, state.trainable), rates)
+        return [np.array(value) for value in moved.trainable]
 
     plain = updated([0, 1, 2, 3, 4], [0.2] * 5)
     padded = updated([0, 1, 2, 3, 4, 0, 0, 0], [0.2] * 5 + [0.0] * 3)

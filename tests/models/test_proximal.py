@@ -1,19 +1,17 @@
 """Proximal L1 and what else acts on weights in an update of `fit`: golden numbers, scikit-learn, exact zeros."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 from sklearn.linear_model import ElasticNet, Lasso, Ridge
 
 from nightune.models.data.dataset import Dataset, Examples
-from nightune.models.engines.fit.engine import FitEngine
-from nightune.models.engines.keras_parts.penalty_measurements import ZERO_SHARE
-from nightune.models.engines.keras_parts.updates import build_recipe_optimizer
 from nightune.models.networks.metrics import metrics
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
@@ -21,6 +19,17 @@ from nightune.models.techniques.penalties.penalties import PenaltySettings, kera
 from nightune.models.training.controller import Controller
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, FitEngine, ZERO_SHARE, build_recipe_optimizer
+    import keras
+
+    from nightune.models.engines.fit.engine import FitEngine
+    from nightune.models.engines.keras_parts.penalty_measurements import ZERO_SHARE
+    from nightune.models.engines.keras_parts.updates import build_recipe_optimizer
+
 
 MakePlan = Callable[..., EpochPlan]
 MakeRecipe = Callable[..., Recipe]
@@ -37,7 +46,7 @@ def one_weight() -> keras.Model:
     return keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
 
 
-# target of ½(w − target)², first w, the first w after each update (TECHNIQUES 5, REG-T3)
+# target of ½(w − target)², first w, the first w after each update
 GOLDENS = {
     "from above": (1.0, 0.0, [0.35, 0.525, 0.6125, 0.65625]),
     "to an exact zero": (0.25, 0.2, [0.075, 0.0125, 0.0, 0.0]),
@@ -46,7 +55,7 @@ GOLDENS = {
 
 
 @pytest.mark.parametrize("name", GOLDENS)
-def test_reg_t3_proximal_goldens(recipe: MakeRecipe, name: str) -> None:
+def test_proximal_steps_match_their_golden_values(recipe: MakeRecipe, name: str) -> None:
     target, weight, expected = GOLDENS[name]
     model = one_weight()
     optimizer = build_recipe_optimizer(recipe(**PROXIMAL), model)
@@ -67,9 +76,7 @@ def test_reg_t3_proximal_goldens(recipe: MakeRecipe, name: str) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "lion"])
-def test_reg_t3_a_declared_threshold_is_that_of_the_rate_for_every_optimizer(
-    recipe: MakeRecipe, optimizer: str
-) -> None:
+def test_a_declared_threshold_is_that_of_the_rate_for_every_optimizer(recipe: MakeRecipe, optimizer: str) -> None:
     model = one_weight()
     declared = recipe(**PROXIMAL, optimizer=optimizer, penalty__threshold="decoupled", weight_decay__profile="none")
     built = build_recipe_optimizer(declared, model)
@@ -123,7 +130,7 @@ ORACLES = {
 
 
 @pytest.mark.parametrize("name", ORACLES)
-def test_reg_t2_a_trained_linear_model_is_that_of_scikit_learn(
+def test_a_trained_linear_model_is_that_of_scikit_learn(
     make_plan: MakePlan, recipe: MakeRecipe, problem: tuple[np.ndarray, np.ndarray], name: str
 ) -> None:
     kind, strength, oracle, tolerance = ORACLES[name]
@@ -141,7 +148,7 @@ def test_reg_t2_a_trained_linear_model_is_that_of_scikit_learn(
         assert measured[ZERO_SHARE] == np.mean(oracle.coef_ == 0.0) > 0.0
 
 
-def test_reg_t2_the_wrong_factor_is_far_off(
+def test_a_proximal_step_with_the_wrong_factor_misses_the_optimum(
     make_plan: MakePlan, recipe: MakeRecipe, problem: tuple[np.ndarray, np.ndarray]
 ) -> None:
     inputs, targets = problem
@@ -149,7 +156,7 @@ def test_reg_t2_the_wrong_factor_is_far_off(
     assert np.abs(kernel - Lasso(ALPHA).fit(inputs, targets).coef_).max() > 0.05
 
 
-def test_reg_t4_metrics_and_the_logged_loss_know_nothing_of_penalties(
+def test_metrics_and_the_logged_loss_exclude_penalties(
     make_dataset: Callable[..., Dataset], make_plan: MakePlan, recipe: MakeRecipe
 ) -> None:
     dataset = make_dataset()
@@ -199,7 +206,7 @@ def test_smoothing_a_regression_is_refused(make_dataset: Callable[..., Dataset])
         Controller(smoothed, 20, 3, 0, "val_loss", "minimize", "regression")
 
 
-def test_wd_t2_the_scope_all_takes_in_biases_and_scales(recipe: MakeRecipe) -> None:
+def test_decay_of_scope_all_includes_biases_and_scales(recipe: MakeRecipe) -> None:
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.BatchNormalization()])
     model.layers[0].bias.assign([1.0, 2.0])
     for scope, kept in (("kernels", 1.0), ("all", 0.75)):

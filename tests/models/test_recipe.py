@@ -105,7 +105,7 @@ def test_params_hold_active_keys_only() -> None:
     assert "learning_rate.final_fraction" not in params
 
 
-def test_adamw_decays_unless_told_otherwise() -> None:
+def test_adamw_decays_by_default() -> None:
     assert recipe(optimizer="adamw").weight_decay == WeightDecaySettings("fixed", 0.004)
     assert recipe(optimizer="adamw", **{"weight_decay.profile": "none"}).weight_decay.profile == "none"
     assert recipe(optimizer="adam").weight_decay.profile == "none"
@@ -152,7 +152,7 @@ def test_a_value_out_of_bounds_or_of_another_type_is_refused_by_name(name: str, 
 
 
 def test_a_param_that_does_not_count_is_refused_with_its_condition() -> None:
-    with pytest.raises(ValueError, match=r"nesterov: given, but counts only when optimizer is sgd"):
+    with pytest.raises(ValueError, match=r"nesterov: .*optimizer is sgd"):
         recipe(optimizer="adam", nesterov=True)
 
 
@@ -170,47 +170,23 @@ def test_model_params_are_checked_against_the_architecture_where_it_is_known() -
 def test_a_key_without_a_default_is_needed_where_it_counts(name: str) -> None:
     rule = "target" if name == "stopping.target" else "threshold"
     assert KEYS[name].default is None
-    with pytest.raises(ValueError, match=rf"{name}: needed where stopping\.rule is {rule} \(allowed: a number\)"):
+    with pytest.raises(ValueError, match=rf"{name}: .*stopping\.rule is {rule} \(allowed: a number\)"):
         recipe(**{"stopping.rule": rule})
     assert params_of(recipe(**{"stopping.rule": rule, name: 0.5}))[name] == 0.5
     assert name not in params_of(recipe())
 
 
-def test_the_graph_key_ignores_rates_and_tells_structures_apart() -> None:
-    plain = recipe(**{"model.units": [64], "model.dropout": 0.2}).graph_key
-    same = recipe(
-        **{
-            "learning_rate.peak": 0.5,
-            "learning_rate.schedule": "cosine",
-            "penalty.kind": "l2",
-            "batch_size.size": 20,
-            "one_minus_beta_1": 0.05,
-            "model.units": [64],
-            "model.dropout": 0.4,
-        }
-    )
-    assert same.graph_key == plain
-    others = [
-        {"model.units": [32], "model.dropout": 0.2},
-        {"model.units": [64], "model.dropout": 0.0},
-        {"model.units": [64], "model.dropout": 0.2, "optimizer": "rmsprop"},
-        {"model.units": [64], "model.dropout": 0.2, "batch_size.size": 33},
-    ]
-    assert len({plain, *(read_recipe(params).graph_key for params in others)}) == 5
-
-
-def test_the_graph_key_counts_the_largest_batch_that_a_policy_may_come_to() -> None:
-    assert recipe().graph_key.endswith("batch 32")
-    assert recipe(optimizer="gd").graph_key.endswith("batch all")
+def test_the_largest_batch_is_the_one_that_a_policy_or_a_rule_may_come_to() -> None:
+    assert recipe().largest_batch == 32
+    assert recipe(optimizer="gd").largest_batch == 0
     random = recipe(**{"batch_size.policy": "random", "batch_size.minimum": 10, "batch_size.ratio": 4})
-    assert random.graph_key.endswith("batch up to 64")
+    assert random.largest_batch == 40
     combined = recipe(**{"stopping.rule": "combined", "stopping.action": "batch", "stopping.batch_maximum": 128})
-    assert combined.graph_key.endswith("batch up to 128")
-    growing = recipe(**{"batch_size.policy": "plateau_grow", "batch_size.maximum": 256})
-    assert growing.graph_key.endswith("batch up to 256")
+    assert combined.largest_batch == 128
+    assert recipe(**{"batch_size.policy": "plateau_grow", "batch_size.maximum": 256}).largest_batch == 256
 
 
-def test_a_geometric_batch_grows_by_a_fifth_unless_told_otherwise() -> None:
+def test_a_geometric_batch_grows_by_a_fifth_by_default() -> None:
     assert recipe(**{"batch_size.policy": "geometric"}).batch_size.factor == 1.2
     assert recipe(**{"batch_size.policy": "plateau_grow"}).batch_size.factor == 2.0
 
@@ -231,22 +207,10 @@ def test_the_defaults_of_an_optimizer_are_its_own() -> None:
     assert recipe(optimizer="rmsprop").optimizer.one_minus_rho == 0.1
 
 
-def test_a_clip_is_read_with_its_limit_and_changes_the_graph_key() -> None:
+def test_a_clip_is_read_with_its_limit() -> None:
     clipped = recipe(**{"gradient_clip.kind": "global_norm", "gradient_clip.limit": 0.5})
     assert (clipped.optimizer.gradient_clip_kind, clipped.optimizer.gradient_clip_limit) == ("global_norm", 0.5)
     assert params_of(clipped)["gradient_clip.limit"] == 0.5
     assert "gradient_clip.limit" not in params_of(recipe())
-    assert clipped.graph_key != recipe().graph_key
-    with pytest.raises(
-        ValueError, match=r"gradient_clip\.limit: given, but counts only when gradient_clip\.kind is norm"
-    ):
+    with pytest.raises(ValueError, match=r"gradient_clip\.limit: .*gradient_clip\.kind is norm"):
         recipe(**{"gradient_clip.limit": 0.5})
-
-
-def test_momentum_and_nesterov_change_the_graph_key() -> None:
-    kinds = [
-        {},
-        {"one_minus_momentum": 0.1},
-        {"one_minus_momentum": 0.1, "nesterov": True},
-    ]
-    assert len({recipe(optimizer="sgd", **kind).graph_key for kind in kinds}) == 3

@@ -12,13 +12,19 @@ import pytest
 
 from nightune.models.data.dataset import Dataset, Examples
 from nightune.models.engines.choice import choose_engine
-from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.engines.make import make_engine
 from nightune.models.recipe.params import read_recipe
 from nightune.models.training.capabilities import only_in_fit
 from nightune.models.training.loop import train
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global FitEngine
+    from nightune.models.engines.fit.engine import FitEngine
+
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]
@@ -67,7 +73,7 @@ def test_what_is_measured_and_kept_are_the_evaluated_weights(
     ],
     ids=lambda params: params["optimizer"],
 )
-def test_x5_a_rate_that_is_found_is_among_the_curves(params: dict[str, Any], make_dataset: MakeDataset) -> None:
+def test_a_rate_found_in_training_is_logged_as_a_curve(params: dict[str, Any], make_dataset: MakeDataset) -> None:
     given = read_recipe({"model.units": [4], "batch_size.size": 8, "stopping.rule": "none", **params})
     engine = FitEngine(make_dataset(), HERE)
     outcome = train(engine, given, make_dataset(), epochs=3, seed=1, monitor="val_loss", direction="minimize")
@@ -174,7 +180,8 @@ def test_tensorflow_and_jax_train_alike_with_every_rule(tmp_path: Path) -> None:
         "KERAS_BACKEND": "jax",
         "PYTHONPATH": os.pathsep.join([".", str(Path(__file__).parent)]),
     }
-    code = f"import keras, test_recipe_optimizer as t; t.train_and_save({there!r}); print(keras.backend.backend())"
+    trained = f"t.setup_module(); t.train_and_save({there!r})"
+    code = f"import keras, test_recipe_optimizer as t; {trained}; print(keras.backend.backend())"
     done = subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True, text=True)
     assert done.stdout.split() == ["jax"]
     with np.load(here) as first, np.load(there) as second:
@@ -203,9 +210,7 @@ def test_what_only_fit_can_train_is_left_to_it(params: dict[str, Any], make_data
 
 
 @pytest.mark.parametrize("name", ["fit", "tensorflow"])
-def test_opt_t1_gd_in_every_engine_is_the_closed_form(
-    name: str, user_model: Callable[[str], str], tmp_path: Path
-) -> None:
+def test_gd_in_every_engine_is_the_closed_form(name: str, user_model: Callable[[str], str], tmp_path: Path) -> None:
     reference = user_model(
         "def build(input_shape, output_size):\n"
         " return keras.Sequential([keras.Input(input_shape), layers.Dense(output_size, use_bias=False)])"
@@ -226,7 +231,7 @@ def test_opt_t1_gd_in_every_engine_is_the_closed_form(
 
 
 @pytest.mark.parametrize("params", [{"optimizer": "lamb"}, {"bias_correction": False, "optimizer": "adamw"}])
-def test_x1_the_compiled_engine_trains_lamb_and_the_articles_adam_as_fit_does(
+def test_the_compiled_engine_trains_lamb_and_the_articles_adam_as_fit_does(
     params: dict[str, Any], make_dataset: MakeDataset
 ) -> None:
     given = read_recipe({"model.units": [4], "batch_size.size": 8, "stopping.rule": "none", **params})

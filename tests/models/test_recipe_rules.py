@@ -18,18 +18,18 @@ def recipe(**params: Any) -> Recipe:
 # rule: params that it refuses, and a word of its message
 REFUSED = {
     "C1": ({"optimizer": "gd", "batch_size.size": 32}, "batch_size.size"),
-    "C2 dog": ({"optimizer": "dog", "learning_rate.schedule": "cosine"}, "dog goes with fixed only"),
+    "C2 dog": ({"optimizer": "dog", "learning_rate.schedule": "cosine"}, "dog .*allowed: fixed"),
     "C2 schedule_free": (
         {"optimizer": "schedule_free", "learning_rate.schedule": "linear"},
-        "learning_rate.schedule: linear, but schedule_free goes with fixed only",
+        "learning_rate.schedule: linear.*schedule_free.*allowed: fixed",
     ),
     "C2 prodigy": (
         {"optimizer": "prodigy", "learning_rate.schedule": "plateau"},
-        "prodigy goes with fixed or cosine only",
+        "prodigy .*allowed: fixed, cosine",
     ),
     "C2 hypergradient": (
         {"learning_rate.hypergradient_strength": 0.1, "learning_rate.schedule": "step"},
-        "adam with a hypergradient goes with fixed only",
+        "adam with a hypergradient .*allowed: fixed",
     ),
     "C2 warm-up": (
         {"learning_rate.hypergradient_strength": 0.1, "learning_rate.warmup_fraction": 0.1},
@@ -41,12 +41,12 @@ REFUSED = {
     ),
     "C2 combined": (
         {"optimizer": "dog", "stopping.rule": "combined"},
-        r"stopping\.action: rate lowers the rate, which dog sets itself",
+        r"stopping\.action: rate .*dog",
     ),
-    "C2 adabatch": ({"optimizer": "prodigy", "batch_size.policy": "adabatch"}, "adabatch lowers the rate"),
+    "C2 adabatch": ({"optimizer": "prodigy", "batch_size.policy": "adabatch"}, "adabatch .*lowers the rate"),
     "C2 decay": (
         {"optimizer": "dog", "weight_decay.profile": "fixed", "weight_decay.coupling": "learning_rate"},
-        r"weight_decay\.coupling: learning_rate, but dog sets its rate itself",
+        r"weight_decay\.coupling: learning_rate.*dog.*allowed: schedule, independent",
     ),
     "C4": (
         {"learning_rate.schedule": "plateau", "learning_rate.plateau_patience": 5, "stopping.patience": 5},
@@ -54,7 +54,7 @@ REFUSED = {
     ),
     "C1 combined": (
         {"optimizer": "gd", "stopping.rule": "combined", "stopping.action": "batch"},
-        "gd uses all examples",
+        r"stopping\.action: batch .*gd",
     ),
     "C3 rate and combined": (
         {"learning_rate.schedule": "plateau", "stopping.rule": "combined"},
@@ -66,7 +66,7 @@ REFUSED = {
     ),
     "C3 two that grow": (
         {"batch_size.policy": "geometric", "stopping.rule": "combined", "stopping.action": "alternate"},
-        "alternate grows the batch, as batch_size.policy does",
+        "alternate and batch_size.policy",
     ),
     "C11 combined": (
         {"batch_size.size": 1024, "stopping.rule": "combined", "stopping.action": "batch"},
@@ -78,7 +78,7 @@ REFUSED = {
     ),
     "C4 batch": (
         {"batch_size.policy": "plateau_grow", "batch_size.patience": 10},
-        r"batch_size\.patience, 10, or the training stops before the batch grows",
+        r"stopping\.patience: 10 .*batch_size\.patience, 10",
     ),
     "C11 growing": (
         {"batch_size.policy": "geometric", "batch_size.size": 64, "batch_size.maximum": 32},
@@ -102,7 +102,7 @@ REFUSED = {
             "learning_rate.warmup_fraction": 0.5,
             "learning_rate.decay_fraction": 0.6,
         },
-        "more than the whole budget",
+        r"warmup_fraction 0\.5 .*decay_fraction 0\.6 .*budget",
     ),
     "C10 exponential": (
         {"learning_rate.schedule": "exponential", "learning_rate.final_fraction": 0.0},
@@ -110,19 +110,19 @@ REFUSED = {
     ),
     "C5": (
         {"penalty.kind": "l2", "optimizer": "adamw"},
-        "penalty.kind: l2 and weight_decay.profile both shrink the kernels",
+        "penalty.kind: l2 and weight_decay.profile .*is_beside_weight_decay",
     ),
     "C6": (
         {"penalty.kind": "l1_proximal", "optimizer": "adam"},
-        "penalty.threshold: the proximal step of adam is not",
+        "penalty.threshold: .*adam .*decoupled",
     ),
     "C13 no split": (
         {"penalty.kind": "l1", "penalty.adaptation": "gap_control", "penalty.held_out_fraction": 0.0},
-        "penalty.held_out_fraction: gap_control needs examples held out",
+        "penalty.held_out_fraction: .*gap_control",
     ),
     "C13 kind": (
         {"penalty.kind": "l1", "penalty.adaptation": "t1t2"},
-        "t1t2 follows the gradient of an l2 penalty, not of l1",
+        "t1t2 .*l2, not l1",
     ),
     "C13 order": (
         {"penalty.kind": "l1", "penalty.adaptation": "gap_control", "penalty.minimum": 0.1, "penalty.maximum": 0.01},
@@ -130,11 +130,11 @@ REFUSED = {
     ),
     "C14 micro-batches": (
         {"precision": "mixed_float16", "batch_size.micro_size": 4},
-        "mixed_float16 does not go with batch_size.micro_size",
+        "mixed_float16 .*batch_size.micro_size",
     ),
     "C14 measured": (
         {"precision": "mixed_float16", "batch_size.policy": "gns"},
-        "mixed_float16 hides the gradients' noise",
+        "mixed_float16 .*batch_size.policy gns",
     ),
     "C10 inverse_sqrt": ({"learning_rate.schedule": "inverse_sqrt"}, "warmup_fraction"),
 }
@@ -149,7 +149,7 @@ def test_contradicting_params_are_refused_by_a_named_rule(case: str) -> None:
     assert isinstance(refusal.value, ValueError)
 
 
-def test_rule_c4_lets_the_stop_come_after_the_plateau() -> None:
+def test_rule_c4_allows_a_stop_after_the_plateau() -> None:
     plateau = {"learning_rate.schedule": "plateau", "learning_rate.plateau_patience": 5}
     assert recipe(**plateau, **{"stopping.patience": 6})
     assert recipe(**plateau, **{"stopping.rule": "none"})
@@ -157,20 +157,20 @@ def test_rule_c4_lets_the_stop_come_after_the_plateau() -> None:
         recipe(**{**plateau, "learning_rate.plateau_patience": 0, "stopping.patience": 1})
 
 
-def test_rule_c5_lets_l2_stand_beside_a_decay_where_that_is_meant() -> None:
+def test_rule_c5_allows_l2_beside_a_decay_on_request() -> None:
     assert recipe(**{"penalty.kind": "l2", "optimizer": "adamw", "penalty.is_beside_weight_decay": True})
     assert recipe(**{"penalty.kind": "l2", "optimizer": "adamw", "weight_decay.profile": "none"})
     assert recipe(**{"penalty.kind": "l1", "optimizer": "adamw"})
 
 
-def test_rule_c6_takes_sgd_as_it_is_and_adam_where_the_threshold_is_declared() -> None:
+def test_rule_c6_allows_sgd_and_allows_adam_where_the_threshold_is_declared() -> None:
     proximal = {"penalty.kind": "l1_proximal"}
     assert recipe(**proximal, optimizer="sgd")
     assert recipe(**proximal, optimizer="gd")
     assert recipe(**{**proximal, "optimizer": "adam", "penalty.threshold": "decoupled"})
 
 
-def test_rule_c13_holds_a_tenth_out_unless_told_otherwise() -> None:
+def test_rule_c13_holds_a_tenth_out_by_default() -> None:
     adapting = recipe(**{"penalty.kind": "l2", "penalty.adaptation": "t1t2"})
     assert adapting.penalty.held_out_fraction == 0.1
 
@@ -179,7 +179,7 @@ def test_every_rule_has_a_row() -> None:
     assert {case.split()[0] for case in REFUSED} == set(RULES)
 
 
-def test_rule_c2_leaves_warm_up_and_what_is_fixed_alone() -> None:
+def test_rule_c2_allows_warm_up_and_fixed_values() -> None:
     for kind in ("dog", "prodigy", "schedule_free"):
         assert recipe(optimizer=kind, **{"learning_rate.warmup_fraction": 0.1, "weight_decay.profile": "fixed"})
     assert recipe(optimizer="prodigy", **{"learning_rate.schedule": "cosine"})
@@ -187,13 +187,13 @@ def test_rule_c2_leaves_warm_up_and_what_is_fixed_alone() -> None:
     assert recipe(**{"learning_rate.hypergradient_strength": 0.1})
 
 
-def test_rule_c8_tells_of_adafactors_cap() -> None:
+def test_rule_c8_reports_adafactors_cap() -> None:
     (note,) = notes_on(recipe(optimizer="adafactor", **{"learning_rate.peak": 0.1}))
-    assert "0.1 is capped from update 100 on" in note
+    assert "0.1 from update 100" in note
     assert note.endswith("(rule C8)")
 
 
-def test_rule_c9_says_what_muon_leaves_to_adam() -> None:
+def test_rule_c9_reports_what_muon_leaves_to_adam() -> None:
     (note,) = notes_on(recipe(optimizer="muon"))
     assert "embeddings" in note
     assert note.endswith("(rule C9)")
@@ -205,7 +205,7 @@ def test_most_recipes_need_no_note() -> None:
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
-def test_rule_c12_every_number_comes_to_keras_as_a_python_float(kind: str) -> None:
+def test_rule_c12_keras_gets_every_number_as_a_python_float(kind: str) -> None:
     keys = [name for name, key in KEYS.items() if key.kind == "float" and "limit" not in name and key.default]
     counting = [name for name in keys if name in params_of(recipe(optimizer=kind))]
     read = recipe(optimizer=kind, **{name: np.float32(params_of(recipe(optimizer=kind))[name]) for name in counting})

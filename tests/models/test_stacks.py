@@ -1,4 +1,4 @@
-"""Stacked trials on JAX end as single ones do, and know nothing of each other. One process does all of it."""
+"""Stacked trials on JAX end as single ones do, independent of each other. One process does all of it."""
 
 import json
 import os
@@ -123,7 +123,7 @@ def test_stacked_trials_end_where_single_ones_do(results: dict[str, Any]) -> Non
     assert results["largest"] > 1
 
 
-def test_x2_a_neighbour_of_nan_changes_no_bit(results: dict[str, Any]) -> None:
+def test_a_stacked_trial_stays_bit_equal_beside_one_with_nan(results: dict[str, Any]) -> None:
     assert results["isolated"]
     assert results["isolated outputs"]
     assert results["neighbour"]
@@ -134,5 +134,5 @@ def test_a_stack_that_does_not_fit_is_halved_and_stays_so(results: dict[str, Any
     assert results["halved"] < 1e-6
 
 
-def test_the_stack_size_can_be_told(results: dict[str, Any]) -> None:
+def test_the_stack_size_can_be_set(results: dict[str, Any]) -> None:
     assert results["members"] == 4

@@ -1,5 +1,7 @@
 """Data that stays on disk trains as data in memory does, to the last bit, and is read ahead."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,10 +12,16 @@ import numpy as np
 import pytest
 
 from nightune.models.data.dataset import Dataset, Examples
-from nightune.models.engines.fit.batch_feeds import AHEAD, StreamFeed, TensorFlowFeed, make_feed
-from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.loop import Outcome, train
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global AHEAD, StreamFeed, TensorFlowFeed, make_feed, FitEngine
+    from nightune.models.engines.fit.batch_feeds import AHEAD, StreamFeed, TensorFlowFeed, make_feed
+    from nightune.models.engines.fit.engine import FitEngine
+
 
 MakeDataset = Callable[..., Dataset]
 
@@ -76,7 +84,7 @@ def test_the_next_batches_are_read_in_order_by_another_thread() -> None:
     assert all(thread.startswith("nightune-reader") for thread, _ in inputs.reads)
 
 
-def test_a_new_epoch_forgets_what_the_last_one_has_asked_for() -> None:
+def test_a_new_epoch_drops_the_requests_of_the_last_one() -> None:
     feed = StreamFeed(Recorded(), np.arange(6))  # type: ignore[arg-type]
     first = feed.arguments(np.arange(6, dtype=np.int32), np.full(3, 2, np.int32))["x"]
     assert first[0][1].tolist() == [0, 1]

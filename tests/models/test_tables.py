@@ -217,7 +217,7 @@ def test_rows_without_a_target_are_left_out_and_counted():
     assert "'y'" in finding
 
 
-def test_target_split_column_and_dropped_columns_are_no_features():
+def test_target_split_column_and_dropped_columns_are_not_features():
     table = pd.DataFrame({"a": range(6), "id": range(6), "g": list("aabbcc"), "y": range(6)})
     raw = separated(table, target="y", drop=("id",), split=Split("group", column="g"))
     assert list(raw.inputs) == ["a"]

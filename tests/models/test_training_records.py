@@ -1,4 +1,6 @@
-"""What a training logs is what it did (X5), and one that was cut short and trained again is the unbroken one (X4)."""
+"""A training logs what it did, and one that was cut short and trained again equals the uninterrupted one."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nightune.models.engines.fit.engine import FitEngine, FitState
 from nightune.models.engines.make import make_engine
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
@@ -15,6 +16,13 @@ from nightune.models.training.engine import EpochOutput
 from nightune.models.training.loop import Outcome, train
 from nightune.models.training.plan import EpochPlan
 from tests.models.conftest import MakeDataset
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global FitEngine, FitState
+    from nightune.models.engines.fit.engine import FitEngine, FitState
+
 
 # The mean of the outputs is the loss, and its gradient by θ is 1 whatever θ is: θ tells what the updates did.
 GRADIENT_ONE = """
@@ -66,30 +74,32 @@ SCHEDULED: dict[str, dict[str, Any]] = {
 }
 
 
-class Watched(FitEngine):
-    """The engine, with θ after every epoch kept."""
+def kept_thetas(engine: FitEngine) -> list[float]:
+    """Keep θ after every epoch of an engine."""
+    thetas: list[float] = []
+    run_epoch = engine.run_epoch
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.thetas: list[float] = []
-
-    def run_epoch(self, state: FitState, plan: EpochPlan) -> tuple[FitState, EpochOutput]:
-        state, output = super().run_epoch(state, plan)
-        self.thetas.append(float(self.weights(state)[0][0, 0]))
+    def watched(state: FitState, plan: EpochPlan) -> tuple[FitState, EpochOutput]:
+        state, output = run_epoch(state, plan)
+        thetas.append(float(engine.weights(state)[0][0, 0]))
         return state, output
+
+    engine.run_epoch = watched
+    return thetas
 
 
 @pytest.mark.parametrize("name", SCHEDULED)
-def test_x5_the_logged_rate_size_and_decay_reconstruct_every_epoch(
+def test_the_logged_rate_size_and_decay_reconstruct_every_epoch(
     name: str, make_dataset: MakeDataset, user_model: Callable[[str], str], tmp_path: Path
 ) -> None:
     dataset = make_dataset("regression")
     params = {"stopping.rule": "none", "learning_rate.peak": 0.1, **SCHEDULED[name]}
     probe = read_recipe({"optimizer": "sgd", "model.architecture": user_model(GRADIENT_ONE), **params})
-    engine = Watched(dataset, tmp_path)
+    engine = FitEngine(dataset, tmp_path)
+    thetas = kept_thetas(engine)
     curves = end(engine, probe, dataset, epochs=6).curves
     theta = 1.0
-    for epoch, after in enumerate(engine.thetas):
+    for epoch, after in enumerate(thetas):
         rate, size = curves["learning_rate"][epoch], curves["batch_size"][epoch]
         updates = -(-len(dataset.train) // int(size))
         for _ in range(updates):
@@ -106,7 +116,7 @@ class CutShortError(Exception):
 
 @pytest.mark.parametrize("kind", ["fit", "compiled"])
 @pytest.mark.parametrize("epochs", [1, 2, 3])
-def test_x4_a_training_cut_short_and_begun_again_is_the_unbroken_one(
+def test_a_training_cut_short_and_restarted_equals_the_uninterrupted_one(
     kind: str, epochs: int, make_dataset: MakeDataset, recipe: Callable[..., Recipe], kept: dict[str, Any]
 ) -> None:
     from nightune.models.training.engine import COMPILED_ENGINES
@@ -164,9 +174,7 @@ def end(engine: Any, recipe: Recipe, dataset: Any, epochs: int, on_epoch: Any = 
     )
 
 
-def test_reg_t4_a_penalty_changes_no_metric_that_ranks(
-    make_dataset: MakeDataset, recipe: Callable[..., Recipe]
-) -> None:
+def test_a_penalty_changes_no_metric_that_ranks(make_dataset: MakeDataset, recipe: Callable[..., Recipe]) -> None:
     from nightune.models.networks.metrics import metrics
 
     dataset = make_dataset("regression")
@@ -182,7 +190,7 @@ def test_reg_t4_a_penalty_changes_no_metric_that_ranks(
 
 
 @pytest.mark.parametrize("kind", ["fit", "compiled"])
-def test_wd_t4_a_second_trial_in_the_same_engine_decays_by_its_own_strength(
+def test_a_second_trial_in_the_same_engine_decays_by_its_own_strength(
     kind: str, make_dataset: MakeDataset, recipe: Callable[..., Recipe]
 ) -> None:
     import keras

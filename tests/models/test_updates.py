@@ -1,24 +1,34 @@
 """Weight decay and penalties inside an update: golden numbers, scikit-learn and Keras' own regularizers."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
-from keras import layers
 from sklearn.linear_model import Ridge
 
 from nightune.models.data.dataset import Dataset, Examples
-from nightune.models.engines.fit.engine import FitEngine
-from nightune.models.engines.keras_parts.updates import Penalty, decayed_weights, decaying
 from nightune.models.engines.make import make_engine
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.optimizers.optimizers import OptimizerSettings, build_optimizer
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
+from tests.models.conftest import BACKEND
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, layers, FitEngine, Penalty, decayed_weights, decaying
+    import keras
+    from keras import layers
+
+    from nightune.models.engines.fit.engine import FitEngine
+    from nightune.models.engines.keras_parts.updates import Penalty, decayed_weights, decaying
+
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]
@@ -99,7 +109,9 @@ def test_a_users_own_regularizer_is_kept_and_ours_is_not_saved(
     ],
     ids=["fixed", "exponential", "schedule", "independent"],
 )
-def test_wd_t1_decay_goldens(make_plan: MakePlan, recipe: MakeRecipe, rates: Any, shrinks: Any, expected: Any) -> None:
+def test_fit_decays_weights_as_the_golden_values_say(
+    make_plan: MakePlan, recipe: MakeRecipe, rates: Any, shrinks: Any, expected: Any
+) -> None:
     zeros = Examples(np.zeros((len(shrinks), 2), np.float32), np.zeros(len(shrinks), np.float32))
     engine = FitEngine(Dataset(zeros, zeros, zeros, "regression", None, "", (), None, {}), Path())
     tiny = recipe(weight_decay__profile="fixed", model__units=[])
@@ -124,7 +136,7 @@ def everything() -> keras.Model:
     return keras.Model(inputs, layers.Dense(2, name="last")(inner(layers.Flatten()(hidden))))
 
 
-def test_wd_t2_only_kernels_are_decayed() -> None:
+def test_only_kernels_are_decayed() -> None:
     model = everything()
     found = {variable.path for variable in decayed_weights(model)}
     kernels = {variable.path for variable in model.trainable_variables if variable.name.endswith("kernel")}
@@ -135,7 +147,7 @@ def test_wd_t2_only_kernels_are_decayed() -> None:
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adam", "rmsprop"])
-def test_wd_t2_without_gradients_all_else_keeps_its_bits(kind: str) -> None:
+def test_without_gradients_all_but_kernels_stays_bit_equal(kind: str) -> None:
     model = everything()
     decayed = decayed_weights(model)
     plain = build_optimizer(OptimizerSettings(kind=kind))
@@ -154,7 +166,7 @@ def test_wd_t2_without_gradients_all_else_keeps_its_bits(kind: str) -> None:
             assert np.array_equal(variable.numpy(), value)
 
 
-def test_wd_t3_decay_is_l2_for_sgd_and_is_not_for_adam(
+def test_decay_is_l2_for_sgd_and_is_not_for_adam(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe
 ) -> None:
     dataset, engine = make_dataset(), FitEngine(make_dataset(), Path())
@@ -171,8 +183,8 @@ def test_wd_t3_decay_is_l2_for_sgd_and_is_not_for_adam(
     assert max(np.abs(one - other).max() for one, other in pairs) > 1e-2
 
 
-@pytest.mark.parametrize("name", ["fit", keras.backend.backend()])
-def test_wd_t4_a_decay_that_changes_is_honoured_without_a_new_trace(
+@pytest.mark.parametrize("name", ["fit", BACKEND])
+def test_a_decay_that_changes_is_honoured_without_a_new_trace(
     make_dataset: MakeDataset,
     make_plan: MakePlan,
     recipe: MakeRecipe,
@@ -201,7 +213,7 @@ def test_wd_t4_a_decay_that_changes_is_honoured_without_a_new_trace(
         np.testing.assert_allclose(weight, kept * value, rtol=1e-6)
 
 
-def test_reg_t2_ridge_is_that_of_scikit_learn(make_plan: MakePlan, recipe: MakeRecipe) -> None:
+def test_ridge_is_that_of_scikit_learn(make_plan: MakePlan, recipe: MakeRecipe) -> None:
     generator = np.random.default_rng(0)
     inputs = generator.normal(size=(40, 3)).astype(np.float32)
     targets = (inputs @ [1.0, -2.0, 0.5] + generator.normal(size=40) + 3).astype(np.float32)

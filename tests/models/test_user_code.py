@@ -89,10 +89,10 @@ def test_missing_function_is_named_with_its_nearest_spelling(folder):
 
 
 def test_reference_without_a_function_is_refused(folder):
-    assert "names no function; write 'path/to/file.py:function'" in refusal("code.py", folder)
+    assert "allowed: path/to/file.py:function" in refusal("code.py", folder)
 
 
-def test_value_that_is_no_function_is_refused(folder):
+def test_value_that_is_not_a_function_is_refused(folder):
     write(folder, "code.py", "net = 3\n")
     assert "'net' is not a function but a int" in refusal("code.py:net", folder)
 
@@ -122,7 +122,7 @@ def test_error_of_a_call_names_function_and_line(folder):
         call_function("code.py:load", folder, KEY)
 
 
-def test_digest_of_a_name_that_is_no_file_is_empty(folder):
+def test_digest_of_a_name_that_is_not_a_file_is_empty(folder):
     assert source_digest("mlp", folder) == ""
 
 

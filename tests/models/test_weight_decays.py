@@ -26,7 +26,7 @@ def left_of_one(rates: np.ndarray, peak: float = 0.1, horizon: int = 4, **settin
     return np.cumprod(1.0 - decay_shrinks(decay, strengths, rates, rates / peak))
 
 
-# profile, coupling, strength, rates, what is left (TECHNIQUES 4.1)
+# profile, coupling, strength, rates, what is left
 GOLDENS = {
     "fixed": ({"profile": "fixed", "strength": 0.1}, CONSTANT, [0.99, 0.9801, 0.970299, 0.960596, 0.95099]),
     "exponential": (
@@ -56,7 +56,7 @@ GOLDENS = {
 
 
 @pytest.mark.parametrize("name", GOLDENS)
-def test_wd_t1_goldens(name: str) -> None:
+def test_decay_profiles_match_their_golden_values(name: str) -> None:
     settings, rates, expected = GOLDENS[name]
     np.testing.assert_allclose(left_of_one(rates, **settings), expected, atol=6e-7)
 

@@ -46,7 +46,7 @@ def test_a_trial_over_a_limit_is_given_up_at_once(attempts: Attempts) -> None:
     assert death.message == "over its time limit: limits.seconds is 5"
 
 
-def test_a_death_between_trials_is_no_trials_fault(attempts: Attempts) -> None:
+def test_a_crash_between_trials_is_blamed_on_no_trial(attempts: Attempts) -> None:
     with attempts.training("abc", 4):
         pass
     assert attempts.record_death(os.getpid(), "SIGABRT") is None
@@ -62,7 +62,7 @@ def test_the_death_of_another_process_is_not_counted(attempts: Attempts) -> None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null"])
-def test_a_note_that_was_half_written_is_no_note(attempts: Attempts, tmp_path: Path, text: str) -> None:
+def test_a_half_written_note_is_ignored(attempts: Attempts, tmp_path: Path, text: str) -> None:
     (tmp_path / "locks" / "flowers.deaths.json").write_text(text)
     (tmp_path / "locks" / "flowers.training.json").write_text(text)
     assert attempts.given_up("abc") is None
@@ -76,7 +76,7 @@ def test_a_complete_sweep_leaves_no_notes(attempts: Attempts, tmp_path: Path) ->
     assert list((tmp_path / "locks").iterdir()) == []
 
 
-def test_a_death_that_nobody_waited_for_is_counted_once_its_process_is_gone(attempts: Attempts) -> None:
+def test_a_crash_without_a_parent_is_counted_once_its_process_is_gone(attempts: Attempts) -> None:
     die_in(attempts, "abc")
     assert attempts.record_lost("its process is gone") is None  # this process lives
     noted = attempts.folder / "flowers.training.json"
@@ -89,7 +89,7 @@ def test_a_death_that_nobody_waited_for_is_counted_once_its_process_is_gone(atte
     assert attempts.record_lost("its process is gone") is None
 
 
-def test_a_process_that_was_ended_by_wish_is_no_trials_fault(attempts: Attempts) -> None:
+def test_a_process_that_was_stopped_on_purpose_is_blamed_on_no_trial(attempts: Attempts) -> None:
     die_in(attempts, "abc")
     attempts.pardon()
     assert attempts.record_death(os.getpid(), "SIGKILL") is None

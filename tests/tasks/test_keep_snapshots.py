@@ -101,7 +101,7 @@ def test_no_file_is_there_without_the_tag_by_which_it_is_found(
 ) -> None:
     first = keeper()
     with monkeypatch.context() as patch:
-        kill_at(patch, snapshots, "settle_artifact")
+        kill_at(patch, snapshots, "sync_artifact")
         with pytest.raises(KillError):
             first.write(snapshot(1))
     assert list(kept_runs(store, sweep)) == [trial.key]
@@ -153,7 +153,7 @@ def test_seconds_trained_before_count_against_the_time_limit(keeper: Callable[..
         again.check()
 
 
-def test_the_run_tells_after_which_epoch_it_was_gone_on_with(
+def test_the_run_names_the_epoch_after_which_it_was_resumed(
     keeper: Callable[..., RunKeeper], log: TrialLog, store: Store, trial: Trial
 ) -> None:
     keeper().write(snapshot(2))
@@ -162,7 +162,7 @@ def test_the_run_tells_after_which_epoch_it_was_gone_on_with(
     assert run.data.tags["nightune.resumed_at"] == "2"
 
 
-def test_a_second_try_in_the_same_process_goes_on_from_what_the_first_has_kept(
+def test_a_retry_in_the_same_process_resumes_from_the_first_tries_snapshot(
     keeper: Callable[..., RunKeeper],
 ) -> None:
     first = Keeping({}, 0.0)  # read before the trial began

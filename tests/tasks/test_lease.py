@@ -14,7 +14,8 @@ from dataclasses import asdict
 import pytest
 
 from nightune.tasks.tracking.store.errors import StudyBusyError
-from nightune.tasks.tracking.store.lease import TAG, Lease, Pace, read_lease, study_lease
+from nightune.tasks.tracking.store.lease import Lease, Pace, read_lease, study_lease
+from nightune.tasks.tracking.store.names import LEASE
 from nightune.tasks.tracking.store.store import Store, client, study_experiment
 
 QUICK = Pace(beat=0.1, expiry=5.0, settling=0.2)
@@ -28,7 +29,7 @@ def experiment(store: Store) -> str:
 def leave_lease(store: Store, experiment: str, **changes: object) -> Lease:
     values = {"token": "theirs", "host": "other", "process": 1, "beat": time.time()} | changes
     lease = Lease(**values)  # type: ignore[arg-type]
-    client(store).set_experiment_tag(experiment, TAG, json.dumps(asdict(lease)))
+    client(store).set_experiment_tag(experiment, LEASE, json.dumps(asdict(lease)))
     return lease
 
 
@@ -74,7 +75,7 @@ def test_a_dead_process_of_this_machine_holds_nothing(store: Store, experiment: 
         pass
 
 
-def test_of_two_that_write_at_once_the_last_one_goes_on(store: Store, experiment: str) -> None:
+def test_of_two_that_write_at_once_the_last_one_keeps_the_lease(store: Store, experiment: str) -> None:
     slow = Pace(beat=60, expiry=120, settling=1.0)
     other = threading.Timer(0.3, leave_lease, (store, experiment))
     other.start()

@@ -1,4 +1,4 @@
-"""Studies read with the models' own vocabulary: what a level's name stands for, and what check tells of it."""
+"""Studies read with the models' own vocabulary: what a level's name stands for, and what `check` prints about it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_every_trial_of_a_level_is_a_recipe_within_its_optimizers_ranges(read: R
     assert drawn == set(LEVELS[level])
 
 
-def test_check_tells_what_a_level_stands_for_and_what_to_know_of_it(read: Read) -> None:
+def test_check_prints_what_a_level_stands_for_and_its_notes(read: Read) -> None:
     check = check_study(read('optimizer = "full"\nlearning_rate.schedule = ["fixed", "linear"]'))
     told = {dimension["name"]: (dimension["values"], dimension["when"]) for dimension in check.dimensions}
     assert told["optimizer"][0].split(", ") == list(LEVELS["full"])
@@ -64,7 +64,7 @@ def test_check_tells_what_a_level_stands_for_and_what_to_know_of_it(read: Read) 
 def test_a_level_has_no_grid(read: Read) -> None:
     path = read('optimizer = "default"').path
     path.write_text(path.read_text().replace("trials = 200", 'method = "grid"'))
-    with pytest.raises(StudyError, match=r"learning_rate\.peak\[1\]: a range without steps has no grid"):
+    with pytest.raises(StudyError, match=r"learning_rate\.peak\[1\]: .*steps"):
         load_study(path)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nightune.tasks.measure_candidate import _finite, _itself, _latency, _schema, _size
+from nightune.tasks.measure_candidate import _finite, _latency, _schema, _serving_model, _size
 from nightune.tuning.study.sections import PromotionSection
 
 
@@ -24,10 +24,10 @@ A, B = ("a", "number"), ("b", "category")
 @pytest.mark.parametrize(
     ("candidate", "champion", "words"),
     [
-        (table(A, B), table(A), "column 'b' is needed, and was not before"),
-        (table(A, ("b", "number")), table(A, B), "column 'b' was a category, and is a number"),
-        (table(A, task="multiclass"), table(A), "the task was binary, and is multiclass"),
-        (table(A, classes=["no", "maybe"]), table(A), "label 'yes' is not answered any more"),
+        (table(A, B), table(A), "column 'b' is required"),
+        (table(A, ("b", "number")), table(A, B), "column 'b' was a category, .* number"),
+        (table(A, task="multiclass"), table(A), "the task was binary, .* multiclass"),
+        (table(A, classes=["no", "maybe"]), table(A), "label 'yes' is not predicted"),
         (arrays(8), arrays(9), r"inputs of shape \[8\] instead of \[9\]"),
         (arrays(3), table(A, task="regression", classes=None), r"inputs of shape \[3\]"),
     ],
@@ -73,10 +73,10 @@ def test_outputs_that_are_not_finite_are_vital_for_the_model_that_serves() -> No
     assert (_finite(sibling).passed, _finite(sibling).is_vital) == (False, False)
 
 
-def test_a_serving_model_that_is_surely_worse_than_the_champions_fails() -> None:
+def test_a_serving_model_that_is_significantly_worse_than_the_champions_fails() -> None:
     generator = np.random.default_rng(0)
     champion = generator.exponential(1.0, (4, 500))
     lucky_siblings = champion - 0.5
-    assert _itself(lucky_siblings, champion, PromotionSection()).passed
+    assert _serving_model(lucky_siblings, champion, PromotionSection()).passed
     lucky_siblings[0] += 1.0
-    assert not _itself(lucky_siblings, champion, PromotionSection()).passed
+    assert not _serving_model(lucky_siblings, champion, PromotionSection()).passed

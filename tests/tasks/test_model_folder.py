@@ -1,5 +1,7 @@
 """A version's folder, loaded by MLflow alone: every kind of source answers as the pipeline did, and no code is run."""
 
+from __future__ import annotations
+
 import json
 import os
 import socket
@@ -9,7 +11,6 @@ import time
 import urllib.request
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,8 +21,16 @@ from nightune.models.data.loading import load_dataset
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.storage import open_dataset, preprocessing_files, save_dataset
 from nightune.models.serving.predictor import DESCRIPTION, MODEL, Predictor
-from nightune.models.training.checkpoint import save
 from nightune.tasks.tracking.registry.model_folder import parts_of, write_model_folder
+
+
+def setup_module() -> None:
+    """Import what imports Keras: when these tests run, not when they are collected."""
+    global keras, save
+    import keras
+
+    from nightune.models.training.checkpoint import save
+
 
 TABLE = pd.DataFrame(
     {
@@ -175,7 +184,7 @@ def test_mlflow_serves_a_version_on_loopback(tmp_path: Path) -> None:
     np.testing.assert_allclose(answer["predictions"], expected, rtol=1e-6)
 
 
-def asked(address: str, body: bytes, process: "subprocess.Popen[bytes]", log: Path) -> str:
+def asked(address: str, body: bytes, process: subprocess.Popen[bytes], log: Path) -> str:
     """The server's answer, as soon as it listens."""
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
     for _ in range(600):

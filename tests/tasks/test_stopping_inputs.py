@@ -116,7 +116,7 @@ def test_results_of_median_are_not_taken_for_those_of_another_sweep(own: Path, d
         ("rule.py:stop", r"stopping\.rule: no file 'rule\.py'"),
     ],
 )
-def test_a_rule_that_cannot_be_loaded_is_told_before_anything_is_trained(own: Path, rule: str, words: str) -> None:
+def test_a_rule_that_cannot_be_loaded_is_refused_before_training(own: Path, rule: str, words: str) -> None:
     own.write_text(STUDY.replace("RULE", rule), encoding="utf-8")
     with pytest.raises(StudyError, match=words):
         load_study(own)

@@ -51,7 +51,7 @@ def test_a_reused_trial_counts_for_nothing_and_has_no_peak_of_its_own(
     assert client(store).get_run(sweep.run_id).data.metrics == {}
 
 
-def test_an_outage_within_a_trial_is_no_work() -> None:
+def test_an_outage_within_a_trial_is_not_counted_as_work() -> None:
     info = SimpleNamespace(start_time=0, end_time=3_620_000)
     run = SimpleNamespace(info=info, data=SimpleNamespace(metrics={"seconds": 20.0}))
     assert work_span(run) == (3600.0, 3620.0)

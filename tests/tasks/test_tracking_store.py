@@ -1,4 +1,4 @@
-"""The store is made once, sweeps go on or start anew, and one process at a time works on a study."""
+"""The store is created once, sweeps resume or start again, and one process at a time works on a study."""
 
 import os
 import shutil
@@ -61,7 +61,7 @@ def test_a_kill_in_the_making_of_the_tables_leaves_nothing_behind(tmp_path: Path
         assert database.execute("pragma journal_mode").fetchone() == ("wal",)
 
 
-def test_a_file_that_is_no_database_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("not a database, but long enough to be one")
     with pytest.raises(StoreError, match=r"mlflow\.db: not an SQLite database.*NIGHTUNE_STORE"):
         open_store(tmp_path)
@@ -152,7 +152,7 @@ def test_the_sweeps_run_holds_study_leaderboard_and_environment(store: Store, sw
     assert run.data.tags["mlflow.note.content"] == "Which rate is best?"
 
 
-def test_a_sweep_that_was_killed_in_its_making_is_described_when_it_goes_on(store: Store, study: SmallStudy) -> None:
+def test_a_sweep_that_was_killed_in_its_creation_is_described_when_it_resumes(store: Store, study: SmallStudy) -> None:
     plain = client(store)
     made = open_sweep(store, study, "data-1", fresh=False, planned_trials=3)  # type: ignore[arg-type]
     shutil.rmtree(plain.get_run(made.run_id).info.artifact_uri.removeprefix("file://"))

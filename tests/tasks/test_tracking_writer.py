@@ -24,7 +24,7 @@ def test_writes_happen_in_order_in_one_other_thread() -> None:
     assert threading.get_ident() not in threads
 
 
-def test_the_caller_goes_on_while_a_write_is_under_way() -> None:
+def test_the_caller_continues_during_a_write() -> None:
     may_end = threading.Event()
     with BackgroundWriter[bool]() as writer:
         writer.submit(lambda: may_end.wait(TIMEOUT))
@@ -39,7 +39,7 @@ def test_only_so_many_wait() -> None:
     def write(number: int) -> Callable[[], bool]:
         return lambda: begun.append(number) or gates[number].wait(TIMEOUT)
 
-    with BackgroundWriter[bool](waiting=2) as writer:
+    with BackgroundWriter[bool](maximum_pending=2) as writer:
         writer.submit(write(0))
         writer.submit(write(1))
         threading.Timer(0.1, gates[0].set).start()
@@ -60,7 +60,7 @@ def test_the_error_of_a_write_stops_the_caller_and_what_was_taken_in_is_still_wr
         raise OSError("the disk is full")
 
     def go() -> None:
-        with BackgroundWriter[None](waiting=2) as writer:
+        with BackgroundWriter[None](maximum_pending=2) as writer:
             writer.submit(fail)
             writer.submit(lambda: written.append("second"))
             may_fail.set()

@@ -1,4 +1,4 @@
-"""A trial over its time or memory is told so between epochs, and its process is ended if it hangs in one."""
+"""A trial over its time or memory is stopped between epochs, and its process is ended if it hangs in one."""
 
 import time
 
@@ -9,7 +9,7 @@ from nightune.tasks.trial.limits import TrialLimitError, Watch, watched
 from nightune.tuning.study.sections import Limits
 
 
-def test_a_trial_within_its_limits_goes_on() -> None:
+def test_a_trial_within_its_limits_continues() -> None:
     with watched(Limits(seconds=600, memory_gib=1000), None) as watch:
         watch.check()
 

@@ -1,4 +1,4 @@
-"""Losers' checkpoints can go, nobody else's; a store can be looked over, mended, and moved."""
+"""Only checkpoints of inferior trials are pruned; a store can be checked, repaired and moved."""
 
 import shutil
 from pathlib import Path
@@ -10,11 +10,12 @@ from nightune.tasks.doctor import examine, repair
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.lock import study_lock
+from nightune.tasks.tracking.store.names import CHECKPOINT
 from nightune.tasks.tracking.store.store import Store, client, open_store
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, find_sweep, finish_sweep
 from nightune.tasks.tracking.trials.prune import prune
 from nightune.tasks.tracking.trials.trial_log import open_trial
-from nightune.tasks.tracking.trials.trials import CHECKPOINT, finished_trials
+from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.trial import Trial, TrialResult
 from tests.tasks.conftest import result_of
 
@@ -71,13 +72,13 @@ def test_there_is_nothing_to_prune_of_an_unknown_study(store: Store) -> None:
         prune(store, "weeds", keep=1, is_dry=False)
 
 
-def test_a_sound_store_has_nothing_to_mend(store: Store, results: list[TrialResult]) -> None:
+def test_a_sound_store_needs_no_repair(store: Store, results: list[TrialResult]) -> None:
     findings = examine(store)
     assert [finding for finding in findings if not finding.is_well] == []
     assert {"store", "disk"} <= {finding.subject for finding in findings}
 
 
-def test_what_a_kill_left_is_found_and_mended(
+def test_leftovers_of_a_kill_are_found_and_repaired(
     store: Store, sweep: Sweep, data: PreparedData, trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = open_trial(store, sweep, trial, {}, data)
@@ -85,7 +86,7 @@ def test_what_a_kill_left_is_found_and_mended(
     (store.root / "locks").mkdir(exist_ok=True)
     (store.root / "locks" / "flowers.training.json").write_text("{}")
     (store.root / "data" / ".unfinished-abc").mkdir(parents=True)
-    monkeypatch.setattr(doctor, "WRITING_SECONDS", -1.0)
+    monkeypatch.setattr(doctor, "MAXIMUM_WRITE_SECONDS", -1.0)
     found = [finding for finding in examine(store) if not finding.is_well]
     assert len(found) == 3
     assert repair(found) == []

@@ -56,6 +56,20 @@ def study_text(space: str = "", *, data: str = 'source = "iris"', search: str = 
     return f'question = "Which?"\n[data]\n{data}\n[search]\n{search}\n[space]\n{space}\n'
 
 
+def has_parts(line: str, expected: str) -> bool:
+    """True if the line starts with the first part and holds the others in order; " … " stands between parts."""
+    first, *others = expected.split(" … ")
+    if not line.startswith(first):
+        return False
+    place = len(first)
+    for part in others:
+        place = line.find(part, place)
+        if place < 0:
+            return False
+        place += len(part)
+    return True
+
+
 Read = Callable[[str], Study]
 Refuse = Callable[[str], list[str]]
 

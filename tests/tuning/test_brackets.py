@@ -10,7 +10,7 @@ from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import brackets, finished_trainings, largest_cost_epochs, trainings, trial_count
 from nightune.tuning.study.sections import SearchSection
 from nightune.tuning.trial import Bracket, Rung, Status
-from tests.tuning.conftest import Read, Refuse, result, study_text, unhurried
+from tests.tuning.conftest import Read, Refuse, has_parts, result, study_text, unhurried
 
 NO_SPACE = SearchSpace(())
 HYPERBAND = "method = 'hyperband'\nepochs = 81\nreduction_factor = 3\nsmallest_epochs = 1"
@@ -22,7 +22,7 @@ def rungs_of(text: str, read: Read) -> list[list[tuple[int, int]]]:
     return [[(rung.trials, rung.epochs) for rung in bracket.rungs] for bracket in found]
 
 
-def test_fut_t5_hyperband_of_81_epochs_by_thirds_has_the_brackets_of_the_formula(read: Read) -> None:
+def test_hyperband_of_81_epochs_by_thirds_has_the_brackets_of_the_formula(read: Read) -> None:
     assert rungs_of(HYPERBAND, read) == [
         [(81, 1), (27, 3), (9, 9), (3, 27), (1, 81)],
         [(34, 3), (11, 9), (3, 27), (1, 81)],
@@ -89,25 +89,23 @@ def test_trainings_count_each_rung_that_a_trial_came_through() -> None:
 
 
 WRONG = {
-    "method = 'hyperband'\ntrials = 4\nepochs = 9": "search.trials: 4, but hyperband has as many as its brackets hold; "
-    "leave it out, or choose method 'random'",
-    "method = 'successive_halving'\nepochs = 9": "search.trials: missing; successive halving needs their number",
+    "method = 'hyperband'\ntrials = 4\nepochs = 9": "search.trials: 4 … hyperband … 'random'",
+    "method = 'successive_halving'\nepochs = 9": "search.trials: missing … successive halving",
     "method = 'successive_halving'\ntrials = 1\nepochs = 9": "search.trials: 1 are too few to drop any "
     "(allowed: 2 or more, the reduction factor)",
-    "method = 'hyperband'\nepochs = 5": "search.epochs: 5 leave no room for a first rung of 3 epochs "
+    "method = 'hyperband'\nepochs = 5": "search.epochs: 5 … rung of 3 epochs … "
     "(allowed: reduction_factor × smallest_epochs = 6 or more)",
     "method = 'hyperband'\nepochs = 9\nreduction_factor = 1": "search.reduction_factor: 1 is not a whole number from "
     "2 to 10",
-    "method = 'hyperband'\nepochs = 9\nreuse = true": "search.reuse: true, but an earlier sweep's trials have other "
-    "rungs; leave it out, or choose method 'random'",
-    "trials = 4\nepochs = 9\nsmallest_epochs = 3": "search.smallest_epochs: 3 counts only for methods "
-    "successive_halving and hyperband; leave it out",
+    "method = 'hyperband'\nepochs = 9\nreuse = true": "search.reuse: true … rungs … 'random'",
+    "trials = 4\nepochs = 9\nsmallest_epochs = 3": "search.smallest_epochs: 3 … successive_halving and hyperband",
 }
 
 
 @pytest.mark.parametrize("search", WRONG)
 def test_what_rungs_cannot_do_is_refused(search: str, refuse: Refuse) -> None:
-    assert refuse(study_text(search=search)) == [WRONG[search]]
+    (line,) = refuse(study_text(search=search))
+    assert has_parts(line, WRONG[search]), line
 
 
 def test_a_search_without_rungs_keeps_the_digest_that_it_had_before_there_were_any(read: Read) -> None:

@@ -1,14 +1,18 @@
 """Who survives a rung, what a budget costs at most, and what a leaderboard says."""
 
 import math
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nightune.tuning.analysis.leaderboard import best, leaderboard, status_counts, varying_params
-from nightune.tuning.study.budgets import largest_cost_epochs, survivors
+from nightune.tuning.search.samplers import SAMPLERS
+from nightune.tuning.study.budgets import BUDGETS, largest_cost_epochs, survivors
+from nightune.tuning.study.sections import COUNTED_METHODS, OWN_COUNT_METHODS, Method
 from nightune.tuning.trial import Bracket, Rung, Status
+from tests.rows import missing_rows
 from tests.tuning.conftest import Read, result, study_text, unhurried
 
 OBJECTIVES = st.lists(st.sampled_from([math.nan, math.inf, -math.inf, 0.0, 0.5, 0.5, 1.0]), max_size=8)
@@ -43,8 +47,15 @@ def test_ties_go_to_the_smaller_number_and_failures_to_the_end() -> None:
     assert [each.trial.number for each in leaderboard(results, "maximize")] == [4, 1, 3, 0, 2]
 
 
+def test_every_search_method_has_a_sampler_and_a_budget() -> None:
+    methods = get_args(Method)
+    assert missing_rows(methods, SAMPLERS, "SAMPLERS in tuning/search/samplers.py") == []
+    assert missing_rows(methods, BUDGETS, "BUDGETS in tuning/study/budgets.py") == []
+    assert set(methods) == {*SAMPLERS, *BUDGETS} == {*COUNTED_METHODS, *OWN_COUNT_METHODS}
+
+
 def test_a_direction_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"direction: unknown 'max' \(known: minimize, maximize\)"):
+    with pytest.raises(ValueError, match=r"direction: unknown 'max'.*maximize.*\(known: minimize, maximize\)"):
         leaderboard([], "max")
 
 

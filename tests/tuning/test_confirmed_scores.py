@@ -115,7 +115,7 @@ def test_unknown_words_are_refused(direction: str, cost: str) -> None:
 
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
 @pytest.mark.parametrize(("noise", "naive_share"), [("normal", 0.5), ("heavy", 0.5), ("skewed", 0.05)])
-def test_fut_t6_null_study_of_40_identical_recipes_hardly_ever_has_a_better_best(
+def test_a_null_study_of_40_identical_recipes_rarely_claims_a_better_best(
     direction: str, noise: str, naive_share: float
 ) -> None:
     generator = np.random.default_rng(11)

@@ -28,7 +28,7 @@ def ishigami(*units: np.ndarray) -> np.ndarray:
     return np.sin(x) + 7 * np.sin(y) ** 2 + 0.1 * z**4 * np.sin(x)
 
 
-def test_fut_t4_importance_shares_are_those_of_functions_that_are_known() -> None:
+def test_importance_shares_match_functions_of_known_shares() -> None:
     linear = variance_shares(*sampled(2, lambda one, other: one + 0.1 * other), seed=0)
     assert linear is not None
     assert linear.shares == pytest.approx((1 / 1.01, 0.01 / 1.01), abs=0.03)
@@ -70,14 +70,14 @@ def test_a_conditional_dimension_counts_within_its_trials_and_its_switch_in_all(
     assert found["rate"].share == pytest.approx(0.0, abs=0.03)
 
 
-def test_of_few_trials_no_share_is_told() -> None:
+def test_few_trials_give_no_shares() -> None:
     found = judged(RATES, lambda params: 0.1, trials=9)
     assert [each.share for each in found.dimensions] == [None, None]
     nothing = what_mattered(RATES, [], "minimize", seed=0)
     assert [each.trials for each in nothing.dimensions] == [0, 0]
 
 
-def test_a_trial_that_went_astray_or_failed_does_not_explain_everything() -> None:
+def test_an_outlier_or_a_failed_trial_does_not_explain_everything() -> None:
     results = trials_of(RATES, lambda params: math.log10(float(params["rate"])), 40)  # type: ignore[arg-type]
     astray = [result(40, 1e9, rate=0.5, size=1), result(41, math.nan, Status.DIVERGED, rate=0.9, size=9)]
     shares = {
@@ -87,12 +87,12 @@ def test_a_trial_that_went_astray_or_failed_does_not_explain_everything() -> Non
 
 
 @pytest.mark.parametrize(("sign", "end", "value"), [(1, "low", 1e-4), (-1, "high", 1.0)])
-def test_the_best_at_the_end_of_a_range_are_a_warning(sign: int, end: str, value: float) -> None:
+def test_best_trials_at_the_end_of_a_range_give_a_warning(sign: int, end: str, value: float) -> None:
     found = judged(RATES, lambda params: sign * math.log10(float(params["rate"])), trials=40)  # type: ignore[arg-type]
     assert [(edge.name, edge.end, edge.value, edge.best) for edge in found.edges] == [("rate", end, value, 10)]
 
 
-def test_the_best_in_the_middle_of_a_range_are_no_warning() -> None:
+def test_best_trials_in_the_middle_of_a_range_give_no_warning() -> None:
     found = judged(RATES, lambda params: abs(math.log10(float(params["rate"])) + 2), trials=40)  # type: ignore[arg-type]
     assert found.edges == ()
 

@@ -66,7 +66,7 @@ def test_fewer_trials_are_the_first_of_more(sampler: Sampler) -> None:
 
 
 @every_sampler
-def test_no_trials_are_no_points(sampler: Sampler) -> None:
+def test_zero_trials_give_zero_points(sampler: Sampler) -> None:
     assert sampler(SPACE, 0, [], (3, 0)) == []
 
 
@@ -99,7 +99,9 @@ def test_values_are_native_and_the_callers_own(sampler: Sampler) -> None:
 @every_sampler
 @unhurried
 @given(space=spaces(), seed=st.integers(0, 2**32 - 1))
-def test_values_are_in_range_and_only_active_params_are_there(sampler: Sampler, space: SearchSpace, seed: int) -> None:
+def test_values_are_in_range_and_only_active_params_are_present(
+    sampler: Sampler, space: SearchSpace, seed: int
+) -> None:
     for point in sampler(space, 5, [], (seed, 0)):
         assert list(point) == sorted(point)
         for dimension in space.dimensions:
@@ -109,7 +111,7 @@ def test_values_are_in_range_and_only_active_params_are_there(sampler: Sampler, 
             )
             assert (dimension.name in point) == counts
             if counts:
-                assert dimension.domain.takes(point[dimension.name])
+                assert dimension.domain.contains(point[dimension.name])
 
 
 def holds(condition: Condition, point: dict[str, Value]) -> bool:
@@ -164,7 +166,7 @@ def test_random_keeps_a_golden_point() -> None:
 
 @unhurried
 @given(spaces())
-def test_a_grid_has_no_duplicates_and_the_size_that_is_told(space: SearchSpace) -> None:
+def test_a_grid_has_no_duplicates_and_the_stated_size(space: SearchSpace) -> None:
     points = [json.dumps(point, sort_keys=True) for point in grid(space, 10_000, [], (0, 0))]
     assert len(points) == len(set(points)) == grid_size(space)
 

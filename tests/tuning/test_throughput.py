@@ -1,4 +1,4 @@
-"""Trials an hour: of the time at work, whatever the order and the interruptions."""
+"""Trials per hour of work, independent of their order and of interruptions."""
 
 import pytest
 from hypothesis import given
@@ -20,7 +20,7 @@ def test_trials_side_by_side_share_their_time() -> None:
     assert trials_per_hour([(0.0, 40.0), (0.0, 36.0), (5.0, 30.0)]) == pytest.approx(3 * 3600 / 40)
 
 
-def test_an_interruption_is_no_work() -> None:
+def test_an_interruption_is_not_counted_as_work() -> None:
     assert busy_seconds([(0.0, 10.0), (10.0 + PAUSE_SECONDS + 1.0, 91.0)]) == pytest.approx(30.0)
 
 

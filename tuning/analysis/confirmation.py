@@ -1,7 +1,7 @@
-"""Who really won: finalists trained again with fresh seeds, and what their spread says.
+"""Confirmation: compare finalists by trainings with fresh seeds.
 
-The best of many one-seed trials is chosen for its luck as well (the winner's curse): its search score is too good. So
-finalists are compared by the mean of replicates that played no part in choosing them.
+The search score of the best of many one-seed trials is biased towards good luck (the winner's curse). Finalists are
+therefore compared by the mean over replicates, which were not used to choose them.
 """
 
 import math
@@ -11,18 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from nightune.tuning.analysis.leaderboard import DIRECTIONS
-from nightune.tuning.errors import shown
 from nightune.tuning.trial import Trial, TrialResult, trial_key
+from nightune.vocabulary import sign_of, unknown_name
 
 RESAMPLES = 10_000
+COSTS = ("parameters", "seconds")
 
 
 @dataclass(frozen=True, slots=True)
 class Finalist:
-    """A trial that was trained again: its score in the search, its replicates' scores, what it costs.
+    """A trial that was trained again: its search score, the scores of its replicates, and its costs.
 
-    Scores are the study's objective. A replicate without a finite one is NaN, and its finalist cannot win.
+    Scores are values of the study's objective. A finalist with a non-finite replicate (NaN) cannot win.
     """
 
     trial: int
@@ -31,11 +31,11 @@ class Finalist:
     search_score: float
     scores: tuple[float, ...]
     parameters: int
-    seconds: float  # of one training, the median of the replicates
+    seconds: float  # of one training: the median over the replicates
 
     @property
     def is_sound(self) -> bool:
-        """True if every replicate gave a finite score."""
+        """True if every replicate has a finite score."""
         return bool(self.scores) and all(math.isfinite(score) for score in self.scores)
 
     @property
@@ -46,7 +46,7 @@ class Finalist:
 
 @dataclass(frozen=True, slots=True)
 class ConfirmedFinalist:
-    """A finalist with what its replicates say. `is_within` is true within one standard error of the best mean."""
+    """A finalist with its interval. `is_within` is true if its mean is within one standard error of the best mean."""
 
     finalist: Finalist
     standard_error: float
@@ -57,15 +57,15 @@ class ConfirmedFinalist:
 
     @property
     def optimism(self) -> float:
-        """By how much the search score differs from the confirmed one."""
+        """The search score minus the confirmed score."""
         return self.finalist.search_score - self.finalist.mean
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """By how much the winner is better than an ordinary trial, and by how much at least with the confidence asked for.
+    """The winner's gain over the median trial, with the lower end of its confidence interval.
 
-    Both are positive where the winner is better, whatever the direction. Ordinary is the median of the search scores.
+    Both are positive if the winner is better, in either direction. `ordinary` is the median of the search scores.
     """
 
     gain: float
@@ -75,32 +75,30 @@ class Claim:
 
     @property
     def is_shown(self) -> bool:
-        """True if chance alone, the choice among the finalists included, would hardly give as much."""
+        """True if the gain is significant, corrected for the choice among the finalists."""
         return self.low > 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """All finalists, best mean first, those that cannot win last; the winner is the cheapest of those within."""
+    """All finalists, best mean first, those that cannot win last; the winner is the cheapest with `is_within`."""
 
     finalists: tuple[ConfirmedFinalist, ...]
     winner: ConfirmedFinalist | None
     confidence: float
     cost: str
-    claim: Claim | None = None  # None: too little to judge by
+    claim: Claim | None = None  # None: too few scores
 
 
 def confirm(finalists: Sequence[Finalist], direction: str, cost: str, confidence: float, seed: int) -> Confirmation:
-    """Apply the one-standard-error rule (Breiman et al. 1984, section 3.4.3); the same arguments give the same.
+    """Apply the one-standard-error rule (Breiman et al. 1984, section 3.4.3); deterministic.
 
-    The spread over seeds is pooled over the finalists: of three replicates alone it may be nearly zero by chance.
+    The variance over seeds is pooled over the finalists: that of three replicates can be close to zero by chance.
     `cost` is "parameters" or "seconds".
     """
-    if direction not in DIRECTIONS:
-        raise ValueError(f"direction: unknown {direction!r} (known: {', '.join(DIRECTIONS)})")
-    if cost not in ("parameters", "seconds"):
-        raise ValueError(f"cost: unknown {shown(cost)} (known: parameters, seconds)")
-    sign = 1.0 if direction == "minimize" else -1.0
+    sign = sign_of(direction)
+    if cost not in COSTS:
+        raise ValueError(f"cost: {unknown_name(cost, COSTS)}")
     sound = sorted((each for each in finalists if each.is_sound), key=lambda each: (sign * each.mean, each.trial))
     broken = sorted((each for each in finalists if not each.is_sound), key=lambda each: each.trial)
     chances = _best_probabilities(sound, sign, seed)
@@ -112,17 +110,17 @@ def confirm(finalists: Sequence[Finalist], direction: str, cost: str, confidence
     ]
     lost = [ConfirmedFinalist(each, math.nan, math.nan, math.nan, 0.0, False) for each in broken]
     within = [each for each in confirmed if each.is_within]
-    winner = min(within, key=lambda each: getattr(each.finalist, cost), default=None)  # equal costs: the better mean
+    winner = min(within, key=lambda each: getattr(each.finalist, cost), default=None)  # equal costs: the best mean
     return Confirmation((*confirmed, *lost), winner, confidence, cost)
 
 
 def claim_better(confirmation: Confirmation, search_scores: Sequence[float], direction: str) -> Claim | None:
-    """Compare the winner's fresh seeds with the median of the finite search scores of trials that ended their budget.
+    """Compare the winner's replicates with the median of the finite search scores of trials that used their budget.
 
-    The seeds played no part in choosing finalists, so that choice needs no correction; the choice among them gets
-    Bonferroni's. The median of n scores has π/2n of one score's variance, if only seeds made them differ (Kenney,
-    Keeping 1962, 7.12): so where all recipes are the same, a claim is wrong as seldom as it says. None without a
-    winner, without a spread of seeds, and of fewer than three scores.
+    The replicates were not used to choose the finalists, so only the choice among finalists is corrected (Bonferroni).
+    The median of n scores has π/2n of one score's variance if the scores differ by seed only (Kenney, Keeping 1962,
+    7.12): if all recipes are equal, the error rate is the stated one. None without a winner, without a variance over
+    seeds, and for fewer than three scores.
     """
     sound = [each.finalist for each in confirmation.finalists if each.finalist.is_sound]
     finite = [score for score in search_scores if math.isfinite(score)]
@@ -130,14 +128,14 @@ def claim_better(confirmation: Confirmation, search_scores: Sequence[float], dir
     if confirmation.winner is None or not degrees or len(finite) < 3:
         return None
     winner, ordinary = confirmation.winner.finalist, float(np.median(finite))
-    gain = (ordinary - winner.mean) * (1.0 if direction == "minimize" else -1.0)
+    gain = (ordinary - winner.mean) * sign_of(direction)
     error = deviation * math.sqrt(1 / len(winner.scores) + math.pi / (2 * len(finite)))
     quantile = float(stdtrit(degrees, 1 - (1 - confirmation.confidence) / len(sound)))
     return Claim(gain, gain - quantile * error, ordinary, len(finite))
 
 
 def replicates(result: TrialResult, count: int, study_seed: int) -> list[Trial]:
-    """The trial's replicates 1..count: its params with fresh seeds, the same on any machine, in any order."""
+    """Return the trial's replicates 1..count: its params with fresh seeds that depend on the study and trial only."""
     words = [int(result.trial.key[start : start + 8], 16) for start in (0, 8)]
     trials = []
     for number in range(1, count + 1):
@@ -156,14 +154,14 @@ def _confirmed(
 
 
 def _pooled_deviation(finalists: Sequence[Finalist]) -> tuple[float, int]:
-    """The standard deviation over seeds and its degrees of freedom; 0 and 0 where no finalist has two replicates."""
+    """The standard deviation over seeds and its degrees of freedom; 0 and 0 if no finalist has two replicates."""
     degrees = sum(len(each.scores) - 1 for each in finalists)
     squares = sum(float(np.sum((np.array(each.scores) - each.mean) ** 2)) for each in finalists)
     return (math.sqrt(squares / degrees), degrees) if degrees else (0.0, 0)
 
 
 def _best_probabilities(finalists: Sequence[Finalist], sign: float, seed: int) -> list[float]:
-    """How often each has the best mean when replicates are drawn anew, from the pooled residuals, by bootstrap."""
+    """The bootstrap probability of each to have the best mean, with replicates drawn from the pooled residuals."""
     if not finalists:
         return []
     residuals = np.concatenate([_residuals(each) for each in finalists])
@@ -179,7 +177,7 @@ def _best_probabilities(finalists: Sequence[Finalist], sign: float, seed: int) -
 
 
 def _residuals(finalist: Finalist) -> np.ndarray:
-    """Deviations from the mean, widened by √(n/(n−1)): those of few values are too small."""
+    """Deviations from the mean, scaled by √(n/(n−1)), because deviations of few values are too small."""
     count = len(finalist.scores)
-    widening = math.sqrt(count / (count - 1)) if count > 1 else 0.0
-    return widening * (np.array(finalist.scores) - finalist.mean)
+    scale = math.sqrt(count / (count - 1)) if count > 1 else 0.0
+    return scale * (np.array(finalist.scores) - finalist.mean)

@@ -1,7 +1,7 @@
-"""How much of a function's variance each of its arguments causes, by a forest of regression trees (fANOVA).
+"""Functional ANOVA (fANOVA): the share of a function's variance that each argument causes, by a random forest.
 
-A tree is constant on boxes, so its mean over all other arguments is known exactly at each place of one argument; the
-variance of these means along the argument is its own share (Hutter, Hoos, Leyton-Brown 2014).
+A tree is constant on boxes, so its marginal mean at each value of one argument is exact; the variance of these means
+along the argument is the share of its main effect (Hutter, Hoos, Leyton-Brown 2014).
 """
 
 from collections.abc import Sequence
@@ -10,18 +10,17 @@ from typing import Any
 
 import numpy as np
 
-FEWEST_ROWS = 10  # of fewer, a forest says nothing
+MINIMUM_ROWS = 10  # a forest on fewer rows is meaningless
 TREES = 32
-GRID = (np.arange(128) + 0.5) / 128  # the places of one argument at which its means are taken
-SAMPLE_POWER = 13  # 2^13 places over which the forest's own variance is taken
+GRID = (np.arange(128) + 0.5) / 128  # values of one argument at which marginal means are computed
+SAMPLE_POWER = 13  # 2^13 points for the variance of the forest
 
 
 @dataclass(frozen=True, slots=True)
 class VarianceShares:
-    """A share for each argument, of what it causes alone; what is left to 1 they cause together, or is chance.
+    """The share of each argument's main effect; the rest to 1 is due to interactions or noise.
 
-    `explained` is the part of the variance that forests foretell of rows that they have not seen: at 0 or less, the
-    shares are those of noise.
+    `explained` is the variance that a forest explains out of bag: at 0 or less, the shares are noise.
     """
 
     shares: tuple[float, ...]
@@ -29,17 +28,17 @@ class VarianceShares:
 
 
 def variance_shares(places: np.ndarray, values: np.ndarray, seed: int) -> VarianceShares | None:
-    """Return the shares, from places (rows, arguments) in [0, 1] and a finite value for each row.
+    """Return the shares, from points (rows, arguments) in [0, 1] and a finite value for each row.
 
-    Arguments count as uniform in [0, 1]. None where there are too few rows, or all values are the same.
+    Arguments are taken as uniform in [0, 1]. None if there are too few rows, or all values are equal.
     """
-    from scipy.stats import qmc  # noqa: PLC0415 - a second, that only a report needs
+    from scipy.stats import qmc  # noqa: PLC0415 - takes a second, only for reports
     from sklearn.ensemble import RandomForestRegressor  # noqa: PLC0415
 
     arguments = places.shape[1]
-    if len(values) < FEWEST_ROWS or float(np.ptp(values)) == 0.0:
+    if len(values) < MINIMUM_ROWS or float(np.ptp(values)) == 0.0:
         return None
-    # Resampled rows flatten the waves of a function by a tenth, so they serve for the foretelling alone.
+    # Bootstrapping flattens the fitted function by a tenth; the bootstrapped forest serves only the out-of-bag score.
     resampled = RandomForestRegressor(TREES, oob_score=True, random_state=seed).fit(places, values)
     forest = RandomForestRegressor(TREES, bootstrap=False, max_features=2 / 3, random_state=seed).fit(places, values)
     variance = float(np.var(forest.predict(qmc.Sobol(arguments, rng=seed).random_base2(SAMPLE_POWER))))
@@ -50,7 +49,7 @@ def variance_shares(places: np.ndarray, values: np.ndarray, seed: int) -> Varian
 
 @dataclass(frozen=True, slots=True)
 class _Boxes:
-    """A tree's leaves: where each lies, (leaves, arguments), and its value."""
+    """A tree's leaves: their bounds, (leaves, arguments), and values."""
 
     low: np.ndarray
     high: np.ndarray
@@ -58,7 +57,7 @@ class _Boxes:
 
 
 def _boxes(tree: Any) -> _Boxes:
-    """Cut the unit cube into the tree's leaves."""
+    """Divide the unit cube into the tree's leaves."""
     arguments = int(tree.n_features)
     leaves: list[tuple[np.ndarray, np.ndarray, float]] = []
     waiting = [(0, np.zeros(arguments), np.ones(arguments))]
@@ -76,12 +75,12 @@ def _boxes(tree: Any) -> _Boxes:
 
 
 def _own_variance(forest: Sequence[_Boxes], argument: int) -> float:
-    """The variance of the forest's mean over all other arguments, along this one."""
+    """The variance of the forest's marginal mean along one argument."""
     return float(np.var(np.mean([_means(boxes, argument) for boxes in forest], axis=0)))
 
 
 def _means(boxes: _Boxes, argument: int) -> np.ndarray:
-    """A tree's mean over all other arguments, at each place of the grid."""
+    """A tree's marginal mean at each value of the grid."""
     low, high = boxes.low[:, argument], boxes.high[:, argument]
     others = np.delete(boxes.high - boxes.low, argument, axis=1).prod(axis=1)
     is_inside = (low[:, None] <= GRID) & (high[:, None] > GRID)

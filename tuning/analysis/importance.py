@@ -1,7 +1,7 @@
-"""Which dimensions mattered in a sweep: what part of the objective's variance each causes, and where the best lie.
+"""Importance of a sweep's dimensions: the share of the objective's variance that each causes, and hits at range ends.
 
-A dimension that counts in some trials only is judged among these, beside all others that count throughout them; the
-one that switches it is judged where it counts itself, which is for the first switch in all trials.
+A conditional dimension is evaluated on the trials in which it is active, together with all dimensions that are active
+in all of these trials.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,22 +10,22 @@ from math import comb
 
 import numpy as np
 
-from nightune.tuning.analysis.fanova import FEWEST_ROWS, variance_shares
+from nightune.tuning.analysis.fanova import MINIMUM_ROWS, variance_shares
 from nightune.tuning.analysis.leaderboard import leaderboard
 from nightune.tuning.search.domains import Range
 from nightune.tuning.search.search_space import Dimension, SearchSpace
 from nightune.tuning.trial import Params, TrialResult
 
-TOP_SHARE = 0.25  # of the ranked trials are the best
+TOP_SHARE = 0.25  # of the ranked trials
 EDGE = 0.25  # of a range, at each end
-CHANCE = 0.01  # of as many of the best at one end, had they fallen anywhere
+CHANCE = 0.01  # significance level: the probability of so many top trials at one end if positions were uniform
 
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """One dimension's share of the variance among the trials that it counts in; the share is None of too few.
+    """One dimension's share of the variance over the trials in which it is active; None for too few trials.
 
-    `explained` is what a forest can foretell of these trials' objectives: where it is low, shares mean little.
+    `explained` is the variance that the surrogate forest explains out of bag: if it is low, shares are unreliable.
     """
 
     name: str
@@ -36,29 +36,29 @@ class Importance:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """Many of the best trials lie at one end of a range: the optimum may be beyond it."""
+    """Many of the top trials lie at one end of a range: the optimum may be beyond it."""
 
     name: str
     end: str  # "low" or "high"
     value: float
-    trials: int  # of the best that lie there
-    best: int  # of the best that the dimension counts in
+    trials: int  # top trials at this end
+    best: int  # top trials in which the dimension is active
 
 
 @dataclass(frozen=True, slots=True)
 class WhatMattered:
-    """The dimensions, those that count in most trials first, then by their shares; and the ends that were hit."""
+    """The dimensions, by number of active trials, then by share; and the range ends that were hit."""
 
     dimensions: tuple[Importance, ...]
     edges: tuple[Edge, ...]
 
 
 def what_mattered(space: SearchSpace, results: Sequence[TrialResult], direction: str, seed: int) -> WhatMattered:
-    """Judge the searched dimensions by the ranked results; the same arguments give the same."""
+    """Compute the importance of the searched dimensions from the ranked results; deterministic."""
     ranked = [result for result in leaderboard(results, direction) if result.is_ranked]
     searched = [space.by_name[name] for name in space.varying]
     rows = [_places(searched, result.trial.params) for result in ranked]
-    values = _tamed(np.array([result.objective for result in ranked]))
+    values = _clipped(np.array([result.objective for result in ranked]))
     groups: dict[tuple[int, ...], list[str]] = {}
     for dimension in searched:
         active = tuple(number for number, row in enumerate(rows) if dimension.name in row)
@@ -66,7 +66,7 @@ def what_mattered(space: SearchSpace, results: Sequence[TrialResult], direction:
     found = [
         each
         for active, names in groups.items()
-        for each in _judged(names, [rows[n] for n in active], values[list(active)], seed)
+        for each in _importances(names, [rows[n] for n in active], values[list(active)], seed)
     ]
     found.sort(key=lambda each: (-each.trials, -(each.share or 0.0), each.name))
     best = ranked[: round(TOP_SHARE * len(ranked))]
@@ -75,14 +75,14 @@ def what_mattered(space: SearchSpace, results: Sequence[TrialResult], direction:
 
 
 def _places(dimensions: Sequence[Dimension], params: Params) -> dict[str, float]:
-    """Where in [0, 1] each dimension that counts lies."""
+    """The position in [0, 1] of each active dimension."""
     return {
         each.name: each.domain.under(params).to_unit(params[each.name]) for each in dimensions if each.name in params
     }
 
 
-def _tamed(values: np.ndarray) -> np.ndarray:
-    """Values far outside the middle half count as its far end: one trial that went astray would explain everything."""
+def _clipped(values: np.ndarray) -> np.ndarray:
+    """Clip values to three interquartile ranges outside the quartiles, so that one outlier does not dominate."""
     if len(values) == 0:
         return values
     low, high = np.quantile(values, [0.25, 0.75])
@@ -90,21 +90,21 @@ def _tamed(values: np.ndarray) -> np.ndarray:
     return np.clip(values, low - reach, high + reach) if reach > 0.0 else values
 
 
-def _judged(
+def _importances(
     names: Sequence[str], rows: Sequence[Mapping[str, float]], values: np.ndarray, seed: int
 ) -> list[Importance]:
-    """The dimensions that count in just these rows, by a forest on all that count in all of them."""
+    """The importance of the named dimensions, by a forest on all dimensions that are active in all rows."""
     shared = sorted(name for name in (rows[0] if rows else ()) if all(name in row for row in rows))
     places = np.array([[row[name] for name in shared] for row in rows])
-    judged = variance_shares(places, values, seed) if len(rows) >= FEWEST_ROWS else None
-    if judged is None:
+    shares = variance_shares(places, values, seed) if len(rows) >= MINIMUM_ROWS else None
+    if shares is None:
         return [Importance(name, None, None, len(rows)) for name in names]
-    share_of = dict(zip(shared, judged.shares, strict=True))
-    return [Importance(name, share_of[name], judged.explained, len(rows)) for name in names]
+    share_of = dict(zip(shared, shares.shares, strict=True))
+    return [Importance(name, share_of[name], shares.explained, len(rows)) for name in names]
 
 
 def _edges(dimension: Dimension, best: Sequence[Params]) -> list[Edge]:
-    """The ends of a range that hold more of the best than chance would put there."""
+    """The ends of a range with significantly more top trials than under uniform positions."""
     if not isinstance(dimension.domain, Range):
         return []
     domain = dimension.domain
@@ -121,5 +121,5 @@ def _edges(dimension: Dimension, best: Sequence[Params]) -> list[Edge]:
 
 
 def _chance(count: int, at_least: int) -> float:
-    """The probability that so many of some independent uniform places lie in one edge."""
+    """The probability that at least so many of `count` independent uniform positions lie at one end."""
     return sum(comb(count, hits) * EDGE**hits * (1 - EDGE) ** (count - hits) for hits in range(at_least, count + 1))

@@ -1,19 +1,16 @@
-"""What a set of results says: who is best, how the trials ended, and in what they differ."""
+"""Summaries of results: the ranking, the counts by status, and the params that vary."""
 
 import json
 from collections import Counter
 from collections.abc import Iterable
 
 from nightune.tuning.trial import Status, TrialResult
-
-DIRECTIONS = ("minimize", "maximize")
+from nightune.vocabulary import sign_of
 
 
 def leaderboard(results: Iterable[TrialResult], direction: str) -> list[TrialResult]:
-    """Return the results best first, ties by trial number; those without a rank (NaN, failed) last, by number."""
-    if direction not in DIRECTIONS:
-        raise ValueError(f"direction: unknown {direction!r} (known: {', '.join(DIRECTIONS)})")
-    sign = 1.0 if direction == "minimize" else -1.0
+    """Return the results, best first, ties by trial number; unranked results (NaN, failed) last, by number."""
+    sign = sign_of(direction)
 
     def place(result: TrialResult) -> tuple[bool, float, int]:
         return (not result.is_ranked, sign * result.objective if result.is_ranked else 0.0, result.trial.number)
@@ -22,21 +19,21 @@ def leaderboard(results: Iterable[TrialResult], direction: str) -> list[TrialRes
 
 
 def best(results: Iterable[TrialResult], direction: str) -> TrialResult | None:
-    """Return the winner, or None where no result has a rank."""
+    """Return the best result, or None if none is ranked."""
     first = next(iter(leaderboard(results, direction)), None)
     return first if first is not None and first.is_ranked else None
 
 
 def status_counts(results: Iterable[TrialResult]) -> dict[str, int]:
-    """Return how many trials ended in which way, every status named, zeros included."""
+    """Return the number of trials with each status, including zeros."""
     counts = Counter(result.status for result in results)
     return {status.value: counts[status] for status in Status}
 
 
 def varying_params(results: Iterable[TrialResult]) -> list[str]:
-    """Return the names of the params with more than one value among the trials that have them, sorted.
+    """Return the sorted names of the params that have more than one value among the trials that contain them.
 
-    A default that counts in some trials only, and is the same in all of these, tells no trials apart.
+    A conditional default with one value does not distinguish trials.
     """
     values: dict[str, set[str]] = {}
     for result in results:

@@ -1,4 +1,4 @@
-"""The gate: what must hold for a confirmed winner to become champion, and the verdict with every number behind it."""
+"""The promotion gate: the conditions for a confirmed winner to become champion, and the verdict with its numbers."""
 
 import json
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from nightune.tuning.analysis.paired_gain import Gain
 
 
 class Decision(StrEnum):
-    """What became of a confirmed winner."""
+    """The outcome for a confirmed winner."""
 
     PROMOTED = "promoted"
     REFUSED = "refused"
-    FORCED = "forced"  # promoted against the gate, for a reason that a person gave
+    FORCED = "forced"  # promoted against the gate, for a reason given by a person
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """One condition beside the comparison. A vital one holds against force as well: such a model cannot serve."""
+    """A condition in addition to the comparison. Force does not override a vital one: such a model cannot serve."""
 
     name: str
     passed: bool
@@ -29,7 +29,7 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Who stands before the gate: the registered model's name, and the confirmed winner of a sweep."""
+    """The subject of a verdict: the registered model's name, and the confirmed winner of a sweep."""
 
     model: str
     sweep: str
@@ -44,7 +44,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The gate's answer. `gain` is None without a champion that could be compared; `against` is its version."""
+    """The gate's verdict. `gain` is None without a comparable champion; `against` is the champion's version."""
 
     candidate: Candidate
     decision: Decision
@@ -72,7 +72,7 @@ class Verdict:
         return all(guard.passed for guard in self.guards if guard.is_vital)
 
     def forced(self, because: str) -> "Verdict":
-        """The same numbers, promoted for a person's reason; ValueError without one, or where a vital guard failed."""
+        """Return the verdict promoted for a person's reason; ValueError without one, or if a vital guard failed."""
         if not because.strip():
             raise ValueError("a forced promotion needs a reason")
         if not self.may_be_forced:
@@ -82,12 +82,12 @@ class Verdict:
         return replace(self, decision=Decision.FORCED, because=because.strip(), is_close=False)
 
     def as_json(self) -> str:
-        """The verdict as JSON text."""
+        """Return the verdict as JSON text."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> "Verdict":
-        """Read back what `as_json` wrote."""
+        """Read a verdict from the text of `as_json`."""
         held: dict[str, Any] = json.loads(text)
         candidate = held["candidate"]
         return cls(
@@ -114,36 +114,39 @@ class Rules:
 def decide(
     gain: Gain | None, baseline: Gain | None, guards: Sequence[Guard], rules: Rules, has_champion: bool
 ) -> tuple[Decision, str, bool]:
-    """Return the decision, its reason in words, and whether a refused one is close enough to be the challenger.
+    """Return the decision, its reason in words, and whether a refused candidate is close enough to be challenger.
 
-    The interval's low end must be above the minimum gain, and above zero over the trivial guess; every guard must
-    hold. Close is: all guards hold, and the gain misses the minimum by less than the challenger's margin.
+    The low end of the gain's interval must be above the minimum gain, and above zero against the baseline; every guard
+    must hold. A candidate is close if all guards hold and the gain misses the minimum by less than the margin.
     """
     failed = [guard for guard in guards if not guard.passed]
     if baseline is None or failed:
-        said = "; ".join(guard.said for guard in failed) or "the model could not be measured"
-        return Decision.REFUSED, said, False
+        reason = "; ".join(guard.said for guard in failed) or "the model could not be measured"
+        return Decision.REFUSED, reason, False
     if not baseline.is_above(0.0):
-        return Decision.REFUSED, f"not surely better than a trivial guess: {gain_text(baseline)}", False
+        return Decision.REFUSED, f"{_not_better('baseline', 0.0)}: {gain_text(baseline)}", False
     if not has_champion:
-        return Decision.PROMOTED, f"the first model, and better than a trivial guess: {gain_text(baseline)}", False
+        return Decision.PROMOTED, f"first model, significantly better than the baseline: {gain_text(baseline)}", False
     if gain is None:
         return Decision.REFUSED, "the champion could not be compared", False
-    said = gain_text(gain)
     if gain.is_above(rules.minimum_gain):
-        return Decision.PROMOTED, f"better than the champion: {said}", False
+        return Decision.PROMOTED, f"significantly better than the champion: {gain_text(gain)}", False
     is_close = gain.gain > rules.minimum_gain - rules.challenger_margin
-    return Decision.REFUSED, f"not surely better than the champion by {rules.minimum_gain:g}: {said}", is_close
+    return Decision.REFUSED, f"{_not_better('champion', rules.minimum_gain)}: {gain_text(gain)}", is_close
+
+
+def _not_better(opponent: str, minimum: float) -> str:
+    return f"not significantly better than the {opponent} (the interval must lie above {minimum:g})"
 
 
 def gain_text(gain: Gain) -> str:
-    """`gain 0.0123 [0.0040, 0.0210] at 95 % over 360 rows`."""
+    """Return `gain 0.0123 [0.0040, 0.0210] at 95 % over 360 rows`."""
     interval = f"[{gain.low:.4g}, {gain.high:.4g}] at {100 * gain.confidence:g} %"
     return f"gain {gain.gain:.4g} {interval} over {gain.rows} rows"
 
 
 def as_markdown(verdict: Verdict) -> str:
-    """The verdict for a person: a paragraph, the comparison and the guards as tables."""
+    """Return the verdict as a page: a paragraph, and the comparison and the guards as tables."""
     candidate = verdict.candidate
     opponent = "no champion yet" if verdict.against is None else f"champion version {verdict.against}"
     lines = [
@@ -155,10 +158,11 @@ def as_markdown(verdict: Verdict) -> str:
         "| loss of | opponent | challenger | gain | interval | models | rows |",
         "|---|---|---|---|---|---|---|",
     ]
-    pairs = [("champion", verdict.gain), ("trivial guess", verdict.baseline)]
+    pairs = [("champion", verdict.gain), ("baseline", verdict.baseline)]
     lines += [_gain_row(name, gain) for name, gain in pairs if gain is not None]
     lines += ["", f"The loss is the mean {verdict.measure} on the test split (its read number {verdict.test_reads})."]
-    lines += [f"A gain must surely be above {verdict.minimum_gain:g}.", "", "| guard | holds | |", "|---|---|---|"]
+    lines += [f"The interval of the gain must lie above {verdict.minimum_gain:g}."]
+    lines += ["", "| guard | holds | |", "|---|---|---|"]
     lines += [f"| {guard.name} | {'yes' if guard.passed else 'no'} | {guard.said} |" for guard in verdict.guards]
     if verdict.test_metrics:
         lines += ["", "| metric on the test split | |", "|---|---|"]

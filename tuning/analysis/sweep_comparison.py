@@ -1,4 +1,4 @@
-"""What two sweeps of a study found, and what changed between them."""
+"""Compare two sweeps of a study: their scores, settings and top trials."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,13 +14,13 @@ TOP_SHARE = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """One sweep as it was: where it came from, what it found, and what the gate said (empty if it was not asked)."""
+    """One sweep: its provenance, its results, and the verdict of the gate (empty without one)."""
 
     sweep: str
     metric: str
     direction: str
     facts: Mapping[str, str]  # data version, engine, commit, Keras and so on
-    content: Mapping[str, Any]  # of the study, as it was
+    content: Mapping[str, Any]  # of the study at the time
     results: Sequence[TrialResult]
     confirmation: Confirmation | None = None
     verdict: str = ""
@@ -28,7 +28,7 @@ class Night:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A sweep's best: of the search, and confirmed with its interval where finalists were trained again."""
+    """A sweep's best score: of the search, and with its interval if finalists were confirmed."""
 
     sweep: str
     searched: float | None
@@ -41,7 +41,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A name with its value before and after; None where there was none."""
+    """A name with its values before and after; None if absent."""
 
     name: str
     before: Value
@@ -50,7 +50,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How much of the top quarter of each sweep's ranked trials has one option, or lies in one part of a range."""
+    """The share of each sweep's top quarter of ranked trials with one option, or in one part of a range."""
 
     dimension: str
     value: str
@@ -60,7 +60,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Two sweeps side by side. Where the metric differs, scores cannot be compared."""
+    """The comparison of two sweeps. Scores are not comparable if the metric or the data differs."""
 
     metric: str
     is_comparable: bool
@@ -70,12 +70,12 @@ class Difference:
     shares: tuple[Share, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """All of it as plain values."""
+        """Return all fields as plain values."""
         return asdict(self)
 
 
 def compare_nights(before: Night, after: Night) -> Difference:
-    """Return the difference of two sweeps, the earlier one first."""
+    """Compare two sweeps, the earlier one first."""
     facts = _changes(before.facts, after.facts)
     content = _changes(_flat(before.content), _flat(after.content))
     searched = varying_params([*before.results, *after.results])
@@ -106,7 +106,7 @@ def _score(night: Night) -> Score:
 
 
 def _winner_params(night: Night) -> Mapping[str, Value]:
-    """The params of the confirmed winner, or of the best of the search."""
+    """The params of the confirmed winner, or of the best trial of the search."""
     winner = night.confirmation.winner if night.confirmation else None
     for result in leaderboard(night.results, night.direction):
         if result.is_ranked and (winner is None or result.trial.key == winner.finalist.key):
@@ -123,7 +123,7 @@ def _changes(before: Mapping[str, Value], after: Mapping[str, Value]) -> list[Ch
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:
-    """Nested tables as one table of dotted names."""
+    """Flatten nested tables into one table with dotted names."""
     flat: dict[str, Value] = {}
     for name, inner in value.items():
         flat |= _flat(inner, f"{prefix}{name}.") if isinstance(inner, Mapping) else {f"{prefix}{name}": inner}
@@ -136,7 +136,7 @@ def _top(night: Night) -> list[Mapping[str, Value]]:
 
 
 def _shares(before: Sequence[Mapping[str, Value]], after: Sequence[Mapping[str, Value]]) -> list[Share]:
-    """The shares that differ, and of dimensions that have more than one value."""
+    """The shares that differ between the sweeps, of dimensions with more than one value."""
     shares: list[Share] = []
     for name in sorted({name for params in (*before, *after) for name in params}):
         label = _labels([params[name] for params in (*before, *after) if name in params])
@@ -150,12 +150,12 @@ def _shares(before: Sequence[Mapping[str, Value]], after: Sequence[Mapping[str, 
 
 
 def _labels(values: Sequence[Value]) -> Any:
-    """A function from a value to the option or the part of the range that it is in."""
+    """Return a function from a value to its option or its part of the range."""
     numbers = [float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) < len(values) or len(set(numbers)) <= RANGE_PARTS:
         return str
     low, high = min(numbers), max(numbers)
-    is_wide = low > 0 and high / low > 100  # such a range is thought of in powers of ten
+    is_wide = low > 0 and high / low > 100  # a range on a log scale
     parts = [part / RANGE_PARTS for part in range(RANGE_PARTS + 1)]
     edges = [low * (high / low) ** part if is_wide else low + (high - low) * part for part in parts]
 

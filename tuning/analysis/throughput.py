@@ -1,17 +1,17 @@
-"""How many trials an hour a sweep has trained, from when each began and ended."""
+"""Trials per hour of a sweep, from the start and end times of its trials."""
 
 from collections.abc import Iterable
 
-PAUSE_SECONDS = 60.0  # a longer time without a trial is an interruption, not work between two trials
+PAUSE_SECONDS = 60.0  # a longer gap between trials is an interruption
 
-Span = tuple[float, float]  # begin and end, in seconds since any one moment
+Span = tuple[float, float]  # start and end, in seconds
 
 
 def trials_per_hour(spans: Iterable[Span]) -> float | None:
-    """Trials an hour of the time in which the sweep was at work; None where no time has passed.
+    """Return trials per hour of busy time; None if there is none.
 
-    Trials that were trained side by side share their time. Compiling, checkpoints and tracking between two trials
-    count as work; the time between an interruption and its resumption does not.
+    Concurrent trials share their time. Compilation, checkpoints and tracking between two trials are busy time; the time
+    between an interruption and the resumption is not.
     """
     ordered = sorted(spans)
     busy = busy_seconds(ordered)
@@ -19,7 +19,7 @@ def trials_per_hour(spans: Iterable[Span]) -> float | None:
 
 
 def busy_seconds(spans: Iterable[Span]) -> float:
-    """The length of the spans' union, with the gaps that are no pauses."""
+    """Return the length of the union of the spans, including gaps of up to PAUSE_SECONDS."""
     total, begin, end = 0.0, 0.0, 0.0
     for number, (first, last) in enumerate(sorted(spans)):
         if number and first - end <= PAUSE_SECONDS:

@@ -1,4 +1,4 @@
-"""Domains: what values a param may take: a range, a choice, or another one for each value of another param."""
+"""Domains, the values that a param can have: a range, a choice, or one of these for each value of another param."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -6,8 +6,8 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from nightune.tuning.errors import shown, suggestion
 from nightune.tuning.trial import Value
+from nightune.vocabulary import unknown_name
 
 Scale = Literal["linear", "log"]
 SCALES: tuple[str, ...] = get_args(Scale)
@@ -15,7 +15,7 @@ LIMIT_STEPS = 10_000
 
 
 def is_same(value: Value, other: Value) -> bool:
-    """True if the values are equal and neither is a boolean beside a number (Python takes 1 == True)."""
+    """True if the values are equal and a boolean is not compared with a number (in Python 1 == True)."""
     return value == other and isinstance(value, bool) == isinstance(other, bool)
 
 
@@ -26,7 +26,7 @@ def is_among(value: Value, values: Iterable[Value]) -> bool:
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from low to high, both included. `steps` are the points of a grid; a random draw ignores them."""
+    """Numbers from low to high, both included. `steps` is the number of grid points; random draws ignore it."""
 
     low: int | float
     high: int | float
@@ -48,12 +48,12 @@ class Range:
 
     @property
     def is_fixed(self) -> bool:
-        """Never: low is below high."""
+        """False: low is below high."""
         return False
 
     @property
     def points(self) -> tuple[Value, ...]:
-        """The points of a grid, ascending, ends included; whole numbers that coincide count once."""
+        """The grid points, ascending, ends included, without duplicates after rounding to whole numbers."""
         if self.steps is None:
             raise ValueError("a range without steps has no grid")
         inner = (self._at(step / (self.steps - 1)) for step in range(1, self.steps - 1))
@@ -63,33 +63,33 @@ class Range:
         return tuple(dict.fromkeys([ends[0], *clipped, ends[1]]))
 
     def from_unit(self, unit: float) -> Value:
-        """Return the value at a place in [0, 1): uniform in value or in its logarithm, whole numbers unbiased."""
+        """Map a position in [0, 1) to a value: uniform in the value or its logarithm, unbiased for whole numbers."""
         if not self.integer:
             return min(max(_rounded(self._at(unit)), float(self.low)), float(self.high))
         if self.scale == "linear":
             count = int(self.high) - int(self.low) + 1
             return int(self.low) + min(int(unit * count), count - 1)
-        # Each whole number owns the stretch of the logarithm from half below it to half above it.
+        # The bin of each whole number n is log(n − 0.5) to log(n + 0.5).
         low, high = math.log(self.low - 0.5), math.log(self.high + 0.5)
         return min(max(round(math.exp(low + unit * (high - low))), int(self.low)), int(self.high))
 
     def to_unit(self, value: Value) -> float:
-        """Return the place of a value: `from_unit` of it is the value again, floats up to rounding."""
+        """Map a value to its position in [0, 1]: the inverse of `from_unit`, up to rounding."""
         assert isinstance(value, int | float)
         if not self.integer:
             low, high, at = (_scaled(number, self.scale) for number in (self.low, self.high, value))
-            return (at - low) / (high - low) if low < high else 0.0  # ends so close may have one logarithm
+            return (at - low) / (high - low) if low < high else 0.0  # the logarithms of two close ends can be equal
         if self.scale == "linear":
             return (value - self.low + 0.5) / (self.high - self.low + 1)
         low, high = math.log(self.low - 0.5), math.log(self.high + 0.5)
         return (math.log(value) - low) / (high - low)
 
     def under(self, params: Mapping[str, Value]) -> "Range":
-        """Return the same, whatever the other params."""
+        """Return this domain, which does not depend on other params."""
         return self
 
-    def takes(self, value: Value) -> bool:
-        """True if a draw or a grid may give the value; for real numbers, one of its ends or between them."""
+    def contains(self, value: Value) -> bool:
+        """True if the value lies in the range and is whole where whole numbers are required."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         return self.low <= value <= self.high and (not self.integer or float(value).is_integer())
@@ -103,7 +103,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some options; of a single one, a fixed value."""
+    """One of several options; a single option is a fixed value."""
 
     options: tuple[Value, ...]
 
@@ -119,35 +119,35 @@ class Choice:
 
     @property
     def is_fixed(self) -> bool:
-        """True if there is nothing to choose."""
+        """True if there is a single option."""
         return len(self.options) == 1
 
     @property
     def points(self) -> tuple[Value, ...]:
-        """The options, in the order given."""
+        """The options, in their order."""
         return self.options
 
     def from_unit(self, unit: float) -> Value:
-        """Return the option at a place in [0, 1), each owning an equal part; lists are the caller's own."""
+        """Map a position in [0, 1) to an option, all equally likely; lists are copied."""
         return deepcopy(self.options[min(int(unit * len(self.options)), len(self.options) - 1)])
 
     def to_unit(self, value: Value) -> float:
-        """Return the middle of the part that the option owns."""
+        """Map an option to the middle of its interval."""
         place = next(place for place, option in enumerate(self.options) if is_same(option, value))
         return (place + 0.5) / len(self.options)
 
     def under(self, params: Mapping[str, Value]) -> "Choice":
-        """Return the same, whatever the other params."""
+        """Return this domain, which does not depend on other params."""
         return self
 
-    def takes(self, value: Value) -> bool:
+    def contains(self, value: Value) -> bool:
         """True if the value is an option."""
         return is_among(value, self.options)
 
 
 @dataclass(frozen=True)
 class Cases:
-    """Another domain for each value of another param, of the cases' only; a value is in one case only."""
+    """A domain for each listed value of the controlling param; each value belongs to one case."""
 
     controller: str
     domains: tuple[tuple[tuple[Value, ...], Range | Choice], ...]
@@ -157,32 +157,32 @@ class Cases:
 
     @property
     def is_fixed(self) -> bool:
-        """Never: the value goes with the controlling param."""
+        """False: the value depends on the controlling param."""
         return False
 
     def under(self, params: Mapping[str, Value]) -> Range | Choice:
-        """Return the domain of the case that these params are; a dimension that counts has one."""
+        """Return the domain for these params; an active dimension has one."""
         return next(domain for values, domain in self.domains if is_among(params[self.controller], values))
 
-    def takes(self, value: Value) -> bool:
-        """True if some case may give the value."""
-        return any(domain.takes(value) for _, domain in self.domains)
+    def contains(self, value: Value) -> bool:
+        """True if the domain of any case contains the value."""
+        return any(domain.contains(value) for _, domain in self.domains)
 
 
 Domain = Range | Choice | Cases
 
 
 def range_problems(low: float, high: float, scale: str, integer: bool, steps: int | None) -> list[str]:
-    """Say all that is wrong with a range."""
+    """Return all problems of a range."""
     problems = []
     if not (math.isfinite(low) and math.isfinite(high)):
         problems.append(f"{low} to {high} is not finite")
     elif low >= high:
         problems.append(f"low {low} is not below high {high}")
     if scale not in SCALES:
-        problems.append(f"unknown scale {shown(scale)}{suggestion(scale, SCALES)} (known: {', '.join(SCALES)})")
+        problems.append(unknown_name(scale, SCALES, "scale"))
     if scale == "log" and low <= 0:
-        problems.append(f"low {low} has no logarithm (a log scale needs low above 0)")
+        problems.append(f"low {low} has no logarithm (allowed on a log scale: low above 0)")
     if integer:
         fractions = [number for number in (low, high) if not isinstance(number, int)]
         problems += [f"{number} is not a whole number" for number in fractions]
@@ -192,7 +192,7 @@ def range_problems(low: float, high: float, scale: str, integer: bool, steps: in
 
 
 def _rounded(number: float) -> float:
-    """Keep 12 digits: the last ones of a logarithm differ between machines, and nobody wants to read them."""
+    """Keep 12 digits: the last digits of a logarithm differ between machines."""
     return float(f"{number:.12g}")
 
 

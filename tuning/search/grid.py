@@ -1,4 +1,4 @@
-"""The points of a grid: every combination of values that differ in something that counts."""
+"""The points of a grid: all distinct combinations of the values of active params."""
 
 from collections.abc import Iterator
 from math import prod
@@ -6,11 +6,11 @@ from math import prod
 from nightune.tuning.search.search_space import Dimension, SearchSpace
 from nightune.tuning.trial import Value
 
-GRID_LIMIT = 1_000_000  # points; more is no grid that anyone trains
+GRID_LIMIT = 1_000_000  # points
 
 
 def grid_points(space: SearchSpace) -> Iterator[dict[str, Value]]:
-    """Yield the active points, none twice: a param that does not count is absent and makes no further points.
+    """Yield the grid points without duplicates: an inactive param is absent and adds no points.
 
     Dimensions vary in control order, the last one fastest. ValueError if a range has no steps.
     """
@@ -19,10 +19,10 @@ def grid_points(space: SearchSpace) -> Iterator[dict[str, Value]]:
 
 
 def grid_size(space: SearchSpace) -> int:
-    """Count the points without making them.
+    """Count the points without generating them.
 
-    Only dimensions that control others are gone through; if these alone make more than a million combinations, the
-    count ends there and is a lower bound.
+    Only dimensions that control others are enumerated. Above a million combinations of these, counting stops: the
+    result is then a lower bound.
     """
     controlling = {controller for dimension in space.dimensions for controller in dimension.controllers}
     branching = [dimension for dimension in space.in_control_order if dimension.name in controlling]
@@ -39,7 +39,7 @@ def grid_size(space: SearchSpace) -> int:
 
 
 def _assignments(dimensions: "tuple[Dimension, ...] | list[Dimension]") -> Iterator[dict[str, Value]]:
-    """Yield every combination of values of those dimensions that count beside the values before them."""
+    """Yield all combinations of values; a dimension varies only where the values of the earlier ones make it active."""
     if not dimensions:
         yield {}
         return

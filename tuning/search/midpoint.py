@@ -1,4 +1,4 @@
-"""The middle of a search space: one ordinary trial, for what is asked before any trial is trained."""
+"""The middle of a search space: a representative trial, for probes before the first training."""
 
 from collections.abc import Mapping
 
@@ -8,9 +8,9 @@ from nightune.tuning.trial import Value
 
 
 def middle_point(space: SearchSpace, fixed: Mapping[str, Value]) -> dict[str, Value]:
-    """Return the params that count, each in the middle of what it may be; `fixed` overrules, where it is a dimension.
+    """Return the active params, each in the middle of its domain; `fixed` overrides the values of dimensions.
 
-    The middle of a range is that of its scale, of numeric options the lower median, and of words the first one given.
+    The middle of a range is on its scale, that of numeric options is the lower median, and that of words is the first.
     """
     kept: dict[str, Value] = {}
     for dimension in space.in_control_order:

@@ -1,7 +1,7 @@
-"""Samplers: which params the trials of a sweep try.
+"""Samplers: choose the params of a sweep's trials.
 
-A sampler is a pure function of the space, the number of trials, the results so far and the seed. Trial n draws from a
-generator of its own, `default_rng([*seed, n])`: the same in any order, on any machine, after any crash.
+A sampler is a pure function of the space, the number of trials, the results so far and the seed. Trial n has its own
+generator, `default_rng([*seed, n])`: the draws do not depend on the order of trials, the machine or restarts.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,24 +22,24 @@ Sampler = Callable[[SearchSpace, int, Sequence[TrialResult], Sequence[int]], lis
 def random(
     space: SearchSpace, count: int, history: Sequence[TrialResult], seed: Sequence[int]
 ) -> list[dict[str, Value]]:
-    """Return the params of the trials 0 to count − 1, each drawn independently; the history changes nothing."""
+    """Return the params of the trials 0 to count − 1, drawn independently; the history is ignored."""
     return [random_point(space, number, seed) for number in range(count)]
 
 
 def random_point(space: SearchSpace, number: int, seed: Sequence[int]) -> dict[str, Value]:
     """Return the params of one trial.
 
-    Every dimension takes one draw, in the order of names, whether or not it counts: a condition that is added, or a
-    range that is changed, leaves the draws of all others as they were.
+    Every dimension uses one draw, in the order of names, even if it is inactive: adding a condition or changing a range
+    does not change the draws of other dimensions.
     """
     generator = np.random.default_rng([*seed, number])
     return space.at({name: generator.random() for name in space.by_name})
 
 
 def grid(space: SearchSpace, count: int, history: Sequence[TrialResult], seed: Sequence[int]) -> list[dict[str, Value]]:
-    """Return the first `count` points of the grid, or all if there are fewer; history and seed change nothing."""
+    """Return the first `count` points of the grid, or all if there are fewer; history and seed are ignored."""
     return [deepcopy(point) for point in islice(grid_points(space), count)]
 
 
-# By the search's method; how long each trial is trained is the budget's, not the sampler's.
+# By search method. The budget, not the sampler, decides how long each trial trains.
 SAMPLERS: dict[str, Sampler] = {"random": random, "grid": grid, "successive_halving": random, "hyperband": random}

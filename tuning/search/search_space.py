@@ -1,4 +1,4 @@
-"""The search space: named dimensions, what values each may take, and when each counts."""
+"""The search space: named dimensions, the domain of each, and the conditions under which it is active."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from nightune.tuning.trial import Value
 
 @dataclass(frozen=True)
 class Condition:
-    """Holds if another param has one of the values; if that one is itself absent, only with `or_absent`."""
+    """Holds if another param has one of the values, or is absent and `or_absent` is set."""
 
     name: str
     values: tuple[Value, ...]
@@ -21,7 +21,7 @@ class Condition:
         return f"{self.name} is {' or '.join([*words, 'absent'] if self.or_absent else words)}"
 
     def holds(self, params: Mapping[str, Value]) -> bool:
-        """True under these params, which are complete but for what depends on them."""
+        """True if the condition holds for these params, which include all params that control it."""
         if self.name not in params:
             return self.or_absent
         return is_among(params[self.name], self.values)
@@ -29,7 +29,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Dimension:
-    """A param's dotted name, its values, and the conditions that must all hold for it to count."""
+    """A param's dotted name, its domain, and its conditions; it is active if all of them hold."""
 
     name: str
     domain: Domain
@@ -37,7 +37,7 @@ class Dimension:
 
     @property
     def controllers(self) -> tuple[str, ...]:
-        """The params that decide whether the dimension counts, or what it may be."""
+        """The params that decide whether the dimension is active, or which domain it has."""
         names = [condition.name for condition in self.when]
         return (*names, self.domain.controller) if isinstance(self.domain, Cases) else tuple(names)
 
@@ -47,13 +47,13 @@ class Dimension:
         return " and ".join(str(condition) for condition in self.when) or "always"
 
     def is_active(self, params: Mapping[str, Value]) -> bool:
-        """True if the dimension counts beside these params."""
+        """True if the dimension is active for these params."""
         return all(condition.holds(params) for condition in self.when)
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """All dimensions, fixed ones included. The order in which they are given changes nothing that is drawn."""
+    """All dimensions, including fixed ones. Their order does not change the draws."""
 
     dimensions: tuple[Dimension, ...]
 
@@ -67,21 +67,21 @@ class SearchSpace:
                 self._refuse_bad(dimension, condition)
         circle = find_circle({each.name: each.controllers for each in self.dimensions})
         if circle:
-            raise ValueError(f"{circle[0]}: a circle of conditions: {' → '.join(circle)}")
+            raise ValueError(f"{circle[0]}: circular conditions: {' → '.join(circle)}")
 
     @property
     def varying(self) -> tuple[str, ...]:
-        """Names of the dimensions that are searched, sorted."""
+        """Names of the searched dimensions, sorted."""
         return tuple(sorted(each.name for each in self.dimensions if not each.domain.is_fixed))
 
     @cached_property
     def by_name(self) -> dict[str, Dimension]:
-        """The dimensions by their names, sorted."""
+        """The dimensions by name, sorted."""
         return {each.name: each for each in sorted(self.dimensions, key=lambda dimension: dimension.name)}
 
     @cached_property
     def in_control_order(self) -> tuple[Dimension, ...]:
-        """The dimensions, each after all that its conditions name; otherwise by name."""
+        """The dimensions by name, except that each follows all dimensions that control it."""
         ordered: dict[str, Dimension] = {}
         while len(ordered) < len(self.dimensions):
             ready = (
@@ -94,7 +94,7 @@ class SearchSpace:
         return tuple(ordered.values())
 
     def at(self, units: Mapping[str, float]) -> dict[str, Value]:
-        """Return the params at a place in [0, 1) for each dimension; only those that count, in the order of names."""
+        """Return the active params for a position in [0, 1) of each dimension, sorted by name."""
         kept: dict[str, Value] = {}
         for dimension in self.in_control_order:
             if dimension.is_active(kept):
@@ -103,15 +103,16 @@ class SearchSpace:
 
     def _refuse_bad(self, dimension: Dimension, condition: Condition) -> None:
         if condition.name not in self.by_name:
-            raise ValueError(f"{dimension.name}: the condition names no dimension: {condition.name!r}")
+            raise ValueError(f"{dimension.name}: the condition is on an unknown dimension: {condition.name!r}")
         domain = self.by_name[condition.name].domain
-        never = [value for value in condition.values if not domain.takes(value)]
+        never = [value for value in condition.values if not domain.contains(value)]
         if never or not condition.values:
-            raise ValueError(f"{dimension.name}: {condition.name} never takes {never or 'one of no values'}")
+            problem = f"never has {never}" if never else "has no values in the condition"
+            raise ValueError(f"{dimension.name}: {condition.name} {problem}")
 
 
 def find_circle(controllers: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the first circle of names, its start repeated at its end, or nothing. Unknown names end a path."""
+    """Return the first circular chain of names, its start repeated at its end, or []. Unknown names are ignored."""
     left = {name: [each for each in controllers[name] if each in controllers] for name in sorted(controllers)}
     while free := [name for name, needs in left.items() if not any(need in left for need in needs)]:
         left = {name: needs for name, needs in left.items() if name not in free}

@@ -1,4 +1,4 @@
-"""Budgets as data: how many trials are trained for how long, and who goes on."""
+"""Budgets as data: the number of trials, the epochs of each rung, and the trials that enter the next rung."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -7,28 +7,29 @@ from nightune.tuning.search.grid import grid_size
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.sections import SearchSection
 from nightune.tuning.trial import Bracket, Rung, Trial, TrialResult
+from nightune.vocabulary import row_of
 
 
 def brackets(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
     """Return the budget of a search."""
-    return BUDGETS[search.method](search, space)
+    return row_of(BUDGETS, search.method, "BUDGETS in tuning/study/budgets.py")(search, space)
 
 
 def survivors(results: Iterable[TrialResult], direction: str) -> list[Trial]:
-    """Return the trials that may go on to a next rung, best first, ties by trial number.
+    """Return the trials that may enter the next rung, best first, ties by trial number.
 
-    What has no rank (not finite, failed, diverged) never survives.
+    Unranked trials (not finite, failed, diverged) are excluded.
     """
     return [result.trial for result in leaderboard(results, direction) if result.is_ranked]
 
 
 def trial_count(brackets: Iterable[Bracket]) -> int:
-    """Return how many trials a budget has; each counts once, however many rungs it enters."""
+    """Return the number of trials, each counted once for all its rungs."""
     return sum(bracket.trials for bracket in brackets)
 
 
 def largest_cost_epochs(brackets: Iterable[Bracket]) -> int:
-    """Return the epochs trained if nothing stops early; a survivor goes on from where its last rung ended."""
+    """Return the maximum of trained epochs, without early stopping; a survivor continues from its last rung."""
     cost = 0
     for bracket in brackets:
         trained = 0
@@ -39,12 +40,12 @@ def largest_cost_epochs(brackets: Iterable[Bracket]) -> int:
 
 
 def trainings(brackets: Iterable[Bracket]) -> int:
-    """Return how often a trial is trained to the end of a rung, if nothing stops early."""
+    """Return the number of trainings, one per trial and rung, without early stopping."""
     return sum(rung.trials for bracket in brackets for rung in bracket.rungs)
 
 
 def finished_trainings(brackets: Sequence[Bracket], results: Iterable[TrialResult]) -> int:
-    """Return how many of these trainings there are already, by what became of each trial."""
+    """Return the number of trainings that are finished according to the results."""
     rungs = {number: bracket.rungs for bracket in brackets for number in _numbers(bracket)}
     return sum(
         max(1, sum(rung.epochs <= result.epochs for rung in rungs.get(result.trial.number, ()))) for result in results
@@ -56,7 +57,7 @@ def _numbers(bracket: Bracket) -> range:
 
 
 def _random(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
-    assert search.trials is not None  # the section refuses to be without
+    assert search.trials is not None  # the section requires it
     return (Bracket((Rung(search.trials, search.epochs),)),)
 
 
@@ -65,7 +66,7 @@ def _grid(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
 
 
 def _successive_halving(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
-    """One bracket, of as many rungs as epochs and trials have room for (Jamieson, Talwalkar 2016)."""
+    """One bracket, with as many rungs as the epochs and trials allow (Jamieson, Talwalkar 2016)."""
     assert search.trials is not None
     drops = min(_drops(search.epochs, search.first_rung_epochs, search.factor), _drops(search.trials, 1, search.factor))
     return (Bracket(_rungs(search.trials, search.epochs, search.factor, drops)),)
@@ -74,8 +75,8 @@ def _successive_halving(search: SearchSection, space: SearchSpace) -> tuple[Brac
 def _hyperband(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
     """Brackets from many short to few full trainings (Li et al. 2018, algorithm 1).
 
-    Bracket s, from s_max down to 0, begins with n = ⌈(s_max + 1) η^s / (s + 1)⌉ trials of R η^−s epochs. The sizes are
-    those of the formula; the table that the paper prints beside it has others.
+    Bracket s, from s_max down to 0, starts with n = ⌈(s_max + 1) η^s / (s + 1)⌉ trials of R η^−s epochs. The sizes
+    follow the formula, which differs from the table in the paper.
     """
     most, found, first = _drops(search.epochs, search.first_rung_epochs, search.factor), [], 0
     for drops in range(most, -1, -1):
@@ -86,12 +87,12 @@ def _hyperband(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]
 
 
 def _rungs(trials: int, epochs: int, factor: int, drops: int) -> tuple[Rung, ...]:
-    """The rungs of a bracket, the last with all epochs; fractions of trials and of epochs are cut off."""
+    """The rungs of a bracket, the last with all epochs; trials and epochs are rounded down."""
     return tuple(Rung(trials // factor**rung, epochs // factor ** (drops - rung)) for rung in range(drops + 1))
 
 
 def _drops(whole: int, smallest: int, factor: int) -> int:
-    """How often a whole may be divided by the factor and stay at least the smallest."""
+    """How often a whole can be divided by the factor without falling below the smallest value."""
     drops = 0
     while whole >= smallest * factor ** (drops + 1):
         drops += 1

@@ -1,37 +1,38 @@
-"""When each parameter of a study counts: what the study says, and what follows from the meaning of the keys.
+"""Conditions of a study's parameters: those written in the study, and those implied by the keys.
 
-A key that belongs to another one (a decay's strength to its profile) gets that condition without being told, and
-those of the other one with it. Where the other one is not in the study, its default decides, once and for all.
+A key that depends on another key (a decay's strength on its profile) gets this condition automatically, together with
+the conditions of the other key. If the other key is not in the study, its default decides.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nightune.tuning.errors import Problem, listing, shown, suggestion
+from nightune.tuning.errors import Problem
 from nightune.tuning.search.domains import Cases, Choice, Domain, Range, is_among
 from nightune.tuning.search.search_space import Condition, Dimension, find_circle
 from nightune.tuning.study.parameters import Parameter, native, value_problems
-from nightune.tuning.study.vocabulary import PREFIX, KnownKeys
+from nightune.tuning.study.vocabulary import KnownKeys
 from nightune.tuning.trial import Value
+from nightune.vocabulary import MODEL_PREFIX, listing, shown, suggestion
 
 
 class _NoEffectError(Exception):
-    """A parameter that can never count, and why."""
+    """A parameter that can never be active, with the reason."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """The parameters of a study with their domains; `domains` lacks those that are wrong in themselves."""
+    """The parameters of a study with their domains; `domains` lacks invalid parameters."""
 
     parameters: Mapping[str, Parameter]
     domains: Mapping[str, Domain]
     known: KnownKeys
     own: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)  # written conditions, checked
-    optional: Collection[str] = ()  # left out where they can never count: they are customary, not the writer's
+    optional: Collection[str] = ()  # customary parameters, dropped without an error if they can never be active
 
 
 def read_conditions(written: Written) -> Iterator[tuple[str, tuple[Condition, ...]] | Problem]:
-    """Yield the written conditions of each parameter, and what is wrong with them."""
+    """Yield the written conditions of each parameter, and their problems."""
     for name, parameter in written.parameters.items():
         conditions = []
         for when in parameter.when:
@@ -45,7 +46,7 @@ def read_conditions(written: Written) -> Iterator[tuple[str, tuple[Condition, ..
 
 
 def make_dimensions(written: Written) -> Iterator[Dimension | Problem]:
-    """Yield each sound parameter as a dimension with all its conditions; a Problem for one that can never count."""
+    """Yield each valid parameter as a dimension with all its conditions, or a Problem if it can never be active."""
     conditions: dict[str, list[Condition]] = {}
     problems = {}
     for name in written.domains:
@@ -55,7 +56,7 @@ def make_dimensions(written: Written) -> Iterator[Dimension | Problem]:
             problems[name] = Problem(name, f"has no effect: {error}")
     circle = find_circle({name: [each.name for each in when] for name, when in conditions.items()})
     if circle:
-        yield Problem(f"{circle[0]}.when", f"the conditions run in a circle: {' → '.join(circle)}")
+        yield Problem(f"{circle[0]}.when", f"circular conditions: {' → '.join(circle)}; remove one of them")
         return
     for name in _outermost(conditions):
         try:
@@ -73,12 +74,12 @@ def make_dimensions(written: Written) -> Iterator[Dimension | Problem]:
 
 
 def missing_parameters(written: Written) -> Iterator[Problem]:
-    """Yield the keys without a default that the study leaves out, always or at times, although they count.
+    """Yield the keys without a default that are active but missing from the study, always or under its conditions.
 
-    Those of a model are left to its function, where None may be meant.
+    Keys of a model are left to its function, which may accept None.
     """
     for name, key in written.known.keys.items():
-        if key.default is not None or key.kind == "any" or name.startswith(PREFIX):
+        if key.default is not None or key.kind == "any" or name.startswith(MODEL_PREFIX):
             continue
         try:
             implied = _merge(_implied(name, written), written)
@@ -86,18 +87,18 @@ def missing_parameters(written: Written) -> Iterator[Problem]:
             continue
         where = " and ".join(str(condition) for condition in implied) or "always"
         if name not in written.parameters:
-            yield Problem(name, f"missing; it has no default, and counts where {where} ({key.allowed})")
+            yield Problem(name, f"missing; it has no default and is active if {where} ({key.allowed})")
         elif not all(any(_implies(each, own) for each in implied) for own in written.own.get(name, ())):
-            yield Problem(f"{name}.when", f"leaves it out at times, but it has no default, and counts where {where}")
+            yield Problem(f"{name}.when", f"excludes it in some trials, but it has no default and is active if {where}")
 
 
 def _condition_problems(key: str, controller: str, values: Sequence[object], written: Written) -> Iterator[Problem]:
     if controller not in written.parameters:
         names = written.parameters
         if written.known.find(controller):
-            why = "is not in this study; give it there, or leave the condition out"
+            why = "is not in this study; add it to the study, or remove the condition"
         else:
-            why = f"names no parameter{suggestion(controller, names)}"
+            why = f"is not a parameter{suggestion(controller, names)}"
         yield Problem(key, f"{shown(controller)} {why} ({listing(names, 'in this study')})")
         return
     domain, spec = written.domains.get(controller), written.known.find(controller)
@@ -110,14 +111,14 @@ def _condition_problems(key: str, controller: str, values: Sequence[object], wri
         yield Problem(key, f"{controller} is {form}; a condition needs a parameter with options")
         return
     for value in values:
-        if value_problems(value, spec) or not domain.takes(native(value, spec)):
-            taken = listing(domain.options if isinstance(domain, Choice) else [domain], "taken")
+        if value_problems(value, spec) or not domain.contains(native(value, spec)):
+            listed = listing(domain.options if isinstance(domain, Choice) else [domain], "values")
             near = suggestion(value, domain.options) if isinstance(domain, Choice) and isinstance(value, str) else ""
-            yield Problem(key, f"{controller} never takes {shown(value)}{near} ({taken})")
+            yield Problem(key, f"{controller} never has the value {shown(value)}{near} ({listed})")
 
 
 def _implied(name: str, written: Written) -> Iterator[Condition]:
-    """Yield what the vocabulary asks for, along the whole chain of controlling keys."""
+    """Yield the conditions implied by the vocabulary, along the whole chain of controlling keys."""
     spec = written.known.find(name)
     for controller, values in spec.when.items() if spec else ():
         yield from _implied_by(name, controller, values, written)
@@ -128,18 +129,18 @@ def _implied_by(name: str, controller: str, values: Sequence[object], written: W
     known = written.known
     if controller in written.domains:
         domain, key = written.domains[controller], known.keys[controller]
-        taken = [value for value in natives(controller, values, known) if domain.takes(value)]
+        taken = [value for value in natives(controller, values, known) if domain.contains(value)]
         if not taken:
             raise _NoEffectError(_explain(name, controller, values, str(domain)))
         defaults = [key.default, *(default for each in key.default_by.values() for default in each.values())]
         may_be_absent = controller in written.own and bool(written.own[controller])
         yield Condition(controller, tuple(taken), may_be_absent and all(default in values for default in defaults))
-    elif controller not in written.parameters:  # one that is there is wrong in itself, which is said elsewhere
+    elif controller not in written.parameters:  # an invalid one is reported elsewhere
         yield from _implied_by_default(name, controller, values, written)
 
 
 def _implied_by_default(name: str, controller: str, values: Sequence[object], written: Written) -> Iterator[Condition]:
-    """The controlling key is not in the study: its default decides, or what is in the study and decides that."""
+    """The controlling key is not in the study: its default decides, or the key that controls this default."""
     known = written.known
     default = known.default(controller, {})
     decider = next((each for each in known.keys[controller].default_by if each in written.parameters), None)
@@ -152,17 +153,17 @@ def _implied_by_default(name: str, controller: str, values: Sequence[object], wr
         return
     taken = [option for option in domain.options if known.default(controller, {decider: option}) in values]
     if not taken:
-        raise _NoEffectError(_explain(name, controller, values, f"{default} by default where {decider} is {domain}"))
+        raise _NoEffectError(_explain(name, controller, values, f"{default} by default if {decider} is {domain}"))
     yield Condition(decider, tuple(taken), bool(written.own.get(decider)) and default in values)
 
 
 def _explain(name: str, controller: str, values: Sequence[object], given: str) -> str:
     wanted = " or ".join(str(value) for value in values)
-    return f"it counts only where {controller} is {wanted}, which here is {given}; change that, or leave {name} out"
+    return f"it is active only if {controller} is {wanted}, but {controller} is {given}; change that, or remove {name}"
 
 
 def natives(name: str, values: Iterable[object], known: KnownKeys) -> tuple[Value, ...]:
-    """Return those of the values that suit the named key, as its kind."""
+    """Return the values that are valid for the key, converted to its kind."""
     spec = known.find(name)
     if spec is None:
         return ()
@@ -181,25 +182,25 @@ def _merge(conditions: Iterable[Condition], written: Written) -> list[Condition]
         )
         or_absent = condition.or_absent and (before is None or before.or_absent)
         if not ordered and not or_absent:
-            raise _NoEffectError(f"no value of {condition.name} meets all its conditions")
+            raise _NoEffectError(f"its conditions on {condition.name} exclude each other")
         merged[condition.name] = Condition(condition.name, tuple(ordered), or_absent)
     return list(merged.values())
 
 
 def _outermost(conditions: Mapping[str, Sequence[Condition]]) -> Iterator[str]:
-    """Yield the names, each after all that control it."""
+    """Yield the names, each after all names that control it."""
     left = dict(conditions)
     while left:
         free = [name for name, needs in left.items() if not any(need.name in left for need in needs)]
-        assert free  # a circle was refused before
+        assert free  # circular conditions were refused before
         yield from free
         left = {name: needs for name, needs in left.items() if name not in free}
 
 
 def _refuse_impossible(name: str, conditions: Mapping[str, Sequence[Condition]], written: Written) -> None:
-    """Follow the conditions outwards: what controls this one must be able to count beside it."""
+    """Follow the conditions outwards: all parameters that control this one must be able to be active with it."""
     everything, seen = list(conditions[name]), {name}
-    for condition in everything:  # grows while it is read
+    for condition in everything:  # grows during the loop
         if not condition.or_absent and condition.name not in seen:
             seen.add(condition.name)
             everything += conditions.get(condition.name, ())
@@ -212,7 +213,7 @@ def _is_certain(
     conditions: Mapping[str, Sequence[Condition]],
     written: Written,
 ) -> bool:
-    """True if the condition says nothing: all values of a param that is there whenever the others hold."""
+    """True if the condition always holds: it allows all values of a param that is present if the others hold."""
     domain = written.domains[condition.name]
     if not isinstance(domain, Choice) or len(condition.values) < len(domain.options):
         return False

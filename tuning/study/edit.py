@@ -1,4 +1,4 @@
-"""Put a range for one parameter into a study file's text, and leave all else, comments too, as it was."""
+"""Write a range for one parameter into the text of a study file, without changing the rest or its comments."""
 
 import json
 import re
@@ -16,8 +16,8 @@ _SECTION = "space"
 def with_log_range(text: str, name: str, low: float, high: float) -> str | None:
     """Return the text with `name` of [space] as a range on a log scale; None if there is no place for it.
 
-    A condition stays, and so does the number of steps, which a grid needs. The result is checked: it reads as the old
-    text except for this one parameter.
+    A condition and a number of steps are kept. The result is checked: it parses to the same values except for this
+    parameter.
     """
     path = [_SECTION, *name.split(".")]
     expected = tomllib.loads(text)
@@ -36,7 +36,7 @@ def with_log_range(text: str, name: str, low: float, high: float) -> str | None:
 
 
 def inline(value: Any) -> str:
-    """A value as TOML in one line."""
+    """Return a value as TOML on one line."""
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{_key(name)} = {inline(each)}" for name, each in value.items()) + " }"
     if isinstance(value, list):
@@ -45,7 +45,7 @@ def inline(value: Any) -> str:
 
 
 def _kept(tables: Mapping[str, Any], before: Any) -> dict[str, Any]:
-    """What of the parameter as it was written holds for the range too."""
+    """Return the fields of the old parameter that are kept for the range."""
     fields = before if isinstance(before, Mapping) else {}
     kept = {name: fields[name] for name in ("steps", "when") if name in fields}
     if tables.get("search", {}).get("method") == "grid" and "steps" not in kept:
@@ -55,7 +55,7 @@ def _kept(tables: Mapping[str, Any], before: Any) -> dict[str, Any]:
 
 
 def _put(text: str, path: list[str], value: str) -> str:
-    """The text with a value in the deepest table that is there for it, in place of the old one."""
+    """Return the text with the value in the deepest existing table for it, in place of the old one."""
     document: Any = tomlkit.parse(text)
     table, rest = document, path
     while len(rest) > 1 and rest[0] in table:

@@ -1,13 +1,14 @@
-"""How a study file writes a parameter: a value, a list of options, a range, each with or without conditions."""
+"""Parameters of a study file: a value, a list of options or a range, with or without conditions."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nightune.tuning.errors import Problem, listing, shown, suggestion
+from nightune.tuning.errors import Problem
 from nightune.tuning.search.domains import Choice, Range, is_among, range_problems
 from nightune.tuning.study.vocabulary import KeySpec
 from nightune.tuning.trial import Value
+from nightune.vocabulary import listing, shown, suggestion
 
 RANGE_FIELDS = ("low", "high", "scale", "integer", "steps")
 FORMS = ("value", "options", "low", "high")
@@ -16,7 +17,7 @@ FIELDS = (*FORMS, "scale", "integer", "steps", "when")
 
 @dataclass(frozen=True)
 class WrittenCondition:
-    """A `when` as written: where it stands, and a value or a list of values for each name in it."""
+    """A `when` as written: its key, and a value or a list of values for each name in it."""
 
     key: str
     values: Mapping[str, object]
@@ -24,9 +25,9 @@ class WrittenCondition:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter as written: its options, or else the fields of its range, and the conditions around it.
+    """A parameter as written: its options or the fields of its range, and its conditions.
 
-    One that is given by cases has a parameter for each case, with the case's condition.
+    A parameter given by cases has one parameter per case, with the condition of the case.
     """
 
     name: str
@@ -37,17 +38,17 @@ class Parameter:
 
     @property
     def all_options(self) -> tuple[object, ...]:
-        """The options, those of all cases."""
+        """The options, including those of all cases."""
         return self.options or tuple(option for case in self.cases for option in case.all_options)
 
 
 def read_parameters(
     prefix: str, table: Mapping[str, Any], names: Collection[str], when: tuple[WrittenCondition, ...] = ()
 ) -> Iterator[Parameter | Problem]:
-    """Yield the parameters in a table of names, flat, in the order written.
+    """Yield the parameters in a table of names, flat, in their order.
 
-    A table is one parameter if it has a field that only parameters have, or if its name is one of `names`; every other
-    table is a namespace.
+    A table is a parameter if it has a field of parameters, or if its name is one of `names`; every other table is a
+    namespace.
     """
     if "when" in table:
         condition = _read_condition(f"{prefix}when", table["when"])
@@ -70,7 +71,7 @@ def read_parameters(
 
 
 def read_domain(parameter: Parameter, key: KeySpec) -> Iterator[Range | Choice | Problem]:
-    """Yield the domain of a parameter, or all that is wrong with it: every option and both ends suit the key."""
+    """Yield the domain of a parameter, or its problems: every option and both ends must be valid for the key."""
     if parameter.options is not None:
         yield from _read_options(parameter.name, parameter.options, key)
         return
@@ -81,7 +82,7 @@ def read_domain(parameter: Parameter, key: KeySpec) -> Iterator[Range | Choice |
 
 
 def value_problems(value: object, key: KeySpec) -> list[str]:
-    """Say what is wrong with one value of a key, with the nearest spelling and what is allowed."""
+    """Return the problems of one value of a key, with the nearest spelling and the allowed values."""
     if not _is_plain(value):
         return [f"{shown(value)} is not a value (allowed: numbers, texts, true, false, and lists of them)"]
     problem = key.problem(value)
@@ -92,7 +93,7 @@ def value_problems(value: object, key: KeySpec) -> list[str]:
 
 
 def native(value: Any, key: KeySpec) -> Value:
-    """Return a value that suits the key as its kind: 1 for a float key is 1.0."""
+    """Convert a valid value to the kind of the key: 1 becomes 1.0 for a float key."""
     if key.kind == "float":
         return float(value)
     if key.kind == "integer":
@@ -117,7 +118,7 @@ def _flat(prefix: str, table: Mapping[str, Any]) -> Iterator[tuple[str, object]]
 
 def _read_plain(name: str, value: object, when: tuple[WrittenCondition, ...]) -> Parameter | Problem:
     if value == []:
-        return Problem(name, "has no options; name at least one, or leave it out")
+        return Problem(name, "has no options; give at least one, or remove it")
     return Parameter(name, tuple(value) if isinstance(value, list) else (value,), {}, when)
 
 
@@ -148,7 +149,7 @@ def _read_table(
 def _read_cases(
     name: str, tables: Sequence[Mapping[str, Any]], when: tuple[WrittenCondition, ...]
 ) -> Iterator[Parameter | Problem]:
-    """Read a list of tables, each for some values of one and the same other parameter."""
+    """Read a list of tables, each for some values of the same other parameter."""
     cases: list[Parameter] = []
     problems: list[Problem] = []
     for number, table in enumerate(tables, start=1):
@@ -156,13 +157,13 @@ def _read_cases(
         cases += [each for each in found if isinstance(each, Parameter)]
         problems += [each for each in found if isinstance(each, Problem)]
         if "when" not in table:
-            problems.append(Problem(f"{name}[{number}].when", "missing; each case says when it is the one"))
+            problems.append(Problem(f"{name}[{number}].when", "missing; each case needs a condition"))
     yield from problems
     if problems:
         return
     controllers = {controller for case in cases for condition in case.when for controller in condition.values}
     if len(controllers) > 1:
-        yield Problem(name, f"has cases of {' and of '.join(sorted(controllers))}; all must be of one parameter")
+        yield Problem(name, f"has cases on {' and '.join(sorted(controllers))}; all cases must depend on one parameter")
         return
     (controller,) = controllers
     values = [value for case in cases for value in case_values(case)]
@@ -173,7 +174,7 @@ def _read_cases(
 
 
 def case_values(case: Parameter) -> list[object]:
-    """Return the values of the controlling parameter that a case is for."""
+    """Return the values of the controlling parameter for which a case applies."""
     (values,) = case.when[0].values.values()
     return values if isinstance(values, list) else [values]
 
@@ -193,7 +194,7 @@ def _form_problems(name: str, table: Mapping[str, Any]) -> list[Problem]:
     if not isinstance(options, list):
         problems.append(Problem(f"{name}.options", f"{shown(options)} is not a list"))
     elif not options:
-        problems.append(Problem(name, "has no options; name at least one, or leave it out"))
+        problems.append(Problem(name, "has no options; give at least one, or remove it"))
     return problems
 
 
@@ -208,9 +209,9 @@ def _read_options(name: str, written: Sequence[object], key: KeySpec) -> Iterato
 
 
 def _range_problems(fields: Mapping[str, Any], key: KeySpec) -> Iterator[Problem]:
-    """Yield what is wrong with a range; the keys are relative to the parameter's name."""
+    """Yield the problems of a range; the keys are relative to the parameter's name."""
     if key.kind in ("option", "boolean", "text"):
-        yield Problem("", f"a range is for numbers; name the options in a list ({key.allowed})")
+        yield Problem("", f"a range is only for numbers; give the options as a list ({key.allowed})")
         return
     types = list(_type_problems(fields))
     yield from types
@@ -218,7 +219,7 @@ def _range_problems(fields: Mapping[str, Any], key: KeySpec) -> Iterator[Problem
         return
     integer = fields.get("integer", key.kind == "integer")
     if key.kind == "integer" and not integer:
-        yield Problem(".integer", f"false, but only whole numbers count here ({key.allowed})")
+        yield Problem(".integer", f"false, but this key needs whole numbers ({key.allowed})")
     low, high = (_end(fields[end], integer) for end in ("low", "high"))
     for message in range_problems(low, high, fields.get("scale", "linear"), integer, fields.get("steps")):
         yield Problem("", message)
@@ -245,7 +246,7 @@ def _range(fields: Mapping[str, Any], key: KeySpec) -> Range:
 
 
 def _end(number: float, integer: bool) -> int | float:
-    """An end of a range as its kind; a fraction stays one, to be refused."""
+    """Convert an end of a range to its kind; a fraction is kept, to be refused later."""
     if not integer:
         return float(number)
     return int(number) if float(number).is_integer() else number
@@ -256,7 +257,7 @@ def _is_number(value: object) -> bool:
 
 
 def _is_plain(value: object) -> bool:
-    """True for what a param may hold: no dates, no tables, nothing beyond 64 bits, nothing infinite."""
+    """True for values of params: no dates, tables, numbers of more than 64 bits or infinities."""
     if isinstance(value, list):
         return all(_is_plain(item) for item in value)
     if isinstance(value, bool | str):

@@ -1,4 +1,4 @@
-"""`optimizer = "default"` in [space]: a level's name stands for its optimizers, each with its customary ranges."""
+"""`optimizer = "default"` in [space]: a level's name is expanded to its optimizers with their customary ranges."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -9,9 +9,9 @@ from nightune.tuning.study.vocabulary import CONTROLLER, Vocabulary
 def expand(
     tables: Mapping[str, Any], given: Collection[str], vocabulary: Vocabulary
 ) -> tuple[Mapping[str, Any], set[str]]:
-    """Return the tables with a level's name replaced by what it stands for, and the names of the parameters added.
+    """Return the tables with a level's name expanded, and the names of the added parameters.
 
-    `given` are the parameters that the study writes itself; of them nothing is added.
+    `given` are the parameters that the study sets itself; these are not added.
     """
     space = tables.get("space", {})
     level = space.get(CONTROLLER) if isinstance(space, dict) else None
@@ -24,7 +24,7 @@ def expand(
 
 
 def _written(name: str, ranges: Mapping[str, Mapping[str, Any]]) -> Any:
-    """Return one parameter as a study file would write it: by cases where optimizers have different ranges."""
+    """Return one parameter in the form of a study file: by cases if optimizers have different ranges."""
     cases: list[tuple[Any, list[str]]] = []
     for option, params in ranges.items():
         if name in params:

@@ -1,22 +1,23 @@
-"""The sections of a study file that name parameters: model, space and stopping become one search space."""
+"""The sections of a study file with parameters: model, space and stopping form one search space."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from nightune.tuning.errors import Problem, listing, shown, suggestion
+from nightune.tuning.errors import Problem
 from nightune.tuning.search.domains import Cases, Choice, Domain, Range
 from nightune.tuning.search.search_space import Condition, Dimension, SearchSpace
 from nightune.tuning.study.conditions import Written, make_dimensions, missing_parameters, natives, read_conditions
 from nightune.tuning.study.parameters import Parameter, case_values, read_domain, read_parameters
 from nightune.tuning.study.presets import expand
-from nightune.tuning.study.vocabulary import ARCHITECTURE, KeySpec, KnownKeys, Vocabulary
+from nightune.tuning.study.vocabulary import KeySpec, KnownKeys, Vocabulary
+from nightune.vocabulary import ARCHITECTURE, MODEL_PREFIX, listing, shown, suggestion
 
-SECTIONS = {"model": "model.", "space": "", "stopping": "stopping."}  # and what their names start with
+SECTIONS = {"model": MODEL_PREFIX, "space": "", "stopping": "stopping."}  # section → prefix of its names
 
 
 def read_space(tables: Mapping[str, Any], vocabulary: Vocabulary, method: object) -> tuple[SearchSpace, list[Problem]]:
-    """Return the space of a study and all that is wrong with it; with problems, the space lacks what is wrong."""
+    """Return the search space of a study and its problems; with problems, the space is empty."""
     known, given = _known_keys(tables, vocabulary)
     tables, customary = expand(tables, given, vocabulary)
     parameters, problems = _read_parameters(tables, known)
@@ -46,7 +47,7 @@ def read_space(tables: Mapping[str, Any], vocabulary: Vocabulary, method: object
 
 
 def _known_keys(tables: Mapping[str, Any], vocabulary: Vocabulary) -> tuple[KnownKeys, set[str]]:
-    """Find the architectures first: they decide what else [model] may hold. Return the names that are given, too."""
+    """Find the architectures first, because they determine the keys of [model]; also return the given names."""
     first_pass = _all_parameters(tables, [*vocabulary.keys, ARCHITECTURE])
     written = {each.name: each for each in first_pass if isinstance(each, Parameter)}
     if ARCHITECTURE not in written:
@@ -95,11 +96,11 @@ def _read_plain(parameter: Parameter, key: KeySpec, method: object) -> Iterator[
     for found in read_domain(parameter, key):
         yield found
         if isinstance(found, Range) and found.steps is None and method == "grid":
-            yield Problem(parameter.name, "a range without steps has no grid; give steps = 5, or a list of options")
+            yield Problem(parameter.name, "a range needs steps for a grid; add steps = 5, or give a list of options")
 
 
 def _read_cases(parameter: Parameter, key: KeySpec, known: KnownKeys, method: object) -> Iterator[Domain | Problem]:
-    """Yield the domain of all cases, or what is wrong with them; conditions are looked at elsewhere."""
+    """Yield the domain of all cases, or their problems; conditions are checked elsewhere."""
     (controller,) = parameter.when[-1].values
     found = [(case, list(_read_plain(case, key, method))) for case in parameter.cases]
     problems = [each for _, results in found for each in results if isinstance(each, Problem)]
@@ -112,17 +113,17 @@ def _read_cases(parameter: Parameter, key: KeySpec, known: KnownKeys, method: ob
 
 
 def _unknown(name: str, known: KnownKeys) -> Problem:
-    """Name the nearest parameter, and those of the same namespace, or all where it has none."""
+    """Suggest the nearest parameter, and list those of the same namespace, or all."""
     space, dot, last = name.rpartition(".")
     siblings = [each for each in known.keys if dot and each.startswith(f"{space}.")]
     near = suggestion(name, known.keys)
-    if siblings:  # compared without what they share, which would make all of them near
+    if siblings:  # compared without the common prefix, which would make all of them similar
         tails = [each.removeprefix(f"{space}.") for each in siblings]
         near = suggestion(last, tails).replace("mean '", f"mean '{space}.")
     return Problem(name, f"unknown parameter{near} ({listing(siblings or known.keys)})")
 
 
 def _homes(name: str) -> str:
-    """Say where the two may stand, if the name has a section of its own."""
+    """Name the two possible sections, if the name has a section of its own."""
     home = next((section for section, prefix in SECTIONS.items() if prefix and name.startswith(prefix)), None)
-    return f" (it may stand in [{home}] or in [space])" if home else ""
+    return f" (allowed: in [{home}] or in [space])" if home else ""

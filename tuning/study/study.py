@@ -1,4 +1,4 @@
-"""A study: what a person wants to know, on what data, in which space, within what budget; read from one TOML file."""
+"""A study: a question, the data, the search space and the budget, read from one TOML file."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, GetPydanticSchema
 from pydantic_core import core_schema
 
-from nightune.tuning.errors import Problem, StudyError, listing, suggestion
+from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search.domains import Cases, Domain
 from nightune.tuning.search.grid import GRID_LIMIT, grid_size
 from nightune.tuning.search.search_space import Dimension, SearchSpace
@@ -32,6 +32,7 @@ from nightune.tuning.study.space_sections import SECTIONS, read_space
 from nightune.tuning.study.toml_text import read_tables
 from nightune.tuning.study.vocabulary import KeySpec, Vocabulary
 from nightune.tuning.trial import Bracket, Params, trial_key
+from nightune.vocabulary import listing, suggestion
 
 __all__ = [
     "DataSection",
@@ -51,12 +52,12 @@ __all__ = [
 HEADING = tuple(Heading.model_fields)
 KNOWN = (*HEADING, "data", *SECTIONS, "search", "objective", "limits", "confirmation", "promotion")
 
-# The space is checked on its own birth, and its recursive values are beyond pydantic's schemas.
+# The space checks itself at construction; pydantic has no schema for its recursive values.
 CheckedSpace = Annotated[SearchSpace, GetPydanticSchema(lambda *_: core_schema.is_instance_schema(SearchSpace))]
 
 
 class Study(BaseModel):
-    """One study, checked throughout. `path` is its file; paths in it are relative to the file's folder."""
+    """One checked study. `path` is its file; paths in it are relative to the file's folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -74,7 +75,7 @@ class Study(BaseModel):
 
     @property
     def content(self) -> dict[str, Any]:
-        """Everything that decides results of trials, as plain values in one canonical form."""
+        """All settings that affect the results of trials, as plain values in canonical form."""
         return {
             "seed": self.seed,
             "data": _data_content(self.data),
@@ -85,21 +86,21 @@ class Study(BaseModel):
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits that name the content: the same however the file is laid out."""
+        """16 hexadecimal digits that identify the content, independent of the layout of the file."""
         return trial_key(self.content)
 
     @property
     def brackets(self) -> tuple[Bracket, ...]:
-        """The whole budget as data."""
+        """The budget as data."""
         return brackets(self.search, self.space)
 
     @property
     def trial_count(self) -> int:
-        """How many trials a sweep has."""
+        """The number of trials of a sweep."""
         return trial_count(self.brackets)
 
     def sweep_seed(self, sweep: int) -> tuple[int, int]:
-        """Return the seed that a sampler draws the sweep's trials from."""
+        """Return the seed for drawing the sweep's trials."""
         return (self.seed, sweep)
 
 
@@ -111,7 +112,7 @@ def load_study(
     epochs: int | None = None,
     seed: int | None = None,
 ) -> Study:
-    """Read and check a study file; StudyError names every problem at once. What is given here replaces the file's."""
+    """Read and check a study file; StudyError lists all problems. Arguments override the file."""
     tables = _with_overrides(read_tables(path), trials=trials, epochs=epochs, seed=seed)
     heading, problems = _read_heading(tables, path)
     problems += [
@@ -144,9 +145,9 @@ def load_study(
 
 
 def training_seed(study: Study, sweep: int, number: int, params: Params) -> int:
-    """Return the seed of a trial's training, 31 bits, from a stream of its own beside that of the params' draws.
+    """Return the seed of a trial's training, 31 bits, from another stream than the draws of its params.
 
-    Where the study reuses results, the params decide in place of sweep and number: the same point has the same seed.
+    If the study reuses results, the seed depends on the params instead of sweep and number: same point, same seed.
     """
     words = [study.seed, sweep, number]
     if study.search.reuse:
@@ -172,12 +173,12 @@ def _read_heading(tables: Mapping[str, Any], path: Path) -> tuple[Heading | None
     heading, problems = read_section(Heading, {"name": path.stem, **given}, "")
     if "name" in given:
         return heading, problems
-    remedy = '; it is the file\'s name: rename the file, or give name = "…"'
+    remedy = '; the name is that of the file: rename the file, or set name = "…"'
     return heading, [Problem(each.key, f"{each.message}{remedy}") if each.key == "name" else each for each in problems]
 
 
 def _read_data(table: Any) -> tuple[DataSection | None, list[Problem]]:
-    """Read the split on its own, so that its problems join those of the rest."""
+    """Read the split separately, so that its problems are listed with those of the rest."""
     split: Split | None = None
     problems: list[Problem] = []
     if isinstance(table, dict) and "split" in table:
@@ -190,7 +191,7 @@ def _read_data(table: Any) -> tuple[DataSection | None, list[Problem]]:
 
 
 def _read_after_search(tables: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
-    """Read the sections that say what becomes of the best trials, those that the file has."""
+    """Read the sections for the steps after the search, if the file has them."""
     sections: dict[str, Any] = {}
     problems: list[Problem] = []
     kinds: dict[str, type[Section]] = {"confirmation": ConfirmationSection, "promotion": PromotionSection}
@@ -202,7 +203,7 @@ def _read_after_search(tables: Mapping[str, Any]) -> tuple[dict[str, Any], list[
 
 
 def _data_content(data: DataSection) -> dict[str, Any]:
-    """A split without ranking rows has the digest that it had before there were any."""
+    """Omit a ranking share of 0, so that older studies keep their digests."""
     content = data.model_dump(mode="json")
     if data.split.ranking == 0.0:
         del content["split"]["ranking"]
@@ -210,17 +211,17 @@ def _data_content(data: DataSection) -> dict[str, Any]:
 
 
 def _search_content(search: SearchSection) -> dict[str, Any]:
-    """A search without rungs has the digest that it had before there were any."""
+    """Omit absent keys of rungs, so that older studies keep their digests."""
     content = search.model_dump(mode="json")
     return {name: value for name, value in content.items() if name in ("trials", "method") or value is not None}
 
 
 def _rung_problems(space: SearchSpace) -> Iterator[Problem]:
-    """The median rule compares with curves of trials before it, and which there are depends on the rung."""
+    """The median rule compares with curves of earlier trials, and their length depends on the rung."""
     rule = space.by_name.get("stopping.rule")
-    if rule is not None and rule.domain.takes("median"):
-        said = "'median' does not go with rungs, which compare trials at the same epochs already; choose another rule"
-        yield Problem("stopping.rule", said)
+    if rule is not None and rule.domain.contains("median"):
+        message = "'median' is not possible with rungs, which already compare trials at equal epochs; use another rule"
+        yield Problem("stopping.rule", message)
 
 
 def _grid_problems(space: SearchSpace) -> Iterator[Problem]:

@@ -1,17 +1,18 @@
-"""From bytes to TOML tables: size, encoding, syntax and depth are checked before anything is read from them."""
+"""Read TOML tables from a file, with checks of its size, encoding, syntax and depth."""
 
 import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from nightune.tuning.errors import Problem, StudyError, listing, shown, suggestion
+from nightune.tuning.errors import Problem, StudyError
+from nightune.vocabulary import listing, shown, suggestion
 
 LIMIT_BYTES = 1 << 20
 LIMIT_DEPTH = 20
 LIMIT_VALUES = 5_000
 
-# Python's TOML reader takes quadratic time for a key of very many parts, so such text never gets to it.
+# Python's TOML parser takes quadratic time for a key of very many parts, so such text is refused before.
 _LONG_KEY = re.compile(r"""(?<![\w"'-])(?:["']?[\w-]+["']?[ \t]*\.[ \t]*){40}""")
 _PLACE = re.compile(
     r"^(?P<reason>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$", re.DOTALL
@@ -19,7 +20,7 @@ _PLACE = re.compile(
 
 
 def read_tables(path: Path) -> dict[str, Any]:
-    """Return what a TOML file holds; StudyError if it cannot be read."""
+    """Return the tables of a TOML file; StudyError if it cannot be read."""
     text = _read_text(path)
     if _LONG_KEY.search(text):
         raise _too_deep(path)
@@ -29,9 +30,9 @@ def read_tables(path: Path) -> dict[str, Any]:
         raise StudyError(str(path), [_syntax_problem(str(error), text)]) from None
     except RecursionError:
         raise _too_deep(path) from None
-    except ValueError as error:  # a whole number or a date that Python does not take
+    except ValueError as error:  # a whole number or a date that Python does not accept
         reason = str(error).split(";")[0]
-        raise StudyError(str(path), [Problem("file", f"holds a value that cannot be read: {reason}")]) from None
+        raise StudyError(str(path), [Problem("file", f"contains a value that cannot be read: {reason}")]) from None
     _refuse_excess(path, tables)
     return tables
 
@@ -39,7 +40,7 @@ def read_tables(path: Path) -> dict[str, Any]:
 def _read_text(path: Path) -> str:
     try:
         if path.is_dir():
-            raise StudyError(str(path), [Problem("file", "is a folder; name a study file (.toml) in it")])
+            raise StudyError(str(path), [Problem("file", "is a folder; give a study file (.toml) in it")])
         if not path.exists():
             raise StudyError(str(path), [_missing_file(path)])
         if not path.is_file():
@@ -50,7 +51,7 @@ def _read_text(path: Path) -> str:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise StudyError(str(path), [Problem("file", f"cannot be read: {reason}")]) from None
     if len(content) > LIMIT_BYTES:
-        raise StudyError(str(path), [Problem("file", "is too long for a study (allowed: up to 1 MiB)")])
+        raise StudyError(str(path), [Problem("file", "is too large (allowed: up to 1 MiB)")])
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
@@ -71,7 +72,7 @@ def _too_deep(path: Path) -> StudyError:
 
 
 def _syntax_problem(message: str, text: str) -> Problem:
-    """Tell the reader's message with the line that it is about."""
+    """Return the parser's message with the line that it refers to."""
     place = _PLACE.match(message)
     reason = place["reason"] if place else message
     lines = text.rstrip("\n").split("\n")
@@ -81,7 +82,7 @@ def _syntax_problem(message: str, text: str) -> Problem:
 
 
 def _plain_reason(reason: str) -> str:
-    """The reader's words for a table or key given twice say little to a person."""
+    """Replace unclear messages of the parser, such as those for duplicate keys."""
     if reason.startswith(("Cannot overwrite", "Cannot declare", "Cannot mutate")):
         return "a key or table is given twice"
     if reason == "Invalid value":
@@ -90,14 +91,14 @@ def _plain_reason(reason: str) -> str:
 
 
 def _refuse_excess(path: Path, tables: dict[str, Any]) -> None:
-    """Bound depth and number of values, so that all that follows may recurse and compare each with each."""
+    """Limit the depth and the number of values, because later steps recurse and compare all pairs."""
     level: list[Any] = [tables]
     count = 0
     for _ in range(LIMIT_DEPTH):
         children = [child for each in level for child in (each.values() if isinstance(each, dict) else each)]
         count += len(children)
         if count > LIMIT_VALUES:
-            raise StudyError(str(path), [Problem("file", f"holds too many values (allowed: up to {LIMIT_VALUES})")])
+            raise StudyError(str(path), [Problem("file", f"contains too many values (allowed: up to {LIMIT_VALUES})")])
         level = [child for child in children if isinstance(child, dict | list)]
         if not level:
             return

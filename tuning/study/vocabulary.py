@@ -1,24 +1,22 @@
-"""What a study may name: the models' keys, as far as a study file needs to know them."""
+"""The vocabulary of a study: the models' keys, as far as a study file needs them."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from nightune.tuning.errors import shown
+from nightune.vocabulary import ARCHITECTURE, DEFAULT_ARCHITECTURE, MODEL_PREFIX, KeyKind, shown
 
-ARCHITECTURE = "model.architecture"
-CONTROLLER = "optimizer"  # the key whose value may be a level's name
-PREFIX = "model."
+CONTROLLER = "optimizer"  # the key whose value may be the name of a level
 
 
 class KeySpec(Protocol):
-    """One key: its kind ("float", "integer", "boolean", "option" or "any"), default, options and when it counts.
+    """One key: its kind, default, options and condition.
 
-    `default_by` holds, for values of other params, the defaults that take the place of `default` beside them.
+    `default_by` contains defaults that replace `default` for certain values of other params.
     """
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> KeyKind: ...
     @property
     def default(self) -> object: ...
     @property
@@ -34,20 +32,19 @@ class KeySpec(Protocol):
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """All keys but those of `model.*`, and how to ask for an architecture's own, named there without the prefix.
+    """All keys except `model.*`, and a function for the keys of an architecture, without the prefix.
 
-    `architecture_keys` raises ValueError with a message for an architecture that it does not know. `customary` holds,
-    for each level that a study may name in place of optimizers, its optimizers, and the ranges of each as a study
-    file would write them.
+    `architecture_keys` raises ValueError for an unknown architecture. `customary` contains, for each level that a study
+    can name in place of optimizers, its optimizers and their ranges in the form of a study file.
     """
 
     keys: Mapping[str, KeySpec]
     architecture_keys: Callable[[str], Mapping[str, KeySpec]]
-    default_architecture: str = "mlp"
+    default_architecture: str = DEFAULT_ARCHITECTURE
     customary: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
 
     def with_architectures(self, names: Iterable[str]) -> "KnownKeys":
-        """Ask for the keys of the architectures in use; those that are refused are kept as what is wrong."""
+        """Add the keys of the used architectures; messages about unknown ones are collected."""
         specs: dict[str, dict[str, KeySpec]] = {}
         refusals: list[str] = []
         for architecture in names:
@@ -58,7 +55,7 @@ class Vocabulary:
                 continue
             for name, spec in own.items():
                 specs.setdefault(name, {})[architecture] = spec
-        model = {f"{PREFIX}{name}": ArchitectureKey(by_architecture) for name, by_architecture in specs.items()}
+        model = {f"{MODEL_PREFIX}{name}": ArchitectureKey(by_architecture) for name, by_architecture in specs.items()}
         keys = {**self.keys, ARCHITECTURE: ArchitectureName(self.default_architecture), **model}
         return KnownKeys(keys, tuple(refusals))
 
@@ -71,13 +68,13 @@ class KnownKeys:
     refusals: tuple[str, ...] = ()
 
     def find(self, name: str) -> KeySpec | None:
-        """Return the key of a name; a parameter of an unknown model is taken as it is."""
-        if self.refusals and name.startswith(PREFIX):
+        """Return the key of a name; parameters of an unknown model are not checked."""
+        if self.refusals and name.startswith(MODEL_PREFIX):
             return self.keys.get(name, _UNCHECKED)
         return self.keys.get(name)
 
     def default(self, name: str, params: Mapping[str, object]) -> object:
-        """Return the default of a key beside these params; for others, their own defaults count."""
+        """Return the default of a key, given these params and the defaults of all others."""
         key = self.keys[name]
         for controller, defaults in key.default_by.items():
             value = params.get(controller, self.keys[controller].default)
@@ -88,32 +85,32 @@ class KnownKeys:
 
 @dataclass(frozen=True)
 class ArchitectureName:
-    """The key `model.architecture`. Which names there are is the models' knowledge."""
+    """The key `model.architecture`; the models know the names."""
 
     default: str
-    kind: str = "text"
+    kind: KeyKind = "text"
     options: tuple[object, ...] = ()
     when: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     default_by: Mapping[str, Mapping[object, object]] = field(default_factory=dict)
     allowed: str = "allowed: the name of an architecture, or path/to/file.py:function"
 
     def problem(self, value: object) -> str | None:
-        """Say what is wrong with the value, or None."""
+        """Return the problem of a value, or None."""
         return None if isinstance(value, str) and value else f"{shown(value)} is not a text"
 
 
 @dataclass(frozen=True)
 class ArchitectureKey:
-    """A key of `model.*`: it counts for the architectures that have it, and must suit each of them.
+    """A key of `model.*`: active for the architectures that have it, and valid for each of them.
 
-    Kind and default are those of the first.
+    Kind and default are those of the first one.
     """
 
     by_architecture: Mapping[str, KeySpec]
 
     @property
-    def kind(self) -> str:
-        """What the values are read as."""
+    def kind(self) -> KeyKind:
+        """The kind that values are converted to."""
         return self._first.kind if self._first else "any"
 
     @property
@@ -123,20 +120,20 @@ class ArchitectureKey:
 
     @property
     def options(self) -> tuple[object, ...]:
-        """The known options, if the key holds one of some."""
+        """The options, if the key has any."""
         return self._first.options if self._first else ()
 
     @property
     def when(self) -> Mapping[str, tuple[object, ...]]:
-        """The architectures, and what the first of them asks for beside it."""
+        """The architectures, and the condition of the first one."""
         if self._first is None:
             return {}
-        inner = {f"{PREFIX}{name}": values for name, values in self._first.when.items()}
+        inner = {f"{MODEL_PREFIX}{name}": values for name, values in self._first.when.items()}
         return {ARCHITECTURE: tuple(self.by_architecture), **inner}
 
     @property
     def default_by(self) -> Mapping[str, Mapping[object, object]]:
-        """The first architecture's."""
+        """The defaults of the first architecture."""
         return self._first.default_by if self._first else {}
 
     @property
@@ -145,7 +142,7 @@ class ArchitectureKey:
         return self._first.allowed if self._first else "allowed: any value"
 
     def problem(self, value: object) -> str | None:
-        """Say what is wrong with the value for the first architecture that refuses it, or None."""
+        """Return the problem of a value for the first architecture that refuses it, or None."""
         problems = (spec.problem(value) for spec in self.by_architecture.values())
         return next((problem for problem in problems if problem), None)
 

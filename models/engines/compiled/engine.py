@@ -1,4 +1,4 @@
-"""The engine of compiled programs, for any backend: what the backend compiles is behind `Functions`."""
+"""The engine of compiled programs, for any backend: it keeps one for each graph key, and trains trials in them."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -9,12 +9,14 @@ from typing import Protocol
 
 import keras
 import numpy as np
+from cachetools import LRUCache
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.engines.compiled.compiled_program import CompiledProgram, Data, Functions
-from nightune.models.engines.compiled.graph_keys import graph_key
+from nightune.models.engines.compiled import epochs
+from nightune.models.engines.compiled.arrays import Data, State
+from nightune.models.engines.compiled.compiled_program import CompiledProgram
 from nightune.models.engines.compiled.initial_weights import InitialWeights
-from nightune.models.engines.compiled.program import Program, State
+from nightune.models.engines.compiled.program import Program
 from nightune.models.engines.keras_parts.mixed_precision import computing_in
 from nightune.models.engines.keras_parts.model_traits import is_separable
 from nightune.models.engines.memory import is_out_of_memory, warn_of_smaller_micro_batches
@@ -22,13 +24,16 @@ from nightune.models.engines.refusals import refusals_of
 from nightune.models.networks.architectures import build_model
 from nightune.models.networks.heads import read_head
 from nightune.models.recipe.recipe import Recipe
+from nightune.models.training import reported_names
 from nightune.models.training.capabilities import refuse_only_in_fit
 from nightune.models.training.engine import EpochOutput
-from nightune.models.training.kept_by_key import KEPT_PROGRAMS, ProgramCache
+from nightune.models.training.graph_key import graph_key
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
 from nightune.models.training.snapshots import EngineSnapshot, refuse_other_shapes
+from nightune.models.user_code import source_digest
 
+KEPT_PROGRAMS = 32  # the least recently used one goes; each holds a model, its slots and its compiled functions
 KEPT_PLAN_BYTES = 2**26  # of orders, on the host
 
 
@@ -42,11 +47,11 @@ class Backend(Protocol):
     def device(self) -> str:
         """The device that it computes on, in words."""
 
-    def put_data(self, data: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Data:
+    def put_data(self, data: Data) -> Data:
         """Return the data on the device."""
 
-    def compile(self, program: Program, data: Data) -> Functions:
-        """Return the program's functions; they may be compiled when they are first called."""
+    def compile(self, program: Program, data: Data) -> CompiledProgram:
+        """Return the program's functions with their data; each may be compiled when it is first called."""
 
     def with_noise_of_fit(self) -> "Backend":
         """Return a backend that computes the same programs, however slowly, with the dropout that `fit` draws."""
@@ -60,7 +65,7 @@ class CompiledState:
     from the trial's start, or from where they became many.
     """
 
-    program: "CompiledProgram"
+    compiled: CompiledProgram
     arrays: State
     recipe: Recipe
     seeds: Seeds
@@ -70,11 +75,11 @@ class CompiledState:
 
 
 class CompiledEngine:
-    """Trains with one compiled program for each shape of graph."""
+    """Trains with one compiled program for each graph key."""
 
     def __init__(self, dataset: Dataset, folder: Path, backend: Backend, kept_programs: int = KEPT_PROGRAMS) -> None:
         self._dataset, self._folder, self._backend = dataset, folder, backend
-        self._programs: ProgramCache[CompiledProgram] = ProgramCache(kept_programs)
+        self._programs: LRUCache[tuple[str, str], CompiledProgram] = LRUCache(kept_programs)
         self._data: dict[str, Data] = {}  # by what the head makes of the targets
 
     @property
@@ -86,8 +91,8 @@ class CompiledEngine:
     def tags(self) -> Mapping[str, str]:
         """The engine, the backend, and the device that it computes on."""
         name, device = self._backend.name, self._backend.device
-        tags = {"nightune.engine": name, "nightune.backend": name, "nightune.device": device}
-        return {**tags, "nightune.data": "on the device"}
+        tags = {reported_names.ENGINE: name, reported_names.BACKEND: name, reported_names.DEVICE: device}
+        return {**tags, reported_names.DATA_PLACE: "on the device"}
 
     @property
     def programs(self) -> int:
@@ -110,9 +115,9 @@ class CompiledEngine:
     def start(self, recipe: Recipe, seeds: Seeds) -> CompiledState:
         """Put the trial's initial weights, empty slots and random streams on the device."""
         refuse_only_in_fit(recipe)
-        program = self._programs.get(graph_key(recipe, self._folder), partial(self._make_program, recipe))
-        arrays = program.start(recipe, seeds)
-        return CompiledState(program, arrays, recipe, seeds, cap=recipe.batch_size.micro_size)
+        compiled = self._compiled(recipe)
+        arrays = compiled.put(compiled.program.start(recipe, seeds))
+        return CompiledState(compiled, arrays, recipe, seeds, cap=recipe.batch_size.micro_size)
 
     def run_epoch(self, state: CompiledState, plan: EpochPlan) -> tuple[CompiledState, EpochOutput]:
         """Run the program on one plan. The state given must not be used again.
@@ -124,10 +129,10 @@ class CompiledEngine:
         todo = [plan]
         while todo:
             try:
-                arrays, loss, outputs = state.program.run(state.arrays, state.recipe, todo[0], state.cap)
+                arrays, loss, outputs = epochs.run_epoch(state.compiled, state.arrays, state.recipe, todo[0], state.cap)
             except Exception as error:
-                block = state.program.block(todo[0], state.cap)
-                if block == 1 or not state.program.is_separable or not is_out_of_memory(error):
+                block = epochs.block(state.compiled, todo[0], state.cap)
+                if block == 1 or not state.compiled.program.is_separable or not is_out_of_memory(error):
                     raise
             else:
                 state = _gone_on(state, arrays, (todo.pop(0),))
@@ -136,30 +141,30 @@ class CompiledEngine:
             warn_of_smaller_micro_batches(plan.epoch, block, block // 2)
             todo = [*state.plans, *todo]
             state = self._back(state, block // 2)
-        statistics = state.program.statistics(state.arrays, plan, state.cap)
+        statistics = epochs.statistics(state.compiled, state.arrays, plan, state.cap)
         seconds = time.perf_counter() - started_at
-        return state, EpochOutput(loss, outputs, state.program.is_logits, seconds, statistics)
+        return state, EpochOutput(loss, outputs, state.compiled.program.head.is_logits, seconds, statistics)
 
     def epochs_at_once(self, state: CompiledState, plan: EpochPlan) -> int:
         """How many epochs are computed in one call of about a second."""
-        return 1 if state.cap else state.program.epochs_at_once(state.arrays, plan)
+        return 1 if state.cap else epochs.epochs_at_once(state.compiled, state.arrays, plan)
 
     def run_epochs(self, state: CompiledState, plans: Sequence[EpochPlan]) -> tuple[CompiledState, list[EpochOutput]]:
         """Run the program on the first plans that have one layout, in one call; out of memory, on each alone."""
-        started_at, program = time.perf_counter(), state.program
-        some = program.alike(plans)
+        started_at, compiled = time.perf_counter(), state.compiled
+        some = epochs.alike(compiled, plans)
         if len(some) == 1:
             state, output = self.run_epoch(state, some[0])
             return state, [output]
         try:
-            arrays, computed = program.run_epochs(state.arrays, state.recipe, some)
+            arrays, computed = epochs.run_epochs(compiled, state.arrays, state.recipe, some)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
         else:
             seconds = (time.perf_counter() - started_at) / len(some)
             outputs = [
-                EpochOutput(loss, values, program.is_logits, seconds, weights=weights)
+                EpochOutput(loss, values, compiled.program.head.is_logits, seconds, weights=weights)
                 for loss, values, weights in computed
             ]
             return _gone_on(state, arrays, some), outputs
@@ -174,16 +179,16 @@ class CompiledEngine:
         """The state before the plans that it has kept, to go on in blocks of at most so many examples."""
         if state.kept is None:
             return replace(self.start(state.recipe, state.seeds), cap=cap)
-        return replace(state, arrays=state.program.put(state.kept), plans=(), cap=cap)
+        return replace(state, arrays=state.compiled.put(state.kept), plans=(), cap=cap)
 
     def weights(self, state: CompiledState) -> list[np.ndarray]:
         """Return copies of all weights, in the model's order."""
-        return [np.array(weight) for weight in state.program.weights(state.arrays)]
+        return [np.array(weight) for weight in state.compiled.program.weights(state.arrays)]
 
     def is_finite(self, state: CompiledState) -> bool:
         """Say whether all weights are finite."""
-        trainable, rest, _ = state.arrays
-        return all(np.isfinite(np.asarray(array)).all() for array in (*trainable, *rest))
+        weights = (*state.arrays.trainable, *state.arrays.rest)
+        return all(np.isfinite(np.asarray(array)).all() for array in weights)
 
     def snapshot(self, state: CompiledState) -> EngineSnapshot:
         """Return copies of the weights, the other variables and the slots, and the cap of the blocks."""
@@ -194,12 +199,12 @@ class CompiledEngine:
         """Put the arrays back on the device; there are no plans to run again before them."""
         refuse_other_shapes([array for group in state.arrays for array in group], snapshot.arrays)
         arrays = iter(snapshot.arrays)
-        kept = tuple([next(arrays) for _ in group] for group in state.arrays)
-        return replace(state, arrays=state.program.put(kept), kept=kept, cap=snapshot.facts["cap"])
+        kept = State(*([next(arrays) for _ in group] for group in state.arrays))
+        return replace(state, arrays=state.compiled.put(kept), kept=kept, cap=snapshot.facts["cap"])
 
     def trial_tags(self, state: CompiledState) -> Mapping[str, str]:
         """Say how the trial's program is computed."""
-        return state.program.functions.tags(state.recipe)
+        return state.compiled.tags(state.recipe)
 
     def with_noise_of_fit(self) -> "CompiledEngine":
         """Return an engine of the same programs, however slow, that draws the dropout that `fit` draws."""
@@ -217,17 +222,23 @@ class CompiledEngine:
         with computing_in(recipe.precision):
             return build_model(recipe.architecture, recipe.model, shape, size, folder=self._folder, seed=seed)
 
-    def _make_program(self, recipe: Recipe) -> "CompiledProgram":
+    def _compiled(self, recipe: Recipe) -> CompiledProgram:
+        """The program of the recipe's graph key and of Keras' present policy, compiled if there is none."""
+        code = source_digest(recipe.architecture, self._folder)
+        key = (keras.config.dtype_policy().name, graph_key(recipe, code))
+        if key not in self._programs:
+            self._programs[key] = self._compile(recipe)
+        return self._programs[key]
+
+    def _compile(self, recipe: Recipe) -> CompiledProgram:
         initial = InitialWeights(partial(self._build, recipe))
         model = self._build(recipe, 0)
         train, validation = self._dataset.train, self._dataset.validation
         head = read_head(model, self._dataset.task, self._dataset.output_size, train.inputs[:8])
         if head.kind not in self._data:
-            self._data[head.kind] = self._backend.put_data(
-                (train.inputs, head.targets(train.targets), validation.inputs)
-            )
-        program = Program(model, head, recipe)
-        return CompiledProgram(program, initial, self._backend.compile(program, self._data[head.kind]))
+            data = Data(train.inputs, head.targets(train.targets), validation.inputs)
+            self._data[head.kind] = self._backend.put_data(data)
+        return self._backend.compile(Program(model, head, recipe, initial), self._data[head.kind])
 
 
 def _gone_on(state: CompiledState, arrays: State, carried_out: Sequence[EpochPlan]) -> CompiledState:
@@ -235,5 +246,5 @@ def _gone_on(state: CompiledState, arrays: State, carried_out: Sequence[EpochPla
     plans = (*state.plans, *carried_out)
     if sum(each.order.nbytes for each in plans) <= KEPT_PLAN_BYTES:
         return replace(state, arrays=arrays, plans=plans)
-    kept = tuple([np.array(array) for array in group] for group in arrays)
+    kept = State(*([np.array(array) for array in group] for group in arrays))
     return replace(state, arrays=arrays, plans=(), kept=kept)

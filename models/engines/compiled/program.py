@@ -1,12 +1,13 @@
 """Programs: what the trials of one graph key share, as functions of state and numbers that a backend can compile."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from nightune.models.engines.compiled.arrays import Arrays, Batch, State
+from nightune.models.engines.compiled.initial_weights import InitialWeights
 from nightune.models.engines.compiled.traced_optimizers import build_numbered_optimizer, initial_slots
 from nightune.models.engines.keras_parts.evaluated_weights import EFFECTIVE_RATE
 from nightune.models.engines.keras_parts.model_traits import dropout_layers, has_convolutions, is_noisy, is_separable
@@ -18,16 +19,15 @@ from nightune.models.networks.heads import Head
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.model_key import has_dropout_as_data
 from nightune.models.training.plan import EpochPlan
-
-Arrays = list[Any]
-State = tuple[Arrays, Arrays, Arrays]  # trainable weights, other variables, slots
+from nightune.models.training.seeds import Seeds, seed_dropout
 
 
 class Program:
-    """One graph as pure functions. State is three lists of arrays: trainable weights, other variables, slots."""
+    """One graph as pure functions of states and numbers; `initial` draws the weights that a trial starts from."""
 
-    def __init__(self, model: keras.Model, head: Head, recipe: Recipe) -> None:
-        self.model, self.head = model, head
+    def __init__(self, model: keras.Model, head: Head, recipe: Recipe, initial: InitialWeights) -> None:
+        self.head = head
+        self._model, self._initial = model, initial
         self.trainable = model.trainable_variables
         self.rest = model.non_trainable_variables  # moving statistics, states of random streams
         self._loss = self._trained_loss = head.make_loss()
@@ -63,25 +63,26 @@ class Program:
         proximal = [plan.proximal for _ in self._proximal]
         return np.array([plan.l1, plan.l2, *dropouts, *smoothing, *proximal, *rule], np.float32)
 
-    def initial_state(self, weights: Sequence[Any], recipe: Recipe) -> State:
-        """Return the state with these weights, given in the model's order, and the model's own random streams."""
+    def start(self, recipe: Recipe, seeds: Seeds) -> State:
+        """Return a trial's first state: weights and random streams by its seeds, and the slots of the recipe."""
+        seed_dropout(self._model, seeds.dropout)
+        weights = self._initial.draw(seeds.weights)
         values = [None] * len(self.trainable) + [ops.convert_to_numpy(variable) for variable in self.rest]
         for place, weight in zip(self._weight_places, weights, strict=True):
             values[place] = weight
         count = len(self.trainable)
-        return values[:count], values[count:], initial_slots(self._optimizer, recipe.optimizer)
+        return State(values[:count], values[count:], initial_slots(self._optimizer, recipe.optimizer))
 
     def weights(self, state: State) -> Arrays:
         """Return the weights of the model that is measured and kept, in its order."""
-        values = [*self.evaluated(state), *state[1]]
+        values = [*self.evaluated(state), *state.rest]
         return [values[place] for place in self._weight_places]
 
     def evaluated(self, state: State) -> Arrays:
         """Return the trainable weights that are measured and kept: where the optimizer has averages, those."""
-        trainable, _, slots = state
         if not hasattr(self._optimizer, "evaluation_values"):
-            return trainable
-        pairs = [*zip(self.trainable, trainable, strict=True), *zip(self.slots, slots, strict=True)]
+            return state.trainable
+        pairs = [*zip(self.trainable, state.trainable, strict=True), *zip(self.slots, state.slots, strict=True)]
         with keras.StatelessScope(pairs):
             return list(self._optimizer.evaluation_values())
 
@@ -95,7 +96,7 @@ class Program:
         found: dict[str, float] = {}
         if hasattr(self._optimizer, "effective_rate"):
             place = next(place for place, slot in enumerate(self.slots) if slot is self._optimizer.effective_rate)
-            found[EFFECTIVE_RATE] = float(state[2][place])
+            found[EFFECTIVE_RATE] = float(state.slots[place])
         if self._proximal:
             kernels = {id(kernel) for kernel in self._decayed}
             pairs = zip(self.trainable, self.evaluated(state), strict=True)
@@ -104,18 +105,16 @@ class Program:
             )
         return found
 
-    def loss(
-        self, trainable: Arrays, rest: Arrays, numbers: Any, inputs: Any, targets: Any, weights: Any
-    ) -> tuple[Any, tuple[Any, Arrays]]:
+    def loss(self, trainable: Arrays, rest: Arrays, numbers: Any, batch: Batch) -> tuple[Any, tuple[Any, Arrays]]:
         """Return the weighted sum of the examples' losses as it is minimized: smoothed, and with what layers add.
 
         And beside it the plain sum, and the rest.
         """
         with keras.StatelessScope(self._mapping(trainable, rest, numbers), collect_losses=True) as scope:
-            outputs = as_kept(self.model(inputs, training=True))
-            loss = minimized = ops.sum(self._loss.call(targets, outputs) * weights)
+            outputs = as_kept(self._model(batch.inputs, training=True))
+            loss = minimized = ops.sum(self._loss.call(batch.targets, outputs) * batch.weights)
             if self._smoothing:
-                minimized = ops.sum(self._trained_loss.call(targets, outputs) * weights)
+                minimized = ops.sum(self._trained_loss.call(batch.targets, outputs) * batch.weights)
             added = sum(scope.losses, start=ops.zeros(()))
             rest = [scope.get_current_value(variable) for variable in self.rest]
         return minimized + added, (loss, rest)
@@ -132,24 +131,23 @@ class Program:
                     penalty += variable.regularizer(variable.value)
         return penalty
 
-    def apply(
-        self, trainable: Arrays, slots: Arrays, numbers: Any, gradients: Arrays, rates: Any
-    ) -> tuple[Arrays, Arrays]:
+    def apply(self, state: State, numbers: Any, gradients: Arrays, rates: Any) -> State:
         """Decay, and make the optimizer's step; rates: learning rate, shrink, and momentum where it moves."""
         # The numbers come last: some of them are slots, too, for the engine `fit`.
-        mapping = list(zip(self.slots, slots, strict=True)) + self._mapping(trainable, [], numbers)
+        mapping = list(zip(self.slots, state.slots, strict=True)) + self._mapping(state.trainable, [], numbers)
         mapping += [(self._optimizer._learning_rate, rates[0]), (self._optimizer.shrink, rates[1])]
         if hasattr(self._optimizer, "cycled"):
             mapping.append((self._optimizer.cycled, rates[2]))
         with keras.StatelessScope(mapping) as scope:
             self._optimizer.apply(gradients, self.trainable)
             moved = [scope.get_current_value(variable) for variable in self.trainable]
-            return moved, [scope.get_current_value(variable) for variable in self.slots]
+            slots = [scope.get_current_value(variable) for variable in self.slots]
+        return State(moved, state.rest, slots)
 
     def predict(self, trainable: Arrays, rest: Arrays, numbers: Any, inputs: Any) -> Any:
-        """Return outputs in inference mode, (examples, size)."""
+        """Return outputs of these weights in inference mode, (examples, size)."""
         with keras.StatelessScope(self._mapping(trainable, rest, numbers)):
-            return as_kept(self.model(inputs, training=False))
+            return as_kept(self._model(inputs, training=False))
 
     def _mapping(self, trainable: Arrays, rest: Arrays, numbers: Any) -> list[tuple[Any, Any]]:
         values = [numbers[place] for place in range(len(self._numbers))]

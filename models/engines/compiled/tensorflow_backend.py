@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from nightune.models.data.dataset import Dataset
+from nightune.models.engines.compiled.arrays import Batch, Data, State, Update, Updates
 from nightune.models.engines.compiled.batch_layout import (
     Part,
     Shape,
@@ -18,12 +19,12 @@ from nightune.models.engines.compiled.batch_layout import (
     exact_parts,
     free_parts,
 )
-from nightune.models.engines.compiled.compiled_program import Call, Data
-from nightune.models.engines.compiled.engine import CompiledEngine
-from nightune.models.engines.compiled.program import Program, State
+from nightune.models.engines.compiled.engine import KEPT_PROGRAMS, CompiledEngine
+from nightune.models.engines.compiled.pace import Pace
+from nightune.models.engines.compiled.program import Program
 from nightune.models.engines.prediction import prediction_spans
 from nightune.models.recipe.recipe import Recipe
-from nightune.models.training.kept_by_key import KEPT_PROGRAMS
+from nightune.models.training import reported_names
 from nightune.models.training.plan import EpochPlan
 
 EXACT_SHAPES = 2  # of a batch size and its left-over; a policy of many sizes would compile for each of them
@@ -48,15 +49,15 @@ class TensorFlowBackend:
         """The first device."""
         return str(next(iter(keras.distribution.list_devices()), "unknown"))
 
-    def put_data(self, data: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Data:
+    def put_data(self, data: Data) -> Data:
         """Return the data on the device."""
         with tf.device(_device()):
-            return tuple(tf.constant(array) for array in data)  # type: ignore[return-value] # three in, three out
+            return Data(*map(tf.constant, data))
 
-    def compile(self, program: Program, data: Data) -> "TensorFlowFunctions":
-        """Return the program's functions, traced when they are first called."""
+    def compile(self, program: Program, data: Data) -> "TensorFlowProgram":
+        """Return the program's functions with their data, traced when they are first called."""
         reason = "as asked" if self._is_plain else reason_against_xla(program, _device())
-        return TensorFlowFunctions(program, data, reason)
+        return TensorFlowProgram(program, data, reason)
 
     def with_noise_of_fit(self) -> "TensorFlowBackend":
         """Return the backend whose dropout is that of `fit`: XLA draws other noise from the same seed."""
@@ -76,85 +77,79 @@ def reason_against_xla(program: Program, device: str) -> str:
     return ""
 
 
-class TensorFlowFunctions:
-    """A program's functions, with the data that they read."""
+class TensorFlowProgram:
+    """A program as TensorFlow compiles it, with the data that it reads."""
 
     def __init__(self, program: Program, data: Data, reason_against_xla: str) -> None:
-        self._program, self._data = program, data
+        self.program, self.pace, self._data = program, Pace(), data
         self._reason_against_xla, self._has_xla = reason_against_xla, not reason_against_xla
         self._train: dict[Shape, Any] = {}
 
     def tags(self, recipe: Recipe) -> Mapping[str, str]:
         """Say whether XLA computes the recipe's updates."""
-        has_many_sizes = recipe.batch_size.policy == "random" and not self._program.is_separable
+        has_many_sizes = recipe.batch_size.policy == "random" and not self.program.is_separable
         many_sizes = "batches of many sizes, whose examples a layer couples" if has_many_sizes else ""
         reason = self._reason_against_xla or many_sizes
-        return {"nightune.xla": f"no: {reason}" if reason else "yes"}
+        return {reported_names.XLA: f"no: {reason}" if reason else "yes"}
 
-    def put(self, arrays: State) -> State:
+    def put(self, state: State) -> State:
         """Return the arrays as tensors."""
         with tf.device(_device()):
-            return tuple([tf.convert_to_tensor(array) for array in group] for group in arrays)  # type: ignore[return-value]
+            return State(*([tf.convert_to_tensor(array) for array in group] for group in state))
 
     def parts(self, plan: EpochPlan) -> tuple[Part, ...]:
         """Lay out a plan: XLA wants shapes that it knows, and without it any batch is taken as it is."""
         if not self._has_xla:
             return free_parts(plan)
-        if self._program.is_separable:
+        if self.program.is_separable:
             return accumulated_parts(plan) if _device() == "/CPU:0" else bucketed_parts(plan)
         return exact_parts(plan) if len(np.unique(plan.batch_sizes)) <= EXACT_SHAPES else free_parts(plan)
 
-    def train(
-        self, state: State, numbers: np.ndarray, order: Any, part: Part, call: Call
-    ) -> tuple[State, Any, Any | None]:
+    def train(self, state: State, updates: Updates, before: Any, shape: Shape) -> tuple[State, Any, Any | None]:
         """Make updates and validate in one call."""
-        if part.shape not in self._train:
-            function = partial(_train, self._program, part.shape)
-            has_xla = self._has_xla and part.shape.block > 0
-            self._train[part.shape] = tf.function(function, jit_compile=has_xla, autograph=False)
-        span = np.array([call.start, call.end, call.is_last], np.int32)
-        arrays = [tf.constant(array) for array in (numbers, order, part.bounds, part.rates, span, call.loss)]
-        return self._train[part.shape](state, *arrays, self._data)
+        if shape not in self._train:
+            function = partial(_train, self.program, shape)
+            has_xla = self._has_xla and shape.block > 0
+            self._train[shape] = tf.function(function, jit_compile=has_xla, autograph=False)
+        return self._train[shape](state, Updates(*map(tf.constant, updates)), tf.constant(before), self._data)
 
 
 def _device() -> str:
     return "/GPU:0" if tf.config.list_physical_devices("GPU") else "/CPU:0"
 
 
-def _train(program: Program, shape: Shape, state: State, *arguments: Any) -> Any:
+def _train(program: Program, shape: Shape, state: State, updates: Updates, before: Any, data: Data) -> Any:
     """Make the span's updates; the epoch's last call validates, the others return zeros for outputs."""
-    numbers, order, bounds, rates, span, before, data = arguments
+    start, end, is_last = updates.span[0], updates.span[1], updates.span[2]
 
     def update(place: Any, state: State, total: Any) -> Any:
-        state, loss = _step(program, shape, state, numbers, order, bounds[place], rates[place], data)
+        state, loss = _step(program, shape, state, updates.at(place), data)
         return place + 1, state, total + loss
 
     _, state, total = tf.while_loop(
-        lambda place, *_: place < span[1], update, (span[0], tuple(state), before), parallel_iterations=1
+        lambda place, *_: place < end, update, (start, state, before), parallel_iterations=1
     )
-    predict = partial(_predict, program, state, numbers, data[2])
-    one = _predict(program, state, numbers, data[2][:1])  # of which only the shape is used
-    nothing = partial(tf.zeros, (data[2].shape[0], *one.shape[1:]), one.dtype)
-    return state, total, tf.cond(span[2] > 0, predict, nothing)
+    predict = partial(_predict, program, state, updates.numbers, data.validation)
+    one = _predict(program, state, updates.numbers, data.validation[:1])  # of which only the shape is used
+    nothing = partial(tf.zeros, (data.validation.shape[0], *one.shape[1:]), one.dtype)
+    return state, total, tf.cond(is_last > 0, predict, nothing)
 
 
-def _step(program: Program, shape: Shape, state: State, *arguments: Any) -> Any:
+def _step(program: Program, shape: Shape, state: State, update: Update, data: Data) -> Any:
     """Make one update; return the sum of its examples' losses as well."""
-    numbers, order, bounds, rates, data = arguments
-    trainable, rest, slots = state
-    given = {"numbers": numbers, "order": order, "bounds": bounds, "data": data, "size": shape.block}
-    block = partial(_block, program, trainable, **given)
-    gradients, rest, loss = _blocks(block, trainable, rest, bounds[1], shape) if shape.is_accumulated else block(rest)
+    trainable, examples = state.trainable, update.bounds[1]
+    block = partial(_block, program, trainable, update=update, data=data, size=shape.block)
+    gradients, rest, loss = _blocks(block, state, examples, shape) if shape.is_accumulated else block(state.rest)
     with tf.GradientTape() as tape:
         tape.watch(trainable)
-        penalty = program.penalty(trainable, numbers)
+        penalty = program.penalty(trainable, update.numbers)
     penalty_gradients = tape.gradient(penalty, trainable, unconnected_gradients="zero")
     gradients = [one + other for one, other in zip(gradients, penalty_gradients, strict=True)]
-    trainable, slots = program.apply(trainable, slots, numbers, gradients, rates)
-    return (trainable, rest, slots), loss * tf.cast(bounds[1], tf.float32)
+    state = program.apply(state._replace(rest=rest), update.numbers, gradients, update.rates)
+    return state, loss * tf.cast(examples, tf.float32)
 
 
-def _blocks(block: Any, trainable: Any, rest: Any, examples: Any, shape: Shape) -> Any:
+def _blocks(block: Any, state: State, examples: Any, shape: Shape) -> Any:
     """Add up the gradients of a batch's blocks."""
 
     def add(index: Any, gradients: Any, rest: Any, loss: Any) -> Any:
@@ -163,31 +158,37 @@ def _blocks(block: Any, trainable: Any, rest: Any, examples: Any, shape: Shape) 
         return index + 1, gradients, rest, loss + more_loss
 
     count = (examples + shape.block - 1) // shape.block
-    nothing = (tf.constant(0), [tf.zeros_like(weight) for weight in trainable], list(rest), tf.constant(0.0))
+    nothing = (
+        tf.constant(0),
+        [tf.zeros_like(weight) for weight in state.trainable],
+        list(state.rest),
+        tf.constant(0.0),
+    )
     return tf.while_loop(lambda index, *_: index < count, add, nothing, parallel_iterations=1)[1:]
 
 
-def _block(program: Program, trainable: Any, rest: Any, **given: Any) -> Any:
+def _block(
+    program: Program, trainable: Any, rest: Any, *, update: Update, data: Data, size: int, skipped: Any = 0
+) -> Any:
     """Return a block's part of the gradients of the batch's mean loss, the other variables, and its part of that."""
-    bounds, size, skipped = given["bounds"], given["size"], given.get("skipped", 0)
-    start, examples = bounds[0], bounds[1]
+    start, examples = update.bounds[0], update.bounds[1]
     share = 1.0 / tf.cast(examples, tf.float32)
     if size == 0:
-        rows, weights = tf.slice(given["order"], [start], [examples]), share
+        rows, weights = tf.slice(update.order, [start], [examples]), share
     else:
         places = tf.range(size) + skipped
         # Not a slice: for XLA, where it begins is a constant, and each layout of batches would be compiled anew.
-        rows = tf.gather(given["order"], start + places)
+        rows = tf.gather(update.order, start + places)
         weights = tf.where(places < examples, share, 0.0)
     with tf.GradientTape() as tape:
         tape.watch(trainable)
-        inputs, targets = (tf.gather(array, rows) for array in given["data"][:2])
-        total, (loss, rest) = program.loss(trainable, rest, given["numbers"], inputs, targets, weights)
+        batch = Batch(tf.gather(data.inputs, rows), tf.gather(data.targets, rows), weights)
+        total, (loss, rest) = program.loss(trainable, rest, update.numbers, batch)
     return tape.gradient(total, trainable, unconnected_gradients="zero"), rest, loss
 
 
 def _predict(program: Program, state: State, numbers: Any, inputs: Any) -> Any:
-    trainable, rest = program.evaluated(state), state[1]
+    trainable, rest = program.evaluated(state), state.rest
     shape = tuple(inputs.shape)
     spans = prediction_spans(np.broadcast_to(np.zeros((), inputs.dtype.as_numpy_dtype), shape))
     parts = [program.predict(trainable, rest, numbers, inputs[span]) for span in spans]

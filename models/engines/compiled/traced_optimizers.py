@@ -18,6 +18,7 @@ from nightune.models.engines.keras_parts.traced_scalar import Hyperparameter
 from nightune.models.engines.keras_parts.updates import build_recipe_optimizer
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.optimizers.optimizers import GRADIENT_CLIPS, OptimizerSettings
+from nightune.vocabulary import row_of
 
 Read = Callable[[Recipe], float]
 ReadSettings = Callable[[OptimizerSettings], float]
@@ -37,40 +38,12 @@ class Complemented(Hyperparameter):
         return -self.complement.value if other == 1 else super().__sub__(other)
 
 
-def optimizer_structure(recipe: Recipe) -> str:
-    """What of a recipe changes the graph of an update: the family, what it remembers, what it clips, and its parts."""
-    settings, rate = recipe.optimizer, recipe.learning_rate
-    words = [family(settings)]
-    if settings.kind == "rmsprop" and settings.centered:
-        words.append("centered")
-    if settings.kind == "muon" and settings.nesterov:
-        words.append("Nesterov")
-    if settings.is_literal:
-        words.append("without bias correction")
-    words.append(f"clip {settings.gradient_clip_kind}")
-    if settings.weight_average_kind != "none":
-        words.append(f"averaged by {settings.weight_average_kind}")
-    if rate.cycles_momentum:
-        words.append("cycling the momentum")
-    if rate.hypergradient_strength:
-        # Multiplicative for Adam's kinds only, which no other kind shares a family with.
-        words.append("following its hypergradient")
-    if recipe.penalty.kind == "l1_proximal":
-        words.append("thresholding")
-    return " ".join(words)
-
-
-def family(settings: OptimizerSettings) -> str:
-    """The kind whose rule serves the settings' kind as well, with other numbers."""
-    return _FAMILIES.get(settings.kind, settings.kind)
-
-
 def build_numbered_optimizer(recipe: Recipe, model: keras.Model) -> tuple[Any, dict[str, tuple[Hyperparameter, Read]]]:
     """Return a built optimizer that decays, and its numbers: the variable of each, and its value for a recipe."""
     settings = recipe.optimizer
     # Slots for velocities are made where the momentum is above 0.
     nesterov = settings.nesterov and settings.kind == "muon"
-    with_velocity = replace(settings, kind=family(settings), one_minus_momentum=0.5, nesterov=nesterov)
+    with_velocity = replace(settings, kind=settings.family, one_minus_momentum=0.5, nesterov=nesterov)
     optimizer = build_recipe_optimizer(replace(recipe, optimizer=with_velocity), model, always_decays=True)
     optimizer = _functional(optimizer)
     optimizer.build(model.trainable_variables)
@@ -112,7 +85,8 @@ def _first_values(optimizer: Any, settings: OptimizerSettings) -> tuple[list[Any
 def _reads(recipe: Recipe) -> dict[str, Read]:
     """The attributes of the Keras optimizer that become data, by what they take from a recipe."""
     settings, rate = recipe.optimizer, recipe.learning_rate
-    reads = dict(_FAMILY_READS[family(settings)])
+    table = "_FAMILY_READS in models/engines/compiled/traced_optimizers.py"
+    reads = dict(row_of(_FAMILY_READS, settings.family, table))
     if clip := GRADIENT_CLIPS[settings.gradient_clip_kind]:
         reads[clip] = lambda given: given.gradient_clip_limit
     if settings.weight_average_kind != "none":
@@ -143,8 +117,6 @@ def _epsilon(settings: OptimizerSettings) -> float:
 def _momentum(settings: OptimizerSettings) -> float:
     return settings.momentum
 
-
-_FAMILIES = {"gd": "sgd", "adamw": "adam"}
 
 _NEAR_ONE = ("beta_1", "beta_2", "rho", "adam_beta_1", "adam_beta_2")
 

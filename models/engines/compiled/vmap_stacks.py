@@ -17,11 +17,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nightune.models.engines.compiled.batch_layout import Part, padded_order
-from nightune.models.engines.compiled.compiled_program import Call, CompiledProgram
+from nightune.models.engines.compiled.arrays import Data, State, Updates
+from nightune.models.engines.compiled.batch_layout import Part, Shape, padded_order
 from nightune.models.engines.compiled.engine import CompiledState
-from nightune.models.engines.compiled.jax_backend import train_calls
-from nightune.models.engines.compiled.program import State
+from nightune.models.engines.compiled.epochs import laid_out, layout, statistics
+from nightune.models.engines.compiled.jax_backend import JaxProgram, train_calls
+from nightune.models.engines.compiled.pace import Call
+from nightune.models.engines.compiled.program import Program
 from nightune.models.training.engine import EpochOutput
 from nightune.models.training.plan import EpochPlan
 from nightune.settings import LARGEST_STACK as MOST_MEMBERS
@@ -49,7 +51,7 @@ class Stacks:
 
     def __init__(self, members: int) -> None:
         self._most = members
-        self._fitting: WeakKeyDictionary[CompiledProgram, int] = WeakKeyDictionary()  # members found to fit
+        self._fitting: WeakKeyDictionary[JaxProgram, int] = WeakKeyDictionary()  # members found to fit
         self.largest = 0  # members computed at once so far
 
     def run_epochs(self, members: Sequence[Member]) -> list[tuple[CompiledState, EpochOutput] | Exception]:
@@ -70,7 +72,7 @@ class Stacks:
         return [results[place] for place in range(len(members))]
 
     def _run_fitting(self, members: Sequence[Member]) -> list[tuple[CompiledState, EpochOutput]]:
-        program = members[0][0].program
+        program = members[0][0].compiled
         most = min(self._most, self._fitting.get(program, _most_by_memory(members[0][0].arrays)))
         trained: list[tuple[CompiledState, EpochOutput]] = []
         while len(trained) < len(members):
@@ -88,7 +90,7 @@ class Stacks:
 
 
 def _layout(state: CompiledState, plan: EpochPlan) -> Hashable:
-    return (id(state.program), state.cap, state.program.layout(plan, state.cap))
+    return (id(state.compiled), state.cap, layout(state.compiled, plan, state.cap))
 
 
 def _most_by_memory(arrays: State) -> int:
@@ -100,17 +102,22 @@ def _most_by_memory(arrays: State) -> int:
     return max(1, int(MEMORY_SHARE * limit / max(1, STATES_A_MEMBER * held)))
 
 
-def _run(program: CompiledProgram, members: Sequence[Member]) -> list[tuple[CompiledState, EpochOutput]]:
+def _run(compiled: JaxProgram, members: Sequence[Member]) -> list[tuple[CompiledState, EpochOutput]]:
     """Compute one stack. It is filled up to a power of two by its first member, so that few sizes are compiled."""
     started_at = time.perf_counter()
     filled = [*members, *[members[0]] * ((1 << (len(members) - 1).bit_length()) - len(members))]
-    laid = [program.parts(plan, state.cap) for state, plan in filled]
-    numbers = np.stack([program.numbers(state.recipe, plan) for state, plan in filled])
+    laid = [laid_out(compiled, plan, state.cap) for state, plan in filled]
+    numbers = np.stack([compiled.program.numbers(state.recipe, plan) for state, plan in filled])
     orders = np.stack([padded_order(plan, parts) for (_, plan), parts in zip(filled, laid, strict=True)])
     states, losses, outputs = tuple(state.arrays for state, _ in filled), [], None
+    train = compiled.extra("stack", _compile)
     for parts in zip(*laid, strict=True):
-        for call in program.calls(max(part.count for part in parts), parts[0] is laid[0][-1], losses):
-            states, loss, outputs = _call(program, (states, numbers, orders), parts, call)
+        for call in compiled.pace.calls(max(part.count for part in parts), parts[0] is laid[0][-1], losses):
+            updates = _stacked(numbers, orders, parts, call)
+            before = np.broadcast_to(np.asarray(call.loss, np.float32), len(parts))
+            how = {"shape": parts[0].shape, "is_last": call.is_last}
+            moved, loss, outputs = train(states, updates, before, compiled.data, **how)
+            states = tuple(State(*arrays) for arrays in moved)
             losses.append(loss)
     total = np.sum([np.asarray(loss) for loss in losses], axis=0, dtype=np.float64)
     outputs = np.array(outputs)
@@ -118,30 +125,30 @@ def _run(program: CompiledProgram, members: Sequence[Member]) -> list[tuple[Comp
     trained = []
     for row, (state, plan) in enumerate(members):
         epoch = outputs[row].reshape(len(outputs[row]), -1)
-        statistics = program.statistics(states[row], plan, state.cap)
-        output = EpochOutput(float(total[row]) / plan.examples, epoch, program.is_logits, seconds, statistics)
+        found = statistics(compiled, states[row], plan, state.cap)
+        is_logits = compiled.program.head.is_logits
+        output = EpochOutput(float(total[row]) / plan.examples, epoch, is_logits, seconds, found)
         trained.append((replace(state, arrays=states[row]), output))
     return trained
 
 
-def _call(program: CompiledProgram, given: tuple[Any, ...], parts: Sequence[Part], call: Call) -> Any:
+def _stacked(numbers: Any, orders: Any, parts: Sequence[Part], call: Call) -> Updates:
     bounds, rates = (np.stack([getattr(part, name) for part in parts]) for name in ("bounds", "rates"))
     # A member whose updates are fewer than others' has none left in the end: nothing of it changes then.
     spans = np.array([[min(call.start, part.count), min(call.end, part.count)] for part in parts], np.int32)
-    losses = np.broadcast_to(np.asarray(call.loss, np.float32), len(parts))
-    stacked = program.functions.extra("stack", _compile)
-    arguments = (*given, bounds, rates, spans, losses, program.functions.data)
-    return stacked(*arguments, shape=parts[0].shape, is_last=call.is_last)
+    return Updates(numbers, orders, bounds, rates, spans)
 
 
-def _compile(program: Any) -> Any:
+def _compile(program: Program) -> Any:
     return jax.jit(partial(_train_stack, program), static_argnames=("shape", "is_last"))
 
 
-def _train_stack(program: Any, states: Any, *arguments: Any, shape: Any, is_last: bool) -> Any:
-    """As `train_calls`, for a tuple of states and arguments with an axis of members first; data has none."""
+def _train_stack(
+    program: Program, states: Any, updates: Updates, before: Any, data: Data, *, shape: Shape, is_last: bool
+) -> Any:
+    """As `train_calls`, for a tuple of states, and updates with an axis of members first; data has none."""
     one = partial(train_calls, program, shape=shape, is_last=is_last)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-    stacked, losses, outputs = jax.vmap(one, in_axes=(0,) * 7 + (None,))(stacked, *arguments)
-    members = tuple(jax.tree.map(lambda leaf, row=row: leaf[row], stacked) for row in range(len(states)))
+    stacked, losses, outputs = jax.vmap(one, in_axes=(0, 0, 0, None))(stacked, updates, before, data)
+    members = tuple(tuple(jax.tree.map(lambda leaf, row=row: leaf[row], stacked)) for row in range(len(states)))
     return members, losses, outputs

@@ -31,6 +31,7 @@ from nightune.models.engines.prediction import predict
 from nightune.models.networks.architectures import build_model
 from nightune.models.networks.heads import Head, read_head
 from nightune.models.recipe.recipe import Recipe
+from nightune.models.training import reported_names
 from nightune.models.training.engine import EpochOutput
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds, seed_dropout
@@ -69,8 +70,8 @@ class FitEngine:
         """The engine, the backend, the first device that it computes on, and where the data lies."""
         device = next(iter(keras.distribution.list_devices()), "unknown")
         backend = keras.backend.backend()
-        tags = {"nightune.engine": self.name, "nightune.backend": backend, "nightune.device": str(device)}
-        return {**tags, "nightune.data": "on disk" if self._dataset.is_on_disk else "in memory"}
+        tags = {reported_names.ENGINE: self.name, reported_names.BACKEND: backend, reported_names.DEVICE: str(device)}
+        return {**tags, reported_names.DATA_PLACE: "on disk" if self._dataset.is_on_disk else "in memory"}
 
     def start(self, recipe: Recipe, seeds: Seeds) -> FitState:
         """Build and compile a model: weights and noise by their seeds, decay and penalty on its kernels."""
@@ -145,7 +146,7 @@ class FitEngine:
 
     def trial_tags(self, state: FitState) -> Mapping[str, str]:
         """Say whether XLA compiles the steps."""
-        return {"nightune.xla": "yes" if state.model.jit_compile else "no: fit's steps are too few to pay for it"}
+        return {reported_names.XLA: "yes" if state.model.jit_compile else "no: fit's steps are too few to pay for it"}
 
     def model(self, recipe: Recipe, weights: list[np.ndarray]) -> keras.Model:
         """Build the recipe's model again, free of what training attached to it, and give it the weights."""

@@ -1,9 +1,9 @@
-"""Gradient noise: batch sizes that follow what the gradients of an epoch say, measured while they are accumulated.
+"""Gradient noise: batch sizes that follow measurements of the gradients of an epoch.
 
-An engine computes a batch in micro-batches and tells the mean squared norms of their gradients and of the batch's own,
-without regularizers. From these come |G|², the squared norm of the true gradient, and tr Σ, the variance of one
-example's gradient summed over the weights. A size changes after an epoch, by a factor of two at most, to a power of
-two unless a bound is none.
+An engine computes a batch in micro-batches and returns the mean squared norms of their gradients and of the gradient of
+the batch, without regularizers. They give |G|², the squared norm of the true gradient, and tr Σ, the variance of one
+example's gradient summed over the weights. The size changes after an epoch, by a factor of at most two, to a power of
+two or a bound.
 """
 
 import math
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from nightune.models.techniques.batch_sizes.settings import BatchSizeSettings
 
-# What an engine measures: the names in `EpochOutput.statistics`, and of the curves.
+# Measurements of an engine: the names in `EpochOutput.statistics`, and of the curves.
 SQUARE = "gradient_square"  # |G|², unbiased: may be negative
 VARIANCE = "gradient_variance"  # tr Σ
 EPOCH_SQUARE = "epoch_gradient_square"  # the squared norm of the mean of all gradients of the epoch
@@ -23,7 +23,7 @@ EPOCH_SQUARE = "epoch_gradient_square"  # the squared norm of the mean of all gr
 
 @dataclass(frozen=True)
 class Measured:
-    """What one epoch gave. A number that could not be measured is NaN; where nothing could be, sizes stay."""
+    """The measurements of one epoch. Missing ones are NaN; without any, sizes do not change."""
 
     updates: int
     rate: float  # η of its last update
@@ -35,13 +35,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class NoiseState:
-    """What is remembered between epochs: the size, and moving averages that start from 0, with their weight."""
+    """The state between epochs: the size, and moving averages that start at 0, with their total weight."""
 
-    size: int = 0  # 0 = the policy's first
+    size: int = 0  # 0 = the initial size of the policy
     square: float = 0.0
     variance: float = 0.0
     weight: float = 0.0
-    scale: float | None = None  # tr Σ/|G|² when |G|² was last positive, in examples
+    scale: float | None = None  # tr Σ/|G|² in examples, from the last epoch with positive |G|²
 
 
 def two_size_estimates(
@@ -49,8 +49,8 @@ def two_size_estimates(
 ) -> tuple[float, float]:
     """Return unbiased |G|² and tr Σ from the mean squared norms of gradients of two batch sizes.
 
-    McCandlish et al., 2018, appendix A.1: E|g|² = |G|² + tr Σ/B. Where the small batches are the k parts of the large
-    one, weighted by their examples, `small_size` is B/k, also for parts of unlike sizes. NaN where the sizes are equal.
+    McCandlish et al., 2018, appendix A.1: E|g|² = |G|² + tr Σ/B. If the small batches are the k parts of the large
+    one, weighted by their examples, `small_size` is B/k, also for unequal parts. NaN if the sizes are equal.
     """
     if large_size == small_size:
         return math.nan, math.nan
@@ -60,20 +60,20 @@ def two_size_estimates(
 
 
 def example_estimates(gradients: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Return unbiased |G|² and tr Σ from (examples, weights) gradients of single examples, two at least."""
+    """Return unbiased |G|² and tr Σ from (examples, weights) gradients of at least two single examples."""
     mean = gradients.mean(axis=0)
     variance = float(np.sum((gradients - mean) ** 2) / (len(gradients) - 1))
     return float(mean @ mean) - variance / len(gradients), variance
 
 
 def diversity(gradients: npt.NDArray[np.float64]) -> float:
-    """Σ|gᵢ|²/|Σgᵢ|² of (examples, weights) gradients (Yin et al., 2018): 1/n where all are alike."""
+    """Σ|gᵢ|²/|Σgᵢ|² of (examples, weights) gradients (Yin et al., 2018): 1/n if all are equal."""
     total = gradients.sum(axis=0)
     return float(np.sum(gradients**2) / (total @ total))
 
 
 def next_noise_state(settings: BatchSizeSettings, state: NoiseState, measured: Measured, examples: int) -> NoiseState:
-    """Return the state after an epoch, with the size of the next one's updates where the policy follows the noise."""
+    """Return the state after an epoch, with the next batch size if the policy follows the noise."""
     cap = min(settings.maximum, examples)
     size = state.size or min(settings.size, cap)
     if math.isfinite(measured.square) and math.isfinite(measured.variance):
@@ -85,14 +85,14 @@ def next_noise_state(settings: BatchSizeSettings, state: NoiseState, measured: M
 
 
 def gns(settings: BatchSizeSettings, state: NoiseState, measured: Measured) -> float | None:
-    """c·tr Σ/|G|², the simple noise scale (McCandlish et al., 2018), of averages kept apart; none if |G|² ≤ 0."""
+    """c·tr Σ/|G|², the simple noise scale (McCandlish et al., 2018), of separate averages; None if |G|² ≤ 0."""
     if state.square <= 0.0:
         return None
     return settings.noise_multiple * state.variance / state.square
 
 
 def cabs(settings: BatchSizeSettings, state: NoiseState, measured: Measured) -> float | None:
-    """η·tr Σ/F with the training loss F, which must not be negative: 0 grows (Balles et al., 2017, CABS)."""
+    """η·tr Σ/F with the training loss F; a loss of 0 or less grows the batch (Balles et al., 2017, CABS)."""
     if state.weight == 0.0:
         return None
     wanted = measured.rate * state.variance / state.weight
@@ -102,7 +102,7 @@ def cabs(settings: BatchSizeSettings, state: NoiseState, measured: Measured) -> 
 def divebatch(settings: BatchSizeSettings, state: NoiseState, measured: Measured) -> float | None:
     """δ·N·Δ with the epoch's gradient diversity Δ (Chen, Wang & Sundaram, 2025, arXiv 2509.16173).
 
-    Σ|gᵢ|² is N(|G|² + tr Σ), exactly so for micro-batches of one example; |Σgᵢ|² is summed over the epoch.
+    Σ|gᵢ|² is N(|G|² + tr Σ), exact for micro-batches of one example; |Σgᵢ|² is summed over the epoch.
     """
     example_square = measured.square + measured.variance
     if not (math.isfinite(example_square) and measured.epoch_square > 0.0):
@@ -118,7 +118,7 @@ WANTED: dict[str, Callable[[BatchSizeSettings, NoiseState, Measured], float | No
 
 
 def _averaged(state: NoiseState, decay: float, measured: Measured) -> NoiseState:
-    """The averages after an epoch whose updates all measured its mean."""
+    """The averages after an epoch, if all its updates had its mean measurements."""
     kept = decay**measured.updates
     square = kept * state.square + (1.0 - kept) * measured.square
     variance = kept * state.variance + (1.0 - kept) * measured.variance
@@ -132,7 +132,7 @@ def _averaged(state: NoiseState, decay: float, measured: Measured) -> NoiseState
 
 
 def _bucket(size: int, wanted: float) -> int:
-    """The power of two nearest to what is wanted, by its ratio, from half the size to twice the size."""
+    """The power of two nearest to the wanted size, by ratio, between half and twice the current size."""
     bounded = min(max(wanted, size / 2), 2 * size)
     bucket = 2 ** max(0, round(math.log2(max(bounded, 1.0))))
     if bucket > 2 * size:

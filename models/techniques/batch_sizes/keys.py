@@ -1,4 +1,4 @@
-"""The keys of batch sizes: bounds, defaults, and the policies for which they count."""
+"""The keys of batch sizes: meaning, bounds, default and condition."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _DEFAULTS = BatchSizeSettings()
 
 
 def _key(name: str, kind: str, policies: tuple[str, ...], meaning: str, **more: Any) -> Key:
-    """The key of a setting that counts only for these policies."""
+    """The key of a setting that is active for these policies."""
     when = {"optimizer": MINI_BATCH_OPTIMIZERS, "batch_size.policy": policies}
     return Key(kind, getattr(_DEFAULTS, name), when=when, meaning=meaning, **more)
 
@@ -23,7 +23,7 @@ _PART: dict[str, Any] = {"low": 0.0, "high": 1.0, "is_open_low": True, "is_open_
 _FACTOR: dict[str, Any] = {
     "low": 1.0,
     "is_open_low": True,
-    "default_by": {"batch_size.policy": {"geometric": 1.2}},  # the article's, every epoch
+    "default_by": {"batch_size.policy": {"geometric": 1.2}},  # of the article, every epoch
 }
 
 KEYS: dict[str, Key] = (
@@ -33,7 +33,7 @@ KEYS: dict[str, Key] = (
             BatchSizeSettings.policy,
             options=tuple(POLICIES),
             when={"optimizer": MINI_BATCH_OPTIMIZERS},
-            meaning="how the batch size develops during training",
+            meaning="course of the batch size during training",
         ),
     }
     | {
@@ -44,36 +44,36 @@ KEYS: dict[str, Key] = (
                 "integer",
                 ("fixed", *_GROWING, *_MEASURED),
                 {"low": 1},
-                "examples in one update; of a size that changes, at first",
+                "examples per update; the initial number if the size changes",
             ),
-            ("minimum", "integer", ("random", *_MEASURED), {"low": 1}, "the size that none is below"),
+            ("minimum", "integer", ("random", *_MEASURED), {"low": 1}, "minimum batch size"),
             (
                 "ratio",
                 "integer",
                 ("random",),
                 {"low": 0},
-                "the largest size drawn, as a multiple of the smallest; 0 draws up to the maximum",
+                "largest drawn size, as a multiple of the minimum; 0: up to the maximum",
             ),
-            ("maximum", "integer", ("random", *_GROWING, *_MEASURED), {"low": 1}, "the size that none is above"),
-            ("law", "option", ("random",), {"options": tuple(LAWS)}, "how the sizes are distributed"),
-            ("factor", "float", _GROWING, _FACTOR, "what multiplies the size; geometric: 1.2 unless told otherwise"),
-            ("patience", "integer", ("plateau_grow",), {"low": 0}, "epochs without an improvement that make a plateau"),
-            ("min_delta", "float", ("plateau_grow",), {"low": 0.0}, "how much better counts as an improvement"),
+            ("maximum", "integer", ("random", *_GROWING, *_MEASURED), {"low": 1}, "maximum batch size"),
+            ("law", "option", ("random",), {"options": tuple(LAWS)}, "distribution of the drawn sizes"),
+            ("factor", "float", _GROWING, _FACTOR, "growth factor of the size; geometric: by default 1.2"),
+            ("patience", "integer", ("plateau_grow",), {"low": 0}, "epochs without improvement that form a plateau"),
+            ("min_delta", "float", ("plateau_grow",), {"low": 0.0}, "minimum improvement, in units of the metric"),
             (
                 "cooldown",
                 "integer",
                 ("plateau_grow",),
                 {"low": 0},
-                "epochs after a growth in which no waiting is counted",
+                "epochs after a growth in which the wait counter stays 0",
             ),
-            ("step_count", "integer", ("schedule_grow",), {"low": 1}, "how many milestones there are"),
-            ("step_first", "float", ("schedule_grow",), _PART, "where in the budget the first milestone lies"),
+            ("step_count", "integer", ("schedule_grow",), {"low": 1}, "number of milestones"),
+            ("step_first", "float", ("schedule_grow",), _PART, "first milestone, as a share of the budget"),
             (
                 "step_gap",
                 "float",
                 ("schedule_grow",),
                 _PART,
-                "how far on the next milestone lies, as a part of what then remains",
+                "distance to the next milestone, as a share of the remaining budget",
             ),
             ("interval", "integer", ("adabatch",), {"low": 1}, "epochs between two growths"),
             (
@@ -81,28 +81,28 @@ KEYS: dict[str, Key] = (
                 "float",
                 ("adabatch",),
                 {"low": 0.0, "high": 1.0, "is_open_low": True},
-                "what multiplies the learning rate at each growth",
+                "factor of the learning rate at each growth",
             ),
             (
                 "noise_multiple",
                 "float",
                 ("gns", "divebatch"),
                 {"low": 0.0, "is_open_low": True},
-                "what multiplies the size that the gradients ask for: c of gns, δ of divebatch",
+                "factor of the measured batch size: c of gns, δ of divebatch",
             ),
             (
                 "noise_decay",
                 "float",
                 ("gns", "cabs"),
                 {"low": 0.0, "high": 1.0, "is_open_high": True},
-                "what the averages of what was measured keep at each update",
+                "decay of the moving averages of the measurements, per update",
             ),
             (
                 "remainder",
                 "option",
                 tuple(POLICIES),
                 {"options": tuple(REMAINDERS)},
-                "what becomes of an epoch's last, smaller batch: kept, dropped, or filled up from the epoch's start",
+                "last, smaller batch of an epoch: keep, drop, or wrap: fill it with the epoch's first examples",
             ),
         )
     }
@@ -111,10 +111,10 @@ KEYS: dict[str, Key] = (
             "integer",
             BatchSizeSettings.micro_size,
             low=0,
-            meaning="the most examples computed at once: larger batches add up gradients of smaller ones; 0: no limit",
+            meaning="maximum number of examples computed at once; larger batches accumulate gradients; 0: no limit",
         )
     }
 )
 
-# Sizes that rule C11 compares with the training examples as soon as there are any; a default is cut down instead.
+# Sizes that rule C11 compares with the number of training examples once the data is read; defaults are reduced.
 BOUNDED_BY_DATA = ("batch_size.size", "batch_size.minimum", "batch_size.maximum", "stopping.batch_maximum")

@@ -1,9 +1,9 @@
-"""Batch sizes: how many examples each update of an epoch uses. Every example is used exactly once an epoch.
+"""Batch sizes: the number of examples in each update of an epoch.
 
-Unless the remainder is dropped or filled up. A policy decides before an epoch starts, from the epoch's number, the
-plateaus so far and what earlier epochs measured, so that the same sizes follow in every engine and after a restart. No
-size is above the number of examples. Larger batches make training faster, not better, where everything else is tuned
-again for them (Shallue et al., 2019).
+Each example is used exactly once per epoch, unless the remainder is dropped or wrapped. A policy decides before an
+epoch starts, from the epoch's number, the plateaus so far and measurements of earlier epochs, so that the sizes are the
+same in every engine and after a restart. No size exceeds the number of examples. If all other settings are tuned again
+for them, larger batches make training faster, not better (Shallue et al., 2019).
 """
 
 import math
@@ -19,13 +19,13 @@ from nightune.models.techniques.learning_rates.schedules import milestones
 from nightune.models.techniques.plateaus import PlateauRule
 
 Sizes = npt.NDArray[np.int32]  # (updates,)
-_SIZES = 1  # tells the generator of the sizes from that of the data's order, which has the same seed and epoch
-_ROUNDING = 1e-9  # 1.2 × 5 is 6, whatever floating point makes of it
+_SIZES = 1  # separates the generator of sizes from that of the data order, which has the same seed and epoch
+_ROUNDING = 1e-9  # 1.2 × 5 is 6 despite rounding
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What a policy may look at: the epoch, counted from 1, the budget's epochs and the plateaus before it."""
+    """The inputs of a policy: the epoch, counted from 1, the epochs of the budget, and the plateaus before it."""
 
     examples: int
     epoch: int = 1
@@ -36,22 +36,22 @@ class Moment:
 
     @property
     def progress(self) -> float:
-        """The part of the budget before this epoch."""
+        """The share of the budget before this epoch."""
         return (self.epoch - 1) / self.epochs
 
 
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """The sizes of an epoch's updates and what they mean for the learning rate."""
+    """The sizes of an epoch's updates, and their effect on the learning rate."""
 
-    sizes: Sizes  # (updates,) summing to the examples, to fewer if the remainder is dropped, to more if filled up
-    scaling_sizes: Sizes  # (updates,) what learning_rate.batch_scaling goes by: no growth, no left-over
-    rate_multiplier: float = 1.0  # what growing costs the rate, or what a cap leaves for it to do
+    sizes: Sizes  # (updates,), with the examples as sum; fewer if the remainder is dropped, more if wrapped
+    scaling_sizes: Sizes  # (updates,) the sizes for learning_rate.batch_scaling: without growth and remainder
+    rate_multiplier: float = 1.0  # reduction of the rate by the policy, or in place of growth above the cap
 
 
 @dataclass(frozen=True)
 class Growth:
-    """A grown size, and what the growth that a cap made impossible does to the rate instead."""
+    """A grown size, and the reduction of the rate in place of growth above the cap."""
 
     size: int
     rate_multiplier: float = 1.0
@@ -68,15 +68,15 @@ def whole(examples: int) -> Batches:
 
 
 def fixed(settings: BatchSizeSettings, moment: Moment) -> Batches:
-    """The same size for every update; the last batch is what is left over.
+    """The same size for every update; the last batch is the remainder.
 
-    A size above the number of examples is one update of all of them, as in Keras.
+    A size above the number of examples gives one update with all examples, as in Keras.
     """
     return _equal(settings.size, settings.size, moment.examples, settings.remainder)
 
 
 def random(settings: BatchSizeSettings, moment: Moment) -> Batches:
-    """A new size for every update, drawn from the law between the smallest and the largest; the last is cut short."""
+    """A new size for every update, drawn from the law between minimum and maximum; the last one is truncated."""
     high = min(settings.largest, moment.examples)
     low = min(settings.minimum, high)
     generator = np.random.default_rng([moment.order_seed, moment.epoch, _SIZES])
@@ -90,7 +90,7 @@ def random(settings: BatchSizeSettings, moment: Moment) -> Batches:
 
 
 def geometric(settings: BatchSizeSettings, moment: Moment) -> Batches:
-    """B ← max(B + 1, ⌊fB⌋) after every epoch; the rate stays. Without B + 1, a factor of 1.2 is stuck below 5."""
+    """B ← max(B + 1, ⌊fB⌋) after every epoch; the rate is kept. Without B + 1, factor 1.2 has no effect below 5."""
     cap = min(settings.maximum, moment.examples)
     size = min(settings.size, cap)
     for _ in range(moment.epoch - 1):
@@ -99,14 +99,14 @@ def geometric(settings: BatchSizeSettings, moment: Moment) -> Batches:
 
 
 def plateau_grow(settings: BatchSizeSettings, moment: Moment) -> Batches:
-    """B ← fB on every plateau, in place of η ← η/f, which has to do what the maximum leaves undone."""
+    """B ← fB on every plateau, instead of η ← η/f, which takes over above the maximum."""
     return after_growths(settings, moment, moment.plateaus)
 
 
 def schedule_grow(settings: BatchSizeSettings, moment: Moment) -> Batches:
-    """B ← fB from the first epoch after each milestone, where a step schedule would have η ← η/f (Smith et al., 2018).
+    """B ← fB from the first epoch after each milestone, where a step schedule applies η ← η/f (Smith et al., 2018).
 
-    Both lower the noise ηN/B alike. The milestones are those of the step schedule: parts of the budget.
+    Both reduce the noise ηN/B by the same factor. The milestones are those of the step schedule.
     """
     passed = milestones(settings.step_first, settings.step_gap, settings.step_count) <= moment.progress + _ROUNDING
     return after_growths(settings, moment, int(passed.sum()))
@@ -119,7 +119,7 @@ def adabatch(settings: BatchSizeSettings, moment: Moment) -> Batches:
 
 
 def measured(settings: BatchSizeSettings, moment: Moment) -> Batches:
-    """The size that the gradients asked for (gradient_noise.py), at first the given one; the rate is scaled by it."""
+    """The measured size (gradient_noise.py), initially the given one; the rate is scaled by it."""
     size = min(moment.measured_size or settings.size, settings.maximum, moment.examples)
     return _equal(size, size, moment.examples, settings.remainder)
 
@@ -136,17 +136,17 @@ POLICIES: dict[str, Callable[[BatchSizeSettings, Moment], Batches]] = {
 
 
 def keep(sizes: Sizes, full: int) -> Sizes:
-    """The last update has what is left over."""
+    """Keep the remainder as the last update."""
     return sizes
 
 
 def drop(sizes: Sizes, full: int) -> Sizes:
-    """What is left over is not used in this epoch, whose order is another each time; an only update stays."""
+    """Drop the remainder in this epoch (the order changes each epoch), unless it is the only update."""
     return sizes[:-1] if sizes[-1] < full and len(sizes) > 1 else sizes
 
 
 def wrap(sizes: Sizes, full: int) -> Sizes:
-    """The last update is filled up with the first examples of the epoch; an only update stays."""
+    """Fill the last update with the first examples of the epoch, unless it is the only update."""
     return np.append(sizes[:-1], np.int32(full)) if len(sizes) > 1 else sizes
 
 
@@ -154,12 +154,12 @@ REMAINDERS: dict[str, Callable[[Sizes, int], Sizes]] = {"keep": keep, "drop": dr
 
 
 def uniform(generator: np.random.Generator, low: int, high: int, count: int) -> Sizes:
-    """Every size from low to high alike."""
+    """All sizes from low to high with equal probability."""
     return generator.integers(low, high, size=count, dtype=np.int32, endpoint=True)
 
 
 def log_uniform(generator: np.random.Generator, low: int, high: int, count: int) -> Sizes:
-    """As many draws between 8 and 16 as between 16 and 32: size B with a probability in proportion to log(1 + 1/B)."""
+    """As many draws between 8 and 16 as between 16 and 32: size B with a probability proportional to log(1 + 1/B)."""
     drawn = np.exp(generator.uniform(np.log(low), np.log(high + 1), size=count))
     return np.clip(np.floor(drawn + _ROUNDING), low, high).astype(np.int32)
 
@@ -171,14 +171,14 @@ LAWS: dict[str, Callable[[np.random.Generator, int, int, int], Sizes]] = {
 
 
 def after_growths(settings: BatchSizeSettings, moment: Moment, times: int, rate_multiplier: float = 1.0) -> Batches:
-    """The first size after so many growths by the factor, up to the maximum and the examples."""
+    """Return the initial size after so many growths by the factor, up to the maximum and the number of examples."""
     growth = grown(settings.size, settings.factor, times, min(settings.maximum, moment.examples))
     batches = _equal(growth.size, settings.size, moment.examples, settings.remainder)
     return replace(batches, rate_multiplier=rate_multiplier * growth.rate_multiplier)
 
 
 def grown(size: int, factor: float, times: int, cap: int) -> Growth:
-    """Let a size grow so many times; where the cap cuts a growth short, the rate falls by the factor's unused part."""
+    """Grow a size so many times; where the cap limits a growth, the unused part of the factor reduces the rate."""
     size, rate_multiplier = min(size, cap), 1.0
     for _ in range(times):
         wanted = max(size + 1, math.floor(factor * size + 0.5))
@@ -189,13 +189,13 @@ def grown(size: int, factor: float, times: int, cap: int) -> Growth:
 
 
 def plateau_rule(settings: BatchSizeSettings) -> PlateauRule:
-    """What `plateau_grow` takes for a plateau."""
+    """Return the plateau condition of `plateau_grow`."""
     return PlateauRule(settings.patience, settings.min_delta, settings.cooldown)
 
 
 def _equal(size: int, first_size: int, examples: int, remainder: str) -> Batches:
-    """Updates of one size but for the left-over; the rate is scaled by the size that the policy started with."""
-    full_batches, left_over = divmod(examples, size)
-    sizes = np.array([size] * full_batches + [left_over] * (left_over > 0), dtype=np.int32)
+    """Updates of one size, except the remainder; the rate is scaled by the initial size of the policy."""
+    full_batches, remaining = divmod(examples, size)
+    sizes = np.array([size] * full_batches + [remaining] * (remaining > 0), dtype=np.int32)
     sizes = REMAINDERS[remainder](sizes, size)
     return Batches(sizes, np.full_like(sizes, min(first_size, examples)))

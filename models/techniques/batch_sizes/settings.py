@@ -1,13 +1,13 @@
-"""The settings of the batch size: its policy and numbers."""
+"""The settings of the batch size."""
 
 from dataclasses import dataclass
 
-MEASURED = ("gns", "cabs", "divebatch")  # policies that follow what an engine measures of the gradients
+MEASURED = ("gns", "cabs", "divebatch")  # policies that follow measurements of the gradients
 
 
 @dataclass(frozen=True)
 class BatchSizeSettings:
-    """The policy and its numbers. Does not count for gd, whose every update uses all examples."""
+    """The policy and its settings. Inactive for gd, whose updates use all examples."""
 
     policy: str = "fixed"
     size: int = 32
@@ -31,12 +31,12 @@ class BatchSizeSettings:
 
     @property
     def is_measured(self) -> bool:
-        """True if the sizes follow what an engine measures of the gradients."""
+        """True if the sizes follow measurements of the gradients."""
         return self.policy in MEASURED
 
     @property
     def largest(self) -> int:
-        """The largest size that an update may have, where there are enough examples."""
+        """The maximum size of an update, given enough examples."""
         if self.policy == "fixed":
             return self.size
         return self.minimum * self.ratio if self.policy == "random" and self.ratio else self.maximum

@@ -1,6 +1,6 @@
-"""How the learning rate goes with the batch size: a factor for each update's size.
+"""Scaling of the learning rate with the batch size: a factor for the size of each update.
 
-A scaling gets B/B₀, the sizes by the one that the peak is meant for, and 𝓑/B, the measured noise scale by the sizes.
+A scaling receives B/B₀, sizes relative to the reference size, and 𝓑/B, the measured noise scale relative to the sizes.
 """
 
 from collections.abc import Callable
@@ -21,12 +21,12 @@ def linear_scaling(size_ratios: Array, noise_ratios: Array) -> Array:
 
 
 def square_root_scaling(size_ratios: Array, noise_ratios: Array) -> Array:
-    """η·√(B/B₀): for Adam and its kind (Krizhevsky, 2014; Malladi et al., 2022)."""
+    """η·√(B/B₀): for Adam and similar optimizers (Krizhevsky, 2014; Malladi et al., 2022)."""
     return np.sqrt(size_ratios)
 
 
 def noise_scaling(size_ratios: Array, noise_ratios: Array) -> Array:
-    """η/(1 + 𝓑/B) with the noise scale 𝓑 as measured, B₀ at first (McCandlish et al., 2018, eq. 2.6)."""
+    """η/(1 + 𝓑/B) with the measured noise scale 𝓑, initially B₀ (McCandlish et al., 2018, eq. 2.6)."""
     return 1.0 / (1.0 + noise_ratios)
 
 

@@ -1,4 +1,4 @@
-"""Learning rates: η of every update = peak × warm-up × schedule × what plateaus and the batch size make of it.
+"""Learning rates: η of every update = peak × warm-up × schedule × factors of plateaus and the batch size.
 
 The schedules and their clock are in schedules.py.
 """
@@ -14,12 +14,12 @@ from nightune.models.techniques.learning_rates.batch_scaling import SCALINGS
 from nightune.models.techniques.learning_rates.schedules import SCHEDULES, Array, Progress, one_cycle_momenta
 from nightune.models.techniques.plateaus import PlateauRule
 
-CYCLED_OPTIMIZERS = ("sgd", "adam", "adamw")  # they have a momentum or a β₁ that means the same
+CYCLED_OPTIMIZERS = ("sgd", "adam", "adamw")  # these have a momentum or an equivalent β₁
 
 
 @dataclass(frozen=True)
 class LearningRateSettings:
-    """The schedule and its numbers; those that it does not use keep their default. Fractions are of the budget."""
+    """The schedule and its settings; unused ones keep their defaults. Fractions are of the budget."""
 
     schedule: str = "fixed"
     peak: float = 1e-3
@@ -55,12 +55,12 @@ class LearningRateSettings:
 
     @property
     def cycles_momentum(self) -> bool:
-        """True if the momentum is the plan's, not the optimizer's."""
+        """True if the plan, not the optimizer, sets the momentum."""
         return self.schedule == "one_cycle" and self.one_cycle_momentum == "mirrored"
 
 
 def learning_rates(settings: LearningRateSettings, progress: Progress) -> Array:
-    """Return η of each update, before plateaus and the batch size have their say.
+    """Return η of each update, before the factors of plateaus and the batch size.
 
     Warm-up multiplies by (t+1)/W over the first W updates; the schedule's own clock starts after it.
     """
@@ -73,10 +73,10 @@ def learning_rates(settings: LearningRateSettings, progress: Progress) -> Array:
 
 
 def clock_progress(settings: LearningRateSettings, progress: Progress, updates: int, budget_examples: int) -> Progress:
-    """The schedule's clock: the examples' own progress, or that of the updates, of which so many went before.
+    """Return the schedule's clock: the progress in examples, or in updates, given the number of earlier updates.
 
-    Updates are counted towards those that batches of `clock_batch_size` would make of the budget. So smaller batches
-    are at the schedule's end before the budget's, where it stays, and larger ones never get there.
+    The budget in updates is that of batches of `clock_batch_size`. Smaller batches reach the end of the schedule before
+    the end of the budget, and keep its last value; larger ones do not reach it.
     """
     if settings.clock == "examples":
         return progress
@@ -85,7 +85,7 @@ def clock_progress(settings: LearningRateSettings, progress: Progress, updates: 
 
 
 def momenta(settings: LearningRateSettings, progress: Progress) -> Array | None:
-    """Return μ, or β₁, of each update where it moves against the rate; None where the optimizer's own holds."""
+    """Return μ, or β₁, of each update if it is cycled against the rate; None if the optimizer's own is used."""
     if not settings.cycles_momentum:
         return None
     low, high = settings.one_cycle_momentum_low, settings.one_cycle_momentum_high
@@ -93,7 +93,7 @@ def momenta(settings: LearningRateSettings, progress: Progress) -> Array | None:
 
 
 def plateau_multiplier(settings: LearningRateSettings, plateaus: int) -> float:
-    """What so many plateaus make of the rate: each multiplies it by the factor, never below the minimum."""
+    """Return the factor of the rate after so many plateaus: `plateau_factor` for each, down to the minimum."""
     multiplier, floor = 1.0, settings.plateau_minimum / settings.peak
     for _ in range(plateaus):
         if multiplier > floor:
@@ -102,16 +102,16 @@ def plateau_multiplier(settings: LearningRateSettings, plateaus: int) -> float:
 
 
 def plateau_rule(settings: LearningRateSettings) -> PlateauRule:
-    """What the schedule `plateau` takes for one."""
+    """Return the plateau condition of the schedule `plateau`."""
     return PlateauRule(settings.plateau_patience, settings.plateau_min_delta, settings.plateau_cooldown)
 
 
 def batch_scales(
     settings: LearningRateSettings, sizes: npt.NDArray[np.int32], noise_scale: float | None = None
 ) -> Array:
-    """What each update's batch size makes of its rate, beside the size that the peak is meant for.
+    """Return the factor of each update's rate due to its batch size, relative to the reference size.
 
-    `noise_scale` is what the gradients' noise was last measured to be, in examples; None = not yet.
+    `noise_scale` is the last measured gradient noise scale, in examples; None = not measured yet.
     """
     reference = settings.reference_batch_size
     noise_scale = float(reference) if noise_scale is None else noise_scale

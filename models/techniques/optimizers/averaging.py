@@ -1,4 +1,4 @@
-"""Averages of the weights over the updates: what is measured and kept in the place of the last weights."""
+"""Averages of the weights over the updates, evaluated and kept instead of the last weights."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,17 +7,17 @@ from keras import ops
 
 POLYNOMIAL_POWER = 8.0  # γ of the authors of DoG, who took it from Shamir & Zhang's follow-ups
 
-# Of the update, counted from 1, and 1−d: how much of the average is the update's weights.
+# (update, counted from 1; 1−d) → the share of the average that the update's weights have
 Part = Callable[[Any, Any], Any]
 
 
 def exponential_part(update: Any, forgotten: Any) -> Any:
-    """Return c_t = 1−d, and 1 at first: x̄ ← d·x̄ + (1−d)θ, Polyak's average that forgets (as Keras' `use_ema`)."""
+    """Return c_t = 1−d, initially 1: x̄ ← d·x̄ + (1−d)θ, the exponential moving average (as Keras' `use_ema`)."""
     return ops.where(update > 1, ops.convert_to_tensor(forgotten, "float32"), 1.0)
 
 
 def polynomial_part(update: Any, _forgotten: Any) -> Any:
-    """Return c_t = (1+γ)/(t+γ): an average whose memory grows with the training (Shamir & Zhang, 2013)."""
+    """Return c_t = (1+γ)/(t+γ): an average over a growing number of updates (Shamir & Zhang, 2013)."""
     return (1 + POLYNOMIAL_POWER) / (update + POLYNOMIAL_POWER)
 
 

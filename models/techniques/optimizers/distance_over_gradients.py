@@ -1,4 +1,4 @@
-"""DoG, distance over gradients: gradient descent that finds its own rate (Ivgi, Hinder & Carmon, 2023)."""
+"""DoG, distance over gradients: gradient descent that sets its own rate (Ivgi, Hinder & Carmon, 2023)."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from keras import ops
 
 from nightune.models.techniques.optimizers.gradients import at_first, dense, total
 
-STABILIZER = 1e-8  # beside the sum of squares, as in the authors' and optax' code
+STABILIZER = 1e-8  # added to the sum of squares, as in the authors' and optax' code
 
 
 class DistanceOverGradients(keras.optimizers.Optimizer):
-    """θ ← θ − ηg with η = γ·r̄/√(Σ|g|²), r̄ the farthest that θ has been from θ₀, at least α(1 + |θ₀|).
+    """θ ← θ − ηg with η = γ·r̄/√(Σ|g|²), r̄ the maximum distance of θ from θ₀, at least α(1 + |θ₀|).
 
-    γ is the learning rate, usually 1; α is `distance`. The theory is about an average of the iterates: averaging.py.
+    γ is the learning rate, usually 1; α is `distance`. The theory holds for an average of the iterates: averaging.py.
     """
 
     def __init__(self, distance: float = 1e-6, **shared: Any) -> None:
@@ -21,7 +21,7 @@ class DistanceOverGradients(keras.optimizers.Optimizer):
         self.distance = distance
 
     def build(self, variables: list[keras.Variable]) -> None:
-        """Make the slots; θ₀ is taken at the first update."""
+        """Create the slots; θ₀ is stored at the first update."""
         if self.built:
             return
         super().build(variables)
@@ -41,9 +41,10 @@ class DistanceOverGradients(keras.optimizers.Optimizer):
         ]
         for place, start in zip(places, starts, strict=True):
             self.assign(self._starts[place], start)
-        way = total([ops.square(start - variable) for start, variable in zip(starts, trainable_variables, strict=True)])
+        pairs = zip(starts, trainable_variables, strict=True)
+        moved = total([ops.square(start - variable) for start, variable in pairs])
         least = self.distance * (1 + ops.sqrt(total([ops.square(start) for start in starts])))
-        farthest = ops.maximum(ops.maximum(self._farthest, least), ops.sqrt(way))
+        farthest = ops.maximum(ops.maximum(self._farthest, least), ops.sqrt(moved))
         squares = self._squares + total([ops.square(gradient) for gradient in gradients])
         rate = ops.cast(learning_rate, "float32") * farthest / ops.sqrt(squares + STABILIZER)
         self.assign(self._farthest, farthest)
@@ -53,5 +54,5 @@ class DistanceOverGradients(keras.optimizers.Optimizer):
             self.assign_sub(variable, rate * gradient)
 
     def get_config(self) -> dict[str, Any]:
-        """α as a float."""
+        """Return the configuration, with α."""
         return {**super().get_config(), "distance": self.distance}

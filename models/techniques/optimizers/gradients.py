@@ -1,4 +1,4 @@
-"""What optimizers ask of all variables together."""
+"""Functions of all gradients or variables together."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from keras import ops
 
 
 def dense(gradients: list[Any], variables: list[Any]) -> list[Any]:
-    """Return the variables' gradients as plain tensors; TensorFlow's of an embedding hold the rows in use only."""
+    """Return the gradients as dense tensors; TensorFlow's gradients of embeddings contain the used rows only."""
     return [
         ops.add(ops.zeros_like(variable), gradient) if hasattr(gradient, "dense_shape") else gradient
         for gradient, variable in zip(gradients, variables, strict=True)
@@ -19,8 +19,8 @@ def total(values: list[Any]) -> Any:
 
 
 def at_first(optimizer: Any, slot: Any, value: Any) -> Any:
-    """Return the value at the first update, and what the slot remembers ever after.
+    """Return the value at the first update, and the slot's value afterwards.
 
-    So a slot starts from the weights that are there when the training starts, not from those at the build.
+    Slots thus start from the weights at the start of training, not from those at the build.
     """
     return ops.where(ops.equal(optimizer.iterations, 0), ops.convert_to_tensor(value), ops.convert_to_tensor(slot))

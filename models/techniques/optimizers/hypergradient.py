@@ -1,4 +1,4 @@
-"""A learning rate that follows its own gradient (Baydin et al., 2018): a part of the update of other optimizers."""
+"""A learning rate that follows its own gradient (Baydin et al., 2018), as an extension of other optimizers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from nightune.models.techniques.optimizers.gradients import at_first, dense, tot
 
 @dataclass(frozen=True)
 class Hypergradient:
-    """β, the bounds of the rate α, and whether α is multiplied instead of added to."""
+    """β, the bounds of the rate α, and whether its update is multiplicative."""
 
     strength: float
     minimum: float
@@ -19,10 +19,10 @@ class Hypergradient:
 
 
 def following_hypergradient(kind: Any, settings: Hypergradient) -> Any:
-    """Return the class with α ← α + β·g·u, u the last step, per unit of its rate, downwards; then θ ← θ − α·(its step).
+    """Return the class with α ← α + β·g·u, u the last descent step per unit of its rate; then θ ← θ − α·(its step).
 
     For gradient descent u is the last gradient: equation 8. The multiplicative form, α ← α(1 + β·cos(g, u)), does not
-    feel the gradient's scale, which Adam's steps do not feel either. α starts from the learning rate.
+    depend on the gradient's scale, as Adam's steps do not either. α starts at the learning rate.
     """
 
     class FollowingHypergradient(kind):  # type: ignore[misc] # one subclass for each of Keras' optimizers

@@ -1,4 +1,4 @@
-"""The keys of a study file that are about optimizers: what each means, its bounds, its default and when it counts."""
+"""The keys of optimizers: meaning, bounds, default and condition."""
 
 from nightune.models.techniques.keys import Key
 from nightune.models.techniques.optimizers.optimizers import (
@@ -15,7 +15,7 @@ KEYS: dict[str, Key] = {
         "option",
         OptimizerSettings.kind,
         options=tuple(OPTIMIZERS),
-        meaning="the rule that turns gradients into steps; gd uses all examples for each update",
+        meaning="update rule; gd uses all examples in each update",
     ),
     "one_minus_momentum": Key(
         "float",
@@ -25,14 +25,14 @@ KEYS: dict[str, Key] = {
         is_open_low=True,
         when={"optimizer": ("sgd", "rmsprop", "muon")},
         default_by={"optimizer": {"muon": 0.05}},
-        meaning="1 − μ: the part of the velocity lost at each update; 1 is no momentum; muon: by default 0.05",
+        meaning="1 − μ: share of the velocity lost at each update; 1 is no momentum; muon: by default 0.05",
     ),
     "nesterov": Key(
         "boolean",
         OptimizerSettings.nesterov,
         when={"optimizer": ("sgd", "muon")},
         default_by={"optimizer": {"muon": True}},
-        meaning="whether the step looks ahead along the velocity; without momentum no change; muon: by default true",
+        meaning="Nesterov momentum: look ahead along the velocity; no effect without momentum; muon: by default true",
     ),
     "one_minus_beta_1": Key(
         "float",
@@ -41,7 +41,7 @@ KEYS: dict[str, Key] = {
         high=1.0,
         is_open_low=True,
         when={"optimizer": (*_ADAM_FAMILY, "lion")},
-        meaning="1 − β₁: how fast the mean of the gradients forgets; schedule_free: how far from the average it goes",
+        meaning="1 − β₁: decay of the mean of the gradients; schedule_free: distance from the average",
     ),
     "one_minus_beta_2": Key(
         "float",
@@ -51,13 +51,13 @@ KEYS: dict[str, Key] = {
         is_open_low=True,
         when={"optimizer": (*_ADAM_FAMILY, "lion")},
         default_by={"optimizer": {"lion": 0.01}},
-        meaning="1 − β₂: how fast the mean of the squared gradients forgets; lion: of the gradients, by default 0.01",
+        meaning="1 − β₂: decay of the mean of the squared gradients; lion: of the gradients, by default 0.01",
     ),
     "bias_correction": Key(
         "boolean",
         OptimizerSettings.bias_correction,
         when={"optimizer": ("adam", "adamw")},
-        meaning="false is Adam as the article prints it, whose first step is 3.16 times too long: to compare with only",
+        meaning="false: Adam as printed in the article, whose first step is 3.16 times too long; for comparison only",
     ),
     "one_minus_rho": Key(
         "float",
@@ -67,7 +67,7 @@ KEYS: dict[str, Key] = {
         is_open_low=True,
         when={"optimizer": ("rmsprop", "adadelta")},
         default_by={"optimizer": {"adadelta": 0.05}},
-        meaning="1 − ρ: how fast the mean of the squared gradients forgets; adadelta: by default 0.05",
+        meaning="1 − ρ: decay of the mean of the squared gradients; adadelta: by default 0.05",
     ),
     "epsilon": Key(
         "float",
@@ -75,20 +75,20 @@ KEYS: dict[str, Key] = {
         low=0.0,
         is_open_low=True,
         when={"optimizer": (*_ADAM_FAMILY, "rmsprop", "adagrad", "adadelta")},
-        meaning="ε, which bounds the step where gradients are tiny; in Keras' form, not PyTorch's",
+        meaning="ε, which bounds the step for very small gradients; in Keras' form, not PyTorch's",
     ),
     "centered": Key(
         "boolean",
         OptimizerSettings.centered,
         when={"optimizer": ("rmsprop",)},
-        meaning="whether the mean gradient counts, so that the variance is what scales the step",
+        meaning="scale the step by the variance of the gradients instead of their mean square",
     ),
     "initial_accumulator": Key(
         "float",
         OptimizerSettings.initial_accumulator,
         low=0.0,
         when={"optimizer": ("adagrad",)},
-        meaning="what the sum of the squared gradients starts from",
+        meaning="initial value of the sum of squared gradients",
     ),
     "initial_distance": Key(
         "float",
@@ -96,13 +96,13 @@ KEYS: dict[str, Key] = {
         low=0.0,
         is_open_low=True,
         when={"optimizer": ("prodigy", "dog")},
-        meaning="the first guess of how far the solution is; dog: as a part of 1 + the length of all first weights",
+        meaning="initial estimate of the distance to the solution; dog: relative to 1 + norm of the initial weights",
     ),
     "gradient_clip.kind": Key(
         "option",
         OptimizerSettings.gradient_clip_kind,
         options=tuple(GRADIENT_CLIPS),
-        meaning="what of the gradient is limited: each variable's norm, each value, or the norm of all together",
+        meaning="gradient clipping: limit each variable's norm, each value, or the global norm",
     ),
     "gradient_clip.limit": Key(
         "float",
@@ -110,15 +110,15 @@ KEYS: dict[str, Key] = {
         low=0.0,
         is_open_low=True,
         when={"gradient_clip.kind": tuple(kind for kind in GRADIENT_CLIPS if kind != "none")},
-        meaning="the largest norm or value that a gradient keeps",
+        meaning="maximum norm or value of a gradient",
     ),
     "weight_average.kind": Key(
         "option",
         OptimizerSettings.weight_average_kind,
         options=WEIGHT_AVERAGES,
-        when={"optimizer": tuple(kind for kind in OPTIMIZERS if kind != "schedule_free")},  # it has its own
+        when={"optimizer": tuple(kind for kind in OPTIMIZERS if kind != "schedule_free")},  # which has its own average
         default_by={"optimizer": {"dog": "polynomial"}},
-        meaning="which average of the weights over the updates is measured and kept; dog: by default `polynomial`",
+        meaning="average of the weights over the updates that is evaluated and kept; dog: by default `polynomial`",
     ),
     "weight_average.one_minus_decay": Key(
         "float",
@@ -127,6 +127,6 @@ KEYS: dict[str, Key] = {
         high=1.0,
         is_open_low=True,
         when={"weight_average.kind": ("exponential",)},
-        meaning="1 − d: the part of the average that each update's weights replace",
+        meaning="1 − d: share of the average that each update's weights replace",
     ),
 }

@@ -1,21 +1,21 @@
-"""Optimizers: which step follows from a gradient. η is the learning rate, g the mean gradient, t counts from 0.
+"""Optimizers: the step for a gradient. η is the learning rate, g the mean gradient, t counts from 0.
 
-Weight decay is not here: it is applied by the engine, the same for every optimizer and backend (weight_decays.py).
+Weight decay is applied by the engine, the same way for every optimizer and backend (weight_decays.py).
 Parameters near 1 are searched as their distance from 1, on a log scale: momentum 0.9 is `one_minus_momentum = 0.1`.
-The keys of a study file are in optimizer_keys.py; rules that Keras lacks, or has in another form, in own_optimizers/.
+Keys of a study file are in keys.py; update rules that Keras lacks, or has in another form, are in their own files.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-# An engine writes the rate before each update; one that forgets to trains nothing, which every test sees.
+# The engine sets the rate before each update; an engine that does not would train nothing, which every test detects.
 UNSET_LEARNING_RATE = 0.0
 
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """The optimizer and its constants; those that the kind does not use keep their default."""
+    """The optimizer and its settings; unused ones keep their defaults."""
 
     kind: str = "adam"
     one_minus_momentum: float = 1.0
@@ -35,7 +35,7 @@ class OptimizerSettings:
 
     @property
     def is_full_batch(self) -> bool:
-        """True if every update uses all examples: one update an epoch, no batch size."""
+        """True if every update uses all examples: one update per epoch, no batch size."""
         return self.kind == "gd"
 
     @property
@@ -44,34 +44,37 @@ class OptimizerSettings:
         return 1.0 - self.one_minus_momentum
 
     @property
-    def structure(self) -> str:
-        """What of these settings changes the graph of an update: the class, what it remembers and how it clips.
+    def family(self) -> str:
+        """The rule with the same graph: gd is sgd on all examples, adamw is adam with weight decay."""
+        return _FAMILIES.get(self.kind, self.kind)
 
-        The clip's limit and the accumulator's first value are in it as well: Keras takes them as plain floats, once.
+    @property
+    def structure(self) -> str:
+        """The settings that change the graph of an update: the family, its slots and the clipping.
+
+        Numbers are data of the graph, including momentum and Nesterov's, except for Muon's Nesterov.
         """
-        words = [self.kind]
-        if self.kind in ("sgd", "rmsprop", "muon") and self.momentum != 0.0:
-            words.append(f"with {'Nesterov ' if self.nesterov else ''}momentum")
+        words = [self.family]
         if self.kind == "rmsprop" and self.centered:
             words.append("centered")
-        if self.kind == "adagrad":
-            words.append(f"from {self.initial_accumulator:g}")
+        if self.kind == "muon" and self.nesterov:
+            words.append("Nesterov")
         if self.is_literal:
             words.append("without bias correction")
         if self.gradient_clip_kind != "none":
-            words.append(f"clipped by {self.gradient_clip_kind} {self.gradient_clip_limit!r}")
+            words.append(f"clipped by {self.gradient_clip_kind}")
         if self.weight_average_kind != "none":
             words.append(f"averaged by {self.weight_average_kind}")
         return " ".join(words)
 
     @property
     def is_literal(self) -> bool:
-        """True for Adam as the article prints it, without bias correction."""
+        """True for Adam as printed in the article, without bias correction."""
         return self.kind in ("adam", "adamw") and not self.bias_correction
 
     @property
     def shared(self) -> dict[str, float]:
-        """What Keras is told for every kind."""
+        """The arguments of Keras' optimizers that all kinds share."""
         clip = GRADIENT_CLIPS[self.gradient_clip_kind]
         return {"learning_rate": UNSET_LEARNING_RATE} | ({clip: float(self.gradient_clip_limit)} if clip else {})
 
@@ -84,7 +87,7 @@ class OptimizerSettings:
 def build_optimizer(settings: OptimizerSettings) -> Any:
     """Return a new Keras 3 optimizer without weight decay; the engine writes its learning rate.
 
-    Every number is a Python float: Keras refuses 0 or np.float32 in places where it takes 0.0.
+    Every number is a Python float: in places Keras refuses 0 or np.float32 where it accepts 0.0.
     """
     from keras import optimizers  # noqa: PLC0415 - Keras takes seconds; a study file is checked without it
 
@@ -92,14 +95,14 @@ def build_optimizer(settings: OptimizerSettings) -> Any:
 
 
 def gd(optimizers: Any, settings: OptimizerSettings) -> Any:
-    """Gradient descent on the whole training set: θ ← θ − ηg, exactly one update an epoch (Cauchy, 1847)."""
+    """Gradient descent on the whole training set: θ ← θ − ηg, one update per epoch (Cauchy, 1847)."""
     return optimizers.SGD(momentum=0.0, **settings.shared)
 
 
 def sgd(optimizers: Any, settings: OptimizerSettings) -> Any:
     """Mini-batch gradient descent: v ← μv − ηg, θ ← θ + v; Nesterov: θ ← θ + μv − ηg (Sutskever et al., 2013).
 
-    η is inside the velocity, as in Keras: a change of η reaches the older part of the velocity only as it decays.
+    η is inside the velocity, as in Keras: a new η affects the earlier part of the velocity only as that decays.
     """
     return optimizers.SGD(momentum=float(settings.momentum), nesterov=settings.nesterov, **settings.shared)
 
@@ -107,8 +110,8 @@ def sgd(optimizers: Any, settings: OptimizerSettings) -> Any:
 def adam(optimizers: Any, settings: OptimizerSettings) -> Any:
     """Adam with bias correction (Kingma & Ba, 2015), ε as in the paper's last lines of section 2 ("ε hat").
 
-    θ ← θ − η·√(1−β₂ᵗ⁺¹)/(1−β₁ᵗ⁺¹) · m/(√v + ε). In PyTorch and optax ε stands beside the corrected √v̂, so that
-    their ε is 31.6 times smaller at the first step for the same result. Without bias correction it is the article's.
+    θ ← θ − η·√(1−β₂ᵗ⁺¹)/(1−β₁ᵗ⁺¹) · m/(√v + ε). PyTorch and optax add ε to the corrected √v̂: there, an
+    ε 31.6 times smaller has the same effect at the first step. Without bias correction it is the article's version.
     """
     if settings.is_literal:
         from nightune.models.techniques.optimizers.uncorrected_adam import LiteralAdam  # noqa: PLC0415 - imports Keras
@@ -118,9 +121,9 @@ def adam(optimizers: Any, settings: OptimizerSettings) -> Any:
 
 
 def nadam(optimizers: Any, settings: OptimizerSettings) -> Any:
-    """Adam with Nesterov's look-ahead (Dozat, 2016): β₁ rises as β₁(1 − ½·0.96^(t+1)), which optax' has not.
+    """Adam with Nesterov's look-ahead (Dozat, 2016): β₁ rises as β₁(1 − ½·0.96^(t+1)), unlike in optax.
 
-    ε stands beside the corrected √v̂, other than in Keras' Adam.
+    ε is added to the corrected √v̂, unlike in Keras' Adam.
     """
     return optimizers.Nadam(epsilon=float(settings.epsilon), **settings.betas, **settings.shared)
 
@@ -131,9 +134,9 @@ def adamax(optimizers: Any, settings: OptimizerSettings) -> Any:
 
 
 def lion(optimizers: Any, settings: OptimizerSettings) -> Any:
-    """Every step is η long, θ ← θ − η·sign(β₁m + (1−β₁)g), then m ← β₂m + (1−β₂)g (Chen et al., 2023).
+    """Steps of length η: θ ← θ − η·sign(β₁m + (1−β₁)g), then m ← β₂m + (1−β₂)g (Chen et al., 2023).
 
-    It wants a rate 3 to 10 times below Adam's and a decay as many times above.
+    It needs a rate 3 to 10 times lower than Adam, and a decay 3 to 10 times higher.
     """
     return optimizers.Lion(**settings.betas, **settings.shared)
 
@@ -141,7 +144,7 @@ def lion(optimizers: Any, settings: OptimizerSettings) -> Any:
 def rmsprop(optimizers: Any, settings: OptimizerSettings) -> Any:
     """RMSprop (Hinton, 2012): s ← ρs + (1−ρ)g², θ ← θ − ηg/√(s + ε), with ε inside the root; momentum on top.
 
-    Centered, the square of the mean gradient is taken off s under the root (Graves, 2013).
+    If centered, the square of the mean gradient is subtracted from s under the root (Graves, 2013).
     """
     return optimizers.RMSprop(
         rho=float(1.0 - settings.one_minus_rho),
@@ -153,7 +156,7 @@ def rmsprop(optimizers: Any, settings: OptimizerSettings) -> Any:
 
 
 def adagrad(optimizers: Any, settings: OptimizerSettings) -> Any:
-    """By the sum of squared gradients (Duchi et al., 2011): s ← s + g², θ ← θ − ηg/√(s + ε). PyTorch starts s at 0."""
+    """Sum of squared gradients (Duchi et al., 2011): s ← s + g², θ ← θ − ηg/√(s + ε). PyTorch starts s at 0."""
     return optimizers.Adagrad(
         initial_accumulator_value=float(settings.initial_accumulator),
         epsilon=float(settings.epsilon),
@@ -172,19 +175,19 @@ def adadelta(optimizers: Any, settings: OptimizerSettings) -> Any:
 
 
 def lamb(optimizers: Any, settings: OptimizerSettings) -> Any:
-    """Adam's corrected step, made as long as the variable times η (You et al., 2020): for large batches.
+    """Adam's corrected step, scaled to the norm of the variable times η (You et al., 2020): for large batches.
 
-    θ ← θ − η·(|θ|/|u|)·u, u = m̂/(√v̂ + ε), the ratio 1 where either is 0. The paper's decay is inside u; ours, as that
-    of Keras' Lamb, is outside: decoupled, as for every optimizer here.
+    θ ← θ − η·(|θ|/|u|)·u, u = m̂/(√v̂ + ε), the ratio 1 if either is 0. In the paper weight decay is inside u; here it
+    is outside, as in Keras' Lamb: decoupled, as for every optimizer.
     """
     return optimizers.Lamb(epsilon=float(settings.epsilon), **settings.betas, **settings.shared)
 
 
 def adafactor(optimizers: Any, settings: OptimizerSettings) -> Any:
-    """Rows' and columns' means in the place of each square (Shazeer & Stern, 2018); η is relative to the weights.
+    """Means of rows and columns instead of all squares (Shazeer & Stern, 2018); η is relative to the weights.
 
-    θ ← θ − max(0.001, rms(θ))·min(η, 1/√(t+1))·û, û cut to the root mean square 1. Keras caps the rate by
-    1/√(t+1) with `relative_step=False` too, so that no schedule can hold it above (rule C8 tells of it).
+    θ ← θ − max(0.001, rms(θ))·min(η, 1/√(t+1))·û, û clipped to the root mean square 1. Keras caps the rate at
+    1/√(t+1) even with `relative_step=False`, so that no schedule can exceed it (the note of rule C8).
     """
     return optimizers.Adafactor(relative_step=False, **settings.shared)
 
@@ -192,8 +195,8 @@ def adafactor(optimizers: Any, settings: OptimizerSettings) -> Any:
 def muon(optimizers: Any, settings: OptimizerSettings) -> Any:
     """Momentum whose matrices are orthogonalized (Jordan et al., 2024) by five steps of Newton and Schulz.
 
-    θ ← θ − 0.2·√max(rows, columns)·η·UVᵀ, the scale of Liu et al., 2025: Adam's rates suit it. Only hidden kernels that
-    are matrices; Adam moves all others, the outputs' and embeddings among them (training/muon_matrices.py).
+    θ ← θ − 0.2·√max(rows, columns)·η·UVᵀ, the scale of Liu et al., 2025, which suits Adam's rates. Only for hidden
+    kernels that are matrices; Adam trains all others, such as outputs and embeddings (keras_parts/muon_matrices.py).
     """
     adam_part = {f"adam_{name}": beta for name, beta in settings.betas.items()}
     return optimizers.Muon(
@@ -208,7 +211,7 @@ def muon(optimizers: Any, settings: OptimizerSettings) -> Any:
 
 
 def prodigy(optimizers: Any, settings: OptimizerSettings) -> Any:
-    """Adam that finds its own rate (Mishchenko & Defazio, 2023); η multiplies it and is 1 unless told otherwise."""
+    """Adam that sets its own rate (Mishchenko & Defazio, 2023); η is a factor of it, by default 1."""
     from nightune.models.techniques.optimizers.prodigy import Prodigy  # noqa: PLC0415 - imports Keras
 
     epsilon, distance = float(settings.epsilon), float(settings.initial_distance)
@@ -216,9 +219,9 @@ def prodigy(optimizers: Any, settings: OptimizerSettings) -> Any:
 
 
 def dog(optimizers: Any, settings: OptimizerSettings) -> Any:
-    """Distance over gradients (Ivgi et al., 2023): gradient descent that finds its own rate; η multiplies it.
+    """Distance over gradients (Ivgi et al., 2023): gradient descent that sets its own rate; η is a factor of it.
 
-    What is measured and kept is, unless told otherwise, the polynomial average that the theory is about.
+    By default the polynomial average of the theory is evaluated and kept.
     """
     from nightune.models.techniques.optimizers.distance_over_gradients import DistanceOverGradients  # noqa: PLC0415 - imports Keras
 
@@ -226,9 +229,9 @@ def dog(optimizers: Any, settings: OptimizerSettings) -> Any:
 
 
 def schedule_free(optimizers: Any, settings: OptimizerSettings) -> Any:
-    """Adam whose iterates' average takes the place of a falling rate (Defazio et al., 2024); measured at the average.
+    """Adam with an average of the iterates instead of a falling rate (Defazio et al., 2024), evaluated at the average.
 
-    β₁ is how near to the average the gradient is taken.
+    β₁ is the weight of the average in the point at which the gradient is taken.
     """
     from nightune.models.techniques.optimizers.schedule_free import ScheduleFree  # noqa: PLC0415 - imports Keras
 
@@ -239,7 +242,7 @@ OPTIMIZERS: dict[str, Callable[[Any, OptimizerSettings], Any]] = {
     "gd": gd,
     "sgd": sgd,
     "adam": adam,
-    "adamw": adam,  # Loshchilov & Hutter, 2019: Adam whose weight decay, ours for all, is on by default
+    "adamw": adam,  # Loshchilov & Hutter, 2019: Adam with weight decay by default
     "rmsprop": rmsprop,
     "nadam": nadam,
     "lion": lion,
@@ -254,7 +257,9 @@ OPTIMIZERS: dict[str, Callable[[Any, OptimizerSettings], Any]] = {
     "schedule_free": schedule_free,
 }
 
-# What the gradients, penalty included, are cut down to: Keras' argument for the limit.
+_FAMILIES = {"gd": "sgd", "adamw": "adam"}
+
+# Gradient clipping, penalty included → Keras' argument for the limit.
 GRADIENT_CLIPS: dict[str, str | None] = {
     "none": None,
     "norm": "clipnorm",  # the length of each variable's gradient
@@ -262,7 +267,7 @@ GRADIENT_CLIPS: dict[str, str | None] = {
     "global_norm": "global_clipnorm",  # the length of all variables' gradients together (Pascanu et al., 2013)
 }
 
-# An average over the updates, measured and kept in the place of the last weights (own_optimizers/averaging.py).
+# Averages over the updates, evaluated and kept instead of the last weights (averaging.py).
 WEIGHT_AVERAGES = ("none", "exponential", "polynomial")
 
 MINI_BATCH_OPTIMIZERS = tuple(kind for kind in OPTIMIZERS if not OptimizerSettings(kind).is_full_batch)

@@ -1,4 +1,4 @@
-"""Prodigy: Adam that finds its own rate (Mishchenko & Defazio, 2023, algorithm 4)."""
+"""Prodigy: Adam that sets its own rate (Mishchenko & Defazio, 2023, algorithm 4)."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from nightune.models.techniques.optimizers.gradients import at_first, dense, tot
 
 
 class Prodigy(keras.optimizers.Optimizer):
-    """d estimates from below how far the solution is, and takes the place of the rate.
+    """d, a lower estimate of the distance to the solution, replaces the rate.
 
     m ← β₁m + (1−β₁)dg, v ← β₂v + (1−β₂)d²g², s ← √β₂s + (γ̂d²/d₀)g, r ← √β₂r + (γ̂d²/d₀)⟨g, θ₀ − θ⟩,
     θ ← θ − γ̂d·m/(√v + dε), then d ← max(d, r/|s|₁): as optax.contrib.prodigy, where γ̂ is the learning rate, usually
@@ -23,7 +23,7 @@ class Prodigy(keras.optimizers.Optimizer):
         self.beta_1, self.beta_2, self.epsilon, self.distance = beta_1, beta_2, epsilon, distance
 
     def build(self, variables: list[keras.Variable]) -> None:
-        """Make the slots; θ₀ is taken at the first update."""
+        """Create the slots; θ₀ is stored at the first update."""
         if self.built:
             return
         super().build(variables)
@@ -53,7 +53,7 @@ class Prodigy(keras.optimizers.Optimizer):
             self._move(place, gradient, variable, rate, distance)
         numerator = self.beta_2**0.5 * self._progress + weight * total(progress)
         norm = total([ops.abs(each) for each in sums])
-        # Without a gradient, or at the rate 0 of a warm-up, nothing is known yet.
+        # Without a gradient, or at rate 0 in a warm-up, there is no estimate yet.
         found = ops.where(norm > 0, numerator / ops.where(norm > 0, norm, 1.0), 0.0)
         self.assign(self._progress, numerator)
         self.assign(self._estimate, ops.maximum(distance, found))
@@ -67,6 +67,6 @@ class Prodigy(keras.optimizers.Optimizer):
         self.assign_sub(variable, rate * momentum / (ops.sqrt(velocity) + distance * self.epsilon))
 
     def get_config(self) -> dict[str, Any]:
-        """The numbers, as floats."""
+        """Return the configuration, with the constants as floats."""
         own = {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon, "distance": self.distance}
         return {**super().get_config(), **own}

@@ -1,7 +1,7 @@
-"""Schedule-free AdamW: an average of the iterates in the place of a falling rate (Defazio et al., 2024, algorithm 1).
+"""Schedule-free AdamW: an average of the iterates instead of a falling rate (Defazio et al., 2024, algorithm 1).
 
-Keras' ScheduleFreeAdamW is another thing: it is measured and saved at y, decays y but not z, and weighs all updates
-alike under a warm-up.
+Keras' ScheduleFreeAdamW differs: it is evaluated and saved at y, decays y but not z, and weights all updates equally
+in a warm-up.
 """
 
 from typing import Any
@@ -15,9 +15,9 @@ from nightune.models.techniques.optimizers.gradients import dense
 class ScheduleFree(keras.optimizers.Optimizer):
     """The gradient is taken at y = (1−β₁)z + β₁x, where z ← z − γ·g/(√v̂ + ε), and then x ← (1−c)x + cz.
 
-    v̂ is Adam's, bias corrected; c = w/Σw, w = γ̄², γ̄ the highest rate so far, so that updates of a warm-up count less.
-    The model holds y while it trains; x is what is measured and kept (`evaluation_values`). z and x are remembered as
-    their distances from y, which are 0 at the start whatever weights the model is given.
+    v̂ is Adam's, bias corrected; c = w/Σw, w = γ̄², γ̄ the maximum rate so far, so that updates of a warm-up have less
+    weight. The model has the weights y during training; x is evaluated and kept (`evaluation_values`). z and x are
+    stored as differences from y, which are 0 at the start for any initial weights.
     """
 
     def __init__(self, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, **shared: Any) -> None:
@@ -25,7 +25,7 @@ class ScheduleFree(keras.optimizers.Optimizer):
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
 
     def build(self, variables: list[keras.Variable]) -> None:
-        """Make the slots."""
+        """Create the slots."""
         if self.built:
             return
         super().build(variables)
@@ -35,7 +35,7 @@ class ScheduleFree(keras.optimizers.Optimizer):
         self._weights = self.add_variable((), name="sum_of_weights")
 
     def decay(self, variable: keras.Variable, shrink: Any) -> None:
-        """z ← z − s·y: the decay is a part of the gradient's step, and reaches x and y as that does."""
+        """z ← z − s·y: the decay is part of the gradient step, and affects x and y in the same way."""
         self.assign_sub(self._bases[self._get_variable_index(variable)], shrink * variable)
 
     def evaluation_values(self) -> list[Any]:
@@ -58,7 +58,7 @@ class ScheduleFree(keras.optimizers.Optimizer):
             self._move(place, variable, rate * gradient / (ops.sqrt(corrected) + self.epsilon), part)
 
     def _move(self, place: int, variable: Any, step: Any, part: Any) -> None:
-        """Move z, x and y; all are written as distances from the old y, then from the new one."""
+        """Update z, x and y, as differences from the old y, then from the new one."""
         base = self._bases[place] - step
         average = self._averages[place] + part * (base - self._averages[place])
         moved = (1 - self.beta_1) * base + self.beta_1 * average
@@ -67,6 +67,6 @@ class ScheduleFree(keras.optimizers.Optimizer):
         self.assign_add(variable, moved)
 
     def get_config(self) -> dict[str, Any]:
-        """The numbers, as floats."""
+        """Return the configuration, with the constants as floats."""
         own = {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
         return {**super().get_config(), **own}

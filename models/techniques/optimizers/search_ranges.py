@@ -1,13 +1,15 @@
-"""What is customarily searched for each optimizer, as a study file would write it.
+"""Customary search ranges of each optimizer, in the form of a study file.
 
-Ranges are those of the literature, wide rather than fine: Dahl et al., 2023 (AlgoPerf), Godbole et al., 2023 (Tuning
-Playbook), Choi et al., 2019, and of each optimizer's own paper. The rates are meant for batches of 64 examples.
+Ranges are wide ones from the literature: Dahl et al., 2023 (AlgoPerf), Godbole et al., 2023 (Tuning
+Playbook), Choi et al., 2019, and each optimizer's paper. The rates are for batches of 64 examples.
 Parameters near 1 are searched as their distance from 1, on a log scale; a list holds options.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from nightune.vocabulary import row_of
 
 Ranges = dict[str, Any]  # param → a table of low, high and scale, or a list of options
 
@@ -17,7 +19,7 @@ DEFAULT_OPTIMIZERS = (*ARTICLE_OPTIMIZERS, "adamw", "rmsprop", "nadam", "lion")
 
 @dataclass(frozen=True)
 class Customary:
-    """The ranges of one optimizer, each level with those before it: the rate, what matters next, and all the rest."""
+    """The ranges of one optimizer by importance: the rate, the core params, and the rest."""
 
     rate: Ranges
     core: Ranges = field(default_factory=dict)
@@ -25,8 +27,8 @@ class Customary:
 
 
 def customary_ranges(optimizer: str, level: str = "full") -> Ranges:
-    """Return the ranges of an optimizer, in the order of importance: with few trials, search the first ones only."""
-    known = RANGES[optimizer]
+    """Return the ranges of an optimizer, most important first: with few trials, search only the first ones."""
+    known = row_of(RANGES, optimizer, "RANGES in models/techniques/optimizers/search_ranges.py")
     core, full = (known.rate, known.core), (known.rate, known.core, known.full)
     parts = {"article": (known.rate,), "default": core, "full": full}
     return {
@@ -37,7 +39,7 @@ def customary_ranges(optimizer: str, level: str = "full") -> Ranges:
 
 
 def customary_spaces() -> Mapping[str, Mapping[str, Ranges]]:
-    """Return what each level's name stands for in a study's `optimizer`: its optimizers, each with its ranges."""
+    """Return the optimizers of each level that a study's `optimizer` can name, each with its ranges."""
     return {
         level: {optimizer: customary_ranges(optimizer, level) for optimizer in optimizers}
         for level, optimizers in LEVELS.items()
@@ -54,7 +56,7 @@ def _rate(low: float, high: float) -> Ranges:
 
 _AVERAGE: Ranges = {"weight_average.kind": ["none", "exponential"], "weight_average.one_minus_decay": _log(1e-4, 0.1)}
 _BETA_1: Ranges = {"one_minus_beta_1": _log(1e-2, 0.5)}
-# Choi et al., 2019: with ε as large as 1, Adam comes near to momentum.
+# Choi et al., 2019: with ε as large as 1, Adam approaches momentum.
 _SECOND_MOMENT: Ranges = {"epsilon": _log(1e-10, 1.0), "one_minus_beta_2": _log(1e-4, 0.1)}
 _ADAM = Customary(_rate(1e-5, 3e-2), _BETA_1, {**_SECOND_MOMENT, **_AVERAGE})
 
@@ -80,8 +82,8 @@ RANGES: dict[str, Customary] = {
     "lamb": Customary(_rate(1e-4, 1e-1), _BETA_1, {**_SECOND_MOMENT, **_AVERAGE}),
     "adafactor": Customary(_rate(1e-4, 1e-1), full=_AVERAGE),  # relative to the weights
     "muon": Customary(_rate(1e-4, 5e-2), {"one_minus_momentum": _log(1e-2, 0.2)}, _AVERAGE),
-    "prodigy": Customary({}, _BETA_1, _AVERAGE),  # it finds its rate
-    "dog": Customary({}, full={"initial_distance": _log(1e-6, 1e-2)}),  # and so does this
+    "prodigy": Customary({}, _BETA_1, _AVERAGE),  # sets its own rate
+    "dog": Customary({}, full={"initial_distance": _log(1e-6, 1e-2)}),  # sets its own rate
     "schedule_free": Customary(_rate(1e-4, 3e-2), {"one_minus_beta_1": [0.1, 0.05, 0.02]}),
 }
 

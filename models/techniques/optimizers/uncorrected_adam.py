@@ -1,4 +1,4 @@
-"""Adam as the article prints it, without bias correction: an ablation, not a recommendation."""
+"""Adam as printed in the article, without bias correction: for comparison only."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ class LiteralAdam(keras.optimizers.Adam):
     """
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Move one variable."""
+        """Update one variable."""
         place = self._get_variable_index(variable)
         momentum, velocity = self._momentums[place], self._velocities[place]
         gradient = ops.cast(gradient, variable.dtype)

@@ -1,7 +1,7 @@
-"""Adaptive penalties: the strength of the next epoch, from what was measured after the last one.
+"""Adaptive penalties: the strength of the next epoch, from measurements after the last one.
 
-What steers the strength is trained on, in a sense. So it is a fixed part of the training split that is held out of the
-updates, never the validation split, which ranks trials.
+The examples that control the strength influence training. They are therefore a fixed share of the training split, held
+out of the updates, and never the validation split, which ranks trials.
 """
 
 import math
@@ -13,17 +13,17 @@ import numpy.typing as npt
 
 from nightune.models.techniques.penalties.penalties import PenaltySettings
 
-# Statistics of an epoch, by the names under which they are logged. Losses are without penalties, in inference mode.
-TRAIN_LOSS = "train_loss_after"  # on a fixed part of the examples trained on, after the last update
+# Statistics of an epoch, by their logged names. Losses are without penalties, in inference mode.
+TRAIN_LOSS = "train_loss_after"  # on a fixed sample of the training examples, after the last update
 HELD_OUT_LOSS = "held_out_loss"
 HYPERGRADIENT = "penalty_hypergradient"  # ∇L(θ') · θ: L the held-out loss, θ and θ' before and after the last update
 
-_HELD_OUT_SEED = 4  # of its own: the same examples, whatever the trial
+_HELD_OUT_SEED = 4  # a separate seed: the same examples in every trial
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What followed a strength. `curvature` is c where the penalty is c·λ·Σθ²; `rate` that of the last update."""
+    """Measurements of an epoch. The penalty is `curvature`·λ·Σθ²; `rate` is that of the last update."""
 
     statistics: Mapping[str, float]
     rate: float
@@ -31,7 +31,7 @@ class Measured:
 
 
 def next_strength(settings: PenaltySettings, strength: float, measured: Measured) -> float:
-    """Return λ of the next epoch; the same where what was measured is not finite. ValueError if it was not measured."""
+    """Return λ of the next epoch, unchanged for non-finite measurements. ValueError if a measurement is missing."""
     if settings.adaptation == "none":
         return strength
     missing = [name for name in NEEDED[settings.adaptation] if name not in measured.statistics]
@@ -45,7 +45,7 @@ def next_strength(settings: PenaltySettings, strength: float, measured: Measured
 def gap_control(settings: PenaltySettings, strength: float, measured: Measured) -> float:
     """log λ += κ·clip((gap − gap*)/gap*, −1, 1), where gap = (L_held_out − L_train)/L_train.
 
-    A heuristic: a controller of the gap, not a minimizer of anything.
+    A heuristic: it controls the gap and minimizes no objective.
     """
     train_loss = max(measured.statistics[TRAIN_LOSS], 1e-12)
     gap = (measured.statistics[HELD_OUT_LOSS] - train_loss) / train_loss
@@ -54,10 +54,10 @@ def gap_control(settings: PenaltySettings, strength: float, measured: Measured) 
 
 
 def t1t2(settings: PenaltySettings, strength: float, measured: Measured) -> float:
-    """Δ ← max(0, Δ + κη∇L(θ')·θ), where Δ = 2cλ is the decay that the penalty puts into the gradient, Δ·θ.
+    """Δ ← max(0, Δ + κη∇L(θ')·θ), where Δ = 2cλ is the decay in the penalty's gradient, Δ·θ.
 
-    From ∂θ'/∂Δ = −ηθ, one update back (Luketina et al., 2016, for plain gradient descent). Here once an epoch, after
-    its last update. Experimental.
+    From ∂θ'/∂Δ = −ηθ, one update back (Luketina et al., 2016, for plain gradient descent). Applied once per epoch,
+    after its last update. Experimental.
     """
     decay = 2.0 * measured.curvature * strength
     decay += settings.adaptation_rate * measured.rate * measured.statistics[HYPERGRADIENT]
@@ -71,24 +71,24 @@ NEEDED = {"none": (), "gap_control": (TRAIN_LOSS, HELD_OUT_LOSS), "t1t2": (HELD_
 
 @dataclass(frozen=True, eq=False)
 class Division:
-    """The training split: what is trained on, and what is held out, as sorted indices."""
+    """The training split: the examples for updates and the held-out examples, as sorted indices."""
 
     trained: npt.NDArray[np.int32]
     held_out: npt.NDArray[np.int32]
 
     @property
     def sample(self) -> npt.NDArray[np.int32]:
-        """Of the examples trained on, as many as are held out, spread evenly."""
+        """Evenly spaced training examples, as many as are held out."""
         places = np.linspace(0, len(self.trained) - 1, min(len(self.trained), max(1, len(self.held_out))))
         return self.trained[places.astype(np.int64)]
 
 
 def divide(settings: PenaltySettings, examples: int) -> Division:
-    """Divide so many training examples; all are trained on unless a penalty adapts."""
+    """Divide the training examples; without an adaptive penalty, none are held out."""
     count = 0
     if settings.adaptation != "none":
         count = max(1, round(settings.held_out_fraction * examples))
     if count >= examples:
-        raise ValueError(f"penalty.held_out_fraction: {count} of {examples} training examples leaves none to train on")
+        raise ValueError(f"penalty.held_out_fraction: {count} of {examples} examples leave none to train on; reduce it")
     shuffled = np.random.default_rng(_HELD_OUT_SEED).permutation(examples) if count else np.arange(examples)
     return Division(np.sort(shuffled[count:]).astype(np.int32), np.sort(shuffled[:count]).astype(np.int32))

@@ -1,4 +1,4 @@
-"""The keys of the penalty: meaning, bounds, default, and when each is active."""
+"""The keys of the penalty: meaning, bounds, default and condition."""
 
 from nightune.models.techniques.keys import Key
 from nightune.models.techniques.penalties.penalties import (
@@ -14,14 +14,14 @@ KEYS: dict[str, Key] = {
         "option",
         PenaltySettings.kind,
         options=tuple(PENALTIES),
-        meaning="which norm of the weights is added to the training loss; never to a metric that ranks trials",
+        meaning="norm of the weights that is added to the training loss; never to a metric that ranks trials",
     ),
     "penalty.strength": Key(
         "float",
         PenaltySettings.strength,
         low=0.0,
         when={"penalty.kind": _PENALIZING},
-        meaning="λ in the convention chosen; for elastic the sum of both parts",
+        meaning="λ in the chosen convention; elastic: the sum of both parts",
     ),
     "penalty.l1_ratio": Key(
         "float",
@@ -29,27 +29,27 @@ KEYS: dict[str, Key] = {
         low=0.0,
         high=1.0,
         when={"penalty.kind": ("elastic",)},
-        meaning="ρ, the part of the strength that is L1",
+        meaning="ρ: share of the strength that is L1",
     ),
     "penalty.convention": Key(
         "option",
         PenaltySettings.convention,
         options=tuple(CONVENTIONS),
         when={"penalty.kind": _PENALIZING},
-        meaning="whether λ is meant as in Keras' regularizers or as in the article (scikit-learn's Lasso)",
+        meaning="meaning of λ: as in Keras' regularizers, or as in the article (scikit-learn's Lasso)",
     ),
     "penalty.threshold": Key(
         "option",
         PenaltySettings.threshold,
         options=("exact", "decoupled"),
         when={"penalty.kind": ("l1_proximal",)},
-        meaning="decoupled: ηλ is meant for optimizers that scale their steps, too; exact is for sgd and gd only",
+        meaning="exact: for sgd and gd only; decoupled: the threshold ηλ also for optimizers that scale their steps",
     ),
     "penalty.is_beside_weight_decay": Key(
         "boolean",
         PenaltySettings.is_beside_weight_decay,
         when={"penalty.kind": ("l2",)},
-        meaning="whether l2 may stand beside a weight decay, which shrinks the same weights",
+        meaning="allow l2 together with weight decay, which shrinks the same weights",
     ),
     "penalty.label_smoothing": Key(
         "float",
@@ -57,14 +57,14 @@ KEYS: dict[str, Key] = {
         low=0.0,
         high=1.0,
         is_open_high=True,
-        meaning="the part of a target that is spread evenly over the classes, in the training loss only",
+        meaning="share of a target that is spread evenly over the classes, in the training loss only",
     ),
     "penalty.adaptation": Key(
         "option",
         PenaltySettings.adaptation,
         options=("none", *_ADAPTING),
         when={"penalty.kind": _PENALIZING},
-        meaning="what changes the strength after each epoch; both need examples held out of the training split",
+        meaning="adaptation of the strength after each epoch; it needs examples held out of the training split",
     ),
     "penalty.target_gap": Key(
         "float",
@@ -72,7 +72,7 @@ KEYS: dict[str, Key] = {
         low=0.0,
         is_open_low=True,
         when={"penalty.adaptation": ("gap_control",)},
-        meaning="how far the held-out loss is meant to be above the training loss, as a part of the training loss",
+        meaning="target gap between held-out and training loss, as a share of the training loss",
     ),
     "penalty.adaptation_rate": Key(
         "float",
@@ -80,7 +80,7 @@ KEYS: dict[str, Key] = {
         low=0.0,
         is_open_low=True,
         when={"penalty.adaptation": _ADAPTING},
-        meaning="κ: how fast the strength, or for gap_control its logarithm, follows",
+        meaning="κ: step size of the adaptation; gap_control: of the logarithm of the strength",
     ),
     "penalty.minimum": Key(
         "float",
@@ -88,7 +88,7 @@ KEYS: dict[str, Key] = {
         low=0.0,
         is_open_low=True,
         when={"penalty.adaptation": ("gap_control",)},
-        meaning="the strength that gap_control does not go below",
+        meaning="minimum strength",
     ),
     "penalty.maximum": Key(
         "float",
@@ -96,7 +96,7 @@ KEYS: dict[str, Key] = {
         low=0.0,
         is_open_low=True,
         when={"penalty.adaptation": _ADAPTING},
-        meaning="the strength that no adaptation goes above",
+        meaning="maximum strength",
     ),
     "penalty.held_out_fraction": Key(
         "float",
@@ -104,6 +104,6 @@ KEYS: dict[str, Key] = {
         low=0.0,
         high=0.5,
         when={"penalty.adaptation": _ADAPTING},
-        meaning="the part of the training split that is not trained on but steers the strength; validation only ranks",
+        meaning="share of the training split that is held out to control the strength; the validation split only ranks",
     ),
 }

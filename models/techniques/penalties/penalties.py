@@ -1,21 +1,22 @@
 """L1 and L2 penalties on the kernels, added to the training loss. Biases and normalization are not penalized.
 
-An engine adds l1·Σ|w| + l2·Σw² (Keras' convention: no ½, no 1/n) to the mean loss. The article's convention is
-that of statistics: data/2 + λΣ|w| for L1 and data/2 + (λ/2)Σw² for L2, where data is the squared error per
-example; scikit-learn's Lasso(α) and ElasticNet(α, ρ) are exactly this with λ = α. A proximal L1 is no part of the
-loss: after each step every kernel weight moves by η·l1 towards zero, and stays there if it comes to it.
+An engine adds l1·Σ|w| + l2·Σw² (Keras' convention: no ½, no 1/n) to the mean loss. The article uses the convention of
+statistics: data/2 + λΣ|w| for L1 and data/2 + (λ/2)Σw² for L2, where data is the squared error per example;
+scikit-learn's Lasso(α) and ElasticNet(α, ρ) are equal to it with λ = α. A proximal L1 is not part of the loss: after
+each step every kernel weight moves by η·l1 towards zero, and stays at zero if it reaches it.
 
-Smoothed labels are here for what they do, not how: a penalty on confidence. Which strength follows which measured
-quantity is in penalty_adaptation.py.
+Label smoothing is included because it acts as a penalty on confidence. Adaptive strengths are in adaptation.py.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from nightune.vocabulary import refuse_unknown_task
+
 
 @dataclass(frozen=True)
 class PenaltySettings:
-    """The penalty's kind, its total strength λ and the convention in which λ is meant."""
+    """The penalty's kind, its total strength λ, the convention of λ, and the adaptation."""
 
     kind: str = "none"
     strength: float = 1e-4
@@ -34,7 +35,7 @@ class PenaltySettings:
 
 @dataclass(frozen=True)
 class Strengths:
-    """The two factors of Keras' `L1L2(l1, l2)`, and that of the proximal step."""
+    """The two factors of Keras' `L1L2(l1, l2)`, and the factor of the proximal step."""
 
     l1: float
     l2: float
@@ -42,12 +43,11 @@ class Strengths:
 
 
 def keras_strengths(settings: PenaltySettings, task: str, outputs: int = 1) -> Strengths:
-    """Return what an engine adds to the loss: mean squared error for regression, cross-entropy otherwise.
+    """Return the factors for a loss that is mean squared error in regression, cross-entropy otherwise.
 
-    `outputs` is the number of regression targets, over which Keras' mean squared error takes the mean.
+    `outputs` is the number of regression targets, over which Keras' mean squared error averages.
     """
-    if task not in _TASKS:
-        raise ValueError(f"task: unknown {task!r} (known: {', '.join(_TASKS)})")
+    refuse_unknown_task(task)
     strengths = PENALTIES[settings.kind](settings)
     return CONVENTIONS[settings.convention](strengths, task, outputs)
 
@@ -58,12 +58,12 @@ def none(settings: PenaltySettings) -> Strengths:
 
 
 def l1(settings: PenaltySettings) -> Strengths:
-    """λ·Σ|w|: pulls every weight towards zero with the same force (Tibshirani, 1996)."""
+    """λ·Σ|w|: moves every weight towards zero at the same speed (Tibshirani, 1996)."""
     return Strengths(settings.strength, 0.0)
 
 
 def l2(settings: PenaltySettings) -> Strengths:
-    """λ·Σw²: pulls in proportion to the weight (Hoerl & Kennard, 1970)."""
+    """λ·Σw²: moves every weight towards zero in proportion to its size (Hoerl & Kennard, 1970)."""
     return Strengths(0.0, settings.strength)
 
 
@@ -76,7 +76,7 @@ def l1_proximal(settings: PenaltySettings) -> Strengths:
     """λ·Σ|w| by soft thresholding after each step, w ← sign(w)·max(|w| − ηλ, 0): zeros are exact.
 
     For sgd this is the proximal gradient method (Daubechies, Defrise & De Mol, 2004). For optimizers that scale their
-    steps it is not: the threshold stays ηλ for every weight, as weight decay decoupled from them does.
+    steps it is not: the threshold is ηλ for every weight, as in decoupled weight decay.
     """
     return Strengths(0.0, 0.0, settings.strength)
 
@@ -91,18 +91,17 @@ PENALTIES: dict[str, Callable[[PenaltySettings], Strengths]] = {
 
 
 def as_keras(strengths: Strengths, task: str, outputs: int) -> Strengths:
-    """λ as given, beside the loss as Keras computes it."""
+    """λ as given, with the loss of Keras."""
     return strengths
 
 
 def as_article(strengths: Strengths, task: str, outputs: int) -> Strengths:
-    """From λ₁Σ|w| + (λ₂/2)Σw² beside half the squared error, or beside the mean negative log-likelihood.
+    """Convert λ₁Σ|w| + (λ₂/2)Σw² with half the squared error, or with the mean negative log-likelihood.
 
-    Keras' mean squared error is 2/outputs times half the squared error, so the penalty is scaled by as much.
+    Keras' mean squared error is 2/outputs times half the squared error, so the penalty is scaled by this factor.
     """
     scale = 2.0 / outputs if task == "regression" else 1.0
     return Strengths(scale * strengths.l1, scale * strengths.l2 / 2.0, scale * strengths.proximal)
 
 
 CONVENTIONS: dict[str, Callable[[Strengths, str, int], Strengths]] = {"keras": as_keras, "article": as_article}
-_TASKS = ("binary", "multiclass", "regression")

@@ -1,6 +1,6 @@
-"""Stopping rules that set their own margins: from earlier trials, from the curve's own shape, from its own noise.
+"""Stopping rules with adaptive margins: from earlier trials, the shape of the curve, or its noise.
 
-Each is a function of its settings, what it remembers and what it sees of an epoch, as those of stopping_rules.py.
+Each is a function of its settings, its state and the observation of an epoch, like the rules of rules.py.
 """
 
 import math
@@ -12,22 +12,21 @@ import numpy.typing as npt
 
 from nightune.models.techniques.stopping.state import Observation, StoppingState
 
-if TYPE_CHECKING:  # the settings' keys ask for the rules' names, so that stopping.py imports this file
+if TYPE_CHECKING:  # keys.py reads the names of the rules, so that rules.py imports this file
     from nightune.models.techniques.stopping.settings import StoppingSettings
 
 Array = npt.NDArray[np.float64]
 
-LEAST_POINTS = 5  # that a curve is fitted to
+MINIMUM_POINTS = 5  # for fitting a curve
 _RESAMPLES = 200
 _EXPONENTS = np.geomspace(2.0**-5, 2.0**3, 129)
-_ROUNDING = 1e-9  # of the best score: an improvement below it is none
+_ROUNDING = 1e-9  # relative to the best score; smaller improvements are ignored
 
 
 def median(settings: "StoppingSettings", state: StoppingState, seen: Observation) -> StoppingState:
-    """Stop where the mean score so far is worse than the median of the earlier trials' means over the same epochs.
+    """Stop if the mean score so far is worse than the median of the earlier trials' means over the same epochs.
 
-    Golovin et al. (2017). A trial that ended before counts with the epochs that it has. Nothing is stopped before there
-    are `warmup_trials` earlier ones.
+    Golovin et al. (2017). Shorter trials enter with the epochs that they have. Requires `warmup_trials` earlier trials.
     """
     state = replace(state, scores=(*state.scores, seen.score))
     if len(seen.earlier) < settings.warmup_trials:
@@ -42,23 +41,23 @@ def median(settings: "StoppingSettings", state: StoppingState, seen: Observation
 
 
 def extrapolation(settings: "StoppingSettings", state: StoppingState, seen: Observation) -> StoppingState:
-    """Stop where the curve, extrapolated to the budget's last epoch, is unlikely to come below the best so far."""
+    """Stop if the curve, extrapolated to the last epoch, is unlikely to improve on the best score so far."""
     state = replace(state, scores=(*state.scores, seen.score))
-    if len(state.scores) < LEAST_POINTS or seen.epoch >= seen.epochs:
+    if len(state.scores) < MINIMUM_POINTS or seen.epoch >= seen.epochs:
         return state
     chance = chance_of_improvement(
         np.array(state.scores), seen.epochs - settings.start_epoch + 1, min(state.scores) - settings.min_delta
     )
     if chance >= settings.chance:
         return state
-    return replace(state, reason=f"the chance to improve by epoch {seen.epochs} is {chance:.1%}")
+    return replace(state, reason=f"the probability of improvement by epoch {seen.epochs} is {chance:.1%}")
 
 
 def chance_of_improvement(scores: Array, last: int, best: float) -> float:
-    """How often c + a·last^−b is below `best`, over curves c + a·t^−b (t from 1) fitted to resampled residuals.
+    """Return how often c + a·last^−b is below `best`, for curves c + a·t^−b (t from 1) fitted to resampled residuals.
 
     A power law (Domhan, Springenberg & Hutter, 2015) by least squares, b on a grid; the residual bootstrap of Efron
-    (1979). The same scores give the same chance. NaN or infinite scores make it 0.
+    (1979). Deterministic. 0 for NaN or infinite scores.
     """
     if not np.isfinite(scores).all():
         return 0.0
@@ -72,11 +71,11 @@ def chance_of_improvement(scores: Array, last: int, best: float) -> float:
 
 
 def _fit_curves(values: Array, powers: Array, last: int) -> tuple[Array, Array]:
-    """Fit each row of values, (rows, points); return the curves, (rows, points), and where they end, (rows,)."""
+    """Fit each row of values, (rows, points); return the curves, (rows, points), and their last values, (rows,)."""
     centred = powers - powers.mean(axis=1, keepdims=True)
     squares = np.sum(centred**2, axis=1)
     slopes = values @ centred.T / squares  # (rows, exponents)
-    best = np.argmax(slopes**2 * squares, axis=1)  # what the regression explains: the rest is least
+    best = np.argmax(slopes**2 * squares, axis=1)  # maximizes the explained variance
     slope = slopes[np.arange(len(values)), best]
     mean = values.mean(axis=1)
     end = last ** -_EXPONENTS[best] - powers.mean(axis=1)[best]
@@ -84,9 +83,9 @@ def _fit_curves(values: Array, powers: Array, last: int) -> tuple[Array, Array]:
 
 
 def noise_patience(settings: "StoppingSettings", state: StoppingState, seen: Observation) -> StoppingState:
-    """Patience whose margin is z·σ: an improvement within the noise of the metric is none.
+    """Patience with the margin z·σ: improvements within the noise of the metric are ignored.
 
-    σ is the standard deviation of the last k differences between epochs, over √2: a steady trend is no noise.
+    σ is the standard deviation of the last k differences between epochs, divided by √2, which excludes a steady trend.
     """
     scores = (*state.scores, seen.score)[-settings.noise_window - 1 :]
     state = replace(state, scores=scores)
@@ -101,7 +100,7 @@ def noise_patience(settings: "StoppingSettings", state: StoppingState, seen: Obs
 
 
 def score_noise(scores: tuple[float, ...]) -> float:
-    """σ of independent noise on the scores; 0 for fewer than three of them, or where one is not finite."""
+    """Return σ of independent noise on the scores; 0 for fewer than three, or if one is not finite."""
     if len(scores) < 3 or not np.isfinite(scores).all():
         return 0.0
     return float(np.std(np.diff(scores)) / math.sqrt(2.0))

@@ -1,4 +1,4 @@
-"""The keys of early stopping: meaning, bounds, default, and when each is active."""
+"""The keys of early stopping: meaning, bounds, default and condition."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ _ACTING = tuple(action for action in ACTIONS if action != "rate")
 
 
 def _key(name: str, kind: str, rules: tuple[str, ...], meaning: str, **more: Any) -> Key:
-    """The key of a setting that counts only for these rules."""
+    """The key of a setting that is active for these rules."""
     more["when"] = {"stopping.rule": rules, **more.get("when", {})}
     return Key(kind, getattr(_DEFAULTS, name), meaning=meaning, **more)
 
@@ -28,7 +28,7 @@ KEYS: dict[str, Key] = {
         StoppingSettings.rule,
         options=tuple(RULES),
         is_open=True,
-        meaning="what ends a training before its budget; the best epoch's weights are kept in any case",
+        meaning="rule that ends a training before its budget; the best epoch's weights are kept in any case",
     ),
 } | {
     f"stopping.{name}": _key(name, kind, rules, meaning, **more)
@@ -38,74 +38,74 @@ KEYS: dict[str, Key] = {
             "integer",
             ("patience", "combined", "noise_patience"),
             {"low": 0, "default_by": {"stopping.rule": {"combined": 3}}},
-            "epochs without an improvement after which the training stops; combined: acts, 3 unless told otherwise",
+            "epochs without improvement after which training stops; combined: that form a plateau, by default 3",
         ),
         (
             "min_delta",
             "float",
             ("patience", "combined", "extrapolation"),
             {"low": 0.0},
-            "how much better than before counts as an improvement, in units of the metric",
+            "minimum improvement, in units of the metric",
         ),
-        ("start_epoch", "integer", _SEEING, {"low": 1}, "the first epoch, counted from 1, that the rule looks at"),
-        ("action", "option", ("combined",), {"options": tuple(ACTIONS)}, "what is done on a plateau before one stops"),
-        ("max_actions", "integer", ("combined",), {"low": 1}, "how many plateaus are acted on; the next one stops"),
-        ("cooldown", "integer", ("combined",), {"low": 0}, "epochs after an action in which no waiting is counted"),
-        ("rate_factor", "float", ("combined",), {**_PART, **_ON_RATE}, "what multiplies the rate on a plateau"),
-        ("batch_factor", "float", ("combined",), {**_FACTOR_ABOVE_1, **_ON_BATCH}, "what multiplies the batch size"),
+        ("start_epoch", "integer", _SEEING, {"low": 1}, "first epoch that the rule evaluates, counted from 1"),
+        ("action", "option", ("combined",), {"options": tuple(ACTIONS)}, "action on a plateau, before training stops"),
+        ("max_actions", "integer", ("combined",), {"low": 1}, "number of plateaus with an action; the next one stops"),
+        ("cooldown", "integer", ("combined",), {"low": 0}, "epochs after an action in which the wait counter stays 0"),
+        ("rate_factor", "float", ("combined",), {**_PART, **_ON_RATE}, "factor of the rate on a plateau"),
+        ("batch_factor", "float", ("combined",), {**_FACTOR_ABOVE_1, **_ON_BATCH}, "factor of the batch size"),
         (
             "batch_maximum",
             "integer",
             ("combined",),
             {"low": 1, **_ON_BATCH},
-            "the batch size that none is above; what it leaves unused of the factor goes to the rate",
+            "maximum batch size; the unused part of the factor reduces the rate instead",
         ),
-        ("limit", "float", ("threshold",), {}, "what the metric must not be worse than, or the multiple of `limit_of`"),
+        ("limit", "float", ("threshold",), {}, "worst allowed value of the metric, or the multiple of `limit_of`"),
         (
             "limit_of",
             "option",
             ("threshold",),
             {"options": ("value", "first", "best")},
-            "whether the limit is a value of the metric or a multiple of its first or best value so far",
+            "the limit is a value of the metric, or a multiple of its first or best value so far",
         ),
-        ("target", "float", ("target",), {}, "the value of the metric that is good enough"),
+        ("target", "float", ("target",), {}, "value of the metric at which training stops"),
         (
             "loss_factor",
             "float",
             ("divergence",),
             _FACTOR_ABOVE_1,
-            "how many times its lowest the training loss may be",
+            "maximum ratio of the training loss to its minimum",
         ),
         (
             "successive",
             "integer",
             ("divergence", "successive_increase"),
             {"low": 1, "default_by": {"stopping.rule": {"divergence": 1}}},
-            "epochs (divergence: 1 unless told otherwise) or strips in a row after which the training stops",
+            "consecutive epochs (divergence, by default 1) or strips after which training stops",
         ),
         (
             "alpha",
             "float",
             ERROR_RULES,
             {"low": 0.0, "is_open_low": True, "default_by": {"stopping.rule": {"productivity": 1.0}}},
-            "α: percent above the lowest error; productivity: their ratio to the progress, 1 unless told otherwise",
+            "α: maximum percentage above the lowest error; productivity: its ratio to the progress, by default 1",
         ),
-        ("strip", "integer", ("productivity", "successive_increase"), {"low": 1}, "k: the epochs of a strip"),
-        ("warmup_trials", "integer", ("median",), {"low": 1}, "how many earlier trials there must be to compare with"),
-        ("chance", "float", ("extrapolation",), _PART, "the chance to improve below which a training stops"),
+        ("strip", "integer", ("productivity", "successive_increase"), {"low": 1}, "k: epochs per strip"),
+        ("warmup_trials", "integer", ("median",), {"low": 1}, "minimum number of earlier trials to compare with"),
+        ("chance", "float", ("extrapolation",), _PART, "probability of improvement below which training stops"),
         (
             "noise_factor",
             "float",
             ("noise_patience",),
             {"low": 0.0},
-            "z: how many times its noise the metric must improve by",
+            "z: minimum improvement, as a multiple of the noise of the metric",
         ),
         (
             "noise_window",
             "integer",
             ("noise_patience",),
             {"low": 2},
-            "k: from how many differences between epochs the noise is taken",
+            "k: number of differences between epochs from which the noise is estimated",
         ),
     )
 }

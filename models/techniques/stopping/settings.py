@@ -1,4 +1,4 @@
-"""The settings of early stopping: its rule and numbers."""
+"""The settings of early stopping."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from nightune.models.user_code import is_reference
 
 @dataclass(frozen=True)
 class StoppingSettings:
-    """The rule and its numbers; those that it does not use keep their default."""
+    """The rule and its settings; unused ones keep their defaults."""
 
     rule: str = "patience"
     patience: int = 10
@@ -33,10 +33,10 @@ class StoppingSettings:
 
     @property
     def is_users_own(self) -> bool:
-        """True if the rule is a function in a file of the user's."""
+        """True if the rule is a function in a user's file."""
         return is_reference(self.rule)
 
     @property
     def grows_batches(self) -> bool:
-        """True if the rule may act on the batch size before it stops."""
+        """True if the rule may grow the batch before it stops."""
         return self.rule == "combined" and self.action != "rate"

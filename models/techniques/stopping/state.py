@@ -1,16 +1,16 @@
-"""What a stopping rule sees of an epoch, and what it remembers of those before."""
+"""The observation of an epoch, and the state of a stopping rule between epochs."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-# A user's own rule: the curves so far, one value an epoch and NaN where it was not finite → why to stop, or None.
+# A user's rule: the curves so far, one value per epoch, NaN if not finite → the reason to stop, or None.
 StopFunction = Callable[[Mapping[str, list[float]]], str | None]
 
 
 @dataclass(frozen=True)
 class StoppingInputs:
-    """What a rule needs beside the training: the monitored metric's curves of earlier trials, the user's function."""
+    """Additional inputs of a rule: the curves of the monitored metric in earlier trials, and the user's function."""
 
     earlier_curves: Sequence[Sequence[float]] = ()
     function: StopFunction | None = None
@@ -21,26 +21,26 @@ NO_INPUTS = StoppingInputs()
 
 @dataclass(frozen=True)
 class StoppingState:
-    """What a rule remembers between epochs; a `reason` means that the training is to stop."""
+    """The state of a rule between epochs; a `reason` stops the training."""
 
     reference: float = math.inf  # the score, or training loss, that the rule compares with
-    wait: int = 0  # epochs, or strips, in a row that were not as they should be
+    wait: int = 0  # consecutive epochs or strips without the required result
     reason: str = ""
     losses: tuple[float, ...] = ()  # training losses of the strip so far
-    scores: tuple[float, ...] = ()  # of all epochs seen, for rules that need more than a reference
-    history: Mapping[str, list[float | None]] = field(default_factory=dict)  # all metrics, for a user's own rule
+    scores: tuple[float, ...] = ()  # of all observed epochs, for rules that need more than a reference
+    history: Mapping[str, list[float | None]] = field(default_factory=dict)  # all metrics, for a user's rule
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What a rule sees of an epoch, counted from 1."""
+    """The observation of an epoch, counted from 1."""
 
     epoch: int
-    score: float  # lower is better; +inf where the metric is not finite
+    score: float  # lower is better; +inf if the metric is not finite
     loss: float = math.nan  # the training loss
     plateaus: int = 0  # so far, by `plateau_rule`
     sign: float = 1.0  # score = sign × metric
     epochs: int = 0  # the budget
-    earlier: tuple[tuple[float, ...], ...] = ()  # the scores of earlier trials, one an epoch
+    earlier: tuple[tuple[float, ...], ...] = ()  # the scores of earlier trials, one per epoch
     metrics: Mapping[str, float] = field(default_factory=dict)
     stop_function: StopFunction | None = None

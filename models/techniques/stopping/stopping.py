@@ -1,9 +1,9 @@
-"""Early stopping: when an epoch was the last. The best epoch's weights are kept under every rule.
+"""Early stopping: decide after which epoch a training ends. The best epoch's weights are kept with every rule.
 
-A score is the monitored metric turned so that lower is better. The best epoch is the one with the lowest score of
-all, and is the controller's; a rule has its own reference, which a small improvement need not move. NaN or infinity
-in the loss or the metric ends a training at once, whatever the rule. No rule sees the epochs before `start_epoch`,
-but one of them may still be the best epoch, which Keras leaves out.
+A score is the monitored metric, with its sign changed if higher is better. The controller determines the best epoch,
+the one with the lowest score; a rule has its own reference, which ignores small improvements. NaN or infinity in the
+loss or the metric ends a training immediately, with any rule. Rules ignore the epochs before `start_epoch`, but one of
+these can be the best epoch, unlike in Keras.
 """
 
 import math
@@ -17,7 +17,7 @@ from nightune.models.techniques.stopping.state import Observation, StoppingState
 
 
 def next_stopping_state(settings: StoppingSettings, state: StoppingState, seen: Observation) -> StoppingState:
-    """Return the rule's state after the epoch; a score that is not finite counts as +inf."""
+    """Return the rule's state after the epoch; a non-finite score is taken as +inf."""
     if seen.epoch < settings.start_epoch:
         return state
     score = seen.score if math.isfinite(seen.score) else math.inf
@@ -26,25 +26,25 @@ def next_stopping_state(settings: StoppingSettings, state: StoppingState, seen: 
 
 
 def plateau_rule(settings: StoppingSettings) -> PlateauRule:
-    """What `combined` takes for a plateau."""
+    """Return the plateau condition of `combined`."""
     return PlateauRule(settings.patience, settings.min_delta, settings.cooldown, settings.start_epoch)
 
 
 @dataclass(frozen=True)
 class Actions:
-    """How often `combined` has lowered the rate and grown the batch."""
+    """The numbers of rate reductions and batch growths by `combined`."""
 
     rates: int
     batches: int
 
 
 def actions(settings: StoppingSettings, plateaus: int) -> Actions:
-    """What `combined` did on so many plateaus."""
+    """Return the actions of `combined` on so many plateaus."""
     taken = min(plateaus, settings.max_actions)
     return Actions(*ACTIONS[settings.action](taken))
 
 
-# action: times that the rate was lowered and the batch grown, of so many actions
+# action → numbers of rate reductions and batch growths among so many actions
 ACTIONS: dict[str, Callable[[int], tuple[int, int]]] = {
     "rate": lambda taken: (taken, 0),
     "batch": lambda taken: (0, taken),

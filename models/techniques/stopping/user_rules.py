@@ -1,4 +1,4 @@
-"""A stopping rule of the user's own: a function in a file, named in a study as `path/to/file.py:function`."""
+"""Stopping rules of the user: a function in a file, given in a study as `path/to/file.py:function`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +11,10 @@ KEY = "stopping.rule"
 
 
 def load_stop_function(reference: str, folder: Path) -> StopFunction:
-    """Return the user's function, checked at each call: it gives a text, why to stop, or None.
+    """Return the user's function, checked at each call: it returns the reason to stop as a text, or None.
 
-    It gets the curves so far by name (`loss`, `val_loss`, …), one value an epoch. InputError names the file and the
-    function, and what went wrong in it.
+    Its argument is the curves so far by name (`loss`, `val_loss`, …), one value per epoch. InputError gives the file,
+    the function and the error.
     """
     function = bind_function(reference, folder, KEY)
 
@@ -22,6 +22,6 @@ def load_stop_function(reference: str, folder: Path) -> StopFunction:
         reason = function(curves)
         if reason is None or (isinstance(reason, str) and reason):
             return reason
-        raise InputError(KEY, f"{reference} returned {reason!r}; return a text that says why to stop, or None")
+        raise InputError(KEY, f"{reference} returned {reason!r} (allowed: a text, the reason to stop, or None)")
 
     return stop

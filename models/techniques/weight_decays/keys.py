@@ -1,4 +1,4 @@
-"""The keys of weight decay: meaning, bounds, default, and when each is active."""
+"""The keys of weight decay: meaning, bounds, default and condition."""
 
 from nightune.models.techniques.keys import Key
 from nightune.models.techniques.weight_decays.weight_decays import (
@@ -16,21 +16,21 @@ KEYS: dict[str, Key] = {
         WeightDecaySettings.profile,
         options=tuple(PROFILES),
         default_by={"optimizer": {"adamw": "fixed"}},  # AdamW without decay would be Adam
-        meaning="how the strength of the decay develops during training; adamw decays as `fixed` unless told otherwise",
+        meaning="course of the strength during training; adamw: by default `fixed`",
     ),
     "weight_decay.measure": Key(
         "option",
         WeightDecaySettings.measure,
         options=MEASURES,
         when={"weight_decay.profile": _DECAYING},
-        meaning="whether λ is given, or the time over which a weight forgets, which other batch sizes leave as it is",
+        meaning="whether λ is given, or the time scale of the decay, which does not depend on the batch size",
     ),
     "weight_decay.strength": Key(
         "float",
         WeightDecaySettings.strength,
         low=0.0,
         when={"weight_decay.measure": ("strength",)},
-        meaning="λ: per update, a weight loses this part of itself times what the coupling says",
+        meaning="λ: share that a weight loses per update, times the factor of the coupling",
     ),
     "weight_decay.time_scale": Key(
         "float",
@@ -38,7 +38,7 @@ KEYS: dict[str, Key] = {
         low=0.0,
         is_open_low=True,
         when={"weight_decay.measure": ("time_scale",)},
-        meaning="the updates over which a weight forgets at the peak rate, as a part of all updates of the budget",
+        meaning="time constant of the decay at the peak rate, as a share of all updates of the budget",
     ),
     "weight_decay.final_fraction": Key(
         "float",
@@ -47,21 +47,21 @@ KEYS: dict[str, Key] = {
         high=1.0,
         is_open_low=True,
         when={"weight_decay.profile": ("exponential",)},
-        meaning="the strength at the end of the budget, as a part of the strength at its start",
+        meaning="strength at the end of the budget, as a share of that at the start",
     ),
     "weight_decay.coupling": Key(
         "option",
         WeightDecaySettings.coupling,
         options=tuple(COUPLINGS),
         when={"weight_decay.profile": _DECAYING},
-        default_by={"optimizer": {"prodigy": "schedule", "dog": "schedule"}},  # the rate that they find is their own
-        meaning="what multiplies the strength: the learning rate, its part of the peak (prodigy, dog), or nothing",
+        default_by={"optimizer": {"prodigy": "schedule", "dog": "schedule"}},  # these set their own rate
+        meaning="factor of the strength: the learning rate, its share of the peak (default of prodigy, dog), or 1",
     ),
     "weight_decay.scope": Key(
         "option",
         WeightDecaySettings.scope,
         options=SCOPES,
         when={"weight_decay.profile": _DECAYING},
-        meaning="which weights decay: kernels only, or biases, normalization and embeddings as well",
+        meaning="weights that decay: kernels only, or all, with biases, normalization and embeddings",
     ),
 }

@@ -1,9 +1,9 @@
-"""Weight decay: before each gradient step, every decayed weight loses a part, θ ← θ(1 − s_t).
+"""Weight decay: before each gradient step, every decayed weight loses a share s_t, θ ← θ(1 − s_t).
 
-λ_t is the decay's strength by the profile, s_t the part by the coupling. η_t is the learning rate, η₀ its peak,
-p_t the progress through the budget in [0, 1). The engine decays the weights of rank two and more outside
-normalization and embedding layers, unless the scope is all: then biases, scales and offsets, too, as Keras does. The
-same for every optimizer and backend.
+λ_t is the decay's strength by the profile, s_t the share by the coupling. η_t is the learning rate, η₀ its peak,
+p_t the progress through the budget in [0, 1). The engine decays the weights of rank two and more outside of
+normalization and embedding layers; with the scope all, it also decays biases, scales and offsets, as Keras does. This
+is the same for every optimizer and backend.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Array = npt.NDArray[np.float64]  # (updates,)
 
 @dataclass(frozen=True)
 class WeightDecaySettings:
-    """The decay over time and how the learning rate enters it."""
+    """The decay over time and its coupling to the learning rate."""
 
     profile: str = "none"
     strength: float = 0.004  # Keras' AdamW; PyTorch's is 0.01
@@ -34,9 +34,9 @@ def decay_strengths(settings: WeightDecaySettings, progress: Array, rate_fractio
 
 
 def with_strength_by_time(settings: WeightDecaySettings, peak_rate: float, updates: int) -> WeightDecaySettings:
-    """Return the settings with the λ for which weights forget over the time asked for, if that is what is asked for.
+    """Return the settings with λ computed from the time scale, if the measure is `time_scale`.
 
-    At the peak rate a weight forgets over τ = 1/s updates (Wang & Aitchison, 2024); `updates` are the budget's.
+    At the peak rate a weight decays with the time constant τ = 1/s (Wang & Aitchison, 2024); `updates` is the budget.
     """
     if settings.measure == "strength":
         return settings
@@ -45,7 +45,7 @@ def with_strength_by_time(settings: WeightDecaySettings, peak_rate: float, updat
 
 
 def decay_shrinks(settings: WeightDecaySettings, strengths: Array, rates: Array, rate_fractions: Array) -> Array:
-    """Return s_t of each update: the part of a decayed weight that it takes away."""
+    """Return s_t of each update: the share of a decayed weight that is removed."""
     return COUPLINGS[settings.coupling](strengths, rates, rate_fractions)
 
 
@@ -55,7 +55,7 @@ def none(settings: WeightDecaySettings, progress: Array, rate_fractions: Array) 
 
 
 def fixed(settings: WeightDecaySettings, progress: Array, rate_fractions: Array) -> Array:
-    """The same strength throughout: λ_t = λ."""
+    """Constant strength: λ_t = λ."""
     return np.full_like(progress, settings.strength)
 
 
@@ -65,7 +65,7 @@ def exponential(settings: WeightDecaySettings, progress: Array, rate_fractions: 
 
 
 def tied(settings: WeightDecaySettings, progress: Array, rate_fractions: Array) -> Array:
-    """The strength follows the learning rate: λ_t = λ·η_t/η₀. Coupled by the rate as well, s_t goes as η_t²."""
+    """The strength follows the learning rate: λ_t = λ·η_t/η₀. Coupled by the rate, s_t is proportional to η_t²."""
     return settings.strength * rate_fractions
 
 
@@ -88,7 +88,7 @@ def by_schedule(strengths: Array, rates: Array, rate_fractions: Array) -> Array:
 
 
 def independent(strengths: Array, rates: Array, rate_fractions: Array) -> Array:
-    """s_t = λ_t: whatever the learning rate does."""
+    """s_t = λ_t: independent of the learning rate."""
     return strengths
 
 

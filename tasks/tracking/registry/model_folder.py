@@ -1,4 +1,4 @@
-"""A registered version as a folder that MLflow serves: parts of the model, code, signature, example, requirements."""
+"""Write a registered version as a folder for MLflow: parts of the model, code, signature, example, requirements."""
 
 import json
 import tempfile
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCRIPT = Path(__file__).with_name("registered_model.py")
-PACKAGE = "nightune_model"  # what the carried files are called in a version: never the running Nightune's own
+PACKAGE = "nightune_model"  # of the code files in a version; differs from the installed Nightune
 
 
 def write_model_folder(parts: Path, example: "pd.DataFrame | np.ndarray", folder: Path) -> Path:
     """Write the folder of a version from `model.keras`, `description.json` and, for tables, `preprocessing.json`.
 
-    `example` are some raw training rows, as a caller has them.
+    `example` holds some raw training rows, in the form of a caller's request.
     """
     from mlflow import pyfunc  # noqa: PLC0415 - seconds
 
@@ -41,19 +41,19 @@ def write_model_folder(parts: Path, example: "pd.DataFrame | np.ndarray", folder
 
 
 def parts_of(folder: Path) -> Path:
-    """Where the parts lie within a version's folder."""
+    """Return the folder of the parts within a version's folder."""
     return folder / "artifacts" / "parts"
 
 
 def requirements() -> list[str]:
-    """What a version needs where it is served, pinned to what trained it; nothing of Nightune."""
+    """Return the requirements for serving a version, pinned to the training's versions; Nightune is not among them."""
     backend = read_settings().keras_backend
     names = ("mlflow", "keras", backend, "numpy", "pandas")
     return [f"{name}=={metadata.version(name)}" for name in names]
 
 
 def _carried(folder: Path) -> Path:
-    """Copy the files that read a version, under a package name of their own."""
+    """Copy the modules that serve a version into a package of their own name."""
     package = folder / PACKAGE
     package.mkdir()
     (package / "__init__.py").touch()
@@ -73,7 +73,7 @@ def _signature(description: Mapping[str, Any]) -> Any:
 
 
 def _input_schema(description: Mapping[str, Any]) -> Any:
-    """Columns by name; for arrays of plain numbers columns by place, for images and the like a tensor."""
+    """Return columns by name for tables, columns by position for vectors of numbers, and a tensor for other arrays."""
     import numpy as np  # noqa: PLC0415
     from mlflow.types import ColSpec, Schema, TensorSpec  # noqa: PLC0415
 
@@ -86,7 +86,7 @@ def _input_schema(description: Mapping[str, Any]) -> Any:
 
 
 def _column_type(column: Mapping[str, str]) -> Any:
-    """MLflow's type where it takes all that the model takes; whole numbers with a gap arrive as floats, so any."""
+    """Return MLflow's type if it accepts all valid values; integers with missing values arrive as floats: any type."""
     from mlflow.types.schema import AnyType  # noqa: PLC0415
 
     if column["kind"] == "number" and column["dtype"].startswith("float"):
@@ -108,5 +108,5 @@ def _output_schema(description: Mapping[str, Any]) -> Any:
 
 
 def folder_bytes(folder: Path) -> int:
-    """The size of all files in a folder."""
+    """Return the size of all files in a folder."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

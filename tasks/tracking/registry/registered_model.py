@@ -1,7 +1,7 @@
 """The code of every registered version: MLflow copies this file into the version and runs it to load the model.
 
-So a version holds no pickled object. `nightune_model` is the version's own copy of the files that
-`models/serving/predictor.py` names: a later Nightune does not change what an earlier version answers.
+So a version contains no pickled object. `nightune_model` is the version's own copy of the files that
+`models/serving/predictor.py` lists, so that a later Nightune does not change the predictions of an earlier version.
 """
 
 import importlib.util
@@ -15,20 +15,20 @@ from mlflow.pyfunc.model import PythonModel
 
 
 class RegisteredModel(PythonModel):
-    """Raw rows in, labels or quantities out."""
+    """Predicts labels or quantities from raw rows."""
 
     def load_context(self, context: Any) -> None:
-        """Open the version's files; Keras takes JAX where there is no TensorFlow."""
+        """Open the version's files; Keras uses JAX if TensorFlow is not installed."""
         if importlib.util.find_spec("tensorflow") is None:
             os.environ.setdefault("KERAS_BACKEND", "jax")
-        from nightune_model.serving import Predictor  # noqa: PLC0415 - on the path from now on
+        from nightune_model.serving import Predictor  # noqa: PLC0415 - MLflow has put it on the path
 
         self._predictor = Predictor.open(Path(context.artifacts["parts"]))
 
-    # The one hint that MLflow takes as none: the signature says what comes, which for images is an array.
+    # Of all type hints, MLflow ignores only this one; the signature defines the input, an array for images.
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> Any:
-        """One answer a row."""
+        """Return one prediction per row."""
         return self._predictor.predict(model_input)
 
 
-set_model(RegisteredModel())  # MLflow's protocol: the file names its model when it is run
+set_model(RegisteredModel())  # MLflow's protocol: running the file sets its model

@@ -1,4 +1,4 @@
-"""Registered versions of a study's model, and the two names that point at them: champion and challenger."""
+"""Register versions of a study's model, and set their two aliases: champion and challenger."""
 
 import json
 import time
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-PREVIOUS, ROLLED_BACK, HISTORY = "nightune.previous_champion", "nightune.rolled_back_because", "nightune.history"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Version:
 
 
 def versions(store: Store, model: str) -> list[Version]:
-    """All versions of a model, oldest first; none where there is no such model."""
+    """Return all versions of a model, oldest first; empty if there is no such model."""
     aliases = _aliases(store, model)
     if aliases is None:
         return []
@@ -36,70 +36,70 @@ def versions(store: Store, model: str) -> list[Version]:
 
 
 def models(store: Store) -> list[str]:
-    """The names of all registered models."""
+    """Return the names of all registered models."""
     return sorted(str(model.name) for model in client(store).search_registered_models(max_results=1000))
 
 
 def champion(store: Store, model: str) -> Version | None:
-    """The version that serves, or None."""
+    """Return the version that serves, or None."""
     return next((version for version in versions(store, model) if CHAMPION in version.aliases), None)
 
 
 def registered(store: Store, model: str, run_id: str) -> Version | None:
-    """The version that a run's model was registered as, or None."""
+    """Return the version that was registered from a run, or None."""
     return next((version for version in versions(store, model) if version.run_id == run_id), None)
 
 
 def register(store: Store, model: str, sweep: Sweep, run_id: str, folder: Path, tags: Mapping[str, str]) -> Version:
-    """Keep a model's folder and make it a version, whole with its tags or not at all. No alias is moved.
+    """Upload a model's folder and register it as a version with its tags, in one step. No alias is moved.
 
-    What a kill leaves behind is a logged model without a version, which is taken up by the next try.
+    A kill may leave a logged model without a version; the next attempt uses it.
     """
     mlflow_client = client(store)
     if _aliases(store, model) is None:
-        mlflow_client.create_registered_model(model, tags={"nightune.study": model})
+        mlflow_client.create_registered_model(model, tags={names.STUDY: model})
     logged = _logged_model(store, model, sweep, run_id, folder)
-    # By place, not by `models:/…`: MLflow would look that up in the process's own default store.
+    # By location, not by `models:/…`: MLflow would search that in the process's default store.
     made = mlflow_client.create_model_version(
         model, logged.artifact_location, run_id=run_id, tags=dict(tags), model_id=logged.model_id
     )
     return _read(made, {})
 
 
-def point(store: Store, model: str, alias: str, number: int) -> None:
-    """Let an alias point at a version: one call, all or nothing."""
+def set_alias(store: Store, model: str, alias: str, number: int) -> None:
+    """Point an alias at a version, in one atomic call."""
     client(store).set_registered_model_alias(model, alias, str(number))
 
 
-def unpoint(store: Store, model: str, alias: str) -> None:
-    """Take an alias away."""
+def delete_alias(store: Store, model: str, alias: str) -> None:
+    """Delete an alias."""
     client(store).delete_registered_model_alias(model, alias)
 
 
 def set_tags(store: Store, version: Version, tags: Mapping[str, str]) -> None:
-    """Set those tags of a version that are not so yet."""
+    """Set the tags of a version that differ from the wanted values."""
     for name, value in tags.items():
         if version.tags.get(name) != value:
             client(store).set_model_version_tag(version.model, str(version.number), name, value)
 
 
-def forget_rollback(store: Store, version: Version) -> None:
-    """Take away the mark of a version that a person has promoted again; its history keeps it."""
-    if ROLLED_BACK in version.tags:
-        client(store).delete_model_version_tag(version.model, str(version.number), ROLLED_BACK)
+def clear_rollback(store: Store, version: Version) -> None:
+    """Delete the rollback tag of a version that a person has promoted again; its history keeps the entry."""
+    if names.ROLLED_BACK_BECAUSE in version.tags:
+        client(store).delete_model_version_tag(version.model, str(version.number), names.ROLLED_BACK_BECAUSE)
 
 
-def history_with(version: Version, event: str, because: str) -> dict[str, str]:
-    """The tag of a version's history with one more entry: MLflow itself keeps none of its aliases."""
-    entries = json.loads(version.tags.get(HISTORY, "[]"))
+def extended_history(version: Version, event: str, because: str) -> dict[str, str]:
+    """Return the history tag of a version with one more entry: MLflow keeps no history of aliases."""
+    entries = json.loads(version.tags.get(names.HISTORY, "[]"))
     entry = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event, "because": because}
-    return {HISTORY: json.dumps([*entries, entry], ensure_ascii=False)}
+    return {names.HISTORY: json.dumps([*entries, entry], ensure_ascii=False)}
 
 
 def roll_back(store: Store, model: str, because: str) -> tuple[Version, Version]:
-    """Let champion point at the version that it pointed at before; return the version left and the one taken.
+    """Restore the previous champion; return the version rolled back and the one restored.
 
-    StoreError where there is none. The alias moves last: after a kill the same command does the rest.
+    StoreError if there is no previous one. The alias moves last: after a kill, the same command completes the rollback.
     """
     known = {version.number: version for version in versions(store, model)}
     if not known:
@@ -107,19 +107,20 @@ def roll_back(store: Store, model: str, because: str) -> tuple[Version, Version]
         raise StoreError(f"{model}: no such registered model in {store.root} (known: {listed})")
     current = next((version for version in known.values() if CHAMPION in version.aliases), None)
     if current is None:
-        raise StoreError(f"{model}: no version is champion")
-    number = int(current.tags.get(PREVIOUS) or 0)
+        raise StoreError(f"{model}: no version is champion; promote one: `nightune promote STUDY`")
+    number = int(current.tags.get(names.PREVIOUS_CHAMPION) or 0)
     if number not in known:
         why = f"version {number} is gone" if number else f"version {current.number} is the first champion"
         raise StoreError(f"{model}: nothing to roll back to ({why})")
-    set_tags(store, current, {ROLLED_BACK: because, **history_with(current, f"rolled back to {number}", because)})
-    set_tags(store, known[number], history_with(known[number], f"champion again after {current.number}", because))
-    point(store, model, CHAMPION, number)
+    history = extended_history(current, f"rolled back to {number}", because)
+    set_tags(store, current, {names.ROLLED_BACK_BECAUSE: because, **history})
+    set_tags(store, known[number], extended_history(known[number], f"champion again after {current.number}", because))
+    set_alias(store, model, CHAMPION, number)
     return current, known[number]
 
 
 def fetch_version(store: Store, version: Version, folder: Path) -> Path:
-    """Bring a version's files into a folder, and return where they lie; StoreError if they are gone."""
+    """Download a version's files into a folder and return their folder; StoreError if they cannot be read."""
     from mlflow.artifacts import download_artifacts  # noqa: PLC0415 - seconds
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
@@ -128,27 +129,26 @@ def fetch_version(store: Store, version: Version, folder: Path) -> Path:
         address = client(store).get_model_version_download_uri(version.model, str(version.number))
         return Path(download_artifacts(address, dst_path=str(folder), tracking_uri=store.tracking_uri))
     except (MlflowException, OSError) as error:
-        said = str(error).strip().splitlines()[0]
-        raise StoreError(f"{version.model} version {version.number}: its files cannot be read ({said})") from error
+        reason = str(error).strip().splitlines()[0]
+        raise StoreError(f"{version.model} version {version.number}: its files cannot be read ({reason})") from error
 
 
 def _logged_model(store: Store, model: str, sweep: Sweep, run_id: str, folder: Path) -> Any:
     mlflow_client = client(store)
-    tag = "nightune.logged_model"
-    known = mlflow_client.get_run(run_id).data.tags.get(tag)
+    known = mlflow_client.get_run(run_id).data.tags.get(names.LOGGED_MODEL)
     if known:
         return mlflow_client.get_logged_model(known)
     logged = mlflow_client.create_logged_model(
-        sweep.experiment_id, name=model, source_run_id=run_id, tags={"nightune.sweep": sweep.id}
+        sweep.experiment_id, name=model, source_run_id=run_id, tags={names.SWEEP: sweep.id}
     )
     mlflow_client.log_model_artifacts(logged.model_id, str(folder))
     mlflow_client.finalize_logged_model(logged.model_id, "READY")
-    mlflow_client.set_tag(run_id, tag, logged.model_id)
+    mlflow_client.set_tag(run_id, names.LOGGED_MODEL, logged.model_id)
     return logged
 
 
 def _aliases(store: Store, model: str) -> dict[int, tuple[str, ...]] | None:
-    """The aliases of each version, or None where there is no such model."""
+    """Return the aliases of each version, or None if there is no such model."""
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 - seconds
 
     try:
@@ -158,7 +158,7 @@ def _aliases(store: Store, model: str) -> dict[int, tuple[str, ...]] | None:
             return None
         raise
     by_version: dict[int, tuple[str, ...]] = {}
-    for alias, number in sorted(held.items()):  # numbers are texts over HTTP, and search_model_versions gives none
+    for alias, number in sorted(held.items()):  # numbers are texts over HTTP; search_model_versions returns no aliases
         by_version[int(number)] = (*by_version.get(int(number), ()), str(alias))
     return by_version
 

@@ -1,4 +1,4 @@
-"""What MLflow's client lacks: a file put without asking for its run, taken away, or on the disk for sure."""
+"""Artifact operations that MLflow's client lacks: upload without reading the run, delete, and sync to the disk."""
 
 import os
 from functools import partial
@@ -7,30 +7,30 @@ from typing import Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from nightune.tasks.tracking.store.retry import patiently
+from nightune.tasks.tracking.store.retry import retry_call
 from nightune.tasks.tracking.store.store import Store, client
 
 
 def put_artifact(store: Store, artifact_uri: str, file: Path, folder: str | None = None) -> None:
-    """Put a file among the artifacts of a run whose address is known; MLflow's client would read the run again."""
+    """Upload a file to a run's artifacts by their known address; MLflow's client would read the run again."""
     artifacts = _repository(store, artifact_uri)
-    patiently(lambda: artifacts.log_artifact(str(file), folder), store.tracking_uri)
+    retry_call(lambda: artifacts.log_artifact(str(file), folder), store.tracking_uri)
 
 
 def delete_artifacts(store: Store, run_id: str, path: str) -> None:
     """Delete a file or a folder among a run's artifacts."""
     artifacts = _repository(store, _artifact_uri(store, run_id))
-    patiently(lambda: artifacts.delete_artifacts(path), store.tracking_uri)
+    retry_call(lambda: artifacts.delete_artifacts(path), store.tracking_uri)
 
 
-def settle_artifact(store: Store, run_id: str, path: str) -> None:
-    """Return once a file among a run's artifacts is on the disk, where it is one of this machine's."""
+def sync_artifact(store: Store, run_id: str, path: str) -> None:
+    """Flush an artifact and its folder to the disk if the artifact is a local file; else do nothing."""
     address = urlparse(_artifact_uri(store, run_id))
     if address.scheme != "file":
         return
     file = Path(url2pathname(address.path)) / path
     for place in (file, file.parent):
-        patiently(partial(_sync, place), str(place))
+        retry_call(partial(_sync, place), str(place))
 
 
 def _repository(store: Store, artifact_uri: str) -> Any:

@@ -1,4 +1,4 @@
-"""Writes that one background thread carries out in their order, while the caller goes on."""
+"""Write in the background: one thread runs the writes in order while the caller continues."""
 
 import logging
 from collections import deque
@@ -9,23 +9,23 @@ from contextvars import copy_context
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from nightune.tasks.tracking.store.retry import hurried
+from nightune.tasks.tracking.store.retry import short_retries
 
-WAITING = 3  # what a kill may lose, and has to be trained again
+MAXIMUM_PENDING = 3  # results that a kill may lose, so that their trials train again
 
 R = TypeVar("R")
 logger = logging.getLogger("nightune")
 
 
 class BackgroundWriter(Generic[R]):
-    """Takes in writes and returns what they gave, in order.
+    """Runs writes in the background and returns their results in order.
 
-    The error of a write is raised by a later call; what was taken in till then, by that call too, is written all the
-    same. Leaving the block waits for it, also after an interrupt.
+    A later call raises the error of a write; the writes submitted until then, by that call too, still run. Leaving the
+    block waits for them, even after an interrupt.
     """
 
-    def __init__(self, waiting: int = WAITING) -> None:
-        self._waiting = waiting
+    def __init__(self, maximum_pending: int = MAXIMUM_PENDING) -> None:
+        self._maximum_pending = maximum_pending
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nightune-writer")
         self._pending: deque[Future[R]] = deque()
         self._results: list[R] = []
@@ -34,25 +34,25 @@ class BackgroundWriter(Generic[R]):
         return self
 
     def submit(self, write: Callable[[], R]) -> None:
-        """Take in a write; waits while too many are left to do. Raises what an earlier one has raised."""
+        """Queue a write; wait while too many are pending. Raises the error of an earlier write."""
         self._pending.append(self._pool.submit(copy_context().run, write))
-        while len(self._pending) > self._waiting or (self._pending and self._pending[0].done()):
-            self._take()
+        while len(self._pending) > self._maximum_pending or (self._pending and self._pending[0].done()):
+            self._collect_oldest()
 
     def wait(self) -> None:
-        """Wait until all that was taken in is written."""
+        """Wait until all queued writes have ended."""
         while self._pending:
-            self._take()
+            self._collect_oldest()
 
     def results(self) -> list[R]:
-        """Wait for all writes and return what they gave."""
+        """Wait for all writes and return their results."""
         self.wait()
         return self._results
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with nullcontext() if error is None or isinstance(error, Exception) else hurried():
+        with nullcontext() if error is None or isinstance(error, Exception) else short_retries():
             self._pool.shutdown(wait=True)
         for future in self._pending:
             lost = None if future.cancelled() else future.exception()
@@ -61,5 +61,5 @@ class BackgroundWriter(Generic[R]):
                     raise lost
                 logger.warning("a finished trial could not be written: %s: %s", type(lost).__name__, lost)
 
-    def _take(self) -> None:
+    def _collect_oldest(self) -> None:
         self._results.append(self._pending.popleft().result())

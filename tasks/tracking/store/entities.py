@@ -1,4 +1,4 @@
-"""Values of ours as MLflow takes them, within its limits."""
+"""Convert values to MLflow's entities, within its limits."""
 
 import hashlib
 import json
@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nightune.tasks.tracking.store import names
 from nightune.tuning.trial import Value
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ BATCH_PARAMS = 100
 
 
 def param(name: str, value: Value) -> Any:
-    """A param as MLflow takes it: texts as they are, all else as JSON, what is too long cut and told by its digest."""
+    """Return a param for MLflow: text unchanged, other values as JSON; long text is cut and ends with its digest."""
     from mlflow.entities import Param  # noqa: PLC0415
 
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -27,22 +28,22 @@ def param(name: str, value: Value) -> Any:
 
 
 def dataset_input(data: "PreparedData") -> Any:
-    """The prepared data as an input of a run."""
+    """Return the prepared data as an input of a run."""
     from mlflow.entities import Dataset, DatasetInput, InputTag  # noqa: PLC0415
 
     profile = json.dumps({"task": data.task, "rows": data.sizes, "input_shape": list(data.input_shape)})
     source = json.dumps({"uri": data.folder.as_uri()})
     dataset = Dataset(name="prepared data", digest=data.version, source_type="local", source=source, profile=profile)
-    return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])
+    return DatasetInput(dataset, tags=[InputTag(names.MLFLOW_DATA_CONTEXT, "training")])
 
 
 def number(value: float) -> float:
-    """MLflow keeps NaN, but turns infinity into 1.8e308, which would be a lie."""
+    """Replace infinity by NaN, since MLflow would store infinity as 1.8e308."""
     return value if math.isfinite(value) else math.nan
 
 
 def packed(groups: Sequence[list[Any]], size: int) -> Iterator[list[Any]]:
-    """Put groups together up to a size, none of them torn: an epoch is written whole or not at all."""
+    """Pack groups into lists of at most a size, without splitting one: an epoch is written completely or not at all."""
     chunk: list[Any] = []
     for group in groups:
         if chunk and len(chunk) + len(group) > size:
@@ -54,6 +55,6 @@ def packed(groups: Sequence[list[Any]], size: int) -> Iterator[list[Any]]:
 
 
 def chunks(values: list[Any], size: int) -> Iterator[list[Any]]:
-    """Cut values into lists of a size."""
+    """Split values into lists of at most a size."""
     for start in range(0, len(values), size):
         yield values[start : start + size]

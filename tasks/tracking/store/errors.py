@@ -1,17 +1,17 @@
-"""What can be wrong with a store; the command line tells these in one paragraph and ends with code 3."""
+"""Errors of a store; the command line prints them as one paragraph and exits with code 3."""
 
 
 class StoreError(Exception):
-    """The store cannot be used; the text says what to do."""
+    """The store cannot be used; the text gives the remedy."""
 
 
 class StoreLostError(StoreError):
-    """The store has not answered within the bound; what is finished is kept."""
+    """The store has not answered within the time limit; finished trials are kept."""
 
 
 class StudyBusyError(StoreError):
-    """Another process works on the study."""
+    """Another process is running the study."""
 
 
 class SweepNotFoundError(StoreError):
-    """No such sweep; the text lists those there are."""
+    """No such sweep; the text lists the existing ones."""

@@ -1,8 +1,8 @@
-"""A study's lease in a shared store: one machine at a time works on a study, and a dead holder's lease runs out.
+"""A study's lease in a shared store: one machine at a time runs a study, and the lease of a dead holder expires.
 
-A lock file keeps processes of one machine apart. Machines that share a tracking server see only the server, and MLflow
-has no compare-and-set: so a holder writes its name into a tag of the study's experiment, waits, and reads it again;
-of several writers the last one reads itself. The holder then writes a new beat every half minute.
+A lock file excludes other processes of one machine. Machines that share a tracking server see only the server, and
+MLflow has no compare-and-set: a holder writes its name into a tag of the study's experiment, waits, and reads the tag
+again; of several writers, only the last one reads its own name. The holder then renews the lease every half minute.
 """
 
 import json
@@ -18,17 +18,16 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import StoreError, StudyBusyError
-from nightune.tasks.tracking.store.retry import patience
-
-TAG = "nightune.lease"
+from nightune.tasks.tracking.store.retry import retry_limit
 
 logger = logging.getLogger("nightune")
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds between two beats, to the end of a lease without them, and until a writer trusts what it reads back."""
+    """Seconds between two renewals, until a lease expires without one, and until a writer can trust what it reads."""
 
     beat: float = 30.0
     expiry: float = 120.0
@@ -37,7 +36,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Lease:
-    """Who works on a study. `token` is the holder's alone; `beat` is its clock's time of the last sign of life."""
+    """The holder of a study. `token` is unique to it; `beat` is the time of its last renewal by its own clock."""
 
     token: str
     host: str
@@ -50,7 +49,7 @@ class Lease:
 
 @contextmanager
 def study_lease(client: Any, experiment_id: str, study_name: str, pace: Pace | None = None) -> Iterator[None]:
-    """Hold the study's lease while the block runs; StudyBusyError if another machine's process is alive with it."""
+    """Hold the study's lease while the block runs; StudyBusyError if a live process holds it."""
     pace = pace or Pace()
     mine = _take(client, experiment_id, study_name, pace)
     ended = threading.Event()
@@ -69,7 +68,7 @@ def _take(client: Any, experiment_id: str, study_name: str, pace: Pace) -> Lease
     if held is not None and _is_alive(held, lambda: read_lease(client, experiment_id), pace):
         raise StudyBusyError(
             f"{study_name}: another sweep of this study is running ({held}). "
-            "Wait for its end, or stop it; then run the same command again."
+            "Wait until it ends, or stop it; then run the same command again."
         )
     mine = Lease(uuid.uuid4().hex, socket.gethostname(), os.getpid(), time.time())
     _write(client, experiment_id, mine)
@@ -77,15 +76,15 @@ def _take(client: Any, experiment_id: str, study_name: str, pace: Pace) -> Lease
     now = read_lease(client, experiment_id)
     if now is None or now.token != mine.token:
         raise StudyBusyError(
-            f"{study_name}: another sweep of this study has begun at the same moment ({now or 'and ended'}). "
+            f"{study_name}: another sweep of this study has started at the same moment ({now or 'and ended'}). "
             "Run the same command again."
         )
     return mine
 
 
 def read_lease(client: Any, experiment_id: str) -> Lease | None:
-    """Return the lease that is written down, alive or not; None where the study is free."""
-    text = client.get_experiment(experiment_id).tags.get(TAG, "")
+    """Return the stored lease, expired or not; None if the study is free."""
+    text = client.get_experiment(experiment_id).tags.get(names.LEASE, "")
     try:
         return Lease(**json.loads(text)) if text else None
     except (ValueError, TypeError):
@@ -98,7 +97,7 @@ def _is_alive(held: Lease, read: Callable[[], Lease | None], pace: Pace) -> bool
         return is_fresh and _is_running(held.process)
     if is_fresh:
         return True
-    time.sleep(pace.beat * 1.5)  # clocks of two machines may differ by more than a lease lasts
+    time.sleep(pace.beat * 1.5)  # the clocks of two machines may differ by more than the expiry: watch for a renewal
     later = read()
     return later is not None and later != held
 
@@ -118,31 +117,31 @@ def _is_running(process: int) -> bool:
 def _beat(client: Any, experiment_id: str, mine: Lease, pace: Pace, ended: threading.Event) -> None:
     while not ended.wait(pace.beat):
         try:
-            with patience(0.0):
+            with retry_limit(0.0):
                 held = read_lease(client, experiment_id)
                 if held is not None and held.token != mine.token:
-                    logger.warning("%s has taken this study over: this sweep stops, and that one goes on", held)
-                    os.kill(os.getpid(), _interrupt())  # wakes a sleeper, too
+                    logger.warning("%s has taken over this study: stopping this sweep, the other one continues", held)
+                    os.kill(os.getpid(), _interrupt())  # interrupts sleep, too
                     return
                 _write(client, experiment_id, replace(mine, beat=time.time()))
         except StoreError:
-            continue  # the training waits for the store, and tells it; a beat may be missed
+            continue  # the training retries and logs it; a renewal may be missed
 
 
 def _interrupt() -> signal.Signals:
-    """The signal that interrupts the main thread: jobs started with & ignore SIGINT, and take SIGTERM for it."""
+    """Return the signal that interrupts the main thread: jobs started with & ignore SIGINT, so SIGTERM there."""
     return signal.SIGTERM if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else signal.SIGINT
 
 
 def _release(client: Any, experiment_id: str, mine: Lease) -> None:
     try:
-        with patience(2.0):
+        with retry_limit(2.0):
             held = read_lease(client, experiment_id)
             if held is not None and held.token == mine.token:
-                client.set_experiment_tag(experiment_id, TAG, "")
+                client.set_experiment_tag(experiment_id, names.LEASE, "")
     except StoreError:
-        logger.warning("the lease of the study could not be given back; it runs out by itself")
+        logger.warning("the study's lease could not be released; it expires by itself")
 
 
 def _write(client: Any, experiment_id: str, lease: Lease) -> None:
-    client.set_experiment_tag(experiment_id, TAG, json.dumps(asdict(lease)))
+    client.set_experiment_tag(experiment_id, names.LEASE, json.dumps(asdict(lease)))

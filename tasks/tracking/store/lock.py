@@ -1,4 +1,4 @@
-"""The lock of a study: one sweep at a time."""
+"""Lock a study: one sweep at a time."""
 
 import json
 import os
@@ -12,18 +12,18 @@ from filelock import FileLock, Timeout
 
 from nightune.tasks.tracking.store.errors import StudyBusyError
 from nightune.tasks.tracking.store.lease import study_lease
-from nightune.tasks.tracking.store.retry import patiently
+from nightune.tasks.tracking.store.retry import retry_call
 from nightune.tasks.tracking.store.store import Store, client, study_experiment
 
-STUDY_LOCK_SECONDS = 2.0  # a killed holder needs a moment to be gone
+STUDY_LOCK_SECONDS = 2.0  # a killed holder takes a moment to exit
 
 
 @contextmanager
 def study_lock(store: Store, study_name: str) -> Iterator[None]:
     """Hold the study while the block runs; StudyBusyError if another process does.
 
-    On one machine the lock is the operating system's: it is free as soon as its holder has ended, however it ended.
-    In a store that machines share, a lease keeps them apart, too.
+    On one machine it is a lock of the operating system, released as soon as its holder exits in any way. In a store
+    that machines share, a lease excludes other machines, too.
     """
     folder = store.root / "locks"
     folder.mkdir(parents=True, exist_ok=True)
@@ -31,14 +31,14 @@ def study_lock(store: Store, study_name: str) -> Iterator[None]:
     try:
         with FileLock(folder / f"{study_name}.lock", timeout=STUDY_LOCK_SECONDS):
             holder = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%F %T")}
-            patiently(lambda: note.write_text(json.dumps(holder), encoding="utf-8"), str(store.root))
+            retry_call(lambda: note.write_text(json.dumps(holder), encoding="utf-8"), str(store.root))
             with _lease(store, study_name):
                 yield
             note.unlink(missing_ok=True)
     except Timeout:
         raise StudyBusyError(
             f"{study_name}: another sweep of this study is running ({_holder(note)}). "
-            "Wait for its end, or stop it; then run the same command again."
+            "Wait until it ends, or stop it; then run the same command again."
         ) from None
 
 

@@ -1,6 +1,138 @@
-"""Names and limits that runs in MLflow share."""
+"""Names of everything written to MLflow and to Prefect's tags: a contract, since dashboards and scripts read them.
 
-# Logged when a trial ends, or halts at a rung; the other metrics are curves.
-ONCE = ("objective", "best_epoch", "epochs", "seconds")
-PEAKS = ("peak_memory_mib", "device_peak_memory_mib")  # of the process so far; the device's where that tells
-TAG_LENGTH = 5000
+Params have the dotted names of the study file. Engines report under names of their own (`reported_names`).
+"""
+
+from nightune.models.training import reported_names
+
+PREFIX = "nightune."  # of all our tags
+TAG_LENGTH = 5000  # characters, within MLflow's limit of 8000; longer texts are cut
+
+# Tags of runs of several kinds.
+KIND = "nightune.kind"  # sweep, trial, replicate, probe
+SWEEP = "nightune.sweep"  # the sweep's id; on versions and logged models, too
+STATUS = "nightune.status"
+SEED = "nightune.seed"
+STUDY_DIGEST = "nightune.study_digest"
+DATA_VERSION = "nightune.data_version"
+ENGINE = reported_names.ENGINE
+DEVICE = reported_names.DEVICE
+GIT_CHANGED = "nightune.git_changed"  # whether files differed from the commit
+REQUEST = "nightune.request"  # marks the call that creates a run, so that a retry finds the run
+
+# Tags of sweeps.
+SWEEP_NUMBER = "nightune.sweep_number"
+METRIC = "nightune.metric"
+DIRECTION = "nightune.direction"
+PLANNED_TRIALS = "nightune.planned_trials"
+ENGINE_REASON = "nightune.engine_reason"
+CONFIRMED_TRIAL = "nightune.confirmed_trial"
+MATTERED_MOST = "nightune.mattered_most"
+TEST_READS = "nightune.test_reads"
+VERDICT_QUESTION = "nightune.verdict_question"
+
+# Tags of trials.
+TRIAL_KEY = "nightune.trial_key"  # on versions, too
+TRIAL_NUMBER = "nightune.trial_number"
+PARAMS = "nightune.params"  # all params as JSON
+HOST = "nightune.host"
+PROCESS = "nightune.process"
+ATTEMPT = "nightune.attempt"
+MESSAGE = "nightune.message"
+RUNG = "nightune.rung"  # the epoch until which a halted trial is completely logged
+SNAPSHOT = "nightune.snapshot"  # the epoch of the newest snapshot
+RESUMED_AT = "nightune.resumed_at"  # the epoch of the snapshot that the training resumed from
+REUSED_FROM = "nightune.reused_from"
+PRUNED = "nightune.pruned"  # the checkpoint was deleted
+LOGGED_MODEL = "nightune.logged_model"
+
+# Tags of replicates, beside those of trials.
+REPLICATE = "nightune.replicate"
+
+# Tags of studies: of the experiment, and of the registered model.
+LEASE = "nightune.lease"
+STUDY = "nightune.study"
+
+# Tags of versions.
+TRIAL = "nightune.trial"
+SIBLINGS = "nightune.siblings"
+SEARCH_SCORE = "nightune.search_score"
+CONFIRMED_SCORE = "nightune.confirmed_score"
+COMPARED_WITH = "nightune.compared_with"
+PREVIOUS_CHAMPION = "nightune.previous_champion"
+ROLLED_BACK_BECAUSE = "nightune.rolled_back_because"
+HISTORY = "nightune.history"
+
+# Tags of verdicts, on the sweep's run and on the version.
+VERDICT = "nightune.verdict"
+REASON = "nightune.reason"
+BECAUSE = "nightune.because"
+MEASURE = "nightune.measure"
+MINIMUM_GAIN = "nightune.minimum_gain"
+TEST_READS_SO_FAR = "nightune.test_reads_so_far"
+GUARDS = "nightune.guards"
+GAIN = "nightune.gain"  # with the endings _low, _high, _rows and _losses, too
+BASELINE_GAIN = "nightune.baseline_gain"  # the same endings
+TEST_METRIC = "nightune.test_"  # and the metric's name
+
+# Tags of Prefect's flow runs: this, and the process that owns the run.
+FLOW_RUN_OWNER = f"{PROCESS}:"
+
+# MLflow's own tags.
+MLFLOW_PARENT = "mlflow.parentRunId"
+MLFLOW_NOTE = "mlflow.note.content"
+MLFLOW_COMMIT = "mlflow.source.git.commit"
+MLFLOW_TABLES = "mlflow.loggedArtifacts"
+MLFLOW_DATA_CONTEXT = "mlflow.data.context"
+
+# Metrics that are logged when a trial ends, or halts at a rung; the other metrics are curves.
+OBJECTIVE = "objective"
+BEST_EPOCH = "best_epoch"
+EPOCHS = "epochs"
+SECONDS = reported_names.SECONDS
+ONCE = (OBJECTIVE, BEST_EPOCH, EPOCHS, SECONDS)
+PEAKS = reported_names.PEAKS
+
+# Curves that tasks read.
+LOSS = reported_names.LOSS
+UPDATES = reported_names.UPDATES
+EXAMPLES = reported_names.EXAMPLES
+
+# Metrics of sweeps, beside the peaks.
+TRIALS_PER_HOUR = "trials_per_hour"
+
+# Artifacts of trials and replicates.
+CHECKPOINT_FOLDER = "checkpoint"
+CHECKPOINT = f"{CHECKPOINT_FOLDER}/model.keras"  # the weights of the best epoch
+SNAPSHOT_FOLDER = "resume"
+ERROR = "error.txt"  # the traceback of a failed trial
+PREPROCESSING_FOLDER = "preprocessing"
+
+# Artifacts of sweeps.
+STUDY_FOLDER = "study"
+STUDY_CONTENT = f"{STUDY_FOLDER}/content.json"
+ENVIRONMENT = "environment.json"
+LEADERBOARD_CSV = "leaderboard.csv"
+LEADERBOARD_TABLE = "leaderboard.json"
+LOG_FOLDER = "log"
+CONFIRMATION = "confirmation/confirmation.json"
+CONFIRMATION_TABLE = "confirmation/finalists.json"
+IMPORTANCE = "importance/importance.json"
+IMPORTANCE_TABLE = "importance/dimensions.json"
+VERDICT_JSON = "promotion/verdict.json"
+VERDICT_PAGE = "promotion/verdict.md"
+
+# Artifacts of probes.
+PROBE_CHART = "probe.svg"
+PROBE_NUMBERS = "probe.json"
+PROBE_SUGGESTION = "suggestion.toml"
+
+
+def tag_equals(tag: str, value: str) -> str:
+    """A condition of MLflow's search: runs whose tag has this value."""
+    return f"tags.`{tag}` = '{value}'"
+
+
+def tag_differs(tag: str, value: str) -> str:
+    """A condition of MLflow's search: runs that have the tag with another value."""
+    return f"tags.`{tag}` != '{value}'"

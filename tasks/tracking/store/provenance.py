@@ -1,4 +1,4 @@
-"""Where a sweep comes from: the commit of the study's folder, and what it ran on."""
+"""The provenance of a sweep: the commit of the study's folder, and the environment."""
 
 import os
 import platform
@@ -7,21 +7,22 @@ from importlib import metadata
 from pathlib import Path
 
 from nightune.settings import read_settings
+from nightune.tasks.tracking.store import names
 
 PACKAGES = ("nightune", "keras", "tensorflow", "jax", "numpy", "scikit-learn", "pandas", "mlflow-skinny", "prefect")
 
 
 def commit_tags(folder: Path) -> dict[str, str]:
-    """Tags that name the git commit of a folder, and whether files differ from it; empty outside a repository."""
+    """Return tags with the git commit of a folder and whether files differ from it; empty outside a repository."""
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
         return {}
     is_changed = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
-    return {"mlflow.source.git.commit": commit, "nightune.git_changed": str(is_changed).lower()}
+    return {names.MLFLOW_COMMIT: commit, names.GIT_CHANGED: str(is_changed).lower()}
 
 
 def environment() -> dict[str, object]:
-    """Python, platform, processors and the versions of the packages that decide results."""
+    """Return Python, platform, processors and the versions of the packages that affect results."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -1,7 +1,7 @@
-"""Patience with a store that does not answer: wait, say so, try again, and give up within a bound.
+"""Retry calls to a store that does not answer, with backoff, a log line and a time limit.
 
-A locked database, a full disk and a lost server are faults of the machine that pass. What MLflow refuses for good,
-such as an unknown run, is raised at once.
+A locked database, a full disk and a lost server are transient faults. Permanent errors, such as an unknown run, are
+raised at once.
 """
 
 import errno
@@ -17,75 +17,76 @@ from contextvars import ContextVar
 from typing import Any
 
 from nightune.settings import read_settings
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import StoreLostError
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
-HURRIED_SECONDS = 2.0  # a stop must be short; the next start closes what is left open
+SHORT_LIMIT_SECONDS = 2.0  # after an interrupt; the next start closes runs that stay open
 
-PASSING_CODES = ("TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED")
-PASSING_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ESTALE}
-# SQLAlchemy's failures reach us as text: MLflow turns the exception into a message.
-PASSING_WORDS = re.compile(
+TRANSIENT_CODES = ("TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED")
+TRANSIENT_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ESTALE}
+# SQLAlchemy's errors arrive as text: MLflow converts the exception to a message.
+TRANSIENT_WORDS = re.compile(
     r"database is locked|disk is full|disk I/O error|readonly database|unable to open database"
     r"|Max retries exceeded|[Cc]onnection|timed out|Read-only file system|No space left"
 )
 
 logger = logging.getLogger("nightune")
-_bound: ContextVar[float | None] = ContextVar("store_patience_seconds", default=None)
-_hurried = threading.Event()
-_jitter = random.Random()  # not the shared generator, from which models being built take their seeds
+_limit: ContextVar[float | None] = ContextVar("store_retry_limit", default=None)
+_is_short = threading.Event()
+_jitter = random.Random()  # not the shared generator, from which new models draw their seeds
 
 
 @contextmanager
-def patience(seconds: float) -> Iterator[None]:
-    """Wait no longer than this for the store inside: little, where the way out must be short."""
-    token = _bound.set(seconds)
+def retry_limit(seconds: float) -> Iterator[None]:
+    """Limit retries inside the block to this many seconds; few where the process must end soon."""
+    token = _limit.set(seconds)
     try:
         yield
     finally:
-        _bound.reset(token)
+        _limit.reset(token)
 
 
 @contextmanager
-def hurried() -> Iterator[None]:
-    """While the block runs no thread waits for long, also one that waits already: somebody asked to stop."""
-    _hurried.set()
+def short_retries() -> Iterator[None]:
+    """Shorten the retries of all threads while the block runs, those in progress included: the user asked to stop."""
+    _is_short.set()
     try:
         yield
     finally:
-        _hurried.clear()
+        _is_short.clear()
 
 
-def patiently(action: Callable[[], Any], address: str, again: Callable[[], Any] | None = None) -> Any:
-    """Return what the action returns, tried again after faults that pass; StoreLostError after the bound.
+def retry_call(action: Callable[[], Any], address: str, again: Callable[[], Any] | None = None) -> Any:
+    """Return the action's result, retrying after transient faults; StoreLostError after the time limit.
 
-    `again` replaces the action after a fault: it may first look whether the action came through all the same.
+    `again` replaces the action after a fault: it can first check whether the action succeeded despite the fault.
     """
-    started_at, pause, is_told = time.monotonic(), FIRST_PAUSE_SECONDS, False
+    started_at, pause, is_logged = time.monotonic(), FIRST_PAUSE_SECONDS, False
     while True:
         try:
             return action()
         except Exception as error:
-            reason = passing_fault(error)
+            reason = transient_fault(error)
             if reason is None:
                 raise
-            left = _patience_seconds() - (time.monotonic() - started_at)
+            left = _limit_seconds() - (time.monotonic() - started_at)
             if left <= 0:
-                raise StoreLostError(_what_to_do(address, reason, time.monotonic() - started_at)) from error
-        if not is_told:
+                raise StoreLostError(_lost_message(address, reason, time.monotonic() - started_at)) from error
+        if not is_logged:
             logger.warning("the store does not answer (%s); waiting for it, at most %.0f s", reason, left)
-            is_told = True
-        pause_now = min(left, pause * _jitter.uniform(0.7, 1.3))  # processes that wait do not knock together
-        if _hurried.is_set():
+            is_logged = True
+        pause_now = min(left, pause * _jitter.uniform(0.7, 1.3))  # waiting processes must not retry in step
+        if _is_short.is_set():
             time.sleep(min(pause_now, FIRST_PAUSE_SECONDS))
         else:
-            _hurried.wait(pause_now)
+            _is_short.wait(pause_now)
         pause, action = min(2 * pause, LONGEST_PAUSE_SECONDS), again or action
 
 
-class PatientClient:
-    """An MLflow client whose every call is patient. A run is made once, also where the answer to its making is lost."""
+class RetryingClient:
+    """An MLflow client that retries every call. A run is created once, even if the answer to its creation is lost."""
 
     def __init__(self, client: Any, address: str) -> None:
         self._client, self._address = client, address
@@ -94,58 +95,58 @@ class PatientClient:
         method = getattr(self._client, name)
         if not callable(method):
             return method
-        return lambda *values, **options: patiently(lambda: method(*values, **options), self._address)
+        return lambda *values, **options: retry_call(lambda: method(*values, **options), self._address)
 
     def create_run(self, experiment_id: str, *, tags: dict[str, str], **options: Any) -> Any:
-        """Make a run; after a fault, look by a mark of its own whether it was made."""
+        """Create a run; after a fault, search by a unique tag whether it was created."""
         mark = uuid.uuid4().hex
-        marked = {**tags, "nightune.request": mark}
+        marked = {**tags, names.REQUEST: mark}
 
         def create() -> Any:
             return self._client.create_run(experiment_id, tags=marked, **options)
 
         def find_or_create() -> Any:
-            found = self._client.search_runs([experiment_id], f"tags.`nightune.request` = '{mark}'", max_results=1)
+            found = self._client.search_runs([experiment_id], names.tag_equals(names.REQUEST, mark), max_results=1)
             return found[0] if found else create()
 
-        return patiently(create, self._address, find_or_create)
+        return retry_call(create, self._address, find_or_create)
 
 
-def passing_fault(error: BaseException) -> str | None:
-    """Name the fault in one line if it may pass by itself, else None."""
+def transient_fault(error: BaseException) -> str | None:
+    """Describe the fault in one line if it is transient, else None."""
     text = _in_one_line(error)
     library = type(error).__module__.partition(".")[0]
-    if isinstance(error, OSError) and (error.errno in PASSING_ERRNOS or "No space left" in str(error)):
-        return text  # HDF5 says it in words alone
+    if isinstance(error, OSError) and (error.errno in TRANSIENT_ERRNOS or "No space left" in str(error)):
+        return text  # HDF5 reports it only in its text
     if isinstance(error, TimeoutError | ConnectionError) or library in ("requests", "urllib3", "http"):
         return text
-    if getattr(error, "error_code", None) in PASSING_CODES or PASSING_WORDS.search(str(error)):
+    if getattr(error, "error_code", None) in TRANSIENT_CODES or TRANSIENT_WORDS.search(str(error)):
         return text if library in ("mlflow", "sqlalchemy", "sqlite3") else None
     return None
 
 
 def _in_one_line(error: BaseException) -> str:
-    """The cause that stands inside MLflow's and SQLAlchemy's words, without addresses' secrets."""
+    """Extract the cause from the texts of MLflow and SQLAlchemy, without the secrets of addresses."""
     text = str(error).strip()
     cause = re.search(r"\((?:sqlite3|psycopg2?|pymysql)[.\w]*\) ([^\n]+)|Caused by \w+\((.+)\)", text)
-    said = next(part for part in cause.groups() if part) if cause else (text.splitlines() or [""])[0]
-    return masked(said or type(error).__name__)[:200].strip("\"'")
+    reason = next(part for part in cause.groups() if part) if cause else (text.splitlines() or [""])[0]
+    return masked(reason or type(error).__name__)[:200].strip("\"'")
 
 
 def masked(text: str) -> str:
-    """The text without the passwords and tokens of the addresses in it."""
+    """Return the text with the passwords and tokens of its addresses masked."""
     return re.sub(r"(\w[\w+.-]*://)[^/@\s]+@", r"\1***@", text)
 
 
-def _patience_seconds() -> float:
-    bound = _bound.get()
-    seconds = read_settings().store_patience_seconds if bound is None else bound
-    return min(seconds, HURRIED_SECONDS) if _hurried.is_set() else seconds
+def _limit_seconds() -> float:
+    limit = _limit.get()
+    seconds = read_settings().store_patience_seconds if limit is None else limit
+    return min(seconds, SHORT_LIMIT_SECONDS) if _is_short.is_set() else seconds
 
 
-def _what_to_do(address: str, reason: str, seconds: float) -> str:
+def _lost_message(address: str, reason: str, seconds: float) -> str:
     return (
         f"{masked(address)}: the store has not answered for {seconds:.0f} s ({reason}). Finished trials are kept. "
-        "Free the disk, end what locks the database or start the server again; then run the same command, and the "
-        "sweep goes on. (NIGHTUNE_STORE_PATIENCE_SECONDS sets how long to wait.)"
+        "Free the disk, end the process that locks the database or restart the server; then run the same command to "
+        "resume the sweep. (NIGHTUNE_STORE_PATIENCE_SECONDS sets the time limit of retries.)"
     )

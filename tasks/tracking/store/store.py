@@ -1,4 +1,4 @@
-"""Where results live: one MLflow store, made once, and one sweep of a study at a time."""
+"""Open the MLflow store that holds all results; create it once."""
 
 import logging
 import os
@@ -15,11 +15,11 @@ from filelock import FileLock
 
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.relocate import relocate
-from nightune.tasks.tracking.store.retry import PatientClient, masked
+from nightune.tasks.tracking.store.retry import RetryingClient, masked
 
 logger = logging.getLogger("nightune")
 STORE_LOCK_SECONDS = 300.0
-MAKING = ".making-"  # of the folder in which a database is made
+MAKING = ".making-"  # prefix of the folder in which a database is created
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -27,38 +27,38 @@ QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
-# The trying again is ours (patience.py), and is told. MLflow would wait for minutes and say nothing; and where only an
-# answer was lost, it would have its request carried out twice: two runs of one trial.
+# We retry and log it (retry.py). MLflow would retry silently for minutes; and where only the answer was lost, its
+# second request would create a second run of one trial.
 ONE_REQUEST = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A folder for all state, and the MLflow address: the SQLite file in that folder, or a server."""
+    """The folder of all state and MLflow's address: the SQLite file in that folder, or a server."""
 
     root: Path
     tracking_uri: str
 
     def __post_init__(self) -> None:
-        if not self.tracking_uri:  # MLflow would take a database in the current folder, and say nothing
-            raise ValueError("a store has an address")
+        if not self.tracking_uri:  # MLflow would silently use a database in the current folder
+            raise ValueError("tracking_uri: empty; a store needs an address")
 
     @property
     def compiled(self) -> Path:
-        """Where compiled programs are kept for the next process."""
+        """The folder that caches compiled programs for the next process."""
         return self.root / "compiled"
 
     @property
     def is_local(self) -> bool:
-        """True if this process writes the database itself."""
+        """True if this process writes the database directly."""
         return self.tracking_uri.startswith("sqlite:")
 
 
 def open_store(root: Path, tracking_uri: str | None = None) -> Store:
-    """Open the store in a folder, and make it where there is none; StoreError says why it cannot be used."""
+    """Open the store in a folder, creating it if needed; StoreError says why it cannot be used."""
     root = root.resolve()
-    if "?" in str(root):  # in an address it begins the options
-        raise StoreError(f"{root}: a folder with '?' in its name cannot hold a store; set NIGHTUNE_STORE to another.")
+    if "?" in str(root):  # an address's options start with it
+        raise StoreError(f"{root}: a store's path must not contain '?'. Set NIGHTUNE_STORE to another folder.")
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     os.environ |= ONE_REQUEST
@@ -66,21 +66,21 @@ def open_store(root: Path, tracking_uri: str | None = None) -> Store:
         root.mkdir(parents=True, exist_ok=True)
         store = Store(root, tracking_uri or f"sqlite:///{(root / 'mlflow.db').as_posix()}")
         if store.is_local and not tracking_uri:
-            _make_once(store)
+            _create_once(store)
     except OSError as error:
         raise StoreError(
-            f"{root}: the store cannot be written ({error}). Set NIGHTUNE_STORE to a folder that can."
+            f"{root}: the store cannot be written ({error}). Set NIGHTUNE_STORE to a writable folder."
         ) from error
     return store
 
 
 def client(store: Store) -> Any:
-    """The MLflow client of a store; one a process."""
+    """Return the MLflow client of a store; one per process."""
     return _client(store.tracking_uri)
 
 
 def study_experiment(store: Store, name: str) -> str:
-    """The id of the study's experiment, made if there is none, with its artifacts in the store's folder."""
+    """Return the id of the study's experiment; create it if needed, with its artifacts in the store's folder."""
     mlflow_client = client(store)
     experiment = mlflow_client.get_experiment_by_name(name)
     if experiment is None:
@@ -91,20 +91,20 @@ def study_experiment(store: Store, name: str) -> str:
     return str(experiment.experiment_id)
 
 
-def _make_once(store: Store) -> None:
-    """Make the tables under a lock: MLflow's own first start by several processes leaves them half made."""
+def _create_once(store: Store) -> None:
+    """Create the tables under a lock: first starts of MLflow in several processes leave incomplete tables."""
     database = store.root / "mlflow.db"
     with FileLock(store.root / ".store.lock", timeout=STORE_LOCK_SECONDS):
         if database.exists() and not _is_database(database):
             raise StoreError(
-                f"{database}: not an SQLite database. Move it away, or set NIGHTUNE_STORE to another folder."
+                f"{database}: not an SQLite database. Move the file away, or set NIGHTUNE_STORE to another folder."
             )
         try:
             if not database.exists():
-                _make_whole(database)
+                _create_atomically(database)
             client(store).search_experiments(max_results=1)
             with sqlite3.connect(database) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")  # stays in the file: readers do not wait for the writer
+                connection.execute("PRAGMA journal_mode=WAL")  # kept in the file: readers do not wait for the writer
             connection.close()
             old = relocate(store.root)
         except StoreError:
@@ -112,16 +112,16 @@ def _make_once(store: Store) -> None:
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise StoreError(
-                f"{database}: MLflow cannot open it ({reason}). It may come from another version of MLflow. "
+                f"{database}: MLflow cannot open it ({reason}). It may have been written by another version of MLflow. "
                 f"`mlflow db upgrade {masked(store.tracking_uri)}` upgrades an older one; "
                 "or set NIGHTUNE_STORE to another folder."
             ) from error
     if old:
-        logger.info("the store was at %s before; its addresses now point here", old)
+        logger.info("the store has moved from %s; its artifact addresses are updated", old)
 
 
-def _make_whole(database: Path) -> None:
-    """Make the tables beside, and put them in place at once: half of them, left by a kill, MLflow cannot open."""
+def _create_atomically(database: Path) -> None:
+    """Create the tables in a temporary folder and move them atomically: MLflow cannot open tables that a kill left."""
     for left in database.parent.glob(f"{MAKING}*"):
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=MAKING, dir=database.parent, ignore_cleanup_errors=True) as folder:
@@ -135,14 +135,14 @@ def _make_whole(database: Path) -> None:
 def _is_database(path: Path) -> bool:
     """True unless SQLite says that the file is something else.
 
-    SQLite must be asked: to open and close the file in any other way drops the locks that this process holds on it by
-    its connections, and the next process to end would then take the write-ahead log away from under them.
+    Only SQLite may open the file: to open and close it in any other way drops the locks of this process's connections,
+    and the next process that exits would then delete the write-ahead log that they use.
     """
     try:
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA schema_version")
     except sqlite3.OperationalError:
-        return True  # busy, or not to be read: MLflow says what it is
+        return True  # busy or unreadable: MLflow reports which
     except sqlite3.DatabaseError:
         return False
     return True
@@ -150,9 +150,9 @@ def _is_database(path: Path) -> bool:
 
 @lru_cache(maxsize=8)
 def _client(tracking_uri: str) -> Any:
-    import mlflow  # noqa: PLC0415 - takes seconds, and help does not need it
+    import mlflow  # noqa: PLC0415 - takes seconds to import, and --help does not need it
 
     for name in ("mlflow.tracking", "mlflow.pyfunc", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its failures are raised, and told by us
-    return PatientClient(mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri), tracking_uri)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its failures are raised, and logged by us
+    return RetryingClient(mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri), tracking_uri)

@@ -1,4 +1,4 @@
-"""What a sweep's confirmation found, on the sweep's run: a table of the pages, and a file that is read back."""
+"""Store the result of a sweep's confirmation on its run: a table for MLflow's pages, and a file to read back."""
 
 import json
 import math
@@ -6,40 +6,37 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, add_table
 from nightune.tuning.analysis.confirmation import Claim, Confirmation, ConfirmedFinalist, Finalist
 from nightune.tuning.trial import Value
 
-FILE = "confirmation/confirmation.json"
-TABLE = "confirmation/finalists.json"
-TAG = "nightune.confirmed_trial"
-
 
 def write_confirmation(store: Store, sweep: Sweep, confirmation: Confirmation) -> None:
-    """Put the finalists on the sweep's run; the tag with the winner comes last and says that all is there."""
-    client(store).log_dict(sweep.run_id, asdict(confirmation), FILE)
+    """Write the finalists to the sweep's run; the tag with the winner is set last and marks them complete."""
+    client(store).log_dict(sweep.run_id, asdict(confirmation), names.CONFIRMATION)
     if confirmation.finalists:
-        add_table(store, sweep, confirmation_rows(confirmation), TABLE)
+        add_table(store, sweep, confirmation_rows(confirmation), names.CONFIRMATION_TABLE)
     winner = confirmation.winner
-    client(store).set_tag(sweep.run_id, TAG, "none" if winner is None else str(winner.finalist.trial))
+    client(store).set_tag(sweep.run_id, names.CONFIRMED_TRIAL, "none" if winner is None else str(winner.finalist.trial))
 
 
 def read_confirmation(store: Store, sweep: Sweep) -> Confirmation | None:
-    """What was found, or None where the sweep's finalists were not confirmed."""
-    if TAG not in client(store).get_run(sweep.run_id).data.tags:
+    """Return the confirmation, or None if the sweep's finalists were not confirmed."""
+    if names.CONFIRMED_TRIAL not in client(store).get_run(sweep.run_id).data.tags:
         return None
     with tempfile.TemporaryDirectory() as folder:
-        path = client(store).download_artifacts(sweep.run_id, FILE, folder)
+        path = client(store).download_artifacts(sweep.run_id, names.CONFIRMATION, folder)
         held = json.loads(Path(path).read_text(encoding="utf-8"))
     finalists = tuple(_read(each) for each in held["finalists"])
     winner = None if held["winner"] is None else _read(held["winner"])
-    claim = held.get("claim")  # what was confirmed before there were claims has none
+    claim = held.get("claim")  # absent in confirmations of earlier versions
     return Confirmation(finalists, winner, held["confidence"], held["cost"], None if claim is None else Claim(**claim))
 
 
 def confirmation_rows(confirmation: Confirmation) -> list[dict[str, Value]]:
-    """The finalists as flat rows, best first, the search score beside the confirmed one."""
+    """Return the finalists as flat rows, best first, with both the search score and the confirmed one."""
     return [
         {
             "trial": each.finalist.trial,
@@ -70,5 +67,5 @@ def _read(held: dict[str, object]) -> ConfirmedFinalist:
 
 
 def _known(value: float) -> float | None:
-    """A table's cell: what is not a number is empty."""
+    """Return a table's cell: empty for NaN."""
     return None if math.isnan(value) else value

@@ -1,23 +1,24 @@
-"""Addresses within MLflow's pages that open on what a person wants to see."""
+"""Build addresses of views in MLflow's pages."""
 
 import re
 from urllib.parse import quote
 
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 
 DEFAULT_PORT = 5000  # of `nightune ui`
 
 
 def leaderboard_address(base: str, sweep: Sweep) -> str:
-    """The sweep's trials as a flat list, best first, with the curves of the first ten.
+    """Return the address of the sweep's trials as a flat list, best first, with the curves of the first ten.
 
-    MLflow's own first page shows the sweep alone, folded, in a mode for language models.
+    MLflow's default page shows only the collapsed sweep, in a mode for language models.
     """
-    question = quote(f"tags.`nightune.sweep` = '{sweep.id}' and tags.`nightune.kind` = 'trial'")
+    condition = quote(f"{names.tag_equals(names.SWEEP, sweep.id)} and {names.tag_equals(names.KIND, 'trial')}")
     ascending = "true" if sweep.direction == "minimize" else "false"
     place = re.sub("//[^/@]*@", "//", base).rstrip("/")  # without a password
     return (
         f"{place}/#/experiments/{sweep.experiment_id}/runs?workflowType=machine_learning"
-        f"&compareRunsMode=CHART&searchFilter={question}"
-        f"&orderByKey={quote('metrics.`objective`')}&orderByAsc={ascending}"
+        f"&compareRunsMode=CHART&searchFilter={condition}"
+        f"&orderByKey={quote(f'metrics.`{names.OBJECTIVE}`')}&orderByAsc={ascending}"
     )

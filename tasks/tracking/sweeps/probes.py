@@ -1,8 +1,9 @@
-"""Probes in MLflow: what was tried before a study's trials, one run for all of its optimizers."""
+"""Log probes to MLflow: range tests before a study's trials, one run for all of its optimizers."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.provenance import commit_tags
 from nightune.tasks.tracking.store.store import Store, client, study_experiment
 
@@ -27,11 +28,11 @@ def log_probe(
 
     mlflow_client = client(store)
     tags = {
-        "nightune.kind": "probe",
-        "nightune.study_digest": study.digest,
-        "nightune.data_version": data_version,
-        "nightune.seed": str(study.seed),
-        "mlflow.note.content": "A learning-rate range test of each optimizer, before any trial.",
+        names.KIND: "probe",
+        names.STUDY_DIGEST: study.digest,
+        names.DATA_VERSION: data_version,
+        names.SEED: str(study.seed),
+        names.MLFLOW_NOTE: "A learning-rate range test of each optimizer, before any trial.",
     }
     run = mlflow_client.create_run(
         study_experiment(store, study.name), tags=tags | commit_tags(study.path.parent), run_name="probe"

@@ -1,4 +1,4 @@
-"""Sweeps in MLflow: one parent run for each execution of a study."""
+"""Store sweeps in MLflow: one parent run for each execution of a study."""
 
 import json
 import tempfile
@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import SweepNotFoundError
 from nightune.tasks.tracking.store.provenance import commit_tags, environment
 from nightune.tasks.tracking.store.store import Store, client, study_experiment
@@ -17,11 +18,8 @@ if TYPE_CHECKING:
     from nightune.tuning.trial import Value
 
 
-ENVIRONMENT = "environment.json"
-
-
 class SweepStatus(StrEnum):
-    """Whether a sweep's trials are all there. All but COMPLETE go on with the same command."""
+    """Whether all trials of a sweep are finished. The same command resumes a sweep unless it is COMPLETE."""
 
     RUNNING = "running"
     INTERRUPTED = "interrupted"
@@ -30,7 +28,7 @@ class SweepStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """One execution of a study. `id` is the study's name and the sweep's number, which counts from 0."""
+    """One execution of a study. `id` is the study's name and the sweep's number, counted from 0."""
 
     id: str
     number: int
@@ -42,18 +40,18 @@ class Sweep:
     metric: str
     direction: str
     planned_trials: int
-    engine: str = ""  # settled once, before the first trial
+    engine: str = ""  # chosen once, before the first trial
 
     @property
     def is_complete(self) -> bool:
-        """True if nothing is left to train."""
+        """True if no trial is left to train."""
         return self.status is SweepStatus.COMPLETE
 
 
 def open_sweep(store: Store, study: "Study", data_version: str, fresh: bool, planned_trials: int) -> Sweep:
-    """Return the study's last sweep of this content and data, or make the next one.
+    """Return the study's last sweep of this content and data, or create the next one.
 
-    An unfinished one is gone on with, also where `fresh` asks for the next: its trials would be lost to comparison.
+    An unfinished sweep is resumed even if `fresh` asks for the next one: comparisons would lose its trials.
     """
     experiment_id = study_experiment(store, study.name)
     sweeps = _sweeps(store, experiment_id)
@@ -68,56 +66,58 @@ def open_sweep(store: Store, study: "Study", data_version: str, fresh: bool, pla
 
 
 def finish_sweep(store: Store, sweep: Sweep, leaderboard_csv: str, rows: Sequence[Mapping[str, "Value"]]) -> Sweep:
-    """Put the leaderboard on the sweep's run, as a file and as a table of the MLflow pages, and mark it complete."""
+    """Write the leaderboard to the sweep's run, as a file and as a table, and mark the sweep complete."""
     mlflow_client = client(store)
-    mlflow_client.log_text(sweep.run_id, leaderboard_csv, "leaderboard.csv")
+    mlflow_client.log_text(sweep.run_id, leaderboard_csv, names.LEADERBOARD_CSV)
     if rows:
-        add_table(store, sweep, rows, "leaderboard.json")
+        add_table(store, sweep, rows, names.LEADERBOARD_TABLE)
     return _mark(store, sweep, SweepStatus.COMPLETE)
 
 
 def add_table(store: Store, sweep: Sweep, rows: Sequence[Mapping[str, "Value"]], path: str) -> None:
-    """Put rows on the sweep's run as a table of the MLflow pages; one of the same path is replaced."""
+    """Write rows to the sweep's run as a table of MLflow's pages, replacing one of the same path."""
     mlflow_client = client(store)
     table = {"columns": list(rows[0]), "data": [[_cell(value) for value in row.values()] for row in rows]}
     mlflow_client.log_dict(sweep.run_id, table, path)
-    # What log_table sets so that the pages show a table; log_table itself goes through pandas.
-    tables = json.loads(mlflow_client.get_run(sweep.run_id).data.tags.get("mlflow.loggedArtifacts", "[]"))
+    # log_table sets this tag so that the pages show a table; log_table itself would use pandas.
+    tables = json.loads(mlflow_client.get_run(sweep.run_id).data.tags.get(names.MLFLOW_TABLES, "[]"))
     entry = {"path": path, "type": "table"}
     kept = [each for each in tables if each != entry]
-    mlflow_client.set_tag(sweep.run_id, "mlflow.loggedArtifacts", json.dumps([*kept, entry]))
+    mlflow_client.set_tag(sweep.run_id, names.MLFLOW_TABLES, json.dumps([*kept, entry]))
 
 
 def fetch_study(store: Store, sweep: Sweep, folder: Path) -> None:
-    """Bring the study's file and content, as they were when the sweep began, into `study` within a folder."""
-    client(store).download_artifacts(sweep.run_id, "study", str(folder))
+    """Download the study's file and content as of the sweep's start into the subfolder `study` of a folder."""
+    client(store).download_artifacts(sweep.run_id, names.STUDY_FOLDER, str(folder))
 
 
 def sweep_content(store: Store, sweep: Sweep) -> dict[str, Any]:
-    """What the study said when the sweep began, with the overrides of its command line: `Study.content`."""
+    """Return `Study.content` as of the sweep's start, overrides of the command line included."""
     with tempfile.TemporaryDirectory() as folder:
-        path = client(store).download_artifacts(sweep.run_id, "study/content.json", folder)
+        path = client(store).download_artifacts(sweep.run_id, names.STUDY_CONTENT, folder)
         content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
         return content
 
 
 def record_engine(store: Store, sweep: Sweep, engine: str, reason: str) -> Sweep:
-    """Keep who trains the sweep, and why, on its run."""
-    for name, value in (("nightune.engine", engine), ("nightune.engine_reason", reason)):
+    """Write the sweep's engine and the reason for it to its run."""
+    for name, value in ((names.ENGINE, engine), (names.ENGINE_REASON, reason)):
         client(store).set_tag(sweep.run_id, name, value)
     return replace(sweep, engine=engine)
 
 
 def interrupt_sweep(store: Store, sweep: Sweep) -> Sweep:
-    """Mark a sweep that was cut short; the same command goes on with it."""
+    """Mark a sweep as interrupted; the same command resumes it."""
     return _mark(store, sweep, SweepStatus.INTERRUPTED)
 
 
 def find_sweep(store: Store, study_name: str, sweep_id: str | None = None) -> Sweep:
-    """Return the sweep of this id, or the last one of the study; SweepNotFoundError lists those there are."""
+    """Return the sweep of this id, or the study's last one; SweepNotFoundError lists the existing ones."""
     sweeps = all_sweeps(store, study_name)
     if not sweeps:
-        raise SweepNotFoundError(f"{study_name}: no sweep of this study in {store.root}; `nightune tune` makes one")
+        raise SweepNotFoundError(
+            f"{study_name}: no sweep of this study in {store.root}; run `nightune tune` to start one"
+        )
     if sweep_id is None:
         return sweeps[-1]
     for sweep in sweeps:
@@ -127,46 +127,48 @@ def find_sweep(store: Store, study_name: str, sweep_id: str | None = None) -> Sw
 
 
 def all_sweeps(store: Store, study_name: str) -> list[Sweep]:
-    """The sweeps of a study, oldest first; none where there is no such study."""
+    """Return the sweeps of a study, oldest first; empty if there is no such study."""
     experiment = client(store).get_experiment_by_name(study_name)
     return _sweeps(store, experiment.experiment_id) if experiment else []
 
 
 def find_complete_sweep(store: Store, study_name: str, sweep_id: str | None = None) -> Sweep:
-    """Return the sweep of this id, or the study's last complete one; one that is not complete is refused."""
+    """Return the sweep of this id, or the study's last complete one; SweepNotFoundError if it is not complete."""
     if sweep_id is None:
         complete = [sweep for sweep in all_sweeps(store, study_name) if sweep.is_complete]
         if complete:
             return complete[-1]
     sweep = find_sweep(store, study_name, sweep_id)
     if not sweep.is_complete:
-        raise SweepNotFoundError(f"{sweep.id}: not complete ({sweep.status}); `nightune tune` goes on with it")
+        raise SweepNotFoundError(f"{sweep.id}: not complete ({sweep.status}); resume it: `nightune tune`")
     return sweep
 
 
 def find_two_sweeps(store: Store, study_name: str, ids: Sequence[str] | None = None) -> tuple[Sweep, Sweep]:
-    """Return two named sweeps of a study, or its last two, in the order in which they were made."""
+    """Return two named sweeps of a study, or its last two, in chronological order."""
     if ids:
         first, second = sorted((find_sweep(store, study_name, each) for each in ids), key=lambda each: each.number)
         return first, second
     last = find_sweep(store, study_name)
     sweeps = _sweeps(store, last.experiment_id)
     if len(sweeps) < 2:
-        raise SweepNotFoundError(f"{study_name}: only {last.id} is there; `nightune tune --fresh` makes the next")
+        raise SweepNotFoundError(
+            f"{study_name}: only {last.id} exists; run `nightune tune --fresh` to start the next sweep"
+        )
     return sweeps[-2], sweeps[-1]
 
 
 def sweep_facts(store: Store, sweep: Sweep) -> dict[str, str]:
-    """Where a sweep comes from, by name: data, engine, commit, and the packages that decide results."""
+    """Return a sweep's provenance by name: data, engine, commit, and the packages that affect results."""
     tags = client(store).get_run(sweep.run_id).data.tags
     with tempfile.TemporaryDirectory() as folder:
-        path = client(store).download_artifacts(sweep.run_id, ENVIRONMENT, folder)
+        path = client(store).download_artifacts(sweep.run_id, names.ENVIRONMENT, folder)
         held = json.loads(Path(path).read_text(encoding="utf-8"))
     facts = {
         "data version": sweep.data_version,
         "engine": sweep.engine,
-        "commit": tags.get("mlflow.source.git.commit", ""),
-        "files differ from the commit": tags.get("nightune.git_changed", ""),
+        "commit": tags.get(names.MLFLOW_COMMIT, ""),
+        "files differ from the commit": tags.get(names.GIT_CHANGED, ""),
         "python": str(held["python"]),
         "keras backend": str(held["keras_backend"]),
     }
@@ -174,24 +176,24 @@ def sweep_facts(store: Store, sweep: Sweep) -> dict[str, str]:
 
 
 def _sweeps(store: Store, experiment_id: str) -> list[Sweep]:
-    runs = client(store).search_runs([experiment_id], "tags.`nightune.kind` = 'sweep'", max_results=10_000)
+    runs = client(store).search_runs([experiment_id], names.tag_equals(names.KIND, "sweep"), max_results=10_000)
     return sorted((_read(run) for run in runs), key=lambda sweep: sweep.number)
 
 
 def _read(run: Any) -> Sweep:
     tags = run.data.tags
     return Sweep(
-        id=tags["nightune.sweep"],
-        number=int(tags["nightune.sweep_number"]),
+        id=tags[names.SWEEP],
+        number=int(tags[names.SWEEP_NUMBER]),
         run_id=run.info.run_id,
         experiment_id=run.info.experiment_id,
-        status=SweepStatus(tags["nightune.status"]),
-        study_digest=tags["nightune.study_digest"],
-        data_version=tags["nightune.data_version"],
-        metric=tags["nightune.metric"],
-        direction=tags["nightune.direction"],
-        planned_trials=int(tags["nightune.planned_trials"]),
-        engine=tags.get("nightune.engine", ""),
+        status=SweepStatus(tags[names.STATUS]),
+        study_digest=tags[names.STUDY_DIGEST],
+        data_version=tags[names.DATA_VERSION],
+        metric=tags[names.METRIC],
+        direction=tags[names.DIRECTION],
+        planned_trials=int(tags[names.PLANNED_TRIALS]),
+        engine=tags.get(names.ENGINE, ""),
     )
 
 
@@ -199,16 +201,16 @@ def _new_sweep(
     store: Store, experiment_id: str, study: "Study", data_version: str, number: int, planned_trials: int
 ) -> Sweep:
     tags = {
-        "nightune.kind": "sweep",
-        "nightune.sweep": f"{study.name}-{number}",
-        "nightune.sweep_number": str(number),
-        "nightune.status": str(SweepStatus.RUNNING),
-        "nightune.study_digest": study.digest,
-        "nightune.data_version": data_version,
-        "nightune.metric": study.objective.metric,
-        "nightune.direction": study.objective.direction,
-        "nightune.planned_trials": str(planned_trials),
-        "mlflow.note.content": study.question,
+        names.KIND: "sweep",
+        names.SWEEP: f"{study.name}-{number}",
+        names.SWEEP_NUMBER: str(number),
+        names.STATUS: str(SweepStatus.RUNNING),
+        names.STUDY_DIGEST: study.digest,
+        names.DATA_VERSION: data_version,
+        names.METRIC: study.objective.metric,
+        names.DIRECTION: study.objective.direction,
+        names.PLANNED_TRIALS: str(planned_trials),
+        names.MLFLOW_NOTE: study.question,
     }
     mlflow_client = client(store)
     run = mlflow_client.create_run(
@@ -219,21 +221,21 @@ def _new_sweep(
 
 
 def _describe(store: Store, run_id: str, study: "Study") -> None:
-    """Put what is tuned, and on what, on a sweep's run, if a kill has left it without; the environment comes last."""
+    """Write study and environment to a sweep's run unless they are there; the environment is written last."""
     mlflow_client = client(store)
-    if any(file.path == ENVIRONMENT for file in mlflow_client.list_artifacts(run_id)):
+    if any(file.path == names.ENVIRONMENT for file in mlflow_client.list_artifacts(run_id)):
         return
     for name, value in {"seed": study.seed, **study.search.model_dump(mode="json")}.items():
         mlflow_client.log_param(run_id, name, value)
-    # Under the study's name: MLflow cannot fetch a file again that has a name such as "a #1.toml".
-    mlflow_client.log_text(run_id, study.path.read_text(encoding="utf-8"), f"study/{study.name}.toml")
-    mlflow_client.log_dict(run_id, study.content, "study/content.json")
-    mlflow_client.log_dict(run_id, environment(), ENVIRONMENT)
+    # Named by the study: MLflow cannot download a file with a name such as "a #1.toml".
+    mlflow_client.log_text(run_id, study.path.read_text(encoding="utf-8"), f"{names.STUDY_FOLDER}/{study.name}.toml")
+    mlflow_client.log_dict(run_id, study.content, names.STUDY_CONTENT)
+    mlflow_client.log_dict(run_id, environment(), names.ENVIRONMENT)
 
 
 def _mark(store: Store, sweep: Sweep, status: SweepStatus) -> Sweep:
     mlflow_client = client(store)
-    mlflow_client.set_tag(sweep.run_id, "nightune.status", str(status))
+    mlflow_client.set_tag(sweep.run_id, names.STATUS, str(status))
     states = {SweepStatus.INTERRUPTED: "KILLED", SweepStatus.COMPLETE: "FINISHED"}
     if status is SweepStatus.RUNNING:
         mlflow_client.update_run(sweep.run_id, status="RUNNING")
@@ -243,5 +245,5 @@ def _mark(store: Store, sweep: Sweep, status: SweepStatus) -> Sweep:
 
 
 def _cell(value: "Value") -> "Value":
-    """A table's cell: lists as text, since a table of the pages holds plain values."""
+    """Return a table's cell: lists as text, since MLflow's tables hold plain values."""
     return json.dumps(value) if isinstance(value, list) else value

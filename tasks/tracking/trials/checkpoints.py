@@ -1,11 +1,11 @@
-"""The saved models of finished trials."""
+"""Download the checkpoints of finished trials."""
 
 from pathlib import Path
 
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store, client
-from nightune.tasks.tracking.trials.trials import CHECKPOINT
 
 
 def fetch_checkpoint(store: Store, run_id: str, folder: Path) -> Path:
-    """Bring the best epoch's model of a finished trial into a folder and return the file."""
-    return Path(client(store).download_artifacts(run_id, CHECKPOINT, str(folder)))
+    """Download the checkpoint of a finished trial, its best epoch's model, into a folder; return the file."""
+    return Path(client(store).download_artifacts(run_id, names.CHECKPOINT, str(folder)))

@@ -1,38 +1,36 @@
-"""What a sweep took: trials an hour, peak memory, devices; put together from its trials' runs, on its own run."""
+"""Record the costs of a sweep on its run: trials per hour, peak memory and devices, from its trials' runs."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from nightune.tasks.tracking.store.names import PEAKS
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.runs import finished_runs
 from nightune.tuning.analysis.throughput import Span, trials_per_hour
 
-TRIALS_PER_HOUR = "trials_per_hour"
-
 
 def record_costs(store: Store, sweep: Sweep) -> None:
-    """Log the numbers of the trials that this sweep has trained itself; a reused one took nothing of it."""
-    runs = [run for run in finished_runs(store, sweep) if "nightune.reused_from" not in run.data.tags]
+    """Log the costs of the trials that this sweep has trained itself; reused trials cost it nothing."""
+    runs = [run for run in finished_runs(store, sweep) if names.REUSED_FROM not in run.data.tags]
     mlflow_client = client(store)
     for name, value in _numbers(runs).items():
         mlflow_client.log_metric(sweep.run_id, name, value)
-    devices = sorted({run.data.tags["nightune.device"] for run in runs if "nightune.device" in run.data.tags})
+    devices = sorted({run.data.tags[names.DEVICE] for run in runs if names.DEVICE in run.data.tags})
     if devices:
-        mlflow_client.set_tag(sweep.run_id, "nightune.device", ", ".join(devices))
+        mlflow_client.set_tag(sweep.run_id, names.DEVICE, ", ".join(devices))
 
 
 def _numbers(runs: Sequence[Any]) -> dict[str, float]:
     pace = trials_per_hour(map(work_span, runs))
-    numbers = {} if pace is None else {TRIALS_PER_HOUR: pace}
-    for name in PEAKS:
+    numbers = {} if pace is None else {names.TRIALS_PER_HOUR: pace}
+    for name in names.PEAKS:
         values = [run.data.metrics[name] for run in runs if name in run.data.metrics]
         numbers |= {name: max(values)} if values else {}
     return numbers
 
 
 def work_span(run: Any) -> Span:
-    """When a trial began and ended. One that was taken up again, after an outage or for a rung, began with its work."""
+    """Return the start and end of a trial's work; a resumed one counts as started its training time before its end."""
     end = run.info.end_time / 1000
-    return max(run.info.start_time / 1000, end - run.data.metrics["seconds"]), end
+    return max(run.info.start_time / 1000, end - run.data.metrics[names.SECONDS]), end

@@ -1,23 +1,21 @@
-"""What a store may lose: the checkpoints of trials that won nothing. Params, curves and results stay."""
+"""Prune a store: delete the checkpoints of inferior trials. Params, curves and results stay."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.artifacts import delete_artifacts
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, all_sweeps
-from nightune.tasks.tracking.trials.trials import CHECKPOINT, finished_trials
+from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.analysis.leaderboard import leaderboard
 from nightune.tuning.trial import TrialResult
-
-PRUNED = "nightune.pruned"  # the tag of a trial whose checkpoint was taken away
 
 
 @dataclass(frozen=True)
 class Pruned:
-    """What was taken away, or would be."""
+    """What was deleted, or would be in a dry run."""
 
     trials: int
     bytes: int
@@ -27,43 +25,43 @@ class Pruned:
 def prune(store: Store, study: str, keep: int, is_dry: bool) -> Pruned:
     """Delete the checkpoints of all but each complete sweep's best `keep` trials.
 
-    Those of registered versions, of confirmed finalists and of trials that run stay whatever their rank.
+    Checkpoints of registered versions, confirmed finalists and running trials stay regardless of their rank.
     """
     sweeps = all_sweeps(store, study)
     if not sweeps:
         raise StoreError(f"{study}: no sweep of this study in {store.root}; nothing to prune")
-    precious = _precious(store, sweeps[0].experiment_id)
-    losers = [result for sweep in sweeps for result in _losers(store, sweep, keep) if result.run_id not in precious]
-    losers = [result for result in losers if result.best_epoch and not _is_pruned(store, result)]
-    size = sum(_delete(store, result, is_dry) for result in losers)
-    everyone = sum(len(finished_trials(store, sweep)) for sweep in sweeps)
-    return Pruned(len(losers), size, everyone - len(losers))
+    protected = _protected_runs(store, sweeps[0].experiment_id)
+    inferior = [result for sweep in sweeps for result in _inferior_trials(store, sweep, keep) if result.best_epoch]
+    inferior = [result for result in inferior if result.run_id not in protected and not _is_pruned(store, result)]
+    size = sum(_delete(store, result, is_dry) for result in inferior)
+    total = sum(len(finished_trials(store, sweep)) for sweep in sweeps)
+    return Pruned(len(inferior), size, total - len(inferior))
 
 
-def _losers(store: Store, sweep: Sweep, keep: int) -> Iterator[TrialResult]:
+def _inferior_trials(store: Store, sweep: Sweep, keep: int) -> Iterator[TrialResult]:
     if sweep.is_complete:
         yield from leaderboard(finished_trials(store, sweep).values(), sweep.direction)[keep:]
 
 
-def _precious(store: Store, experiment_id: str) -> set[str]:
-    """Runs whose files a registered version or a confirmation refers to."""
+def _protected_runs(store: Store, experiment_id: str) -> set[str]:
+    """Return the runs whose files a registered version or a confirmation refers to."""
     versions = client(store).search_model_versions("", max_results=10_000)
-    replicates = "tags.`nightune.kind` = 'replicate'"
+    replicates = names.tag_equals(names.KIND, "replicate")
     confirmed = client(store).search_runs([experiment_id], replicates, max_results=10_000)
     return {str(version.run_id) for version in versions} | {
-        run.data.tags.get("mlflow.parentRunId", "") for run in confirmed
+        run.data.tags.get(names.MLFLOW_PARENT, "") for run in confirmed
     }
 
 
 def _is_pruned(store: Store, result: TrialResult) -> bool:
-    return PRUNED in client(store).get_run(result.run_id).data.tags
+    return names.PRUNED in client(store).get_run(result.run_id).data.tags
 
 
 def _delete(store: Store, result: TrialResult, is_dry: bool) -> int:
-    """Take a checkpoint away; return how many bytes that is. The tag comes first: a pruned trial is known as such."""
-    listed = client(store).list_artifacts(result.run_id, str(Path(CHECKPOINT).parent))
+    """Delete a checkpoint and return its size in bytes. The tag is set first: each deleted checkpoint is marked."""
+    listed = client(store).list_artifacts(result.run_id, names.CHECKPOINT_FOLDER)
     size = sum(int(file.file_size or 0) for file in listed)
     if not is_dry:
-        client(store).set_tag(result.run_id, PRUNED, "true")
-        delete_artifacts(store, result.run_id, str(Path(CHECKPOINT).parent))
+        client(store).set_tag(result.run_id, names.PRUNED, "true")
+        delete_artifacts(store, result.run_id, names.CHECKPOINT_FOLDER)
     return size

@@ -1,13 +1,13 @@
-"""Trials as they were at the end of a rung, read back from runs that may have gone on since.
+"""Read trials as of the end of a rung from runs that may have been trained further since.
 
-A run logs `objective`, `best_epoch`, `epochs` and `seconds` at the end of each rung, with the epoch for a step, and
-then the tag `nightune.rung`: up to there it is whole.
+A run logs `objective`, `best_epoch`, `epochs` and `seconds` at the end of each rung, with the epoch as step, and then
+the tag `nightune.rung`: up to that epoch it is completely logged.
 """
 
 import math
 from typing import Any
 
-from nightune.tasks.tracking.store.names import ONCE
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.runs import as_trial, find_runs, is_finished, read_result
@@ -15,42 +15,44 @@ from nightune.tuning.trial import Status, TrialResult
 
 
 def rung_results(store: Store, sweep: Sweep, epochs: int) -> dict[str, TrialResult]:
-    """Read the sweep's trials that were trained to this epoch, or have ended before it, by key, without their curves.
+    """Read the sweep's trials that were trained to this epoch or ended before it, by key, without their curves.
 
-    One that went on is as it was then: a rung read again after a stop keeps the same survivors.
+    A trial that was trained further is returned as of this epoch, so that a resumed rung keeps the same survivors.
     """
-    question = f"tags.`nightune.sweep` = '{sweep.id}' and tags.`nightune.kind` = 'trial'"
-    results = (_at(store, run, epochs) for run in find_runs(store, sweep.experiment_id, question))
+    condition = f"{names.tag_equals(names.SWEEP, sweep.id)} and {names.tag_equals(names.KIND, 'trial')}"
+    results = (_at(store, run, epochs) for run in find_runs(store, sweep.experiment_id, condition))
     return {result.trial.key: result for result in results if result is not None}
 
 
 def _at(store: Store, run: Any, epochs: int) -> TrialResult | None:
-    whole_until = int(run.data.tags.get("nightune.rung", "0"))
-    is_as_it_ended = is_finished(run) and (whole_until < epochs or _has_halted_at(run, epochs))
-    if is_as_it_ended:
+    logged_until = int(run.data.tags.get(names.RUNG, "0"))
+    is_final = is_finished(run) and (logged_until < epochs or _has_halted_at(run, epochs))
+    if is_final:
         result = read_result(run)
         return None if result.status is Status.NOT_PROMOTED and result.epochs < epochs else result
-    return _halted(store, run, epochs) if whole_until >= epochs else None
+    return _halted(store, run, epochs) if logged_until >= epochs else None
 
 
 def _has_halted_at(run: Any, epochs: int) -> bool:
-    return bool(run.data.tags["nightune.status"] == Status.NOT_PROMOTED and run.data.metrics["epochs"] == epochs)
+    return bool(run.data.tags[names.STATUS] == Status.NOT_PROMOTED and run.data.metrics[names.EPOCHS] == epochs)
 
 
 def _halted(store: Store, run: Any, epochs: int) -> TrialResult | None:
-    """The result of a rung's end, from the histories of its metrics; None of a trial that had no rung there."""
-    values = {name: _value(store, run.info.run_id, name, epochs) for name in (*ONCE, "updates", "examples")}
-    if math.isnan(values["epochs"]):
+    """Return the result at a rung's end, from the metric histories; None if the trial had no rung at this epoch."""
+    values = {
+        name: _value(store, run.info.run_id, name, epochs) for name in (*names.ONCE, names.UPDATES, names.EXAMPLES)
+    }
+    if math.isnan(values[names.EPOCHS]):
         return None
     return TrialResult(
         trial=as_trial(run),
         status=Status.NOT_PROMOTED,
-        objective=values["objective"],
-        best_epoch=int(values["best_epoch"]),
+        objective=values[names.OBJECTIVE],
+        best_epoch=int(values[names.BEST_EPOCH]),
         epochs=epochs,
-        updates=int(values["updates"]),
-        examples=int(values["examples"]),
-        seconds=values["seconds"],
+        updates=int(values[names.UPDATES]),
+        examples=int(values[names.EXAMPLES]),
+        seconds=values[names.SECONDS],
         run_id=str(run.info.run_id),
     )
 

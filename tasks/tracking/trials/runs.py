@@ -1,10 +1,11 @@
-"""A trial's run in MLflow: how to find it, whether it is whole, and the result that it holds."""
+"""Find the runs of trials in MLflow, check whether they are finished, and read their results."""
 
 import json
 import math
 from collections.abc import Iterator
 from typing import Any
 
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tuning.trial import Status, Trial, TrialResult
@@ -12,11 +13,11 @@ from nightune.tuning.trial import Status, Trial, TrialResult
 PAGE = 1000  # of MLflow's search
 
 
-def find_runs(store: Store, experiment_id: str, question: str) -> Iterator[Any]:
-    """All runs of an experiment that a question names, page by page."""
+def find_runs(store: Store, experiment_id: str, condition: str) -> Iterator[Any]:
+    """Return all runs of an experiment that meet a condition of MLflow's search, page by page."""
     token = None
     while True:
-        page = client(store).search_runs([experiment_id], question, max_results=PAGE, page_token=token)
+        page = client(store).search_runs([experiment_id], condition, max_results=PAGE, page_token=token)
         yield from page
         token = page.token
         if not token:
@@ -24,54 +25,55 @@ def find_runs(store: Store, experiment_id: str, question: str) -> Iterator[Any]:
 
 
 def finished_runs(store: Store, sweep: Sweep, kind: str = "trial") -> Iterator[Any]:
-    """The runs of the sweep's finished trials, or of its finished replicates."""
-    question = f"tags.`nightune.sweep` = '{sweep.id}' and tags.`nightune.kind` = '{kind}'"
-    return (run for run in find_runs(store, sweep.experiment_id, question) if is_finished(run))
+    """Return the runs of the sweep's finished trials, or of its finished replicates."""
+    condition = f"{names.tag_equals(names.SWEEP, sweep.id)} and {names.tag_equals(names.KIND, kind)}"
+    return (run for run in find_runs(store, sweep.experiment_id, condition) if is_finished(run))
 
 
 def unfinished_runs(store: Store, sweep: Sweep) -> dict[str, Any]:
-    """The sweep's runs that a training is to take up again, by trial key: cut short by a kill, or halted at a rung."""
-    ours = f"tags.`nightune.sweep` = '{sweep.id}'"
+    """Return the sweep's runs to resume, by trial key: interrupted by a kill, or halted at a rung."""
+    ours = names.tag_equals(names.SWEEP, sweep.id)
     not_ended = "attributes.status != 'FINISHED' and attributes.status != 'FAILED'"
-    not_final = " and ".join(f"tags.`nightune.status` != '{status}'" for status in Status if status != "not_promoted")
+    final = [str(status) for status in Status if status != Status.NOT_PROMOTED]
+    not_final = " and ".join(names.tag_differs(names.STATUS, status) for status in final)
     runs = [
         run
-        for question in (not_ended, not_final)
-        for run in find_runs(store, sweep.experiment_id, f"{ours} and {question}")
+        for condition in (not_ended, not_final)
+        for run in find_runs(store, sweep.experiment_id, f"{ours} and {condition}")
     ]
-    return {run.data.tags["nightune.trial_key"]: run for run in runs if "nightune.trial_key" in run.data.tags}
+    return {run.data.tags[names.TRIAL_KEY]: run for run in runs if names.TRIAL_KEY in run.data.tags}
 
 
 def is_finished(run: Any) -> bool:
-    """True if the last thing that `finish` does is done: the status alone may be a leftover of a kill."""
-    return run.info.status in ("FINISHED", "FAILED") and run.data.tags.get("nightune.status") in set(Status)
+    """Return whether the last step of `finish` is done: after a kill, the status tag alone may be outdated."""
+    return run.info.status in ("FINISHED", "FAILED") and run.data.tags.get(names.STATUS) in set(Status)
 
 
 def read_result(run: Any) -> TrialResult:
-    """Read a finished run back, without its curves."""
+    """Read the result of a finished run, without its curves."""
     tags, metrics = run.data.tags, run.data.metrics
     return TrialResult(
         trial=as_trial(run),
-        status=Status(tags["nightune.status"]),
-        objective=float(metrics.get("objective", math.nan)),
-        best_epoch=int(metrics["best_epoch"]),
-        epochs=int(metrics["epochs"]),
-        updates=int(metrics.get("updates", 0)),
-        examples=int(metrics.get("examples", 0)),
-        seconds=float(metrics["seconds"]),
-        message=tags.get("nightune.message", ""),
+        status=Status(tags[names.STATUS]),
+        objective=float(metrics.get(names.OBJECTIVE, math.nan)),
+        best_epoch=int(metrics[names.BEST_EPOCH]),
+        epochs=int(metrics[names.EPOCHS]),
+        updates=int(metrics.get(names.UPDATES, 0)),
+        examples=int(metrics.get(names.EXAMPLES, 0)),
+        seconds=float(metrics[names.SECONDS]),
+        message=tags.get(names.MESSAGE, ""),
         run_id=str(run.info.run_id),
     )
 
 
 def as_trial(run: Any) -> Trial:
-    """Read back what a run was to train."""
+    """Read the trial that a run trains."""
     tags = run.data.tags
     return Trial(
-        number=int(tags["nightune.trial_number"]),
-        params=json.loads(tags["nightune.params"]),
-        seed=int(tags["nightune.seed"]),
-        key=tags["nightune.trial_key"],
-        replicate=int(tags.get("nightune.replicate", "0")),
-        replicate_of=tags["mlflow.parentRunId"] if "nightune.replicate" in tags else "",
+        number=int(tags[names.TRIAL_NUMBER]),
+        params=json.loads(tags[names.PARAMS]),
+        seed=int(tags[names.SEED]),
+        key=tags[names.TRIAL_KEY],
+        replicate=int(tags.get(names.REPLICATE, "0")),
+        replicate_of=tags[names.MLFLOW_PARENT] if names.REPLICATE in tags else "",
     )

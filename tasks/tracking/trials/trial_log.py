@@ -1,4 +1,4 @@
-"""Write one trial to MLflow: now and then while it trains, and the rest when it ends."""
+"""Write one trial to MLflow: in batches while it trains, and the rest when it ends."""
 
 import json
 import os
@@ -11,6 +11,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.artifacts import put_artifact
 from nightune.tasks.tracking.store.entities import (
     BATCH_METRICS,
@@ -22,26 +23,24 @@ from nightune.tasks.tracking.store.entities import (
     param,
 )
 from nightune.tasks.tracking.store.errors import StoreError
-from nightune.tasks.tracking.store.names import ONCE, PEAKS, TAG_LENGTH
-from nightune.tasks.tracking.store.retry import patience
+from nightune.tasks.tracking.store.retry import retry_limit
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.runs import unfinished_runs
-from nightune.tasks.tracking.trials.snapshots import EPOCH, drop_snapshots, keep_snapshot
+from nightune.tasks.tracking.trials.snapshots import drop_snapshots, keep_snapshot
 from nightune.tuning.trial import Status, Trial, TrialResult
 
 if TYPE_CHECKING:
     from nightune.tasks.prepared_data import PreparedData
 
-ERROR = "error.txt"  # the traceback of a failed trial, among its run's artifacts
-FLUSH_SECONDS = 8.0  # a long training shows in the pages within ten seconds of the epoch
+FLUSH_SECONDS = 8.0  # so that MLflow's pages show an epoch within ten seconds
 
 
 class TrialLog:
-    """Writes one trial to MLflow: now and then while it trains, and all the rest when it ends.
+    """Writes one trial to MLflow: in batches while it trains, and the rest when it ends.
 
-    The run is made with the first write, so that a short trial costs few calls. A run that a kill left unfinished is
-    taken up again, and gets only the epochs that it does not have.
+    The first write creates the run, so that a short trial costs few calls. A run that a kill left unfinished is
+    resumed, and only its missing epochs are written.
     """
 
     def __init__(
@@ -51,57 +50,57 @@ class TrialLog:
         trial: Trial,
         tags: Mapping[str, str],
         data: "PreparedData",
-        begun: Mapping[str, Any] | None = None,
+        unfinished: Mapping[str, Any] | None = None,
     ) -> None:
         self._store, self._sweep, self._trial, self._data = store, sweep, trial, data
         self._tags = dict(tags)
-        self._begun = begun
+        self._unfinished = unfinished
         self._run_id = self._artifact_uri = ""
-        self._params: list[Any] = []  # to be written with what is written first
+        self._params: list[Any] = []  # written with the first batch
         self._logged_epoch = 0
-        self._logged_once: dict[str, int] = {}  # by a process before this one: name → epoch
+        self._logged_once: dict[str, int] = {}  # by an earlier process: name → epoch
         self._has_snapshot = False
         self._waiting: list[tuple[int, int, dict[str, float]]] = []  # epoch, time in ms, values
         self._flushed_at = time.monotonic()
         self._started_ms = _now_ms()
         self._once: dict[str, float] = {}
-        self._ended_ms: int | None = None  # now, when it is written
+        self._ended_ms: int | None = None  # None: the time of writing
 
     def log_epoch(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Take in the curves' values of an epoch, counted from 1; they are written within some seconds."""
-        curves = {name: value for name, value in values.items() if name not in ONCE}
+        """Queue the curves' values of an epoch, counted from 1; they are written within seconds."""
+        curves = {name: value for name, value in values.items() if name not in names.ONCE}
         self._waiting.append((epoch, _now_ms(), curves))
         if time.monotonic() - self._flushed_at > FLUSH_SECONDS:
             self._flush([], [])
 
     def keep(self, snapshot: Path, epoch: int) -> None:
-        """Keep a snapshot of the trial after an epoch with its run, until the trial ends."""
+        """Store a snapshot of the trial after an epoch with its run, until the trial ends."""
         self._flush([], [])
         keep_snapshot(self._store, self._run_id, snapshot, epoch)
         self._has_snapshot = True
 
     @property
     def kept_run(self) -> str:
-        """The run that this process has kept a snapshot with; empty without one."""
+        """The run that holds a snapshot of this process; empty without one."""
         return self._run_id if self._has_snapshot else ""
 
     def add_tags(self, tags: Mapping[str, str]) -> None:
-        """Take in what is known of the trial only after its start."""
+        """Add tags that are known only after the trial's start."""
         self._tags |= tags
 
     def add_metrics(self, values: Mapping[str, float]) -> None:
-        """Take in numbers of the trial that are no curves; they are written when it is finished."""
+        """Add single metrics, no curves; they are written when the trial is finished."""
         self._once |= values
 
     def end(self) -> None:
-        """Note the time: the trial has ended, and is written later."""
+        """Record the time of the trial's end; it is written later."""
         self._ended_ms = _now_ms()
 
     def finish(self, result: TrialResult, checkpoint: Path | None) -> str:
-        """Write what is left and mark the run finished, the checkpoint first; return the run's id."""
+        """Write the checkpoint, then the rest, and mark the run finished; return the run's id."""
         self._open()
         if checkpoint is not None:
-            put_artifact(self._store, self._artifact_uri, checkpoint, "checkpoint")
+            put_artifact(self._store, self._artifact_uri, checkpoint, names.CHECKPOINT_FOLDER)
         if result.traceback:
             self._put_error(result.traceback)
         metrics = _final_metrics(result, self._once)
@@ -110,73 +109,75 @@ class TrialLog:
         state = "FAILED" if result.status is Status.FAILED else "FINISHED"
         client(self._store).set_terminated(self._run_id, state, self._ended_ms)
         if self._has_snapshot and result.status is not Status.NOT_PROMOTED:
-            drop_snapshots(self._store, self._run_id)  # not before: a kill here must not cost the whole training
+            drop_snapshots(self._store, self._run_id)  # last: a kill before it must not lose the training
         return self._run_id
 
     def _put_error(self, text: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / ERROR
+            file = Path(folder) / names.ERROR
             file.write_text(text, encoding="utf-8")
             put_artifact(self._store, self._artifact_uri, file)
 
     def abandon(self) -> None:
-        """Leave a run that was cut short to be taken up again."""
+        """Mark an interrupted run, to be resumed."""
         if self._run_id:
-            with patience(2.0), suppress(StoreError):  # a stop must be short; the next start closes the run
-                client(self._store).set_tag(self._run_id, "nightune.status", "interrupted")
+            with retry_limit(2.0), suppress(StoreError):  # stop soon; the next start closes the run
+                client(self._store).set_tag(self._run_id, names.STATUS, "interrupted")
                 client(self._store).set_terminated(self._run_id, "KILLED")
 
     def _open(self) -> None:
         if not self._run_id:
-            begun = unfinished_runs(self._store, self._sweep) if self._begun is None else self._begun
-            if (run := begun.get(self._trial.key)) is None:
+            found = unfinished_runs(self._store, self._sweep) if self._unfinished is None else self._unfinished
+            if (run := found.get(self._trial.key)) is None:
                 self._describe(self._new_run())
             else:
-                self._take_up(run)
+                self._resume(run)
 
     def _new_run(self) -> Any:
         return client(self._store).create_run(
             self._sweep.experiment_id,
             start_time=self._started_ms,
-            tags=self._identity() | {"nightune.attempt": "1"},
+            tags=self._identity() | {names.ATTEMPT: "1"},
             run_name=run_name(self._trial),
         )
 
     def _describe(self, run: Any) -> None:
-        """Put the data on a run, and have the params ready; what is there already is the same."""
+        """Write the data to a run and prepare the params; on a resumed run both are the same as before."""
         self._run_id, self._artifact_uri = str(run.info.run_id), str(run.info.artifact_uri)
         self._params = [param(name, value) for name, value in self._trial.params.items()]
         client(self._store).log_inputs(self._run_id, [dataset_input(self._data)])
 
-    def _take_up(self, run: Any) -> None:
+    def _resume(self, run: Any) -> None:
         mlflow_client = client(self._store)
-        self._describe(run)  # a kill may have come before
-        self._has_snapshot = EPOCH in run.data.tags
-        if "loss" in run.data.metrics:
-            self._logged_epoch = self._last_step("loss")
-        self._logged_once = {name: self._last_step(name) for name in (*ONCE, *PEAKS) if name in run.data.metrics}
-        is_promoted = run.data.tags.get("nightune.status") == Status.NOT_PROMOTED
-        attempt = int(run.data.tags.get("nightune.attempt", "1")) + (not is_promoted)
-        self._flush([], list((self._identity() | {"nightune.attempt": str(attempt)}).items()))
+        self._describe(run)  # a kill may have prevented it
+        self._has_snapshot = names.SNAPSHOT in run.data.tags
+        if names.LOSS in run.data.metrics:
+            self._logged_epoch = self._last_step(names.LOSS)
+        self._logged_once = {
+            name: self._last_step(name) for name in (*names.ONCE, *names.PEAKS) if name in run.data.metrics
+        }
+        is_promoted = run.data.tags.get(names.STATUS) == Status.NOT_PROMOTED
+        attempt = int(run.data.tags.get(names.ATTEMPT, "1")) + (not is_promoted)
+        self._flush([], list((self._identity() | {names.ATTEMPT: str(attempt)}).items()))
         mlflow_client.update_run(self._run_id, status="RUNNING")
 
     def _last_step(self, name: str) -> int:
         return int(client(self._store).get_metric_history(self._run_id, name)[-1].step)
 
     def _identity(self) -> dict[str, str]:
-        trial, replicate = self._trial, {"nightune.replicate": str(self._trial.replicate)}
+        trial, replicate = self._trial, {names.REPLICATE: str(self._trial.replicate)}
         return {
-            "mlflow.parentRunId": trial.replicate_of or self._sweep.run_id,
-            "nightune.kind": "replicate" if trial.replicate else "trial",
+            names.MLFLOW_PARENT: trial.replicate_of or self._sweep.run_id,
+            names.KIND: "replicate" if trial.replicate else "trial",
             **(replicate if trial.replicate else {}),
-            "nightune.sweep": self._sweep.id,
-            "nightune.trial_key": self._trial.key,
-            "nightune.trial_number": str(self._trial.number),
-            "nightune.seed": str(self._trial.seed),
-            "nightune.params": json.dumps(self._trial.params, ensure_ascii=False),
-            "nightune.status": "running",
-            "nightune.host": socket.gethostname(),
-            "nightune.process": str(os.getpid()),
+            names.SWEEP: self._sweep.id,
+            names.TRIAL_KEY: self._trial.key,
+            names.TRIAL_NUMBER: str(self._trial.number),
+            names.SEED: str(self._trial.seed),
+            names.PARAMS: json.dumps(self._trial.params, ensure_ascii=False),
+            names.STATUS: "running",
+            names.HOST: socket.gethostname(),
+            names.PROCESS: str(os.getpid()),
             **self._tags,
         }
 
@@ -194,7 +195,7 @@ class TrialLog:
         self._flushed_at = time.monotonic()
 
     def _write(self, metrics: list[list[Any]], tags: list[Any]) -> None:
-        """Write in as few calls as can be: a call's own cost is that of a hundred points. The tags come last."""
+        """Write in few calls, since one costs as much as a hundred points. The tags are written last."""
         calls: list[tuple[Any, Any]] = [*zip_longest(chunks(self._params, BATCH_PARAMS), metrics, fillvalue=[])] or [
             ([], [])
         ]
@@ -212,34 +213,34 @@ def open_trial(
     trial: Trial,
     tags: Mapping[str, str],
     data: "PreparedData",
-    begun: Mapping[str, Any] | None = None,
+    unfinished: Mapping[str, Any] | None = None,
 ) -> TrialLog:
-    """Begin to log a trial; nothing is written before there is something to keep.
+    """Start to log a trial; the first values create its run.
 
-    `begun` holds the sweep's unfinished runs by trial key, where they are known (`unfinished_runs`).
+    `unfinished` holds the sweep's unfinished runs by trial key (`unfinished_runs`); None reads them when needed.
     """
-    return TrialLog(store, sweep, trial, tags, data, begun)
+    return TrialLog(store, sweep, trial, tags, data, unfinished)
 
 
 def run_name(trial: Trial) -> str:
-    """`trial 3`, or `trial 3 replicate 2`."""
+    """Return `trial 3`, or `trial 3 replicate 2`."""
     return f"trial {trial.number}" + (f" replicate {trial.replicate}" if trial.replicate else "")
 
 
 def _final_metrics(result: TrialResult, more: Mapping[str, float]) -> list[Any]:
     from mlflow.entities import Metric  # noqa: PLC0415
 
-    values: dict[str, float] = {name: float(getattr(result, name)) for name in ONCE}
+    values: dict[str, float] = {name: float(getattr(result, name)) for name in names.ONCE}
     if not result.best_epoch:
-        del values["objective"]
+        del values[names.OBJECTIVE]
     return [Metric(name, number(value), _now_ms(), result.epochs) for name, value in {**values, **more}.items()]
 
 
 def _final_tags(result: TrialResult) -> dict[str, str]:
-    tags = {"nightune.status": str(result.status)}
+    tags = {names.STATUS: str(result.status)}
     if result.status is Status.NOT_PROMOTED:
-        tags["nightune.rung"] = str(result.epochs)  # written whole up to here, whatever becomes of it further on
-    return tags | ({"nightune.message": result.message[:TAG_LENGTH]} if result.message else {})
+        tags[names.RUNG] = str(result.epochs)  # completely logged up to here
+    return tags | ({names.MESSAGE: result.message[: names.TAG_LENGTH]} if result.message else {})
 
 
 def _now_ms() -> int:

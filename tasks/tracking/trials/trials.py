@@ -1,4 +1,4 @@
-"""Trials in MLflow: one child run each, written in few batches, found again by its key."""
+"""Store trials in MLflow: one child run each, written in few batches, and found by its key."""
 
 import tempfile
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nightune.tasks.tracking.store.names import ONCE, PEAKS
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.runs import find_runs, finished_runs, is_finished, read_result
@@ -16,64 +16,66 @@ from nightune.tuning.trial import Status, Trial, TrialResult
 if TYPE_CHECKING:
     from nightune.tasks.prepared_data import PreparedData
 
-CHECKPOINT = "checkpoint/model.keras"
-
 
 def finished_trials(store: Store, sweep: Sweep, kind: str = "trial") -> dict[str, TrialResult]:
-    """Read the sweep's finished trials back, or its finished replicates, by key, without their curves."""
+    """Read the sweep's finished trials, or its finished replicates, by key, without their curves."""
     results = (read_result(run) for run in finished_runs(store, sweep, kind))
     return {result.trial.key: result for result in results}
 
 
 def reusable_trials(store: Store, sweep: Sweep, keys: Sequence[str]) -> dict[str, TrialResult]:
-    """Read finished trials of the study's other sweeps that have one of these keys; failed ones are not reused.
+    """Read finished trials of the study's other sweeps that have one of these keys.
 
-    Nor are those that halted at a rung: with the same key, they are a part of the training.
+    Failed trials are not reused, nor are those that halted at a rung: they hold only a part of the training.
     """
     wanted = set(keys)
-    runs = find_runs(store, sweep.experiment_id, "tags.`nightune.kind` = 'trial' and attributes.status = 'FINISHED'")
-    found = (read_result(run) for run in runs if run.data.tags.get("nightune.trial_key") in wanted and is_finished(run))
+    runs = find_runs(
+        store, sweep.experiment_id, f"{names.tag_equals(names.KIND, 'trial')} and attributes.status = 'FINISHED'"
+    )
+    found = (read_result(run) for run in runs if run.data.tags.get(names.TRIAL_KEY) in wanted and is_finished(run))
     return {result.trial.key: result for result in found if result.status is not Status.NOT_PROMOTED}
 
 
 def read_curve(store: Store, run_id: str, name: str) -> list[float]:
-    """Read a metric's values, one an epoch; empty for a run that never got so far."""
+    """Read a metric's values, one per epoch; empty for a run without the metric."""
     points = client(store).get_metric_history(run_id, name)
     return [float(point.value) for point in sorted(points, key=lambda point: int(point.step))]
 
 
 def copy_as_reused(store: Store, sweep: Sweep, trial: Trial, earlier: TrialResult, data: "PreparedData") -> TrialResult:
-    """Log a trial that an earlier sweep has trained: its curves, its checkpoint, and where they are from."""
+    """Log a trial that an earlier sweep has trained: its curves, its checkpoint, and the run that they come from."""
     mlflow_client = client(store)
     run = mlflow_client.get_run(earlier.run_id)
-    tags = {"nightune.reused_from": earlier.run_id, "nightune.engine": run.data.tags.get("nightune.engine", "")}
+    tags = {names.REUSED_FROM: earlier.run_id, names.ENGINE: run.data.tags.get(names.ENGINE, "")}
     log = open_trial(store, sweep, trial, tags, data)
-    names = [name for name in run.data.metrics if name not in (*ONCE, *PEAKS)]
-    curves = {name: {p.step: p.value for p in mlflow_client.get_metric_history(earlier.run_id, name)} for name in names}
+    logged = [name for name in run.data.metrics if name not in (*names.ONCE, *names.PEAKS)]
+    curves = {
+        name: {p.step: p.value for p in mlflow_client.get_metric_history(earlier.run_id, name)} for name in logged
+    }
     for epoch in range(1, earlier.epochs + 1):
         log.log_epoch(epoch, {name: points[epoch] for name, points in curves.items() if epoch in points})
     with tempfile.TemporaryDirectory() as folder:
         has_checkpoint = earlier.best_epoch > 0
-        path = mlflow_client.download_artifacts(earlier.run_id, CHECKPOINT, folder) if has_checkpoint else None
+        path = mlflow_client.download_artifacts(earlier.run_id, names.CHECKPOINT, folder) if has_checkpoint else None
         result = replace(earlier, trial=trial, message=f"reused from run {earlier.run_id}")
         run_id = log.finish(result, Path(path) if path else None)
     return replace(result, run_id=run_id)
 
 
 def attach(store: Store, run_id: str, files: Sequence[Path], folder: str) -> None:
-    """Put files into a folder of a run's artifacts; those of the same name are replaced."""
+    """Upload files to a folder of a run's artifacts, replacing files of the same name."""
     for file in files:
         client(store).log_artifact(run_id, str(file), folder)
 
 
 def reconcile(store: Store, experiment_id: str) -> int:
-    """Close what a dead process left open, once its study's lock is ours; return how many runs that were.
+    """Close the runs that a dead process left open and return their number; needs the study's lock.
 
-    Unfinished trials are closed as KILLED and taken up again under the same run.
+    Unfinished trials are closed as KILLED and later resumed in the same run.
     """
-    trials = "tags.`nightune.kind` != 'sweep'"
+    trials = names.tag_differs(names.KIND, "sweep")
     open_runs = list(find_runs(store, experiment_id, f"{trials} and attributes.status = 'RUNNING'"))
     for run in open_runs:
-        client(store).set_tag(run.info.run_id, "nightune.status", "interrupted")
+        client(store).set_tag(run.info.run_id, names.STATUS, "interrupted")
         client(store).set_terminated(run.info.run_id, "KILLED")
     return len(open_runs)

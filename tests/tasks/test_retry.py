@@ -1,4 +1,4 @@
-"""A store that does not answer is waited for within a bound; what is wrong for good is raised at once."""
+"""Calls to a store that does not answer are retried within a time limit; permanent errors are raised at once."""
 
 import errno
 import logging
@@ -10,7 +10,7 @@ import pytest
 
 from nightune.tasks.tracking.store import retry as module
 from nightune.tasks.tracking.store.errors import StoreLostError
-from nightune.tasks.tracking.store.retry import PatientClient, masked, passing_fault, patience, patiently
+from nightune.tasks.tracking.store.retry import RetryingClient, masked, retry_call, retry_limit, transient_fault
 from nightune.tasks.tracking.store.store import Store, client, study_experiment
 
 LOCKED = "(raised as a result of …)\n(sqlite3.OperationalError) database is locked\n[SQL: INSERT INTO runs]"
@@ -53,9 +53,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["locked", "full", "server error", "disk full", "read only", "reset", "timed out"],
 )
-def test_a_fault_that_passes_is_waited_out_and_told_once(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_transient_fault_is_retried_and_logged_once(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "nightune"):
-        assert patiently(failing(3, error), "sqlite:///x") == "done"
+        assert retry_call(failing(3, error), "sqlite:///x") == "done"
     assert len(caplog.records) == 1
     assert "waiting for it" in caplog.text
 
@@ -69,16 +69,16 @@ def test_a_fault_that_passes_is_waited_out_and_told_once(error: Exception, caplo
         ValueError("database is locked, says the user's own code"),
     ],
 )
-def test_what_is_wrong_for_good_is_raised_at_once(error: Exception) -> None:
-    assert passing_fault(error) is None
+def test_a_permanent_error_is_raised_at_once(error: Exception) -> None:
+    assert transient_fault(error) is None
     with pytest.raises(type(error)):
-        patiently(failing(1, error), "sqlite:///x")
+        retry_call(failing(1, error), "sqlite:///x")
 
 
-def test_after_the_bound_the_error_says_what_to_do_and_hides_the_password() -> None:
+def test_after_the_limit_the_error_gives_the_remedy_and_hides_the_password() -> None:
     address = "postgresql://tuner:hunter2@db/mlflow"
-    with pytest.raises(StoreLostError, match=r"database is locked.*run the same command") as told, patience(0.05):
-        patiently(failing(10**6, mlflow_error(LOCKED, "TEMPORARILY_UNAVAILABLE")), address)
+    with pytest.raises(StoreLostError, match=r"database is locked.*run the same command") as told, retry_limit(0.05):
+        retry_call(failing(10**6, mlflow_error(LOCKED, "TEMPORARILY_UNAVAILABLE")), address)
     assert "hunter2" not in str(told.value)
     assert "***@db" in str(told.value)
 
@@ -90,7 +90,7 @@ def test_passwords_of_addresses_inside_a_text_are_masked() -> None:
     )
 
 
-def test_a_run_whose_making_was_not_answered_is_found_not_made_again(store: Store) -> None:
+def test_a_run_whose_creation_was_not_answered_is_found_not_created_again(store: Store) -> None:
     experiment = study_experiment(store, "flowers")
     plain = client(store)._client
     answers = [mlflow_error("Max retries exceeded: Read timed out")]
@@ -102,6 +102,6 @@ def test_a_run_whose_making_was_not_answered_is_found_not_made_again(store: Stor
         return made
 
     fragile = SimpleNamespace(create_run=create_run, search_runs=plain.search_runs)
-    run = PatientClient(fragile, "x").create_run(experiment, tags={"a": "b"})
+    run = RetryingClient(fragile, "x").create_run(experiment, tags={"a": "b"})
     assert [found.info.run_id for found in plain.search_runs([experiment])] == [run.info.run_id]
     assert run.data.tags["a"] == "b"

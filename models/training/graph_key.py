@@ -1,0 +1,69 @@
+"""The graph key: what changes the program that trains a recipe, and so cannot be data of it.
+
+Computed without Keras: a flow cuts trials into cohorts by it before any engine is up.
+"""
+
+from dataclasses import replace
+
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.model_key import has_dropout_as_data, model_key
+
+
+def graph_key(recipe: Recipe, code: str) -> str:
+    """Return the key of a recipe; trials of one key share one program. `code` is the `source_digest` of its model.
+
+    All other numbers are data: rates, decay, penalties, momentum and Nesterov, β, ρ, ε, limits of clipping, the decay
+    of an average, the strength of a hypergradient, the dropout rate of our own architectures where it is above 0, the
+    amount of label smoothing where it is above 0, and batch sizes. The data set is the engine's.
+    """
+    return f"{model_key(recipe, code)} · {_update_structure(recipe)}{_loss_structure(recipe)}"
+
+
+def _update_structure(recipe: Recipe) -> str:
+    """What changes the graph of an update: the optimizer's structure, and what the recipe adds to it."""
+    words = [recipe.optimizer.structure]
+    if recipe.learning_rate.cycles_momentum:
+        words.append("cycling the momentum")
+    if recipe.learning_rate.hypergradient_strength:
+        # Multiplicative for Adam's kinds only, which share a family with no other kind.
+        words.append("following its hypergradient")
+    if recipe.penalty.kind == "l1_proximal":
+        words.append("thresholding")
+    if recipe.weight_decay.scope == "all":
+        words.append("decaying all")
+    return " ".join(words)
+
+
+def _loss_structure(recipe: Recipe) -> str:
+    """What changes the graph of the loss."""
+    return " · smoothed labels" if recipe.penalty.label_smoothing else ""
+
+
+def disturbed(recipe: Recipe) -> Recipe:
+    """Return a recipe of the same graph key with other numbers, which a program must not have baked in."""
+    optimizer = recipe.optimizer
+    numbers = {name: 0.7 * getattr(optimizer, name) for name in _NUMBERS}
+    model = {**recipe.model, "dropout": 0.7 * recipe.model["dropout"]} if has_dropout_as_data(recipe) else recipe.model
+    penalty, rate = recipe.penalty, recipe.learning_rate
+    rates = {name: 0.7 * getattr(rate, name) for name in ("peak", "hypergradient_strength", "hypergradient_maximum")}
+    return replace(
+        recipe,
+        optimizer=replace(optimizer, **numbers),
+        learning_rate=replace(rate, **rates),
+        weight_decay=replace(recipe.weight_decay, strength=0.7 * recipe.weight_decay.strength),
+        penalty=replace(penalty, strength=0.7 * penalty.strength, label_smoothing=0.7 * penalty.label_smoothing),
+        model=model,
+    )
+
+
+_NUMBERS = (
+    "one_minus_momentum",
+    "one_minus_beta_1",
+    "one_minus_beta_2",
+    "one_minus_rho",
+    "epsilon",
+    "initial_accumulator",
+    "initial_distance",
+    "gradient_clip_limit",
+    "weight_average_one_minus_decay",
+)

@@ -1,0 +1,122 @@
+"""Words that `tuning` and `models` share: metrics, directions, tasks, statuses, kinds of splits and of keys.
+
+Options of a technique are not here: they belong to `models`, and `tuning` receives them with the study's vocabulary.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Literal, TypeVar, get_args
+
+Direction = Literal["minimize", "maximize"]
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+
+Task = Literal["classification", "binary", "multiclass", "regression"]
+TASKS: tuple[Task, ...] = get_args(Task)
+TRAINED_TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression")  # the data decides which classification it is
+
+SplitKind = Literal["random", "stratified", "group", "time"]
+SPLIT_KINDS: tuple[SplitKind, ...] = get_args(SplitKind)
+COLUMN_SPLIT_KINDS: tuple[SplitKind, ...] = ("group", "time")  # these read a column
+
+KeyKind = Literal["float", "integer", "boolean", "option", "text", "any"]
+
+MODEL_PREFIX = "model."  # of an architecture's own parameters
+ARCHITECTURE = "model.architecture"
+DEFAULT_ARCHITECTURE = "mlp"
+
+VALIDATION_PREFIX = "val_"
+_METRICS: dict[str, tuple[Direction, tuple[Task, ...]]] = {
+    "loss": ("minimize", TRAINED_TASKS),
+    "accuracy": ("maximize", ("binary", "multiclass")),
+    "balanced_accuracy": ("maximize", ("binary", "multiclass")),
+    "f1_macro": ("maximize", ("binary", "multiclass")),
+    "auc": ("maximize", ("binary",)),
+    "mae": ("minimize", ("regression",)),
+    "rmse": ("minimize", ("regression",)),
+    "r2": ("maximize", ("regression",)),
+}
+# What ranks trials, metrics of the validation split, and which way each improves.
+OBJECTIVES: dict[str, Direction] = {
+    f"{VALIDATION_PREFIX}{name}": direction for name, (direction, _) in _METRICS.items()
+}
+TASK_METRICS: dict[Task, tuple[str, ...]] = {
+    task: tuple(name for name, (_, tasks) in _METRICS.items() if task in tasks) for task in TRAINED_TASKS
+}
+
+Row = TypeVar("Row")
+
+SHOWN_NAMES = 30
+SHOWN_CHARACTERS = 80
+
+
+class Status(StrEnum):
+    """How a trial ended. All but FAILED have curves; only finite objectives are ranked."""
+
+    COMPLETED = "completed"  # trained for its whole budget
+    STOPPED_EARLY = "stopped_early"  # ended by the stopping rule; the best epoch's weights are kept
+    NOT_PROMOTED = "not_promoted"  # dropped at a rung; its curves are a prefix of the full training
+    DIVERGED = "diverged"  # NaN or infinity; the best finite epoch's weights are kept
+    FAILED = "failed"  # raised an error: an impossible combination of params, or the user's own code
+
+
+def sign_of(direction: str) -> float:
+    """Return the factor that turns an objective into a score to minimize; ValueError for an unknown direction."""
+    if direction not in DIRECTIONS:
+        raise ValueError(f"direction: {unknown_name(direction, DIRECTIONS)}")
+    return 1.0 if direction == "minimize" else -1.0
+
+
+def refuse_unknown_task(task: str) -> None:
+    """Raise ValueError unless a model can be trained for the task."""
+    if task not in TRAINED_TASKS:
+        raise ValueError(f"task: {unknown_name(task, TRAINED_TASKS)}")
+
+
+def row_of(rows: Mapping[str, Row], name: str, table: str) -> Row:
+    """Return the row of a technique; LookupError names the table, with its file, that lacks it."""
+    if name not in rows:
+        raise LookupError(f"{name!r} has no row: add one to {table}")
+    return rows[name]
+
+
+def unknown_name(given: object, known: Iterable[object], kind: str = "") -> str:
+    """Say that a name is unknown, with the nearest spelling and the known names."""
+    names = list(known)
+    return f"unknown {kind + ' ' if kind else ''}{shown(given)}{suggestion(given, names)} ({listing(names)})"
+
+
+def suggestion(given: object, known: Iterable[object]) -> str:
+    """Return "; did you mean 'x'?" with the nearest known name, or nothing if none is near.
+
+    The start and the end of a name are near it: `min` is near `minimize`, `patience` near `stopping.patience`. Of
+    several near names, one of the same length and the same first letters is preferred: `adamv` suggests `adamw`.
+    """
+    names = [str(name) for name in known]
+    text = str(given)[:SHOWN_CHARACTERS]
+    exact = [name for name in names if name.strip().casefold() == text.strip().casefold()]
+    tails = [name for name in names if name.endswith((f".{text}", f"_{text}"))]
+    starts = [name for name in names if len(text) >= 3 and name.startswith(text)]
+    close = difflib.get_close_matches(text, names, n=3)
+    ratios = {name: difflib.SequenceMatcher(None, text, name).ratio() for name in close}
+    close = [name for name in close if ratios[name] > max(ratios.values()) - 0.1]
+    close.sort(key=lambda name: (len(name) != len(text), not name.startswith(text[:2])))
+    nearest = [*exact, *tails[:1], *starts[:1], *close]
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def listing(known: Iterable[object], word: str = "known") -> str:
+    """Return "known: a, b, c", cut after 30 names."""
+    names = [str(name) for name in known]
+    more = f", and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return f"{word}: {', '.join(names[:SHOWN_NAMES]) or 'none'}{more}"
+
+
+def shown(value: object) -> str:
+    """Return a value as a message quotes it: texts in quotes, booleans as in TOML, long values cut."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "a number of more than 64 bits"
+    text = repr(value) if isinstance(value, str | int | float | list | dict) else str(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…"

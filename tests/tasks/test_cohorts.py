@@ -1,0 +1,110 @@
+"""Cohorts: as few as there are programs, each of one program, in an order that depends on the trials alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from nightune.tasks.check_study import check_study
+from nightune.tasks.cohorts import COHORT_TRIALS, REFUSED, cohorts, training_order
+from nightune.tasks.load_study import load_study
+from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.propose_trials import propose_trials
+from nightune.tuning.study.study import Study
+from nightune.tuning.trial import Bracket, Rung, Trial
+
+STUDY = """
+question = "How many programs?"
+[data]
+source = "iris"
+[space]
+optimizer = ["gd", "sgd", "adam", "adamw"]
+learning_rate.peak = { low = 1e-3, high = 1e-1, scale = "log" }
+one_minus_momentum = { low = 0.05, high = 1.0, when = { optimizer = "sgd" } }
+batch_size.size = { options = [8, 16, 32, 64], when = { optimizer = ["sgd", "adam", "adamw"] } }
+model.dropout = [0.0, 0.1, 0.3]
+[search]
+method = "random"
+trials = 24
+epochs = 1
+"""
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Study:
+    path = tmp_path / "mixed.toml"
+    path.write_text(STUDY, encoding="utf-8")
+    return load_study(path)
+
+
+@pytest.fixture
+def trials(mixed: Study, data: PreparedData) -> list[Trial]:
+    return propose_trials.fn(mixed, 0, data, Bracket((Rung(mixed.trial_count, 1),)), [])
+
+
+def cut(trials: Sequence[Trial], folder: Path = Path()) -> list[list[int]]:
+    return [[trial.number for trial in cohort] for cohort in cohorts(trials, folder)]
+
+
+def test_a_mixed_study_is_cut_into_as_many_cohorts_as_it_needs_programs(mixed: Study, trials: list[Trial]) -> None:
+    """Two optimizers' families, with dropout and without: four, whatever the batch sizes are."""
+    assert len({trial.params.get("batch_size.size") for trial in trials}) == 5
+    assert len(cut(trials)) == len(check_study(mixed).graph_keys) == 4
+    assert sorted(number for cohort in cut(trials) for number in cohort) == list(range(24))
+
+
+@pytest.mark.slow
+def test_each_cohort_is_trained_in_one_program_of_its_own(mixed: Study, trials: list[Trial], tmp_path: Path) -> None:
+    import keras
+
+    from nightune.models.data.storage import open_dataset
+    from nightune.models.engines.make import make_engine
+    from nightune.models.recipe.params import read_recipe
+    from nightune.models.training.engine import COMPILED_ENGINES
+    from nightune.models.training.seeds import Seeds
+    from nightune.tasks.prepare_data import prepare_data
+
+    dataset = open_dataset(prepare_data.fn(mixed, tmp_path).folder)
+    engine = make_engine(COMPILED_ENGINES[keras.backend.backend()], dataset, tmp_path)
+    programs = [
+        {id(engine.start(read_recipe(trial.params), Seeds(1, 2, 3)).compiled) for trial in cohort}
+        for cohort in cohorts(trials, mixed.path.parent)
+    ]
+    assert [len(each) for each in programs] == [1] * len(programs)
+    assert engine.programs == len(programs)
+
+
+def trial(number: int, **params: object) -> Trial:
+    named = {name.replace("__", "."): value for name, value in params.items()}
+    return Trial(number=number, params=named, seed=number, key=f"{number:016}")  # type: ignore[arg-type]
+
+
+def test_trials_of_one_batch_size_follow_each_other_by_number() -> None:
+    sizes = [64, 8, 64, 8, 128, 8]
+    given = [trial(number, batch_size__size=size) for number, size in enumerate(sizes)]
+    assert cut(given[::-1]) == [[1, 3, 5, 0, 2, 4]]
+
+
+def test_a_large_group_is_cut_into_cohorts_of_a_size() -> None:
+    given = [trial(number) for number in range(2 * COHORT_TRIALS + 1)]
+    assert [len(cohort) for cohort in cut(given)] == [COHORT_TRIALS, COHORT_TRIALS, 1]
+
+
+def test_trials_that_make_no_recipe_are_a_cohort_of_their_own(tmp_path: Path) -> None:
+    given = [
+        trial(0),
+        trial(1, optimizer="adamv"),
+        trial(2, optimizer="gd", batch_size__size=8),
+        trial(3, model__architecture="gone.py:build"),
+        trial(4),
+    ]
+    assert sorted(cut(given, tmp_path)) == [[0, 4], [1, 2, 3]]
+    assert training_order(tmp_path)(given[2]).graph_key == REFUSED
+
+
+def test_a_users_models_are_told_apart_by_their_code(tmp_path: Path) -> None:
+    for name, code in {"one": "1", "other": "2"}.items():
+        (tmp_path / f"{name}.py").write_text(f"def build(): return {code}\n", encoding="utf-8")
+    architectures = ("one.py:build", "other.py:build", "one.py:build")
+    given = [trial(number, model__architecture=name) for number, name in enumerate(architectures)]
+    assert sorted(cut(given, tmp_path)) == [[0, 2], [1]]
