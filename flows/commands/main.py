@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from nightune.flows.commands.nights import compare, pause, resume, serve
-from nightune.flows.commands.options import AsJson, EngineChoice, StudyFile, errors_told, sigterm_as_interrupt
+from nightune.flows.commands.options import AsJson, EngineChoice, StudyFile, report_errors, sigterm_as_interrupt
 from nightune.flows.commands.registry import models, promote, rollback
 from nightune.flows.commands.store import doctor, prune
 from nightune.flows.runtime.console import output, print_json, progress_shown, say
@@ -35,15 +35,15 @@ app = typer.Typer(
 @app.command()
 def tune(
     study: StudyFile,
-    trials: Annotated[int | None, typer.Option(min=1, help="Instead of the study's number of trials.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the study's epochs a trial.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the study's seed.")] = None,
-    engine: Annotated[EngineChoice, typer.Option(help="Who trains; auto says what it chose.")] = EngineChoice.AUTO,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start the next sweep, with new points.")] = False,
+    trials: Annotated[int | None, typer.Option(min=1, help="Override the study's number of trials.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Override the study's epochs per trial.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Override the study's seed.")] = None,
+    engine: Annotated[EngineChoice, typer.Option(help="Training engine; auto logs its choice.")] = EngineChoice.AUTO,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start a new sweep with new points.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train the study's trials. The same command again goes on after a stop, and shows a complete sweep."""
-    with errors_told(), sigterm_as_interrupt(), progress_shown():
+    """Train the study's trials. Run again to resume an interrupted sweep or to show a finished one."""
+    with report_errors(), sigterm_as_interrupt(), progress_shown():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
 
         supervised(partial(load_study, study, trials=trials, epochs=epochs, seed=seed))
@@ -65,8 +65,8 @@ def tune(
 
 @app.command()
 def check(study: StudyFile, as_json: AsJson = False) -> None:
-    """Read the study and its data, train nothing, and print what a sweep would do."""
-    with errors_told():
+    """Check the study and its data without training, and print what a sweep would do."""
+    with report_errors():
         from nightune.flows.commands.tables import print_check  # noqa: PLC0415
         from nightune.tasks.check_study import check_study  # noqa: PLC0415 - scikit-learn and pandas
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
@@ -81,16 +81,17 @@ def check(study: StudyFile, as_json: AsJson = False) -> None:
 @app.command()
 def probe(
     study: StudyFile,
-    updates: Annotated[int, typer.Option(min=100, max=10_000, help="Updates of each test.")] = 200,
-    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the study's seed.")] = None,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the chart here too (.svg).")] = None,
+    updates: Annotated[int, typer.Option(min=100, max=10_000, help="Updates per test.")] = 200,
+    seed: Annotated[int | None, typer.Option(min=0, help="Override the study's seed.")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the chart to this file (.svg).")] = None,
     write: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a copy of the study with the range in it, beside it.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a copy of the study with the suggested range, in the same folder."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Suggest which learning rates to search: a range test of each of the study's optimizers, seconds each."""
-    with errors_told(), sigterm_as_interrupt(), progress_shown():
+    """Suggest a range of learning rates: run a range test of a few seconds for each optimizer of the study."""
+    with report_errors(), sigterm_as_interrupt(), progress_shown():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
         from nightune.tasks.reporting.probe_report import refuse_bad_copy, write_chart, write_study_copy  # noqa: PLC0415
 
@@ -121,11 +122,11 @@ def probe(
 @app.command()
 def show(
     study: StudyFile,
-    sweep: Annotated[str | None, typer.Option(help="A sweep's id, such as digits-0; the last one by default.")] = None,
+    sweep: Annotated[str | None, typer.Option(help="Sweep ID, such as digits-0; default: the last sweep.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the leaderboard of a sweep."""
-    with errors_told():
+    with report_errors():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
         from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
         from nightune.tasks.tracking.sweeps.sweeps import find_sweep  # noqa: PLC0415
@@ -139,12 +140,16 @@ def show(
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="The port on this machine.")] = 5000,
-    host: Annotated[str, typer.Option(help="Where to serve; any but loopback needs a password.")] = "127.0.0.1",
-    allowed_host: Annotated[list[str] | None, typer.Option(help="A name that other machines may ask for.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
+    host: Annotated[
+        str, typer.Option(help="Address to serve on; all except loopback require a password.")
+    ] = "127.0.0.1",
+    allowed_host: Annotated[
+        list[str] | None, typer.Option(help="Host name by which other machines may reach it.")
+    ] = None,
 ) -> None:
-    """Open the MLflow pages of the store until Ctrl-C; on this machine only unless --host says otherwise."""
-    with errors_told(), sigterm_as_interrupt():
+    """Serve MLflow's pages of the store until Ctrl-C, on this machine only unless --host is set."""
+    with report_errors(), sigterm_as_interrupt():
         from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
         from nightune.tasks.tracking.ui_server import Access, serve_ui  # noqa: PLC0415
 

@@ -12,40 +12,46 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.console import Console
 
-from nightune.flows.commands.options import AsJson, EngineChoice, StudyFile, errors_told, sigterm_as_interrupt
+from nightune.flows.commands.options import AsJson, EngineChoice, StudyFile, report_errors, sigterm_as_interrupt
 from nightune.flows.runtime.console import output, print_json, progress_shown, say
 from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.flows.runtime.prefect_server import serving_server, use_running_server
+from nightune.settings import HOOK, WEBHOOK, read_settings
 
 
 class Overlap(StrEnum):
-    """What becomes of a night that begins while the last one runs."""
+    """What to do with a night that is due while the last one still runs."""
 
     SKIP = "skip"
     WAIT = "wait"
 
 
 class Missed(StrEnum):
-    """What becomes of nights whose time passed while nobody served: none is run, or one for all."""
+    """What to do with nights that were due while `serve` was not running: run none, or one for all."""
 
     SKIP = "skip"
     ONCE = "once"
 
 
 def serve(  # noqa: PLR0913, PLR0917 - one argument an option
-    studies: Annotated[list[Path], typer.Argument(metavar="STUDY...", help="The study files.")],
-    cron: Annotated[str, typer.Option(help="When: minute hour day month weekday.")] = "0 1 * * *",
-    timezone: Annotated[str, typer.Option(help="Whose clock: an IANA name, such as Europe/Paris.")] = "UTC",
-    on_overlap: Annotated[Overlap, typer.Option(help="A night that meets a running one.")] = Overlap.SKIP,
-    missed: Annotated[Missed, typer.Option(help="Nights whose time passed while nobody served.")] = Missed.SKIP,
-    engine: Annotated[EngineChoice, typer.Option(help="Who trains.")] = EngineChoice.AUTO,
+    studies: Annotated[list[Path], typer.Argument(metavar="STUDY...", help="Study files.")],
+    cron: Annotated[str, typer.Option(help="Cron expression: minute hour day month weekday.")] = "0 1 * * *",
+    timezone: Annotated[str, typer.Option(help="Time zone: an IANA name, such as Europe/Paris.")] = "UTC",
+    on_overlap: Annotated[
+        Overlap, typer.Option(help="If the last night still runs: skip the next, or wait.")
+    ] = Overlap.SKIP,
+    missed: Annotated[
+        Missed, typer.Option(help="Nights missed while nothing served: skip all, or run one.")
+    ] = Missed.SKIP,
+    engine: Annotated[EngineChoice, typer.Option(help="Training engine.")] = EngineChoice.AUTO,
     pause: Annotated[bool, typer.Option("--pause", help="Start paused, until `nightune resume`.")] = False,
-    webhook: Annotated[str, typer.Option(envvar="NIGHTUNE_WEBHOOK", help="An address told by POST.")] = "",
-    hook: Annotated[str, typer.Option(help="A command to tell, split into words; no shell.")] = "",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="The port of a Prefect server of ours.")] = 4200,
+    webhook: Annotated[str, typer.Option(envvar=WEBHOOK, help="Address that receives a POST after each night.")] = "",
+    hook: Annotated[str, typer.Option(help="Command to run after each night, split into words; no shell.")] = "",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect server that it starts.")] = 4200,
 ) -> None:
-    """Run studies every night on this machine, until Ctrl-C: sweep, confirmation, promotion, hooks."""
-    with errors_told(), sigterm_as_interrupt(), progress_shown():
+    """Run studies every night on this machine until Ctrl-C: sweep, confirmation, promotion, hooks."""
+    with report_errors(), sigterm_as_interrupt(), progress_shown():
+        _set_hooks(webhook, hook)
         from nightune.flows.runtime.cron import ScheduleError, check_schedule, clock_change  # noqa: PLC0415
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
 
@@ -54,47 +60,43 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument an option
         except ScheduleError as error:
             raise typer.BadParameter(str(error)) from error
         for study in studies:
-            load_study(study)  # a bad file is told before anything is started
+            load_study(study)  # refuse a bad file before anything starts
         change = clock_change(cron, timezone, datetime.now(ZoneInfo(timezone)).replace(tzinfo=None))
         if change is not None:
             say(
-                f"Careful: on {change:%d %B %Y} {timezone} changes its clocks at that time of the night, and the "
-                "night begins an hour off or comes twice. An hour outside the change avoids it."
+                f"Warning: on {change:%d %B %Y} {timezone} changes its clocks at that hour: the night starts an hour "
+                "late or runs twice. Choose another hour to avoid it."
             )
-        if webhook:
-            os.environ["NIGHTUNE_WEBHOOK"] = webhook
-        if hook:
-            os.environ["NIGHTUNE_HOOK"] = json.dumps(shlex.split(hook))
         say("Starting Prefect (this takes some seconds) …")
         with serving_server(port) as address:
             from nightune.flows.deployments import Service, serve_studies  # noqa: PLC0415 - Prefect takes seconds to import
 
             say(f"Nights: {cron} ({timezone}) · Prefect's pages: {address.removesuffix('/api')} · Ctrl-C stops")
             serve_studies(studies, Service(cron, timezone, on_overlap, missed, engine, pause))
-            say("Stopped. A night that ran is cancelled; the next one finishes its sweep.")
+            say("Stopped. A running night was cancelled; the next one finishes its sweep.")
 
 
 def pause(study: StudyFile) -> None:
-    """Let no further night of a served study begin; one that runs goes on."""
+    """Pause the nights of a served study; a running night continues."""
     _set_paused(study, is_paused=True)
 
 
 def resume(study: StudyFile) -> None:
-    """Let the nights of a paused study begin again."""
+    """Resume the nights of a paused study."""
     _set_paused(study, is_paused=False)
 
 
 def compare(
     study: StudyFile,
     sweeps: Annotated[
-        list[str] | None, typer.Argument(metavar="[SWEEP SWEEP]", help="Two ids; the last two by default.")
+        list[str] | None, typer.Argument(metavar="[SWEEP SWEEP]", help="Two sweep IDs; default: the last two.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what two sweeps of a study found, and what changed between them."""
+    """Compare two sweeps of a study: scores, verdicts, and what changed."""
     if sweeps and len(sweeps) != 2:
-        raise typer.BadParameter("name two sweeps, or none", param_hint="SWEEP")
-    with errors_told():
+        raise typer.BadParameter("give two sweep IDs, or none", param_hint="SWEEP")
+    with report_errors():
         from nightune.flows.commands.tables import print_nights  # noqa: PLC0415
         from nightune.tasks.compare_sweeps import compare_sweeps  # noqa: PLC0415
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
@@ -106,8 +108,20 @@ def compare(
         print_json(difference.as_json())
 
 
+def _set_hooks(webhook: str, hook: str) -> None:
+    """Pass the hooks to the nights' processes by the environment; SettingsError if they cannot be used."""
+    if webhook:
+        os.environ[WEBHOOK] = webhook
+    if hook:
+        try:
+            os.environ[HOOK] = json.dumps(shlex.split(hook))
+        except ValueError as error:
+            raise typer.BadParameter(f"cannot be split into words: {error}", param_hint="--hook") from error
+    read_settings()
+
+
 def _set_paused(study: Path, is_paused: bool) -> None:
-    with errors_told():
+    with report_errors():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
 
         name = load_study(study).name
@@ -115,4 +129,4 @@ def _set_paused(study: Path, is_paused: bool) -> None:
         from nightune.flows.deployments import set_paused  # noqa: PLC0415 - Prefect takes seconds to import
 
         set_paused(name, is_paused)
-    output().print(f"{name}: {'paused' if is_paused else 'goes on'}")
+    output().print(f"{name}: {'paused' if is_paused else 'resumed'}")

@@ -1,4 +1,4 @@
-"""What the commands of the command line share: arguments, exit codes, and how errors and results are told."""
+"""Shared parts of the commands: arguments, signals, and errors with their exit codes."""
 
 import shlex
 import signal
@@ -14,13 +14,14 @@ import typer
 from nightune.flows.runtime.console import say
 from nightune.flows.runtime.environment import prepare_environment
 from nightune.flows.runtime.exit_codes import BAD_INPUT, BAD_STORE, INTERRUPTED
+from nightune.settings import SettingsError, read_settings, unknown_variables
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file, such as studies/digits.toml.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
 
 
 class EngineChoice(StrEnum):
-    """Who trains."""
+    """The training engine."""
 
     AUTO = "auto"
     COMPILED = "compiled"
@@ -28,24 +29,28 @@ class EngineChoice(StrEnum):
 
 
 @contextmanager
-def errors_told() -> Iterator[None]:
-    """Turn an error that the user can act on into one paragraph and an exit code; a fault of ours shows its trace."""
-    prepare_environment()
+def report_errors() -> Iterator[None]:
+    """Report errors that the user can act on in one paragraph with an exit code; bugs keep their traceback.
+
+    It checks the environment variables first.
+    """
+    _check_environment()
     from nightune.models.errors import InputError  # noqa: PLC0415
+    from nightune.tasks.child_server import ServerStartError  # noqa: PLC0415
     from nightune.tasks.tracking.store.errors import StoreError  # noqa: PLC0415
     from nightune.tuning.errors import StudyError  # noqa: PLC0415 - pydantic takes a moment
 
     try:
         yield
-    except (StudyError, InputError) as error:
+    except (StudyError, InputError, SettingsError) as error:
         say(str(error))
         raise typer.Exit(BAD_INPUT) from None
-    except StoreError as error:
+    except (StoreError, ServerStartError) as error:
         say(str(error))
         raise typer.Exit(BAD_STORE) from None
     except KeyboardInterrupt:
         again = shlex.join(["nightune", *sys.argv[1:]])
-        say(f"Stopped. Finished trials are kept. Go on with:\n  {again}")
+        say(f"Stopped. Finished trials are kept. Resume with:\n  {again}")
         raise typer.Exit(INTERRUPTED) from None
     except Exception as error:
         fault = _machine_fault(error)
@@ -56,9 +61,9 @@ def errors_told() -> Iterator[None]:
 
 
 def _machine_fault(error: Exception) -> str | None:
-    """What to do about a full disk or a Prefect server that fails; None for a fault that is ours.
+    """Return the remedy for a full disk or a failing Prefect server; None for a bug.
 
-    A full disk stops Prefect's server, too, which then cannot record why the sweep ended: that is told, not this.
+    A full disk also stops Prefect's server, which then cannot record why the sweep ended: report that reason instead.
     """
     from nightune.tasks.tracking.store.errors import StoreError  # noqa: PLC0415
     from nightune.tasks.tracking.store.retry import masked, transient_fault  # noqa: PLC0415
@@ -73,9 +78,21 @@ def _machine_fault(error: Exception) -> str | None:
         cause = cause.__context__
     fault = transient_fault(error) if isinstance(error, OSError) else None
     if fault is None and is_prefects:
-        fault = f"Prefect's server fails ({masked(str(error).splitlines()[0])})"
-    remedy = "Finished trials are kept. Free the disk, or mend what is said; then run the same command again."
+        fault = f"Prefect's server failed ({masked(str(error).splitlines()[0])})"
+    remedy = "Finished trials are kept. Free the disk or fix the named cause; then run the same command again."
     return fault and f"{fault}. {remedy}"
+
+
+def _check_environment() -> None:
+    """Prepare the environment and warn of unknown variables; end with exit code 2 if a value cannot be used."""
+    try:
+        prepare_environment()
+    except SettingsError as error:
+        say(str(error))
+        raise typer.Exit(BAD_INPUT) from None
+    if read_settings().supervisor is None:  # otherwise the parent has warned
+        for line in unknown_variables():
+            say(line)
 
 
 @contextmanager

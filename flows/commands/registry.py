@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from nightune.flows.commands.options import AsJson, StudyFile, errors_told, sigterm_as_interrupt
+from nightune.flows.commands.options import AsJson, StudyFile, report_errors, sigterm_as_interrupt
 from nightune.flows.runtime.console import output, print_json, progress_shown, say
 from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.flows.runtime.prefect_server import prefect_server
@@ -18,16 +18,20 @@ REFUSED = 4
 
 def promote(
     study: StudyFile,
-    sweep: Annotated[str | None, typer.Option(help="A sweep's id; the last complete one by default.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge, but register nothing.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Promote against the gate; needs --because.")] = False,
-    because: Annotated[str, typer.Option(help="The reason, kept with the version.")] = "",
+    sweep: Annotated[str | None, typer.Option(help="Sweep ID; default: the last complete sweep.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Compute the verdict without registering anything.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote even if the gate refuses; requires --because.")
+    ] = False,
+    because: Annotated[str, typer.Option(help="Reason, stored with the version.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Confirm a sweep's best trials, and make the winner champion if it is surely better. Exit code 4: refused."""
+    """Confirm a sweep's best trials; promote the winner if it is significantly better. Exit code 4: refused."""
     if force and not because.strip():
-        raise typer.BadParameter("a forced promotion needs a reason", param_hint="--because")
-    with errors_told(), sigterm_as_interrupt(), progress_shown():
+        raise typer.BadParameter("a forced promotion requires a reason", param_hint="--because")
+    with report_errors(), sigterm_as_interrupt(), progress_shown():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
 
         supervised(partial(load_study, study))
@@ -50,13 +54,13 @@ def promote(
 
 
 def rollback(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A registered model: a study's name.")],
-    because: Annotated[str, typer.Option(help="The reason, kept with both versions.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Registered model: the name of its study.")],
+    because: Annotated[str, typer.Option(help="Reason, stored with both versions.")],
 ) -> None:
-    """Make the version champion that was it before."""
+    """Restore the previous champion."""
     if not because.strip():
-        raise typer.BadParameter("a reason is needed", param_hint="--because")
-    with errors_told():
+        raise typer.BadParameter("a reason is required", param_hint="--because")
+    with report_errors():
         from nightune.tasks.tracking.registry.registry import roll_back  # noqa: PLC0415
         from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
 
@@ -65,11 +69,11 @@ def rollback(
 
 
 def models(
-    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="One model; all by default.")] = None,
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="A registered model; default: all.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List registered versions with their aliases and verdicts."""
-    with errors_told():
+    with report_errors():
         from dataclasses import asdict  # noqa: PLC0415
 
         from nightune.flows.commands.tables import print_versions  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""The commands of upkeep: `nightune prune` and `nightune doctor`."""
+"""The commands of maintenance: `nightune prune` and `nightune doctor`."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nightune.flows.commands.options import AsJson, StudyFile, errors_told
+from nightune.flows.commands.options import AsJson, StudyFile, report_errors
 from nightune.flows.runtime.console import output, print_json
 from nightune.flows.runtime.environment import store_root, tracking_uri
 
@@ -20,12 +20,14 @@ PROBLEMS_LEFT = 1
 
 def prune(
     study: StudyFile,
-    keep: Annotated[int, typer.Option(min=1, help="How many of each sweep's best trials keep their checkpoint.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and delete nothing.")] = False,
+    keep: Annotated[int, typer.Option(min=1, help="Number of best trials per sweep that keep their checkpoint.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be deleted, and delete nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete the checkpoints of trials that won nothing; params, curves and results stay."""
-    with errors_told():
+    """Delete the checkpoints of all but the best trials; params, curves and results are kept."""
+    with report_errors():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
         from nightune.tasks.tracking.store.lock import study_lock  # noqa: PLC0415 - MLflow takes seconds to import
         from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
@@ -44,11 +46,11 @@ def prune(
 
 
 def doctor(
-    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Look the store over: database, disk, what dead processes left, lost files, devices and versions."""
-    with errors_told():
+    """Examine the store: database, disk, leftovers of dead processes, lost files, devices and versions."""
+    with report_errors():
         from nightune.tasks.doctor import devices, examine  # noqa: PLC0415
         from nightune.tasks.doctor import repair as mend  # noqa: PLC0415
         from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
@@ -67,12 +69,12 @@ def doctor(
 
 def _print_findings(console: Console, findings: "Sequence[Finding]", is_repaired: bool) -> None:
     table = Table(header_style="bold")
-    for name in ("", "what", "how it is", "what mends it"):
+    for name in ("", "subject", "finding", "remedy"):
         table.add_column(name, overflow="fold")
     for finding in findings:
         is_mended = is_repaired and finding.repair is not None
-        mark = "ok" if finding.is_well else "mended" if is_mended else "!"
+        mark = "ok" if finding.is_well else "repaired" if is_mended else "!"
         table.add_row(mark, Text(finding.subject), Text(finding.text), Text(finding.remedy))
     console.print(table)
     if not is_repaired and any(finding.repair for finding in findings):
-        console.print("`nightune doctor --repair` mends what can be mended.")
+        console.print("Run `nightune doctor --repair` to repair what can be repaired.")

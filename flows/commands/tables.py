@@ -21,16 +21,16 @@ from nightune.tuning.analysis.sweep_comparison import Difference, Score
 from nightune.tuning.trial import Value
 
 SHOWN_ROWS = 10
-TRUSTED_EXPLAINED = 0.2  # of the variance; below, a forest has learned next to nothing
+TRUSTED_EXPLAINED = 0.2  # of the variance, out of bag; below, the surrogate has learned next to nothing
 
 
 def print_leaderboard(console: Console, report: SweepReport) -> None:
-    """Print the best trials of a sweep, what happened to the others, and where to read on."""
+    """Print the best trials of a sweep, why trials failed, and where to find the others."""
     title = f"{report.sweep.id} · {report.sweep.metric} · {len(report.results)} of {report.sweep.planned_trials} trials"
     table = Table(title=title, title_justify="left", header_style="bold")
     for name in ("#", "trial", report.sweep.metric, "epoch", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("what it tried")
+    table.add_column("parameters")
     for row, result in list(zip(report.rows(), report.results, strict=True))[:SHOWN_ROWS]:
         objective = "–" if not result.best_epoch else f"{result.objective:.4f}"
         cells = [cell_text(row["rank"]), str(result.trial.number), objective, f"{result.best_epoch}/{result.epochs}"]
@@ -53,7 +53,7 @@ def _print_failures(console: Console, report: SweepReport) -> None:
 
 
 def print_confirmation(console: Console, report: SweepReport) -> None:
-    """Print the finalists by their confirmed scores, with what the search had said of them beside."""
+    """Print the finalists by their confirmed scores, beside their scores in the search."""
     confirmation = report.confirmation
     if confirmation is None:
         return
@@ -61,7 +61,7 @@ def print_confirmation(console: Console, report: SweepReport) -> None:
     title = f"confirmed · {report.sweep.metric} over {seeds} fresh seeds"
     table = Table(title=title, title_justify="left", header_style="bold")
     interval = f"{100 * confirmation.confidence:g} % interval"
-    for name in ("trial", "confirmed", interval, "in the search", "best with probability", confirmation.cost):
+    for name in ("trial", "confirmed", interval, "in the search", "probability of best", confirmation.cost):
         table.add_column(name, justify="right", no_wrap=True)
     for each in confirmation.finalists:
         finalist, mark = each.finalist, " *" if each == confirmation.winner else ""
@@ -69,20 +69,20 @@ def print_confirmation(console: Console, report: SweepReport) -> None:
         cost = cell_text(getattr(finalist, confirmation.cost))
         table.add_row(f"{finalist.trial}{mark}", *map(Text, numbers), f"{each.best_probability:.2f}", cost)
     console.print(table)
-    console.print("* the winner: the cheapest within one standard error of the best.")
+    console.print("* winner: the cheapest finalist within one standard error of the best")
     if confirmation.claim is not None:
         console.print(Text(claim_text(confirmation.claim, confirmation.confidence)), soft_wrap=True)
 
 
 def print_what_mattered(console: Console, report: SweepReport) -> None:
-    """Print how much of the objective's variance each dimension causes, and which ends of ranges hold the best."""
+    """Print the importance of each dimension, and the bounds of ranges near which the best trials lie."""
     mattered = report.mattered
     if mattered is None or not mattered.dimensions:
         return
-    table = Table(title=f"what mattered · {report.sweep.metric}", title_justify="left", header_style="bold")
+    table = Table(title=f"importance · {report.sweep.metric}", title_justify="left", header_style="bold")
     table.add_column("parameter")
     table.add_column("share of the variance", justify="right", no_wrap=True)
-    table.add_column("among trials", justify="right", no_wrap=True)
+    table.add_column("trials", justify="right", no_wrap=True)
     for each in mattered.dimensions[:SHOWN_ROWS]:
         share = "too few" if each.share is None else f"{each.share:.0%}"
         table.add_row(each.name, share, str(each.trials))
@@ -93,40 +93,42 @@ def print_what_mattered(console: Console, report: SweepReport) -> None:
 
 
 def explained_text(mattered: WhatMattered) -> str:
-    """How far the shares can be trusted."""
+    """Say how reliable the importances are."""
     explained = mattered.dimensions[0].explained
     if explained is None:
-        return "Shares need ten trials or more, and objectives that differ."
+        return "Importance requires at least ten trials with different objectives."
     if explained < TRUSTED_EXPLAINED:
-        return "These trials foretell little of each other: the shares may be chance. More trials would tell."
-    return f"A forest foretells {explained:.0%} of the variance; what is left to 100 % parameters cause together."
+        return "Importance is unreliable: the surrogate explains too little variance out of bag. Run more trials."
+    return (
+        f"The surrogate explains {explained:.0%} of the variance; shares below 100% in total are due to interactions."
+    )
 
 
 def edge_text(edge: Edge) -> str:
-    """A warning that the optimum may lie beyond a range."""
-    where = f"{edge.trials} of the best {edge.best} lie in the {edge.end}est quarter of the range"
+    """Warn that the optimum may lie outside a range."""
+    where = f"{edge.trials} of the best {edge.best} trials lie in the {edge.end}est quarter of the range"
     verb = "lower" if edge.end == "low" else "raise"
-    return f"{edge.name}: {where}, which ends at {edge.value:g}; {verb} that end to see what is beyond."
+    return f"{edge.name}: {where}; {verb} its bound {edge.value:g} to search beyond it."
 
 
 def claim_text(claim: Claim, confidence: float) -> str:
-    """What may be said of the winner against an ordinary trial, the choice of the best of many allowed for."""
+    """Compare the winner with the median trial, corrected for choosing the best of many."""
     ordinary = f"the median of {claim.trials} trials ({claim.ordinary:.4f})"
     if claim.is_shown:
         least = f"at least {claim.low:.4f} with {confidence:.0%} confidence"
-        return f"It is better than {ordinary} by {claim.gain:.4f}, {least}."
-    return f"It is not shown to be better than {ordinary}: the differences may be those of seeds alone."
+        return f"The winner is better than {ordinary} by {claim.gain:.4f}, {least}."
+    return f"The winner is not significantly better than {ordinary}: the difference may be due to seeds."
 
 
 def print_promotion(console: Console, promotion: Promotion) -> None:
-    """Print the verdict and what it rests on."""
+    """Print the verdict and its reasons."""
     verdict, dry = promotion.verdict, " (dry run: nothing is registered)" if promotion.is_dry else ""
     console.print(Text(f"{verdict.candidate.model}: {verdict.decision}{dry}", style="bold"))
-    where = "no champion yet" if verdict.against is None else f"champion version {verdict.against}"
+    where = "no champion" if verdict.against is None else f"champion version {verdict.against}"
     console.print(f"trial {verdict.candidate.trial} of {verdict.candidate.sweep} against {where}", highlight=False)
     console.print(Text(verdict.reason), soft_wrap=True)
     for guard in verdict.guards:
-        console.print(Text(f"  {'holds' if guard.passed else 'FAILS':<6} {guard.name}: {guard.said}"), soft_wrap=True)
+        console.print(Text(f"  {'passed' if guard.passed else 'FAILED':<6} {guard.name}: {guard.said}"), soft_wrap=True)
     for note in verdict.notes:
         console.print(Text(f"  note   {note}", style="yellow"), soft_wrap=True)
     if promotion.version is not None:
@@ -151,23 +153,23 @@ def print_versions(console: Console, versions: Sequence[Version]) -> None:
 
 
 def print_next_steps(console: Console, report: SweepReport, study_file: Path) -> None:
-    """Say what to do next, with the exact commands."""
+    """Print the next steps with their commands."""
     study = shlex.quote(str(study_file))
     console.print("\nWhat to do next", style="bold")
     if report.best is None:
-        console.print("  No trial gave a finite result. Read the messages above, mend the study, then:")
+        console.print("  No trial gave a finite result. Read the messages above, correct the study, then run:")
         console.print(f"    nightune check {study}\n    nightune tune {study}", highlight=False, soft_wrap=True)
         return
     steps = [
         ("see the curves and compare trials", "nightune ui"),
-        ("search on, with new points", f"nightune tune {study} --fresh"),
-        ("make the best model champion, or learn why not", f"nightune promote {study}"),
-        ("this leaderboard again", f"nightune show {study} --sweep {report.sweep.id}"),
+        ("search with new points", f"nightune tune {study} --fresh"),
+        ("promote the best model, or print why not", f"nightune promote {study}"),
+        ("show this leaderboard again", f"nightune show {study} --sweep {report.sweep.id}"),
     ]
     for purpose, command in steps:
         console.print(f"  {command:<52} {purpose}", highlight=False, soft_wrap=True)
     console.print(
-        f"  With `nightune ui` running, this leaderboard with its curves is at\n    {report.page}",
+        f"  While `nightune ui` runs, this leaderboard and its curves are at\n    {report.page}",
         highlight=False,
         soft_wrap=True,
     )
@@ -179,10 +181,10 @@ def print_next_steps(console: Console, report: SweepReport, study_file: Path) ->
 
 
 def print_check(console: Console, check: StudyCheck) -> None:
-    """Print what a study would do."""
+    """Print what a sweep of the study would do."""
     console.print(Text(f"{check.study}: {check.question}", style="bold"))
     table = Table(header_style="bold")
-    for name in ("parameter", "values", "counts when"):
+    for name in ("parameter", "values", "active when"):
         table.add_column(name, overflow="fold")
     for dimension in check.dimensions:
         table.add_row(*(Text(dimension[name]) for name in ("name", "values", "when")))
@@ -190,7 +192,7 @@ def print_check(console: Console, check: StudyCheck) -> None:
     facts: Sequence[tuple[str, object]] = [
         ("data", _data_line(check.data)),
         ("trials", f"{check.trials} ({check.method})"),
-        ("graph keys", f"{len(check.graph_keys)} (shapes of the compiled training graph)"),
+        ("graph keys", f"{len(check.graph_keys)} (compiled training graphs)"),
         *_bracket_lines(check),
         ("largest cost", f"{check.largest_cost_epochs} epochs"),
     ]
@@ -205,7 +207,7 @@ def print_check(console: Console, check: StudyCheck) -> None:
 
 
 def print_probe(console: Console, probe: StudyProbe) -> None:
-    """Print what each range test found, and the lines that take it over."""
+    """Print the result of each range test, and the lines to put into the study."""
     table = Table(title=f"{probe.study} · learning-rate range tests", title_justify="left", header_style="bold")
     for name in ("optimizer", "batch size", "updates", "steepest at", "search from", "to"):
         table.add_column(name, justify="left" if name == "optimizer" else "right", no_wrap=True)
@@ -224,7 +226,7 @@ def print_probe(console: Console, probe: StudyProbe) -> None:
 
 
 def _bracket_lines(check: StudyCheck) -> list[tuple[str, str]]:
-    """Each bracket's rungs, where there is more to say than the number of trials."""
+    """The rungs of each bracket, if any bracket has more than one."""
     if max(map(len, check.brackets)) == 1:
         return []
     lines = [" → ".join(f"{rung['trials']} × {rung['epochs']}" for rung in rungs) for rungs in check.brackets]
@@ -239,7 +241,7 @@ def _data_line(data: Mapping[str, object]) -> str:
 
 
 def cell_text(value: Value) -> str:
-    """A value as a table shows it: numbers short, absent as a dash."""
+    """Format a value for a table: numbers with four digits, None as a dash."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -248,7 +250,7 @@ def cell_text(value: Value) -> str:
 
 
 def print_nights(console: Console, difference: Difference) -> None:
-    """Print the scores, the verdicts, what changed, and which dimensions moved."""
+    """Print scores, verdicts, changes, and dimensions whose best values moved."""
     scores = Table("sweep", f"best {difference.metric}", "confirmed", "95 % interval", "trials", "verdict")
     for score in difference.scores:
         interval = "" if score.low is None or score.high is None else f"{score.low:.5g} to {score.high:.5g}"
@@ -257,10 +259,10 @@ def print_nights(console: Console, difference: Difference) -> None:
         )
     console.print(scores)
     if not difference.is_comparable:
-        console.print("The metric or the data changed: the scores cannot be compared.")
+        console.print("The scores are not comparable: the metric or the data changed.")
     first, second = difference.scores
     _print_changes(console, "what changed", difference, first, second)
-    moved = Table("dimension", "option or range", first.sweep, second.sweep, title="share of the top quarter")
+    moved = Table("dimension", "option or range", first.sweep, second.sweep, title="share among the best quarter")
     for share in difference.shares:
         moved.add_row(share.dimension, share.value, f"{share.before:.0%}", f"{share.after:.0%}")
     if difference.shares:
@@ -274,7 +276,7 @@ def _print_changes(console: Console, title: str, difference: Difference, first: 
     if difference.changes:
         console.print(changed)
     else:
-        console.print("Data, space, engine and code are the same.")
+        console.print("Data, space, engine and code are unchanged.")
     best = Table("param", first.sweep, second.sweep, title="best params")
     for change in difference.best_params:
         best.add_row(change.name, _cell(change.before), _cell(change.after))

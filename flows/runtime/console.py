@@ -12,7 +12,7 @@ from rich.text import Text
 
 
 def output() -> Console:
-    """The console of results: as wide as the terminal, or wide enough where there is none."""
+    """Return the console for results: as wide as the terminal, or 160 columns if there is none."""
     console = Console()
     return console if console.is_terminal else Console(width=160)
 
@@ -23,13 +23,13 @@ def print_json(value: dict[str, Any]) -> None:
 
 
 def say(text: str) -> None:
-    """Tell a person something, on standard error."""
+    """Print a message on standard error."""
     Console(stderr=True).print(Text(text), soft_wrap=True)
 
 
 @contextmanager
 def progress_shown() -> Iterator[None]:
-    """Draw the news of a sweep on standard error while the block runs."""
+    """Show the progress of a sweep on standard error while the block runs."""
     from nightune.flows.runtime.progress_bar import SweepProgress  # noqa: PLC0415
 
     console = Console(stderr=True)

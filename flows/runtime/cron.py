@@ -1,17 +1,18 @@
-"""When nights begin: a cron line in a time zone, checked before anything is started."""
+"""Check the schedule of nights, a cron expression in a time zone, before anything starts."""
 
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from cronsim import CronSim, CronSimError
 from pydantic import ValidationError
 
 
 class ScheduleError(ValueError):
-    """A cron line or a time zone that cannot be used; the text names it and says what is allowed."""
+    """A cron expression or a time zone that cannot be used; the text names it and what is allowed."""
 
 
 def check_schedule(cron: str, timezone: str) -> None:
-    """Refuse a cron line or a time zone that Prefect would not run: ScheduleError."""
+    """Raise ScheduleError unless Prefect accepts the cron expression and the time zone exists."""
     from prefect.client.schemas.schedules import CronSchedule  # noqa: PLC0415 - Prefect takes seconds to import
 
     try:
@@ -20,38 +21,30 @@ def check_schedule(cron: str, timezone: str) -> None:
         raise ScheduleError(f"--timezone: unknown {timezone!r} (an IANA name, such as Europe/Paris)") from error
     allowed = "(five fields: minute hour day month weekday, such as '0 2 * * *')"
     if len(cron.split()) != 5:
-        raise ScheduleError(f"--cron: {cron!r} is not a cron line {allowed}")
+        raise ScheduleError(f"--cron: {cron!r} is not a cron expression {allowed}")
     try:
         CronSchedule(cron=cron, timezone=timezone)
     except ValidationError as error:
-        raise ScheduleError(f"--cron: {cron!r} is not a cron line {allowed}") from error
+        raise ScheduleError(f"--cron: {cron!r} is not a cron expression {allowed}") from error
 
 
 def clock_change(cron: str, timezone: str, now: datetime) -> datetime | None:
-    """Return the next day within a year on which a time of the cron line is skipped or comes twice, or None.
+    """Return the next change of clocks within a year that skips or repeats an hour of the cron expression, or None.
 
-    `now` has no time zone: it is the time on the clock there. A line for every hour loses nothing that matters.
+    `now` is the local time, without a time zone. None for expressions that run every hour, which lose little, and for
+    those that Prefect reads but cronsim does not (ranges across midnight).
     """
-    hours = _hours(cron.split()[1])
+    try:
+        hours = CronSim(cron, now).hours
+    except CronSimError:
+        return None
+    if len(hours) == 24:
+        return None
     zone = ZoneInfo(timezone)
     start = now.replace(minute=0, second=0, microsecond=0)
     for step in range(366 * 24):
         clock = start + timedelta(hours=step)
-        is_twice = clock.replace(tzinfo=zone, fold=0).utcoffset() != clock.replace(tzinfo=zone, fold=1).utcoffset()
-        if is_twice and clock.hour in hours:  # folds differ in the skipped hour of spring and the double one of autumn
+        is_changed = clock.replace(tzinfo=zone, fold=0).utcoffset() != clock.replace(tzinfo=zone, fold=1).utcoffset()
+        if is_changed and clock.hour in hours:  # folds differ in skipped and in repeated hours
             return clock
     return None
-
-
-def _hours(field: str) -> set[int]:
-    """The hours that a field of a cron line names; none for every hour."""
-    hours: set[int] = set()
-    for part in field.split(","):
-        span, _, step = part.partition("/")
-        first, _, last = span.partition("-")
-        if span == "*" and not step:
-            return set()
-        low = 0 if span == "*" else int(first)
-        high = int(last) if last else 23 if step or span == "*" else low
-        hours |= set(range(low, high + 1, int(step or 1)))
-    return hours

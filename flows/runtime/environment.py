@@ -1,24 +1,25 @@
-"""Settings of the libraries that must be in place before they are imported. What the user has set stays."""
+"""Prepare the environment of the libraries before they are imported. The user's own values take precedence."""
 
-import json
 import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from nightune.settings import SettingsError, read_settings, usable_settings
 from nightune.tasks.reporting.notify import Hooks
 
 
 def store_root() -> Path:
-    """The folder of all state: NIGHTUNE_STORE, or `mlruns` in the current folder."""
-    return Path(os.environ.get("NIGHTUNE_STORE", "mlruns")).resolve()
+    """Return the folder of all state: NIGHTUNE_STORE, or `mlruns` in the current folder."""
+    return read_settings().store.resolve()
 
 
 def tracking_uri() -> str | None:
-    """The MLflow server to write to, if the user names one.
+    """Return the MLflow store that the user names, or None.
 
-    A user and a password in its address move to where MLflow reads them otherwise: an address is told and logged.
+    User name and password of an http(s) address move to the variables that MLflow reads them from: addresses are
+    printed and logged.
     """
-    address = os.environ.get("MLFLOW_TRACKING_URI") or None
+    address = read_settings().tracking_uri
     if address is None or not address.startswith(("http://", "https://")):
         return address
     parts = urlsplit(address)
@@ -35,26 +36,34 @@ def tracking_uri() -> str | None:
 
 
 def hooks() -> Hooks:
-    """Whom to tell of verdicts and failures: NIGHTUNE_WEBHOOK, an address, and NIGHTUNE_HOOK, a JSON list of words.
+    """Return what to notify of verdicts and failures: NIGHTUNE_WEBHOOK and NIGHTUNE_HOOK, as far as they can be used.
 
-    They come from the environment, so that an address with a secret stands neither in a study nor in a database.
+    They come from the environment to keep addresses with secrets out of studies and databases. Commands and flows
+    refuse wrong values at the start; here, at the end of a night, such a value is skipped.
     """
-    return Hooks(os.environ.get("NIGHTUNE_WEBHOOK", ""), tuple(json.loads(os.environ.get("NIGHTUNE_HOOK", "[]"))))
+    settings = usable_settings()
+    return Hooks(settings.webhook or "", settings.hook)
 
 
 def prepare_environment() -> None:
-    """Keep Prefect's state in the store, its embedded server patient, and every library quiet and offline.
+    """Keep Prefect's state in the store, give its server time to start, and keep all libraries quiet and offline.
 
-    Call it before Prefect is imported. It makes the store's folder: Prefect makes no folder within a missing one.
+    Call it before importing Prefect. It creates the store's folder: Prefect creates no folder inside a missing one.
+    SettingsError if an environment variable has a value that cannot be used.
     """
-    store_root().mkdir(parents=True, exist_ok=True)
+    root = store_root()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"NIGHTUNE_STORE: the folder {str(root)!r} cannot be created ({error.strerror})"
+        raise SettingsError([problem]) from error
     defaults = {
-        "PREFECT_HOME": str(store_root() / "prefect"),
+        "PREFECT_HOME": str(root / "prefect"),
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",  # 20 s is too short on a busy machine
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # errors are told once, by the command line
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "nightune",  # the trial lines stand on Prefect's page of the flow run too
-        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # the process that serves logs outside of flow runs
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the command line reports errors, once
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "nightune",  # show the trials' log lines on Prefect's page of the flow run
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # `serve` logs outside of flow runs
         "DO_NOT_TRACK": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }

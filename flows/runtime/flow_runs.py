@@ -1,7 +1,6 @@
-"""Two books, one truth: Prefect's record of flow runs whose process has died is brought in line at the next start.
+"""Mark Prefect's flow runs of dead processes as crashed at the next start.
 
-MLflow's open runs are closed by the sweep itself, under the study's lock; what Prefect knows of a killed flow stays
-RUNNING for ever unless somebody says otherwise.
+The sweep closes MLflow's open runs itself, under the study's lock; in Prefect a killed flow would stay RUNNING forever.
 """
 
 import os
@@ -19,8 +18,8 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Cancelled, Crashed
 
-from nightune.flows.runtime.interrupts import lost_interrupts_given_again
-from nightune.flows.runtime.prefect_server import is_alone
+from nightune.flows.runtime.interrupts import reraise_lost_interrupts
+from nightune.flows.runtime.prefect_server import is_own_server
 from nightune.tasks.tracking.store import names
 
 OPEN = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
@@ -30,19 +29,19 @@ LOOK_SECONDS = 1.0
 
 @contextmanager
 def owned_flow_runs() -> Iterator[None]:
-    """Close what dead processes have left open, and mark the flow runs of the block as this process'.
+    """Close flow runs of dead processes, and tag the flow runs of the block with this process.
 
-    A cancellation in Prefect interrupts the block like SIGTERM; however it is interrupted, Prefect says CANCELLED.
+    A cancellation in Prefect interrupts the block like SIGTERM. After any interrupt Prefect shows CANCELLED.
     """
     close_dead_flow_runs()
     ended = threading.Event()
-    watch = threading.Thread(target=_stop_if_cancelled, args=(ended,), daemon=True)
+    watch = threading.Thread(target=_interrupt_if_cancelled, args=(ended,), daemon=True)
     watch.start()
-    # Who looks for dead runs by their heartbeats has a server; ours are found by their owner, and need not wait for a
-    # heartbeat's thread at the end, up to a second.
-    no_heartbeats = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if is_alone() else {}
+    # Only a shared server looks for dead runs by heartbeats. On our own they are found by their owner, without the
+    # second that ending the heartbeat's thread takes.
+    no_heartbeats = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if is_own_server() else {}
     try:
-        with tags(owner_tag()), lost_interrupts_given_again(), temporary_settings(set_defaults=no_heartbeats):
+        with tags(owner_tag()), reraise_lost_interrupts(), temporary_settings(set_defaults=no_heartbeats):
             yield
     except KeyboardInterrupt:
         _cancel_own()
@@ -52,13 +51,13 @@ def owned_flow_runs() -> Iterator[None]:
 
 
 def owner_tag() -> str:
-    """The tag of a flow run that says which process runs it: host, process, and when that process began."""
+    """Return the tag that names the process of a flow run: host, process ID and start time."""
     began = int(psutil.Process().create_time())
     return f"{names.FLOW_RUN_OWNER}{socket.gethostname()}:{os.getpid()}:{began}"
 
 
 def close_dead_flow_runs() -> int:
-    """Mark open flow runs of processes of this machine that are gone as crashed; return how many that were."""
+    """Mark open flow runs whose process on this machine has ended as crashed; return their number."""
     closed = 0
     with get_client(sync_client=True) as client:
         for run in _runs(client, OPEN):
@@ -68,21 +67,21 @@ def close_dead_flow_runs() -> int:
     return closed
 
 
-def _stop_if_cancelled(ended: threading.Event) -> None:
-    """Prefect tells only its own runner of a cancellation: a process that runs a flow itself has to ask."""
+def _interrupt_if_cancelled(ended: threading.Event) -> None:
+    """Poll for a cancellation: Prefect reports it to its own runner only."""
     with get_client(sync_client=True) as client:
         while not ended.wait(LOOK_SECONDS):
-            with suppress(Exception):  # a server that does not answer cancels nothing
+            with suppress(Exception):  # a server that does not answer does not cancel
                 if _runs(client, STOPPED, owner_tag()):
                     os.kill(os.getpid(), signal.SIGTERM)
                     return
 
 
 def _cancel_own() -> None:
-    """Prefect takes an interrupt for a crash; it was asked for."""
-    with suppress(Exception), get_client(sync_client=True) as client:  # the stop itself must not fail
+    """Mark this process' flow runs as cancelled: Prefect records an interrupt as a crash."""
+    with suppress(Exception), get_client(sync_client=True) as client:  # a failure here must not block the stop
         for run in _runs(client, [*OPEN, StateType.CRASHED], owner_tag()):
-            client.set_flow_run_state(run.id, Cancelled(message="stopped; the same command goes on"), force=True)
+            client.set_flow_run_state(run.id, Cancelled(message="stopped; run the command again to resume"), force=True)
 
 
 def _runs(client: SyncPrefectClient, states: Sequence[StateType], tag: str | None = None) -> list[FlowRun]:
@@ -98,8 +97,8 @@ def _is_dead(run_tags: list[str]) -> bool:
     host, _, rest = owner.partition(":")
     process, _, began = rest.partition(":")
     if host != socket.gethostname() or not process.isdigit() or not began.isdigit():
-        return False  # another machine's, or none that we know
+        return False  # of another machine, or without an owner
     try:
-        return abs(psutil.Process(int(process)).create_time() - int(began)) > 2.0  # the number was given out again
+        return abs(psutil.Process(int(process)).create_time() - int(began)) > 2.0  # the process ID was reused
     except psutil.NoSuchProcess:
         return True

@@ -1,7 +1,7 @@
-"""An interrupt that a library loses is given again.
+"""Re-raise KeyboardInterrupts swallowed in finalizers or callbacks of the garbage collector.
 
-Python raises KeyboardInterrupt wherever the main thread happens to be. In a finalizer, or in a callback of the garbage
-collector such as JAX', it is printed and forgotten, and what should stop would go on.
+Python raises KeyboardInterrupt wherever the main thread is. In a finalizer, or in a callback of the garbage collector
+such as JAX', Python prints the exception and drops it, and the program would continue.
 """
 
 import os
@@ -11,27 +11,27 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-AGAIN_SECONDS = 0.2  # until the main thread has left where the interrupt was lost
+DELAY_SECONDS = 0.2  # until the main thread has left the finalizer or callback
 
 
 @contextmanager
-def lost_interrupts_given_again() -> Iterator[None]:
-    """While the block runs, send this process SIGTERM where an order to stop was lost: an exception that is no error.
+def reraise_lost_interrupts() -> Iterator[None]:
+    """Send SIGTERM to this process for each interrupt lost in the block: an exception that is not an Exception.
 
     SIGTERM must raise in the main thread, as it does in the commands and in a served night.
     """
     before, pending = sys.unraisablehook, list[threading.Timer]()
 
-    def look(lost: "sys.UnraisableHookArgs") -> None:
+    def handle(lost: "sys.UnraisableHookArgs") -> None:
         if issubclass(lost.exc_type, Exception):
             before(lost)
             return
-        again = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
-        again.daemon = True
-        pending.append(again)
-        again.start()
+        timer = threading.Timer(DELAY_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
+        timer.daemon = True
+        pending.append(timer)
+        timer.start()
 
-    sys.unraisablehook = look
+    sys.unraisablehook = handle
     try:
         yield
     finally:

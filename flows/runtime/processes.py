@@ -1,4 +1,4 @@
-"""Processes of ours that must not outlive the one that started them."""
+"""End child processes with the process that started them."""
 
 import ctypes
 import os
@@ -7,32 +7,32 @@ import sys
 import threading
 import time
 
-from nightune.tasks.trial.crash_log import SUPERVISOR
+from nightune.settings import SERVED_BY, SUPERVISOR, read_settings
 
-SERVED_BY = "NIGHTUNE_SERVED_BY"  # the process that serves nights
 SET_PARENT_DEATH_SIGNAL = 1  # prctl(2), PR_SET_PDEATHSIG
 
 
 def follow(parent: int) -> None:
-    """Let this process end as soon as its parent has ended, however it ended."""
+    """End this process as soon as its parent has ended, also if the parent was killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     else:
         threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:  # it ended before we asked
+    if os.getppid() != parent:  # it ended before the signal was set
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def follow_server() -> bool:
-    """Let a night end with the process that serves it, and by its word alone; False for any other night.
+    """End a night with the process of `serve` that started it; return False for any other night.
 
-    Ctrl-C reaches all processes of a terminal: the one that serves takes it, and ends its nights.
+    Ctrl-C reaches all processes of a terminal: nights ignore it, and `serve` ends them.
     """
-    parent = os.environ.pop(SERVED_BY, None)
+    parent = read_settings().served_by
     if parent is not None:
-        os.environ[SUPERVISOR] = parent  # it starts a night again that a trial has taken down
+        del os.environ[SERVED_BY]
+        os.environ[SUPERVISOR] = str(parent)  # it restarts a night that a trial has crashed
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        follow(int(parent))
+        follow(parent)
     return parent is not None
 
 

@@ -1,4 +1,4 @@
-"""The picture of a running sweep: a line for each trial, and a bar with trials done, the best so far, the time left."""
+"""Show a running sweep: one line per trial, and a bar with finished trials, the best score and the time left."""
 
 import logging
 import math
@@ -21,7 +21,7 @@ from nightune.tuning.trial import Status, TrialResult
 
 
 class SweepProgress(logging.Handler):
-    """Draws the news of the logger `nightune` on a console; without a terminal it prints the lines alone."""
+    """Draws the events of the logger `nightune` on a console; without a terminal it prints only lines."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(level=logging.DEBUG)
@@ -59,7 +59,7 @@ class SweepProgress(logging.Handler):
             self._advance(news.result)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._bar.stop()
         super().close()
 

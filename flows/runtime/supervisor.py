@@ -1,7 +1,7 @@
-"""A sweep runs in a child process, so that a trial that takes its process down does not end the night.
+"""Run a sweep in a child process, so that a trial that crashes its process does not end the night.
 
-The parent waits, passes signals on, and starts the same command again when the child dies in a trial; the trial is
-tried again twice. A child whose parent dies ends at once: nothing trains on unseen.
+The parent waits, forwards signals, and restarts the command if the child dies in a trial; the trial is retried twice.
+A child whose parent dies ends at once.
 """
 
 import os
@@ -19,12 +19,13 @@ from nightune.flows.runtime.console import say
 from nightune.flows.runtime.environment import store_root
 from nightune.flows.runtime.exit_codes import INTERRUPTED
 from nightune.flows.runtime.processes import follow
-from nightune.tasks.trial.crash_log import ALLOWED_DEATHS, SUPERVISOR, Attempts, attempts_of, is_supervised
+from nightune.settings import SUPERVISOR, read_settings
+from nightune.tasks.trial.crash_log import ALLOWED_DEATHS, Attempts, attempts_of
 
 if TYPE_CHECKING:
     from nightune.tuning.study.study import Study
 
-PASSED_ON = (signal.SIGINT, signal.SIGTERM)
+FORWARDED = (signal.SIGINT, signal.SIGTERM)
 
 
 def supervised(read_study: Callable[[], "Study"]) -> None:
@@ -32,8 +33,9 @@ def supervised(read_study: Callable[[], "Study"]) -> None:
 
     The parent reads the study, so that a bad file is refused before Prefect starts. The child's flow reads it.
     """
-    if is_supervised():
-        follow(int(os.environ[SUPERVISOR]))
+    supervisor = read_settings().supervisor
+    if supervisor is not None:
+        follow(supervisor)
         return
     name = read_study().name
     command = [sys.executable, *sys.orig_argv[1:]]
@@ -41,36 +43,36 @@ def supervised(read_study: Callable[[], "Study"]) -> None:
 
 
 def supervise(command: Sequence[str], attempts: Attempts, say: Callable[[str], None]) -> int:
-    """Run a command in a child until it ends by itself, and return its exit code.
+    """Run a command in a child until it ends by itself; return its exit code.
 
-    A death by a signal in a trial starts it again; any other death is passed on, as 128 + the signal's number.
+    If a signal kills it in a trial, restart it; return any other death as 128 + the signal's number.
     """
     while True:
         child = subprocess.Popen(command, env=os.environ | {SUPERVISOR: str(os.getpid())}, process_group=0)
-        with _passing_on(child):
+        with _forward_signals(child):
             code = child.wait()
         _end_group(child.pid)
         if code >= 0:
             return code
-        if -code in PASSED_ON:
+        if -code in FORWARDED:
             return INTERRUPTED
-        cause = _named(-code)
+        cause = _signal_name(-code)
         death = attempts.record_death(child.pid, cause)
         if death is None:
-            say(f"The process died ({cause}) outside of any trial. Finished trials are kept; run the command again.")
+            say(f"The process died outside of any trial ({cause}). Finished trials are kept; run the command again.")
             return 128 - code
         again = "given up" if death.is_final else f"attempt {death.count} of {ALLOWED_DEATHS}"
         say(f"{death.subject} · {death.message} · {again}. Starting again; finished trials are kept.")
 
 
 @contextmanager
-def _passing_on(child: "subprocess.Popen[bytes]") -> Iterator[None]:
-    """Hand the parent's signals to the child, which is in a group of its own and so gets each of them once."""
+def _forward_signals(child: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Forward the parent's signals to the child, which is in a process group of its own: it gets each signal once."""
 
-    def pass_on(number: int, _frame: FrameType | None) -> None:
+    def forward(number: int, _frame: FrameType | None) -> None:
         child.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in PASSED_ON}
+    before = {number: signal.signal(number, forward) for number in FORWARDED}
     try:
         yield
     finally:
@@ -79,12 +81,12 @@ def _passing_on(child: "subprocess.Popen[bytes]") -> Iterator[None]:
 
 
 def _end_group(leader: int) -> None:
-    """End what a dead child has left: Prefect's own server outlives a process that is killed."""
+    """Kill what a dead child has left: Prefect's embedded server outlives a killed process."""
     with suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
 
 
-def _named(number: int) -> str:
+def _signal_name(number: int) -> str:
     try:
         name = signal.Signals(number).name
     except ValueError:

@@ -1,7 +1,7 @@
-"""Keep Prefect's record of task runs whole.
+"""Keep Prefect's record of task runs complete.
 
-Prefect's embedded server writes task runs behind the flow's back, about 35 a second on SQLite, and throws its
-backlog away when the process ends. So a flow waits, at its end, until every task run that it made is on record.
+Prefect's embedded server writes task runs in the background, about 35 a second on SQLite, and drops those left when the
+process ends. So a flow waits at its end until all its task runs are recorded.
 """
 
 import logging
@@ -16,9 +16,9 @@ ENDED = ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]
 
 
 def wait_until_recorded(limit_seconds: float = 60.0) -> int:
-    """Wait until Prefect's database holds every ended task run of the current flow run; return how many it holds.
+    """Wait until Prefect has recorded all ended task runs of the current flow run; return their number.
 
-    Past the limit it warns and returns: the trials themselves are in MLflow.
+    After the limit it warns and returns: the trials themselves are in MLflow.
     """
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:

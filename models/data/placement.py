@@ -1,6 +1,5 @@
 """Settle where prepared data stays during training: in memory if it fits well, else on disk, read by batches."""
 
-import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,11 +8,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from nightune.models.errors import InputError
-from nightune.vocabulary import unknown_name
+from nightune.settings import read_settings
 
-VARIABLE = "NIGHTUNE_DATA"
-PLACES = ("auto", "memory", "disk")
 MEMORY_SHARE = 0.25  # of what is free: an engine holds a copy of its own, and models need room beside both
 _CGROUP = Path("/sys/fs/cgroup")  # the limit of a container, which the machine's own numbers do not show
 
@@ -28,11 +24,9 @@ class Placement:
 
 def place(size: int) -> Placement:
     """Settle the place of so many bytes: NIGHTUNE_DATA (memory or disk) decides, or what is free now."""
-    told = os.environ.get(VARIABLE) or "auto"
-    if told not in PLACES:
-        raise InputError(VARIABLE, unknown_name(told, PLACES))
-    if told != "auto":
-        return Placement(told == "disk", f"{gibibytes(size)}, as {VARIABLE} says")
+    requested = read_settings().data
+    if requested != "auto":
+        return Placement(requested == "disk", f"{gibibytes(size)}, as NIGHTUNE_DATA says")
     free = available_bytes()
     is_on_disk = size > MEMORY_SHARE * free
     relation = "more than" if is_on_disk else "at most"

@@ -1,14 +1,13 @@
 """Notify of the end of a night by a POST of JSON or a command. Errors here are logged and fail nothing."""
 
-import json
 import logging
 import os
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from dataclasses import asdict, dataclass
-from urllib.parse import urlsplit
+
+from nightune.settings import INTERNAL, host_only
+from nightune.tasks.http import request_status
 
 ATTEMPTS = 3
 WAIT_SECONDS = 1.0  # before the second attempt; doubled before the third
@@ -46,27 +45,19 @@ def notify(hooks: Hooks, event: Event, wait_seconds: float = WAIT_SECONDS) -> bo
     return all(results)
 
 
-def masked(address: str) -> str:
-    """Return only the scheme and the host of an address: the rest may hold a secret."""
-    parts = urlsplit(address)
-    return f"{parts.scheme}://{parts.hostname or ''}/…"
-
-
 def _post(address: str, event: Event, wait_seconds: float) -> bool:
-    body = json.dumps(asdict(event), ensure_ascii=False).encode()
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(wait_seconds * 2 ** (attempt - 1))
         try:
-            request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
-            with urllib.request.urlopen(request, timeout=WEBHOOK_SECONDS):
-                return True
-        except urllib.error.HTTPError as error:
-            problem = f"status {error.code}"
-            error.close()
+            status = request_status("POST", address, WEBHOOK_SECONDS, json=asdict(event))
         except (OSError, ValueError) as error:
-            problem = type(error).__name__  # its text may repeat the address
-    logger.warning("webhook %s failed (%s, %d attempts)", masked(address), problem, ATTEMPTS)
+            problem = str(error) if isinstance(error, OSError) else "the event cannot be sent"
+            continue
+        if 200 <= status < 300:
+            return True
+        problem = f"status {status}"
+    logger.warning("webhook %s failed (%s, %d attempts)", host_only(address), problem, ATTEMPTS)
     return False
 
 
@@ -75,7 +66,7 @@ def _run(command: tuple[str, ...], event: Event) -> bool:
     try:
         subprocess.run(
             command,
-            env=os.environ | words,
+            env={name: value for name, value in os.environ.items() if name not in INTERNAL} | words,
             timeout=COMMAND_SECONDS,
             check=True,
             stdin=subprocess.DEVNULL,
@@ -85,7 +76,7 @@ def _run(command: tuple[str, ...], event: Event) -> bool:
     except subprocess.CalledProcessError as error:
         logger.warning("hook %s failed with exit code %d", command[0], error.returncode)
         return False
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:  # ValueError: a null character in a text
         logger.warning("hook %s did not complete (%s)", command[0], type(error).__name__)
         return False
     return True

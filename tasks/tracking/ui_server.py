@@ -2,22 +2,15 @@
 
 import os
 import secrets
-import signal
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 
+from nightune.settings import read_settings
+from nightune.tasks.child_server import health_status, start_server
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.store import Store
-
-START_SECONDS = 120.0
-
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PASSWORD = "NIGHTUNE_UI_PASSWORD"
@@ -41,29 +34,30 @@ class Access:
 def serve_ui(store: Store, access: Access, announce: Callable[[str], None]) -> None:
     """Serve until interrupted; pass the address to `announce` as soon as the server answers.
 
-    StoreError if the host is open to the network, but the password or the allowed hosts are missing.
+    StoreError if the port is in use, or if the host is open to the network, but the password or the allowed hosts are
+    missing; ServerStartError if the server does not answer.
     """
     environment = os.environ | UI_ENVIRONMENT
     if access.is_open:
         environment |= _guarded(store, access)
     address = f"http://127.0.0.1:{access.port}"
-    if _answers(address):
+    health = f"{address}/health"
+    if health_status(health) is not None:
         raise StoreError(f"port {access.port}: something answers there already; choose another port with --port")
     announce("Starting MLflow's pages (this takes a few seconds) …")
-    log_file = store.root / "ui.log"
-    with log_file.open("wb") as log:
-        process = subprocess.Popen(ui_command(store, access), env=environment, stdout=log, stderr=log)
+    with (store.root / "ui.log").open("wb") as log:
+        server = start_server("MLflow's server", ui_command(store, access), health, log, environment)
     try:
-        _wait_until_it_answers(process, address, log_file)
+        server.wait()
         announce(f"{address}/#/experiments?workflowType=machine_learning")
         if access.is_open:
             announce(f"Open to the network on {access.host} for user {USER} with the password of {PASSWORD}.")
         announce("Press Ctrl-C to stop.")
-        process.wait()
+        server.process.wait()
     except KeyboardInterrupt:
         announce("Stopped.")
     finally:
-        _stop(process)
+        server.stop()
 
 
 UI_ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # saves half of the memory; we run no jobs there
@@ -84,7 +78,7 @@ def ui_command(store: Store, access: Access) -> list[str]:
 
 def _guarded(store: Store, access: Access) -> dict[str, str]:
     """Return the environment of a server with passwords; its users are kept in the store."""
-    password = os.environ.get(PASSWORD, "")
+    password = read_settings().ui_password
     if not password or not access.allowed_hosts:
         raise StoreError(
             f"--host {access.host}: the pages would be open to the network. Set {PASSWORD} (12 characters or more; the "
@@ -105,33 +99,3 @@ def _guarded(store: Store, access: Access) -> dict[str, str]:
         "MLFLOW_AUTH_ADMIN_PASSWORD": password,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
     }
-
-
-def _wait_until_it_answers(process: "subprocess.Popen[bytes]", address: str, log_file: Path) -> None:
-    give_up_at = time.monotonic() + START_SECONDS
-    while not _answers(address):
-        if process.poll() is not None:
-            raise StoreError(f"MLflow's server ended before it answered; see {log_file}")
-        if time.monotonic() > give_up_at:
-            raise StoreError(f"MLflow's server did not answer within {START_SECONDS:g} s; see {log_file}")
-        time.sleep(0.25)
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/health", timeout=2) as response:
-            return bool(response.status == 200)
-    except urllib.error.HTTPError:
-        return True  # a server that asks for a password
-    except OSError:
-        return False
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import psutil
 
+from nightune.settings import read_settings
 from nightune.tasks.tracking.store.retry import retry_call
 
 ALLOWED_DEATHS = 3
 ENGINE_CHOICE = "engine choice"  # noted like a trial: it trains two of the trials, for a step
-SUPERVISOR = "NIGHTUNE_SUPERVISOR"  # the process that starts this one again if a trial takes it down
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Attempts:
 
 def is_supervised() -> bool:
     """True in a process that is started again if a trial takes it down."""
-    return bool(os.environ.get(SUPERVISOR))
+    return read_settings().supervisor is not None
 
 
 def attempts_of(store_root: Path, study: str) -> Attempts:

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nightune.models.errors import InputError
+from nightune.settings import read_settings
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.retry import retry_call
 from nightune.tasks.tracking.store.store import Store
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("nightune")
 
-SECONDS = "NIGHTUNE_SNAPSHOT_SECONDS"
-USUAL_SECONDS = 60.0
 COST_SHARE = 0.02  # of a trial's time, at most, goes into its snapshots
 
 
@@ -40,9 +37,9 @@ NO_SNAPSHOTS = Keeping({}, math.inf)
 
 
 def read_keeping(begun: Mapping[str, Any]) -> Keeping:
-    """Look for snapshots among unfinished runs, by trial key. InputError where the environment gives no seconds."""
+    """Look for snapshots among unfinished runs, by trial key."""
     runs = {key: str(run.info.run_id) for key, run in begun.items() if names.SNAPSHOT in run.data.tags}
-    return Keeping(runs, snapshot_seconds())
+    return Keeping(runs, read_settings().snapshot_seconds)
 
 
 class RunKeeper:
@@ -100,15 +97,3 @@ class RunKeeper:
         self._log.add_tags({names.RESUMED_AT: str(epoch)})
         self._counted = snapshot.seconds
         self._count(snapshot.seconds)
-
-
-def snapshot_seconds() -> float:
-    """How much training may be lost with a killed process; 0 keeps each epoch. InputError where it is no number."""
-    told = os.environ.get(SECONDS, "")
-    try:
-        seconds = float(told) if told else USUAL_SECONDS
-    except ValueError:
-        seconds = -1.0
-    if not 0.0 <= seconds <= 1e9:
-        raise InputError(SECONDS, f"{told!r} is no number of seconds (allowed: 0 or more)")
-    return seconds

@@ -30,7 +30,8 @@ def build(input_shape, output_size, width: int = 4):
 NIGHT = """
 import os, pathlib, sys, time
 from nightune.flows.runtime.processes import follow
-from nightune.tasks.trial.crash_log import SUPERVISOR, attempts_of
+from nightune.settings import SUPERVISOR
+from nightune.tasks.trial.crash_log import attempts_of
 follow(int(os.environ[SUPERVISOR]))
 attempts = attempts_of(pathlib.Path(sys.argv[1]), "flowers")
 for number, key in enumerate(("good", "bad", "endless")):

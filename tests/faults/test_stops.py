@@ -57,7 +57,7 @@ def test_a_stopped_sweep_is_cancelled_in_prefect_closed_in_mlflow_and_resumes(
     assert sweep.wait() == 130
     record_property("seconds to the end", f"{time.monotonic() - asked_at:.1f}")
     assert "Traceback" not in sweep.said
-    assert "Go on with:" in sweep.said
+    assert "Resume with:" in sweep.said
     assert "RUNNING" not in run_states(store_root / "mlflow.db")
     with get_client(sync_client=True) as client:
         state = client.read_flow_run(run.id).state

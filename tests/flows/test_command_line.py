@@ -27,7 +27,7 @@ def test_json_is_the_last_line_and_prefects_own_server_keeps_every_task_run(
     assert summary["study"] == "flowers"
     assert summary["trials"]["finished"] == 4
     assert set(summary["best"]) >= {"run_id", "params", "objective"}
-    for said in ("trial 0 · ", "What to do next", "nightune ui", "--fresh"):
+    for said in ("trial 0 · ", "nightune ui", "--fresh"):
         assert said in done.stderr
     shown = nightune("show", small_study, "--json")
     assert last_json(shown.stdout) == summary

@@ -1,4 +1,4 @@
-"""A stop comes through, also where Python drops the interrupt, and the process then ends at once."""
+"""A stop takes effect even if Python drops the interrupt, and the process then ends at once."""
 
 import gc
 import os
@@ -11,9 +11,9 @@ from collections.abc import Callable
 import pytest
 
 from nightune.flows.commands.options import sigterm_as_interrupt
-from nightune.flows.runtime.interrupts import lost_interrupts_given_again
+from nightune.flows.runtime.interrupts import reraise_lost_interrupts
 
-SECONDS = 10.0  # at most; an interrupt that is not given again never comes
+SECONDS = 10.0  # maximum; a dropped interrupt that is not re-raised never arrives
 
 
 class Deaf:
@@ -39,11 +39,11 @@ def in_a_callback_of_the_garbage_collector() -> None:
 @pytest.mark.parametrize("lose", [in_a_finalizer, in_a_callback_of_the_garbage_collector])
 def test_a_swallowed_interrupt_is_raised_again(lose: Callable[[], None]) -> None:
     with sigterm_as_interrupt(), pytest.raises(KeyboardInterrupt):
-        go_on_after(lose)
+        continue_after(lose)
 
 
-@lost_interrupts_given_again()
-def go_on_after(lose: Callable[[], None]) -> None:
+@reraise_lost_interrupts()
+def continue_after(lose: Callable[[], None]) -> None:
     lose()
     time.sleep(SECONDS)
 
@@ -56,14 +56,14 @@ def test_errors_in_finalizers_are_still_reported(monkeypatch: pytest.MonkeyPatch
             raise ValueError("told")
 
     monkeypatch.setattr(sys, "unraisablehook", told.append)
-    with lost_interrupts_given_again():
+    with reraise_lost_interrupts():
         Broken()
     assert [str(each.exc_value) for each in told] == ["told"]  # type: ignore[attr-defined]
 
 
 def test_an_interrupt_swallowed_at_the_very_end_is_not_raised_afterwards() -> None:
     with sigterm_as_interrupt():
-        with lost_interrupts_given_again():
+        with reraise_lost_interrupts():
             in_a_finalizer()
         time.sleep(0.5)
 

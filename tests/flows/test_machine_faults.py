@@ -1,11 +1,11 @@
-"""Faults of the machine end a command with one paragraph and code 3; faults of ours show their trace."""
+"""Faults of the machine end a command with one paragraph and exit code 3; bugs show their traceback."""
 
 import errno
 
 import pytest
 import typer
 
-from nightune.flows.commands.options import errors_told
+from nightune.flows.commands.options import report_errors
 from nightune.flows.runtime.exit_codes import BAD_STORE
 from nightune.tasks.tracking.store.errors import StoreLostError
 
@@ -16,14 +16,16 @@ class PrefectHTTPStatusError(Exception):
 
 def refused(error: Exception, context: Exception | None = None) -> None:
     error.__context__ = context
-    with pytest.raises(typer.Exit) as ended, errors_told():
+    with pytest.raises(typer.Exit) as ended, report_errors():
         raise error
     assert ended.value.exit_code == BAD_STORE
 
 
 def test_a_full_disk_is_reported_with_a_remedy(capsys: pytest.CaptureFixture[str], store_root: object) -> None:
     refused(OSError(errno.ENOSPC, "No space left on device"))
-    assert "No space left on device. Finished trials are kept. Free the disk" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    for words in ("No space left on device", "Finished trials are kept", "Free the disk"):
+        assert words in said
 
 
 def test_a_store_failure_that_ends_prefects_server_is_reported_as_the_cause(
@@ -38,11 +40,11 @@ def test_a_prefect_server_that_fails_is_reported_without_its_password(
 ) -> None:
     refused(PrefectHTTPStatusError("Server error '500' for url 'http://me:secret@host/api'"))
     said = capsys.readouterr().err
-    assert said.startswith("Prefect's server fails (Server error '500' for url 'http://***@host/api')")
+    assert "Server error '500' for url 'http://***@host/api'" in said
     assert "secret" not in said
 
 
 @pytest.mark.parametrize("error", [ValueError("ours"), FileNotFoundError(errno.ENOENT, "No such file"), KeyError(3)])
-def test_a_fault_of_ours_shows_its_trace(error: Exception, store_root: object) -> None:
-    with pytest.raises(type(error)), errors_told():
+def test_a_bug_shows_its_traceback(error: Exception, store_root: object) -> None:
+    with pytest.raises(type(error)), report_errors():
         raise error

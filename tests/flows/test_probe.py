@@ -86,7 +86,7 @@ def test_an_ambiguous_place_is_refused_with_a_remedy(tmp_path: Path) -> None:
     from nightune.models.techniques.learning_rates.range_test import read_range_test, rising_rates
 
     path = tmp_path / "inline.toml"
-    path.write_text("[space]\nlearning_rate = { peak = 0.1 }\n")
+    path.write_text("[space]\nlearning_rate = 3\n")
     test = read_range_test(rising_rates(1e-4, 1.0, 50), [1.0 / (1 + place) for place in range(50)])
     probed = StudyProbe("inline", path, (RateProbe("sgd", 8, test),))
     with pytest.raises(StudyError, match="by hand"):

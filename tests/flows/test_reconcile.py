@@ -85,7 +85,7 @@ def test_task_runs_have_the_users_tags_and_none_of_ours() -> None:
 
 @pytest.mark.parametrize("is_ours", [True, False])
 def test_heartbeats_are_sent_to_servers_that_others_look_at(monkeypatch: pytest.MonkeyPatch, is_ours: bool) -> None:
-    monkeypatch.setattr(reconcile, "is_alone", lambda: is_ours)
+    monkeypatch.setattr(reconcile, "is_own_server", lambda: is_ours)
     usual = get_current_settings().flows.heartbeat_frequency
     assert usual is not None
     with owned_flow_runs():

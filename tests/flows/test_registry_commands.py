@@ -52,7 +52,7 @@ def test_a_refused_winner_ends_with_code_4_and_says_why(
     verdict = last_json(done.stdout)["verdict"]
     assert verdict["decision"] == "refused"
     assert "limit 1e-06 MB" in verdict["reason"]
-    assert "FAILS  size" in done.stderr
+    assert any(line.split()[:2] == ["FAILED", "size:"] for line in done.stderr.splitlines())
     forced = nightune("promote", small_study, "--force", "--because", "a trial", PREFECT_API_URL=prefect_server)
     assert forced.returncode == 0, forced.stderr
     assert "models:/flowers@champion" in forced.stdout

@@ -1,4 +1,4 @@
-"""Cron lines and time zones are checked before anything starts; nights at the change of clocks are reported."""
+"""Cron expressions and time zones are checked before anything starts; nights at a change of clocks get a warning."""
 
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ def test_a_nightly_line_is_taken() -> None:
 
 @pytest.mark.parametrize("cron", ["", "0 2 * *", "61 2 * * *", "at two", "0 25 * * *", "0 0 2 * * *"])
 def test_a_broken_line_is_named(cron: str) -> None:
-    with pytest.raises(ScheduleError, match=r"--cron: .* is not a cron line"):
+    with pytest.raises(ScheduleError, match=r"--cron: .*five fields"):
         check_schedule(cron, "UTC")
 
 

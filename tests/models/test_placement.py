@@ -12,13 +12,14 @@ from nightune.models.data import placement
 from nightune.models.data import placement as gathering
 from nightune.models.data.dataset import Dataset
 from nightune.models.data.loading import load_dataset
-from nightune.models.data.placement import VARIABLE, available_bytes, place
+from nightune.models.data.placement import available_bytes, place
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.sources import refuse_non_finite
 from nightune.models.data.storage import data_placement, open_dataset, save_dataset
 from nightune.models.engines.choice import choose_engine
 from nightune.models.errors import InputError
 from nightune.models.recipe.recipe import Recipe
+from nightune.settings import SettingsError
 
 
 def setup_module() -> None:
@@ -49,13 +50,13 @@ def test_data_is_held_in_memory_up_to_a_quarter_of_what_is_free(monkeypatch: pyt
 @pytest.mark.parametrize(("told", "is_on_disk"), [("disk", True), ("memory", False)])
 def test_the_environment_decides_where_it_is_set(monkeypatch: pytest.MonkeyPatch, told: str, is_on_disk: bool) -> None:
     monkeypatch.setattr(placement, "available_bytes", lambda: 4000)
-    monkeypatch.setenv(VARIABLE, told)
+    monkeypatch.setenv("NIGHTUNE_DATA", told)
     assert place(0).is_on_disk is place(10**9).is_on_disk is is_on_disk
 
 
 def test_a_place_that_is_none_is_refused_with_the_nearest_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "disc")
-    with pytest.raises(InputError, match="disk"):
+    monkeypatch.setenv("NIGHTUNE_DATA", "disc")
+    with pytest.raises(SettingsError, match="disk"):
         place(1)
 
 
@@ -69,7 +70,7 @@ def test_a_containers_limit_counts(tmp_path: Path) -> None:
 
 def test_all_inputs_are_mapped_or_none_and_are_the_same(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held = open_dataset(prepared)
-    monkeypatch.setenv(VARIABLE, "disk")
+    monkeypatch.setenv("NIGHTUNE_DATA", "disk")
     mapped = open_dataset(prepared)
     assert data_placement(prepared).is_on_disk
     assert (held.is_on_disk, mapped.is_on_disk) == (False, True)
@@ -86,7 +87,7 @@ def test_arrays_on_disk_are_prepared_in_blocks_to_the_same_data(
     code = "import numpy as np\ndef load():\n    return np.load({!r}, mmap_mode='r'), np.arange(60) % 3\n"
     (tmp_path / "source.py").write_text(code.format(str(tmp_path / "x.npy")), encoding="utf-8")
     held = load_dataset(DataSettings("source.py:load"), tmp_path)
-    monkeypatch.setenv(VARIABLE, "disk")
+    monkeypatch.setenv("NIGHTUNE_DATA", "disk")
     monkeypatch.setattr(gathering, "BLOCK_BYTES", 100)
     mapped = load_dataset(DataSettings("source.py:load"), tmp_path)
     assert (held.is_on_disk, mapped.is_on_disk) == (False, True)
@@ -124,7 +125,7 @@ def test_data_that_a_device_cannot_hold_goes_to_fit_with_the_reason(
 ) -> None:
     dataset = make_dataset()
     if is_mapped:
-        monkeypatch.setenv(VARIABLE, "disk")
+        monkeypatch.setenv("NIGHTUNE_DATA", "disk")
         dataset = open_dataset(prepared)
     else:
         monkeypatch.setattr(device_memory, "available_bytes", lambda: 100)

@@ -185,15 +185,8 @@ def test_a_snapshot_is_due_when_the_pause_is_over_or_a_long_training_halts(
     assert not long.is_due(is_last=False)
 
 
-def test_the_pause_is_told_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert keep_snapshots.snapshot_seconds() == 60.0
+def test_the_environment_sets_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert keep_snapshots.read_keeping({}).seconds == 60.0
     monkeypatch.setenv("NIGHTUNE_SNAPSHOT_SECONDS", "0")
-    assert keep_snapshots.snapshot_seconds() == 0.0
+    assert keep_snapshots.read_keeping({}).seconds == 0.0
     assert math.isinf(NO_SNAPSHOTS.seconds)
-
-
-@pytest.mark.parametrize("told", ["soon", "-1", "nan", "inf"])
-def test_a_pause_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch, told: str) -> None:
-    monkeypatch.setenv("NIGHTUNE_SNAPSHOT_SECONDS", told)
-    with pytest.raises(ValueError, match="NIGHTUNE_SNAPSHOT_SECONDS"):
-        keep_snapshots.snapshot_seconds()

@@ -5,12 +5,14 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from nightune.tasks.reporting.notify import ATTEMPTS, Event, Hooks, masked, notify
+from nightune.settings import INTERNAL
+from nightune.tasks.reporting.notify import ATTEMPTS, Event, Hooks, notify
 
 EVENT = Event("refused", "digits", sweep="digits-3", reason="not better")
 
@@ -78,8 +80,21 @@ def test_a_dead_webhook_is_given_up_without_an_error_and_without_its_secret(
     assert "secret" not in caplog.text
 
 
-def test_only_scheme_and_host_of_an_address_are_shown() -> None:
-    assert masked("https://me:pass@hooks.example.com/T0/B1?x=y") == "https://hooks.example.com/…"
+@pytest.mark.parametrize("statuses", [[], [500] * ATTEMPTS], ids=["answers", "fails"])
+def test_a_webhooks_address_is_in_no_log_of_any_library(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture, statuses: list[int]
+) -> None:
+    receiver.statuses = statuses
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, logger="httpx"):
+        notify(Hooks(webhook=receiver.address), EVENT, wait_seconds=0)
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/secret", "http://[secret", "https://exam\x00ple.com/secret"])
+def test_a_webhook_that_cannot_be_reached_fails_nothing(address: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert not notify(Hooks(webhook=address), EVENT, wait_seconds=0)
+    assert "failed" in caplog.text
+    assert "/secret" not in caplog.text
 
 
 def test_a_command_gets_the_event_in_its_environment(tmp_path: Path) -> None:
@@ -87,6 +102,22 @@ def test_a_command_gets_the_event_in_its_environment(tmp_path: Path) -> None:
     code = "import os, sys; open(sys.argv[1], 'w').write(os.environ['NIGHTUNE_EVENT'] + os.environ['NIGHTUNE_SWEEP'])"
     assert notify(Hooks(command=(sys.executable, "-c", code, str(seen))), EVENT)
     assert seen.read_text() == "refuseddigits-3"
+
+
+def test_a_command_does_not_inherit_what_nightune_sets_for_its_own_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = tmp_path / "seen"
+    for name in INTERNAL:
+        monkeypatch.setenv(name, "1")  # with these, a `nightune` within the hook would end at once
+    code = "import os, sys; open(sys.argv[1], 'w').write(' '.join(os.environ))"
+    assert notify(Hooks(command=(sys.executable, "-c", code, str(seen))), EVENT)
+    assert "NIGHTUNE_EVENT" in seen.read_text().split()
+    assert not set(INTERNAL) & set(seen.read_text().split())
+
+
+def test_a_text_that_no_environment_can_hold_fails_nothing() -> None:
+    assert not notify(Hooks(command=(sys.executable, "-c", "")), replace(EVENT, reason="null \0 character"))
 
 
 @pytest.mark.parametrize("command", [("no-such-command-here",), (sys.executable, "-c", "raise SystemExit(3)")])

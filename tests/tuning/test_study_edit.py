@@ -15,6 +15,13 @@ PLACES = {
     "absent": "x = 1\n[space]\na = 1\n",
     "absent from its own table": "[space]\na = 1\n[space.learning_rate]\nschedule = 'step'\n",
     "no space": "x = 1\n",
+    "inline table": "[space]\nlearning_rate = { peak = 0.1, schedule = 'step' }\n",
+    "table of its own": "[space.learning_rate.peak]\nlow = 1e-4\nhigh = 1e-2\n[search]\ntrials = 1\n",
+    "after a text that looks like it": (
+        'note = """\n[space]\nlearning_rate.peak = 1\n"""\n[space]\nlearning_rate.peak = 0.1\n'
+    ),
+    "absent, with other tables": "x = 1\n[data]\nsource = 'iris' # kept\n[search]\ntrials = 1\n",
+    "absent beside tables within": "[space.model]\nunits = [[4]]\n[search]\ntrials = 1\n",
     "from the top": "space.learning_rate.peak = 0.1\nx = 1\n",
 }
 
@@ -46,14 +53,11 @@ def test_in_a_grid_a_range_has_as_many_steps_as_there_were_options() -> None:
     assert tomllib.loads(edited)["space"]["learning_rate"]["peak"] == {**NEW, "steps": 3}
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "[space]\nlearning_rate = { peak = 0.1, schedule = 'step' }\n",
-        "[space.learning_rate.peak]\nlow = 1e-4\nhigh = 1e-2\n",
-        "[space]\nlearning_rate = 3\n",
-        'note = """\n[space]\nlearning_rate.peak = 1\n"""\n[space]\nlearning_rate.peak = 0.1\n',
-    ],
-)
-def test_where_the_place_cannot_be_told_nothing_is_guessed(text: str) -> None:
-    assert with_log_range(text, "learning_rate.peak", 0.001, 0.1) is None
+def test_comments_stay_with_the_table_that_follows_them() -> None:
+    text = "[space]\na = 1 # one\n\n# about the search\n[search]\ntrials = 1\n"
+    line = 'learning_rate.peak = { low = 0.001, high = 0.1, scale = "log" }\n'
+    assert with_log_range(text, "learning_rate.peak", 0.001, 0.1) == text.replace("\n\n#", f"\n{line}\n#")
+
+
+def test_a_value_in_the_place_of_a_table_is_left_alone() -> None:
+    assert with_log_range("[space]\nlearning_rate = 3\n", "learning_rate.peak", 0.001, 0.1) is None

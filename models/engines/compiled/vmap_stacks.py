@@ -5,7 +5,6 @@ So each has its own snapshots, too, and goes on from them; to the same bits wher
 XLA rounds otherwise in stacks of another size.
 """
 
-import os
 import time
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
@@ -25,12 +24,12 @@ from nightune.models.engines.compiled.epochs import laid_out, layout, statistics
 from nightune.models.engines.compiled.jax_backend import JaxProgram, train_calls
 from nightune.models.engines.compiled.pace import Call
 from nightune.models.engines.compiled.program import Program
-from nightune.models.errors import InputError
 from nightune.models.library_internals.devices import jax_memory_statistics
 from nightune.models.training.engine import EpochOutput
 from nightune.models.training.plan import EpochPlan
+from nightune.settings import LARGEST_STACK as MOST_MEMBERS
+from nightune.settings import read_settings
 
-MOST_MEMBERS = 64
 MEMORY_SHARE = 0.5  # of the device's, for the states of all members
 STATES_A_MEMBER = 4  # given, stacked, trained and returned
 
@@ -39,11 +38,9 @@ Member = tuple[CompiledState, EpochPlan]
 
 def stack_members() -> int:
     """How many trials to compute at once: 1 on CPUs, where it gains nothing, unless NIGHTUNE_STACK says otherwise."""
-    told = os.environ.get("NIGHTUNE_STACK", "")
-    if told:
-        if not told.isdecimal() or not 1 <= int(told) <= MOST_MEMBERS:
-            raise InputError("NIGHTUNE_STACK", f"{told!r} is no whole number from 1 to {MOST_MEMBERS}")
-        return int(told)
+    requested = read_settings().stack
+    if requested is not None:
+        return requested
     return 1 if jax.default_backend() == "cpu" else MOST_MEMBERS
 
 

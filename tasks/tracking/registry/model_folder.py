@@ -1,7 +1,6 @@
 """Write a registered version as a folder for MLflow: parts of the model, code, signature, example, requirements."""
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from importlib import metadata
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightune import models
 from nightune.models.serving.predictor import CARRIED, DESCRIPTION
+from nightune.settings import read_settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 SCRIPT = Path(__file__).with_name("registered_model.py")
 PACKAGE = "nightune_model"  # of the code files in a version; differs from the installed Nightune
-BACKENDS = ("tensorflow", "jax")
 
 
 def write_model_folder(parts: Path, example: "pd.DataFrame | np.ndarray", folder: Path) -> Path:
@@ -48,7 +47,7 @@ def parts_of(folder: Path) -> Path:
 
 def requirements() -> list[str]:
     """Return the requirements for serving a version, pinned to the training's versions; Nightune is not among them."""
-    backend = os.environ.get("KERAS_BACKEND", BACKENDS[0])
+    backend = read_settings().keras_backend
     names = ("mlflow", "keras", backend, "numpy", "pandas")
     return [f"{name}=={metadata.version(name)}" for name in names]
 

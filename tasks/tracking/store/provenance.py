@@ -6,6 +6,7 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+from nightune.settings import read_settings
 from nightune.tasks.tracking.store import names
 
 PACKAGES = ("nightune", "keras", "tensorflow", "jax", "numpy", "scikit-learn", "pandas", "mlflow-skinny", "prefect")
@@ -27,7 +28,7 @@ def environment() -> dict[str, object]:
         "platform": platform.platform(),
         "machine": platform.machine(),
         "processors": os.cpu_count(),
-        "keras_backend": os.environ.get("KERAS_BACKEND", "tensorflow"),
+        "keras_backend": read_settings().keras_backend,
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
     }
 

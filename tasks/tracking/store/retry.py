@@ -6,7 +6,6 @@ raised at once.
 
 import errno
 import logging
-import os
 import random
 import re
 import threading
@@ -17,11 +16,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from nightune.settings import read_settings
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import StoreLostError
 
-PATIENCE_VARIABLE = "NIGHTUNE_STORE_PATIENCE_SECONDS"
-PATIENCE_SECONDS = 300.0
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
 SHORT_LIMIT_SECONDS = 2.0  # after an interrupt; the next start closes runs that stay open
@@ -142,7 +140,7 @@ def masked(text: str) -> str:
 
 def _limit_seconds() -> float:
     limit = _limit.get()
-    seconds = float(os.environ.get(PATIENCE_VARIABLE, PATIENCE_SECONDS)) if limit is None else limit
+    seconds = read_settings().store_patience_seconds if limit is None else limit
     return min(seconds, SHORT_LIMIT_SECONDS) if _is_short.is_set() else seconds
 
 
@@ -150,5 +148,5 @@ def _lost_message(address: str, reason: str, seconds: float) -> str:
     return (
         f"{masked(address)}: the store has not answered for {seconds:.0f} s ({reason}). Finished trials are kept. "
         "Free the disk, end the process that locks the database or restart the server; then run the same command to "
-        f"resume the sweep. ({PATIENCE_VARIABLE} sets the time limit of retries.)"
+        "resume the sweep. (NIGHTUNE_STORE_PATIENCE_SECONDS sets the time limit of retries.)"
     )

@@ -1,0 +1,258 @@
+"""The settings of Nightune: environment variables with their types, bounds and units. No other module reads them.
+
+Variables of other libraries stand here where Nightune interprets their values too.
+"""
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "NIGHTUNE_"
+SUPERVISOR, SERVED_BY = "NIGHTUNE_SUPERVISOR", "NIGHTUNE_SERVED_BY"
+WEBHOOK, HOOK = "NIGHTUNE_WEBHOOK", "NIGHTUNE_HOOK"
+INTERNAL = (SUPERVISOR, SERVED_BY)  # set by Nightune for its own child processes
+
+# What a hook's command receives, what prefect.yaml reads, and what `make fuzz` sets.
+NOT_SETTINGS = (
+    *(f"{PREFIX}{name}" for name in ("EVENT", "STUDY", "SWEEP", "REASON", "VERSION", "PAGE", "FLOW_RUN_ID")),
+    *(f"{PREFIX}{name}" for name in ("FOLDER", "FUZZ_CASES")),
+)
+OF_OTHERS = {
+    "tracking_uri": "MLFLOW_TRACKING_URI",
+    "keras_backend": "KERAS_BACKEND",
+    "prefect_api_url": "PREFECT_API_URL",
+    "prefect_profile": "PREFECT_PROFILE",
+}
+KERAS_BACKENDS = ("tensorflow", "jax")
+_DATABASE = r"sqlite:///.|(postgresql|mysql|mssql)(\+\w+)?://."  # those that MLflow writes to
+LARGEST_STACK = 64
+SHOWN_CHARACTERS = 80
+
+
+class SettingsError(ValueError):
+    """Environment variables that cannot be used. Its text has one line a variable: name, given value, allowed."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+
+
+def read_settings() -> "Settings":
+    """Return what the environment says now; SettingsError if any value cannot be used."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = _wrong(error)
+    raise SettingsError([_problem(name) for name in wrong])  # not from pydantic's error, which repeats secrets
+
+
+def usable_settings() -> "Settings":
+    """Return what the environment says now, with defaults for values that cannot be used.
+
+    For what must not fail: the hooks at the end of a night.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = _wrong(error)
+    fields = Settings.model_fields.items()
+    return Settings(**{_variable(name): field.default for name, field in fields if _variable(name) in wrong})
+
+
+def unknown_variables() -> list[str]:
+    """Return a line for each NIGHTUNE_* variable that nothing reads, with the nearest spelling."""
+    settings = [_variable(name) for name in Settings.model_fields if name not in OF_OTHERS]
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in (*settings, *NOT_SETTINGS))
+    public = [name.removeprefix(PREFIX) for name in settings if name not in INTERNAL]
+    lines = []
+    for name in unknown:
+        near = difflib.get_close_matches(name.removeprefix(PREFIX), public, n=1)
+        hint = f"did you mean {PREFIX}{near[0]}?" if near else f"known: {', '.join(PREFIX + each for each in public)}"
+        lines.append(f"{_shown(name)[1:-1]}: unknown environment variable, ignored; {hint}")
+    return lines
+
+
+def host_only(address: str) -> str:
+    """Return the scheme and the host of an address: all else may hold a secret."""
+    parts = _split(address)
+    return f"{parts[0]}://{parts[1]}/…" if all(parts) else f"a text of {len(address)} characters"
+
+
+def _variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return OF_OTHERS.get(name, f"{PREFIX}{name.upper()}")
+
+
+def _wrong(error: ValidationError) -> list[str]:
+    """The variables whose values are refused, each once."""
+    return list(dict.fromkeys(str(each["loc"][0]) for each in error.errors()))
+
+
+def _problem(variable: str) -> str:
+    given = os.environ[variable]
+    field = next(field for name, field in Settings.model_fields.items() if _variable(name) == variable)
+    rule = next(each for each in field.metadata if isinstance(each, _Rule))
+    near = difflib.get_close_matches(given, rule.names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near and near[0] != given else ""
+    return f"{variable}: {rule.show(given)} is not {rule.allowed}{hint}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """How a variable's error names what is allowed and what was given, and the names there are, if it takes a name."""
+
+    allowed: str
+    show: Callable[[str], str]
+    names: tuple[str, ...] = ()
+
+
+def _shown(value: str) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…"
+
+
+def _first_word(value: str) -> str:
+    """The start of a command: its arguments may hold secrets."""
+    first, *rest = re.split(r"[\s,:=]", value, maxsplit=1)
+    return _shown(f"{first} …" if rest else first)
+
+
+def _length(value: str) -> str:
+    return f"a text of {len(value)} characters"
+
+
+def _without_password(address: str) -> str:
+    scheme, mark, rest = address.partition("://") if "://" in address else ("", "", address)
+    _, at, place = rest.rpartition("@")
+    return _shown(f"{scheme}{mark}{'***@' if at else ''}{place.partition('?')[0]}")
+
+
+def _split(address: str) -> tuple[str, str]:
+    """The scheme and the host of an address; empty texts where it has none."""
+    try:
+        parts = urlsplit(address)
+        _ = parts.port  # ValueError where it is no number
+    except ValueError:
+        return "", ""
+    return parts.scheme, parts.hostname or ""
+
+
+def _folder(path: Path) -> Path:
+    if "?" in str(path):  # MLflow's address of the database would end there
+        raise ValueError("a question mark")
+    if path.exists() and not path.is_dir():
+        raise ValueError("a file")
+    return path
+
+
+def _http_address(address: str | None) -> str | None:
+    scheme, host = _split(address or "http://default")
+    if scheme not in ("http", "https") or not host:
+        raise ValueError("no http(s) address")
+    return address
+
+
+def _tracking_address(address: str | None) -> str | None:
+    if address is None or re.match(_DATABASE, address):
+        return address
+    return _http_address(address)
+
+
+def _json(value: object) -> object:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _command(words: tuple[str, ...]) -> tuple[str, ...]:
+    if words and not words[0]:
+        raise ValueError("no command")
+    return words
+
+
+def _installed(name: str) -> str:
+    if name not in KERAS_BACKENDS or find_spec(name) is None:
+        raise ValueError("no backend")
+    return name
+
+
+_Seconds = Annotated[
+    float, Field(ge=0, le=1e9, allow_inf_nan=False), _Rule("a number of seconds from 0 to 1e9", _shown)
+]
+_Process = Annotated[
+    int | None, Field(ge=1), _Rule("the number of a process (Nightune sets it for its children: unset it)", _shown)
+]
+_HttpAddress = Annotated[str | None, AfterValidator(_http_address)]
+_PLACES = ("auto", "memory", "disk")
+
+
+class Settings(BaseSettings):
+    """All settings. An empty variable counts as one that is not set."""
+
+    model_config = SettingsConfigDict(
+        alias_generator=_variable,
+        case_sensitive=True,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        validate_default=False,
+    )
+
+    store: Annotated[
+        Path, AfterValidator(_folder), _Rule("a folder (or the name of a new one), without '?' in its name", _shown)
+    ] = Field(default=Path("mlruns"), description="The folder of all state.")
+    store_patience_seconds: _Seconds = Field(
+        default=300.0, description="How long to wait for a store that does not answer."
+    )
+    snapshot_seconds: _Seconds = Field(
+        default=60.0, description="Training time between two snapshots of a trial; 0 keeps each epoch."
+    )
+    data: Annotated[Literal["auto", "memory", "disk"], _Rule(f"one of {', '.join(_PLACES)}", _shown, names=_PLACES)] = (
+        Field(default="auto", description="Where prepared data lies while models train; auto decides by free memory.")
+    )
+    stack: Annotated[
+        int | None, Field(ge=1, le=LARGEST_STACK), _Rule(f"a whole number from 1 to {LARGEST_STACK}", _shown)
+    ] = Field(default=None, description="Trials that JAX trains at once; by default 1 on CPUs, else as many as fit.")
+    webhook: Annotated[_HttpAddress, _Rule("an http:// or https:// address", host_only)] = Field(
+        default=None, description="An address to notify of each night by POST.", repr=False
+    )
+    hook: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(_json),
+        AfterValidator(_command),
+        _Rule('a JSON list of a command\'s words, such as ["notify", "--loud"]', _first_word),
+    ] = Field(default=(), description="A command to run after each night.", repr=False)
+    ui_password: Annotated[str | None, Field(min_length=12), _Rule("a password of 12 characters or more", _length)] = (
+        Field(default=None, description="The password of pages that are open to the network.", repr=False)
+    )
+    supervisor: _Process = Field(default=None, description="The process that restarts this one after a crash.")
+    served_by: _Process = Field(default=None, description="The process that serves nights.")
+
+    tracking_uri: Annotated[
+        str | None,
+        AfterValidator(_tracking_address),
+        _Rule(
+            "an address of an MLflow store (http://, https://, sqlite:///, postgresql://, mysql://, mssql://)",
+            _without_password,
+        ),
+    ] = Field(default=None, description="Another MLflow store than the folder's.", repr=False)
+    keras_backend: Annotated[
+        str,
+        AfterValidator(_installed),
+        _Rule(f"an installed backend (allowed: {', '.join(KERAS_BACKENDS)})", _shown, names=KERAS_BACKENDS),
+    ] = Field(default=KERAS_BACKENDS[0], description="What Keras computes with.")
+    prefect_api_url: Annotated[
+        _HttpAddress, _Rule("the http:// or https:// address of a Prefect server", _without_password)
+    ] = Field(default=None, description="Another Prefect server than our own.", repr=False)
+    prefect_profile: str | None = Field(default=None, description="A profile of Prefect's that names a server.")

@@ -1,0 +1,72 @@
+"""A server in a child process: start it, wait until it answers, stop it."""
+
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from nightune.tasks.http import request_status
+
+START_SECONDS = 180.0
+STOP_SECONDS = 15.0
+ANSWER_SECONDS = 5.0
+PAUSE_SECONDS = 0.1
+
+
+class ServerStartError(Exception):
+    """A server has ended or does not answer; the text names its log file."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildServer:
+    """A server that runs in a child process, its health page and its log file."""
+
+    name: str
+    process: "subprocess.Popen[bytes]"
+    health: str
+    log_file: str
+
+    def wait(self) -> None:
+        """Wait until it answers; ServerStartError if it does not."""
+        give_up_at = time.monotonic() + START_SECONDS
+        while not self._is_ready():
+            if self.process.poll() is not None:
+                raise ServerStartError(f"{self.name} ended before it answered; see {self.log_file}")
+            if time.monotonic() > give_up_at:
+                raise ServerStartError(f"{self.name} did not answer within {START_SECONDS:g} s; see {self.log_file}")
+            time.sleep(PAUSE_SECONDS)
+
+    def stop(self) -> None:
+        """Terminate it, and kill it if it does not end in time."""
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _is_ready(self) -> bool:
+        status = health_status(self.health)
+        return status is not None and status < 500  # it may ask for a password
+
+
+def start_server(
+    name: str,
+    command: Sequence[str],
+    health: str,
+    log: BinaryIO,
+    environment: Mapping[str, str],
+    in_own_session: bool = False,
+) -> ChildServer:
+    """Start a server that writes to an open log file. In a session of its own it does not receive Ctrl-C."""
+    process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=in_own_session)
+    return ChildServer(name, process, health, log.name)
+
+
+def health_status(address: str) -> int | None:
+    """Return the status of the answer to a GET request, or None if there is no answer."""
+    try:
+        return request_status("GET", address, ANSWER_SECONDS)
+    except (OSError, ValueError):
+        return None
