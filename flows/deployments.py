@@ -58,7 +58,7 @@ class Service:
 
 
 class NightRunner(Runner):
-    """Prefect's runner. The first SIGTERM or SIGINT cancels the running night and ends it, a second ends it at once."""
+    """Prefect's runner. The first SIGTERM or SIGINT cancels the running night and stops it, a second at once."""
 
     async def run(self) -> None:
         """Run nights until a signal arrives."""

@@ -45,7 +45,7 @@ def supervised(read_study: Callable[[], "Study"]) -> None:
 def supervise(command: Sequence[str], crash_log: CrashLog, say: Callable[[str], None]) -> int:
     """Run a command in a child until it ends by itself; return its exit code.
 
-    If a signal kills it in a trial, restart it; return any other deadly signal as 128 + its number.
+    If a signal kills it in a trial, restart it; if a signal kills it elsewhere, return 128 + the signal's number.
     """
     while True:
         child = subprocess.Popen(command, env=os.environ | {SUPERVISOR: str(os.getpid())}, process_group=0)
