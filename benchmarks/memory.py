@@ -43,7 +43,7 @@ def train(engine: str, count: int, epochs: int):  # type: ignore[no-untyped-def]
     from nightune.tasks.setting import Setting
     from nightune.tasks.tracking.store.store import open_store
     from nightune.tasks.tracking.sweeps.sweeps import open_sweep
-    from nightune.tasks.trial.crash_log import attempts_of
+    from nightune.tasks.trial.crash_log import open_crash_log
     from nightune.tasks.trial.trainer import make_trainer
     from nightune.tasks.trial.trial_runner import TrialRunner
     from nightune.tuning.trial import Bracket, Rung
@@ -57,7 +57,7 @@ def train(engine: str, count: int, epochs: int):  # type: ignore[no-untyped-def]
         trials = propose_trials.fn(study, 0, data, Bracket((Rung(count, study.search.epochs),)), [])
         trainer = make_trainer(engine, data.folder, STUDY.parent, store.compiled)
         for start in range(0, count, STEP):
-            TrialRunner(setting, trainer, attempts_of(store.root, study.name)).run(trials[start : start + STEP])
+            TrialRunner(setting, trainer, open_crash_log(store.root, study.name)).run(trials[start : start + STEP])
             yield min(count, start + STEP)
 
 

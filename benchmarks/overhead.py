@@ -54,7 +54,7 @@ def measure(count: int) -> list[float]:
     from nightune.tasks.setting import Setting
     from nightune.tasks.tracking.store.store import open_store
     from nightune.tasks.tracking.sweeps.sweeps import open_sweep
-    from nightune.tasks.trial.crash_log import attempts_of
+    from nightune.tasks.trial.crash_log import open_crash_log
     from nightune.tasks.trial.trainer import Trainer
     from nightune.tasks.trial.trial_runner import TrialRunner
     from nightune.tuning.trial import Bracket, Rung
@@ -73,7 +73,7 @@ def measure(count: int) -> list[float]:
         for start in range(0, count, COHORT_TRIALS):
             cohort = trials[start : start + COHORT_TRIALS]
             started_at = time.perf_counter()
-            results = TrialRunner(setting, trainer, attempts_of(store.root, study.name)).run(cohort)
+            results = TrialRunner(setting, trainer, open_crash_log(store.root, study.name)).run(cohort)
             seconds.append((time.perf_counter() - started_at) / len(cohort))
             if any(result.status != "completed" for result in results):
                 raise SystemExit(f"not completed: {[result.message for result in results]}")

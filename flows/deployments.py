@@ -1,4 +1,4 @@
-"""Serve studies every night on one machine: one deployment a study, dead nights cleared away before the first."""
+"""Serve studies every night on one machine, with one deployment per study."""
 
 import asyncio
 import logging
@@ -36,18 +36,18 @@ from nightune.tasks.reporting.notify import Event, notify
 from nightune.tasks.tracking.store.errors import StoreError, StudyBusyError
 from nightune.tasks.tracking.store.lock import study_lock
 from nightune.tasks.tracking.store.store import open_store
-from nightune.tasks.trial.crash_log import attempts_of
+from nightune.tasks.trial.crash_log import open_crash_log
 
 logger = logging.getLogger("nightune")
 
 PAGE = 200
-PROCESS_GONE = "its process is gone"
+PROCESS_ENDED = "its process has ended"
 OPEN = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """How studies are served: when, and what happens to a night that meets the last one, or was missed."""
+    """The settings of served studies: the schedule, and the rules for overlapping and missed nights."""
 
     cron: str
     timezone: str
@@ -58,12 +58,12 @@ class Service:
 
 
 class NightRunner(Runner):
-    """Prefect's runner, which on SIGTERM or SIGINT cancels the night that runs and ends; on another signal at once."""
+    """Prefect's runner. The first SIGTERM or SIGINT cancels the running night and stops it, a second at once."""
 
     async def run(self) -> None:
-        """Run nights until a signal comes."""
+        """Run nights until a signal arrives."""
         before = signal.getsignal(signal.SIGINT)
-        if before is not signal.SIG_IGN:  # a job started with & leaves Ctrl-C to others
+        if before is not signal.SIG_IGN:  # a job started with & ignores Ctrl-C
             signal.signal(signal.SIGINT, self.handle_sigterm)
         try:
             await self.start()
@@ -71,36 +71,36 @@ class NightRunner(Runner):
             signal.signal(signal.SIGINT, before)
 
     def handle_sigterm(self, *_: Any, **__: Any) -> None:
-        """End as Prefect's own does, but in the loop that runs: there its own leaves a coroutine that nobody awaits."""
+        """Stop as Prefect's handler does, but in the running event loop, in which that leaves a coroutine unawaited."""
         if self.stopping or not self.started:
             raise KeyboardInterrupt
         self.execute_in_background(self.astop)
 
 
 def serve_studies(studies: Sequence[Path], service: Service) -> None:
-    """Clear away what dead nights left, and run nights until a signal comes. Prefect's server must answer."""
+    """Recover from crashed nights, then run nights until a signal arrives. Prefect's server must be running."""
     runner = NightRunner(name="nightune", pause_on_shutdown=False)
     with get_client(sync_client=True) as client:
         names = [_add(runner, client, path.resolve(), service) for path in studies]
     asyncio.run(runner.run())
     for name in names:
-        attempts_of(store_root(), name).pardon()
+        open_crash_log(store_root(), name).clear_training()
 
 
 def recover(client: SyncPrefectClient, study: str) -> int:
-    """Mark the study's dead nights as crashed, free their slots, tell the hooks; return how many nights that were.
+    """Mark the study's dead nights as crashed, free their slots and notify the hooks; return the number of nights.
 
-    A night holds its study's lock: while somebody holds it, nothing is touched.
+    A running night holds its study's lock: while the lock is held, nothing is changed.
     """
     deployment = _find(client, study)
     if deployment is None:
         return 0
     try:
         with study_lock(open_store(store_root(), tracking_uri()), study):
-            attempts_of(store_root(), study).record_lost(PROCESS_GONE)
+            open_crash_log(store_root(), study).record_unsupervised_crash(PROCESS_ENDED)
             dead = _runs(client, deployment.id, OPEN)
             for run in dead:
-                client.set_flow_run_state(run.id, Crashed(message=PROCESS_GONE), force=True)
+                client.set_flow_run_state(run.id, Crashed(message=PROCESS_ENDED), force=True)
             limit = deployment.global_concurrency_limit
             if limit is not None:
                 client.update_global_concurrency_limit(limit.name, GlobalConcurrencyLimitUpdate(active_slots=0))
@@ -108,16 +108,16 @@ def recover(client: SyncPrefectClient, study: str) -> int:
         logger.warning("%s", error)
         return 0
     for run in dead:
-        notify(hooks(), Event("crashed", study, flow_run_id=str(run.id), reason=PROCESS_GONE))
+        notify(hooks(), Event("crashed", study, flow_run_id=str(run.id), reason=PROCESS_ENDED))
     return len(dead)
 
 
 def set_paused(study: str, is_paused: bool) -> None:
-    """Pause a study's nights, or let them go on; StoreError where it is not served."""
+    """Pause or resume the nights of a study; StoreError if it is not served."""
     with get_client(sync_client=True) as client:
         deployment = _find(client, study)
         if deployment is None:
-            raise StoreError(f"{study}: not served; `nightune serve` does it")
+            raise StoreError(f"{study}: not served. Start `nightune serve` with its file.")
         if is_paused:
             client.pause_deployment(deployment.id)
         else:
@@ -125,7 +125,7 @@ def set_paused(study: str, is_paused: bool) -> None:
 
 
 def _add(runner: Runner, client: SyncPrefectClient, path: Path, service: Service) -> str:
-    """Serve one study with the runner; return its name."""
+    """Add the deployment of one study to the runner; return the study's name."""
     study = load_study(path).name
     crashed = recover(client, study)
     missed = _drop_missed(client, study)
@@ -150,15 +150,15 @@ def _add(runner: Runner, client: SyncPrefectClient, path: Path, service: Service
 
 
 def _drop_missed(client: SyncPrefectClient, study: str) -> int:
-    """Cancel the nights whose time has passed while nobody served; return how many."""
+    """Cancel the nights that were due while `serve` was not running; return their number."""
     deployment = _find(client, study)
     if deployment is None:
         return 0
     now = datetime.now(UTC)
-    waiting = _runs(client, deployment.id, [StateType.SCHEDULED])
-    missed = [run for run in waiting if run.expected_start_time is not None and run.expected_start_time < now]
+    scheduled = _runs(client, deployment.id, [StateType.SCHEDULED])
+    missed = [run for run in scheduled if run.expected_start_time is not None and run.expected_start_time < now]
     for run in missed:
-        client.set_flow_run_state(run.id, Cancelled(message="missed: nobody served"), force=True)
+        client.set_flow_run_state(run.id, Cancelled(message="missed: `nightune serve` was not running"), force=True)
     return len(missed)
 
 

@@ -1,4 +1,4 @@
-"""One night of a study: a fresh sweep, its winner judged, both on Prefect's page, and hooks told. A Prefect flow."""
+"""Run one night of a study: a fresh sweep, the verdict on its winner, Prefect artifacts, hooks. A Prefect flow."""
 
 import logging
 from contextlib import nullcontext
@@ -19,32 +19,33 @@ from nightune.tasks.load_study import load_study
 from nightune.tasks.promote_model import Promotion
 from nightune.tasks.publish_night import publish_leaderboard, publish_verdict
 from nightune.tasks.reporting.notify import Event, notify
-from nightune.tasks.trial.crash_log import attempts_of
+from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tuning.errors import StudyError
 
 logger = logging.getLogger("nightune")
 
 
 def after_failure(flow: Any, flow_run: Any, state: Any) -> None:
-    """Say to whoever watches, and to the hooks, that a night has failed."""
-    _tell_end("failed", flow_run, str(state.message or state.name))
+    """Report a failed night in the terminal and to the hooks."""
+    _report_end("failed", flow_run, str(state.message or state.name))
 
 
 def after_crash(flow: Any, flow_run: Any, state: Any) -> None:
-    """Say that a night's process has died; where a trial took it down, count that, and start the night again.
+    """Report a night whose process died; if a trial crashed it, count the crash and restart the night.
 
-    A trial is tried three times, so this ends: a trial that kills costs minutes, not nights. Prefect calls it in the
-    process that serves, or in the worker.
+    A trial is given up after three crashes, so the restarts end: such a trial costs minutes, not nights. Prefect calls
+    this in the process that serves, or in the worker.
     """
     reason = str(state.message or state.name)
-    death = attempts_of(store_root(), _study_name(flow_run)).record_lost(reason.split(". ", maxsplit=1)[0])
-    if death is not None:
-        reason = f"{death.subject} {death.message}"
+    crash_log = open_crash_log(store_root(), _study_name(flow_run))
+    crash = crash_log.record_unsupervised_crash(reason.split(". ", maxsplit=1)[0])
+    if crash is not None:
+        reason = f"{crash.subject} {crash.message}"
         if flow_run.deployment_id is not None:
-            reason += "; the night goes on without it" if death.is_final else "; the night goes on with it"
+            reason += "; the night continues without it" if crash.is_final else "; the night retries it"
             with get_client(sync_client=True) as client:
                 client.create_flow_run_from_deployment(flow_run.deployment_id, parameters=flow_run.parameters)
-    _tell_end("crashed", flow_run, reason)
+    _report_end("crashed", flow_run, reason)
 
 
 @prefect.flow(
@@ -54,15 +55,15 @@ def after_crash(flow: Any, flow_run: Any, state: Any) -> None:
     on_crashed=[after_crash],
 )
 def nightly(study_file: Path, engine: str = "auto") -> Promotion:
-    """Search with new points, confirm and judge the winner. A sweep that an earlier night left is finished first."""
+    """Search with new points, confirm and judge the winner. If an earlier night left a sweep unfinished, resume it."""
     is_served = follow_server()
-    with progress_shown() if is_served else nullcontext(), owned_flow_runs():  # a worker shows what Prefect logs
+    with progress_shown() if is_served else nullcontext(), owned_flow_runs():  # a worker shows Prefect's logs
         report = tune(study_file, engine=engine, fresh=True)
         publish_leaderboard(report, tracking_uri())
         promotion = promote(study_file, sweep=report.sweep.id)
         publish_verdict(report.study, promotion)
         verdict = promotion.verdict
-        told = Event(
+        event = Event(
             str(verdict.decision),
             report.study,
             sweep=report.sweep.id,
@@ -70,20 +71,20 @@ def nightly(study_file: Path, engine: str = "auto") -> Promotion:
             version=promotion.version,
             page=report.page,
         )
-        logger.info("night of %s · %s · %s · %s", told.study, told.sweep, told.event, told.reason)
-        notify(hooks(), told)
+        logger.info("night of %s · %s · %s · %s", event.study, event.sweep, event.event, event.reason)
+        notify(hooks(), event)
     wait_until_recorded()
     return promotion
 
 
-def _tell_end(event: str, flow_run: Any, reason: str) -> None:
+def _report_end(outcome: str, flow_run: Any, reason: str) -> None:
     study = _study_name(flow_run)
-    say(f"{study} · night {event} · {reason}")
-    notify(hooks(), Event(event, study, flow_run_id=str(flow_run.id), reason=reason))
+    say(f"{study} · night {outcome} · {reason}")
+    notify(hooks(), Event(outcome, study, flow_run_id=str(flow_run.id), reason=reason))
 
 
 def _study_name(flow_run: Any) -> str:
-    """The study's name; that of its file where the file cannot be read."""
+    """Return the name of the study, or of its file if that cannot be read."""
     path = Path(str(flow_run.parameters.get("study_file", "unknown")))
     try:
         return load_study(path).name

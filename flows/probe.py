@@ -1,4 +1,4 @@
-"""Before the first sweep: which learning rates are worth searching? A Prefect flow, from a study's file to a range."""
+"""Suggest a range of learning rates for a study, before its first sweep: a Prefect flow."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from nightune.tasks.tracking.store.store import open_store
 
 @flow(name="probe", flow_run_name="probe {study_file.stem}")
 def probe(study_file: Path, seed: int | None = None, updates: int = UPDATES) -> StudyProbe:
-    """Run a learning-rate range test for each optimizer of the study in a file, and keep what it says in MLflow."""
+    """Run a learning-rate range test for each optimizer of the study in a file, and store the results in MLflow."""
     study = load_study(study_file, seed=seed)
     store = open_store(store_root(), tracking_uri())
     data = prepare_data(study, store.root)

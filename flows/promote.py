@@ -1,4 +1,4 @@
-"""From a complete sweep to the champion: confirm its finalists, judge the winner, move the alias. A Prefect flow."""
+"""Promote a model of a complete sweep: confirm its finalists, judge the winner, move the alias. A Prefect flow."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from nightune.tasks.write_report import read_report
 def promote(
     study_file: Path, sweep: str | None = None, dry_run: bool = False, force: bool = False, because: str = ""
 ) -> Promotion:
-    """Let the best confirmed model of the study's last complete sweep, or of a named one, become champion or not."""
+    """Judge the best confirmed model of the study's last complete sweep, or of a named one; promote it if it passes."""
     study = load_study(study_file)
     store = open_store(store_root(), tracking_uri())
     with study_lock(store, study.name):
@@ -32,7 +32,10 @@ def promote(
 
 
 def promote_sweep(setting: Setting, request: Request) -> Promotion:
-    """Confirm, give the winner the models that its judgement needs, and judge it. The study's lock is the caller's."""
+    """Confirm the finalists, train the replicates that the gate requires, and judge the winner.
+
+    The caller holds the study's lock.
+    """
     confirmation = confirm(setting)
     report = read_report(setting.store, setting.study.name, setting.sweep)
     winner = best_candidate(confirmation, report.results)

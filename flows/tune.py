@@ -1,4 +1,4 @@
-"""One sweep of a study, from its file to the leaderboard: a Prefect flow."""
+"""Run one sweep of a study, from its file to the leaderboard: a Prefect flow."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ from nightune.tasks.propose_trials import propose_trials
 from nightune.tasks.reporting.events import announce_rung
 from nightune.tasks.reporting.sweep_log import sweep_log
 from nightune.tasks.setting import Setting
-from nightune.tasks.start_sweep import already_finished, kept_whole, start_sweep
+from nightune.tasks.start_sweep import already_finished, mark_interrupted_on_error, start_sweep
 from nightune.tasks.tracking.store.lock import study_lock
 from nightune.tasks.tracking.store.store import open_store
 from nightune.tasks.train_cohort import train_cohort
@@ -35,13 +35,13 @@ def tune(
     engine: str = "auto",
     fresh: bool = False,
 ) -> SweepReport:
-    """Tune the study in a file: go on with its unfinished sweep, show its complete one, or start the next."""
+    """Tune the study in a file: resume its unfinished sweep, return its complete one, or start the next."""
     study = load_study(study_file, trials=trials, epochs=epochs, seed=seed)
     store = open_store(store_root(), tracking_uri())
     with study_lock(store, study.name):
         data = prepare_data(study, store.root)
         setting = start_sweep(store, study, data, engine, fresh)
-        with sweep_log(setting), kept_whole(store, setting.sweep):
+        with sweep_log(setting), mark_interrupted_on_error(store, setting.sweep):
             search(setting)
             if study.confirmation is not None:
                 confirm(setting)
@@ -51,21 +51,21 @@ def tune(
 
 
 def search(setting: Setting) -> list[TrialResult]:
-    """Train every trial of the study's brackets that is not there yet."""
+    """Train every trial of the study's brackets that has no result yet."""
     latest: dict[str, TrialResult] = {}
     for bracket in setting.study.brackets:
-        standing = propose_trials(setting.study, setting.sweep.number, setting.data, bracket, list(latest.values()))
+        remaining = propose_trials(setting.study, setting.sweep.number, setting.data, bracket, list(latest.values()))
         for rung in bracket.rungs:
-            entrants = standing[: rung.trials]
+            entrants = remaining[: rung.trials]
             announce_rung(bracket, rung, len(entrants))
             results = train_rung(replace(setting, rung=rung.epochs), entrants)
-            standing = survivors(results, setting.sweep.direction)
+            remaining = survivors(results, setting.sweep.direction)
             latest |= {result.trial.key: result for result in results}
     return list(latest.values())
 
 
 def train_rung(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:
-    """Train those of the trials to the rung's end that are not there yet."""
+    """Train those trials to the end of the rung that have no result there yet; return the results of all."""
     results = already_finished(setting, trials)
     finished = {result.trial.key for result in results}
     missing = [trial for trial in trials if trial.key not in finished]
@@ -75,7 +75,7 @@ def train_rung(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:
 
 
 def confirm(setting: Setting) -> Confirmation | None:
-    """Train the finalists' replicates that are not there yet and say who won; None where the study confirms none."""
+    """Train the missing replicates of the finalists and choose the winner; None if the study confirms none."""
     if rules(setting).finalists == 0:
         return None
     train_replicates(setting, finalists(setting))
@@ -83,6 +83,6 @@ def confirm(setting: Setting) -> Confirmation | None:
 
 
 def train_replicates(setting: Setting, results: Sequence[TrialResult], count: int | None = None) -> None:
-    """Train the replicates 1..count of some trials that are not trained yet, in cohorts."""
+    """Train the missing ones of the replicates 1..count of the trials, in cohorts."""
     for cohort in cohorts(missing_replicates(setting, results, count), setting.study.path.parent):
         train_cohort(setting, cohort)

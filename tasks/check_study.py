@@ -1,4 +1,4 @@
-"""Look at a study without training: its dimensions, its trials, its graph shapes and what it may cost."""
+"""Check a study without training: its dimensions, trials, graph keys and maximum cost."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -16,9 +16,9 @@ from nightune.tuning.study.study import Study
 
 @dataclass(frozen=True)
 class StudyCheck:
-    """What a study will do. `refused` counts the trials whose params contradict each other, by the rule broken.
+    """The plan of a sweep. `refused` counts the trials whose params contradict each other, by the violated rule.
 
-    `notes` count those that are trained, but of which one should know something.
+    `notes` counts the trials that are trained with a caveat, by the caveat.
     """
 
     study: str
@@ -35,7 +35,7 @@ class StudyCheck:
     largest_cost_epochs: int
 
     def as_json(self) -> dict[str, object]:
-        """The same as plain values."""
+        """Return the fields as plain values."""
         return asdict(self)
 
 

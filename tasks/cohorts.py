@@ -12,14 +12,14 @@ from nightune.models.user_code import source_digest
 from nightune.tuning.trial import Trial
 
 COHORT_TRIALS = 50  # keeps a flow of thousands of trials under Prefect's limit of about a thousand task runs
-REFUSED = "refused"  # in place of the graph key, where a trial's params make no recipe
+REFUSED = "refused"  # instead of the graph key, if a trial's params make no recipe
 
 
 class Place(NamedTuple):
     """A trial's place in the order of training.
 
-    Within a graph key, trials of one batch size follow each other: those whose batches are laid out alike can be
-    computed as one stack, and a cohort of few layouts has large stacks.
+    Within a graph key, trials are sorted by batch size: trials with the same batch layout can be computed as one stack,
+    and a cohort with few layouts has large stacks.
     """
 
     graph_key: str
@@ -28,7 +28,7 @@ class Place(NamedTuple):
 
 
 def training_order(folder: Path) -> Callable[[Trial], Place]:
-    """Return the function from a trial to its place; `folder` is the study's. Code of its own is read once."""
+    """Return a function from a trial to its place. `folder` is the study's; the user's code in it is read once."""
     code = cache(lambda architecture: source_digest(architecture, folder))
 
     def place(trial: Trial) -> Place:
@@ -42,7 +42,7 @@ def training_order(folder: Path) -> Callable[[Trial], Place]:
 
 
 def cohorts(trials: Sequence[Trial], folder: Path) -> Iterator[list[Trial]]:
-    """Cut the trials into cohorts that each share one program; `folder` is the study's."""
+    """Cut the trials into cohorts with one program each; `folder` is the study's."""
     placed = sorted(zip(map(training_order(folder), trials), trials, strict=True), key=lambda pair: pair[0])
     for _, group in itertools.groupby(placed, key=lambda pair: pair[0].graph_key):
         members = [trial for _, trial in group]

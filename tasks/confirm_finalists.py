@@ -13,7 +13,7 @@ from statistics import median
 
 from nightune.tasks.propose_trials import content_key
 from nightune.tasks.setting import Setting
-from nightune.tasks.step import stage
+from nightune.tasks.step import step
 from nightune.tasks.tracking.sweeps.confirmations import write_confirmation
 from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint
 from nightune.tasks.tracking.trials.trials import finished_trials
@@ -54,7 +54,7 @@ def replicates_of(setting: Setting, result: TrialResult, count: int) -> list[Tri
     return [finished[trial.key] for trial in replicates(result, count, setting.study.seed) if trial.key in finished]
 
 
-@stage
+@step
 def confirm_finalists(setting: Setting) -> Confirmation:
     """Compare the finalists by their replicates, write the table to the sweep's run, and return the winner."""
     chosen, wanted = finalists(setting), rules(setting)

@@ -1,4 +1,4 @@
-"""Read a study file and check every name and value in it against what the models know."""
+"""Read a study file and check its names and values against those of the models."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ from nightune.tuning.study.vocabulary import Vocabulary
 
 
 def load_study(path: Path, *, trials: int | None = None, epochs: int | None = None, seed: int | None = None) -> Study:
-    """Return the study in the file, with overrides of the command line; StudyError names every problem at once."""
+    """Return the study in the file, with the overrides of the command line; StudyError lists all problems."""
     folder = path.resolve().parent
     vocabulary = Vocabulary(KEYS, lambda name: architecture_keys(name, folder), customary=customary_spaces())
     study = parse_study(path, vocabulary, trials=trials, epochs=epochs, seed=seed)
@@ -27,7 +27,7 @@ def load_study(path: Path, *, trials: int | None = None, epochs: int | None = No
 
 
 def _stopping_problems(study: Study) -> Iterator[Problem]:
-    """Say which of the user's own stopping rules cannot be loaded."""
+    """Yield a problem for each of the user's own stopping rules that cannot be loaded."""
     dimension = study.space.by_name.get("stopping.rule")
     for rule in getattr(dimension and dimension.domain, "options", ()):
         if isinstance(rule, str) and is_reference(rule):

@@ -1,4 +1,4 @@
-"""Load and save the data of a study: the first effect of a sweep."""
+"""Load the data of a study and save it in the store."""
 
 import logging
 from pathlib import Path
@@ -12,7 +12,7 @@ from nightune.models.errors import InputError
 from nightune.models.techniques.batch_sizes.keys import BOUNDED_BY_DATA
 from nightune.models.training.loop import refuse_unknown_monitor
 from nightune.tasks.prepared_data import PreparedData
-from nightune.tasks.step import stage
+from nightune.tasks.step import step
 from nightune.tasks.tracking.store.retry import retry_call
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search.domains import Cases, Domain, Range
@@ -21,7 +21,7 @@ from nightune.tuning.study.study import Study
 logger = logging.getLogger("nightune")
 
 
-@stage
+@step
 def prepare_data(study: Study, store_root: Path) -> PreparedData:
     """Save the study's data under `<store_root>/data/<version>`, and log its findings."""
     dataset = read_dataset(study)
@@ -32,7 +32,7 @@ def prepare_data(study: Study, store_root: Path) -> PreparedData:
 
 
 def read_prepared(folder: Path) -> PreparedData:
-    """Describe data that was prepared before; InputError if it cannot be read."""
+    """Return the description of data that was prepared before; InputError if it cannot be read."""
     return _prepared(open_dataset(folder), folder)
 
 

@@ -12,7 +12,7 @@ from nightune.models.techniques.learning_rates.range_test import RangeTest, Rate
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import complete_params
 from nightune.tasks.reporting.probe_report import RateProbe, StudyProbe
-from nightune.tasks.step import stage
+from nightune.tasks.step import step
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.probes import log_probe
@@ -28,7 +28,7 @@ logger = logging.getLogger("nightune")
 _WITHOUT = ("learning_rate.", "weight_decay.", "penalty.", "stopping.", "batch_size.")
 
 
-@stage
+@step
 def probe_rates(store: Store, study: Study, data: PreparedData, updates: int) -> StudyProbe:
     """Test every optimizer of the study with its data, the midpoint of its space and its seed."""
     from nightune.models.backend import load_keras  # noqa: PLC0415 - imports Keras
@@ -42,7 +42,7 @@ def probe_rates(store: Store, study: Study, data: PreparedData, updates: int) ->
     return StudyProbe(study.name, study.path, tuple(probes))
 
 
-@stage
+@step
 def keep_probe(store: Store, study: Study, data: PreparedData, probe: StudyProbe) -> StudyProbe:
     """Log the tests' curves, the chart, the suggestion and all numbers; return the probe with its run id."""
     curves = {

@@ -14,7 +14,7 @@ from nightune.models.serving.predictor import DESCRIPTION, MODEL
 from nightune.tasks.confirm_finalists import replicates_of
 from nightune.tasks.measure_candidate import Contender, champion_contender, measure
 from nightune.tasks.setting import Setting
-from nightune.tasks.step import stage
+from nightune.tasks.step import step
 from nightune.tasks.tracking.registry import registry
 from nightune.tasks.tracking.registry.model_folder import write_model_folder
 from nightune.tasks.tracking.registry.registry import Version
@@ -61,7 +61,7 @@ class Promotion:
         return {"verdict": json.loads(self.verdict.as_json()), "version": self.version, "alias": self.alias}
 
 
-@stage
+@step
 def promote_model(
     setting: Setting, winner: TrialResult, confirmation: Confirmation | None, request: Request
 ) -> Promotion:

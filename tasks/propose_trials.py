@@ -9,13 +9,13 @@ from nightune.models.training.capabilities import only_in_fit
 from nightune.models.training.plan import SEMANTICS_VERSION
 from nightune.models.user_code import source_digest
 from nightune.tasks.prepared_data import PreparedData
-from nightune.tasks.step import stage
+from nightune.tasks.step import step
 from nightune.tuning.search.samplers import SAMPLERS
 from nightune.tuning.study.study import Study, training_seed
 from nightune.tuning.trial import Bracket, Params, Trial, TrialResult, Value, trial_key
 
 
-@stage
+@step
 def propose_trials(
     study: Study, sweep_number: int, data: PreparedData, bracket: Bracket, history: Sequence[TrialResult]
 ) -> list[Trial]:

@@ -6,7 +6,7 @@ import re
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from nightune.tasks.promote_model import Promotion
-from nightune.tasks.step import stage
+from nightune.tasks.step import step
 from nightune.tasks.tracking.sweeps.links import leaderboard_address
 from nightune.tasks.write_report import Row, SweepReport
 from nightune.tuning.analysis.promotion_gate import as_markdown
@@ -14,7 +14,7 @@ from nightune.tuning.analysis.promotion_gate import as_markdown
 SHOWN_ROWS = 50  # MLflow has all rows
 
 
-@stage
+@step
 def publish_leaderboard(report: SweepReport, tracking_uri: str | None) -> None:
     """Publish the first rows of the leaderboard and a link to all rows in MLflow."""
     rows = [{name: _cell(value) for name, value in _shown(row).items()} for row in report.rows()[:SHOWN_ROWS]]
@@ -30,7 +30,7 @@ def publish_leaderboard(report: SweepReport, tracking_uri: str | None) -> None:
     )
 
 
-@stage
+@step
 def publish_verdict(study: str, promotion: Promotion) -> None:
     """Publish the verdict with all its numbers."""
     create_markdown_artifact(

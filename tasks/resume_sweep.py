@@ -5,7 +5,7 @@ import json
 from nightune.tasks.prepare_data import prepare_data, read_prepared
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.setting import Setting
-from nightune.tasks.step import stage
+from nightune.tasks.step import step
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, find_complete_sweep, sweep_content
@@ -14,7 +14,7 @@ from nightune.tuning.study.sections import Objective, SearchSection
 from nightune.tuning.study.study import Study
 
 
-@stage
+@step
 def resume_sweep(store: Store, study: Study, sweep_id: str | None = None) -> Setting:
     """Return the setting of the study's last complete sweep, or of a named one; StoreError if there is none.
 

@@ -1,4 +1,4 @@
-"""What all trials of a sweep share."""
+"""The values that all trials of a sweep share."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ from nightune.tuning.study.study import Study
 
 @dataclass(frozen=True)
 class Setting:
-    """What all trials of a sweep share, or of one of its rungs, whose trainings halt after the epoch `rung`."""
+    """The values that all trials of a sweep, or of one rung, share. A rung's trainings halt after the epoch `rung`."""
 
     store: Store
     sweep: Sweep
     study: Study
     data: PreparedData
-    rung: int | None = None  # None: each training goes to its end
+    rung: int | None = None  # None: no halt
 
     @property
     def epochs(self) -> int:
-        """How long a trial is trained at most."""
+        """The maximum number of epochs of a trial."""
         return self.study.search.epochs if self.rung is None else self.rung

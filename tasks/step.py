@@ -1,7 +1,7 @@
 """Define our Prefect tasks: without a cache, since MLflow is the only store, and with a count of their runs.
 
-They do not inherit our flow run tags: Prefect requests a slot from its server for each tag of a task run, which takes
-about half a second.
+They do not inherit the tags of Nightune from their flow run: Prefect requests a slot from its server for each tag of a
+task run, which takes about half a second.
 """
 
 from collections import Counter
@@ -22,8 +22,8 @@ R = TypeVar("R")
 _ended_task_runs: Counter[UUID | None] = Counter()
 
 
-def stage(function: Callable[P, R]) -> Task[P, R]:
-    """Wrap a function as a Prefect task of a sweep."""
+def step(function: Callable[P, R]) -> Task[P, R]:
+    """Wrap a function as a Prefect task: a step of a flow."""
 
     @wraps(function)
     def counted(*arguments: P.args, **named: P.kwargs) -> R:
@@ -34,10 +34,10 @@ def stage(function: Callable[P, R]) -> Task[P, R]:
             if context is not None:
                 _ended_task_runs[context.task_run.flow_run_id] += 1
 
-    return _Stage(counted, cache_policy=NO_CACHE)
+    return _Step(counted, cache_policy=NO_CACHE)
 
 
-class _Stage(Task[P, R]):
+class _Step(Task[P, R]):
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         kept = {tag for tag in TagsContext.get().current_tags if not tag.startswith(names.PREFIX)}
         with TagsContext(current_tags=kept):

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from nightune.models.data.storage import preprocessing_files
 from nightune.tasks.setting import Setting
-from nightune.tasks.step import stage
+from nightune.tasks.step import step
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.confirmations import confirmation_rows, read_confirmation
@@ -18,7 +18,7 @@ from nightune.tasks.tracking.trials.costs import record_costs
 from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.snapshots import drop_all_snapshots
 from nightune.tasks.tracking.trials.trials import attach, finished_trials
-from nightune.tasks.trial.crash_log import attempts_of
+from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.analysis.importance import WhatMattered, what_mattered
 from nightune.tuning.analysis.leaderboard import leaderboard, status_counts, varying_params
@@ -100,14 +100,14 @@ def _confirmed(confirmation: Confirmation | None) -> dict[str, object]:
     return {"confirmation": confirmation_rows(confirmation), **claimed}
 
 
-@stage
+@step
 def write_report(setting: Setting) -> SweepReport:
     """Write the leaderboard, attach the preprocessing to the winner's run, and mark the sweep complete."""
     write_importance(setting.store, setting.sweep, importance_of_dimensions(setting))
     report = read_report(setting.store, setting.study.name, setting.sweep)
     if report.best is not None:
         attach(setting.store, report.best.run_id, preprocessing_files(setting.data.folder), names.PREPROCESSING_FOLDER)
-    attempts_of(setting.store.root, setting.study.name).forget()
+    open_crash_log(setting.store.root, setting.study.name).clear()
     drop_all_snapshots(setting.store, setting.sweep)
     record_costs(setting.store, setting.sweep)
     finish_sweep(setting.store, setting.sweep, as_csv(report.rows()), report.rows())

@@ -95,7 +95,7 @@ def probe(
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
         from nightune.tasks.reporting.probe_report import refuse_bad_copy, write_chart, write_study_copy  # noqa: PLC0415
 
-        load_study(study, seed=seed)  # a bad file is told at once
+        load_study(study, seed=seed)  # refuse a bad file before Prefect starts
         if write is not None:
             refuse_bad_copy(study, write)
         say("Starting Prefect (this takes some seconds) …")
@@ -166,22 +166,22 @@ def main() -> NoReturn:
     try:
         app()
     finally:
-        gc.freeze()  # or the interpreter looks for cycles in all that was imported before it ends: two seconds and more
-    raise AssertionError("a command line ends by itself")
+        gc.freeze()  # otherwise the last collection takes two seconds or more: it visits all imported objects
+    raise AssertionError("typer raises SystemExit")
 
 
 def _show_report(report: "SweepReport", study_file: Path, as_json: bool) -> None:
     from nightune.flows.commands.tables import (  # noqa: PLC0415
         print_confirmation,
+        print_importance,
         print_leaderboard,
         print_next_steps,
-        print_what_mattered,
     )
 
     console = Console(stderr=True) if as_json else output()
     print_leaderboard(console, report)
     print_confirmation(console, report)
-    print_what_mattered(console, report)
+    print_importance(console, report)
     print_next_steps(console, report, study_file)
     if as_json:
         print_json(report.summary())

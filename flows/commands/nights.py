@@ -20,14 +20,14 @@ from nightune.settings import HOOK, WEBHOOK, read_settings
 
 
 class Overlap(StrEnum):
-    """What to do with a night that is due while the last one still runs."""
+    """The rule for a night that is due while the last one still runs."""
 
     SKIP = "skip"
     WAIT = "wait"
 
 
 class Missed(StrEnum):
-    """What to do with nights that were due while `serve` was not running: run none, or one for all."""
+    """The rule for nights that were due while `serve` was not running: run none, or one for all."""
 
     SKIP = "skip"
     ONCE = "once"

@@ -52,12 +52,12 @@ def doctor(
     """Examine the store: database, disk, leftovers of dead processes, lost files, devices and versions."""
     with report_errors():
         from nightune.tasks.doctor import devices, examine  # noqa: PLC0415
-        from nightune.tasks.doctor import repair as mend  # noqa: PLC0415
+        from nightune.tasks.doctor import repair as repair_findings  # noqa: PLC0415
         from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
 
         store = open_store(store_root(), tracking_uri())
         findings = [*examine(store), devices()]
-        left = mend(findings) if repair else [finding for finding in findings if not finding.is_well]
+        left = repair_findings(findings) if repair else [finding for finding in findings if not finding.is_well]
     if as_json:
         rows = [{"subject": f.subject, "is_well": f.is_well, "text": f.text, "remedy": f.remedy} for f in findings]
         print_json({"findings": rows, "problems": len(left)})
@@ -72,8 +72,8 @@ def _print_findings(console: Console, findings: "Sequence[Finding]", is_repaired
     for name in ("", "subject", "finding", "remedy"):
         table.add_column(name, overflow="fold")
     for finding in findings:
-        is_mended = is_repaired and finding.repair is not None
-        mark = "ok" if finding.is_well else "repaired" if is_mended else "!"
+        is_fixed = is_repaired and finding.repair is not None
+        mark = "ok" if finding.is_well else "repaired" if is_fixed else "!"
         table.add_row(mark, Text(finding.subject), Text(finding.text), Text(finding.remedy))
     console.print(table)
     if not is_repaired and any(finding.repair for finding in findings):

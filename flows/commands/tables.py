@@ -1,4 +1,4 @@
-"""Tables and sentences for a terminal."""
+"""Print tables and messages in the terminal."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ def print_leaderboard(console: Console, report: SweepReport) -> None:
 
 
 def _print_failures(console: Console, report: SweepReport) -> None:
-    """Print why trials failed, once for those that failed alike."""
+    """Print why trials failed, once per cause."""
     for group in failure_groups(report.results):
         trials = f"trial {group.trials[0]}" if len(group.trials) == 1 else f"{len(group.trials)} trials"
         numbers = "" if len(group.trials) == 1 else f" ({', '.join(map(str, group.trials[:SHOWN_ROWS]))}"
@@ -74,7 +74,7 @@ def print_confirmation(console: Console, report: SweepReport) -> None:
         console.print(Text(claim_text(confirmation.claim, confirmation.confidence)), soft_wrap=True)
 
 
-def print_what_mattered(console: Console, report: SweepReport) -> None:
+def print_importance(console: Console, report: SweepReport) -> None:
     """Print the importance of each dimension, and the bounds of ranges near which the best trials lie."""
     mattered = report.mattered
     if mattered is None or not mattered.dimensions:
@@ -226,7 +226,7 @@ def print_probe(console: Console, probe: StudyProbe) -> None:
 
 
 def _bracket_lines(check: StudyCheck) -> list[tuple[str, str]]:
-    """The rungs of each bracket, if any bracket has more than one."""
+    """Return a line with the rungs of each bracket, if any bracket has more than one rung."""
     if max(map(len, check.brackets)) == 1:
         return []
     lines = [" → ".join(f"{rung['trials']} × {rung['epochs']}" for rung in rungs) for rungs in check.brackets]

@@ -1,4 +1,4 @@
-"""What a command prints: messages and progress on standard error, results on standard output."""
+"""Print messages and progress on standard error, and results on standard output."""
 
 import json
 import logging
@@ -36,7 +36,7 @@ def progress_shown() -> Iterator[None]:
     handler = SweepProgress(console)
     logger = logging.getLogger("nightune")
     logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG if console.is_terminal else logging.INFO)  # epochs move the bar, and are no lines
+    logger.setLevel(logging.DEBUG if console.is_terminal else logging.INFO)  # epochs move the bar but print no line
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 
 class ScheduleError(ValueError):
-    """A cron expression or a time zone that cannot be used; the text names it and what is allowed."""
+    """A cron expression or a time zone that cannot be used; the text names it and the allowed values."""
 
 
 def check_schedule(cron: str, timezone: str) -> None:

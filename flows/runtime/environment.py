@@ -36,10 +36,10 @@ def tracking_uri() -> str | None:
 
 
 def hooks() -> Hooks:
-    """Return what to notify of verdicts and failures: NIGHTUNE_WEBHOOK and NIGHTUNE_HOOK, as far as they can be used.
+    """Return the webhook and the command to notify of verdicts and failures: NIGHTUNE_WEBHOOK and NIGHTUNE_HOOK.
 
     They come from the environment to keep addresses with secrets out of studies and databases. Commands and flows
-    refuse wrong values at the start; here, at the end of a night, such a value is skipped.
+    refuse wrong values at the start; here, at the end of a night, a wrong value is ignored.
     """
     settings = usable_settings()
     return Hooks(settings.webhook or "", settings.hook)

@@ -24,7 +24,7 @@ from nightune.tasks.tracking.store import names
 
 OPEN = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 STOPPED = [StateType.CANCELLING, StateType.CANCELLED]
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 
 
 @contextmanager
@@ -37,8 +37,8 @@ def owned_flow_runs() -> Iterator[None]:
     ended = threading.Event()
     watch = threading.Thread(target=_interrupt_if_cancelled, args=(ended,), daemon=True)
     watch.start()
-    # Only a shared server looks for dead runs by heartbeats. On our own they are found by their owner, without the
-    # second that ending the heartbeat's thread takes.
+    # Only shared servers detect dead runs by heartbeats. On our own server the owner's tag identifies them, which
+    # saves the second that ending the heartbeat thread takes.
     no_heartbeats = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if is_own_server() else {}
     try:
         with tags(owner_tag()), reraise_lost_interrupts(), temporary_settings(set_defaults=no_heartbeats):
@@ -52,8 +52,8 @@ def owned_flow_runs() -> Iterator[None]:
 
 def owner_tag() -> str:
     """Return the tag that names the process of a flow run: host, process ID and start time."""
-    began = int(psutil.Process().create_time())
-    return f"{names.FLOW_RUN_OWNER}{socket.gethostname()}:{os.getpid()}:{began}"
+    started_at = int(psutil.Process().create_time())
+    return f"{names.FLOW_RUN_OWNER}{socket.gethostname()}:{os.getpid()}:{started_at}"
 
 
 def close_dead_flow_runs() -> int:
@@ -70,7 +70,7 @@ def close_dead_flow_runs() -> int:
 def _interrupt_if_cancelled(ended: threading.Event) -> None:
     """Poll for a cancellation: Prefect reports it to its own runner only."""
     with get_client(sync_client=True) as client:
-        while not ended.wait(LOOK_SECONDS):
+        while not ended.wait(POLL_SECONDS):
             with suppress(Exception):  # a server that does not answer does not cancel
                 if _runs(client, STOPPED, owner_tag()):
                     os.kill(os.getpid(), signal.SIGTERM)
@@ -85,20 +85,20 @@ def _cancel_own() -> None:
 
 
 def _runs(client: SyncPrefectClient, states: Sequence[StateType], tag: str | None = None) -> list[FlowRun]:
-    question: dict[str, object] = {"state": {"type": {"any_": list(states)}}}
+    query: dict[str, object] = {"state": {"type": {"any_": list(states)}}}
     if tag is not None:
-        question["tags"] = {"all_": [tag]}
-    return client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(question))
+        query["tags"] = {"all_": [tag]}
+    return client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(query))
 
 
 def _is_dead(run_tags: list[str]) -> bool:
     owned_by = names.FLOW_RUN_OWNER
     owner = next((tag.removeprefix(owned_by) for tag in run_tags if tag.startswith(owned_by)), "")
     host, _, rest = owner.partition(":")
-    process, _, began = rest.partition(":")
-    if host != socket.gethostname() or not process.isdigit() or not began.isdigit():
+    process, _, started_at = rest.partition(":")
+    if host != socket.gethostname() or not process.isdigit() or not started_at.isdigit():
         return False  # of another machine, or without an owner
     try:
-        return abs(psutil.Process(int(process)).create_time() - int(began)) > 2.0  # the process ID was reused
+        return abs(psutil.Process(int(process)).create_time() - int(started_at)) > 2.0  # the process ID was reused
     except psutil.NoSuchProcess:
         return True

@@ -83,7 +83,7 @@ def serving_server(port: int) -> Iterator[str]:
 
 
 def is_own_server() -> bool:
-    """True if the server ends with this process' command: no other process reads its records."""
+    """Return True if the server ends with this process' command: no other process reads its records."""
     return read_settings().prefect_api_url in _own
 
 
@@ -99,7 +99,7 @@ def use_running_server() -> None:
 
 
 def answers(address: str) -> bool:
-    """True if a Prefect server answers there."""
+    """Return True if a Prefect server answers at the address."""
     return health_status(f"{address.rstrip('/')}/health") == 200
 
 
@@ -151,8 +151,8 @@ def _wait_for_port(port: int) -> None:
                 return
             except OSError as error:
                 if time.monotonic() > give_up_at:
-                    said = f"port {port} is in use. Choose another with --port, or set PREFECT_API_URL to use a server."
-                    raise StoreError(said) from error
+                    text = f"port {port} is in use. Choose another with --port, or set PREFECT_API_URL to use a server."
+                    raise StoreError(text) from error
         time.sleep(0.5)
 
 

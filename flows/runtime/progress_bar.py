@@ -42,7 +42,7 @@ class SweepProgress(logging.Handler):
         self._task: TaskID | None = None
         self._best: TrialResult | None = None
         self._started: SweepStarted | None = None
-        self._failed: dict[str, int] = {}  # the first trial that failed with a cause
+        self._failed: dict[str, int] = {}  # failure signature → number of the first trial with it
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the record's line and move the bar."""
@@ -64,12 +64,12 @@ class SweepProgress(logging.Handler):
         super().close()
 
     def _short_failure(self, news: object) -> str:
-        """A line without the cause, for a trial that failed as an earlier one did; empty for all others."""
+        """Return a line without the cause for a trial that failed like an earlier one; empty for all others."""
         if not isinstance(news, TrialEnded) or news.result.status is not Status.FAILED:
             return ""
         number = news.result.trial.number
         first = self._failed.setdefault(failure_signature(news.result.message), number)
-        return "" if first == number else f"trial {number} · failed as trial {first}"
+        return "" if first == number else f"trial {number} · failed like trial {first}"
 
     def _start(self, news: SweepStarted) -> None:
         self._started = news

@@ -20,7 +20,7 @@ from nightune.flows.runtime.environment import store_root
 from nightune.flows.runtime.exit_codes import INTERRUPTED
 from nightune.flows.runtime.processes import follow
 from nightune.settings import SUPERVISOR, read_settings
-from nightune.tasks.trial.crash_log import ALLOWED_DEATHS, Attempts, attempts_of
+from nightune.tasks.trial.crash_log import MAX_ATTEMPTS, CrashLog, open_crash_log
 
 if TYPE_CHECKING:
     from nightune.tuning.study.study import Study
@@ -39,13 +39,13 @@ def supervised(read_study: Callable[[], "Study"]) -> None:
         return
     name = read_study().name
     command = [sys.executable, *sys.orig_argv[1:]]
-    raise typer.Exit(supervise(command, attempts_of(store_root(), name), say))
+    raise typer.Exit(supervise(command, open_crash_log(store_root(), name), say))
 
 
-def supervise(command: Sequence[str], attempts: Attempts, say: Callable[[str], None]) -> int:
+def supervise(command: Sequence[str], crash_log: CrashLog, say: Callable[[str], None]) -> int:
     """Run a command in a child until it ends by itself; return its exit code.
 
-    If a signal kills it in a trial, restart it; return any other death as 128 + the signal's number.
+    If a signal kills it in a trial, restart it; if a signal kills it elsewhere, return 128 + the signal's number.
     """
     while True:
         child = subprocess.Popen(command, env=os.environ | {SUPERVISOR: str(os.getpid())}, process_group=0)
@@ -57,12 +57,12 @@ def supervise(command: Sequence[str], attempts: Attempts, say: Callable[[str], N
         if -code in FORWARDED:
             return INTERRUPTED
         cause = _signal_name(-code)
-        death = attempts.record_death(child.pid, cause)
-        if death is None:
+        crash = crash_log.record_crash(child.pid, cause)
+        if crash is None:
             say(f"The process died outside of any trial ({cause}). Finished trials are kept; run the command again.")
             return 128 - code
-        again = "given up" if death.is_final else f"attempt {death.count} of {ALLOWED_DEATHS}"
-        say(f"{death.subject} · {death.message} · {again}. Starting again; finished trials are kept.")
+        attempt = "given up" if crash.is_final else f"attempt {crash.count} of {MAX_ATTEMPTS}"
+        say(f"{crash.subject} · {crash.message} · {attempt}. Restarting; finished trials are kept.")
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def _forward_signals(child: "subprocess.Popen[bytes]") -> Iterator[None]:
 
 
 def _end_group(leader: int) -> None:
-    """Kill what a dead child has left: Prefect's embedded server outlives a killed process."""
+    """Kill the processes that a dead child has left: Prefect's embedded server outlives a killed process."""
     with suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
 

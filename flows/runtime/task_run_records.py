@@ -24,7 +24,7 @@ def wait_until_recorded(limit_seconds: float = 60.0) -> int:
     if context is None or context.flow_run is None:
         return 0
     expected = ended_task_runs(context.flow_run.id)
-    question = {
+    query = {
         "flow_runs": {"id": {"any_": [str(context.flow_run.id)]}},
         "task_runs": {"state": {"type": {"any_": ENDED}}},
     }
@@ -32,7 +32,7 @@ def wait_until_recorded(limit_seconds: float = 60.0) -> int:
     give_up_at = time.monotonic() + limit_seconds
     with get_client(sync_client=True) as client:
         while time.monotonic() < give_up_at:
-            recorded = int(client.request("POST", "/task_runs/count", json=question).json())
+            recorded = int(client.request("POST", "/task_runs/count", json=query).json())
             if recorded >= expected:
                 return recorded
             time.sleep(0.1)

@@ -1,8 +1,8 @@
-"""Which trial is in training, so that one that takes its process down is known, tried again twice, and then given up.
+"""Record which trial is training, so that a trial that crashes its process can be retried twice and then given up.
 
-A trial that ends its process (a crash in native code, the kernel's out-of-memory killer) cannot say so itself. It is
-noted in a file beside the study's lock before it trains; whoever watches the process reads there whose death it was.
-Nothing of a result is kept here: what a trial gave is in MLflow alone.
+A trial that ends its process (a crash in native code, the kernel's out-of-memory killer) cannot report it. A file
+beside the study's lock names the trial before it trains; the supervisor of the process reads there which trial crashed.
+The files hold no results: those are in MLflow alone.
 """
 
 import json
@@ -17,13 +17,13 @@ import psutil
 from nightune.settings import read_settings
 from nightune.tasks.tracking.store.retry import retry_call
 
-ALLOWED_DEATHS = 3
-ENGINE_CHOICE = "engine choice"  # noted like a trial: it trains two of the trials, for a step
+MAX_ATTEMPTS = 3
+ENGINE_CHOICE = "engine choice"  # recorded like a trial: it trains two of the trials for a step
 
 
 @dataclass(frozen=True)
-class Death:
-    """How often a trial has taken its process down. A trial over a limit of the study's is not tried again."""
+class Crash:
+    """The last crash of a trial and the number of its crashes. If `is_final`, the trial is not retried."""
 
     trial: int
     count: int
@@ -32,33 +32,33 @@ class Death:
 
     @property
     def subject(self) -> str:
-        """Whose death it was."""
+        """The cause of the crash: the trial with its number, or the choice of the engine."""
         return ENGINE_CHOICE if self.trial < 0 else f"trial {self.trial}"
 
     @property
     def message(self) -> str:
-        """What to tell of it."""
-        times = "" if self.count == 1 else f", {self.count} times"
-        return self.reason if self.is_final and self.count == 1 else f"took its process down{times}: {self.reason}"
+        """The message for the user: the limit that the trial exceeded, or the cause and number of its crashes."""
+        times = "" if self.count == 1 else f" {self.count} times"
+        return self.reason if self.is_final and self.count == 1 else f"crashed its process{times}: {self.reason}"
 
 
 @dataclass(frozen=True)
-class Attempts:
-    """The notes on one study's trials in a store: the one in training, and the deaths of its process."""
+class CrashLog:
+    """The files of one study in a store: the trial in training, and the crashes of each trial."""
 
     folder: Path
     study: str
     _in_training: Path = field(init=False)
-    _deaths: Path = field(init=False)
+    _crashes: Path = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_in_training", self.folder / f"{self.study}.training.json")
-        object.__setattr__(self, "_deaths", self.folder / f"{self.study}.deaths.json")
+        object.__setattr__(self, "_crashes", self.folder / f"{self.study}.deaths.json")
 
     @contextmanager
     def training(self, key: str, number: int) -> Iterator[None]:
-        """Note the trial while the block runs. The note stays if the process dies in it."""
-        self._note({"key": key, "trial": number, "process": os.getpid(), "limit": ""})
+        """Record the trial as in training while the block runs. The record remains if the process dies in the block."""
+        _write(self._in_training, {"key": key, "trial": number, "process": os.getpid(), "limit": ""})
         try:
             yield
         finally:
@@ -66,66 +66,63 @@ class Attempts:
 
     @contextmanager
     def choosing_engine(self) -> Iterator[None]:
-        """Note that trials are tried out to choose the engine while the block runs."""
+        """Record, while the block runs, that trials are trained for a step to choose the engine."""
         with self.training(ENGINE_CHOICE, -1):
             yield
 
-    def condemn(self, reason: str) -> None:
-        """Note that the trial in training is about to be ended with its process, and why: it is not tried again."""
-        note = _read(self._in_training)
-        if note:
-            self._note({**note, "limit": reason})
+    def record_limit(self, reason: str) -> None:
+        """Record the limit for which the process of the trial in training is about to be killed: it is not retried."""
+        record = _read(self._in_training)
+        if record:
+            _write(self._in_training, {**record, "limit": reason})
 
-    def record_death(self, process: int, reason: str) -> Death | None:
-        """Count the death of a process against the trial it was training; None if it trained none."""
-        note = _read(self._in_training)
+    def record_crash(self, process: int, reason: str) -> Crash | None:
+        """Count the crash of a process for the trial that it was training; return None if it trained none."""
+        record = _read(self._in_training)
         self._in_training.unlink(missing_ok=True)
-        if note.get("process") != process:
+        if record.get("process") != process:
             return None
-        deaths, limit = _read(self._deaths), str(note["limit"])
-        count = 1 + int(deaths.get(str(note["key"]), {}).get("count", 0))
-        death = Death(int(note["trial"]), count, limit or reason, bool(limit) or count >= ALLOWED_DEATHS)
-        _write(self._deaths, {**deaths, str(note["key"]): asdict(death)})
-        return death
+        crashes, limit = _read(self._crashes), str(record["limit"])
+        count = 1 + int(crashes.get(str(record["key"]), {}).get("count", 0))
+        crash = Crash(int(record["trial"]), count, limit or reason, bool(limit) or count >= MAX_ATTEMPTS)
+        _write(self._crashes, {**crashes, str(record["key"]): asdict(crash)})
+        return crash
 
-    def record_lost(self, reason: str) -> Death | None:
-        """Count the death of a process that nobody waited for; None if the noted one lives, or none was noted."""
+    def record_unsupervised_crash(self, reason: str) -> Crash | None:
+        """Count the crash of a process without supervisor; None if the process still runs or no trial was training."""
         process = _read(self._in_training).get("process")
-        return None if process is None or psutil.pid_exists(process) else self.record_death(process, reason)
+        return None if process is None or psutil.pid_exists(process) else self.record_crash(process, reason)
 
-    def pardon(self) -> None:
-        """Drop the note of the trial in training: its process was ended by somebody's wish."""
+    def clear_training(self) -> None:
+        """Delete the record of the trial in training: its process was stopped on purpose, which is no crash."""
         self._in_training.unlink(missing_ok=True)
 
-    def engine_deaths(self) -> int:
-        """How often the choice of the engine has taken its process down."""
-        return int(_read(self._deaths).get(ENGINE_CHOICE, {}).get("count", 0))
+    def engine_crashes(self) -> int:
+        """Return how many times the choice of the engine has crashed its process."""
+        return int(_read(self._crashes).get(ENGINE_CHOICE, {}).get("count", 0))
 
-    def given_up(self, key: str) -> Death | None:
-        """Return the last death of a trial that is not to be tried again; None where it may be trained."""
-        noted = _read(self._deaths).get(key)
-        death = Death(**noted) if noted else None
-        return death if death is not None and death.is_final else None
+    def final_crash(self, key: str) -> Crash | None:
+        """Return the last crash of a trial that has been given up; None if the trial may be trained."""
+        values = _read(self._crashes).get(key)
+        crash = Crash(**values) if values else None
+        return crash if crash is not None and crash.is_final else None
 
-    def forget(self) -> None:
-        """Drop all notes: the sweep is complete."""
+    def clear(self) -> None:
+        """Delete all records: the sweep is complete."""
         self._in_training.unlink(missing_ok=True)
-        self._deaths.unlink(missing_ok=True)
-
-    def _note(self, values: dict[str, object]) -> None:
-        _write(self._in_training, values)
+        self._crashes.unlink(missing_ok=True)
 
 
 def is_supervised() -> bool:
-    """True in a process that is started again if a trial takes it down."""
+    """Return True in a process that is restarted if a trial crashes it."""
     return read_settings().supervisor is not None
 
 
-def attempts_of(store_root: Path, study: str) -> Attempts:
-    """The notes of a study in a store; the folder is made if there is none."""
+def open_crash_log(store_root: Path, study: str) -> CrashLog:
+    """Return the crash log of a study in a store; create its folder if it is missing."""
     folder = store_root / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    return Attempts(folder, study)
+    return CrashLog(folder, study)
 
 
 def _read(path: Path) -> dict:  # type: ignore[type-arg] # JSON
@@ -137,7 +134,7 @@ def _read(path: Path) -> dict:  # type: ignore[type-arg] # JSON
 
 
 def _write(path: Path, values: dict[str, object]) -> None:
-    """Put the values in place whole: a death in the middle leaves the note that was there."""
+    """Replace the file atomically: a crash while writing leaves the previous file."""
     half = path.with_suffix(f".{os.getpid()}.half")
 
     def write() -> None:

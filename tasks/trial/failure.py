@@ -1,4 +1,4 @@
-"""Why a trial failed: the cause in one line for people, and the whole traceback for its run."""
+"""Describe why a trial failed: the cause in one line for the user, and the traceback for its run."""
 
 import linecache
 import traceback
@@ -15,14 +15,14 @@ PACKAGE_FOLDERS = tuple(_ROOT / name for name in ("flows", "tasks", "tuning", "m
 
 @dataclass(frozen=True)
 class Failure:
-    """What a failed trial's run and the terminal show. Secrets in addresses are masked."""
+    """The cause of a failure, for the terminal and the trial's run. Secrets in addresses are masked."""
 
     message: str  # one line
     traceback: str
 
 
 def describe(error: Exception, study_folder: Path) -> Failure:
-    """Describe the error of a trial; `study_folder` is where the user's own files are."""
+    """Describe the error of a trial; `study_folder` contains the user's own files."""
     line, cause = users_line(error, study_folder), cause_of(error)
     if line:
         cause = cause if line in cause else f"{cause} ({line})"
@@ -32,9 +32,9 @@ def describe(error: Exception, study_folder: Path) -> Failure:
 
 
 def _own_fault(error: Exception) -> str:
-    """Where in Nightune's code the error arose, if Nightune did not raise it on purpose; else empty.
+    """Return the line of Nightune's code that raised the error by mistake; empty for any other error.
 
-    A refusal (`raise …`) is about the trial's params; an error that Python or NumPy raises in our code is a fault.
+    Errors of a `raise` statement concern the trial's params; errors that Python or NumPy raise in our code are bugs.
     """
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:

@@ -1,7 +1,7 @@
-"""A study's limits on one trial: its time, and the memory of the process while it trains.
+"""Enforce a study's limits on one trial: its time, and the memory of the process while it trains.
 
-Between epochs a trial over a limit is ended by an exception. One that hangs in an epoch cannot be: then the watching
-thread notes the reason and ends the process, which its supervisor starts again.
+Between epochs, a trial over a limit is ended by an exception. A trial that hangs within an epoch is ended with its
+process by a watching thread, which first records the reason; the supervisor restarts the process.
 """
 
 import os
@@ -16,20 +16,20 @@ import psutil
 
 from nightune.tuning.study.sections import Limits
 
-LOOK_SECONDS = 0.5
-GRACE_SECONDS = 10.0  # how long an epoch may go on over the limit, where the process can be started again
+POLL_SECONDS = 0.5
+GRACE_SECONDS = 10.0  # for an epoch over the limit to end, before the process is killed
 
 
 class TrialLimitError(Exception):
-    """The trial is over a limit; the text says which."""
+    """The trial is over the limit that the text names."""
 
 
 @dataclass
 class Watch:
-    """Looks at the clock and at the memory of this process while one trial trains."""
+    """Measures the time of one trial, and the memory of this process, against the limits."""
 
     limits: Limits
-    end_process: Callable[[str], None] | None = None  # None where nothing would start the process again
+    end_process: Callable[[str], None] | None = None  # None if no supervisor would restart the process
 
     def __post_init__(self) -> None:
         self._started_at = time.monotonic()
@@ -38,29 +38,29 @@ class Watch:
 
     def check(self) -> None:
         """Raise TrialLimitError if the trial is over a limit; called after each epoch."""
-        self._look()
+        self._measure()
         if self._reason:
             raise TrialLimitError(self._reason)
 
-    def count(self, seconds: float) -> None:
-        """Count what the trial has trained in processes before this one."""
+    def add_seconds(self, seconds: float) -> None:
+        """Add the seconds that the trial has trained in earlier processes."""
         self._started_at -= seconds
 
     def run(self) -> None:
-        """Look now and then until the trial has ended, and end the process if the trial does not end in time."""
+        """Poll until the trial has ended; end the process if a trial over a limit does not end in time."""
         over_since = 0.0
-        while not self._ended.wait(LOOK_SECONDS):
-            self._look()
+        while not self._ended.wait(POLL_SECONDS):
+            self._measure()
             if self._reason:
                 over_since = over_since or time.monotonic()
                 if self.end_process and time.monotonic() - over_since > GRACE_SECONDS:
                     self.end_process(self._reason)
 
     def stop(self) -> None:
-        """The trial has ended."""
+        """Stop polling: the trial has ended."""
         self._ended.set()
 
-    def _look(self) -> None:
+    def _measure(self) -> None:
         seconds = time.monotonic() - self._started_at
         if self._reason:
             return
@@ -76,18 +76,18 @@ class Watch:
 
 
 @contextmanager
-def watched(limits: Limits, condemn: Callable[[str], None] | None) -> Iterator[Watch]:
+def watched(limits: Limits, record_limit: Callable[[str], None] | None) -> Iterator[Watch]:
     """Watch one trial while the block runs.
 
-    `condemn` notes why the process of a trial that hangs is ended; with None it is never ended.
+    `record_limit` records the limit before the process of a hanging trial is killed; with None it is never killed.
     """
 
     def end_process(reason: str) -> None:
-        assert condemn is not None
-        condemn(reason)
+        assert record_limit is not None
+        record_limit(reason)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    watch = Watch(limits, end_process if condemn else None)
+    watch = Watch(limits, end_process if record_limit else None)
     if limits.seconds is None and limits.memory_gib is None:
         yield watch
         return

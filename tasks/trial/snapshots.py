@@ -1,4 +1,4 @@
-"""Keep snapshots of a long trial with its run, and go on from the one that an earlier process left."""
+"""Save snapshots of a long trial with its run, and resume from the newest one of an earlier process."""
 
 import logging
 import math
@@ -22,78 +22,78 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("nightune")
 
-COST_SHARE = 0.02  # of a trial's time, at most, goes into its snapshots
+COST_SHARE = 0.02  # maximum share of a trial's time for its snapshots
 
 
 @dataclass(frozen=True)
-class Keeping:
-    """What a sweep's trials are to know of snapshots: those that are there, and how often to take one."""
+class SnapshotPlan:
+    """The runs of a sweep with snapshots, and the interval between two snapshots of a trial."""
 
-    runs: Mapping[str, str]  # that an earlier process left a snapshot with, by trial key
-    seconds: float  # between two snapshots of a trial
-
-
-NO_SNAPSHOTS = Keeping({}, math.inf)
+    runs: Mapping[str, str]  # trial key → ID of the run with its snapshots
+    seconds: float  # minimum training time between two snapshots
 
 
-def read_keeping(begun: Mapping[str, Any]) -> Keeping:
-    """Look for snapshots among unfinished runs, by trial key."""
-    runs = {key: str(run.info.run_id) for key, run in begun.items() if names.SNAPSHOT in run.data.tags}
-    return Keeping(runs, read_settings().snapshot_seconds)
+NO_SNAPSHOTS = SnapshotPlan({}, math.inf)
+
+
+def plan_snapshots(unfinished: Mapping[str, Any]) -> SnapshotPlan:
+    """Return the plan for the trials of a sweep, with the snapshots of its unfinished runs (by trial key)."""
+    runs = {key: str(run.info.run_id) for key, run in unfinished.items() if names.SNAPSHOT in run.data.tags}
+    return SnapshotPlan(runs, read_settings().snapshot_seconds)
 
 
 class RunKeeper:
-    """Keeps one trial's snapshots with its run; `count` is told the seconds that it was trained before."""
+    """Saves one trial's snapshots with its run; calls `add_seconds` with its training time in earlier processes."""
 
     def __init__(
-        self, keeping: Keeping, store: Store, trial: Trial, log: TrialLog, count: Callable[[float], None]
+        self, plan: SnapshotPlan, store: Store, trial: Trial, log: TrialLog, add_seconds: Callable[[float], None]
     ) -> None:
-        self._left = log.kept_run or keeping.runs.get(trial.key)
-        self._store, self._trial, self._log, self._count = store, trial, log, count
-        self._pause, self._last, self._counted = keeping.seconds, time.monotonic(), 0.0
+        self._run_id = log.kept_run or plan.runs.get(trial.key)
+        self._store, self._trial, self._log, self._add_seconds = store, trial, log, add_seconds
+        self._interval, self._saved_at, self._earlier_seconds = plan.seconds, time.monotonic(), 0.0
 
     def read(self) -> "Snapshot | None":
-        """Return the newest snapshot that is whole, if there is one."""
+        """Return the newest readable snapshot, or None."""
         from nightune.models.training.snapshots import SnapshotError, read_snapshot  # noqa: PLC0415
 
-        if self._left is None:
+        if self._run_id is None:
             return None
         with tempfile.TemporaryDirectory() as folder:
-            for file in fetch_snapshots(self._store, self._left, Path(folder)):
+            for file in fetch_snapshots(self._store, self._run_id, Path(folder)):
                 try:
                     snapshot = read_snapshot(file)
                 except SnapshotError as error:
                     logger.warning("trial %d · %s", self._trial.number, error)
                     continue
-                self._take(snapshot)
+                self._resume(snapshot)
                 return snapshot
         return None
 
     def refuse(self, reason: str) -> None:
-        """Tell that the trial begins anew, and why."""
-        logger.warning("trial %d · begins anew: %s", self._trial.number, reason)
-        self._count(-self._counted)
+        """Log why the trial cannot resume, and undo the resumption."""
+        logger.warning("trial %d · restarts: %s", self._trial.number, reason)
+        self._add_seconds(-self._earlier_seconds)
         self._log.add_tags({names.RESUMED_AT: "0"})
 
     def is_due(self, is_last: bool) -> bool:
-        """Say whether the pause is over. At a halt, a training of any length goes on only if it has been kept."""
-        return time.monotonic() - self._last >= self._pause or (is_last and self._counted > 0.0)
+        """Return True if the interval is over, or at the halt of a trial that was resumed."""
+        return time.monotonic() - self._saved_at >= self._interval or (is_last and self._earlier_seconds > 0.0)
 
     def write(self, snapshot: "Snapshot") -> None:
-        """Keep a snapshot; the pause grows with what that costs."""
+        """Save a snapshot; the interval grows with the cost of saving."""
         from nightune.models.training.snapshots import write_snapshot  # noqa: PLC0415
 
-        began, epoch = time.monotonic(), len(snapshot.history)
+        started_at, epoch = time.monotonic(), len(snapshot.history)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / f"epoch-{epoch:07}.npz"
             retry_call(lambda: write_snapshot(file, snapshot), folder)
             self._log.keep(file, epoch)
-        self._last = time.monotonic()
-        self._pause = max(self._pause, (self._last - began) / COST_SHARE) if self._pause else 0.0
+        self._saved_at = time.monotonic()
+        self._interval = max(self._interval, (self._saved_at - started_at) / COST_SHARE) if self._interval else 0.0
 
-    def _take(self, snapshot: "Snapshot") -> None:
+    def _resume(self, snapshot: "Snapshot") -> None:
         epoch = len(snapshot.history)
-        logger.info("trial %d · goes on after epoch %d", self._trial.number, epoch)
+        logger.info("trial %d · resumes after epoch %d", self._trial.number, epoch)
         self._log.add_tags({names.RESUMED_AT: str(epoch)})
-        self._counted = snapshot.seconds
-        self._count(snapshot.seconds)
+        self._earlier_seconds = snapshot.seconds
+        self._add_seconds(snapshot.seconds)

@@ -1,4 +1,4 @@
-"""What a trial's stopping rule needs from outside its training: the curves of earlier trials, a user's function."""
+"""Provide the inputs of a trial's stopping rule: the curves of earlier trials, or a user's function."""
 
 from functools import lru_cache
 
@@ -14,7 +14,7 @@ from nightune.tuning.trial import Trial
 
 
 def stopping_inputs(store: Store, sweep: Sweep, study: Study, trial: Trial, recipe: Recipe) -> StoppingInputs:
-    """Return what the recipe's rule needs; nothing is read for a rule that needs nothing."""
+    """Return the inputs of the recipe's rule; curves are read only for a rule that compares trials."""
     if recipe.stopping.is_users_own:
         return StoppingInputs(function=load_stop_function(recipe.stopping.rule, study.path.parent))
     if recipe.stopping.rule == "median":
@@ -23,16 +23,15 @@ def stopping_inputs(store: Store, sweep: Sweep, study: Study, trial: Trial, reci
 
 
 def reads_earlier_curves(trial: Trial) -> bool:
-    """True if the trial's rule compares it with those before it."""
+    """Return True if the trial's rule compares it with earlier trials."""
     return trial.params.get("stopping.rule") == "median"
 
 
 def _earlier_curves(store: Store, sweep: Sweep, study: Study, trial: Trial) -> list[tuple[float, ...]]:
-    """The metric's curves of the sweep's trials that come before this one in the order of training.
+    """Return the metric's curves of the sweep's trials before this one in the order of training.
 
-    Which those are depends on the sweep's trials alone, not on what happens to be finished: so a sweep that was
-    interrupted and gone on with compares each trial with the same others. In that order trials of one graph shape
-    follow each other.
+    These depend on the sweep's trials alone, not on the moment at which they finish: a resumed sweep compares each
+    trial with the same others.
     """
     place = training_order(study.path.parent)
     own = place(trial)
@@ -46,5 +45,5 @@ def _earlier_curves(store: Store, sweep: Sweep, study: Study, trial: Trial) -> l
 
 @lru_cache(maxsize=4096)
 def _curve(store: Store, run_id: str, metric: str) -> tuple[float, ...]:
-    """A finished run's curve never changes."""
+    """Cache the curves of finished runs: they never change."""
     return tuple(read_curve(store, run_id, metric))

@@ -1,4 +1,4 @@
-"""What trains: an engine with the programs that it has compiled and its data, kept from cohort to cohort."""
+"""Keep one engine, with its compiled programs and its data, from cohort to cohort."""
 
 import logging
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ logger = logging.getLogger("nightune")
 
 @dataclass(frozen=True)
 class Trainer:
-    """The engine of a sweep, its data, its checkpoints, and the trainings that wait at a rung."""
+    """The engine of a sweep, its data, its checkpoints, and the trainings halted at a rung."""
 
     engine: "Engine"
     dataset: "Dataset"
@@ -27,8 +27,8 @@ class Trainer:
 
 @lru_cache(maxsize=1)
 def make_trainer(engine_name: str, data_folder: Path, study_folder: Path, compiled: Path) -> Trainer:
-    """Start the engine, or return the one that is running."""
-    from nightune.models.backend import load_keras  # noqa: PLC0415 - Keras, only where something is trained
+    """Create the engine with its data, or return the trainer of the last call with the same arguments."""
+    from nightune.models.backend import load_keras  # noqa: PLC0415 - Keras, only if something is trained
     from nightune.models.data.storage import data_placement, open_dataset  # noqa: PLC0415
     from nightune.models.engines.make import make_engine  # noqa: PLC0415
     from nightune.models.training.checkpoint import Checkpoints  # noqa: PLC0415
@@ -37,6 +37,6 @@ def make_trainer(engine_name: str, data_folder: Path, study_folder: Path, compil
     load_keras(compiled)
     dataset = open_dataset(data_folder)
     if dataset.is_on_disk:
-        logger.info("data · stays on disk and is read as it is used: %s", data_placement(data_folder).reason)
+        logger.info("data · kept on disk and read batch by batch: %s", data_placement(data_folder).reason)
     engine = make_engine(engine_name, dataset, study_folder)
     return Trainer(engine, dataset, Checkpoints(engine, study_folder), HaltedTrainings())

@@ -20,10 +20,10 @@ from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.retry import retry_call
 from nightune.tasks.tracking.trials.runs import unfinished_runs
 from nightune.tasks.tracking.trials.trial_log import TrialLog, open_trial
-from nightune.tasks.trial.crash_log import ALLOWED_DEATHS, Attempts, is_supervised
+from nightune.tasks.trial.crash_log import MAX_ATTEMPTS, CrashLog, is_supervised
 from nightune.tasks.trial.failure import describe
 from nightune.tasks.trial.limits import Watch, watched
-from nightune.tasks.trial.snapshots import RunKeeper, read_keeping
+from nightune.tasks.trial.snapshots import RunKeeper, plan_snapshots
 from nightune.tasks.trial.stopping_inputs import reads_earlier_curves, stopping_inputs
 from nightune.tasks.trial.trainer import Trainer
 from nightune.tuning.trial import Status, Trial, TrialResult
@@ -36,7 +36,7 @@ logger = logging.getLogger("nightune")
 
 CHECKPOINT_NAME = "model.keras"
 
-WriteCheckpoint = Callable[[], bool]  # returns False where there is no checkpoint
+WriteCheckpoint = Callable[[], bool]  # returns False without a checkpoint
 
 
 def no_checkpoint() -> bool:
@@ -46,7 +46,7 @@ def no_checkpoint() -> bool:
 
 @dataclass(frozen=True)
 class TrainedTrial:
-    """A trial that is trained, and not written yet."""
+    """The result of a trained trial, and the function that writes its checkpoint."""
 
     result: TrialResult
     write_checkpoint: WriteCheckpoint = no_checkpoint
@@ -54,7 +54,7 @@ class TrainedTrial:
 
 @dataclass(frozen=True)
 class TrialToWrite:
-    """A trained trial with its log, and the folder of its checkpoint until that is written."""
+    """A trained trial with its log, and the temporary folder of its checkpoint."""
 
     trained: TrainedTrial
     log: TrialLog
@@ -62,12 +62,12 @@ class TrialToWrite:
 
 
 class TrialRunner:
-    """Runs the trials of one cohort. A bad trial is a result; a fault of the machine is raised."""
+    """Runs the trials of one cohort. A failed trial is a result; a machine fault is raised."""
 
-    def __init__(self, setting: Setting, trainer: Trainer, crash_log: Attempts) -> None:
+    def __init__(self, setting: Setting, trainer: Trainer, crash_log: CrashLog) -> None:
         self._setting, self._trainer, self._crash_log = setting, trainer, crash_log
         self._unfinished = unfinished_runs(setting.store, setting.sweep)
-        self._keeping = read_keeping(self._unfinished)
+        self._snapshot_plan = plan_snapshots(self._unfinished)
 
     def run(self, trials: Sequence[Trial]) -> list[TrialResult]:
         """Train the trials in order; write and announce each while the next one trains."""
@@ -80,7 +80,7 @@ class TrialRunner:
             return writer.results()
 
     def train(self, trial: Trial, engine: "Engine") -> TrialToWrite:
-        """Train one trial. A trial that is interrupted stays unfinished in MLflow, to be trained again."""
+        """Train one trial. An interrupted trial stays unfinished in MLflow, and a later process trains it again."""
         setting, tags = self._setting, {names.ENGINE: engine.name, **engine.tags}
         log = open_trial(setting.store, setting.sweep, trial, tags, setting.data, self._unfinished)
         folder = tempfile.TemporaryDirectory()
@@ -94,7 +94,7 @@ class TrialRunner:
         return TrialToWrite(trained, log, folder)
 
     def write(self, ended: TrialToWrite) -> TrialResult:
-        """Write a trained trial with its best epoch's checkpoint, and announce it."""
+        """Write a trained trial with the checkpoint of its best epoch, and announce it."""
         with ended.folder as name:
             is_written = retry_call(ended.trained.write_checkpoint, str(Path(name).parent))  # the disk may be full
             run_id = ended.log.finish(ended.trained.result, Path(name) / CHECKPOINT_NAME if is_written else None)
@@ -104,26 +104,26 @@ class TrialRunner:
 
     def _train_and_submit(self, writer: BackgroundWriter[TrialResult], trial: Trial, engine: "Engine") -> None:
         if reads_earlier_curves(trial):
-            writer.wait()  # its rule reads curves that may not be written yet
+            writer.wait()  # its rule reads curves that may not have been written yet
         writer.submit(partial(self.write, self.train(trial, engine)))
 
     def _given_up(self, trial: Trial) -> TrainedTrial | None:
-        """The result of a trial that has crashed its process too often to be tried again."""
-        death = self._crash_log.given_up(trial.key)
-        return None if death is None else TrainedTrial(_failed(trial, death.message))
+        """Return the failed result of a trial that was given up after its crashes; None if it may be trained."""
+        crash = self._crash_log.final_crash(trial.key)
+        return None if crash is None else TrainedTrial(_failed(trial, crash.message))
 
     def _train(self, trial: Trial, engine: "Engine", log: TrialLog, checkpoint: Path) -> TrainedTrial:
-        """Train the trial, and retry where the host's memory ran out: another process may have held it for a while."""
+        """Train the trial; retry if the host is out of memory: another process may have used it for a while."""
         started_at, text = time.monotonic(), ""
-        for attempt in range(1, ALLOWED_DEATHS + 1):
+        for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
                 return self._train_once(trial, engine, log, checkpoint)
             except MemoryError as error:
                 text = str(error)
-            # Outside the handler, whose traceback would keep alive what did not fit.
+            # Outside the handler: its traceback keeps the arrays of the failed attempt alive.
             gc.collect()
-            logger.warning("trial %d · memory ran out · attempt %d of %d", trial.number, attempt, ALLOWED_DEATHS)
-        message = f"MemoryError: {text or 'the host has none left'}, {ALLOWED_DEATHS} times"
+            logger.warning("trial %d · out of memory · attempt %d of %d", trial.number, attempt, MAX_ATTEMPTS)
+        message = f"MemoryError: {text or 'the host is out of memory'}, {MAX_ATTEMPTS} times"
         return TrainedTrial(_failed(trial, message, seconds=time.monotonic() - started_at))
 
     def _train_once(self, trial: Trial, engine: "Engine", log: TrialLog, checkpoint: Path) -> TrainedTrial:
@@ -131,16 +131,16 @@ class TrialRunner:
         from nightune.models.training.ranking import ranking_objective  # noqa: PLC0415 - Keras
 
         trainer, study, started_at = self._trainer, self._setting.study, time.monotonic()
-        condemn = self._crash_log.condemn if is_supervised() else None
+        record_limit = self._crash_log.record_limit if is_supervised() else None
         try:
-            with self._crash_log.training(trial.key, trial.number), watched(study.limits, condemn) as watch:
+            with self._crash_log.training(trial.key, trial.number), watched(study.limits, record_limit) as watch:
                 outcome = self._outcome(trial, engine, log, watch)
                 objective = ranking_objective(engine, outcome, trainer.dataset, study.objective.metric)
                 prepare = partial(trainer.checkpoints.prepare, outcome, checkpoint)
                 write_checkpoint = retry_call(prepare, str(checkpoint.parent.parent))
         except (MemoryError, OSError, StoreError):
             raise
-        except Exception as error:  # of the trial's own params or the user's code: a result, not the end of the sweep
+        except Exception as error:  # by the trial's params or the user's code: a result, not the end of the sweep
             failure = describe(error, study.path.parent)
             seconds = time.monotonic() - started_at
             return TrainedTrial(_failed(trial, failure.message, seconds=seconds, traceback=failure.traceback))
@@ -149,7 +149,7 @@ class TrialRunner:
         return TrainedTrial(_result(trial, outcome, objective), write_checkpoint)
 
     def _outcome(self, trial: Trial, engine: "Engine", log: TrialLog, watch: Watch) -> "Outcome":
-        """Train the trial by its recipe, from where an earlier rung or an earlier process left it."""
+        """Train the trial by its recipe; resume it if an earlier rung or an earlier process left a state."""
         from nightune.models.training.loop import train  # noqa: PLC0415 - Keras
 
         setting, trainer, study = self._setting, self._trainer, self._setting.study
@@ -165,7 +165,7 @@ class TrialRunner:
             on_epoch=partial(self._log_epoch, trial, log, watch),
             stopping=stopping_inputs(setting.store, setting.sweep, study, trial, recipe),
             until=setting.epochs,
-            keeper=RunKeeper(self._keeping, setting.store, trial, log, watch.count),
+            keeper=RunKeeper(self._snapshot_plan, setting.store, trial, log, watch.add_seconds),
             halted=trainer.halted.take(training, setting.epochs),
         )
         trainer.halted.keep(training, engine, outcome)
@@ -186,7 +186,7 @@ def _run_in_turn(engine: "Engine", trainings: Sequence[Training]) -> None:
 
 
 def _run_side_by_side(engine: "Engine", trainings: Sequence[Training]) -> None:
-    """Run the trainings side by side where a device computes many at once, else one after the other."""
+    """Run the trainings side by side if the device computes many at once, otherwise in turn."""
     if engine.name == "jax":
         from nightune.models.engines.compiled.side_by_side import train_side_by_side  # noqa: PLC0415 - JAX
         from nightune.models.engines.compiled.vmap_stacks import Stacks, stack_members  # noqa: PLC0415

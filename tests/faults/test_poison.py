@@ -31,25 +31,25 @@ NIGHT = """
 import os, pathlib, sys, time
 from nightune.flows.runtime.processes import follow
 from nightune.settings import SUPERVISOR
-from nightune.tasks.trial.crash_log import attempts_of
+from nightune.tasks.trial.crash_log import open_crash_log
 follow(int(os.environ[SUPERVISOR]))
-attempts = attempts_of(pathlib.Path(sys.argv[1]), "flowers")
+attempts = open_crash_log(pathlib.Path(sys.argv[1]), "flowers")
 for number, key in enumerate(("good", "bad", "endless")):
-    if attempts.given_up(key) is None:
+    if attempts.final_crash(key) is None:
         with attempts.training(key, number):
             if key == "bad":
                 os.abort()
             if key == "endless":
-                attempts.condemn("over its time limit")
+                attempts.record_limit("over its time limit")
                 os.kill(os.getpid(), 9)
-    print(number, key, attempts.given_up(key), flush=True)
-attempts.forget()
+    print(number, key, attempts.final_crash(key), flush=True)
+attempts.clear()
 """
 WATCHED = """
 import pathlib, sys
 from nightune.flows.runtime.supervisor import supervise
-from nightune.tasks.trial.crash_log import attempts_of
-sys.exit(supervise(sys.argv[2:], attempts_of(pathlib.Path(sys.argv[1]), "flowers"), print))
+from nightune.tasks.trial.crash_log import open_crash_log
+sys.exit(supervise(sys.argv[2:], open_crash_log(pathlib.Path(sys.argv[1]), "flowers"), print))
 """
 HANGS = """
 import os, time
@@ -67,10 +67,10 @@ def test_trials_that_abort_or_pass_a_limit_end_alone(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
     assert [line for line in said if "attempt" in line or "given up" in line] == [
-        "trial 1 · took its process down: SIGABRT · attempt 1 of 3. Starting again; finished trials are kept.",
-        "trial 1 · took its process down, 2 times: SIGABRT · attempt 2 of 3. Starting again; finished trials are kept.",
-        "trial 1 · took its process down, 3 times: SIGABRT · given up. Starting again; finished trials are kept.",
-        "trial 2 · over its time limit · given up. Starting again; finished trials are kept.",
+        "trial 1 · crashed its process: SIGABRT · attempt 1 of 3. Restarting; finished trials are kept.",
+        "trial 1 · crashed its process 2 times: SIGABRT · attempt 2 of 3. Restarting; finished trials are kept.",
+        "trial 1 · crashed its process 3 times: SIGABRT · given up. Restarting; finished trials are kept.",
+        "trial 2 · over its time limit · given up. Restarting; finished trials are kept.",
     ]
     assert [line.split()[:2] for line in said[-3:]] == [["0", "good"], ["1", "bad"], ["2", "endless"]]
     assert list((tmp_path / "locks").glob("*.json")) == []
@@ -122,7 +122,7 @@ def test_a_trial_that_aborts_is_tried_three_times_and_then_failed(
     assert "given up" in done.stderr
     assert trials(store_root) == {
         2: ("completed", ""),
-        3: ("failed", "took its process down, 3 times: SIGABRT"),
+        3: ("failed", "crashed its process 3 times: SIGABRT"),
     }
     assert list((store_root / "locks").glob("*.json")) == []
 
@@ -133,9 +133,9 @@ def test_a_choice_of_the_engine_that_aborts_twice_leaves_it_to_fit(
 ) -> None:
     done = nightune("tune", poisoned, PREFECT_API_URL=prefect_server)
     assert done.returncode == 0, done.stderr
-    assert "engine choice · took its process down, 2 times: SIGABRT · attempt 2 of 3" in done.stderr
-    assert "engine fit · to choose another took the process down" in done.stderr
-    assert trials(store_root)[3] == ("failed", "took its process down, 3 times: SIGABRT")
+    assert "engine choice · crashed its process 2 times: SIGABRT · attempt 2 of 3" in done.stderr
+    assert "engine fit · choosing an engine by trial steps has crashed the process" in done.stderr
+    assert trials(store_root)[3] == ("failed", "crashed its process 3 times: SIGABRT")
     assert trials(store_root)[2][0] == "completed"
 
 

@@ -16,7 +16,7 @@ from prefect.states import Running
 
 from nightune.flows.runtime import flow_runs as reconcile
 from nightune.flows.runtime.flow_runs import close_dead_flow_runs, owned_flow_runs, owner_tag
-from nightune.tasks.step import stage
+from nightune.tasks.step import step
 from nightune.tasks.tracking.store.names import FLOW_RUN_OWNER
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -64,7 +64,7 @@ def test_a_flow_run_carries_the_tag_of_its_process() -> None:
         assert owner_tag() in client.read_flow_run(state.state_details.flow_run_id).tags
 
 
-@stage
+@step
 def tags_of_this_run() -> list[str]:
     """What Prefect would ask a slot for."""
     context = TaskRunContext.get()

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from nightune.flows.commands.tables import claim_text, print_what_mattered
+from nightune.flows.commands.tables import claim_text, print_importance
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus
 from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.confirmation import Claim
@@ -17,7 +17,7 @@ EDGE = Edge("learning_rate.peak", "high", 0.01, trials=5, best=6)
 
 def said(mattered: WhatMattered | None) -> str:
     console = Console(record=True, width=160, file=io.StringIO())
-    print_what_mattered(console, SweepReport("flowers", SWEEP, (), mattered=mattered))
+    print_importance(console, SweepReport("flowers", SWEEP, (), mattered=mattered))
     return console.export_text()
 
 

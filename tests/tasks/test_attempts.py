@@ -7,99 +7,99 @@ from pathlib import Path
 
 import pytest
 
-from nightune.tasks.trial.crash_log import Attempts, attempts_of
+from nightune.tasks.trial.crash_log import CrashLog, open_crash_log
 
 
 @pytest.fixture
-def attempts(tmp_path: Path) -> Attempts:
-    return attempts_of(tmp_path, "flowers")
+def attempts(tmp_path: Path) -> CrashLog:
+    return open_crash_log(tmp_path, "flowers")
 
 
 NEVER_LEFT: list[object] = []  # a generator that is collected would leave its block
 
 
-def die_in(attempts: Attempts, key: str, number: int = 4) -> None:
+def die_in(attempts: CrashLog, key: str, number: int = 4) -> None:
     context = attempts.training(key, number)
     context.__enter__()
     NEVER_LEFT.append(context)
 
 
-def test_a_trial_is_given_up_after_its_third_death(attempts: Attempts) -> None:
+def test_a_trial_is_given_up_after_its_third_death(attempts: CrashLog) -> None:
     for count in (1, 2, 3):
-        assert attempts.given_up("abc") is None
+        assert attempts.final_crash("abc") is None
         die_in(attempts, "abc")
-        death = attempts.record_death(os.getpid(), "SIGABRT")
+        death = attempts.record_crash(os.getpid(), "SIGABRT")
         assert death is not None
         assert (death.trial, death.count, death.is_final) == (4, count, count == 3)
-    final = attempts.given_up("abc")
+    final = attempts.final_crash("abc")
     assert final is not None
-    assert final.message == "took its process down, 3 times: SIGABRT"
-    assert attempts.given_up("other") is None
+    assert final.message == "crashed its process 3 times: SIGABRT"
+    assert attempts.final_crash("other") is None
 
 
-def test_a_trial_over_a_limit_is_given_up_at_once(attempts: Attempts) -> None:
+def test_a_trial_over_a_limit_is_given_up_at_once(attempts: CrashLog) -> None:
     die_in(attempts, "abc")
-    attempts.condemn("over its time limit: limits.seconds is 5")
-    attempts.record_death(os.getpid(), "SIGKILL")
-    death = attempts.given_up("abc")
+    attempts.record_limit("over its time limit: limits.seconds is 5")
+    attempts.record_crash(os.getpid(), "SIGKILL")
+    death = attempts.final_crash("abc")
     assert death is not None
     assert death.message == "over its time limit: limits.seconds is 5"
 
 
-def test_a_crash_between_trials_is_blamed_on_no_trial(attempts: Attempts) -> None:
+def test_a_crash_between_trials_is_blamed_on_no_trial(attempts: CrashLog) -> None:
     with attempts.training("abc", 4):
         pass
-    assert attempts.record_death(os.getpid(), "SIGABRT") is None
+    assert attempts.record_crash(os.getpid(), "SIGABRT") is None
 
 
-def test_the_death_of_another_process_is_not_counted(attempts: Attempts) -> None:
+def test_the_death_of_another_process_is_not_counted(attempts: CrashLog) -> None:
     die_in(attempts, "abc")
-    assert attempts.record_death(os.getpid() + 1, "SIGKILL") is None
+    assert attempts.record_crash(os.getpid() + 1, "SIGKILL") is None
     die_in(attempts, "abc")
-    death = attempts.record_death(os.getpid(), "SIGKILL")
+    death = attempts.record_crash(os.getpid(), "SIGKILL")
     assert death is not None
     assert death.count == 1
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null"])
-def test_a_half_written_note_is_ignored(attempts: Attempts, tmp_path: Path, text: str) -> None:
+def test_a_half_written_note_is_ignored(attempts: CrashLog, tmp_path: Path, text: str) -> None:
     (tmp_path / "locks" / "flowers.deaths.json").write_text(text)
     (tmp_path / "locks" / "flowers.training.json").write_text(text)
-    assert attempts.given_up("abc") is None
-    assert attempts.record_death(os.getpid(), "SIGABRT") is None
+    assert attempts.final_crash("abc") is None
+    assert attempts.record_crash(os.getpid(), "SIGABRT") is None
 
 
-def test_a_complete_sweep_leaves_no_notes(attempts: Attempts, tmp_path: Path) -> None:
+def test_a_complete_sweep_leaves_no_notes(attempts: CrashLog, tmp_path: Path) -> None:
     die_in(attempts, "abc")
-    attempts.record_death(os.getpid(), "SIGABRT")
-    attempts.forget()
+    attempts.record_crash(os.getpid(), "SIGABRT")
+    attempts.clear()
     assert list((tmp_path / "locks").iterdir()) == []
 
 
-def test_a_crash_without_a_parent_is_counted_once_its_process_is_gone(attempts: Attempts) -> None:
+def test_a_crash_without_a_parent_is_counted_once_its_process_is_gone(attempts: CrashLog) -> None:
     die_in(attempts, "abc")
-    assert attempts.record_lost("its process is gone") is None  # this process lives
+    assert attempts.record_unsupervised_crash("its process is gone") is None  # this process lives
     noted = attempts.folder / "flowers.training.json"
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     noted.write_text(noted.read_text().replace(str(os.getpid()), str(gone.pid)))
-    death = attempts.record_lost("its process is gone")
+    death = attempts.record_unsupervised_crash("its process is gone")
     assert death is not None
-    assert (death.subject, death.message) == ("trial 4", "took its process down: its process is gone")
-    assert attempts.record_lost("its process is gone") is None
+    assert (death.subject, death.message) == ("trial 4", "crashed its process: its process is gone")
+    assert attempts.record_unsupervised_crash("its process is gone") is None
 
 
-def test_a_process_that_was_stopped_on_purpose_is_blamed_on_no_trial(attempts: Attempts) -> None:
+def test_a_process_that_was_stopped_on_purpose_is_blamed_on_no_trial(attempts: CrashLog) -> None:
     die_in(attempts, "abc")
-    attempts.pardon()
-    assert attempts.record_death(os.getpid(), "SIGKILL") is None
+    attempts.clear_training()
+    assert attempts.record_crash(os.getpid(), "SIGKILL") is None
 
 
-def test_the_choice_of_the_engine_is_counted_apart_from_the_trials(attempts: Attempts) -> None:
+def test_the_choice_of_the_engine_is_counted_apart_from_the_trials(attempts: CrashLog) -> None:
     context = attempts.choosing_engine()
     context.__enter__()
     NEVER_LEFT.append(context)
-    assert attempts.engine_deaths() == 0
-    death = attempts.record_death(os.getpid(), "SIGABRT")
+    assert attempts.engine_crashes() == 0
+    death = attempts.record_crash(os.getpid(), "SIGABRT")
     assert death is not None
-    assert (death.subject, attempts.engine_deaths()) == ("engine choice", 1)
+    assert (death.subject, attempts.engine_crashes()) == ("engine choice", 1)

@@ -20,7 +20,7 @@ from nightune.tasks.tracking.trials.trial_log import TrialLog, open_trial
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tasks.trial import snapshots as keep_snapshots
 from nightune.tasks.trial.limits import TrialLimitError, Watch
-from nightune.tasks.trial.snapshots import NO_SNAPSHOTS, Keeping, RunKeeper, read_keeping
+from nightune.tasks.trial.snapshots import NO_SNAPSHOTS, RunKeeper, SnapshotPlan, plan_snapshots
 from nightune.tuning.study.sections import Limits
 from nightune.tuning.trial import Status, Trial
 from tests.tasks.conftest import result_of
@@ -44,8 +44,10 @@ def log(store: Store, sweep: Sweep, trial: Trial, data: PreparedData) -> TrialLo
 def keeper(store: Store, sweep: Sweep, trial: Trial, log: TrialLog) -> Callable[..., RunKeeper]:
     """The keeper of a process that finds what is kept."""
 
-    def keeper(count: Callable[[float], None] = lambda seconds: None, keeping: Keeping | None = None) -> RunKeeper:
-        return RunKeeper(keeping or read_keeping(unfinished_runs(store, sweep)), store, trial, log, count)
+    def keeper(
+        add_seconds: Callable[[float], None] = lambda seconds: None, plan: SnapshotPlan | None = None
+    ) -> RunKeeper:
+        return RunKeeper(plan or plan_snapshots(unfinished_runs(store, sweep)), store, trial, log, add_seconds)
 
     return keeper
 
@@ -93,7 +95,7 @@ def test_a_damaged_newest_one_is_left_aside_for_the_older_with_a_line_in_the_log
     assert read is not None
     assert len(read.history) == 3
     assert "trial 0 · the snapshot cannot be read: it is damaged" in caplog.text
-    assert "trial 0 · goes on after epoch 3" in caplog.text
+    assert "trial 0 · resumes after epoch 3" in caplog.text
 
 
 def test_no_file_is_there_without_the_tag_by_which_it_is_found(
@@ -139,13 +141,13 @@ def test_a_kill_while_they_are_deleted_leaves_a_finished_trial(
 def test_seconds_trained_before_count_against_the_time_limit(keeper: Callable[..., RunKeeper]) -> None:
     keeper().write(snapshot(1, seconds=599.0))
     watch = Watch(Limits(seconds=600))
-    keeper(watch.count).read()
+    keeper(watch.add_seconds).read()
     watch.check()
     again = Watch(Limits(seconds=598))
-    resumed = keeper(again.count)
+    resumed = keeper(again.add_seconds)
     resumed.read()
     fresh = Watch(Limits(seconds=598))
-    refused = keeper(fresh.count)
+    refused = keeper(fresh.add_seconds)
     refused.read()
     refused.refuse("of another training")
     fresh.check()
@@ -165,9 +167,9 @@ def test_the_run_names_the_epoch_after_which_it_was_resumed(
 def test_a_retry_in_the_same_process_resumes_from_the_first_tries_snapshot(
     keeper: Callable[..., RunKeeper],
 ) -> None:
-    first = Keeping({}, 0.0)  # read before the trial began
-    keeper(keeping=first).write(snapshot(5))
-    read = keeper(keeping=first).read()
+    first = SnapshotPlan({}, 0.0)  # read before the trial began
+    keeper(plan=first).write(snapshot(5))
+    read = keeper(plan=first).read()
     assert read is not None
     assert len(read.history) == 5
 
@@ -175,18 +177,18 @@ def test_a_retry_in_the_same_process_resumes_from_the_first_tries_snapshot(
 def test_a_snapshot_is_due_when_the_pause_is_over_or_a_long_training_halts(
     keeper: Callable[..., RunKeeper],
 ) -> None:
-    assert keeper(keeping=Keeping({}, 0.0)).is_due(is_last=False)
-    short = keeper(keeping=NO_SNAPSHOTS)
+    assert keeper(plan=SnapshotPlan({}, 0.0)).is_due(is_last=False)
+    short = keeper(plan=NO_SNAPSHOTS)
     assert not short.is_due(is_last=True)
-    keeper(keeping=Keeping({}, 0.0)).write(snapshot(1, seconds=90.0))
-    long = keeper(keeping=NO_SNAPSHOTS)
+    keeper(plan=SnapshotPlan({}, 0.0)).write(snapshot(1, seconds=90.0))
+    long = keeper(plan=NO_SNAPSHOTS)
     long.read()
     assert long.is_due(is_last=True)
     assert not long.is_due(is_last=False)
 
 
 def test_the_environment_sets_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert keep_snapshots.read_keeping({}).seconds == 60.0
+    assert keep_snapshots.plan_snapshots({}).seconds == 60.0
     monkeypatch.setenv("NIGHTUNE_SNAPSHOT_SECONDS", "0")
-    assert keep_snapshots.read_keeping({}).seconds == 0.0
+    assert keep_snapshots.plan_snapshots({}).seconds == 0.0
     assert math.isinf(NO_SNAPSHOTS.seconds)

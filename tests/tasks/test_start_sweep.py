@@ -24,7 +24,7 @@ def test_a_stop_while_the_engine_is_chosen_leaves_no_run_open(
 
     study, store = load_study(small_study), open_store(store_root)
     data = prepare_data.fn(study, store.root)
-    monkeypatch.setattr(module, "settle_engine", interrupted)
+    monkeypatch.setattr(module, "select_engine", interrupted)
     with pytest.raises(KeyboardInterrupt):
         start_sweep.fn(store, study, data, "auto", False)
     assert [str(sweep.status) for sweep in all_sweeps(store, study.name)] == ["interrupted"]

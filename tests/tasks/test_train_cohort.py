@@ -14,7 +14,7 @@ from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.tracking.trials.trials import finished_trials
-from nightune.tasks.trial.crash_log import attempts_of
+from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tasks.trial.trainer import Trainer
 from nightune.tasks.trial.trial_runner import TrainedTrial, TrialRunner
 from nightune.tuning.trial import Trial, TrialResult
@@ -53,7 +53,7 @@ def run(
         setting = Setting(store, sweep, study, data)  # type: ignore[arg-type]
         trials = [replace(trial, number=number, key=f"key-{number}") for number in range(count)]
         trainer = Trainer(NamedEngine(), None, None, None)  # type: ignore[arg-type]
-        return TrialRunner(setting, trainer, attempts_of(store.root, study.name)).run(trials)
+        return TrialRunner(setting, trainer, open_crash_log(store.root, study.name)).run(trials)
 
     return run
 
@@ -141,4 +141,4 @@ def test_a_trial_whose_memory_runs_out_is_tried_three_times_and_the_others_are_t
     assert [str(result.status) for result in results] == ["completed", status, "completed"]
     assert len(tries) == 3
     assert results[1].message == ("" if status == "completed" else "MemoryError: no 8 GiB, 3 times")
-    assert f"memory ran out · attempt {min(times, 3)} of 3" in caplog.text
+    assert f"out of memory · attempt {min(times, 3)} of 3" in caplog.text

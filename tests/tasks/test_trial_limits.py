@@ -30,7 +30,7 @@ def test_a_trial_over_its_memory_is_ended_between_epochs() -> None:
 
 
 def test_a_trial_that_hangs_in_an_epoch_is_ended_with_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial_limits, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(trial_limits, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(trial_limits, "GRACE_SECONDS", 0.05)
     ended: list[str] = []
     watch = Watch(Limits(seconds=0.02))
