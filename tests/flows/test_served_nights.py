@@ -18,7 +18,7 @@ import pytest
 from tests.faults.test_poison import trials
 from tests.flows.conftest import SMALL_STUDY, command_line
 from tests.flows.serving import FlowRun, Served, spans
-from tests.tasks.test_tell_hooks import Receiver
+from tests.tasks.test_notify import Receiver
 
 pytestmark = pytest.mark.nights
 
