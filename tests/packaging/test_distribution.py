@@ -58,7 +58,7 @@ def test_every_folder_with_modules_is_a_package() -> None:
     assert [str(module) for module in modules if not (module.parent / "__init__.py").exists()] == []
 
 
-def test_what_is_installed_from_the_wheel_is_not_this_checkout(from_wheel: Installed, tmp_path: Path) -> None:
+def test_the_installed_wheel_is_not_this_checkout(from_wheel: Installed, tmp_path: Path) -> None:
     done = from_wheel.run_code("import nightune; print(nightune.__version__, nightune.__file__)", tmp_path)
     version, file = done.stdout.split()
     assert version == nightune.__version__
@@ -79,7 +79,7 @@ def test_help_and_check_work_from_another_folder(from_wheel: Installed, tmp_path
 
 
 @pytest.mark.slow
-def test_a_study_that_lies_elsewhere_is_tuned(from_wheel: Installed, tmp_path: Path) -> None:
+def test_a_study_in_another_folder_is_tuned(from_wheel: Installed, tmp_path: Path) -> None:
     studies, elsewhere = tmp_path / "studies", tmp_path / "elsewhere"
     studies.mkdir()
     elsewhere.mkdir()
