@@ -24,7 +24,7 @@ def die_in(attempts: Attempts, key: str, number: int = 4) -> None:
     NEVER_LEFT.append(context)
 
 
-def test_a_trial_is_given_up_after_its_third_death(attempts: Attempts) -> None:
+def test_a_trial_is_given_up_after_its_third_crash(attempts: Attempts) -> None:
     for count in (1, 2, 3):
         assert attempts.given_up("abc") is None
         die_in(attempts, "abc")
@@ -46,13 +46,13 @@ def test_a_trial_over_a_limit_is_given_up_at_once(attempts: Attempts) -> None:
     assert death.message == "over its time limit: limits.seconds is 5"
 
 
-def test_a_crash_between_trials_is_blamed_on_no_trial(attempts: Attempts) -> None:
+def test_a_crash_between_trials_is_not_attributed_to_a_trial(attempts: Attempts) -> None:
     with attempts.training("abc", 4):
         pass
     assert attempts.record_death(os.getpid(), "SIGABRT") is None
 
 
-def test_the_death_of_another_process_is_not_counted(attempts: Attempts) -> None:
+def test_the_crash_of_another_process_is_not_counted(attempts: Attempts) -> None:
     die_in(attempts, "abc")
     assert attempts.record_death(os.getpid() + 1, "SIGKILL") is None
     die_in(attempts, "abc")
@@ -62,14 +62,14 @@ def test_the_death_of_another_process_is_not_counted(attempts: Attempts) -> None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null"])
-def test_a_half_written_note_is_ignored(attempts: Attempts, tmp_path: Path, text: str) -> None:
+def test_a_partially_written_crash_log_is_ignored(attempts: Attempts, tmp_path: Path, text: str) -> None:
     (tmp_path / "locks" / "flowers.deaths.json").write_text(text)
     (tmp_path / "locks" / "flowers.training.json").write_text(text)
     assert attempts.given_up("abc") is None
     assert attempts.record_death(os.getpid(), "SIGABRT") is None
 
 
-def test_a_complete_sweep_leaves_no_notes(attempts: Attempts, tmp_path: Path) -> None:
+def test_a_complete_sweep_leaves_no_crash_log(attempts: Attempts, tmp_path: Path) -> None:
     die_in(attempts, "abc")
     attempts.record_death(os.getpid(), "SIGABRT")
     attempts.forget()
@@ -89,13 +89,13 @@ def test_a_crash_without_a_parent_is_counted_once_its_process_is_gone(attempts: 
     assert attempts.record_lost("its process is gone") is None
 
 
-def test_a_process_that_was_stopped_on_purpose_is_blamed_on_no_trial(attempts: Attempts) -> None:
+def test_a_process_stopped_on_purpose_is_not_attributed_to_a_trial(attempts: Attempts) -> None:
     die_in(attempts, "abc")
     attempts.pardon()
     assert attempts.record_death(os.getpid(), "SIGKILL") is None
 
 
-def test_the_choice_of_the_engine_is_counted_apart_from_the_trials(attempts: Attempts) -> None:
+def test_crashes_in_the_choice_of_the_engine_are_counted_separately_from_those_of_trials(attempts: Attempts) -> None:
     context = attempts.choosing_engine()
     context.__enter__()
     NEVER_LEFT.append(context)

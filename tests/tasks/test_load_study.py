@@ -50,7 +50,7 @@ def test_every_trial_of_a_level_is_a_recipe_within_its_optimizers_ranges(read: R
     assert drawn == set(LEVELS[level])
 
 
-def test_check_prints_what_a_level_stands_for_and_its_notes(read: Read) -> None:
+def test_check_prints_the_ranges_of_a_level_and_its_notes(read: Read) -> None:
     check = check_study(read('optimizer = "full"\nlearning_rate.schedule = ["fixed", "linear"]'))
     told = {dimension["name"]: (dimension["values"], dimension["when"]) for dimension in check.dimensions}
     assert told["optimizer"][0].split(", ") == list(LEVELS["full"])
@@ -68,7 +68,7 @@ def test_a_level_has_no_grid(read: Read) -> None:
         load_study(path)
 
 
-def test_the_engine_is_chosen_by_all_trials_that_only_fit_can_train(read: Read) -> None:
+def test_a_sample_of_recipes_includes_all_that_only_fit_can_train(read: Read) -> None:
     study = read('optimizer = "full"')
     everything = sample_recipes(study, 3, count=200)
     sample = sample_recipes(study, 3, count=5)

@@ -67,7 +67,7 @@ def table_data(tmp_path: Path, **keys: object) -> Dataset:
     return load_dataset(DataSettings("houses.csv", **keys), tmp_path)
 
 
-def test_quantities_of_raw_rows_are_those_of_the_pipeline_in_the_datas_units(tmp_path: Path) -> None:
+def test_quantities_of_raw_rows_equal_those_of_the_pipeline_in_the_units_of_the_data(tmp_path: Path) -> None:
     dataset = table_data(tmp_path, target="price", scale_target=True)
     model = net(dataset)
     folder = written(dataset, tmp_path, model)
@@ -79,7 +79,7 @@ def test_quantities_of_raw_rows_are_those_of_the_pipeline_in_the_datas_units(tmp
     np.testing.assert_allclose(answers, expected, rtol=1e-6)
 
 
-def test_labels_of_raw_rows_are_those_of_the_pipeline(tmp_path: Path) -> None:
+def test_labels_of_raw_rows_equal_those_of_the_pipeline(tmp_path: Path) -> None:
     dataset = table_data(tmp_path, target="heating")
     model = net(dataset, "softmax")
     folder = written(dataset, tmp_path, model, is_logits=False)
@@ -100,7 +100,7 @@ def test_one_output_stands_for_two_labels(tmp_path: Path, activation: str | None
 
 
 @pytest.mark.parametrize("source", ["digits", "digits_images"])
-def test_arrays_are_taken_as_they_are(tmp_path: Path, source: str) -> None:
+def test_arrays_are_predicted_unchanged(tmp_path: Path, source: str) -> None:
     dataset = load_dataset(DataSettings(source), tmp_path)
     model = net(dataset)
     loaded = pyfunc.load_model(str(written(dataset, tmp_path, model)))

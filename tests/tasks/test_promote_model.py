@@ -154,7 +154,9 @@ def measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("measured_once")
-def test_after_a_kill_at_any_write_the_same_command_finishes(setting: Setting, fragile: FragileClient) -> None:
+def test_after_a_kill_at_any_write_the_same_command_completes_the_promotion(
+    setting: Setting, fragile: FragileClient
+) -> None:
     store, run = setting.store, judged(setting)
     fragile.written.clear()
     whole = run()
@@ -190,7 +192,7 @@ def forget(setting: Setting, promotion: Promotion) -> None:
         inner.delete_tag(setting.sweep.run_id, name)
 
 
-def test_a_champion_that_changed_meanwhile_is_not_overwritten(
+def test_a_champion_changed_by_another_process_is_not_overwritten(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from nightune.tasks import promote_model as module
@@ -224,7 +226,9 @@ def test_no_other_step_opens_the_seal() -> None:
     assert [str(file) for file in sources if '"sealed"' in file.read_text()] == ["models/data/storage.py"]
 
 
-def test_lost_siblings_of_the_champion_make_a_wider_comparison_not_an_error(setting: Setting, tmp_path: Path) -> None:
+def test_missing_siblings_of_the_champion_widen_the_comparison_without_an_error(
+    setting: Setting, tmp_path: Path
+) -> None:
     promoted(setting)
     version = registry.champion(setting.store, "flowers")
     assert version is not None
@@ -248,7 +252,7 @@ def test_another_data_version_is_noted_as_favouring_the_champion(setting: Settin
     assert any("favour" in note for note in verdict.notes)
 
 
-def test_rolling_back_needs_a_champion_with_one_before(setting: Setting) -> None:
+def test_rollback_requires_a_previous_champion(setting: Setting) -> None:
     with pytest.raises(StoreError, match=r"roses: no such registered model in .* \(known: none\)"):
         registry.roll_back(setting.store, "roses", "why not")
     promoted(setting)
@@ -259,7 +263,7 @@ def test_rolling_back_needs_a_champion_with_one_before(setting: Setting) -> None
         registry.roll_back(setting.store, "flowers", "why not")
 
 
-def test_a_winner_without_a_sound_replicate_is_not_judged(setting: Setting) -> None:
+def test_a_winner_without_a_valid_replicate_is_not_judged(setting: Setting) -> None:
     (winner,) = finalists(setting)
     other = TrialResult(winner.trial, winner.status, 1.0, 1, 1, 1, 1, 1.0, run_id="elsewhere")
     changed = setting.study.model_copy(update={"seed": 99})  # its replicates have other seeds, and are not trained

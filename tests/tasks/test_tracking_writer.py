@@ -32,7 +32,7 @@ def test_the_caller_continues_during_a_write() -> None:
         assert writer.results() == [True]
 
 
-def test_only_so_many_wait() -> None:
+def test_the_number_of_waiting_writes_is_bounded() -> None:
     begun: list[int] = []
     gates = [threading.Event() for _ in range(4)]
 
@@ -51,7 +51,7 @@ def test_only_so_many_wait() -> None:
         assert writer.results() == [True, True, True]
 
 
-def test_the_error_of_a_write_stops_the_caller_and_what_was_taken_in_is_still_written() -> None:
+def test_a_write_error_stops_the_caller_and_accepted_writes_are_still_done() -> None:
     written: list[str] = []
     may_fail = threading.Event()
 
@@ -84,7 +84,7 @@ def test_an_error_after_the_last_submit_is_raised_too() -> None:
         go()
 
 
-def test_an_interrupt_waits_for_what_was_taken_in(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_interrupt_waits_for_accepted_writes(caplog: pytest.LogCaptureFixture) -> None:
     written: list[int] = []
     may_write = threading.Event()
 
