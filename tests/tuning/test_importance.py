@@ -39,14 +39,14 @@ def test_importance_shares_match_functions_of_known_shares() -> None:
     assert wavy.explained > 0.8
 
 
-def test_of_pure_noise_nothing_is_explained() -> None:
+def test_pure_noise_explains_no_variance() -> None:
     generator = np.random.default_rng(3)
     found = variance_shares(generator.random((60, 4)), generator.normal(size=60), seed=0)
     assert found is not None
     assert found.explained < 0.1
 
 
-def test_a_conditional_dimension_counts_within_its_trials_and_its_switch_in_all() -> None:
+def test_a_conditional_dimension_has_its_share_within_its_trials_and_its_switch_in_all() -> None:
     space = SearchSpace(
         (
             Dimension("optimizer", Choice(("sgd", "adam"))),

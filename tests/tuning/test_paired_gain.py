@@ -90,7 +90,7 @@ def test_the_interval_of_one_model_a_side_is_that_of_the_paired_differences() ->
     assert np.isnan(gain.seed_deviation)
 
 
-def test_a_shift_by_seeds_widens_the_interval_by_what_students_law_says() -> None:
+def test_a_shift_by_seeds_widens_the_interval_by_students_distribution() -> None:
     shifts = np.random.default_rng(1).normal(0, 1, (12, 1))
     challenger, champion = np.zeros((6, 500)) + shifts[:6], np.zeros((6, 500)) + shifts[6:]
     gain = compare(challenger, champion, 0.95, seed=0)
@@ -124,7 +124,7 @@ def test_the_same_arguments_give_the_same_numbers() -> None:
         (np.zeros((1, 3)), np.full((1, 3), np.nan), "opponent: losses are not all finite"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(challenger: np.ndarray, opponent: np.ndarray, words: str) -> None:
+def test_losses_that_cannot_be_compared_are_refused(challenger: np.ndarray, opponent: np.ndarray, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         compare(challenger, opponent, 0.95, seed=0)
     with pytest.raises(ValueError, match="confidence"):

@@ -204,7 +204,7 @@ def test_a_grid_of_more_than_a_million_points_is_refused_with_its_size(refuse: R
     ]
 
 
-def test_all_problems_come_at_once(refuse: Refuse) -> None:
+def test_all_problems_are_reported_together(refuse: Refuse) -> None:
     text = """
     sed = 3
     [data]
