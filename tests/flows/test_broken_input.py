@@ -89,7 +89,7 @@ def test_a_broken_table_is_reported_in_one_screen(name: str, tmp_path: Path, mon
     refused(check(tmp_path, {"data": f'[data]\nsource = "t.csv"\ntarget = "{target}"'}, monkeypatch), said)
 
 
-def test_a_whole_study_is_not_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_valid_study_is_not_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = check(tmp_path, {}, monkeypatch)
     assert result.exit_code == 0, result.output
 

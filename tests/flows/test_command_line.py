@@ -59,7 +59,7 @@ def test_a_stopped_sweep_prints_how_to_resume(
 
 
 @pytest.mark.parametrize("pauses", [(0.35,), pytest.param((0.0, 0.35, 0.8), marks=pytest.mark.nights)], ids=str)
-def test_after_kills_every_trial_is_there_exactly_once(
+def test_after_kills_every_trial_exists_exactly_once(
     nightune: Command,
     store_root: Path,
     prefect_server: str,
@@ -86,9 +86,7 @@ def test_after_kills_every_trial_is_there_exactly_once(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [pytest.param(signal.SIGINT, marks=pytest.mark.nights), signal.SIGTERM])
-def test_the_pages_open_at_the_address_that_is_printed_until_they_are_stopped(
-    store_root: Path, stop: signal.Signals
-) -> None:
+def test_the_ui_opens_at_the_printed_address_until_it_is_stopped(store_root: Path, stop: signal.Signals) -> None:
     port = free_port()
     command = command_line("ui", "--port", str(port))
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -105,7 +103,7 @@ def test_the_pages_open_at_the_address_that_is_printed_until_they_are_stopped(
 
 
 @pytest.mark.slow
-def test_pages_open_to_the_network_ask_for_a_password_and_refuse_foreign_names(
+def test_a_ui_on_the_network_asks_for_a_password_and_refuses_foreign_host_names(
     store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NIGHTUNE_UI_PASSWORD", "correct horse battery")

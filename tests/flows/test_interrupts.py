@@ -68,7 +68,7 @@ def test_an_interrupt_swallowed_at_the_very_end_is_not_raised_afterwards() -> No
         time.sleep(0.5)
 
 
-def test_an_ending_command_does_not_look_for_cycles_in_all_that_it_has_imported() -> None:
+def test_an_ending_command_does_not_collect_cycles_among_its_imports() -> None:
     told_at_the_end = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0))"
     done = subprocess.run(
         [sys.executable, "-c", f"{told_at_the_end}; from nightune.flows.commands.main import main; main()", "--help"],

@@ -45,7 +45,7 @@ def points(store: Path, report: SweepReport, name: str) -> dict[int, list[tuple[
     }
 
 
-def test_the_best_of_a_rung_are_trained_on_also_after_a_stop_and_each_has_one_curve(
+def test_the_best_of_a_rung_continue_also_after_a_stop_and_each_has_one_curve(
     halving: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:

@@ -170,12 +170,12 @@ def test_a_verdict_is_sent_to_the_webhook_and_to_the_command(evening: Evening) -
     assert f"{verdict['event']} deadly" in evening.noted
 
 
-def test_a_night_that_meets_the_last_one_is_cancelled(evening: Evening) -> None:
+def test_a_night_that_overlaps_the_previous_one_is_cancelled(evening: Evening) -> None:
     cancelled = [run for run in evening.nights["slow"] if run["state_name"] == "Cancelled"]
     assert {run["state"]["message"] for run in cancelled} == {"Deployment concurrency limit reached."}
 
 
-def test_a_pause_takes_the_coming_nights_away_and_resuming_brings_them_back(evening: Evening) -> None:
+def test_a_pause_removes_the_coming_nights_and_resuming_restores_them(evening: Evening) -> None:
     assert [run for run in evening.paused if run["state_type"] == "SCHEDULED"] == []
     assert [run for run in evening.resumed if run["state_type"] == "SCHEDULED"] != []
 
@@ -190,7 +190,7 @@ def test_control_c_ends_nights_and_server_and_leaves_nothing(evening: Evening) -
     assert not [event for event in evening.events if event["study"] == "slow" and event["event"] == "crashed"]
 
 
-def test_missed_nights_are_one_and_waiting_nights_follow_one_another(evening: Evening, folder: Path) -> None:
+def test_missed_nights_become_one_and_waiting_nights_run_one_after_another(evening: Evening, folder: Path) -> None:
     served = Served([folder / "slow.toml"], folder / "next.log")
     served.port = evening.served.port
     earlier = {run["id"] for run in evening.nights["slow"] if run["state_name"] == "Completed"}
