@@ -64,7 +64,7 @@ def complete(store: Path) -> bool:
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_a_checkpoint_that_meets_a_full_disk_is_written_again(
+def test_a_checkpoint_that_fails_on_a_full_disk_is_written_again(
     small_study: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch, told: pytest.LogCaptureFixture
 ) -> None:
     from nightune.flows.tune import tune
@@ -98,7 +98,7 @@ def test_a_checkpoint_that_meets_a_full_disk_is_written_again(
     assert [zipfile.ZipFile(path).testzip() for path in checkpoints] == [None] * 4
 
 
-def test_a_locked_database_is_waited_for_within_the_limit(
+def test_a_sweep_waits_for_a_locked_database_within_the_limit(
     store_root: Path, monkeypatch: pytest.MonkeyPatch, told: pytest.LogCaptureFixture
 ) -> None:
     import sqlalchemy
@@ -211,7 +211,7 @@ def test_a_folder_that_becomes_read_only_stops_the_sweep_and_the_same_command_re
 
 
 @pytest.mark.nights
-def test_eight_processes_make_one_store_at_once(tmp_path: Path) -> None:
+def test_eight_processes_create_one_store_at_the_same_time(tmp_path: Path) -> None:
     root = tmp_path / "new"
     starts = [subprocess.Popen([sys.executable, "-c", EIGHT_AT_ONCE, str(root), str(n)]) for n in range(8)]
     assert [process.wait(timeout=400) for process in starts] == [0] * 8

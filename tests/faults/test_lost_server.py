@@ -69,7 +69,7 @@ def test_mlflows_client_waits_for_a_server_that_fails(
     assert "waiting for it" in told.text
 
 
-def test_a_run_is_asked_for_once_where_only_the_answer_is_lost(
+def test_a_run_is_requested_once_if_only_the_response_is_lost(
     stub: FaultyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
@@ -153,7 +153,7 @@ def test_past_the_limit_a_sweep_stops_with_one_paragraph_and_resumes_later(
 
 @pytest.mark.nights
 @pytest.mark.usefixtures("store_root")
-def test_of_two_sweeps_on_one_server_one_works_and_a_killed_one_frees_the_study(
+def test_only_one_of_two_sweeps_on_a_server_runs_and_a_killed_one_releases_the_study(
     prefect_server: str, tracking_server: TrackingServer, proxy: FaultyProxy, small_study: Path, tmp_path: Path
 ) -> None:
     first = start(small_study, proxy, 60, PREFECT_API_URL=prefect_server, NIGHTUNE_STORE=str(tmp_path / "one"))

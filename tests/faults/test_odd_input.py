@@ -75,7 +75,7 @@ def test_a_million_columns_are_read_and_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../../escape", "/etc/passwd", "a/b", "..", ".", "a\\u0000b", "x" * 300, "", "größe"])
-def test_a_study_cannot_be_named_out_of_the_store(tmp_path: Path, name: str) -> None:
+def test_a_study_name_cannot_escape_the_store(tmp_path: Path, name: str) -> None:
     path = tmp_path / "flowers.toml"
     path.write_text(f'name = "{name}"\n{SMALL_STUDY}')
     with pytest.raises(StudyError, match="name"):
@@ -100,7 +100,7 @@ def test_a_sweep_requested_by_a_path_is_not_found(store_root: Path) -> None:
         find_sweep(store, "flowers", "../../../etc/passwd")
 
 
-def test_a_folder_that_no_address_can_name_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_an_address_cannot_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"\?.*NIGHTUNE_STORE"):
         open_store(tmp_path / "what?" / "mlruns")
     assert list(tmp_path.iterdir()) == []

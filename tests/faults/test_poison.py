@@ -60,7 +60,7 @@ time.sleep(60)
 """
 
 
-def test_trials_that_abort_or_pass_a_limit_end_alone(tmp_path: Path) -> None:
+def test_trials_that_abort_or_exceed_a_limit_end_alone(tmp_path: Path) -> None:
     night = [sys.executable, "-c", NIGHT, str(tmp_path)]
     watched = [sys.executable, "-c", WATCHED, str(tmp_path), *night]
     done = subprocess.run(watched, capture_output=True, text=True, check=False, timeout=60)
@@ -128,7 +128,7 @@ def test_a_trial_that_aborts_is_tried_three_times_and_then_failed(
 
 
 @pytest.mark.nights
-def test_a_choice_of_the_engine_that_aborts_twice_leaves_it_to_fit(
+def test_fit_is_used_after_the_choice_of_the_engine_aborts_twice(
     nightune: Command, prefect_server: str, store_root: Path, poisoned: Path
 ) -> None:
     done = nightune("tune", poisoned, PREFECT_API_URL=prefect_server)

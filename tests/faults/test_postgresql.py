@@ -62,7 +62,7 @@ def on_machine(name: str, study: Path, server: TrackingServer, folder: Path) -> 
     return Sweep(study, "--engine", "fit", before=before, **given)
 
 
-def test_of_two_machines_one_works_and_the_other_takes_over_once_it_is_dead(
+def test_only_one_of_two_machines_runs_and_the_other_takes_over_after_its_death(
     shared_server: TrackingServer, small_study: Path, tmp_path: Path
 ) -> None:
     import mlflow

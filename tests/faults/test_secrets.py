@@ -27,7 +27,7 @@ def test_the_password_of_an_address_moves_to_where_mlflow_reads_it(monkeypatch: 
     assert tracking_uri() == "postgresql://tuner:secret@db/mlflow"
 
 
-def test_a_link_to_the_pages_holds_no_password() -> None:
+def test_a_link_to_the_ui_contains_no_password() -> None:
     sweep = StoredSweep("s-0", 0, "r", "1", SweepStatus.COMPLETE, "", "", "val_loss", "minimize", 1)
     address = leaderboard_address(f"https://tuner:{SECRET}@mlflow.example/", sweep)
     assert address.startswith("https://mlflow.example/#/experiments/1")
