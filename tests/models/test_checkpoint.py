@@ -75,7 +75,7 @@ def content(path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_filled_in_checkpoint_is_what_keras_writes(name: str, dataset: Dataset, tmp_path: Path) -> None:
+def test_a_filled_in_checkpoint_equals_that_of_keras(name: str, dataset: Dataset, tmp_path: Path) -> None:
     engine = FitEngine(dataset, tmp_path)
     checkpoints = Checkpoints(engine, tmp_path)
     first = recipe(**MODELS[name])

@@ -96,7 +96,7 @@ def test_every_combination_is_planned_or_refused_by_a_named_rule(
 
 @settings(max_examples=60, deadline=None)
 @given(kinds(), st.integers(1, 5))
-def test_plans_made_ahead_are_those_made_one_by_one(params: dict[str, Any], most: int) -> None:
+def test_plans_made_ahead_equal_those_made_one_by_one(params: dict[str, Any], most: int) -> None:
     try:
         slow, ahead = controller(params), controller(params)
     except RecipeError:

@@ -29,7 +29,7 @@ def test_a_higher_level_searches_all_that_a_lower_one_does() -> None:
 
 
 @pytest.mark.parametrize("optimizer", RANGES)
-def test_every_end_of_a_range_makes_a_recipe(optimizer: str) -> None:
+def test_every_end_of_a_range_gives_a_valid_recipe(optimizer: str) -> None:
     ranges = customary_ranges(optimizer)
     assert next(iter(ranges)) == "learning_rate.peak" or optimizer in ("prodigy", "dog")  # which find it
     for end in (0, -1):

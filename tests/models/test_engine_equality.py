@@ -152,7 +152,7 @@ both = pytest.mark.parametrize("results", ["tensorflow", pytest.param("jax", mar
 
 @both
 @pytest.mark.parametrize("row", ROWS)
-def test_every_compiled_kind_ends_as_in_fit(results: dict[str, Any], row: str) -> None:
+def test_every_compiled_kind_matches_fit(results: dict[str, Any], row: str) -> None:
     result = results[row]
     assert result["apart"] <= WEIGHTS_APART
     assert max(result["measured"]) <= MEASURED_APART

@@ -129,7 +129,7 @@ def build(): return Probe()
 """
 
 
-def test_each_update_does_what_the_plan_says(
+def test_each_update_follows_the_plan(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path
 ) -> None:
     engine = FitEngine(make_dataset("regression"), tmp_path)

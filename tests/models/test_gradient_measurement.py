@@ -38,7 +38,7 @@ def trained(engine: FitEngine, recipe: Recipe, plans: list[EpochPlan]) -> tuple[
 
 
 @pytest.mark.parametrize("strengths", [{}, {"l1": 0.3, "l2": 0.7}])
-def test_the_engine_measures_what_single_examples_say_without_the_penalty(
+def test_measurements_equal_those_of_single_examples_without_the_penalty(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, strengths: dict[str, float]
 ) -> None:
     """One update in micro-batches of one example: variance, norm and diversity are exact."""
@@ -64,7 +64,7 @@ def test_the_engine_measures_what_single_examples_say_without_the_penalty(
     )
 
 
-def test_what_is_measured_is_that_of_the_full_updates_and_of_one_epoch(
+def test_measurements_cover_the_full_updates_of_one_epoch(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe
 ) -> None:
     """With a rate of 0 every epoch of the same order measures the same, and a left-over of one changes no norm."""

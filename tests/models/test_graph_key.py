@@ -69,14 +69,16 @@ OTHER_GRAPH: list[Pair] = [
 
 
 @pytest.mark.parametrize(("one", "other"), SAME_GRAPH)
-def test_what_is_data_leaves_the_graph_key_alone(
+def test_data_of_a_program_does_not_change_the_graph_key(
     recipe: MakeRecipe, one: dict[str, Any], other: dict[str, Any]
 ) -> None:
     assert graph_key(recipe(**one), "") == graph_key(recipe(**other), "")
 
 
 @pytest.mark.parametrize(("one", "other"), OTHER_GRAPH)
-def test_what_changes_the_graph_changes_the_key(recipe: MakeRecipe, one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_settings_that_change_the_graph_change_the_key(
+    recipe: MakeRecipe, one: dict[str, Any], other: dict[str, Any]
+) -> None:
     assert graph_key(recipe(**one), "") != graph_key(recipe(**other), "")
 
 

@@ -81,7 +81,7 @@ def test_a_kept_training_is_taken_once_and_only_to_resume(outcome: Outcome) -> N
     assert kept.take("b", until=2) is None
 
 
-def test_what_has_ended_does_not_fit_or_is_costly_is_not_kept(outcome: Outcome) -> None:
+def test_trainings_that_ended_do_not_fit_or_are_costly_are_not_kept(outcome: Outcome) -> None:
     kept = HaltedTrainings()
     kept.keep("ended", Named("tensorflow"), replace(outcome, halted=None))  # type: ignore[arg-type]
     kept.keep("costly", Named("fit"), outcome)  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ def collector() -> Iterator[None]:
         gc.unfreeze()
 
 
-def test_what_the_block_makes_is_left_alone() -> None:
+def test_objects_created_in_the_block_are_left_alone() -> None:
     before = gc.get_freeze_count()
     with lasting_imports():
         assert not gc.isenabled()

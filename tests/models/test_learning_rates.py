@@ -189,7 +189,7 @@ def test_scaling_by_the_batch_size_is_one_factor_at_equal_examples(scaling: str)
     np.testing.assert_allclose(small[::2][after_warmup:] * factor, large[after_warmup:], rtol=1e-6)
 
 
-def test_scaling_goes_by_the_reference_size() -> None:
+def test_scaling_is_relative_to_the_reference_size() -> None:
     sizes = np.array([16, 64, 256], np.int32)
 
     def scales(scaling: str) -> list[float]:
@@ -202,7 +202,7 @@ def test_scaling_goes_by_the_reference_size() -> None:
     assert scales("gns") == [0.2, 0.5, 0.8]  # nothing measured: the reference
 
 
-def test_the_left_over_of_an_epoch_has_the_rate_of_a_full_batch() -> None:
+def test_the_remainder_of_an_epoch_has_the_rate_of_a_full_batch() -> None:
     params = {"learning_rate.batch_scaling": "linear", "learning_rate.reference_batch_size": 4, "batch_size.size": 8}
     plan = train(controller({**params, "learning_rate.peak": 0.1}), [1.0])[0]
     assert plan.batch_sizes.tolist() == [8, 8, 4]
@@ -255,7 +255,7 @@ def plateau_multipliers(scores: list[float], **settings: object) -> list[float]:
     return multipliers
 
 
-def test_plateau_with_a_nan_in_the_first_epoch_lowers_nothing_for_ever() -> None:
+def test_plateau_with_a_nan_in_the_first_epoch_never_lowers_the_rate() -> None:
     assert plateau_multipliers([math.nan, 3, 2, 1], plateau_patience=2) == [1, 1, 1, 1]
 
 

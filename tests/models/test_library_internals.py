@@ -22,13 +22,13 @@ TEXTS = {"seed_generator_state", "keras.src.", "model.weights.h5", "date_saved"}
 @pytest.mark.parametrize(
     "file", sorted(set(MODELS.rglob("*.py")) - set(ROOM.rglob("*.py"))), ids=lambda file: file.stem
 )
-def test_other_rooms_use_no_undocumented_name(file: Path) -> None:
+def test_other_packages_use_no_undocumented_name(file: Path) -> None:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     found = [*_inner_imports(tree), *_names_of_others(tree), *_texts(tree)]
     assert not found, f"{file.relative_to(MODELS)}: move to models/library_internals, with a test: {found}"
 
 
-def test_each_name_used_in_the_room_has_a_test_that_names_it() -> None:
+def test_each_name_used_in_the_package_has_a_test_that_names_it() -> None:
     tested = " ".join(name.name for name in _tested())
     used = {
         node.attr

@@ -122,7 +122,7 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(
 
 
 @pytest.mark.nights
-def test_what_is_raised_where_memory_really_runs_out_is_understood() -> None:
+def test_errors_of_a_real_lack_of_memory_are_recognized() -> None:
     """By asking for 64 TiB and more."""
     jax = pytest.importorskip("jax")
     too_many = 2**44

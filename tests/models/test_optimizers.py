@@ -234,7 +234,7 @@ def test_every_optimizer_is_built_without_decay_and_with_a_rate_that_can_be_writ
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
-def test_every_optimizer_goes_down_a_quadratic(keras: Any, kind: str) -> None:
+def test_every_optimizer_descends_a_quadratic(keras: Any, kind: str) -> None:
     passed = trajectory(keras, OptimizerSettings(kind=kind), quadratic, 5, rate=0.05)
     assert abs(passed[-1, 0]) < 1.0
 
@@ -249,7 +249,7 @@ def test_the_default_constants_are_those_of_the_papers_to_the_last_bit(keras: An
     assert (adadelta.rho, adadelta.epsilon) == (0.95, 1e-7)
 
 
-def test_the_structure_tells_what_changes_the_graph() -> None:
+def test_the_structure_contains_everything_that_changes_the_graph() -> None:
     assert OptimizerSettings(kind="gd").structure == "sgd"
     assert OptimizerSettings(kind="sgd", one_minus_momentum=0.3, nesterov=True).structure == "sgd"
     assert OptimizerSettings(kind="adamw", one_minus_beta_1=0.3).structure == "adam"
@@ -261,6 +261,6 @@ def test_the_structure_tells_what_changes_the_graph() -> None:
     assert clipped.structure == "sgd clipped by norm"
 
 
-def test_every_key_of_an_optimizer_counts_for_a_known_one() -> None:
+def test_every_key_of_an_optimizer_is_active_for_a_known_optimizer() -> None:
     for name, key in KEYS.items():
         assert set(key.when.get("optimizer", ())) <= set(OPTIMIZERS), name

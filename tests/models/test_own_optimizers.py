@@ -40,7 +40,7 @@ def test_a_rate_follows_its_hypergradient() -> None:
 
 
 @pytest.mark.parametrize(("gradients", "bound"), [([1.0] * 30, 0.3), ([1.0, -1.0] * 15, 0.02)])
-def test_a_hypergradient_keeps_to_its_bounds(gradients: list[float], bound: float) -> None:
+def test_a_hypergradient_stays_within_its_bounds(gradients: list[float], bound: float) -> None:
     optimizer = with_part(stock(optimizer="sgd"), following_hypergradient, Hypergradient(0.05, 0.02, 0.3, False))
     passed(optimizer, gradients, rate=0.1)
     assert float(optimizer.effective_rate) == pytest.approx(bound)
@@ -132,7 +132,7 @@ def test_schedule_free_decays_by_defazios_rule() -> None:
     np.testing.assert_allclose([reached[place] for place in (0, 1, 2, 19)], [0.95, 0.9239, 0.8983, 0.5352], atol=5e-5)
 
 
-def test_schedule_free_counts_the_updates_of_a_warm_up_less() -> None:
+def test_schedule_free_gives_less_weight_to_updates_of_a_warm_up() -> None:
     optimizer = stock(optimizer="schedule_free", one_minus_beta_1=1.0)  # the model is then at z
     weights = keras.Variable(np.zeros(1, np.float32))
     optimizer.build([weights])
@@ -145,7 +145,7 @@ def test_schedule_free_counts_the_updates_of_a_warm_up_less() -> None:
     assert float(optimizer.evaluation_values()[0][0]) == pytest.approx(expected, rel=1e-5)
 
 
-def test_an_exponential_average_is_that_of_keras() -> None:
+def test_an_exponential_average_equals_that_of_keras() -> None:
     gradients = np.random.default_rng(2).normal(size=(12, 3))
     ours = with_part(stock(optimizer="adam"), averaging, exponential_part, 0.2)
     theirs = keras.optimizers.Adam(0.1, epsilon=1e-7, use_ema=True, ema_momentum=0.8)
@@ -157,7 +157,7 @@ def test_an_exponential_average_is_that_of_keras() -> None:
     np.testing.assert_allclose(ours.evaluation_values()[0], expected.numpy(), rtol=1e-5)
 
 
-def test_a_polynomial_average_is_that_of_the_closed_form() -> None:
+def test_a_polynomial_average_matches_the_closed_form() -> None:
     optimizer = with_part(stock(optimizer="sgd"), averaging, polynomial_part, 0.0)
     optimizer.build([keras.Variable(np.full(1, 3.0, np.float32))])
     assert [float(value[0]) for value in optimizer.evaluation_values()] == [3.0]  # nothing to average yet

@@ -61,7 +61,7 @@ def test_gap_control_takes_limited_steps_and_keeps_its_bounds() -> None:
     assert next_strength(settings, 0.1, measured(**{TRAIN_LOSS: 0.0, HELD_OUT_LOSS: math.nan})) == 0.1
 
 
-def test_what_was_not_measured_is_an_error() -> None:
+def test_a_missing_measurement_is_an_error() -> None:
     settings = PenaltySettings("l1", 0.1, adaptation="gap_control")
     with pytest.raises(ValueError, match=f"gap_control needs '{TRAIN_LOSS}', which was not measured"):
         next_strength(settings, 0.1, measured())
@@ -156,7 +156,7 @@ def test_the_hypergradient_of_fit_is_the_analytic_one(
     np.testing.assert_allclose(engine.weights(state)[0], kernel, atol=1e-6)  # the probe left them as they were
 
 
-def test_fit_trains_with_the_strength_that_the_gap_asks_for(
+def test_fit_trains_with_the_strength_that_the_gap_requires(
     make_dataset: Callable[..., Dataset], recipe: Callable[..., Recipe]
 ) -> None:
     dataset = make_dataset(examples=40)

@@ -130,7 +130,7 @@ ORACLES = {
 
 
 @pytest.mark.parametrize("name", ORACLES)
-def test_a_trained_linear_model_is_that_of_scikit_learn(
+def test_a_trained_linear_model_matches_scikit_learn(
     make_plan: MakePlan, recipe: MakeRecipe, problem: tuple[np.ndarray, np.ndarray], name: str
 ) -> None:
     kind, strength, oracle, tolerance = ORACLES[name]
@@ -222,7 +222,7 @@ def test_decay_of_scope_all_includes_biases_and_scales(recipe: MakeRecipe) -> No
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("is_nesterov", [False, True])
-def test_a_mirrored_momentum_is_that_of_the_plan_at_every_update(
+def test_a_mirrored_momentum_follows_the_plan_at_every_update(
     make_plan: MakePlan, recipe: MakeRecipe, optimizer: str, is_nesterov: bool
 ) -> None:
     generator = np.random.default_rng(0)

@@ -40,9 +40,7 @@ MEASURED_ELSEWHERE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", MEASURED_ELSEWHERE)
-def test_what_is_measured_and_kept_are_the_evaluated_weights(
-    name: str, make_dataset: MakeDataset, make_plan: MakePlan
-) -> None:
+def test_the_evaluated_weights_are_measured_and_kept(name: str, make_dataset: MakeDataset, make_plan: MakePlan) -> None:
     dataset = make_dataset()
     engine = FitEngine(dataset, HERE)
     given = read_recipe({"model.units": [4], **MEASURED_ELSEWHERE[name]})
@@ -118,7 +116,7 @@ SPARSE = [
 @pytest.mark.parametrize(
     "params", [*SPARSE[:2], *(pytest.param(each, marks=pytest.mark.nights) for each in SPARSE[2:])]
 )
-def test_tables_of_embeddings_whose_gradients_are_sparse_are_moved(
+def test_tables_of_embeddings_with_sparse_gradients_are_updated(
     params: dict[str, Any], user_model: Callable[[str], str], tmp_path: Path
 ) -> None:
     reference = user_model(
@@ -198,7 +196,7 @@ ONLY_FIT: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("params", ONLY_FIT)
-def test_what_only_fit_can_train_is_left_to_it(params: dict[str, Any], make_dataset: MakeDataset) -> None:
+def test_recipes_that_only_fit_can_train_are_left_to_it(params: dict[str, Any], make_dataset: MakeDataset) -> None:
     given = read_recipe({"model.units": [4], **params})
     assert only_in_fit(given)
     others = [read_recipe({"model.units": [4]}), given]
@@ -210,7 +208,9 @@ def test_what_only_fit_can_train_is_left_to_it(params: dict[str, Any], make_data
 
 
 @pytest.mark.parametrize("name", ["fit", "tensorflow"])
-def test_gd_in_every_engine_is_the_closed_form(name: str, user_model: Callable[[str], str], tmp_path: Path) -> None:
+def test_gd_in_every_engine_matches_the_closed_form(
+    name: str, user_model: Callable[[str], str], tmp_path: Path
+) -> None:
     reference = user_model(
         "def build(input_shape, output_size):\n"
         " return keras.Sequential([keras.Input(input_shape), layers.Dense(output_size, use_bias=False)])"
@@ -231,7 +231,7 @@ def test_gd_in_every_engine_is_the_closed_form(name: str, user_model: Callable[[
 
 
 @pytest.mark.parametrize("params", [{"optimizer": "lamb"}, {"bias_correction": False, "optimizer": "adamw"}])
-def test_the_compiled_engine_trains_lamb_and_the_articles_adam_as_fit_does(
+def test_the_compiled_engine_trains_lamb_and_the_articles_adam_like_fit(
     params: dict[str, Any], make_dataset: MakeDataset
 ) -> None:
     given = read_recipe({"model.units": [4], "batch_size.size": 8, "stopping.rule": "none", **params})

@@ -218,7 +218,7 @@ def test_the_compiled_engine_resumes_with_every_kind_of_every_technique(name: st
     assert broken_anywhere_is_unbroken(engine, ROWS[name], tmp_path)
 
 
-def test_epochs_before_the_interruption_are_reported_once_more(tmp_path: Path) -> None:
+def test_epochs_before_the_interruption_are_reported_again(tmp_path: Path) -> None:
     params, seen = FOR_ALL["adam with dropout"], list[Any]()
     run(make("fit"), params, Kept(tmp_path))
     outcome = run(make("fit"), params, Kept(tmp_path, 2), seen)
@@ -237,7 +237,7 @@ def test_epochs_before_the_interruption_are_reported_once_more(tmp_path: Path) -
         ),
     ],
 )
-def test_what_belongs_to_another_training_is_refused_and_it_begins_anew(
+def test_a_snapshot_of_another_training_is_refused_and_the_training_restarts(
     engine: str, params: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
     run(make("fit"), FOR_ALL["adam with dropout"], Kept(tmp_path))
@@ -255,7 +255,7 @@ def written(tmp_path: Path) -> Path:
     return tmp_path / "written.npz"
 
 
-def test_a_file_gives_back_what_was_put_in(written: Path) -> None:
+def test_a_file_returns_the_snapshot_that_was_written(written: Path) -> None:
     snapshot = read_snapshot(written)
     assert [array.dtype for array in snapshot.state.arrays] == [np.uint32, np.float32]
     assert np.isnan(snapshot.history[0]["loss"])
@@ -289,7 +289,7 @@ def test_another_file_is_refused(written: Path) -> None:
         read_snapshot(written)
 
 
-def test_a_controller_of_another_version_is_refused_and_the_training_begins_anew(tmp_path: Path) -> None:
+def test_a_controller_of_another_version_is_refused_and_the_training_restarts(tmp_path: Path) -> None:
     params = FOR_ALL["momentum on plateaus"]
     whole = run(make("fit"), params, Kept(tmp_path))
     older = read_snapshot(tmp_path / "2.npz")

@@ -40,7 +40,7 @@ def trained(dataset: Dataset, recipe: Recipe) -> tuple[FitEngine, Outcome]:
 @pytest.mark.parametrize(
     "params", [{}, {"batch_size__policy": "random", "batch_size__minimum": 4, "batch_size__maximum": 9}]
 )
-def test_training_from_disk_is_training_from_memory_bit_for_bit(
+def test_training_from_disk_is_bit_equal_to_training_from_memory(
     make_dataset: MakeDataset, recipe: Callable[..., Recipe], tmp_path: Path, params: dict[str, Any]
 ) -> None:
     dataset = make_dataset(examples=70)
@@ -93,7 +93,7 @@ def test_a_new_epoch_drops_the_requests_of_the_last_one() -> None:
     assert second[0][1].tolist() == [5, 4, 3]
 
 
-def test_a_fault_in_reading_reaches_the_training() -> None:
+def test_a_read_error_is_raised_in_the_training() -> None:
     feed = StreamFeed(np.zeros((2, 1), np.float32), np.zeros(2))
     batches = feed.arguments(np.array([0, 7], np.int32), np.array([1, 1], np.int32))["x"]
     assert len(batches[0][0]) == 1

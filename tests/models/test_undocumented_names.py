@@ -167,7 +167,7 @@ def test_dropout_reads_its_rate_at_each_call_and_takes_a_variable() -> None:
 
 
 @undocumented("Keras", "names of weights", "leaving out biases", "engines.keras_parts.updates.decayed_weights")
-def test_biases_are_named_so_even_with_two_dimensions() -> None:
+def test_biases_have_their_name_even_with_two_dimensions() -> None:
     attention = layers.MultiHeadAttention(2, 3)
     inputs = keras.Input((4, 3))
     model = keras.Model(inputs, layers.GRU(2)(attention(inputs, inputs)))

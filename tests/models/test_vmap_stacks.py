@@ -117,7 +117,7 @@ def results() -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def test_stacked_trials_end_where_single_ones_do(results: dict[str, Any]) -> None:
+def test_stacked_trials_match_single_ones(results: dict[str, Any]) -> None:
     assert max(results["distances"]) < 1e-6
     assert all(results["same ends"])
     assert results["largest"] > 1
