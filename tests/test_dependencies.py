@@ -20,7 +20,7 @@ PYPROJECT = ROOT / "pyproject.toml"
 LIMITED = ("keras", "tensorflow", "jax")  # we use names of theirs that they do not document
 
 
-def test_what_is_imported_is_declared() -> None:
+def test_every_imported_package_is_declared() -> None:
     declared = _names(_requirements())
     undeclared = {
         module: _distributions(module)
@@ -30,7 +30,7 @@ def test_what_is_imported_is_declared() -> None:
     assert not undeclared, f"imported, but no dependency in pyproject.toml (module: distributions): {undeclared}"
 
 
-def test_what_is_declared_is_imported_or_says_why() -> None:
+def test_every_declared_package_is_imported_or_gives_a_reason() -> None:
     imported = {name for _, module, _ in _imports() for name in _distributions(module)}
     unexplained = [
         str(requirement)
@@ -40,7 +40,7 @@ def test_what_is_declared_is_imported_or_says_why() -> None:
     assert not unexplained, f"in pyproject.toml, never imported, and without a comment that says why: {unexplained}"
 
 
-def test_an_upper_limit_says_when_it_ends() -> None:
+def test_an_upper_limit_states_when_it_ends() -> None:
     limited = [each for each in _requirements() if any(limit.operator in ("<", "<=", "==") for limit in each.specifier)]
     endless = [str(requirement) for requirement in limited if "ends" not in _reason(requirement)]
     assert not endless, f"upper limits in pyproject.toml without the condition that ends them: {endless}"

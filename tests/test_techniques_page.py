@@ -48,13 +48,13 @@ def test_every_option_has_a_section_with_its_keys_and_its_picture(key: str, opti
 
 
 @pytest.mark.parametrize("page", [PAGE, ARTICLE, Path("docs/study-files.md"), Path("README.md")])
-def test_every_file_that_a_page_links_to_is_there(page: Path) -> None:
+def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
     missing = [link for link in links if not (page.parent / link).exists()]
     assert missing == []
 
 
-def test_pictures_of_plans_are_what_the_code_draws() -> None:
+def test_pictures_of_plans_match_the_code() -> None:
     charts = dict(draw_techniques.quick_charts())
     drawn = {file.stem for file in draw_techniques.PICTURES.glob("*.svg")}
     assert missing_rows(charts, drawn, "docs/pictures: run python docs/draw_techniques.py") == []
@@ -69,7 +69,7 @@ def test_an_optimizers_picture_starts_at_its_loss_and_falls() -> None:
     assert draw_techniques.descent("sgd", 10.0)[-1] == 1e3  # cut off
 
 
-def test_every_row_of_the_article_names_tests_that_are_there() -> None:
+def test_every_row_of_the_article_names_existing_tests() -> None:
     rows = [line.split(" | ") for line in ARTICLE.read_text().splitlines() if re.match(r"\| \d", line)]
     assert [int(cells[0].removeprefix("| ")) for cells in rows] == list(range(1, 29))
     for cells in rows:
