@@ -1,4 +1,4 @@
-"""What the pipeline promises of its techniques, by topic: each promise is a test of that name."""
+"""What the pipeline promises about its techniques, by topic: each promise is a test of that name."""
 
 import ast
 from functools import cache

@@ -26,7 +26,7 @@ def sections() -> dict[tuple[str, str], str]:
         heading, *parts = chapter.split("\n### ")
         for part in parts:
             option = re.match(r"`(\w+)`", part)
-            if option is None:  # what goes with all of them
+            if option is None:  # text that applies to all of them
                 continue
             key = row_of(draw_techniques.KINDS, heading.splitlines()[0], "KINDS in docs/draw_techniques.py")
             found[key, option[1]] = part
@@ -59,7 +59,7 @@ def test_pictures_of_plans_match_the_code() -> None:
     drawn = {file.stem for file in draw_techniques.PICTURES.glob("*.svg")}
     assert missing_rows(charts, drawn, "docs/pictures: run python docs/draw_techniques.py") == []
     for name, chart in charts.items():
-        assert (draw_techniques.PICTURES / f"{name}.svg").read_text() == draw(chart), f"draw {name} anew"
+        assert (draw_techniques.PICTURES / f"{name}.svg").read_text() == draw(chart), f"draw {name} again"
 
 
 def test_an_optimizers_picture_starts_at_its_loss_and_falls() -> None:

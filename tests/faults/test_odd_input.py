@@ -1,4 +1,4 @@
-"""Odd names, wide tables, wrong types and hostile files: taken as they are, or refused with the reason."""
+"""Odd names, wide tables, wrong types and hostile files: accepted unchanged, or refused with the reason."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ from tests.tasks.conftest import SmallStudy
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, load, save
     import keras
 
@@ -106,8 +106,8 @@ def test_a_folder_that_an_address_cannot_name_is_refused(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def written_by_a_stranger(path: Path, module: str, name: str) -> Path:
-    """A `.keras` file whose layer is somebody's code."""
+def written_with_foreign_code(path: Path, module: str, name: str) -> Path:
+    """A `.keras` file with a layer of foreign code."""
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     save(model, path)
     with zipfile.ZipFile(path) as archive:
@@ -130,7 +130,7 @@ def test_a_model_file_that_names_foreign_code_is_not_opened(
     (tmp_path / "stranger.py").write_text(f"open({str(mark)!r}, 'w').close()\nclass Layer: pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises((TypeError, ValueError)):
-        load(written_by_a_stranger(tmp_path / "m.keras", module, name))
+        load(written_with_foreign_code(tmp_path / "m.keras", module, name))
     assert not mark.exists()
 
 

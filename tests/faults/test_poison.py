@@ -1,4 +1,4 @@
-"""A trial that takes its process down, or hangs, ends alone: the sweep continues by itself."""
+"""A trial that crashes its process, or hangs, ends alone: the sweep continues without it."""
 
 import json
 import os
@@ -65,14 +65,14 @@ def test_trials_that_abort_or_exceed_a_limit_end_alone(tmp_path: Path) -> None:
     watched = [sys.executable, "-c", WATCHED, str(tmp_path), *night]
     done = subprocess.run(watched, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
-    said = done.stdout.splitlines()
-    assert [line for line in said if "attempt" in line or "given up" in line] == [
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if "attempt" in line or "given up" in line] == [
         "trial 1 · took its process down: SIGABRT · attempt 1 of 3. Starting again; finished trials are kept.",
         "trial 1 · took its process down, 2 times: SIGABRT · attempt 2 of 3. Starting again; finished trials are kept.",
         "trial 1 · took its process down, 3 times: SIGABRT · given up. Starting again; finished trials are kept.",
         "trial 2 · over its time limit · given up. Starting again; finished trials are kept.",
     ]
-    assert [line.split()[:2] for line in said[-3:]] == [["0", "good"], ["1", "bad"], ["2", "endless"]]
+    assert [line.split()[:2] for line in lines[-3:]] == [["0", "good"], ["1", "bad"], ["2", "endless"]]
     assert list((tmp_path / "locks").glob("*.json")) == []
 
 

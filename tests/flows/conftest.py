@@ -70,7 +70,7 @@ def small_study(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def nightune(store_root: Path) -> Command:
-    """Run the command line in a process of its own and return what it said."""
+    """Run the command line in its own process and return the result."""
 
     def run(*arguments: str | Path, **environment: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(

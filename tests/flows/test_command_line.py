@@ -1,4 +1,4 @@
-"""The command line as a user runs it: in a process of its own."""
+"""The command line as a user runs it: in its own process."""
 
 import base64
 import signal
@@ -27,8 +27,8 @@ def test_json_is_the_last_line_and_prefects_own_server_keeps_every_task_run(
     assert summary["study"] == "flowers"
     assert summary["trials"]["finished"] == 4
     assert set(summary["best"]) >= {"run_id", "params", "objective"}
-    for said in ("trial 0 · ", "nightune ui", "--fresh"):
-        assert said in done.stderr
+    for part in ("trial 0 · ", "nightune ui", "--fresh"):
+        assert part in done.stderr
     shown = nightune("show", small_study, "--json")
     assert last_json(shown.stdout) == summary
     with sqlite3.connect(store_root / "prefect" / "prefect.db") as database:
@@ -147,12 +147,12 @@ def start(study: Path, *options: str) -> "subprocess.Popen[str]":
 
 def wait_for_a_trial(process: "subprocess.Popen[str]") -> None:
     assert process.stderr is not None
-    said = []
+    lines = []
     for line in process.stderr:
-        said.append(line)
+        lines.append(line)
         if line.startswith("trial "):
             return
-    pytest.fail("no trial ended: " + "".join(said))
+    pytest.fail("no trial ended: " + "".join(lines))
 
 
 def trial_runs(store_root: Path, status: str) -> int:

@@ -1,4 +1,4 @@
-"""Finalists trained again, from the study's section to the pages."""
+"""Finalists trained again, from the study's section to the MLflow UI."""
 
 import io
 from pathlib import Path
@@ -28,7 +28,7 @@ def confirmed(prefect_server: str, empty_store: Path, tmp_path_factory: pytest.T
 
 @pytest.fixture
 def runs(store_root: Path):  # type: ignore[no-untyped-def] # a pandas table
-    """What plain MLflow says about the runs of a kind of the study `flowers`."""
+    """What plain MLflow returns for the runs of a kind of the study `flowers`."""
     return lambda kind: runs_in(store_root, kind)
 
 

@@ -1,4 +1,4 @@
-"""`nightune promote`, `rollback` and `models` as a user meets them."""
+"""`nightune promote`, `rollback` and `models` as a user runs them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Environment variables: a wrong value ends every command at its start with one line that says what is allowed."""
+"""Environment variables: a wrong value ends every command at its start with one line that names the allowed values."""
 
 import subprocess
 import sys
@@ -67,7 +67,7 @@ def run(*arguments: str) -> Result:
 
 def test_every_setting_has_a_wrong_value_here() -> None:
     variables = {OF_OTHERS.get(name, f"NIGHTUNE_{name.upper()}") for name in Settings.model_fields}
-    assert variables - set(WRONG) == {"PREFECT_PROFILE"}  # any text is a name
+    assert variables - set(WRONG) == {"PREFECT_PROFILE"}  # any text is valid
 
 
 @pytest.mark.parametrize("variable", WRONG)

@@ -26,7 +26,7 @@ def tuned(prefect_server: str, empty_store: Path, tmp_path_factory: pytest.TempP
 
 @pytest.fixture
 def runs(store_root: Path):  # type: ignore[no-untyped-def] # a pandas table
-    """What plain MLflow says about the trials of the study `flowers`."""
+    """What plain MLflow returns for the trials of the study `flowers`."""
     return lambda: trials_in(store_root)
 
 

@@ -22,7 +22,7 @@ from tests.models.controllers import controller, train
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     pytest.importorskip("tensorflow")  # the article's code imports it
     global keras, FitEngine, first_step, fitted, outcome, run
     import keras

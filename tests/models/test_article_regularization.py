@@ -23,7 +23,7 @@ from tests.models.controllers import controller, train
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     pytest.importorskip("tensorflow")  # the article's code imports it
     global keras, first_step, fitted, outcome, returns_its_best_epoch, run
     import keras

@@ -9,7 +9,7 @@ import pytest
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global enable_memory_growth
     from nightune.models.backend import enable_memory_growth
 
@@ -69,6 +69,6 @@ def test_jax_takes_memory_on_demand_by_default(given: dict[str, str], expected: 
         "import os; from nightune.models.backend import load_keras; load_keras()\n"
         "print(os.environ.get('XLA_PYTHON_CLIENT_PREALLOCATE'))"
     )
-    told = {name: value for name, value in os.environ.items() if not name.startswith("XLA_")}
-    output: Any = subprocess.run([sys.executable, "-c", code], env={**told, **given}, capture_output=True, check=True)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("XLA_")}
+    output: Any = subprocess.run([sys.executable, "-c", code], env={**kept, **given}, capture_output=True, check=True)
     assert output.stdout.decode().strip() == expected

@@ -23,14 +23,14 @@ def patience_params(patience: int, **numbers: float) -> dict[str, Any]:
 STOPS = {
     "stops and keeps the best": (patience_params(2), [5, 4, 4.5, 4.2, 3, 2], 4, 2, "stopped_early"),
     "a training that is not stopped keeps its best too": (patience_params(9), [5, 4, 3, 4], 4, 3, "completed"),
-    "the best is absolute, whatever min_delta": (
+    "the best is absolute, regardless of min_delta": (
         patience_params(2, min_delta=0.5),
         [5, 4.6, 4.5, 4.2],
         3,
         3,
         "stopped_early",
     ),
-    "an improving training goes on, whatever it is below": (
+    "an improving training continues, regardless of its level": (
         patience_params(2),
         [3, 2, 1, 0.9],
         4,

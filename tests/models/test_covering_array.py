@@ -21,7 +21,7 @@ from tests.models.covering import KINDS, Covering, Row, covering, params_of, ref
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras
     import keras
 

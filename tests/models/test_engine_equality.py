@@ -25,7 +25,7 @@ from tests.models.covering import ALL, KINDS, alone, covering, params_of
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, FitEngine
     import keras
 

@@ -21,7 +21,7 @@ from nightune.models.training.seeds import Seeds
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, batch_feeds, FitEngine, FitState
     import keras
 
@@ -247,8 +247,8 @@ def test_training_prints_nothing_over_many_trials(
     engine = FitEngine(make_dataset(), Path())
     for _ in range(6):  # TensorFlow complains of retracing from the fifth model on
         engine.run_epoch(engine.start(recipe(), SEEDS), make_plan(sizes=[22]))
-    said = capfd.readouterr()
-    assert said.out + said.err == ""
+    printed = capfd.readouterr()
+    assert printed.out + printed.err == ""
     assert caplog.messages == []
 
 

@@ -23,7 +23,7 @@ from tests.models.conftest import BACKEND, MakeDataset
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, Program, TensorFlowProgram, make_tensorflow_engine, FitEngine
     import keras
 

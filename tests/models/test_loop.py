@@ -20,7 +20,7 @@ from nightune.models.training.seeds import Seeds
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, FitEngine, save, save_checkpoint
     import keras
 
@@ -143,7 +143,7 @@ def test_without_a_finite_epoch_the_initial_weights_are_returned(scripted: Calla
 
 
 def test_each_epoch_is_reported_as_it_ends(make_dataset: MakeDataset, recipe: MakeRecipe) -> None:
-    told: list[tuple[int, Mapping[str, float]]] = []
+    reported: list[tuple[int, Mapping[str, float]]] = []
     dataset = make_dataset()
     train(
         ScriptedEngine(dataset, [3, 4], {}),
@@ -153,10 +153,10 @@ def test_each_epoch_is_reported_as_it_ends(make_dataset: MakeDataset, recipe: Ma
         seed=0,
         monitor="val_loss",
         direction="minimize",
-        on_epoch=lambda epoch, values: told.append((epoch, dict(values))),
+        on_epoch=lambda epoch, values: reported.append((epoch, dict(values))),
     )
-    assert [epoch for epoch, _ in told] == [1, 2]
-    assert told[0][1]["val_accuracy"] == pytest.approx(3 / 22)
+    assert [epoch for epoch, _ in reported] == [1, 2]
+    assert reported[0][1]["val_accuracy"] == pytest.approx(3 / 22)
 
 
 def test_an_interruption_passes_through(make_dataset: MakeDataset, recipe: MakeRecipe) -> None:

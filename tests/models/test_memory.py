@@ -22,7 +22,7 @@ from nightune.models.training.seeds import Seeds
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global tf, FitEngine, FitState, is_out_of_memory
     import tensorflow as tf
 
@@ -161,7 +161,7 @@ def outcome():
     engine = make_jax_engine(dataset, Path())
     return train(engine, recipe, dataset, epochs=4, seed=5, monitor="val_loss", direction="minimize")
 
-expected, real, real_epochs, said = outcome(), JaxProgram.train, JaxProgram.train_epochs, []
+expected, real, real_epochs, messages = outcome(), JaxProgram.train, JaxProgram.train_epochs, []
 
 def limited(self, state, updates, before, shape):
     result = real(self, state, updates, before, shape)
@@ -174,12 +174,12 @@ def limited_epochs(self, state, numbers, plans):
     return result
 
 def refuse_large(shape):
-    if shape.block > LIMITS[min(len(said), len(LIMITS) - 1)]:
+    if shape.block > LIMITS[min(len(messages), len(LIMITS) - 1)]:
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 64 bytes.")
 
 class Saying(logging.Handler):
     def emit(self, record):
-        said.append(record.getMessage())
+        messages.append(record.getMessage())
 
 logging.getLogger("nightune").addHandler(Saying())
 JaxProgram.train, JaxProgram.train_epochs = limited, limited_epochs
@@ -195,15 +195,15 @@ small = outcome()
 check_equal(small, expected)
 assert small.curves["batch_size"] == [8.0, 16.0, 32.0, 50.0], small.curves
 assert small.curves["micro_batch_size"] == [16.0, 16.0], small.curves
-assert said == ["out of memory with 32 examples at once; restarting epoch 3 with 16"], said
+assert messages == ["out of memory with 32 examples at once; restarting epoch 3 with 16"], messages
 
-said.clear()
+messages.clear()
 LIMITS = [16, 8]  # there is less when it is tried again
 small = outcome()
 check_equal(small, expected)
-assert [line.split("; ")[1] for line in said] == ["restarting epoch 3 with 16", "restarting epoch 3 with 8"], said
+assert [line.split("; ")[1] for line in messages] == ["restarting epoch 3 with 16", "restarting epoch 3 with 8"], messages
 
-said.clear()
+messages.clear()
 LIMITS = [64]
 recipe = read_recipe({"batch_size.size": 16, "learning_rate.peak": 0.05, "model.units": [4]})
 expected = outcome()
@@ -211,17 +211,17 @@ LIMITS = [8]
 small = outcome()
 check_equal(small, expected)
 assert small.curves["micro_batch_size"] == [8.0] * 4, small.curves
-assert said == ["out of memory with 16 examples at once; restarting epoch 1 with 8"], said
+assert messages == ["out of memory with 16 examples at once; restarting epoch 1 with 8"], messages
 
 LIMITS = [0]
-said.clear()
+messages.clear()
 try:
     outcome()
 except jax.errors.JaxRuntimeError:
     pass
 else:
     raise AssertionError("trained without memory")
-assert [line.split()[4] for line in said] == ["16", "8", "4", "2"], said
+assert [line.split()[4] for line in messages] == ["16", "8", "4", "2"], messages
 """
 
 

@@ -14,7 +14,7 @@ from tests.rows import missing_rows
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global Head
     from nightune.models.networks.heads import Head
 

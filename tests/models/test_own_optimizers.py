@@ -8,7 +8,7 @@ import pytest
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, layers, exclude_from_muon, decayed_weights, decaying, averaging, exponential_part, polynomial_part
     global Hypergradient, following_hypergradient, passed, stock, with_part
     import keras

@@ -23,7 +23,7 @@ from nightune.settings import SettingsError
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, device_memory, Room, device_peak, device_room, host_peak, peaks, refusal_of_data
     import keras
 
@@ -47,10 +47,12 @@ def test_data_is_held_in_memory_up_to_a_quarter_of_the_free_memory(monkeypatch: 
     assert "more than a quarter" in place(1001).reason
 
 
-@pytest.mark.parametrize(("told", "is_on_disk"), [("disk", True), ("memory", False)])
-def test_a_place_set_in_the_environment_is_used(monkeypatch: pytest.MonkeyPatch, told: str, is_on_disk: bool) -> None:
+@pytest.mark.parametrize(("place_name", "is_on_disk"), [("disk", True), ("memory", False)])
+def test_a_place_set_in_the_environment_is_used(
+    monkeypatch: pytest.MonkeyPatch, place_name: str, is_on_disk: bool
+) -> None:
     monkeypatch.setattr(placement, "available_bytes", lambda: 4000)
-    monkeypatch.setenv("NIGHTUNE_DATA", told)
+    monkeypatch.setenv("NIGHTUNE_DATA", place_name)
     assert place(0).is_on_disk is place(10**9).is_on_disk is is_on_disk
 
 

@@ -23,7 +23,7 @@ from nightune.models.training.seeds import Seeds
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, tf, InitialWeights, Program, build_numbered_optimizer, is_noisy, is_separable
     global read_head
     import keras

@@ -16,7 +16,7 @@ from tests.rows import missing_rows
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global MEASURES, Truth, all_metrics, latency_ms, measure_of, row_losses, trivial_losses, truth
     from nightune.models.networks.row_losses import (
         MEASURES,

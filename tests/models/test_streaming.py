@@ -17,7 +17,7 @@ from nightune.models.training.loop import Outcome, train
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global AHEAD, StreamFeed, TensorFlowFeed, make_feed, FitEngine
     from nightune.models.engines.fit.batch_feeds import AHEAD, StreamFeed, TensorFlowFeed, make_feed
     from nightune.models.engines.fit.engine import FitEngine

@@ -19,7 +19,7 @@ from tests.models.conftest import MakeDataset
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global FitEngine, FitState
     from nightune.models.engines.fit.engine import FitEngine, FitState
 

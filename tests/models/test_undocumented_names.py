@@ -23,7 +23,7 @@ from tests.models.undocumented import undocumented
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, layers, ops, make_variable, Penalty, decayed_weights, is_out_of_memory, devices, files, models
     global learn_template, seed_dropout
     import keras

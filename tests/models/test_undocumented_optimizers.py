@@ -12,7 +12,7 @@ from tests.models.undocumented import undocumented
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, layers, ops, build_numbered_optimizer, exclude_from_muon, decayed_weights, optimizers
     import keras
     from keras import layers, ops

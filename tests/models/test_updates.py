@@ -21,7 +21,7 @@ from tests.models.conftest import BACKEND
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, layers, FitEngine, Penalty, decayed_weights, decaying
     import keras
     from keras import layers

@@ -70,9 +70,9 @@ def test_help_and_check_work_from_another_folder(from_wheel: Installed, tmp_path
     studies.mkdir()
     elsewhere.mkdir()
     (studies / "flowers.toml").write_text(STUDY)
-    told = from_wheel.run("--help", folder=elsewhere)
-    assert told.returncode == 0, told.stderr
-    assert "tune" in told.stdout
+    shown = from_wheel.run("--help", folder=elsewhere)
+    assert shown.returncode == 0, shown.stderr
+    assert "tune" in shown.stdout
     checked = from_wheel.run("check", studies / "flowers.toml", folder=elsewhere)
     assert checked.returncode == 0, checked.stderr
     assert [path.name for path in elsewhere.iterdir()] == ["mlruns"]

@@ -95,7 +95,7 @@ def test_trials_without_a_valid_recipe_form_a_separate_cohort(tmp_path: Path) ->
         trial(0),
         trial(1, optimizer="adamv"),
         trial(2, optimizer="gd", batch_size__size=8),
-        trial(3, model__architecture="gone.py:build"),
+        trial(3, model__architecture="missing.py:build"),
         trial(4),
     ]
     assert sorted(cut(given, tmp_path)) == [[0, 4], [1, 2, 3]]

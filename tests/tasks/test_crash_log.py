@@ -18,7 +18,7 @@ def attempts(tmp_path: Path) -> Attempts:
 NEVER_LEFT: list[object] = []  # a generator that is collected would leave its block
 
 
-def die_in(attempts: Attempts, key: str, number: int = 4) -> None:
+def crash_in(attempts: Attempts, key: str, number: int = 4) -> None:
     context = attempts.training(key, number)
     context.__enter__()
     NEVER_LEFT.append(context)
@@ -27,7 +27,7 @@ def die_in(attempts: Attempts, key: str, number: int = 4) -> None:
 def test_a_trial_is_given_up_after_its_third_crash(attempts: Attempts) -> None:
     for count in (1, 2, 3):
         assert attempts.given_up("abc") is None
-        die_in(attempts, "abc")
+        crash_in(attempts, "abc")
         death = attempts.record_death(os.getpid(), "SIGABRT")
         assert death is not None
         assert (death.trial, death.count, death.is_final) == (4, count, count == 3)
@@ -38,7 +38,7 @@ def test_a_trial_is_given_up_after_its_third_crash(attempts: Attempts) -> None:
 
 
 def test_a_trial_over_a_limit_is_given_up_at_once(attempts: Attempts) -> None:
-    die_in(attempts, "abc")
+    crash_in(attempts, "abc")
     attempts.condemn("over its time limit: limits.seconds is 5")
     attempts.record_death(os.getpid(), "SIGKILL")
     death = attempts.given_up("abc")
@@ -53,9 +53,9 @@ def test_a_crash_between_trials_is_not_attributed_to_a_trial(attempts: Attempts)
 
 
 def test_the_crash_of_another_process_is_not_counted(attempts: Attempts) -> None:
-    die_in(attempts, "abc")
+    crash_in(attempts, "abc")
     assert attempts.record_death(os.getpid() + 1, "SIGKILL") is None
-    die_in(attempts, "abc")
+    crash_in(attempts, "abc")
     death = attempts.record_death(os.getpid(), "SIGKILL")
     assert death is not None
     assert death.count == 1
@@ -70,14 +70,14 @@ def test_a_partially_written_crash_log_is_ignored(attempts: Attempts, tmp_path: 
 
 
 def test_a_complete_sweep_leaves_no_crash_log(attempts: Attempts, tmp_path: Path) -> None:
-    die_in(attempts, "abc")
+    crash_in(attempts, "abc")
     attempts.record_death(os.getpid(), "SIGABRT")
     attempts.forget()
     assert list((tmp_path / "locks").iterdir()) == []
 
 
 def test_a_crash_without_a_parent_is_counted_once_its_process_is_gone(attempts: Attempts) -> None:
-    die_in(attempts, "abc")
+    crash_in(attempts, "abc")
     assert attempts.record_lost("its process is gone") is None  # this process lives
     noted = attempts.folder / "flowers.training.json"
     gone = subprocess.Popen([sys.executable, "-c", ""])
@@ -90,7 +90,7 @@ def test_a_crash_without_a_parent_is_counted_once_its_process_is_gone(attempts: 
 
 
 def test_a_process_stopped_on_purpose_is_not_attributed_to_a_trial(attempts: Attempts) -> None:
-    die_in(attempts, "abc")
+    crash_in(attempts, "abc")
     attempts.pardon()
     assert attempts.record_death(os.getpid(), "SIGKILL") is None
 

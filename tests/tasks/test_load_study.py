@@ -52,10 +52,10 @@ def test_every_trial_of_a_level_is_a_recipe_within_its_optimizers_ranges(read: R
 
 def test_check_prints_the_ranges_of_a_level_and_its_notes(read: Read) -> None:
     check = check_study(read('optimizer = "full"\nlearning_rate.schedule = ["fixed", "linear"]'))
-    told = {dimension["name"]: (dimension["values"], dimension["when"]) for dimension in check.dimensions}
-    assert told["optimizer"][0].split(", ") == list(LEVELS["full"])
-    assert "schedule_free: 0.0001 to 0.03, log" in told["learning_rate.peak"][0]
-    assert told["initial_distance"] == ("1e-06 to 0.01, log", "optimizer is dog")
+    shown = {dimension["name"]: (dimension["values"], dimension["when"]) for dimension in check.dimensions}
+    assert shown["optimizer"][0].split(", ") == list(LEVELS["full"])
+    assert "schedule_free: 0.0001 to 0.03, log" in shown["learning_rate.peak"][0]
+    assert shown["initial_distance"] == ("1e-06 to 0.01, log", "optimizer is dog")
     assert {note[-9:] for note in check.notes} == {"(rule C8)", "(rule C9)"}
     assert all("(rule C2)" in reason for reason in check.refused)
     assert check.refused

@@ -25,7 +25,7 @@ from nightune.tasks.tracking.registry.model_folder import parts_of, write_model_
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, save
     import keras
 

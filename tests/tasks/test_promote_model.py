@@ -199,12 +199,12 @@ def test_a_champion_changed_by_another_process_is_not_overwritten(
 
     register = module._register
 
-    def and_another_promotes(setting: Setting, verdict: Any, champion: Any) -> Any:
+    def register_after_another_process(setting: Setting, verdict: Any, champion: Any) -> Any:
         version = register(setting, verdict, champion)
         registry.set_alias(setting.store, "flowers", "champion", version.number)
         return version
 
-    monkeypatch.setattr(module, "_register", and_another_promotes)
+    monkeypatch.setattr(module, "_register", register_after_another_process)
     with pytest.raises(StoreError, match="the champion has changed"):
         promoted(setting)
 

@@ -65,7 +65,7 @@ def test_a_write_error_stops_the_caller_and_accepted_writes_are_still_done() -> 
             writer.submit(lambda: written.append("second"))
             may_fail.set()
             writer.submit(lambda: written.append("third"))
-            pytest.fail("the caller goes on")
+            pytest.fail("the caller continues")
 
     with pytest.raises(OSError, match="the disk is full"):
         go()

@@ -188,8 +188,8 @@ def read_level(tmp_path: Path) -> Read:
 
 def test_a_level_stands_for_its_optimizers_with_their_ranges(read_level: Read) -> None:
     space = read_level('optimizer = "default"').space
-    told = {name: (str(each.domain), each.condition_text) for name, each in space.by_name.items()}
-    assert told == {
+    found = {name: (str(each.domain), each.condition_text) for name, each in space.by_name.items()}
+    assert found == {
         "optimizer": ("gd, sgd, adamw", "always"),
         "learning_rate.peak": ("gd, sgd: 0.001 to 1, log; adamw: 1e-05 to 0.01", "always"),
         "nesterov": ("true, false", "optimizer is sgd"),

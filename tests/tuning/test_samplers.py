@@ -105,12 +105,12 @@ def test_values_are_in_range_and_only_active_params_are_present(
     for point in sampler(space, 5, [], (seed, 0)):
         assert list(point) == sorted(point)
         for dimension in space.dimensions:
-            counts = all(
+            is_active = all(
                 condition.or_absent if condition.name not in point else holds(condition, point)
                 for condition in dimension.when
             )
-            assert (dimension.name in point) == counts
-            if counts:
+            assert (dimension.name in point) == is_active
+            if is_active:
                 assert dimension.domain.contains(point[dimension.name])
 
 
