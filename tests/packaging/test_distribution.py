@@ -1,4 +1,4 @@
-"""What is built holds every file of the packages and nothing else, and works where there is no checkout."""
+"""A build contains every file of the packages and nothing else, and works without a checkout."""
 
 import tarfile
 import zipfile
