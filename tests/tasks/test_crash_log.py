@@ -1,4 +1,4 @@
-"""A trial that takes its process down is known afterwards, and given up after three times."""
+"""A trial that crashes its process is recorded, and given up after three crashes."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ def attempts(tmp_path: Path) -> Attempts:
     return attempts_of(tmp_path, "flowers")
 
 
-NEVER_LEFT: list[object] = []  # a generator that is collected would leave its block
+NEVER_LEFT: list[object] = []  # a garbage-collected generator would leave its block
 
 
 def crash_in(attempts: Attempts, key: str, number: int = 4) -> None:
@@ -78,7 +78,7 @@ def test_a_complete_sweep_leaves_no_crash_log(attempts: Attempts, tmp_path: Path
 
 def test_a_crash_without_a_parent_is_counted_once_its_process_is_gone(attempts: Attempts) -> None:
     crash_in(attempts, "abc")
-    assert attempts.record_lost("its process is gone") is None  # this process lives
+    assert attempts.record_lost("its process is gone") is None  # this process is alive
     noted = attempts.folder / "flowers.training.json"
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()

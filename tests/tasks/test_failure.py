@@ -1,4 +1,4 @@
-"""A failed trial tells why: one line for people, the traceback for its run and the sweep's log."""
+"""A failed trial states its cause: one line for people, the traceback for its run and the sweep's log."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Machines that share a tracking server: one works on a study, and a dead one's lease runs out."""
+"""Machines that share a tracking server: one runs a study, and the lease of a dead one expires."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Studies read with the models' own vocabulary: what a level's name stands for, and what `check` prints about it."""
+"""Studies read with the models' own vocabulary: the meaning of a level, and what `check` prints about it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ Read = Callable[[str], Study]
 
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
-    """Read a study of the iris data whose space is a text."""
+    """Read a study of the iris data with a space given as text."""
 
     def read_space(space: str) -> Study:
         path = tmp_path / "flowers.toml"

@@ -1,4 +1,4 @@
-"""The guards that look at descriptions and numbers alone."""
+"""The guards that require only descriptions and numbers."""
 
 from typing import Any
 

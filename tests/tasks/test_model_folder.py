@@ -1,4 +1,4 @@
-"""A version's folder, loaded by MLflow alone: every kind of source answers as the pipeline did, and no code is run."""
+"""A version's folder, loaded by MLflow alone: every kind of source predicts as in the pipeline, and no code is run."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def net(dataset: Dataset, activation: str | None = None) -> keras.Model:
 
 
 def written(dataset: Dataset, tmp_path: Path, model: keras.Model, is_logits: bool = True) -> Path:
-    """A version's folder, written from the data as it is stored."""
+    """Write a version's folder from the stored data."""
     stored = open_dataset(save_dataset(dataset, tmp_path / "data"))
     parts = tmp_path / "parts"
     parts.mkdir()
@@ -185,7 +185,7 @@ def test_mlflow_serves_a_version_on_loopback(tmp_path: Path) -> None:
 
 
 def asked(address: str, body: bytes, process: subprocess.Popen[bytes], log: Path) -> str:
-    """The server's answer, as soon as it listens."""
+    """Return the server's response, as soon as it listens."""
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
     for _ in range(600):
         try:

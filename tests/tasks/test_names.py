@@ -1,4 +1,4 @@
-"""The names that others read: each stands in one module, and has the documented value."""
+"""The names that others read: each is defined in one module, and has the documented value."""
 
 import ast
 import re

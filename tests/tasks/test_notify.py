@@ -18,7 +18,7 @@ EVENT = Event("refused", "digits", sweep="digits-3", reason="not better")
 
 
 class Receiver(HTTPServer):
-    """Keeps what it gets; answers with the statuses in turn, then with 204."""
+    """Records the requests; responds with the statuses in turn, then with 204."""
 
     def __init__(self, *statuses: int) -> None:
         super().__init__(("127.0.0.1", 0), Handler)

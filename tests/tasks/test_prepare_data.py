@@ -15,7 +15,7 @@ from nightune.tuning.study.sections import Split as SplitSection
 
 
 def study_of(folder: Path, source: str = "iris", **data: object) -> SimpleNamespace:
-    """What of a study the task reads."""
+    """The part of a study that the task reads."""
     return SimpleNamespace(
         path=folder / "a.toml",
         seed=3,

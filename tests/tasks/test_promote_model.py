@@ -64,11 +64,11 @@ WRITES = (
 
 
 class Killed(BaseException):
-    """Nothing of ours catches it."""
+    """An error that none of our code catches."""
 
 
 class FragileClient:
-    """MLflow's client, which dies after a number of writes."""
+    """A client of MLflow that dies after a number of writes."""
 
     def __init__(self, inner: Any) -> None:
         self.inner, self.left, self.written = inner, 10**9, []
@@ -95,7 +95,7 @@ def setting(store_root: Path, tmp_path: Path) -> Setting:
 
 
 def trained(store: Store, folder: Path, text: str) -> Setting:
-    """A complete sweep with its replicates, made by the steps of the flow without Prefect."""
+    """A complete sweep with its replicates, created by the steps of the flow without Prefect."""
     from nightune.tasks.load_study import load_study
 
     path = folder / "flowers.toml"
@@ -123,7 +123,7 @@ def fragile(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> FragileClient:
 
 
 def judged(setting: Setting) -> Callable[[], Promotion]:
-    """The promotion alone, without the confirmation before it."""
+    """Run the promotion without the confirmation before it."""
     (winner,) = finalists(setting)
     confirmation = confirm_finalists.fn(setting)
     return lambda: promote_model.fn(setting, winner, confirmation, Request())
@@ -131,7 +131,7 @@ def judged(setting: Setting) -> Callable[[], Promotion]:
 
 @pytest.fixture
 def measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What costs seconds and writes nothing to the store is done once; its read of the test split is always noted."""
+    """Do only once what takes seconds and writes nothing to the store; record every read of the test split."""
     from nightune.tasks import promote_model as module
 
     measure, write, evidence, folders = module.measure, module.write_model_folder, [], []
@@ -180,11 +180,11 @@ def test_after_a_kill_at_any_write_the_same_command_completes_the_promotion(
         run()
     fragile.left, before = 10**9, len(fragile.written)
     assert run() == whole
-    assert len(fragile.written) == before  # all was done: nothing is written
+    assert len(fragile.written) == before  # everything is done: nothing is written
 
 
 def forget(setting: Setting, promotion: Promotion) -> None:
-    """Take the store back to what it was before the promotion."""
+    """Restore the store to its state before the promotion."""
     inner = store_module._client(setting.store.tracking_uri).inner
     inner.delete_registered_model("flowers")
     inner.delete_tag(promotion.verdict.candidate.run_id, "nightune.logged_model")
@@ -217,7 +217,7 @@ def test_the_test_split_is_read_once_and_the_read_is_logged(setting: Setting) ->
 
 
 def test_no_other_step_opens_the_seal() -> None:
-    """Of all packages only the gate names its purpose, and only the stored data names the sealed folder."""
+    """Only the gate uses its purpose, and only the stored data uses the sealed folder."""
     sources = [file for package in ("flows", "tasks", "tuning", "models") for file in Path(package).rglob("*.py")]
     gate = [str(file) for file in sources if "Purpose.GATE" in file.read_text()]
     assert gate == ["tasks/measure_candidate.py"]
@@ -274,7 +274,7 @@ def test_a_winner_without_a_valid_replicate_is_not_judged(setting: Setting) -> N
 
 @pytest.fixture(autouse=True)
 def models_closed() -> Iterator[None]:
-    """Keras keeps every model that a test opened; without this they pile up."""
+    """Release the models that a test opened: Keras keeps them all."""
     yield
     import keras
 

@@ -1,4 +1,4 @@
-"""What stopping rules get from outside a training: the same earlier curves after an interruption, a user's function."""
+"""Inputs of stopping rules from outside a training: the same earlier curves after a stop, a user's function."""
 
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def test_median_gets_the_curves_of_the_trials_before_it_in_the_order_of_training
     """Adam's graph is trained before SGD's, so that trial 3 comes before trial 1."""
     trials = [trial_of(0), trial_of(1), trial_of(2), trial_of(3, optimizer="adam"), trial_of(4)]
     curves = {0: [0.5, 0.25], 2: [9.0], 3: [0.75, 0.5, 0.25], 4: [8.0]}
-    for number in (3, 0, 4, 2):  # trial 2 and 4 are done already, as after an interruption
+    for number in (3, 0, 4, 2):  # trials 2 and 4 are already done, as after an interruption
         finish(store, sweep, data, trials[number], curves[number], Status.COMPLETED)
 
     def earlier(trial: Trial) -> list[tuple[float, ...]]:

@@ -1,4 +1,4 @@
-"""A sweep's run says what the sweep took."""
+"""A sweep's run records the costs of the sweep."""
 
 from dataclasses import replace
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Rungs read back: each trial as it was at a rung's end, not as its run is now."""
+"""Rungs read back: each trial as of the rung's end, not as of its run now."""
 
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.tracking.store.store import Store

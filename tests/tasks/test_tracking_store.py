@@ -1,4 +1,4 @@
-"""The store is created once, sweeps resume or start again, and one process at a time works on a study."""
+"""The store is created once, sweeps resume or restart, and one process at a time runs a study."""
 
 import os
 import shutil
@@ -73,7 +73,9 @@ def test_reopening_the_store_keeps_the_locks_of_this_process(store_root: Path) -
         connection.execute("select count(*) from experiments").fetchall()
         open_store(store_root)
         subprocess.run([sys.executable, "-c", other, str(store_root / "mlflow.db")], check=True)
-        assert (store_root / "mlflow.db-wal").exists()  # the last to close takes it away, and that is not the other
+        assert (
+            store_root / "mlflow.db-wal"
+        ).exists()  # the last process to close removes it, and the other one is not the last
 
 
 def test_a_folder_that_cannot_be_created_is_refused_with_a_remedy(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Trials in MLflow: whole, found again by key, never twice."""
+"""Trials in MLflow: complete, found by key, never twice."""
 
 import math
 from dataclasses import replace

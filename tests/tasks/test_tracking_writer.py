@@ -1,4 +1,4 @@
-"""The background writer: in order, bounded, and nothing lost when something goes wrong."""
+"""The background writer: in order, bounded, and nothing is lost in case of an error."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Trials are written while others train: in order, and nothing is lost when something goes wrong."""
+"""Trials are written while others train: in order, and nothing is lost in case of an error."""
 
 import logging
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from tests.tasks.conftest import SmallStudy, result_of
 
 @dataclass(frozen=True)
 class NamedEngine:
-    """As much of an engine as a log wants to know."""
+    """The part of an engine that a log requires."""
 
     name: str = "none"
     tags: Any = None

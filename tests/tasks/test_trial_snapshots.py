@@ -1,4 +1,4 @@
-"""A trial's snapshots lie with its run: the newest whole one is found, its seconds count, none outlives its trial."""
+"""Snapshots belong to a trial's run: the newest complete one is found, its seconds count, none outlives the trial."""
 
 import logging
 import math
@@ -27,7 +27,7 @@ from tests.tasks.conftest import result_of
 
 
 class KillError(BaseException):
-    """The process would be dead here."""
+    """Stands for the death of the process."""
 
 
 def snapshot(epochs: int, seconds: float = 0.0) -> Snapshot:
@@ -42,7 +42,7 @@ def log(store: Store, sweep: Sweep, trial: Trial, data: PreparedData) -> TrialLo
 
 @pytest.fixture
 def keeper(store: Store, sweep: Sweep, trial: Trial, log: TrialLog) -> Callable[..., RunKeeper]:
-    """The keeper of a process that finds what is kept."""
+    """Make the keeper of a process that finds the existing snapshots."""
 
     def keeper(count: Callable[[float], None] = lambda seconds: None, keeping: Keeping | None = None) -> RunKeeper:
         return RunKeeper(keeping or read_keeping(unfinished_runs(store, sweep)), store, trial, log, count)
