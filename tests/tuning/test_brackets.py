@@ -1,4 +1,4 @@
-"""The brackets of successive halving and Hyperband, and what a study may ask of them."""
+"""The brackets of successive halving and Hyperband, and what a study may request."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Who survives a rung, what a budget costs at most, and what a leaderboard says."""
+"""The survivors of a rung, the maximum cost of a budget, and the leaderboard."""
 
 import math
 from typing import get_args

@@ -1,4 +1,4 @@
-"""A parameter whose values depend on another one, and the level that stands for optimizers with their ranges."""
+"""A parameter with values that depend on another one, and the level that means optimizers with their ranges."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -136,11 +136,11 @@ def test_a_null_study_of_40_identical_recipes_rarely_claims_a_better_best(
         wrong += claim.is_shown
         naive += sign * (claim.ordinary - searched[chosen[0]]) > 1.645 * np.std(searched)
     assert wrong / nights <= 0.05
-    assert naive / nights > naive_share  # what the search itself would claim
+    assert naive / nights > naive_share  # the claim of the search itself
 
 
 def best_of(finalists: list[Finalist], sign: float) -> Confirmation:
-    """A confirmation that takes the best mean for the winner, the boldest choice there is."""
+    """Confirm with the best mean as the winner, the boldest possible choice."""
     confirmed = [ConfirmedFinalist(each, math.nan, math.nan, math.nan, math.nan, True) for each in finalists]
     winner = min(confirmed, key=lambda each: sign * each.finalist.mean)
     return Confirmation(tuple(confirmed), winner, 0.95, "parameters")

@@ -1,4 +1,4 @@
-"""The middle of a space is one ordinary trial of it."""
+"""The midpoint of a space is an ordinary trial."""
 
 from nightune.tuning.search.domains import Choice, Range
 from nightune.tuning.search.midpoint import middle_point

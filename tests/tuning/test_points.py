@@ -1,4 +1,4 @@
-"""The space of a study and the models' own reading of params agree on what counts."""
+"""The space of a study and the models' reading of params agree on which params are active."""
 
 import json
 from pathlib import Path

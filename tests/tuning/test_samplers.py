@@ -1,4 +1,4 @@
-"""What every sampler keeps to, and what grid and random add to it."""
+"""The contract of every sampler, and the additional guarantees of grid and random."""
 
 import json
 import math
@@ -172,7 +172,7 @@ def test_a_grid_has_no_duplicates_and_the_stated_size(space: SearchSpace) -> Non
 
 
 def test_a_grid_counts_only_active_dimensions() -> None:
-    # sgd with nesterov: 3 sizes x 3 depths; sgd without: nothing more; adam: 3 depths; each times 3 rates and 2 nets.
+    # sgd with nesterov: 3 sizes x 3 depths; sgd without: nothing else; adam: 3 depths; each times 3 rates and 2 nets.
     assert grid_size(SPACE) == (9 + 1 + 3) * 3 * 2
 
 

@@ -1,4 +1,4 @@
-"""Ranges, choices, conditions and spaces are checked on birth and keep to their bounds."""
+"""Ranges, choices, conditions and spaces are checked at construction and stay within their bounds."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""A study file becomes one checked value, whose digest names what decides its results."""
+"""A study file becomes one checked value, with a digest of everything that decides its results."""
 
 import pickle
 from pathlib import Path
@@ -185,7 +185,7 @@ def test_the_digest_does_not_depend_on_the_folder_of_the_file(tmp_path: Path) ->
 
 
 def test_the_digest_keeps_a_golden_value(read: Read) -> None:
-    """A change here makes unfinished sweeps of older versions start anew: say so in the CHANGELOG."""
+    """A change here restarts unfinished sweeps of older versions: say so in the CHANGELOG."""
     assert read(FULL).digest == "43e9d6c984520023"
 
 

@@ -1,4 +1,4 @@
-"""A range goes into a study's text, and nothing else of it changes."""
+"""A range is inserted into a study's text, and nothing else changes."""
 
 import tomllib
 

@@ -1,4 +1,4 @@
-"""Every mistake in a study file gets one line that names the key, what is wrong and what is allowed."""
+"""Every mistake in a study file gives one line that names the key, the mistake and the allowed values."""
 
 import pytest
 

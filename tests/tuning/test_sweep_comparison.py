@@ -1,4 +1,4 @@
-"""What changed between two sweeps."""
+"""Differences between two sweeps."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A file that is no study at all, or meant to do harm, ends in a StudyError like any other mistake."""
+"""A file that is not a study, or is malicious, raises a StudyError like any other mistake."""
 
 import contextlib
 from pathlib import Path
