@@ -18,7 +18,7 @@ FlowRun = dict[str, Any]
 
 
 class Served:
-    """Studies served every minute in the store that the environment names; `start` can be called again after the end."""
+    """Studies served every minute in the store that the environment names; `start` may be called again."""
 
     def __init__(self, studies: Sequence[Path], log: Path, command: Sequence[str] = ()) -> None:
         with socket.socket() as probe:

@@ -1,4 +1,4 @@
-"""One evening of served nights, good and bad, stopped by Ctrl-C, and the evening after. Takes minutes: `make nights`."""
+"""One evening of served nights, good and bad, stopped by Ctrl-C, and the next evening. Takes minutes: `make nights`."""
 
 import itertools
 import os
