@@ -16,7 +16,7 @@ from tests.flows.conftest import Command, command_line, last_json
 
 
 def back_up(store: Path, target: Path) -> None:
-    """Copy the databases first, by SQLite's backup; then the files, which were written before the rows that name them."""
+    """Copy the databases first, by SQLite's backup; then the files, written before the rows that name them."""
     target.mkdir(parents=True)
     for name in ("mlflow.db", "prefect/prefect.db"):
         if (store / name).exists():
