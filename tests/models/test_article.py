@@ -1,4 +1,4 @@
-"""The article's errors, row by row as docs/article.md counts them: what its code does, and what ours does."""
+"""The article's errors, numbered as in docs/article.md: what its code does, and what ours does."""
 
 import inspect
 import math

@@ -1,4 +1,4 @@
-"""Bringing up the backend: a GPU's memory is taken on demand, unless the user sets otherwise."""
+"""Start of the backend: GPU memory is allocated on demand, unless the user sets otherwise."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ def setup_module() -> None:
 
 
 class Configuration:
-    """As much of TensorFlow's configuration as is asked, with devices that may be in use."""
+    """The part of TensorFlow's configuration that is used, with devices that may be in use."""
 
     def __init__(self, gpus: list[str], used: tuple[str, ...] = ()) -> None:
         self.config = self

@@ -1,4 +1,4 @@
-"""Batch sizes: every policy uses every example once an epoch, and grows as its golden table says."""
+"""Batch sizes: every policy uses every example once an epoch, and grows as in its golden table."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Where a training stops and which epoch is its best."""
+"""When a training stops, and which epoch is its best."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""The customary ranges: one for each optimizer, of params that count for it and values that they may hold."""
+"""The customary ranges: one for each optimizer, of params that are active for it and values that they may have."""
 
 from typing import Any
 

@@ -41,7 +41,7 @@ def build(input_shape, output_size, bias: bool = True):
 
 
 def plain_training(recipe: Recipe, dataset: Dataset, optimizer: Any, plans: list[EpochPlan]) -> list[np.ndarray]:
-    """The weights after training as one would write it by hand, from the same initial weights on the same order."""
+    """Return the weights after a handwritten training, from the same initial weights in the same order."""
     model = FitEngine(dataset, Path()).start(recipe, SEEDS).model
     plain = keras.models.clone_model(model)
     plain.set_weights(model.get_weights())
@@ -253,7 +253,7 @@ def test_training_prints_nothing_over_many_trials(
 
 
 def train_and_save(path: str) -> None:
-    """Train a fixed training on this process' backend from fixed weights, and write what came of it."""
+    """Run a fixed training on this process' backend from fixed weights, and write the results."""
     generator = np.random.default_rng(0)
     split = Examples(generator.normal(size=(22, 5)).astype(np.float32), generator.integers(0, 3, 22).astype(np.int32))
     engine = FitEngine(Dataset(split, split, split, "multiclass", (0, 1, 2), "", (), None, {}), Path())

@@ -1,4 +1,4 @@
-"""JAX's compiled engine: as `fit`, after any trainings before. One process does all of it: JAX must be its backend."""
+"""JAX's compiled engine: like `fit`, after any earlier trainings. One process with the backend JAX runs everything."""
 
 import json
 import os

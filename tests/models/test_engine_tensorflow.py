@@ -59,7 +59,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def kept() -> dict[str, Any]:
-    """Engines and data kept for the module: programs are to be shared by its tests."""
+    """Engines and data shared by the module, so that its tests share programs."""
     return {}
 
 
@@ -89,7 +89,7 @@ def end(engine: Any, recipe: Recipe, dataset: Dataset, epochs: int = 3) -> Outco
 
 
 def distance(first: Outcome, second: Outcome) -> float:
-    """How far apart the weights are, relative to the weights."""
+    """Return the distance between the weights, relative to the weights."""
     one, other = (np.concatenate([weight.ravel() for weight in end.weights]) for end in (first, second))
     return float(np.linalg.norm(one - other) / np.linalg.norm(other))
 
@@ -221,7 +221,7 @@ def test_auto_chooses_the_compiled_engine_that_agrees_with_fit(dataset: Dataset)
 
 
 def bake_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each program keeps the numbers of its first trial, as if they were constants of its graph."""
+    """Make each program keep the numbers of its first trial, as if they were constants of its graph."""
     numbers, first = Program.numbers, {}
 
     def baked(self: Program, *given: Any) -> np.ndarray:
@@ -231,7 +231,7 @@ def bake_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def bake_rates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As above, with learning rates and decay."""
+    """Make each program keep the learning rates and decay of its first trial."""
     train, first = TensorFlowProgram.train, {}
 
     def baked(self: Any, state: Any, updates: Any, before: Any, shape: Any) -> Any:

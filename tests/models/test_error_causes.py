@@ -1,4 +1,4 @@
-"""The one line that a person sees of an error says what is wrong and where."""
+"""The one line shown for an error says what is wrong and where."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What `fit` measures of the gradients while it accumulates them: exact for single examples."""
+"""Measurements of the gradients while `fit` accumulates them: exact for single examples."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_measurements_equal_those_of_single_examples_without_the_penalty(
 def test_measurements_cover_the_full_updates_of_one_epoch(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe
 ) -> None:
-    """With a rate of 0 every epoch of the same order measures the same, and a left-over of one changes no norm."""
+    """With a rate of 0 every epoch of the same order measures the same, and a remainder of one changes no norm."""
     engine = FitEngine(make_dataset(examples=17), Path())
     plan = make_plan([8, 8, 1], rates=0.0)
     _, outputs = trained(engine, recipe(batch_size__policy="gns", batch_size__micro_size=2), [plan, plan])

@@ -1,4 +1,4 @@
-"""Trainings that halt at a rung resume bit-equal, and are kept in memory only where that is cheap."""
+"""Trainings that halt at a rung resume bit-equal, and are kept in memory only if that is cheap."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -66,7 +66,7 @@ def outcome(make_dataset: MakeDataset) -> Outcome:
 
 
 class Named:
-    """As much of an engine as a halted training needs."""
+    """The part of an engine that a halted training requires."""
 
     def __init__(self, name: str) -> None:
         self.name = name

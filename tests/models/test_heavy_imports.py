@@ -1,4 +1,4 @@
-"""Lasting imports: the garbage collector is off meanwhile, skips the new objects later, and is as it was."""
+"""Lasting imports: garbage collection is off during them, later skips the new objects, and is restored."""
 
 import gc
 from collections.abc import Iterator

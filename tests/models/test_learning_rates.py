@@ -87,7 +87,7 @@ def _optax_restarts(optax: object, total: int) -> Callable[[int], float]:
     return optax.join_schedules(cycles, [3, 9])  # type: ignore[attr-defined]
 
 
-# name: our settings, optax' schedule of (optax, total updates); 21 updates in all
+# name: our settings, optax' schedule of (optax, total updates); 21 updates in total
 OPTAX = {
     "fixed": ({"schedule": "fixed"}, lambda optax, _: optax.constant_schedule(1.0)),
     "exponential": (
@@ -185,7 +185,7 @@ def test_scaling_by_the_batch_size_is_one_factor_at_equal_examples(scaling: str)
         for size in (32, 64)
     )
     factor = {"none": 1.0, "linear": 2.0, "sqrt": math.sqrt(2.0)}[scaling]
-    after_warmup = 10  # where it multiplies by (t+1)/W, a larger update is further on
+    after_warmup = 10  # with a factor of (t+1)/W, a larger update is further in the schedule
     np.testing.assert_allclose(small[::2][after_warmup:] * factor, large[after_warmup:], rtol=1e-6)
 
 
@@ -240,7 +240,7 @@ def test_warmup_takes_its_share_of_examples_also_with_ragged_batches() -> None:
 
 
 def test_a_milestone_applies_to_the_update_that_starts_there() -> None:
-    for total in range(2, 200):  # no total lets rounding move the milestone
+    for total in range(2, 200):  # rounding moves the milestone for no total
         trained = rates(total * 10, schedule="step", step_first=0.3, step_gap=0.4, step_count=2, step_factor=0.1)
         assert list(np.flatnonzero(np.diff(trained)) + 1) == [3 * total, math.ceil(5.8 * total - 1e-9)]
 
@@ -286,7 +286,7 @@ def rates_by_examples(size: int, **params: object) -> dict[int, float]:
     return dict(zip(seen.tolist(), rates.tolist(), strict=True))
 
 
-# those that look at the progress before an update; the others also look at that after it, which a batch moves
+# those that depend on the progress before an update; the others also on that after it, which a batch moves
 @pytest.mark.parametrize(
     "schedule",
     ["exponential", "step", "cosine", "cosine_restarts", "linear", "polynomial", "inverse_time", "wsd"],

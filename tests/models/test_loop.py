@@ -1,4 +1,4 @@
-"""The loop and its checkpoint: the best epoch's weights come back, and never one that is not finite."""
+"""The loop and its checkpoint: the best epoch's weights are returned, and never weights that are not finite."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ MakeRecipe = Callable[..., Recipe]
 
 @dataclass(frozen=True)
 class ScriptedEngine:
-    """Gives the outputs, losses and weights of a script; weights are [epoch], starting from [0]."""
+    """Returns the outputs, losses and weights of a script; weights are [epoch], starting from [0]."""
 
     dataset: Dataset
     right: list[int]  # per epoch: how many validation examples are predicted well
@@ -80,7 +80,7 @@ class ScriptedEngine:
 
 @pytest.fixture(params=[1, 3, 9], ids="{} epochs at once".format)
 def scripted(make_dataset: MakeDataset, recipe: MakeRecipe, request: pytest.FixtureRequest) -> Callable[..., Outcome]:
-    """Trains by a script; how many epochs are computed at once changes nothing."""
+    """Return a function that trains by a script; the number of epochs computed at once changes nothing."""
 
     def run(right: list[int], params: Mapping[str, Any] | None = None, **script: Any) -> Outcome:
         dataset = make_dataset()

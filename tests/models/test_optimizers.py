@@ -1,4 +1,4 @@
-"""Optimizers: the numbers of each rule, on the Keras optimizers that an engine is given."""
+"""Optimizers: the numbers of each rule, on the Keras optimizers of an engine."""
 
 import math
 from collections.abc import Callable
@@ -97,7 +97,7 @@ def test_momentum_on_a_quadratic(keras: Any) -> None:
     momentum = OptimizerSettings(kind="sgd", one_minus_momentum=0.1)
     passed = trajectory(keras, momentum, quadratic, 20)[:, 0]
     np.testing.assert_allclose(passed[:5], [0.6, 0.0, -0.54, -0.81, -0.729], atol=1e-6)
-    areas = passed[:-2] * passed[2:] - passed[1:-1] ** 2  # goes as the determinant μ of the two-step map
+    areas = passed[:-2] * passed[2:] - passed[1:-1] ** 2  # follows the determinant μ of the two-step map
     np.testing.assert_allclose(np.sqrt(areas[1:] / areas[:-1]), math.sqrt(0.9), rtol=1e-4)
 
 
@@ -190,7 +190,7 @@ def test_noise_keeps_sgd_at_its_stationary_variance(keras: Any, batch: int, expe
     assert float(mean_square()) == pytest.approx(expected, rel=0.05)
 
 
-# clip: what it leaves of the gradients (3, 0.5) and (4) of two variables at the limit 1
+# clip: the gradients (3, 0.5) and (4) of two variables after clipping at the limit 1
 CLIPS = {
     "none": [3.0, 0.5, 4.0],
     "norm": [3.0 / math.hypot(3.0, 0.5), 0.5 / math.hypot(3.0, 0.5), 1.0],

@@ -1,4 +1,4 @@
-"""The rules that Keras lacks or has in another form, by themselves: closed forms and optax."""
+"""The rules that Keras lacks or has in another form, compared with closed forms and optax."""
 
 from collections.abc import Callable
 from typing import Any
@@ -170,7 +170,7 @@ def test_a_polynomial_average_matches_the_closed_form() -> None:
 
 
 def test_rule_c9_muon_moves_hidden_matrices_only() -> None:
-    keras.utils.clear_session(free_memory=False)  # names are numbered from the start again
+    keras.utils.clear_session(free_memory=False)  # names are numbered from 1 again
     inputs = keras.Input((6,))
     hidden = layers.Embedding(5, 3)(inputs)
     hidden = layers.GRU(4)(hidden)
@@ -222,7 +222,7 @@ def test_muon_steps_are_orthogonal_and_as_long_as_adams() -> None:
     step = -weights.numpy().astype(np.float64) / (0.2 * np.sqrt(8))
     lengths = np.linalg.svd(step, compute_uv=False)
     assert lengths.min() > 0.6
-    assert lengths.max() < 1.3  # what five steps of Newton and Schulz leave of 1
+    assert lengths.max() < 1.3  # 1 after five steps of Newton and Schulz
 
 
 @pytest.mark.parametrize("relative", [1.0, 0.1])

@@ -1,4 +1,4 @@
-"""Adaptive penalties: where a controlled strength comes to rest, and what it is steered by."""
+"""Adaptive penalties: where a controlled strength converges, and what controls it."""
 
 import json
 import math
@@ -153,7 +153,7 @@ def test_the_hypergradient_of_fit_is_the_analytic_one(
         kernel, bias = kernel - 0.05 * along, bias - 0.05 * offset
     expected = float(np.sum(gradient(division.held_out, kernel, bias)[0] * steps[-1]))
     assert output.statistics[HYPERGRADIENT] == pytest.approx(expected, rel=1e-3)
-    np.testing.assert_allclose(engine.weights(state)[0], kernel, atol=1e-6)  # the probe left them as they were
+    np.testing.assert_allclose(engine.weights(state)[0], kernel, atol=1e-6)  # the probe did not change them
 
 
 def test_fit_trains_with_the_strength_that_the_gap_requires(

@@ -1,4 +1,4 @@
-"""Data goes where it fits: in memory, on disk, on the device, or to the engine that reads it from disk."""
+"""Data is placed where it fits: in memory, on disk, on the device, or with the engine that reads it from disk."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What trials of one program share: how plans are laid out, and weights drawn without a model."""
+"""Shared by trials of one program: the layout of plans, and weights drawn without a model."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +43,7 @@ MakeDataset = Callable[..., Dataset]
 
 
 def covered(plan: EpochPlan, parts: Any) -> list[int]:
-    """The examples with a weight, in the order in which blocks take them."""
+    """Return the examples with a weight, in the order of the blocks."""
     order, seen = padded_order(plan, parts), []
     for part in parts:
         for start, size in part.bounds[: part.count].tolist():

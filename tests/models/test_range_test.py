@@ -1,4 +1,4 @@
-"""The learning-rate range test: known numbers on a quadratic, noise, and what it leaves behind."""
+"""The learning-rate range test: known numbers on a quadratic, noise, and the state after it."""
 
 import itertools
 import math
@@ -169,7 +169,7 @@ def test_weights_slots_and_random_state_are_bit_equal_after_a_range_test(
         assert len(tested.losses) > 2
         return generators() == drawn
 
-    assert any(draws_nothing() for _ in range(5))  # a thread that another test has left may draw at the same moment
+    assert any(draws_nothing() for _ in range(5))  # a thread of another test may draw at the same time
     assert all(np.array_equal(old, np.array(new)) for old, new in zip(before, variables, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""The recipe: flat params in, checked settings out, and back again."""
+"""The recipe: flat params to checked settings, and back."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The optimizer of a recipe in the engines: what is measured and kept, on which backend and engine."""
+"""The optimizer of a recipe in the engines: measured and kept weights, by backend and engine."""
 
 import os
 import subprocess
@@ -57,7 +57,7 @@ def test_the_evaluated_weights_are_measured_and_kept(name: str, make_dataset: Ma
     whole = engine.start(given, SEEDS)
     for epoch in (1, 2):
         whole, _ = engine.run_epoch(whole, make_plan(epoch=epoch, rates=rate))
-    state, _ = engine.run_epoch(state, make_plan(epoch=2, rates=rate))  # measuring in between changed nothing
+    state, _ = engine.run_epoch(state, make_plan(epoch=2, rates=rate))  # measurements in between changed nothing
     for one, other in zip(engine.weights(state), engine.weights(whole), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -149,7 +149,7 @@ ON_TWO_BACKENDS: dict[str, dict[str, Any]] = {
 
 
 def train_and_save(path: str) -> None:
-    """Train each of them two epochs on this process' backend from fixed weights, and write what they end with."""
+    """Train each of them two epochs on this process' backend from fixed weights, and write the results."""
     ends: list[np.ndarray] = []
     for params in ON_TWO_BACKENDS.values():
         generator = np.random.default_rng(0)

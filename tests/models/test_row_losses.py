@@ -1,4 +1,4 @@
-"""The gate measures what scikit-learn measures, for all models and forms of their outputs."""
+"""The gate's measurements equal those of scikit-learn, for all models and forms of their outputs."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ LOGITS = np.random.default_rng(0).normal(0, 2, (6, 3)).astype(np.float32)
 
 
 def predictor(outputs: np.ndarray, **description: Any) -> Predictor:
-    """A model that answers row i with outputs[i]: its input is the row's number."""
+    """A model that returns outputs[i] for row i: its input is the row's number."""
     known = {"task": "multiclass", "classes": list(CLASSES), "is_logits": True, "output_size": outputs.shape[1]}
     return Predictor(lambda rows, training: outputs[rows[:, 0].astype(int)], None, {**known, **description})
 

@@ -1,4 +1,4 @@
-"""The sealed test split: nothing but its seal reads it, and every read is noted first."""
+"""The sealed test split: it is read only through its seal, and every read is recorded first."""
 
 from pathlib import Path
 

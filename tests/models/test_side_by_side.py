@@ -1,4 +1,4 @@
-"""Trainings side by side: in step, refilled as they end, and left when one of them breaks."""
+"""Trainings side by side: in step, refilled as they end, and closed when one of them breaks."""
 
 from collections.abc import Sequence
 from typing import Any

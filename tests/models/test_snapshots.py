@@ -49,7 +49,7 @@ FOR_ALL: dict[str, dict[str, Any]] = {
     },
     "growing batches": {"optimizer": "rmsprop", "batch_size.policy": "geometric", "batch_size.maximum": 16},
 }
-SAMPLE = ("adam with dropout", "normalized, decaying")  # the others compile by night
+SAMPLE = ("adam with dropout", "normalized, decaying")  # the others are compiled in the nightly tests
 FOR_FIT: dict[str, dict[str, Any]] = {
     "noise": {"optimizer": "sgd", "batch_size.policy": "gns", "batch_size.minimum": 4, "batch_size.maximum": 16},
     "micro-batches": {"optimizer": "adam", "batch_size.micro_size": 3},

@@ -1,4 +1,4 @@
-"""Rules that set their own margins, and a user's own: when they stop, and that they say why."""
+"""Rules that set their own margins, and a user's own: when they stop, and their reasons."""
 
 import math
 from pathlib import Path
@@ -18,7 +18,7 @@ from nightune.models.training.controller import Controller
 
 
 def ends(scores: list[float], settings: dict[str, Any], **seen: Any) -> tuple[int, str] | None:
-    """The epoch, counted from 1, after which the rule stops, and why; None = never."""
+    """Return the epoch, counted from 1, after which the rule stops, and the reason; None = never."""
     state = StoppingState()
     for epoch, score in enumerate(scores, start=1):
         observation = Observation(epoch, score, **{"epochs": 100, **seen})

@@ -64,7 +64,7 @@ def test_data_on_disk_is_streamed_and_data_in_memory_is_not(tmp_path: Path) -> N
 
 
 class Recorded:
-    """Inputs that note which thread reads which examples."""
+    """Inputs that record which thread reads which examples."""
 
     def __init__(self) -> None:
         self.reads: list[tuple[str, list[int]]] = []
@@ -79,7 +79,7 @@ def test_the_next_batches_are_read_in_order_by_another_thread() -> None:
     feed = StreamFeed(inputs, np.arange(20))  # type: ignore[arg-type]
     batches = feed.arguments(np.arange(20, dtype=np.int32)[::-1], np.full(10, 2, np.int32))["x"]
     assert [batches[index][1].tolist() for index in range(3)] == [[19, 18], [17, 16], [15, 14]]
-    feed._reader.submit(lambda: None).result()  # what was asked for ahead has been read by now
+    feed._reader.submit(lambda: None).result()  # everything requested ahead has been read by now
     assert [indices for _, indices in inputs.reads] == [[19 - 2 * n, 18 - 2 * n] for n in range(3 + AHEAD)]
     assert all(thread.startswith("nightune-reader") for thread, _ in inputs.reads)
 

@@ -1,4 +1,4 @@
-"""Names that Keras, TensorFlow and JAX do not document: each does what we use it for, in the versions installed.
+"""Names that Keras, TensorFlow and JAX do not document: each behaves as we use it, in the installed versions.
 
 pyproject.toml may allow a new version of a library when these tests and test_undocumented_optimizers.py pass on it.
 """

@@ -1,4 +1,4 @@
-"""Names of optimizers that Keras does not document: each does what we use it for, in the versions installed."""
+"""Names of optimizers that Keras does not document: each behaves as we use it, in the installed versions."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Stacked trials on JAX end as single ones do, independent of each other. One process does all of it."""
+"""Stacked trials on JAX match single ones, independent of each other. One process runs everything."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.nights  # on CPUs trials are stacked only where it is asked for
+pytestmark = pytest.mark.nights  # on CPUs trials are stacked only on request
 
 CODE = """
 import json, sys

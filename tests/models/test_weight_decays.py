@@ -1,4 +1,4 @@
-"""Weight decay: what is left of a weight when nothing but the decay acts on it."""
+"""Weight decay: the remainder of a weight when only the decay acts on it."""
 
 import numpy as np
 import pytest
