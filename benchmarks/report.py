@@ -18,7 +18,7 @@ def measurements(file: Path) -> list[dict[str, Any]]:
 
 
 def markdown(file: Path) -> str:
-    """Write one table per model, with its machine: medians over the turns, and speedups over the naive loop of the same turn."""
+    """Write one table per model, with its machine: medians over the turns, and speedups in the same turn."""
     lines: list[str] = []
     for (model, trials), known in _tables(file):
         lines += [

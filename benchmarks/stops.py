@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def seconds(study: Path, engine: str, stop: Callable[[Process], None], moments: random.Random) -> float:
-    """Start a sweep, stop it while it trains, and return the seconds to its end; raise RuntimeError for anything left."""
+    """Start a sweep, stop it while it trains, and return the seconds to its end; raise RuntimeError for leftovers."""
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "store"
         process = start(study, engine, store)
