@@ -41,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        expected = unbroken(options.study, folder / "unbroken")
+        expected = uninterrupted(options.study, folder / "uninterrupted")
         hits: Counter[str] = Counter({phase.name: 0 for phase in PHASES})
         random_moments, stores, problems = random.Random(options.seed), 0, list[str]()
         while hits.total() < options.kills:
@@ -56,7 +56,7 @@ def main() -> None:
     sys.exit(1 if problems else 0)
 
 
-def unbroken(study: Path, store: Path) -> Expected:
+def uninterrupted(study: Path, store: Path) -> Expected:
     """Run all stages without a kill; return the results in the store."""
     for stage in STAGES:
         finish(stage, study, store)

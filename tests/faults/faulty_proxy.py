@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 
 class Fault(StrEnum):
-    """What the proxy does with a request."""
+    """The proxy's reaction to a request."""
 
     NONE = "none"
     ERROR = "answers 500"

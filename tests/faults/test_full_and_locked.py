@@ -120,7 +120,7 @@ def test_a_sweep_waits_for_a_locked_database_within_the_limit(
 
 
 def wait_briefly(_connection: object, _cursor: object, statement: str, values: object, *_: object) -> object:
-    """SQLite's own time-out, which MLflow sets to 20 s for each session, is not what is tested."""
+    """Shorten SQLite's own time-out, which MLflow sets to 20 s for each session: it is not under test."""
     return statement.replace("busy_timeout = 20000", "busy_timeout = 10"), values
 
 

@@ -56,7 +56,7 @@ def shared_server(postgresql: str, tmp_path: Path) -> Iterator[TrackingServer]:
 
 
 def on_machine(name: str, study: Path, server: TrackingServer, folder: Path) -> Sweep:
-    """A sweep on a machine of this name, with a folder of its own."""
+    """A sweep on a machine of this name, with its own folder."""
     given = {"MLFLOW_TRACKING_URI": server.address, "NIGHTUNE_STORE": str(folder / name)}
     before = ["unshare", "--uts", "sh", "-c", f'hostname {name} && exec "$@"', "sh"]
     return Sweep(study, "--engine", "fit", before=before, **given)

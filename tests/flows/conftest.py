@@ -48,7 +48,7 @@ class Tuned:
 
 
 def tuned_in(folder: Path, empty_store: Path, study_text: str, **options: Any) -> Tuned:
-    """Tune a study in a store of its own in the folder."""
+    """Tune a study in its own store in the folder."""
     from nightune.flows.tune import tune
 
     study, store = folder / "flowers.toml", folder / "mlruns"

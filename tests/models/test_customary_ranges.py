@@ -51,7 +51,7 @@ def test_a_range_rises_and_holds_the_default_of_its_param(optimizer: str) -> Non
             ("adadelta", "learning_rate.peak"),
             ("adamw", "weight_decay.strength"),
         }
-        if (optimizer, param) not in far:  # our general default lies outside what suits these
+        if (optimizer, param) not in far:  # our general default is outside the ranges of these
             assert min(ends(domain)) <= defaults[param] <= max(ends(domain)), param
         assert all(KEYS[param].problem(end) is None for end in ends(domain)), param
 

@@ -146,7 +146,7 @@ def test_normalization_and_layers_unknown_to_keras_couple_examples() -> None:
 def test_padding_with_weight_zero_changes_nothing_of_an_update(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, kind: str
 ) -> None:
-    """What the compiled programs do: 5 examples in a block of 8, whose others repeat examples with weight 0."""
+    """As the compiled programs pad: 5 examples in a block of 8, whose others repeat examples with weight 0."""
     dataset = make_dataset("regression")
     given_recipe = recipe(optimizer=kind, penalty__kind="l2")
 

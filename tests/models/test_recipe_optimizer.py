@@ -136,7 +136,7 @@ def build(input_shape, output_size):
     outcome = train(engine, given, dataset, epochs=2, seed=1, monitor="val_loss", direction="minimize")
     moved = np.abs(outcome.weights[0] - before[0]).max(axis=1)
     assert (moved[:-1] > 0).any()
-    if params["optimizer"] != "adafactor":  # which spreads what it learns over rows
+    if params["optimizer"] != "adafactor":  # which spreads its update over rows
         assert moved[-1] == 0
 
 

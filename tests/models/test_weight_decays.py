@@ -26,7 +26,7 @@ def left_of_one(rates: np.ndarray, peak: float = 0.1, horizon: int = 4, **settin
     return np.cumprod(1.0 - decay_shrinks(decay, strengths, rates, rates / peak))
 
 
-# profile, coupling, strength, rates, what is left
+# profile, coupling, strength, rates, remainder
 GOLDENS = {
     "fixed": ({"profile": "fixed", "strength": 0.1}, CONSTANT, [0.99, 0.9801, 0.970299, 0.960596, 0.95099]),
     "exponential": (

@@ -1,4 +1,4 @@
-"""A wheel and an sdist of the tracked files, and Nightune as it is installed from them or for development."""
+"""A wheel and an sdist of the tracked files, and Nightune installed from them or for development."""
 
 import os
 import shutil
@@ -70,7 +70,7 @@ def tracked_files() -> list[str]:
 
 @pytest.fixture(scope="session")
 def from_wheel(distributions: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """Nightune installed from the wheel into an environment of its own.
+    """Nightune installed from the wheel into its own environment.
 
     The dependencies are those of this environment, by their folder: `.pth` files there, which make this checkout
     importable, are not followed.

@@ -47,7 +47,7 @@ def cut(trials: Sequence[Trial], folder: Path = Path()) -> list[list[int]]:
 
 
 def test_a_mixed_study_is_split_into_as_many_cohorts_as_it_needs_programs(mixed: Study, trials: list[Trial]) -> None:
-    """Two optimizers' families, with dropout and without: four, whatever the batch sizes are."""
+    """Two optimizers' families, with dropout and without: four, for any batch sizes."""
     assert len({trial.params.get("batch_size.size") for trial in trials}) == 5
     assert len(cut(trials)) == len(check_study(mixed).graph_keys) == 4
     assert sorted(number for cohort in cut(trials) for number in cohort) == list(range(24))

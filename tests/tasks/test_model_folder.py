@@ -177,14 +177,16 @@ def test_mlflow_serves_a_version_on_loopback(tmp_path: Path) -> None:
         )
     try:
         body = json.dumps({"dataframe_split": json.loads(raw.to_json(orient="split"))}).encode()
-        answer = json.loads(asked(f"http://127.0.0.1:{port}/invocations", body, process, tmp_path / "serve.log"))
+        answer = json.loads(
+            wait_for_response(f"http://127.0.0.1:{port}/invocations", body, process, tmp_path / "serve.log")
+        )
     finally:
         os.killpg(process.pid, 15)
         process.wait(timeout=60)
     np.testing.assert_allclose(answer["predictions"], expected, rtol=1e-6)
 
 
-def asked(address: str, body: bytes, process: subprocess.Popen[bytes], log: Path) -> str:
+def wait_for_response(address: str, body: bytes, process: subprocess.Popen[bytes], log: Path) -> str:
     """Return the server's response, as soon as it listens."""
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
     for _ in range(600):
