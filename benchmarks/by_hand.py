@@ -1,4 +1,4 @@
-"""A trial as one writes it by hand with Keras, and its record in MLflow: what the peers share with the naive loop."""
+"""A trial written by hand with Keras, and its record in MLflow: shared by the naive loop and the other tuners."""
 
 import tempfile
 import time

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Race:
-    """What every contender is given."""
+    """The input of every contender."""
 
     setting: "Setting"
     dataset: "Dataset"
@@ -25,7 +25,7 @@ class Race:
 
 @dataclass(frozen=True)
 class Contender:
-    """Who trains, with which backend of Keras, needing which package, within which surroundings.
+    """A function that trains, its backend of Keras, the package it requires, and the context it runs in.
 
     `is_repeated`: also timed once compiled.
     """
@@ -83,7 +83,7 @@ def naive(race: Race) -> None:
 
 
 def keras_tuner(race: Race) -> None:
-    """KerasTuner's RandomSearch; each of its draws is given the next of our trials."""
+    """KerasTuner's RandomSearch; each of its draws gets the next of our trials."""
     import keras_tuner as kt
     from by_hand import compiled_model, fit_and_log
 
@@ -125,7 +125,7 @@ def optuna_keras(race: Race) -> None:
 
 
 def ray_tune(race: Race) -> None:
-    """Ray Tune with one processor a trial, as it comes."""
+    """Ray Tune with its defaults: one processor per trial."""
     import ray
     from ray import tune
 

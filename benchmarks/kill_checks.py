@@ -1,4 +1,4 @@
-"""What must be true of a store after any number of kills: it is the store of a night without one."""
+"""Check a store after any number of kills: it must equal the store of a night without a kill."""
 
 import json
 import sqlite3
@@ -11,19 +11,19 @@ import psutil
 
 RunKey = tuple[str, str]  # trial key, number of the replicate
 
-TAKEN = ("seconds", "peak_memory_mib", "device_peak_memory_mib")  # what a trial took, which no two trainings take alike
+TAKEN = ("seconds", "peak_memory_mib", "device_peak_memory_mib")  # differ between any two trainings
 
 
 @dataclass(frozen=True)
 class Expected:
-    """A store without its accidents: what every run gave, and which trial became champion, why."""
+    """The results of a store: those of every run, which trial became champion, and why."""
 
     runs: dict[RunKey, dict[str, object]]
     champion: dict[str, object]
 
 
 def read_store(store: Path) -> Expected:
-    """Read all that must not depend on kills; RuntimeError for a trial that is there twice."""
+    """Read all results that must not depend on kills; raise RuntimeError for a duplicate trial."""
     runs: dict[RunKey, dict[str, object]] = {}
     with closing(sqlite3.connect(store / "mlflow.db")) as database:
         keys = database.execute("select run_uuid, value from tags where key = 'nightune.trial_key'").fetchall()
@@ -31,7 +31,7 @@ def read_store(store: Path) -> Expected:
             tags = dict(database.execute("select key, value from tags where run_uuid = ?", (run,)))
             name = (str(key), str(tags.get("nightune.replicate", "0")))
             if name in runs:
-                raise RuntimeError(f"trial {name} is there twice")
+                raise RuntimeError(f"trial {name} exists twice")
             points = f"select key, step, value from metrics where run_uuid = ? and key not in {TAKEN} order by 1, 2"
             runs[name] = {
                 "number": tags["nightune.trial_number"],
@@ -46,14 +46,14 @@ def read_store(store: Path) -> Expected:
 def _champion(database: sqlite3.Connection) -> dict[str, object]:
     aliases = database.execute("select alias, version from registered_model_aliases order by alias").fetchall()
     versions = database.execute("select count(*) from model_versions").fetchone()[0]
-    told = ("nightune.trial_key", "nightune.verdict", "nightune.reason", "nightune.gain")
+    compared = ("nightune.trial_key", "nightune.verdict", "nightune.reason", "nightune.gain")
     question = "select key, value from model_version_tags order by key"
-    tags = {key: value for key, value in database.execute(question) if key in told}
+    tags = {key: value for key, value in database.execute(question) if key in compared}
     return {"aliases": aliases, "versions": versions, **tags}
 
 
 def differences(store: Path, expected: Expected) -> list[str]:
-    """What of a store that was killed in is not as in the unbroken one."""
+    """Return the differences between a store with kills and the uninterrupted one."""
     try:
         got = read_store(store)
     except RuntimeError as error:
@@ -70,7 +70,7 @@ def differences(store: Path, expected: Expected) -> list[str]:
 
 
 def _records(store: Path) -> list[str]:
-    """What MLflow and Prefect hold open, or tell differently."""
+    """Return what MLflow and Prefect hold open, or report differently."""
     with closing(sqlite3.connect(store / "mlflow.db")) as database:
         open_runs = database.execute("select count(*) from runs where status = 'RUNNING'").fetchone()[0]
         complete = "select count(*) from tags where key = 'nightune.status' and value = 'complete'"
@@ -87,7 +87,7 @@ def _records(store: Path) -> list[str]:
 
 
 def _broken_models(store: Path) -> list[str]:
-    """Checkpoints and versions that do not load; halves of files that look whole."""
+    """Return checkpoints and versions that do not load, such as incomplete files."""
     import keras
 
     problems = []
@@ -118,7 +118,7 @@ def _broken_champion(store: Path) -> list[str]:
 
 
 def left_over(store: Path) -> list[str]:
-    """Processes that work in a store."""
+    """Return the processes that work in a store."""
     found = []
     for process in psutil.process_iter():
         try:

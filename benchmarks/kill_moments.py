@@ -1,4 +1,4 @@
-"""The phases of a sweep and a promotion, told by what changes in the store, so that kills can be aimed at them."""
+"""The phases of a sweep and a promotion, detected by changes in the store, so that kills can be aimed at them."""
 
 import sqlite3
 from collections.abc import Callable
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Sign = Callable[[Path], object]
-AT_ONCE, SOON, WIDE = 0.05, 0.5, 5.0  # seconds behind the sign that a kill may fall
+AT_ONCE, SOON, WIDE = 0.05, 0.5, 5.0  # a kill comes at most so many seconds after the sign
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A phase begins when its sign changes; where `over` is true of a store, it does not come again.
+    """A phase begins when its sign changes; once `over` is true of a store, it does not recur.
 
-    A moment has one question for both: what follows it is the phase, in the process that brings it about.
+    A moment has the same function for both: the phase follows it, in the process that causes it.
     """
 
     name: str
@@ -25,12 +25,12 @@ class Phase:
 
     @property
     def is_moment(self) -> bool:
-        """True for a phase that begins where others would be over; one that begins with its process is such, too."""
+        """True for a phase that begins where others would be over, and for one that begins with its process."""
         return self.over is self.sign
 
 
 def ask(store: Path, question: str) -> list[tuple[object, ...]]:
-    """Ask the store's database without writing to it; nothing where it cannot answer yet."""
+    """Query the store's database without writing to it; return an empty list while it cannot answer."""
     database = store / "mlflow.db"
     if not database.exists():
         return []
@@ -42,23 +42,23 @@ def ask(store: Path, question: str) -> list[tuple[object, ...]]:
 
 
 def answer(question: str) -> Sign:
-    """What a question gives, as a sign."""
+    """Return the result of a query as a sign."""
     return lambda store: ask(store, question)
 
 
 def tagged(name: str, value: str) -> Sign:
-    """How many runs carry a tag of ours with a value; false where none does."""
+    """Return the number of runs with this value of our tag as a sign; it is false for none."""
     question = f"select 1 from tags where key = 'nightune.{name}' and value = '{value}'"
     return lambda store: len(ask(store, question))
 
 
 def entries(pattern: str) -> Sign:
-    """The names of what lies in a store under a pattern."""
+    """Return the names of the files that match a pattern as a sign."""
     return lambda store: sorted(path.name for path in store.glob(pattern))
 
 
 def contents(pattern: str) -> Sign:
-    """The contents of the files under a pattern; one that goes away meanwhile has none."""
+    """Return the contents of the files that match a pattern as a sign; files may disappear."""
 
     def read(store: Path) -> list[str]:
         try:
@@ -70,7 +70,7 @@ def contents(pattern: str) -> Sign:
 
 
 def never(_store: Path) -> bool:
-    """Of a phase that comes in every process."""
+    """Return False: the phase occurs in every process."""
     return False
 
 

@@ -1,11 +1,11 @@
-"""Kill a sweep in every phase until it has ended, often enough, and check that nothing was lost or done twice.
+"""Kill a sweep repeatedly, in every phase, and check that nothing was lost or done twice.
 
     python benchmarks/kill_storm.py [--kills 100] [--seed 1] [--study STUDY] [--folder FOLDER]
 
 First the study is tuned, confirmed and promoted once without a kill. Then the same two commands, `tune` and `promote`,
 run in an empty store; they are killed with SIGKILL in the phase that was hit least so far (benchmarks/kill_moments.py
-tells the phases by their signs in the store) and started again, until the champion is there; then the next empty store,
-until the kills are used up. Every store must then be as the unbroken one: benchmarks/kill_checks.py.
+detects the phases by their signs in the store) and started again, until there is a champion; then the next empty store
+follows, until the kills are used up. Every store must then equal the uninterrupted one: benchmarks/kill_checks.py.
 """
 
 import argparse
@@ -26,22 +26,22 @@ from kill_moments import PHASES, Phase, begins_at_once
 STUDY = Path(__file__).parent / "kill_storm.toml"
 ENTRY = (sys.executable, "-c", "from nightune.flows.commands.main import main; main()")
 STAGES = ("tune", "promote")
-AHEAD = 3  # how many more kills a phase may get than another that has yet to come in this store
+AHEAD = 3  # how many more kills a phase may get than another one still to come in this store
 ENDED = {"tune": (0,), "promote": (0, 4)}  # 4: refused
 
 
 def main() -> None:
-    """Run the storm and print what was found; the exit code is 1 if a store differs."""
+    """Run the storm and print the findings; the exit code is 1 if a store differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--study", type=Path, default=STUDY)
-    parser.add_argument("--folder", type=Path, default=None, help="where the stores go; a temporary folder by default")
+    parser.add_argument("--folder", type=Path, default=None, help="folder of the stores; a temporary one by default")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        expected = unbroken(options.study, folder / "unbroken")
+        expected = uninterrupted(options.study, folder / "uninterrupted")
         hits: Counter[str] = Counter({phase.name: 0 for phase in PHASES})
         random_moments, stores, problems = random.Random(options.seed), 0, list[str]()
         while hits.total() < options.kills:
@@ -49,22 +49,22 @@ def main() -> None:
             storm(options.study, store, random_moments, hits, options.kills)
             stores += 1
             problems += [f"{store.name}: {problem}" for problem in differences(store, expected)]
-            said = f"{hits.total()} kills · {stores} stores · {len(problems)} problems · {dict(hits)}"
-            print(said, file=sys.stderr, flush=True)
+            progress = f"{hits.total()} kills · {stores} stores · {len(problems)} problems · {dict(hits)}"
+            print(progress, file=sys.stderr, flush=True)
     found = {"kills": hits.total(), "by_phase": hits, "stores": stores, "trials": len(expected.runs)}
     print(json.dumps({**found, "problems": problems}))
     sys.exit(1 if problems else 0)
 
 
-def unbroken(study: Path, store: Path) -> Expected:
-    """Go through all stages without a kill; return what is then in the store."""
+def uninterrupted(study: Path, store: Path) -> Expected:
+    """Run all stages without a kill; return the results in the store."""
     for stage in STAGES:
         finish(stage, study, store)
     return read_store(store)
 
 
 def storm(study: Path, store: Path, moments: random.Random, hits: "Counter[str]", most: int) -> None:
-    """Go through all stages with kills, as long as there are any to give."""
+    """Run all stages with kills, as long as any are left."""
     for stage in STAGES:
         while hits.total() < most:
             process = start(stage, study, store)
@@ -80,7 +80,7 @@ def storm(study: Path, store: Path, moments: random.Random, hits: "Counter[str]"
 def kill_in_a_phase(
     process: "subprocess.Popen[bytes]", stage: str, store: Path, moments: random.Random, hits: "Counter[str]"
 ) -> Phase | None:
-    """Kill in the phase still to come that was hit least; None if the command has ended before."""
+    """Kill in the phase still to come that was hit least; return None if the command ended before."""
     before = {phase.name: phase.sign(store) for phase in PHASES}
     gone = {phase.name for phase in PHASES if phase.is_moment and before[phase.name]}
     of_stage = [phase for phase in PHASES if phase.stage == stage and phase.name not in gone]
@@ -99,7 +99,7 @@ def kill_in_a_phase(
 
 
 def kill(process: "subprocess.Popen[bytes]") -> None:
-    """Kill the command; what it has started must end by itself."""
+    """Kill the command; the processes that it started must end by themselves."""
     family = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
@@ -109,9 +109,9 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
 
 
 def start(stage: str, study: Path, store: Path) -> "subprocess.Popen[bytes]":
-    """Start a stage's command in a store; what it says goes to a file beside the store."""
+    """Start a stage's command in a store, with its output in a file beside the store."""
     environment = os.environ | {"NIGHTUNE_STORE": str(store)}
-    environment.pop("MLFLOW_TRACKING_URI", None)  # the checks ask MLflow for another store, and it sets this
+    environment.pop("MLFLOW_TRACKING_URI", None)  # the checks open other stores with MLflow, which sets it
     with store.with_suffix(".log").open("ab") as log:
         return subprocess.Popen([*ENTRY, stage, str(study)], env=environment, stdout=log, stderr=log)
 
@@ -122,9 +122,9 @@ def finish(stage: str, study: Path, store: Path) -> None:
 
 
 def must_have_ended(stage: str, store: Path, code: int) -> None:
-    """Raise for an exit code that says anything but an end, or for processes that are left."""
+    """Raise for an exit code other than that of a normal end, or for processes that are left."""
     if code not in ENDED[stage]:
-        raise RuntimeError(f"{stage} ended with code {code} in {store}; {store.with_suffix('.log')} says why")
+        raise RuntimeError(f"{stage} ended with code {code} in {store}; {store.with_suffix('.log')} has the reason")
     if processes := left_over(store):
         raise RuntimeError(f"left over after {stage}: {processes}")
 

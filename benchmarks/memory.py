@@ -1,9 +1,9 @@
-"""How much memory trials leave behind: the resident size of a process after 20 trials and after many.
+"""Measure the memory that trials leave behind: the resident size of a process after 20 trials and after many.
 
     python benchmarks/memory.py [--trials 300] [--engine tensorflow]
 
-The trials are those of trials_per_hour.py with one epoch each, trained and logged as a cohort trains and logs them.
-Peak resident size is printed now and then, with its ratio to that after 20 trials, and the growth a trial since then.
+The trials are those of trials_per_hour.py with one epoch each, trained and logged as in a cohort.
+Prints the peak resident size regularly, with its ratio to that after 20 trials, and the growth per trial since then.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "jax" if options.engine == "jax" else "tensorflow"
-    print("| trials | peak MiB | times that after 20 | MiB a trial since 20 |\n|---|---|---|---|")
+    print("| trials | peak MiB | ratio to 20 trials | MiB per trial since 20 |\n|---|---|---|---|")
     peaks: dict[int, float] = {}
     for done in train(options.engine, options.trials, options.epochs):
         peaks[done] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def train(engine: str, count: int, epochs: int):  # type: ignore[no-untyped-def] # the numbers of trials done
-    """Train cohorts of the study's trials; yields after each step how many are done."""
+    """Train cohorts of the study's trials; yield the number of trials done after each step."""
     from nightune.models.backend import load_keras
     from nightune.tasks.load_study import load_study
     from nightune.tasks.prepare_data import prepare_data

@@ -1,10 +1,10 @@
-"""What a trial costs beside its training: an engine that computes nothing, and all else as in a sweep.
+"""Measure the overhead of a trial: an engine that computes nothing, with everything else as in a sweep.
 
     python benchmarks/overhead.py [--trials 10,100,1000]
 
-Controller, curves, checkpoint and MLflow on SQLite are measured; Prefect is not: it sees one task for 50 trials. In a
-sweep most of it is written while the next trial trains; here nothing trains, and all of it shows. The last column is
-the mean of the last tenth of the trials, which tells whether the cost grows with what is in the store.
+Controller, curves, checkpoint and MLflow on SQLite are measured; Prefect is not: it runs one task for 50 trials. A
+sweep writes most of it while the next trial trains; here nothing trains, so all of it is visible. The last column is
+the mean of the last tenth of the trials, which shows whether the cost grows with the store.
 """
 
 import argparse
@@ -29,10 +29,10 @@ def main() -> None:
     from nightune.tasks.tracking.store.provenance import environment
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", default="10,100,1000", help="with commas")
+    parser.add_argument("--trials", default="10,100,1000", help="separated by commas")
     counts = [int(count) for count in parser.parse_args().trials.split(",")]
     load_keras()
-    print("| trials | ms a trial, mean | median | last tenth, mean |\n|---|---|---|---|")
+    print("| trials | ms per trial, mean | median | last tenth, mean |\n|---|---|---|---|")
     for count in counts:
         seconds = measure(count)
         last = seconds[-max(1, len(seconds) // 10) :]
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def measure(count: int) -> list[float]:
-    """Return the seconds a trial of each cohort, in their order."""
+    """Return the seconds per trial of each cohort, in order."""
     from nightune.models.data.storage import open_dataset
     from nightune.models.training.checkpoint import Checkpoints
     from nightune.models.training.halted import HaltedTrainings
@@ -83,7 +83,7 @@ def measure(count: int) -> list[float]:
 
 
 class NoTraining(FitEngine):
-    """Gives every epoch the same weights and outputs; models of checkpoints are built and written as ever."""
+    """Returns the same weights and outputs for every epoch; builds and writes the models of checkpoints as usual."""
 
     name = "none"
 
@@ -104,7 +104,7 @@ class NoTraining(FitEngine):
         return state, EpochOutput(1.0, self._outputs, True, 0.0)
 
     def is_finite(self, state: Any) -> bool:
-        """There is nothing else."""
+        """Return True: the weights never change."""
         return True
 
     def weights(self, state: Any) -> list[np.ndarray]:

@@ -13,19 +13,23 @@ OURS, OTHERS = "#2f6f9f", "#9aa5ad"
 
 
 def measurements(file: Path) -> list[dict[str, Any]]:
-    """Read the measurements made so far; none where there is no file yet."""
+    """Read the measurements made so far; an empty list if there is no file."""
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
 
 
 def markdown(file: Path) -> str:
-    """One table a model, with its machine: medians over the turns, and ratios to the naive loop of the same turn."""
+    """Write one table per model, with its machine: medians over the turns, and speedups in the same turn."""
     lines: list[str] = []
     for (model, trials), known in _tables(file):
-        lines += [f"{model}, {trials} trials:", "", "| contender | s a trial | trials an hour | times naive | turns |"]
+        lines += [
+            f"{model}, {trials} trials:",
+            "",
+            "| contender | seconds per trial | trials per hour | speedup over naive | turns |",
+        ]
         lines.append("|---|---|---|---|---|")
         for name, seconds, ratio, turns in summary(known):
-            told = "" if ratio is None else f"{ratio:.1f}"
-            lines.append(f"| {name} | {seconds / trials:.3f} | {3600 * trials / seconds:,.0f} | {told} | {turns} |")
+            speedup = "" if ratio is None else f"{ratio:.1f}"
+            lines.append(f"| {name} | {seconds / trials:.3f} | {3600 * trials / seconds:,.0f} | {speedup} | {turns} |")
         lines += ["", _machine(known), ""]
     return "\n".join(lines) or "Nothing is measured yet."
 
@@ -48,7 +52,7 @@ def _series(known: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
 
 
 def _tables(file: Path) -> Iterator[tuple[tuple[str, int], list[dict[str, Any]]]]:
-    """Yield model and number of trials, and what was measured of them."""
+    """Yield model and number of trials, and their measurements."""
     known = measurements(file)
     for key in dict.fromkeys((each["model"], each["trials"]) for each in known):
         yield key, [each for each in known if (each["model"], each["trials"]) == key]
@@ -66,11 +70,11 @@ def _machine(known: Sequence[dict[str, Any]]) -> str:
 
 
 def chart(file: Path) -> str:
-    """Trials an hour as bars from zero, as an SVG drawing."""
+    """Draw the trials per hour as bars from zero, as SVG."""
     drawn, top = [], 8
     for (model, trials), known in _tables(file):
         rows = list(summary(known))
-        title = f"{escape(model)}, {trials} trials: trials an hour"
+        title = f"{escape(model)}, {trials} trials: trials per hour"
         drawn.append(f'<text x="8" y="{top + 16}" font-weight="bold">{title}</text>')
         top += ROW_PIXELS
         most = max(3600 * trials / seconds for _, seconds, _, _ in rows)
@@ -86,11 +90,11 @@ def chart(file: Path) -> str:
 def _bar(top: int, name: str, hourly: tuple[float, float], ratio: float | None) -> list[str]:
     width = max(2.0, BAR_PIXELS * hourly[0] / hourly[1])
     color = OURS if name.startswith("nightune") else OTHERS
-    told = f"{hourly[0]:,.0f}" + ("" if ratio is None else f" · {ratio:.1f}×")
+    label = f"{hourly[0]:,.0f}" + ("" if ratio is None else f" · {ratio:.1f}×")
     return [
         f'<text x="{LEFT_PIXELS - 8}" y="{top + 15}" text-anchor="end">{escape(name)}</text>',
         f'<rect x="{LEFT_PIXELS}" y="{top + 2}" width="{width:.1f}" height="{ROW_PIXELS - 8}" fill="{color}"/>',
-        f'<text x="{LEFT_PIXELS + width + 6:.1f}" y="{top + 15}">{told}</text>',
+        f'<text x="{LEFT_PIXELS + width + 6:.1f}" y="{top + 15}">{label}</text>',
     ]
 
 

@@ -1,4 +1,4 @@
-"""Trials an hour by stack size, and whether stacked trials end where single ones do. For a GPU; it runs on a CPU, too.
+"""Measure trials per hour by stack size, and compare stacked with single trials. For a GPU; also runs on a CPU.
 
     KERAS_BACKEND=jax python benchmarks/stacked_trials.py [--sizes 1,4,16,64] [--trials 64] [--epochs 20]
 
@@ -18,11 +18,11 @@ import numpy as np
 
 os.environ.setdefault("KERAS_BACKEND", "jax")  # before anything imports Keras
 STUDY = Path(__file__).parent / "digits_mlp.toml"
-TOLERANCE = 1e-5  # of the weights' length; GPUs add up in another order
+TOLERANCE = 1e-5  # relative to the length of the weights; GPUs sum in a different order
 
 
 def main() -> None:
-    """Print a row for each stack size; exit with an error if a trial ends elsewhere than alone."""
+    """Print a row for each stack size; exit with an error if a stacked trial differs from the single one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="1,4,16,64")
     parser.add_argument("--trials", type=int, default=64)
@@ -31,14 +31,14 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         engine, trainings = prepare(options.trials, options.epochs, Path(folder))
         print(f"{engine.tags['nightune.device']}, {options.trials} trials of {options.epochs} epochs\n")
-        print("| stack | trials an hour | largest difference to single | peak memory, MiB |\n|---|---|---|---|")
+        print("| stack | trials per hour | maximum difference from single | peak memory, MiB |\n|---|---|---|---|")
         alone = [training(engine) for training in trainings]
         for size in map(int, options.sizes.split(",")):
             compare(engine, trainings, size, alone)
 
 
 def compare(engine: Any, trainings: Sequence[Any], size: int, alone: Sequence[Any]) -> None:
-    """Train all as stacks of a size, and print the row."""
+    """Train all trials in stacks of one size, and print the row."""
     import jax
 
     from nightune.models.engines.compiled.side_by_side import train_side_by_side
@@ -51,14 +51,14 @@ def compare(engine: Any, trainings: Sequence[Any], size: int, alone: Sequence[An
     hourly = 3600 * len(outcomes) / (time.perf_counter() - started_at)
     worst = max(distance(one, other) for one, other in zip(alone, outcomes, strict=True))
     peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
-    told = "not told by the device" if peak is None else f"{peak / 2**20:.0f}"
-    print(f"| {size} (at most {stacks.largest} at once) | {hourly:,.0f} | {worst:.1e} | {told} |", flush=True)
+    memory = "not reported" if peak is None else f"{peak / 2**20:.0f}"
+    print(f"| {size} (at most {stacks.largest} at once) | {hourly:,.0f} | {worst:.1e} | {memory} |", flush=True)
     if not worst <= TOLERANCE:
         raise SystemExit(f"stacked trials differ from single ones by {worst:.1e} (at most {TOLERANCE:g})")
 
 
 def distance(one: Any, other: Any) -> float:
-    """How far the weights of two outcomes are apart, as a share of their length."""
+    """Return the distance between the weights of two outcomes, relative to their length."""
     first, second = (np.concatenate([weight.ravel() for weight in outcome.weights]) for outcome in (one, other))
     return float(np.linalg.norm(first - second) / np.linalg.norm(first))
 

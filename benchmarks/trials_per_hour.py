@@ -1,14 +1,14 @@
-"""How many trials an hour: Nightune's engines, a naive loop over `model.fit` and other tuners, on the same trials.
+"""Measure trials per hour: Nightune's engines, a naive loop over `model.fit` and other tuners, on the same trials.
 
     python benchmarks/trials_per_hour.py [--model mlp,cnn,recurrent] [--trials 60] [--repeat 1] [--only naive,nightune]
 
 Every contender trains the same params on the same split for the same epochs, validates after each, and writes the
-same params, curves and best-epoch checkpoint to a new MLflow store on SQLite, in a process of its own. Nightune does it
-as a Prefect flow of cohorts, as `nightune tune` does. Measured is the wall time from the first trial to the last with
-all logging, tracing, compiling and Prefect's records; not the imports, the making of the store, or the start of
+same params, curves and best-epoch checkpoint to a new MLflow store on SQLite, in its own process. Nightune runs
+a Prefect flow of cohorts, like `nightune tune`. The wall time from the first trial to the last is measured, with all
+logging, tracing, compilation and Prefect's records, but without imports, the creation of the store, and the start of
 Prefect's server. "once compiled" is a second sweep in the same process, "second night" one in a new process. The
-contenders take turns; the ratio is to the naive loop in the same turn. Each measurement is added to `--results` at
-once: the same command again goes on from there.
+contenders take turns; the speedup is that over the naive loop in the same turn. Each measurement is saved in
+`--results` immediately: run the same command to resume.
 """
 
 import argparse
@@ -51,10 +51,10 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="mlp", help="mlp, cnn, recurrent; several with commas")
+    parser.add_argument("--model", default="mlp", help="mlp, cnn, recurrent; separate several by commas")
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--repeat", type=int, default=1)
-    parser.add_argument("--only", default="", help="contenders whose names start so, with commas")
+    parser.add_argument("--only", default="", help="prefixes of contenders' names, separated by commas")
     parser.add_argument("--results", type=Path, default=FOLDER / "results" / "trials_per_hour.jsonl")
     parser.add_argument("--contender", help=argparse.SUPPRESS)
     parser.add_argument("--store", type=Path, help=argparse.SUPPRESS)
@@ -72,7 +72,7 @@ def _measure_once(options: argparse.Namespace, turn: int, model: str, name: str)
         print(f"{name}: {CONTENDERS[name].package} is not installed (benchmarks/requirements.txt)", file=sys.stderr)
         return
     with tempfile.TemporaryDirectory() as folder:
-        if name == SECOND_NIGHT:  # what the first night leaves on disk
+        if name == SECOND_NIGHT:  # the programs that the first night left on disk
             _measure("nightune jax", model, options.trials, Path(folder))
         taken = _measure(name, model, options.trials, Path(folder))
     options.results.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ def race(name: str, model: str, count: int) -> dict[str, Any]:
     from nightune.flows.runtime.environment import store_root
 
     contender = CONTENDERS[name]
-    with contender.surroundings():  # before Prefect is imported, as it asks
+    with contender.surroundings():  # before Prefect is imported, as it requires
         from nightune.models.backend import load_keras
         from nightune.tasks.tracking.store.provenance import environment
         from nightune.tasks.tracking.store.store import open_store
@@ -134,7 +134,7 @@ def race(name: str, model: str, count: int) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The processor's name where Linux tells it, else its kind."""
+    """Return the processor's name from Linux, or else its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -172,7 +172,7 @@ def _refuse_unlogged(setting: Any, count: int) -> None:
     logged = finished_trials(setting.store, setting.sweep).values()
     whole = sum(result.status == "completed" for result in logged)
     if whole != count:
-        raise SystemExit(f"{whole} of {count} trials were trained and logged; the measurement would not count")
+        raise SystemExit(f"{whole} of {count} trials were trained and logged; the measurement is invalid")
 
 
 if __name__ == "__main__":

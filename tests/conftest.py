@@ -1,4 +1,4 @@
-"""What all tests share: quiet libraries, a store of its own for each test, one Prefect server for all."""
+"""Shared by all tests: quiet libraries, a separate store for each test, one Prefect server for all."""
 
 import gc
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.quick import KerasFinder, fail_the_collection, skip_what_takes_seconds
+from tests.quick import KerasFinder, fail_the_collection, skip_slow_tests
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -20,7 +20,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a job started with & ignores it, and so would our children
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job started with & ignores it, and so would its children
 
 DEFAULT_STORE = Path("mlflow.db").resolve()
 NO_KERAS = KerasFinder(fail_the_collection)
@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection() -> None:
-    """Import all tests without Keras, and without searching for garbage among what stays until the end."""
+    """Import all tests without Keras, and without collecting garbage among objects that stay until the end."""
     gc.disable()
     sys.meta_path.insert(0, NO_KERAS)
 
@@ -41,12 +41,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.freeze()
     gc.enable()
     if session.config.getoption("quick"):
-        skip_what_takes_seconds()
+        skip_slow_tests()
 
 
 @pytest.fixture(autouse=True)
 def environment_kept() -> Iterator[None]:
-    """Put back what a test changes in the environment: the command line and MLflow both write to it."""
+    """Restore the environment variables that a test changes: the command line and MLflow both write to them."""
     with kept_environment():
         yield
 
@@ -90,7 +90,7 @@ def store_root(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[str]:
-    """The address of a Prefect server with a database of its own, for this process and those it starts."""
+    """The address of a Prefect server with its own database, for this process and its children."""
     from prefect.settings import PREFECT_API_URL
     from prefect.testing.utilities import prefect_test_harness
 

@@ -1,4 +1,4 @@
-"""Keep Keras out of the collection of tests, and what takes seconds out of a quick run."""
+"""Keep Keras out of the collection of tests, and skip slow tests in a quick run."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ KERAS = frozenset({"keras", "tensorflow", "jax", "optax"})
 
 @dataclass(frozen=True)
 class KerasFinder:
-    """Finder of modules that finds none and refuses Keras and its backends."""
+    """A finder of modules that finds none and refuses Keras and its backends."""
 
     refuse: Callable[[str], Never]
 
@@ -30,10 +30,10 @@ def skip_the_test(name: str) -> Never:
     pytest.skip(f"not in a quick run: it imports {name}")
 
 
-def skip_what_takes_seconds() -> None:
-    """Skip each test that imports Keras or starts a process, at the moment that it does.
+def skip_slow_tests() -> None:
+    """Skip each test that imports Keras or starts a process, when it does.
 
-    Imports and processes are what makes a test slow, so no list of slow tests has to be kept.
+    Imports and processes make a test slow, so there is no list of slow tests to maintain.
     """
 
     def skip(event: str, _: object) -> None:

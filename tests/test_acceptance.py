@@ -1,4 +1,4 @@
-"""What the pipeline promises of its techniques, by topic: each promise is a test of that name."""
+"""What the pipeline promises about its techniques, by topic: each promise is a test of that name."""
 
 import ast
 from functools import cache
@@ -40,7 +40,7 @@ PROMISES = {
     ),
     "penalties": (
         "test_penalty_strengths_match_the_conversion_table",
-        "test_a_trained_linear_model_is_that_of_scikit_learn",
+        "test_a_trained_linear_model_matches_scikit_learn",
         "test_proximal_steps_match_their_golden_values",
         "test_a_penalty_changes_no_metric_that_ranks",
         "test_gap_control_reaches_the_target_gap",
@@ -58,7 +58,7 @@ PROMISES = {
         "test_a_null_study_of_40_identical_recipes_rarely_claims_a_better_best",
     ),
     "engines": (
-        "test_every_compiled_kind_ends_as_in_fit",
+        "test_every_compiled_kind_matches_fit",
         "test_trials_after_a_diverged_one_are_bit_equal_to_those_of_a_new_engine",
         "test_every_pair_of_kinds_trains_two_epochs_to_finite_weights",
         "test_fit_resumes_bit_equal",
@@ -77,5 +77,5 @@ def named_tests() -> frozenset[str]:
 
 
 @pytest.mark.parametrize(("topic", "name"), [(topic, name) for topic, names in PROMISES.items() for name in names])
-def test_a_promise_has_its_test(topic: str, name: str) -> None:
+def test_every_promise_has_its_test(topic: str, name: str) -> None:
     assert name in named_tests(), f"{topic}: the test of this promise is missing"

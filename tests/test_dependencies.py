@@ -17,10 +17,10 @@ FOLDERS = ("nightune", "flows", "tasks", "tuning", "models")
 # A registered version imports its own small package by this name: tasks/tracking/registry/model_folder.py writes it.
 OWN = {"nightune", "nightune_model"}
 PYPROJECT = ROOT / "pyproject.toml"
-LIMITED = ("keras", "tensorflow", "jax")  # we use names of theirs that they do not document
+LIMITED = ("keras", "tensorflow", "jax")  # we use names that they do not document
 
 
-def test_what_is_imported_is_declared() -> None:
+def test_every_imported_package_is_declared() -> None:
     declared = _names(_requirements())
     undeclared = {
         module: _distributions(module)
@@ -30,7 +30,7 @@ def test_what_is_imported_is_declared() -> None:
     assert not undeclared, f"imported, but no dependency in pyproject.toml (module: distributions): {undeclared}"
 
 
-def test_what_is_declared_is_imported_or_says_why() -> None:
+def test_every_declared_package_is_imported_or_gives_a_reason() -> None:
     imported = {name for _, module, _ in _imports() for name in _distributions(module)}
     unexplained = [
         str(requirement)
@@ -40,7 +40,7 @@ def test_what_is_declared_is_imported_or_says_why() -> None:
     assert not unexplained, f"in pyproject.toml, never imported, and without a comment that says why: {unexplained}"
 
 
-def test_an_upper_limit_says_when_it_ends() -> None:
+def test_an_upper_limit_states_when_it_ends() -> None:
     limited = [each for each in _requirements() if any(limit.operator in ("<", "<=", "==") for limit in each.specifier)]
     endless = [str(requirement) for requirement in limited if "ends" not in _reason(requirement)]
     assert not endless, f"upper limits in pyproject.toml without the condition that ends them: {endless}"
@@ -87,7 +87,7 @@ def test_the_versions_of_ci_are_within_the_limits() -> None:
 
 @cache
 def _requirements(extras: bool = True) -> tuple[Requirement, ...]:
-    """What an installation asks for, with its extras but without the tools of development."""
+    """The requirements of an installation, with extras but without the development tools."""
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
     optional = project["optional-dependencies"] if extras else {}
     groups = [project["dependencies"], *(group for name, group in optional.items() if name != "dev")]
@@ -101,7 +101,7 @@ def _names(requirements: Iterable[Requirement]) -> set[str]:
 def _reason(requirement: Requirement) -> str:
     """The comment beside a requirement, and those directly above its group of lines."""
     lines = PYPROJECT.read_text(encoding="utf-8").splitlines()
-    place = next(place for place, line in enumerate(lines) if _is_asked_for_in(line, requirement))
+    place = next(place for place, line in enumerate(lines) if _is_requested_in(line, requirement))
     above = []
     for line in reversed(lines[:place]):
         if line.startswith("#"):
@@ -111,7 +111,7 @@ def _reason(requirement: Requirement) -> str:
     return " ".join([*reversed(above), lines[place].partition("#")[2]])
 
 
-def _is_asked_for_in(line: str, requirement: Requirement) -> bool:
+def _is_requested_in(line: str, requirement: Requirement) -> bool:
     code = line.partition("#")[0]
     if '"' not in code:
         return False
@@ -172,4 +172,4 @@ def _distributions(module: str) -> set[str]:
 
 @cache
 def _installed() -> Mapping[str, list[str]]:
-    return packages_distributions()  # it reads the lists of all installed files: a second and more
+    return packages_distributions()  # it reads the lists of all installed files, which takes a second or more

@@ -1,4 +1,4 @@
-"""The reference in docs/ says what the code says."""
+"""The reference in docs/ matches the code."""
 
 from pathlib import Path
 

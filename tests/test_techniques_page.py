@@ -26,7 +26,7 @@ def sections() -> dict[tuple[str, str], str]:
         heading, *parts = chapter.split("\n### ")
         for part in parts:
             option = re.match(r"`(\w+)`", part)
-            if option is None:  # what goes with all of them
+            if option is None:  # text that applies to all of them
                 continue
             key = row_of(draw_techniques.KINDS, heading.splitlines()[0], "KINDS in docs/draw_techniques.py")
             found[key, option[1]] = part
@@ -48,18 +48,18 @@ def test_every_option_has_a_section_with_its_keys_and_its_picture(key: str, opti
 
 
 @pytest.mark.parametrize("page", [PAGE, ARTICLE, Path("docs/study-files.md"), Path("README.md")])
-def test_every_file_that_a_page_links_to_is_there(page: Path) -> None:
+def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
     missing = [link for link in links if not (page.parent / link).exists()]
     assert missing == []
 
 
-def test_pictures_of_plans_are_what_the_code_draws() -> None:
+def test_pictures_of_plans_match_the_code() -> None:
     charts = dict(draw_techniques.quick_charts())
     drawn = {file.stem for file in draw_techniques.PICTURES.glob("*.svg")}
     assert missing_rows(charts, drawn, "docs/pictures: run python docs/draw_techniques.py") == []
     for name, chart in charts.items():
-        assert (draw_techniques.PICTURES / f"{name}.svg").read_text() == draw(chart), f"draw {name} anew"
+        assert (draw_techniques.PICTURES / f"{name}.svg").read_text() == draw(chart), f"draw {name} again"
 
 
 def test_an_optimizers_picture_starts_at_its_loss_and_falls() -> None:
@@ -69,7 +69,7 @@ def test_an_optimizers_picture_starts_at_its_loss_and_falls() -> None:
     assert draw_techniques.descent("sgd", 10.0)[-1] == 1e3  # cut off
 
 
-def test_every_row_of_the_article_names_tests_that_are_there() -> None:
+def test_every_row_of_the_article_names_existing_tests() -> None:
     rows = [line.split(" | ") for line in ARTICLE.read_text().splitlines() if re.match(r"\| \d", line)]
     assert [int(cells[0].removeprefix("| ")) for cells in rows] == list(range(1, 29))
     for cells in rows:

@@ -1,4 +1,4 @@
-"""Faults are injected into sweeps as users run them: with the command line's own fixtures, and a tracking server."""
+"""Inject faults into sweeps as users run them: fixtures of the command line, and a tracking server."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.faulty_proxy import FaultyProxy
-from tests.faults.sweeps import end_what_is_left
+from tests.faults.sweeps import kill_remaining_sweeps
 from tests.flows.conftest import nightune, small_study
 
 __all__ = ["nightune", "small_study"]
@@ -25,12 +25,12 @@ __all__ = ["nightune", "small_study"]
 def no_sweep_left() -> Iterator[None]:
     """A test that fails leaves no sweep behind."""
     yield
-    end_what_is_left()
+    kill_remaining_sweeps()
 
 
 @pytest.fixture
-def told(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """What Nightune logs, also where Prefect keeps it from the loggers above."""
+def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """The log of Nightune, even where Prefect does not pass it to the root logger."""
     logger = logging.getLogger("nightune")
     logger.addHandler(caplog.handler)
     yield caplog
@@ -60,14 +60,14 @@ class TrackingServer:
                 stderr=log,
                 start_new_session=True,
             )
-        give_up_at = time.monotonic() + 120
+        deadline = time.monotonic() + 120
         while not self._answers():
             assert self._process.poll() is None, (self.folder / "server.log").read_text()
-            assert time.monotonic() < give_up_at
+            assert time.monotonic() < deadline
             time.sleep(0.2)
 
     def kill(self) -> None:
-        """Take it down at once, workers and all."""
+        """Kill it with all its workers."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
@@ -94,7 +94,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def tracking_server(tmp_path: Path, empty_store: Path) -> Iterator[TrackingServer]:
-    """A server of its own, which answers."""
+    """A running server for one test."""
     folder = tmp_path / "server"
     folder.mkdir()
     shutil.copy(empty_store / "mlflow.db", folder / "mlflow.db")
@@ -106,7 +106,7 @@ def tracking_server(tmp_path: Path, empty_store: Path) -> Iterator[TrackingServe
 
 @pytest.fixture
 def proxy(tracking_server: TrackingServer) -> Iterator[FaultyProxy]:
-    """A proxy before the server that fails on request."""
+    """A proxy in front of the server that fails on request."""
     between = FaultyProxy(tracking_server.address)
     yield between
     between.close()

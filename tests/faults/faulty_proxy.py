@@ -1,4 +1,4 @@
-"""A tracking server seen through a proxy that fails in the way that a test asks for."""
+"""A proxy in front of a tracking server that fails as a test requests."""
 
 import http.client
 import threading
@@ -9,17 +9,17 @@ from urllib.parse import urlsplit
 
 
 class Fault(StrEnum):
-    """What the proxy does with a request."""
+    """The proxy's reaction to a request."""
 
     NONE = "none"
     ERROR = "answers 500"
     HANG = "hangs"
     CLOSE = "closes the connection"
-    LOSE_ANSWER = "carries the request out, and loses the answer"
+    LOSE_RESPONSE = "executes the request and loses the response"
 
 
 class FaultyProxy:
-    """Passes requests on to a server, or fails; `requests` keeps what came in, with headers."""
+    """Forwards requests to a server, or fails; `requests` records them with their headers."""
 
     def __init__(self, server: str) -> None:
         self.fault = Fault.NONE
@@ -56,16 +56,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(500, b"out of order", {})
             return
         try:
-            status, answer, headers = self._pass_on(body)
+            status, answer, headers = self._forward(body)
         except OSError:
             self.close_connection = True
             return
-        if fault is Fault.LOSE_ANSWER:
+        if fault is Fault.LOSE_RESPONSE:
             self.close_connection = True
             return
         self._answer(status, answer, headers)
 
-    def _pass_on(self, body: bytes) -> tuple[int, bytes, dict[str, str]]:
+    def _forward(self, body: bytes) -> tuple[int, bytes, dict[str, str]]:
         connection = http.client.HTTPConnection(self.proxy.server, timeout=60)
         try:
             kept = {name: value for name, value in self.headers.items() if name.lower() != "accept-encoding"}
@@ -85,6 +85,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *values: Any) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - the library's names

@@ -1,4 +1,4 @@
-"""Sweeps in processes of their own that faults are let loose on, and what the store's database then says."""
+"""Sweeps in their own processes to inject faults into, and queries of the store's database."""
 
 import os
 import sqlite3
@@ -14,7 +14,7 @@ _started: list["Sweep"] = []
 
 
 class Sweep:
-    """`nightune tune STUDY …` in a process of its own; what it says goes to a file."""
+    """`nightune tune STUDY …` in its own process, with its output in a file."""
 
     def __init__(self, study: Path, *options: str | Path, before: Sequence[str] = (), **environment: str) -> None:
         self._log = study.with_suffix(f".{time.monotonic_ns()}.log")
@@ -29,54 +29,54 @@ class Sweep:
         _started.append(self)
 
     @property
-    def said(self) -> str:
-        """All that it has said."""
+    def output(self) -> str:
+        """Everything that it printed."""
         return self._log.read_text()
 
-    def wait_to_say(self, words: str, seconds: float = 150.0) -> None:
-        """Wait until it has said some words."""
-        wait_until(lambda: words in self.said or self.process.poll() is not None, seconds)
-        assert words in self.said, self.said
+    def wait_for_output(self, words: str, seconds: float = 150.0) -> None:
+        """Wait until it has printed the words."""
+        wait_until(lambda: words in self.output or self.process.poll() is not None, seconds)
+        assert words in self.output, self.output
 
     def wait(self, seconds: float = 240.0) -> int:
         """Wait for its end; return its exit code."""
         return self.process.wait(seconds)
 
 
-def end_what_is_left() -> None:
-    """Kill the sweeps that a failed test has left."""
+def kill_remaining_sweeps() -> None:
+    """Kill the sweeps that a failed test left running."""
     while _started:
         sweep = _started.pop()
         sweep.process.kill()
         sweep.process.wait()
 
 
-def wait_until(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Wait for something to be so."""
-    give_up_at = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < give_up_at
+def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait until a condition is true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-def ask(database: Path, question: str) -> list[tuple[object, ...]]:
-    """Ask a database."""
+def query(database: Path, statement: str) -> list[tuple[object, ...]]:
+    """Query a database."""
     with closing(sqlite3.connect(database, timeout=60)) as connection:
-        return connection.execute(question).fetchall()
+        return connection.execute(statement).fetchall()
 
 
 def trial_numbers(database: Path) -> list[int]:
-    """The numbers of the trials that MLflow's database holds, one for each run."""
+    """Return the numbers of the trials in MLflow's database, one for each run."""
     return sorted(
-        int(str(value)) for (value,) in ask(database, "select value from tags where key = 'nightune.trial_number'")
+        int(str(value)) for (value,) in query(database, "select value from tags where key = 'nightune.trial_number'")
     )
 
 
 def run_states(database: Path) -> set[str]:
-    """The states of all runs."""
-    return {str(state) for (state,) in ask(database, "select distinct status from runs")}
+    """Return the states of all runs."""
+    return {str(state) for (state,) in query(database, "select distinct status from runs")}
 
 
 def validation_points(database: Path) -> int:
-    """How many points of validation loss there are in all."""
-    return int(str(ask(database, "select count(*) from metrics where key = 'val_loss'")[0][0]))
+    """Count the points of validation loss of all runs."""
+    return int(str(query(database, "select count(*) from metrics where key = 'val_loss'")[0][0]))

@@ -16,7 +16,7 @@ from tests.flows.conftest import Command, command_line, last_json
 
 
 def back_up(store: Path, target: Path) -> None:
-    """Databases first, by SQLite's own back-up; then the files, which were written before the rows that name them."""
+    """Copy the databases first, by SQLite's backup; then the files, written before the rows that name them."""
     target.mkdir(parents=True)
     for name in ("mlflow.db", "prefect/prefect.db"):
         if (store / name).exists():
@@ -57,11 +57,11 @@ def test_a_backup_of_a_running_sweep_is_restored_elsewhere_and_resumes(
     assert len(checkpoints) == 40
     for path in checkpoints:
         keras.saving.load_model(path)
-    assert runs_on_the_pages(restored) == 41  # and the sweep
+    assert runs_in_the_ui(restored) == 41  # and the sweep
 
 
-def runs_on_the_pages(store: Path) -> int:
-    """How many runs of the study the server finds that `nightune ui` opens on a store."""
+def runs_in_the_ui(store: Path) -> int:
+    """Count the runs of the study that the server of `nightune ui` finds in a store."""
     environment = os.environ | {"NIGHTUNE_STORE": str(store)}
     command = command_line("ui", "--port", str(free_port()))
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:

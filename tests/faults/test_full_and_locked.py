@@ -1,4 +1,4 @@
-"""A full disk, a read-only folder or a locked database is waited for; past the limit the sweep stops and can resume."""
+"""A sweep waits for a full disk, a read-only folder or a locked database; after the limit it stops and can resume."""
 
 import errno
 import shutil
@@ -64,8 +64,8 @@ def complete(store: Path) -> bool:
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_a_checkpoint_that_meets_a_full_disk_is_written_again(
-    small_study: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch, told: pytest.LogCaptureFixture
+def test_a_checkpoint_that_fails_on_a_full_disk_is_written_again(
+    small_study: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
 ) -> None:
     from nightune.flows.tune import tune
 
@@ -92,14 +92,14 @@ def test_a_checkpoint_that_meets_a_full_disk_is_written_again(
     monkeypatch.setattr(shutil, "copyfileobj", copyfileobj)
     report = tune(small_study, engine="fit")
     assert failed == {"written", "copied"}
-    assert told.text.count("waiting for it") >= 2
+    assert log.text.count("waiting for it") >= 2
     assert [result.status for result in report.results] == ["completed"] * 4
     checkpoints = list(store_root.glob("artifacts/flowers/*/artifacts/checkpoint/model.keras"))
     assert [zipfile.ZipFile(path).testzip() for path in checkpoints] == [None] * 4
 
 
-def test_a_locked_database_is_waited_for_within_the_limit(
-    store_root: Path, monkeypatch: pytest.MonkeyPatch, told: pytest.LogCaptureFixture
+def test_a_sweep_waits_for_a_locked_database_within_the_limit(
+    store_root: Path, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
 ) -> None:
     import sqlalchemy
 
@@ -116,11 +116,11 @@ def test_a_locked_database_is_waited_for_within_the_limit(
             assert study_experiment(store, "flowers")
     finally:
         sqlalchemy.event.remove(engine, "before_cursor_execute", wait_briefly)
-    assert "database is locked" in told.text
+    assert "database is locked" in log.text
 
 
 def wait_briefly(_connection: object, _cursor: object, statement: str, values: object, *_: object) -> object:
-    """SQLite's own time-out, which MLflow sets to 20 s for each session, is not what is tested."""
+    """Shorten SQLite's own time-out, which MLflow sets to 20 s for each session: it is not under test."""
     return statement.replace("busy_timeout = 20000", "busy_timeout = 10"), values
 
 
@@ -130,13 +130,13 @@ def test_a_sweep_outlasts_a_database_that_is_locked_for_a_minute(
     prefect_server: str, store_root: Path, small_study: Path, seconds: float
 ) -> None:
     sweep = start(small_study, PREFECT_API_URL=prefect_server)
-    sweep.wait_to_say("trial ")
+    sweep.wait_for_output("trial ")
     with closing(sqlite3.connect(store_root / "mlflow.db", timeout=60)) as holder:
         holder.execute("begin exclusive")
         time.sleep(seconds)
         holder.rollback()
-    assert sweep.wait() == 0, sweep.said
-    assert "waiting for it" in sweep.said
+    assert sweep.wait() == 0, sweep.output
+    assert "waiting for it" in sweep.output
     assert complete(store_root)
 
 
@@ -145,14 +145,14 @@ def test_a_database_locked_past_the_limit_stops_the_sweep_and_the_same_command_r
     prefect_server: str, store_root: Path, small_study: Path
 ) -> None:
     sweep = start(small_study, PREFECT_API_URL=prefect_server, NIGHTUNE_STORE_PATIENCE_SECONDS="5")
-    sweep.wait_to_say("trial ")
+    sweep.wait_for_output("trial ")
     with closing(sqlite3.connect(store_root / "mlflow.db", timeout=60)) as holder:
         holder.execute("begin exclusive")
-        assert sweep.wait() == 3, sweep.said
+        assert sweep.wait() == 3, sweep.output
         holder.rollback()
     stopped_well(sweep, "database is locked")
     again = start(small_study, PREFECT_API_URL=prefect_server)
-    assert again.wait() == 0, again.said
+    assert again.wait() == 0, again.output
     assert complete(store_root)
 
 
@@ -161,12 +161,12 @@ def test_a_database_locked_past_the_limit_stops_the_sweep_and_the_same_command_r
 def test_a_sweep_outlasts_a_full_disk(prefect_server: str, small_disk: Path, small_study: Path, owner: str) -> None:
     environment = {"PREFECT_API_URL": prefect_server} if owner == "shared" else {}
     sweep = start(small_study, NIGHTUNE_STORE=str(small_disk / "mlruns"), **environment)
-    sweep.wait_to_say("trial ")
+    sweep.wait_for_output("trial ")
     ballast = fill(small_disk)
-    sweep.wait_to_say("waiting for it")
+    sweep.wait_for_output("waiting for it")
     time.sleep(5)
     ballast.unlink()
-    assert sweep.wait() == 0, sweep.said
+    assert sweep.wait() == 0, sweep.output
     assert complete(small_disk / "mlruns")
 
 
@@ -178,13 +178,13 @@ def test_a_disk_full_past_the_limit_stops_the_sweep_and_the_same_command_resumes
     environment = {"PREFECT_API_URL": prefect_server} if owner == "shared" else {}
     environment["NIGHTUNE_STORE"] = str(small_disk / "mlruns")
     sweep = start(small_study, NIGHTUNE_STORE_PATIENCE_SECONDS="3", **environment)
-    sweep.wait_to_say("trial ")
+    sweep.wait_for_output("trial ")
     ballast = fill(small_disk)
-    assert sweep.wait() == 3, sweep.said
+    assert sweep.wait() == 3, sweep.output
     stopped_well(sweep, "Finished trials are kept")
     ballast.unlink()
     again = start(small_study, **environment)
-    assert again.wait() == 0, again.said
+    assert again.wait() == 0, again.output
     assert complete(small_disk / "mlruns")
 
 
@@ -198,20 +198,20 @@ def test_a_folder_that_becomes_read_only_stops_the_sweep_and_the_same_command_re
         pytest.skip("no right to mount a file system")
     try:
         sweep = start(small_study, PREFECT_API_URL=prefect_server, NIGHTUNE_STORE_PATIENCE_SECONDS="3")
-        sweep.wait_to_say("trial ")
+        sweep.wait_for_output("trial ")
         subprocess.run(["mount", "-o", "remount,ro", str(artifacts)], check=True)
-        assert sweep.wait() == 3, sweep.said
+        assert sweep.wait() == 3, sweep.output
         stopped_well(sweep, "Read-only file system")
         subprocess.run(["mount", "-o", "remount,rw", str(artifacts)], check=True)
         again = start(small_study, PREFECT_API_URL=prefect_server)
-        assert again.wait() == 0, again.said
+        assert again.wait() == 0, again.output
         assert complete(store_root)
     finally:
         subprocess.run(["umount", "-l", str(artifacts)], check=True)
 
 
 @pytest.mark.nights
-def test_eight_processes_make_one_store_at_once(tmp_path: Path) -> None:
+def test_eight_processes_create_one_store_at_the_same_time(tmp_path: Path) -> None:
     root = tmp_path / "new"
     starts = [subprocess.Popen([sys.executable, "-c", EIGHT_AT_ONCE, str(root), str(n)]) for n in range(8)]
     assert [process.wait(timeout=400) for process in starts] == [0] * 8
@@ -220,9 +220,9 @@ def test_eight_processes_make_one_store_at_once(tmp_path: Path) -> None:
 
 
 def stopped_well(sweep: Sweep, reason: str) -> None:
-    """One paragraph that says why and what to do, and no traceback."""
-    assert "Traceback" not in sweep.said, sweep.said
-    assert "Logging error" not in sweep.said, sweep.said
-    last = sweep.said.strip().splitlines()[-1]
-    assert reason in last, sweep.said
-    assert "same command" in last, sweep.said
+    """Assert one paragraph with the reason and a remedy, and no traceback."""
+    assert "Traceback" not in sweep.output, sweep.output
+    assert "Logging error" not in sweep.output, sweep.output
+    last = sweep.output.strip().splitlines()[-1]
+    assert reason in last, sweep.output
+    assert "same command" in last, sweep.output

@@ -46,7 +46,7 @@ studies = st.fixed_dictionaries(
 
 
 def as_toml(value: Any) -> str:
-    """A value as TOML writes it in one line."""
+    """Write a value as TOML in one line."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{json.dumps(str(name))} = {as_toml(each)}" for name, each in value.items()) + "}"
     if isinstance(value, list):

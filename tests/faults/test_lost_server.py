@@ -1,4 +1,4 @@
-"""A tracking server dies, answers 500, hangs or loses its answers: the sweep waits, then continues or stops cleanly."""
+"""A tracking server dies, responds 500, hangs or loses responses: the sweep waits, then continues or stops cleanly."""
 
 import json
 import threading
@@ -22,7 +22,7 @@ TRIALS = 12
 
 @pytest.fixture
 def stub() -> Iterator[FaultyProxy]:
-    """A proxy before what answers like a server without experiments: quicker to start than the real one."""
+    """A proxy in front of a stub without experiments, which starts faster than a real server."""
 
     class Empty(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -36,7 +36,7 @@ def stub() -> Iterator[FaultyProxy]:
         do_GET = do_POST  # noqa: N815 - the library's name
 
         def log_message(self, format: str, *values: object) -> None:
-            """Say nothing."""
+            """Print nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Empty)
     server.daemon_threads = True
@@ -58,7 +58,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("fault", [Fault.ERROR, Fault.HANG, Fault.CLOSE])
 def test_mlflows_client_waits_for_a_server_that_fails(
-    stub: FaultyProxy, tmp_path: Path, fault: Fault, told: pytest.LogCaptureFixture
+    stub: FaultyProxy, tmp_path: Path, fault: Fault, log: pytest.LogCaptureFixture
 ) -> None:
     store = open_store(tmp_path, stub.address)
     stub.fault = fault
@@ -66,15 +66,15 @@ def test_mlflows_client_waits_for_a_server_that_fails(
         search(store, seconds=0.1)
     threading.Timer(0.5, setattr, (stub, "fault", Fault.NONE)).start()
     assert search(store, seconds=30.0) == []
-    assert "waiting for it" in told.text
+    assert "waiting for it" in log.text
 
 
-def test_a_run_is_asked_for_once_where_only_the_answer_is_lost(
+def test_a_run_is_requested_once_if_only_the_response_is_lost(
     stub: FaultyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     store = open_store(tmp_path, stub.address)
-    stub.fault = Fault.LOSE_ANSWER
+    stub.fault = Fault.LOSE_RESPONSE
     with retry_limit(0.1), pytest.raises(StoreLostError):
         client(store).create_run("1", tags={})
     assert [path for _, path, _ in stub.requests if path.endswith("runs/create")] == ["/api/2.0/mlflow/runs/create"]
@@ -104,17 +104,17 @@ def complete(server: TrackingServer, trials: int = TRIALS) -> bool:
 
 @pytest.mark.nights
 @pytest.mark.usefixtures("store_root")
-@pytest.mark.parametrize("fault", [Fault.ERROR, Fault.HANG, Fault.CLOSE, Fault.LOSE_ANSWER])
+@pytest.mark.parametrize("fault", [Fault.ERROR, Fault.HANG, Fault.CLOSE, Fault.LOSE_RESPONSE])
 def test_a_sweep_waits_for_its_server_and_logs_every_trial_once(
     prefect_server: str, tracking_server: TrackingServer, proxy: FaultyProxy, small_study: Path, fault: Fault
 ) -> None:
     sweep = start(small_study, proxy, PREFECT_API_URL=prefect_server)
-    sweep.wait_to_say("trial ")
+    sweep.wait_for_output("trial ")
     proxy.fault = fault
-    sweep.wait_to_say("waiting for it")
+    sweep.wait_for_output("waiting for it")
     time.sleep(8)
     proxy.fault = Fault.NONE
-    assert sweep.wait() == 0, sweep.said
+    assert sweep.wait() == 0, sweep.output
     assert complete(tracking_server)
     assert "RUNNING" not in run_states(tracking_server.database)
 
@@ -125,11 +125,11 @@ def test_a_sweep_continues_when_its_server_was_killed_and_restarted(
     prefect_server: str, tracking_server: TrackingServer, proxy: FaultyProxy, small_study: Path
 ) -> None:
     sweep = start(small_study, proxy, PREFECT_API_URL=prefect_server)
-    sweep.wait_to_say("trial ")
+    sweep.wait_for_output("trial ")
     tracking_server.kill()
-    sweep.wait_to_say("waiting for it")
+    sweep.wait_for_output("waiting for it")
     tracking_server.start()
-    assert sweep.wait() == 0, sweep.said
+    assert sweep.wait() == 0, sweep.output
     assert complete(tracking_server)
 
 
@@ -139,31 +139,31 @@ def test_past_the_limit_a_sweep_stops_with_one_paragraph_and_resumes_later(
     prefect_server: str, tracking_server: TrackingServer, proxy: FaultyProxy, small_study: Path
 ) -> None:
     sweep = start(small_study, proxy, PREFECT_API_URL=prefect_server, NIGHTUNE_STORE_PATIENCE_SECONDS="3")
-    sweep.wait_to_say("trial ")
+    sweep.wait_for_output("trial ")
     proxy.fault = Fault.CLOSE
-    assert sweep.wait() == 3, sweep.said
-    assert "Traceback" not in sweep.said
-    assert sweep.said.strip().splitlines()[-1].startswith(f"{proxy.address}: the store has not answered for")
+    assert sweep.wait() == 3, sweep.output
+    assert "Traceback" not in sweep.output
+    assert sweep.output.strip().splitlines()[-1].startswith(f"{proxy.address}: the store has not answered for")
     proxy.fault = Fault.NONE
     again = start(small_study, proxy, PREFECT_API_URL=prefect_server)
-    assert again.wait() == 0, again.said
+    assert again.wait() == 0, again.output
     assert complete(tracking_server)
     assert "RUNNING" not in run_states(tracking_server.database)
 
 
 @pytest.mark.nights
 @pytest.mark.usefixtures("store_root")
-def test_of_two_sweeps_on_one_server_one_works_and_a_killed_one_frees_the_study(
+def test_only_one_of_two_sweeps_on_a_server_runs_and_a_killed_one_releases_the_study(
     prefect_server: str, tracking_server: TrackingServer, proxy: FaultyProxy, small_study: Path, tmp_path: Path
 ) -> None:
     first = start(small_study, proxy, 60, PREFECT_API_URL=prefect_server, NIGHTUNE_STORE=str(tmp_path / "one"))
-    first.wait_to_say("trial ")
+    first.wait_for_output("trial ")
     second = start(small_study, proxy, 60, PREFECT_API_URL=prefect_server, NIGHTUNE_STORE=str(tmp_path / "two"))
-    assert second.wait() == 3, second.said
-    assert "another sweep of this study is running (process" in second.said
+    assert second.wait() == 3, second.output
+    assert "another sweep of this study is running (process" in second.output
     first.process.kill()
     wait_until(lambda: first.process.poll() is not None)
     third = start(small_study, proxy, 60, PREFECT_API_URL=prefect_server, NIGHTUNE_STORE=str(tmp_path / "two"))
-    assert third.wait() == 0, third.said
+    assert third.wait() == 0, third.output
     assert complete(tracking_server, 60)
     assert "RUNNING" not in run_states(tracking_server.database)

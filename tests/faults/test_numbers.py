@@ -1,4 +1,4 @@
-"""A trial whose numbers break is named, never wins, and its broken weights are never saved."""
+"""A trial with values that are not finite is reported, never wins, and its weights are never saved."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Odd names, wide tables, wrong types and hostile files: taken as they are, or refused with the reason."""
+"""Odd names, wide tables, wrong types and hostile files: accepted unchanged, or refused with the reason."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ from tests.tasks.conftest import SmallStudy
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, load, save
     import keras
 
@@ -75,7 +75,7 @@ def test_a_million_columns_are_read_and_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../../escape", "/etc/passwd", "a/b", "..", ".", "a\\u0000b", "x" * 300, "", "größe"])
-def test_a_study_cannot_be_named_out_of_the_store(tmp_path: Path, name: str) -> None:
+def test_a_study_name_cannot_escape_the_store(tmp_path: Path, name: str) -> None:
     path = tmp_path / "flowers.toml"
     path.write_text(f'name = "{name}"\n{SMALL_STUDY}')
     with pytest.raises(StudyError, match="name"):
@@ -100,14 +100,14 @@ def test_a_sweep_requested_by_a_path_is_not_found(store_root: Path) -> None:
         find_sweep(store, "flowers", "../../../etc/passwd")
 
 
-def test_a_folder_that_no_address_can_name_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_an_address_cannot_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"\?.*NIGHTUNE_STORE"):
         open_store(tmp_path / "what?" / "mlruns")
     assert list(tmp_path.iterdir()) == []
 
 
-def written_by_a_stranger(path: Path, module: str, name: str) -> Path:
-    """A `.keras` file whose layer is somebody's code."""
+def written_with_foreign_code(path: Path, module: str, name: str) -> Path:
+    """A `.keras` file with a layer of foreign code."""
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     save(model, path)
     with zipfile.ZipFile(path) as archive:
@@ -130,7 +130,7 @@ def test_a_model_file_that_names_foreign_code_is_not_opened(
     (tmp_path / "stranger.py").write_text(f"open({str(mark)!r}, 'w').close()\nclass Layer: pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises((TypeError, ValueError)):
-        load(written_by_a_stranger(tmp_path / "m.keras", module, name))
+        load(written_with_foreign_code(tmp_path / "m.keras", module, name))
     assert not mark.exists()
 
 

@@ -1,4 +1,4 @@
-"""A trial that takes its process down, or hangs, ends alone: the sweep continues by itself."""
+"""A trial that crashes its process, or hangs, ends alone: the sweep continues without it."""
 
 import json
 import os
@@ -60,19 +60,19 @@ time.sleep(60)
 """
 
 
-def test_trials_that_abort_or_pass_a_limit_end_alone(tmp_path: Path) -> None:
+def test_trials_that_abort_or_exceed_a_limit_end_alone(tmp_path: Path) -> None:
     night = [sys.executable, "-c", NIGHT, str(tmp_path)]
     watched = [sys.executable, "-c", WATCHED, str(tmp_path), *night]
     done = subprocess.run(watched, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
-    said = done.stdout.splitlines()
-    assert [line for line in said if "attempt" in line or "given up" in line] == [
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if "attempt" in line or "given up" in line] == [
         "trial 1 · crashed its process: SIGABRT · attempt 1 of 3. Restarting; finished trials are kept.",
         "trial 1 · crashed its process 2 times: SIGABRT · attempt 2 of 3. Restarting; finished trials are kept.",
         "trial 1 · crashed its process 3 times: SIGABRT · given up. Restarting; finished trials are kept.",
         "trial 2 · over its time limit · given up. Restarting; finished trials are kept.",
     ]
-    assert [line.split()[:2] for line in said[-3:]] == [["0", "good"], ["1", "bad"], ["2", "endless"]]
+    assert [line.split()[:2] for line in lines[-3:]] == [["0", "good"], ["1", "bad"], ["2", "endless"]]
     assert list((tmp_path / "locks").glob("*.json")) == []
 
 
@@ -128,7 +128,7 @@ def test_a_trial_that_aborts_is_tried_three_times_and_then_failed(
 
 
 @pytest.mark.nights
-def test_a_choice_of_the_engine_that_aborts_twice_leaves_it_to_fit(
+def test_fit_is_used_after_the_choice_of_the_engine_aborts_twice(
     nightune: Command, prefect_server: str, store_root: Path, poisoned: Path
 ) -> None:
     done = nightune("tune", poisoned, PREFECT_API_URL=prefect_server)

@@ -1,6 +1,6 @@
-"""Two machines on one tracking server over PostgreSQL: one works on the study, the other says so, and takes over.
+"""Two machines on one tracking server over PostgreSQL: one runs the study, the other reports this, and takes over.
 
-Needs PostgreSQL's programs, `psycopg2`, and the right to give a process another host name.
+Requires PostgreSQL's programs, `psycopg2`, and the permission to give a process another host name.
 """
 
 import os
@@ -56,31 +56,31 @@ def shared_server(postgresql: str, tmp_path: Path) -> Iterator[TrackingServer]:
 
 
 def on_machine(name: str, study: Path, server: TrackingServer, folder: Path) -> Sweep:
-    """A sweep on a machine of this name, with a folder of its own."""
+    """A sweep on a machine of this name, with its own folder."""
     given = {"MLFLOW_TRACKING_URI": server.address, "NIGHTUNE_STORE": str(folder / name)}
     before = ["unshare", "--uts", "sh", "-c", f'hostname {name} && exec "$@"', "sh"]
     return Sweep(study, "--engine", "fit", before=before, **given)
 
 
-def test_of_two_machines_one_works_and_the_other_takes_over_once_it_is_dead(
+def test_only_one_of_two_machines_runs_and_the_other_takes_over_after_its_death(
     shared_server: TrackingServer, small_study: Path, tmp_path: Path
 ) -> None:
     import mlflow
 
     small_study.write_text(small_study.read_text().replace("trials = 4", f"trials = {TRIALS}"))
     first = on_machine("one", small_study, shared_server, tmp_path)
-    first.wait_to_say("trial ")
+    first.wait_for_output("trial ")
     second = on_machine("two", small_study, shared_server, tmp_path)
-    assert second.wait() == 3, second.said
-    assert "another sweep of this study is running (process" in second.said
-    assert "on one" in second.said
+    assert second.wait() == 3, second.output
+    assert "another sweep of this study is running (process" in second.output
+    assert "on one" in second.output
     first.process.kill()
     wait_until(lambda: first.process.poll() is not None)
     third = on_machine("two", small_study, shared_server, tmp_path)
     while third.wait() == 3:  # the dead machine's lease lasts two minutes
-        assert "another sweep of this study is running" in third.said
+        assert "another sweep of this study is running" in third.output
         third = on_machine("two", small_study, shared_server, tmp_path)
-    assert third.process.returncode == 0, third.said
+    assert third.process.returncode == 0, third.output
     client = mlflow.MlflowClient(shared_server.address)
     experiment = client.get_experiment_by_name("flowers")
     runs = client.search_runs([experiment.experiment_id], "tags.`nightune.kind` = 'trial'")

@@ -1,4 +1,4 @@
-"""A password in an address is nowhere afterwards: not in a tag, a log, a report, an error, or Prefect's record."""
+"""A password in an address is not stored: not in a tag, a log, a report, an error, or Prefect's record."""
 
 import base64
 import os
@@ -27,7 +27,7 @@ def test_the_password_of_an_address_moves_to_where_mlflow_reads_it(monkeypatch: 
     assert tracking_uri() == "postgresql://tuner:secret@db/mlflow"
 
 
-def test_a_link_to_the_pages_holds_no_password() -> None:
+def test_a_link_to_the_ui_contains_no_password() -> None:
     sweep = StoredSweep("s-0", 0, "r", "1", SweepStatus.COMPLETE, "", "", "val_loss", "minimize", 1)
     address = leaderboard_address(f"https://tuner:{SECRET}@mlflow.example/", sweep)
     assert address.startswith("https://mlflow.example/#/experiments/1")
@@ -35,7 +35,7 @@ def test_a_link_to_the_pages_holds_no_password() -> None:
 
 
 def found_in(folder: Path) -> list[Path]:
-    """Files of a folder that hold the secret, as it is or encoded."""
+    """Files of a folder that contain the secret, plain or encoded."""
     secrets = (SECRET.encode(), ENCODED.encode())
     files = [path for path in folder.rglob("*") if path.is_file()]
     return [path for path in files if any(secret in path.read_bytes() for secret in secrets)]
@@ -45,8 +45,8 @@ def found_in(folder: Path) -> list[Path]:
 def test_an_address_that_does_not_answer_is_reported_without_its_password(store_root: Path, small_study: Path) -> None:
     address = f"http://tuner:{SECRET}@127.0.0.1:9"
     sweep = Sweep(small_study, MLFLOW_TRACKING_URI=address, NIGHTUNE_STORE_PATIENCE_SECONDS="1")
-    assert sweep.wait() == 3, sweep.said
-    assert "http://127.0.0.1:9: the store has not answered" in sweep.said
+    assert sweep.wait() == 3, sweep.output
+    assert "http://127.0.0.1:9: the store has not answered" in sweep.output
     assert found_in(store_root.parent) == []
 
 
@@ -56,7 +56,7 @@ def test_a_password_is_used_and_appears_neither_in_the_store_nor_in_the_output(
 ) -> None:
     address = proxy.address.replace("//", f"//tuner:{SECRET}@")
     sweep = Sweep(small_study, "--json", MLFLOW_TRACKING_URI=address)
-    assert sweep.wait() == 0, sweep.said
+    assert sweep.wait() == 0, sweep.output
     headers = {sent.get("Authorization") for _, _, sent in proxy.requests}
     assert headers == {f"Basic {ENCODED}"}
     proxy.fault = Fault.CLOSE

@@ -1,4 +1,4 @@
-"""A running sweep is stopped by Ctrl-C, SIGTERM or a cancellation in Prefect, and both records say so."""
+"""A running sweep is stopped by Ctrl-C, SIGTERM or a cancellation in Prefect, and both records show it."""
 
 import signal
 import time
@@ -50,27 +50,27 @@ def test_a_stopped_sweep_is_cancelled_in_prefect_closed_in_mlflow_and_resumes(
     monkeypatch.setenv("PREFECT_API_URL", prefect_server)
     small_study.write_text(small_study.read_text().replace("trials = 4", "trials = 400"))
     sweep = Sweep(small_study, "--engine", "fit")
-    sweep.wait_to_say("trial 4 · ")
+    sweep.wait_for_output("trial 4 · ")
     run = flow_run("RUNNING")
     asked_at = time.monotonic()
     STOPS[how](sweep, run)
     assert sweep.wait() == 130
     record_property("seconds to the end", f"{time.monotonic() - asked_at:.1f}")
-    assert "Traceback" not in sweep.said
-    assert "Resume with:" in sweep.said
+    assert "Traceback" not in sweep.output
+    assert "Resume with:" in sweep.output
     assert "RUNNING" not in run_states(store_root / "mlflow.db")
     with get_client(sync_client=True) as client:
         state = client.read_flow_run(run.id).state
     assert state is not None
     assert state.type.value == "CANCELLED"
     before = len(trial_numbers(store_root / "mlflow.db"))
-    goes_on(small_study, store_root, before + 3)
+    assert_resumes(small_study, store_root, before + 3)
 
 
-def goes_on(study: Path, store_root: Path, trials: int) -> None:
-    """The same sweep resumes where it was: another stop ends it soon, and no trial exists twice."""
+def assert_resumes(study: Path, store_root: Path, trials: int) -> None:
+    """Assert that the same sweep resumes, stops again soon, and has no trial twice."""
     sweep = Sweep(study, "--engine", "fit")
-    sweep.wait_to_say("trial ")
+    sweep.wait_for_output("trial ")
     while len(trial_numbers(store_root / "mlflow.db")) < trials:
         time.sleep(0.1)
     sweep.process.send_signal(signal.SIGTERM)

@@ -1,10 +1,10 @@
-"""Two different studies are tuned at once in one store, and neither notices."""
+"""Two different studies are tuned at the same time in one store without affecting each other."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.faults.sweeps import Sweep, ask, run_states
+from tests.faults.sweeps import Sweep, query, run_states
 
 NUMBERS = """
 select experiments.name, tags.value from tags join runs using (run_uuid) join experiments using (experiment_id)
@@ -23,15 +23,15 @@ def test_two_studies_run_together_in_one_store(
     other.write_text(text.replace("seed = 11", "seed = 12"))
     sweeps = [Sweep(study, "--engine", "fit") for study in (small_study, other)]
     for sweep in sweeps:
-        sweep.wait_to_say("trial 1 · ")
-    assert [sweep.process.poll() for sweep in sweeps] == [None, None]  # both at work
+        sweep.wait_for_output("trial 1 · ")
+    assert [sweep.process.poll() for sweep in sweeps] == [None, None]  # both are running
     assert [sweep.wait() for sweep in sweeps] == [0, 0]
     found: dict[object, list[int]] = {}
-    for study, number in ask(store_root / "mlflow.db", NUMBERS):
+    for study, number in query(store_root / "mlflow.db", NUMBERS):
         found.setdefault(study, []).append(int(str(number)))
     assert {study: sorted(numbers) for study, numbers in found.items()} == {
         "flowers": list(range(40)),
         "blossoms": list(range(40)),
     }
     assert run_states(store_root / "mlflow.db") == {"FINISHED"}
-    assert not any("Traceback" in sweep.said for sweep in sweeps)
+    assert not any("Traceback" in sweep.output for sweep in sweeps)

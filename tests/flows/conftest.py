@@ -48,7 +48,7 @@ class Tuned:
 
 
 def tuned_in(folder: Path, empty_store: Path, study_text: str, **options: Any) -> Tuned:
-    """Tune a study in a store of its own in the folder."""
+    """Tune a study in its own store in the folder."""
     from nightune.flows.tune import tune
 
     study, store = folder / "flowers.toml", folder / "mlruns"
@@ -70,7 +70,7 @@ def small_study(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def nightune(store_root: Path) -> Command:
-    """Run the command line in a process of its own and return what it said."""
+    """Run the command line in its own process and return the result."""
 
     def run(*arguments: str | Path, **environment: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(

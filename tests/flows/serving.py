@@ -1,4 +1,4 @@
-"""A serving process with a Prefect server of its own, and what that server says of its nights."""
+"""A serving process with its own Prefect server, and what that server reports about its nights."""
 
 import json
 import os
@@ -18,7 +18,7 @@ FlowRun = dict[str, Any]
 
 
 class Served:
-    """Studies served every minute in the store that the environment names; `start` serves again after an end."""
+    """Studies served every minute in the store that the environment names; `start` may be called again."""
 
     def __init__(self, studies: Sequence[Path], log: Path, command: Sequence[str] = ()) -> None:
         with socket.socket() as probe:
@@ -35,12 +35,12 @@ class Served:
             )
 
     def runs(self, study: str = "") -> list[FlowRun]:
-        """The nights of a study, or all, by the time at which they were to begin."""
+        """The nights of a study, or all, by their scheduled time."""
         found = self.ask("flow_runs/filter", sort="EXPECTED_START_TIME_ASC", flows={"name": {"any_": ["nightly"]}})
         return [run for run in found if study in ("", Path(run["parameters"]["study_file"]).stem)]
 
     def ask(self, what: str, **question: Any) -> list[FlowRun]:
-        """What the server answers; nothing where it does not."""
+        """Return the server's answer; an empty list if it does not respond."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/api/{what}",
             json.dumps(question).encode(),
@@ -57,11 +57,11 @@ class Served:
         return [run for run in self.runs(study) if run["state_name"] == name]
 
     def wait(self, until: Callable[[], object]) -> None:
-        give_up_at = time.monotonic() + NIGHT_SECONDS
+        deadline = time.monotonic() + NIGHT_SECONDS
         while not until():
             assert self.process.poll() is None, self.log.read_text()
             states = [(run["name"], run["state"]["name"], run["state"]["message"]) for run in self.runs()[:9]]
-            assert time.monotonic() < give_up_at, (self.log.read_text(), states)
+            assert time.monotonic() < deadline, (self.log.read_text(), states)
             time.sleep(1)
 
     def stop(self) -> None:

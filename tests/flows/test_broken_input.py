@@ -68,28 +68,28 @@ def check(folder: Path, parts: dict[str, str], monkeypatch: pytest.MonkeyPatch) 
     return CliRunner().invoke(app, ["check", str(study)])
 
 
-def refused(result: Result, said: str) -> None:
+def refused(result: Result, expected: str) -> None:
     assert result.exit_code == 2, result.output
     assert "Traceback" not in result.stderr
     assert len(result.stderr.splitlines()) <= 24
     assert "broken.toml: " in result.stderr
-    assert said in result.stderr
+    assert expected in result.stderr
 
 
 @pytest.mark.parametrize("name", BROKEN_STUDIES)
 def test_a_broken_study_is_reported_in_one_screen(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parts, said = BROKEN_STUDIES[name]
-    refused(check(tmp_path, parts, monkeypatch), said)
+    parts, expected = BROKEN_STUDIES[name]
+    refused(check(tmp_path, parts, monkeypatch), expected)
 
 
 @pytest.mark.parametrize("name", BROKEN_TABLES)
 def test_a_broken_table_is_reported_in_one_screen(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text, target, said = BROKEN_TABLES[name]
+    text, target, expected = BROKEN_TABLES[name]
     (tmp_path / "t.csv").write_text(text)
-    refused(check(tmp_path, {"data": f'[data]\nsource = "t.csv"\ntarget = "{target}"'}, monkeypatch), said)
+    refused(check(tmp_path, {"data": f'[data]\nsource = "t.csv"\ntarget = "{target}"'}, monkeypatch), expected)
 
 
-def test_a_whole_study_is_not_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_valid_study_is_not_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = check(tmp_path, {}, monkeypatch)
     assert result.exit_code == 0, result.output
 
@@ -97,8 +97,8 @@ def test_a_whole_study_is_not_refused(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_all_problems_of_a_study_are_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = {"top": "seed = -1", "space": '[space]\noptimizer = "adamv"\nnesterow = true', "search": "[search]"}
     errors = check(tmp_path, parts, monkeypatch).stderr
-    for said in ("question", "seed", "adamv", "nesterow", "search.epochs"):
-        assert said in errors
+    for expected in ("question", "seed", "adamv", "nesterow", "search.epochs"):
+        assert expected in errors
 
 
 def test_bad_data_ends_a_sweep_without_a_traceback(nightune: Command, prefect_server: str, small_study: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command line as a user runs it: in a process of its own."""
+"""The command line as a user runs it: in its own process."""
 
 import base64
 import signal
@@ -27,8 +27,8 @@ def test_json_is_the_last_line_and_prefects_own_server_keeps_every_task_run(
     assert summary["study"] == "flowers"
     assert summary["trials"]["finished"] == 4
     assert set(summary["best"]) >= {"run_id", "params", "objective"}
-    for said in ("trial 0 · ", "nightune ui", "--fresh"):
-        assert said in done.stderr
+    for part in ("trial 0 · ", "nightune ui", "--fresh"):
+        assert part in done.stderr
     shown = nightune("show", small_study, "--json")
     assert last_json(shown.stdout) == summary
     with sqlite3.connect(store_root / "prefect" / "prefect.db") as database:
@@ -59,7 +59,7 @@ def test_a_stopped_sweep_prints_how_to_resume(
 
 
 @pytest.mark.parametrize("pauses", [(0.35,), pytest.param((0.0, 0.35, 0.8), marks=pytest.mark.nights)], ids=str)
-def test_after_kills_every_trial_is_there_exactly_once(
+def test_after_kills_every_trial_exists_exactly_once(
     nightune: Command,
     store_root: Path,
     prefect_server: str,
@@ -86,9 +86,7 @@ def test_after_kills_every_trial_is_there_exactly_once(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [pytest.param(signal.SIGINT, marks=pytest.mark.nights), signal.SIGTERM])
-def test_the_pages_open_at_the_address_that_is_printed_until_they_are_stopped(
-    store_root: Path, stop: signal.Signals
-) -> None:
+def test_the_ui_opens_at_the_printed_address_until_it_is_stopped(store_root: Path, stop: signal.Signals) -> None:
     port = free_port()
     command = command_line("ui", "--port", str(port))
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -105,7 +103,7 @@ def test_the_pages_open_at_the_address_that_is_printed_until_they_are_stopped(
 
 
 @pytest.mark.slow
-def test_pages_open_to_the_network_ask_for_a_password_and_refuse_foreign_names(
+def test_a_ui_on_the_network_asks_for_a_password_and_refuses_foreign_host_names(
     store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NIGHTUNE_UI_PASSWORD", "correct horse battery")
@@ -149,12 +147,12 @@ def start(study: Path, *options: str) -> "subprocess.Popen[str]":
 
 def wait_for_a_trial(process: "subprocess.Popen[str]") -> None:
     assert process.stderr is not None
-    said = []
+    lines = []
     for line in process.stderr:
-        said.append(line)
+        lines.append(line)
         if line.startswith("trial "):
             return
-    pytest.fail("no trial ended: " + "".join(said))
+    pytest.fail("no trial ended: " + "".join(lines))
 
 
 def trial_runs(store_root: Path, status: str) -> int:

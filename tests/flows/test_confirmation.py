@@ -1,4 +1,4 @@
-"""Finalists trained again, from the study's section to the pages."""
+"""Finalists trained again, from the study's section to the MLflow UI."""
 
 import io
 from pathlib import Path
@@ -28,7 +28,7 @@ def confirmed(prefect_server: str, empty_store: Path, tmp_path_factory: pytest.T
 
 @pytest.fixture
 def runs(store_root: Path):  # type: ignore[no-untyped-def] # a pandas table
-    """What plain MLflow says about the runs of a kind of the study `flowers`."""
+    """What plain MLflow returns for the runs of a kind of the study `flowers`."""
     return lambda kind: runs_in(store_root, kind)
 
 
@@ -39,7 +39,7 @@ def runs_in(store: Path, kind: str):  # type: ignore[no-untyped-def]
     return mlflow.search_runs(experiment_names=["flowers"], filter_string=f"tags.`nightune.kind` = '{kind}'")
 
 
-def test_without_the_section_nothing_is_trained_again(small_study: Path, runs) -> None:  # type: ignore[no-untyped-def]
+def test_without_the_section_nothing_is_retrained(small_study: Path, runs) -> None:  # type: ignore[no-untyped-def]
     assert tune(small_study).confirmation is None
     assert len(runs("replicate")) == 0
 
@@ -139,7 +139,7 @@ def build(input_shape, output_size):
         promote(small_study)
 
 
-def test_trials_are_ranked_by_the_rows_set_apart_for_it(small_study: Path, store_root: Path) -> None:
+def test_trials_are_ranked_by_the_rows_reserved_for_ranking(small_study: Path, store_root: Path) -> None:
     import keras
     import mlflow
 

@@ -1,4 +1,4 @@
-"""What users bring: a table as it comes, and models from Keras' own documentation with no change but the signature."""
+"""Input of users: an unprepared table, and models from Keras' documentation in which only the signature is changed."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Help must be quick: what a command does not need, it does not import."""
+"""Help must be quick: a command imports only what it needs."""
 
 import subprocess
 import sys

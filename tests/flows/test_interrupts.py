@@ -49,16 +49,16 @@ def continue_after(lose: Callable[[], None]) -> None:
 
 
 def test_errors_in_finalizers_are_still_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[object] = []
+    reported: list[object] = []
 
     class Broken:
         def __del__(self) -> None:
-            raise ValueError("told")
+            raise ValueError("reported")
 
-    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    monkeypatch.setattr(sys, "unraisablehook", reported.append)
     with reraise_lost_interrupts():
         Broken()
-    assert [str(each.exc_value) for each in told] == ["told"]  # type: ignore[attr-defined]
+    assert [str(each.exc_value) for each in reported] == ["reported"]  # type: ignore[attr-defined]
 
 
 def test_an_interrupt_swallowed_at_the_very_end_is_not_raised_afterwards() -> None:
@@ -68,10 +68,10 @@ def test_an_interrupt_swallowed_at_the_very_end_is_not_raised_afterwards() -> No
         time.sleep(0.5)
 
 
-def test_an_ending_command_does_not_look_for_cycles_in_all_that_it_has_imported() -> None:
-    told_at_the_end = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0))"
+def test_an_ending_command_does_not_collect_cycles_among_its_imports() -> None:
+    reported_at_exit = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0))"
     done = subprocess.run(
-        [sys.executable, "-c", f"{told_at_the_end}; from nightune.flows.commands.main import main; main()", "--help"],
+        [sys.executable, "-c", f"{reported_at_exit}; from nightune.flows.commands.main import main; main()", "--help"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,

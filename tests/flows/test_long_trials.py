@@ -39,7 +39,7 @@ def tune(study: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trial(store: Path) -> Results:
-    """The trial's tags, and its metrics by name and step, from the database, but for the time and memory they took."""
+    """The trial's tags, and its metrics by name and step, from the database, except time and memory."""
     with closing(sqlite3.connect(f"file:{store}/mlflow.db?mode=ro", uri=True)) as database:
         query = "SELECT run_uuid FROM tags WHERE key = 'nightune.kind' AND value = 'trial'"
         ((run,),) = database.execute(query).fetchall()
@@ -57,8 +57,8 @@ def test_a_stopped_trial_resumes_after_its_last_epoch(
 ) -> None:
     from nightune.tasks.trial import trial_runner
 
-    def stop(told: EpochEnded) -> None:
-        if told.epoch == 7:
+    def stop(event: EpochEnded) -> None:
+        if event.epoch == 7:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -67,13 +67,13 @@ def test_a_stopped_trial_resumes_after_its_last_epoch(
             tune(long_study, store_root, monkeypatch)
     assert trial(store_root)["snapshots"] == ["epoch-0000006.npz"]
     tune(long_study, store_root, monkeypatch)
-    gone_on = trial(store_root)
-    assert gone_on["tags"]["nightune.resumed_at"] == "6"
-    assert gone_on["snapshots"] == []
-    assert "nightune.snapshot" not in gone_on["tags"]
+    resumed = trial(store_root)
+    assert resumed["tags"]["nightune.resumed_at"] == "6"
+    assert resumed["snapshots"] == []
+    assert "nightune.snapshot" not in resumed["tags"]
     monkeypatch.setenv("NIGHTUNE_SNAPSHOT_SECONDS", "60")
     tune(long_study, tmp_path / "unbroken", monkeypatch)
-    assert trial(tmp_path / "unbroken")["points"] == gone_on["points"]
+    assert trial(tmp_path / "unbroken")["points"] == resumed["points"]
 
 
 def test_a_damaged_snapshot_costs_epochs_and_nothing_else(
@@ -81,8 +81,8 @@ def test_a_damaged_snapshot_costs_epochs_and_nothing_else(
 ) -> None:
     from nightune.tasks.trial import trial_runner
 
-    def stop(told: EpochEnded) -> None:
-        if told.epoch == 5:
+    def stop(event: EpochEnded) -> None:
+        if event.epoch == 5:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -92,11 +92,11 @@ def test_a_damaged_snapshot_costs_epochs_and_nothing_else(
     (kept,) = store_root.rglob("resume/*.npz")
     kept.write_bytes(kept.read_bytes()[:1000])
     tune(long_study, store_root, monkeypatch)
-    gone_on = trial(store_root)
-    assert "nightune.resumed_at" not in gone_on["tags"]
-    assert gone_on["snapshots"] == []
+    resumed = trial(store_root)
+    assert "nightune.resumed_at" not in resumed["tags"]
+    assert resumed["snapshots"] == []
     tune(long_study, tmp_path / "unbroken", monkeypatch)
-    assert trial(tmp_path / "unbroken")["points"] == gone_on["points"]
+    assert trial(tmp_path / "unbroken")["points"] == resumed["points"]
 
 
 @pytest.mark.nights
@@ -110,14 +110,14 @@ def test_a_killed_trial_resumes_and_ends_as_an_uninterrupted_one(
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     tune(long_study, store_root, monkeypatch)
-    gone_on = trial(store_root)
-    assert int(gone_on["tags"]["nightune.resumed_at"]) >= 30
+    resumed = trial(store_root)
+    assert int(resumed["tags"]["nightune.resumed_at"]) >= 30
     tune(long_study, tmp_path / "unbroken", monkeypatch)
-    assert trial(tmp_path / "unbroken")["points"] == gone_on["points"]
+    assert trial(tmp_path / "unbroken")["points"] == resumed["points"]
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 240.0) -> None:
-    give_up_at = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < give_up_at
+        assert time.monotonic() < deadline
         time.sleep(0.05)

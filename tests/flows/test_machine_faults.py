@@ -11,7 +11,7 @@ from nightune.tasks.tracking.store.errors import StoreLostError
 
 
 class PrefectHTTPStatusError(Exception):
-    """As Prefect's client raises it when its server answers 500."""
+    """The error that Prefect's client raises when its server responds 500."""
 
 
 def refused(error: Exception, context: Exception | None = None) -> None:
@@ -23,9 +23,9 @@ def refused(error: Exception, context: Exception | None = None) -> None:
 
 def test_a_full_disk_is_reported_with_a_remedy(capsys: pytest.CaptureFixture[str], store_root: object) -> None:
     refused(OSError(errno.ENOSPC, "No space left on device"))
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     for words in ("No space left on device", "Finished trials are kept", "Free the disk"):
-        assert words in said
+        assert words in output
 
 
 def test_a_store_failure_that_ends_prefects_server_is_reported_as_the_cause(
@@ -39,9 +39,9 @@ def test_a_prefect_server_that_fails_is_reported_without_its_password(
     capsys: pytest.CaptureFixture[str], store_root: object
 ) -> None:
     refused(PrefectHTTPStatusError("Server error '500' for url 'http://me:secret@host/api'"))
-    said = capsys.readouterr().err
-    assert "Server error '500' for url 'http://***@host/api'" in said
-    assert "secret" not in said
+    output = capsys.readouterr().err
+    assert "Server error '500' for url 'http://***@host/api'" in output
+    assert "secret" not in output
 
 
 @pytest.mark.parametrize("error", [ValueError("ours"), FileNotFoundError(errno.ENOENT, "No such file"), KeyError(3)])

@@ -1,4 +1,4 @@
-"""Nights as they are: a served study runs by its schedule, twice, is killed, and runs again. Minutes: `make nights`."""
+"""Real nights: a served study runs on schedule twice, is killed, and runs again. Takes minutes: `make nights`."""
 
 import itertools
 from collections.abc import Iterator
@@ -32,6 +32,6 @@ def test_a_served_study_runs_twice_without_overlap_and_again_after_a_kill(served
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans(served.in_state("Completed"))))
     searches = served.ask("flow_runs/filter", flows={"name": {"any_": ["tune"]}})
     assert [run["state_name"] for run in searches].count("Crashed") <= 1
-    assert [run["state_name"] for run in searches].count("Running") <= 1  # the killed one's is closed by the next night
+    assert [run["state_name"] for run in searches].count("Running") <= 1  # the next night closes that of the killed one
     limits = served.ask("v2/concurrency_limits/filter", limit=10)
     assert sum(limit["active_slots"] for limit in limits) <= 1

@@ -1,4 +1,4 @@
-"""A probe: range tests of a study's optimizers, kept in MLflow, with a range to take over."""
+"""A probe: range tests of a study's optimizers, kept in MLflow, with a suggested range."""
 
 from pathlib import Path
 
@@ -66,8 +66,8 @@ def test_the_command_line_prints_the_probe_and_writes_the_study(
     summary = last_json(done.stdout)
     assert [each["optimizer"] for each in summary["probes"]] == ["sgd", "adam"]
     assert summary["suggestion"]["low"] < summary["suggestion"]["high"]
-    for said in ("probe sgd · steepest at", "Put this into the study", f"{PEAK} = {{ low = "):
-        assert said in done.stderr
+    for part in ("probe sgd · steepest at", "Put this into the study", f"{PEAK} = {{ low = "):
+        assert part in done.stderr
     assert f"low = {summary['suggestion']['low']}" in copy.read_text()
     assert chart.read_text().startswith("<svg")
 

@@ -79,7 +79,7 @@ def promote(study: Path, **options: object) -> Promotion:
     return promotion
 
 
-def test_the_first_model_becomes_champion_and_answers_raw_rows_as_the_pipeline(study: Path, store: Store) -> None:
+def test_the_first_model_becomes_champion_and_answers_raw_rows_like_the_pipeline(study: Path, store: Store) -> None:
     import keras
     import mlflow
 
@@ -120,7 +120,7 @@ def sweep_run(store: Store, number: int = 0) -> str:
     return str(found[0].info.run_id)
 
 
-def test_the_same_command_again_reads_and_registers_nothing(study: Path, store: Store) -> None:
+def test_repeating_the_command_reads_and_registers_nothing(study: Path, store: Store) -> None:
     first = promote(write(study, STRONG))
     again = promote(study)
     assert again == first
@@ -128,7 +128,7 @@ def test_the_same_command_again_reads_and_registers_nothing(study: Path, store: 
     assert len(json.loads(client(store).get_run(sweep_run(store)).data.tags["nightune.test_reads"])) == 1
 
 
-def test_better_is_promoted_worse_refused_and_what_was_taken_back_stays_back(study: Path, store: Store) -> None:
+def test_a_better_model_is_promoted_a_worse_one_refused_and_a_rollback_is_permanent(study: Path, store: Store) -> None:
     assert promote(study).version == 1
     better = promote(write(study, STRONG))
     assert (better.verdict.decision, better.version) == (Decision.PROMOTED, 2)
@@ -162,7 +162,7 @@ def champion_number(store: Store) -> int | None:
 
 
 @pytest.mark.nights
-def test_what_is_refused_but_close_is_the_challenger(study: Path, store: Store) -> None:
+def test_a_refused_model_that_is_close_becomes_the_challenger(study: Path, store: Store) -> None:
     promote(write(study, STRONG))
     text = (
         study.read_text()
@@ -176,7 +176,7 @@ def test_what_is_refused_but_close_is_the_challenger(study: Path, store: Store) 
 
 
 @pytest.mark.nights
-def test_a_dry_run_registers_nothing_and_its_reading_is_used_again(study: Path, store: Store) -> None:
+def test_a_dry_run_registers_nothing_and_its_measurements_are_reused(study: Path, store: Store) -> None:
     dry = promote(write(study, STRONG), dry_run=True)
     assert (dry.verdict.decision, dry.version, registry.versions(store, "flowers")) == (Decision.PROMOTED, None, [])
     assert promote(study).version == 1
@@ -199,7 +199,7 @@ def test_a_champion_of_another_schema_is_not_replaced_by_itself(study: Path, sto
 
 
 @pytest.mark.nights
-def test_limits_of_size_and_latency_refuse(study: Path, store: Store) -> None:
+def test_models_over_the_limits_of_size_and_latency_are_refused(study: Path, store: Store) -> None:
     write(study, STRONG)
     text = study.read_text()
     study.write_text(f"{text}size_limit_mb = 1e-6\nlatency_limit_ms = 1e-6\n")
@@ -210,7 +210,7 @@ def test_limits_of_size_and_latency_refuse(study: Path, store: Store) -> None:
     assert promote(study).version == 1
 
 
-def test_a_sweep_that_is_not_there_is_named(study: Path) -> None:
+def test_a_missing_sweep_is_reported(study: Path) -> None:
     from nightune.flows.promote import promote as flow
 
     with pytest.raises(StoreError, match="no sweep of this study"):

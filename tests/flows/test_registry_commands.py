@@ -1,4 +1,4 @@
-"""`nightune promote`, `rollback` and `models` as a user meets them."""
+"""`nightune promote`, `rollback` and `models` as a user runs them."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def test_an_empty_registry_is_an_empty_list() -> None:
 
 
 @pytest.mark.nights
-def test_a_refused_winner_ends_with_code_4_and_says_why(
+def test_a_refused_winner_ends_with_code_4_and_the_reason(
     nightune: Command, prefect_server: str, small_study: Path
 ) -> None:
     text = small_study.read_text().replace("trials = 4", "trials = 1").replace("epochs = 2", "epochs = 1")

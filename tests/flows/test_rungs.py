@@ -1,4 +1,4 @@
-"""Successive halving from file to leaderboard: the best of a rung are trained on, in their own runs."""
+"""Successive halving from file to leaderboard: the best of a rung continue in their own runs."""
 
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def points(store: Path, report: SweepReport, name: str) -> dict[int, list[tuple[
     }
 
 
-def test_the_best_of_a_rung_are_trained_on_also_after_a_stop_and_each_has_one_curve(
+def test_the_best_of_a_rung_continue_also_after_a_stop_and_each_has_one_curve(
     halving: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -88,7 +88,7 @@ def interrupt_at_epoch(epoch: int, patch: pytest.MonkeyPatch) -> None:
 
 
 def trained_epochs(curves: dict[int, list[tuple[int, float]]]) -> dict[int, int]:
-    """How long each trial is to be trained, by the best loss of the full curves at each rung."""
+    """How long each trial should train, by the best loss of the full curves at each rung."""
 
     def best(number: int, rung: int) -> float:
         return min(value for _, value in curves[number][:rung])

@@ -12,18 +12,18 @@ from nightune.flows.runtime.cron import ScheduleError, check_schedule, clock_cha
 NOW = datetime(2026, 1, 10, 12, 30)
 
 
-def test_a_nightly_line_is_taken() -> None:
+def test_a_nightly_cron_line_is_accepted() -> None:
     check_schedule("0 2 * * *", "Europe/Paris")
 
 
 @pytest.mark.parametrize("cron", ["", "0 2 * *", "61 2 * * *", "at two", "0 25 * * *", "0 0 2 * * *"])
-def test_a_broken_line_is_named(cron: str) -> None:
+def test_a_broken_cron_line_is_reported(cron: str) -> None:
     with pytest.raises(ScheduleError, match=r"--cron: .*five fields"):
         check_schedule(cron, "UTC")
 
 
 @pytest.mark.parametrize("timezone", ["Europe/Pariss", "", "../etc/passwd"])
-def test_an_unknown_time_zone_is_named(timezone: str) -> None:
+def test_an_unknown_time_zone_is_reported(timezone: str) -> None:
     with pytest.raises(ScheduleError, match="--timezone: unknown"):
         check_schedule("0 2 * * *", timezone)
 
@@ -44,7 +44,7 @@ def test_the_next_change_of_clocks_at_a_night_is_found(cron: str, timezone: str,
     assert clock_change(cron, timezone, NOW) == expected
 
 
-def test_the_command_refuses_a_broken_line_before_it_starts_anything(small_study: Path, store_root: Path) -> None:
+def test_the_command_refuses_a_broken_cron_line_before_it_starts_anything(small_study: Path, store_root: Path) -> None:
     result = CliRunner().invoke(app, ["serve", str(small_study), "--cron", "99 2 * * *"])
     assert result.exit_code == 2
     assert "99 2" in result.output

@@ -1,4 +1,4 @@
-"""One evening of served nights, good and bad, stopped by Ctrl-C, and the evening after. Minutes: `make nights`."""
+"""One evening of served nights, good and bad, stopped by Ctrl-C, and the next evening. Takes minutes: `make nights`."""
 
 import itertools
 import os
@@ -18,7 +18,7 @@ import pytest
 from tests.faults.test_poison import trials
 from tests.flows.conftest import SMALL_STUDY, command_line
 from tests.flows.serving import FlowRun, Served, spans
-from tests.tasks.test_tell_hooks import Receiver
+from tests.tasks.test_notify import Receiver
 
 pytestmark = pytest.mark.nights
 
@@ -41,12 +41,12 @@ import os, pathlib, sys
 with pathlib.Path(sys.argv[1]).open("a") as file:
     file.write(os.environ["NIGHTUNE_EVENT"] + " " + os.environ["NIGHTUNE_STUDY"] + "\\n")
 """
-SLOW_SECONDS = 65  # more than a minute: the next night meets it
+SLOW_SECONDS = 65  # more than a minute: it overlaps the next night
 
 
 @dataclass
 class Evening:
-    """What was seen while studies were served: the nights of each study, the events sent, and leftovers."""
+    """What happened while studies were served: the nights of each study, the events sent, and leftovers."""
 
     served: Served
     nights: dict[str, list[FlowRun]]
@@ -149,20 +149,16 @@ def test_a_trial_that_kills_its_process_is_given_up_and_the_night_continues(even
     assert trials(store)[3] == ("failed", aborted)
     assert trials(store)[2] == ("completed", "")
     crashes = [event for event in evening.events if event["event"] == "crashed" and event["study"] == "deadly"]
-    goes_on = [str(event["reason"]).partition("; the night ")[2] for event in crashes]
-    # on a busy machine the next night has begun, too
-    assert goes_on[:3] == [
-        "retries it",
-        "retries it",
-        "continues without it",
-    ]
+    outcomes = [str(event["reason"]).partition("; the night ")[2] for event in crashes]
+    # On a busy machine the next night has also begun.
+    assert outcomes[:3] == ["retries it", "retries it", "continues without it"]
 
 
 def test_a_night_with_broken_data_reports_its_failure_and_does_not_block_the_next(evening: Evening) -> None:
     assert evening.states("broken")[:2] == ["Failed", "Failed"]
     failures = [event for event in evening.events if event["study"] == "broken"]
-    told = {event["flow_run_id"] for event in failures}
-    assert {run["id"] for run in evening.nights["broken"] if run["state_name"] == "Failed"} <= told
+    reported = {event["flow_run_id"] for event in failures}
+    assert {run["id"] for run in evening.nights["broken"] if run["state_name"] == "Failed"} <= reported
     assert {event["event"] for event in failures} == {"failed"}
     assert "broken.csv" in str(failures[0]["reason"])
     assert evening.noted.count("failed broken") >= 2
@@ -175,31 +171,31 @@ def test_a_verdict_is_sent_to_the_webhook_and_to_the_command(evening: Evening) -
     assert f"{verdict['event']} deadly" in evening.noted
 
 
-def test_a_night_that_meets_the_last_one_is_cancelled(evening: Evening) -> None:
+def test_a_night_that_overlaps_the_previous_one_is_cancelled(evening: Evening) -> None:
     cancelled = [run for run in evening.nights["slow"] if run["state_name"] == "Cancelled"]
     assert {run["state"]["message"] for run in cancelled} == {"Deployment concurrency limit reached."}
 
 
-def test_a_pause_takes_the_coming_nights_away_and_resuming_brings_them_back(evening: Evening) -> None:
+def test_a_pause_removes_the_coming_nights_and_resuming_restores_them(evening: Evening) -> None:
     assert [run for run in evening.paused if run["state_type"] == "SCHEDULED"] == []
     assert [run for run in evening.resumed if run["state_type"] == "SCHEDULED"] != []
 
 
 def test_control_c_ends_nights_and_server_and_leaves_nothing(evening: Evening) -> None:
-    said = evening.served.log.read_text()
+    output = evening.served.log.read_text()
     assert (evening.exit_code, evening.left_over) == (0, ())
-    assert "Stopped." in said
-    assert "Traceback" not in said
-    assert "never awaited" not in said
-    assert evening.stop_seconds < 45  # a night is given half a minute to end by itself
+    assert "Stopped." in output
+    assert "Traceback" not in output
+    assert "never awaited" not in output
+    assert evening.stop_seconds < 45  # a night has half a minute to end by itself
     assert not [event for event in evening.events if event["study"] == "slow" and event["event"] == "crashed"]
 
 
-def test_missed_nights_are_one_and_waiting_nights_follow_one_another(evening: Evening, folder: Path) -> None:
+def test_missed_nights_become_one_and_waiting_nights_run_one_after_another(evening: Evening, folder: Path) -> None:
     served = Served([folder / "slow.toml"], folder / "next.log")
     served.port = evening.served.port
     earlier = {run["id"] for run in evening.nights["slow"] if run["state_name"] == "Completed"}
-    time.sleep(max(0.0, 61.0 - time.time() % 60))  # until a night's time has passed
+    time.sleep(max(0.0, 61.0 - time.time() % 60))  # until the time of a night has passed
     served.start("--missed", "once", "--on-overlap", "wait")
     try:
         served.wait(lambda: served.in_state("AwaitingConcurrencySlot", "slow"))

@@ -1,4 +1,4 @@
-"""Environment variables: a wrong value ends every command at its start with one line that says what is allowed."""
+"""Environment variables: a wrong value ends every command at its start with one line that names the allowed values."""
 
 import subprocess
 import sys
@@ -67,7 +67,7 @@ def run(*arguments: str) -> Result:
 
 def test_every_setting_has_a_wrong_value_here() -> None:
     variables = {OF_OTHERS.get(name, f"NIGHTUNE_{name.upper()}") for name in Settings.model_fields}
-    assert variables - set(WRONG) == {"PREFECT_PROFILE"}  # any text is a name
+    assert variables - set(WRONG) == {"PREFECT_PROFILE"}  # any text is valid
 
 
 @pytest.mark.parametrize("variable", WRONG)
@@ -86,7 +86,7 @@ def test_a_wrong_value_is_one_line_with_name_value_and_what_is_allowed(
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
-def test_every_command_looks_before_it_does_anything(
+def test_every_command_checks_the_settings_first(
     command: list[str], small_study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NIGHTUNE_STORE_PATIENCE_SECONDS", "5m")
@@ -111,7 +111,7 @@ def test_other_wrong_values_are_refused(variable: str, given: str, monkeypatch: 
     assert len(str(caught.value)) < 300
 
 
-def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_wrong_values_are_reported_together(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable, (given, _) in WRONG.items():
         monkeypatch.setenv(variable, given)
     with pytest.raises(SettingsError) as caught:
@@ -132,7 +132,7 @@ def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> 
         *((variable, "") for variable in WRONG),
     ],
 )
-def test_a_right_value_is_taken_and_an_empty_one_is_none(
+def test_a_valid_value_is_accepted_and_an_empty_one_is_none(
     variable: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(variable, raising=False)
@@ -141,7 +141,7 @@ def test_a_right_value_is_taken_and_an_empty_one_is_none(
     assert (read_settings() == usual) == (value in ("", "[]"))
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("NIGHTUNE_STORE", str(tmp_path / "file" / "mlruns"))
     done = run("models")
@@ -194,7 +194,7 @@ def test_an_unknown_variable_is_a_warning_with_the_nearest_spelling(nightune: Co
     assert "NIGHTUNE_STORE_PATIENCE" not in done.stdout
 
 
-def test_what_a_child_or_a_hook_inherits_is_no_unknown_variable(nightune: Command) -> None:
+def test_variables_that_a_child_or_a_hook_inherits_are_not_unknown(nightune: Command) -> None:
     inherited = {f"NIGHTUNE_{each.name.upper()}": "something" for each in fields(Event)}
     assert set(inherited) <= set(NOT_SETTINGS)
     assert nightune("models", **inherited).stderr == ""
@@ -220,7 +220,7 @@ def test_a_flow_that_python_calls_raises_the_same_error(
         getattr(import_module(f"nightune.flows.{name}"), name)(small_study)
 
 
-def test_a_wrong_value_silences_its_hook_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_value_disables_its_hook_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIGHTUNE_WEBHOOK", "https://hooks.example.com/x")
     monkeypatch.setenv("NIGHTUNE_HOOK", "notify")
     monkeypatch.setenv("NIGHTUNE_STACK", "many")
@@ -233,7 +233,7 @@ def test_a_hook_that_cannot_run_does_not_fail_a_night(monkeypatch: pytest.Monkey
         assert notify(hooks(), Event("refused", "flowers")) == (given == "notify")  # nothing was named, or it failed
 
 
-def test_a_command_in_a_process_of_its_own_says_it_in_one_line(
+def test_a_command_in_its_own_process_reports_a_wrong_value_in_one_line(
     small_study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NIGHTUNE_HOOK", "notify")

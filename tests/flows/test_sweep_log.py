@@ -27,7 +27,7 @@ def test_the_log_names_every_trial_and_is_kept_with_the_run(small_study: Path, s
     assert lines(Path(kept)) == log
 
 
-def test_a_sweep_that_fails_says_why_in_its_log(
+def test_a_sweep_that_fails_logs_the_reason(
     small_study: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from nightune.flows import tune as module

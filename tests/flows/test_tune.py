@@ -26,7 +26,7 @@ def tuned(prefect_server: str, empty_store: Path, tmp_path_factory: pytest.TempP
 
 @pytest.fixture
 def runs(store_root: Path):  # type: ignore[no-untyped-def] # a pandas table
-    """What plain MLflow says about the trials of the study `flowers`."""
+    """What plain MLflow returns for the trials of the study `flowers`."""
     return lambda: trials_in(store_root)
 
 
@@ -71,7 +71,7 @@ def test_the_same_seed_gives_the_same_results_in_another_store(
     assert [(r.trial, r.objective) for r in tuned.report.results] == [(r.trial, r.objective) for r in second.results]
 
 
-def test_the_same_command_again_trains_nothing(tuned: Tuned, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repeating_the_command_trains_nothing(tuned: Tuned, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIGHTUNE_STORE", str(tuned.store))
     second = tune(tuned.study)
     assert second.sweep.id == tuned.report.sweep.id == "flowers-0"
@@ -96,7 +96,7 @@ def test_overrides_of_the_command_line_make_another_sweep(small_study: Path) -> 
     assert all(result.epochs == 1 for result in report.results)
 
 
-def test_one_value_walks_from_the_study_to_the_optimizer_to_mlflow(
+def test_one_value_passes_from_the_study_to_the_optimizer_to_mlflow(
     small_study: Path,
     monkeypatch: pytest.MonkeyPatch,
     runs,  # type: ignore[no-untyped-def]

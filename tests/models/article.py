@@ -1,4 +1,4 @@
-"""What the tests of the article's rows share: its code run to the letter, and short trainings of Keras' and of ours."""
+"""Shared by the tests of the article's rows: its code run verbatim, and short trainings with Keras and with ours."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from nightune.models.training.loop import train as train_loop
 
 
 def run(code: str, **names: Any) -> dict[str, Any]:
-    """Execute code of the article with these names given."""
+    """Execute code of the article with these names defined."""
     exec(compile(code, "article", "exec"), names)
     return names
 
@@ -26,7 +26,7 @@ def outcome(recipe: Recipe, dataset: Dataset, epochs: int = 4, monitor: str = "v
 
 
 def fitted(callback: Any, epochs: int = 3, has_validation: bool = True, **compiled: Any) -> Any:
-    """A tiny regression under Keras' own `fit` with a callback; returns the history."""
+    """Fit a tiny regression with Keras' own `fit` and a callback; return the history."""
     keras.utils.set_random_seed(0)
     inputs = np.random.default_rng(0).normal(size=(16, 2)).astype(np.float32)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
@@ -36,7 +36,7 @@ def fitted(callback: Any, epochs: int = 3, has_validation: bool = True, **compil
 
 
 def first_step(kind: str, gradient: float, **settings: Any) -> float:
-    """How far the first update moves a weight of 1 under a rate of 0.1."""
+    """Return how far the first update moves a weight of 1 at a rate of 0.1."""
     optimizer = build_optimizer(OptimizerSettings(kind, **settings))
     weight = keras.Variable(1.0)
     optimizer.build([weight])

@@ -1,4 +1,4 @@
-"""The article's code blocks, to the letter but for their Chinese comments; by their section."""
+"""The article's code blocks, verbatim except for the Chinese comments; by section."""
 
 OPTIMIZERS = """
 import tensorflow as tf

@@ -13,7 +13,7 @@ from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.plan import EpochPlan
 
-BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")  # known without an import of Keras
+BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")  # known without importing Keras
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]
@@ -60,7 +60,7 @@ def make_plan() -> MakePlan:
 
 @pytest.fixture
 def user_model(tmp_path: Path) -> Callable[[str], str]:
-    """Write code into a file of the test's folder and return the reference to its function `build`."""
+    """Return a function that writes code to a file and returns the reference to its function `build`."""
 
     def write(code: str) -> str:
         (tmp_path / "user.py").write_text(f"import keras\nfrom keras import layers, ops\n{code}", encoding="utf-8")

@@ -11,7 +11,7 @@ from nightune.models.techniques.stopping.state import StoppingInputs
 from nightune.models.training.controller import Controller
 from nightune.models.training.plan import EpochPlan
 
-# What an engine measures for policies that follow the gradients: they ask for 2 / 0.1, and 2.1 / 0.2 examples.
+# Measurements for policies that follow the gradients: they request 2 / 0.1, and 2.1 / 0.2 examples.
 GRADIENTS = {"gradient_square": 0.1, "gradient_variance": 2.0, "epoch_gradient_square": 0.2}
 
 scores_of_a_training = st.lists(st.integers(0, 6).map(float), min_size=1, max_size=30)

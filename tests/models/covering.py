@@ -1,6 +1,6 @@
 """Covering arrays over the kinds of the six techniques: few recipes in which every option, or every pair, occurs.
 
-Read from the vocabulary, so that a new kind is in them as soon as it is in a dict. Deterministic.
+Read from the vocabulary, so that they contain a new kind as soon as a dict does. Deterministic.
 """
 
 import itertools
@@ -28,7 +28,7 @@ PLAIN = {
     "penalty.kind": "none",
     "stopping.rule": "none",
 }
-# what an option cannot do without, and numbers under which it acts in a short training of few examples
+# params that an option requires, and numbers with which it acts in a short training of few examples
 NEEDS: dict[str, dict[str, Any]] = {
     "inverse_sqrt": {"learning_rate.warmup_fraction": 0.1},
     "threshold": {"stopping.limit": 1e9},
@@ -56,19 +56,19 @@ class Covering:
 
 
 def params_of(row: Row) -> dict[str, Any]:
-    """Complete a row to params: what its options need, and small numbers where they count."""
+    """Complete a row to params: what its options require, and small numbers where these are active."""
     params: dict[str, Any] = dict(row)
     for option in row.values():
         params |= NEEDS.get(option, {})
     for name, value in SMALL.items():
-        if name == "model.units" or _counts(name, params):
+        if name == "model.units" or _is_active(name, params):
             params[name] = value
     return params
 
 
 def alone() -> dict[tuple[str, str], Row]:
     """Each option with the plain ones of the other kinds: (kind key, option) → row."""
-    return {(name, option): _counting(PLAIN | {name: option}, {name}) for name in KINDS for option in ALL[name]}
+    return {(name, option): _active_kinds(PLAIN | {name: option}, {name}) for name in KINDS for option in ALL[name]}
 
 
 def covering(strength: int, options: Options = ALL) -> Covering:
@@ -90,7 +90,7 @@ def covering(strength: int, options: Options = ALL) -> Covering:
 
 
 def sample(array: Covering, times: int) -> list[Row]:
-    """Of the array's rows a few, in which every option occurs so many times, or as often as in the array."""
+    """Choose a few rows in which every option occurs `times` times, or as often as in the array."""
     missing = Counter(option for row in array.rows for option in row.items())
     missing = Counter({option: min(times, count) for option, count in missing.items()})
     chosen: list[Row] = []
@@ -104,7 +104,7 @@ def sample(array: Covering, times: int) -> list[Row]:
 
 
 def refusal(row: Row) -> str | None:
-    """The code of the rule that refuses the row, or None; whatever else is wrong with it raises."""
+    """Return the code of the rule that refuses the row, or None; raise any other error."""
     try:
         read_recipe(params_of(row))
     except RecipeError as error:
@@ -112,14 +112,14 @@ def refusal(row: Row) -> str | None:
     return None
 
 
-def _counting(row: Row, wanted: Collection[str]) -> Row:
-    """The row without kinds that do not count beside the others, unless they are wanted."""
-    return {name: option for name, option in row.items() if name in wanted or _counts(name, row)}
+def _active_kinds(row: Row, wanted: Collection[str]) -> Row:
+    """The row without kinds that are inactive beside the others, unless they are wanted."""
+    return {name: option for name, option in row.items() if name in wanted or _is_active(name, row)}
 
 
 def _row(wanted: Row, uncovered: Any, strength: int, allowed: Options) -> Row | str:
-    """A row with what is wanted and as much of the rest as goes with it; the rule's code where nothing goes."""
-    row = _counting(PLAIN | wanted, wanted)
+    """Complete the wanted options to a row that no rule refuses; return the code of the rule that refuses them."""
+    row = _active_kinds(PLAIN | wanted, wanted)
     code = refusal(row)
     if code is not None:
         return code
@@ -148,9 +148,9 @@ def _combinations(strength: int, options: Options) -> list[Any]:
     ]
 
 
-def _counts(name: str, params: dict[str, Any]) -> bool:
-    """True if the key counts beside these params, defaults included."""
+def _is_active(name: str, params: dict[str, Any]) -> bool:
+    """True if the key is active with these params, defaults included."""
     return all(
-        _counts(controller, params) and params.get(controller, KEYS[controller].default) in values
+        _is_active(controller, params) and params.get(controller, KEYS[controller].default) in values
         for controller, values in KEYS[name].when.items()
     )

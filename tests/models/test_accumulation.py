@@ -1,4 +1,4 @@
-"""Accumulation: micro-batches make the update of the whole batch, and compile nothing anew."""
+"""Accumulation: micro-batches make the update of the whole batch, without new compilation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nightune.models.training.seeds import Seeds
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, Cut, FitEngine, FitState
     import keras
 
@@ -81,7 +81,7 @@ def test_micro_batches_make_the_update_of_the_whole_batch(
 def test_the_table_of_an_embedding_is_accumulated_too(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path
 ) -> None:
-    """TensorFlow hands out its gradient as rows in use; sgd, because Keras' adaptive rules take them one by one."""
+    """TensorFlow returns its gradient as the rows in use; sgd, because Keras' adaptive rules take them one by one."""
     reference = user_model(
         "def build(output_size):\n"
         " words = [keras.Input((5,)), layers.Lambda(lambda x: ops.cast(ops.clip(x + 3, 0, 6), 'int32'))]\n"
@@ -140,7 +140,7 @@ def build(output_size):
 
 
 def random_plans(examples: int, make_plan: MakePlan) -> list[EpochPlan]:
-    """Epochs of 50 different sizes in all."""
+    """Return epochs with 50 different sizes in total."""
     sizes = np.random.default_rng(0).permutation(np.arange(1, 51)).tolist()
     plans = []
     while sizes:
@@ -178,7 +178,7 @@ def test_fifty_batch_sizes_are_traced_no_more_often_than_one(
 def test_linear_scaling_is_exact_in_the_limit_of_small_rates(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe
 ) -> None:
-    """Four updates of (B, η) against one of (4B, 4η), on a linear model: halving η halves what they differ by."""
+    """Four updates of (B, η) against one of (4B, 4η), on a linear model: halving η halves their difference."""
     dataset = make_dataset("regression", examples=32)
     engine = FitEngine(dataset, Path())
     linear = recipe(model__units=[], optimizer="sgd")
@@ -232,9 +232,9 @@ def build(output_size):
 
 
 def accumulate_and_save(path: str, folder: str, in_jax: bool) -> None:
-    """Accumulate on this process' backend from fixed weights in micro-batches of powers of two; write what came of it.
+    """Accumulate on this process' backend from fixed weights in micro-batches of powers of two; write the results.
 
-    On JAX memory runs out on the way, and the sizes that were compiled are counted.
+    On JAX memory runs out during training, and the compiled sizes are counted.
     """
     generator = np.random.default_rng(0)
     split = Examples(generator.normal(size=(22, 5)).astype(np.float32), generator.integers(0, 3, 22).astype(np.int32))
@@ -260,7 +260,7 @@ def accumulate_and_save(path: str, folder: str, in_jax: bool) -> None:
 
 
 def cuts_of_random_sizes(engine: FitEngine) -> None:
-    """On JAX they are cut into powers of two where that changes no more than rounding does."""
+    """On JAX they are split into powers of two where only rounding changes."""
     for params, is_cut in ({"model.units": [4]}, True), ({"model.units": [4], "model.dropout": 0.5}, False):
         state = engine.start(read_recipe({**params, "batch_size.policy": "random"}), SEEDS)
         assert (state.cut == Cut(in_powers=True)) == is_cut

@@ -1,4 +1,4 @@
-"""Architectures: what their signatures offer to a study, and models that fit the data or say why not."""
+"""Architectures: the parameters in their signatures, and models that fit the data or are refused with the reason."""
 
 import random
 import subprocess
@@ -20,7 +20,7 @@ from nightune.models.training.seeds import Seeds, seed_dropout
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, read_head
     import keras
 
@@ -41,7 +41,7 @@ def same(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
 
 @contextmanager
 def drawing_thread() -> Iterator[None]:
-    """Draw from Python's shared generator in another thread, as pings and waits of other libraries do."""
+    """Draw from Python's shared generator in another thread, like pings and waits of other libraries."""
     ended = threading.Event()
 
     def draw() -> None:

@@ -1,4 +1,4 @@
-"""The article's errors, row by row as docs/article.md counts them: what its code does, and what ours does."""
+"""The article's errors, numbered as in docs/article.md: what its code does, and what ours does."""
 
 import inspect
 import math
@@ -22,7 +22,7 @@ from tests.models.controllers import controller, train
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     pytest.importorskip("tensorflow")  # the article's code imports it
     global keras, FitEngine, first_step, fitted, outcome, run
     import keras

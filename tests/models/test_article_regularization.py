@@ -1,4 +1,4 @@
-"""The article's errors from weight decay to early stopping, as docs/article.md counts them."""
+"""The article's errors from weight decay to early stopping, numbered as in docs/article.md."""
 
 import ast
 import itertools
@@ -23,7 +23,7 @@ from tests.models.controllers import controller, train
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     pytest.importorskip("tensorflow")  # the article's code imports it
     global keras, first_step, fitted, outcome, returns_its_best_epoch, run
     import keras
@@ -206,6 +206,6 @@ def test_article_28_the_article_names_no_data_seed_or_metric_and_a_training_of_o
 
 
 def exists(file: str, test: str) -> None:
-    """Fail unless the test that shows it is still there."""
+    """Fail unless the test that shows it exists."""
     functions = {node.name for node in ast.parse(Path(file).read_text()).body if isinstance(node, ast.FunctionDef)}
     assert test in functions

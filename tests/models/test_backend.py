@@ -1,4 +1,4 @@
-"""Bringing up the backend: a GPU's memory is taken on demand, unless the user sets otherwise."""
+"""Start of the backend: GPU memory is allocated on demand, unless the user sets otherwise."""
 
 import os
 import subprocess
@@ -9,13 +9,13 @@ import pytest
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global enable_memory_growth
     from nightune.models.backend import enable_memory_growth
 
 
 class Configuration:
-    """As much of TensorFlow's configuration as is asked, with devices that may be in use."""
+    """The part of TensorFlow's configuration that is used, with devices that may be in use."""
 
     def __init__(self, gpus: list[str], used: tuple[str, ...] = ()) -> None:
         self.config = self
@@ -69,6 +69,6 @@ def test_jax_takes_memory_on_demand_by_default(given: dict[str, str], expected: 
         "import os; from nightune.models.backend import load_keras; load_keras()\n"
         "print(os.environ.get('XLA_PYTHON_CLIENT_PREALLOCATE'))"
     )
-    told = {name: value for name, value in os.environ.items() if not name.startswith("XLA_")}
-    output: Any = subprocess.run([sys.executable, "-c", code], env={**told, **given}, capture_output=True, check=True)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("XLA_")}
+    output: Any = subprocess.run([sys.executable, "-c", code], env={**kept, **given}, capture_output=True, check=True)
     assert output.stdout.decode().strip() == expected

@@ -1,4 +1,4 @@
-"""Batch sizes: every policy uses every example once an epoch, and grows as its golden table says."""
+"""Batch sizes: every policy uses every example once an epoch, and grows as in its golden table."""
 
 import numpy as np
 import pytest
@@ -102,14 +102,14 @@ def test_random_sizes_lie_between_their_bounds_and_only_the_last_is_cut_short(la
     assert batches.sizes[-1] <= batches.scaling_sizes[-1]
 
 
-def test_random_sizes_follow_their_law() -> None:
+def test_random_sizes_follow_their_distribution() -> None:
     uniform = sizes_of("random", 1_000_000, minimum=8, maximum=32).scaling_sizes
     assert uniform.mean() == pytest.approx(20.0, rel=0.01)
     log_uniform = sizes_of("random", 1_000_000, minimum=8, maximum=31, law="log_uniform").scaling_sizes
     assert np.mean(log_uniform < 16) == pytest.approx(0.5, abs=0.01)  # as many in 8..15 as in 16..31
 
 
-def test_random_sizes_are_those_of_the_seed_and_the_epoch_and_not_those_of_another() -> None:
+def test_random_sizes_depend_on_the_seed_and_the_epoch() -> None:
     settings = BatchSizeSettings("random", minimum=1, maximum=100)
     drawn = {
         (seed, epoch): tuple(batch_sizes(settings, Moment(1000, epoch, 10, 0, seed)).sizes.tolist())
@@ -158,7 +158,7 @@ def test_a_small_size_grows_by_one_at_least() -> None:
     assert grown(50, 2.0, times=0, cap=20).size == 20
 
 
-def test_the_rate_is_scaled_by_the_size_at_first_and_by_each_size_that_is_drawn() -> None:
+def test_the_rate_is_scaled_by_the_first_size_and_by_each_size_drawn() -> None:
     growing = sizes_of("geometric", 100, epoch=5, size=16, factor=2.0)
     assert (int(growing.sizes[0]), set(growing.scaling_sizes.tolist())) == (100, {16})
     assert sizes_of("fixed", 10, size=32).scaling_sizes.tolist() == [10]
@@ -172,6 +172,6 @@ def test_the_largest_size_is_known_without_the_examples() -> None:
     assert BatchSizeSettings("geometric", maximum=256).largest == 256
 
 
-def test_every_key_of_a_batch_size_counts_for_a_known_policy() -> None:
+def test_every_key_of_a_batch_size_is_active_for_a_known_policy() -> None:
     for name, key in KEYS.items():
         assert set(key.when.get("batch_size.policy", POLICIES)) <= set(POLICIES), name

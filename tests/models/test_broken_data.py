@@ -15,7 +15,7 @@ CSV = "a,b,y\n" + "".join(f"{index % 7},{index * 0.37},{'xy'[index % 2]}\n" for 
 
 
 def assert_names(error: InputError, words: list[str]) -> None:
-    """The error has the first word as its key; its message names what was given, and what is allowed."""
+    """Assert that the error has the first word as its key and that its message contains the others."""
     assert error.key == words[0]
     assert not [word for word in words[1:] if word not in error.message]
 

@@ -1,4 +1,4 @@
-"""Checkpoints filled into what Keras wrote once are the files that Keras would write."""
+"""Checkpoints filled into a template of Keras are the files that Keras would write."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nightune.models.training.seeds import Seeds
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, FitEngine, Checkpoints, save_checkpoint
     import keras
 
@@ -49,7 +49,7 @@ def recipe(**params: Any) -> Recipe:
 
 
 def outcome(engine: FitEngine, recipe: Recipe, seed: int, best_epoch: int = 1) -> Outcome:
-    """As of a training: weights of the model's shapes, none of them like another."""
+    """An outcome like that of a training: weights of the model's shapes, all different."""
     generator = np.random.default_rng(seed)
     shapes = [weight.shape for weight in engine.weights(engine.start(recipe, Seeds(1, 2, 3)))]
     weights = [generator.normal(size=shape).astype(np.float32) for shape in shapes]
@@ -57,7 +57,7 @@ def outcome(engine: FitEngine, recipe: Recipe, seed: int, best_epoch: int = 1) -
 
 
 def content(path: Path) -> dict[str, Any]:
-    """What is in the file, without what Keras itself writes anew each time: the date, and numbers of objects."""
+    """Return the content of the file without what changes at each write of Keras: the date, and numbers of objects."""
     with zipfile.ZipFile(path) as archive:
         stored: dict[str, Any] = {}
 
@@ -75,7 +75,7 @@ def content(path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_filled_in_checkpoint_is_what_keras_writes(name: str, dataset: Dataset, tmp_path: Path) -> None:
+def test_a_filled_in_checkpoint_equals_that_of_keras(name: str, dataset: Dataset, tmp_path: Path) -> None:
     engine = FitEngine(dataset, tmp_path)
     checkpoints = Checkpoints(engine, tmp_path)
     first = recipe(**MODELS[name])

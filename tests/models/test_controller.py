@@ -22,7 +22,7 @@ def test_a_plan_holds_every_example_once(params: dict[str, Any]) -> None:
         assert sorted(np.concatenate(batches).tolist()) == list(range(100))
 
 
-def test_the_order_is_that_of_the_seed_and_the_epoch() -> None:
+def test_the_order_depends_on_the_seed_and_the_epoch() -> None:
     first, second = train(controller(order_seed=7), [2.0, 1.0])
     assert first.order.tolist() == np.random.default_rng([7, 1]).permutation(20).tolist()
     assert second.order.tolist() == np.random.default_rng([7, 2]).permutation(20).tolist()
@@ -35,7 +35,7 @@ def test_updates_and_examples_are_counted_over_observed_epochs() -> None:
     assert (trained.epoch, trained.updates, trained.examples_seen) == (2, 6, 40)
 
 
-def test_what_is_recorded_is_what_the_last_update_used() -> None:
+def test_recorded_values_are_those_of_the_last_update() -> None:
     params = {
         "batch_size.size": 8,
         "learning_rate.schedule": "linear",
@@ -58,7 +58,7 @@ def test_what_is_recorded_is_what_the_last_update_used() -> None:
     np.testing.assert_allclose(plan.shrinks, 0.05 * np.array([1, 0.8, 0.6]) ** 2, rtol=1e-6)
 
 
-def test_the_plan_shrinks_a_weight_as_the_golden_values_say() -> None:
+def test_the_plan_shrinks_a_weight_to_the_golden_values() -> None:
     params = {
         "batch_size.size": 5,
         "learning_rate.peak": 0.1,
@@ -89,6 +89,6 @@ def test_a_plan_refuses_arrays_that_do_not_fit_and_changes_to_them() -> None:
         ({"epochs": 0}, "got 20 and 0"),
     ],
 )
-def test_a_controller_refuses_what_it_cannot_plan(changed: dict[str, Any], message: str) -> None:
+def test_a_controller_refuses_recipes_that_it_cannot_plan(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         controller(**changed)

@@ -22,7 +22,7 @@ from nightune.models.techniques.weight_decays.weight_decays import COUPLINGS, PR
 from nightune.models.training.graph_key import graph_key
 from tests.models.controllers import GRADIENTS, controller, same
 
-# what a kind cannot do without
+# params that a kind requires
 NEEDS: dict[str, dict[str, Any]] = {
     "inverse_sqrt": {"learning_rate.warmup_fraction": 0.1},
     "threshold": {"stopping.limit": 1e9},
@@ -55,7 +55,7 @@ def kinds(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def read(params: dict[str, Any]) -> Recipe | None:
-    """The recipe, or None where a rule that is known to concern these kinds refuses it."""
+    """Return the recipe, or None if a rule that is known to concern these kinds refuses it."""
     try:
         return read_recipe(params)
     except RecipeError as refusal:
@@ -96,7 +96,7 @@ def test_every_combination_is_planned_or_refused_by_a_named_rule(
 
 @settings(max_examples=60, deadline=None)
 @given(kinds(), st.integers(1, 5))
-def test_plans_made_ahead_are_those_made_one_by_one(params: dict[str, Any], most: int) -> None:
+def test_plans_made_ahead_equal_those_made_one_by_one(params: dict[str, Any], most: int) -> None:
     try:
         slow, ahead = controller(params), controller(params)
     except RecipeError:
@@ -117,7 +117,7 @@ def test_plans_made_ahead_are_those_made_one_by_one(params: dict[str, Any], most
     ("params", "expected"),
     [
         ({"stopping.rule": "none"}, 8),
-        ({"stopping.rule": "patience"}, 4),  # what a rule stops was computed in vain
+        ({"stopping.rule": "patience"}, 4),  # epochs after a stop are discarded
         ({"stopping.rule": "none", "learning_rate.schedule": "plateau"}, 1),
         ({"stopping.rule": "combined"}, 1),
         ({"stopping.rule": "none", "batch_size.policy": "cabs"}, 1),

@@ -72,7 +72,7 @@ def keras_rates(keras: Any, scores: list[float], **arguments: Any) -> list[float
     cooldown=st.integers(0, 3),
     min_delta=st.sampled_from([0, 2]),
 )
-def test_plateau_matches_that_of_keras(
+def test_plateau_matches_the_callback_of_keras(
     keras: Any, scores: list[float], patience: int, cooldown: int, min_delta: int
 ) -> None:
     numbers = {"patience": patience, "cooldown": cooldown, "min_delta": min_delta}

@@ -15,7 +15,7 @@ from nightune.models.techniques.weight_decays.weight_decays import PROFILES
 from nightune.vocabulary import row_of
 from tests.models.controllers import GRADIENTS, controller, plateau_params, same, train
 
-# policy: settings under which it does something within eight epochs of twenty examples
+# policy: settings with which it acts within eight epochs of twenty examples
 TABLE = "SMALL_BATCHES in tests/models/test_controller_resume.py"
 SMALL_BATCHES: dict[str, dict[str, Any]] = {
     "fixed": {},
@@ -29,7 +29,7 @@ SMALL_BATCHES: dict[str, dict[str, Any]] = {
     "divebatch": {"batch_size.size": 2, "batch_size.minimum": 1},
 }
 
-# stopping rule: settings under which it does something within eight epochs
+# stopping rule: settings with which it acts within eight epochs
 NUMBERS: dict[str, dict[str, Any]] = {
     "patience": {"stopping.patience": 3, "stopping.start_epoch": 2},
     "combined": {"stopping.patience": 1, "stopping.cooldown": 1, "stopping.max_actions": 1},

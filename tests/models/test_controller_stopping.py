@@ -1,4 +1,4 @@
-"""Where a training stops and which epoch is its best."""
+"""When a training stops, and which epoch is its best."""
 
 import math
 from typing import Any
@@ -23,14 +23,14 @@ def patience_params(patience: int, **numbers: float) -> dict[str, Any]:
 STOPS = {
     "stops and keeps the best": (patience_params(2), [5, 4, 4.5, 4.2, 3, 2], 4, 2, "stopped_early"),
     "a training that is not stopped keeps its best too": (patience_params(9), [5, 4, 3, 4], 4, 3, "completed"),
-    "the best is absolute, whatever min_delta": (
+    "the best is absolute, regardless of min_delta": (
         patience_params(2, min_delta=0.5),
         [5, 4.6, 4.5, 4.2],
         3,
         3,
         "stopped_early",
     ),
-    "an improving training goes on, whatever it is below": (
+    "an improving training continues, regardless of its level": (
         patience_params(2),
         [3, 2, 1, 0.9],
         4,
@@ -103,7 +103,7 @@ def test_is_best_follows_the_last_observed_epoch() -> None:
 
 
 @pytest.mark.parametrize("name", ["loss", "val_loss"])
-def test_a_loss_that_is_not_finite_ends_the_training_whatever_the_monitor_says(name: str) -> None:
+def test_a_loss_that_is_not_finite_ends_the_training_regardless_of_the_monitor(name: str) -> None:
     trained = controller()
     train(trained, [1.0])
     assert trained.next_epoch()
@@ -155,7 +155,7 @@ def test_combined_acts_on_two_plateaus_and_stops_at_the_third() -> None:
     assert trained.best_epoch == 1
 
 
-def test_combined_may_grow_the_batch_instead_and_by_turns() -> None:
+def test_combined_may_grow_the_batch_or_alternate() -> None:
     growing = combined_params(action="batch", batch_factor=2.0, batch_maximum=12)
     plans = train(controller({**growing, "batch_size.size": 4}, epochs=20), [1.0] * 20)
     assert [int(plan.batch_sizes[0]) for plan in plans] == [4, 4, 4, 8, 8, 12, 12]

@@ -21,7 +21,7 @@ from tests.models.covering import KINDS, Covering, Row, covering, params_of, ref
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras
     import keras
 
@@ -36,7 +36,7 @@ def pairs() -> Covering:
 
 @pytest.fixture(scope="module")
 def engines() -> dict[str, Any]:
-    """Engines kept for the module: rows of one graph shape are to share a program."""
+    """Engines shared by the module, so that rows of one graph shape share a program."""
     return {}
 
 
@@ -62,7 +62,7 @@ def test_every_pair_of_kinds_trains_two_epochs_to_finite_weights(
 
 
 def train_all(rows: Iterable[Row], engines: dict[str, Any], dataset: Dataset) -> None:
-    """Train each row two epochs in the engine that `auto` takes for it."""
+    """Train each row two epochs in the engine that `auto` chooses for it."""
     for params in map(params_of, rows):
         recipe = read_recipe(params)
         engine = auto_engine(engines, recipe, dataset)
@@ -74,12 +74,12 @@ def train_all(rows: Iterable[Row], engines: dict[str, Any], dataset: Dataset) ->
             assert all(np.isfinite(outcome.curves[name]).all() for name in KNOWN), params
 
 
-# Of every epoch; what an adaptive technique measures may be unknown in one.
+# Of every epoch; the measurements of an adaptive technique may be missing in one.
 KNOWN = ("loss", "val_loss", "learning_rate", "weight_decay", "batch_size", "penalty", "updates", "examples")
 
 
 def auto_engine(engines: dict[str, Any], recipe: Recipe, dataset: Dataset) -> Any:
-    """The engine that `auto` would take for the recipe: the compiled one, or `fit` for what that refuses."""
+    """Return the engine that `auto` would choose for the recipe: the compiled one, or `fit` if that refuses it."""
     for name in ("fit", COMPILED_ENGINES[keras.backend.backend()]):
         if name not in engines:
             engines[name] = make_engine(name, dataset, HERE)

@@ -1,4 +1,4 @@
-"""The customary ranges: one for each optimizer, of params that count for it and values that they may hold."""
+"""The customary ranges: one for each optimizer, of params that are active for it and values that they may have."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def test_a_higher_level_searches_all_that_a_lower_one_does() -> None:
 
 
 @pytest.mark.parametrize("optimizer", RANGES)
-def test_every_end_of_a_range_makes_a_recipe(optimizer: str) -> None:
+def test_every_end_of_a_range_gives_a_valid_recipe(optimizer: str) -> None:
     ranges = customary_ranges(optimizer)
     assert next(iter(ranges)) == "learning_rate.peak" or optimizer in ("prodigy", "dog")  # which find it
     for end in (0, -1):
@@ -51,7 +51,7 @@ def test_a_range_rises_and_holds_the_default_of_its_param(optimizer: str) -> Non
             ("adadelta", "learning_rate.peak"),
             ("adamw", "weight_decay.strength"),
         }
-        if (optimizer, param) not in far:  # our general default lies outside what suits these
+        if (optimizer, param) not in far:  # our general default is outside the ranges of these
             assert min(ends(domain)) <= defaults[param] <= max(ends(domain)), param
         assert all(KEYS[param].problem(end) is None for end in ends(domain)), param
 

@@ -225,11 +225,11 @@ def test_version_names_content_split_and_preprocessing(tmp_path):
         ("diabetes", {"scale_target": True}, "c47efc1eacbada66"),
     ],
 )
-def test_version_of_a_built_in_set_is_that_of_any_machine(tmp_path, name, keys, version):
+def test_version_of_a_built_in_set_is_the_same_on_every_machine(tmp_path, name, keys, version):
     assert load(tmp_path, name, split=Split(seed=7), **keys).version == version
 
 
-def test_saved_dataset_opens_as_it_was(tmp_path):
+def test_saved_dataset_opens_unchanged(tmp_path):
     keys = {"target": "label", "split": Split("group", column="patient"), "drop": ("day",)}
     dataset = load_table(tmp_path, **keys)
     folder = save_dataset(dataset, tmp_path / "data")
@@ -247,7 +247,7 @@ def test_saved_dataset_opens_as_it_was(tmp_path):
     np.testing.assert_array_equal(copy.preprocessing.transform(TABLE), dataset.preprocessing.transform(TABLE))
 
 
-def test_description_is_plain_json_for_people(tmp_path):
+def test_description_is_readable_json(tmp_path):
     folder = save_dataset(load_table(tmp_path, target="label", drop=("day", "patient", "price")), tmp_path / "data")
     text = (folder / "description.json").read_text(encoding="utf-8")
     assert "größe" in text
@@ -257,7 +257,7 @@ def test_description_is_plain_json_for_people(tmp_path):
     assert {"name": "is_new", "dtype": "bool", "kind": "boolean"} in description["columns"]
 
 
-def test_many_writers_at_once_leave_one_whole_folder(tmp_path):
+def test_many_simultaneous_writers_leave_one_complete_folder(tmp_path):
     dataset = load(tmp_path, "iris")
     writers = [threading.Thread(target=save_dataset, args=(dataset, tmp_path / "data")) for _ in range(8)]
     for writer in writers:

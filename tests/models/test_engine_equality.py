@@ -25,7 +25,7 @@ from tests.models.covering import ALL, KINDS, alone, covering, params_of
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, FitEngine
     import keras
 
@@ -82,7 +82,7 @@ def end(engine: Engine, params: dict[str, Any], epochs: int = 3) -> Outcome:
 
 
 def compare(folder: Path, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What the backend's compiled engine makes of the rows, beside `fit`: plain values for another process."""
+    """Compare the backend's compiled engine with `fit` on the rows; return plain values for another process."""
     dataset, results = small_dataset(), {}
     compiled, fit = make_engine(COMPILED_ENGINES[keras.backend.backend()], dataset, folder), FitEngine(dataset, folder)
     for name, params in rows.items():
@@ -114,7 +114,7 @@ def curves_apart(one: Outcome, other: Outcome, name: str) -> float:
 
 
 def isolation(shared: Engine, make: Callable[[], Engine], rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Whether trials after a broken one in an engine in use are, to the last bit, those of a new engine."""
+    """Return whether trials after a broken one in the same engine are bit-equal to those of a new engine."""
     equal = []
     tried = [next(params for params in rows.values() if params["optimizer"] == name) for name in ("adam", "sgd")]
     broken = [end(shared, {**BROKEN, "optimizer": optimizer}, epochs=2).status for optimizer in ("adam", "sgd")]
@@ -152,7 +152,7 @@ both = pytest.mark.parametrize("results", ["tensorflow", pytest.param("jax", mar
 
 @both
 @pytest.mark.parametrize("row", ROWS)
-def test_every_compiled_kind_ends_as_in_fit(results: dict[str, Any], row: str) -> None:
+def test_every_compiled_kind_matches_fit(results: dict[str, Any], row: str) -> None:
     result = results[row]
     assert result["apart"] <= WEIGHTS_APART
     assert max(result["measured"]) <= MEASURED_APART

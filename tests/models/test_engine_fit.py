@@ -21,7 +21,7 @@ from nightune.models.training.seeds import Seeds
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, batch_feeds, FitEngine, FitState
     import keras
 
@@ -41,7 +41,7 @@ def build(input_shape, output_size, bias: bool = True):
 
 
 def plain_training(recipe: Recipe, dataset: Dataset, optimizer: Any, plans: list[EpochPlan]) -> list[np.ndarray]:
-    """The weights after training as one would write it by hand, from the same initial weights on the same order."""
+    """Return the weights after a handwritten training, from the same initial weights in the same order."""
     model = FitEngine(dataset, Path()).start(recipe, SEEDS).model
     plain = keras.models.clone_model(model)
     plain.set_weights(model.get_weights())
@@ -129,7 +129,7 @@ def build(): return Probe()
 """
 
 
-def test_each_update_does_what_the_plan_says(
+def test_each_update_follows_the_plan(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path
 ) -> None:
     engine = FitEngine(make_dataset("regression"), tmp_path)
@@ -247,13 +247,13 @@ def test_training_prints_nothing_over_many_trials(
     engine = FitEngine(make_dataset(), Path())
     for _ in range(6):  # TensorFlow complains of retracing from the fifth model on
         engine.run_epoch(engine.start(recipe(), SEEDS), make_plan(sizes=[22]))
-    said = capfd.readouterr()
-    assert said.out + said.err == ""
+    printed = capfd.readouterr()
+    assert printed.out + printed.err == ""
     assert caplog.messages == []
 
 
 def train_and_save(path: str) -> None:
-    """Train a fixed training on this process' backend from fixed weights, and write what came of it."""
+    """Run a fixed training on this process' backend from fixed weights, and write the results."""
     generator = np.random.default_rng(0)
     split = Examples(generator.normal(size=(22, 5)).astype(np.float32), generator.integers(0, 3, 22).astype(np.int32))
     engine = FitEngine(Dataset(split, split, split, "multiclass", (0, 1, 2), "", (), None, {}), Path())

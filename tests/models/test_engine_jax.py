@@ -1,4 +1,4 @@
-"""JAX's compiled engine: as `fit`, after any trainings before. One process does all of it: JAX must be its backend."""
+"""JAX's compiled engine: like `fit`, after any earlier trainings. One process with the backend JAX runs everything."""
 
 import json
 import os
@@ -129,13 +129,13 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_three_epochs_end_as_fit_does(results: dict[str, Any], name: str) -> None:
+def test_three_epochs_match_fit(results: dict[str, Any], name: str) -> None:
     weights, losses = results[name]
     assert weights < 1e-5
     assert losses < 1e-5
 
 
-def test_a_trial_does_not_depend_on_those_before_it(results: dict[str, Any]) -> None:
+def test_a_trial_does_not_depend_on_earlier_trials(results: dict[str, Any]) -> None:
     assert results["isolation"]
 
 
@@ -148,23 +148,23 @@ def test_programs_are_bounded_and_trials_leave_nothing_behind(results: dict[str,
     assert results["arrays grown"] <= 0
 
 
-def test_weights_once_read_outlive_later_epochs(results: dict[str, Any]) -> None:
+def test_weights_that_were_read_are_not_changed_by_later_epochs(results: dict[str, Any]) -> None:
     assert results["kept"]
     assert results["moved"]
 
 
-def test_what_cannot_be_expressed_is_refused_with_the_reason(results: dict[str, Any]) -> None:
+def test_recipes_that_cannot_be_compiled_are_refused_with_the_reason(results: dict[str, Any]) -> None:
     none, random, own = results["refusals"]
     assert none == []
     assert "random" in random[0]
     assert own == ["user.py:build has a train_step of its own"]
 
 
-def test_what_was_compiled_is_kept_for_other_processes(results: dict[str, Any]) -> None:
+def test_compiled_programs_are_kept_for_other_processes(results: dict[str, Any]) -> None:
     assert results["cached"]
 
 
-def test_what_was_compiled_serves_a_store_that_was_moved(tmp_path: Path) -> None:
+def test_compiled_programs_are_found_in_a_store_that_was_moved(tmp_path: Path) -> None:
     code = (
         "import sys, jax; from pathlib import Path; from nightune.models.backend import keep_compiled\n"
         "keep_compiled(Path(sys.argv[1])); jax.jit(lambda x: 3 * x + 1)(2.0)"

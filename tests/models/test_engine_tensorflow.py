@@ -23,7 +23,7 @@ from tests.models.conftest import BACKEND, MakeDataset
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, Program, TensorFlowProgram, make_tensorflow_engine, FitEngine
     import keras
 
@@ -59,7 +59,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def kept() -> dict[str, Any]:
-    """Engines and data kept for the module: programs are to be shared by its tests."""
+    """Engines and data shared by the module, so that its tests share programs."""
     return {}
 
 
@@ -89,13 +89,13 @@ def end(engine: Any, recipe: Recipe, dataset: Dataset, epochs: int = 3) -> Outco
 
 
 def distance(first: Outcome, second: Outcome) -> float:
-    """How far apart the weights are, relative to the weights."""
+    """Return the distance between the weights, relative to the weights."""
     one, other = (np.concatenate([weight.ravel() for weight in end.weights]) for end in (first, second))
     return float(np.linalg.norm(one - other) / np.linalg.norm(other))
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_three_epochs_end_as_fit_does(name: str, fit: FitEngine, compiled: Any, dataset: Dataset) -> None:
+def test_three_epochs_match_fit(name: str, fit: FitEngine, compiled: Any, dataset: Dataset) -> None:
     tried = recipe(**RECIPES[name])
     expected, trained = end(fit, tried, dataset), end(compiled, tried, dataset)
     assert distance(trained, expected) < 1e-5
@@ -107,7 +107,7 @@ def test_three_epochs_end_as_fit_does(name: str, fit: FitEngine, compiled: Any, 
 
 
 @pytest.mark.parametrize("name", ["adam", "normalized", "random batches"])
-def test_without_xla_epochs_end_as_fit_does_with_dropout(
+def test_without_xla_epochs_with_dropout_match_fit(
     name: str, fit: FitEngine, compiled: Any, dataset: Dataset, kept: dict[str, Any]
 ) -> None:
     tried = recipe(**RECIPES[name], **{"model.dropout": 0.4})
@@ -129,7 +129,7 @@ def test_batches_of_random_sizes_whose_examples_a_layer_couples_run_without_xla(
     assert compiled.trial_tags(state)["nightune.xla"].startswith("no: batches of many sizes")
 
 
-def test_convolutions_on_a_cpu_train_as_fit_does_without_xla(make_dataset: MakeDataset) -> None:
+def test_convolutions_on_a_cpu_match_fit_without_xla(make_dataset: MakeDataset) -> None:
     images = make_dataset(shape=(6, 6, 1))
     tried = recipe(**{"model.architecture": "cnn", "model.filters": [2], "model.units": [3], "model.dropout": 0.3})
     trained = end(make_tensorflow_engine(images, HERE), tried, images)
@@ -137,9 +137,7 @@ def test_convolutions_on_a_cpu_train_as_fit_does_without_xla(make_dataset: MakeD
     assert trained.tags == {"nightune.xla": "no: convolutions on a CPU"}
 
 
-def test_noise_that_a_users_model_makes_is_that_of_fit(
-    dataset: Dataset, tmp_path: Path, user_model: Callable[[str], str]
-) -> None:
+def test_noise_in_a_users_model_matches_fit(dataset: Dataset, tmp_path: Path, user_model: Callable[[str], str]) -> None:
     reference = user_model(
         "def build(input_shape, output_size):\n"
         "    return keras.Sequential([keras.Input(input_shape), layers.Dropout(0.3), layers.Dense(output_size)])\n"
@@ -150,7 +148,7 @@ def test_noise_that_a_users_model_makes_is_that_of_fit(
     assert trained.tags["nightune.xla"].startswith("no: noise of the model's own")
 
 
-def test_a_trial_does_not_depend_on_those_before_it(compiled: Any, dataset: Dataset) -> None:
+def test_a_trial_does_not_depend_on_earlier_trials(compiled: Any, dataset: Dataset) -> None:
     tried = recipe(**RECIPES["adam"], **{"model.dropout": 0.3})
     alone = end(make_tensorflow_engine(dataset, HERE), tried, dataset)
     broken = end(compiled, recipe(optimizer="adam", **{"learning_rate.peak": 1e30, "model.dropout": 0.2}), dataset)
@@ -216,14 +214,14 @@ def test_an_epoch_in_several_calls_is_the_same_epoch(
 SAMPLE = [recipe(**{"learning_rate.peak": peak, "model.dropout": rate}) for peak, rate in ((1e-3, 0.2), (1e-2, 0.5))]
 
 
-def test_auto_takes_the_compiled_engine_that_agrees_with_fit(dataset: Dataset) -> None:
+def test_auto_chooses_the_compiled_engine_that_agrees_with_fit(dataset: Dataset) -> None:
     choice = choose_engine("auto", SAMPLE, dataset, HERE)
     assert choice.name == "tensorflow"
     assert "match fit's" in choice.reason
 
 
 def bake_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each program keeps the numbers of its first trial, as if they were constants of its graph."""
+    """Make each program keep the numbers of its first trial, as if they were constants of its graph."""
     numbers, first = Program.numbers, {}
 
     def baked(self: Program, *given: Any) -> np.ndarray:
@@ -233,7 +231,7 @@ def bake_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def bake_rates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As above, with learning rates and decay."""
+    """Make each program keep the learning rates and decay of its first trial."""
     train, first = TensorFlowProgram.train, {}
 
     def baked(self: Any, state: Any, updates: Any, before: Any, shape: Any) -> Any:

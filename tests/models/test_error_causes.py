@@ -1,4 +1,4 @@
-"""The one line that a person sees of an error says what is wrong and where."""
+"""The one line shown for an error says what is wrong and where."""
 
 from pathlib import Path
 
@@ -54,11 +54,11 @@ AUTOGRAPH = """in user code:
         (ValueError("Arguments received by f():\n  • x=1"), "ValueError: Arguments received by f():"),
     ],
 )
-def test_the_cause_is_found_within_what_libraries_wrap_around_it(error: Exception, cause: str) -> None:
+def test_the_cause_is_found_inside_wrapping_errors_of_libraries(error: Exception, cause: str) -> None:
     assert cause_of(error) == cause
 
 
-def test_a_long_cause_is_cut() -> None:
+def test_a_long_cause_is_truncated() -> None:
     assert len(cause_of(ValueError("x" * 10_000))) == CAUSE_LENGTH
 
 

@@ -1,4 +1,4 @@
-"""In every engine a NaN from inside the model ends the training and is never in the weights that it returns."""
+"""In every engine a NaN from inside the model ends the training and is never in the returned weights."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from tests.models.conftest import BACKEND, MakeDataset
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, save_checkpoint
     import keras
 
@@ -46,7 +46,7 @@ def build(call_number: int, in_validation: bool, output_size: int):
 
 @pytest.mark.parametrize("name", ["fit", BACKEND])
 @pytest.mark.parametrize(
-    "place",  # the call that gives NaN, whether in validation, and the epoch that it is in
+    "place",  # the call that returns NaN, whether in validation, and its epoch
     [(1, False, 1), (5, False, 2), (6, False, 2), (6, True, 2)],
     ids=["at once", "mid-epoch", "last update", "validation only"],
 )

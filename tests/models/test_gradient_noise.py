@@ -85,7 +85,7 @@ def test_gns_goes_to_the_noise_scale_by_doublings_and_stays() -> None:
     assert sizes_after("gns", [measured(1.0, 8.0)] * 4, size=64, minimum=4, noise_multiple=4.0) == [32, 32, 32, 32]
 
 
-def test_gns_averages_numerator_and_denominator_apart() -> None:
+def test_gns_averages_numerator_and_denominator_separately() -> None:
     """Two epochs of noise scales 1000 and 0.1: the ratio of the averages is far from the average of the ratios."""
     first, second = measured(0.1, 100.0, updates=1), measured(100.0, 10.0, updates=1)
     settings = BatchSizeSettings("gns", noise_decay=0.5)

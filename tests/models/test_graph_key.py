@@ -1,4 +1,4 @@
-"""Graph keys: equal keys mean equal programs, and what is data of a program leaves its key alone."""
+"""Graph keys: equal keys mean equal programs, and data of a program does not change its key."""
 
 import re
 from collections.abc import Callable
@@ -69,14 +69,16 @@ OTHER_GRAPH: list[Pair] = [
 
 
 @pytest.mark.parametrize(("one", "other"), SAME_GRAPH)
-def test_what_is_data_leaves_the_graph_key_alone(
+def test_data_of_a_program_does_not_change_the_graph_key(
     recipe: MakeRecipe, one: dict[str, Any], other: dict[str, Any]
 ) -> None:
     assert graph_key(recipe(**one), "") == graph_key(recipe(**other), "")
 
 
 @pytest.mark.parametrize(("one", "other"), OTHER_GRAPH)
-def test_what_changes_the_graph_changes_the_key(recipe: MakeRecipe, one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_settings_that_change_the_graph_change_the_key(
+    recipe: MakeRecipe, one: dict[str, Any], other: dict[str, Any]
+) -> None:
     assert graph_key(recipe(**one), "") != graph_key(recipe(**other), "")
 
 
@@ -130,14 +132,14 @@ def test_the_engine_keeps_one_program_for_each_key(recipe: MakeRecipe, make_data
 def test_programs_of_one_key_are_one_graph_to_the_last_constant(
     recipe: MakeRecipe, make_dataset: MakeDataset, one: dict[str, Any], other: dict[str, Any], is_same: bool
 ) -> None:
-    """Each traced in an engine of its own, in blocks of one size."""
+    """Each is traced in its own engine, in blocks of one size."""
     dataset = make_dataset()
     first, second = (graph(compiled_engine(dataset), recipe(**params), dataset) for params in (one, other))
     assert (first == second) == is_same
 
 
 def graph(engine: Any, recipe: Recipe, dataset: Dataset) -> str:
-    """The graph of an epoch's updates as text, without the numbers by which TensorFlow tells its functions apart."""
+    """Return the graph of an epoch's updates as text, without TensorFlow's numbers of functions."""
     import tensorflow as tf
 
     from nightune.models.engines.compiled.arrays import Data, Updates

@@ -1,4 +1,4 @@
-"""Trainings that halt at a rung resume bit-equal, and are kept in memory only where that is cheap."""
+"""Trainings that halt at a rung resume bit-equal, and are kept in memory only if that is cheap."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.models.conftest import MakeDataset
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras
     import keras
 
@@ -45,15 +45,15 @@ def test_a_halted_training_resumes_bit_equal_with_others_in_between(kind: str, m
     assert [each.status for each in halted] == ["not_promoted"] * 2
     prefixes = [dict(each.curves) for each in halted]
     whole = [trained(seed, halted=each.halted) for seed, each in zip((3, 4), halted, strict=True)]
-    for seed, prefix, gone_on in zip((3, 4), prefixes, whole, strict=True):
+    for seed, prefix, resumed in zip((3, 4), prefixes, whole, strict=True):
         unbroken = trained(seed)
-        assert (gone_on.status, gone_on.best_epoch, gone_on.epochs) == ("completed", unbroken.best_epoch, 5)
-        assert gone_on.curves["val_loss"] == unbroken.curves["val_loss"]
-        assert gone_on.curves["learning_rate"] == unbroken.curves["learning_rate"]
+        assert (resumed.status, resumed.best_epoch, resumed.epochs) == ("completed", unbroken.best_epoch, 5)
+        assert resumed.curves["val_loss"] == unbroken.curves["val_loss"]
+        assert resumed.curves["learning_rate"] == unbroken.curves["learning_rate"]
         assert prefix["val_loss"] == unbroken.curves["val_loss"][:2]
-        for one, other in zip(gone_on.weights, unbroken.weights, strict=True):
+        for one, other in zip(resumed.weights, unbroken.weights, strict=True):
             np.testing.assert_array_equal(one, other)
-        assert gone_on.halted is None
+        assert resumed.halted is None
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def outcome(make_dataset: MakeDataset) -> Outcome:
 
 
 class Named:
-    """As much of an engine as a halted training needs."""
+    """The part of an engine that a halted training requires."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -81,7 +81,7 @@ def test_a_kept_training_is_taken_once_and_only_to_resume(outcome: Outcome) -> N
     assert kept.take("b", until=2) is None
 
 
-def test_what_has_ended_does_not_fit_or_is_costly_is_not_kept(outcome: Outcome) -> None:
+def test_trainings_that_ended_do_not_fit_or_are_costly_are_not_kept(outcome: Outcome) -> None:
     kept = HaltedTrainings()
     kept.keep("ended", Named("tensorflow"), replace(outcome, halted=None))  # type: ignore[arg-type]
     kept.keep("costly", Named("fit"), outcome)  # type: ignore[arg-type]

@@ -87,7 +87,7 @@ def _optax_restarts(optax: object, total: int) -> Callable[[int], float]:
     return optax.join_schedules(cycles, [3, 9])  # type: ignore[attr-defined]
 
 
-# name: our settings, optax' schedule of (optax, total updates); 21 updates in all
+# name: our settings, optax' schedule of (optax, total updates); 21 updates in total
 OPTAX = {
     "fixed": ({"schedule": "fixed"}, lambda optax, _: optax.constant_schedule(1.0)),
     "exponential": (
@@ -185,11 +185,11 @@ def test_scaling_by_the_batch_size_is_one_factor_at_equal_examples(scaling: str)
         for size in (32, 64)
     )
     factor = {"none": 1.0, "linear": 2.0, "sqrt": math.sqrt(2.0)}[scaling]
-    after_warmup = 10  # where it multiplies by (t+1)/W, a larger update is further on
+    after_warmup = 10  # with a factor of (t+1)/W, a larger update is further in the schedule
     np.testing.assert_allclose(small[::2][after_warmup:] * factor, large[after_warmup:], rtol=1e-6)
 
 
-def test_scaling_goes_by_the_reference_size() -> None:
+def test_scaling_is_relative_to_the_reference_size() -> None:
     sizes = np.array([16, 64, 256], np.int32)
 
     def scales(scaling: str) -> list[float]:
@@ -202,7 +202,7 @@ def test_scaling_goes_by_the_reference_size() -> None:
     assert scales("gns") == [0.2, 0.5, 0.8]  # nothing measured: the reference
 
 
-def test_the_left_over_of_an_epoch_has_the_rate_of_a_full_batch() -> None:
+def test_the_remainder_of_an_epoch_has_the_rate_of_a_full_batch() -> None:
     params = {"learning_rate.batch_scaling": "linear", "learning_rate.reference_batch_size": 4, "batch_size.size": 8}
     plan = train(controller({**params, "learning_rate.peak": 0.1}), [1.0])[0]
     assert plan.batch_sizes.tolist() == [8, 8, 4]
@@ -240,7 +240,7 @@ def test_warmup_takes_its_share_of_examples_also_with_ragged_batches() -> None:
 
 
 def test_a_milestone_applies_to_the_update_that_starts_there() -> None:
-    for total in range(2, 200):  # no total lets rounding move the milestone
+    for total in range(2, 200):  # rounding moves the milestone for no total
         trained = rates(total * 10, schedule="step", step_first=0.3, step_gap=0.4, step_count=2, step_factor=0.1)
         assert list(np.flatnonzero(np.diff(trained)) + 1) == [3 * total, math.ceil(5.8 * total - 1e-9)]
 
@@ -255,7 +255,7 @@ def plateau_multipliers(scores: list[float], **settings: object) -> list[float]:
     return multipliers
 
 
-def test_plateau_with_a_nan_in_the_first_epoch_lowers_nothing_for_ever() -> None:
+def test_plateau_with_a_nan_in_the_first_epoch_never_lowers_the_rate() -> None:
     assert plateau_multipliers([math.nan, 3, 2, 1], plateau_patience=2) == [1, 1, 1, 1]
 
 
@@ -286,7 +286,7 @@ def rates_by_examples(size: int, **params: object) -> dict[int, float]:
     return dict(zip(seen.tolist(), rates.tolist(), strict=True))
 
 
-# those that look at the progress before an update; the others also look at that after it, which a batch moves
+# those that depend on the progress before an update; the others also on that after it, which a batch moves
 @pytest.mark.parametrize(
     "schedule",
     ["exponential", "step", "cosine", "cosine_restarts", "linear", "polynomial", "inverse_time", "wsd"],

@@ -13,8 +13,8 @@ MODELS = Path(__file__).parents[2] / "models"
 ROOM = MODELS / "library_internals"
 OTHERS = sorted(set(MODELS.rglob("*.py")) - set(ROOM.rglob("*.py")))
 INNER_MODULES = ("keras.src", "tensorflow.python", "jax._src", "jaxlib")
-# Public by their spelling, and documented nowhere. What is set or read by a documented name of ours is not among them.
-NAMED_TUPLES = {"_replace", "_asdict", "_fields"}  # documented, in spite of their names
+# Public by spelling, but not documented. Names that a documented name of ours sets or reads are excluded.
+NAMED_TUPLES = {"_replace", "_asdict", "_fields"}  # documented, despite their names
 PUBLIC = {"momentums", "dynamic_scale", "train_function", "compiled", "jit_compile", "memory_stats"}
 TEXTS = {"seed_generator_state", "keras.src.", "model.weights.h5", "date_saved"}
 
@@ -22,13 +22,13 @@ TEXTS = {"seed_generator_state", "keras.src.", "model.weights.h5", "date_saved"}
 @pytest.mark.parametrize(
     "file", sorted(set(MODELS.rglob("*.py")) - set(ROOM.rglob("*.py"))), ids=lambda file: file.stem
 )
-def test_other_rooms_use_no_undocumented_name(file: Path) -> None:
+def test_other_packages_use_no_undocumented_name(file: Path) -> None:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     found = [*_inner_imports(tree), *_names_of_others(tree), *_texts(tree)]
     assert not found, f"{file.relative_to(MODELS)}: move to models/library_internals, with a test: {found}"
 
 
-def test_each_name_used_in_the_room_has_a_test_that_names_it() -> None:
+def test_each_name_used_in_the_package_has_a_test_that_names_it() -> None:
     tested = " ".join(name.name for name in _tested())
     used = {
         node.attr
@@ -48,7 +48,7 @@ def test_the_tests_say_where_a_name_is_used() -> None:
 
 def _tested() -> list[Name]:
     for name in ("test_undocumented_names", "test_undocumented_optimizers"):
-        importlib.import_module(f"tests.models.{name}")  # Keras; each test tells its name
+        importlib.import_module(f"tests.models.{name}")  # imports Keras; each test registers its name
     return NAMES
 
 
@@ -61,7 +61,7 @@ def _inner_imports(tree: ast.AST) -> Iterator[str]:
 
 
 def _names_of_others(tree: ast.AST) -> Iterator[str]:
-    """Attributes that are private, or known as undocumented, and that no code of this file has introduced."""
+    """Attributes that are private, or known as undocumented, and not defined in this file."""
     own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and _is_self(node.value):

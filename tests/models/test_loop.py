@@ -1,4 +1,4 @@
-"""The loop and its checkpoint: the best epoch's weights come back, and never one that is not finite."""
+"""The loop and its checkpoint: the best epoch's weights are returned, and never weights that are not finite."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from nightune.models.training.seeds import Seeds
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, FitEngine, save, save_checkpoint
     import keras
 
@@ -34,7 +34,7 @@ MakeRecipe = Callable[..., Recipe]
 
 @dataclass(frozen=True)
 class ScriptedEngine:
-    """Gives the outputs, losses and weights of a script; weights are [epoch], starting from [0]."""
+    """Returns the outputs, losses and weights of a script; weights are [epoch], starting from [0]."""
 
     dataset: Dataset
     right: list[int]  # per epoch: how many validation examples are predicted well
@@ -80,7 +80,7 @@ class ScriptedEngine:
 
 @pytest.fixture(params=[1, 3, 9], ids="{} epochs at once".format)
 def scripted(make_dataset: MakeDataset, recipe: MakeRecipe, request: pytest.FixtureRequest) -> Callable[..., Outcome]:
-    """Trains by a script; how many epochs are computed at once changes nothing."""
+    """Return a function that trains by a script; the number of epochs computed at once changes nothing."""
 
     def run(right: list[int], params: Mapping[str, Any] | None = None, **script: Any) -> Outcome:
         dataset = make_dataset()
@@ -91,7 +91,7 @@ def scripted(make_dataset: MakeDataset, recipe: MakeRecipe, request: pytest.Fixt
     return run
 
 
-def test_the_best_epochs_weights_come_back(scripted: Callable[..., Outcome]) -> None:
+def test_the_weights_of_the_best_epoch_are_returned(scripted: Callable[..., Outcome]) -> None:
     outcome = scripted([5, 12, 20, 12, 20])
     assert (outcome.status, outcome.best_epoch, outcome.epochs) == ("completed", 3, 5)
     assert outcome.weights[0].tolist() == [3.0]
@@ -126,7 +126,7 @@ def test_every_curve_has_one_value_an_epoch(scripted: Callable[..., Outcome]) ->
     ],
     ids=["loss", "infinite", "validation", "weights"],
 )
-def test_whatever_is_not_finite_ends_the_training_with_the_best_before(
+def test_any_value_that_is_not_finite_ends_the_training_with_the_best_earlier_weights(
     scripted: Callable[..., Outcome], script: dict[str, Any], cause: str
 ) -> None:
     outcome = scripted([5, 12, 22, 22], **script)
@@ -135,7 +135,7 @@ def test_whatever_is_not_finite_ends_the_training_with_the_best_before(
     assert outcome.objective == pytest.approx(12 / 22)
 
 
-def test_without_a_finite_epoch_the_initial_weights_come_back(scripted: Callable[..., Outcome]) -> None:
+def test_without_a_finite_epoch_the_initial_weights_are_returned(scripted: Callable[..., Outcome]) -> None:
     outcome = scripted([5, 5], broken_weights=1)
     assert (outcome.status, outcome.best_epoch) == ("diverged", 0)
     assert outcome.weights[0].tolist() == [0.0]
@@ -143,7 +143,7 @@ def test_without_a_finite_epoch_the_initial_weights_come_back(scripted: Callable
 
 
 def test_each_epoch_is_reported_as_it_ends(make_dataset: MakeDataset, recipe: MakeRecipe) -> None:
-    told: list[tuple[int, Mapping[str, float]]] = []
+    reported: list[tuple[int, Mapping[str, float]]] = []
     dataset = make_dataset()
     train(
         ScriptedEngine(dataset, [3, 4], {}),
@@ -153,10 +153,10 @@ def test_each_epoch_is_reported_as_it_ends(make_dataset: MakeDataset, recipe: Ma
         seed=0,
         monitor="val_loss",
         direction="minimize",
-        on_epoch=lambda epoch, values: told.append((epoch, dict(values))),
+        on_epoch=lambda epoch, values: reported.append((epoch, dict(values))),
     )
-    assert [epoch for epoch, _ in told] == [1, 2]
-    assert told[0][1]["val_accuracy"] == pytest.approx(3 / 22)
+    assert [epoch for epoch, _ in reported] == [1, 2]
+    assert reported[0][1]["val_accuracy"] == pytest.approx(3 / 22)
 
 
 def test_an_interruption_passes_through(make_dataset: MakeDataset, recipe: MakeRecipe) -> None:
@@ -213,9 +213,7 @@ def test_the_checkpoint_reproduces_the_best_validation_metric(
     assert found == pytest.approx(outcome.objective, rel=1e-6)
 
 
-def test_the_same_seed_gives_the_same_training_whatever_came_before(
-    make_dataset: MakeDataset, recipe: MakeRecipe
-) -> None:
+def test_the_same_seed_gives_the_same_training_after_any_other(make_dataset: MakeDataset, recipe: MakeRecipe) -> None:
     dataset = make_dataset()
     first = train(FitEngine(dataset, Path()), recipe(**RICH), dataset, **TRAINED)  # type: ignore[arg-type]
     engine = FitEngine(dataset, Path())
@@ -263,6 +261,6 @@ def test_fit_names_its_backend(make_dataset: MakeDataset) -> None:
     assert engine.tags["nightune.backend"] == keras.backend.backend()
 
 
-def test_an_engine_that_there_is_not_is_refused(make_dataset: MakeDataset) -> None:
+def test_an_unknown_engine_is_refused(make_dataset: MakeDataset) -> None:
     with pytest.raises(InputError, match="engine: unknown 'fitt'; did you mean 'fit'"):
         make_engine("fitt", make_dataset(), Path())

@@ -1,4 +1,4 @@
-"""Out of memory, an epoch starts over with fewer examples at once, and a trial fails only after single ones."""
+"""Out of memory, an epoch restarts with fewer examples at a time, and a trial fails only after single ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nightune.models.training.seeds import Seeds
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global tf, FitEngine, FitState, is_out_of_memory
     import tensorflow as tf
 
@@ -84,7 +84,7 @@ def test_out_of_memory_the_epoch_starts_over_in_smaller_micro_batches(
     caplog: pytest.LogCaptureFixture,
     batches: dict[str, Any],
 ) -> None:
-    """TensorFlow's own error, in the third update: weights, slots and noise are those of never having tried."""
+    """TensorFlow's own error, in the third update: weights, slots and noise are as if it had never been attempted."""
     reference = user_model(SMALL_MEMORY.replace("LIMIT", "4"))
     plans = [make_plan([3, 3, 16], epoch=epoch, rates=0.05, shrinks=0.01) for epoch in (1, 2)]
     params = {"optimizer": "adam", "weight_decay.profile": "fixed", "model.architecture": reference}
@@ -96,7 +96,7 @@ def test_out_of_memory_the_epoch_starts_over_in_smaller_micro_batches(
     assert_same_weights(engine, state, expected)
     assert int(state.model.optimizer.iterations) == 6
     assert [output.statistics["micro_batch_size"] for output in outputs] == [float(cap)] * 2
-    assert caplog.messages[-1] == f"out of memory with {2 * cap} examples at once; restarting epoch 1 with {cap}"
+    assert caplog.logged[-1] == f"out of memory with {2 * cap} examples at once; restarting epoch 1 with {cap}"
 
 
 def test_a_trial_fails_for_memory_only_after_trying_single_examples(
@@ -122,8 +122,8 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(
 
 
 @pytest.mark.nights
-def test_what_is_raised_where_memory_really_runs_out_is_understood() -> None:
-    """By asking for 64 TiB and more."""
+def test_errors_of_a_real_lack_of_memory_are_recognized() -> None:
+    """By requesting 64 TiB and more."""
     jax = pytest.importorskip("jax")
     too_many = 2**44
     asked: dict[str, Callable[[], Any]] = {
@@ -161,7 +161,7 @@ def outcome():
     engine = make_jax_engine(dataset, Path())
     return train(engine, recipe, dataset, epochs=4, seed=5, monitor="val_loss", direction="minimize")
 
-expected, real, real_epochs, said = outcome(), JaxProgram.train, JaxProgram.train_epochs, []
+expected, real, real_epochs, logged = outcome(), JaxProgram.train, JaxProgram.train_epochs, []
 
 def limited(self, state, updates, before, shape):
     result = real(self, state, updates, before, shape)
@@ -174,12 +174,12 @@ def limited_epochs(self, state, numbers, plans):
     return result
 
 def refuse_large(shape):
-    if shape.block > LIMITS[min(len(said), len(LIMITS) - 1)]:
+    if shape.block > LIMITS[min(len(logged), len(LIMITS) - 1)]:
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 64 bytes.")
 
 class Saying(logging.Handler):
     def emit(self, record):
-        said.append(record.getMessage())
+        logged.append(record.getMessage())
 
 logging.getLogger("nightune").addHandler(Saying())
 JaxProgram.train, JaxProgram.train_epochs = limited, limited_epochs
@@ -195,15 +195,15 @@ small = outcome()
 check_equal(small, expected)
 assert small.curves["batch_size"] == [8.0, 16.0, 32.0, 50.0], small.curves
 assert small.curves["micro_batch_size"] == [16.0, 16.0], small.curves
-assert said == ["out of memory with 32 examples at once; restarting epoch 3 with 16"], said
+assert logged == ["out of memory with 32 examples at once; restarting epoch 3 with 16"], logged
 
-said.clear()
+logged.clear()
 LIMITS = [16, 8]  # there is less when it is tried again
 small = outcome()
 check_equal(small, expected)
-assert [line.split("; ")[1] for line in said] == ["restarting epoch 3 with 16", "restarting epoch 3 with 8"], said
+assert [line.split("; ")[1] for line in logged] == ["restarting epoch 3 with 16", "restarting epoch 3 with 8"], logged
 
-said.clear()
+logged.clear()
 LIMITS = [64]
 recipe = read_recipe({"batch_size.size": 16, "learning_rate.peak": 0.05, "model.units": [4]})
 expected = outcome()
@@ -211,17 +211,17 @@ LIMITS = [8]
 small = outcome()
 check_equal(small, expected)
 assert small.curves["micro_batch_size"] == [8.0] * 4, small.curves
-assert said == ["out of memory with 16 examples at once; restarting epoch 1 with 8"], said
+assert logged == ["out of memory with 16 examples at once; restarting epoch 1 with 8"], logged
 
 LIMITS = [0]
-said.clear()
+logged.clear()
 try:
     outcome()
 except jax.errors.JaxRuntimeError:
     pass
 else:
     raise AssertionError("trained without memory")
-assert [line.split()[4] for line in said] == ["16", "8", "4", "2"], said
+assert [line.split()[4] for line in logged] == ["16", "8", "4", "2"], logged
 """
 
 

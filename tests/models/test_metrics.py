@@ -14,7 +14,7 @@ from tests.rows import missing_rows
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global Head
     from nightune.models.networks.heads import Head
 
@@ -72,7 +72,7 @@ def test_regression_equals_scikit_learn(shape: tuple[int, ...]) -> None:
     assert found["r2"] == pytest.approx(oracle.r2_score(targets, outputs))
 
 
-def test_r2_of_a_constant_target_is_that_of_scikit_learn() -> None:
+def test_r2_of_a_constant_target_equals_that_of_scikit_learn() -> None:
     constant, near = np.ones(4), np.array([1.0, 1.0, 1.0, 2.0])
     assert metrics("regression", constant[:, None], constant, is_logits=False)["r2"] == 1.0
     assert metrics("regression", near[:, None], constant, is_logits=False)["r2"] == oracle.r2_score(constant, near)

@@ -8,7 +8,7 @@ import pytest
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, decaying, passed, stock, with_part
     import keras
 
@@ -16,7 +16,7 @@ def setup_module() -> None:
     from tests.models.trajectories import passed, stock, with_part
 
 
-# name: params, optax' optimizer at the rate 0.01; where the two are equal by design
+# name: params, optax' optimizer at the rate 0.01; only where the two are equal by design
 OPTAX: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
     "sgd": ({"optimizer": "sgd"}, lambda optax: optax.sgd(0.01)),
     "momentum": ({"optimizer": "sgd", "one_minus_momentum": 0.1}, lambda optax: optax.sgd(0.01, 0.9)),
@@ -70,7 +70,7 @@ def test_parity_with_optax_over_twenty_updates(name: str) -> None:
 
 
 def decayed(params: dict[str, Any], gradients: np.ndarray, shrink: float) -> np.ndarray:
-    """Where a weight of 1 is after updates at the rate 0.01, each of which first takes its part off it."""
+    """Return a weight of 1 after updates at the rate 0.01, each of which first shrinks it."""
     weights = keras.Variable(np.ones(gradients.shape[1:], np.float32))
     optimizer = with_part(stock(**params), decaying, [weights])
     optimizer.build([weights])

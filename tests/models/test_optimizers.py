@@ -1,4 +1,4 @@
-"""Optimizers: the numbers of each rule, on the Keras optimizers that an engine is given."""
+"""Optimizers: the numbers of each rule, on the Keras optimizers of an engine."""
 
 import math
 from collections.abc import Callable
@@ -97,7 +97,7 @@ def test_momentum_on_a_quadratic(keras: Any) -> None:
     momentum = OptimizerSettings(kind="sgd", one_minus_momentum=0.1)
     passed = trajectory(keras, momentum, quadratic, 20)[:, 0]
     np.testing.assert_allclose(passed[:5], [0.6, 0.0, -0.54, -0.81, -0.729], atol=1e-6)
-    areas = passed[:-2] * passed[2:] - passed[1:-1] ** 2  # goes as the determinant μ of the two-step map
+    areas = passed[:-2] * passed[2:] - passed[1:-1] ** 2  # follows the determinant μ of the two-step map
     np.testing.assert_allclose(np.sqrt(areas[1:] / areas[:-1]), math.sqrt(0.9), rtol=1e-4)
 
 
@@ -190,7 +190,7 @@ def test_noise_keeps_sgd_at_its_stationary_variance(keras: Any, batch: int, expe
     assert float(mean_square()) == pytest.approx(expected, rel=0.05)
 
 
-# clip: what it leaves of the gradients (3, 0.5) and (4) of two variables at the limit 1
+# clip: the gradients (3, 0.5) and (4) of two variables after clipping at the limit 1
 CLIPS = {
     "none": [3.0, 0.5, 4.0],
     "norm": [3.0 / math.hypot(3.0, 0.5), 0.5 / math.hypot(3.0, 0.5), 1.0],
@@ -234,7 +234,7 @@ def test_every_optimizer_is_built_without_decay_and_with_a_rate_that_can_be_writ
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
-def test_every_optimizer_goes_down_a_quadratic(keras: Any, kind: str) -> None:
+def test_every_optimizer_descends_a_quadratic(keras: Any, kind: str) -> None:
     passed = trajectory(keras, OptimizerSettings(kind=kind), quadratic, 5, rate=0.05)
     assert abs(passed[-1, 0]) < 1.0
 
@@ -249,7 +249,7 @@ def test_the_default_constants_are_those_of_the_papers_to_the_last_bit(keras: An
     assert (adadelta.rho, adadelta.epsilon) == (0.95, 1e-7)
 
 
-def test_the_structure_tells_what_changes_the_graph() -> None:
+def test_the_structure_contains_everything_that_changes_the_graph() -> None:
     assert OptimizerSettings(kind="gd").structure == "sgd"
     assert OptimizerSettings(kind="sgd", one_minus_momentum=0.3, nesterov=True).structure == "sgd"
     assert OptimizerSettings(kind="adamw", one_minus_beta_1=0.3).structure == "adam"
@@ -261,6 +261,6 @@ def test_the_structure_tells_what_changes_the_graph() -> None:
     assert clipped.structure == "sgd clipped by norm"
 
 
-def test_every_key_of_an_optimizer_counts_for_a_known_one() -> None:
+def test_every_key_of_an_optimizer_is_active_for_a_known_optimizer() -> None:
     for name, key in KEYS.items():
         assert set(key.when.get("optimizer", ())) <= set(OPTIMIZERS), name

@@ -1,4 +1,4 @@
-"""The rules that Keras lacks or has in another form, by themselves: closed forms and optax."""
+"""The rules that Keras lacks or has in another form, compared with closed forms and optax."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, layers, exclude_from_muon, decayed_weights, decaying, averaging, exponential_part, polynomial_part
     global Hypergradient, following_hypergradient, passed, stock, with_part
     import keras
@@ -40,7 +40,7 @@ def test_a_rate_follows_its_hypergradient() -> None:
 
 
 @pytest.mark.parametrize(("gradients", "bound"), [([1.0] * 30, 0.3), ([1.0, -1.0] * 15, 0.02)])
-def test_a_hypergradient_keeps_to_its_bounds(gradients: list[float], bound: float) -> None:
+def test_a_hypergradient_stays_within_its_bounds(gradients: list[float], bound: float) -> None:
     optimizer = with_part(stock(optimizer="sgd"), following_hypergradient, Hypergradient(0.05, 0.02, 0.3, False))
     passed(optimizer, gradients, rate=0.1)
     assert float(optimizer.effective_rate) == pytest.approx(bound)
@@ -132,7 +132,7 @@ def test_schedule_free_decays_by_defazios_rule() -> None:
     np.testing.assert_allclose([reached[place] for place in (0, 1, 2, 19)], [0.95, 0.9239, 0.8983, 0.5352], atol=5e-5)
 
 
-def test_schedule_free_counts_the_updates_of_a_warm_up_less() -> None:
+def test_schedule_free_gives_less_weight_to_updates_of_a_warm_up() -> None:
     optimizer = stock(optimizer="schedule_free", one_minus_beta_1=1.0)  # the model is then at z
     weights = keras.Variable(np.zeros(1, np.float32))
     optimizer.build([weights])
@@ -145,7 +145,7 @@ def test_schedule_free_counts_the_updates_of_a_warm_up_less() -> None:
     assert float(optimizer.evaluation_values()[0][0]) == pytest.approx(expected, rel=1e-5)
 
 
-def test_an_exponential_average_is_that_of_keras() -> None:
+def test_an_exponential_average_equals_that_of_keras() -> None:
     gradients = np.random.default_rng(2).normal(size=(12, 3))
     ours = with_part(stock(optimizer="adam"), averaging, exponential_part, 0.2)
     theirs = keras.optimizers.Adam(0.1, epsilon=1e-7, use_ema=True, ema_momentum=0.8)
@@ -157,7 +157,7 @@ def test_an_exponential_average_is_that_of_keras() -> None:
     np.testing.assert_allclose(ours.evaluation_values()[0], expected.numpy(), rtol=1e-5)
 
 
-def test_a_polynomial_average_is_that_of_the_closed_form() -> None:
+def test_a_polynomial_average_matches_the_closed_form() -> None:
     optimizer = with_part(stock(optimizer="sgd"), averaging, polynomial_part, 0.0)
     optimizer.build([keras.Variable(np.full(1, 3.0, np.float32))])
     assert [float(value[0]) for value in optimizer.evaluation_values()] == [3.0]  # nothing to average yet
@@ -170,7 +170,7 @@ def test_a_polynomial_average_is_that_of_the_closed_form() -> None:
 
 
 def test_rule_c9_muon_moves_hidden_matrices_only() -> None:
-    keras.utils.clear_session(free_memory=False)  # names are numbered from the start again
+    keras.utils.clear_session(free_memory=False)  # names are numbered from 1 again
     inputs = keras.Input((6,))
     hidden = layers.Embedding(5, 3)(inputs)
     hidden = layers.GRU(4)(hidden)
@@ -222,7 +222,7 @@ def test_muon_steps_are_orthogonal_and_as_long_as_adams() -> None:
     step = -weights.numpy().astype(np.float64) / (0.2 * np.sqrt(8))
     lengths = np.linalg.svd(step, compute_uv=False)
     assert lengths.min() > 0.6
-    assert lengths.max() < 1.3  # what five steps of Newton and Schulz leave of 1
+    assert lengths.max() < 1.3  # 1 after five steps of Newton and Schulz
 
 
 @pytest.mark.parametrize("relative", [1.0, 0.1])

@@ -1,4 +1,4 @@
-"""Penalties: λ of the study file against what is added to the loss, by convention and task."""
+"""Penalties: λ of the study file compared with the term in the loss, by convention and task."""
 
 import numpy as np
 import pytest

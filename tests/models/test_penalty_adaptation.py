@@ -1,4 +1,4 @@
-"""Adaptive penalties: where a controlled strength comes to rest, and what it is steered by."""
+"""Adaptive penalties: where a controlled strength converges, and what controls it."""
 
 import json
 import math
@@ -28,7 +28,7 @@ from nightune.models.training.seeds import Seeds
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global FitEngine
     from nightune.models.engines.fit.engine import FitEngine
 
@@ -61,7 +61,7 @@ def test_gap_control_takes_limited_steps_and_keeps_its_bounds() -> None:
     assert next_strength(settings, 0.1, measured(**{TRAIN_LOSS: 0.0, HELD_OUT_LOSS: math.nan})) == 0.1
 
 
-def test_what_was_not_measured_is_an_error() -> None:
+def test_a_missing_measurement_is_an_error() -> None:
     settings = PenaltySettings("l1", 0.1, adaptation="gap_control")
     with pytest.raises(ValueError, match=f"gap_control needs '{TRAIN_LOSS}', which was not measured"):
         next_strength(settings, 0.1, measured())
@@ -153,10 +153,10 @@ def test_the_hypergradient_of_fit_is_the_analytic_one(
         kernel, bias = kernel - 0.05 * along, bias - 0.05 * offset
     expected = float(np.sum(gradient(division.held_out, kernel, bias)[0] * steps[-1]))
     assert output.statistics[HYPERGRADIENT] == pytest.approx(expected, rel=1e-3)
-    np.testing.assert_allclose(engine.weights(state)[0], kernel, atol=1e-6)  # the probe left them as they were
+    np.testing.assert_allclose(engine.weights(state)[0], kernel, atol=1e-6)  # the probe did not change them
 
 
-def test_fit_trains_with_the_strength_that_the_gap_asks_for(
+def test_fit_trains_with_the_strength_that_the_gap_requires(
     make_dataset: Callable[..., Dataset], recipe: Callable[..., Recipe]
 ) -> None:
     dataset = make_dataset(examples=40)

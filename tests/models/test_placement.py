@@ -1,4 +1,4 @@
-"""Data goes where it fits: in memory, on disk, on the device, or to the engine that reads it from disk."""
+"""Data is placed where it fits: in memory, on disk, on the device, or with the engine that reads it from disk."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,7 @@ from nightune.settings import SettingsError
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, device_memory, Room, device_peak, device_room, host_peak, peaks, refusal_of_data
     import keras
 
@@ -40,27 +40,29 @@ def prepared(tmp_path: Path) -> Path:
     return save_dataset(dataset, tmp_path)
 
 
-def test_data_is_held_in_memory_up_to_a_quarter_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_is_held_in_memory_up_to_a_quarter_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placement, "available_bytes", lambda: 4000)
     assert not place(1000).is_on_disk
     assert place(1001).is_on_disk
     assert "more than a quarter" in place(1001).reason
 
 
-@pytest.mark.parametrize(("told", "is_on_disk"), [("disk", True), ("memory", False)])
-def test_the_environment_decides_where_it_is_set(monkeypatch: pytest.MonkeyPatch, told: str, is_on_disk: bool) -> None:
+@pytest.mark.parametrize(("place_name", "is_on_disk"), [("disk", True), ("memory", False)])
+def test_a_place_set_in_the_environment_is_used(
+    monkeypatch: pytest.MonkeyPatch, place_name: str, is_on_disk: bool
+) -> None:
     monkeypatch.setattr(placement, "available_bytes", lambda: 4000)
-    monkeypatch.setenv("NIGHTUNE_DATA", told)
+    monkeypatch.setenv("NIGHTUNE_DATA", place_name)
     assert place(0).is_on_disk is place(10**9).is_on_disk is is_on_disk
 
 
-def test_a_place_that_is_none_is_refused_with_the_nearest_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_place_is_refused_with_the_nearest_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIGHTUNE_DATA", "disc")
     with pytest.raises(SettingsError, match="disk"):
         place(1)
 
 
-def test_a_containers_limit_counts(tmp_path: Path) -> None:
+def test_the_memory_limit_of_a_container_is_respected(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("5000\n")
     (tmp_path / "memory.current").write_text("2000\n")
     assert available_bytes(tmp_path) == 3000
@@ -96,7 +98,7 @@ def test_arrays_on_disk_are_prepared_in_blocks_to_the_same_data(
     np.testing.assert_array_equal(opened.train.inputs, held.train.inputs)
 
 
-def test_what_is_not_finite_is_counted_over_all_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_that_are_not_finite_are_counted_over_all_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gathering, "BLOCK_BYTES", 8)
     inputs = np.zeros((9, 2), np.float32)
     inputs[4, 1] = inputs[7] = np.inf
@@ -136,7 +138,7 @@ def test_data_that_a_device_cannot_hold_goes_to_fit_with_the_reason(
         choose_engine("compiled", [recipe()], dataset, Path())
 
 
-def test_peaks_are_of_this_process_and_of_a_device_that_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peaks_are_of_this_process_and_of_a_device_that_reports_them(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(peaks()) == ["peak_memory_mib"]
     assert 2**24 < host_peak() < 2**42
     monkeypatch.setattr(device_memory, "device_peak", lambda: 3 * 2**20)
@@ -149,8 +151,8 @@ def test_free_memory_is_read_by_the_interface_of_each_backend(monkeypatch: pytes
     monkeypatch.setattr(device_memory, "_tensorflow_with_gpu", lambda: tensorflow)
     assert device_peak() == 7
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    monkeypatch.setattr(device_memory, "_jax_statistics", lambda: {"peak_bytes_in_use": 9, "bytes_limit": 11})
+    monkeypatch.setattr(device_memory, "jax_memory_statistics", lambda: {"peak_bytes_in_use": 9, "bytes_limit": 11})
     assert device_peak() == 9
     assert device_room() == Room(11, "memory of the device")
-    monkeypatch.setattr(device_memory, "_jax_statistics", lambda: None)
+    monkeypatch.setattr(device_memory, "jax_memory_statistics", dict)
     assert device_peak() is None

@@ -1,4 +1,4 @@
-"""Mixed precision: per trial, exact in what is logged, and in checkpoints that load alone."""
+"""Mixed precision: per trial, exact in logged values, and in checkpoints that load alone."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ from nightune.models.training.seeds import Seeds
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, FitEngine, MIXED_TOLERANCE, load, save_checkpoint
     import keras
 
@@ -33,7 +33,7 @@ MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]
 MakeRecipe = Callable[..., Recipe]
 MIXED = ("mixed_float16", "mixed_bfloat16")
-TOLERANCE = 1e-5  # of the logged objective: how it was predicted, in other blocks, is all that may differ
+TOLERANCE = 1e-5  # relative to the logged objective: only its prediction in other blocks may differ
 SEEDS = Seeds(weights=1, order=2, dropout=3)
 
 

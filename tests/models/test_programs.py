@@ -1,4 +1,4 @@
-"""What trials of one program share: how plans are laid out, and weights drawn without a model."""
+"""Shared by trials of one program: the layout of plans, and weights drawn without a model."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,7 @@ from nightune.models.training.seeds import Seeds
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, tf, InitialWeights, Program, build_numbered_optimizer, is_noisy, is_separable
     global read_head
     import keras
@@ -43,7 +43,7 @@ MakeDataset = Callable[..., Dataset]
 
 
 def covered(plan: EpochPlan, parts: Any) -> list[int]:
-    """The examples with a weight, in the order in which blocks take them."""
+    """Return the examples with a weight, in the order of the blocks."""
     order, seen = padded_order(plan, parts), []
     for part in parts:
         for start, size in part.bounds[: part.count].tolist():
@@ -146,7 +146,7 @@ def test_normalization_and_layers_unknown_to_keras_couple_examples() -> None:
 def test_padding_with_weight_zero_changes_nothing_of_an_update(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, kind: str
 ) -> None:
-    """What the compiled programs do: 5 examples in a block of 8, whose others repeat examples with weight 0."""
+    """As the compiled programs pad: 5 examples in a block of 8, whose others repeat examples with weight 0."""
     dataset = make_dataset("regression")
     given_recipe = recipe(optimizer=kind, penalty__kind="l2")
 

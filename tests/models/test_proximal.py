@@ -1,4 +1,4 @@
-"""Proximal L1 and what else acts on weights in an update of `fit`: golden numbers, scikit-learn, exact zeros."""
+"""Proximal L1 and other effects on weights in an update of `fit`: golden numbers, scikit-learn, exact zeros."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nightune.models.training.seeds import Seeds
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, FitEngine, ZERO_SHARE, build_recipe_optimizer
     import keras
 
@@ -86,18 +86,18 @@ def test_a_declared_threshold_is_that_of_the_rate_for_every_optimizer(recipe: Ma
     (kernel,) = model.trainable_variables
     kernel.assign([[0.05]])
     for expected in (0.03, 0.01, 0.0, 0.0):
-        built.apply([keras.ops.zeros((1, 1))])  # without a gradient none of them moves
+        built.apply([keras.ops.zeros((1, 1))])  # without a gradient none of them changes
         assert float(kernel.numpy()[0, 0]) == pytest.approx(expected, abs=1e-8)
     assert float(kernel.numpy()[0, 0]) == 0.0
 
 
-UPDATES = 60  # an epoch: the examples stand so often in the data that every batch is all of them
+UPDATES = 60  # per epoch: the data repeats the examples so that every batch contains all of them
 
 
 def solution(
     make_plan: MakePlan, tiny: Recipe, inputs: np.ndarray, targets: np.ndarray, **strengths: float
 ) -> tuple[np.ndarray, float, dict[str, float]]:
-    """The kernel and bias that `fit` comes to with falling rates, and what was measured last."""
+    """Return the kernel and bias that `fit` reaches with falling rates, and the last measurements."""
     tiled = regression(np.tile(inputs, (UPDATES, 1)), np.tile(targets, UPDATES))
     engine = FitEngine(tiled, Path())
     state = engine.start(tiny, SEEDS)
@@ -119,7 +119,7 @@ def problem() -> tuple[np.ndarray, np.ndarray]:
 
 ALPHA = 0.2
 
-# penalty and its strength in the article's convention, scikit-learn's own, how near they come: a subgradient never
+# penalty and its strength in the article's convention, scikit-learn's own, and the tolerance: a subgradient never
 # settles at a zero
 ORACLES = {
     "ridge": ("l2", ALPHA / 60, Ridge(ALPHA), 1e-5),
@@ -130,7 +130,7 @@ ORACLES = {
 
 
 @pytest.mark.parametrize("name", ORACLES)
-def test_a_trained_linear_model_is_that_of_scikit_learn(
+def test_a_trained_linear_model_matches_scikit_learn(
     make_plan: MakePlan, recipe: MakeRecipe, problem: tuple[np.ndarray, np.ndarray], name: str
 ) -> None:
     kind, strength, oracle, tolerance = ORACLES[name]
@@ -222,7 +222,7 @@ def test_decay_of_scope_all_includes_biases_and_scales(recipe: MakeRecipe) -> No
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("is_nesterov", [False, True])
-def test_a_mirrored_momentum_is_that_of_the_plan_at_every_update(
+def test_a_mirrored_momentum_follows_the_plan_at_every_update(
     make_plan: MakePlan, recipe: MakeRecipe, optimizer: str, is_nesterov: bool
 ) -> None:
     generator = np.random.default_rng(0)

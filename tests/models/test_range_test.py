@@ -1,4 +1,4 @@
-"""The learning-rate range test: known numbers on a quadratic, noise, and what it leaves behind."""
+"""The learning-rate range test: known numbers on a quadratic, noise, and the state after it."""
 
 import itertools
 import math
@@ -82,7 +82,7 @@ def test_a_test_is_over_where_the_loss_explodes_or_is_not_finite() -> None:
     assert is_over([1.0] * 3 + [100.0])
 
 
-def test_what_is_not_finite_is_left_out() -> None:
+def test_values_that_are_not_finite_are_left_out() -> None:
     test = read_range_test(rising_rates(1e-3, 1.0, 4), [1.0, 0.5, math.nan])
     assert len(test.rates) == len(test.losses) == len(test.smoothed) == 2
     assert read_range_test(rising_rates(1e-3, 1.0, 4), [math.nan]).suggestion is None
@@ -115,13 +115,13 @@ def test_the_range_ends_where_the_smoothed_loss_was_lowest() -> None:
     assert test.range.low == pytest.approx(test.suggestion / 10, rel=0.05)
 
 
-def test_one_range_for_several_optimizers_holds_all_of_theirs() -> None:
+def test_one_range_for_several_optimizers_contains_the_range_of_each() -> None:
     assert common_range([RateRange(1e-4, 1e-2), RateRange(1e-3, 1.0)]) == RateRange(1e-4, 1.0)
     assert common_range([]) is None
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_every_optimizer_with_a_rate_to_search_is_tested_beyond_what_is_customary(optimizer: str) -> None:
+def test_every_optimizer_with_a_rate_to_search_is_tested_beyond_its_customary_range(optimizer: str) -> None:
     from nightune.models.techniques.optimizers.search_ranges import customary_ranges
 
     tested, customary = range_to_test(optimizer), customary_ranges(optimizer).get("learning_rate.peak")
@@ -169,11 +169,11 @@ def test_weights_slots_and_random_state_are_bit_equal_after_a_range_test(
         assert len(tested.losses) > 2
         return generators() == drawn
 
-    assert any(draws_nothing() for _ in range(5))  # a thread that another test has left may draw at the same moment
+    assert any(draws_nothing() for _ in range(5))  # a thread of another test may draw at the same time
     assert all(np.array_equal(old, np.array(new)) for old, new in zip(before, variables, strict=True))
 
 
-def test_a_range_test_repeats_itself_and_trains_with_the_rates_it_says(
+def test_a_range_test_is_repeatable_and_trains_with_the_rates_that_it_reports(
     make_dataset: MakeDataset, recipe: Callable[..., Recipe]
 ) -> None:
     from nightune.models.engines.fit.engine import FitEngine
@@ -196,7 +196,7 @@ def test_a_range_test_repeats_itself_and_trains_with_the_rates_it_says(
     assert first.losses[0] == pytest.approx(np.mean((outputs.ravel() - dataset.train.targets[batch]) ** 2), rel=1e-5)
 
 
-def test_batches_go_through_all_examples_again_and_again() -> None:
+def test_batches_go_through_all_examples_repeatedly() -> None:
     batches = list(itertools.islice(shuffled(22, 8), 6))
     assert [len(batch) for batch in batches] == [8] * 6
     for start in (0, 2, 4):

@@ -1,4 +1,4 @@
-"""The recipe: flat params in, checked settings out, and back again."""
+"""The recipe: flat params to checked settings, and back."""
 
 import json
 import subprocess
@@ -66,7 +66,7 @@ def test_a_recipe_is_read_without_loading_keras() -> None:
     assert outcome.stdout.strip() == "set()"
 
 
-def test_no_params_at_all_make_a_complete_recipe() -> None:
+def test_empty_params_give_a_complete_recipe() -> None:
     params = params_of(recipe())
     assert params["optimizer"] == "adam"
     assert params["learning_rate.peak"] == 0.001
@@ -86,7 +86,7 @@ def test_no_params_at_all_make_a_complete_recipe() -> None:
         {"learning_rate.schedule": "plateau", "stopping.rule": "none", "model.units": [64, 32], "model.dropout": 0.5},
     ],
 )
-def test_a_recipe_and_its_params_survive_each_other_and_json(params: dict[str, Any]) -> None:
+def test_a_recipe_and_its_params_survive_a_round_trip_through_json(params: dict[str, Any]) -> None:
     first = read_recipe(params)
     assert read_recipe(json.loads(json.dumps(params_of(first)))) == first
     assert resolve(params) == params_of(first)
@@ -111,7 +111,7 @@ def test_adamw_decays_by_default() -> None:
     assert recipe(optimizer="adam").weight_decay.profile == "none"
 
 
-def test_values_come_out_as_native_python_of_their_kind() -> None:
+def test_values_are_native_python_of_their_kind() -> None:
     params = resolve({"learning_rate.peak": np.float32(0.5), "batch_size.size": np.int64(16), "stopping.patience": 4.0})
     assert [(type(params[name]), params[name]) for name in ("learning_rate.peak", "batch_size.size")] == [
         (float, 0.5),
@@ -151,7 +151,7 @@ def test_a_value_out_of_bounds_or_of_another_type_is_refused_by_name(name: str, 
         recipe(**{name: value})
 
 
-def test_a_param_that_does_not_count_is_refused_with_its_condition() -> None:
+def test_an_inactive_param_is_refused_with_its_condition() -> None:
     with pytest.raises(ValueError, match=r"nesterov: .*optimizer is sgd"):
         recipe(optimizer="adam", nesterov=True)
 
@@ -167,7 +167,7 @@ def test_model_params_are_checked_against_the_architecture_where_it_is_known() -
 
 
 @pytest.mark.parametrize("name", NEEDED)
-def test_a_key_without_a_default_is_needed_where_it_counts(name: str) -> None:
+def test_a_key_without_a_default_is_required_where_it_is_active(name: str) -> None:
     rule = "target" if name == "stopping.target" else "threshold"
     assert KEYS[name].default is None
     with pytest.raises(ValueError, match=rf"{name}: .*stopping\.rule is {rule} \(allowed: a number\)"):
@@ -176,7 +176,7 @@ def test_a_key_without_a_default_is_needed_where_it_counts(name: str) -> None:
     assert name not in params_of(recipe())
 
 
-def test_the_largest_batch_is_the_one_that_a_policy_or_a_rule_may_come_to() -> None:
+def test_the_largest_batch_is_the_one_that_a_policy_or_a_rule_may_reach() -> None:
     assert recipe().largest_batch == 32
     assert recipe(optimizer="gd").largest_batch == 0
     random = recipe(**{"batch_size.policy": "random", "batch_size.minimum": 10, "batch_size.ratio": 4})

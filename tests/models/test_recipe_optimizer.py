@@ -1,4 +1,4 @@
-"""The optimizer of a recipe in the engines: what is measured and kept, on which backend and engine."""
+"""The optimizer of a recipe in the engines: measured and kept weights, by backend and engine."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ from nightune.models.training.seeds import Seeds
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global FitEngine
     from nightune.models.engines.fit.engine import FitEngine
 
@@ -40,9 +40,7 @@ MEASURED_ELSEWHERE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", MEASURED_ELSEWHERE)
-def test_what_is_measured_and_kept_are_the_evaluated_weights(
-    name: str, make_dataset: MakeDataset, make_plan: MakePlan
-) -> None:
+def test_the_evaluated_weights_are_measured_and_kept(name: str, make_dataset: MakeDataset, make_plan: MakePlan) -> None:
     dataset = make_dataset()
     engine = FitEngine(dataset, HERE)
     given = read_recipe({"model.units": [4], **MEASURED_ELSEWHERE[name]})
@@ -59,7 +57,7 @@ def test_what_is_measured_and_kept_are_the_evaluated_weights(
     whole = engine.start(given, SEEDS)
     for epoch in (1, 2):
         whole, _ = engine.run_epoch(whole, make_plan(epoch=epoch, rates=rate))
-    state, _ = engine.run_epoch(state, make_plan(epoch=2, rates=rate))  # measuring in between changed nothing
+    state, _ = engine.run_epoch(state, make_plan(epoch=2, rates=rate))  # measurements in between changed nothing
     for one, other in zip(engine.weights(state), engine.weights(whole), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -118,7 +116,7 @@ SPARSE = [
 @pytest.mark.parametrize(
     "params", [*SPARSE[:2], *(pytest.param(each, marks=pytest.mark.nights) for each in SPARSE[2:])]
 )
-def test_tables_of_embeddings_whose_gradients_are_sparse_are_moved(
+def test_tables_of_embeddings_with_sparse_gradients_are_updated(
     params: dict[str, Any], user_model: Callable[[str], str], tmp_path: Path
 ) -> None:
     reference = user_model(
@@ -138,7 +136,7 @@ def build(input_shape, output_size):
     outcome = train(engine, given, dataset, epochs=2, seed=1, monitor="val_loss", direction="minimize")
     moved = np.abs(outcome.weights[0] - before[0]).max(axis=1)
     assert (moved[:-1] > 0).any()
-    if params["optimizer"] != "adafactor":  # which spreads what it learns over rows
+    if params["optimizer"] != "adafactor":  # which spreads its update over rows
         assert moved[-1] == 0
 
 
@@ -151,7 +149,7 @@ ON_TWO_BACKENDS: dict[str, dict[str, Any]] = {
 
 
 def train_and_save(path: str) -> None:
-    """Train each of them two epochs on this process' backend from fixed weights, and write what they end with."""
+    """Train each of them two epochs on this process' backend from fixed weights, and write the results."""
     ends: list[np.ndarray] = []
     for params in ON_TWO_BACKENDS.values():
         generator = np.random.default_rng(0)
@@ -198,7 +196,7 @@ ONLY_FIT: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("params", ONLY_FIT)
-def test_what_only_fit_can_train_is_left_to_it(params: dict[str, Any], make_dataset: MakeDataset) -> None:
+def test_recipes_that_only_fit_can_train_are_left_to_it(params: dict[str, Any], make_dataset: MakeDataset) -> None:
     given = read_recipe({"model.units": [4], **params})
     assert only_in_fit(given)
     others = [read_recipe({"model.units": [4]}), given]
@@ -210,7 +208,9 @@ def test_what_only_fit_can_train_is_left_to_it(params: dict[str, Any], make_data
 
 
 @pytest.mark.parametrize("name", ["fit", "tensorflow"])
-def test_gd_in_every_engine_is_the_closed_form(name: str, user_model: Callable[[str], str], tmp_path: Path) -> None:
+def test_gd_in_every_engine_matches_the_closed_form(
+    name: str, user_model: Callable[[str], str], tmp_path: Path
+) -> None:
     reference = user_model(
         "def build(input_shape, output_size):\n"
         " return keras.Sequential([keras.Input(input_shape), layers.Dense(output_size, use_bias=False)])"
@@ -231,7 +231,7 @@ def test_gd_in_every_engine_is_the_closed_form(name: str, user_model: Callable[[
 
 
 @pytest.mark.parametrize("params", [{"optimizer": "lamb"}, {"bias_correction": False, "optimizer": "adamw"}])
-def test_the_compiled_engine_trains_lamb_and_the_articles_adam_as_fit_does(
+def test_the_compiled_engine_trains_lamb_and_the_articles_adam_like_fit(
     params: dict[str, Any], make_dataset: MakeDataset
 ) -> None:
     given = read_recipe({"model.units": [4], "batch_size.size": 8, "stopping.rule": "none", **params})

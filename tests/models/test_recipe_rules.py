@@ -170,7 +170,7 @@ def test_rule_c6_allows_sgd_and_allows_adam_where_the_threshold_is_declared() ->
     assert recipe(**{**proximal, "optimizer": "adam", "penalty.threshold": "decoupled"})
 
 
-def test_rule_c13_holds_a_tenth_out_by_default() -> None:
+def test_rule_c13_holds_out_a_tenth_by_default() -> None:
     adapting = recipe(**{"penalty.kind": "l2", "penalty.adaptation": "t1t2"})
     assert adapting.penalty.held_out_fraction == 0.1
 

@@ -1,4 +1,4 @@
-"""The sealed test split: nothing but its seal reads it, and every read is noted first."""
+"""The sealed test split: it is read only through its seal, and every read is recorded first."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def unsealed(dataset: Dataset) -> UnsealedExamples:
     return dataset.test.open(Purpose.GATE, lambda: None)
 
 
-def test_the_test_split_is_read_through_its_seal_alone(tmp_path: Path) -> None:
+def test_the_test_split_is_read_only_through_its_seal(tmp_path: Path) -> None:
     folder = save_dataset(load_table(tmp_path, target="label", drop=("day",)), tmp_path / "data")
     dataset = open_dataset(folder)
     assert len(dataset.test) == dataset.sizes["test"] == 24
@@ -70,7 +70,7 @@ def test_no_file_outside_the_sealed_folder_holds_a_test_row(tmp_path: Path) -> N
     assert not [(file, row) for file in outside for row in rows if row in file.read_bytes()]
 
 
-def test_rows_may_be_set_apart_for_the_ranking(tmp_path: Path) -> None:
+def test_rows_may_be_reserved_for_the_ranking(tmp_path: Path) -> None:
     keys = {"target": "label", "drop": ("day",)}
     plain = load_table(tmp_path, **keys)
     assert plain.ranking is plain.validation

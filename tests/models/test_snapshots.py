@@ -23,7 +23,7 @@ from tests.models.test_engine_equality import ROWS, small_dataset
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, pace
     import keras
 
@@ -49,7 +49,7 @@ FOR_ALL: dict[str, dict[str, Any]] = {
     },
     "growing batches": {"optimizer": "rmsprop", "batch_size.policy": "geometric", "batch_size.maximum": 16},
 }
-SAMPLE = ("adam with dropout", "normalized, decaying")  # the others compile by night
+SAMPLE = ("adam with dropout", "normalized, decaying")  # the others are compiled in the nightly tests
 FOR_FIT: dict[str, dict[str, Any]] = {
     "noise": {"optimizer": "sgd", "batch_size.policy": "gns", "batch_size.minimum": 4, "batch_size.maximum": 16},
     "micro-batches": {"optimizer": "adam", "batch_size.micro_size": 3},
@@ -67,7 +67,7 @@ FOR_FIT = {name: PLAIN | params for name, params in FOR_FIT.items()}
 
 @dataclass
 class Kept:
-    """Keeps the snapshot after each epoch in a file of a folder, or gives back that of one epoch."""
+    """Writes the snapshot after each epoch to a file of a folder, or returns that of one epoch."""
 
     folder: Path
     back_to: int = 0
@@ -87,7 +87,7 @@ class Kept:
 
 
 class Resumed(Kept):
-    """Gives back only."""
+    """Only returns snapshots."""
 
     def is_due(self, is_last: bool) -> bool:
         return False
@@ -112,16 +112,16 @@ def run(engine: Engine, params: dict[str, Any], keeper: Kept | None, seen: list[
 
 
 def is_equal(one: Outcome, other: Outcome) -> bool:
-    def told(outcome: Outcome) -> Any:
+    def summary(outcome: Outcome) -> Any:
         curves = {name: values for name, values in outcome.curves.items() if name != "seconds"}
         return json.dumps([outcome.status, outcome.message, outcome.best_epoch, outcome.objective, curves])
 
     weights = zip(one.weights, other.weights, strict=True)
-    return told(one) == told(other) and all(np.array_equal(ours, theirs) for ours, theirs in weights)
+    return summary(one) == summary(other) and all(np.array_equal(ours, theirs) for ours, theirs in weights)
 
 
-def broken_anywhere_is_unbroken(name: str, params: dict[str, Any], folder: Path) -> bool:
-    """Snapshots of epochs that are computed one by one; unbroken and afterwards, as many at once as may be."""
+def resumes_bit_equal_after_any_epoch(name: str, params: dict[str, Any], folder: Path) -> bool:
+    """Take snapshots of epochs computed one by one; the other trainings compute several at once."""
     whole, slow, other = run(make(name), params, None), make(name), make(name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(slow, "epochs_at_once", lambda *_: 1, raising=True)
@@ -133,12 +133,12 @@ def broken_anywhere_is_unbroken(name: str, params: dict[str, Any], folder: Path)
 
 def compiled_rows(folder: str, names: Sequence[str] = SAMPLE) -> dict[str, bool]:
     engine = COMPILED_ENGINES[keras.backend.backend()]
-    rows = {name: broken_anywhere_is_unbroken(engine, FOR_ALL[name], Path(folder)) for name in names}
-    return {**rows, "however cut": however_cut_is_whole(engine, FOR_ALL["adam with dropout"], Path(folder))}
+    rows = {name: resumes_bit_equal_after_any_epoch(engine, FOR_ALL[name], Path(folder)) for name in names}
+    return {**rows, "in several calls": is_equal_in_several_calls(engine, FOR_ALL["adam with dropout"], Path(folder))}
 
 
-def however_cut_is_whole(name: str, params: dict[str, Any], folder: Path) -> bool:
-    """A slow or busy device gets an epoch in more calls; here, one for each of its eleven updates."""
+def is_equal_in_several_calls(name: str, params: dict[str, Any], folder: Path) -> bool:
+    """A slow or busy device computes an epoch in several calls; here, one for each of the eleven updates."""
     params = {**params, "batch_size.size": 2}
     whole = run(make(name), params, Kept(folder))
     with pytest.MonkeyPatch.context() as patch:
@@ -149,7 +149,7 @@ def however_cut_is_whole(name: str, params: dict[str, Any], folder: Path) -> boo
 
 @pytest.mark.parametrize("name", [*FOR_ALL, *FOR_FIT])
 def test_fit_resumes_bit_equal(name: str, tmp_path: Path) -> None:
-    assert broken_anywhere_is_unbroken("fit", {**FOR_ALL, **FOR_FIT}[name], tmp_path)
+    assert resumes_bit_equal_after_any_epoch("fit", {**FOR_ALL, **FOR_FIT}[name], tmp_path)
 
 
 def test_the_compiled_engine_resumes_bit_equal(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_the_compiled_engine_resumes_bit_equal(tmp_path: Path) -> None:
 
 @pytest.mark.nights
 def test_jax_resumes_bit_equal(tmp_path: Path) -> None:
-    rows = rows_on_jax("{**compiled_rows(folder), 'stacked': stacked_goes_on_as_if_unbroken(Path(folder))}", tmp_path)
+    rows = rows_on_jax("{**compiled_rows(folder), 'stacked': stacked_trials_resume_bit_equal(Path(folder))}", tmp_path)
     assert set(rows.values()) == {True}
 
 
@@ -182,8 +182,8 @@ def rows_on_jax(expression: str, folder: Path) -> dict[str, bool]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def stacked_goes_on_as_if_unbroken(folder: Path) -> bool:
-    """Two trials of one program side by side, broken at one epoch, or at two: then they are not stacked to the end."""
+def stacked_trials_resume_bit_equal(folder: Path) -> bool:
+    """Interrupt two stacked trials of one program at one epoch, or at two: then they are not stacked to the end."""
     from nightune.models.engines.compiled.side_by_side import train_side_by_side
     from nightune.models.engines.compiled.vmap_stacks import Stacks
 
@@ -208,17 +208,17 @@ def stacked_goes_on_as_if_unbroken(folder: Path) -> bool:
 @pytest.mark.nights
 @pytest.mark.parametrize("row", covering(1, ALL).rows, ids=lambda row: " · ".join(row.values()))
 def test_fit_resumes_with_every_kind_of_every_technique(row: dict[str, str], tmp_path: Path) -> None:
-    assert broken_anywhere_is_unbroken("fit", params_of(row), tmp_path)
+    assert resumes_bit_equal_after_any_epoch("fit", params_of(row), tmp_path)
 
 
 @pytest.mark.nights
 @pytest.mark.parametrize("name", ROWS)
 def test_the_compiled_engine_resumes_with_every_kind_of_every_technique(name: str, tmp_path: Path) -> None:
     engine = COMPILED_ENGINES[keras.backend.backend()]
-    assert broken_anywhere_is_unbroken(engine, ROWS[name], tmp_path)
+    assert resumes_bit_equal_after_any_epoch(engine, ROWS[name], tmp_path)
 
 
-def test_epochs_before_the_interruption_are_reported_once_more(tmp_path: Path) -> None:
+def test_epochs_before_the_interruption_are_reported_again(tmp_path: Path) -> None:
     params, seen = FOR_ALL["adam with dropout"], list[Any]()
     run(make("fit"), params, Kept(tmp_path))
     outcome = run(make("fit"), params, Kept(tmp_path, 2), seen)
@@ -237,13 +237,13 @@ def test_epochs_before_the_interruption_are_reported_once_more(tmp_path: Path) -
         ),
     ],
 )
-def test_what_belongs_to_another_training_is_refused_and_it_begins_anew(
+def test_a_snapshot_of_another_training_is_refused_and_the_training_restarts(
     engine: str, params: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
     run(make("fit"), FOR_ALL["adam with dropout"], Kept(tmp_path))
     keeper, tried = Kept(tmp_path, 2), make(engine)
-    (tmp_path / "anew").mkdir()
-    assert is_equal(run(tried, params, keeper), run(tried, params, Kept(tmp_path / "anew")))
+    (tmp_path / "new").mkdir()
+    assert is_equal(run(tried, params, keeper), run(tried, params, Kept(tmp_path / "new")))
     assert [reason in refusal for refusal in keeper.refusals] == [True]
 
 
@@ -255,7 +255,7 @@ def written(tmp_path: Path) -> Path:
     return tmp_path / "written.npz"
 
 
-def test_a_file_gives_back_what_was_put_in(written: Path) -> None:
+def test_a_file_returns_the_snapshot_that_was_written(written: Path) -> None:
     snapshot = read_snapshot(written)
     assert [array.dtype for array in snapshot.state.arrays] == [np.uint32, np.float32]
     assert np.isnan(snapshot.history[0]["loss"])
@@ -289,7 +289,7 @@ def test_another_file_is_refused(written: Path) -> None:
         read_snapshot(written)
 
 
-def test_a_controller_of_another_version_is_refused_and_the_training_begins_anew(tmp_path: Path) -> None:
+def test_a_controller_of_another_version_is_refused_and_the_training_restarts(tmp_path: Path) -> None:
     params = FOR_ALL["momentum on plateaus"]
     whole = run(make("fit"), params, Kept(tmp_path))
     older = read_snapshot(tmp_path / "2.npz")

@@ -116,7 +116,7 @@ def test_productivity_without_any_progress_stops_at_the_first_loss() -> None:
     assert stops_after([1, 1, 1.1], [0.5] * 3, rule="productivity", strip=1) == 3
 
 
-def test_an_error_of_zero_is_divided_by_nothing_and_one_below_it_is_refused() -> None:
+def test_an_error_of_zero_is_not_divided_by_and_a_negative_one_is_refused() -> None:
     assert stops_after([0, 0, 0], [0, 0, 0], rule="productivity", strip=2) is None
     assert stops_after([0, 0.1], rule="generalization_loss") == 2
     with pytest.raises(ValueError, match=r"error metric.* -1"):
@@ -170,6 +170,6 @@ def test_combined_acts_by_the_number_of_plateaus(action: str, expected: list[tup
     assert [(each.rates, each.batches) for each in taken] == expected
 
 
-def test_every_key_of_a_rule_counts_for_a_known_one() -> None:
+def test_every_key_of_a_rule_is_active_for_a_known_rule() -> None:
     for name, key in KEYS.items():
         assert set(key.when.get("stopping.rule", RULES)) <= set(RULES), name

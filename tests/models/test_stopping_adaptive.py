@@ -1,4 +1,4 @@
-"""Rules that set their own margins, and a user's own: when they stop, and that they say why."""
+"""Rules that set their own margins, and a user's own: when they stop, and their reasons."""
 
 import math
 from pathlib import Path
@@ -18,7 +18,7 @@ from nightune.models.training.controller import Controller
 
 
 def ends(scores: list[float], settings: dict[str, Any], **seen: Any) -> tuple[int, str] | None:
-    """The epoch, counted from 1, after which the rule stops, and why; None = never."""
+    """Return the epoch, counted from 1, after which the rule stops, and the reason; None = never."""
     state = StoppingState()
     for epoch, score in enumerate(scores, start=1):
         observation = Observation(epoch, score, **{"epochs": 100, **seen})
@@ -40,7 +40,7 @@ def test_median_stops_a_trial_that_is_worse_than_half_of_the_earlier_ones() -> N
     assert ends([9.0] * 5, rule) is None  # no earlier trials
 
 
-def test_median_takes_of_a_shorter_trial_the_epochs_that_it_has() -> None:
+def test_median_uses_the_available_epochs_of_a_shorter_trial() -> None:
     assert ends([1.0, 1.0, 2.5], {"rule": "median", "warmup_trials": 1}, earlier=((1.5,),)) is None
     assert ends([1.0, 1.0, 2.6], {"rule": "median", "warmup_trials": 1}, earlier=((1.5,),)) == (
         3,
@@ -85,7 +85,7 @@ def test_extrapolation_requires_an_improvement_by_more_than_min_delta() -> None:
     assert ends(curve, {"rule": "extrapolation", "min_delta": 1e-5}, epochs=61) is None
 
 
-def test_the_chance_is_that_of_a_noisy_curve_and_the_same_each_time() -> None:
+def test_the_probability_is_that_of_a_noisy_curve_and_repeatable() -> None:
     generator = np.random.default_rng(0)
     falling = np.array(power_law(12)) + 0.01 * generator.normal(size=12)
     level = np.full(30, 0.3) + 0.05 * generator.normal(size=30)
@@ -97,7 +97,7 @@ def test_the_chance_is_that_of_a_noisy_curve_and_the_same_each_time() -> None:
     assert chance_of_improvement(np.array([1.0, math.inf, 1.0, 1.0, 1.0]), 9, 1.0) == 0.0
 
 
-def test_noise_patience_takes_improvements_within_the_noise_for_none() -> None:
+def test_noise_patience_ignores_improvements_within_the_noise() -> None:
     noisy = [1.0, 1.2, 0.99, 1.2, 0.98, 1.2, 0.97, 1.2, 0.96]
     assert ends(noisy, {"rule": "patience", "patience": 4}) is None
     stopped = ends(noisy, {"rule": "noise_patience", "patience": 4})
@@ -106,7 +106,7 @@ def test_noise_patience_takes_improvements_within_the_noise_for_none() -> None:
     assert ends(noisy, {"rule": "noise_patience", "patience": 4, "noise_factor": 0.0}) is None
 
 
-def test_the_noise_is_that_of_the_differences_and_a_trend_is_none() -> None:
+def test_the_noise_is_that_of_the_differences_and_a_trend_has_none() -> None:
     assert score_noise((1.0, 2.0)) == 0.0
     assert score_noise((1.0, 2.0, 3.0, 4.0)) == pytest.approx(0.0, abs=1e-15)
     generator = np.random.default_rng(1)
@@ -178,13 +178,13 @@ def test_an_error_in_a_users_rule_names_file_and_function(rules: Path, function:
         observe(users_controller(rules, function), 1.0, 1.0)
 
 
-def test_a_users_rule_needs_its_function() -> None:
+def test_a_users_rule_requires_its_function() -> None:
     recipe = read_recipe({"stopping.rule": "rules.py:stop"})
     assert params_of(recipe)["stopping.rule"] == "rules.py:stop"
     with pytest.raises(ValueError, match=r"rules\.py:stop needs its function"):
         Controller(recipe, 20, 8, 0, "val_loss", "minimize", "regression")
 
 
-def test_a_misspelt_rule_is_none_of_the_users() -> None:
+def test_a_misspelt_rule_is_not_taken_for_a_users_rule() -> None:
     with pytest.raises(ValueError, match=r"did you mean 'patience'.*or path/to/file\.py:function"):
         read_recipe({"stopping.rule": "patiense"})

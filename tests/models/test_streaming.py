@@ -17,7 +17,7 @@ from nightune.models.training.loop import Outcome, train
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global AHEAD, StreamFeed, TensorFlowFeed, make_feed, FitEngine
     from nightune.models.engines.fit.batch_feeds import AHEAD, StreamFeed, TensorFlowFeed, make_feed
     from nightune.models.engines.fit.engine import FitEngine
@@ -40,7 +40,7 @@ def trained(dataset: Dataset, recipe: Recipe) -> tuple[FitEngine, Outcome]:
 @pytest.mark.parametrize(
     "params", [{}, {"batch_size__policy": "random", "batch_size__minimum": 4, "batch_size__maximum": 9}]
 )
-def test_training_from_disk_is_training_from_memory_bit_for_bit(
+def test_training_from_disk_is_bit_equal_to_training_from_memory(
     make_dataset: MakeDataset, recipe: Callable[..., Recipe], tmp_path: Path, params: dict[str, Any]
 ) -> None:
     dataset = make_dataset(examples=70)
@@ -64,7 +64,7 @@ def test_data_on_disk_is_streamed_and_data_in_memory_is_not(tmp_path: Path) -> N
 
 
 class Recorded:
-    """Inputs that note which thread reads which examples."""
+    """Inputs that record which thread reads which examples."""
 
     def __init__(self) -> None:
         self.reads: list[tuple[str, list[int]]] = []
@@ -79,7 +79,7 @@ def test_the_next_batches_are_read_in_order_by_another_thread() -> None:
     feed = StreamFeed(inputs, np.arange(20))  # type: ignore[arg-type]
     batches = feed.arguments(np.arange(20, dtype=np.int32)[::-1], np.full(10, 2, np.int32))["x"]
     assert [batches[index][1].tolist() for index in range(3)] == [[19, 18], [17, 16], [15, 14]]
-    feed._reader.submit(lambda: None).result()  # what was asked for ahead has been read by now
+    feed._reader.submit(lambda: None).result()  # everything requested ahead has been read by now
     assert [indices for _, indices in inputs.reads] == [[19 - 2 * n, 18 - 2 * n] for n in range(3 + AHEAD)]
     assert all(thread.startswith("nightune-reader") for thread, _ in inputs.reads)
 
@@ -93,7 +93,7 @@ def test_a_new_epoch_drops_the_requests_of_the_last_one() -> None:
     assert second[0][1].tolist() == [5, 4, 3]
 
 
-def test_a_fault_in_reading_reaches_the_training() -> None:
+def test_a_read_error_is_raised_in_the_training() -> None:
     feed = StreamFeed(np.zeros((2, 1), np.float32), np.zeros(2))
     batches = feed.arguments(np.array([0, 7], np.int32), np.array([1, 1], np.int32))["x"]
     assert len(batches[0][0]) == 1

@@ -168,7 +168,7 @@ def test_json_keeps_every_feature_to_the_last_bit():
     np.testing.assert_array_equal(copy.transform(table), preprocessing.transform(table))
 
 
-def test_features_are_those_of_scikit_learn_to_the_last_bit():
+def test_features_are_bit_equal_to_those_of_scikit_learn():
     generator = np.random.default_rng(1)
     table = pd.DataFrame(
         {

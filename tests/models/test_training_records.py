@@ -1,4 +1,4 @@
-"""A training logs what it did, and one that was cut short and trained again equals the uninterrupted one."""
+"""A training logs its values, and one that was interrupted and restarted equals the uninterrupted one."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.models.conftest import MakeDataset
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global FitEngine, FitState
     from nightune.models.engines.fit.engine import FitEngine, FitState
 
 
-# The mean of the outputs is the loss, and its gradient by θ is 1 whatever θ is: θ tells what the updates did.
+# The mean of the outputs is the loss, and its gradient by θ is always 1: θ shows the effect of the updates.
 GRADIENT_ONE = """
 class Probe(keras.Model):
     def __init__(self):
@@ -148,7 +148,7 @@ def test_a_training_cut_short_and_restarted_equals_the_uninterrupted_one(
     assert [np.array_equal(*pair) for pair in zip(again.weights, unbroken.weights, strict=True)] == [True] * len(
         unbroken.weights
     )
-    # A compiled epoch is cut into calls by the clock, and the running loss summed by calls.
+    # A compiled epoch is split into calls by time, and the running loss is summed by call.
     assert again.curves["loss"] == pytest.approx(unbroken.curves["loss"], rel=1e-6)
     timeless = [name for name in unbroken.curves if name not in ("seconds", "loss")]
     assert all(again.curves[name] == unbroken.curves[name] for name in timeless)
@@ -157,7 +157,7 @@ def test_a_training_cut_short_and_restarted_equals_the_uninterrupted_one(
 
 @pytest.fixture(scope="module")
 def kept() -> dict[str, Any]:
-    """Engines kept for the module, with an unbroken training of each."""
+    """Engines shared by the module, with an uninterrupted training of each."""
     return {}
 
 

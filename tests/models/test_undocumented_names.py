@@ -1,4 +1,4 @@
-"""Names that Keras, TensorFlow and JAX do not document: each does what we use it for, in the versions installed.
+"""Names that Keras, TensorFlow and JAX do not document: each behaves as we use it, in the installed versions.
 
 pyproject.toml may allow a new version of a library when these tests and test_undocumented_optimizers.py pass on it.
 """
@@ -23,7 +23,7 @@ from tests.models.undocumented import undocumented
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, layers, ops, make_variable, Penalty, decayed_weights, is_out_of_memory, devices, files, models
     global learn_template, seed_dropout
     import keras
@@ -167,7 +167,7 @@ def test_dropout_reads_its_rate_at_each_call_and_takes_a_variable() -> None:
 
 
 @undocumented("Keras", "names of weights", "leaving out biases", "engines.keras_parts.updates.decayed_weights")
-def test_biases_are_named_so_even_with_two_dimensions() -> None:
+def test_biases_have_their_name_even_with_two_dimensions() -> None:
     attention = layers.MultiHeadAttention(2, 3)
     inputs = keras.Input((4, 3))
     model = keras.Model(inputs, layers.GRU(2)(attention(inputs, inputs)))

@@ -1,4 +1,4 @@
-"""Names of optimizers that Keras does not document: each does what we use it for, in the versions installed."""
+"""Names of optimizers that Keras does not document: each behaves as we use it, in the installed versions."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from tests.models.undocumented import undocumented
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, layers, ops, build_numbered_optimizer, exclude_from_muon, decayed_weights, optimizers
     import keras
     from keras import layers, ops

@@ -21,7 +21,7 @@ from tests.models.conftest import BACKEND
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, layers, FitEngine, Penalty, decayed_weights, decaying
     import keras
     from keras import layers
@@ -109,7 +109,7 @@ def test_a_users_own_regularizer_is_kept_and_ours_is_not_saved(
     ],
     ids=["fixed", "exponential", "schedule", "independent"],
 )
-def test_fit_decays_weights_as_the_golden_values_say(
+def test_fit_decays_weights_to_the_golden_values(
     make_plan: MakePlan, recipe: MakeRecipe, rates: Any, shrinks: Any, expected: Any
 ) -> None:
     zeros = Examples(np.zeros((len(shrinks), 2), np.float32), np.zeros(len(shrinks), np.float32))
@@ -213,7 +213,7 @@ def test_a_decay_that_changes_is_honoured_without_a_new_trace(
         np.testing.assert_allclose(weight, kept * value, rtol=1e-6)
 
 
-def test_ridge_is_that_of_scikit_learn(make_plan: MakePlan, recipe: MakeRecipe) -> None:
+def test_ridge_matches_scikit_learn(make_plan: MakePlan, recipe: MakeRecipe) -> None:
     generator = np.random.default_rng(0)
     inputs = generator.normal(size=(40, 3)).astype(np.float32)
     targets = (inputs @ [1.0, -2.0, 0.5] + generator.normal(size=40) + 3).astype(np.float32)

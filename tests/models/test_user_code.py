@@ -140,7 +140,7 @@ def test_digest_follows_the_file_and_what_it_imports(folder):
     assert len({first, second, source_digest("code.py:f", folder)}) == 3
 
 
-def test_digest_is_that_of_the_content_not_the_place(folder):
+def test_digest_depends_on_the_content_not_the_folder(folder):
     for place in ("here", "there"):
         write(folder, f"{place}/code.py", "def f():\n    return 1\n")
     assert source_digest("here/code.py:f", folder) == source_digest("there/code.py:f", folder)

@@ -1,4 +1,4 @@
-"""Weight decay: what is left of a weight when nothing but the decay acts on it."""
+"""Weight decay: the remainder of a weight when only the decay acts on it."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def left_of_one(rates: np.ndarray, peak: float = 0.1, horizon: int = 4, **settin
     return np.cumprod(1.0 - decay_shrinks(decay, strengths, rates, rates / peak))
 
 
-# profile, coupling, strength, rates, what is left
+# profile, coupling, strength, rates, remainder
 GOLDENS = {
     "fixed": ({"profile": "fixed", "strength": 0.1}, CONSTANT, [0.99, 0.9801, 0.970299, 0.960596, 0.95099]),
     "exponential": (
@@ -61,7 +61,7 @@ def test_decay_profiles_match_their_golden_values(name: str) -> None:
     np.testing.assert_allclose(left_of_one(rates, **settings), expected, atol=6e-7)
 
 
-def test_a_tied_decay_that_is_independent_of_the_rate_goes_as_a_fixed_one_coupled_by_schedule() -> None:
+def test_a_tied_decay_that_is_independent_of_the_rate_equals_a_fixed_one_coupled_by_schedule() -> None:
     tied = left_of_one(FALLING, profile="tied", strength=0.01, coupling="independent")
     np.testing.assert_allclose(tied, left_of_one(FALLING, profile="fixed", strength=0.01, coupling="schedule"))
 
@@ -77,7 +77,7 @@ def test_every_profile_with_every_coupling_shrinks_and_never_flips_a_weight(prof
 
 @pytest.mark.parametrize("coupling", COUPLINGS)
 @pytest.mark.parametrize("size", [5, 20, 50])
-def test_by_its_time_scale_a_decay_forgets_as_much_whatever_the_batch_size_and_rate(coupling: str, size: int) -> None:
+def test_a_decay_given_as_a_time_scale_does_not_depend_on_the_batch_size_and_rate(coupling: str, size: int) -> None:
     params = {
         "optimizer": "sgd",
         "learning_rate.peak": 0.03,
@@ -96,6 +96,6 @@ def test_by_its_time_scale_a_decay_forgets_as_much_whatever_the_batch_size_and_r
     assert lost == pytest.approx(1.0 / 0.5, rel=1e-5)
 
 
-def test_a_strength_is_taken_as_it_is() -> None:
+def test_a_strength_is_used_unchanged() -> None:
     settings = WeightDecaySettings("fixed", strength=0.3)
     assert with_strength_by_time(settings, 0.1, 100) is settings

@@ -1,4 +1,4 @@
-"""Optimizers by their params, and where they take weights to."""
+"""Optimizers by their params, and the weights after their updates."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,7 +15,7 @@ def stock(**params: Any) -> Any:
 
 
 def with_part(plain: Any, part: Callable[..., Any], *settings: Any) -> Any:
-    """The optimizer with a part that acts in its update."""
+    """Return the optimizer with a part that acts in its update."""
     return part(type(plain), *settings).from_config(plain.get_config())
 
 

@@ -1,4 +1,4 @@
-"""A mark for tests of names that a library does not document: such a test fails with the name and what it is for."""
+"""A mark for tests of names that a library does not document: such a test fails with the name and its purpose."""
 
 import functools
 from collections.abc import Callable
@@ -12,7 +12,7 @@ Test = Callable[..., None]
 
 @dataclass(frozen=True)
 class Name:
-    """A name that we use, what it is for, and where we use it: a function of ours, dotted from `nightune.models`."""
+    """A name that we use, its purpose, and the function of ours that uses it, dotted from `nightune.models`."""
 
     library: str
     name: str
@@ -24,7 +24,7 @@ NAMES: list[Name] = []
 
 
 def undocumented(library: str, name: str, purpose: str, used_in: str) -> Callable[[Test], Test]:
-    """Fail the test, whatever it raises, with the library, the name, its purpose and its place."""
+    """Fail the test for any error, with the library, the name, its purpose and its place."""
     known = Name(library, name, purpose, used_in)
     NAMES.append(known)
 

@@ -1,4 +1,4 @@
-"""A wheel and an sdist of the tracked files, and Nightune as it is installed from them or for development."""
+"""A wheel and an sdist of the tracked files, and Nightune installed from them or for development."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 @dataclass(frozen=True)
 class Installed:
-    """An environment with Nightune in it; commands run without a variable that would show them this checkout."""
+    """An environment with Nightune in it; commands run without variables that point to this checkout."""
 
     python: Path
 
@@ -63,17 +63,17 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tracked_files() -> list[str]:
-    """The files of the checkout that git tracks and that are still there, relative to its root."""
+    """Return the files of the checkout that git tracks and that exist, relative to its root."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [name for name in listed.splitlines() if os.path.lexists(ROOT / name)]
 
 
 @pytest.fixture(scope="session")
 def from_wheel(distributions: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """Nightune installed from the wheel into an environment of its own.
+    """Nightune installed from the wheel into its own environment.
 
-    The dependencies are those of this environment, by their folder: files of the kind that makes this checkout
-    importable are not followed there.
+    The dependencies are those of this environment, by their folder: `.pth` files there, which make this checkout
+    importable, are not followed.
     """
     folder = tmp_path_factory.mktemp("wheel") / "venv"
     venv.create(folder, with_pip=False, symlinks=os.name != "nt")

@@ -1,4 +1,4 @@
-"""What is built holds every file of the packages and nothing else, and works where there is no checkout."""
+"""A build contains every file of the packages and nothing else, and works without a checkout."""
 
 import tarfile
 import zipfile
@@ -58,7 +58,7 @@ def test_every_folder_with_modules_is_a_package() -> None:
     assert [str(module) for module in modules if not (module.parent / "__init__.py").exists()] == []
 
 
-def test_what_is_installed_from_the_wheel_is_not_this_checkout(from_wheel: Installed, tmp_path: Path) -> None:
+def test_the_installed_wheel_is_not_this_checkout(from_wheel: Installed, tmp_path: Path) -> None:
     done = from_wheel.run_code("import nightune; print(nightune.__version__, nightune.__file__)", tmp_path)
     version, file = done.stdout.split()
     assert version == nightune.__version__
@@ -70,16 +70,16 @@ def test_help_and_check_work_from_another_folder(from_wheel: Installed, tmp_path
     studies.mkdir()
     elsewhere.mkdir()
     (studies / "flowers.toml").write_text(STUDY)
-    told = from_wheel.run("--help", folder=elsewhere)
-    assert told.returncode == 0, told.stderr
-    assert "tune" in told.stdout
+    shown = from_wheel.run("--help", folder=elsewhere)
+    assert shown.returncode == 0, shown.stderr
+    assert "tune" in shown.stdout
     checked = from_wheel.run("check", studies / "flowers.toml", folder=elsewhere)
     assert checked.returncode == 0, checked.stderr
     assert [path.name for path in elsewhere.iterdir()] == ["mlruns"]
 
 
 @pytest.mark.slow
-def test_a_study_that_lies_elsewhere_is_tuned(from_wheel: Installed, tmp_path: Path) -> None:
+def test_a_study_in_another_folder_is_tuned(from_wheel: Installed, tmp_path: Path) -> None:
     studies, elsewhere = tmp_path / "studies", tmp_path / "elsewhere"
     studies.mkdir()
     elsewhere.mkdir()

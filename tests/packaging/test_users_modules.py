@@ -72,7 +72,7 @@ def test_modules_named_like_ours_are_the_users_own(installed: Installed, project
         assert Path(theirs.stdout.strip()).is_relative_to(project), theirs.stderr
 
 
-def test_our_names_are_no_top_level_modules(installed: Installed, tmp_path: Path) -> None:
+def test_our_packages_are_not_top_level_modules(installed: Installed, tmp_path: Path) -> None:
     code = "from importlib.util import find_spec; print([find_spec(n) for n in ('flows', 'tasks', 'tuning', 'models')])"
     assert installed.run_code(code, tmp_path).stdout.strip() == "[None, None, None, None]"
 
@@ -92,7 +92,7 @@ def served(installed: Installed, project: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.nights
-def test_they_are_theirs_in_served_nights_too(served: Served) -> None:
+def test_served_nights_import_the_users_own_modules(served: Served) -> None:
     served.wait(lambda: served.in_state("Completed"))
     assert served.in_state("Failed") == []
     assert served.in_state("Crashed") == []

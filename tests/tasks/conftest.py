@@ -14,7 +14,7 @@ from nightune.tuning.trial import Status, Trial, TrialResult
 
 @dataclass
 class Section:
-    """A section of a study that says just what tracking asks for."""
+    """A section of a study with just what tracking requires."""
 
     metric: str = "val_loss"
     direction: str = "minimize"
@@ -26,7 +26,7 @@ class Section:
 
 @dataclass
 class SmallStudy:
-    """What tracking needs to know of a study."""
+    """The part of a study that tracking requires."""
 
     path: Path
     digest: str = "0123456789abcdef"

@@ -46,8 +46,8 @@ def cut(trials: Sequence[Trial], folder: Path = Path()) -> list[list[int]]:
     return [[trial.number for trial in cohort] for cohort in cohorts(trials, folder)]
 
 
-def test_a_mixed_study_is_cut_into_as_many_cohorts_as_it_needs_programs(mixed: Study, trials: list[Trial]) -> None:
-    """Two optimizers' families, with dropout and without: four, whatever the batch sizes are."""
+def test_a_mixed_study_is_split_into_as_many_cohorts_as_it_needs_programs(mixed: Study, trials: list[Trial]) -> None:
+    """Two optimizers' families, with dropout and without: four, for any batch sizes."""
     assert len({trial.params.get("batch_size.size") for trial in trials}) == 5
     assert len(cut(trials)) == len(check_study(mixed).graph_keys) == 4
     assert sorted(number for cohort in cut(trials) for number in cohort) == list(range(24))
@@ -79,30 +79,30 @@ def trial(number: int, **params: object) -> Trial:
     return Trial(number=number, params=named, seed=number, key=f"{number:016}")  # type: ignore[arg-type]
 
 
-def test_trials_of_one_batch_size_follow_each_other_by_number() -> None:
+def test_trials_of_one_batch_size_are_adjacent_and_ordered_by_number() -> None:
     sizes = [64, 8, 64, 8, 128, 8]
     given = [trial(number, batch_size__size=size) for number, size in enumerate(sizes)]
     assert cut(given[::-1]) == [[1, 3, 5, 0, 2, 4]]
 
 
-def test_a_large_group_is_cut_into_cohorts_of_a_size() -> None:
+def test_a_large_group_is_split_into_cohorts_of_limited_size() -> None:
     given = [trial(number) for number in range(2 * COHORT_TRIALS + 1)]
     assert [len(cohort) for cohort in cut(given)] == [COHORT_TRIALS, COHORT_TRIALS, 1]
 
 
-def test_trials_that_make_no_recipe_are_a_cohort_of_their_own(tmp_path: Path) -> None:
+def test_trials_without_a_valid_recipe_form_a_separate_cohort(tmp_path: Path) -> None:
     given = [
         trial(0),
         trial(1, optimizer="adamv"),
         trial(2, optimizer="gd", batch_size__size=8),
-        trial(3, model__architecture="gone.py:build"),
+        trial(3, model__architecture="missing.py:build"),
         trial(4),
     ]
     assert sorted(cut(given, tmp_path)) == [[0, 4], [1, 2, 3]]
     assert training_order(tmp_path)(given[2]).graph_key == REFUSED
 
 
-def test_a_users_models_are_told_apart_by_their_code(tmp_path: Path) -> None:
+def test_models_of_a_user_are_distinguished_by_their_code(tmp_path: Path) -> None:
     for name, code in {"one": "1", "other": "2"}.items():
         (tmp_path / f"{name}.py").write_text(f"def build(): return {code}\n", encoding="utf-8")
     architectures = ("one.py:build", "other.py:build", "one.py:build")

@@ -1,4 +1,4 @@
-"""A failed trial tells why: one line for people, the traceback for its run and the sweep's log."""
+"""A failed trial states its cause: one line for people, the traceback for its run and the sweep's log."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def test_the_users_own_error_names_their_file_and_line(tmp_path: Path) -> None:
     assert "Traceback (most recent call last)" in failure.traceback
 
 
-def test_a_refusal_of_params_is_no_fault_of_nightune(tmp_path: Path) -> None:
+def test_refused_params_are_not_reported_as_a_bug_of_nightune(tmp_path: Path) -> None:
     failure = describe(caught(lambda: read_recipe({"optimizer": "adamv"})), tmp_path)
     assert "adamv" in failure.message
     assert "report" not in failure.message
@@ -71,7 +71,7 @@ def test_the_traceback_is_an_artifact_of_the_trials_run(
     assert client(store).get_run(run_id).data.tags["nightune.message"] == "ValueError: no"
 
 
-def test_trials_that_failed_alike_are_one_group(trial: Trial) -> None:
+def test_trials_with_the_same_error_are_one_group(trial: Trial) -> None:
     def failed(number: int, message: str):  # type: ignore[no-untyped-def]
         from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Machines that share a tracking server: one works on a study, and a dead one's lease runs out."""
+"""Machines that share a tracking server: one runs a study, and the lease of a dead one expires."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def leave_lease(store: Store, experiment: str, **changes: object) -> Lease:
     return lease
 
 
-def test_a_lease_is_held_beats_and_is_given_back(store: Store, experiment: str) -> None:
+def test_a_lease_is_held_renewed_and_released(store: Store, experiment: str) -> None:
     with study_lease(client(store), experiment, "flowers", QUICK):
         first = read_lease(client(store), experiment)
         assert first is not None
@@ -45,20 +45,20 @@ def test_a_lease_is_held_beats_and_is_given_back(store: Store, experiment: str) 
     assert read_lease(client(store), experiment) is None
 
 
-def test_a_study_that_another_machine_works_on_is_refused(store: Store, experiment: str) -> None:
+def test_a_study_in_use_on_another_machine_is_refused(store: Store, experiment: str) -> None:
     theirs = leave_lease(store, experiment)
     with pytest.raises(StudyBusyError, match=r"flowers: another sweep.*process 1 on other"):
         study_lease(client(store), experiment, "flowers", QUICK).__enter__()
     assert read_lease(client(store), experiment) == theirs
 
 
-def test_a_lease_without_beats_runs_out(store: Store, experiment: str) -> None:
+def test_a_lease_without_heartbeats_expires(store: Store, experiment: str) -> None:
     leave_lease(store, experiment, beat=time.time() - 60)
     with study_lease(client(store), experiment, "flowers", QUICK):
         pass
 
 
-def test_a_holder_whose_clock_is_wrong_but_beats_is_alive(store: Store, experiment: str) -> None:
+def test_a_holder_with_a_wrong_clock_that_sends_heartbeats_is_alive(store: Store, experiment: str) -> None:
     leave_lease(store, experiment, beat=time.time() - 3600)
     later = threading.Timer(0.05, leave_lease, (store, experiment), {"beat": time.time() - 3599})
     later.start()
@@ -67,7 +67,7 @@ def test_a_holder_whose_clock_is_wrong_but_beats_is_alive(store: Store, experime
     later.join()
 
 
-def test_a_dead_process_of_this_machine_holds_nothing(store: Store, experiment: str) -> None:
+def test_a_dead_process_of_this_machine_holds_no_lease(store: Store, experiment: str) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     leave_lease(store, experiment, host=socket.gethostname(), process=ended.pid)
@@ -75,7 +75,7 @@ def test_a_dead_process_of_this_machine_holds_nothing(store: Store, experiment: 
         pass
 
 
-def test_of_two_that_write_at_once_the_last_one_keeps_the_lease(store: Store, experiment: str) -> None:
+def test_the_last_of_two_simultaneous_writers_keeps_the_lease(store: Store, experiment: str) -> None:
     slow = Pace(beat=60, expiry=120, settling=1.0)
     other = threading.Timer(0.3, leave_lease, (store, experiment))
     other.start()
@@ -93,7 +93,7 @@ def restored_signals() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("started_with", ["a terminal", "&"])
-def test_a_holder_that_was_taken_over_stops(
+def test_a_holder_that_lost_its_lease_stops(
     store: Store, experiment: str, started_with: str, restored_signals: None
 ) -> None:
     if started_with == "&":

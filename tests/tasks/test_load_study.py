@@ -1,4 +1,4 @@
-"""Studies read with the models' own vocabulary: what a level's name stands for, and what `check` prints about it."""
+"""Studies read with the models' own vocabulary: the meaning of a level, and what `check` prints about it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ Read = Callable[[str], Study]
 
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
-    """Read a study of the iris data whose space is a text."""
+    """Read a study of the iris data with a space given as text."""
 
     def read_space(space: str) -> Study:
         path = tmp_path / "flowers.toml"
@@ -50,12 +50,12 @@ def test_every_trial_of_a_level_is_a_recipe_within_its_optimizers_ranges(read: R
     assert drawn == set(LEVELS[level])
 
 
-def test_check_prints_what_a_level_stands_for_and_its_notes(read: Read) -> None:
+def test_check_prints_the_ranges_of_a_level_and_its_notes(read: Read) -> None:
     check = check_study(read('optimizer = "full"\nlearning_rate.schedule = ["fixed", "linear"]'))
-    told = {dimension["name"]: (dimension["values"], dimension["when"]) for dimension in check.dimensions}
-    assert told["optimizer"][0].split(", ") == list(LEVELS["full"])
-    assert "schedule_free: 0.0001 to 0.03, log" in told["learning_rate.peak"][0]
-    assert told["initial_distance"] == ("1e-06 to 0.01, log", "optimizer is dog")
+    shown = {dimension["name"]: (dimension["values"], dimension["when"]) for dimension in check.dimensions}
+    assert shown["optimizer"][0].split(", ") == list(LEVELS["full"])
+    assert "schedule_free: 0.0001 to 0.03, log" in shown["learning_rate.peak"][0]
+    assert shown["initial_distance"] == ("1e-06 to 0.01, log", "optimizer is dog")
     assert {note[-9:] for note in check.notes} == {"(rule C8)", "(rule C9)"}
     assert all("(rule C2)" in reason for reason in check.refused)
     assert check.refused
@@ -68,7 +68,7 @@ def test_a_level_has_no_grid(read: Read) -> None:
         load_study(path)
 
 
-def test_the_engine_is_chosen_by_all_trials_that_only_fit_can_train(read: Read) -> None:
+def test_a_sample_of_recipes_includes_all_that_only_fit_can_train(read: Read) -> None:
     study = read('optimizer = "full"')
     everything = sample_recipes(study, 3, count=200)
     sample = sample_recipes(study, 3, count=5)

@@ -1,4 +1,4 @@
-"""The guards that look at descriptions and numbers alone."""
+"""The guards that require only descriptions and numbers."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ A, B = ("a", "number"), ("b", "category")
         (arrays(3), table(A, task="regression", classes=None), r"inputs of shape \[3\]"),
     ],
 )
-def test_what_would_break_a_caller_of_the_champion_fails(
+def test_a_change_that_breaks_callers_of_the_champion_fails(
     candidate: dict[str, Any], champion: dict[str, Any], words: str
 ) -> None:
     guard = _schema(candidate, champion)
@@ -51,11 +51,11 @@ def test_what_would_break_a_caller_of_the_champion_fails(
         (arrays(8, 8, 1), arrays(8, 8, 1)),
     ],
 )
-def test_what_callers_do_not_notice_passes(candidate: dict[str, Any], champion: dict[str, Any]) -> None:
+def test_a_change_that_callers_do_not_notice_passes(candidate: dict[str, Any], champion: dict[str, Any]) -> None:
     assert _schema(candidate, champion).passed
 
 
-def test_limits_count_only_where_there_are_some() -> None:
+def test_limits_apply_only_where_they_are_set() -> None:
     free, tight = PromotionSection(), PromotionSection(size_limit_mb=1.0, latency_limit_ms=5.0)
     assert _size(10**9, free).passed
     assert _size(10**6, tight).passed
@@ -64,7 +64,7 @@ def test_limits_count_only_where_there_are_some() -> None:
     assert not _latency(5.1, tight).passed
 
 
-def test_outputs_that_are_not_finite_are_vital_for_the_model_that_serves() -> None:
+def test_outputs_that_are_not_finite_fail_a_vital_guard_of_the_serving_model() -> None:
     sound = np.zeros((2, 3))
     assert _finite(sound).passed
     serving, sibling = sound.copy(), sound.copy()

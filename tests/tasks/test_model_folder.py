@@ -1,4 +1,4 @@
-"""A version's folder, loaded by MLflow alone: every kind of source answers as the pipeline did, and no code is run."""
+"""A version's folder, loaded by MLflow alone: every kind of source predicts as in the pipeline, and no code is run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from nightune.tasks.tracking.registry.model_folder import parts_of, write_model_
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, save
     import keras
 
@@ -51,7 +51,7 @@ def net(dataset: Dataset, activation: str | None = None) -> keras.Model:
 
 
 def written(dataset: Dataset, tmp_path: Path, model: keras.Model, is_logits: bool = True) -> Path:
-    """A version's folder, written from the data as it is stored."""
+    """Write a version's folder from the stored data."""
     stored = open_dataset(save_dataset(dataset, tmp_path / "data"))
     parts = tmp_path / "parts"
     parts.mkdir()
@@ -67,7 +67,7 @@ def table_data(tmp_path: Path, **keys: object) -> Dataset:
     return load_dataset(DataSettings("houses.csv", **keys), tmp_path)
 
 
-def test_quantities_of_raw_rows_are_those_of_the_pipeline_in_the_datas_units(tmp_path: Path) -> None:
+def test_quantities_of_raw_rows_equal_those_of_the_pipeline_in_the_units_of_the_data(tmp_path: Path) -> None:
     dataset = table_data(tmp_path, target="price", scale_target=True)
     model = net(dataset)
     folder = written(dataset, tmp_path, model)
@@ -79,7 +79,7 @@ def test_quantities_of_raw_rows_are_those_of_the_pipeline_in_the_datas_units(tmp
     np.testing.assert_allclose(answers, expected, rtol=1e-6)
 
 
-def test_labels_of_raw_rows_are_those_of_the_pipeline(tmp_path: Path) -> None:
+def test_labels_of_raw_rows_equal_those_of_the_pipeline(tmp_path: Path) -> None:
     dataset = table_data(tmp_path, target="heating")
     model = net(dataset, "softmax")
     folder = written(dataset, tmp_path, model, is_logits=False)
@@ -100,7 +100,7 @@ def test_one_output_stands_for_two_labels(tmp_path: Path, activation: str | None
 
 
 @pytest.mark.parametrize("source", ["digits", "digits_images"])
-def test_arrays_are_taken_as_they_are(tmp_path: Path, source: str) -> None:
+def test_arrays_are_predicted_unchanged(tmp_path: Path, source: str) -> None:
     dataset = load_dataset(DataSettings(source), tmp_path)
     model = net(dataset)
     loaded = pyfunc.load_model(str(written(dataset, tmp_path, model)))
@@ -177,15 +177,17 @@ def test_mlflow_serves_a_version_on_loopback(tmp_path: Path) -> None:
         )
     try:
         body = json.dumps({"dataframe_split": json.loads(raw.to_json(orient="split"))}).encode()
-        answer = json.loads(asked(f"http://127.0.0.1:{port}/invocations", body, process, tmp_path / "serve.log"))
+        answer = json.loads(
+            wait_for_response(f"http://127.0.0.1:{port}/invocations", body, process, tmp_path / "serve.log")
+        )
     finally:
         os.killpg(process.pid, 15)
         process.wait(timeout=60)
     np.testing.assert_allclose(answer["predictions"], expected, rtol=1e-6)
 
 
-def asked(address: str, body: bytes, process: subprocess.Popen[bytes], log: Path) -> str:
-    """The server's answer, as soon as it listens."""
+def wait_for_response(address: str, body: bytes, process: subprocess.Popen[bytes], log: Path) -> str:
+    """Return the server's response, as soon as it listens."""
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
     for _ in range(600):
         try:

@@ -1,4 +1,4 @@
-"""The names that others read: each stands in one module, and has the documented value."""
+"""The names that others read: each is defined in one module, and has the documented value."""
 
 import ast
 import re
@@ -19,7 +19,7 @@ PACKAGES = ("flows", "tasks", "tuning", "models")
 OUR_NAME = re.compile(rf"nightune\.(?!(?:{'|'.join(PACKAGES)})\b)\w")
 
 
-def test_tag_and_metric_names_stand_in_the_names_modules_alone() -> None:
+def test_tag_and_metric_names_are_defined_in_the_names_modules_only() -> None:
     files = {file for package in PACKAGES for file in (ROOT / package).rglob("*.py")} - NAME_MODULES
     assert len(files) > 100
     found = [f"{file.relative_to(ROOT)}:{line}: {text!r}" for file in sorted(files) for line, text in _literals(file)]
@@ -50,7 +50,7 @@ def test_every_form_of_a_tag_literal_is_found(line: str, tmp_path: Path) -> None
         'logging.getLogger("nightune")',
     ],
 )
-def test_docstrings_module_paths_and_the_logger_are_no_tag_literals(line: str, tmp_path: Path) -> None:
+def test_docstrings_module_paths_and_the_logger_are_not_tag_literals(line: str, tmp_path: Path) -> None:
     file = tmp_path / "module.py"
     file.write_text(f"{line}\n", encoding="utf-8")
     assert not list(_literals(file))

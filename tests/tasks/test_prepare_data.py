@@ -15,7 +15,7 @@ from nightune.tuning.study.sections import Split as SplitSection
 
 
 def study_of(folder: Path, source: str = "iris", **data: object) -> SimpleNamespace:
-    """What of a study the task reads."""
+    """The part of a study that the task reads."""
     return SimpleNamespace(
         path=folder / "a.toml",
         seed=3,
@@ -25,7 +25,7 @@ def study_of(folder: Path, source: str = "iris", **data: object) -> SimpleNamesp
     )
 
 
-def test_prepared_data_lies_under_its_version(tmp_path):
+def test_prepared_data_is_stored_under_its_version(tmp_path):
     prepared = prepare_data.fn(study_of(tmp_path), tmp_path / "mlruns")
     assert prepared.folder == tmp_path / "mlruns" / "data" / prepared.version
     assert (prepared.task, prepared.input_shape, prepared.output_size) == ("multiclass", (4,), 3)
@@ -106,7 +106,7 @@ def test_study_of_a_table_reaches_the_data_with_all_its_keys(tmp_path):
     assert description["target_scale"]["mean"][0] > 1000
 
 
-def test_seed_of_the_split_goes_before_that_of_the_study(tmp_path):
+def test_seed_of_the_split_overrides_that_of_the_study(tmp_path):
     def version(**split: int) -> str:
         return prepare_data.fn(study_of(tmp_path, split=SplitSection(**split)), tmp_path / "mlruns").version
 

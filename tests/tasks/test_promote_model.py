@@ -64,11 +64,11 @@ WRITES = (
 
 
 class Killed(BaseException):
-    """Nothing of ours catches it."""
+    """An error that none of our code catches."""
 
 
 class FragileClient:
-    """MLflow's client, which dies after a number of writes."""
+    """A client of MLflow that dies after a number of writes."""
 
     def __init__(self, inner: Any) -> None:
         self.inner, self.left, self.written = inner, 10**9, []
@@ -95,7 +95,7 @@ def setting(store_root: Path, tmp_path: Path) -> Setting:
 
 
 def trained(store: Store, folder: Path, text: str) -> Setting:
-    """A complete sweep with its replicates, made by the steps of the flow without Prefect."""
+    """A complete sweep with its replicates, created by the steps of the flow without Prefect."""
     from nightune.tasks.load_study import load_study
 
     path = folder / "flowers.toml"
@@ -123,7 +123,7 @@ def fragile(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> FragileClient:
 
 
 def judged(setting: Setting) -> Callable[[], Promotion]:
-    """The promotion alone, without the confirmation before it."""
+    """Run the promotion without the confirmation before it."""
     (winner,) = finalists(setting)
     confirmation = confirm_finalists.fn(setting)
     return lambda: promote_model.fn(setting, winner, confirmation, Request())
@@ -131,7 +131,7 @@ def judged(setting: Setting) -> Callable[[], Promotion]:
 
 @pytest.fixture
 def measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What costs seconds and writes nothing to the store is done once; its read of the test split is always noted."""
+    """Do only once what takes seconds and writes nothing to the store; record every read of the test split."""
     from nightune.tasks import promote_model as module
 
     measure, write, evidence, folders = module.measure, module.write_model_folder, [], []
@@ -154,7 +154,9 @@ def measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("measured_once")
-def test_after_a_kill_at_any_write_the_same_command_finishes(setting: Setting, fragile: FragileClient) -> None:
+def test_after_a_kill_at_any_write_the_same_command_completes_the_promotion(
+    setting: Setting, fragile: FragileClient
+) -> None:
     store, run = setting.store, judged(setting)
     fragile.written.clear()
     whole = run()
@@ -178,11 +180,11 @@ def test_after_a_kill_at_any_write_the_same_command_finishes(setting: Setting, f
         run()
     fragile.left, before = 10**9, len(fragile.written)
     assert run() == whole
-    assert len(fragile.written) == before  # all was done: nothing is written
+    assert len(fragile.written) == before  # everything is done: nothing is written
 
 
 def forget(setting: Setting, promotion: Promotion) -> None:
-    """Take the store back to what it was before the promotion."""
+    """Restore the store to its state before the promotion."""
     inner = store_module._client(setting.store.tracking_uri).inner
     inner.delete_registered_model("flowers")
     inner.delete_tag(promotion.verdict.candidate.run_id, "nightune.logged_model")
@@ -190,19 +192,19 @@ def forget(setting: Setting, promotion: Promotion) -> None:
         inner.delete_tag(setting.sweep.run_id, name)
 
 
-def test_a_champion_that_changed_meanwhile_is_not_overwritten(
+def test_a_champion_changed_by_another_process_is_not_overwritten(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from nightune.tasks import promote_model as module
 
     register = module._register
 
-    def and_another_promotes(setting: Setting, verdict: Any, champion: Any) -> Any:
+    def register_after_another_process(setting: Setting, verdict: Any, champion: Any) -> Any:
         version = register(setting, verdict, champion)
         registry.set_alias(setting.store, "flowers", "champion", version.number)
         return version
 
-    monkeypatch.setattr(module, "_register", and_another_promotes)
+    monkeypatch.setattr(module, "_register", register_after_another_process)
     with pytest.raises(StoreError, match="the champion has changed"):
         promoted(setting)
 
@@ -215,7 +217,7 @@ def test_the_test_split_is_read_once_and_the_read_is_logged(setting: Setting) ->
 
 
 def test_no_other_step_opens_the_seal() -> None:
-    """Of all packages only the gate names its purpose, and only the stored data names the sealed folder."""
+    """Only the gate uses its purpose, and only the stored data uses the sealed folder."""
     sources = [file for package in ("flows", "tasks", "tuning", "models") for file in Path(package).rglob("*.py")]
     gate = [str(file) for file in sources if "Purpose.GATE" in file.read_text()]
     assert gate == ["tasks/measure_candidate.py"]
@@ -224,7 +226,9 @@ def test_no_other_step_opens_the_seal() -> None:
     assert [str(file) for file in sources if '"sealed"' in file.read_text()] == ["models/data/storage.py"]
 
 
-def test_lost_siblings_of_the_champion_make_a_wider_comparison_not_an_error(setting: Setting, tmp_path: Path) -> None:
+def test_missing_siblings_of_the_champion_widen_the_comparison_without_an_error(
+    setting: Setting, tmp_path: Path
+) -> None:
     promoted(setting)
     version = registry.champion(setting.store, "flowers")
     assert version is not None
@@ -248,7 +252,7 @@ def test_another_data_version_is_noted_as_favouring_the_champion(setting: Settin
     assert any("favour" in note for note in verdict.notes)
 
 
-def test_rolling_back_needs_a_champion_with_one_before(setting: Setting) -> None:
+def test_rollback_requires_a_previous_champion(setting: Setting) -> None:
     with pytest.raises(StoreError, match=r"roses: no such registered model in .* \(known: none\)"):
         registry.roll_back(setting.store, "roses", "why not")
     promoted(setting)
@@ -259,7 +263,7 @@ def test_rolling_back_needs_a_champion_with_one_before(setting: Setting) -> None
         registry.roll_back(setting.store, "flowers", "why not")
 
 
-def test_a_winner_without_a_sound_replicate_is_not_judged(setting: Setting) -> None:
+def test_a_winner_without_a_valid_replicate_is_not_judged(setting: Setting) -> None:
     (winner,) = finalists(setting)
     other = TrialResult(winner.trial, winner.status, 1.0, 1, 1, 1, 1, 1.0, run_id="elsewhere")
     changed = setting.study.model_copy(update={"seed": 99})  # its replicates have other seeds, and are not trained
@@ -270,7 +274,7 @@ def test_a_winner_without_a_sound_replicate_is_not_judged(setting: Setting) -> N
 
 @pytest.fixture(autouse=True)
 def models_closed() -> Iterator[None]:
-    """Keras keeps every model that a test opened; without this they pile up."""
+    """Release the models that a test opened: Keras keeps them all."""
     yield
     import keras
 

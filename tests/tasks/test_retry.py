@@ -77,16 +77,16 @@ def test_a_permanent_error_is_raised_at_once(error: Exception) -> None:
 
 def test_after_the_limit_the_error_gives_the_remedy_and_hides_the_password() -> None:
     address = "postgresql://tuner:hunter2@db/mlflow"
-    with pytest.raises(StoreLostError, match=r"database is locked.*run the same command") as told, retry_limit(0.05):
+    with pytest.raises(StoreLostError, match=r"database is locked.*run the same command") as caught, retry_limit(0.05):
         retry_call(failing(10**6, mlflow_error(LOCKED, "TEMPORARILY_UNAVAILABLE")), address)
-    assert "hunter2" not in str(told.value)
-    assert "***@db" in str(told.value)
+    assert "hunter2" not in str(caught.value)
+    assert "***@db" in str(caught.value)
 
 
 def test_passwords_of_addresses_inside_a_text_are_masked() -> None:
-    said = "cannot reach https://me:token@host:5000/api and postgresql+psycopg2://u:p@db, but sqlite:////a/b.db"
+    text = "cannot reach https://me:token@host:5000/api and postgresql+psycopg2://u:p@db, but sqlite:////a/b.db"
     assert (
-        masked(said) == "cannot reach https://***@host:5000/api and postgresql+psycopg2://***@db, but sqlite:////a/b.db"
+        masked(text) == "cannot reach https://***@host:5000/api and postgresql+psycopg2://***@db, but sqlite:////a/b.db"
     )
 
 

@@ -1,4 +1,4 @@
-"""A sweep that is cut short before it has begun to train is closed as interrupted, and a complete one is left alone."""
+"""A sweep interrupted before it trains is closed as interrupted, and a complete one is left alone."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What stopping rules get from outside a training: the same earlier curves after an interruption, a user's function."""
+"""Inputs of stopping rules from outside a training: the same earlier curves after a stop, a user's function."""
 
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def test_median_gets_the_curves_of_the_trials_before_it_in_the_order_of_training
     """Adam's graph is trained before SGD's, so that trial 3 comes before trial 1."""
     trials = [trial_of(0), trial_of(1), trial_of(2), trial_of(3, optimizer="adam"), trial_of(4)]
     curves = {0: [0.5, 0.25], 2: [9.0], 3: [0.75, 0.5, 0.25], 4: [8.0]}
-    for number in (3, 0, 4, 2):  # trial 2 and 4 are done already, as after an interruption
+    for number in (3, 0, 4, 2):  # trials 2 and 4 are already done, as after an interruption
         finish(store, sweep, data, trials[number], curves[number], Status.COMPLETED)
 
     def earlier(trial: Trial) -> list[tuple[float, ...]]:
@@ -56,7 +56,7 @@ def test_a_trial_that_failed_has_no_curve(store: Store, sweep: Sweep, study: Sma
     assert inputs.earlier_curves == []
 
 
-def test_other_rules_get_nothing(store: Store, sweep: Sweep, study: SmallStudy) -> None:
+def test_other_rules_get_no_inputs(store: Store, sweep: Sweep, study: SmallStudy) -> None:
     trial = trial_of(1, **{"stopping.rule": "patience"})
     inputs = stopping_inputs(store, sweep, study, trial, read_recipe(trial.params))  # type: ignore[arg-type]
     assert (inputs.earlier_curves, inputs.function) == ((), None)
@@ -85,7 +85,7 @@ def own(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_users_rule_is_part_of_a_trials_key_by_what_its_file_holds(own: Path, data: PreparedData) -> None:
+def test_the_content_of_a_users_rule_is_part_of_a_trials_key(own: Path, data: PreparedData) -> None:
     study = load_study(own)
 
     def key() -> str:
@@ -97,7 +97,7 @@ def test_a_users_rule_is_part_of_a_trials_key_by_what_its_file_holds(own: Path, 
     assert key() != before
 
 
-def test_results_of_median_are_not_taken_for_those_of_another_sweep(own: Path, data: PreparedData) -> None:
+def test_results_under_median_are_not_reused_in_another_sweep(own: Path, data: PreparedData) -> None:
     own.write_text(own.read_text().replace("trials = 2", "trials = 2\nreuse = true"), encoding="utf-8")
     study = load_study(own)
 

@@ -1,4 +1,4 @@
-"""A sweep's run says what the sweep took."""
+"""A sweep's run records the costs of the sweep."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -23,9 +23,7 @@ def train(store: Store, sweep: Sweep, trial: Trial, data: PreparedData, peak: fl
     return replace(result, run_id=log.finish(result, None))
 
 
-def test_a_sweep_keeps_its_pace_its_peak_and_its_device(
-    store: Store, sweep: Sweep, data: PreparedData, trial: Trial
-) -> None:
+def test_a_sweep_records_its_pace_peak_and_device(store: Store, sweep: Sweep, data: PreparedData, trial: Trial) -> None:
     trials = [replace(trial, number=number, key=f"key-{number}") for number in range(3)]
     runs = [train(store, sweep, each, data, peak) for each, peak in zip(trials, (10.0, 30.0, 20.0), strict=True)]
     record_costs(store, sweep)
@@ -40,7 +38,7 @@ def test_a_sweep_keeps_its_pace_its_peak_and_its_device(
     assert kept.data.tags["nightune.device"] == "cpu:0"
 
 
-def test_a_reused_trial_counts_for_nothing_and_has_no_peak_of_its_own(
+def test_a_reused_trial_costs_nothing_and_has_no_peak(
     store: Store, sweep: Sweep, data: PreparedData, trial: Trial
 ) -> None:
     earlier = train(store, sweep, trial, data, 40.0)
@@ -51,7 +49,7 @@ def test_a_reused_trial_counts_for_nothing_and_has_no_peak_of_its_own(
     assert client(store).get_run(sweep.run_id).data.metrics == {}
 
 
-def test_an_outage_within_a_trial_is_not_counted_as_work() -> None:
+def test_an_outage_during_a_trial_is_not_counted_as_work() -> None:
     info = SimpleNamespace(start_time=0, end_time=3_620_000)
     run = SimpleNamespace(info=info, data=SimpleNamespace(metrics={"seconds": 20.0}))
     assert work_span(run) == (3600.0, 3620.0)

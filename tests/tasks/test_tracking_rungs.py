@@ -1,4 +1,4 @@
-"""Rungs read back: each trial as it was at a rung's end, not as its run is now."""
+"""Rungs read back: each trial as of the rung's end, not as of its run now."""
 
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.tracking.store.store import Store
@@ -9,7 +9,7 @@ from nightune.tuning.trial import Status, Trial
 from tests.tasks.conftest import result_of
 
 
-def test_a_rung_is_read_as_it_was_and_none_where_the_trial_had_no_rung(
+def test_a_rung_is_read_back_unchanged_and_is_none_where_the_trial_had_no_rung(
     store: Store, sweep: Sweep, data: PreparedData, trial: Trial
 ) -> None:
     for epochs, objective, status in ((4, 0.5, Status.NOT_PROMOTED), (8, 0.25, Status.COMPLETED)):

@@ -1,4 +1,4 @@
-"""The store is created once, sweeps resume or start again, and one process at a time works on a study."""
+"""The store is created once, sweeps resume or restart, and one process at a time runs a study."""
 
 import os
 import shutil
@@ -36,7 +36,7 @@ with study_lock(open_store(pathlib.Path(sys.argv[1])), "flowers"):
 
 
 @pytest.mark.slow
-def test_several_processes_make_one_store_at_once(tmp_path: Path) -> None:
+def test_several_processes_create_one_store_at_the_same_time(tmp_path: Path) -> None:
     starts = [subprocess.Popen([sys.executable, "-c", OPEN, str(tmp_path / "new")]) for _ in range(3)]
     assert [process.wait(timeout=240) for process in starts] == [0, 0, 0]
 
@@ -50,7 +50,7 @@ open_store(pathlib.Path(sys.argv[1]))
 """
 
 
-def test_a_kill_in_the_making_of_the_tables_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_kill_while_the_tables_are_created_leaves_nothing_behind(tmp_path: Path) -> None:
     root = tmp_path / "mlruns"
     killed = subprocess.run([sys.executable, "-c", KILLED_IN_THE_MAKING, str(root)], check=False)
     assert killed.returncode == -signal.SIGKILL
@@ -67,16 +67,18 @@ def test_a_file_that_is_not_a_database_is_refused_with_a_remedy(tmp_path: Path) 
         open_store(tmp_path)
 
 
-def test_to_open_the_store_again_keeps_the_locks_of_this_process(store_root: Path) -> None:
+def test_reopening_the_store_keeps_the_locks_of_this_process(store_root: Path) -> None:
     other = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('select count(*) from experiments').fetchall()"
     with closing(sqlite3.connect(store_root / "mlflow.db")) as connection:
         connection.execute("select count(*) from experiments").fetchall()
         open_store(store_root)
         subprocess.run([sys.executable, "-c", other, str(store_root / "mlflow.db")], check=True)
-        assert (store_root / "mlflow.db-wal").exists()  # the last to close takes it away, and that is not the other
+        assert (
+            store_root / "mlflow.db-wal"
+        ).exists()  # the last process to close removes it, and the other one is not the last
 
 
-def test_a_folder_that_cannot_be_made_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_refused_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"cannot be written.*NIGHTUNE_STORE"):
         open_store(tmp_path / "file" / "mlruns")
@@ -102,7 +104,7 @@ def again(store: Store, study: SmallStudy, *, fresh: bool = False, data: str = "
     return open_sweep(store, study, data, fresh=fresh, planned_trials=3)  # type: ignore[arg-type]
 
 
-def test_an_unfinished_sweep_of_the_same_content_is_gone_on_with(store: Store, study: SmallStudy, sweep: Sweep) -> None:
+def test_an_unfinished_sweep_of_the_same_content_is_resumed(store: Store, study: SmallStudy, sweep: Sweep) -> None:
     interrupt_sweep(store, sweep)
     assert client(store).get_run(sweep.run_id).info.status == "KILLED"
     assert again(store, study) == sweep
@@ -118,7 +120,7 @@ def test_a_complete_sweep_is_shown_and_fresh_starts_the_next(store: Store, study
 
 
 @pytest.mark.parametrize("change", ["content", "data"])
-def test_another_content_or_data_version_starts_the_next_sweep(
+def test_changed_content_or_another_data_version_starts_the_next_sweep(
     store: Store, study: SmallStudy, sweep: Sweep, change: str
 ) -> None:
     if change == "content":
@@ -127,7 +129,7 @@ def test_another_content_or_data_version_starts_the_next_sweep(
     assert (later.number, later.status) == (1, "running")
 
 
-def test_a_sweep_is_found_by_its_id_or_as_the_last(store: Store, study: SmallStudy, sweep: Sweep) -> None:
+def test_a_sweep_is_found_by_its_id_or_as_the_latest(store: Store, study: SmallStudy, sweep: Sweep) -> None:
     later = again(store, study, data="data-2")
     assert find_sweep(store, "flowers") == later
     assert find_sweep(store, "flowers", "flowers-0") == sweep
@@ -152,7 +154,7 @@ def test_the_sweeps_run_holds_study_leaderboard_and_environment(store: Store, sw
     assert run.data.tags["mlflow.note.content"] == "Which rate is best?"
 
 
-def test_a_sweep_that_was_killed_in_its_creation_is_described_when_it_resumes(store: Store, study: SmallStudy) -> None:
+def test_a_sweep_killed_during_its_creation_is_described_when_it_resumes(store: Store, study: SmallStudy) -> None:
     plain = client(store)
     made = open_sweep(store, study, "data-1", fresh=False, planned_trials=3)  # type: ignore[arg-type]
     shutil.rmtree(plain.get_run(made.run_id).info.artifact_uri.removeprefix("file://"))
@@ -161,13 +163,13 @@ def test_a_sweep_that_was_killed_in_its_creation_is_described_when_it_resumes(st
     assert {"study/flowers.toml", "study/content.json", "environment.json"} <= names
 
 
-def test_the_pages_are_served_on_loopback_only(store: Store) -> None:
+def test_the_ui_is_served_on_loopback_only(store: Store) -> None:
     command = " ".join(ui_command(store, Access(port=5123)))
     assert "--host 127.0.0.1 --port 5123" in command
     assert store.tracking_uri in command
 
 
-def test_the_leaderboards_address_sorts_the_better_first(sweep: Sweep) -> None:
+def test_the_link_to_the_leaderboard_sorts_the_best_first(sweep: Sweep) -> None:
     assert "orderByAsc=true" in leaderboard_address("http://127.0.0.1:5000/", sweep)
     address = leaderboard_address("http://127.0.0.1:5000", replace(sweep, direction="maximize"))
     assert "orderByAsc=false" in address
@@ -175,7 +177,7 @@ def test_the_leaderboards_address_sorts_the_better_first(sweep: Sweep) -> None:
 
 
 @pytest.mark.parametrize(("password", "names"), [("", ("tuner",)), ("long enough, they say", ())])
-def test_the_network_needs_a_password_and_names(
+def test_serving_on_the_network_requires_a_password_and_host_names(
     store: Store, password: str, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(PASSWORD, password)

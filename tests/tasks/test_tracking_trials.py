@@ -1,4 +1,4 @@
-"""Trials in MLflow: whole, found again by key, never twice."""
+"""Trials in MLflow: complete, found by key, never twice."""
 
 import math
 from dataclasses import replace
@@ -39,7 +39,7 @@ def history(store: Store, run_id: str, name: str) -> list[tuple[int, float]]:
     return [(point.step, point.value) for point in client(store).get_metric_history(run_id, name)]
 
 
-def test_a_finished_trial_is_read_back_as_it_was(
+def test_a_finished_trial_is_read_back_unchanged(
     store: Store, sweep: Sweep, trial: Trial, data: PreparedData, checkpoint: Path
 ) -> None:
     result = train(store, sweep, trial, data, checkpoint)
@@ -48,7 +48,7 @@ def test_a_finished_trial_is_read_back_as_it_was(
     assert types == {"optimizer": str, "learning_rate.peak": float, "nesterov": bool, "model.units": list, "size": int}
 
 
-def test_a_run_carries_the_names_that_others_read(
+def test_a_run_has_the_names_that_others_read(
     store: Store, sweep: Sweep, trial: Trial, data: PreparedData, checkpoint: Path
 ) -> None:
     run = client(store).get_run(train(store, sweep, trial, data, checkpoint).run_id)
@@ -79,7 +79,7 @@ def test_a_run_carries_the_names_that_others_read(
 
 
 @pytest.mark.parametrize("killed_in", ["log_batch", "log_inputs", "set_terminated"])
-def test_a_kill_within_the_writing_of_a_trial_leaves_nothing_out_and_nothing_twice(
+def test_a_kill_while_a_trial_is_written_loses_and_repeats_nothing(
     store: Store,
     sweep: Sweep,
     trial: Trial,
@@ -103,13 +103,13 @@ def test_a_kill_within_the_writing_of_a_trial_leaves_nothing_out_and_nothing_twi
         assert history(store, run.info.run_id, name) == points
 
 
-def test_an_epoch_is_written_whole_or_not_at_all() -> None:
+def test_an_epoch_is_written_completely_or_not_at_all() -> None:
     groups = [list(range(4)), list(range(5)), list(range(6)), [], list(range(20))]
     assert [len(chunk) for chunk in packed(groups, 10)] == [9, 6, 20]
     assert [each for chunk in packed(groups, 10) for each in chunk] == [each for group in groups for each in group]
 
 
-def test_a_trial_cut_short_is_taken_up_under_the_same_run_without_double_points(
+def test_an_interrupted_trial_resumes_in_the_same_run_without_duplicate_points(
     store: Store, sweep: Sweep, trial: Trial, data: PreparedData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -136,7 +136,7 @@ def test_a_run_that_only_looks_finished_is_not_read(
     assert finished_trials(store, sweep) == {}
 
 
-def test_what_a_dead_process_left_running_is_closed(
+def test_runs_that_a_dead_process_left_running_are_closed(
     store: Store, sweep: Sweep, trial: Trial, data: PreparedData
 ) -> None:
     open_trial(store, sweep, trial, TAGS, data)._flush([], [])

@@ -1,4 +1,4 @@
-"""The background writer: in order, bounded, and nothing lost when something goes wrong."""
+"""The background writer: in order, bounded, and nothing is lost in case of an error."""
 
 import threading
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def test_the_caller_continues_during_a_write() -> None:
         assert writer.results() == [True]
 
 
-def test_only_so_many_wait() -> None:
+def test_the_number_of_waiting_writes_is_bounded() -> None:
     begun: list[int] = []
     gates = [threading.Event() for _ in range(4)]
 
@@ -51,7 +51,7 @@ def test_only_so_many_wait() -> None:
         assert writer.results() == [True, True, True]
 
 
-def test_the_error_of_a_write_stops_the_caller_and_what_was_taken_in_is_still_written() -> None:
+def test_a_write_error_stops_the_caller_and_accepted_writes_are_still_done() -> None:
     written: list[str] = []
     may_fail = threading.Event()
 
@@ -65,7 +65,7 @@ def test_the_error_of_a_write_stops_the_caller_and_what_was_taken_in_is_still_wr
             writer.submit(lambda: written.append("second"))
             may_fail.set()
             writer.submit(lambda: written.append("third"))
-            pytest.fail("the caller goes on")
+            pytest.fail("the caller continues")
 
     with pytest.raises(OSError, match="the disk is full"):
         go()
@@ -84,7 +84,7 @@ def test_an_error_after_the_last_submit_is_raised_too() -> None:
         go()
 
 
-def test_an_interrupt_waits_for_what_was_taken_in(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_interrupt_waits_for_accepted_writes(caplog: pytest.LogCaptureFixture) -> None:
     written: list[int] = []
     may_write = threading.Event()
 

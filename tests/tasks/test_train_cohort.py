@@ -1,4 +1,4 @@
-"""Trials are written while others train: in order, and nothing is lost when something goes wrong."""
+"""Trials are written while others train: in order, and nothing is lost in case of an error."""
 
 import logging
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from tests.tasks.conftest import SmallStudy, result_of
 
 @dataclass(frozen=True)
 class NamedEngine:
-    """As much of an engine as a log wants to know."""
+    """The part of an engine that a log requires."""
 
     name: str = "none"
     tags: Any = None
@@ -112,7 +112,7 @@ def test_an_error_while_writing_stops_the_sweep_and_the_others_are_written(
     assert written(store, sweep) == [number for number in trained if number != 1]
 
 
-def test_an_interrupt_waits_until_what_has_ended_is_written(
+def test_an_interrupt_waits_until_ended_trials_are_written(
     run: Callable[..., list[TrialResult]], store: Store, sweep: Sweep
 ) -> None:
     def interrupt(number: int) -> None:
@@ -125,7 +125,7 @@ def test_an_interrupt_waits_until_what_has_ended_is_written(
 
 
 @pytest.mark.parametrize(("times", "status"), [(2, "completed"), (9, "failed")])
-def test_a_trial_whose_memory_runs_out_is_tried_three_times_and_the_others_are_trained(
+def test_a_trial_that_runs_out_of_memory_is_tried_three_times_and_the_others_are_trained(
     run: Callable[..., list[TrialResult]], times: int, status: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     tries: list[int] = []

@@ -12,7 +12,7 @@ from nightune.tuning.study.study import Study, load_study
 from nightune.tuning.study.vocabulary import KeySpec, Vocabulary
 from nightune.tuning.trial import Status, Trial, TrialResult
 
-# No deadline for one example: a loaded machine is no fault of the code.
+# No deadline for one example: a busy machine is not an error of the code.
 unhurried = settings(deadline=None, max_examples=50)
 
 KEYS: dict[str, KeySpec] = {
@@ -57,7 +57,7 @@ def study_text(space: str = "", *, data: str = 'source = "iris"', search: str = 
 
 
 def has_parts(line: str, expected: str) -> bool:
-    """True if the line starts with the first part and holds the others in order; " … " stands between parts."""
+    """True if the line starts with the first part and contains the others in order; " … " separates parts."""
     first, *others = expected.split(" … ")
     if not line.startswith(first):
         return False
@@ -76,7 +76,7 @@ Refuse = Callable[[str], list[str]]
 
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
-    """Read a study from its text."""
+    """Return a function that reads a study from its text."""
 
     def read_text(text: str) -> Study:
         path = tmp_path / "flowers.toml"
@@ -88,7 +88,7 @@ def read(tmp_path: Path) -> Read:
 
 @pytest.fixture
 def refuse(tmp_path: Path) -> Refuse:
-    """Read a broken study and return the lines of its error, without the file's name."""
+    """Return a function that reads a broken study and returns the lines of its error, without the file's name."""
 
     def read_broken(text: str) -> list[str]:
         path = tmp_path / "flowers.toml"

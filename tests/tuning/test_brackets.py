@@ -1,4 +1,4 @@
-"""The brackets of successive halving and Hyperband, and what a study may ask of them."""
+"""The brackets of successive halving and Hyperband, and what a study may request."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ def test_hyperband_of_81_epochs_by_thirds_has_the_brackets_of_the_formula(read: 
     ]
 
 
-def test_the_trials_of_a_bracket_are_numbered_on_from_those_before_it(read: Read) -> None:
+def test_trial_numbers_continue_from_bracket_to_bracket(read: Read) -> None:
     study = read(study_text(search=HYPERBAND))
     assert [bracket.first for bracket in study.brackets] == [0, 81, 115, 130, 138]
     assert study.trial_count == 143
@@ -79,7 +79,7 @@ def test_rungs_shrink_to_the_whole_budget_and_none_is_too_short(
     assert trials is None or trial_count(found) == trials
 
 
-def test_trainings_count_each_rung_that_a_trial_came_through() -> None:
+def test_trainings_include_each_rung_that_a_trial_passed() -> None:
     budget = (Bracket((Rung(4, 3), Rung(2, 6))), Bracket((Rung(1, 6),), first=4))
     assert trainings(budget) == 7
     whole = replace(result(0, 1.0), epochs=6)
@@ -103,12 +103,12 @@ WRONG = {
 
 
 @pytest.mark.parametrize("search", WRONG)
-def test_what_rungs_cannot_do_is_refused(search: str, refuse: Refuse) -> None:
+def test_impossible_rungs_are_refused(search: str, refuse: Refuse) -> None:
     (line,) = refuse(study_text(search=search))
     assert has_parts(line, WRONG[search]), line
 
 
-def test_a_search_without_rungs_keeps_the_digest_that_it_had_before_there_were_any(read: Read) -> None:
+def test_a_search_without_rungs_keeps_its_original_digest(read: Read) -> None:
     content = read(study_text()).content["search"]
     assert content == {"method": "random", "trials": 4, "epochs": 2, "reuse": False}
     halving = read(study_text(search=HALVING + "\nreduction_factor = 4")).content["search"]

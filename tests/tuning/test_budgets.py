@@ -1,4 +1,4 @@
-"""Who survives a rung, what a budget costs at most, and what a leaderboard says."""
+"""The survivors of a rung, the maximum cost of a budget, and the leaderboard."""
 
 import math
 from typing import get_args
@@ -54,7 +54,7 @@ def test_every_search_method_has_a_sampler_and_a_budget() -> None:
     assert set(methods) == {*SAMPLERS, *BUDGETS} == {*COUNTED_METHODS, *OWN_COUNT_METHODS}
 
 
-def test_a_direction_that_is_none_is_refused() -> None:
+def test_an_unknown_direction_is_refused() -> None:
     with pytest.raises(ValueError, match=r"direction: unknown 'max'.*maximize.*\(known: minimize, maximize\)"):
         leaderboard([], "max")
 
@@ -74,7 +74,7 @@ def test_params_of_several_values_vary() -> None:
     assert varying_params(results) == ["b"]
 
 
-def test_a_survivor_pays_only_for_its_further_epochs() -> None:
+def test_a_survivor_costs_only_its_additional_epochs() -> None:
     halving = Bracket((Rung(8, 5), Rung(4, 10), Rung(2, 20)))
     assert largest_cost_epochs([halving, Bracket((Rung(3, 20),))]) == 8 * 5 + 4 * 5 + 2 * 10 + 3 * 20
 

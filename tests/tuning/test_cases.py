@@ -1,4 +1,4 @@
-"""A parameter whose values depend on another one, and the level that stands for optimizers with their ranges."""
+"""A parameter with values that depend on another one, and the level that means optimizers with their ranges."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_draws_come_from_the_case_of_the_trial(read: Read) -> None:
         assert (peak in (1e-4, 1e-3)) if point["optimizer"] == "adam" else 1e-2 <= peak <= 1.0
 
 
-def test_cases_leave_the_draws_of_other_dimensions_as_they_were(read: Read) -> None:
+def test_cases_do_not_change_the_draws_of_other_dimensions(read: Read) -> None:
     plain = read(study_text('optimizer = ["sgd", "adam", "gd"]\nlearning_rate.peak = 0.1\nmodel.dropout = [0.1, 0.2]'))
     cases = read(study_text(f"{BY_OPTIMIZER}\nmodel.dropout = [0.1, 0.2]"))
     drawn = [random(study.space, 20, [], (7, 0)) for study in (plain, cases)]
@@ -188,8 +188,8 @@ def read_level(tmp_path: Path) -> Read:
 
 def test_a_level_stands_for_its_optimizers_with_their_ranges(read_level: Read) -> None:
     space = read_level('optimizer = "default"').space
-    told = {name: (str(each.domain), each.condition_text) for name, each in space.by_name.items()}
-    assert told == {
+    found = {name: (str(each.domain), each.condition_text) for name, each in space.by_name.items()}
+    assert found == {
         "optimizer": ("gd, sgd, adamw", "always"),
         "learning_rate.peak": ("gd, sgd: 0.001 to 1, log; adamw: 1e-05 to 0.01", "always"),
         "nesterov": ("true, false", "optimizer is sgd"),
@@ -198,19 +198,19 @@ def test_a_level_stands_for_its_optimizers_with_their_ranges(read_level: Read) -
     }
 
 
-def test_what_a_study_writes_itself_wins_over_the_level(read_level: Read) -> None:
+def test_ranges_in_the_study_override_those_of_the_level(read_level: Read) -> None:
     text = 'optimizer = "default"\nlearning_rate.peak = 0.5\nnesterov = { value = true, when = { optimizer = "sgd" } }'
     space = read_level(text).space
     assert space.by_name["learning_rate.peak"].domain == Choice((0.5,))
     assert space.by_name["nesterov"].domain == Choice((True,))
 
 
-def test_customary_ranges_that_can_never_count_are_left_out(read_level: Read) -> None:
+def test_customary_ranges_that_can_never_be_active_are_left_out(read_level: Read) -> None:
     space = read_level('optimizer = "default"\nweight_decay.profile = "none"').space
     assert "weight_decay.strength" not in space.by_name
 
 
-def test_a_level_is_the_same_study_as_all_of_it_written_out(read_level: Read) -> None:
+def test_a_level_equals_the_study_with_everything_written_out(read_level: Read) -> None:
     written = """
 optimizer = ["gd", "sgd", "adamw"]
 learning_rate.peak = [

@@ -43,7 +43,7 @@ def test_cost_may_be_seconds_and_equal_costs_go_to_the_better_mean() -> None:
     assert winner(finalist(0, 0.11, 0.13, 0.15), finalist(1, 0.10, 0.12, 0.14)) == 1
 
 
-def test_a_metric_to_maximize_is_turned_around() -> None:
+def test_a_maximized_metric_is_compared_in_reverse() -> None:
     assert winner(finalist(0, 0.90, 0.91, 0.92), finalist(1, 0.95, 0.96, 0.97), direction="maximize") == 1
     low = confirm((finalist(0, 0.9, 0.92), finalist(1, 0.5, 0.52)), "maximize", "parameters", 0.95, 0)
     assert [each.finalist.trial for each in low.finalists] == [0, 1]
@@ -72,7 +72,7 @@ def test_the_interval_is_students_with_the_pooled_spread() -> None:
     assert (first.low, first.high) == (pytest.approx(low), pytest.approx(high))
 
 
-def test_the_search_score_of_the_luckiest_is_too_good() -> None:
+def test_the_search_score_of_the_best_is_optimistic() -> None:
     """The winner's curse: of equal trials, the best in the search is confirmed at the mean of all."""
     generator = np.random.default_rng(3)
     search = generator.normal(1.0, 0.1, 50)
@@ -108,7 +108,7 @@ def test_replicates_have_fresh_seeds_of_their_own_that_never_change() -> None:
 
 
 @pytest.mark.parametrize(("direction", "cost"), [("up", "parameters"), ("minimize", "money")])
-def test_unknown_words_are_refused(direction: str, cost: str) -> None:
+def test_unknown_options_are_refused(direction: str, cost: str) -> None:
     with pytest.raises(ValueError, match="unknown"):
         confirm([], direction, cost, 0.95, 0)
 
@@ -136,17 +136,17 @@ def test_a_null_study_of_40_identical_recipes_rarely_claims_a_better_best(
         wrong += claim.is_shown
         naive += sign * (claim.ordinary - searched[chosen[0]]) > 1.645 * np.std(searched)
     assert wrong / nights <= 0.05
-    assert naive / nights > naive_share  # what the search itself would claim
+    assert naive / nights > naive_share  # the claim of the search itself
 
 
 def best_of(finalists: list[Finalist], sign: float) -> Confirmation:
-    """A confirmation that takes the best mean for the winner, the boldest choice there is."""
+    """Confirm with the best mean as the winner, the boldest possible choice."""
     confirmed = [ConfirmedFinalist(each, math.nan, math.nan, math.nan, math.nan, True) for each in finalists]
     winner = min(confirmed, key=lambda each: sign * each.finalist.mean)
     return Confirmation(tuple(confirmed), winner, 0.95, "parameters")
 
 
-def test_a_best_that_is_better_is_claimed_to_be() -> None:
+def test_a_best_trial_that_is_better_is_claimed_as_better() -> None:
     ordinary = [0.5 + 0.01 * place for place in range(-10, 11)]
     found = confirm([finalist(0, 0.30, 0.31, 0.32), finalist(1, 0.33, 0.34, 0.35)], "minimize", "parameters", 0.95, 0)
     claim = claim_better(found, ordinary, "minimize")

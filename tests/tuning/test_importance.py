@@ -1,4 +1,4 @@
-"""Which dimensions mattered: shares of variance against functions whose shares are known, and the ends of ranges."""
+"""Importance of dimensions: shares of variance compared with functions of known shares, and the ends of ranges."""
 
 import math
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def sampled(arguments: int, function: Callable[..., np.ndarray]) -> tuple[np.nda
 
 
 def ishigami(*units: np.ndarray) -> np.ndarray:
-    """Ishigami, Homma (1990) with a = 7, b = 0.1: its third argument matters only together with the first."""
+    """Ishigami, Homma (1990) with a = 7, b = 0.1: its third argument has an effect only together with the first."""
     x, y, z = (math.pi * (2 * unit - 1) for unit in units)
     return np.sin(x) + 7 * np.sin(y) ** 2 + 0.1 * z**4 * np.sin(x)
 
@@ -39,14 +39,14 @@ def test_importance_shares_match_functions_of_known_shares() -> None:
     assert wavy.explained > 0.8
 
 
-def test_of_pure_noise_nothing_is_explained() -> None:
+def test_pure_noise_explains_no_variance() -> None:
     generator = np.random.default_rng(3)
     found = variance_shares(generator.random((60, 4)), generator.normal(size=60), seed=0)
     assert found is not None
     assert found.explained < 0.1
 
 
-def test_a_conditional_dimension_counts_within_its_trials_and_its_switch_in_all() -> None:
+def test_a_conditional_dimension_has_its_share_within_its_trials_and_its_switch_in_all() -> None:
     space = SearchSpace(
         (
             Dimension("optimizer", Choice(("sgd", "adam"))),
@@ -65,7 +65,7 @@ def test_a_conditional_dimension_counts_within_its_trials_and_its_switch_in_all(
     assert list(found) == ["optimizer", "rate", "momentum"]
     assert found["momentum"].trials < found["rate"].trials == found["optimizer"].trials == 200
     assert found["momentum"].share == pytest.approx(1 / (1 + 0.05**2), abs=0.05)
-    # Var of the switch is (3 − ½)²/4; of what it switches on, half the variance of a uniform value.
+    # Var of the switch is (3 − ½)²/4; that of the conditional dimension is half the variance of a uniform value.
     assert found["optimizer"].share == pytest.approx(1.5625 / (1.5625 + 1 / 24), abs=0.05)
     assert found["rate"].share == pytest.approx(0.0, abs=0.03)
 

@@ -1,4 +1,4 @@
-"""The space of a study and the models' own reading of params agree on what counts."""
+"""The space of a study and the models' reading of params agree on which params are active."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def test_every_point_is_complete_but_for_inactive_keys(data: st.DataObject, name
         name: data.draw(st.lists(st.sampled_from(options(KEYS[name])), min_size=1, max_size=3, unique=True))
         for name in sorted(names)
     }
-    study = mended(lines | {"model.architecture": ['"mlp"', '"cnn"'], "model.filters": ["[8]", "[16]"]})
+    study = repaired(lines | {"model.architecture": ['"mlp"', '"cnn"'], "model.filters": ["[8]", "[16]"]})
     for point in random(study.space, 10, [], (1, 0)):
         keys = ARCHITECTURES[str(point["model.architecture"])]
         complete = resolve(point, keys)  # type: ignore[arg-type]
@@ -43,10 +43,10 @@ def options(key: Key) -> list[str]:
     return [str(int(low) + part) if key.kind == "integer" else str(low + (high - low) * part / 4) for part in (1, 2, 3)]
 
 
-def mended(lines: dict[str, list[str]]) -> Study:
-    """Read the study, giving what is missing and leaving out what has no effect, as its errors say."""
+def repaired(lines: dict[str, list[str]]) -> Study:
+    """Read the study after adding what is missing and removing what has no effect, as its errors say."""
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "mended.toml"
+        path = Path(folder) / "repaired.toml"
         for _ in range(20):
             space = "\n".join(f"{name} = [{', '.join(values)}]" for name, values in lines.items())
             path.write_text(
@@ -61,4 +61,4 @@ def mended(lines: dict[str, list[str]]) -> Study:
                     else:
                         assert problem.message.startswith("has no effect")
                         del lines[problem.key]
-    raise AssertionError("the errors do not say how to mend the study")
+    raise AssertionError("the errors do not say how to repair the study")

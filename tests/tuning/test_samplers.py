@@ -1,4 +1,4 @@
-"""What every sampler keeps to, and what grid and random add to it."""
+"""The contract of every sampler, and the additional guarantees of grid and random."""
 
 import json
 import math
@@ -77,7 +77,7 @@ def test_the_order_of_dimensions_changes_nothing(sampler: Sampler) -> None:
 
 
 @every_sampler
-def test_the_history_is_left_as_it_is(sampler: Sampler) -> None:
+def test_the_history_is_not_changed(sampler: Sampler) -> None:
     history = [result(0, math.nan), result(1, 0.5)]
     sampler(SPACE, 3, history, (3, 0))
     assert repr(history) == repr([result(0, math.nan), result(1, 0.5)])
@@ -105,12 +105,12 @@ def test_values_are_in_range_and_only_active_params_are_present(
     for point in sampler(space, 5, [], (seed, 0)):
         assert list(point) == sorted(point)
         for dimension in space.dimensions:
-            counts = all(
+            is_active = all(
                 condition.or_absent if condition.name not in point else holds(condition, point)
                 for condition in dimension.when
             )
-            assert (dimension.name in point) == counts
-            if counts:
+            assert (dimension.name in point) == is_active
+            if is_active:
                 assert dimension.domain.contains(point[dimension.name])
 
 
@@ -134,7 +134,7 @@ def test_random_trials_differ_between_seeds_sweeps_and_numbers() -> None:
     assert len(set(map(str, peaks))) == 60
 
 
-def test_a_condition_leaves_the_draws_of_others_as_they_were() -> None:
+def test_a_condition_does_not_change_the_draws_of_other_dimensions() -> None:
     free = SearchSpace(tuple(Dimension(each.name, each.domain) for each in SPACE.dimensions))
     for bound, unbound in zip(random(SPACE, 20, [], (3, 0)), random(free, 20, [], (3, 0)), strict=True):
         assert all(unbound[name] == value for name, value in bound.items())
@@ -171,12 +171,12 @@ def test_a_grid_has_no_duplicates_and_the_stated_size(space: SearchSpace) -> Non
     assert len(points) == len(set(points)) == grid_size(space)
 
 
-def test_a_grid_counts_only_what_is_active() -> None:
-    # sgd with nesterov: 3 sizes x 3 depths; sgd without: nothing more; adam: 3 depths; each times 3 rates and 2 nets.
+def test_a_grid_counts_only_active_dimensions() -> None:
+    # sgd with nesterov: 3 sizes x 3 depths; sgd without: nothing else; adam: 3 depths; each times 3 rates and 2 nets.
     assert grid_size(SPACE) == (9 + 1 + 3) * 3 * 2
 
 
-def test_a_grid_of_astronomic_size_is_counted_without_making_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_grid_of_astronomic_size_is_counted_without_building_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nightune.tuning.search.grid.GRID_LIMIT", 1000)
     free = SearchSpace(tuple(Dimension(f"d{place}", Range(0, 1, steps=10_000)) for place in range(20)))
     assert grid_size(free) == 10_000**20

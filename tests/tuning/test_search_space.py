@@ -1,4 +1,4 @@
-"""Ranges, choices, conditions and spaces are checked on birth and keep to their bounds."""
+"""Ranges, choices, conditions and spaces are checked at construction and stay within their bounds."""
 
 import math
 import re
@@ -44,7 +44,7 @@ OPTIMIZER = Dimension("optimizer", Choice(("sgd", "adam")))
         ),
     ],
 )
-def test_what_cannot_be_is_refused_on_birth(make: Callable[[], object], message: str) -> None:
+def test_impossible_values_are_refused_at_construction(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         make()
 
@@ -63,7 +63,7 @@ def test_a_draw_never_leaves_its_range(low: float, high: float, unit: float, sca
 
 @unhurried
 @given(low=st.integers(1, 500), more=st.integers(1, 500), unit=UNIT, scale=st.sampled_from(["linear", "log"]))
-def test_a_whole_number_comes_back_from_its_place(low: int, more: int, unit: float, scale: str) -> None:
+def test_a_whole_number_is_recovered_from_its_position(low: int, more: int, unit: float, scale: str) -> None:
     domain = Range(low, low + more, scale, integer=True)  # type: ignore[arg-type]
     value = domain.from_unit(unit)
     assert type(value) is int
@@ -71,7 +71,7 @@ def test_a_whole_number_comes_back_from_its_place(low: int, more: int, unit: flo
     assert domain.from_unit(domain.to_unit(value)) == value
 
 
-def test_an_option_comes_back_from_its_place() -> None:
+def test_an_option_is_recovered_from_its_position() -> None:
     domain = Choice((1, True, "1", [1], 1.5))
     assert [domain.from_unit(domain.to_unit(option)) for option in domain.options] == list(domain.options)
     assert [type(domain.from_unit(place / 5)) for place in range(5)] == [int, bool, str, list, float]
@@ -107,7 +107,7 @@ def test_an_absent_param_meets_a_condition_only_where_it_may() -> None:
     assert not Condition("optimizer", ("sgd",), or_absent=True).holds({"optimizer": "adam"})
 
 
-def test_what_depends_on_an_inactive_param_is_inactive() -> None:
+def test_a_param_that_depends_on_an_inactive_one_is_inactive() -> None:
     space = SearchSpace(
         (
             Dimension("deep", Choice((1, 2)), (Condition("nesterov", (True,)),)),
@@ -122,19 +122,19 @@ def test_what_depends_on_an_inactive_param_is_inactive() -> None:
     assert space.varying == ("deep", "nesterov", "optimizer")
 
 
-def test_dimensions_say_what_they_are_in_words() -> None:
+def test_dimensions_describe_themselves() -> None:
     either = Dimension("a", Range(1e-4, 0.1, "log", steps=3), (SGD, Condition("nesterov", (True, False), True)))
     assert str(either.domain) == "0.0001 to 0.1, log, 3 steps"
     assert either.condition_text == "optimizer is sgd and nesterov is true or false or absent"
     assert (str(OPTIMIZER.domain), OPTIMIZER.condition_text) == ("sgd, adam", "always")
 
 
-def test_a_circle_is_found_behind_what_only_leads_to_it() -> None:
+def test_a_cycle_of_conditions_is_found_behind_params_that_lead_to_it() -> None:
     assert find_circle({"a": ["b"], "b": ["c"], "c": ["b"], "d": []}) == ["b", "c", "b"]
     assert find_circle({"a": ["b", "unknown"], "b": []}) == []
 
 
-def test_ends_of_one_logarithm_are_one_place() -> None:
+def test_ends_with_equal_logarithms_have_one_position() -> None:
     low = 1e12
     domain = Range(low, math.nextafter(low, math.inf), "log")
     assert domain.to_unit(low) == 0.0

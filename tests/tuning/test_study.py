@@ -1,4 +1,4 @@
-"""A study file becomes one checked value, whose digest names what decides its results."""
+"""A study file becomes one checked value, with a digest of everything that decides its results."""
 
 import pickle
 from pathlib import Path
@@ -96,7 +96,7 @@ def test_a_default_that_another_param_decides_is_followed(read: Read) -> None:
     assert when(searched, "weight_decay.strength") == "optimizer is adamw"
 
 
-def test_a_default_stands_in_where_the_study_lets_the_controlling_param_out(read: Read) -> None:
+def test_the_default_applies_where_the_study_omits_the_controlling_param(read: Read) -> None:
     policy = 'batch_size.policy = { options = ["fixed", "growing"], when = { optimizer = "sgd" } }'
     study = read(
         study_text(f'optimizer = ["adam", "sgd"]\n{policy}\nbatch_size.size = [16, 32]\nbatch_size.growth = 3')
@@ -128,7 +128,7 @@ def test_the_architecture_is_always_a_param(read: Read) -> None:
         FULL.replace("seed = 7", "seed = 0x7"),
     ],
 )
-def test_the_digest_is_blind_to_how_the_file_is_written(read: Read, other: str) -> None:
+def test_the_digest_ignores_the_form_of_the_file(read: Read, other: str) -> None:
     assert read(other).digest == read(FULL).digest
 
 
@@ -149,7 +149,7 @@ def test_the_digest_is_blind_to_how_the_file_is_written(read: Read, other: str) 
         ("val_rmse", "val_mae"),
     ],
 )
-def test_the_digest_knows_what_decides_results(read: Read, old: str, new: str) -> None:
+def test_the_digest_depends_on_everything_that_decides_results(read: Read, old: str, new: str) -> None:
     assert old in FULL
     assert read(FULL.replace(old, new)).digest != read(FULL).digest
 
@@ -174,7 +174,7 @@ def test_the_order_of_sections_changes_no_digest(sections: list[str]) -> None:
     assert digests[0] == digests[1]
 
 
-def test_the_digest_does_not_depend_on_where_the_file_lies(tmp_path: Path) -> None:
+def test_the_digest_does_not_depend_on_the_folder_of_the_file(tmp_path: Path) -> None:
     digests = set()
     for name in ("one/a.toml", "two/b.toml"):
         path = tmp_path / name
@@ -185,11 +185,11 @@ def test_the_digest_does_not_depend_on_where_the_file_lies(tmp_path: Path) -> No
 
 
 def test_the_digest_keeps_a_golden_value(read: Read) -> None:
-    """A change here makes unfinished sweeps of older versions start anew: say so in the CHANGELOG."""
+    """A change here restarts unfinished sweeps of older versions: say so in the CHANGELOG."""
     assert read(FULL).digest == "43e9d6c984520023"
 
 
-def test_the_command_line_replaces_what_the_file_says(tmp_path: Path) -> None:
+def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
     path = tmp_path / "flowers.toml"
     path.write_text(FULL)
     study = load_study(path, VOCABULARY, trials=3, epochs=1, seed=9)
@@ -234,7 +234,7 @@ def test_confirmation_and_promotion_have_defaults_and_change_no_digest(read: Rea
     assert study.digest == plain.digest
 
 
-def test_rows_set_apart_for_the_ranking_are_part_of_the_content(read: Read) -> None:
+def test_rows_reserved_for_the_ranking_are_part_of_the_content(read: Read) -> None:
     plain = read(study_text())
     apart = read(study_text(data='source = "iris"\nsplit = { ranking = 0.1 }'))
     assert apart.data.split.ranking == 0.1

@@ -1,4 +1,4 @@
-"""A range goes into a study's text, and nothing else of it changes."""
+"""A range is inserted into a study's text, and nothing else changes."""
 
 import tomllib
 
@@ -27,7 +27,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_the_range_is_put_where_the_parameter_stands(place: str) -> None:
+def test_the_range_replaces_the_parameter_in_place(place: str) -> None:
     text = PLACES[place]
     edited = with_log_range(text, "learning_rate.peak", 0.001, 0.1)
     assert edited is not None
@@ -38,7 +38,7 @@ def test_the_range_is_put_where_the_parameter_stands(place: str) -> None:
     assert ("# kept" in edited) == ("# kept" in text)
 
 
-def test_conditions_and_the_steps_of_a_grid_stay() -> None:
+def test_conditions_and_the_steps_of_a_grid_are_kept() -> None:
     text = "[space]\nlearning_rate.peak = { low = 1, high = 2, steps = 4, when = { optimizer = ['sgd'], a.b = 1 } }\n"
     edited = with_log_range(text, "learning_rate.peak", 0.001, 0.1)
     assert edited is not None

@@ -1,4 +1,4 @@
-"""Every mistake in a study file gets one line that names the key, what is wrong and what is allowed."""
+"""Every mistake in a study file gives one line that names the key, the mistake and the allowed values."""
 
 import pytest
 
@@ -204,7 +204,7 @@ def test_a_grid_of_more_than_a_million_points_is_refused_with_its_size(refuse: R
     ]
 
 
-def test_all_problems_come_at_once(refuse: Refuse) -> None:
+def test_all_problems_are_reported_together(refuse: Refuse) -> None:
     text = """
     sed = 3
     [data]

@@ -12,7 +12,7 @@ SPANS = st.lists(
 )
 
 
-def test_trials_one_after_the_other_count_the_work_between_them() -> None:
+def test_sequential_trials_include_the_work_between_them() -> None:
     assert trials_per_hour([(0.0, 10.0), (12.0, 30.0), (31.0, 36.0)]) == pytest.approx(3 * 3600 / 36)
 
 
@@ -24,7 +24,7 @@ def test_an_interruption_is_not_counted_as_work() -> None:
     assert busy_seconds([(0.0, 10.0), (10.0 + PAUSE_SECONDS + 1.0, 91.0)]) == pytest.approx(30.0)
 
 
-def test_no_time_gives_no_number() -> None:
+def test_without_elapsed_time_there_is_no_throughput() -> None:
     assert trials_per_hour([]) is None
     assert trials_per_hour([(5.0, 5.0)]) is None
 

@@ -38,7 +38,7 @@ def checkpoints(store: Store, results: list[TrialResult]) -> list[bool]:
     return [bool(client(store).list_artifacts(result.run_id, "checkpoint")) for result in results]
 
 
-def test_pruning_keeps_the_best_and_says_what_it_freed(store: Store, results: list[TrialResult]) -> None:
+def test_pruning_keeps_the_best_and_reports_the_freed_space(store: Store, results: list[TrialResult]) -> None:
     pruned = prune(store, "flowers", keep=2, is_dry=False)
     assert checkpoints(store, results) == [True, True, False, False, False]
     assert (pruned.trials, pruned.bytes, pruned.kept) == (3, 3 * 700, 2)
@@ -51,7 +51,7 @@ def test_a_dry_run_deletes_nothing(store: Store, results: list[TrialResult]) -> 
     assert checkpoints(store, results) == [True] * 5
 
 
-def test_registered_and_confirmed_trials_keep_theirs(store: Store, results: list[TrialResult]) -> None:
+def test_registered_and_confirmed_trials_keep_their_checkpoints(store: Store, results: list[TrialResult]) -> None:
     plain = client(store)
     plain.create_registered_model("flowers")
     plain.create_model_version("flowers", f"runs:/{results[3].run_id}/checkpoint", run_id=results[3].run_id)
@@ -61,18 +61,18 @@ def test_registered_and_confirmed_trials_keep_theirs(store: Store, results: list
     assert checkpoints(store, results) == [True, False, False, True, True]
 
 
-def test_trials_of_an_unfinished_sweep_keep_theirs(store: Store, results: list[TrialResult]) -> None:
+def test_trials_of_an_unfinished_sweep_keep_their_checkpoints(store: Store, results: list[TrialResult]) -> None:
     client(store).set_tag(find_sweep(store, "flowers").run_id, "nightune.status", "interrupted")
     prune(store, "flowers", keep=1, is_dry=False)
     assert checkpoints(store, results) == [True] * 5
 
 
-def test_there_is_nothing_to_prune_of_an_unknown_study(store: Store) -> None:
+def test_pruning_an_unknown_study_is_refused(store: Store) -> None:
     with pytest.raises(StoreError, match="weeds: no sweep"):
         prune(store, "weeds", keep=1, is_dry=False)
 
 
-def test_a_sound_store_needs_no_repair(store: Store, results: list[TrialResult]) -> None:
+def test_a_consistent_store_needs_no_repair(store: Store, results: list[TrialResult]) -> None:
     findings = examine(store)
     assert [finding for finding in findings if not finding.is_well] == []
     assert {"store", "disk"} <= {finding.subject for finding in findings}
@@ -94,9 +94,7 @@ def test_leftovers_of_a_kill_are_found_and_repaired(
     assert client(store).get_run(log._run_id).info.status == "KILLED"
 
 
-def test_what_a_living_process_works_on_is_left_alone(
-    store: Store, sweep: Sweep, data: PreparedData, trial: Trial
-) -> None:
+def test_work_of_a_running_process_is_left_alone(store: Store, sweep: Sweep, data: PreparedData, trial: Trial) -> None:
     open_trial(store, sweep, trial, {}, data)._open()
     with study_lock(store, "flowers"):
         assert [finding for finding in examine(store) if not finding.is_well] == []

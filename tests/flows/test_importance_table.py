@@ -1,4 +1,4 @@
-"""The text about importances, and the claim that the best is better."""
+"""The text about importance, and the claim that the best trial is better."""
 
 import io
 
@@ -15,15 +15,15 @@ SWEEP = Sweep("flowers-0", 0, "run", "1", SweepStatus.COMPLETE, "digest", "data"
 EDGE = Edge("learning_rate.peak", "high", 0.01, trials=5, best=6)
 
 
-def said(mattered: WhatMattered | None) -> str:
+def printed(mattered: WhatMattered | None) -> str:
     console = Console(record=True, width=160, file=io.StringIO())
     print_importance(console, SweepReport("flowers", SWEEP, (), mattered=mattered))
     return console.export_text()
 
 
-def test_shares_are_printed_with_how_far_they_can_be_trusted_and_the_ends_that_were_hit() -> None:
+def test_shares_are_printed_with_their_reliability_and_the_range_ends_that_were_reached() -> None:
     shares = (Importance("learning_rate.peak", 0.742, 0.59, 24), Importance("momentum", None, None, 4))
-    text = said(WhatMattered(shares, (EDGE,)))
+    text = printed(WhatMattered(shares, (EDGE,)))
     assert "74%" in text
     assert "too few" in text
     assert "explains 59% of the variance" in text
@@ -35,16 +35,16 @@ def test_shares_are_printed_with_how_far_they_can_be_trusted_and_the_ends_that_w
 @pytest.mark.parametrize(
     ("explained", "words"), [(0.1, "unreliable"), (-0.3, "unreliable"), (None, "at least ten trials")]
 )
-def test_shares_of_noise_are_called_so(explained: float | None, words: str) -> None:
+def test_shares_of_noise_are_reported_as_unreliable(explained: float | None, words: str) -> None:
     share = None if explained is None else 0.5
-    assert words in said(WhatMattered((Importance("optimizer", share, explained, 24),), ()))
+    assert words in printed(WhatMattered((Importance("optimizer", share, explained, 24),), ()))
 
 
 def test_an_incomplete_sweep_prints_no_importance() -> None:
-    assert said(None) == ""
+    assert printed(None) == ""
 
 
-def test_a_claim_is_made_only_where_chance_would_hardly_give_it() -> None:
+def test_a_claim_is_made_only_where_chance_is_an_unlikely_cause() -> None:
     shown = claim_text(Claim(gain=0.02, low=0.005, ordinary=0.9, trials=24), confidence=0.95)
     for words in ("median of 24 trials (0.9000)", "by 0.0200", "at least 0.0050 with 95% confidence"):
         assert words in shown

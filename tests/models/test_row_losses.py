@@ -1,4 +1,4 @@
-"""The gate measures what scikit-learn measures, for all models and forms of their outputs."""
+"""The gate's measurements equal those of scikit-learn, for all models and forms of their outputs."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from tests.rows import missing_rows
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global MEASURES, Truth, all_metrics, latency_ms, measure_of, row_losses, trivial_losses, truth
     from nightune.models.networks.row_losses import (
         MEASURES,
@@ -36,7 +36,7 @@ LOGITS = np.random.default_rng(0).normal(0, 2, (6, 3)).astype(np.float32)
 
 
 def predictor(outputs: np.ndarray, **description: Any) -> Predictor:
-    """A model that answers row i with outputs[i]: its input is the row's number."""
+    """A model that returns outputs[i] for row i: its input is the row's number."""
     known = {"task": "multiclass", "classes": list(CLASSES), "is_logits": True, "output_size": outputs.shape[1]}
     return Predictor(lambda rows, training: outputs[rows[:, 0].astype(int)], None, {**known, **description})
 
@@ -57,7 +57,7 @@ def test_every_objective_has_a_loss_for_the_tasks_that_have_it() -> None:
     assert measure_of("val_loss", "binary") == "log loss"
 
 
-def test_class_losses_are_those_of_scikit_learn() -> None:
+def test_class_losses_equal_those_of_scikit_learn() -> None:
     known = Truth(LABELS, is_regression=False)
     chosen = np.array(CLASSES)[LOGITS.argmax(axis=1)]
     expected = {
@@ -80,7 +80,7 @@ def test_models_with_other_outputs_and_another_order_of_labels_are_comparable() 
     np.testing.assert_allclose(row_losses(turned, rows(6), known, "log loss"), plain, rtol=1e-6)
 
 
-def test_one_output_and_two_outputs_say_the_same() -> None:
+def test_one_output_and_two_outputs_have_the_same_losses() -> None:
     labels = Truth(np.array(["no", "yes", "yes"]), is_regression=False)
     logits = np.array([[-1.0], [0.5], [3.0]], dtype=np.float32)
     both = np.concatenate([np.zeros_like(logits), logits], axis=1)
@@ -95,7 +95,7 @@ def test_a_label_that_the_champion_never_saw_counts_as_wrong_and_not_as_an_error
     assert row_losses(predictor(LOGITS), rows(2), known, "log loss")[1] == pytest.approx(-np.log(1e-7))
 
 
-def test_quantities_are_compared_in_the_datas_units() -> None:
+def test_quantities_are_compared_in_the_units_of_the_data() -> None:
     known = Truth(np.array([[10.0], [20.0]]), is_regression=True)
     outputs = np.array([[0.0], [1.0]], dtype=np.float32)
     scaled = predictor(outputs, task="regression", target_scale={"mean": [12.0], "deviation": [4.0]})
@@ -115,7 +115,7 @@ def flowers() -> Dataset:
     return load_dataset(DataSettings("iris"), Path())
 
 
-def test_the_trivial_guess_is_that_of_scikit_learns_dummy(flowers: Dataset) -> None:
+def test_the_baseline_equals_the_dummy_of_scikit_learn(flowers: Dataset) -> None:
     from sklearn.dummy import DummyClassifier
 
     test = flowers.test.open(Purpose.GATE, lambda: None)
@@ -130,7 +130,7 @@ def test_the_trivial_guess_is_that_of_scikit_learns_dummy(flowers: Dataset) -> N
 
 
 @pytest.mark.parametrize("scale_target", [False, True])
-def test_the_trivial_guess_of_quantities_is_their_mean_or_median(scale_target: bool) -> None:
+def test_the_baseline_of_quantities_is_their_mean_or_median(scale_target: bool) -> None:
     plain = load_dataset(DataSettings("diabetes"), Path())
     dataset = load_dataset(DataSettings("diabetes", scale_target=scale_target), Path())
     test = dataset.test.open(Purpose.GATE, lambda: None)

@@ -1,4 +1,4 @@
-"""Stacked trials on JAX end as single ones do, independent of each other. One process does all of it."""
+"""Stacked trials on JAX match single ones, independent of each other. One process runs everything."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.nights  # on CPUs trials are stacked only where it is asked for
+pytestmark = pytest.mark.nights  # on CPUs trials are stacked only on request
 
 CODE = """
 import json, sys
@@ -117,7 +117,7 @@ def results() -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def test_stacked_trials_end_where_single_ones_do(results: dict[str, Any]) -> None:
+def test_stacked_trials_match_single_ones(results: dict[str, Any]) -> None:
     assert max(results["distances"]) < 1e-6
     assert all(results["same ends"])
     assert results["largest"] > 1

@@ -1,4 +1,4 @@
-"""Lasting imports: the garbage collector is off meanwhile, skips the new objects later, and is as it was."""
+"""Lasting imports: garbage collection is off during them, later skips the new objects, and is restored."""
 
 import gc
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def collector() -> Iterator[None]:
         gc.unfreeze()
 
 
-def test_what_the_block_makes_is_left_alone() -> None:
+def test_objects_created_in_the_block_are_left_alone() -> None:
     before = gc.get_freeze_count()
     with lasting_imports():
         assert not gc.isenabled()

@@ -1,4 +1,4 @@
-"""A file that is no study at all, or meant to do harm, ends in a StudyError like any other mistake."""
+"""A file that is not a study, or is malicious, raises a StudyError like any other mistake."""
 
 import contextlib
 from pathlib import Path
@@ -80,7 +80,7 @@ def test_a_file_name_that_is_not_a_study_name_is_refused_with_a_remedy(tmp_path:
         load_study(path, VOCABULARY)
 
 
-def test_a_message_is_one_short_line_whatever_the_file_holds(tmp_path: Path) -> None:
+def test_a_message_is_one_short_line_for_any_file(tmp_path: Path) -> None:
     path = tmp_path / "flowers.toml"
     path.write_text(study_text("\n".join(f'"na\\nme\\u001b{place}{"x" * 2000}" = 1' for place in range(50))))
     with pytest.raises(StudyError) as caught:
@@ -125,7 +125,7 @@ PLACES = [
 @unhurried
 @given(st.dictionaries(st.sampled_from(PLACES), VALUES, max_size=12))
 @example({"question": "'Which?'", "data.source": "'iris'", "search": "{ trials = 1, epochs = 1 }", "space.when": "1"})
-def test_whatever_a_file_holds_is_a_study_or_a_study_error(values: dict[str, str]) -> None:
+def test_any_file_is_a_study_or_a_study_error(values: dict[str, str]) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "flowers.toml"
         path.write_text("\n".join(f"{key} = {value}" for key, value in values.items()), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The middle of a space is one ordinary trial of it."""
+"""The midpoint of a space is an ordinary trial."""
 
 from nightune.tuning.search.domains import Choice, Range
 from nightune.tuning.search.midpoint import middle_point
@@ -15,11 +15,11 @@ SPACE = SearchSpace(
 )
 
 
-def test_ranges_give_the_middle_of_their_scale_numbers_the_median_and_words_the_first() -> None:
+def test_the_midpoint_is_the_middle_of_ranges_the_median_of_numbers_and_the_first_of_words() -> None:
     assert middle_point(SPACE, {}) == {"optimizer": "adam", "rate": 1e-3, "size": 32, "units": [64]}
 
 
-def test_what_is_fixed_decides_what_counts_and_unknown_names_are_ignored() -> None:
+def test_fixed_params_decide_which_params_are_active_and_unknown_names_are_ignored() -> None:
     point = middle_point(SPACE, {"optimizer": "sgd", "colour": "red"})
     assert point["momentum"] == 0.5
     assert "colour" not in point

@@ -1,4 +1,4 @@
-"""Flow runs of dead processes are closed at the next start; those of living ones are left alone."""
+"""Flow runs of dead processes are closed at the next start; those of running ones are left alone."""
 
 import os
 import socket
@@ -48,7 +48,7 @@ def test_flow_runs_of_dead_processes_are_closed_and_no_others() -> None:
     reused_number = open_flow_run(f"{FLOW_RUN_OWNER}{host}:{os.getpid()}:1000")
     alive = open_flow_run(owner_tag())
     elsewhere = open_flow_run(f"{FLOW_RUN_OWNER}other:{ended.pid}:{began}")
-    unknown = open_flow_run("somebody's")
+    unknown = open_flow_run("unknown")
     assert close_dead_flow_runs() == 2
     assert [state_of(run) for run in (dead, reused_number)] == ["CRASHED", "CRASHED"]
     assert [state_of(run) for run in (alive, elsewhere, unknown)] == ["RUNNING"] * 3
@@ -66,7 +66,7 @@ def test_a_flow_run_carries_the_tag_of_its_process() -> None:
 
 @step
 def tags_of_this_run() -> list[str]:
-    """What Prefect would ask a slot for."""
+    """The tags for which Prefect would request a slot."""
     context = TaskRunContext.get()
     assert context is not None
     return context.task_run.tags

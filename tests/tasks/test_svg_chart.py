@@ -38,7 +38,7 @@ def test_on_a_log_axis_equal_ratios_are_equal_distances() -> None:
     assert {"0.0001", "0.01", "1"} <= set(texts(chart(Line("a", [1e-4, 1.0], [1.0, 2.0]), is_log_x=True)))
 
 
-def test_what_cannot_be_drawn_is_left_out() -> None:
+def test_values_that_cannot_be_drawn_are_left_out() -> None:
     (path,) = paths(chart(Line("a", [0.0, 1.0, 2.0, 3.0], [1.0, math.nan, math.inf, 2.0])))
     assert path.count("L") == 1
     assert ET.fromstring(draw(chart())).tag == f"{SVG}svg"

@@ -1,4 +1,4 @@
-"""What changed between two sweeps."""
+"""Differences between two sweeps."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ SGD = [result(number, 0.1 + number, optimizer="sgd", rate=10.0**-number) for num
 ADAM = [result(number, 0.05 + number, optimizer="adam", rate=10.0**-number) for number in range(8)]
 
 
-def test_the_same_night_twice_differs_in_nothing() -> None:
+def test_identical_nights_have_no_differences() -> None:
     difference = compare_nights(night("a-0", *SGD), night("a-1", *SGD))
     assert (difference.changes, difference.shares, difference.is_comparable) == ((), (), True)
     assert [score.searched for score in difference.scores] == [0.1, 0.1]

@@ -1,4 +1,4 @@
-"""What `fit` measures of the gradients while it accumulates them: exact for single examples."""
+"""Measurements of the gradients while `fit` accumulates them: exact for single examples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nightune.models.training.seeds import Seeds
 
 
 def setup_module() -> None:
-    """Import what imports Keras: when these tests run, not when they are collected."""
+    """Import modules that import Keras: when the tests run, not when they are collected."""
     global FitEngine, FitState
     from nightune.models.engines.fit.engine import FitEngine, FitState
 
@@ -38,7 +38,7 @@ def trained(engine: FitEngine, recipe: Recipe, plans: list[EpochPlan]) -> tuple[
 
 
 @pytest.mark.parametrize("strengths", [{}, {"l1": 0.3, "l2": 0.7}])
-def test_the_engine_measures_what_single_examples_say_without_the_penalty(
+def test_measurements_equal_those_of_single_examples_without_the_penalty(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, strengths: dict[str, float]
 ) -> None:
     """One update in micro-batches of one example: variance, norm and diversity are exact."""
@@ -64,10 +64,10 @@ def test_the_engine_measures_what_single_examples_say_without_the_penalty(
     )
 
 
-def test_what_is_measured_is_that_of_the_full_updates_and_of_one_epoch(
+def test_measurements_cover_the_full_updates_of_one_epoch(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe
 ) -> None:
-    """With a rate of 0 every epoch of the same order measures the same, and a left-over of one changes no norm."""
+    """With a rate of 0 every epoch of the same order measures the same, and a remainder of one changes no norm."""
     engine = FitEngine(make_dataset(examples=17), Path())
     plan = make_plan([8, 8, 1], rates=0.0)
     _, outputs = trained(engine, recipe(batch_size__policy="gns", batch_size__micro_size=2), [plan, plan])

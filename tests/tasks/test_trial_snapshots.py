@@ -1,4 +1,4 @@
-"""A trial's snapshots lie with its run: the newest whole one is found, its seconds count, none outlives its trial."""
+"""Snapshots belong to a trial's run: the newest complete one is found, its seconds count, none outlives the trial."""
 
 import logging
 import math
@@ -27,7 +27,7 @@ from tests.tasks.conftest import result_of
 
 
 class KillError(BaseException):
-    """The process would be dead here."""
+    """Stands for the death of the process."""
 
 
 def snapshot(epochs: int, seconds: float = 0.0) -> Snapshot:
@@ -42,7 +42,7 @@ def log(store: Store, sweep: Sweep, trial: Trial, data: PreparedData) -> TrialLo
 
 @pytest.fixture
 def keeper(store: Store, sweep: Sweep, trial: Trial, log: TrialLog) -> Callable[..., RunKeeper]:
-    """The keeper of a process that finds what is kept."""
+    """Make the keeper of a process that finds the existing snapshots."""
 
     def keeper(
         add_seconds: Callable[[float], None] = lambda seconds: None, plan: SnapshotPlan | None = None
@@ -75,7 +75,7 @@ def test_the_newest_snapshot_is_read_back_and_is_the_only_one(
     assert files(store_root) == ["epoch-0000011.npz"]
 
 
-def test_a_damaged_newest_one_is_left_aside_for_the_older_with_a_line_in_the_log(
+def test_a_damaged_newest_snapshot_is_skipped_for_the_older_one_with_a_line_in_the_log(
     keeper: Callable[..., RunKeeper],
     store_root: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -98,7 +98,7 @@ def test_a_damaged_newest_one_is_left_aside_for_the_older_with_a_line_in_the_log
     assert "trial 0 · resumes after epoch 3" in caplog.text
 
 
-def test_no_file_is_there_without_the_tag_by_which_it_is_found(
+def test_no_snapshot_file_exists_without_the_tag_that_names_it(
     keeper: Callable[..., RunKeeper], store: Store, sweep: Sweep, trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = keeper()
@@ -110,7 +110,7 @@ def test_no_file_is_there_without_the_tag_by_which_it_is_found(
 
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.DIVERGED, Status.STOPPED_EARLY])
-def test_none_outlives_its_trial_however_that_ends(
+def test_no_snapshot_outlives_its_trial_however_the_trial_ends(
     keeper: Callable[..., RunKeeper], log: TrialLog, store: Store, sweep: Sweep, trial: Trial, status: Status
 ) -> None:
     keeper().write(snapshot(1))
@@ -119,7 +119,7 @@ def test_none_outlives_its_trial_however_that_ends(
     assert kept_runs(store, sweep) == {}
 
 
-def test_a_kill_while_they_are_deleted_leaves_a_finished_trial(
+def test_a_kill_while_snapshots_are_deleted_leaves_a_finished_trial(
     keeper: Callable[..., RunKeeper],
     log: TrialLog,
     store: Store,
@@ -138,7 +138,7 @@ def test_a_kill_while_they_are_deleted_leaves_a_finished_trial(
     assert files(store.root) == []
 
 
-def test_seconds_trained_before_count_against_the_time_limit(keeper: Callable[..., RunKeeper]) -> None:
+def test_seconds_trained_before_an_interruption_count_against_the_time_limit(keeper: Callable[..., RunKeeper]) -> None:
     keeper().write(snapshot(1, seconds=599.0))
     watch = Watch(Limits(seconds=600))
     keeper(watch.add_seconds).read()
@@ -164,7 +164,7 @@ def test_the_run_names_the_epoch_after_which_it_was_resumed(
     assert run.data.tags["nightune.resumed_at"] == "2"
 
 
-def test_a_retry_in_the_same_process_resumes_from_the_first_tries_snapshot(
+def test_a_retry_in_the_same_process_resumes_from_the_snapshot_of_the_first_attempt(
     keeper: Callable[..., RunKeeper],
 ) -> None:
     first = SnapshotPlan({}, 0.0)  # read before the trial began
@@ -174,7 +174,7 @@ def test_a_retry_in_the_same_process_resumes_from_the_first_tries_snapshot(
     assert len(read.history) == 5
 
 
-def test_a_snapshot_is_due_when_the_pause_is_over_or_a_long_training_halts(
+def test_a_snapshot_is_due_when_the_interval_is_over_or_a_long_training_halts(
     keeper: Callable[..., RunKeeper],
 ) -> None:
     assert keeper(plan=SnapshotPlan({}, 0.0)).is_due(is_last=False)
@@ -187,7 +187,7 @@ def test_a_snapshot_is_due_when_the_pause_is_over_or_a_long_training_halts(
     assert not long.is_due(is_last=False)
 
 
-def test_the_environment_sets_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_sets_the_interval_of_snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
     assert keep_snapshots.plan_snapshots({}).seconds == 60.0
     monkeypatch.setenv("NIGHTUNE_SNAPSHOT_SECONDS", "0")
     assert keep_snapshots.plan_snapshots({}).seconds == 0.0

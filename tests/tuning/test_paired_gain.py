@@ -1,4 +1,4 @@
-"""The paired comparison: exact where a closed form exists, and right often enough over simulated nights."""
+"""The paired comparison: exact where a closed form exists, and with the promised error rates over simulated nights."""
 
 from functools import cache
 
@@ -8,7 +8,7 @@ import pytest
 from nightune.tuning.analysis.paired_gain import Gain, compare
 
 ROWS, MODELS, NIGHTS = 1000, 8, 100
-SEED_SHIFT, SEED_NOISE = 0.1, 0.3  # of a row's margin: what a seed moves in all rows alike, and in each row
+SEED_SHIFT, SEED_NOISE = 0.1, 0.3  # of a row's margin: the effects of a seed on all rows together, and on each row
 
 Margins = np.ndarray
 
@@ -20,7 +20,7 @@ def margins(night: int) -> Margins:
 
 
 def losses(margins: Margins, seed: tuple[int, ...], better_by: float = 0.0, other_rows: float = 0.0) -> np.ndarray:
-    """Log losses of MODELS models of one configuration; another configuration is right about other rows as well."""
+    """Log losses of MODELS models of one configuration; another configuration is also right about other rows."""
     generator = np.random.default_rng(seed)
     config = better_by + other_rows * generator.normal(0, 1, ROWS)
     shift = generator.normal(0, SEED_SHIFT, (MODELS, 1))
@@ -69,7 +69,7 @@ def test_a_worse_challenger_is_never_promoted() -> None:
 
 
 def test_rows_alone_would_promote_lucky_seeds() -> None:
-    """Why the spread over seeds is in the interval: one model a side is promoted for its seed in many nights."""
+    """Why the interval contains the spread over seeds: with one model per side, luck promotes in many nights."""
     lucky = 0
     for night in range(NIGHTS):
         one, other = losses(margins(night), (night, 2))[:1], champions_losses(night)[:1]
@@ -90,7 +90,7 @@ def test_the_interval_of_one_model_a_side_is_that_of_the_paired_differences() ->
     assert np.isnan(gain.seed_deviation)
 
 
-def test_a_shift_by_seeds_widens_the_interval_by_what_students_law_says() -> None:
+def test_a_shift_by_seeds_widens_the_interval_by_students_distribution() -> None:
     shifts = np.random.default_rng(1).normal(0, 1, (12, 1))
     challenger, champion = np.zeros((6, 500)) + shifts[:6], np.zeros((6, 500)) + shifts[6:]
     gain = compare(challenger, champion, 0.95, seed=0)
@@ -124,7 +124,7 @@ def test_the_same_arguments_give_the_same_numbers() -> None:
         (np.zeros((1, 3)), np.full((1, 3), np.nan), "opponent: losses are not all finite"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(challenger: np.ndarray, opponent: np.ndarray, words: str) -> None:
+def test_losses_that_cannot_be_compared_are_refused(challenger: np.ndarray, opponent: np.ndarray, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         compare(challenger, opponent, 0.95, seed=0)
     with pytest.raises(ValueError, match="confidence"):

@@ -18,7 +18,7 @@ EVENT = Event("refused", "digits", sweep="digits-3", reason="not better")
 
 
 class Receiver(HTTPServer):
-    """Keeps what it gets; answers with the statuses in turn, then with 204."""
+    """Records the requests; responds with the statuses in turn, then with 204."""
 
     def __init__(self, *statuses: int) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -63,13 +63,13 @@ def test_a_webhook_gets_the_event_as_json(receiver: Receiver) -> None:
     )
 
 
-def test_a_failing_webhook_is_tried_again(receiver: Receiver) -> None:
+def test_a_failing_webhook_is_retried(receiver: Receiver) -> None:
     receiver.statuses = [500, 503]
     assert notify(Hooks(webhook=receiver.address), EVENT, wait_seconds=0)
     assert len(receiver.bodies) == 3
 
 
-def test_a_dead_webhook_is_given_up_without_an_error_and_without_its_secret(
+def test_a_dead_webhook_is_given_up_without_raising_an_error_or_revealing_its_secret(
     receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver.statuses = [500] * ATTEMPTS
@@ -81,7 +81,7 @@ def test_a_dead_webhook_is_given_up_without_an_error_and_without_its_secret(
 
 
 @pytest.mark.parametrize("statuses", [[], [500] * ATTEMPTS], ids=["answers", "fails"])
-def test_a_webhooks_address_is_in_no_log_of_any_library(
+def test_no_library_logs_the_address_of_a_webhook(
     receiver: Receiver, caplog: pytest.LogCaptureFixture, statuses: list[int]
 ) -> None:
     receiver.statuses = statuses
@@ -91,7 +91,7 @@ def test_a_webhooks_address_is_in_no_log_of_any_library(
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/secret", "http://[secret", "https://exam\x00ple.com/secret"])
-def test_a_webhook_that_cannot_be_reached_fails_nothing(address: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreachable_webhook_raises_no_error(address: str, caplog: pytest.LogCaptureFixture) -> None:
     assert not notify(Hooks(webhook=address), EVENT, wait_seconds=0)
     assert "failed" in caplog.text
     assert "/secret" not in caplog.text
@@ -116,10 +116,10 @@ def test_a_command_does_not_inherit_what_nightune_sets_for_its_own_children(
     assert not set(INTERNAL) & set(seen.read_text().split())
 
 
-def test_a_text_that_no_environment_can_hold_fails_nothing() -> None:
+def test_text_that_an_environment_variable_cannot_hold_raises_no_error() -> None:
     assert not notify(Hooks(command=(sys.executable, "-c", "")), replace(EVENT, reason="null \0 character"))
 
 
 @pytest.mark.parametrize("command", [("no-such-command-here",), (sys.executable, "-c", "raise SystemExit(3)")])
-def test_a_broken_command_fails_nothing(command: tuple[str, ...]) -> None:
+def test_a_broken_command_raises_no_error(command: tuple[str, ...]) -> None:
     assert not notify(Hooks(command=command), EVENT)

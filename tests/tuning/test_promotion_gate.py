@@ -66,8 +66,8 @@ def test_without_a_comparison_with_the_champion_there_is_no_promotion() -> None:
 
 
 def test_a_forced_promotion_keeps_its_reason_and_its_numbers() -> None:
-    forced = verdict().forced(" the labels were mended ")
-    assert (forced.decision, forced.because, forced.is_promoted) == (Decision.FORCED, "the labels were mended", True)
+    forced = verdict().forced(" the labels were corrected ")
+    assert (forced.decision, forced.because, forced.is_promoted) == (Decision.FORCED, "the labels were corrected", True)
     assert forced.gain == verdict().gain
     promoted = verdict(decision=Decision.PROMOTED)
     assert promoted.forced("x") is promoted
@@ -94,7 +94,7 @@ def test_a_verdict_is_read_back_as_it_was_written() -> None:
 
 def test_the_page_shows_everything_that_the_decision_used() -> None:
     page = as_markdown(verdict(notes=("few models",), test_metrics={"accuracy": 0.9}, test_reads=3))
-    for said in (
+    for part in (
         "flowers: refused",
         "champion version 2",
         "8 to 8",
@@ -103,4 +103,4 @@ def test_the_page_shows_everything_that_the_decision_used() -> None:
         "0.9",
         "its read number 3",
     ):
-        assert said in page
+        assert part in page
