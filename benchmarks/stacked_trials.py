@@ -51,8 +51,8 @@ def compare(engine: Any, trainings: Sequence[Any], size: int, alone: Sequence[An
     hourly = 3600 * len(outcomes) / (time.perf_counter() - started_at)
     worst = max(distance(one, other) for one, other in zip(alone, outcomes, strict=True))
     peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
-    told = "not told by the device" if peak is None else f"{peak / 2**20:.0f}"
-    print(f"| {size} (at most {stacks.largest} at once) | {hourly:,.0f} | {worst:.1e} | {told} |", flush=True)
+    memory = "unknown" if peak is None else f"{peak / 2**20:.0f}"
+    print(f"| {size} (at most {stacks.largest} at once) | {hourly:,.0f} | {worst:.1e} | {memory} |", flush=True)
     if not worst <= TOLERANCE:
         raise SystemExit(f"stacked trials differ from single ones by {worst:.1e} (at most {TOLERANCE:g})")
 

@@ -55,8 +55,8 @@ def test_an_error_of_a_stack_is_raised_in_its_trainings_only() -> None:
             return str(error)
         return "trained"
 
-    told = train_side_by_side(Counting(), [train, training(1)], 2, lambda members: [ValueError("no room"), 1])
-    assert told == ["no room", ("counting", 1)]
+    results = train_side_by_side(Counting(), [train, training(1)], 2, lambda members: [ValueError("no room"), 1])
+    assert results == ["no room", ("counting", 1)]
 
 
 def test_waiting_trainings_are_left_when_one_breaks_or_is_interrupted() -> None:
