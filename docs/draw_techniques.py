@@ -1,7 +1,7 @@
-"""Draw the pictures of docs/techniques.md from the code, and name each option's keys: python docs/draw_techniques.py
+"""Draw the pictures of docs/techniques.md from the code, and list each option's keys: python docs/draw_techniques.py
 
-Every picture comes out of the functions that train: schedules, policies and rules are asked through the controller,
-with the same made-up scores for all; optimizers move two weights down a valley.
+All pictures use the functions that train: the controller runs schedules, policies and rules on the same synthetic
+losses; optimizers minimize a quadratic of two weights.
 """
 
 import math
@@ -39,8 +39,8 @@ KINDS = {
     "Penalty": "penalty.kind",
     "Stopping": "stopping.rule",
 }
-# what an option needs, or wants in order to show itself within 40 epochs
-SHOWN: dict[str, dict[str, Any]] = {
+# params that an option requires, or that make its effect visible within 40 epochs
+DEMO_PARAMS: dict[str, dict[str, Any]] = {
     "learning_rate.schedule inverse_sqrt": {"learning_rate.warmup_fraction": 0.1},
     "learning_rate.schedule plateau": {"learning_rate.plateau_patience": 3},
     "batch_size.policy plateau_grow": {"batch_size.patience": 3},
@@ -59,7 +59,7 @@ SHOWN: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Write every picture, and the lines of keys into the page."""
+    """Write all pictures, and the lines of keys in the page."""
     PICTURES.mkdir(exist_ok=True)
     for name, chart in charts():
         (PICTURES / f"{name}.svg").write_text(draw(chart), encoding="utf-8")
@@ -74,7 +74,7 @@ def charts() -> Iterator[tuple[str, Chart]]:
 
 
 def quick_charts() -> Iterator[tuple[str, Chart]]:
-    """Those that need no training library: the same bytes on every machine."""
+    """Yield the charts that need no training library: identical bytes on every machine."""
     for schedule in KEYS["learning_rate.schedule"].options:
         yield picture("learning_rate.schedule", schedule), schedule_chart(schedule)
     for policy in KEYS["batch_size.policy"].options:
@@ -90,12 +90,12 @@ def quick_charts() -> Iterator[tuple[str, Chart]]:
 
 
 def picture(key: str, option: str) -> str:
-    """The file's name, without its end."""
+    """Return the name of the picture's file, without its suffix."""
     return f"{key.replace('.', '-')}-{option}"
 
 
 def with_keys(page: str) -> str:
-    """Return the page with each option's line of keys as the vocabulary has it."""
+    """Return the page with the line of keys of each option updated from the vocabulary."""
     lines, key, option = page.splitlines(), "", ""
     for place, line in enumerate(lines):
         if line.startswith("## "):
@@ -108,50 +108,50 @@ def with_keys(page: str) -> str:
 
 
 def keys_line(key: str, option: str) -> str:
-    """`Keys:` and those that count for the option and not for all."""
+    """Return `Keys:` with the keys that are active for this option but not for all options."""
     names = [name for name, each in KEYS.items() if option in each.when.get(key, ())]
     names = [name for name in names if not set(KEYS[key].options) <= {*KEYS[name].when[key], "gd"}]
     return f"Keys: {', '.join(f'`{name}`' for name in names) or 'none of its own'}."
 
 
 def validation_loss(epoch: int) -> float:
-    """A made-up training: it falls, rests, falls again and at last overfits."""
+    """Return a synthetic validation loss: it falls, stalls, falls again and finally overfits."""
     fall = 0.35 + 0.65 * math.exp(-epoch / 6.0) + 0.04 * math.sin(1.7 * epoch) * math.exp(-epoch / 12.0)
     return fall + (0.006 * (epoch - 24) if epoch > 24 else 0.0)
 
 
 def training_loss(epoch: int) -> float:
-    """The training loss beside it: a bump near the end, else falling."""
+    """Return the synthetic training loss: decreasing, with a bump near the end."""
     return 0.2 + 0.8 * math.exp(-epoch / 8.0) + (0.9 if 30 <= epoch <= 33 else 0.0)
 
 
 def run(params: dict[str, Any]) -> tuple[list[EpochPlan], Controller]:
-    """Let the controller plan 40 epochs of 320 examples on the made-up losses."""
+    """Run the controller for 40 epochs of 320 examples on the synthetic losses."""
     recipe = read_recipe({"optimizer": "sgd", "learning_rate.peak": 0.1, "stopping.rule": "none", **params})
     controller, plans = Controller(recipe, EXAMPLES, EPOCHS, 0, "val_loss", "minimize", "regression"), []
     while plan := controller.next_epoch():
         plans.append(plan)
         score = validation_loss(plan.epoch)
-        # what policies that follow the gradients' noise measure: it grows as the loss falls
+        # statistics for policies that follow gradient noise, which grows as the loss falls
         noise = {"gradient_square": score**2, "gradient_variance": 12.0, "epoch_gradient_square": score**2}
         controller.observe({"loss": training_loss(plan.epoch), "val_loss": score, **noise})
     return plans, controller
 
 
 def per_update(plans: list[EpochPlan], name: str) -> tuple[list[float], list[float]]:
-    """Epochs passed and the value, of every update."""
+    """Return the elapsed epochs and the value of each update."""
     xs = np.concatenate([plan.epoch - 1 + np.cumsum(plan.batch_sizes) / EXAMPLES for plan in plans])
     return xs.tolist(), np.concatenate([getattr(plan, name) for plan in plans]).tolist()
 
 
-def shown(key: str, option: str) -> dict[str, Any]:
-    """The params that show an option."""
-    return {key: option, **SHOWN.get(f"{key} {option}", {})}
+def demo_params(key: str, option: str) -> dict[str, Any]:
+    """Return the params that demonstrate an option."""
+    return {key: option, **DEMO_PARAMS.get(f"{key} {option}", {})}
 
 
 def schedule_chart(schedule: str) -> Chart:
-    """The rate over the budget, with and without a warm-up."""
-    params = shown("learning_rate.schedule", schedule)
+    """Draw the learning rate over the budget, with and without a warm-up."""
+    params = demo_params("learning_rate.schedule", schedule)
     lines = [Line(schedule, *per_update(run(params)[0], "learning_rates"))]
     if schedule in KEYS["learning_rate.warmup_fraction"].when["learning_rate.schedule"]:
         warm = {"learning_rate.warmup_fraction": 0.1} | {name: v for name, v in params.items() if "warmup" not in name}
@@ -161,17 +161,17 @@ def schedule_chart(schedule: str) -> Chart:
 
 
 def batch_chart(policy: str) -> Chart:
-    """The sizes of all updates, and the rate that goes with them."""
-    plans, _ = run(shown("batch_size.policy", policy))
+    """Draw the batch size by epoch, or of all updates for random sizes."""
+    plans, _ = run(demo_params("batch_size.policy", policy))
     xs, sizes = per_update(plans, "batch_sizes")
-    if policy != "random":  # the epochs' left-overs are not the policy's
+    if policy != "random":  # without the remainders of epochs, which the policy does not choose
         xs, sizes = [plan.epoch for plan in plans], [float(plan.batch_sizes[0]) for plan in plans]
     line = Line("batch size", xs, sizes, is_step=True)
     return Chart(f"batch_size.policy = {policy}", "epoch", "examples in an update", [line])
 
 
 def decay_chart(profile: str) -> Chart:
-    """What of a weight without a gradient is left, under a cosine schedule."""
+    """Draw the remaining fraction of a weight without a gradient, under a cosine schedule."""
     lines = []
     couplings = KEYS["weight_decay.coupling"].options if profile != "none" else ("learning_rate",)
     for coupling in couplings:
@@ -184,7 +184,7 @@ def decay_chart(profile: str) -> Chart:
 
 
 def penalty_chart(kind: str) -> Chart:
-    """Two weights under SGD on ½(w − w*)² with λ = 0.3 and η = 0.1, the one with w* = 1, the other with w* = 0.25."""
+    """Draw two weights under SGD on ½(w − w*)² with λ = 0.3, η = 0.1 and w* = 1 or 0.25."""
     strengths = keras_strengths(PenaltySettings(kind, strength=0.3), "multiclass")
     proximal = getattr(strengths, "proximal", 0.0)
     lines = []
@@ -199,8 +199,8 @@ def penalty_chart(kind: str) -> Chart:
 
 
 def stopping_chart(rule: str) -> Chart:
-    """The made-up losses, how far the training came and which epoch is kept."""
-    plans, controller = run(shown("stopping.rule", rule))
+    """Draw the synthetic losses, the last epoch of training and the epoch that is kept."""
+    plans, controller = run(demo_params("stopping.rule", rule))
     epochs = list(range(1, EPOCHS + 1))
     validation = Line("validation loss", epochs, [validation_loss(epoch) for epoch in epochs])
     training = Line("training loss", epochs, [training_loss(epoch) for epoch in epochs], is_dashed=True)
@@ -210,7 +210,7 @@ def stopping_chart(rule: str) -> Chart:
 
 
 def range_test_chart() -> Chart:
-    """The range test on ½θ² with SGD, whose largest stable rate is 2."""
+    """Draw the range test on ½θ² with SGD, whose maximum stable rate is 2."""
     rates, weight, losses = rising_rates(1e-4, 100.0, 200), 1.0, []
     for rate in rates:
         losses.append(0.5 * weight**2)
@@ -225,7 +225,7 @@ def range_test_chart() -> Chart:
 
 
 def scaling_chart() -> Chart:
-    """What each batch size makes of a rate that is meant for 64."""
+    """Draw how each batch size scales a rate that is set for batch size 64."""
     sizes, lines = [2**power for power in range(3, 11)], []
     for scaling in SCALINGS:
         params = {"learning_rate.batch_scaling": scaling, "learning_rate.peak": 1.0}
@@ -241,7 +241,7 @@ def scaling_chart() -> Chart:
 
 
 def optimizer_chart(optimizer: str) -> Chart:
-    """The loss over 100 updates in a valley, beside that of plain gradient descent."""
+    """Draw the loss over 100 updates on a quadratic, next to that of plain gradient descent."""
     lines = [Line(optimizer, list(range(101)), best_descent(optimizer))]
     if optimizer not in ("gd", "sgd"):
         lines.append(Line("sgd", list(range(101)), best_descent("sgd"), is_dashed=True))
@@ -249,17 +249,17 @@ def optimizer_chart(optimizer: str) -> Chart:
 
 
 def best_descent(optimizer: str, rates: int = 9) -> list[float]:
-    """The losses with the best of some rates of the customary range; 1 where there is none to search."""
+    """Return the losses at the best of some rates in the customary range; rate 1 if the optimizer has no range."""
     peak = customary_ranges(optimizer).get("learning_rate.peak")
     tried = np.geomspace(peak["low"], peak["high"], rates).tolist() if isinstance(peak, dict) else [1.0]
     return min((descent(optimizer, rate) for rate in tried), key=lambda losses: losses[-1])
 
 
 def descent(optimizer: str, rate: float) -> list[float]:
-    """The losses ½(x² + 25y²) from (1, 1), over 100 updates; endless ones are cut off at 1e3."""
+    """Return the losses ½(x² + 25y²) from (1, 1) over 100 updates; diverging ones are clipped at 1e3."""
     import keras  # noqa: PLC0415 - seconds
 
-    settings = OptimizerSettings(**{"kind": optimizer, **_numbers(optimizer)})
+    settings = OptimizerSettings(**{"kind": optimizer, **_default_settings(optimizer)})
     weights = keras.Variable(np.ones((2,), np.float32))
     built = build_optimizer(settings)
     built.build([weights])
@@ -272,8 +272,8 @@ def descent(optimizer: str, rate: float) -> list[float]:
     return losses + [1e3] * (101 - len(losses))
 
 
-def _numbers(optimizer: str) -> dict[str, Any]:
-    """The optimizer's own defaults, where they are not those of the others."""
+def _default_settings(optimizer: str) -> dict[str, Any]:
+    """Return the optimizer's settings at their defaults, without its kind."""
     recipe = read_recipe({"optimizer": optimizer}).optimizer
     return {name: value for name, value in vars(recipe).items() if name != "kind"}
 

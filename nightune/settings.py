@@ -1,6 +1,6 @@
 """The settings of Nightune: environment variables with their types, bounds and units. No other module reads them.
 
-Variables of other libraries stand here where Nightune interprets their values too.
+Includes variables of other libraries whose values Nightune also interprets.
 """
 
 import difflib
@@ -22,7 +22,7 @@ SUPERVISOR, SERVED_BY = "NIGHTUNE_SUPERVISOR", "NIGHTUNE_SERVED_BY"
 WEBHOOK, HOOK = "NIGHTUNE_WEBHOOK", "NIGHTUNE_HOOK"
 INTERNAL = (SUPERVISOR, SERVED_BY)  # set by Nightune for its own child processes
 
-# What a hook's command receives, what prefect.yaml reads, and what `make fuzz` sets.
+# Variables of a hook's command, of prefect.yaml and of `make fuzz`.
 NOT_SETTINGS = (
     *(f"{PREFIX}{name}" for name in ("EVENT", "STUDY", "SWEEP", "REASON", "VERSION", "PAGE", "FLOW_RUN_ID")),
     *(f"{PREFIX}{name}" for name in ("FOLDER", "FUZZ_CASES")),
@@ -34,20 +34,20 @@ OF_OTHERS = {
     "prefect_profile": "PREFECT_PROFILE",
 }
 KERAS_BACKENDS = ("tensorflow", "jax")
-_DATABASE = r"sqlite:///.|(postgresql|mysql|mssql)(\+\w+)?://."  # those that MLflow writes to
-LARGEST_STACK = 64
+_DATABASE = r"sqlite:///.|(postgresql|mysql|mssql)(\+\w+)?://."  # databases that MLflow supports
+MAXIMUM_STACK = 64
 SHOWN_CHARACTERS = 80
 
 
 class SettingsError(ValueError):
-    """Environment variables that cannot be used. Its text has one line a variable: name, given value, allowed."""
+    """Invalid environment variables. The message has one line per variable: name, given value, allowed values."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
 
 
 def read_settings() -> "Settings":
-    """Return what the environment says now; SettingsError if any value cannot be used."""
+    """Return the current settings; SettingsError if any value is invalid."""
     try:
         return Settings()
     except ValidationError as error:
@@ -56,9 +56,9 @@ def read_settings() -> "Settings":
 
 
 def usable_settings() -> "Settings":
-    """Return what the environment says now, with defaults for values that cannot be used.
+    """Return the current settings, with defaults for invalid values.
 
-    For what must not fail: the hooks at the end of a night.
+    For code that must not fail: the hooks at the end of a night.
     """
     try:
         return Settings()
@@ -82,18 +82,18 @@ def unknown_variables() -> list[str]:
 
 
 def host_only(address: str) -> str:
-    """Return the scheme and the host of an address: all else may hold a secret."""
+    """Return the scheme and the host of an address: the rest may contain a secret."""
     parts = _split(address)
     return f"{parts[0]}://{parts[1]}/…" if all(parts) else f"a text of {len(address)} characters"
 
 
 def _variable(name: str) -> str:
-    """The environment variable of a setting."""
+    """Return the environment variable of a setting."""
     return OF_OTHERS.get(name, f"{PREFIX}{name.upper()}")
 
 
 def _wrong(error: ValidationError) -> list[str]:
-    """The variables whose values are refused, each once."""
+    """Return the variables with invalid values, without duplicates."""
     return list(dict.fromkeys(str(each["loc"][0]) for each in error.errors()))
 
 
@@ -108,7 +108,7 @@ def _problem(variable: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """How a variable's error names what is allowed and what was given, and the names there are, if it takes a name."""
+    """The parts of a variable's error: the allowed values, how to show the given one, and known names to suggest."""
 
     allowed: str
     show: Callable[[str], str]
@@ -121,7 +121,7 @@ def _shown(value: str) -> str:
 
 
 def _first_word(value: str) -> str:
-    """The start of a command: its arguments may hold secrets."""
+    """Return the start of a command: its arguments may contain secrets."""
     first, *rest = re.split(r"[\s,:=]", value, maxsplit=1)
     return _shown(f"{first} …" if rest else first)
 
@@ -137,17 +137,17 @@ def _without_password(address: str) -> str:
 
 
 def _split(address: str) -> tuple[str, str]:
-    """The scheme and the host of an address; empty texts where it has none."""
+    """Return the scheme and the host of an address; empty texts if it has none."""
     try:
         parts = urlsplit(address)
-        _ = parts.port  # ValueError where it is no number
+        _ = parts.port  # ValueError if it is not a number
     except ValueError:
         return "", ""
     return parts.scheme, parts.hostname or ""
 
 
 def _folder(path: Path) -> Path:
-    if "?" in str(path):  # MLflow's address of the database would end there
+    if "?" in str(path):  # MLflow's address of the database would end at it
         raise ValueError("a question mark")
     if path.exists() and not path.is_dir():
         raise ValueError("a file")
@@ -197,7 +197,7 @@ _PLACES = ("auto", "memory", "disk")
 
 
 class Settings(BaseSettings):
-    """All settings. An empty variable counts as one that is not set."""
+    """All settings. Empty variables are treated as unset."""
 
     model_config = SettingsConfigDict(
         alias_generator=_variable,
@@ -221,7 +221,7 @@ class Settings(BaseSettings):
         Field(default="auto", description="Where prepared data lies while models train; auto decides by free memory.")
     )
     stack: Annotated[
-        int | None, Field(ge=1, le=LARGEST_STACK), _Rule(f"a whole number from 1 to {LARGEST_STACK}", _shown)
+        int | None, Field(ge=1, le=MAXIMUM_STACK), _Rule(f"a whole number from 1 to {MAXIMUM_STACK}", _shown)
     ] = Field(default=None, description="Trials that JAX trains at once; by default 1 on CPUs, else as many as fit.")
     webhook: Annotated[_HttpAddress, _Rule("an http:// or https:// address", host_only)] = Field(
         default=None, description="An address to notify of each night by POST.", repr=False

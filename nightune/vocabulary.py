@@ -36,7 +36,7 @@ _METRICS: dict[str, tuple[Direction, tuple[Task, ...]]] = {
     "rmse": ("minimize", ("regression",)),
     "r2": ("maximize", ("regression",)),
 }
-# What ranks trials, metrics of the validation split, and which way each improves.
+# Metrics of the validation split that can rank trials, with the direction of improvement.
 OBJECTIVES: dict[str, Direction] = {
     f"{VALIDATION_PREFIX}{name}": direction for name, (direction, _) in _METRICS.items()
 }
@@ -87,9 +87,9 @@ def unknown_name(given: object, known: Iterable[object], kind: str = "") -> str:
 
 
 def suggestion(given: object, known: Iterable[object]) -> str:
-    """Return "; did you mean 'x'?" with the nearest known name, or nothing if none is near.
+    """Return "; did you mean 'x'?" with the nearest known name, or an empty text if none is near.
 
-    The start and the end of a name are near it: `min` is near `minimize`, `patience` near `stopping.patience`. Of
+    The start and the end of a name count as near: `min` is near `minimize`, `patience` near `stopping.patience`. Of
     several near names, one of the same length and the same first letters is preferred: `adamv` suggests `adamw`.
     """
     names = [str(name) for name in known]
@@ -106,14 +106,14 @@ def suggestion(given: object, known: Iterable[object]) -> str:
 
 
 def listing(known: Iterable[object], word: str = "known") -> str:
-    """Return "known: a, b, c", cut after 30 names."""
+    """Return "known: a, b, c", truncated after 30 names."""
     names = [str(name) for name in known]
     more = f", and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
     return f"{word}: {', '.join(names[:SHOWN_NAMES]) or 'none'}{more}"
 
 
 def shown(value: object) -> str:
-    """Return a value as a message quotes it: texts in quotes, booleans as in TOML, long values cut."""
+    """Format a value for a message: texts in quotes, booleans as in TOML, long values truncated."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int) and value.bit_length() > 64:

@@ -20,7 +20,7 @@ from nightune.models.techniques.precision import PrecisionSettings
 from nightune.models.techniques.stopping.settings import StoppingSettings
 from nightune.models.training.capabilities import only_in_fit
 from nightune.models.training.engine import COMPILED_ENGINES, Engine
-from nightune.models.training.graph_key import disturbed
+from nightune.models.training.graph_key import perturbed
 from nightune.models.training.loop import train
 from nightune.models.training.model_key import has_dropout_as_data
 from nightune.models.training.seeds import Seeds
@@ -78,7 +78,7 @@ def _refusals(engine: Any, recipes: Sequence[Recipe]) -> list[str]:
 def _pair(recipes: Sequence[Recipe]) -> list[Recipe]:
     """Return the recipe with most hyperparameters that are data in a program, and the same with other numbers."""
     richest = max(recipes, key=_used_numbers)
-    return [richest, disturbed(richest)]
+    return [richest, perturbed(richest)]
 
 
 def _checks(pair: Sequence[Recipe]) -> list[tuple[Sequence[Recipe], float]]:
@@ -114,7 +114,7 @@ def _differences(name: str, recipes: Sequence[Recipe], dataset: Dataset, folder:
     assert isinstance(compiled, CompiledEngine)
     if not has_dropout_as_data(recipes[0]):
         return [_difference(reference, compiled, recipe, part) for recipe in recipes]
-    noisy = compiled.with_noise_of_fit()
+    noisy = compiled.with_fit_dropout()
     return [_difference(reference, noisy, recipe, part) for recipe in recipes] + [
         _difference(reference, compiled, _without_noise(recipe), part) for recipe in recipes
     ]

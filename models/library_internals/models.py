@@ -1,4 +1,4 @@
-"""What Keras does not document of models and layers: the layers inside layers, the way back from a tensor, seeds."""
+"""Undocumented names of Keras' models and layers: nested layers, the origin of a tensor, seeds."""
 
 import random
 from collections.abc import Iterator
@@ -6,53 +6,53 @@ from typing import Any
 
 
 def all_layers(model: Any) -> list[Any]:
-    """Return the model and every layer inside it, at any depth; the public `layers` ends at the first."""
+    """Return the model and every layer inside it, at any depth; the public `layers` returns the first level only."""
     return list(model._flatten_layers())
 
 
 def is_part_of_keras(layer: Any) -> bool:
-    """True for a layer of Keras' own; a subclass in a user's file is not."""
+    """Return True for Keras' own layers, False for a user's subclass of one."""
     return type(layer).__module__.startswith("keras.src.")
 
 
 def operation_of(tensor: Any) -> Any:
-    """Return the layer or operation that made a symbolic tensor."""
+    """Return the layer or operation that produced a symbolic tensor."""
     return tensor._keras_history.operation
 
 
 def sources_of(tensor: Any) -> list[Any]:
-    """Return the tensors that a symbolic tensor was computed from, in the call that made it."""
+    """Return the input tensors of the call that produced a symbolic tensor."""
     operation, node_index, _ = tensor._keras_history
     return list(operation._inbound_nodes[node_index].input_tensors)
 
 
 def all_sources_of(operation: Any) -> list[Any]:
-    """Return the tensors that a layer or operation was called with, in all its calls."""
+    """Return the input tensors of all calls of a layer or operation."""
     return [tensor for node in operation._inbound_nodes for tensor in node.input_tensors]
 
 
 def random_states(model: Any) -> list[Any]:
-    """Return the variables that hold the states of a model's random streams: dropout, noise, augmentation."""
+    """Return the state variables of a model's random streams: dropout, noise, augmentation."""
     return [variable for variable in model.variables if variable.name == "seed_generator_state"]
 
 
 def default_seeds(seed: int, count: int) -> Iterator[int]:
-    """Yield the seeds that Keras takes after `set_random_seed(seed)`, without touching Python's global generator."""
+    """Yield the seeds that Keras draws after `set_random_seed(seed)`, without using Python's global generator."""
     generator = random.Random(seed)
     for _ in range(count):
         yield generator.randint(1, int(1e9))
 
 
 def mark_uncompiled(model: Any) -> None:
-    """Have a compiled model saved without the settings that it was compiled with."""
+    """Exclude the arguments of `compile` from the saved model."""
     model.compiled = False
 
 
 def discard_train_function(model: Any) -> None:
-    """Have `fit` trace the training step again: backends other than TensorFlow bake values of variables into it."""
+    """Make `fit` trace the training step again: backends other than TensorFlow treat variables' values as constants."""
     model.train_function = None
 
 
 def compiles_with_xla(model: Any) -> bool:
-    """True if `fit` compiles the steps of a compiled model with XLA, after "auto" is settled."""
+    """Return True if `fit` compiles a model's steps with XLA, after "auto" is resolved."""
     return bool(model.jit_compile)

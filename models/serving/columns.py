@@ -45,7 +45,7 @@ class Column:
 
 
 def kind_of(values: "pd.Series[Any]", is_category: bool) -> tuple[Column, list[str]]:
-    """Recognize the kind of a column; the remarks report unexpected values."""
+    """Return a column with its recognized kind, and remarks on unexpected values."""
     import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
     name, dtype = str(values.name), str(values.dtype)
@@ -104,6 +104,7 @@ def as_texts(values: "pd.Series[Any]") -> "pd.Series[Any]":
 
 
 def as_text(label: Any) -> str:
+    """Convert one category to text; whole floats lose their fraction."""
     if isinstance(label, float | np.floating) and float(label).is_integer():
         return str(int(label))
     return label.decode(errors="replace") if isinstance(label, bytes) else str(label)

@@ -1,6 +1,6 @@
-"""The graph key: what changes the program that trains a recipe, and so cannot be data of it.
+"""The graph key: the structure of a recipe that changes its training program, so that it cannot be data.
 
-Computed without Keras: a flow cuts trials into cohorts by it before any engine is up.
+Computed without Keras: a flow groups trials into cohorts by graph key before an engine exists.
 """
 
 from dataclasses import replace
@@ -20,7 +20,7 @@ def graph_key(recipe: Recipe, code: str) -> str:
 
 
 def _update_structure(recipe: Recipe) -> str:
-    """What changes the graph of an update: the optimizer's structure, and what the recipe adds to it."""
+    """Return the structure that changes the graph of an update: the optimizer's, and the recipe's additions."""
     words = [recipe.optimizer.structure]
     if recipe.learning_rate.cycles_momentum:
         words.append("cycling the momentum")
@@ -35,12 +35,12 @@ def _update_structure(recipe: Recipe) -> str:
 
 
 def _loss_structure(recipe: Recipe) -> str:
-    """What changes the graph of the loss."""
+    """Return the structure that changes the graph of the loss."""
     return " · smoothed labels" if recipe.penalty.label_smoothing else ""
 
 
-def disturbed(recipe: Recipe) -> Recipe:
-    """Return a recipe of the same graph key with other numbers, which a program must not have baked in."""
+def perturbed(recipe: Recipe) -> Recipe:
+    """Return a recipe of the same graph key with other numbers, to find programs that contain some as constants."""
     optimizer = recipe.optimizer
     numbers = {name: 0.7 * getattr(optimizer, name) for name in _NUMBERS}
     model = {**recipe.model, "dropout": 0.7 * recipe.model["dropout"]} if has_dropout_as_data(recipe) else recipe.model

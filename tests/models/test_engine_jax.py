@@ -19,7 +19,7 @@ from nightune.models.recipe.params import read_recipe
 from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.engines.compiled.jax_backend import make_jax_engine
 from nightune.models.training.loop import train
-from nightune.models.training.graph_key import disturbed
+from nightune.models.training.graph_key import perturbed
 from nightune.models.training.seeds import Seeds
 
 FOLDER, CASES = Path(sys.argv[1]), json.loads(sys.argv[2])
@@ -38,7 +38,7 @@ inputs = generator.normal(size=(100, 6, 6, 1)).astype(np.float32)
 targets = np.digitize(inputs[:, 0, :2, 0].sum(axis=1), [-0.7, 0.7]).astype(np.int32)
 halves = [Examples(inputs[part], targets[part]) for part in (slice(50), slice(50, None))]
 dataset = Dataset(*halves, halves[1], "multiclass", (0, 1, 2), "0" * 16, (), None, {})
-engine, fit = make_jax_engine(dataset, FOLDER, FOLDER / "compiled", kept_programs=3), FitEngine(dataset, FOLDER)
+engine, fit = make_jax_engine(dataset, FOLDER, FOLDER / "compiled", cached_programs=3), FitEngine(dataset, FOLDER)
 
 def make(params):
     tiny = {} if "model.architecture" in params else {"model.units": [6]}
@@ -60,7 +60,7 @@ for name, params in CASES.items():
     results[name] = [distance(theirs, ours), float(losses)]
 
 first = make({"optimizer": "adam", "model.dropout": 0.2, "penalty.kind": "l2"})
-second, alone = disturbed(first), make_jax_engine(dataset, FOLDER)
+second, alone = perturbed(first), make_jax_engine(dataset, FOLDER)
 expected, _ = end(alone, second)
 end(engine, first)
 before = engine.programs

@@ -15,7 +15,7 @@ from nightune.models.engines.choice import choose_engine
 from nightune.models.errors import InputError
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
-from nightune.models.training.graph_key import disturbed
+from nightune.models.training.graph_key import perturbed
 from nightune.models.training.loop import Outcome, train
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
@@ -111,7 +111,7 @@ def test_without_xla_epochs_with_dropout_match_fit(
     name: str, fit: FitEngine, compiled: Any, dataset: Dataset, kept: dict[str, Any]
 ) -> None:
     tried = recipe(**RECIPES[name], **{"model.dropout": 0.4})
-    plain = kept.setdefault("plain", compiled.with_noise_of_fit())
+    plain = kept.setdefault("plain", compiled.with_fit_dropout())
     trained = end(plain, tried, dataset)
     assert distance(trained, end(fit, tried, dataset)) < 1e-5
     assert trained.tags == {"nightune.xla": "no: as asked"}
@@ -170,7 +170,7 @@ def test_a_second_trial_in_the_same_program_has_its_own_numbers(
 ) -> None:
     end(compiled, recipe(**first), dataset)
     programs = compiled.programs
-    second = disturbed(recipe(**first))
+    second = perturbed(recipe(**first))
     assert distance(end(compiled, second, dataset), end(fit, second, dataset)) < 1e-5
     assert compiled.programs == programs
 
@@ -186,7 +186,7 @@ def test_one_shape_is_traced_once_for_all_its_trials(dataset: Dataset) -> None:
 
 
 def test_programs_are_bounded_and_trials_leave_nothing_behind(dataset: Dataset) -> None:
-    engine = make_tensorflow_engine(dataset, HERE, kept_programs=2)
+    engine = make_tensorflow_engine(dataset, HERE, cached_programs=2)
     for width in (1, 2, 3):
         tried = recipe(**{"model.units": [width]})
         end(engine, tried, dataset, epochs=1)
@@ -194,7 +194,7 @@ def test_programs_are_bounded_and_trials_leave_nothing_behind(dataset: Dataset) 
     gc.collect()
     before = len(gc.get_objects())
     for _ in range(20):
-        end(engine, disturbed(tried), dataset, epochs=1)
+        end(engine, perturbed(tried), dataset, epochs=1)
     gc.collect()
     assert len(gc.get_objects()) < before + 500
 
@@ -220,14 +220,14 @@ def test_auto_chooses_the_compiled_engine_that_agrees_with_fit(dataset: Dataset)
     assert "match fit's" in choice.reason
 
 
-def bake_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make each program keep the numbers of its first trial, as if they were constants of its graph."""
-    numbers, first = Program.numbers, {}
+def bake_hyperparameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make each program use the hyperparameters of its first trial, as if they were constants."""
+    hyperparameters, first = Program.hyperparameters, {}
 
     def baked(self: Program, *given: Any) -> np.ndarray:
-        return first.setdefault(id(self), (numbers(self, *given), self))[0]  # kept, or another gets its id
+        return first.setdefault(id(self), (hyperparameters(self, *given), self))[0]  # self: ids must not be reused
 
-    monkeypatch.setattr(Program, "numbers", baked)
+    monkeypatch.setattr(Program, "hyperparameters", baked)
 
 
 def bake_rates(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,9 +244,9 @@ def bake_rates(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("bake", "data"),
     [
-        (bake_numbers, {"model.dropout": 0.5}),
-        (bake_numbers, {"optimizer": "sgd", "one_minus_momentum": 0.5}),
-        (bake_numbers, {"optimizer": "adam", "model.dropout": 0.1, **ELASTIC}),
+        (bake_hyperparameters, {"model.dropout": 0.5}),
+        (bake_hyperparameters, {"optimizer": "sgd", "one_minus_momentum": 0.5}),
+        (bake_hyperparameters, {"optimizer": "adam", "model.dropout": 0.1, **ELASTIC}),
         (bake_rates, {"optimizer": "adam"}),
     ],
 )

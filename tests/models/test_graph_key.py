@@ -15,7 +15,7 @@ from nightune.models.engines.make import make_engine
 from nightune.models.recipe.params import params_of
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.engine import COMPILED_ENGINES
-from nightune.models.training.graph_key import disturbed, graph_key
+from nightune.models.training.graph_key import graph_key, perturbed
 from nightune.models.training.seeds import Seeds
 from nightune.models.user_code import source_digest
 from tests.models.conftest import BACKEND, MakeDataset
@@ -95,10 +95,10 @@ def test_the_key_follows_the_users_code(recipe: MakeRecipe, user_model: Callable
     assert key(0.2) != before
 
 
-def test_a_disturbed_recipe_has_other_numbers_and_the_same_key(recipe: MakeRecipe) -> None:
+def test_a_perturbed_recipe_has_other_numbers_and_the_same_key(recipe: MakeRecipe) -> None:
     params = {"optimizer": "adam", "penalty__kind": "l1", "weight_decay__profile": "fixed", "model__dropout": 0.5}
     given = recipe(**params)
-    other = disturbed(given)
+    other = perturbed(given)
     assert graph_key(given, "") == graph_key(other, "")
     changed = {name for name, value in params_of(given).items() if params_of(other)[name] != value}
     assert changed >= {
@@ -149,7 +149,7 @@ def graph(engine: Any, recipe: Recipe, dataset: Dataset) -> str:
     state = engine.start(recipe, Seeds(1, 2, 3))
     program = state.executable.program
     updates = Updates(
-        np.zeros(program.numbers_count, np.float32),
+        np.zeros(program.hyperparameter_count, np.float32),
         np.zeros(30, np.int32),
         np.zeros((128, 2), np.int32),
         np.zeros((128, 3), np.float32),

@@ -183,7 +183,7 @@ class Saying(logging.Handler):
 
 logging.getLogger("nightune").addHandler(Saying())
 JaxProgram.train, JaxProgram.train_epochs = limited, limited_epochs
-compiled.KEPT_PLAN_BYTES = KEPT
+compiled.MAXIMUM_PLAN_BYTES = KEPT
 LIMITS = [16]
 
 def check_equal(small, expected):

@@ -24,14 +24,14 @@ from nightune.models.training.seeds import Seeds
 
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
-    global keras, tf, InitialWeights, Program, build_numbered_optimizer, is_noisy, is_separable
+    global keras, tf, InitialWeights, Program, build_traced_optimizer, is_noisy, is_separable
     global read_head
     import keras
     import tensorflow as tf
 
     from nightune.models.engines.compiled.initial_weights import InitialWeights
     from nightune.models.engines.compiled.program import Program
-    from nightune.models.engines.compiled.traced_optimizers import build_numbered_optimizer
+    from nightune.models.engines.compiled.traced_optimizers import build_traced_optimizer
     from nightune.models.engines.keras_parts.model_traits import is_noisy, is_separable
     from nightune.models.networks.heads import read_head
 
@@ -119,7 +119,7 @@ def build(input_shape, output_size):
 def test_one_minus_a_number_near_one_keeps_its_digits(recipe: MakeRecipe) -> None:
     given = recipe(optimizer="adam")
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    optimizer, numbers = build_numbered_optimizer(given, model)
+    optimizer, numbers = build_traced_optimizer(given, model)
     for variable, read in numbers.values():
         variable.assign(read(given))
     assert float(1 - optimizer.beta_2) == float(np.float32(1 - 0.999))
@@ -160,11 +160,11 @@ def test_padding_with_weight_zero_changes_nothing_of_an_update(
     def updated(indices: list[int], weights: list[float]) -> list[np.ndarray]:
         state = program.start(given_recipe, Seeds(1, 2, 3))
         state = state._replace(trainable=[tf.convert_to_tensor(value) for value in state.trainable])
-        numbers = program.numbers(given_recipe, make_plan(l2=0.1))
+        numbers = program.hyperparameters(given_recipe, make_plan(l2=0.1))
         with tf.GradientTape() as tape:
             tape.watch(state.trainable)
             batch = Batch(dataset.train.inputs[indices], targets[indices], np.array(weights, np.float32))
-            loss, _ = program.loss(state.trainable, state.rest, numbers, batch)
+            loss, _ = program.loss(state.trainable, state.non_trainable, numbers, batch)
             total = loss + program.penalty(state.trainable, numbers)
         rates = tf.constant([0.1, 0.01, 0.0])
         moved = program.apply(state, numbers, tape.gradient(total, state.trainable), rates)

@@ -13,11 +13,11 @@ from tests.models.undocumented import undocumented
 
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
-    global keras, layers, ops, build_numbered_optimizer, exclude_from_muon, decayed_weights, optimizers
+    global keras, layers, ops, build_traced_optimizer, exclude_from_muon, decayed_weights, optimizers
     import keras
     from keras import layers, ops
 
-    from nightune.models.engines.compiled.traced_optimizers import build_numbered_optimizer
+    from nightune.models.engines.compiled.traced_optimizers import build_traced_optimizer
     from nightune.models.engines.keras_parts.muon_matrices import exclude_from_muon
     from nightune.models.engines.keras_parts.updates import decayed_weights
     from nightune.models.library_internals import optimizers
@@ -41,10 +41,10 @@ def number(value: Any) -> float:
     return float(np.asarray(ops.convert_to_numpy(value)).flat[0])
 
 
-@undocumented("Keras", "Optimizer._get_variable_index", "slots by variable", "library_internals.optimizers.place_of")
+@undocumented("Keras", "Optimizer._get_variable_index", "slots by variable", "library_internals.optimizers.index_of")
 def test_a_variable_has_the_index_of_its_slots() -> None:
     optimizer, variables = built(keras.optimizers.Adam())
-    assert [optimizers.place_of(optimizer, variable) for variable in reversed(variables)] == [1, 0]
+    assert [optimizers.index_of(optimizer, variable) for variable in reversed(variables)] == [1, 0]
 
 
 @undocumented("Keras", "Optimizer._trainable_variables", "averages", "library_internals.optimizers.trained_variables")
@@ -184,12 +184,12 @@ def test_the_neutral_update_writes_into_a_scope_only(kind: str) -> None:
     "Keras",
     "attributes of optimizers",
     "numbers as data",
-    "engines.compiled.traced_optimizers.build_numbered_optimizer",
+    "engines.compiled.traced_optimizers.build_traced_optimizer",
 )
 def test_an_optimizer_holds_its_numbers_under_the_names_that_are_replaced(kind: str) -> None:
     recipe = read_recipe({"optimizer": kind, "gradient_clip.kind": "norm", "gradient_clip.limit": 3.0})
     model = keras.Sequential([keras.Input((3,)), layers.Dense(4), layers.Dense(1)])
-    _, numbers = build_numbered_optimizer(recipe, model)
+    _, numbers = build_traced_optimizer(recipe, model)
     own = build_optimizer(recipe.optimizer)
     held = {name: read(recipe) for name, (_, read) in numbers.items() if not name.startswith("one_minus_")}
     held.pop("nesterov_part", None)  # of our step of SGD

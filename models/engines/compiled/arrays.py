@@ -1,4 +1,4 @@
-"""The arrays that programs take and return, by their names. Both backends walk named tuples as they walk tuples."""
+"""The arrays that programs take and return, as named tuples, which both backends flatten like plain tuples."""
 
 from typing import Any, NamedTuple
 
@@ -6,47 +6,47 @@ Arrays = list[Any]
 
 
 class State(NamedTuple):
-    """All that a trial changes while it trains."""
+    """All arrays that training changes."""
 
     trainable: Arrays  # weights
-    rest: Arrays  # other variables: moving statistics, states of random streams
-    slots: Arrays  # of the optimizer
+    non_trainable: Arrays  # other variables: moving statistics, states of random streams
+    slots: Arrays  # variables of the optimizer
 
 
 class Data(NamedTuple):
-    """The data set; targets as the head wants them."""
+    """The data set, with targets in the form that the head requires."""
 
     inputs: Any
     targets: Any
-    validation: Any  # inputs
+    validation: Any  # inputs of the validation split
 
 
 class Batch(NamedTuple):
-    """Examples that are computed at once."""
+    """Examples that are computed at once: a block, or a whole batch."""
 
     inputs: Any
     targets: Any
-    weights: Any  # each example's share of the batch's mean, or one for all; 0 for padding
+    weights: Any  # weight of each example in the batch's mean, or one scalar for all; 0 for padding
 
 
 class Update(NamedTuple):
-    """What one update takes beside state and data."""
+    """The arguments of one update, in addition to state and data."""
 
-    numbers: Any  # as `Program.numbers` returns them
-    order: Any  # of the epoch's examples, padded
-    bounds: Any  # (2,) int32: where the batch starts in the order, and its size
-    rates: Any  # (3,) float32: learning rate, shrink, and momentum where it follows the rate
+    hyperparameters: Any  # from `Program.hyperparameters`
+    order: Any  # indices of the epoch's examples, padded
+    bounds: Any  # (2,) int32: start of the batch in the order, and its size
+    rates: Any  # (3,) float32: learning rate, shrink, and momentum if it cycles with the rate
 
 
 class Updates(NamedTuple):
-    """What consecutive updates of an epoch take beside state and data."""
+    """The arguments of consecutive updates of an epoch, in addition to state and data."""
 
-    numbers: Any
+    hyperparameters: Any
     order: Any
     bounds: Any  # (updates, 2)
     rates: Any  # (updates, 3)
-    span: Any  # int32: the first update, the end (exclusive), and whether to validate then, where a call decides it
+    span: Any  # int32: first update, end (exclusive) and, unless it is static, whether to validate afterwards
 
-    def at(self, place: Any) -> Update:
-        """Return one of the updates."""
-        return Update(self.numbers, self.order, self.bounds[place], self.rates[place])
+    def at(self, index: Any) -> Update:
+        """Return the update at an index."""
+        return Update(self.hyperparameters, self.order, self.bounds[index], self.rates[index])

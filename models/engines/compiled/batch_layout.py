@@ -1,8 +1,8 @@
-"""Blocks: how an epoch's batches are laid out for a compiled program, which knows arrays of fixed shapes only.
+"""Lay out an epoch's batches in blocks for compiled programs, whose arrays have fixed shapes.
 
-A block is as many examples as are computed at a time. A batch smaller than its block is filled up with examples of
-weight 0; a larger one adds up the gradients of several blocks. A model whose examples depend on each other (batch
-normalization) gets each batch as one block of exactly its size.
+A block is the examples that are computed at once. A batch smaller than its block is padded with examples of weight 0;
+a larger batch accumulates the gradients of several blocks. If the model's examples depend on each other (batch
+normalization), each batch is one block of exactly its size.
 """
 
 import itertools
@@ -14,61 +14,61 @@ import numpy.typing as npt
 
 from nightune.models.training.plan import EpochPlan
 
-ACCUMULATED_BLOCK = 32  # for batches of mixed sizes
-SMALL_BLOCK = 8
-LEAST_CAPACITY = 128
+ACCUMULATED_BLOCK = 32  # examples, for batches of mixed sizes
+SMALL_BLOCK = 8  # examples
+MINIMUM_CAPACITY = 128  # updates
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a program has to know when it is compiled: the examples of a block, and whether batches may have several."""
+    """The static part of a layout, known at compile time: the size of a block, and whether a batch may have several."""
 
-    block: int  # 0: each batch as it is, for programs that take arrays of any length
+    block: int  # examples; 0: each batch without padding, for programs that take arrays of any length
     is_accumulated: bool
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Consecutive updates of an epoch that are computed in blocks of one size. Arrays are padded to a capacity."""
+    """Consecutive updates of an epoch with one block size. Arrays are padded to a capacity."""
 
     shape: Shape
-    count: int  # updates that count
-    bounds: npt.NDArray[np.int32]  # (capacity, 2) where a batch starts in the order, and its size
-    rates: npt.NDArray[np.float32]  # (capacity, 3) learning rate, shrink, and momentum where it follows the rate
+    count: int  # updates, without padding
+    bounds: npt.NDArray[np.int32]  # (capacity, 2) start of the batch in the order, and its size
+    rates: npt.NDArray[np.float32]  # (capacity, 3) learning rate, shrink, and momentum if it cycles
 
 
 def bucketed_parts(plan: EpochPlan) -> tuple[Part, ...]:
-    """All updates in blocks of one size: the power of two that holds every batch, or small ones if sizes are mixed.
+    """Lay out all updates in blocks of one size: the power of two that fits every batch, or less if sizes are mixed.
 
-    So sizes share few programs, and at most half of what is computed is in vain.
+    Many batch sizes then share few programs, and at most half of the computation is padding.
     """
     largest = int(plan.batch_sizes.max())
-    smallest = int(plan.batch_sizes[:-1].min(initial=largest))  # the last batch may be what is left over
+    smallest = int(plan.batch_sizes[:-1].min(initial=largest))  # the last batch may be the remainder
     bucket = min(plan.examples, 1 << (largest - 1).bit_length())
     is_mixed = 2 * smallest < largest
     shape = Shape(min(ACCUMULATED_BLOCK, bucket), True) if is_mixed else Shape(bucket, False)
-    least = max(LEAST_CAPACITY, plan.examples // 8)  # so that usual sizes share the arrays' shape
-    return (_part(plan, shape, slice(0, plan.updates), least),)
+    minimum_capacity = max(MINIMUM_CAPACITY, plan.examples // 8)  # common batch sizes share one array shape
+    return (_part(plan, shape, slice(0, plan.updates), minimum_capacity),)
 
 
 def accumulated_parts(plan: EpochPlan) -> tuple[Part, ...]:
-    """All updates in small blocks of one of two sizes, so that batches of nearly any size share one program.
+    """Lay out all updates in small blocks of one of two sizes, so that almost all batch sizes share one program.
 
-    For processors that compute small blocks as fast as large ones, example for example.
+    For processors on which an example takes the same time in small blocks as in large ones.
     """
     is_small = int(plan.batch_sizes.max()) <= SMALL_BLOCK
     shape = Shape(SMALL_BLOCK, False) if is_small else Shape(ACCUMULATED_BLOCK, True)
-    return (_part(plan, shape, slice(0, plan.updates), max(LEAST_CAPACITY, plan.examples // 8)),)
+    return (_part(plan, shape, slice(0, plan.updates), max(MINIMUM_CAPACITY, plan.examples // 8)),)
 
 
 def fitted_parts(plan: EpochPlan) -> tuple[Part, ...]:
-    """All updates in blocks of the largest batch's size: nothing but the left-over is filled up."""
+    """Lay out all updates in blocks of the largest batch's size: only the remainder is padded."""
     shape = Shape(int(plan.batch_sizes.max()), False)
-    return (_part(plan, shape, slice(0, plan.updates), LEAST_CAPACITY),)
+    return (_part(plan, shape, slice(0, plan.updates), MINIMUM_CAPACITY),)
 
 
 def exact_parts(plan: EpochPlan) -> tuple[Part, ...]:
-    """Runs of updates of the same size, each in blocks of that size."""
+    """Lay out each run of updates of equal batch size in blocks of that size."""
     changes = np.flatnonzero(np.diff(plan.batch_sizes)) + 1
     edges = [0, *changes.tolist(), plan.updates]
     spans = [slice(start, end) for start, end in itertools.pairwise(edges)]
@@ -76,31 +76,31 @@ def exact_parts(plan: EpochPlan) -> tuple[Part, ...]:
 
 
 def capped_parts(plan: EpochPlan, cap: int) -> tuple[Part, ...]:
-    """All updates in blocks of at most so many examples, for separable models; a power of two, to share programs."""
+    """Lay out all updates in blocks of at most `cap` examples, for separable models; powers of two share programs."""
     largest = int(plan.batch_sizes.max())
     block = min(1 << (cap.bit_length() - 1), 1 << (largest - 1).bit_length())
-    return (_part(plan, Shape(block, True), slice(0, plan.updates), LEAST_CAPACITY),)
+    return (_part(plan, Shape(block, True), slice(0, plan.updates), MINIMUM_CAPACITY),)
 
 
-def largest_block(plan: EpochPlan, parts: Sequence[Part]) -> int:
-    """How many examples are computed at a time, at most."""
+def unpadded_parts(plan: EpochPlan) -> tuple[Part, ...]:
+    """Lay out all updates, each batch without padding."""
+    return (_part(plan, Shape(0, False), slice(0, plan.updates), MINIMUM_CAPACITY),)
+
+
+def maximum_block_size(plan: EpochPlan, parts: Sequence[Part]) -> int:
+    """Return the maximum number of examples that are computed at once."""
     return max(part.shape.block or int(plan.batch_sizes.max()) for part in parts)
 
 
-def free_parts(plan: EpochPlan) -> tuple[Part, ...]:
-    """All updates, each batch as it is."""
-    return (_part(plan, Shape(0, False), slice(0, plan.updates), LEAST_CAPACITY),)
-
-
 def padded_order(plan: EpochPlan, parts: Sequence[Part]) -> npt.NDArray[np.int32]:
-    """The plan's order, longer by a block, so that the last block can be cut out of it."""
+    """Return the plan's order, padded by one block, so that the last block can be sliced from it."""
     return np.concatenate([plan.order, np.zeros(max(part.shape.block for part in parts), np.int32)])
 
 
-def _part(plan: EpochPlan, shape: Shape, span: slice, least: int) -> Part:
+def _part(plan: EpochPlan, shape: Shape, span: slice, minimum_capacity: int) -> Part:
     starts = np.concatenate([[0], np.cumsum(plan.batch_sizes)[:-1]])
     count = span.stop - span.start
-    capacity = 1 << (max(count, least) - 1).bit_length()
+    capacity = 1 << (max(count, minimum_capacity) - 1).bit_length()
     bounds, rates = np.zeros((capacity, 2), np.int32), np.zeros((capacity, 3), np.float32)
     bounds[:count] = np.stack([starts[span], plan.batch_sizes[span]], axis=1)
     rates[:count, 0], rates[:count, 1] = plan.learning_rates[span], plan.shrinks[span]

@@ -1,4 +1,4 @@
-"""What a backend makes of a program: the functions that it has compiled, with the data that they read."""
+"""The interface of a program that a backend has compiled, together with the data that it reads."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -14,13 +14,13 @@ from nightune.models.training.plan import EpochPlan
 
 
 class CompiledProgram(Protocol):
-    """A program that a backend has compiled. States may be used up: only the state returned is good afterwards."""
+    """A program that a backend has compiled. Methods may donate the state they receive: use only the state returned."""
 
     program: Program
     pace: Pace
 
     def tags(self, recipe: Recipe) -> Mapping[str, str]:
-        """Say how the recipe's trials are computed."""
+        """Return tags on how the recipe's trials are computed."""
 
     def put(self, state: State) -> State:
         """Return copies of a state's arrays on the device."""
@@ -29,20 +29,20 @@ class CompiledProgram(Protocol):
         """Lay out a plan."""
 
     def train(self, state: State, updates: Updates, before: Any, shape: Shape) -> tuple[State, Any, Any | None]:
-        """Make the span's updates; return the sum of losses, added to that before it, and if it validates the outputs.
+        """Execute the span's updates; return the state, the sum of losses, and the validation outputs.
 
-        Whether it validates is the third number of the span.
+        The sum starts from `before`. The outputs are valid if the third number of the span requests validation.
         """
 
 
 @runtime_checkable
 class ManyEpochs(Protocol):
-    """Compiled programs that compute several epochs in one call, where a backend gains by it."""
+    """Compiled programs that can compute several epochs in one call, for backends on which that is faster."""
 
     def epochs_at_once(self, state: State, plan: EpochPlan) -> int:
-        """How many epochs of this layout `train_epochs` takes at most; 1: it is not to be called."""
+        """Return the maximum number of epochs of this layout for `train_epochs`; 1: do not call it."""
 
     def train_epochs(
-        self, state: State, numbers: Sequence[np.ndarray], plans: Sequence[EpochPlan]
+        self, state: State, hyperparameters: Sequence[np.ndarray], plans: Sequence[EpochPlan]
     ) -> tuple[State, np.ndarray, np.ndarray, list[list[np.ndarray]]]:
-        """Carry out plans of one layout; return each one's sum of losses, its outputs and its weights."""
+        """Execute plans of one layout; return the state, and the sum of losses, outputs and weights of each epoch."""

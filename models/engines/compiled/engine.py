@@ -1,4 +1,4 @@
-"""The engine of compiled programs, for any backend: it keeps one for each graph key, and trains trials in them."""
+"""The engine that trains trials in compiled programs, one for each graph key, on any backend."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -33,54 +33,56 @@ from nightune.models.training.seeds import Seeds
 from nightune.models.training.snapshots import EngineSnapshot, refuse_other_shapes
 from nightune.models.user_code import source_digest
 
-KEPT_PROGRAMS = 32  # the least recently used one goes; each holds a model, its slots and its compiled functions
-KEPT_PLAN_BYTES = 2**26  # of orders, on the host
+CACHED_PROGRAMS = 32  # least recently used first out; each holds a model, its slots and its compiled functions
+MAXIMUM_PLAN_BYTES = 2**26  # of example orders, on the host
 
 
 class Backend(Protocol):
-    """What the engine asks of a backend."""
+    """The operations that the engine requires of a backend."""
 
     name: str
-    is_shape_bound: bool  # each size of a batch that cannot be filled up is compiled anew
+    is_shape_bound: bool  # without padding, each batch size requires its own compilation
 
     @property
     def device(self) -> str:
-        """The device that it computes on, in words."""
+        """A description of the device that computes."""
 
     def put_data(self, data: Data) -> Data:
-        """Return the data on the device."""
+        """Copy the data to the device."""
 
     def compile(self, program: Program, data: Data) -> CompiledProgram:
-        """Return the program's functions with their data; each may be compiled when it is first called."""
+        """Return the program's functions with their data; a function may be compiled at its first call."""
 
-    def with_noise_of_fit(self) -> "Backend":
-        """Return a backend that computes the same programs, however slowly, with the dropout that `fit` draws."""
+    def with_fit_dropout(self) -> "Backend":
+        """Return a backend with the same programs and the dropout masks of `fit`, even if it is slower."""
 
 
 @dataclass(frozen=True, eq=False)
 class CompiledState:
-    """One trial: its program, and the arrays that a run epoch uses up.
+    """The state of one trial: its program, and the arrays, which each epoch donates to the device.
 
-    A program that runs out of memory has used them up, too. So the plans are kept, to be run again in smaller blocks
-    from the trial's start, or from where they became many.
+    A program that runs out of memory has donated them as well. Therefore the state records the plans executed since
+    its checkpoint, to repeat them in smaller blocks.
     """
 
     executable: CompiledProgram
     arrays: State
     recipe: Recipe
     seeds: Seeds
-    kept: State | None = None  # on the host, before the plans; None = the trial's start
+    checkpoint: State | None = None  # on the host, before the plans; None: the start of the trial
     plans: tuple[EpochPlan, ...] = ()
-    cap: int = 0  # examples computed at a time; 0 = as the program likes
+    cap: int = 0  # maximum block size in examples; 0: the program decides
 
 
 class CompiledEngine:
-    """Trains with one compiled program for each graph key."""
+    """Trains trials of one graph key in one compiled program."""
 
-    def __init__(self, dataset: Dataset, folder: Path, backend: Backend, kept_programs: int = KEPT_PROGRAMS) -> None:
+    def __init__(
+        self, dataset: Dataset, folder: Path, backend: Backend, cached_programs: int = CACHED_PROGRAMS
+    ) -> None:
         self._dataset, self._folder, self._backend = dataset, folder, backend
-        self._programs: LRUCache[tuple[str, str], CompiledProgram] = LRUCache(kept_programs)
-        self._data: dict[str, Data] = {}  # by what the head makes of the targets
+        self._programs: LRUCache[tuple[str, str], CompiledProgram] = LRUCache(cached_programs)
+        self._data: dict[str, Data] = {}  # by kind of head, which determines the form of the targets
 
     @property
     def name(self) -> str:
@@ -96,11 +98,11 @@ class CompiledEngine:
 
     @property
     def programs(self) -> int:
-        """How many programs are kept."""
+        """The number of cached programs."""
         return len(self._programs)
 
     def refusals(self, recipe: Recipe) -> list[str]:
-        """Say what of a recipe these programs cannot express; it is for `fit` then. Empty where all is well."""
+        """Return the reasons why a recipe requires the engine `fit`; empty if a program can train it."""
         model = self._build(recipe, 0)
         reasons = refusals_of(model, recipe, self._dataset)
         if not is_separable(model):
@@ -113,119 +115,119 @@ class CompiledEngine:
         return reasons
 
     def start(self, recipe: Recipe, seeds: Seeds) -> CompiledState:
-        """Put the trial's initial weights, empty slots and random streams on the device."""
+        """Create the trial's initial weights, slots and random streams on the device."""
         refuse_only_in_fit(recipe)
         compiled = self._compiled(recipe)
         arrays = compiled.put(compiled.program.start(recipe, seeds))
         return CompiledState(compiled, arrays, recipe, seeds, cap=recipe.batch_size.micro_size)
 
     def run_epoch(self, state: CompiledState, plan: EpochPlan) -> tuple[CompiledState, EpochOutput]:
-        """Run the program on one plan. The state given must not be used again.
+        """Execute one plan. Do not use the given state again.
 
-        Out of memory, a separable model's epochs start over in blocks of half as many examples, down to one, and later
-        epochs go on so.
+        If memory runs out, roll a separable model back to its checkpoint and repeat its plans in blocks of half the
+        size, down to one example; later epochs keep that size.
         """
         started_at = time.perf_counter()
-        todo = [plan]
-        while todo:
+        pending = [plan]
+        while pending:
             try:
                 arrays, loss, outputs = epochs.run_epoch(
-                    state.executable, state.arrays, state.recipe, todo[0], state.cap
+                    state.executable, state.arrays, state.recipe, pending[0], state.cap
                 )
             except Exception as error:
-                block = epochs.block(state.executable, todo[0], state.cap)
+                block = epochs.block_size(state.executable, pending[0], state.cap)
                 if block == 1 or not state.executable.program.is_separable or not is_out_of_memory(error):
                     raise
             else:
-                state = _gone_on(state, arrays, (todo.pop(0),))
+                state = _advanced(state, arrays, (pending.pop(0),))
                 continue
-            # Outside the handler, whose traceback would keep alive what did not fit.
+            # Outside the handler, whose traceback would keep the arrays of the failed call alive.
             warn_of_smaller_micro_batches(plan.epoch, block, block // 2)
-            todo = [*state.plans, *todo]
-            state = self._back(state, block // 2)
+            pending = [*state.plans, *pending]
+            state = self._rolled_back(state, block // 2)
         statistics = epochs.statistics(state.executable, state.arrays, plan, state.cap)
         seconds = time.perf_counter() - started_at
         return state, EpochOutput(loss, outputs, state.executable.program.head.is_logits, seconds, statistics)
 
     def epochs_at_once(self, state: CompiledState, plan: EpochPlan) -> int:
-        """How many epochs are computed in one call of about a second."""
+        """Return how many epochs one call of about a second computes."""
         return 1 if state.cap else epochs.epochs_at_once(state.executable, state.arrays, plan)
 
     def run_epochs(self, state: CompiledState, plans: Sequence[EpochPlan]) -> tuple[CompiledState, list[EpochOutput]]:
-        """Run the program on the first plans that have one layout, in one call; out of memory, on each alone."""
+        """Execute the first plans that share one layout in one call, or one by one if memory runs out."""
         started_at, compiled = time.perf_counter(), state.executable
-        some = epochs.alike(compiled, plans)
-        if len(some) == 1:
-            state, output = self.run_epoch(state, some[0])
+        batched = epochs.same_layout_prefix(compiled, plans)
+        if len(batched) == 1:
+            state, output = self.run_epoch(state, batched[0])
             return state, [output]
         try:
-            arrays, computed = epochs.run_epochs(compiled, state.arrays, state.recipe, some)
+            arrays, computed = epochs.run_epochs(compiled, state.arrays, state.recipe, batched)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
         else:
-            seconds = (time.perf_counter() - started_at) / len(some)
+            seconds = (time.perf_counter() - started_at) / len(batched)
             outputs = [
                 EpochOutput(loss, values, compiled.program.head.is_logits, seconds, weights=weights)
                 for loss, values, weights in computed
             ]
-            return _gone_on(state, arrays, some), outputs
-        # Outside the handler, whose traceback would keep alive what did not fit.
-        outputs, todo, state = [], [*state.plans, *some], self._back(state, state.cap)
-        for plan in todo:
+            return _advanced(state, arrays, batched), outputs
+        # Outside the handler, whose traceback would keep the arrays of the failed call alive.
+        outputs, pending, state = [], [*state.plans, *batched], self._rolled_back(state, state.cap)
+        for plan in pending:
             state, output = self.run_epoch(state, plan)
             outputs.append(replace(output, weights=self.weights(state)))
-        return state, outputs[-len(some) :]
-
-    def _back(self, state: CompiledState, cap: int) -> CompiledState:
-        """The state before the plans that it has kept, to go on in blocks of at most so many examples."""
-        if state.kept is None:
-            return replace(self.start(state.recipe, state.seeds), cap=cap)
-        return replace(state, arrays=state.executable.put(state.kept), plans=(), cap=cap)
+        return state, outputs[-len(batched) :]
 
     def weights(self, state: CompiledState) -> list[np.ndarray]:
         """Return copies of all weights, in the model's order."""
         return [np.array(weight) for weight in state.executable.program.weights(state.arrays)]
 
     def is_finite(self, state: CompiledState) -> bool:
-        """Say whether all weights are finite."""
-        weights = (*state.arrays.trainable, *state.arrays.rest)
+        """Return whether all weights are finite."""
+        weights = (*state.arrays.trainable, *state.arrays.non_trainable)
         return all(np.isfinite(np.asarray(array)).all() for array in weights)
 
     def snapshot(self, state: CompiledState) -> EngineSnapshot:
-        """Return copies of the weights, the other variables and the slots, and the cap of the blocks."""
+        """Return copies of the weights, the other variables and the slots, and the maximum block size."""
         arrays = [np.array(array) for group in state.arrays for array in group]
         return EngineSnapshot(arrays, {"cap": state.cap})
 
     def restore(self, state: CompiledState, snapshot: EngineSnapshot) -> CompiledState:
-        """Put the arrays back on the device; there are no plans to run again before them."""
+        """Copy the snapshot's arrays to the device; they become the checkpoint of the state."""
         refuse_other_shapes([array for group in state.arrays for array in group], snapshot.arrays)
         arrays = iter(snapshot.arrays)
-        kept = State(*([next(arrays) for _ in group] for group in state.arrays))
-        return replace(state, arrays=state.executable.put(kept), kept=kept, cap=snapshot.facts["cap"])
+        checkpoint = State(*([next(arrays) for _ in group] for group in state.arrays))
+        return replace(state, arrays=state.executable.put(checkpoint), checkpoint=checkpoint, cap=snapshot.facts["cap"])
 
     def trial_tags(self, state: CompiledState) -> Mapping[str, str]:
-        """Say how the trial's program is computed."""
+        """Return tags on how the trial's program is computed."""
         return state.executable.tags(state.recipe)
 
-    def with_noise_of_fit(self) -> "CompiledEngine":
-        """Return an engine of the same programs, however slow, that draws the dropout that `fit` draws."""
-        return CompiledEngine(self._dataset, self._folder, self._backend.with_noise_of_fit())
+    def with_fit_dropout(self) -> "CompiledEngine":
+        """Return an engine with the same programs and the dropout masks of `fit`, even if it is slower."""
+        return CompiledEngine(self._dataset, self._folder, self._backend.with_fit_dropout())
 
     def model(self, recipe: Recipe, weights: list[np.ndarray]) -> keras.Model:
-        """Build the recipe's model again, free of what the program put into it, and give it the weights."""
+        """Build the recipe's model again, without the changes that the program made to it, and set its weights."""
         model = self._build(recipe, 0)
         model.set_weights(weights)
         return model
 
+    def _rolled_back(self, state: CompiledState, cap: int) -> CompiledState:
+        """Return the state at its checkpoint, with another maximum block size."""
+        if state.checkpoint is None:
+            return replace(self.start(state.recipe, state.seeds), cap=cap)
+        return replace(state, arrays=state.executable.put(state.checkpoint), plans=(), cap=cap)
+
     def _build(self, recipe: Recipe, seed: int) -> keras.Model:
-        keras.backend.clear_session(free_memory=False)  # layers are numbered from the start again
+        keras.backend.clear_session(free_memory=False)  # restart the numbering of layer names
         shape, size = self._dataset.input_shape, self._dataset.output_size
         with computing_in(recipe.precision):
             return build_model(recipe.architecture, recipe.model, shape, size, folder=self._folder, seed=seed)
 
     def _compiled(self, recipe: Recipe) -> CompiledProgram:
-        """The program of the recipe's graph key and of Keras' present policy, compiled if there is none."""
+        """Return the cached program of the recipe's graph key and of Keras' current dtype policy, or compile it."""
         code = source_digest(recipe.architecture, self._folder)
         key = (keras.config.dtype_policy().name, graph_key(recipe, code))
         if key not in self._programs:
@@ -243,10 +245,10 @@ class CompiledEngine:
         return self._backend.compile(Program(model, head, recipe, initial), self._data[head.kind])
 
 
-def _gone_on(state: CompiledState, arrays: State, carried_out: Sequence[EpochPlan]) -> CompiledState:
-    """The state after plans, with them kept; once they are many, the arrays are kept in their place."""
-    plans = (*state.plans, *carried_out)
-    if sum(each.order.nbytes for each in plans) <= KEPT_PLAN_BYTES:
+def _advanced(state: CompiledState, arrays: State, executed: Sequence[EpochPlan]) -> CompiledState:
+    """Return the state after executed plans: recorded, or replaced by a checkpoint once they take too much memory."""
+    plans = (*state.plans, *executed)
+    if sum(each.order.nbytes for each in plans) <= MAXIMUM_PLAN_BYTES:
         return replace(state, arrays=arrays, plans=plans)
-    kept = State(*([np.array(array) for array in group] for group in arrays))
-    return replace(state, arrays=arrays, plans=(), kept=kept)
+    checkpoint = State(*([np.array(array) for array in group] for group in arrays))
+    return replace(state, arrays=arrays, plans=(), checkpoint=checkpoint)

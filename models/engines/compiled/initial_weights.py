@@ -1,7 +1,7 @@
-"""Initial weights for a seed, the same to the last bit as those of a model built with it, without building one.
+"""Draw the initial weights for a seed, bit-equal to those of a model built with it, without building a model.
 
-A built model shows which of its layers' initializers drew which weight, and which of the seeds that Keras takes from
-Python's generator each of them had. With another seed the same initializers are called with that seed's numbers.
+Two built models show which initializer drew each weight, and which of the seeds that Keras draws from Python's
+generator it had. For another seed, the same initializers are called with the seeds that follow from it.
 """
 
 import copy
@@ -15,17 +15,17 @@ import numpy as np
 from nightune.models.library_internals.models import all_layers, default_seeds
 
 BuildModel = Callable[[int], keras.Model]  # from a seed
-SEARCHED_NUMBERS = 500  # of the seeds that Keras takes while it builds a model
-_FIRST, _SECOND = 20231, 90407  # two unlike seeds to learn from, and to check by
+SEARCHED_SEEDS = 500  # of those that Keras draws while it builds a model
+_FIRST, _SECOND = 20231, 90407  # seeds of the two models: one to match, the other to verify
 
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """How one weight begins: always with the same values, or as an initializer draws them."""
+    """The origin of one weight: a constant, or an initializer with the index of its seed."""
 
     constant: np.ndarray | None
     initializer: Any = None
-    place: int = 0  # of the initializer's seed among the numbers that Keras takes
+    index: int = 0  # of the initializer's seed among the seeds that Keras draws
     shape: tuple[int, ...] = ()
     dtype: str = "float32"
 
@@ -41,16 +41,16 @@ class InitialWeights:
 
     @property
     def is_drawn(self) -> bool:
-        """False if the weights cannot be had without building a model."""
+        """False if a model must be built to get the weights."""
         return self._draws is not None
 
     def draw(self, seed: int) -> list[Any]:
-        """Return the weights as arrays of the backend or of NumPy."""
+        """Return the weights as arrays of the backend or of NumPy, in the order of `model.weights`."""
         return _call(self._draws, seed) if self._draws is not None else _values(self._build(seed))
 
 
 def _draws(model: keras.Model, other: keras.Model, seed: int) -> list[Draw] | None:
-    numbers = list(default_seeds(seed, SEARCHED_NUMBERS))
+    seeds = list(default_seeds(seed, SEARCHED_SEEDS))
     initializers = list(_initializers(model))
     draws = []
     for weight, value, other_value in zip(model.weights, _values(model), _values(other), strict=True):
@@ -59,9 +59,9 @@ def _draws(model: keras.Model, other: keras.Model, seed: int) -> list[Draw] | No
             continue
         shape, dtype = tuple(weight.shape), str(weight.dtype)
         found = next((each for each in initializers if _drew(each, shape, dtype, value)), None)
-        if found is None or found.seed not in numbers:
+        if found is None or found.seed not in seeds:
             return None
-        draws.append(Draw(None, copy.copy(found), numbers.index(found.seed), shape, dtype))
+        draws.append(Draw(None, copy.copy(found), seeds.index(found.seed), shape, dtype))
     return draws
 
 
@@ -75,16 +75,16 @@ def _initializers(model: keras.Model) -> Iterator[Any]:
 def _drew(initializer: Any, shape: tuple[int, ...], dtype: str, value: np.ndarray) -> bool:
     try:
         return np.array_equal(keras.ops.convert_to_numpy(initializer(shape, dtype=dtype)), value)
-    except (TypeError, ValueError):  # one that is for other shapes
+    except (TypeError, ValueError):  # an initializer for other shapes
         return False
 
 
 def _call(draws: list[Draw], seed: int) -> list[Any]:
-    numbers = list(default_seeds(seed, 1 + max((draw.place for draw in draws), default=0)))
+    seeds = list(default_seeds(seed, 1 + max((draw.index for draw in draws), default=0)))
     weights = []
     for draw in draws:
         if draw.constant is None:
-            draw.initializer.seed = numbers[draw.place]
+            draw.initializer.seed = seeds[draw.index]
             weights.append(draw.initializer(draw.shape, dtype=draw.dtype))
         else:
             weights.append(draw.constant)

@@ -1,7 +1,7 @@
-"""The compiled engine of JAX: an epoch's updates in one call of one compiled function.
+"""The compiled engine on JAX: an epoch's updates in one call of one compiled function.
 
-Compiled functions return states as plain tuples: the names in results are part of the key under which JAX keeps on disk
-what it compiled, and stores hold programs of before they had names.
+JAX's disk cache keys contain the names of jitted functions (`_train_epochs`, `_step`, `_predict`) and the field names
+of their results. Keep these names, and return states as plain tuples: existing stores hold programs compiled that way.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ from nightune.models.engines.compiled.batch_layout import (
     fitted_parts,
     padded_order,
 )
-from nightune.models.engines.compiled.engine import KEPT_PROGRAMS, CompiledEngine
+from nightune.models.engines.compiled.engine import CACHED_PROGRAMS, CompiledEngine
 from nightune.models.engines.compiled.pace import Pace
 from nightune.models.engines.compiled.program import Program
 from nightune.models.engines.prediction import prediction_spans
@@ -33,18 +33,18 @@ from nightune.models.recipe.recipe import Recipe
 from nightune.models.training import reported_names
 from nightune.models.training.plan import EpochPlan
 
-MOST_EPOCHS = 32  # in one call
-CALL_BYTES = 2**25  # of what a call is given of its epochs, and returns
-BYTES_AN_EXAMPLE = 20  # of an epoch's order, and of its updates
+MAXIMUM_EPOCHS = 32  # in one call
+CALL_BYTES = 2**25  # of the arguments and results of a call that grow with its epochs
+BYTES_PER_EXAMPLE = 20  # of an epoch's order and updates
 
 
 def make_jax_engine(
-    dataset: Dataset, folder: Path, compiled: Path | None = None, kept_programs: int = KEPT_PROGRAMS
+    dataset: Dataset, folder: Path, compiled: Path | None = None, cached_programs: int = CACHED_PROGRAMS
 ) -> CompiledEngine:
-    """Return the engine; what XLA compiles is kept in the folder `compiled` for other processes."""
+    """Return the engine; XLA's compiled programs are cached in the folder `compiled` for other processes."""
     if compiled is not None:
         keep_compiled(compiled)
-    return CompiledEngine(dataset, folder, JaxBackend(), kept_programs)
+    return CompiledEngine(dataset, folder, JaxBackend(), cached_programs)
 
 
 class JaxBackend:
@@ -55,31 +55,31 @@ class JaxBackend:
 
     @property
     def device(self) -> str:
-        """The first device, with what it is."""
+        """The platform, number and model of the first device."""
         device = jax.devices()[0]
         return f"{device.platform}:{device.id} {device.device_kind}"
 
     def put_data(self, data: Data) -> Data:
-        """Return the data on the device."""
+        """Copy the data to the device."""
         return jax.device_put(data)
 
     def compile(self, program: Program, data: Data) -> "JaxProgram":
-        """Return the program's functions with their data, compiled when they are first called."""
+        """Return the program's functions with their data; each is compiled at its first call."""
         return JaxProgram(program, data)
 
-    def with_noise_of_fit(self) -> "JaxBackend":
-        """Return itself: on JAX dropout is the same everywhere."""
+    def with_fit_dropout(self) -> "JaxBackend":
+        """Return itself: on JAX the engine `fit` draws the same dropout masks."""
         return self
 
 
 class JaxProgram:
-    """A program as JAX compiles it, with the data that it reads."""
+    """A program compiled by JAX, together with the data that it reads."""
 
     def __init__(self, program: Program, data: Data) -> None:
         self.program, self.pace, self.data = program, Pace(), data
         self._extra: dict[str, Any] = {}
-        self._room: dict[int, int] = {}  # of a call, in epochs, by the length of their order
-        # XLA on a CPU is slow with convolutions inside loops, not outside them: each update is a call then.
+        self._capacities: dict[int, int] = {}  # maximum epochs of a call, by the length of their order
+        # On CPUs, XLA is slow with convolutions inside loops (openxla/xla#34273): use one call per update.
         self._is_stepwise = program.has_convolutions and jax.default_backend() == "cpu"
         self._is_separable = program.is_separable
         self._train = jax.jit(partial(_train_epochs, program), static_argnames="shape", donate_argnums=0)
@@ -87,164 +87,167 @@ class JaxProgram:
         self._predict = jax.jit(partial(_predict, program))
 
     def tags(self, _recipe: Recipe) -> Mapping[str, str]:
-        """JAX computes all with XLA."""
+        """Return the tag for XLA, which JAX always uses."""
         return {reported_names.XLA: "yes"}
 
     def put(self, state: State) -> State:
-        """Return copies: states are used up, and what they start from is not."""
+        """Return copies on the device: calls donate their states, and the originals must stay valid."""
         return jax.tree.map(jnp.array, state)
 
     def parts(self, plan: EpochPlan) -> tuple[Part, ...]:
-        """Lay out a plan by what the model and the device allow."""
+        """Lay out a plan as the model and the device allow."""
         if not self._is_separable:
             return exact_parts(plan)
         return fitted_parts(plan) if self._is_stepwise else bucketed_parts(plan)
 
     def extra(self, name: str, compiled: Callable[[Program], Any]) -> Any:
-        """Return another function of the program, compiled once and kept with the others."""
+        """Return an additional function of the program, created once and cached with the others."""
         if name not in self._extra:
             self._extra[name] = compiled(self.program)
         return self._extra[name]
 
     def train(self, state: State, updates: Updates, before: Any, shape: Shape) -> tuple[State, Any, Any | None]:
-        """Make updates and validate in one call or, with convolutions on a CPU, one by one."""
+        """Execute updates and validate in one call or, with convolutions on a CPU, one call per update."""
         if not self._is_stepwise:
             state, losses, outputs, _ = self._call(state, [updates], shape, before)
             return state, losses[0], outputs[0]
         updates, losses = updates._replace(order=jnp.asarray(updates.order)), []
         start, end, is_last = updates.span
-        for place in range(start, end):
-            arrays, loss = self._step(state, updates.at(place), self.data, shape=shape)
+        for index in range(start, end):
+            arrays, loss = self._step(state, updates.at(index), self.data, shape=shape)
             state = State(*arrays)
             losses.append(loss)
-        outputs = self._predict(state, updates.numbers, self.data.validation) if is_last else None
+        outputs = self._predict(state, updates.hyperparameters, self.data.validation) if is_last else None
         return state, sum(losses, start=before), outputs
 
     def epochs_at_once(self, state: State, plan: EpochPlan) -> int:
-        """As many as the results of fit into some memory; one, where an update is a call or an epoch has many parts."""
+        """Return how many epochs fit into the memory of a call; 1 if an epoch takes several calls."""
         if self._is_stepwise or not self._is_separable:
             return 1
-        return self._most(state, plan.examples + self.parts(plan)[0].shape.block)
+        return self._maximum_epochs(state, plan.examples + self.parts(plan)[0].shape.block)
 
     def train_epochs(
-        self, state: State, numbers: Sequence[np.ndarray], plans: Sequence[EpochPlan]
+        self, state: State, hyperparameters: Sequence[np.ndarray], plans: Sequence[EpochPlan]
     ) -> tuple[State, np.ndarray, np.ndarray, list[list[np.ndarray]]]:
-        """Carry out the plans in one call."""
-        laid = [self.parts(plan) for plan in plans]
+        """Execute the plans in one call."""
+        layouts = [self.parts(plan) for plan in plans]
         epochs = []
-        for number, plan, parts in zip(numbers, plans, laid, strict=True):
+        for values, plan, parts in zip(hyperparameters, plans, layouts, strict=True):
             span = np.array([0, plan.updates, 1], np.int32)
-            epochs.append(Updates(number, padded_order(plan, parts), parts[0].bounds, parts[0].rates, span))
-        state, losses, outputs, weights = self._call(state, epochs, laid[0][0].shape, np.float32(0.0))
-        # Copies: a view would keep what the call returned of all epochs alive.
-        each = [[np.array(stacked[place]) for stacked in map(np.asarray, weights)] for place in range(len(plans))]
-        return state, losses[: len(plans)], np.array(outputs[: len(plans)]), each
+            epochs.append(Updates(values, padded_order(plan, parts), parts[0].bounds, parts[0].rates, span))
+        state, losses, outputs, weights = self._call(state, epochs, layouts[0][0].shape, np.float32(0.0))
+        # Copies: a view would keep the results of all epochs alive.
+        stacks = list(map(np.asarray, weights))
+        copies = [[np.array(stack[index]) for stack in stacks] for index in range(len(plans))]
+        return state, losses[: len(plans)], np.array(outputs[: len(plans)]), copies
 
     def _call(self, state: State, epochs: Sequence[Updates], shape: Shape, before: Any) -> Any:
-        """Compute epochs of one layout; return the state, and each one's losses, outputs and weights."""
-        most = self._most(state, len(epochs[0].order)) if self._is_separable else 1
-        given = Updates(*(np.zeros((most, *array.shape), array.dtype) for array in epochs[0]))
-        for arrays, values in zip(given, zip(*epochs, strict=True), strict=True):
+        """Compute epochs of one layout; return the state, and the losses, outputs and weights by epoch."""
+        maximum = self._maximum_epochs(state, len(epochs[0].order)) if self._is_separable else 1
+        padded = Updates(*(np.zeros((maximum, *array.shape), array.dtype) for array in epochs[0]))
+        for arrays, values in zip(padded, zip(*epochs, strict=True), strict=True):
             arrays[: len(epochs)] = values
-        state, *results, weights = self._train(state, given, np.int32(len(epochs)), before, self.data, shape=shape)
+        state, *results, weights = self._train(state, padded, np.int32(len(epochs)), before, self.data, shape=shape)
         losses, outputs = map(np.asarray, results)
         return State(*state), losses, outputs, weights
 
-    def _most(self, state: State, length: int) -> int:
-        """How many epochs a call has room for, by the length of their order: a fixed number, as it is compiled."""
-        if length not in self._room:
-            numbers = jax.ShapeDtypeStruct((self.program.numbers_count,), np.float32)
-            outputs = jax.eval_shape(partial(_predict, self.program), state, numbers, self.data.validation)
+    def _maximum_epochs(self, state: State, length: int) -> int:
+        """Return the capacity of a call in epochs, by the length of their order: part of the compiled shapes."""
+        if length not in self._capacities:
+            hyperparameters = jax.ShapeDtypeStruct((self.program.hyperparameter_count,), np.float32)
+            outputs = jax.eval_shape(partial(_predict, self.program), state, hyperparameters, self.data.validation)
             weights = jax.eval_shape(self.program.weights, state)
             held = sum(array.size * array.dtype.itemsize for array in (*weights, outputs))
-            self._room[length] = min(MOST_EPOCHS, max(1, CALL_BYTES // (held + length * BYTES_AN_EXAMPLE)))
-        return self._room[length]
+            self._capacities[length] = min(MAXIMUM_EPOCHS, max(1, CALL_BYTES // (held + length * BYTES_PER_EXAMPLE)))
+        return self._capacities[length]
 
 
 def train_calls(
     program: Program, state: State, updates: Updates, before: Any, data: Data, *, shape: Shape, is_last: bool
 ) -> Any:
-    """Make a span's updates, add up their losses to those before it, and validate after an epoch's last."""
+    """Execute the span's updates, add their losses to `before`, and validate if the call is the epoch's last."""
 
-    def update(place: Any, carry: Any) -> Any:
+    def update(index: Any, carry: Any) -> Any:
         state, total = carry
-        state, loss = _step(program, state, updates.at(place), data, shape=shape)
+        state, loss = _step(program, state, updates.at(index), data, shape=shape)
         return State(*state), total + loss
 
     state, total = lax.fori_loop(updates.span[0], updates.span[1], update, (state, before))
-    return state, total, _predict(program, state, updates.numbers, data.validation) if is_last else None
+    return state, total, _predict(program, state, updates.hyperparameters, data.validation) if is_last else None
 
 
 def _train_epochs(
     program: Program, state: State, epochs: Updates, count: Any, before: Any, data: Data, *, shape: Shape
 ) -> Any:
-    """Make the updates of the first `count` epochs, each as `train_calls`; keep what each gives.
+    """Execute the updates of the first `count` epochs, each as `train_calls`; return the results of each epoch.
 
-    The arrays of `epochs` have an axis of epochs first; `before` are the first epoch's losses before its first update.
+    The first axis of the arrays in `epochs` is the epoch; `before` is the loss of the first epoch before this call.
     """
-    one = jax.eval_shape(partial(_predict, program), state, epochs.numbers[0], data.validation)
-    most = len(epochs.span)
+    output = jax.eval_shape(partial(_predict, program), state, epochs.hyperparameters[0], data.validation)
+    maximum = len(epochs.span)
 
-    def kept(array: Any) -> Any:
-        return jnp.zeros((most, *array.shape), array.dtype)
+    def buffer(array: Any) -> Any:
+        return jnp.zeros((maximum, *array.shape), array.dtype)
 
-    def epoch(place: Any, carry: Any) -> Any:
+    def epoch(index: Any, carry: Any) -> Any:
         state, losses, outputs, weights = carry
-        updates = Updates(*(array[place] for array in epochs))
+        updates = Updates(*(array[index] for array in epochs))
         start, end, is_last = updates.span
         updates = updates._replace(span=(start, end))
-        total = jnp.where(place == 0, before, 0.0)
+        total = jnp.where(index == 0, before, 0.0)
         state, loss, _ = train_calls(program, state, updates, total, data, shape=shape, is_last=False)
-        predict = partial(_predict, program, state, updates.numbers, data.validation)
-        predicted = lax.cond(is_last > 0, predict, partial(jnp.zeros, one.shape, one.dtype))
+        predict = partial(_predict, program, state, updates.hyperparameters, data.validation)
+        predicted = lax.cond(is_last > 0, predict, partial(jnp.zeros, output.shape, output.dtype))
         now = program.weights(state)
-        weights = [each.at[place].set(weight) for each, weight in zip(weights, now, strict=True)]
-        return state, losses.at[place].set(loss), outputs.at[place].set(predicted), weights
+        weights = [each.at[index].set(weight) for each, weight in zip(weights, now, strict=True)]
+        return state, losses.at[index].set(loss), outputs.at[index].set(predicted), weights
 
-    nothing = jnp.zeros(most), kept(one), [kept(array) for array in program.weights(state)]
-    state, losses, outputs, weights = lax.fori_loop(0, count, epoch, (state, *nothing))
+    empty = jnp.zeros(maximum), buffer(output), [buffer(array) for array in program.weights(state)]
+    state, losses, outputs, weights = lax.fori_loop(0, count, epoch, (state, *empty))
     return tuple(state), losses, outputs, weights
 
 
 def _step(program: Program, state: State, update: Update, data: Data, *, shape: Shape) -> Any:
-    """Make one update; return the sum of its examples' losses as well."""
+    """Execute one update; return the state and the sum of the losses of its examples."""
     block = partial(_block, program, state.trainable, update=update, data=data, size=shape.block)
     if shape.is_accumulated:
-        gradients, rest, loss = _blocks(block, state, update.bounds[1], shape)
+        gradients, non_trainable, loss = _blocks(block, state, update.bounds[1], shape)
     else:
-        gradients, rest, loss = block(state.rest)
-    penalty_gradients = jax.grad(program.penalty)(state.trainable, update.numbers)
+        gradients, non_trainable, loss = block(state.non_trainable)
+    penalty_gradients = jax.grad(program.penalty)(state.trainable, update.hyperparameters)
     gradients = [one + other for one, other in zip(gradients, penalty_gradients, strict=True)]
-    state = program.apply(state._replace(rest=rest), update.numbers, gradients, update.rates)
+    state = program.apply(state._replace(non_trainable=non_trainable), update.hyperparameters, gradients, update.rates)
     return tuple(state), loss * update.bounds[1]
 
 
 def _blocks(block: Any, state: State, examples: Any, shape: Shape) -> Any:
-    """Add up the gradients of a batch's blocks."""
+    """Accumulate the gradients of a batch's blocks."""
 
     def add(index: Any, carry: Any) -> Any:
-        gradients, rest, loss = carry
-        more, rest, more_loss = block(rest, skipped=index * shape.block)
-        return [old + new for old, new in zip(gradients, more, strict=True)], rest, loss + more_loss
+        gradients, non_trainable, loss = carry
+        more, non_trainable, more_loss = block(non_trainable, skipped=index * shape.block)
+        return [old + new for old, new in zip(gradients, more, strict=True)], non_trainable, loss + more_loss
 
-    nothing = [jnp.zeros_like(weight) for weight in state.trainable], state.rest, jnp.float32(0.0)
-    return lax.fori_loop(0, (examples + shape.block - 1) // shape.block, add, nothing)
+    initial = [jnp.zeros_like(weight) for weight in state.trainable], state.non_trainable, jnp.float32(0.0)
+    return lax.fori_loop(0, (examples + shape.block - 1) // shape.block, add, initial)
 
 
 def _block(
-    program: Program, trainable: Any, rest: Any, *, update: Update, data: Data, size: int, skipped: Any = 0
+    program: Program, trainable: Any, non_trainable: Any, *, update: Update, data: Data, size: int, skipped: Any = 0
 ) -> Any:
-    """Return a block's part of the gradients of the batch's mean loss, the other variables, and its part of that."""
+    """Return a block's share of the batch's gradients, the other variables, and its share of the batch's mean loss."""
     start, examples = update.bounds
     rows = lax.dynamic_slice(update.order, (start + skipped,), (size,))
     weights = jnp.where(jnp.arange(size) + skipped < examples, 1.0 / examples.astype(jnp.float32), 0.0)
     batch = Batch(data.inputs[rows], data.targets[rows], weights)
     gradient = jax.value_and_grad(program.loss, has_aux=True)
-    (_, (loss, rest)), gradients = gradient(trainable, rest, update.numbers, batch)
-    return gradients, rest, loss
+    (_, (loss, non_trainable)), gradients = gradient(trainable, non_trainable, update.hyperparameters, batch)
+    return gradients, non_trainable, loss
 
 
-def _predict(program: Program, state: State, numbers: Any, inputs: Any) -> Any:
-    trainable, rest = program.evaluated(state), state.rest
-    parts = [program.predict(trainable, rest, numbers, inputs[span]) for span in prediction_spans(inputs)]
+def _predict(program: Program, state: State, hyperparameters: Any, inputs: Any) -> Any:
+    trainable, non_trainable = program.evaluated(state), state.non_trainable
+    parts = [
+        program.predict(trainable, non_trainable, hyperparameters, inputs[span]) for span in prediction_spans(inputs)
+    ]
     return jnp.concatenate(parts)

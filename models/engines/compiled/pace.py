@@ -1,4 +1,4 @@
-"""How many updates one call of a compiled program makes: about a second's, as an interrupt waits for the call's end."""
+"""Limit calls of a compiled program to about a second, because an interrupt waits for the end of the call."""
 
 import time
 from collections.abc import Iterator
@@ -13,37 +13,37 @@ CALL_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Call:
-    """The updates of a part that one call makes; the epoch's last call validates, too."""
+    """The updates of a part in one call; the epoch's last call also validates."""
 
     start: int
     end: int
     is_last: bool
-    loss: Any  # float32, the sum of the losses of the part's examples before
+    loss: Any  # float32, the sum of losses in the earlier calls of the part
 
 
 class Pace:
-    """A program's updates a call, by how long its calls took so far."""
+    """The number of updates per call of a program, adjusted to the measured duration of its calls."""
 
     def __init__(self) -> None:
-        self.updates_a_call = FIRST_CALL_UPDATES
+        self.updates_per_call = FIRST_CALL_UPDATES
 
     def measure(self, updates: int, started_at: float) -> None:
-        """Set the next calls by the updates that were made since a moment of `time.perf_counter`."""
+        """Adjust the size of later calls to the updates made since `started_at`, a time of `time.perf_counter`."""
         seconds = max(time.perf_counter() - started_at, 1e-6)
-        self.updates_a_call = max(1, int(updates / seconds * CALL_SECONDS))
+        self.updates_per_call = max(1, int(updates / seconds * CALL_SECONDS))
 
     def calls(self, count: int, is_last_part: bool, losses: list[Any]) -> Iterator[Call]:
-        """Cut a part into calls; the caller appends the loss that each returns to `losses`.
+        """Divide a part into calls; the caller appends the loss that each call returns to `losses`.
 
-        Each adds to the losses of the one before: how fast the device happens to be changes no bit of the sum.
+        Each call continues the sum of the previous one, so the sum does not depend on the speed of the device.
         """
         start = 0
         loss: Any = np.float32(0.0)
         while start < count:
             started_at = time.perf_counter()
-            end = min(count, start + self.updates_a_call)
+            end = min(count, start + self.updates_per_call)
             yield Call(start, end, is_last_part and end == count, loss)
-            if end < count:  # else the device may go on with the validation at once
+            if end < count:  # after the last call, do not wait: the device can continue with the validation
                 loss = np.asarray(losses.pop())
                 self.measure(end - start, started_at)
             start = end

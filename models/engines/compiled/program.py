@@ -1,4 +1,4 @@
-"""Programs: what the trials of one graph key share, as functions of state and numbers that a backend can compile."""
+"""The computation that trials of one graph key share, as pure functions that a backend can compile."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from keras import ops
 
 from nightune.models.engines.compiled.arrays import Arrays, Batch, State
 from nightune.models.engines.compiled.initial_weights import InitialWeights
-from nightune.models.engines.compiled.traced_optimizers import build_numbered_optimizer, initial_slots
+from nightune.models.engines.compiled.traced_optimizers import build_traced_optimizer, initial_slots
 from nightune.models.engines.keras_parts.evaluated_weights import EFFECTIVE_RATE
 from nightune.models.engines.keras_parts.model_traits import dropout_layers, has_convolutions, is_noisy, is_separable
 from nightune.models.engines.keras_parts.penalty_measurements import ZERO_SHARE, share_of_zeros
@@ -23,63 +23,70 @@ from nightune.models.training.seeds import Seeds, seed_dropout
 
 
 class Program:
-    """One graph as pure functions of states and numbers; `initial` draws the weights that a trial starts from."""
+    """One graph as pure functions of states and hyperparameters; `initial` draws the initial weights of a trial."""
 
     def __init__(self, model: keras.Model, head: Head, recipe: Recipe, initial: InitialWeights) -> None:
         self.head = head
         self._model, self._initial = model, initial
         self.trainable = model.trainable_variables
-        self.rest = model.non_trainable_variables  # moving statistics, states of random streams
+        self.non_trainable = model.non_trainable_variables  # moving statistics, states of random streams
         self._loss = self._trained_loss = head.make_loss()
         self._smoothing = [Hyperparameter(0.0, "label_smoothing")] if recipe.penalty.label_smoothing else []
         if self._smoothing:
             self._trained_loss = head.make_loss(self._smoothing[0])
         self._decayed = decayed_weights(model)
-        optimizer, self._optimizer_numbers = build_numbered_optimizer(recipe, model)
+        optimizer, self._optimizer_hyperparameters = build_traced_optimizer(recipe, model)
         self._optimizer = without_replicas(optimizer)
         self.slots = self._optimizer.variables
         self._l1, self._l2 = Hyperparameter(0.0, "l1"), Hyperparameter(0.0, "l2")
         dropouts = dropout_layers(model) if has_dropout_as_data(recipe) else []
         self._dropouts = [make_variable(layer, "rate") for layer in dropouts]
-        rule = [variable for variable, _ in self._optimizer_numbers.values()]
+        optimizer_variables = [variable for variable, _ in self._optimizer_hyperparameters.values()]
         self._proximal = [self._optimizer.proximal] if hasattr(self._optimizer, "proximal") else []
-        self._numbers = [self._l1, self._l2, *self._dropouts, *self._smoothing, *self._proximal, *rule]
+        self._hyperparameters = [
+            self._l1,
+            self._l2,
+            *self._dropouts,
+            *self._smoothing,
+            *self._proximal,
+            *optimizer_variables,
+        ]
         self.is_separable = is_separable(model)
         self.has_convolutions = has_convolutions(model)
-        self.has_noise_of_its_own = is_noisy(model) and not self._dropouts  # XLA draws other noise than `fit`
-        places = {id(variable): place for place, variable in enumerate([*self.trainable, *self.rest])}
-        self._weight_places = [places[id(weight)] for weight in model.weights]
+        self.has_custom_noise = is_noisy(model) and not self._dropouts  # for which XLA and `fit` draw different numbers
+        indices = {id(variable): index for index, variable in enumerate([*self.trainable, *self.non_trainable])}
+        self._weight_indices = [indices[id(weight)] for weight in model.weights]
 
     @property
-    def numbers_count(self) -> int:
-        """How many numbers `numbers` returns."""
-        return len(self._numbers)
+    def hyperparameter_count(self) -> int:
+        """The length of the vector that `hyperparameters` returns."""
+        return len(self._hyperparameters)
 
-    def numbers(self, recipe: Recipe, plan: EpochPlan) -> np.ndarray:
-        """The values of all that is data but does not change within an epoch, as one float32 vector."""
-        rule = [read(recipe) for _, read in self._optimizer_numbers.values()]
+    def hyperparameters(self, recipe: Recipe, plan: EpochPlan) -> np.ndarray:
+        """Return the values of all hyperparameters that are constant within an epoch, as one float32 vector."""
+        optimizer_values = [read(recipe) for _, read in self._optimizer_hyperparameters.values()]
         dropouts = [recipe.model["dropout"] for _ in self._dropouts]
         smoothing = [recipe.penalty.label_smoothing for _ in self._smoothing]
         proximal = [plan.proximal for _ in self._proximal]
-        return np.array([plan.l1, plan.l2, *dropouts, *smoothing, *proximal, *rule], np.float32)
+        return np.array([plan.l1, plan.l2, *dropouts, *smoothing, *proximal, *optimizer_values], np.float32)
 
     def start(self, recipe: Recipe, seeds: Seeds) -> State:
-        """Return a trial's first state: weights and random streams by its seeds, and the slots of the recipe."""
+        """Return a trial's initial state: weights and random streams from its seeds, and the slots of its recipe."""
         seed_dropout(self._model, seeds.dropout)
         weights = self._initial.draw(seeds.weights)
-        values = [None] * len(self.trainable) + [ops.convert_to_numpy(variable) for variable in self.rest]
-        for place, weight in zip(self._weight_places, weights, strict=True):
-            values[place] = weight
+        values = [None] * len(self.trainable) + [ops.convert_to_numpy(variable) for variable in self.non_trainable]
+        for index, weight in zip(self._weight_indices, weights, strict=True):
+            values[index] = weight
         count = len(self.trainable)
         return State(values[:count], values[count:], initial_slots(self._optimizer, recipe.optimizer))
 
     def weights(self, state: State) -> Arrays:
-        """Return the weights of the model that is measured and kept, in its order."""
-        values = [*self.evaluated(state), *state.rest]
-        return [values[place] for place in self._weight_places]
+        """Return the weights used for evaluation, in the model's order."""
+        values = [*self.evaluated(state), *state.non_trainable]
+        return [values[index] for index in self._weight_indices]
 
     def evaluated(self, state: State) -> Arrays:
-        """Return the trainable weights that are measured and kept: where the optimizer has averages, those."""
+        """Return the trainable weights used for evaluation: the optimizer's averages if it has any."""
         if not hasattr(self._optimizer, "evaluation_values"):
             return state.trainable
         pairs = [*zip(self.trainable, state.trainable, strict=True), *zip(self.slots, state.slots, strict=True)]
@@ -88,40 +95,44 @@ class Program:
 
     @property
     def has_statistics(self) -> bool:
-        """True if an epoch has curves of its own."""
+        """True if `statistics` returns any."""
         return bool(self._proximal) or hasattr(self._optimizer, "effective_rate")
 
     def statistics(self, state: State) -> dict[str, float]:
-        """The curves after an epoch: the rate that the optimizer found, and the share of exact zeros of the kernels."""
-        found: dict[str, float] = {}
+        """Return statistics after an epoch, by curve: the optimizer's adapted rate, and the kernels' share of zeros."""
+        statistics: dict[str, float] = {}
         if hasattr(self._optimizer, "effective_rate"):
-            place = next(place for place, slot in enumerate(self.slots) if slot is self._optimizer.effective_rate)
-            found[EFFECTIVE_RATE] = float(state.slots[place])
+            index = next(index for index, slot in enumerate(self.slots) if slot is self._optimizer.effective_rate)
+            statistics[EFFECTIVE_RATE] = float(state.slots[index])
         if self._proximal:
             kernels = {id(kernel) for kernel in self._decayed}
             pairs = zip(self.trainable, self.evaluated(state), strict=True)
-            found[ZERO_SHARE] = share_of_zeros(
+            statistics[ZERO_SHARE] = share_of_zeros(
                 np.asarray(value) for variable, value in pairs if id(variable) in kernels
             )
-        return found
+        return statistics
 
-    def loss(self, trainable: Arrays, rest: Arrays, numbers: Any, batch: Batch) -> tuple[Any, tuple[Any, Arrays]]:
-        """Return the weighted sum of the examples' losses as it is minimized: smoothed, and with what layers add.
+    def loss(
+        self, trainable: Arrays, non_trainable: Arrays, hyperparameters: Any, batch: Batch
+    ) -> tuple[Any, tuple[Any, Arrays]]:
+        """Return the minimized loss and, as auxiliary output, the plain loss and the new non-trainable variables.
 
-        And beside it the plain sum, and the rest.
+        Both are weighted sums over examples; the minimized one has label smoothing and the losses that layers add.
         """
-        with keras.StatelessScope(self._mapping(trainable, rest, numbers), collect_losses=True) as scope:
-            outputs = as_kept(self._model(batch.inputs, training=True))
+        with keras.StatelessScope(
+            self._mapping(trainable, non_trainable, hyperparameters), collect_losses=True
+        ) as scope:
+            outputs = to_weights_dtype(self._model(batch.inputs, training=True))
             loss = minimized = ops.sum(self._loss.call(batch.targets, outputs) * batch.weights)
             if self._smoothing:
                 minimized = ops.sum(self._trained_loss.call(batch.targets, outputs) * batch.weights)
             added = sum(scope.losses, start=ops.zeros(()))
-            rest = [scope.get_current_value(variable) for variable in self.rest]
-        return minimized + added, (loss, rest)
+            non_trainable = [scope.get_current_value(variable) for variable in self.non_trainable]
+        return minimized + added, (loss, non_trainable)
 
-    def penalty(self, trainable: Arrays, numbers: Any) -> Any:
-        """Return l1·Σ|θ| + l2·Σθ² over the decayed weights, and the model's own regularizers."""
-        with keras.StatelessScope(self._mapping(trainable, [], numbers)):
+    def penalty(self, trainable: Arrays, hyperparameters: Any) -> Any:
+        """Return l1·Σ|θ| + l2·Σθ² over the decayed weights, plus the model's own regularizers."""
+        with keras.StatelessScope(self._mapping(trainable, [], hyperparameters)):
             penalty = ops.zeros(())
             for weight in self._decayed:
                 value = weight.value
@@ -131,10 +142,10 @@ class Program:
                     penalty += variable.regularizer(variable.value)
         return penalty
 
-    def apply(self, state: State, numbers: Any, gradients: Arrays, rates: Any) -> State:
-        """Decay, and make the optimizer's step; rates: learning rate, shrink, and momentum where it moves."""
-        # The numbers come last: some of them are slots, too, for the engine `fit`.
-        mapping = list(zip(self.slots, state.slots, strict=True)) + self._mapping(state.trainable, [], numbers)
+    def apply(self, state: State, hyperparameters: Any, gradients: Arrays, rates: Any) -> State:
+        """Apply weight decay and the optimizer's step; rates: learning rate, shrink, and momentum if it cycles."""
+        # Hyperparameters last, so that they override slots: for the engine `fit` some of them are slots.
+        mapping = list(zip(self.slots, state.slots, strict=True)) + self._mapping(state.trainable, [], hyperparameters)
         mapping += [(self._optimizer.learning_rate, rates[0]), (self._optimizer.shrink, rates[1])]
         if hasattr(self._optimizer, "cycled"):
             mapping.append((self._optimizer.cycled, rates[2]))
@@ -142,19 +153,23 @@ class Program:
             self._optimizer.apply(gradients, self.trainable)
             moved = [scope.get_current_value(variable) for variable in self.trainable]
             slots = [scope.get_current_value(variable) for variable in self.slots]
-        return State(moved, state.rest, slots)
+        return State(moved, state.non_trainable, slots)
 
-    def predict(self, trainable: Arrays, rest: Arrays, numbers: Any, inputs: Any) -> Any:
-        """Return outputs of these weights in inference mode, (examples, size)."""
-        with keras.StatelessScope(self._mapping(trainable, rest, numbers)):
-            return as_kept(self._model(inputs, training=False))
+    def predict(self, trainable: Arrays, non_trainable: Arrays, hyperparameters: Any, inputs: Any) -> Any:
+        """Return the outputs in inference mode, (examples, size)."""
+        with keras.StatelessScope(self._mapping(trainable, non_trainable, hyperparameters)):
+            return to_weights_dtype(self._model(inputs, training=False))
 
-    def _mapping(self, trainable: Arrays, rest: Arrays, numbers: Any) -> list[tuple[Any, Any]]:
-        values = [numbers[place] for place in range(len(self._numbers))]
-        rest_pairs = zip(self.rest, rest, strict=False)
-        return [*zip(self.trainable, trainable, strict=True), *rest_pairs, *zip(self._numbers, values, strict=True)]
+    def _mapping(self, trainable: Arrays, non_trainable: Arrays, hyperparameters: Any) -> list[tuple[Any, Any]]:
+        values = [hyperparameters[index] for index in range(len(self._hyperparameters))]
+        non_trainable_pairs = zip(self.non_trainable, non_trainable, strict=False)
+        return [
+            *zip(self.trainable, trainable, strict=True),
+            *non_trainable_pairs,
+            *zip(self._hyperparameters, values, strict=True),
+        ]
 
 
-def as_kept(outputs: Any) -> Any:
-    """Outputs in the type that weights are kept in: in mixed precision a layer's own are of fewer bits."""
+def to_weights_dtype(outputs: Any) -> Any:
+    """Cast outputs to the type of stored weights: in mixed precision a layer computes in fewer bits."""
     return ops.cast(outputs, keras.config.floatx())

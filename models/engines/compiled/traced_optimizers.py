@@ -1,6 +1,6 @@
-"""Optimizers whose numbers are data: Keras' own rules, with variables where their floats were.
+"""Build Keras' optimizers with hyperparameters as variables instead of Python floats.
 
-One graph serves all of a family: momentum 0 and above, Nesterov or not, any β, ρ, ε and limit of clipping.
+One graph serves a whole family: momentum 0 and above, with or without Nesterov, any β, ρ, ε and clipping limit.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from nightune.models.engines.keras_parts.traced_scalar import Hyperparameter
 from nightune.models.engines.keras_parts.updates import build_recipe_optimizer
 from nightune.models.library_internals.optimizers import (
     adagrad_sums,
-    place_of,
+    index_of,
     replace_clipping,
     set_untracked,
     sgd_velocity,
@@ -30,7 +30,7 @@ ReadSettings = Callable[[OptimizerSettings], float]
 
 
 class Complemented(Hyperparameter):
-    """A number near 1. `1 - x` is a variable of its own: float32 would lose half of the digits of 1 − 0.999."""
+    """A hyperparameter x near 1, and a variable for `1 - x`: float32 would lose half the digits of 1 − 0.999."""
 
     def __init__(self, value: float, name: str) -> None:
         super().__init__(value, name)
@@ -43,43 +43,43 @@ class Complemented(Hyperparameter):
         return -self.complement.value if other == 1 else super().__sub__(other)
 
 
-def build_numbered_optimizer(recipe: Recipe, model: keras.Model) -> tuple[Any, dict[str, tuple[Hyperparameter, Read]]]:
-    """Return a built optimizer that decays, and its numbers: the variable of each, and its value for a recipe."""
+def build_traced_optimizer(recipe: Recipe, model: keras.Model) -> tuple[Any, dict[str, tuple[Hyperparameter, Read]]]:
+    """Return a built optimizer with weight decay, and its hyperparameters: variables, and how to read their values."""
     settings = recipe.optimizer
-    # Slots for velocities are made where the momentum is above 0.
+    # Keras creates velocity slots only if the momentum is above 0.
     nesterov = settings.nesterov and settings.kind == "muon"
     with_velocity = replace(settings, kind=settings.family, one_minus_momentum=0.5, nesterov=nesterov)
     optimizer = build_recipe_optimizer(replace(recipe, optimizer=with_velocity), model, always_decays=True)
     optimizer = with_neutral_update(optimizer)
     optimizer.build(model.trainable_variables)
-    numbers: dict[str, tuple[Hyperparameter, Read]] = {}
-    for attribute, read in _reads(recipe).items():
+    hyperparameters: dict[str, tuple[Hyperparameter, Read]] = {}
+    for attribute, read in _readers(recipe).items():
         is_near_one = attribute in _NEAR_ONE or (settings.kind, attribute) == ("muon", "momentum")
         variable = (Complemented if is_near_one else Hyperparameter)(0.5, attribute)
         set_untracked(optimizer, attribute, variable)
-        numbers[attribute] = (variable, read)
+        hyperparameters[attribute] = (variable, read)
         if isinstance(variable, Complemented):
-            numbers[f"one_minus_{attribute}"] = (variable.complement, _complement_of(read))
+            hyperparameters[f"one_minus_{attribute}"] = (variable.complement, _complement_of(read))
     if isinstance(optimizer, keras.optimizers.SGD):
         set_untracked(optimizer, "update_step", MethodType(_sgd_step, optimizer))
     if settings.gradient_clip_kind == "value":
         replace_clipping(optimizer, _clip_values)
-    return optimizer, numbers
+    return optimizer, hyperparameters
 
 
 def initial_slots(optimizer: Any, settings: OptimizerSettings) -> list[Any]:
-    """Return what the optimizer remembers before its first update, in the order of its variables, as NumPy arrays."""
+    """Return the optimizer's variables before its first update, in its order, as NumPy arrays."""
     values = [ops.convert_to_numpy(variable) for variable in optimizer.variables]
-    slots, first = _first_values(optimizer, settings)
-    begun = {id(slot) for slot in slots}
+    slots, initial = _initial_values(optimizer, settings)
+    initialized = {id(slot) for slot in slots}
     for index, variable in enumerate(optimizer.variables):
-        if id(variable) in begun:
-            values[index] = values[index] * 0 + values[index].dtype.type(first)
+        if id(variable) in initialized:
+            values[index] = values[index] * 0 + values[index].dtype.type(initial)
     return values
 
 
-def _first_values(optimizer: Any, settings: OptimizerSettings) -> tuple[list[Any], float]:
-    """The slots that start from a number of the settings, and that number."""
+def _initial_values(optimizer: Any, settings: OptimizerSettings) -> tuple[list[Any], float]:
+    """Return the slots whose initial value is a setting, and that value."""
     if settings.kind == "adagrad":
         return adagrad_sums(optimizer), settings.initial_accumulator
     if settings.kind == "prodigy":
@@ -87,18 +87,18 @@ def _first_values(optimizer: Any, settings: OptimizerSettings) -> tuple[list[Any
     return [], 0.0
 
 
-def _reads(recipe: Recipe) -> dict[str, Read]:
-    """The attributes of the Keras optimizer that become data, by what they take from a recipe."""
+def _readers(recipe: Recipe) -> dict[str, Read]:
+    """Return, by attribute of the Keras optimizer that becomes a variable, how to read its value from a recipe."""
     settings, rate = recipe.optimizer, recipe.learning_rate
     table = "_FAMILY_READS in models/engines/compiled/traced_optimizers.py"
-    reads = dict(row_of(_FAMILY_READS, settings.family, table))
+    readers = dict(row_of(_FAMILY_READS, settings.family, table))
     if clip := GRADIENT_CLIPS[settings.gradient_clip_kind]:
-        reads[clip] = lambda given: given.gradient_clip_limit
+        readers[clip] = lambda given: given.gradient_clip_limit
     if settings.weight_average_kind != "none":
-        reads["average_forgets"] = lambda given: given.weight_average_one_minus_decay
-    if rate.cycles_momentum:  # it comes with each update
-        reads.pop("momentum" if settings.kind == "sgd" else "beta_1", None)
-    return {name: _of_settings(read) for name, read in reads.items()} | (
+        readers["average_forgets"] = lambda given: given.weight_average_one_minus_decay
+    if rate.cycles_momentum:  # supplied with each update
+        readers.pop("momentum" if settings.kind == "sgd" else "beta_1", None)
+    return {name: _of_settings(read) for name, read in readers.items()} | (
         _HYPERGRADIENT_READS if rate.hypergradient_strength else {}
     )
 
@@ -157,16 +157,17 @@ _HYPERGRADIENT_READS: dict[str, Read] = {
 
 
 def _complement_of(read: Read) -> Read:
-    return lambda recipe: 1.0 - read(recipe)  # in float64, as Keras does with its floats
+    return lambda recipe: 1.0 - read(recipe)  # in float64, as Keras computes with Python floats
 
 
 def _sgd_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
-    """v ← μv − ηg, θ ← θ + v, or with Nesterov θ ← θ + μv − ηg: θ ← θ + (nμ + 1 − n)v − nηg with n = 0 or 1.
+    """Apply v ← μv − ηg, then θ ← θ + v, or with Nesterov θ ← θ + μv − ηg.
 
-    With μ = 0 both are θ ← θ − ηg to the last bit, so that one graph serves all of them.
+    Both are θ ← θ + (nμ + 1 − n)v − nηg with n = 0 or 1. With μ = 0 they are bit-equal to θ ← θ − ηg, so that one
+    graph serves all of them.
     """
     nesterov = self.nesterov_part
-    velocity = sgd_velocity(self, place_of(self, variable))
+    velocity = sgd_velocity(self, index_of(self, variable))
     step = ops.multiply(gradient, ops.cast(learning_rate, variable.dtype))
     moved = ops.subtract(ops.multiply(velocity, self.momentum), step)
     self.assign(velocity, moved)
@@ -175,6 +176,6 @@ def _sgd_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> No
 
 
 def _clip_values(self: Any, gradients: list[Any]) -> list[Any]:
-    """As Keras does, with the limit read from its variable: `-variable` is no tensor on JAX."""
+    """Clip as Keras does, but convert the limit to a tensor first: on JAX `-variable` is not one."""
     limit = ops.convert_to_tensor(self.clipvalue)
     return [ops.clip(gradient, -limit, limit) for gradient in gradients]

@@ -15,7 +15,7 @@ from keras import ops
 
 from nightune.models.engines.fit.gradient_measurement import MEASURED_PARTS, GradientMeasurement
 from nightune.models.engines.keras_parts.model_traits import is_noisy, is_separable
-from nightune.models.library_internals.optimizers import place_of, trained_variables
+from nightune.models.library_internals.optimizers import index_of, trained_variables
 from nightune.models.recipe.recipe import Recipe
 
 
@@ -101,7 +101,7 @@ def build_accumulating_optimizer(optimizer: Any, *, measures_noise: bool = False
             given = trained_variables(self) if trainable_variables is None else trainable_variables
             pairs = [pair for pair in zip(grads, given, strict=True) if pair[0] is not None]
             gradients, variables = [_dense(*pair) for pair in pairs], [pair[1] for pair in pairs]
-            totals = [self.accumulated[place_of(self, variable)] for variable in variables]
+            totals = [self.accumulated[index_of(self, variable)] for variable in variables]
             if self.measurement is not None:
                 self.measurement.add_part(variables, gradients, self.share)
             for total, gradient in zip(totals, gradients, strict=True):

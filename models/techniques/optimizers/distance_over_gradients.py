@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from nightune.models.library_internals.optimizers import place_of, updates_together
+from nightune.models.library_internals.optimizers import index_of, updates_together
 from nightune.models.techniques.optimizers.gradients import at_first, dense, total
 
 STABILIZER = 1e-8  # added to the sum of squares, as in the authors' and optax' code
@@ -36,7 +36,7 @@ class DistanceOverGradients(keras.optimizers.Optimizer):
         """Move all variables."""
         gradients, places = (
             dense(grads, trainable_variables),
-            [place_of(self, variable) for variable in trainable_variables],
+            [index_of(self, variable) for variable in trainable_variables],
         )
         starts = [
             at_first(self, self._starts[place], variable)

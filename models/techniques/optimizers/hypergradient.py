@@ -5,7 +5,7 @@ from typing import Any
 
 from keras import ops
 
-from nightune.models.library_internals.optimizers import place_of, update_by_parent, updates_together
+from nightune.models.library_internals.optimizers import index_of, update_by_parent, updates_together
 from nightune.models.techniques.optimizers.gradients import at_first, dense, total
 
 
@@ -37,7 +37,7 @@ def following_hypergradient(kind: Any, settings: Hypergradient) -> Any:
             self.effective_rate = self.add_variable((), name="effective_rate")
 
         def update_all(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
-            places = [place_of(self, variable) for variable in trainable_variables]
+            places = [index_of(self, variable) for variable in trainable_variables]
             last = [self._last_steps[place] for place in places]
             found = self._next_rate(dense(grads, trainable_variables), last)
             rate = at_first(self, found, learning_rate)

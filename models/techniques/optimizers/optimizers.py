@@ -114,9 +114,9 @@ def adam(optimizers: Any, settings: OptimizerSettings) -> Any:
     ε 31.6 times smaller has the same effect at the first step. Without bias correction it is the article's version.
     """
     if settings.is_literal:
-        from nightune.models.techniques.optimizers.uncorrected_adam import LiteralAdam  # noqa: PLC0415 - imports Keras
+        from nightune.models.techniques.optimizers.uncorrected_adam import UncorrectedAdam  # noqa: PLC0415 - imports Keras
 
-        return LiteralAdam(epsilon=float(settings.epsilon), **settings.betas, **settings.shared)
+        return UncorrectedAdam(epsilon=float(settings.epsilon), **settings.betas, **settings.shared)
     return optimizers.Adam(epsilon=float(settings.epsilon), **settings.betas, **settings.shared)
 
 

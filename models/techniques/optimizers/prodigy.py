@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from nightune.models.library_internals.optimizers import place_of, updates_together
+from nightune.models.library_internals.optimizers import index_of, updates_together
 from nightune.models.techniques.optimizers.gradients import at_first, dense, total
 
 
@@ -39,7 +39,7 @@ class Prodigy(keras.optimizers.Optimizer):
         """Move all variables."""
         gradients, places = (
             dense(grads, trainable_variables),
-            [place_of(self, variable) for variable in trainable_variables],
+            [index_of(self, variable) for variable in trainable_variables],
         )
         update = ops.cast(self.iterations + 1, "float32")
         correction = ops.sqrt(1 - ops.power(self.beta_2, update)) / (1 - ops.power(self.beta_1, update))

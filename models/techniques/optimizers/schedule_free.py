@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from nightune.models.library_internals.optimizers import place_of, trained_variables, updates_together
+from nightune.models.library_internals.optimizers import index_of, trained_variables, updates_together
 from nightune.models.techniques.optimizers.gradients import dense
 
 
@@ -38,7 +38,7 @@ class ScheduleFree(keras.optimizers.Optimizer):
 
     def decay(self, variable: keras.Variable, shrink: Any) -> None:
         """z ← z − s·y: the decay is part of the gradient step, and affects x and y in the same way."""
-        self.assign_sub(self._bases[place_of(self, variable)], shrink * variable)
+        self.assign_sub(self._bases[index_of(self, variable)], shrink * variable)
 
     def evaluation_values(self) -> list[Any]:
         """Return x of each trainable variable, a tensor."""
@@ -54,7 +54,7 @@ class ScheduleFree(keras.optimizers.Optimizer):
         self.assign(self._highest, highest)
         self.assign(self._weights, weights)
         for gradient, variable in zip(dense(grads, trainable_variables), trainable_variables, strict=True):
-            place = place_of(self, variable)
+            place = index_of(self, variable)
             velocity = self.beta_2 * self._velocities[place] + (1 - self.beta_2) * ops.square(gradient)
             self.assign(self._velocities[place], velocity)
             corrected = velocity / (1 - ops.power(self.beta_2, update))
