@@ -12,6 +12,7 @@ from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import SweepNotFoundError
 from nightune.tasks.tracking.store.provenance import commit_tags, environment
 from nightune.tasks.tracking.store.store import Store, client, study_experiment
+from nightune.tasks.tracking.sweeps.numbers import next_number
 
 if TYPE_CHECKING:
     from nightune.tuning.study.study import Study
@@ -61,7 +62,7 @@ def open_sweep(store: Store, study: "Study", data_version: str, fresh: bool, pla
         return _mark(store, same[-1], SweepStatus.RUNNING)
     if same and not fresh:
         return same[-1]
-    number = 1 + max((sweep.number for sweep in sweeps), default=-1)
+    number = next_number(store, experiment_id, study.name)
     return _new_sweep(store, experiment_id, study, data_version, number, planned_trials)
 
 

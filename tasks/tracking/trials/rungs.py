@@ -10,7 +10,7 @@ from typing import Any
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
-from nightune.tasks.tracking.trials.runs import as_trial, find_runs, is_finished, read_result
+from nightune.tasks.tracking.trials.runs import as_trial, is_finished, read_result, sweep_runs
 from nightune.tuning.trial import Status, TrialResult
 
 
@@ -20,7 +20,7 @@ def rung_results(store: Store, sweep: Sweep, epochs: int) -> dict[str, TrialResu
     A trial that was trained further is returned as of this epoch, so that a resumed rung keeps the same survivors.
     """
     condition = f"{names.tag_equals(names.SWEEP, sweep.id)} and {names.tag_equals(names.KIND, 'trial')}"
-    results = (_at(store, run, epochs) for run in find_runs(store, sweep.experiment_id, condition))
+    results = (_at(store, run, epochs) for run in sweep_runs(store, sweep, condition))
     return {result.trial.key: result for result in results if result is not None}
 
 

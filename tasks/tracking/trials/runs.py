@@ -27,7 +27,7 @@ def find_runs(store: Store, experiment_id: str, condition: str) -> Iterator[Any]
 def finished_runs(store: Store, sweep: Sweep, kind: str = "trial") -> Iterator[Any]:
     """Return the runs of the sweep's finished trials, or of its finished replicates."""
     condition = f"{names.tag_equals(names.SWEEP, sweep.id)} and {names.tag_equals(names.KIND, kind)}"
-    return (run for run in find_runs(store, sweep.experiment_id, condition) if is_finished(run))
+    return (run for run in sweep_runs(store, sweep, condition) if is_finished(run))
 
 
 def unfinished_runs(store: Store, sweep: Sweep) -> dict[str, Any]:
@@ -36,12 +36,29 @@ def unfinished_runs(store: Store, sweep: Sweep) -> dict[str, Any]:
     not_ended = "attributes.status != 'FINISHED' and attributes.status != 'FAILED'"
     final = [str(status) for status in Status if status != Status.NOT_PROMOTED]
     not_final = " and ".join(names.tag_differs(names.STATUS, status) for status in final)
-    runs = [
-        run
-        for condition in (not_ended, not_final)
-        for run in find_runs(store, sweep.experiment_id, f"{ours} and {condition}")
-    ]
+    runs = [run for condition in (not_ended, not_final) for run in sweep_runs(store, sweep, f"{ours} and {condition}")]
     return {run.data.tags[names.TRIAL_KEY]: run for run in runs if names.TRIAL_KEY in run.data.tags}
+
+
+def sweep_runs(store: Store, sweep: Sweep, condition: str) -> Iterator[Any]:
+    """Return those runs that belong to the sweep: trials under its run, and replicates under a run of these trials.
+
+    The tag with the sweep's id does not suffice: runs that lost their sweep, or were moved, may have it.
+    """
+    trials: set[str] | None = None
+    for run in find_runs(store, sweep.experiment_id, condition):
+        parent = run.data.tags.get(names.MLFLOW_PARENT)
+        if run.data.tags.get(names.KIND) == "replicate":
+            trials = _trial_runs(store, sweep) if trials is None else trials
+            if parent in trials:
+                yield run
+        elif parent == sweep.run_id:
+            yield run
+
+
+def _trial_runs(store: Store, sweep: Sweep) -> set[str]:
+    condition = f"{names.tag_equals(names.MLFLOW_PARENT, sweep.run_id)} and {names.tag_equals(names.SWEEP, sweep.id)}"
+    return {str(run.info.run_id) for run in find_runs(store, sweep.experiment_id, condition)}
 
 
 def is_finished(run: Any) -> bool:

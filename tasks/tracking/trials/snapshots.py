@@ -11,13 +11,13 @@ from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.artifacts import delete_artifacts, sync_artifact
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
-from nightune.tasks.tracking.trials.runs import find_runs
+from nightune.tasks.tracking.trials.runs import sweep_runs
 
 
 def kept_runs(store: Store, sweep: Sweep) -> dict[str, str]:
     """Return the sweep's runs that have a snapshot, by trial key."""
     condition = f"{names.tag_equals(names.SWEEP, sweep.id)} and {names.tag_differs(names.SNAPSHOT, '')}"
-    runs = find_runs(store, sweep.experiment_id, condition)
+    runs = sweep_runs(store, sweep, condition)
     return {run.data.tags[names.TRIAL_KEY]: str(run.info.run_id) for run in runs}
 
 
