@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from nightune.flows.runtime.prefect_profiles import profile_problems
 from nightune.flows.runtime.temporary_folder import temporary_folder_problems
+from nightune.models.quiet_imports import import_backends_quietly
 from nightune.proxies import ask_loopback_directly, proxy_problems
 from nightune.settings import SettingsError, read_settings, usable_settings
 from nightune.tasks.reporting.notify import Hooks
@@ -83,6 +84,7 @@ def prepare_environment() -> None:
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     _name_user(root)
+    import_backends_quietly()
 
 
 def _name_user(root: Path) -> None:
