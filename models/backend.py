@@ -1,14 +1,13 @@
 """Import Keras and its backend, without the output of their start."""
 
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from nightune.models.heavy_imports import lasting_imports
+from nightune.models.quiet_imports import backend_is_ready, import_backends_quietly, output_logged
 
 _JAX_MEMORY = ("XLA_PYTHON_CLIENT_PREALLOCATE", "XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_CLIENT_MEM_FRACTION")
 
@@ -22,7 +21,8 @@ def load_keras(compiled: Path | None = None) -> Any:
     # By default JAX allocates three quarters of a GPU's memory; settings of the user take precedence.
     if not any(name in os.environ for name in _JAX_MEMORY):
         os.environ[_JAX_MEMORY[0]] = "false"
-    with _native_output_discarded(), lasting_imports():
+    import_backends_quietly()
+    with output_logged(), lasting_imports():
         import keras  # noqa: PLC0415 - the point of this function
 
         # On any backend: otherwise Keras imports TensorFlow when the first seed is set, in the first trial.
@@ -34,6 +34,7 @@ def load_keras(compiled: Path | None = None) -> Any:
         if compiled is not None and keras.backend.backend() == "jax":
             keep_compiled(compiled)
         keras.ops.convert_to_numpy(keras.ops.zeros(()))  # the first operation initializes the devices
+    backend_is_ready()
     return keras
 
 
@@ -50,28 +51,6 @@ def devices() -> tuple[str, list[str]]:
     """Return Keras' backend and its devices."""
     keras = load_keras()
     return str(keras.backend.backend()), [str(device) for device in keras.distribution.list_devices()]
-
-
-@contextmanager
-def _native_output_discarded() -> Iterator[None]:
-    """Discard what native code writes to standard error: TensorFlow prints from C++ at any log level.
-
-    Errors are still raised as exceptions.
-    """
-    try:
-        descriptor = sys.stderr.fileno()
-    except (AttributeError, OSError, ValueError):  # a stream without a file, as in notebooks and tests
-        yield
-        return
-    kept = os.dup(descriptor)
-    null_device = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null_device, descriptor)
-        yield
-    finally:
-        os.dup2(kept, descriptor)
-        os.close(null_device)
-        os.close(kept)
 
 
 def keep_compiled(folder: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from nightune.models.error_causes import cause_of, users_line
 from nightune.models.errors import InputError
+from nightune.models.quiet_imports import native_output_logged
 from nightune.vocabulary import ARCHITECTURE, unknown_name
 
 _REFERENCE = re.compile(r"(?P<file>.+\.py):(?P<function>[^\W\d]\w*)")
@@ -56,7 +57,7 @@ def bind_function(reference: str, folder: Path, key: str) -> Callable[..., Any]:
 
     def call(*arguments: Any) -> Any:
         try:
-            with folder_on_path(file.parent):
+            with folder_on_path(file.parent), native_output_logged():
                 return function(*arguments)
         except (Exception, SystemExit) as error:
             raise InputError(key, f"{name}() of {file.name} raised {_described(error, file)}") from error
@@ -125,7 +126,7 @@ def _import(file: Path, key: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # before execution: dataclasses and pickle look it up
     try:
-        with folder_on_path(file.parent):
+        with folder_on_path(file.parent), native_output_logged():
             loader.exec_module(module)
     except BaseException as error:
         del sys.modules[name]

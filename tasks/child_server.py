@@ -64,9 +64,9 @@ def start_server(
     return ChildServer(name, process, health, log.name)
 
 
-def health_status(address: str) -> int | None:
+def health_status(address: str, timeout_seconds: float = ANSWER_SECONDS) -> int | None:
     """Return the status of the answer to a GET request, or None if there is no answer."""
     try:
-        return request_status("GET", address, ANSWER_SECONDS)
+        return request_status("GET", address, timeout_seconds)
     except (OSError, ValueError):
         return None

@@ -16,6 +16,7 @@ from nightune.flows.runtime.console import output, print_json, progress_shown, s
 from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.flows.runtime.prefect_server import prefect_server
 from nightune.flows.runtime.supervisor import supervised
+from nightune.flows.runtime.text_streams import show_every_text
 from nightune.models.heavy_imports import lasting_imports
 
 if TYPE_CHECKING:
@@ -163,6 +164,7 @@ for command in (promote, rollback, models, serve, pause, resume, compare, prune,
 
 def main() -> NoReturn:
     """Run the command line."""
+    show_every_text()
     try:
         app()
     finally:

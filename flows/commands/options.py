@@ -15,6 +15,7 @@ from nightune.flows.runtime.console import say
 from nightune.flows.runtime.environment import prepare_environment
 from nightune.flows.runtime.exit_codes import BAD_INPUT, BAD_STORE, INTERRUPTED
 from nightune.settings import SettingsError, read_settings, unknown_variables
+from nightune.tasks.tracking.store.errors import StoreError
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file, such as studies/digits.toml.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
@@ -37,7 +38,6 @@ def report_errors() -> Iterator[None]:
     _check_environment()
     from nightune.models.errors import InputError  # noqa: PLC0415
     from nightune.tasks.child_server import ServerStartError  # noqa: PLC0415
-    from nightune.tasks.tracking.store.errors import StoreError  # noqa: PLC0415
     from nightune.tuning.errors import StudyError  # noqa: PLC0415 - pydantic takes a moment
 
     try:
@@ -65,7 +65,6 @@ def _machine_fault(error: Exception) -> str | None:
 
     A full disk also stops Prefect's server, which then cannot record why the sweep ended: report that reason instead.
     """
-    from nightune.tasks.tracking.store.errors import StoreError  # noqa: PLC0415
     from nightune.tasks.tracking.store.retry import masked, transient_fault  # noqa: PLC0415
 
     is_prefects = type(error).__name__ == "PrefectHTTPStatusError" or type(error).__module__.startswith("http")
@@ -84,12 +83,15 @@ def _machine_fault(error: Exception) -> str | None:
 
 
 def _check_environment() -> None:
-    """Prepare the environment and warn of unknown variables; end with exit code 2 if a value cannot be used."""
+    """Prepare the environment and warn of unknown variables; end with exit code 2 or 3 if a value cannot be used."""
     try:
         prepare_environment()
     except SettingsError as error:
         say(str(error))
         raise typer.Exit(BAD_INPUT) from None
+    except StoreError as error:
+        say(str(error))
+        raise typer.Exit(BAD_STORE) from None
     if read_settings().supervisor is None:  # otherwise the parent has warned
         for line in unknown_variables():
             say(line)

@@ -1,11 +1,18 @@
 """Prepare the environment of the libraries before they are imported. The user's own values take precedence."""
 
+import getpass
 import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from nightune.flows.runtime.prefect_profiles import profile_problems
+from nightune.flows.runtime.temporary_folder import temporary_folder_problems
+from nightune.models.quiet_imports import import_backends_quietly
+from nightune.proxies import ask_loopback_directly, proxy_problems
 from nightune.settings import SettingsError, read_settings, usable_settings
 from nightune.tasks.reporting.notify import Hooks
+from nightune.tasks.tracking.store.database_address import require_database
+from nightune.tasks.tracking.store.errors import StoreError
 
 
 def store_root() -> Path:
@@ -49,14 +56,21 @@ def prepare_environment() -> None:
     """Keep Prefect's state in the store, give its server time to start, and keep all libraries quiet and offline.
 
     Call it before importing Prefect. It creates the store's folder: Prefect creates no folder inside a missing one.
-    SettingsError if an environment variable has a value that cannot be used.
+    Loopback is excepted from proxies. SettingsError if an environment variable has a value that cannot be used;
+    StoreError if the store's folder cannot be created, or the named database cannot be used.
     """
     root = store_root()
+    problems = [*proxy_problems(), *temporary_folder_problems(), *profile_problems(root)]
+    if problems:
+        raise SettingsError(problems)
+    if address := tracking_uri():
+        require_database(address)
+    ask_loopback_directly()
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        problem = f"NIGHTUNE_STORE: the folder {str(root)!r} cannot be created ({error.strerror})"
-        raise SettingsError([problem]) from error
+        said = f"NIGHTUNE_STORE: the folder {str(root)!r} cannot be created ({error.strerror or error})"
+        raise StoreError(f"{said}. Set it to a folder that you can write to.") from error
     defaults = {
         "PREFECT_HOME": str(root / "prefect"),
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",  # 20 s is too short on a busy machine
@@ -69,3 +83,17 @@ def prepare_environment() -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+    _name_user(root)
+    import_backends_quietly()
+
+
+def _name_user(root: Path) -> None:
+    """Name a user and a home for the libraries that ask, where the system knows neither, as in containers."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError, ImportError):  # KeyError until Python 3.12, OSError since
+        os.environ["LOGNAME"] = f"user-{os.getuid()}" if hasattr(os, "getuid") else "user"
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = str(root / "home")

@@ -13,11 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nightune.flows.runtime.environment import store_root
+from nightune.flows.runtime.prefect_profiles import prefect_address
 from nightune.flows.runtime.processes import follow
 from nightune.settings import SERVED_BY, read_settings
 from nightune.tasks.child_server import ChildServer, health_status, start_server
 from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.retry import masked
 
+FIRST_ANSWER_SECONDS = 3.0
+CLOUD = "prefect.cloud"  # its workspaces may have no page of health
 PORT_SECONDS = 15.0  # until the server of a killed process has freed its port
 ADDRESS = "server-address"  # file beside Prefect's database while `serve` runs
 
@@ -31,11 +35,11 @@ _own: set[str] = set()  # addresses of servers that end with this process' comma
 def prefect_server() -> Iterator[Callable[[], None]]:
     """Provide a server while the block runs; yield a function that waits until it answers.
 
-    It is the server of PREFECT_API_URL or PREFECT_PROFILE, or our own. Call it before importing Prefect. The function
-    raises ServerStartError if our own server does not answer.
+    It is the server of PREFECT_API_URL or PREFECT_PROFILE, or our own. Call it before importing Prefect. StoreError if
+    the named server does not answer; the function raises ServerStartError if our own server does not.
     """
-    settings = read_settings()
-    if settings.prefect_api_url or settings.prefect_profile:
+    if named_by := _named_by():
+        _refuse_dead_server(named_by, prefect_address(store_root()))
         yield lambda: None
         return
     port = _free_port()
@@ -61,7 +65,7 @@ def serving_server(port: int) -> Iterator[str]:
     given = read_settings().prefect_api_url
     if given:
         if not answers(given):
-            raise StoreError(f"PREFECT_API_URL: no Prefect server answers at {given}")
+            raise StoreError(f"PREFECT_API_URL: no Prefect server answers at {masked(given)}")
         yield given
         return
     _wait_for_port(port)
@@ -100,7 +104,7 @@ def use_running_server() -> None:
 
 def answers(address: str) -> bool:
     """Return True if a Prefect server answers at the address."""
-    return health_status(f"{address.rstrip('/')}/health") == 200
+    return health_status(_health(address)) == 200
 
 
 def run(port: int, parent: int) -> None:
@@ -110,6 +114,32 @@ def run(port: int, parent: int) -> None:
 
     app = "prefect.server.api.server:create_app"
     uvicorn.run(app, factory=True, host="127.0.0.1", port=port, log_level="error", lifespan="on", timeout_keep_alive=5)
+
+
+def _named_by() -> str | None:
+    """The variable that names another server than our own."""
+    settings = read_settings()
+    return "PREFECT_API_URL" if settings.prefect_api_url else "PREFECT_PROFILE" if settings.prefect_profile else None
+
+
+def _refuse_dead_server(variable: str, address: str | None) -> None:
+    """Raise StoreError unless something answers that may be a Prefect server: it may ask for a key.
+
+    Without this check, Prefect would retry for a minute.
+    """
+    if address is None:  # a profile without a server
+        return
+    status = health_status(_health(address), FIRST_ANSWER_SECONDS)
+    if status is None or status >= 500 or (status == 404 and CLOUD not in address):
+        found = "" if status is None else f" (status {status}; the address of its API ends with /api)"
+        raise StoreError(
+            f"{variable}: no Prefect server answers at {masked(address)}{found}. Start that server, or unset the "
+            "variable to use one that ends with the command."
+        )
+
+
+def _health(address: str) -> str:
+    return f"{address.rstrip('/')}/health"
 
 
 def _start(port: int, settings: dict[str, str]) -> ChildServer:

@@ -145,7 +145,7 @@ def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path, monkeypatch
     (tmp_path / "file").touch()
     monkeypatch.setenv("NIGHTUNE_STORE", str(tmp_path / "file" / "mlruns"))
     done = run("models")
-    assert done.exit_code == 2
+    assert done.exit_code == 3
     assert done.stderr.startswith("NIGHTUNE_STORE: ")
     assert len(done.stderr.splitlines()) == 1
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from nightune.tasks.tracking.store.database_address import require_database
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.relocate import relocate
 from nightune.tasks.tracking.store.retry import RetryingClient, masked
@@ -59,6 +60,8 @@ def open_store(root: Path, tracking_uri: str | None = None) -> Store:
     root = root.resolve()
     if "?" in str(root):  # an address's options start with it
         raise StoreError(f"{root}: a store's path must not contain '?'. Set NIGHTUNE_STORE to another folder.")
+    if tracking_uri:
+        require_database(tracking_uri)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     os.environ |= ONE_REQUEST

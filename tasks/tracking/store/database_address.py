@@ -1,0 +1,36 @@
+"""Check the address of a database that a user names, before MLflow fails with a traceback of it."""
+
+from pathlib import Path
+
+from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.retry import masked
+
+
+def require_database(tracking_uri: str) -> None:
+    """Raise StoreError if the address of a database is malformed, or its driver or its folder is missing.
+
+    A missing folder of an SQLite file is created, as MLflow does. Addresses of servers are not checked.
+    """
+    if tracking_uri.startswith(("http://", "https://")):
+        return
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - takes a moment, and most commands use our own database
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError  # noqa: PLC0415
+
+    named = f"MLFLOW_TRACKING_URI: {masked(tracking_uri).partition('?')[0]!r}"
+    try:
+        address = make_url(tracking_uri)
+        address.get_dialect().import_dbapi()
+        if tracking_uri.startswith("sqlite:") and address.database:
+            Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+    except ModuleNotFoundError as error:
+        said = f"{named} needs the Python package {error.name!r}, which is not installed"
+        raise StoreError(f"{said}. Install it, or unset the variable.") from error
+    except NoSuchModuleError as error:
+        said = f"{named} names a driver that SQLAlchemy does not know. Leave out '+DRIVER' for the usual one."
+        raise StoreError(said) from error
+    except (ArgumentError, ValueError) as error:
+        allowed = "DATABASE://USER:PASSWORD@HOST:PORT/NAME, or sqlite:///FILE"
+        raise StoreError(f"{named} is not the address of a database ({allowed}).") from error
+    except OSError as error:
+        said = f"{named}: its folder cannot be created ({error.strerror or error})"
+        raise StoreError(f"{said}. Name a folder that you can write to.") from error
