@@ -42,6 +42,7 @@ class Purpose(StrEnum):
 
     GATE = "gate"  # the comparison of a confirmed winner with the champion
     PREPARATION = "preparation"  # saving it, before anything is trained
+    RANGE = "range"  # whether a model has a row for each of its ids, before the model is trained
 
 
 class SealError(Exception):

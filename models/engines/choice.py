@@ -24,13 +24,15 @@ def choose_engine(request: str, recipes: Sequence[Recipe], dataset: Dataset, fol
     """Choose the engine for the recipes of a sweep; it stays the same for the whole sweep.
 
     `auto` chooses the backend's compiled engine if it supports the recipes and trains two of them as `fit` does.
+    InputError if no model of the recipes has embeddings for the ids of the data.
     """
     if request not in REQUESTS:
         raise InputError("engine", unknown_name(request, REQUESTS))
+    from nightune.models.engines.verification import compare_engines, refuse_unknown_ids  # noqa: PLC0415 - Keras takes seconds
+
+    refuse_unknown_ids(recipes, dataset, folder)
     if request == "fit":
         return EngineChoice("fit", "as asked")
-    from nightune.models.engines.verification import compare_engines  # noqa: PLC0415 - Keras takes seconds
-
     comparison = compare_engines(recipes, dataset, folder)
     if comparison.refusal is None:
         return EngineChoice(comparison.engine, comparison.agreement)

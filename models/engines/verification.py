@@ -15,6 +15,8 @@ from nightune.models.data.dataset import Dataset, Examples
 from nightune.models.engines.compiled.engine import CompiledEngine
 from nightune.models.engines.make import make_engine
 from nightune.models.error_causes import cause_of
+from nightune.models.networks.architectures import ARCHITECTURES
+from nightune.models.networks.embedding_ids import UnknownIdError
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.precision import PrecisionSettings
 from nightune.models.techniques.stopping.settings import StoppingSettings
@@ -22,12 +24,13 @@ from nightune.models.training.capabilities import only_in_fit
 from nightune.models.training.engine import COMPILED_ENGINES, Engine
 from nightune.models.training.graph_key import perturbed
 from nightune.models.training.loop import train
-from nightune.models.training.model_key import has_dropout_as_data
+from nightune.models.training.model_key import has_dropout_as_data, model_key
 from nightune.models.training.seeds import Seeds
 
 TOLERANCE = 1e-3  # relative to the distance that the weights moved
 MIXED_TOLERANCE = 0.02  # in bfloat16, with a precision of 8 bits, engines round in different places
 COMPARED_EXAMPLES = 200
+TRIED_MODELS = 8  # with ids that they have no row for, before all are taken to be so
 QUIET_RATE = 1e-9  # 1/(1 − rate) is 1 in float32, and one random number in eight million is below it
 
 
@@ -64,6 +67,26 @@ def compare_engines(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -
             return Comparison(engine, f"its weights differ from fit's {found_apart}")
     worst = max(apart for apart, _ in found)
     return Comparison(engine, agreement=f"weights match fit's within {worst:.1g} (relative to the distance moved)")
+
+
+def refuse_unknown_ids(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> None:
+    """Raise an InputError if the embeddings of all these models lack ids of the data: no trial could be trained.
+
+    If only some models do, their trials fail. Other faults of models are left for the trials to report.
+    """
+    own = {model_key(recipe, ""): recipe for recipe in recipes if recipe.architecture not in ARCHITECTURES}
+    engine, refusal = make_engine("fit", dataset, folder), None
+    for recipe in list(own.values())[:TRIED_MODELS]:
+        try:
+            engine.start(recipe, Seeds.from_trial(0))
+        except UnknownIdError as error:
+            refusal = refusal or error
+        except Exception:  # a user's model may raise anything; its trials will report it
+            return
+        else:
+            return
+    if refusal is not None:
+        raise refusal
 
 
 def _refusals(engine: Any, recipes: Sequence[Recipe]) -> list[str]:

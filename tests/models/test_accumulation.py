@@ -81,7 +81,7 @@ def test_micro_batches_make_the_update_of_the_whole_batch(
 def test_the_table_of_an_embedding_is_accumulated_too(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path
 ) -> None:
-    """TensorFlow returns its gradient as the rows in use; sgd, because Keras' adaptive rules take them one by one."""
+    """TensorFlow returns its gradient as a list of rows, which may repeat."""
     reference = user_model(
         "def build(output_size):\n"
         " words = [keras.Input((5,)), layers.Lambda(lambda x: ops.cast(ops.clip(x + 3, 0, 6), 'int32'))]\n"

@@ -41,7 +41,7 @@ def test_the_test_split_is_read_only_through_its_seal(tmp_path: Path) -> None:
             getattr(dataset.test, name)
     with pytest.raises(SealError, match="sealed"):
         read_split(folder, "test")
-    with pytest.raises(SealError, match=r"'a look' \(known: gate, preparation\)"):
+    with pytest.raises(SealError, match=r"'a look' \(known: gate, preparation, range\)"):
         dataset.test.open("a look", lambda: None)
     assert dataset.test.reads == 0
 

@@ -22,6 +22,7 @@ from nightune.models.engines.keras_parts.model_traits import is_separable
 from nightune.models.engines.memory import is_out_of_memory, warn_of_smaller_micro_batches
 from nightune.models.engines.refusals import refusals_of
 from nightune.models.networks.architectures import build_model
+from nightune.models.networks.embedding_ids import refuse_ids_outside_tables
 from nightune.models.networks.heads import read_head
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training import reported_names
@@ -237,6 +238,7 @@ class CompiledEngine:
     def _compile(self, recipe: Recipe) -> CompiledProgram:
         initial = InitialWeights(partial(self._build, recipe))
         model = self._build(recipe, 0)
+        refuse_ids_outside_tables(model, self._dataset)
         train, validation = self._dataset.train, self._dataset.validation
         head = read_head(model, self._dataset.task, self._dataset.output_size, train.inputs[:8])
         if head.kind not in self._data:

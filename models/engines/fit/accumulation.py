@@ -17,6 +17,7 @@ from nightune.models.engines.fit.gradient_measurement import MEASURED_PARTS, Gra
 from nightune.models.engines.keras_parts.model_traits import is_noisy, is_separable
 from nightune.models.library_internals.optimizers import index_of, trained_variables
 from nightune.models.recipe.recipe import Recipe
+from nightune.models.techniques.optimizers.gradients import dense
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +101,8 @@ def build_accumulating_optimizer(optimizer: Any, *, measures_noise: bool = False
         def apply(self, grads: list[Any], trainable_variables: list[keras.Variable] | None = None) -> None:
             given = trained_variables(self) if trainable_variables is None else trainable_variables
             pairs = [pair for pair in zip(grads, given, strict=True) if pair[0] is not None]
-            gradients, variables = [_dense(*pair) for pair in pairs], [pair[1] for pair in pairs]
+            variables = [variable for _, variable in pairs]
+            gradients = dense([gradient for gradient, _ in pairs], variables)
             totals = [self.accumulated[index_of(self, variable)] for variable in variables]
             if self.measurement is not None:
                 self.measurement.add_part(variables, gradients, self.share)
@@ -117,14 +119,6 @@ def build_accumulating_optimizer(optimizer: Any, *, measures_noise: bool = False
             _if(self.is_last > 0.5, update, [*self.variables, *variables])
 
     return Accumulating.from_config(optimizer.get_config())
-
-
-def _dense(gradient: Any, variable: keras.Variable) -> Any:
-    """Return a dense gradient: TensorFlow's gradient of an embedding lists the rows in use, with duplicates.
-
-    Keras' adaptive optimizers square such rows one by one; accumulation needs their sum.
-    """
-    return ops.add(ops.zeros_like(variable.value), gradient) if hasattr(gradient, "dense_shape") else gradient
 
 
 def _if(condition: Any, update: Callable[[], None], state: Sequence[keras.Variable]) -> None:

@@ -30,13 +30,16 @@ from nightune.models.engines.memory import MICRO_BATCH_SIZE, is_out_of_memory, w
 from nightune.models.engines.prediction import predict
 from nightune.models.library_internals.models import compiles_with_xla, discard_train_function
 from nightune.models.networks.architectures import build_model
+from nightune.models.networks.embedding_ids import refuse_ids_outside_tables
 from nightune.models.networks.heads import Head, read_head
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training import reported_names
 from nightune.models.training.engine import EpochOutput
+from nightune.models.training.model_key import model_key
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds, seed_dropout
 from nightune.models.training.snapshots import EngineSnapshot, refuse_other_shapes
+from nightune.models.user_code import source_digest
 
 DATA_LOSS = "data_loss"
 
@@ -63,6 +66,7 @@ class FitEngine:
     def __init__(self, dataset: Dataset, folder: Path) -> None:
         self._dataset = dataset
         self._folder = folder
+        self._checked_models: set[str] = set()  # by model key
         self._feeds: dict[str, Feed] = {}  # by the kind of head, which decides the form of the targets
         logging.getLogger("tensorflow").addFilter(_is_not_about_retracing)
 
@@ -77,6 +81,7 @@ class FitEngine:
     def start(self, recipe: Recipe, seeds: Seeds) -> FitState:
         """Build and compile a model with seeded weights and noise, and with decay and penalty on its kernels."""
         model = self._build(recipe, seeds.weights)
+        self._check_ids(recipe, model)
         seed_dropout(model, seeds.dropout)
         head = read_head(model, self._dataset.task, self._dataset.output_size, self._dataset.train.inputs[:8])
         is_decaying = recipe.weight_decay.profile != "none"
@@ -162,6 +167,13 @@ class FitEngine:
         shape, size = self._dataset.input_shape, self._dataset.output_size
         with computing_in(recipe.precision):
             return build_model(recipe.architecture, recipe.model, shape, size, folder=self._folder, seed=seed)
+
+    def _check_ids(self, recipe: Recipe, model: keras.Model) -> None:
+        """Check the ids of the data once for each model."""
+        key = model_key(recipe, source_digest(recipe.architecture, self._folder))
+        if key not in self._checked_models:
+            refuse_ids_outside_tables(model, self._dataset)
+            self._checked_models.add(key)
 
     def _feed(self, head: Head) -> Feed:
         if head.kind not in self._feeds:

@@ -16,6 +16,7 @@ from nightune.models.engines.keras_parts.proximal import thresholding
 from nightune.models.library_internals.models import all_layers
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.optimizers.averaging import AVERAGES, averaging
+from nightune.models.techniques.optimizers.gradients import with_dense_gradients
 from nightune.models.techniques.optimizers.hypergradient import Hypergradient, following_hypergradient
 from nightune.models.techniques.optimizers.optimizers import build_optimizer
 
@@ -76,7 +77,7 @@ def build_recipe_optimizer(recipe: Recipe, model: keras.Model, *, always_decays:
         kind = decaying(kind, shrunk_weights(recipe, model))
     if settings.weight_average_kind != "none":
         kind = averaging(kind, AVERAGES[settings.weight_average_kind], settings.weight_average_one_minus_decay)
-    return plain if kind is type(plain) else kind.from_config(plain.get_config())
+    return with_dense_gradients(plain if kind is type(plain) else kind.from_config(plain.get_config()))
 
 
 def _hypergradient(recipe: Recipe) -> Hypergradient:

@@ -1,0 +1,141 @@
+"""Refuse ids that an embedding's table has no row for, before anything is trained.
+
+TensorFlow stops at such an id on a CPU. On a GPU, and in programs of XLA, it reads zeros or the nearest row instead.
+The model is called on the inputs of every split until its embeddings have their ids, whatever comes before them.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from nightune.models.data.dataset import Dataset, Examples, Purpose, SealedExamples
+from nightune.models.errors import InputError
+from nightune.models.library_internals.models import all_layers
+from nightune.models.library_internals.optimizers import set_untracked
+from nightune.vocabulary import ARCHITECTURE
+
+_NUMBERS_AT_ONCE = 2**18  # of inputs in one call of the model
+
+
+class UnknownIdError(InputError):
+    """An embedding has no row for an id of the data."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Lookup:
+    """The ids that an embedding was called with, in one call of the model."""
+
+    layer: Any
+    ids: np.ndarray
+
+
+def refuse_ids_outside_tables(model: keras.Model, dataset: Dataset) -> None:
+    """Raise an UnknownIdError with layer, split, example and id if an embedding has no row for an id of any split."""
+    embeddings = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.Embedding)]
+    if not embeddings:
+        return
+    calls = len(_lookups(model, embeddings, dataset.train.inputs[:1], None))
+    if not calls:
+        return
+    count = max(1, _NUMBERS_AT_ONCE // max(1, int(np.prod(dataset.input_shape))))
+    names = dataset.preprocessing.feature_names if dataset.preprocessing else ()
+    for split, inputs in _splits(dataset):
+        for start in range(0, len(inputs), count):
+            some = np.asarray(inputs[start : start + count])
+            for lookup in _lookups(model, embeddings, some, calls):
+                _refuse_outside(lookup, some, split, start, names)
+
+
+def _splits(dataset: Dataset) -> Iterator[tuple[str, np.ndarray]]:
+    yield "training", dataset.train.inputs
+    yield "validation", dataset.validation.inputs
+    if dataset.ranking_apart is not None:
+        yield "ranking", dataset.ranking_apart.inputs
+    test: Examples | SealedExamples = dataset.test
+    yield "test", (test.open(Purpose.RANGE, lambda: None) if isinstance(test, SealedExamples) else test).inputs
+
+
+class _EnoughError(Exception):
+    """All ids are known: the rest of the model need not be computed."""
+
+
+def _lookups(model: keras.Model, embeddings: Sequence[Any], inputs: np.ndarray, calls: int | None) -> list[_Lookup]:
+    """Return what the embeddings look up for some inputs; stop at the given number of calls."""
+    found: list[_Lookup] = []
+
+    def note(layer: Any, ids: Any) -> None:
+        found.append(_Lookup(layer, _as_ids(ids)))
+        if len(found) == calls:
+            raise _EnoughError
+
+    with _noted(embeddings, note), suppress(_EnoughError):
+        model(inputs, training=False)
+    return found
+
+
+@contextmanager
+def _noted(embeddings: Sequence[Any], note: Any) -> Iterator[None]:
+    """Have each embedding pass the ids of its calls to `note` before it looks them up."""
+
+    def noting(layer: Any) -> Any:
+        look_up = layer.call
+
+        def call(inputs: Any, *values: Any, **options: Any) -> Any:
+            note(layer, inputs)
+            # Ids outside the table would stop TensorFlow here, without the names of layer and example.
+            return look_up(keras.ops.clip(keras.ops.cast(inputs, "int32"), 0, layer.input_dim - 1), *values, **options)
+
+        return call
+
+    for layer in embeddings:
+        set_untracked(layer, "call", noting(layer))
+    try:
+        yield
+    finally:
+        for layer in embeddings:
+            object.__delattr__(layer, "call")
+
+
+def _as_ids(values: Any) -> np.ndarray:
+    """Return the ids as the layer reads them: as whole numbers, cut towards zero."""
+    array = np.asarray(keras.ops.convert_to_numpy(values))
+    return array if array.dtype.kind in "iu" else np.trunc(array.astype(np.float64))
+
+
+def _refuse_outside(lookup: _Lookup, inputs: np.ndarray, split: str, start: int, names: Sequence[str]) -> None:
+    ids, rows = lookup.ids, int(lookup.layer.input_dim)
+    outside = np.argwhere(~((ids >= 0) & (ids < rows)))
+    if not len(outside):
+        return
+    place = tuple(outside[0])
+    column = _column(inputs, ids, place)
+    known = "" if column is None else f", input {names[column] if names else column!r}"
+    raise UnknownIdError(
+        ARCHITECTURE,
+        f"the Embedding layer {lookup.layer.name!r} has {rows} rows, for ids from 0 to {rows - 1}, but example "
+        f"{start + int(place[0])} of the {split} split{known} has the id {ids[place]:.15g} "
+        f"(ids from {np.nanmin(ids):.15g} to {np.nanmax(ids):.15g}): {_remedy(ids, bool(names))}",
+    )
+
+
+def _remedy(ids: np.ndarray, is_table: bool) -> str:
+    if is_table:
+        return "numbers of a table are standardized; return ids as an array of whole numbers from a function"
+    if not np.nanmin(ids) >= 0:
+        return "number the ids from 0"
+    return f"set input_dim to {np.nanmax(ids) + 1:.15g} or more, or use lower ids"
+
+
+def _column(inputs: np.ndarray, ids: np.ndarray, place: tuple[int, ...]) -> int | None:
+    """Return which input holds the id: the layer's inputs are the model's, or one of them has this value."""
+    row = inputs[place[0]]
+    if row.ndim != 1:
+        return None
+    if inputs.shape == ids.shape:
+        return int(place[1])
+    equal = np.flatnonzero(np.trunc(row) == ids[place])
+    return int(equal[0]) if len(equal) == 1 else None
