@@ -20,6 +20,7 @@ from nightune.tasks.start_sweep import already_finished, kept_whole, start_sweep
 from nightune.tasks.tracking.store.lock import study_lock
 from nightune.tasks.tracking.store.store import open_store
 from nightune.tasks.train_cohort import train_cohort
+from nightune.tasks.train_cohorts import train_cohorts
 from nightune.tasks.write_report import SweepReport, write_report
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.study.budgets import survivors
@@ -69,9 +70,7 @@ def train_rung(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:
     results = already_finished(setting, trials)
     finished = {result.trial.key for result in results}
     missing = [trial for trial in trials if trial.key not in finished]
-    for cohort in cohorts(missing, setting.study.path.parent):
-        results += train_cohort(setting, cohort)
-    return results
+    return results + train_cohorts(setting, cohorts(missing, setting.study.path.parent))
 
 
 def confirm(setting: Setting) -> Confirmation | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nightune.models.errors import InputError
 from nightune.models.recipe.rules import notes_on
+from nightune.tasks.build_models import build_before_training
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import sample_recipes
 from nightune.tasks.reporting.events import SweepStarted, announce_sweep, announce_trial
@@ -15,7 +16,7 @@ from nightune.tasks.step import stage
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.retry import retry_limit
 from nightune.tasks.tracking.store.store import Store
-from nightune.tasks.tracking.sweeps.sweeps import Sweep, interrupt_sweep, open_sweep, record_engine
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, interrupt_sweep, latest_sweep, open_sweep, record_engine
 from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.trials import copy_as_reused, finished_trials, reconcile, reusable_trials
 from nightune.tasks.trial.crash_log import attempts_of
@@ -35,6 +36,9 @@ ALLOWED_ENGINE_DEATHS = 2
 @stage
 def start_sweep(store: Store, study: Study, data: PreparedData, request: str, fresh: bool) -> Setting:
     """Go on with the study's unfinished sweep, take its complete one, or start the next; settle who trains."""
+    standing = latest_sweep(store, study, data.version)
+    if standing is None or fresh or not standing.is_complete:
+        build_before_training(store, study, data)
     sweep = open_sweep(store, study, data.version, fresh, study.trial_count)
     with kept_whole(store, sweep):
         reconcile(store, sweep.experiment_id)

@@ -14,7 +14,10 @@ from nightune.tuning.trial import Trial, TrialResult
 
 
 @stage
-def train_cohort(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:
-    """Train the trials in order and return how each ended; a bad trial is a result, a fault of the machine raises."""
+def train_cohort(setting: Setting, trials: Sequence[Trial], ended: Sequence[TrialResult] = ()) -> list[TrialResult]:
+    """Train the trials in order and return how each ended; a bad trial is a result, a fault of the machine raises.
+
+    If all trials that ended so far, those in `ended` included, failed with one cause, the others are not trained.
+    """
     trainer = make_trainer(setting.sweep.engine, setting.data.folder, setting.study.path.parent, setting.store.compiled)
-    return TrialRunner(setting, trainer, attempts_of(setting.store.root, setting.study.name)).run(trials)
+    return TrialRunner(setting, trainer, attempts_of(setting.store.root, setting.study.name)).run(trials, ended)

@@ -64,14 +64,19 @@ def tune(
 
 
 @app.command()
-def check(study: StudyFile, as_json: AsJson = False) -> None:
-    """Check the study and its data without training, and print what a sweep would do."""
+def check(
+    study: StudyFile,
+    no_build: Annotated[bool, typer.Option("--no-build", help="Build no model: quick, without Keras.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check the study, its data and its models without training, and print what a sweep would do."""
     with report_errors():
         from nightune.flows.commands.tables import print_check  # noqa: PLC0415
         from nightune.tasks.check_study import check_study  # noqa: PLC0415 - scikit-learn and pandas
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
 
-        report = check_study(load_study(study))
+        before_building = partial(say, "Building the study's models (importing Keras takes some seconds) …")
+        report = check_study(load_study(study), None if no_build else before_building)
     if as_json:
         print_json(report.as_json())
     else:

@@ -65,6 +65,16 @@ def open_sweep(store: Store, study: "Study", data_version: str, fresh: bool, pla
     return _new_sweep(store, experiment_id, study, data_version, number, planned_trials)
 
 
+def latest_sweep(store: Store, study: "Study", data_version: str) -> Sweep | None:
+    """Return the study's last sweep of this content and data, or None."""
+    same = [
+        sweep
+        for sweep in all_sweeps(store, study.name)
+        if (sweep.study_digest, sweep.data_version) == (study.digest, data_version)
+    ]
+    return same[-1] if same else None
+
+
 def finish_sweep(store: Store, sweep: Sweep, leaderboard_csv: str, rows: Sequence[Mapping[str, "Value"]]) -> Sweep:
     """Write the leaderboard to the sweep's run, as a file and as a table, and mark the sweep complete."""
     mlflow_client = client(store)
