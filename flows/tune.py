@@ -35,13 +35,14 @@ def tune(
     seed: int | None = None,
     engine: str = "auto",
     fresh: bool = False,
+    retry_failed: bool = False,
 ) -> SweepReport:
     """Tune the study in a file: go on with its unfinished sweep, show its complete one, or start the next."""
     study = load_study(study_file, trials=trials, epochs=epochs, seed=seed)
     store = open_store(store_root(), tracking_uri())
     with study_lock(store, study.name):
         data = prepare_data(study, store.root)
-        setting = start_sweep(store, study, data, engine, fresh)
+        setting = start_sweep(store, study, data, engine, fresh, retry_failed)
         with sweep_log(setting), kept_whole(store, setting.sweep):
             search(setting)
             if study.confirmation is not None:

@@ -11,6 +11,7 @@ from nightune.tasks.build_models import build_before_training
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import sample_recipes
 from nightune.tasks.reporting.events import SweepStarted, announce_sweep, announce_trial
+from nightune.tasks.retry_failed import retry_failed, trials_to_retry
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import stage
 from nightune.tasks.tracking.store.errors import StoreError
@@ -34,12 +35,17 @@ ALLOWED_ENGINE_DEATHS = 2
 
 
 @stage
-def start_sweep(store: Store, study: Study, data: PreparedData, request: str, fresh: bool) -> Setting:
+def start_sweep(
+    store: Store, study: Study, data: PreparedData, request: str, fresh: bool, retry: bool = False
+) -> Setting:
     """Go on with the study's unfinished sweep, take its complete one, or start the next; settle who trains."""
     standing = latest_sweep(store, study, data.version)
-    if standing is None or fresh or not standing.is_complete:
+    is_new = standing is None or (fresh and standing.is_complete)
+    retried = {} if is_new or standing is None else trials_to_retry(store, study, standing, data, retry)
+    if standing is None or is_new or retried or not standing.is_complete:
         build_before_training(store, study, data)
     sweep = open_sweep(store, study, data.version, fresh, study.trial_count)
+    sweep = retry_failed(store, study, sweep, retried)
     with kept_whole(store, sweep):
         reconcile(store, sweep.experiment_id)
         announce_sweep(_started(study, sweep, list(finished_trials(store, sweep).values())))

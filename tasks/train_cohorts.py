@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from nightune.tasks.cohorts import REFUSED, training_order
 from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.sweeps.failures import write_failures
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tasks.train_cohort import train_cohort
 from nightune.tasks.trial.hopeless import counted
@@ -48,11 +49,12 @@ def _next(setting: Setting, waiting: list[list[Trial]], ended: list[TrialResult]
     others = [cohort for cohort in waiting if place(cohort[0]).graph_key not in {*failed_keys, REFUSED}]
     if len(failed_keys) == 1 and others:
         return others[0]
+    write_failures(setting.store, setting.sweep, ended)
     raise SweepFailedError(_message(setting, cause, len(failed), sum(map(len, waiting))))
 
 
 def _message(setting: Setting, cause: TrialResult, failed: int, left: int) -> str:
     where = f"The traceback is error.txt of run {cause.run_id}."
-    remedy = "Correct the cause; then run the same command again."
+    remedy = "Correct the cause; then run the same command again, with --retry-failed unless code or packages changed."
     ends = f"{setting.sweep.id} ends: its first {failed} trials failed with one cause; {left} others were not trained."
     return f"{ends}\n  {cause.message}\n  {where}\n  {remedy}"

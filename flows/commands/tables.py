@@ -155,8 +155,9 @@ def print_next_steps(console: Console, report: SweepReport, study_file: Path) ->
     study = shlex.quote(str(study_file))
     console.print("\nWhat to do next", style="bold")
     if report.best is None:
-        console.print("  No trial gave a finite result. Read the messages above, correct the study, then run:")
+        console.print("  No trial gave a finite result. Read the messages above, correct the cause, then run:")
         console.print(f"    nightune check {study}\n    nightune tune {study}", highlight=False, soft_wrap=True)
+        console.print("  It tries failed trials again if code, data or packages have changed, or with --retry-failed.")
         return
     steps = [
         ("see the curves and compare trials", "nightune ui"),

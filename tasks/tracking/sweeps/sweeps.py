@@ -41,6 +41,7 @@ class Sweep:
     direction: str
     planned_trials: int
     engine: str = ""  # chosen once, before the first trial
+    is_settled: bool = False  # a winner is confirmed, or was judged: its trials stay as they are
 
     @property
     def is_complete(self) -> bool:
@@ -119,6 +120,11 @@ def record_engine(store: Store, sweep: Sweep, engine: str, reason: str) -> Sweep
 def interrupt_sweep(store: Store, sweep: Sweep) -> Sweep:
     """Mark a sweep as interrupted; the same command resumes it."""
     return _mark(store, sweep, SweepStatus.INTERRUPTED)
+
+
+def reopen_sweep(store: Store, sweep: Sweep) -> Sweep:
+    """Mark a complete sweep as running: some of its trials are trained again, or more are added."""
+    return _mark(store, sweep, SweepStatus.RUNNING)
 
 
 def find_sweep(store: Store, study_name: str, sweep_id: str | None = None) -> Sweep:
@@ -204,6 +210,7 @@ def _read(run: Any) -> Sweep:
         direction=tags[names.DIRECTION],
         planned_trials=int(tags[names.PLANNED_TRIALS]),
         engine=tags.get(names.ENGINE, ""),
+        is_settled=tags.get(names.CONFIRMED_TRIAL, "none") != "none" or names.VERDICT in tags,
     )
 
 
