@@ -20,6 +20,7 @@ from nightune.tasks.start_sweep import already_finished, mark_interrupted_on_err
 from nightune.tasks.tracking.store.lock import study_lock
 from nightune.tasks.tracking.store.store import open_store
 from nightune.tasks.train_cohort import train_cohort
+from nightune.tasks.train_cohorts import train_cohorts
 from nightune.tasks.write_report import SweepReport, write_report
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.study.budgets import survivors
@@ -34,13 +35,14 @@ def tune(
     seed: int | None = None,
     engine: str = "auto",
     fresh: bool = False,
+    retry_failed: bool = False,
 ) -> SweepReport:
     """Tune the study in a file: resume its unfinished sweep, return its complete one, or start the next."""
     study = load_study(study_file, trials=trials, epochs=epochs, seed=seed)
     store = open_store(store_root(), tracking_uri())
     with study_lock(store, study.name):
         data = prepare_data(study, store.root)
-        setting = start_sweep(store, study, data, engine, fresh)
+        setting = start_sweep(store, study, data, engine, fresh, retry_failed)
         with sweep_log(setting), mark_interrupted_on_error(store, setting.sweep):
             search(setting)
             if study.confirmation is not None:
@@ -69,9 +71,7 @@ def train_rung(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:
     results = already_finished(setting, trials)
     finished = {result.trial.key for result in results}
     missing = [trial for trial in trials if trial.key not in finished]
-    for cohort in cohorts(missing, setting.study.path.parent):
-        results += train_cohort(setting, cohort)
-    return results
+    return results + train_cohorts(setting, cohorts(missing, setting.study.path.parent))
 
 
 def confirm(setting: Setting) -> Confirmation | None:

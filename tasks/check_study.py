@@ -1,12 +1,14 @@
 """Check a study without training: its dimensions, trials, graph keys and maximum cost."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.rules import notes_on
 from nightune.models.training.graph_key import graph_key
 from nightune.models.user_code import source_digest
+from nightune.tasks.build_models import Builds, build_models
 from nightune.tasks.prepare_data import read_dataset
 from nightune.tasks.propose_trials import complete_params
 from nightune.tuning.search.samplers import SAMPLERS
@@ -33,14 +35,19 @@ class StudyCheck:
     notes: dict[str, int]
     graph_keys: list[str]
     largest_cost_epochs: int
+    models_built: int  # 0 where no model was built
+    model_findings: list[str]
 
     def as_json(self) -> dict[str, object]:
         """Return the fields as plain values."""
         return asdict(self)
 
 
-def check_study(study: Study) -> StudyCheck:
-    """Draw the trials of the first sweep and prepare the data, without training or writing anything."""
+def check_study(study: Study, before_building: Callable[[], None] | None = None) -> StudyCheck:
+    """Draw the trials of the first sweep and prepare the data, without training or writing anything.
+
+    Then call `before_building` and build the study's models, which imports Keras; with None no model is built.
+    """
     dataset = read_dataset(study)
     points = SAMPLERS[study.search.method](study.space, study.trial_count, [], study.sweep_seed(0))
     graph_keys: set[str] = set()
@@ -54,6 +61,10 @@ def check_study(study: Study) -> StudyCheck:
             continue
         graph_keys.add(graph_key(recipe, source_digest(recipe.architecture, study.path.parent)))
         notes.update(notes_on(recipe))
+    builds = Builds(0, ())
+    if before_building is not None:
+        before_building()
+        builds = build_models(study, dataset.input_shape, dataset.output_size)
     return StudyCheck(
         study=study.name,
         question=study.question,
@@ -70,4 +81,6 @@ def check_study(study: Study) -> StudyCheck:
         notes=dict(notes),
         graph_keys=sorted(graph_keys),
         largest_cost_epochs=largest_cost_epochs(study.brackets),
+        models_built=builds.count,
+        model_findings=list(builds.findings),
     )

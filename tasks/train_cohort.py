@@ -11,7 +11,10 @@ from nightune.tuning.trial import Trial, TrialResult
 
 
 @step
-def train_cohort(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:
-    """Train the trials in order and return their results. A failed trial is a result; a machine fault is raised."""
+def train_cohort(setting: Setting, trials: Sequence[Trial], ended: Sequence[TrialResult] = ()) -> list[TrialResult]:
+    """Train the trials in order and return their results. A failed trial is a result; a machine fault is raised.
+
+    If all trials that ended so far, those in `ended` included, failed with one cause, the others are not trained.
+    """
     trainer = make_trainer(setting.sweep.engine, setting.data.folder, setting.study.path.parent, setting.store.compiled)
-    return TrialRunner(setting, trainer, open_crash_log(setting.store.root, setting.study.name)).run(trials)
+    return TrialRunner(setting, trainer, open_crash_log(setting.store.root, setting.study.name)).run(trials, ended)

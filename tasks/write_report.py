@@ -11,6 +11,7 @@ from nightune.tasks.step import step
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.confirmations import confirmation_rows, read_confirmation
+from nightune.tasks.tracking.sweeps.failures import write_failures
 from nightune.tasks.tracking.sweeps.importances import read_importance, write_importance
 from nightune.tasks.tracking.sweeps.links import DEFAULT_PORT, leaderboard_address
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep
@@ -107,6 +108,7 @@ def write_report(setting: Setting) -> SweepReport:
     report = read_report(setting.store, setting.study.name, setting.sweep)
     if report.best is not None:
         attach(setting.store, report.best.run_id, preprocessing_files(setting.data.folder), names.PREPROCESSING_FOLDER)
+    write_failures(setting.store, setting.sweep, report.results)
     open_crash_log(setting.store.root, setting.study.name).clear()
     drop_all_snapshots(setting.store, setting.sweep)
     record_costs(setting.store, setting.sweep)

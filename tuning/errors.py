@@ -14,6 +14,10 @@ class Problem:
     message: str
 
 
+class SweepFailedError(Exception):
+    """A sweep that ended early, since its first trials failed with one cause. The text says which, and what to do."""
+
+
 class StudyError(Exception):
     """An invalid study. The text has one line per problem: `FILE: KEY: what is wrong`."""
 

@@ -34,13 +34,16 @@ app = typer.Typer(
 
 
 @app.command()
-def tune(
+def tune(  # noqa: PLR0913, PLR0917 - one argument per option
     study: StudyFile,
     trials: Annotated[int | None, typer.Option(min=1, help="Override the study's number of trials.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Override the study's epochs per trial.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Override the study's seed.")] = None,
     engine: Annotated[EngineChoice, typer.Option(help="Training engine; auto logs its choice.")] = EngineChoice.AUTO,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start a new sweep with new points.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try failed trials again though code and packages are the same.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train the study's trials. Run again to resume an interrupted sweep or to show a finished one."""
@@ -58,21 +61,26 @@ def tune(
                 open_store(store_root(), tracking_uri())  # imports MLflow
             wait_until_it_answers()
             with owned_flow_runs():
-                report = tune_flow(study, trials=trials, epochs=epochs, seed=seed, engine=str(engine), fresh=fresh)
+                report = tune_flow(study, trials, epochs, seed, str(engine), fresh, retry_failed)
     _show_report(report, study, as_json)
     if report.best is None:
         raise typer.Exit(NO_TRIAL_COMPLETED)
 
 
 @app.command()
-def check(study: StudyFile, as_json: AsJson = False) -> None:
-    """Check the study and its data without training, and print what a sweep would do."""
+def check(
+    study: StudyFile,
+    no_build: Annotated[bool, typer.Option("--no-build", help="Build no model: quick, without Keras.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check the study, its data and its models without training, and print what a sweep would do."""
     with report_errors():
         from nightune.flows.commands.tables import print_check  # noqa: PLC0415
         from nightune.tasks.check_study import check_study  # noqa: PLC0415 - scikit-learn and pandas
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
 
-        report = check_study(load_study(study))
+        before_building = partial(say, "Building the study's models (importing Keras takes some seconds) …")
+        report = check_study(load_study(study), None if no_build else before_building)
     if as_json:
         print_json(report.as_json())
     else:

@@ -13,7 +13,7 @@ import typer
 
 from nightune.flows.runtime.console import say
 from nightune.flows.runtime.environment import prepare_environment
-from nightune.flows.runtime.exit_codes import BAD_INPUT, BAD_STORE, INTERRUPTED
+from nightune.flows.runtime.exit_codes import BAD_INPUT, BAD_STORE, INTERRUPTED, NO_RESULT
 from nightune.settings import SettingsError, read_settings, unknown_variables
 from nightune.tasks.tracking.store.errors import StoreError
 
@@ -38,13 +38,16 @@ def report_errors() -> Iterator[None]:
     _check_environment()
     from nightune.models.errors import InputError  # noqa: PLC0415
     from nightune.tasks.child_server import ServerStartError  # noqa: PLC0415
-    from nightune.tuning.errors import StudyError  # noqa: PLC0415 - pydantic takes a moment
+    from nightune.tuning.errors import StudyError, SweepFailedError  # noqa: PLC0415 - pydantic takes a moment
 
     try:
         yield
     except (StudyError, InputError, SettingsError) as error:
         say(str(error))
         raise typer.Exit(BAD_INPUT) from None
+    except SweepFailedError as error:
+        say(str(error))
+        raise typer.Exit(NO_RESULT) from None
     except (StoreError, ServerStartError) as error:
         say(str(error))
         raise typer.Exit(BAD_STORE) from None

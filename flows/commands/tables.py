@@ -15,7 +15,7 @@ from nightune.tasks.tracking.registry.registry import Version
 from nightune.tasks.tracking.store import names
 from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.confirmation import Claim
-from nightune.tuning.analysis.failures import failure_groups
+from nightune.tuning.analysis.failures import failure_groups, failure_lines
 from nightune.tuning.analysis.importance import Edge, WhatMattered
 from nightune.tuning.analysis.sweep_comparison import Difference, Score
 from nightune.tuning.trial import Value
@@ -44,11 +44,9 @@ def print_leaderboard(console: Console, report: SweepReport) -> None:
 
 def _print_failures(console: Console, report: SweepReport) -> None:
     """Print why trials failed, once per cause."""
-    for group in failure_groups(report.results):
-        trials = f"trial {group.trials[0]}" if len(group.trials) == 1 else f"{len(group.trials)} trials"
-        numbers = "" if len(group.trials) == 1 else f" ({', '.join(map(str, group.trials[:SHOWN_ROWS]))}"
-        numbers += ", …)" if len(group.trials) > SHOWN_ROWS else ")" if numbers else ""
-        text = f"{trials} failed{numbers}: {group.message}\n  The traceback is error.txt of run {group.run_id}."
+    groups = failure_groups(report.results)
+    for group, line in zip(groups, failure_lines(groups, SHOWN_ROWS), strict=True):
+        text = f"{line}\n  The traceback is error.txt of run {group.run_id}."
         console.print(Text(text, style="yellow"), soft_wrap=True)
 
 
@@ -157,8 +155,9 @@ def print_next_steps(console: Console, report: SweepReport, study_file: Path) ->
     study = shlex.quote(str(study_file))
     console.print("\nWhat to do next", style="bold")
     if report.best is None:
-        console.print("  No trial gave a finite result. Read the messages above, correct the study, then run:")
+        console.print("  No trial gave a finite result. Read the messages above, correct the cause, then run:")
         console.print(f"    nightune check {study}\n    nightune tune {study}", highlight=False, soft_wrap=True)
+        console.print("  It tries failed trials again if code, data or packages have changed, or with --retry-failed.")
         return
     steps = [
         ("see the curves and compare trials", "nightune ui"),
@@ -192,6 +191,7 @@ def print_check(console: Console, check: StudyCheck) -> None:
     facts: Sequence[tuple[str, object]] = [
         ("data", _data_line(check.data)),
         ("trials", f"{check.trials} ({check.method})"),
+        *([("models built", str(check.models_built))] if check.models_built else []),
         ("graph keys", f"{len(check.graph_keys)} (compiled training graphs)"),
         *_bracket_lines(check),
         ("largest cost", f"{check.largest_cost_epochs} epochs"),
@@ -200,6 +200,8 @@ def print_check(console: Console, check: StudyCheck) -> None:
         console.print(f"{name:<13} {value}", highlight=False, soft_wrap=True)
     for finding in check.findings:
         console.print(Text(f"data: {finding}", style="yellow"), soft_wrap=True)
+    for finding in check.model_findings:
+        console.print(Text(finding, style="yellow"), soft_wrap=True)
     for note, count in check.notes.items():
         console.print(Text(f"{count} trials: {note}", style="yellow"), soft_wrap=True)
     for reason, count in check.refused.items():

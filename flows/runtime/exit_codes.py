@@ -1,5 +1,6 @@
 """The exit codes of the command line."""
 
+NO_RESULT = 1
 BAD_INPUT = 2
 BAD_STORE = 3
 INTERRUPTED = 130

@@ -252,5 +252,7 @@ def _block(layer: Any, activation: str, batch_normalization: bool) -> list[Any]:
 
 def _sizes(name: str, sizes: Any) -> list[int]:
     if not isinstance(sizes, list | tuple) or any(type(size) is not int or size < 1 for size in sizes):
-        raise InputError(f"{MODEL_PREFIX}{name}", f"{sizes!r} is not a list of whole numbers from 1, such as [64, 32]")
+        problem = f"{sizes!r} is not a list of whole numbers from 1, such as [64, 32]"
+        remedy = f"a list in a study gives options, so that one list as a value is written {name} = [[64, 32]]"
+        raise InputError(f"{MODEL_PREFIX}{name}", f"{problem} ({remedy})")
     return list(sizes)

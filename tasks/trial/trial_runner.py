@@ -22,10 +22,12 @@ from nightune.tasks.tracking.trials.runs import unfinished_runs
 from nightune.tasks.tracking.trials.trial_log import TrialLog, open_trial
 from nightune.tasks.trial.crash_log import MAX_ATTEMPTS, CrashLog, is_supervised
 from nightune.tasks.trial.failure import describe
+from nightune.tasks.trial.hopeless import counted
 from nightune.tasks.trial.limits import Watch, watched
 from nightune.tasks.trial.snapshots import RunKeeper, plan_snapshots
 from nightune.tasks.trial.stopping_inputs import reads_earlier_curves, stopping_inputs
 from nightune.tasks.trial.trainer import Trainer
+from nightune.tuning.analysis.failures import common_failure
 from nightune.tuning.trial import Status, Trial, TrialResult
 
 if TYPE_CHECKING:
@@ -68,9 +70,15 @@ class TrialRunner:
         self._setting, self._trainer, self._crash_log = setting, trainer, crash_log
         self._unfinished = unfinished_runs(setting.store, setting.sweep)
         self._snapshot_plan = plan_snapshots(self._unfinished)
+        self._ended: list[TrialResult] = []
+        self._is_hopeless = False
 
-    def run(self, trials: Sequence[Trial]) -> list[TrialResult]:
-        """Train the trials in order; write and announce each while the next one trains."""
+    def run(self, trials: Sequence[Trial], ended: Sequence[TrialResult] = ()) -> list[TrialResult]:
+        """Train the trials in order; write and announce each while the next one trains.
+
+        At least one is trained. The others are not if it and all that ended before failed with one cause.
+        """
+        self._ended, self._is_hopeless = list(ended), False
         with BackgroundWriter[TrialResult]() as writer:
             trainings = [partial(self._train_and_submit, writer, trial) for trial in trials]
             if any(reads_earlier_curves(trial) for trial in trials):
@@ -103,9 +111,14 @@ class TrialRunner:
         return result
 
     def _train_and_submit(self, writer: BackgroundWriter[TrialResult], trial: Trial, engine: "Engine") -> None:
+        if self._is_hopeless:
+            return
         if reads_earlier_curves(trial):
             writer.wait()  # its rule reads curves that may not have been written yet
-        writer.submit(partial(self.write, self.train(trial, engine)))
+        to_write = self.train(trial, engine)
+        self._ended.append(to_write.trained.result)
+        self._is_hopeless = trial.replicate == 0 and common_failure(counted(self._ended)) is not None
+        writer.submit(partial(self.write, to_write))
 
     def _given_up(self, trial: Trial) -> TrainedTrial | None:
         """Return the failed result of a trial that was given up after its crashes; None if it may be trained."""

@@ -32,14 +32,20 @@ def test_importing_a_flow_imports_no_training_library(module: str) -> None:
     assert modules_after(f"import {module}").isdisjoint({"tensorflow", "keras", "jax", "mlflow"})
 
 
-def test_checking_a_study_imports_no_training_library() -> None:
-    code = """
+@pytest.mark.parametrize(("end", "code"), [("", 0), ("[unknown]", 2)])
+def test_checking_a_study_imports_no_training_library_before_a_model_is_built(
+    tmp_path: Path, end: str, code: int
+) -> None:
+    study = tmp_path / "cancer.toml"
+    study.write_text(Path("studies/breast_cancer.toml").read_text() + end)
+    options = ["--no-build"] if code == 0 else []
+    script = f"""
 from typer.testing import CliRunner
 from nightune.flows.commands.main import app
-result = CliRunner().invoke(app, ["check", "studies/breast_cancer.toml"])
-assert result.exit_code == 0, result.output
+result = CliRunner().invoke(app, ["check", {str(study)!r}, *{options}])
+assert result.exit_code == {code}, result.output
 """
-    assert modules_after(code).isdisjoint({"tensorflow", "keras", "jax", "mlflow"})
+    assert modules_after(script).isdisjoint({"tensorflow", "keras", "jax", "mlflow"})
 
 
 def test_prefect_loads_every_entrypoint() -> None:

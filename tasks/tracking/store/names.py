@@ -9,7 +9,7 @@ PREFIX = "nightune."  # of all our tags
 TAG_LENGTH = 5000  # characters, within MLflow's limit of 8000; longer texts are cut
 
 # Tags of runs of several kinds.
-KIND = "nightune.kind"  # sweep, trial, replicate, probe
+KIND = "nightune.kind"  # sweep, trial, replicate, probe; retried: a failed trial that has another run by now
 SWEEP = "nightune.sweep"  # the sweep's id; on versions and logged models, too
 STATUS = "nightune.status"
 SEED = "nightune.seed"
@@ -29,6 +29,7 @@ ENGINE_REASON = "nightune.engine_reason"
 CONFIRMED_TRIAL = "nightune.confirmed_trial"
 MATTERED_MOST = "nightune.mattered_most"
 TEST_READS = "nightune.test_reads"
+FAILURES = "nightune.failures"  # why trials failed, a line for all alike
 VERDICT_QUESTION = "nightune.verdict_question"
 
 # Tags of trials.
@@ -39,6 +40,8 @@ HOST = "nightune.host"
 PROCESS = "nightune.process"
 ATTEMPT = "nightune.attempt"
 MESSAGE = "nightune.message"
+PACKAGES = "nightune.packages"  # of a failed trial: identifies the packages that were installed
+RETRIED_BECAUSE = "nightune.retried_because"
 RUNG = "nightune.rung"  # the epoch until which a halted trial is completely logged
 SNAPSHOT = "nightune.snapshot"  # the epoch of the newest snapshot
 RESUMED_AT = "nightune.resumed_at"  # the epoch of the snapshot that the training resumed from
@@ -114,6 +117,7 @@ STUDY_CONTENT = f"{STUDY_FOLDER}/content.json"
 ENVIRONMENT = "environment.json"
 LEADERBOARD_CSV = "leaderboard.csv"
 LEADERBOARD_TABLE = "leaderboard.json"
+FAILURES_JSON = "failures.json"
 LOG_FOLDER = "log"
 CONFIRMATION = "confirmation/confirmation.json"
 CONFIRMATION_TABLE = "confirmation/finalists.json"

@@ -1,8 +1,10 @@
 """The provenance of a sweep: the commit of the study's folder, and the environment."""
 
+import hashlib
 import os
 import platform
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -31,6 +33,13 @@ def environment() -> dict[str, object]:
         "keras_backend": read_settings().keras_backend,
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
     }
+
+
+def installed_packages() -> str:
+    """Identify Python and all installed packages with their versions: 16 hexadecimal digits."""
+    folders = [Path(folder) for folder in dict.fromkeys(sys.path) if folder and Path(folder).is_dir()]
+    packages = {path.name for folder in folders for path in folder.glob("*.dist-info")}
+    return hashlib.sha256(f"{platform.python_version()} {sorted(packages)}".encode()).hexdigest()[:16]
 
 
 def _version(package: str) -> str | None:

@@ -42,6 +42,7 @@ class Sweep:
     direction: str
     planned_trials: int
     engine: str = ""  # chosen once, before the first trial
+    is_settled: bool = False  # a winner is confirmed, or was judged: its trials stay as they are
 
     @property
     def is_complete(self) -> bool:
@@ -64,6 +65,16 @@ def open_sweep(store: Store, study: "Study", data_version: str, fresh: bool, pla
         return same[-1]
     number = next_number(store, experiment_id, study.name)
     return _new_sweep(store, experiment_id, study, data_version, number, planned_trials)
+
+
+def latest_sweep(store: Store, study: "Study", data_version: str) -> Sweep | None:
+    """Return the study's last sweep of this content and data, or None."""
+    same = [
+        sweep
+        for sweep in all_sweeps(store, study.name)
+        if (sweep.study_digest, sweep.data_version) == (study.digest, data_version)
+    ]
+    return same[-1] if same else None
 
 
 def finish_sweep(store: Store, sweep: Sweep, leaderboard_csv: str, rows: Sequence[Mapping[str, "Value"]]) -> Sweep:
@@ -110,6 +121,11 @@ def record_engine(store: Store, sweep: Sweep, engine: str, reason: str) -> Sweep
 def interrupt_sweep(store: Store, sweep: Sweep) -> Sweep:
     """Mark a sweep as interrupted; the same command resumes it."""
     return _mark(store, sweep, SweepStatus.INTERRUPTED)
+
+
+def reopen_sweep(store: Store, sweep: Sweep) -> Sweep:
+    """Mark a complete sweep as running: some of its trials are trained again, or more are added."""
+    return _mark(store, sweep, SweepStatus.RUNNING)
 
 
 def find_sweep(store: Store, study_name: str, sweep_id: str | None = None) -> Sweep:
@@ -195,6 +211,7 @@ def _read(run: Any) -> Sweep:
         direction=tags[names.DIRECTION],
         planned_trials=int(tags[names.PLANNED_TRIALS]),
         engine=tags.get(names.ENGINE, ""),
+        is_settled=tags.get(names.CONFIRMED_TRIAL, "none") != "none" or names.VERDICT in tags,
     )
 
 

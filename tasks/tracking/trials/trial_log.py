@@ -23,6 +23,7 @@ from nightune.tasks.tracking.store.entities import (
     param,
 )
 from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.provenance import installed_packages
 from nightune.tasks.tracking.store.retry import retry_limit
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
@@ -240,6 +241,8 @@ def _final_tags(result: TrialResult) -> dict[str, str]:
     tags = {names.STATUS: str(result.status)}
     if result.status is Status.NOT_PROMOTED:
         tags[names.RUNG] = str(result.epochs)  # completely logged up to here
+    if result.status is Status.FAILED:
+        tags[names.PACKAGES] = installed_packages()
     return tags | ({names.MESSAGE: result.message[: names.TAG_LENGTH]} if result.message else {})
 
 

@@ -1,0 +1,165 @@
+"""Build the models that a study can have, before the first trial: what fails there fails in every trial."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nightune.models.errors import InputError
+from nightune.models.networks.architectures import architecture_keys
+from nightune.models.recipe.params import resolve
+from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.tracking.store.store import Store
+from nightune.tasks.trial.crash_log import open_crash_log
+from nightune.tuning.analysis.failures import failure_signature
+from nightune.tuning.errors import Problem, StudyError
+from nightune.tuning.search.domains import Cases, Choice, is_same
+from nightune.tuning.search.midpoint import highest_point, lowest_point, middle_point
+from nightune.tuning.search.search_space import Dimension
+from nightune.tuning.study.study import Study
+from nightune.tuning.trial import Params, Value
+from nightune.vocabulary import ARCHITECTURE, DEFAULT_ARCHITECTURE, MODEL_PREFIX, shown
+
+logger = logging.getLogger("nightune")
+
+PLACES = (middle_point, lowest_point, highest_point)
+LIMIT_OPTIONS = 10  # of all parameters of one architecture that are built one by one
+
+
+@dataclass(frozen=True)
+class Builds:
+    """How many different models were built, and which of them could not be, although others could."""
+
+    count: int
+    findings: tuple[str, ...]
+
+
+def build_before_training(store: Store, study: Study, data: PreparedData) -> None:
+    """Refuse a study whose models cannot be built, and warn of those that cannot; StudyError as in `build_models`.
+
+    After a build or an engine's choice that took the process down nothing is built here: the trials report it.
+    """
+    crash_log = open_crash_log(store.root, study.name)
+    if crash_log.engine_crashes():
+        return
+    with crash_log.choosing_engine():
+        builds = build_models(study, data.input_shape, data.output_size, store.compiled)
+    for finding in builds.findings:
+        logger.warning("%s", finding)
+
+
+def build_models(study: Study, input_shape: tuple[int, ...], output_size: int, compiled: Path | None = None) -> Builds:
+    """Build each architecture with the middle and both ends of its parameters, and once with each of their options.
+
+    StudyError if no model of an architecture, or none with one of the options, can be built. What fails only in some
+    places is a finding: its trials fail, others succeed. Imports Keras.
+    """
+    from nightune.models.backend import load_keras  # noqa: PLC0415 - Keras takes seconds
+
+    load_keras(compiled)
+    builder = _Builder(study, input_shape, output_size)
+    problems: list[Problem] = []
+    findings: list[str] = []
+    for architecture in _architectures(study):
+        found = list(_corner_problems(builder, architecture)) or list(_option_problems(builder, architecture, findings))
+        problems += found
+    if problems:
+        raise StudyError(str(study.path), list(dict.fromkeys(problems)))
+    return Builds(len(builder.built), tuple(dict.fromkeys(findings)))
+
+
+@dataclass
+class _Builder:
+    """Builds each model once."""
+
+    study: Study
+    input_shape: tuple[int, ...]
+    output_size: int
+    built: dict[str, InputError | None] = field(default_factory=dict)
+
+    def problem(self, architecture: str, point: Params) -> InputError | None:
+        """Return why the model of a point cannot be built. Of a point with contradictions the trial reports why."""
+        from nightune.models.networks.trial_build import build_problem  # noqa: PLC0415 - Keras
+
+        folder = self.study.path.parent
+        given = {name: value for name, value in point.items() if name.startswith(MODEL_PREFIX)}
+        try:
+            complete = resolve(given, architecture_keys(architecture, folder))
+        except ValueError:
+            return None
+        parameters = {
+            name.removeprefix(MODEL_PREFIX): value
+            for name, value in complete.items()
+            if name.startswith(MODEL_PREFIX) and name != ARCHITECTURE
+        }
+        key = json.dumps([architecture, parameters], sort_keys=True)
+        if key not in self.built:
+            self.built[key] = build_problem(architecture, parameters, self.input_shape, self.output_size, folder)
+        return self.built[key]
+
+
+def _architectures(study: Study) -> list[str]:
+    dimension = study.space.by_name.get(ARCHITECTURE)
+    return [DEFAULT_ARCHITECTURE] if dimension is None else [str(value) for value in _options(dimension)]
+
+
+def _corner_problems(builder: _Builder, architecture: str) -> Iterator[Problem]:
+    """Yield the errors of an architecture of which no model can be built, once for those that are alike."""
+    errors = [error for _, error in _corners(builder, architecture, {})]
+    if errors and all(errors):
+        alike = {failure_signature(error.message): error for error in reversed(errors) if error is not None}
+        yield from (Problem(error.key, error.message) for error in reversed(alike.values()))
+
+
+def _option_problems(builder: _Builder, architecture: str, findings: list[str]) -> Iterator[Problem]:
+    """Yield the errors of options with which no model can be built; the other failed builds become findings."""
+    findings += [_finding(params, error) for params, error in _corners(builder, architecture, {}) if error is not None]
+    searched = [each for name, each in builder.study.space.by_name.items() if _is_searched(name)]
+    options = [(each.name, option) for each in searched for option in _options(each) if len(_options(each)) > 1]
+    for name, option in options[:LIMIT_OPTIONS]:
+        corners = _corners(builder, architecture, {name: option}, first_success=True)
+        tried = [(params, error) for params, error in corners if name in params and is_same(params[name], option)]
+        failed = [(params, error) for params, error in tried if error is not None]
+        if failed and len(failed) == len(tried):
+            error = failed[0][1]
+            yield Problem(error.key, f"with {name} = {shown(option)}: {error.message}")
+        else:
+            findings += [_finding(params, error) for params, error in failed]
+
+
+def _corners(
+    builder: _Builder, architecture: str, fixed: Mapping[str, Value], first_success: bool = False
+) -> Iterator[tuple[Params, InputError | None]]:
+    """Build the middle and the ends of an architecture's parameters; `first_success` stops after a model is built."""
+    space, chosen = builder.study.space, dict(fixed)
+    if ARCHITECTURE in space.by_name:
+        chosen[ARCHITECTURE] = architecture
+    places: tuple[Callable[..., dict[str, Value]], ...] = PLACES
+    for place in places:
+        point = place(space, chosen)
+        if point.get(ARCHITECTURE, architecture) != architecture:
+            continue
+        error = builder.problem(architecture, point)
+        yield point, error
+        if first_success and error is None:
+            return
+
+
+def _finding(point: Params, error: InputError) -> str:
+    values = [f"{name} = {shown(value)}" for name, value in point.items() if name.startswith(MODEL_PREFIX)]
+    return f"the model with {', '.join(values)} cannot be built: {error}"
+
+
+def _is_searched(name: str) -> bool:
+    return name.startswith(MODEL_PREFIX) and name != ARCHITECTURE
+
+
+def _options(dimension: Dimension) -> list[Value]:
+    """The options of a dimension, in any of its cases; none for ranges."""
+    domains = [each for _, each in dimension.domain.domains] if isinstance(dimension.domain, Cases) else []
+    choices = [each for each in (*domains, dimension.domain) if isinstance(each, Choice)]
+    found: list[Value] = []
+    for choice in choices:
+        found += [option for option in choice.options if not any(is_same(option, each) for each in found)]
+    return found

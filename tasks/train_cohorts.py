@@ -1,0 +1,60 @@
+"""Train cohorts one after the other, and end the sweep where every trial must fail."""
+
+from collections.abc import Iterable
+
+from nightune.tasks.cohorts import REFUSED, training_order
+from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.sweeps.failures import write_failures
+from nightune.tasks.tracking.trials.trials import finished_trials
+from nightune.tasks.train_cohort import train_cohort
+from nightune.tasks.trial.hopeless import counted
+from nightune.tuning.analysis.failures import common_failure
+from nightune.tuning.errors import SweepFailedError
+from nightune.tuning.trial import Status, Trial, TrialResult
+
+
+def train_cohorts(setting: Setting, cohorts: Iterable[list[Trial]]) -> list[TrialResult]:
+    """Train the cohorts in order and return their results.
+
+    SweepFailedError if the sweep's first trials, three or more, failed with one cause. Before, a trial of another graph
+    key is trained where there is one: the cause may lie in what these trials share.
+    """
+    waiting = [list(cohort) for cohort in cohorts]
+    ended = list(finished_trials(setting.store, setting.sweep).values()) if waiting else []
+    results: list[TrialResult] = []
+    while waiting:
+        cohort = _next(setting, waiting, [*ended, *results])
+        waiting.remove(cohort)
+        trained = train_cohort(setting, cohort, _evidence([*ended, *results]))
+        results += trained
+        keys = {result.trial.key for result in trained}
+        if left := [trial for trial in cohort if trial.key not in keys]:
+            waiting.insert(0, left)
+    return results
+
+
+def _evidence(ended: list[TrialResult]) -> list[TrialResult]:
+    """Return one trial that did not fail, which says enough, or all: a task's arguments are read through by Prefect."""
+    return next(([result] for result in ended if result.status is not Status.FAILED), ended)
+
+
+def _next(setting: Setting, waiting: list[list[Trial]], ended: list[TrialResult]) -> list[Trial]:
+    """Return the first cohort, or after failures alike the first of another graph key; SweepFailedError without one."""
+    failed = counted(ended)
+    cause = common_failure(failed)
+    if cause is None:
+        return waiting[0]
+    place = training_order(setting.study.path.parent)
+    failed_keys = {place(result.trial).graph_key for result in failed}
+    others = [cohort for cohort in waiting if place(cohort[0]).graph_key not in {*failed_keys, REFUSED}]
+    if len(failed_keys) == 1 and others:
+        return others[0]
+    write_failures(setting.store, setting.sweep, ended)
+    raise SweepFailedError(_message(setting, cause, len(failed), sum(map(len, waiting))))
+
+
+def _message(setting: Setting, cause: TrialResult, failed: int, left: int) -> str:
+    where = f"The traceback is error.txt of run {cause.run_id}."
+    remedy = "Correct the cause; then run the same command again, with --retry-failed unless code or packages changed."
+    ends = f"{setting.sweep.id} ends: its first {failed} trials failed with one cause; {left} others were not trained."
+    return f"{ends}\n  {cause.message}\n  {where}\n  {remedy}"

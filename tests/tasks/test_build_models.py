@@ -1,0 +1,108 @@
+"""A study whose models cannot be built is refused before its first trial, with file and line."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nightune.tasks.build_models import build_models
+from nightune.tasks.load_study import load_study
+from nightune.tasks.prepare_data import prepare_data
+from nightune.tasks.start_sweep import start_sweep
+from nightune.tasks.tracking.store.store import open_store
+from nightune.tasks.tracking.sweeps.sweeps import all_sweeps
+from nightune.tuning.errors import StudyError
+from nightune.tuning.study.study import Study
+
+NET = """
+import keras
+
+
+def build(input_shape, output_size, width: int = 8, depth: int = 1):
+    if width * depth > 60:
+        raise ValueError("too large")
+    return keras.Sequential([keras.Input(input_shape), keras.layers.Dense(output_size)])
+
+
+def nothing(input_shape, output_size):
+    return None
+
+
+def wide(input_shape, output_size):
+    return keras.Sequential([keras.Input(input_shape), keras.layers.Dense(7)])
+
+
+def tuned(hp):
+    return keras.Sequential([keras.layers.Dense(hp.Int("units", 8, 64))])
+
+
+def absent(input_shape, output_size):
+    import no_such_package
+    return no_such_package.model(input_shape, output_size)
+
+
+def leaves(input_shape, output_size):
+    raise SystemExit(3)
+"""
+
+Read = Callable[[str], Study]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    """Read a study of the iris data with these lines of [model]."""
+    (tmp_path / "net.py").write_text(NET)
+
+    def read_model(lines: str) -> Study:
+        path = tmp_path / "flowers.toml"
+        path.write_text(
+            f'question = "Which?"\n[data]\nsource = "iris"\n[search]\ntrials = 200\nepochs = 2\n[model]\n{lines}\n'
+        )
+        return load_study(path)
+
+    return read_model
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('architecture = "mlp"\nunits = [16]', r"model\.units: 16 is not a list .*units = \[\[64, 32\]\]"),
+        ('architecture = "mlp"\nunits = [[16], 16, [8]]', r"model\.units: with model\.units = 16: 16 is not a list"),
+        ('architecture = "net.py:nothing"', r"returned a NoneType, not a Keras model \(line 11 of net\.py\)"),
+        ('architecture = "net.py:wide"', r"outputs \(None, 7\); the data needs \(None, 3\) \(line 15 of net\.py\)"),
+        ('architecture = "net.py:tuned"', r"model\.hp: missing; tuned\(\) has no default .*\(line 19 of net\.py\)"),
+        ('architecture = "net.py:absent"', r"No module named 'no_such_package' \(line 24 of net\.py\)"),
+        ('architecture = "net.py:leaves"', r"SystemExit"),
+        (
+            'architecture = "net.py:build"\nwidth = { low = 70, high = 90 }',
+            r"too large \(line 7 of net\.py\)",
+        ),
+        ('architecture = "net.py:build"\nwidth = [8, 90, 9]', r"with model\.width = 90: .*too large"),
+        ('architecture = ["mlp", "net.py:nothing"]', r"net\.py:nothing returned a NoneType"),
+    ],
+)
+def test_a_choice_with_which_no_model_can_be_built_is_refused(read: Read, lines: str, message: str) -> None:
+    with pytest.raises(StudyError, match=message) as caught:
+        build_models(read(lines), (4,), 3)
+    assert len(caught.value.problems) == 1
+
+
+def test_a_model_that_fails_only_at_an_end_of_the_ranges_is_a_finding(read: Read) -> None:
+    study = read('architecture = "net.py:build"\nwidth = [8, 16]\ndepth = { low = 1, high = 4 }')
+    builds = build_models(study, (4,), 3)
+    (finding,) = builds.findings
+    assert "model.depth = 4, model.width = 16 cannot be built" in finding
+    assert builds.count == 4
+
+
+def test_a_sound_study_builds_each_model_once(read: Read) -> None:
+    builds = build_models(read('architecture = "mlp"\nunits = [[4], [8], [4, 4]]'), (4,), 3)
+    assert (builds.count, builds.findings) == (3, ())
+
+
+def test_a_refused_study_leaves_no_sweep_in_the_store(read: Read, store_root: Path) -> None:
+    study, store = read('architecture = "net.py:nothing"'), open_store(store_root)
+    data = prepare_data.fn(study, store.root)
+    with pytest.raises(StudyError, match="returned a NoneType"):
+        start_sweep.fn(store, study, data, "fit", False)
+    assert all_sweeps(store, study.name) == []
