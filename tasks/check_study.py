@@ -18,12 +18,15 @@ from nightune.tuning.study.study import Study
 class StudyCheck:
     """What a study will do. `refused` counts the trials whose params contradict each other, by the rule broken.
 
-    `notes` count those that are trained, but of which one should know something.
+    `notes` count those that are trained, but of which one should know something. `columns` describe those of a table,
+    and `classes` count the training rows of each class.
     """
 
     study: str
     question: str
     data: dict[str, object]
+    columns: list[dict[str, object]]
+    classes: dict[str, int] | None
     findings: list[str]
     dimensions: list[dict[str, str]]
     method: str
@@ -58,6 +61,8 @@ def check_study(study: Study) -> StudyCheck:
         study=study.name,
         question=study.question,
         data=dict(dataset.description),
+        columns=[asdict(line) for line in dataset.columns],
+        classes=dataset.class_counts,
         findings=list(dataset.findings),
         dimensions=[
             {"name": dimension.name, "values": str(dimension.domain), "when": dimension.condition_text}
