@@ -20,12 +20,15 @@ from nightune.tuning.study.study import Study
 class StudyCheck:
     """The plan of a sweep. `refused` counts the trials whose params contradict each other, by the violated rule.
 
-    `notes` counts the trials that are trained with a caveat, by the caveat.
+    `notes` counts the trials that are trained with a caveat, by the caveat. `columns` describes the columns of a table,
+    and `classes` counts the training rows of each class.
     """
 
     study: str
     question: str
     data: dict[str, object]
+    columns: list[dict[str, object]]
+    classes: dict[str, int] | None
     findings: list[str]
     dimensions: list[dict[str, str]]
     method: str
@@ -69,6 +72,8 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         study=study.name,
         question=study.question,
         data=dict(dataset.description),
+        columns=[asdict(line) for line in dataset.columns],
+        classes=dataset.class_counts,
         findings=list(dataset.findings),
         dimensions=[
             {"name": dimension.name, "values": str(dimension.domain), "when": dimension.condition_text}

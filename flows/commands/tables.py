@@ -21,6 +21,8 @@ from nightune.tuning.analysis.sweep_comparison import Difference, Score
 from nightune.tuning.trial import Value
 
 SHOWN_ROWS = 10
+SHOWN_COLUMNS = 100
+SHOWN_CLASSES = 20
 TRUSTED_EXPLAINED = 0.2  # of the variance, out of bag; below, the surrogate has learned next to nothing
 
 
@@ -190,6 +192,7 @@ def print_check(console: Console, check: StudyCheck) -> None:
     console.print(table)
     facts: Sequence[tuple[str, object]] = [
         ("data", _data_line(check.data)),
+        *([] if check.classes is None else [("classes", _class_shares(check.classes))]),
         ("trials", f"{check.trials} ({check.method})"),
         *([("models built", str(check.models_built))] if check.models_built else []),
         ("graph keys", f"{len(check.graph_keys)} (compiled training graphs)"),
@@ -198,6 +201,7 @@ def print_check(console: Console, check: StudyCheck) -> None:
     ]
     for name, value in facts:
         console.print(f"{name:<13} {value}", highlight=False, soft_wrap=True)
+    _print_columns(console, check)
     for finding in check.findings:
         console.print(Text(f"data: {finding}", style="yellow"), soft_wrap=True)
     for finding in check.model_findings:
@@ -225,6 +229,29 @@ def print_probe(console: Console, probe: StudyProbe) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _print_columns(console: Console, check: StudyCheck) -> None:
+    """Print one line for each column of a table, as its training rows hold it."""
+    if not check.columns:
+        return
+    table = Table(title="columns · training rows", title_justify="left", header_style="bold")
+    for name in ("column", "read as", "distinct", "missing", "example", "what is done"):
+        table.add_column(name, justify="right" if name in ("distinct", "missing") else "left", overflow="fold")
+    for line in check.columns[:SHOWN_COLUMNS]:
+        table.add_row(*(Text("" if value is None else str(value)) for value in line.values()))
+    console.print(table)
+    if len(check.columns) > SHOWN_COLUMNS:
+        console.print(f"… and {len(check.columns) - SHOWN_COLUMNS} more columns (all of them: --json)")
+
+
+def _class_shares(counts: Mapping[str, int]) -> str:
+    """The share of each class in the training rows, largest first."""
+    rows = sum(counts.values())
+    ordered = sorted(counts.items(), key=lambda each: -each[1])
+    shares = ", ".join(f"{label} {count / rows:.1%}" for label, count in ordered[:SHOWN_CLASSES])
+    more = f", and {len(counts) - SHOWN_CLASSES} more" if len(counts) > SHOWN_CLASSES else ""
+    return f"{shares}{more} (of {rows} training rows)"
 
 
 def _bracket_lines(check: StudyCheck) -> list[tuple[str, str]]:

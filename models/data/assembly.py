@@ -109,6 +109,6 @@ def _describe(dataset: Dataset, data: EncodedData) -> dict[str, Any]:
         description["target_scale"] = {"mean": list(targets.mean), "deviation": list(targets.deviation)}
     if preprocessing is not None:
         description["target"] = data.raw.target_name
-        description["columns"] = [asdict(column) for column in preprocessing.columns]
+        description["columns"] = [column.plain for column in preprocessing.columns]
         description["features"] = list(preprocessing.feature_names)
     return {**description, "findings": list(dataset.findings)}

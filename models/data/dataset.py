@@ -73,6 +73,18 @@ class SealedExamples:
         raise AttributeError(name)
 
 
+@dataclass(frozen=True)
+class ColumnLine:
+    """A column in the training rows: the kind it is read as, its different values, missing fields and an example."""
+
+    name: str
+    read_as: str
+    distinct: int | None
+    missing: int | None
+    example: str
+    done: str
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """The splits of a data set, with its task, its version and the findings of its checks.
@@ -92,6 +104,8 @@ class Dataset:
     description: dict[str, Any]
     ranking_apart: Examples | None = None
     example: "pd.DataFrame | None" = None  # a few training rows as the table holds them
+    columns: tuple[ColumnLine, ...] = ()  # known where the source was read, not where prepared data was opened
+    class_counts: dict[str, int] | None = None  # the training rows of each class; the same holds
 
     @property
     def ranking(self) -> Examples:

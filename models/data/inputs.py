@@ -1,7 +1,9 @@
 """The inputs of all rows as numbers, with the preprocessing that made them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +12,11 @@ from nightune.models.data.settings import DataSettings
 from nightune.models.data.sources import refuse_non_finite
 from nightune.models.data.tables import fit_preprocessing
 from nightune.models.serving.preprocessing import TablePreprocessing, clean_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SEPARATED = re.compile(r"\d[,.'’\s]\d{2}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +30,7 @@ class Inputs:
     columns: Mapping[str, np.ndarray]
     preprocessing: TablePreprocessing | None = None  # None: the source holds arrays
     findings: tuple[str, ...] = ()
+    amounts: frozenset[str] = frozenset()  # columns of money, units, thousands or dates: whole, but no identifiers
 
     def remedy(self, column: str) -> str:
         """Say how to exclude a column."""
@@ -35,12 +43,24 @@ def encode_inputs(raw: RawData, settings: DataSettings, train: np.ndarray) -> In
     """Turn a table into features by a preprocessing fitted on the training rows; take arrays as they are."""
     if isinstance(raw.inputs, np.ndarray):
         return Inputs(raw.inputs, _array_columns(raw.inputs))
-    preprocessing, findings = fit_preprocessing(raw.inputs, train, settings.categorical)
+    choices = settings.choices.of_features([raw.target_name, settings.split.column])
+    preprocessing, findings = fit_preprocessing(raw.inputs, train, choices)
     cleaned = clean_table(raw.inputs, preprocessing.columns)
     values = preprocessing.transform_clean(cleaned)
     refuse_non_finite(values, settings.source)
     columns = {name: cleaned[name].to_numpy() for name in cleaned.columns}
-    return Inputs(values, columns, preprocessing, tuple(findings))
+    return Inputs(values, columns, preprocessing, tuple(findings), _amounts(raw.inputs, preprocessing))
+
+
+def _amounts(table: "pd.DataFrame", preprocessing: TablePreprocessing) -> frozenset[str]:
+    written = [column for column in preprocessing.columns if column.kind == "number" and column.form]
+    separated = {
+        column.name
+        for column in written
+        if column.marks
+        or table[column.name].map(lambda value: isinstance(value, str) and SEPARATED.search(value)).any()
+    }
+    return frozenset(separated | {column.name for column in preprocessing.columns if column.kind == "date"})
 
 
 def _array_columns(array: np.ndarray) -> dict[str, np.ndarray]:

@@ -18,7 +18,9 @@ MOST_MAJORITY = 0.95
 
 def leakage_findings(inputs: Inputs, targets: Targets, rows: Rows) -> list[str]:
     """Report duplicates across splits, identifier-like columns and columns that alone predict the target."""
-    problems = {name: identifier_problem(values) for name, values in inputs.columns.items()}
+    problems = {
+        name: identifier_problem(values) for name, values in inputs.columns.items() if name not in inputs.amounts
+    }
     identifiers = [
         f"column {name!r} looks like an identifier ({problem}); {inputs.remedy(name)}"
         for name, problem in problems.items()

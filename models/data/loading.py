@@ -1,11 +1,13 @@
 """The walk of a study's data, from its source to a Dataset ready for training; `storage.py` saves the result."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from nightune.models.data.assembly import EncodedData, assemble
 from nightune.models.data.dataset import Dataset
 from nightune.models.data.inputs import encode_inputs
 from nightune.models.data.leakage import leakage_findings
+from nightune.models.data.profile import class_counts, column_lines
 from nightune.models.data.raw_data import RawData, separate_target
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.sources import read_source
@@ -19,15 +21,20 @@ def load_dataset(settings: DataSettings, folder: Path) -> Dataset:
 
     Relative paths start at the folder.
     """
-    raw = separate_target(read_source(settings.source, folder), settings)
-    return assemble(_encode(raw, settings))
+    raw = separate_target(read_source(settings.source, folder, settings.numeric), settings)
+    data = _encode(raw, settings)
+    return replace(
+        assemble(data),
+        columns=column_lines(raw, data.targets, data.preprocessing, settings, data.rows.train),
+        class_counts=class_counts(data.targets, data.rows.train),
+    )
 
 
 def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
     """Turn targets and inputs into numbers, split the rows in between, and collect the findings of all steps."""
     targets = encode_targets(raw)
     split = settle_split(settings.split, targets)
-    rows = split_rows(split, targets.values, split_keys(raw.split_column, split.kind == "time"))
+    rows = split_rows(split, targets.values, split_keys(raw.split_column, split.kind == "time", settings.choices))
     if settings.scale_target:
         targets = standardize(targets, rows.train)
     inputs = encode_inputs(raw, settings, rows.train)

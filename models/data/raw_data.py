@@ -7,6 +7,7 @@ import numpy as np
 
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.sources import KEY, Arrays, Table
+from nightune.models.data.target_column import read_target
 from nightune.models.errors import InputError
 from nightune.vocabulary import unknown_name
 
@@ -51,17 +52,18 @@ def _from_table(table: Table, settings: DataSettings) -> RawData:
     if target is None:
         raise InputError("data.target", f"a table needs the name of the column to predict (known: {', '.join(names)})")
     _refuse_unknown_columns(names, target, settings)
-    kept, findings = _rows_with_target(table.frame, target)
+    read = read_target(table.frame[target], settings)
+    kept = table.frame[~read.lacks]
     used = [name for name in names if name not in {target, split_column, *settings.drop}]
     if not used:
         raise InputError(KEY, "no column is left to learn from")
     return RawData(
         inputs=kept[used],
-        targets=_target_values(kept[target]),
-        task=settings.task or (table.task if target == table.target else None),
+        targets=read.values,
+        task=settings.task or (table.task if target == table.target else read.task),
         target_name=target,
         split_column=None if split_column is None else kept[split_column],
-        findings=findings,
+        findings=(*table.findings, *read.findings),
     )
 
 
@@ -85,41 +87,11 @@ def _refuse_column_names(settings: DataSettings) -> None:
         "target": settings.target,
         "drop": settings.drop,
         "categorical": settings.categorical,
+        "missing": settings.missing,
+        "numeric": settings.numeric,
+        "dates": settings.dates,
         "split.column": settings.split.column,
     }
     for name, value in given.items():
         if value:
             raise InputError(f"data.{name}", f"applies only to tables; {settings.source} holds arrays")
-
-
-def _rows_with_target(table: "pd.DataFrame", target: str) -> tuple["pd.DataFrame", tuple[str, ...]]:
-    column = table[target]
-    lacks = column.isna()
-    if column.dtype.kind == "f":
-        lacks |= np.isinf(column)
-    if not lacks.any():
-        return table, ()
-    count = int(lacks.sum())
-    if count == len(table):
-        raise InputError("data.target", f"column {target!r} is empty")
-    share = f"{count} of {len(table)} rows ({count / len(table):.1%})"
-    finding = f"target: {share} have no value in column {target!r}; they are left out"
-    return table[~lacks], (finding,)
-
-
-def _target_values(column: "pd.Series[Any]") -> np.ndarray:
-    """Convert the target column to booleans, whole numbers, floats or texts."""
-    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
-
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
-    kind = pd.api.types.infer_dtype(column, skipna=True)
-    if kind in ("boolean", "integer"):
-        return column.to_numpy(dtype=np.bool_ if kind == "boolean" else np.int64)
-    if kind in ("floating", "mixed-integer-float", "decimal"):
-        return column.to_numpy(dtype=np.float64)
-    if kind in ("string", "mixed-integer", "mixed") and all(isinstance(value, str | int | float) for value in column):
-        return column.astype(str).to_numpy(dtype=np.str_)
-    raise InputError(
-        "data.target", f"column {column.name!r} holds {kind} values; numbers, texts or booleans are needed"
-    )

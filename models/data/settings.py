@@ -1,7 +1,9 @@
 """The settings of a study's [data] section, as one value."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from nightune.models.data.columns.reading import Choices
 from nightune.models.data.splits import Split
 
 
@@ -9,7 +11,8 @@ from nightune.models.data.splits import Split
 class DataSettings:
     """Where the data comes from and how to read it: one field per key of [data].
 
-    `target`, `drop`, `categorical` and `split.column` name columns of a table. Without a task, the targets decide.
+    `target`, `drop`, `categorical`, `numeric`, `dates` and `split.column` name columns of a table; a form of numbers
+    or dates is empty where its texts decide. `missing` are the texts of gaps. Without a task, the targets decide.
     """
 
     source: str
@@ -17,5 +20,13 @@ class DataSettings:
     task: str | None = None
     drop: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    numeric: Mapping[str, str] = field(default_factory=dict)
+    dates: Mapping[str, str] = field(default_factory=dict)
     scale_target: bool = False
     split: Split = field(default_factory=Split)
+
+    @property
+    def choices(self) -> Choices:
+        """What the study says about columns."""
+        return Choices(self.missing, self.numeric, self.dates, self.categorical)

@@ -2,12 +2,15 @@
 
 import re
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nightune.models.data.columns.numbers import ambiguous_decimals
 from nightune.models.data.placement import blocks
 from nightune.models.errors import InputError
 from nightune.models.user_code import call_function, is_reference
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 KEY = "data.source"
 BUILT_IN = ("breast_cancer", "diabetes", "digits", "digits_images", "iris", "wine")
 FORMATS = (".csv", ".parquet", ".npz")
+CSV_OPTIONS = {"encoding": "utf-8-sig", "low_memory": False, "keep_default_na": False, "na_values": [""]}
 _RETURNS = "a function returns arrays (x, y), or a DataFrame with a column that [data] target names"
 
 
@@ -29,6 +33,7 @@ class Table:
     frame: "pd.DataFrame"
     target: str | None = None
     task: str | None = None
+    findings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +46,11 @@ class Arrays:
     findings: tuple[str, ...] = ()
 
 
-def read_source(source: str, folder: Path) -> Table | Arrays:
-    """Read the source that a study names; relative paths start at the folder. InputError names the problem."""
+def read_source(source: str, folder: Path, numeric: Mapping[str, str] = MappingProxyType({})) -> Table | Arrays:
+    """Read the source that a study names; relative paths start at the folder. InputError names the problem.
+
+    Columns of `numeric` with a form are read as texts, since only their reader knows the separators.
+    """
     if source in BUILT_IN:
         return _read_built_in(source)
     if is_reference(source):
@@ -54,7 +62,10 @@ def read_source(source: str, folder: Path) -> Table | Arrays:
     file = _existing_file(source, folder)
     if suffix == ".npz":
         return _read_arrays(file)
-    return Table(_tidy(_read_csv(file) if suffix == ".csv" else _read_parquet(file), file.name))
+    if suffix == ".parquet":
+        return Table(_tidy(_read_parquet(file), file.name))
+    table = _tidy(_read_csv(file, [name for name, form in numeric.items() if form]), file.name)
+    return Table(table, findings=ambiguous_decimals(file, table))
 
 
 def _read_built_in(name: str) -> Table | Arrays:
@@ -85,14 +96,15 @@ def _existing_file(source: str, folder: Path) -> Path:
     raise InputError(KEY, f"no such file in {file.parent}: {unknown_name(file.name, siblings, 'file')}")
 
 
-def _read_csv(file: Path) -> "pd.DataFrame":
+def _read_csv(file: Path, texts: Sequence[str]) -> "pd.DataFrame":
+    """Read a CSV file; only an empty field is a gap, and the words NA, None and null are texts."""
     import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
     try:
         # utf-8-sig: spreadsheets write a byte order mark in front of the first name.
         header = pd.read_csv(file, header=None, nrows=1, dtype=str, encoding="utf-8-sig", keep_default_na=False)
         _refuse_header(header.iloc[0].tolist(), file.name)
-        table = pd.read_csv(file, encoding="utf-8-sig", low_memory=False)
+        table: pd.DataFrame = pd.read_csv(file, **CSV_OPTIONS, dtype=dict.fromkeys(texts, str))  # type: ignore[call-overload]
     except pd.errors.EmptyDataError as error:
         raise InputError(KEY, f"{file.name} is empty") from error
     except UnicodeDecodeError as error:

@@ -5,8 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nightune.models.data.columns.categories import MOST_CATEGORIES
+from nightune.models.data.columns.reading import Choices
+from nightune.models.data.columns.recognize import recognize
 from nightune.models.errors import InputError
-from nightune.models.serving.columns import NUMERIC, Column, clean_column, kind_of, missing_share
+from nightune.models.serving.columns import NUMERIC, Column, clean_column, missing_share
 from nightune.models.serving.preprocessing import (
     KINDS_OF_STEPS,
     Categories,
@@ -15,28 +18,23 @@ from nightune.models.serving.preprocessing import (
     clean_table,
     names_of_kind,
 )
-from nightune.vocabulary import unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_CATEGORIES = 50  # per column; rarer ones share a feature
-
 
 def fit_preprocessing(
-    features: "pd.DataFrame", train: np.ndarray, categorical: Sequence[str]
+    features: "pd.DataFrame", train: np.ndarray, choices: Choices
 ) -> tuple[TablePreprocessing, list[str]]:
     """Fit on the training rows; the findings name columns left out or read in an unexpected way."""
-    for name in categorical:
-        if name not in features.columns:
-            raise InputError("data.categorical", unknown_name(name, list(features.columns), "feature column"))
+    choices.refuse_unknown(list(features.columns))
     columns, findings = [], []
     for name in features.columns:
-        column, remarks = kind_of(features[name], is_category=name in categorical)
-        findings += remarks
+        column, remarks = recognize(features[name], choices)
         known = clean_column(features[name].iloc[train], column)
         if known.nunique(dropna=False) > 1:
             columns.append(column)
+            findings += remarks
         else:
             what = "is empty" if missing_share(known) == 1 else "holds a single value"
             findings.append(f"column {name!r} {what} in the training rows; it is left out")
@@ -46,7 +44,7 @@ def fit_preprocessing(
     return _plain(_make_transformer(columns, cleaned).fit(cleaned), columns), findings
 
 
-def split_keys(column: "pd.Series[Any] | None", is_time: bool) -> np.ndarray | None:
+def split_keys(column: "pd.Series[Any] | None", is_time: bool, choices: Choices) -> np.ndarray | None:
     """The groups of a group split as integers, or the times of a time split as numbers that sort; None for None."""
     if column is None:
         return None
@@ -57,13 +55,21 @@ def split_keys(column: "pd.Series[Any] | None", is_time: bool) -> np.ndarray | N
         raise InputError("data.split.column", f"{name!r} is missing in {missing} rows; fill them in, or remove them")
     if not is_time:
         return pd.factorize(column)[0].astype(np.int64)
-    kind = kind_of(column, is_category=False)[0]
+    kind, remarks = recognize(column, choices)
+    unsettled = next((remark for remark in remarks if "to settle it" in remark), None)
+    if unsettled:
+        raise InputError("data.split.column", f"a time split needs an order: {unsettled}")
     if kind.kind not in NUMERIC:
         raise InputError(
             "data.split.column",
             f"{name!r} holds {column.iloc[0]!r}; a time split needs numbers or dates in the form 2026-01-31",
         )
-    return clean_column(column, kind).to_numpy(dtype=np.float64)
+    times = clean_column(column, kind).to_numpy(dtype=np.float64)
+    if np.isnan(times).any():
+        raise InputError(
+            "data.split.column", f"{name!r} holds texts that are no times ({'; '.join(remarks)}); correct them"
+        )
+    return times
 
 
 def _make_transformer(columns: Sequence[Column], cleaned: "pd.DataFrame") -> Any:

@@ -1,7 +1,7 @@
 """A registered model: predict labels or quantities from raw rows, exactly as the pipeline that trained it.
 
-This file, `preprocessing`, `columns` and `errors` are stored with every registered version, so that serving it does not
-need Nightune. A version's folder holds `model.keras`, `description.json` and, for tables, `preprocessing.json`.
+The modules in `CARRIED` are stored with every registered version, so that serving it does not need Nightune. A
+version's folder holds `model.keras`, `description.json` and, for tables, `preprocessing.json`.
 """
 
 import json
@@ -18,6 +18,8 @@ MODEL, DESCRIPTION, PREPROCESSING = "model.keras", "description.json", "preproce
 # The modules of this package's parent that a version carries, and their names in its own flat package.
 CARRIED = {
     "errors": "errors",
+    "serving.number_texts": "number_texts",
+    "serving.date_texts": "date_texts",
     "serving.columns": "columns",
     "serving.preprocessing": "preprocessing",
     "serving.predictor": "serving",

@@ -1,6 +1,6 @@
 """A fitted preprocessing that converts rows of a table to features: plain numbers and names, saved as JSON.
 
-It imports only `columns` and `errors`, because these three files are stored with every registered model.
+It imports only modules that are stored with every registered model (`CARRIED` in `predictor.py`).
 """
 
 import json
@@ -69,6 +69,10 @@ class TablePreprocessing:
             "columns": [[column.name, column.kind] for column in self.columns],
             "features": list(self.feature_names),
         }
+        # A usual form alone is left out: numbers with NA among them were read as these before texts were.
+        readings = {column.name: column.reading for column in self.columns if not column.is_plain}
+        if readings:
+            content["readings"] = readings
         if self.numbers:
             for name in ("median", "mean", "scale"):
                 content[name] = [getattr(fitted, name) for fitted in self.numbers.values()]
@@ -80,7 +84,8 @@ class TablePreprocessing:
 
     def as_json(self) -> str:
         """Convert to JSON text; `from_json` restores it bit for bit."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False, allow_nan=False)
+        plain = {**asdict(self), "columns": [column.plain for column in self.columns]}
+        return json.dumps({"format": FORMAT, **plain}, indent=1, ensure_ascii=False, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> "TablePreprocessing":
@@ -89,7 +94,7 @@ class TablePreprocessing:
         if held["format"] != FORMAT:
             raise ValueError(f"preprocessing of format {held['format']}; this version reads {FORMAT}")
         return cls(
-            columns=tuple(Column(**column) for column in held["columns"]),
+            columns=tuple(Column.from_plain(column) for column in held["columns"]),
             feature_names=tuple(held["feature_names"]),
             numbers={name: Numbers(**fitted) for name, fitted in held["numbers"].items()},
             booleans=held["booleans"],

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from sklearn.preprocessing import StandardScaler
 
+from nightune.models.data.columns.reading import Choices
 from nightune.models.data.raw_data import separate_target
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.sources import Table
@@ -18,7 +19,7 @@ EVERY_ROW = np.arange(6)
 
 
 def fit(columns, train=EVERY_ROW, categorical=()):
-    return fit_preprocessing(pd.DataFrame(columns), np.asarray(train), categorical)
+    return fit_preprocessing(pd.DataFrame(columns), np.asarray(train), Choices(categorical=tuple(categorical)))
 
 
 def separated(table, **keys):
@@ -135,7 +136,7 @@ def test_constant_and_empty_columns_are_left_out_with_a_finding():
 
 def test_few_texts_among_numbers_are_reported():
     _, findings = fit({"age": [*range(19), "n/a"]}, train=range(20))
-    assert "'age': 1 texts such as 'n/a' among 19 numbers" in findings[0]
+    assert "'age' is read as numbers: 1 field ('n/a') read as missing" in findings[0]
 
 
 def test_columns_named_like_features_of_others_are_kept():
@@ -250,13 +251,26 @@ def test_unknown_category_column_is_refused():
 
 
 def test_groups_may_be_texts_or_numbers_and_times_dates_or_numbers():
-    assert split_keys(pd.Series(["b", "a", "b"]), is_time=False).tolist() == [0, 1, 0]
-    assert split_keys(pd.Series(["2026-01-02", "2026-01-01"]), is_time=True).tolist() == [1767312000, 1767225600]
-    assert split_keys(pd.Series([3, 1]), is_time=True).tolist() == [3, 1]
+    assert split_keys(pd.Series(["b", "a", "b"]), is_time=False, choices=Choices()).tolist() == [0, 1, 0]
+    assert split_keys(pd.Series(["2026-01-02", "2026-01-01"]), is_time=True, choices=Choices()).tolist() == [
+        1767312000,
+        1767225600,
+    ]
+    assert split_keys(pd.Series([3, 1]), is_time=True, choices=Choices()).tolist() == [3, 1]
 
 
 def test_gaps_and_texts_in_a_split_column_are_refused():
     with pytest.raises(InputError, match="'g' is missing"):
-        split_keys(pd.Series(["a", None], name="g"), is_time=False)
-    with pytest.raises(InputError, match=r"'day' holds '31/12/2026'.*2026-01-31"):
-        split_keys(pd.Series(["31/12/2026", "01/01/2027"], name="day"), is_time=True)
+        split_keys(pd.Series(["a", None], name="g"), is_time=False, choices=Choices())
+    with pytest.raises(InputError, match=r"'day' holds 'Monday'.*2026-01-31"):
+        split_keys(pd.Series(["Monday", "Tuesday"], name="day"), is_time=True, choices=Choices())
+
+
+def test_a_time_split_reads_dates_of_people_and_refuses_an_unsettled_order():
+    days = pd.Series(["31/12/2026", "01/01/2027"], name="day")
+    assert np.diff(split_keys(days, True, Choices())).tolist() == [86400]
+    unsettled = pd.Series(["01/02/2026", "03/01/2026"], name="day")
+    with pytest.raises(InputError, match=r"needs an order.*dates = \{ \"day\" = \"MM/DD/YYYY\" \}"):
+        split_keys(unsettled, True, Choices())
+    assert np.diff(split_keys(unsettled, True, Choices(dates={"day": "MM/DD/YYYY"}))) > 0
+    assert np.diff(split_keys(unsettled, True, Choices(dates={"day": "DD/MM/YYYY"}))) < 0

@@ -128,7 +128,7 @@ BROKEN_DATA = {
     "source = 3": "data.source: 3 is not a text",
     "source = ''": "data.source: '' is not a text",
     "source = 'iris'\ntargt = 'y'": "data.targt: unknown key; did you mean 'target'? "
-    "(known: source, target, task, drop, categorical, scale_target, split)",
+    "(known: source, target, task, drop, categorical, missing, numeric, dates, scale_target, split)",
     "source = 'iris'\ntask = 'regresion'": "data.task: unknown 'regresion'; did you mean 'regression'? "
     "(known: classification, binary, multiclass, regression)",
     "source = 'iris'\ndrop = 'id'": "data.drop: 'id' is not a list of texts",

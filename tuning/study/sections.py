@@ -5,13 +5,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from nightune.tuning.errors import Problem
 from nightune.vocabulary import (
     COLUMN_SPLIT_KINDS,
+    DATE_FORMS,
+    NUMBER_FORMS,
     OBJECTIVES,
     VALIDATION_PREFIX,
     Direction,
@@ -54,6 +65,9 @@ Texts = Annotated[tuple[Annotated[str, Field(strict=True)], ...], Field(strict=F
 Share = Annotated[float, Field(gt=0, lt=1, description="a number between 0 and 1 (both excluded)")]
 Count = Annotated[int, Field(ge=1, le=LIMIT_COUNT, description=COUNT)]
 Seed = Annotated[int, Field(ge=0, le=LIMIT_SEED, description=SEED)]
+Forms = dict[str, str]
+NUMERIC = f"a list of columns, or a table of columns and forms, one of {', '.join(NUMBER_FORMS)}"
+DATES = f"a list of columns, or a table of columns and forms, one of {', '.join(DATE_FORMS)}"
 Switch = Annotated[bool, Field(description="true or false")]
 
 
@@ -121,8 +135,27 @@ class DataSection(Section):
     task: Task | None = None
     drop: Texts = ()
     categorical: Texts = ()
+    missing: Texts = ()
+    numeric: Forms = Field(default_factory=dict, description=NUMERIC)
+    dates: Forms = Field(default_factory=dict, description=DATES)
     scale_target: Switch = False
     split: Split = Split()
+
+    @field_validator("numeric", "dates", mode="before")
+    @classmethod
+    def _read_forms(cls, given: Any, info: ValidationInfo) -> Any:
+        """A list of columns leaves their form to their texts; a table gives it."""
+        forms, words = (NUMBER_FORMS, NUMERIC) if info.field_name == "numeric" else (DATE_FORMS, DATES)
+        table = (
+            dict.fromkeys(given, "") if isinstance(given, list) and all(isinstance(n, str) for n in given) else given
+        )
+        if not isinstance(table, dict):
+            raise PydanticCustomError("message", "{message}", {"message": f"{shown(given)} is not {words}"})
+        for name, form in table.items():
+            if form not in ("", *forms):
+                why = f"column {shown(name)}: {unknown_name(form, forms, 'form')}"
+                raise PydanticCustomError("message", "{message}", {"message": why})
+        return table
 
 
 Method = Literal["random", "grid", "successive_halving", "hyperband"]

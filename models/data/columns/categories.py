@@ -1,0 +1,59 @@
+"""Columns of labels: those that differ only in case or outer blanks are one, and words for gaps are said."""
+
+from collections.abc import Mapping
+
+from nightune.models.data.columns.reading import Texts, fields, looks_like_a_gap, quoted
+from nightune.models.serving.columns import fold
+
+MOST_CATEGORIES = 50  # per column; rarer ones share a feature
+FREE_TEXT_WORDS = 4  # on average
+READ_ALIKE = 'read rows for a prediction with pandas\' keep_default_na=False, na_values=[""]'
+
+
+def merged_labels(rows: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
+    """Return the spellings that are one label, by its most frequent one; empty if there are none."""
+    spellings: dict[str, list[str]] = {}
+    for text in sorted(rows):
+        spellings.setdefault(fold(text), []).append(text)
+    merged = [texts for texts in spellings.values() if len(texts) > 1]
+    return {max(texts, key=lambda text: rows[text]).strip(): tuple(texts) for texts in merged}
+
+
+def merge_remark(what: str, merged: Mapping[str, tuple[str, ...]], remedy: str) -> str:
+    """Say which spellings are one label."""
+    listed = "; ".join(f"{quoted(texts)} are {label!r}" for label, texts in list(merged.items())[:3])
+    more = f"; and {len(merged) - 3} more labels" if len(merged) > 3 else ""
+    return f"{what}: labels that differ only in case or blanks are one: {listed}{more}{remedy}"
+
+
+def word_remark(what: str, kind: str, rows: Mapping[str, int]) -> str | None:
+    """Say that words such as NA are values of their own, and how they become gaps."""
+    words = {text: count for text, count in rows.items() if looks_like_a_gap(text)}
+    if not words:
+        return None
+    listed = ", ".join(f'"{text.strip()}"' for text in list(words)[:5])
+    count = sum(words.values())
+    return (
+        f"{what}: {fields(count)} {'holds' if count == 1 else 'hold'} {quoted(words)}, read as {kind}; "
+        f"for gaps: missing = [{listed}] in [data]; else {READ_ALIKE}"
+    )
+
+
+def size_remark(texts: Texts) -> str | None:
+    """Say what becomes of free text and of more labels than there are features."""
+    values, name = texts.rows, texts.name
+    if len(values) <= MOST_CATEGORIES:
+        return None
+    words = sum(len(text.split()) for text in values) / len(values)
+    shared = f"{MOST_CATEGORIES - 1} of its {len(values)} different texts have a feature each, the others share one"
+    out = f'drop = ["{name}"] in [data]'
+    if words >= FREE_TEXT_WORDS:
+        return (
+            f"column {name!r} holds free text (such as {_cut(next(iter(values)))!r}), read as labels: {shared}. "
+            f'Choices: {out}, or numbers made of it by a function of yours (source = "file.py:function")'
+        )
+    return f"column {name!r}: {shared}. Choices: keep it so, {out}, or coarser groups in the source"
+
+
+def _cut(text: str, most: int = 40) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"

@@ -1,0 +1,131 @@
+"""How the texts of a column are read, and what is said about it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nightune.models.errors import InputError
+from nightune.models.serving.columns import as_text
+from nightune.models.serving.number_texts import PLACEHOLDERS, is_placeholder
+from nightune.vocabulary import unknown_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEWEST_READABLE = 0.95  # of the fields that are no gap: a column of which more is readable is of that kind
+MOST_OTHER_TEXTS = 50  # different texts that are no values of the kind
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the study says about the columns of a table; forms are empty where only the kind is given."""
+
+    missing: tuple[str, ...] = ()
+    numeric: Mapping[str, str] = field(default_factory=dict)
+    dates: Mapping[str, str] = field(default_factory=dict)
+    categorical: tuple[str, ...] = ()
+
+    def of_features(self, others: Iterable[str | None]) -> "Choices":
+        """Leave out the columns that are no features: the target and that of the split."""
+        apart = set(others)
+        numeric, dates = (
+            {name: form for name, form in given.items() if name not in apart} for given in (self.numeric, self.dates)
+        )
+        return Choices(self.missing, numeric, dates, tuple(name for name in self.categorical if name not in apart))
+
+    def refuse_unknown(self, known: Sequence[str]) -> None:
+        """Refuse names of columns that the table does not have, and a column with two kinds."""
+        keys: dict[str, Iterable[str]] = {
+            "categorical": self.categorical,
+            "numeric": self.numeric,
+            "dates": self.dates,
+        }
+        for key, names in keys.items():
+            for name in names:
+                if name not in known:
+                    raise InputError(f"data.{key}", unknown_name(name, known, "feature column"))
+                other = next((each for each, given in keys.items() if each != key and name in given), None)
+                if other:
+                    raise InputError(f"data.{key}", f"{name!r} is also in data.{other}; a column is of one kind")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A kind of column with the form, signs and gaps of its texts (see Column), and remarks about them."""
+
+    kind: str
+    form: str
+    marks: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The different texts of a column with their numbers of rows, without those that the study calls missing."""
+
+    name: str
+    rows: Mapping[str, int]
+    number_rows: int = 0  # rows that hold numbers, not texts
+    missing: tuple[str, ...] = ()
+    missing_rows: int = 0
+
+    @classmethod
+    def of(cls, values: "pd.Series[Any]", missing: Sequence[str]) -> "Texts":
+        """Count the texts of a column."""
+        counts, number_rows = values.value_counts(), 0
+        counts = counts[counts > 0]  # categories that no row has
+        rows: dict[str, int] = {}
+        for value, count in counts.items():
+            if isinstance(value, str | bytes):
+                text = as_text(value)
+                rows[text] = rows.get(text, 0) + int(count)
+            else:
+                number_rows += int(count)
+        stated = tuple(text for text in rows if text.strip() in missing)
+        stated_rows = sum(rows.pop(text) for text in stated)
+        return cls(str(values.name), rows, number_rows, stated, stated_rows)
+
+    @property
+    def placeholders(self) -> dict[str, int]:
+        """The texts that stand for no value, with their rows."""
+        return {text: count for text, count in self.rows.items() if is_placeholder(text)}
+
+    @property
+    def values(self) -> dict[str, int]:
+        """The texts that are no placeholders, with their rows."""
+        return {text: count for text, count in self.rows.items() if not is_placeholder(text)}
+
+    def others(self, read: Mapping[str, Any]) -> dict[str, int] | None:
+        """The few values that could not be read; None if too many could not, or none could be read."""
+        values = self.values
+        others = {text: count for text, count in values.items() if read.get(text) is None}
+        known = sum(values.values()) + self.number_rows
+        readable = known - sum(others.values())
+        too_many = readable < FEWEST_READABLE * known or len(others) > MOST_OTHER_TEXTS
+        return None if too_many or len(others) == len(values) + bool(self.number_rows) else others
+
+    def gap_remark(self, others: Mapping[str, int], are_placeholders: bool = True) -> str:
+        """Say how many fields hold no value, and what they hold."""
+        placeholders = self.placeholders if are_placeholders else {}
+        texts = [*self.missing, *placeholders, *others]
+        if not texts:
+            return ""
+        count = self.missing_rows + sum(placeholders.values()) + sum(others.values())
+        return f"{fields(count)} ({quoted(texts)}) read as missing"
+
+
+def quoted(texts: Iterable[str], most: int = 3) -> str:
+    """List some texts in quotes."""
+    listed = list(texts)
+    return ", ".join(map(repr, listed[:most])) + (f" and {len(listed) - most} more" if len(listed) > most else "")
+
+
+def fields(count: int) -> str:
+    """Count fields in words."""
+    return "1 field" if count == 1 else f"{count} fields"
+
+
+def looks_like_a_gap(text: str) -> bool:
+    """True for the words that other programs read as a gap, such as NA, None and null."""
+    return text.strip().lower() in PLACEHOLDERS and text.strip() != ""

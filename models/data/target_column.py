@@ -1,0 +1,136 @@
+"""Read the target column of a table: booleans, numbers or labels, and the rows that have none."""
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nightune.models.data.columns.categories import merge_remark, merged_labels, word_remark
+from nightune.models.data.columns.reading import Reading, Texts, quoted
+from nightune.models.data.columns.recognize import are_texts, recognize_texts
+from nightune.models.data.settings import DataSettings
+from nightune.models.errors import InputError
+from nightune.models.serving.columns import Column, as_text, clean_column, fold
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KEY = "data.target"
+CLASSES = ("classification", "binary", "multiclass")
+FEW_CLASSES = 20  # as `infer_task`: more different whole numbers are a quantity
+
+
+@dataclass(frozen=True, eq=False)
+class TargetColumn:
+    """The targets of the rows that have one, and a mask of those that lack it; `task` is None if values decide."""
+
+    values: np.ndarray
+    lacks: np.ndarray
+    task: str | None
+    findings: tuple[str, ...]
+
+
+def read_target(column: "pd.Series[Any]", settings: DataSettings) -> TargetColumn:
+    """Read the column as its values or texts say; InputError if it is empty, or holds what cannot be predicted."""
+    given = column
+    lacks = _lacks(column, settings.missing)
+    task: str | None = None
+    remarks: list[str] = []
+    if column.name in settings.categorical:
+        task = settings.task or "classification"
+    elif column[~lacks].size and are_texts(column[~lacks]):
+        column, task, remarks = _from_texts(column[~lacks], settings)
+        lacks = lacks | ~given.index.isin(column.index[column.notna().to_numpy()])
+        column = column.reindex(given.index)
+    return TargetColumn(
+        values=_target_values(column[~lacks], given, lacks),
+        lacks=lacks,
+        task=task,
+        findings=(*_lacking(given, lacks), *remarks),
+    )
+
+
+def _lacks(column: "pd.Series[Any]", missing: tuple[str, ...]) -> np.ndarray:
+    lacks = column.isna().to_numpy(dtype=bool)
+    if column.dtype.kind == "f":
+        lacks = lacks | np.isinf(column.to_numpy())
+    if missing:
+        lacks = lacks | column.map(lambda value: as_text(value).strip() in missing).to_numpy(dtype=bool)
+    return lacks
+
+
+def _from_texts(known: "pd.Series[Any]", settings: DataSettings) -> tuple["pd.Series[Any]", str | None, list[str]]:
+    """Return the values that texts stand for, the task if the texts settle it, and remarks."""
+    texts = Texts.of(known, ())
+    reading = None if settings.task in CLASSES else recognize_texts(texts, settings.choices)
+    if reading is None:
+        return _labels(known, texts, settings)
+    name, remarks = str(known.name), [remark.replace("column", "target: column", 1) for remark in reading.remarks]
+    if reading.kind == "date":
+        raise InputError(
+            KEY,
+            f"column {name!r} holds dates; a model predicts numbers or classes: turn them into a number, such as days "
+            'since a fixed date, or set task = "classification"',
+        )
+    values = clean_column(
+        known, Column(name, str(known.dtype), reading.kind, reading.form, reading.marks, reading.gaps)
+    )
+    if reading.kind == "boolean":
+        return values.map({1.0: True, 0.0: False}).astype(object).where(values.notna(), None), None, remarks
+    if not _is_amount(reading, texts):
+        if not texts.placeholders and not reading.gaps and _are_few_whole(values):
+            return _labels(known, texts, settings)  # digits that are texts: labels
+        return values, None, remarks
+    return values, "regression" if settings.task is None else None, remarks
+
+
+def _is_amount(reading: Reading, texts: Texts) -> bool:
+    return bool(reading.marks) or any(re.search(r"\d[,.'’\s]\d", text) for text in texts.values)
+
+
+def _are_few_whole(values: "pd.Series[Any]") -> bool:
+    return bool((values == values.round()).all()) and values.nunique() <= FEW_CLASSES
+
+
+def _labels(
+    known: "pd.Series[Any]", texts: Texts, settings: DataSettings
+) -> tuple["pd.Series[Any]", str | None, list[str]]:
+    merged = merged_labels(texts.rows)
+    what = f"target: column {known.name!r}"
+    word = word_remark(what, "classes of their own", texts.rows)
+    remarks = [word] if word else []
+    if len(texts.rows) > FEW_CLASSES:
+        remarks.append(f"{what}: {len(texts.rows)} different texts ({quoted(texts.rows)}) are read as classes")
+    if merged:
+        exact = f'; to keep them apart: categorical = ["{known.name}"] in [data]'
+        remarks.append(merge_remark(what, merged, exact))
+        labels = {fold(label): label for label in merged}
+        known = known.map(lambda value: labels.get(fold(as_text(value)), value))
+    return known, None, remarks
+
+
+def _lacking(column: "pd.Series[Any]", lacks: np.ndarray) -> tuple[str, ...]:
+    count = int(lacks.sum())
+    if not count:
+        return ()
+    share = f"{count} of {len(column)} rows ({count / len(column):.1%})"
+    return (f"target: {share} have no value in column {column.name!r}; they are left out",)
+
+
+def _target_values(column: "pd.Series[Any]", given: "pd.Series[Any]", lacks: np.ndarray) -> np.ndarray:
+    """Convert the target column to booleans, whole numbers, floats or texts."""
+    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
+
+    if lacks.all():
+        raise InputError(KEY, f"column {given.name!r} is empty")
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind in ("boolean", "integer"):
+        return column.to_numpy(dtype=np.bool_ if kind == "boolean" else np.int64)
+    if kind in ("floating", "mixed-integer-float", "decimal"):
+        return column.to_numpy(dtype=np.float64)
+    if kind in ("string", "mixed-integer", "mixed") and all(isinstance(value, str | int | float) for value in column):
+        return column.astype(str).to_numpy(dtype=np.str_)
+    raise InputError(KEY, f"column {column.name!r} holds {kind} values; numbers, texts or booleans are needed")

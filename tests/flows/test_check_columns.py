@@ -1,0 +1,54 @@
+"""`check` prints one line for each column, and the shares of the classes."""
+
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+STUDY = """
+question = "Who leaves?"
+[data]
+source = "table.csv"
+target = "churned"
+drop = ["customer"]
+[space]
+learning_rate.peak = 0.1
+[search]
+trials = 1
+epochs = 1
+"""
+TABLE = pd.DataFrame(
+    {
+        "customer": range(100),
+        "income": [f"${value:,}.00" if value % 10 else "?" for value in range(1000, 1100)],
+        "joined": pd.date_range("2020-01-01", periods=100).strftime("%d/%m/%Y"),
+        "plan": ["Basic", "basic ", "Premium", "Premium"] * 25,
+        "constant": ["same"] * 100,
+        "churned": (["yes"] + ["no"] * 9) * 10,
+    }
+)
+
+
+def test_check_prints_a_line_for_each_column_and_the_class_shares(tmp_path: Path) -> None:
+    from nightune.flows.commands.tables import print_check
+    from nightune.tasks.check_study import check_study
+    from nightune.tasks.load_study import load_study
+
+    TABLE.to_csv(tmp_path / "table.csv", index=False)
+    (tmp_path / "study.toml").write_text(STUDY)
+    check = check_study(load_study(tmp_path / "study.toml"))
+    assert check.classes == {"no": 54, "yes": 6}
+    lines = {line["name"]: line for line in check.as_json()["columns"]}
+    assert list(lines) == ["churned", "income", "joined", "plan", "constant", "customer"]
+    assert (lines["income"]["read_as"], lines["joined"]["read_as"]) == ("number", "date")
+    assert (lines["income"]["distinct"], lines["income"]["missing"]) == (54, 6)
+    assert lines["income"]["example"].startswith("$1,0")
+    assert "$ taken off" in lines["income"]["done"]
+    assert (lines["plan"]["distinct"], "case and blanks" in lines["plan"]["done"]) == (2, True)
+    assert "single value" in lines["constant"]["done"]
+    assert lines["customer"]["done"] == "dropped"
+    console = Console(record=True, width=160)
+    print_check(console, check)
+    printed = console.export_text()
+    assert "no 90.0%, yes 10.0% (of 60 training rows)" in printed
+    assert [name for name in lines if f"│ {name} " not in printed] == []
