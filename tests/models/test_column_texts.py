@@ -171,6 +171,14 @@ def test_texts_that_are_no_numbers_of_one_kind_stay_labels(texts):
     assert values == texts
 
 
+@pytest.mark.parametrize("texts", [["$5", "€6", "$7"] * 10, ["5%", "0.2", "7%"] * 10, ["5 kg", "6 lb"] * 10])
+def test_numbers_of_several_kinds_are_said(texts):
+    (finding,) = read(texts)[2]
+    assert "numbers of several kinds" in finding
+    assert 'numeric = ["x"]' in finding
+    assert read(texts, categorical=("x",))[2] == []
+
+
 def test_a_separator_that_may_be_either_is_said_and_settled_by_the_study():
     thousands = ["1,250", "2,500", "3,125"] * 10
     _, values, findings = read(thousands)
@@ -298,6 +306,12 @@ def test_a_target_of_amounts_is_a_quantity(tmp_path, texts, values):
     assert dataset.task == "regression"
     assert np.unique(dataset.train.targets).tolist() == values
     assert any("target: column 'y' is read as numbers" in finding for finding in dataset.findings)
+
+
+def test_a_target_of_amounts_in_several_currencies_is_not_classes_in_silence(tmp_path):
+    table = pd.DataFrame({"a": range(60), "y": ["$5", "€6", "$7"] * 20})
+    findings = loaded(tmp_path, table, target="y").findings
+    assert any("target: column 'y' holds numbers of several kinds" in finding for finding in findings)
 
 
 def test_a_target_of_dates_is_refused_and_one_of_digits_in_texts_stays_labels(tmp_path):

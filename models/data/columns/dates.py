@@ -35,7 +35,8 @@ def recognize_dates(texts: Texts, form: str = "", is_stated: bool = False) -> Re
     if is_ambiguous:
         chosen = _likelier(readings)
         is_ambiguous = not all("." in text for text in values)  # 01.02.2020 is day first wherever it is written
-    return Reading("date", chosen, (), (*texts.missing, *others), _remarks(texts, chosen, others, is_ambiguous))
+    said = "" if len(both) == 2 and both[0] == both[1] else chosen  # 31 Dec 2020 and 2020-12 have no order
+    return Reading("date", chosen, (), (*texts.missing, *others), _remarks(texts, said, others, is_ambiguous))
 
 
 def compact_remark(name: str, distinct: list[int]) -> str | None:
@@ -72,9 +73,8 @@ def _likelier(readings: Mapping[str, Mapping[str, float | None]]) -> str:
 def _remarks(texts: Texts, form: str, others: Mapping[str, int], is_ambiguous: bool) -> tuple[str, ...]:
     name, gaps = texts.name, texts.gap_remark(others)
     example = next(text for text in texts.values if text not in others)
-    remarks = [
-        f"column {name!r} is read as dates written like {form}, such as {example!r}{f'; {gaps}' if gaps else ''}"
-    ]
+    written = f" written like {form}" if form else ""
+    remarks = [f"column {name!r} is read as dates{written}, such as {example!r}{f'; {gaps}' if gaps else ''}"]
     if is_ambiguous:
         other = MONTH_FIRST if form == DAY_FIRST else DAY_FIRST
         remarks.append(

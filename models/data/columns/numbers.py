@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nightune.models.data.columns.reading import Reading, Texts, quoted
+from nightune.models.data.columns.reading import FEWEST_READABLE, Reading, Texts, quoted
 from nightune.models.errors import InputError
 from nightune.models.serving.number_texts import COMMA, FORMS, MAGNITUDES, POINT, plain_number
 
@@ -71,6 +71,20 @@ def recognize_numbers(texts: Texts, form: str = "", is_stated: bool = False) -> 
         )
     reading = Reading("number", chosen, marks, (*texts.missing, *others[chosen]))
     return replace(reading, remarks=_remarks(texts, reading, others[chosen], readings if len(settled) == 2 else {}))
+
+
+def mixed_remark(texts: Texts) -> str | None:
+    """Say that a column of labels holds numbers in several currencies or units."""
+    if not texts.sample or _marks(texts, is_stated=False) is not None:
+        return None
+    around = [_around(text) for text in texts.sample]
+    if sum(each is not None for each in around) < FEWEST_READABLE * len(around):
+        return None
+    signs = sorted({each[0] for each in around if each is not None and each[0]})
+    return (
+        f"column {texts.name!r} holds numbers of several kinds ({quoted(signs)}, or some without), read as labels; "
+        f'convert them to one, or take the signs off as they are: numeric = ["{texts.name}"] in [data]'
+    )
 
 
 def _marks(texts: Texts, is_stated: bool) -> tuple[str, ...] | None:
