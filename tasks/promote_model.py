@@ -153,7 +153,7 @@ def _judge(setting: Setting, candidate: Candidate, champion: Version | None) -> 
         is_close=is_close,
         test_reads=test_reads(store, setting.sweep),
         test_metrics=evidence.metrics,
-        notes=evidence.notes,
+        notes=(*evidence.notes, *(f"data: {finding}" for finding in setting.data.findings)),
     )
 
 

@@ -17,6 +17,7 @@ from nightune.tasks.step import step
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.retry import retry_limit
 from nightune.tasks.tracking.store.store import Store
+from nightune.tasks.tracking.sweeps.findings import write_findings
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, interrupt_sweep, latest_sweep, open_sweep, record_engine
 from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.trials import copy_as_reused, finished_trials, reconcile, reusable_trials
@@ -48,6 +49,8 @@ def start_sweep(
     sweep = retry_failed(store, study, sweep, retried)
     with mark_interrupted_on_error(store, sweep):
         reconcile(store, sweep.experiment_id)
+        if not sweep.is_complete:
+            write_findings(store, sweep, data.findings)
         announce_sweep(_started(study, sweep, list(finished_trials(store, sweep).values())))
         if not sweep.engine and not sweep.is_complete:
             choice = select_engine(store, study, sweep.number, data, request)

@@ -12,6 +12,7 @@ from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.confirmations import confirmation_rows, read_confirmation
 from nightune.tasks.tracking.sweeps.failures import write_failures
+from nightune.tasks.tracking.sweeps.findings import read_findings
 from nightune.tasks.tracking.sweeps.importances import read_importance, write_importance
 from nightune.tasks.tracking.sweeps.links import DEFAULT_PORT, leaderboard_address
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep
@@ -37,6 +38,7 @@ class SweepReport:
     results: tuple[TrialResult, ...]
     confirmation: Confirmation | None = None
     mattered: WhatMattered | None = None  # None until the sweep is complete
+    findings: tuple[str, ...] = ()  # about the data
 
     @property
     def best(self) -> TrialResult | None:
@@ -75,6 +77,7 @@ class SweepReport:
                 "objective": best.objective,
                 "params": best.trial.params,
             },
+            **({"findings": list(self.findings)} if self.findings else {}),
             **_confirmed(self.confirmation),
             **({} if self.mattered is None else {"mattered": asdict(self.mattered)}),
         }
@@ -127,7 +130,14 @@ def importance_of_dimensions(setting: Setting) -> WhatMattered:
 def read_report(store: Store, study: str, sweep: Sweep) -> SweepReport:
     """Read a sweep's finished trials from MLflow, best first."""
     results = leaderboard(finished_trials(store, sweep).values(), sweep.direction)
-    return SweepReport(study, sweep, tuple(results), read_confirmation(store, sweep), read_importance(store, sweep))
+    return SweepReport(
+        study=study,
+        sweep=sweep,
+        results=tuple(results),
+        confirmation=read_confirmation(store, sweep),
+        mattered=read_importance(store, sweep),
+        findings=read_findings(store, sweep),
+    )
 
 
 def as_csv(rows: Sequence[Row]) -> str:

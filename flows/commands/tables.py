@@ -27,7 +27,7 @@ TRUSTED_EXPLAINED = 0.2  # of the variance, out of bag; below, the surrogate has
 
 
 def print_leaderboard(console: Console, report: SweepReport) -> None:
-    """Print the best trials of a sweep, why trials failed, and where to find the others."""
+    """Print the best trials of a sweep, where to find the others, why trials failed, and findings about the data."""
     title = f"{report.sweep.id} · {report.sweep.metric} · {len(report.results)} of {report.sweep.planned_trials} trials"
     table = Table(title=title, title_justify="left", header_style="bold")
     for name in ("#", "trial", report.sweep.metric, "epoch", "seconds"):
@@ -42,6 +42,8 @@ def print_leaderboard(console: Console, report: SweepReport) -> None:
     if len(report.results) > SHOWN_ROWS:
         console.print(f"… and {len(report.results) - SHOWN_ROWS} more in the leaderboard of the sweep's MLflow run.")
     _print_failures(console, report)
+    for finding in report.findings:
+        console.print(Text(f"data: {finding}", style="yellow"), soft_wrap=True)
 
 
 def _print_failures(console: Console, report: SweepReport) -> None:

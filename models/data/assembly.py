@@ -110,5 +110,7 @@ def _describe(dataset: Dataset, data: EncodedData) -> dict[str, Any]:
     if preprocessing is not None:
         description["target"] = data.raw.target_name
         description["columns"] = [column.plain for column in preprocessing.columns]
+        if not data.raw.has_text_names:
+            description["has_text_names"] = False
         description["features"] = list(preprocessing.feature_names)
     return {**description, "findings": list(dataset.findings)}

@@ -29,6 +29,7 @@ class RawData:
     target_name: str | None = None  # None: arrays have no column names
     split_column: "pd.Series[Any] | None" = None
     findings: tuple[str, ...] = ()
+    has_text_names: bool = True  # of columns in the source
 
     @property
     def target_key(self) -> str:
@@ -64,6 +65,7 @@ def _from_table(table: Table, settings: DataSettings) -> RawData:
         target_name=target,
         split_column=None if split_column is None else kept[split_column],
         findings=(*table.findings, *read.findings),
+        has_text_names=table.has_text_names,
     )
 
 

@@ -3,7 +3,7 @@
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ class Table:
     target: str | None = None
     task: str | None = None
     findings: tuple[str, ...] = ()
+    has_text_names: bool = True  # False: the source named its columns by numbers, tuples, …; `frame` has their texts
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +64,9 @@ def read_source(source: str, folder: Path, numeric: Mapping[str, str] = MappingP
     if suffix == ".npz":
         return _read_arrays(file)
     if suffix == ".parquet":
-        return Table(_tidy(_read_parquet(file), file.name))
+        return _tidy(_read_parquet(file), file.name)
     table = _tidy(_read_csv(file, [name for name, form in numeric.items() if form]), file.name)
-    return Table(table, findings=ambiguous_decimals(file, table))
+    return replace(table, findings=ambiguous_decimals(file, table.frame))
 
 
 def _read_built_in(name: str) -> Table | Arrays:
@@ -137,7 +138,7 @@ def _read_parquet(file: Path) -> "pd.DataFrame":
         raise InputError(KEY, f"{file.name} is not a readable Parquet file (truncated?): {reason}") from error
 
 
-def _tidy(table: "pd.DataFrame", name: str) -> "pd.DataFrame":
+def _tidy(table: "pd.DataFrame", name: str) -> Table:
     """Number the rows from 0, name the columns by texts, and refuse repeated names and too few rows."""
     if any(level is not None for level in table.index.names):
         table = table.reset_index()
@@ -148,7 +149,8 @@ def _tidy(table: "pd.DataFrame", name: str) -> "pd.DataFrame":
     if len(table) < 3:
         count = "1 row" if len(table) == 1 else f"{len(table)} rows" if len(table) else "a header and no rows"
         raise InputError(KEY, f"{name} holds {count}; at least 3 are needed, one per split")
-    return table.set_axis(columns, axis="columns").reset_index(drop=True)
+    has_text_names = all(isinstance(column, str) for column in table.columns)
+    return Table(table.set_axis(columns, axis="columns").reset_index(drop=True), has_text_names=has_text_names)
 
 
 def _read_arrays(file: Path) -> Arrays:
@@ -181,7 +183,7 @@ def _from_result(result: Any, source: str) -> Table | Arrays:
     import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
     if isinstance(result, pd.DataFrame):
-        return Table(_tidy(result, source))
+        return _tidy(result, source)
     if not isinstance(result, tuple | list) or len(result) != 2:
         raise InputError(KEY, f"{source} returned {type(result).__name__}; {_RETURNS}")
     try:

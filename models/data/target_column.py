@@ -8,7 +8,7 @@ import numpy as np
 
 from nightune.models.data.columns.categories import merge_remark, merged_labels, word_remark
 from nightune.models.data.columns.reading import Reading, Texts, quoted
-from nightune.models.data.columns.recognize import are_texts, recognize_texts
+from nightune.models.data.columns.recognize import are_texts, recognize_texts, unread_numbers
 from nightune.models.data.settings import DataSettings
 from nightune.models.errors import InputError
 from nightune.models.serving.columns import Column, as_text, clean_column, fold
@@ -100,6 +100,8 @@ def _labels(
     what = f"target: column {known.name!r}"
     word = word_remark(what, "classes of their own", texts.rows)
     remarks = [word] if word else []
+    if settings.task not in CLASSES:
+        remarks += [remark.replace("column", "target: column", 1) for remark in unread_numbers(texts)]
     if len(texts.rows) > FEW_CLASSES:
         remarks.append(f"{what}: {len(texts.rows)} different texts ({quoted(texts.rows)}) are read as classes")
     if merged:

@@ -31,6 +31,8 @@ _COMPACT = re.compile(rf"(\d{{4}})(\d{{2}})(\d{{2}}){_TIME}", re.IGNORECASE)
 _WORD = r"[^\W\d_]{3,}"
 _WEEKDAY = rf"(?:{_WORD}\.?,?\s+)?"
 _NUMERIC = re.compile(rf"{_WEEKDAY}(\d{{1,4}})([/.-])\s?(\d{{1,2}})\2\s?(\d{{1,4}})\.?{_TIME}", re.IGNORECASE)
+_MONTH = re.compile(r"(?P<year>\d{4})[/.-](?P<month>\d{1,2})|(?P<month_first>\d{1,2})[/.-](?P<year_last>\d{4})")
+_MONTH_WORD = re.compile(rf"(?P<month>{_WORD})\.?,?[\s/-]*(?P<year>\d{{4}})", re.IGNORECASE)
 _DAY_WORD = re.compile(
     rf"{_WEEKDAY}(?P<day>\d{{1,2}})(?:st|nd|rd|th|\.|er)?[\s/-]*(?:de\s+)?(?P<month>{_WORD})\.?,?[\s/-]*(?:de\s+)?"
     rf"(?P<year>\d{{4}}|\d{{2}}){_TIME}",
@@ -52,11 +54,22 @@ def read_date(text: str, form: str) -> float | None:
     if numeric is not None:
         parts = _ordered(numeric, form)
         return None if parts is None else _seconds(parts, numeric)
+    if (month := _MONTH.fullmatch(stripped)) is not None:
+        return _start(int(month["year"] or month["year_last"]), int(month["month"] or month["month_first"]))
+    if (named := _MONTH_WORD.fullmatch(stripped)) is not None:
+        return _start(int(named["year"]), _month(named["month"]))
     worded = _DAY_WORD.fullmatch(stripped) or _WORD_DAY.fullmatch(stripped)
-    month = None if worded is None else _month(worded["month"])
-    if worded is None or month is None:
+    named_month = None if worded is None else _month(worded["month"])
+    if worded is None or named_month is None:
         return None
-    return _seconds((_year(worded["year"]), month, int(worded["day"])), worded)
+    return _seconds((_year(worded["year"]), named_month, int(worded["day"])), worded)
+
+
+def _start(year: int, month: int | None) -> float | None:
+    """The start of a month."""
+    if month is None or not (1 <= month <= 12 and year):
+        return None
+    return (datetime(year, month, 1, tzinfo=UTC) - _EPOCH).total_seconds()
 
 
 def _ordered(match: re.Match[str], form: str) -> tuple[int, int, int] | None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import cache
 
 POINT, COMMA = "1,250.00", "1.250,00"  # how a column writes its numbers: the mark of decimals is the last one
 FORMS = (POINT, COMMA)
@@ -16,6 +17,20 @@ PLACEHOLDERS = frozenset(
     ]
 )
 
+MAGNITUDES = {
+    "k": 3,
+    "K": 3,
+    "M": 6,
+    "mn": 6,
+    "Mio": 6,
+    "Mio.": 6,
+    "B": 9,
+    "bn": 9,
+    "Mrd": 9,
+    "Mrd.": 9,
+}  # powers of ten
+
+_SIMPLE_MARKS = {POINT: (",", ""), COMMA: (".", "")}
 _EVERYWHERE = str.maketrans(
     {
         **dict.fromkeys("\u00a0\u2007\u2009\u202f", " "),  # blanks that do not break, of several widths
@@ -37,20 +52,35 @@ _INFINITE = re.compile(r"inf(inity)?", re.IGNORECASE)
 def plain_number(text: str, form: str, marks: Sequence[str] = ()) -> str | None:
     """Return a number's text with a decimal point and nothing else around it; None if the text is no such number.
 
-    `marks` are the signs and units that may stand before or behind the number, once.
+    `marks` are the signs and units that may stand before or behind the number, once. Those that are magnitudes may
+    stand right behind it, before a unit, and multiply it: 1.2M is 1.2e6.
     """
+    simple = _simple_reader(form, tuple(marks)).fullmatch(text)
+    if simple is not None:
+        return (simple[1] or simple[2] or simple[3]).replace(*_SIMPLE_MARKS[form]).replace(",", ".")
     rest, is_negative = text.translate(_EVERYWHERE).strip(), False
     if rest.startswith("(") and rest.endswith(")"):
         rest, is_negative = rest[1:-1].strip(), True
     rest, sign = _without_sign(rest)
-    rest = _without_mark(rest, marks)
+    rest = _without_mark(rest, [mark for mark in marks if mark not in MAGNITUDES])
+    rest, power = _without_magnitude(rest, marks)
     rest, inner = _without_sign(rest)
     if (sign and inner) or (is_negative and (sign or inner)):
         return None
     digits = _digits(rest, form)
-    if digits is None:
+    if digits is None or (power and "e" in digits.lower()):
         return None
+    digits += f"e{power}" if power else ""
     return f"-{digits}" if is_negative or "-" in (sign, inner) else digits
+
+
+@cache
+def _simple_reader(form: str, marks: tuple[str, ...]) -> re.Pattern[str]:
+    """Match most texts of a column at once: a number with one style of thousands, and at most one sign around it."""
+    mark, decimal = (",", r"\.") if form == POINT else (r"\.", ",")
+    number = rf"(-?(?:[1-9]\d{{0,2}}(?:{mark}\d{{3}})+|\d+)(?:{decimal}\d+)?)"
+    signs = "|".join(re.escape(each) for each in marks if each not in MAGNITUDES) or "(?!)"
+    return re.compile(rf" *{number} *|(?:{signs}) *{number}|{number} *(?:{signs})", re.ASCII)
 
 
 def is_placeholder(text: str, gaps: Sequence[str] = ()) -> bool:
@@ -73,6 +103,13 @@ def _without_mark(text: str, marks: Sequence[str]) -> str:
         if mark and text.endswith(mark):
             return text[: -len(mark)].strip()
     return text
+
+
+def _without_magnitude(text: str, marks: Sequence[str]) -> tuple[str, int]:
+    for mark in sorted((mark for mark in marks if mark in MAGNITUDES), key=len, reverse=True):
+        if text.endswith(mark):
+            return text[: -len(mark)].strip(), MAGNITUDES[mark]
+    return text, 0
 
 
 def _digits(text: str, form: str) -> str | None:

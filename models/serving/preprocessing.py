@@ -110,9 +110,10 @@ def clean_table(table: "pd.DataFrame", columns: Sequence[Column]) -> "pd.DataFra
     """Select the columns, and convert them to float64 (missing: NaN) or text (missing: "missing")."""
     import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
+    table = table.set_axis([str(name) for name in table.columns], axis="columns")  # as training named its columns
     missing = [column.name for column in columns if column.name not in table.columns]
     if missing:
-        held = ", ".join(str(name) for name in table.columns)
+        held = ", ".join(table.columns)
         raise InputError("data.source", f"the table lacks column {missing[0]!r} (it holds: {held})")
     cleaned = {column.name: clean_column(table[column.name], column) for column in columns}
     return pd.DataFrame(cleaned, index=table.index)

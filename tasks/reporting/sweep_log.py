@@ -29,6 +29,8 @@ def sweep_log(setting: Setting) -> Iterator[None]:
     logger.setLevel(min(logger.getEffectiveLevel(), logging.INFO))
     try:
         handler.write(logging.INFO, "begins")
+        for finding in setting.data.findings:  # said before the sweep was opened
+            handler.write(logging.WARNING, f"data · {finding}")
         yield
         handler.write(logging.INFO, "complete")
     except BaseException as error:

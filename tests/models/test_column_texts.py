@@ -64,6 +64,10 @@ def test_the_study_and_the_readers_know_the_same_forms():
         ("1,250-", POINT, (), -1250),
         ("5 %", POINT, ("%",), 5),
         (".5", POINT, (), 0.5),
+        ("$1.2M", POINT, ("$", "K", "M"), 1.2e6),
+        ("300 K", POINT, ("$", "K", "M"), 3e5),
+        ("1,5 Mio. €", COMMA, ("€", "Mio."), 1.5e6),
+        ("5M", POINT, ("$",), None),
         ("1.5e3", POINT, (), 1500),
         *(
             (text, POINT, ("EUR",), None)
@@ -89,6 +93,8 @@ def test_a_number_is_read_in_its_form_or_not_at_all(text, form, marks, number):
         ("31/02/2020", [None] * 3),
         *((text, ["2020-12-31"] * 3) for text in ("31 Dec 2020", "Dec 31, 2020", "31. Dezember 2020", "31-dic-20")),
         ("Thu, 31 Dec 2020 10:30", ["2020-12-31 10:30"] * 3),
+        *((text, ["2020-12-01"] * 3) for text in ("2020-12", "12/2020", "Dec 2020", "décembre 2020")),
+        ("2019-20", [None] * 3),
         ("31/12/2020 3:30 PM", ["2020-12-31 15:30", None, None]),
         ("2020/12/31 10:00+01:00", [None, None, "2020-12-31 09:00"]),
     ],
@@ -119,6 +125,22 @@ def test_amounts_are_numbers_with_a_finding(way):
     assert any("'x' is read as numbers" in finding and "categorical" in finding for finding in findings)
 
 
+def test_few_other_texts_are_missing_however_few_values_there_are():
+    texts = [str(value) for value in range(5)] * 40 + ["?", "five", "six or so", "about 7", "eight"]
+    column, values, _ = read(texts)
+    assert column.kind == "number"
+    assert np.isnan(values).sum() == 5
+    many = [f"${value}" for value in range(3000)] + ["free", "on request"]
+    assert np.isnan(read(many)[1]).sum() == 2
+
+
+def test_magnitudes_multiply():
+    _, values, findings = read(["$1.2M", "$300K", "$45,000", "$1.5M"] * 10)
+    assert values[:4] == [1.2e6, 3e5, 45000, 1.5e6]
+    assert "'$1.2M' is 1200000" in findings[0]
+    assert read(["12k", "850", "3k", "900"] * 10)[1][:2] == [12000, 850]
+
+
 def test_placeholders_and_a_few_other_texts_are_missing_and_counted():
     texts = [f"${value:,}" for value in range(1, 96)] + ["?", "-", "n/a", "ask Bob", "?"]
     column, values, findings = read(texts)
@@ -133,7 +155,7 @@ def test_placeholders_and_a_few_other_texts_are_missing_and_counted():
     [
         ["$5", "€6", "$7", "€8"] * 10,
         ["5 kg", "6 lb", "7 kg", "9 lb"] * 10,
-        ["12k", "850", "3k", "900"] * 10,
+        ["12 m", "850", "3 m", "900"] * 10,
         ["5%", "0.2", "7%", "0.3"] * 10,
         ["C1", "C2", "C3", "C4"] * 10,
         ["Room 1", "Room 2"] * 20,
@@ -147,6 +169,14 @@ def test_texts_that_are_no_numbers_of_one_kind_stay_labels(texts):
     column, values, _ = read(texts)
     assert column.kind == "category"
     assert values == texts
+
+
+@pytest.mark.parametrize("texts", [["$5", "€6", "$7"] * 10, ["5%", "0.2", "7%"] * 10, ["5 kg", "6 lb"] * 10])
+def test_numbers_of_several_kinds_are_said(texts):
+    (finding,) = read(texts)[2]
+    assert "numbers of several kinds" in finding
+    assert 'numeric = ["x"]' in finding
+    assert read(texts, categorical=("x",))[2] == []
 
 
 def test_a_separator_that_may_be_either_is_said_and_settled_by_the_study():
@@ -276,6 +306,12 @@ def test_a_target_of_amounts_is_a_quantity(tmp_path, texts, values):
     assert dataset.task == "regression"
     assert np.unique(dataset.train.targets).tolist() == values
     assert any("target: column 'y' is read as numbers" in finding for finding in dataset.findings)
+
+
+def test_a_target_of_amounts_in_several_currencies_is_not_classes_in_silence(tmp_path):
+    table = pd.DataFrame({"a": range(60), "y": ["$5", "€6", "$7"] * 20})
+    findings = loaded(tmp_path, table, target="y").findings
+    assert any("target: column 'y' holds numbers of several kinds" in finding for finding in findings)
 
 
 def test_a_target_of_dates_is_refused_and_one_of_digits_in_texts_stays_labels(tmp_path):

@@ -111,6 +111,46 @@ def test_arrays_are_predicted_unchanged(tmp_path: Path, source: str) -> None:
         np.testing.assert_array_equal(loaded.predict(pd.DataFrame(inputs.astype(np.float64))), expected)
 
 
+@pytest.mark.parametrize("names", [[0, 1, 2], [("p", "u"), ("p", "v"), ("q", "u")], ["a.b", " c", "0"]])
+def test_a_version_takes_the_very_frame_that_it_was_trained_on(tmp_path: Path, names: list[object]) -> None:
+    columns = pd.MultiIndex.from_tuples(names) if isinstance(names[0], tuple) else names
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 3)), columns=columns)
+    source = rows.copy()
+    source[("y", "") if isinstance(names[0], tuple) else "y"] = [0.5, 1.5, 2.5] * 20
+    source.to_pickle(tmp_path / "rows.pkl")
+    (tmp_path / "load.py").write_text(
+        f"import pandas as pd\ndef data():\n    return pd.read_pickle({str(tmp_path / 'rows.pkl')!r})\n"
+    )
+    target = "('y', '')" if isinstance(names[0], tuple) else "y"
+    dataset = load_dataset(DataSettings("load.py:data", target=target), tmp_path)
+    model = net(dataset)
+    loaded = pyfunc.load_model(str(written(dataset, tmp_path, model)))
+    expected = model(dataset.preprocessing.transform(rows)).numpy()[:, 0]
+    np.testing.assert_allclose(loaded.predict(rows), expected, rtol=1e-6)
+    named_by_texts = rows.set_axis([str(name) for name in rows.columns], axis="columns")
+    np.testing.assert_allclose(loaded.predict(named_by_texts), expected, rtol=1e-6)
+
+
+def test_a_version_reads_texts_of_people_as_training_did(tmp_path: Path) -> None:
+    amounts = np.linspace(1000, 9000, 60)
+    table = pd.DataFrame(
+        {
+            "income": [f"${value:,.2f}" if row % 7 else "?" for row, value in enumerate(amounts)],
+            "day": pd.date_range("2020-01-01", periods=60, freq="9D").strftime("%d/%m/%Y"),
+            "plan": ["Basic", "basic ", "None"] * 20,
+            "y": amounts / 1000,
+        }
+    )
+    table.to_csv(tmp_path / "people.csv", index=False)
+    dataset = load_dataset(DataSettings("people.csv", target="y"), tmp_path)
+    model = net(dataset)
+    loaded = pyfunc.load_model(str(written(dataset, tmp_path, model)))
+    raw = pd.read_csv(tmp_path / "people.csv", keep_default_na=False, na_values=[""]).drop(columns="y")
+    expected = model(dataset.preprocessing.transform(raw)).numpy()[:, 0]
+    np.testing.assert_allclose(loaded.predict(raw), expected, rtol=1e-6)
+    np.testing.assert_allclose(loaded.predict(raw.assign(plan="BASIC")), loaded.predict(raw.assign(plan="Basic")))
+
+
 def test_a_version_holds_no_pickle_and_nothing_of_the_running_nightune(tmp_path: Path) -> None:
     dataset = table_data(tmp_path, target="price")
     folder = written(dataset, tmp_path, net(dataset))

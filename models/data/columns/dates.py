@@ -15,10 +15,11 @@ def recognize_dates(texts: Texts, form: str = "", is_stated: bool = False) -> Re
         return None
     if not form and _all_iso(values):
         return Reading("date", ISO, (), texts.missing, _remarks(texts, ISO, {}, is_ambiguous=False))
-    readings = {
-        each: {text: read_date(text, each) for text in values}
-        for each in ((form,) if form else (DAY_FIRST, MONTH_FIRST, YEAR_FIRST))
-    }
+    forms = (form,) if form else (DAY_FIRST, MONTH_FIRST, YEAR_FIRST)
+    likely = [each for each in forms if is_stated or texts.may_be([read_date(text, each) for text in texts.sample])]
+    if not likely:
+        return None
+    readings = {each: {text: read_date(text, each) for text in values} for each in likely}
     counts = {each: _rows_read(texts, read) for each, read in readings.items()}
     chosen = max(counts, key=lambda each: counts[each])
     others = texts.others(readings[chosen])
@@ -29,13 +30,13 @@ def recognize_dates(texts: Texts, form: str = "", is_stated: bool = False) -> Re
             raise InputError("data.dates", f"column {texts.name!r} holds no date {written}: {quoted(values, 1)}")
     if others is None:
         return None
-    is_ambiguous = (
-        not form and counts[DAY_FIRST] == counts[MONTH_FIRST] and readings[DAY_FIRST] != readings[MONTH_FIRST]
-    )
+    both = [readings[each] for each in (DAY_FIRST, MONTH_FIRST) if counts.get(each) == counts[chosen]]
+    is_ambiguous = len(both) == 2 and both[0] != both[1]
     if is_ambiguous:
         chosen = _likelier(readings)
         is_ambiguous = not all("." in text for text in values)  # 01.02.2020 is day first wherever it is written
-    return Reading("date", chosen, (), (*texts.missing, *others), _remarks(texts, chosen, others, is_ambiguous))
+    said = "" if len(both) == 2 and both[0] == both[1] else chosen  # 31 Dec 2020 and 2020-12 have no order
+    return Reading("date", chosen, (), (*texts.missing, *others), _remarks(texts, said, others, is_ambiguous))
 
 
 def compact_remark(name: str, distinct: list[int]) -> str | None:
@@ -72,9 +73,8 @@ def _likelier(readings: Mapping[str, Mapping[str, float | None]]) -> str:
 def _remarks(texts: Texts, form: str, others: Mapping[str, int], is_ambiguous: bool) -> tuple[str, ...]:
     name, gaps = texts.name, texts.gap_remark(others)
     example = next(text for text in texts.values if text not in others)
-    remarks = [
-        f"column {name!r} is read as dates written like {form}, such as {example!r}{f'; {gaps}' if gaps else ''}"
-    ]
+    written = f" written like {form}" if form else ""
+    remarks = [f"column {name!r} is read as dates{written}, such as {example!r}{f'; {gaps}' if gaps else ''}"]
     if is_ambiguous:
         other = MONTH_FIRST if form == DAY_FIRST else DAY_FIRST
         remarks.append(

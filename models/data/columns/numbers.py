@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nightune.models.data.columns.reading import Reading, Texts, quoted
+from nightune.models.data.columns.reading import FEWEST_READABLE, Reading, Texts, quoted
 from nightune.models.errors import InputError
-from nightune.models.serving.number_texts import COMMA, FORMS, POINT, plain_number
+from nightune.models.serving.number_texts import COMMA, FORMS, MAGNITUDES, POINT, plain_number
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Signs and codes that may stand before or behind an amount, by currency: two of one table row are not mixed up.
+_CODES = (
+    "CNY RMB SEK NOK DKK HUF RON BGN TRY RUB UAH ILS KRW TWD HKD SGD NZD ZAR MXN",
+    "ARS CLP COP PEN THB IDR MYR PHP VND AED SAR EGP NGN KES PKR BDT BTC ETH",
+)
+# Signs and codes that may stand before or behind an amount, one currency a row.
 _CURRENCIES = (
     ("$", "US$", "USD"),
     ("€", "EUR", "Euro", "euro"),
@@ -30,53 +34,7 @@ _CURRENCIES = (
     ("zł", "PLN"),
     ("₹", "INR", "Rs", "Rs."),
     ("Kč", "CZK"),
-    *(
-        (code,)
-        for code in [
-            "CNY",
-            "RMB",
-            "SEK",
-            "NOK",
-            "DKK",
-            "HUF",
-            "RON",
-            "BGN",
-            "TRY",
-            "RUB",
-            "UAH",
-            "ILS",
-            "KRW",
-            "TWD",
-            "HKD",
-            "SGD",
-            "NZD",
-            "ZAR",
-            "MXN",
-        ]
-    ),
-    *(
-        (code,)
-        for code in [
-            "ARS",
-            "CLP",
-            "COP",
-            "PEN",
-            "THB",
-            "IDR",
-            "MYR",
-            "PHP",
-            "VND",
-            "AED",
-            "SAR",
-            "EGP",
-            "NGN",
-            "KES",
-            "PKR",
-            "BDT",
-            "BTC",
-            "ETH",
-        ]
-    ),
+    *((code,) for row in _CODES for code in row.split()),
 )
 _CURRENCY = {mark.lower(): row[0] for row in _CURRENCIES for mark in row}
 _PARTS = re.compile(r"(\D*?)[-+−(\s]*([.,]?\d(?:.*\d)?[.,]?)[-)]?\s*(\D*)")
@@ -88,12 +46,16 @@ def recognize_numbers(texts: Texts, form: str = "", is_stated: bool = False) -> 
 
     `form` is the study's; `is_stated` reads all other texts as missing, since the study says that these are numbers.
     """
+    if not is_stated and not texts.may_be([_around(text) for text in texts.sample]):
+        return None
     marks = _marks(texts, is_stated)
     if marks is None or (not is_stated and _are_codes(texts)):
         return None
     readings: dict[str, dict[str, str | None]] = {}
     others: dict[str, Mapping[str, int]] = {}
     for each in (form,) if form else FORMS:
+        if not is_stated and not texts.may_be([plain_number(text, each, marks) for text in texts.sample]):
+            continue
         read = {text: plain_number(text, each, marks) for text in texts.values}
         rest = {t: n for t, n in texts.values.items() if read[t] is None} if is_stated else texts.others(read)
         if rest is not None:
@@ -111,18 +73,37 @@ def recognize_numbers(texts: Texts, form: str = "", is_stated: bool = False) -> 
     return replace(reading, remarks=_remarks(texts, reading, others[chosen], readings if len(settled) == 2 else {}))
 
 
+def mixed_remark(texts: Texts) -> str | None:
+    """Say that a column of labels holds numbers in several currencies or units."""
+    if not texts.sample or _marks(texts, is_stated=False) is not None:
+        return None
+    around = [_around(text) for text in texts.sample]
+    if sum(each is not None for each in around) < FEWEST_READABLE * len(around):
+        return None
+    signs = sorted({each[0] for each in around if each is not None and each[0]})
+    return (
+        f"column {texts.name!r} holds numbers of several kinds ({quoted(signs)}, or some without), read as labels; "
+        f'convert them to one, or take the signs off as they are: numeric = ["{texts.name}"] in [data]'
+    )
+
+
 def _marks(texts: Texts, is_stated: bool) -> tuple[str, ...] | None:
     """The signs and units around the numbers; None if they differ, so that the numbers are not of one kind."""
     found: dict[str, int] = {}
+    magnitudes: set[str] = set()
     bare = texts.number_rows
+    shapes: dict[str, int] = {}
     for text, rows in texts.values.items():
-        match = _PARTS.fullmatch(text.strip().replace("\u00a0", " "))
-        around = [part.strip(" +-−()") for part in (match[1], match[3])] if match else []
-        used = [part for part in around if part and _is_mark(part, is_prefix=part == around[0])]
-        if not match or len(used) < sum(map(bool, around)) or len(used) > 1:
+        shape = re.sub(r"\d+", "1", text)  # the same signs are around all numbers of a shape
+        shapes[shape] = shapes.get(shape, 0) + rows
+    for shape, rows in shapes.items():
+        around = _around(shape)
+        if around is None:
             continue  # no number; the share of such texts is limited
-        if used:
-            found[used[0]] = found.get(used[0], 0) + rows
+        mark, magnitude = around
+        magnitudes |= {magnitude} - {""}
+        if mark:
+            found[mark] = found.get(mark, 0) + rows
         else:
             bare += rows
     few = 0.05 * (sum(found.values()) + bare)
@@ -130,13 +111,28 @@ def _marks(texts: Texts, is_stated: bool) -> tuple[str, ...] | None:
     kinds = {_CURRENCY.get(mark.lower(), mark.lower().rstrip("s")) for mark in kept}
     is_money = all(_is_currency(mark) for mark in kept)
     is_one_kind = len(kinds) <= 1 and (is_money or not bare)
-    return tuple(sorted(kept)) if is_one_kind or is_stated else None
+    return tuple(sorted({*kept, *magnitudes})) if is_one_kind or is_stated else None
 
 
-def _is_mark(text: str, is_prefix: bool) -> bool:
+def _around(text: str) -> tuple[str, str] | None:
+    """The sign or unit, and the magnitude, around a number, each perhaps empty; None if the text is no such number."""
+    match = _PARTS.fullmatch(text.strip().replace("\u00a0", " "))
+    if match is None:
+        return None
+    before, behind = (part.strip(" +-−()") for part in (match[1], match[3]))
+    magnitude = next((each for each in sorted(MAGNITUDES, key=len, reverse=True) if behind.startswith(each)), "")
+    unit = behind.removeprefix(magnitude).strip()
+    if not magnitude or (unit and not _is_currency(unit)):
+        magnitude, unit = "", behind
+    if (before and unit) or (before and not _is_currency(before)) or (unit and not _is_unit(unit)):
+        return None
+    return before or unit, magnitude
+
+
+def _is_unit(text: str) -> bool:
     if _is_currency(text):
         return True
-    return not is_prefix and re.fullmatch(r"[%‰°]|[^\W\d_]{1,12}[²³]?(/[^\W\d_]{1,6}[²³]?)?|°[CF]", text) is not None
+    return re.fullmatch(r"[%‰°]|[^\W\d_]{1,12}[²³]?(/[^\W\d_]{1,6}[²³]?)?|°[CF]", text) is not None
 
 
 def _is_currency(text: str) -> bool:
@@ -155,7 +151,8 @@ def _thousands_form(texts: Texts, readings: Mapping[str, Mapping[str, str | None
     """Settle a form where both read the texts: three digits behind a comma, or in an amount of money, are thousands."""
     has_commas = any("," in text for text in readings[POINT])
     has_points = any("." in text for text in readings[POINT])
-    is_money = bool(marks) and all(_is_currency(mark) for mark in marks)
+    signs = [mark for mark in marks if mark not in MAGNITUDES]
+    is_money = bool(signs) and all(_is_currency(mark) for mark in signs)
     return COMMA if has_points and not has_commas and is_money and not texts.number_rows else POINT
 
 
@@ -163,14 +160,19 @@ def _remarks(
     texts: Texts, reading: Reading, others: Mapping[str, int], readings: Mapping[str, Mapping[str, str | None]]
 ) -> tuple[str, ...]:
     name, done = texts.name, []
-    if reading.marks:
-        done.append(f"{quoted(reading.marks)} taken off")
-    separated = [text for text in texts.values if reading.form != POINT or re.search(r"\d[,'’\s]\d{2,3}", text)]
-    if separated:
-        done.append(f"{separated[0]!r} is {plain_number(separated[0], reading.form, reading.marks)}")
+    signs = [mark for mark in reading.marks if mark not in MAGNITUDES]
+    if signs:
+        done.append(f"{quoted(signs)} taken off")
+    is_multiplied = len(signs) < len(reading.marks)
+    multiplied = next((text for text in texts.values if is_multiplied and (_around(text) or ("", ""))[1]), None)
+    if multiplied is not None:
+        value = plain_number(multiplied, reading.form, reading.marks)
+        done.append(f"{multiplied!r} is {float(value or 0):.15g}")
+    separated = next((t for t in texts.values if reading.form != POINT or re.search(r"\d[,'’\s]\d{2,3}", t)), None)
+    if separated is not None:
+        done.append(f"{separated!r} is {plain_number(separated, reading.form, reading.marks)}")
     gaps = texts.gap_remark(others)
-    plain = (plain_number(text, reading.form, reading.marks) for text in texts.values)
-    if any(text is not None and np.isinf(float(text)) for text in plain):
+    if any("inf" in text.lower() for text in texts.values):
         done.append("infinite values are read as missing")
     words = "; ".join([*done, *([gaps] if gaps else [])]) or "its texts are plain numbers"
     remarks = [

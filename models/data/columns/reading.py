@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nightune.models.errors import InputError
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FEWEST_READABLE = 0.95  # of the fields that are no gap: a column of which more is readable is of that kind
+SAMPLE = 500  # of the different texts, to leave out at once what cannot be of a kind
+FEWEST_OF_SAMPLE = 0.8
 MOST_OTHER_TEXTS = 50  # different texts that are no values of the kind
 
 
@@ -86,15 +89,26 @@ class Texts:
         stated_rows = sum(rows.pop(text) for text in stated)
         return cls(str(values.name), rows, number_rows, stated, stated_rows)
 
-    @property
+    @cached_property
     def placeholders(self) -> dict[str, int]:
         """The texts that stand for no value, with their rows."""
         return {text: count for text, count in self.rows.items() if is_placeholder(text)}
 
-    @property
+    @cached_property
     def values(self) -> dict[str, int]:
         """The texts that are no placeholders, with their rows."""
         return {text: count for text, count in self.rows.items() if not is_placeholder(text)}
+
+    @cached_property
+    def sample(self) -> list[str]:
+        """Some of the values, spread over the column."""
+        values = list(self.values)
+        return values[:: max(1, len(values) // SAMPLE)]
+
+    def may_be(self, read: Sequence[object]) -> bool:
+        """False if too many of the sample could not be read (None) for a column with few other texts."""
+        is_whole = len(self.sample) == len(self.values)
+        return is_whole or sum(each is not None for each in read) >= FEWEST_OF_SAMPLE * len(read)
 
     def others(self, read: Mapping[str, Any]) -> dict[str, int] | None:
         """The few values that could not be read; None if too many could not, or none could be read."""

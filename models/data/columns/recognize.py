@@ -8,7 +8,7 @@ import numpy as np
 from nightune.models.data.columns.booleans import recognize_booleans
 from nightune.models.data.columns.categories import merge_remark, merged_labels, size_remark, word_remark
 from nightune.models.data.columns.dates import compact_remark, recognize_dates
-from nightune.models.data.columns.numbers import recognize_numbers
+from nightune.models.data.columns.numbers import mixed_remark, recognize_numbers
 from nightune.models.data.columns.reading import Choices, Reading, Texts, fields, quoted
 from nightune.models.serving.columns import CATEGORY, Column, kind_of_values
 from nightune.models.serving.date_texts import COMPACT
@@ -73,13 +73,18 @@ def _labels(values: "pd.Series[Any]", choices: Choices, is_exact: bool) -> tuple
     if merged:
         exact = f'; to keep them apart: categorical = ["{name}"] in [data]'
         remarks.append(merge_remark(f"column {name!r}", merged, exact))
-    remarks += _texts_among_numbers(texts)
+    remarks += [] if is_exact else unread_numbers(texts)
     gaps = choices.missing if is_exact else texts.missing
     return Column(name, dtype, CATEGORY, gaps=tuple(gaps), labels=tuple(merged)), [r for r in remarks if r]
 
 
+def unread_numbers(texts: Texts) -> list[str]:
+    """Report a column of labels that are mostly numbers, of several kinds or with other texts among them."""
+    mixed = mixed_remark(texts)
+    return [mixed] if mixed else _texts_among_numbers(texts)
+
+
 def _texts_among_numbers(texts: Texts) -> list[str]:
-    """Report a column of labels that are mostly numbers."""
     others = {text: rows for text, rows in texts.values.items() if not NUMERIC_TEXT.fullmatch(text.strip())}
     known, count = sum(texts.values.values()) + texts.number_rows, sum(others.values())
     if not 0 < count <= 0.5 * known:

@@ -69,7 +69,9 @@ def _carried(folder: Path) -> Path:
 def _signature(description: Mapping[str, Any]) -> Any:
     from mlflow.models import ModelSignature  # noqa: PLC0415 - seconds
 
-    return ModelSignature(inputs=_input_schema(description), outputs=_output_schema(description))
+    # A schema names columns by texts, and would refuse the very frame that a source named by numbers.
+    inputs = _input_schema(description) if description.get("has_text_names", True) else None
+    return ModelSignature(inputs=inputs, outputs=_output_schema(description))
 
 
 def _input_schema(description: Mapping[str, Any]) -> Any:
