@@ -2,6 +2,7 @@
 
 A built model shows which of its layers' initializers drew which weight, and which of the seeds that Keras takes from
 Python's generator each of them had. With another seed the same initializers are called with that seed's numbers.
+An initializer whose seed the model function fixed is called with the seed that follows from it.
 """
 
 import copy
@@ -13,6 +14,7 @@ import keras
 import numpy as np
 
 from nightune.models.library_internals.models import all_layers, default_seeds
+from nightune.models.networks.own_seeds import derived_seed
 
 BuildModel = Callable[[int], keras.Model]  # from a seed
 SEARCHED_NUMBERS = 500  # of the seeds that Keras takes while it builds a model
@@ -26,6 +28,7 @@ class Draw:
     constant: np.ndarray | None
     initializer: Any = None
     place: int = 0  # of the initializer's seed among the numbers that Keras takes
+    own_seed: int | None = None  # which the model function gave the initializer
     shape: tuple[int, ...] = ()
     dtype: str = "float32"
 
@@ -51,7 +54,7 @@ class InitialWeights:
 
 def _draws(model: keras.Model, other: keras.Model, seed: int) -> list[Draw] | None:
     numbers = list(default_seeds(seed, SEARCHED_NUMBERS))
-    initializers = list(_initializers(model))
+    initializers = list(_initializers(model, seed, numbers))
     draws = []
     for weight, value, other_value in zip(model.weights, _values(model), _values(other), strict=True):
         if np.array_equal(value, other_value):
@@ -59,17 +62,23 @@ def _draws(model: keras.Model, other: keras.Model, seed: int) -> list[Draw] | No
             continue
         shape, dtype = tuple(weight.shape), str(weight.dtype)
         found = next((each for each in initializers if _drew(each, shape, dtype, value)), None)
-        if found is None or found.seed not in numbers:
+        if found is None:
             return None
-        draws.append(Draw(None, copy.copy(found), numbers.index(found.seed), shape, dtype))
+        own_seed = getattr(found, "own_seed", None)
+        place = numbers.index(found.seed) if own_seed is None else 0
+        draws.append(Draw(None, found, place, own_seed, shape, dtype))
     return draws
 
 
-def _initializers(model: keras.Model) -> Iterator[Any]:
+def _initializers(model: keras.Model, seed: int, numbers: list[int]) -> Iterator[Any]:
+    """Yield copies of a model's initializers with the seeds that they drew with."""
     for layer in all_layers(model):
         for value in vars(layer).values():
             if isinstance(value, keras.initializers.Initializer) and isinstance(getattr(value, "seed", None), int):
-                yield value
+                initializer: Any = copy.copy(value)
+                if initializer.seed not in numbers:
+                    initializer.own_seed, initializer.seed = initializer.seed, derived_seed(seed, initializer.seed)
+                yield initializer
 
 
 def _drew(initializer: Any, shape: tuple[int, ...], dtype: str, value: np.ndarray) -> bool:
@@ -84,7 +93,8 @@ def _call(draws: list[Draw], seed: int) -> list[Any]:
     weights = []
     for draw in draws:
         if draw.constant is None:
-            draw.initializer.seed = numbers[draw.place]
+            own = draw.own_seed
+            draw.initializer.seed = numbers[draw.place] if own is None else derived_seed(seed, own)
             weights.append(draw.initializer(draw.shape, dtype=draw.dtype))
         else:
             weights.append(draw.constant)
