@@ -11,6 +11,7 @@ from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.probe_rates import keep_probe, probe_rates
 from nightune.tasks.reporting.probe_report import StudyProbe
+from nightune.tasks.tracking.store.autologging import without_autologging
 from nightune.tasks.tracking.store.store import open_store
 
 
@@ -19,7 +20,8 @@ def probe(study_file: Path, seed: int | None = None, updates: int = UPDATES) -> 
     """Run a learning-rate range test for each optimizer of the study in a file, and store the results in MLflow."""
     study = load_study(study_file, seed=seed)
     store = open_store(store_root(), tracking_uri())
-    data = prepare_data(study, store.root)
-    probed = keep_probe(store, study, data, probe_rates(store, study, data, updates))
+    with without_autologging():
+        data = prepare_data(study, store.root)
+        probed = keep_probe(store, study, data, probe_rates(store, study, data, updates))
     wait_until_recorded()
     return probed

@@ -11,6 +11,7 @@ from nightune.tasks.load_study import load_study
 from nightune.tasks.promote_model import Promotion, Request, best_candidate, promote_model
 from nightune.tasks.resume_sweep import resume_sweep
 from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.store.autologging import without_autologging
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.lock import study_lock
 from nightune.tasks.tracking.store.store import open_store
@@ -24,7 +25,7 @@ def promote(
     """Judge the best confirmed model of the study's last complete sweep, or of a named one; promote it if it passes."""
     study = load_study(study_file)
     store = open_store(store_root(), tracking_uri())
-    with study_lock(store, study.name):
+    with study_lock(store, study.name), without_autologging():
         setting = resume_sweep(store, study, sweep)
         promotion = promote_sweep(setting, Request(dry_run, force, because))
     wait_until_recorded()

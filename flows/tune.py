@@ -17,6 +17,7 @@ from nightune.tasks.reporting.events import announce_rung
 from nightune.tasks.reporting.sweep_log import sweep_log
 from nightune.tasks.setting import Setting
 from nightune.tasks.start_sweep import already_finished, mark_interrupted_on_error, start_sweep
+from nightune.tasks.tracking.store.autologging import without_autologging
 from nightune.tasks.tracking.store.lock import study_lock
 from nightune.tasks.tracking.store.store import open_store
 from nightune.tasks.train_cohort import train_cohort
@@ -40,7 +41,7 @@ def tune(
     """Tune the study in a file: resume its unfinished sweep, return its complete one, or start the next."""
     study = load_study(study_file, trials=trials, epochs=epochs, seed=seed)
     store = open_store(store_root(), tracking_uri())
-    with study_lock(store, study.name):
+    with study_lock(store, study.name), without_autologging():
         data = prepare_data(study, store.root)
         setting = start_sweep(store, study, data, engine, fresh, retry_failed)
         with sweep_log(setting), mark_interrupted_on_error(store, setting.sweep):

@@ -5,12 +5,16 @@ trained in cohorts by the sweep's engine.
 """
 
 import logging
+import math
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
+from nightune.models.errors import InputError
+from nightune.models.recipe.params import read_recipe
 from nightune.tasks.propose_trials import content_key
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
@@ -22,6 +26,9 @@ from nightune.tuning.analysis.leaderboard import leaderboard
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.study.sections import ConfirmationSection
 from nightune.tuning.trial import Status, Trial, TrialResult
+
+if TYPE_CHECKING:
+    from nightune.models.networks.fixed_weights import FixedWeights
 
 logger = logging.getLogger("nightune")
 
@@ -76,7 +83,31 @@ def _finalist(setting: Setting, result: TrialResult, trained: Sequence[TrialResu
         scores=tuple(_scores(trained)),
         parameters=_parameters(setting, result),
         seconds=median([each.seconds for each in trained] or [result.seconds]),
+        begins_alike=fixed_weights(setting, result).are_all,
     )
+
+
+def fixed_weights(setting: Setting, result: TrialResult) -> "FixedWeights":
+    """Return which initial weights of a trial's model do not follow the seed; none if it cannot be built any more."""
+    from nightune.models.backend import load_keras  # noqa: PLC0415 - imports Keras
+
+    load_keras(setting.store.compiled)
+    from nightune.models.data.storage import open_dataset  # noqa: PLC0415
+    from nightune.models.networks.architectures import ARCHITECTURES, build_model  # noqa: PLC0415
+    from nightune.models.networks.fixed_weights import FixedWeights, find_fixed_weights  # noqa: PLC0415
+
+    recipe = read_recipe(result.trial.params)
+    if recipe.architecture in ARCHITECTURES:
+        return FixedWeights()
+    dataset = open_dataset(setting.data.folder)
+    shape, size, folder = dataset.input_shape, dataset.output_size, setting.study.path.parent
+    try:
+        return find_fixed_weights(
+            lambda seed: build_model(recipe.architecture, recipe.model, shape, size, folder=folder, seed=seed)
+        )
+    except InputError as error:  # its file has changed since
+        logger.warning("trial %d · initial weights not compared: %s", result.trial.number, error.message)
+        return FixedWeights()
 
 
 def _search_scores(setting: Setting) -> list[float]:
@@ -115,9 +146,11 @@ def _announce(confirmation: Confirmation, metric: str) -> None:
     if confirmation.winner is None:
         logger.warning("confirmation · no finalist has a finite %s with every seed", metric)
         return
-    finalist = confirmation.winner.finalist
+    finalist, chance = confirmation.winner.finalist, confirmation.winner.best_probability
     logger.info(
-        "confirmed trial %d · %s %.4f over %d seeds, %.4f in the search · best with probability %.2f",
+        "confirmed trial %d · %s %.4f over %d seeds, %.4f in the search%s",
         *(finalist.trial, metric, finalist.mean, len(finalist.scores), finalist.search_score),
-        confirmation.winner.best_probability,
+        "" if math.isnan(chance) else f" · best with probability {chance:.2f}",
     )
+    if confirmation.note:
+        logger.warning("confirmation · %s", confirmation.note)

@@ -85,7 +85,7 @@ def measure(
         _size(folder_bytes(candidate.folder), rules),
         _latency(latency_ms(predictor, raw), rules),
     ]
-    notes: list[str] = []
+    notes = _equal_models(losses)
     gain = baseline = None
     is_finite = bool(np.isfinite(losses).all())
     if is_finite:
@@ -190,6 +190,13 @@ def _serving_model(losses: Losses, theirs: Losses, rules: PromotionSection) -> G
     verb = "is" if is_worse else "is not"
     text = f"the serving model {verb} significantly worse than the champion's (gain {gain.gain:.4g})"
     return Guard("the model itself", not is_worse, text)
+
+
+def _equal_models(losses: Losses) -> list[str]:
+    """Say that the interval has no variance over seeds if the models of all seeds have equal losses."""
+    if len(losses) == 1 or not np.allclose(losses, losses[0], rtol=1e-5, atol=1e-6):  # up to rounding
+        return []
+    return [f"the {len(losses)} models of other seeds predict the same: the interval covers the test rows, not seeds"]
 
 
 def _few_models(gain: Gain) -> list[str]:

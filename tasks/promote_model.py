@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nightune.models.serving.predictor import DESCRIPTION, MODEL
-from nightune.tasks.confirm_finalists import replicates_of
+from nightune.tasks.confirm_finalists import fixed_weights, replicates_of
 from nightune.tasks.measure_candidate import Contender, champion_contender, measure
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
@@ -72,7 +72,7 @@ def promote_model(
     existing = registry.registered(store, model, candidate.run_id)
     if existing is not None and champion == existing:
         return _still_champion(setting, existing)
-    verdict = _verdict(setting, candidate, champion)
+    verdict = _verdict(setting, winner, candidate, champion)
     if existing is not None and names.ROLLED_BACK_BECAUSE in existing.tags:
         verdict = _rolled_back(verdict, existing)
     if request.is_forced:
@@ -105,7 +105,7 @@ def _candidate(setting: Setting, winner: TrialResult, confirmation: Confirmation
     )
 
 
-def _verdict(setting: Setting, candidate: Candidate, champion: Version | None) -> Verdict:
+def _verdict(setting: Setting, winner: TrialResult, candidate: Candidate, champion: Version | None) -> Verdict:
     """Return the stored verdict on the same question, or a new one: each question reads the test split once."""
     rules = setting.study.promotion
     judged = {
@@ -117,8 +117,19 @@ def _verdict(setting: Setting, candidate: Candidate, champion: Version | None) -
     verdict = read_verdict(setting.store, setting.sweep, question)
     if verdict is None:
         verdict = _judge(setting, candidate, champion)
+        verdict = replace(verdict, notes=(*verdict.notes, *_notes_on_start(setting, winner)))
         write_verdict(setting.store, setting.sweep, verdict, question)
     return verdict
+
+
+def _notes_on_start(setting: Setting, winner: TrialResult) -> list[str]:
+    fixed = fixed_weights(setting, winner)
+    if not fixed.layers:
+        return []
+    return [
+        f"initial weights of {fixed.said} are set by the model function and do not follow the seed: the interval does "
+        "not include their variance"
+    ]
 
 
 def _judge(setting: Setting, candidate: Candidate, champion: Version | None) -> Verdict:

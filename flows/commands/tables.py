@@ -1,5 +1,6 @@
 """Print tables and messages in the terminal."""
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -66,12 +67,16 @@ def print_confirmation(console: Console, report: SweepReport) -> None:
     for name in ("trial", "confirmed", interval, "in the search", "probability of best", confirmation.cost):
         table.add_column(name, justify="right", no_wrap=True)
     for each in confirmation.finalists:
-        finalist, mark = each.finalist, " *" if each == confirmation.winner else ""
-        numbers = [f"{finalist.mean:.4f}", f"[{each.low:.4f}, {each.high:.4f}]", f"{finalist.search_score:.4f}"]
+        finalist, mark = each.finalist, " *" if confirmation.is_winner(each) else ""
+        between = "–" if math.isnan(each.low) else f"[{each.low:.4f}, {each.high:.4f}]"
+        chance = "–" if math.isnan(each.best_probability) else f"{each.best_probability:.2f}"
         cost = cell_text(getattr(finalist, confirmation.cost))
-        table.add_row(f"{finalist.trial}{mark}", *map(Text, numbers), f"{each.best_probability:.2f}", cost)
+        cells = [f"{finalist.mean:.4f}", between, f"{finalist.search_score:.4f}", chance]
+        table.add_row(f"{finalist.trial}{mark}", *map(Text, cells), cost)
     console.print(table)
     console.print("* winner: the cheapest finalist within one standard error of the best")
+    if confirmation.note:
+        console.print(Text(confirmation.note, style="yellow"), soft_wrap=True)
     if confirmation.claim is not None:
         console.print(Text(claim_text(confirmation.claim, confirmation.confidence)), soft_wrap=True)
 

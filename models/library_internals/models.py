@@ -1,7 +1,8 @@
 """Undocumented names of Keras' models and layers: nested layers, the origin of a tensor, seeds."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -41,6 +42,30 @@ def default_seeds(seed: int, count: int) -> Iterator[int]:
     generator = random.Random(seed)
     for _ in range(count):
         yield generator.randint(1, int(1e9))
+
+
+@contextmanager
+def replacing_fixed_seeds(replaced: Callable[[int], int]) -> Iterator[None]:
+    """Replace the whole numbers that Keras draws from as seeds, inside the block, by a function of them.
+
+    All initializers and functions of `keras.random` pass their seed to one function; seed generators keep theirs.
+    """
+    import keras  # noqa: PLC0415 - Keras takes seconds
+    from keras.src import backend  # noqa: PLC0415
+
+    draw, begin = backend.random.draw_seed, keras.random.SeedGenerator.__init__
+
+    def draw_seed(seed: Any) -> Any:
+        return draw(replaced(seed) if isinstance(seed, int) else seed)
+
+    def begin_generator(self: Any, seed: Any = None, *values: Any, **options: Any) -> None:
+        begin(self, replaced(seed) if isinstance(seed, int) else seed, *values, **options)
+
+    backend.random.draw_seed, keras.random.SeedGenerator.__init__ = draw_seed, begin_generator
+    try:
+        yield
+    finally:
+        backend.random.draw_seed, keras.random.SeedGenerator.__init__ = draw, begin
 
 
 def mark_uncompiled(model: Any) -> None:

@@ -19,6 +19,7 @@ from nightune.models.error_causes import cause_of, users_line
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import mark_uncompiled
 from nightune.models.networks.isolated_random import isolated_random
+from nightune.models.networks.own_seeds import following_seed
 from nightune.models.techniques.keys import Key
 from nightune.models.user_code import folder_on_path, is_reference, load_function
 from nightune.vocabulary import ARCHITECTURE as KEY
@@ -112,6 +113,7 @@ def build_model(
 ) -> Any:
     """Return a new Keras model with initial weights by the seed; the compilation of a compiled model is ignored.
 
+    Seeds that the function fixes are replaced by seeds that follow the given one (own_seeds.py).
     InputError gives the exception of the function, or the mismatch between its result and the data. Not thread-safe:
     Keras has one global seed. Other threads may draw random numbers at the same time.
     """
@@ -125,9 +127,10 @@ def build_model(
     try:
         with isolated_random(), folder_on_path(code) if is_reference(architecture) else nullcontext():
             keras.utils.set_random_seed(seed)
-            model = function(*arguments.args, **arguments.kwargs)
-            if isinstance(model, keras.Model):
-                shape = _fitting_shape(model, input_shape)
+            with following_seed(seed):
+                model = function(*arguments.args, **arguments.kwargs)
+                if isinstance(model, keras.Model):
+                    shape = _fitting_shape(model, input_shape)
     except (InputError, MemoryError):
         raise
     except Exception as error:

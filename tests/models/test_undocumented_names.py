@@ -109,6 +109,25 @@ def test_default_seeds_come_from_pythons_generator() -> None:
     assert taken == list(models.default_seeds(7, 3))
 
 
+@undocumented(
+    "Keras", "backend.random.draw_seed", "seeds that users fix", "library_internals.models.replacing_fixed_seeds"
+)
+def test_all_random_numbers_come_from_one_function_of_their_seed() -> None:
+    shape = (2, 3)
+    draws = [
+        lambda seed: keras.initializers.HeNormal(seed=seed)(shape),
+        lambda seed: keras.initializers.Orthogonal(seed=seed)(shape),
+        lambda seed: keras.initializers.RandomUniform(seed=keras.random.SeedGenerator(seed))(shape),
+        lambda seed: keras.random.normal(shape, seed=seed),
+        lambda seed: keras.random.truncated_normal(shape, seed=seed),
+        lambda seed: keras.random.randint(shape, 0, 10**6, seed=seed),
+    ]
+    for draw in draws:
+        with models.replacing_fixed_seeds(lambda seed: seed + 1):
+            replaced = np.asarray(draw(1))
+        np.testing.assert_array_equal(replaced, np.asarray(draw(2)))
+
+
 @undocumented("Keras", "Initializer.seed", "drawing weights of another seed", "engines.compiled.initial_weights.Draw")
 def test_an_initializer_reads_its_seed_at_each_call() -> None:
     one, other = keras.initializers.GlorotUniform(seed=1), keras.initializers.GlorotUniform(seed=2)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nightune.tasks.measure_candidate import _finite, _latency, _schema, _serving_model, _size
+from nightune.tasks.measure_candidate import _equal_models, _finite, _latency, _schema, _serving_model, _size
 from nightune.tuning.study.sections import PromotionSection
 
 
@@ -80,3 +80,11 @@ def test_a_serving_model_that_is_significantly_worse_than_the_champions_fails() 
     assert _serving_model(lucky_siblings, champion, PromotionSection()).passed
     lucky_siblings[0] += 1.0
     assert not _serving_model(lucky_siblings, champion, PromotionSection()).passed
+
+
+def test_models_that_predict_the_same_are_said_to_show_no_variance_over_seeds() -> None:
+    losses = np.random.default_rng(0).exponential(1.0, (1, 20))
+    assert _equal_models(losses) == []
+    (note,) = _equal_models(np.concatenate([losses, losses, losses + 1e-7]))
+    assert "3 models" in note
+    assert _equal_models(np.concatenate([losses, 2 * losses])) == []

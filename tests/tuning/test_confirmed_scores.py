@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,6 +94,29 @@ def test_the_probability_of_being_best_is_that_of_normal_means() -> None:
     expected = stats.norm.cdf(0.05 / (deviation * math.sqrt(2 / 20)))
     assert result.finalists[0].best_probability == pytest.approx(expected, abs=0.02)
     assert sum(each.best_probability for each in result.finalists) == pytest.approx(1.0)
+
+
+def nothing_claimed(*finalists: Finalist) -> str:
+    """Check that a confirmation claims neither interval nor probability, and return why."""
+    result = confirm(finalists, "minimize", "parameters", 0.95, seed=0)
+    assert result.winner is not None
+    for each in result.finalists:
+        assert math.isnan(each.low)
+        assert math.isnan(each.high)
+        assert math.isnan(each.best_probability)
+    assert claim_better(result, [0.4, 0.5, 0.6, 0.7], "minimize") is None
+    return result.note
+
+
+def test_equal_scores_of_all_replicates_claim_no_interval_and_no_probability() -> None:
+    assert "equal scores" in nothing_claimed(finalist(0, 0.1, 0.1, 0.1), finalist(1, 0.3, 0.3, 0.3))
+    assert "equal scores" in nothing_claimed(finalist(0, 0.1, 0.1 + 1e-8, 0.1 - 1e-8))
+    assert "one replicate" in nothing_claimed(finalist(0, 0.1), finalist(1, 0.3))
+
+
+def test_replicates_with_the_same_initial_weights_claim_no_interval() -> None:
+    alike = replace(finalist(1, 0.10, 0.12, 0.14), begins_alike=True)
+    assert "trial 1" in nothing_claimed(alike, finalist(0, 0.30, 0.31, 0.32))
 
 
 def test_replicates_have_fresh_seeds_of_their_own_that_never_change() -> None:

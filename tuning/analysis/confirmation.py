@@ -15,6 +15,7 @@ from nightune.tuning.trial import Trial, TrialResult, trial_key
 from nightune.vocabulary import sign_of, unknown_name
 
 RESAMPLES = 10_000
+ROUNDING = 1e-6  # relative: sums of the same float32 numbers in another order differ by less
 COSTS = ("parameters", "seconds")
 
 
@@ -32,6 +33,7 @@ class Finalist:
     scores: tuple[float, ...]
     parameters: int
     seconds: float  # of one training: the median over the replicates
+    begins_alike: bool = False  # its replicates have the same initial weights, set by the model function
 
     @property
     def is_sound(self) -> bool:
@@ -46,7 +48,10 @@ class Finalist:
 
 @dataclass(frozen=True, slots=True)
 class ConfirmedFinalist:
-    """A finalist with its interval. `is_within` is true if its mean is within one standard error of the best mean."""
+    """A finalist with its interval. `is_within` is true if its mean is within one standard error of the best mean.
+
+    Interval and probability are NaN where the replicates show no variance over seeds (`Confirmation.note`).
+    """
 
     finalist: Finalist
     standard_error: float
@@ -88,6 +93,11 @@ class Confirmation:
     confidence: float
     cost: str
     claim: Claim | None = None  # None: too few scores
+    note: str = ""  # why there is no interval; empty if there is one
+
+    def is_winner(self, finalist: ConfirmedFinalist) -> bool:
+        """True for the winner; its interval may be NaN, which no comparison finds equal."""
+        return self.winner is not None and finalist.finalist == self.winner.finalist
 
 
 def confirm(finalists: Sequence[Finalist], direction: str, cost: str, confidence: float, seed: int) -> Confirmation:
@@ -101,8 +111,10 @@ def confirm(finalists: Sequence[Finalist], direction: str, cost: str, confidence
         raise ValueError(f"cost: {unknown_name(cost, COSTS)}")
     sound = sorted((each for each in finalists if each.is_sound), key=lambda each: (sign * each.mean, each.trial))
     broken = sorted((each for each in finalists if not each.is_sound), key=lambda each: each.trial)
-    chances = _best_probabilities(sound, sign, seed)
     deviation, degrees = _pooled_deviation(sound)
+    note = why_no_interval(sound)
+    degrees = 0 if note else degrees
+    chances = [math.nan] * len(sound) if note else _best_probabilities(sound, sign, seed)
     limit = sign * sound[0].mean + deviation / math.sqrt(len(sound[0].scores)) if sound else math.nan
     confirmed = [
         _confirmed(each, deviation, degrees, confidence, chance, len(sound) > 0 and not sign * each.mean > limit)
@@ -111,7 +123,23 @@ def confirm(finalists: Sequence[Finalist], direction: str, cost: str, confidence
     lost = [ConfirmedFinalist(each, math.nan, math.nan, math.nan, 0.0, False) for each in broken]
     within = [each for each in confirmed if each.is_within]
     winner = min(within, key=lambda each: getattr(each.finalist, cost), default=None)  # equal costs: the best mean
-    return Confirmation((*confirmed, *lost), winner, confidence, cost)
+    return Confirmation((*confirmed, *lost), winner, confidence, cost, note=note)
+
+
+def why_no_interval(sound: Sequence[Finalist]) -> str:
+    """Say why the scores of replicates show no variance over seeds; empty if they do."""
+    if not sound:
+        return ""
+    if alike := [str(each.trial) for each in sound if each.begins_alike]:
+        return (
+            f"no interval: the model function sets the initial weights of trial {', '.join(alike)} itself, so its "
+            "replicates differ by the order of the examples and by noise only"
+        )
+    if all(len(each.scores) == 1 for each in sound):
+        return "no interval: one replicate shows no variance over seeds; raise confirmation.replicates"
+    if all(np.ptp(each.scores) <= ROUNDING * abs(each.mean) for each in sound):
+        return "no interval: the replicates of each finalist have equal scores, so they show no variance over seeds"
+    return ""
 
 
 def claim_better(confirmation: Confirmation, search_scores: Sequence[float], direction: str) -> Claim | None:
@@ -125,7 +153,7 @@ def claim_better(confirmation: Confirmation, search_scores: Sequence[float], dir
     sound = [each.finalist for each in confirmation.finalists if each.finalist.is_sound]
     finite = [score for score in search_scores if math.isfinite(score)]
     deviation, degrees = _pooled_deviation(sound)
-    if confirmation.winner is None or not degrees or len(finite) < 3:
+    if confirmation.winner is None or not degrees or why_no_interval(sound) or len(finite) < 3:
         return None
     winner, ordinary = confirmation.winner.finalist, float(np.median(finite))
     gain = (ordinary - winner.mean) * sign_of(direction)

@@ -1,7 +1,8 @@
 """Draw the initial weights for a seed, bit-equal to those of a model built with it, without building a model.
 
 Two built models show which initializer drew each weight, and which of the seeds that Keras draws from Python's
-generator it had. For another seed, the same initializers are called with the seeds that follow from it.
+generator it had. For another seed, the same initializers are called with the seeds that follow from it. An initializer
+whose seed the model function fixed is called with the seed derived from the trial's and its own.
 """
 
 import copy
@@ -13,6 +14,7 @@ import keras
 import numpy as np
 
 from nightune.models.library_internals.models import all_layers, default_seeds
+from nightune.models.networks.own_seeds import derived_seed
 
 BuildModel = Callable[[int], keras.Model]  # from a seed
 SEARCHED_SEEDS = 500  # of those that Keras draws while it builds a model
@@ -26,6 +28,7 @@ class Draw:
     constant: np.ndarray | None
     initializer: Any = None
     index: int = 0  # of the initializer's seed among the seeds that Keras draws
+    own_seed: int | None = None  # the seed that the model function gave the initializer
     shape: tuple[int, ...] = ()
     dtype: str = "float32"
 
@@ -51,7 +54,7 @@ class InitialWeights:
 
 def _draws(model: keras.Model, other: keras.Model, seed: int) -> list[Draw] | None:
     seeds = list(default_seeds(seed, SEARCHED_SEEDS))
-    initializers = list(_initializers(model))
+    initializers = list(_initializers(model, seed, seeds))
     draws = []
     for weight, value, other_value in zip(model.weights, _values(model), _values(other), strict=True):
         if np.array_equal(value, other_value):
@@ -59,17 +62,23 @@ def _draws(model: keras.Model, other: keras.Model, seed: int) -> list[Draw] | No
             continue
         shape, dtype = tuple(weight.shape), str(weight.dtype)
         found = next((each for each in initializers if _drew(each, shape, dtype, value)), None)
-        if found is None or found.seed not in seeds:
+        if found is None:
             return None
-        draws.append(Draw(None, copy.copy(found), seeds.index(found.seed), shape, dtype))
+        own_seed = getattr(found, "own_seed", None)
+        index = seeds.index(found.seed) if own_seed is None else 0
+        draws.append(Draw(None, found, index, own_seed, shape, dtype))
     return draws
 
 
-def _initializers(model: keras.Model) -> Iterator[Any]:
+def _initializers(model: keras.Model, seed: int, numbers: list[int]) -> Iterator[Any]:
+    """Yield copies of a model's initializers with the seeds that they drew with."""
     for layer in all_layers(model):
         for value in vars(layer).values():
             if isinstance(value, keras.initializers.Initializer) and isinstance(getattr(value, "seed", None), int):
-                yield value
+                initializer: Any = copy.copy(value)
+                if initializer.seed not in numbers:
+                    initializer.own_seed, initializer.seed = initializer.seed, derived_seed(seed, initializer.seed)
+                yield initializer
 
 
 def _drew(initializer: Any, shape: tuple[int, ...], dtype: str, value: np.ndarray) -> bool:
@@ -84,7 +93,8 @@ def _call(draws: list[Draw], seed: int) -> list[Any]:
     weights = []
     for draw in draws:
         if draw.constant is None:
-            draw.initializer.seed = seeds[draw.index]
+            own = draw.own_seed
+            draw.initializer.seed = seeds[draw.index] if own is None else derived_seed(seed, own)
             weights.append(draw.initializer(draw.shape, dtype=draw.dtype))
         else:
             weights.append(draw.constant)

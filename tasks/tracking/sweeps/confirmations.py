@@ -31,8 +31,9 @@ def read_confirmation(store: Store, sweep: Sweep) -> Confirmation | None:
         held = json.loads(Path(path).read_text(encoding="utf-8"))
     finalists = tuple(_read(each) for each in held["finalists"])
     winner = None if held["winner"] is None else _read(held["winner"])
-    claim = held.get("claim")  # absent in confirmations of earlier versions
-    return Confirmation(finalists, winner, held["confidence"], held["cost"], None if claim is None else Claim(**claim))
+    claim, note = held.get("claim"), held.get("note", "")  # absent in confirmations of earlier versions
+    known = None if claim is None else Claim(**claim)
+    return Confirmation(finalists, winner, held["confidence"], held["cost"], known, note)
 
 
 def confirmation_rows(confirmation: Confirmation) -> list[dict[str, Value]]:
@@ -40,13 +41,13 @@ def confirmation_rows(confirmation: Confirmation) -> list[dict[str, Value]]:
     return [
         {
             "trial": each.finalist.trial,
-            "is_winner": each == confirmation.winner,
+            "is_winner": confirmation.is_winner(each),
             "search_score": each.finalist.search_score,
             "confirmed_score": _known(each.finalist.mean),
             "low": _known(each.low),
             "high": _known(each.high),
             "standard_error": _known(each.standard_error),
-            "best_probability": each.best_probability,
+            "best_probability": _known(each.best_probability),
             "is_within_one_standard_error": each.is_within,
             "optimism": _known(each.optimism),
             "replicates": len(each.finalist.scores),
