@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 
 from nightune.models.errors import InputError
 from nightune.models.recipe.rules import notes_on
-from nightune.tasks.build_models import build_before_training
+from nightune.tasks.choose_sweep import choose_sweep
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import sample_recipes
 from nightune.tasks.reporting.events import SweepStarted, announce_sweep, announce_trial
-from nightune.tasks.retry_failed import retry_failed, trials_to_retry
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import stage
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.retry import retry_limit
 from nightune.tasks.tracking.store.store import Store
-from nightune.tasks.tracking.sweeps.sweeps import Sweep, interrupt_sweep, latest_sweep, open_sweep, record_engine
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, interrupt_sweep, record_engine
 from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.trials import copy_as_reused, finished_trials, reconcile, reusable_trials
 from nightune.tasks.trial.crash_log import attempts_of
@@ -39,13 +38,7 @@ def start_sweep(
     store: Store, study: Study, data: PreparedData, request: str, fresh: bool, retry: bool = False
 ) -> Setting:
     """Go on with the study's unfinished sweep, take its complete one, or start the next; settle who trains."""
-    standing = latest_sweep(store, study, data.version)
-    is_new = standing is None or (fresh and standing.is_complete)
-    retried = {} if is_new or standing is None else trials_to_retry(store, study, standing, data, retry)
-    if standing is None or is_new or retried or not standing.is_complete:
-        build_before_training(store, study, data)
-    sweep = open_sweep(store, study, data.version, fresh, study.trial_count)
-    sweep = retry_failed(store, study, sweep, retried)
+    sweep, study = choose_sweep(store, study, data, fresh, retry)
     with kept_whole(store, sweep):
         reconcile(store, sweep.experiment_id)
         announce_sweep(_started(study, sweep, list(finished_trials(store, sweep).values())))
