@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nightune.tuning.search import distinct
 from nightune.tuning.search.distinct import distinct_points, point_count
 from nightune.tuning.search.domains import Choice, Range
 from nightune.tuning.search.samplers import random
@@ -39,6 +40,14 @@ def test_a_point_that_is_hardly_ever_drawn_is_listed() -> None:
     rare = [Dimension(f"a{n}", Choice((0, 1)), (Condition(f"a{n - 1}", (1,)),) if n else ()) for n in range(16)]
     points = distinct_points(SearchSpace(tuple(rare)), 17, [], (0, 0))
     assert len({json.dumps(point) for point in points}) == 17
+
+
+def test_a_large_branch_that_is_hardly_ever_drawn_is_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distinct, "all_points", None)
+    rare = [Dimension(f"a{n}", Choice((0, 1)), (Condition(f"a{n - 1}", (1,)),) if n else ()) for n in range(10)]
+    wide = Dimension("wide", Range(1, 10**9, integer=True), (Condition("a9", (1,)),))
+    points = distinct_points(SearchSpace((*rare, wide)), 14, [], (0, 0))
+    assert len({json.dumps(point) for point in points}) == 14
 
 
 def test_a_space_with_a_continuous_range_is_drawn_as_before() -> None:

@@ -12,6 +12,7 @@ from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.trial import TrialResult, Value
 
 PATIENCE = 200  # draws in a row without a new point, after which the rest is listed: few points are left
+LISTED = 100_000  # points at most; of larger spaces, where the rest is a rare branch, drawing goes on as many times
 _LAST_STREAM = 2**32 - 1  # of the generator that shuffles the rest; trials count from 0
 
 
@@ -34,16 +35,23 @@ def distinct_points(
         return random(space, count, history, seed)
     found: dict[str, dict[str, Value]] = {}
     number = repeats = 0
-    while len(found) < count and repeats < PATIENCE:
+    patience = PATIENCE
+    while len(found) < count and repeats < patience:
         point = random_point(space, number, seed)
         key = json.dumps(point)
         number, repeats = number + 1, repeats + 1 if key in found else 0
         found.setdefault(key, point)
-    if len(found) < count:
+        if repeats == PATIENCE and not _is_listed(space):
+            patience = LISTED
+    if len(found) < count and patience == PATIENCE:
         rest = [point for point in all_points(space, _values) if json.dumps(point) not in found]
         order = np.random.default_rng([*seed, _LAST_STREAM]).permutation(len(rest))
         return [*found.values(), *(rest[place] for place in order)][:count]
     return list(found.values())
+
+
+def _is_listed(space: SearchSpace) -> bool:
+    return count_points(space, _values, LISTED) <= LISTED
 
 
 def _is_finite(domain: Domain) -> bool:
