@@ -71,7 +71,7 @@ def train_rung(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:
     """Train those trials to the end of the rung that have no result there yet; return the results of all."""
     results = already_finished(setting, trials)
     finished = {result.trial.key for result in results}
-    missing = [trial for trial in trials if trial.key not in finished]
+    missing = list({trial.key: trial for trial in reversed(trials) if trial.key not in finished}.values())
     return results + train_cohorts(setting, cohorts(missing, setting.study.path.parent))
 
 

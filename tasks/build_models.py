@@ -11,7 +11,8 @@ from nightune.models.networks.architectures import architecture_keys
 from nightune.models.recipe.params import resolve
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.tracking.store.store import Store
-from nightune.tasks.trial.crash_log import open_crash_log
+from nightune.tasks.trial.crash_log import is_supervised, open_crash_log
+from nightune.tasks.trial.limits import watched
 from nightune.tuning.analysis.failures import failure_signature
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search.domains import Cases, Choice, is_same
@@ -40,10 +41,13 @@ def build_before_training(store: Store, study: Study, data: PreparedData) -> Non
 
     After a build or an engine's choice that took the process down nothing is built here: the trials report it.
     """
+    from nightune.models.backend import load_keras  # noqa: PLC0415 - Keras takes seconds
+
     crash_log = open_crash_log(store.root, study.name)
     if crash_log.engine_crashes():
         return
-    with crash_log.choosing_engine():
+    load_keras(store.compiled)
+    with crash_log.choosing_engine(), watched(study.limits, crash_log.record_limit if is_supervised() else None):
         builds = build_models(study, data.input_shape, data.output_size, store.compiled)
     for finding in builds.findings:
         logger.warning("%s", finding)
@@ -52,8 +56,8 @@ def build_before_training(store: Store, study: Study, data: PreparedData) -> Non
 def build_models(study: Study, input_shape: tuple[int, ...], output_size: int, compiled: Path | None = None) -> Builds:
     """Build each architecture with the middle and both ends of its parameters, and once with each of their options.
 
-    StudyError if no model of an architecture, or none with one of the options, can be built. What fails only in some
-    places is a finding: its trials fail, others succeed. Imports Keras.
+    StudyError if no model of an architecture can be built: each of its trials would fail. What fails only in some
+    places, or with one of the options, is a finding: its trials fail, others succeed. Imports Keras.
     """
     from nightune.models.backend import load_keras  # noqa: PLC0415 - Keras takes seconds
 
@@ -62,8 +66,9 @@ def build_models(study: Study, input_shape: tuple[int, ...], output_size: int, c
     problems: list[Problem] = []
     findings: list[str] = []
     for architecture in _architectures(study):
-        found = list(_corner_problems(builder, architecture)) or list(_option_problems(builder, architecture, findings))
+        found = list(_corner_problems(builder, architecture))
         problems += found
+        findings += [] if found else _option_findings(builder, architecture)
     if problems:
         raise StudyError(str(study.path), list(dict.fromkeys(problems)))
     return Builds(len(builder.built), tuple(dict.fromkeys(findings)))
@@ -112,20 +117,27 @@ def _corner_problems(builder: _Builder, architecture: str) -> Iterator[Problem]:
         yield from (Problem(error.key, error.message) for error in reversed(alike.values()))
 
 
-def _option_problems(builder: _Builder, architecture: str, findings: list[str]) -> Iterator[Problem]:
-    """Yield the errors of options with which no model can be built; the other failed builds become findings."""
-    findings += [_finding(params, error) for params, error in _corners(builder, architecture, {}) if error is not None]
-    searched = [each for name, each in builder.study.space.by_name.items() if _is_searched(name)]
+def _option_findings(builder: _Builder, architecture: str) -> list[str]:
+    """Return what cannot be built of an architecture: at the ends of its parameters, or with one of their options."""
+    findings = [_finding(params, error) for params, error in _corners(builder, architecture, {}) if error is not None]
+    space = builder.study.space.by_name
+    searched = [each for name, each in space.items() if name.startswith(MODEL_PREFIX) and name != ARCHITECTURE]
     options = [(each.name, option) for each in searched for option in _options(each) if len(_options(each)) > 1]
     for name, option in options[:LIMIT_OPTIONS]:
         corners = _corners(builder, architecture, {name: option}, first_success=True)
-        tried = [(params, error) for params, error in corners if name in params and is_same(params[name], option)]
+        tried = [(params, error) for params, error in corners if _has(space[name], params, option)]
         failed = [(params, error) for params, error in tried if error is not None]
         if failed and len(failed) == len(tried):
-            error = failed[0][1]
-            yield Problem(error.key, f"with {name} = {shown(option)}: {error.message}")
+            findings.insert(0, f"no model with {name} = {shown(option)} can be built: {failed[0][1]}")
         else:
             findings += [_finding(params, error) for params, error in failed]
+    return findings
+
+
+def _has(dimension: Dimension, params: Params, option: Value) -> bool:
+    """True if the params have the option and their other values allow it."""
+    value = params.get(dimension.name)
+    return dimension.name in params and is_same(value, option) and dimension.domain.under(params).contains(option)
 
 
 def _corners(
@@ -149,10 +161,6 @@ def _corners(
 def _finding(point: Params, error: InputError) -> str:
     values = [f"{name} = {shown(value)}" for name, value in point.items() if name.startswith(MODEL_PREFIX)]
     return f"the model with {', '.join(values)} cannot be built: {error}"
-
-
-def _is_searched(name: str) -> bool:
-    return name.startswith(MODEL_PREFIX) and name != ARCHITECTURE
 
 
 def _options(dimension: Dimension) -> list[Value]:

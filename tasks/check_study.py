@@ -11,7 +11,6 @@ from nightune.models.user_code import source_digest
 from nightune.tasks.build_models import Builds, build_models
 from nightune.tasks.prepare_data import read_dataset
 from nightune.tasks.propose_trials import complete_params
-from nightune.tuning.search.samplers import SAMPLERS
 from nightune.tuning.study.budgets import largest_cost_epochs
 from nightune.tuning.study.study import Study
 
@@ -40,6 +39,8 @@ class StudyCheck:
     largest_cost_epochs: int
     models_built: int  # 0 where no model was built
     model_findings: list[str]
+    points: int | None  # of the space, at least as many as trials if there are more; None: any number
+    search_findings: list[str]
 
     def as_json(self) -> dict[str, object]:
         """Return the fields as plain values."""
@@ -52,7 +53,7 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
     Then call `before_building` and build the study's models, which imports Keras; with None no model is built.
     """
     dataset = read_dataset(study)
-    points = SAMPLERS[study.search.method](study.space, study.trial_count, [], study.sweep_seed(0))
+    points = study.draw(study.space, study.trial_count, [], study.sweep_seed(0))
     graph_keys: set[str] = set()
     refused: Counter[str] = Counter()
     notes: Counter[str] = Counter()
@@ -88,4 +89,6 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         largest_cost_epochs=largest_cost_epochs(study.brackets),
         models_built=builds.count,
         model_findings=list(builds.findings),
+        points=study.point_count,
+        search_findings=[study.repeats] if study.repeats else [],
     )

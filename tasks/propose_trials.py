@@ -10,7 +10,6 @@ from nightune.models.training.plan import SEMANTICS_VERSION
 from nightune.models.user_code import source_digest
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.step import step
-from nightune.tuning.search.samplers import SAMPLERS
 from nightune.tuning.study.study import Study, training_seed
 from nightune.tuning.trial import Bracket, Params, Trial, TrialResult, Value, trial_key
 
@@ -20,8 +19,7 @@ def propose_trials(
     study: Study, sweep_number: int, data: PreparedData, bracket: Bracket, history: Sequence[TrialResult]
 ) -> list[Trial]:
     """Draw the trials of a bracket; the same arguments give the same trials on any machine."""
-    sampler = SAMPLERS[study.search.method]
-    points = sampler(study.space, bracket.first + bracket.trials, history, study.sweep_seed(sweep_number))
+    points = study.draw(study.space, bracket.first + bracket.trials, history, study.sweep_seed(sweep_number))
     numbered = list(enumerate(points))[bracket.first :]
     return [make_trial(study, sweep_number, data, number, point) for number, point in numbered]
 
@@ -65,7 +63,7 @@ def sample_recipes(study: Study, sweep_number: int = 0, count: int = 50) -> list
 
     Points with contradictions are omitted.
     """
-    points = SAMPLERS[study.search.method](study.space, study.trial_count, [], study.sweep_seed(sweep_number))
+    points = study.draw(study.space, study.trial_count, [], study.sweep_seed(sweep_number))
     recipes: list[Recipe] = []
     for number, point in enumerate(points):
         try:

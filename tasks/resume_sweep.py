@@ -25,6 +25,7 @@ def resume_sweep(store: Store, study: Study, sweep_id: str | None = None) -> Set
     content = sweep_content(store, sweep)
     as_trained = study.model_copy(
         update={
+            "repeats_points": not sweep.is_without_repeats,
             "seed": int(content["seed"]),
             "search": SearchSection.model_validate_json(json.dumps(content["search"])),
             "objective": Objective.model_validate_json(json.dumps(content["objective"])),

@@ -6,12 +6,15 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import content_key
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, reopen_sweep
 from nightune.tasks.tracking.trials.failed_runs import FailedRun, failed_runs, retire
+from nightune.tasks.tracking.trials.runs import unfinished_runs
+from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tuning.study.study import Study
 
@@ -41,7 +44,10 @@ def trials_to_retry(store: Store, study: Study, sweep: Sweep, data: PreparedData
 
 
 def retry_failed(store: Store, study: Study, sweep: Sweep, reasons: Mapping[str, str]) -> Sweep:
-    """Take the failed runs out of the sweep, so that their trials are trained again; return the reopened sweep."""
+    """Take the failed runs out of the sweep, so that their trials are trained again; return the reopened sweep.
+
+    A sweep without any other trial has no engine, which is chosen anew: the failures may have decided the choice.
+    """
     if not reasons:
         return sweep
     sweep = reopen_sweep(store, sweep)
@@ -49,7 +55,8 @@ def retry_failed(store: Store, study: Study, sweep: Sweep, reasons: Mapping[str,
     retire(store, reasons)
     for reason, count in Counter(reasons.values()).items():
         logger.info("%s · %d failed trials are tried again: %s", sweep.id, count, reason)
-    return sweep
+    has_trials = bool(finished_trials(store, sweep) or unfinished_runs(store, sweep))
+    return sweep if has_trials else replace(sweep, engine="")
 
 
 def _reason(study: Study, sweep: Sweep, data: PreparedData, failed: FailedRun, is_requested: bool) -> str:

@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING
 
 from nightune.models.errors import InputError
 from nightune.models.recipe.rules import notes_on
-from nightune.tasks.build_models import build_before_training
+from nightune.tasks.choose_sweep import choose_sweep
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import sample_recipes
 from nightune.tasks.reporting.events import SweepStarted, announce_sweep, announce_trial
-from nightune.tasks.retry_failed import retry_failed, trials_to_retry
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.retry import retry_limit
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.findings import write_findings
-from nightune.tasks.tracking.sweeps.sweeps import Sweep, interrupt_sweep, latest_sweep, open_sweep, record_engine
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, interrupt_sweep, record_engine
 from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.trials import copy_as_reused, finished_trials, reconcile, reusable_trials
 from nightune.tasks.trial.crash_log import open_crash_log
@@ -40,13 +39,7 @@ def start_sweep(
     store: Store, study: Study, data: PreparedData, request: str, fresh: bool, retry: bool = False
 ) -> Setting:
     """Resume the study's unfinished sweep, open its complete one, or start the next; choose the engine."""
-    standing = latest_sweep(store, study, data.version)
-    is_new = standing is None or (fresh and standing.is_complete)
-    retried = {} if is_new or standing is None else trials_to_retry(store, study, standing, data, retry)
-    if standing is None or is_new or retried or not standing.is_complete:
-        build_before_training(store, study, data)
-    sweep = open_sweep(store, study, data.version, fresh, study.trial_count)
-    sweep = retry_failed(store, study, sweep, retried)
+    sweep, study = choose_sweep(store, study, data, fresh, retry)
     with mark_interrupted_on_error(store, sweep):
         reconcile(store, sweep.experiment_id)
         if not sweep.is_complete:

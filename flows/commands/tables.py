@@ -211,7 +211,7 @@ def print_check(console: Console, check: StudyCheck) -> None:
     _print_columns(console, check)
     for finding in check.findings:
         console.print(Text(f"data: {finding}", style="yellow"), soft_wrap=True)
-    for finding in check.model_findings:
+    for finding in (*check.search_findings, *check.model_findings):
         console.print(Text(finding, style="yellow"), soft_wrap=True)
     for note, count in check.notes.items():
         console.print(Text(f"{count} trials: {note}", style="yellow"), soft_wrap=True)

@@ -67,7 +67,6 @@ def read(tmp_path: Path) -> Read:
     ("lines", "message"),
     [
         ('architecture = "mlp"\nunits = [16]', r"model\.units: 16 is not a list .*units = \[\[64, 32\]\]"),
-        ('architecture = "mlp"\nunits = [[16], 16, [8]]', r"model\.units: with model\.units = 16: 16 is not a list"),
         ('architecture = "net.py:nothing"', r"returned a NoneType, not a Keras model \(line 11 of net\.py\)"),
         ('architecture = "net.py:wide"', r"outputs \(None, 7\); the data needs \(None, 3\) \(line 15 of net\.py\)"),
         ('architecture = "net.py:tuned"', r"model\.hp: missing; tuned\(\) has no default .*\(line 19 of net\.py\)"),
@@ -77,14 +76,27 @@ def read(tmp_path: Path) -> Read:
             'architecture = "net.py:build"\nwidth = { low = 70, high = 90 }',
             r"too large \(line 7 of net\.py\)",
         ),
-        ('architecture = "net.py:build"\nwidth = [8, 90, 9]', r"with model\.width = 90: .*too large"),
         ('architecture = ["mlp", "net.py:nothing"]', r"net\.py:nothing returned a NoneType"),
     ],
 )
-def test_a_choice_with_which_no_model_can_be_built_is_refused(read: Read, lines: str, message: str) -> None:
+def test_an_architecture_of_which_no_model_can_be_built_is_refused(read: Read, lines: str, message: str) -> None:
     with pytest.raises(StudyError, match=message) as caught:
         build_models(read(lines), (4,), 3)
     assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            'architecture = "mlp"\nunits = [[16], 16, [8]]',
+            "no model with model.units = 16 can be built: model.units: 16 is",
+        ),
+        ('architecture = "net.py:build"\nwidth = [8, 90, 9]', "no model with model.width = 90 can be built: "),
+    ],
+)
+def test_an_option_with_which_no_model_can_be_built_is_a_finding(read: Read, lines: str, message: str) -> None:
+    assert build_models(read(lines), (4,), 3).findings[0].startswith(message)
 
 
 def test_a_model_that_fails_only_at_an_end_of_the_ranges_is_a_finding(read: Read) -> None:

@@ -13,6 +13,7 @@ from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import propose_trials
+from nightune.tasks.retry_failed import retry_failed, trials_to_retry
 from nightune.tasks.setting import Setting
 from nightune.tasks.start_sweep import already_finished, start_sweep
 from nightune.tasks.tracking.store.store import Store, client, open_store
@@ -122,6 +123,15 @@ def test_failed_trials_of_other_code_leave_the_sweep(failed: Failed) -> None:
     assert not setting.sweep.is_complete
     statuses = {result.status for result in finished_trials(failed.store, setting.sweep).values()}
     assert statuses == {Status.COMPLETED}
+
+
+def test_a_sweep_in_which_every_trial_failed_chooses_its_engine_anew(failed: Failed) -> None:
+    for result in finished_trials(failed.store, failed.sweep).values():
+        if result.status is Status.COMPLETED:
+            client(failed.store).delete_run(result.run_id)
+    reasons = trials_to_retry(failed.store, failed.study, failed.sweep, failed.data, True)
+    assert failed.sweep.engine == "fit"
+    assert retry_failed(failed.store, failed.study, failed.sweep, reasons).engine == ""
 
 
 def test_a_confirmed_sweep_keeps_its_failed_trials(failed: Failed, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,16 +3,31 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from nightune.tuning.analysis.leaderboard import leaderboard
+from nightune.tuning.search.distinct import point_count
 from nightune.tuning.search.grid import grid_size
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.sections import SearchSection
 from nightune.tuning.trial import Bracket, Rung, Trial, TrialResult
 from nightune.vocabulary import row_of
 
+DISTINCT_METHODS = ("random", "successive_halving")  # these train no point twice where the space has few
+
 
 def brackets(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
     """Return the budget of a search."""
     return row_of(BUDGETS, search.method, "BUDGETS in tuning/study/budgets.py")(search, space)
+
+
+def without_repeats(search: SearchSection, space: SearchSpace) -> SearchSection:
+    """Limit the trials of a random search or of successive halving to the points of the space, if these are fewer.
+
+    A space of one point keeps its trials: they differ in their seeds.
+    """
+    if search.trials is None or search.method not in DISTINCT_METHODS:
+        return search
+    points = point_count(space, search.trials)
+    is_few = points is not None and 1 < points < search.trials
+    return search.model_copy(update={"trials": points}) if is_few else search
 
 
 def survivors(results: Iterable[TrialResult], direction: str) -> list[Trial]:

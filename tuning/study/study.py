@@ -11,10 +11,12 @@ from pydantic import BaseModel, ConfigDict, GetPydanticSchema
 from pydantic_core import core_schema
 
 from nightune.tuning.errors import Problem, StudyError
+from nightune.tuning.search.distinct import distinct_points, point_count
 from nightune.tuning.search.domains import Cases, Domain
 from nightune.tuning.search.grid import GRID_LIMIT, grid_size
+from nightune.tuning.search.samplers import SAMPLERS, Sampler
 from nightune.tuning.search.search_space import Dimension, SearchSpace
-from nightune.tuning.study.budgets import brackets, trial_count
+from nightune.tuning.study.budgets import DISTINCT_METHODS, brackets, trial_count, without_repeats
 from nightune.tuning.study.sections import (
     RUNG_METHODS,
     ConfirmationSection,
@@ -72,6 +74,7 @@ class Study(BaseModel):
     path: Path
     confirmation: ConfirmationSection | None = None  # None: the file has no such section
     promotion: PromotionSection = PromotionSection()
+    repeats_points: bool = False  # draws points anew, as sweeps of earlier versions did in spaces of few points
 
     @property
     def content(self) -> dict[str, Any]:
@@ -92,12 +95,44 @@ class Study(BaseModel):
     @property
     def brackets(self) -> tuple[Bracket, ...]:
         """The budget as data."""
-        return brackets(self.search, self.space)
+        return brackets(self.search if self.repeats_points else without_repeats(self.search, self.space), self.space)
+
+    def with_trials(self, trials: int) -> "Study":
+        """Return the study with this number of trials."""
+        return self.model_copy(update={"search": self.search.model_copy(update={"trials": trials})})
 
     @property
     def trial_count(self) -> int:
         """The number of trials of a sweep."""
         return trial_count(self.brackets)
+
+    @property
+    def point_count(self) -> int | None:
+        """The number of points of the space, at least as many as trials if there are more; None: any number."""
+        return None if self.search.method == "grid" else point_count(self.space, self._asked_trials)
+
+    @property
+    def repeats(self) -> str:
+        """What to know if the study asks for more trials than its space has points; empty otherwise."""
+        points = self.point_count
+        if points is None or points >= self._asked_trials:
+            return ""
+        if points == 1:
+            return f"the space has one point: its {self._asked_trials} trials differ only in their seeds"
+        asked = f"search.trials: {self._asked_trials}, but the space has {points} points"
+        if self.search.method == "hyperband" or self.repeats_points:
+            return f"{asked}: some are trained several times"
+        return f"{asked}: each is trained once (for more trials, widen a range or add a parameter)"
+
+    @property
+    def draw(self) -> Sampler:
+        """The sampler of the study's method; it repeats no point of a space of few, unless `repeats_points` is set."""
+        is_distinct = self.search.method in DISTINCT_METHODS and not self.repeats_points
+        return distinct_points if is_distinct else SAMPLERS[self.search.method]
+
+    @property
+    def _asked_trials(self) -> int:
+        return trial_count(brackets(self.search, self.space))
 
     def sweep_seed(self, sweep: int) -> tuple[int, int]:
         """Return the seed for drawing the sweep's trials."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from nightune.tasks.tracking.store import names
@@ -42,6 +43,9 @@ class Sweep:
     direction: str
     planned_trials: int
     engine: str = ""  # chosen once, before the first trial
+    asked_trials: int = 0  # the study's number: more than planned where the space has fewer points
+    earlier_lengths: tuple[int, ...] = ()  # the asked numbers of trials before each extension
+    is_without_repeats: bool = False  # False: continuous ranges, or begun by a version that repeated points
     is_settled: bool = False  # a winner is confirmed, or was judged: its trials stay as they are
 
     @property
@@ -50,8 +54,15 @@ class Sweep:
         return self.status is SweepStatus.COMPLETE
 
 
-def open_sweep(store: Store, study: "Study", data_version: str, fresh: bool, planned_trials: int) -> Sweep:
-    """Return the study's last sweep of this content and data, or create the next one.
+def open_sweep(
+    store: Store,
+    study: "Study",
+    data_version: str,
+    fresh: bool,
+    planned_trials: int,
+    tags: Mapping[str, str] = MappingProxyType({}),
+) -> Sweep:
+    """Return the study's last sweep of this content and data, or create the next one, with these additional tags.
 
     An unfinished sweep is resumed even if `fresh` asks for the next one: comparisons would lose its trials.
     """
@@ -64,7 +75,8 @@ def open_sweep(store: Store, study: "Study", data_version: str, fresh: bool, pla
     if same and not fresh:
         return same[-1]
     number = next_number(store, experiment_id, study.name)
-    return _new_sweep(store, experiment_id, study, data_version, number, planned_trials)
+    tags = {**tags, names.PLANNED_TRIALS: str(planned_trials)}
+    return _new_sweep(store, experiment_id, study, data_version, number, tags)
 
 
 def latest_sweep(store: Store, study: "Study", data_version: str) -> Sweep | None:
@@ -211,14 +223,18 @@ def _read(run: Any) -> Sweep:
         direction=tags[names.DIRECTION],
         planned_trials=int(tags[names.PLANNED_TRIALS]),
         engine=tags.get(names.ENGINE, ""),
+        asked_trials=int(tags.get(names.ASKED_TRIALS, tags[names.PLANNED_TRIALS])),
+        earlier_lengths=tuple(json.loads(tags.get(names.EARLIER_LENGTHS, "[]"))),
+        is_without_repeats=names.POINTS in tags,
         is_settled=tags.get(names.CONFIRMED_TRIAL, "none") != "none" or names.VERDICT in tags,
     )
 
 
 def _new_sweep(
-    store: Store, experiment_id: str, study: "Study", data_version: str, number: int, planned_trials: int
+    store: Store, experiment_id: str, study: "Study", data_version: str, number: int, more: Mapping[str, str]
 ) -> Sweep:
     tags = {
+        **more,
         names.KIND: "sweep",
         names.SWEEP: f"{study.name}-{number}",
         names.SWEEP_NUMBER: str(number),
@@ -227,7 +243,6 @@ def _new_sweep(
         names.DATA_VERSION: data_version,
         names.METRIC: study.objective.metric,
         names.DIRECTION: study.objective.direction,
-        names.PLANNED_TRIALS: str(planned_trials),
         names.MLFLOW_NOTE: study.question,
     }
     mlflow_client = client(store)

@@ -1,0 +1,85 @@
+"""Choose the sweep that a command works on: an unfinished or complete one, one to extend or to repair, or the next."""
+
+import logging
+
+from nightune.models.training.capabilities import only_in_fit
+from nightune.tasks.build_models import build_before_training
+from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.propose_trials import sample_recipes
+from nightune.tasks.retry_failed import retry_failed, trials_to_retry
+from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.store import Store
+from nightune.tasks.tracking.sweeps.extension import extend_sweep, sweep_of_other_length
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, latest_sweep, open_sweep
+from nightune.tuning.study.study import Study
+
+logger = logging.getLogger("nightune")
+
+
+def choose_sweep(
+    store: Store, study: Study, data: PreparedData, fresh: bool, is_retry_requested: bool
+) -> tuple[Sweep, Study]:
+    """Return the sweep and the study as it trains it: an extended sweep has more trials than the study's file.
+
+    Where something is to be trained, the study's models are built first; StudyError then leaves the store as it was.
+    """
+    standing, study = _standing(store, study, data, fresh)
+    is_extension = standing is not None and standing.asked_trials < (study.search.trials or 0)
+    if standing is None or (fresh and standing.is_complete):
+        study = study.model_copy(update={"repeats_points": False})
+        build_before_training(store, study, data)
+        _warn_of_repeats(study)
+        return open_sweep(store, study, data.version, fresh, study.trial_count, _tags(study)), study
+    retried = trials_to_retry(store, study, standing, data, is_retry_requested)
+    if is_extension or retried or not standing.is_complete:
+        build_before_training(store, study, data)
+        _warn_of_repeats(study)
+    if is_extension:
+        added = study.trial_count - standing.planned_trials
+        standing = extend_sweep(store, standing, study)
+        logger.info("%s is extended by %d trials", standing.id, added)
+    return retry_failed(store, study, open_sweep(store, study, data.version, False, study.trial_count), retried), study
+
+
+def _standing(store: Store, study: Study, data: PreparedData, fresh: bool) -> tuple[Sweep | None, Study]:
+    """Return the sweep of the study, if there is one or one to extend, and the study as this sweep trains it."""
+    if (same := latest_sweep(store, study, data.version)) is not None:
+        return same, study.model_copy(update={"repeats_points": not same.is_without_repeats})
+    other = None if study.search.trials is None else sweep_of_other_length(store, study, data.version)
+    if other is None or (fresh and other.is_complete):
+        return None, study
+    study = study.model_copy(update={"repeats_points": not other.is_without_repeats})
+    if study.search.trials in other.earlier_lengths:
+        logger.info("%s has been extended to %d trials", other.id, other.asked_trials)
+        return other, study.with_trials(other.asked_trials)
+    reason = _why_not(study, other)
+    if not reason:
+        return other, study
+    numbers = (other.asked_trials, study.search.trials)
+    logger.warning("%s, of %d trials, is not extended to %s: %s; a new sweep begins", other.id, *numbers, reason)
+    return None, study
+
+
+def _why_not(study: Study, sweep: Sweep) -> str:
+    """Return why the sweep cannot get as many trials as the study has; empty if it can."""
+    if study.search.method != "random":
+        return "the rungs of its method depend on the number of trials"
+    if (study.search.trials or 0) < sweep.asked_trials:
+        return "a sweep is not shortened"
+    if sweep.is_settled:
+        return "its winner is confirmed among these trials"
+    if sweep.engine not in ("", "fit") and any(map(only_in_fit, sample_recipes(study, sweep.number))):
+        return f"some of the trials are trained only by fit, and a sweep keeps its engine {sweep.engine}"
+    return ""
+
+
+def _tags(study: Study) -> dict[str, str]:
+    """Return the tags of a new sweep about the points of its space."""
+    tags = {} if study.point_count is None else {names.POINTS: str(study.point_count)}
+    is_shorter = study.search.trials not in (None, study.trial_count)
+    return tags | ({names.ASKED_TRIALS: str(study.search.trials)} if is_shorter else {})
+
+
+def _warn_of_repeats(study: Study) -> None:
+    if study.repeats:
+        logger.warning("%s", study.repeats)

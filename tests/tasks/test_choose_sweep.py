@@ -1,0 +1,118 @@
+"""A sweep is extended where its first trials stay the same; else a new one begins, and the log says why."""
+
+from pathlib import Path
+
+import pytest
+
+from nightune.tasks import choose_sweep as module
+from nightune.tasks.choose_sweep import choose_sweep
+from nightune.tasks.load_study import load_study
+from nightune.tasks.prepare_data import prepare_data
+from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.propose_trials import propose_trials
+from nightune.tasks.tracking.store.store import Store, client, open_store
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep, open_sweep, sweep_content
+from nightune.tuning.study.study import Study
+from tests.flows.conftest import SMALL_STUDY
+
+FEW = "batch_size.size = [20, 30]\nlearning_rate.peak = 0.1\n[search]"
+
+
+class Chooser:
+    """Chooses sweeps of one study file in one store, without building models."""
+
+    def __init__(self, path: Path, store: Store) -> None:
+        self.path, self.store = path, store
+        self.data: PreparedData = prepare_data.fn(load_study(path), store.root)
+
+    def choose(self, trials: int | None = None, fresh: bool = False) -> tuple[Sweep, Study]:
+        return choose_sweep(self.store, load_study(self.path, trials=trials), self.data, fresh, False)
+
+    def finished(self, trials: int | None = None) -> tuple[Sweep, Study]:
+        sweep, study = self.choose(trials)
+        return finish_sweep(self.store, sweep, "", []), study
+
+    def keys(self, sweep: Sweep, study: Study) -> list[str]:
+        return [each.key for each in propose_trials.fn(study, sweep.number, self.data, study.brackets[0], [])]
+
+
+@pytest.fixture
+def chooser(store_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Chooser:
+    monkeypatch.setattr(module, "build_before_training", lambda *_: None)
+    (tmp_path / "flowers.toml").write_text(SMALL_STUDY)
+    return Chooser(tmp_path / "flowers.toml", open_store(store_root))
+
+
+def test_more_trials_extend_the_sweep_and_keep_its_first_ones(chooser: Chooser) -> None:
+    first, study = chooser.finished()
+    longer, more = chooser.choose(trials=9)
+    assert (longer.id, longer.is_complete, longer.planned_trials) == (first.id, False, 9)
+    assert chooser.keys(longer, more)[:4] == chooser.keys(first, study)
+    assert len(chooser.keys(longer, more)) == 9
+    assert sweep_content(chooser.store, longer)["search"]["trials"] == 9
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_an_extended_sweep_is_the_one_of_the_study_file_as_well(chooser: Chooser, is_finished: bool) -> None:
+    chooser.finished()
+    longer, _ = chooser.finished(trials=9) if is_finished else chooser.choose(trials=9)
+    again, study = chooser.choose()
+    assert (again.id, again.is_complete, study.trial_count) == (longer.id, is_finished, 9)
+    assert chooser.choose(trials=12)[0].planned_trials == 12
+
+
+def test_fresh_begins_the_next_sweep_with_its_own_number_of_trials(chooser: Chooser) -> None:
+    chooser.finished()
+    chooser.finished(trials=9)
+    sweep, study = chooser.choose(fresh=True)
+    assert (sweep.number, study.trial_count) == (1, 4)
+
+
+def confirmed(chooser: Chooser, sweep: Sweep) -> None:
+    client(chooser.store).set_tag(sweep.run_id, "nightune.confirmed_trial", "2")
+
+
+def halving(chooser: Chooser, sweep: Sweep) -> None:
+    chooser.path.write_text(SMALL_STUDY.replace('"random"', '"successive_halving"\nsmallest_epochs = 1'))
+    chooser.finished()
+
+
+@pytest.mark.parametrize(
+    ("change", "trials", "reason"),
+    [
+        (confirmed, 9, "its winner is confirmed"),
+        (halving, 9, "the rungs of its method"),
+        (lambda *_: None, 3, "a sweep is not shortened"),
+    ],
+)
+def test_what_cannot_be_extended_begins_a_new_sweep_with_the_reason(  # type: ignore[no-untyped-def]
+    chooser: Chooser, change, trials: int, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, _ = chooser.finished()
+    change(chooser, first)
+    sweep, study = chooser.choose(trials=trials)
+    assert sweep.number > first.number
+    assert study.trial_count == sweep.planned_trials == trials
+    assert reason in caplog.text
+
+
+def test_few_points_are_trained_once_and_the_counts_agree(chooser: Chooser, caplog: pytest.LogCaptureFixture) -> None:
+    chooser.path.write_text(SMALL_STUDY.split("learning_rate")[0] + FEW + SMALL_STUDY.split("[search]")[1])
+    sweep, study = chooser.finished(trials=9)
+    assert sweep.planned_trials == study.trial_count == len(set(chooser.keys(sweep, study))) == 4
+    assert "search.trials: 9, but the space has 4 points" in caplog.text
+    again, study = chooser.choose(trials=9)
+    assert (again.id, again.is_complete, study.trial_count) == (sweep.id, True, 4)
+    longer, study = chooser.choose(trials=12)
+    assert (longer.id, longer.planned_trials, longer.asked_trials, study.trial_count) == (sweep.id, 4, 12, 4)
+
+
+def test_a_sweep_of_an_earlier_version_keeps_its_repeated_points(chooser: Chooser) -> None:
+    chooser.path.write_text(SMALL_STUDY.split("learning_rate")[0] + FEW + SMALL_STUDY.split("[search]")[1])
+    study = load_study(chooser.path, trials=9)
+    before = finish_sweep(chooser.store, open_sweep(chooser.store, study, chooser.data.version, False, 9), "", [])
+    again, study = chooser.choose(trials=9)
+    assert (again.id, again.is_complete, study.trial_count) == (before.id, True, 9)
+    assert len(chooser.keys(again, study)) == 9
+    fresh, study = chooser.choose(trials=9, fresh=True)
+    assert (fresh.number, study.trial_count) == (1, 4)
