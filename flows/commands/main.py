@@ -9,7 +9,14 @@ import typer
 from rich.console import Console
 
 from nightune.flows.commands.nights import compare, pause, resume, serve
-from nightune.flows.commands.options import AsJson, EngineChoice, StudyFile, report_errors, sigterm_as_interrupt
+from nightune.flows.commands.options import (
+    AsJson,
+    EngineChoice,
+    StudyFile,
+    report_errors,
+    report_fault,
+    sigterm_as_interrupt,
+)
 from nightune.flows.commands.registry import models, promote, rollback
 from nightune.flows.commands.store import doctor, prune
 from nightune.flows.runtime.console import output, print_json, progress_shown, say
@@ -167,6 +174,8 @@ def main() -> NoReturn:
     show_every_text()
     try:
         app()
+    except Exception as error:  # outside of a command's own report, as while it prints
+        raise SystemExit(report_fault(error)) from None
     finally:
         gc.freeze()  # or the interpreter looks for cycles in all that was imported before it ends: two seconds and more
     raise AssertionError("a command line ends by itself")

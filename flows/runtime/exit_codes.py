@@ -1,5 +1,6 @@
 """The exit codes of the command line."""
 
+FAULT = 1  # of Nightune itself
 BAD_INPUT = 2
 BAD_STORE = 3
 INTERRUPTED = 130
