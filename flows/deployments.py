@@ -2,10 +2,13 @@
 
 import asyncio
 import logging
+import shlex
 import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -25,6 +28,8 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runner import Runner
+from prefect.runner import runner as runner_module
+from prefect.runner._starter_engine import EngineCommandStarter
 from prefect.schedules import Cron
 from prefect.states import Cancelled, Crashed
 from prefect.types.entrypoint import EntrypointType
@@ -62,6 +67,8 @@ class NightRunner(Runner):
 
     async def run(self) -> None:
         """Run nights until a signal arrives."""
+        # Prefect has no setting for it.
+        vars(runner_module)["EngineCommandStarter"] = partial(EngineCommandStarter, command=night_command())
         before = signal.getsignal(signal.SIGINT)
         if before is not signal.SIG_IGN:  # a job started with & ignores Ctrl-C
             signal.signal(signal.SIGINT, self.handle_sigterm)
@@ -75,6 +82,11 @@ class NightRunner(Runner):
         if self.stopping or not self.started:
             raise KeyboardInterrupt
         self.execute_in_background(self.astop)
+
+
+def night_command() -> str:
+    """Return the command of a night's process. Prefect's own would import modules of the working folder first."""
+    return shlex.join([sys.executable, "-P", "-m", "nightune.flows.night_process"])
 
 
 def serve_studies(studies: Sequence[Path], service: Service) -> None:

@@ -12,6 +12,7 @@ from nightune.flows.promote import promote
 from nightune.flows.runtime.console import progress_shown, say
 from nightune.flows.runtime.environment import hooks, store_root, tracking_uri
 from nightune.flows.runtime.flow_runs import owned_flow_runs
+from nightune.flows.runtime.night_errors import publish_night_error
 from nightune.flows.runtime.processes import follow_server
 from nightune.flows.runtime.task_run_records import wait_until_recorded
 from nightune.flows.tune import tune
@@ -45,6 +46,8 @@ def after_crash(flow: Any, flow_run: Any, state: Any) -> None:
             reason += "; the night continues without it" if crash.is_final else "; the night retries it"
             with get_client(sync_client=True) as client:
                 client.create_flow_run_from_deployment(flow_run.deployment_id, parameters=flow_run.parameters)
+    else:
+        reason = publish_night_error(flow_run.id) or reason
     _report_end("crashed", flow_run, reason)
 
 

@@ -4,6 +4,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 from nightune.tasks.http import request_status
@@ -58,9 +59,15 @@ def start_server(
     log: BinaryIO,
     environment: Mapping[str, str],
     in_own_session: bool = False,
+    folder: Path | None = None,
 ) -> ChildServer:
-    """Start a server that writes to an open log file. In a session of its own it does not receive Ctrl-C."""
-    process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=in_own_session)
+    """Start a server that writes to an open log file, in a folder other than the current one if given.
+
+    In a session of its own it does not receive Ctrl-C.
+    """
+    process = subprocess.Popen(
+        command, env=environment, stdout=log, stderr=log, start_new_session=in_own_session, cwd=folder
+    )
     return ChildServer(name, process, health, log.name)
 
 

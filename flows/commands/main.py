@@ -9,7 +9,14 @@ import typer
 from rich.console import Console
 
 from nightune.flows.commands.nights import compare, pause, resume, serve
-from nightune.flows.commands.options import AsJson, EngineChoice, StudyFile, report_errors, sigterm_as_interrupt
+from nightune.flows.commands.options import (
+    AsJson,
+    EngineChoice,
+    StudyFile,
+    report_errors,
+    report_fault,
+    sigterm_as_interrupt,
+)
 from nightune.flows.commands.registry import models, promote, rollback
 from nightune.flows.commands.store import doctor, prune
 from nightune.flows.runtime.console import output, print_json, progress_shown, say
@@ -175,6 +182,8 @@ def main() -> NoReturn:
     show_every_text()
     try:
         app()
+    except Exception as error:  # outside of a command's own report, as while it prints
+        raise SystemExit(report_fault(error)) from None
     finally:
         gc.freeze()  # otherwise the last collection takes two seconds or more: it visits all imported objects
     raise AssertionError("typer raises SystemExit")

@@ -14,6 +14,7 @@ import typer
 from nightune.flows.runtime.console import say
 from nightune.flows.runtime.environment import prepare_environment
 from nightune.flows.runtime.exit_codes import BAD_INPUT, BAD_STORE, INTERRUPTED, NO_RESULT
+from nightune.flows.runtime.faults import explain
 from nightune.settings import SettingsError, read_settings, unknown_variables
 from nightune.tasks.tracking.store.errors import StoreError
 
@@ -31,7 +32,7 @@ class EngineChoice(StrEnum):
 
 @contextmanager
 def report_errors() -> Iterator[None]:
-    """Report errors that the user can act on in one paragraph with an exit code; bugs keep their traceback.
+    """Report errors in one paragraph with an exit code; the full text of unexpected ones is in a file.
 
     It checks the environment variables first.
     """
@@ -55,34 +56,17 @@ def report_errors() -> Iterator[None]:
         again = shlex.join(["nightune", *sys.argv[1:]])
         say(f"Stopped. Finished trials are kept. Resume with:\n  {again}")
         raise typer.Exit(INTERRUPTED) from None
+    except (typer.BadParameter, typer.Exit, typer.Abort):
+        raise
     except Exception as error:
-        fault = _machine_fault(error)
-        if fault is None:
-            raise
-        say(fault)
-        raise typer.Exit(BAD_STORE) from None
+        raise typer.Exit(report_fault(error)) from None
 
 
-def _machine_fault(error: Exception) -> str | None:
-    """Return the remedy for a full disk or a failing Prefect server; None for a bug.
-
-    A full disk also stops Prefect's server, which then cannot record why the sweep ended: report that reason instead.
-    """
-    from nightune.tasks.tracking.store.retry import masked, transient_fault  # noqa: PLC0415
-
-    is_prefects = type(error).__name__ == "PrefectHTTPStatusError" or type(error).__module__.startswith("http")
-    if not is_prefects and not isinstance(error, OSError):
-        return None
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, StoreError):
-            return str(cause)
-        cause = cause.__context__
-    fault = transient_fault(error) if isinstance(error, OSError) else None
-    if fault is None and is_prefects:
-        fault = f"Prefect's server failed ({masked(str(error).splitlines()[0])})"
-    remedy = "Finished trials are kept. Free the disk or fix the named cause; then run the same command again."
-    return fault and f"{fault}. {remedy}"
+def report_fault(error: Exception) -> int:
+    """Print a paragraph about an unexpected exception; return the exit code."""
+    text, code = explain(error)
+    say(text)
+    return code
 
 
 def _check_environment() -> None:

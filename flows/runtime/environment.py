@@ -67,9 +67,9 @@ def prepare_environment() -> None:
         require_database(address)
     ask_loopback_directly()
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        (root / "prefect").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        said = f"NIGHTUNE_STORE: the folder {str(root)!r} cannot be created ({error.strerror or error})"
+        said = f"NIGHTUNE_STORE: the folder {str(root)!r} cannot be created or written ({error.strerror or error})"
         raise StoreError(f"{said}. Set it to a folder that you can write to.") from error
     defaults = {
         "PREFECT_HOME": str(root / "prefect"),

@@ -147,7 +147,7 @@ def _start(port: int, settings: dict[str, str]) -> ChildServer:
     with (_home() / "server.log").open("ab") as log:
         return start_server(
             "Prefect's server",
-            [sys.executable, "-c", code],
+            [sys.executable, "-P", "-c", code],  # -P: the working folder may hold a prefect.py
             f"{_address(port)}/health",
             log,
             os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)} | settings,

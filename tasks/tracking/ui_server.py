@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 from nightune.settings import read_settings
 from nightune.tasks.child_server import health_status, start_server
@@ -46,7 +47,10 @@ def serve_ui(store: Store, access: Access, announce: Callable[[str], None]) -> N
         raise StoreError(f"port {access.port}: something answers there already; choose another port with --port")
     announce("Starting MLflow's pages (this takes a few seconds) …")
     with (store.root / "ui.log").open("wb") as log:
-        server = start_server("MLflow's server", ui_command(store, access), health, log, environment)
+        # Uvicorn puts its working folder on the path of modules: there, files may be named like libraries.
+        server = start_server(
+            "MLflow's server", ui_command(store, access), health, log, environment, folder=_pages(store)
+        )
     try:
         server.wait()
         announce(f"{address}/#/experiments?workflowType=machine_learning")
@@ -60,7 +64,10 @@ def serve_ui(store: Store, access: Access, announce: Callable[[str], None]) -> N
         server.stop()
 
 
-UI_ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # saves half of the memory; we run no jobs there
+UI_ENVIRONMENT = {
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # saves half of the memory; we run no jobs there
+    "PYTHONSAFEPATH": "1",  # as -P, for the processes that MLflow starts
+}
 
 
 def ui_command(store: Store, access: Access) -> list[str]:
@@ -68,12 +75,27 @@ def ui_command(store: Store, access: Access) -> list[str]:
     names = [f"{name}:{access.port}" for name in (*access.allowed_hosts, *LOOPBACK)]
     guarded = ["--app-name", "basic-auth", "--allowed-hosts", ",".join(names)] if access.is_open else []
     return [
-        *(sys.executable, "-m", "mlflow", "server"),
-        *("--backend-store-uri", store.tracking_uri),
+        *(sys.executable, "-P", "-m", "mlflow", "server"),
+        *("--backend-store-uri", _from_any_folder(store.tracking_uri)),
         *("--artifacts-destination", (store.root / "artifacts").as_uri()),
         *("--host", access.host, "--port", str(access.port), "--workers", "1"),
         *guarded,
     ]
+
+
+def _pages(store: Store) -> Path:
+    """The folder of the server's own files."""
+    folder = store.root / "pages"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _from_any_folder(tracking_uri: str) -> str:
+    """Return the address with an absolute path, if it is that of an SQLite file."""
+    path = tracking_uri.removeprefix("sqlite:///")
+    if path == tracking_uri or path.startswith("/"):
+        return tracking_uri
+    return f"sqlite:///{Path(path).resolve().as_posix()}"
 
 
 def _guarded(store: Store, access: Access) -> dict[str, str]:
@@ -86,8 +108,7 @@ def _guarded(store: Store, access: Access) -> dict[str, str]:
         )
     if find_spec("flask_wtf") is None:
         raise StoreError("--host: pages with a password need Flask-WTF: pip install -e '.[team]'")
-    folder = store.root / "pages"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder = _pages(store)
     settings = folder / "basic_auth.ini"
     settings.write_text(
         f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{(folder / 'users.db').as_posix()}\n"

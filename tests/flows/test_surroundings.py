@@ -51,7 +51,9 @@ REFUSED: list[tuple[str, str, int, str]] = [
     ("MLFLOW_TRACKING_URI", "mssql+pymssql://nowhere/x", 3, "pymssql"),
     ("MLFLOW_TRACKING_URI", "postgresql://nowhere:port/x", 3, "sqlite:///FILE"),
     ("MLFLOW_TRACKING_URI", "sqlite:////proc/nowhere/x.db", 3, "write to"),
+    ("MLFLOW_TRACKING_URI", "sqlite:////tmp", 3, "Is a directory"),
     ("NIGHTUNE_STORE", "/proc/nowhere", 3, "write to"),
+    ("NIGHTUNE_STORE", "/proc", 3, "write to"),
 ]
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 

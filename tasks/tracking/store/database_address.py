@@ -1,5 +1,7 @@
 """Check the address of a database that a user names, before MLflow fails with a traceback of it."""
 
+import errno
+import os
 from pathlib import Path
 
 from nightune.tasks.tracking.store.errors import StoreError
@@ -21,7 +23,7 @@ def require_database(tracking_uri: str) -> None:
         address = make_url(tracking_uri)
         address.get_dialect().import_dbapi()
         if tracking_uri.startswith("sqlite:") and address.database:
-            Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+            _require_file(Path(address.database))
     except ModuleNotFoundError as error:
         said = f"{named} needs the Python package {error.name!r}, which is not installed"
         raise StoreError(f"{said}. Install it, or unset the variable.") from error
@@ -32,5 +34,14 @@ def require_database(tracking_uri: str) -> None:
         allowed = "DATABASE://USER:PASSWORD@HOST:PORT/NAME, or sqlite:///FILE"
         raise StoreError(f"{named} is not the address of a database ({allowed}).") from error
     except OSError as error:
-        said = f"{named}: its folder cannot be created ({error.strerror or error})"
-        raise StoreError(f"{said}. Name a folder that you can write to.") from error
+        said = f"{named}: the file cannot be written ({error.strerror or error})"
+        raise StoreError(f"{said}. Name a file in a folder that you can write to.") from error
+
+
+def _require_file(file: Path) -> None:
+    """Create the folder of an SQLite file; OSError if the file cannot be written. Only SQLite may open it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
