@@ -29,12 +29,12 @@ class EngineChoice(StrEnum):
 
 
 @contextmanager
-def report_errors() -> Iterator[None]:
+def report_errors(creates_store: bool = True) -> Iterator[None]:
     """Report errors that the user can act on in one paragraph with an exit code; bugs keep their traceback.
 
-    It checks the environment variables first.
+    It checks the environment variables first. Commands that only read pass False: they create no folder.
     """
-    _check_environment()
+    _check_environment(creates_store)
     from nightune.models.errors import InputError  # noqa: PLC0415
     from nightune.tasks.child_server import ServerStartError  # noqa: PLC0415
     from nightune.tasks.tracking.store.errors import StoreError  # noqa: PLC0415
@@ -83,10 +83,10 @@ def _machine_fault(error: Exception) -> str | None:
     return fault and f"{fault}. {remedy}"
 
 
-def _check_environment() -> None:
+def _check_environment(creates_store: bool) -> None:
     """Prepare the environment and warn of unknown variables; end with exit code 2 if a value cannot be used."""
     try:
-        prepare_environment()
+        prepare_environment(creates_store)
     except SettingsError as error:
         say(str(error))
         raise typer.Exit(BAD_INPUT) from None

@@ -45,15 +45,17 @@ def hooks() -> Hooks:
     return Hooks(settings.webhook or "", settings.hook)
 
 
-def prepare_environment() -> None:
+def prepare_environment(creates_store: bool = True) -> None:
     """Keep Prefect's state in the store, give its server time to start, and keep all libraries quiet and offline.
 
-    Call it before importing Prefect. It creates the store's folder: Prefect creates no folder inside a missing one.
+    Call it before importing Prefect. It creates the store's folder, since Prefect creates no folder inside a missing
+    one; commands that only read create nothing.
     SettingsError if an environment variable has a value that cannot be used.
     """
     root = store_root()
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        if creates_store:
+            root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         problem = f"NIGHTUNE_STORE: the folder {str(root)!r} cannot be created ({error.strerror})"
         raise SettingsError([problem]) from error
