@@ -26,6 +26,7 @@ from nightune.tuning.analysis.leaderboard import leaderboard
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.study.sections import ConfirmationSection
 from nightune.tuning.trial import Status, Trial, TrialResult
+from nightune.vocabulary import ARCHITECTURE
 
 if TYPE_CHECKING:
     from nightune.models.networks.fixed_weights import FixedWeights
@@ -133,7 +134,10 @@ def _parameters(setting: Setting, result: TrialResult) -> int:
 def _refuse_changed(setting: Setting, result: TrialResult) -> None:
     """Refuse a trial of other code or semantics: a replicate must differ from it only by the seed."""
     trial = result.trial
-    if content_key(setting.study, setting.sweep.number, setting.data, trial.params, trial.seed) == trial.key:
+    if (
+        ARCHITECTURE in trial.params
+        and content_key(setting.study, setting.sweep.number, setting.data, trial.params, trial.seed) == trial.key
+    ):
         return
     problem = (
         f"trial {trial.number} of {setting.sweep.id} was trained by other code than today's (changed files of the "

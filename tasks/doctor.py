@@ -15,9 +15,11 @@ from urllib.parse import unquote, urlparse
 from filelock import FileLock, Timeout
 from packaging.requirements import Requirement
 
+from nightune.tasks.tracking.registry.damages import damaged_versions
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import SweepStatus, all_sweeps, interrupt_sweep
+from nightune.tasks.tracking.trials.damages import damaged_runs
 from nightune.tasks.tracking.trials.trials import reconcile
 
 MINIMUM_FREE_GIB = 2.0  # with less, a night may fill the disk
@@ -36,7 +38,7 @@ class Finding:
 
 
 def examine(store: Store) -> list[Finding]:
-    """Check the database, the disk, leftovers of dead processes, lost files and package versions."""
+    """Check the database, the disk, leftovers of dead processes, lost files, damaged records and package versions."""
     return [
         *_database(store),
         _disk(store),
@@ -44,6 +46,7 @@ def examine(store: Store) -> list[Finding]:
         *_stale_notes(store),
         *_incomplete_files(store),
         *_lost_checkpoints(store),
+        *_damaged_records(store),
         *_versions(),
     ]
 
@@ -153,6 +156,16 @@ def _lost_checkpoints(store: Store) -> Iterator[Finding]:
                 text,
                 "restore mlruns/artifacts from a backup, or run `nightune tune STUDY --fresh`",
             )
+
+
+def _damaged_records(store: Store) -> Iterator[Finding]:
+    """Find what was changed or deleted on MLflow's pages: other commands leave it out."""
+    remedy = "restore it on MLflow's page, or delete it there"
+    for experiment in client(store).search_experiments(max_results=10_000):
+        for problem in damaged_runs(store, experiment.experiment_id):
+            yield Finding(experiment.name, False, problem, remedy)
+    for model, problem in damaged_versions(store):
+        yield Finding(model, False, problem, f"{remedy}; `nightune rollback` restores the last known champion")
 
 
 def _versions() -> Iterator[Finding]:

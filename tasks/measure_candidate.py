@@ -1,7 +1,7 @@
 """Measure a confirmed winner and the champion on the sealed test rows; only this module opens them."""
 
-import json
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nightune.models.data.dataset import Purpose
+from nightune.models.error_causes import cause_of
 from nightune.models.errors import InputError
+from nightune.models.serving.predictor import MODEL
 from nightune.tasks.tracking.registry.model_folder import folder_bytes, parts_of
 from nightune.tasks.tracking.registry.registry import Version, fetch_version
-from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.errors import StoreError, StoreLostError
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint
 from nightune.tuning.analysis.paired_gain import Gain, Losses, compare
@@ -30,10 +32,14 @@ logger = logging.getLogger("nightune")
 
 @dataclass(frozen=True)
 class Contender:
-    """A configuration to compare: a version's folder, and the files of its models from other seeds."""
+    """A configuration to compare: a version's folder, and the files of its models from other seeds.
+
+    `problem` says why a champion's files cannot be read; empty if they can.
+    """
 
     folder: Path
     siblings: tuple[Path, ...]
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,16 +55,24 @@ class Evidence:
 
 
 def champion_contender(store: Store, version: Version, folder: Path) -> Contender:
-    """Fetch the champion and those of its siblings that still exist."""
+    """Fetch the champion and those of its siblings that still exist; its files may be missing or not Nightune's."""
     files = []
-    for number, run_id in enumerate(json.loads(version.tags.get(names.SIBLINGS, "[]"))):
+    for number, run_id in enumerate(version.siblings):
         place = folder / f"sibling-{number}"
         place.mkdir(parents=True)
         try:
             files.append(fetch_checkpoint(store, run_id, place))
         except Exception as error:  # of MLflow, an object store or the disk: compare fewer models
             logger.warning("champion version %d · a sibling cannot be read (%s)", version.number, type(error).__name__)
-    return Contender(fetch_version(store, version, folder / "version"), tuple(files))
+    try:
+        fetched = fetch_version(store, version, folder / "version")
+    except StoreLostError:
+        raise
+    except StoreError as error:
+        return Contender(folder, (), problem=str(error))
+    is_ours = (parts_of(fetched) / MODEL).is_file()
+    problem = "" if is_ours else f"version {version.number} has no {MODEL}: Nightune did not make it"
+    return Contender(fetched, tuple(files), problem)
 
 
 def measure(
@@ -117,6 +131,19 @@ def _champion_losses(
     champion: Contender, candidate: "Predictor", raw: Any, wanted: "Truth", measure: str
 ) -> tuple[Losses | None, Sequence[str], Sequence[Guard]]:
     """Return the champion's losses on the same rows, None if it cannot predict them, with notes and guards."""
+    if champion.problem:
+        return None, [], [_unopened(champion.problem)]
+    try:
+        return _compared(champion, candidate, raw, wanted, measure)
+    except MemoryError:
+        raise
+    except Exception as error:  # what a foreign model, a damaged file or a renamed class raises is up to Keras
+        return None, [], [_unopened(_why_unopened(error))]
+
+
+def _compared(
+    champion: Contender, candidate: "Predictor", raw: Any, wanted: "Truth", measure: str
+) -> tuple[Losses | None, Sequence[str], Sequence[Guard]]:
     from nightune.models.serving.predictor import Predictor  # noqa: PLC0415 - Keras
 
     theirs = Predictor.open(parts_of(champion.folder))
@@ -136,6 +163,17 @@ def _champion_losses(
     if not np.isfinite(losses).all():
         return None, notes, [*guards, Guard("champion", False, "the champion's outputs on these rows are not finite")]
     return losses, notes, guards
+
+
+def _unopened(reason: str) -> Guard:
+    remedy = "restore another one with `nightune rollback`, or promote in spite of it with --force --because"
+    return Guard("champion", False, f"the champion cannot be opened ({reason}); {remedy}")
+
+
+def _why_unopened(error: Exception) -> str:
+    """Return the cause in one line; Keras names a class that it does not find far down in its text."""
+    lost = re.search(r"Could not locate \w+ '[^']+'", str(error))
+    return lost[0] if lost else cause_of(error)
 
 
 def _same_inputs(inputs: np.ndarray, test: "UnsealedExamples") -> Guard:

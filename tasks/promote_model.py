@@ -204,10 +204,16 @@ def _write_folder(setting: Setting, candidate: Candidate, dataset: Any, folder: 
 
 
 def _still_champion(setting: Setting, version: Version) -> Promotion:
-    """Return the promotion of a version that is champion already: the alias was the last step."""
+    """Return the promotion of a version that is champion already: the alias was the last step.
+
+    The stored verdict is the gate's. If it refused, a person has forced the version, or moved the alias by hand.
+    """
     verdict = read_verdict(setting.store, setting.sweep)
     if verdict is None:
         raise StoreError(f"{version.model} version {version.number}: its verdict is missing from {setting.sweep.id}")
+    if not verdict.is_promoted:
+        because = version.tags.get(names.BECAUSE, "the alias was moved by hand")
+        verdict = replace(verdict, decision=Decision.FORCED, because=because, is_close=False)
     return Promotion(verdict, version.number, registry.CHAMPION)
 
 
@@ -256,7 +262,7 @@ def _move_alias(setting: Setting, verdict: Verdict, version: Version, champion: 
     now = registry.champion(store, model)
     if (now and now.number) != verdict.against:
         raise StoreError(f"{model}: the champion has changed since the comparison; run the same command again")
-    previous = {} if champion is None else {names.PREVIOUS_CHAMPION: str(champion.number)}
+    previous = {} if champion is None or not champion.is_ours else {names.PREVIOUS_CHAMPION: str(champion.number)}
     written = registry.extended_history(version, str(verdict.decision), verdict.because or verdict.reason)
     registry.set_tags(store, version, {**verdict_tags(verdict), **previous, **written})
     registry.clear_rollback(store, version)

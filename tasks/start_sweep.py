@@ -13,7 +13,7 @@ from nightune.tasks.propose_trials import sample_recipes
 from nightune.tasks.reporting.events import SweepStarted, announce_sweep, announce_trial
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
-from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.errors import RefusedRequestError, StoreError
 from nightune.tasks.tracking.store.retry import retry_limit
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.findings import write_findings
@@ -99,7 +99,11 @@ def already_finished(setting: Setting, trials: Sequence[Trial]) -> list[TrialRes
         return results
     missing = {trial.key: trial for trial in trials if trial.key not in finished}
     for key, earlier in reusable_trials(store, sweep, list(missing)).items():
-        reused = copy_as_reused(store, sweep, missing[key], earlier, setting.data)
+        try:
+            reused = copy_as_reused(store, sweep, missing[key], earlier, setting.data)
+        except RefusedRequestError as error:  # its checkpoint was pruned or deleted: train the trial again
+            logger.warning("trial %d · run %s cannot be reused · %s", missing[key].number, earlier.run_id, error)
+            continue
         announce_trial(reused, study.objective.metric)
         results.append(reused)
     return results

@@ -142,14 +142,14 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print the leaderboard of a sweep."""
-    with report_errors():
+    with report_errors(creates_store=False):
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
-        from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
+        from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415 - MLflow takes seconds to import
         from nightune.tasks.tracking.sweeps.sweeps import find_sweep  # noqa: PLC0415
         from nightune.tasks.write_report import read_report  # noqa: PLC0415
 
         name = load_study(study).name
-        store = open_store(store_root(), tracking_uri())
+        store = open_existing_store(store_root(), tracking_uri())
         report = read_report(store, name, find_sweep(store, name, sweep))
     _show_report(report, study, as_json)
 

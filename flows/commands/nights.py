@@ -96,13 +96,13 @@ def compare(
     """Compare two sweeps of a study: scores, verdicts, and what changed."""
     if sweeps and len(sweeps) != 2:
         raise typer.BadParameter("give two sweep IDs, or none", param_hint="SWEEP")
-    with report_errors():
+    with report_errors(creates_store=False):
         from nightune.flows.commands.tables import print_nights  # noqa: PLC0415
         from nightune.tasks.compare_sweeps import compare_sweeps  # noqa: PLC0415
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
-        from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
+        from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415 - MLflow takes seconds to import
 
-        difference = compare_sweeps(open_store(store_root(), tracking_uri()), load_study(study).name, sweeps)
+        difference = compare_sweeps(open_existing_store(store_root(), tracking_uri()), load_study(study).name, sweeps)
     print_nights(Console(stderr=True) if as_json else output(), difference)
     if as_json:
         print_json(difference.as_json())

@@ -60,11 +60,11 @@ def rollback(
     """Restore the previous champion."""
     if not because.strip():
         raise typer.BadParameter("a reason is required", param_hint="--because")
-    with report_errors():
+    with report_errors(creates_store=False):
         from nightune.tasks.tracking.registry.registry import roll_back  # noqa: PLC0415
-        from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
+        from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415 - MLflow takes seconds to import
 
-        left, taken = roll_back(open_store(store_root(), tracking_uri()), model, because)
+        left, taken = roll_back(open_existing_store(store_root(), tracking_uri()), model, because)
     output().print(f"{model}: version {taken.number} is champion again, after version {left.number}")
 
 
@@ -73,14 +73,14 @@ def models(
     as_json: AsJson = False,
 ) -> None:
     """List registered versions with their aliases and verdicts."""
-    with report_errors():
+    with report_errors(creates_store=False):
         from dataclasses import asdict  # noqa: PLC0415
 
         from nightune.flows.commands.tables import print_versions  # noqa: PLC0415
         from nightune.tasks.tracking.registry import registry  # noqa: PLC0415
-        from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
+        from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415 - MLflow takes seconds to import
 
-        store = open_store(store_root(), tracking_uri())
+        store = open_existing_store(store_root(), tracking_uri())
         names = registry.models(store) if model is None else [model]
         versions = [version for name in names for version in registry.versions(store, name)]
     print_versions(Console(stderr=True) if as_json else output(), versions)

@@ -27,14 +27,14 @@ def prune(
     as_json: AsJson = False,
 ) -> None:
     """Delete the checkpoints of all but the best trials; params, curves and results are kept."""
-    with report_errors():
+    with report_errors(creates_store=False):
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
         from nightune.tasks.tracking.store.lock import study_lock  # noqa: PLC0415 - MLflow takes seconds to import
-        from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
+        from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415 - MLflow takes seconds to import
         from nightune.tasks.tracking.trials.prune import prune as prune_store  # noqa: PLC0415
 
         name = load_study(study).name
-        store = open_store(store_root(), tracking_uri())
+        store = open_existing_store(store_root(), tracking_uri())
         with study_lock(store, name):
             pruned = prune_store(store, name, keep, dry_run)
     size = f"{pruned.bytes / 2**20:.1f} MiB"
@@ -50,12 +50,12 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Examine the store: database, disk, leftovers of dead processes, lost files, devices and versions."""
-    with report_errors():
+    with report_errors(creates_store=False):
         from nightune.tasks.doctor import devices, examine  # noqa: PLC0415
         from nightune.tasks.doctor import repair as repair_findings  # noqa: PLC0415
-        from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
+        from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415 - MLflow takes seconds to import
 
-        store = open_store(store_root(), tracking_uri())
+        store = open_existing_store(store_root(), tracking_uri())
         findings = [*examine(store), devices()]
         left = repair_findings(findings) if repair else [finding for finding in findings if not finding.is_well]
     if as_json:

@@ -150,7 +150,7 @@ def print_versions(console: Console, versions: Sequence[Version]) -> None:
         table.add_column(name, overflow="fold")
     for version in reversed(versions):
         tags = version.tags
-        gain = "–" if names.GAIN not in tags else f"{float(tags[names.GAIN]):.4g}"
+        gain = "–" if version.gain is None else f"{version.gain:.4g}"
         back = tags.get(names.ROLLED_BACK_BECAUSE)
         why = f"rolled back: {back}" if back else tags.get(names.BECAUSE) or tags.get(names.REASON, "")
         known = [tags.get(name, "–") for name in (names.VERDICT, names.SWEEP)]

@@ -52,12 +52,13 @@ def hooks() -> Hooks:
     return Hooks(settings.webhook or "", settings.hook)
 
 
-def prepare_environment() -> None:
+def prepare_environment(creates_store: bool = True) -> None:
     """Keep Prefect's state in the store, give its server time to start, and keep all libraries quiet and offline.
 
-    Call it before importing Prefect. It creates the store's folder: Prefect creates no folder inside a missing one.
-    Loopback is excepted from proxies. SettingsError if an environment variable has a value that cannot be used;
-    StoreError if the store's folder cannot be created, or the named database cannot be used.
+    Call it before importing Prefect. It creates the store's folder, since Prefect creates no folder inside a missing
+    one; commands that only read create nothing. Loopback is excepted from proxies. SettingsError if an environment
+    variable has a value that cannot be used; StoreError if the store's folder cannot be created, or the named database
+    cannot be used.
     """
     root = store_root()
     problems = [*proxy_problems(), *temporary_folder_problems(), *profile_problems(root)]
@@ -67,7 +68,8 @@ def prepare_environment() -> None:
         require_database(address)
     ask_loopback_directly()
     try:
-        (root / "prefect").mkdir(parents=True, exist_ok=True)
+        if creates_store:
+            (root / "prefect").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         said = f"NIGHTUNE_STORE: the folder {str(root)!r} cannot be created or written ({error.strerror or error})"
         raise StoreError(f"{said}. Set it to a folder that you can write to.") from error

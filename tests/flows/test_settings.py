@@ -144,7 +144,7 @@ def test_a_valid_value_is_accepted_and_an_empty_one_is_none(
 def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("NIGHTUNE_STORE", str(tmp_path / "file" / "mlruns"))
-    done = run("models")
+    done = run("ui")
     assert done.exit_code == 3
     assert done.stderr.startswith("NIGHTUNE_STORE: ")
     assert len(done.stderr.splitlines()) == 1

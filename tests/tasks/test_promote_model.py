@@ -21,6 +21,7 @@ from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.store import Store, client, open_store
 from nightune.tasks.train_cohort import train_cohort
 from nightune.tasks.write_report import write_report
+from nightune.tuning.analysis.promotion_gate import Decision
 from nightune.tuning.study.sections import DataSection
 from nightune.tuning.trial import Bracket, Rung, TrialResult
 
@@ -261,6 +262,68 @@ def test_rollback_requires_a_previous_champion(setting: Setting) -> None:
     registry.delete_alias(setting.store, "flowers", "champion")
     with pytest.raises(StoreError, match="no version is champion"):
         registry.roll_back(setting.store, "flowers", "why not")
+
+
+def foreign_champion(setting: Setting, folder: Path) -> None:
+    """Make a version champion that another program has registered under the model's name."""
+    (folder / "foreign").mkdir()
+    (folder / "foreign" / "MLmodel").write_text("flavors: {}\n")
+    made = client(setting.store).create_model_version("flowers", (folder / "foreign").as_uri())
+    registry.set_alias(setting.store, "flowers", "champion", int(made.version))
+
+
+def test_a_foreign_champion_is_a_guard_and_rolling_back_restores_the_last_known_one(
+    setting: Setting, tmp_path: Path
+) -> None:
+    assert promoted(setting).version == 1
+    foreign_champion(setting, tmp_path)
+    refused = promoted(setting)
+    assert (refused.verdict.decision, refused.verdict.gain, refused.verdict.against) == (Decision.REFUSED, None, 2)
+    assert "the champion cannot be opened" in refused.verdict.reason
+    left, taken = registry.roll_back(setting.store, "flowers", "not ours")
+    assert (left.number, taken.number) == (2, 1)
+    registry.set_alias(setting.store, "flowers", "champion", 2)
+    forced = promoted(setting, is_forced=True, because="not ours")
+    assert (forced.verdict.decision, forced.version) == (Decision.FORCED, 1)
+    again = promoted(setting)  # the same command without force: it is champion already
+    assert (again.verdict.decision, again.version, again.verdict.because) == (Decision.FORCED, 1, "not ours")
+    assert again.verdict.is_promoted
+    with pytest.raises(StoreError, match="nothing to roll back to"):  # the foreign version is no predecessor
+        registry.roll_back(setting.store, "flowers", "why not")
+
+
+@pytest.mark.parametrize("damage", ["model", "files"])
+def test_a_champion_that_does_not_open_is_a_guard(setting: Setting, tmp_path: Path, damage: str) -> None:
+    promoted(setting)
+    folder = Path(client(setting.store).get_model_version("flowers", "1").source.removeprefix("file://"))
+    if damage == "files":
+        shutil.rmtree(folder)
+    else:
+        (folder / "artifacts" / "parts" / "model.keras").write_bytes(b"no longer a model")
+    again = trained(setting.store, tmp_path, STUDY.replace("seed = 11", "seed = 12"))
+    refused = promoted(again).verdict
+    assert refused.decision is Decision.REFUSED
+    assert [guard.name for guard in refused.guards if not guard.passed] == ["champion"]
+    assert "the champion cannot be opened" in refused.reason
+    assert promoted(again, is_forced=True, because="it is broken").version == 2
+
+
+def test_the_cause_of_a_renamed_class_is_named() -> None:
+    from nightune.tasks.measure_candidate import _why_unopened
+
+    text = (
+        "<class 'Functional'> could not be deserialized.\n\nException encountered: Could not locate class 'Gate'. Make"
+    )
+    assert _why_unopened(TypeError(text)) == "Could not locate class 'Gate'"
+
+
+def test_a_version_that_another_program_registered_from_the_winners_run_is_not_taken_for_ours(
+    setting: Setting, tmp_path: Path
+) -> None:
+    candidate = promoted(setting, is_dry=True).verdict.candidate
+    client(setting.store).create_registered_model("flowers")
+    client(setting.store).create_model_version("flowers", tmp_path.as_uri(), run_id=candidate.run_id)
+    assert promoted(setting).version == 2
 
 
 def test_a_winner_without_a_valid_replicate_is_not_judged(setting: Setting) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.tracking.store.entities import packed
+from nightune.tasks.tracking.store.errors import RefusedRequestError
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.trial_log import open_trial
@@ -185,3 +186,15 @@ def test_an_earlier_trial_is_reused_with_its_curves_and_checkpoint(
     assert run.data.tags["nightune.reused_from"] == earlier.run_id
     assert history(store, reused.run_id, "val_loss") == [(1, 0.5), (2, 0.25)]
     assert client(store).list_artifacts(reused.run_id, "checkpoint")
+
+
+def test_a_trial_without_its_checkpoint_is_not_reused_and_leaves_no_run(
+    store: Store, sweep: Sweep, trial: Trial, data: PreparedData, checkpoint: Path
+) -> None:
+    earlier = train(store, sweep, trial, data, checkpoint)
+    artifacts = Path(client(store).get_run(earlier.run_id).info.artifact_uri.removeprefix("file://"))
+    (artifacts / "checkpoint" / "model.keras").unlink()
+    later = replace(sweep, id="flowers-1", run_id="later")
+    with pytest.raises(RefusedRequestError):
+        copy_as_reused(store, later, trial, earlier, data)
+    assert len(client(store).search_runs([sweep.experiment_id], "tags.`nightune.kind` = 'trial'")) == 1

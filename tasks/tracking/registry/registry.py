@@ -2,13 +2,15 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nightune.tasks.tracking.store import names
-from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.errors import RefusedRequestError, StoreError
+from nightune.tasks.tracking.store.records import Record, first_line, whole_records
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 
@@ -24,6 +26,38 @@ class Version:
     run_id: str
     tags: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
+
+    @property
+    def is_ours(self) -> bool:
+        """True if Nightune has registered it; its run alone does not say so."""
+        return names.SWEEP in self.tags and names.TRIAL_KEY in self.tags
+
+    @property
+    def gain(self) -> float | None:
+        """The gain over the champion before it; None without a comparison, or if the tag was changed by hand."""
+        try:
+            return float(self.tags.get(names.GAIN, ""))
+        except ValueError:
+            return None
+
+    @property
+    def siblings(self) -> list[str]:
+        """The runs of its configuration's other models; none, with a warning, if the tag was changed by hand."""
+        record = Record(f"{self.model} version {self.number}", self.tags)
+        return next(whole_records([names.SIBLINGS], record.texts), [])
+
+    @property
+    def history(self) -> list[dict[str, str]]:
+        """Its events, oldest first; the text of a damaged tag is kept as one event."""
+        text = self.tags.get(names.HISTORY, "[]")
+        try:
+            entries = json.loads(text)
+        except ValueError:
+            entries = None
+        is_whole = isinstance(entries, list) and all(
+            isinstance(entry, dict) and isinstance(entry.get("event"), str) for entry in entries
+        )
+        return entries if is_whole else [{"at": "", "event": "damaged entries", "because": text}]
 
 
 def versions(store: Store, model: str) -> list[Version]:
@@ -46,8 +80,9 @@ def champion(store: Store, model: str) -> Version | None:
 
 
 def registered(store: Store, model: str, run_id: str) -> Version | None:
-    """Return the version that was registered from a run, or None."""
-    return next((version for version in versions(store, model) if version.run_id == run_id), None)
+    """Return the version that Nightune registered from a run, or None."""
+    found = (version for version in versions(store, model) if version.run_id == run_id and version.is_ours)
+    return next(found, None)
 
 
 def register(store: Store, model: str, sweep: Sweep, run_id: str, folder: Path, tags: Mapping[str, str]) -> Version:
@@ -91,32 +126,61 @@ def clear_rollback(store: Store, version: Version) -> None:
 
 def extended_history(version: Version, event: str, because: str) -> dict[str, str]:
     """Return the history tag of a version with one more entry: MLflow keeps no history of aliases."""
-    entries = json.loads(version.tags.get(names.HISTORY, "[]"))
     entry = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event, "because": because}
-    return {names.HISTORY: json.dumps([*entries, entry], ensure_ascii=False)}
+    return {names.HISTORY: json.dumps([*version.history, entry], ensure_ascii=False)}
 
 
 def roll_back(store: Store, model: str, because: str) -> tuple[Version, Version]:
     """Restore the previous champion; return the version rolled back and the one restored.
 
-    StoreError if there is no previous one. The alias moves last: after a kill, the same command completes the rollback.
+    Where the champion does not name its predecessor, for example because it was made champion by hand, restore the last
+    champion that the versions' histories know. StoreError if there is none. The alias moves last: after a kill, the
+    same command completes the rollback.
     """
     known = {version.number: version for version in versions(store, model)}
     if not known:
         listed = ", ".join(models(store)) or "none"
         raise StoreError(f"{model}: no such registered model in {store.root} (known: {listed})")
     current = next((version for version in known.values() if CHAMPION in version.aliases), None)
+    last = _last_champion(list(known.values()), current)
     if current is None:
-        raise StoreError(f"{model}: no version is champion; promote one: `nightune promote STUDY`")
-    number = int(current.tags.get(names.PREVIOUS_CHAMPION) or 0)
-    if number not in known:
-        why = f"version {number} is gone" if number else f"version {current.number} is the first champion"
-        raise StoreError(f"{model}: nothing to roll back to ({why})")
-    history = extended_history(current, f"rolled back to {number}", because)
+        hint = "" if last is None else f" (version {last.number} was the last one that Nightune knows)"
+        raise StoreError(f"{model}: no version is champion{hint}; promote one: `nightune promote STUDY`")
+    restored = _predecessor(known, current) or last
+    if restored is None:
+        raise StoreError(f"{model}: nothing to roll back to ({_why_none(current)})")
+    history = extended_history(current, f"rolled back to {restored.number}", because)
     set_tags(store, current, {names.ROLLED_BACK_BECAUSE: because, **history})
-    set_tags(store, known[number], extended_history(known[number], f"champion again after {current.number}", because))
-    set_alias(store, model, CHAMPION, number)
-    return current, known[number]
+    set_tags(store, restored, extended_history(restored, f"champion again after {current.number}", because))
+    set_alias(store, model, CHAMPION, restored.number)
+    return current, restored
+
+
+def _predecessor(known: Mapping[int, Version], current: Version) -> Version | None:
+    """Return the version that the champion names as its predecessor, if it still exists."""
+    text = current.tags.get(names.PREVIOUS_CHAMPION, "")
+    number = int(text) if text.isascii() and text.isdigit() else current.number
+    return None if number == current.number else known.get(number)
+
+
+def _last_champion(known: Sequence[Version], current: Version | None) -> Version | None:
+    """Return the version that became champion last by its history, except the current one and those rolled back."""
+    crowned = [
+        (str(entry.get("at", "")), version.number, version)
+        for version in known
+        if version != current and version.is_ours and names.ROLLED_BACK_BECAUSE not in version.tags
+        for entry in version.history
+        if entry["event"] in ("promoted", "forced") or entry["event"].startswith("champion again")
+    ]
+    return max(crowned, key=lambda each: each[:2])[2] if crowned else None
+
+
+def _why_none(current: Version) -> str:
+    previous = current.tags.get(names.PREVIOUS_CHAMPION)
+    if previous:
+        return f"version {previous} is gone"
+    known = "the first champion" if current.is_ours else "not Nightune's, and no other one was champion"
+    return f"version {current.number} is {known}"
 
 
 def fetch_version(store: Store, version: Version, folder: Path) -> Path:
@@ -128,8 +192,8 @@ def fetch_version(store: Store, version: Version, folder: Path) -> Path:
     try:
         address = client(store).get_model_version_download_uri(version.model, str(version.number))
         return Path(download_artifacts(address, dst_path=str(folder), tracking_uri=store.tracking_uri))
-    except (MlflowException, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (MlflowException, OSError, RefusedRequestError) as error:
+        reason = first_line(error)
         raise StoreError(f"{version.model} version {version.number}: its files cannot be read ({reason})") from error
 
 
@@ -137,7 +201,8 @@ def _logged_model(store: Store, model: str, sweep: Sweep, run_id: str, folder: P
     mlflow_client = client(store)
     known = mlflow_client.get_run(run_id).data.tags.get(names.LOGGED_MODEL)
     if known:
-        return mlflow_client.get_logged_model(known)
+        with suppress(RefusedRequestError):  # deleted on MLflow's page: log it again
+            return mlflow_client.get_logged_model(known)
     logged = mlflow_client.create_logged_model(
         sweep.experiment_id, name=model, source_run_id=run_id, tags={names.SWEEP: sweep.id}
     )
@@ -149,12 +214,10 @@ def _logged_model(store: Store, model: str, sweep: Sweep, run_id: str, folder: P
 
 def _aliases(store: Store, model: str) -> dict[int, tuple[str, ...]] | None:
     """Return the aliases of each version, or None if there is no such model."""
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - seconds
-
     try:
         held: dict[str, Any] = client(store).get_registered_model(model).aliases
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+    except RefusedRequestError as error:
+        if error.code == "RESOURCE_DOES_NOT_EXIST":
             return None
         raise
     by_version: dict[int, tuple[str, ...]] = {}

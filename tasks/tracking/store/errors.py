@@ -15,3 +15,15 @@ class StudyBusyError(StoreError):
 
 class SweepNotFoundError(StoreError):
     """No such sweep; the text lists the existing ones."""
+
+
+class RefusedRequestError(StoreError):
+    """MLflow refused a request, for example because an object was deleted. `code` is MLflow's error code."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class DamagedRecordError(StoreError):
+    """A record that was changed or deleted; the text names the object, the field and what is expected."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from nightune.settings import read_settings
 from nightune.tasks.tracking.store import names
-from nightune.tasks.tracking.store.errors import StoreLostError
+from nightune.tasks.tracking.store.errors import RefusedRequestError, StoreLostError
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
@@ -31,6 +31,8 @@ TRANSIENT_WORDS = re.compile(
     r"database is locked|disk is full|disk I/O error|readonly database|unable to open database"
     r"|Max retries exceeded|[Cc]onnection|timed out|Read-only file system|No space left"
 )
+
+READING = ("download_artifacts", "list_artifacts")  # a missing file is an OSError
 
 logger = logging.getLogger("nightune")
 _limit: ContextVar[float | None] = ContextVar("store_retry_limit", default=None)
@@ -95,7 +97,17 @@ class RetryingClient:
         method = getattr(self._client, name)
         if not callable(method):
             return method
-        return lambda *values, **options: retry_call(lambda: method(*values, **options), self._address)
+        return lambda *values, **options: self._call(name, lambda: method(*values, **options))
+
+    def _call(self, name: str, action: Callable[[], Any]) -> Any:
+        """Retry a call; turn MLflow's own error into ours."""
+        try:
+            return retry_call(action, self._address)
+        except Exception as error:
+            code = str(getattr(error, "error_code", ""))
+            if not code and not (isinstance(error, OSError) and name in READING):
+                raise
+            raise RefusedRequestError(_refused_message(self._address, error), code) from error
 
     def create_run(self, experiment_id: str, *, tags: dict[str, str], **options: Any) -> Any:
         """Create a run; after a fault, search by a unique tag whether it was created."""
@@ -142,6 +154,13 @@ def _limit_seconds() -> float:
     limit = _limit.get()
     seconds = read_settings().store_patience_seconds if limit is None else limit
     return min(seconds, SHORT_LIMIT_SECONDS) if _is_short.is_set() else seconds
+
+
+def _refused_message(address: str, error: Exception) -> str:
+    return (
+        f"{masked(address)}: MLflow reports: {_in_one_line(error)} If this was deleted or changed on MLflow's pages, "
+        "restore it there; `nightune doctor` lists damaged records."
+    )
 
 
 def _lost_message(address: str, reason: str, seconds: float) -> str:

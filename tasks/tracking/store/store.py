@@ -77,6 +77,16 @@ def open_store(root: Path, tracking_uri: str | None = None) -> Store:
     return store
 
 
+def open_existing_store(root: Path, tracking_uri: str | None = None) -> Store:
+    """Open the store in a folder for reading; StoreError, and nothing is created, if there is none."""
+    if not tracking_uri and not (root / "mlflow.db").exists():
+        raise StoreError(
+            f"{root}: no store in this folder. Run the command in the folder of the sweeps, or set NIGHTUNE_STORE to "
+            "their store; `nightune tune STUDY` creates one."
+        )
+    return open_store(root, tracking_uri)
+
+
 def client(store: Store) -> Any:
     """Return the MLflow client of a store; one per process."""
     return _client(store.tracking_uri)

@@ -2,14 +2,15 @@
 
 import json
 import math
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.records import optional_file
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, add_table
-from nightune.tuning.analysis.confirmation import Claim, Confirmation, ConfirmedFinalist, Finalist
+from nightune.tuning.analysis.confirmation import COSTS, Confirmation
 from nightune.tuning.trial import Value
 
 
@@ -23,17 +24,18 @@ def write_confirmation(store: Store, sweep: Sweep, confirmation: Confirmation) -
 
 
 def read_confirmation(store: Store, sweep: Sweep) -> Confirmation | None:
-    """Return the confirmation, or None if the sweep's finalists were not confirmed."""
+    """Return the confirmation, or None if the sweep's finalists were not confirmed, or its file is damaged."""
     if names.CONFIRMED_TRIAL not in client(store).get_run(sweep.run_id).data.tags:
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        path = client(store).download_artifacts(sweep.run_id, names.CONFIRMATION, folder)
-        held = json.loads(Path(path).read_text(encoding="utf-8"))
-    finalists = tuple(_read(each) for each in held["finalists"])
-    winner = None if held["winner"] is None else _read(held["winner"])
-    claim, note = held.get("claim"), held.get("note", "")  # absent in confirmations of earlier versions
-    known = None if claim is None else Claim(**claim)
-    return Confirmation(finalists, winner, held["confidence"], held["cost"], known, note)
+    return optional_file(store, sweep.run_id, names.CONFIRMATION, parse_confirmation)
+
+
+def parse_confirmation(text: str) -> Confirmation:
+    """Read a confirmation from the text of its file; ValueError if it is damaged."""
+    held = TypeAdapter(Confirmation).validate_python(json.loads(text))
+    if held.cost not in COSTS:
+        raise ValueError(f"cost: {held.cost!r} (allowed: {', '.join(COSTS)})")
+    return held
 
 
 def confirmation_rows(confirmation: Confirmation) -> list[dict[str, Value]]:
@@ -57,14 +59,6 @@ def confirmation_rows(confirmation: Confirmation) -> list[dict[str, Value]]:
         }
         for each in confirmation.finalists
     ]
-
-
-def _read(held: dict[str, object]) -> ConfirmedFinalist:
-    finalist = held["finalist"]
-    assert isinstance(finalist, dict)
-    return ConfirmedFinalist(
-        **{**held, "finalist": Finalist(**{**finalist, "scores": tuple(finalist["scores"])})}  # type: ignore[arg-type]
-    )
 
 
 def _known(value: float) -> float | None:

@@ -1,14 +1,15 @@
 """Store the importance of a sweep's dimensions on its run: a table for MLflow's pages, and a file to read back."""
 
 import json
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.records import optional_file
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, add_table
-from nightune.tuning.analysis.importance import Edge, Importance, WhatMattered
+from nightune.tuning.analysis.importance import WhatMattered
 
 
 def write_importance(store: Store, sweep: Sweep, mattered: WhatMattered) -> None:
@@ -21,11 +22,12 @@ def write_importance(store: Store, sweep: Sweep, mattered: WhatMattered) -> None
 
 
 def read_importance(store: Store, sweep: Sweep) -> WhatMattered | None:
-    """Return the importances, or None if the sweep is not complete or of an earlier version without them."""
+    """Return the importances; None if the sweep is not complete, of an earlier version, or their file is damaged."""
     if names.MATTERED_MOST not in client(store).get_run(sweep.run_id).data.tags:
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        path = client(store).download_artifacts(sweep.run_id, names.IMPORTANCE, folder)
-        held = json.loads(Path(path).read_text(encoding="utf-8"))
-    dimensions = tuple(Importance(**each) for each in held["dimensions"])
-    return WhatMattered(dimensions, tuple(Edge(**each) for each in held["edges"]))
+    return optional_file(store, sweep.run_id, names.IMPORTANCE, parse_importance)
+
+
+def parse_importance(text: str) -> WhatMattered:
+    """Read the importances from the text of their file; ValueError if it is damaged."""
+    return TypeAdapter(WhatMattered).validate_python(json.loads(text))

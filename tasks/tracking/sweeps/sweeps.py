@@ -1,7 +1,6 @@
 """Store sweeps in MLflow: one parent run for each execution of a study."""
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -10,10 +9,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from nightune.tasks.tracking.store import names
-from nightune.tasks.tracking.store.errors import SweepNotFoundError
+from nightune.tasks.tracking.store.errors import DamagedRecordError, SweepNotFoundError
 from nightune.tasks.tracking.store.provenance import commit_tags, environment
+from nightune.tasks.tracking.store.records import read_file, run_record, whole_records
 from nightune.tasks.tracking.store.store import Store, client, study_experiment
 from nightune.tasks.tracking.sweeps.numbers import next_number
+from nightune.vocabulary import DIRECTIONS
 
 if TYPE_CHECKING:
     from nightune.tuning.study.study import Study
@@ -104,10 +105,19 @@ def add_table(store: Store, sweep: Sweep, rows: Sequence[Mapping[str, "Value"]],
     table = {"columns": list(rows[0]), "data": [[_cell(value) for value in row.values()] for row in rows]}
     mlflow_client.log_dict(sweep.run_id, table, path)
     # log_table sets this tag so that the pages show a table; log_table itself would use pandas.
-    tables = json.loads(mlflow_client.get_run(sweep.run_id).data.tags.get(names.MLFLOW_TABLES, "[]"))
+    tables = _listed_tables(mlflow_client.get_run(sweep.run_id).data.tags)
     entry = {"path": path, "type": "table"}
     kept = [each for each in tables if each != entry]
     mlflow_client.set_tag(sweep.run_id, names.MLFLOW_TABLES, json.dumps([*kept, entry]))
+
+
+def _listed_tables(tags: Mapping[str, str]) -> list[Any]:
+    """Return the tables that a run lists; none if the tag is damaged, since MLflow only shows them."""
+    try:
+        tables = json.loads(tags.get(names.MLFLOW_TABLES, "[]"))
+    except ValueError:
+        return []
+    return tables if isinstance(tables, list) else []
 
 
 def fetch_study(store: Store, sweep: Sweep, folder: Path) -> None:
@@ -117,10 +127,10 @@ def fetch_study(store: Store, sweep: Sweep, folder: Path) -> None:
 
 def sweep_content(store: Store, sweep: Sweep) -> dict[str, Any]:
     """Return `Study.content` as of the sweep's start, overrides of the command line included."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = client(store).download_artifacts(sweep.run_id, names.STUDY_CONTENT, folder)
-        content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-        return content
+    content = read_file(store, sweep.run_id, names.STUDY_CONTENT, json.loads)
+    if not isinstance(content, dict):
+        raise DamagedRecordError(f"{sweep.id}: {names.STUDY_CONTENT}: not as Nightune wrote it (expected: an object)")
+    return content
 
 
 def record_engine(store: Store, sweep: Sweep, engine: str, reason: str) -> Sweep:
@@ -144,12 +154,10 @@ def find_sweep(store: Store, study_name: str, sweep_id: str | None = None) -> Sw
     """Return the sweep of this id, or the study's last one; SweepNotFoundError lists the existing ones."""
     sweeps = all_sweeps(store, study_name)
     if not sweeps:
-        raise SweepNotFoundError(
-            f"{study_name}: no sweep of this study in {store.root}; run `nightune tune` to start one"
-        )
+        raise SweepNotFoundError(f"{study_name}: no sweep of this study in {store.root}; {_remedy(store, study_name)}")
     if sweep_id is None:
         return sweeps[-1]
-    for sweep in sweeps:
+    for sweep in reversed(sweeps):
         if sweep.id == sweep_id:
             return sweep
     raise SweepNotFoundError(f"{study_name}: no sweep {sweep_id!r} (known: {', '.join(sweep.id for sweep in sweeps)})")
@@ -159,6 +167,15 @@ def all_sweeps(store: Store, study_name: str) -> list[Sweep]:
     """Return the sweeps of a study, oldest first; empty if there is no such study."""
     experiment = client(store).get_experiment_by_name(study_name)
     return _sweeps(store, experiment.experiment_id) if experiment else []
+
+
+def _remedy(store: Store, study_name: str) -> str:
+    experiment = client(store).get_experiment_by_name(study_name)
+    if experiment is not None and experiment.lifecycle_stage == "deleted":
+        return (
+            "its experiment was deleted on MLflow's page; restore it there, or run `nightune tune`, which restores it"
+        )
+    return "run `nightune tune` to start one"
 
 
 def find_complete_sweep(store: Store, study_name: str, sweep_id: str | None = None) -> Sweep:
@@ -190,44 +207,55 @@ def find_two_sweeps(store: Store, study_name: str, ids: Sequence[str] | None = N
 def sweep_facts(store: Store, sweep: Sweep) -> dict[str, str]:
     """Return a sweep's provenance by name: data, engine, commit, and the packages that affect results."""
     tags = client(store).get_run(sweep.run_id).data.tags
-    with tempfile.TemporaryDirectory() as folder:
-        path = client(store).download_artifacts(sweep.run_id, names.ENVIRONMENT, folder)
-        held = json.loads(Path(path).read_text(encoding="utf-8"))
+    held = read_file(store, sweep.run_id, names.ENVIRONMENT, read_environment)
     facts = {
         "data version": sweep.data_version,
         "engine": sweep.engine,
         "commit": tags.get(names.MLFLOW_COMMIT, ""),
         "files differ from the commit": tags.get(names.GIT_CHANGED, ""),
-        "python": str(held["python"]),
-        "keras backend": str(held["keras_backend"]),
     }
+    return facts | held
+
+
+def read_environment(text: str) -> dict[str, str]:
+    """Read the packages that affect results from the text of their file; ValueError or KeyError if it is damaged."""
+    held = json.loads(text)
+    facts = {"python": str(held["python"]), "keras backend": str(held["keras_backend"])}
     return facts | {f"package {name}": str(version) for name, version in held["packages"].items()}
 
 
 def _sweeps(store: Store, experiment_id: str) -> list[Sweep]:
+    """Return the sweeps of an experiment by number; of sweeps with the same number, the newest is last."""
     runs = client(store).search_runs([experiment_id], names.tag_equals(names.KIND, "sweep"), max_results=10_000)
-    return sorted((_read(run) for run in runs), key=lambda sweep: sweep.number)
+    sweeps = list(whole_records(runs, read_sweep))
+    sweeps.reverse()  # MLflow returns the newest first
+    return sorted(sweeps, key=lambda sweep: sweep.number)
 
 
-def _read(run: Any) -> Sweep:
-    tags = run.data.tags
-    return Sweep(
-        id=tags[names.SWEEP],
-        number=int(tags[names.SWEEP_NUMBER]),
+def read_sweep(run: Any) -> Sweep:
+    """Read a sweep from its run; DamagedRecordError names the field that is damaged."""
+    record = run_record(run)
+    planned = record.integer(names.PLANNED_TRIALS)
+    sweep = Sweep(
+        id=record.text(names.SWEEP),
+        number=record.integer(names.SWEEP_NUMBER),
         run_id=run.info.run_id,
         experiment_id=run.info.experiment_id,
-        status=SweepStatus(tags[names.STATUS]),
-        study_digest=tags[names.STUDY_DIGEST],
-        data_version=tags[names.DATA_VERSION],
-        metric=tags[names.METRIC],
-        direction=tags[names.DIRECTION],
-        planned_trials=int(tags[names.PLANNED_TRIALS]),
-        engine=tags.get(names.ENGINE, ""),
-        asked_trials=int(tags.get(names.ASKED_TRIALS, tags[names.PLANNED_TRIALS])),
-        earlier_lengths=tuple(json.loads(tags.get(names.EARLIER_LENGTHS, "[]"))),
-        is_without_repeats=names.POINTS in tags,
-        is_settled=tags.get(names.CONFIRMED_TRIAL, "none") != "none" or names.VERDICT in tags,
+        status=SweepStatus(record.choice(names.STATUS, tuple(SweepStatus))),
+        study_digest=record.text(names.STUDY_DIGEST),
+        data_version=record.text(names.DATA_VERSION),
+        metric=record.text(names.METRIC),
+        direction=record.choice(names.DIRECTION, DIRECTIONS),
+        planned_trials=planned,
+        engine=record.tags.get(names.ENGINE, ""),
+        asked_trials=record.integer(names.ASKED_TRIALS, default=planned),
+        earlier_lengths=tuple(record.integers(names.EARLIER_LENGTHS)),
+        is_without_repeats=names.POINTS in record.tags,
+        is_settled=record.tags.get(names.CONFIRMED_TRIAL, "none") != "none" or names.VERDICT in record.tags,
     )
+    if not sweep.id.endswith(f"-{sweep.number}"):
+        record.refuse(names.SWEEP, sweep.id, f"a name that ends with -{sweep.number}, the sweep's number")
+    return sweep
 
 
 def _new_sweep(
@@ -250,7 +278,7 @@ def _new_sweep(
         experiment_id, tags=tags | commit_tags(study.path.parent), run_name=f"sweep {number} · {study.question}"[:250]
     )
     _describe(store, run.info.run_id, study)
-    return _read(mlflow_client.get_run(run.info.run_id))
+    return read_sweep(mlflow_client.get_run(run.info.run_id))
 
 
 def _describe(store: Store, run_id: str, study: "Study") -> None:

@@ -2,11 +2,14 @@
 
 import json
 import logging
-import tempfile
 import time
-from pathlib import Path
+from collections.abc import Mapping
+
+from pydantic import TypeAdapter
 
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.errors import DamagedRecordError
+from nightune.tasks.tracking.store.records import Record, optional_file
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tuning.analysis.promotion_gate import Verdict, as_markdown
@@ -18,7 +21,7 @@ def record_test_read(store: Store, sweep: Sweep, why: str) -> None:
     """Record a read of the sealed test split on the sweep's run, before it happens."""
     tags = client(store).get_run(sweep.run_id).data.tags
     entry = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {why}"
-    entries = [*json.loads(tags.get(names.TEST_READS, "[]")), entry]
+    entries = [*_read_entries(tags), entry]
     client(store).set_tag(sweep.run_id, names.TEST_READS, json.dumps(entries, ensure_ascii=False))
     logger.info("test split · read %d of %s: %s", len(entries), sweep.id, why)
 
@@ -27,7 +30,15 @@ def test_reads(store: Store, sweep: Sweep) -> int:
     """Return how often the study's sweeps have read the test split of this data version."""
     same = f"{names.tag_equals(names.KIND, 'sweep')} and {names.tag_equals(names.DATA_VERSION, sweep.data_version)}"
     runs = client(store).search_runs([sweep.experiment_id], same, max_results=10_000)
-    return sum(len(json.loads(run.data.tags.get(names.TEST_READS, "[]"))) for run in runs)
+    return sum(len(_read_entries(run.data.tags)) for run in runs)
+
+
+def _read_entries(tags: Mapping[str, str]) -> list[str]:
+    """Return the recorded reads; the text of a damaged tag counts as one, since a read must not be forgotten."""
+    try:
+        return Record("", tags).texts(names.TEST_READS)
+    except DamagedRecordError:
+        return [tags[names.TEST_READS]]
 
 
 def write_verdict(store: Store, sweep: Sweep, verdict: Verdict, question: str) -> None:
@@ -47,13 +58,16 @@ def write_verdict(store: Store, sweep: Sweep, verdict: Verdict, question: str) -
 
 
 def read_verdict(store: Store, sweep: Sweep, question: str | None = None) -> Verdict | None:
-    """Return the sweep's verdict, or None if there is none, or none for this question."""
+    """Return the sweep's verdict; None if there is none, none for this question, or its file is damaged."""
     tags = client(store).get_run(sweep.run_id).data.tags
     if names.VERDICT_QUESTION not in tags or question not in (None, tags[names.VERDICT_QUESTION]):
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        path = client(store).download_artifacts(sweep.run_id, names.VERDICT_JSON, folder)
-        return Verdict.from_json(Path(path).read_text(encoding="utf-8"))
+    return optional_file(store, sweep.run_id, names.VERDICT_JSON, parse_verdict)
+
+
+def parse_verdict(text: str) -> Verdict:
+    """Read a verdict from the text of its file; ValueError if it is damaged."""
+    return TypeAdapter(Verdict).validate_python(json.loads(text))
 
 
 def verdict_tags(verdict: Verdict) -> dict[str, str]:

@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.records import run_record, whole_records
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
-from nightune.tasks.tracking.trials.runs import finished_runs
+from nightune.tasks.tracking.trials.runs import finished_runs, read_result
 from nightune.tuning.analysis.throughput import Span, trials_per_hour
 
 
 def record_costs(store: Store, sweep: Sweep) -> None:
     """Log the costs of the trials that this sweep has trained itself; reused trials cost it nothing."""
-    runs = [run for run in finished_runs(store, sweep) if names.REUSED_FROM not in run.data.tags]
+    whole = whole_records(finished_runs(store, sweep), _with_its_result)
+    runs = [run for run in whole if names.REUSED_FROM not in run.data.tags]
     mlflow_client = client(store)
     for name, value in _numbers(runs).items():
         mlflow_client.log_metric(sweep.run_id, name, value)
@@ -28,6 +30,14 @@ def _numbers(runs: Sequence[Any]) -> dict[str, float]:
         values = [run.data.metrics[name] for run in runs if name in run.data.metrics]
         numbers |= {name: max(values)} if values else {}
     return numbers
+
+
+def _with_its_result(run: Any) -> Any:
+    """Return the run if its result can be read; a run that was ended by hand may have no end time."""
+    read_result(run)
+    if run.info.end_time is None:
+        run_record(run).refuse("end time", None, "a time")
+    return run
 
 
 def work_span(run: Any) -> Span:

@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.records import Record, run_record, whole_records
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.runs import as_trial, is_finished, read_result, sweep_runs
@@ -20,21 +21,18 @@ def rung_results(store: Store, sweep: Sweep, epochs: int) -> dict[str, TrialResu
     A trial that was trained further is returned as of this epoch, so that a resumed rung keeps the same survivors.
     """
     condition = f"{names.tag_equals(names.SWEEP, sweep.id)} and {names.tag_equals(names.KIND, 'trial')}"
-    results = (_at(store, run, epochs) for run in sweep_runs(store, sweep, condition))
+    runs = sweep_runs(store, sweep, condition)
+    results = whole_records(runs, lambda run: _at(store, run, epochs))
     return {result.trial.key: result for result in results if result is not None}
 
 
 def _at(store: Store, run: Any, epochs: int) -> TrialResult | None:
-    logged_until = int(run.data.tags.get(names.RUNG, "0"))
-    is_final = is_finished(run) and (logged_until < epochs or _has_halted_at(run, epochs))
-    if is_final:
+    logged_until = run_record(run).integer(names.RUNG, 0)
+    if is_finished(run):
         result = read_result(run)
-        return None if result.status is Status.NOT_PROMOTED and result.epochs < epochs else result
+        if logged_until < epochs or (result.status is Status.NOT_PROMOTED and result.epochs == epochs):
+            return None if result.status is Status.NOT_PROMOTED and result.epochs < epochs else result
     return _halted(store, run, epochs) if logged_until >= epochs else None
-
-
-def _has_halted_at(run: Any, epochs: int) -> bool:
-    return bool(run.data.tags[names.STATUS] == Status.NOT_PROMOTED and run.data.metrics[names.EPOCHS] == epochs)
 
 
 def _halted(store: Store, run: Any, epochs: int) -> TrialResult | None:
@@ -44,14 +42,15 @@ def _halted(store: Store, run: Any, epochs: int) -> TrialResult | None:
     }
     if math.isnan(values[names.EPOCHS]):
         return None
+    record = Record(run_record(run).subject, run.data.tags, values)
     return TrialResult(
         trial=as_trial(run),
         status=Status.NOT_PROMOTED,
         objective=values[names.OBJECTIVE],
-        best_epoch=int(values[names.BEST_EPOCH]),
+        best_epoch=record.count(names.BEST_EPOCH),
         epochs=epochs,
-        updates=int(values[names.UPDATES]),
-        examples=int(values[names.EXAMPLES]),
+        updates=record.count(names.UPDATES),
+        examples=record.count(names.EXAMPLES),
         seconds=values[names.SECONDS],
         run_id=str(run.info.run_id),
     )

@@ -1,11 +1,11 @@
 """Find the runs of trials in MLflow, check whether they are finished, and read their results."""
 
-import json
 import math
 from collections.abc import Iterator
 from typing import Any
 
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.records import run_record
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tuning.trial import Status, Trial, TrialResult
@@ -63,34 +63,40 @@ def _trial_runs(store: Store, sweep: Sweep) -> set[str]:
 
 def is_finished(run: Any) -> bool:
     """Return whether the last step of `finish` is done: after a kill, the status tag alone may be outdated."""
-    return run.info.status in ("FINISHED", "FAILED") and run.data.tags.get(names.STATUS) in set(Status)
+    return run.info.status in ("FINISHED", "FAILED") and run.data.tags.get(names.STATUS) not in (
+        "running",
+        "interrupted",
+    )
 
 
 def read_result(run: Any) -> TrialResult:
-    """Read the result of a finished run, without its curves."""
-    tags, metrics = run.data.tags, run.data.metrics
+    """Read the result of a finished run, without its curves; DamagedRecordError names the field that is damaged."""
+    record, trial = run_record(run), as_trial(run)
+    best_epoch, epochs = record.count(names.BEST_EPOCH), record.count(names.EPOCHS)
+    if best_epoch > epochs:
+        record.refuse(names.BEST_EPOCH, best_epoch, f"at most the number of epochs, {epochs}")
     return TrialResult(
-        trial=as_trial(run),
-        status=Status(tags[names.STATUS]),
-        objective=float(metrics.get(names.OBJECTIVE, math.nan)),
-        best_epoch=int(metrics[names.BEST_EPOCH]),
-        epochs=int(metrics[names.EPOCHS]),
-        updates=int(metrics.get(names.UPDATES, 0)),
-        examples=int(metrics.get(names.EXAMPLES, 0)),
-        seconds=float(metrics[names.SECONDS]),
-        message=tags.get(names.MESSAGE, ""),
+        trial=trial,
+        status=Status(record.choice(names.STATUS, tuple(Status))),
+        objective=float(record.metrics.get(names.OBJECTIVE, math.nan)),
+        best_epoch=best_epoch,
+        epochs=epochs,
+        updates=record.count(names.UPDATES, 0),
+        examples=record.count(names.EXAMPLES, 0),
+        seconds=record.quantity(names.SECONDS),
+        message=record.tags.get(names.MESSAGE, ""),
         run_id=str(run.info.run_id),
     )
 
 
 def as_trial(run: Any) -> Trial:
     """Read the trial that a run trains."""
-    tags = run.data.tags
+    record = run_record(run)
     return Trial(
-        number=int(tags[names.TRIAL_NUMBER]),
-        params=json.loads(tags[names.PARAMS]),
-        seed=int(tags[names.SEED]),
-        key=tags[names.TRIAL_KEY],
-        replicate=int(tags.get(names.REPLICATE, "0")),
-        replicate_of=tags[names.MLFLOW_PARENT] if names.REPLICATE in tags else "",
+        number=record.integer(names.TRIAL_NUMBER),
+        params=record.table(names.PARAMS),
+        seed=record.integer(names.SEED),
+        key=record.text(names.TRIAL_KEY),
+        replicate=record.integer(names.REPLICATE, 0),
+        replicate_of=record.text(names.MLFLOW_PARENT) if names.REPLICATE in record.tags else "",
     )

@@ -18,7 +18,7 @@ def kept_runs(store: Store, sweep: Sweep) -> dict[str, str]:
     """Return the sweep's runs that have a snapshot, by trial key."""
     condition = f"{names.tag_equals(names.SWEEP, sweep.id)} and {names.tag_differs(names.SNAPSHOT, '')}"
     runs = sweep_runs(store, sweep, condition)
-    return {run.data.tags[names.TRIAL_KEY]: str(run.info.run_id) for run in runs}
+    return {run.data.tags[names.TRIAL_KEY]: str(run.info.run_id) for run in runs if names.TRIAL_KEY in run.data.tags}
 
 
 def keep_snapshot(store: Store, run_id: str, file: Path, epoch: int) -> None:

@@ -158,7 +158,7 @@ class TrialLog:
             name: self._last_step(name) for name in (*names.ONCE, *names.PEAKS) if name in run.data.metrics
         }
         is_promoted = run.data.tags.get(names.STATUS) == Status.NOT_PROMOTED
-        attempt = int(run.data.tags.get(names.ATTEMPT, "1")) + (not is_promoted)
+        attempt = _attempts(run) + (not is_promoted)
         self._flush([], list((self._identity() | {names.ATTEMPT: str(attempt)}).items()))
         mlflow_client.update_run(self._run_id, status="RUNNING")
 
@@ -226,6 +226,12 @@ def open_trial(
 def run_name(trial: Trial) -> str:
     """Return `trial 3`, or `trial 3 replicate 2`."""
     return f"trial {trial.number}" + (f" replicate {trial.replicate}" if trial.replicate else "")
+
+
+def _attempts(run: Any) -> int:
+    """Return the number of attempts so far; 1 if the tag was changed, since it only informs."""
+    text = run.data.tags.get(names.ATTEMPT, "1")
+    return int(text) if text.isascii() and text.isdigit() else 1
 
 
 def _final_metrics(result: TrialResult, more: Mapping[str, float]) -> list[Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.records import whole_records
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.runs import find_runs, finished_runs, is_finished, read_result
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def finished_trials(store: Store, sweep: Sweep, kind: str = "trial") -> dict[str, TrialResult]:
     """Read the sweep's finished trials, or its finished replicates, by key, without their curves."""
-    results = (read_result(run) for run in finished_runs(store, sweep, kind))
+    results = whole_records(finished_runs(store, sweep, kind), read_result)
     return {result.trial.key: result for result in results}
 
 
@@ -32,7 +33,8 @@ def reusable_trials(store: Store, sweep: Sweep, keys: Sequence[str]) -> dict[str
     runs = find_runs(
         store, sweep.experiment_id, f"{names.tag_equals(names.KIND, 'trial')} and attributes.status = 'FINISHED'"
     )
-    found = (read_result(run) for run in runs if run.data.tags.get(names.TRIAL_KEY) in wanted and is_finished(run))
+    candidates = (run for run in runs if run.data.tags.get(names.TRIAL_KEY) in wanted and is_finished(run))
+    found = whole_records(candidates, read_result)
     return {result.trial.key: result for result in found if result.status is not Status.NOT_PROMOTED}
 
 
@@ -43,20 +45,23 @@ def read_curve(store: Store, run_id: str, name: str) -> list[float]:
 
 
 def copy_as_reused(store: Store, sweep: Sweep, trial: Trial, earlier: TrialResult, data: "PreparedData") -> TrialResult:
-    """Log a trial that an earlier sweep has trained: its curves, its checkpoint, and the run that they come from."""
+    """Log a trial that an earlier sweep has trained: its curves, its checkpoint, and the run that they come from.
+
+    RefusedRequestError, and nothing is logged, if the earlier run's checkpoint is missing.
+    """
     mlflow_client = client(store)
     run = mlflow_client.get_run(earlier.run_id)
     tags = {names.REUSED_FROM: earlier.run_id, names.ENGINE: run.data.tags.get(names.ENGINE, "")}
-    log = open_trial(store, sweep, trial, tags, data)
     logged = [name for name in run.data.metrics if name not in (*names.ONCE, *names.PEAKS)]
     curves = {
         name: {p.step: p.value for p in mlflow_client.get_metric_history(earlier.run_id, name)} for name in logged
     }
-    for epoch in range(1, earlier.epochs + 1):
-        log.log_epoch(epoch, {name: points[epoch] for name, points in curves.items() if epoch in points})
     with tempfile.TemporaryDirectory() as folder:
         has_checkpoint = earlier.best_epoch > 0
         path = mlflow_client.download_artifacts(earlier.run_id, names.CHECKPOINT, folder) if has_checkpoint else None
+        log = open_trial(store, sweep, trial, tags, data)  # after what may be missing
+        for epoch in range(1, earlier.epochs + 1):
+            log.log_epoch(epoch, {name: points[epoch] for name, points in curves.items() if epoch in points})
         result = replace(earlier, trial=trial, message=f"reused from run {earlier.run_id}")
         run_id = log.finish(result, Path(path) if path else None)
     return replace(result, run_id=run_id)
