@@ -152,6 +152,8 @@ def _from_values(values: "pd.Series[Any]", column: Column) -> Any:
         return _seconds(pd.to_datetime(values, utc=True, format=None if values.dtype.kind == "M" else "ISO8601"))
     if column.kind == "duration":
         return pd.to_timedelta(values).dt.total_seconds()
+    if column.kind == "boolean" and not pd.api.types.is_numeric_dtype(values.dtype):  # rows may be sent as texts
+        values = values.map(lambda value: TRUTHS.get(value.lower(), value) if isinstance(value, str) else value)
     return values.astype(np.float64)
 
 

@@ -379,6 +379,13 @@ def test_a_version_reads_raw_texts_exactly_as_training_did(tmp_path):
     np.testing.assert_array_equal(np.concatenate(one_by_one), test.inputs)
 
 
+def test_rows_sent_as_texts_give_the_features_of_typed_rows(tmp_path):
+    table = pd.DataFrame({"a": AMOUNTS, "b": AMOUNTS > 20_000, "c": np.arange(200), "y": random.normal(size=200)})
+    preprocessing = loaded(tmp_path, table, target="y").preprocessing
+    texts = pd.read_csv(tmp_path / "t.csv", dtype=str)
+    np.testing.assert_array_equal(preprocessing.transform(texts), preprocessing.transform(table))
+
+
 def test_a_version_takes_numbers_too_and_refuses_texts_that_it_cannot_read(tmp_path):
     preprocessing = loaded(tmp_path, MESSY, target="price").preprocessing
     texts = MESSY.head(1).assign(income="$1,250.50")

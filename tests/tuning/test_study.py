@@ -240,3 +240,30 @@ def test_rows_reserved_for_the_ranking_are_part_of_the_content(read: Read) -> No
     assert apart.data.split.ranking == 0.1
     assert apart.digest != plain.digest
     assert read(study_text(data='source = "iris"\nsplit = { ranking = 0.0 }')).digest == plain.digest
+
+
+def test_choices_about_columns_are_read_and_change_the_digest(read: Read) -> None:
+    plain = read(study_text(data='source = "iris"'))
+    assert read(study_text(data='source = "iris"\nmissing = []\nnumeric = []\ndates = {}')).digest == plain.digest
+    choices = 'missing = ["NA"]\nnumeric = ["a"]\ndates = { "b c" = "DD/MM/YYYY", d = "YYYYMMDD" }'
+    asked = read(study_text(data=f'source = "iris"\n{choices}'))
+    assert asked.data.missing == ("NA",)
+    assert asked.data.numeric == {"a": ""}
+    assert asked.data.dates == {"b c": "DD/MM/YYYY", "d": "YYYYMMDD"}
+    assert asked.digest != plain.digest
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('dates = { a = "dd/mm/yyyy" }', ["data.dates", "'a'", "did you mean 'DD/MM/YYYY'", "YYYYMMDD"]),
+        ('numeric = { a = "1 250" }', ["data.numeric", "'a'", "1,250.00", "1.250,00"]),
+        ("numeric = 3", ["data.numeric", "3 is not a list of columns"]),
+        ("dates = [1]", ["data.dates", "is not a list of columns"]),
+        ('missing = "NA"', ["data.missing", "a list of texts"]),
+    ],
+)
+def test_wrong_choices_about_columns_are_refused(read: Read, line: str, words: list[str]) -> None:
+    with pytest.raises(StudyError) as caught:
+        read(study_text(data=f'source = "iris"\n{line}'))
+    assert [word for word in words if word not in str(caught.value)] == []
