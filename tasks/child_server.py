@@ -71,9 +71,11 @@ def start_server(
     return ChildServer(name, process, health, log.name)
 
 
-def health_status(address: str, timeout_seconds: float = ANSWER_SECONDS) -> int | None:
+def health_status(
+    address: str, timeout_seconds: float = ANSWER_SECONDS, connect_seconds: float | None = None
+) -> int | None:
     """Return the status of the answer to a GET request, or None if there is no answer."""
     try:
-        return request_status("GET", address, timeout_seconds)
+        return request_status("GET", address, timeout_seconds, connect_seconds=connect_seconds)
     except (OSError, ValueError):
         return None

@@ -8,8 +8,12 @@ from typing import Any
 LIBRARIES = ("httpx", "httpcore")
 
 
-def request_status(method: str, address: str, timeout_seconds: float, json: Any = None) -> int:
+def request_status(
+    method: str, address: str, timeout_seconds: float, json: Any = None, connect_seconds: float | None = None
+) -> int:
     """Send a request and return the status of its answer, redirects followed.
+
+    `connect_seconds` limits the wait for a connection; by default it is the time limit of the answer.
 
     OSError if no answer comes, without the address in its text. ValueError if the address or the JSON cannot be sent.
     """
@@ -17,7 +21,8 @@ def request_status(method: str, address: str, timeout_seconds: float, json: Any 
 
     with _quiet():
         try:
-            return httpx.request(method, address, json=json, timeout=timeout_seconds, follow_redirects=True).status_code
+            limits = httpx.Timeout(timeout_seconds, connect=connect_seconds or timeout_seconds)
+            return httpx.request(method, address, json=json, timeout=limits, follow_redirects=True).status_code
         except httpx.InvalidURL as error:
             raise ValueError("not an address") from error
         except (httpx.HTTPError, ImportError) as error:  # ImportError: a proxy of a kind that httpx has an extra for

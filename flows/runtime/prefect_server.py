@@ -20,7 +20,8 @@ from nightune.tasks.child_server import ChildServer, health_status, start_server
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.retry import masked
 
-FIRST_ANSWER_SECONDS = 3.0
+CONNECT_SECONDS = 3.0  # a server that is there accepts at once
+BUSY_ANSWER_SECONDS = 15.0
 CLOUD = "prefect.cloud"  # its workspaces may have no page of health
 PORT_SECONDS = 15.0  # until the server of a killed process has freed its port
 ADDRESS = "server-address"  # file beside Prefect's database while `serve` runs
@@ -129,7 +130,7 @@ def _refuse_dead_server(variable: str, address: str | None) -> None:
     """
     if address is None:  # a profile without a server
         return
-    status = health_status(_health(address), FIRST_ANSWER_SECONDS)
+    status = health_status(_health(address), BUSY_ANSWER_SECONDS, CONNECT_SECONDS)
     if status is None or status >= 500 or (status == 404 and CLOUD not in address):
         found = "" if status is None else f" (status {status}; the address of its API ends with /api)"
         raise StoreError(
