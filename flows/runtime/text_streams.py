@@ -7,7 +7,7 @@ import sys
 import unicodedata
 from typing import Any
 
-HANDLER = "nightune.plain"
+HANDLER = "nightune_plain"
 RAISING = ("strict", "surrogateescape", "backslashreplace")  # what Python sets; a person's own choice is kept
 PLAIN = {
     **{"…": "...", "×": "x", "→": "->", "←": "<-", "±": "+/-", "≤": "<=", "≥": ">="},

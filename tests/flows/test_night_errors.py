@@ -71,6 +71,7 @@ def test_a_night_without_a_logged_error_keeps_prefects_words(small_study: Path) 
     assert publish_night_error(crashed_night(small_study, [])) is None
 
 
+@pytest.mark.nights
 def test_servers_start_in_a_folder_whose_files_are_named_like_libraries(tmp_path: Path, store_root: Path) -> None:
     for name in ("prefect", "mlflow", "uvicorn", "nightune"):
         (tmp_path / f"{name}.py").write_text("raise ImportError('of a user')\n")

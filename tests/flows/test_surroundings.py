@@ -20,6 +20,7 @@ from nightune.flows.commands.main import app
 from nightune.flows.runtime.text_streams import json_text, show_every_text
 from nightune.proxies import ask_loopback_directly, proxy_problems
 from nightune.tasks.http import request_status
+from nightune.tasks.tracking.store.store import open_store
 from tests.flows.conftest import Command, last_json
 
 NOWHERE = "http://127.0.0.1:9"
@@ -68,7 +69,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check(study: Path, charset: str = "utf-8", *options: str) -> Result:
-    return CliRunner(charset=charset).invoke(app, ["check", str(study), *options])
+    return CliRunner(charset=charset).invoke(app, ["check", str(study), "--no-build", *options])
 
 
 @pytest.mark.parametrize("environment", WORKS, ids=str)
@@ -173,19 +174,19 @@ def test_files_for_the_owner_alone_and_a_study_in_a_folder_that_cannot_be_writte
     monkeypatch.setenv("NIGHTUNE_STORE", str(store))
     with umask(0o077):
         assert check(study).exit_code == 0
-        assert CliRunner().invoke(app, ["models"]).exit_code == 0
+        open_store(store)
     assert stat.S_IMODE((store / "mlflow.db").stat().st_mode) == 0o600
     assert [path.name for path in folder.iterdir()] == ["flowers.toml"]
 
 
 def test_a_command_in_the_locale_of_posix_prints_all(small_study: Path, nightune: Command) -> None:
     plain = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
-    done = nightune("check", small_study, **plain)
+    done = nightune("check", small_study, "--no-build", **plain)
     assert done.returncode == 0, done.stderr
     assert "iris - multiclass" in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.nights
 def test_a_sweep_behind_a_proxy_asks_its_own_servers_directly(small_study: Path, nightune: Command) -> None:
     proxied = {name: NOWHERE for lower in PROXIES[:3] for name in (lower, lower.upper())}
     done = nightune("tune", small_study, "--trials", "1", "--json", **proxied, NO_PROXY="intranet", no_proxy="")

@@ -96,7 +96,7 @@ def test_out_of_memory_the_epoch_starts_over_in_smaller_micro_batches(
     assert_same_weights(engine, state, expected)
     assert int(state.model.optimizer.iterations) == 6
     assert [output.statistics["micro_batch_size"] for output in outputs] == [float(cap)] * 2
-    assert caplog.logged[-1] == f"out of memory with {2 * cap} examples at once; restarting epoch 1 with {cap}"
+    assert caplog.messages[-1] == f"out of memory with {2 * cap} examples at once; restarting epoch 1 with {cap}"
 
 
 def test_a_trial_fails_for_memory_only_after_trying_single_examples(

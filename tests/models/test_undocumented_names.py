@@ -303,7 +303,7 @@ def test_jax_knows_the_memory_of_an_accelerator() -> None:
     assert wanted <= statistics.keys()
 
 
-@pytest.mark.slow
+@pytest.mark.nights
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="runs the others")
 def test_the_names_hold_on_jax_as_well() -> None:
     pytest.importorskip("jax")

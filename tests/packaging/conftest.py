@@ -92,7 +92,7 @@ def from_wheel(distributions: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return Installed(python)
 
 
-@pytest.fixture(params=["editable", "wheel"])
+@pytest.fixture(params=[pytest.param("editable", marks=pytest.mark.nights), "wheel"])
 def installed(request: pytest.FixtureRequest) -> Installed:
     """Nightune installed for development, and from the wheel."""
     if request.param == "wheel":

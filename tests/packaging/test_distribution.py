@@ -73,12 +73,12 @@ def test_help_and_check_work_from_another_folder(from_wheel: Installed, tmp_path
     shown = from_wheel.run("--help", folder=elsewhere)
     assert shown.returncode == 0, shown.stderr
     assert "tune" in shown.stdout
-    checked = from_wheel.run("check", studies / "flowers.toml", folder=elsewhere)
+    checked = from_wheel.run("check", "--no-build", studies / "flowers.toml", folder=elsewhere)
     assert checked.returncode == 0, checked.stderr
     assert [path.name for path in elsewhere.iterdir()] == ["mlruns"]
 
 
-@pytest.mark.slow
+@pytest.mark.nights
 def test_a_study_in_another_folder_is_tuned(from_wheel: Installed, tmp_path: Path) -> None:
     studies, elsewhere = tmp_path / "studies", tmp_path / "elsewhere"
     studies.mkdir()

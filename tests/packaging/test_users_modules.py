@@ -1,5 +1,6 @@
 """A user's own modules may be named like ours: models.py, tasks.py, tuning.py and a package flows."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,17 +65,23 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_modules_named_like_ours_are_the_users_own(installed: Installed, project: Path) -> None:
-    done = installed.run("tune", "flowers.toml", "--json", "--engine", "fit", folder=project)
+    elsewhere = project.with_name("elsewhere")
+    for name in ("models.py", "tasks.py", "tuning.py", "flows/__init__.py"):
+        (elsewhere / name).parent.mkdir(parents=True, exist_ok=True)
+        (elsewhere / name).write_text("raise RuntimeError('not the one beside the study')")
+    done = installed.run("tune", project / "flowers.toml", "--json", "--engine", "fit", folder=elsewhere)
     assert done.returncode == 0, done.stderr
     assert '"completed": 2' in done.stdout
+    assert {path.name for path in project.iterdir()} == {name.split("/")[0] for name in (*FILES, "flowers.toml")}
     for name in ("models", "tasks", "tuning", "flows"):
         theirs = installed.run_code(f"import nightune.{name}, {name}; print({name}.__file__)", project)
         assert Path(theirs.stdout.strip()).is_relative_to(project), theirs.stderr
 
 
-def test_our_packages_are_not_top_level_modules(installed: Installed, tmp_path: Path) -> None:
+def test_our_packages_are_not_top_level_modules(from_wheel: Installed, tmp_path: Path) -> None:
     code = "from importlib.util import find_spec; print([find_spec(n) for n in ('flows', 'tasks', 'tuning', 'models')])"
-    assert installed.run_code(code, tmp_path).stdout.strip() == "[None, None, None, None]"
+    for installed in (from_wheel, Installed(Path(sys.executable))):
+        assert installed.run_code(code, tmp_path).stdout.strip() == "[None, None, None, None]"
 
 
 @pytest.fixture
