@@ -84,8 +84,8 @@ def test_after_kills_every_trial_exists_exactly_once(
     assert points == 60
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("stop", [pytest.param(signal.SIGINT, marks=pytest.mark.nights), signal.SIGTERM])
+@pytest.mark.nights
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_the_ui_opens_at_the_printed_address_until_it_is_stopped(store_root: Path, stop: signal.Signals) -> None:
     port = free_port()
     command = command_line("ui", "--port", str(port))

@@ -28,7 +28,7 @@ def test_a_sweep_whose_first_trials_fail_alike_ends_with_exit_code_1_and_one_cau
     (tmp_path / "net.py").write_text(NET)
     study = tmp_path / "flowers.toml"
     study.write_text(SMALL_STUDY.replace('"mlp"\nunits = [[4]]', '"net.py:build"'))
-    done = nightune("tune", study)
+    done = nightune("tune", study, "--engine", "fit")
     assert done.returncode == 1, done.stderr
     cause = "has no attribute 'missing'"
     assert len([line for line in done.stderr.splitlines() if line.startswith("trial") and cause in line]) == 1

@@ -76,6 +76,7 @@ def test_a_stopped_trial_resumes_after_its_last_epoch(
     assert trial(tmp_path / "unbroken")["points"] == resumed["points"]
 
 
+@pytest.mark.nights
 def test_a_damaged_snapshot_costs_epochs_and_nothing_else(
     long_study: Path, store_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

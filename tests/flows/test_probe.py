@@ -56,6 +56,7 @@ def check_copy(copy: Path, probed: StudyProbe) -> None:
     assert study.name == "narrow"
 
 
+@pytest.mark.nights
 def test_the_command_line_prints_the_probe_and_writes_the_study(
     nightune: Command, prefect_server: str, small_study: Path
 ) -> None:

@@ -223,6 +223,7 @@ def test_a_scope_holds_values_and_the_losses_that_layers_add() -> None:
     assert (moved, number(counter.value)) == (5.0, 1.0)
 
 
+@pytest.mark.nights  # TensorFlow waits ten seconds for memory
 @undocumented("TensorFlow, JAX", "their errors of memory", "smaller micro-batches", "engines.memory.is_out_of_memory")
 def test_the_error_of_an_impossible_allocation_is_known() -> None:
     with pytest.raises(Exception, match=r".") as caught:
