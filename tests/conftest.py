@@ -27,13 +27,23 @@ NO_KERAS = KerasFinder(fail_the_collection)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--quick", action="store_true", help="skip each test that imports Keras or starts a process")
+    parser.addoption(
+        "--quick", action="store_true", help="skip each test that is slow, imports Keras or starts a process"
+    )
 
 
 def pytest_collection() -> None:
     """Import all tests without Keras, and without collecting garbage among objects that stay until the end."""
     gc.disable()
     sys.meta_path.insert(0, NO_KERAS)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave tests that compute for a second or more out of a quick run."""
+    if config.getoption("quick"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -66,6 +66,7 @@ def read(content: bytes, target: str, kind: str) -> None:
         assert dataset.output_size >= 1
 
 
+@pytest.mark.slow
 @fuzzed
 @given(st.lists(st.tuples(names, columns), min_size=1, max_size=4), st.sampled_from(["random", "stratified"]))
 def test_any_table_is_data_or_a_study_error(table: list[tuple[str, list[str]]], kind: str) -> None:

@@ -68,6 +68,7 @@ def read(content: bytes) -> None:
             assert str(path) in str(error)  # noqa: PT017 - either outcome is well
 
 
+@pytest.mark.slow
 @fuzzed
 @given(studies)
 def test_any_tables_are_a_study_or_a_study_error(tables: dict[str, Any]) -> None:
@@ -86,6 +87,7 @@ def test_any_damage_to_a_good_study_is_reported(study: Path, data: st.DataObject
     read(content)
 
 
+@pytest.mark.slow
 @fuzzed
 @given(st.sampled_from(STUDIES), values, st.data())
 def test_any_value_in_a_good_study_is_accepted_or_refused(study: Path, value: Any, data: st.DataObject) -> None:

@@ -64,6 +64,7 @@ def read(params: dict[str, Any]) -> Recipe | None:
         raise
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(params=kinds(), examples=st.integers(1, 90), scores=st.lists(st.floats(0.0, 10.0), min_size=6, max_size=6))
 def test_every_combination_is_planned_or_refused_by_a_named_rule(

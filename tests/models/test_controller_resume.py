@@ -76,6 +76,7 @@ RESUMED = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     params=st.sampled_from(RESUMED),

@@ -28,6 +28,7 @@ def ishigami(*units: np.ndarray) -> np.ndarray:
     return np.sin(x) + 7 * np.sin(y) ** 2 + 0.1 * z**4 * np.sin(x)
 
 
+@pytest.mark.slow
 def test_importance_shares_match_functions_of_known_shares() -> None:
     linear = variance_shares(*sampled(2, lambda one, other: one + 0.1 * other), seed=0)
     assert linear is not None
