@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import warnings
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -70,6 +71,8 @@ def prepare_environment(creates_store: bool = True) -> None:
     try:
         if creates_store:
             (root / "prefect").mkdir(parents=True, exist_ok=True)
+        else:
+            warnings.filterwarnings("ignore", "Failed to create the Prefect home directory")  # it needs none to read
     except OSError as error:
         said = f"NIGHTUNE_STORE: the folder {str(root)!r} cannot be created or written ({error.strerror or error})"
         raise StoreError(f"{said}. Set it to a folder that you can write to.") from error

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.flows.conftest import Command
+
 READING = [
     ("show", "STUDY"),
     ("compare", "STUDY"),
@@ -28,3 +30,10 @@ def test_a_folder_without_a_store_is_named_and_stays_empty(
     assert f"{root}: no store" in done.output
     assert "NIGHTUNE_STORE" in done.output
     assert not root.parent.exists()
+
+
+def test_a_command_without_a_store_prints_one_line(nightune: Command, tmp_path: Path) -> None:
+    done = nightune("models", NIGHTUNE_STORE=str(tmp_path / "nowhere" / "mlruns"))
+    assert done.returncode == 3
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert not (tmp_path / "nowhere").exists()
