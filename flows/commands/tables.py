@@ -2,14 +2,13 @@
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nightune.tasks.check_study import StudyCheck
 from nightune.tasks.promote_model import Promotion
 from nightune.tasks.reporting.probe_report import StudyProbe
 from nightune.tasks.tracking.registry.registry import Version
@@ -22,8 +21,6 @@ from nightune.tuning.analysis.sweep_comparison import Difference, Score
 from nightune.tuning.trial import Value
 
 SHOWN_ROWS = 10
-SHOWN_COLUMNS = 100
-SHOWN_CLASSES = 20
 TRUSTED_EXPLAINED = 0.2  # of the variance, out of bag; below, the surrogate has learned next to nothing
 
 
@@ -188,37 +185,6 @@ def print_next_steps(console: Console, report: SweepReport, study_file: Path) ->
     )
 
 
-def print_check(console: Console, check: StudyCheck) -> None:
-    """Print what a sweep of the study would do."""
-    console.print(Text(f"{check.study}: {check.question}", style="bold"))
-    table = Table(header_style="bold")
-    for name in ("parameter", "values", "active when"):
-        table.add_column(name, overflow="fold")
-    for dimension in check.dimensions:
-        table.add_row(*(Text(dimension[name]) for name in ("name", "values", "when")))
-    console.print(table)
-    facts: Sequence[tuple[str, object]] = [
-        ("data", _data_line(check.data)),
-        *([] if check.classes is None else [("classes", _class_shares(check.classes))]),
-        ("trials", f"{check.trials} ({check.method})"),
-        *([("models built", str(check.models_built))] if check.models_built else []),
-        ("graph keys", f"{len(check.graph_keys)} (compiled training graphs)"),
-        *_bracket_lines(check),
-        ("largest cost", f"{check.largest_cost_epochs} epochs"),
-    ]
-    for name, value in facts:
-        console.print(f"{name:<13} {value}", highlight=False, soft_wrap=True)
-    _print_columns(console, check)
-    for finding in check.findings:
-        console.print(Text(f"data: {finding}", style="yellow"), soft_wrap=True)
-    for finding in (*check.search_findings, *check.model_findings):
-        console.print(Text(finding, style="yellow"), soft_wrap=True)
-    for note, count in check.notes.items():
-        console.print(Text(f"{count} trials: {note}", style="yellow"), soft_wrap=True)
-    for reason, count in check.refused.items():
-        console.print(Text(f"{count} trials refused: {reason}", style="yellow"), soft_wrap=True)
-
-
 def print_probe(console: Console, probe: StudyProbe) -> None:
     """Print the result of each range test, and the lines to put into the study."""
     table = Table(title=f"{probe.study} · learning-rate range tests", title_justify="left", header_style="bold")
@@ -236,44 +202,6 @@ def print_probe(console: Console, probe: StudyProbe) -> None:
         highlight=False,
         soft_wrap=True,
     )
-
-
-def _print_columns(console: Console, check: StudyCheck) -> None:
-    """Print one line for each column of a table, as its training rows hold it."""
-    if not check.columns:
-        return
-    table = Table(title="columns · training rows", title_justify="left", header_style="bold")
-    for name in ("column", "read as", "distinct", "missing", "example", "what is done"):
-        table.add_column(name, justify="right" if name in ("distinct", "missing") else "left", overflow="fold")
-    for line in check.columns[:SHOWN_COLUMNS]:
-        table.add_row(*(Text("" if value is None else str(value)) for value in line.values()))
-    console.print(table)
-    if len(check.columns) > SHOWN_COLUMNS:
-        console.print(f"… and {len(check.columns) - SHOWN_COLUMNS} more columns (all of them: --json)")
-
-
-def _class_shares(counts: Mapping[str, int]) -> str:
-    """The share of each class in the training rows, largest first."""
-    rows = sum(counts.values())
-    ordered = sorted(counts.items(), key=lambda each: -each[1])
-    shares = ", ".join(f"{label} {count / rows:.1%}" for label, count in ordered[:SHOWN_CLASSES])
-    more = f", and {len(counts) - SHOWN_CLASSES} more" if len(counts) > SHOWN_CLASSES else ""
-    return f"{shares}{more} (of {rows} training rows)"
-
-
-def _bracket_lines(check: StudyCheck) -> list[tuple[str, str]]:
-    """Return a line with the rungs of each bracket, if any bracket has more than one rung."""
-    if max(map(len, check.brackets)) == 1:
-        return []
-    lines = [" → ".join(f"{rung['trials']} × {rung['epochs']}" for rung in rungs) for rungs in check.brackets]
-    return [(f"bracket {place}", f"{line} epochs") for place, line in enumerate(lines, start=1)]
-
-
-def _data_line(data: Mapping[str, object]) -> str:
-    sizes, shapes = data["sizes"], data["input_shape"]
-    assert isinstance(sizes, Mapping)
-    rows = ", ".join(f"{count} {split}" for split, count in sizes.items())
-    return f"{data['source']} · {data['task']} · inputs {shapes} · {rows} · version {data['version']}"
 
 
 def cell_text(value: Value) -> str:

@@ -30,7 +30,7 @@ TABLE = pd.DataFrame(
 
 
 def test_check_prints_a_line_for_each_column_and_the_class_shares(tmp_path: Path) -> None:
-    from nightune.flows.commands.tables import print_check
+    from nightune.flows.commands.check_tables import print_check
     from nightune.tasks.check_study import check_study
     from nightune.tasks.load_study import load_study
 

@@ -1,4 +1,4 @@
-"""Lasting imports: garbage collection is off during them, later skips the new objects, and is restored."""
+"""Heavy imports: garbage collection is off during them, later skips the new objects, and is restored."""
 
 import gc
 from collections.abc import Iterator

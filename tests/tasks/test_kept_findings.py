@@ -4,13 +4,15 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.findings import read_findings, write_findings
-from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep
+from nightune.tasks.tracking.trials.damages import damaged_runs
 from tests.tasks.conftest import SmallStudy
 
 FINDINGS = ("column 'income' is read as numbers: '$' taken off", "column 'größe' looks like an identifier")
@@ -28,6 +30,18 @@ def test_many_findings_are_all_read_back(store: Store, sweep: Sweep) -> None:
     many = tuple(f"column {number}: {'x' * 100}" for number in range(200))
     write_findings(store, sweep, many)
     assert read_findings(store, sweep) == many
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"data": 3}', "null"])
+def test_a_damaged_file_of_findings_is_left_out_by_name_and_found_by_doctor(
+    store: Store, sweep: Sweep, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_findings(store, sweep, FINDINGS)
+    finish_sweep(store, sweep, "", [])  # doctor reads the files of complete sweeps
+    client(store).log_text(sweep.run_id, text, "findings.json")
+    assert read_findings(store, sweep) == ()
+    assert "findings.json" in caplog.text
+    assert any("findings.json" in damage for damage in damaged_runs(store, sweep.experiment_id))
 
 
 def test_a_sweeps_log_begins_with_the_findings(

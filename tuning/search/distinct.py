@@ -12,7 +12,7 @@ from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.trial import TrialResult, Value
 
 PATIENCE = 200  # draws in a row without a new point, after which the rest is listed: few points are left
-LISTED = 100_000  # points at most; of larger spaces, where the rest is a rare branch, drawing goes on as many times
+LISTED = 100_000  # points at most; in larger spaces, whose rest is a rare branch, this many more draws are tried
 _LAST_STREAM = 2**32 - 1  # of the generator that shuffles the rest; trials count from 0
 
 

@@ -1,11 +1,12 @@
 """Store the findings about a sweep's data on its run: a tag for MLflow's pages, and a file to read back."""
 
-import json
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter
 
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.records import optional_file
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 
@@ -22,6 +23,9 @@ def read_findings(store: Store, sweep: Sweep) -> tuple[str, ...]:
     """Return the findings; empty if there are none, or the sweep is of an earlier version that kept none."""
     if names.FINDINGS not in client(store).get_run(sweep.run_id).data.tags:
         return ()
-    with tempfile.TemporaryDirectory() as folder:
-        path = client(store).download_artifacts(sweep.run_id, names.FINDINGS_FILE, folder)
-        return tuple(map(str, json.loads(Path(path).read_text(encoding="utf-8"))["data"]))
+    return optional_file(store, sweep.run_id, names.FINDINGS_FILE, parse_findings) or ()
+
+
+def parse_findings(text: str) -> tuple[str, ...]:
+    """Read findings from the text of their file; ValueError if it is damaged."""
+    return tuple(TypeAdapter(dict[Literal["data"], list[str]]).validate_json(text).get("data", []))

@@ -9,6 +9,7 @@ from nightune.tasks.tracking.store.errors import DamagedRecordError
 from nightune.tasks.tracking.store.records import read_file, run_record
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.confirmations import parse_confirmation
+from nightune.tasks.tracking.sweeps.findings import parse_findings
 from nightune.tasks.tracking.sweeps.importances import parse_importance
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, read_environment, read_sweep
 from nightune.tasks.tracking.sweeps.verdicts import parse_verdict
@@ -21,6 +22,7 @@ FILES: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     (names.ENVIRONMENT, names.KIND, read_environment),
     (names.STUDY_CONTENT, names.KIND, str),
     (names.CONFIRMATION, names.CONFIRMED_TRIAL, parse_confirmation),
+    (names.FINDINGS_FILE, names.FINDINGS, parse_findings),
     (names.IMPORTANCE, names.MATTERED_MOST, parse_importance),
     (names.VERDICT_JSON, names.VERDICT_QUESTION, parse_verdict),
 )
