@@ -6,31 +6,46 @@ from nightune.models.training.capabilities import only_in_fit
 from nightune.tasks.build_models import build_before_training
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import sample_recipes
-from nightune.tasks.retry_failed import retry_failed, trials_to_retry
+from nightune.tasks.retry_failed import (
+    OTHER_CODE,
+    keeps_its_engine,
+    retry_failed,
+    trials_of_other_code,
+    trials_to_retry,
+)
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.extension import extend_sweep, sweep_of_other_length
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, latest_sweep, open_sweep
+from nightune.tasks.tracking.trials.trials import finished_trials
+from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.study.study import Study
 
 logger = logging.getLogger("nightune")
 
 
 def choose_sweep(
-    store: Store, study: Study, data: PreparedData, fresh: bool, is_retry_requested: bool
+    store: Store, study: Study, data: PreparedData, request: str, fresh: bool, is_retry_requested: bool
 ) -> tuple[Sweep, Study]:
     """Return the sweep and the study as it trains it: an extended sweep has more trials than the study's file.
 
-    Where something is to be trained, the study's models are built first; StudyError then leaves the store as it was.
+    `request` is the engine asked for. Where something is to be trained, the study's models are built first. StudyError
+    leaves the store as it was.
     """
     standing, study = _standing(store, study, data, fresh)
     is_extension = standing is not None and standing.asked_trials < (study.search.trials or 0)
-    if standing is None or (fresh and standing.is_complete):
+    changed = [] if standing is None else _changed(store, study, standing, data)
+    if standing is None or (standing.is_complete and (fresh or changed)):
+        if standing is not None and changed and not fresh:
+            text = "%s was trained by other code than today's (changed files of the study, or another version)"
+            logger.warning(f"{text}; a new sweep begins", standing.id)
         study = study.model_copy(update={"repeats_points": False})
         build_before_training(store, study, data)
         _warn_of_repeats(study)
-        return open_sweep(store, study, data.version, fresh, study.trial_count, _tags(study)), study
-    retried = trials_to_retry(store, study, standing, data, is_retry_requested)
+        return open_sweep(store, study, data.version, True, study.trial_count, _tags(study)), study
+    retried = trials_to_retry(store, study, standing, data, is_retry_requested) | dict.fromkeys(changed, OTHER_CODE)
+    if (is_extension or retried) and keeps_its_engine(store, standing, retried):
+        refuse_other_engine(study, standing, request)  # before the sweep is changed
     if is_extension or retried or not standing.is_complete:
         build_before_training(store, study, data)
         _warn_of_repeats(study)
@@ -58,6 +73,17 @@ def _standing(store: Store, study: Study, data: PreparedData, fresh: bool) -> tu
     numbers = (other.asked_trials, study.search.trials)
     logger.warning("%s, of %d trials, is not extended to %s: %s; a new sweep begins", other.id, *numbers, reason)
     return None, study
+
+
+def _changed(store: Store, study: Study, sweep: Sweep, data: PreparedData) -> list[str]:
+    return trials_of_other_code(study, sweep, data, list(finished_trials(store, sweep).values()))
+
+
+def refuse_other_engine(study: Study, sweep: Sweep, request: str) -> None:
+    """Raise StudyError if another engine is asked for than the sweep's."""
+    if request == "fit" != sweep.engine or (request == "compiled" and sweep.engine == "fit"):
+        problem = f"{request!r}: {sweep.id} was started with {sweep.engine!r}, and a sweep keeps its engine"
+        raise StudyError(str(study.path), [Problem("engine", f"{problem}; use --engine auto")])
 
 
 def _why_not(study: Study, sweep: Sweep) -> str:

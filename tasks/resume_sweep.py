@@ -6,11 +6,9 @@ from nightune.tasks.prepare_data import prepare_data, read_prepared
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
-from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import StoreError
-from nightune.tasks.tracking.store.records import read_file
 from nightune.tasks.tracking.store.store import Store
-from nightune.tasks.tracking.sweeps.sweeps import Sweep, find_complete_sweep
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, find_complete_sweep, sweep_content
 from nightune.tasks.tracking.trials.trials import reconcile
 from nightune.tuning.study.sections import Objective, SearchSection
 from nightune.tuning.study.study import Study
@@ -24,19 +22,16 @@ def resume_sweep(store: Store, study: Study, sweep_id: str | None = None) -> Set
     """
     sweep = find_complete_sweep(store, study.name, sweep_id)
     reconcile(store, sweep.experiment_id)
-    trained = read_file(store, sweep.run_id, names.STUDY_CONTENT, _trained_parts)
-    as_trained = study.model_copy(update={**trained, "repeats_points": not sweep.is_without_repeats})
+    content = sweep_content(store, sweep)
+    as_trained = study.model_copy(
+        update={
+            "seed": int(content["seed"]),
+            "search": SearchSection.model_validate_json(json.dumps(content["search"])),
+            "objective": Objective.model_validate_json(json.dumps(content["objective"])),
+            "repeats_points": not sweep.is_without_repeats,
+        }
+    )
     return Setting(store=store, sweep=sweep, study=as_trained, data=_data(store, as_trained, sweep))
-
-
-def _trained_parts(text: str) -> dict[str, object]:
-    """Read what the command line may have overridden from the text of the sweep's content."""
-    content = json.loads(text)
-    return {
-        "seed": int(content["seed"]),
-        "search": SearchSection.model_validate_json(json.dumps(content["search"])),
-        "objective": Objective.model_validate_json(json.dumps(content["objective"])),
-    }
 
 
 def _data(store: Store, study: Study, sweep: Sweep) -> PreparedData:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nightune.models.errors import InputError
 from nightune.models.recipe.rules import notes_on
-from nightune.tasks.choose_sweep import choose_sweep
+from nightune.tasks.choose_sweep import choose_sweep, refuse_other_engine
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import sample_recipes
 from nightune.tasks.reporting.events import SweepStarted, announce_sweep, announce_trial
@@ -39,7 +39,7 @@ def start_sweep(
     store: Store, study: Study, data: PreparedData, request: str, fresh: bool, retry: bool = False
 ) -> Setting:
     """Resume the study's unfinished sweep, open its complete one, or start the next; choose the engine."""
-    sweep, study = choose_sweep(store, study, data, fresh, retry)
+    sweep, study = choose_sweep(store, study, data, request, fresh, retry)
     with mark_interrupted_on_error(store, sweep):
         reconcile(store, sweep.experiment_id)
         if not sweep.is_complete:
@@ -49,9 +49,8 @@ def start_sweep(
             choice = select_engine(store, study, sweep.number, data, request)
             sweep = record_engine(store, sweep, choice.name, choice.reason)
             logger.info("engine %s · %s", choice.name, choice.reason)
-        elif request == "fit" != sweep.engine or (request == "compiled" and sweep.engine == "fit"):
-            problem = f"{request!r}: {sweep.id} was started with {sweep.engine!r}, and a sweep keeps its engine"
-            raise StudyError(str(study.path), [Problem("engine", f"{problem}; use --engine auto")])
+        else:
+            refuse_other_engine(study, sweep, request)
     return Setting(store=store, sweep=sweep, study=study, data=data)
 
 

@@ -21,6 +21,7 @@ from nightune.flows.commands.registry import models, promote, rollback
 from nightune.flows.commands.store import doctor, prune
 from nightune.flows.runtime.console import output, print_json, progress_shown, say
 from nightune.flows.runtime.environment import store_root, tracking_uri
+from nightune.flows.runtime.exit_codes import NO_RESULT
 from nightune.flows.runtime.prefect_server import prefect_server
 from nightune.flows.runtime.supervisor import supervised
 from nightune.flows.runtime.text_streams import show_every_text
@@ -28,9 +29,6 @@ from nightune.models.heavy_imports import lasting_imports
 
 if TYPE_CHECKING:
     from nightune.tasks.write_report import SweepReport
-
-NO_TRIAL_COMPLETED = 1
-NO_SUGGESTION = 1
 
 app = typer.Typer(
     add_completion=False,
@@ -54,6 +52,8 @@ def tune(  # noqa: PLR0913, PLR0917 - one argument per option
     as_json: AsJson = False,
 ) -> None:
     """Train the study's trials. Run again to resume an interrupted sweep or to show a finished one."""
+    if fresh and retry_failed:
+        raise typer.BadParameter("a new sweep has no failed trials; leave out --fresh", param_hint="--retry-failed")
     with report_errors(), sigterm_as_interrupt(), progress_shown():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
 
@@ -71,7 +71,7 @@ def tune(  # noqa: PLR0913, PLR0917 - one argument per option
                 report = tune_flow(study, trials, epochs, seed, str(engine), fresh, retry_failed)
     _show_report(report, study, as_json)
     if report.best is None:
-        raise typer.Exit(NO_TRIAL_COMPLETED)
+        raise typer.Exit(NO_RESULT)
 
 
 @app.command()
@@ -132,7 +132,7 @@ def probe(
     if as_json:
         print_json(probed.as_json())
     if probed.range is None:
-        raise typer.Exit(NO_SUGGESTION)
+        raise typer.Exit(NO_RESULT)
 
 
 @app.command()

@@ -9,11 +9,10 @@ from rich.console import Console
 from nightune.flows.commands.options import AsJson, StudyFile, report_errors, sigterm_as_interrupt
 from nightune.flows.runtime.console import output, print_json, progress_shown, say
 from nightune.flows.runtime.environment import store_root, tracking_uri
+from nightune.flows.runtime.exit_codes import REFUSED
 from nightune.flows.runtime.prefect_server import prefect_server
 from nightune.flows.runtime.supervisor import supervised
 from nightune.models.heavy_imports import lasting_imports
-
-REFUSED = 4
 
 
 def promote(

@@ -11,11 +11,10 @@ from rich.text import Text
 from nightune.flows.commands.options import AsJson, StudyFile, report_errors
 from nightune.flows.runtime.console import output, print_json
 from nightune.flows.runtime.environment import store_root, tracking_uri
+from nightune.flows.runtime.exit_codes import NO_RESULT
 
 if TYPE_CHECKING:
     from nightune.tasks.doctor import Finding
-
-PROBLEMS_LEFT = 1
 
 
 def prune(
@@ -64,7 +63,7 @@ def doctor(
     else:
         _print_findings(output(), findings, is_repaired=repair)
     if left:
-        raise typer.Exit(PROBLEMS_LEFT)
+        raise typer.Exit(NO_RESULT)
 
 
 def _print_findings(console: Console, findings: "Sequence[Finding]", is_repaired: bool) -> None:

@@ -7,6 +7,7 @@ from nightune.flows.runtime.exit_codes import BAD_STORE, FAULT
 from nightune.flows.runtime.fault_log import write_fault
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.retry import masked, transient_fault
+from nightune.tasks.trial.failure import is_ours
 
 OF_STORE = ("mlflow", "sqlalchemy", "sqlite3", "alembic", "requests", "urllib3", "filelock", "psycopg2", "pymysql")
 OF_PREFECT = ("prefect", "httpx", "httpcore", "http", "websockets", "griffe")
@@ -74,8 +75,7 @@ def _what(error: Exception) -> str:
 
 def _where(error: Exception) -> str:
     """The last line of Nightune's own code in the traceback, or the last of all."""
-    root = Path(__file__).resolve().parent.parent.parent
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).resolve().is_relative_to(root)]
+    own = [frame for frame in frames if is_ours(frame.filename)]
     last = [*frames, *own][-1:]
     return f"line {last[0].lineno} of {Path(last[0].filename).name}" if last else "without a place"

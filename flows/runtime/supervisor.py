@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nightune.tuning.study.study import Study
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM)
+ONCE = ("--retry-failed",)  # options that the first child has carried out: a restart must not repeat them
 
 
 def supervised(read_study: Callable[[], "Study"]) -> None:
@@ -61,6 +62,7 @@ def supervise(command: Sequence[str], crash_log: CrashLog, say: Callable[[str], 
         if crash is None:
             say(f"The process died outside of any trial ({cause}). Finished trials are kept; run the command again.")
             return 128 - code
+        command = [word for word in command if word not in ONCE]
         attempt = "given up" if crash.is_final else f"attempt {crash.count} of {MAX_ATTEMPTS}"
         say(f"{crash.subject} · {crash.message} · {attempt}. Restarting; finished trials are kept.")
 

@@ -7,7 +7,7 @@ The files hold no results: those are in MLflow alone.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -106,6 +106,12 @@ class CrashLog:
         values = _read(self._crashes).get(key)
         crash = Crash(**values) if values else None
         return crash if crash is not None and crash.is_final else None
+
+    def clear_crashes(self, keys: Iterable[str]) -> None:
+        """Forget the crashes of these trials, and of the choice of the engine: they may be trained again."""
+        gone = {*keys, ENGINE_CHOICE}
+        if crashes := _read(self._crashes):
+            _write(self._crashes, {key: value for key, value in crashes.items() if key not in gone})
 
     def clear(self) -> None:
         """Delete all records: the sweep is complete."""

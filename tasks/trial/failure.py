@@ -5,12 +5,16 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
+import nightune
 from nightune import tasks
 from nightune.models.error_causes import cause_of, users_line
 from nightune.tasks.tracking.store.retry import masked
 
-_ROOT = Path(tasks.__path__[0]).resolve().parent  # the checkout, or the installed package
-PACKAGE_FOLDERS = tuple(_ROOT / name for name in ("flows", "tasks", "tuning", "models"))
+_FOLDER = Path(tasks.__path__[0]).resolve().parent  # the checkout, or the installed package itself
+PACKAGE_FOLDERS = (
+    *(_FOLDER / name for name in ("flows", "tasks", "tuning", "models")),
+    Path(nightune.__path__[0]).resolve(),  # settings, vocabulary and proxies
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,11 @@ def describe(error: Exception, study_folder: Path) -> Failure:
     return Failure(masked(cause), masked("".join(traceback.format_exception(error))))
 
 
+def is_ours(file: str | Path) -> bool:
+    """Return True for a file of Nightune's packages; a virtual environment in the checkout is not among them."""
+    return any(Path(file).resolve().is_relative_to(folder) for folder in PACKAGE_FOLDERS)
+
+
 def _own_fault(error: Exception) -> str:
     """Return the line of Nightune's code that raised the error by mistake; empty for any other error.
 
@@ -40,7 +49,6 @@ def _own_fault(error: Exception) -> str:
     if not frames:
         return ""
     file, number = Path(frames[-1].filename).resolve(), frames[-1].lineno or 0
-    is_ours = any(file.is_relative_to(folder) for folder in PACKAGE_FOLDERS)
-    if not is_ours or linecache.getline(frames[-1].filename, number).lstrip().startswith("raise"):
+    if not is_ours(file) or linecache.getline(frames[-1].filename, number).lstrip().startswith("raise"):
         return ""
     return f"line {number} of {file.parent.name}/{file.name}"

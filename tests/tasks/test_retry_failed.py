@@ -2,9 +2,12 @@
 
 import json
 import math
+import os
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,11 +21,21 @@ from nightune.tasks.setting import Setting
 from nightune.tasks.start_sweep import already_finished, start_sweep
 from nightune.tasks.tracking.store.store import Store, client, open_store
 from nightune.tasks.tracking.sweeps.failures import write_failures
-from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep, open_sweep, record_engine
+from nightune.tasks.tracking.sweeps.sweeps import (
+    Sweep,
+    find_sweep,
+    finish_sweep,
+    interrupt_sweep,
+    open_sweep,
+    record_engine,
+)
 from nightune.tasks.tracking.trials import failed_runs as packages
+from nightune.tasks.tracking.trials.damages import damaged_runs
 from nightune.tasks.tracking.trials.trial_log import open_trial
 from nightune.tasks.tracking.trials.trials import finished_trials
+from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tasks.write_report import read_report
+from nightune.tuning.errors import StudyError
 from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Status, Trial
 from tests.flows.conftest import SMALL_STUDY
@@ -46,8 +59,9 @@ class Failed:
     data: PreparedData
     sweep: Sweep
 
-    def start(self, retry: bool = False) -> Setting:
-        return start_sweep.fn(self.store, load_study(self.study.path), self.data, "auto", False, retry)
+    def start(self, retry: bool = False, engine: str = "auto", trials: int | None = None) -> Setting:
+        study = load_study(self.study.path, trials=trials)
+        return start_sweep.fn(self.store, study, self.data, engine, False, retry)
 
     def trials(self, setting: Setting) -> list[Trial]:
         (bracket,) = setting.study.brackets
@@ -117,21 +131,107 @@ def test_failed_trials_are_trained_again_in_the_same_sweep(
     assert all(each["nightune.retried_because"] for each in tags)
 
 
-def test_failed_trials_of_other_code_leave_the_sweep(failed: Failed) -> None:
+def edit_code(failed: Failed) -> None:
     (failed.study.path.parent / "net.py").write_text(NET + "# corrected\n")
-    setting = failed.start()
-    assert not setting.sweep.is_complete
-    statuses = {result.status for result in finished_trials(failed.store, setting.sweep).values()}
-    assert statuses == {Status.COMPLETED}
 
 
-def test_a_sweep_in_which_every_trial_failed_chooses_its_engine_anew(failed: Failed) -> None:
+def delete_successes(failed: Failed) -> None:
     for result in finished_trials(failed.store, failed.sweep).values():
         if result.status is Status.COMPLETED:
             client(failed.store).delete_run(result.run_id)
+
+
+def test_failed_trials_of_other_code_leave_the_sweep(failed: Failed) -> None:
+    delete_successes(failed)
+    edit_code(failed)
+    setting = failed.start()
+    assert setting.sweep.id == failed.sweep.id
+    assert not setting.sweep.is_complete
+    assert finished_trials(failed.store, setting.sweep) == {}
+
+
+@pytest.mark.parametrize("is_settled", [True, False])
+def test_after_an_edit_a_complete_sweep_is_left_alone_and_the_next_one_begins(
+    failed: Failed, is_settled: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else the results of two versions of the code would stand in one leaderboard."""
+    if is_settled:
+        client(failed.store).set_tag(failed.sweep.run_id, "nightune.confirmed_trial", "2")
+    edit_code(failed)
+    setting = failed.start()
+    assert setting.sweep.id == "flowers-1"
+    assert "flowers-0 was trained by other code" in caplog.text
+    assert len(finished_trials(failed.store, failed.sweep)) == 4
+    assert missing(failed, setting) == [0, 1, 2, 3]
+
+
+def test_after_an_edit_an_unfinished_sweep_trains_its_trials_again(
+    failed: Failed, caplog: pytest.LogCaptureFixture
+) -> None:
+    interrupt_sweep(failed.store, failed.sweep)
+    edit_code(failed)
+    with caplog.at_level("INFO", "nightune"):
+        setting = failed.start()
+    assert setting.sweep.id == failed.sweep.id
+    assert finished_trials(failed.store, setting.sweep) == {}
+    assert "4 trials are trained again: the code changed" in caplog.text
+
+
+@pytest.mark.parametrize("options", [{"retry": True}, {"trials": 8}])
+def test_a_refused_engine_changes_nothing(failed: Failed, options: dict[str, Any]) -> None:
+    with pytest.raises(StudyError, match="a sweep keeps its engine"):
+        failed.start(engine="compiled", **options)
+    sweep = find_sweep(failed.store, "flowers")
+    assert (sweep.is_complete, sweep.asked_trials) == (True, 4)
+    assert len(finished_trials(failed.store, sweep)) == 4
+
+
+def test_failed_replicates_are_tried_again(failed: Failed) -> None:
+    results = finished_trials(failed.store, failed.sweep).values()
+    best = next(result for result in results if result.status is Status.COMPLETED)
+    replicate = replace(best.trial, key="replicate", replicate=1, replicate_of=best.run_id)
+    changes = {"status": Status.FAILED, "objective": math.nan, "best_epoch": 0, "epochs": 0}
+    open_trial(failed.store, failed.sweep, replicate, {}, failed.data).finish(result_of(replicate, **changes), None)
+    failed.start(retry=True)
+    assert finished_trials(failed.store, failed.sweep, "replicate") == {}
+
+
+def test_a_retried_trial_is_no_damage(failed: Failed) -> None:
+    failed.start(retry=True)
+    assert list(damaged_runs(failed.store, failed.sweep.experiment_id)) == []
+
+
+@pytest.mark.parametrize("params", ["broken", "{}", None])
+def test_a_damaged_record_of_a_failed_trial_ends_no_command(failed: Failed, params: str | None) -> None:
+    for result in finished_trials(failed.store, failed.sweep).values():
+        if result.status is Status.FAILED and params is None:
+            client(failed.store).delete_tag(result.run_id, "nightune.status")
+            client(failed.store).delete_tag(result.run_id, "nightune.packages")
+        elif result.status is Status.FAILED:
+            client(failed.store).set_tag(result.run_id, "nightune.params", params)
+    client(failed.store).log_text(failed.sweep.run_id, "{", "environment.json")
+    assert failed.start().sweep.id == failed.sweep.id
+
+
+def test_crashes_of_retried_trials_are_forgotten_and_those_of_others_kept(failed: Failed) -> None:
+    log = open_crash_log(failed.store.root, "flowers")
+    results = {result.trial.number: result for result in finished_trials(failed.store, failed.sweep).values()}
+    for number in (0, 2):
+        context = log.training(results[number].trial.key, number)
+        context.__enter__()
+        log.record_limit("over its time limit")
+        assert log.record_crash(os.getpid(), "SIGKILL") is not None
+    failed.start(retry=True)
+    assert log.final_crash(results[0].trial.key) is None
+    assert log.final_crash(results[2].trial.key) is not None
+
+
+def test_a_sweep_in_which_every_trial_failed_chooses_its_engine_anew(failed: Failed) -> None:
+    delete_successes(failed)
     reasons = trials_to_retry(failed.store, failed.study, failed.sweep, failed.data, True)
     assert failed.sweep.engine == "fit"
     assert retry_failed(failed.store, failed.study, failed.sweep, reasons).engine == ""
+    assert find_sweep(failed.store, "flowers").engine == ""  # also for the next process, after a kill
 
 
 def test_a_confirmed_sweep_keeps_its_failed_trials(failed: Failed, caplog: pytest.LogCaptureFixture) -> None:
@@ -152,3 +252,24 @@ def test_the_sweeps_run_says_why_trials_failed_until_they_are_tried_again(failed
     assert group["trials"] == [0, 1]
     write_failures(failed.store, failed.sweep, [each for each in results if each.status is Status.COMPLETED])
     assert "nightune.failures" not in client(failed.store).get_run(failed.sweep.run_id).data.tags
+
+
+CRASHING = """
+import os, pathlib, signal, sys
+from nightune.tasks.trial.crash_log import open_crash_log
+calls = pathlib.Path(sys.argv[1]) / "calls"
+calls.write_text((calls.read_text() if calls.exists() else "") + " ".join(sys.argv[2:]) + ";")
+if calls.read_text().count(";") == 1:
+    context = open_crash_log(pathlib.Path(sys.argv[1]), "flowers").training("key", 1)
+    context.__enter__()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_restart_after_a_crash_does_not_request_the_retry_again(tmp_path: Path) -> None:
+    """It would clear the counts of crashes, and restart for ever."""
+    from nightune.flows.runtime.supervisor import supervise
+
+    command = [sys.executable, "-c", CRASHING, str(tmp_path), "tune", "--retry-failed", "--json"]
+    assert supervise(command, open_crash_log(tmp_path, "flowers"), lambda text: None) == 0
+    assert (tmp_path / "calls").read_text() == "tune --retry-failed --json;tune --json;"

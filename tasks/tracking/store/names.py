@@ -46,6 +46,7 @@ ATTEMPT = "nightune.attempt"
 MESSAGE = "nightune.message"
 PACKAGES = "nightune.packages"  # of a failed trial: identifies the packages that were installed
 RETRIED_BECAUSE = "nightune.retried_because"
+RETRIED = "retried"  # the kind of a run whose trial is trained again
 RUNG = "nightune.rung"  # the epoch until which a halted trial is completely logged
 SNAPSHOT = "nightune.snapshot"  # the epoch of the newest snapshot
 RESUMED_AT = "nightune.resumed_at"  # the epoch of the snapshot that the training resumed from

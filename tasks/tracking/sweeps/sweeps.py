@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from nightune.tasks.tracking.store import names
-from nightune.tasks.tracking.store.errors import DamagedRecordError, SweepNotFoundError
+from nightune.tasks.tracking.store.errors import SweepNotFoundError
 from nightune.tasks.tracking.store.provenance import commit_tags, environment
 from nightune.tasks.tracking.store.records import read_file, run_record, whole_records
 from nightune.tasks.tracking.store.store import Store, client, study_experiment
@@ -127,9 +127,19 @@ def fetch_study(store: Store, sweep: Sweep, folder: Path) -> None:
 
 def sweep_content(store: Store, sweep: Sweep) -> dict[str, Any]:
     """Return `Study.content` as of the sweep's start, overrides of the command line included."""
-    content = read_file(store, sweep.run_id, names.STUDY_CONTENT, json.loads)
+    return read_file(store, sweep.run_id, names.STUDY_CONTENT, parse_content)
+
+
+def parse_content(text: str) -> dict[str, Any]:
+    """Read `Study.content` from the text of its file; ValueError or KeyError if it is damaged."""
+    from nightune.tuning.study.sections import Objective, SearchSection  # noqa: PLC0415 - pydantic takes a moment
+
+    content = json.loads(text)
     if not isinstance(content, dict):
-        raise DamagedRecordError(f"{sweep.id}: {names.STUDY_CONTENT}: not as Nightune wrote it (expected: an object)")
+        raise ValueError("expected: an object")
+    int(content["seed"])
+    SearchSection.model_validate_json(json.dumps(content["search"]))
+    Objective.model_validate_json(json.dumps(content["objective"]))
     return content
 
 
@@ -138,6 +148,15 @@ def record_engine(store: Store, sweep: Sweep, engine: str, reason: str) -> Sweep
     for name, value in ((names.ENGINE, engine), (names.ENGINE_REASON, reason)):
         client(store).set_tag(sweep.run_id, name, value)
     return replace(sweep, engine=engine)
+
+
+def forget_engine(store: Store, sweep: Sweep) -> Sweep:
+    """Delete the sweep's engine from its run: the next start chooses one."""
+    tags = client(store).get_run(sweep.run_id).data.tags
+    for name in (names.ENGINE, names.ENGINE_REASON):
+        if name in tags:
+            client(store).delete_tag(sweep.run_id, name)
+    return replace(sweep, engine="")
 
 
 def interrupt_sweep(store: Store, sweep: Sweep) -> Sweep:

@@ -11,16 +11,16 @@ from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.confirmations import parse_confirmation
 from nightune.tasks.tracking.sweeps.findings import parse_findings
 from nightune.tasks.tracking.sweeps.importances import parse_importance
-from nightune.tasks.tracking.sweeps.sweeps import Sweep, read_environment, read_sweep
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, parse_content, read_environment, read_sweep
 from nightune.tasks.tracking.sweeps.verdicts import parse_verdict
 from nightune.tasks.tracking.trials.runs import find_runs, is_finished, read_result
 
-KINDS = ("sweep", "trial", "replicate", "probe")
+KINDS = ("sweep", "trial", "replicate", "probe", names.RETRIED)
 SHOWN_RUNS = 3
 # Files of a sweep, each with the tag that says that it was written; the first two belong to each complete sweep.
 FILES: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     (names.ENVIRONMENT, names.KIND, read_environment),
-    (names.STUDY_CONTENT, names.KIND, str),
+    (names.STUDY_CONTENT, names.KIND, parse_content),
     (names.CONFIRMATION, names.CONFIRMED_TRIAL, parse_confirmation),
     (names.FINDINGS_FILE, names.FINDINGS, parse_findings),
     (names.IMPORTANCE, names.MATTERED_MOST, parse_importance),
@@ -50,7 +50,7 @@ def _read(run: Any, sweeps: dict[str, Sweep]) -> None:
     kind = run_record(run).choice(names.KIND, KINDS)
     if kind == "sweep":
         sweeps[run.info.run_id] = read_sweep(run)
-    elif kind != "probe" and is_finished(run):
+    elif kind not in ("probe", names.RETRIED) and is_finished(run):
         read_result(run)
 
 
