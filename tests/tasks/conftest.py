@@ -35,7 +35,13 @@ class SmallStudy:
     seed: int = 7
     objective: Section = field(default_factory=Section)
     search: Section = field(default_factory=Section)
-    content: dict[str, Any] = field(default_factory=dict)
+    content: dict[str, Any] = field(
+        default_factory=lambda: {
+            "seed": 7,
+            "search": {"method": "random", "trials": 3, "epochs": 2},
+            "objective": {"metric": "val_loss"},
+        }
+    )
 
 
 @pytest.fixture

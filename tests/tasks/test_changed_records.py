@@ -16,7 +16,6 @@ from nightune.tasks.compare_sweeps import compare_sweeps
 from nightune.tasks.doctor import examine
 from nightune.tasks.measure_candidate import champion_contender
 from nightune.tasks.prepared_data import PreparedData
-from nightune.tasks.resume_sweep import _trained_parts
 from nightune.tasks.tracking.registry import registry
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import StoreError
@@ -25,7 +24,14 @@ from nightune.tasks.tracking.store.store import Store, client, open_store
 from nightune.tasks.tracking.sweeps import verdicts
 from nightune.tasks.tracking.sweeps.confirmations import write_confirmation
 from nightune.tasks.tracking.sweeps.importances import write_importance
-from nightune.tasks.tracking.sweeps.sweeps import Sweep, find_complete_sweep, find_sweep, finish_sweep, open_sweep
+from nightune.tasks.tracking.sweeps.sweeps import (
+    Sweep,
+    find_complete_sweep,
+    find_sweep,
+    finish_sweep,
+    open_sweep,
+    parse_content,
+)
 from nightune.tasks.tracking.trials.costs import record_costs
 from nightune.tasks.tracking.trials.prune import prune
 from nightune.tasks.tracking.trials.rungs import rung_results
@@ -259,7 +265,7 @@ def commands(place: Place) -> dict[str, Callable[[], object]]:
 
     def promote() -> None:
         sweep = find_complete_sweep(store, "flowers", "flowers-0")
-        read_file(store, sweep.run_id, names.STUDY_CONTENT, _trained_parts)
+        read_file(store, sweep.run_id, names.STUDY_CONTENT, parse_content)
         finished_trials(store, sweep, "replicate")
         verdicts.test_reads(store, sweep)
         verdicts.read_verdict(store, sweep)
