@@ -15,7 +15,7 @@ from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.penalties.penalties import keras_strengths
 from nightune.tasks.setting import Setting
-from nightune.tasks.tracking.trials.trial_log import open_trial
+from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tuning.trial import Status, Trial, TrialResult
 
 Train = Callable[[keras.Model, Recipe, list[Any]], dict[str, list[float]]]  # with callbacks; returns the curves
@@ -36,7 +36,7 @@ def fit_and_log(
     model, started_at, callbacks = begun
     recipe, epochs = read_recipe(trial.params), setting.study.search.epochs
     train, validation = dataset.train, dataset.validation
-    log = open_trial(setting.store, setting.sweep, trial, {"nightune.engine": label}, setting.data)
+    log = TrialLog(setting.store, setting.sweep, trial, {"nightune.engine": label}, setting.data)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         keep = keras.callbacks.ModelCheckpoint(path, monitor="val_loss", save_best_only=True)

@@ -60,14 +60,12 @@ def prefect_server() -> Iterator[Callable[[], None]]:
 def serving_server(port: int) -> Iterator[str]:
     """Yield the address of a server with schedules and pages, for this process and its children.
 
-    StoreError if the server of PREFECT_API_URL does not answer; ServerStartError if our own on the port does not.
+    It is the server of PREFECT_API_URL or PREFECT_PROFILE, or our own on the port. StoreError if the named server does
+    not answer, or the profile names none; ServerStartError if our own does not answer.
     """
     os.environ[SERVED_BY] = str(os.getpid())
-    given = read_settings().prefect_api_url
-    if given:
-        if not answers(given):
-            raise StoreError(f"PREFECT_API_URL: no Prefect server answers at {masked(given)}")
-        yield given
+    if named_by := _named_by():
+        yield _named_address(named_by)
         return
     _wait_for_port(port)
     os.environ |= {"PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(port)}
@@ -94,18 +92,14 @@ def is_own_server() -> bool:
 
 def use_running_server() -> None:
     """Point Prefect to the server of the running `serve` of this store; StoreError if there is none."""
-    address = read_settings().prefect_api_url
+    if named_by := _named_by():
+        _named_address(named_by)
+        return
     file = _home() / ADDRESS
-    if not address and file.exists():
-        address = file.read_text(encoding="utf-8")
-    if not address or not answers(address):
+    address = file.read_text(encoding="utf-8") if file.exists() else ""
+    if not address or health_status(_health(address), BUSY_ANSWER_SECONDS, CONNECT_SECONDS) != 200:
         raise StoreError("No Prefect server is running for this store. Start `nightune serve`, or set PREFECT_API_URL.")
     os.environ["PREFECT_API_URL"] = address
-
-
-def answers(address: str) -> bool:
-    """Return True if a Prefect server answers at the address."""
-    return health_status(_health(address)) == 200
 
 
 def run(port: int, parent: int) -> None:
@@ -121,6 +115,15 @@ def _named_by() -> str | None:
     """The variable that names another server than our own."""
     settings = read_settings()
     return "PREFECT_API_URL" if settings.prefect_api_url else "PREFECT_PROFILE" if settings.prefect_profile else None
+
+
+def _named_address(variable: str) -> str:
+    """Return the address of a named server that answers; StoreError otherwise."""
+    address = prefect_address(store_root())
+    if address is None:
+        raise StoreError(f"{variable}: the profile names no server (PREFECT_API_URL), which nights need; unset it.")
+    _refuse_dead_server(variable, address)
+    return address
 
 
 def _refuse_dead_server(variable: str, address: str | None) -> None:

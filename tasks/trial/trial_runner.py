@@ -19,7 +19,7 @@ from nightune.tasks.tracking.store.background_writer import BackgroundWriter
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.retry import retry_call
 from nightune.tasks.tracking.trials.runs import unfinished_runs
-from nightune.tasks.tracking.trials.trial_log import TrialLog, open_trial
+from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.trial.crash_log import MAX_ATTEMPTS, CrashLog, is_supervised
 from nightune.tasks.trial.failure import describe
 from nightune.tasks.trial.hopeless import counted
@@ -90,7 +90,7 @@ class TrialRunner:
     def train(self, trial: Trial, engine: "Engine") -> TrialToWrite:
         """Train one trial. An interrupted trial stays unfinished in MLflow, and a later process trains it again."""
         setting, tags = self._setting, {names.ENGINE: engine.name, **engine.tags}
-        log = open_trial(setting.store, setting.sweep, trial, tags, setting.data, self._unfinished)
+        log = TrialLog(setting.store, setting.sweep, trial, tags, setting.data, self._unfinished)
         folder = tempfile.TemporaryDirectory()
         try:
             trained = self._given_up(trial) or self._train(trial, engine, log, Path(folder.name) / CHECKPOINT_NAME)

@@ -37,7 +37,7 @@ from nightune.tasks.tracking.trials.prune import prune
 from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.runs import unfinished_runs
 from nightune.tasks.tracking.trials.snapshots import kept_runs
-from nightune.tasks.tracking.trials.trial_log import open_trial
+from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tasks.write_report import read_report
 from nightune.tuning.analysis.confirmation import Confirmation, ConfirmedFinalist, Finalist
@@ -106,7 +106,7 @@ def write_sweep(place: Place, folder: Path) -> None:
 
 
 def write_trial(store: Store, sweep: Sweep, trial: Trial, data: PreparedData, checkpoint: Path) -> str:
-    log = open_trial(store, sweep, trial, {}, data)
+    log = TrialLog(store, sweep, trial, {}, data)
     for epoch in (1, 2):
         log.log_epoch(epoch, {"loss": 0.5, "val_loss": 0.5, "updates": 1.0 * epoch, "examples": 6.0 * epoch})
     return log.finish(result_of(trial), checkpoint)

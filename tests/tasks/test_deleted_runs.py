@@ -9,14 +9,14 @@ from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, find_sweep, finish_sweep, interrupt_sweep, open_sweep
 from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.runs import unfinished_runs
-from nightune.tasks.tracking.trials.trial_log import open_trial
+from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.trial import Trial
 from tests.tasks.conftest import SmallStudy, result_of
 
 
 def train(store: Store, sweep: Sweep, trial: Trial, data: PreparedData) -> str:
-    log = open_trial(store, sweep, trial, {}, data)
+    log = TrialLog(store, sweep, trial, {}, data)
     log.log_epoch(1, {"loss": 0.5, "val_loss": 0.5})
     return log.finish(result_of(trial), None)
 
@@ -122,10 +122,10 @@ def test_a_deleted_trial_is_trained_again_and_restored_counts_once(
 def test_an_unfinished_trial_of_another_sweep_is_not_resumed(
     store: Store, study: SmallStudy, sweep: Sweep, data: PreparedData, trial: Trial
 ) -> None:
-    stray = open_trial(store, replace(sweep, run_id="gone"), trial, {}, data)
+    stray = TrialLog(store, replace(sweep, run_id="gone"), trial, {}, data)
     stray._open()
     assert unfinished_runs(store, sweep) == {}
-    own = open_trial(store, sweep, trial, {}, data)
+    own = TrialLog(store, sweep, trial, {}, data)
     own._open()
     assert {key: run.info.run_id for key, run in unfinished_runs(store, sweep).items()} == {trial.key: own._run_id}
     interrupt_sweep(store, sweep)

@@ -9,7 +9,7 @@ from nightune.models.user_code import bind_function
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
-from nightune.tasks.tracking.trials.trial_log import open_trial
+from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.trial.failure import describe
 from nightune.tuning.analysis.failures import failure_groups
 from nightune.tuning.trial import Status, Trial
@@ -63,7 +63,7 @@ def test_secrets_in_addresses_are_masked(tmp_path: Path) -> None:
 def test_the_traceback_is_an_artifact_of_the_trials_run(
     store: Store, sweep: Sweep, trial: Trial, data: PreparedData, tmp_path: Path
 ) -> None:
-    log = open_trial(store, sweep, trial, {}, data)
+    log = TrialLog(store, sweep, trial, {}, data)
     result = result_of(trial, status=Status.FAILED, message="ValueError: no", traceback="Traceback …\nValueError: no")
     run_id = log.finish(result, None)
     path = client(store).download_artifacts(run_id, "error.txt", str(tmp_path))

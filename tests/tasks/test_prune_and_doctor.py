@@ -14,7 +14,7 @@ from nightune.tasks.tracking.store.names import CHECKPOINT
 from nightune.tasks.tracking.store.store import Store, client, open_store
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, find_sweep, finish_sweep
 from nightune.tasks.tracking.trials.prune import prune
-from nightune.tasks.tracking.trials.trial_log import open_trial
+from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.trial import Trial, TrialResult
 from tests.tasks.conftest import result_of
@@ -27,7 +27,7 @@ def results(store: Store, sweep: Sweep, data: PreparedData, tmp_path: Path) -> l
     checkpoint.write_bytes(b"weights" * 100)
     for number in range(5):
         trial = Trial(number, {"optimizer": "adam"}, seed=number, key=f"{number:016x}")
-        log = open_trial(store, sweep, trial, {}, data)
+        log = TrialLog(store, sweep, trial, {}, data)
         log.log_epoch(1, {"loss": 1.0, "val_loss": 1.0})
         log.finish(result_of(trial, objective=0.1 * (1 + number), epochs=1, best_epoch=1), checkpoint)
     finish_sweep(store, sweep, "", [])
@@ -81,7 +81,7 @@ def test_a_consistent_store_needs_no_repair(store: Store, results: list[TrialRes
 def test_leftovers_of_a_kill_are_found_and_repaired(
     store: Store, sweep: Sweep, data: PreparedData, trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = open_trial(store, sweep, trial, {}, data)
+    log = TrialLog(store, sweep, trial, {}, data)
     log._open()
     (store.root / "locks").mkdir(exist_ok=True)
     (store.root / "locks" / "flowers.training.json").write_text("{}")
@@ -95,7 +95,7 @@ def test_leftovers_of_a_kill_are_found_and_repaired(
 
 
 def test_work_of_a_running_process_is_left_alone(store: Store, sweep: Sweep, data: PreparedData, trial: Trial) -> None:
-    open_trial(store, sweep, trial, {}, data)._open()
+    TrialLog(store, sweep, trial, {}, data)._open()
     with study_lock(store, "flowers"):
         assert [finding for finding in examine(store) if not finding.is_well] == []
 

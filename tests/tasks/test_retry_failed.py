@@ -31,7 +31,7 @@ from nightune.tasks.tracking.sweeps.sweeps import (
 )
 from nightune.tasks.tracking.trials import failed_runs as packages
 from nightune.tasks.tracking.trials.damages import damaged_runs
-from nightune.tasks.tracking.trials.trial_log import open_trial
+from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tasks.write_report import read_report
@@ -82,7 +82,7 @@ def failed(store_root: Path, tmp_path: Path) -> Failed:
         if trial.number < 2:
             changes = {"status": Status.FAILED, "objective": math.nan, "best_epoch": 0, "epochs": 0}
             result = result_of(trial, **changes, message=f"ImportError {trial.number}: No module named 'absent'")
-        open_trial(store, sweep, trial, {}, data).finish(result, None)
+        TrialLog(store, sweep, trial, {}, data).finish(result, None)
     finish_sweep(store, sweep, "", [])
     return failed
 
@@ -191,7 +191,7 @@ def test_failed_replicates_are_tried_again(failed: Failed) -> None:
     best = next(result for result in results if result.status is Status.COMPLETED)
     replicate = replace(best.trial, key="replicate", replicate=1, replicate_of=best.run_id)
     changes = {"status": Status.FAILED, "objective": math.nan, "best_epoch": 0, "epochs": 0}
-    open_trial(failed.store, failed.sweep, replicate, {}, failed.data).finish(result_of(replicate, **changes), None)
+    TrialLog(failed.store, failed.sweep, replicate, {}, failed.data).finish(result_of(replicate, **changes), None)
     failed.start(retry=True)
     assert finished_trials(failed.store, failed.sweep, "replicate") == {}
 

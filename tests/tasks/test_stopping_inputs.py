@@ -11,7 +11,7 @@ from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import make_trial
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
-from nightune.tasks.tracking.trials.trial_log import open_trial
+from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.trial.stopping_inputs import stopping_inputs
 from nightune.tuning.errors import StudyError
 from nightune.tuning.trial import Status, Trial
@@ -25,7 +25,7 @@ def trial_of(number: int, **params: Any) -> Trial:
 
 
 def finish(store: Store, sweep: Sweep, data: PreparedData, trial: Trial, curve: list[float], status: Status) -> None:
-    log = open_trial(store, sweep, trial, {}, data)
+    log = TrialLog(store, sweep, trial, {}, data)
     for epoch, value in enumerate(curve, start=1):
         log.log_epoch(epoch, {"loss": value, "val_loss": value})
     log.finish(result_of(trial, status=status, epochs=len(curve)), None)

@@ -9,14 +9,14 @@ from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.costs import record_costs, work_span
-from nightune.tasks.tracking.trials.trial_log import open_trial
+from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.tracking.trials.trials import copy_as_reused
 from nightune.tuning.trial import Trial, TrialResult
 from tests.tasks.conftest import result_of
 
 
 def train(store: Store, sweep: Sweep, trial: Trial, data: PreparedData, peak: float) -> TrialResult:
-    log = open_trial(store, sweep, trial, {"nightune.device": "cpu:0"}, data)
+    log = TrialLog(store, sweep, trial, {"nightune.device": "cpu:0"}, data)
     log.log_epoch(1, {"loss": 1.0})
     log.add_metrics({"peak_memory_mib": peak})
     result = replace(result_of(trial), epochs=1, best_epoch=0)

@@ -11,7 +11,7 @@ from nightune.tasks.tracking.store.entities import packed
 from nightune.tasks.tracking.store.errors import RefusedRequestError
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
-from nightune.tasks.tracking.trials.trial_log import open_trial
+from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.tracking.trials.trials import copy_as_reused, finished_trials, reconcile, reusable_trials
 from nightune.tuning.trial import Status, Trial, TrialResult
 from tests.tasks.conftest import result_of
@@ -27,7 +27,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def train(store: Store, sweep: Sweep, trial: Trial, data: PreparedData, checkpoint: Path | None) -> TrialResult:
-    log = open_trial(store, sweep, trial, TAGS, data)
+    log = TrialLog(store, sweep, trial, TAGS, data)
     for epoch, loss in enumerate((0.5, 0.25), start=1):
         log.log_epoch(
             epoch, {"loss": loss, "val_loss": loss, "updates": 2.0 * epoch, "examples": 6.0 * epoch, "seconds": 0.1}
@@ -115,7 +115,7 @@ def test_an_interrupted_trial_resumes_in_the_same_run_without_duplicate_points(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("nightune.tasks.tracking.trials.trial_log.FLUSH_SECONDS", -1.0)
-        killed = open_trial(store, sweep, trial, TAGS, data)
+        killed = TrialLog(store, sweep, trial, TAGS, data)
         killed.log_epoch(1, {"loss": 0.5, "val_loss": 0.5})
     assert finished_trials(store, sweep) == {}
     result = train(store, sweep, trial, data, None)
@@ -129,7 +129,7 @@ def test_an_interrupted_trial_resumes_in_the_same_run_without_duplicate_points(
 def test_a_run_that_only_looks_finished_is_not_read(
     store: Store, sweep: Sweep, trial: Trial, data: PreparedData
 ) -> None:
-    log = open_trial(store, sweep, trial, TAGS, data)
+    log = TrialLog(store, sweep, trial, TAGS, data)
     log.log_epoch(1, {"loss": 0.5})
     log._flush([], [])
     run = client(store).search_runs([sweep.experiment_id], "tags.`nightune.kind` = 'trial'")[0]
@@ -140,14 +140,14 @@ def test_a_run_that_only_looks_finished_is_not_read(
 def test_runs_that_a_dead_process_left_running_are_closed(
     store: Store, sweep: Sweep, trial: Trial, data: PreparedData
 ) -> None:
-    open_trial(store, sweep, trial, TAGS, data)._flush([], [])
+    TrialLog(store, sweep, trial, TAGS, data)._flush([], [])
     assert reconcile(store, sweep.experiment_id) == 1
     run = client(store).search_runs([sweep.experiment_id], "tags.`nightune.kind` = 'trial'")[0]
     assert (run.info.status, run.data.tags["nightune.status"]) == ("KILLED", "interrupted")
 
 
 def test_an_abandoned_trial_is_not_finished(store: Store, sweep: Sweep, trial: Trial, data: PreparedData) -> None:
-    log = open_trial(store, sweep, trial, TAGS, data)
+    log = TrialLog(store, sweep, trial, TAGS, data)
     log._flush([], [])
     log.abandon()
     assert finished_trials(store, sweep) == {}
@@ -157,7 +157,7 @@ def test_a_trial_without_a_finite_epoch_has_no_objective(
     store: Store, sweep: Sweep, trial: Trial, data: PreparedData
 ) -> None:
     failed = result_of(trial, status=Status.FAILED, objective=math.nan, best_epoch=0, message="ValueError: no")
-    run_id = open_trial(store, sweep, trial, TAGS, data).finish(failed, None)
+    run_id = TrialLog(store, sweep, trial, TAGS, data).finish(failed, None)
     read = finished_trials(store, sweep)[trial.key]
     assert (read.status, read.message, read.best_epoch) == (Status.FAILED, "ValueError: no", 0)
     assert math.isnan(read.objective)
@@ -166,7 +166,7 @@ def test_a_trial_without_a_finite_epoch_has_no_objective(
 
 
 def test_infinity_is_logged_as_nan(store: Store, sweep: Sweep, trial: Trial, data: PreparedData) -> None:
-    log = open_trial(store, sweep, trial, TAGS, data)
+    log = TrialLog(store, sweep, trial, TAGS, data)
     log.log_epoch(1, {"loss": math.inf})
     run_id = log.finish(result_of(trial, status=Status.DIVERGED), None)
     assert math.isnan(client(store).get_metric_history(run_id, "loss")[0].value)

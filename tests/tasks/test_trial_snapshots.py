@@ -16,7 +16,7 @@ from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials import snapshots, trial_log
 from nightune.tasks.tracking.trials.runs import unfinished_runs
 from nightune.tasks.tracking.trials.snapshots import kept_runs
-from nightune.tasks.tracking.trials.trial_log import TrialLog, open_trial
+from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tasks.trial import snapshots as keep_snapshots
 from nightune.tasks.trial.limits import TrialLimitError, Watch
@@ -37,7 +37,7 @@ def snapshot(epochs: int, seconds: float = 0.0) -> Snapshot:
 
 @pytest.fixture
 def log(store: Store, sweep: Sweep, trial: Trial, data: PreparedData) -> TrialLog:
-    return open_trial(store, sweep, trial, {"nightune.engine": "fit"}, data)
+    return TrialLog(store, sweep, trial, {"nightune.engine": "fit"}, data)
 
 
 @pytest.fixture

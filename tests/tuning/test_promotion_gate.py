@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from nightune.tasks.tracking.sweeps.verdicts import parse_verdict
 from nightune.tuning.analysis.paired_gain import Gain
 from nightune.tuning.analysis.promotion_gate import Candidate, Decision, Guard, Rules, Verdict, as_markdown, decide
 
@@ -83,11 +84,11 @@ def test_a_vital_guard_holds_against_force() -> None:
 
 def test_a_verdict_is_read_back_as_it_was_written() -> None:
     whole = verdict(notes=("few models",), test_metrics={"accuracy": 0.9}, because="x", test_reads=3)
-    assert Verdict.from_json(whole.as_json()) == whole
+    assert parse_verdict(whole.as_json()) == whole
     first = verdict(gain=None, against=None, baseline=None)
-    assert Verdict.from_json(first.as_json()) == first
+    assert parse_verdict(first.as_json()) == first
     unknown = verdict(gain=replace(gain(0.1), seed_deviation=math.nan))
-    again = Verdict.from_json(unknown.as_json()).gain
+    again = parse_verdict(unknown.as_json()).gain
     assert again is not None
     assert math.isnan(again.seed_deviation)
 

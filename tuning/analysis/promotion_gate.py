@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from typing import Any
 
 from nightune.tuning.analysis.paired_gain import Gain
 
@@ -84,23 +83,6 @@ class Verdict:
     def as_json(self) -> str:
         """Return the verdict as JSON text."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> "Verdict":
-        """Read a verdict from the text of `as_json`."""
-        held: dict[str, Any] = json.loads(text)
-        candidate = held["candidate"]
-        return cls(
-            **{
-                **held,
-                "candidate": Candidate(**{**candidate, "siblings": tuple(candidate["siblings"])}),
-                "decision": Decision(held["decision"]),
-                "gain": None if held["gain"] is None else Gain(**held["gain"]),
-                "baseline": None if held["baseline"] is None else Gain(**held["baseline"]),
-                "guards": tuple(Guard(**guard) for guard in held["guards"]),
-                "notes": tuple(held["notes"]),
-            }
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,13 +68,12 @@ def open_sweep(
     An unfinished sweep is resumed even if `fresh` asks for the next one: comparisons would lose its trials.
     """
     experiment_id = study_experiment(store, study.name)
-    sweeps = _sweeps(store, experiment_id)
-    same = [sweep for sweep in sweeps if (sweep.study_digest, sweep.data_version) == (study.digest, data_version)]
-    if same and not same[-1].is_complete:
-        _describe(store, same[-1].run_id, study)
-        return _mark(store, same[-1], SweepStatus.RUNNING)
-    if same and not fresh:
-        return same[-1]
+    latest = latest_sweep(store, study, data_version)
+    if latest is not None and not latest.is_complete:
+        _describe(store, latest.run_id, study)
+        return _mark(store, latest, SweepStatus.RUNNING)
+    if latest is not None and not fresh:
+        return latest
     number = next_number(store, experiment_id, study.name)
     tags = {**tags, names.PLANNED_TRIALS: str(planned_trials)}
     return _new_sweep(store, experiment_id, study, data_version, number, tags)

@@ -208,21 +208,6 @@ class TrialLog:
         self._params = []
 
 
-def open_trial(
-    store: Store,
-    sweep: Sweep,
-    trial: Trial,
-    tags: Mapping[str, str],
-    data: "PreparedData",
-    unfinished: Mapping[str, Any] | None = None,
-) -> TrialLog:
-    """Start to log a trial; the first values create its run.
-
-    `unfinished` holds the sweep's unfinished runs by trial key (`unfinished_runs`); None reads them when needed.
-    """
-    return TrialLog(store, sweep, trial, tags, data, unfinished)
-
-
 def run_name(trial: Trial) -> str:
     """Return `trial 3`, or `trial 3 replicate 2`."""
     return f"trial {trial.number}" + (f" replicate {trial.replicate}" if trial.replicate else "")
