@@ -26,7 +26,7 @@ class Chooser:
         self.data: PreparedData = prepare_data.fn(load_study(path), store.root)
 
     def choose(self, trials: int | None = None, fresh: bool = False) -> tuple[Sweep, Study]:
-        return choose_sweep(self.store, load_study(self.path, trials=trials), self.data, fresh, False)
+        return choose_sweep(self.store, load_study(self.path, trials=trials), self.data, "auto", fresh, False)
 
     def finished(self, trials: int | None = None) -> tuple[Sweep, Study]:
         sweep, study = self.choose(trials)
