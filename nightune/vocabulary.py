@@ -21,7 +21,7 @@ NUMBER_FORMS = ("1,250.00", "1.250,00")  # thousands and decimals of numbers wri
 DATE_FORMS = ("DD/MM/YYYY", "MM/DD/YYYY", "YYYY/MM/DD", "YYYYMMDD")  # the order of day, month and year
 COLUMN_SPLIT_KINDS: tuple[SplitKind, ...] = ("group", "time")  # these read a column
 
-KeyKind = Literal["float", "integer", "boolean", "option", "text", "any"]
+KeyKind = Literal["float", "integer", "boolean", "option", "numbers", "text", "any"]
 
 MODEL_PREFIX = "model."  # of an architecture's own parameters
 ARCHITECTURE = "model.architecture"

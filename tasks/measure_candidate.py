@@ -24,7 +24,8 @@ from nightune.tuning.study.sections import PromotionSection
 
 if TYPE_CHECKING:
     from nightune.models.data.dataset import Dataset, UnsealedExamples
-    from nightune.models.networks.row_losses import Truth
+    from nightune.models.networks.heads import Head
+    from nightune.models.networks.row_losses import Measure, Truth
     from nightune.models.serving.predictor import Predictor
 
 logger = logging.getLogger("nightune")
@@ -78,6 +79,7 @@ def champion_contender(store: Store, version: Version, folder: Path) -> Contende
 def measure(
     dataset: "Dataset",
     objective: str,
+    head: "Head",
     rules: PromotionSection,
     candidate: Contender,
     champion: Contender | None,
@@ -85,11 +87,12 @@ def measure(
 ) -> Evidence:
     """Open the test split once and measure both sides on the same rows; `record` records the read."""
     from nightune.models.networks.row_losses import all_metrics, latency_ms, measure_of, trivial_losses, truth  # noqa: PLC0415 - Keras
+    from nightune.models.networks.trained_rows import TrainedMeasure  # noqa: PLC0415
     from nightune.models.serving.predictor import Predictor  # noqa: PLC0415
 
     test = dataset.test.open(Purpose.GATE, record)
     raw = test.inputs if test.table is None else test.table
-    name, wanted = measure_of(objective, dataset.task), truth(dataset, test)
+    name, wanted = measure_of(objective, dataset.task, TrainedMeasure.of(head, dataset)), truth(dataset, test)
     predictor = Predictor.open(parts_of(candidate.folder))
     inputs = predictor.inputs(raw)
     losses = _losses(candidate, inputs, wanted, name)
@@ -113,10 +116,11 @@ def measure(
             gain = compare(losses, their, rules.confidence, seed=0)
             guards.append(_serving_model(losses, their, rules))
             notes += _few_models(gain)
-    return Evidence(name, gain, baseline, tuple(guards), all_metrics(predictor, inputs, test.targets), tuple(notes))
+    metrics = all_metrics(predictor, inputs, test.targets, head)
+    return Evidence(str(name), gain, baseline, tuple(guards), metrics, tuple(notes))
 
 
-def _losses(contender: Contender, inputs: np.ndarray, wanted: "Truth", measure: str) -> Losses:
+def _losses(contender: Contender, inputs: np.ndarray, wanted: "Truth", measure: "Measure") -> Losses:
     """Return losses of shape (models, rows): the serving model first, then its siblings."""
     from nightune.models.networks.row_losses import row_losses  # noqa: PLC0415 - Keras
     from nightune.models.serving.predictor import Predictor  # noqa: PLC0415
@@ -128,7 +132,7 @@ def _losses(contender: Contender, inputs: np.ndarray, wanted: "Truth", measure: 
 
 
 def _champion_losses(
-    champion: Contender, candidate: "Predictor", raw: Any, wanted: "Truth", measure: str
+    champion: Contender, candidate: "Predictor", raw: Any, wanted: "Truth", measure: "Measure"
 ) -> tuple[Losses | None, Sequence[str], Sequence[Guard]]:
     """Return the champion's losses on the same rows, None if it cannot predict them, with notes and guards."""
     if champion.problem:
@@ -142,7 +146,7 @@ def _champion_losses(
 
 
 def _compared(
-    champion: Contender, candidate: "Predictor", raw: Any, wanted: "Truth", measure: str
+    champion: Contender, candidate: "Predictor", raw: Any, wanted: "Truth", measure: "Measure"
 ) -> tuple[Losses | None, Sequence[str], Sequence[Guard]]:
     from nightune.models.serving.predictor import Predictor  # noqa: PLC0415 - Keras
 
@@ -214,6 +218,9 @@ def _schema(candidate: dict[str, Any], champion: dict[str, Any]) -> Guard:
             problems.append(f"column {name!r} is required, but was not before")
         elif before[name] != now[name]:
             problems.append(f"column {name!r} was a {before[name]}, but is a {now[name]} now")
+    if candidate.get("quantiles") != champion.get("quantiles"):
+        before_now = [each.get("quantiles") or "one number" for each in (champion, candidate)]
+        problems.append(f"predictions were {before_now[0]}, but are {before_now[1]} now")
     lost = [repr(label) for label in champion["classes"] or () if label not in (candidate["classes"] or ())]
     if lost and candidate["task"] != "regression":
         problems.append(f"label {lost[0]} is not predicted any more")

@@ -73,6 +73,19 @@ def mark_uncompiled(model: Any) -> None:
     model.compiled = False
 
 
+def compiled_loss(model: Any) -> tuple[Any, Any]:
+    """Return the loss and the weights of losses that a model was compiled with, as given; None for each that is not."""
+    compiled = getattr(model, "_compile_loss", None)
+    return (None, None) if compiled is None else (compiled._user_loss, compiled._user_loss_weights)
+
+
+def compiled_metrics(model: Any) -> list[Any]:
+    """Return the metrics that a model was compiled with, as given, in one list."""
+    compiled = getattr(model, "_compile_metrics", None)
+    given = [] if compiled is None else [compiled._user_metrics, compiled._user_weighted_metrics]
+    return [metric for each in given if each for metric in (each.values() if isinstance(each, dict) else each)]
+
+
 def discard_train_function(model: Any) -> None:
     """Make `fit` trace the training step again: backends other than TensorFlow treat variables' values as constants."""
     model.train_function = None

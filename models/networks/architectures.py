@@ -224,7 +224,8 @@ def _fitting_shape(model: Any, input_shape: tuple[int, ...]) -> tuple[int | None
     """The shape of the outputs for the data's inputs; a model without a graph is built with them."""
     from keras import Sequential  # noqa: PLC0415 - as above
 
-    from nightune.models.networks.heads import has_graph, output_shape  # noqa: PLC0415 - as above
+    from nightune.models.networks.heads import output_shape  # noqa: PLC0415 - as above
+    from nightune.models.networks.output_walk import has_graph  # noqa: PLC0415 - as above
 
     if isinstance(model, Sequential) and not model.built:
         model.build((None, *input_shape))  # a call on examples would fix their number in its shape

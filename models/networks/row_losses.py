@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from nightune.models.data.dataset import Dataset, UnsealedExamples
-from nightune.models.networks.heads import read_head
-from nightune.models.networks.metrics import CLIP, log_probabilities, metrics
+from nightune.models.networks.heads import Head
+from nightune.models.networks.metrics import CLIP, log_probabilities, points
+from nightune.models.networks.trained_rows import TrainedMeasure
 from nightune.models.serving.predictor import Predictor
 from nightune.vocabulary import row_of
 
@@ -27,8 +28,16 @@ MEASURES = {
 LATENCY_CALLS = 20
 
 
-def measure_of(objective: str, task: str) -> str:
-    """Return the loss of a row for an objective: "error" is 0 or 1, "balanced error" weights classes equally."""
+Measure = str | TrainedMeasure
+
+
+def measure_of(objective: str, task: str, trained: TrainedMeasure | None = None) -> Measure:
+    """Return the loss of a row for an objective: "error" is 0 or 1, "balanced error" weights classes equally.
+
+    `trained` is the training loss, which `val_loss` is the mean of, where it is not the task's default one.
+    """
+    if objective == "val_loss" and trained is not None:
+        return trained
     by_task = row_of(MEASURES, objective, "MEASURES in models/networks/row_losses.py")
     kind = "regression" if task == "regression" else "classes"
     return row_of(by_task, kind, f"{objective} of MEASURES in models/networks/row_losses.py")
@@ -51,19 +60,17 @@ def truth(dataset: Dataset, test: UnsealedExamples) -> Truth:
     return Truth(values * np.array(scale["deviation"]) + np.array(scale["mean"]), True)
 
 
-def is_logits(model: Any, dataset: Dataset) -> bool:
-    """Return whether a model's outputs are logits, if necessary determined from a few training rows."""
-    return read_head(model, dataset.task, dataset.output_size, np.asarray(dataset.train.inputs[:2])).is_logits
-
-
-def row_losses(predictor: Predictor, inputs: np.ndarray, truth: Truth, measure: str) -> np.ndarray:
+def row_losses(predictor: Predictor, inputs: np.ndarray, truth: Truth, measure: Measure) -> np.ndarray:
     """Return the loss of each row, (rows,) float64; NaN if an output is not finite.
 
     A label that is unknown to the model has the probability 1e-7.
     """
+    if isinstance(measure, TrainedMeasure):
+        return measure.rows(predictor, inputs, truth.values)
     outputs = predictor.outputs(inputs)
     if truth.is_regression:
         values = predictor.answers(outputs).reshape(len(inputs), -1)
+        values = points(values, tuple(predictor.description.get("quantiles", ())))
         return _quantity_losses(values, truth.values, measure)
     finite = np.isfinite(outputs).all(axis=1)
     readable = np.where(finite[:, None], outputs, 0.0).astype(np.float64)
@@ -74,8 +81,10 @@ def row_losses(predictor: Predictor, inputs: np.ndarray, truth: Truth, measure: 
     return np.where(finite, _class_losses(chosen, logs.argmax(axis=1) != wanted, truth.values, measure), np.nan)
 
 
-def trivial_losses(dataset: Dataset, truth: Truth, measure: str) -> np.ndarray:
+def trivial_losses(dataset: Dataset, truth: Truth, measure: Measure) -> np.ndarray:
     """Return the loss of each row of the baseline: the class shares, mean or median of the training rows."""
+    if isinstance(measure, TrainedMeasure):
+        return measure.trivial_rows(dataset, truth.values)
     known = dataset.train.targets
     if truth.is_regression:
         middle = np.median if measure == "absolute error" else np.mean
@@ -91,10 +100,9 @@ def trivial_losses(dataset: Dataset, truth: Truth, measure: str) -> np.ndarray:
     return _class_losses(chosen, wanted != shares.argmax(), truth.values, measure)
 
 
-def all_metrics(predictor: Predictor, inputs: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+def all_metrics(predictor: Predictor, inputs: np.ndarray, targets: np.ndarray, head: Head) -> dict[str, float]:
     """Return every metric of the task on the test rows, for reports."""
-    description = predictor.description
-    return metrics(description["task"], predictor.outputs(inputs), targets, description["is_logits"])
+    return head.metrics(predictor.description["task"], predictor.outputs(inputs), targets)
 
 
 def latency_ms(predictor: Predictor, raw: Any, clock: Callable[[], float] = time.perf_counter) -> float:

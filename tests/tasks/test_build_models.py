@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from nightune.tasks.build_models import build_models
+from nightune.tasks.build_models import Builds, build_models
 from nightune.tasks.load_study import load_study
-from nightune.tasks.prepare_data import prepare_data
+from nightune.tasks.prepare_data import prepare_data, read_dataset
 from nightune.tasks.start_sweep import start_sweep
 from nightune.tasks.tracking.store.store import open_store
 from nightune.tasks.tracking.sweeps.sweeps import all_sweeps
@@ -63,6 +63,10 @@ def read(tmp_path: Path) -> Read:
     return read_model
 
 
+def built(study: Study) -> Builds:
+    return build_models(study, read_dataset(study))
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -81,7 +85,7 @@ def read(tmp_path: Path) -> Read:
 )
 def test_an_architecture_of_which_no_model_can_be_built_is_refused(read: Read, lines: str, message: str) -> None:
     with pytest.raises(StudyError, match=message) as caught:
-        build_models(read(lines), (4,), 3)
+        built(read(lines))
     assert len(caught.value.problems) == 1
 
 
@@ -96,19 +100,19 @@ def test_an_architecture_of_which_no_model_can_be_built_is_refused(read: Read, l
     ],
 )
 def test_an_option_with_which_no_model_can_be_built_is_a_finding(read: Read, lines: str, message: str) -> None:
-    assert build_models(read(lines), (4,), 3).findings[0].startswith(message)
+    assert built(read(lines)).findings[0].startswith(message)
 
 
 def test_a_model_that_fails_only_at_an_end_of_the_ranges_is_a_finding(read: Read) -> None:
     study = read('architecture = "net.py:build"\nwidth = [8, 16]\ndepth = { low = 1, high = 4 }')
-    builds = build_models(study, (4,), 3)
+    builds = built(study)
     (finding,) = builds.findings
     assert "model.depth = 4, model.width = 16 cannot be built" in finding
     assert builds.count == 4
 
 
 def test_a_sound_study_builds_each_model_once(read: Read) -> None:
-    builds = build_models(read('architecture = "mlp"\nunits = [[4], [8], [4, 4]]'), (4,), 3)
+    builds = built(read('architecture = "mlp"\nunits = [[4], [8], [4, 4]]'))
     assert (builds.count, builds.findings) == (3, ())
 
 

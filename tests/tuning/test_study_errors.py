@@ -8,7 +8,8 @@ OPTIMIZERS = "(known: adam, adamw, gd, sgd)"
 METRICS = "(known: val_loss, val_accuracy, val_balanced_accuracy, val_f1_macro, val_auc, val_mae, val_rmse, val_r2)"
 ABOVE_0 = "(allowed: a number above 0)"
 SECTIONS = (
-    "(known: name, question, seed, data, model, space, stopping, search, objective, limits, confirmation, promotion)"
+    "(known: name, question, seed, data, model, space, stopping, training, search, objective, limits, confirmation, "
+    "promotion)"
 )
 
 BROKEN_PARAMETERS = {

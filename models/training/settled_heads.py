@@ -1,0 +1,36 @@
+"""The heads of recipes on one data set: settled once for each model, so that all its trials read outputs alike."""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import keras
+
+from nightune.models.data.dataset import Dataset
+from nightune.models.networks.heads import Head, TrainingRows, of_model, read_head
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.model_key import code_of, model_key
+
+Build = Callable[[Recipe, int], keras.Model]  # from a recipe and a seed
+
+
+class SettledHeads:
+    """Settles heads with training rows. `folder` is the study's, and `build` makes a model where none is given."""
+
+    def __init__(self, dataset: Dataset, folder: Path, build: Build) -> None:
+        self._dataset, self._folder, self._build = dataset, folder, build
+        self._heads: dict[tuple[str, str, str], Head] = {}
+
+    @cached_property
+    def _rows(self) -> TrainingRows:
+        return TrainingRows.of(self._dataset)
+
+    def read(self, recipe: Recipe, model: keras.Model | None = None) -> Head:
+        """Return the head of a recipe's model, which stays as it is, with this model's compiled loss."""
+        key = (keras.config.dtype_policy().name, model_key(recipe, code_of(recipe, self._folder)), str(recipe.training))
+        if key not in self._heads:
+            built = self._build(recipe, 0) if model is None else model
+            self._heads[key] = read_head(built, self._rows, recipe.training, self._folder)
+            return self._heads[key]
+        head = self._heads[key]
+        return head if model is None else of_model(head, model, self._folder)
