@@ -23,7 +23,7 @@ def print_check(console: Console, check: StudyCheck) -> None:
     console.print(table)
     facts: Sequence[tuple[str, object]] = [
         ("data", _data_line(check.data)),
-        *([] if check.classes is None else [("classes", _class_shares(check.classes))]),
+        *([] if check.classes is None else [_class_line(check.classes, check.data)]),
         ("trials", f"{check.trials} ({check.method})"),
         *([("models built", str(check.models_built))] if check.models_built else []),
         ("graph keys", f"{len(check.graph_keys)} (compiled training graphs)"),
@@ -57,13 +57,15 @@ def _print_columns(console: Console, check: StudyCheck) -> None:
         console.print(f"… and {len(check.columns) - SHOWN_COLUMNS} more columns (all of them: --json)")
 
 
-def _class_shares(counts: Mapping[str, int]) -> str:
-    """The share of each class in the training rows, largest first."""
-    rows = sum(counts.values())
+def _class_line(counts: Mapping[str, int], data: Mapping[str, object]) -> tuple[str, str]:
+    """The share of each class or label in the training rows, largest first."""
+    sizes = data["sizes"]
+    assert isinstance(sizes, Mapping)
+    rows = sizes["train"]
     ordered = sorted(counts.items(), key=lambda each: -each[1])
     shares = ", ".join(f"{label} {count / rows:.1%}" for label, count in ordered[:SHOWN_CLASSES])
     more = f", and {len(counts) - SHOWN_CLASSES} more" if len(counts) > SHOWN_CLASSES else ""
-    return f"{shares}{more} (of {rows} training rows)"
+    return "labels" if data["task"] == "multilabel" else "classes", f"{shares}{more} (of {rows} training rows)"
 
 
 def _bracket_lines(check: StudyCheck) -> list[tuple[str, str]]:

@@ -107,6 +107,8 @@ def _describe(dataset: Dataset, data: EncodedData) -> dict[str, Any]:
     }
     if targets.mean is not None and targets.deviation is not None:
         description["target_scale"] = {"mean": list(targets.mean), "deviation": list(targets.deviation)}
+    if targets.names is not None and targets.values.ndim == 2:
+        description["outputs"] = list(targets.names)
     if preprocessing is not None:
         description["target"] = data.raw.target_name
         description["columns"] = [column.plain for column in preprocessing.columns]

@@ -13,7 +13,7 @@ from nightune.models.data.settings import DataSettings
 from nightune.models.data.sources import read_source
 from nightune.models.data.splits import split_rows
 from nightune.models.data.tables import split_keys
-from nightune.models.data.targets import encode_targets, settle_split, standardize, target_findings
+from nightune.models.data.targets import encode_targets, settle_split, standardize, strata, target_findings
 
 
 def load_dataset(settings: DataSettings, folder: Path) -> Dataset:
@@ -34,7 +34,7 @@ def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
     """Turn targets and inputs into numbers, split the rows in between, and collect the findings of all steps."""
     targets = encode_targets(raw)
     split = settle_split(settings.split, targets)
-    rows = split_rows(split, targets.values, split_keys(raw.split_column, split.kind == "time", settings.choices))
+    rows = split_rows(split, strata(targets), split_keys(raw.split_column, split.kind == "time", settings.choices))
     if settings.scale_target:
         targets = standardize(targets, rows.train)
     inputs = encode_inputs(raw, settings, rows.train)

@@ -33,10 +33,11 @@ def column_lines(
 
 
 def class_counts(targets: Targets, train: np.ndarray) -> dict[str, int] | None:
-    """Count the training rows of each class; None for quantities."""
+    """Count the training rows of each class or label; None for quantities."""
     if targets.classes is None:
         return None
-    counts = np.bincount(targets.values[train], minlength=len(targets.classes))
+    known = targets.values[train]
+    counts = known.sum(axis=0) if targets.task == "multilabel" else np.bincount(known, minlength=len(targets.classes))
     return {str(label): int(count) for label, count in zip(targets.classes, counts, strict=True)}
 
 

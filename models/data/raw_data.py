@@ -20,13 +20,14 @@ class RawData:
     """Inputs and targets, one row per example, and what the study or the source says about them.
 
     `inputs` are the feature columns of a table, or an array (rows, ...) of float32 or int32. `targets` are booleans,
-    numbers or texts: (rows,), or (rows, quantities) from arrays.
+    numbers or texts: (rows,), or (rows, columns).
     """
 
     inputs: "pd.DataFrame | np.ndarray"
     targets: np.ndarray
     task: str | None = None  # None: inferred from the targets
     target_name: str | None = None  # None: arrays have no column names
+    target_names: tuple[str, ...] | None = None  # of several columns, if they have names
     split_column: "pd.Series[Any] | None" = None
     findings: tuple[str, ...] = ()
     has_text_names: bool = True  # of columns in the source
@@ -43,7 +44,7 @@ def separate_target(content: Table | Arrays, settings: DataSettings) -> RawData:
         return _from_table(content, settings)
     _refuse_column_names(settings)
     task = settings.task or content.task
-    return RawData(content.inputs, content.targets, task, findings=content.findings)
+    return RawData(content.inputs, content.targets, task, target_names=content.target_names, findings=content.findings)
 
 
 def _from_table(table: Table, settings: DataSettings) -> RawData:

@@ -42,9 +42,10 @@ class Arrays:
     """Arrays as their source holds them; a built-in set has a task of its own."""
 
     inputs: np.ndarray  # (examples, ...) float32 or int32
-    targets: np.ndarray  # (examples,) or (examples, quantities)
+    targets: np.ndarray  # (examples,) or (examples, columns)
     task: str | None = None
     findings: tuple[str, ...] = ()
+    target_names: tuple[str, ...] | None = None  # of the columns of a DataFrame of targets
 
 
 def read_source(source: str, folder: Path, numeric: Mapping[str, str] = MappingProxyType({})) -> Table | Arrays:
@@ -190,11 +191,14 @@ def _from_result(result: Any, source: str) -> Table | Arrays:
         inputs, targets = (np.asarray(part) for part in result)
     except ValueError as error:  # rows of different lengths
         raise InputError(KEY, f"{source} returned rows of different shapes; {_RETURNS}") from error
-    return _checked(inputs, targets, source)
+    names = tuple(map(str, result[1].columns)) if isinstance(result[1], pd.DataFrame) and targets.shape[1] > 1 else None
+    if names and len(set(names)) < len(names):
+        raise InputError(KEY, f"{source} returned targets with several columns of one name; rename them")
+    return replace(_checked(inputs, targets, source), target_names=names)
 
 
 def _checked(inputs: np.ndarray, targets: np.ndarray, name: str) -> Arrays:
-    if inputs.ndim < 2 or targets.ndim not in (1, 2) or inputs.size == 0:
+    if inputs.ndim < 2 or targets.ndim not in (1, 2) or inputs.size == 0 or targets.shape[1:] == (0,):
         raise InputError(
             KEY,
             f"{name}: inputs have shape {inputs.shape} and targets {targets.shape}; "

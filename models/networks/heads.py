@@ -11,10 +11,15 @@ from nightune.models.errors import InputError
 from nightune.models.library_internals.models import operation_of, sources_of
 from nightune.vocabulary import ARCHITECTURE
 
+BINARY = ("two classes", "labels")  # each output has a binary cross-entropy of its own
+
 
 @dataclass(frozen=True)
 class Head:
-    """The comparison of outputs with targets. `kind` is "quantities", "classes" or "two classes" (one output)."""
+    """The comparison of outputs with targets.
+
+    `kind` is "quantities", "classes", "two classes" (one output) or "labels" (one output for each, several may hold).
+    """
 
     kind: str
     is_logits: bool
@@ -22,11 +27,12 @@ class Head:
     def make_loss(self, label_smoothing: float = 0.0) -> Any:
         """Return Keras' loss: the mean over the examples of a batch.
 
-        The share `label_smoothing` of each target is spread evenly over the classes (Szegedy et al., 2016).
+        The share `label_smoothing` of each target is spread evenly over the classes (Szegedy et al., 2016); a label is
+        two classes of its own.
         """
         if self.kind == "quantities":
             return losses.MeanSquaredError()
-        if self.kind == "two classes":
+        if self.kind in BINARY:
             return losses.BinaryCrossentropy(from_logits=self.is_logits, label_smoothing=label_smoothing)
         if label_smoothing:
             return _SmoothedCrossentropy(self.is_logits, label_smoothing)
@@ -36,7 +42,7 @@ class Head:
         """Return the loss as a metric: its mean over the examples of an epoch."""
         if self.kind == "quantities":
             return metrics.MeanSquaredError(name=name)
-        kind = metrics.BinaryCrossentropy if self.kind == "two classes" else metrics.SparseCategoricalCrossentropy
+        kind = metrics.BinaryCrossentropy if self.kind in BINARY else metrics.SparseCategoricalCrossentropy
         return kind(from_logits=self.is_logits, name=name)
 
     def targets(self, targets: np.ndarray) -> np.ndarray:
@@ -71,6 +77,8 @@ def read_head(model: keras.Model, task: str, output_size: int, sample: np.ndarra
             raise _refusal(f"has {size} outputs for {output_size} quantities")
         return Head("quantities", is_logits=False)
     activation = final_activation(model)
+    if task == "multilabel":
+        return _label_head(size, output_size, activation)
     if size == 1:
         if activation == "softmax":
             raise _refusal("ends in a softmax over one output, which is always 1; use sigmoid or no activation")
@@ -78,6 +86,17 @@ def read_head(model: keras.Model, task: str, output_size: int, sample: np.ndarra
     if activation == "sigmoid":
         raise _refusal(f"ends in a sigmoid over {size} outputs, which do not form a distribution; use softmax")
     return Head("classes", is_logits=activation != "softmax" and not _is_distribution(model, sample))
+
+
+def _label_head(size: int, labels: int, activation: str) -> Head:
+    if size != labels:
+        raise _refusal(f"has {size} outputs for {labels} labels")
+    if activation == "softmax":
+        raise _refusal(
+            f"ends in a softmax over {labels} labels, which allows one label per row; use sigmoid or no activation, or "
+            'for targets with exactly one label per row set task = "multiclass" in [data]'
+        )
+    return Head("labels", is_logits=activation != "sigmoid")
 
 
 def has_graph(model: keras.Model) -> bool:

@@ -9,17 +9,20 @@ import numpy as np
 
 from nightune.models.data.dataset import Dataset, UnsealedExamples
 from nightune.models.networks.heads import read_head
-from nightune.models.networks.metrics import CLIP, log_probabilities, metrics
+from nightune.models.networks.metrics import CLIP, label_losses, log_probabilities, metrics
 from nightune.models.serving.predictor import Predictor
 from nightune.vocabulary import row_of
 
 # objective → the loss of a row, by task; the gate compares its mean over the rows
 MEASURES = {
-    "val_loss": {"regression": "squared error", "classes": "log loss"},
-    "val_accuracy": {"classes": "error"},
+    "val_loss": {"regression": "squared error", "classes": "log loss", "labels": "log loss"},
+    "val_accuracy": {"classes": "error", "labels": "error"},
+    "val_label_accuracy": {"labels": "label error"},
     "val_balanced_accuracy": {"classes": "balanced error"},
-    "val_f1_macro": {"classes": "balanced error"},  # F1 is not a mean over rows
-    "val_auc": {"classes": "log loss"},  # neither is the area under the curve
+    # F1 is not a mean over rows
+    "val_f1_macro": {"classes": "balanced error", "labels": "balanced label error"},
+    "val_f1_micro": {"labels": "label error"},
+    "val_auc": {"classes": "log loss", "labels": "log loss"},  # neither is the area under the curve
     "val_mae": {"regression": "absolute error"},
     "val_rmse": {"regression": "squared error"},
     "val_r2": {"regression": "squared error"},
@@ -28,22 +31,32 @@ LATENCY_CALLS = 20
 
 
 def measure_of(objective: str, task: str) -> str:
-    """Return the loss of a row for an objective: "error" is 0 or 1, "balanced error" weights classes equally."""
+    """Return the loss of a row for an objective: "error" is 0 or 1, "balanced error" weights classes equally.
+
+    Of several labels, "error" is 1 unless all are right, and the other losses are means over labels; "balanced label
+    error" weights the rows that have a label and those that lack it equally.
+    """
     by_task = row_of(MEASURES, objective, "MEASURES in models/networks/row_losses.py")
-    kind = "regression" if task == "regression" else "classes"
+    kind = {"regression": "regression", "multilabel": "labels"}.get(task, "classes")
     return row_of(by_task, kind, f"{objective} of MEASURES in models/networks/row_losses.py")
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """The true values of the test rows: labels, or quantities (rows, quantities) in the units of the data."""
+    """The true values of the test rows: a class each, or quantities (rows, quantities) in the units of the data.
+
+    With `labels` the values are 0 and 1, (rows, labels).
+    """
 
     values: np.ndarray
     is_regression: bool
+    labels: tuple[Any, ...] | None = None
 
 
 def truth(dataset: Dataset, test: UnsealedExamples) -> Truth:
     """Convert the test targets back to labels or units of the data."""
+    if dataset.task == "multilabel":
+        return Truth(test.targets, False, dataset.classes)
     if dataset.task != "regression":
         return Truth(np.array(dataset.classes)[test.targets], False)
     scale = dataset.description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})
@@ -67,6 +80,8 @@ def row_losses(predictor: Predictor, inputs: np.ndarray, truth: Truth, measure: 
         return _quantity_losses(values, truth.values, measure)
     finite = np.isfinite(outputs).all(axis=1)
     readable = np.where(finite[:, None], outputs, 0.0).astype(np.float64)
+    if truth.labels is not None:
+        return np.where(finite, _losses_of_labels(predictor, readable, truth, measure), np.nan)
     logs = log_probabilities(readable, predictor.description["is_logits"])
     own = {label: index for index, label in enumerate(predictor.description["classes"])}
     wanted = np.array([own.get(label, -1) for label in truth.values.tolist()])
@@ -83,6 +98,10 @@ def trivial_losses(dataset: Dataset, truth: Truth, measure: str) -> np.ndarray:
         guess = middle(known.astype(np.float64).reshape(len(known), -1), axis=0)
         guess = guess * np.array(scale["deviation"]) + np.array(scale["mean"])
         return _quantity_losses(np.broadcast_to(guess, truth.values.shape), truth.values, measure)
+    if truth.labels is not None:
+        shares = known.mean(axis=0, dtype=np.float64)
+        guesses = np.broadcast_to(shares, truth.values.shape)
+        return _label_losses(label_losses(guesses, truth.values, False), guesses > 0.5, truth.values, measure)
     classes = np.array(dataset.classes)
     shares = np.bincount(known, minlength=len(classes)) / len(known)
     index = {label: number for number, label in enumerate(classes.tolist())}
@@ -112,6 +131,35 @@ def latency_ms(predictor: Predictor, raw: Any, clock: Callable[[], float] = time
 def _quantity_losses(values: np.ndarray, wanted: np.ndarray, measure: str) -> np.ndarray:
     errors = np.abs(values - wanted)
     means: np.ndarray = np.mean(errors if measure == "absolute error" else errors**2, axis=1)
+    return means
+
+
+def _losses_of_labels(predictor: Predictor, outputs: np.ndarray, truth: Truth, measure: str) -> np.ndarray:
+    """Compare the outputs with the labels by name: a champion may have them in another order, or lack some."""
+    assert truth.labels is not None
+    own = {label: index for index, label in enumerate(predictor.description["classes"])}
+    has_logits, wanted = predictor.description["is_logits"], truth.values
+    losses, predicted = np.full(wanted.shape, -np.log(CLIP)), wanted != 1  # of a label that the model does not know
+    for place, label in enumerate(truth.labels):
+        if label in own:
+            column = outputs[:, [own[label]]]
+            losses[:, [place]] = label_losses(column, wanted[:, [place]], has_logits)
+            predicted[:, place] = column[:, 0] > (0.0 if has_logits else 0.5)
+    return _label_losses(losses, predicted, wanted, measure)
+
+
+def _label_losses(losses: np.ndarray, predicted: np.ndarray, wanted: np.ndarray, measure: str) -> np.ndarray:
+    """Return the loss of each row from the log losses and predictions of its labels, (rows, labels)."""
+    is_wrong = predicted != (wanted == 1)
+    if measure == "error":
+        losses = is_wrong.any(axis=1, keepdims=True)
+    elif measure == "balanced label error":
+        shares = np.where(wanted == 1, wanted.mean(axis=0), 1.0 - wanted.mean(axis=0))
+        known = (wanted.min(axis=0) != wanted.max(axis=0)) + 1.0  # values of each label: 1 or 2
+        losses = is_wrong / (known * shares)
+    elif measure == "label error":
+        losses = is_wrong
+    means: np.ndarray = losses.mean(axis=1, dtype=np.float64)
     return means
 
 

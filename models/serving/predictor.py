@@ -50,9 +50,18 @@ class Predictor:
             description=json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")),
         )
 
-    def predict(self, raw: Any) -> np.ndarray:
-        """Predict labels (rows,) as in the training data, or quantities (rows,) or (rows, quantities) in its units."""
-        return self.answers(self.outputs(self.inputs(raw)))
+    def predict(self, raw: Any) -> Any:
+        """Predict labels (rows,) as in the training data, or quantities (rows,) or (rows, quantities) in its units.
+
+        For a model of several labels, 1 and 0 (rows, labels): the label holds or not. Several labels or quantities
+        with names are the columns of a DataFrame.
+        """
+        answers = self.answers(self.outputs(self.inputs(raw)))
+        if "outputs" not in self.description:
+            return answers
+        import pandas as pd  # noqa: PLC0415 - half a second, only for targets with names
+
+        return pd.DataFrame(answers, columns=self.description["outputs"])
 
     def inputs(self, raw: Any) -> np.ndarray:
         """Convert rows of a table, or an array or table of numbers, to the model's inputs."""
@@ -75,11 +84,13 @@ class Predictor:
         return np.concatenate(parts).reshape(len(inputs), -1) if parts else np.empty((0, self._size), np.float32)
 
     def answers(self, outputs: np.ndarray) -> np.ndarray:
-        """Convert outputs to labels, each that of the largest output, or to quantities in the data's units."""
+        """Convert outputs to labels, each that of the largest output or each by itself, or to the data's quantities."""
         if self.description["task"] == "regression":
             scale = self.description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})
             values: np.ndarray = outputs.astype(np.float64) * np.array(scale["deviation"]) + np.array(scale["mean"])
             return values[:, 0] if self._size == 1 else values
+        if self.description["task"] == "multilabel":
+            return (outputs > (0.0 if self.description["is_logits"] else 0.5)).astype(np.int64)
         if outputs.shape[1] > 1:
             places = outputs.argmax(axis=1)
         else:

@@ -11,7 +11,7 @@ from nightune.models.data.dataset import Dataset, Purpose
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.settings import DataSettings
 from nightune.models.serving.predictor import Predictor
-from nightune.vocabulary import OBJECTIVES
+from nightune.vocabulary import OBJECTIVES, TASK_METRICS
 from tests.rows import missing_rows
 
 
@@ -55,6 +55,8 @@ def test_every_objective_has_a_loss_for_the_tasks_that_have_it() -> None:
     assert set(MEASURES) <= set(OBJECTIVES)
     assert measure_of("val_loss", "regression") == "squared error"
     assert measure_of("val_loss", "binary") == "log loss"
+    for name in TASK_METRICS["multilabel"]:
+        assert measure_of(f"val_{name}", "multilabel") in {"log loss", "error", "label error", "balanced label error"}
 
 
 def test_class_losses_equal_those_of_scikit_learn() -> None:
@@ -93,6 +95,53 @@ def test_a_label_that_the_champion_never_saw_counts_as_wrong_and_not_as_an_error
     known = Truth(np.array(["a", "new"]), is_regression=False)
     assert row_losses(predictor(LOGITS), rows(2), known, "error")[1] == 1.0
     assert row_losses(predictor(LOGITS), rows(2), known, "log loss")[1] == pytest.approx(-np.log(1e-7))
+
+
+TAGS = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0], [1, 0, 0], [0, 1, 0]], dtype=np.int32)
+
+
+def tagger(outputs: np.ndarray, **description: Any) -> Predictor:
+    return predictor(outputs, **{"task": "multilabel", **description})
+
+
+def test_losses_of_labels_equal_those_of_scikit_learn() -> None:
+    known, predicted = Truth(TAGS, False, CLASSES), LOGITS > 0
+    probability = 1 / (1 + np.exp(-LOGITS.astype(np.float64)))
+    logs = [sklearn_metrics.log_loss(TAGS[:, place], probability[:, place], labels=[0, 1]) for place in range(3)]
+    balanced = [sklearn_metrics.balanced_accuracy_score(TAGS[:, place], predicted[:, place]) for place in range(2)]
+    expected = {
+        "log loss": np.mean(logs),
+        "error": 1 - sklearn_metrics.accuracy_score(TAGS, predicted),
+        "label error": sklearn_metrics.hamming_loss(TAGS, predicted),
+        "balanced label error": np.mean([1 - balanced[0], 1 - balanced[1], predicted[:, 2].mean()]),
+    }
+    for measure, value in expected.items():
+        losses = row_losses(tagger(LOGITS), rows(6), known, measure)
+        assert losses.shape == (6,)
+        assert losses.mean() == pytest.approx(value, rel=1e-6)
+
+
+def test_labels_of_models_with_other_outputs_are_compared_by_name() -> None:
+    known = Truth(TAGS, False, CLASSES)
+    plain = row_losses(tagger(LOGITS), rows(6), known, "log loss")
+    probabilities = tagger((1 / (1 + np.exp(-LOGITS)))[:, [2, 0, 1]], is_logits=False, classes=["c", "a", "b"])
+    np.testing.assert_allclose(row_losses(probabilities, rows(6), known, "log loss"), plain, rtol=1e-5)
+    ignorant = tagger(LOGITS[:, :2], classes=["a", "b"])
+    assert row_losses(ignorant, rows(6), known, "error").tolist() == [1.0] * 6
+    assert (row_losses(ignorant, rows(6), known, "log loss") > -np.log(1e-7) / 3).all()
+
+
+def test_the_baseline_of_labels_is_their_share_of_the_training_rows(tmp_path: Path) -> None:
+    tags = np.random.default_rng(0).random((60, 2)) < [0.7, 0.2]
+    np.savez(tmp_path / "tags.npz", x=np.arange(120.0).reshape(60, 2), y=tags)
+    dataset = load_dataset(DataSettings("tags.npz"), tmp_path)
+    test = dataset.test.open(Purpose.GATE, lambda: None)
+    known = truth(dataset, test)
+    shares = np.broadcast_to(dataset.train.targets.mean(axis=0), test.targets.shape)
+    logs = [sklearn_metrics.log_loss(test.targets[:, place], shares[:, place], labels=[0, 1]) for place in range(2)]
+    assert trivial_losses(dataset, known, "log loss").mean() == pytest.approx(np.mean(logs))
+    hamming = sklearn_metrics.hamming_loss(test.targets, shares > 0.5)
+    assert trivial_losses(dataset, known, "label error").mean() == pytest.approx(hamming)
 
 
 def test_quantities_are_compared_in_the_units_of_the_data() -> None:

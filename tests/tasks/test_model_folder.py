@@ -99,6 +99,25 @@ def test_one_output_stands_for_two_labels(tmp_path: Path, activation: str | None
     np.testing.assert_array_equal(pyfunc.load_model(str(folder)).predict(raw), expected)
 
 
+@pytest.mark.parametrize(("name", "activation", "limit"), [("named", None, 0.0), ("plain", "sigmoid", 0.5)])
+def test_labels_that_may_hold_together_are_a_matrix_of_0_and_1(
+    tmp_path: Path, name: str, activation: str | None, limit: float
+) -> None:
+    code = "import numpy as np, pandas as pd\nx = np.random.default_rng(0).normal(size=(60, 4)).astype('float32')\n"
+    code += "tags = pd.DataFrame({'warm': x[:, 0] > 0, 'wet': x[:, 1] + x[:, 2] > 0})\n"
+    (tmp_path / "d.py").write_text(f"{code}named = lambda: (x, tags)\nplain = lambda: (x, tags.to_numpy())\n")
+    dataset = load_dataset(DataSettings(f"d.py:{name}"), tmp_path)
+    model = net(dataset, activation)
+    loaded = pyfunc.load_model(str(written(dataset, tmp_path, model, is_logits=activation is None)))
+    inputs, schema = dataset.validation.inputs, loaded.metadata.signature.outputs
+    answers = loaded.predict(inputs)
+    np.testing.assert_array_equal(np.asarray(answers), model(inputs).numpy() > limit)
+    assert np.asarray(answers).dtype == np.int64
+    assert len(schema.inputs) == 2
+    if name == "named":
+        assert list(answers.columns) == schema.input_names() == ["warm", "wet"]
+
+
 @pytest.mark.parametrize("source", ["digits", "digits_images"])
 def test_arrays_are_predicted_unchanged(tmp_path: Path, source: str) -> None:
     dataset = load_dataset(DataSettings(source), tmp_path)

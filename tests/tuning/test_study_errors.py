@@ -5,7 +5,10 @@ import pytest
 from tests.tuning.conftest import Read, Refuse, has_parts, study_text
 
 OPTIMIZERS = "(known: adam, adamw, gd, sgd)"
-METRICS = "(known: val_loss, val_accuracy, val_balanced_accuracy, val_f1_macro, val_auc, val_mae, val_rmse, val_r2)"
+METRICS = (
+    "(known: val_loss, val_accuracy, val_label_accuracy, val_balanced_accuracy, val_f1_macro, val_f1_micro, val_auc, "
+    "val_mae, val_rmse, val_r2)"
+)
 ABOVE_0 = "(allowed: a number above 0)"
 SECTIONS = (
     "(known: name, question, seed, data, model, space, stopping, search, objective, limits, confirmation, promotion)"
@@ -130,7 +133,7 @@ BROKEN_DATA = {
     "source = 'iris'\ntargt = 'y'": "data.targt: unknown key; did you mean 'target'? "
     "(known: source, target, task, drop, categorical, missing, numeric, dates, scale_target, split)",
     "source = 'iris'\ntask = 'regresion'": "data.task: unknown 'regresion'; did you mean 'regression'? "
-    "(known: classification, binary, multiclass, regression)",
+    "(known: classification, binary, multiclass, multilabel, regression)",
     "source = 'iris'\ndrop = 'id'": "data.drop: 'id' is not a list of texts",
     "source = 'iris'\ndrop = ['id', 3]": "data.drop: 3 is not a list of texts",
     "source = 'iris'\nsplit = 0.2": "data.split: 0.2 is not a table (write [data.split])",

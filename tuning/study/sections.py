@@ -43,10 +43,11 @@ def read_metric(metric: str) -> str:
     if metric in OBJECTIVES:
         return metric
     if metric.startswith(VALIDATION_PREFIX):
-        why = f"unknown {shown(metric)}"
+        why, near = f"unknown {shown(metric)}", ""
     else:
         why = f"{shown(metric)} is not a metric of the validation split"
-    near = suggestion(f"{VALIDATION_PREFIX}{metric}", OBJECTIVES) or suggestion(metric, OBJECTIVES)
+        near = suggestion(f"{VALIDATION_PREFIX}{metric}", OBJECTIVES)
+    near = near or suggestion(metric, OBJECTIVES)
     raise PydanticCustomError("message", "{message}", {"message": f"{why}{near} ({listing(OBJECTIVES)})"})
 
 

@@ -103,8 +103,10 @@ def _column_type(column: Mapping[str, str]) -> Any:
 def _output_schema(description: Mapping[str, Any]) -> Any:
     from mlflow.types import ColSpec, Schema  # noqa: PLC0415
 
-    if description["task"] == "regression":
-        return Schema([ColSpec("double")] * description["output_size"])
+    if description["task"] in ("regression", "multilabel"):
+        kind = "double" if description["task"] == "regression" else "long"
+        names = description.get("outputs") or [None] * description["output_size"]
+        return Schema([ColSpec(kind, name) for name in names])
     kinds = {bool: "boolean", int: "long", str: "string"}
     return Schema([ColSpec(kinds[type(description["classes"][0])])])
 
