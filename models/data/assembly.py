@@ -110,7 +110,7 @@ def _describe(dataset: Dataset, data: EncodedData) -> dict[str, Any]:
     if targets.names is not None and targets.values.ndim == 2:
         description["outputs"] = list(targets.names)
     if preprocessing is not None:
-        description["target"] = data.raw.target_name
+        description["target"] = data.raw.target_name or list(data.raw.target_columns)
         description["columns"] = [column.plain for column in preprocessing.columns]
         if not data.raw.has_text_names:
             description["has_text_names"] = False

@@ -20,12 +20,12 @@ EXAMPLE_LENGTH = 24
 def column_lines(
     raw: RawData, targets: Targets, preprocessing: TablePreprocessing | None, settings: DataSettings, train: np.ndarray
 ) -> tuple[ColumnLine, ...]:
-    """Describe the target, then the other columns in the table's order; nothing for arrays."""
+    """Describe the targets, then the other columns in the table's order; nothing for arrays."""
     if isinstance(raw.inputs, np.ndarray) or preprocessing is None:
         return ()
     used = {column.name: column for column in preprocessing.columns}
     rows = raw.inputs.iloc[train]
-    lines = [_target_line(raw, targets, train)]
+    lines = _target_lines(raw, targets, train)
     lines += [_line(rows[name], used.get(str(name)), preprocessing) for name in rows.columns]
     if raw.split_column is not None:
         lines.append(_unused(str(raw.split_column.name), "splits the rows"))
@@ -41,11 +41,14 @@ def class_counts(targets: Targets, train: np.ndarray) -> dict[str, int] | None:
     return {str(label): int(count) for label, count in zip(targets.classes, counts, strict=True)}
 
 
-def _target_line(raw: RawData, targets: Targets, train: np.ndarray) -> ColumnLine:
-    values = raw.targets[train]
+def _target_lines(raw: RawData, targets: Targets, train: np.ndarray) -> list[ColumnLine]:
+    columns = raw.targets[train].reshape(len(train), -1).T
     done = "target" if targets.deviation is None else "target, standardized"
-    read_as = "number" if targets.classes is None else "classes"
-    return ColumnLine(str(raw.target_name), read_as, len(np.unique(values)), 0, _cut(values[0]), done)
+    read_as = {"regression": "number", "multilabel": "label"}.get(targets.task, "classes")
+    return [
+        ColumnLine(name, read_as, len(np.unique(values)), 0, _cut(values[0]), done)
+        for name, values in zip(raw.target_columns, columns, strict=True)
+    ]
 
 
 def _line(values: "pd.Series[Any]", column: Column | None, preprocessing: TablePreprocessing) -> ColumnLine:

@@ -130,6 +130,10 @@ BROKEN_DATA = {
     "": "data.source: missing (needed: a text)",
     "source = 3": "data.source: 3 is not a text",
     "source = ''": "data.source: '' is not a text",
+    "source = 'iris'\ntarget = ['a', 3]": "data.target: ['a', 3] is not the name of a column, or a list of names",
+    "source = 'iris'\ntarget = []": "data.target: [] is not the name of a column",
+    "source = 'iris'\ntarget = ''": "data.target: '' is not the name of a column",
+    "source = 'iris'\ntarget = ['a', 'a']": "data.target: ['a', 'a'] names a column twice",
     "source = 'iris'\ntargt = 'y'": "data.targt: unknown key; did you mean 'target'? "
     "(known: source, target, task, drop, categorical, missing, numeric, dates, scale_target, split)",
     "source = 'iris'\ntask = 'regresion'": "data.task: unknown 'regresion'; did you mean 'regression'? "

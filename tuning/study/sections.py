@@ -132,7 +132,7 @@ class DataSection(Section):
     """The source of the examples and how they are read; `source` is kept as written."""
 
     source: Text
-    target: Text | None = None
+    target: str | tuple[str, ...] | None = None
     task: Task | None = None
     drop: Texts = ()
     categorical: Texts = ()
@@ -141,6 +141,21 @@ class DataSection(Section):
     dates: Forms = Field(default_factory=dict, description=DATES)
     scale_target: Switch = False
     split: Split = Split()
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _read_target(cls, given: Any) -> Any:
+        """A list of one column is that column."""
+        if given is None:
+            return None
+        names = given if isinstance(given, list | tuple) else [given]
+        if not names or not all(isinstance(name, str) and name for name in names):
+            why = f"{shown(given)} is not the name of a column, or a list of names"
+        elif len(set(names)) < len(names):
+            why = f"{shown(given)} names a column twice"
+        else:
+            return names[0] if len(names) == 1 else tuple(names)
+        raise PydanticCustomError("message", "{message}", {"message": why})
 
     @field_validator("numeric", "dates", mode="before")
     @classmethod
