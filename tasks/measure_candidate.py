@@ -214,9 +214,10 @@ def _schema(candidate: dict[str, Any], champion: dict[str, Any]) -> Guard:
             problems.append(f"column {name!r} is required, but was not before")
         elif before[name] != now[name]:
             problems.append(f"column {name!r} was a {before[name]}, but is a {now[name]} now")
-    lost = [repr(label) for label in champion["classes"] or () if label not in (candidate["classes"] or ())]
-    if lost and candidate["task"] != "regression":
-        problems.append(f"label {lost[0]} is not predicted any more")
+    for what, key in (("label", "classes"), ("column", "outputs")):
+        lost = [repr(name) for name in champion.get(key) or () if name not in (candidate.get(key) or ())]
+        if lost and (what == "column") == (candidate["task"] == "regression"):
+            problems.append(f"{what} {lost[0]} is not predicted any more")
     text = f"schema differs from the champion's: {'; '.join(problems)}" if problems else "same inputs as the champion's"
     return Guard("schema", not problems, text)
 

@@ -1,13 +1,14 @@
 """Losses of single test rows for the promotion gate: of models and of the baseline."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from nightune.models.data.dataset import Dataset, UnsealedExamples
+from nightune.models.errors import InputError
 from nightune.models.networks.heads import read_head
 from nightune.models.networks.metrics import CLIP, label_losses, log_probabilities, metrics
 from nightune.models.serving.predictor import Predictor
@@ -45,12 +46,13 @@ def measure_of(objective: str, task: str) -> str:
 class Truth:
     """The true values of the test rows: a class each, or quantities (rows, quantities) in the units of the data.
 
-    With `labels` the values are 0 and 1, (rows, labels).
+    With `labels` the values are 0 and 1, (rows, labels). `names` are those of several quantities, if they have names.
     """
 
     values: np.ndarray
     is_regression: bool
     labels: tuple[Any, ...] | None = None
+    names: tuple[str, ...] = ()
 
 
 def truth(dataset: Dataset, test: UnsealedExamples) -> Truth:
@@ -61,7 +63,8 @@ def truth(dataset: Dataset, test: UnsealedExamples) -> Truth:
         return Truth(np.array(dataset.classes)[test.targets], False)
     scale = dataset.description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})
     values = test.targets.astype(np.float64).reshape(len(test), -1)
-    return Truth(values * np.array(scale["deviation"]) + np.array(scale["mean"]), True)
+    names = tuple(dataset.description.get("outputs", ()))
+    return Truth(values * np.array(scale["deviation"]) + np.array(scale["mean"]), True, names=names)
 
 
 def is_logits(model: Any, dataset: Dataset) -> bool:
@@ -72,11 +75,12 @@ def is_logits(model: Any, dataset: Dataset) -> bool:
 def row_losses(predictor: Predictor, inputs: np.ndarray, truth: Truth, measure: str) -> np.ndarray:
     """Return the loss of each row, (rows,) float64; NaN if an output is not finite.
 
-    A label that is unknown to the model has the probability 1e-7.
+    A label that is unknown to the model has the probability 1e-7. InputError if it does not predict the quantities.
     """
     outputs = predictor.outputs(inputs)
     if truth.is_regression:
         values = predictor.answers(outputs).reshape(len(inputs), -1)
+        values = _in_order(values, predictor.description.get("outputs", ()), truth)
         return _quantity_losses(values, truth.values, measure)
     finite = np.isfinite(outputs).all(axis=1)
     readable = np.where(finite[:, None], outputs, 0.0).astype(np.float64)
@@ -126,6 +130,19 @@ def latency_ms(predictor: Predictor, raw: Any, clock: Callable[[], float] = time
         predictor.predict(row)
         taken.append(clock() - started_at)
     return 1000 * float(np.median(taken))
+
+
+def _in_order(values: np.ndarray, own: Sequence[str], truth: Truth) -> np.ndarray:
+    """Return the predicted quantities (rows, quantities) in the order of the true ones: a champion may have another."""
+    if own and truth.names:
+        lost = [name for name in truth.names if name not in own]
+        if lost:
+            raise InputError("data.target", f"the model does not predict column {', '.join(map(repr, lost))}")
+        return values[:, [list(own).index(name) for name in truth.names]]
+    if values.shape[1] != truth.values.shape[1]:
+        problem = f"the model predicts {values.shape[1]} quantities, and the target has {truth.values.shape[1]}"
+        raise InputError("data.target", problem)
+    return values
 
 
 def _quantity_losses(values: np.ndarray, wanted: np.ndarray, measure: str) -> np.ndarray:

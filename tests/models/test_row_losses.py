@@ -10,6 +10,7 @@ from sklearn import metrics as sklearn_metrics
 from nightune.models.data.dataset import Dataset, Purpose
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.settings import DataSettings
+from nightune.models.errors import InputError
 from nightune.models.serving.predictor import Predictor
 from nightune.vocabulary import OBJECTIVES, TASK_METRICS
 from tests.rows import missing_rows
@@ -150,6 +151,20 @@ def test_quantities_are_compared_in_the_units_of_the_data() -> None:
     scaled = predictor(outputs, task="regression", target_scale={"mean": [12.0], "deviation": [4.0]})
     np.testing.assert_allclose(row_losses(scaled, rows(2), known, "squared error"), [4.0, 16.0])
     np.testing.assert_allclose(row_losses(scaled, rows(2), known, "absolute error"), [2.0, 4.0])
+
+
+def test_several_quantities_are_compared_by_name() -> None:
+    known = Truth(np.array([[1.0, 10.0], [2.0, 20.0]]), is_regression=True, names=("a", "b"))
+    model = predictor(np.array([[10.0, 1.0, 0.0], [21.0, 2.0, 0.0]], dtype=np.float32), task="regression")
+
+    def losses(names: list[str]) -> np.ndarray:
+        model.description["outputs"] = names
+        return row_losses(model, rows(2), known, "squared error")
+
+    np.testing.assert_allclose(losses(["b", "a", "c"]), [0.0, 0.5])
+    for own, words in ((["b", "x", "c"], "does not predict column 'a'"), ([], "predicts 3 quantities")):
+        with pytest.raises(InputError, match=words):
+            losses(own)
 
 
 def test_outputs_that_are_not_finite_have_no_loss() -> None:

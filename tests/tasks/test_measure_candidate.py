@@ -28,6 +28,8 @@ A, B = ("a", "number"), ("b", "category")
         (table(A, ("b", "number")), table(A, B), "column 'b' was a category, .* number"),
         (table(A, task="multiclass"), table(A), "the task was binary, .* multiclass"),
         (table(A, classes=["no", "maybe"]), table(A), "label 'yes' is not predicted"),
+        (arrays(8, outputs=["a", "b"]), arrays(8, outputs=["b", "c"]), "column 'c' is not predicted"),
+        (arrays(8, task="multilabel", classes=[0]), arrays(8, task="multilabel", classes=[0, 1]), "label 1 is not"),
         (arrays(8), arrays(9), r"inputs of shape \[8\] instead of \[9\]"),
         (arrays(3), table(A, task="regression", classes=None), r"inputs of shape \[3\]"),
     ],
@@ -49,6 +51,7 @@ def test_a_change_that_breaks_callers_of_the_champion_fails(
         (table(B, A), table(A, B)),
         (table(A, classes=["no", "yes", "new"]), table(A)),
         (arrays(8, 8, 1), arrays(8, 8, 1)),
+        (arrays(8, outputs=["a", "b"]), arrays(8, outputs=["b", "a"])),
     ],
 )
 def test_a_change_that_callers_do_not_notice_passes(candidate: dict[str, Any], champion: dict[str, Any]) -> None:
