@@ -19,6 +19,7 @@ from nightune.models.error_causes import cause_of, users_line
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import mark_uncompiled
 from nightune.models.networks.isolated_random import isolated_random
+from nightune.models.networks.noise import hashed_noise
 from nightune.models.networks.own_seeds import following_seed
 from nightune.models.techniques.keys import Key
 from nightune.models.user_code import folder_on_path, is_reference, load_function
@@ -127,7 +128,7 @@ def build_model(
     try:
         with isolated_random(), folder_on_path(code) if is_reference(architecture) else nullcontext():
             keras.utils.set_random_seed(seed)
-            with following_seed(seed):
+            with following_seed(seed), hashed_noise():
                 model = function(*arguments.args, **arguments.kwargs)
                 if isinstance(model, keras.Model):
                     shape = _fitting_shape(model, input_shape)
