@@ -7,6 +7,7 @@ import numpy as np
 
 from nightune.models.data.raw_data import RawData
 from nightune.models.data.splits import Rows, Split
+from nightune.models.data.target_column import FEW_CLASSES
 from nightune.models.errors import InputError
 from nightune.vocabulary import TASKS, unknown_name
 
@@ -58,7 +59,7 @@ def infer_task(values: np.ndarray) -> str:
     if values.ndim == 2 or not _are_whole(values):
         return "regression"
     distinct = len(np.unique(values))
-    is_class = distinct == 2 or (2 < distinct <= 20 and len(values) >= 10 * distinct)
+    is_class = distinct == 2 or (2 < distinct <= FEW_CLASSES and len(values) >= 10 * distinct)
     return "classification" if is_class else "regression"
 
 

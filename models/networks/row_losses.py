@@ -62,10 +62,10 @@ def row_losses(predictor: Predictor, inputs: np.ndarray, truth: Truth, measure: 
     A label that is unknown to the model has the probability 1e-7.
     """
     outputs = predictor.outputs(inputs)
-    if truth.is_regression:
-        values = predictor.answers(outputs).reshape(len(inputs), -1)
-        return _quantity_losses(values, truth.values, measure)
     finite = np.isfinite(outputs).all(axis=1)
+    if truth.is_regression:
+        values = predictor.answers(np.where(finite[:, None], outputs, 0.0)).reshape(len(inputs), -1)
+        return np.where(finite, _quantity_losses(values, truth.values, measure), np.nan)
     readable = np.where(finite[:, None], outputs, 0.0).astype(np.float64)
     logs = log_probabilities(readable, predictor.description["is_logits"])
     own = {label: index for index, label in enumerate(predictor.description["classes"])}
