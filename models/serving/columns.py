@@ -188,7 +188,8 @@ def _number_of(column: Column) -> Callable[[Any], Any]:
 
 def _refuse_numbers(values: "pd.Series[Any]", column: Column) -> None:
     """Refuse numbers in a column of dates or time spans: their unit and their zero are unknown."""
-    for value in () if values.dtype.kind in "mM" else values.dropna().unique():
+    held = () if values.dtype.kind in "mM" else values.dropna().unique()
+    for value in np.asarray(held, dtype=object):  # pandas' own texts take long to walk
         if isinstance(value, int | float | np.number) or (isinstance(value, str) and value.strip().isdigit()):
             form = "texts like 2026-01-31" if column.kind == "date" else "time spans like '1 days 02:00:00'"
             raise ValueError(f"it holds the number {as_text(value)}; send {form}, or values of that type")

@@ -91,6 +91,8 @@ def are_gaps(values: "pd.Series[Any]", gaps: Sequence[str], form: str = POINT) -
     if values.dtype.kind in "iuf":
         return values.isin(list(numbers)).to_numpy(dtype=bool)
     words = {gap.strip() for gap in gaps}
+    if values.dtype != object and pd.api.types.is_string_dtype(values.dtype):
+        return values.str.strip().isin(words).to_numpy(dtype=bool)
     moments = {seconds for seconds in map(moment_of, words) if seconds is not None}
 
     def is_gap(label: Any) -> bool:
@@ -101,7 +103,7 @@ def are_gaps(values: "pd.Series[Any]", gaps: Sequence[str], form: str = POINT) -
         return isinstance(label, date) and _seconds_of(label) in moments
 
     codes, labels = pd.factorize(values)  # -1 is missing
-    return np.array([*map(is_gap, labels), False], dtype=bool)[codes]
+    return np.array([*map(is_gap, np.asarray(labels, dtype=object)), False], dtype=bool)[codes]
 
 
 def moment_of(text: str) -> float | None:
