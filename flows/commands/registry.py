@@ -80,8 +80,13 @@ def models(
         from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415 - MLflow takes seconds to import
 
         store = open_existing_store(store_root(), tracking_uri())
-        names = registry.models(store) if model is None else [model]
-        versions = [version for name in names for version in registry.versions(store, name)]
-    print_versions(Console(stderr=True) if as_json else output(), versions)
+        if model is not None:
+            versions = registry.known_versions(store, model)
+        else:
+            versions = [version for name in registry.models(store) for version in registry.versions(store, name)]
+    if versions:
+        print_versions(Console(stderr=True) if as_json else output(), versions)
+    else:
+        say("No versions are registered; `nightune promote STUDY` registers one.")
     if as_json:
         print_json({"versions": [asdict(version) for version in versions]})

@@ -130,6 +130,15 @@ def extended_history(version: Version, event: str, because: str) -> dict[str, st
     return {names.HISTORY: json.dumps([*version.history, entry], ensure_ascii=False)}
 
 
+def known_versions(store: Store, model: str) -> list[Version]:
+    """Return the versions of a model; StoreError if it has none."""
+    found = versions(store, model)
+    if not found:
+        listed = ", ".join(models(store)) or "none"
+        raise StoreError(f"{model}: no such registered model in {store.root} (known: {listed})")
+    return found
+
+
 def roll_back(store: Store, model: str, because: str) -> tuple[Version, Version]:
     """Restore the previous champion; return the version rolled back and the one restored.
 
@@ -137,10 +146,7 @@ def roll_back(store: Store, model: str, because: str) -> tuple[Version, Version]
     champion that the versions' histories know. StoreError if there is none. The alias moves last: after a kill, the
     same command completes the rollback.
     """
-    known = {version.number: version for version in versions(store, model)}
-    if not known:
-        listed = ", ".join(models(store)) or "none"
-        raise StoreError(f"{model}: no such registered model in {store.root} (known: {listed})")
+    known = {version.number: version for version in known_versions(store, model)}
     current = next((version for version in known.values() if CHAMPION in version.aliases), None)
     last = _last_champion(list(known.values()), current)
     if current is None:
