@@ -10,6 +10,7 @@ from nightune.models.data.columns.categories import MOST_CATEGORIES, merge_remar
 from nightune.models.data.columns.numbers import are_codes
 from nightune.models.data.columns.reading import SETTLED_BY, Choices, Texts
 from nightune.models.data.columns.recognize import are_texts, recognize
+from nightune.models.data.targets import rounded
 from nightune.models.errors import InputError
 from nightune.models.serving.columns import NUMERIC, Column, are_missing, clean_column
 from nightune.models.serving.labels import are_gaps, as_texts, folded
@@ -146,20 +147,14 @@ def _category_name(column: Any, category: Any) -> str:
 
 
 def _plain(transformer: Any, columns: Sequence[Column]) -> TablePreprocessing:
-    """Extract the fitted values from scikit-learn's objects.
-
-    Means and scales are rounded to 10 digits, so that data versions agree across processors, which add in different
-    orders.
-    """
+    """Extract the fitted values from scikit-learn's objects, means and scales rounded."""
     steps = transformer.named_transformers_
     names = {step: names_of_kind(columns, kinds) for step, kinds in KINDS_OF_STEPS.items()}
     numbers: dict[str, Numbers] = {}
     if "number" in steps:
         imputer, scaler = (step for _, step in steps["number"].steps)
-        fitted = zip(imputer.statistics_, _rounded(scaler.mean_), _rounded(scaler.scale_), strict=True)
-        numbers = {
-            name: Numbers(float(each[0]), each[1], each[2]) for name, each in zip(names["number"], fitted, strict=True)
-        }
+        fitted = zip(imputer.statistics_, rounded(scaler.mean_), rounded(scaler.scale_), strict=True)
+        numbers = {name: Numbers(*map(float, each)) for name, each in zip(names["number"], fitted, strict=True)}
     usual = steps["boolean"].statistics_ if "boolean" in steps else ()
     gaps = next((used for step, _, used in transformer.transformers_ if step == "missing"), ())
     return TablePreprocessing(
@@ -177,7 +172,3 @@ def _plain_categories(encoder: Any, names: Sequence[str]) -> dict[str, Categorie
     for name, known, rare in zip(names, encoder.categories_, encoder.infrequent_categories_, strict=True):
         plain[name] = Categories(tuple(map(str, known)), () if rare is None else tuple(map(str, rare)))
     return plain
-
-
-def _rounded(values: np.ndarray) -> list[float]:
-    return [float(f"{value:.10g}") for value in values]

@@ -68,8 +68,7 @@ def standardize(targets: Targets, train: np.ndarray) -> Targets:
     if targets.task != "regression":
         raise InputError("data.scale_target", "true applies only to regression; leave it out")
     values = targets.values.astype(np.float64)
-    # 10 digits, so that data versions agree across processors, which add in different orders.
-    mean, deviation = (_rounded(moment) for moment in (values[train].mean(axis=0), values[train].std(axis=0)))
+    mean, deviation = (rounded(moment) for moment in (values[train].mean(axis=0), values[train].std(axis=0)))
     if not np.all(deviation > 0):
         raise InputError("data.scale_target", "the target is the same in all training rows; it cannot be scaled")
     return replace(
@@ -185,7 +184,8 @@ def _are_whole(values: np.ndarray) -> bool:
     return values.dtype.kind in "iu" or bool(np.all(values == np.floor(values)))
 
 
-def _rounded(moment: Any) -> np.ndarray:
+def rounded(moment: Any) -> np.ndarray:
+    """Round to 10 digits, so that data versions agree across processors, which add in different orders."""
     return np.array([float(f"{value:.10g}") for value in np.atleast_1d(moment)])
 
 

@@ -93,8 +93,7 @@ class Predictor:
             row, place = np.argwhere(~is_answer)[0]
             raise InputError("outputs", f"the model's output for row {row} is {outputs[row, place]}; it has no answer")
         if self.description["task"] == "regression":
-            scale = self.description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})
-            values: np.ndarray = outputs.astype(np.float64) * np.array(scale["deviation"]) + np.array(scale["mean"])
+            values = in_units(outputs, self.description)
             return values[:, 0] if self._size == 1 else values
         if outputs.shape[1] > 1:
             places = outputs.argmax(axis=1)
@@ -106,3 +105,10 @@ class Predictor:
     @property
     def _size(self) -> int:
         return int(self.description["output_size"])
+
+
+def in_units(quantities: np.ndarray, description: dict[str, Any]) -> np.ndarray:
+    """Convert standardized quantities, (quantities,) or (rows, quantities), to float64 in the data's units."""
+    scale = description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})
+    values: np.ndarray = quantities.astype(np.float64) * np.array(scale["deviation"]) + np.array(scale["mean"])
+    return values
