@@ -102,11 +102,11 @@ def probe(
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the chart to this file (.svg).")] = None,
     write: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write a copy of the study with the suggested range, in the same folder."),
+        typer.Option(metavar="FILE", help="Write a copy of the study with the suggested ranges, in the same folder."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Suggest a range of learning rates: run a range test of a few seconds for each optimizer of the study."""
+    """Suggest a range of learning rates for each optimizer of the study: run a range test of a few seconds for each."""
     with report_errors(), sigterm_as_interrupt(), progress_shown():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
         from nightune.tasks.reporting.probe_report import refuse_bad_copy, write_chart, write_study_copy  # noqa: PLC0415
@@ -128,10 +128,10 @@ def probe(
         if plot is not None:
             write_chart(probed, plot)
         if write is not None:
-            write_study_copy(probed, write)
+            write_study_copy(probed, write, load_study)
     if as_json:
         print_json(probed.as_json())
-    if probed.range is None:
+    if probed.parameter is None:
         raise typer.Exit(NO_RESULT)
 
 

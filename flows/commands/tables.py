@@ -190,7 +190,7 @@ def print_probe(console: Console, probe: StudyProbe) -> None:
     table = Table(title=f"{probe.study} · learning-rate range tests", title_justify="left", header_style="bold")
     for name in ("optimizer", "batch size", "updates", "steepest at", "search from", "to"):
         table.add_column(name, justify="left" if name == "optimizer" else "right", no_wrap=True)
-    table.add_column("")
+    table.add_column("remark")
     for row in probe.rows():
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)
