@@ -36,13 +36,19 @@ def load_function(reference: str, folder: Path, key: str) -> Callable[..., Any]:
     """
     file, function = _find(reference, folder, key)
     module = _import(file, key)
-    names = {name for name, value in vars(module).items() if callable(value) and not name.startswith("_")}
     if function not in vars(module):
-        raise InputError(key, f"{file.name}: {unknown_name(function, sorted(names), 'function')}")
+        raise InputError(key, f"{file.name}: {unknown_name(function, _own_functions(module), 'function')}")
     loaded = vars(module)[function]
     if not callable(loaded):
         raise InputError(key, f"{file.name}: {function!r} is not a function but a {type(loaded).__name__}")
     return loaded  # type: ignore[no-any-return]
+
+
+def _own_functions(module: ModuleType) -> list[str]:
+    """Return the public functions that a module defines itself, or all that it holds if it defines none."""
+    public = {name: value for name, value in vars(module).items() if callable(value) and not name.startswith("_")}
+    own = [name for name, value in public.items() if getattr(value, "__module__", "") == module.__name__]
+    return sorted(own or public)
 
 
 def call_function(reference: str, folder: Path, key: str) -> Any:

@@ -72,7 +72,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument an option
 
             say(f"Nights: {cron} ({timezone}) · Prefect's pages: {address.removesuffix('/api')} · Ctrl-C stops")
             serve_studies(studies, Service(cron, timezone, on_overlap, missed, engine, pause))
-            say("Stopped. A running night was cancelled; the next one finishes its sweep.")
+            say("Stopped. If a night was running, it was cancelled, and the next one finishes its sweep.")
 
 
 def pause(study: StudyFile) -> None:

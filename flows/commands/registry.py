@@ -88,9 +88,12 @@ def models(
 
         store = open_existing_store(store_root(), tracking_uri())
         if model is not None:
-            versions = registry.existing_versions(store, model)
+            versions = registry.known_versions(store, model)
         else:
             versions = [version for name in registry.models(store) for version in registry.versions(store, name)]
-    print_versions(output(as_json), versions)
+    if versions:
+        print_versions(output(as_json), versions)
+    else:
+        say("No versions are registered; `nightune promote STUDY` registers one.")
     if as_json:
         print_json({"versions": [asdict(version) for version in versions]})

@@ -17,7 +17,6 @@ from nightune.tuning.analysis.confirmation import Claim
 from nightune.tuning.analysis.failures import failure_groups, failure_lines
 from nightune.tuning.analysis.importance import Edge, WhatMattered
 from nightune.tuning.analysis.sweep_comparison import Difference, Score
-from nightune.tuning.trial import Value
 
 SHOWN_ROWS = 10
 TRUSTED_EXPLAINED = 0.2  # of the variance, out of bag; below, the surrogate has learned next to nothing
@@ -60,7 +59,7 @@ def print_confirmation(console: Console, report: SweepReport) -> None:
     title = f"confirmed · {report.sweep.metric} over {seeds} fresh seeds"
     table = Table(title=title, title_justify="left", header_style="bold")
     interval = f"{100 * confirmation.confidence:g} % interval"
-    for name in ("trial", "confirmed", interval, "in the search", "probability of best", confirmation.cost):
+    for name in ("trial", "confirmed", interval, "in search", "P(best)", confirmation.cost):
         table.add_column(name, justify="right", no_wrap=True)
     for each in confirmation.finalists:
         finalist, mark = each.finalist, " *" if confirmation.is_winner(each) else ""
@@ -141,11 +140,8 @@ def print_promotion(console: Console, promotion: Promotion) -> None:
 
 def print_versions(console: Console, versions: Sequence[Version]) -> None:
     """Print registered versions, newest first, with their aliases and verdicts."""
-    if not versions:
-        console.print("No versions yet. `nightune promote STUDY` registers the winner of a sweep.")
-        return
     table = Table(header_style="bold")
-    for name in ("model", "version", "alias", "verdict", "sweep", "gain", "why"):
+    for name in ("model", "version", "alias", "verdict", "sweep", "gain over champion", "why"):
         table.add_column(name, overflow="fold")
     for version in reversed(versions):
         tags = version.tags
@@ -177,24 +173,25 @@ def print_probe(console: Console, probe: StudyProbe) -> None:
     )
 
 
-def cell_text(value: Value) -> str:
-    """Format a value for a table: numbers with four digits, None as a dash."""
+def cell_text(value: object) -> str:
+    """Format a value for a table: numbers with four digits, true and false as in a study, None as a dash."""
     if value is None:
         return "–"
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return str(value).lower()
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def print_nights(console: Console, difference: Difference) -> None:
     """Print scores, verdicts, changes, and dimensions whose best values moved."""
-    scores = Table("sweep", f"best {difference.metric}", "confirmed", "95 % interval", "trials", "verdict")
+    scores = Table("sweep", f"best {difference.metric}", "confirmed", "95 % interval", "trials")
     for score in difference.scores:
         interval = "" if score.low is None or score.high is None else f"{score.low:.5g} to {score.high:.5g}"
-        scores.add_row(
-            score.sweep, _number(score.searched), _number(score.confirmed), interval, str(score.trials), score.verdict
-        )
+        scores.add_row(score.sweep, _number(score.searched), _number(score.confirmed), interval, str(score.trials))
     print_table(console, scores)
+    for score in difference.scores:
+        if score.verdict:
+            console.print(Text(f"{score.sweep}: {score.verdict}"), soft_wrap=True)
     if not difference.is_comparable:
         console.print("The scores are not comparable: the metric or the data changed.")
     first, second = difference.scores
@@ -225,4 +222,4 @@ def _number(value: float | None) -> str:
 
 
 def _cell(value: object) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "" if value is None else cell_text(value)

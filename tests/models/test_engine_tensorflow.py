@@ -220,6 +220,15 @@ def test_auto_chooses_the_compiled_engine_that_agrees_with_fit(dataset: Dataset)
     assert "match fit's" in choice.reason
 
 
+def test_a_model_that_cannot_be_built_costs_its_own_trials_not_the_compiled_engine(
+    dataset: Dataset, user_model: Callable[[str], str], tmp_path: Path
+) -> None:
+    own = user_model("def build(input_shape, output_size):\n    raise ValueError('too narrow')\n")
+    broken = {"model.architecture": own, "optimizer": "rmsprop", "one_minus_momentum": 0.2, **ELASTIC}
+    recipes = [read_recipe(broken), *SAMPLE]
+    assert choose_engine("auto", recipes, dataset, tmp_path).name == "tensorflow"
+
+
 def bake_hyperparameters(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make each program use the hyperparameters of its first trial, as if they were constants."""
     hyperparameters, first = Program.hyperparameters, {}

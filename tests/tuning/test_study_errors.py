@@ -24,6 +24,8 @@ BROKEN_PARAMETERS = {
     "stopping.rule, stopping.patience, stopping.target, model.architecture, model.units, model.dropout)",
     "learning_rate.peek = 0.1": "learning_rate.peek: unknown parameter; did you mean 'learning_rate.peak'? "
     "(known: learning_rate.peak, learning_rate.schedule, learning_rate.final_fraction)",
+    "learning_rate.value = 0.1": "learning_rate.value: unknown parameter "
+    "(known: learning_rate.peak, learning_rate.schedule, learning_rate.final_fraction)",
     "model.filters = [[16]]": "model.filters: unknown parameter "
     "(known: model.architecture, model.units, model.dropout)",
     'model.architecture = "mpl"': "model.architecture: unknown 'mpl' (known: mlp, cnn)",

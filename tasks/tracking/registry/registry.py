@@ -71,14 +71,6 @@ def versions(store: Store, model: str) -> list[Version]:
     return sorted((_read(version, aliases) for version in found), key=lambda version: version.number)
 
 
-def existing_versions(store: Store, model: str) -> list[Version]:
-    """Return all versions of a model, oldest first; StoreError if there is none."""
-    found = versions(store, model)
-    if not found:
-        raise _unknown_model(store, model)
-    return found
-
-
 def models(store: Store) -> list[str]:
     """Return the names of all registered models."""
     return sorted(str(model.name) for model in client(store).search_registered_models(max_results=1000))
@@ -140,6 +132,14 @@ def extended_history(version: Version, event: str, because: str) -> dict[str, st
     return {names.HISTORY: json.dumps([*version.history, entry], ensure_ascii=False)}
 
 
+def known_versions(store: Store, model: str) -> list[Version]:
+    """Return the versions of a model; StoreError if it has none."""
+    found = versions(store, model)
+    if not found:
+        raise _unknown_model(store, model)
+    return found
+
+
 def roll_back(store: Store, model: str, because: str) -> tuple[Version, Version]:
     """Restore the previous champion; return the version rolled back and the one restored.
 
@@ -147,9 +147,7 @@ def roll_back(store: Store, model: str, because: str) -> tuple[Version, Version]
     champion that the versions' histories know. StoreError if there is none. The alias moves last: after a kill, the
     same command completes the rollback.
     """
-    known = {version.number: version for version in versions(store, model)}
-    if not known:
-        raise _unknown_model(store, model)
+    known = {version.number: version for version in known_versions(store, model)}
     current = next((version for version in known.values() if CHAMPION in version.aliases), None)
     last = _last_champion(list(known.values()), current)
     if current is None:
