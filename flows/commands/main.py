@@ -82,7 +82,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check the study, its data and its models without training, and print what a sweep would do."""
-    with report_errors(creates_store=False):
+    with report_errors(creates_store=False, asks_store=False):
         from nightune.flows.commands.check_tables import print_check  # noqa: PLC0415
         from nightune.tasks.check_study import check_study  # noqa: PLC0415 - scikit-learn and pandas
         from nightune.tasks.load_study import load_study  # noqa: PLC0415

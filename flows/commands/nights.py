@@ -120,7 +120,7 @@ def _set_hooks(webhook: str, hook: str) -> None:
 
 
 def _set_paused(study: Path, is_paused: bool) -> None:
-    with report_errors(creates_store=False):
+    with report_errors(creates_store=False, asks_store=False):
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
 
         name = load_study(study).name

@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from nightune.tasks.tracking.store.database_address import require_database
 from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.first_contact import require_answer
 from nightune.tasks.tracking.store.relocate import relocate
 from nightune.tasks.tracking.store.retry import RetryingClient, masked
 
@@ -63,6 +64,7 @@ def open_store(root: Path, tracking_uri: str | None = None, creates_folder: bool
         raise StoreError(f"{root}: a store's path must not contain '?'. Set NIGHTUNE_STORE to another folder.")
     if tracking_uri:
         require_database(tracking_uri)
+        require_answer(tracking_uri)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     os.environ |= ONE_REQUEST
