@@ -34,7 +34,8 @@ def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
     """Turn targets and inputs into numbers, split the rows in between, and collect the findings of all steps."""
     targets = encode_targets(raw)
     split = settle_split(settings.split, targets)
-    rows = split_rows(split, targets.values, split_keys(raw.split_column, split.kind == "time", settings.choices))
+    keys = split_keys(raw.split_column, split.kind == "time", settings.choices)
+    rows = split_rows(split, targets.values, keys)
     if settings.scale_target:
         targets = standardize(targets, rows.train)
     inputs = encode_inputs(raw, settings, rows.train)
@@ -55,4 +56,5 @@ def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
         split=split,
         rows=rows,
         findings=findings,
+        groups=keys if split.kind == "group" else None,
     )
