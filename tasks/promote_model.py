@@ -29,6 +29,7 @@ from nightune.tasks.tracking.sweeps.verdicts import (
     write_verdict,
 )
 from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint
+from nightune.tuning.analysis.advice import next_steps
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.analysis.leaderboard import leaderboard
 from nightune.tuning.analysis.promotion_gate import Candidate, Decision, Guard, Rules, Verdict, decide
@@ -149,8 +150,9 @@ def _judge(setting: Setting, candidate: Candidate, champion: Version | None) -> 
             record=record,
         )
     guards = (_data_guard(setting, dataset.version), *evidence.guards)
-    limits = Rules(rules.minimum_gain, rules.challenger_margin)
-    decision, reason, is_close = decide(evidence.gain, evidence.baseline, guards, limits, champion is not None)
+    limits = Rules(rules.minimum_gain, rules.challenger_margin, setting.study.objective.metric)
+    compared = evidence.gain, evidence.baseline, guards, limits, champion is not None
+    decision, reason, is_close = decide(*compared)
     return Verdict(
         candidate=candidate,
         decision=decision,
@@ -165,6 +167,8 @@ def _judge(setting: Setting, candidate: Candidate, champion: Version | None) -> 
         test_reads=test_reads(store, setting.sweep),
         test_metrics=evidence.metrics,
         notes=(*evidence.notes, *(f"data: {finding}" for finding in setting.data.findings)),
+        values=evidence.values,
+        advice=next_steps(*compared),
     )
 
 
@@ -213,7 +217,7 @@ def _still_champion(setting: Setting, version: Version) -> Promotion:
         raise StoreError(f"{version.model} version {version.number}: its verdict is missing from {setting.sweep.id}")
     if not verdict.is_promoted:
         because = version.tags.get(names.BECAUSE, "the alias was moved by hand")
-        verdict = replace(verdict, decision=Decision.FORCED, because=because, is_close=False)
+        verdict = replace(verdict, decision=Decision.FORCED, because=because, is_close=False, advice=())
     return Promotion(verdict, version.number, registry.CHAMPION)
 
 
@@ -221,7 +225,7 @@ def _rolled_back(verdict: Verdict, version: Version) -> Verdict:
     """Refuse a version that a person has rolled back; only force promotes it again."""
     because = version.tags[names.ROLLED_BACK_BECAUSE]
     reason = f"version {version.number} was rolled back ({because}); promote it with --force --because"
-    return replace(verdict, decision=Decision.REFUSED, reason=reason, is_close=False)
+    return replace(verdict, decision=Decision.REFUSED, reason=reason, is_close=False, advice=())
 
 
 def _forced(setting: Setting, verdict: Verdict, because: str) -> Verdict:

@@ -16,6 +16,7 @@ from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.confirmation import Claim
 from nightune.tuning.analysis.failures import failure_groups, failure_lines
 from nightune.tuning.analysis.importance import Edge, WhatMattered
+from nightune.tuning.analysis.metric_values import values_text
 from nightune.tuning.analysis.sweep_comparison import Difference, Score
 
 SHOWN_ROWS = 10
@@ -129,10 +130,13 @@ def print_promotion(console: Console, promotion: Promotion) -> None:
     where = "no champion" if verdict.against is None else f"champion version {verdict.against}"
     console.print(f"trial {verdict.candidate.trial} of {verdict.candidate.sweep} against {where}", highlight=False)
     console.print(Text(verdict.reason), soft_wrap=True)
+    console.print(Text(f"on the test split: {values_text(verdict.values)}"), soft_wrap=True)
     for guard in verdict.guards:
         console.print(Text(f"  {'passed' if guard.passed else 'FAILED':<6} {guard.name}: {guard.said}"), soft_wrap=True)
     for note in verdict.notes:
         console.print(Text(f"  note   {note}", style="yellow"), soft_wrap=True)
+    for step in verdict.advice:
+        console.print(Text(f"  next   {step}"), soft_wrap=True)
     if promotion.version is not None:
         address = f"models:/{verdict.candidate.model}@{promotion.alias}"
         console.print(Text(f"version {promotion.version} is {promotion.alias}: {address}"), soft_wrap=True)
@@ -192,6 +196,7 @@ def print_nights(console: Console, difference: Difference) -> None:
     for score in difference.scores:
         if score.verdict:
             console.print(Text(f"{score.sweep}: {score.verdict}"), soft_wrap=True)
+            console.print(Text(f"  on the test split: {values_text(score.values)}"), soft_wrap=True)
     if not difference.is_comparable:
         console.print("The scores are not comparable: the metric or the data changed.")
     first, second = difference.scores

@@ -35,7 +35,8 @@ def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
     targets = encode_targets(raw)
     split = settle_split(settings.split, targets)
     of_split = (raw.split_column, split.kind == "time", settings.choices)
-    rows = split_rows(split, targets.values, split_keys(*of_split))
+    keys = split_keys(*of_split)
+    rows = split_rows(split, targets.values, keys)
     if settings.scale_target:
         targets = standardize(targets, rows.train)
     inputs = encode_inputs(raw, settings, rows.train)
@@ -57,4 +58,5 @@ def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
         split=split,
         rows=rows,
         findings=findings,
+        groups=keys if split.kind == "group" else None,
     )

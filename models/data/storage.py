@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EXAMPLE, SEALED = "example.parquet", "sealed"
+GROUPS = "test_groups.npy"  # in the sealed folder
 
 # Errors of files that are truncated, or that another version of a library wrote.
 _DAMAGES = (OSError, ValueError, EOFError, KeyError)
@@ -36,6 +37,7 @@ def save_dataset(dataset: Dataset, root: Path) -> Path:
     """
     folder = root / dataset.version
     if folder.exists():
+        _add_groups(dataset, folder)
         return folder
     root.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=root))
@@ -122,6 +124,22 @@ def _write(dataset: Dataset, folder: Path) -> None:
     _write_arrays(test, folder / SEALED / "test")
     if test.table is not None:
         _parquet_form(test.table).to_parquet(folder / SEALED / "test.parquet", engine="pyarrow")
+    if test.groups is not None:
+        np.save(folder / SEALED / GROUPS, test.groups, allow_pickle=False)
+
+
+def _add_groups(dataset: Dataset, folder: Path) -> None:
+    """Add the groups of the test rows to data that an earlier version has saved without them."""
+    sealed = folder / SEALED
+    is_grouped = dataset.description["split"]["kind"] == "group"
+    if not is_grouped or (sealed / GROUPS).exists() or not sealed.is_dir():
+        return
+    groups = dataset.test.open(Purpose.PREPARATION, record=lambda: None).groups
+    if groups is not None:
+        with tempfile.NamedTemporaryFile(dir=sealed, suffix=".npy", delete=False) as file:
+            np.save(file, groups, allow_pickle=False)
+        Path(file.name).chmod(0o644)
+        Path(file.name).replace(sealed / GROUPS)
 
 
 def _write_arrays(examples: Examples, stem: Path) -> None:
@@ -135,7 +153,8 @@ def _read_sealed(folder: Path) -> UnsealedExamples:
         is_on_disk = place((sealed / "test_inputs.npy").stat().st_size).is_on_disk
         inputs = _open_array(sealed / "test_inputs.npy", is_on_disk)
         targets = _open_array(sealed / "test_targets.npy", is_on_disk=False)
-        return UnsealedExamples(inputs, targets, _read_table(sealed / "test.parquet"))
+        groups = _open_array(sealed / GROUPS, is_on_disk=False) if (sealed / GROUPS).exists() else None
+        return UnsealedExamples(inputs, targets, _read_table(sealed / "test.parquet"), groups)
     except _DAMAGES as error:
         raise _damaged(folder, error) from error
 

@@ -13,13 +13,14 @@ from nightune.models.networks.metrics import CLIP, log_probabilities, metrics
 from nightune.models.serving.predictor import Predictor, in_units
 from nightune.vocabulary import row_of
 
-# objective → the loss of a row, by task; the gate compares its mean over the rows
+# objective → the loss of a row, by task; the gate compares its mean over the rows, or the metric itself where
+# `weighted_metrics.py` has it: then the loss only shows whether outputs are finite
 MEASURES = {
     "val_loss": {"regression": "squared error", "classes": "log loss"},
     "val_accuracy": {"classes": "error"},
     "val_balanced_accuracy": {"classes": "balanced error"},
-    "val_f1_macro": {"classes": "balanced error"},  # F1 is not a mean over rows
-    "val_auc": {"classes": "log loss"},  # neither is the area under the curve
+    "val_f1_macro": {"classes": "balanced error"},
+    "val_auc": {"classes": "log loss"},
     "val_mae": {"regression": "absolute error"},
     "val_rmse": {"regression": "squared error"},
     "val_r2": {"regression": "squared error"},
@@ -59,10 +60,14 @@ def row_losses(predictor: Predictor, inputs: np.ndarray, truth: Truth, measure: 
 
     A label that is unknown to the model has the probability 1e-7.
     """
-    outputs = predictor.outputs(inputs)
+    return losses_of_outputs(predictor, predictor.outputs(inputs), truth, measure)
+
+
+def losses_of_outputs(predictor: Predictor, outputs: np.ndarray, truth: Truth, measure: str) -> np.ndarray:
+    """Return the loss of each row, as `row_losses`, from outputs of shape (rows, size)."""
     finite = np.isfinite(outputs).all(axis=1)
     if truth.is_regression:
-        values = predictor.answers(np.where(finite[:, None], outputs, 0.0)).reshape(len(inputs), -1)
+        values = predictor.answers(np.where(finite[:, None], outputs, 0.0)).reshape(len(outputs), -1)
         return np.where(finite, _quantity_losses(values, truth.values, measure), np.nan)
     readable = np.where(finite[:, None], outputs, 0.0).astype(np.float64)
     logs = log_probabilities(readable, predictor.description["is_logits"])

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from nightune.tasks.measure_candidate import _equal_models, _finite, _latency, _schema, _serving_model, _size
+from nightune.tuning.analysis.metric_gain import Side
+from nightune.tuning.analysis.resampling import TestRows
 from nightune.tuning.study.sections import PromotionSection
 
 
@@ -84,9 +86,10 @@ def test_a_serving_model_that_is_significantly_worse_than_the_champions_fails() 
     generator = np.random.default_rng(0)
     champion = generator.exponential(1.0, (4, 500))
     lucky_siblings = champion - 0.5
-    assert _serving_model(lucky_siblings, champion, PromotionSection()).passed
+    rows = TestRows(500)
+    assert _serving_model(Side(lucky_siblings), Side(champion), rows, PromotionSection()).passed
     lucky_siblings[0] += 1.0
-    assert not _serving_model(lucky_siblings, champion, PromotionSection()).passed
+    assert not _serving_model(Side(lucky_siblings), Side(champion), rows, PromotionSection()).passed
 
 
 def test_models_that_predict_the_same_are_said_to_show_no_variance_over_seeds() -> None:

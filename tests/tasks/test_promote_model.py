@@ -7,9 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from rich.console import Console
+from sklearn.datasets import load_breast_cancer
 
 import nightune.tasks.tracking.store.store as store_module
+from nightune.tasks.compare_sweeps import compare_sweeps
 from nightune.tasks.confirm_finalists import confirm_finalists, finalists, missing_replicates
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.promote_model import Promotion, Request, promote_model
@@ -225,6 +229,48 @@ def test_no_other_step_opens_the_seal() -> None:
     preparing = sorted(str(file) for file in sources if "Purpose.PREPARATION" in file.read_text())
     assert preparing == ["models/data/storage.py"]
     assert [str(file) for file in sources if '"sealed"' in file.read_text()] == ["models/data/storage.py"]
+
+
+def test_a_study_of_another_metric_is_judged_in_it(store_root: Path, tmp_path: Path) -> None:
+    """The area under the curve of 60 rows: values, gain and advice in its unit, in the verdict, its tags and prints."""
+    text = STUDY.replace('"iris"', '"tumors.csv"\ntarget = "kind"\nsplit = { kind = "group", column = "ward" }')
+    text = text.replace("[confirmation]", '[objective]\nmetric = "val_auc"\n[confirmation]').replace("= 10", "= 5")
+    table = load_breast_cancer(as_frame=True).frame[:300]
+    columns = table.iloc[:, :4].assign(kind=np.where(table["target"] == 1, "benign", "other"), ward=np.arange(300) // 4)
+    columns.to_csv(tmp_path / "tumors.csv", index=False)
+    store = open_store(store_root)
+    first = promoted(trained(store, tmp_path, text))
+    assert first.verdict.values is not None
+    assert (first.verdict.values.metric, first.verdict.values.baseline) == ("val_auc", 0.5)
+    assert 0.5 < first.verdict.values.challenger <= 1
+    assert first.verdict.decision is Decision.PROMOTED
+    setting = trained(store, tmp_path, text.replace("seed = 11", "seed = 12").replace("0.03", "0.0301"))
+    second = promoted(setting)
+    verdict, gain = second.verdict, second.verdict.gain
+    assert gain is not None
+    assert verdict.values is not None
+    assert verdict.values.champion == pytest.approx(verdict.values.challenger - gain.gain)
+    assert (gain.groups, gain.rows, verdict.measure) == (15, 60, "1 - auc")
+    assert f"gain {gain.gain:+.4g} val_auc" in verdict.reason
+    assert "in 15 groups" in verdict.reason
+    assert verdict.decision is Decision.REFUSED
+    assert any("search further" in step for step in verdict.advice)
+    assert second.summary()["verdict"]["values"]["baseline"] == 0.5
+    tags = client(store).get_run(setting.sweep.run_id).data.tags
+    assert json.loads(tags["nightune.metric_values"])["challenger"] == verdict.values.challenger
+    assert "baseline 0.5" in printed(second)
+    compared = compare_sweeps(store, "flowers")
+    assert [score.values for score in compared.scores] == [first.verdict.values, verdict.values]
+
+
+def printed(promotion: Promotion) -> str:
+    from nightune.flows.commands.tables import print_promotion
+
+    console = Console(record=True, width=200)
+    print_promotion(console, promotion)
+    text = console.export_text()
+    assert [step for step in promotion.verdict.advice if f"next   {step}" not in text.replace("\n", "")] == []
+    return text
 
 
 def test_missing_siblings_of_the_champion_widen_the_comparison_without_an_error(

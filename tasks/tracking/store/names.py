@@ -81,6 +81,7 @@ TEST_READS_SO_FAR = "nightune.test_reads_so_far"
 GUARDS = "nightune.guards"
 GAIN = "nightune.gain"  # with the endings _low, _high, _rows and _losses, too
 BASELINE_GAIN = "nightune.baseline_gain"  # the same endings
+METRIC_VALUES = "nightune.metric_values"  # of challenger, champion and baseline on the test split, as JSON
 TEST_METRIC = "nightune.test_"  # and the metric's name
 
 # Tags of Prefect's flow runs: this, and the process that owns the run.
