@@ -1,7 +1,7 @@
-"""Measure a confirmed winner and the champion on the sealed test rows; only this module opens them."""
+"""Measure a confirmed winner and the champion on the sealed test rows; this module opens them."""
 
 import logging
-import re
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nightune.models.data.dataset import Purpose
-from nightune.models.error_causes import cause_of
 from nightune.models.errors import InputError
-from nightune.models.serving.predictor import MODEL
+from nightune.models.serving.predictor import MODEL, model_of
 from nightune.tasks.tracking.registry.model_folder import folder_bytes, parts_of
 from nightune.tasks.tracking.registry.registry import Version, fetch_version
 from nightune.tasks.tracking.store.errors import StoreError, StoreLostError
 from nightune.tasks.tracking.store.store import Store
-from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint
+from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint, why_unopened
 from nightune.tuning.analysis.paired_gain import Gain, Losses, compare
 from nightune.tuning.analysis.promotion_gate import Guard
 from nightune.tuning.study.sections import PromotionSection
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from nightune.models.serving.predictor import Predictor
 
 logger = logging.getLogger("nightune")
+
+UNOPENED = "the champion cannot be opened"
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,23 @@ def champion_contender(store: Store, version: Version, folder: Path) -> Contende
         raise
     except StoreError as error:
         return Contender(folder, (), problem=str(error))
-    is_ours = (parts_of(fetched) / MODEL).is_file()
+    is_ours = model_of(parts_of(fetched)).exists()
     problem = "" if is_ours else f"version {version.number} has no {MODEL}: Nightune did not make it"
     return Contender(fetched, tuple(files), problem)
+
+
+def does_champion_open(store: Store, version: Version) -> bool:
+    """Return whether the champion can be opened now."""
+    from nightune.models.serving.predictor import Predictor  # noqa: PLC0415 - Keras
+
+    with tempfile.TemporaryDirectory() as folder:
+        champion = champion_contender(store, version, Path(folder))
+        try:
+            return not champion.problem and Predictor.open(parts_of(champion.folder)) is not None
+        except MemoryError:
+            raise
+        except Exception:  # as in _champion_losses
+            return False
 
 
 def measure(
@@ -82,8 +97,12 @@ def measure(
     candidate: Contender,
     champion: Contender | None,
     record: Callable[[], None],
+    alone: Callable[[Path, "UnsealedExamples"], Guard],
 ) -> Evidence:
-    """Open the test split once and measure both sides on the same rows; `record` records the read."""
+    """Open the test split once and measure both sides on the same rows; `record` records the read.
+
+    `alone` opens the candidate's folder in a fresh process.
+    """
     from nightune.models.networks.row_losses import all_metrics, latency_ms, measure_of, trivial_losses, truth  # noqa: PLC0415 - Keras
     from nightune.models.serving.predictor import Predictor  # noqa: PLC0415
 
@@ -95,6 +114,7 @@ def measure(
     losses = _losses(candidate, inputs, wanted, name)
     guards = [
         _same_inputs(inputs, test),
+        alone(candidate.folder, test),
         _finite(losses),
         _size(folder_bytes(candidate.folder), rules),
         _latency(latency_ms(predictor, raw), rules),
@@ -138,7 +158,7 @@ def _champion_losses(
     except MemoryError:
         raise
     except Exception as error:  # what a foreign model, a damaged file or a renamed class raises is up to Keras
-        return None, [], [_unopened(_why_unopened(error))]
+        return None, [], [_unopened(why_unopened(error))]
 
 
 def _compared(
@@ -167,13 +187,7 @@ def _compared(
 
 def _unopened(reason: str) -> Guard:
     remedy = "restore another one with `nightune rollback`, or promote in spite of it with --force --because"
-    return Guard("champion", False, f"the champion cannot be opened ({reason}); {remedy}")
-
-
-def _why_unopened(error: Exception) -> str:
-    """Return the cause in one line; Keras names a class that it does not find far down in its text."""
-    lost = re.search(r"Could not locate \w+ '[^']+'", str(error))
-    return lost[0] if lost else cause_of(error)
+    return Guard("champion", False, f"{UNOPENED} ({reason}); {remedy}")
 
 
 def _same_inputs(inputs: np.ndarray, test: "UnsealedExamples") -> Guard:

@@ -178,7 +178,7 @@ def print_next_steps(console: Console, report: SweepReport, study_file: Path) ->
         soft_wrap=True,
     )
     console.print(
-        f"  The best model is the artifact checkpoint/model.keras of run {report.best.run_id}.",
+        f"  The best model is the artifact in checkpoint/ of run {report.best.run_id}.",
         highlight=False,
         soft_wrap=True,
     )

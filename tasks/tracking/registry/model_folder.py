@@ -1,15 +1,17 @@
 """Write a registered version as a folder for MLflow: parts of the model, code, signature, example, requirements."""
 
 import json
+import shutil
 import tempfile
+import zipfile
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightune import models
-from nightune.models.serving.predictor import CARRIED, DESCRIPTION
-from nightune.settings import read_settings
+from nightune.models.serving.predictor import CARRIED, DESCRIPTION, MODEL
+from nightune.models.serving.rebuilt_model import CODE, FOLDER, is_rebuilt
+from nightune.tasks.tracking.registry.requirements import requirements
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +22,7 @@ PACKAGE = "nightune_model"  # of the code files in a version; differs from the i
 
 
 def write_model_folder(parts: Path, example: "pd.DataFrame | np.ndarray", folder: Path) -> Path:
-    """Write the folder of a version from `model.keras`, `description.json` and, for tables, `preprocessing.json`.
+    """Write the folder of a version from its parts: model, `description.json` and, for tables, `preprocessing.json`.
 
     `example` holds some raw training rows, in the form of a caller's request.
     """
@@ -35,7 +37,7 @@ def write_model_folder(parts: Path, example: "pd.DataFrame | np.ndarray", folder
             code_paths=[str(_carried(Path(temporary)))],
             signature=_signature(description),
             input_example=example,
-            pip_requirements=requirements(),
+            pip_requirements=requirements(code if (code := parts / FOLDER / CODE).is_dir() else None),
         )
     return folder
 
@@ -45,11 +47,13 @@ def parts_of(folder: Path) -> Path:
     return folder / "artifacts" / "parts"
 
 
-def requirements() -> list[str]:
-    """Return the requirements for serving a version, pinned to the training's versions; Nightune is not among them."""
-    backend = read_settings().keras_backend
-    names = ("mlflow", "keras", backend, "numpy", "pandas")
-    return [f"{name}=={metadata.version(name)}" for name in names]
+def place_model(checkpoint: Path, parts: Path) -> Path:
+    """Put a checkpoint into the folder of a version's parts, an archive as a folder; return its place there."""
+    if not is_rebuilt(checkpoint):
+        return Path(shutil.copyfile(checkpoint, parts / MODEL))
+    with zipfile.ZipFile(checkpoint) as archive:
+        archive.extractall(parts / FOLDER)
+    return parts / FOLDER
 
 
 def _carried(folder: Path) -> Path:
