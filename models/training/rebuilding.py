@@ -58,9 +58,11 @@ class Rebuilding:
     def archive(self, weights: Sequence[np.ndarray]) -> bytes:
         """Return the saved model as the content of an archive; equal models give equal bytes."""
         content = io.BytesIO()
-        with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(content, "w") as archive:
             for name, member in self.members(weights).items():
-                archive.writestr(zipfile.ZipInfo(name), member)
+                # Weights hardly shrink, and compressing them takes seconds.
+                kind = zipfile.ZIP_STORED if name == WEIGHTS else zipfile.ZIP_DEFLATED
+                archive.writestr(zipfile.ZipInfo(name), member, kind)
         return content.getvalue()
 
 

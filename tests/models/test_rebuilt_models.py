@@ -12,6 +12,7 @@ import pytest
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.recipe.params import read_recipe
+from nightune.models.training.seeds import Seeds
 
 HEAD = "import keras\nfrom keras import layers, ops\nfrom pathlib import Path\n"
 GATE = """
@@ -321,6 +322,19 @@ def test_a_model_of_keras_own_layers_has_no_own_code() -> None:
     model = keras.Model(inputs, keras.layers.Activation(keras.ops.tanh)(x))
     model.compile("sgd", loss=lambda wanted, given: given)
     assert not has_own_code(model)
+
+
+def test_a_model_of_mixed_precision_is_rebuilt_in_it(tmp_path: Path, dataset: Dataset) -> None:
+    (tmp_path / "net.py").write_text(HEAD + GATE + BUILD)
+    recipe = read_recipe({"model.architecture": "net.py:build", "precision": "mixed_bfloat16"})
+    engine = FitEngine(dataset, tmp_path)
+    started = engine.model(recipe, engine.weights(engine.start(recipe, Seeds(1, 2, 3))))
+    archive = tmp_path / "model.zip"
+    archive.write_bytes(learn_rebuilding(started, recipe, dataset, tmp_path).archive(started.get_weights()))
+    opened = load(archive)
+    assert {layer.dtype_policy.name for layer in opened.layers} == {"mixed_bfloat16"}
+    assert keras.config.dtype_policy().name == "float32"
+    np.testing.assert_array_equal(answers(opened).astype("float32"), answers(started).astype("float32"))
 
 
 @pytest.mark.parametrize("kind", ["replaced call", "operation", "NumPy function", "mapped function", "constraint"])

@@ -1,10 +1,12 @@
 """Write a registered version as a folder for MLflow: parts of the model, code, signature, example, requirements."""
 
 import json
+import logging
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,7 @@ def write_model_folder(parts: Path, example: "pd.DataFrame | np.ndarray", folder
     from mlflow import pyfunc  # noqa: PLC0415 - seconds
 
     description = json.loads((parts / DESCRIPTION).read_text(encoding="utf-8"))
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, _without_remarks():
         pyfunc.save_model(
             str(folder),
             python_model=str(SCRIPT),
@@ -40,6 +42,18 @@ def write_model_folder(parts: Path, example: "pd.DataFrame | np.ndarray", folder
             pip_requirements=requirements(code if (code := parts / FOLDER / CODE).is_dir() else None),
         )
     return folder
+
+
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Keep MLflow's remarks on its steps from the terminal; warnings and errors stay."""
+    logger = logging.getLogger("mlflow.pyfunc")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def parts_of(folder: Path) -> Path:
