@@ -1,4 +1,4 @@
-"""Measure a confirmed winner and the champion on the sealed test rows; this module opens them."""
+"""Measure a confirmed winner and the champion on the sealed test rows; `opened_alone.py` reads the same ones."""
 
 import logging
 import tempfile
@@ -11,6 +11,7 @@ import numpy as np
 
 from nightune.models.data.dataset import Purpose
 from nightune.models.errors import InputError
+from nightune.models.serving.columns import USUAL_FORMS
 from nightune.models.serving.predictor import MODEL, model_of
 from nightune.tasks.tracking.registry.model_folder import folder_bytes, parts_of
 from nightune.tasks.tracking.registry.registry import Version, fetch_version
@@ -215,12 +216,12 @@ def _latency(latency: float, rules: PromotionSection) -> Guard:
 
 
 def _schema(candidate: dict[str, Any], champion: dict[str, Any]) -> Guard:
-    """Check that callers of the champion can call the candidate: no new column, no other kind or shape."""
+    """Check that callers of the champion can call the candidate: no new column, no other kind, form or shape."""
     problems = []
     if candidate["task"] != champion["task"]:
         problems.append(f"the task was {champion['task']}, but is {candidate['task']} now")
-    before = {column["name"]: column["kind"] for column in champion.get("columns", [])}
-    now = {column["name"]: column["kind"] for column in candidate.get("columns", [])}
+    before = {column["name"]: _written_kind(column) for column in champion.get("columns", [])}
+    now = {column["name"]: _written_kind(column) for column in candidate.get("columns", [])}
     if bool(before) != bool(now) or (not now and champion["input_shape"] != candidate["input_shape"]):
         problems.append(f"inputs of shape {candidate['input_shape']} instead of {champion['input_shape']}")
     for name in now if before else ():
@@ -233,6 +234,12 @@ def _schema(candidate: dict[str, Any], champion: dict[str, Any]) -> Guard:
         problems.append(f"label {lost[0]} is not predicted any more")
     text = f"schema differs from the champion's: {'; '.join(problems)}" if problems else "same inputs as the champion's"
     return Guard("schema", not problems, text)
+
+
+def _written_kind(column: dict[str, Any]) -> str:
+    """Return the kind of a column, with the form of its texts unless it is that of other readers of tables."""
+    form = column.get("form", "")
+    return str(column["kind"]) if form in USUAL_FORMS else f"{column['kind']} written like {form}"
 
 
 def _serving_model(losses: Losses, theirs: Losses, rules: PromotionSection) -> Guard:
