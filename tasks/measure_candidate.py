@@ -1,7 +1,7 @@
-"""Measure a confirmed winner and the champion on the sealed test rows; elsewhere only their ids are read."""
+"""Measure a confirmed winner and the champion on the sealed test rows; `opened_alone.py` reads the same ones."""
 
 import logging
-import re
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nightune.models.data.dataset import Purpose
-from nightune.models.error_causes import cause_of
 from nightune.models.errors import InputError
 from nightune.models.serving.columns import USUAL_FORMS
-from nightune.models.serving.predictor import MODEL
+from nightune.models.serving.predictor import MODEL, model_of
 from nightune.tasks.gate_question import Question
 from nightune.tasks.tracking.registry.model_folder import folder_bytes, parts_of
 from nightune.tasks.tracking.registry.registry import Version, fetch_version
 from nightune.tasks.tracking.store.errors import StoreError, StoreLostError
 from nightune.tasks.tracking.store.store import Store
-from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint
+from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint, why_unopened
 from nightune.tuning.analysis.metric_gain import Side, compare_sides
 from nightune.tuning.analysis.metric_values import MetricValues
 from nightune.tuning.analysis.paired_gain import Gain, Losses
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
     from nightune.models.serving.predictor import Predictor
 
 logger = logging.getLogger("nightune")
+
+UNOPENED = "the champion cannot be opened"
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,23 @@ def champion_contender(store: Store, version: Version, folder: Path) -> Contende
         raise
     except StoreError as error:
         return Contender(folder, (), problem=str(error))
-    is_ours = (parts_of(fetched) / MODEL).is_file()
+    is_ours = model_of(parts_of(fetched)).exists()
     problem = "" if is_ours else f"version {version.number} has no {MODEL}: Nightune did not make it"
     return Contender(fetched, tuple(files), problem)
+
+
+def does_champion_open(store: Store, version: Version) -> bool:
+    """Return whether the champion can be opened now."""
+    from nightune.models.serving.predictor import Predictor  # noqa: PLC0415 - Keras
+
+    with tempfile.TemporaryDirectory() as folder:
+        champion = champion_contender(store, version, Path(folder))
+        try:
+            return not champion.problem and Predictor.open(parts_of(champion.folder)) is not None
+        except MemoryError:
+            raise
+        except Exception:  # as in _champion_losses
+            return False
 
 
 def measure(
@@ -91,8 +106,12 @@ def measure(
     candidate: Contender,
     champion: Contender | None,
     record: Callable[[], None],
+    alone: Callable[[Path, "UnsealedExamples"], Guard],
 ) -> Evidence:
-    """Open the test split once and measure both sides on the same rows; `record` records the read."""
+    """Open the test split once and measure both sides on the same rows; `record` records the read.
+
+    `alone` opens the candidate's folder in a fresh process.
+    """
     from nightune.models.networks.row_losses import all_metrics, latency_ms  # noqa: PLC0415 - Keras
     from nightune.models.serving.predictor import Predictor  # noqa: PLC0415
 
@@ -105,6 +124,7 @@ def measure(
     undefined = question.undefined()
     guards = [
         _same_inputs(inputs, test),
+        alone(candidate.folder, test),
         _finite(ours.losses),
         _size(folder_bytes(candidate.folder), rules),
         _latency(latency_ms(predictor, raw), rules),
@@ -141,7 +161,7 @@ def _champion_side(
     except MemoryError:
         raise
     except Exception as error:  # what a foreign model, a damaged file or a renamed class raises is up to Keras
-        return None, [], [_unopened(_why_unopened(error))]
+        return None, [], [_unopened(why_unopened(error))]
 
 
 def _compared(
@@ -170,13 +190,7 @@ def _compared(
 
 def _unopened(reason: str) -> Guard:
     remedy = "restore another one with `nightune rollback`, or promote in spite of it with --force --because"
-    return Guard("champion", False, f"the champion cannot be opened ({reason}); {remedy}")
-
-
-def _why_unopened(error: Exception) -> str:
-    """Return the cause in one line; Keras names a class that it does not find far down in its text."""
-    lost = re.search(r"Could not locate \w+ '[^']+'", str(error))
-    return lost[0] if lost else cause_of(error)
+    return Guard("champion", False, f"{UNOPENED} ({reason}); {remedy}")
 
 
 def _same_inputs(inputs: np.ndarray, test: "UnsealedExamples") -> Guard:

@@ -116,14 +116,14 @@ def _write(dataset: Dataset, folder: Path) -> None:
     if dataset.preprocessing is not None:
         (folder / PREPROCESSING).write_text(dataset.preprocessing.as_json() + "\n", encoding="utf-8")
     if dataset.example is not None:
-        _parquet_form(dataset.example).to_parquet(folder / EXAMPLE, engine="pyarrow")
+        parquet_form(dataset.example).to_parquet(folder / EXAMPLE, engine="pyarrow")
     text = json.dumps(dataset.description, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
     (folder / SEALED).mkdir()
     test = dataset.test.open(Purpose.PREPARATION, record=lambda: None)
     _write_arrays(test, folder / SEALED / "test")
     if test.table is not None:
-        _parquet_form(test.table).to_parquet(folder / SEALED / "test.parquet", engine="pyarrow")
+        parquet_form(test.table).to_parquet(folder / SEALED / "test.parquet", engine="pyarrow")
     if test.groups is not None:
         np.save(folder / SEALED / GROUPS, test.groups, allow_pickle=False)
 
@@ -167,7 +167,7 @@ def _read_table(file: Path) -> "pd.DataFrame | None":
     return pd.read_parquet(file, engine="pyarrow")
 
 
-def _parquet_form(table: "pd.DataFrame") -> "pd.DataFrame":
+def parquet_form(table: "pd.DataFrame") -> "pd.DataFrame":
     """Convert columns of mixed values to texts, as preprocessing does: Parquet holds one type per column."""
     from pandas.api.types import infer_dtype  # noqa: PLC0415 - half a second, only for tables
 

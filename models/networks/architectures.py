@@ -121,8 +121,7 @@ def build_model(
     import keras  # noqa: PLC0415 - as above
 
     function = _find(architecture, folder)
-    given = dict(zip(GIVEN, (input_shape, output_size), strict=True))
-    arguments = _arguments(function, {**parameters, **given})
+    arguments = bound_arguments(architecture, parameters, input_shape, output_size, folder)
     code = (folder / architecture.rpartition(":")[0]).parent
     shape: tuple[int | None, ...] = ()
     try:
@@ -144,6 +143,14 @@ def build_model(
         raise InputError(KEY, f"{architecture} returned a model with outputs {shape}; the data needs {expected}")
     mark_uncompiled(model)  # a compiled model is accepted, but its optimizer is not saved
     return model
+
+
+def bound_arguments(
+    architecture: str, parameters: Mapping[str, Any], input_shape: tuple[int, ...], output_size: int, folder: Path
+) -> inspect.BoundArguments:
+    """Return the arguments that `build_model` gives to the function; InputError names a wrong parameter."""
+    given = dict(zip(GIVEN, (input_shape, output_size), strict=True))
+    return _arguments(_find(architecture, folder), {**parameters, **given})
 
 
 def _find(name: str, folder: Path) -> Callable[..., Any]:

@@ -1,7 +1,8 @@
 """A registered model: predict labels or quantities from raw rows, exactly as the pipeline that trained it.
 
 The modules in `CARRIED` are stored with every registered version, so that serving it does not need Nightune. A
-version's folder holds `model.keras`, `description.json` and, for tables, `preprocessing.json`.
+version's folder holds `model.keras` or, for a model with code of its author, the folder `model`; `description.json`;
+and, for tables, `preprocessing.json`.
 """
 
 import json
@@ -13,7 +14,9 @@ import numpy as np
 
 from nightune.models.errors import InputError
 from nightune.models.serving.arrays import as_inputs, plain_array
+from nightune.models.serving.code_package import without_registered_names
 from nightune.models.serving.preprocessing import TablePreprocessing, as_table, refuse_non_finite
+from nightune.models.serving.rebuilt_model import FOLDER, is_rebuilt, open_rebuilt
 
 MODEL, DESCRIPTION, PREPROCESSING = "model.keras", "description.json", "preprocessing.json"
 # The modules of this package's parent that a version carries, and their names in its own flat package.
@@ -25,9 +28,16 @@ CARRIED = {
     "serving.arrays": "arrays",
     "serving.columns": "columns",
     "serving.preprocessing": "preprocessing",
+    "serving.code_package": "code_package",
+    "serving.rebuilt_model": "rebuilt_model",
     "serving.predictor": "serving",
 }
 BATCH = 1024
+
+
+def model_of(folder: Path) -> Path:
+    """Return the file or the folder of the model in a version's folder."""
+    return folder / FOLDER if (folder / FOLDER).is_dir() else folder / MODEL
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,13 +52,12 @@ class Predictor:
     def open(cls, folder: Path, model_file: Path | None = None) -> "Predictor":
         """Open a version's folder; `model_file` replaces its model, for example by one of another seed.
 
-        Keras' safe mode refuses a model file that contains code.
+        A `.keras` file is opened without code: Keras' safe mode is on, and classes that this process has registered are
+        unknown. A model with code of its author is rebuilt by the copy of that code in the version.
         """
-        import keras  # noqa: PLC0415 - seconds, only to open a model
-
         file = folder / PREPROCESSING
         return cls(
-            model=keras.saving.load_model(model_file or folder / MODEL, compile=False, safe_mode=True),
+            model=open_model(model_file or model_of(folder)),
             preprocessing=TablePreprocessing.from_json(file.read_text(encoding="utf-8")) if file.exists() else None,
             description=json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")),
         )
@@ -112,3 +121,13 @@ def in_units(quantities: np.ndarray, description: dict[str, Any]) -> np.ndarray:
     scale = description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})
     values: np.ndarray = quantities.astype(np.float64) * np.array(scale["deviation"]) + np.array(scale["mean"])
     return values
+
+
+def open_model(place: Path) -> Any:
+    """Open a model's file or folder, without its optimizer; see `Predictor.open`."""
+    import keras  # noqa: PLC0415 - seconds, only to open a model
+
+    if is_rebuilt(place):
+        return open_rebuilt(place)
+    with without_registered_names():
+        return keras.saving.load_model(place, compile=False, safe_mode=True)
