@@ -10,6 +10,7 @@ from nightune.models.errors import InputError
 from nightune.models.networks.architectures import architecture_keys
 from nightune.models.recipe.params import resolve
 from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.prove_reopening import prove_reopening
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.trial.crash_log import is_supervised, open_crash_log
 from nightune.tasks.trial.limits import watched
@@ -37,11 +38,14 @@ class Builds:
 
 
 def build_before_training(store: Store, study: Study, data: PreparedData) -> None:
-    """Refuse a study whose models cannot be built, and warn of those that cannot; StudyError as in `build_models`.
+    """Refuse a study whose models cannot be built or do not open again, and warn of single ones that cannot be built.
+
+    StudyError as in `build_models` and `prove_reopening`.
 
     After a build or an engine's choice that took the process down nothing is built here: the trials report it.
     """
     from nightune.models.backend import load_keras  # noqa: PLC0415 - Keras takes seconds
+    from nightune.models.data.storage import open_dataset  # noqa: PLC0415 - imports pandas for tables
 
     crash_log = open_crash_log(store.root, study.name)
     if crash_log.engine_crashes():
@@ -49,6 +53,7 @@ def build_before_training(store: Store, study: Study, data: PreparedData) -> Non
     load_keras(store.compiled)
     with crash_log.choosing_engine(), watched(study.limits, crash_log.record_limit if is_supervised() else None):
         builds = build_models(study, data.input_shape, data.output_size, store.compiled)
+        prove_reopening(study, open_dataset(data.folder), architectures(study))
     for finding in builds.findings:
         logger.warning("%s", finding)
 
@@ -65,7 +70,7 @@ def build_models(study: Study, input_shape: tuple[int, ...], output_size: int, c
     builder = _Builder(study, input_shape, output_size)
     problems: list[Problem] = []
     findings: list[str] = []
-    for architecture in _architectures(study):
+    for architecture in architectures(study):
         found = list(_corner_problems(builder, architecture))
         problems += found
         findings += [] if found else _option_findings(builder, architecture)
@@ -104,7 +109,8 @@ class _Builder:
         return self.built[key]
 
 
-def _architectures(study: Study) -> list[str]:
+def architectures(study: Study) -> list[str]:
+    """Return the architectures that the study's trials can have."""
     dimension = study.space.by_name.get(ARCHITECTURE)
     return [DEFAULT_ARCHITECTURE] if dimension is None else [str(value) for value in _options(dimension)]
 

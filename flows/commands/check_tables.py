@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nightune.flows.runtime.console import print_table
 from nightune.tasks.check_study import StudyCheck
 
 SHOWN_COLUMNS = 100
@@ -20,7 +21,7 @@ def print_check(console: Console, check: StudyCheck) -> None:
         table.add_column(name, overflow="fold")
     for dimension in check.dimensions:
         table.add_row(*(Text(dimension[name]) for name in ("name", "values", "when")))
-    console.print(table)
+    print_table(console, table)
     facts: Sequence[tuple[str, object]] = [
         ("data", _data_line(check.data)),
         *([] if check.classes is None else [_class_line(check.classes, check.data)]),
@@ -52,7 +53,7 @@ def _print_columns(console: Console, check: StudyCheck) -> None:
         table.add_column(name, justify="right" if name in ("distinct", "missing") else "left", overflow="fold")
     for line in check.columns[:SHOWN_COLUMNS]:
         table.add_row(*(Text("" if value is None else str(value)) for value in line.values()))
-    console.print(table)
+    print_table(console, table)
     if len(check.columns) > SHOWN_COLUMNS:
         console.print(f"… and {len(check.columns) - SHOWN_COLUMNS} more columns (all of them: --json)")
 

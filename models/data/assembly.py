@@ -33,6 +33,7 @@ class EncodedData:
     split: Split  # with a kind
     rows: Rows
     findings: tuple[str, ...]
+    groups: np.ndarray | None = None  # of a group split: one integer per row
 
     def examples(self, index: np.ndarray) -> Examples:
         """The examples of these rows."""
@@ -47,7 +48,8 @@ class EncodedData:
         """The examples of these rows, with their rows of the table numbered from 0."""
         examples, table = self.examples(index), self.table(index)
         numbered = None if table is None else table.reset_index(drop=True)
-        return UnsealedExamples(examples.inputs, examples.targets, numbered)
+        groups = None if self.groups is None else self.groups[index]
+        return UnsealedExamples(examples.inputs, examples.targets, numbered, groups)
 
 
 def assemble(data: EncodedData) -> Dataset:

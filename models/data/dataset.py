@@ -35,9 +35,10 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class UnsealedExamples(Examples):
-    """Test examples, with their rows of the table if the source is one."""
+    """Test examples, with their rows of the table if the source is one, and their groups if the split is by group."""
 
     table: "pd.DataFrame | None" = None
+    groups: np.ndarray | None = None  # (examples,) integers, equal for rows of one group
 
 
 class Purpose(StrEnum):

@@ -3,7 +3,8 @@
 The two differ in their numbers: with one trial, a hyperparameter that a program holds as a constant would pass.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ import keras
 import numpy as np
 
 from nightune.models.data.dataset import Dataset, Examples
-from nightune.models.engines.compiled.engine import CompiledEngine
 from nightune.models.engines.make import make_engine
 from nightune.models.error_causes import cause_of
+from nightune.models.errors import InputError
 from nightune.models.networks.architectures import ARCHITECTURES
 from nightune.models.networks.embedding_ids import UnknownIdError
 from nightune.models.recipe.recipe import Recipe
@@ -24,14 +25,13 @@ from nightune.models.training.capabilities import only_in_fit
 from nightune.models.training.engine import COMPILED_ENGINES, Engine
 from nightune.models.training.graph_key import perturbed
 from nightune.models.training.loop import train
-from nightune.models.training.model_key import has_dropout_as_data, model_key
+from nightune.models.training.model_key import model_key
 from nightune.models.training.seeds import Seeds
 
 TOLERANCE = 1e-3  # relative to the distance that the weights moved
 MIXED_TOLERANCE = 0.02  # in bfloat16, with a precision of 8 bits, engines round in different places
 COMPARED_EXAMPLES = 200
-TRIED_MODELS = 8  # with ids that they have no row for, before all are taken to be so
-QUIET_RATE = 1e-9  # 1/(1 − rate) is 1 in float32, and one random number in eight million is below it
+TRIED_MODELS = 8  # that cannot be built or lack rows for ids, before all are taken to be so
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,7 @@ def compare_engines(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -
         refusals = _refusals(make_engine(engine, dataset, folder), recipes)
         if refusals:
             return Comparison(engine, "; ".join(refusals))
-        checks = _checks(_pair(recipes))
-        found = [(max(_differences(engine, pair, dataset, folder)), most) for pair, most in checks]
+        found = _compare_first_buildable(engine, recipes, dataset, folder)
     except (MemoryError, OSError):
         raise
     except Exception as error:  # a user's model may raise anything; its trials will report it
@@ -67,6 +66,29 @@ def compare_engines(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -
             return Comparison(engine, f"its weights differ from fit's {found_apart}")
     worst = max(apart for apart, _ in found)
     return Comparison(engine, agreement=f"weights match fit's within {worst:.1g} (relative to the distance moved)")
+
+
+def _compare_first_buildable(
+    engine: str, recipes: Sequence[Recipe], dataset: Dataset, folder: Path
+) -> list[tuple[float, float]]:
+    """Return distance and tolerance of each check, for the richest recipe whose model can be built.
+
+    A model that cannot be built costs its own trials, not all others the compiled engine. Raise the first InputError if
+    none of the first models can be built.
+    """
+    errors: dict[str, InputError] = {}
+    for recipe in sorted(recipes, key=_used_numbers, reverse=True):
+        key = model_key(recipe, "")
+        if key in errors:
+            continue
+        try:
+            checks = _checks([recipe, perturbed(recipe)])
+            return [(max(_differences(engine, pair, dataset, folder)), most) for pair, most in checks]
+        except InputError as error:
+            errors[key] = error
+        if len(errors) == TRIED_MODELS:
+            break
+    raise next(iter(errors.values()))
 
 
 def refuse_unknown_ids(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> None:
@@ -91,17 +113,21 @@ def refuse_unknown_ids(recipes: Sequence[Recipe], dataset: Dataset, folder: Path
 
 def _refusals(engine: Any, recipes: Sequence[Recipe]) -> list[str]:
     """Return the engine's reasons against one recipe per architecture, batch policy and technique that only fit has."""
-    kinds = {
-        (recipe.architecture, recipe.batch_size.policy, recipe.batch_size.micro_size > 0, *only_in_fit(recipe)): recipe
-        for recipe in recipes
-    }
-    return list(dict.fromkeys(reason for recipe in kinds.values() for reason in engine.refusals(recipe)))
+    kinds: dict[tuple[object, ...], dict[str, Recipe]] = {}
+    for recipe in recipes:
+        policy = recipe.batch_size.policy, recipe.batch_size.micro_size > 0
+        kind = (recipe.architecture, *policy, *only_in_fit(recipe))
+        kinds.setdefault(kind, {})[model_key(recipe, "")] = recipe
+    return list(dict.fromkeys(reason for models in kinds.values() for reason in _first_refusals(engine, models)))
 
 
-def _pair(recipes: Sequence[Recipe]) -> list[Recipe]:
-    """Return the recipe with most hyperparameters that are data in a program, and the same with other numbers."""
-    richest = max(recipes, key=_used_numbers)
-    return [richest, perturbed(richest)]
+def _first_refusals(engine: Any, models: Mapping[str, Recipe]) -> list[str]:
+    """Return the reasons against the first model that can be built; none if the first ones cannot."""
+    for recipe in list(models.values())[:TRIED_MODELS]:
+        with suppress(InputError):  # its own trials report it
+            reasons: list[str] = engine.refusals(recipe)
+            return reasons
+    return []
 
 
 def _checks(pair: Sequence[Recipe]) -> list[tuple[Sequence[Recipe], float]]:
@@ -112,6 +138,7 @@ def _checks(pair: Sequence[Recipe]) -> list[tuple[Sequence[Recipe], float]]:
 
 
 def _used_numbers(recipe: Recipe) -> int:
+    """Count the hyperparameters that are data in a program."""
     has = (
         recipe.model.get("dropout", 0.0) != 0.0,
         recipe.optimizer.momentum != 0.0,
@@ -129,23 +156,11 @@ def _used_numbers(recipe: Recipe) -> int:
 def _differences(name: str, recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> list[float]:
     """Return how far two engines differ after an epoch on a part of the data, relative to the distance moved.
 
-    One engine trains all recipes, so that state kept from the first would show in the second. Dropout is compared in
-    the same program with the noise of `fit`; the program as the sweep uses it is compared at dropout rates close to 0.
+    One engine trains all recipes, so that state kept from the first would show in the second.
     """
     part = replace(dataset, train=_first(dataset.train), validation=_first(dataset.validation))
     reference, compiled = make_engine("fit", part, folder), make_engine(name, part, folder)
-    assert isinstance(compiled, CompiledEngine)
-    if not has_dropout_as_data(recipes[0]):
-        return [_difference(reference, compiled, recipe, part) for recipe in recipes]
-    noisy = compiled.with_fit_dropout()
-    return [_difference(reference, noisy, recipe, part) for recipe in recipes] + [
-        _difference(reference, compiled, _without_noise(recipe), part) for recipe in recipes
-    ]
-
-
-def _without_noise(recipe: Recipe) -> Recipe:
-    """Return the recipe with a dropout rate that has the same graph and drops nothing."""
-    return replace(recipe, model={**recipe.model, "dropout": QUIET_RATE})
+    return [_difference(reference, compiled, recipe, part) for recipe in recipes]
 
 
 def _difference(reference: Engine, compiled: Engine, recipe: Recipe, dataset: Dataset) -> float:

@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+# Attributes of a model that `compile` sets.
+SET_BY_COMPILE = ("loss", "optimizer", "_compile_loss", "_compile_metrics", "_compile_config", "_loss_tracker")
+
 
 def all_layers(model: Any) -> list[Any]:
     """Return the model and every layer inside it, at any depth; the public `layers` returns the first level only."""

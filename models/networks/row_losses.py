@@ -1,7 +1,7 @@
 """Losses of single test rows for the promotion gate: of models and of the baseline."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,19 +11,19 @@ from nightune.models.data.dataset import Dataset, UnsealedExamples
 from nightune.models.errors import InputError
 from nightune.models.networks.heads import read_head
 from nightune.models.networks.metrics import CLIP, label_losses, log_probabilities, metrics
-from nightune.models.serving.predictor import Predictor
+from nightune.models.serving.predictor import Predictor, in_units
 from nightune.vocabulary import row_of
 
-# objective → the loss of a row, by task; the gate compares its mean over the rows
+# objective → the loss of a row, by task; the gate compares its mean over the rows, or the metric itself where
+# `weighted_metrics.py` has it: then the loss only shows whether outputs are finite
 MEASURES = {
     "val_loss": {"regression": "squared error", "classes": "log loss", "labels": "log loss"},
     "val_accuracy": {"classes": "error", "labels": "error"},
     "val_label_accuracy": {"labels": "label error"},
     "val_balanced_accuracy": {"classes": "balanced error"},
-    # F1 is not a mean over rows
     "val_f1_macro": {"classes": "balanced error", "labels": "balanced label error"},
     "val_f1_micro": {"labels": "label error"},
-    "val_auc": {"classes": "log loss", "labels": "log loss"},  # neither is the area under the curve
+    "val_auc": {"classes": "log loss", "labels": "log loss"},
     "val_mae": {"regression": "absolute error"},
     "val_rmse": {"regression": "squared error"},
     "val_r2": {"regression": "squared error"},
@@ -61,10 +61,8 @@ def truth(dataset: Dataset, test: UnsealedExamples) -> Truth:
         return Truth(test.targets, False, dataset.classes)
     if dataset.task != "regression":
         return Truth(np.array(dataset.classes)[test.targets], False)
-    scale = dataset.description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})
-    values = test.targets.astype(np.float64).reshape(len(test), -1)
     names = tuple(dataset.description.get("outputs", ()))
-    return Truth(values * np.array(scale["deviation"]) + np.array(scale["mean"]), True, names=names)
+    return Truth(in_units(test.targets.reshape(len(test), -1), dataset.description), True, names=names)
 
 
 def is_logits(model: Any, dataset: Dataset) -> bool:
@@ -77,12 +75,15 @@ def row_losses(predictor: Predictor, inputs: np.ndarray, truth: Truth, measure: 
 
     A label that is unknown to the model has the probability 1e-7. InputError if it does not predict the quantities.
     """
-    outputs = predictor.outputs(inputs)
-    if truth.is_regression:
-        values = predictor.answers(outputs).reshape(len(inputs), -1)
-        values = _in_order(values, predictor.description.get("outputs", ()), truth)
-        return _quantity_losses(values, truth.values, measure)
+    return losses_of_outputs(predictor, predictor.outputs(inputs), truth, measure)
+
+
+def losses_of_outputs(predictor: Predictor, outputs: np.ndarray, truth: Truth, measure: str) -> np.ndarray:
+    """Return the loss of each row, as `row_losses`, from outputs of shape (rows, size)."""
     finite = np.isfinite(outputs).all(axis=1)
+    if truth.is_regression:
+        values = quantities_of(predictor, np.where(finite[:, None], outputs, 0.0), truth)
+        return np.where(finite, _quantity_losses(values, truth.values, measure), np.nan)
     readable = np.where(finite[:, None], outputs, 0.0).astype(np.float64)
     if truth.labels is not None:
         return np.where(finite, _losses_of_labels(predictor, readable, truth, measure), np.nan)
@@ -93,14 +94,29 @@ def row_losses(predictor: Predictor, inputs: np.ndarray, truth: Truth, measure: 
     return np.where(finite, _class_losses(chosen, logs.argmax(axis=1) != wanted, truth.values, measure), np.nan)
 
 
+def quantities_of(predictor: Predictor, outputs: np.ndarray, truth: Truth) -> np.ndarray:
+    """Return the predicted quantities (rows, quantities) in the order of the true ones: a champion may have another.
+
+    InputError if the model does not predict one of them.
+    """
+    values, own = predictor.answers(outputs).reshape(len(outputs), -1), list(predictor.description.get("outputs", ()))
+    if own and truth.names:
+        lost = [name for name in truth.names if name not in own]
+        if lost:
+            raise InputError("data.target", f"the model does not predict column {', '.join(map(repr, lost))}")
+        return values[:, [own.index(name) for name in truth.names]]
+    if values.shape[1] != truth.values.shape[1]:
+        problem = f"the model predicts {values.shape[1]} quantities, and the target has {truth.values.shape[1]}"
+        raise InputError("data.target", problem)
+    return values
+
+
 def trivial_losses(dataset: Dataset, truth: Truth, measure: str) -> np.ndarray:
     """Return the loss of each row of the baseline: the class shares, mean or median of the training rows."""
     known = dataset.train.targets
     if truth.is_regression:
         middle = np.median if measure == "absolute error" else np.mean
-        scale = dataset.description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})
-        guess = middle(known.astype(np.float64).reshape(len(known), -1), axis=0)
-        guess = guess * np.array(scale["deviation"]) + np.array(scale["mean"])
+        guess = in_units(middle(known.astype(np.float64).reshape(len(known), -1), axis=0), dataset.description)
         return _quantity_losses(np.broadcast_to(guess, truth.values.shape), truth.values, measure)
     if truth.labels is not None:
         shares = known.mean(axis=0, dtype=np.float64)
@@ -130,19 +146,6 @@ def latency_ms(predictor: Predictor, raw: Any, clock: Callable[[], float] = time
         predictor.predict(row)
         taken.append(clock() - started_at)
     return 1000 * float(np.median(taken))
-
-
-def _in_order(values: np.ndarray, own: Sequence[str], truth: Truth) -> np.ndarray:
-    """Return the predicted quantities (rows, quantities) in the order of the true ones: a champion may have another."""
-    if own and truth.names:
-        lost = [name for name in truth.names if name not in own]
-        if lost:
-            raise InputError("data.target", f"the model does not predict column {', '.join(map(repr, lost))}")
-        return values[:, [list(own).index(name) for name in truth.names]]
-    if values.shape[1] != truth.values.shape[1]:
-        problem = f"the model predicts {values.shape[1]} quantities, and the target has {truth.values.shape[1]}"
-        raise InputError("data.target", problem)
-    return values
 
 
 def _quantity_losses(values: np.ndarray, wanted: np.ndarray, measure: str) -> np.ndarray:

@@ -31,6 +31,19 @@ def test_an_unknown_model_is_reported() -> None:
     assert "Traceback" not in done.output
 
 
+def test_a_list_of_an_unknown_model_names_it() -> None:
+    done = run("models", "flowers")
+    assert done.exit_code == 3
+    assert "flowers: no such registered model" in done.output
+    assert "nightune promote STUDY" in done.output
+
+
+def test_an_empty_registry_says_which_command_fills_it() -> None:
+    done = run("models")
+    assert done.exit_code == 0
+    assert "nightune promote" in done.output
+
+
 def test_an_empty_registry_is_an_empty_list() -> None:
     done = run("models", "--json")
     assert done.exit_code == 0

@@ -88,6 +88,11 @@ def test_missing_function_is_named_with_its_nearest_spelling(folder):
     )
 
 
+def test_functions_that_a_file_imports_are_not_offered(folder):
+    write(folder, "code.py", "from pathlib import Path, PurePath\n\ndef small_net():\n    pass\n")
+    assert "(known: small_net)" in refusal("code.py:net", folder)
+
+
 def test_reference_without_a_function_is_refused(folder):
     assert "allowed: path/to/file.py:function" in refusal("code.py", folder)
 

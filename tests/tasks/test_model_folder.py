@@ -22,6 +22,7 @@ from nightune.models.data.settings import DataSettings
 from nightune.models.data.storage import open_dataset, preprocessing_files, save_dataset
 from nightune.models.serving.predictor import DESCRIPTION, MODEL, Predictor
 from nightune.tasks.tracking.registry.model_folder import parts_of, write_model_folder
+from nightune.tasks.tracking.registry.requirements import requirements
 
 
 def setup_module() -> None:
@@ -263,3 +264,13 @@ def wait_for_response(address: str, body: bytes, process: subprocess.Popen[bytes
             break
         time.sleep(0.2)
     pytest.fail(log.read_text())
+
+
+def test_what_the_code_of_a_version_imports_is_required(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "import os\nimport keras\ndef build():\n    from sklearn.linear_model import Ridge\n"
+    )
+    (tmp_path / "lib.py").write_text("import net\nfrom . import other\n")
+    names = [line.split("==")[0] for line in requirements(tmp_path)]
+    assert "scikit-learn" in names
+    assert set(names) - {"scikit-learn"} == {line.split("==")[0] for line in requirements()}

@@ -27,6 +27,8 @@ BROKEN_PARAMETERS = {
     "stopping.rule, stopping.patience, stopping.target, model.architecture, model.units, model.dropout)",
     "learning_rate.peek = 0.1": "learning_rate.peek: unknown parameter; did you mean 'learning_rate.peak'? "
     "(known: learning_rate.peak, learning_rate.schedule, learning_rate.final_fraction)",
+    "learning_rate.value = 0.1": "learning_rate.value: unknown parameter "
+    "(known: learning_rate.peak, learning_rate.schedule, learning_rate.final_fraction)",
     "model.filters = [[16]]": "model.filters: unknown parameter "
     "(known: model.architecture, model.units, model.dropout)",
     'model.architecture = "mpl"': "model.architecture: unknown 'mpl' (known: mlp, cnn)",
@@ -140,6 +142,9 @@ BROKEN_DATA = {
     "(known: classification, binary, multiclass, multilabel, regression)",
     "source = 'iris'\ndrop = 'id'": "data.drop: 'id' is not a list of texts",
     "source = 'iris'\ndrop = ['id', 3]": "data.drop: 3 is not a list of texts",
+    "source = 't.csv'\nmissing = 'NA'": "data.missing: 'NA' is not a list of texts … missing = [\"NA\"]",
+    "source = 't.csv'\nmissing = [-999, 'NA']": 'data.missing: [-999, \'NA\'] … quotes … missing = ["-999", "NA"]',
+    "source = 't.csv'\nmissing = { a = 1 }": "data.missing: {'a': 1} is not a list of texts",
     "source = 'iris'\nsplit = 0.2": "data.split: 0.2 is not a table (write [data.split])",
     "source = 'iris'\nsplit = { kind = 'groups' }": "data.split.kind: unknown 'groups'; did you mean 'group'? "
     "(known: random, stratified, group, time)",

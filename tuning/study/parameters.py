@@ -64,10 +64,15 @@ def read_parameters(
             yield from _read_cases(full, value, when)
         elif not isinstance(value, dict):
             yield _read_plain(full, value, when)
-        elif full in names or value.keys() & set(FORMS):
+        elif full in names or (value.keys() & set(FORMS) and not _is_group(full, names)):
             yield from _read_table(full, value, when)
         else:
             yield from read_parameters(f"{full}.", value, names, when)
+
+
+def _is_group(name: str, names: Collection[str]) -> bool:
+    """True for the common part of known names: `penalty` of `penalty.kind`, which is no parameter itself."""
+    return any(each.startswith(f"{name}.") for each in names)
 
 
 def read_domain(parameter: Parameter, key: KeySpec) -> Iterator[Range | Choice | Problem]:

@@ -11,8 +11,10 @@ from typing import Any
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import RefusedRequestError, StoreError
 from nightune.tasks.tracking.store.records import Record, first_line, whole_records
+from nightune.tasks.tracking.store.retry import masked
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.vocabulary import listing, suggestion
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 
@@ -130,6 +132,14 @@ def extended_history(version: Version, event: str, because: str) -> dict[str, st
     return {names.HISTORY: json.dumps([*version.history, entry], ensure_ascii=False)}
 
 
+def known_versions(store: Store, model: str) -> list[Version]:
+    """Return the versions of a model; StoreError if it has none."""
+    found = versions(store, model)
+    if not found:
+        raise _unknown_model(store, model)
+    return found
+
+
 def roll_back(store: Store, model: str, because: str) -> tuple[Version, Version]:
     """Restore the previous champion; return the version rolled back and the one restored.
 
@@ -137,10 +147,7 @@ def roll_back(store: Store, model: str, because: str) -> tuple[Version, Version]
     champion that the versions' histories know. StoreError if there is none. The alias moves last: after a kill, the
     same command completes the rollback.
     """
-    known = {version.number: version for version in versions(store, model)}
-    if not known:
-        listed = ", ".join(models(store)) or "none"
-        raise StoreError(f"{model}: no such registered model in {store.root} (known: {listed})")
+    known = {version.number: version for version in known_versions(store, model)}
     current = next((version for version in known.values() if CHAMPION in version.aliases), None)
     last = _last_champion(list(known.values()), current)
     if current is None:
@@ -154,6 +161,16 @@ def roll_back(store: Store, model: str, because: str) -> tuple[Version, Version]
     set_tags(store, restored, extended_history(restored, f"champion again after {current.number}", because))
     set_alias(store, model, CHAMPION, restored.number)
     return current, restored
+
+
+def _unknown_model(store: Store, model: str) -> StoreError:
+    registered = models(store)
+    if not registered:
+        known = "none is registered yet: `nightune promote STUDY` registers the winner of a sweep"
+    else:
+        known = f"{listing(registered)}; a model has the name of its study"
+    near = suggestion(model, registered)
+    return StoreError(f"{model}: no such registered model in {masked(store.tracking_uri)}{near} ({known})")
 
 
 def _predecessor(known: Mapping[int, Version], current: Version) -> Version | None:
