@@ -1,4 +1,4 @@
-"""Measure a confirmed winner and the champion on the sealed test rows; only this module opens them."""
+"""Measure a confirmed winner and the champion on the sealed test rows; elsewhere only their ids are read."""
 
 import logging
 import re
@@ -12,6 +12,7 @@ import numpy as np
 from nightune.models.data.dataset import Purpose
 from nightune.models.error_causes import cause_of
 from nightune.models.errors import InputError
+from nightune.models.serving.columns import USUAL_FORMS
 from nightune.models.serving.predictor import MODEL
 from nightune.tasks.gate_question import Question
 from nightune.tasks.tracking.registry.model_folder import folder_bytes, parts_of
@@ -203,12 +204,12 @@ def _latency(latency: float, rules: PromotionSection) -> Guard:
 
 
 def _schema(candidate: dict[str, Any], champion: dict[str, Any]) -> Guard:
-    """Check that callers of the champion can call the candidate: no new column, no other kind or shape."""
+    """Check that callers of the champion can call the candidate: no new column, no other kind, form or shape."""
     problems = []
     if candidate["task"] != champion["task"]:
         problems.append(f"the task was {champion['task']}, but is {candidate['task']} now")
-    before = {column["name"]: column["kind"] for column in champion.get("columns", [])}
-    now = {column["name"]: column["kind"] for column in candidate.get("columns", [])}
+    before = {column["name"]: _written_kind(column) for column in champion.get("columns", [])}
+    now = {column["name"]: _written_kind(column) for column in candidate.get("columns", [])}
     if bool(before) != bool(now) or (not now and champion["input_shape"] != candidate["input_shape"]):
         problems.append(f"inputs of shape {candidate['input_shape']} instead of {champion['input_shape']}")
     for name in now if before else ():
@@ -221,6 +222,12 @@ def _schema(candidate: dict[str, Any], champion: dict[str, Any]) -> Guard:
         problems.append(f"label {lost[0]} is not predicted any more")
     text = f"schema differs from the champion's: {'; '.join(problems)}" if problems else "same inputs as the champion's"
     return Guard("schema", not problems, text)
+
+
+def _written_kind(column: dict[str, Any]) -> str:
+    """Return the kind of a column, with the form of its texts unless it is that of other readers of tables."""
+    form = column.get("form", "")
+    return str(column["kind"]) if form in USUAL_FORMS else f"{column['kind']} written like {form}"
 
 
 def _serving_model(ours: Side, theirs: Side, rows: TestRows, rules: PromotionSection) -> Guard:

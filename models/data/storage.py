@@ -16,13 +16,14 @@ import numpy as np
 from nightune.models.data.dataset import SPLITS, Dataset, Examples, Purpose, SealedExamples, SealError, UnsealedExamples
 from nightune.models.data.placement import Placement, place
 from nightune.models.errors import InputError
-from nightune.models.serving.columns import as_text
+from nightune.models.serving.labels import as_text
+from nightune.models.serving.predictor import DESCRIPTION, PREPROCESSING
 from nightune.models.serving.preprocessing import TablePreprocessing
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PREPROCESSING, DESCRIPTION, EXAMPLE, SEALED = "preprocessing.json", "description.json", "example.parquet", "sealed"
+EXAMPLE, SEALED = "example.parquet", "sealed"
 GROUPS = "test_groups.npy"  # in the sealed folder
 
 # Errors of files that are truncated, or that another version of a library wrote.

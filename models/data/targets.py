@@ -7,6 +7,7 @@ import numpy as np
 
 from nightune.models.data.raw_data import RawData
 from nightune.models.data.splits import Rows, Split
+from nightune.models.data.target_column import FEW_CLASSES
 from nightune.models.errors import InputError
 from nightune.vocabulary import TASKS, unknown_name
 
@@ -58,7 +59,7 @@ def infer_task(values: np.ndarray) -> str:
     if values.ndim == 2 or not _are_whole(values):
         return "regression"
     distinct = len(np.unique(values))
-    is_class = distinct == 2 or (2 < distinct <= 20 and len(values) >= 10 * distinct)
+    is_class = distinct == 2 or (2 < distinct <= FEW_CLASSES and len(values) >= 10 * distinct)
     return "classification" if is_class else "regression"
 
 
@@ -67,8 +68,7 @@ def standardize(targets: Targets, train: np.ndarray) -> Targets:
     if targets.task != "regression":
         raise InputError("data.scale_target", "true applies only to regression; leave it out")
     values = targets.values.astype(np.float64)
-    # 10 digits, so that data versions agree across processors, which add in different orders.
-    mean, deviation = (_rounded(moment) for moment in (values[train].mean(axis=0), values[train].std(axis=0)))
+    mean, deviation = (rounded(moment) for moment in (values[train].mean(axis=0), values[train].std(axis=0)))
     if not np.all(deviation > 0):
         raise InputError("data.scale_target", "the target is the same in all training rows; it cannot be scaled")
     return replace(
@@ -184,7 +184,8 @@ def _are_whole(values: np.ndarray) -> bool:
     return values.dtype.kind in "iu" or bool(np.all(values == np.floor(values)))
 
 
-def _rounded(moment: Any) -> np.ndarray:
+def rounded(moment: Any) -> np.ndarray:
+    """Round to 10 digits, so that data versions agree across processors, which add in different orders."""
     return np.array([float(f"{value:.10g}") for value in np.atleast_1d(moment)])
 
 

@@ -8,7 +8,7 @@ from nightune.models.data.dataset import Dataset
 from nightune.models.networks.metrics import CLIP, log_probabilities
 from nightune.models.networks.row_losses import Truth
 from nightune.models.networks.weighted_metrics import Metric, metric_loss
-from nightune.models.serving.predictor import Predictor
+from nightune.models.serving.predictor import Predictor, in_units
 from nightune.vocabulary import VALIDATION_PREFIX
 
 
@@ -34,9 +34,7 @@ def trivial_metric(dataset: Dataset, truth: Truth, objective: str) -> Metric:
     """Return the objective of the baseline: equal scores, the most frequent class or the mean of the training rows."""
     metric, known = objective.removeprefix(VALIDATION_PREFIX), dataset.train.targets
     if truth.is_regression:
-        scale = dataset.description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})
-        guess = known.astype(np.float64).reshape(len(known), -1).mean(axis=0)
-        guess = guess * np.array(scale["deviation"]) + np.array(scale["mean"])
+        guess = in_units(known.astype(np.float64).reshape(len(known), -1).mean(axis=0), dataset.description)
         return metric_loss(metric, np.broadcast_to(guess, truth.values.shape), truth.values)
     constant = 0 if metric == "auc" else int(np.bincount(known).argmax())
     return metric_loss(metric, np.full(len(truth.values), constant), classes_of(truth, dataset))

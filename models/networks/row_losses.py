@@ -10,7 +10,7 @@ import numpy as np
 from nightune.models.data.dataset import Dataset, UnsealedExamples
 from nightune.models.networks.heads import read_head
 from nightune.models.networks.metrics import CLIP, log_probabilities, metrics
-from nightune.models.serving.predictor import Predictor
+from nightune.models.serving.predictor import Predictor, in_units
 from nightune.vocabulary import row_of
 
 # objective → the loss of a row, by task; the gate compares its mean over the rows, or the metric itself where
@@ -47,9 +47,7 @@ def truth(dataset: Dataset, test: UnsealedExamples) -> Truth:
     """Convert the test targets back to labels or units of the data."""
     if dataset.task != "regression":
         return Truth(np.array(dataset.classes)[test.targets], False)
-    scale = dataset.description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})
-    values = test.targets.astype(np.float64).reshape(len(test), -1)
-    return Truth(values * np.array(scale["deviation"]) + np.array(scale["mean"]), True)
+    return Truth(in_units(test.targets.reshape(len(test), -1), dataset.description), True)
 
 
 def is_logits(model: Any, dataset: Dataset) -> bool:
@@ -67,10 +65,10 @@ def row_losses(predictor: Predictor, inputs: np.ndarray, truth: Truth, measure: 
 
 def losses_of_outputs(predictor: Predictor, outputs: np.ndarray, truth: Truth, measure: str) -> np.ndarray:
     """Return the loss of each row, as `row_losses`, from outputs of shape (rows, size)."""
-    if truth.is_regression:
-        values = predictor.answers(outputs).reshape(len(outputs), -1)
-        return _quantity_losses(values, truth.values, measure)
     finite = np.isfinite(outputs).all(axis=1)
+    if truth.is_regression:
+        values = predictor.answers(np.where(finite[:, None], outputs, 0.0)).reshape(len(outputs), -1)
+        return np.where(finite, _quantity_losses(values, truth.values, measure), np.nan)
     readable = np.where(finite[:, None], outputs, 0.0).astype(np.float64)
     logs = log_probabilities(readable, predictor.description["is_logits"])
     own = {label: index for index, label in enumerate(predictor.description["classes"])}
@@ -84,9 +82,7 @@ def trivial_losses(dataset: Dataset, truth: Truth, measure: str) -> np.ndarray:
     known = dataset.train.targets
     if truth.is_regression:
         middle = np.median if measure == "absolute error" else np.mean
-        scale = dataset.description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})
-        guess = middle(known.astype(np.float64).reshape(len(known), -1), axis=0)
-        guess = guess * np.array(scale["deviation"]) + np.array(scale["mean"])
+        guess = in_units(middle(known.astype(np.float64).reshape(len(known), -1), axis=0), dataset.description)
         return _quantity_losses(np.broadcast_to(guess, truth.values.shape), truth.values, measure)
     classes = np.array(dataset.classes)
     shares = np.bincount(known, minlength=len(classes)) / len(known)

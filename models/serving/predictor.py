@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from nightune.models.errors import InputError
-from nightune.models.serving.preprocessing import TablePreprocessing
+from nightune.models.serving.arrays import as_inputs, plain_array
+from nightune.models.serving.preprocessing import TablePreprocessing, as_table, refuse_non_finite
 
 MODEL, DESCRIPTION, PREPROCESSING = "model.keras", "description.json", "preprocessing.json"
 # The modules of this package's parent that a version carries, and their names in its own flat package.
@@ -20,6 +21,8 @@ CARRIED = {
     "errors": "errors",
     "serving.number_texts": "number_texts",
     "serving.date_texts": "date_texts",
+    "serving.labels": "labels",
+    "serving.arrays": "arrays",
     "serving.columns": "columns",
     "serving.preprocessing": "preprocessing",
     "serving.predictor": "serving",
@@ -55,14 +58,20 @@ class Predictor:
         return self.answers(self.outputs(self.inputs(raw)))
 
     def inputs(self, raw: Any) -> np.ndarray:
-        """Convert rows of a table, or an array or table of numbers, to the model's inputs."""
+        """Convert rows of a table, or an array or table of numbers, to the model's inputs.
+
+        InputError with row and value for what training would refuse, such as infinite values.
+        """
         if self.preprocessing is not None:
-            return self.preprocessing.transform(raw)
+            table = as_table(raw)
+            features = self.preprocessing.transform(table)
+            refuse_non_finite(features, table, self.preprocessing)
+            return features
         shape = tuple(self.description["input_shape"])
-        values = np.asarray(raw.to_numpy() if hasattr(raw, "to_numpy") else raw)
+        values = plain_array(raw, "inputs", "the inputs")
         if values.shape[1:] != shape:
             raise InputError("inputs", f"rows of shape {values.shape[1:]}; this model needs rows of shape {shape}")
-        return np.ascontiguousarray(values, dtype=self.description["input_type"])
+        return as_inputs(values, self.description["input_type"], "inputs")
 
     def outputs(self, inputs: np.ndarray) -> np.ndarray:
         """Compute the model's outputs in inference mode, (rows, size)."""
@@ -75,10 +84,16 @@ class Predictor:
         return np.concatenate(parts).reshape(len(inputs), -1) if parts else np.empty((0, self._size), np.float32)
 
     def answers(self, outputs: np.ndarray) -> np.ndarray:
-        """Convert outputs to labels, each that of the largest output, or to quantities in the data's units."""
+        """Convert outputs to labels, each that of the largest output, or to quantities in the data's units.
+
+        InputError with the row for outputs that are NaN, and for infinite quantities.
+        """
+        is_answer = np.isfinite(outputs) if self.description["task"] == "regression" else ~np.isnan(outputs)
+        if not is_answer.all():
+            row, place = np.argwhere(~is_answer)[0]
+            raise InputError("outputs", f"the model's output for row {row} is {outputs[row, place]}; it has no answer")
         if self.description["task"] == "regression":
-            scale = self.description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})
-            values: np.ndarray = outputs.astype(np.float64) * np.array(scale["deviation"]) + np.array(scale["mean"])
+            values = in_units(outputs, self.description)
             return values[:, 0] if self._size == 1 else values
         if outputs.shape[1] > 1:
             places = outputs.argmax(axis=1)
@@ -90,3 +105,10 @@ class Predictor:
     @property
     def _size(self) -> int:
         return int(self.description["output_size"])
+
+
+def in_units(quantities: np.ndarray, description: dict[str, Any]) -> np.ndarray:
+    """Convert standardized quantities, (quantities,) or (rows, quantities), to float64 in the data's units."""
+    scale = description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})
+    values: np.ndarray = quantities.astype(np.float64) * np.array(scale["deviation"]) + np.array(scale["mean"])
+    return values

@@ -20,6 +20,10 @@ def arrays(*shape: int, **changes: Any) -> dict[str, Any]:
     return {"task": "regression", "input_shape": list(shape), "classes": None, **changes}
 
 
+def written(kind: str, form: str) -> dict[str, Any]:
+    return table(columns=[{"name": "a", "kind": kind, "dtype": "str", **({"form": form} if form else {})}])
+
+
 A, B = ("a", "number"), ("b", "category")
 
 
@@ -28,6 +32,8 @@ A, B = ("a", "number"), ("b", "category")
     [
         (table(A, B), table(A), "column 'b' is required"),
         (table(A, ("b", "number")), table(A, B), "column 'b' was a category, .* number"),
+        (written("date", "MM/DD/YYYY"), written("date", "DD/MM/YYYY"), "'a' was a date written like DD/.* like MM/"),
+        (written("number", "1.250,00"), written("number", ""), r"'a' was a number, .* written like 1\.250,00"),
         (table(A, task="multiclass"), table(A), "the task was binary, .* multiclass"),
         (table(A, classes=["no", "maybe"]), table(A), "label 'yes' is not predicted"),
         (arrays(8), arrays(9), r"inputs of shape \[8\] instead of \[9\]"),
@@ -51,6 +57,7 @@ def test_a_change_that_breaks_callers_of_the_champion_fails(
         (table(B, A), table(A, B)),
         (table(A, classes=["no", "yes", "new"]), table(A)),
         (arrays(8, 8, 1), arrays(8, 8, 1)),
+        (written("number", "1,250.00"), written("number", "")),
     ],
 )
 def test_a_change_that_callers_do_not_notice_passes(candidate: dict[str, Any], champion: dict[str, Any]) -> None:

@@ -135,6 +135,9 @@ BROKEN_DATA = {
     "(known: classification, binary, multiclass, regression)",
     "source = 'iris'\ndrop = 'id'": "data.drop: 'id' is not a list of texts",
     "source = 'iris'\ndrop = ['id', 3]": "data.drop: 3 is not a list of texts",
+    "source = 't.csv'\nmissing = 'NA'": "data.missing: 'NA' is not a list of texts … missing = [\"NA\"]",
+    "source = 't.csv'\nmissing = [-999, 'NA']": 'data.missing: [-999, \'NA\'] … quotes … missing = ["-999", "NA"]',
+    "source = 't.csv'\nmissing = { a = 1 }": "data.missing: {'a': 1} is not a list of texts",
     "source = 'iris'\nsplit = 0.2": "data.split: 0.2 is not a table (write [data.split])",
     "source = 'iris'\nsplit = { kind = 'groups' }": "data.split.kind: unknown 'groups'; did you mean 'group'? "
     "(known: random, stratified, group, time)",

@@ -141,6 +141,18 @@ class DataSection(Section):
     scale_target: Switch = False
     split: Split = Split()
 
+    @field_validator("missing", mode="before")
+    @classmethod
+    def _show_texts(cls, given: Any) -> Any:
+        """Show how a single gap, and gaps that are numbers, are written."""
+        gaps = given if isinstance(given, list | tuple) else [given]
+        is_list_of_texts = gaps is given and all(isinstance(gap, str) for gap in gaps)
+        if is_list_of_texts or not all(isinstance(gap, str | int | float) for gap in gaps):
+            return given
+        written = ", ".join(f'"{gap}"' for gap in gaps)
+        why = f"{shown(given)} is not a list of texts (numbers in quotes, too): missing = [{written}]"
+        raise PydanticCustomError("message", "{message}", {"message": why})
+
     @field_validator("numeric", "dates", mode="before")
     @classmethod
     def _read_forms(cls, given: Any, info: ValidationInfo) -> Any:
