@@ -24,7 +24,7 @@ def model_metric(predictor: Predictor, outputs: np.ndarray, truth: Truth, datase
     if truth.labels is not None:
         return label_metric_loss(metric, _label_scores(predictor, outputs, truth.labels), truth.values)
     logs = log_probabilities(outputs.astype(np.float64), predictor.description["is_logits"])
-    labels, own = list(dataset.classes or ()), list(predictor.description["classes"])
+    labels, own = _labels(dataset), list(predictor.description["classes"])
     if metric == "auc":
         known = [logs[:, own.index(label)] if label in own else np.full(len(logs), np.log(CLIP)) for label in labels]
         return metric_loss(metric, known[1] - known[0], classes_of(truth, dataset))
@@ -49,7 +49,7 @@ def trivial_metric(dataset: Dataset, truth: Truth, objective: str) -> Metric:
 
 def classes_of(truth: Truth, dataset: Dataset) -> np.ndarray:
     """Return the class of each test row, (rows,) int64 from 0."""
-    numbers = _numbers(list(dataset.classes or ()))
+    numbers = _numbers(_labels(dataset))
     return np.array([numbers[label] for label in truth.values.tolist()], dtype=np.int64)
 
 
@@ -77,6 +77,12 @@ def _label_scores(predictor: Predictor, outputs: np.ndarray, labels: Sequence[An
     scores = outputs.astype(np.float64) - threshold
     unknown = np.full(len(outputs), -np.inf)
     return np.stack([scores[:, own.index(label)] if label in own else unknown for label in labels], axis=1)
+
+
+def _labels(dataset: Dataset) -> list[Any]:
+    """The labels in the form that the true values have."""
+    labels: list[Any] = np.array(dataset.classes).tolist()
+    return labels
 
 
 def _numbers(labels: list[Any]) -> dict[Any, int]:

@@ -163,6 +163,33 @@ def test_copies_of_rows_in_one_group_show_no_more_than_one_row() -> None:
     assert naive.high - naive.low < 0.6 * (grouped.high - grouped.low)
 
 
+def night_of_groups(number: int, count: int) -> tuple[np.ndarray, Side, Side]:
+    """Return groups, challenger and champion of equal truth: by chance, one is better on all rows of a group."""
+    generator = np.random.default_rng([number, 5])
+    groups = np.repeat(np.arange(count), generator.integers(2, 20, count))
+    margins = generator.normal(1.2, 1.0, len(groups))
+
+    def side() -> Side:
+        config = margins + generator.normal(0, 0.5, count)[groups]
+        return Side(np.logaddexp(0.0, -(config + generator.normal(0, 0.3, (1, len(groups))))))
+
+    return groups, side(), side()
+
+
+def test_an_equal_challenger_is_refused_in_95_of_100_nights_of_groups() -> None:
+    """And rows of groups as if they were independent would promote it in many."""
+    by_groups = by_rows = 0
+    for number in range(60):
+        groups, challenger, champion = night_of_groups(number, 12)
+        for is_grouped in (True, False):
+            rows = TestRows(len(groups), groups if is_grouped else None)
+            is_promoted = compare_sides(challenger, champion, rows, 0.95, seed=number).is_above(0.0)
+            by_groups += is_promoted and is_grouped
+            by_rows += is_promoted and not is_grouped
+    assert by_groups <= 3
+    assert by_rows >= 6
+
+
 def test_a_shift_by_seeds_widens_the_interval_of_a_metric_as_that_of_a_mean() -> None:
     shifts = np.random.default_rng(1).normal(0, 1, 12)
     metrics = [lambda weights, shift=shift: np.full(len(weights), shift) for shift in shifts]
