@@ -67,7 +67,7 @@ def measure(count: int) -> list[float]:
         setting = Setting(store, open_sweep(store, study, data.version, False, count), study, data)
         dataset = open_dataset(data.folder)
         engine = NoTraining(dataset, STUDY.parent)
-        trainer = Trainer(engine, dataset, Checkpoints(engine, STUDY.parent), HaltedTrainings())
+        trainer = Trainer(engine, dataset, Checkpoints(engine, STUDY.parent, dataset), HaltedTrainings())
         trials = propose_trials.fn(study, 0, data, Bracket((Rung(count, study.search.epochs),)), [])
         seconds = []
         for start in range(0, count, COHORT_TRIALS):

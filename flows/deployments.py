@@ -157,8 +157,15 @@ def _add(runner: Runner, client: SyncPrefectClient, path: Path, service: Service
     assert isinstance(identifier, UUID)
     if missed and service.missed == "once" and not is_paused:
         client.create_flow_run_from_deployment(identifier)
-    logger.info("%s · %d crashed nights cleared, %d missed (%s)", study, crashed, missed, service.missed)
+    logger.info("%s", served_line(study, crashed, missed, service.missed))
     return study
+
+
+def served_line(study: str, crashed: int, missed: int, on_missed: str) -> str:
+    """Return the line about a served study, with the crashed and missed nights if there are any."""
+    parts = [f"{crashed} crashed nights cleared"] if crashed else []
+    parts += [f"{missed} missed ({on_missed})"] if missed else []
+    return " · ".join([study, "served", *([", ".join(parts)] if parts else [])])
 
 
 def _drop_missed(client: SyncPrefectClient, study: str) -> int:

@@ -10,7 +10,7 @@ from prefect.client.orchestration import get_client
 
 from nightune.flows.promote import promote
 from nightune.flows.runtime.console import progress_shown, say
-from nightune.flows.runtime.environment import hooks, store_root, tracking_uri
+from nightune.flows.runtime.environment import hooks, store_root
 from nightune.flows.runtime.flow_runs import owned_flow_runs
 from nightune.flows.runtime.night_errors import publish_night_error
 from nightune.flows.runtime.processes import follow_server
@@ -62,7 +62,7 @@ def nightly(study_file: Path, engine: str = "auto") -> Promotion:
     is_served = follow_server()
     with progress_shown() if is_served else nullcontext(), owned_flow_runs():  # a worker shows Prefect's logs
         report = tune(study_file, engine=engine, fresh=True)
-        publish_leaderboard(report, tracking_uri())
+        publish_leaderboard(report)
         promotion = promote(study_file, sweep=report.sweep.id)
         publish_verdict(report.study, promotion)
         verdict = promotion.verdict

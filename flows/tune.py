@@ -14,7 +14,7 @@ from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.propose_trials import propose_trials
 from nightune.tasks.reporting.events import announce_rung
-from nightune.tasks.reporting.sweep_log import sweep_log
+from nightune.tasks.reporting.sweep_log import kept_messages, sweep_log
 from nightune.tasks.setting import Setting
 from nightune.tasks.start_sweep import already_finished, mark_interrupted_on_error, start_sweep
 from nightune.tasks.tracking.store.autologging import without_autologging
@@ -43,8 +43,9 @@ def tune(
     store = open_store(store_root(), tracking_uri())
     with study_lock(store, study.name), without_autologging():
         data = prepare_data(study, store.root)
-        setting = start_sweep(store, study, data, engine, fresh, retry_failed)
-        with sweep_log(setting), mark_interrupted_on_error(store, setting.sweep):
+        with kept_messages() as earlier:
+            setting = start_sweep(store, study, data, engine, fresh, retry_failed)
+        with sweep_log(setting, earlier), mark_interrupted_on_error(store, setting.sweep):
             search(setting)
             if study.confirmation is not None:
                 confirm(setting)

@@ -35,7 +35,7 @@ def load_function(reference: str, folder: Path, key: str) -> Callable[..., Any]:
 
     An unchanged file is imported once per process. Its own folder is on `sys.path` during the import.
     """
-    file, function = _find(reference, folder, key)
+    file, function = find_reference(reference, folder, key)
     module = _import(file, key)
     if function not in vars(module):
         raise InputError(key, f"{file.name}: {unknown_name(function, _own_functions(module), 'function')}")
@@ -73,7 +73,7 @@ def call_function(reference: str, folder: Path, key: str) -> Any:
 def bind_function(reference: str, folder: Path, key: str) -> Callable[..., Any]:
     """Load the function; its exceptions when called become InputErrors with file and line."""
     function = load_function(reference, folder, key)
-    file, name = _find(reference, folder, key)
+    file, name = find_reference(reference, folder, key)
 
     def call(*arguments: Any) -> Any:
         try:
@@ -85,6 +85,18 @@ def bind_function(reference: str, folder: Path, key: str) -> Callable[..., Any]:
     return call
 
 
+def find_reference(reference: str, folder: Path, key: str) -> tuple[Path, str]:
+    """Return the file and the function of a reference; InputError gives the key and the remedy."""
+    match = _REFERENCE.fullmatch(reference)
+    if match is None:
+        raise InputError(key, f"{reference!r} is not a reference to a function (allowed: path/to/file.py:function)")
+    file = (folder / Path(match["file"]).expanduser()).resolve()
+    if not file.is_file():
+        siblings = sorted(path.name for path in file.parent.glob("*.py")) if file.parent.is_dir() else []
+        raise InputError(key, f"no file {match['file']!r} in {folder}: {unknown_name(file.name, siblings, 'file')}")
+    return file, match["function"]
+
+
 def source_digest(reference: str, folder: Path, key: str = ARCHITECTURE) -> str:
     """Identify the code of a reference: 16 hexadecimal digits over its file and the local files that it imports.
 
@@ -92,7 +104,7 @@ def source_digest(reference: str, folder: Path, key: str = ARCHITECTURE) -> str:
     """
     if not is_reference(reference):
         return ""
-    file, function = _find(reference, folder, key)
+    file, function = find_reference(reference, folder, key)
     return hashlib.sha256(f"{function} {_digest(file)}".encode()).hexdigest()[:16]
 
 
@@ -112,7 +124,13 @@ def folder_on_path(folder: Path) -> Iterator[None]:
         sys.dont_write_bytecode = writes_no_bytecode
         with suppress(ValueError):  # the user's code may have removed it
             sys.path.remove(str(folder))
-        _neighbours.update(name for name in set(sys.modules) - before if _lies_in(folder, sys.modules[name]))
+        _neighbours.update(name for name in set(sys.modules) - before if lies_in(folder, sys.modules[name]))
+
+
+def lies_in(folder: Path, module: ModuleType) -> bool:
+    """True if a module's file is in the folder or below it."""
+    file = getattr(module, "__file__", None)
+    return file is not None and Path(file).is_relative_to(folder)
 
 
 class _Loader(SourceFileLoader):
@@ -120,17 +138,6 @@ class _Loader(SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         return self.source_to_code(self.get_data(self.path), self.path)
-
-
-def _find(reference: str, folder: Path, key: str) -> tuple[Path, str]:
-    match = _REFERENCE.fullmatch(reference)
-    if match is None:
-        raise InputError(key, f"{reference!r} is not a reference to a function (allowed: path/to/file.py:function)")
-    file = (folder / Path(match["file"]).expanduser()).resolve()
-    if not file.is_file():
-        siblings = sorted(path.name for path in file.parent.glob("*.py")) if file.parent.is_dir() else []
-        raise InputError(key, f"no file {match['file']!r} in {folder}: {unknown_name(file.name, siblings, 'file')}")
-    return file, match["function"]
 
 
 def _import(file: Path, key: str) -> ModuleType:
@@ -167,7 +174,7 @@ def _described(error: BaseException, file: Path) -> str:
 
 def source_files(reference: str, folder: Path, key: str = ARCHITECTURE) -> dict[Path, bytes]:
     """Return the contents of a reference's file and of the local files that it imports; empty for another name."""
-    return _files(_find(reference, folder, key)[0]) if is_reference(reference) else {}
+    return _files(find_reference(reference, folder, key)[0]) if is_reference(reference) else {}
 
 
 def _digest(file: Path) -> str:
@@ -202,8 +209,3 @@ def _imported_files(source: bytes, folder: Path) -> Iterator[Path]:
         for top in {name.split(".")[0] for name in names}:
             package = folder / top
             yield from [path for path in (folder / f"{top}.py", *package.rglob("*.py")) if path.is_file()]
-
-
-def _lies_in(folder: Path, module: ModuleType) -> bool:
-    file = getattr(module, "__file__", None)
-    return file is not None and Path(file).is_relative_to(folder)

@@ -11,9 +11,10 @@ from typing import Literal, TypeVar, get_args
 Direction = Literal["minimize", "maximize"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
-Task = Literal["classification", "binary", "multiclass", "regression"]
+Task = Literal["classification", "binary", "multiclass", "multilabel", "regression"]
 TASKS: tuple[Task, ...] = get_args(Task)
-TRAINED_TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression")  # the data decides which classification it is
+# The data decides which classification it is.
+TRAINED_TASKS: tuple[Task, ...] = ("binary", "multiclass", "multilabel", "regression")
 
 SplitKind = Literal["random", "stratified", "group", "time"]
 SPLIT_KINDS: tuple[SplitKind, ...] = get_args(SplitKind)
@@ -30,10 +31,12 @@ DEFAULT_ARCHITECTURE = "mlp"
 VALIDATION_PREFIX = "val_"
 _METRICS: dict[str, tuple[Direction, tuple[Task, ...]]] = {
     "loss": ("minimize", TRAINED_TASKS),
-    "accuracy": ("maximize", ("binary", "multiclass")),
+    "accuracy": ("maximize", ("binary", "multiclass", "multilabel")),
+    "label_accuracy": ("maximize", ("multilabel",)),
     "balanced_accuracy": ("maximize", ("binary", "multiclass")),
-    "f1_macro": ("maximize", ("binary", "multiclass")),
-    "auc": ("maximize", ("binary",)),
+    "f1_macro": ("maximize", ("binary", "multiclass", "multilabel")),
+    "f1_micro": ("maximize", ("multilabel",)),
+    "auc": ("maximize", ("binary", "multilabel")),
     "mae": ("minimize", ("regression",)),
     "rmse": ("minimize", ("regression",)),
     "r2": ("maximize", ("regression",)),

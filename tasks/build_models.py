@@ -13,6 +13,7 @@ from nightune.models.networks.architectures import architecture_keys
 from nightune.models.recipe.params import read_recipe, resolve
 from nightune.models.user_code import is_reference
 from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.prove_reopening import prove_reopening
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.trial.crash_log import is_supervised, open_crash_log
 from nightune.tasks.trial.limits import watched
@@ -49,7 +50,9 @@ class Builds:
 
 
 def build_before_training(store: Store, study: Study, data: PreparedData) -> tuple[str, ...]:
-    """Refuse a study whose models cannot be built, and return findings on models; StudyError as in `build_models`.
+    """Refuse a study whose models cannot be built or do not open again, and return findings on models.
+
+    StudyError as in `build_models` and `prove_reopening`.
 
     After a build or an engine's choice that took the process down nothing is built here: the trials report it.
     """
@@ -61,7 +64,9 @@ def build_before_training(store: Store, study: Study, data: PreparedData) -> tup
         return ()
     load_keras(store.compiled)
     with crash_log.choosing_engine(), watched(study.limits, crash_log.record_limit if is_supervised() else None):
-        builds = build_models(study, open_dataset(data.folder), store.compiled)
+        dataset = open_dataset(data.folder)
+        builds = build_models(study, dataset, store.compiled)
+        prove_reopening(study, dataset, architectures(study))
     for finding in builds.findings:
         logger.warning("%s", finding)
     settled = [f"{architecture}: {said}" for architecture, said in builds.heads.items() if is_reference(architecture)]
@@ -85,7 +90,7 @@ def build_models(study: Study, dataset: Dataset, compiled: Path | None = None) -
     builder = _Builder(study, TrainingRows.of(dataset))
     problems: list[Problem] = []
     findings: list[str] = []
-    for architecture in _architectures(study):
+    for architecture in architectures(study):
         found = list(_corner_problems(builder, architecture))
         problems += found
         findings += [] if found else _option_findings(builder, architecture)
@@ -156,7 +161,8 @@ def _refuse_several_losses(builder: _Builder) -> None:
         raise StudyError(str(study.path), [Problem("objective.metric", problem)])
 
 
-def _architectures(study: Study) -> list[str]:
+def architectures(study: Study) -> list[str]:
+    """Return the architectures that the study's trials can have."""
     dimension = study.space.by_name.get(ARCHITECTURE)
     return [DEFAULT_ARCHITECTURE] if dimension is None else [str(value) for value in _options(dimension)]
 

@@ -8,9 +8,10 @@ from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.rules import notes_on
 from nightune.models.training.graph_key import graph_key
 from nightune.models.training.model_key import code_of
-from nightune.tasks.build_models import Builds, build_models
+from nightune.tasks.build_models import Builds, architectures, build_models
 from nightune.tasks.prepare_data import read_dataset
 from nightune.tasks.propose_trials import complete_params
+from nightune.tasks.prove_reopening import prove_reopening
 from nightune.tuning.study.budgets import largest_cost_epochs
 from nightune.tuning.study.study import Study
 
@@ -70,6 +71,7 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
     if before_building is not None:
         before_building()
         builds = build_models(study, dataset)
+        prove_reopening(study, dataset, architectures(study))
     return StudyCheck(
         study=study.name,
         question=study.question,

@@ -40,6 +40,10 @@ def choose_sweep(
         if standing is not None and changed and not fresh:
             text = "%s was trained by other code than today's (changed files of the study, or another version)"
             logger.warning(f"{text}; a new sweep begins", standing.id)
+        if fresh and standing is not None and standing.has_all_points:
+            done = "reads its results" if study.search.reuse else "trains them again with new seeds"
+            text = "%s has every point of the space: the new sweep has no others and %s"
+            logger.warning(f"{text} (to search further, widen a range or add options)", standing.id, done)
         study = study.model_copy(update={"repeats_points": False})
         findings = build_before_training(store, study, data)
         _warn_of_repeats(study)

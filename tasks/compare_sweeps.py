@@ -27,4 +27,5 @@ def _night(store: Store, sweep: Sweep) -> Night:
         results=list(finished_trials(store, sweep).values()),
         confirmation=read_confirmation(store, sweep),
         verdict="" if verdict is None else f"{verdict.decision}: {verdict.reason}",
+        values=None if verdict is None else verdict.values,
     )

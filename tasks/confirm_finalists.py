@@ -18,8 +18,9 @@ from nightune.models.recipe.params import read_recipe
 from nightune.tasks.propose_trials import content_key
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
+from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.sweeps.confirmations import write_confirmation
-from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint
+from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint, why_unopened
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.analysis.confirmation import Confirmation, Finalist, claim_better, confirm, replicates
 from nightune.tuning.analysis.leaderboard import leaderboard
@@ -130,7 +131,14 @@ def _parameters(setting: Setting, result: TrialResult) -> int:
     from nightune.models.training.checkpoint import parameter_count  # noqa: PLC0415 - imports Keras
 
     with tempfile.TemporaryDirectory() as folder:
-        return parameter_count(fetch_checkpoint(setting.store, result.run_id, Path(folder)))
+        checkpoint = fetch_checkpoint(setting.store, result.run_id, Path(folder))
+        try:
+            return parameter_count(checkpoint)
+        except MemoryError:
+            raise
+        except Exception as error:  # what a damaged file, a Lambda layer or a lost class raises is up to Keras
+            problem = f"the checkpoint of trial {result.trial.number} cannot be opened ({why_unopened(error)})"
+            raise StoreError(f"{setting.sweep.id}: {problem}; start the next sweep with --fresh") from error
 
 
 def _refuse_changed(setting: Setting, result: TrialResult) -> None:

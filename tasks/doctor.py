@@ -200,7 +200,8 @@ def _is_busy(store: Store, study: str) -> bool:
 
 def _has_checkpoint(run: Any) -> bool:
     address = urlparse(run.info.artifact_uri)
-    return address.scheme != "file" or (Path(unquote(address.path)) / names.CHECKPOINT).exists()
+    folder = Path(unquote(address.path))
+    return address.scheme != "file" or any((folder / name).exists() for name in names.CHECKPOINTS)
 
 
 def _delete(path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Measure a confirmed winner and the champion on the sealed test rows; only this module opens them."""
+"""Measure a confirmed winner and the champion on the sealed test rows; `opened_alone.py` reads the same ones."""
 
 import logging
-import re
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,25 +10,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nightune.models.data.dataset import Purpose
-from nightune.models.error_causes import cause_of
 from nightune.models.errors import InputError
-from nightune.models.serving.predictor import MODEL
+from nightune.models.serving.columns import USUAL_FORMS
+from nightune.models.serving.predictor import MODEL, model_of
+from nightune.tasks.gate_question import Question
 from nightune.tasks.tracking.registry.model_folder import folder_bytes, parts_of
 from nightune.tasks.tracking.registry.registry import Version, fetch_version
 from nightune.tasks.tracking.store.errors import StoreError, StoreLostError
 from nightune.tasks.tracking.store.store import Store
-from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint
-from nightune.tuning.analysis.paired_gain import Gain, Losses, compare
+from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint, why_unopened
+from nightune.tuning.analysis.metric_gain import Side, compare_sides
+from nightune.tuning.analysis.metric_values import MetricValues
+from nightune.tuning.analysis.paired_gain import Gain, Losses
 from nightune.tuning.analysis.promotion_gate import Guard
+from nightune.tuning.analysis.resampling import TestRows
 from nightune.tuning.study.sections import PromotionSection
+from nightune.vocabulary import OBJECTIVES
 
 if TYPE_CHECKING:
     from nightune.models.data.dataset import Dataset, UnsealedExamples
     from nightune.models.networks.heads import Head
-    from nightune.models.networks.row_losses import Measure, Truth
     from nightune.models.serving.predictor import Predictor
 
 logger = logging.getLogger("nightune")
+
+UNOPENED = "the champion cannot be opened"
 
 
 @dataclass(frozen=True)
@@ -43,9 +49,20 @@ class Contender:
     problem: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """The metric that is compared, the study's objective, and the head of the candidate with its loss."""
+
+    metric: str
+    head: "Head"
+
+
 @dataclass(frozen=True)
 class Evidence:
-    """The measurements. `gain` is None without a comparable champion, `baseline` if losses are not finite."""
+    """The measurements. `gain` is None without a comparable champion; `baseline`, too, if nothing can be compared.
+
+    `values` are those of the study's metric, None if `baseline` is.
+    """
 
     measure: str
     gain: Gain | None
@@ -53,6 +70,7 @@ class Evidence:
     guards: tuple[Guard, ...]
     metrics: dict[str, float]
     notes: tuple[str, ...]
+    values: MetricValues | None = None
 
 
 def champion_contender(store: Store, version: Version, folder: Path) -> Contender:
@@ -71,83 +89,93 @@ def champion_contender(store: Store, version: Version, folder: Path) -> Contende
         raise
     except StoreError as error:
         return Contender(folder, (), problem=str(error))
-    is_ours = (parts_of(fetched) / MODEL).is_file()
+    is_ours = model_of(parts_of(fetched)).exists()
     problem = "" if is_ours else f"version {version.number} has no {MODEL}: Nightune did not make it"
     return Contender(fetched, tuple(files), problem)
 
 
+def does_champion_open(store: Store, version: Version) -> bool:
+    """Return whether the champion can be opened now."""
+    from nightune.models.serving.predictor import Predictor  # noqa: PLC0415 - Keras
+
+    with tempfile.TemporaryDirectory() as folder:
+        champion = champion_contender(store, version, Path(folder))
+        try:
+            return not champion.problem and Predictor.open(parts_of(champion.folder)) is not None
+        except MemoryError:
+            raise
+        except Exception:  # as in _champion_losses
+            return False
+
+
 def measure(
     dataset: "Dataset",
-    objective: str,
-    head: "Head",
+    asked: Asked,
     rules: PromotionSection,
     candidate: Contender,
     champion: Contender | None,
     record: Callable[[], None],
+    alone: Callable[[Path, "UnsealedExamples"], Guard],
 ) -> Evidence:
-    """Open the test split once and measure both sides on the same rows; `record` records the read."""
-    from nightune.models.networks.row_losses import all_metrics, latency_ms, measure_of, trivial_losses, truth  # noqa: PLC0415 - Keras
-    from nightune.models.networks.trained_rows import TrainedMeasure  # noqa: PLC0415
+    """Open the test split once and measure both sides on the same rows; `record` records the read.
+
+    `alone` opens the candidate's folder in a fresh process.
+    """
+    from nightune.models.networks.row_losses import all_metrics, latency_ms  # noqa: PLC0415 - Keras
     from nightune.models.serving.predictor import Predictor  # noqa: PLC0415
 
     test = dataset.test.open(Purpose.GATE, record)
     raw = test.inputs if test.table is None else test.table
-    name, wanted = measure_of(objective, dataset.task, TrainedMeasure.of(head, dataset)), truth(dataset, test)
+    question = Question.of(dataset, test, asked.metric, asked.head)
     predictor = Predictor.open(parts_of(candidate.folder))
     inputs = predictor.inputs(raw)
-    losses = _losses(candidate, inputs, wanted, name)
+    ours = question.side(parts_of(candidate.folder), candidate.siblings, inputs)
+    undefined = question.undefined()
     guards = [
         _same_inputs(inputs, test),
-        _finite(losses),
+        alone(candidate.folder, test),
+        _finite(ours.losses),
         _size(folder_bytes(candidate.folder), rules),
         _latency(latency_ms(predictor, raw), rules),
+        *undefined,
     ]
-    notes = _equal_models(losses)
+    notes = [*_equal_models(ours.losses), *question.notes()]
     gain = baseline = None
-    is_finite = bool(np.isfinite(losses).all())
-    if is_finite:
-        constant = trivial_losses(dataset, wanted, name)[None]
-        baseline = compare(losses, constant, rules.confidence, seed=1, opponent_is_fixed=True)
+    is_comparable = bool(np.isfinite(ours.losses).all()) and not undefined
+    if is_comparable:
+        baseline = compare_sides(
+            ours, question.baseline(), question.rows, rules.confidence, seed=1, opponent_is_fixed=True
+        )
     if champion is not None:
-        their, new_notes, found = _champion_losses(champion, predictor, raw, wanted, name)
+        theirs, new_notes, found = _champion_side(champion, predictor, raw, question)
         guards += found
         notes += new_notes
-        if their is not None and is_finite:
-            gain = compare(losses, their, rules.confidence, seed=0)
-            guards.append(_serving_model(losses, their, rules))
+        if theirs is not None and is_comparable:
+            gain = compare_sides(ours, theirs, question.rows, rules.confidence, seed=0)
+            guards.append(_serving_model(ours, theirs, question.rows, rules))
             notes += _few_models(gain)
-    metrics = all_metrics(predictor, inputs, test.targets, head)
-    return Evidence(str(name), gain, baseline, tuple(guards), metrics, tuple(notes))
+    metrics = all_metrics(predictor, inputs, test.targets, asked.head)
+    values = None if baseline is None else MetricValues.of(asked.metric, OBJECTIVES[asked.metric], gain, baseline)
+    return Evidence(question.loss, gain, baseline, tuple(guards), metrics, tuple(notes), values)
 
 
-def _losses(contender: Contender, inputs: np.ndarray, wanted: "Truth", measure: "Measure") -> Losses:
-    """Return losses of shape (models, rows): the serving model first, then its siblings."""
-    from nightune.models.networks.row_losses import row_losses  # noqa: PLC0415 - Keras
-    from nightune.models.serving.predictor import Predictor  # noqa: PLC0415
-
-    parts = parts_of(contender.folder)
-    return np.stack(
-        [row_losses(Predictor.open(parts, file), inputs, wanted, measure) for file in (None, *contender.siblings)]
-    )
-
-
-def _champion_losses(
-    champion: Contender, candidate: "Predictor", raw: Any, wanted: "Truth", measure: "Measure"
-) -> tuple[Losses | None, Sequence[str], Sequence[Guard]]:
-    """Return the champion's losses on the same rows, None if it cannot predict them, with notes and guards."""
+def _champion_side(
+    champion: Contender, candidate: "Predictor", raw: Any, question: Question
+) -> tuple[Side | None, Sequence[str], Sequence[Guard]]:
+    """Return the champion's side on the same rows, None if it cannot predict them, with notes and guards."""
     if champion.problem:
         return None, [], [_unopened(champion.problem)]
     try:
-        return _compared(champion, candidate, raw, wanted, measure)
+        return _compared(champion, candidate, raw, question)
     except MemoryError:
         raise
     except Exception as error:  # what a foreign model, a damaged file or a renamed class raises is up to Keras
-        return None, [], [_unopened(_why_unopened(error))]
+        return None, [], [_unopened(why_unopened(error))]
 
 
 def _compared(
-    champion: Contender, candidate: "Predictor", raw: Any, wanted: "Truth", measure: "Measure"
-) -> tuple[Losses | None, Sequence[str], Sequence[Guard]]:
+    champion: Contender, candidate: "Predictor", raw: Any, question: Question
+) -> tuple[Side | None, Sequence[str], Sequence[Guard]]:
     from nightune.models.serving.predictor import Predictor  # noqa: PLC0415 - Keras
 
     theirs = Predictor.open(parts_of(champion.folder))
@@ -161,23 +189,17 @@ def _compared(
     if not guards[0].passed and theirs.description["task"] != candidate.description["task"]:
         return None, notes, guards
     try:
-        losses = _losses(champion, theirs.inputs(raw), wanted, measure)
+        side = question.side(parts_of(champion.folder), champion.siblings, theirs.inputs(raw))
     except InputError as error:
         return None, notes, [*guards, Guard("champion", False, f"the champion cannot read these rows: {error.message}")]
-    if not np.isfinite(losses).all():
+    if not np.isfinite(side.losses).all():
         return None, notes, [*guards, Guard("champion", False, "the champion's outputs on these rows are not finite")]
-    return losses, notes, guards
+    return side, notes, guards
 
 
 def _unopened(reason: str) -> Guard:
     remedy = "restore another one with `nightune rollback`, or promote in spite of it with --force --because"
-    return Guard("champion", False, f"the champion cannot be opened ({reason}); {remedy}")
-
-
-def _why_unopened(error: Exception) -> str:
-    """Return the cause in one line; Keras names a class that it does not find far down in its text."""
-    lost = re.search(r"Could not locate \w+ '[^']+'", str(error))
-    return lost[0] if lost else cause_of(error)
+    return Guard("champion", False, f"{UNOPENED} ({reason}); {remedy}")
 
 
 def _same_inputs(inputs: np.ndarray, test: "UnsealedExamples") -> Guard:
@@ -205,12 +227,12 @@ def _latency(latency: float, rules: PromotionSection) -> Guard:
 
 
 def _schema(candidate: dict[str, Any], champion: dict[str, Any]) -> Guard:
-    """Check that callers of the champion can call the candidate: no new column, no other kind or shape."""
+    """Check that callers of the champion can call the candidate: no new column, no other kind, form or shape."""
     problems = []
     if candidate["task"] != champion["task"]:
         problems.append(f"the task was {champion['task']}, but is {candidate['task']} now")
-    before = {column["name"]: column["kind"] for column in champion.get("columns", [])}
-    now = {column["name"]: column["kind"] for column in candidate.get("columns", [])}
+    before = {column["name"]: _written_kind(column) for column in champion.get("columns", [])}
+    now = {column["name"]: _written_kind(column) for column in candidate.get("columns", [])}
     if bool(before) != bool(now) or (not now and champion["input_shape"] != candidate["input_shape"]):
         problems.append(f"inputs of shape {candidate['input_shape']} instead of {champion['input_shape']}")
     for name in now if before else ():
@@ -221,16 +243,23 @@ def _schema(candidate: dict[str, Any], champion: dict[str, Any]) -> Guard:
     if candidate.get("quantiles") != champion.get("quantiles"):
         before_now = [each.get("quantiles") or "one number" for each in (champion, candidate)]
         problems.append(f"predictions were {before_now[0]}, but are {before_now[1]} now")
-    lost = [repr(label) for label in champion["classes"] or () if label not in (candidate["classes"] or ())]
-    if lost and candidate["task"] != "regression":
-        problems.append(f"label {lost[0]} is not predicted any more")
+    for what, key in (("label", "classes"), ("column", "outputs")):
+        lost = [repr(name) for name in champion.get(key) or () if name not in (candidate.get(key) or ())]
+        if lost and (what == "column") == (candidate["task"] == "regression"):
+            problems.append(f"{what} {lost[0]} is not predicted any more")
     text = f"schema differs from the champion's: {'; '.join(problems)}" if problems else "same inputs as the champion's"
     return Guard("schema", not problems, text)
 
 
-def _serving_model(losses: Losses, theirs: Losses, rules: PromotionSection) -> Guard:
+def _written_kind(column: dict[str, Any]) -> str:
+    """Return the kind of a column, with the form of its texts unless it is that of other readers of tables."""
+    form = column.get("form", "")
+    return str(column["kind"]) if form in USUAL_FORMS else f"{column['kind']} written like {form}"
+
+
+def _serving_model(ours: Side, theirs: Side, rows: TestRows, rules: PromotionSection) -> Guard:
     """Check the model that would serve: the gate compares configurations, but it must not be significantly worse."""
-    gain = compare(losses[:1], theirs[:1], rules.confidence, seed=2)
+    gain = compare_sides(ours.serving, theirs.serving, rows, rules.confidence, seed=2)
     is_worse = gain.high < 0
     verb = "is" if is_worse else "is not"
     text = f"the serving model {verb} significantly worse than the champion's (gain {gain.gain:.4g})"

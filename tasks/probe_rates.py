@@ -11,15 +11,16 @@ from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.learning_rates.range_test import RangeTest, RateRange, range_to_test, rising_rates
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import complete_params
-from nightune.tasks.reporting.probe_report import RateProbe, StudyProbe
+from nightune.tasks.reporting.probe_report import PEAK, RateProbe, StudyProbe
 from nightune.tasks.step import step
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.probes import log_probe
 from nightune.tasks.trial.failure import describe
-from nightune.tuning.search.domains import Choice
 from nightune.tuning.search.midpoint import middle_point
 from nightune.tuning.study.study import Study
+from nightune.tuning.study.suggested_ranges import applies, options_of, parameter_of_ranges, why_no_cases
+from nightune.tuning.study.toml_text import read_tables
 from nightune.tuning.trial import Params, Value
 
 logger = logging.getLogger("nightune")
@@ -39,7 +40,19 @@ def probe_rates(store: Store, study: Study, data: PreparedData, updates: int) ->
         probe = _probe(study, data, optimizer, updates)
         logger.log(logging.INFO if probe.range is not None else logging.WARNING, "%s", probe.line)
         probes.append(probe)
-    return StudyProbe(study.name, study.path, tuple(probes))
+    return suggest(study, probes)
+
+
+def suggest(study: Study, probes: Sequence[RateProbe]) -> StudyProbe:
+    """Return the tests with the learning rate's value that searches their ranges in this study."""
+    tables = read_tables(study.path)
+    found = {probe.optimizer: (probe.range.low, probe.range.high) for probe in probes if probe.range is not None}
+    parameter = parameter_of_ranges(study.space, tables, PEAK, found)
+    reason = why_no_cases(study.space, tables, PEAK) if len(probes) > 1 and parameter is not None else ""
+    notes = [f"{reason}: this is one range that contains those of all optimizers"] if reason else []
+    excluded = [optimizer for optimizer in found if not applies(study.space, PEAK, optimizer)]
+    notes += [f"without {', '.join(excluded)}, which the conditions of {PEAK} exclude"] if excluded else []
+    return StudyProbe(study.name, study.path, tuple(probes), parameter, "; ".join(notes))
 
 
 @step
@@ -115,7 +128,4 @@ def _run(study: Study, data: PreparedData, recipe: Recipe, tested: RateRange, up
 
 
 def _optimizers(study: Study) -> Sequence[str]:
-    dimension = study.space.by_name.get("optimizer")
-    if dimension is None or not isinstance(dimension.domain, Choice):
-        return [str(KEYS["optimizer"].default)]
-    return [str(option) for option in dimension.domain.options]
+    return options_of(study.space) or [str(KEYS["optimizer"].default)]

@@ -12,13 +12,22 @@ from typing import Any
 
 from nightune.models.errors import InputError
 from nightune.models.recipe.params import read_recipe
-from nightune.models.serving.predictor import DESCRIPTION, MODEL
+from nightune.models.serving.predictor import DESCRIPTION
 from nightune.tasks.confirm_finalists import fixed_weights, replicates_of
-from nightune.tasks.measure_candidate import Contender, champion_contender, measure
+from nightune.tasks.measure_candidate import (
+    UNOPENED,
+    Asked,
+    Contender,
+    Evidence,
+    champion_contender,
+    does_champion_open,
+    measure,
+)
+from nightune.tasks.opened_alone import ALONE, opens_alone
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
 from nightune.tasks.tracking.registry import registry
-from nightune.tasks.tracking.registry.model_folder import write_model_folder
+from nightune.tasks.tracking.registry.model_folder import place_model, write_model_folder
 from nightune.tasks.tracking.registry.registry import Version
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import StoreError
@@ -30,7 +39,8 @@ from nightune.tasks.tracking.sweeps.verdicts import (
     verdict_tags,
     write_verdict,
 )
-from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint
+from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint, why_unopened
+from nightune.tuning.analysis.advice import next_steps
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.analysis.leaderboard import leaderboard
 from nightune.tuning.analysis.promotion_gate import Candidate, Decision, Guard, Rules, Verdict, decide
@@ -135,11 +145,20 @@ def _verdict(
     }
     question = trial_key(judged)
     verdict = read_verdict(setting.store, setting.sweep, question)
-    if verdict is None:
+    if verdict is None or _is_outdated(setting, verdict, champion):
         verdict = _judge(setting, candidate, champion, head())
         verdict = replace(verdict, notes=(*verdict.notes, *_notes_on_start(setting, winner)))
         write_verdict(setting.store, setting.sweep, verdict, question)
     return verdict
+
+
+def _is_outdated(setting: Setting, verdict: Verdict, champion: Version | None) -> bool:
+    """True if a version could not be opened, which may have another reason than the version, or been repaired."""
+    failed = [guard for guard in verdict.guards if not guard.passed]
+    if any(guard.name == ALONE for guard in failed):
+        return True
+    is_unopened = any(guard.said.startswith(UNOPENED) for guard in failed)
+    return is_unopened and champion is not None and does_champion_open(setting.store, champion)
 
 
 def _notes_on_start(setting: Setting, winner: TrialResult) -> list[str]:
@@ -160,18 +179,24 @@ def _judge(setting: Setting, candidate: Candidate, champion: Version | None, hea
     opponent = "no champion" if champion is None else f"champion version {champion.number}"
     record = partial(record_test_read, store, setting.sweep, f"gate: trial {candidate.trial} against {opponent}")
     with tempfile.TemporaryDirectory() as folder:
-        evidence = measure(
-            dataset,
-            setting.study.objective.metric,
-            head,
-            rules,
-            candidate=_contender(setting, candidate, dataset, head, Path(folder)),
-            champion=None if champion is None else champion_contender(store, champion, Path(folder) / "champion"),
-            record=record,
-        )
+        try:
+            contender = _contender(setting, candidate, dataset, head, Path(folder))
+        except UnopenedError as error:
+            evidence = _unopened(setting, dataset, head, error)
+        else:
+            evidence = measure(
+                dataset,
+                Asked(setting.study.objective.metric, head),
+                rules,
+                candidate=contender,
+                champion=None if champion is None else champion_contender(store, champion, Path(folder) / "champion"),
+                record=record,
+                alone=partial(opens_alone, setting.study, dataset),
+            )
     guards = (_data_guard(setting, dataset.version), *evidence.guards)
-    limits = Rules(rules.minimum_gain, rules.challenger_margin)
-    decision, reason, is_close = decide(evidence.gain, evidence.baseline, guards, limits, champion is not None)
+    limits = Rules(rules.minimum_gain, rules.challenger_margin, setting.study.objective.metric)
+    compared = evidence.gain, evidence.baseline, guards, limits, champion is not None
+    decision, reason, is_close = decide(*compared)
     return Verdict(
         candidate=candidate,
         decision=decision,
@@ -186,7 +211,23 @@ def _judge(setting: Setting, candidate: Candidate, champion: Version | None, hea
         test_reads=test_reads(store, setting.sweep),
         test_metrics=evidence.metrics,
         notes=(*evidence.notes, *(f"data: {finding}" for finding in setting.data.findings)),
+        values=evidence.values,
+        advice=next_steps(*compared),
     )
+
+
+class UnopenedError(Exception):
+    """The candidate's model cannot be opened; the text says why."""
+
+
+def _unopened(setting: Setting, dataset: Any, head: Any, error: UnopenedError) -> Evidence:
+    """Return what is known about a candidate that cannot be opened; the test split is not read for it."""
+    from nightune.models.networks.row_losses import measure_of  # noqa: PLC0415 - Keras
+    from nightune.models.networks.trained_rows import TrainedMeasure  # noqa: PLC0415
+
+    said = f"the winner cannot be opened ({error}); train it again: start the next sweep with --fresh"
+    measure = measure_of(setting.study.objective.metric, dataset.task, TrainedMeasure.of(head, dataset))
+    return Evidence(str(measure), None, None, (Guard(ALONE, False, said, is_vital=True),), {}, ())
 
 
 def _data_guard(setting: Setting, version: str) -> Guard:
@@ -208,10 +249,17 @@ def _contender(setting: Setting, candidate: Candidate, dataset: Any, head: Any, 
 
 def _write_folder(setting: Setting, candidate: Candidate, dataset: Any, head: Any, folder: Path) -> Path:
     from nightune.models.data.storage import preprocessing_files  # noqa: PLC0415
+    from nightune.models.serving.predictor import open_model  # noqa: PLC0415
 
     parts = folder / "parts"
     parts.mkdir()
-    shutil.copyfile(fetch_checkpoint(setting.store, candidate.run_id, folder), parts / MODEL)
+    model = place_model(fetch_checkpoint(setting.store, candidate.run_id, folder), parts)
+    try:
+        open_model(model)
+    except MemoryError:
+        raise
+    except Exception as error:  # what a damaged file, a Lambda layer or a lost class raises is up to Keras
+        raise UnopenedError(why_unopened(error)) from error
     for file in preprocessing_files(setting.data.folder):
         shutil.copyfile(file, parts / file.name)
     made_of = {"sweep": candidate.sweep, "trial": candidate.trial, "run_id": candidate.run_id}
@@ -232,7 +280,7 @@ def _still_champion(setting: Setting, version: Version) -> Promotion:
         raise StoreError(f"{version.model} version {version.number}: its verdict is missing from {setting.sweep.id}")
     if not verdict.is_promoted:
         because = version.tags.get(names.BECAUSE, "the alias was moved by hand")
-        verdict = replace(verdict, decision=Decision.FORCED, because=because, is_close=False)
+        verdict = replace(verdict, decision=Decision.FORCED, because=because, is_close=False, advice=())
     return Promotion(verdict, version.number, registry.CHAMPION)
 
 
@@ -240,7 +288,7 @@ def _rolled_back(verdict: Verdict, version: Version) -> Verdict:
     """Refuse a version that a person has rolled back; only force promotes it again."""
     because = version.tags[names.ROLLED_BACK_BECAUSE]
     reason = f"version {version.number} was rolled back ({because}); promote it with --force --because"
-    return replace(verdict, decision=Decision.REFUSED, reason=reason, is_close=False)
+    return replace(verdict, decision=Decision.REFUSED, reason=reason, is_close=False, advice=())
 
 
 def _forced(setting: Setting, verdict: Verdict, because: str) -> Verdict:

@@ -7,7 +7,6 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from nightune.tasks.promote_model import Promotion
 from nightune.tasks.step import step
-from nightune.tasks.tracking.sweeps.links import leaderboard_address
 from nightune.tasks.write_report import Row, SweepReport
 from nightune.tuning.analysis.promotion_gate import as_markdown
 
@@ -15,18 +14,17 @@ SHOWN_ROWS = 50  # MLflow has all rows
 
 
 @step
-def publish_leaderboard(report: SweepReport, tracking_uri: str | None) -> None:
+def publish_leaderboard(report: SweepReport) -> None:
     """Publish the first rows of the leaderboard and a link to all rows in MLflow."""
     rows = [{name: _cell(value) for name, value in _shown(row).items()} for row in report.rows()[:SHOWN_ROWS]]
     description = f"{report.sweep.id}: {len(report.results)} trials, best first by {report.sweep.metric}"
     create_table_artifact(table=rows, key=artifact_key(report.study, "leaderboard"), description=description)
-    is_server = tracking_uri is not None and tracking_uri.startswith("http")
-    link = leaderboard_address(tracking_uri, report.sweep) if is_server and tracking_uri else report.page
+    when = " (while `nightune ui` is running)" if report.pages.is_local else ""
     create_link_artifact(
-        link=link,
+        link=report.page,
         link_text=f"{report.sweep.id} in MLflow",
         key=artifact_key(report.study, "mlflow"),
-        description="All trials with their curves" + ("" if is_server else " (while `nightune ui` is running)"),
+        description=f"All trials with their curves{when}",
     )
 
 

@@ -4,17 +4,21 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 
 from nightune.models.data.storage import preprocessing_files
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
+from nightune.tasks.tracking.registry import registry
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.errors import RefusedRequestError
+from nightune.tasks.tracking.store.pages import NOT_RUNNING, Pages, find_pages
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.confirmations import confirmation_rows, read_confirmation
 from nightune.tasks.tracking.sweeps.failures import write_failures
 from nightune.tasks.tracking.sweeps.findings import read_findings
 from nightune.tasks.tracking.sweeps.importances import read_importance, write_importance
-from nightune.tasks.tracking.sweeps.links import DEFAULT_PORT, leaderboard_address
+from nightune.tasks.tracking.sweeps.links import leaderboard_address
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep
 from nightune.tasks.tracking.trials.costs import record_costs
 from nightune.tasks.tracking.trials.rungs import rung_results
@@ -24,9 +28,18 @@ from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.analysis.importance import WhatMattered, what_mattered
 from nightune.tuning.analysis.leaderboard import leaderboard, status_counts, varying_params
+from nightune.tuning.analysis.promotion_gate import Decision
 from nightune.tuning.trial import TrialResult, Value
 
 Row = dict[str, Value]
+
+
+class Standing(StrEnum):
+    """What the promotion gate has made of a sweep's winner."""
+
+    OPEN = "open"  # not judged, or no longer champion
+    REFUSED = "refused"
+    CHAMPION = "champion"
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,8 @@ class SweepReport:
     mattered: WhatMattered | None = None  # None until the sweep is complete
     findings: tuple[str, ...] = ()  # about the data
     model_findings: tuple[str, ...] = ()
+    pages: Pages = NOT_RUNNING
+    standing: Standing = Standing.OPEN
 
     @property
     def best(self) -> TrialResult | None:
@@ -54,8 +69,8 @@ class SweepReport:
 
     @property
     def page(self) -> str:
-        """The address of the leaderboard in the pages of `nightune ui`."""
-        return leaderboard_address(f"http://127.0.0.1:{DEFAULT_PORT}", self.sweep)
+        """The address of the leaderboard in MLflow's pages."""
+        return leaderboard_address(self.pages.address, self.sweep)
 
     def rows(self) -> list[Row]:
         """Return the leaderboard as flat rows: rank, trial, status, objective, cost, params, run."""
@@ -140,7 +155,22 @@ def read_report(store: Store, study: str, sweep: Sweep) -> SweepReport:
         mattered=read_importance(store, sweep),
         findings=read_findings(store, sweep),
         model_findings=read_findings(store, sweep, "models"),
+        pages=find_pages(store),
+        standing=_standing(store, study, sweep),
     )
+
+
+def _standing(store: Store, study: str, sweep: Sweep) -> Standing:
+    """Return what the gate has made of the winner; a damaged registry leaves it open: promotion reports the damage."""
+    if not sweep.verdict:
+        return Standing.OPEN
+    try:
+        champion = registry.champion(store, study)
+    except RefusedRequestError:
+        return Standing.OPEN
+    if champion is not None and champion.tags.get(names.SWEEP) == sweep.id:
+        return Standing.CHAMPION
+    return Standing.REFUSED if sweep.verdict == Decision.REFUSED else Standing.OPEN
 
 
 def as_csv(rows: Sequence[Row]) -> str:

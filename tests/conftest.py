@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,6 +97,20 @@ def store_root(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     shutil.copytree(empty_store, root)
     monkeypatch.setenv("NIGHTUNE_STORE", str(root))
     return root
+
+
+@pytest.fixture
+def opened_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open versions in this process, not in a fresh one for each, which takes ten seconds of the processor."""
+    from nightune.models.serving.predictor import Predictor
+    from nightune.tasks.tracking.registry.fresh_process import Opened
+    from nightune.tasks.tracking.registry.model_folder import parts_of
+
+    def opened(folder: Path, rows: Any) -> Opened:
+        predictor = Predictor.open(parts_of(folder))
+        return Opened(predictor.outputs(predictor.inputs(rows)), "", ())
+
+    monkeypatch.setattr("nightune.tasks.opened_alone.open_in_fresh_process", opened)
 
 
 @pytest.fixture(scope="session")

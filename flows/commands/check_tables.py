@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nightune.flows.runtime.console import print_table
 from nightune.tasks.check_study import StudyCheck
 
 SHOWN_COLUMNS = 100
@@ -20,10 +21,10 @@ def print_check(console: Console, check: StudyCheck) -> None:
         table.add_column(name, overflow="fold")
     for dimension in check.dimensions:
         table.add_row(*(Text(dimension[name]) for name in ("name", "values", "when")))
-    console.print(table)
+    print_table(console, table)
     facts: Sequence[tuple[str, object]] = [
         ("data", _data_line(check.data)),
-        *([] if check.classes is None else [("classes", _class_shares(check.classes))]),
+        *([] if check.classes is None else [_class_line(check.classes, check.data)]),
         ("trials", f"{check.trials} ({check.method})"),
         *([("models built", str(check.models_built))] if check.models_built else []),
         *[("head", f"{architecture} · {said}") for architecture, said in check.heads.items()],
@@ -53,18 +54,20 @@ def _print_columns(console: Console, check: StudyCheck) -> None:
         table.add_column(name, justify="right" if name in ("distinct", "missing") else "left", overflow="fold")
     for line in check.columns[:SHOWN_COLUMNS]:
         table.add_row(*(Text("" if value is None else str(value)) for value in line.values()))
-    console.print(table)
+    print_table(console, table)
     if len(check.columns) > SHOWN_COLUMNS:
         console.print(f"… and {len(check.columns) - SHOWN_COLUMNS} more columns (all of them: --json)")
 
 
-def _class_shares(counts: Mapping[str, int]) -> str:
-    """The share of each class in the training rows, largest first."""
-    rows = sum(counts.values())
+def _class_line(counts: Mapping[str, int], data: Mapping[str, object]) -> tuple[str, str]:
+    """The share of each class or label in the training rows, largest first."""
+    sizes = data["sizes"]
+    assert isinstance(sizes, Mapping)
+    rows = sizes["train"]
     ordered = sorted(counts.items(), key=lambda each: -each[1])
     shares = ", ".join(f"{label} {count / rows:.1%}" for label, count in ordered[:SHOWN_CLASSES])
     more = f", and {len(counts) - SHOWN_CLASSES} more" if len(counts) > SHOWN_CLASSES else ""
-    return f"{shares}{more} (of {rows} training rows)"
+    return "labels" if data["task"] == "multilabel" else "classes", f"{shares}{more} (of {rows} training rows)"
 
 
 def _bracket_lines(check: StudyCheck) -> list[tuple[str, str]]:

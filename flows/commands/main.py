@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 from nightune.flows.commands.nights import compare, pause, resume, serve
 from nightune.flows.commands.options import (
@@ -17,9 +16,10 @@ from nightune.flows.commands.options import (
     report_fault,
     sigterm_as_interrupt,
 )
+from nightune.flows.commands.plain_help import PlainCommand, PlainGroup
 from nightune.flows.commands.registry import models, promote, rollback
 from nightune.flows.commands.store import doctor, prune
-from nightune.flows.runtime.console import output, print_json, progress_shown, say
+from nightune.flows.runtime.console import ignore_unusable_width, output, print_json, progress_shown, say
 from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.flows.runtime.exit_codes import NO_RESULT
 from nightune.flows.runtime.prefect_server import prefect_server
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nightune.tasks.write_report import SweepReport
 
 app = typer.Typer(
+    cls=PlainGroup,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -38,7 +39,7 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def tune(  # noqa: PLR0913, PLR0917 - one argument per option
     study: StudyFile,
     trials: Annotated[int | None, typer.Option(min=1, help="Override the study's number of trials.")] = None,
@@ -74,14 +75,14 @@ def tune(  # noqa: PLR0913, PLR0917 - one argument per option
         raise typer.Exit(NO_RESULT)
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def check(
     study: StudyFile,
     no_build: Annotated[bool, typer.Option("--no-build", help="Build no model: quick, without Keras.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check the study, its data and its models without training, and print what a sweep would do."""
-    with report_errors():
+    with report_errors(creates_store=False, asks_store=False):
         from nightune.flows.commands.check_tables import print_check  # noqa: PLC0415
         from nightune.tasks.check_study import check_study  # noqa: PLC0415 - scikit-learn and pandas
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
@@ -94,7 +95,7 @@ def check(
         print_check(output(), report)
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def probe(
     study: StudyFile,
     updates: Annotated[int, typer.Option(min=100, max=10_000, help="Updates per test.")] = 200,
@@ -102,11 +103,11 @@ def probe(
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the chart to this file (.svg).")] = None,
     write: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write a copy of the study with the suggested range, in the same folder."),
+        typer.Option(metavar="FILE", help="Write a copy of the study with the suggested ranges, in the same folder."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Suggest a range of learning rates: run a range test of a few seconds for each optimizer of the study."""
+    """Suggest a range of learning rates for each optimizer of the study: run a range test of a few seconds for each."""
     with report_errors(), sigterm_as_interrupt(), progress_shown():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
         from nightune.tasks.reporting.probe_report import refuse_bad_copy, write_chart, write_study_copy  # noqa: PLC0415
@@ -124,18 +125,18 @@ def probe(
             wait_until_it_answers()
             with owned_flow_runs():
                 probed = probe_flow(study, seed=seed, updates=updates)
-        print_probe(Console(stderr=True) if as_json else output(), probed)
+        print_probe(output(as_json), probed)
         if plot is not None:
             write_chart(probed, plot)
         if write is not None:
-            write_study_copy(probed, write)
+            write_study_copy(probed, write, load_study)
     if as_json:
         print_json(probed.as_json())
-    if probed.range is None:
+    if probed.parameter is None:
         raise typer.Exit(NO_RESULT)
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def show(
     study: StudyFile,
     sweep: Annotated[str | None, typer.Option(help="Sweep ID, such as digits-0; default: the last sweep.")] = None,
@@ -154,7 +155,7 @@ def show(
     _show_report(report, study, as_json)
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
     host: Annotated[
@@ -165,21 +166,22 @@ def ui(
     ] = None,
 ) -> None:
     """Serve MLflow's pages of the store until Ctrl-C, on this machine only unless --host is set."""
-    with report_errors(), sigterm_as_interrupt():
-        from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
+    with report_errors(creates_store=False), sigterm_as_interrupt():
+        from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415 - MLflow takes seconds to import
         from nightune.tasks.tracking.ui_server import Access, serve_ui  # noqa: PLC0415
 
         access = Access(host, port, tuple(allowed_host or ()))
-        serve_ui(open_store(store_root(), tracking_uri()), access, announce=say)
+        serve_ui(open_existing_store(store_root(), tracking_uri()), access, announce=say)
 
 
 for command in (promote, rollback, models, serve, pause, resume, compare, prune, doctor):
-    app.command()(command)
+    app.command(cls=PlainCommand)(command)
 
 
 def main() -> NoReturn:
     """Run the command line."""
     show_every_text()
+    ignore_unusable_width()
     try:
         app()
     except Exception as error:  # outside of a command's own report, as while it prints
@@ -190,17 +192,14 @@ def main() -> NoReturn:
 
 
 def _show_report(report: "SweepReport", study_file: Path, as_json: bool) -> None:
-    from nightune.flows.commands.tables import (  # noqa: PLC0415
-        print_confirmation,
-        print_importance,
-        print_leaderboard,
-        print_next_steps,
-    )
+    from nightune.flows.commands.next_steps import print_next_steps  # noqa: PLC0415
+    from nightune.flows.commands.tables import print_confirmation, print_importance, print_leaderboard  # noqa: PLC0415
+    from nightune.tasks.tracking.store.store import store_address  # noqa: PLC0415
 
-    console = Console(stderr=True) if as_json else output()
+    console = output(as_json)
     print_leaderboard(console, report)
     print_confirmation(console, report)
     print_importance(console, report)
-    print_next_steps(console, report, study_file)
+    print_next_steps(console, report, study_file, store_address(store_root(), tracking_uri()))
     if as_json:
         print_json(report.summary())

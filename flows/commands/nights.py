@@ -10,7 +10,6 @@ from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
-from rich.console import Console
 
 from nightune.flows.commands.options import AsJson, EngineChoice, StudyFile, report_errors, sigterm_as_interrupt
 from nightune.flows.runtime.console import output, print_json, progress_shown, say
@@ -103,7 +102,7 @@ def compare(
         from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415 - MLflow takes seconds to import
 
         difference = compare_sweeps(open_existing_store(store_root(), tracking_uri()), load_study(study).name, sweeps)
-    print_nights(Console(stderr=True) if as_json else output(), difference)
+    print_nights(output(as_json), difference)
     if as_json:
         print_json(difference.as_json())
 
@@ -121,7 +120,7 @@ def _set_hooks(webhook: str, hook: str) -> None:
 
 
 def _set_paused(study: Path, is_paused: bool) -> None:
-    with report_errors():
+    with report_errors(creates_store=False, asks_store=False):
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
 
         name = load_study(study).name

@@ -31,12 +31,13 @@ class EngineChoice(StrEnum):
 
 
 @contextmanager
-def report_errors(creates_store: bool = True) -> Iterator[None]:
+def report_errors(creates_store: bool = True, asks_store: bool = True) -> Iterator[None]:
     """Report errors in one paragraph with an exit code; the full text of unexpected ones is in a file.
 
-    It checks the environment variables first. Commands that only read pass False: they create no folder.
+    It checks the environment variables first. Commands that only read create no folder; commands that need no store do
+    not ask whether a named one answers.
     """
-    _check_environment(creates_store)
+    _check_environment(creates_store, asks_store)
     from nightune.models.errors import InputError  # noqa: PLC0415
     from nightune.tasks.child_server import ServerStartError  # noqa: PLC0415
     from nightune.tuning.errors import StudyError, SweepFailedError  # noqa: PLC0415 - pydantic takes a moment
@@ -69,10 +70,10 @@ def report_fault(error: Exception) -> int:
     return code
 
 
-def _check_environment(creates_store: bool) -> None:
+def _check_environment(creates_store: bool, asks_store: bool) -> None:
     """Prepare the environment and warn of unknown variables; end with exit code 2 or 3 if a value cannot be used."""
     try:
-        prepare_environment(creates_store)
+        prepare_environment(creates_store, asks_store)
     except SettingsError as error:
         say(str(error))
         raise typer.Exit(BAD_INPUT) from None

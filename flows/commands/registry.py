@@ -4,11 +4,10 @@ from functools import partial
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from nightune.flows.commands.options import AsJson, StudyFile, report_errors, sigterm_as_interrupt
 from nightune.flows.runtime.console import output, print_json, progress_shown, say
-from nightune.flows.runtime.environment import store_root, tracking_uri
+from nightune.flows.runtime.environment import prepare_environment, store_root, tracking_uri
 from nightune.flows.runtime.exit_codes import REFUSED
 from nightune.flows.runtime.prefect_server import prefect_server
 from nightune.flows.runtime.supervisor import supervised
@@ -30,9 +29,13 @@ def promote(
     """Confirm a sweep's best trials; promote the winner if it is significantly better. Exit code 4: refused."""
     if force and not because.strip():
         raise typer.BadParameter("a forced promotion requires a reason", param_hint="--because")
-    with report_errors(), sigterm_as_interrupt(), progress_shown():
+    with report_errors(creates_store=False), sigterm_as_interrupt(), progress_shown():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
+        from nightune.tasks.tracking.store.store import require_store, store_address  # noqa: PLC0415
 
+        load_study(study)
+        require_store(store_root(), tracking_uri())  # before anything is created
+        prepare_environment()
         supervised(partial(load_study, study))
         say("Starting Prefect (this takes some seconds) …")
         with prefect_server() as wait_until_it_answers:
@@ -43,9 +46,13 @@ def promote(
             wait_until_it_answers()
             with owned_flow_runs():
                 promotion = promote_flow(study, sweep=sweep, dry_run=dry_run, force=force, because=because)
+    from nightune.flows.commands.next_steps import print_use  # noqa: PLC0415
     from nightune.flows.commands.tables import print_promotion  # noqa: PLC0415
 
-    print_promotion(Console(stderr=True) if as_json else output(), promotion)
+    console = output(as_json)
+    print_promotion(console, promotion)
+    if promotion.alias == "champion":
+        print_use(console, promotion.verdict.candidate.model, store_address(store_root(), tracking_uri()))
     if as_json:
         print_json(promotion.summary())
     if not promotion.verdict.is_promoted:
@@ -85,7 +92,7 @@ def models(
         else:
             versions = [version for name in registry.models(store) for version in registry.versions(store, name)]
     if versions:
-        print_versions(Console(stderr=True) if as_json else output(), versions)
+        print_versions(output(as_json), versions)
     else:
         say("No versions are registered; `nightune promote STUDY` registers one.")
     if as_json:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nightune.flows.commands.options import AsJson, StudyFile, report_errors
-from nightune.flows.runtime.console import output, print_json
+from nightune.flows.runtime.console import output, print_json, print_table
 from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.flows.runtime.exit_codes import NO_RESULT
 
@@ -74,6 +74,6 @@ def _print_findings(console: Console, findings: "Sequence[Finding]", is_repaired
         is_fixed = is_repaired and finding.repair is not None
         mark = "ok" if finding.is_well else "repaired" if is_fixed else "!"
         table.add_row(mark, Text(finding.subject), Text(finding.text), Text(finding.remedy))
-    console.print(table)
+    print_table(console, table)
     if not is_repaired and any(finding.repair for finding in findings):
         console.print("Run `nightune doctor --repair` to repair what can be repaired.")

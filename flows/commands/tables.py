@@ -1,14 +1,13 @@
 """Print tables and messages in the terminal."""
 
 import math
-import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nightune.flows.runtime.console import print_table
 from nightune.tasks.promote_model import Promotion
 from nightune.tasks.reporting.probe_report import StudyProbe
 from nightune.tasks.tracking.registry.registry import Version
@@ -17,6 +16,7 @@ from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.confirmation import Claim
 from nightune.tuning.analysis.failures import failure_groups, failure_lines
 from nightune.tuning.analysis.importance import Edge, WhatMattered
+from nightune.tuning.analysis.metric_values import values_text
 from nightune.tuning.analysis.sweep_comparison import Difference, Score
 
 SHOWN_ROWS = 10
@@ -35,7 +35,7 @@ def print_leaderboard(console: Console, report: SweepReport) -> None:
         cells = [cell_text(row["rank"]), str(result.trial.number), objective, f"{result.best_epoch}/{result.epochs}"]
         tried = [f"{name} {cell_text(row[name])}" for name in report.varying if row[name] is not None]
         table.add_row(*cells, f"{result.seconds:.1f}", Text(" · ".join(tried) or result.message))
-    console.print(table)
+    print_table(console, table)
     if len(report.results) > SHOWN_ROWS:
         console.print(f"… and {len(report.results) - SHOWN_ROWS} more in the leaderboard of the sweep's MLflow run.")
     _print_failures(console, report)
@@ -69,7 +69,7 @@ def print_confirmation(console: Console, report: SweepReport) -> None:
         cost = cell_text(getattr(finalist, confirmation.cost))
         cells = [f"{finalist.mean:.4f}", between, f"{finalist.search_score:.4f}", chance]
         table.add_row(f"{finalist.trial}{mark}", *map(Text, cells), cost)
-    console.print(table)
+    print_table(console, table)
     console.print("* winner: the cheapest finalist within one standard error of the best")
     if confirmation.note:
         console.print(Text(confirmation.note, style="yellow"), soft_wrap=True)
@@ -89,7 +89,7 @@ def print_importance(console: Console, report: SweepReport) -> None:
     for each in mattered.dimensions[:SHOWN_ROWS]:
         share = "too few" if each.share is None else f"{each.share:.0%}"
         table.add_row(each.name, share, str(each.trials))
-    console.print(table)
+    print_table(console, table)
     console.print(Text(explained_text(mattered)), soft_wrap=True)
     for edge in mattered.edges:
         console.print(Text(edge_text(edge), style="yellow"), soft_wrap=True)
@@ -130,10 +130,13 @@ def print_promotion(console: Console, promotion: Promotion) -> None:
     where = "no champion" if verdict.against is None else f"champion version {verdict.against}"
     console.print(f"trial {verdict.candidate.trial} of {verdict.candidate.sweep} against {where}", highlight=False)
     console.print(Text(verdict.reason), soft_wrap=True)
+    console.print(Text(f"on the test split: {values_text(verdict.values)}"), soft_wrap=True)
     for guard in verdict.guards:
         console.print(Text(f"  {'passed' if guard.passed else 'FAILED':<6} {guard.name}: {guard.said}"), soft_wrap=True)
     for note in verdict.notes:
         console.print(Text(f"  note   {note}", style="yellow"), soft_wrap=True)
+    for step in verdict.advice:
+        console.print(Text(f"  next   {step}"), soft_wrap=True)
     if promotion.version is not None:
         address = f"models:/{verdict.candidate.model}@{promotion.alias}"
         console.print(Text(f"version {promotion.version} is {promotion.alias}: {address}"), soft_wrap=True)
@@ -152,36 +155,7 @@ def print_versions(console: Console, versions: Sequence[Version]) -> None:
         known = [tags.get(name, "–") for name in (names.VERDICT, names.SWEEP)]
         cells = [version.model, str(version.number), ", ".join(version.aliases) or "–", *known, gain, why]
         table.add_row(*map(Text, cells))
-    console.print(table)
-
-
-def print_next_steps(console: Console, report: SweepReport, study_file: Path) -> None:
-    """Print the next steps with their commands."""
-    study = shlex.quote(str(study_file))
-    console.print("\nWhat to do next", style="bold")
-    if report.best is None:
-        console.print("  No trial gave a finite result. Read the messages above, correct the cause, then run:")
-        console.print(f"    nightune check {study}\n    nightune tune {study}", highlight=False, soft_wrap=True)
-        console.print("  It tries failed trials again if code, data or packages have changed, or with --retry-failed.")
-        return
-    steps = [
-        ("see the curves and compare trials", "nightune ui"),
-        ("search with new points", f"nightune tune {study} --fresh"),
-        ("promote the best model, or print why not", f"nightune promote {study}"),
-        ("show this leaderboard again", f"nightune show {study} --sweep {report.sweep.id}"),
-    ]
-    for purpose, command in steps:
-        console.print(f"  {command:<52} {purpose}", highlight=False, soft_wrap=True)
-    console.print(
-        f"  While `nightune ui` runs, this leaderboard and its curves are at\n    {report.page}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    console.print(
-        f"  The best model is the artifact checkpoint/model.keras of run {report.best.run_id}.",
-        highlight=False,
-        soft_wrap=True,
-    )
+    print_table(console, table)
 
 
 def print_probe(console: Console, probe: StudyProbe) -> None:
@@ -189,10 +163,10 @@ def print_probe(console: Console, probe: StudyProbe) -> None:
     table = Table(title=f"{probe.study} · learning-rate range tests", title_justify="left", header_style="bold")
     for name in ("optimizer", "batch size", "updates", "steepest at", "search from", "to"):
         table.add_column(name, justify="left" if name == "optimizer" else "right", no_wrap=True)
-    table.add_column("")
+    table.add_column("remark")
     for row in probe.rows():
         table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
+    print_table(console, table)
     if probe.snippet:
         console.print("\nPut this into the study", style="bold")
         console.print(Text(probe.snippet), soft_wrap=True)
@@ -218,10 +192,11 @@ def print_nights(console: Console, difference: Difference) -> None:
     for score in difference.scores:
         interval = "" if score.low is None or score.high is None else f"{score.low:.5g} to {score.high:.5g}"
         scores.add_row(score.sweep, _number(score.searched), _number(score.confirmed), interval, str(score.trials))
-    console.print(scores)
+    print_table(console, scores)
     for score in difference.scores:
         if score.verdict:
             console.print(Text(f"{score.sweep}: {score.verdict}"), soft_wrap=True)
+            console.print(Text(f"  on the test split: {values_text(score.values)}"), soft_wrap=True)
     if not difference.is_comparable:
         console.print("The scores are not comparable: the metric or the data changed.")
     first, second = difference.scores
@@ -230,7 +205,7 @@ def print_nights(console: Console, difference: Difference) -> None:
     for share in difference.shares:
         moved.add_row(share.dimension, share.value, f"{share.before:.0%}", f"{share.after:.0%}")
     if difference.shares:
-        console.print(moved)
+        print_table(console, moved)
 
 
 def _print_changes(console: Console, title: str, difference: Difference, first: Score, second: Score) -> None:
@@ -238,13 +213,13 @@ def _print_changes(console: Console, title: str, difference: Difference, first: 
     for change in difference.changes:
         changed.add_row(change.name, _cell(change.before), _cell(change.after))
     if difference.changes:
-        console.print(changed)
+        print_table(console, changed)
     else:
         console.print("Data, space, engine and code are unchanged.")
     best = Table("param", first.sweep, second.sweep, title="best params")
     for change in difference.best_params:
         best.add_row(change.name, _cell(change.before), _cell(change.after))
-    console.print(best)
+    print_table(console, best)
 
 
 def _number(value: float | None) -> str:

@@ -14,6 +14,7 @@ from nightune.settings import SettingsError, read_settings, usable_settings
 from nightune.tasks.reporting.notify import Hooks
 from nightune.tasks.tracking.store.database_address import require_database
 from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.first_contact import require_answer
 
 
 def store_root() -> Path:
@@ -53,21 +54,24 @@ def hooks() -> Hooks:
     return Hooks(settings.webhook or "", settings.hook)
 
 
-def prepare_environment(creates_store: bool = True) -> None:
+def prepare_environment(creates_store: bool = True, asks_store: bool = True) -> None:
     """Keep Prefect's state in the store, give its server time to start, and keep all libraries quiet and offline.
 
     Call it before importing Prefect. It creates the store's folder, since Prefect creates no folder inside a missing
-    one; commands that only read create nothing. Loopback is excepted from proxies. SettingsError if an environment
-    variable has a value that cannot be used; StoreError if the store's folder cannot be created, or the named database
-    cannot be used.
+    one; commands that only read create nothing, and those that need no store do not ask whether a named one answers.
+    Loopback is excepted from proxies. SettingsError if an environment variable has a value that cannot be used;
+    StoreError if the store's folder cannot be created, or the named store cannot be used or does not answer.
     """
     root = store_root()
     problems = [*proxy_problems(), *temporary_folder_problems(), *profile_problems(root)]
     if problems:
         raise SettingsError(problems)
-    if address := tracking_uri():
+    address = tracking_uri()
+    if address:
         require_database(address)
     ask_loopback_directly()
+    if address and asks_store:
+        require_answer(address)
     try:
         if creates_store:
             (root / "prefect").mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,7 @@ CONNECT_SECONDS = 3.0  # a server that is there accepts at once
 BUSY_ANSWER_SECONDS = 15.0
 CLOUD = "prefect.cloud"  # its workspaces may have no page of health
 PORT_SECONDS = 15.0  # until the server of a killed process has freed its port
+PREFECT_FOLDER = "prefect"  # in the store
 ADDRESS = "server-address"  # file beside Prefect's database while `serve` runs
 
 # As Prefect starts its embedded server: without pages, and only with the services that record runs.
@@ -95,10 +96,13 @@ def use_running_server() -> None:
     if named_by := _named_by():
         _named_address(named_by)
         return
-    file = _home() / ADDRESS
+    file = store_root() / PREFECT_FOLDER / ADDRESS
     address = file.read_text(encoding="utf-8") if file.exists() else ""
     if not address or health_status(_health(address), BUSY_ANSWER_SECONDS, CONNECT_SECONDS) != 200:
-        raise StoreError("No Prefect server is running for this store. Start `nightune serve`, or set PREFECT_API_URL.")
+        raise StoreError(
+            f"No Prefect server is running for the store {store_root()}. Start `nightune serve STUDY`; or, if it runs "
+            "elsewhere, set NIGHTUNE_STORE to its store or PREFECT_API_URL to its server."
+        )
     os.environ["PREFECT_API_URL"] = address
 
 
@@ -164,7 +168,7 @@ def _address(port: int) -> str:
 
 
 def _home() -> Path:
-    home = store_root() / "prefect"
+    home = store_root() / PREFECT_FOLDER
     home.mkdir(parents=True, exist_ok=True)
     return home
 

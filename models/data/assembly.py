@@ -33,6 +33,7 @@ class EncodedData:
     split: Split  # with a kind
     rows: Rows
     findings: tuple[str, ...]
+    groups: np.ndarray | None = None  # of a group split: one integer per row
 
     def examples(self, index: np.ndarray) -> Examples:
         """The examples of these rows."""
@@ -47,7 +48,8 @@ class EncodedData:
         """The examples of these rows, with their rows of the table numbered from 0."""
         examples, table = self.examples(index), self.table(index)
         numbered = None if table is None else table.reset_index(drop=True)
-        return UnsealedExamples(examples.inputs, examples.targets, numbered)
+        groups = None if self.groups is None else self.groups[index]
+        return UnsealedExamples(examples.inputs, examples.targets, numbered, groups)
 
 
 def assemble(data: EncodedData) -> Dataset:
@@ -107,8 +109,12 @@ def _describe(dataset: Dataset, data: EncodedData) -> dict[str, Any]:
     }
     if targets.mean is not None and targets.deviation is not None:
         description["target_scale"] = {"mean": list(targets.mean), "deviation": list(targets.deviation)}
+    if data.raw.targets.ndim == 2 and targets.values.ndim == 1:
+        description["is_one_hot"] = True  # so that a user's own loss reads classes as the data holds them
+    if targets.names is not None and targets.values.ndim == 2:
+        description["outputs"] = list(targets.names)
     if preprocessing is not None:
-        description["target"] = data.raw.target_name
+        description["target"] = data.raw.target_name or list(data.raw.target_columns)
         description["columns"] = [column.plain for column in preprocessing.columns]
         if not data.raw.has_text_names:
             description["has_text_names"] = False

@@ -17,7 +17,10 @@ SPLITS = ("train", "validation", "ranking", "test")
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Inputs (examples, ...) float32 or int32, and their targets: int32 classes or float32 quantities."""
+    """Inputs (examples, ...) float32 or int32, and their targets: int32 classes, labels or float32 quantities.
+
+    Labels are 0 or 1, (examples, labels).
+    """
 
     inputs: np.ndarray
     targets: np.ndarray
@@ -32,9 +35,10 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class UnsealedExamples(Examples):
-    """Test examples, with their rows of the table if the source is one."""
+    """Test examples, with their rows of the table if the source is one, and their groups if the split is by group."""
 
     table: "pd.DataFrame | None" = None
+    groups: np.ndarray | None = None  # (examples,) integers, equal for rows of one group
 
 
 class Purpose(StrEnum):
@@ -96,8 +100,8 @@ class Dataset:
     train: Examples
     validation: Examples
     test: SealedExamples
-    task: str  # binary, multiclass or regression
-    classes: tuple[Any, ...] | None
+    task: str  # binary, multiclass, multilabel or regression
+    classes: tuple[Any, ...] | None  # multilabel: the labels, in the order of the outputs
     version: str
     findings: tuple[str, ...]
     preprocessing: TablePreprocessing | None  # None: the source holds arrays
@@ -129,10 +133,10 @@ class Dataset:
 
     @property
     def output_size(self) -> int:
-        """The number of model outputs per example: 1 for two classes, else one per class or quantity."""
+        """The number of model outputs per example: 1 for two classes, else one per class, label or quantity."""
         if self.task == "binary":
             return 1
-        if self.task == "multiclass":
+        if self.task in ("multiclass", "multilabel"):
             return len(self.classes or ())
         return 1 if self.train.targets.ndim == 1 else int(self.train.targets.shape[1])
 

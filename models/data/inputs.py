@@ -1,12 +1,12 @@
 """The inputs of all rows as numbers, with the preprocessing that made them."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nightune.models.data.columns.reading import is_separated
 from nightune.models.data.raw_data import RawData
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.sources import refuse_non_finite
@@ -15,8 +15,6 @@ from nightune.models.serving.preprocessing import TablePreprocessing, clean_tabl
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SEPARATED = re.compile(r"\d[,.'’\s]\d{2}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +41,7 @@ def encode_inputs(raw: RawData, settings: DataSettings, train: np.ndarray) -> In
     """Turn a table into features by a preprocessing fitted on the training rows; take arrays as they are."""
     if isinstance(raw.inputs, np.ndarray):
         return Inputs(raw.inputs, _array_columns(raw.inputs))
-    choices = settings.choices.of_features([raw.target_name, settings.split.column])
+    choices = settings.choices.of_features([*raw.target_columns, settings.split.column])
     preprocessing, findings = fit_preprocessing(raw.inputs, train, choices)
     cleaned = clean_table(raw.inputs, preprocessing.columns)
     values = preprocessing.transform_clean(cleaned)
@@ -58,7 +56,7 @@ def _amounts(table: "pd.DataFrame", preprocessing: TablePreprocessing) -> frozen
         column.name
         for column in written
         if column.marks
-        or table[column.name].map(lambda value: isinstance(value, str) and SEPARATED.search(value)).any()
+        or table[column.name].map(lambda value: isinstance(value, str) and is_separated(value, digits=2)).any()
     }
     return frozenset(separated | {column.name for column in preprocessing.columns if column.kind == "date"})
 

@@ -12,8 +12,8 @@ from nightune.models.data.raw_data import RawData, separate_target
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.sources import read_source
 from nightune.models.data.splits import split_rows
-from nightune.models.data.tables import split_keys
-from nightune.models.data.targets import encode_targets, settle_split, standardize, target_findings
+from nightune.models.data.tables import split_findings, split_keys
+from nightune.models.data.targets import encode_targets, settle_split, standardize, strata, target_findings
 
 
 def load_dataset(settings: DataSettings, folder: Path) -> Dataset:
@@ -21,7 +21,7 @@ def load_dataset(settings: DataSettings, folder: Path) -> Dataset:
 
     Relative paths start at the folder.
     """
-    raw = separate_target(read_source(settings.source, folder, settings.numeric), settings)
+    raw = separate_target(read_source(settings.source, folder, settings.numeric, settings.categorical), settings)
     data = _encode(raw, settings)
     return replace(
         assemble(data),
@@ -34,7 +34,9 @@ def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
     """Turn targets and inputs into numbers, split the rows in between, and collect the findings of all steps."""
     targets = encode_targets(raw)
     split = settle_split(settings.split, targets)
-    rows = split_rows(split, targets.values, split_keys(raw.split_column, split.kind == "time", settings.choices))
+    of_split = (raw.split_column, split.kind == "time", settings.choices)
+    keys = split_keys(*of_split)
+    rows = split_rows(split, strata(targets), keys)
     if settings.scale_target:
         targets = standardize(targets, rows.train)
     inputs = encode_inputs(raw, settings, rows.train)
@@ -42,6 +44,7 @@ def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
         *raw.findings,
         *targets.findings,
         *rows.findings,
+        *split_findings(*of_split),
         *target_findings(targets, rows),
         *inputs.findings,
         *leakage_findings(inputs, targets, rows),
@@ -55,4 +58,5 @@ def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
         split=split,
         rows=rows,
         findings=findings,
+        groups=keys if split.kind == "group" else None,
     )

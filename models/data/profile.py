@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nightune.models.data.columns.reading import shortened
 from nightune.models.data.dataset import ColumnLine
 from nightune.models.data.raw_data import RawData
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.targets import Targets
-from nightune.models.serving.columns import CATEGORY, MISSING, Column, clean_column
+from nightune.models.serving.columns import CATEGORY, Column, are_missing, clean_column
 from nightune.models.serving.preprocessing import TablePreprocessing
 
 if TYPE_CHECKING:
@@ -20,12 +21,12 @@ EXAMPLE_LENGTH = 24
 def column_lines(
     raw: RawData, targets: Targets, preprocessing: TablePreprocessing | None, settings: DataSettings, train: np.ndarray
 ) -> tuple[ColumnLine, ...]:
-    """Describe the target, then the other columns in the table's order; nothing for arrays."""
+    """Describe the targets, then the other columns in the table's order; nothing for arrays."""
     if isinstance(raw.inputs, np.ndarray) or preprocessing is None:
         return ()
     used = {column.name: column for column in preprocessing.columns}
     rows = raw.inputs.iloc[train]
-    lines = [_target_line(raw, targets, train)]
+    lines = _target_lines(raw, targets, train)
     lines += [_line(rows[name], used.get(str(name)), preprocessing) for name in rows.columns]
     if raw.split_column is not None:
         lines.append(_unused(str(raw.split_column.name), "splits the rows"))
@@ -33,30 +34,34 @@ def column_lines(
 
 
 def class_counts(targets: Targets, train: np.ndarray) -> dict[str, int] | None:
-    """Count the training rows of each class; None for quantities."""
+    """Count the training rows of each class or label; None for quantities."""
     if targets.classes is None:
         return None
-    counts = np.bincount(targets.values[train], minlength=len(targets.classes))
+    known = targets.values[train]
+    counts = known.sum(axis=0) if targets.task == "multilabel" else np.bincount(known, minlength=len(targets.classes))
     return {str(label): int(count) for label, count in zip(targets.classes, counts, strict=True)}
 
 
-def _target_line(raw: RawData, targets: Targets, train: np.ndarray) -> ColumnLine:
-    values = raw.targets[train]
+def _target_lines(raw: RawData, targets: Targets, train: np.ndarray) -> list[ColumnLine]:
+    columns = raw.targets[train].reshape(len(train), -1).T
     done = "target" if targets.deviation is None else "target, standardized"
-    read_as = "number" if targets.classes is None else "classes"
-    return ColumnLine(str(raw.target_name), read_as, len(np.unique(values)), 0, _cut(values[0]), done)
+    read_as = {"regression": "number", "multilabel": "label"}.get(targets.task, "classes")
+    return [
+        ColumnLine(name, read_as, len(np.unique(values)), 0, _example(values[0]), done)
+        for name, values in zip(raw.target_columns, columns, strict=True)
+    ]
 
 
 def _line(values: "pd.Series[Any]", column: Column | None, preprocessing: TablePreprocessing) -> ColumnLine:
     known = values.dropna()
-    example = _cut(known.iloc[0]) if len(known) else ""
+    example = _example(known.iloc[0]) if len(known) else ""
     if column is None:
         what = "left out: it is empty" if not len(known) else "left out: it holds a single value"
         return ColumnLine(str(values.name), "nothing", known.nunique(), len(values) - len(known), example, what)
     cleaned = clean_column(values, column)
-    is_missing = cleaned == MISSING if column.kind == CATEGORY else cleaned.isna()
+    is_missing = are_missing(cleaned, column)
     kept = cleaned[~is_missing]
-    example = _cut(values.loc[kept.index[0]]) if len(kept) else example
+    example = _example(values.loc[kept.index[0]]) if len(kept) else example
     done = _done(column, preprocessing)
     return ColumnLine(column.name, column.kind, int(kept.nunique()), int(is_missing.sum()), example, done)
 
@@ -64,8 +69,8 @@ def _line(values: "pd.Series[Any]", column: Column | None, preprocessing: TableP
 def _done(column: Column, preprocessing: TablePreprocessing) -> str:
     if column.kind == CATEGORY:
         fitted = preprocessing.categories[column.name]
-        count = len(fitted.known) - len(fitted.rare) + bool(fitted.rare)
-        parts = [f"{count} features, one a label", f"{len(fitted.rare)} rare labels share one" if fitted.rare else ""]
+        parts = [f"one feature for each of {len(fitted.known) - len(fitted.rare)} labels"]
+        parts.append(f"{len(fitted.rare)} rare labels share one" if fitted.rare else "")
         parts.append("case and blanks ignored" if column.labels else "")
     else:
         parts = ["0 and 1" if column.kind == "boolean" else "standardized", _written(column)]
@@ -82,6 +87,5 @@ def _unused(name: str, why: str) -> ColumnLine:
     return ColumnLine(name, "nothing", None, None, "", why)
 
 
-def _cut(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= EXAMPLE_LENGTH else f"{text[: EXAMPLE_LENGTH - 1]}…"
+def _example(value: Any) -> str:
+    return shortened(str(value), EXAMPLE_LENGTH)

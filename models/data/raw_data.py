@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nightune.models.data.settings import DataSettings
+from nightune.models.data.several_targets import read_targets
 from nightune.models.data.sources import KEY, Arrays, Table
 from nightune.models.data.target_column import read_target
 from nightune.models.errors import InputError
@@ -20,13 +21,14 @@ class RawData:
     """Inputs and targets, one row per example, and what the study or the source says about them.
 
     `inputs` are the feature columns of a table, or an array (rows, ...) of float32 or int32. `targets` are booleans,
-    numbers or texts: (rows,), or (rows, quantities) from arrays.
+    numbers or texts: (rows,), or (rows, columns).
     """
 
     inputs: "pd.DataFrame | np.ndarray"
     targets: np.ndarray
     task: str | None = None  # None: inferred from the targets
-    target_name: str | None = None  # None: arrays have no column names
+    target_name: str | None = None  # None: several columns, or arrays, which have no column names
+    target_names: tuple[str, ...] | None = None  # of several columns, if they have names
     split_column: "pd.Series[Any] | None" = None
     findings: tuple[str, ...] = ()
     has_text_names: bool = True  # of columns in the source
@@ -34,7 +36,12 @@ class RawData:
     @property
     def target_key(self) -> str:
         """The key of the study file to blame for bad targets."""
-        return KEY if self.target_name is None else "data.target"
+        return KEY if isinstance(self.inputs, np.ndarray) else "data.target"
+
+    @property
+    def target_columns(self) -> tuple[str, ...]:
+        """The names of the target columns of a table."""
+        return self.target_names or (() if self.target_name is None else (self.target_name,))
 
 
 def separate_target(content: Table | Arrays, settings: DataSettings) -> RawData:
@@ -43,42 +50,45 @@ def separate_target(content: Table | Arrays, settings: DataSettings) -> RawData:
         return _from_table(content, settings)
     _refuse_column_names(settings)
     task = settings.task or content.task
-    return RawData(content.inputs, content.targets, task, findings=content.findings)
+    return RawData(content.inputs, content.targets, task, target_names=content.target_names, findings=content.findings)
 
 
 def _from_table(table: Table, settings: DataSettings) -> RawData:
     """Leave out rows without a target, with a finding."""
-    target, split_column = settings.target or table.target, settings.split.column
-    names = list(table.frame.columns)
-    if target is None:
+    targets = settings.targets or (() if table.target is None else (table.target,))
+    split_column, names = settings.split.column, list(table.frame.columns)
+    if not targets:
         raise InputError("data.target", f"a table needs the name of the column to predict (known: {', '.join(names)})")
-    _refuse_unknown_columns(names, target, settings)
-    read = read_target(table.frame[target], settings)
+    _refuse_unknown_columns(names, targets, settings)
+    is_single = len(targets) == 1
+    read = read_target(table.frame[targets[0]], settings) if is_single else read_targets(table.frame, targets, settings)
     kept = table.frame[~read.lacks]
-    used = [name for name in names if name not in {target, split_column, *settings.drop}]
+    used = [name for name in names if name not in {*targets, split_column, *settings.drop}]
     if not used:
         raise InputError(KEY, "no column is left to learn from")
     return RawData(
         inputs=kept[used],
         targets=read.values,
-        task=settings.task or (table.task if target == table.target else read.task),
-        target_name=target,
+        task=settings.task or (table.task if targets == (table.target,) else read.task),
+        target_name=targets[0] if is_single else None,
+        target_names=None if is_single else targets,
         split_column=None if split_column is None else kept[split_column],
         findings=(*table.findings, *read.findings),
         has_text_names=table.has_text_names,
     )
 
 
-def _refuse_unknown_columns(names: list[str], target: str, settings: DataSettings) -> None:
+def _refuse_unknown_columns(names: list[str], targets: tuple[str, ...], settings: DataSettings) -> None:
     split_column = settings.split.column
-    for key, name in [("data.target", target), ("data.split.column", split_column)]:
+    for key, name in [*(("data.target", target) for target in targets), ("data.split.column", split_column)]:
         if name is not None and name not in names:
             raise InputError(key, unknown_name(name, names, "column"))
-    if target == split_column:
-        raise InputError("data.split.column", f"{target!r} is the target; split by another column")
+    a_target = "the target" if len(targets) == 1 else "a target"
+    if split_column in targets:
+        raise InputError("data.split.column", f"{split_column!r} is {a_target}; split by another column")
     for name in settings.drop:
-        if name == target:
-            raise InputError("data.drop", f"{name!r} is the target; it cannot be dropped")
+        if name in targets:
+            raise InputError("data.drop", f"{name!r} is {a_target}; it cannot be dropped")
         if name not in names:
             raise InputError("data.drop", unknown_name(name, names, "column"))
 

@@ -16,7 +16,7 @@ class DataSettings:
     """
 
     source: str
-    target: str | None = None
+    target: str | tuple[str, ...] | None = None  # several names: two or more
     task: str | None = None
     drop: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
@@ -25,6 +25,11 @@ class DataSettings:
     dates: Mapping[str, str] = field(default_factory=dict)
     scale_target: bool = False
     split: Split = field(default_factory=Split)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of the target columns; none for arrays."""
+        return (self.target,) if isinstance(self.target, str) else self.target or ()
 
     @property
     def choices(self) -> Choices:

@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nightune.models.data.columns.numbers import ambiguous_decimals
+from nightune.models.data.columns.written import as_written
 from nightune.models.data.placement import blocks
 from nightune.models.errors import InputError
+from nightune.models.serving.arrays import plain_array
+from nightune.models.serving.labels import plain_values
+from nightune.models.serving.preprocessing import as_table, is_table
 from nightune.models.user_code import call_function, is_reference
 from nightune.vocabulary import unknown_name
 
@@ -42,15 +46,22 @@ class Arrays:
     """Arrays as their source holds them; a built-in set has a task of its own."""
 
     inputs: np.ndarray  # (examples, ...) float32 or int32
-    targets: np.ndarray  # (examples,) or (examples, quantities)
+    targets: np.ndarray  # (examples,) or (examples, columns)
     task: str | None = None
     findings: tuple[str, ...] = ()
+    target_names: tuple[str, ...] | None = None  # of the columns of a DataFrame of targets
 
 
-def read_source(source: str, folder: Path, numeric: Mapping[str, str] = MappingProxyType({})) -> Table | Arrays:
+def read_source(
+    source: str,
+    folder: Path,
+    numeric: Mapping[str, str] = MappingProxyType({}),
+    categorical: Sequence[str] = (),
+) -> Table | Arrays:
     """Read the source that a study names; relative paths start at the folder. InputError names the problem.
 
-    Columns of `numeric` with a form are read as texts, since only their reader knows the separators.
+    Columns of `numeric` with a form are read as texts, since only their reader knows the separators; columns of
+    `categorical`, and digits with zeros in front, are taken as written.
     """
     if source in BUILT_IN:
         return _read_built_in(source)
@@ -65,7 +76,8 @@ def read_source(source: str, folder: Path, numeric: Mapping[str, str] = MappingP
         return _read_arrays(file)
     if suffix == ".parquet":
         return _tidy(_read_parquet(file), file.name)
-    table = _tidy(_read_csv(file, [name for name, form in numeric.items() if form]), file.name)
+    read = as_written(file, _read_csv(file, [name for name, form in numeric.items() if form]), categorical, CSV_OPTIONS)
+    table = _tidy(read, file.name)
     return replace(table, findings=ambiguous_decimals(file, table.frame))
 
 
@@ -150,7 +162,9 @@ def _tidy(table: "pd.DataFrame", name: str) -> Table:
         count = "1 row" if len(table) == 1 else f"{len(table)} rows" if len(table) else "a header and no rows"
         raise InputError(KEY, f"{name} holds {count}; at least 3 are needed, one per split")
     has_text_names = all(isinstance(column, str) for column in table.columns)
-    return Table(table.set_axis(columns, axis="columns").reset_index(drop=True), has_text_names=has_text_names)
+    named = table.set_axis(columns, axis="columns").reset_index(drop=True)
+    plain = {name: values for name in columns if (values := plain_values(named[name])) is not named[name]}
+    return Table(named.assign(**plain) if plain else named, has_text_names=has_text_names)
 
 
 def _read_arrays(file: Path) -> Arrays:
@@ -170,31 +184,49 @@ def _array_of(archive: Any, names: tuple[str, ...], file: str) -> np.ndarray:
     if not found:
         raise InputError(KEY, f"{file} needs an array {names[0]!r} (or {names[-1]!r}); it holds {archive.files}")
     try:
-        return np.asarray(archive[found[0]])
+        array = archive[found[0]]
     except ValueError as error:
         if "allow_pickle" not in str(error):  # numpy names its argument where it refuses objects
             raise OSError(f"array {found[0]!r}: {error}") from error
         raise InputError(
             KEY, f"array {found[0]!r} of {file} holds Python objects, which are not loaded; save numbers or texts"
         ) from error
+    return plain_array(array, KEY, f"{file}: array {found[0]!r}: its values")
 
 
 def _from_result(result: Any, source: str) -> Table | Arrays:
-    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
-
-    if isinstance(result, pd.DataFrame):
-        return _tidy(result, source)
+    if is_table(result):
+        return _tidy(as_table(result), source)
     if not isinstance(result, tuple | list) or len(result) != 2:
         raise InputError(KEY, f"{source} returned {type(result).__name__}; {_RETURNS}")
-    try:
-        inputs, targets = (np.asarray(part) for part in result)
-    except ValueError as error:  # rows of different lengths
-        raise InputError(KEY, f"{source} returned rows of different shapes; {_RETURNS}") from error
-    return _checked(inputs, targets, source)
+    _refuse_other_order(result[0], result[1], source)
+    inputs, targets = (
+        plain_array(part, KEY, f"{source}: {what}") for part, what in zip(result, ("inputs", "targets"), strict=True)
+    )
+    is_named = hasattr(result[1], "columns") and targets.ndim == 2 and targets.shape[1] > 1
+    names = tuple(map(str, result[1].columns)) if is_named else None
+    if names and len(set(names)) < len(names):
+        raise InputError(KEY, f"{source} returned targets with several columns of one name; rename them")
+    return replace(_checked(inputs, targets, source), target_names=names)
+
+
+def _refuse_other_order(inputs: Any, targets: Any, source: str) -> None:
+    """Refuse tables of inputs and targets whose labels of rows are the same, in another order."""
+    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
+
+    if not (isinstance(inputs, pd.DataFrame) and isinstance(targets, pd.DataFrame | pd.Series)):
+        return
+    one, other = inputs.index, targets.index
+    if len(one) == len(other) and not one.equals(other) and one.is_unique and not len(one.difference(other)):
+        raise InputError(
+            KEY,
+            f"{source}: inputs and targets have the same labels of rows in another order; return y.loc[x.index], or "
+            "reset both with reset_index(drop=True) if their rows belong together as they are",
+        )
 
 
 def _checked(inputs: np.ndarray, targets: np.ndarray, name: str) -> Arrays:
-    if inputs.ndim < 2 or targets.ndim not in (1, 2) or inputs.size == 0:
+    if inputs.ndim < 2 or targets.ndim not in (1, 2) or inputs.size == 0 or targets.shape[1:] == (0,):
         raise InputError(
             KEY,
             f"{name}: inputs have shape {inputs.shape} and targets {targets.shape}; "
@@ -243,10 +275,6 @@ def refuse_non_finite(inputs: np.ndarray, name: str) -> None:
 
 def _as_targets(targets: np.ndarray, name: str) -> np.ndarray:
     flat = targets[:, 0] if targets.ndim == 2 and targets.shape[1] == 1 else targets
-    if flat.dtype.kind == "S":
-        return np.char.decode(flat)
-    if flat.dtype.kind == "O" and all(isinstance(value, str) for value in flat.flat):
-        return flat.astype(np.str_)
     if flat.dtype.kind not in "bfiuU":
         raise InputError(KEY, f"{name}: targets hold {flat.dtype.name} values; numbers, texts or booleans are needed")
     return flat

@@ -77,7 +77,7 @@ class Rows:
 
 
 def split_rows(split: Split, targets: np.ndarray, keys: np.ndarray | None) -> Rows:
-    """Split the rows by the kind of the split; `targets` are class indices if it is stratified.
+    """Split the rows by the kind of the split; `targets` are the strata (rows,) if it is stratified.
 
     `keys` are the groups of a group split or the times of a time split, one per row.
     """

@@ -16,13 +16,15 @@ import numpy as np
 from nightune.models.data.dataset import SPLITS, Dataset, Examples, Purpose, SealedExamples, SealError, UnsealedExamples
 from nightune.models.data.placement import Placement, place
 from nightune.models.errors import InputError
-from nightune.models.serving.columns import as_text
+from nightune.models.serving.labels import as_text
+from nightune.models.serving.predictor import DESCRIPTION, PREPROCESSING
 from nightune.models.serving.preprocessing import TablePreprocessing
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PREPROCESSING, DESCRIPTION, EXAMPLE, SEALED = "preprocessing.json", "description.json", "example.parquet", "sealed"
+EXAMPLE, SEALED = "example.parquet", "sealed"
+GROUPS = "test_groups.npy"  # in the sealed folder
 
 # Errors of files that are truncated, or that another version of a library wrote.
 _DAMAGES = (OSError, ValueError, EOFError, KeyError)
@@ -35,6 +37,7 @@ def save_dataset(dataset: Dataset, root: Path) -> Path:
     """
     folder = root / dataset.version
     if folder.exists():
+        _add_groups(dataset, folder)
         return folder
     root.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=root))
@@ -113,14 +116,30 @@ def _write(dataset: Dataset, folder: Path) -> None:
     if dataset.preprocessing is not None:
         (folder / PREPROCESSING).write_text(dataset.preprocessing.as_json() + "\n", encoding="utf-8")
     if dataset.example is not None:
-        _parquet_form(dataset.example).to_parquet(folder / EXAMPLE, engine="pyarrow")
+        parquet_form(dataset.example).to_parquet(folder / EXAMPLE, engine="pyarrow")
     text = json.dumps(dataset.description, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
     (folder / SEALED).mkdir()
     test = dataset.test.open(Purpose.PREPARATION, record=lambda: None)
     _write_arrays(test, folder / SEALED / "test")
     if test.table is not None:
-        _parquet_form(test.table).to_parquet(folder / SEALED / "test.parquet", engine="pyarrow")
+        parquet_form(test.table).to_parquet(folder / SEALED / "test.parquet", engine="pyarrow")
+    if test.groups is not None:
+        np.save(folder / SEALED / GROUPS, test.groups, allow_pickle=False)
+
+
+def _add_groups(dataset: Dataset, folder: Path) -> None:
+    """Add the groups of the test rows to data that an earlier version has saved without them."""
+    sealed = folder / SEALED
+    is_grouped = dataset.description["split"]["kind"] == "group"
+    if not is_grouped or (sealed / GROUPS).exists() or not sealed.is_dir():
+        return
+    groups = dataset.test.open(Purpose.PREPARATION, record=lambda: None).groups
+    if groups is not None:
+        with tempfile.NamedTemporaryFile(dir=sealed, suffix=".npy", delete=False) as file:
+            np.save(file, groups, allow_pickle=False)
+        Path(file.name).chmod(0o644)
+        Path(file.name).replace(sealed / GROUPS)
 
 
 def _write_arrays(examples: Examples, stem: Path) -> None:
@@ -134,7 +153,8 @@ def _read_sealed(folder: Path) -> UnsealedExamples:
         is_on_disk = place((sealed / "test_inputs.npy").stat().st_size).is_on_disk
         inputs = _open_array(sealed / "test_inputs.npy", is_on_disk)
         targets = _open_array(sealed / "test_targets.npy", is_on_disk=False)
-        return UnsealedExamples(inputs, targets, _read_table(sealed / "test.parquet"))
+        groups = _open_array(sealed / GROUPS, is_on_disk=False) if (sealed / GROUPS).exists() else None
+        return UnsealedExamples(inputs, targets, _read_table(sealed / "test.parquet"), groups)
     except _DAMAGES as error:
         raise _damaged(folder, error) from error
 
@@ -147,7 +167,7 @@ def _read_table(file: Path) -> "pd.DataFrame | None":
     return pd.read_parquet(file, engine="pyarrow")
 
 
-def _parquet_form(table: "pd.DataFrame") -> "pd.DataFrame":
+def parquet_form(table: "pd.DataFrame") -> "pd.DataFrame":
     """Convert columns of mixed values to texts, as preprocessing does: Parquet holds one type per column."""
     from pandas.api.types import infer_dtype  # noqa: PLC0415 - half a second, only for tables
 

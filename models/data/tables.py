@@ -1,15 +1,19 @@
 """Fit the preprocessing of a table on its training rows, and read its split column."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nightune.models.data.columns.categories import MOST_CATEGORIES
-from nightune.models.data.columns.reading import Choices
-from nightune.models.data.columns.recognize import recognize
+from nightune.models.data.columns.categories import MOST_CATEGORIES, merge_remark, merged_labels
+from nightune.models.data.columns.numbers import are_codes
+from nightune.models.data.columns.reading import SETTLED_BY, Choices, Texts
+from nightune.models.data.columns.recognize import are_texts, recognize
+from nightune.models.data.targets import rounded
 from nightune.models.errors import InputError
-from nightune.models.serving.columns import NUMERIC, Column, clean_column, missing_share
+from nightune.models.serving.columns import NUMERIC, Column, are_missing, clean_column
+from nightune.models.serving.labels import are_gaps, as_texts, folded
 from nightune.models.serving.preprocessing import (
     KINDS_OF_STEPS,
     Categories,
@@ -36,7 +40,7 @@ def fit_preprocessing(
             columns.append(column)
             findings += remarks
         else:
-            what = "is empty" if missing_share(known) == 1 else "holds a single value"
+            what = "is empty" if are_missing(known, column).all() else "holds a single value"
             findings.append(f"column {name!r} {what} in the training rows; it is left out")
     if not columns:
         raise InputError("data.source", "no column is left to learn from: all are empty or hold a single value")
@@ -51,12 +55,17 @@ def split_keys(column: "pd.Series[Any] | None", is_time: bool, choices: Choices)
     import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
     name, missing = column.name, int(column.isna().sum())
-    if missing:
-        raise InputError("data.split.column", f"{name!r} is missing in {missing} rows; fill them in, or remove them")
+    stated = int(are_gaps(column, choices.missing).sum())
+    if missing or stated:
+        said = f" ({stated} of them hold what [data] missing calls a gap)" if stated else ""
+        raise InputError(
+            "data.split.column",
+            f"{name!r} is missing in {missing + stated} rows{said}; fill them in, or remove them",
+        )
     if not is_time:
-        return pd.factorize(column)[0].astype(np.int64)
-    kind, remarks = recognize(column, choices)
-    unsettled = next((remark for remark in remarks if "to settle it" in remark), None)
+        return pd.factorize(_group_labels(column, choices))[0].astype(np.int64)
+    kind, remarks = recognize(column, _with_codes_as_numbers(column, choices))
+    unsettled = next((remark for remark in remarks if SETTLED_BY in remark), None)
     if unsettled:
         raise InputError("data.split.column", f"a time split needs an order: {unsettled}")
     if kind.kind not in NUMERIC:
@@ -70,6 +79,38 @@ def split_keys(column: "pd.Series[Any] | None", is_time: bool, choices: Choices)
             "data.split.column", f"{name!r} holds texts that are no times ({'; '.join(remarks)}); correct them"
         )
     return times
+
+
+def split_findings(column: "pd.Series[Any] | None", is_time: bool, choices: Choices) -> list[str]:
+    """Say which spellings of a group are one."""
+    merged = {} if column is None or is_time else _merged_groups(column, choices)
+    return (
+        []
+        if column is None or not merged
+        else [merge_remark(f"split: column {column.name!r}", str(column.name), merged)]
+    )
+
+
+def _group_labels(column: "pd.Series[Any]", choices: Choices) -> "pd.Series[Any]":
+    try:
+        return folded(as_texts(column), tuple(_merged_groups(column, choices)))
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise InputError(
+            "data.split.column", f"{column.name!r} holds no groups: {error}; use texts or numbers"
+        ) from error
+
+
+def _merged_groups(column: "pd.Series[Any]", choices: Choices) -> dict[str, tuple[str, ...]]:
+    return {} if column.name in choices.categorical else merged_labels(Texts.of(column, ()).rows)
+
+
+def _with_codes_as_numbers(column: "pd.Series[Any]", choices: Choices) -> Choices:
+    """Times such as 0830 sort as numbers."""
+    name = str(column.name)
+    is_stated = name in choices.dates or name in choices.categorical
+    if is_stated or not are_texts(column) or not are_codes(Texts.of(column, ())):
+        return choices
+    return replace(choices, numeric={**choices.numeric, name: ""})
 
 
 def _make_transformer(columns: Sequence[Column], cleaned: "pd.DataFrame") -> Any:
@@ -106,20 +147,14 @@ def _category_name(column: Any, category: Any) -> str:
 
 
 def _plain(transformer: Any, columns: Sequence[Column]) -> TablePreprocessing:
-    """Extract the fitted values from scikit-learn's objects.
-
-    Means and scales are rounded to 10 digits, so that data versions agree across processors, which add in different
-    orders.
-    """
+    """Extract the fitted values from scikit-learn's objects, means and scales rounded."""
     steps = transformer.named_transformers_
     names = {step: names_of_kind(columns, kinds) for step, kinds in KINDS_OF_STEPS.items()}
     numbers: dict[str, Numbers] = {}
     if "number" in steps:
         imputer, scaler = (step for _, step in steps["number"].steps)
-        fitted = zip(imputer.statistics_, _rounded(scaler.mean_), _rounded(scaler.scale_), strict=True)
-        numbers = {
-            name: Numbers(float(each[0]), each[1], each[2]) for name, each in zip(names["number"], fitted, strict=True)
-        }
+        fitted = zip(imputer.statistics_, rounded(scaler.mean_), rounded(scaler.scale_), strict=True)
+        numbers = {name: Numbers(*map(float, each)) for name, each in zip(names["number"], fitted, strict=True)}
     usual = steps["boolean"].statistics_ if "boolean" in steps else ()
     gaps = next((used for step, _, used in transformer.transformers_ if step == "missing"), ())
     return TablePreprocessing(
@@ -137,7 +172,3 @@ def _plain_categories(encoder: Any, names: Sequence[str]) -> dict[str, Categorie
     for name, known, rare in zip(names, encoder.categories_, encoder.infrequent_categories_, strict=True):
         plain[name] = Categories(tuple(map(str, known)), () if rare is None else tuple(map(str, rare)))
     return plain
-
-
-def _rounded(values: np.ndarray) -> list[float]:
-    return [float(f"{value:.10g}") for value in values]

@@ -1,24 +1,25 @@
 """Read the target column of a table: booleans, numbers or labels, and the rows that have none."""
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nightune.models.data.columns.categories import merge_remark, merged_labels, word_remark
-from nightune.models.data.columns.reading import Reading, Texts, quoted
+from nightune.models.data.columns.numbers import are_codes
+from nightune.models.data.columns.reading import Reading, Texts, is_separated, quoted
 from nightune.models.data.columns.recognize import are_texts, recognize_texts, unread_numbers
 from nightune.models.data.settings import DataSettings
 from nightune.models.errors import InputError
-from nightune.models.serving.columns import Column, as_text, clean_column, fold
+from nightune.models.serving.columns import Column, clean_column
+from nightune.models.serving.labels import are_gaps, as_text, fold
 
 if TYPE_CHECKING:
     import pandas as pd
 
 KEY = "data.target"
 CLASSES = ("classification", "binary", "multiclass")
-FEW_CLASSES = 20  # as `infer_task`: more different whole numbers are a quantity
+FEW_CLASSES = 20  # more different whole numbers are a quantity
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,15 +56,17 @@ def _lacks(column: "pd.Series[Any]", missing: tuple[str, ...]) -> np.ndarray:
     lacks = column.isna().to_numpy(dtype=bool)
     if column.dtype.kind == "f":
         lacks = lacks | np.isinf(column.to_numpy())
-    if missing:
-        lacks = lacks | column.map(lambda value: as_text(value).strip() in missing).to_numpy(dtype=bool)
-    return lacks
+    is_gap: np.ndarray = lacks | are_gaps(column, missing)
+    return is_gap
 
 
 def _from_texts(known: "pd.Series[Any]", settings: DataSettings) -> tuple["pd.Series[Any]", str | None, list[str]]:
     """Return the values that texts stand for, the task if the texts settle it, and remarks."""
     texts = Texts.of(known, ())
-    reading = None if settings.task in CLASSES else recognize_texts(texts, settings.choices)
+    choices, is_stated = settings.choices, known.name in settings.numeric
+    if settings.task == "regression" and are_codes(texts):
+        choices, is_stated = replace(choices, numeric={**choices.numeric, str(known.name): ""}), True
+    reading = None if settings.task in CLASSES else recognize_texts(texts, choices)
     if reading is None:
         return _labels(known, texts, settings)
     name, remarks = str(known.name), [remark.replace("column", "target: column", 1) for remark in reading.remarks]
@@ -79,14 +82,14 @@ def _from_texts(known: "pd.Series[Any]", settings: DataSettings) -> tuple["pd.Se
     if reading.kind == "boolean":
         return values.map({1.0: True, 0.0: False}).astype(object).where(values.notna(), None), None, remarks
     if not _is_amount(reading, texts):
-        if not texts.placeholders and not reading.gaps and _are_few_whole(values):
+        if not is_stated and not texts.placeholders and not reading.gaps and _are_few_whole(values):
             return _labels(known, texts, settings)  # digits that are texts: labels
         return values, None, remarks
     return values, "regression" if settings.task is None else None, remarks
 
 
 def _is_amount(reading: Reading, texts: Texts) -> bool:
-    return bool(reading.marks) or any(re.search(r"\d[,.'’\s]\d", text) for text in texts.values)
+    return bool(reading.marks) or any(map(is_separated, texts.values))
 
 
 def _are_few_whole(values: "pd.Series[Any]") -> bool:
@@ -105,8 +108,7 @@ def _labels(
     if len(texts.rows) > FEW_CLASSES:
         remarks.append(f"{what}: {len(texts.rows)} different texts ({quoted(texts.rows)}) are read as classes")
     if merged:
-        exact = f'; to keep them apart: categorical = ["{known.name}"] in [data]'
-        remarks.append(merge_remark(what, merged, exact))
+        remarks.append(merge_remark(what, str(known.name), merged))
         labels = {fold(label): label for label in merged}
         known = known.map(lambda value: labels.get(fold(as_text(value)), value))
     return known, None, remarks
@@ -130,9 +132,12 @@ def _target_values(column: "pd.Series[Any]", given: "pd.Series[Any]", lacks: np.
         column = column.astype(column.cat.categories.dtype)
     kind = pd.api.types.infer_dtype(column, skipna=True)
     if kind in ("boolean", "integer"):
-        return column.to_numpy(dtype=np.bool_ if kind == "boolean" else np.int64)
+        whole = np.uint64 if column.dtype.kind == "u" else np.int64
+        return column.to_numpy(dtype=np.bool_ if kind == "boolean" else whole)
     if kind in ("floating", "mixed-integer-float", "decimal"):
         return column.to_numpy(dtype=np.float64)
-    if kind in ("string", "mixed-integer", "mixed") and all(isinstance(value, str | int | float) for value in column):
-        return column.astype(str).to_numpy(dtype=np.str_)
+    if kind in ("string", "bytes", "mixed-integer", "mixed") and all(
+        isinstance(value, str | bytes | int | float) for value in column
+    ):
+        return np.array([as_text(value) for value in column], dtype=np.str_)
     raise InputError(KEY, f"column {column.name!r} holds {kind} values; numbers, texts or booleans are needed")

@@ -1,4 +1,4 @@
-"""Encode the targets: settle the task, check the values, and convert them to class indices or quantities."""
+"""Encode the targets: settle the task, check the values, and convert them to class indices, labels or quantities."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -7,6 +7,8 @@ import numpy as np
 
 from nightune.models.data.raw_data import RawData
 from nightune.models.data.splits import Rows, Split
+from nightune.models.data.target_column import FEW_CLASSES
+from nightune.models.data.target_matrix import label_strata, listed, settle_matrix
 from nightune.models.errors import InputError
 from nightune.vocabulary import TASKS, unknown_name
 
@@ -15,9 +17,10 @@ LARGE = 100.0  # a larger mean or standard deviation trains badly with common le
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """Targets of all rows: int32 class indices (rows,), or float32 quantities (rows,) or (rows, quantities).
+    """Targets of all rows: int32 class indices (rows,) or labels (rows, labels), or float32 quantities.
 
-    `mean` and `deviation` are set if quantities were standardized.
+    Labels are 0 or 1, and `classes` names them. Quantities are (rows,) or (rows, quantities); `mean` and `deviation`
+    are set if they were standardized.
     """
 
     values: np.ndarray
@@ -26,10 +29,11 @@ class Targets:
     findings: tuple[str, ...] = ()
     mean: tuple[float, ...] | None = None
     deviation: tuple[float, ...] | None = None
+    names: tuple[str, ...] | None = None  # of several columns, if they have names
 
 
 def encode_targets(raw: RawData) -> Targets:
-    """Settle the task, and convert booleans, whole numbers, texts or floats to class indices or quantities."""
+    """Settle the task, and convert booleans, numbers or texts to class indices, labels or quantities."""
     values, task, key = raw.targets, raw.task, raw.target_key
     if task is not None and task not in TASKS:
         raise InputError("data.task", unknown_name(task, TASKS))
@@ -37,40 +41,49 @@ def encode_targets(raw: RawData) -> Targets:
         raise InputError(key, f"{len(values)} {'row' if len(values) == 1 else 'rows'}; at least 3 are needed")
     if values.dtype.kind == "f":
         _refuse_non_finite(values, key)
+    if values.ndim == 2:
+        return _read_matrix(raw)
+    if task == "multilabel":
+        raise InputError("data.task", "'multilabel' needs several columns of 0 and 1; for one column use \"binary\"")
     settled = task or infer_task(values)
     if settled == "regression":
         return _read_quantities(values, key)
     targets = _read_classes(values, settled, key)
-    is_guess = task is None and values.dtype.kind in "iuf" and len(targets.classes or ()) > 2
-    if not is_guess:
+    if task is not None or values.dtype.kind not in "iuf" or _are_bits(values):
         return targets
+    classes = targets.classes or ()
+    is_pair = len(classes) == 2
+    what = f"{classes[0]} and {classes[1]}" if is_pair else f"{len(classes)} different whole numbers"
     finding = (
-        f"target: {len(targets.classes or ())} different whole numbers are read as classes; "
+        f"target: {what} are read as {'two ' if is_pair else ''}classes; "
         'if they are a quantity, set task = "regression" in [data]'
     )
     return replace(targets, findings=(finding,))
 
 
 def infer_task(values: np.ndarray) -> str:
-    """Infer the task: classes are texts, booleans, two whole numbers, or up to 20 with 10 rows each on average."""
+    """Infer the task of one column: classes are texts, booleans, two whole numbers, or up to 20 with 10 rows each."""
     if values.dtype.kind not in "iuf":
         return "classification"
-    if values.ndim == 2 or not _are_whole(values):
+    if not _are_whole(values):
         return "regression"
     distinct = len(np.unique(values))
-    is_class = distinct == 2 or (2 < distinct <= 20 and len(values) >= 10 * distinct)
+    is_class = distinct == 2 or (2 < distinct <= FEW_CLASSES and len(values) >= 10 * distinct)
     return "classification" if is_class else "regression"
 
 
 def standardize(targets: Targets, train: np.ndarray) -> Targets:
-    """Shift and scale quantities by the mean and standard deviation of the training rows."""
+    """Shift and scale quantities by the mean and standard deviation of the training rows.
+
+    One of several quantities that is the same in all of them is shifted only.
+    """
     if targets.task != "regression":
         raise InputError("data.scale_target", "true applies only to regression; leave it out")
     values = targets.values.astype(np.float64)
-    # 10 digits, so that data versions agree across processors, which add in different orders.
-    mean, deviation = (_rounded(moment) for moment in (values[train].mean(axis=0), values[train].std(axis=0)))
-    if not np.all(deviation > 0):
+    mean, deviation = (rounded(moment) for moment in (values[train].mean(axis=0), values[train].std(axis=0)))
+    if not np.any(deviation > 0):
         raise InputError("data.scale_target", "the target is the same in all training rows; it cannot be scaled")
+    deviation = np.where(deviation > 0, deviation, 1.0)
     return replace(
         targets,
         values=((values - mean) / deviation).astype(np.float32),
@@ -80,30 +93,52 @@ def standardize(targets: Targets, train: np.ndarray) -> Targets:
 
 
 def target_findings(targets: Targets, rows: Rows) -> list[str]:
-    """Report targets that make training or ranking hard: large quantities, and classes missing from a split."""
+    """Report targets that make training or ranking hard: large or constant quantities, classes missing from a split."""
     if targets.task == "regression":
-        if targets.deviation is not None:
-            return []
-        known = targets.values[rows.train].astype(np.float64)
-        mean, deviation = _largest(known.mean(axis=0)), _largest(known.std(axis=0))
-        if max(abs(mean), deviation) <= LARGE:
-            return []
-        return [
+        return _quantity_findings(targets, rows)
+    splits = [("training", rows.train), ("validation", rows.validation), ("ranking", rows.ranking), ("test", rows.test)]
+    held = [(name, targets.values[index]) for name, index in splits if index is not None]
+    return [finding for name, values in held for finding in _missing_findings(targets, name, values)]
+
+
+def _quantity_findings(targets: Targets, rows: Rows) -> list[str]:
+    known = targets.values[rows.train].astype(np.float64)
+    findings = []
+    if known.ndim == 2 and not (varies := np.ptp(known, axis=0) > 0).all():
+        columns = [targets.names[place] if targets.names else int(place) for place in np.flatnonzero(~varies)]
+        findings.append(f"target: {listed(columns)} the same in all training rows; there is nothing to learn")
+    if targets.deviation is not None:
+        return findings
+    mean, deviation = _largest(known.mean(axis=0)), _largest(known.std(axis=0))
+    if max(abs(mean), deviation) > LARGE:
+        findings.append(
             f"target: large numbers (mean {mean:.4g}, standard deviation {deviation:.4g}) train badly; "
             "consider scale_target = true in [data]; metrics are then in standard deviations"
-        ]
-    assert targets.classes is not None  # set for every classification
-    findings = []
-    splits = [("training", rows.train), ("validation", rows.validation), ("ranking", rows.ranking), ("test", rows.test)]
-    for name, index in splits:
-        if index is None:
-            continue
-        seen = set(np.unique(targets.values[index]).tolist())
-        missing = [repr(label) for number, label in enumerate(targets.classes) if number not in seen]
-        if missing:
-            listed = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-            findings.append(f"target: no {name} row has class {listed}; use a stratified split, or add rows")
+        )
     return findings
+
+
+def _missing_findings(targets: Targets, split: str, values: np.ndarray) -> list[str]:
+    """Report the classes that no row of a split has, and the labels that no row has or each one."""
+    assert targets.classes is not None  # set for every classification
+    if targets.task == "multilabel":
+        counts = values.sum(axis=0)
+        found = {f"no {split} row has label": counts == 0, f"every {split} row has label": counts == len(values)}
+    else:
+        seen = np.isin(np.arange(len(targets.classes)), values)
+        found = {f"no {split} row has class": ~seen}
+    findings = []
+    for what, places in found.items():
+        labels = [repr(label) for label, is_found in zip(targets.classes, places, strict=True) if is_found]
+        if labels:
+            names = ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
+            findings.append(f"target: {what} {names}; use a stratified split, or add rows")
+    return findings
+
+
+def strata(targets: Targets) -> np.ndarray:
+    """Return the strata of a stratified split, (rows,): classes, or combinations of labels."""
+    return label_strata(targets.values) if targets.task == "multilabel" else targets.values
 
 
 def settle_split(split: Split, targets: Targets) -> Split:
@@ -120,6 +155,8 @@ def _refuse_single_members(targets: Targets) -> None:
         raise InputError(
             "data.split.kind", "'stratified' needs classes, and the task is regression; use kind = \"random\""
         )
+    if targets.task == "multilabel":
+        return
     assert targets.classes is not None  # set for every classification
     counts = np.bincount(targets.values, minlength=len(targets.classes))
     single = [repr(label) for label, count in zip(targets.classes, counts, strict=True) if count == 1]
@@ -131,6 +168,22 @@ def _refuse_single_members(targets: Targets) -> None:
         )
 
 
+def _read_matrix(raw: RawData) -> Targets:
+    """Read targets of several columns; `raw.target_names` name them, if they have names."""
+    settled, names = settle_matrix(raw.targets, raw.task, raw.target_key), raw.target_names
+    columns: tuple[Any, ...] = names or tuple(range(raw.targets.shape[1]))
+    if settled.task == "regression":
+        targets = _read_quantities(settled.values, raw.target_key)
+    elif settled.task == "multilabel":
+        if np.all(np.ptp(settled.values, axis=0) == 0):
+            raise InputError(raw.target_key, "every row has the same labels; there is nothing to learn")
+        targets = Targets(settled.values, settled.task, columns)
+    else:
+        _refuse_classes(settled.values, columns, settled.task, raw.target_key)
+        targets = Targets(settled.values.astype(np.int32), settled.task, columns)
+    return replace(targets, names=names, findings=settled.findings)
+
+
 def _read_quantities(values: np.ndarray, key: str) -> Targets:
     if values.dtype.kind not in "iuf":
         example = values[0].item() if hasattr(values[0], "item") else values[0]
@@ -139,7 +192,7 @@ def _read_quantities(values: np.ndarray, key: str) -> Targets:
             f"regression needs numbers, and the target holds values such as {example!r}; "
             'store numbers, or set task = "classification"',
         )
-    if np.any(values.reshape(len(values), -1).min(axis=0) == values.reshape(len(values), -1).max(axis=0)):
+    if np.all(values.min(axis=0) == values.max(axis=0)):
         raise InputError(key, f"the target is {values.flat[0].item()!r} in every row; there is nothing to learn")
     if np.abs(values).max() > np.finfo(np.float32).max:
         raise InputError(key, "the target is too large for float32 (above 3e38); store it in a larger unit")
@@ -147,11 +200,6 @@ def _read_quantities(values: np.ndarray, key: str) -> Targets:
 
 
 def _read_classes(values: np.ndarray, task: str, key: str) -> Targets:
-    if values.ndim != 1:
-        raise InputError(
-            key,
-            f"classes need one label per row, and the target has shape {values.shape}; for one-hot rows: y.argmax(1)",
-        )
     if values.dtype.kind == "f":
         if not _are_whole(values):
             example = values[np.flatnonzero(values != np.floor(values))[0]].item()
@@ -159,19 +207,27 @@ def _read_classes(values: np.ndarray, task: str, key: str) -> Targets:
             raise InputError(key, f'{problem}; for a quantity set task = "regression"')
         values = values.astype(np.int64)
     labels, indices = np.unique(values, return_inverse=True)
-    count = len(labels)
-    if count == 1:
-        raise InputError(key, f"every row has the class {labels[0].item()!r}; there is nothing to learn")
-    if count > len(values) / 2:
+    classes = tuple(label.item() for label in labels)
+    _refuse_classes(indices, classes, task, key)
+    settled = "binary" if len(classes) == 2 and task != "multiclass" else "multiclass"
+    return Targets(indices.astype(np.int32), settled, classes)
+
+
+def _refuse_classes(indices: np.ndarray, classes: tuple[Any, ...], task: str, key: str) -> None:
+    """Refuse a single class, nearly as many classes as rows, and a binary task of other than two classes."""
+    seen = np.unique(indices)
+    if len(seen) == 1:
+        raise InputError(key, f"every row has the class {classes[seen[0]]!r}; there is nothing to learn")
+    if len(seen) > len(indices) / 2:
         raise InputError(
             key,
-            f"{count} different classes in {len(values)} rows: a class needs at least 2 rows on average; "
+            f"{len(seen)} different classes in {len(indices)} rows: a class needs at least 2 rows on average; "
             'is it an identifier, or a quantity (task = "regression")?',
         )
-    if task == "binary" and count != 2:
-        raise InputError("data.task", f"'binary' needs 2 classes, and the target has {count}; use \"multiclass\"")
-    settled = "binary" if count == 2 and task != "multiclass" else "multiclass"
-    return Targets(indices.astype(np.int32), settled, tuple(label.item() for label in labels))
+    if task == "binary" and len(classes) != 2:
+        raise InputError(
+            "data.task", f"'binary' needs 2 classes, and the target has {len(classes)}; use \"multiclass\""
+        )
 
 
 def _refuse_non_finite(values: np.ndarray, key: str) -> None:
@@ -184,7 +240,13 @@ def _are_whole(values: np.ndarray) -> bool:
     return values.dtype.kind in "iu" or bool(np.all(values == np.floor(values)))
 
 
-def _rounded(moment: Any) -> np.ndarray:
+def _are_bits(values: np.ndarray) -> bool:
+    """True for the whole numbers 0 and 1, the usual codes of two classes."""
+    return values.dtype.kind in "iu" and values.min() == 0 and values.max() == 1
+
+
+def rounded(moment: Any) -> np.ndarray:
+    """Round to 10 digits, so that data versions agree across processors, which add in different orders."""
     return np.array([float(f"{value:.10g}") for value in np.atleast_1d(moment)])
 
 

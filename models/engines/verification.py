@@ -13,7 +13,6 @@ import keras
 import numpy as np
 
 from nightune.models.data.dataset import Dataset, Examples
-from nightune.models.engines.compiled.engine import CompiledEngine
 from nightune.models.engines.make import make_engine
 from nightune.models.error_causes import cause_of
 from nightune.models.errors import InputError
@@ -26,14 +25,13 @@ from nightune.models.training.capabilities import only_in_fit
 from nightune.models.training.engine import COMPILED_ENGINES, Engine
 from nightune.models.training.graph_key import perturbed
 from nightune.models.training.loop import train
-from nightune.models.training.model_key import has_dropout_as_data, model_key
+from nightune.models.training.model_key import model_key
 from nightune.models.training.seeds import Seeds
 
 TOLERANCE = 1e-3  # relative to the distance that the weights moved
 MIXED_TOLERANCE = 0.02  # in bfloat16, with a precision of 8 bits, engines round in different places
 COMPARED_EXAMPLES = 200
 TRIED_MODELS = 8  # that cannot be built or lack rows for ids, before all are taken to be so
-QUIET_RATE = 1e-9  # 1/(1 − rate) is 1 in float32, and one random number in eight million is below it
 
 
 @dataclass(frozen=True)
@@ -158,23 +156,11 @@ def _used_numbers(recipe: Recipe) -> int:
 def _differences(name: str, recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> list[float]:
     """Return how far two engines differ after an epoch on a part of the data, relative to the distance moved.
 
-    One engine trains all recipes, so that state kept from the first would show in the second. Dropout is compared in
-    the same program with the noise of `fit`; the program as the sweep uses it is compared at dropout rates close to 0.
+    One engine trains all recipes, so that state kept from the first would show in the second.
     """
     part = replace(dataset, train=_first(dataset.train), validation=_first(dataset.validation))
     reference, compiled = make_engine("fit", part, folder), make_engine(name, part, folder)
-    assert isinstance(compiled, CompiledEngine)
-    if not has_dropout_as_data(recipes[0]):
-        return [_difference(reference, compiled, recipe, part) for recipe in recipes]
-    noisy = compiled.with_fit_dropout()
-    return [_difference(reference, noisy, recipe, part) for recipe in recipes] + [
-        _difference(reference, compiled, _without_noise(recipe), part) for recipe in recipes
-    ]
-
-
-def _without_noise(recipe: Recipe) -> Recipe:
-    """Return the recipe with a dropout rate that has the same graph and drops nothing."""
-    return replace(recipe, model={**recipe.model, "dropout": QUIET_RATE})
+    return [_difference(reference, compiled, recipe, part) for recipe in recipes]
 
 
 def _difference(reference: Engine, compiled: Engine, recipe: Recipe, dataset: Dataset) -> float:

@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+# Attributes of a model that `compile` sets.
+SET_BY_COMPILE = ("loss", "optimizer", "_compile_loss", "_compile_metrics", "_compile_config", "_loss_tracker")
+
 
 def all_layers(model: Any) -> list[Any]:
     """Return the model and every layer inside it, at any depth; the public `layers` returns the first level only."""
@@ -13,7 +16,12 @@ def all_layers(model: Any) -> list[Any]:
 
 def is_part_of_keras(layer: Any) -> bool:
     """Return True for Keras' own layers, False for a user's subclass of one."""
-    return type(layer).__module__.startswith("keras.src.")
+    return is_defined_by_keras(type(layer))
+
+
+def is_defined_by_keras(value: Any) -> bool:
+    """Return True for Keras' own classes and functions."""
+    return str(getattr(value, "__module__", "")).startswith("keras.src.")
 
 
 def operation_of(tensor: Any) -> Any:
@@ -82,8 +90,14 @@ def compiled_loss(model: Any) -> tuple[Any, Any]:
 def compiled_metrics(model: Any) -> list[Any]:
     """Return the metrics that a model was compiled with, as given, in one list."""
     compiled = getattr(model, "_compile_metrics", None)
-    given = [] if compiled is None else [compiled._user_metrics, compiled._user_weighted_metrics]
-    return [metric for each in given if each for metric in (each.values() if isinstance(each, dict) else each)]
+    return [] if compiled is None else _flat([compiled._user_metrics, compiled._user_weighted_metrics])
+
+
+def _flat(given: Any) -> list[Any]:
+    if isinstance(given, dict | list | tuple):
+        parts = given.values() if isinstance(given, dict) else given
+        return [metric for each in parts for metric in _flat(each)]
+    return [] if given is None else [given]
 
 
 def discard_train_function(model: Any) -> None:

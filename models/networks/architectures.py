@@ -19,6 +19,7 @@ from nightune.models.error_causes import cause_of, users_line
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import mark_uncompiled
 from nightune.models.networks.isolated_random import isolated_random
+from nightune.models.networks.noise import hashed_noise
 from nightune.models.networks.own_seeds import following_seed
 from nightune.models.techniques.keys import Key
 from nightune.models.user_code import folder_on_path, is_reference, load_function
@@ -120,14 +121,13 @@ def build_model(
     import keras  # noqa: PLC0415 - as above
 
     function = _find(architecture, folder)
-    given = dict(zip(GIVEN, (input_shape, output_size), strict=True))
-    arguments = _arguments(function, {**parameters, **given})
+    arguments = bound_arguments(architecture, parameters, input_shape, output_size, folder)
     code = (folder / architecture.rpartition(":")[0]).parent
     shape: tuple[int | None, ...] = ()
     try:
         with isolated_random(), folder_on_path(code) if is_reference(architecture) else nullcontext():
             keras.utils.set_random_seed(seed)
-            with following_seed(seed):
+            with following_seed(seed), hashed_noise():
                 model = function(*arguments.args, **arguments.kwargs)
                 if isinstance(model, keras.Model):
                     shape = _fitting_shape(model, input_shape)
@@ -140,9 +140,20 @@ def build_model(
         raise InputError(KEY, f"{architecture} returned a {type(model).__name__}, not a Keras model")
     if len(shape) != 2 or shape[1] not in ({1, 2} if output_size == 1 else {output_size}):
         expected = "(None, 1), or for two classes (None, 2)" if output_size == 1 else f"(None, {output_size})"
-        raise InputError(KEY, f"{architecture} returned a model with outputs {shape}; the data needs {expected}")
+        is_row = output_size == 1 and len(shape) == 2 and (shape[1] or 0) > 2
+        remedy = '; for quantiles of one target set loss = "pinball" and quantiles = [0.1, …] in [training]'
+        problem = f"{architecture} returned a model with outputs {shape}; the data needs {expected}"
+        raise InputError(KEY, problem + remedy * is_row)
     mark_uncompiled(model)  # a compiled model is accepted, but its optimizer is not saved
     return model
+
+
+def bound_arguments(
+    architecture: str, parameters: Mapping[str, Any], input_shape: tuple[int, ...], output_size: int, folder: Path
+) -> inspect.BoundArguments:
+    """Return the arguments that `build_model` gives to the function; InputError names a wrong parameter."""
+    given = dict(zip(GIVEN, (input_shape, output_size), strict=True))
+    return _arguments(_find(architecture, folder), {**parameters, **given})
 
 
 def _find(name: str, folder: Path) -> Callable[..., Any]:

@@ -4,6 +4,7 @@ TensorFlow stops at such an id on a CPU. On a GPU, and in programs of XLA, it re
 The model is called on the inputs of every split until its embeddings have their ids, whatever comes before them.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,10 +16,10 @@ import numpy as np
 from nightune.models.data.dataset import Dataset, Examples, Purpose, SealedExamples
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import all_layers
-from nightune.models.library_internals.optimizers import set_untracked
 from nightune.vocabulary import ARCHITECTURE
 
 _NUMBERS_AT_ONCE = 2**18  # of inputs in one call of the model
+_ONE_AT_A_TIME = threading.RLock()  # of the blocks in which Keras' class is replaced
 
 
 class UnknownIdError(InputError):
@@ -72,32 +73,34 @@ def _lookups(model: keras.Model, embeddings: Sequence[Any], inputs: np.ndarray, 
         if len(found) == calls:
             raise _EnoughError
 
-    with _noted(embeddings, note), suppress(_EnoughError):
+    with _ONE_AT_A_TIME, _noted(embeddings, note), suppress(_EnoughError):
         model(inputs, training=False)
     return found
 
 
 @contextmanager
 def _noted(embeddings: Sequence[Any], note: Any) -> Iterator[None]:
-    """Have each embedding pass the ids of its calls to `note` before it looks them up."""
+    """Have each embedding pass the ids of its calls to `note` before it looks them up.
 
-    def noting(layer: Any) -> Any:
-        look_up = layer.call
+    The class is replaced, not a layer's `call`: a subclass may change the ids before it calls Embedding's own.
+    """
+    noted = {id(layer) for layer in embeddings}
+    thread = threading.get_ident()
+    look_up = keras.layers.Embedding.call
 
-        def call(inputs: Any, *values: Any, **options: Any) -> Any:
-            note(layer, inputs)
-            # Ids outside the table would stop TensorFlow here, without the names of layer and example.
-            return look_up(keras.ops.clip(keras.ops.cast(inputs, "int32"), 0, layer.input_dim - 1), *values, **options)
+    def call(layer: Any, inputs: Any, *values: Any, **options: Any) -> Any:
+        if id(layer) not in noted or threading.get_ident() != thread:
+            return look_up(layer, inputs, *values, **options)
+        note(layer, inputs)
+        # Ids outside the table would stop TensorFlow here, without the names of layer and example.
+        inside = keras.ops.clip(keras.ops.cast(inputs, "int32"), 0, layer.input_dim - 1)
+        return look_up(layer, inside, *values, **options)
 
-        return call
-
-    for layer in embeddings:
-        set_untracked(layer, "call", noting(layer))
+    keras.layers.Embedding.call = call
     try:
         yield
     finally:
-        for layer in embeddings:
-            object.__delattr__(layer, "call")
+        keras.layers.Embedding.call = look_up
 
 
 def _as_ids(values: Any) -> np.ndarray:

@@ -24,15 +24,18 @@ from nightune.models.techniques.losses import AUTO, CLASS_LOSSES, QUANTITY_LOSSE
 from nightune.models.user_code import is_reference
 from nightune.vocabulary import ARCHITECTURE
 
+BINARY = ("two classes", "labels")  # each output has a binary cross-entropy of its own
 SAMPLE = 64  # training rows
 PLAIN = TrainingSettings()
 
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """The comparison of outputs with targets. `kind` is "quantities", "classes" or "two classes" (one output).
+    """The comparison of outputs with targets.
 
+    `kind` is "quantities", "classes", "two classes" (one output) or "labels" (one output for each, several may hold).
     `loss` is None for the default of the kind: squared error or cross-entropy. `because` says how outputs were read.
+    With `is_one_hot` a user's own loss of classes reads them one-hot, as the data holds them.
     """
 
     kind: str
@@ -41,6 +44,7 @@ class Head:
     quantiles: tuple[float, ...] = ()
     because: str = ""
     remarks: tuple[str, ...] = ()
+    is_one_hot: bool = False
 
     @property
     def meaning(self) -> str:
@@ -78,7 +82,8 @@ class Head:
     def make_loss(self, label_smoothing: float = 0.0) -> Any:
         """Return Keras' loss: the mean over the examples of a batch.
 
-        The share `label_smoothing` of each target is spread evenly over the classes (Szegedy et al., 2016).
+        The share `label_smoothing` of each target is spread evenly over the classes (Szegedy et al., 2016); a label is
+        two classes of its own.
         """
         if self.loss and self.loss.example_loss:
             if label_smoothing and self.problem_of_smoothing:
@@ -86,7 +91,7 @@ class Head:
             return self.loss.example_loss
         if self.kind == "quantities":
             return losses.MeanSquaredError()
-        if self.kind == "two classes":
+        if self.kind in BINARY:
             return losses.BinaryCrossentropy(from_logits=self.is_logits, label_smoothing=label_smoothing)
         if label_smoothing:
             return _SmoothedCrossentropy(self.is_logits, label_smoothing)
@@ -98,7 +103,7 @@ class Head:
             return keras_metrics.MeanMetricWrapper(self.loss.example_loss.call, name=name)
         if self.kind == "quantities":
             return keras_metrics.MeanSquaredError(name=name)
-        is_binary = self.kind == "two classes"
+        is_binary = self.kind in BINARY
         kind = keras_metrics.BinaryCrossentropy if is_binary else keras_metrics.SparseCategoricalCrossentropy
         return kind(from_logits=self.is_logits, name=name)
 
@@ -148,15 +153,22 @@ class TrainingRows:
     targets: np.ndarray | None = None
     target_range: tuple[float, float] | None = None
     is_scaled: bool = False
+    is_one_hot: bool = False  # the data holds classes as rows with one 1
 
     @classmethod
     def of(cls, dataset: Dataset) -> "TrainingRows":
         """Take rows from the whole training split, evenly."""
-        train = dataset.train
+        train, described = dataset.train, dataset.description
         rows = np.unique(np.linspace(0, len(train) - 1, min(SAMPLE, len(train))).astype(int))
-        targets, is_scaled = train.targets, "target_scale" in dataset.description
-        limits = (float(targets.min()), float(targets.max()))
-        return cls(dataset.task, dataset.output_size, np.asarray(train.inputs[rows]), targets[rows], limits, is_scaled)
+        return cls(
+            task=dataset.task,
+            output_size=dataset.output_size,
+            inputs=np.asarray(train.inputs[rows]),
+            targets=train.targets[rows],
+            target_range=(float(train.targets.min()), float(train.targets.max())),
+            is_scaled="target_scale" in described,
+            is_one_hot=bool(described.get("is_one_hot", False)),
+        )
 
 
 def read_head(
@@ -168,8 +180,8 @@ def read_head(
     """
     size = output_shape(model, rows.inputs[:2])[-1]
     assert size is not None  # ensured by build_model
-    kind = "quantities" if rows.task == "regression" else ("two classes" if size == 1 else "classes")
-    given = None if model_computes_its_loss(model) else compiled(model, kind, folder)
+    kind = _kind(rows.task, size)
+    given = None if model_computes_its_loss(model) else compiled(model, kind, folder, rows.is_one_hot)
     head = (_quantities if kind == "quantities" else _classes)(model, rows, training, given, folder)
     if head.loss and head.loss.example_loss and rows.targets is not None:
         outputs = np.asarray(ops.convert_to_numpy(model(rows.inputs, training=False)), np.float32)
@@ -181,7 +193,7 @@ def of_model(head: Head, model: keras.Model, folder: Path) -> Head:
     """Return the head with the loss that another build of the model was compiled with: it may use its variables."""
     if head.loss is None or head.loss.key != ARCHITECTURE:
         return head
-    return replace(head, loss=compiled(model, head.kind, folder))
+    return replace(head, loss=compiled(model, head.kind, folder, head.is_one_hot))
 
 
 def model_computes_its_loss(model: keras.Model) -> bool:
@@ -205,6 +217,11 @@ def output_shape(model: keras.Model, sample: np.ndarray) -> tuple[int | None, ..
     """Return the shape of the outputs, examples first; builds a model without a graph."""
     shape = model.output_shape if has_graph(model) else model(sample).shape
     return tuple(shape)
+
+
+def _kind(task: str, size: int) -> str:
+    by_task = {"regression": "quantities", "multilabel": "labels"}
+    return by_task.get(task, "two classes" if size == 1 else "classes")
 
 
 def _quantities(
@@ -245,25 +262,27 @@ def _refuse_unsuited(loss: TrainedLoss, model: keras.Model, rows: TrainingRows) 
 def _classes(
     model: keras.Model, rows: TrainingRows, training: TrainingSettings, given: TrainedLoss | None, folder: Path
 ) -> Head:
-    """The head of a classification: logits or probabilities, one output for two classes or one per class."""
+    """The head of a classification: logits or probabilities, one output for two classes or one per class or label."""
     size = int(output_shape(model, rows.inputs[:2])[-1] or 0)
-    kind = "two classes" if size == 1 else "classes"
+    kind = _kind(rows.task, size)
+    if kind == "labels" and size != rows.output_size:
+        raise _refusal(f"has {size} outputs for {rows.output_size} labels")
     if training.loss in QUANTITY_LOSSES:
         known = f"known for classes: {', '.join(CLASS_LOSSES)}, or path/to/file.py:function"
         remedy = 'for a quantity set task = "regression" in [data]'
         raise InputError("training.loss", f"{training.loss!r} is for quantities ({known}); {remedy}")
-    own = own_loss(training.loss, folder) if is_reference(training.loss) else None
+    own = own_loss(training.loss, kind, folder, rows.is_one_hot) if is_reference(training.loss) else None
     witness = given if training.loss == AUTO else own
-    meaning = settle_meaning(model, size, rows.inputs, training.outputs, witness)
+    meaning = settle_meaning(model, kind, size, rows.inputs, training.outputs, witness)
     loss = own or _stated_loss(training, kind, meaning.is_logits, folder) or given
-    return Head(kind, meaning.is_logits, loss, because=meaning.because)
+    return Head(kind, meaning.is_logits, loss, because=meaning.because, is_one_hot=rows.is_one_hot)
 
 
 def _stated_loss(training: TrainingSettings, kind: str, is_logits: bool, folder: Path) -> TrainedLoss | None:
     if training.loss == AUTO:
         return None
     if is_reference(training.loss):
-        return own_loss(training.loss, folder)
+        return own_loss(training.loss, kind, folder)
     return named_loss(training.loss, kind, is_logits, training.quantiles or ())
 
 

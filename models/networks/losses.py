@@ -15,13 +15,14 @@ from keras import losses, ops
 
 from nightune.models.error_causes import cause_of, users_line
 from nightune.models.errors import InputError
-from nightune.models.library_internals.models import compiled_loss, is_part_of_keras
+from nightune.models.library_internals.models import compiled_loss, is_defined_by_keras, is_part_of_keras
 from nightune.models.techniques.losses import SIGNED_LOSSES
 from nightune.models.user_code import load_loss_function
 from nightune.vocabulary import ARCHITECTURE
 
 KEY = "training.loss"
 ROWS_AT_ONCE = 2**16
+SAME, ONE_HOT, INDICES = "same", "one-hot", "indices"  # the form of the targets that a loss reads
 FOCAL_GAMMA = 2.0  # Lin et al., 2017
 NEEDS_UNITS = (*SIGNED_LOSSES, "kl_divergence", "mean_squared_logarithmic_error", "mean_absolute_percentage_error")
 
@@ -29,19 +30,21 @@ NEEDS_UNITS = (*SIGNED_LOSSES, "kl_divergence", "mean_squared_logarithmic_error"
 class ExampleLoss(losses.Loss):
     """A loss as one number per example: the mean over all other axes of what a function of (y_true, y_pred) returns.
 
-    `y_true` has the shape (examples, quantities) float, or for classes (examples, 1), or one-hot (examples, classes).
+    The function gets `y_true` as `fit` would give it: (examples, outputs), or the indices of classes (examples,), all
+    as floats.
     """
 
-    def __init__(self, name: str, function: Callable[..., Any], is_one_hot: bool = False) -> None:
+    def __init__(self, name: str, function: Callable[..., Any], targets: str = SAME) -> None:
         super().__init__(name=name)
-        self._function, self._is_one_hot = function, is_one_hot
+        self._function, self._targets = function, targets
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Return the loss of each example, (examples,)."""
-        if self._is_one_hot:  # from class indices, which Keras casts to floats
-            classes = ops.cast(ops.reshape(y_true, (-1,)), "int32")
-            y_true = ops.one_hot(classes, y_pred.shape[-1], dtype=y_pred.dtype)
-        elif len(y_true.shape) < len(y_pred.shape):
+        if self._targets != SAME:  # class indices, which Keras casts to floats
+            y_true = ops.reshape(y_true, (-1,))
+        if self._targets == ONE_HOT:
+            y_true = ops.one_hot(ops.cast(y_true, "int32"), y_pred.shape[-1], dtype=y_pred.dtype)
+        elif self._targets == SAME and len(y_true.shape) < len(y_pred.shape):
             y_true = ops.expand_dims(y_true, -1)
         values = ops.convert_to_tensor(self._function(ops.cast(y_true, y_pred.dtype), y_pred))
         return ops.mean(values, axis=tuple(range(1, len(values.shape)))) if len(values.shape) > 1 else values
@@ -89,7 +92,7 @@ def named_loss(name: str, kind: str, is_logits: bool, quantiles: Sequence[float]
         return TrainedLoss(name, because)
     if name == "focal":
         function = _focal(kind, is_logits)
-        return TrainedLoss(name, because, ExampleLoss(name, function, is_one_hot=kind == "classes"))
+        return TrainedLoss(name, because, ExampleLoss(name, function, ONE_HOT if kind == "classes" else SAME))
     if name == "pinball":
         return TrainedLoss(name, because, ExampleLoss(name, pinball(quantiles)))
     functions = {
@@ -102,16 +105,19 @@ def named_loss(name: str, kind: str, is_logits: bool, quantiles: Sequence[float]
     return TrainedLoss(name, because, ExampleLoss(name, functions[name]))
 
 
-def own_loss(reference: str, folder: Path) -> TrainedLoss:
-    """Return a user's function of (y_true, y_pred); its errors become InputErrors with file and line."""
+def own_loss(reference: str, kind: str, folder: Path, is_one_hot: bool = False) -> TrainedLoss:
+    """Return a user's function of (y_true, y_pred); its errors become InputErrors with file and line.
+
+    It reads classes as the data holds them: one-hot or their indices.
+    """
     function = load_loss_function(reference, folder)
     file = (folder / reference.rpartition(":")[0]).resolve()
     located = _located(function, reference.rpartition(":")[2], KEY, file.parent)
-    loss = ExampleLoss("own_loss", located)
+    loss = ExampleLoss("own_loss", located, _own_form(kind, is_one_hot))
     return TrainedLoss(reference, f"{KEY} of the study", loss, place=_place(function))
 
 
-def compiled(model: keras.Model, kind: str, folder: Path) -> TrainedLoss | None:
+def compiled(model: keras.Model, kind: str, folder: Path, is_one_hot: bool = False) -> TrainedLoss | None:
     """Return the loss that a model was compiled with, None if there is none; InputError if it cannot be used."""
     given, weights = compiled_loss(model)
     while isinstance(given, list | tuple | dict) and len(given) == 1 and "class_name" not in given:
@@ -131,18 +137,37 @@ def compiled(model: keras.Model, kind: str, folder: Path) -> TrainedLoss | None:
     if not name:
         shown = getattr(loss, "__name__", type(loss).__name__)
         function = _located(loss.call if isinstance(loss, losses.Loss) else loss, shown, ARCHITECTURE, folder)
-        own = ExampleLoss("own_loss", function)
+        own = ExampleLoss("own_loss", function, _own_form(kind, is_one_hot))
         return TrainedLoss(shown, _COMPILED, own, key=ARCHITECTURE, place=_place(loss))
     reads_logits = _reads_logits(name, config)
     if _is_default(name, config, kind):
         default = "mse" if kind == "quantities" else "crossentropy"
         return TrainedLoss(default, _COMPILED, reads_logits=reads_logits, key=ARCHITECTURE)
-    if kind == "quantities" and "categorical" in name:
-        raise InputError("data.task", f"the model is compiled with {name}, a loss of classes; the task is regression")
+    if kind != "classes" and "categorical" in name:
+        raise _of_classes(name, kind)
     function = loss.call if isinstance(loss, losses.Loss) else loss
-    is_one_hot = kind == "classes" and not name.startswith("sparse_")
-    loss = ExampleLoss(name, function, is_one_hot)
+    form = SAME if kind != "classes" else (INDICES if name.startswith("sparse_") else ONE_HOT)
+    loss = ExampleLoss(name, function, form)
     return TrainedLoss(_SHORT.get(name, name), _COMPILED, loss, reads_logits, ARCHITECTURE)
+
+
+def _own_form(kind: str, is_one_hot: bool) -> str:
+    if kind != "classes":
+        return SAME
+    return ONE_HOT if is_one_hot else INDICES
+
+
+def _of_classes(name: str, kind: str) -> InputError:
+    """The error for a compiled loss of one class per row where the task or the outputs are others."""
+    said = f"the model is compiled with {name}, a loss of one class per row"
+    if kind == "two classes":
+        remedy = "end in one output for each class, or compile binary_crossentropy"
+        return InputError(ARCHITECTURE, f"{said} over several outputs, and has one output; {remedy}")
+    what, remedy = {
+        "quantities": ("the task is regression", 'set task = "classification" in [data] or compile another loss'),
+        "labels": ("the task is multilabel", 'set task = "multiclass" in [data] or compile binary_crossentropy'),
+    }[kind]
+    return InputError("data.task", f"{said}; {what}: {remedy}")
 
 
 _MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
@@ -182,8 +207,7 @@ def _keras_name(loss: Any) -> str:
         if not is_part_of_keras(loss):
             return ""
         loss = getattr(loss, "fn", None) or type(loss)
-    is_own = getattr(loss, "__module__", "").startswith("keras.src.")
-    return str(loss.__name__) if is_own else ""
+    return str(loss.__name__) if is_defined_by_keras(loss) else ""
 
 
 def _reads_logits(name: str, config: dict[str, Any]) -> bool | None:
@@ -198,6 +222,7 @@ def _is_default(name: str, config: dict[str, Any], kind: str) -> bool:
     known = {
         "quantities": ("mean_squared_error",),
         "two classes": ("binary_crossentropy",),
+        "labels": ("binary_crossentropy",),
         "classes": ("categorical_crossentropy", "sparse_categorical_crossentropy"),
     }
     is_plain = not config.get("label_smoothing") and config.get("ignore_class") is None
@@ -243,17 +268,17 @@ def _place(function: Any) -> str:
         return ""
 
 
-def reads_logits(loss: TrainedLoss) -> bool | None:
-    """Return whether a loss of one output for two classes reads logits; None if it does not show.
+def reads_logits(loss: TrainedLoss, size: int = 1) -> bool | None:
+    """Return whether a loss of one output for two classes, or of `size` labels, reads logits; None if it does not show.
 
     Without weights of classes, both classes have the same loss at the output between them: 0 for logits, or one half.
     """
     if loss.reads_logits is not None or loss.example_loss is None:
         return loss.reads_logits
-    both = np.array([[0.0], [1.0]])
+    both = np.repeat([[0.0], [1.0]], size, axis=1)
     apart = {}
     for point in (0.0, 0.5):
-        first, second = loss.rows(np.full((2, 1), point), both)
+        first, second = loss.rows(np.full((2, size), point), both)
         apart[point] = abs(first - second) / max(abs(first), abs(second), 1e-6)
     if min(apart.values()) > 1e-3 or not np.isfinite([*apart.values()]).any():
         return None

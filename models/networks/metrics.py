@@ -19,8 +19,9 @@ CLIP = 1e-7  # Keras' epsilon: the minimum distance of probabilities from 0 and 
 def metrics(task: str, outputs: np.ndarray, targets: np.ndarray, is_logits: bool) -> dict[str, float]:
     """Return every metric of the task. `outputs` is (examples, size); two classes may have one output or two.
 
-    `loss` is the mean negative log-likelihood, or for regression the squared error, also averaged over outputs.
-    `auc` is NaN if the targets contain only one class.
+    `loss` is the mean negative log-likelihood, for several labels also averaged over them, or for regression the
+    squared error, also averaged over outputs. `auc` is NaN if the targets contain only one class; of several labels it
+    is the mean over those that some rows have and others lack.
     """
     refuse_unknown_task(task)
     if not np.isfinite(outputs).all():
@@ -28,6 +29,8 @@ def metrics(task: str, outputs: np.ndarray, targets: np.ndarray, is_logits: bool
     outputs = outputs.astype(np.float64).reshape(len(outputs), -1)
     if task == "regression":
         return _regression(outputs, targets.astype(np.float64).reshape(outputs.shape))
+    if task == "multilabel":
+        return _multilabel(outputs, targets.astype(np.int64).reshape(outputs.shape), is_logits)
     return _classification(task, log_probabilities(outputs, is_logits), targets.astype(np.int64).reshape(-1))
 
 
@@ -73,6 +76,36 @@ def _classification(task: str, log_probabilities: Array, targets: npt.NDArray[np
     if task == "binary":
         values["auc"] = _area_under_curve(log_probabilities[:, 1] - log_probabilities[:, 0], targets)
     return values
+
+
+def _multilabel(outputs: Array, targets: npt.NDArray[np.int64], is_logits: bool) -> dict[str, float]:
+    """Return the metrics of labels that are independent of each other, as scikit-learn defines them.
+
+    `accuracy` counts the rows whose labels are all right, `label_accuracy` is 1 minus the Hamming loss, and the F1 of
+    a label that is neither true nor predicted anywhere is 0.
+    """
+    predicted = outputs > (0.0 if is_logits else 0.5)
+    is_right = predicted == (targets == 1)
+    hits = np.sum(predicted & (targets == 1), axis=0)
+    counts = predicted.sum(axis=0) + targets.sum(axis=0)
+    areas = [_area_under_curve(scores, labels) for scores, labels in zip(outputs.T, targets.T, strict=True)]
+    known = [area for area in areas if not np.isnan(area)]
+    return {
+        "loss": float(np.mean(label_losses(outputs, targets, is_logits))),
+        "accuracy": float(np.mean(is_right.all(axis=1))),
+        "label_accuracy": float(np.mean(is_right)),
+        "f1_macro": float(np.mean(2.0 * hits / np.maximum(counts, 1))),
+        "f1_micro": float(2.0 * hits.sum() / max(int(counts.sum()), 1)),
+        "auc": float(np.mean(known)) if known else float("nan"),
+    }
+
+
+def label_losses(outputs: Array, targets: np.ndarray, is_logits: bool) -> Array:
+    """Return the binary cross-entropy of each label, (examples, labels); `targets` are 0 and 1 of the same shape."""
+    convert = _of_one_logit if is_logits else _of_one_probability
+    logs = convert(outputs.reshape(-1, 1))
+    chosen = logs[np.arange(len(logs)), targets.astype(np.int64).reshape(-1)]
+    return -chosen.reshape(outputs.shape)
 
 
 def log_probabilities(outputs: Array, is_logits: bool) -> Array:

@@ -22,6 +22,8 @@ def following_seed(trial_seed: int) -> Iterator[None]:
 
     They are those of `random.seed`, `numpy.random.seed`, `tensorflow.random.set_seed` (`keras.utils.set_random_seed`
     calls all three), and of Keras' initializers, random functions and seed generators, unless they were drawn.
+    Generators of their own keep the seed that they are given: `numpy.random.default_rng`, `numpy.random.RandomState`
+    and `random.Random`.
     """
     thread = threading.get_ident()
     drawn: set[int] = set()

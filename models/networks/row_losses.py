@@ -2,25 +2,28 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from nightune.models.data.dataset import Dataset, UnsealedExamples
+from nightune.models.data.dataset import Dataset
 from nightune.models.networks.heads import Head
-from nightune.models.networks.metrics import CLIP, log_probabilities, points
+from nightune.models.networks.metrics import CLIP, label_losses, log_probabilities
 from nightune.models.networks.trained_rows import TrainedMeasure
-from nightune.models.serving.predictor import Predictor
+from nightune.models.networks.truth import Truth, quantities_of
+from nightune.models.serving.predictor import Predictor, in_units
 from nightune.vocabulary import row_of
 
-# objective → the loss of a row, by task; the gate compares its mean over the rows
+# objective → the loss of a row, by task; the gate compares its mean over the rows, or the metric itself where
+# `weighted_metrics.py` has it: then the loss only shows whether outputs are finite
 MEASURES = {
-    "val_loss": {"regression": "squared error", "classes": "log loss"},
-    "val_accuracy": {"classes": "error"},
+    "val_loss": {"regression": "squared error", "classes": "log loss", "labels": "log loss"},
+    "val_accuracy": {"classes": "error", "labels": "error"},
+    "val_label_accuracy": {"labels": "label error"},
     "val_balanced_accuracy": {"classes": "balanced error"},
-    "val_f1_macro": {"classes": "balanced error"},  # F1 is not a mean over rows
-    "val_auc": {"classes": "log loss"},  # neither is the area under the curve
+    "val_f1_macro": {"classes": "balanced error", "labels": "balanced label error"},
+    "val_f1_micro": {"labels": "label error"},
+    "val_auc": {"classes": "log loss", "labels": "log loss"},
     "val_mae": {"regression": "absolute error"},
     "val_rmse": {"regression": "squared error"},
     "val_r2": {"regression": "squared error"},
@@ -34,46 +37,36 @@ Measure = str | TrainedMeasure
 def measure_of(objective: str, task: str, trained: TrainedMeasure | None = None) -> Measure:
     """Return the loss of a row for an objective: "error" is 0 or 1, "balanced error" weights classes equally.
 
-    `trained` is the training loss, which `val_loss` is the mean of, where it is not the task's default one.
+    Of several labels, "error" is 1 unless all are right, and the other losses are means over labels; "balanced label
+    error" weights the rows that have a label and those that lack it equally. `trained` is the training loss, which
+    `val_loss` is the mean of, where it is not the task's default one.
     """
     if objective == "val_loss" and trained is not None:
         return trained
     by_task = row_of(MEASURES, objective, "MEASURES in models/networks/row_losses.py")
-    kind = "regression" if task == "regression" else "classes"
+    kind = {"regression": "regression", "multilabel": "labels"}.get(task, "classes")
     return row_of(by_task, kind, f"{objective} of MEASURES in models/networks/row_losses.py")
-
-
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """The true values of the test rows: labels, or quantities (rows, quantities) in the units of the data."""
-
-    values: np.ndarray
-    is_regression: bool
-
-
-def truth(dataset: Dataset, test: UnsealedExamples) -> Truth:
-    """Convert the test targets back to labels or units of the data."""
-    if dataset.task != "regression":
-        return Truth(np.array(dataset.classes)[test.targets], False)
-    scale = dataset.description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})
-    values = test.targets.astype(np.float64).reshape(len(test), -1)
-    return Truth(values * np.array(scale["deviation"]) + np.array(scale["mean"]), True)
 
 
 def row_losses(predictor: Predictor, inputs: np.ndarray, truth: Truth, measure: Measure) -> np.ndarray:
     """Return the loss of each row, (rows,) float64; NaN if an output is not finite.
 
-    A label that is unknown to the model has the probability 1e-7.
+    A label that is unknown to the model has the probability 1e-7. InputError if it does not predict the quantities.
     """
+    return losses_of_outputs(predictor, predictor.outputs(inputs), truth, measure)
+
+
+def losses_of_outputs(predictor: Predictor, outputs: np.ndarray, truth: Truth, measure: Measure) -> np.ndarray:
+    """Return the loss of each row, as `row_losses`, from outputs of shape (rows, size)."""
     if isinstance(measure, TrainedMeasure):
-        return measure.rows(predictor, inputs, truth.values)
-    outputs = predictor.outputs(inputs)
-    if truth.is_regression:
-        values = predictor.answers(outputs).reshape(len(inputs), -1)
-        values = points(values, tuple(predictor.description.get("quantiles", ())))
-        return _quantity_losses(values, truth.values, measure)
+        return measure.rows(predictor, outputs, truth)
     finite = np.isfinite(outputs).all(axis=1)
+    if truth.is_regression:
+        values = quantities_of(predictor, np.where(finite[:, None], outputs, 0.0), truth)
+        return np.where(finite, _quantity_losses(values, truth.values, measure), np.nan)
     readable = np.where(finite[:, None], outputs, 0.0).astype(np.float64)
+    if truth.labels is not None:
+        return np.where(finite, _losses_of_labels(predictor, readable, truth, measure), np.nan)
     logs = log_probabilities(readable, predictor.description["is_logits"])
     own = {label: index for index, label in enumerate(predictor.description["classes"])}
     wanted = np.array([own.get(label, -1) for label in truth.values.tolist()])
@@ -84,14 +77,16 @@ def row_losses(predictor: Predictor, inputs: np.ndarray, truth: Truth, measure: 
 def trivial_losses(dataset: Dataset, truth: Truth, measure: Measure) -> np.ndarray:
     """Return the loss of each row of the baseline: the class shares, mean or median of the training rows."""
     if isinstance(measure, TrainedMeasure):
-        return measure.trivial_rows(dataset, truth.values)
+        return measure.trivial_rows(dataset, truth)
     known = dataset.train.targets
     if truth.is_regression:
         middle = np.median if measure == "absolute error" else np.mean
-        scale = dataset.description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})
-        guess = middle(known.astype(np.float64).reshape(len(known), -1), axis=0)
-        guess = guess * np.array(scale["deviation"]) + np.array(scale["mean"])
+        guess = in_units(middle(known.astype(np.float64).reshape(len(known), -1), axis=0), dataset.description)
         return _quantity_losses(np.broadcast_to(guess, truth.values.shape), truth.values, measure)
+    if truth.labels is not None:
+        shares = known.mean(axis=0, dtype=np.float64)
+        guesses = np.broadcast_to(shares, truth.values.shape)
+        return _label_losses(label_losses(guesses, truth.values, False), guesses > 0.5, truth.values, measure)
     classes = np.array(dataset.classes)
     shares = np.bincount(known, minlength=len(classes)) / len(known)
     index = {label: number for number, label in enumerate(classes.tolist())}
@@ -120,6 +115,35 @@ def latency_ms(predictor: Predictor, raw: Any, clock: Callable[[], float] = time
 def _quantity_losses(values: np.ndarray, wanted: np.ndarray, measure: str) -> np.ndarray:
     errors = np.abs(values - wanted)
     means: np.ndarray = np.mean(errors if measure == "absolute error" else errors**2, axis=1)
+    return means
+
+
+def _losses_of_labels(predictor: Predictor, outputs: np.ndarray, truth: Truth, measure: str) -> np.ndarray:
+    """Compare the outputs with the labels by name: a champion may have them in another order, or lack some."""
+    assert truth.labels is not None
+    own = {label: index for index, label in enumerate(predictor.description["classes"])}
+    has_logits, wanted = predictor.description["is_logits"], truth.values
+    losses, predicted = np.full(wanted.shape, -np.log(CLIP)), wanted != 1  # of a label that the model does not know
+    for place, label in enumerate(truth.labels):
+        if label in own:
+            column = outputs[:, [own[label]]]
+            losses[:, [place]] = label_losses(column, wanted[:, [place]], has_logits)
+            predicted[:, place] = column[:, 0] > (0.0 if has_logits else 0.5)
+    return _label_losses(losses, predicted, wanted, measure)
+
+
+def _label_losses(losses: np.ndarray, predicted: np.ndarray, wanted: np.ndarray, measure: str) -> np.ndarray:
+    """Return the loss of each row from the log losses and predictions of its labels, (rows, labels)."""
+    is_wrong = predicted != (wanted == 1)
+    if measure == "error":
+        losses = is_wrong.any(axis=1, keepdims=True)
+    elif measure == "balanced label error":
+        shares = np.where(wanted == 1, wanted.mean(axis=0), 1.0 - wanted.mean(axis=0))
+        known = (wanted.min(axis=0) != wanted.max(axis=0)) + 1.0  # values of each label: 1 or 2
+        losses = is_wrong / (known * shares)
+    elif measure == "label error":
+        losses = is_wrong
+    means: np.ndarray = losses.mean(axis=1, dtype=np.float64)
     return means
 
 

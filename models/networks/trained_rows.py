@@ -1,17 +1,20 @@
 """The training loss as the loss of a test row: the gate compares models in the loss that they were trained with."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.errors import InputError
 from nightune.models.networks.heads import Head
 from nightune.models.networks.losses import TrainedLoss
-from nightune.models.networks.metrics import CLIP, log_probabilities, points
+from nightune.models.networks.metrics import CLIP, log_probabilities
+from nightune.models.networks.truth import Truth, quantities_of
 from nightune.models.serving.predictor import Predictor
 
-LEVELS = np.linspace(0.01, 0.99, 99)  # of the training targets, candidates for the best constant
+# Candidates for the best constant: quantiles of the training targets, and powers of the classes' shares.
+LEVELS = np.linspace(0.01, 0.99, 99)
+POWERS = (1.0, 0.25, 0.5, 0.75, 1.5, 2.0, 4.0, 32.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,68 +34,70 @@ class TrainedMeasure:
             return None
         scale = dataset.description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})
         mean, deviation = np.array(scale["mean"]), np.array(scale["deviation"])
-        return cls(head, head.loss, tuple(dataset.classes or ()), mean, deviation)
+        return cls(head, head.loss, tuple(np.array(dataset.classes or ()).tolist()), mean, deviation)
 
     def __str__(self) -> str:
         return f"training loss {self.loss.name}"
 
-    def rows(self, predictor: Predictor, inputs: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Return the loss of each row, (rows,) float64; NaN if an output is not finite.
+    def rows(self, predictor: Predictor, outputs: np.ndarray, truth: Truth) -> np.ndarray:
+        """Return the loss of each row, (rows,) float64, from outputs (rows, size); NaN if an output is not finite.
 
-        `values` are labels, or quantities in the units of the data. Another model's outputs are converted: its
-        quantities to the candidate's scale, its probabilities to the candidate's outputs and classes.
+        Another model's outputs are converted: its quantities to the candidate's scale and order, its probabilities to
+        the candidate's outputs, classes and labels.
         """
-        outputs = predictor.outputs(inputs).astype(np.float64)
-        finite = np.asarray(np.isfinite(outputs).all(axis=1))
-        outputs[~finite] = 0.0
+        finite = np.isfinite(outputs).all(axis=1)
+        readable = np.where(finite[:, None], outputs, 0.0).astype(np.float64)
         if self.head.kind == "quantities":
-            converted = self._scaled(self._sized(predictor, outputs))
-            targets = self._scaled(values)
+            converted = self._scaled(quantities_of(predictor, readable, truth, self.head.quantiles))
         else:
-            converted, targets = self._as_trained(predictor, outputs), self._indices(values)
-        return np.where(finite, self.loss.rows(converted, self.head.targets(targets)), np.nan)
+            converted = self._as_trained(predictor, readable)
+        return np.where(finite, self.loss.rows(converted, self._targets(truth)), np.nan)
 
-    def trivial_rows(self, dataset: Dataset, values: np.ndarray) -> np.ndarray:
-        """Return the loss of each row of the best constant: shares of the classes, or the best of some statistics."""
+    def trivial_rows(self, dataset: Dataset, truth: Truth) -> np.ndarray:
+        """Return the loss of each row of the constant with the lowest loss of the training rows."""
         known = dataset.train.targets
-        if self.head.kind != "quantities":
-            shares = np.bincount(known, minlength=len(self.classes)) / len(known)
-            constant = self._form(np.log(np.maximum(shares, CLIP))[None])
-            targets = self.head.targets(self._indices(values))
-        else:
-            constant = self._best_constant(known.astype(np.float64).reshape(len(known), -1))
-            targets = self.head.targets(self._scaled(values))
-        return self.loss.rows(np.repeat(constant, len(targets), axis=0), targets)
-
-    def _best_constant(self, known: np.ndarray) -> np.ndarray:
-        """The constant of the lowest training loss among mean and quantiles; of quantiles, each one's own."""
         if self.head.quantiles:
-            levels: np.ndarray = np.quantile(known, self.head.quantiles, axis=0).reshape(1, -1)
-            return levels
-        candidates = [known.mean(axis=0), *np.quantile(known, LEVELS, axis=0)]
-        targets = self.head.targets(known)
-        means = [self.loss.rows(np.broadcast_to(each, known.shape), targets).mean() for each in candidates]
-        return np.asarray(candidates[int(np.nanargmin(means))])[None]
+            best = np.quantile(known.astype(np.float64), self.head.quantiles).reshape(1, -1)
+        else:
+            targets = self.head.targets(known)
+            constants = self._constants(known)
+            means = [
+                self.loss.rows(np.broadcast_to(each, (len(known), each.shape[1])), targets).mean() for each in constants
+            ]
+            best = constants[int(np.nanargmin(means))]
+        return self.loss.rows(np.repeat(best, len(truth.values), axis=0), self._targets(truth))
+
+    def _constants(self, known: np.ndarray) -> list[np.ndarray]:
+        """Return candidates for the best constant, (1, size) each."""
+        if self.head.kind == "quantities":
+            values = known.astype(np.float64).reshape(len(known), -1)
+            return [each[None] for each in (values.mean(axis=0), *np.quantile(values, LEVELS, axis=0))]
+        if self.head.kind == "labels":
+            shares = np.clip(known.mean(axis=0, dtype=np.float64), CLIP, 1.0 - CLIP)
+            pairs = np.log(np.stack([1.0 - shares, shares], axis=1))
+            return [self._label_form(_normalized(power * pairs))[None] for power in POWERS]
+        shares = np.bincount(known, minlength=len(self.classes)) / len(known)
+        logs = np.log(np.maximum(shares, CLIP))[None]
+        return [self._form(_normalized(power * logs)) for power in POWERS]
+
+    def _targets(self, truth: Truth) -> np.ndarray:
+        """Return the true values as training reads them."""
+        if self.head.kind == "quantities":
+            return self.head.targets(self._scaled(truth.values))
+        if self.head.kind == "labels":
+            return self.head.targets(truth.values)
+        index = {label: number for number, label in enumerate(self.classes)}
+        return self.head.targets(np.array([index[label] for label in truth.values.tolist()]))
 
     def _scaled(self, values: np.ndarray) -> np.ndarray:
         scaled: np.ndarray = (values - self.mean) / self.deviation
         return scaled
 
-    def _sized(self, predictor: Predictor, outputs: np.ndarray) -> np.ndarray:
-        """Return quantities in the units of the data, as many as the candidate has outputs."""
-        quantities = predictor.answers(outputs).reshape(len(outputs), -1)
-        theirs, ours = tuple(predictor.description.get("quantiles", ())), self.head.quantiles
-        if theirs == ours:
-            return quantities
-        if not ours:
-            return points(quantities, theirs)
-        if not theirs:
-            return np.repeat(quantities, len(ours), axis=1)
-        raise InputError("training.quantiles", f"the model predicts the quantiles {theirs}, not {ours}")
-
     def _as_trained(self, predictor: Predictor, outputs: np.ndarray) -> np.ndarray:
         description = predictor.description
         is_alike = tuple(description["classes"]) == self.classes and description["is_logits"] == self.head.is_logits
+        if self.head.kind == "labels":
+            return outputs if is_alike else self._of_labels(description["classes"], description["is_logits"], outputs)
         if is_alike and (outputs.shape[1] == 1) == (self.head.kind == "two classes"):
             return outputs
         logs = log_probabilities(outputs, description["is_logits"])
@@ -101,13 +106,28 @@ class TrainedMeasure:
         columns = [logs[:, places[label]] if label in places else lost for label in self.classes]
         return self._form(np.stack(columns, axis=1))
 
+    def _of_labels(self, own: Sequence[object], is_logits: bool, outputs: np.ndarray) -> np.ndarray:
+        places = {label: number for number, label in enumerate(own)}
+        lost = np.log(np.broadcast_to([1.0 - CLIP, CLIP], (len(outputs), 2)))
+        columns = [
+            log_probabilities(outputs[:, [places[label]]], is_logits) if label in places else lost
+            for label in self.classes
+        ]
+        return np.stack([self._label_form(each) for each in columns], axis=1)
+
+    def _label_form(self, pairs: np.ndarray) -> np.ndarray:
+        """Convert log-probabilities that a label lacks and holds, (rows, 2), to the candidate's outputs, (rows,)."""
+        converted: np.ndarray = pairs[:, 1] - pairs[:, 0] if self.head.is_logits else np.exp(pairs[:, 1])
+        return converted
+
     def _form(self, logs: np.ndarray) -> np.ndarray:
         """Convert log-probabilities of the candidate's classes to outputs as its own are."""
         if self.head.kind == "two classes":
-            logs = logs[:, 1:] - logs[:, :1] if self.head.is_logits else logs[:, 1:]
+            return self._label_form(logs)[:, None]
         converted: np.ndarray = logs if self.head.is_logits else np.exp(logs)
         return converted
 
-    def _indices(self, labels: np.ndarray) -> np.ndarray:
-        index = {label: number for number, label in enumerate(self.classes)}
-        return np.array([index[label] for label in labels.tolist()])
+
+def _normalized(logs: np.ndarray) -> np.ndarray:
+    normalized: np.ndarray = logs - np.logaddexp.reduce(logs, axis=1, keepdims=True)
+    return normalized

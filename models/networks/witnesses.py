@@ -10,6 +10,7 @@ from nightune.models.networks.losses import TrainedLoss, reads_logits
 from nightune.models.networks.output_ranges import Measured, measure_outputs
 from nightune.models.networks.output_walk import LOGITS, PROBABILITIES, UNKNOWN, Reading, walk
 from nightune.models.techniques.losses import AUTO
+from nightune.vocabulary import ARCHITECTURE
 
 KEY = "training.outputs"
 REACH = 0.01  # of the range of outputs: how far beyond it a target may lie
@@ -23,7 +24,9 @@ class Meaning:
     because: str
 
 
-def settle_meaning(model: keras.Model, size: int, sample: np.ndarray, stated: str, loss: TrainedLoss | None) -> Meaning:
+def settle_meaning(
+    model: keras.Model, kind: str, size: int, sample: np.ndarray, stated: str, loss: TrainedLoss | None
+) -> Meaning:
     """Return what the outputs of a classifier are; InputError names `training.outputs` if it cannot be known.
 
     The graph decides, or where it does not know a measurement. The study's word decides for outputs with bounds that
@@ -32,11 +35,13 @@ def settle_meaning(model: keras.Model, size: int, sample: np.ndarray, stated: st
     if stated == "quantities":
         raise InputError(KEY, "'quantities', but the task has classes; use logits or probabilities")
     reading = walk(model)
-    _refuse_parts(reading, size)
+    _refuse_parts(reading, kind, size)
     is_own = loss is not None and loss.example_loss is not None
-    by_loss = reads_logits(loss) if loss is not None and size == 1 else (loss.reads_logits if loss else None)
+    by_loss = (
+        reads_logits(loss, size) if loss is not None and kind != "classes" else (loss.reads_logits if loss else None)
+    )
     measured = measure_outputs(model, sample) if reading.meaning == UNKNOWN else None
-    found = reading.meaning if measured is None else _measured_meaning(measured, size)
+    found = reading.meaning if measured is None else _measured_meaning(measured, kind, size)
     because = reading.because if measured is None else f"measured: {measured.shown()}; {reading.because}"
     if stated != AUTO:
         if found not in (stated, UNKNOWN):
@@ -50,7 +55,7 @@ def settle_meaning(model: keras.Model, size: int, sample: np.ndarray, stated: st
         return _refuse_contradiction(found, by_loss, loss, because)
     if found == UNKNOWN and not is_own and by_loss is not True:
         problem = f"the model's outputs are {_range(measured)} ({reading.because}): neither logits nor probabilities"
-        ends = "a sigmoid" if size == 1 else "a softmax"
+        ends = "a softmax" if kind == "classes" else "a sigmoid"
         raise InputError(KEY, f'{problem}; end in {ends} or without an activation, or set outputs = "logits"')
     if found == PROBABILITIES or (is_own and by_loss is False):
         return Meaning(False, because if found == PROBABILITIES else f"{because}; read as the loss does")
@@ -85,27 +90,41 @@ def refuse_negative(model: keras.Model, sample: np.ndarray, loss: TrainedLoss) -
         raise InputError(loss.key, f'{problem}; end in activation="exponential" or "softplus"')
 
 
-def _refuse_parts(reading: Reading, size: int) -> None:
+def _refuse_parts(reading: Reading, kind: str, size: int) -> None:
+    """Refuse an activation that does not fit the number of outputs."""
     if size == 1 and reading.activation == "softmax":
         message = "the model ends in a softmax over one output, which is always 1; use sigmoid or no activation"
-        raise InputError("model.architecture", message)
-    if size > 1 and reading.activation == "sigmoid":
-        raise InputError("model.architecture", _shares(size, "ends in a sigmoid over"))
+        raise InputError(ARCHITECTURE, message)
+    if kind == "labels" and reading.activation in ("softmax", "log_softmax"):
+        raise InputError(ARCHITECTURE, _one_label(size, "ends in a softmax over"))
+    if kind == "classes" and reading.activation == "sigmoid":
+        raise InputError(ARCHITECTURE, _shares(size, "ends in a sigmoid over"))
 
 
 def _shares(size: int, problem: str) -> str:
     return f"the model {problem} {size} outputs, which do not form a distribution; use softmax"
 
 
-def _measured_meaning(measured: Measured, size: int) -> str:
+def _one_label(size: int, problem: str) -> str:
+    remedy = 'for targets with exactly one label per row set task = "multiclass" in [data]'
+    return (
+        f"the model {problem} {size} labels, which allows one label per row; use sigmoid or no activation, or {remedy}"
+    )
+
+
+def _measured_meaning(measured: Measured, kind: str, size: int) -> str:
     """What measured outputs are: probabilities, logits, or unknown for outputs with other bounds."""
+    is_single = size > 1 and (measured.is_distribution or measured.is_log_distribution)
+    if kind == "labels" and is_single:
+        raise InputError(ARCHITECTURE, _one_label(size, "has outputs that sum to 1 over"))
     if measured.is_in_unit:
-        if size > 1 and not measured.is_distribution:
-            raise InputError("model.architecture", _shares(size, "has numbers from 0 to 1 in its"))
-        if size == 1 and measured.low >= 1.0 - 1e-6:
-            raise InputError("model.architecture", "the model's one output is always 1; use sigmoid or no activation")
+        if kind == "classes" and not measured.is_distribution:
+            raise InputError(ARCHITECTURE, _shares(size, "has numbers from 0 to 1 in its"))
+        if kind != "classes" and measured.low >= 1.0 - 1e-6:
+            raise InputError(ARCHITECTURE, "the model's outputs are always 1; use sigmoid or no activation")
         return PROBABILITIES
-    return LOGITS if measured.is_free or (size > 1 and measured.is_log_distribution) else UNKNOWN
+    is_known = measured.is_free or (kind == "classes" and measured.is_log_distribution)
+    return LOGITS if is_known else UNKNOWN
 
 
 def _contradicts(found: str, by_loss: bool, loss: TrainedLoss, is_own: bool) -> bool:

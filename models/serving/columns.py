@@ -8,14 +8,23 @@ import numpy as np
 
 from nightune.models.errors import InputError
 from nightune.models.serving.date_texts import COMPACT, read_date
-from nightune.models.serving.number_texts import POINT, is_placeholder, plain_number
+from nightune.models.serving.labels import (
+    ISO_DATE,
+    MISSING,
+    as_text,
+    as_texts,
+    folded,
+    moment_of,
+    plain_values,
+    without_gaps,
+)
+from nightune.models.serving.number_texts import COMMA, FORMS, POINT, is_placeholder, plain_number
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NUMERIC = ("number", "date", "duration")  # standardized; dates and durations as seconds
 CATEGORY = "category"
-MISSING = "missing"
 
 _KINDS = {
     "boolean": "boolean",
@@ -38,7 +47,6 @@ _KINDS = {
 ISO = "YYYY-MM-DD"  # the form of dates and times of ISO 8601
 USUAL_FORMS = ("", POINT, ISO, "true")
 TRUTHS = {"true": True, "false": False}
-_ISO_DATE = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?"
 
 
 @dataclass(frozen=True)
@@ -46,8 +54,9 @@ class Column:
     """A column: its name, its type in the table (`dtype`), its kind (number, boolean, date, duration or category).
 
     The other fields say how its texts are read, and are empty where the table holds values of the kind. `form` is the
-    way in which numbers or dates are written, `marks` are the signs and units taken off a number, `gaps` the texts that
-    stand for no value. Texts that differ from one of the `labels` only in case or outer blanks are that label.
+    way in which numbers or dates are written, `marks` are the signs and units taken off a number. Texts that differ
+    from one of the `labels` only in case or outer blanks are that label. `gaps` are the texts, numbers and dates that
+    stand for no value, in columns of every kind. `missing_label` is the text of gaps among the labels.
     """
 
     name: str
@@ -57,6 +66,7 @@ class Column:
     marks: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    missing_label: str = MISSING
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Column":
@@ -72,7 +82,8 @@ class Column:
     @property
     def plain(self) -> dict[str, Any]:
         """The fields as plain values, without the empty ones among those that say how texts are read."""
-        return {"name": self.name, "dtype": self.dtype, "kind": self.kind, **self.reading}
+        apart = {} if self.missing_label == MISSING else {"missing_label": self.missing_label}
+        return {"name": self.name, "dtype": self.dtype, "kind": self.kind, **self.reading, **apart}
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -96,38 +107,41 @@ def kind_of_values(values: "pd.Series[Any]") -> str:
 
 
 def clean_column(values: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":
-    """Convert values to float64 with NaN for missing ones, or to texts."""
-    if column.kind == CATEGORY:
-        return _folded(as_texts(_without_gaps(values, column.gaps)), column.labels)
+    """Convert values to float64 with NaN for missing ones, or to texts; InputError for values of another kind."""
     try:
-        numbers: pd.Series[Any] = (_from_texts if column.form else _from_values)(values, column)
-    except (ValueError, TypeError, OverflowError) as error:
+        known = without_gaps(plain_values(values), column.gaps, _number_form(column))
+        if column.kind == CATEGORY:
+            return folded(as_texts(known, column.missing_label), column.labels)
+        numbers: pd.Series[Any] = (_from_texts if column.form else _from_values)(known, column)
+    except (ValueError, TypeError, OverflowError, NotImplementedError) as error:
         raise InputError("data.source", f"column {column.name!r} is no longer a {column.kind}: {error}") from error
-    if column.kind in ("date", "duration"):
-        return numbers
-    return numbers.where(np.isfinite(numbers) & ~numbers.isin(_sentinels(column.gaps)))
+    gaps = [number for number in (gap_number(gap, column) for gap in column.gaps) if number is not None]
+    return numbers.where(np.isfinite(numbers) & ~numbers.isin(gaps))
 
 
-def missing_share(cleaned: "pd.Series[Any]") -> float:
-    """Return the share of missing values in a cleaned column."""
-    is_missing = cleaned.isna() if cleaned.dtype.kind == "f" else cleaned == MISSING
-    return float(is_missing.mean())
-
-
-def as_texts(values: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Convert categories to texts; 2, 2.0 and "2" are one category, as gaps turn integers into floats."""
+def gap_number(gap: str, column: Column) -> float | None:
+    """Return the number that a gap is in a column, written as the column's texts are; None if it is none."""
     import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
-    codes, labels = pd.factorize(values)  # -1 is missing
-    texts = np.array([*(as_text(label) for label in labels), MISSING], dtype=object)
-    return pd.Series(texts[codes], index=values.index, name=values.name, dtype=object)
+    if column.kind == "number":
+        plain = plain_number(gap, _number_form(column), column.marks)
+        return None if plain is None else float(plain)
+    if column.kind == "date":
+        read = None if column.form in USUAL_FORMS else read_date(gap, column.form)
+        return moment_of(gap) if read is None else read
+    if column.kind == "duration" and plain_number(gap, POINT) is None:
+        span = float(pd.to_timedelta(pd.Series([gap]), errors="coerce").dt.total_seconds().iloc[0])
+        return None if np.isnan(span) else span
+    return None
 
 
-def as_text(label: Any) -> str:
-    """Convert one category to text; whole floats lose their fraction."""
-    if isinstance(label, float | np.floating) and float(label).is_integer():
-        return str(int(label))
-    return label.decode(errors="replace") if isinstance(label, bytes) else str(label)
+def _number_form(column: Column) -> str:
+    return column.form if column.form in FORMS else POINT
+
+
+def are_missing(cleaned: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":
+    """Mark the missing values in a cleaned column."""
+    return cleaned == column.missing_label if column.kind == CATEGORY else cleaned.isna()
 
 
 def are_iso_dates(known: "pd.Series[Any]") -> bool:
@@ -135,32 +149,60 @@ def are_iso_dates(known: "pd.Series[Any]") -> bool:
     import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
     distinct = known.drop_duplicates()
-    if not distinct.str.fullmatch(_ISO_DATE).all():
+    if not distinct.str.fullmatch(ISO_DATE).all():
         return False
     return bool(pd.to_datetime(distinct, utc=True, format="ISO8601", errors="coerce").notna().all())
 
 
-def fold(text: str) -> str:
-    """Return a label without what people do not mean by it: case and outer blanks."""
-    return " ".join(text.split()).casefold()
-
-
 def _from_values(values: "pd.Series[Any]", column: Column) -> Any:
+    """Convert values of the column's kind; texts of them, as rows are sent in, are read as Python writes them."""
     import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
-    if column.kind == "date":
+    if column.kind in ("date", "duration"):
+        _refuse_numbers(values, column)
+        if column.kind == "duration":
+            return pd.to_timedelta(values).dt.total_seconds()
         return _seconds(pd.to_datetime(values, utc=True, format=None if values.dtype.kind == "M" else "ISO8601"))
-    if column.kind == "duration":
-        return pd.to_timedelta(values).dt.total_seconds()
-    if column.kind == "boolean" and not pd.api.types.is_numeric_dtype(values.dtype):  # rows may be sent as texts
-        values = values.map(lambda value: TRUTHS.get(value.lower(), value) if isinstance(value, str) else value)
-    return values.astype(np.float64)
+    if values.dtype.kind == "c":
+        raise ValueError("it holds complex numbers")
+    if not pd.api.types.is_numeric_dtype(values.dtype):
+        values = values.astype(object).where(values.notna(), np.nan).map(_number_of(column))
+    numbers = values.astype(np.float64)
+    other = numbers[~numbers.isin([0, 1]) & numbers.notna()]
+    if column.kind == "boolean" and len(other):
+        raise ValueError(f"it holds {other.iloc[0]:.15g}, and was true or false")
+    return numbers
+
+
+def _number_of(column: Column) -> Callable[[Any], Any]:
+    def number_of(value: Any) -> Any:
+        if not isinstance(value, str | bytes):
+            return value
+        text = as_text(value)
+        if "_" in text:  # Python reads 1_000 as a number
+            raise ValueError(f"it holds {text!r}")
+        return TRUTHS.get(text.lower(), text) if column.kind == "boolean" else text
+
+    return number_of
+
+
+def _refuse_numbers(values: "pd.Series[Any]", column: Column) -> None:
+    """Refuse numbers in a column of dates or time spans: their unit and their zero are unknown."""
+    held = () if values.dtype.kind in "mM" else values.dropna().unique()
+    for value in np.asarray(held, dtype=object):  # pandas' own texts take long to walk
+        if isinstance(value, int | float | np.number) or (isinstance(value, str) and value.strip().isdigit()):
+            form = "texts like 2026-01-31" if column.kind == "date" else "time spans like '1 days 02:00:00'"
+            raise ValueError(f"it holds the number {as_text(value)}; send {form}, or values of that type")
 
 
 def _seconds(moments: Any) -> Any:
     import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
-    return (moments - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
+    start = pd.Timestamp(0, tz="UTC")
+    try:
+        return (moments - start) / pd.Timedelta(seconds=1)
+    except pd.errors.OutOfBoundsDatetime:  # 9999-12-31 is too far for nanoseconds
+        return (moments - start.as_unit("s")).dt.total_seconds()
 
 
 def _from_texts(values: "pd.Series[Any]", column: Column) -> Any:
@@ -168,6 +210,11 @@ def _from_texts(values: "pd.Series[Any]", column: Column) -> Any:
     import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
     has_numbers = pd.api.types.is_numeric_dtype(values.dtype)
+    if has_numbers and column.form == COMMA and values.notna().any():
+        raise ValueError(
+            f"its texts are written like {COMMA}, and were read as numbers with a decimal point before they came here; "
+            f'read it with dtype={{"{column.name}": str}}'
+        )
     if values.dtype.kind == "M" or (has_numbers and column.form != COMPACT):
         return _from_values(values, column)
     codes, distinct = pd.factorize(values)  # -1 is missing
@@ -216,28 +263,3 @@ def _refuse_unread(labels: Sequence[Any], read: Sequence[Any], column: Column) -
     if unread:
         marks = f" with {', '.join(map(repr, column.marks))}" if column.marks else ""
         raise ValueError(f"it holds {unread[0]!r}, and was written like {column.form}{marks}")
-
-
-def _without_gaps(values: "pd.Series[Any]", gaps: Sequence[str]) -> "pd.Series[Any]":
-    if not gaps:
-        return values
-    return values.mask(values.map(lambda value: not _is_missing(value) and as_text(value).strip() in gaps))
-
-
-def _is_missing(value: Any) -> bool:
-    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
-
-    return bool(pd.isna(value))
-
-
-def _sentinels(gaps: Sequence[str]) -> list[float]:
-    """The gaps that are numbers, such as -999."""
-    plain = [plain_number(gap, POINT) for gap in gaps]
-    return [float(text) for text in plain if text is not None]
-
-
-def _folded(texts: "pd.Series[Any]", labels: Sequence[str]) -> "pd.Series[Any]":
-    if not labels:
-        return texts
-    known = {fold(label): label for label in labels}
-    return texts.map(lambda text: known.get(fold(text), text))

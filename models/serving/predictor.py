@@ -1,7 +1,8 @@
 """A registered model: predict labels or quantities from raw rows, exactly as the pipeline that trained it.
 
 The modules in `CARRIED` are stored with every registered version, so that serving it does not need Nightune. A
-version's folder holds `model.keras`, `description.json` and, for tables, `preprocessing.json`.
+version's folder holds `model.keras` or, for a model with code of its author, the folder `model`; `description.json`;
+and, for tables, `preprocessing.json`.
 """
 
 import json
@@ -12,7 +13,10 @@ from typing import Any
 import numpy as np
 
 from nightune.models.errors import InputError
-from nightune.models.serving.preprocessing import TablePreprocessing
+from nightune.models.serving.arrays import as_inputs, plain_array
+from nightune.models.serving.code_package import without_registered_names
+from nightune.models.serving.preprocessing import TablePreprocessing, as_table, refuse_non_finite
+from nightune.models.serving.rebuilt_model import FOLDER, is_rebuilt, open_rebuilt
 
 MODEL, DESCRIPTION, PREPROCESSING = "model.keras", "description.json", "preprocessing.json"
 # The modules of this package's parent that a version carries, and their names in its own flat package.
@@ -20,11 +24,20 @@ CARRIED = {
     "errors": "errors",
     "serving.number_texts": "number_texts",
     "serving.date_texts": "date_texts",
+    "serving.labels": "labels",
+    "serving.arrays": "arrays",
     "serving.columns": "columns",
     "serving.preprocessing": "preprocessing",
+    "serving.code_package": "code_package",
+    "serving.rebuilt_model": "rebuilt_model",
     "serving.predictor": "serving",
 }
 BATCH = 1024
+
+
+def model_of(folder: Path) -> Path:
+    """Return the file or the folder of the model in a version's folder."""
+    return folder / FOLDER if (folder / FOLDER).is_dir() else folder / MODEL
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,30 +52,44 @@ class Predictor:
     def open(cls, folder: Path, model_file: Path | None = None) -> "Predictor":
         """Open a version's folder; `model_file` replaces its model, for example by one of another seed.
 
-        Keras' safe mode refuses a model file that contains code.
+        A `.keras` file is opened without code: Keras' safe mode is on, and classes that this process has registered are
+        unknown. A model with code of its author is rebuilt by the copy of that code in the version.
         """
-        import keras  # noqa: PLC0415 - seconds, only to open a model
-
         file = folder / PREPROCESSING
         return cls(
-            model=keras.saving.load_model(model_file or folder / MODEL, compile=False, safe_mode=True),
+            model=open_model(model_file or model_of(folder)),
             preprocessing=TablePreprocessing.from_json(file.read_text(encoding="utf-8")) if file.exists() else None,
             description=json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")),
         )
 
-    def predict(self, raw: Any) -> np.ndarray:
-        """Predict labels (rows,) as in the training data, or quantities (rows,) or (rows, quantities) in its units."""
-        return self.answers(self.outputs(self.inputs(raw)))
+    def predict(self, raw: Any) -> Any:
+        """Predict labels (rows,) as in the training data, or quantities (rows,) or (rows, quantities) in its units.
+
+        For a model of several labels, 1 and 0 (rows, labels): the label holds or not. Several labels or quantities
+        with names are the columns of a DataFrame.
+        """
+        answers = self.answers(self.outputs(self.inputs(raw)))
+        if "outputs" not in self.description:
+            return answers
+        import pandas as pd  # noqa: PLC0415 - half a second, only for targets with names
+
+        return pd.DataFrame(answers, columns=self.description["outputs"])
 
     def inputs(self, raw: Any) -> np.ndarray:
-        """Convert rows of a table, or an array or table of numbers, to the model's inputs."""
+        """Convert rows of a table, or an array or table of numbers, to the model's inputs.
+
+        InputError with row and value for what training would refuse, such as infinite values.
+        """
         if self.preprocessing is not None:
-            return self.preprocessing.transform(raw)
+            table = as_table(raw)
+            features = self.preprocessing.transform(table)
+            refuse_non_finite(features, table, self.preprocessing)
+            return features
         shape = tuple(self.description["input_shape"])
-        values = np.asarray(raw.to_numpy() if hasattr(raw, "to_numpy") else raw)
+        values = plain_array(raw, "inputs", "the inputs")
         if values.shape[1:] != shape:
             raise InputError("inputs", f"rows of shape {values.shape[1:]}; this model needs rows of shape {shape}")
-        return np.ascontiguousarray(values, dtype=self.description["input_type"])
+        return as_inputs(values, self.description["input_type"], "inputs")
 
     def outputs(self, inputs: np.ndarray) -> np.ndarray:
         """Compute the model's outputs in inference mode, (rows, size)."""
@@ -75,11 +102,19 @@ class Predictor:
         return np.concatenate(parts).reshape(len(inputs), -1) if parts else np.empty((0, self._size), np.float32)
 
     def answers(self, outputs: np.ndarray) -> np.ndarray:
-        """Convert outputs to labels, each that of the largest output, or to quantities in the data's units."""
+        """Convert outputs to labels, each that of the largest output or each by itself, or to the data's quantities.
+
+        InputError with the row for outputs that are NaN, and for infinite quantities.
+        """
+        is_answer = np.isfinite(outputs) if self.description["task"] == "regression" else ~np.isnan(outputs)
+        if not is_answer.all():
+            row, place = np.argwhere(~is_answer)[0]
+            raise InputError("outputs", f"the model's output for row {row} is {outputs[row, place]}; it has no answer")
         if self.description["task"] == "regression":
-            scale = self.description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})
-            values: np.ndarray = outputs.astype(np.float64) * np.array(scale["deviation"]) + np.array(scale["mean"])
+            values = in_units(outputs, self.description)
             return values[:, 0] if self._size == 1 else values
+        if self.description["task"] == "multilabel":
+            return (outputs > (0.0 if self.description["is_logits"] else 0.5)).astype(np.int64)
         if outputs.shape[1] > 1:
             places = outputs.argmax(axis=1)
         else:
@@ -90,3 +125,20 @@ class Predictor:
     @property
     def _size(self) -> int:
         return int(self.description["output_size"])
+
+
+def in_units(quantities: np.ndarray, description: dict[str, Any]) -> np.ndarray:
+    """Convert standardized quantities, (quantities,) or (rows, quantities), to float64 in the data's units."""
+    scale = description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})
+    values: np.ndarray = quantities.astype(np.float64) * np.array(scale["deviation"]) + np.array(scale["mean"])
+    return values
+
+
+def open_model(place: Path) -> Any:
+    """Open a model's file or folder, without its optimizer; see `Predictor.open`."""
+    import keras  # noqa: PLC0415 - seconds, only to open a model
+
+    if is_rebuilt(place):
+        return open_rebuilt(place)
+    with without_registered_names():
+        return keras.saving.load_model(place, compile=False, safe_mode=True)

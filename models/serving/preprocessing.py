@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nightune.models.errors import InputError
-from nightune.models.serving.columns import CATEGORY, NUMERIC, Column, clean_column
+from nightune.models.serving.columns import CATEGORY, NUMERIC, TRUTHS, Column, clean_column
+from nightune.models.serving.labels import as_text
+from nightune.models.serving.number_texts import POINT, plain_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,8 +50,14 @@ class TablePreprocessing:
     categories: Mapping[str, Categories]
 
     def transform(self, table: "pd.DataFrame") -> np.ndarray:
-        """Convert rows to features (rows, features); unknown categories become zeros, missing values as in training."""
-        return self.transform_clean(clean_table(table, self.columns))
+        """Convert rows to features (rows, features); unknown categories become zeros, missing values as in training.
+
+        InputError for columns that another reader has turned into numbers which training read as texts.
+        """
+        cleaned = clean_table(table, self.columns)
+        for name, fitted in self.categories.items():
+            _refuse_lost_digits(table, name, fitted)
+        return self.transform_clean(cleaned)
 
     def transform_clean(self, cleaned: "pd.DataFrame") -> np.ndarray:
         """Convert cleaned rows to float32 features: numbers, booleans, marks of missing values, one per category."""
@@ -106,6 +114,43 @@ class TablePreprocessing:
         )
 
 
+def is_table(rows: Any) -> bool:
+    """True for a DataFrame, of pandas or others, and for an array of records."""
+    return hasattr(rows, "columns") or _are_records(rows)
+
+
+def as_table(rows: Any) -> "pd.DataFrame":
+    """Return rows as a DataFrame: tables of others, records (masked fields are gaps), and what pandas makes one of."""
+    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
+
+    if isinstance(rows, pd.DataFrame):
+        return rows
+    try:
+        if callable(getattr(rows, "to_pandas", None)):
+            rows = rows.to_pandas()
+        return pd.DataFrame({name: rows[name] for name in rows.dtype.names} if _are_records(rows) else rows)
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            "inputs", f"{type(rows).__name__} holds no rows of a table ({error}); send a DataFrame"
+        ) from error
+
+
+def _are_records(rows: Any) -> bool:
+    return getattr(getattr(rows, "dtype", None), "names", None) is not None
+
+
+def refuse_non_finite(features: np.ndarray, table: "pd.DataFrame", preprocessing: TablePreprocessing) -> None:
+    """Refuse a number that is infinite as a feature in float32, with its row, column and value."""
+    bad = np.argwhere(~np.isfinite(features))
+    if not len(bad):
+        return
+    row, name = int(bad[0][0]), preprocessing.feature_names[int(bad[0][1])]
+    value = next(table.iloc[row, place] for place, held in enumerate(table.columns) if str(held) == name)
+    raise InputError(
+        "inputs", f"row {row}: column {name!r} holds {value!s}, which is too large for the model's float32"
+    )
+
+
 def clean_table(table: "pd.DataFrame", columns: Sequence[Column]) -> "pd.DataFrame":
     """Select the columns, and convert them to float64 (missing: NaN) or text (missing: "missing")."""
     import pandas as pd  # noqa: PLC0415 - half a second, only for tables
@@ -125,6 +170,32 @@ def names_of_kind(columns: Sequence[Column], kinds: Sequence[str]) -> list[str]:
 
 
 KINDS_OF_STEPS = {"number": NUMERIC, "boolean": ("boolean",), "category": (CATEGORY,)}
+
+
+def _refuse_lost_digits(table: "pd.DataFrame", name: str, fitted: Categories) -> None:
+    """Refuse numbers in a column whose labels were texts such as 007 or 1.50: as numbers they are other labels."""
+    values = next(table.iloc[:, place] for place, held in enumerate(table.columns) if str(held) == name)
+    if values.dtype.kind not in "iufb" or not values.notna().any():
+        return
+    is_lost = _is_other_truth if values.dtype.kind == "b" else _is_shorter_as_number
+    lost = next((text for text in fitted.known if is_lost(text)), None)
+    if lost is not None:
+        raise InputError(
+            "data.source",
+            f"column {name!r} holds {values.dtype} values, and was trained on texts such as {lost!r}, which these do "
+            f'not keep; read it with dtype={{"{name}": str}}',
+        )
+
+
+def _is_other_truth(text: str) -> bool:
+    return text.strip().lower() in TRUTHS and text not in ("True", "False")
+
+
+def _is_shorter_as_number(text: str) -> bool:
+    plain = plain_number(text, POINT)
+    if plain is None or "inf" in plain:
+        return False
+    return as_text(int(plain) if plain.lstrip("-").isdigit() else float(plain)) != text
 
 
 def _filled(values: np.ndarray, usual: float) -> np.ndarray:

@@ -227,7 +227,10 @@ def refuse_unknown_monitor(monitor: str, task: str) -> None:
     """Raise InputError unless the task has the monitored metric."""
     known = [f"{VALIDATION_PREFIX}{name}" for name in TASK_METRICS[task]]
     if monitor not in known:
-        raise InputError("objective.metric", unknown_name(monitor, known, f"metric of a {task} task"))
+        problem = unknown_name(monitor, known, f"metric of a {task} task")
+        others = [other for other, names in TASK_METRICS.items() if monitor.removeprefix(VALIDATION_PREFIX) in names]
+        other = f"; the task of {monitor} is {' or '.join(others)} ([data] task)" if others else ""
+        raise InputError("objective.metric", f"{problem}{other}")
 
 
 def refuse_unsupported(engine: Engine, recipe: Recipe) -> None:

@@ -1,14 +1,16 @@
 """Report the range tests of a study: log lines, lines for the study file, a chart, and a copy of the study."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nightune.models.errors import InputError
-from nightune.models.techniques.learning_rates.range_test import RangeTest, RateRange, common_range
+from nightune.models.techniques.learning_rates.range_test import RangeTest, RateRange
 from nightune.tasks.reporting.svg_chart import Chart, Line, draw
 from nightune.tuning.errors import Problem, StudyError
-from nightune.tuning.study.edit import inline, with_log_range
+from nightune.tuning.study.edit import in_toml, with_parameter
 
 PEAK = "learning_rate.peak"
 
@@ -40,29 +42,31 @@ class RateProbe:
 
 @dataclass(frozen=True, eq=False)
 class StudyProbe:
-    """The tests of a study; `run_id` is their run in MLflow."""
+    """The tests of a study and their run in MLflow.
+
+    `parameter` is the value of the learning rate in a study file that searches the suggested ranges, or None if there
+    is no suggestion; `note` says what to know about it.
+    """
 
     study: str
     study_file: Path
     probes: tuple[RateProbe, ...]
+    parameter: Any = None
+    note: str = ""
     run_id: str = ""
 
     @property
-    def range(self) -> RateRange | None:
-        """The smallest range that contains every optimizer's range; None if no test suggests one."""
-        return common_range([probe.range for probe in self.probes if probe.range is not None])
+    def ranges(self) -> dict[str, RateRange]:
+        """The suggested range of each optimizer that has one."""
+        return {probe.optimizer: probe.range for probe in self.probes if probe.range is not None}
 
     @property
     def snippet(self) -> str:
         """The lines of a study file with the suggestion; empty if there is none."""
-        if self.range is None:
+        if self.parameter is None:
             return ""
-        lines = ["[space]", f"{PEAK} = {_range_text(self.range)}"]
-        suggesting = [(probe.optimizer, probe.range) for probe in self.probes if probe.range is not None]
-        if len(suggesting) > 1:
-            lines += ["# contains the ranges of all optimizers; for a study of one optimizer:"]
-            lines += [f"#   {name}: {PEAK} = {_range_text(found)}" for name, found in suggesting]
-        return "\n".join(lines) + "\n"
+        note = f"# {self.note}\n" if self.note else ""
+        return f"[space]\n{note}{PEAK} = {in_toml(self.parameter)}\n"
 
     def rows(self) -> list[list[str]]:
         """Return table rows: optimizer, batch size, updates, rate of the steepest decrease, range, remark."""
@@ -83,7 +87,8 @@ class StudyProbe:
             "study": self.study,
             "run_id": self.run_id,
             "probes": [_as_json(probe) for probe in self.probes],
-            "suggestion": None if self.range is None else {"low": self.range.low, "high": self.range.high},
+            "suggestion": self.parameter,
+            "note": self.note,
         }
 
 
@@ -95,16 +100,25 @@ def write_chart(probe: StudyProbe, file: Path) -> None:
         raise InputError("plot", f"{file} cannot be written: {error.strerror}") from error
 
 
-def write_study_copy(probe: StudyProbe, copy: Path) -> None:
-    """Write a copy of the study with the suggested range; existing files are never overwritten."""
-    if probe.range is None:
+def write_study_copy(probe: StudyProbe, copy: Path, read: Callable[[Path], object]) -> None:
+    """Write a copy of the study with the suggested ranges; existing files are never overwritten.
+
+    `read` reads a study file; a copy that it refuses is not kept. StudyError if the parameter has no place in the text.
+    """
+    if probe.parameter is None:
         return
-    text = with_log_range(probe.study_file.read_text(encoding="utf-8-sig"), PEAK, probe.range.low, probe.range.high)
+    problem = "cannot be located in the file; insert the lines above into a copy by hand"
+    refused = StudyError(str(probe.study_file), [Problem(PEAK, problem)])
+    text = with_parameter(probe.study_file.read_text(encoding="utf-8-sig"), PEAK, probe.parameter)
     if text is None:
-        problem = "cannot be located in the file; insert the lines above into a copy by hand"
-        raise StudyError(str(probe.study_file), [Problem(PEAK, problem)])
+        raise refused
     with copy.open("x", encoding="utf-8") as file:
         file.write(text)
+    try:
+        read(copy)
+    except StudyError as error:
+        copy.unlink()
+        raise refused from error
 
 
 def refuse_bad_copy(study_file: Path, copy: Path) -> None:
@@ -117,10 +131,6 @@ def refuse_bad_copy(study_file: Path, copy: Path) -> None:
     if copy.exists():
         problem = "exists already; choose another name, existing files are not overwritten"
         raise StudyError(str(copy), [Problem("file", problem)])
-
-
-def _range_text(found: RateRange) -> str:
-    return inline({"low": found.low, "high": found.high, "scale": "log"})
 
 
 def _row(probe: RateProbe) -> list[str]:

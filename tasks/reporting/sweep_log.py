@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,25 +20,32 @@ logger = logging.getLogger("nightune")
 
 
 @contextmanager
-def sweep_log(setting: Setting) -> Iterator[None]:
-    """Log the block's messages and its end; a resumed sweep appends to the same file."""
+def kept_messages() -> Iterator[list[logging.LogRecord]]:
+    """Keep the block's messages in a list: a sweep's log cannot be opened before the sweep is chosen."""
+    keeper = _Keeper(logging.INFO)
+    with _listening(keeper):
+        yield keeper.records
+
+
+@contextmanager
+def sweep_log(setting: Setting, earlier: Sequence[logging.LogRecord] = ()) -> Iterator[None]:
+    """Log the earlier messages, the block's and its end; a resumed sweep appends to the same file."""
     path = log_path(setting.store.root, setting.sweep.id)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler, level = _JsonLines(path, setting.sweep.id), logger.level
-    logger.addHandler(handler)
-    logger.setLevel(min(logger.getEffectiveLevel(), logging.INFO))
+    handler = _JsonLines(path, setting.sweep.id)
     try:
-        handler.write(logging.INFO, "begins")
-        for finding in setting.data.findings:  # said before the sweep was opened
-            handler.write(logging.WARNING, f"data · {finding}")
-        yield
-        handler.write(logging.INFO, "complete")
+        with _listening(handler):
+            handler.write(logging.INFO, "begins")
+            for finding in setting.data.findings:  # said before the sweep was opened
+                handler.write(logging.WARNING, f"data · {finding}")
+            for record in earlier:
+                handler.handle(record)
+            yield
+            handler.write(logging.INFO, "complete")
     except BaseException as error:
         handler.write(logging.ERROR, f"ends with {type(error).__name__}: {error}", trace=traceback.format_exc())
         raise
     finally:
-        logger.setLevel(level)
-        logger.removeHandler(handler)
         with suppress(OSError):  # the disk is full: some lines are missing
             handler.close()
         if handler.lost:
@@ -51,12 +58,35 @@ def log_path(store_root: Path, sweep_id: str) -> Path:
     return store_root / "logs" / f"{sweep_id}.jsonl"
 
 
+@contextmanager
+def _listening(handler: logging.Handler) -> Iterator[None]:
+    """Pass the logger's messages from INFO on to a handler."""
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(min(logger.getEffectiveLevel(), logging.INFO))
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
 def _attach_log(setting: Setting, path: Path) -> None:
     try:
         with retry_limit(2.0):  # the sweep is ending, and the local file remains anyway
             attach(setting.store, setting.sweep.run_id, [path], names.LOG_FOLDER)
     except (StoreError, OSError) as error:
         logger.warning("the log could not be attached to the sweep's run and remains at %s: %s", path, error)
+
+
+class _Keeper(logging.Handler):
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the record."""
+        self.records.append(record)
 
 
 class _JsonLines(logging.FileHandler):

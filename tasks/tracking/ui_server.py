@@ -11,6 +11,7 @@ from pathlib import Path
 from nightune.settings import read_settings
 from nightune.tasks.child_server import health_status, start_server
 from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.pages import DEFAULT_PORT, pages_announced
 from nightune.tasks.tracking.store.store import Store
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -23,7 +24,7 @@ class Access:
     """The address of the pages, and the host names that other machines may use in requests."""
 
     host: str = "127.0.0.1"
-    port: int = 5000
+    port: int = DEFAULT_PORT
     allowed_hosts: tuple[str, ...] = ()
 
     @property
@@ -57,7 +58,8 @@ def serve_ui(store: Store, access: Access, announce: Callable[[str], None]) -> N
         if access.is_open:
             announce(f"Open to the network on {access.host} for user {USER} with the password of {PASSWORD}.")
         announce("Press Ctrl-C to stop.")
-        server.process.wait()
+        with pages_announced(store, address):
+            server.process.wait()
     except KeyboardInterrupt:
         announce("Stopped.")
     finally:

@@ -39,4 +39,4 @@ def make_trainer(engine_name: str, data_folder: Path, study_folder: Path, compil
     if dataset.is_on_disk:
         logger.info("data · kept on disk and read batch by batch: %s", data_placement(data_folder).reason)
     engine = make_engine(engine_name, dataset, study_folder)
-    return Trainer(engine, dataset, Checkpoints(engine, study_folder), HaltedTrainings())
+    return Trainer(engine, dataset, Checkpoints(engine, study_folder, dataset), HaltedTrainings())

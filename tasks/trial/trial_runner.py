@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightune.models.recipe.params import read_recipe
+from nightune.models.serving.predictor import MODEL
+from nightune.models.serving.rebuilt_model import ARCHIVE
 from nightune.tasks.reporting.events import EpochEnded, announce_epoch, announce_trial
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store import names
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("nightune")
 
-CHECKPOINT_NAME = "model.keras"
+CHECKPOINT_NAMES = (MODEL, ARCHIVE)
 
 WriteCheckpoint = Callable[[], bool]  # returns False without a checkpoint
 
@@ -93,7 +95,7 @@ class TrialRunner:
         log = TrialLog(setting.store, setting.sweep, trial, tags, setting.data, self._unfinished)
         folder = tempfile.TemporaryDirectory()
         try:
-            trained = self._given_up(trial) or self._train(trial, engine, log, Path(folder.name) / CHECKPOINT_NAME)
+            trained = self._given_up(trial) or self._train(trial, engine, log, Path(folder.name) / MODEL)
         except BaseException:
             folder.cleanup()
             log.abandon()
@@ -105,7 +107,8 @@ class TrialRunner:
         """Write a trained trial with the checkpoint of its best epoch, and announce it."""
         with ended.folder as name:
             is_written = retry_call(ended.trained.write_checkpoint, str(Path(name).parent))  # the disk may be full
-            run_id = ended.log.finish(ended.trained.result, Path(name) / CHECKPOINT_NAME if is_written else None)
+            written = next((file for each in CHECKPOINT_NAMES if (file := Path(name) / each).exists()), None)
+            run_id = ended.log.finish(ended.trained.result, written if is_written else None)
         result = replace(ended.trained.result, run_id=run_id)
         announce_trial(result, self._setting.study.objective.metric)
         return result

@@ -11,9 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nightune.models.data.raw_data import RawData
+from nightune.models.data.targets import encode_targets
+from nightune.models.errors import InputError
 from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import read_dataset
 from nightune.tuning.errors import StudyError
+from nightune.vocabulary import TASKS
 
 CASES = int(os.environ.get("NIGHTUNE_FUZZ_CASES", "100"))  # `make fuzz` runs 10,000
 
@@ -48,12 +52,11 @@ columns = st.one_of(
 names = st.one_of(st.text(max_size=5), st.sampled_from(["x", "y", "x", "", " ", "target", "1", "ä", "a.b"]))
 
 
-def read(content: bytes, target: str, kind: str) -> None:
+def read(content: bytes, target: str | list[str], kind: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "table.csv").write_bytes(content)
         path = Path(folder) / "study.toml"
-        text = target.encode("unicode_escape").decode().replace('"', "").replace("\\x", "x")
-        path.write_text(STUDY.format(target=f'"{text or "y"}"'.replace("\\", "\\\\"), kind=f'"{kind}"'))
+        path.write_text(STUDY.format(target=written(target), kind=f'"{kind}"'))
         try:
             dataset = read_dataset(load_study(path))
         except StudyError as error:
@@ -66,15 +69,61 @@ def read(content: bytes, target: str, kind: str) -> None:
         assert dataset.output_size >= 1
 
 
+def written(target: str | list[str]) -> str:
+    """Write the name of a column, or a list of names, as in a study file."""
+    if isinstance(target, list):
+        return f"[{', '.join(map(written, target))}]"
+    text = target.encode("unicode_escape").decode().replace('"', "").replace("\\x", "x")
+    return f'"{text or "y"}"'.replace("\\", "\\\\")
+
+
+matrices = st.one_of(
+    *(
+        st.lists(st.lists(values, min_size=3, max_size=3), min_size=12, max_size=12).map(np.array)
+        for values in (
+            st.booleans(),
+            st.sampled_from([0, 1]),
+            st.sampled_from([-1.0, 1.0]),
+            st.integers(-3, 3),
+            st.floats(allow_nan=False, width=32),
+        )
+    ),
+    st.lists(st.sampled_from([[0, 0, 1], [0, 1, 0], [1, 0, 0], [1, 1, 0]]), min_size=12, max_size=12).map(np.array),
+)
+
+
+@fuzzed
+@given(matrices, st.sampled_from([None, *TASKS]))
+def test_any_matrix_of_targets_is_classes_labels_or_quantities_or_is_refused(y: np.ndarray, task: str | None) -> None:
+    raw = RawData(np.zeros((12, 2), np.float32), y, task)
+    try:
+        targets = encode_targets(raw)
+    except InputError as error:
+        assert error.key in ("data.task", "data.source")  # noqa: PT017 - either outcome is well
+        return
+    if targets.task == "regression":
+        np.testing.assert_allclose(targets.values, y.astype(np.float32))
+    elif targets.task == "multilabel":
+        np.testing.assert_array_equal(targets.values, y > 0)
+    else:
+        np.testing.assert_array_equal(np.eye(3)[targets.values], y > 0)
+    assert task in (None, targets.task) or (task == "classification" and targets.task != "regression")
+
+
 @pytest.mark.slow
 @fuzzed
-@given(st.lists(st.tuples(names, columns), min_size=1, max_size=4), st.sampled_from(["random", "stratified"]))
-def test_any_table_is_data_or_a_study_error(table: list[tuple[str, list[str]]], kind: str) -> None:
+@given(
+    st.lists(st.tuples(names, columns), min_size=1, max_size=4),
+    st.sampled_from(["random", "stratified"]),
+    st.booleans(),
+)
+def test_any_table_is_data_or_a_study_error(table: list[tuple[str, list[str]]], kind: str, has_pair: bool) -> None:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow([name for name, _ in table])
     writer.writerows(zip(*(column for _, column in table), strict=True))
-    read(text.getvalue().encode("utf-8", "surrogatepass"), table[-1][0], kind)
+    name = table[-1][0]
+    read(text.getvalue().encode("utf-8", "surrogatepass"), [name, table[0][0]] if has_pair else name, kind)
 
 
 @fuzzed

@@ -26,7 +26,7 @@ def stub() -> Iterator[FaultyProxy]:
 
     class Empty(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
             content = json.dumps({"experiments": []}).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))

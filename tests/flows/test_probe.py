@@ -1,9 +1,12 @@
 """A probe: range tests of a study's optimizers, kept in MLflow, with a suggested range."""
 
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from nightune.models.techniques.learning_rates.range_test import read_range_test, rising_rates
 from nightune.tasks.reporting.probe_report import (
     PEAK,
     RateProbe,
@@ -26,8 +29,7 @@ def test_a_probe_is_kept_in_mlflow_and_repeats_itself(small_study: Path, store_r
     probed = probe(small_study, updates=100)
     assert [each.optimizer for each in probed.probes] == ["sgd", "adam"]
     assert [each.batch_size for each in probed.probes] == [30, 30]
-    assert probed.range is not None
-    assert all(probed.range.low <= each.range.low < each.range.high <= probed.range.high for each in probed.probes)
+    assert list(probed.ranges) == ["sgd", "adam"]
     mlflow.set_tracking_uri(f"sqlite:///{store_root}/mlflow.db")
     (run,) = mlflow.search_runs(experiment_names=["flowers"], output_format="list")
     assert run.info.run_id == probed.run_id
@@ -42,18 +44,20 @@ def test_a_probe_is_kept_in_mlflow_and_repeats_itself(small_study: Path, store_r
     again = probe(small_study, updates=100)
     assert [each.test.losses.tolist() for each in again.probes] == [each.test.losses.tolist() for each in probed.probes]
     copy = small_study.with_name("narrow.toml")
-    write_study_copy(probed, copy)
-    check_copy(copy, probed)
+    written_ranges(probed, copy)
 
 
-def check_copy(copy: Path, probed: StudyProbe) -> None:
+def written_ranges(probed: StudyProbe, copy: Path) -> dict[str, tuple[float, float]]:
+    """Write the copy, read it, and return the range that it searches for each optimizer."""
     from nightune.tasks.load_study import load_study
 
+    write_study_copy(probed, copy, load_study)
     study = load_study(copy)
-    domain = study.space.by_name[PEAK].domain
-    assert probed.range is not None
-    assert (domain.low, domain.high, domain.scale) == (probed.range.low, probed.range.high, "log")
-    assert study.name == "narrow"
+    peak = study.space.by_name[PEAK]
+    options = study.space.by_name["optimizer"].domain.options
+    active = [option for option in options if peak.is_active({"optimizer": option})]
+    domains = {option: peak.domain.under({"optimizer": option}) for option in active}
+    return {option: getattr(each, "options", None) or (each.low, each.high) for option, each in domains.items()}
 
 
 @pytest.mark.nights
@@ -66,10 +70,11 @@ def test_the_command_line_prints_the_probe_and_writes_the_study(
     assert done.returncode == 0, done.stderr
     summary = last_json(done.stdout)
     assert [each["optimizer"] for each in summary["probes"]] == ["sgd", "adam"]
-    assert summary["suggestion"]["low"] < summary["suggestion"]["high"]
-    for part in ("probe sgd · steepest at", "Put this into the study", f"{PEAK} = {{ low = "):
+    assert [case["when"] for case in summary["suggestion"]] == [{"optimizer": "sgd"}, {"optimizer": "adam"}]
+    for part in ("probe sgd · steepest at", "Put this into the study", f"{PEAK} = ["):
         assert part in done.stderr
-    assert f"low = {summary['suggestion']['low']}" in copy.read_text()
+    for case in summary["suggestion"]:
+        assert f"low = {case['low']}" in copy.read_text()
     assert chart.read_text().startswith("<svg")
 
 
@@ -83,26 +88,125 @@ def test_a_copy_that_would_not_work_is_refused_before_anything_runs(small_study:
         refuse_bad_copy(small_study, small_study)
 
 
-def test_an_ambiguous_place_is_refused_with_a_remedy(tmp_path: Path) -> None:
-    from nightune.models.techniques.learning_rates.range_test import read_range_test, rising_rates
+def probe_of(optimizer: str, middle: float | None = 0.01) -> RateProbe:
+    """A test whose loss falls most steeply at the rate `middle`; None: it never falls."""
+    rates = rising_rates(1e-6, 10.0, 400)
+    losses = [1.0 if middle is None else 1.0 / (1.0 + rate / middle) for rate in rates]
+    return RateProbe(optimizer, 8, read_range_test(rates, losses))
 
+
+def probed_study(tmp_path: Path, space: str, *probes: RateProbe, search: str = "trials = 2") -> StudyProbe:
+    from nightune.tasks.load_study import load_study
+    from nightune.tasks.probe_rates import suggest
+
+    path = tmp_path / "rates.toml"
+    path.write_text(f'question = "?"\n[data]\nsource = "iris"\n[space]\n{space}\n[search]\n{search}\nepochs = 2\n')
+    return suggest(load_study(path), probes)
+
+
+SGD, ADAM = (probe_of("sgd", 0.3), probe_of("adam", 0.003))
+RANGES = {probe.optimizer: (probe.range.low, probe.range.high) for probe in (SGD, ADAM) if probe.range is not None}
+BOTH = 'optimizer = ["sgd", "adam"]\n'
+
+
+@pytest.mark.parametrize(
+    ("before", "kept"),
+    [
+        ("", {}),
+        ("learning_rate.peak = 0.1", {"lion": (0.1,)}),
+        ("learning_rate.peak = [0.1, 0.2]", {"lion": (0.1, 0.2)}),
+        ('learning_rate.peak = { low = 0.1, high = 0.2 }\nlearning_rate.schedule = "cosine"', {"lion": (0.1, 0.2)}),
+        (
+            'learning_rate.peak = [{ value = 1.0, when = { optimizer = "sgd" } }, '
+            '{ value = 3.0, when = { optimizer = "lion" } }, { value = 2.0, when = { optimizer = "adam" } }]',
+            {"lion": (3.0,)},
+        ),
+    ],
+)
+def test_the_copy_searches_each_optimizers_own_range(before: str, kept: dict[str, object], tmp_path: Path) -> None:
+    space = f'optimizer = ["sgd", "lion", "adam"]\n{before}'
+    probed = probed_study(tmp_path, space, SGD, probe_of("lion", None), ADAM)
+    assert probed.note == ""
+    assert written_ranges(probed, tmp_path / "copy.toml") == {**RANGES, **kept}
+    assert tomllib.loads(probed.snippet)["space"]["learning_rate"]["peak"] == probed.parameter
+
+
+def test_a_level_of_optimizers_gets_a_range_each(tmp_path: Path) -> None:
+    probed = probed_study(tmp_path, 'optimizer = "article"', SGD, ADAM)
+    ranges = written_ranges(probed, tmp_path / "copy.toml")
+    assert {name: ranges[name] for name in RANGES} == RANGES
+    assert ranges["gd"] == (1e-3, 2.0)
+
+
+@pytest.mark.parametrize("before", ["", "learning_rate.peak = 0.1", "learning_rate.peak = [0.1, 0.2]"])
+def test_a_study_of_one_optimizer_gets_a_plain_range(before: str, tmp_path: Path) -> None:
+    probed = probed_study(tmp_path, f'optimizer = "sgd"\n{before}', SGD)
+    assert set(probed.parameter) == {"low", "high", "scale"}
+    assert written_ranges(probed, tmp_path / "copy.toml") == {"sgd": RANGES["sgd"]}
+    unnamed = probed_study(tmp_path, before, ADAM)
+    assert (unnamed.parameter["low"], unnamed.parameter["high"]) == RANGES["adam"]
+
+
+def test_in_a_grid_each_range_has_steps(tmp_path: Path) -> None:
+    space = f"{BOTH}learning_rate.peak = [0.1, 0.2, 0.3]"
+    probed = probed_study(tmp_path, space, SGD, ADAM, search='method = "grid"')
+    assert [case["steps"] for case in probed.parameter] == [3, 3]
+    assert written_ranges(probed, tmp_path / "copy.toml") == RANGES
+    space = f"{BOTH}learning_rate.peak = {{ low = 0.1, high = 0.2, steps = 4 }}"
+    assert probed_study(tmp_path, space, SGD, ADAM).parameter[0]["steps"] == 4
+    alone = probed_study(tmp_path, 'optimizer = "sgd"', SGD, search='method = "grid"')
+    assert alone.parameter["steps"] == 5
+
+
+@pytest.mark.parametrize(
+    "peak",
+    [
+        'peak = { low = 0.1, high = 0.2, when = { learning_rate.schedule = "cosine" } }',
+        'peak = [{ value = 0.1, when = { learning_rate.schedule = "cosine" } }]',
+    ],
+)
+def test_conditions_on_another_parameter_are_kept_and_leave_one_range_for_all(peak: str, tmp_path: Path) -> None:
+    space = f'{BOTH}learning_rate.schedule = ["fixed", "cosine"]\nlearning_rate.{peak}'
+    probed = probed_study(tmp_path, space, SGD, ADAM)
+    assert "learning_rate.schedule" in probed.note
+    assert probed.note in probed.snippet
+    write_study_copy(probed, tmp_path / "copy.toml", load_study_of_the_tests)
+    dimension = load_study_of_the_tests(tmp_path / "copy.toml").space.by_name[PEAK]
+    assert (dimension.domain.low, dimension.domain.high) == (RANGES["adam"][0], RANGES["sgd"][1])
+    assert [condition.name for condition in dimension.when] == ["learning_rate.schedule"]
+
+
+def test_an_optimizer_that_a_condition_excludes_stays_excluded(tmp_path: Path) -> None:
+    probed = probed_study(tmp_path, f'{BOTH}learning_rate.peak = {{ value = 1.0, when.optimizer = "sgd" }}', SGD, ADAM)
+    assert "adam" in probed.note
+    assert written_ranges(probed, tmp_path / "copy.toml") == {"sgd": RANGES["sgd"]}
+
+
+def load_study_of_the_tests(path: Path) -> Any:
+    from nightune.tasks.load_study import load_study
+
+    return load_study(path)
+
+
+@pytest.mark.parametrize("before", ["learning_rate = 3\n", '"learning_rate.peak" = 0.1\noptimizer = "sgd"\n'])
+def test_an_ambiguous_place_is_refused_with_a_remedy(before: str, tmp_path: Path) -> None:
     path = tmp_path / "inline.toml"
-    path.write_text("[space]\nlearning_rate = 3\n")
-    test = read_range_test(rising_rates(1e-4, 1.0, 50), [1.0 / (1 + place) for place in range(50)])
-    probed = StudyProbe("inline", path, (RateProbe("sgd", 8, test),))
+    path.write_text(f'question = "?"\n[data]\nsource = "iris"\n[space]\n{before}[search]\ntrials = 1\nepochs = 1\n')
+    probed = StudyProbe("inline", path, (SGD,), {"low": 0.1, "high": 1.0, "scale": "log"})
     with pytest.raises(StudyError, match="by hand"):
-        write_study_copy(probed, tmp_path / "copy.toml")
+        write_study_copy(probed, tmp_path / "copy.toml", load_study_of_the_tests)
+    assert not (tmp_path / "copy.toml").exists()
 
 
 def test_without_a_fall_nothing_is_suggested_and_the_reason_is_given(tmp_path: Path) -> None:
     probed = StudyProbe("a", tmp_path / "a.toml", (RateProbe("dog", message="sets its rate by itself"),))
-    assert probed.range is None
+    assert probed.ranges == {}
     assert probed.snippet == ""
     assert probed.as_json()["suggestion"] is None
     assert probed.rows() == [["dog", "–", "–", "–", "–", "–", "sets its rate by itself"]]
     write_chart(probed, tmp_path / "empty.svg")
     assert (tmp_path / "empty.svg").read_text().endswith("</svg>\n")
-    write_study_copy(probed, tmp_path / "copy.toml")
+    write_study_copy(probed, tmp_path / "copy.toml", load_study_of_the_tests)
     assert not (tmp_path / "copy.toml").exists()
 
 

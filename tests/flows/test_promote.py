@@ -15,7 +15,7 @@ from nightune.tasks.tracking.store.store import Store, client, open_store
 from nightune.tuning.analysis.promotion_gate import Decision
 from nightune.tuning.errors import StudyError
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
+pytestmark = pytest.mark.usefixtures("prefect_server", "store_root", "opened_here")
 
 STUDY = """
 question = "Which rate is best on flowers?"

@@ -14,6 +14,8 @@ READING = [
     ("models",),
     ("doctor",),
     ("rollback", "flowers", "--because", "it was wrong"),
+    ("ui",),
+    ("promote", "STUDY"),
 ]
 
 
@@ -30,6 +32,29 @@ def test_a_folder_without_a_store_is_named_and_stays_empty(
     assert f"{root}: no store" in done.output
     assert "NIGHTUNE_STORE" in done.output
     assert not root.parent.exists()
+
+
+@pytest.mark.parametrize("words", [("check", "STUDY", "--no-build"), ("pause", "STUDY"), ("resume", "STUDY")])
+def test_commands_that_need_no_store_create_none(
+    words: tuple[str, ...], small_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nightune.flows.commands.main import app
+
+    root = tmp_path / "elsewhere" / "mlruns"
+    monkeypatch.setenv("NIGHTUNE_STORE", str(root))
+    done = CliRunner().invoke(app, [str(small_study) if word == "STUDY" else word for word in words])
+    assert done.exit_code == (0 if words[0] == "check" else 3), done.output
+    assert words[0] == "check" or f"the store {root}" in done.output
+    assert not root.parent.exists()
+
+
+def test_a_command_that_reads_from_a_server_creates_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nightune.flows.commands.main import app
+
+    monkeypatch.setenv("NIGHTUNE_STORE", str(tmp_path / "mlruns"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
+    assert CliRunner().invoke(app, ["models"]).exit_code == 0
+    assert not (tmp_path / "mlruns").exists()
 
 
 def test_a_command_without_a_store_prints_one_line(nightune: Command, tmp_path: Path) -> None:

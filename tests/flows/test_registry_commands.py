@@ -35,6 +35,7 @@ def test_a_list_of_an_unknown_model_names_it() -> None:
     done = run("models", "flowers")
     assert done.exit_code == 3
     assert "flowers: no such registered model" in done.output
+    assert "nightune promote STUDY" in done.output
 
 
 def test_an_empty_registry_says_which_command_fills_it() -> None:

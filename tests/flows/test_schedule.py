@@ -49,3 +49,18 @@ def test_the_command_refuses_a_broken_cron_line_before_it_starts_anything(small_
     assert result.exit_code == 2
     assert "99 2" in result.output
     assert not (store_root / "prefect" / "server.log").exists()
+
+
+@pytest.mark.parametrize(
+    ("crashed", "missed", "line"),
+    [
+        (0, 0, "digits · served"),
+        (1, 0, "digits · served · 1 crashed nights cleared"),
+        (0, 2, "digits · served · 2 missed (skip)"),
+        (1, 2, "digits · served · 1 crashed nights cleared, 2 missed (skip)"),
+    ],
+)
+def test_the_first_line_of_a_served_study_names_only_what_happened(crashed: int, missed: int, line: str) -> None:
+    from nightune.flows.deployments import served_line
+
+    assert served_line("digits", crashed, missed, "skip") == line

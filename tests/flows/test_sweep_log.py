@@ -27,6 +27,20 @@ def test_the_log_names_every_trial_and_is_kept_with_the_run(small_study: Path, s
     assert lines(Path(kept)) == log
 
 
+def test_what_is_said_while_the_sweep_is_chosen_is_in_its_log(
+    small_study: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nightune.flows import tune as module
+
+    monkeypatch.setattr(module, "search", lambda _: None)
+    module.tune(small_study, engine="fit")
+    module.tune(small_study, engine="fit", trials=6)
+    messages = [str(line["message"]) for line in lines(store_root / "logs" / "flowers-0.jsonl")]
+    assert "flowers-0 is extended by 2 trials" in messages
+    assert messages.count("engine fit · as asked") == 1
+    assert messages[0] == "begins"
+
+
 def test_a_sweep_that_fails_logs_the_reason(
     small_study: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

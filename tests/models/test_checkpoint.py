@@ -77,7 +77,7 @@ def content(path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("name", MODELS)
 def test_a_filled_in_checkpoint_equals_that_of_keras(name: str, dataset: Dataset, tmp_path: Path) -> None:
     engine = FitEngine(dataset, tmp_path)
-    checkpoints = Checkpoints(engine, tmp_path)
+    checkpoints = Checkpoints(engine, tmp_path, dataset)
     first = recipe(**MODELS[name])
     assert checkpoints.prepare(outcome(engine, first, 1), tmp_path / "first.keras")()
     second = recipe(**{**MODELS[name], **({"model.dropout": 0.35} if "model.dropout" in MODELS[name] else {})})
@@ -94,7 +94,7 @@ def test_keras_writes_once_for_each_shape_and_other_threads_need_none(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = FitEngine(dataset, tmp_path)
-    checkpoints = Checkpoints(engine, tmp_path)
+    checkpoints = Checkpoints(engine, tmp_path, dataset)
     tried = recipe(**MODELS["mlp"])
     checkpoints.prepare(outcome(engine, tried, 1), tmp_path / "first.keras")
     later = outcome(engine, tried, 2)
@@ -110,37 +110,5 @@ def test_keras_writes_once_for_each_shape_and_other_threads_need_none(
 def test_without_a_finite_epoch_there_is_no_checkpoint(dataset: Dataset, tmp_path: Path) -> None:
     engine = FitEngine(dataset, tmp_path)
     diverged = outcome(engine, recipe(**MODELS["mlp"]), 1, best_epoch=0)
-    assert not Checkpoints(engine, tmp_path).prepare(diverged, tmp_path / "model.keras")()
+    assert not Checkpoints(engine, tmp_path, dataset).prepare(diverged, tmp_path / "model.keras")()
     assert not (tmp_path / "model.keras").exists()
-
-
-def test_a_model_that_stores_its_weights_in_its_own_way_is_written_by_keras(
-    dataset: Dataset, tmp_path: Path, user_model: Callable[[str], str]
-) -> None:
-    reference = user_model(
-        """
-@keras.saving.register_keras_serializable()
-class Halved(layers.Dense):
-    def save_own_variables(self, store):
-        store["half"] = self.kernel.numpy() / 2
-        store["bias"] = self.bias.numpy()
-
-    def load_own_variables(self, store):
-        self.kernel.assign(store["half"][()] * 2)
-        self.bias.assign(store["bias"][()])
-
-def build(input_shape, output_size):
-    return keras.Sequential([keras.Input(input_shape), layers.Flatten(), Halved(output_size)])
-"""
-    )
-    engine = FitEngine(dataset, tmp_path)
-    checkpoints = Checkpoints(engine, tmp_path)
-    tried = recipe(**{"model.architecture": reference})
-    for seed in (1, 2):
-        given = outcome(engine, tried, seed)
-        assert checkpoints.prepare(given, tmp_path / "model.keras")()
-        with (
-            zipfile.ZipFile(tmp_path / "model.keras") as archive,
-            h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file,
-        ):
-            np.testing.assert_array_equal(file["layers/halved/vars/half"][()], given.weights[0] / 2)

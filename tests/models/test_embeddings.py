@@ -281,6 +281,29 @@ def build(input_shape, output_size):
         make_engine("fit", dataset(**{**shifted, "validation": words()}), tmp_path).start(recipe, SEEDS)
 
 
+def test_a_subclass_is_judged_by_the_ids_that_it_looks_up() -> None:
+    import keras
+
+    from nightune.models.networks.embedding_ids import refuse_ids_outside_tables
+
+    class Own(keras.layers.Embedding):  # type: ignore[misc]
+        def __init__(self, change: Callable[[Any], Any]) -> None:
+            super().__init__(6, 2, name="own")
+            self.change = change
+
+        def call(self, ids: Any) -> Any:
+            return super().call(self.change(keras.ops.cast(ids, "int32")))
+
+    def model(change: Callable[[Any], Any]) -> Any:
+        return keras.Sequential([keras.Input((WORDS,)), Own(change), keras.layers.Flatten(), keras.layers.Dense(1)])
+
+    look_up = keras.layers.Embedding.call
+    refuse_ids_outside_tables(model(lambda ids: ids % 6), dataset(TOO_HIGH, validation=TOO_HIGH, test=TOO_HIGH))
+    with pytest.raises(InputError, match=r"'own' has 6 rows.*the id 6"):
+        refuse_ids_outside_tables(model(lambda ids: ids + 1), dataset(words()))
+    assert keras.layers.Embedding.call is look_up
+
+
 def test_a_sweep_goes_on_if_some_of_its_models_have_the_rows(user_model: UserModel, tmp_path: Path) -> None:
     params = {"model.architecture": user_model(WORD_MODEL), "optimizer": "adam"}
     recipes = [read_recipe({**params, "model.rows": rows}) for rows in (6, 7)]

@@ -44,7 +44,7 @@ def make(params):
     tiny = {} if "model.architecture" in params else {"model.units": [6]}
     return read_recipe({"learning_rate.peak": 0.02, "stopping.rule": "none", **tiny, **params})
 
-def end(engine, recipe, epochs=3):
+def end(engine, recipe, epochs=3, dataset=dataset):
     outcome = train(engine, recipe, dataset, epochs=epochs, seed=5, monitor="val_loss", direction="minimize")
     return np.concatenate([weight.ravel() for weight in outcome.weights]), outcome.curves
 
@@ -58,6 +58,14 @@ for name, params in CASES.items():
     theirs, expected = end(fit, recipe)
     losses = np.abs(np.subtract(curves["loss"], expected["loss"])).max() / max(expected["loss"])
     results[name] = [distance(theirs, ours), float(losses)]
+
+tags = (inputs[:, 0, :3, 0] > [-0.5, 0.0, 0.5]).astype(np.int32)
+parts = [Examples(inputs[part], tags[part]) for part in (slice(50), slice(50, None))]
+labels = Dataset(*parts, parts[1], "multilabel", (0, 1, 2), "1" * 16, (), None, {})
+recipe = make({"optimizer": "adam", "penalty.label_smoothing": 0.1})
+pair = [end(kind(labels, FOLDER), recipe, dataset=labels) for kind in (FitEngine, make_jax_engine)]
+losses = [np.array(curves["val_loss"]) for _, curves in pair]
+results["labels"] = [distance(pair[0][0], pair[1][0]), float(np.abs(losses[0] / losses[1] - 1).max())]
 
 first = make({"optimizer": "adam", "model.dropout": 0.2, "penalty.kind": "l2"})
 second, alone = perturbed(first), make_jax_engine(dataset, FOLDER)
@@ -128,7 +136,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, "labels"])
 def test_three_epochs_match_fit(results: dict[str, Any], name: str) -> None:
     weights, losses = results[name]
     assert weights < 1e-5

@@ -25,6 +25,7 @@ CLASSES[CLASSES == 3] = 2  # a class that is predicted but never true
 LOGITS = generator.normal(size=(60, 4)) * 3
 TWO = generator.integers(0, 2, 60)
 ONE_LOGIT = np.round(generator.normal(size=(60, 1)) * 2, 1)  # with ties
+LABELS = (np.random.default_rng(2).random((60, 4)) < [0.5, 0.1, 0.9, 0.3]).astype(np.int32)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -61,6 +62,34 @@ def test_two_classes_are_the_same_with_one_output_or_two() -> None:
     assert two == pytest.approx(one)
 
 
+@pytest.mark.parametrize("is_logits", [True, False])
+def test_labels_equal_scikit_learn(is_logits: bool) -> None:
+    probability = 1 / (1 + np.exp(-LOGITS))
+    found = metrics("multilabel", LOGITS if is_logits else probability, LABELS, is_logits)
+    predicted = (probability > 0.5).astype(int)
+    losses = [oracle.log_loss(LABELS[:, label], probability[:, label]) for label in range(4)]
+    assert found == pytest.approx(
+        {
+            "loss": np.mean(losses),
+            "accuracy": oracle.accuracy_score(LABELS, predicted),
+            "label_accuracy": 1 - oracle.hamming_loss(LABELS, predicted),
+            "f1_macro": oracle.f1_score(LABELS, predicted, average="macro"),
+            "f1_micro": oracle.f1_score(LABELS, predicted, average="micro"),
+            "auc": oracle.roc_auc_score(LABELS, probability, average="macro"),
+        },
+        rel=1e-12,
+    )
+
+
+def test_a_label_that_never_occurs_has_no_area_under_curve_and_an_f1_of_0() -> None:
+    targets = LABELS * [1, 1, 1, 0]
+    found = metrics("multilabel", LOGITS, targets, is_logits=True)
+    assert found["auc"] == pytest.approx(oracle.roc_auc_score(targets[:, :3], LOGITS[:, :3], average="macro"))
+    expected = oracle.f1_score(targets, LOGITS > 0, average="macro", zero_division=0)
+    assert found["f1_macro"] == pytest.approx(expected)
+    assert np.isnan(metrics("multilabel", LOGITS, 0 * targets, is_logits=True)["auc"])
+
+
 @pytest.mark.parametrize("shape", [(60,), (60, 3)])
 def test_regression_equals_scikit_learn(shape: tuple[int, ...]) -> None:
     targets = generator.normal(size=shape)
@@ -90,11 +119,13 @@ def test_regression_of_one_target_takes_outputs_of_one_column() -> None:
         ("classes", False, CLASSES, softmax(LOGITS)),
         ("two classes", True, TWO, ONE_LOGIT),
         ("two classes", False, TWO, 1 / (1 + np.exp(-ONE_LOGIT))),
+        ("labels", True, LABELS, LOGITS),
+        ("labels", False, LABELS, 1 / (1 + np.exp(-LOGITS))),
     ],
 )
 def test_the_loss_is_what_keras_trains_on(kind: str, is_logits: bool, targets: np.ndarray, outputs: np.ndarray) -> None:
     head = Head(kind, is_logits)
-    task = "binary" if head.kind == "two classes" else "multiclass"
+    task = {"two classes": "binary", "labels": "multilabel"}.get(head.kind, "multiclass")
     found = metrics(task, outputs, targets, head.is_logits)["loss"]
     assert found == pytest.approx(keras_loss(head, targets, outputs), rel=1e-6)
     metric = head.make_metric("data_loss")
@@ -120,7 +151,7 @@ def test_large_logits_overflow_nothing() -> None:
 def test_one_output_that_is_not_finite_makes_every_metric_nan(task: str, bad: float) -> None:
     outputs = np.zeros((4, 2))
     outputs[2, 1] = bad
-    targets: Any = np.zeros((4, 2)) if task == "regression" else np.array([0, 1, 0, 1])
+    targets: Any = np.zeros((4, 2)) if task in ("regression", "multilabel") else np.array([0, 1, 0, 1])
     found = metrics(task, outputs, targets, is_logits=True)
     assert tuple(found) == TASK_METRICS[task]
     assert np.isnan(list(found.values())).all()
@@ -133,7 +164,7 @@ def test_area_under_curve_of_one_class_is_nan() -> None:
 @pytest.mark.parametrize("task", TASK_METRICS)
 def test_every_metric_is_returned_as_a_python_float(task: str) -> None:
     outputs = np.eye(3, dtype=np.float32)[:, :2] if task == "binary" else np.eye(3, dtype=np.float32)
-    targets = np.eye(3) if task == "regression" else np.array([0, 1, 1])
+    targets = np.eye(3) if task in ("regression", "multilabel") else np.array([0, 1, 1])
     found = metrics(task, outputs, targets, is_logits=True)
     assert missing_rows(TASK_METRICS[task], found, f"models/networks/metrics.py, {task}") == []
     assert tuple(found) == TASK_METRICS[task]

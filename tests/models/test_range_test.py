@@ -14,8 +14,6 @@ from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.learning_rates.range_test import (
     UPDATES,
     RangeTest,
-    RateRange,
-    common_range,
     is_over,
     range_to_test,
     read_range_test,
@@ -113,11 +111,6 @@ def test_the_range_ends_where_the_smoothed_loss_was_lowest() -> None:
     assert test.range is not None
     assert test.range.high == pytest.approx(rates[21], rel=0.05)
     assert test.range.low == pytest.approx(test.suggestion / 10, rel=0.05)
-
-
-def test_one_range_for_several_optimizers_contains_the_range_of_each() -> None:
-    assert common_range([RateRange(1e-4, 1e-2), RateRange(1e-3, 1.0)]) == RateRange(1e-4, 1.0)
-    assert common_range([]) is None
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -10,8 +10,9 @@ from sklearn import metrics as sklearn_metrics
 from nightune.models.data.dataset import Dataset, Purpose
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.settings import DataSettings
+from nightune.models.errors import InputError
 from nightune.models.serving.predictor import Predictor
-from nightune.vocabulary import OBJECTIVES
+from nightune.vocabulary import OBJECTIVES, TASK_METRICS
 from tests.rows import missing_rows
 
 
@@ -21,14 +22,13 @@ def setup_module() -> None:
     from nightune.models.networks.heads import Head
     from nightune.models.networks.row_losses import (
         MEASURES,
-        Truth,
         all_metrics,
         latency_ms,
         measure_of,
         row_losses,
         trivial_losses,
-        truth,
     )
+    from nightune.models.networks.truth import Truth, truth
 
 
 CLASSES = ("a", "b", "c")
@@ -56,6 +56,8 @@ def test_every_objective_has_a_loss_for_the_tasks_that_have_it() -> None:
     assert set(MEASURES) <= set(OBJECTIVES)
     assert measure_of("val_loss", "regression") == "squared error"
     assert measure_of("val_loss", "binary") == "log loss"
+    for name in TASK_METRICS["multilabel"]:
+        assert measure_of(f"val_{name}", "multilabel") in {"log loss", "error", "label error", "balanced label error"}
 
 
 def test_class_losses_equal_those_of_scikit_learn() -> None:
@@ -96,12 +98,73 @@ def test_a_label_that_the_champion_never_saw_counts_as_wrong_and_not_as_an_error
     assert row_losses(predictor(LOGITS), rows(2), known, "log loss")[1] == pytest.approx(-np.log(1e-7))
 
 
+TAGS = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0], [1, 0, 0], [0, 1, 0]], dtype=np.int32)
+
+
+def tagger(outputs: np.ndarray, **description: Any) -> Predictor:
+    return predictor(outputs, **{"task": "multilabel", **description})
+
+
+def test_losses_of_labels_equal_those_of_scikit_learn() -> None:
+    known, predicted = Truth(TAGS, False, CLASSES), LOGITS > 0
+    probability = 1 / (1 + np.exp(-LOGITS.astype(np.float64)))
+    logs = [sklearn_metrics.log_loss(TAGS[:, place], probability[:, place], labels=[0, 1]) for place in range(3)]
+    balanced = [sklearn_metrics.balanced_accuracy_score(TAGS[:, place], predicted[:, place]) for place in range(2)]
+    expected = {
+        "log loss": np.mean(logs),
+        "error": 1 - sklearn_metrics.accuracy_score(TAGS, predicted),
+        "label error": sklearn_metrics.hamming_loss(TAGS, predicted),
+        "balanced label error": np.mean([1 - balanced[0], 1 - balanced[1], predicted[:, 2].mean()]),
+    }
+    for measure, value in expected.items():
+        losses = row_losses(tagger(LOGITS), rows(6), known, measure)
+        assert losses.shape == (6,)
+        assert losses.mean() == pytest.approx(value, rel=1e-6)
+
+
+def test_labels_of_models_with_other_outputs_are_compared_by_name() -> None:
+    known = Truth(TAGS, False, CLASSES)
+    plain = row_losses(tagger(LOGITS), rows(6), known, "log loss")
+    probabilities = tagger((1 / (1 + np.exp(-LOGITS)))[:, [2, 0, 1]], is_logits=False, classes=["c", "a", "b"])
+    np.testing.assert_allclose(row_losses(probabilities, rows(6), known, "log loss"), plain, rtol=1e-5)
+    ignorant = tagger(LOGITS[:, :2], classes=["a", "b"])
+    assert row_losses(ignorant, rows(6), known, "error").tolist() == [1.0] * 6
+    assert (row_losses(ignorant, rows(6), known, "log loss") > -np.log(1e-7) / 3).all()
+
+
+def test_the_baseline_of_labels_is_their_share_of_the_training_rows(tmp_path: Path) -> None:
+    tags = np.random.default_rng(0).random((60, 2)) < [0.7, 0.2]
+    np.savez(tmp_path / "tags.npz", x=np.arange(120.0).reshape(60, 2), y=tags)
+    dataset = load_dataset(DataSettings("tags.npz"), tmp_path)
+    test = dataset.test.open(Purpose.GATE, lambda: None)
+    known = truth(dataset, test)
+    shares = np.broadcast_to(dataset.train.targets.mean(axis=0), test.targets.shape)
+    logs = [sklearn_metrics.log_loss(test.targets[:, place], shares[:, place], labels=[0, 1]) for place in range(2)]
+    assert trivial_losses(dataset, known, "log loss").mean() == pytest.approx(np.mean(logs))
+    hamming = sklearn_metrics.hamming_loss(test.targets, shares > 0.5)
+    assert trivial_losses(dataset, known, "label error").mean() == pytest.approx(hamming)
+
+
 def test_quantities_are_compared_in_the_units_of_the_data() -> None:
     known = Truth(np.array([[10.0], [20.0]]), is_regression=True)
     outputs = np.array([[0.0], [1.0]], dtype=np.float32)
     scaled = predictor(outputs, task="regression", target_scale={"mean": [12.0], "deviation": [4.0]})
     np.testing.assert_allclose(row_losses(scaled, rows(2), known, "squared error"), [4.0, 16.0])
     np.testing.assert_allclose(row_losses(scaled, rows(2), known, "absolute error"), [2.0, 4.0])
+
+
+def test_several_quantities_are_compared_by_name() -> None:
+    known = Truth(np.array([[1.0, 10.0], [2.0, 20.0]]), is_regression=True, names=("a", "b"))
+    model = predictor(np.array([[10.0, 1.0, 0.0], [21.0, 2.0, 0.0]], dtype=np.float32), task="regression")
+
+    def losses(names: list[str]) -> np.ndarray:
+        model.description["outputs"] = names
+        return row_losses(model, rows(2), known, "squared error")
+
+    np.testing.assert_allclose(losses(["b", "a", "c"]), [0.0, 0.5])
+    for own, words in ((["b", "x", "c"], "does not predict column 'a'"), ([], "predicts 3 quantities")):
+        with pytest.raises(InputError, match=words):
+            losses(own)
 
 
 def test_outputs_that_are_not_finite_have_no_loss() -> None:

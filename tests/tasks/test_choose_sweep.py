@@ -116,3 +116,25 @@ def test_a_sweep_of_an_earlier_version_keeps_its_repeated_points(chooser: Choose
     assert len(chooser.keys(again, study)) == 9
     fresh, study = chooser.choose(trials=9, fresh=True)
     assert (fresh.number, study.trial_count) == (1, 4)
+
+
+@pytest.mark.parametrize(("more", "said"), [("", "new seeds"), ("\nreuse = true", "reads its results")])
+def test_a_fresh_grid_says_that_it_has_no_new_points(
+    more: str, said: str, chooser: Chooser, caplog: pytest.LogCaptureFixture
+) -> None:
+    grid = SMALL_STUDY.replace('method = "random"\ntrials = 4', f'method = "grid"{more}')
+    chooser.path.write_text(grid.replace("learning_rate.peak = {", "learning_rate.peak = { steps = 2,"))
+    first, study = chooser.finished()
+    assert (first.method, first.has_all_points, study.trial_count) == ("grid", True, 4)
+    assert first.is_reusing == bool(more)
+    second, _ = chooser.choose(fresh=True)
+    assert second.id != first.id
+    assert said in caplog.text
+    assert first.id in caplog.text
+
+
+def test_a_fresh_random_search_has_new_points(chooser: Chooser, caplog: pytest.LogCaptureFixture) -> None:
+    first, _ = chooser.finished()
+    chooser.choose(fresh=True)
+    assert not first.has_all_points
+    assert "every point" not in caplog.text

@@ -69,6 +69,7 @@ def test_show_prints_the_findings(store: Store, sweep: Sweep) -> None:
     assert report.summary()["findings"] == list(FINDINGS)
 
 
+@pytest.mark.usefixtures("opened_here")
 def test_a_sweep_that_starts_keeps_the_findings_and_its_verdict_notes_them(store: Store, tmp_path: Path) -> None:
     from tests.tasks.test_promote_model import STUDY, promoted, trained
 

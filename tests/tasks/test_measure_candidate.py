@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from nightune.tasks.measure_candidate import _equal_models, _finite, _latency, _schema, _serving_model, _size
+from nightune.tuning.analysis.metric_gain import Side
+from nightune.tuning.analysis.resampling import TestRows
 from nightune.tuning.study.sections import PromotionSection
 
 
@@ -18,6 +20,10 @@ def arrays(*shape: int, **changes: Any) -> dict[str, Any]:
     return {"task": "regression", "input_shape": list(shape), "classes": None, **changes}
 
 
+def written(kind: str, form: str) -> dict[str, Any]:
+    return table(columns=[{"name": "a", "kind": kind, "dtype": "str", **({"form": form} if form else {})}])
+
+
 A, B = ("a", "number"), ("b", "category")
 
 
@@ -26,8 +32,12 @@ A, B = ("a", "number"), ("b", "category")
     [
         (table(A, B), table(A), "column 'b' is required"),
         (table(A, ("b", "number")), table(A, B), "column 'b' was a category, .* number"),
+        (written("date", "MM/DD/YYYY"), written("date", "DD/MM/YYYY"), "'a' was a date written like DD/.* like MM/"),
+        (written("number", "1.250,00"), written("number", ""), r"'a' was a number, .* written like 1\.250,00"),
         (table(A, task="multiclass"), table(A), "the task was binary, .* multiclass"),
         (table(A, classes=["no", "maybe"]), table(A), "label 'yes' is not predicted"),
+        (arrays(8, outputs=["a", "b"]), arrays(8, outputs=["b", "c"]), "column 'c' is not predicted"),
+        (arrays(8, task="multilabel", classes=[0]), arrays(8, task="multilabel", classes=[0, 1]), "label 1 is not"),
         (arrays(8), arrays(9), r"inputs of shape \[8\] instead of \[9\]"),
         (arrays(3), table(A, task="regression", classes=None), r"inputs of shape \[3\]"),
     ],
@@ -49,6 +59,8 @@ def test_a_change_that_breaks_callers_of_the_champion_fails(
         (table(B, A), table(A, B)),
         (table(A, classes=["no", "yes", "new"]), table(A)),
         (arrays(8, 8, 1), arrays(8, 8, 1)),
+        (arrays(8, outputs=["a", "b"]), arrays(8, outputs=["b", "a"])),
+        (written("number", "1,250.00"), written("number", "")),
     ],
 )
 def test_a_change_that_callers_do_not_notice_passes(candidate: dict[str, Any], champion: dict[str, Any]) -> None:
@@ -77,9 +89,10 @@ def test_a_serving_model_that_is_significantly_worse_than_the_champions_fails() 
     generator = np.random.default_rng(0)
     champion = generator.exponential(1.0, (4, 500))
     lucky_siblings = champion - 0.5
-    assert _serving_model(lucky_siblings, champion, PromotionSection()).passed
+    rows = TestRows(500)
+    assert _serving_model(Side(lucky_siblings), Side(champion), rows, PromotionSection()).passed
     lucky_siblings[0] += 1.0
-    assert not _serving_model(lucky_siblings, champion, PromotionSection()).passed
+    assert not _serving_model(Side(lucky_siblings), Side(champion), rows, PromotionSection()).passed
 
 
 def test_models_that_predict_the_same_are_said_to_show_no_variance_over_seeds() -> None:

@@ -22,6 +22,7 @@ from nightune.models.data.settings import DataSettings
 from nightune.models.data.storage import open_dataset, preprocessing_files, save_dataset
 from nightune.models.serving.predictor import DESCRIPTION, MODEL, Predictor
 from nightune.tasks.tracking.registry.model_folder import parts_of, write_model_folder
+from nightune.tasks.tracking.registry.requirements import requirements
 
 
 def setup_module() -> None:
@@ -97,6 +98,25 @@ def test_one_output_stands_for_two_labels(tmp_path: Path, activation: str | None
     expected = model(dataset.preprocessing.transform(raw)).numpy()[:, 0] > limit
     assert len(set(expected.tolist())) == 2
     np.testing.assert_array_equal(pyfunc.load_model(str(folder)).predict(raw), expected)
+
+
+@pytest.mark.parametrize(("name", "activation", "limit"), [("named", None, 0.0), ("plain", "sigmoid", 0.5)])
+def test_labels_that_may_hold_together_are_a_matrix_of_0_and_1(
+    tmp_path: Path, name: str, activation: str | None, limit: float
+) -> None:
+    code = "import numpy as np, pandas as pd\nx = np.random.default_rng(0).normal(size=(60, 4)).astype('float32')\n"
+    code += "tags = pd.DataFrame({'warm': x[:, 0] > 0, 'wet': x[:, 1] + x[:, 2] > 0})\n"
+    (tmp_path / "d.py").write_text(f"{code}named = lambda: (x, tags)\nplain = lambda: (x, tags.to_numpy())\n")
+    dataset = load_dataset(DataSettings(f"d.py:{name}"), tmp_path)
+    model = net(dataset, activation)
+    loaded = pyfunc.load_model(str(written(dataset, tmp_path, model, is_logits=activation is None)))
+    inputs, schema = dataset.validation.inputs, loaded.metadata.signature.outputs
+    answers = loaded.predict(inputs)
+    np.testing.assert_array_equal(np.asarray(answers), model(inputs).numpy() > limit)
+    assert np.asarray(answers).dtype == np.int64
+    assert len(schema.inputs) == 2
+    if name == "named":
+        assert list(answers.columns) == schema.input_names() == ["warm", "wet"]
 
 
 @pytest.mark.parametrize("source", ["digits", "digits_images"])
@@ -244,3 +264,13 @@ def wait_for_response(address: str, body: bytes, process: subprocess.Popen[bytes
             break
         time.sleep(0.2)
     pytest.fail(log.read_text())
+
+
+def test_what_the_code_of_a_version_imports_is_required(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "import os\nimport keras\ndef build():\n    from sklearn.linear_model import Ridge\n"
+    )
+    (tmp_path / "lib.py").write_text("import net\nfrom . import other\n")
+    names = [line.split("==")[0] for line in requirements(tmp_path)]
+    assert "scikit-learn" in names
+    assert set(names) - {"scikit-learn"} == {line.split("==")[0] for line in requirements()}

@@ -81,6 +81,7 @@ CONTRACT = {
     "epochs": names.EPOCHS,
     "seconds": names.SECONDS,
     "checkpoint/model.keras": names.CHECKPOINT,
+    "checkpoint/model.zip": names.CHECKPOINTS[1],
 }
 
 

@@ -7,9 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+from rich.console import Console
+from sklearn.datasets import load_breast_cancer
 
 import nightune.tasks.tracking.store.store as store_module
+from nightune.tasks.compare_sweeps import compare_sweeps
 from nightune.tasks.confirm_finalists import confirm_finalists, finalists, missing_replicates
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.promote_model import Promotion, Request, promote_model
@@ -24,6 +29,8 @@ from nightune.tasks.write_report import write_report
 from nightune.tuning.analysis.promotion_gate import Decision
 from nightune.tuning.study.sections import DataSection
 from nightune.tuning.trial import Bracket, Rung, TrialResult
+
+pytestmark = pytest.mark.usefixtures("opened_here")
 
 STUDY = """
 question = "Which rate is best on flowers?"
@@ -220,11 +227,53 @@ def test_the_test_split_is_read_once_and_the_read_is_logged(setting: Setting) ->
 def test_no_other_step_opens_the_seal() -> None:
     """Only the gate uses its purpose, and only the stored data uses the sealed folder."""
     sources = [file for package in ("flows", "tasks", "tuning", "models") for file in Path(package).rglob("*.py")]
-    gate = [str(file) for file in sources if "Purpose.GATE" in file.read_text()]
-    assert gate == ["tasks/measure_candidate.py"]
+    gate = sorted(str(file) for file in sources if "Purpose.GATE" in file.read_text())
+    assert gate == ["tasks/measure_candidate.py", "tasks/opened_alone.py"]
     preparing = sorted(str(file) for file in sources if "Purpose.PREPARATION" in file.read_text())
     assert preparing == ["models/data/storage.py"]
     assert [str(file) for file in sources if '"sealed"' in file.read_text()] == ["models/data/storage.py"]
+
+
+def test_a_study_of_another_metric_is_judged_in_it(store_root: Path, tmp_path: Path) -> None:
+    """The area under the curve of 60 rows: values, gain and advice in its unit, in the verdict, its tags and prints."""
+    text = STUDY.replace('"iris"', '"tumors.csv"\ntarget = "kind"\nsplit = { kind = "group", column = "ward" }')
+    text = text.replace("[confirmation]", '[objective]\nmetric = "val_auc"\n[confirmation]').replace("= 10", "= 5")
+    table = load_breast_cancer(as_frame=True).frame[:300]
+    columns = table.iloc[:, :4].assign(kind=np.where(table["target"] == 1, "benign", "other"), ward=np.arange(300) // 4)
+    columns.to_csv(tmp_path / "tumors.csv", index=False)
+    store = open_store(store_root)
+    first = promoted(trained(store, tmp_path, text))
+    assert first.verdict.values is not None
+    assert (first.verdict.values.metric, first.verdict.values.baseline) == ("val_auc", 0.5)
+    assert 0.5 < first.verdict.values.challenger <= 1
+    assert first.verdict.decision is Decision.PROMOTED
+    setting = trained(store, tmp_path, text.replace("seed = 11", "seed = 12").replace("0.03", "0.0301"))
+    second = promoted(setting)
+    verdict, gain = second.verdict, second.verdict.gain
+    assert gain is not None
+    assert verdict.values is not None
+    assert verdict.values.champion == pytest.approx(verdict.values.challenger - gain.gain)
+    assert (gain.groups, gain.rows, verdict.measure) == (15, 60, "1 - auc")
+    assert f"gain {gain.gain:+.4g} val_auc" in verdict.reason
+    assert "in 15 groups" in verdict.reason
+    assert verdict.decision is Decision.REFUSED
+    assert any("search further" in step for step in verdict.advice)
+    assert second.summary()["verdict"]["values"]["baseline"] == 0.5
+    tags = client(store).get_run(setting.sweep.run_id).data.tags
+    assert json.loads(tags["nightune.metric_values"])["challenger"] == verdict.values.challenger
+    assert "baseline 0.5" in printed(second)
+    compared = compare_sweeps(store, "flowers")
+    assert [score.values for score in compared.scores] == [first.verdict.values, verdict.values]
+
+
+def printed(promotion: Promotion) -> str:
+    from nightune.flows.commands.tables import print_promotion
+
+    console = Console(record=True, width=200)
+    print_promotion(console, promotion)
+    text = console.export_text()
+    assert [step for step in promotion.verdict.advice if f"next   {step}" not in text.replace("\n", "")] == []
+    return text
 
 
 def test_missing_siblings_of_the_champion_widen_the_comparison_without_an_error(
@@ -308,13 +357,112 @@ def test_a_champion_that_does_not_open_is_a_guard(setting: Setting, tmp_path: Pa
     assert promoted(again, is_forced=True, because="it is broken").version == 2
 
 
+NET = """
+import keras
+from keras import layers
+from lib import FACTOR
+
+
+@keras.saving.register_keras_serializable("mine")
+class Gate(layers.Layer):
+    def __init__(self, units, **options):
+        super().__init__(**options)
+        self.a, self.b = layers.Dense(units), layers.Dense(units, activation="sigmoid")
+
+    def call(self, x):
+        return self.a(x) * self.b(x) * FACTOR
+
+
+def build(input_shape, output_size, units: int = 8):
+    inputs = keras.Input(input_shape)
+    return keras.Model(inputs, layers.Dense(output_size)(Gate(units)(inputs)))
+"""
+OWN = STUDY.replace('"mlp"', '"net.py:build"').replace("[[8]]", "8").replace('"iris"', '"iris"\nsplit = { seed = 1 }')
+
+
+def write_code(folder: Path, text: str = NET, factor: float = 1.0) -> None:
+    (folder / "net.py").write_text(text)
+    (folder / "lib.py").write_text(f"FACTOR = {factor}\n")
+
+
+def version_folder(store: Store, number: int) -> Path:
+    return Path(client(store).get_model_version("flowers", str(number)).source.removeprefix("file://"))
+
+
+@pytest.mark.slow
+def test_a_champion_with_an_own_layer_is_judged_by_its_own_copy_of_the_code(store_root: Path, tmp_path: Path) -> None:
+    from nightune.models.serving.predictor import Predictor
+    from nightune.tasks.tracking.registry.fresh_process import open_in_fresh_process
+
+    store = open_store(store_root)
+    write_code(tmp_path)
+    setting = trained(store, tmp_path, OWN)
+    first = promoted(setting)
+    assert (first.version, first.verdict.decision) == (1, Decision.PROMOTED)
+    assert [guard.passed for guard in first.verdict.guards if guard.name == "opens alone"] == [True]
+    folder = version_folder(store, 1)
+    parts = folder / "artifacts" / "parts"
+    assert {path.name for path in (parts / "model" / "code").iterdir()} == {"net.py", "lib.py"}
+    rows = np.float32([[5.1, 3.5, 1.4, 0.2], [6.2, 2.9, 4.3, 1.3]])
+    columns = [column["name"] for column in json.loads((parts / "description.json").read_text())["columns"]]
+    raw = pd.DataFrame(rows, columns=columns)
+    predictor = Predictor.open(parts)
+    outputs = predictor.outputs(predictor.inputs(raw))
+    opened = open_in_fresh_process(folder, raw)  # a real one
+    assert (opened.problem, opened.outside) == ("", ())
+    np.testing.assert_allclose(opened.outputs, outputs, rtol=1e-5)
+
+    # Today the layer has another name, and `lib` another number: both sides keep their own.
+    renamed = NET.replace("class Gate", "class Gate2").replace("Gate(units)(", "Gate2(units)(")
+    write_code(tmp_path, renamed, factor=-20.0)
+    again = trained(store, tmp_path, OWN.replace("seed = 11", "seed = 12"))
+    verdict = promoted(again).verdict
+    assert verdict.gain is not None
+    assert first.verdict.baseline is not None
+    assert verdict.gain.opponent_loss == pytest.approx(first.verdict.baseline.challenger_loss, rel=1e-5)
+    np.testing.assert_array_equal(Predictor.open(parts).outputs(predictor.inputs(raw)), outputs)
+
+    # A champion that is broken fails a guard; once it is repaired, the same command judges again.
+    code = parts / "model" / "code" / "net.py"
+    text = code.read_text()
+    code.write_text("import sys\nsys.exit('broken')\n")
+    later = trained(store, tmp_path, OWN.replace("seed = 11", "seed = 13"))
+    for _ in range(2):
+        refused = promoted(later).verdict
+        assert (refused.decision, refused.gain) == (Decision.REFUSED, None)
+        assert "the champion cannot be opened (RuntimeError: the code ended the process" in refused.reason
+    assert refused.test_reads == 3  # the stored verdict
+    code.write_text(text)
+    assert promoted(later).verdict.gain is not None
+
+
+@pytest.mark.slow
+def test_a_winner_that_cannot_be_opened_is_refused_by_a_vital_guard(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nightune.tasks import promote_model as module
+
+    def fetch(store: Store, run_id: str, folder: Path) -> Path:
+        path = folder / "model.keras"
+        path.write_bytes(b"not a model")
+        return path
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "fetch_checkpoint", fetch)
+        refused = promoted(setting).verdict
+        assert refused.decision is Decision.REFUSED
+        assert [guard.name for guard in refused.guards if not guard.passed] == ["opens alone"]
+        assert not refused.may_be_forced
+    assert promoted(setting).verdict.decision is Decision.PROMOTED
+
+
 def test_the_cause_of_a_renamed_class_is_named() -> None:
-    from nightune.tasks.measure_candidate import _why_unopened
+    from nightune.tasks.tracking.trials.checkpoints import why_unopened
 
     text = (
         "<class 'Functional'> could not be deserialized.\n\nException encountered: Could not locate class 'Gate'. Make"
     )
-    assert _why_unopened(TypeError(text)) == "Could not locate class 'Gate'"
+    assert why_unopened(TypeError(text)) == "Could not locate class 'Gate'"
 
 
 def test_a_version_that_another_program_registered_from_the_winners_run_is_not_taken_for_ours(

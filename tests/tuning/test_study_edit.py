@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from nightune.tuning.study.edit import with_log_range
+from nightune.tuning.study.edit import with_parameter
 
 NEW = {"low": 0.001, "high": 0.1, "scale": "log"}
 PLACES = {
@@ -29,7 +29,7 @@ PLACES = {
 @pytest.mark.parametrize("place", PLACES)
 def test_the_range_replaces_the_parameter_in_place(place: str) -> None:
     text = PLACES[place]
-    edited = with_log_range(text, "learning_rate.peak", 0.001, 0.1)
+    edited = with_parameter(text, "learning_rate.peak", NEW)
     assert edited is not None
     tables, before = tomllib.loads(edited), tomllib.loads(text)
     assert tables["space"]["learning_rate"].pop("peak") == NEW
@@ -38,26 +38,20 @@ def test_the_range_replaces_the_parameter_in_place(place: str) -> None:
     assert ("# kept" in edited) == ("# kept" in text)
 
 
-def test_conditions_and_the_steps_of_a_grid_are_kept() -> None:
-    text = "[space]\nlearning_rate.peak = { low = 1, high = 2, steps = 4, when = { optimizer = ['sgd'], a.b = 1 } }\n"
-    edited = with_log_range(text, "learning_rate.peak", 0.001, 0.1)
+def test_cases_are_written_on_a_line_each() -> None:
+    cases = [{**NEW, "when": {"optimizer": "sgd"}}, {"value": 0.1, "when": {"optimizer": ["adam", "lion"]}}]
+    text = "[space]\noptimizer = 1 # kept\nlearning_rate.peak = [0.1, 0.2] # old\nb = 2\n"
+    edited = with_parameter(text, "learning_rate.peak", cases)
     assert edited is not None
-    peak = tomllib.loads(edited)["space"]["learning_rate"]["peak"]
-    assert peak == {**NEW, "steps": 4, "when": {"optimizer": ["sgd"], "a": {"b": 1}}}
-
-
-def test_in_a_grid_a_range_has_as_many_steps_as_there_were_options() -> None:
-    text = "[space]\nlearning_rate.peak = [0.1, 0.2, 0.3]\n[search]\nmethod = 'grid'\n"
-    edited = with_log_range(text, "learning_rate.peak", 0.001, 0.1)
-    assert edited is not None
-    assert tomllib.loads(edited)["space"]["learning_rate"]["peak"] == {**NEW, "steps": 3}
+    assert tomllib.loads(edited)["space"] == {"optimizer": 1, "learning_rate": {"peak": cases}, "b": 2}
+    assert '\n  { value = 0.1, when = { optimizer = ["adam", "lion"] } },\n]' in edited
 
 
 def test_comments_stay_with_the_table_that_follows_them() -> None:
     text = "[space]\na = 1 # one\n\n# about the search\n[search]\ntrials = 1\n"
     line = 'learning_rate.peak = { low = 0.001, high = 0.1, scale = "log" }\n'
-    assert with_log_range(text, "learning_rate.peak", 0.001, 0.1) == text.replace("\n\n#", f"\n{line}\n#")
+    assert with_parameter(text, "learning_rate.peak", NEW) == text.replace("\n\n#", f"\n{line}\n#")
 
 
 def test_a_value_in_the_place_of_a_table_is_left_alone() -> None:
-    assert with_log_range("[space]\nlearning_rate = 3\n", "learning_rate.peak", 0.001, 0.1) is None
+    assert with_parameter("[space]\nlearning_rate = 3\n", "learning_rate.peak", NEW) is None

@@ -5,7 +5,10 @@ import pytest
 from tests.tuning.conftest import Read, Refuse, has_parts, study_text
 
 OPTIMIZERS = "(known: adam, adamw, gd, sgd)"
-METRICS = "(known: val_loss, val_accuracy, val_balanced_accuracy, val_f1_macro, val_auc, val_mae, val_rmse, val_r2)"
+METRICS = (
+    "(known: val_loss, val_accuracy, val_label_accuracy, val_balanced_accuracy, val_f1_macro, val_f1_micro, val_auc, "
+    "val_mae, val_rmse, val_r2)"
+)
 ABOVE_0 = "(allowed: a number above 0)"
 SECTIONS = (
     "(known: name, question, seed, data, model, space, stopping, training, search, objective, limits, confirmation, "
@@ -130,12 +133,19 @@ BROKEN_DATA = {
     "": "data.source: missing (needed: a text)",
     "source = 3": "data.source: 3 is not a text",
     "source = ''": "data.source: '' is not a text",
+    "source = 'iris'\ntarget = ['a', 3]": "data.target: ['a', 3] is not the name of a column, or a list of names",
+    "source = 'iris'\ntarget = []": "data.target: [] is not the name of a column",
+    "source = 'iris'\ntarget = ''": "data.target: '' is not the name of a column",
+    "source = 'iris'\ntarget = ['a', 'a']": "data.target: ['a', 'a'] names a column twice",
     "source = 'iris'\ntargt = 'y'": "data.targt: unknown key; did you mean 'target'? "
     "(known: source, target, task, drop, categorical, missing, numeric, dates, scale_target, split)",
     "source = 'iris'\ntask = 'regresion'": "data.task: unknown 'regresion'; did you mean 'regression'? "
-    "(known: classification, binary, multiclass, regression)",
+    "(known: classification, binary, multiclass, multilabel, regression)",
     "source = 'iris'\ndrop = 'id'": "data.drop: 'id' is not a list of texts",
     "source = 'iris'\ndrop = ['id', 3]": "data.drop: 3 is not a list of texts",
+    "source = 't.csv'\nmissing = 'NA'": "data.missing: 'NA' is not a list of texts … missing = [\"NA\"]",
+    "source = 't.csv'\nmissing = [-999, 'NA']": 'data.missing: [-999, \'NA\'] … quotes … missing = ["-999", "NA"]',
+    "source = 't.csv'\nmissing = { a = 1 }": "data.missing: {'a': 1} is not a list of texts",
     "source = 'iris'\nsplit = 0.2": "data.split: 0.2 is not a table (write [data.split])",
     "source = 'iris'\nsplit = { kind = 'groups' }": "data.split.kind: unknown 'groups'; did you mean 'group'? "
     "(known: random, stratified, group, time)",

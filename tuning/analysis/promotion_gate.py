@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 
+from nightune.tuning.analysis.metric_values import MetricValues, values_text
 from nightune.tuning.analysis.paired_gain import Gain
 
 
@@ -43,7 +44,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The gate's verdict. `gain` is None without a comparable champion; `against` is the champion's version."""
+    """The gate's verdict. `gain` is None without a comparable champion; `against` is the champion's version.
+
+    `values` are None where the models could not be measured, and in verdicts of versions that did not record them.
+    `advice` says what to do after a refusal.
+    """
 
     candidate: Candidate
     decision: Decision
@@ -59,6 +64,8 @@ class Verdict:
     test_reads: int = 0  # of the test split of this data version, this one included
     test_metrics: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    values: MetricValues | None = None
+    advice: tuple[str, ...] = ()
 
     @property
     def is_promoted(self) -> bool:
@@ -78,7 +85,7 @@ class Verdict:
             raise ValueError(f"cannot be forced: {self.reason}")
         if self.is_promoted:
             return self
-        return replace(self, decision=Decision.FORCED, because=because.strip(), is_close=False)
+        return replace(self, decision=Decision.FORCED, because=because.strip(), is_close=False, advice=())
 
     def as_json(self) -> str:
         """Return the verdict as JSON text."""
@@ -87,10 +94,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The study's conditions, in units of the loss that is compared."""
+    """The study's conditions, in the unit of its metric; without its name, gains are printed without a unit."""
 
     minimum_gain: float
     challenger_margin: float
+    metric: str = ""
 
 
 def decide(
@@ -106,25 +114,29 @@ def decide(
         reason = "; ".join(guard.said for guard in failed) or "the model could not be measured"
         return Decision.REFUSED, reason, False
     if not baseline.is_above(0.0):
-        return Decision.REFUSED, f"{_not_better('baseline', 0.0)}: {gain_text(baseline)}", False
+        return Decision.REFUSED, f"{_not_better('baseline', 0.0)}: {gain_text(baseline, rules.metric)}", False
     if not has_champion:
-        return Decision.PROMOTED, f"first model, significantly better than the baseline: {gain_text(baseline)}", False
+        said = f"first model, significantly better than the baseline: {gain_text(baseline, rules.metric)}"
+        return Decision.PROMOTED, said, False
     if gain is None:
         return Decision.REFUSED, "the champion could not be compared", False
     if gain.is_above(rules.minimum_gain):
-        return Decision.PROMOTED, f"significantly better than the champion: {gain_text(gain)}", False
+        return Decision.PROMOTED, f"significantly better than the champion: {gain_text(gain, rules.metric)}", False
     is_close = gain.gain > rules.minimum_gain - rules.challenger_margin
-    return Decision.REFUSED, f"{_not_better('champion', rules.minimum_gain)}: {gain_text(gain)}", is_close
+    said = f"{_not_better('champion', rules.minimum_gain)}: {gain_text(gain, rules.metric)}"
+    return Decision.REFUSED, said, is_close
 
 
 def _not_better(opponent: str, minimum: float) -> str:
     return f"not significantly better than the {opponent} (the interval must lie above {minimum:g})"
 
 
-def gain_text(gain: Gain) -> str:
-    """Return `gain 0.0123 [0.0040, 0.0210] at 95 % over 360 rows`."""
+def gain_text(gain: Gain, metric: str = "") -> str:
+    """Return `gain +0.0123 val_auc [0.0040, 0.0210] at 95 % over 360 rows`."""
     interval = f"[{gain.low:.4g}, {gain.high:.4g}] at {100 * gain.confidence:g} %"
-    return f"gain {gain.gain:.4g} {interval} over {gain.rows} rows"
+    seen = f"{gain.gain:+.4g} {metric}" if metric else f"{gain.gain:.4g}"
+    groups = "" if gain.groups is None else f" in {gain.groups} groups"
+    return f"gain {seen} {interval} over {gain.rows} rows{groups}"
 
 
 def as_markdown(verdict: Verdict) -> str:
@@ -137,12 +149,14 @@ def as_markdown(verdict: Verdict) -> str:
         f"Trial {candidate.trial} of {candidate.sweep}, against {opponent}. {verdict.reason}.",
         *([f"Forced because: {verdict.because}."] if verdict.because else []),
         "",
+        f"On the test split: {values_text(verdict.values)}.",
+        "",
         "| loss of | opponent | challenger | gain | interval | models | rows |",
         "|---|---|---|---|---|---|---|",
     ]
     pairs = [("champion", verdict.gain), ("baseline", verdict.baseline)]
     lines += [_gain_row(name, gain) for name, gain in pairs if gain is not None]
-    lines += ["", f"The loss is the mean {verdict.measure} on the test split (its read number {verdict.test_reads})."]
+    lines += ["", f"Loss: {verdict.measure}, on the test split (its read number {verdict.test_reads})."]
     lines += [f"The interval of the gain must lie above {verdict.minimum_gain:g}."]
     lines += ["", "| guard | holds | |", "|---|---|---|"]
     lines += [f"| {guard.name} | {'yes' if guard.passed else 'no'} | {guard.said} |" for guard in verdict.guards]
@@ -150,6 +164,7 @@ def as_markdown(verdict: Verdict) -> str:
         lines += ["", "| metric on the test split | |", "|---|---|"]
         lines += [f"| {name} | {value:.4g} |" for name, value in verdict.test_metrics.items()]
     lines += ["", *(f"- {note}" for note in verdict.notes)] if verdict.notes else []
+    lines += ["", "What to do next:", "", *(f"- {step}" for step in verdict.advice)] if verdict.advice else []
     return "\n".join(lines) + "\n"
 
 

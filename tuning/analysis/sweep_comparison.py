@@ -6,6 +6,7 @@ from typing import Any
 
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.analysis.leaderboard import leaderboard, varying_params
+from nightune.tuning.analysis.metric_values import MetricValues
 from nightune.tuning.trial import TrialResult, Value
 
 RANGE_PARTS = 4  # of the span between the smallest and the largest value of both sweeps
@@ -24,6 +25,7 @@ class Night:
     results: Sequence[TrialResult]
     confirmation: Confirmation | None = None
     verdict: str = ""
+    values: MetricValues | None = None  # of the gate on the test split; None without a verdict that has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Score:
     high: float | None
     trials: int
     verdict: str
+    values: MetricValues | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,7 @@ def _score(night: Night) -> Score:
         high=winner.high if winner else None,
         trials=len(night.results),
         verdict=night.verdict,
+        values=night.values,
     )
 
 

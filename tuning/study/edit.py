@@ -1,4 +1,4 @@
-"""Write a range for one parameter into the text of a study file, without changing the rest or its comments."""
+"""Write one parameter into the text of a study file, without changing the rest or its comments."""
 
 import json
 import re
@@ -13,11 +13,10 @@ from tomlkit.items import Table
 _SECTION = "space"
 
 
-def with_log_range(text: str, name: str, low: float, high: float) -> str | None:
-    """Return the text with `name` of [space] as a range on a log scale; None if there is no place for it.
+def with_parameter(text: str, name: str, value: Any) -> str | None:
+    """Return the text with this value of `name` in [space]; None if there is no place for it.
 
-    A condition and a number of steps are kept. The result is checked: it parses to the same values except for this
-    parameter.
+    The result is checked: it parses to the same values except for this parameter.
     """
     path = [_SECTION, *name.split(".")]
     expected = tomllib.loads(text)
@@ -26,13 +25,19 @@ def with_log_range(text: str, name: str, low: float, high: float) -> str | None:
         holder = holder.setdefault(part, {})
         if not isinstance(holder, dict):
             return None
-    value = {"low": low, "high": high, "scale": "log", **_kept(expected, holder.get(path[-1]))}
     holder[path[-1]] = value
     try:
-        edited = _put(text, path, inline(value))
+        edited = _put(text, path, in_toml(value))
         return edited if tomllib.loads(edited) == expected else None
     except (TOMLKitError, tomllib.TOMLDecodeError):
         return None
+
+
+def in_toml(value: Any) -> str:
+    """Return a value as TOML: on one line, but for a list of cases, which has a line for each."""
+    if isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value):
+        return "[\n" + "".join(f"  {inline(each)},\n" for each in value) + "]"
+    return inline(value)
 
 
 def inline(value: Any) -> str:
@@ -42,16 +47,6 @@ def inline(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(inline(each) for each in value) + "]"
     return json.dumps(value, ensure_ascii=False)
-
-
-def _kept(tables: Mapping[str, Any], before: Any) -> dict[str, Any]:
-    """Return the fields of the old parameter that are kept for the range."""
-    fields = before if isinstance(before, Mapping) else {}
-    kept = {name: fields[name] for name in ("steps", "when") if name in fields}
-    if tables.get("search", {}).get("method") == "grid" and "steps" not in kept:
-        options = fields.get("options", before)
-        kept = {"steps": max(2, len(options) if isinstance(options, list) else 5), **kept}
-    return kept
 
 
 def _put(text: str, path: list[str], value: str) -> str:

@@ -43,10 +43,11 @@ def read_metric(metric: str) -> str:
     if metric in OBJECTIVES:
         return metric
     if metric.startswith(VALIDATION_PREFIX):
-        why = f"unknown {shown(metric)}"
+        why, near = f"unknown {shown(metric)}", ""
     else:
         why = f"{shown(metric)} is not a metric of the validation split"
-    near = suggestion(f"{VALIDATION_PREFIX}{metric}", OBJECTIVES) or suggestion(metric, OBJECTIVES)
+        near = suggestion(f"{VALIDATION_PREFIX}{metric}", OBJECTIVES)
+    near = near or suggestion(metric, OBJECTIVES)
     raise PydanticCustomError("message", "{message}", {"message": f"{why}{near} ({listing(OBJECTIVES)})"})
 
 
@@ -131,7 +132,7 @@ class DataSection(Section):
     """The source of the examples and how they are read; `source` is kept as written."""
 
     source: Text
-    target: Text | None = None
+    target: str | tuple[str, ...] | None = None
     task: Task | None = None
     drop: Texts = ()
     categorical: Texts = ()
@@ -140,6 +141,33 @@ class DataSection(Section):
     dates: Forms = Field(default_factory=dict, description=DATES)
     scale_target: Switch = False
     split: Split = Split()
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _read_target(cls, given: Any) -> Any:
+        """A list of one column is that column."""
+        if given is None:
+            return None
+        names = given if isinstance(given, list | tuple) else [given]
+        if not names or not all(isinstance(name, str) and name for name in names):
+            why = f"{shown(given)} is not the name of a column, or a list of names"
+        elif len(set(names)) < len(names):
+            why = f"{shown(given)} names a column twice"
+        else:
+            return names[0] if len(names) == 1 else tuple(names)
+        raise PydanticCustomError("message", "{message}", {"message": why})
+
+    @field_validator("missing", mode="before")
+    @classmethod
+    def _show_texts(cls, given: Any) -> Any:
+        """Show how a single gap, and gaps that are numbers, are written."""
+        gaps = given if isinstance(given, list | tuple) else [given]
+        is_list_of_texts = gaps is given and all(isinstance(gap, str) for gap in gaps)
+        if is_list_of_texts or not all(isinstance(gap, str | int | float) for gap in gaps):
+            return given
+        written = ", ".join(f'"{gap}"' for gap in gaps)
+        why = f"{shown(given)} is not a list of texts (numbers in quotes, too): missing = [{written}]"
+        raise PydanticCustomError("message", "{message}", {"message": why})
 
     @field_validator("numeric", "dates", mode="before")
     @classmethod

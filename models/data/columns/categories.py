@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-from nightune.models.data.columns.reading import Texts, fields, looks_like_a_gap, quoted
-from nightune.models.serving.columns import fold
+from nightune.models.data.columns.reading import Texts, fields, looks_like_a_gap, quoted, shortened
+from nightune.models.serving.labels import MISSING, fold
 
 MOST_CATEGORIES = 50  # per column; rarer ones share a feature
 FREE_TEXT_WORDS = 4  # on average
+EXAMPLE_LENGTH = 40
 READ_ALIKE = 'read rows for a prediction with pandas\' keep_default_na=False, na_values=[""]'
 
 
@@ -19,11 +20,23 @@ def merged_labels(rows: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
     return {max(texts, key=lambda text: rows[text]).strip(): tuple(texts) for texts in merged}
 
 
-def merge_remark(what: str, merged: Mapping[str, tuple[str, ...]], remedy: str) -> str:
-    """Say which spellings are one label."""
+def label_of_gaps(rows: Mapping[str, int], merged: Mapping[str, tuple[str, ...]]) -> str:
+    """Return the text of gaps among a column's labels: the usual one, unless a label has it."""
+    if MISSING not in rows and fold(MISSING) not in map(fold, merged):
+        return MISSING
+    held = set(map(fold, rows))
+    names = ("no value", *(f"no value ({number})" for number in range(2, len(held) + 3)))
+    return next(name for name in names if fold(name) not in held)
+
+
+def merge_remark(what: str, name: str, merged: Mapping[str, tuple[str, ...]]) -> str:
+    """Say which spellings are one label, and how to keep them apart."""
     listed = "; ".join(f"{quoted(texts)} are {label!r}" for label, texts in list(merged.items())[:3])
     more = f"; and {len(merged) - 3} more labels" if len(merged) > 3 else ""
-    return f"{what}: labels that differ only in case or blanks are one: {listed}{more}{remedy}"
+    return (
+        f"{what}: labels that differ only in case or blanks are one: {listed}{more}; "
+        f'to keep them apart: categorical = ["{name}"] in [data]'
+    )
 
 
 def word_remark(what: str, kind: str, rows: Mapping[str, int]) -> str | None:
@@ -48,12 +61,9 @@ def size_remark(texts: Texts) -> str | None:
     shared = f"{MOST_CATEGORIES - 1} of its {len(values)} different texts have a feature each, the others share one"
     out = f'drop = ["{name}"] in [data]'
     if words >= FREE_TEXT_WORDS:
+        example = shortened(next(iter(values)), EXAMPLE_LENGTH)
         return (
-            f"column {name!r} holds free text (such as {_cut(next(iter(values)))!r}), read as labels: {shared}. "
+            f"column {name!r} holds free text (such as {example!r}), read as labels: {shared}. "
             f'Choices: {out}, or numbers made of it by a function of yours (source = "file.py:function")'
         )
     return f"column {name!r}: {shared}. Choices: keep it so, {out}, or coarser groups in the source"
-
-
-def _cut(text: str, most: int = 40) -> str:
-    return text if len(text) <= most else f"{text[:most]}…"

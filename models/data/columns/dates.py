@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from nightune.models.data.columns.reading import Reading, Texts, quoted
+from nightune.models.data.columns.reading import SETTLED_BY, Reading, Texts, quoted
 from nightune.models.errors import InputError
 from nightune.models.serving.columns import ISO, are_iso_dates
 from nightune.models.serving.date_texts import COMPACT, DAY_FIRST, MONTH_FIRST, YEAR_FIRST, read_date
@@ -79,6 +79,7 @@ def _remarks(texts: Texts, form: str, others: Mapping[str, int], is_ambiguous: b
         other = MONTH_FIRST if form == DAY_FIRST else DAY_FIRST
         remarks.append(
             f"column {name!r}: no date tells day from month ({quoted(texts.values, 1)}); it is read like {form}. "
-            f'If that is wrong: dates = {{ "{name}" = "{other}" }} in [data]; if it is right, write {form} to settle it'
+            f'If that is wrong: dates = {{ "{name}" = "{other}" }} in [data]; '
+            f'if it is right, {SETTLED_BY} dates = {{ "{name}" = "{form}" }}'
         )
     return tuple(remarks)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nightune.models.data.columns.reading import FEWEST_READABLE, Reading, Texts, quoted
+from nightune.models.data.columns.reading import FEWEST_READABLE, SETTLED_BY, Reading, Texts, quoted
 from nightune.models.errors import InputError
 from nightune.models.serving.number_texts import COMMA, FORMS, MAGNITUDES, POINT, plain_number
 
@@ -39,6 +39,7 @@ _CURRENCIES = (
 _CURRENCY = {mark.lower(): row[0] for row in _CURRENCIES for mark in row}
 _PARTS = re.compile(r"(\D*?)[-+−(\s]*([.,]?\d(?:.*\d)?[.,]?)[-)]?\s*(\D*)")
 _CODE = re.compile(r"0\d+")
+FEWEST_LETTERS = 3  # a unit of more is a word
 
 
 def recognize_numbers(texts: Texts, form: str = "", is_stated: bool = False) -> Reading | None:
@@ -49,7 +50,7 @@ def recognize_numbers(texts: Texts, form: str = "", is_stated: bool = False) -> 
     if not is_stated and not texts.may_be([_around(text) for text in texts.sample]):
         return None
     marks = _marks(texts, is_stated)
-    if marks is None or (not is_stated and _are_codes(texts)):
+    if marks is None or (not is_stated and are_codes(texts)):
         return None
     readings: dict[str, dict[str, str | None]] = {}
     others: dict[str, Mapping[str, int]] = {}
@@ -70,7 +71,9 @@ def recognize_numbers(texts: Texts, form: str = "", is_stated: bool = False) -> 
             "data.numeric", f"column {texts.name!r} holds no number, but texts such as {quoted(texts.values, 1)}"
         )
     reading = Reading("number", chosen, marks, (*texts.missing, *others[chosen]))
-    return replace(reading, remarks=_remarks(texts, reading, others[chosen], readings if len(settled) == 2 else {}))
+    remarks = _remarks(texts, reading, others[chosen], readings if len(settled) == 2 else {})
+    remedy = "" if is_stated else f'; to read its texts as labels: categorical = ["{texts.name}"] in [data]'
+    return replace(reading, remarks=(f"{remarks[0]}{remedy}", *remarks[1:]))
 
 
 def mixed_remark(texts: Texts) -> str | None:
@@ -84,6 +87,25 @@ def mixed_remark(texts: Texts) -> str | None:
     return (
         f"column {texts.name!r} holds numbers of several kinds ({quoted(signs)}, or some without), read as labels; "
         f'convert them to one, or take the signs off as they are: numeric = ["{texts.name}"] in [data]'
+    )
+
+
+def are_codes(texts: Texts) -> bool:
+    """True for codes such as 01234: digits of one length, some with a zero in front, and no placeholders."""
+    values = texts.values
+    if not values or texts.placeholders or not all(text.isdigit() for text in values):
+        return False
+    return len({len(text) for text in values}) == 1 and any(_CODE.fullmatch(text) for text in values)
+
+
+def code_remark(texts: Texts) -> str | None:
+    """Say that digits with a zero in front are labels."""
+    if not are_codes(texts):
+        return None
+    example = next(text for text in texts.values if _CODE.fullmatch(text))
+    return (
+        f"column {texts.name!r} holds digits with zeros in front, such as {example!r}, read as labels; "
+        f'to read them as numbers: numeric = ["{texts.name}"] in [data]'
     )
 
 
@@ -108,10 +130,15 @@ def _marks(texts: Texts, is_stated: bool) -> tuple[str, ...] | None:
             bare += rows
     few = 0.05 * (sum(found.values()) + bare)
     kept = {mark: rows for mark, rows in found.items() if rows > few or sum(found.values()) <= few}
-    kinds = {_CURRENCY.get(mark.lower(), mark.lower().rstrip("s")) for mark in kept}
+    kinds = {_CURRENCY.get(mark.lower(), _unit(mark)) for mark in kept}
     is_money = all(_is_currency(mark) for mark in kept)
     is_one_kind = len(kinds) <= 1 and (is_money or not bare)
     return tuple(sorted({*kept, *magnitudes})) if is_one_kind or is_stated else None
+
+
+def _unit(mark: str) -> str:
+    """The unit without case and plural; m, ms, mW and MW are four, but Hours and hour are one."""
+    return mark.lower().rstrip("s") if sum(map(str.isalpha, mark)) > FEWEST_LETTERS else mark
 
 
 def _around(text: str) -> tuple[str, str] | None:
@@ -137,14 +164,6 @@ def _is_unit(text: str) -> bool:
 
 def _is_currency(text: str) -> bool:
     return text.lower() in _CURRENCY or all(unicodedata.category(sign) == "Sc" for sign in text)
-
-
-def _are_codes(texts: Texts) -> bool:
-    """True for codes such as 01234: digits of one length, some with a zero in front, and no placeholders."""
-    values = texts.values
-    if texts.placeholders or not all(text.isdigit() for text in values):
-        return False
-    return len({len(text) for text in values}) == 1 and any(_CODE.fullmatch(text) for text in values)
 
 
 def _thousands_form(texts: Texts, readings: Mapping[str, Mapping[str, str | None]], marks: tuple[str, ...]) -> str:
@@ -175,9 +194,7 @@ def _remarks(
     if any("inf" in text.lower() for text in texts.values):
         done.append("infinite values are read as missing")
     words = "; ".join([*done, *([gaps] if gaps else [])]) or "its texts are plain numbers"
-    remarks = [
-        f'column {name!r} is read as numbers: {words}; to read its texts as labels: categorical = ["{name}"] in [data]'
-    ]
+    remarks = [f"column {name!r} is read as numbers: {words}"]
     unsure = {text: [read[text] for read in readings.values()] for text in texts.values} if readings else {}
     ambiguous = next((text for text, (one, two) in unsure.items() if float(one or 0) != float(two or 0)), None)
     if ambiguous is not None:
@@ -215,5 +232,6 @@ def ambiguous_number(name: str, text: str, form: str) -> str:
     other = COMMA if form == POINT else POINT
     return (
         f"column {name!r}: {text!r} may be written like {POINT} or {COMMA}; it is read like {form}. "
-        f'If that is wrong: numeric = {{ "{name}" = "{other}" }} in [data]; if it is right, write {form} to settle it'
+        f'If that is wrong: numeric = {{ "{name}" = "{other}" }} in [data]; '
+        f'if it is right, {SETTLED_BY} numeric = {{ "{name}" = "{form}" }}'
     )

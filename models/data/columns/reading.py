@@ -1,12 +1,13 @@
 """How the texts of a column are read, and what is said about it."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nightune.models.errors import InputError
-from nightune.models.serving.columns import as_text
+from nightune.models.serving.labels import are_gaps, as_text
 from nightune.models.serving.number_texts import PLACEHOLDERS, is_placeholder
 from nightune.vocabulary import unknown_name
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 FEWEST_READABLE = 0.95  # of the fields that are no gap: a column of which more is readable is of that kind
 SAMPLE = 500  # of the different texts, to leave out at once what cannot be of a kind
 FEWEST_OF_SAMPLE = 0.8
+SETTLED_BY = "settle it with"  # in remarks about texts that can be read in two ways
 MOST_OTHER_TEXTS = 50  # different texts that are no values of the kind
 
 
@@ -76,18 +78,11 @@ class Texts:
     @classmethod
     def of(cls, values: "pd.Series[Any]", missing: Sequence[str]) -> "Texts":
         """Count the texts of a column."""
-        counts, number_rows = values.value_counts(), 0
-        counts = counts[counts > 0]  # categories that no row has
-        rows: dict[str, int] = {}
-        for value, count in counts.items():
-            if isinstance(value, str | bytes):
-                text = as_text(value)
-                rows[text] = rows.get(text, 0) + int(count)
-            else:
-                number_rows += int(count)
-        stated = tuple(text for text in rows if text.strip() in missing)
-        stated_rows = sum(rows.pop(text) for text in stated)
-        return cls(str(values.name), rows, number_rows, stated, stated_rows)
+        is_gap = are_gaps(values, missing)
+        (rows, numbers), (texts, stated_numbers) = _counted(values[~is_gap]), _counted(values[is_gap])
+        stated = tuple(dict.fromkeys((*texts, *stated_numbers)))
+        stated_rows = sum(texts.values()) + sum(stated_numbers.values())
+        return cls(str(values.name), rows, sum(numbers.values()), stated, stated_rows)
 
     @cached_property
     def placeholders(self) -> dict[str, int]:
@@ -129,10 +124,31 @@ class Texts:
         return f"{fields(count)} ({quoted(texts)}) read as missing"
 
 
+def _counted(values: "pd.Series[Any]") -> tuple[dict[str, int], dict[str, int]]:
+    """Count the rows of each text, and those of each other value by its text."""
+    texts: dict[str, int] = {}
+    others: dict[str, int] = {}
+    for value, count in values.value_counts().items():
+        if count:  # categories that no row has
+            counts, text = texts if isinstance(value, str | bytes) else others, as_text(value)
+            counts[text] = counts.get(text, 0) + int(count)
+    return texts, others
+
+
 def quoted(texts: Iterable[str], most: int = 3) -> str:
     """List some texts in quotes."""
     listed = list(texts)
     return ", ".join(map(repr, listed[:most])) + (f" and {len(listed) - most} more" if len(listed) > most else "")
+
+
+def is_separated(text: str, digits: int = 1) -> bool:
+    """True for numbers with a separator before so many digits, as amounts are written."""
+    return re.search(rf"\d[,.'’\s]\d{{{digits}}}", text) is not None
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text of at most so many characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def fields(count: int) -> str:

@@ -1,17 +1,20 @@
 """Recognize the kind of a table's column, by its types and by its texts, and say what is unexpected."""
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nightune.models.data.columns.booleans import recognize_booleans
-from nightune.models.data.columns.categories import merge_remark, merged_labels, size_remark, word_remark
+from nightune.models.data.columns.categories import label_of_gaps, merge_remark, merged_labels, size_remark, word_remark
 from nightune.models.data.columns.dates import compact_remark, recognize_dates
-from nightune.models.data.columns.numbers import mixed_remark, recognize_numbers
+from nightune.models.data.columns.numbers import code_remark, mixed_remark, recognize_numbers
 from nightune.models.data.columns.reading import Choices, Reading, Texts, fields, quoted
-from nightune.models.serving.columns import CATEGORY, Column, kind_of_values
-from nightune.models.serving.date_texts import COMPACT
+from nightune.models.errors import InputError
+from nightune.models.serving.columns import CATEGORY, Column, clean_column, gap_number, kind_of_values
+from nightune.models.serving.date_texts import COMPACT, YEAR_FIRST
+from nightune.models.serving.labels import MISSING, are_gaps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,23 +23,31 @@ NUMERIC_TEXT = re.compile(r"[+-]?\d+([.,]\d+)*")
 
 
 def recognize(values: "pd.Series[Any]", choices: Choices) -> tuple[Column, list[str]]:
-    """Return the column, and remarks about what is unexpected in it or was done to its texts."""
+    """Return the column, and remarks about what is unexpected in it or was done to its texts.
+
+    InputError for a column that cannot be of the kind that the study gives it.
+    """
     name, dtype = str(values.name), str(values.dtype)
     if name in choices.categorical:
         return _labels(values, choices, is_exact=True)
-    form = choices.dates.get(name)
-    if form == COMPACT and values.dtype.kind in "iuf":
-        return Column(name, dtype, "date", form, (), choices.missing), []
+    if name in choices.dates and choices.dates[name] == COMPACT and values.dtype.kind in "iuf":
+        return Column(name, dtype, "date", COMPACT, (), choices.missing), []
+    is_stated = name in choices.numeric or name in choices.dates
+    if is_stated and dtype == "category":
+        values = values.astype(values.cat.categories.dtype)
     kind = kind_of_values(values)
+    if is_stated:
+        kind = _stated_kind(values, kind, choices)
     if kind == CATEGORY and are_texts(values):
         reading = recognize_texts(Texts.of(values, choices.missing), choices)
         if reading is not None:
             column = Column(name, dtype, reading.kind, reading.form, reading.marks, reading.gaps)
-            return column, list(reading.remarks)
+            column, remarks = _with_value_gaps(values, column, choices)
+            return column, [*reading.remarks, *remarks]
     if kind == CATEGORY:
         return _labels(values, choices, is_exact=False)
-    gaps = _number_gaps(values, kind, choices)
-    return Column(name, dtype, kind, gaps=gaps), _number_remarks(values, kind, gaps)
+    column, remarks = _with_value_gaps(values, Column(name, dtype, kind), choices)
+    return column, [*_number_remarks(values, kind), *remarks, *_compact_remarks(values, kind)]
 
 
 def are_texts(values: "pd.Series[Any]") -> bool:
@@ -63,25 +74,77 @@ def recognize_texts(texts: Texts, choices: Choices) -> Reading | None:
     return recognize_booleans(texts) or recognize_numbers(texts) or recognize_dates(texts)
 
 
+def _stated_kind(values: "pd.Series[Any]", kind: str, choices: Choices) -> str:
+    """Return the kind with which to go on reading a column that the study calls one of numbers or dates."""
+    from pandas.api.types import infer_dtype  # noqa: PLC0415 - half a second, only for tables
+
+    name, key = str(values.name), "numeric" if values.name in choices.numeric else "dates"
+    form = choices.dates.get(name, "")
+    are_iso_texts = kind == "date" and infer_dtype(values, skipna=True) == "string"
+    if are_iso_texts and (key == "numeric" or form not in ("", YEAR_FIRST)):
+        return CATEGORY  # its texts say what is wrong
+    if kind == CATEGORY and are_texts(values):
+        return kind
+    if kind == ("number" if key == "numeric" else "date") or not values.notna().any():
+        return kind
+    held = "labels" if kind == CATEGORY else f"{kind}s"
+    remedy = f"take it out of {key}"
+    if key == "dates" and kind == "number":
+        remedy = f'dates of whole numbers need the form {COMPACT}: dates = {{ "{name}" = "{COMPACT}" }}; else {remedy}'
+    raise InputError(f"data.{key}", f"column {name!r} holds {held}, such as {values.dropna().iloc[0]!s}; {remedy}")
+
+
+def _with_value_gaps(values: "pd.Series[Any]", column: Column, choices: Choices) -> tuple[Column, list[str]]:
+    """Add the study's gaps that the column holds as values: as numbers such as -999, as dates, or as time spans."""
+    if not choices.missing:
+        return column, []
+    cleaned = clean_column(values, replace(column, gaps=(*column.gaps, *_unreadable(choices.missing, column))))
+    held, rows = [], np.zeros(len(values), dtype=bool)
+    for gap in choices.missing:
+        number = gap_number(gap, column)
+        if number is not None:
+            found = (cleaned == number).to_numpy(dtype=bool)
+        else:
+            found = rows & False if values.dtype.kind in "iufmM" else are_gaps(values, [gap])
+        if found.any() and gap not in column.gaps:
+            held.append(gap)
+            rows |= found
+    if not held:
+        return column, []
+    remark = (
+        f"column {column.name!r}: {fields(int(rows.sum()))} ({quoted(held)}) read as missing, as [data] missing says"
+    )
+    return replace(column, gaps=(*column.gaps, *held)), [remark]
+
+
+def _unreadable(gaps: tuple[str, ...], column: Column) -> list[str]:
+    """The gaps that are no values of the column's kind."""
+    return [gap for gap in gaps if gap_number(gap, column) is None]
+
+
 def _labels(values: "pd.Series[Any]", choices: Choices, is_exact: bool) -> tuple[Column, list[str]]:
     name, dtype = str(values.name), str(values.dtype)
     texts = Texts.of(values, choices.missing)
-    merged = {} if is_exact else merged_labels(texts.rows)
+    # In numbers of several units, case may tell a unit: 5 mW is not 5 MW.
+    merged = {} if is_exact or mixed_remark(texts) else merged_labels(texts.rows)
     remarks = [word_remark(f"column {name!r}", "values of their own", texts.rows), size_remark(texts)]
     if texts.missing:
         remarks.append(f"column {name!r}: {texts.gap_remark({}, are_placeholders=False)}, as [data] missing says")
     if merged:
-        exact = f'; to keep them apart: categorical = ["{name}"] in [data]'
-        remarks.append(merge_remark(f"column {name!r}", merged, exact))
+        remarks.append(merge_remark(f"column {name!r}", name, merged))
     remarks += [] if is_exact else unread_numbers(texts)
+    missing_label = label_of_gaps(texts.rows, merged)
+    if missing_label != MISSING:
+        remarks.append(f"column {name!r}: {MISSING!r} is a label of its own, and empty fields are {missing_label!r}")
     gaps = choices.missing if is_exact else texts.missing
-    return Column(name, dtype, CATEGORY, gaps=tuple(gaps), labels=tuple(merged)), [r for r in remarks if r]
+    column = Column(name, dtype, CATEGORY, gaps=tuple(gaps), labels=tuple(merged), missing_label=missing_label)
+    return column, [remark for remark in remarks if remark]
 
 
 def unread_numbers(texts: Texts) -> list[str]:
     """Report a column of labels that are mostly numbers, of several kinds or with other texts among them."""
-    mixed = mixed_remark(texts)
-    return [mixed] if mixed else _texts_among_numbers(texts)
+    remark = mixed_remark(texts) or code_remark(texts)
+    return [remark] if remark else _texts_among_numbers(texts)
 
 
 def _texts_among_numbers(texts: Texts) -> list[str]:
@@ -95,32 +158,15 @@ def _texts_among_numbers(texts: Texts) -> list[str]:
     ]
 
 
-def _number_gaps(values: "pd.Series[Any]", kind: str, choices: Choices) -> tuple[str, ...]:
-    """The study's words that a column of numbers can hold, such as -999."""
-    if kind != "number" or not choices.missing:
-        return ()
-    held = set(values.dropna().astype(np.float64).unique().tolist())
-    return tuple(word for word in choices.missing if _number(word) in held)
-
-
-def _number(word: str) -> float | None:
-    try:
-        return float(word)
-    except ValueError:
-        return None
-
-
-def _number_remarks(values: "pd.Series[Any]", kind: str, gaps: tuple[str, ...]) -> list[str]:
+def _number_remarks(values: "pd.Series[Any]", kind: str) -> list[str]:
     if kind != "number":
         return []
-    numbers, remarks = values.astype(np.float64), []
-    infinite = int(np.isinf(numbers).sum())
-    if infinite:
-        remarks.append(f"column {values.name!r}: {infinite} infinite values are read as missing")
-    if gaps:
-        held = fields(int(numbers.isin([float(gap) for gap in gaps]).sum()))
-        remarks.append(f"column {values.name!r}: {held} ({quoted(gaps)}) read as missing, as [data] missing says")
-    if values.dtype.kind in "iu":
-        compact = compact_remark(str(values.name), [int(value) for value in values.dropna().unique()])
-        remarks += [compact] if compact else []
-    return remarks
+    infinite = int(np.isinf(values.astype(object).where(values.notna(), np.nan).astype(np.float64)).sum())
+    return [f"column {values.name!r}: {infinite} infinite values are read as missing"] if infinite else []
+
+
+def _compact_remarks(values: "pd.Series[Any]", kind: str) -> list[str]:
+    if kind != "number" or values.dtype.kind not in "iu":
+        return []
+    compact = compact_remark(str(values.name), [int(value) for value in values.dropna().unique()])
+    return [compact] if compact else []

@@ -27,6 +27,7 @@ class Batch(NamedTuple):
     inputs: Any
     targets: Any
     weights: Any  # weight of each example in the batch's mean, or one scalar for all; 0 for padding
+    first: Any = 0  # index of the first example in its batch
 
 
 class Update(NamedTuple):

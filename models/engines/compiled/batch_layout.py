@@ -25,6 +25,7 @@ class Shape:
 
     block: int  # examples; 0: each batch without padding, for programs that take arrays of any length
     is_accumulated: bool
+    is_micro: bool = False  # True if each block draws its noise as a batch of its own, as micro-batches of `fit` do
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,7 @@ def capped_parts(plan: EpochPlan, cap: int) -> tuple[Part, ...]:
     """Lay out all updates in blocks of at most `cap` examples, for separable models; powers of two share programs."""
     largest = int(plan.batch_sizes.max())
     block = min(1 << (cap.bit_length() - 1), 1 << (largest - 1).bit_length())
-    return (_part(plan, Shape(block, True), slice(0, plan.updates), MINIMUM_CAPACITY),)
+    return (_part(plan, Shape(block, True, is_micro=True), slice(0, plan.updates), MINIMUM_CAPACITY),)
 
 
 def unpadded_parts(plan: EpochPlan) -> tuple[Part, ...]:

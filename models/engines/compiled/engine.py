@@ -55,9 +55,6 @@ class Backend(Protocol):
     def compile(self, program: Program, data: Data) -> CompiledProgram:
         """Return the program's functions with their data; a function may be compiled at its first call."""
 
-    def with_fit_dropout(self) -> "Backend":
-        """Return a backend with the same programs and the dropout masks of `fit`, even if it is slower."""
-
 
 @dataclass(frozen=True, eq=False)
 class CompiledState:
@@ -206,10 +203,6 @@ class CompiledEngine:
     def trial_tags(self, state: CompiledState) -> Mapping[str, str]:
         """Return tags on how the trial's program is computed."""
         return state.executable.tags(state.recipe)
-
-    def with_fit_dropout(self) -> "CompiledEngine":
-        """Return an engine with the same programs and the dropout masks of `fit`, even if it is slower."""
-        return CompiledEngine(self._dataset, self._folder, self._backend.with_fit_dropout())
 
     def model(self, recipe: Recipe, weights: list[np.ndarray]) -> keras.Model:
         """Build the recipe's model again, without the changes that the program made to it, and set its weights."""

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from nightune.models.library_internals.models import all_layers, default_seeds
+from nightune.models.networks.noise import hashed_noise
 from nightune.models.networks.own_seeds import derived_seed
 
 BuildModel = Callable[[int], keras.Model]  # from a seed
@@ -83,7 +84,8 @@ def _initializers(model: keras.Model, seed: int, numbers: list[int]) -> Iterator
 
 def _drew(initializer: Any, shape: tuple[int, ...], dtype: str, value: np.ndarray) -> bool:
     try:
-        return np.array_equal(keras.ops.convert_to_numpy(initializer(shape, dtype=dtype)), value)
+        with hashed_noise():
+            return np.array_equal(keras.ops.convert_to_numpy(initializer(shape, dtype=dtype)), value)
     except (TypeError, ValueError):  # an initializer for other shapes
         return False
 
@@ -95,7 +97,8 @@ def _call(draws: list[Draw], seed: int) -> list[Any]:
         if draw.constant is None:
             own = draw.own_seed
             draw.initializer.seed = seeds[draw.index] if own is None else derived_seed(seed, own)
-            weights.append(draw.initializer(draw.shape, dtype=draw.dtype))
+            with hashed_noise():
+                weights.append(draw.initializer(draw.shape, dtype=draw.dtype))
         else:
             weights.append(draw.constant)
     return weights

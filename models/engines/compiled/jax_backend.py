@@ -67,10 +67,6 @@ class JaxBackend:
         """Return the program's functions with their data; each is compiled at its first call."""
         return JaxProgram(program, data)
 
-    def with_fit_dropout(self) -> "JaxBackend":
-        """Return itself: on JAX the engine `fit` draws the same dropout masks."""
-        return self
-
 
 class JaxProgram:
     """A program compiled by JAX, together with the data that it reads."""
@@ -209,9 +205,9 @@ def _train_epochs(
 
 def _step(program: Program, state: State, update: Update, data: Data, *, shape: Shape) -> Any:
     """Execute one update; return the state and the sum of the losses of its examples."""
-    block = partial(_block, program, state.trainable, update=update, data=data, size=shape.block)
+    block = partial(_block, program, state.trainable, update=update, data=data, shape=shape)
     if shape.is_accumulated:
-        gradients, non_trainable, loss = _blocks(block, state, update.bounds[1], shape)
+        gradients, non_trainable, loss = _blocks(program, block, state, update.bounds[1], shape)
     else:
         gradients, non_trainable, loss = block(state.non_trainable)
     penalty_gradients = jax.grad(program.penalty)(state.trainable, update.hyperparameters)
@@ -220,12 +216,13 @@ def _step(program: Program, state: State, update: Update, data: Data, *, shape: 
     return tuple(state), loss * update.bounds[1]
 
 
-def _blocks(block: Any, state: State, examples: Any, shape: Shape) -> Any:
+def _blocks(program: Program, block: Any, state: State, examples: Any, shape: Shape) -> Any:
     """Accumulate the gradients of a batch's blocks."""
 
     def add(index: Any, carry: Any) -> Any:
         gradients, non_trainable, loss = carry
-        more, non_trainable, more_loss = block(non_trainable, skipped=index * shape.block)
+        start = non_trainable if shape.is_micro else program.with_streams_of(non_trainable, state.non_trainable)
+        more, non_trainable, more_loss = block(start, skipped=index * shape.block)
         return [old + new for old, new in zip(gradients, more, strict=True)], non_trainable, loss + more_loss
 
     initial = [jnp.zeros_like(weight) for weight in state.trainable], state.non_trainable, jnp.float32(0.0)
@@ -233,13 +230,13 @@ def _blocks(block: Any, state: State, examples: Any, shape: Shape) -> Any:
 
 
 def _block(
-    program: Program, trainable: Any, non_trainable: Any, *, update: Update, data: Data, size: int, skipped: Any = 0
+    program: Program, trainable: Any, non_trainable: Any, *, update: Update, data: Data, shape: Shape, skipped: Any = 0
 ) -> Any:
     """Return a block's share of the batch's gradients, the other variables, and its share of the batch's mean loss."""
     start, examples = update.bounds
-    rows = lax.dynamic_slice(update.order, (start + skipped,), (size,))
-    weights = jnp.where(jnp.arange(size) + skipped < examples, 1.0 / examples.astype(jnp.float32), 0.0)
-    batch = Batch(data.inputs[rows], data.targets[rows], weights)
+    rows = lax.dynamic_slice(update.order, (start + skipped,), (shape.block,))
+    weights = jnp.where(jnp.arange(shape.block) + skipped < examples, 1.0 / examples.astype(jnp.float32), 0.0)
+    batch = Batch(data.inputs[rows], data.targets[rows], weights, 0 if shape.is_micro else skipped)
     gradient = jax.value_and_grad(program.loss, has_aux=True)
     (_, (loss, non_trainable)), gradients = gradient(trainable, non_trainable, update.hyperparameters, batch)
     return gradients, non_trainable, loss

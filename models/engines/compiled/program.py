@@ -10,12 +10,14 @@ from nightune.models.engines.compiled.arrays import Arrays, Batch, State
 from nightune.models.engines.compiled.initial_weights import InitialWeights
 from nightune.models.engines.compiled.traced_optimizers import build_traced_optimizer, initial_slots
 from nightune.models.engines.keras_parts.evaluated_weights import EFFECTIVE_RATE
-from nightune.models.engines.keras_parts.model_traits import dropout_layers, has_convolutions, is_noisy, is_separable
+from nightune.models.engines.keras_parts.model_traits import dropout_layers, has_convolutions, is_separable
 from nightune.models.engines.keras_parts.penalty_measurements import ZERO_SHARE, share_of_zeros
 from nightune.models.engines.keras_parts.single_replica import without_replicas
 from nightune.models.engines.keras_parts.traced_scalar import Hyperparameter, make_variable
 from nightune.models.engines.keras_parts.updates import decayed_weights
+from nightune.models.library_internals.models import random_states
 from nightune.models.networks.heads import Head
+from nightune.models.networks.noise import block_of_batch, hashed_noise
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.model_key import has_dropout_as_data
 from nightune.models.training.plan import EpochPlan
@@ -53,7 +55,8 @@ class Program:
         ]
         self.is_separable = is_separable(model)
         self.has_convolutions = has_convolutions(model)
-        self.has_custom_noise = is_noisy(model) and not self._dropouts  # for which XLA and `fit` draw different numbers
+        streams = {id(state) for state in random_states(model)}
+        self._is_stream = [id(variable) in streams for variable in self.non_trainable]
         indices = {id(variable): index for index, variable in enumerate([*self.trainable, *self.non_trainable])}
         self._weight_indices = [indices[id(weight)] for weight in model.weights]
 
@@ -122,13 +125,19 @@ class Program:
         with keras.StatelessScope(
             self._mapping(trainable, non_trainable, hyperparameters), collect_losses=True
         ) as scope:
-            outputs = to_weights_dtype(self._model(batch.inputs, training=True))
+            with hashed_noise(), block_of_batch(batch.inputs.shape[0], batch.first):
+                outputs = to_weights_dtype(self._model(batch.inputs, training=True))
             loss = minimized = ops.sum(self._loss.call(batch.targets, outputs) * batch.weights)
             if self._smoothing:
                 minimized = ops.sum(self._trained_loss.call(batch.targets, outputs) * batch.weights)
             added = sum(scope.losses, start=ops.zeros(()))
             non_trainable = [scope.get_current_value(variable) for variable in self.non_trainable]
         return minimized + added, (loss, non_trainable)
+
+    def with_streams_of(self, non_trainable: Arrays, other: Arrays) -> Arrays:
+        """Return the variables with the random streams of others: blocks of one batch draw from the same states."""
+        triples = zip(self._is_stream, non_trainable, other, strict=True)
+        return [theirs if is_stream else own for is_stream, own, theirs in triples]
 
     def penalty(self, trainable: Arrays, hyperparameters: Any) -> Any:
         """Return l1·Σ|θ| + l2·Σθ² over the decayed weights, plus the model's own regularizers."""

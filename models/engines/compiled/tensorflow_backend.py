@@ -36,13 +36,10 @@ def make_tensorflow_engine(dataset: Dataset, folder: Path, cached_programs: int 
 
 
 class TensorFlowBackend:
-    """TensorFlow on its first device; `is_plain` disables XLA."""
+    """TensorFlow on its first device."""
 
     name = "tensorflow"
     is_shape_bound = False
-
-    def __init__(self, is_plain: bool = False) -> None:
-        self._is_plain = is_plain
 
     @property
     def device(self) -> str:
@@ -56,12 +53,7 @@ class TensorFlowBackend:
 
     def compile(self, program: Program, data: Data) -> "TensorFlowProgram":
         """Return the program's functions with their data; each is traced at its first call."""
-        reason = "as asked" if self._is_plain else reason_against_xla(program, _device())
-        return TensorFlowProgram(program, data, reason)
-
-    def with_fit_dropout(self) -> "TensorFlowBackend":
-        """Return a backend without XLA, which draws other dropout masks from the same seed than `fit`."""
-        return TensorFlowBackend(is_plain=True)
+        return TensorFlowProgram(program, data, reason_against_xla(program, _device()))
 
 
 def reason_against_xla(program: Program, device: str) -> str:
@@ -72,8 +64,6 @@ def reason_against_xla(program: Program, device: str) -> str:
     """
     if program.has_convolutions and device == "/CPU:0":
         return "convolutions on a CPU"
-    if program.has_custom_noise:
-        return "noise of the model's own, which could not be compared with fit"
     return ""
 
 
@@ -138,9 +128,9 @@ def _train(program: Program, shape: Shape, state: State, updates: Updates, befor
 def _step(program: Program, shape: Shape, state: State, update: Update, data: Data) -> Any:
     """Execute one update; return the state and the sum of the losses of its examples."""
     trainable, examples = state.trainable, update.bounds[1]
-    block = partial(_block, program, trainable, update=update, data=data, size=shape.block)
+    block = partial(_block, program, trainable, update=update, data=data, shape=shape)
     gradients, non_trainable, loss = (
-        _blocks(block, state, examples, shape) if shape.is_accumulated else block(state.non_trainable)
+        _blocks(program, block, state, examples, shape) if shape.is_accumulated else block(state.non_trainable)
     )
     with tf.GradientTape() as tape:
         tape.watch(trainable)
@@ -151,11 +141,12 @@ def _step(program: Program, shape: Shape, state: State, update: Update, data: Da
     return state, loss * tf.cast(examples, tf.float32)
 
 
-def _blocks(block: Any, state: State, examples: Any, shape: Shape) -> Any:
+def _blocks(program: Program, block: Any, state: State, examples: Any, shape: Shape) -> Any:
     """Accumulate the gradients of a batch's blocks."""
 
     def add(index: Any, gradients: Any, non_trainable: Any, loss: Any) -> Any:
-        more, non_trainable, more_loss = block(non_trainable, skipped=index * shape.block)
+        start = non_trainable if shape.is_micro else program.with_streams_of(non_trainable, state.non_trainable)
+        more, non_trainable, more_loss = block(start, skipped=index * shape.block)
         gradients = [old + new for old, new in zip(gradients, more, strict=True)]
         return index + 1, gradients, non_trainable, loss + more_loss
 
@@ -170,21 +161,23 @@ def _blocks(block: Any, state: State, examples: Any, shape: Shape) -> Any:
 
 
 def _block(
-    program: Program, trainable: Any, non_trainable: Any, *, update: Update, data: Data, size: int, skipped: Any = 0
+    program: Program, trainable: Any, non_trainable: Any, *, update: Update, data: Data, shape: Shape, skipped: Any = 0
 ) -> Any:
     """Return a block's share of the batch's gradients, the other variables, and its share of the batch's mean loss."""
     start, examples = update.bounds[0], update.bounds[1]
     share = 1.0 / tf.cast(examples, tf.float32)
-    if size == 0:
+    if shape.block == 0:
         rows, weights = tf.slice(update.order, [start], [examples]), share
     else:
-        indices = tf.range(size) + skipped
+        indices = tf.range(shape.block) + skipped
         # Not a slice: XLA compiles its start as a constant, so each layout of batches would be compiled separately.
         rows = tf.gather(update.order, start + indices)
         weights = tf.where(indices < examples, share, 0.0)
     with tf.GradientTape() as tape:
         tape.watch(trainable)
-        batch = Batch(tf.gather(data.inputs, rows), tf.gather(data.targets, rows), weights)
+        batch = Batch(
+            tf.gather(data.inputs, rows), tf.gather(data.targets, rows), weights, 0 if shape.is_micro else skipped
+        )
         total, (loss, non_trainable) = program.loss(trainable, non_trainable, update.hyperparameters, batch)
     return tape.gradient(total, trainable, unconnected_gradients="zero"), non_trainable, loss
 

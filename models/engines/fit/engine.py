@@ -32,6 +32,7 @@ from nightune.models.library_internals.models import compiles_with_xla, discard_
 from nightune.models.networks.architectures import build_model
 from nightune.models.networks.embedding_ids import refuse_ids_outside_tables
 from nightune.models.networks.heads import Head, output_size
+from nightune.models.networks.noise import hashed_noise
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training import reported_names
 from nightune.models.training.engine import EpochOutput
@@ -244,12 +245,13 @@ def _train(state: FitState, plan: EpochPlan) -> tuple[FitState, MicroBatches, Tr
             measurement.clear()
         try:
             copied = CopyKernels(int(np.argmax(micro.updates)), state.measurements)
-            history = state.model.fit(
-                **state.feed.arguments(plan.order, micro.sizes),
-                epochs=1,
-                verbose=0,
-                callbacks=[WriteNumbers(_numbers(state, plan, micro)), copied],
-            )
+            with hashed_noise():
+                history = state.model.fit(
+                    **state.feed.arguments(plan.order, micro.sizes),
+                    epochs=1,
+                    verbose=0,
+                    callbacks=[WriteNumbers(_numbers(state, plan, micro)), copied],
+                )
         except Exception as error:
             largest = int(micro.sizes.max())
             if largest == 1 or state.recipe.precision.scales_loss or not is_out_of_memory(error):

@@ -107,13 +107,6 @@ def read_range_test(rates: Array, losses: Sequence[float]) -> RangeTest:
     return RangeTest(np.asarray(rates[: len(finite)]), np.array(finite, dtype=np.float64), smoothed(finite))
 
 
-def common_range(ranges: Sequence[RateRange]) -> RateRange | None:
-    """Return the range that contains all of them: a study file has one range for all its optimizers."""
-    if not ranges:
-        return None
-    return RateRange(min(each.low for each in ranges), max(each.high for each in ranges))
-
-
 def _rounded(rate: float) -> float:
     """Round to two digits, the precision of a test with one seed."""
     return float(f"{rate:.1e}")

@@ -45,7 +45,7 @@ class Strengths:
 def keras_strengths(settings: PenaltySettings, task: str, outputs: int = 1) -> Strengths:
     """Return the factors for a loss that is mean squared error in regression, cross-entropy otherwise.
 
-    `outputs` is the number of regression targets, over which Keras' mean squared error averages.
+    `outputs` is the number of quantities or labels, over which Keras' losses average.
     """
     refuse_unknown_task(task)
     strengths = PENALTIES[settings.kind](settings)
@@ -98,9 +98,10 @@ def as_keras(strengths: Strengths, task: str, outputs: int) -> Strengths:
 def as_article(strengths: Strengths, task: str, outputs: int) -> Strengths:
     """Convert λ₁Σ|w| + (λ₂/2)Σw² with half the squared error, or with the mean negative log-likelihood.
 
-    Keras' mean squared error is 2/outputs times half the squared error, so the penalty is scaled by this factor.
+    Keras' mean squared error is 2/outputs times half the squared error, and its binary cross-entropy of several labels
+    1/outputs times their negative log-likelihood, so the penalty is scaled by this factor.
     """
-    scale = 2.0 / outputs if task == "regression" else 1.0
+    scale = {"regression": 2.0 / outputs, "multilabel": 1.0 / outputs}.get(task, 1.0)
     return Strengths(scale * strengths.l1, scale * strengths.l2 / 2.0, scale * strengths.proximal)
 
 

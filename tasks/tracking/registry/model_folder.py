@@ -1,15 +1,19 @@
 """Write a registered version as a folder for MLflow: parts of the model, code, signature, example, requirements."""
 
 import json
+import logging
+import shutil
 import tempfile
-from collections.abc import Mapping
-from importlib import metadata
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightune import models
-from nightune.models.serving.predictor import CARRIED, DESCRIPTION
-from nightune.settings import read_settings
+from nightune.models.serving.predictor import CARRIED, DESCRIPTION, MODEL
+from nightune.models.serving.rebuilt_model import CODE, FOLDER, is_rebuilt
+from nightune.tasks.tracking.registry.requirements import requirements
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,14 +24,14 @@ PACKAGE = "nightune_model"  # of the code files in a version; differs from the i
 
 
 def write_model_folder(parts: Path, example: "pd.DataFrame | np.ndarray", folder: Path) -> Path:
-    """Write the folder of a version from `model.keras`, `description.json` and, for tables, `preprocessing.json`.
+    """Write the folder of a version from its parts: model, `description.json` and, for tables, `preprocessing.json`.
 
     `example` holds some raw training rows, in the form of a caller's request.
     """
     from mlflow import pyfunc  # noqa: PLC0415 - seconds
 
     description = json.loads((parts / DESCRIPTION).read_text(encoding="utf-8"))
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, _without_remarks():
         pyfunc.save_model(
             str(folder),
             python_model=str(SCRIPT),
@@ -35,9 +39,21 @@ def write_model_folder(parts: Path, example: "pd.DataFrame | np.ndarray", folder
             code_paths=[str(_carried(Path(temporary)))],
             signature=_signature(description),
             input_example=example,
-            pip_requirements=requirements(),
+            pip_requirements=requirements(code if (code := parts / FOLDER / CODE).is_dir() else None),
         )
     return folder
+
+
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Keep MLflow's remarks on its steps from the terminal; warnings and errors stay."""
+    logger = logging.getLogger("mlflow.pyfunc")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def parts_of(folder: Path) -> Path:
@@ -45,11 +61,13 @@ def parts_of(folder: Path) -> Path:
     return folder / "artifacts" / "parts"
 
 
-def requirements() -> list[str]:
-    """Return the requirements for serving a version, pinned to the training's versions; Nightune is not among them."""
-    backend = read_settings().keras_backend
-    names = ("mlflow", "keras", backend, "numpy", "pandas")
-    return [f"{name}=={metadata.version(name)}" for name in names]
+def place_model(checkpoint: Path, parts: Path) -> Path:
+    """Put a checkpoint into the folder of a version's parts, an archive as a folder; return its place there."""
+    if not is_rebuilt(checkpoint):
+        return Path(shutil.copyfile(checkpoint, parts / MODEL))
+    with zipfile.ZipFile(checkpoint) as archive:
+        archive.extractall(parts / FOLDER)
+    return parts / FOLDER
 
 
 def _carried(folder: Path) -> Path:
@@ -103,8 +121,10 @@ def _column_type(column: Mapping[str, str]) -> Any:
 def _output_schema(description: Mapping[str, Any]) -> Any:
     from mlflow.types import ColSpec, Schema  # noqa: PLC0415
 
-    if description["task"] == "regression":
-        return Schema([ColSpec("double")] * description["output_size"])
+    if description["task"] in ("regression", "multilabel"):
+        kind = "double" if description["task"] == "regression" else "long"
+        names = description.get("outputs") or [None] * description["output_size"]
+        return Schema([ColSpec(kind, name) for name in names])
     kinds = {bool: "boolean", int: "long", str: "string"}
     return Schema([ColSpec(kinds[type(description["classes"][0])])])
 

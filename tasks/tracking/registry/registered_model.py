@@ -23,12 +23,12 @@ class RegisteredModel(PythonModel):
             os.environ.setdefault("KERAS_BACKEND", "jax")
         from nightune_model.serving import Predictor  # noqa: PLC0415 - MLflow has put it on the path
 
-        self._predictor = Predictor.open(Path(context.artifacts["parts"]))
+        self.predictor = Predictor.open(Path(context.artifacts["parts"]))
 
     # Of all type hints, MLflow ignores only this one; the signature defines the input, an array for images.
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> Any:
         """Return one prediction per row."""
-        return self._predictor.predict(model_input)
+        return self.predictor.predict(model_input)
 
 
 set_model(RegisteredModel())  # MLflow's protocol: running the file sets its model

@@ -11,8 +11,10 @@ from typing import Any
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import RefusedRequestError, StoreError
 from nightune.tasks.tracking.store.records import Record, first_line, whole_records
+from nightune.tasks.tracking.store.retry import masked
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.vocabulary import listing, suggestion
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 
@@ -134,8 +136,7 @@ def known_versions(store: Store, model: str) -> list[Version]:
     """Return the versions of a model; StoreError if it has none."""
     found = versions(store, model)
     if not found:
-        listed = ", ".join(models(store)) or "none"
-        raise StoreError(f"{model}: no such registered model in {store.root} (known: {listed})")
+        raise _unknown_model(store, model)
     return found
 
 
@@ -160,6 +161,16 @@ def roll_back(store: Store, model: str, because: str) -> tuple[Version, Version]
     set_tags(store, restored, extended_history(restored, f"champion again after {current.number}", because))
     set_alias(store, model, CHAMPION, restored.number)
     return current, restored
+
+
+def _unknown_model(store: Store, model: str) -> StoreError:
+    registered = models(store)
+    if not registered:
+        known = "none is registered yet: `nightune promote STUDY` registers the winner of a sweep"
+    else:
+        known = f"{listing(registered)}; a model has the name of its study"
+    near = suggestion(model, registered)
+    return StoreError(f"{model}: no such registered model in {masked(store.tracking_uri)}{near} ({known})")
 
 
 def _predecessor(known: Mapping[int, Version], current: Version) -> Version | None:

@@ -3,6 +3,7 @@
 Params have the dotted names of the study file. Engines report under names of their own (`reported_names`).
 """
 
+from nightune.models.serving.rebuilt_model import ARCHIVE
 from nightune.models.training import reported_names
 
 PREFIX = "nightune."  # of all our tags
@@ -81,6 +82,7 @@ TEST_READS_SO_FAR = "nightune.test_reads_so_far"
 GUARDS = "nightune.guards"
 GAIN = "nightune.gain"  # with the endings _low, _high, _rows and _losses, too
 BASELINE_GAIN = "nightune.baseline_gain"  # the same endings
+METRIC_VALUES = "nightune.metric_values"  # of challenger, champion and baseline on the test split, as JSON
 TEST_METRIC = "nightune.test_"  # and the metric's name
 
 # Tags of Prefect's flow runs: this, and the process that owns the run.
@@ -112,6 +114,7 @@ TRIALS_PER_HOUR = "trials_per_hour"
 # Artifacts of trials and replicates.
 CHECKPOINT_FOLDER = "checkpoint"
 CHECKPOINT = f"{CHECKPOINT_FOLDER}/model.keras"  # the weights of the best epoch
+CHECKPOINTS = (CHECKPOINT, f"{CHECKPOINT_FOLDER}/{ARCHIVE}")  # of a model with code of its author: an archive
 SNAPSHOT_FOLDER = "resume"
 ERROR = "error.txt"  # the traceback of a failed trial
 PREPROCESSING_FOLDER = "preprocessing"

@@ -15,11 +15,13 @@ from filelock import FileLock
 
 from nightune.tasks.tracking.store.database_address import require_database
 from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.first_contact import require_answer
 from nightune.tasks.tracking.store.relocate import relocate
 from nightune.tasks.tracking.store.retry import RetryingClient, masked
 
 logger = logging.getLogger("nightune")
 STORE_LOCK_SECONDS = 300.0
+DATABASE = "mlflow.db"
 MAKING = ".making-"  # prefix of the folder in which a database is created
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -55,19 +57,21 @@ class Store:
         return self.tracking_uri.startswith("sqlite:")
 
 
-def open_store(root: Path, tracking_uri: str | None = None) -> Store:
+def open_store(root: Path, tracking_uri: str | None = None, creates_folder: bool = True) -> Store:
     """Open the store in a folder, creating it if needed; StoreError says why it cannot be used."""
     root = root.resolve()
     if "?" in str(root):  # an address's options start with it
         raise StoreError(f"{root}: a store's path must not contain '?'. Set NIGHTUNE_STORE to another folder.")
     if tracking_uri:
         require_database(tracking_uri)
+        require_answer(tracking_uri)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     os.environ |= ONE_REQUEST
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        store = Store(root, tracking_uri or f"sqlite:///{(root / 'mlflow.db').as_posix()}")
+        if creates_folder:
+            root.mkdir(parents=True, exist_ok=True)
+        store = Store(root, tracking_uri or store_address(root))
         if store.is_local and not tracking_uri:
             _create_once(store)
     except OSError as error:
@@ -79,12 +83,23 @@ def open_store(root: Path, tracking_uri: str | None = None) -> Store:
 
 def open_existing_store(root: Path, tracking_uri: str | None = None) -> Store:
     """Open the store in a folder for reading; StoreError, and nothing is created, if there is none."""
-    if not tracking_uri and not (root / "mlflow.db").exists():
+    root = root.resolve()
+    require_store(root, tracking_uri)
+    return open_store(root, tracking_uri, creates_folder=False)
+
+
+def require_store(root: Path, tracking_uri: str | None = None) -> None:
+    """Raise StoreError if there is no store in the folder, and none is named."""
+    if not tracking_uri and not (root / DATABASE).exists():
         raise StoreError(
             f"{root}: no store in this folder. Run the command in the folder of the sweeps, or set NIGHTUNE_STORE to "
             "their store; `nightune tune STUDY` creates one."
         )
-    return open_store(root, tracking_uri)
+
+
+def store_address(root: Path, tracking_uri: str | None = None) -> str:
+    """Return the address of the MLflow store: the named one, without a password, or the database in the folder."""
+    return masked(tracking_uri) if tracking_uri else f"sqlite:///{(root.resolve() / DATABASE).as_posix()}"
 
 
 def client(store: Store) -> Any:
@@ -106,7 +121,7 @@ def study_experiment(store: Store, name: str) -> str:
 
 def _create_once(store: Store) -> None:
     """Create the tables under a lock: first starts of MLflow in several processes leave incomplete tables."""
-    database = store.root / "mlflow.db"
+    database = store.root / DATABASE
     with FileLock(store.root / ".store.lock", timeout=STORE_LOCK_SECONDS):
         if database.exists() and not _is_database(database):
             raise StoreError(

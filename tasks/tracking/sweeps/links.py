@@ -6,8 +6,6 @@ from urllib.parse import quote
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 
-DEFAULT_PORT = 5000  # of `nightune ui`
-
 
 def leaderboard_address(base: str, sweep: Sweep) -> str:
     """Return the address of the sweep's trials as a flat list, best first, with the curves of the first ten.

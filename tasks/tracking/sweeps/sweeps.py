@@ -1,6 +1,7 @@
 """Store sweeps in MLflow: one parent run for each execution of a study."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -48,11 +49,20 @@ class Sweep:
     earlier_lengths: tuple[int, ...] = ()  # the asked numbers of trials before each extension
     is_without_repeats: bool = False  # False: continuous ranges, or begun by a version that repeated points
     is_settled: bool = False  # a winner is confirmed, or was judged: its trials stay as they are
+    verdict: str = ""  # the decision of the promotion gate, if it judged the winner
+    method: str = ""
+    points: int | None = None  # of the space, if they can be counted; at least as many as trials if there are more
+    is_reusing: bool = False  # reads earlier results of the same params
 
     @property
     def is_complete(self) -> bool:
         """True if no trial is left to train."""
         return self.status is SweepStatus.COMPLETE
+
+    @property
+    def has_all_points(self) -> bool:
+        """True if another sweep of the study has no other points: this one is a grid, or has each of few points."""
+        return self.method == "grid" or (self.points is not None and self.points <= self.planned_trials)
 
 
 def open_sweep(
@@ -270,10 +280,19 @@ def read_sweep(run: Any) -> Sweep:
         earlier_lengths=tuple(record.integers(names.EARLIER_LENGTHS)),
         is_without_repeats=names.POINTS in record.tags,
         is_settled=record.tags.get(names.CONFIRMED_TRIAL, "none") != "none" or names.VERDICT in record.tags,
+        verdict=record.tags.get(names.VERDICT, ""),
+        method=run.data.params.get("method", ""),
+        points=_points(record.tags.get(names.POINTS, "")),
+        is_reusing=run.data.params.get("reuse") == "True",
     )
     if not sweep.id.endswith(f"-{sweep.number}"):
         record.refuse(names.SWEEP, sweep.id, f"a name that ends with -{sweep.number}, the sweep's number")
     return sweep
+
+
+def _points(text: str) -> int | None:
+    """The number of points in a tag; None without one, or if it was changed to something else."""
+    return int(text) if re.fullmatch("[0-9]{1,15}", text) else None
 
 
 def _new_sweep(

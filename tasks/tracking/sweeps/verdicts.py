@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from pydantic import TypeAdapter
 
@@ -85,5 +86,7 @@ def verdict_tags(verdict: Verdict) -> dict[str, str]:
             numbers = {"": gain.gain, "_low": gain.low, "_high": gain.high, "_rows": gain.rows}
             tags |= {f"{tag}{end}": repr(value) for end, value in numbers.items()}
             tags |= {f"{tag}_losses": json.dumps([gain.challenger_loss, gain.opponent_loss])}
+    if verdict.values is not None:
+        tags[names.METRIC_VALUES] = json.dumps(asdict(verdict.values))
     tags |= {f"{names.TEST_METRIC}{name}": repr(value) for name, value in verdict.test_metrics.items()}
     return tags | ({names.BECAUSE: verdict.because} if verdict.because else {})

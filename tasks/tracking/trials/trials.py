@@ -10,6 +10,7 @@ from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.records import whole_records
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint
 from nightune.tasks.tracking.trials.runs import find_runs, finished_runs, is_finished, read_result
 from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tuning.trial import Status, Trial, TrialResult
@@ -58,12 +59,12 @@ def copy_as_reused(store: Store, sweep: Sweep, trial: Trial, earlier: TrialResul
     }
     with tempfile.TemporaryDirectory() as folder:
         has_checkpoint = earlier.best_epoch > 0
-        path = mlflow_client.download_artifacts(earlier.run_id, names.CHECKPOINT, folder) if has_checkpoint else None
+        path = fetch_checkpoint(store, earlier.run_id, Path(folder)) if has_checkpoint else None
         log = TrialLog(store, sweep, trial, tags, data)  # after what may be missing
         for epoch in range(1, earlier.epochs + 1):
             log.log_epoch(epoch, {name: points[epoch] for name, points in curves.items() if epoch in points})
         result = replace(earlier, trial=trial, message=f"reused from run {earlier.run_id}")
-        run_id = log.finish(result, Path(path) if path else None)
+        run_id = log.finish(result, path)
     return replace(result, run_id=run_id)
 
 

@@ -1,0 +1,72 @@
+"""Print what to do next: after a sweep, and after a promotion."""
+
+import shlex
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from nightune.tasks.tracking.registry.registry import CHAMPION
+from nightune.tasks.write_report import Standing, SweepReport
+
+Step = tuple[str, str]  # command, purpose
+
+ALL_POINTS = "The sweep has every point of the space: to search further, widen a range or add options in the study."
+RETRY = "It tries failed trials again if code, data or packages have changed, or with --retry-failed."
+
+
+def print_next_steps(console: Console, report: SweepReport, study_file: Path, address: str) -> None:
+    """Print the next steps after a sweep with their commands; `address` is that of the MLflow store."""
+    study = shlex.quote(str(study_file))
+    console.print("\nWhat to do next", style="bold")
+    if report.best is None:
+        _print(console, "  No trial gave a finite result. Read the messages above, correct the cause, then run:")
+        _print(console, f"    nightune check {study}\n    nightune tune {study}")
+        _print(console, f"  {RETRY}")
+        return
+    steps: list[Step] = [
+        ("nightune ui", "see the curves and compare trials"),
+        *_further_search(report, study),
+        *_promotion(report, study),
+        (f"nightune show {study} --sweep {report.sweep.id}", "show this leaderboard again"),
+    ]
+    for command, purpose in steps:
+        _print(console, f"  {command:<52} {purpose}")
+    if report.sweep.has_all_points:
+        _print(console, f"  {ALL_POINTS}")
+    pages = "`nightune ui` runs: this" if report.pages.is_running else "While `nightune ui` runs, this"
+    pages = pages if report.pages.is_local else "This"
+    _print(console, f"  {pages} leaderboard and its curves are at\n    {report.page}")
+    _print(console, f"  The best model is the artifact checkpoint/model.keras of run {report.best.run_id}.")
+    if report.standing is Standing.CHAMPION:
+        print_use(console, report.study, address)
+
+
+def print_use(console: Console, model: str, address: str) -> None:
+    """Print how to load and serve the champion of a model that is registered in the store at this address."""
+    champion = shlex.quote(f"models:/{model}@{CHAMPION}")
+    _print(console, "  To load the champion in Python, and to serve it:")
+    _print(console, f'    mlflow.set_tracking_uri("{address}")')
+    _print(console, f'    mlflow.pyfunc.load_model("models:/{model}@{CHAMPION}").predict(raw_dataframe)')
+    _print(
+        console, f"    MLFLOW_TRACKING_URI={shlex.quote(address)} mlflow models serve -m {champion} --env-manager local"
+    )
+
+
+def _further_search(report: SweepReport, study: str) -> list[Step]:
+    command = f"nightune tune {study} --fresh"
+    if not report.sweep.has_all_points:
+        return [(command, "search with new points")]
+    return [] if report.sweep.is_reusing else [(command, "train the same points with new seeds")]
+
+
+def _promotion(report: SweepReport, study: str) -> list[Step]:
+    if report.standing is Standing.CHAMPION:
+        return [(f"nightune models {shlex.quote(report.study)}", "the sweep's winner is the champion: see its verdict")]
+    if report.standing is Standing.REFUSED:
+        return [(f"nightune promote {study}", "see why the winner was refused, and what helps")]
+    return [(f"nightune promote {study}", "promote the best model, or print why not")]
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(Text(text), soft_wrap=True)

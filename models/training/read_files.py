@@ -1,0 +1,61 @@
+"""Watch which files of a folder a block reads, by Python's audit events and by HDF5."""
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+
+@dataclass
+class _Watch:
+    folder: str
+    thread: int = field(default_factory=threading.get_ident)
+    found: set[str] = field(default_factory=set)
+
+    def note(self, place: Any, mode: Any) -> None:
+        if threading.get_ident() != self.thread or not isinstance(place, str | bytes | os.PathLike):
+            return
+        path = os.path.abspath(os.fsdecode(place))  # noqa: PTH100 - pathlib is slow for every opened file
+        if (not mode or "r" in str(mode)) and path.startswith(f"{self.folder}{os.sep}"):
+            self.found.add(path)
+
+
+_watches: list[_Watch] = []
+_hooks: list[Any] = []  # Python cannot remove one
+
+
+@contextmanager
+def reads_watched(folder: Path) -> Iterator[set[str]]:
+    """Yield a set to which this thread's reads of files in the folder are added, as absolute paths.
+
+    Files that a library opens by itself, outside Python and h5py, are not noticed.
+    """
+    if not _hooks:
+        _hooks.append(_hook)
+        sys.addaudithook(_hook)
+    watch = _Watch(str(folder))
+    begin = h5py.File.__init__
+
+    def begin_file(self: Any, name: Any, mode: str = "r", *values: Any, **options: Any) -> None:
+        watch.note(name, mode)
+        begin(self, name, mode, *values, **options)
+
+    _watches.append(watch)
+    h5py.File.__init__ = begin_file
+    try:
+        yield watch.found
+    finally:
+        h5py.File.__init__ = begin
+        _watches.remove(watch)
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "open" and _watches:
+        for watch in _watches:
+            watch.note(arguments[0], arguments[1])

@@ -1,0 +1,102 @@
+"""What the promotion gate compares two configurations in, on which rows, and both sides of the comparison."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nightune.tuning.analysis.metric_gain import Side, UndefinedMetricError, refuse_undefined
+from nightune.tuning.analysis.promotion_gate import Guard
+from nightune.tuning.analysis.resampling import TestRows
+from nightune.vocabulary import OBJECTIVES, VALIDATION_PREFIX
+
+if TYPE_CHECKING:
+    from nightune.models.data.dataset import Dataset, UnsealedExamples
+    from nightune.models.networks.heads import Head
+    from nightune.models.networks.row_losses import Measure
+    from nightune.models.networks.truth import Truth
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """The study's objective on the test rows; `measure` is the loss of a row that belongs to it."""
+
+    dataset: "Dataset"
+    truth: "Truth"
+    objective: str
+    measure: "Measure"
+    rows: TestRows
+    is_row_mean: bool
+
+    @classmethod
+    def of(cls, dataset: "Dataset", test: "UnsealedExamples", objective: str, head: "Head") -> "Question":
+        """Settle the comparison from the study's objective, the test split and the candidate's head."""
+        from nightune.models.networks.row_answers import classes_of  # noqa: PLC0415 - Keras
+        from nightune.models.networks.row_losses import measure_of  # noqa: PLC0415
+        from nightune.models.networks.trained_rows import TrainedMeasure  # noqa: PLC0415
+        from nightune.models.networks.truth import truth  # noqa: PLC0415
+        from nightune.models.networks.weighted_metrics import is_row_mean  # noqa: PLC0415
+
+        wanted, is_mean = truth(dataset, test), is_row_mean(objective)
+        has_classes = not (is_mean or wanted.is_regression or wanted.labels is not None)
+        classes = classes_of(wanted, dataset) if has_classes else None
+        rows = TestRows(len(test), test.groups, classes)
+        measure = measure_of(objective, dataset.task, TrainedMeasure.of(head, dataset))
+        return cls(dataset, wanted, objective, measure, rows, is_mean)
+
+    @property
+    def loss(self) -> str:
+        """The loss that is compared, in words."""
+        if self.is_row_mean:
+            return str(self.measure)
+        metric = self.objective.removeprefix(VALIDATION_PREFIX)
+        return metric if OBJECTIVES[self.objective] == "minimize" else f"1 - {metric}"
+
+    def side(self, parts: Path, siblings: Sequence[Path], inputs: np.ndarray) -> Side:
+        """Measure all models of a version: the serving model first, then those of other seeds.
+
+        A model whose outputs are not finite has NaN as losses, and no metric.
+        """
+        from nightune.models.networks.row_answers import model_metric  # noqa: PLC0415 - Keras
+        from nightune.models.networks.row_losses import losses_of_outputs  # noqa: PLC0415
+        from nightune.models.serving.predictor import Predictor  # noqa: PLC0415
+
+        losses, metrics = [], []
+        for file in (None, *siblings):
+            predictor = Predictor.open(parts, file)
+            outputs = predictor.outputs(inputs)
+            losses.append(losses_of_outputs(predictor, outputs, self.truth, self.measure))
+            if not self.is_row_mean and np.isfinite(losses[-1]).all():
+                metrics.append(model_metric(predictor, outputs, self.truth, self.dataset, self.objective))
+        return Side(np.stack(losses), tuple(metrics))
+
+    def baseline(self) -> Side:
+        """Measure the prediction that ignores the inputs."""
+        from nightune.models.networks.row_answers import trivial_metric  # noqa: PLC0415 - Keras
+        from nightune.models.networks.row_losses import trivial_losses  # noqa: PLC0415
+
+        losses = trivial_losses(self.dataset, self.truth, self.measure)[None]
+        return Side(losses, () if self.is_row_mean else (trivial_metric(self.dataset, self.truth, self.objective),))
+
+    def undefined(self) -> list[Guard]:
+        """Return a failed guard if the objective, or its variance, is not defined on the test rows."""
+        from nightune.models.networks.row_answers import undefined_reason  # noqa: PLC0415 - Keras
+
+        reason = "" if self.is_row_mean else undefined_reason(self.truth, self.objective)
+        try:
+            if not reason:
+                refuse_undefined(self.baseline(), self.rows)
+        except UndefinedMetricError as error:
+            reason = str(error)
+        return [Guard("metric", False, f"{self.objective} cannot be compared: {reason}")] if reason else []
+
+    def notes(self) -> list[str]:
+        """Say that rows of one group were taken for independent ones, in data that an earlier version has prepared."""
+        if self.rows.groups is not None or self.dataset.description["split"]["kind"] != "group":
+            return []
+        return [
+            "the groups of the test rows are not recorded, so that the interval may be too narrow: "
+            "`nightune tune STUDY` records them"
+        ]

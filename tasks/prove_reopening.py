@@ -1,0 +1,109 @@
+"""Prove before the first trial that versions of a study's models open alone, where the models contain own code."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nightune.models.errors import InputError
+from nightune.models.recipe.params import read_recipe
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.serving.predictor import DESCRIPTION, PREPROCESSING, Predictor
+from nightune.models.serving.rebuilt_model import ARCHIVE
+from nightune.models.user_code import is_reference
+from nightune.tasks.opened_alone import problem_alone, remedy_for
+from nightune.tasks.propose_trials import complete_params
+from nightune.tasks.tracking.registry.model_folder import place_model, write_model_folder
+from nightune.tuning.errors import Problem, StudyError
+from nightune.tuning.search.midpoint import highest_point, lowest_point, middle_point
+from nightune.tuning.study.study import Study
+from nightune.vocabulary import ARCHITECTURE
+
+if TYPE_CHECKING:
+    from nightune.models.data.dataset import Dataset
+    from nightune.models.training.rebuilding import Rebuilding
+
+SEED = 17  # of the models here; the fresh process has another one, so that values outside the weights differ
+
+
+def prove_reopening(study: Study, dataset: "Dataset", architectures: Sequence[str]) -> None:
+    """Open a version of each architecture that contains own code in a fresh process, and compare a few rows.
+
+    StudyError names the remedy. Models of Keras' own layers alone need no proof. Imports Keras, which is loaded.
+    """
+    problems = []
+    for architecture in filter(is_reference, architectures):
+        try:
+            problem = _problem(study, dataset, architecture)
+        except InputError as error:
+            problem = "; ".join(filter(None, (error.message, remedy_for(error.message))))
+        if problem:
+            problems.append(Problem(ARCHITECTURE, f"{architecture}: {problem}"))
+    if problems:
+        raise StudyError(str(study.path), problems)
+
+
+def _problem(study: Study, dataset: "Dataset", architecture: str) -> str:
+    """Return why a version of an architecture does not open alone; empty if it does, or has no own code."""
+    from nightune.models.networks.own_code import has_own_code  # noqa: PLC0415 - Keras
+    from nightune.models.training.rebuilding import learn_rebuilding  # noqa: PLC0415 - Keras
+
+    built = _first_built(study, dataset, architecture)
+    if built is None or not has_own_code(built[1]):
+        return ""
+    recipe, model = built
+    rebuilding = learn_rebuilding(model, recipe, dataset, study.path.parent)
+    with tempfile.TemporaryDirectory() as name:
+        version = _write_version(rebuilding, model, dataset, Path(name))
+        raw = dataset.raw_example
+        predictor = Predictor(model, dataset.preprocessing, dataset.description)
+        problem = problem_alone(version, raw, predictor.outputs(predictor.inputs(raw)), rebuilding.left_out)
+    if problem is None:
+        return ""
+    said = f"a version of this model does not open by itself: {problem.said}"
+    return f"{said}; {problem.remedy}" if problem.remedy else said
+
+
+def _first_built(study: Study, dataset: "Dataset", architecture: str) -> tuple[Recipe, Any] | None:
+    """Build a model of the architecture, with changed weights; None if none can be built, as others report."""
+    from nightune.models.engines.keras_parts.mixed_precision import computing_in  # noqa: PLC0415 - Keras
+    from nightune.models.networks.architectures import build_model  # noqa: PLC0415 - Keras
+    from nightune.models.networks.heads import output_size  # noqa: PLC0415 - Keras
+
+    folder, fixed = study.path.parent, {ARCHITECTURE: architecture} if ARCHITECTURE in study.space.by_name else {}
+    for place in (middle_point, lowest_point, highest_point):
+        try:
+            recipe = read_recipe(complete_params(study, place(study.space, fixed)))
+            if recipe.architecture != architecture:
+                continue
+            with computing_in(recipe.precision):
+                shape, size = dataset.input_shape, output_size(recipe.training, dataset.task, dataset.output_size)
+                model = build_model(architecture, recipe.model, shape, size, folder=folder, seed=SEED)
+        except ValueError:  # contradicting params, or a model that cannot be built
+            continue
+        generator = np.random.default_rng(SEED)
+        model.set_weights([_changed(weight, generator) for weight in model.get_weights()])
+        return recipe, model
+    return None
+
+
+def _changed(weight: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Add small positive numbers, so that no two weights are equal; variances stay positive."""
+    if weight.dtype.kind != "f":
+        return weight
+    return (weight + generator.uniform(0.0, 0.1, weight.shape)).astype(weight.dtype)
+
+
+def _write_version(rebuilding: "Rebuilding", model: Any, dataset: "Dataset", folder: Path) -> Path:
+    """Write the folder of a version, as promotion does."""
+    parts, archive = folder / "parts", folder / ARCHIVE
+    parts.mkdir()
+    archive.write_bytes(rebuilding.archive(model.get_weights()))
+    place_model(archive, parts)
+    (parts / DESCRIPTION).write_text(json.dumps({**dataset.description, "is_logits": False}), encoding="utf-8")
+    if dataset.preprocessing is not None:
+        (parts / PREPROCESSING).write_text(dataset.preprocessing.as_json(), encoding="utf-8")
+    return write_model_folder(parts, dataset.raw_example, folder / "version")

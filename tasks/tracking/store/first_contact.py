@@ -1,0 +1,63 @@
+"""Ask a named store for a sign of life before anything else: a wrong or dead address is reported within seconds.
+
+Only a store that was reached before is waited for (retry.py).
+"""
+
+import socket
+import threading
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from nightune.settings import read_settings
+from nightune.tasks.http import request_status
+from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.retry import masked
+
+CONNECT_SECONDS = 3.0
+LIMIT_SECONDS = 4.0  # in all: looking up a name has no limit of its own
+PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+_reached: set[str] = set()  # addresses that have answered this process
+
+
+def require_answer(tracking_uri: str) -> None:
+    """Raise StoreError unless a server answers at the address of a store; files of this machine are not asked.
+
+    Children of a supervisor and of `nightune serve` do not ask: their parent has reached the store.
+    """
+    settings = read_settings()
+    if tracking_uri in _reached or settings.supervisor is not None or settings.served_by is not None:
+        return
+    fault = _within_limit(lambda: _fault(tracking_uri))
+    if fault:
+        address = masked(tracking_uri).partition("?")[0]
+        raise StoreError(
+            f"MLFLOW_TRACKING_URI: no MLflow store answers at {address} ({fault}). Start its server, correct the "
+            "address, or unset the variable to use the store in the folder."
+        )
+    _reached.add(tracking_uri)
+
+
+def _fault(tracking_uri: str) -> str:
+    """Say why the store does not answer; empty if it does."""
+    try:
+        if tracking_uri.startswith(("http://", "https://")):
+            status = request_status("GET", f"{tracking_uri.rstrip('/')}/health", LIMIT_SECONDS, None, CONNECT_SECONDS)
+            return f"status {status}" if status >= 500 else ""  # it may ask for a password
+        parts = urlsplit(tracking_uri)
+        port = parts.port or PORTS.get(parts.scheme.partition("+")[0])
+        if parts.hostname and port:
+            socket.create_connection((parts.hostname, port), CONNECT_SECONDS).close()
+    except ValueError:
+        return ""  # an address of several hosts, or of a form that only its driver reads
+    except OSError as error:
+        return error.strerror or str(error) or type(error).__name__
+    return ""
+
+
+def _within_limit(question: Callable[[], str]) -> str:
+    answers: list[str] = []
+    thread = threading.Thread(target=lambda: answers.append(question()), daemon=True)
+    thread.start()
+    thread.join(LIMIT_SECONDS)
+    return answers[0] if answers else "no answer"

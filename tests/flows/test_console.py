@@ -1,0 +1,66 @@
+"""Tables are as wide as COLUMNS says and never cut; the help lists flags without a type."""
+
+import pytest
+from rich.table import Table
+from typer.testing import CliRunner
+
+from nightune.flows.runtime.console import PIPED_COLUMNS, ignore_unusable_width, output, print_table
+
+PARAMETERS = "learning_rate.peak 0.123 · optimizer adamw · model.units [1234, 123] · batch_size.size 32"
+
+
+def printed(capsys: pytest.CaptureFixture[str], words: str = PARAMETERS) -> list[str]:
+    table = Table(title="a leaderboard", title_justify="left")
+    for name in ("trial", "val_accuracy", "epoch"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("parameters")
+    table.add_row("12", "0.1234", "100/100", words)
+    print_table(output(), table)
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("columns", ["70", "100", "300"])
+def test_tables_are_as_wide_as_columns_says(
+    columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert output().width == int(columns)
+    lines = printed(capsys)
+    assert max(map(len, lines)) <= int(columns)
+    assert set(PARAMETERS.split()) <= set("\n".join(lines).split())
+
+
+@pytest.mark.parametrize("columns", [None, "", "0", "1", "wide", "-3", "9999999999"])
+def test_without_usable_columns_piped_output_has_160(columns: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    assert output().width == PIPED_COLUMNS
+    ignore_unusable_width()
+    assert output(is_json=True).width == PIPED_COLUMNS
+
+
+def test_a_table_is_wider_than_columns_rather_than_cut(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    text = "\n".join(printed(capsys))
+    for word in ("val_accuracy", "0.1234", "100/100", "learning_rate.peak"):
+        assert word in text
+    assert "…" not in text
+
+
+def test_a_very_long_word_is_folded_and_none_of_it_is_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(capsys, "x" * 500)
+    assert "".join(lines).count("x") == 500
+    assert max(map(len, lines)) <= PIPED_COLUMNS
+
+
+@pytest.mark.parametrize("words", [["--help"], ["tune", "--help"], ["promote", "--help"]])
+def test_the_help_shows_no_type_for_flags(words: list[str]) -> None:
+    from nightune.flows.commands.main import app
+
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0
+    assert "--help" in done.output
+    assert "bool" not in done.output

@@ -1,0 +1,83 @@
+"""The next steps after a sweep and a promotion are true for the sweep's method and for what became of its winner."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from nightune.flows.commands.next_steps import print_next_steps, print_use
+from nightune.tasks.tracking.store.pages import Pages
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus
+from nightune.tasks.write_report import Standing, SweepReport
+from nightune.tuning.trial import Status, Trial, TrialResult
+
+SWEEP = Sweep("flowers-0", 0, "run", "1", SweepStatus.COMPLETE, "digest", "data", "val_loss", "minimize", 4)
+BEST = TrialResult(Trial(0, {}, 1, "key"), Status.COMPLETED, 0.5, 1, 2, 6, 180, 1.0, run_id="a1")
+ADDRESS = "sqlite:////data/my store/mlruns/mlflow.db"
+
+
+def steps(sweep: Sweep = SWEEP, **fields: Any) -> str:
+    console = Console(record=True, width=80, file=io.StringIO())
+    print_next_steps(console, SweepReport("flowers", sweep, (BEST,), **fields), Path("my study.toml"), ADDRESS)
+    return console.export_text()
+
+
+def test_a_random_search_is_continued_with_new_points() -> None:
+    text = steps()
+    assert "nightune tune 'my study.toml' --fresh" in text
+    assert "search with new points" in text
+    assert "every point" not in text
+
+
+@pytest.mark.parametrize("known", [{"method": "grid"}, {"method": "random", "points": 4}])
+def test_a_sweep_of_all_points_has_no_new_ones(known: dict[str, Any]) -> None:
+    text = steps(replace(SWEEP, **known))
+    assert "new points" not in text
+    assert "new seeds" in text
+    assert "widen a range" in text
+    assert "--fresh" not in steps(replace(SWEEP, **known, is_reusing=True))
+    assert "new points" in steps(replace(SWEEP, method="random", points=5))
+
+
+def test_after_a_promotion_the_champion_is_loaded_and_served() -> None:
+    text = steps(standing=Standing.CHAMPION)
+    assert "nightune promote" not in text
+    assert "nightune models flowers" in text
+    for line in used("flowers").splitlines():
+        assert line in text
+
+
+def test_after_a_refusal_promote_says_why() -> None:
+    text = steps(standing=Standing.REFUSED)
+    assert "why the winner was refused" in text
+    assert "@champion" not in text
+    assert "promote the best model" in steps()
+
+
+@pytest.mark.parametrize(
+    ("pages", "said"),
+    [
+        (Pages("http://127.0.0.1:5000"), "While `nightune ui` runs, this leaderboard"),
+        (Pages("http://127.0.0.1:5001", is_running=True), "  `nightune ui` runs: this leaderboard"),
+        (Pages("https://mlflow.example", is_running=True, is_local=False), "  This leaderboard"),
+    ],
+)
+def test_the_link_is_that_of_the_pages(pages: Pages, said: str) -> None:
+    text = steps(pages=pages)
+    assert said in text
+    assert f"    {pages.address}/#/experiments/1/runs" in text
+
+
+def used(model: str) -> str:
+    console = Console(record=True, width=80, file=io.StringIO())
+    print_use(console, model, ADDRESS)
+    return console.export_text()
+
+
+def test_the_commands_of_a_champion_take_a_path_with_blanks() -> None:
+    text = used("flowers")
+    assert f'mlflow.set_tracking_uri("{ADDRESS}")' in text
+    assert f"MLFLOW_TRACKING_URI='{ADDRESS}' mlflow models serve -m models:/flowers@champion" in text

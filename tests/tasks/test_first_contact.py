@@ -1,0 +1,79 @@
+"""A named store that does not answer is reported within seconds, and asked once."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nightune.tasks.tracking.store import first_contact as module
+from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.first_contact import require_answer
+from nightune.tasks.tracking.store.store import open_existing_store, open_store
+
+
+@pytest.fixture(autouse=True)
+def nothing_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_reached", set())
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """A port that accepts connections and never answers."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield listening
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "postgresql", "mysql+pymysql"])
+def test_a_dead_address_is_named_without_its_password(scheme: str) -> None:
+    with pytest.raises(StoreError, match=r"MLFLOW_TRACKING_URI: no MLflow store answers at ") as caught:
+        require_answer(f"{scheme}://tuner:secret@127.0.0.1:9/mlflow?password=secret")
+    assert "secret" not in str(caught.value)
+    assert "127.0.0.1:9" in str(caught.value)
+
+
+def test_a_server_that_never_answers_is_not_waited_for(silent: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LIMIT_SECONDS", 0.2)
+    with pytest.raises(StoreError, match="no MLflow store answers"):
+        require_answer(f"http://127.0.0.1:{silent.getsockname()[1]}")
+
+
+def test_a_name_that_is_looked_up_for_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+    monkeypatch.setattr(module, "LIMIT_SECONDS", 0.1)
+    monkeypatch.setattr(module, "_fault", lambda _: str(released.wait(20)))
+    began = time.monotonic()
+    with pytest.raises(StoreError, match="no answer"):
+        require_answer("http://mlflow.example")
+    released.set()
+    assert time.monotonic() - began < 10
+
+
+def test_a_database_that_accepts_is_asked_once(silent: socket.socket) -> None:
+    address = f"postgresql://127.0.0.1:{silent.getsockname()[1]}/mlflow"
+    require_answer(address)
+    silent.close()
+    require_answer(address)
+
+
+@pytest.mark.parametrize("address", ["sqlite:////nowhere/mlflow.db", "postgresql:///mlflow?host=/tmp"])
+def test_files_and_sockets_of_this_machine_are_not_asked(address: str) -> None:
+    require_answer(address)
+
+
+@pytest.mark.parametrize("variable", ["NIGHTUNE_SUPERVISOR", "NIGHTUNE_SERVED_BY"])
+def test_a_child_waits_for_the_store_that_its_parent_reached(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "1")
+    require_answer("http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize("opening", [open_store, open_existing_store])
+def test_a_dead_store_is_not_opened(opening: object, tmp_path: Path) -> None:
+    assert callable(opening)
+    with pytest.raises(StoreError, match="no MLflow store answers"):
+        opening(tmp_path / "mlruns", "http://127.0.0.1:9")
+    assert not (tmp_path / "mlruns").exists()

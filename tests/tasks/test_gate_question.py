@@ -1,0 +1,184 @@
+"""What the gate compares: the study's own metric, on the rows and groups of the test split."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nightune.models.data.dataset import Dataset, Purpose
+from nightune.models.data.loading import load_dataset
+from nightune.models.data.settings import DataSettings
+from nightune.models.data.splits import Split
+from nightune.models.data.storage import GROUPS, open_dataset, save_dataset
+from nightune.models.serving.predictor import Predictor
+from nightune.tasks.gate_question import Question
+from nightune.tuning.analysis.metric_gain import compare_sides
+
+random = np.random.default_rng(0)
+ROWS = 200
+TABLE = pd.DataFrame(
+    {
+        "size": random.normal(50, 10, ROWS),
+        "patient": np.arange(ROWS) // 5,
+        "label": np.where(random.random(ROWS) < 0.3, "yes", "no"),
+        "price": random.normal(300, 50, ROWS),
+    }
+)
+BY_PATIENT = Split(kind="group", column="patient")
+
+
+def loaded(folder: Path, table: pd.DataFrame = TABLE, target: str = "label", **keys: Any) -> Dataset:
+    table.to_csv(folder / "t.csv", index=False)
+    dropped = tuple({"label", "price"} - {target})
+    return load_dataset(DataSettings("t.csv", target=target, drop=dropped, **keys), folder)
+
+
+def asked(dataset: Dataset, objective: str) -> Question:
+    from nightune.models.networks.heads import Head
+
+    return Question.of(dataset, dataset.test.open(Purpose.GATE, lambda: None), objective, Head("classes", True))
+
+
+def ones(question: Question) -> np.ndarray:
+    return np.ones((1, question.rows.count))
+
+
+def with_labels(labels: list[str]) -> pd.DataFrame:
+    return TABLE.assign(label=labels)
+
+
+@pytest.mark.parametrize(
+    ("objective", "target", "loss", "value"),
+    [
+        ("val_auc", "label", "1 - auc", 0.5),
+        ("val_balanced_accuracy", "label", "1 - balanced_accuracy", 0.5),
+        ("val_f1_macro", "label", "1 - f1_macro", None),
+        ("val_r2", "price", "1 - r2", 1.0),
+        ("val_rmse", "price", "rmse", None),
+    ],
+)
+def test_the_baseline_has_its_value_in_the_metric(
+    tmp_path: Path, objective: str, target: str, loss: str, value: float | None
+) -> None:
+    question = asked(loaded(tmp_path, target=target), objective)
+    assert question.loss == loss
+    (baseline,) = question.baseline().metrics
+    expected = baseline_by_hand(question, objective) if value is None else value
+    assert baseline(ones(question))[0] == pytest.approx(expected, abs=0.06 if objective == "val_r2" else 1e-4)
+
+
+def baseline_by_hand(question: Question, objective: str) -> float:
+    wanted = question.truth.values
+    if objective == "val_f1_macro":
+        share = float((wanted == "no").mean())
+        return 1 - share / (1 + share)  # F1 of the common class is 2 share / (1 + share), that of the other 0
+    guess = float(question.dataset.train.targets.mean())
+    return float(np.sqrt(np.mean((wanted - guess) ** 2)))
+
+
+@pytest.mark.parametrize("objective", ["val_loss", "val_accuracy"])
+def test_a_mean_over_rows_is_compared_by_its_losses(tmp_path: Path, objective: str) -> None:
+    question = asked(loaded(tmp_path), objective)
+    assert question.is_row_mean
+    assert question.baseline().metrics == ()
+    assert question.rows.groups is None
+    assert question.loss == question.measure
+    assert question.undefined() == []
+
+
+def test_models_are_compared_by_the_names_of_their_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = loaded(tmp_path)
+    auc, f1 = asked(dataset, "val_auc"), asked(dataset, "val_f1_macro")
+    is_yes = (auc.truth.values == "yes").astype(np.float32)
+    logits = (is_yes * 2 - 1 + random.normal(0, 1, len(is_yes)).astype(np.float32))[:, None]
+
+    def losses(outputs: np.ndarray, classes: list[str]) -> list[float]:
+        description = {"task": "binary", "classes": classes, "is_logits": True, "output_size": outputs.shape[1]}
+        made = Predictor(lambda inputs, training: outputs, None, description)
+        monkeypatch.setattr(Predictor, "open", lambda *_: made)
+        sides = [question.side(tmp_path, (), outputs) for question in (auc, f1)]
+        return [side.metrics[0](ones(auc))[0] for side in sides]
+
+    plain = losses(logits, ["no", "yes"])
+    assert losses(-logits, ["yes", "no"]) == pytest.approx(plain)
+    both = np.concatenate([np.zeros_like(logits), logits], axis=1)
+    assert losses(both, ["no", "yes"]) == pytest.approx(plain)
+    unknown = losses(logits, ["no", "perhaps"])
+    assert unknown[1] > plain[1]
+    assert np.isfinite(unknown).all()
+
+
+def test_models_with_outputs_that_are_not_finite_have_no_metric(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = asked(loaded(tmp_path), "val_auc")
+    outputs = np.full((question.rows.count, 1), np.nan, np.float32)
+    description = {"task": "binary", "classes": ["no", "yes"], "is_logits": True, "output_size": 1}
+    made = Predictor(lambda inputs, training: outputs, None, description)
+    monkeypatch.setattr(Predictor, "open", lambda *_: made)
+    side = question.side(tmp_path, (), outputs)
+    assert (side.metrics, np.isnan(side.losses).all()) == ((), True)
+
+
+@pytest.mark.parametrize("objective", ["val_auc", "val_f1_macro", "val_balanced_accuracy"])
+def test_one_class_in_the_test_rows_fails_a_guard_with_the_reason(tmp_path: Path, objective: str) -> None:
+    table = with_labels(["yes" if row % 3 else "no" for row in range(150)] + ["no"] * 50)
+    dataset = loaded(tmp_path, table, split=Split(kind="time", column="patient"))
+    (guard,) = asked(dataset, objective).undefined()
+    assert (guard.name, guard.passed, guard.is_vital) == ("metric", False, False)
+    assert "all 40 test rows are of class 'no'" in guard.said
+
+
+def test_one_row_of_a_class_has_no_variance_of_the_area_under_the_curve(tmp_path: Path) -> None:
+    table = with_labels(["yes" if row % 3 else "no" for row in range(150)] + ["no"] * 49 + ["yes"])
+    dataset = loaded(tmp_path, table, split=Split(kind="time", column="patient"))
+    (guard,) = asked(dataset, "val_auc").undefined()
+    assert "only 1 of 40 test rows is of class 'yes'" in guard.said
+    assert asked(dataset, "val_f1_macro").undefined() == []
+
+
+def test_constant_targets_have_no_explained_variance(tmp_path: Path) -> None:
+    table = TABLE.assign(price=np.where(np.arange(ROWS) < 150, TABLE["price"], 300.0))
+    dataset = loaded(tmp_path, table, "price", split=Split(kind="time", column="patient"))
+    (guard,) = asked(dataset, "val_r2").undefined()
+    assert "same value in all test rows" in guard.said
+    assert asked(dataset, "val_rmse").undefined() == []
+
+
+@pytest.mark.parametrize("objective", ["val_accuracy", "val_auc"])
+def test_rows_of_a_split_by_group_are_resampled_in_groups(tmp_path: Path, objective: str) -> None:
+    dataset = open_dataset(save_dataset(loaded(tmp_path, split=BY_PATIENT), tmp_path / "data"))
+    question = asked(dataset, objective)
+    assert question.rows.unit_count == 8
+    assert (np.bincount(question.rows.groups)[np.unique(question.rows.groups)] == 5).all()
+    assert question.notes() == []
+    baseline = question.baseline()
+    gain = compare_sides(baseline, baseline, question.rows, 0.95, seed=0)
+    assert (gain.rows, gain.groups, gain.gain) == (40, 8, 0.0)
+
+
+def test_test_rows_of_one_group_fail_a_guard(tmp_path: Path) -> None:
+    table = TABLE.assign(patient=np.arange(ROWS) // 67)
+    (guard,) = asked(loaded(tmp_path, table, split=BY_PATIENT), "val_accuracy").undefined()
+    assert "in 1 group" in guard.said
+
+
+def test_data_of_an_earlier_version_gets_its_groups_when_it_is_prepared_again(tmp_path: Path) -> None:
+    dataset = loaded(tmp_path, split=BY_PATIENT)
+    folder = save_dataset(dataset, tmp_path / "data")
+    kept = (folder / "sealed" / GROUPS).read_bytes()
+    (folder / "sealed" / GROUPS).unlink()
+    (note,) = asked(open_dataset(folder), "val_accuracy").notes()
+    assert "nightune tune" in note
+    assert save_dataset(dataset, tmp_path / "data") == folder
+    assert (folder / "sealed" / GROUPS).read_bytes() == kept
+    assert {file.name for file in (folder / "sealed").iterdir()} >= {GROUPS}
+
+
+def test_the_groups_do_not_change_the_version_of_the_data(tmp_path: Path) -> None:
+    """Earlier sweeps find their data."""
+    dataset = loaded(tmp_path, split=BY_PATIENT)
+    assert "groups" not in dataset.description
+    assert not (save_dataset(loaded(tmp_path), tmp_path / "plain") / "sealed" / GROUPS).exists()

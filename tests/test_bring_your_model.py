@@ -1,0 +1,66 @@
+"""The examples of docs/bring-your-model.md do what the page says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from nightune.models.engines.make import make_engine
+from nightune.models.recipe.params import read_recipe
+from nightune.models.training.loop import train
+from nightune.tasks.check_study import check_study
+from nightune.tasks.load_study import load_study
+from nightune.tasks.prepare_data import read_dataset
+from nightune.tasks.propose_trials import complete_params
+from nightune.tuning.errors import StudyError
+
+PAGE = Path("docs/bring-your-model.md")
+
+
+def write_examples(section: str, folder: Path) -> None:
+    """Write the files of a section: blocks of code whose first line is a comment with the file's name."""
+    text = PAGE.read_text(encoding="utf-8").split(f"## {section}\n")[1].split("\n## ")[0]
+    for name, content in re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", text, re.DOTALL):
+        (folder / name).write_text(content, encoding="utf-8")
+
+
+def trained_task(study_file: Path) -> str:
+    """Check the study, train its first trial in `fit`, and return the task."""
+    study = load_study(study_file)
+    dataset = read_dataset(study)
+    check_study(study, lambda: None)
+    recipe = read_recipe(complete_params(study, study.draw(study.space, 1, [], study.sweep_seed(0))[0]))
+    engine = make_engine("fit", dataset, study_file.parent)
+    metric, direction = study.objective.metric, study.objective.direction
+    outcome = train(engine, recipe, dataset, epochs=2, seed=0, monitor=metric, direction=direction)
+    assert outcome.status == "completed"
+    return dataset.task
+
+
+@pytest.mark.parametrize(
+    ("changes", "task"),
+    [
+        ({}, "multilabel"),
+        ({":tags": ":one_hot", '"sigmoid"': '"softmax"'}, "multiclass"),
+        ({':tags"': ':one_hot"\ntask = "multilabel"'}, "multilabel"),
+        ({':tags"': ':one_hot"\ntask = "regression"', "val_f1_macro": "val_rmse"}, "regression"),
+        ({':tags"': ':levels"\ntask = "multilabel"'}, "multilabel"),
+    ],
+)
+def test_the_task_is_settled_as_the_page_says(tmp_path: Path, changes: dict[str, str], task: str) -> None:
+    write_examples("The task", tmp_path)
+    file = tmp_path / "tags.toml"
+    text = file.read_text()
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text)
+    assert trained_task(file) == task
+
+
+def test_levels_are_refused_without_a_task(tmp_path: Path) -> None:
+    write_examples("The task", tmp_path)
+    file = tmp_path / "tags.toml"
+    file.write_text(file.read_text().replace(":tags", ":levels"))
+    with pytest.raises(StudyError, match=r'data\.task: .*"multilabel"'):
+        read_dataset(load_study(file))

@@ -1,0 +1,34 @@
+"""The values of the study's own metric on the sealed rows, beside the gain: of challenger, champion and baseline."""
+
+from dataclasses import dataclass
+
+from nightune.tuning.analysis.paired_gain import Gain
+
+
+@dataclass(frozen=True, slots=True)
+class MetricValues:
+    """The means over each side's models, in the unit of the metric; quantities in that of the data."""
+
+    metric: str
+    direction: str
+    challenger: float
+    baseline: float
+    champion: float | None = None  # None without a comparable champion
+
+    @classmethod
+    def of(cls, metric: str, direction: str, gain: Gain | None, baseline: Gain) -> "MetricValues":
+        """Convert losses: that of a metric that is maximized is 1 minus its value."""
+
+        def value(loss: float) -> float:
+            return loss if direction == "minimize" else 1.0 - loss
+
+        champion = None if gain is None else value(gain.opponent_loss)
+        return cls(metric, direction, value(baseline.challenger_loss), value(baseline.opponent_loss), champion)
+
+
+def values_text(values: MetricValues | None) -> str:
+    """Return `val_auc 0.912 (champion 0.9, baseline 0.5)`."""
+    if values is None:
+        return "values of the study's metric not recorded"
+    champion = "no champion" if values.champion is None else f"champion {values.champion:.4g}"
+    return f"{values.metric} {values.challenger:.4g} ({champion}, baseline {values.baseline:.4g})"
