@@ -23,6 +23,7 @@ from nightune.models.engines.compiled.engine import CACHED_PROGRAMS, CompiledEng
 from nightune.models.engines.compiled.pace import Pace
 from nightune.models.engines.compiled.program import Program
 from nightune.models.engines.prediction import prediction_spans
+from nightune.models.program_cache import publish_programs
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training import reported_names
 from nightune.models.training.plan import EpochPlan
@@ -97,11 +98,16 @@ class TensorFlowProgram:
 
     def train(self, state: State, updates: Updates, before: Any, shape: Shape) -> tuple[State, Any, Any | None]:
         """Execute updates and validate in one call."""
-        if shape not in self._train:
+        is_new = shape not in self._train
+        if is_new:
             function = partial(_train, self.program, shape)
             has_xla = self._has_xla and shape.block > 0
             self._train[shape] = tf.function(function, jit_compile=has_xla, autograph=False)
-        return self._train[shape](state, Updates(*map(tf.constant, updates)), tf.constant(before), self._data)
+        results = self._train[shape](state, Updates(*map(tf.constant, updates)), tf.constant(before), self._data)
+        if is_new:
+            publish_programs()
+        trained: tuple[State, Any, Any | None] = results
+        return trained
 
 
 def _device() -> str:
