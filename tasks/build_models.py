@@ -11,6 +11,7 @@ from nightune.models.data.dataset import Dataset
 from nightune.models.errors import InputError
 from nightune.models.networks.architectures import architecture_keys
 from nightune.models.recipe.params import read_recipe, resolve
+from nightune.models.techniques.keys import Key
 from nightune.models.user_code import is_reference
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.prove_reopening import prove_reopening
@@ -27,13 +28,13 @@ from nightune.tuning.trial import Params, Value
 from nightune.vocabulary import ARCHITECTURE, DEFAULT_ARCHITECTURE, MODEL_PREFIX, shown
 
 if TYPE_CHECKING:
-    from nightune.models.networks.heads import TrainingRows
+    from nightune.models.networks.heads import Head, TrainingRows
     from nightune.models.networks.trial_build import TrialBuild
 
 logger = logging.getLogger("nightune")
 
 PLACES = (middle_point, lowest_point, highest_point)
-READ_PREFIXES = (MODEL_PREFIX, "training.", "penalty.label_smoothing")  # of the params that a build reads
+READ = (MODEL_PREFIX, "training.")  # prefixes of the params that decide on a model and its loss
 LIMIT_OPTIONS = 10  # of all parameters of one architecture that are built one by one
 
 
@@ -96,8 +97,7 @@ def build_models(study: Study, dataset: Dataset, compiled: Path | None = None) -
         findings += [] if found else _option_findings(builder, architecture)
     if problems:
         raise StudyError(str(study.path), list(dict.fromkeys(problems)))
-    if not problems:
-        _refuse_several_losses(builder)
+    _refuse_several_losses(builder)
     return Builds(len(builder.built), tuple(dict.fromkeys([*findings, *builder.remarks])), builder.heads)
 
 
@@ -115,9 +115,10 @@ class _Builder:
         from nightune.models.networks.trial_build import try_build  # noqa: PLC0415 - Keras
 
         folder = self.study.path.parent
-        given = {name: value for name, value in point.items() if name.startswith(READ_PREFIXES)}
+        given = {name: value for name, value in point.items() if name.startswith(READ)}
         try:
-            complete = resolve(given, architecture_keys(architecture, folder))
+            known = architecture_keys(architecture, folder)
+            complete = resolve(given, known)
             training = read_recipe(complete).training
         except ValueError:
             return None
@@ -131,9 +132,7 @@ class _Builder:
             self.built[key] = try_build(architecture, parameters, training, self.rows, folder)
             self.architectures[key] = architecture
         build = self.built[key]
-        if build.problem is None and build.head is not None and complete["penalty.label_smoothing"]:
-            return build.head.problem_of_smoothing
-        return build.problem
+        return build.problem if build.head is None else _contradiction(point, known, build.head)
 
     @property
     def heads(self) -> dict[str, str]:
@@ -151,14 +150,29 @@ class _Builder:
         return [f"{name}: {remark}" for name, head in heads if head is not None for remark in head.remarks]
 
 
+def _contradiction(point: Params, known: Mapping[str, Key], head: "Head") -> InputError | None:
+    """Return why the techniques of a point do not suit its loss. Of other contradictions the trial reports why."""
+    from nightune.models.training.settled_heads import contradiction  # noqa: PLC0415 - Keras
+
+    try:
+        return contradiction(read_recipe(resolve(point, known)), head)
+    except ValueError:
+        return None
+
+
 def _refuse_several_losses(builder: _Builder) -> None:
     """Values of different losses cannot be compared."""
     study, heads = builder.study, [build.head for build in builder.built.values() if build.head is not None]
-    losses = list(dict.fromkeys(f"{head.loss_name} of {len(head.quantiles) or 1}" for head in heads))
-    if study.objective.metric == "val_loss" and len(losses) > 1:
+    losses = {(head.loss_name, len(head.quantiles)) for head in heads}
+    # The same name may stand for several losses: its settings, or a user's function with a searched parameter.
+    values = {(head.loss_name, head.is_logits, head.values) for head in heads}
+    alike = {(name, is_logits) for name, is_logits, _ in values}
+    if study.objective.metric == "val_loss" and (len(losses) > 1 or len(values) > len(alike)):
         names = " and ".join(dict.fromkeys(head.loss_name for head in heads))
-        problem = f"val_loss cannot rank trials of different losses ({names}); rank by another metric, or set one loss"
-        raise StudyError(str(study.path), [Problem("objective.metric", problem)])
+        settings = "" if len(losses) > 1 else " with different settings"
+        problem = f"val_loss cannot rank trials of different losses ({names}{settings})"
+        remedy = "rank by another metric, or set one loss"
+        raise StudyError(str(study.path), [Problem("objective.metric", f"{problem}; {remedy}")])
 
 
 def architectures(study: Study) -> list[str]:

@@ -58,6 +58,80 @@ def test_the_task_is_settled_as_the_page_says(tmp_path: Path, changes: dict[str,
     assert trained_task(file) == task
 
 
+def changed(tmp_path: Path, section: str, name: str, changes: dict[str, str], added: str = "") -> Path:
+    """Write the examples of a section, and replace parts of its study."""
+    write_examples(section, tmp_path)
+    file = tmp_path / name
+    text = file.read_text()
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(f"{text}\n{added}")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "added", "said"),
+    [
+        ("average", {}, "", "probabilities (measured: between 0 and 1"),
+        ("bounded", {}, '[training]\noutputs = "logits"', "logits (training.outputs"),
+        ("contradicted", {"contradicted": 'contradicted"\nfrom_logits = false #'}, "", "probabilities"),
+        (
+            "positive",
+            {"breast_cancer": "diabetes", "val_accuracy": "val_mae"},
+            "",
+            "quantities (measured: never below 0",
+        ),
+    ],
+)
+def test_the_head_is_settled_as_the_page_says(
+    tmp_path: Path, model: str, changes: dict[str, str], added: str, said: str
+) -> None:
+    file = changed(tmp_path, "The head", "heads.toml", {"average": model, **changes}, added)
+    (head,) = check_study(load_study(file), lambda: None).heads.values()
+    assert said in head
+    trained_task(file)
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "message"),
+    [
+        ("bounded", {}, r"training\.outputs: .*below -1 .*above 1 .*outputs = \"logits\""),
+        ("contradicted", {}, r"training\.outputs: .*reads logits.*from_logits=False"),
+        (
+            "positive",
+            {'"breast_cancer"': '"diabetes"\nscale_target = true', "val_accuracy": "val_mae"},
+            r"training\.outputs: .*standardized.*remove data\.scale_target",
+        ),
+    ],
+)
+def test_heads_that_the_witnesses_contradict_are_refused(
+    tmp_path: Path, model: str, changes: dict[str, str], message: str
+) -> None:
+    file = changed(tmp_path, "The head", "heads.toml", {"average": model, **changes})
+    with pytest.raises(StudyError, match=message):
+        check_study(load_study(file), lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("added", "said", "is_replaced"),
+    [
+        ("", "loss huber (compiled", False),
+        ('loss = "mae"', "loss mae", True),
+        ('loss = "losses.py:asymmetric"', "losses.py:asymmetric", True),
+        ('loss = "pinball"\nquantiles = [0.1, 0.5, 0.9]', "quantiles 0.1, 0.5, 0.9", True),
+    ],
+)
+def test_the_loss_is_settled_as_the_page_says(tmp_path: Path, added: str, said: str, is_replaced: bool) -> None:
+    file = changed(tmp_path, "The loss", "losses.toml", {}, f"[training]\n{added}" if added else "")
+    checked = check_study(load_study(file), lambda: None)
+    (head,) = checked.heads.values()
+    assert said in head
+    assert any("huber is not used" in finding for finding in checked.model_findings) == is_replaced
+    assert any("Adam" in finding for finding in checked.model_findings)
+    trained_task(file)
+
+
 def test_levels_are_refused_without_a_task(tmp_path: Path) -> None:
     write_examples("The task", tmp_path)
     file = tmp_path / "tags.toml"

@@ -12,6 +12,7 @@ from nightune.models.user_code import source_files
 _DEFAULTS = {
     "regression": {"mse", "MSE", "mean_squared_error", "MeanSquaredError"},
     "binary": {"bce", "BCE", "binary_crossentropy", "BinaryCrossentropy"},
+    "multilabel": {"bce", "BCE", "binary_crossentropy", "BinaryCrossentropy", "crossentropy", "ce"},
 }
 _OF_CLASSES = {
     "crossentropy",
@@ -25,7 +26,7 @@ _OF_CLASSES = {
 
 def compiles_other_loss(architecture: str, folder: Path, task: str) -> bool:
     """Return True if a call of `compile` in the function's files has a loss that is not known as the default one."""
-    known = _DEFAULTS.get(task, set()) | (set() if task == "regression" else _OF_CLASSES)
+    known = _DEFAULTS.get(task, set()) | (_OF_CLASSES if task in ("binary", "multiclass") else set())
     sources = source_files(architecture, folder).values()
     return any(_name(loss) not in known for source in sources for loss in _compiled_losses(source))
 

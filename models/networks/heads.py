@@ -45,6 +45,7 @@ class Head:
     because: str = ""
     remarks: tuple[str, ...] = ()
     is_one_hot: bool = False
+    values: tuple[str, ...] = ()  # of a loss other than the default, at fixed outputs: equal for equal losses
 
     @property
     def meaning(self) -> str:
@@ -185,7 +186,10 @@ def read_head(
     head = (_quantities if kind == "quantities" else _classes)(model, rows, training, given, folder)
     if head.loss and head.loss.example_loss and rows.targets is not None:
         outputs = np.asarray(ops.convert_to_numpy(model(rows.inputs, training=False)), np.float32)
-        refuse_wrong_values(head.loss, outputs.reshape(len(outputs), -1), head.targets(rows.targets))
+        outputs, targets = outputs.reshape(len(outputs), -1), head.targets(rows.targets)
+        refuse_wrong_values(head.loss, outputs, targets)
+        fixed = np.random.default_rng(0).uniform(0.1, 0.9, outputs.shape)
+        head = replace(head, values=tuple(f"{value:.4g}" for value in head.loss.rows(fixed, targets)))
     return replace(head, remarks=tuple(_remarks(model, head, given)))
 
 
@@ -214,9 +218,18 @@ def output_size(training: TrainingSettings, task: str, size: int) -> int:
 
 
 def output_shape(model: keras.Model, sample: np.ndarray) -> tuple[int | None, ...]:
-    """Return the shape of the outputs, examples first; builds a model without a graph."""
-    shape = model.output_shape if has_graph(model) else model(sample).shape
-    return tuple(shape)
+    """Return the shape of the outputs, examples first; builds a model without a graph.
+
+    InputError if the model returns a dictionary, also of a single tensor, or another structure.
+    """
+    outputs = getattr(model, "output", None) if has_graph(model) else model(sample)
+    if isinstance(outputs, dict):
+        names = ", ".join(map(repr, outputs))
+        remedy = f"return the tensor itself, such as keras.Model(inputs, outputs[{next(iter(outputs), '')!r}])"
+        raise _refusal(f"returns a dictionary of outputs ({names}); {remedy}")
+    if isinstance(outputs, list | tuple) and not has_graph(model):
+        raise _refusal(f"returns a {type(outputs).__name__} of {len(outputs)} outputs; return one tensor")
+    return tuple(model.output_shape if has_graph(model) else outputs.shape)
 
 
 def _kind(task: str, size: int) -> str:
@@ -293,8 +306,13 @@ def _remarks(model: keras.Model, head: Head, given: TrainedLoss | None) -> Itera
     if given is not None or getattr(model, "optimizer", None) is not None:
         optimizer = type(model.optimizer).__name__
         names = [str(getattr(each, "name", getattr(each, "__name__", each))) for each in compiled_metrics(model)]
-        more = f" and metrics {', '.join(names)}" if names else ""
-        yield f"the compiled optimizer {optimizer}{more} are not used: [space] and [objective] decide"
+        if names:
+            yield f"the compiled optimizer {optimizer} and metrics {', '.join(names)} are not used: {_DECIDE}"
+        else:
+            yield f"the compiled optimizer {optimizer} is not used: {_DECIDE}"
+
+
+_DECIDE = "[space] and [objective] decide"
 
 
 def _refusal(message: str) -> InputError:

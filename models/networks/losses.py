@@ -145,6 +145,10 @@ def compiled(model: keras.Model, kind: str, folder: Path, is_one_hot: bool = Fal
         return TrainedLoss(default, _COMPILED, reads_logits=reads_logits, key=ARCHITECTURE)
     if kind != "classes" and "categorical" in name:
         raise _of_classes(name, kind)
+    if kind == "classes" and not is_one_hot and name in _OF_QUANTITIES:
+        remedy = 'for a quantity set task = "regression" in [data]; for classes compile a cross-entropy'
+        problem = f"the model is compiled with {name}, a loss of quantities, and the task has classes; {remedy}"
+        raise InputError("data.task", problem)
     function = loss.call if isinstance(loss, losses.Loss) else loss
     form = SAME if kind != "classes" else (INDICES if name.startswith("sparse_") else ONE_HOT)
     loss = ExampleLoss(name, function, form)
@@ -170,6 +174,15 @@ def _of_classes(name: str, kind: str) -> InputError:
     return InputError("data.task", f"{said}; {what}: {remedy}")
 
 
+_OF_QUANTITIES = (
+    "mean_squared_error",
+    "mean_absolute_error",
+    "mean_squared_logarithmic_error",
+    "mean_absolute_percentage_error",
+    "huber",
+    "log_cosh",
+    "poisson",
+)
 _MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 _COMPILED = "compiled by the model's function"
 _SHORT = {

@@ -95,5 +95,5 @@ def _why(operation: Any, name: str) -> str:
     if not name:
         activation = str(getattr(getattr(operation, "activation", None), "__name__", ""))
         named = f" with {activation}" if activation.isidentifier() and activation != "linear" else ""
-        return f"{layer}{named} may return any values"
+        return f"the graph ends in {layer}{named}"
     return f"{layer} has no activation" if name == "linear" else f"{layer} is a {name}"

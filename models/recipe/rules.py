@@ -214,15 +214,19 @@ RATIO_RULES = (*ERROR_RULES, "divergence")
 
 def signed_losses_are_not_divided(recipe: "Recipe") -> str | None:
     """C16: rules, penalties and batch sizes that follow a ratio of losses need losses above 0."""
-    if recipe.training.loss not in SIGNED_LOSSES:
-        return None
+    loss = recipe.training.loss
+    return None if loss not in SIGNED_LOSSES else divided_loss(recipe, loss)
+
+
+def divided_loss(recipe: "Recipe", loss: str) -> str | None:
+    """Return the contradiction of C16 for a loss that may be 0 or below, from the study or compiled; None if none."""
     readers = {
         f"stopping.rule: {recipe.stopping.rule}": recipe.stopping.rule in RATIO_RULES,
         f"penalty.adaptation: {recipe.penalty.adaptation}": recipe.penalty.adaptation == "gap_control",
         f"batch_size.policy: {recipe.batch_size.policy}": recipe.batch_size.policy == "cabs",
     }
     found = next((reader for reader, is_used in readers.items() if is_used), None)
-    return f"{found} divides by a loss, and {recipe.training.loss} may be 0 or below; use another" if found else None
+    return f"{found} divides by a loss, and {loss} may be 0 or below; use another" if found else None
 
 
 RULES: dict[str, Callable[["Recipe"], str | None]] = {

@@ -41,6 +41,18 @@ def absent(input_shape, output_size):
     return no_such_package.model(input_shape, output_size)
 
 
+def smooth(input_shape, output_size, gamma: float = 2.0):
+    model = build(input_shape, output_size)
+    model.compile("adam", loss=keras.losses.CategoricalFocalCrossentropy(gamma=gamma, from_logits=True))
+    return model
+
+
+def divergence(input_shape, output_size):
+    model = keras.Sequential([keras.Input(input_shape), keras.layers.Dense(output_size, "softmax")])
+    model.compile("adam", loss="kl_divergence")
+    return model
+
+
 def leaves(input_shape, output_size):
     raise SystemExit(3)
 """
@@ -122,3 +134,38 @@ def test_a_refused_study_leaves_no_sweep_in_the_store(read: Read, store_root: Pa
     with pytest.raises(StudyError, match="returned a NoneType"):
         start_sweep.fn(store, study, data, "fit", False)
     assert all_sweeps(store, study.name) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('smooth"\n[space]\npenalty.label_smoothing = 0.1', r"label_smoothing: .*focal"),
+        ('divergence"\n[stopping]\nrule = "generalization_loss"', r"stopping\.rule: .*kl_divergence"),
+        ('smooth"\ngamma = [1.0, 2.0]#', r"objective\.metric: .*different settings"),
+        ('divergence"\n[training]\noutputs = "logits"', r"training\.outputs"),
+    ],
+)
+def test_what_does_not_suit_a_compiled_loss_is_refused(read: Read, lines: str, message: str) -> None:
+    study = read(f'architecture = "net.py:{lines}')
+    with pytest.raises(StudyError, match=message):
+        built(study)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'smooth"\n[space]\npenalty.label_smoothing = 0.1\n[training]\nloss = "crossentropy"',
+        'divergence"\n[stopping]\nrule = "patience"',
+        'smooth"\ngamma = [1.0, 2.0]\n[objective]\nmetric = "val_accuracy"',
+    ],
+)
+def test_the_remedies_for_a_compiled_loss_work(read: Read, lines: str) -> None:
+    assert built(read(f'architecture = "net.py:{lines}')).count >= 1
+
+
+def test_architectures_of_different_losses_are_not_ranked_by_them(read: Read) -> None:
+    both = 'architecture = ["net.py:smooth", "mlp"]'
+    with pytest.raises(StudyError, match=r"objective\.metric: .*crossentropy"):
+        built(read(both))
+    builds = built(read(f'{both}\n[training]\nloss = "crossentropy"'))
+    assert {"crossentropy" in said for said in builds.heads.values()} == {True}
