@@ -28,7 +28,8 @@ from nightune.tuning.trial import Params, Value
 from nightune.vocabulary import ARCHITECTURE, DEFAULT_ARCHITECTURE, MODEL_PREFIX, shown
 
 if TYPE_CHECKING:
-    from nightune.models.networks.heads import Head, TrainingRows
+    from nightune.models.networks.heads import Head
+    from nightune.models.networks.training_rows import TrainingRows
     from nightune.models.networks.trial_build import TrialBuild
 
 logger = logging.getLogger("nightune")
@@ -86,7 +87,7 @@ def build_models(study: Study, dataset: Dataset, compiled: Path | None = None) -
     from nightune.models.backend import load_keras  # noqa: PLC0415 - Keras takes seconds
 
     load_keras(compiled)
-    from nightune.models.networks.heads import TrainingRows  # noqa: PLC0415 - Keras
+    from nightune.models.networks.training_rows import TrainingRows  # noqa: PLC0415 - Keras
 
     builder = _Builder(study, TrainingRows.of(dataset))
     problems: list[Problem] = []

@@ -13,19 +13,19 @@ import numpy as np
 from keras import losses, ops
 from keras import metrics as keras_metrics
 
-from nightune.models.data.dataset import Dataset
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import compiled_metrics
-from nightune.models.networks.losses import TrainedLoss, compiled, named_loss, own_loss, refuse_wrong_values
+from nightune.models.networks.compiled_losses import compiled
+from nightune.models.networks.losses import TrainedLoss, named_loss, own_loss, refuse_wrong_values
 from nightune.models.networks.metrics import metrics, points
 from nightune.models.networks.output_walk import LOGITS, PROBABILITIES, has_graph
+from nightune.models.networks.training_rows import TrainingRows
 from nightune.models.networks.witnesses import KEY, refuse_negative, refuse_unreachable, settle_meaning
 from nightune.models.techniques.losses import AUTO, CLASS_LOSSES, QUANTITY_LOSSES, TrainingSettings
 from nightune.models.user_code import is_reference
 from nightune.vocabulary import ARCHITECTURE
 
 BINARY = ("two classes", "labels")  # each output has a binary cross-entropy of its own
-SAMPLE = 64  # training rows
 PLAIN = TrainingSettings()
 
 
@@ -144,34 +144,6 @@ class _SmoothedCrossentropy(losses.Loss):
         return losses.categorical_crossentropy(one_hot, y_pred, self._is_logits, self._label_smoothing)
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingRows:
-    """A few training rows to measure a model on, with their targets as training sees them, and all targets' range."""
-
-    task: str
-    output_size: int
-    inputs: np.ndarray
-    targets: np.ndarray | None = None
-    target_range: tuple[float, float] | None = None
-    is_scaled: bool = False
-    is_one_hot: bool = False  # the data holds classes as rows with one 1
-
-    @classmethod
-    def of(cls, dataset: Dataset) -> "TrainingRows":
-        """Take rows from the whole training split, evenly."""
-        train, described = dataset.train, dataset.description
-        rows = np.unique(np.linspace(0, len(train) - 1, min(SAMPLE, len(train))).astype(int))
-        return cls(
-            task=dataset.task,
-            output_size=dataset.output_size,
-            inputs=np.asarray(train.inputs[rows]),
-            targets=train.targets[rows],
-            target_range=(float(train.targets.min()), float(train.targets.max())),
-            is_scaled="target_scale" in described,
-            is_one_hot=bool(described.get("is_one_hot", False)),
-        )
-
-
 def read_head(
     model: keras.Model, rows: TrainingRows, training: TrainingSettings = PLAIN, folder: Path = Path()
 ) -> Head:
@@ -222,7 +194,7 @@ def output_shape(model: keras.Model, sample: np.ndarray) -> tuple[int | None, ..
 
     InputError if the model returns a dictionary, also of a single tensor, or another structure.
     """
-    outputs = getattr(model, "output", None) if has_graph(model) else model(sample)
+    outputs: Any = getattr(model, "output", None) if has_graph(model) else model(sample)
     if isinstance(outputs, dict):
         names = ", ".join(map(repr, outputs))
         remedy = f"return the tensor itself, such as keras.Model(inputs, outputs[{next(iter(outputs), '')!r}])"

@@ -9,16 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from keras import losses, ops
 
 from nightune.models.error_causes import cause_of, users_line
 from nightune.models.errors import InputError
-from nightune.models.library_internals.models import compiled_loss, is_defined_by_keras, is_part_of_keras
 from nightune.models.techniques.losses import SIGNED_LOSSES
 from nightune.models.user_code import load_loss_function
-from nightune.vocabulary import ARCHITECTURE
 
 KEY = "training.loss"
 ROWS_AT_ONCE = 2**16
@@ -112,84 +109,15 @@ def own_loss(reference: str, kind: str, folder: Path, is_one_hot: bool = False) 
     """
     function = load_loss_function(reference, folder)
     file = (folder / reference.rpartition(":")[0]).resolve()
-    located = _located(function, reference.rpartition(":")[2], KEY, file.parent)
-    loss = ExampleLoss("own_loss", located, _own_form(kind, is_one_hot))
-    return TrainedLoss(reference, f"{KEY} of the study", loss, place=_place(function))
+    called = located(function, reference.rpartition(":")[2], KEY, file.parent)
+    loss = ExampleLoss("own_loss", called, own_form(kind, is_one_hot))
+    return TrainedLoss(reference, f"{KEY} of the study", loss, place=place_of(function))
 
 
-def compiled(model: keras.Model, kind: str, folder: Path, is_one_hot: bool = False) -> TrainedLoss | None:
-    """Return the loss that a model was compiled with, None if there is none; InputError if it cannot be used."""
-    given, weights = compiled_loss(model)
-    while isinstance(given, list | tuple | dict) and len(given) == 1 and "class_name" not in given:
-        (given,) = given.values() if isinstance(given, dict) else given
-    if given is None:
-        return None
-    if weights is not None:
-        raise InputError(ARCHITECTURE, "the model is compiled with loss_weights, which one output has not; remove them")
-    if isinstance(given, str) and given.lower() in ("crossentropy", "ce"):
-        given = "sparse_categorical_crossentropy" if kind == "classes" else "binary_crossentropy"
-    loss = losses.get(given)
-    config = loss.get_config() if isinstance(loss, losses.Loss) and is_part_of_keras(loss) else {}
-    if isinstance(loss, losses.Loss) and loss.reduction not in _MEANS:
-        remedy = "training takes the mean over examples; remove it"
-        raise InputError(ARCHITECTURE, f"the model is compiled with a loss of reduction {loss.reduction!r}: {remedy}")
-    name = _keras_name(loss)
-    if not name:
-        shown = getattr(loss, "__name__", type(loss).__name__)
-        function = _located(loss.call if isinstance(loss, losses.Loss) else loss, shown, ARCHITECTURE, folder)
-        own = ExampleLoss("own_loss", function, _own_form(kind, is_one_hot))
-        return TrainedLoss(shown, _COMPILED, own, key=ARCHITECTURE, place=_place(loss))
-    reads_logits = _reads_logits(name, config)
-    if _is_default(name, config, kind):
-        default = "mse" if kind == "quantities" else "crossentropy"
-        return TrainedLoss(default, _COMPILED, reads_logits=reads_logits, key=ARCHITECTURE)
-    if kind != "classes" and "categorical" in name:
-        raise _of_classes(name, kind)
-    if kind == "classes" and not is_one_hot and name in _OF_QUANTITIES:
-        remedy = 'for a quantity set task = "regression" in [data]; for classes compile a cross-entropy'
-        problem = f"the model is compiled with {name}, a loss of quantities, and the task has classes; {remedy}"
-        raise InputError("data.task", problem)
-    function = loss.call if isinstance(loss, losses.Loss) else loss
-    form = SAME if kind != "classes" else (INDICES if name.startswith("sparse_") else ONE_HOT)
-    loss = ExampleLoss(name, function, form)
-    return TrainedLoss(_SHORT.get(name, name), _COMPILED, loss, reads_logits, ARCHITECTURE)
-
-
-def _own_form(kind: str, is_one_hot: bool) -> str:
+def own_form(kind: str, is_one_hot: bool) -> str:
     if kind != "classes":
         return SAME
     return ONE_HOT if is_one_hot else INDICES
-
-
-def _of_classes(name: str, kind: str) -> InputError:
-    """The error for a compiled loss of one class per row where the task or the outputs are others."""
-    said = f"the model is compiled with {name}, a loss of one class per row"
-    if kind == "two classes":
-        remedy = "end in one output for each class, or compile binary_crossentropy"
-        return InputError(ARCHITECTURE, f"{said} over several outputs, and has one output; {remedy}")
-    what, remedy = {
-        "quantities": ("the task is regression", 'set task = "classification" in [data] or compile another loss'),
-        "labels": ("the task is multilabel", 'set task = "multiclass" in [data] or compile binary_crossentropy'),
-    }[kind]
-    return InputError("data.task", f"{said}; {what}: {remedy}")
-
-
-_OF_QUANTITIES = (
-    "mean_squared_error",
-    "mean_absolute_error",
-    "mean_squared_logarithmic_error",
-    "mean_absolute_percentage_error",
-    "huber",
-    "log_cosh",
-    "poisson",
-)
-_MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
-_COMPILED = "compiled by the model's function"
-_SHORT = {
-    "mean_squared_error": "mse",
-    "mean_absolute_error": "mae",
-    "cosine_similarity": "cosine",
-}
 
 
 def pinball(quantiles: Sequence[float]) -> Callable[[Any, Any], Any]:
@@ -214,35 +142,7 @@ def _focal(kind: str, is_logits: bool) -> Callable[[Any, Any], Any]:
     )
 
 
-def _keras_name(loss: Any) -> str:
-    """The function's name of one of Keras' own losses; empty for a user's."""
-    if isinstance(loss, losses.Loss):
-        if not is_part_of_keras(loss):
-            return ""
-        loss = getattr(loss, "fn", None) or type(loss)
-    return str(loss.__name__) if is_defined_by_keras(loss) else ""
-
-
-def _reads_logits(name: str, config: dict[str, Any]) -> bool | None:
-    """Whether one of Keras' losses reads logits: as configured, at 0 for hinges, otherwise unknown."""
-    if "crossentropy" in name:
-        return bool(config.get("from_logits", False))
-    return True if "hinge" in name else None
-
-
-def _is_default(name: str, config: dict[str, Any], kind: str) -> bool:
-    """True if the loss computes what the task's default one does."""
-    known = {
-        "quantities": ("mean_squared_error",),
-        "two classes": ("binary_crossentropy",),
-        "labels": ("binary_crossentropy",),
-        "classes": ("categorical_crossentropy", "sparse_categorical_crossentropy"),
-    }
-    is_plain = not config.get("label_smoothing") and config.get("ignore_class") is None
-    return name in known[kind] and is_plain and config.get("axis", -1) == -1
-
-
-def _located(function: Callable[..., Any], name: str, key: str, folder: Path) -> Callable[..., Any]:
+def located(function: Callable[..., Any], name: str, key: str, folder: Path) -> Callable[..., Any]:
     def call(y_true: Any, y_pred: Any) -> Any:
         try:
             return function(y_true, y_pred)
@@ -272,7 +172,7 @@ def refuse_wrong_values(loss: TrainedLoss, outputs: np.ndarray, targets: np.ndar
         raise InputError(loss.key, f"the loss {loss.name} {problem}{where}")
 
 
-def _place(function: Any) -> str:
+def place_of(function: Any) -> str:
     """The first line of a user's function or class, in brackets; empty if it has no source."""
     try:
         source = inspect.unwrap(function) if inspect.isroutine(function) else type(function)

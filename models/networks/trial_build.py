@@ -13,7 +13,8 @@ from nightune.models.user_code import is_reference, load_function
 from nightune.vocabulary import ARCHITECTURE
 
 if TYPE_CHECKING:
-    from nightune.models.networks.heads import Head, TrainingRows
+    from nightune.models.networks.heads import Head
+    from nightune.models.networks.training_rows import TrainingRows
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,8 @@ import keras
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.errors import InputError
-from nightune.models.networks.heads import Head, TrainingRows, of_model, read_head
+from nightune.models.networks.heads import Head, of_model, read_head
+from nightune.models.networks.training_rows import TrainingRows
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.recipe.rules import divided_loss
 from nightune.models.techniques.losses import SIGNED_LOSSES

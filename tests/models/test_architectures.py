@@ -24,7 +24,8 @@ def setup_module() -> None:
     global keras, TrainingRows, read_head
     import keras
 
-    from nightune.models.networks.heads import TrainingRows, read_head
+    from nightune.models.networks.heads import read_head
+    from nightune.models.networks.training_rows import TrainingRows
 
 
 UserModel = Callable[[str], str]

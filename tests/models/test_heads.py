@@ -16,9 +16,10 @@ def setup_module() -> None:
     import keras
     from keras import layers, ops
 
-    from nightune.models.networks.heads import Head, TrainingRows, read_head
+    from nightune.models.networks.heads import Head, read_head
     from nightune.models.networks.output_ranges import measure_outputs
     from nightune.models.networks.output_walk import walk
+    from nightune.models.networks.training_rows import TrainingRows
 
 
 INPUTS = np.random.default_rng(0).normal(size=(32, 4)).astype(np.float32)
@@ -323,3 +324,59 @@ def test_poisson_needs_outputs_that_are_never_below_zero_and_its_remedy_works() 
     scaled = TrainingRows("regression", 1, INPUTS, counts, (0.0, 4.0), is_scaled=True)
     with pytest.raises(InputError, match=r"data\.scale_target"):
         read_head(model, scaled, TrainingSettings(loss="poisson"))
+
+
+# name → the model's end, the task, whether the data is one-hot, and a loss as it may be compiled
+COMPILED = {
+    "a text": ("no activation", "regression", False, lambda: "mae"),
+    "a function": ("no activation", "regression", False, lambda: keras.losses.log_cosh),
+    "an object": ("no activation", "regression", False, lambda: keras.losses.Huber(delta=0.3)),
+    "a cosine": ("no activation", "regression", False, lambda: [keras.losses.CosineSimilarity()]),
+    "a user's function": ("no activation", "regression", False, lambda: lambda y, p: ops.mean((y - p) ** 4, axis=-1)),
+    "of each output": ("no activation", "regression", False, lambda: lambda y, p: (y - p) ** 4),
+    "smoothed": ("softmax", "multiclass", True, lambda: keras.losses.CategoricalCrossentropy(label_smoothing=0.2)),
+    "focal": ("softmax", "multiclass", True, lambda: keras.losses.CategoricalFocalCrossentropy(gamma=3.0)),
+    "shares": ("softmax", "multiclass", True, lambda: "mse"),
+    "a user's of one-hot rows": ("softmax", "multiclass", True, lambda: lambda y, p: ops.sum(ops.abs(y - p), axis=-1)),
+    "a user's of indices": (
+        "softmax",
+        "multiclass",
+        False,
+        lambda: lambda y, p: 1.0 - ops.sum(p * ops.one_hot(ops.cast(y, "int32"), 3), axis=-1),
+    ),
+    "hinge": ("no activation", "multiclass", True, lambda: "categorical_hinge"),
+    "of each label": ("sigmoid", "multilabel", False, lambda: "binary_focal_crossentropy"),
+}
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_a_compiled_loss_has_the_value_of_plain_keras(name: str) -> None:
+    end, task, is_one_hot, loss = COMPILED[name]
+    targets: np.ndarray = {
+        "regression": INPUTS[:, :3],
+        "multiclass": np.arange(32, dtype=np.int32) % 3,
+        "multilabel": (INPUTS[:, :3] > 0).astype(np.int32),
+    }[task]
+    model = made(end, loss=loss())
+    expected = model.evaluate(INPUTS, np.eye(3)[targets] if is_one_hot else targets, batch_size=32, verbose=0)
+    head = read_head(model, TrainingRows(task, 3, INPUTS, targets, (-9.0, 9.0), is_one_hot=is_one_hot))
+    outputs = model.predict(INPUTS, verbose=0)
+    assert head.metrics(task, outputs, targets)["loss"] == pytest.approx(expected, rel=1e-5)
+    trained = head.make_loss()(ops.convert_to_tensor(head.targets(targets)), ops.convert_to_tensor(outputs))
+    assert float(trained) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_binary_loss_of_each_class_reads_the_probabilities_of_a_softmax() -> None:
+    model, targets = made("softmax", loss="binary_crossentropy"), np.arange(32, dtype=np.int32) % 3
+    rows = TrainingRows("multiclass", 3, INPUTS, targets, (0.0, 2.0), is_one_hot=True)
+    head, shares = read_head(model, rows), model.predict(INPUTS, verbose=0)
+    expected = float(keras.losses.BinaryCrossentropy()(np.eye(3)[targets], shares))
+    assert head.metrics("multiclass", shares, targets)["loss"] == pytest.approx(expected, rel=1e-5)
+    model.compile("sgd", loss=head.make_loss(), jit_compile=False)
+    found = model.evaluate(INPUTS, head.targets(targets), batch_size=32, verbose=0)
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_ignored_class_is_refused() -> None:
+    with pytest.raises(InputError, match="ignore_class"):
+        settled(made("softmax", loss=keras.losses.SparseCategoricalCrossentropy(ignore_class=1)))

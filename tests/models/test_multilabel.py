@@ -25,7 +25,8 @@ def setup_module() -> None:
     import keras
 
     from nightune.models.engines.fit.engine import FitEngine
-    from nightune.models.networks.heads import TrainingRows, read_head
+    from nightune.models.networks.heads import read_head
+    from nightune.models.networks.training_rows import TrainingRows
 
 
 NETS = """

@@ -33,7 +33,8 @@ def setup_module() -> None:
     from nightune.models.engines.compiled.program import Program
     from nightune.models.engines.compiled.traced_optimizers import build_traced_optimizer
     from nightune.models.engines.keras_parts.model_traits import is_noisy, is_separable
-    from nightune.models.networks.heads import TrainingRows, read_head
+    from nightune.models.networks.heads import read_head
+    from nightune.models.networks.training_rows import TrainingRows
 
 
 HERE = Path()
