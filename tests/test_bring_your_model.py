@@ -24,6 +24,16 @@ def write_examples(section: str, folder: Path) -> None:
         (folder / name).write_text(content, encoding="utf-8")
 
 
+def edited(file: Path, changes: dict[str, str]) -> Path:
+    """Replace texts of a file that are in it."""
+    text = file.read_text()
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text)
+    return file
+
+
 def trained_task(study_file: Path) -> str:
     """Check the study, train its first trial in `fit`, and return the task."""
     study = load_study(study_file)
@@ -49,13 +59,7 @@ def trained_task(study_file: Path) -> str:
 )
 def test_the_task_is_settled_as_the_page_says(tmp_path: Path, changes: dict[str, str], task: str) -> None:
     write_examples("The task", tmp_path)
-    file = tmp_path / "tags.toml"
-    text = file.read_text()
-    for old, new in changes.items():
-        assert old in text
-        text = text.replace(old, new)
-    file.write_text(text)
-    assert trained_task(file) == task
+    assert trained_task(edited(tmp_path / "tags.toml", changes)) == task
 
 
 def test_levels_are_refused_without_a_task(tmp_path: Path) -> None:
@@ -64,3 +68,14 @@ def test_levels_are_refused_without_a_task(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace(":tags", ":levels"))
     with pytest.raises(StudyError, match=r'data\.task: .*"multilabel"'):
         read_dataset(load_study(file))
+
+
+@pytest.mark.parametrize("changes", [{}, {':visits"': ":visits\"\nsplit = { kind = 'group' }"}])
+def test_groups_of_a_loader_stay_together(tmp_path: Path, changes: dict[str, str]) -> None:
+    write_examples("Splits", tmp_path)
+    file = edited(tmp_path / "walks.toml", changes)
+    dataset = read_dataset(load_study(file))
+    assert dataset.description["split"]["kind"] == "group"
+    assert dataset.sizes == {"train": 180, "validation": 60, "test": 60}
+    if not changes:
+        assert trained_task(file) == "regression"

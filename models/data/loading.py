@@ -33,8 +33,8 @@ def load_dataset(settings: DataSettings, folder: Path) -> Dataset:
 def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
     """Turn targets and inputs into numbers, split the rows in between, and collect the findings of all steps."""
     targets = encode_targets(raw)
-    split = settle_split(settings.split, targets)
-    of_split = (raw.split_column, split.kind == "time", settings.choices)
+    split = settle_split(raw.split, targets)
+    of_split = (raw.split_column, split.kind == "time", raw.split_choices(settings))
     keys = split_keys(*of_split)
     rows = split_rows(split, strata(targets), keys)
     if settings.scale_target:

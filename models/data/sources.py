@@ -3,13 +3,14 @@
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nightune.models.data.array_keys import ARRAYS, find_names, read_keys, refuse_other_order
 from nightune.models.data.columns.numbers import ambiguous_decimals
 from nightune.models.data.columns.written import as_written
 from nightune.models.data.placement import blocks
@@ -27,7 +28,10 @@ KEY = "data.source"
 BUILT_IN = ("breast_cancer", "diabetes", "digits", "digits_images", "iris", "wine")
 FORMATS = (".csv", ".parquet", ".npz")
 CSV_OPTIONS = {"encoding": "utf-8-sig", "low_memory": False, "keep_default_na": False, "na_values": [""]}
-_RETURNS = "a function returns arrays (x, y), or a DataFrame with a column that [data] target names"
+_RETURNS = (
+    "a function returns arrays (x, y), a dictionary of arrays (x, y, and group or time), "
+    "or a DataFrame with a column that [data] target names"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +54,7 @@ class Arrays:
     task: str | None = None
     findings: tuple[str, ...] = ()
     target_names: tuple[str, ...] | None = None  # of the columns of a DataFrame of targets
+    keys: "Mapping[str, pd.Series[Any]]" = field(default_factory=dict)  # group and time, as far as given
 
 
 def read_source(
@@ -172,57 +177,58 @@ def _read_arrays(file: Path) -> Arrays:
         with file.open("rb") as stream, zipfile.ZipFile(stream):  # numpy reads other formats under this name too
             archive = np.load(file, allow_pickle=False)
         with archive:
-            inputs = _array_of(archive, ("x", "X", "inputs"), file.name)
-            targets = _array_of(archive, ("y", "Y", "targets"), file.name)
+            held = {name: _array_of(archive, name, file.name) for name in find_names(archive.files, file.name).values()}
     except (OSError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(KEY, f"{file.name} is not a readable .npz file (truncated?): {error}") from error
-    return _checked(inputs, targets, file.name)
+    others = [name for name in archive.files if name not in held]
+    findings = (f"{file.name}: arrays {', '.join(map(repr, others))} are not read",) if others else ()
+    arrays = _from_mapping(held, file.name)
+    return replace(arrays, findings=(*arrays.findings, *findings))
 
 
-def _array_of(archive: Any, names: tuple[str, ...], file: str) -> np.ndarray:
-    found = [name for name in names if name in archive.files]
-    if not found:
-        raise InputError(KEY, f"{file} needs an array {names[0]!r} (or {names[-1]!r}); it holds {archive.files}")
+def _array_of(archive: Any, name: str, file: str) -> np.ndarray:
     try:
-        array = archive[found[0]]
+        array: np.ndarray = archive[name]
     except ValueError as error:
         if "allow_pickle" not in str(error):  # numpy names its argument where it refuses objects
-            raise OSError(f"array {found[0]!r}: {error}") from error
+            raise OSError(f"array {name!r}: {error}") from error
         raise InputError(
-            KEY, f"array {found[0]!r} of {file} holds Python objects, which are not loaded; save numbers or texts"
+            KEY, f"array {name!r} of {file} holds Python objects, which are not loaded; save numbers or texts"
         ) from error
-    return plain_array(array, KEY, f"{file}: array {found[0]!r}: its values")
+    return array
 
 
 def _from_result(result: Any, source: str) -> Table | Arrays:
     if is_table(result):
         return _tidy(as_table(result), source)
+    if isinstance(result, Mapping):
+        return _from_mapping(result, source)
     if not isinstance(result, tuple | list) or len(result) != 2:
         raise InputError(KEY, f"{source} returned {type(result).__name__}; {_RETURNS}")
-    _refuse_other_order(result[0], result[1], source)
+    return _from_pair(result[0], result[1], source)
+
+
+def _from_mapping(held: Mapping[Any, Any], source: str) -> Arrays:
+    """Take the arrays of a dictionary or of a file; names other than those of `ARRAYS` are refused."""
+    names = find_names(held, source)
+    other = [name for name in held if name not in names.values()]
+    if other:
+        raise InputError(KEY, f"{source}: a dictionary holds arrays: {unknown_name(str(other[0]), ARRAYS, 'array')}")
+    arrays = _from_pair(held[names["x"]], held[names["y"]], source)
+    return replace(arrays, keys=read_keys(held, held[names["x"]], len(arrays.inputs), source))
+
+
+def _from_pair(inputs_given: Any, targets_given: Any, source: str) -> Arrays:
+    refuse_other_order(inputs_given, targets_given, source, "targets")
     inputs, targets = (
-        plain_array(part, KEY, f"{source}: {what}") for part, what in zip(result, ("inputs", "targets"), strict=True)
+        plain_array(part, KEY, f"{source}: {what}")
+        for part, what in ((inputs_given, "inputs"), (targets_given, "targets"))
     )
-    is_named = hasattr(result[1], "columns") and targets.ndim == 2 and targets.shape[1] > 1
-    names = tuple(map(str, result[1].columns)) if is_named else None
+    is_named = hasattr(targets_given, "columns") and targets.ndim == 2 and targets.shape[1] > 1
+    names = tuple(map(str, targets_given.columns)) if is_named else None
     if names and len(set(names)) < len(names):
         raise InputError(KEY, f"{source} returned targets with several columns of one name; rename them")
     return replace(_checked(inputs, targets, source), target_names=names)
-
-
-def _refuse_other_order(inputs: Any, targets: Any, source: str) -> None:
-    """Refuse tables of inputs and targets whose labels of rows are the same, in another order."""
-    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
-
-    if not (isinstance(inputs, pd.DataFrame) and isinstance(targets, pd.DataFrame | pd.Series)):
-        return
-    one, other = inputs.index, targets.index
-    if len(one) == len(other) and not one.equals(other) and one.is_unique and not len(one.difference(other)):
-        raise InputError(
-            KEY,
-            f"{source}: inputs and targets have the same labels of rows in another order; return y.loc[x.index], or "
-            "reset both with reset_index(drop=True) if their rows belong together as they are",
-        )
 
 
 def _checked(inputs: np.ndarray, targets: np.ndarray, name: str) -> Arrays:

@@ -16,7 +16,8 @@ from nightune.vocabulary import COLUMN_SPLIT_KINDS, SPLIT_KINDS, unknown_name
 class Split:
     """How to split: the shares of validation, ranking and test, and the column of a group or time split.
 
-    Without a kind, classes are stratified and quantities are split at random. With a ranking share of 0, the
+    Without a kind, classes are stratified and quantities are split at random. Arrays have keys of known names, so that
+    the column is settled with the data. With a ranking share of 0, the
     validation split ranks the trials.
     """
 
@@ -40,8 +41,6 @@ class Split:
         if self.train <= 0:
             given = [f"{name} {getattr(self, name)}" for name in self.names[1:]]
             raise InputError("data.split", f"{', '.join(given[:-1])} and {given[-1]} leave nothing to train on")
-        if self.kind in COLUMN_SPLIT_KINDS and self.column is None:
-            raise InputError("data.split.column", f"a {self.kind} split needs the name of its column")
         if self.kind not in COLUMN_SPLIT_KINDS and self.column is not None:
             kinds = " or ".join(map(repr, COLUMN_SPLIT_KINDS))
             raise InputError("data.split.column", f"{self.column!r} counts only for kind {kinds}")

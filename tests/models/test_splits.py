@@ -107,7 +107,6 @@ def test_time_split_cuts_at_the_nearest_change_of_time():
         (lambda: Split(validation=0.0), ["data.split.validation", "0.0", "above 0, below 1"]),
         (lambda: Split(test=1.5), ["data.split.test", "1.5", "above 0, below 1"]),
         (lambda: Split(validation=0.5, test=0.5), ["data.split", "validation 0.5 and test 0.5"]),
-        (lambda: Split("group"), ["data.split.column", "group"]),
         (lambda: Split("random", column="day"), ["data.split.column", "'day'", "'group' or 'time'"]),
         (lambda: random_rows(2, Split()), ["data.split.validation", "none of 2 rows"]),
         (

@@ -116,13 +116,11 @@ class Split(Section):
     ranking: Annotated[float, Field(ge=0, lt=1, description="a number from 0 to 1 (1 excluded)")] = 0.0
 
     def clashes(self) -> Iterator[Clash]:
-        """Training rows must remain, and a column is given exactly for the kinds that read it."""
+        """Training rows must remain, and a column is given only for the kinds that read it."""
         if self.validation + self.ranking + self.test >= 1:
             ranking = f", ranking {self.ranking}" if self.ranking else ""
             message = f"validation {self.validation}{ranking} and test {self.test} leave no rows to train on"
             yield Clash(("validation", "ranking", "test"), "", f"{message} (allowed: a sum below 1)")
-        if self.kind in COLUMN_SPLIT_KINDS and self.column is None:
-            yield Clash(("kind", "column"), "column", f"missing; a {self.kind} split needs the name of its column")
         if self.kind not in COLUMN_SPLIT_KINDS and self.column is not None:
             message = f"{shown(self.column)} is read only by kind {' or '.join(map(shown, COLUMN_SPLIT_KINDS))}"
             yield Clash(("kind", "column"), "column", f"{message}; change the kind, or remove the column")

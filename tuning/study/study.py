@@ -34,7 +34,7 @@ from nightune.tuning.study.space_sections import SECTIONS, read_space
 from nightune.tuning.study.toml_text import read_tables
 from nightune.tuning.study.vocabulary import KeySpec, Vocabulary
 from nightune.tuning.trial import Bracket, Params, trial_key
-from nightune.vocabulary import listing, suggestion
+from nightune.vocabulary import COLUMN_SPLIT_KINDS, listing, suggestion
 
 __all__ = [
     "DataSection",
@@ -216,13 +216,25 @@ def _read_data(table: Any) -> tuple[DataSection | None, list[Problem]]:
     """Read the split separately, so that its problems are listed with those of the rest."""
     split: Split | None = None
     problems: list[Problem] = []
+    missing = list(_missing_column(table))
     if isinstance(table, dict) and "split" in table:
         split, problems = read_section(Split, table["split"], "data.split")
         table = {name: value for name, value in table.items() if name != "split"}
     data, found = read_section(DataSection, table, "data")
     if data is not None and split is not None:
         data = data.model_copy(update={"split": split})
-    return data, [*found, *problems]
+    return data, [*found, *problems, *missing]
+
+
+def _missing_column(data: Any) -> Iterator[Problem]:
+    """A split by a column of a table needs its name; arrays of a file or a function may hold it themselves."""
+    source, split = (data.get("source"), data.get("split")) if isinstance(data, dict) else (None, None)
+    may_be_arrays = isinstance(source, str) and (source.endswith(".npz") or ".py" in source)
+    if may_be_arrays or not isinstance(split, dict) or "column" in split:
+        return
+    if split.get("kind") in COLUMN_SPLIT_KINDS:
+        message = f"missing; a {split['kind']} split needs the name of its column"
+        yield Problem("data.split.column", message)
 
 
 def _read_after_search(tables: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
