@@ -79,3 +79,11 @@ def test_groups_of_a_loader_stay_together(tmp_path: Path, changes: dict[str, str
     assert dataset.sizes == {"train": 180, "validation": 60, "test": 60}
     if not changes:
         assert trained_task(file) == "regression"
+
+
+def test_pairs_of_keras_keep_their_test_rows(tmp_path: Path) -> None:
+    write_examples("Splits", tmp_path)
+    pairs = "return (x[:200], x[:200, 0]), (x[200:], x[200:, 0])"
+    edited(tmp_path / "walks.py", {'return {"x": x, "y": x[:, 0] + x[:, 1], "group": patient}': pairs})
+    dataset = read_dataset(load_study(tmp_path / "walks.toml"))
+    assert dataset.sizes == {"train": 160, "validation": 40, "test": 100}

@@ -1,4 +1,4 @@
-"""Arrays that say how the rows of `x` and `y` are split: `group` and `time`, one value per row."""
+"""Arrays that say how the rows of `x` and `y` are split: `group`, `time` and `part`, one value per row."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nightune.models.data.columns.reading import Choices
+from nightune.models.data.parts import keras_parts, read_parts
 from nightune.models.data.splits import Split
 from nightune.models.errors import InputError
 from nightune.vocabulary import unknown_name
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 KEY, COLUMN = "data.source", "data.split.column"
 _REQUIRED = {"x": ("x", "X", "inputs"), "y": ("y", "Y", "targets")}
-KINDS = {"group": "group", "time": "time"}  # the kind of split that reads the array of a name
+KINDS = {"group": "group", "time": "time", "part": "fixed"}  # the kind of split that reads the array of a name
 ARRAYS = (*_REQUIRED, *KINDS)
 _WEIGHTS = ("weight", "weights", "sample_weight", "sample_weights")
 
@@ -30,8 +31,22 @@ class SplitByKeys:
     findings: tuple[str, ...] = ()
 
 
+def known_names(given: Iterable[Any], source: str) -> list[str]:
+    """Return the names of arrays that are read: those of `ARRAYS`, or Keras' names of the arrays of each split."""
+    held = list(given)
+    parts = keras_parts(held)
+    _refuse_weights(held, source)
+    return [name for pair in parts.values() for name in pair] if parts else list(find_names(held, source).values())
+
+
+def _refuse_weights(held: Iterable[Any], source: str) -> None:
+    weights = next((name for name in held if name in _WEIGHTS), None)
+    if weights:
+        raise InputError(KEY, f"{source}: weights of rows ({weights!r}) are not supported yet; leave them out")
+
+
 def find_names(given: Iterable[Any], source: str) -> dict[str, str]:
-    """Return the names under which a dictionary or a file holds `x`, `y`, and `group` and `time` if it does."""
+    """Return the names under which a dictionary or a file holds `x`, `y`, and the keys of `KINDS` that it has."""
     held = [str(name) for name in given]
     found = {name: next((each for each in names if each in held), None) for name, names in _REQUIRED.items()}
     for name, each in found.items():
@@ -42,9 +57,6 @@ def find_names(given: Iterable[Any], source: str) -> dict[str, str]:
                 f"{source} needs an array {name!r} (or {other!r}); it is a dict or file of arrays that holds {held} "
                 "(a function returns arrays (x, y), a dictionary with x and y, or a DataFrame)",
             )
-    weights = next((name for name in held if name in _WEIGHTS), None)
-    if weights:
-        raise InputError(KEY, f"{source}: weights of rows ({weights!r}) are not supported yet; leave them out")
     return {name: each for name, each in found.items() if each} | {name: name for name in KINDS if name in held}
 
 
@@ -96,6 +108,7 @@ def split_by_keys(split: Split, keys: "Mapping[str, pd.Series[Any]]", count: int
     usual = next(name for name, kind in KINDS.items() if kind == split.kind)
     name = split.column or usual
     if name in keys:
+        _refuse_drawing(split, keys)
         return SplitByKeys(replace(split, column=name), keys[name])
     if split.kind == "time" and split.column is None:
         return _in_order(split, count, source)
@@ -119,13 +132,31 @@ def _in_order(split: Split, count: int, source: str) -> SplitByKeys:
 def _follow(split: Split, keys: "Mapping[str, pd.Series[Any]]", source: str) -> SplitByKeys:
     if not keys:
         return SplitByKeys(split, None)
-    if len(keys) > 1:
+    if "part" in keys:
+        keys = {"part": keys["part"], **keys}
+    elif len(keys) > 1:
         named = " and ".join(map(repr, keys))
         kinds = ", ".join(f'"{KINDS[name]}"' for name in keys)
         raise InputError("data.split.kind", f'missing; {source} holds {named}: choose {kinds} or "random"')
     name = next(iter(keys))
     finding = f"split: by {name!r}, which {source} holds; another kind in [data] split overrides it"
-    return SplitByKeys(replace(split, kind=KINDS[name], column=name), keys[name], (finding,))
+    followed = replace(split, kind=KINDS[name], column=name)
+    _refuse_drawing(followed, keys)
+    return SplitByKeys(followed, keys[name], (finding,))
+
+
+def _refuse_drawing(split: Split, keys: "Mapping[str, pd.Series[Any]]") -> None:
+    """Refuse to draw rows at random where groups or times say that rows belong together."""
+    others = [name for name in keys if name != "part"]
+    if split.kind != "fixed" or not others:
+        return
+    missing = [name for name in ("validation", "test") if name not in read_parts(keys["part"])]
+    if missing:
+        raise InputError(
+            COLUMN,
+            f"'part' names no row of {' and '.join(missing)}, and rows drawn at random would separate those of one "
+            f"{' or '.join(others)}: name them in 'part', or leave out {' and '.join(others)}",
+        )
 
 
 def key_choices(column: "pd.Series[Any] | None") -> Choices:

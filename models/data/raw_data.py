@@ -7,9 +7,11 @@ import numpy as np
 
 from nightune.models.data.array_keys import key_choices, split_by_keys
 from nightune.models.data.columns.reading import Choices
+from nightune.models.data.contents import Arrays, Table
+from nightune.models.data.parts import read_parts
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.several_targets import read_targets
-from nightune.models.data.sources import KEY, Arrays, Table
+from nightune.models.data.sources import KEY
 from nightune.models.data.splits import Split
 from nightune.models.data.target_column import read_target
 from nightune.models.errors import InputError
@@ -75,12 +77,15 @@ def _from_table(table: Table, settings: DataSettings) -> RawData:
     split_column, names = settings.split.column, list(table.frame.columns)
     if not targets:
         raise InputError("data.target", f"a table needs the name of the column to predict (known: {', '.join(names)})")
-    if settings.split.kind in COLUMN_SPLIT_KINDS and split_column is None:
+    if settings.split.kind in COLUMN_SPLIT_KINDS and split_column is None and table.parts is None:
         raise InputError("data.split.column", f"a {settings.split.kind} split needs the name of its column")
     _refuse_unknown_columns(names, targets, settings)
     is_single = len(targets) == 1
     read = read_target(table.frame[targets[0]], settings) if is_single else read_targets(table.frame, targets, settings)
     kept = table.frame[~read.lacks]
+    by = table.parts if table.parts is not None else None if split_column is None else table.frame[split_column]
+    if by is not None and settings.split.kind == "fixed":
+        read_parts(by, ~read.lacks)
     used = [name for name in names if name not in {*targets, split_column, *settings.drop}]
     if not used:
         raise InputError(KEY, "no column is left to learn from")
@@ -90,7 +95,7 @@ def _from_table(table: Table, settings: DataSettings) -> RawData:
         task=settings.task or (table.task if targets == (table.target,) else read.task),
         target_name=targets[0] if is_single else None,
         target_names=None if is_single else targets,
-        split_column=None if split_column is None else kept[split_column],
+        split_column=None if by is None else by[~read.lacks],
         split=settings.split,
         findings=(*table.findings, *read.findings),
         has_text_names=table.has_text_names,

@@ -3,16 +3,18 @@
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nightune.models.data.array_keys import ARRAYS, find_names, read_keys, refuse_other_order
+from nightune.models.data.array_keys import ARRAYS, find_names, known_names, read_keys, refuse_other_order
 from nightune.models.data.columns.numbers import ambiguous_decimals
 from nightune.models.data.columns.written import as_written
+from nightune.models.data.contents import Arrays, Table
+from nightune.models.data.parts import join_arrays, keras_parts
 from nightune.models.data.placement import blocks
 from nightune.models.errors import InputError
 from nightune.models.serving.arrays import plain_array
@@ -29,32 +31,10 @@ BUILT_IN = ("breast_cancer", "diabetes", "digits", "digits_images", "iris", "win
 FORMATS = (".csv", ".parquet", ".npz")
 CSV_OPTIONS = {"encoding": "utf-8-sig", "low_memory": False, "keep_default_na": False, "na_values": [""]}
 _RETURNS = (
-    "a function returns arrays (x, y), a dictionary of arrays (x, y, and group or time), "
+    "a function returns arrays (x, y), a dictionary of arrays (x, y, and group, time or part; or x_train, "
+    "y_train, x_test …), "
     "or a DataFrame with a column that [data] target names"
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """A table as its source holds it, rows numbered from 0; a built-in set has a target and a task of its own."""
-
-    frame: "pd.DataFrame"
-    target: str | None = None
-    task: str | None = None
-    findings: tuple[str, ...] = ()
-    has_text_names: bool = True  # False: the source named its columns by numbers, tuples, …; `frame` has their texts
-
-
-@dataclass(frozen=True, eq=False)
-class Arrays:
-    """Arrays as their source holds them; a built-in set has a task of its own."""
-
-    inputs: np.ndarray  # (examples, ...) float32 or int32
-    targets: np.ndarray  # (examples,) or (examples, columns)
-    task: str | None = None
-    findings: tuple[str, ...] = ()
-    target_names: tuple[str, ...] | None = None  # of the columns of a DataFrame of targets
-    keys: "Mapping[str, pd.Series[Any]]" = field(default_factory=dict)  # group and time, as far as given
 
 
 def read_source(
@@ -76,12 +56,12 @@ def read_source(
     if suffix not in FORMATS:
         known = f"{unknown_name(source, BUILT_IN)}, or a path: {', '.join(FORMATS)}, path/to/file.py:function"
         raise InputError(KEY, known)
-    file = _existing_file(source, folder)
+    file = existing_file(source, folder)
     if suffix == ".npz":
         return _read_arrays(file)
     if suffix == ".parquet":
         return _tidy(_read_parquet(file), file.name)
-    read = as_written(file, _read_csv(file, [name for name, form in numeric.items() if form]), categorical, CSV_OPTIONS)
+    read = as_written(file, read_csv(file, [name for name, form in numeric.items() if form]), categorical, CSV_OPTIONS)
     table = _tidy(read, file.name)
     return replace(table, findings=ambiguous_decimals(file, table.frame))
 
@@ -102,7 +82,7 @@ def _read_built_in(name: str) -> Table | Arrays:
     return Table(table, target="target", task="classification")
 
 
-def _existing_file(source: str, folder: Path) -> Path:
+def existing_file(source: str, folder: Path) -> Path:
     file = (folder / Path(source).expanduser()).resolve()
     if file.is_file():
         return file
@@ -114,15 +94,19 @@ def _existing_file(source: str, folder: Path) -> Path:
     raise InputError(KEY, f"no such file in {file.parent}: {unknown_name(file.name, siblings, 'file')}")
 
 
-def _read_csv(file: Path, texts: Sequence[str]) -> "pd.DataFrame":
-    """Read a CSV file; only an empty field is a gap, and the words NA, None and null are texts."""
+def read_csv(file: Path, texts: Sequence[str] | None) -> "pd.DataFrame":
+    """Read a CSV file; only an empty field is a gap, and the words NA, None and null are texts.
+
+    `texts` are the columns to read as texts; None: all.
+    """
     import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
     try:
         # utf-8-sig: spreadsheets write a byte order mark in front of the first name.
         header = pd.read_csv(file, header=None, nrows=1, dtype=str, encoding="utf-8-sig", keep_default_na=False)
         _refuse_header(header.iloc[0].tolist(), file.name)
-        table: pd.DataFrame = pd.read_csv(file, **CSV_OPTIONS, dtype=dict.fromkeys(texts, str))  # type: ignore[call-overload]
+        types = str if texts is None else dict.fromkeys(texts, str)
+        table: pd.DataFrame = pd.read_csv(file, **CSV_OPTIONS, dtype=types)  # type: ignore[call-overload]
     except pd.errors.EmptyDataError as error:
         raise InputError(KEY, f"{file.name} is empty") from error
     except UnicodeDecodeError as error:
@@ -177,7 +161,7 @@ def _read_arrays(file: Path) -> Arrays:
         with file.open("rb") as stream, zipfile.ZipFile(stream):  # numpy reads other formats under this name too
             archive = np.load(file, allow_pickle=False)
         with archive:
-            held = {name: _array_of(archive, name, file.name) for name in find_names(archive.files, file.name).values()}
+            held = {name: _array_of(archive, name, file.name) for name in known_names(archive.files, file.name)}
     except (OSError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(KEY, f"{file.name} is not a readable .npz file (truncated?): {error}") from error
     others = [name for name in archive.files if name not in held]
@@ -203,19 +187,39 @@ def _from_result(result: Any, source: str) -> Table | Arrays:
         return _tidy(as_table(result), source)
     if isinstance(result, Mapping):
         return _from_mapping(result, source)
+    if _are_pairs(result):
+        names = ("train", "test") if len(result) == 2 else ("train", "validation", "test")
+        return _from_parts(dict(zip(names, result, strict=True)), source)
     if not isinstance(result, tuple | list) or len(result) != 2:
         raise InputError(KEY, f"{source} returned {type(result).__name__}; {_RETURNS}")
     return _from_pair(result[0], result[1], source)
 
 
 def _from_mapping(held: Mapping[Any, Any], source: str) -> Arrays:
-    """Take the arrays of a dictionary or of a file; names other than those of `ARRAYS` are refused."""
-    names = find_names(held, source)
-    other = [name for name in held if name not in names.values()]
+    """Take the arrays of a dictionary or of a file; names other than those of `ARRAYS` or of Keras are refused."""
+    known = known_names(held, source)
+    other = [name for name in held if name not in known]
     if other:
         raise InputError(KEY, f"{source}: a dictionary holds arrays: {unknown_name(str(other[0]), ARRAYS, 'array')}")
+    parts = keras_parts(held)
+    if parts:
+        return _from_parts({part: (held[x], held[y]) for part, (x, y) in parts.items()}, source)
+    names = find_names(held, source)
     arrays = _from_pair(held[names["x"]], held[names["y"]], source)
     return replace(arrays, keys=read_keys(held, held[names["x"]], len(arrays.inputs), source))
+
+
+def _from_parts(parts: Mapping[str, tuple[Any, Any]], source: str) -> Arrays:
+    return join_arrays({part: _from_pair(*pair, f"{source} ({part})") for part, pair in parts.items()}, source)
+
+
+def _are_pairs(result: Any) -> bool:
+    """True for ((x_train, y_train), (x_test, y_test)), as the data sets of Keras return them."""
+    return (
+        isinstance(result, tuple)
+        and len(result) in (2, 3)
+        and all(isinstance(pair, tuple) and len(pair) == 2 and all(np.ndim(each) for each in pair) for pair in result)
+    )
 
 
 def _from_pair(inputs_given: Any, targets_given: Any, source: str) -> Arrays:

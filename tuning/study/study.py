@@ -19,6 +19,7 @@ from nightune.tuning.search.search_space import Dimension, SearchSpace
 from nightune.tuning.study.budgets import DISTINCT_METHODS, brackets, trial_count, without_repeats
 from nightune.tuning.study.sections import (
     RUNG_METHODS,
+    SHARES,
     ConfirmationSection,
     DataSection,
     Heading,
@@ -232,8 +233,10 @@ def _missing_column(data: Any) -> Iterator[Problem]:
     may_be_arrays = isinstance(source, str) and (source.endswith(".npz") or ".py" in source)
     if may_be_arrays or not isinstance(split, dict) or "column" in split:
         return
-    if split.get("kind") in COLUMN_SPLIT_KINDS:
-        message = f"missing; a {split['kind']} split needs the name of its column"
+    kind, has_files = split.get("kind"), any(isinstance(split.get(name), str) for name in SHARES)
+    if kind in COLUMN_SPLIT_KINDS and not (kind == "fixed" and has_files):
+        files = ", or files as validation and test" if kind == "fixed" else ""
+        message = f"missing; a {kind} split needs the name of its column{files}"
         yield Problem("data.split.column", message)
 
 
