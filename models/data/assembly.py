@@ -105,7 +105,7 @@ def _describe(dataset: Dataset, data: EncodedData) -> dict[str, Any]:
         "input_shape": list(dataset.input_shape),
         "input_type": str(dataset.train.inputs.dtype),
         "output_size": dataset.output_size,
-        "split": asdict(data.split),
+        "split": {name: value for name, value in asdict(data.split).items() if value or name != "gap"},
     }
     if targets.mean is not None and targets.deviation is not None:
         description["target_scale"] = {"mean": list(targets.mean), "deviation": list(targets.deviation)}

@@ -13,7 +13,7 @@ from nightune.models.data.profile import class_counts, column_lines
 from nightune.models.data.raw_data import RawData, separate_target
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.splits import split_rows
-from nightune.models.data.tables import split_findings, split_keys
+from nightune.models.data.tables import refuse_span, split_findings, split_keys
 from nightune.models.data.targets import encode_targets, settle_split, standardize, strata, target_findings
 
 
@@ -38,6 +38,8 @@ def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
     named = raw.split_column if split.kind == "fixed" else None
     of_split = (None if split.kind == "fixed" else raw.split_column, split.kind == "time", raw.split_choices(settings))
     keys = split_keys(*of_split) if named is None else read_parts(named)
+    if raw.split_column is not None:
+        refuse_span(raw.split_column, split.gap, raw.split_choices(settings))
     rows = split_rows(split, strata(targets), keys)
     if settings.scale_target:
         targets = standardize(targets, rows.train)

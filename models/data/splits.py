@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from nightune.models.data.dataset import SPLITS
 from nightune.models.errors import InputError
-from nightune.vocabulary import COLUMN_SPLIT_KINDS, SPLIT_KINDS, unknown_name
+from nightune.vocabulary import COLUMN_SPLIT_KINDS, SPAN, SPAN_SECONDS, SPLIT_KINDS, unknown_name
 
 _DRAWN = ("test", "validation", "ranking")  # in the order in which rows are drawn for them
 
@@ -30,6 +31,7 @@ class Split:
     column: str | None = None
     seed: int = 0
     ranking: float = 0.0
+    gap: int | str = 0  # between the splits of a time split: a number of times, or a span such as "7 days"
 
     def __post_init__(self) -> None:
         if self.kind is not None and self.kind not in SPLIT_KINDS:
@@ -41,6 +43,7 @@ class Split:
         if not 0 <= self.ranking < 1:
             problem = f"{self.ranking!r} is out of range (allowed: a share from 0, below 1)"
             raise InputError("data.split.ranking", problem)
+        self._refuse_gap()
         if self.train <= 0:
             given = [f"{name} {getattr(self, name)}" for name in self.names[1:]]
             raise InputError("data.split", f"{', '.join(given[:-1])} and {given[-1]} leave nothing to train on")
@@ -50,6 +53,14 @@ class Split:
         if self.kind not in COLUMN_SPLIT_KINDS and self.column is not None:
             kinds = " or ".join(map(repr, COLUMN_SPLIT_KINDS))
             raise InputError("data.split.column", f"{self.column!r} counts only for kind {kinds}")
+
+    def _refuse_gap(self) -> None:
+        if self.gap and self.kind != "time":
+            raise InputError("data.split.gap", f"{self.gap!r} is read only by a time split")
+        if isinstance(self.gap, str):
+            span_seconds(self.gap)
+        elif self.gap < 0:
+            raise InputError("data.split.gap", f"{self.gap!r} is out of range (allowed: whole numbers from 0)")
 
     @property
     def files(self) -> dict[str, str]:
@@ -74,7 +85,10 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The row numbers of each split: every row is in exactly one split, and no split with a share is empty."""
+    """The row numbers of each split: no row is in two splits, and no split with a share is empty.
+
+    Every row is in a split, but for those in the gaps of a time split.
+    """
 
     train: np.ndarray
     validation: np.ndarray
@@ -183,8 +197,18 @@ def group_rows(groups: np.ndarray, split: Split) -> Rows:
     return Rows(**rows)
 
 
+def span_seconds(span: str) -> float:
+    """Return the seconds of a span such as "7 days"; InputError for other texts."""
+    match = re.fullmatch(SPAN, span)
+    if match is None:
+        raise InputError("data.split.gap", f'{span!r} is no span (allowed: "7 days", "12 hours", "90 seconds" …)')
+    return float(match[1]) * SPAN_SECONDS[match[2]]
+
+
 def time_rows(times: np.ndarray, split: Split) -> Rows:
     """Split by age: the oldest rows train, the newest test. Rows of the same time stay together if possible."""
+    if split.gap:
+        return _time_rows_apart(times, split)
     order = np.argsort(times, kind="stable")
     sizes = _sizes(len(times), split)
     ends = [len(times) - sum(sizes[name] for name in split.names[cut:]) for cut in range(1, len(split.names))]
@@ -197,6 +221,27 @@ def time_rows(times: np.ndarray, split: Split) -> Rows:
         said = "two splits" if len(ends) == 2 else "several splits"
         findings = (f"split: column {split.column!r} holds {count}, so rows of the same time are in {said}",)
     return Rows(**dict(zip(split.names, np.split(order, ends), strict=True)), findings=findings)
+
+
+def _time_rows_apart(times: np.ndarray, split: Split) -> Rows:
+    """Leave rows out between the splits. All but the training split keep their shares; it pays for the gaps."""
+    order = np.argsort(times, kind="stable")
+    aged = times[order]
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(aged)) + 1])  # the first row of each time
+    end, rows = len(times), {}
+    for name in reversed(split.names[1:]):
+        choices = starts[starts < end]
+        begin = int(choices[np.argmin(np.abs(choices - (end - _size(len(times), split.share(name)))))])
+        rows[name] = order[begin:end]
+        if isinstance(split.gap, str):
+            end = int(np.searchsorted(aged, aged[begin] - span_seconds(split.gap), side="right"))
+        else:
+            end = int(starts[max(int(np.searchsorted(starts, begin)) - split.gap, 0)])
+        if end == 0:
+            problem = f"{split.gap!r} before the {name} split leaves no older rows; set a smaller gap or smaller shares"
+            raise InputError("data.split.gap", problem)
+    left = len(times) - end - sum(map(len, rows.values()))
+    return Rows(train=order[:end], **rows, findings=(f"split: {left} rows in the gaps are in no split",))
 
 
 def _nearest_cuts(edges: np.ndarray, wanted: list[int]) -> list[int]:

@@ -72,6 +72,14 @@ def test_times_of_a_dictionary_order_the_rows(tmp_path: Path, time: str) -> None
     assert_in_order(TIME, rows_of(dataset))
 
 
+@pytest.mark.parametrize("gap", [4, "4 days"])
+def test_dates_have_a_gap_in_rows_or_days(tmp_path: Path, gap: int | str) -> None:
+    days = "pd.Timestamp('2026-01-01').to_datetime64() + TIME * np.timedelta64(1, 'D')"
+    rows = rows_of(load(tmp_path, f"{{'x': X, 'y': Y, 'time': {days}}}", Split("time", gap=gap)))
+    between = TIME[rows["test"]].min() - TIME[rows["validation"]].max()
+    assert between == (5 if gap == 4 else 4)
+
+
 def test_arrays_of_a_file_have_groups_and_times(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=X, y=Y, time=TIME, other=Y)
     dataset = load_dataset(DataSettings("a.npz"), tmp_path)
@@ -111,6 +119,7 @@ def test_a_random_split_says_that_groups_are_not_read(tmp_path: Path) -> None:
             ["group", "another order"],
         ),
         ("pd.DataFrame(X)", Split("time"), "data.target", ["column"]),
+        ("{'x': X, 'y': Y, 'time': TIME}", Split("time", gap="4 days"), "data.split.gap", ["numbers", "rows"]),
     ],
 )
 def test_unclear_dictionaries_are_refused(

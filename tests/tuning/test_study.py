@@ -274,3 +274,10 @@ def test_a_fixed_split_names_files_or_arrays_of_the_source(read: Read) -> None:
     assert (files.data.split.validation, files.data.split.test) == ("b.csv", 0.1)
     arrays = read(study_text(data='source = "a.py:load"\nsplit = { kind = "fixed" }'))
     assert arrays.digest != files.digest
+
+
+def test_a_gap_of_none_is_no_gap_to_a_digest(read: Read) -> None:
+    text = 'source = "a.npz"\nsplit = {{ kind = "time", gap = {} }}'
+    digests = [read(study_text(data=text.format(gap))).digest for gap in ("0", "3", '"3 days"')]
+    assert len(set(digests)) == 3
+    assert read(study_text(data='source = "a.npz"\nsplit = { kind = "time" }')).digest == digests[0]

@@ -24,6 +24,7 @@ from nightune.vocabulary import (
     DATE_FORMS,
     NUMBER_FORMS,
     OBJECTIVES,
+    SPAN,
     VALIDATION_PREFIX,
     Direction,
     SplitKind,
@@ -119,6 +120,7 @@ class Split(Section):
     column: Text | None = None
     seed: Seed | None = None
     ranking: Annotated[float, Field(ge=0, lt=1, description="a number from 0 to 1 (1 excluded)")] = 0.0
+    gap: int | str = 0
 
     def clashes(self) -> Iterator[Clash]:
         """Training rows must remain; a column and files are given only for the kinds that read them."""
@@ -127,6 +129,8 @@ class Split(Section):
             given = [f"{name} {share}" for name, share in shares.items() if share or name != "ranking"]
             message = f"{', '.join(given[:-1])} and {given[-1]} leave no rows to train on"
             yield Clash(("validation", "ranking", "test"), "", f"{message} (allowed: a sum below 1)")
+        if self.gap and self.kind != "time":
+            yield Clash(("kind", "gap"), "gap", f'{shown(self.gap)} is read only by kind "time"')
         for name in (name for name in SHARES if name not in shares):
             if self.kind != "fixed" or self.column is not None:
                 message = f'{shown(getattr(self, name))} is a file: use kind "fixed", without a column'
@@ -134,6 +138,15 @@ class Split(Section):
         if self.kind not in COLUMN_SPLIT_KINDS and self.column is not None:
             message = f"{shown(self.column)} is read only by kind {' or '.join(map(shown, COLUMN_SPLIT_KINDS))}"
             yield Clash(("kind", "column"), "column", f"{message}; change the kind, or remove the column")
+
+    @field_validator("gap", mode="before")
+    @classmethod
+    def _read_gap(cls, given: Any) -> Any:
+        is_count = isinstance(given, int) and not isinstance(given, bool) and given >= 0
+        if is_count or (isinstance(given, str) and re.fullmatch(SPAN, given)):
+            return given
+        why = f'{shown(given)} is not a whole number of rows from 0, or a span such as "7 days" or "12 hours"'
+        raise PydanticCustomError("message", "{message}", {"message": why})
 
     @field_validator("validation", "test", mode="before")
     @classmethod

@@ -253,11 +253,12 @@ def _read_after_search(tables: Mapping[str, Any]) -> tuple[dict[str, Any], list[
 
 
 def _data_content(data: DataSection) -> dict[str, Any]:
-    """Omit a ranking share of 0 and choices that are not made, so that older studies keep their digests."""
+    """Omit a ranking share of 0, no gap and choices that are not made, so that older studies keep their digests."""
     content = data.model_dump(mode="json")
     content = {name: value for name, value in content.items() if value or name not in ("missing", "numeric", "dates")}
-    if data.split.ranking == 0.0:
-        del content["split"]["ranking"]
+    for name in ("ranking", "gap"):
+        if not content["split"][name]:
+            del content["split"][name]
     return content
 
 
