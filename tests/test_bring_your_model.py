@@ -87,3 +87,18 @@ def test_pairs_of_keras_keep_their_test_rows(tmp_path: Path) -> None:
     edited(tmp_path / "walks.py", {'return {"x": x, "y": x[:, 0] + x[:, 1], "group": patient}': pairs})
     dataset = read_dataset(load_study(tmp_path / "walks.toml"))
     assert dataset.sizes == {"train": 160, "validation": 40, "test": 100}
+
+
+@pytest.mark.parametrize(
+    ("split", "word"),
+    [("", "refused"), ("{ kind = 'time', gap = 12 }", "in no split"), ("{ allow_overlap = true }", "allows")],
+)
+def test_windows_are_split_as_the_page_says(tmp_path: Path, split: str, word: str) -> None:
+    write_examples("Splits", tmp_path)
+    source = ':windows"' + (f"\nsplit = {split}" if split else "")
+    study = load_study(edited(tmp_path / "walks.toml", {':visits"': source}))
+    if not split:
+        with pytest.raises(StudyError, match=r"data\.split\.kind: .*windows"):
+            read_dataset(study)
+    else:
+        assert any(word in finding for finding in read_dataset(study).findings)

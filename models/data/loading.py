@@ -15,6 +15,7 @@ from nightune.models.data.settings import DataSettings
 from nightune.models.data.splits import split_rows
 from nightune.models.data.tables import refuse_span, split_findings, split_keys
 from nightune.models.data.targets import encode_targets, settle_split, standardize, strata, target_findings
+from nightune.models.data.windows import overlap_findings
 
 
 def load_dataset(settings: DataSettings, folder: Path) -> Dataset:
@@ -51,6 +52,7 @@ def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
         *split_findings(*of_split),
         *target_findings(targets, rows),
         *inputs.findings,
+        *overlap_findings(inputs, rows, split),
         *leakage_findings(inputs, targets, rows),
     )
     return EncodedData(

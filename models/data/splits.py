@@ -32,6 +32,7 @@ class Split:
     seed: int = 0
     ranking: float = 0.0
     gap: int | str = 0  # between the splits of a time split: a number of times, or a span such as "7 days"
+    allow_overlap: bool = False  # of windows in a random split
 
     def __post_init__(self) -> None:
         if self.kind is not None and self.kind not in SPLIT_KINDS:
@@ -95,6 +96,7 @@ class Rows:
     test: np.ndarray
     findings: tuple[str, ...] = ()
     ranking: np.ndarray | None = None  # None: the validation rows rank the trials
+    drawn: tuple[str, ...] = ()  # the splits of a fixed split that were drawn at random
 
     def __post_init__(self) -> None:
         held = {name: rows for name in SPLITS if (rows := getattr(self, name)) is not None}
@@ -170,7 +172,7 @@ def fixed_rows(parts: np.ndarray, split: Split, targets: np.ndarray) -> Rows:
     unused = {name: split.share(name) for name in _DRAWN if name not in drawn and split.share(name) not in (0, 0.2)}
     findings += [f"split: the share {name} {share} is not read: rows are in {name!r}" for name, share in unused.items()]
     rows = {name: rows for name, rows in {**held, **cut}.items() if name != "ranking" or len(rows) or name in drawn}
-    return Rows(**rows, findings=tuple(findings))
+    return Rows(**rows, findings=tuple(findings), drawn=tuple(drawn))
 
 
 def group_rows(groups: np.ndarray, split: Split) -> Rows:
@@ -220,7 +222,8 @@ def time_rows(times: np.ndarray, split: Split) -> Rows:
         count = f"{len(edges) + 1} different {'times' if len(edges) else 'time'}"
         said = "two splits" if len(ends) == 2 else "several splits"
         findings = (f"split: column {split.column!r} holds {count}, so rows of the same time are in {said}",)
-    return Rows(**dict(zip(split.names, np.split(order, ends), strict=True)), findings=findings)
+    parts: dict[str, Any] = dict(zip(split.names, np.split(order, ends), strict=True))
+    return Rows(**parts, findings=findings)
 
 
 def _time_rows_apart(times: np.ndarray, split: Split) -> Rows:
@@ -228,7 +231,8 @@ def _time_rows_apart(times: np.ndarray, split: Split) -> Rows:
     order = np.argsort(times, kind="stable")
     aged = times[order]
     starts = np.concatenate([[0], np.flatnonzero(np.diff(aged)) + 1])  # the first row of each time
-    end, rows = len(times), {}
+    end = len(times)
+    rows: dict[str, Any] = {}
     for name in reversed(split.names[1:]):
         choices = starts[starts < end]
         begin = int(choices[np.argmin(np.abs(choices - (end - _size(len(times), split.share(name)))))])

@@ -160,6 +160,7 @@ BROKEN_DATA = {
     "source = 'iris'\nsplit = { test = true }": "data.split.test: true is not … between 0 and 1 … file",
     "source = 'a.npz'\nsplit = { gap = 3 }": 'data.split.gap: 3 … "time"',
     "source = 'a.npz'\nsplit = { kind = 'time', gap = 'long' }": "data.split.gap: 'long' … rows … \"7 days\"",
+    "source = 'a.npz'\nsplit = { kind = 'time', allow_overlap = true }": "data.split.allow_overlap: true … 'time'",
     "source = 'iris'\nsplit = { column = 'day' }": "data.split.column: 'day' … 'group' or 'time'",
     "source = 'iris'\nsplit = { seed = -1 }": "data.split.seed: -1 is not a whole number from 0 to 4294967295",
 }

@@ -121,6 +121,7 @@ class Split(Section):
     seed: Seed | None = None
     ranking: Annotated[float, Field(ge=0, lt=1, description="a number from 0 to 1 (1 excluded)")] = 0.0
     gap: int | str = 0
+    allow_overlap: Switch = False
 
     def clashes(self) -> Iterator[Clash]:
         """Training rows must remain; a column and files are given only for the kinds that read them."""
@@ -131,6 +132,8 @@ class Split(Section):
             yield Clash(("validation", "ranking", "test"), "", f"{message} (allowed: a sum below 1)")
         if self.gap and self.kind != "time":
             yield Clash(("kind", "gap"), "gap", f'{shown(self.gap)} is read only by kind "time"')
+        if self.allow_overlap and self.kind in ("group", "time"):
+            yield Clash(("kind", "allow_overlap"), "allow_overlap", f"true is not read by kind {shown(self.kind)}")
         for name in (name for name in SHARES if name not in shares):
             if self.kind != "fixed" or self.column is not None:
                 message = f'{shown(getattr(self, name))} is a file: use kind "fixed", without a column'
