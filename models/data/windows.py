@@ -17,6 +17,7 @@ LENGTHS = (1, 2, 3, 4, 8, 16, 32, 64)  # of the pieces of rows that are compared
 FEWEST_NUMBERS = 3  # in a piece
 CHANGES = 3  # from one number of a piece to the next, at least, or all of a shorter piece
 DISTINCT = 0.95  # share of different pieces among different rows; equal ones are then no chance
+HALF, QUARTER = 0.5, 0.25  # share of numbers that two rows of arrays, or of a table with other columns, hold in common
 SHARED = 0.25  # share of rows with a piece of another row at another place
 
 
@@ -69,8 +70,9 @@ def find_overlap(inputs: Inputs) -> Overlap | None:
 
     None if they are rare, or may be equal by chance, as in columns of few values.
     """
+    least = HALF if inputs.preprocessing is None else QUARTER
     for steps in _series(inputs):
-        overlap = _find_along(steps) if steps.shape[1] > 1 and len(steps) >= FEWEST_ROWS else None
+        overlap = _find_along(steps, least) if steps.shape[1] > 1 and len(steps) >= FEWEST_ROWS else None
         if overlap:
             return overlap
     return None
@@ -96,18 +98,17 @@ def _row_count(numbers: int) -> int:
     return max(2000, MOST_NUMBERS // numbers)
 
 
-def _find_along(steps: np.ndarray) -> Overlap | None:
+def _find_along(steps: np.ndarray, least: float) -> Overlap | None:
     bits = np.ascontiguousarray(steps + 0.0 if steps.dtype.kind == "f" else steps)
     bits = bits.view(f"u{bits.dtype.itemsize}").astype(np.uint64)
     count, length, channels = bits.shape
     whole = _hashes(bits[:, np.unique(np.linspace(0, length - 1, MOST_PLACES).astype(int))])
     queries = np.sort(np.random.default_rng(0).permutation(count)[:QUERIES])
-    asked = bits[queries]
     is_flat = channels == 1
     places = np.unique(np.linspace(0, length - 1, MOST_PLACES).astype(int)) if is_flat else np.array([0])
     for place in places:
         index = _index(bits, int(place), whole)
-        found = None if index is None else _matches(asked, queries, index, int(place))
+        found = None if index is None else _matches(bits, queries, index, least)
         if found is not None:
             return Overlap(*found, steps=length)
     return None
@@ -119,6 +120,7 @@ class _Index:
 
     hashes: np.ndarray
     rows: np.ndarray
+    place: int
     length: int
 
 
@@ -133,25 +135,36 @@ def _index(bits: np.ndarray, place: int, whole: np.ndarray) -> _Index | None:
         rows = np.flatnonzero(_vary(pieces))
         hashes, first = np.unique(_hashes(pieces[rows]), return_index=True)
         if len(rows) >= SHARED * len(bits) and len(hashes) >= DISTINCT * len(np.unique(whole[rows])):
-            return _Index(hashes, rows[first], length)
+            return _Index(hashes, rows[first], place, length)
     return None
 
 
-def _matches(asked: np.ndarray, queries: np.ndarray, index: _Index, place: int) -> tuple[float, int] | None:
-    """Return the largest share of asked rows with a piece of another row at one other place, and the least shift."""
+def _matches(bits: np.ndarray, queries: np.ndarray, index: _Index, least: float) -> tuple[float, int] | None:
+    """Return the largest share of asked rows with a piece of another row at one other place, and the least shift.
+
+    More than a share `least` of the numbers of both rows must agree: pairs of items share half, and are no windows.
+    """
+    asked = bits[queries]
     shares: dict[int, float] = {}
     for start in range(asked.shape[1] - index.length + 1):
-        if start == place:
+        if start == index.place:
             continue
         pieces = asked[:, start : start + index.length]
         hashes = _hashes(pieces)
         near = np.minimum(np.searchsorted(index.hashes, hashes), len(index.hashes) - 1)
         is_other = (index.hashes[near] == hashes) & (index.rows[near] != queries) & _vary(pieces)
         share = len(np.unique(hashes[is_other])) / len(queries)
-        shift = abs(start - place)
-        shares[shift] = max(shares.get(shift, 0.0), share)
-    shared = [shift for shift, share in shares.items() if share >= SHARED]
-    return (max(shares.values()), min(shared)) if shared else None
+        shift = start - index.place
+        if share >= SHARED and _agreement(asked[is_other], bits[index.rows[near[is_other]]], shift) > least:
+            shares[abs(shift)] = max(shares.get(abs(shift), 0.0), share)
+    return (max(shares.values()), min(shares)) if shares else None
+
+
+def _agreement(asked: np.ndarray, others: np.ndarray, shift: int) -> float:
+    """Return the share of a row's numbers that another row holds so many steps before."""
+    later, earlier = (asked, others) if shift > 0 else (others, asked)
+    equal = later[:, abs(shift) :] == earlier[:, : -abs(shift)]
+    return float(np.count_nonzero(equal)) / asked.size
 
 
 def _vary(pieces: np.ndarray) -> np.ndarray:

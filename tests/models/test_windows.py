@@ -24,6 +24,7 @@ WINDOWS = np.lib.stride_tricks.sliding_window_view(SERIES, 20)
 OF_THREE = np.lib.stride_tricks.sliding_window_view(THREE, 5, axis=0)  # (rows, channels, steps)
 PICTURE = GENERATOR.random((80, 80)).astype(np.float32)
 PATCHES = np.lib.stride_tricks.sliding_window_view(PICTURE, (16, 16))[::4, ::4].reshape(-1, 16, 16, 1)
+ITEMS = GENERATOR.normal(size=(400, 9)).astype(np.float32)  # of pairs and triplets
 RAIN = np.where(GENERATOR.random(1500) < 0.9, 0, GENERATOR.random(1500)).astype(np.float32)
 
 
@@ -65,6 +66,10 @@ def test_overlapping_windows_are_found(rows: np.ndarray) -> None:
         lambda g: np.tile(g.normal(size=(300, 3)), 4).astype(np.float32),
         lambda g: np.zeros((100, 5), np.float32),
         lambda g: np.eye(30, dtype=np.float32),
+        lambda g: np.stack([ITEMS[g.permutation(400)] for _ in range(2)], axis=1),
+        lambda g: np.stack([ITEMS[g.permutation(400)] for _ in range(3)], axis=1),
+        lambda g: np.hstack([ITEMS[g.permutation(400)] for _ in range(2)]),
+        lambda g: np.hstack([ITEMS[g.permutation(400)] for _ in range(3)]),
         lambda g: np.tri(30, dtype=np.float32),
         lambda g: (g.random((300, 14, 14, 1)) > 0.7).astype(np.float32),
     ],
