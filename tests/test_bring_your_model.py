@@ -24,6 +24,16 @@ def write_examples(section: str, folder: Path) -> None:
         (folder / name).write_text(content, encoding="utf-8")
 
 
+def edited(file: Path, changes: dict[str, str]) -> Path:
+    """Replace texts of a file that are in it."""
+    text = file.read_text()
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text)
+    return file
+
+
 def trained_task(study_file: Path) -> str:
     """Check the study, train its first trial in `fit`, and return the task."""
     study = load_study(study_file)
@@ -49,13 +59,7 @@ def trained_task(study_file: Path) -> str:
 )
 def test_the_task_is_settled_as_the_page_says(tmp_path: Path, changes: dict[str, str], task: str) -> None:
     write_examples("The task", tmp_path)
-    file = tmp_path / "tags.toml"
-    text = file.read_text()
-    for old, new in changes.items():
-        assert old in text
-        text = text.replace(old, new)
-    file.write_text(text)
-    assert trained_task(file) == task
+    assert trained_task(edited(tmp_path / "tags.toml", changes)) == task
 
 
 def changed(tmp_path: Path, section: str, name: str, changes: dict[str, str], added: str = "") -> Path:
@@ -138,3 +142,37 @@ def test_levels_are_refused_without_a_task(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace(":tags", ":levels"))
     with pytest.raises(StudyError, match=r'data\.task: .*"multilabel"'):
         read_dataset(load_study(file))
+
+
+@pytest.mark.parametrize("changes", [{}, {':visits"': ":visits\"\nsplit = { kind = 'group' }"}])
+def test_groups_of_a_loader_stay_together(tmp_path: Path, changes: dict[str, str]) -> None:
+    write_examples("Splits", tmp_path)
+    file = edited(tmp_path / "walks.toml", changes)
+    dataset = read_dataset(load_study(file))
+    assert dataset.description["split"]["kind"] == "group"
+    assert dataset.sizes == {"train": 180, "validation": 60, "test": 60}
+    if not changes:
+        assert trained_task(file) == "regression"
+
+
+def test_pairs_of_keras_keep_their_test_rows(tmp_path: Path) -> None:
+    write_examples("Splits", tmp_path)
+    pairs = "return (x[:200], x[:200, 0]), (x[200:], x[200:, 0])"
+    edited(tmp_path / "walks.py", {'return {"x": x, "y": x[:, 0] + x[:, 1], "group": patient}': pairs})
+    dataset = read_dataset(load_study(tmp_path / "walks.toml"))
+    assert dataset.sizes == {"train": 160, "validation": 40, "test": 100}
+
+
+@pytest.mark.parametrize(
+    ("split", "word"),
+    [("", "refused"), ("{ kind = 'time', gap = 12 }", "in no split"), ("{ allow_overlap = true }", "allows")],
+)
+def test_windows_are_split_as_the_page_says(tmp_path: Path, split: str, word: str) -> None:
+    write_examples("Splits", tmp_path)
+    source = ':windows"' + (f"\nsplit = {split}" if split else "")
+    study = load_study(edited(tmp_path / "walks.toml", {':visits"': source}))
+    if not split:
+        with pytest.raises(StudyError, match=r"data\.split\.kind: .*windows"):
+            read_dataset(study)
+    else:
+        assert any(word in finding for finding in read_dataset(study).findings)
