@@ -86,9 +86,12 @@ def check(
         from nightune.flows.commands.check_tables import print_check  # noqa: PLC0415
         from nightune.tasks.check_study import check_study  # noqa: PLC0415 - scikit-learn and pandas
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
+        from nightune.tasks.tracking.store.autologging import WAS_OFF, was_autologging_ignored  # noqa: PLC0415
 
         before_building = partial(say, "Building the study's models (importing Keras takes some seconds) …")
         report = check_study(load_study(study), None if no_build else before_building)
+        if was_autologging_ignored():
+            say(WAS_OFF)
     if as_json:
         print_json(report.as_json())
     else:

@@ -53,6 +53,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument an option
         _set_hooks(webhook, hook)
         from nightune.flows.runtime.cron import ScheduleError, check_schedule, clock_change  # noqa: PLC0415
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
+        from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
 
         try:
             check_schedule(cron, timezone)
@@ -66,6 +67,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument an option
                 f"Warning: on {change:%d %B %Y} {timezone} changes its clocks at that hour: the night starts an hour "
                 "late or runs twice. Choose another hour to avoid it."
             )
+        open_store(store_root(), tracking_uri())  # report a store that cannot be used now, not at night
         say("Starting Prefect (this takes some seconds) …")
         with serving_server(port) as address:
             from nightune.flows.deployments import Service, serve_studies  # noqa: PLC0415 - Prefect takes seconds to import
