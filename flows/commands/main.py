@@ -83,9 +83,10 @@ def check(
 ) -> None:
     """Check the study, its data and its models without training, and print what a sweep would do."""
     with report_errors(creates_store=False, asks_store=False):
-        from nightune.flows.commands.check_tables import print_check  # noqa: PLC0415
-        from nightune.tasks.check_study import check_study  # noqa: PLC0415 - scikit-learn and pandas
-        from nightune.tasks.load_study import load_study  # noqa: PLC0415
+        with lasting_imports():
+            from nightune.flows.commands.check_tables import print_check  # noqa: PLC0415
+            from nightune.tasks.check_study import check_study  # noqa: PLC0415 - scikit-learn and pandas
+            from nightune.tasks.load_study import load_study  # noqa: PLC0415
 
         before_building = partial(say, "Building the study's models (importing Keras takes some seconds) …")
         report = check_study(load_study(study), None if no_build else before_building)
@@ -143,7 +144,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print the leaderboard of a sweep."""
-    with report_errors(creates_store=False):
+    with report_errors(creates_store=False), lasting_imports():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
         from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415 - MLflow takes seconds to import
         from nightune.tasks.tracking.sweeps.sweeps import find_sweep  # noqa: PLC0415
