@@ -51,6 +51,7 @@ def build_before_training(store: Store, study: Study, data: PreparedData) -> Non
     if crash_log.engine_crashes():
         return
     load_keras(store.compiled)
+    logger.info("building the study's models …")
     with crash_log.choosing_engine(), watched(study.limits, crash_log.record_limit if is_supervised() else None):
         builds = build_models(study, data.input_shape, data.output_size, store.compiled)
         prove_reopening(study, open_dataset(data.folder), architectures(study))

@@ -46,6 +46,7 @@ def start_sweep(
             write_findings(store, sweep, data.findings)
         announce_sweep(_started(study, sweep, list(finished_trials(store, sweep).values())))
         if not sweep.engine and not sweep.is_complete:
+            logger.info("choosing the engine …" if request == "auto" else "checking the engine …")
             choice = select_engine(store, study, sweep.number, data, request)
             sweep = record_engine(store, sweep, choice.name, choice.reason)
             logger.info("engine %s · %s", choice.name, choice.reason)

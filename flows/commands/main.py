@@ -63,10 +63,10 @@ def tune(  # noqa: PLR0913, PLR0917 - one argument per option
         with prefect_server() as wait_until_it_answers:
             with lasting_imports():
                 from nightune.flows.runtime.flow_runs import owned_flow_runs  # noqa: PLC0415 - Prefect takes seconds to import
+                from nightune.flows.runtime.while_prefect_starts import open_store_and_keras  # noqa: PLC0415
                 from nightune.flows.tune import tune as tune_flow  # noqa: PLC0415
-                from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415
 
-                open_store(store_root(), tracking_uri())  # imports MLflow
+                open_store_and_keras(load_study(study, trials=trials, epochs=epochs, seed=seed), fresh)
             wait_until_it_answers()
             with owned_flow_runs():
                 report = tune_flow(study, trials, epochs, seed, str(engine), fresh, retry_failed)

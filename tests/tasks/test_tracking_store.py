@@ -50,7 +50,10 @@ open_store(pathlib.Path(sys.argv[1]))
 """
 
 
-def test_a_kill_while_the_tables_are_created_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_kill_while_the_tables_are_created_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # without a prepared database
     root = tmp_path / "mlruns"
     killed = subprocess.run([sys.executable, "-c", KILLED_IN_THE_MAKING, str(root)], check=False)
     assert killed.returncode == -signal.SIGKILL

@@ -16,12 +16,16 @@ from filelock import FileLock
 from nightune.tasks.tracking.store.database_address import require_database
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.first_contact import require_answer
+from nightune.tasks.tracking.store.prepared_databases import keep_prepared, place_prepared
 from nightune.tasks.tracking.store.relocate import relocate
 from nightune.tasks.tracking.store.retry import RetryingClient, masked
 
 logger = logging.getLogger("nightune")
 STORE_LOCK_SECONDS = 300.0
 DATABASE = "mlflow.db"
+WITHOUT_ADDRESSES = (
+    "delete from experiments"  # the default one, with a folder's address: MLflow creates it when it opens
+)
 MAKING = ".making-"  # prefix of the folder in which a database is created
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -154,9 +158,13 @@ def _create_atomically(database: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=MAKING, dir=database.parent, ignore_cleanup_errors=True) as folder:
         made, whole = Path(folder) / "made.db", Path(folder) / "whole.db"
+        if place_prepared("mlflow", whole):
+            whole.replace(database)
+            return
         client(Store(database.parent, f"sqlite:///{made.as_posix()}")).search_experiments(max_results=1)
         with closing(sqlite3.connect(made)) as source, closing(sqlite3.connect(whole)) as copy:
             source.backup(copy)
+        keep_prepared("mlflow", whole, WITHOUT_ADDRESSES)
         whole.replace(database)
 
 
