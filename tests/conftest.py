@@ -1,12 +1,10 @@
 """Shared by all tests: quiet libraries, a separate store for each test, one Prefect server for all."""
 
 import gc
-import getpass
 import os
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +20,6 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
-os.environ["XDG_CACHE_HOME"] = str(
-    Path(tempfile.gettempdir()) / f"nightune-tests-{getpass.getuser()}"
-)  # not the user's
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job started with & ignores it, and so would its children
 

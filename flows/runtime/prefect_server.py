@@ -4,7 +4,6 @@ Prefect's embedded server is a child process that outlives a killed parent: one 
 its parent, and starts while the other modules are imported.
 """
 
-import asyncio
 import os
 import socket
 import sys
@@ -24,7 +23,7 @@ from nightune.models.heavy_imports import lasting_imports
 from nightune.settings import SERVED_BY, read_settings
 from nightune.tasks.child_server import START_SECONDS, ChildServer, health_status, start_server
 from nightune.tasks.tracking.store.errors import StoreError
-from nightune.tasks.tracking.store.prepared_databases import keep_prepared, place_prepared
+from nightune.tasks.tracking.store.prepared_databases import place_prepared
 from nightune.tasks.tracking.store.retry import masked
 
 CONNECT_SECONDS = 3.0  # a server that is there accepts at once
@@ -125,7 +124,7 @@ def run(port: int, parent: int) -> None:
 
 
 def _create_database() -> None:
-    """Create Prefect's database in the store, from a prepared one where there is one: migrations take seconds.
+    """Create Prefect's database in the store from the prepared one; without one for its version, Prefect creates it.
 
     Another database, which the user names, is left to Prefect.
     """
@@ -136,12 +135,8 @@ def _create_database() -> None:
     if named is None or named.get_secret_value() != f"sqlite+aiosqlite:///{database}":
         return
     with FileLock(database.with_name(".database.lock"), timeout=START_SECONDS):
-        if database.exists() or place_prepared("prefect", database):
-            return
-        from prefect.server.database import provide_database_interface  # noqa: PLC0415 - only for a new one
-
-        asyncio.run(provide_database_interface().create_db())
-        keep_prepared("prefect", database)
+        if not database.exists():
+            place_prepared("prefect", database)
 
 
 def _named_by() -> str | None:
