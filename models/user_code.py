@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import importlib.util
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -49,6 +50,19 @@ def _own_functions(module: ModuleType) -> list[str]:
     public = {name: value for name, value in vars(module).items() if callable(value) and not name.startswith("_")}
     own = [name for name, value in public.items() if getattr(value, "__module__", "") == module.__name__]
     return sorted(own or public)
+
+
+def load_loss_function(reference: str, folder: Path) -> Callable[..., Any]:
+    """Return a user's loss, a function of (y_true, y_pred); InputError if it takes other arguments."""
+    key = "training.loss"
+    function = load_function(reference, folder, key)
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError as error:
+        raise InputError(key, f"{reference} must take (y_true, y_pred): {error}") from error
+    except ValueError:  # no readable signature: its first call shows
+        pass
+    return function
 
 
 def call_function(reference: str, folder: Path, key: str) -> Any:
@@ -158,8 +172,21 @@ def _described(error: BaseException, file: Path) -> str:
     return f"{cause} ({line})" if line else cause
 
 
+def source_files(reference: str, folder: Path, key: str = ARCHITECTURE) -> dict[Path, bytes]:
+    """Return the contents of a reference's file and of the local files that it imports; empty for another name."""
+    return _files(find_reference(reference, folder, key)[0]) if is_reference(reference) else {}
+
+
 def _digest(file: Path) -> str:
     """Hash the file and the files of its folder that it imports, directly or indirectly, with their names."""
+    found = _files(file)
+    digest = hashlib.sha256()
+    for path in sorted(found):
+        digest.update(f"{path.relative_to(file.parent).as_posix()} {len(found[path])} ".encode() + found[path])
+    return digest.hexdigest()
+
+
+def _files(file: Path) -> dict[Path, bytes]:
     found: dict[Path, bytes] = {}
     waiting = [file]
     while waiting:
@@ -167,10 +194,7 @@ def _digest(file: Path) -> str:
         if path not in found:
             found[path] = path.read_bytes()
             waiting += _imported_files(found[path], file.parent)
-    digest = hashlib.sha256()
-    for path in sorted(found):
-        digest.update(f"{path.relative_to(file.parent).as_posix()} {len(found[path])} ".encode() + found[path])
-    return digest.hexdigest()
+    return found
 
 
 def _imported_files(source: bytes, folder: Path) -> Iterator[Path]:
