@@ -65,6 +65,7 @@ def build_before_training(store: Store, study: Study, data: PreparedData) -> tup
     if crash_log.engine_crashes():
         return ()
     load_keras(store.compiled)
+    logger.info("building the study's models …")
     with crash_log.choosing_engine(), watched(study.limits, crash_log.record_limit if is_supervised() else None):
         dataset = open_dataset(data.folder)
         builds = build_models(study, dataset, store.compiled)

@@ -24,6 +24,7 @@ logger = logging.getLogger("nightune")
 @step
 def prepare_data(study: Study, store_root: Path) -> PreparedData:
     """Save the study's data under `<store_root>/data/<version>`, and log its findings."""
+    logger.info("reading the data …")
     dataset = read_dataset(study)
     for finding in dataset.findings:
         logger.warning("data · %s", finding)

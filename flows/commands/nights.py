@@ -15,6 +15,7 @@ from nightune.flows.commands.options import AsJson, EngineChoice, StudyFile, rep
 from nightune.flows.runtime.console import output, print_json, progress_shown, say
 from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.flows.runtime.prefect_server import serving_server, use_running_server
+from nightune.models.heavy_imports import lasting_imports
 from nightune.settings import HOOK, WEBHOOK, read_settings
 
 
@@ -97,7 +98,7 @@ def compare(
     """Compare two sweeps of a study: scores, verdicts, and what changed."""
     if sweeps and len(sweeps) != 2:
         raise typer.BadParameter("give two sweep IDs, or none", param_hint="SWEEP")
-    with report_errors(creates_store=False):
+    with report_errors(creates_store=False), lasting_imports():
         from nightune.flows.commands.tables import print_nights  # noqa: PLC0415
         from nightune.tasks.compare_sweeps import compare_sweeps  # noqa: PLC0415
         from nightune.tasks.load_study import load_study  # noqa: PLC0415

@@ -1,12 +1,13 @@
 """Choose the engine of a sweep before its first trial."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.errors import InputError
 from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.engine import Engine
 from nightune.vocabulary import unknown_name
 
 REQUESTS = ("auto", "compiled", "fit")
@@ -20,10 +21,17 @@ class EngineChoice:
     reason: str
 
 
-def choose_engine(request: str, recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> EngineChoice:
+def choose_engine(
+    request: str,
+    recipes: Sequence[Recipe],
+    dataset: Dataset,
+    folder: Path,
+    make: Callable[[str], Engine] | None = None,
+) -> EngineChoice:
     """Choose the engine for the recipes of a sweep; it stays the same for the whole sweep.
 
-    `auto` chooses the backend's compiled engine if it supports the recipes and trains two of them as `fit` does.
+    `auto` chooses the backend's compiled engine if it supports the recipes and trains two of them as `fit` does. `make`
+    returns the engine of a name that will train the sweep: programs that the check compiles then serve the trials.
     InputError if no model of the recipes has embeddings for the ids of the data.
     """
     if request not in REQUESTS:
@@ -33,7 +41,7 @@ def choose_engine(request: str, recipes: Sequence[Recipe], dataset: Dataset, fol
     refuse_unknown_ids(recipes, dataset, folder)
     if request == "fit":
         return EngineChoice("fit", "as asked")
-    comparison = compare_engines(recipes, dataset, folder)
+    comparison = compare_engines(recipes, dataset, folder, make)
     if comparison.refusal is None:
         return EngineChoice(comparison.engine, comparison.agreement)
     if request == "compiled":

@@ -3,7 +3,7 @@
 The two differ in their numbers: with one trial, a hyperparameter that a program holds as a constant would pass.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,15 +22,17 @@ from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.precision import PrecisionSettings
 from nightune.models.techniques.stopping.settings import StoppingSettings
 from nightune.models.training.capabilities import only_in_fit
-from nightune.models.training.engine import COMPILED_ENGINES, Engine
+from nightune.models.training.engine import COMPILED_ENGINES, Engine, EpochOutput
 from nightune.models.training.graph_key import perturbed
 from nightune.models.training.loop import train
 from nightune.models.training.model_key import model_key
+from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
 
 TOLERANCE = 1e-3  # relative to the distance that the weights moved
 MIXED_TOLERANCE = 0.02  # in bfloat16, with a precision of 8 bits, engines round in different places
 COMPARED_EXAMPLES = 200
+SHARED_EXAMPLES = 5_000  # of training and validation; with more, an engine of its own on a part is quicker
 TRIED_MODELS = 8  # that cannot be built or lack rows for ids, before all are taken to be so
 
 
@@ -43,8 +45,13 @@ class Comparison:
     agreement: str = ""
 
 
-def compare_engines(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> Comparison:
-    """Check that the backend's compiled engine supports the recipes, and trains two of them as `fit` does."""
+def compare_engines(
+    recipes: Sequence[Recipe], dataset: Dataset, folder: Path, make: Callable[[str], Engine] | None = None
+) -> Comparison:
+    """Check that the backend's compiled engine supports the recipes, and trains two of them as `fit` does.
+
+    `make` returns the engine of a name for the whole data set, which is checked itself if the data are few.
+    """
     backend = keras.backend.backend()
     engine = COMPILED_ENGINES.get(backend)
     if engine is None:
@@ -52,10 +59,11 @@ def compare_engines(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -
     try:
         if not recipes:
             return Comparison(engine, "there is no recipe to compare with fit")
-        refusals = _refusals(make_engine(engine, dataset, folder), recipes)
+        compiled = make(engine) if make else make_engine(engine, dataset, folder)
+        refusals = _refusals(compiled, recipes)
         if refusals:
             return Comparison(engine, "; ".join(refusals))
-        found = _compare_first_buildable(engine, recipes, dataset, folder)
+        found = _compare_first_buildable(compiled, recipes, dataset, folder)
     except (MemoryError, OSError):
         raise
     except Exception as error:  # a user's model may raise anything; its trials will report it
@@ -69,7 +77,7 @@ def compare_engines(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -
 
 
 def _compare_first_buildable(
-    engine: str, recipes: Sequence[Recipe], dataset: Dataset, folder: Path
+    engine: Engine, recipes: Sequence[Recipe], dataset: Dataset, folder: Path
 ) -> list[tuple[float, float]]:
     """Return distance and tolerance of each check, for the richest recipe whose model can be built.
 
@@ -153,14 +161,33 @@ def _used_numbers(recipe: Recipe) -> int:
     return sum(has)
 
 
-def _differences(name: str, recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> list[float]:
-    """Return how far two engines differ after an epoch on a part of the data, relative to the distance moved.
+def _differences(engine: Engine, recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> list[float]:
+    """Return how far the engine and `fit` differ after an epoch on a part of the data, relative to the distance moved.
 
     One engine trains all recipes, so that state kept from the first would show in the second.
     """
-    part = replace(dataset, train=_first(dataset.train), validation=_first(dataset.validation))
-    reference, compiled = make_engine("fit", part, folder), make_engine(name, part, folder)
+    part = replace(dataset, train=_first(dataset.train))
+    if len(dataset.train) + len(dataset.validation) <= SHARED_EXAMPLES:
+        compiled: Any = _InProgramsOfAll(engine, len(dataset.train))
+    else:
+        part = replace(part, validation=_first(dataset.validation))
+        compiled = make_engine(engine.name, part, folder)
+    reference = make_engine("fit", part, folder)
     return [_difference(reference, compiled, recipe, part) for recipe in recipes]
+
+
+@dataclass(frozen=True)
+class _InProgramsOfAll:
+    """An engine of all examples that trains on the first of them, in the programs of its whole epochs."""
+
+    engine: Engine
+    examples: int
+
+    def run_epochs(self, state: Any, plans: Sequence[EpochPlan]) -> tuple[Any, list[EpochOutput]]:
+        return self.engine.run_epochs(state, [replace(plan, room=self.examples) for plan in plans])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
 
 
 def _difference(reference: Engine, compiled: Engine, recipe: Recipe, dataset: Dataset) -> float:

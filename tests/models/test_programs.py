@@ -66,6 +66,19 @@ def test_every_layout_takes_each_example_once_in_the_plans_order(
     assert covered(plan, lay_out(plan)) == plan.order.tolist()
 
 
+@pytest.mark.parametrize("lay_out", [bucketed_parts, accumulated_parts, fitted_parts, exact_parts])
+@pytest.mark.parametrize(("size", "updates"), [(8, 300), (64, 40), (600, 4)])
+def test_an_epoch_of_a_part_has_the_arrays_of_a_whole_one_where_there_is_room_for_it(
+    make_plan: MakePlan, size: int, updates: int, lay_out: Callable[[EpochPlan], Any]
+) -> None:
+    whole, part = make_plan(sizes=[size] * updates), make_plan(sizes=[size] * 3, room=size * updates)
+    (all_of_it,), (some,) = lay_out(whole), lay_out(part)
+    assert some.shape == all_of_it.shape
+    assert len(padded_order(part, (some,))) == len(padded_order(whole, (all_of_it,)))
+    assert len(some.bounds) == len(all_of_it.bounds) or lay_out is fitted_parts
+    assert covered(part, (some,)) == part.order.tolist()
+
+
 def test_fifty_random_sizes_need_no_more_shapes_than_buckets(make_plan: MakePlan) -> None:
     generator = np.random.default_rng(0)
     plans = [make_plan(sizes=[int(size)] * 8) for size in generator.integers(1, 65, 50)]

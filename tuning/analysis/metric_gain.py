@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri, stdtrit
 
 from nightune.tuning.analysis.paired_gain import (
     RESAMPLES,
@@ -24,6 +23,7 @@ from nightune.tuning.analysis.paired_gain import (
     lower_confidences,
     refuse_bad_confidence,
 )
+from nightune.tuning.analysis.quantiles import normal_quantile, student_quantile
 from nightune.tuning.analysis.resampling import Codes, TestRows, Weights
 
 Values = npt.NDArray[np.float64]
@@ -95,7 +95,7 @@ def compare_metrics(
 
     def interval(level: float) -> tuple[float, float]:
         tail = (1 - level) / 2
-        wider = float(stdtrit(degrees, tail) / ndtri(tail))
+        wider = student_quantile(degrees, tail) / normal_quantile(tail)
         low, high = np.quantile(gain + wider * row_draws + seed_draws, [tail, 1 - tail])
         return float(low), float(high)
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
 
+from nightune.tuning.analysis.quantiles import student_quantile
 from nightune.vocabulary import shown
 
 Losses = npt.NDArray[np.float64]  # (models, rows), lower is better, the same rows for every model
@@ -138,7 +138,7 @@ class SeedSpread:
         """Return how far these shifts alone move the lower end of an interval."""
         if self.shift_variance == 0.0:
             return 0.0
-        return float(stdtrit(self.degrees, (1 + confidence) / 2)) * math.sqrt(self.shift_variance * self.weight)
+        return student_quantile(self.degrees, (1 + confidence) / 2) * math.sqrt(self.shift_variance * self.weight)
 
 
 def _resampled_means(values: npt.NDArray[np.float64], generator: np.random.Generator) -> npt.NDArray[np.float64]:
