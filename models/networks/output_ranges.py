@@ -67,7 +67,7 @@ def measure_outputs(model: keras.Model, sample: np.ndarray) -> Measured:
                 generator = np.random.default_rng(number)
                 for variable, value in before:
                     if id(variable) in trained and value.dtype.kind == "f":
-                        variable.assign(_disturbed(value, scale, generator))
+                        variable.assign(disturbed(value, scale, generator))
                 rows.append(_outputs(model, sample))
     finally:
         for variable, value in before:
@@ -75,7 +75,8 @@ def measure_outputs(model: keras.Model, sample: np.ndarray) -> Measured:
     return _measured(rows)
 
 
-def _disturbed(value: np.ndarray, scale: float, generator: np.random.Generator) -> np.ndarray:
+def disturbed(value: np.ndarray, scale: float, generator: np.random.Generator) -> np.ndarray:
+    """Return a weight's values with noise, scaled: zeros move, too."""
     spread = float(np.abs(value).max(initial=0.0)) or 1.0
     noise = NOISE * spread * generator.standard_normal(value.shape)
     return (scale * (value + noise)).astype(value.dtype)

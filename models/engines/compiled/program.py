@@ -10,7 +10,7 @@ from nightune.models.engines.compiled.arrays import Arrays, Batch, State
 from nightune.models.engines.compiled.initial_weights import InitialWeights
 from nightune.models.engines.compiled.traced_optimizers import build_traced_optimizer, initial_slots
 from nightune.models.engines.keras_parts.evaluated_weights import EFFECTIVE_RATE
-from nightune.models.engines.keras_parts.model_traits import dropout_layers, has_convolutions, is_separable
+from nightune.models.engines.keras_parts.model_traits import dropout_layers, has_convolutions
 from nightune.models.engines.keras_parts.penalty_measurements import ZERO_SHARE, share_of_zeros
 from nightune.models.engines.keras_parts.single_replica import without_replicas
 from nightune.models.engines.keras_parts.traced_scalar import Hyperparameter, make_variable
@@ -27,8 +27,10 @@ from nightune.models.training.seeds import Seeds, seed_dropout
 class Program:
     """One graph as pure functions of states and hyperparameters; `initial` draws the initial weights of a trial."""
 
-    def __init__(self, model: keras.Model, head: Head, recipe: Recipe, initial: InitialWeights) -> None:
-        self.head = head
+    def __init__(
+        self, model: keras.Model, head: Head, recipe: Recipe, initial: InitialWeights, is_separable: bool
+    ) -> None:
+        self.head, self.is_separable = head, is_separable
         self._model, self._initial = model, initial
         self.trainable = model.trainable_variables
         self.non_trainable = model.non_trainable_variables  # moving statistics, states of random streams
@@ -53,7 +55,6 @@ class Program:
             *self._proximal,
             *optimizer_variables,
         ]
-        self.is_separable = is_separable(model)
         self.has_convolutions = has_convolutions(model)
         streams = {id(state) for state in random_states(model)}
         self._is_stream = [id(variable) in streams for variable in self.non_trainable]

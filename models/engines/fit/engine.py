@@ -91,7 +91,7 @@ class FitEngine:
         kernels = decayed_weights(model)
         penalty = None if recipe.penalty.kind == "none" else Penalty(kernels)
         measurements = Measurements(recipe.penalty, model, kernels, self._dataset)
-        cut = chosen_cut(recipe, model)
+        cut = chosen_cut(recipe, model, self._heads.rows.inputs)
         state = FitState(model, recipe, head, self._feed(head), is_decaying, penalty, cut, measurements)
         _compile(state)
         return state
