@@ -41,7 +41,7 @@ def try_build(
         size, shape = output_size(training, rows.task, rows.output_size), rows.inputs.shape[1:]
         model = build_model(architecture, parameters, shape, size, folder=folder, seed=0)
         head = read_head(model, rows, training, folder)
-        return TrialBuild(head=replace(head, remarks=(*head.remarks, *_remarks(model, rows))))
+        return TrialBuild(head=replace(head, remarks=(*head.remarks, *_remarks(model, rows, head.loss_name))))
     except MemoryError:
         return TrialBuild()
     except SystemExit as error:
@@ -50,13 +50,15 @@ def try_build(
         return TrialBuild(error if "(line " in error.message else _located(error, architecture, folder))
 
 
-def _remarks(model: Any, rows: "TrainingRows") -> Iterator[str]:
+def _remarks(model: Any, rows: "TrainingRows", loss: str) -> Iterator[str]:
     from nightune.models.networks.coupling import (  # noqa: PLC0415 - Keras
         MINIMUM_ROWS,
         depends_on_other_rows,
         is_known_by_example,
     )
+    from nightune.models.networks.own_methods import remarks_on_methods  # noqa: PLC0415 - as above
 
+    yield from remarks_on_methods(model, loss)
     has_enough = len(rows.inputs) >= MINIMUM_ROWS
     if has_enough and not is_known_by_example(model) and depends_on_other_rows(model, rows.inputs, training=False):
         yield "predictions for a row depend on the other rows that are predicted with it: compute over each row alone"
