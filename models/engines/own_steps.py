@@ -13,6 +13,7 @@ from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.engines.keras_parts.mixed_precision import unscaled_optimizer
 from nightune.models.error_causes import cause_of, users_line
 from nightune.models.errors import InputError
+from nightune.models.library_internals.models import all_layers
 from nightune.models.networks.own_methods import TRAINING, own_methods
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.losses import TrainingSettings
@@ -40,6 +41,7 @@ def refuse_unusable_step(recipe: Recipe, dataset: Dataset, folder: Path) -> None
     if not own:
         return
     _refuse_more_optimizers(started.model)
+    _refuse_unbuilt_layers(started.model)
     known = {variable.path for variable in started.model.variables}
     outcome = _trained(engine, recipe, part, folder, own)
     if outcome.halted is None:
@@ -76,6 +78,16 @@ def _refuse_more_optimizers(model: Any) -> None:
         remedy = "use self.optimizer for all weights, with one loss that is the sum of theirs"
         problem = f"the model has more optimizers than the study's ({', '.join(more)}), whose rates no study can set"
         raise InputError(ARCHITECTURE, f"{problem}; {remedy}")
+
+
+def _refuse_unbuilt_layers(model: Any) -> None:
+    """Their weights would appear while the model trains, after the optimizer and the snapshots know all weights."""
+    unbuilt = {id(layer): layer.name for layer in all_layers(model) if not layer.built}
+    named = [name for name, value in vars(model).items() if id(value) in unbuilt] or list(unbuilt.values())
+    if unbuilt:
+        problem = f"call does not use all layers of the model ({', '.join(named)}), so that they have no weights yet"
+        remedy = f"build them in __init__, such as self.{named[0]}.build((None, …)) with the size of its inputs"
+        raise InputError(ARCHITECTURE, f"{problem}; {remedy}, or use them in call")
 
 
 def _plainer(recipe: Recipe) -> Iterator[tuple[str, str, Recipe]]:

@@ -203,6 +203,14 @@ def test_a_technique_that_the_step_leaves_out_is_refused_and_the_remedy_uses_it(
         assert refused(step(loss=f"{OWN_LOSS} + sum(self.losses)"), **params) == ""
 
 
+def test_layers_that_only_the_step_uses_are_built_in_init(refused: Callable[..., str]) -> None:
+    loss = f"{OWN_LOSS} + ops.mean(ops.square(self.extra(y_pred)))"
+    said = refused(step(loss=loss, init="self.extra = layers.Dense(2)"))
+    assert "self.extra.build" in said
+    assert "__init__" in said
+    assert refused(step(loss=loss, init="self.extra = layers.Dense(2); self.extra.build((None, 3))")) == ""
+
+
 FIT = "    def fit(self, *given, **options): return super().fit(*given, **options)\n"
 PREDICT = "    def predict_step(self, data): return ops.softmax(super().predict_step(data))\n"
 KEEPS_LOSS = """
