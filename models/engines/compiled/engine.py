@@ -13,6 +13,7 @@ from cachetools import LRUCache
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.engines.compiled import epochs
+from nightune.models.engines.compiled.alike_models import AlikeModels
 from nightune.models.engines.compiled.arrays import Data, State
 from nightune.models.engines.compiled.compiled_program import CompiledProgram
 from nightune.models.engines.compiled.initial_weights import InitialWeights
@@ -81,6 +82,7 @@ class CompiledEngine:
     ) -> None:
         self._dataset, self._folder, self._backend = dataset, folder, backend
         self._heads = SettledHeads(dataset, folder, self._build)
+        self._alike = AlikeModels(self._build, folder)
         self._programs: LRUCache[tuple[str, str], CompiledProgram] = LRUCache(cached_programs)
         self._data: dict[str, Data] = {}  # by kind of head, which determines the form of the targets
 
@@ -229,6 +231,7 @@ class CompiledEngine:
 
     def _compiled(self, recipe: Recipe) -> CompiledProgram:
         """Return the cached program of the recipe's graph key and of Keras' current dtype policy, or compile it."""
+        recipe = self._alike.leader(recipe)
         key = (keras.config.dtype_policy().name, graph_key(recipe, code_of(recipe, self._folder)))
         if key not in self._programs:
             self._programs[key] = self._compile(recipe)
@@ -244,7 +247,8 @@ class CompiledEngine:
             data = Data(train.inputs, head.targets(train.targets), validation.inputs)
             self._data[head.kind] = self._backend.put_data(data)
         is_independent = is_separable(model, self._heads.rows.inputs)
-        return self._backend.compile(Program(model, head, recipe, initial, is_independent), self._data[head.kind])
+        program = Program(model, head, recipe, initial, is_independent, self._alike.rates)
+        return self._backend.compile(program, self._data[head.kind])
 
 
 def _advanced(state: CompiledState, arrays: State, executed: Sequence[EpochPlan]) -> CompiledState:
