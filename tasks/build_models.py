@@ -15,6 +15,7 @@ from nightune.models.techniques.keys import Key
 from nightune.models.user_code import is_reference
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.prove_reopening import prove_reopening
+from nightune.tasks.prove_training import prove_training
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.trial.crash_log import is_supervised, open_crash_log
 from nightune.tasks.trial.limits import watched
@@ -69,6 +70,7 @@ def build_before_training(store: Store, study: Study, data: PreparedData) -> tup
     with crash_log.choosing_engine(), watched(study.limits, crash_log.record_limit if is_supervised() else None):
         dataset = open_dataset(data.folder)
         builds = build_models(study, dataset, store.compiled)
+        prove_training(study, dataset, architectures(study))
         prove_reopening(study, dataset, architectures(study))
     for finding in builds.findings:
         logger.warning("%s", finding)

@@ -12,6 +12,7 @@ from nightune.tasks.build_models import Builds, architectures, build_models
 from nightune.tasks.prepare_data import read_dataset
 from nightune.tasks.propose_trials import complete_params
 from nightune.tasks.prove_reopening import prove_reopening
+from nightune.tasks.prove_training import prove_training
 from nightune.tuning.study.budgets import largest_cost_epochs
 from nightune.tuning.study.study import Study
 
@@ -71,6 +72,7 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
     if before_building is not None:
         before_building()
         builds = build_models(study, dataset)
+        prove_training(study, dataset, architectures(study))
         prove_reopening(study, dataset, architectures(study))
     return StudyCheck(
         study=study.name,

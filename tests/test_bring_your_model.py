@@ -1,5 +1,6 @@
 """The examples of docs/bring-your-model.md do what the page says."""
 
+import os
 import re
 from pathlib import Path
 
@@ -176,3 +177,20 @@ def test_windows_are_split_as_the_page_says(tmp_path: Path, split: str, word: st
             read_dataset(study)
     else:
         assert any(word in finding for finding in read_dataset(study).findings)
+
+
+@pytest.mark.skipif(os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow", reason="TensorFlow's gradients")
+def test_a_training_step_is_tried_as_the_page_says(tmp_path: Path) -> None:
+    more = 'optimizer = "adam"\npenalty = { kind = "l2", strength = 0.1, label_smoothing = 0.1 }'
+    file = changed(tmp_path, "The training step", "steps.toml", {'optimizer = "adam"': more})
+    assert trained_task(file) == "multiclass"
+
+
+@pytest.mark.skipif(os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow", reason="TensorFlow's gradients")
+def test_a_study_is_refused_whose_step_leaves_out_its_penalty(tmp_path: Path) -> None:
+    more = 'optimizer = "adam"\npenalty.kind = "l2"\npenalty.strength = 0.1'
+    file = changed(tmp_path, "The training step", "steps.toml", {'optimizer = "adam"': more})
+    edited(tmp_path / "steps.py", {"self.compute_loss(x=x, y=y, y_pred=y_pred)": "ops.mean(y_pred)"})
+    with pytest.raises(StudyError) as caught:
+        check_study(load_study(file), lambda: None)
+    assert [problem.key for problem in caught.value.problems] == ["penalty.kind"]

@@ -154,7 +154,7 @@ def read_head(
     size = output_shape(model, rows.inputs[:2])[-1]
     assert size is not None  # ensured by build_model
     kind = _kind(rows.task, size)
-    given = None if model_computes_its_loss(model) else compiled(model, kind, folder, rows.is_one_hot)
+    given = compiled(model, kind, folder, rows.is_one_hot)
     head = (_quantities if kind == "quantities" else _classes)(model, rows, training, given, folder)
     if head.loss and head.loss.example_loss and rows.targets is not None:
         outputs = np.asarray(ops.convert_to_numpy(model(rows.inputs, training=False)), np.float32)
@@ -170,14 +170,6 @@ def of_model(head: Head, model: keras.Model, folder: Path) -> Head:
     if head.loss is None or head.loss.key != ARCHITECTURE:
         return head
     return replace(head, loss=compiled(model, head.kind, folder, head.is_one_hot))
-
-
-def model_computes_its_loss(model: keras.Model) -> bool:
-    """True if the model's own code computes the loss or the step, with what it was compiled with or without it."""
-    return any(
-        getattr(type(model), name) is not getattr(keras.Model, name)
-        for name in ("train_step", "compute_loss", "compile")
-    )
 
 
 def output_size(training: TrainingSettings, task: str, size: int) -> int:

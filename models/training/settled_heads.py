@@ -27,7 +27,8 @@ class SettledHeads:
         self._heads: dict[tuple[str, str, str], Head] = {}
 
     @cached_property
-    def _rows(self) -> TrainingRows:
+    def rows(self) -> TrainingRows:
+        """A few training rows."""
         return TrainingRows.of(self._dataset)
 
     def read(self, recipe: Recipe, model: keras.Model | None = None) -> Head:
@@ -39,7 +40,7 @@ class SettledHeads:
         is_new = key not in self._heads
         if is_new:
             built = self._build(recipe, 0) if model is None else model
-            self._heads[key] = read_head(built, self._rows, recipe.training, self._folder)
+            self._heads[key] = read_head(built, self.rows, recipe.training, self._folder)
         head = self._heads[key]
         problem = contradiction(recipe, head)
         if problem is not None:

@@ -24,7 +24,7 @@ from nightune.models.training.seeds import Seeds
 
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
-    global keras, tf, InitialWeights, Program, build_traced_optimizer, is_noisy, is_separable
+    global keras, tf, InitialWeights, Program, build_traced_optimizer
     global TrainingRows, read_head
     import keras
     import tensorflow as tf
@@ -32,7 +32,6 @@ def setup_module() -> None:
     from nightune.models.engines.compiled.initial_weights import InitialWeights
     from nightune.models.engines.compiled.program import Program
     from nightune.models.engines.compiled.traced_optimizers import build_traced_optimizer
-    from nightune.models.engines.keras_parts.model_traits import is_noisy, is_separable
     from nightune.models.networks.heads import read_head
     from nightune.models.networks.training_rows import TrainingRows
 
@@ -140,22 +139,6 @@ def test_one_minus_a_number_near_one_keeps_its_digits(recipe: MakeRecipe) -> Non
     assert float(1 - optimizer.beta_2.value) != float(np.float32(1 - 0.999))
 
 
-def test_normalization_and_layers_unknown_to_keras_couple_examples() -> None:
-    class Own(keras.layers.Layer):
-        def call(self, inputs: Any) -> Any:
-            return inputs
-
-    def net(*layers: Any) -> keras.Model:
-        return keras.Sequential([keras.Input((3,)), *layers, keras.layers.Dense(1)])
-
-    assert is_separable(net(keras.layers.Dropout(0.1), keras.layers.LayerNormalization()))
-    assert not is_separable(net(keras.layers.BatchNormalization()))
-    assert not is_separable(net(Own()))
-    assert not is_separable(net(keras.layers.Dense(2, activity_regularizer="l2")))
-    assert is_noisy(net(keras.layers.GaussianNoise(0.1)))
-    assert not is_noisy(net())
-
-
 @pytest.mark.parametrize("kind", ["sgd", "adam"])
 def test_padding_with_weight_zero_changes_nothing_of_an_update(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, kind: str
@@ -168,7 +151,7 @@ def test_padding_with_weight_zero_changes_nothing_of_an_update(
         return build_model("mlp", {"units": [4]}, (5,), 1, folder=HERE, seed=seed)
 
     initial, model = InitialWeights(build), build(1)
-    program = Program(model, read_head(model, TrainingRows.of(dataset)), given_recipe, initial)
+    program = Program(model, read_head(model, TrainingRows.of(dataset)), given_recipe, initial, is_separable=True)
     targets = program.head.targets(dataset.train.targets)
 
     def updated(indices: list[int], weights: list[float]) -> list[np.ndarray]:

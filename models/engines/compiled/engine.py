@@ -13,15 +13,16 @@ from cachetools import LRUCache
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.engines.compiled import epochs
+from nightune.models.engines.compiled.alike_models import AlikeModels
 from nightune.models.engines.compiled.arrays import Data, State
 from nightune.models.engines.compiled.compiled_program import CompiledProgram
 from nightune.models.engines.compiled.initial_weights import InitialWeights
 from nightune.models.engines.compiled.program import Program
 from nightune.models.engines.keras_parts.mixed_precision import computing_in
-from nightune.models.engines.keras_parts.model_traits import is_separable
 from nightune.models.engines.memory import is_out_of_memory, warn_of_smaller_micro_batches
 from nightune.models.engines.refusals import refusals_of
 from nightune.models.networks.architectures import build_model
+from nightune.models.networks.coupling import is_separable
 from nightune.models.networks.embedding_ids import refuse_ids_outside_tables
 from nightune.models.networks.heads import Head, output_size
 from nightune.models.recipe.recipe import Recipe
@@ -81,6 +82,7 @@ class CompiledEngine:
     ) -> None:
         self._dataset, self._folder, self._backend = dataset, folder, backend
         self._heads = SettledHeads(dataset, folder, self._build)
+        self._alike = AlikeModels(self._build, folder)
         self._programs: LRUCache[tuple[str, str], CompiledProgram] = LRUCache(cached_programs)
         self._data: dict[str, Data] = {}  # by kind of head, which determines the form of the targets
 
@@ -105,7 +107,7 @@ class CompiledEngine:
         """Return the reasons why a recipe requires the engine `fit`; empty if a program can train it."""
         model = self._build(recipe, 0)
         reasons = refusals_of(model, recipe, self._dataset)
-        if not is_separable(model):
+        if not is_separable(model, self._heads.rows.inputs):
             if self._backend.is_shape_bound and recipe.batch_size.policy == "random":
                 reasons.append(
                     "batch_size.policy random: each size of a model that is not known to be separable compiles"
@@ -229,6 +231,7 @@ class CompiledEngine:
 
     def _compiled(self, recipe: Recipe) -> CompiledProgram:
         """Return the cached program of the recipe's graph key and of Keras' current dtype policy, or compile it."""
+        recipe = self._alike.leader(recipe)
         key = (keras.config.dtype_policy().name, graph_key(recipe, code_of(recipe, self._folder)))
         if key not in self._programs:
             self._programs[key] = self._compile(recipe)
@@ -243,7 +246,9 @@ class CompiledEngine:
         if head.kind not in self._data:
             data = Data(train.inputs, head.targets(train.targets), validation.inputs)
             self._data[head.kind] = self._backend.put_data(data)
-        return self._backend.compile(Program(model, head, recipe, initial), self._data[head.kind])
+        is_independent = is_separable(model, self._heads.rows.inputs)
+        program = Program(model, head, recipe, initial, is_independent, self._alike.rates)
+        return self._backend.compile(program, self._data[head.kind])
 
 
 def _advanced(state: CompiledState, arrays: State, executed: Sequence[EpochPlan]) -> CompiledState:

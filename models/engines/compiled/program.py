@@ -1,5 +1,6 @@
 """The computation that trials of one graph key share, as pure functions that a backend can compile."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -10,7 +11,7 @@ from nightune.models.engines.compiled.arrays import Arrays, Batch, State
 from nightune.models.engines.compiled.initial_weights import InitialWeights
 from nightune.models.engines.compiled.traced_optimizers import build_traced_optimizer, initial_slots
 from nightune.models.engines.keras_parts.evaluated_weights import EFFECTIVE_RATE
-from nightune.models.engines.keras_parts.model_traits import dropout_layers, has_convolutions, is_separable
+from nightune.models.engines.keras_parts.model_traits import dropout_layers, has_convolutions
 from nightune.models.engines.keras_parts.penalty_measurements import ZERO_SHARE, share_of_zeros
 from nightune.models.engines.keras_parts.single_replica import without_replicas
 from nightune.models.engines.keras_parts.traced_scalar import Hyperparameter, make_variable
@@ -25,10 +26,21 @@ from nightune.models.training.seeds import Seeds, seed_dropout
 
 
 class Program:
-    """One graph as pure functions of states and hyperparameters; `initial` draws the initial weights of a trial."""
+    """One graph as pure functions of states and hyperparameters; `initial` draws the initial weights of a trial.
 
-    def __init__(self, model: keras.Model, head: Head, recipe: Recipe, initial: InitialWeights) -> None:
-        self.head = head
+    `own_rates` returns the dropout rates of a recipe that are data, as its user's function sets nothing else by them.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        head: Head,
+        recipe: Recipe,
+        initial: InitialWeights,
+        is_separable: bool,
+        own_rates: Callable[[Recipe], Sequence[float]] = lambda _: (),
+    ) -> None:
+        self.head, self.is_separable = head, is_separable
         self._model, self._initial = model, initial
         self.trainable = model.trainable_variables
         self.non_trainable = model.non_trainable_variables  # moving statistics, states of random streams
@@ -41,7 +53,9 @@ class Program:
         self._optimizer = without_replicas(optimizer)
         self.slots = self._optimizer.variables
         self._l1, self._l2 = Hyperparameter(0.0, "l1"), Hyperparameter(0.0, "l2")
-        dropouts = dropout_layers(model) if has_dropout_as_data(recipe) else []
+        self._own_rates = own_rates
+        has_rates = has_dropout_as_data(recipe) or own_rates(recipe)
+        dropouts = [layer for layer in dropout_layers(model) if layer.rate > 0.0] if has_rates else []
         self._dropouts = [make_variable(layer, "rate") for layer in dropouts]
         optimizer_variables = [variable for variable, _ in self._optimizer_hyperparameters.values()]
         self._proximal = [self._optimizer.proximal] if hasattr(self._optimizer, "proximal") else []
@@ -53,7 +67,6 @@ class Program:
             *self._proximal,
             *optimizer_variables,
         ]
-        self.is_separable = is_separable(model)
         self.has_convolutions = has_convolutions(model)
         streams = {id(state) for state in random_states(model)}
         self._is_stream = [id(variable) in streams for variable in self.non_trainable]
@@ -68,7 +81,7 @@ class Program:
     def hyperparameters(self, recipe: Recipe, plan: EpochPlan) -> np.ndarray:
         """Return the values of all hyperparameters that are constant within an epoch, as one float32 vector."""
         optimizer_values = [read(recipe) for _, read in self._optimizer_hyperparameters.values()]
-        dropouts = [recipe.model["dropout"] for _ in self._dropouts]
+        dropouts = self._own_rates(recipe) or [recipe.model["dropout"] for _ in self._dropouts]
         smoothing = [recipe.penalty.label_smoothing for _ in self._smoothing]
         proximal = [plan.proximal for _ in self._proximal]
         return np.array([plan.l1, plan.l2, *dropouts, *smoothing, *proximal, *optimizer_values], np.float32)

@@ -14,7 +14,7 @@ from nightune.models.data.dataset import Dataset
 from nightune.models.engines.fit.accumulation import Cut, MicroBatches, build_accumulating_optimizer, chosen_cut
 from nightune.models.engines.fit.batch_feeds import Feed, make_feed
 from nightune.models.engines.fit.gradient_measurement import noise_parts
-from nightune.models.engines.fit.plan_callbacks import CopyKernels, WriteNumbers
+from nightune.models.engines.fit.plan_callbacks import CopyKernels, KeepLogs, WriteNumbers
 from nightune.models.engines.keras_parts.evaluated_weights import effective_rates, evaluated
 from nightune.models.engines.keras_parts.mixed_precision import (
     computing_in,
@@ -33,6 +33,7 @@ from nightune.models.networks.architectures import build_model
 from nightune.models.networks.embedding_ids import refuse_ids_outside_tables
 from nightune.models.networks.heads import Head, output_size
 from nightune.models.networks.noise import hashed_noise
+from nightune.models.networks.own_methods import own_methods, reported_loss
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training import reported_names
 from nightune.models.training.engine import EpochOutput
@@ -91,7 +92,7 @@ class FitEngine:
         kernels = decayed_weights(model)
         penalty = None if recipe.penalty.kind == "none" else Penalty(kernels)
         measurements = Measurements(recipe.penalty, model, kernels, self._dataset)
-        cut = chosen_cut(recipe, model)
+        cut = chosen_cut(recipe, model, self._heads.rows.inputs)
         state = FitState(model, recipe, head, self._feed(head), is_decaying, penalty, cut, measurements)
         _compile(state)
         return state
@@ -218,14 +219,25 @@ def _compile(state: FitState) -> None:
         )
     optimizer = with_loss_scale(without_replicas(optimizer), state.recipe.precision)
     optimizer.build(state.model.trainable_variables)
+    has_own_step = bool(
+        own_methods(state.model, ("train_step", "make_train_function"))
+    )  # which updates no metric of ours
     state.model.compile(
         optimizer,
         loss=state.head.make_loss(state.recipe.penalty.label_smoothing),
-        metrics=[state.head.make_metric(DATA_LOSS)],  # Keras' own `loss` has the penalty in it
+        metrics=None
+        if has_own_step
+        else [state.head.make_metric(DATA_LOSS)],  # Keras' own `loss` has the penalty in it
+        run_eagerly=has_own_step and bool(state.model.run_eagerly),
         # On a CPU, XLA takes longer to compile than a small trial to train. JAX always uses it.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
         auto_scale_loss=False,  # with_loss_scale does it
     )
+
+
+def _has_own_step(model: keras.Model) -> bool:
+    """Return True if the model's own code trains a batch, without the metrics that the engine compiles."""
+    return bool(own_methods(model, ("train_step", "make_train_function")))
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,19 +257,21 @@ def _train(state: FitState, plan: EpochPlan) -> tuple[FitState, MicroBatches, Tr
             measurement.clear()
         try:
             copied = CopyKernels(int(np.argmax(micro.updates)), state.measurements)
+            kept = [KeepLogs()] if _has_own_step(state.model) else []
             with hashed_noise():
                 history = state.model.fit(
                     **state.feed.arguments(plan.order, micro.sizes),
                     epochs=1,
                     verbose=0,
-                    callbacks=[WriteNumbers(_numbers(state, plan, micro)), copied],
+                    callbacks=[WriteNumbers(_numbers(state, plan, micro)), copied, *kept],
                 )
         except Exception as error:
             largest = int(micro.sizes.max())
             if largest == 1 or state.recipe.precision.scales_loss or not is_out_of_memory(error):
                 raise
         else:
-            return state, micro, Trained(float(history.history[DATA_LOSS][0]), copied.values)
+            loss = reported_loss(history.history, DATA_LOSS, kept[0].logs if kept else {})
+            return state, micro, Trained(loss, copied.values)
         # Outside the handler, whose traceback would keep the large arrays alive.
         warn_of_smaller_micro_batches(plan.epoch, largest, largest // 2)
         state = _capped(state, largest // 2, before)
