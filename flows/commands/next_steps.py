@@ -12,6 +12,10 @@ from nightune.tasks.write_report import Standing, SweepReport
 Step = tuple[str, str]  # command, purpose
 
 ALL_POINTS = "The sweep has every point of the space: to search further, widen a range or add options in the study."
+FOLDS = (
+    "Each trial's checkpoint is the model of its last fold; `nightune promote` serves one that is trained on all rows "
+    "outside the test split."
+)
 RETRY = "It tries failed trials again if code, data or packages have changed, or with --retry-failed."
 
 
@@ -37,7 +41,10 @@ def print_next_steps(console: Console, report: SweepReport, study_file: Path, ad
     pages = "`nightune ui` runs: this" if report.pages.is_running else "While `nightune ui` runs, this"
     pages = pages if report.pages.is_local else "This"
     _print(console, f"  {pages} leaderboard and its curves are at\n    {report.page}")
-    _print(console, f"  The best model is the artifact checkpoint/model.keras of run {report.best.run_id}.")
+    if report.sweep.has_folds:
+        _print(console, f"  {FOLDS}")
+    else:
+        _print(console, f"  The best model is the artifact checkpoint/model.keras of run {report.best.run_id}.")
     if report.standing is Standing.CHAMPION:
         print_use(console, report.study, address)
 

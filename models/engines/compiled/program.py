@@ -10,7 +10,12 @@ from nightune.models.engines.compiled.arrays import Arrays, Batch, State
 from nightune.models.engines.compiled.initial_weights import InitialWeights
 from nightune.models.engines.compiled.traced_optimizers import build_traced_optimizer, initial_slots
 from nightune.models.engines.keras_parts.evaluated_weights import EFFECTIVE_RATE
-from nightune.models.engines.keras_parts.model_traits import dropout_layers, has_convolutions, is_separable
+from nightune.models.engines.keras_parts.model_traits import (
+    dropout_layers,
+    has_convolutions,
+    is_separable,
+    predicts_rows_apart,
+)
 from nightune.models.engines.keras_parts.penalty_measurements import ZERO_SHARE, share_of_zeros
 from nightune.models.engines.keras_parts.single_replica import without_replicas
 from nightune.models.engines.keras_parts.traced_scalar import Hyperparameter, make_variable
@@ -53,7 +58,7 @@ class Program:
             *self._proximal,
             *optimizer_variables,
         ]
-        self.is_separable = is_separable(model)
+        self.is_separable, self.predicts_rows_apart = is_separable(model), predicts_rows_apart(model)
         self.has_convolutions = has_convolutions(model)
         streams = {id(state) for state in random_states(model)}
         self._is_stream = [id(variable) in streams for variable in self.non_trainable]

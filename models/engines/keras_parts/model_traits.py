@@ -23,6 +23,11 @@ def is_separable(model: keras.Model) -> bool:
     )
 
 
+def predicts_rows_apart(model: keras.Model) -> bool:
+    """True if in inference mode an example's outputs are known not to depend on the others: Keras' own layers alone."""
+    return all(is_part_of_keras(layer) for layer in all_layers(model))
+
+
 def is_noisy(model: keras.Model) -> bool:
     """True if training draws random numbers: dropout, noise, augmentation."""
     return bool(random_states(model))
