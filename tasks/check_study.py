@@ -22,7 +22,8 @@ class StudyCheck:
     """The plan of a sweep. `refused` counts the trials whose params contradict each other, by the violated rule.
 
     `notes` counts the trials that are trained with a caveat, by the caveat. `columns` describes the columns of a table,
-    and `classes` counts the training rows of each class.
+    and `classes` counts the training rows of each class. `folds` has the number of training rows of each fold, and
+    `largest_cost_epochs` counts the epochs of all folds.
     """
 
     study: str
@@ -44,6 +45,7 @@ class StudyCheck:
     heads: dict[str, str]  # architecture → what its outputs are, and the loss; empty where no model was built
     points: int | None  # of the space, at least as many as trials if there are more; None: any number
     search_findings: list[str]
+    folds: list[int]
 
     def as_json(self) -> dict[str, object]:
         """Return the fields as plain values."""
@@ -91,10 +93,11 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         refused=dict(refused),
         notes=dict(notes),
         graph_keys=sorted(graph_keys),
-        largest_cost_epochs=largest_cost_epochs(study.brackets),
+        largest_cost_epochs=largest_cost_epochs(study.brackets) * max(1, len(dataset.folds)),
         models_built=builds.count,
         model_findings=list(builds.findings),
         heads=dict(builds.heads),
         points=study.point_count,
         search_findings=[study.repeats] if study.repeats else [],
+        folds=[len(fold.train) for fold in dataset.folds],
     )

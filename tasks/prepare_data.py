@@ -3,6 +3,8 @@
 import logging
 from pathlib import Path
 
+import numpy as np
+
 from nightune.models.data.dataset import Dataset
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.settings import DataSettings
@@ -57,7 +59,8 @@ def read_dataset(study: Study) -> Dataset:
         refuse_unknown_monitor(study.objective.metric, dataset.task)
     except InputError as error:
         raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error
-    problems = _batches_above(study, len(dataset.train))
+    problems = _batches_above(study, dataset)
+    problems += _undefined_folds(study, dataset)
     if problems:
         raise StudyError(str(study.path), problems)
     return dataset
@@ -67,17 +70,37 @@ def _data_settings(study: Study) -> DataSettings:
     """Take the keys of [data]; the study's seed splits the rows if the split has none."""
     keys, split = study.data.model_dump(exclude={"split"}), study.data.split
     seed = study.seed if split.seed is None else split.seed
-    return DataSettings(**keys, split=Split(**split.model_dump(exclude={"seed"}), seed=seed))
+    given = split.model_dump(exclude={"seed", "folds"})
+    return DataSettings(**keys, split=Split(**given, seed=seed, folds=split.folds or 0))
 
 
-def _batches_above(study: Study, examples: int) -> list[Problem]:
-    """List the batch sizes of the study that exceed the training examples (rule C11)."""
+def _batches_above(study: Study, dataset: Dataset) -> list[Problem]:
+    """List the batch sizes of the study that exceed the training examples, with folds those of any (rule C11)."""
     problems = []
+    examples = min(len(each.train) for each in dataset.folds or (dataset,))
+    of_fold = " of the smallest fold" if dataset.folds else ""
     for name in BOUNDED_BY_DATA:
         if name in study.space.by_name:
             largest = _largest(study.space.by_name[name].domain)
             if largest > examples:
-                problems.append(Problem(name, f"{largest} is above the {examples} training examples (rule C11)"))
+                problems.append(
+                    Problem(name, f"{largest} is above the {examples} training examples{of_fold} (rule C11)")
+                )
+    return problems
+
+
+def _undefined_folds(study: Study, dataset: Dataset) -> list[Problem]:
+    """List the folds whose validation rows leave the objective without a value, or a meaning."""
+    metric, problems = study.objective.metric, []
+    if metric not in ("val_auc", "val_r2"):
+        return []
+    alike, other = ("one class", "a stratified split") if metric == "val_auc" else ("one target", "a random split")
+    for number, fold in enumerate(dataset.folds, start=1):
+        labels = fold.validation.targets.reshape(len(fold.validation), -1)
+        if not np.any(np.ptp(labels, axis=0) > 0):
+            problem = f"{metric} has no value in fold {number}, whose {len(labels)} validation rows have {alike}"
+            remedy = f"use {other} or another metric"
+            problems.append(Problem("objective.metric", f"{problem}; {remedy}"))
     return problems
 
 

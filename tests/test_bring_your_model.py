@@ -3,11 +3,14 @@
 import os
 import re
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from nightune.models.engines.make import make_engine
 from nightune.models.recipe.params import read_recipe
+from nightune.models.training.engine import Engine
+from nightune.models.training.folds import FoldsEngine
 from nightune.models.training.loop import train
 from nightune.tasks.check_study import check_study
 from nightune.tasks.load_study import load_study
@@ -154,6 +157,21 @@ def test_groups_of_a_loader_stay_together(tmp_path: Path, changes: dict[str, str
     assert dataset.sizes == {"train": 180, "validation": 60, "test": 60}
     if not changes:
         assert trained_task(file) == "regression"
+
+
+def test_patients_stay_in_one_fold_and_the_folds_are_trained_as_one(tmp_path: Path) -> None:
+    write_examples("Splits", tmp_path)
+    file = edited(tmp_path / "walks.toml", {':visits"': ':visits"\nsplit = { folds = 5 }'})
+    study = load_study(file)
+    dataset = read_dataset(study)
+    assert dataset.description["split"]["kind"] == "group"
+    assert dataset.sizes == {"train": 240, "test": 60}
+    assert sorted(len(fold.validation) for fold in dataset.folds) == [45, 45, 50, 50, 50]  # of five rows each
+    recipe = read_recipe(complete_params(study, study.draw(study.space, 1, [], study.sweep_seed(0))[0]))
+    engine = make_engine("fit", dataset, tmp_path)
+    folds = cast(Engine, FoldsEngine(engine, [engine.of_fold(fold) for fold in dataset.folds]))
+    outcome = train(folds, recipe, dataset, epochs=1, seed=0, monitor="val_loss", direction="minimize")
+    assert outcome.objective == pytest.approx(sum(outcome.curves[f"fold_{k}/val_loss"][0] for k in range(1, 6)) / 5)
 
 
 def test_pairs_of_keras_keep_their_test_rows(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ def print_check(console: Console, check: StudyCheck) -> None:
         *[("head", f"{architecture} · {said}") for architecture, said in check.heads.items()],
         ("graph keys", f"{len(check.graph_keys)} (compiled training graphs)"),
         *_bracket_lines(check),
+        *_fold_lines(check),
         ("largest cost", f"{check.largest_cost_epochs} epochs"),
     ]
     for name, value in facts:
@@ -76,6 +77,15 @@ def _bracket_lines(check: StudyCheck) -> list[tuple[str, str]]:
         return []
     lines = [" → ".join(f"{rung['trials']} × {rung['epochs']}" for rung in rungs) for rungs in check.brackets]
     return [(f"bracket {place}", f"{line} epochs") for place, line in enumerate(lines, start=1)]
+
+
+def _fold_lines(check: StudyCheck) -> list[tuple[str, str]]:
+    """Return a line with the trainings of a trial and of a replicate, if the study has folds."""
+    if not check.folds:
+        return []
+    count, least, most = len(check.folds), min(check.folds), max(check.folds)
+    rows = f"{least} rows" if least == most else f"{least} to {most} rows"
+    return [("folds", f"{count} trainings a trial, on {rows}; {count + 1} a replicate, the last on all rows of train")]
 
 
 def _data_line(data: Mapping[str, object]) -> str:

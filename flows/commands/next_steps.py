@@ -14,6 +14,10 @@ from nightune.vocabulary import ARCHITECTURE
 Step = tuple[str, str]  # command, purpose
 
 ALL_POINTS = "The sweep has every point of the space: to search further, widen a range or add options in the study."
+FOLDS = (
+    "Each trial's checkpoint is the model of its last fold; `nightune promote` serves one that is trained on all rows "
+    "outside the test split."
+)
 RETRY = "It tries failed trials again if code, data or packages have changed, or with --retry-failed."
 
 
@@ -41,7 +45,8 @@ def print_next_steps(console: Console, report: SweepReport, study_file: Path, ad
     _print(console, f"  {pages} leaderboard and its curves are at\n    {report.page}")
     has_own_code = is_reference(str(report.best.trial.params.get(ARCHITECTURE, "")))  # model.zip, or model.keras
     artifact = "in the artifact folder checkpoint" if has_own_code else "the artifact checkpoint/model.keras"
-    _print(console, f"  The best model is {artifact} of run {report.best.run_id}.")
+    best = FOLDS if report.sweep.has_folds else f"The best model is {artifact} of run {report.best.run_id}."
+    _print(console, f"  {best}")
     if report.standing is Standing.CHAMPION:
         print_use(console, report.study, address)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EXAMPLE_ROWS = 5
-LATER_KEYS = ("gap", "allow_overlap")  # of a split; left out if not used, as in descriptions of earlier versions
+LATER_KEYS = ("gap", "allow_overlap", "folds")  # of a split; left out if not used, as in earlier versions
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +35,7 @@ class EncodedData:
     rows: Rows
     findings: tuple[str, ...]
     groups: np.ndarray | None = None  # of a group split: one integer per row
+    folds: tuple[tuple[Examples, Examples], ...] = ()  # what each trains and validates on
 
     def examples(self, index: np.ndarray) -> Examples:
         """The examples of these rows."""
@@ -60,6 +61,8 @@ def assemble(data: EncodedData) -> Dataset:
     splits = {"train": data.examples(rows.train), "validation": data.examples(rows.validation), "test": test}
     if rows.ranking is not None:
         splits["ranking"] = data.examples(rows.ranking)
+    for number, (train, validation) in enumerate(data.folds, start=1):
+        splits |= {f"fold {number} train": train, f"fold {number} validation": validation}
     dataset = Dataset(
         train=splits["train"],
         validation=splits["validation"],
@@ -73,6 +76,7 @@ def assemble(data: EncodedData) -> Dataset:
         ranking_apart=splits.get("ranking"),
         example=data.table(rows.train[:EXAMPLE_ROWS]),
     )
+    dataset = dataset.with_folds(data.folds)
     return replace(dataset, description=_describe(dataset, data))
 
 
@@ -106,9 +110,7 @@ def _describe(dataset: Dataset, data: EncodedData) -> dict[str, Any]:
         "input_shape": list(dataset.input_shape),
         "input_type": str(dataset.train.inputs.dtype),
         "output_size": dataset.output_size,
-        "split": {
-            name: value for name, value in asdict(data.split).items() if value or name not in ("gap", "allow_overlap")
-        },
+        "split": {name: value for name, value in asdict(data.split).items() if value or name not in LATER_KEYS},
     }
     if targets.mean is not None and targets.deviation is not None:
         description["target_scale"] = {"mean": list(targets.mean), "deviation": list(targets.deviation)}

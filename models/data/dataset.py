@@ -1,7 +1,7 @@
 """Datasets and their splits, as data preparation makes them and training reads them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +95,9 @@ class Dataset:
 
     Models are fitted to `train`. `validation` stops trainings and selects their best epochs; `ranking` ranks trials,
     and is the validation split unless the study reserves rows for it. `test` stays sealed until the gate.
+
+    With `folds`, trials train and validate on these; `train` are all rows outside the test split, on which a confirmed
+    configuration is trained, and `validation` are some of them, which judge nothing.
     """
 
     train: Examples
@@ -110,6 +113,13 @@ class Dataset:
     example: "pd.DataFrame | None" = None  # a few training rows as the table holds them
     columns: tuple[ColumnLine, ...] = ()  # known where the source was read, not where prepared data was opened
     class_counts: dict[str, int] | None = None  # the training rows of each class; the same holds
+    folds: "tuple[Dataset, ...]" = ()
+
+    def with_folds(self, folds: Sequence[tuple[Examples, Examples]]) -> "Dataset":
+        """Return the data set with the training and validation examples of each fold."""
+        return replace(
+            self, folds=tuple(replace(self, train=train, validation=validation) for train, validation in folds)
+        )
 
     @property
     def ranking(self) -> Examples:
@@ -144,4 +154,6 @@ class Dataset:
     def sizes(self) -> dict[str, int]:
         """The number of examples in each split that has rows of its own."""
         apart = {} if self.ranking_apart is None else {"ranking": len(self.ranking_apart)}
+        if self.folds:
+            return {"train": len(self.train), "test": len(self.test)}
         return {"train": len(self.train), "validation": len(self.validation), **apart, "test": len(self.test)}

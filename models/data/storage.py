@@ -68,7 +68,7 @@ def open_dataset(folder: Path) -> Dataset:
             raise FileNotFoundError(f"no folder {SEALED!r} with the test split")
     except _DAMAGES as error:
         raise _damaged(folder, error) from error
-    return Dataset(
+    dataset = Dataset(
         train=read_split(folder, "train"),
         validation=read_split(folder, "validation"),
         test=SealedExamples(int(sizes["test"]), partial(_read_sealed, folder)),
@@ -81,6 +81,10 @@ def open_dataset(folder: Path) -> Dataset:
         ranking_apart=read_split(folder, "ranking") if "ranking" in sizes else None,
         example=example,
     )
+    count = description["split"].get("folds", 0)
+    return dataset.with_folds(
+        [(_read_examples(folder, train), _read_examples(folder, held)) for train, held in _fold_names(count)]
+    )
 
 
 def read_split(folder: Path, name: str) -> Examples:
@@ -89,6 +93,10 @@ def read_split(folder: Path, name: str) -> Examples:
         raise ValueError(f"unknown split {name!r} (known: {', '.join(SPLITS)})")
     if name == "test":
         raise SealError("the test split is sealed: only the gate reads it")
+    return _read_examples(folder, name)
+
+
+def _read_examples(folder: Path, name: str) -> Examples:
     try:
         is_on_disk = data_placement(folder).is_on_disk
         inputs = _open_array(folder / f"{name}_inputs.npy", is_on_disk)
@@ -111,6 +119,8 @@ def _write(dataset: Dataset, folder: Path) -> None:
     splits = {"train": dataset.train, "validation": dataset.validation}
     if dataset.ranking_apart is not None:
         splits["ranking"] = dataset.ranking_apart
+    for fold, names in zip(dataset.folds, _fold_names(len(dataset.folds)), strict=True):
+        splits |= dict(zip(names, (fold.train, fold.validation), strict=True))
     for name, examples in splits.items():
         _write_arrays(examples, folder / name)
     if dataset.preprocessing is not None:
@@ -126,6 +136,11 @@ def _write(dataset: Dataset, folder: Path) -> None:
         parquet_form(test.table).to_parquet(folder / SEALED / "test.parquet", engine="pyarrow")
     if test.groups is not None:
         np.save(folder / SEALED / GROUPS, test.groups, allow_pickle=False)
+
+
+def _fold_names(count: int) -> list[tuple[str, str]]:
+    """Return the names of the files of each fold's training and validation examples."""
+    return [(f"fold_{number}_train", f"fold_{number}_validation") for number in range(1, count + 1)]
 
 
 def _add_groups(dataset: Dataset, folder: Path) -> None:

@@ -40,6 +40,11 @@ def is_separable(model: keras.Model, sample: np.ndarray) -> bool:
     )
 
 
+def predicts_rows_apart(model: keras.Model, sample: np.ndarray) -> bool:
+    """True if in inference mode an example's outputs do not depend on the others: known, or measured on the sample."""
+    return is_known_by_example(model) or not depends_on_other_rows(model, sample, training=False)
+
+
 def is_known_by_example(model: keras.Model) -> bool:
     """True if the model consists of Keras' layers that compute the outputs of each example from its inputs alone."""
     layers = all_layers(model)

@@ -256,7 +256,7 @@ def _data_content(data: DataSection) -> dict[str, Any]:
     """Omit a ranking share of 0, no gap and choices that are not made, so that older studies keep their digests."""
     content = data.model_dump(mode="json")
     content = {name: value for name, value in content.items() if value or name not in ("missing", "numeric", "dates")}
-    for name in ("ranking", "gap", "allow_overlap"):
+    for name in ("ranking", "gap", "allow_overlap", "folds"):
         if not content["split"][name]:
             del content["split"][name]
     return content

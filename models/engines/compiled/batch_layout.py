@@ -98,18 +98,28 @@ def maximum_block_size(plan: EpochPlan, parts: Sequence[Part]) -> int:
 
 
 def padded_order(plan: EpochPlan, parts: Sequence[Part]) -> npt.NDArray[np.int32]:
-    """Return the plan's order, padded by one block, so that the last block can be sliced from it."""
-    padding = plan.laid_out_examples - plan.examples + max(part.shape.block for part in parts)
-    return np.concatenate([plan.order, np.zeros(padding, np.int32)])
+    """Return the plan's order, padded by one block, so that the last block can be sliced from it, and to its room."""
+    return np.concatenate([plan.order, np.zeros(order_length(plan, parts) - plan.examples, np.int32)])
+
+
+def order_length(plan: EpochPlan, parts: Sequence[Part]) -> int:
+    """Return the length of a plan's padded order, which is part of the compiled shapes."""
+    return plan.laid_out_examples + max(part.shape.block for part in parts)
 
 
 def _part(plan: EpochPlan, shape: Shape, span: slice, minimum_capacity: int) -> Part:
     starts = np.concatenate([[0], np.cumsum(plan.batch_sizes)[:-1]])
     count = span.stop - span.start
-    capacity = 1 << (max(count, minimum_capacity) - 1).bit_length()
+    capacity = 1 << (max(count, minimum_capacity, _updates_of_room(plan)) - 1).bit_length()
     bounds, rates = np.zeros((capacity, 2), np.int32), np.zeros((capacity, 3), np.float32)
     bounds[:count] = np.stack([starts[span], plan.batch_sizes[span]], axis=1)
     rates[:count, 0], rates[:count, 1] = plan.learning_rates[span], plan.shrinks[span]
     if plan.momenta is not None:
         rates[:count, 2] = plan.momenta[span]
     return Part(shape, count, bounds, rates)
+
+
+def _updates_of_room(plan: EpochPlan) -> int:
+    """Return how many updates the largest of the data sets that share a program may have; 0 without others."""
+    smallest = int(plan.batch_sizes[:-1].min(initial=plan.batch_sizes[0]))
+    return -(-plan.room // smallest)

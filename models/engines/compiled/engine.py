@@ -1,5 +1,6 @@
 """The engine that trains trials in compiled programs, one for each graph key, on any backend."""
 
+import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from cachetools import LRUCache
 from nightune.models.data.dataset import Dataset
 from nightune.models.engines.compiled import epochs
 from nightune.models.engines.compiled.alike_models import AlikeModels
-from nightune.models.engines.compiled.arrays import Data, State
+from nightune.models.engines.compiled.arrays import Data, State, padded_rows
 from nightune.models.engines.compiled.compiled_program import CompiledProgram
 from nightune.models.engines.compiled.initial_weights import InitialWeights
 from nightune.models.engines.compiled.program import Program
@@ -22,7 +23,7 @@ from nightune.models.engines.keras_parts.mixed_precision import computing_in
 from nightune.models.engines.memory import is_out_of_memory, warn_of_smaller_micro_batches
 from nightune.models.engines.refusals import refusals_of
 from nightune.models.networks.architectures import build_model
-from nightune.models.networks.coupling import is_separable
+from nightune.models.networks.coupling import is_separable, predicts_rows_apart
 from nightune.models.networks.embedding_ids import refuse_ids_outside_tables
 from nightune.models.networks.heads import Head, output_size
 from nightune.models.recipe.recipe import Recipe
@@ -84,7 +85,9 @@ class CompiledEngine:
         self._heads = SettledHeads(dataset, folder, self._build)
         self._alike = AlikeModels(self._build, folder)
         self._programs: LRUCache[tuple[str, str], CompiledProgram] = LRUCache(cached_programs)
-        self._data: dict[str, Data] = {}  # by kind of head, which determines the form of the targets
+        # By kind of head, which determines the form of the targets, and whether validation rows are padded.
+        self._data: dict[tuple[str, bool], Data] = {}
+        self._whole: CompiledEngine | None = None  # the engine whose programs a fold shares
 
     @property
     def name(self) -> str:
@@ -115,6 +118,13 @@ class CompiledEngine:
             if recipe.batch_size.micro_size:
                 reasons.append("batch_size.micro_size: the model is not known to be separable")
         return reasons
+
+    def of_fold(self, dataset: Dataset) -> "CompiledEngine":
+        """Return an engine for a fold: programs are those of the whole, whose arrays have room for every fold."""
+        fold = copy.copy(self)
+        fold._dataset, fold._data, fold._whole = dataset, {}, self
+        fold._programs = LRUCache(self._programs.maxsize)
+        return fold
 
     def start(self, recipe: Recipe, seeds: Seeds) -> CompiledState:
         """Create the trial's initial weights, slots and random streams on the device."""
@@ -238,17 +248,31 @@ class CompiledEngine:
         return self._programs[key]
 
     def _compile(self, recipe: Recipe) -> CompiledProgram:
+        if self._whole is not None:
+            compiled = self._whole._compiled(recipe)
+            return compiled.with_data(self._put_data(compiled.program, self._whole._dataset))
         initial = InitialWeights(partial(self._build, recipe))
         model = self._build(recipe, 0)
         refuse_ids_outside_tables(model, self._dataset)
-        train, validation = self._dataset.train, self._dataset.validation
-        head = self._heads.read(recipe, model)
-        if head.kind not in self._data:
-            data = Data(train.inputs, head.targets(train.targets), validation.inputs)
-            self._data[head.kind] = self._backend.put_data(data)
-        is_independent = is_separable(model, self._heads.rows.inputs)
-        program = Program(model, head, recipe, initial, is_independent, self._alike.rates)
-        return self._backend.compile(program, self._data[head.kind])
+        head, rows = self._heads.read(recipe, model), self._heads.rows.inputs
+        has_folds, rates = bool(self._dataset.folds), self._alike.rates
+        is_apart = has_folds and predicts_rows_apart(model, rows)
+        program = Program(model, head, recipe, initial, is_separable(model, rows), rates, predicts_rows_apart=is_apart)
+        return self._backend.compile(program, self._put_data(program, self._dataset))
+
+    def _put_data(self, program: Program, whole: Dataset) -> Data:
+        """Return the data on the device, with the shapes of the whole's folds, so that these share programs.
+
+        Validation rows stay as they are where padding may change the outputs of the others.
+        """
+        head, train, validation = program.head, self._dataset.train, self._dataset.validation
+        is_padded = program.predicts_rows_apart
+        if (head.kind, is_padded) not in self._data:
+            held_out = max(len(fold.validation) for fold in whole.folds) if is_padded else len(validation)
+            inputs, targets = (padded_rows(each, len(whole.train)) for each in (train.inputs, train.targets))
+            data = Data(inputs, head.targets(targets), padded_rows(validation.inputs, held_out))
+            self._data[head.kind, is_padded] = self._backend.put_data(data)
+        return self._data[head.kind, is_padded]
 
 
 def _advanced(state: CompiledState, arrays: State, executed: Sequence[EpochPlan]) -> CompiledState:

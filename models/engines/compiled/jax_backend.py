@@ -4,10 +4,11 @@ JAX's disk cache keys contain the names of jitted functions (`_train_epochs`, `_
 of their results. Keep these names, and return states as plain tuples: existing stores hold programs compiled that way.
 """
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ from nightune.models.engines.compiled.batch_layout import (
     bucketed_parts,
     exact_parts,
     fitted_parts,
+    order_length,
     padded_order,
 )
 from nightune.models.engines.compiled.engine import CACHED_PROGRAMS, CompiledEngine
@@ -86,6 +88,12 @@ class JaxProgram:
         """Return the tag for XLA, which JAX always uses."""
         return {reported_names.XLA: "yes"}
 
+    def with_data(self, data: Data) -> Self:
+        """Return the same compiled functions with other data of the same shapes."""
+        other = copy.copy(self)
+        other.data = data
+        return other
+
     def put(self, state: State) -> State:
         """Return copies on the device: calls donate their states, and the originals must stay valid."""
         return jax.tree.map(jnp.array, state)
@@ -120,7 +128,7 @@ class JaxProgram:
         """Return how many epochs fit into the memory of a call; 1 if an epoch takes several calls."""
         if self._is_stepwise or not self._is_separable:
             return 1
-        return self._maximum_epochs(state, plan.examples + self.parts(plan)[0].shape.block)
+        return self._maximum_epochs(state, order_length(plan, self.parts(plan)))
 
     def train_epochs(
         self, state: State, hyperparameters: Sequence[np.ndarray], plans: Sequence[EpochPlan]

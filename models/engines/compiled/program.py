@@ -29,6 +29,7 @@ class Program:
     """One graph as pure functions of states and hyperparameters; `initial` draws the initial weights of a trial.
 
     `own_rates` returns the dropout rates of a recipe that are data, as its user's function sets nothing else by them.
+    `predicts_rows_apart`: in inference mode an example's outputs are known not to depend on the others.
     """
 
     def __init__(
@@ -39,8 +40,9 @@ class Program:
         initial: InitialWeights,
         is_separable: bool,
         own_rates: Callable[[Recipe], Sequence[float]] = lambda _: (),
+        predicts_rows_apart: bool = False,
     ) -> None:
-        self.head, self.is_separable = head, is_separable
+        self.head, self.is_separable, self.predicts_rows_apart = head, is_separable, predicts_rows_apart
         self._model, self._initial = model, initial
         self.trainable = model.trainable_variables
         self.non_trainable = model.non_trainable_variables  # moving statistics, states of random streams

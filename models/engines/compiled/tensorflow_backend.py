@@ -1,9 +1,10 @@
 """The compiled engine on TensorFlow: an epoch's updates in one call of one traced function, with XLA if faster."""
 
+import copy
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -82,6 +83,12 @@ class TensorFlowProgram:
         many_sizes = "batches of many sizes, whose examples a layer couples" if has_many_sizes else ""
         reason = self._reason_against_xla or many_sizes
         return {reported_names.XLA: f"no: {reason}" if reason else "yes"}
+
+    def with_data(self, data: Data) -> Self:
+        """Return the same compiled functions with other data of the same shapes."""
+        other = copy.copy(self)
+        other._data = data
+        return other
 
     def put(self, state: State) -> State:
         """Copy the arrays to the device, as tensors."""

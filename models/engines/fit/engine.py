@@ -1,5 +1,6 @@
 """The engine that calls `model.fit` once per epoch: the reference for the other engines."""
 
+import copy
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -81,6 +82,12 @@ class FitEngine:
         backend = keras.backend.backend()
         tags = {reported_names.ENGINE: self.name, reported_names.BACKEND: backend, reported_names.DEVICE: str(device)}
         return {**tags, reported_names.DATA_PLACE: "on disk" if self._dataset.is_on_disk else "in memory"}
+
+    def of_fold(self, dataset: Dataset) -> "FitEngine":
+        """Return an engine for a fold: its heads are those of the whole data."""
+        fold = copy.copy(self)
+        fold._dataset, fold._feeds = dataset, {}
+        return fold
 
     def start(self, recipe: Recipe, seeds: Seeds) -> FitState:
         """Build and compile a model with seeded weights and noise, and with decay and penalty on its kernels."""
