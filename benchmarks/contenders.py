@@ -157,10 +157,11 @@ CONTENDERS = {
     "naive": Contender(naive),
     "nightune fit": Contender(nightune("fit"), surroundings=prefect),
     "nightune tensorflow": Contender(nightune("tensorflow"), is_repeated=True, surroundings=prefect),
+    "nightune tensorflow, second night": Contender(nightune("tensorflow"), surroundings=prefect),
     "nightune jax": Contender(nightune("jax"), "jax", "jax", is_repeated=True, surroundings=prefect),
     "nightune jax, second night": Contender(nightune("jax"), "jax", "jax", surroundings=prefect),
     "keras-tuner": Contender(keras_tuner, package="keras-tuner"),
     "optuna": Contender(optuna_keras, package="optuna"),
     "ray": Contender(ray_tune, package="ray"),
 }
-SECOND_NIGHT = "nightune jax, second night"
+SECOND_NIGHT = ", second night"

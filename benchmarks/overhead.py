@@ -101,7 +101,7 @@ class NoTraining(FitEngine):
 
     def run_epoch(self, state: Any, plan: Any) -> tuple[Any, EpochOutput]:
         """Compute nothing."""
-        return state, EpochOutput(1.0, self._outputs, True, 0.0)
+        return state, EpochOutput(1.0, self._outputs, state.head, 0.0)
 
     def is_finite(self, state: Any) -> bool:
         """Return True: the weights never change."""

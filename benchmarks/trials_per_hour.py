@@ -24,7 +24,12 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
-STUDIES = {"mlp": "digits_mlp.toml", "cnn": "digits_cnn.toml", "recurrent": "digits_recurrent.toml"}
+STUDIES = {
+    "mlp": "digits_mlp.toml",
+    "dropout": "digits_dropout.toml",
+    "cnn": "digits_cnn.toml",
+    "recurrent": "digits_recurrent.toml",
+}
 
 
 def main() -> None:
@@ -51,7 +56,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="mlp", help="mlp, cnn, recurrent; separate several by commas")
+    parser.add_argument("--model", default="mlp", help="mlp, dropout, cnn, recurrent; separate several by commas")
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--only", default="", help="prefixes of contenders' names, separated by commas")
@@ -72,8 +77,8 @@ def _measure_once(options: argparse.Namespace, turn: int, model: str, name: str)
         print(f"{name}: {CONTENDERS[name].package} is not installed (benchmarks/requirements.txt)", file=sys.stderr)
         return
     with tempfile.TemporaryDirectory() as folder:
-        if name == SECOND_NIGHT:  # the programs that the first night left on disk
-            _measure("nightune jax", model, options.trials, Path(folder))
+        if name.endswith(SECOND_NIGHT):  # the programs that the first night left on disk
+            _measure(name.removesuffix(SECOND_NIGHT), model, options.trials, Path(folder))
         taken = _measure(name, model, options.trials, Path(folder))
     options.results.parent.mkdir(parents=True, exist_ok=True)
     with options.results.open("a", encoding="utf-8") as file:

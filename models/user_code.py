@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import importlib.util
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any
 
 from nightune.models.error_causes import cause_of, users_line
 from nightune.models.errors import InputError
-from nightune.models.kept_code import KeptLoader, keep, kept_digest
+from nightune.models.kept_code import KeptLoader, keep, kept_files
 from nightune.models.quiet_imports import native_output_logged
 from nightune.vocabulary import ARCHITECTURE, unknown_name
 
@@ -51,6 +52,19 @@ def _own_functions(module: ModuleType) -> list[str]:
     return sorted(own or public)
 
 
+def load_loss_function(reference: str, folder: Path) -> Callable[..., Any]:
+    """Return a user's loss, a function of (y_true, y_pred); InputError if it takes other arguments."""
+    key = "training.loss"
+    function = load_function(reference, folder, key)
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError as error:
+        raise InputError(key, f"{reference} must take (y_true, y_pred): {error}") from error
+    except ValueError:  # no readable signature: its first call shows
+        pass
+    return function
+
+
 def call_function(reference: str, folder: Path, key: str) -> Any:
     """Load the function and call it without arguments; its exceptions become InputErrors with file and line."""
     return bind_function(reference, folder, key)()
@@ -77,7 +91,7 @@ def find_reference(reference: str, folder: Path, key: str) -> tuple[Path, str]:
     if match is None:
         raise InputError(key, f"{reference!r} is not a reference to a function (allowed: path/to/file.py:function)")
     file = (folder / Path(match["file"]).expanduser()).resolve()
-    if kept_digest(file) is None and not file.is_file():
+    if kept_files(file) is None and not file.is_file():
         siblings = sorted(path.name for path in file.parent.glob("*.py")) if file.parent.is_dir() else []
         raise InputError(key, f"no file {match['file']!r} in {folder}: {unknown_name(file.name, siblings, 'file')}")
     return file, match["function"]
@@ -151,9 +165,22 @@ def _described(error: BaseException, file: Path) -> str:
     return f"{cause} ({line})" if line else cause
 
 
+def source_files(reference: str, folder: Path, key: str = ARCHITECTURE) -> dict[Path, bytes]:
+    """Return the contents of a reference's file and of the local files that it imports; empty for another name."""
+    return _files(find_reference(reference, folder, key)[0]) if is_reference(reference) else {}
+
+
 def _digest(file: Path) -> str:
     """Hash the file and the files of its folder that it imports, directly or indirectly, with their names."""
-    kept = kept_digest(file)
+    found = _files(file)
+    digest = hashlib.sha256()
+    for path in sorted(found):
+        digest.update(f"{path.relative_to(file.parent).as_posix()} {len(found[path])} ".encode() + found[path])
+    return digest.hexdigest()
+
+
+def _files(file: Path) -> dict[Path, bytes]:
+    kept = kept_files(file)
     if kept is not None:
         return kept
     found: dict[Path, bytes] = {}
@@ -163,11 +190,8 @@ def _digest(file: Path) -> str:
         if path not in found:
             found[path] = path.read_bytes()
             waiting += _imported_files(found[path], file.parent)
-    digest = hashlib.sha256()
-    for path in sorted(found):
-        digest.update(f"{path.relative_to(file.parent).as_posix()} {len(found[path])} ".encode() + found[path])
-    keep(file, digest.hexdigest(), found)
-    return digest.hexdigest()
+    keep(file, found)
+    return found
 
 
 def _imported_files(source: bytes, folder: Path) -> Iterator[Path]:

@@ -16,13 +16,15 @@ TASKS: tuple[Task, ...] = get_args(Task)
 # The data decides which classification it is.
 TRAINED_TASKS: tuple[Task, ...] = ("binary", "multiclass", "multilabel", "regression")
 
-SplitKind = Literal["random", "stratified", "group", "time"]
+SplitKind = Literal["random", "stratified", "group", "time", "fixed"]
 SPLIT_KINDS: tuple[SplitKind, ...] = get_args(SplitKind)
 NUMBER_FORMS = ("1,250.00", "1.250,00")  # thousands and decimals of numbers written as texts
 DATE_FORMS = ("DD/MM/YYYY", "MM/DD/YYYY", "YYYY/MM/DD", "YYYYMMDD")  # the order of day, month and year
-COLUMN_SPLIT_KINDS: tuple[SplitKind, ...] = ("group", "time")  # these read a column
+COLUMN_SPLIT_KINDS: tuple[SplitKind, ...] = ("group", "time", "fixed")  # these read a column
+SPAN_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
+SPAN = rf"([0-9]*\.?[0-9]+) ({'|'.join(SPAN_SECONDS)})s?"  # of time, as people write it
 
-KeyKind = Literal["float", "integer", "boolean", "option", "text", "any"]
+KeyKind = Literal["float", "integer", "boolean", "option", "numbers", "text", "any"]
 
 MODEL_PREFIX = "model."  # of an architecture's own parameters
 ARCHITECTURE = "model.architecture"

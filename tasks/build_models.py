@@ -3,12 +3,16 @@
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from nightune.models.data.dataset import Dataset
 from nightune.models.errors import InputError
 from nightune.models.networks.architectures import architecture_keys
-from nightune.models.recipe.params import resolve
+from nightune.models.recipe.params import read_recipe, resolve
+from nightune.models.techniques.keys import Key
+from nightune.models.user_code import is_reference
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.prove_reopening import prove_reopening
 from nightune.tasks.tracking.store.store import Store
@@ -23,22 +27,32 @@ from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Params, Value
 from nightune.vocabulary import ARCHITECTURE, DEFAULT_ARCHITECTURE, MODEL_PREFIX, shown
 
+if TYPE_CHECKING:
+    from nightune.models.networks.heads import Head
+    from nightune.models.networks.training_rows import TrainingRows
+    from nightune.models.networks.trial_build import TrialBuild
+
 logger = logging.getLogger("nightune")
 
 PLACES = (middle_point, lowest_point, highest_point)
+READ = (MODEL_PREFIX, "training.")  # prefixes of the params that decide on a model and its loss
 LIMIT_OPTIONS = 10  # of all parameters of one architecture that are built one by one
 
 
 @dataclass(frozen=True)
 class Builds:
-    """How many different models were built, and which of them could not be, although others could."""
+    """How many different models were built, and which of them could not be, although others could.
+
+    `heads` has for each architecture what its outputs are, and the loss for them.
+    """
 
     count: int
     findings: tuple[str, ...]
+    heads: Mapping[str, str] = field(default_factory=dict)
 
 
-def build_before_training(store: Store, study: Study, data: PreparedData) -> None:
-    """Refuse a study whose models cannot be built or do not open again, and warn of single ones that cannot be built.
+def build_before_training(store: Store, study: Study, data: PreparedData) -> tuple[str, ...]:
+    """Refuse a study whose models cannot be built or do not open again, and return findings on models.
 
     StudyError as in `build_models` and `prove_reopening`.
 
@@ -49,25 +63,33 @@ def build_before_training(store: Store, study: Study, data: PreparedData) -> Non
 
     crash_log = open_crash_log(store.root, study.name)
     if crash_log.engine_crashes():
-        return
+        return ()
     load_keras(store.compiled)
     with crash_log.choosing_engine(), watched(study.limits, crash_log.record_limit if is_supervised() else None):
-        builds = build_models(study, data.input_shape, data.output_size, store.compiled)
-        prove_reopening(study, open_dataset(data.folder), architectures(study))
+        dataset = open_dataset(data.folder)
+        builds = build_models(study, dataset, store.compiled)
+        prove_reopening(study, dataset, architectures(study))
     for finding in builds.findings:
         logger.warning("%s", finding)
+    settled = [f"{architecture}: {said}" for architecture, said in builds.heads.items() if is_reference(architecture)]
+    for line in settled:
+        logger.info("%s", line)
+    return (*builds.findings, *settled)
 
 
-def build_models(study: Study, input_shape: tuple[int, ...], output_size: int, compiled: Path | None = None) -> Builds:
+def build_models(study: Study, dataset: Dataset, compiled: Path | None = None) -> Builds:
     """Build each architecture with the middle and both ends of its parameters, and once with each of their options.
 
-    StudyError if no model of an architecture can be built: each of its trials would fail. What fails only in some
-    places, or with one of the options, is a finding: its trials fail, others succeed. Imports Keras.
+    StudyError if no model of an architecture can be built or has a head that fits the data: each of its trials would
+    fail. What fails only in some places, or with one of the options, is a finding: its trials fail, others succeed.
+    Imports Keras.
     """
     from nightune.models.backend import load_keras  # noqa: PLC0415 - Keras takes seconds
 
     load_keras(compiled)
-    builder = _Builder(study, input_shape, output_size)
+    from nightune.models.networks.training_rows import TrainingRows  # noqa: PLC0415 - Keras
+
+    builder = _Builder(study, TrainingRows.of(dataset))
     problems: list[Problem] = []
     findings: list[str] = []
     for architecture in architectures(study):
@@ -76,7 +98,8 @@ def build_models(study: Study, input_shape: tuple[int, ...], output_size: int, c
         findings += [] if found else _option_findings(builder, architecture)
     if problems:
         raise StudyError(str(study.path), list(dict.fromkeys(problems)))
-    return Builds(len(builder.built), tuple(dict.fromkeys(findings)))
+    _refuse_several_losses(builder)
+    return Builds(len(builder.built), tuple(dict.fromkeys([*findings, *builder.remarks])), builder.heads)
 
 
 @dataclass
@@ -84,18 +107,20 @@ class _Builder:
     """Builds each model once."""
 
     study: Study
-    input_shape: tuple[int, ...]
-    output_size: int
-    built: dict[str, InputError | None] = field(default_factory=dict)
+    rows: "TrainingRows"
+    built: dict[str, "TrialBuild"] = field(default_factory=dict)
+    architectures: dict[str, str] = field(default_factory=dict)  # by the same key
 
     def problem(self, architecture: str, point: Params) -> InputError | None:
         """Return why the model of a point cannot be built. Of a point with contradictions the trial reports why."""
-        from nightune.models.networks.trial_build import build_problem  # noqa: PLC0415 - Keras
+        from nightune.models.networks.trial_build import try_build  # noqa: PLC0415 - Keras
 
         folder = self.study.path.parent
-        given = {name: value for name, value in point.items() if name.startswith(MODEL_PREFIX)}
+        given = {name: value for name, value in point.items() if name.startswith(READ)}
         try:
-            complete = resolve(given, architecture_keys(architecture, folder))
+            known = architecture_keys(architecture, folder)
+            complete = resolve(given, known)
+            training = read_recipe(complete).training
         except ValueError:
             return None
         parameters = {
@@ -103,10 +128,52 @@ class _Builder:
             for name, value in complete.items()
             if name.startswith(MODEL_PREFIX) and name != ARCHITECTURE
         }
-        key = json.dumps([architecture, parameters], sort_keys=True)
+        key = json.dumps([architecture, parameters, asdict(training)], sort_keys=True)
         if key not in self.built:
-            self.built[key] = build_problem(architecture, parameters, self.input_shape, self.output_size, folder)
-        return self.built[key]
+            self.built[key] = try_build(architecture, parameters, training, self.rows, folder)
+            self.architectures[key] = architecture
+        build = self.built[key]
+        return build.problem if build.head is None else _contradiction(point, known, build.head)
+
+    @property
+    def heads(self) -> dict[str, str]:
+        """For each architecture, what was settled of the heads of its models."""
+        said: dict[str, list[str]] = {}
+        for key, build in self.built.items():
+            if build.head is not None:
+                said.setdefault(self.architectures[key], []).append(build.head.said)
+        return {architecture: "; or ".join(dict.fromkeys(lines)) for architecture, lines in said.items()}
+
+    @property
+    def remarks(self) -> list[str]:
+        """What of compilations is not used, by architecture."""
+        heads = [(self.architectures[key], build.head) for key, build in self.built.items()]
+        return [f"{name}: {remark}" for name, head in heads if head is not None for remark in head.remarks]
+
+
+def _contradiction(point: Params, known: Mapping[str, Key], head: "Head") -> InputError | None:
+    """Return why the techniques of a point do not suit its loss. Of other contradictions the trial reports why."""
+    from nightune.models.training.settled_heads import contradiction  # noqa: PLC0415 - Keras
+
+    try:
+        return contradiction(read_recipe(resolve(point, known)), head)
+    except ValueError:
+        return None
+
+
+def _refuse_several_losses(builder: _Builder) -> None:
+    """Values of different losses cannot be compared."""
+    study, heads = builder.study, [build.head for build in builder.built.values() if build.head is not None]
+    losses = {(head.loss_name, len(head.quantiles)) for head in heads}
+    # The same name may stand for several losses: its settings, or a user's function with a searched parameter.
+    values = {(head.loss_name, head.is_logits, head.values) for head in heads}
+    alike = {(name, is_logits) for name, is_logits, _ in values}
+    if study.objective.metric == "val_loss" and (len(losses) > 1 or len(values) > len(alike)):
+        names = " and ".join(dict.fromkeys(head.loss_name for head in heads))
+        settings = "" if len(losses) > 1 else " with different settings"
+        problem = f"val_loss cannot rank trials of different losses ({names}{settings})"
+        remedy = "rank by another metric, or set one loss"
+        raise StudyError(str(study.path), [Problem("objective.metric", f"{problem}; {remedy}")])
 
 
 def architectures(study: Study) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.rules import notes_on
 from nightune.models.training.graph_key import graph_key
-from nightune.models.user_code import source_digest
+from nightune.models.training.model_key import code_of
 from nightune.tasks.build_models import Builds, architectures, build_models
 from nightune.tasks.prepare_data import read_dataset
 from nightune.tasks.propose_trials import complete_params
@@ -40,6 +40,7 @@ class StudyCheck:
     largest_cost_epochs: int
     models_built: int  # 0 where no model was built
     model_findings: list[str]
+    heads: dict[str, str]  # architecture → what its outputs are, and the loss; empty where no model was built
     points: int | None  # of the space, at least as many as trials if there are more; None: any number
     search_findings: list[str]
 
@@ -64,12 +65,12 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         except ValueError as error:
             refused[str(error)] += 1
             continue
-        graph_keys.add(graph_key(recipe, source_digest(recipe.architecture, study.path.parent)))
+        graph_keys.add(graph_key(recipe, code_of(recipe, study.path.parent)))
         notes.update(notes_on(recipe))
     builds = Builds(0, ())
     if before_building is not None:
         before_building()
-        builds = build_models(study, dataset.input_shape, dataset.output_size)
+        builds = build_models(study, dataset)
         prove_reopening(study, dataset, architectures(study))
     return StudyCheck(
         study=study.name,
@@ -91,6 +92,7 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         largest_cost_epochs=largest_cost_epochs(study.brackets),
         models_built=builds.count,
         model_findings=list(builds.findings),
+        heads=dict(builds.heads),
         points=study.point_count,
         search_findings=[study.repeats] if study.repeats else [],
     )

@@ -26,12 +26,13 @@ logger = logging.getLogger("nightune")
 
 def choose_sweep(
     store: Store, study: Study, data: PreparedData, request: str, fresh: bool, is_retry_requested: bool
-) -> tuple[Sweep, Study]:
-    """Return the sweep and the study as it trains it: an extended sweep has more trials than the study's file.
+) -> tuple[Sweep, Study, tuple[str, ...]]:
+    """Return the sweep, the study as it trains it (extended sweeps have more trials), and findings on its models.
 
     `request` is the engine asked for. Where something is to be trained, the study's models are built first. StudyError
     leaves the store as it was.
     """
+    findings: tuple[str, ...]
     standing, study = _standing(store, study, data, fresh)
     is_extension = standing is not None and standing.asked_trials < (study.search.trials or 0)
     changed = [] if standing is None else _changed(store, study, standing, data)
@@ -44,20 +45,22 @@ def choose_sweep(
             text = "%s has every point of the space: the new sweep has no others and %s"
             logger.warning(f"{text} (to search further, widen a range or add options)", standing.id, done)
         study = study.model_copy(update={"repeats_points": False})
-        build_before_training(store, study, data)
+        findings = build_before_training(store, study, data)
         _warn_of_repeats(study)
-        return open_sweep(store, study, data.version, True, study.trial_count, _tags(study)), study
+        return open_sweep(store, study, data.version, True, study.trial_count, _tags(study)), study, findings
     retried = trials_to_retry(store, study, standing, data, is_retry_requested) | dict.fromkeys(changed, OTHER_CODE)
     if (is_extension or retried) and keeps_its_engine(store, standing, retried):
         refuse_other_engine(study, standing, request)  # before the sweep is changed
+    findings = ()
     if is_extension or retried or not standing.is_complete:
-        build_before_training(store, study, data)
+        findings = build_before_training(store, study, data)
         _warn_of_repeats(study)
     if is_extension:
         added = study.trial_count - standing.planned_trials
         standing = extend_sweep(store, standing, study)
         logger.info("%s is extended by %d trials", standing.id, added)
-    return retry_failed(store, study, open_sweep(store, study, data.version, False, study.trial_count), retried), study
+    opened = open_sweep(store, study, data.version, False, study.trial_count)
+    return retry_failed(store, study, opened, retried), study, findings
 
 
 def _standing(store: Store, study: Study, data: PreparedData, fresh: bool) -> tuple[Sweep | None, Study]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from nightune.models.recipe.params import read_recipe
 from nightune.models.training.graph_key import graph_key
-from nightune.models.user_code import source_digest
+from nightune.models.training.model_key import code_digest
 from nightune.tuning.trial import Trial
 
 COHORT_TRIALS = 50  # keeps a flow of thousands of trials under Prefect's limit of about a thousand task runs
@@ -29,12 +29,14 @@ class Place(NamedTuple):
 
 def training_order(folder: Path) -> Callable[[Trial], Place]:
     """Return a function from a trial to its place. `folder` is the study's; the user's code in it is read once."""
-    code = cache(lambda architecture: source_digest(architecture, folder))
+    code = cache(lambda architecture, loss: code_digest(architecture, loss, folder))
 
     def place(trial: Trial) -> Place:
         try:
             recipe = read_recipe(trial.params)
-            return Place(graph_key(recipe, code(recipe.architecture)), recipe.largest_batch, trial.number)
+            return Place(
+                graph_key(recipe, code(recipe.architecture, recipe.training.loss)), recipe.largest_batch, trial.number
+            )
         except ValueError:
             return Place(REFUSED, 0, trial.number)
 

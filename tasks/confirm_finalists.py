@@ -97,12 +97,14 @@ def fixed_weights(setting: Setting, result: TrialResult) -> "FixedWeights":
     from nightune.models.data.storage import open_dataset  # noqa: PLC0415
     from nightune.models.networks.architectures import ARCHITECTURES, build_model  # noqa: PLC0415
     from nightune.models.networks.fixed_weights import FixedWeights, find_fixed_weights  # noqa: PLC0415
+    from nightune.models.networks.heads import output_size  # noqa: PLC0415
 
     recipe = read_recipe(result.trial.params)
     if recipe.architecture in ARCHITECTURES:
         return FixedWeights()
     dataset = open_dataset(setting.data.folder)
-    shape, size, folder = dataset.input_shape, dataset.output_size, setting.study.path.parent
+    shape, folder = dataset.input_shape, setting.study.path.parent
+    size = output_size(recipe.training, dataset.task, dataset.output_size)
     try:
         return find_fixed_weights(
             lambda seed: build_model(recipe.architecture, recipe.model, shape, size, folder=folder, seed=seed)

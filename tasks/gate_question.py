@@ -14,7 +14,9 @@ from nightune.vocabulary import OBJECTIVES, VALIDATION_PREFIX
 
 if TYPE_CHECKING:
     from nightune.models.data.dataset import Dataset, UnsealedExamples
-    from nightune.models.networks.row_losses import Truth
+    from nightune.models.networks.heads import Head
+    from nightune.models.networks.row_losses import Measure
+    from nightune.models.networks.truth import Truth
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,28 +26,31 @@ class Question:
     dataset: "Dataset"
     truth: "Truth"
     objective: str
-    measure: str
+    measure: "Measure"
     rows: TestRows
     is_row_mean: bool
 
     @classmethod
-    def of(cls, dataset: "Dataset", test: "UnsealedExamples", objective: str) -> "Question":
-        """Settle the comparison from the study's objective and the test split."""
+    def of(cls, dataset: "Dataset", test: "UnsealedExamples", objective: str, head: "Head") -> "Question":
+        """Settle the comparison from the study's objective, the test split and the candidate's head."""
         from nightune.models.networks.row_answers import classes_of  # noqa: PLC0415 - Keras
-        from nightune.models.networks.row_losses import measure_of, truth  # noqa: PLC0415
+        from nightune.models.networks.row_losses import measure_of  # noqa: PLC0415
+        from nightune.models.networks.trained_rows import TrainedMeasure  # noqa: PLC0415
+        from nightune.models.networks.truth import truth  # noqa: PLC0415
         from nightune.models.networks.weighted_metrics import is_row_mean  # noqa: PLC0415
 
         wanted, is_mean = truth(dataset, test), is_row_mean(objective)
         has_classes = not (is_mean or wanted.is_regression or wanted.labels is not None)
         classes = classes_of(wanted, dataset) if has_classes else None
         rows = TestRows(len(test), test.groups, classes)
-        return cls(dataset, wanted, objective, measure_of(objective, dataset.task), rows, is_mean)
+        measure = measure_of(objective, dataset.task, TrainedMeasure.of(head, dataset))
+        return cls(dataset, wanted, objective, measure, rows, is_mean)
 
     @property
     def loss(self) -> str:
         """The loss that is compared, in words."""
         if self.is_row_mean:
-            return self.measure
+            return str(self.measure)
         metric = self.objective.removeprefix(VALIDATION_PREFIX)
         return metric if OBJECTIVES[self.objective] == "minimize" else f"1 - {metric}"
 

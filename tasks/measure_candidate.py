@@ -29,6 +29,7 @@ from nightune.vocabulary import OBJECTIVES
 
 if TYPE_CHECKING:
     from nightune.models.data.dataset import Dataset, UnsealedExamples
+    from nightune.models.networks.heads import Head
     from nightune.models.serving.predictor import Predictor
 
 logger = logging.getLogger("nightune")
@@ -46,6 +47,14 @@ class Contender:
     folder: Path
     siblings: tuple[Path, ...]
     problem: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """The metric that is compared, the study's objective, and the head of the candidate with its loss."""
+
+    metric: str
+    head: "Head"
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,7 @@ def does_champion_open(store: Store, version: Version) -> bool:
 
 def measure(
     dataset: "Dataset",
-    objective: str,
+    asked: Asked,
     rules: PromotionSection,
     candidate: Contender,
     champion: Contender | None,
@@ -117,7 +126,7 @@ def measure(
 
     test = dataset.test.open(Purpose.GATE, record)
     raw = test.inputs if test.table is None else test.table
-    question = Question.of(dataset, test, objective)
+    question = Question.of(dataset, test, asked.metric, asked.head)
     predictor = Predictor.open(parts_of(candidate.folder))
     inputs = predictor.inputs(raw)
     ours = question.side(parts_of(candidate.folder), candidate.siblings, inputs)
@@ -145,8 +154,8 @@ def measure(
             gain = compare_sides(ours, theirs, question.rows, rules.confidence, seed=0)
             guards.append(_serving_model(ours, theirs, question.rows, rules))
             notes += _few_models(gain)
-    metrics = all_metrics(predictor, inputs, test.targets)
-    values = None if baseline is None else MetricValues.of(objective, OBJECTIVES[objective], gain, baseline)
+    metrics = all_metrics(predictor, inputs, test.targets, asked.head)
+    values = None if baseline is None else MetricValues.of(asked.metric, OBJECTIVES[asked.metric], gain, baseline)
     return Evidence(question.loss, gain, baseline, tuple(guards), metrics, tuple(notes), values)
 
 
@@ -231,6 +240,9 @@ def _schema(candidate: dict[str, Any], champion: dict[str, Any]) -> Guard:
             problems.append(f"column {name!r} is required, but was not before")
         elif before[name] != now[name]:
             problems.append(f"column {name!r} was a {before[name]}, but is a {now[name]} now")
+    if candidate.get("quantiles") != champion.get("quantiles"):
+        before_now = [each.get("quantiles") or "one number" for each in (champion, candidate)]
+        problems.append(f"predictions were {before_now[0]}, but are {before_now[1]} now")
     for what, key in (("label", "classes"), ("column", "outputs")):
         lost = [repr(name) for name in champion.get(key) or () if name not in (candidate.get(key) or ())]
         if lost and (what == "column") == (candidate["task"] == "regression"):

@@ -4,16 +4,19 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from nightune.models.errors import InputError
+from nightune.models.recipe.params import read_recipe
 from nightune.models.serving.predictor import DESCRIPTION
 from nightune.tasks.confirm_finalists import fixed_weights, replicates_of
 from nightune.tasks.measure_candidate import (
     UNOPENED,
+    Asked,
     Contender,
     Evidence,
     champion_contender,
@@ -81,7 +84,8 @@ def promote_model(
     existing = registry.registered(store, model, candidate.run_id)
     if existing is not None and champion == existing:
         return _still_champion(setting, existing)
-    verdict = _verdict(setting, winner, candidate, champion)
+    head = cache(partial(_head, setting, winner))  # settled only where something is measured or registered
+    verdict = _verdict(setting, winner, candidate, champion, head)
     if existing is not None and names.ROLLED_BACK_BECAUSE in existing.tags:
         verdict = _rolled_back(verdict, existing)
     if request.is_forced:
@@ -89,7 +93,7 @@ def promote_model(
     logger.info("%s · trial %d of %s · %s", verdict.decision, candidate.trial, candidate.sweep, verdict.reason)
     if request.is_dry or not (verdict.is_promoted or verdict.is_close):
         return Promotion(verdict, is_dry=request.is_dry)
-    version = existing or _register(setting, verdict, champion)
+    version = existing or _register(setting, verdict, champion, head)
     return _move_alias(setting, verdict, version, champion)
 
 
@@ -114,7 +118,24 @@ def _candidate(setting: Setting, winner: TrialResult, confirmation: Confirmation
     )
 
 
-def _verdict(setting: Setting, winner: TrialResult, candidate: Candidate, champion: Version | None) -> Verdict:
+def _head(setting: Setting, winner: TrialResult) -> Any:
+    """Settle what the outputs of the winner's model are, and its loss, as its training did."""
+    from nightune.models.backend import load_keras  # noqa: PLC0415 - imports Keras
+    from nightune.models.data.storage import open_dataset  # noqa: PLC0415 - imports pandas for tables
+
+    load_keras(setting.store.compiled)
+    from nightune.models.engines.fit.engine import FitEngine  # noqa: PLC0415 - Keras
+
+    engine = FitEngine(open_dataset(setting.data.folder), setting.study.path.parent)
+    try:
+        return engine.head(read_recipe(winner.trial.params))
+    except InputError as error:  # its file has changed since
+        raise StudyError(str(setting.study.path), [Problem(error.key, error.message)]) from error
+
+
+def _verdict(
+    setting: Setting, winner: TrialResult, candidate: Candidate, champion: Version | None, head: Callable[[], Any]
+) -> Verdict:
     """Return the stored verdict on the same question, or a new one: each question reads the test split once."""
     rules = setting.study.promotion
     judged = {
@@ -125,7 +146,7 @@ def _verdict(setting: Setting, winner: TrialResult, candidate: Candidate, champi
     question = trial_key(judged)
     verdict = read_verdict(setting.store, setting.sweep, question)
     if verdict is None or _is_outdated(setting, verdict, champion):
-        verdict = _judge(setting, candidate, champion)
+        verdict = _judge(setting, candidate, champion, head())
         verdict = replace(verdict, notes=(*verdict.notes, *_notes_on_start(setting, winner)))
         write_verdict(setting.store, setting.sweep, verdict, question)
     return verdict
@@ -150,7 +171,7 @@ def _notes_on_start(setting: Setting, winner: TrialResult) -> list[str]:
     ]
 
 
-def _judge(setting: Setting, candidate: Candidate, champion: Version | None) -> Verdict:
+def _judge(setting: Setting, candidate: Candidate, champion: Version | None, head: Any) -> Verdict:
     from nightune.models.data.storage import open_dataset  # noqa: PLC0415 - imports pandas for tables
 
     store, rules = setting.store, setting.study.promotion
@@ -159,13 +180,13 @@ def _judge(setting: Setting, candidate: Candidate, champion: Version | None) -> 
     record = partial(record_test_read, store, setting.sweep, f"gate: trial {candidate.trial} against {opponent}")
     with tempfile.TemporaryDirectory() as folder:
         try:
-            contender = _contender(setting, candidate, dataset, Path(folder))
+            contender = _contender(setting, candidate, dataset, head, Path(folder))
         except UnopenedError as error:
-            evidence = _unopened(setting, dataset.task, error)
+            evidence = _unopened(setting, dataset, head, error)
         else:
             evidence = measure(
                 dataset,
-                setting.study.objective.metric,
+                Asked(setting.study.objective.metric, head),
                 rules,
                 candidate=contender,
                 champion=None if champion is None else champion_contender(store, champion, Path(folder) / "champion"),
@@ -199,13 +220,14 @@ class UnopenedError(Exception):
     """The candidate's model cannot be opened; the text says why."""
 
 
-def _unopened(setting: Setting, task: str, error: UnopenedError) -> Evidence:
+def _unopened(setting: Setting, dataset: Any, head: Any, error: UnopenedError) -> Evidence:
     """Return what is known about a candidate that cannot be opened; the test split is not read for it."""
     from nightune.models.networks.row_losses import measure_of  # noqa: PLC0415 - Keras
+    from nightune.models.networks.trained_rows import TrainedMeasure  # noqa: PLC0415
 
     said = f"the winner cannot be opened ({error}); train it again: start the next sweep with --fresh"
-    name = measure_of(setting.study.objective.metric, task)
-    return Evidence(name, None, None, (Guard(ALONE, False, said, is_vital=True),), {}, ())
+    measure = measure_of(setting.study.objective.metric, dataset.task, TrainedMeasure.of(head, dataset))
+    return Evidence(str(measure), None, None, (Guard(ALONE, False, said, is_vital=True),), {}, ())
 
 
 def _data_guard(setting: Setting, version: str) -> Guard:
@@ -215,26 +237,25 @@ def _data_guard(setting: Setting, version: str) -> Guard:
     return Guard("data version", is_same, text, is_vital=True)
 
 
-def _contender(setting: Setting, candidate: Candidate, dataset: Any, folder: Path) -> Contender:
+def _contender(setting: Setting, candidate: Candidate, dataset: Any, head: Any, folder: Path) -> Contender:
     """Build the candidate's folder as for registration, and fetch its siblings."""
     files = []
     for number, run_id in enumerate(candidate.siblings):
         place = folder / f"sibling-{number}"
         place.mkdir()
         files.append(fetch_checkpoint(setting.store, run_id, place))
-    return Contender(_write_folder(setting, candidate, dataset, folder), tuple(files))
+    return Contender(_write_folder(setting, candidate, dataset, head, folder), tuple(files))
 
 
-def _write_folder(setting: Setting, candidate: Candidate, dataset: Any, folder: Path) -> Path:
+def _write_folder(setting: Setting, candidate: Candidate, dataset: Any, head: Any, folder: Path) -> Path:
     from nightune.models.data.storage import preprocessing_files  # noqa: PLC0415
-    from nightune.models.networks.row_losses import is_logits  # noqa: PLC0415 - Keras
     from nightune.models.serving.predictor import open_model  # noqa: PLC0415
 
     parts = folder / "parts"
     parts.mkdir()
     model = place_model(fetch_checkpoint(setting.store, candidate.run_id, folder), parts)
     try:
-        opened = open_model(model)
+        open_model(model)
     except MemoryError:
         raise
     except Exception as error:  # what a damaged file, a Lambda layer or a lost class raises is up to Keras
@@ -242,7 +263,7 @@ def _write_folder(setting: Setting, candidate: Candidate, dataset: Any, folder: 
     for file in preprocessing_files(setting.data.folder):
         shutil.copyfile(file, parts / file.name)
     made_of = {"sweep": candidate.sweep, "trial": candidate.trial, "run_id": candidate.run_id}
-    description = {**dataset.description, "is_logits": is_logits(opened, dataset), "made_of": made_of}
+    description = {**dataset.description, **head.description, "made_of": made_of}
     text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False)
     (parts / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
     fetch_study(setting.store, setting.sweep, parts)
@@ -277,7 +298,7 @@ def _forced(setting: Setting, verdict: Verdict, because: str) -> Verdict:
         raise StudyError(str(setting.study.path), [Problem("promotion", str(error))]) from error
 
 
-def _register(setting: Setting, verdict: Verdict, champion: Version | None) -> Version:
+def _register(setting: Setting, verdict: Verdict, champion: Version | None, head: Callable[[], Any]) -> Version:
     from nightune.models.data.storage import open_dataset  # noqa: PLC0415 - imports pandas for tables
 
     candidate = verdict.candidate
@@ -294,7 +315,7 @@ def _register(setting: Setting, verdict: Verdict, champion: Version | None) -> V
         **({} if champion is None else {names.COMPARED_WITH: str(champion.number)}),
     }
     with tempfile.TemporaryDirectory() as folder:
-        written = _write_folder(setting, candidate, open_dataset(setting.data.folder), Path(folder))
+        written = _write_folder(setting, candidate, open_dataset(setting.data.folder), head(), Path(folder))
         return registry.register(setting.store, candidate.model, setting.sweep, candidate.run_id, written, tags)
 
 

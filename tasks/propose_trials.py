@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from nightune.models.networks.architectures import architecture_keys
+from nightune.models.networks.compiled_source import compiles_other_loss
 from nightune.models.recipe.params import read_recipe, resolve
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.capabilities import only_in_fit
@@ -46,7 +47,9 @@ def content_key(study: Study, sweep_number: int, data: PreparedData, params: Par
         "epochs": study.search.epochs,
         "objective": [study.objective.metric, study.objective.direction],
         "semantics": SEMANTICS_VERSION,
-        "code": source_digest(str(params["model.architecture"]), study.path.parent) + _stopping_digest(study, params),
+        "code": source_digest(str(params["model.architecture"]), study.path.parent)
+        + _stopping_digest(study, params)
+        + _loss_digest(study, data, params),
     }
     if params.get("stopping.rule") == "median":
         content["sweep"] = sweep_number  # depends on earlier trials, so it is not reusable in another sweep
@@ -56,6 +59,15 @@ def content_key(study: Study, sweep_number: int, data: PreparedData, params: Par
 def _stopping_digest(study: Study, params: Params) -> str:
     """Return the digest of a user's stopping rule; empty if there is none."""
     return source_digest(str(params.get("stopping.rule", "")), study.path.parent, "stopping.rule")
+
+
+def _loss_digest(study: Study, data: PreparedData, params: Params) -> str:
+    """Return the digest of a user's loss, or that another loss than the default is compiled; empty for the default."""
+    folder = study.path.parent
+    if "training.loss" in params:
+        return source_digest(str(params["training.loss"]), folder, "training.loss")
+    is_other = compiles_other_loss(str(params["model.architecture"]), folder, data.task)
+    return " compiled loss" if is_other else ""
 
 
 def sample_recipes(study: Study, sweep_number: int = 0, count: int = 50) -> list[Recipe]:

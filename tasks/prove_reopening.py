@@ -71,6 +71,7 @@ def _first_built(study: Study, dataset: "Dataset", architecture: str) -> tuple[R
     """Build a model of the architecture, with changed weights; None if none can be built, as others report."""
     from nightune.models.engines.keras_parts.mixed_precision import computing_in  # noqa: PLC0415 - Keras
     from nightune.models.networks.architectures import build_model  # noqa: PLC0415 - Keras
+    from nightune.models.networks.heads import output_size  # noqa: PLC0415 - Keras
 
     folder, fixed = study.path.parent, {ARCHITECTURE: architecture} if ARCHITECTURE in study.space.by_name else {}
     for place in (middle_point, lowest_point, highest_point):
@@ -79,7 +80,7 @@ def _first_built(study: Study, dataset: "Dataset", architecture: str) -> tuple[R
             if recipe.architecture != architecture:
                 continue
             with computing_in(recipe.precision):
-                shape, size = dataset.input_shape, dataset.output_size
+                shape, size = dataset.input_shape, output_size(recipe.training, dataset.task, dataset.output_size)
                 model = build_model(architecture, recipe.model, shape, size, folder=folder, seed=SEED)
         except ValueError:  # contradicting params, or a model that cannot be built
             continue

@@ -39,11 +39,11 @@ def start_sweep(
     store: Store, study: Study, data: PreparedData, request: str, fresh: bool, retry: bool = False
 ) -> Setting:
     """Resume the study's unfinished sweep, open its complete one, or start the next; choose the engine."""
-    sweep, study = choose_sweep(store, study, data, request, fresh, retry)
+    sweep, study, findings = choose_sweep(store, study, data, request, fresh, retry)
     with mark_interrupted_on_error(store, sweep):
         reconcile(store, sweep.experiment_id)
         if not sweep.is_complete:
-            write_findings(store, sweep, data.findings)
+            write_findings(store, sweep, data.findings, findings)
         announce_sweep(_started(study, sweep, list(finished_trials(store, sweep).values())))
         if not sweep.engine and not sweep.is_complete:
             choice = select_engine(store, study, sweep.number, data, request)

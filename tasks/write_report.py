@@ -52,6 +52,7 @@ class SweepReport:
     confirmation: Confirmation | None = None
     mattered: WhatMattered | None = None  # None until the sweep is complete
     findings: tuple[str, ...] = ()  # about the data
+    model_findings: tuple[str, ...] = ()
     pages: Pages = NOT_RUNNING
     standing: Standing = Standing.OPEN
 
@@ -93,6 +94,7 @@ class SweepReport:
                 "params": best.trial.params,
             },
             **({"findings": list(self.findings)} if self.findings else {}),
+            **({"model_findings": list(self.model_findings)} if self.model_findings else {}),
             **_confirmed(self.confirmation),
             **({} if self.mattered is None else {"mattered": asdict(self.mattered)}),
         }
@@ -152,6 +154,7 @@ def read_report(store: Store, study: str, sweep: Sweep) -> SweepReport:
         confirmation=read_confirmation(store, sweep),
         mattered=read_importance(store, sweep),
         findings=read_findings(store, sweep),
+        model_findings=read_findings(store, sweep, "models"),
         pages=find_pages(store),
         standing=_standing(store, study, sweep),
     )

@@ -24,6 +24,16 @@ def write_examples(section: str, folder: Path) -> None:
         (folder / name).write_text(content, encoding="utf-8")
 
 
+def edited(file: Path, changes: dict[str, str]) -> Path:
+    """Replace texts of a file that are in it."""
+    text = file.read_text()
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text)
+    return file
+
+
 def trained_task(study_file: Path) -> str:
     """Check the study, train its first trial in `fit`, and return the task."""
     study = load_study(study_file)
@@ -49,13 +59,81 @@ def trained_task(study_file: Path) -> str:
 )
 def test_the_task_is_settled_as_the_page_says(tmp_path: Path, changes: dict[str, str], task: str) -> None:
     write_examples("The task", tmp_path)
-    file = tmp_path / "tags.toml"
+    assert trained_task(edited(tmp_path / "tags.toml", changes)) == task
+
+
+def changed(tmp_path: Path, section: str, name: str, changes: dict[str, str], added: str = "") -> Path:
+    """Write the examples of a section, and replace parts of its study."""
+    write_examples(section, tmp_path)
+    file = tmp_path / name
     text = file.read_text()
     for old, new in changes.items():
         assert old in text
         text = text.replace(old, new)
-    file.write_text(text)
-    assert trained_task(file) == task
+    file.write_text(f"{text}\n{added}")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "added", "said"),
+    [
+        ("average", {}, "", "probabilities (measured: between 0 and 1"),
+        ("bounded", {}, '[training]\noutputs = "logits"', "logits (training.outputs"),
+        ("contradicted", {"contradicted": 'contradicted"\nfrom_logits = false #'}, "", "probabilities"),
+        (
+            "positive",
+            {"breast_cancer": "diabetes", "val_accuracy": "val_mae"},
+            "",
+            "quantities (measured: never below 0",
+        ),
+    ],
+)
+def test_the_head_is_settled_as_the_page_says(
+    tmp_path: Path, model: str, changes: dict[str, str], added: str, said: str
+) -> None:
+    file = changed(tmp_path, "The head", "heads.toml", {"average": model, **changes}, added)
+    (head,) = check_study(load_study(file), lambda: None).heads.values()
+    assert said in head
+    trained_task(file)
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "message"),
+    [
+        ("bounded", {}, r"training\.outputs: .*below -1 .*above 1 .*outputs = \"logits\""),
+        ("contradicted", {}, r"training\.outputs: .*reads logits.*from_logits=False"),
+        (
+            "positive",
+            {'"breast_cancer"': '"diabetes"\nscale_target = true', "val_accuracy": "val_mae"},
+            r"training\.outputs: .*standardized.*remove data\.scale_target",
+        ),
+    ],
+)
+def test_heads_that_the_witnesses_contradict_are_refused(
+    tmp_path: Path, model: str, changes: dict[str, str], message: str
+) -> None:
+    file = changed(tmp_path, "The head", "heads.toml", {"average": model, **changes})
+    with pytest.raises(StudyError, match=message):
+        check_study(load_study(file), lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("added", "said", "is_replaced"),
+    [
+        ("", "loss huber (compiled", False),
+        ('loss = "mae"', "loss mae", True),
+        ('loss = "losses.py:asymmetric"', "losses.py:asymmetric", True),
+        ('loss = "pinball"\nquantiles = [0.1, 0.5, 0.9]', "quantiles 0.1, 0.5, 0.9", True),
+    ],
+)
+def test_the_loss_is_settled_as_the_page_says(tmp_path: Path, added: str, said: str, is_replaced: bool) -> None:
+    file = changed(tmp_path, "The loss", "losses.toml", {}, f"[training]\n{added}" if added else "")
+    checked = check_study(load_study(file), lambda: None)
+    (head,) = checked.heads.values()
+    assert said in head
+    assert any("huber is not used" in finding for finding in checked.model_findings) == is_replaced
+    assert any("Adam" in finding for finding in checked.model_findings)
+    trained_task(file)
 
 
 def test_levels_are_refused_without_a_task(tmp_path: Path) -> None:
@@ -64,3 +142,37 @@ def test_levels_are_refused_without_a_task(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace(":tags", ":levels"))
     with pytest.raises(StudyError, match=r'data\.task: .*"multilabel"'):
         read_dataset(load_study(file))
+
+
+@pytest.mark.parametrize("changes", [{}, {':visits"': ":visits\"\nsplit = { kind = 'group' }"}])
+def test_groups_of_a_loader_stay_together(tmp_path: Path, changes: dict[str, str]) -> None:
+    write_examples("Splits", tmp_path)
+    file = edited(tmp_path / "walks.toml", changes)
+    dataset = read_dataset(load_study(file))
+    assert dataset.description["split"]["kind"] == "group"
+    assert dataset.sizes == {"train": 180, "validation": 60, "test": 60}
+    if not changes:
+        assert trained_task(file) == "regression"
+
+
+def test_pairs_of_keras_keep_their_test_rows(tmp_path: Path) -> None:
+    write_examples("Splits", tmp_path)
+    pairs = "return (x[:200], x[:200, 0]), (x[200:], x[200:, 0])"
+    edited(tmp_path / "walks.py", {'return {"x": x, "y": x[:, 0] + x[:, 1], "group": patient}': pairs})
+    dataset = read_dataset(load_study(tmp_path / "walks.toml"))
+    assert dataset.sizes == {"train": 160, "validation": 40, "test": 100}
+
+
+@pytest.mark.parametrize(
+    ("split", "word"),
+    [("", "refused"), ("{ kind = 'time', gap = 12 }", "in no split"), ("{ allow_overlap = true }", "allows")],
+)
+def test_windows_are_split_as_the_page_says(tmp_path: Path, split: str, word: str) -> None:
+    write_examples("Splits", tmp_path)
+    source = ':windows"' + (f"\nsplit = {split}" if split else "")
+    study = load_study(edited(tmp_path / "walks.toml", {':visits"': source}))
+    if not split:
+        with pytest.raises(StudyError, match=r"data\.split\.kind: .*windows"):
+            read_dataset(study)
+    else:
+        assert any(word in finding for finding in read_dataset(study).findings)

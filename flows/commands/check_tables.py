@@ -27,6 +27,7 @@ def print_check(console: Console, check: StudyCheck) -> None:
         *([] if check.classes is None else [_class_line(check.classes, check.data)]),
         ("trials", f"{check.trials} ({check.method})"),
         *([("models built", str(check.models_built))] if check.models_built else []),
+        *[("head", f"{architecture} · {said}") for architecture, said in check.heads.items()],
         ("graph keys", f"{len(check.graph_keys)} (compiled training graphs)"),
         *_bracket_lines(check),
         ("largest cost", f"{check.largest_cost_epochs} epochs"),

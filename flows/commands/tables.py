@@ -39,8 +39,8 @@ def print_leaderboard(console: Console, report: SweepReport) -> None:
     if len(report.results) > SHOWN_ROWS:
         console.print(f"… and {len(report.results) - SHOWN_ROWS} more in the leaderboard of the sweep's MLflow run.")
     _print_failures(console, report)
-    for finding in report.findings:
-        console.print(Text(f"data: {finding}", style="yellow"), soft_wrap=True)
+    for finding in (*(f"data: {each}" for each in report.findings), *report.model_findings):
+        console.print(Text(finding, style="yellow"), soft_wrap=True)
 
 
 def _print_failures(console: Console, report: SweepReport) -> None:

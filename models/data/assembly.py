@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EXAMPLE_ROWS = 5
+LATER_KEYS = ("gap", "allow_overlap")  # of a split; left out if not used, as in descriptions of earlier versions
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,10 +106,14 @@ def _describe(dataset: Dataset, data: EncodedData) -> dict[str, Any]:
         "input_shape": list(dataset.input_shape),
         "input_type": str(dataset.train.inputs.dtype),
         "output_size": dataset.output_size,
-        "split": asdict(data.split),
+        "split": {
+            name: value for name, value in asdict(data.split).items() if value or name not in ("gap", "allow_overlap")
+        },
     }
     if targets.mean is not None and targets.deviation is not None:
         description["target_scale"] = {"mean": list(targets.mean), "deviation": list(targets.deviation)}
+    if data.raw.targets.ndim == 2 and targets.values.ndim == 1:
+        description["is_one_hot"] = True  # so that a user's own loss reads classes as the data holds them
     if targets.names is not None and targets.values.ndim == 2:
         description["outputs"] = list(targets.names)
     if preprocessing is not None:

@@ -7,13 +7,15 @@ from nightune.models.data.assembly import EncodedData, assemble
 from nightune.models.data.dataset import Dataset
 from nightune.models.data.inputs import encode_inputs
 from nightune.models.data.leakage import leakage_findings
+from nightune.models.data.part_files import read_content
+from nightune.models.data.parts import read_parts
 from nightune.models.data.profile import class_counts, column_lines
 from nightune.models.data.raw_data import RawData, separate_target
 from nightune.models.data.settings import DataSettings
-from nightune.models.data.sources import read_source
 from nightune.models.data.splits import split_rows
-from nightune.models.data.tables import split_findings, split_keys
+from nightune.models.data.tables import refuse_span, split_findings, split_keys
 from nightune.models.data.targets import encode_targets, settle_split, standardize, strata, target_findings
+from nightune.models.data.windows import overlap_findings
 
 
 def load_dataset(settings: DataSettings, folder: Path) -> Dataset:
@@ -21,7 +23,7 @@ def load_dataset(settings: DataSettings, folder: Path) -> Dataset:
 
     Relative paths start at the folder.
     """
-    raw = separate_target(read_source(settings.source, folder, settings.numeric, settings.categorical), settings)
+    raw = separate_target(read_content(settings, folder), settings)
     data = _encode(raw, settings)
     return replace(
         assemble(data),
@@ -33,9 +35,12 @@ def load_dataset(settings: DataSettings, folder: Path) -> Dataset:
 def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
     """Turn targets and inputs into numbers, split the rows in between, and collect the findings of all steps."""
     targets = encode_targets(raw)
-    split = settle_split(settings.split, targets)
-    of_split = (raw.split_column, split.kind == "time", settings.choices)
-    keys = split_keys(*of_split)
+    split = settle_split(raw.split, targets)
+    named = raw.split_column if split.kind == "fixed" else None
+    of_split = (None if split.kind == "fixed" else raw.split_column, split.kind == "time", raw.split_choices(settings))
+    keys = split_keys(*of_split) if named is None else read_parts(named)
+    if raw.split_column is not None:
+        refuse_span(raw.split_column, split.gap, raw.split_choices(settings))
     rows = split_rows(split, strata(targets), keys)
     if settings.scale_target:
         targets = standardize(targets, rows.train)
@@ -47,6 +52,7 @@ def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
         *split_findings(*of_split),
         *target_findings(targets, rows),
         *inputs.findings,
+        *overlap_findings(inputs, rows, split),
         *leakage_findings(inputs, targets, rows),
     )
     return EncodedData(

@@ -1,16 +1,21 @@
 """A study's data before anything is fitted: the inputs and the target of every row, as one object."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nightune.models.data.array_keys import key_choices, split_by_keys
+from nightune.models.data.columns.reading import Choices
+from nightune.models.data.contents import Arrays, Table
+from nightune.models.data.parts import read_parts
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.several_targets import read_targets
-from nightune.models.data.sources import KEY, Arrays, Table
+from nightune.models.data.sources import KEY
+from nightune.models.data.splits import Split
 from nightune.models.data.target_column import read_target
 from nightune.models.errors import InputError
-from nightune.vocabulary import unknown_name
+from nightune.vocabulary import COLUMN_SPLIT_KINDS, unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +35,7 @@ class RawData:
     target_name: str | None = None  # None: several columns, or arrays, which have no column names
     target_names: tuple[str, ...] | None = None  # of several columns, if they have names
     split_column: "pd.Series[Any] | None" = None
+    split: Split = field(default_factory=Split)  # the study's; its kind and column are settled by arrays' own keys
     findings: tuple[str, ...] = ()
     has_text_names: bool = True  # of columns in the source
 
@@ -37,6 +43,10 @@ class RawData:
     def target_key(self) -> str:
         """The key of the study file to blame for bad targets."""
         return KEY if isinstance(self.inputs, np.ndarray) else "data.target"
+
+    def split_choices(self, settings: DataSettings) -> Choices:
+        """Return how the split column is read: by the study for tables."""
+        return key_choices(self.split_column) if isinstance(self.inputs, np.ndarray) else settings.choices
 
     @property
     def target_columns(self) -> tuple[str, ...]:
@@ -49,8 +59,16 @@ def separate_target(content: Table | Arrays, settings: DataSettings) -> RawData:
     if isinstance(content, Table):
         return _from_table(content, settings)
     _refuse_column_names(settings)
-    task = settings.task or content.task
-    return RawData(content.inputs, content.targets, task, target_names=content.target_names, findings=content.findings)
+    settled = split_by_keys(settings.split, content.keys, len(content.inputs), settings.source)
+    return RawData(
+        inputs=content.inputs,
+        targets=content.targets,
+        task=settings.task or content.task,
+        target_names=content.target_names,
+        split_column=settled.column,
+        split=settled.split,
+        findings=(*content.findings, *settled.findings),
+    )
 
 
 def _from_table(table: Table, settings: DataSettings) -> RawData:
@@ -59,10 +77,15 @@ def _from_table(table: Table, settings: DataSettings) -> RawData:
     split_column, names = settings.split.column, list(table.frame.columns)
     if not targets:
         raise InputError("data.target", f"a table needs the name of the column to predict (known: {', '.join(names)})")
+    if settings.split.kind in COLUMN_SPLIT_KINDS and split_column is None and table.parts is None:
+        raise InputError("data.split.column", f"a {settings.split.kind} split needs the name of its column")
     _refuse_unknown_columns(names, targets, settings)
     is_single = len(targets) == 1
     read = read_target(table.frame[targets[0]], settings) if is_single else read_targets(table.frame, targets, settings)
     kept = table.frame[~read.lacks]
+    by = table.parts if table.parts is not None else None if split_column is None else table.frame[split_column]
+    if by is not None and settings.split.kind == "fixed":
+        read_parts(by, ~read.lacks)
     used = [name for name in names if name not in {*targets, split_column, *settings.drop}]
     if not used:
         raise InputError(KEY, "no column is left to learn from")
@@ -72,7 +95,8 @@ def _from_table(table: Table, settings: DataSettings) -> RawData:
         task=settings.task or (table.task if targets == (table.target,) else read.task),
         target_name=targets[0] if is_single else None,
         target_names=None if is_single else targets,
-        split_column=None if split_column is None else kept[split_column],
+        split_column=None if by is None else by[~read.lacks],
+        split=settings.split,
         findings=(*table.findings, *read.findings),
         has_text_names=table.has_text_names,
     )
@@ -102,7 +126,6 @@ def _refuse_column_names(settings: DataSettings) -> None:
         "missing": settings.missing,
         "numeric": settings.numeric,
         "dates": settings.dates,
-        "split.column": settings.split.column,
     }
     for name, value in given.items():
         if value:

@@ -3,15 +3,18 @@
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nightune.models.data.array_keys import ARRAYS, find_names, known_names, read_keys, refuse_other_order
 from nightune.models.data.columns.numbers import ambiguous_decimals
 from nightune.models.data.columns.written import as_written
+from nightune.models.data.contents import Arrays, Table
+from nightune.models.data.parts import join_arrays, keras_parts
 from nightune.models.data.placement import blocks
 from nightune.models.errors import InputError
 from nightune.models.serving.arrays import plain_array
@@ -27,29 +30,11 @@ KEY = "data.source"
 BUILT_IN = ("breast_cancer", "diabetes", "digits", "digits_images", "iris", "wine")
 FORMATS = (".csv", ".parquet", ".npz")
 CSV_OPTIONS = {"encoding": "utf-8-sig", "low_memory": False, "keep_default_na": False, "na_values": [""]}
-_RETURNS = "a function returns arrays (x, y), or a DataFrame with a column that [data] target names"
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """A table as its source holds it, rows numbered from 0; a built-in set has a target and a task of its own."""
-
-    frame: "pd.DataFrame"
-    target: str | None = None
-    task: str | None = None
-    findings: tuple[str, ...] = ()
-    has_text_names: bool = True  # False: the source named its columns by numbers, tuples, …; `frame` has their texts
-
-
-@dataclass(frozen=True, eq=False)
-class Arrays:
-    """Arrays as their source holds them; a built-in set has a task of its own."""
-
-    inputs: np.ndarray  # (examples, ...) float32 or int32
-    targets: np.ndarray  # (examples,) or (examples, columns)
-    task: str | None = None
-    findings: tuple[str, ...] = ()
-    target_names: tuple[str, ...] | None = None  # of the columns of a DataFrame of targets
+_RETURNS = (
+    "a function returns arrays (x, y), a dictionary of arrays (x, y, and group, time or part; or x_train, "
+    "y_train, x_test …), "
+    "or a DataFrame with a column that [data] target names"
+)
 
 
 def read_source(
@@ -71,12 +56,12 @@ def read_source(
     if suffix not in FORMATS:
         known = f"{unknown_name(source, BUILT_IN)}, or a path: {', '.join(FORMATS)}, path/to/file.py:function"
         raise InputError(KEY, known)
-    file = _existing_file(source, folder)
+    file = existing_file(source, folder)
     if suffix == ".npz":
         return _read_arrays(file)
     if suffix == ".parquet":
         return _tidy(_read_parquet(file), file.name)
-    read = as_written(file, _read_csv(file, [name for name, form in numeric.items() if form]), categorical, CSV_OPTIONS)
+    read = as_written(file, read_csv(file, [name for name, form in numeric.items() if form]), categorical, CSV_OPTIONS)
     table = _tidy(read, file.name)
     return replace(table, findings=ambiguous_decimals(file, table.frame))
 
@@ -97,7 +82,7 @@ def _read_built_in(name: str) -> Table | Arrays:
     return Table(table, target="target", task="classification")
 
 
-def _existing_file(source: str, folder: Path) -> Path:
+def existing_file(source: str, folder: Path) -> Path:
     file = (folder / Path(source).expanduser()).resolve()
     if file.is_file():
         return file
@@ -109,15 +94,19 @@ def _existing_file(source: str, folder: Path) -> Path:
     raise InputError(KEY, f"no such file in {file.parent}: {unknown_name(file.name, siblings, 'file')}")
 
 
-def _read_csv(file: Path, texts: Sequence[str]) -> "pd.DataFrame":
-    """Read a CSV file; only an empty field is a gap, and the words NA, None and null are texts."""
+def read_csv(file: Path, texts: Sequence[str] | None) -> "pd.DataFrame":
+    """Read a CSV file; only an empty field is a gap, and the words NA, None and null are texts.
+
+    `texts` are the columns to read as texts; None: all.
+    """
     import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
     try:
         # utf-8-sig: spreadsheets write a byte order mark in front of the first name.
         header = pd.read_csv(file, header=None, nrows=1, dtype=str, encoding="utf-8-sig", keep_default_na=False)
         _refuse_header(header.iloc[0].tolist(), file.name)
-        table: pd.DataFrame = pd.read_csv(file, **CSV_OPTIONS, dtype=dict.fromkeys(texts, str))  # type: ignore[call-overload]
+        types = str if texts is None else dict.fromkeys(texts, str)
+        table: pd.DataFrame = pd.read_csv(file, **CSV_OPTIONS, dtype=types)  # type: ignore[call-overload]
     except pd.errors.EmptyDataError as error:
         raise InputError(KEY, f"{file.name} is empty") from error
     except UnicodeDecodeError as error:
@@ -172,57 +161,78 @@ def _read_arrays(file: Path) -> Arrays:
         with file.open("rb") as stream, zipfile.ZipFile(stream):  # numpy reads other formats under this name too
             archive = np.load(file, allow_pickle=False)
         with archive:
-            inputs = _array_of(archive, ("x", "X", "inputs"), file.name)
-            targets = _array_of(archive, ("y", "Y", "targets"), file.name)
+            held = {name: _array_of(archive, name, file.name) for name in known_names(archive.files, file.name)}
     except (OSError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(KEY, f"{file.name} is not a readable .npz file (truncated?): {error}") from error
-    return _checked(inputs, targets, file.name)
+    others = [name for name in archive.files if name not in held]
+    findings = (f"{file.name}: arrays {', '.join(map(repr, others))} are not read",) if others else ()
+    arrays = _from_mapping(held, file.name)
+    return replace(arrays, findings=(*arrays.findings, *findings))
 
 
-def _array_of(archive: Any, names: tuple[str, ...], file: str) -> np.ndarray:
-    found = [name for name in names if name in archive.files]
-    if not found:
-        raise InputError(KEY, f"{file} needs an array {names[0]!r} (or {names[-1]!r}); it holds {archive.files}")
+def _array_of(archive: Any, name: str, file: str) -> np.ndarray:
     try:
-        array = archive[found[0]]
+        array: np.ndarray = archive[name]
     except ValueError as error:
         if "allow_pickle" not in str(error):  # numpy names its argument where it refuses objects
-            raise OSError(f"array {found[0]!r}: {error}") from error
+            raise OSError(f"array {name!r}: {error}") from error
         raise InputError(
-            KEY, f"array {found[0]!r} of {file} holds Python objects, which are not loaded; save numbers or texts"
+            KEY, f"array {name!r} of {file} holds Python objects, which are not loaded; save numbers or texts"
         ) from error
-    return plain_array(array, KEY, f"{file}: array {found[0]!r}: its values")
+    return array
 
 
 def _from_result(result: Any, source: str) -> Table | Arrays:
     if is_table(result):
         return _tidy(as_table(result), source)
+    if isinstance(result, Mapping):
+        return _from_mapping(result, source)
+    if _are_pairs(result):
+        names = ("train", "test") if len(result) == 2 else ("train", "validation", "test")
+        return _from_parts(dict(zip(names, result, strict=True)), source)
     if not isinstance(result, tuple | list) or len(result) != 2:
         raise InputError(KEY, f"{source} returned {type(result).__name__}; {_RETURNS}")
-    _refuse_other_order(result[0], result[1], source)
-    inputs, targets = (
-        plain_array(part, KEY, f"{source}: {what}") for part, what in zip(result, ("inputs", "targets"), strict=True)
+    return _from_pair(result[0], result[1], source)
+
+
+def _from_mapping(held: Mapping[Any, Any], source: str) -> Arrays:
+    """Take the arrays of a dictionary or of a file; names other than those of `ARRAYS` or of Keras are refused."""
+    known = known_names(held, source)
+    other = [name for name in held if name not in known]
+    if other:
+        raise InputError(KEY, f"{source}: a dictionary holds arrays: {unknown_name(str(other[0]), ARRAYS, 'array')}")
+    parts = keras_parts(held)
+    if parts:
+        return _from_parts({part: (held[x], held[y]) for part, (x, y) in parts.items()}, source)
+    names = find_names(held, source)
+    arrays = _from_pair(held[names["x"]], held[names["y"]], source)
+    return replace(arrays, keys=read_keys(held, held[names["x"]], len(arrays.inputs), source))
+
+
+def _from_parts(parts: Mapping[str, tuple[Any, Any]], source: str) -> Arrays:
+    return join_arrays({part: _from_pair(*pair, f"{source} ({part})") for part, pair in parts.items()}, source)
+
+
+def _are_pairs(result: Any) -> bool:
+    """True for ((x_train, y_train), (x_test, y_test)), as the data sets of Keras return them."""
+    return (
+        isinstance(result, tuple)
+        and len(result) in (2, 3)
+        and all(isinstance(pair, tuple) and len(pair) == 2 and all(np.ndim(each) for each in pair) for pair in result)
     )
-    is_named = hasattr(result[1], "columns") and targets.ndim == 2 and targets.shape[1] > 1
-    names = tuple(map(str, result[1].columns)) if is_named else None
+
+
+def _from_pair(inputs_given: Any, targets_given: Any, source: str) -> Arrays:
+    refuse_other_order(inputs_given, targets_given, source, "targets")
+    inputs, targets = (
+        plain_array(part, KEY, f"{source}: {what}")
+        for part, what in ((inputs_given, "inputs"), (targets_given, "targets"))
+    )
+    is_named = hasattr(targets_given, "columns") and targets.ndim == 2 and targets.shape[1] > 1
+    names = tuple(map(str, targets_given.columns)) if is_named else None
     if names and len(set(names)) < len(names):
         raise InputError(KEY, f"{source} returned targets with several columns of one name; rename them")
     return replace(_checked(inputs, targets, source), target_names=names)
-
-
-def _refuse_other_order(inputs: Any, targets: Any, source: str) -> None:
-    """Refuse tables of inputs and targets whose labels of rows are the same, in another order."""
-    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
-
-    if not (isinstance(inputs, pd.DataFrame) and isinstance(targets, pd.DataFrame | pd.Series)):
-        return
-    one, other = inputs.index, targets.index
-    if len(one) == len(other) and not one.equals(other) and one.is_unique and not len(one.difference(other)):
-        raise InputError(
-            KEY,
-            f"{source}: inputs and targets have the same labels of rows in another order; return y.loc[x.index], or "
-            "reset both with reset_index(drop=True) if their rows belong together as they are",
-        )
 
 
 def _checked(inputs: np.ndarray, targets: np.ndarray, name: str) -> Arrays:

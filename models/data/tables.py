@@ -81,6 +81,17 @@ def split_keys(column: "pd.Series[Any] | None", is_time: bool, choices: Choices)
     return times
 
 
+def refuse_span(column: "pd.Series[Any]", gap: int | str, choices: Choices) -> None:
+    """Refuse a gap that is a span of time for times that are numbers."""
+    if not isinstance(gap, str):
+        return
+    kind, _ = recognize(column, _with_codes_as_numbers(column, choices))
+    if kind.kind != "date":
+        raise InputError(
+            "data.split.gap", f"{gap!r} needs dates, and {column.name!r} holds numbers; write a number of rows"
+        )
+
+
 def split_findings(column: "pd.Series[Any] | None", is_time: bool, choices: Choices) -> list[str]:
     """Say which spellings of a group are one."""
     merged = {} if column is None or is_time else _merged_groups(column, choices)

@@ -16,7 +16,12 @@ def all_layers(model: Any) -> list[Any]:
 
 def is_part_of_keras(layer: Any) -> bool:
     """Return True for Keras' own layers, False for a user's subclass of one."""
-    return type(layer).__module__.startswith("keras.src.")
+    return is_defined_by_keras(type(layer))
+
+
+def is_defined_by_keras(value: Any) -> bool:
+    """Return True for Keras' own classes and functions."""
+    return str(getattr(value, "__module__", "")).startswith("keras.src.")
 
 
 def operation_of(tensor: Any) -> Any:
@@ -74,6 +79,25 @@ def replacing_fixed_seeds(replaced: Callable[[int], int]) -> Iterator[None]:
 def mark_uncompiled(model: Any) -> None:
     """Exclude the arguments of `compile` from the saved model."""
     model.compiled = False
+
+
+def compiled_loss(model: Any) -> tuple[Any, Any]:
+    """Return the loss and the weights of losses that a model was compiled with, as given; None for each that is not."""
+    compiled = getattr(model, "_compile_loss", None)
+    return (None, None) if compiled is None else (compiled._user_loss, compiled._user_loss_weights)
+
+
+def compiled_metrics(model: Any) -> list[Any]:
+    """Return the metrics that a model was compiled with, as given, in one list."""
+    compiled = getattr(model, "_compile_metrics", None)
+    return [] if compiled is None else _flat([compiled._user_metrics, compiled._user_weighted_metrics])
+
+
+def _flat(given: Any) -> list[Any]:
+    if isinstance(given, dict | list | tuple):
+        parts = given.values() if isinstance(given, dict) else given
+        return [metric for each in parts for metric in _flat(each)]
+    return [] if given is None else [given]
 
 
 def discard_train_function(model: Any) -> None:

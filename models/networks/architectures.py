@@ -140,7 +140,10 @@ def build_model(
         raise InputError(KEY, f"{architecture} returned a {type(model).__name__}, not a Keras model")
     if len(shape) != 2 or shape[1] not in ({1, 2} if output_size == 1 else {output_size}):
         expected = "(None, 1), or for two classes (None, 2)" if output_size == 1 else f"(None, {output_size})"
-        raise InputError(KEY, f"{architecture} returned a model with outputs {shape}; the data needs {expected}")
+        is_row = output_size == 1 and len(shape) == 2 and (shape[1] or 0) > 2
+        remedy = '; for quantiles of one target set loss = "pinball" and quantiles = [0.1, …] in [training]'
+        problem = f"{architecture} returned a model with outputs {shape}; the data needs {expected}"
+        raise InputError(KEY, problem + remedy * is_row)
     mark_uncompiled(model)  # a compiled model is accepted, but its optimizer is not saved
     return model
 
@@ -232,7 +235,8 @@ def _fitting_shape(model: Any, input_shape: tuple[int, ...]) -> tuple[int | None
     """The shape of the outputs for the data's inputs; a model without a graph is built with them."""
     from keras import Sequential  # noqa: PLC0415 - as above
 
-    from nightune.models.networks.heads import has_graph, output_shape  # noqa: PLC0415 - as above
+    from nightune.models.networks.heads import output_shape  # noqa: PLC0415 - as above
+    from nightune.models.networks.output_walk import has_graph  # noqa: PLC0415 - as above
 
     if isinstance(model, Sequential) and not model.built:
         model.build((None, *input_shape))  # a call on examples would fix their number in its shape

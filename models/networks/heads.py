@@ -1,28 +1,84 @@
-"""The meaning of a model's outputs (logits, probabilities or quantities), and the loss for it."""
+"""The meaning of a model's outputs (logits, probabilities or quantities), and the loss for it.
 
-from dataclasses import dataclass
+Witnesses must agree: the study, a walk of the graph, a measurement where the walk does not know, and a compiled loss.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from keras import layers, losses, metrics, ops
+from keras import losses, ops
+from keras import metrics as keras_metrics
 
 from nightune.models.errors import InputError
-from nightune.models.library_internals.models import operation_of, sources_of
+from nightune.models.library_internals.models import compiled_metrics
+from nightune.models.networks.compiled_losses import compiled
+from nightune.models.networks.losses import TrainedLoss, named_loss, own_loss, refuse_wrong_values
+from nightune.models.networks.metrics import metrics, points
+from nightune.models.networks.output_walk import LOGITS, PROBABILITIES, has_graph
+from nightune.models.networks.training_rows import TrainingRows
+from nightune.models.networks.witnesses import KEY, refuse_negative, refuse_unreachable, settle_meaning
+from nightune.models.techniques.losses import AUTO, CLASS_LOSSES, QUANTITY_LOSSES, TrainingSettings
+from nightune.models.user_code import is_reference
 from nightune.vocabulary import ARCHITECTURE
 
 BINARY = ("two classes", "labels")  # each output has a binary cross-entropy of its own
+PLAIN = TrainingSettings()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Head:
     """The comparison of outputs with targets.
 
     `kind` is "quantities", "classes", "two classes" (one output) or "labels" (one output for each, several may hold).
+    `loss` is None for the default of the kind: squared error or cross-entropy. `because` says how outputs were read.
+    With `is_one_hot` a user's own loss of classes reads them one-hot, as the data holds them.
     """
 
     kind: str
     is_logits: bool
+    loss: TrainedLoss | None = None
+    quantiles: tuple[float, ...] = ()
+    because: str = ""
+    remarks: tuple[str, ...] = ()
+    is_one_hot: bool = False
+    values: tuple[str, ...] = ()  # of a loss other than the default, at fixed outputs: equal for equal losses
+
+    @property
+    def meaning(self) -> str:
+        """The meaning of outputs in one word."""
+        return "quantities" if self.kind == "quantities" else (LOGITS if self.is_logits else PROBABILITIES)
+
+    @property
+    def loss_name(self) -> str:
+        """The name of the loss."""
+        return self.loss.name if self.loss else ("mse" if self.kind == "quantities" else "crossentropy")
+
+    @property
+    def said(self) -> str:
+        """What was settled, and by what."""
+        loss = f"loss {self.loss_name} ({self.loss.because if self.loss else 'default of the task'})"
+        levels = f" for the quantiles {', '.join(f'{level:g}' for level in self.quantiles)}" if self.quantiles else ""
+        return f"outputs are {self.meaning} ({self.because}) · {loss}{levels}"
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What a registered version says of its outputs."""
+        levels = list(self.quantiles)
+        quantiles = {"quantiles": levels, "output_size": len(levels)} if levels else {}
+        loss = {"loss": self.loss_name} if self.loss and self.loss.example_loss else {}
+        return {"is_logits": self.is_logits, **loss, **quantiles}
+
+    @property
+    def problem_of_smoothing(self) -> InputError | None:
+        """Why labels cannot be smoothed; None if they can."""
+        if self.loss is None or self.loss.example_loss is None:
+            return None
+        problem = f"smooths the targets of crossentropy, and the loss is {self.loss.name} ({self.loss.because})"
+        return InputError("penalty.label_smoothing", f'{problem}; remove it, or set loss = "crossentropy"')
 
     def make_loss(self, label_smoothing: float = 0.0) -> Any:
         """Return Keras' loss: the mean over the examples of a batch.
@@ -30,6 +86,10 @@ class Head:
         The share `label_smoothing` of each target is spread evenly over the classes (Szegedy et al., 2016); a label is
         two classes of its own.
         """
+        if self.loss and self.loss.example_loss:
+            if label_smoothing and self.problem_of_smoothing:
+                raise self.problem_of_smoothing
+            return self.loss.example_loss
         if self.kind == "quantities":
             return losses.MeanSquaredError()
         if self.kind in BINARY:
@@ -40,9 +100,12 @@ class Head:
 
     def make_metric(self, name: str) -> Any:
         """Return the loss as a metric: its mean over the examples of an epoch."""
+        if self.loss and self.loss.example_loss:
+            return keras_metrics.MeanMetricWrapper(self.loss.example_loss.call, name=name)
         if self.kind == "quantities":
-            return metrics.MeanSquaredError(name=name)
-        kind = metrics.BinaryCrossentropy if self.kind in BINARY else metrics.SparseCategoricalCrossentropy
+            return keras_metrics.MeanSquaredError(name=name)
+        is_binary = self.kind in BINARY
+        kind = keras_metrics.BinaryCrossentropy if is_binary else keras_metrics.SparseCategoricalCrossentropy
         return kind(from_logits=self.is_logits, name=name)
 
     def targets(self, targets: np.ndarray) -> np.ndarray:
@@ -50,6 +113,22 @@ class Head:
         if self.kind == "classes":
             return targets.astype(np.int32)
         return targets.astype(np.float32).reshape(len(targets), -1)
+
+    def metrics(self, task: str, outputs: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+        """Return every metric of the task; `loss` is the mean of the training loss, without smoothing and penalties.
+
+        Of quantiles, the one nearest to the median is compared with the targets in all metrics but `loss`.
+        """
+        outputs = outputs.reshape(len(outputs), -1)
+        values = metrics(task, self.points(outputs), targets, self.is_logits)
+        if self.loss and self.loss.example_loss:
+            rows = self.loss.rows(outputs, self.targets(targets)) if np.isfinite(outputs).all() else np.array([np.nan])
+            values["loss"] = float(np.mean(rows))
+        return values
+
+    def points(self, outputs: np.ndarray) -> np.ndarray:
+        """Return the outputs that are point predictions: all, or of quantiles the one nearest to the median."""
+        return points(outputs, self.quantiles)
 
 
 class _SmoothedCrossentropy(losses.Loss):
@@ -65,98 +144,147 @@ class _SmoothedCrossentropy(losses.Loss):
         return losses.categorical_crossentropy(one_hot, y_pred, self._is_logits, self._label_smoothing)
 
 
-def read_head(model: keras.Model, task: str, output_size: int, sample: np.ndarray) -> Head:
-    """Determine the head of a built model; InputError if no loss fits. Two classes may have one output or two.
+def read_head(
+    model: keras.Model, rows: TrainingRows, training: TrainingSettings = PLAIN, folder: Path = Path()
+) -> Head:
+    """Settle the head of a built model; InputError if no loss fits. Two classes may have one output or two.
 
-    `sample` is a few inputs, for models whose own code computes the outputs.
+    `folder` is the study's, for the files of the user. The model is as before afterwards.
     """
-    size = output_shape(model, sample)[-1]
+    size = output_shape(model, rows.inputs[:2])[-1]
     assert size is not None  # ensured by build_model
-    if task == "regression":
-        if size != output_size:
-            raise _refusal(f"has {size} outputs for {output_size} quantities")
-        return Head("quantities", is_logits=False)
-    activation = final_activation(model)
-    if task == "multilabel":
-        return _label_head(size, output_size, activation)
-    if size == 1:
-        if activation == "softmax":
-            raise _refusal("ends in a softmax over one output, which is always 1; use sigmoid or no activation")
-        return Head("two classes", is_logits=activation != "sigmoid")
-    if activation == "sigmoid":
-        raise _refusal(f"ends in a sigmoid over {size} outputs, which do not form a distribution; use softmax")
-    return Head("classes", is_logits=activation != "softmax" and not _is_distribution(model, sample))
+    kind = _kind(rows.task, size)
+    given = None if model_computes_its_loss(model) else compiled(model, kind, folder, rows.is_one_hot)
+    head = (_quantities if kind == "quantities" else _classes)(model, rows, training, given, folder)
+    if head.loss and head.loss.example_loss and rows.targets is not None:
+        outputs = np.asarray(ops.convert_to_numpy(model(rows.inputs, training=False)), np.float32)
+        outputs, targets = outputs.reshape(len(outputs), -1), head.targets(rows.targets)
+        refuse_wrong_values(head.loss, outputs, targets)
+        fixed = np.random.default_rng(0).uniform(0.1, 0.9, outputs.shape)
+        head = replace(head, values=tuple(f"{value:.4g}" for value in head.loss.rows(fixed, targets)))
+    return replace(head, remarks=tuple(_remarks(model, head, given)))
 
 
-def _label_head(size: int, labels: int, activation: str) -> Head:
-    if size != labels:
-        raise _refusal(f"has {size} outputs for {labels} labels")
-    if activation == "softmax":
-        raise _refusal(
-            f"ends in a softmax over {labels} labels, which allows one label per row; use sigmoid or no activation, or "
-            'for targets with exactly one label per row set task = "multiclass" in [data]'
-        )
-    return Head("labels", is_logits=activation != "sigmoid")
+def of_model(head: Head, model: keras.Model, folder: Path) -> Head:
+    """Return the head with the loss that another build of the model was compiled with: it may use its variables."""
+    if head.loss is None or head.loss.key != ARCHITECTURE:
+        return head
+    return replace(head, loss=compiled(model, head.kind, folder, head.is_one_hot))
 
 
-def has_graph(model: keras.Model) -> bool:
-    """True if the model is a graph of layers; False if its own code computes the outputs."""
-    return bool(getattr(model, "outputs", None))
+def model_computes_its_loss(model: keras.Model) -> bool:
+    """True if the model's own code computes the loss or the step, with what it was compiled with or without it."""
+    return any(
+        getattr(type(model), name) is not getattr(keras.Model, name)
+        for name in ("train_step", "compute_loss", "compile")
+    )
+
+
+def output_size(training: TrainingSettings, task: str, size: int) -> int:
+    """Return the number of outputs that a model needs: one for each quantile, or as the data has."""
+    if training.quantiles is None:
+        return size
+    if task != "regression" or size != 1:
+        raise InputError("training.quantiles", "quantiles are of one quantity; use another loss, or one target")
+    return len(training.quantiles)
 
 
 def output_shape(model: keras.Model, sample: np.ndarray) -> tuple[int | None, ...]:
-    """Return the shape of the outputs, examples first; builds a model without a graph."""
-    shape = model.output_shape if has_graph(model) else model(sample).shape
-    return tuple(shape)
+    """Return the shape of the outputs, examples first; builds a model without a graph.
 
-
-def final_activation(model: keras.Model) -> str:
-    """Return the name of the last activation before the outputs; "linear" if there is none.
-
-    For a model without a graph it is that of the last layer.
+    InputError if the model returns a dictionary, also of a single tensor, or another structure.
     """
-    if has_graph(model):
-        return _activation_before(model.outputs[0])
-    return next((name for name in map(_activation, reversed(model.layers)) if name), "linear")
+    outputs: Any = getattr(model, "output", None) if has_graph(model) else model(sample)
+    if isinstance(outputs, dict):
+        names = ", ".join(map(repr, outputs))
+        remedy = f"return the tensor itself, such as keras.Model(inputs, outputs[{next(iter(outputs), '')!r}])"
+        raise _refusal(f"returns a dictionary of outputs ({names}); {remedy}")
+    if isinstance(outputs, list | tuple) and not has_graph(model):
+        raise _refusal(f"returns a {type(outputs).__name__} of {len(outputs)} outputs; return one tensor")
+    return tuple(model.output_shape if has_graph(model) else outputs.shape)
 
 
-# These return their values unchanged, possibly in another shape.
-_CARRIERS = (layers.Reshape, layers.Flatten, layers.Identity, layers.InputLayer)
+def _kind(task: str, size: int) -> str:
+    by_task = {"regression": "quantities", "multilabel": "labels"}
+    return by_task.get(task, "two classes" if size == 1 else "classes")
 
 
-def _activation_before(tensor: Any) -> str:
-    name = _activation(operation_of(tensor))
-    if name is not None:
-        return name
-    sources = sources_of(tensor)
-    return _activation_before(sources[0]) if sources else "linear"
+def _quantities(
+    model: keras.Model, rows: TrainingRows, training: TrainingSettings, given: TrainedLoss | None, folder: Path
+) -> Head:
+    """The head of a regression: outputs that can reach the targets, with a loss that suits their scale."""
+    size, wanted = output_shape(model, rows.inputs[:2])[-1], output_size(training, rows.task, rows.output_size)
+    if size != wanted:
+        kind = "quantiles" if training.quantiles else "quantities"
+        remedy = '; for quantiles of one, set loss = "pinball" and quantiles = […] in [training]'
+        hint = remedy if training.quantiles is None and rows.output_size == 1 else ""
+        raise _refusal(f"has {size} outputs for {wanted} {kind}{hint}")
+    if training.outputs not in (AUTO, "quantities"):
+        raise InputError(KEY, f"{training.outputs!r}, but outputs of a regression are quantities; remove the key")
+    loss = _stated_loss(training, "quantities", False, folder) or given
+    if loss:
+        _refuse_unsuited(loss, model, rows)
+    because = refuse_unreachable(model, rows.inputs, rows.target_range, rows.is_scaled, training.outputs)
+    return Head("quantities", False, loss, tuple(training.quantiles or ()), because)
 
 
-def _activation(operation: Any) -> str | None:
-    """The activation of one layer or operation, or None if it returns its inputs unchanged."""
-    if isinstance(operation, keras.Model):
-        return final_activation(operation)
-    if isinstance(operation, layers.Activation):
-        name = _name_of(operation.activation)
-        return None if name == "linear" else name  # a linear one only sets the data type
-    if isinstance(operation, _CARRIERS):
+def _refuse_unsuited(loss: TrainedLoss, model: keras.Model, rows: TrainingRows) -> None:
+    """Refuse a loss that does not suit the targets: classes' losses, one direction, other units, negative counts."""
+    if loss.name in CLASS_LOSSES:
+        known = f"known for regression: {', '.join(QUANTITY_LOSSES)}, or path/to/file.py:function"
+        raise InputError(loss.key, f"the loss {loss.name} is for classes, but the task is regression ({known})")
+    if loss.name == "cosine" and rows.output_size == 1:
+        raise InputError(loss.key, "the loss cosine compares directions, and one quantity has none; use mse or mae")
+    if loss.needs_units and rows.is_scaled:
+        raise InputError("data.scale_target", f"true, but the loss {loss.name} needs targets as they are; remove it")
+    if loss.needs_positive_outputs:
+        least = rows.target_range[0] if rows.target_range else 0.0
+        if least < 0.0:
+            raise InputError(loss.key, f"the loss {loss.name} is for counts, and a target is {least:g}; use mse or mae")
+        refuse_negative(model, rows.inputs, loss)
+
+
+def _classes(
+    model: keras.Model, rows: TrainingRows, training: TrainingSettings, given: TrainedLoss | None, folder: Path
+) -> Head:
+    """The head of a classification: logits or probabilities, one output for two classes or one per class or label."""
+    size = int(output_shape(model, rows.inputs[:2])[-1] or 0)
+    kind = _kind(rows.task, size)
+    if kind == "labels" and size != rows.output_size:
+        raise _refusal(f"has {size} outputs for {rows.output_size} labels")
+    if training.loss in QUANTITY_LOSSES:
+        known = f"known for classes: {', '.join(CLASS_LOSSES)}, or path/to/file.py:function"
+        remedy = 'for a quantity set task = "regression" in [data]'
+        raise InputError("training.loss", f"{training.loss!r} is for quantities ({known}); {remedy}")
+    own = own_loss(training.loss, kind, folder, rows.is_one_hot) if is_reference(training.loss) else None
+    witness = given if training.loss == AUTO else own
+    meaning = settle_meaning(model, kind, size, rows.inputs, training.outputs, witness)
+    loss = own or _stated_loss(training, kind, meaning.is_logits, folder) or given
+    return Head(kind, meaning.is_logits, loss, because=meaning.because, is_one_hot=rows.is_one_hot)
+
+
+def _stated_loss(training: TrainingSettings, kind: str, is_logits: bool, folder: Path) -> TrainedLoss | None:
+    if training.loss == AUTO:
         return None
-    if hasattr(operation, "activation"):
-        return _name_of(operation.activation)
-    kind = type(operation).__name__.lower()  # layers.Softmax, and operations such as ops.softmax
-    return kind if kind in ("softmax", "sigmoid") else "linear"
+    if is_reference(training.loss):
+        return own_loss(training.loss, kind, folder)
+    return named_loss(training.loss, kind, is_logits, training.quantiles or ())
 
 
-def _name_of(activation: Any) -> str:
-    return str(getattr(activation, "__name__", "linear"))
+def _remarks(model: keras.Model, head: Head, given: TrainedLoss | None) -> Iterator[str]:
+    """What of a compilation is not used."""
+    if given is not None and head.loss is not given:
+        yield f"the compiled loss {given.name} is not used: training.loss is {head.loss_name}"
+    if given is not None or getattr(model, "optimizer", None) is not None:
+        optimizer = type(model.optimizer).__name__
+        names = [str(getattr(each, "name", getattr(each, "__name__", each))) for each in compiled_metrics(model)]
+        if names:
+            yield f"the compiled optimizer {optimizer} and metrics {', '.join(names)} are not used: {_DECIDE}"
+        else:
+            yield f"the compiled optimizer {optimizer} is not used: {_DECIDE}"
 
 
-def _is_distribution(model: keras.Model, sample: np.ndarray) -> bool:
-    """True if the model's own code returns probabilities: outputs that sum to 1 are not logits."""
-    if has_graph(model):
-        return False
-    outputs = np.asarray(model.predict_on_batch(sample), dtype=np.float64)
-    return bool(np.all(outputs >= 0.0) and np.allclose(outputs.sum(axis=1), 1.0, atol=1e-4))
+_DECIDE = "[space] and [objective] decide"
 
 
 def _refusal(message: str) -> InputError:

@@ -7,7 +7,7 @@ import numpy as np
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.networks.metrics import CLIP, log_probabilities
-from nightune.models.networks.row_losses import Truth, quantities_of
+from nightune.models.networks.truth import Truth, quantities_of
 from nightune.models.networks.weighted_metrics import Metric, label_metric_loss, metric_loss
 from nightune.models.serving.predictor import Predictor, in_units
 from nightune.vocabulary import VALIDATION_PREFIX

@@ -2,15 +2,15 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from nightune.models.data.dataset import Dataset, UnsealedExamples
-from nightune.models.errors import InputError
-from nightune.models.networks.heads import read_head
-from nightune.models.networks.metrics import CLIP, label_losses, log_probabilities, metrics
+from nightune.models.data.dataset import Dataset
+from nightune.models.networks.heads import Head
+from nightune.models.networks.metrics import CLIP, label_losses, log_probabilities
+from nightune.models.networks.trained_rows import TrainedMeasure
+from nightune.models.networks.truth import Truth, quantities_of
 from nightune.models.serving.predictor import Predictor, in_units
 from nightune.vocabulary import row_of
 
@@ -31,46 +31,24 @@ MEASURES = {
 LATENCY_CALLS = 20
 
 
-def measure_of(objective: str, task: str) -> str:
+Measure = str | TrainedMeasure
+
+
+def measure_of(objective: str, task: str, trained: TrainedMeasure | None = None) -> Measure:
     """Return the loss of a row for an objective: "error" is 0 or 1, "balanced error" weights classes equally.
 
     Of several labels, "error" is 1 unless all are right, and the other losses are means over labels; "balanced label
-    error" weights the rows that have a label and those that lack it equally.
+    error" weights the rows that have a label and those that lack it equally. `trained` is the training loss, which
+    `val_loss` is the mean of, where it is not the task's default one.
     """
+    if objective == "val_loss" and trained is not None:
+        return trained
     by_task = row_of(MEASURES, objective, "MEASURES in models/networks/row_losses.py")
     kind = {"regression": "regression", "multilabel": "labels"}.get(task, "classes")
     return row_of(by_task, kind, f"{objective} of MEASURES in models/networks/row_losses.py")
 
 
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """The true values of the test rows: a class each, or quantities (rows, quantities) in the units of the data.
-
-    With `labels` the values are 0 and 1, (rows, labels). `names` are those of several quantities, if they have names.
-    """
-
-    values: np.ndarray
-    is_regression: bool
-    labels: tuple[Any, ...] | None = None
-    names: tuple[str, ...] = ()
-
-
-def truth(dataset: Dataset, test: UnsealedExamples) -> Truth:
-    """Convert the test targets back to labels or units of the data."""
-    if dataset.task == "multilabel":
-        return Truth(test.targets, False, dataset.classes)
-    if dataset.task != "regression":
-        return Truth(np.array(dataset.classes)[test.targets], False)
-    names = tuple(dataset.description.get("outputs", ()))
-    return Truth(in_units(test.targets.reshape(len(test), -1), dataset.description), True, names=names)
-
-
-def is_logits(model: Any, dataset: Dataset) -> bool:
-    """Return whether a model's outputs are logits, if necessary determined from a few training rows."""
-    return read_head(model, dataset.task, dataset.output_size, np.asarray(dataset.train.inputs[:2])).is_logits
-
-
-def row_losses(predictor: Predictor, inputs: np.ndarray, truth: Truth, measure: str) -> np.ndarray:
+def row_losses(predictor: Predictor, inputs: np.ndarray, truth: Truth, measure: Measure) -> np.ndarray:
     """Return the loss of each row, (rows,) float64; NaN if an output is not finite.
 
     A label that is unknown to the model has the probability 1e-7. InputError if it does not predict the quantities.
@@ -78,8 +56,10 @@ def row_losses(predictor: Predictor, inputs: np.ndarray, truth: Truth, measure: 
     return losses_of_outputs(predictor, predictor.outputs(inputs), truth, measure)
 
 
-def losses_of_outputs(predictor: Predictor, outputs: np.ndarray, truth: Truth, measure: str) -> np.ndarray:
+def losses_of_outputs(predictor: Predictor, outputs: np.ndarray, truth: Truth, measure: Measure) -> np.ndarray:
     """Return the loss of each row, as `row_losses`, from outputs of shape (rows, size)."""
+    if isinstance(measure, TrainedMeasure):
+        return measure.rows(predictor, outputs, truth)
     finite = np.isfinite(outputs).all(axis=1)
     if truth.is_regression:
         values = quantities_of(predictor, np.where(finite[:, None], outputs, 0.0), truth)
@@ -94,25 +74,10 @@ def losses_of_outputs(predictor: Predictor, outputs: np.ndarray, truth: Truth, m
     return np.where(finite, _class_losses(chosen, logs.argmax(axis=1) != wanted, truth.values, measure), np.nan)
 
 
-def quantities_of(predictor: Predictor, outputs: np.ndarray, truth: Truth) -> np.ndarray:
-    """Return the predicted quantities (rows, quantities) in the order of the true ones: a champion may have another.
-
-    InputError if the model does not predict one of them.
-    """
-    values, own = predictor.answers(outputs).reshape(len(outputs), -1), list(predictor.description.get("outputs", ()))
-    if own and truth.names:
-        lost = [name for name in truth.names if name not in own]
-        if lost:
-            raise InputError("data.target", f"the model does not predict column {', '.join(map(repr, lost))}")
-        return values[:, [own.index(name) for name in truth.names]]
-    if values.shape[1] != truth.values.shape[1]:
-        problem = f"the model predicts {values.shape[1]} quantities, and the target has {truth.values.shape[1]}"
-        raise InputError("data.target", problem)
-    return values
-
-
-def trivial_losses(dataset: Dataset, truth: Truth, measure: str) -> np.ndarray:
+def trivial_losses(dataset: Dataset, truth: Truth, measure: Measure) -> np.ndarray:
     """Return the loss of each row of the baseline: the class shares, mean or median of the training rows."""
+    if isinstance(measure, TrainedMeasure):
+        return measure.trivial_rows(dataset, truth)
     known = dataset.train.targets
     if truth.is_regression:
         middle = np.median if measure == "absolute error" else np.mean
@@ -130,10 +95,9 @@ def trivial_losses(dataset: Dataset, truth: Truth, measure: str) -> np.ndarray:
     return _class_losses(chosen, wanted != shares.argmax(), truth.values, measure)
 
 
-def all_metrics(predictor: Predictor, inputs: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+def all_metrics(predictor: Predictor, inputs: np.ndarray, targets: np.ndarray, head: Head) -> dict[str, float]:
     """Return every metric of the task on the test rows, for reports."""
-    description = predictor.description
-    return metrics(description["task"], predictor.outputs(inputs), targets, description["is_logits"])
+    return head.metrics(predictor.description["task"], predictor.outputs(inputs), targets)
 
 
 def latency_ms(predictor: Predictor, raw: Any, clock: Callable[[], float] = time.perf_counter) -> float:

@@ -1,35 +1,52 @@
-"""Build a model before any training, to report what its function raises or returns."""
+"""Build a model before any training, to report what its function raises or returns, and how its head is settled."""
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nightune.models.errors import InputError
 from nightune.models.networks.architectures import build_model
+from nightune.models.techniques.losses import TrainingSettings
 from nightune.models.user_code import is_reference, load_function
 from nightune.vocabulary import ARCHITECTURE
 
+if TYPE_CHECKING:
+    from nightune.models.networks.heads import Head
+    from nightune.models.networks.training_rows import TrainingRows
 
-def build_problem(
-    architecture: str, parameters: Mapping[str, Any], input_shape: tuple[int, ...], output_size: int, folder: Path
-) -> InputError | None:
-    """Return what prevents the model from being built, with file and line of the user's function; None if it is built.
+
+@dataclass(frozen=True, eq=False)
+class TrialBuild:
+    """What prevents a model from being built or trained, and its head; both None if the host has too little memory."""
+
+    problem: InputError | None = None
+    head: "Head | None" = None
+
+
+def try_build(
+    architecture: str, parameters: Mapping[str, Any], training: TrainingSettings, rows: "TrainingRows", folder: Path
+) -> TrialBuild:
+    """Build a model and settle its head by training rows; a problem has file and line of the user's function.
 
     A build for which the host has too little memory is no problem of the study: its trial reports it.
     """
     import keras  # noqa: PLC0415 - Keras takes seconds; a study is read without it
 
+    from nightune.models.networks.heads import output_size, read_head  # noqa: PLC0415 - as above
+
     try:
         keras.backend.clear_session(free_memory=False)
-        build_model(architecture, parameters, input_shape, output_size, folder=folder, seed=0)
+        size, shape = output_size(training, rows.task, rows.output_size), rows.inputs.shape[1:]
+        model = build_model(architecture, parameters, shape, size, folder=folder, seed=0)
+        return TrialBuild(head=read_head(model, rows, training, folder))
     except MemoryError:
-        return None
+        return TrialBuild()
     except SystemExit as error:
-        return InputError(ARCHITECTURE, f"{architecture} ended the process: SystemExit({error.code!r})")
+        return TrialBuild(InputError(ARCHITECTURE, f"{architecture} ended the process: SystemExit({error.code!r})"))
     except InputError as error:
-        return error if "(line " in error.message else _located(error, architecture, folder)
-    return None
+        return TrialBuild(error if "(line " in error.message else _located(error, architecture, folder))
 
 
 def _located(error: InputError, architecture: str, folder: Path) -> InputError:

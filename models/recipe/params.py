@@ -9,12 +9,13 @@ from typing import Any
 
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.recipe.rules import RecipeError, refuse_contradictions
-from nightune.models.techniques import precision
+from nightune.models.techniques import losses, precision
 from nightune.models.techniques.batch_sizes import keys as batch_size_keys
 from nightune.models.techniques.batch_sizes.settings import BatchSizeSettings
 from nightune.models.techniques.keys import Key
 from nightune.models.techniques.learning_rates import keys as learning_rate_keys
 from nightune.models.techniques.learning_rates.learning_rates import LearningRateSettings
+from nightune.models.techniques.losses import TrainingSettings
 from nightune.models.techniques.optimizers import keys as optimizer_keys
 from nightune.models.techniques.optimizers.optimizers import OptimizerSettings
 from nightune.models.techniques.penalties import keys as penalty_keys
@@ -34,6 +35,7 @@ KEYS: dict[str, Key] = {
     **penalty_keys.KEYS,
     **stopping_keys.KEYS,
     **precision.KEYS,
+    **losses.KEYS,
 }
 
 
@@ -56,7 +58,7 @@ def read_recipe(params: Mapping[str, Any]) -> Recipe:
 def params_of(recipe: Recipe) -> dict[str, Any]:
     """Return every active param, defaults included, under its dotted name: the inverse of `read_recipe`."""
     given = {name: getattr(getattr(recipe, group), field) for name, (group, field) in _FIELDS.items()}
-    active = {name: value for name, value in given.items() if _is_active(name, given)}
+    active = {name: value for name, value in given.items() if _is_active(name, given) and not _is_silent(name, value)}
     model = {f"{MODEL_PREFIX}{name}": value for name, value in recipe.model.items()}
     return {**active, ARCHITECTURE: recipe.architecture, **model}
 
@@ -64,15 +66,20 @@ def params_of(recipe: Recipe) -> dict[str, Any]:
 def resolve(params: Mapping[str, Any], architecture_keys: Mapping[str, Key] | None = None) -> dict[str, Any]:
     """Return the complete active params as native Python values: with defaults, in the vocabulary's order.
 
+    A silent key with its default is left out, as if it were not given.
+
     `architecture_keys` are the parameters of `model.architecture`, without the prefix; with None they are not checked.
     Raises ValueError for unknown keys, invalid values and inactive keys.
     """
     keys = {**KEYS, ARCHITECTURE: Key("any", DEFAULT_ARCHITECTURE), **_model_keys(params, architecture_keys)}
     _refuse_unknown(params, keys)
+    params = {name: value for name, value in params.items() if not _is_silent(name, value)}
     complete: dict[str, Any] = {}
     for name, key in keys.items():
         if _is_active(name, complete, keys):
-            complete[name] = _native(name, key, params[name]) if name in params else key.default_for(complete)
+            value = _native(name, key, params[name]) if name in params else key.default_for(complete)
+            if not _is_silent(name, value):
+                complete[name] = value
     _refuse_inactive(params, complete, keys)
     _refuse_missing(complete)
     return complete
@@ -117,6 +124,10 @@ def _is_active(name: str, params: Mapping[str, Any], keys: Mapping[str, Key] = K
     )
 
 
+def _is_silent(name: str, value: Any) -> bool:
+    return name in KEYS and KEYS[name].is_silent and value == KEYS[name].default
+
+
 def _native(name: str, key: Key, value: Any) -> Any:
     """Convert a value, NumPy scalars included, to the plain Python type of its kind."""
     value = value.item() if hasattr(value, "item") else value
@@ -126,6 +137,8 @@ def _native(name: str, key: Key, value: Any) -> Any:
         raise ValueError(f"{name}: {problem}{nearest} ({key.allowed})")
     if key.kind in ("float", "integer"):
         return float(value) if key.kind == "float" else int(value)
+    if key.kind == "numbers":
+        return [float(each) for each in value]
     return value
 
 
@@ -137,6 +150,7 @@ _SETTINGS: dict[str, type] = {
     "penalty": PenaltySettings,
     "stopping": StoppingSettings,
     "precision": PrecisionSettings,
+    "training": TrainingSettings,
 }
 
 

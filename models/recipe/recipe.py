@@ -1,10 +1,11 @@
 """A recipe: all settings of one training, typed and checked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nightune.models.techniques.batch_sizes.settings import BatchSizeSettings
 from nightune.models.techniques.learning_rates.learning_rates import LearningRateSettings
+from nightune.models.techniques.losses import TrainingSettings
 from nightune.models.techniques.optimizers.optimizers import OptimizerSettings
 from nightune.models.techniques.penalties.penalties import PenaltySettings
 from nightune.models.techniques.precision import PrecisionSettings
@@ -25,6 +26,7 @@ class Recipe:
     precision: PrecisionSettings
     architecture: str
     model: dict[str, Any]
+    training: TrainingSettings = field(default_factory=TrainingSettings)
 
     @property
     def measures_gradients(self) -> bool:

@@ -6,6 +6,9 @@ A rule returns None or a message: the keys, the contradiction, and what to write
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from nightune.models.techniques.losses import SIGNED_LOSSES
+from nightune.models.techniques.stopping.rules import ERROR_RULES
+
 if TYPE_CHECKING:
     from nightune.models.recipe.recipe import Recipe
 
@@ -198,6 +201,34 @@ def _noise_reader(recipe: "Recipe") -> str:
     return f"batch_size.policy {recipe.batch_size.policy}" if is_policy else "learning_rate.batch_scaling gns"
 
 
+def only_crossentropy_has_smoothed_labels(recipe: "Recipe") -> str | None:
+    """C15: label smoothing changes the targets of crossentropy; other losses do not have it."""
+    loss = recipe.training.loss
+    if not recipe.penalty.label_smoothing or loss in ("auto", "crossentropy"):
+        return None
+    return f"penalty.label_smoothing: smooths the targets of crossentropy, but training.loss is {loss}; use one of both"
+
+
+RATIO_RULES = (*ERROR_RULES, "divergence")
+
+
+def signed_losses_are_not_divided(recipe: "Recipe") -> str | None:
+    """C16: rules, penalties and batch sizes that follow a ratio of losses need losses above 0."""
+    loss = recipe.training.loss
+    return None if loss not in SIGNED_LOSSES else divided_loss(recipe, loss)
+
+
+def divided_loss(recipe: "Recipe", loss: str) -> str | None:
+    """Return the contradiction of C16 for a loss that may be 0 or below, from the study or compiled; None if none."""
+    readers = {
+        f"stopping.rule: {recipe.stopping.rule}": recipe.stopping.rule in RATIO_RULES,
+        f"penalty.adaptation: {recipe.penalty.adaptation}": recipe.penalty.adaptation == "gap_control",
+        f"batch_size.policy: {recipe.batch_size.policy}": recipe.batch_size.policy == "cabs",
+    }
+    found = next((reader for reader, is_used in readers.items() if is_used), None)
+    return f"{found} divides by a loss, and {loss} may be 0 or below; use another" if found else None
+
+
 RULES: dict[str, Callable[["Recipe"], str | None]] = {
     "C1": full_batches_do_not_grow,
     "C2": self_set_rates_have_no_schedule,
@@ -209,6 +240,8 @@ RULES: dict[str, Callable[["Recipe"], str | None]] = {
     "C11": batch_sizes_have_an_order,
     "C13": adaptive_penalties_have_held_out_examples,
     "C14": scaled_losses_are_not_accumulated,
+    "C15": only_crossentropy_has_smoothed_labels,
+    "C16": signed_losses_are_not_divided,
 }
 
 

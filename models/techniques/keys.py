@@ -1,5 +1,6 @@
 """One key of a study file: its type, bounds, default and condition."""
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ class Key:
     is_open_high: bool = False
     options: tuple[object, ...] = ()
     is_open: bool = False  # an option may also be a user's own path/to/file.py:function
+    is_silent: bool = False  # a trial's params contain it only where it differs from its default
     when: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     default_by: Mapping[str, Mapping[object, object]] = field(default_factory=dict)
     meaning: str = ""
@@ -38,6 +40,8 @@ class Key:
             return None if isinstance(value, bool) else f"{value!r} is not true or false"
         if self.kind == "any":
             return None
+        if self.kind == "numbers":
+            return self._list_problem(value)
         return self._number_problem(value)
 
     def default_for(self, params: Mapping[str, object]) -> object:
@@ -55,12 +59,19 @@ class Key:
             return "known: " + ", ".join([*map(str, self.options), *own])
         if self.kind == "boolean":
             return "allowed: true, false"
-        words = "a whole number" if self.kind == "integer" else "a number"
+        words = {"integer": "a whole number", "numbers": "a list of ascending numbers"}.get(self.kind, "a number")
         if self.low is not None:
             words += f" {'above' if self.is_open_low else 'from'} {self.low:g}"
         if self.high is not None:
             words += f" {'below' if self.is_open_high else 'up to'} {self.high:g}"
         return f"allowed: {words}"
+
+    def _list_problem(self, value: object) -> str | None:
+        if not isinstance(value, list | tuple) or not value:
+            return f"{value!r} is not a list of numbers"
+        problem = next((found for found in map(self._number_problem, value) if found), None)
+        is_ascending = problem or all(one < other for one, other in itertools.pairwise(value))
+        return problem if is_ascending else f"{value!r} is not in ascending order"
 
     def _number_problem(self, value: object) -> str | None:
         if isinstance(value, bool) or not isinstance(value, int | float):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
 from nightune.models.training.snapshots import EngineSnapshot
+
+if TYPE_CHECKING:
+    from nightune.models.networks.heads import Head
 
 COMPILED_ENGINES = {"tensorflow": "tensorflow", "jax": "jax"}  # by Keras' backend
 
@@ -24,7 +27,7 @@ class EpochOutput:
 
     loss: float
     outputs: np.ndarray  # (validation examples, size), in inference mode after the last update
-    is_logits: bool
+    head: "Head"  # what the outputs are, and the loss
     seconds: float  # of training and validation
     statistics: Mapping[str, float] = field(default_factory=dict)
     weights: list[np.ndarray] | None = None  # after the epoch, if the state is that of a later one
@@ -67,6 +70,9 @@ class Engine(Protocol):
 
         Raise SnapshotError if the arrays do not fit.
         """
+
+    def head(self, recipe: Recipe) -> "Head":
+        """Return what the outputs of the recipe's model are, and the loss for them."""
 
     def trial_tags(self, state: Any) -> Mapping[str, str]:
         """Return tags on how this trial is computed."""

@@ -6,11 +6,12 @@ Computed without Keras: a flow groups trials into cohorts by graph key before an
 from dataclasses import replace
 
 from nightune.models.recipe.recipe import Recipe
+from nightune.models.techniques.losses import AUTO, TrainingSettings
 from nightune.models.training.model_key import has_dropout_as_data, model_key
 
 
 def graph_key(recipe: Recipe, code: str) -> str:
-    """Return the key of a recipe; trials of one key share one program. `code` is the `source_digest` of its model.
+    """Return the key of a recipe; trials of one key share one program. `code` is the digest of the user's code in it.
 
     All other numbers are data: rates, decay, penalties, momentum and Nesterov, β, ρ, ε, limits of clipping, the decay
     of an average, the strength of a hypergradient, the dropout rate of our own architectures where it is above 0, the
@@ -36,7 +37,12 @@ def _update_structure(recipe: Recipe) -> str:
 
 def _loss_structure(recipe: Recipe) -> str:
     """Return the structure that changes the graph of the loss."""
-    return " · smoothed labels" if recipe.penalty.label_smoothing else ""
+    training = recipe.training
+    words = ["smoothed labels"] if recipe.penalty.label_smoothing else []
+    if training != TrainingSettings():
+        stated = {"loss": training.loss, "outputs": training.outputs, "quantiles": training.quantiles}
+        words += [f"{name} {value}" for name, value in stated.items() if value not in (AUTO, None)]
+    return "".join(f" · {each}" for each in words)
 
 
 def perturbed(recipe: Recipe) -> Recipe:

@@ -11,7 +11,6 @@ import numpy as np
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.errors import InputError
-from nightune.models.networks.metrics import metrics
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.stopping.state import NO_INPUTS, StoppingInputs
 from nightune.models.training import reported_names
@@ -242,7 +241,7 @@ def refuse_unsupported(engine: Engine, recipe: Recipe) -> None:
 
 
 def _validate(output: EpochOutput, dataset: Dataset) -> dict[str, float]:
-    measured = metrics(dataset.task, output.outputs, dataset.validation.targets, output.is_logits)
+    measured = output.head.metrics(dataset.task, output.outputs, dataset.validation.targets)
     validated = {f"{reported_names.VALIDATION}{name}": value for name, value in measured.items()}
     return {reported_names.LOSS: output.loss, **validated, **output.statistics}
 

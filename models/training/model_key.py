@@ -1,9 +1,11 @@
 """The model key: everything that changes a model except its weights and the numbers that are data."""
 
 import json
+from pathlib import Path
 
 from nightune.models.networks.architectures import ARCHITECTURES
 from nightune.models.recipe.recipe import Recipe
+from nightune.models.user_code import source_digest
 
 
 def model_key(recipe: Recipe, code: str) -> str:
@@ -16,7 +18,18 @@ def model_key(recipe: Recipe, code: str) -> str:
     if has_dropout_as_data(recipe):
         model["dropout"] = "data"
     named = f"{recipe.architecture} {code}".strip()
-    return f"{named} {json.dumps(model, sort_keys=True, default=str)} · {recipe.precision.policy}"
+    outputs = f" · {len(recipe.training.quantiles)} quantiles" if recipe.training.quantiles else ""
+    return f"{named} {json.dumps(model, sort_keys=True, default=str)} · {recipe.precision.policy}{outputs}"
+
+
+def code_of(recipe: Recipe, folder: Path) -> str:
+    """Return the digest of the user's code in a recipe: its architecture's and its loss's; `folder` is the study's."""
+    return code_digest(recipe.architecture, recipe.training.loss, folder)
+
+
+def code_digest(architecture: str, loss: str, folder: Path) -> str:
+    """Return the digest of an architecture's code and of a loss's; empty for names of Nightune's own."""
+    return f"{source_digest(architecture, folder)} {source_digest(loss, folder, 'training.loss')}".strip()
 
 
 def has_dropout_as_data(recipe: Recipe) -> bool:

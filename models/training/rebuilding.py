@@ -16,6 +16,7 @@ from nightune.models.error_causes import cause_of, users_line
 from nightune.models.errors import InputError
 from nightune.models.kept_code import kept_sources
 from nightune.models.networks.architectures import bound_arguments
+from nightune.models.networks.heads import output_size
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.serving.code_package import PREFIX, files_of, forget_package, open_package
 from nightune.models.serving.rebuilt_model import (
@@ -73,7 +74,8 @@ def learn_rebuilding(model: Any, recipe: Recipe, dataset: Dataset, folder: Path)
     `folder` is that of the study.
     """
     file, function = find_reference(recipe.architecture, folder, ARCHITECTURE)
-    given = bound_arguments(recipe.architecture, recipe.model, dataset.input_shape, dataset.output_size, folder)
+    size = output_size(recipe.training, dataset.task, dataset.output_size)
+    given = bound_arguments(recipe.architecture, recipe.model, dataset.input_shape, size, folder)
     variables, weights = list(model.variables), list(model.weights)
     places = {id(weight): place for place, weight in enumerate(weights)}
     manifest = Manifest(

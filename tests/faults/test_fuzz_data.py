@@ -11,7 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nightune.models.data.loading import load_dataset
 from nightune.models.data.raw_data import RawData
+from nightune.models.data.settings import DataSettings
+from nightune.models.data.splits import Split
 from nightune.models.data.targets import encode_targets
 from nightune.models.errors import InputError
 from nightune.tasks.load_study import load_study
@@ -28,13 +31,23 @@ question = "What does the table say?"
 [data]
 source = "table.csv"
 target = {target}
-split = {{ kind = {kind}, validation = 0.2, test = 0.2 }}
+split = {split}
 [space]
 learning_rate.peak = 0.1
 [search]
 trials = 1
 epochs = 1
 """
+
+SPLITS = (
+    '{ kind = "random", validation = 0.2, test = 0.2 }',
+    '{ kind = "stratified", validation = 0.2, test = 0.2 }',
+    '{ kind = "time", column = "x", gap = 1 }',
+    '{ kind = "time", column = "x", gap = "2 days" }',
+    '{ kind = "fixed", column = "x" }',
+    '{ kind = "fixed", test = "table.csv" }',
+    "{ allow_overlap = true }",
+)
 
 cells = st.one_of(
     st.integers(-(10**20), 10**20).map(str),
@@ -47,25 +60,26 @@ cells = st.one_of(
 columns = st.one_of(
     st.lists(cells, min_size=12, max_size=12),
     st.lists(st.floats(allow_nan=False, width=32).map(str), min_size=12, max_size=12),
+    st.lists(st.sampled_from(["train", "val", "Test", "ranking"]), min_size=12, max_size=12),
     st.sampled_from([["1"] * 12, ["a", "b"] * 6, ["0", "1", "2"] * 4, [str(i) for i in range(12)], [""] * 12]),
 )
 names = st.one_of(st.text(max_size=5), st.sampled_from(["x", "y", "x", "", " ", "target", "1", "ä", "a.b"]))
 
 
-def read(content: bytes, target: str | list[str], kind: str) -> None:
+def read(content: bytes, target: str | list[str], split: str = SPLITS[0]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "table.csv").write_bytes(content)
         path = Path(folder) / "study.toml"
-        path.write_text(STUDY.format(target=written(target), kind=f'"{kind}"'))
+        path.write_text(STUDY.format(target=written(target), split=split))
         try:
             dataset = read_dataset(load_study(path))
         except StudyError as error:
             assert str(path) in str(error)  # noqa: PT017 - either outcome is well
             return
-        for split in (dataset.train, dataset.validation):
-            assert len(split) > 0
-            assert np.isfinite(split.inputs).all()
-            assert np.isfinite(split.targets).all()
+        for examples in (dataset.train, dataset.validation):
+            assert len(examples) > 0
+            assert np.isfinite(examples.inputs).all()
+            assert np.isfinite(examples.targets).all()
         assert dataset.output_size >= 1
 
 
@@ -75,6 +89,32 @@ def written(target: str | list[str]) -> str:
         return f"[{', '.join(map(written, target))}]"
     text = target.encode("unicode_escape").decode().replace('"', "").replace("\\x", "x")
     return f'"{text or "y"}"'.replace("\\", "\\\\")
+
+
+keys = st.one_of(
+    st.lists(st.integers(0, 4), min_size=12, max_size=12),
+    st.lists(st.floats(width=32), min_size=12, max_size=12),
+    st.lists(st.sampled_from(["train", "val", "test", "2026-01-31", "", "2026"]), min_size=12, max_size=12),
+    st.lists(st.integers(0, 4), max_size=13),
+)
+
+
+@fuzzed
+@given(
+    st.dictionaries(st.sampled_from(["group", "time", "part", "x_train", "other"]), keys, max_size=3),
+    st.sampled_from([Split(), Split("group"), Split("time", gap=1), Split("time", gap="1 day"), Split("fixed")]),
+)
+def test_any_keys_of_arrays_split_each_row_or_are_refused(given_keys: dict[str, list[object]], split: Split) -> None:
+    x = np.random.default_rng(0).normal(size=(12, 2))
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(Path(folder) / "a.npz", x=x, y=x[:, 0], **{name: np.array(each) for name, each in given_keys.items()})
+        try:
+            dataset = load_dataset(DataSettings("a.npz", split=split), Path(folder))
+        except InputError as error:
+            assert error.key == "data.source" or error.key.startswith("data.split")  # noqa: PT017 - either is well
+            return
+    assert sum(dataset.sizes.values()) <= 12
+    assert split.gap or sum(dataset.sizes.values()) == 12
 
 
 matrices = st.one_of(
@@ -114,22 +154,22 @@ def test_any_matrix_of_targets_is_classes_labels_or_quantities_or_is_refused(y: 
 @fuzzed
 @given(
     st.lists(st.tuples(names, columns), min_size=1, max_size=4),
-    st.sampled_from(["random", "stratified"]),
+    st.sampled_from(SPLITS),
     st.booleans(),
 )
-def test_any_table_is_data_or_a_study_error(table: list[tuple[str, list[str]]], kind: str, has_pair: bool) -> None:
+def test_any_table_is_data_or_a_study_error(table: list[tuple[str, list[str]]], split: str, has_pair: bool) -> None:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow([name for name, _ in table])
     writer.writerows(zip(*(column for _, column in table), strict=True))
     name = table[-1][0]
-    read(text.getvalue().encode("utf-8", "surrogatepass"), [name, table[0][0]] if has_pair else name, kind)
+    read(text.getvalue().encode("utf-8", "surrogatepass"), [name, table[0][0]] if has_pair else name, split)
 
 
 @fuzzed
 @given(st.binary(max_size=300))
 def test_any_bytes_are_data_or_a_study_error(content: bytes) -> None:
-    read(content, "y", "random")
+    read(content, "y")
 
 
 @pytest.mark.parametrize(
@@ -148,4 +188,4 @@ def test_any_bytes_are_data_or_a_study_error(content: bytes) -> None:
     ids=["empty", "blank", "header", "one row", "constant", "one class", "ragged", "wide", "non-ASCII"],
 )
 def test_unusual_tables_are_data_or_refused(content: bytes) -> None:
-    read(content, "y", "random")
+    read(content, "y")

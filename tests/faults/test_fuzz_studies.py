@@ -19,7 +19,19 @@ from nightune.tuning.errors import StudyError
 CASES = int(os.environ.get("NIGHTUNE_FUZZ_CASES", "150"))  # `make fuzz` runs 10,000
 STUDIES = sorted(Path("studies").glob("*.toml"))
 NAMES = [*KEYS, "low", "high", "scale", "options", "value", "when", "steps", "integer", "units", "default", "trials"]
-SECTIONS = ("data", "model", "space", "stopping", "search", "objective", "limits", "promotion", "nightly", "x")
+SECTIONS = (
+    "data",
+    "model",
+    "space",
+    "stopping",
+    "training",
+    "search",
+    "objective",
+    "limits",
+    "promotion",
+    "nightly",
+    "x",
+)
 
 fuzzed = settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=CASES < 1000)
 
@@ -30,7 +42,9 @@ scalars = st.one_of(
     st.integers(min_value=2**63),
     st.floats(),
     st.text(max_size=8),
-    st.sampled_from([*NAMES, "sgd", "adam", "log", "fixed", "../x", "/etc/passwd", "a\x00b", "val_loss", "💥"]),
+    st.sampled_from(
+        [*NAMES, "sgd", "adam", "log", "fixed", "../x", "/etc/passwd", "a\x00b", "val_loss", "pinball", "x.py:f", "💥"]
+    ),
 )
 values = st.recursive(
     scalars,

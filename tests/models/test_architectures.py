@@ -21,10 +21,11 @@ from nightune.models.training.seeds import Seeds, seed_dropout
 
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
-    global keras, read_head
+    global keras, TrainingRows, read_head
     import keras
 
     from nightune.models.networks.heads import read_head
+    from nightune.models.networks.training_rows import TrainingRows
 
 
 UserModel = Callable[[str], str]
@@ -89,7 +90,7 @@ def test_built_in_models_take_inputs_of_any_rank(
     assert model.name == architecture
     outputs = model.predict_on_batch(np.zeros((2, *shape), np.float32))
     assert outputs.shape == (2, 3)
-    assert read_head(model, "multiclass", 3, np.zeros((2, *shape))).is_logits
+    assert read_head(model, TrainingRows("multiclass", 3, np.zeros((2, *shape)))).is_logits
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -246,7 +247,8 @@ def test_what_a_model_ends_in_decides_the_loss(user_model: UserModel, tmp_path: 
     size = 1 if kind == "two classes" or "(2" in model else 3
     reference = user_model(f"{OWN}\ndef build(): return {model}")
     head = read_head(
-        build(reference, size=size, folder=tmp_path), "binary" if size == 1 else "multiclass", size, np.zeros((2, 5))
+        build(reference, size=size, folder=tmp_path),
+        TrainingRows("binary" if size == 1 else "multiclass", size, np.zeros((2, 5))),
     )
     assert (head.kind, head.is_logits) == (kind, is_logits)
 
@@ -264,7 +266,7 @@ def test_outputs_that_no_loss_suits_are_refused(
 ) -> None:
     reference = user_model(f"def build(): return keras.Sequential([keras.Input((5,)), {layer}])")
     with pytest.raises(InputError, match=message):
-        read_head(build(reference, size=size, folder=tmp_path), task, size, np.zeros((2, 5)))
+        read_head(build(reference, size=size, folder=tmp_path), TrainingRows(task, size, np.zeros((2, 5))))
 
 
 def test_sequences_of_whole_numbers_reach_an_embedding(user_model: UserModel, tmp_path: Path) -> None:

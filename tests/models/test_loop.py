@@ -21,10 +21,11 @@ from nightune.models.training.seeds import Seeds
 
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
-    global keras, FitEngine, save, save_checkpoint
+    global keras, FitEngine, Head, save, save_checkpoint
     import keras
 
     from nightune.models.engines.fit.engine import FitEngine
+    from nightune.models.networks.heads import Head
     from nightune.models.training.checkpoint import save, save_checkpoint
 
 
@@ -63,7 +64,7 @@ class ScriptedEngine:
         outputs = np.eye(3)[(targets + (np.arange(len(targets)) >= self.right[plan.epoch - 1])) % 3] * 4.0
         if plan.epoch == self.broken_outputs:
             outputs[0, 0] = np.nan
-        return plan.epoch, EpochOutput(self.losses.get(plan.epoch, 1.0), outputs, True, 0.5)
+        return plan.epoch, EpochOutput(self.losses.get(plan.epoch, 1.0), outputs, Head("classes", is_logits=True), 0.5)
 
     def weights(self, state: int) -> list[np.ndarray]:
         return [np.array([np.nan if state == self.broken_weights > 0 else float(state)])]
@@ -243,7 +244,7 @@ def test_a_compiled_model_of_the_user_is_saved_without_its_optimizer(
 ) -> None:
     reference = user_model(
         "def build(output_size):\n m = keras.Sequential([keras.Input((5,)), layers.Dense(output_size, 'softmax')])\n"
-        " m.compile('adam', loss=lambda y, p: 0.0)\n return m"
+        " m.compile('adam', loss='sparse_categorical_crossentropy')\n return m"
     )
     dataset = make_dataset()
     engine = FitEngine(dataset, tmp_path)

@@ -21,11 +21,12 @@ from nightune.vocabulary import TASK_METRICS
 
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
-    global keras, FitEngine, read_head
+    global keras, FitEngine, TrainingRows, read_head
     import keras
 
     from nightune.models.engines.fit.engine import FitEngine
     from nightune.models.networks.heads import read_head
+    from nightune.models.networks.training_rows import TrainingRows
 
 
 NETS = """
@@ -128,7 +129,7 @@ def test_a_model_that_does_not_fit_the_labels_is_refused(folder: Path, name: str
 
     model = load_function(f"net.py:{name}", folder, "model.architecture")((5,), 3)
     with pytest.raises(InputError) as caught:
-        read_head(model, "multilabel", 3, np.zeros((2, 5), np.float32))
+        read_head(model, TrainingRows("multilabel", 3, np.zeros((2, 5), np.float32)))
     for word in words:
         assert word in caught.value.message
 

@@ -25,7 +25,7 @@ from nightune.models.training.seeds import Seeds
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, tf, InitialWeights, Program, build_traced_optimizer, is_noisy, is_separable
-    global read_head
+    global TrainingRows, read_head
     import keras
     import tensorflow as tf
 
@@ -34,6 +34,7 @@ def setup_module() -> None:
     from nightune.models.engines.compiled.traced_optimizers import build_traced_optimizer
     from nightune.models.engines.keras_parts.model_traits import is_noisy, is_separable
     from nightune.models.networks.heads import read_head
+    from nightune.models.networks.training_rows import TrainingRows
 
 
 HERE = Path()
@@ -154,7 +155,7 @@ def test_padding_with_weight_zero_changes_nothing_of_an_update(
         return build_model("mlp", {"units": [4]}, (5,), 1, folder=HERE, seed=seed)
 
     initial, model = InitialWeights(build), build(1)
-    program = Program(model, read_head(model, dataset.task, 1, dataset.train.inputs[:8]), given_recipe, initial)
+    program = Program(model, read_head(model, TrainingRows.of(dataset)), given_recipe, initial)
     targets = program.head.targets(dataset.train.targets)
 
     def updated(indices: list[int], weights: list[float]) -> list[np.ndarray]:

@@ -136,6 +136,18 @@ REFUSED = {
         {"precision": "mixed_float16", "batch_size.policy": "gns"},
         "mixed_float16 .*batch_size.policy gns",
     ),
+    "C15": (
+        {"penalty.label_smoothing": 0.1, "training.loss": "focal"},
+        r"penalty\.label_smoothing: .*training\.loss is focal",
+    ),
+    "C16": (
+        {"stopping.rule": "generalization_loss", "training.loss": "poisson"},
+        r"stopping\.rule: generalization_loss .*poisson",
+    ),
+    "C16 batch": (
+        {"batch_size.policy": "cabs", "training.loss": "cosine"},
+        r"batch_size\.policy: cabs .*cosine",
+    ),
     "C10 inverse_sqrt": ({"learning_rate.schedule": "inverse_sqrt"}, "warmup_fraction"),
 }
 

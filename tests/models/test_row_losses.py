@@ -18,17 +18,17 @@ from tests.rows import missing_rows
 
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
-    global MEASURES, Truth, all_metrics, latency_ms, measure_of, row_losses, trivial_losses, truth
+    global MEASURES, Head, Truth, all_metrics, latency_ms, measure_of, row_losses, trivial_losses, truth
+    from nightune.models.networks.heads import Head
     from nightune.models.networks.row_losses import (
         MEASURES,
-        Truth,
         all_metrics,
         latency_ms,
         measure_of,
         row_losses,
         trivial_losses,
-        truth,
     )
+    from nightune.models.networks.truth import Truth, truth
 
 
 CLASSES = ("a", "b", "c")
@@ -208,9 +208,9 @@ def test_the_baseline_of_quantities_is_their_mean_or_median(scale_target: bool) 
 
 def test_all_metrics_and_the_latency_are_measured(flowers: Dataset) -> None:
     targets = np.array([0, 1, 2, 0, 0, 1])
-    assert all_metrics(predictor(LOGITS), rows(6), targets)["accuracy"] == pytest.approx(
-        float((LOGITS.argmax(axis=1) == targets).mean())
-    )
+    assert all_metrics(predictor(LOGITS), rows(6), targets, Head("classes", is_logits=True))[
+        "accuracy"
+    ] == pytest.approx(float((LOGITS.argmax(axis=1) == targets).mean()))
     ticks = iter(np.arange(0.0, 100.0, 0.5))
     answering = predictor(LOGITS, input_shape=[1], input_type="float32")
     assert latency_ms(answering, rows(6), clock=lambda: float(next(ticks))) == 500.0

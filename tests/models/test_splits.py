@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -107,7 +109,6 @@ def test_time_split_cuts_at_the_nearest_change_of_time():
         (lambda: Split(validation=0.0), ["data.split.validation", "0.0", "above 0, below 1"]),
         (lambda: Split(test=1.5), ["data.split.test", "1.5", "above 0, below 1"]),
         (lambda: Split(validation=0.5, test=0.5), ["data.split", "validation 0.5 and test 0.5"]),
-        (lambda: Split("group"), ["data.split.column", "group"]),
         (lambda: Split("random", column="day"), ["data.split.column", "'day'", "'group' or 'time'"]),
         (lambda: random_rows(2, Split()), ["data.split.validation", "none of 2 rows"]),
         (
@@ -151,3 +152,43 @@ def test_ranking_shares_that_leave_nothing_are_refused():
         Split(validation=0.4, test=0.4, ranking=0.2)
     with pytest.raises(InputError, match=r"data\.split\.ranking: -0\.1 .*from 0, below 1"):
         Split(ranking=-0.1)
+
+
+@given(st.lists(st.integers(0, 60), min_size=80, max_size=200), st.integers(1, 5), st.sampled_from([0.0, 0.1]))
+@settings(deadline=None, max_examples=60)
+def test_a_gap_leaves_out_whole_times_between_splits(times, gap, ranking):
+    values = np.array([*times, *range(61)], dtype=float)  # each time has a row
+    rows = time_rows(values, Split("time", 0.2, 0.2, column="t", ranking=ranking, gap=gap))
+    for older, newer in itertools.pairwise(parts(rows)):
+        assert values[newer].min() - values[older].max() == gap + 1
+    left = len(values) - sum(map(len, parts(rows)))
+    assert left > 0
+    assert str(left) in rows.findings[0]
+
+
+def test_a_gap_leaves_the_shares_of_validation_and_test():
+    rows = time_rows(np.arange(100.0), Split("time", 0.2, 0.2, column="t", gap=10))
+    assert [len(part) for part in parts(rows)] == [40, 20, 20]
+    assert (rows.train.max(), rows.validation.min(), rows.test.min()) == (39, 50, 80)
+
+
+@pytest.mark.parametrize(("gap", "days"), [("7 days", 7), ("1 week", 7), ("0.5 days", 1), ("36 hours", 2)])
+def test_a_span_is_the_least_time_between_splits(gap, days):
+    rows = time_rows(np.arange(100.0) * 86400, Split("time", 0.2, 0.2, column="t", gap=gap))
+    assert rows.validation.min() - rows.train.max() == days
+    assert rows.test.min() - rows.validation.max() == days
+
+
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [
+        (lambda: Split("random", gap=3), "time split"),
+        (lambda: Split("time", gap="soon"), "7 days"),
+        (lambda: Split("time", gap=-1), "from 0"),
+        (lambda: time_rows(np.arange(20.0), Split("time", gap=15)), "smaller"),
+        (lambda: time_rows(np.arange(20.0), Split("time", gap="1 day")), "smaller"),
+    ],
+)
+def test_impossible_gap_is_refused(make, word):
+    with pytest.raises(InputError, match=rf"data\.split\.gap: .*{word}"):
+        make()

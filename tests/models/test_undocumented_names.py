@@ -69,6 +69,36 @@ def test_layers_of_keras_are_known_by_their_module() -> None:
     assert models.is_part_of_keras(layers.Dense(1))
     assert models.is_part_of_keras(layers.GRU(1))
     assert not models.is_part_of_keras(Own(1))
+    assert models.is_defined_by_keras(keras.losses.mean_squared_error)
+    assert not models.is_defined_by_keras(Own)
+
+
+@undocumented(
+    "Keras",
+    "Model._compile_loss._user_loss, _user_loss_weights",
+    "the loss that a model was compiled with",
+    "library_internals.models.compiled_loss",
+)
+def test_a_compiled_model_knows_its_loss_as_given() -> None:
+    model, loss = net(layers.Dense(2)), keras.losses.Huber(delta=2.0)
+    assert models.compiled_loss(model) == (None, None)
+    model.compile("sgd")
+    assert models.compiled_loss(model) == (None, None)
+    model.compile("sgd", loss=[loss], loss_weights=[0.5])
+    assert models.compiled_loss(model) == ([loss], [0.5])
+
+
+@undocumented(
+    "Keras",
+    "Model._compile_metrics._user_metrics, _user_weighted_metrics",
+    "the metrics that a model was compiled with",
+    "library_internals.models.compiled_metrics",
+)
+def test_a_compiled_model_knows_its_metrics_as_given() -> None:
+    model, metric = net(layers.Dense(2)), keras.metrics.AUC()
+    assert models.compiled_metrics(model) == []
+    model.compile("sgd", loss="mse", metrics=["mae", [metric]], weighted_metrics=["mse"])
+    assert models.compiled_metrics(model) == ["mae", metric, "mse"]
 
 
 @undocumented("Keras", "KerasTensor._keras_history", "finding output layers", "library_internals.models.operation_of")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from nightune.tasks.build_models import build_models
+from nightune.tasks.build_models import Builds, build_models
 from nightune.tasks.load_study import load_study
-from nightune.tasks.prepare_data import prepare_data
+from nightune.tasks.prepare_data import prepare_data, read_dataset
 from nightune.tasks.start_sweep import start_sweep
 from nightune.tasks.tracking.store.store import open_store
 from nightune.tasks.tracking.sweeps.sweeps import all_sweeps
@@ -41,6 +41,18 @@ def absent(input_shape, output_size):
     return no_such_package.model(input_shape, output_size)
 
 
+def smooth(input_shape, output_size, gamma: float = 2.0):
+    model = build(input_shape, output_size)
+    model.compile("adam", loss=keras.losses.CategoricalFocalCrossentropy(gamma=gamma, from_logits=True))
+    return model
+
+
+def divergence(input_shape, output_size):
+    model = keras.Sequential([keras.Input(input_shape), keras.layers.Dense(output_size, "softmax")])
+    model.compile("adam", loss="kl_divergence")
+    return model
+
+
 def leaves(input_shape, output_size):
     raise SystemExit(3)
 """
@@ -63,6 +75,10 @@ def read(tmp_path: Path) -> Read:
     return read_model
 
 
+def built(study: Study) -> Builds:
+    return build_models(study, read_dataset(study))
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -81,7 +97,7 @@ def read(tmp_path: Path) -> Read:
 )
 def test_an_architecture_of_which_no_model_can_be_built_is_refused(read: Read, lines: str, message: str) -> None:
     with pytest.raises(StudyError, match=message) as caught:
-        build_models(read(lines), (4,), 3)
+        built(read(lines))
     assert len(caught.value.problems) == 1
 
 
@@ -96,19 +112,19 @@ def test_an_architecture_of_which_no_model_can_be_built_is_refused(read: Read, l
     ],
 )
 def test_an_option_with_which_no_model_can_be_built_is_a_finding(read: Read, lines: str, message: str) -> None:
-    assert build_models(read(lines), (4,), 3).findings[0].startswith(message)
+    assert built(read(lines)).findings[0].startswith(message)
 
 
 def test_a_model_that_fails_only_at_an_end_of_the_ranges_is_a_finding(read: Read) -> None:
     study = read('architecture = "net.py:build"\nwidth = [8, 16]\ndepth = { low = 1, high = 4 }')
-    builds = build_models(study, (4,), 3)
+    builds = built(study)
     (finding,) = builds.findings
     assert "model.depth = 4, model.width = 16 cannot be built" in finding
     assert builds.count == 4
 
 
 def test_a_sound_study_builds_each_model_once(read: Read) -> None:
-    builds = build_models(read('architecture = "mlp"\nunits = [[4], [8], [4, 4]]'), (4,), 3)
+    builds = built(read('architecture = "mlp"\nunits = [[4], [8], [4, 4]]'))
     assert (builds.count, builds.findings) == (3, ())
 
 
@@ -118,3 +134,38 @@ def test_a_refused_study_leaves_no_sweep_in_the_store(read: Read, store_root: Pa
     with pytest.raises(StudyError, match="returned a NoneType"):
         start_sweep.fn(store, study, data, "fit", False)
     assert all_sweeps(store, study.name) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('smooth"\n[space]\npenalty.label_smoothing = 0.1', r"label_smoothing: .*focal"),
+        ('divergence"\n[stopping]\nrule = "generalization_loss"', r"stopping\.rule: .*kl_divergence"),
+        ('smooth"\ngamma = [1.0, 2.0]#', r"objective\.metric: .*different settings"),
+        ('divergence"\n[training]\noutputs = "logits"', r"training\.outputs"),
+    ],
+)
+def test_what_does_not_suit_a_compiled_loss_is_refused(read: Read, lines: str, message: str) -> None:
+    study = read(f'architecture = "net.py:{lines}')
+    with pytest.raises(StudyError, match=message):
+        built(study)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'smooth"\n[space]\npenalty.label_smoothing = 0.1\n[training]\nloss = "crossentropy"',
+        'divergence"\n[stopping]\nrule = "patience"',
+        'smooth"\ngamma = [1.0, 2.0]\n[objective]\nmetric = "val_accuracy"',
+    ],
+)
+def test_the_remedies_for_a_compiled_loss_work(read: Read, lines: str) -> None:
+    assert built(read(f'architecture = "net.py:{lines}')).count >= 1
+
+
+def test_architectures_of_different_losses_are_not_ranked_by_them(read: Read) -> None:
+    both = 'architecture = ["net.py:smooth", "mlp"]'
+    with pytest.raises(StudyError, match=r"objective\.metric: .*crossentropy"):
+        built(read(both))
+    builds = built(read(f'{both}\n[training]\nloss = "crossentropy"'))
+    assert {"crossentropy" in said for said in builds.heads.values()} == {True}

@@ -26,7 +26,7 @@ class Chooser:
         self.data: PreparedData = prepare_data.fn(load_study(path), store.root)
 
     def choose(self, trials: int | None = None, fresh: bool = False) -> tuple[Sweep, Study]:
-        return choose_sweep(self.store, load_study(self.path, trials=trials), self.data, "auto", fresh, False)
+        return choose_sweep(self.store, load_study(self.path, trials=trials), self.data, "auto", fresh, False)[:2]
 
     def finished(self, trials: int | None = None) -> tuple[Sweep, Study]:
         sweep, study = self.choose(trials)
@@ -38,7 +38,7 @@ class Chooser:
 
 @pytest.fixture
 def chooser(store_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Chooser:
-    monkeypatch.setattr(module, "build_before_training", lambda *_: None)
+    monkeypatch.setattr(module, "build_before_training", lambda *_: ())
     (tmp_path / "flowers.toml").write_text(SMALL_STUDY)
     return Chooser(tmp_path / "flowers.toml", open_store(store_root))
 

@@ -78,3 +78,42 @@ def test_a_sample_of_recipes_includes_all_that_only_fit_can_train(read: Read) ->
     assert [params_of(recipe) for recipe in sample_recipes(study, 4, count=5)[:5]] != [
         params_of(each) for each in sample[:5]
     ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('loss = "mea"', r"training\.loss: .*'mea'"),
+        ('loss = "losses.py:lost"', r"training\.loss: .*lost"),
+        ('loss = "losses.py:short"', r"training\.loss: .*\(y_true, y_pred\)"),
+        ('loss = ["focal", "crossentropy"]', r"objective\.metric: .*different losses"),
+        ('loss = "pinball"', r"training\.quantiles"),
+        ('loss = "pinball"\nquantiles = [0.9, 0.1]', r"training\.quantiles: .*ascending"),
+        ('loss = "pinball"\nquantiles = [0.5, 1.0]', r"training\.quantiles: .*below 1"),
+        ("quantiles = [0.5]", r"training\.quantiles: .*never active|training\.quantiles: .*pinball"),
+        ('outputs = "logit"', r"training\.outputs: .*logits"),
+        ('metric = "mse"', r"metric"),
+    ],
+)
+def test_a_training_section_that_means_nothing_is_refused(read: Read, tmp_path: Path, lines: str, message: str) -> None:
+    (tmp_path / "losses.py").write_text("def short(y_true):\n    return y_true\n")
+    with pytest.raises(StudyError, match=message):
+        read(f'optimizer = "sgd"\n[training]\n{lines}')
+
+
+def test_losses_may_be_searched_with_a_metric_of_their_own(read: Read) -> None:
+    study = read(
+        'optimizer = "sgd"\n[objective]\nmetric = "val_accuracy"\n[training]\nloss = ["focal", "crossentropy"]'
+    )
+    drawn = {str(point["training.loss"]) for point in random(study.space, 20, [], (0, 0))}
+    assert drawn == {"focal", "crossentropy"}
+
+
+def test_the_stated_default_is_silent_and_other_words_are_params(read: Read) -> None:
+    def params(lines: str) -> dict[str, object]:
+        study = read(f'optimizer = "sgd"\n[training]\n{lines}')
+        return complete_params(study, random(study.space, 1, [], (0, 0))[0])
+
+    plain = params("")
+    assert params('loss = "auto"\noutputs = "auto"') == plain
+    assert params('loss = "focal"') == {**plain, "training.loss": "focal"}

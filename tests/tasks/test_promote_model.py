@@ -207,8 +207,8 @@ def test_a_champion_changed_by_another_process_is_not_overwritten(
 
     register = module._register
 
-    def register_after_another_process(setting: Setting, verdict: Any, champion: Any) -> Any:
-        version = register(setting, verdict, champion)
+    def register_after_another_process(setting: Setting, *values: Any) -> Any:
+        version = register(setting, *values)
         registry.set_alias(setting.store, "flowers", "champion", version.number)
         return version
 

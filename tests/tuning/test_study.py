@@ -267,3 +267,17 @@ def test_wrong_choices_about_columns_are_refused(read: Read, line: str, words: l
     with pytest.raises(StudyError) as caught:
         read(study_text(data=f'source = "iris"\n{line}'))
     assert [word for word in words if word not in str(caught.value)] == []
+
+
+def test_a_fixed_split_names_files_or_arrays_of_the_source(read: Read) -> None:
+    files = read(study_text(data='source = "a.csv"\nsplit = { kind = "fixed", validation = "b.csv", test = 0.1 }'))
+    assert (files.data.split.validation, files.data.split.test) == ("b.csv", 0.1)
+    arrays = read(study_text(data='source = "a.py:load"\nsplit = { kind = "fixed" }'))
+    assert arrays.digest != files.digest
+
+
+def test_a_gap_of_none_is_no_gap_to_a_digest(read: Read) -> None:
+    text = 'source = "a.npz"\nsplit = {{ kind = "time", gap = {} }}'
+    digests = [read(study_text(data=text.format(gap))).digest for gap in ("0", "3", '"3 days"')]
+    assert len(set(digests)) == 3
+    assert read(study_text(data='source = "a.npz"\nsplit = { kind = "time" }')).digest == digests[0]

@@ -11,7 +11,8 @@ METRICS = (
 )
 ABOVE_0 = "(allowed: a number above 0)"
 SECTIONS = (
-    "(known: name, question, seed, data, model, space, stopping, search, objective, limits, confirmation, promotion)"
+    "(known: name, question, seed, data, model, space, stopping, training, search, objective, limits, confirmation, "
+    "promotion)"
 )
 
 BROKEN_PARAMETERS = {
@@ -147,12 +148,20 @@ BROKEN_DATA = {
     "source = 't.csv'\nmissing = { a = 1 }": "data.missing: {'a': 1} is not a list of texts",
     "source = 'iris'\nsplit = 0.2": "data.split: 0.2 is not a table (write [data.split])",
     "source = 'iris'\nsplit = { kind = 'groups' }": "data.split.kind: unknown 'groups'; did you mean 'group'? "
-    "(known: random, stratified, group, time)",
+    "(known: random, stratified, group, time, fixed)",
     "source = 'iris'\nsplit = { test = 1 }": "data.split.test: 1 is not … between 0 and 1",
     "source = 'iris'\nsplit = { validation = 0.5, test = 0.5 }": "data.split: validation 0.5 and test 0.5 … "
     "train … (allowed: a sum below 1)",
     "source = 'iris'\nsplit = { kind = 'time' }": "data.split.column: missing; a time split needs the name of its "
     "column",
+    "source = 'iris'\nsplit = { kind = 'fixed' }": "data.split.column: missing; … files",
+    "source = 'iris'\nsplit = { test = 'test.csv' }": "data.split.test: 'test.csv' is a file … \"fixed\"",
+    "source = 'iris'\nsplit = { kind = 'fixed', column = 'p', test = 't.csv' }": "data.split.test: 't.csv' is a file … "
+    "without a column",
+    "source = 'iris'\nsplit = { test = true }": "data.split.test: true is not … between 0 and 1 … file",
+    "source = 'a.npz'\nsplit = { gap = 3 }": 'data.split.gap: 3 … "time"',
+    "source = 'a.npz'\nsplit = { kind = 'time', gap = 'long' }": "data.split.gap: 'long' … rows … \"7 days\"",
+    "source = 'a.npz'\nsplit = { kind = 'time', allow_overlap = true }": "data.split.allow_overlap: true … 'time'",
     "source = 'iris'\nsplit = { column = 'day' }": "data.split.column: 'day' … 'group' or 'time'",
     "source = 'iris'\nsplit = { seed = -1 }": "data.split.seed: -1 is not a whole number from 0 to 4294967295",
 }

@@ -78,7 +78,10 @@ def _is_group(name: str, names: Collection[str]) -> bool:
 def read_domain(parameter: Parameter, key: KeySpec) -> Iterator[Range | Choice | Problem]:
     """Yield the domain of a parameter, or its problems: every option and both ends must be valid for the key."""
     if parameter.options is not None:
-        yield from _read_options(parameter.name, parameter.options, key)
+        options = parameter.options
+        if key.kind == "numbers" and not any(isinstance(option, list) for option in options):
+            options = (list(options),)  # one list of numbers is a value, not options
+        yield from _read_options(parameter.name, options, key)
         return
     problems = list(_range_problems(parameter.fields, key))
     yield from (replace(problem, key=f"{parameter.name}{problem.key}") for problem in problems)
@@ -103,6 +106,8 @@ def native(value: Any, key: KeySpec) -> Value:
         return float(value)
     if key.kind == "integer":
         return int(value)
+    if key.kind == "numbers":
+        return [float(each) for each in value]
     read: Value = value
     return read
 
@@ -215,7 +220,7 @@ def _read_options(name: str, written: Sequence[object], key: KeySpec) -> Iterato
 
 def _range_problems(fields: Mapping[str, Any], key: KeySpec) -> Iterator[Problem]:
     """Yield the problems of a range; the keys are relative to the parameter's name."""
-    if key.kind in ("option", "boolean", "text"):
+    if key.kind in ("option", "boolean", "text", "numbers"):
         yield Problem("", f"a range is only for numbers; give the options as a list ({key.allowed})")
         return
     types = list(_type_problems(fields))

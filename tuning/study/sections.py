@@ -24,6 +24,7 @@ from nightune.vocabulary import (
     DATE_FORMS,
     NUMBER_FORMS,
     OBJECTIVES,
+    SPAN,
     VALIDATION_PREFIX,
     Direction,
     SplitKind,
@@ -63,7 +64,9 @@ COUNT = f"a whole number from 1 to {LIMIT_COUNT}"
 SEED = f"a whole number from 0 to {LIMIT_SEED}"
 Text = Annotated[str, Field(min_length=1, description="a text")]
 Texts = Annotated[tuple[Annotated[str, Field(strict=True)], ...], Field(strict=False, description="a list of texts")]
-Share = Annotated[float, Field(gt=0, lt=1, description="a number between 0 and 1 (both excluded)")]
+SHARE = "a number between 0 and 1 (both excluded)"
+SHARES = ("validation", "ranking", "test")
+Share = Annotated[float, Field(gt=0, lt=1, description=SHARE)]
 Count = Annotated[int, Field(ge=1, le=LIMIT_COUNT, description=COUNT)]
 Seed = Annotated[int, Field(ge=0, le=LIMIT_SEED, description=SEED)]
 Forms = dict[str, str]
@@ -106,26 +109,56 @@ class Heading(Section):
 
 
 class Split(Section):
-    """The split of rows. Default kind: stratified for classes, random for quantities; shares are of all rows."""
+    """The split of rows. Default kind: stratified for classes, random for quantities.
+
+    Shares are of all rows, those of a fixed split of its training rows. It may name files of validation and test rows.
+    """
 
     kind: SplitKind | None = None
-    validation: Share = 0.2
-    test: Share = 0.2
+    validation: float | str = 0.2
+    test: float | str = 0.2
     column: Text | None = None
     seed: Seed | None = None
     ranking: Annotated[float, Field(ge=0, lt=1, description="a number from 0 to 1 (1 excluded)")] = 0.0
+    gap: int | str = 0
+    allow_overlap: Switch = False
 
     def clashes(self) -> Iterator[Clash]:
-        """Training rows must remain, and a column is given exactly for the kinds that read it."""
-        if self.validation + self.ranking + self.test >= 1:
-            ranking = f", ranking {self.ranking}" if self.ranking else ""
-            message = f"validation {self.validation}{ranking} and test {self.test} leave no rows to train on"
+        """Training rows must remain; a column and files are given only for the kinds that read them."""
+        shares = {name: share for name in SHARES if not isinstance(share := getattr(self, name), str)}
+        if sum(shares.values()) >= 1:
+            given = [f"{name} {share}" for name, share in shares.items() if share or name != "ranking"]
+            message = f"{', '.join(given[:-1])} and {given[-1]} leave no rows to train on"
             yield Clash(("validation", "ranking", "test"), "", f"{message} (allowed: a sum below 1)")
-        if self.kind in COLUMN_SPLIT_KINDS and self.column is None:
-            yield Clash(("kind", "column"), "column", f"missing; a {self.kind} split needs the name of its column")
+        if self.gap and self.kind != "time":
+            yield Clash(("kind", "gap"), "gap", f'{shown(self.gap)} is read only by kind "time"')
+        if self.allow_overlap and self.kind in ("group", "time"):
+            yield Clash(("kind", "allow_overlap"), "allow_overlap", f"true is not read by kind {shown(self.kind)}")
+        for name in (name for name in SHARES if name not in shares):
+            if self.kind != "fixed" or self.column is not None:
+                message = f'{shown(getattr(self, name))} is a file: use kind "fixed", without a column'
+                yield Clash(("kind", "column", name), name, f"{message} (or {SHARE})")
         if self.kind not in COLUMN_SPLIT_KINDS and self.column is not None:
             message = f"{shown(self.column)} is read only by kind {' or '.join(map(shown, COLUMN_SPLIT_KINDS))}"
             yield Clash(("kind", "column"), "column", f"{message}; change the kind, or remove the column")
+
+    @field_validator("gap", mode="before")
+    @classmethod
+    def _read_gap(cls, given: Any) -> Any:
+        is_count = isinstance(given, int) and not isinstance(given, bool) and given >= 0
+        if is_count or (isinstance(given, str) and re.fullmatch(SPAN, given)):
+            return given
+        why = f'{shown(given)} is not a whole number of rows from 0, or a span such as "7 days" or "12 hours"'
+        raise PydanticCustomError("message", "{message}", {"message": why})
+
+    @field_validator("validation", "test", mode="before")
+    @classmethod
+    def _read_share_or_file(cls, given: Any) -> Any:
+        is_share = isinstance(given, int | float) and not isinstance(given, bool) and 0 < given < 1
+        if is_share or (isinstance(given, str) and given):
+            return given
+        why = f"{shown(given)} is not {SHARE}, or the file of a fixed split"
+        raise PydanticCustomError("message", "{message}", {"message": why})
 
 
 class DataSection(Section):

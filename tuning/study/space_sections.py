@@ -13,7 +13,12 @@ from nightune.tuning.study.presets import expand
 from nightune.tuning.study.vocabulary import KeySpec, KnownKeys, Vocabulary
 from nightune.vocabulary import ARCHITECTURE, MODEL_PREFIX, listing, shown, suggestion
 
-SECTIONS = {"model": MODEL_PREFIX, "space": "", "stopping": "stopping."}  # section → prefix of its names
+SECTIONS = {
+    "model": MODEL_PREFIX,
+    "space": "",
+    "stopping": "stopping.",
+    "training": "training.",
+}  # section → prefix of its names
 
 
 def read_space(tables: Mapping[str, Any], vocabulary: Vocabulary, method: object) -> tuple[SearchSpace, list[Problem]]:

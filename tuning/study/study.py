@@ -19,6 +19,7 @@ from nightune.tuning.search.search_space import Dimension, SearchSpace
 from nightune.tuning.study.budgets import DISTINCT_METHODS, brackets, trial_count, without_repeats
 from nightune.tuning.study.sections import (
     RUNG_METHODS,
+    SHARES,
     ConfirmationSection,
     DataSection,
     Heading,
@@ -34,7 +35,7 @@ from nightune.tuning.study.space_sections import SECTIONS, read_space
 from nightune.tuning.study.toml_text import read_tables
 from nightune.tuning.study.vocabulary import KeySpec, Vocabulary
 from nightune.tuning.trial import Bracket, Params, trial_key
-from nightune.vocabulary import listing, suggestion
+from nightune.vocabulary import COLUMN_SPLIT_KINDS, listing, suggestion
 
 __all__ = [
     "DataSection",
@@ -216,13 +217,27 @@ def _read_data(table: Any) -> tuple[DataSection | None, list[Problem]]:
     """Read the split separately, so that its problems are listed with those of the rest."""
     split: Split | None = None
     problems: list[Problem] = []
+    missing = list(_missing_column(table))
     if isinstance(table, dict) and "split" in table:
         split, problems = read_section(Split, table["split"], "data.split")
         table = {name: value for name, value in table.items() if name != "split"}
     data, found = read_section(DataSection, table, "data")
     if data is not None and split is not None:
         data = data.model_copy(update={"split": split})
-    return data, [*found, *problems]
+    return data, [*found, *problems, *missing]
+
+
+def _missing_column(data: Any) -> Iterator[Problem]:
+    """A split by a column of a table needs its name; arrays of a file or a function may hold it themselves."""
+    source, split = (data.get("source"), data.get("split")) if isinstance(data, dict) else (None, None)
+    may_be_arrays = isinstance(source, str) and (source.endswith(".npz") or ".py" in source)
+    if may_be_arrays or not isinstance(split, dict) or "column" in split:
+        return
+    kind, has_files = split.get("kind"), any(isinstance(split.get(name), str) for name in SHARES)
+    if kind in COLUMN_SPLIT_KINDS and not (kind == "fixed" and has_files):
+        files = ", or files as validation and test" if kind == "fixed" else ""
+        message = f"missing; a {kind} split needs the name of its column{files}"
+        yield Problem("data.split.column", message)
 
 
 def _read_after_search(tables: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
@@ -238,11 +253,12 @@ def _read_after_search(tables: Mapping[str, Any]) -> tuple[dict[str, Any], list[
 
 
 def _data_content(data: DataSection) -> dict[str, Any]:
-    """Omit a ranking share of 0 and choices that are not made, so that older studies keep their digests."""
+    """Omit a ranking share of 0, no gap and choices that are not made, so that older studies keep their digests."""
     content = data.model_dump(mode="json")
     content = {name: value for name, value in content.items() if value or name not in ("missing", "numeric", "dates")}
-    if data.split.ranking == 0.0:
-        del content["split"]["ranking"]
+    for name in ("ranking", "gap", "allow_overlap"):
+        if not content["split"][name]:
+            del content["split"][name]
     return content
 
 

@@ -23,16 +23,17 @@ from nightune.models.engines.memory import is_out_of_memory, warn_of_smaller_mic
 from nightune.models.engines.refusals import refusals_of
 from nightune.models.networks.architectures import build_model
 from nightune.models.networks.embedding_ids import refuse_ids_outside_tables
-from nightune.models.networks.heads import read_head
+from nightune.models.networks.heads import Head, output_size
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training import reported_names
 from nightune.models.training.capabilities import refuse_only_in_fit
 from nightune.models.training.engine import EpochOutput
 from nightune.models.training.graph_key import graph_key
+from nightune.models.training.model_key import code_of
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
+from nightune.models.training.settled_heads import SettledHeads
 from nightune.models.training.snapshots import EngineSnapshot, refuse_other_shapes
-from nightune.models.user_code import source_digest
 
 CACHED_PROGRAMS = 32  # least recently used first out; each holds a model, its slots and its compiled functions
 MAXIMUM_PLAN_BYTES = 2**26  # of example orders, on the host
@@ -79,6 +80,7 @@ class CompiledEngine:
         self, dataset: Dataset, folder: Path, backend: Backend, cached_programs: int = CACHED_PROGRAMS
     ) -> None:
         self._dataset, self._folder, self._backend = dataset, folder, backend
+        self._heads = SettledHeads(dataset, folder, self._build)
         self._programs: LRUCache[tuple[str, str], CompiledProgram] = LRUCache(cached_programs)
         self._data: dict[str, Data] = {}  # by kind of head, which determines the form of the targets
 
@@ -145,7 +147,7 @@ class CompiledEngine:
             state = self._rolled_back(state, block // 2)
         statistics = epochs.statistics(state.executable, state.arrays, plan, state.cap)
         seconds = time.perf_counter() - started_at
-        return state, EpochOutput(loss, outputs, state.executable.program.head.is_logits, seconds, statistics)
+        return state, EpochOutput(loss, outputs, state.executable.program.head, seconds, statistics)
 
     def epochs_at_once(self, state: CompiledState, plan: EpochPlan) -> int:
         """Return how many epochs one call of about a second computes."""
@@ -166,7 +168,7 @@ class CompiledEngine:
         else:
             seconds = (time.perf_counter() - started_at) / len(batched)
             outputs = [
-                EpochOutput(loss, values, compiled.program.head.is_logits, seconds, weights=weights)
+                EpochOutput(loss, values, compiled.program.head, seconds, weights=weights)
                 for loss, values, weights in computed
             ]
             return _advanced(state, arrays, batched), outputs
@@ -208,6 +210,10 @@ class CompiledEngine:
         model.set_weights(weights)
         return model
 
+    def head(self, recipe: Recipe) -> Head:
+        """Return what the outputs of the recipe's model are, and the loss for them."""
+        return self._heads.read(recipe)
+
     def _rolled_back(self, state: CompiledState, cap: int) -> CompiledState:
         """Return the state at its checkpoint, with another maximum block size."""
         if state.checkpoint is None:
@@ -216,14 +222,14 @@ class CompiledEngine:
 
     def _build(self, recipe: Recipe, seed: int) -> keras.Model:
         keras.backend.clear_session(free_memory=False)  # restart the numbering of layer names
-        shape, size = self._dataset.input_shape, self._dataset.output_size
+        shape = self._dataset.input_shape
+        size = output_size(recipe.training, self._dataset.task, self._dataset.output_size)
         with computing_in(recipe.precision):
             return build_model(recipe.architecture, recipe.model, shape, size, folder=self._folder, seed=seed)
 
     def _compiled(self, recipe: Recipe) -> CompiledProgram:
         """Return the cached program of the recipe's graph key and of Keras' current dtype policy, or compile it."""
-        code = source_digest(recipe.architecture, self._folder)
-        key = (keras.config.dtype_policy().name, graph_key(recipe, code))
+        key = (keras.config.dtype_policy().name, graph_key(recipe, code_of(recipe, self._folder)))
         if key not in self._programs:
             self._programs[key] = self._compile(recipe)
         return self._programs[key]
@@ -233,7 +239,7 @@ class CompiledEngine:
         model = self._build(recipe, 0)
         refuse_ids_outside_tables(model, self._dataset)
         train, validation = self._dataset.train, self._dataset.validation
-        head = read_head(model, self._dataset.task, self._dataset.output_size, train.inputs[:8])
+        head = self._heads.read(recipe, model)
         if head.kind not in self._data:
             data = Data(train.inputs, head.targets(train.targets), validation.inputs)
             self._data[head.kind] = self._backend.put_data(data)

@@ -129,8 +129,7 @@ def _run(compiled: JaxProgram, members: Sequence[Member]) -> list[tuple[Compiled
     for row, (state, plan) in enumerate(members):
         epoch = outputs[row].reshape(len(outputs[row]), -1)
         curves = statistics(compiled, states[row], plan, state.cap)
-        is_logits = compiled.program.head.is_logits
-        output = EpochOutput(float(total[row]) / plan.examples, epoch, is_logits, seconds, curves)
+        output = EpochOutput(float(total[row]) / plan.examples, epoch, compiled.program.head, seconds, curves)
         trained.append((replace(state, arrays=states[row]), output))
     return trained
 

@@ -31,7 +31,7 @@ from nightune.models.engines.prediction import predict
 from nightune.models.library_internals.models import compiles_with_xla, discard_train_function
 from nightune.models.networks.architectures import build_model
 from nightune.models.networks.embedding_ids import refuse_ids_outside_tables
-from nightune.models.networks.heads import Head, read_head
+from nightune.models.networks.heads import Head, output_size
 from nightune.models.networks.noise import hashed_noise
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training import reported_names
@@ -39,6 +39,7 @@ from nightune.models.training.engine import EpochOutput
 from nightune.models.training.model_key import model_key
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds, seed_dropout
+from nightune.models.training.settled_heads import SettledHeads
 from nightune.models.training.snapshots import EngineSnapshot, refuse_other_shapes
 from nightune.models.user_code import source_digest
 
@@ -67,6 +68,7 @@ class FitEngine:
     def __init__(self, dataset: Dataset, folder: Path) -> None:
         self._dataset = dataset
         self._folder = folder
+        self._heads = SettledHeads(dataset, folder, self._build)
         self._checked_models: set[str] = set()  # by model key
         self._feeds: dict[str, Feed] = {}  # by the kind of head, which decides the form of the targets
         logging.getLogger("tensorflow").addFilter(_is_not_about_retracing)
@@ -84,7 +86,7 @@ class FitEngine:
         model = self._build(recipe, seeds.weights)
         self._check_ids(recipe, model)
         seed_dropout(model, seeds.dropout)
-        head = read_head(model, self._dataset.task, self._dataset.output_size, self._dataset.train.inputs[:8])
+        head = self._heads.read(recipe, model)
         is_decaying = recipe.weight_decay.profile != "none"
         kernels = decayed_weights(model)
         penalty = None if recipe.penalty.kind == "none" else Penalty(kernels)
@@ -120,11 +122,11 @@ class FitEngine:
         made = count_updates(state.model.optimizer) - made
         with evaluated(state.model):
             outputs = predict(state.model, self._dataset.validation.inputs)
-            measured = state.measurements.measure(predict, state.head.is_logits, trained.before)
+            measured = state.measurements.measure(predict, state.head, trained.before)
         scaled = loss_scale_statistics(state.model.optimizer, plan.updates, made)
         statistics = {**_statistics(state, plan, micro), **measured, **scaled}
         seconds = time.perf_counter() - started_at
-        return state, EpochOutput(trained.loss, outputs, state.head.is_logits, seconds, statistics)
+        return state, EpochOutput(trained.loss, outputs, state.head, seconds, statistics)
 
     def weights(self, state: FitState) -> list[np.ndarray]:
         """Return copies: Keras may return views of memory that the next update overwrites."""
@@ -162,10 +164,15 @@ class FitEngine:
         model.set_weights(weights)
         return model
 
+    def head(self, recipe: Recipe) -> Head:
+        """Return what the outputs of the recipe's model are, and the loss for them."""
+        return self._heads.read(recipe)
+
     def _build(self, recipe: Recipe, seed: int) -> keras.Model:
         # Reset the numbers in layer names: the same trial writes the same file after any other trials.
         keras.backend.clear_session(free_memory=False)
-        shape, size = self._dataset.input_shape, self._dataset.output_size
+        shape = self._dataset.input_shape
+        size = output_size(recipe.training, self._dataset.task, self._dataset.output_size)
         with computing_in(recipe.precision):
             return build_model(recipe.architecture, recipe.model, shape, size, folder=self._folder, seed=seed)
 

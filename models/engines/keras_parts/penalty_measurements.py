@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from nightune.models.data.dataset import Dataset, Examples
-from nightune.models.networks.metrics import metrics
+from nightune.models.networks.heads import Head
 from nightune.models.techniques.penalties.adaptation import HELD_OUT_LOSS, HYPERGRADIENT, NEEDED, TRAIN_LOSS, divide
 from nightune.models.techniques.penalties.penalties import PenaltySettings
 
@@ -42,12 +42,12 @@ class Measurements:
         }
         self.needs_weights_before = HYPERGRADIENT in self._names
 
-    def measure(self, predict: Predict, is_logits: bool, before: list[np.ndarray]) -> dict[str, float]:
+    def measure(self, predict: Predict, head: Head, before: list[np.ndarray]) -> dict[str, float]:
         """Return the statistics by name; `before` holds the kernels before the last update, if they are needed."""
 
         def loss(name: str) -> float:
             part = self._parts[name]
-            return metrics(self._task, predict(self._model, part.inputs), part.targets, is_logits)["loss"]
+            return head.metrics(self._task, predict(self._model, part.inputs), part.targets)["loss"]
 
         statistics = {name: loss(name) for name in self._parts}
         if self.needs_weights_before:

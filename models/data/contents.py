@@ -1,0 +1,34 @@
+"""What a source of data holds: a table, or arrays."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A table as its source holds it, rows numbered from 0; a built-in set has a target and a task of its own."""
+
+    frame: "pd.DataFrame"
+    target: str | None = None
+    task: str | None = None
+    findings: tuple[str, ...] = ()
+    has_text_names: bool = True  # False: the source named its columns by numbers, tuples, …; `frame` has their texts
+    parts: "pd.Series[Any] | None" = None  # the split of each row, if they come from several files
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """Arrays as their source holds them; a built-in set has a task of its own."""
+
+    inputs: np.ndarray  # (examples, ...) float32 or int32
+    targets: np.ndarray  # (examples,) or (examples, columns)
+    task: str | None = None
+    findings: tuple[str, ...] = ()
+    target_names: tuple[str, ...] | None = None  # of the columns of a DataFrame of targets
+    keys: "Mapping[str, pd.Series[Any]]" = field(default_factory=dict)  # group, time and part, as far as given

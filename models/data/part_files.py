@@ -1,0 +1,124 @@
+"""Read the validation and test rows of a fixed split from files of their own."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nightune.models.data.contents import Arrays, Table
+from nightune.models.data.parts import join_arrays
+from nightune.models.data.settings import DataSettings
+from nightune.models.data.sources import BUILT_IN, KEY, existing_file, read_csv, read_source
+from nightune.models.errors import InputError
+from nightune.models.user_code import is_reference
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def read_content(settings: DataSettings, folder: Path) -> Table | Arrays:
+    """Read the source of a study, and the files of its split as further rows of it.
+
+    CSV files are joined as texts and read as one, so that a column is read alike in all of them.
+    """
+    files = settings.split.files
+    if not files:
+        return read_source(settings.source, folder, settings.numeric, settings.categorical)
+    sources = {"train": settings.source, **files}
+    kinds = {name: _kind(source) for name, source in sources.items()}
+    for name in files:
+        if kinds[name] != kinds["train"]:
+            problem = f"{sources[name]!r} and source {settings.source!r} are of different kinds; name files of one kind"
+            raise InputError(f"data.split.{name}", problem)
+    if kinds["train"] == ".csv":
+        return _read_csv_files(sources, settings, folder)
+    contents = {name: _read(name, source, settings, folder) for name, source in sources.items()}
+    arrays = {name: each for name, each in contents.items() if isinstance(each, Arrays)}
+    if len(arrays) == len(contents):
+        return join_arrays(arrays, settings.source)
+    tables = {name: each for name, each in contents.items() if isinstance(each, Table)}
+    if len(tables) < len(contents):
+        raise InputError("data.split", f"{', '.join(sources.values())}: some hold tables, others arrays")
+    return _join_tables(tables, settings.source)
+
+
+def _kind(source: str) -> str:
+    if is_reference(source):
+        return "function"
+    return source if source in BUILT_IN else Path(source).suffix.lower()
+
+
+def _key(name: str) -> str:
+    return KEY if name == "train" else f"data.split.{name}"
+
+
+def _read(name: str, source: str, settings: DataSettings, folder: Path) -> Table | Arrays:
+    try:
+        return read_source(source, folder, settings.numeric, settings.categorical)
+    except InputError as error:
+        raise InputError(_key(name) if error.key == KEY else error.key, error.message) from error
+
+
+def _read_csv_files(sources: Mapping[str, str], settings: DataSettings, folder: Path) -> Table:
+    texts = {}
+    for name, source in sources.items():
+        try:
+            texts[name] = read_csv(existing_file(source, folder), None)
+        except InputError as error:
+            raise InputError(_key(name), error.message) from error
+    joined, parts = _join(texts)
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / Path(settings.source).name
+        joined.to_csv(file, index=False, encoding="utf-8")
+        table = read_source(str(file), folder, settings.numeric, settings.categorical)
+    assert isinstance(table, Table)  # as every CSV file
+    return replace(table, parts=parts)
+
+
+def _join_tables(tables: Mapping[str, Table], source: str) -> Table:
+    frames = {name: table.frame for name, table in tables.items()}
+    joined, parts = _join(frames)
+    first = next(iter(frames.values()))
+    for name, frame in frames.items():
+        for column in first.columns:
+            if not _are_alike(first[column], frame[column]):
+                raise InputError(
+                    _key(name),
+                    f"column {column!r} holds {frame[column].dtype} values, and {first[column].dtype} in {source}; "
+                    "store it in one type",
+                )
+    findings = tuple(dict.fromkeys(finding for table in tables.values() for finding in table.findings))
+    return replace(next(iter(tables.values())), frame=joined, findings=findings, parts=parts)
+
+
+def _are_alike(one: "pd.Series[Any]", other: "pd.Series[Any]") -> bool:
+    """True for values of one kind: numbers, or the same type; columns of gaps alone are of every kind."""
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype  # noqa: PLC0415 - half a second, only for tables
+
+    if one.isna().all() or other.isna().all():
+        return True
+    numeric = [is_numeric_dtype(each) and not is_bool_dtype(each) for each in (one, other)]
+    if any(numeric):
+        return all(numeric)
+    return one.dtype.kind == other.dtype.kind
+
+
+def _join(frames: "Mapping[str, pd.DataFrame]") -> "tuple[pd.DataFrame, pd.Series[str]]":
+    """Return the rows of all parts under the columns of the first, and the part of each row."""
+    import pandas as pd  # noqa: PLC0415
+
+    columns = list(next(iter(frames.values())).columns)
+    for name, frame in frames.items():
+        missing = [column for column in columns if column not in frame.columns]
+        extra = [column for column in frame.columns if column not in columns]
+        if missing or extra:
+            what = f"lacks column {missing[0]!r}" if missing else f"has a column {extra[0]!r} more"
+            raise InputError(_key(name), f"the file {what}; all files need the columns {', '.join(map(str, columns))}")
+        if frame.empty:
+            raise InputError(_key(name), "the file holds no rows")
+    joined = pd.concat([frame[columns] for frame in frames.values()], ignore_index=True)
+    named = np.repeat(list(frames), [len(frame) for frame in frames.values()])
+    return joined, pd.Series(named, name="file")

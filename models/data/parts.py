@@ -1,0 +1,111 @@
+"""Parts of a fixed split: the names that rows give, and arrays of several parts as one."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nightune.models.data.contents import Arrays
+from nightune.models.errors import InputError
+from nightune.vocabulary import listing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KEY = "data.source"
+PART_NAMES = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "test": "test",
+    "testing": "test",
+    "ranking": "ranking",
+}
+_PART_OF = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+
+
+def read_parts(column: "pd.Series[Any]", kept: np.ndarray | None = None) -> np.ndarray:
+    """Return the split of each row, by names in any case; InputError for missing and unknown ones.
+
+    Without its rows that `kept` leaves out, each part must still have a row: it is not replaced by another in silence.
+    """
+    names = column.map(lambda value: PART_NAMES.get(str(value).strip().lower()))
+    if names.isna().any():
+        gaps = int(column.isna().sum())
+        unknown = column[names.isna()].dropna().unique()[:5].tolist()
+        held = f"{', '.join(map(repr, unknown))} {'is' if len(unknown) == 1 else 'are'} no part" if unknown else ""
+        missing = f"{gaps} rows name no part" if gaps else ""
+        raise InputError(
+            "data.split.column",
+            f"{column.name!r}: {'; '.join(filter(None, (held, missing)))} ({listing(PART_NAMES)})",
+        )
+    parts: np.ndarray = names.to_numpy(dtype=object)
+    if kept is None:
+        return parts
+    lost = sorted(set(parts) - set(parts[kept]))
+    if lost:
+        raise InputError("data.target", f"no row of the part {lost[0]!r} has a target; fill it in, or remove the part")
+    left: np.ndarray = parts[kept]
+    return left
+
+
+def keras_parts(names: Iterable[Any]) -> dict[str, tuple[str, str]]:
+    """Return the names of inputs and targets of each part, as Keras' files have them: `x_train`, `y_train`, `x_test` …
+
+    Empty unless there is `x_train`. InputError where one of two is missing, or a part has two names.
+    """
+    held = {str(name) for name in names}
+    found: dict[str, tuple[str, str]] = {}
+    for word, part in _PART_OF.items():
+        pair = (f"x_{word}", f"y_{word}")
+        given = [name for name in pair if name in held]
+        if "x_train" not in held or not given:
+            continue
+        if len(given) == 1:
+            missing = next(name for name in pair if name not in held)
+            raise InputError(KEY, f"{given[0]!r} needs {missing!r} beside it; it is not among {sorted(held)}")
+        if part in found:
+            raise InputError(KEY, f"{found[part][0]!r} and {pair[0]!r} are one part; leave one of them out")
+        found[part] = pair
+    return found
+
+
+def join_arrays(parts: Mapping[str, Arrays], source: str) -> Arrays:
+    """Return the arrays of several parts as one, with the key `part`; InputError where they do not fit together."""
+    import pandas as pd  # noqa: PLC0415 - half a second, only for sources with keys
+
+    first = next(iter(parts.values()))
+    for name, each in parts.items():
+        for what, one, other in (
+            ("inputs", first.inputs, each.inputs),
+            ("targets", first.targets, each.targets),
+        ):
+            if one.shape[1:] != other.shape[1:] or _kind(one, what) != _kind(other, what):
+                raise InputError(
+                    KEY,
+                    f"{source}: {what} of {name!r} are {_form(other)}, and {_form(one)} in {next(iter(parts))!r}; "
+                    "the parts must have rows of one form",
+                )
+        if each.keys.keys() != first.keys.keys() or "part" in each.keys or each.target_names != first.target_names:
+            raise InputError(KEY, f"{source}: {name!r} has other names of targets or of keys such as group and part")
+    keys = {name: pd.concat([each.keys[name] for each in parts.values()], ignore_index=True) for name in first.keys}
+    named = np.repeat(list(parts), [len(each.inputs) for each in parts.values()])
+    return replace(
+        first,
+        inputs=np.concatenate([each.inputs for each in parts.values()]),
+        targets=np.concatenate([each.targets for each in parts.values()]),
+        findings=tuple(dict.fromkeys(finding for each in parts.values() for finding in each.findings)),
+        keys={**keys, "part": pd.Series(named, name="part")},
+    )
+
+
+def _kind(array: np.ndarray, what: str) -> str:
+    """Whole numbers and others are different inputs, but may be the same targets."""
+    return array.dtype.name if what == "inputs" else "text" if array.dtype.kind in "US" else "number"
+
+
+def _form(array: np.ndarray) -> str:
+    return f"{array.dtype.name} {array.shape}"

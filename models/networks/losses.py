@@ -1,0 +1,198 @@
+"""Losses of single examples as Keras computes them: named ones, a user's own, and those that a model was compiled with.
+
+A loss is one function for training, for `val_loss` and for the rows of the promotion gate.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from keras import losses, ops
+
+from nightune.models.error_causes import cause_of, users_line
+from nightune.models.errors import InputError
+from nightune.models.techniques.losses import SIGNED_LOSSES
+from nightune.models.user_code import load_loss_function
+
+KEY = "training.loss"
+ROWS_AT_ONCE = 2**16
+SAME, ONE_HOT, INDICES = "same", "one-hot", "indices"  # the form of the targets that a loss reads
+FOCAL_GAMMA = 2.0  # Lin et al., 2017
+NEEDS_UNITS = (*SIGNED_LOSSES, "kl_divergence", "mean_squared_logarithmic_error", "mean_absolute_percentage_error")
+
+
+class ExampleLoss(losses.Loss):
+    """A loss as one number per example: the mean over all other axes of what a function of (y_true, y_pred) returns.
+
+    The function gets `y_true` as `fit` would give it: (examples, outputs), or the indices of classes (examples,), all
+    as floats.
+    """
+
+    def __init__(self, name: str, function: Callable[..., Any], targets: str = SAME) -> None:
+        super().__init__(name=name)
+        self._function, self._targets = function, targets
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the loss of each example, (examples,)."""
+        if self._targets != SAME:  # class indices, which Keras casts to floats
+            y_true = ops.reshape(y_true, (-1,))
+        if self._targets == ONE_HOT:
+            y_true = ops.one_hot(ops.cast(y_true, "int32"), y_pred.shape[-1], dtype=y_pred.dtype)
+        elif self._targets == SAME and len(y_true.shape) < len(y_pred.shape):
+            y_true = ops.expand_dims(y_true, -1)
+        values = ops.convert_to_tensor(self._function(ops.cast(y_true, y_pred.dtype), y_pred))
+        return ops.mean(values, axis=tuple(range(1, len(values.shape)))) if len(values.shape) > 1 else values
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedLoss:
+    """A loss in place of the task's default one, or of a known meaning of outputs.
+
+    `example_loss` is None for the default one. `reads_logits` is None where the loss does not say.
+    """
+
+    name: str
+    because: str
+    example_loss: ExampleLoss | None = None
+    reads_logits: bool | None = None
+    key: str = KEY
+    place: str = ""  # line and file of a user's own function, for messages
+
+    @property
+    def needs_units(self) -> bool:
+        """True if targets that are shifted and scaled make no sense for it."""
+        return self.name in NEEDS_UNITS
+
+    @property
+    def needs_positive_outputs(self) -> bool:
+        """True if it takes the logarithm of outputs."""
+        return self.name == "poisson"
+
+    def rows(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Return the loss of each example, (examples,) float64, computed as in training."""
+        assert self.example_loss is not None
+        parts = []
+        for start in range(0, len(outputs), ROWS_AT_ONCE):
+            span = slice(start, start + ROWS_AT_ONCE)
+            y_true, y_pred = (ops.convert_to_tensor(each[span].astype(np.float32)) for each in (targets, outputs))
+            parts.append(np.asarray(ops.convert_to_numpy(self.example_loss.call(y_true, y_pred)), np.float64))
+        return np.concatenate(parts) if parts else np.empty(0)
+
+
+def named_loss(name: str, kind: str, is_logits: bool, quantiles: Sequence[float]) -> TrainedLoss:
+    """Return a loss of Nightune's own names for a kind of head; the task's default one has no `example_loss`."""
+    because = f"{KEY} of the study"
+    if name in ("crossentropy", "mse"):
+        return TrainedLoss(name, because)
+    if name == "focal":
+        function = _focal(kind, is_logits)
+        return TrainedLoss(name, because, ExampleLoss(name, function, ONE_HOT if kind == "classes" else SAME))
+    if name == "pinball":
+        return TrainedLoss(name, because, ExampleLoss(name, pinball(quantiles)))
+    functions = {
+        "mae": losses.mean_absolute_error,
+        "huber": losses.huber,
+        "log_cosh": losses.log_cosh,
+        "poisson": losses.poisson,
+        "cosine": losses.cosine_similarity,
+    }
+    return TrainedLoss(name, because, ExampleLoss(name, functions[name]))
+
+
+def own_loss(reference: str, kind: str, folder: Path, is_one_hot: bool = False) -> TrainedLoss:
+    """Return a user's function of (y_true, y_pred); its errors become InputErrors with file and line.
+
+    It reads classes as the data holds them: one-hot or their indices.
+    """
+    function = load_loss_function(reference, folder)
+    file = (folder / reference.rpartition(":")[0]).resolve()
+    called = located(function, reference.rpartition(":")[2], KEY, file.parent)
+    loss = ExampleLoss("own_loss", called, own_form(kind, is_one_hot))
+    return TrainedLoss(reference, f"{KEY} of the study", loss, place=place_of(function))
+
+
+def own_form(kind: str, is_one_hot: bool) -> str:
+    if kind != "classes":
+        return SAME
+    return ONE_HOT if is_one_hot else INDICES
+
+
+def pinball(quantiles: Sequence[float]) -> Callable[[Any, Any], Any]:
+    """Return max(q·e, (q − 1)·e) of the error e = y − ŷ, one column per quantile q (Koenker & Bassett, 1978)."""
+    levels = np.array(quantiles, np.float32)
+
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        errors = y_true - y_pred
+        return ops.maximum(levels * errors, (levels - 1.0) * errors)
+
+    return loss
+
+
+def _focal(kind: str, is_logits: bool) -> Callable[[Any, Any], Any]:
+    """(1 − p)²·(−log p) of the true class's probability p, without weights of classes."""
+    if kind == "classes":
+        return lambda y_true, y_pred: losses.categorical_focal_crossentropy(
+            y_true, y_pred, alpha=1.0, gamma=FOCAL_GAMMA, from_logits=is_logits
+        )
+    return lambda y_true, y_pred: losses.binary_focal_crossentropy(
+        y_true, y_pred, gamma=FOCAL_GAMMA, from_logits=is_logits
+    )
+
+
+def located(function: Callable[..., Any], name: str, key: str, folder: Path) -> Callable[..., Any]:
+    def call(y_true: Any, y_pred: Any) -> Any:
+        try:
+            return function(y_true, y_pred)
+        except Exception as error:
+            line = users_line(error, folder)
+            raise InputError(key, f"the loss {name} raised {cause_of(error)}{f' ({line})' if line else ''}") from error
+
+    return call
+
+
+def refuse_wrong_values(loss: TrainedLoss, outputs: np.ndarray, targets: np.ndarray) -> None:
+    """Refuse a loss that is not one finite number per example, whatever the other examples of the batch are."""
+    assert loss.example_loss is not None
+    y_true, y_pred = (ops.convert_to_tensor(each.astype(np.float32)) for each in (targets, outputs))
+    values = loss.example_loss.call(y_true, y_pred)
+    where = loss.place
+    if tuple(values.shape) != (len(outputs),):
+        remedy = "return one number per example, such as ops.mean(…, axis=-1), or set loss in [training]"
+        raise InputError(loss.key, f"the loss {loss.name} returned shape {tuple(values.shape)}; {remedy}{where}")
+    rows = loss.rows(outputs, targets)
+    if np.isnan(rows).any():
+        raise InputError(loss.key, f"the loss {loss.name} is NaN for outputs of the untrained model{where}")
+    spans = [slice(row, row + 1) for row in range(min(3, len(rows)))]
+    alone = np.concatenate([loss.rows(outputs[span], targets[span]) for span in spans])
+    if not np.allclose(alone, rows[: len(alone)], rtol=1e-4, atol=1e-5):
+        problem = "has another value for an example in another batch; it must read each example on its own"
+        raise InputError(loss.key, f"the loss {loss.name} {problem}{where}")
+
+
+def place_of(function: Any) -> str:
+    """The first line of a user's function or class, in brackets; empty if it has no source."""
+    try:
+        source = inspect.unwrap(function) if inspect.isroutine(function) else type(function)
+        return f" (line {inspect.getsourcelines(source)[1]} of {Path(inspect.getfile(source)).name})"
+    except (OSError, TypeError, ValueError):
+        return ""
+
+
+def reads_logits(loss: TrainedLoss, size: int = 1) -> bool | None:
+    """Return whether a loss of one output for two classes, or of `size` labels, reads logits; None if it does not show.
+
+    Without weights of classes, both classes have the same loss at the output between them: 0 for logits, or one half.
+    """
+    if loss.reads_logits is not None or loss.example_loss is None:
+        return loss.reads_logits
+    both = np.repeat([[0.0], [1.0]], size, axis=1)
+    apart = {}
+    for point in (0.0, 0.5):
+        first, second = loss.rows(np.full((2, size), point), both)
+        apart[point] = abs(first - second) / max(abs(first), abs(second), 1e-6)
+    if min(apart.values()) > 1e-3 or not np.isfinite([*apart.values()]).any():
+        return None
+    return bool(apart[0.0] < apart[0.5])

@@ -1,0 +1,37 @@
+"""A few training rows, on which a model's outputs and its loss are measured."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nightune.models.data.dataset import Dataset
+
+SAMPLE = 64  # rows
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRows:
+    """A few training rows to measure a model on, with their targets as training sees them, and all targets' range."""
+
+    task: str
+    output_size: int
+    inputs: np.ndarray
+    targets: np.ndarray | None = None
+    target_range: tuple[float, float] | None = None
+    is_scaled: bool = False
+    is_one_hot: bool = False  # the data holds classes as rows with one 1
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "TrainingRows":
+        """Take rows from the whole training split, evenly."""
+        train, described = dataset.train, dataset.description
+        rows = np.unique(np.linspace(0, len(train) - 1, min(SAMPLE, len(train))).astype(int))
+        return cls(
+            task=dataset.task,
+            output_size=dataset.output_size,
+            inputs=np.asarray(train.inputs[rows]),
+            targets=train.targets[rows],
+            target_range=(float(train.targets.min()), float(train.targets.max())),
+            is_scaled="target_scale" in described,
+            is_one_hot=bool(described.get("is_one_hot", False)),
+        )

@@ -1,0 +1,60 @@
+"""The true values of test rows, and the predicted quantities in the same form."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nightune.models.data.dataset import Dataset, UnsealedExamples
+from nightune.models.errors import InputError
+from nightune.models.networks.metrics import points
+from nightune.models.serving.predictor import Predictor, in_units
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """The true values of the test rows: a class each, or quantities (rows, quantities) in the units of the data.
+
+    With `labels` the values are 0 and 1, (rows, labels). `names` are those of several quantities, if they have names.
+    """
+
+    values: np.ndarray
+    is_regression: bool
+    labels: tuple[Any, ...] | None = None
+    names: tuple[str, ...] = ()
+
+
+def truth(dataset: Dataset, test: UnsealedExamples) -> Truth:
+    """Convert the test targets back to labels or units of the data."""
+    if dataset.task == "multilabel":
+        return Truth(test.targets, False, dataset.classes)
+    if dataset.task != "regression":
+        return Truth(np.array(dataset.classes)[test.targets], False)
+    names = tuple(dataset.description.get("outputs", ()))
+    return Truth(in_units(test.targets.reshape(len(test), -1), dataset.description), True, names=names)
+
+
+def quantities_of(
+    predictor: Predictor, outputs: np.ndarray, truth: Truth, quantiles: tuple[float, ...] = ()
+) -> np.ndarray:
+    """Return the predicted quantities (rows, quantities) in the order of the true ones: a champion may have another.
+
+    A model of quantiles predicts its median; with `quantiles` these are returned, of a model without any its prediction
+    for each of them. InputError if the model does not predict one of the quantities, or predicts other quantiles.
+    """
+    values, own = predictor.answers(outputs).reshape(len(outputs), -1), list(predictor.description.get("outputs", ()))
+    theirs = tuple(predictor.description.get("quantiles", ()))
+    if theirs and theirs == quantiles:
+        return values
+    if theirs and quantiles:
+        raise InputError("training.quantiles", f"the model predicts the quantiles {theirs}, not {quantiles}")
+    values = points(values, theirs)
+    if own and truth.names:
+        lost = [name for name in truth.names if name not in own]
+        if lost:
+            raise InputError("data.target", f"the model does not predict column {', '.join(map(repr, lost))}")
+        return values[:, [own.index(name) for name in truth.names]]
+    if values.shape[1] != truth.values.shape[1]:
+        problem = f"the model predicts {values.shape[1]} quantities, and the target has {truth.values.shape[1]}"
+        raise InputError("data.target", problem)
+    return np.repeat(values, len(quantiles), axis=1) if quantiles else values

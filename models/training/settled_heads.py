@@ -1,0 +1,56 @@
+"""The heads of recipes on one data set: settled once for each model, so that all its trials read outputs alike."""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import keras
+
+from nightune.models.data.dataset import Dataset
+from nightune.models.errors import InputError
+from nightune.models.networks.heads import Head, of_model, read_head
+from nightune.models.networks.training_rows import TrainingRows
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.recipe.rules import divided_loss
+from nightune.models.techniques.losses import SIGNED_LOSSES
+from nightune.models.training.model_key import code_of, model_key
+
+SIGNED = (*SIGNED_LOSSES, "kl_divergence")  # of the names of compiled losses, too
+Build = Callable[[Recipe, int], keras.Model]  # from a recipe and a seed
+
+
+class SettledHeads:
+    """Settles heads with training rows. `folder` is the study's, and `build` makes a model where none is given."""
+
+    def __init__(self, dataset: Dataset, folder: Path, build: Build) -> None:
+        self._dataset, self._folder, self._build = dataset, folder, build
+        self._heads: dict[tuple[str, str, str], Head] = {}
+
+    @cached_property
+    def _rows(self) -> TrainingRows:
+        return TrainingRows.of(self._dataset)
+
+    def read(self, recipe: Recipe, model: keras.Model | None = None) -> Head:
+        """Return the head of a recipe's model, which stays as it is, with this model's compiled loss.
+
+        InputError if no loss fits, or if a technique of the recipe does not suit the loss.
+        """
+        key = (keras.config.dtype_policy().name, model_key(recipe, code_of(recipe, self._folder)), str(recipe.training))
+        is_new = key not in self._heads
+        if is_new:
+            built = self._build(recipe, 0) if model is None else model
+            self._heads[key] = read_head(built, self._rows, recipe.training, self._folder)
+        head = self._heads[key]
+        problem = contradiction(recipe, head)
+        if problem is not None:
+            raise problem
+        return head if is_new or model is None else of_model(head, model, self._folder)
+
+
+def contradiction(recipe: Recipe, head: Head) -> InputError | None:
+    """Return why a recipe's techniques do not suit the settled loss: rules C15 and C16 for a compiled loss."""
+    if recipe.penalty.label_smoothing and head.problem_of_smoothing:
+        return head.problem_of_smoothing
+    found = divided_loss(recipe, head.loss_name) if head.loss_name in SIGNED else None
+    key, _, message = (found or "").partition(": ")
+    return InputError(key, f"{message} (rule C16)") if found else None
