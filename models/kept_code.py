@@ -6,7 +6,7 @@ half done. What else reads a source, such as TensorFlow's AutoGraph and tracebac
 
 import linecache
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -17,7 +17,7 @@ from types import CodeType, ModuleType
 
 @dataclass(frozen=True)
 class _Kept:
-    digests: dict[Path, str] = field(default_factory=dict)  # by the file that a study names
+    files: dict[Path, dict[Path, bytes]] = field(default_factory=dict)  # by the file that a study names
     sources: dict[Path, bytes] = field(default_factory=dict)  # of these files and of those that they import
     modules: set[str] = field(default_factory=set)  # top-level names of these files
     reported: set[Path] = field(default_factory=set)
@@ -44,11 +44,11 @@ def code_kept() -> Iterator[None]:
         _kept = None
 
 
-def keep(file: Path, digest: str, sources: Mapping[Path, bytes]) -> None:
-    """Keep a file that a study names, by the digest of its code, with the sources; nothing outside of a block."""
+def keep(file: Path, sources: dict[Path, bytes]) -> None:
+    """Keep a file that a study names: its source and those of the files that it imports; nothing outside of a block."""
     if _kept is None:
         return
-    _kept.digests[file] = digest
+    _kept.files[file] = sources
     _kept.sources.update(sources)
     for path, source in sources.items():
         _kept.modules.add(path.relative_to(file.parent).parts[0].removesuffix(".py"))
@@ -56,9 +56,9 @@ def keep(file: Path, digest: str, sources: Mapping[Path, bytes]) -> None:
         linecache.cache[str(path)] = (len(source), None, lines, str(path))  # without a time it is not read again
 
 
-def kept_digest(file: Path) -> str | None:
-    """Return the digest of a kept file's code; None if the file is not kept."""
-    return None if _kept is None else _kept.digests.get(file)
+def kept_files(file: Path) -> dict[Path, bytes] | None:
+    """Return the kept sources of a file that a study names and of those that it imports; None if it is not kept."""
+    return None if _kept is None else _kept.files.get(file)
 
 
 def kept_sources() -> dict[Path, bytes]:

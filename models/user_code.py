@@ -14,7 +14,7 @@ from typing import Any
 
 from nightune.models.error_causes import cause_of, users_line
 from nightune.models.errors import InputError
-from nightune.models.kept_code import KeptLoader, keep, kept_digest, kept_sources
+from nightune.models.kept_code import KeptLoader, keep, kept_files
 from nightune.models.quiet_imports import native_output_logged
 from nightune.vocabulary import ARCHITECTURE, unknown_name
 
@@ -91,7 +91,7 @@ def find_reference(reference: str, folder: Path, key: str) -> tuple[Path, str]:
     if match is None:
         raise InputError(key, f"{reference!r} is not a reference to a function (allowed: path/to/file.py:function)")
     file = (folder / Path(match["file"]).expanduser()).resolve()
-    if kept_digest(file) is None and not file.is_file():
+    if kept_files(file) is None and not file.is_file():
         siblings = sorted(path.name for path in file.parent.glob("*.py")) if file.parent.is_dir() else []
         raise InputError(key, f"no file {match['file']!r} in {folder}: {unknown_name(file.name, siblings, 'file')}")
     return file, match["function"]
@@ -172,26 +172,25 @@ def source_files(reference: str, folder: Path, key: str = ARCHITECTURE) -> dict[
 
 def _digest(file: Path) -> str:
     """Hash the file and the files of its folder that it imports, directly or indirectly, with their names."""
-    kept = kept_digest(file)
-    if kept is not None:
-        return kept
     found = _files(file)
     digest = hashlib.sha256()
     for path in sorted(found):
         digest.update(f"{path.relative_to(file.parent).as_posix()} {len(found[path])} ".encode() + found[path])
-    keep(file, digest.hexdigest(), found)
     return digest.hexdigest()
 
 
 def _files(file: Path) -> dict[Path, bytes]:
-    kept = kept_sources()
+    kept = kept_files(file)
+    if kept is not None:
+        return kept
     found: dict[Path, bytes] = {}
     waiting = [file]
     while waiting:
         path = waiting.pop()
         if path not in found:
-            found[path] = kept[path] if path in kept else path.read_bytes()
+            found[path] = path.read_bytes()
             waiting += _imported_files(found[path], file.parent)
+    keep(file, found)
     return found
 
 

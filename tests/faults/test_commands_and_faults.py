@@ -1,9 +1,10 @@
 """Every command meets every fault: no traceback, a documented exit code, and a message that names the thing."""
 
+import os
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +13,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from nightune.tasks.tracking.store import lock, names
-from nightune.tasks.tracking.store.store import client
+from nightune.tasks.tracking.store import lock
 from tests.conftest import kept_environment
 from tests.faults.command_world import (
     COMMANDS,
@@ -27,9 +27,11 @@ from tests.faults.command_world import (
     make_world,
     without_prefect,
 )
+from tests.faults.store_changes import CHANGES, change_at_random
 
 pytestmark = pytest.mark.slow  # it runs hundreds of commands
 
+FUZZ_CASES = int(os.environ.get("NIGHTUNE_FUZZ_CASES", "200")) // 100  # `make fuzz` runs 100
 DEAD = "http://127.0.0.1:9"
 CODES = documented_codes()
 
@@ -256,57 +258,6 @@ def _raise(error: Exception, *_: object, **__: object) -> None:
     raise error
 
 
-Fault = Callable[[World], object]
-
-
-def _last_sweep(world: World) -> str:
-    return world.sweeps[-1].run_id
-
-
-def _all_sweeps_deleted(world: World) -> None:
-    for sweep in world.sweeps:
-        client(world.store).delete_run(sweep.run_id)
-
-
-def _trial_tag(name: str) -> Fault:
-    def change(world: World) -> None:
-        runs = client(world.store).search_runs([world.sweeps[-1].experiment_id], names.tag_equals(names.KIND, "trial"))
-        client(world.store).set_tag(runs[0].info.run_id, name, "nonsense")
-
-    return change
-
-
-def _files_gone(world: World) -> None:
-    for folder in (world.root / "artifacts").rglob("artifacts"):
-        shutil.rmtree(folder)
-
-
-def _checkpoints_damaged(world: World) -> None:
-    for file in (world.root / "artifacts").rglob("model.keras"):
-        file.write_bytes(b"no model")
-
-
-def _champion_gone(world: World) -> None:
-    version = client(world.store).get_model_version("flowers", "1")
-    shutil.rmtree(version.source.removeprefix("file://"))
-
-
-CHANGES: dict[str, Fault] = {
-    "sweep deleted": lambda world: client(world.store).delete_run(_last_sweep(world)),
-    "sweeps deleted": _all_sweeps_deleted,
-    "experiment deleted": lambda world: client(world.store).delete_experiment(world.sweeps[-1].experiment_id),
-    "status": lambda world: client(world.store).set_tag(_last_sweep(world), names.STATUS, "nonsense"),
-    "direction": lambda world: client(world.store).set_tag(_last_sweep(world), names.DIRECTION, "nonsense"),
-    "points": lambda world: client(world.store).set_tag(_last_sweep(world), names.POINTS, "9" * 4500),
-    "verdict": lambda world: client(world.store).set_tag(_last_sweep(world), names.VERDICT, "nonsense"),
-    "trial params": _trial_tag(names.PARAMS),
-    "trial number": _trial_tag(names.TRIAL_NUMBER),
-    "artifacts": _files_gone,
-    "checkpoints": _checkpoints_damaged,
-    "champion": _champion_gone,
-    "no versions": lambda world: client(world.store).delete_registered_model("flowers"),
-    "foreign alias": lambda world: client(world.store).set_registered_model_alias("flowers", "champion", "1"),
-}
 USUAL = every(USE_STORE, "serve", "probe", "ui")
 
 
@@ -314,3 +265,9 @@ USUAL = every(USE_STORE, "serve", "probe", "ui")
 def test_what_people_delete_or_change_on_mlflows_pages(change: str, world: World) -> None:
     CHANGES[change](world)
     assert failures(world, Expected(USUAL, (0, 1, 3, 4))) == []
+
+
+@pytest.mark.parametrize("seed", range(FUZZ_CASES))
+def test_one_random_thing_of_a_store_is_changed(seed: int, world: World) -> None:
+    what = change_at_random(world.root, seed)
+    assert (what, failures(world, Expected(USUAL, (0, 1, 3, 4)))) == (what, [])
