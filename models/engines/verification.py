@@ -43,16 +43,22 @@ class Comparison:
     agreement: str = ""
 
 
-def compare_engines(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> Comparison:
-    """Check that the backend's compiled engine supports the recipes, and trains two of them as `fit` does."""
+def refusals_of_compiled(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> tuple[str, list[str]]:
+    """Return the backend's compiled engine, and its reasons against the recipes as they show without training."""
     backend = keras.backend.backend()
     engine = COMPILED_ENGINES.get(backend)
     if engine is None:
-        return Comparison("", f"there is no compiled engine for Keras' backend {backend}")
+        return "", [f"there is no compiled engine for Keras' backend {backend}"]
+    if not recipes:
+        return engine, ["there is no recipe to compare with fit"]
+    return engine, _refusals(make_engine(engine, dataset, folder), recipes)
+
+
+def compare_engines(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> Comparison:
+    """Check that the backend's compiled engine supports the recipes, and trains two of them as `fit` does."""
+    engine = COMPILED_ENGINES.get(keras.backend.backend(), "")
     try:
-        if not recipes:
-            return Comparison(engine, "there is no recipe to compare with fit")
-        refusals = _refusals(make_engine(engine, dataset, folder), recipes)
+        _, refusals = refusals_of_compiled(recipes, dataset, folder)
         if refusals:
             return Comparison(engine, "; ".join(refusals))
         found = _compare_first_buildable(engine, recipes, dataset, folder)
