@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,12 +44,13 @@ LIMIT_OPTIONS = 10  # of all parameters of one architecture that are built one b
 class Builds:
     """How many different models were built, and which of them could not be, although others could.
 
-    `heads` has for each architecture what its outputs are, and the loss for them.
+    `heads` has for each architecture what its outputs are, and the loss for them; `sizes` its shapes and parameters.
     """
 
     count: int
     findings: tuple[str, ...]
     heads: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, str] = field(default_factory=dict)
 
 
 def build_before_training(store: Store, study: Study, data: PreparedData) -> tuple[str, ...]:
@@ -102,7 +103,7 @@ def build_models(study: Study, dataset: Dataset, compiled: Path | None = None) -
     if problems:
         raise StudyError(str(study.path), list(dict.fromkeys(problems)))
     _refuse_several_losses(builder)
-    return Builds(len(builder.built), tuple(dict.fromkeys([*findings, *builder.remarks])), builder.heads)
+    return Builds(len(builder.built), tuple(dict.fromkeys([*findings, *builder.remarks])), builder.heads, builder.sizes)
 
 
 @dataclass
@@ -148,10 +149,26 @@ class _Builder:
         return {architecture: "; or ".join(dict.fromkeys(lines)) for architecture, lines in said.items()}
 
     @property
+    def sizes(self) -> dict[str, str]:
+        """For each architecture, the shapes and the number of parameters of its models."""
+        built: dict[str, list[TrialBuild]] = {}
+        for key, build in self.built.items():
+            if build.head is not None:
+                built.setdefault(self.architectures[key], []).append(build)
+        return {architecture: _size(builds) for architecture, builds in built.items()}
+
+    @property
     def remarks(self) -> list[str]:
         """What of compilations is not used, by architecture."""
         heads = [(self.architectures[key], build.head) for key, build in self.built.items()]
         return [f"{name}: {remark}" for name, head in heads if head is not None for remark in head.remarks]
+
+
+def _size(builds: Sequence["TrialBuild"]) -> str:
+    counts = [build.parameters for build in builds]
+    shapes = dict.fromkeys("inputs {}, outputs {}".format(*map(list, build.shapes)) for build in builds)
+    most = f" to {max(counts):,}" if max(counts) > min(counts) else ""
+    return f"{'; '.join(shapes)} · {min(counts):,}{most} parameters"
 
 
 def _contradiction(point: Params, known: Mapping[str, Key], head: "Head") -> InputError | None:

@@ -1,10 +1,14 @@
 """Check a study without training: its dimensions, trials, graph keys and maximum cost."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
+from nightune.models.data.dataset import Dataset
+from nightune.models.engines.choice import expected_engine
+from nightune.models.errors import InputError
 from nightune.models.recipe.params import read_recipe
+from nightune.models.recipe.recipe import Recipe
 from nightune.models.recipe.rules import notes_on
 from nightune.models.training.graph_key import graph_key
 from nightune.models.training.model_key import code_of
@@ -13,6 +17,7 @@ from nightune.tasks.prepare_data import read_dataset
 from nightune.tasks.propose_trials import complete_params
 from nightune.tasks.prove_reopening import prove_reopening
 from nightune.tasks.prove_training import prove_training
+from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.study.budgets import largest_cost_epochs
 from nightune.tuning.study.study import Study
 
@@ -43,6 +48,8 @@ class StudyCheck:
     models_built: int  # 0 where no model was built
     model_findings: list[str]
     heads: dict[str, str]  # architecture → what its outputs are, and the loss; empty where no model was built
+    sizes: dict[str, str]  # architecture → shapes and parameters of its models
+    engine: str  # which `auto` will choose, and why; empty where no model was built
     points: int | None  # of the space, at least as many as trials if there are more; None: any number
     search_findings: list[str]
     folds: list[int]
@@ -60,6 +67,7 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
     dataset = read_dataset(study)
     points = study.draw(study.space, study.trial_count, [], study.sweep_seed(0))
     graph_keys: set[str] = set()
+    recipes: list[Recipe] = []
     refused: Counter[str] = Counter()
     notes: Counter[str] = Counter()
     for point in points:
@@ -70,12 +78,14 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
             continue
         graph_keys.add(graph_key(recipe, code_of(recipe, study.path.parent)))
         notes.update(notes_on(recipe))
-    builds = Builds(0, ())
+        recipes.append(recipe)
+    builds, engine = Builds(0, ()), ""
     if before_building is not None:
         before_building()
         builds = build_models(study, dataset)
         prove_training(study, dataset, architectures(study))
         prove_reopening(study, dataset, architectures(study))
+        engine = _engine(study, recipes, dataset)
     return StudyCheck(
         study=study.name,
         question=study.question,
@@ -97,7 +107,16 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         models_built=builds.count,
         model_findings=list(builds.findings),
         heads=dict(builds.heads),
+        sizes=dict(builds.sizes),
+        engine=engine,
         points=study.point_count,
         search_findings=[study.repeats] if study.repeats else [],
         folds=[len(fold.train) for fold in dataset.folds],
     )
+
+
+def _engine(study: Study, recipes: Sequence[Recipe], dataset: Dataset) -> str:
+    try:
+        return expected_engine(recipes, dataset, study.path.parent)
+    except InputError as error:
+        raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error

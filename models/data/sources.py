@@ -17,7 +17,7 @@ from nightune.models.data.contents import Arrays, Table
 from nightune.models.data.parts import join_arrays, keras_parts
 from nightune.models.data.placement import blocks
 from nightune.models.errors import InputError
-from nightune.models.serving.arrays import plain_array
+from nightune.models.serving.arrays import BEYOND, plain_array
 from nightune.models.serving.labels import plain_values
 from nightune.models.serving.preprocessing import as_table, is_table
 from nightune.models.user_code import call_function, is_reference
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 KEY = "data.source"
 BUILT_IN = ("breast_cancer", "diabetes", "digits", "digits_images", "iris", "wine")
 FORMATS = (".csv", ".parquet", ".npz")
+EXACT = 2**24  # up to here float32 holds each whole number
 CSV_OPTIONS = {"encoding": "utf-8-sig", "low_memory": False, "keep_default_na": False, "na_values": [""]}
 _RETURNS = (
     "a function returns arrays (x, y), a dictionary of arrays (x, y, and group, time or part; or x_train, "
@@ -256,10 +257,10 @@ def _as_inputs(inputs: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ..
         with np.errstate(over="ignore"):  # values too large for float32 become infinite, and are refused
             numbers = np.ascontiguousarray(inputs, dtype=np.float32)
         refuse_non_finite(numbers, name)
-        return numbers, ()
+        return numbers, _rounded(inputs, numbers)
     low, high = int(inputs.min()), int(inputs.max())
     if low < -(2**31) or high >= 2**31:
-        raise InputError(KEY, f"{name}: inputs from {low} to {high} do not fit into 32 bits; convert them to floats")
+        raise InputError(KEY, f"{name}: inputs from {low} to {high} do not fit into 32 bits; {BEYOND}")
     numbers = np.ascontiguousarray(inputs, dtype=np.int32)
     if inputs.dtype == np.uint8 or inputs.ndim > 2:
         finding = (
@@ -268,6 +269,16 @@ def _as_inputs(inputs: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ..
         )
         return numbers, (finding,)
     return numbers, ()
+
+
+def _rounded(inputs: np.ndarray, numbers: np.ndarray) -> tuple[str, ...]:
+    """Report whole numbers that float32 does not hold, the first one of them."""
+    for span in blocks(inputs):
+        given, kept = inputs[span], numbers[span]
+        if np.abs(kept).max() > EXACT and (lost := (kept != given) & (np.floor(given) == given)).any():
+            one, other = given[lost][0], kept[lost][0]
+            return (f"inputs hold whole numbers that float32 rounds, such as {one:.0f} to {other:.0f}; {BEYOND}",)
+    return ()
 
 
 def refuse_non_finite(inputs: np.ndarray, name: str) -> None:

@@ -47,3 +47,15 @@ def choose_engine(
     if request == "compiled":
         raise InputError("engine", f"'compiled' is not possible: {comparison.refusal} (allowed: auto, fit)")
     return EngineChoice("fit", comparison.refusal)
+
+
+def expected_engine(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> str:
+    """Return which engine `auto` will choose and why, as far as it shows without training.
+
+    InputError as in `choose_engine`. Imports Keras.
+    """
+    from nightune.models.engines.verification import refusals_of_compiled, refuse_unknown_ids  # noqa: PLC0415 - as above
+
+    refuse_unknown_ids(recipes, dataset, folder)
+    engine, refusals = refusals_of_compiled(recipes, dataset, folder)
+    return f"fit · {'; '.join(refusals)}" if refusals else f"{engine} · if two of the trials match fit's at the start"

@@ -45,6 +45,12 @@ class Comparison:
     agreement: str = ""
 
 
+def refusals_of_compiled(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> tuple[str, list[str]]:
+    """Return the backend's compiled engine, and its reasons against the recipes as they show without training."""
+    engine, refusals, _ = _asked(recipes, lambda name: make_engine(name, dataset, folder))
+    return engine, refusals
+
+
 def compare_engines(
     recipes: Sequence[Recipe], dataset: Dataset, folder: Path, make: Callable[[str], Engine] | None = None
 ) -> Comparison:
@@ -52,16 +58,10 @@ def compare_engines(
 
     `make` returns the engine of a name for the whole data set, which is checked itself if the data are few.
     """
-    backend = keras.backend.backend()
-    engine = COMPILED_ENGINES.get(backend)
-    if engine is None:
-        return Comparison("", f"there is no compiled engine for Keras' backend {backend}")
+    engine = COMPILED_ENGINES.get(keras.backend.backend(), "")
     try:
-        if not recipes:
-            return Comparison(engine, "there is no recipe to compare with fit")
-        compiled = make(engine) if make else make_engine(engine, dataset, folder)
-        refusals = _refusals(compiled, recipes)
-        if refusals:
+        _, refusals, compiled = _asked(recipes, make or (lambda name: make_engine(name, dataset, folder)))
+        if compiled is None or refusals:
             return Comparison(engine, "; ".join(refusals))
         found = _compare_first_buildable(compiled, recipes, dataset, folder)
     except (MemoryError, OSError):
@@ -117,6 +117,18 @@ def refuse_unknown_ids(recipes: Sequence[Recipe], dataset: Dataset, folder: Path
             return
     if refusal is not None:
         raise refusal
+
+
+def _asked(recipes: Sequence[Recipe], make: Callable[[str], Engine]) -> tuple[str, list[str], Engine | None]:
+    """Return the name of the backend's compiled engine, its reasons against the recipes, and the engine."""
+    backend = keras.backend.backend()
+    name = COMPILED_ENGINES.get(backend)
+    if name is None:
+        return "", [f"there is no compiled engine for Keras' backend {backend}"], None
+    if not recipes:
+        return name, ["there is no recipe to compare with fit"], None
+    engine = make(name)
+    return name, _refusals(engine, recipes), engine
 
 
 def _refusals(engine: Any, recipes: Sequence[Recipe]) -> list[str]:

@@ -19,10 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class TrialBuild:
-    """What prevents a model from being built or trained, and its head; both None if the host has too little memory."""
+    """What prevents a model from being built or trained, and its head; both None if the host has too little memory.
+
+    `shapes` are those of an example's inputs and of its outputs, and `parameters` counts the weights' numbers.
+    """
 
     problem: InputError | None = None
     head: "Head | None" = None
+    shapes: tuple[tuple[int, ...], tuple[int | None, ...]] = ((), ())
+    parameters: int = 0
 
 
 def try_build(
@@ -34,14 +39,16 @@ def try_build(
     """
     import keras  # noqa: PLC0415 - Keras takes seconds; a study is read without it
 
-    from nightune.models.networks.heads import output_size, read_head  # noqa: PLC0415 - as above
+    from nightune.models.networks.heads import output_shape, output_size, read_head  # noqa: PLC0415 - as above
 
     try:
         keras.backend.clear_session(free_memory=False)
         size, shape = output_size(training, rows.task, rows.output_size), rows.inputs.shape[1:]
         model = build_model(architecture, parameters, shape, size, folder=folder, seed=0)
         head = read_head(model, rows, training, folder)
-        return TrialBuild(head=replace(head, remarks=(*head.remarks, *_remarks(model, rows, head.loss_name))))
+        head = replace(head, remarks=(*head.remarks, *_remarks(model, rows, head.loss_name)))
+        outputs = output_shape(model, rows.inputs[:2])[1:]
+        return TrialBuild(head=head, shapes=(shape, outputs), parameters=int(model.count_params()))
     except MemoryError:
         return TrialBuild()
     except SystemExit as error:
