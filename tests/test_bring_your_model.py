@@ -176,3 +176,24 @@ def test_windows_are_split_as_the_page_says(tmp_path: Path, split: str, word: st
             read_dataset(study)
     else:
         assert any(word in finding for finding in read_dataset(study).findings)
+
+
+@pytest.mark.parametrize(
+    ("class_weight", "weights"),
+    [
+        ('["none", "balanced"]', ["balanced"]),
+        ('"balanced"', ["balanced"]),
+        ('"sqrt"', ["sqrt"]),
+        ("{ fraud = 5 }", ["{ fraud = 5 }"]),
+        ('["sqrt", { fraud = 5 }, { fraud = 20 }]', ["sqrt", "{ fraud = 5 }", "{ fraud = 20 }"]),
+    ],
+)
+def test_classes_are_weighted_as_the_page_says(tmp_path: Path, class_weight: str, weights: list[str]) -> None:
+    write_examples("Weights", tmp_path)
+    file = edited(tmp_path / "fraud.toml", {'["none", "balanced"]': class_weight})
+    checked = check_study(load_study(file))
+    assert list(checked.class_weights) == weights
+    fair = checked.class_weights[weights[-1]]["fair"]
+    assert fair == 1.0 if "{" in weights[-1] else fair < 1.0
+    if len(weights) == 1:
+        trained_task(file)

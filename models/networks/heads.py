@@ -58,6 +58,11 @@ class Head:
         return self.loss.name if self.loss else ("mse" if self.kind == "quantities" else "crossentropy")
 
     @property
+    def is_compiled_loss(self) -> bool:
+        """True if the study leaves the loss to the model; a compiled default loss is used, too."""
+        return self.loss is None or self.loss.key == ARCHITECTURE
+
+    @property
     def said(self) -> str:
         """What was settled, and by what."""
         loss = f"loss {self.loss_name} ({self.loss.because if self.loss else 'default of the task'})"

@@ -31,6 +31,7 @@ from nightune.models.training.engine import EpochOutput
 from nightune.models.training.graph_key import graph_key
 from nightune.models.training.model_key import code_of
 from nightune.models.training.plan import EpochPlan
+from nightune.models.training.row_weights import ClassWeights
 from nightune.models.training.seeds import Seeds
 from nightune.models.training.settled_heads import SettledHeads
 from nightune.models.training.snapshots import EngineSnapshot, refuse_other_shapes
@@ -243,7 +244,8 @@ class CompiledEngine:
         if head.kind not in self._data:
             data = Data(train.inputs, head.targets(train.targets), validation.inputs)
             self._data[head.kind] = self._backend.put_data(data)
-        return self._backend.compile(Program(model, head, recipe, initial), self._data[head.kind])
+        program = Program(model, head, recipe, initial, ClassWeights(self._dataset))
+        return self._backend.compile(program, self._data[head.kind])
 
 
 def _advanced(state: CompiledState, arrays: State, executed: Sequence[EpochPlan]) -> CompiledState:
