@@ -61,6 +61,8 @@ def read_dataset(study: Study) -> Dataset:
     except InputError as error:
         raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error
     problems = [*_batches_above(study, len(dataset.train)), *_unknown_classes(study, dataset)]
+    if study.objective.average == "rows" and dataset.train.weights is None:
+        problems.append(Problem("objective.average", "'rows', but the data has no weights of rows; remove it"))
     if problems:
         raise StudyError(str(study.path), problems)
     return dataset
@@ -70,7 +72,8 @@ def _data_settings(study: Study) -> DataSettings:
     """Take the keys of [data]; the study's seed splits the rows if the split has none."""
     keys, split = study.data.model_dump(exclude={"split"}), study.data.split
     seed = study.seed if split.seed is None else split.seed
-    return DataSettings(**keys, split=Split(**split.model_dump(exclude={"seed"}), seed=seed))
+    by_rows = study.objective.average == "rows"
+    return DataSettings(**keys, metrics_by_rows=by_rows, split=Split(**split.model_dump(exclude={"seed"}), seed=seed))
 
 
 def weighted_options(study: Study) -> list[ClassWeight]:

@@ -197,3 +197,24 @@ def test_classes_are_weighted_as_the_page_says(tmp_path: Path, class_weight: str
     assert fair == 1.0 if "{" in weights[-1] else fair < 1.0
     if len(weights) == 1:
         trained_task(file)
+
+
+@pytest.mark.parametrize("average", ["weights", "rows"])
+def test_rows_are_weighted_as_the_page_says(tmp_path: Path, average: str) -> None:
+    write_examples("Weights", tmp_path)
+    metric = '"val_balanced_accuracy"'
+    changes = {":payments": ":amounts", metric: f'{metric}\naverage = "{average}"'}
+    file = edited(tmp_path / "fraud.toml", changes)
+    dataset = read_dataset(load_study(file))
+    assert dataset.train.weights is not None
+    assert (dataset.validation.weights is None) == (average == "rows")
+    if average == "weights":
+        trained_task(file)
+
+
+def test_an_average_by_rows_needs_weights(tmp_path: Path) -> None:
+    write_examples("Weights", tmp_path)
+    metric = '"val_balanced_accuracy"'
+    file = edited(tmp_path / "fraud.toml", {metric: f'{metric}\naverage = "rows"'})
+    with pytest.raises(StudyError, match=r"objective\.average: .*no weights"):
+        read_dataset(load_study(file))

@@ -42,6 +42,8 @@ def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
     if raw.split_column is not None:
         refuse_span(raw.split_column, split.gap, raw.split_choices(settings))
     rows = split_rows(split, strata(targets), keys)
+    if raw.weights is not None:
+        raw.weights.refuse_without_weight(rows)
     if settings.scale_target:
         targets = standardize(targets, rows.train)
     inputs = encode_inputs(raw, settings, rows.train)
@@ -52,6 +54,7 @@ def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
         *split_findings(*of_split),
         *target_findings(targets, rows),
         *inputs.findings,
+        *([] if raw.weights is None else raw.weights.findings(rows.train)),
         *overlap_findings(inputs, rows, split),
         *leakage_findings(inputs, targets, rows),
     )

@@ -35,4 +35,5 @@ class TrainingRows:
             target_range=(float(train.targets.min()), float(train.targets.max())),
             is_scaled="target_scale" in described,
             is_one_hot=bool(described.get("is_one_hot", False)),
+            are_weighted=train.weights is not None,
         )

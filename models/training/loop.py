@@ -241,7 +241,8 @@ def refuse_unsupported(engine: Engine, recipe: Recipe) -> None:
 
 
 def _validate(output: EpochOutput, dataset: Dataset) -> dict[str, float]:
-    measured = output.head.metrics(dataset.task, output.outputs, dataset.validation.targets)
+    validation = dataset.validation
+    measured = output.head.metrics(dataset.task, output.outputs, validation.targets, validation.weights)
     validated = {f"{reported_names.VALIDATION}{name}": value for name, value in measured.items()}
     return {reported_names.LOSS: output.loss, **validated, **output.statistics}
 

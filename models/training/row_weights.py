@@ -21,7 +21,7 @@ KEY = "training.class_weight"
 
 @dataclass(frozen=True, eq=False)
 class ClassWeights:
-    """The classes of the training rows, with the number of rows of each, or the sum of their weights."""
+    """The classes of the training rows; each counts by the number of its rows, or by the sum of their weights."""
 
     dataset: Dataset
 
@@ -34,8 +34,9 @@ class ClassWeights:
         """Return the weight of each class, (classes,) float32.
 
         `balanced` is n / (k · n_c), as in scikit-learn: for n rows of k classes, the n_c rows of each class weigh as
-        much as those of any other. `sqrt` are the square roots of these. Classes without rows, and those that a table
-        does not name, have the weight 1. InputError for a task without classes and for unknown classes.
+        much as those of any other; rows with weights count by them. `sqrt` are the square roots of these. Classes
+        without rows, and those that a table does not name, have the weight 1. InputError for a task without classes
+        and for unknown classes.
         """
         self._refuse_other_tasks()
         if isinstance(class_weight, Mapping):
@@ -54,7 +55,7 @@ class ClassWeights:
     @cached_property
     def _totals(self) -> np.ndarray:
         train = self.dataset.train
-        return np.bincount(train.targets, minlength=self.count)
+        return np.bincount(train.targets, weights=train.weights, minlength=self.count)
 
     def _stated(self, table: Mapping[str, float]) -> np.ndarray:
         names = {_written(label): place for place, label in enumerate(self.dataset.classes or ())}
@@ -80,10 +81,11 @@ class ClassWeights:
 
 def row_weights(dataset: Dataset, training: TrainingSettings) -> np.ndarray | None:
     """Return the weight of each training row, (rows,) float32; None if all rows weigh the same."""
+    own = dataset.train.weights
     if not training.has_class_weights:
-        return None
+        return own
     weights: np.ndarray = ClassWeights(dataset).of(training.class_weight)[dataset.train.targets]
-    return weights
+    return weights if own is None else weights * own
 
 
 def _written(label: Any) -> str:

@@ -21,6 +21,8 @@ STUDIES = sorted(Path("studies").glob("*.toml"))
 NAMES = [
     *KEYS,
     "class_weight",
+    "weight",
+    "average",
     "low",
     "high",
     "scale",

@@ -1,4 +1,4 @@
-"""Weights of classes act as in Keras' `fit(class_weight=)`, in every engine, and count as in scikit-learn."""
+"""Weights of classes and of rows act as in Keras' `fit`, in every engine; classes count as in scikit-learn."""
 
 import json
 import os
@@ -26,6 +26,7 @@ from tests.models.conftest import BACKEND, MakePlan
 
 WEIGHTS_APART = 1e-5
 TABLE = {"1": 3.0, "2": 0.5}
+TRAINED = ["multiclass", "binary", "weighted rows"]
 SETTINGS: tuple[Any, ...] = ("none", "balanced", "sqrt", TABLE)
 END = {"seed": 5, "monitor": "val_loss", "direction": "minimize"}
 
@@ -45,6 +46,17 @@ def dataset(task: str = "multiclass") -> Dataset:
     return Dataset(*halves, halves[1], task, classes, "0" * 16, (), None, {})
 
 
+def weighted(task: str = "multiclass") -> Dataset:
+    """The data set with weights of rows, some of them 0."""
+    data = dataset(task)
+    weights = np.random.default_rng(1).integers(0, 5, 44).astype(np.float32) / 2
+    train, validation = (
+        replace(part, weights=given)
+        for part, given in zip((data.train, data.validation), np.split(weights, 2), strict=True)
+    )
+    return replace(data, train=train, validation=validation)
+
+
 def recipe(class_weight: Any, **params: Any) -> Recipe:
     plain = {"optimizer": "adam", "learning_rate.peak": 0.05, "batch_size.size": 8}
     own = {} if "model.architecture" in params else {"model.units": [4]}
@@ -60,6 +72,19 @@ def test_balanced_weights_are_those_of_scikit_learn() -> None:
     assert weights is not None
     assert weights.mean() == pytest.approx(1.0)
     assert row_weights(data, recipe("none").training) is None
+
+
+def test_rows_count_by_their_weights() -> None:
+    data = weighted()
+    weights = data.train.weights
+    assert weights is not None
+    totals = np.bincount(data.train.targets, weights=weights)
+    np.testing.assert_allclose(ClassWeights(data).of("balanced"), weights.sum() / (3 * totals), rtol=1e-6)
+    both = row_weights(data, recipe("balanced").training)
+    assert both is not None
+    assert both.dtype == np.float32
+    np.testing.assert_allclose(np.bincount(data.train.targets, weights=both), weights.sum() / 3, rtol=1e-6)
+    assert row_weights(data, recipe("none").training) is weights
 
 
 def test_a_class_that_a_table_does_not_name_has_the_weight_1_as_in_keras() -> None:
@@ -125,9 +150,9 @@ def compare(folder: Path, tasks: list[str]) -> list[dict[str, Any]]:
     """Train with each setting in `fit` and in the backend's compiled engine, the last one after the others."""
     results = []
     for task in tasks:
-        data = dataset(task)
+        data = weighted("multiclass") if task == "weighted rows" else dataset(task)
         fit, compiled = (make_engine(name, data, folder) for name in ("fit", COMPILED_ENGINES[BACKEND]))
-        settings = [each for each in SETTINGS if task == "multiclass" or each != TABLE]
+        settings = [each for each in SETTINGS if task != "binary" or each != TABLE]
         for setting in [*settings, "balanced"]:
             ends = [train(each, recipe(setting), data, epochs=2, **END) for each in (fit, compiled)]  # type: ignore[arg-type]
             apart = max(float(np.abs(a - b).max()) for a, b in zip(ends[0].weights, ends[1].weights, strict=True))
@@ -139,9 +164,9 @@ def compare(folder: Path, tasks: list[str]) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     if request.param == BACKEND:
-        return compare(Path(), ["multiclass", "binary"])
+        return compare(Path(), TRAINED)
     pytest.importorskip(request.param)
-    code = "from tests.models.test_class_weights import *; print(json.dumps(compare(Path(), ['multiclass', 'binary'])))"
+    code = "from tests.models.test_class_weights import *; print(json.dumps(compare(Path(), TRAINED)))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "KERAS_BACKEND": request.param, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -168,11 +193,16 @@ def test_engines_agree_on_weights_of_classes(results: list[dict[str, Any]]) -> N
 
 
 @pytest.mark.parametrize("engine_name", ["fit", COMPILED_ENGINES[BACKEND]])
-@pytest.mark.parametrize("class_weight", [TABLE, "balanced"])
-def test_an_epoch_is_that_of_keras_fit(make_plan: MakePlan, engine_name: str, class_weight: Any) -> None:
+@pytest.mark.parametrize(
+    ("class_weight", "has_weights"), [(TABLE, False), ("balanced", False), ("none", True), ("balanced", True)]
+)
+def test_an_epoch_is_that_of_keras_fit(
+    make_plan: MakePlan, engine_name: str, class_weight: Any, has_weights: bool
+) -> None:
+    """Keras takes weights of classes or of rows; both are given to it as their product."""
     import keras
 
-    data, asked = dataset(), recipe(class_weight, optimizer="sgd")
+    data, asked = weighted() if has_weights else dataset(), recipe(class_weight, optimizer="sgd")
     engine = make_engine(engine_name, data, Path())
     state, plan = engine.start(asked, Seeds(1, 2, 3)), make_plan(sizes=(8, 8, 6), rates=0.1)
     model = engine.model(asked, engine.weights(state))
@@ -180,9 +210,13 @@ def test_an_epoch_is_that_of_keras_fit(make_plan: MakePlan, engine_name: str, cl
     model.compile(
         keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False
     )
-    by_class = dict(enumerate(ClassWeights(data).of(class_weight).tolist()))
     inputs, targets = data.train.inputs[plan.order], data.train.targets[plan.order]
-    history = model.fit(inputs, targets, batch_size=8, shuffle=False, class_weight=by_class, verbose=0)
+    if data.train.weights is None:
+        given: dict[str, Any] = {"class_weight": dict(enumerate(ClassWeights(data).of(class_weight).tolist()))}
+    else:
+        by_class = np.ones(3) if class_weight == "none" else ClassWeights(data).of(class_weight)
+        given = {"sample_weight": data.train.weights[plan.order] * by_class[targets]}
+    history = model.fit(inputs, targets, batch_size=8, shuffle=False, verbose=0, **given)
     for ours, theirs in zip(engine.weights(state), model.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
     assert output.loss == pytest.approx(history.history["loss"][0], rel=1e-5)
@@ -240,3 +274,27 @@ def build(input_shape, output_size):
     remedied = user_model(code.replace("mean_with_sample_weight", "sum_over_batch_size"))
     asked = recipe("balanced", **{"model.architecture": remedied})
     assert make_engine("fit", dataset(), tmp_path).start(asked, Seeds(1, 2, 3)) is not None
+
+
+def test_validation_is_measured_by_the_weights_of_rows_and_not_by_those_of_classes(make_plan: MakePlan) -> None:
+    data = weighted()
+    outcome = train(make_engine("fit", data, Path()), recipe("balanced"), data, epochs=1, **END)  # type: ignore[arg-type]
+    engine = make_engine("fit", data, Path())
+    outputs = engine.model(recipe("none"), outcome.weights).predict_on_batch(data.validation.inputs)
+    logs = outputs - np.log(np.exp(outputs).sum(axis=1, keepdims=True))
+    losses = -logs[np.arange(22), data.validation.targets]
+    assert outcome.objective == pytest.approx(np.average(losses, weights=data.validation.weights), rel=1e-5)
+
+
+def test_an_epoch_of_rows_without_weight_changes_nothing(make_plan: MakePlan) -> None:
+    data = weighted()
+    data = replace(data, train=replace(data.train, weights=np.r_[1.0, np.zeros(21)].astype(np.float32)))
+    for name in ("fit", COMPILED_ENGINES[BACKEND]):
+        engine = make_engine(name, data, Path())
+        asked = recipe("none", optimizer="sgd")
+        state = engine.start(asked, Seeds(1, 2, 3))
+        before = engine.weights(state)
+        order = np.arange(8, 16, dtype=np.int32)
+        state, output = engine.run_epoch(state, replace(make_plan(sizes=(8,), rates=0.1), order=order))
+        assert output.loss == 0.0
+        assert all(np.array_equal(one, other) for one, other in zip(before, engine.weights(state), strict=True))

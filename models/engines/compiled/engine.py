@@ -242,7 +242,7 @@ class CompiledEngine:
         train, validation = self._dataset.train, self._dataset.validation
         head = self._heads.read(recipe, model)
         if head.kind not in self._data:
-            data = Data(train.inputs, head.targets(train.targets), validation.inputs)
+            data = Data(train.inputs, head.targets(train.targets), validation.inputs, train.weights)
             self._data[head.kind] = self._backend.put_data(data)
         program = Program(model, head, recipe, initial, ClassWeights(self._dataset))
         return self._backend.compile(program, self._data[head.kind])
