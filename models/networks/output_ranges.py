@@ -8,7 +8,7 @@ import numpy as np
 
 from nightune.models.networks.isolated_random import isolated_random
 
-SCALES = (1.0, 3.0, 10.0, 30.0, 100.0)  # the last ones saturate bounded outputs
+SCALES = (1.0, 3.0, 10.0, 30.0, 100.0)  # of either sign; the last ones saturate bounded outputs
 NOISE = 0.3  # added to weights, relative to their scale: biases and weights that start at zero move, too
 HUGE = 1e20  # an output of this size has no bound but that of its number format
 FREE = 2.0  # beyond the bounds of tanh, elu, selu, gelu and silu
@@ -64,15 +64,32 @@ def measure_outputs(model: keras.Model, sample: np.ndarray) -> Measured:
         with isolated_random():
             rows = [_outputs(model, sample)]
             for number, scale in enumerate(SCALES):
-                generator = np.random.default_rng(number)
-                for variable, value in before:
-                    if id(variable) in trained and value.dtype.kind == "f":
-                        variable.assign(_disturbed(value, scale, generator))
-                rows.append(_outputs(model, sample))
+                signs = [
+                    _outputs_of_disturbed(model, sample, before, trained, sign * scale, number) for sign in (1, -1)
+                ]
+                rows.append(np.concatenate(signs))
     finally:
         for variable, value in before:
             variable.assign(value)
     return _measured(rows)
+
+
+def _outputs_of_disturbed(
+    model: keras.Model,
+    sample: np.ndarray,
+    before: list[tuple[Any, np.ndarray]],
+    trained: set[int],
+    scale: float,
+    seed: int,
+) -> np.ndarray:
+    """The outputs with disturbed weights times scale; weights that a layer keeps in bounds stay in them."""
+    generator = np.random.default_rng(seed)
+    for variable, value in before:
+        if id(variable) in trained and value.dtype.kind == "f":
+            variable.assign(_disturbed(value, scale, generator))
+            if variable.constraint is not None:
+                variable.assign(variable.constraint(variable.value))
+    return _outputs(model, sample)
 
 
 def _disturbed(value: np.ndarray, scale: float, generator: np.random.Generator) -> np.ndarray:

@@ -135,6 +135,24 @@ def test_free_outputs_are_measured_as_logits() -> None:
     assert settled(made("sum"), "multilabel").meaning == "logits"
 
 
+def test_a_weight_of_one_sign_does_not_bound_outputs() -> None:
+    class Shift(keras.layers.Layer):  # type: ignore[misc]
+        def build(self, shape: Any) -> None:
+            self.shift = self.add_weight(shape=(1,), initializer="ones")
+
+        def call(self, inputs: Any) -> Any:
+            return inputs[:, :1] + self.shift
+
+    class Counted(Shift):
+        def build(self, shape: Any) -> None:
+            self.shift = self.add_weight(shape=(1,), initializer="ones", constraint="non_neg")
+
+    inputs = keras.Input((4,))
+    assert measure_outputs(keras.Model(inputs, Shift()(inputs)), INPUTS).bounds == (-np.inf, np.inf)
+    low, high = measure_outputs(keras.Model(inputs, Counted()(inputs)), INPUTS).bounds
+    assert (low >= INPUTS[:, 0].min(), high) == (True, np.inf)
+
+
 def test_the_measurement_leaves_the_generators_as_they_were() -> None:
     state = np.random.get_state()[1].copy()  # type: ignore[union-attr,index]
     measure_outputs(made("average"), INPUTS)

@@ -12,7 +12,6 @@ import pytest
 from sklearn.linear_model import ElasticNet, Lasso, Ridge
 
 from nightune.models.data.dataset import Dataset, Examples
-from nightune.models.networks.metrics import metrics
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.penalties.penalties import PenaltySettings, keras_strengths
@@ -167,7 +166,7 @@ def test_metrics_and_the_logged_loss_exclude_penalties(
         state = engine.start(penalized, SEEDS)
         strengths = asdict(keras_strengths(replace(penalized.penalty, strength=0.5), "multiclass"))
         _, output = engine.run_epoch(state, make_plan(rates=0.0, **strengths))
-        return output.loss, metrics("multiclass", output.outputs, dataset.validation.targets, output.is_logits)
+        return output.loss, output.head.metrics("multiclass", output.outputs, dataset.validation.targets)
 
     plain = measured()
     for penalty in (
