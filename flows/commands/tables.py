@@ -17,6 +17,7 @@ from nightune.tuning.analysis.failures import failure_groups, failure_lines
 from nightune.tuning.analysis.importance import Edge, WhatMattered
 from nightune.tuning.analysis.metric_values import values_text
 from nightune.tuning.analysis.sweep_comparison import Difference, Score
+from nightune.tuning.search.domains import table_text
 
 if TYPE_CHECKING:  # their modules import more than a table needs
     from nightune.tasks.promote_model import Promotion
@@ -186,6 +187,8 @@ def cell_text(value: object) -> str:
         return "–"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, dict):
+        return table_text(value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

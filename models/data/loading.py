@@ -44,6 +44,8 @@ def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
     if raw.split_column is not None:
         refuse_span(raw.split_column, split.gap, raw.split_choices(settings))
     rows = folded_rows(split, targets, keys) if split.folds else split_rows(split, strata(targets), keys)
+    if raw.weights is not None:
+        raw.weights.refuse_without_weight(rows)
     unscaled = targets
     if settings.scale_target:
         targets = standardize(targets, rows.train)
@@ -55,6 +57,7 @@ def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
         *split_findings(*of_split),
         *target_findings(targets, rows.apart),
         *inputs.findings,
+        *([] if raw.weights is None else raw.weights.findings(rows.train)),
         *overlap_findings(inputs, rows, split),
         *leakage_findings(inputs, targets, rows.apart),
     )

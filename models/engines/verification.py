@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.data.dataset import Dataset
 from nightune.models.engines.make import make_engine
 from nightune.models.error_causes import cause_of
 from nightune.models.errors import InputError
@@ -164,6 +164,7 @@ def _used_numbers(recipe: Recipe) -> int:
         recipe.optimizer.momentum != 0.0,
         recipe.penalty.kind != "none",
         recipe.penalty.label_smoothing != 0.0,
+        recipe.training.has_class_weights,
         recipe.weight_decay.profile != "none",
         recipe.precision.is_mixed,
         recipe.optimizer.weight_average_kind != "none",
@@ -178,11 +179,14 @@ def _differences(engine: Engine, recipes: Sequence[Recipe], dataset: Dataset, fo
 
     One engine trains all recipes, so that state kept from the first would show in the second.
     """
-    part = replace(dataset, train=_first(dataset.train))
-    if len(dataset.train) + len(dataset.validation) <= SHARED_EXAMPLES:
+    validation = replace(dataset.validation, weights=None)  # those of the first rows may all be 0
+    part = replace(dataset, train=dataset.train.part(slice(COMPARED_EXAMPLES)), validation=validation)
+    are_few = len(dataset.train) + len(dataset.validation) <= SHARED_EXAMPLES
+    # Weights of classes are counted in all rows by an engine of all, and in the part by its reference.
+    if are_few and not any(recipe.training.has_class_weights for recipe in recipes):
         compiled: Any = _InProgramsOfAll(engine, len(dataset.train))
     else:
-        part = replace(part, validation=_first(dataset.validation))
+        part = replace(part, validation=validation.part(slice(COMPARED_EXAMPLES)))
         compiled = make_engine(engine.name, part, folder)
     reference = make_engine("fit", part, folder)
     return [_difference(reference, compiled, recipe, part) for recipe in recipes]
@@ -213,10 +217,6 @@ def _end(engine: Engine, recipe: Recipe, dataset: Dataset) -> list[np.ndarray]:
     recipe = replace(recipe, stopping=StoppingSettings("none"))  # one epoch, and no rule that needs earlier trials
     outcome = train(engine, recipe, dataset, epochs=1, seed=0, monitor="val_loss", direction="minimize")
     return outcome.weights
-
-
-def _first(examples: Examples) -> Examples:
-    return Examples(examples.inputs[:COMPARED_EXAMPLES], examples.targets[:COMPARED_EXAMPLES])
 
 
 def _flat(weights: list[np.ndarray]) -> np.ndarray:

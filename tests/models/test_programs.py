@@ -24,16 +24,17 @@ from nightune.models.training.seeds import Seeds
 
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
-    global keras, tf, InitialWeights, Program, build_traced_optimizer
+    global keras, tf, ClassWeights, Form, InitialWeights, Program, build_traced_optimizer
     global TrainingRows, read_head
     import keras
     import tensorflow as tf
 
     from nightune.models.engines.compiled.initial_weights import InitialWeights
-    from nightune.models.engines.compiled.program import Program
+    from nightune.models.engines.compiled.program import Form, Program
     from nightune.models.engines.compiled.traced_optimizers import build_traced_optimizer
     from nightune.models.networks.heads import read_head
     from nightune.models.networks.training_rows import TrainingRows
+    from nightune.models.training.row_weights import ClassWeights
 
 
 HERE = Path()
@@ -151,7 +152,8 @@ def test_padding_with_weight_zero_changes_nothing_of_an_update(
         return build_model("mlp", {"units": [4]}, (5,), 1, folder=HERE, seed=seed)
 
     initial, model = InitialWeights(build), build(1)
-    program = Program(model, read_head(model, TrainingRows.of(dataset)), given_recipe, initial, is_separable=True)
+    head, form = read_head(model, TrainingRows.of(dataset)), Form(is_separable=True)
+    program = Program(model, head, given_recipe, initial, ClassWeights(dataset), form)
     targets = program.head.targets(dataset.train.targets)
 
     def updated(indices: list[int], weights: list[float]) -> list[np.ndarray]:

@@ -18,7 +18,7 @@ from nightune.models.engines.compiled.alike_models import AlikeModels
 from nightune.models.engines.compiled.arrays import Data, State, padded_rows
 from nightune.models.engines.compiled.compiled_program import CompiledProgram
 from nightune.models.engines.compiled.initial_weights import InitialWeights
-from nightune.models.engines.compiled.program import Program
+from nightune.models.engines.compiled.program import Form, Program
 from nightune.models.engines.keras_parts.mixed_precision import computing_in
 from nightune.models.engines.memory import is_out_of_memory, warn_of_smaller_micro_batches
 from nightune.models.engines.refusals import refusals_of
@@ -33,6 +33,7 @@ from nightune.models.training.engine import EpochOutput
 from nightune.models.training.graph_key import graph_key
 from nightune.models.training.model_key import code_of
 from nightune.models.training.plan import EpochPlan
+from nightune.models.training.row_weights import ClassWeights
 from nightune.models.training.seeds import Seeds
 from nightune.models.training.settled_heads import SettledHeads
 from nightune.models.training.snapshots import EngineSnapshot, refuse_other_shapes
@@ -250,14 +251,16 @@ class CompiledEngine:
     def _compile(self, recipe: Recipe) -> CompiledProgram:
         if self._whole is not None:
             compiled = self._whole._compiled(recipe)
-            return compiled.with_data(self._put_data(compiled.program, self._whole._dataset))
+            program = compiled.program.with_classes(ClassWeights(self._dataset))
+            return compiled.with_data(program, self._put_data(program, self._whole._dataset))
         initial = InitialWeights(partial(self._build, recipe))
         model = self._build(recipe, 0)
         refuse_ids_outside_tables(model, self._dataset)
         head, rows = self._heads.read(recipe, model), self._heads.rows.inputs
         has_folds, rates = bool(self._dataset.folds), self._alike.rates
         is_apart = has_folds and predicts_rows_apart(model, rows)
-        program = Program(model, head, recipe, initial, is_separable(model, rows), rates, predicts_rows_apart=is_apart)
+        form = Form(is_separable(model, rows), is_apart, rates)
+        program = Program(model, head, recipe, initial, ClassWeights(self._dataset), form)
         return self._backend.compile(program, self._put_data(program, self._dataset))
 
     def _put_data(self, program: Program, whole: Dataset) -> Data:
@@ -270,7 +273,8 @@ class CompiledEngine:
         if (head.kind, is_padded) not in self._data:
             held_out = max(len(fold.validation) for fold in whole.folds) if is_padded else len(validation)
             inputs, targets = (padded_rows(each, len(whole.train)) for each in (train.inputs, train.targets))
-            data = Data(inputs, head.targets(targets), padded_rows(validation.inputs, held_out))
+            weights = None if train.weights is None else padded_rows(train.weights, len(whole.train))
+            data = Data(inputs, head.targets(targets), padded_rows(validation.inputs, held_out), weights)
             self._data[head.kind, is_padded] = self._backend.put_data(data)
         return self._data[head.kind, is_padded]
 

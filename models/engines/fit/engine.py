@@ -40,6 +40,7 @@ from nightune.models.training import reported_names
 from nightune.models.training.engine import EpochOutput
 from nightune.models.training.model_key import model_key
 from nightune.models.training.plan import EpochPlan
+from nightune.models.training.row_weights import row_weights
 from nightune.models.training.seeds import Seeds, seed_dropout
 from nightune.models.training.settled_heads import SettledHeads
 from nightune.models.training.snapshots import EngineSnapshot, refuse_other_shapes
@@ -60,6 +61,7 @@ class FitState:
     penalty: Penalty | None
     cut: Cut | None  # None: each batch is computed at once
     measurements: Measurements
+    weights: np.ndarray | None = None  # of the training rows, (rows,) float32; None: all alike
 
 
 class FitEngine:
@@ -72,7 +74,8 @@ class FitEngine:
         self._folder = folder
         self._heads = SettledHeads(dataset, folder, self._build)
         self._checked_models: set[str] = set()  # by model key
-        self._feeds: dict[str, Feed] = {}  # by the kind of head, which decides the form of the targets
+        # By the kind of head, which decides the form of the targets, and whether rows are weighted.
+        self._feeds: dict[tuple[str, bool], Feed] = {}
         logging.getLogger("tensorflow").addFilter(_is_not_about_retracing)
 
     @property
@@ -99,8 +102,9 @@ class FitEngine:
         kernels = decayed_weights(model)
         penalty = None if recipe.penalty.kind == "none" else Penalty(kernels)
         measurements = Measurements(recipe.penalty, model, kernels, self._dataset)
-        cut = chosen_cut(recipe, model, self._heads.rows.inputs)
-        state = FitState(model, recipe, head, self._feed(head), is_decaying, penalty, cut, measurements)
+        cut, weights = chosen_cut(recipe, model, self._heads.rows.inputs), row_weights(self._dataset, recipe.training)
+        feed = self._feed(head, weights is not None)
+        state = FitState(model, recipe, head, feed, is_decaying, penalty, cut, measurements, weights)
         _compile(state)
         return state
 
@@ -191,11 +195,12 @@ class FitEngine:
             refuse_ids_outside_tables(model, self._dataset)
             self._checked_models.add(key)
 
-    def _feed(self, head: Head) -> Feed:
-        if head.kind not in self._feeds:
+    def _feed(self, head: Head, is_weighted: bool) -> Feed:
+        key = head.kind, is_weighted
+        if key not in self._feeds:
             train = self._dataset.train
-            self._feeds[head.kind] = make_feed(train.inputs, head.targets(train.targets))
-        return self._feeds[head.kind]
+            self._feeds[key] = make_feed(train.inputs, head.targets(train.targets), is_weighted)
+        return self._feeds[key]
 
     def _write_penalty(self, state: FitState, plan: EpochPlan) -> None:
         if hasattr(unscaled_optimizer(state.model.optimizer), "proximal"):
@@ -226,15 +231,13 @@ def _compile(state: FitState) -> None:
         )
     optimizer = with_loss_scale(without_replicas(optimizer), state.recipe.precision)
     optimizer.build(state.model.trainable_variables)
-    has_own_step = bool(
-        own_methods(state.model, ("train_step", "make_train_function"))
-    )  # which updates no metric of ours
+    has_own_step = bool(own_methods(state.model, ("train_step", "make_train_function")))  # it updates no metric of ours
+    metrics = "metrics" if state.weights is None else "weighted_metrics"
     state.model.compile(
         optimizer,
         loss=state.head.make_loss(state.recipe.penalty.label_smoothing),
-        metrics=None
-        if has_own_step
-        else [state.head.make_metric(DATA_LOSS)],  # Keras' own `loss` has the penalty in it
+        # Keras' own `loss` has the penalty in it.
+        **{metrics: None if has_own_step else [state.head.make_metric(DATA_LOSS)]},
         run_eagerly=has_own_step and bool(state.model.run_eagerly),
         # On a CPU, XLA takes longer to compile than a small trial to train. JAX always uses it.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
@@ -267,7 +270,7 @@ def _train(state: FitState, plan: EpochPlan) -> tuple[FitState, MicroBatches, Tr
             kept = [KeepLogs()] if _has_own_step(state.model) else []
             with hashed_noise():
                 history = state.model.fit(
-                    **state.feed.arguments(plan.order, micro.sizes),
+                    **state.feed.arguments(plan.order, micro.sizes, state.weights),
                     epochs=1,
                     verbose=0,
                     callbacks=[WriteNumbers(_numbers(state, plan, micro)), copied, *kept],
@@ -278,10 +281,17 @@ def _train(state: FitState, plan: EpochPlan) -> tuple[FitState, MicroBatches, Tr
                 raise
         else:
             loss = reported_loss(history.history, DATA_LOSS, kept[0].logs if kept else {})
+            if DATA_LOSS in history.history:
+                loss *= _mean_weight(state, plan)
             return state, micro, Trained(loss, copied.values)
         # Outside the handler, whose traceback would keep the large arrays alive.
         warn_of_smaller_micro_batches(plan.epoch, largest, largest // 2)
         state = _capped(state, largest // 2, before)
+
+
+def _mean_weight(state: FitState, plan: EpochPlan) -> float:
+    """Return the mean weight of an epoch's rows: Keras divides a weighted metric by their sum, but losses by rows."""
+    return 1.0 if state.weights is None else float(state.weights[plan.order].mean(dtype=np.float64))
 
 
 def _capped(state: FitState, cap: int, before: list[np.ndarray]) -> FitState:
