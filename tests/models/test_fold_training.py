@@ -1,6 +1,7 @@
 """A trial with folds: the objective of a plain loop over them, one program, one decision, and bit-equal resumption."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -121,6 +122,23 @@ def test_engines_agree_on_folds_of_uneven_sizes(uneven: Dataset, normalizes: boo
         np.testing.assert_allclose(ours.curves[name], theirs.curves[name], atol=1e-4)
     for one, other in zip(ours.weights, theirs.weights, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.skipif(not COMPILED, reason="the backend has no compiled engine")
+def test_engines_weigh_the_rows_and_classes_of_each_fold_alike(uneven: Dataset) -> None:
+    weights = np.random.default_rng(1).uniform(0.5, 2.0, size=35).astype(np.float32)
+    parts = (slice(17), slice(17, None))
+    first, second = (
+        Examples(uneven.train.inputs[part], uneven.train.targets[part], weights=weights[part]) for part in parts
+    )
+    whole = Examples(uneven.train.inputs, uneven.train.targets, weights=weights)
+    weighted = replace(uneven, train=whole).with_folds([(first, second), (second, first)])
+    params = PARAMS | {"training.class_weight": "balanced"}
+    ours, theirs = (run(on_folds(name, weighted, trains_all_rows=True), weighted, params) for name in (COMPILED, "fit"))
+    for name in ("val_loss", "fold_1/loss", "fold_2/val_accuracy", f"{ALL_ROWS}/loss"):
+        np.testing.assert_allclose(ours.curves[name], theirs.curves[name], atol=1e-4)
+    plain = run(on_folds("fit", uneven), uneven, params)
+    assert not np.allclose(theirs.curves["fold_1/val_loss"], plain.curves["fold_1/val_loss"], atol=1e-3)
 
 
 def compilations(engine: Any) -> int:
