@@ -112,7 +112,7 @@ def test_the_objective_is_that_of_a_plain_loop_with_keras(wine: Dataset) -> None
 
 
 @pytest.mark.skipif(not COMPILED, reason="the backend has no compiled engine")
-@pytest.mark.parametrize("normalizes", [False, True])
+@pytest.mark.parametrize("normalizes", [False, pytest.param(True, marks=pytest.mark.nights)])
 def test_engines_agree_on_folds_of_uneven_sizes(uneven: Dataset, normalizes: bool) -> None:
     params = PARAMS | {"model.batch_normalization": normalizes}
     ours, theirs = (run(on_folds(name, uneven), uneven, params) for name in (COMPILED, "fit"))
