@@ -162,7 +162,7 @@ def without_prefect(patch: pytest.MonkeyPatch) -> None:
     def server(*_: object) -> Iterator[Callable[[], None]]:
         yield lambda: None
 
-    patch.setattr(step._Step, "__call__", lambda self, *given, **named: self.fn(*given, **named))
+    patch.setattr(step.Step, "__call__", lambda self, *given, **named: self.fn(*given, **named))
     for module, name in ((tune, "tune"), (promote, "promote"), (probe, "probe")):
         patch.setattr(module, name, getattr(module, name).fn)
         patch.setattr(module, "wait_until_recorded", lambda: None)
