@@ -174,7 +174,7 @@ def without_prefect(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(flow_runs, "owned_flow_runs", nullcontext)
     patch.setattr(ui_server, "serve_ui", lambda *_, **__: None)
     patch.setattr(doctor, "devices", lambda: Finding("devices", True, "none"))
-    patch.setattr(choose_sweep, "build_before_training", lambda *_: None)
+    patch.setattr(choose_sweep, "build_before_training", lambda *_: ())
     patch.setattr(start_sweep, "select_engine", _fit)
     patch.setattr(tune, "train_cohorts", _invented)
     patch.setattr(tune, "train_cohort", lambda setting, trials: _invented(setting, [trials]))
