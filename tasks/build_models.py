@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from nightune.models.networks.architectures import architecture_keys
 from nightune.models.recipe.params import read_recipe, resolve
 from nightune.models.techniques.keys import Key
 from nightune.models.user_code import is_reference
+from nightune.tasks.prepare_data import weighted_options
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.prove_reopening import prove_reopening
 from nightune.tasks.tracking.store.store import Store
@@ -89,7 +90,8 @@ def build_models(study: Study, dataset: Dataset, compiled: Path | None = None) -
     load_keras(compiled)
     from nightune.models.networks.training_rows import TrainingRows  # noqa: PLC0415 - Keras
 
-    builder = _Builder(study, TrainingRows.of(dataset))
+    rows = TrainingRows.of(dataset)
+    builder = _Builder(study, replace(rows, are_weighted=rows.are_weighted or bool(weighted_options(study))))
     problems: list[Problem] = []
     findings: list[str] = []
     for architecture in architectures(study):
@@ -120,7 +122,7 @@ class _Builder:
         try:
             known = architecture_keys(architecture, folder)
             complete = resolve(given, known)
-            training = read_recipe(complete).training
+            training = read_recipe(complete).training.of_head
         except ValueError:
             return None
         parameters = {

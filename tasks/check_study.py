@@ -8,10 +8,12 @@ from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.rules import notes_on
 from nightune.models.training.graph_key import graph_key
 from nightune.models.training.model_key import code_of
+from nightune.models.training.row_weights import ClassWeights
 from nightune.tasks.build_models import Builds, architectures, build_models
-from nightune.tasks.prepare_data import read_dataset
+from nightune.tasks.prepare_data import read_dataset, weighted_options
 from nightune.tasks.propose_trials import complete_params
 from nightune.tasks.prove_reopening import prove_reopening
+from nightune.tuning.search.domains import table_text
 from nightune.tuning.study.budgets import largest_cost_epochs
 from nightune.tuning.study.study import Study
 
@@ -41,6 +43,7 @@ class StudyCheck:
     largest_cost_epochs: int
     models_built: int  # 0 where no model was built
     model_findings: list[str]
+    class_weights: dict[str, dict[str, float]]  # weights that the study names → class → its weight
     heads: dict[str, str]  # architecture → what its outputs are, and the loss; empty where no model was built
     points: int | None  # of the space, at least as many as trials if there are more; None: any number
     search_findings: list[str]
@@ -94,6 +97,10 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         largest_cost_epochs=largest_cost_epochs(study.brackets) * max(1, len(dataset.folds)),
         models_built=builds.count,
         model_findings=list(builds.findings),
+        class_weights={
+            option if isinstance(option, str) else table_text(option): ClassWeights(dataset).by_class(option)
+            for option in weighted_options(study)
+        },
         heads=dict(builds.heads),
         points=study.point_count,
         search_findings=[study.repeats] if study.repeats else [],

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -12,12 +13,15 @@ from nightune.models.data.splits import Split
 from nightune.models.data.storage import open_dataset, save_dataset
 from nightune.models.errors import InputError
 from nightune.models.techniques.batch_sizes.keys import BOUNDED_BY_DATA
+from nightune.models.techniques.losses import NO_WEIGHTS, ClassWeight
 from nightune.models.training.loop import refuse_unknown_monitor
+from nightune.models.training.row_weights import KEY as CLASS_WEIGHT
+from nightune.models.training.row_weights import ClassWeights
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.step import step
 from nightune.tasks.tracking.store.retry import retry_call
 from nightune.tuning.errors import Problem, StudyError
-from nightune.tuning.search.domains import Cases, Domain, Range
+from nightune.tuning.search.domains import Cases, Choice, Domain, Range
 from nightune.tuning.study.study import Study
 
 logger = logging.getLogger("nightune")
@@ -58,8 +62,9 @@ def read_dataset(study: Study) -> Dataset:
         refuse_unknown_monitor(study.objective.metric, dataset.task)
     except InputError as error:
         raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error
-    problems = _batches_above(study, dataset)
-    problems += _undefined_folds(study, dataset)
+    problems = [*_batches_above(study, dataset), *_unknown_classes(study, dataset), *_undefined_folds(study, dataset)]
+    if study.objective.average == "rows" and dataset.train.weights is None:
+        problems.append(Problem("objective.average", "'rows', but the data has no weights of rows; remove it"))
     if problems:
         raise StudyError(str(study.path), problems)
     return dataset
@@ -69,8 +74,30 @@ def _data_settings(study: Study) -> DataSettings:
     """Take the keys of [data]; the study's seed splits the rows if the split has none."""
     keys, split = study.data.model_dump(exclude={"split"}), study.data.split
     seed = study.seed if split.seed is None else split.seed
-    given = split.model_dump(exclude={"seed", "folds"})
-    return DataSettings(**keys, split=Split(**given, seed=seed, folds=split.folds or 0))
+    by_rows, given = study.objective.average == "rows", split.model_dump(exclude={"seed", "folds"})
+    return DataSettings(**keys, metrics_by_rows=by_rows, split=Split(**given, seed=seed, folds=split.folds or 0))
+
+
+def weighted_options(study: Study) -> list[ClassWeight]:
+    """Return the weights of classes that the study's trials can have, without `none`."""
+    dimension = study.space.by_name.get(CLASS_WEIGHT)
+    domains = [] if dimension is None else [dimension.domain]
+    if domains and isinstance(domains[0], Cases):
+        domains = [domain for _, domain in domains[0].domains]
+    options = [option for domain in domains if isinstance(domain, Choice) for option in domain.options]
+    return [cast("ClassWeight", option) for option in options if option != NO_WEIGHTS]
+
+
+def _unknown_classes(study: Study, dataset: Dataset) -> list[Problem]:
+    """List the weights of classes that the data does not have, or of another task."""
+    problems = []
+    for trained in (dataset, *dataset.folds):
+        for option in weighted_options(study):
+            try:
+                ClassWeights(trained).of(option)
+            except InputError as error:
+                problems.append(Problem(error.key, error.message))
+    return list(dict.fromkeys(problems))
 
 
 def _batches_above(study: Study, dataset: Dataset) -> list[Problem]:

@@ -194,3 +194,45 @@ def test_windows_are_split_as_the_page_says(tmp_path: Path, split: str, word: st
             read_dataset(study)
     else:
         assert any(word in finding for finding in read_dataset(study).findings)
+
+
+@pytest.mark.parametrize(
+    ("class_weight", "weights"),
+    [
+        ('["none", "balanced"]', ["balanced"]),
+        ('"balanced"', ["balanced"]),
+        ('"sqrt"', ["sqrt"]),
+        ("{ fraud = 5 }", ["{ fraud = 5 }"]),
+        ('["sqrt", { fraud = 5 }, { fraud = 20 }]', ["sqrt", "{ fraud = 5 }", "{ fraud = 20 }"]),
+    ],
+)
+def test_classes_are_weighted_as_the_page_says(tmp_path: Path, class_weight: str, weights: list[str]) -> None:
+    write_examples("Weights", tmp_path)
+    file = edited(tmp_path / "fraud.toml", {'["none", "balanced"]': class_weight})
+    checked = check_study(load_study(file))
+    assert list(checked.class_weights) == weights
+    fair = checked.class_weights[weights[-1]]["fair"]
+    assert fair == 1.0 if "{" in weights[-1] else fair < 1.0
+    if len(weights) == 1:
+        trained_task(file)
+
+
+@pytest.mark.parametrize("average", ["weights", "rows"])
+def test_rows_are_weighted_as_the_page_says(tmp_path: Path, average: str) -> None:
+    write_examples("Weights", tmp_path)
+    metric = '"val_balanced_accuracy"'
+    changes = {":payments": ":amounts", metric: f'{metric}\naverage = "{average}"'}
+    file = edited(tmp_path / "fraud.toml", changes)
+    dataset = read_dataset(load_study(file))
+    assert dataset.train.weights is not None
+    assert (dataset.validation.weights is None) == (average == "rows")
+    if average == "weights":
+        trained_task(file)
+
+
+def test_an_average_by_rows_needs_weights(tmp_path: Path) -> None:
+    write_examples("Weights", tmp_path)
+    metric = '"val_balanced_accuracy"'
+    file = edited(tmp_path / "fraud.toml", {metric: f'{metric}\naverage = "rows"'})
+    with pytest.raises(StudyError, match=r"objective\.average: .*no weights"):
+        read_dataset(load_study(file))

@@ -25,6 +25,8 @@ def print_check(console: Console, check: StudyCheck) -> None:
     facts: Sequence[tuple[str, object]] = [
         ("data", _data_line(check.data)),
         *([] if check.classes is None else [_class_line(check.classes, check.data)]),
+        *([("weights", _weight_line(check.data["weights"]))] if "weights" in check.data else []),
+        *[("class weight", f"{name} · {_weights(weights)}") for name, weights in check.class_weights.items()],
         ("trials", f"{check.trials} ({check.method})"),
         *([("models built", str(check.models_built))] if check.models_built else []),
         *[("head", f"{architecture} · {said}") for architecture, said in check.heads.items()],
@@ -69,6 +71,23 @@ def _class_line(counts: Mapping[str, int], data: Mapping[str, object]) -> tuple[
     shares = ", ".join(f"{label} {count / rows:.1%}" for label, count in ordered[:SHOWN_CLASSES])
     more = f", and {len(counts) - SHOWN_CLASSES} more" if len(counts) > SHOWN_CLASSES else ""
     return "labels" if data["task"] == "multilabel" else "classes", f"{shares}{more} (of {rows} training rows)"
+
+
+def _weight_line(described: object) -> str:
+    """The range of the training rows' weights, and whether metrics use them."""
+    assert isinstance(described, Mapping)
+    source = f"column {described['column']!r} · " if described["column"] else ""
+    zeros = f", {described['zeros']} rows weigh 0" if described["zeros"] else ""
+    spread = f"{described['minimum']:g} to {described['maximum']:g} (mean {described['mean']:g}{zeros})"
+    metrics = "by weight, too" if described["metrics"] == "weights" else "all rows alike"
+    return f"{source}{spread} in the training rows · validation and test metrics: {metrics}"
+
+
+def _weights(weights: Mapping[str, float]) -> str:
+    """The weight of each class in the training loss, largest first."""
+    ordered = sorted(weights.items(), key=lambda each: -each[1])
+    more = f", and {len(weights) - SHOWN_CLASSES} more" if len(weights) > SHOWN_CLASSES else ""
+    return ", ".join(f"{label} {weight:.4g}" for label, weight in ordered[:SHOWN_CLASSES]) + more
 
 
 def _bracket_lines(check: StudyCheck) -> list[tuple[str, str]]:

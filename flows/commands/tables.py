@@ -18,6 +18,7 @@ from nightune.tuning.analysis.failures import failure_groups, failure_lines
 from nightune.tuning.analysis.importance import Edge, WhatMattered
 from nightune.tuning.analysis.metric_values import values_text
 from nightune.tuning.analysis.sweep_comparison import Difference, Score
+from nightune.tuning.search.domains import table_text
 
 SHOWN_ROWS = 10
 TRUSTED_EXPLAINED = 0.2  # of the variance, out of bag; below, the surrogate has learned next to nothing
@@ -183,6 +184,8 @@ def cell_text(value: object) -> str:
         return "–"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, dict):
+        return table_text(value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -1,7 +1,7 @@
 """Datasets and their splits, as data preparation makes them and training reads them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +19,23 @@ SPLITS = ("train", "validation", "ranking", "test")
 class Examples:
     """Inputs (examples, ...) float32 or int32, and their targets: int32 classes, labels or float32 quantities.
 
-    Labels are 0 or 1, (examples, labels).
+    Labels are 0 or 1, (examples, labels). `weights` are float32 from 0, (examples,); None: all rows weigh the same.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
+    weights: np.ndarray | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if len(self.inputs) != len(self.targets):
             raise ValueError(f"{len(self.inputs)} inputs and {len(self.targets)} targets")
+        if self.weights is not None and self.weights.shape != (len(self.targets),):
+            raise ValueError(f"weights of shape {self.weights.shape} for {len(self.targets)} targets")
+
+    def part(self, rows: slice | np.ndarray) -> "Examples":
+        """Return some of the examples, with their weights."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Examples(self.inputs[rows], self.targets[rows], weights=weights)
 
     def __len__(self) -> int:
         return len(self.targets)

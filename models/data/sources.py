@@ -16,6 +16,7 @@ from nightune.models.data.columns.written import as_written
 from nightune.models.data.contents import Arrays, Table
 from nightune.models.data.parts import join_arrays, keras_parts
 from nightune.models.data.placement import blocks
+from nightune.models.data.weights import read_array
 from nightune.models.errors import InputError
 from nightune.models.serving.arrays import plain_array
 from nightune.models.serving.labels import plain_values
@@ -31,8 +32,8 @@ BUILT_IN = ("breast_cancer", "diabetes", "digits", "digits_images", "iris", "win
 FORMATS = (".csv", ".parquet", ".npz")
 CSV_OPTIONS = {"encoding": "utf-8-sig", "low_memory": False, "keep_default_na": False, "na_values": [""]}
 _RETURNS = (
-    "a function returns arrays (x, y), a dictionary of arrays (x, y, and group, time or part; or x_train, "
-    "y_train, x_test …), "
+    "a function returns arrays (x, y) or (x, y, weight), a dictionary of arrays (x, y, and weight, group, time or "
+    "part; or x_train, y_train, x_test …), "
     "or a DataFrame with a column that [data] target names"
 )
 
@@ -190,9 +191,9 @@ def _from_result(result: Any, source: str) -> Table | Arrays:
     if _are_pairs(result):
         names = ("train", "test") if len(result) == 2 else ("train", "validation", "test")
         return _from_parts(dict(zip(names, result, strict=True)), source)
-    if not isinstance(result, tuple | list) or len(result) != 2:
+    if not isinstance(result, tuple | list) or len(result) not in (2, 3):
         raise InputError(KEY, f"{source} returned {type(result).__name__}; {_RETURNS}")
-    return _from_pair(result[0], result[1], source)
+    return _from_arrays(result, source)
 
 
 def _from_mapping(held: Mapping[Any, Any], source: str) -> Arrays:
@@ -203,23 +204,32 @@ def _from_mapping(held: Mapping[Any, Any], source: str) -> Arrays:
         raise InputError(KEY, f"{source}: a dictionary holds arrays: {unknown_name(str(other[0]), ARRAYS, 'array')}")
     parts = keras_parts(held)
     if parts:
-        return _from_parts({part: (held[x], held[y]) for part, (x, y) in parts.items()}, source)
+        return _from_parts({part: [held[name] for name in names] for part, names in parts.items()}, source)
     names = find_names(held, source)
-    arrays = _from_pair(held[names["x"]], held[names["y"]], source)
+    arrays = _from_arrays([held[names[name]] for name in ("x", "y", "weight") if name in names], source)
     return replace(arrays, keys=read_keys(held, held[names["x"]], len(arrays.inputs), source))
 
 
-def _from_parts(parts: Mapping[str, tuple[Any, Any]], source: str) -> Arrays:
-    return join_arrays({part: _from_pair(*pair, f"{source} ({part})") for part, pair in parts.items()}, source)
+def _from_parts(parts: Mapping[str, Sequence[Any]], source: str) -> Arrays:
+    return join_arrays({part: _from_arrays(each, f"{source} ({part})") for part, each in parts.items()}, source)
 
 
 def _are_pairs(result: Any) -> bool:
-    """True for ((x_train, y_train), (x_test, y_test)), as the data sets of Keras return them."""
+    """True for ((x_train, y_train), (x_test, y_test)), as the data sets of Keras return them, also with weights."""
     return (
         isinstance(result, tuple)
         and len(result) in (2, 3)
-        and all(isinstance(pair, tuple) and len(pair) == 2 and all(np.ndim(each) for each in pair) for pair in result)
+        and all(isinstance(each, tuple) and len(each) in (2, 3) and all(map(np.ndim, each)) for each in result)
     )
+
+
+def _from_arrays(given: Sequence[Any], source: str) -> Arrays:
+    """Take inputs, targets and, as the third array, weights of rows, if it is given and not None."""
+    arrays = _from_pair(given[0], given[1], source)
+    if len(given) == 2 or given[2] is None:
+        return arrays
+    refuse_other_order(given[0], given[2], source, "weights")
+    return replace(arrays, weights=read_array(given[2], len(arrays.inputs), source))
 
 
 def _from_pair(inputs_given: Any, targets_given: Any, source: str) -> Arrays:

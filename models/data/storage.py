@@ -100,7 +100,8 @@ def _read_examples(folder: Path, name: str) -> Examples:
     try:
         is_on_disk = data_placement(folder).is_on_disk
         inputs = _open_array(folder / f"{name}_inputs.npy", is_on_disk)
-        return Examples(inputs, _open_array(folder / f"{name}_targets.npy", is_on_disk=False))
+        targets = _open_array(folder / f"{name}_targets.npy", is_on_disk=False)
+        return Examples(inputs, targets, weights=_open_weights(folder, folder / name))
     except _DAMAGES as error:
         raise _damaged(folder, error) from error
 
@@ -158,7 +159,7 @@ def _add_groups(dataset: Dataset, folder: Path) -> None:
 
 
 def _write_arrays(examples: Examples, stem: Path) -> None:
-    for part in ("inputs", "targets"):
+    for part in ("inputs", "targets", *(() if examples.weights is None else ("weights",))):
         np.save(stem.with_name(f"{stem.name}_{part}.npy"), getattr(examples, part), allow_pickle=False)
 
 
@@ -169,7 +170,8 @@ def _read_sealed(folder: Path) -> UnsealedExamples:
         inputs = _open_array(sealed / "test_inputs.npy", is_on_disk)
         targets = _open_array(sealed / "test_targets.npy", is_on_disk=False)
         groups = _open_array(sealed / GROUPS, is_on_disk=False) if (sealed / GROUPS).exists() else None
-        return UnsealedExamples(inputs, targets, _read_table(sealed / "test.parquet"), groups)
+        weights = _open_weights(folder, sealed / "test")
+        return UnsealedExamples(inputs, targets, _read_table(sealed / "test.parquet"), groups, weights=weights)
     except _DAMAGES as error:
         raise _damaged(folder, error) from error
 
@@ -189,6 +191,14 @@ def parquet_form(table: "pd.DataFrame") -> "pd.DataFrame":
     mixed = [name for name in table.columns if infer_dtype(table[name]).startswith("mixed")]
     texts = {name: table[name].map(as_text, na_action="ignore") for name in mixed}
     return table.assign(**texts).reset_index(drop=True)
+
+
+def _open_weights(folder: Path, stem: Path) -> np.ndarray | None:
+    """Open the weights of a split; they must be there if the description says so."""
+    described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")).get("weights")
+    if described is None or (described["metrics"] == "rows" and not stem.name.endswith("train")):
+        return None
+    return _open_array(stem.with_name(f"{stem.name}_weights.npy"), is_on_disk=False)
 
 
 def _open_array(file: Path, is_on_disk: bool) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.data.dataset import Dataset
 from nightune.models.engines.make import make_engine
 from nightune.models.error_causes import cause_of
 from nightune.models.errors import InputError
@@ -144,6 +144,7 @@ def _used_numbers(recipe: Recipe) -> int:
         recipe.optimizer.momentum != 0.0,
         recipe.penalty.kind != "none",
         recipe.penalty.label_smoothing != 0.0,
+        recipe.training.has_class_weights,
         recipe.weight_decay.profile != "none",
         recipe.precision.is_mixed,
         recipe.optimizer.weight_average_kind != "none",
@@ -158,7 +159,8 @@ def _differences(name: str, recipes: Sequence[Recipe], dataset: Dataset, folder:
 
     One engine trains all recipes, so that state kept from the first would show in the second.
     """
-    part = replace(dataset, train=_first(dataset.train), validation=_first(dataset.validation))
+    validation = replace(dataset.validation.part(slice(COMPARED_EXAMPLES)), weights=None)  # these may all be 0
+    part = replace(dataset, train=dataset.train.part(slice(COMPARED_EXAMPLES)), validation=validation)
     reference, compiled = make_engine("fit", part, folder), make_engine(name, part, folder)
     return [_difference(reference, compiled, recipe, part) for recipe in recipes]
 
@@ -174,10 +176,6 @@ def _end(engine: Engine, recipe: Recipe, dataset: Dataset) -> list[np.ndarray]:
     recipe = replace(recipe, stopping=StoppingSettings("none"))  # one epoch, and no rule that needs earlier trials
     outcome = train(engine, recipe, dataset, epochs=1, seed=0, monitor="val_loss", direction="minimize")
     return outcome.weights
-
-
-def _first(examples: Examples) -> Examples:
-    return Examples(examples.inputs[:COMPARED_EXAMPLES], examples.targets[:COMPARED_EXAMPLES])
 
 
 def _flat(weights: list[np.ndarray]) -> np.ndarray:

@@ -35,12 +35,16 @@ def try_build(
     import keras  # noqa: PLC0415 - Keras takes seconds; a study is read without it
 
     from nightune.models.networks.heads import output_size, read_head  # noqa: PLC0415 - as above
+    from nightune.models.networks.weighted_models import refuse_ignored_weights  # noqa: PLC0415
 
     try:
         keras.backend.clear_session(free_memory=False)
         size, shape = output_size(training, rows.task, rows.output_size), rows.inputs.shape[1:]
         model = build_model(architecture, parameters, shape, size, folder=folder, seed=0)
-        return TrialBuild(head=read_head(model, rows, training, folder))
+        head = read_head(model, rows, training, folder)
+        if rows.are_weighted:
+            refuse_ignored_weights(model, head, rows, folder)
+        return TrialBuild(head=head)
     except MemoryError:
         return TrialBuild()
     except SystemExit as error:

@@ -255,8 +255,9 @@ def _measure(output: Any, dataset: Dataset) -> dict[str, float]:
 
 
 def _validate(output: EpochOutput, dataset: Dataset) -> dict[str, float]:
-    outputs = output.outputs[: len(dataset.validation)]  # programs that folds share pad their validation rows
-    measured = output.head.metrics(dataset.task, outputs, dataset.validation.targets)
+    validation = dataset.validation
+    outputs = output.outputs[: len(validation)]  # programs that folds share pad their validation rows
+    measured = output.head.metrics(dataset.task, outputs, validation.targets, validation.weights)
     validated = {f"{reported_names.VALIDATION}{name}": value for name, value in measured.items()}
     return {reported_names.LOSS: output.loss, **validated, **output.statistics}
 

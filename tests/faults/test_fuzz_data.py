@@ -107,7 +107,7 @@ keys = st.one_of(
 
 @fuzzed
 @given(
-    st.dictionaries(st.sampled_from(["group", "time", "part", "x_train", "other"]), keys, max_size=3),
+    st.dictionaries(st.sampled_from(["group", "time", "part", "x_train", "weight", "other"]), keys, max_size=3),
     st.sampled_from(
         [
             Split(),
@@ -135,6 +135,25 @@ def test_any_keys_of_arrays_split_each_row_or_are_refused(given_keys: dict[str, 
     assert split.gap or split.folds or sum(dataset.sizes.values()) == 12
     for fold in dataset.folds:
         assert 2 <= len(fold.train) + len(fold.validation) <= len(dataset.train)
+    assert (dataset.train.weights is None) == ("weight" not in given_keys)
+    assert dataset.train.weights is None or (np.isfinite(dataset.train.weights) & (dataset.train.weights >= 0)).all()
+
+
+@fuzzed
+@given(columns)
+def test_any_column_of_weights_is_read_or_refused(column: list[str]) -> None:
+    text = io.StringIO()
+    csv.writer(text).writerows([("x", "y", "w"), *((row, row % 5 + row / 7, each) for row, each in enumerate(column))])
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "t.csv").write_bytes(text.getvalue().encode("utf-8", "surrogatepass"))
+        try:
+            dataset = load_dataset(DataSettings("t.csv", target="y", weight="w"), Path(folder))
+        except InputError as error:
+            assert error.key in ("data.weight", "data.source")  # noqa: PT017 - either outcome is well
+            return
+    assert dataset.train.weights is not None
+    assert (np.isfinite(dataset.train.weights) & (dataset.train.weights >= 0)).all()
+    assert dataset.train.weights.any()
 
 
 matrices = st.one_of(

@@ -1,6 +1,7 @@
 """A trial with folds: the objective of a plain loop over them, one program, one decision, and bit-equal resumption."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -119,6 +120,25 @@ def test_engines_agree_on_folds_of_uneven_sizes(uneven: Dataset, normalizes: boo
     assert ours.updates == theirs.updates == 4 * 2 * 3
     for name in ("val_loss", "fold_1/val_loss", "fold_2/val_accuracy"):
         np.testing.assert_allclose(ours.curves[name], theirs.curves[name], atol=1e-4)
+    for one, other in zip(ours.weights, theirs.weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.skipif(not COMPILED, reason="the backend has no compiled engine")
+def test_engines_weigh_each_fold_by_its_own_rows(uneven: Dataset) -> None:
+    """The classes of the two folds have other shares, and so other balanced weights."""
+    weights = np.random.default_rng(1).uniform(0, 3, len(uneven.train)).astype(np.float32)
+
+    def weighted(examples: Examples) -> Examples:
+        rows = [int(np.flatnonzero((uneven.train.inputs == row).all(axis=1))[0]) for row in examples.inputs]
+        return replace(examples, weights=weights[rows])
+
+    folds = [(weighted(fold.train), weighted(fold.validation)) for fold in uneven.folds]
+    dataset = replace(uneven, train=weighted(uneven.train), validation=weighted(uneven.validation)).with_folds(folds)
+    params = PARAMS | {"training.class_weight": "balanced"}
+    ours, theirs = (run(on_folds(name, dataset, trains_all_rows=True), dataset, params) for name in (COMPILED, "fit"))
+    for name in ("val_loss", "fold_1/loss", "fold_2/loss", "fold_2/val_loss", f"{ALL_ROWS}/loss"):
+        np.testing.assert_allclose(ours.curves[name], theirs.curves[name], rtol=1e-4)
     for one, other in zip(ours.weights, theirs.weights, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
 

@@ -41,6 +41,7 @@ class Gain:
     seed_reach: float = 0.0  # the part of the interval below the gain that more test rows would not shorten
     lows: tuple[tuple[float, float], ...] = ()  # lower confidences with the lower ends of their intervals
     groups: int | None = None  # of the rows, if these were resampled in groups
+    is_weighted: bool = False  # losses are means by the weights of rows
 
     def is_above(self, minimum: float) -> bool:
         """True if the lower end of the interval is above the minimum."""

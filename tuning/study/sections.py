@@ -190,6 +190,7 @@ class DataSection(Section):
     numeric: Forms = Field(default_factory=dict, description=NUMERIC)
     dates: Forms = Field(default_factory=dict, description=DATES)
     scale_target: Switch = False
+    weight: Text | None = None
     split: Split = Split()
 
     @field_validator("target", mode="before")
@@ -300,10 +301,14 @@ class SearchSection(Section):
 
 
 class Objective(Section):
-    """The metric that ranks trials. The metric determines the direction; a study may state it as well."""
+    """The metric that ranks trials. The metric determines the direction; a study may state it as well.
+
+    Where rows have weights, metrics and the gate average by them, or weigh all rows alike.
+    """
 
     metric: Annotated[Text, AfterValidator(read_metric)] = "val_loss"
     direction: Direction = "minimize"
+    average: Literal["weights", "rows"] = "weights"
 
     @model_validator(mode="before")
     @classmethod

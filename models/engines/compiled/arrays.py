@@ -21,6 +21,7 @@ class Data(NamedTuple):
     inputs: Any
     targets: Any
     validation: Any  # inputs of the validation split
+    weights: Any = None  # of the training rows, if the data has them
 
 
 class Batch(NamedTuple):

@@ -22,8 +22,8 @@ class CompiledProgram(Protocol):
     def tags(self, recipe: Recipe) -> Mapping[str, str]:
         """Return tags on how the recipe's trials are computed."""
 
-    def with_data(self, data: Data) -> Self:
-        """Return the same compiled functions with other data of the same shapes."""
+    def of_fold(self, program: Program, data: Data) -> Self:
+        """Return the same compiled functions with a fold's program and its data, of the same shapes."""
 
     def put(self, state: State) -> State:
         """Return copies of a state's arrays on the device."""

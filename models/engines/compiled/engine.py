@@ -32,6 +32,7 @@ from nightune.models.training.engine import EpochOutput
 from nightune.models.training.graph_key import graph_key
 from nightune.models.training.model_key import code_of
 from nightune.models.training.plan import EpochPlan
+from nightune.models.training.row_weights import ClassWeights
 from nightune.models.training.seeds import Seeds
 from nightune.models.training.settled_heads import SettledHeads
 from nightune.models.training.snapshots import EngineSnapshot, refuse_other_shapes
@@ -247,11 +248,12 @@ class CompiledEngine:
     def _compile(self, recipe: Recipe) -> CompiledProgram:
         if self._whole is not None:
             compiled = self._whole._compiled(recipe)
-            return compiled.with_data(self._put_data(compiled.program, self._whole._dataset))
+            program = compiled.program.of_fold(ClassWeights(self._dataset))
+            return compiled.of_fold(program, self._put_data(program, self._whole._dataset))
         initial = InitialWeights(partial(self._build, recipe))
         model = self._build(recipe, 0)
         refuse_ids_outside_tables(model, self._dataset)
-        program = Program(model, self._heads.read(recipe, model), recipe, initial)
+        program = Program(model, self._heads.read(recipe, model), recipe, initial, ClassWeights(self._dataset))
         return self._backend.compile(program, self._put_data(program, self._dataset))
 
     def _put_data(self, program: Program, whole: Dataset) -> Data:
@@ -264,7 +266,8 @@ class CompiledEngine:
         if (head.kind, is_padded) not in self._data:
             held_out = max(len(fold.validation) for fold in whole.folds) if is_padded else len(validation)
             inputs, targets = (padded_rows(each, len(whole.train)) for each in (train.inputs, train.targets))
-            data = Data(inputs, head.targets(targets), padded_rows(validation.inputs, held_out))
+            weights = None if train.weights is None else padded_rows(train.weights, len(whole.train))
+            data = Data(inputs, head.targets(targets), padded_rows(validation.inputs, held_out), weights)
             self._data[head.kind, is_padded] = self._backend.put_data(data)
         return self._data[head.kind, is_padded]
 

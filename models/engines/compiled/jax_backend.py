@@ -88,10 +88,10 @@ class JaxProgram:
         """Return the tag for XLA, which JAX always uses."""
         return {reported_names.XLA: "yes"}
 
-    def with_data(self, data: Data) -> Self:
-        """Return the same compiled functions with other data of the same shapes."""
+    def of_fold(self, program: Program, data: Data) -> Self:
+        """Return the same compiled functions with a fold's program and its data, of the same shapes."""
         other = copy.copy(self)
-        other.data = data
+        other.program, other.data = program, data
         return other
 
     def put(self, state: State) -> State:
@@ -244,7 +244,10 @@ def _block(
     start, examples = update.bounds
     rows = lax.dynamic_slice(update.order, (start + skipped,), (shape.block,))
     weights = jnp.where(jnp.arange(shape.block) + skipped < examples, 1.0 / examples.astype(jnp.float32), 0.0)
-    batch = Batch(data.inputs[rows], data.targets[rows], weights, 0 if shape.is_micro else skipped)
+    targets = data.targets[rows]
+    own = None if data.weights is None else data.weights[rows]
+    weights = program.weighted(weights, targets, own, update.hyperparameters)
+    batch = Batch(data.inputs[rows], targets, weights, 0 if shape.is_micro else skipped)
     gradient = jax.value_and_grad(program.loss, has_aux=True)
     (_, (loss, non_trainable)), gradients = gradient(trainable, non_trainable, update.hyperparameters, batch)
     return gradients, non_trainable, loss

@@ -1,5 +1,6 @@
 """The computation that trials of one graph key share, as pure functions that a backend can compile."""
 
+import copy
 from typing import Any
 
 import keras
@@ -26,14 +27,18 @@ from nightune.models.networks.noise import block_of_batch, hashed_noise
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.model_key import has_dropout_as_data
 from nightune.models.training.plan import EpochPlan
+from nightune.models.training.row_weights import ClassWeights
 from nightune.models.training.seeds import Seeds, seed_dropout
 
 
 class Program:
     """One graph as pure functions of states and hyperparameters; `initial` draws the initial weights of a trial."""
 
-    def __init__(self, model: keras.Model, head: Head, recipe: Recipe, initial: InitialWeights) -> None:
+    def __init__(
+        self, model: keras.Model, head: Head, recipe: Recipe, initial: InitialWeights, classes: ClassWeights
+    ) -> None:
         self.head = head
+        self._classes = classes if recipe.training.has_class_weights else None
         self._model, self._initial = model, initial
         self.trainable = model.trainable_variables
         self.non_trainable = model.non_trainable_variables  # moving statistics, states of random streams
@@ -65,10 +70,16 @@ class Program:
         indices = {id(variable): index for index, variable in enumerate([*self.trainable, *self.non_trainable])}
         self._weight_indices = [indices[id(weight)] for weight in model.weights]
 
+    def of_fold(self, classes: ClassWeights) -> "Program":
+        """Return the same program for a fold, whose training rows decide on the weights of classes."""
+        fold = copy.copy(self)
+        fold._classes = None if self._classes is None else classes
+        return fold
+
     @property
     def hyperparameter_count(self) -> int:
         """The length of the vector that `hyperparameters` returns."""
-        return len(self._hyperparameters)
+        return len(self._hyperparameters) + (0 if self._classes is None else self._classes.count)
 
     def hyperparameters(self, recipe: Recipe, plan: EpochPlan) -> np.ndarray:
         """Return the values of all hyperparameters that are constant within an epoch, as one float32 vector."""
@@ -76,7 +87,8 @@ class Program:
         dropouts = [recipe.model["dropout"] for _ in self._dropouts]
         smoothing = [recipe.penalty.label_smoothing for _ in self._smoothing]
         proximal = [plan.proximal for _ in self._proximal]
-        return np.array([plan.l1, plan.l2, *dropouts, *smoothing, *proximal, *optimizer_values], np.float32)
+        classes = () if self._classes is None else self._classes.of(recipe.training.class_weight)
+        return np.array([plan.l1, plan.l2, *dropouts, *smoothing, *proximal, *optimizer_values, *classes], np.float32)
 
     def start(self, recipe: Recipe, seeds: Seeds) -> State:
         """Return a trial's initial state: weights and random streams from its seeds, and the slots of its recipe."""
@@ -138,6 +150,15 @@ class Program:
             added = sum(scope.losses, start=ops.zeros(()))
             non_trainable = [scope.get_current_value(variable) for variable in self.non_trainable]
         return minimized + added, (loss, non_trainable)
+
+    def weighted(self, shares: Any, targets: Any, weights: Any, hyperparameters: Any) -> Any:
+        """Return the weights of examples in their batch's mean: shares, times weights of rows (or None) and classes."""
+        if weights is not None:
+            shares = shares * weights
+        if self._classes is not None:
+            of_classes = hyperparameters[len(self._hyperparameters) :]
+            shares = shares * ops.take(of_classes, ops.cast(ops.reshape(targets, (-1,)), "int32"))
+        return shares
 
     def with_streams_of(self, non_trainable: Arrays, other: Arrays) -> Arrays:
         """Return the variables with the random streams of others: blocks of one batch draw from the same states."""

@@ -39,6 +39,7 @@ from nightune.models.training import reported_names
 from nightune.models.training.engine import EpochOutput
 from nightune.models.training.model_key import model_key
 from nightune.models.training.plan import EpochPlan
+from nightune.models.training.row_weights import row_weights
 from nightune.models.training.seeds import Seeds, seed_dropout
 from nightune.models.training.settled_heads import SettledHeads
 from nightune.models.training.snapshots import EngineSnapshot, refuse_other_shapes
@@ -59,6 +60,7 @@ class FitState:
     penalty: Penalty | None
     cut: Cut | None  # None: each batch is computed at once
     measurements: Measurements
+    weights: np.ndarray | None = None  # of the training rows, (rows,) float32; None: all alike
 
 
 class FitEngine:
@@ -71,7 +73,8 @@ class FitEngine:
         self._folder = folder
         self._heads = SettledHeads(dataset, folder, self._build)
         self._checked_models: set[str] = set()  # by model key
-        self._feeds: dict[str, Feed] = {}  # by the kind of head, which decides the form of the targets
+        # By the kind of head, which decides the form of the targets, and whether rows are weighted.
+        self._feeds: dict[tuple[str, bool], Feed] = {}
         logging.getLogger("tensorflow").addFilter(_is_not_about_retracing)
 
     @property
@@ -99,7 +102,9 @@ class FitEngine:
         penalty = None if recipe.penalty.kind == "none" else Penalty(kernels)
         measurements = Measurements(recipe.penalty, model, kernels, self._dataset)
         cut = chosen_cut(recipe, model)
-        state = FitState(model, recipe, head, self._feed(head), is_decaying, penalty, cut, measurements)
+        weights = row_weights(self._dataset, recipe.training)
+        feed = self._feed(head, weights is not None)
+        state = FitState(model, recipe, head, feed, is_decaying, penalty, cut, measurements, weights)
         _compile(state)
         return state
 
@@ -190,11 +195,12 @@ class FitEngine:
             refuse_ids_outside_tables(model, self._dataset)
             self._checked_models.add(key)
 
-    def _feed(self, head: Head) -> Feed:
-        if head.kind not in self._feeds:
+    def _feed(self, head: Head, is_weighted: bool) -> Feed:
+        key = head.kind, is_weighted
+        if key not in self._feeds:
             train = self._dataset.train
-            self._feeds[head.kind] = make_feed(train.inputs, head.targets(train.targets))
-        return self._feeds[head.kind]
+            self._feeds[key] = make_feed(train.inputs, head.targets(train.targets), is_weighted)
+        return self._feeds[key]
 
     def _write_penalty(self, state: FitState, plan: EpochPlan) -> None:
         if hasattr(unscaled_optimizer(state.model.optimizer), "proximal"):
@@ -225,10 +231,11 @@ def _compile(state: FitState) -> None:
         )
     optimizer = with_loss_scale(without_replicas(optimizer), state.recipe.precision)
     optimizer.build(state.model.trainable_variables)
+    metrics = "metrics" if state.weights is None else "weighted_metrics"
     state.model.compile(
         optimizer,
         loss=state.head.make_loss(state.recipe.penalty.label_smoothing),
-        metrics=[state.head.make_metric(DATA_LOSS)],  # Keras' own `loss` has the penalty in it
+        **{metrics: [state.head.make_metric(DATA_LOSS)]},  # Keras' own `loss` has the penalty in it
         # On a CPU, XLA takes longer to compile than a small trial to train. JAX always uses it.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
         auto_scale_loss=False,  # with_loss_scale does it
@@ -254,7 +261,7 @@ def _train(state: FitState, plan: EpochPlan) -> tuple[FitState, MicroBatches, Tr
             copied = CopyKernels(int(np.argmax(micro.updates)), state.measurements)
             with hashed_noise():
                 history = state.model.fit(
-                    **state.feed.arguments(plan.order, micro.sizes),
+                    **state.feed.arguments(plan.order, micro.sizes, state.weights),
                     epochs=1,
                     verbose=0,
                     callbacks=[WriteNumbers(_numbers(state, plan, micro)), copied],
@@ -264,10 +271,16 @@ def _train(state: FitState, plan: EpochPlan) -> tuple[FitState, MicroBatches, Tr
             if largest == 1 or state.recipe.precision.scales_loss or not is_out_of_memory(error):
                 raise
         else:
-            return state, micro, Trained(float(history.history[DATA_LOSS][0]), copied.values)
+            loss = float(history.history[DATA_LOSS][0]) * _mean_weight(state, plan)
+            return state, micro, Trained(loss, copied.values)
         # Outside the handler, whose traceback would keep the large arrays alive.
         warn_of_smaller_micro_batches(plan.epoch, largest, largest // 2)
         state = _capped(state, largest // 2, before)
+
+
+def _mean_weight(state: FitState, plan: EpochPlan) -> float:
+    """Return the mean weight of an epoch's rows: Keras divides a weighted metric by their sum, but losses by rows."""
+    return 1.0 if state.weights is None else float(state.weights[plan.order].mean(dtype=np.float64))
 
 
 def _capped(state: FitState, cap: int, before: list[np.ndarray]) -> FitState:

@@ -345,5 +345,5 @@ def _mark(store: Store, sweep: Sweep, status: SweepStatus) -> Sweep:
 
 
 def _cell(value: "Value") -> "Value":
-    """Return a table's cell: lists as text, since MLflow's tables hold plain values."""
-    return json.dumps(value) if isinstance(value, list) else value
+    """Return a table's cell: lists and tables as text, since MLflow's tables hold plain values."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
