@@ -1,5 +1,6 @@
 """Read the weights of rows: one number from 0 for each row, an array beside x and y or a column of a table."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -117,6 +118,15 @@ def refuse_unknown_column(names: list[str], targets: tuple[str, ...], settings: 
     other = next((use for use, columns in uses.items() if name in columns), None)
     if other:
         raise InputError(KEY, f"{name!r} is {other}, too; weights need a column of their own")
+
+
+def likely_weights(used: list[str]) -> list[str]:
+    """Say which feature columns are named as weights of rows usually are."""
+    names = [name for name in used if re.fullmatch(r"(sample|row|case|instance)[ _-]?weights?", name.lower())]
+    return [
+        f'column {name!r} is read as a feature; if it weighs the rows, set weight = "{name}" in [data]'
+        for name in names
+    ]
 
 
 def _place(table: Table, row: int, settings: DataSettings) -> str:

@@ -220,3 +220,15 @@ def test_written_forms_of_numbers_are_read(tmp_path: Path) -> None:
     dataset = load_dataset(settings, tmp_path)
     rows = test_split(dataset).table["a"].to_numpy(int)
     np.testing.assert_array_equal(test_split(dataset).weights, W[rows].astype(np.float32))
+
+
+def test_a_feature_that_is_named_like_weights_is_reported(tmp_path: Path) -> None:
+    named = TABLE.rename(columns={"w": "sample_weight"})
+    named.to_csv(tmp_path / "t.csv", index=False)
+    (finding,) = [
+        each for each in load_dataset(DataSettings("t.csv", target="y"), tmp_path).findings if "sample_weight" in each
+    ]
+    assert 'weight = "sample_weight"' in finding
+    remedied = load_dataset(DataSettings("t.csv", target="y", weight="sample_weight"), tmp_path)
+    assert remedied.train.weights is not None
+    assert not [each for each in remedied.findings if "sample_weight" in each]
