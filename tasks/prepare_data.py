@@ -75,8 +75,7 @@ def _data_settings(study: Study) -> DataSettings:
     """Take the keys of [data]; the study's seed splits the rows if the split has none."""
     keys, split = study.data.model_dump(exclude={"split"}), study.data.split
     seed = study.seed if split.seed is None else split.seed
-    by_rows = study.objective.average == "rows"
-    given = split.model_dump(exclude={"seed", "folds"})
+    by_rows, given = study.objective.average == "rows", split.model_dump(exclude={"seed", "folds"})
     return DataSettings(**keys, metrics_by_rows=by_rows, split=Split(**given, seed=seed, folds=split.folds or 0))
 
 
@@ -93,11 +92,12 @@ def weighted_options(study: Study) -> list[ClassWeight]:
 def _unknown_classes(study: Study, dataset: Dataset) -> list[Problem]:
     """List the weights of classes that the data does not have, or of another task."""
     problems = []
-    for option in weighted_options(study):
-        try:
-            ClassWeights(dataset).of(option)
-        except InputError as error:
-            problems.append(Problem(error.key, error.message))
+    for trained in (dataset, *dataset.folds):
+        for option in weighted_options(study):
+            try:
+                ClassWeights(trained).of(option)
+            except InputError as error:
+                problems.append(Problem(error.key, error.message))
     return list(dict.fromkeys(problems))
 
 

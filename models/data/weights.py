@@ -62,14 +62,15 @@ class RowWeights:
 
     def refuse_without_weight(self, rows: Rows) -> None:
         """Refuse splits whose rows all have the weight 0."""
-        trained, judged = {"train split": rows.train}, {"validation split": rows.validation, "test split": rows.test}
-        judged |= {} if rows.ranking is None else {"ranking split": rows.ranking}
-        for number, fold in enumerate(rows.folds, start=1):
-            trained[f"training part of fold {number}"] = fold.train
-            judged[f"validation part of fold {number}"] = fold.validation
-        for name, index in (trained if self.by_rows else trained | judged).items():
+        weighted = {"train": rows.train}
+        if not self.by_rows:
+            weighted |= {"validation": rows.validation, "test": rows.test}
+            weighted |= {} if rows.ranking is None else {"ranking": rows.ranking}
+        for name, index in weighted.items():
             if not self.values[index].any():
-                raise InputError(self.key, f"all {len(index)} rows of the {name} have the weight 0; split otherwise")
+                raise InputError(
+                    self.key, f"all {len(index)} rows of the {name} split have the weight 0; split otherwise"
+                )
 
 
 def read_array(given: Any, count: int, source: str) -> np.ndarray:
