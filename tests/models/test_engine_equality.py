@@ -43,6 +43,11 @@ COMPILED = {name: [option for option in ALL[name] if (name, option) not in ONLY_
 DATA = {
     "smoothed labels": {"optimizer": "adam", "penalty.label_smoothing": 0.2},
     "all weights decay": {"optimizer": "adam", "weight_decay.profile": "fixed", "weight_decay.scope": "all"},
+    "kernels decay fast": {"optimizer": "adamw", "weight_decay.strength": 5.0, **FAST},
+    "without bias correction": {"optimizer": "adam", "bias_correction": False},
+    "elastic": {"optimizer": "nadam", "penalty.kind": "elastic", "penalty.strength": 0.5, **FAST},
+    "clipped values": {"optimizer": "sgd", "gradient_clip.kind": "value", "gradient_clip.limit": 0.02, **FAST},
+    "centered": {"optimizer": "rmsprop", "centered": True},
     "exponential average": {"optimizer": "adam", "weight_average.kind": "exponential"},
     "polynomial average": {"optimizer": "sgd", "weight_average.kind": "polynomial"},
     "hypergradient": {"optimizer": "sgd", "learning_rate.hypergradient_strength": 1e-3, **FAST},
