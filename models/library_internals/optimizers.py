@@ -1,6 +1,6 @@
 """Undocumented names of Keras' optimizers: slots, hooks, and the update that all backends share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import MethodType
 from typing import Any, TypeVar
 
@@ -72,6 +72,26 @@ def update_by_parent(parent: Any, gradients: list[Any], variables: list[Any], le
 def wrap_replica_sum(optimizer: Any, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
     """Wrap the function by which optimizers on TensorFlow sum gradients over replicas."""
     optimizer._all_reduce_sum_gradients = wrap(optimizer._all_reduce_sum_gradients)
+
+
+def with_existing_slots(optimizer: Any, slots: Sequence[Any]) -> None:
+    """Let an optimizer that is not yet built use the first of these variables as its slots, in its order."""
+    remaining = iter(slots)
+
+    def next_slot(_reference: Any, name: str | None = None, initializer: Any = "zeros") -> Any:
+        return next(remaining)
+
+    set_untracked(optimizer, "add_variable_from_reference", next_slot)
+
+
+def nadam_product(optimizer: Any) -> Any:
+    """Return Nadam's product of its first decay rates so far, a scalar, initially 1."""
+    return optimizer._u_product
+
+
+def writes_gradients(variable: Any) -> bool:
+    """Return True for a variable that optimizers overwrite with its gradient, as the scales of quantized layers."""
+    return bool(getattr(variable, "overwrite_with_gradient", False))
 
 
 def with_neutral_update(optimizer: Any) -> Any:

@@ -1,6 +1,7 @@
-"""The graph key: the structure of a recipe that changes its training program, so that it cannot be data.
+"""The graph key: the structure of a recipe that changes its training graph, so that it cannot be data.
 
-Computed without Keras: a flow groups trials into cohorts by graph key before an engine exists.
+Computed without Keras: a flow groups trials into cohorts by graph key before an engine exists. The program key is the
+same for graph keys that differ in nothing but parts that one program can hold.
 """
 
 from dataclasses import replace
@@ -11,13 +12,30 @@ from nightune.models.training.model_key import has_dropout_as_data, model_key
 
 
 def graph_key(recipe: Recipe, code: str) -> str:
-    """Return the key of a recipe; trials of one key share one program. `code` is the digest of the user's code in it.
+    """Return the key of a recipe; trials of one key share one graph. `code` is the digest of the user's code in it.
 
     All other numbers are data: rates, decay, penalties, momentum and Nesterov, β, ρ, ε, limits of clipping, the decay
     of an average, the strength of a hypergradient, the dropout rate of our own architectures where it is above 0, the
     amount of label smoothing where it is above 0, weights of classes, and batch sizes. The data set is the engine's.
     """
     return f"{model_key(recipe, code)} · {_update_structure(recipe)}{_loss_structure(recipe)}"
+
+
+def program_key(recipe: Recipe, code: str) -> str:
+    """Return the key of the program that trains a recipe: one for all optimizers with elementwise rules.
+
+    Models whose weights cannot be one vector have a program for each graph key all the same; the engine knows.
+    """
+    if not has_shared_rule(recipe):
+        return graph_key(recipe, code)
+    return f"{model_key(recipe, code)} · shared rules{_loss_structure(recipe)}"
+
+
+def has_shared_rule(recipe: Recipe) -> bool:
+    """Return whether an update consists of a shared rule, weight decay and penalties only."""
+    rate, penalty = recipe.learning_rate, recipe.penalty
+    is_extended = rate.cycles_momentum or rate.hypergradient_strength or penalty.kind == "l1_proximal"
+    return recipe.optimizer.shared_rule is not None and not is_extended
 
 
 def _update_structure(recipe: Recipe) -> str:

@@ -14,8 +14,9 @@ from nightune.models.data.dataset import Dataset
 from nightune.models.engines.make import make_engine
 from nightune.models.recipe.params import params_of
 from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.controller import Controller
 from nightune.models.training.engine import COMPILED_ENGINES
-from nightune.models.training.graph_key import graph_key, perturbed
+from nightune.models.training.graph_key import graph_key, perturbed, program_key
 from nightune.models.training.seeds import Seeds
 from nightune.models.user_code import source_digest
 from tests.models.conftest import BACKEND, MakeDataset
@@ -67,6 +68,13 @@ OTHER_GRAPH: list[Pair] = [
         {"learning_rate__schedule": "one_cycle"},
         {"learning_rate__schedule": "one_cycle", "learning_rate__one_cycle_momentum": "mirrored"},
     ),
+]
+
+SHARED: list[Pair] = [  # programs: their rules are data
+    ({"optimizer": "sgd"}, {"optimizer": "adam"}),
+    ({"optimizer": "adam"}, {"optimizer": "adam", "bias_correction": False}),
+    ({"weight_decay__profile": "fixed"}, {"weight_decay__profile": "fixed", "weight_decay__scope": "all"}),
+    ({"optimizer": "nadam"}, {"optimizer": "adagrad", "gradient_clip__kind": "value"}),
 ]
 
 
@@ -121,15 +129,35 @@ def compiled_engine(dataset: Dataset) -> Any:
 def test_the_engine_keeps_one_program_for_each_key(recipe: MakeRecipe, make_dataset: MakeDataset) -> None:
     engine = compiled_engine(make_dataset())
     sample = [recipe(**params) for pair in (*SAME_GRAPH, *OTHER_GRAPH) for params in pair]
-    kept = [(graph_key(each, ""), engine.start(each, Seeds(1, 2, 3)).executable) for each in sample]
+    kept = [(program_key(each, ""), engine.start(each, Seeds(1, 2, 3)).executable) for each in sample]
     for (key, compiled), (other_key, other) in combinations(kept, 2):
         assert (compiled is other) == (key == other_key)
     assert engine.programs == len({key for key, _ in kept})
 
 
+def test_weights_with_constraints_are_updated_by_the_optimizers_one_by_one(
+    recipe: MakeRecipe, make_dataset: MakeDataset, user_model: Callable[[str], str], tmp_path: Path
+) -> None:
+    reference = user_model(
+        "def build(output_size):\n"
+        " return keras.Sequential([keras.Input((5,)), layers.Dense(output_size, kernel_constraint='non_neg')])"
+    )
+    dataset = make_dataset()
+    engine = make_engine(COMPILED_ENGINES[keras.backend.backend()], dataset, tmp_path)
+    started = {}
+    for kind in ("sgd", "adam", "adamw"):
+        own = recipe(optimizer=kind, model__architecture=reference, learning_rate__peak=0.5)
+        started[kind] = engine.start(own, Seeds(1, 2, 3))
+    assert started["adam"].executable is started["adamw"].executable is not started["sgd"].executable
+    plan = Controller(own, len(dataset.train), 1, 0, "val_loss", "minimize", dataset.task).next_epoch()
+    state, _ = engine.run_epoch(started["sgd"], plan)
+    assert engine.weights(state)[0].min() == 0.0
+
+
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="graphs of TensorFlow")
 @pytest.mark.parametrize(
-    ("one", "other", "is_same"), [(*pair, True) for pair in SAME_GRAPH] + [(*pair, False) for pair in OTHER_GRAPH]
+    ("one", "other", "is_same"),
+    [(*pair, True) for pair in (*SAME_GRAPH, *SHARED)] + [(*pair, False) for pair in OTHER_GRAPH if pair not in SHARED],
 )
 def test_programs_of_one_key_are_one_graph_to_the_last_constant(
     recipe: MakeRecipe, make_dataset: MakeDataset, one: dict[str, Any], other: dict[str, Any], is_same: bool
@@ -156,6 +184,7 @@ def graph(engine: Any, recipe: Recipe, dataset: Dataset) -> str:
         np.zeros((128, 2), np.int32),
         np.zeros((128, 3), np.float32),
         np.zeros(3, np.int32),
+        np.int32(0),
     )
     data = Data(dataset.train.inputs, program.head.targets(dataset.train.targets), dataset.validation.inputs)
     arrays = (state.arrays, updates, np.float32(0.0), data)

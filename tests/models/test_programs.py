@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.engines.compiled.arrays import Batch
+from nightune.models.engines.compiled.arrays import Batch, Update
 from nightune.models.engines.compiled.batch_layout import (
     accumulated_parts,
     bucketed_parts,
@@ -86,6 +86,13 @@ def test_fifty_random_sizes_need_no_more_shapes_than_buckets(make_plan: MakePlan
     assert {bucketed_parts(make_plan(sizes=[4, 30, 9, 64, 7]))[0].shape.is_accumulated} == {True}
 
 
+def test_large_batches_share_one_shape_where_they_are_divided(make_plan: MakePlan) -> None:
+    plans = [make_plan(sizes=[size, size]) for size in (65, 128, 129, 1000)]
+    assert len({bucketed_parts(plan, divides_large=True)[0].shape for plan in plans}) == 1
+    assert all(covered(plan, bucketed_parts(plan, divides_large=True)) == plan.order.tolist() for plan in plans)
+    assert not bucketed_parts(make_plan(sizes=[64, 64]), divides_large=True)[0].shape.is_accumulated
+
+
 def test_sizes_from_9_to_all_share_one_shape_where_blocks_are_added_up(make_plan: MakePlan) -> None:
     plans = [make_plan(sizes=[size, size]) for size in (9, 32, 33, 200)]
     assert len({accumulated_parts(plan)[0].shape for plan in plans}) == 1
@@ -160,13 +167,14 @@ def test_padding_with_weight_zero_changes_nothing_of_an_update(
         state = program.start(given_recipe, Seeds(1, 2, 3))
         state = state._replace(trainable=[tf.convert_to_tensor(value) for value in state.trainable])
         numbers = program.hyperparameters(given_recipe, make_plan(l2=0.1))
+        trained = program.trained(state)
         with tf.GradientTape() as tape:
-            tape.watch(state.trainable)
+            tape.watch(trained)
             batch = Batch(dataset.train.inputs[indices], targets[indices], np.array(weights, np.float32))
-            loss, _ = program.loss(state.trainable, state.non_trainable, numbers, batch)
-            total = loss + program.penalty(state.trainable, numbers)
-        rates = tf.constant([0.1, 0.01, 0.0])
-        moved = program.apply(state, numbers, tape.gradient(total, state.trainable), rates)
+            loss, _ = program.loss(trained, state.non_trainable, numbers, batch)
+            total = loss + program.penalty(trained, numbers)
+        rates, rule = tf.constant([0.1, 0.01, 0.0]), program.rule_index(given_recipe)
+        moved = program.apply(state, tape.gradient(total, trained), Update(numbers, None, None, rates, rule))
         return [np.array(value) for value in moved.trainable]
 
     plain = updated([0, 1, 2, 3, 4], [0.2] * 5)

@@ -10,7 +10,7 @@ Arrays = list[Any]
 class State(NamedTuple):
     """All arrays that training changes."""
 
-    trainable: Arrays  # weights
+    trainable: Arrays  # weights: one array for each, or all as one vector, as the program's update rule requires
     non_trainable: Arrays  # other variables: moving statistics, states of random streams
     slots: Arrays  # variables of the optimizer
 
@@ -40,6 +40,7 @@ class Update(NamedTuple):
     order: Any  # indices of the epoch's examples, padded
     bounds: Any  # (2,) int32: start of the batch in the order, and its size
     rates: Any  # (3,) float32: learning rate, shrink, and momentum if it cycles with the rate
+    rule: Any  # int32: index of the optimizer's rule, where a program holds several
 
 
 class Updates(NamedTuple):
@@ -50,10 +51,11 @@ class Updates(NamedTuple):
     bounds: Any  # (updates, 2)
     rates: Any  # (updates, 3)
     span: Any  # int32: first update, end (exclusive) and, unless it is static, whether to validate afterwards
+    rule: Any  # int32
 
     def at(self, index: Any) -> Update:
         """Return the update at an index."""
-        return Update(self.hyperparameters, self.order, self.bounds[index], self.rates[index])
+        return Update(self.hyperparameters, self.order, self.bounds[index], self.rates[index], self.rule)
 
 
 def padded_rows(array: np.ndarray, count: int) -> np.ndarray:

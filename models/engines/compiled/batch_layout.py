@@ -16,6 +16,7 @@ from nightune.models.training.plan import EpochPlan
 
 ACCUMULATED_BLOCK = 32  # examples, for batches of mixed sizes
 SMALL_BLOCK = 8  # examples
+LARGE_BLOCK = 128  # examples, for batches of more than half of it, where large batches are not faster at once
 MINIMUM_CAPACITY = 128  # updates
 
 
@@ -38,16 +39,19 @@ class Part:
     rates: npt.NDArray[np.float32]  # (capacity, 3) learning rate, shrink, and momentum if it cycles
 
 
-def bucketed_parts(plan: EpochPlan) -> tuple[Part, ...]:
+def bucketed_parts(plan: EpochPlan, *, divides_large: bool = False) -> tuple[Part, ...]:
     """Lay out all updates in blocks of one size: the power of two that fits every batch, or less if sizes are mixed.
 
-    Many batch sizes then share few programs, and at most half of the computation is padding.
+    Many batch sizes then share few programs, and at most half of the computation is padding. With `divides_large` all
+    batches of more than 64 examples share blocks of 128.
     """
     largest = int(plan.batch_sizes.max())
     smallest = int(plan.batch_sizes[:-1].min(initial=largest))  # the last batch may be the remainder
     bucket = min(plan.laid_out_examples, 1 << (largest - 1).bit_length())
     is_mixed = 2 * smallest < largest
     shape = Shape(min(ACCUMULATED_BLOCK, bucket), True) if is_mixed else Shape(bucket, False)
+    if divides_large and not is_mixed and 2 * largest > LARGE_BLOCK:
+        shape = Shape(LARGE_BLOCK, True)
     minimum_capacity = max(MINIMUM_CAPACITY, plan.laid_out_examples // 8)  # common batch sizes share one array shape
     return (_part(plan, shape, slice(0, plan.updates), minimum_capacity),)
 

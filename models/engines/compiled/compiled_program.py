@@ -46,6 +46,6 @@ class ManyEpochs(Protocol):
         """Return the maximum number of epochs of this layout for `train_epochs`; 1: do not call it."""
 
     def train_epochs(
-        self, state: State, hyperparameters: Sequence[np.ndarray], plans: Sequence[EpochPlan]
+        self, state: State, hyperparameters: Sequence[np.ndarray], rule: np.int32, plans: Sequence[EpochPlan]
     ) -> tuple[State, np.ndarray, np.ndarray, list[list[np.ndarray]]]:
-        """Execute plans of one layout; return the state, and the sum of losses, outputs and weights of each epoch."""
+        """Execute plans of one layout by one rule; return the state, and each epoch's loss, outputs and weights."""

@@ -30,7 +30,7 @@ from nightune.models.recipe.recipe import Recipe
 from nightune.models.training import reported_names
 from nightune.models.training.capabilities import refuse_only_in_fit
 from nightune.models.training.engine import EpochOutput
-from nightune.models.training.graph_key import graph_key
+from nightune.models.training.graph_key import graph_key, program_key
 from nightune.models.training.model_key import code_of
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.row_weights import ClassWeights
@@ -194,7 +194,7 @@ class CompiledEngine:
 
     def weights(self, state: CompiledState) -> list[np.ndarray]:
         """Return copies of all weights, in the model's order."""
-        return [np.array(weight) for weight in state.executable.program.weights(state.arrays)]
+        return state.executable.program.copied_weights(state.arrays)
 
     def is_finite(self, state: CompiledState) -> bool:
         """Return whether all weights are finite."""
@@ -241,12 +241,15 @@ class CompiledEngine:
             return build_model(recipe.architecture, recipe.model, shape, size, folder=self._folder, seed=seed)
 
     def _compiled(self, recipe: Recipe) -> CompiledProgram:
-        """Return the cached program of the recipe's graph key and of Keras' current dtype policy, or compile it."""
+        """Return the cached program of the recipe's key and of Keras' current dtype policy, or compile it."""
         recipe = self._alike.leader(recipe)
-        key = (keras.config.dtype_policy().name, graph_key(recipe, code_of(recipe, self._folder)))
-        if key not in self._programs:
-            self._programs[key] = self._compile(recipe)
-        return self._programs[key]
+        policy, code = keras.config.dtype_policy().name, code_of(recipe, self._folder)
+        shared, own = ((policy, key(recipe, code)) for key in (program_key, graph_key))
+        if compiled := self._programs.get(shared) or self._programs.get(own):
+            return compiled
+        compiled = self._compile(recipe)
+        self._programs[shared if compiled.program.has_shared_rules else own] = compiled
+        return compiled
 
     def _compile(self, recipe: Recipe) -> CompiledProgram:
         if self._whole is not None:

@@ -28,7 +28,8 @@ def run_epoch(
     for part in parts:
         for call in compiled.pace.calls(part.count, part is parts[-1], losses):
             span = np.array([call.start, call.end, call.is_last], np.int32)
-            updates = Updates(hyperparameters, order, part.bounds, part.rates, span)
+            rule = compiled.program.rule_index(recipe)
+            updates = Updates(hyperparameters, order, part.bounds, part.rates, span, rule)
             state, loss, outputs = compiled.train(state, updates, call.loss, part.shape)
             losses.append(loss)
     outputs = np.array(outputs)
@@ -43,7 +44,8 @@ def run_epochs(
     started_at = time.perf_counter()
     assert isinstance(compiled, ManyEpochs)
     hyperparameters = [compiled.program.hyperparameters(recipe, plan) for plan in plans]
-    state, losses, outputs, weights = compiled.train_epochs(state, hyperparameters, plans)
+    rule = compiled.program.rule_index(recipe)
+    state, losses, outputs, weights = compiled.train_epochs(state, hyperparameters, rule, plans)
     compiled.pace.measure(sum(plan.updates for plan in plans), started_at)
     means = [float(loss) / plan.examples for loss, plan in zip(losses, plans, strict=True)]
     values = [epoch.reshape(len(epoch), -1) for epoch in outputs]

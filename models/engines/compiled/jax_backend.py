@@ -78,7 +78,8 @@ class JaxProgram:
         self._extra: dict[str, Any] = {}
         self._capacities: dict[int, int] = {}  # maximum epochs of a call, by the length of their order
         # On CPUs, XLA is slow with convolutions inside loops (openxla/xla#34273): use one call per update.
-        self._is_stepwise = program.has_convolutions and jax.default_backend() == "cpu"
+        self._is_on_cpu = jax.default_backend() == "cpu"
+        self._is_stepwise = program.has_convolutions and self._is_on_cpu
         self._is_separable = program.is_separable
         self._train = jax.jit(partial(_train_epochs, program), static_argnames="shape", donate_argnums=0)
         self._step = jax.jit(partial(_step, program), static_argnames="shape", donate_argnums=0)
@@ -102,7 +103,7 @@ class JaxProgram:
         """Lay out a plan as the model and the device allow."""
         if not self._is_separable:
             return exact_parts(plan)
-        return fitted_parts(plan) if self._is_stepwise else bucketed_parts(plan)
+        return fitted_parts(plan) if self._is_stepwise else bucketed_parts(plan, divides_large=self._is_on_cpu)
 
     def extra(self, name: str, compiled: Callable[[Program], Any]) -> Any:
         """Return an additional function of the program, created once and cached with the others."""
@@ -131,14 +132,14 @@ class JaxProgram:
         return self._maximum_epochs(state, order_length(plan, self.parts(plan)))
 
     def train_epochs(
-        self, state: State, hyperparameters: Sequence[np.ndarray], plans: Sequence[EpochPlan]
+        self, state: State, hyperparameters: Sequence[np.ndarray], rule: np.int32, plans: Sequence[EpochPlan]
     ) -> tuple[State, np.ndarray, np.ndarray, list[list[np.ndarray]]]:
         """Execute the plans in one call."""
         layouts = [self.parts(plan) for plan in plans]
         epochs = []
         for values, plan, parts in zip(hyperparameters, plans, layouts, strict=True):
             span = np.array([0, plan.updates, 1], np.int32)
-            epochs.append(Updates(values, padded_order(plan, parts), parts[0].bounds, parts[0].rates, span))
+            epochs.append(Updates(values, padded_order(plan, parts), parts[0].bounds, parts[0].rates, span, rule))
         state, losses, outputs, weights = self._call(state, epochs, layouts[0][0].shape, np.float32(0.0))
         # Copies: a view would keep the results of all epochs alive.
         stacks = list(map(np.asarray, weights))
@@ -213,14 +214,15 @@ def _train_epochs(
 
 def _step(program: Program, state: State, update: Update, data: Data, *, shape: Shape) -> Any:
     """Execute one update; return the state and the sum of the losses of its examples."""
-    block = partial(_block, program, state.trainable, update=update, data=data, shape=shape)
+    weights = program.trained(state)
+    block = partial(_block, program, weights, update=update, data=data, shape=shape)
     if shape.is_accumulated:
         gradients, non_trainable, loss = _blocks(program, block, state, update.bounds[1], shape)
     else:
         gradients, non_trainable, loss = block(state.non_trainable)
-    penalty_gradients = jax.grad(program.penalty)(state.trainable, update.hyperparameters)
+    penalty_gradients = jax.grad(program.penalty)(weights, update.hyperparameters)
     gradients = [one + other for one, other in zip(gradients, penalty_gradients, strict=True)]
-    state = program.apply(state._replace(non_trainable=non_trainable), update.hyperparameters, gradients, update.rates)
+    state = program.apply(state._replace(non_trainable=non_trainable), gradients, update)
     return tuple(state), loss * update.bounds[1]
 
 
@@ -233,7 +235,7 @@ def _blocks(program: Program, block: Any, state: State, examples: Any, shape: Sh
         more, non_trainable, more_loss = block(start, skipped=index * shape.block)
         return [old + new for old, new in zip(gradients, more, strict=True)], non_trainable, loss + more_loss
 
-    initial = [jnp.zeros_like(weight) for weight in state.trainable], state.non_trainable, jnp.float32(0.0)
+    initial = [jnp.zeros_like(weight) for weight in program.trained(state)], state.non_trainable, jnp.float32(0.0)
     return lax.fori_loop(0, (examples + shape.block - 1) // shape.block, add, initial)
 
 

@@ -9,19 +9,21 @@ import keras
 import numpy as np
 from keras import ops
 
-from nightune.models.engines.compiled.arrays import Arrays, Batch, State
+from nightune.models.engines.compiled.arrays import Arrays, Batch, State, Update
 from nightune.models.engines.compiled.initial_weights import InitialWeights
-from nightune.models.engines.compiled.traced_optimizers import build_traced_optimizer, initial_slots
+from nightune.models.engines.compiled.own_rule import OwnRule
+from nightune.models.engines.compiled.shared_rules import SharedRules, can_share
+from nightune.models.engines.compiled.update_rule import UpdateRule
 from nightune.models.engines.keras_parts.evaluated_weights import EFFECTIVE_RATE
 from nightune.models.engines.keras_parts.model_traits import dropout_layers, has_convolutions
 from nightune.models.engines.keras_parts.penalty_measurements import ZERO_SHARE, share_of_zeros
-from nightune.models.engines.keras_parts.single_replica import without_replicas
 from nightune.models.engines.keras_parts.traced_scalar import Hyperparameter, make_variable
 from nightune.models.engines.keras_parts.updates import decayed_weights
 from nightune.models.library_internals.models import random_states
 from nightune.models.networks.heads import Head
 from nightune.models.networks.noise import block_of_batch, hashed_noise
 from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.graph_key import has_shared_rule
 from nightune.models.training.model_key import has_dropout_as_data
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.row_weights import ClassWeights
@@ -63,24 +65,26 @@ class Program:
         self._smoothing = [Hyperparameter(0.0, "label_smoothing")] if recipe.penalty.label_smoothing else []
         if self._smoothing:
             self._trained_loss = head.make_loss(self._smoothing[0])
-        self._decayed = decayed_weights(model)
-        optimizer, self._optimizer_hyperparameters = build_traced_optimizer(recipe, model)
-        self._optimizer = without_replicas(optimizer)
-        self.slots = self._optimizer.variables
         self._l1, self._l2 = Hyperparameter(0.0, "l1"), Hyperparameter(0.0, "l2")
+        self.has_shared_rules = has_shared_rule(recipe) and can_share(model)
+        self._rule: UpdateRule = (
+            SharedRules(model, self._l1, self._l2) if self.has_shared_rules else OwnRule(recipe, model)
+        )
+        self._kernels = decayed_weights(model)
+        self._optimizer: Any = getattr(self._rule, "optimizer", None)  # of an own rule
         self._own_rates = form.own_rates
         has_rates = has_dropout_as_data(recipe) or form.own_rates(recipe)
         dropouts = [layer for layer in dropout_layers(model) if layer.rate > 0.0] if has_rates else []
         self._dropouts = [make_variable(layer, "rate") for layer in dropouts]
-        optimizer_variables = [variable for variable, _ in self._optimizer_hyperparameters.values()]
-        self._proximal = [self._optimizer.proximal] if hasattr(self._optimizer, "proximal") else []
+        proximal = getattr(self._optimizer, "proximal", None)
+        self._proximal = [] if proximal is None else [proximal]
         self._hyperparameters = [
             self._l1,
             self._l2,
             *self._dropouts,
             *self._smoothing,
             *self._proximal,
-            *optimizer_variables,
+            *self._rule.hyperparameters,
         ]
         self.has_convolutions = has_convolutions(model)
         streams = {id(state) for state in random_states(model)}
@@ -101,13 +105,17 @@ class Program:
 
     def hyperparameters(self, recipe: Recipe, plan: EpochPlan) -> np.ndarray:
         """Return the values of all hyperparameters that are constant within an epoch, as one float32 vector."""
-        optimizer_values = [read(recipe) for _, read in self._optimizer_hyperparameters.values()]
         own = self._own_rates(recipe) if self._dropouts else ()
         dropouts = own or [recipe.model["dropout"] for _ in self._dropouts]
         smoothing = [recipe.penalty.label_smoothing for _ in self._smoothing]
         proximal = [plan.proximal for _ in self._proximal]
         classes = () if self._classes is None else self._classes.of(recipe.training.class_weight)
-        return np.array([plan.l1, plan.l2, *dropouts, *smoothing, *proximal, *optimizer_values, *classes], np.float32)
+        numbers = [plan.l1, plan.l2, *dropouts, *smoothing, *proximal, *self._rule.values(recipe), *classes]
+        return np.array(numbers, np.float32)
+
+    def rule_index(self, recipe: Recipe) -> np.int32:
+        """Return the index of the recipe's update rule, for `Updates`."""
+        return np.int32(self._rule.index(recipe))
 
     def start(self, recipe: Recipe, seeds: Seeds) -> State:
         """Return a trial's initial state: weights and random streams from its seeds, and the slots of its recipe."""
@@ -117,20 +125,27 @@ class Program:
         for index, weight in zip(self._weight_indices, weights, strict=True):
             values[index] = weight
         count = len(self.trainable)
-        return State(values[:count], values[count:], initial_slots(self._optimizer, recipe.optimizer))
+        trainable, slots = self._rule.start(values[:count], recipe)
+        return State(trainable, values[count:], slots)
 
     def weights(self, state: State) -> Arrays:
         """Return the weights used for evaluation, in the model's order."""
         values = [*self.evaluated(state), *state.non_trainable]
         return [values[index] for index in self._weight_indices]
 
+    def copied_weights(self, state: State) -> list[np.ndarray]:
+        """Return copies on the host of the weights used for evaluation, in the model's order."""
+        if self.has_shared_rules:  # one copy from the device, then slices of it
+            state = state._replace(trainable=[np.asarray(vector) for vector in state.trainable])
+        return [np.array(weight) for weight in self.weights(state)]
+
+    def trained(self, state: State) -> Arrays:
+        """Return the trainable weights, in the model's order."""
+        return self._rule.trained(state)
+
     def evaluated(self, state: State) -> Arrays:
         """Return the trainable weights used for evaluation: the optimizer's averages if it has any."""
-        if not hasattr(self._optimizer, "evaluation_values"):
-            return state.trainable
-        pairs = [*zip(self.trainable, state.trainable, strict=True), *zip(self.slots, state.slots, strict=True)]
-        with keras.StatelessScope(pairs):
-            return list(self._optimizer.evaluation_values())
+        return self._rule.evaluated(state)
 
     @property
     def has_statistics(self) -> bool:
@@ -140,11 +155,10 @@ class Program:
     def statistics(self, state: State) -> dict[str, float]:
         """Return statistics after an epoch, by curve: the optimizer's adapted rate, and the kernels' share of zeros."""
         statistics: dict[str, float] = {}
-        if hasattr(self._optimizer, "effective_rate"):
-            index = next(index for index, slot in enumerate(self.slots) if slot is self._optimizer.effective_rate)
-            statistics[EFFECTIVE_RATE] = float(state.slots[index])
+        if isinstance(self._rule, OwnRule) and hasattr(self._optimizer, "effective_rate"):
+            statistics[EFFECTIVE_RATE] = float(self._rule.slot(state, self._optimizer.effective_rate))
         if self._proximal:
-            kernels = {id(kernel) for kernel in self._decayed}
+            kernels = {id(kernel) for kernel in self._kernels}
             pairs = zip(self.trainable, self.evaluated(state), strict=True)
             statistics[ZERO_SHARE] = share_of_zeros(
                 np.asarray(value) for variable, value in pairs if id(variable) in kernels
@@ -185,10 +199,10 @@ class Program:
         return [theirs if is_stream else own for is_stream, own, theirs in triples]
 
     def penalty(self, trainable: Arrays, hyperparameters: Any) -> Any:
-        """Return l1·Σ|θ| + l2·Σθ² over the decayed weights, plus the model's own regularizers."""
+        """Return l1·Σ|θ| + l2·Σθ² over the kernels, unless the rule adds it, plus the model's own regularizers."""
         with keras.StatelessScope(self._mapping(trainable, [], hyperparameters)):
             penalty = ops.zeros(())
-            for weight in self._decayed:
+            for weight in () if self._rule.adds_penalty else self._kernels:
                 value = weight.value
                 penalty += self._l1.value * ops.sum(ops.abs(value)) + self._l2.value * ops.sum(ops.square(value))
             for variable in self.trainable:
@@ -196,18 +210,11 @@ class Program:
                     penalty += variable.regularizer(variable.value)
         return penalty
 
-    def apply(self, state: State, hyperparameters: Any, gradients: Arrays, rates: Any) -> State:
-        """Apply weight decay and the optimizer's step; rates: learning rate, shrink, and momentum if it cycles."""
-        # Hyperparameters last, so that they override slots: for the engine `fit` some of them are slots.
-        mapping = list(zip(self.slots, state.slots, strict=True)) + self._mapping(state.trainable, [], hyperparameters)
-        mapping += [(self._optimizer.learning_rate, rates[0]), (self._optimizer.shrink, rates[1])]
-        if hasattr(self._optimizer, "cycled"):
-            mapping.append((self._optimizer.cycled, rates[2]))
-        with keras.StatelessScope(mapping) as scope:
-            self._optimizer.apply(gradients, self.trainable)
-            moved = [scope.get_current_value(variable) for variable in self.trainable]
-            slots = [scope.get_current_value(variable) for variable in self.slots]
-        return State(moved, state.non_trainable, slots)
+    def apply(self, state: State, gradients: Arrays, update: Update) -> State:
+        """Apply weight decay and the step of the update's rule."""
+        hyperparameters = self._mapping([], [], update.hyperparameters)
+        trainable, slots = self._rule.apply(state, gradients, update, hyperparameters)
+        return State(trainable, state.non_trainable, slots)
 
     def predict(self, trainable: Arrays, non_trainable: Arrays, hyperparameters: Any, inputs: Any) -> Any:
         """Return the outputs in inference mode, (examples, size)."""
@@ -218,7 +225,7 @@ class Program:
         values = [hyperparameters[index] for index in range(len(self._hyperparameters))]
         non_trainable_pairs = zip(self.non_trainable, non_trainable, strict=False)
         return [
-            *zip(self.trainable, trainable, strict=True),
+            *zip(self.trainable, trainable, strict=False),
             *non_trainable_pairs,
             *zip(self._hyperparameters, values, strict=True),
         ]

@@ -140,7 +140,7 @@ def _train(program: Program, shape: Shape, state: State, updates: Updates, befor
 
 def _step(program: Program, shape: Shape, state: State, update: Update, data: Data) -> Any:
     """Execute one update; return the state and the sum of the losses of its examples."""
-    trainable, examples = state.trainable, update.bounds[1]
+    trainable, examples = program.trained(state), update.bounds[1]
     block = partial(_block, program, trainable, update=update, data=data, shape=shape)
     gradients, non_trainable, loss = (
         _blocks(program, block, state, examples, shape) if shape.is_accumulated else block(state.non_trainable)
@@ -150,7 +150,7 @@ def _step(program: Program, shape: Shape, state: State, update: Update, data: Da
         penalty = program.penalty(trainable, update.hyperparameters)
     penalty_gradients = tape.gradient(penalty, trainable, unconnected_gradients="zero")
     gradients = [one + other for one, other in zip(gradients, penalty_gradients, strict=True)]
-    state = program.apply(state._replace(non_trainable=non_trainable), update.hyperparameters, gradients, update.rates)
+    state = program.apply(state._replace(non_trainable=non_trainable), gradients, update)
     return state, loss * tf.cast(examples, tf.float32)
 
 
@@ -166,7 +166,7 @@ def _blocks(program: Program, block: Any, state: State, examples: Any, shape: Sh
     count = (examples + shape.block - 1) // shape.block
     initial = (
         tf.constant(0),
-        [tf.zeros_like(weight) for weight in state.trainable],
+        [tf.zeros_like(weight) for weight in program.trained(state)],
         list(state.non_trainable),
         tf.constant(0.0),
     )

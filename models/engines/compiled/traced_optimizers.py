@@ -3,7 +3,7 @@
 One graph serves a whole family: momentum 0 and above, with or without Nesterov, any β, ρ, ε and clipping limit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MethodType
 from typing import Any
@@ -19,14 +19,16 @@ from nightune.models.library_internals.optimizers import (
     replace_clipping,
     set_untracked,
     sgd_velocity,
+    with_existing_slots,
     with_neutral_update,
 )
 from nightune.models.recipe.recipe import Recipe
-from nightune.models.techniques.optimizers.optimizers import GRADIENT_CLIPS, OptimizerSettings
+from nightune.models.techniques.optimizers.optimizers import GRADIENT_CLIPS, OptimizerSettings, build_optimizer
 from nightune.vocabulary import row_of
 
 Read = Callable[[Recipe], float]
 ReadSettings = Callable[[OptimizerSettings], float]
+Hyperparameters = dict[str, tuple[Hyperparameter, Read]]  # by name: variables, and how to read their values
 
 
 class Complemented(Hyperparameter):
@@ -43,7 +45,7 @@ class Complemented(Hyperparameter):
         return -self.complement.value if other == 1 else super().__sub__(other)
 
 
-def build_traced_optimizer(recipe: Recipe, model: keras.Model) -> tuple[Any, dict[str, tuple[Hyperparameter, Read]]]:
+def build_traced_optimizer(recipe: Recipe, model: keras.Model) -> tuple[Any, Hyperparameters]:
     """Return a built optimizer with weight decay, and its hyperparameters: variables, and how to read their values."""
     settings = recipe.optimizer
     # Keras creates velocity slots only if the momentum is above 0.
@@ -52,19 +54,40 @@ def build_traced_optimizer(recipe: Recipe, model: keras.Model) -> tuple[Any, dic
     optimizer = build_recipe_optimizer(replace(recipe, optimizer=with_velocity), model, always_decays=True)
     optimizer = with_neutral_update(optimizer)
     optimizer.build(model.trainable_variables)
-    hyperparameters: dict[str, tuple[Hyperparameter, Read]] = {}
-    for attribute, read in _readers(recipe).items():
-        is_near_one = attribute in _NEAR_ONE or (settings.kind, attribute) == ("muon", "momentum")
-        variable = (Complemented if is_near_one else Hyperparameter)(0.5, attribute)
-        set_untracked(optimizer, attribute, variable)
-        hyperparameters[attribute] = (variable, read)
-        if isinstance(variable, Complemented):
-            hyperparameters[f"one_minus_{attribute}"] = (variable.complement, _complement_of(read))
-    if isinstance(optimizer, keras.optimizers.SGD):
-        set_untracked(optimizer, "update_step", MethodType(_sgd_step, optimizer))
+    hyperparameters: Hyperparameters = {}
+    _trace(optimizer, settings, _readers(recipe), hyperparameters)
     if settings.gradient_clip_kind == "value":
         replace_clipping(optimizer, _clip_values)
     return optimizer, hyperparameters
+
+
+def build_shared_optimizer(
+    settings: OptimizerSettings, vector: keras.Variable, slots: Sequence[keras.Variable], known: Hyperparameters
+) -> Any:
+    """Return an optimizer of one vector without weight decay and clipping, built with slots that exist already.
+
+    Its hyperparameters are taken from those known, or added to them, by attribute: optimizers share them.
+    """
+    optimizer = with_neutral_update(build_optimizer(replace(settings, one_minus_momentum=0.5)))
+    with_existing_slots(optimizer, slots)
+    optimizer.build([vector])
+    reads = row_of(_FAMILY_READS, settings.family, _TABLE)
+    _trace(optimizer, settings, {name: _of_settings(read) for name, read in reads.items()}, known)
+    return optimizer
+
+
+def _trace(optimizer: Any, settings: OptimizerSettings, readers: Mapping[str, Read], known: Hyperparameters) -> None:
+    """Replace the attributes of a built optimizer by variables: those known, or new ones, which are added to them."""
+    for attribute, read in readers.items():
+        if attribute not in known:
+            is_near_one = attribute in _NEAR_ONE or (settings.kind, attribute) == ("muon", "momentum")
+            variable = (Complemented if is_near_one else Hyperparameter)(0.5, attribute)
+            known[attribute] = (variable, read)
+            if isinstance(variable, Complemented):
+                known[f"one_minus_{attribute}"] = (variable.complement, _complement_of(read))
+        set_untracked(optimizer, attribute, known[attribute][0])
+    if isinstance(optimizer, keras.optimizers.SGD):
+        set_untracked(optimizer, "update_step", MethodType(_sgd_step, optimizer))
 
 
 def initial_slots(optimizer: Any, settings: OptimizerSettings) -> list[Any]:
@@ -90,8 +113,7 @@ def _initial_values(optimizer: Any, settings: OptimizerSettings) -> tuple[list[A
 def _readers(recipe: Recipe) -> dict[str, Read]:
     """Return, by attribute of the Keras optimizer that becomes a variable, how to read its value from a recipe."""
     settings, rate = recipe.optimizer, recipe.learning_rate
-    table = "_FAMILY_READS in models/engines/compiled/traced_optimizers.py"
-    readers = dict(row_of(_FAMILY_READS, settings.family, table))
+    readers = dict(row_of(_FAMILY_READS, settings.family, _TABLE))
     if clip := GRADIENT_CLIPS[settings.gradient_clip_kind]:
         readers[clip] = lambda given: given.gradient_clip_limit
     if settings.weight_average_kind != "none":
@@ -123,6 +145,7 @@ def _momentum(settings: OptimizerSettings) -> float:
     return settings.momentum
 
 
+_TABLE = "_FAMILY_READS in models/engines/compiled/traced_optimizers.py"
 _NEAR_ONE = ("beta_1", "beta_2", "rho", "adam_beta_1", "adam_beta_2")
 
 _BETAS = {"beta_1": _beta("beta_1"), "beta_2": _beta("beta_2")}

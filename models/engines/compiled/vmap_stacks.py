@@ -91,7 +91,8 @@ class Stacks:
 
 
 def _group_key(state: CompiledState, plan: EpochPlan) -> Hashable:
-    return (id(state.executable), state.cap, layout_key(state.executable, plan, state.cap))
+    rule = int(state.executable.program.rule_index(state.recipe))  # a switch by member would compute all rules
+    return (id(state.executable), rule, state.cap, layout_key(state.executable, plan, state.cap))
 
 
 def _maximum_by_memory(arrays: State) -> int:
@@ -116,7 +117,8 @@ def _run(compiled: JaxProgram, members: Sequence[Member]) -> list[tuple[Compiled
     train = compiled.extra("stack", _compile)
     for parts in zip(*layouts, strict=True):
         for call in compiled.pace.calls(max(part.count for part in parts), parts[0] is layouts[0][-1], losses):
-            updates = _stacked(hyperparameters, orders, parts, call)
+            rule = compiled.program.rule_index(members[0][0].recipe)
+            updates = _stacked(hyperparameters, orders, parts, call, rule)
             before = np.broadcast_to(np.asarray(call.loss, np.float32), len(parts))
             static = {"shape": parts[0].shape, "is_last": call.is_last}
             moved, loss, outputs = train(states, updates, before, compiled.data, **static)
@@ -134,11 +136,11 @@ def _run(compiled: JaxProgram, members: Sequence[Member]) -> list[tuple[Compiled
     return trained
 
 
-def _stacked(hyperparameters: Any, orders: Any, parts: Sequence[Part], call: Call) -> Updates:
+def _stacked(hyperparameters: Any, orders: Any, parts: Sequence[Part], call: Call, rule: np.int32) -> Updates:
     bounds, rates = (np.stack([getattr(part, name) for part in parts]) for name in ("bounds", "rates"))
     # A member with fewer updates than others has an empty span in the last calls, and does not change.
     spans = np.array([[min(call.start, part.count), min(call.end, part.count)] for part in parts], np.int32)
-    return Updates(hyperparameters, orders, bounds, rates, spans)
+    return Updates(hyperparameters, orders, bounds, rates, spans, rule)
 
 
 def _compile(program: Program) -> Any:
@@ -151,6 +153,7 @@ def _train_stack(
     """Apply `train_calls` to a tuple of states, and to updates whose first axis is the member; all share the data."""
     one = partial(train_calls, program, shape=shape, is_last=is_last)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-    stacked, losses, outputs = jax.vmap(one, in_axes=(0, 0, 0, None))(stacked, updates, before, data)
+    axes = Updates(*[0] * len(updates))._replace(rule=None)  # all members have one rule
+    stacked, losses, outputs = jax.vmap(one, in_axes=(0, axes, 0, None))(stacked, updates, before, data)
     members = tuple(tuple(jax.tree.map(lambda leaf, row=row: leaf[row], stacked)) for row in range(len(states)))
     return members, losses, outputs

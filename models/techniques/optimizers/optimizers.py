@@ -68,6 +68,18 @@ class OptimizerSettings:
         return " ".join(words)
 
     @property
+    def shared_rule(self) -> str | None:
+        """The name in SHARED_RULES of the optimizer's rule; None if it requires a program of its own.
+
+        Shared rules compute the step of each weight from its own gradient and at most two slots, so that one program
+        can hold all of them. Clipping by value is elementwise, too.
+        """
+        has_others = self.centered and self.kind == "rmsprop"
+        has_others |= self.gradient_clip_kind not in ("none", "value") or self.weight_average_kind != "none"
+        rule = "adam without bias correction" if self.is_literal else self.family
+        return rule if rule in SHARED_RULES and not has_others else None
+
+    @property
     def is_literal(self) -> bool:
         """True for Adam as printed in the article, without bias correction."""
         return self.kind in ("adam", "adamw") and not self.bias_correction
@@ -258,6 +270,13 @@ OPTIMIZERS: dict[str, Callable[[Any, OptimizerSettings], Any]] = {
 }
 
 _FAMILIES = {"gd": "sgd", "adamw": "adam"}
+
+# The rules that one program holds, by name, with the kind of optimizer and its bias correction.
+SHARED_RULES: dict[str, OptimizerSettings] = {
+    **{kind: OptimizerSettings(kind) for kind in ("sgd", "adam", "rmsprop", "nadam", "lion")},
+    **{kind: OptimizerSettings(kind) for kind in ("adagrad", "adadelta", "adamax")},
+    "adam without bias correction": OptimizerSettings("adam", bias_correction=False),
+}
 
 # Gradient clipping, penalty included → Keras' argument for the limit.
 GRADIENT_CLIPS: dict[str, str | None] = {
