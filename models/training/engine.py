@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -37,6 +37,26 @@ class EpochOutput:
     def all_weights(self) -> list[np.ndarray] | None:
         """The weights of everything that was trained."""
         return self.weights
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """The functions that an engine has compiled, and the seconds of tracing and compiling them."""
+
+    functions: int
+    seconds: float
+
+    def __sub__(self, other: "Compilation") -> "Compilation":
+        return Compilation(self.functions - other.functions, self.seconds - other.seconds)
+
+
+@runtime_checkable
+class Compiles(Protocol):
+    """Engines that count what they compile."""
+
+    @property
+    def compilation(self) -> Compilation:
+        """What the engine has compiled so far."""
 
 
 class Engine(Protocol):

@@ -16,8 +16,10 @@ from nightune.models.engines.compiled.batch_layout import (
     fitted_parts,
     padded_order,
 )
+from nightune.models.engines.make import make_engine
 from nightune.models.networks.architectures import build_model
 from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.engine import COMPILED_ENGINES
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
 
@@ -135,6 +137,19 @@ def build(input_shape, output_size):
     initial = InitialWeights(build)
     assert not initial.is_drawn
     np.testing.assert_array_equal(initial.draw(3)[0], build(3).get_weights()[0])
+
+
+def test_the_engine_counts_a_function_once_for_each_of_its_shapes(
+    make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe
+) -> None:
+    engine = make_engine(COMPILED_ENGINES[keras.backend.backend()], make_dataset(), HERE)
+    counts = []
+    for kind, sizes in (("sgd", [8, 8, 6]), ("adam", [4, 4, 8, 6]), ("adam", [22])):
+        state = engine.start(recipe(optimizer=kind), Seeds(1, 2, 3))
+        engine.run_epoch(state, make_plan(sizes=sizes))
+        counts.append(engine.compilation.functions)
+    assert counts == [1, 1, 2]
+    assert engine.compilation.seconds > 0.0
 
 
 def test_one_minus_a_number_near_one_keeps_its_digits(recipe: MakeRecipe) -> None:

@@ -5,8 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from nightune.models.training.engine import Compilation
 from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store, client
+from nightune.tasks.tracking.sweeps.compilation import add_compilation
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.costs import record_costs, work_span
 from nightune.tasks.tracking.trials.trial_log import TrialLog
@@ -36,6 +39,13 @@ def test_a_sweep_records_its_pace_peak_and_device(store: Store, sweep: Sweep, da
     assert kept.data.metrics["peak_memory_mib"] == 30.0
     assert "device_peak_memory_mib" not in kept.data.metrics
     assert kept.data.tags["nightune.device"] == "cpu:0"
+
+
+def test_a_sweep_counts_what_all_its_processes_compile(store: Store, sweep: Sweep) -> None:
+    for added in (Compilation(2, 1.5), Compilation(0, 0.0), Compilation(1, 0.25)):
+        add_compilation(store, sweep, added)
+    tags = client(store).get_run(sweep.run_id).data.tags
+    assert (tags[names.COMPILED_FUNCTIONS], float(tags[names.COMPILE_SECONDS])) == ("3", pytest.approx(1.75, abs=0.06))
 
 
 def test_a_reused_trial_costs_nothing_and_has_no_peak(

@@ -7,6 +7,7 @@ import numpy as np
 
 from nightune.models.engines.compiled.arrays import Data, State, Updates
 from nightune.models.engines.compiled.batch_layout import Part, Shape
+from nightune.models.engines.compiled.first_calls import FirstCalls
 from nightune.models.engines.compiled.pace import Pace
 from nightune.models.engines.compiled.program import Program
 from nightune.models.recipe.recipe import Recipe
@@ -18,6 +19,7 @@ class CompiledProgram(Protocol):
 
     program: Program
     pace: Pace
+    first_calls: FirstCalls
 
     def tags(self, recipe: Recipe) -> Mapping[str, str]:
         """Return tags on how the recipe's trials are computed."""

@@ -17,6 +17,7 @@ from nightune.models.engines.compiled import epochs
 from nightune.models.engines.compiled.alike_models import AlikeModels
 from nightune.models.engines.compiled.arrays import Data, State, padded_rows
 from nightune.models.engines.compiled.compiled_program import CompiledProgram
+from nightune.models.engines.compiled.first_calls import FirstCalls
 from nightune.models.engines.compiled.initial_weights import InitialWeights
 from nightune.models.engines.compiled.program import Form, Program
 from nightune.models.engines.keras_parts.mixed_precision import computing_in
@@ -29,7 +30,7 @@ from nightune.models.networks.heads import Head, output_size
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training import reported_names
 from nightune.models.training.capabilities import refuse_only_in_fit
-from nightune.models.training.engine import EpochOutput
+from nightune.models.training.engine import Compilation, EpochOutput
 from nightune.models.training.graph_key import graph_key, program_key
 from nightune.models.training.model_key import code_of
 from nightune.models.training.plan import EpochPlan
@@ -86,6 +87,7 @@ class CompiledEngine:
         self._heads = SettledHeads(dataset, folder, self._build)
         self._alike = AlikeModels(self._build, folder)
         self._programs: LRUCache[tuple[str, str], CompiledProgram] = LRUCache(cached_programs)
+        self._first_calls: list[FirstCalls] = []  # of all programs, also those that are no longer cached
         # By kind of head, which determines the form of the targets, and whether validation rows are padded.
         self._data: dict[tuple[str, bool], Data] = {}
         # Of the engine whose programs a fold shares, and whose data set has all folds.
@@ -108,6 +110,12 @@ class CompiledEngine:
     def programs(self) -> int:
         """The number of cached programs."""
         return len(self._programs)
+
+    @property
+    def compilation(self) -> Compilation:
+        """The functions of all programs so far, and the seconds of their first calls."""
+        calls = self._first_calls
+        return Compilation(sum(each.functions for each in calls), sum(each.seconds for each in calls))
 
     def refusals(self, recipe: Recipe) -> list[str]:
         """Return the reasons why a recipe requires the engine `fit`; empty if a program can train it."""
@@ -250,6 +258,7 @@ class CompiledEngine:
         if compiled := self._programs.get(shared) or self._programs.get(own):
             return compiled
         compiled = self._compile(recipe)
+        self._first_calls.append(compiled.first_calls)
         self._programs[shared if compiled.program.has_shared_rules else own] = compiled
         return compiled
 

@@ -28,6 +28,7 @@ from nightune.models.engines.compiled.batch_layout import (
     padded_order,
 )
 from nightune.models.engines.compiled.engine import CACHED_PROGRAMS, CompiledEngine
+from nightune.models.engines.compiled.first_calls import FirstCalls
 from nightune.models.engines.compiled.pace import Pace
 from nightune.models.engines.compiled.program import Program
 from nightune.models.engines.prediction import prediction_spans
@@ -75,6 +76,7 @@ class JaxProgram:
 
     def __init__(self, program: Program, data: Data) -> None:
         self.program, self.pace, self.data = program, Pace(), data
+        self.first_calls = FirstCalls()
         self._extra: dict[str, Any] = {}
         self._capacities: dict[int, int] = {}  # maximum epochs of a call, by the length of their order
         # On CPUs, XLA is slow with convolutions inside loops (openxla/xla#34273): use one call per update.
@@ -119,7 +121,8 @@ class JaxProgram:
         updates, losses = updates._replace(order=jnp.asarray(updates.order)), []
         start, end, is_last = updates.span
         for index in range(start, end):
-            arrays, loss = self._step(state, updates.at(index), self.data, shape=shape)
+            with self.first_calls.measured((shape, updates.order.shape)):
+                arrays, loss = self._step(state, updates.at(index), self.data, shape=shape)
             state = State(*arrays)
             losses.append(loss)
         outputs = self._predict(state, updates.hyperparameters, self.data.validation) if is_last else None
@@ -152,7 +155,8 @@ class JaxProgram:
         padded = Updates(*(np.zeros((maximum, *array.shape), array.dtype) for array in epochs[0]))
         for arrays, values in zip(padded, zip(*epochs, strict=True), strict=True):
             arrays[: len(epochs)] = values
-        state, *results, weights = self._train(state, padded, np.int32(len(epochs)), before, self.data, shape=shape)
+        with self.first_calls.measured((shape, padded.order.shape, padded.bounds.shape)):
+            state, *results, weights = self._train(state, padded, np.int32(len(epochs)), before, self.data, shape=shape)
         losses, outputs = map(np.asarray, results)
         return State(*state), losses, outputs, weights
 

@@ -21,6 +21,7 @@ from nightune.models.engines.compiled.batch_layout import (
     unpadded_parts,
 )
 from nightune.models.engines.compiled.engine import CACHED_PROGRAMS, CompiledEngine
+from nightune.models.engines.compiled.first_calls import FirstCalls
 from nightune.models.engines.compiled.pace import Pace
 from nightune.models.engines.compiled.program import Program
 from nightune.models.engines.prediction import prediction_spans
@@ -74,6 +75,7 @@ class TensorFlowProgram:
 
     def __init__(self, program: Program, data: Data, reason_against_xla: str) -> None:
         self.program, self.pace, self._data = program, Pace(), data
+        self.first_calls = FirstCalls()
         self._reason_against_xla, self._has_xla = reason_against_xla, not reason_against_xla
         self._train: dict[Shape, Any] = {}
 
@@ -110,7 +112,8 @@ class TensorFlowProgram:
             function = partial(_train, self.program, shape)
             has_xla = self._has_xla and shape.block > 0
             self._train[shape] = tf.function(function, jit_compile=has_xla, autograph=False)
-        results = self._train[shape](state, Updates(*map(tf.constant, updates)), tf.constant(before), self._data)
+        with self.first_calls.measured((shape, len(updates.order), len(updates.bounds))):
+            results = self._train[shape](state, Updates(*map(tf.constant, updates)), tf.constant(before), self._data)
         if is_new:
             publish_programs()
         trained: tuple[State, Any, Any | None] = results

@@ -121,7 +121,9 @@ def _run(compiled: JaxProgram, members: Sequence[Member]) -> list[tuple[Compiled
             updates = _stacked(hyperparameters, orders, parts, call, rule)
             before = np.broadcast_to(np.asarray(call.loss, np.float32), len(parts))
             static = {"shape": parts[0].shape, "is_last": call.is_last}
-            moved, loss, outputs = train(states, updates, before, compiled.data, **static)
+            function = ("stack", parts[0].shape, call.is_last, updates.order.shape, updates.bounds.shape)
+            with compiled.first_calls.measured(function):
+                moved, loss, outputs = train(states, updates, before, compiled.data, **static)
             states = tuple(State(*arrays) for arrays in moved)
             losses.append(loss)
     total: Any = np.sum([np.asarray(loss) for loss in losses], axis=0, dtype=np.float64)

@@ -1,0 +1,17 @@
+"""Count on a sweep's run what its processes compiled."""
+
+from nightune.models.training.engine import Compilation
+from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.store import Store, client
+from nightune.tasks.tracking.sweeps.sweeps import Sweep
+
+
+def add_compilation(store: Store, sweep: Sweep, added: Compilation) -> None:
+    """Add compiled functions, and the seconds of compiling them, to those of the sweep's run; nothing for none."""
+    if added.functions == 0:
+        return
+    tags = client(store).get_run(sweep.run_id).data.tags
+    functions = int(tags.get(names.COMPILED_FUNCTIONS, "0")) + added.functions
+    seconds = float(tags.get(names.COMPILE_SECONDS, "0")) + added.seconds
+    client(store).set_tag(sweep.run_id, names.COMPILED_FUNCTIONS, str(functions))
+    client(store).set_tag(sweep.run_id, names.COMPILE_SECONDS, f"{seconds:.1f}")
