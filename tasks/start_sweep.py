@@ -82,7 +82,7 @@ def select_engine(store: Store, study: Study, sweep: int, data: PreparedData, re
     dataset, folder = open_dataset(data.folder), study.path.parent
 
     def trained_on(name: str) -> "Engine":
-        return make_trainer(name, data.folder, folder, store.compiled).engine
+        return make_trainer(name, data, study, store.compiled).engine
 
     recipes = sample_recipes(study, sweep)
     for note in dict.fromkeys(note for recipe in recipes for note in notes_on(recipe)):

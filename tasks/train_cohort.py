@@ -18,7 +18,7 @@ def train_cohort(setting: Setting, trials: Sequence[Trial], ended: Sequence[Tria
 
     If all trials that ended so far, those in `ended` included, failed with one cause, the others are not trained.
     """
-    trainer = make_trainer(setting.sweep.engine, setting.data.folder, setting.study.path.parent, setting.store.compiled)
+    trainer = make_trainer(setting.sweep.engine, setting.data, setting.study, setting.store.compiled)
     before = _compilation(trainer.engine)
     results = TrialRunner(setting, trainer, open_crash_log(setting.store.root, setting.study.name)).run(trials, ended)
     add_compilation(setting.store, setting.sweep, _compilation(trainer.engine) - before)

@@ -6,6 +6,7 @@ The two differ in their numbers: with one trial, a hyperparameter that a program
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,9 @@ def compare_engines(
     """
     engine = COMPILED_ENGINES.get(keras.backend.backend(), "")
     try:
-        _, refusals, compiled = _asked(recipes, make or (lambda name: make_engine(name, dataset, folder)))
+        shares_rules = len({recipe.optimizer.shared_rule for recipe in recipes}) > 1
+        alone = partial(make_engine, dataset=dataset, folder=folder, shares_rules=shares_rules)
+        _, refusals, compiled = _asked(recipes, make or alone)
         if compiled is None or refusals:
             return Comparison(engine, "; ".join(refusals))
         found = _compare_first_buildable(compiled, recipes, dataset, folder)
@@ -187,7 +190,7 @@ def _differences(engine: Engine, recipes: Sequence[Recipe], dataset: Dataset, fo
         compiled: Any = _InProgramsOfAll(engine, len(dataset.train))
     else:
         part = replace(part, validation=validation.part(slice(COMPARED_EXAMPLES)))
-        compiled = make_engine(engine.name, part, folder)
+        compiled = make_engine(engine.name, part, folder, shares_rules=getattr(engine, "shares_rules", True))
     reference = make_engine("fit", part, folder)
     return [_difference(reference, compiled, recipe, part) for recipe in recipes]
 

@@ -6,6 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from nightune.models.techniques.optimizers.optimizers import OptimizerSettings
+from nightune.tasks.prepared_data import PreparedData
+from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Trial
 
 if TYPE_CHECKING:
@@ -40,9 +43,21 @@ class Trainer:
         return cast("Engine", FoldsEngine(engine, self.folds, trains_all_rows=trial.replicate > 0))
 
 
+def make_trainer(engine_name: str, data: PreparedData, study: Study, compiled: Path) -> Trainer:
+    """Create the engine of a sweep with its data, or return the trainer of the last call for the same ones."""
+    return _make_trainer(engine_name, data.folder, study.path.parent, compiled, _has_several_rules(study))
+
+
+def _has_several_rules(study: Study) -> bool:
+    """True if trials of the study can differ in the rule of their optimizer."""
+    kinds = study.space.options("optimizer")
+    return len({OptimizerSettings(str(kind)).shared_rule for kind in kinds} - {None}) > 1
+
+
 @lru_cache(maxsize=1)
-def make_trainer(engine_name: str, data_folder: Path, study_folder: Path, compiled: Path) -> Trainer:
-    """Create the engine with its data, or return the trainer of the last call with the same arguments."""
+def _make_trainer(
+    engine_name: str, data_folder: Path, study_folder: Path, compiled: Path, shares_rules: bool
+) -> Trainer:
     from nightune.models.backend import load_keras  # noqa: PLC0415 - Keras, only if something is trained
     from nightune.models.data.storage import data_placement, open_dataset  # noqa: PLC0415
     from nightune.models.engines.make import make_engine  # noqa: PLC0415
@@ -53,6 +68,6 @@ def make_trainer(engine_name: str, data_folder: Path, study_folder: Path, compil
     dataset = open_dataset(data_folder)
     if dataset.is_on_disk:
         logger.info("data · kept on disk and read batch by batch: %s", data_placement(data_folder).reason)
-    engine = make_engine(engine_name, dataset, study_folder)
+    engine = make_engine(engine_name, dataset, study_folder, shares_rules=shares_rules)
     checkpoints, folds = Checkpoints(engine, study_folder, dataset), map(engine.of_fold, dataset.folds)
     return Trainer(engine, dataset, checkpoints, HaltedTrainings(), tuple(folds))

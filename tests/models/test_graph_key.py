@@ -135,6 +135,15 @@ def test_the_engine_keeps_one_program_for_each_key(recipe: MakeRecipe, make_data
     assert engine.programs == len({key for key, _ in kept})
 
 
+def test_an_engine_for_one_optimizer_keeps_one_program_for_each_graph(
+    recipe: MakeRecipe, make_dataset: MakeDataset
+) -> None:
+    engine = make_engine(COMPILED_ENGINES[keras.backend.backend()], make_dataset(), HERE, shares_rules=False)
+    programs = [engine.start(recipe(optimizer=kind), Seeds(1, 2, 3)).executable for kind in ("sgd", "adam", "adamw")]
+    assert programs[1] is programs[2] is not programs[0]
+    assert not any(each.program.has_shared_rules for each in programs)
+
+
 def test_weights_with_constraints_are_updated_by_the_optimizers_one_by_one(
     recipe: MakeRecipe, make_dataset: MakeDataset, user_model: Callable[[str], str], tmp_path: Path
 ) -> None:

@@ -38,7 +38,7 @@ def test_the_engine_that_was_checked_trains_the_sweep_with_its_programs(store_ro
     study, store = load_study(small_study), open_store(store_root)
     sweep = start_sweep.fn(store, study, prepare_data.fn(study, store.root), "compiled", False).sweep
     data = prepare_data.fn(study, store.root)
-    trainer: Any = make_trainer(sweep.engine, data.folder, study.path.parent, store.compiled)
+    trainer: Any = make_trainer(sweep.engine, data, study, store.compiled)
     assert trainer.engine.name == sweep.engine
     assert trainer.engine.programs >= 1
 

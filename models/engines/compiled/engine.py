@@ -81,8 +81,15 @@ class CompiledEngine:
     """Trains trials of one graph key in one compiled program."""
 
     def __init__(
-        self, dataset: Dataset, folder: Path, backend: Backend, cached_programs: int = CACHED_PROGRAMS
+        self,
+        dataset: Dataset,
+        folder: Path,
+        backend: Backend,
+        cached_programs: int = CACHED_PROGRAMS,
+        *,
+        shares_rules: bool = True,
     ) -> None:
+        self.shares_rules = shares_rules
         self._dataset, self._folder, self._backend = dataset, folder, backend
         self._heads = SettledHeads(dataset, folder, self._build)
         self._alike = AlikeModels(self._build, folder)
@@ -254,11 +261,11 @@ class CompiledEngine:
         """Return the cached program of the recipe's key and of Keras' current dtype policy, or compile it."""
         recipe = self._alike.leader(recipe)
         policy, code = keras.config.dtype_policy().name, code_of(recipe, self._folder)
-        shared, own = ((policy, key(recipe, code)) for key in (program_key, graph_key))
+        keys = (program_key if self.shares_rules else graph_key, graph_key)
+        shared, own = ((policy, key(recipe, code)) for key in keys)
         if compiled := self._programs.get(shared) or self._programs.get(own):
             return compiled
         compiled = self._compile(recipe)
-        self._first_calls.append(compiled.first_calls)
         self._programs[shared if compiled.program.has_shared_rules else own] = compiled
         return compiled
 
@@ -273,9 +280,11 @@ class CompiledEngine:
         head, rows = self._heads.read(recipe, model), self._heads.rows.inputs
         has_folds, rates = bool(self._dataset.folds), self._alike.rates
         is_apart = has_folds and predicts_rows_apart(model, rows)
-        form = Form(is_separable(model, rows), is_apart, rates)
+        form = Form(is_separable(model, rows), is_apart, rates, self.shares_rules)
         program = Program(model, head, recipe, initial, ClassWeights(self._dataset), form)
-        return self._backend.compile(program, self._put_data(program))
+        compiled = self._backend.compile(program, self._put_data(program))
+        self._first_calls.append(compiled.first_calls)
+        return compiled
 
     def _put_data(self, program: Program) -> Data:
         """Return the data on the device, with the shapes of the whole's folds, so that these share programs.
