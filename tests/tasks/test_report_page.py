@@ -23,6 +23,8 @@ from nightune.tasks.tracking.sweeps.confirmations import write_confirmation
 from nightune.tasks.tracking.sweeps.origins import Origin, read_origin
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus, finish_sweep
 from nightune.tasks.tracking.sweeps.verdicts import write_verdict
+from nightune.tuning.analysis.metric_values import MetricValues
+from nightune.tuning.analysis.paired_gain import Gain
 from nightune.tuning.analysis.promotion_gate import Decision, Guard
 from nightune.tuning.trial import Status
 from tests.conftest import kept_environment
@@ -261,6 +263,32 @@ def test_a_score_near_one_is_drawn_by_what_is_missing() -> None:
     assert measure.drawn(0.98) == pytest.approx(2.0)
     assert measure.drawn(1.0) == 0.5  # half a row
     assert measure.text(0.98) == "98.0\u00a0%"
+
+
+def test_scores_of_a_narrow_reach_have_two_ticks() -> None:
+    measure = measure_of("val_accuracy", "maximize", (0.933, 0.944), rows=1000)
+    ticks = measure.axis(measure.ends((0.933, 0.944)))["values"]
+    assert len(ticks) >= 2
+    assert all(5.0 < tick < 7.5 for tick in ticks)
+
+
+def test_a_scaled_target_is_named_beside_the_sealed_rows_unit() -> None:
+    values = MetricValues("val_rmse", "minimize", 56.0, 81.0, None)
+    gain = Gain(25.0, 16.0, 35.0, 0.95, 56.0, 81.0, 3, 1, 88, 0.1)
+    subject = night(
+        [result(n, score) for n, score in enumerate((0.7, 0.8, 0.9))],
+        replace(ACCURACY, metric="val_rmse", direction="minimize"),
+        origin=Origin(started=90.0, content={"data": {"scale_target": True}}),
+        verdict=verdict(Decision.PROMOTED, against=None, values=values, baseline=gain),
+    )
+    won, *_, judged = answer(subject, "flowers.toml")
+    assert "standard deviations of the target" in won
+    assert "56 root mean squared error in units of the target" in judged
+
+
+def test_an_interval_of_a_share_ends_at_its_ends() -> None:
+    subject = night([result(0, 0.99), result(1, 0.98)], confirmation=confirmation(0.999, 0.95))
+    assert "to 100.0\u00a0%" in answer(subject, "flowers.toml")[1]
 
 
 def test_a_loss_keeps_its_unit_and_its_sign() -> None:

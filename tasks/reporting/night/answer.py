@@ -77,9 +77,9 @@ def _what_won(night: Night, winner: TrialResult) -> str:
     m, confirmed, claim = night.measure, night.confirmed, night.confirmation.claim if night.confirmation else None
     over = "one seed" if confirmed is None else count(len(confirmed.finalist.scores), "fresh seed")
     tried = recipe(night, winner, RECIPE_LENGTH)
-    text = f"Trial {winner.trial.number}{f' ({tried})' if tried else ''} scores {m.text(night.score)} {m.name} "
+    text = f"Trial {winner.trial.number}{f' ({tried})' if tried else ''} scores {m.text(night.score)} {m.full_name} "
     text += f"on held-out rows over {over}" if confirmed is not None else f"on held-out rows with {over}"
-    if len(night.full) > 1:
+    if len(night.full) > 2:
         text += f", {_compared(night, night.score, night.median)} the median of {len(night.full)} trials"
         if claim is not None and confirmed is not None and _is_confirmed_winner(night):
             text += _shown(night, claim.low, claim.is_shown)
@@ -110,7 +110,7 @@ def _compared(night: Night, score: float, other: float) -> str:
 def _how_sure(night: Night, study_file: str) -> str:
     confirmed, held = night.confirmed, night.confirmation
     if confirmed is None or held is None:
-        return f"{_row_doubt(night)}The best of many trials is flattered by luck: {_next_command(night, study_file)}"
+        return f"{_row_doubt(night)}One seed does not tell it from luck: {_next_command(night, study_file)}"
     if held.note:
         return f"How sure this is cannot be told: {held.note}."
     rivals = [each for each in held.finalists if each.is_within and confirmed.is_within and each != confirmed]
@@ -128,7 +128,7 @@ def _how_sure(night: Night, study_file: str) -> str:
 
 def _next_command(night: Night, study_file: str) -> str:
     if not night.sweep.is_complete:
-        return f"`{tune_command(night, study_file)}` trains the other trials."
+        return f"`{tune_command(night, study_file)}` completes the sweep."
     return f"`{promote_command(night, study_file)}` trains the best ones with fresh seeds and judges the winner."
 
 
@@ -172,7 +172,8 @@ def _measured(night: Night, verdict: Verdict) -> str:
         other = f"a guess that ignores the inputs has {m.text(values.baseline)}"
     else:
         other = f"the champion has {m.text(values.champion)}"
-    return f"{rows} it has {m.text(values.challenger)} {m.name}, {other}: {_gain_between(night, gain)}"
+    unit = " in units of the target" if m.unit else ""
+    return f"{rows} it has {m.text(values.challenger)} {m.name}{unit}, {other}: {_gain_between(night, gain)}"
 
 
 def _gain_between(night: Night, gain: Gain) -> str:

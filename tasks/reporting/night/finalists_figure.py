@@ -41,6 +41,8 @@ def _rows(night: Night) -> tuple[list[Spec], list[Spec]]:
         if not finalist.is_sound or held is None:
             continue
         low, high = (each.low, each.high) if has_interval else (finalist.mean, finalist.mean)
+        if night.measure.is_share:
+            low, high = max(low, 0.0), min(high, 1.0)
         numbers = {"search": finalist.search_score, "mean": finalist.mean, "low": low, "high": high}
         who = {"name": f"trial {finalist.trial}", "is_winner": held.is_winner(each)}
         rows.append(who | {name: factor * value for name, value in numbers.items()})

@@ -18,9 +18,11 @@ NAMES = {
     "rmse": "root mean squared error",
     "r2": "R²",
     "auc": "area under the curve",
-    "f1_macro": "F1, mean over classes",
-    "f1_micro": "F1 over all labels",
+    "f1_macro": "macro F1",
+    "f1_micro": "micro F1",
 }
+QUANTITIES = ("mae", "rmse")  # in the unit of the target
+SCALED = "standard deviations of the target"
 SHARES = ("accuracy", "label_accuracy", "balanced_accuracy", "f1_macro", "f1_micro", "auc")  # values in [0, 1]
 NEAR_ONE = 0.9  # a best share from here on is drawn by the logarithm of what is missing
 WIDE = 4.0  # ratio of the 0.9 quantile to the minimum from which on positive values are drawn by their logarithm
@@ -35,7 +37,7 @@ class Measure:
     """Words and scale of one metric. Shares are written in percent; those near 1 are drawn by what is missing to 1.
 
     `floor` is the least number that is drawn on a logarithmic axis: the percentage of half a row, or a tenth of the
-    lowest score.
+    lowest score. `unit` is that of the search's scores in words, empty for that of the data and for none.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Measure:
     kind: Literal["missing", "log", "linear"]
     is_maximized: bool
     floor: float = 0.0
+    unit: str = ""
 
     def text(self, score: float, more_digits: int = 0) -> str:
         """Return `98.2 %`, or four significant digits."""
@@ -75,8 +78,7 @@ class Measure:
         suffix = f" + '{SPACE}%'" if self.is_share else ""
         if self.kind != "missing":
             return {"title": None, "labelExpr": f"datum.label{suffix}", "tickCount": 3 if is_small else 5, **more}
-        low, high = sorted(ends)
-        values = [tick for tick in TICKS if low <= tick <= high]
+        values = _ticks(ends)
         if is_small and len(values) > 4:
             values = [tick for tick in values if tick in FEW_TICKS]
         return {"title": None, "labelExpr": f"format(100 - datum.value, '~g'){suffix}", "values": values, **more}
@@ -107,6 +109,11 @@ class Measure:
         return (max(low, float(first) - far), high) if self.is_maximized else (low, min(high, float(third) + far))
 
     @property
+    def full_name(self) -> str:
+        """The name with the unit of the search's scores."""
+        return f"{self.name} in {self.unit}" if self.unit else self.name
+
+    @property
     def note(self) -> str:
         """What a reader has to know about the axis; empty for a linear one."""
         return {
@@ -116,7 +123,9 @@ class Measure:
         }[self.kind]
 
 
-def measure_of(metric: str, direction: str, scores: Sequence[float], rows: int | None) -> Measure:
+def measure_of(
+    metric: str, direction: str, scores: Sequence[float], rows: int | None, is_target_scaled: bool = False
+) -> Measure:
     """Return the measure of a metric such as `val_accuracy`.
 
     `scores` are all finite objectives of the sweep, `rows` the number of rows that they are computed from.
@@ -128,11 +137,21 @@ def measure_of(metric: str, direction: str, scores: Sequence[float], rows: int |
         floor = 50.0 / rows if rows else 0.01
         return Measure(name, True, "missing" if is_near else "linear", is_maximized, floor)
     is_wide = bool(scores) and min(scores) > 0 and float(np.quantile(scores, 0.9)) / min(scores) > WIDE
-    return Measure(name, False, "log", is_maximized, min(scores) / 10) if is_wide else _linear(name, is_maximized)
+    unit = SCALED if short in QUANTITIES and is_target_scaled else ""
+    if is_wide:
+        return Measure(name, False, "log", is_maximized, min(scores) / 10, unit)
+    return Measure(name, False, "linear", is_maximized, unit=unit)
 
 
-def _linear(name: str, is_maximized: bool) -> Measure:
-    return Measure(name, False, "linear", is_maximized)
+def _ticks(ends: Ends) -> list[float]:
+    """Return percentages that are missing, two or more, between drawn numbers."""
+    low, high = sorted(ends)
+    values = [float(tick) for tick in TICKS if low <= tick <= high]
+    steps = (factor * 10.0**power for power in range(1, -4, -1) for factor in (2, 1, 0.5))
+    while len(values) < 2 and (step := next(steps, None)) is not None:
+        first, last = math.ceil(low / step), math.floor(high / step)
+        values = [round(number * step, 4) for number in range(first, last + 1) if number > 0]
+    return values
 
 
 def duration(seconds: float) -> str:

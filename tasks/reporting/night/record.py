@@ -90,7 +90,9 @@ class Night:
     def measure(self) -> Measure:
         """How the objective is written and drawn."""
         scores = [result.objective for result in self.ranked]
-        return measure_of(self.sweep.metric, self.sweep.direction, scores, self.ranking_rows)
+        data = self.origin.content.get("data", {})
+        is_scaled = isinstance(data, dict) and data.get("scale_target") is True
+        return measure_of(self.sweep.metric, self.sweep.direction, scores, self.ranking_rows, is_scaled)
 
     @property
     def ranking_rows(self) -> int | None:

@@ -43,11 +43,11 @@ def facts(night: Night) -> list[Fact]:
     m, confirmed, verdict, found = night.measure, night.confirmed, night.verdict, []
     if night.winner is not None:
         seeds = "one seed" if confirmed is None else interval(night, confirmed)
-        found.append(Fact(m.text(night.score), m.name if confirmed is None else f"confirmed {m.name}", seeds))
+        found.append(Fact(m.text(night.score), m.full_name if confirmed is None else f"confirmed {m.full_name}", seeds))
     if confirmed is not None and night.confirmation is not None and math.isfinite(confirmed.best_probability):
         finalists = night.confirmation.finalists
         others = sum(each.is_within for each in finalists if each != confirmed)
-        doubt = f"{others} of {len(finalists) - 1} others as good" if others else "no other is as good"
+        doubt = f"{others} of the other {len(finalists) - 1} as good" if others else "no other is as good"
         found.append(Fact(f"{confirmed.best_probability:.2f}", "chance to be the best finalist", doubt))
     elif len(night.full) > 1:
         found.append(Fact(m.text(night.median), f"median {m.name}", f"of {len(night.full)} trials"))
@@ -159,9 +159,9 @@ def commands(night: Night, study_file: str) -> str:
     sweep, study = night.sweep, shlex.quote(study_file)
     found = [("show this sweep", f"nightune show {study} --sweep {sweep.id}")]
     if not sweep.is_complete:
-        found.append(("train the other trials", again))
-    nights = f", then {sweep.number} times with --fresh (points depend on the sweep's number)" if sweep.number else ""
-    found.append((f"the same trials again: in an empty store{nights}", again))
+        found.append(("complete this sweep", again))
+    nights = f", then {sweep.number} × with --fresh" if sweep.number else ""
+    found.append((f"in an empty store{nights}: the same trials", again))
     if not sweep.has_all_points:
         found.append(("new points", f"{again} --fresh"))
     if night.winner is not None and night.verdict is None and sweep.is_complete:
