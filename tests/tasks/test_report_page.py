@@ -148,7 +148,7 @@ def test_the_policy_allows_the_scripts_as_they_stand_in_the_page() -> None:
         (night([result(0, 1.0), result(1, 1.0)]), ("100.0\u00a0%", "Every trial"), {"strip", "history"}),
         (
             night([result(0, 0.5), result(1, 0.9, status=Status.NOT_PROMOTED, epochs=1, best_epoch=1)]),
-            ("not promoted", "Every trial"),
+            ("dropped at a rung", "Every trial"),
             {"strip", "history"},
         ),
         (night([result(0, -2.0), result(1, 0.3)], replace(ACCURACY, metric="val_r2")), ("R²",), {"strip", "history"}),

@@ -80,13 +80,19 @@ def _what_won(night: Night, winner: TrialResult) -> str:
     text = f"Trial {winner.trial.number}{f' ({tried})' if tried else ''} scores {m.text(night.score)} {m.full_name} "
     text += f"on held-out rows over {over}" if confirmed is not None else f"on held-out rows with {over}"
     if len(night.full) > 2:
-        text += f", {_compared(night, night.score, night.median)} the median of {len(night.full)} trials"
+        text += f", {_compared(night, night.score, night.median)} the median of {_trials(night)}"
         if claim is not None and confirmed is not None and _is_confirmed_winner(night):
             text += _shown(night, claim.low, claim.is_shown)
     champion = night.champion
     if champion is not None and champion.score is not None:
         text += f", and {_compared(night, night.score, champion.score)} champion version {champion.version} had"
     return f"{text}."
+
+
+def _trials(night: Night) -> str:
+    """Return the number of trials that are compared: with rungs, those that used their budget."""
+    dropped = any(each.status is Status.NOT_PROMOTED for each in night.ranked)
+    return f"the {len(night.full)} trials with the full budget" if dropped else f"{len(night.full)} trials"
 
 
 def _shown(night: Night, low: float, is_shown: bool) -> str:

@@ -7,7 +7,7 @@ are one data set, "trials", which the page holds once. No text of a user is part
 from typing import Any
 
 from nightune.tasks.reporting.night.measure import Ends, Measure, Spec
-from nightune.tasks.reporting.night.phrases import recipe
+from nightune.tasks.reporting.night.phrases import recipe, status_text
 from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.trial import TrialResult
 
@@ -52,7 +52,7 @@ def trial_rows(night: Night, reach: Ends) -> list[Spec]:
                 "beyond": clipped != result.objective,
                 "told": m.text(result.objective, 1),
                 "kind": kind_of(night, result),
-                "status": result.status.replace("_", " "),
+                "status": status_text(result.status),
                 "recipe": recipe(night, result, TOOLTIP_PARAMS),
             }
         )

@@ -2,7 +2,7 @@
 
 import math
 
-from nightune.tasks.reporting.night.phrases import count, ordinal
+from nightune.tasks.reporting.night.phrases import count, ordinal, status_text
 from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.analysis.leaderboard import status_counts
 from nightune.tuning.trial import TrialResult
@@ -29,7 +29,7 @@ def _is_near(night: Night, result: TrialResult, best: float, band: float) -> boo
 
 def history_note(night: Night) -> str:
     """Return the counts by status, the improvement, and how many trials cannot be told from the best."""
-    counts = {name.replace("_", " "): many for name, many in status_counts(night.results).items() if many}
+    counts = {status_text(name): many for name, many in status_counts(night.results).items() if many}
     text = ", ".join(f"{many} {name}" for name, many in sorted(counts.items(), key=lambda each: -each[1])) + "."
     missing = night.sweep.planned_trials - len(night.trials)
     if not night.sweep.is_complete:

@@ -6,7 +6,7 @@ import shlex
 from nightune.tasks.reporting.night.measure import duration
 from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.analysis.confirmation import ConfirmedFinalist
-from nightune.tuning.trial import TrialResult, Value
+from nightune.tuning.trial import Status, TrialResult, Value
 
 SHORT_CHARACTERS = 60
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
@@ -17,6 +17,11 @@ def recipe(night: Night, result: TrialResult, most: int) -> str:
     params = result.trial.params
     there = [name for name in night.varying if name in params]
     return ", ".join(f"{name} {value_text(params[name], SHORT_CHARACTERS)}" for name in there[:most])
+
+
+def status_text(status: str) -> str:
+    """Return how a trial ended, in words."""
+    return "dropped at a rung" if status == Status.NOT_PROMOTED else status.replace("_", " ")
 
 
 def value_text(value: Value, longest: int = 0) -> str:

@@ -14,6 +14,7 @@ from nightune.tasks.reporting.night.phrases import (
     interval,
     machine_time,
     promote_command,
+    status_text,
     tune_command,
     value_text,
 )
@@ -111,7 +112,7 @@ def _trial_row(night: Night, rank: int, result: TrialResult, names: list[str], b
         "is_near": near,
         "score": night.measure.text(result.objective, 1) if has_score else "none",
         "number": repr(result.objective) if has_score else "",
-        "status": result.status.replace("_", " "),
+        "status": status_text(result.status),
         "best_epoch": result.best_epoch,
         "epochs": result.epochs,
         "seconds": result.seconds,
