@@ -155,7 +155,9 @@ def _ticks(ends: Ends) -> list[float]:
 
 
 def duration(seconds: float) -> str:
-    """Return `4.2 s`, `48 s`, `3 min 20 s` or `2 h 05 min`."""
+    """Return `4.2 s`, `48 s`, `3 min 20 s` or `2 h 05 min`; a dash for NaN."""
+    if math.isnan(seconds):
+        return "–"
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f}{SPACE}s" if seconds < 10 else f"{whole}{SPACE}s"

@@ -55,7 +55,8 @@ def interval(night: Night, each: ConfirmedFinalist) -> str:
 
 def machine_time(night: Night) -> str:
     """Return the time of all trainings, trials and replicates."""
-    return duration(sum(each.result.seconds for each in (*night.trials, *night.replicates)))
+    seconds = [each.result.seconds for each in (*night.trials, *night.replicates)]
+    return duration(sum(each for each in seconds if math.isfinite(each)))  # changed by hand
 
 
 def promote_command(night: Night, study_file: str) -> str:

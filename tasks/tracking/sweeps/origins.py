@@ -59,11 +59,11 @@ def write_page(store: Store, sweep: Sweep, page: str) -> Path | None:
 def _overrides(written: Mapping[str, Any], content: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the options that turn the study file into the sweep's content."""
     found: list[str] = []
-    pairs = [(name, ("search", name)) for name in ("trials", "epochs")]
-    for option, (section, key) in pairs:
-        file_value, value = written.get(section, {}).get(key), content.get(section, {}).get(key)
-        if value is not None and file_value is not None and value != file_value:
-            found += [f"--{option}", str(value)]
+    search, known = written.get("search"), content.get("search", {})
+    for name in ("trials", "epochs"):
+        file_value = search.get(name) if isinstance(search, dict) else None
+        if file_value is not None and known.get(name) not in (None, file_value):
+            found += [f"--{name}", str(known[name])]
     if "seed" in content and content["seed"] != written.get("seed", 0):
         found += ["--seed", str(content["seed"])]
     return tuple(found)
