@@ -31,15 +31,12 @@ VEGA_LITE = "6.4"  # one of those that vl-convert-python brings
 
 def draw_page(night: Night, study_file: str, address: str) -> str:
     """Return the page as HTML. `study_file` is written into commands, `address`, of the store, into Python code."""
-    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - only the report needs it
-
     columns = curve_columns(night)
     specs = _figures(night) | {f"curves-{result.trial.number}": spec for result, spec in columns}
     reach = night.measure.reach([each.objective for each in night.ranked]) if night.ranked else (0.0, 0.0)
     script, library = _part("page.js"), _library()
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     names, rows = tables.trial_table(night)
-    return environment.from_string(_part("page.html.j2")).render(
+    page: str = _template().render(
         night=night,
         m=night.measure,
         headline=headline(night),
@@ -67,6 +64,15 @@ def draw_page(night: Night, study_file: str, address: str) -> str:
         script=script,
         hashes=[_hash(library), _hash(script)],
     )
+    return page
+
+
+@lru_cache(maxsize=1)
+def _template() -> Any:
+    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - only the report needs it
+
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    return environment.from_string(_part("page.html.j2"))
 
 
 def _figures(night: Night) -> dict[str, Spec]:

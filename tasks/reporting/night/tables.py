@@ -20,6 +20,7 @@ from nightune.tasks.reporting.night.phrases import (
 )
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.tracking.registry.registry import CHAMPION
+from nightune.tasks.tracking.store import names
 from nightune.tuning.analysis.failures import failure_groups, failure_lines
 from nightune.tuning.trial import TrialResult
 from nightune.vocabulary import ARCHITECTURE
@@ -96,12 +97,12 @@ def finalist_rows(night: Night) -> list[Row]:
 
 def trial_table(night: Night) -> tuple[list[str], list[Row]]:
     """Return the names of the params that vary, and all trials, best first."""
-    names = night.varying[:MOST_COLUMNS]
+    columns = night.varying[:MOST_COLUMNS]
     best = night.ranked[0].objective if night.ranked else math.nan
-    return names, [_trial_row(night, rank, result, names, best) for rank, result in enumerate(night.results, start=1)]
+    return columns, [_trial_row(night, rank, each, columns, best) for rank, each in enumerate(night.results, start=1)]
 
 
-def _trial_row(night: Night, rank: int, result: TrialResult, names: list[str], best: float) -> Row:
+def _trial_row(night: Night, rank: int, result: TrialResult, columns: list[str], best: float) -> Row:
     near = result.is_ranked and night.improvement(best, result.objective) <= night.seed_band  # False for NaN
     has_score = bool(result.best_epoch) and math.isfinite(result.objective)
     return {
@@ -116,7 +117,7 @@ def _trial_row(night: Night, rank: int, result: TrialResult, names: list[str], b
         "best_epoch": result.best_epoch,
         "epochs": result.epochs,
         "seconds": result.seconds,
-        "cells": [_cell(result, name) for name in names],
+        "cells": [_cell(result, name) for name in columns],
     }
 
 
@@ -187,8 +188,8 @@ def load_winner(night: Night, address: str) -> str:
 
 def load_trials(night: Night, address: str) -> str:
     """Return Python that reads the trials as a DataFrame, best first."""
-    condition = f"tags.`nightune.sweep` = '{night.sweep.id}' and tags.`nightune.kind` = 'trial'"
-    order = f"metrics.objective {'DESC' if night.measure.is_maximized else 'ASC'}"
+    condition = f"{names.tag_equals(names.SWEEP, night.sweep.id)} and {names.tag_equals(names.KIND, 'trial')}"
+    order = f"metrics.{names.OBJECTIVE} {'DESC' if night.measure.is_maximized else 'ASC'}"
     return (
         f"import mlflow\n\nmlflow.set_tracking_uri({address!r})\ntrials = mlflow.search_runs(\n"
         f"    experiment_names=[{night.study!r}],\n    filter_string={condition!r},\n    order_by=[{order!r}],\n)"
