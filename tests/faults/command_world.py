@@ -51,6 +51,7 @@ metric = "val_loss"
 COMMANDS: dict[str, tuple[str, ...]] = {
     "check": ("STUDY", "--no-build"),
     "show": ("STUDY",),
+    "report": ("STUDY",),
     "compare": ("STUDY",),
     "models": ("flowers",),
     "prune": ("STUDY", "--keep", "1", "--dry-run"),
