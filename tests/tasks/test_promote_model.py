@@ -27,7 +27,7 @@ from nightune.tasks.tracking.store.store import Store, client, open_store
 from nightune.tasks.train_cohort import train_cohort
 from nightune.tasks.write_report import write_report
 from nightune.tuning.analysis.promotion_gate import Decision
-from nightune.tuning.study.sections import DataSection
+from nightune.tuning.study.data_section import DataSection
 from nightune.tuning.trial import Bracket, Rung, TrialResult
 
 pytestmark = pytest.mark.usefixtures("opened_here")
