@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.confirmations import read_confirmation
-from nightune.tasks.tracking.sweeps.sweeps import Sweep, find_two_sweeps, sweep_content, sweep_facts
+from nightune.tasks.tracking.sweeps.find_sweeps import find_two_sweeps
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, sweep_content, sweep_facts
 from nightune.tasks.tracking.sweeps.verdicts import read_verdict
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.analysis.sweep_comparison import Difference, Night, compare_nights

@@ -10,8 +10,8 @@ from nightune.tasks.reporting.night.page import draw_page
 from nightune.tasks.reporting.night.record import read_night
 from nightune.tasks.reporting.night.tables import summary
 from nightune.tasks.tracking.store.store import Store, store_address
+from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep
 from nightune.tasks.tracking.sweeps.origins import write_page
-from nightune.tasks.tracking.sweeps.sweeps import find_sweep
 
 
 @dataclass(frozen=True)

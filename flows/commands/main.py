@@ -151,7 +151,7 @@ def show(
     with report_errors(creates_store=False), lasting_imports():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
         from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415 - MLflow takes seconds to import
-        from nightune.tasks.tracking.sweeps.sweeps import find_sweep  # noqa: PLC0415
+        from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep  # noqa: PLC0415
         from nightune.tasks.write_report import read_report  # noqa: PLC0415
 
         name = load_study(study).name

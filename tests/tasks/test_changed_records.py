@@ -26,15 +26,9 @@ from nightune.tasks.tracking.store.records import read_file, warn_of_damage
 from nightune.tasks.tracking.store.store import Store, client, open_store
 from nightune.tasks.tracking.sweeps import verdicts
 from nightune.tasks.tracking.sweeps.confirmations import write_confirmation
+from nightune.tasks.tracking.sweeps.find_sweeps import find_complete_sweep, find_sweep
 from nightune.tasks.tracking.sweeps.importances import write_importance
-from nightune.tasks.tracking.sweeps.sweeps import (
-    Sweep,
-    find_complete_sweep,
-    find_sweep,
-    finish_sweep,
-    open_sweep,
-    parse_content,
-)
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep, open_sweep, parse_content
 from nightune.tasks.tracking.trials.costs import record_costs
 from nightune.tasks.tracking.trials.prune import prune
 from nightune.tasks.tracking.trials.rungs import rung_results
