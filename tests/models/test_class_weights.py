@@ -1,9 +1,6 @@
 """Weights of classes and of rows act as in Keras' `fit`, in every engine; classes count as in scikit-learn."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +19,7 @@ from nightune.models.training.graph_key import graph_key, perturbed
 from nightune.models.training.loop import train
 from nightune.models.training.row_weights import ClassWeights, row_weights
 from nightune.models.training.seeds import Seeds
-from tests.models.conftest import BACKEND, MakePlan
+from tests.models.conftest import BACKEND, MakePlan, both, in_backend
 
 WEIGHTS_APART = 1e-5
 TABLE = {"1": 3.0, "2": 0.5}
@@ -165,20 +162,8 @@ def compare(folder: Path, tasks: list[str]) -> list[dict[str, Any]]:
 def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     if request.param == BACKEND:
         return compare(Path(), TRAINED)
-    pytest.importorskip(request.param)
-    code = "from tests.models.test_class_weights import *; print(json.dumps(compare(Path(), TRAINED)))"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "KERAS_BACKEND": request.param, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return list(json.loads(done.stdout.splitlines()[-1]))
-
-
-both = pytest.mark.parametrize("results", ["tensorflow", pytest.param("jax", marks=pytest.mark.nights)], indirect=True)
+    folder = tmp_path_factory.mktemp("other")
+    return list(in_backend(request.param, __name__, "compare(Path(), TRAINED)", folder))
 
 
 @both
