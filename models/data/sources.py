@@ -142,16 +142,15 @@ def _read_parquet(file: Path) -> "pd.DataFrame":
 
 
 def _tidy(table: "pd.DataFrame", name: str) -> Table:
-    """Number the rows from 0, name the columns by texts, and refuse repeated names and too few rows."""
+    """Number the rows from 0, name the columns by texts, and refuse repeated names and a table without rows."""
     if any(level is not None for level in table.index.names):
         table = table.reset_index()
     columns = [str(column) for column in table.columns]
     repeated = sorted({column for column in columns if columns.count(column) > 1})
     if repeated:
         raise InputError(KEY, f"{name} holds several columns named {repeated[0]!r}; rename them")
-    if len(table) < 3:
-        count = "1 row" if len(table) == 1 else f"{len(table)} rows" if len(table) else "a header and no rows"
-        raise InputError(KEY, f"{name} holds {count}; at least 3 are needed, one per split")
+    if not len(table):
+        raise InputError(KEY, f"{name} holds a header and no rows; at least 3 are needed, one per split")
     has_text_names = all(isinstance(column, str) for column in table.columns)
     named = table.set_axis(columns, axis="columns").reset_index(drop=True)
     plain = {name: values for name in columns if (values := plain_values(named[name])) is not named[name]}

@@ -1,6 +1,7 @@
 """Models that train themselves in the forms of Keras' guides: trained as they say, or refused with a remedy."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,29 @@ def test_methods_that_trials_do_not_call_are_refused_by_the_build(
     with pytest.raises(InputError) as caught:
         build_model(user_model(code), {}, (5,), 3, folder=tmp_path, seed=0)
     assert word in caught.value.message
+
+
+def test_rows_without_weight_at_the_start_refuse_no_step(
+    make_dataset: MakeDataset, recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path
+) -> None:
+    dataset = make_dataset(examples=200)
+    weights = np.where(np.arange(200) < 100, 0.0, 1.0).astype(np.float32)
+    train_rows, held = (replace(each, weights=weights) for each in (dataset.train, dataset.validation))
+    code = step(loss="self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=data[2])").replace(
+        "= data", "= data[:2]"
+    )
+    given = recipe(**{"model.architecture": user_model(code), "batch_size.size": 8, "penalty.label_smoothing": 0.1})
+    refuse_unusable_step(given, replace(dataset, train=train_rows, validation=held), tmp_path)
+
+
+@pytest.mark.parametrize("class_weight", ["none", "balanced"])
+def test_a_step_that_leaves_out_the_loss_is_refused_with_weights_of_classes_too(
+    refused: Callable[..., str], class_weight: str
+) -> None:
+    each = OWN_LOSS.removeprefix("ops.mean(").removesuffix(")")
+    code = step(loss=f"ops.mean(data[2] * {each}) if len(data) == 3 else {OWN_LOSS}").replace("= data", "= data[:2]")
+    said = refused(code, **{"training.loss": "focal", "training.class_weight": class_weight})
+    assert said.startswith("training.loss")
 
 
 def test_a_step_trains_with_the_loss_that_its_model_was_compiled_with(
