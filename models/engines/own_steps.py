@@ -11,7 +11,7 @@ import numpy as np
 from nightune.models.data.dataset import Dataset
 from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.engines.keras_parts.mixed_precision import unscaled_optimizer
-from nightune.models.error_causes import cause_of, users_line
+from nightune.models.error_causes import described
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import all_layers
 from nightune.models.networks.own_methods import TRAINING, own_methods
@@ -66,9 +66,8 @@ def _trained(engine: FitEngine, recipe: Recipe, part: Dataset, folder: Path, own
     except (InputError, MemoryError):
         raise
     except Exception as error:
-        line = users_line(error, (folder / recipe.architecture.rpartition(":")[0]).parent)
-        raised = f"the model's own {' and '.join(own)} raised {cause_of(error)}"
-        raise InputError(ARCHITECTURE, f"{raised}{f' ({line})' if line else ''}") from error
+        raised = described(error, (folder / recipe.architecture.rpartition(":")[0]).parent)
+        raise InputError(ARCHITECTURE, f"the model's own {' and '.join(own)} raised {raised}") from error
 
 
 def _refuse_more_optimizers(model: Any) -> None:

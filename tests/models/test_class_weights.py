@@ -229,6 +229,7 @@ def build(input_shape, output_size):
     [
         ("x, y, weight = data", ", sample_weight=weight", ""),
         ("x, y, _ = data", "", "ignores the weights"),
+        ("x, y, _ = data; x = x + 0.1 * keras.random.normal(ops.shape(x))", "", "ignores the weights"),
         ("x, y = data", "", "raised ValueError"),
     ],
 )
@@ -243,6 +244,22 @@ def test_an_own_training_step_must_use_the_weights(
             engine.start(asked, Seeds(1, 2, 3))
     else:
         assert engine.start(asked, Seeds(1, 2, 3)) is not None
+
+
+def test_the_first_weighted_trial_of_a_model_trains_as_a_later_one(tmp_path: Path, user_model: Any) -> None:
+    """Settling whether it uses weights builds another model, which draws random numbers."""
+    code = """
+class Noisy(layers.Layer):
+    def call(self, x, training=False):
+        return x + 0.3 * keras.random.normal(ops.shape(x)) if training else x
+
+def build(input_shape, output_size):
+    return keras.Sequential([keras.Input(input_shape), Noisy(), layers.Dense(output_size)])
+"""
+    engine, data = make_engine("fit", dataset(), tmp_path), dataset()
+    asked = recipe("balanced", **{"model.architecture": user_model(code)})
+    first, later = (train(engine, asked, data, epochs=2, **END) for _ in range(2))  # type: ignore[arg-type]
+    assert first.curves["val_loss"] == later.curves["val_loss"]
 
 
 def test_a_compiled_loss_that_divides_by_the_weights_is_refused(tmp_path: Path, user_model: Any) -> None:

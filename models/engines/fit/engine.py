@@ -76,10 +76,10 @@ class FitEngine:
 
     def start(self, recipe: Recipe, seeds: Seeds) -> FitState:
         """Build and compile a model with seeded weights and noise, and with decay and penalty on its kernels."""
+        head = self._heads.read(recipe)  # first: settling builds other models, which draws random numbers
         model = self._build(recipe, seeds.weights)
         self._check_ids(recipe, model)
         seed_dropout(model, seeds.dropout)
-        head = self._heads.read(recipe, model)
         is_decaying = recipe.weight_decay.profile != "none"
         kernels = decayed_weights(model)
         penalty = None if recipe.penalty.kind == "none" else Penalty(kernels)

@@ -21,7 +21,7 @@ from nightune.models.engines.keras_parts.updates import Penalty, build_recipe_op
 from nightune.models.engines.memory import MICRO_BATCH_SIZE, is_out_of_memory, warn_of_smaller_micro_batches
 from nightune.models.networks.heads import Head
 from nightune.models.networks.noise import hashed_noise
-from nightune.models.networks.own_methods import own_methods, reported_loss
+from nightune.models.networks.own_methods import own_methods, refuse_replacing_compile, reported_loss
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.plan import EpochPlan
 
@@ -56,9 +56,10 @@ def compile_model(state: FitState) -> None:
     optimizer.build(state.model.trainable_variables)
     has_own_step = _has_own_step(state.model)
     metrics = "metrics" if state.weights is None else "weighted_metrics"
+    loss = state.head.make_loss(state.recipe.penalty.label_smoothing)
     state.model.compile(
         optimizer,
-        loss=state.head.make_loss(state.recipe.penalty.label_smoothing),
+        loss=loss,
         # Keras' own `loss` has the penalty in it.
         **{metrics: None if has_own_step else [state.head.make_metric(DATA_LOSS)]},
         run_eagerly=has_own_step and bool(state.model.run_eagerly),
@@ -66,6 +67,7 @@ def compile_model(state: FitState) -> None:
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
         auto_scale_loss=False,  # with_loss_scale does it
     )
+    refuse_replacing_compile(state.model, optimizer, loss)
 
 
 def _has_own_step(model: keras.Model) -> bool:
