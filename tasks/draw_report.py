@@ -1,5 +1,6 @@
 """Draw the report of a sweep from MLflow alone, and attach it to the sweep's run."""
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +38,9 @@ def draw_report(store: Store, study: str, study_file: Path, sweep_id: str | None
     """
     sweep = find_sweep(store, study, sweep_id)
     night = read_night(store, study, sweep)
-    page = draw_page(night, str(study_file), store_address(store.root, _named(store)))
+    written = night.origin.written
+    is_edited = written is not None and written != tomllib.loads(study_file.read_text(encoding="utf-8"))
+    page = draw_page(night, str(study_file), store_address(store.root, _named(store)), is_edited)
     if output is not None:
         _write(output, page)
     kept = write_page(store, sweep, page)

@@ -25,7 +25,7 @@ from nightune.models.networks.training_rows import TrainingRows
 from nightune.models.networks.witnesses import KEY, refuse_negative, refuse_unreachable, settle_meaning
 from nightune.models.techniques.losses import AUTO, CLASS_LOSSES, QUANTITY_LOSSES, TrainingSettings
 from nightune.models.user_code import is_reference
-from nightune.vocabulary import ARCHITECTURE
+from nightune.vocabulary import ARCHITECTURE, DEFAULT_LOSS, LOSS_SAID
 
 BINARY = ("two classes", "labels")  # each output has a binary cross-entropy of its own
 PLAIN = TrainingSettings()
@@ -67,9 +67,9 @@ class Head:
     @property
     def said(self) -> str:
         """What was settled, and by what."""
-        loss = f"loss {self.loss_name} ({self.loss.because if self.loss else 'default of the task'})"
+        loss = f"{LOSS_SAID}{self.loss_name} ({self.loss.because if self.loss else DEFAULT_LOSS})"
         levels = f" for the quantiles {', '.join(f'{level:g}' for level in self.quantiles)}" if self.quantiles else ""
-        return f"outputs are {self.meaning} ({self.because}) · {loss}{levels}"
+        return f"outputs are {self.meaning} ({self.because}){loss}{levels}"
 
     @property
     def description(self) -> dict[str, Any]:

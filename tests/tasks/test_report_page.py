@@ -23,6 +23,7 @@ from nightune.tasks.tracking.sweeps.confirmations import write_confirmation
 from nightune.tasks.tracking.sweeps.origins import Origin, read_origin
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus, finish_sweep
 from nightune.tasks.tracking.sweeps.verdicts import write_verdict
+from nightune.tasks.tracking.trials.recorded import RecordedTrial
 from nightune.tuning.analysis.metric_values import MetricValues
 from nightune.tuning.analysis.paired_gain import Gain
 from nightune.tuning.analysis.promotion_gate import Decision, Guard
@@ -168,7 +169,10 @@ def test_every_kind_of_sweep_has_a_page(subject: Any, words: tuple[str, ...], fi
         ({"verdict": verdict(Decision.PROMOTED), "version": 2, "serving": 2}, "Trial 0 became the champion"),
         ({"verdict": verdict(Decision.FORCED, because="demo")}, "Trial 0 was made champion by hand"),
         ({"verdict": verdict(Decision.REFUSED)}, "The champion stays: trial 0"),
-        ({"verdict": verdict(Decision.REFUSED, against=None)}, "Trial 0, with 98.0\u00a0% accuracy, is not promoted"),
+        (
+            {"verdict": verdict(Decision.REFUSED, against=None)},
+            "Trial 0, with 97.0\u00a0% accuracy on 360 sealed rows, is not promoted",
+        ),
         ({}, "Trial 0 leads with 98.0\u00a0% accuracy over 3 fresh seeds; not judged yet"),
     ],
 )
@@ -324,3 +328,31 @@ def test_the_command_writes_the_page_to_the_run_and_to_a_file(
     assert unknown.exit_code == 3
     bad = CliRunner().invoke(app, ["report", str(study.path), "--output", str(tmp_path / "none" / "page.html")])
     assert bad.exit_code == 2
+
+
+def test_scores_beyond_the_axis_are_drawn_at_its_end_and_said() -> None:
+    far = night(
+        [result(n, score) for n, score in enumerate((-40.0, 0.3, 0.31, 0.32, 0.33))], replace(ACCURACY, metric="val_r2")
+    )
+    page = drawn(far)
+    assert "Triangles" in page.text
+    layers = page.json["specs"]["history"]["layer"]
+    line = next(each["data"]["values"] for each in layers if dict(each["mark"])["type"] == "line")
+    first = next(row for row in page.json["data"] if row["trial"] == "0")
+    assert first["beyond"]
+    assert line[0]["drawn"] == first["drawn"]
+
+
+def test_an_edited_study_is_said_beside_the_command() -> None:
+    subject = night([result(0, 0.5)])
+    assert "has changed since" in commands(subject, "s.toml", is_edited=True)
+    assert "has changed since" not in commands(subject, "s.toml")
+
+
+def test_seeds_that_had_no_part_in_the_choice_are_told_apart() -> None:
+    later = tuple(
+        RecordedTrial(replace(result(0, 0.9), trial=replace(result(0, 0.9).trial, replicate=number)), ended=200.0)
+        for number in (1, 2, 3, 4, 5)
+    )
+    subject = night([result(0, 0.98), result(1, 0.9)], confirmation=confirmation(0.98, 0.9), replicates=later)
+    assert "2 more seeds" in " ".join(answer(subject, "s.toml"))

@@ -5,16 +5,24 @@ import shlex
 from collections.abc import Sequence
 
 from nightune.tasks.reporting.night.measure import SPACE
-from nightune.tasks.reporting.night.phrases import count, interval, promote_command, recipe, tune_command
+from nightune.tasks.reporting.night.phrases import (
+    count,
+    interval,
+    is_rival,
+    promote_command,
+    recipe,
+    rows_text,
+    tune_command,
+)
 from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.analysis.confirmation import ConfirmedFinalist
 from nightune.tuning.analysis.leaderboard import status_counts
 from nightune.tuning.analysis.metric_values import values_text
 from nightune.tuning.analysis.paired_gain import Gain
 from nightune.tuning.analysis.promotion_gate import Decision, Verdict
+from nightune.tuning.analysis.quantiles import share_interval, student_quantile
 from nightune.tuning.trial import Status, TrialResult
 
-NORMAL_95 = 1.96
 RECIPE_LENGTH = 3  # params of a trial that a sentence names
 
 
@@ -23,12 +31,10 @@ def headline(night: Night) -> str:
     winner, verdict = night.winner, night.verdict
     if winner is None:
         return _without_winner(night)
-    who, scored = f"trial {winner.trial.number}", f"{night.measure.text(night.score)} {night.measure.name}"
+    who, scored = f"trial {winner.trial.number}", _scored(night)
     if verdict is None:
-        confirmed = night.confirmed
-        seeds = "" if confirmed is None else f" over {count(len(confirmed.finalist.scores), 'fresh seed')}"
         so_far = "" if night.sweep.is_complete else f"{_progress(night)}: "
-        text = f"{so_far}{who} leads with {scored}{seeds}; not judged yet"
+        text = f"{so_far}{who} leads with {scored}; not judged yet"
         return text[0].upper() + text[1:]
     if verdict.decision is Decision.PROMOTED:
         return f"Trial {winner.trial.number} became the champion, with {scored}"
@@ -39,6 +45,17 @@ def headline(night: Night) -> str:
     is_sound = all(guard.passed for guard in verdict.guards) and verdict.gain is not None
     why = "is not significantly better" if is_sound else "is refused"
     return f"The champion stays: {who}, with {scored}, {why}"
+
+
+def _scored(night: Night) -> str:
+    """Return the winner's score on the sealed rows, or else the one by which it was chosen, and over how many seeds."""
+    sealed, gain = night.sealed, night.verdict and (night.verdict.gain or night.verdict.baseline)
+    if sealed is not None and gain:
+        unit = " in units of the target" if night.measure.unit else ""
+        return f"{night.measure.text(sealed.challenger)} {night.measure.name}{unit} on {rows_text(gain)}"
+    confirmed = night.confirmed
+    seeds = "" if confirmed is None else f" over {count(len(confirmed.finalist.scores), 'fresh seed')}"
+    return f"{night.measure.text(night.score)} {night.measure.full_name}{seeds}"
 
 
 def answer(night: Night, study_file: str) -> list[str]:
@@ -86,7 +103,23 @@ def _what_won(night: Night, winner: TrialResult) -> str:
     champion = night.champion
     if champion is not None and champion.score is not None:
         text += f", and {_compared(night, night.score, champion.score)} champion version {champion.version} had"
-    return f"{text}."
+    return f"{text}.{_later_seeds(night)}"
+
+
+def _later_seeds(night: Night) -> str:
+    """Say what the seeds reached that had no part in the choice: those of the gate."""
+    confirmed = night.confirmed
+    chosen_by = 0 if confirmed is None else len(confirmed.finalist.scores)
+    later = [each.result.objective for each in night.replicates if _is_later(night, each.result, chosen_by)]
+    if confirmed is None or not later:
+        return ""
+    mean = night.measure.text(sum(later) / len(later))
+    return f" {count(len(later), 'more seed')} of the gate, which had no part in the choice, reached {mean} on average."
+
+
+def _is_later(night: Night, result: TrialResult, chosen_by: int) -> bool:
+    is_winner = night.winner is not None and result.trial.number == night.winner.trial.number
+    return is_winner and result.trial.replicate > chosen_by and math.isfinite(result.objective)
 
 
 def _trials(night: Night) -> str:
@@ -119,7 +152,7 @@ def _how_sure(night: Night, study_file: str) -> str:
         return f"{_row_doubt(night)}One seed does not tell it from luck: {_next_command(night, study_file)}"
     if held.note:
         return f"How sure this is cannot be told: {held.note}."
-    rivals = [each for each in held.finalists if each.is_within and confirmed.is_within and each != confirmed]
+    rivals = [each for each in held.finalists if each != confirmed and is_rival(each, held)]
     text = f"Its interval is {interval(night, confirmed)} at {100 * held.confidence:g}{SPACE}%"
     if len(held.finalists) > 1:
         text += f"; it is the best of {len(held.finalists)} finalists with probability {confirmed.best_probability:.2f}"
@@ -144,14 +177,21 @@ def _row_doubt(night: Night) -> str:
     found = (each.standard_error for each in night.trials if winner and each.result.run_id == winner.run_id)
     by_folds = next(found, None)
     if by_folds is not None:
-        return f"Over its folds the score is uncertain by ±{night.measure.points(NORMAL_95 * by_folds)}. "
+        reach = by_folds * student_quantile(_folds(night) - 1, 0.975)
+        return f"Over its folds the score is uncertain by ±{night.measure.points(reach)} or more. "
     data, rows = night.origin.content.get("data", {}), night.ranking_rows
     is_weighted = any("weight" in str(key) and value for key, value in data.items()) if isinstance(data, dict) else True
     if night.sweep.metric != "val_accuracy" or not rows or is_weighted:
         return ""
-    error = math.sqrt(max(night.score * (1 - night.score), 0.0) / rows)
-    said = f"By its {rows} held-out rows alone a score is uncertain by ±{night.measure.points(NORMAL_95 * error)}"
-    return f"{said} at 95{SPACE}%. "
+    low, high = (night.measure.text(end) for end in share_interval(night.score, rows, 0.95))
+    return f"By its {rows} held-out rows alone it lies between {low} and {high} at 95{SPACE}%. "
+
+
+def _folds(night: Night) -> int:
+    """Return the number of folds, two where it is not recorded."""
+    data = night.origin.content.get("data", {})
+    split = data.get("split", {}) if isinstance(data, dict) else {}
+    return int(split.get("folds") or 2) if isinstance(split, dict) else 2
 
 
 def _judged(night: Night, study_file: str) -> list[str]:
@@ -162,6 +202,8 @@ def _judged(night: Night, study_file: str) -> list[str]:
     parts = [f"{_measured(night, verdict)}{_outcome(verdict)}."]
     if verdict.is_promoted and night.serving not in (None, night.version):
         parts.append(f"Since then version {night.serving} has become champion.")
+    elif verdict.is_promoted and not night.is_serving_known:
+        parts.append("The registry does not answer, so that today's champion is not known.")
     elif verdict.is_promoted and night.serving is None:
         parts.append("No version of the study is champion now.")
     return [" ".join(parts)]
@@ -171,8 +213,8 @@ def _measured(night: Night, verdict: Verdict) -> str:
     values, gain = verdict.values, verdict.gain or verdict.baseline
     if values is None or gain is None:
         return f"The gate says: {verdict.reason}"
-    m, rows = night.measure, f"On {gain.rows} sealed rows"
-    if values.metric != night.sweep.metric.removeprefix("val_") and values.metric != night.sweep.metric:
+    m, rows = night.measure, f"On {rows_text(gain)}"
+    if night.sealed is None:
         return f"{rows}: {values_text(values)}; {verdict.reason}"
     if verdict.gain is None or values.champion is None:
         other = f"a guess that ignores the inputs has {m.text(values.baseline)}"

@@ -43,13 +43,13 @@ def trial_rows(night: Night, reach: Ends) -> list[Spec]:
     for order, result in enumerate((each.result for each in night.trials), start=1):
         if not result.is_ranked:
             continue
-        clipped = min(max(result.objective, reach[0]), reach[1])
+        shown = clipped(result.objective, reach)
         rows.append(
             {
                 "trial": str(result.trial.number),
                 "order": order,
-                "drawn": m.drawn(clipped),
-                "beyond": clipped != result.objective,
+                "drawn": m.drawn(shown),
+                "beyond": shown != result.objective,
                 "told": m.text(result.objective, 1),
                 "kind": kind_of(night, result),
                 "status": status_text(result.status),
@@ -57,6 +57,11 @@ def trial_rows(night: Night, reach: Ends) -> list[Spec]:
             }
         )
     return rows
+
+
+def clipped(score: float, reach: Ends) -> float:
+    """Return a score, or the end of the reach that it is beyond."""
+    return min(max(score, reach[0]), reach[1])
 
 
 def kind_of(night: Night, result: TrialResult) -> str:

@@ -2,7 +2,7 @@
 
 import math
 
-from nightune.tasks.reporting.night.phrases import count, ordinal, status_text
+from nightune.tasks.reporting.night.phrases import count, is_rival, ordinal, status_text
 from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.analysis.leaderboard import status_counts
 from nightune.tuning.trial import TrialResult
@@ -58,10 +58,13 @@ def curves_heading(night: Night) -> str:
 def finalists_heading(night: Night) -> str:
     """Return how many finalists are equally good, and how many the search flattered."""
     finalists = night.confirmation.finalists if night.confirmation is not None else ()
-    within = sum(each.is_within for each in finalists)
+    held = night.confirmation
+    within = sum(is_rival(each, held) for each in finalists) if held is not None and not held.note else 0
     flattered = sum(night.improvement(each.finalist.search_score, each.finalist.mean) > 0 for each in finalists)
-    equal = f"{within} of {len(finalists)} finalists are equally good" if within > 1 else "One finalist stands out"
-    equal = equal if within else "No finalist has finite scores over fresh seeds"
+    equal = f"{within} of {len(finalists)} finalists may be the best" if within > 1 else "One finalist stands out"
+    if not within:
+        sound = sum(each.finalist.is_sound for each in finalists)
+        equal = f"{sound} finalists, no interval" if sound else "No finalist has finite scores over fresh seeds"
     return f"{equal}; the search flattered {flattered} of {len(finalists)}" if len(finalists) > 1 else "One finalist"
 
 

@@ -8,6 +8,7 @@ from nightune.tasks.reporting.night.figures import (
     INK,
     KINDS,
     PAPER,
+    clipped,
     field,
     frame,
     text_layer,
@@ -27,7 +28,7 @@ def history(night: Night, reach: Ends) -> Spec:
     x = field("order", scale={"domain": [0, total + 1], "nice": False}, axis=_time_axis(night))
     y = field("drawn", scale=m.scale(ends), axis=m.axis(ends))
     best = [(order, score) for order, score in enumerate(best_so_far(night), start=1) if score is not None]
-    rows = [{"order": order, "drawn": m.drawn(score)} for order, score in best]
+    rows = [{"order": order, "drawn": m.drawn(clipped(score, reach))} for order, score in best]
     layers: list[Spec] = []
     if math.isfinite(night.seed_band):
         worse = -night.seed_band if m.is_maximized else night.seed_band

@@ -29,12 +29,15 @@ from nightune.tuning.trial import TrialResult
 VEGA_LITE = "6.4"  # one of those that vl-convert-python brings
 
 
-def draw_page(night: Night, study_file: str, address: str) -> str:
-    """Return the page as HTML. `study_file` is written into commands, `address`, of the store, into Python code."""
+def draw_page(night: Night, study_file: str, address: str, is_edited: bool = False) -> str:
+    """Return the page as HTML. `study_file` is written into commands, `address`, of the store, into Python code.
+
+    `is_edited`: the study file has changed since the sweep.
+    """
     columns = curve_columns(night)
     specs = _figures(night) | {f"curves-{result.trial.number}": spec for result, spec in columns}
     reach = night.measure.reach([each.objective for each in night.ranked]) if night.ranked else (0.0, 0.0)
-    script, library = _part("page.js"), _library()
+    script, library, drawn = _part("page.js"), _library(), trial_rows(night, reach)
     names, rows = tables.trial_table(night)
     page: str = _template().render(
         night=night,
@@ -50,14 +53,15 @@ def draw_page(night: Night, study_file: str, address: str) -> str:
         columns=[_column_head(night, result) for result, _ in columns],
         winner_params=tables.winner_params(night),
         origin=tables.origin_rows(night),
-        commands=tables.commands(night, study_file),
+        commands=tables.commands(night, study_file, is_edited),
         load_winner=tables.load_winner(night, address),
         load_trials=tables.load_trials(night, address),
         started=datetime.fromtimestamp(night.origin.started, UTC),
         specs=_json(specs),
         specs_of={name: name in specs for name in ("strip", "history", "finalists")},
         band=night.measure.points(night.seed_band) if math.isfinite(night.seed_band) else "",
-        data=_json(trial_rows(night, reach)),
+        data=_json(drawn),
+        has_beyond=any(row["beyond"] for row in drawn),
         alt=_alternatives(night),
         style=_part("page.css"),
         library=library,

@@ -15,17 +15,22 @@ from nightune.tasks.tracking.store.errors import RefusedRequestError
 from nightune.tasks.tracking.store.pages import Pages, find_pages
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.confirmations import read_confirmation
+from nightune.tasks.tracking.sweeps.findings import read_findings
 from nightune.tasks.tracking.sweeps.importances import read_importance
 from nightune.tasks.tracking.sweeps.links import run_address
 from nightune.tasks.tracking.sweeps.origins import Origin, read_origin
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, all_sweeps
 from nightune.tasks.tracking.sweeps.verdicts import read_verdict
 from nightune.tasks.tracking.trials.recorded import RecordedTrial, read_curves, read_row_counts, recorded_trials
-from nightune.tuning.analysis.confirmation import Confirmation, ConfirmedFinalist
+from nightune.tasks.tracking.trials.trials import finished_trials
+from nightune.tuning.analysis.confirmation import Confirmation, ConfirmedFinalist, seed_band
+from nightune.tuning.analysis.importance import is_trusted
 from nightune.tuning.analysis.leaderboard import leaderboard, varying_params
+from nightune.tuning.analysis.metric_values import MetricValues
 from nightune.tuning.analysis.promotion_gate import Verdict
+from nightune.tuning.analysis.sweep_comparison import what_is_scored
 from nightune.tuning.trial import Status, TrialResult
-from nightune.vocabulary import sign_of
+from nightune.vocabulary import VALIDATION_PREFIX, sign_of
 
 BEST_CURVES = 5
 CURVES = ("loss", "val_loss", "learning_rate", "batch_size", "weight_decay", "penalty")
@@ -48,7 +53,8 @@ class Champion:
 class Night:
     """One sweep: its trials in the order in which they ended, and what became of its winner.
 
-    `version` is the number of the version that was registered from it, `serving` that of the study's champion now.
+    `version` is the number of the version that was registered from it, `serving` that of the study's champion now; the
+    latter may be unknown.
     """
 
     study: str
@@ -61,6 +67,7 @@ class Night:
     champion: Champion | None = None
     version: int | None = None
     serving: int | None = None
+    is_serving_known: bool = True
     row_counts: Mapping[str, int] = field(default_factory=dict)
     curves: Mapping[int, Curves] = field(default_factory=dict)  # by trial, of those in `learners`
     shares: Mapping[str, float] = field(default_factory=dict)  # importance of a dimension, in [0, 1]
@@ -95,6 +102,13 @@ class Night:
         return measure_of(self.sweep.metric, self.sweep.direction, scores, self.ranking_rows, is_scaled)
 
     @property
+    def sealed(self) -> MetricValues | None:
+        """The values of the study's metric on the sealed rows, if the gate measured it."""
+        values = self.verdict.values if self.verdict is not None else None
+        is_metric = values is not None and self.sweep.metric in (values.metric, f"{VALIDATION_PREFIX}{values.metric}")
+        return values if is_metric else None
+
+    @property
     def ranking_rows(self) -> int | None:
         """The number of rows that the objective is computed from; None where it is not recorded."""
         return next((self.row_counts[name] for name in RANKING_SPLITS if name in self.row_counts), None)
@@ -125,18 +139,10 @@ class Night:
             return self.confirmed.finalist.mean
         return math.nan if self.winner is None else self.winner.objective
 
-    @property
-    def seed_deviation(self) -> float:
-        """The standard deviation of one training over seeds, pooled over the finalists; NaN where it is unknown."""
-        if self.confirmation is None or self.confirmation.note:
-            return math.nan
-        sound = [each for each in self.confirmation.finalists if each.finalist.is_sound]
-        return sound[0].standard_error * math.sqrt(len(sound[0].finalist.scores)) if sound else math.nan
-
-    @property
+    @cached_property
     def seed_band(self) -> float:
-        """The difference that two equally good trials of one seed each exceed in 5 of 100 cases; NaN if unknown."""
-        return 1.96 * math.sqrt(2) * self.seed_deviation
+        """The difference that luck of the seed alone explains between trials of one seed each; NaN if unknown."""
+        return math.nan if self.confirmation is None else seed_band(self.confirmation)
 
     @cached_property
     def varying(self) -> list[str]:
@@ -162,6 +168,7 @@ def read_night(store: Store, study: str, sweep: Sweep) -> Night:
     trials = recorded_trials(store, sweep)
     verdict, mattered = read_verdict(store, sweep), read_importance(store, sweep)
     versions = _versions(store, study)
+    known = versions or {}
     night = Night(
         study=study,
         sweep=sweep,
@@ -170,11 +177,14 @@ def read_night(store: Store, study: str, sweep: Sweep) -> Night:
         replicates=tuple(recorded_trials(store, sweep, "replicate")),
         confirmation=read_confirmation(store, sweep),
         verdict=verdict,
-        champion=_champion_before(store, study, sweep, verdict, versions),
-        version=next((number for number, each in versions.items() if _is_of(each, sweep)), None),
-        serving=next((number for number, each in versions.items() if registry.CHAMPION in each.aliases), None),
+        champion=_champion_before(store, study, sweep, verdict, known),
+        version=next((number for number, each in known.items() if _is_of(each, sweep)), None),
+        serving=next((number for number, each in known.items() if registry.CHAMPION in each.aliases), None),
+        is_serving_known=versions is not None,
         row_counts=read_row_counts(store, trials[0].result.run_id) if trials else {},
-        shares={each.name: each.share or 0.0 for each in mattered.dimensions} if mattered is not None else {},
+        shares={}
+        if mattered is None
+        else {each.name: each.share or 0.0 for each in mattered.dimensions if is_trusted(each)},
         pages=find_pages(store),
     )
     metrics = dict.fromkeys((sweep.metric, *CURVES))
@@ -191,12 +201,12 @@ def _learners(full: list[TrialResult], winner: TrialResult | None) -> list[Trial
     return [*best, *(each for each in typical if each.trial.number not in known)]
 
 
-def _versions(store: Store, study: str) -> dict[int, Version]:
-    """Return the study's registered versions, newest first; none if the registry refuses."""
+def _versions(store: Store, study: str) -> dict[int, Version] | None:
+    """Return the study's registered versions, newest first; None if the registry refuses."""
     try:
         return {each.number: each for each in reversed(registry.versions(store, study))}
     except RefusedRequestError:
-        return {}
+        return None
 
 
 def _is_of(version: Version, sweep: Sweep) -> bool:
@@ -219,14 +229,18 @@ def _champion_before(
     if _is_of(version, sweep):
         return None
     origin = next((each for each in all_sweeps(store, study) if _is_of(version, each)), None)
-    is_comparable = origin is not None and (origin.metric, origin.data_version) == (sweep.metric, sweep.data_version)
     score = _confirmed_score(version)
-    if origin is None or not is_comparable or score is None:
+    if origin is None or score is None or _scored(store, origin) != _scored(store, sweep):
         return Champion(number)
     held = read_confirmation(store, origin)
     finalists = held.finalists if held is not None else ()
     mine = [each for each in finalists if str(each.finalist.trial) == version.tags.get(names.TRIAL)]
     return Champion(number, score, mine[0].low, mine[0].high) if mine else Champion(number, score)
+
+
+def _scored(store: Store, sweep: Sweep) -> object:
+    results = finished_trials(store, sweep).values() if sweep.metric == "val_loss" else ()
+    return what_is_scored(sweep.metric, sweep.data_version, list(results), read_findings(store, sweep, "models"))
 
 
 def _confirmed_score(version: Version) -> float | None:

@@ -47,11 +47,12 @@ def _ticks(m: Measure, x: Spec, y: Spec) -> Spec:
     return {
         "data": {"name": "trials"},
         "transform": [{"calculate": "'trials'", "as": "lane"}, {"calculate": "datum.drawn", "as": "score"}],
-        "mark": {"type": "tick", "thickness": 1.5, "height": 14, "opacity": 0.8},
+        "mark": {"type": "tick", "thickness": 1.5, "height": 14},
         "encoding": {
             "x": x,
             "y": y,
             "color": {"condition": {"test": "datum.kind == 'winner'", "value": ACCENT}, "value": DOT},
+            "opacity": {"condition": {"test": "datum.beyond", "value": 0.25}, "value": 0.8},
             "tooltip": tooltips(m),
         },
     }

@@ -12,6 +12,7 @@ from nightune.tasks.reporting.night.measure import duration
 from nightune.tasks.reporting.night.phrases import (
     count,
     interval,
+    is_rival,
     machine_time,
     promote_command,
     status_text,
@@ -42,22 +43,23 @@ class Fact:
 
 def facts(night: Night) -> list[Fact]:
     """Return at most four numbers: the score, the chance to be best, the value on the sealed rows, the time."""
-    m, confirmed, verdict, found = night.measure, night.confirmed, night.verdict, []
+    m, confirmed = night.measure, night.confirmed
+    found: list[Fact] = []
     if night.winner is not None:
         seeds = "one seed" if confirmed is None else interval(night, confirmed)
         found.append(Fact(m.text(night.score), m.full_name if confirmed is None else f"confirmed {m.full_name}", seeds))
     if confirmed is not None and night.confirmation is not None and math.isfinite(confirmed.best_probability):
         finalists = night.confirmation.finalists
-        others = sum(each.is_within for each in finalists if each != confirmed)
-        doubt = f"{others} of the other {len(finalists) - 1} as good" if others else "no other is as good"
+        others = sum(is_rival(each, night.confirmation) for each in finalists if each != confirmed)
+        doubt = f"{others} of the other {len(finalists) - 1} may be better" if others else "no other may be better"
         found.append(Fact(f"{confirmed.best_probability:.2f}", "chance to be the best finalist", doubt))
     elif len(night.full) > 1:
         found.append(Fact(m.text(night.median), f"median {m.name}", f"of {len(night.full)} trials"))
-    values = verdict.values if verdict is not None else None
-    if values is not None and night.sweep.metric in (values.metric, f"val_{values.metric}"):
+    values, unit = night.sealed, " in units of the target" if m.unit else ""
+    if values is not None:
         other = f"a guess: {m.text(values.baseline)}"
         other = other if values.champion is None else f"the champion: {m.text(values.champion)}"
-        found.append(Fact(m.text(values.challenger), f"{m.name} on sealed rows", other))
+        found.append(Fact(m.text(values.challenger), f"{m.name}{unit} on sealed rows", other))
     trained = count(len(night.trials), "trial")
     if night.replicates:
         trained += f", {count(len(night.replicates), 'fresh seed')}"
@@ -155,7 +157,7 @@ def origin_rows(night: Night) -> list[tuple[str, str]]:
     return [(name, text or "not recorded") for name, text in found.items()]
 
 
-def commands(night: Night, study_file: str) -> str:
+def commands(night: Night, study_file: str, is_edited: bool = False) -> str:
     """Return the commands that show the sweep, train its trials again, search further, and judge the winner."""
     again = tune_command(night, study_file)
     sweep, study = night.sweep, shlex.quote(study_file)
@@ -163,7 +165,8 @@ def commands(night: Night, study_file: str) -> str:
     if not sweep.is_complete:
         found.append(("complete this sweep", again))
     nights = f", then {sweep.number} × with --fresh" if sweep.number else ""
-    found.append((f"in an empty store{nights}: the same trials", again))
+    edited = f", with the sweep's artifact {names.STUDY_FOLDER}/{night.study}.toml: {study_file} has changed since"
+    found.append((f"in an empty store{nights}: the same trials{edited if is_edited else ''}", again))
     if not sweep.has_all_points:
         found.append(("new points", f"{again} --fresh"))
     if night.winner is not None and night.verdict is None and sweep.is_complete:

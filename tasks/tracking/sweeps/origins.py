@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nightune.models.training.reported_names import AS_ASKED
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.artifacts import local_artifact
 from nightune.tasks.tracking.store.records import optional_file
@@ -17,13 +18,14 @@ from nightune.tasks.tracking.sweeps.sweeps import Sweep, parse_content, read_env
 class Origin:
     """What a sweep was started from. Empty where a sweep does not record it, or the record is damaged.
 
-    `started` is in seconds since 1970. `overrides` are the options of `nightune tune` by which the sweep differs from
-    its study file.
+    `started` is in seconds since 1970. `written` is the study file of the time, and `overrides` are the options of
+    `nightune tune` by which the sweep differs from it.
     """
 
     started: float
     question: str = ""
     content: Mapping[str, Any] = field(default_factory=dict)
+    written: Mapping[str, Any] | None = None
     overrides: tuple[str, ...] = ()
     commit: str = ""
     is_changed: bool = False  # files differed from the commit
@@ -42,7 +44,8 @@ def read_origin(store: Store, sweep: Sweep) -> Origin:
         started=run.info.start_time / 1000,
         question=tags.get(names.MLFLOW_NOTE, ""),
         content=content,
-        overrides=() if written is None else _overrides(written, content),
+        written=written,
+        overrides=(*(() if written is None else _overrides(written, content)), *_engine(tags)),
         commit=tags.get(names.MLFLOW_COMMIT, ""),
         is_changed=tags.get(names.GIT_CHANGED) == "true",
         device=tags.get(names.DEVICE, ""),
@@ -54,6 +57,11 @@ def write_page(store: Store, sweep: Sweep, page: str) -> Path | None:
     """Attach the report to the sweep's run; return the file in the store, or None if a server keeps it."""
     client(store).log_text(sweep.run_id, page, names.REPORT_PAGE)
     return local_artifact(store, sweep.run_id, names.REPORT_PAGE)
+
+
+def _engine(tags: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the option of an engine that was asked for; the compiled one is chosen without it, too."""
+    return ("--engine", tags[names.ENGINE]) if tags.get(names.ENGINE_REASON) == AS_ASKED else ()
 
 
 def _overrides(written: Mapping[str, Any], content: Mapping[str, Any]) -> tuple[str, ...]:
