@@ -11,7 +11,7 @@ import numpy as np
 from nightune.models.data.contents import Arrays, Table
 from nightune.models.data.parts import join_arrays
 from nightune.models.data.settings import DataSettings
-from nightune.models.data.sources import BUILT_IN, KEY, existing_file, read_csv, read_source
+from nightune.models.data.sources import BUILT_IN, KEY, existing_file, read_csv, read_source, refuse_few_rows
 from nightune.models.errors import InputError
 from nightune.models.user_code import is_reference
 
@@ -26,7 +26,10 @@ def read_content(settings: DataSettings, folder: Path) -> Table | Arrays:
     """
     files = settings.split.files
     if not files:
-        return read_source(settings.source, folder, settings.numeric, settings.categorical)
+        content = read_source(settings.source, folder, settings.numeric, settings.categorical)
+        if isinstance(content, Table):
+            refuse_few_rows(content, settings.source)
+        return content
     sources = {"train": settings.source, **files}
     kinds = {name: _kind(source) for name, source in sources.items()}
     places = {
