@@ -69,6 +69,15 @@ def test_slots_of_adam_are_means_of_gradients_and_squares() -> None:
     assert [number(slot) for slot in optimizers.adam_slots(optimizer, 1)] == pytest.approx([5.5, 30.25])
 
 
+@undocumented("Keras", "Nadam._u_product", "rules as data", "library_internals.optimizers.nadam_product")
+def test_nadam_keeps_the_product_of_its_momentums() -> None:
+    optimizer, variables = built(keras.optimizers.Nadam(beta_1=0.5))
+    factors = [0.5 * (1 - 0.5 * 0.96**step) for step in (1, 2)]
+    for product in (factors[0], factors[0] * factors[1]):
+        optimizer.apply(gradients(), variables)
+        assert number(optimizers.nadam_product(optimizer)) == pytest.approx(product)
+
+
 @undocumented("Keras", "SGD.momentums", "momentum as data", "library_internals.optimizers.sgd_velocity")
 def test_velocity_of_sgd_has_the_rate_in_it() -> None:
     optimizer, variables = built(keras.optimizers.SGD(0.1, momentum=0.5))
