@@ -23,7 +23,7 @@ from nightune.tasks.tracking.trials.trials import copy_as_reused, finished_trial
 from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tasks.trial.trainer import make_trainer
 from nightune.tuning.errors import Problem, StudyError
-from nightune.tuning.study.budgets import finished_trainings, trainings
+from nightune.tuning.study.budgets import finished_trainings, largest_cost_epochs, trainings
 from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Trial, TrialResult
 
@@ -74,6 +74,7 @@ def select_engine(store: Store, study: Study, sweep: int, data: PreparedData, re
     from nightune.models.backend import load_keras  # noqa: PLC0415 - Keras, only if something is trained
     from nightune.models.data.storage import open_dataset  # noqa: PLC0415
     from nightune.models.engines.choice import EngineChoice, choose_engine  # noqa: PLC0415
+    from nightune.models.engines.costs import PlannedWork  # noqa: PLC0415
 
     crash_log = open_crash_log(store.root, study.name)
     if request == "auto" and crash_log.engine_crashes() >= MAX_ENGINE_CRASHES:
@@ -89,7 +90,9 @@ def select_engine(store: Store, study: Study, sweep: int, data: PreparedData, re
         logger.warning("%s", note)
     try:
         with crash_log.choosing_engine():
-            return choose_engine(request, recipes, dataset, folder, None if dataset.is_on_disk else trained_on)
+            make = None if dataset.is_on_disk else trained_on
+            work = PlannedWork(study.trial_count, largest_cost_epochs(study.brackets))
+            return choose_engine(request, recipes, dataset, folder, make, work)
     except InputError as error:
         raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.errors import InputError
@@ -10,6 +11,9 @@ from nightune.models.recipe.recipe import Recipe
 from nightune.models.training import reported_names
 from nightune.models.training.engine import Engine
 from nightune.vocabulary import unknown_name
+
+if TYPE_CHECKING:
+    from nightune.models.engines.costs import PlannedWork
 
 REQUESTS = ("auto", "compiled", "fit")
 
@@ -28,11 +32,13 @@ def choose_engine(
     dataset: Dataset,
     folder: Path,
     make: Callable[[str], Engine] | None = None,
+    work: "PlannedWork | None" = None,
 ) -> EngineChoice:
     """Choose the engine for the recipes of a sweep; it stays the same for the whole sweep.
 
-    `auto` chooses the backend's compiled engine if it supports the recipes and trains two of them as `fit` does. `make`
-    returns the engine of a name that will train the sweep: programs that the check compiles then serve the trials.
+    `auto` chooses the backend's compiled engine if it supports the recipes and trains two of them as `fit` does, unless
+    `fit` trains the planned `work` in clearly less time. `make` returns the engine of a name that will train the sweep:
+    programs that the check compiles then serve the trials.
     InputError if no model of the recipes has embeddings for the ids of the data.
     """
     if request not in REQUESTS:
@@ -42,7 +48,9 @@ def choose_engine(
     refuse_unknown_ids(recipes, dataset, folder)
     if request == "fit":
         return EngineChoice("fit", reported_names.AS_ASKED)
-    comparison = compare_engines(recipes, dataset, folder, make)
+    comparison = compare_engines(recipes, dataset, folder, make, work if request == "auto" else None)
+    if comparison.cost is not None:
+        return EngineChoice("fit", comparison.cost)
     if comparison.refusal is None:
         return EngineChoice(comparison.engine, comparison.agreement)
     if request == "compiled":

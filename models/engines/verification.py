@@ -3,6 +3,7 @@
 The two differ in their numbers: with one trial, a hyperparameter that a program holds as a constant would pass.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ import keras
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
+from nightune.models.engines.costs import PlannedWork, Seconds, cheaper_in_fit
 from nightune.models.engines.make import make_engine
 from nightune.models.error_causes import cause_of
 from nightune.models.errors import InputError
@@ -39,11 +41,37 @@ TRIED_MODELS = 8  # that cannot be built or lack rows for ids, before all are ta
 
 @dataclass(frozen=True)
 class Comparison:
-    """The compiled engine, and either the reason against it or how well it agrees with `fit`."""
+    """The compiled engine, and either the reason against it or how well it agrees with `fit`.
+
+    `cost`: why `fit` takes less time all the same; None if it does not, or if the planned work is not known.
+    """
 
     engine: str
     refusal: str | None = None
     agreement: str = ""
+    cost: str | None = None
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """How far the engines differ after a short training, relative to the distance moved, and the seconds of each."""
+
+    difference: float
+    fit_seconds: float
+    compiled_seconds: float
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """The trainings of a pair of recipes, and their tolerance."""
+
+    pair: Sequence[Recipe]
+    trained: Sequence[_Trained]
+    tolerance: float
+
+    @property
+    def difference(self) -> float:
+        return max(each.difference for each in self.trained)
 
 
 def refusals_of_compiled(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> tuple[str, list[str]]:
@@ -53,11 +81,16 @@ def refusals_of_compiled(recipes: Sequence[Recipe], dataset: Dataset, folder: Pa
 
 
 def compare_engines(
-    recipes: Sequence[Recipe], dataset: Dataset, folder: Path, make: Callable[[str], Engine] | None = None
+    recipes: Sequence[Recipe],
+    dataset: Dataset,
+    folder: Path,
+    make: Callable[[str], Engine] | None = None,
+    work: PlannedWork | None = None,
 ) -> Comparison:
     """Check that the backend's compiled engine supports the recipes, and trains two of them as `fit` does.
 
-    `make` returns the engine of a name for the whole data set, which is checked itself if the data are few.
+    `make` returns the engine of a name for the whole data set, which is checked itself if the data are few. With
+    planned `work` the costs are compared as well.
     """
     engine = COMPILED_ENGINES.get(keras.backend.backend(), "")
     try:
@@ -67,22 +100,29 @@ def compare_engines(
         if compiled is None or refusals:
             return Comparison(engine, "; ".join(refusals))
         found = _compare_first_buildable(compiled, recipes, dataset, folder)
+        if apart := next((each for each in found if not each.difference <= each.tolerance), None):
+            by = f"by {apart.difference:.1g} relative to the distance moved (at most {apart.tolerance:g})"
+            return Comparison(engine, f"its weights differ from fit's {by}")
+        cost = cheaper_in_fit(compiled, recipes, dataset, folder, work, _seconds(found[0])) if work else None
     except (MemoryError, OSError):
         raise
     except Exception as error:  # a user's model may raise anything; its trials will report it
         return Comparison(engine, f"two trials could not be compared: {cause_of(error)}")
-    for apart, most in found:
-        if not apart <= most:
-            found_apart = f"by {apart:.1g} relative to the distance moved (at most {most:g})"
-            return Comparison(engine, f"its weights differ from fit's {found_apart}")
-    worst = max(apart for apart, _ in found)
-    return Comparison(engine, agreement=f"weights match fit's within {worst:.1g} (relative to the distance moved)")
+    worst = max(each.difference for each in found)
+    agreement = f"weights match fit's within {worst:.1g} (relative to the distance moved)"
+    return Comparison(engine, agreement=agreement, cost=cost)
+
+
+def _seconds(checked: _Checked) -> Seconds:
+    """Return the seconds of the first training of a program, and of the next one in either engine."""
+    first, following = checked.trained[0], checked.trained[-1]
+    return Seconds(first.compiled_seconds, following.compiled_seconds, following.fit_seconds)
 
 
 def _compare_first_buildable(
     engine: Engine, recipes: Sequence[Recipe], dataset: Dataset, folder: Path
-) -> list[tuple[float, float]]:
-    """Return distance and tolerance of each check, for the richest recipe whose model can be built.
+) -> list[_Checked]:
+    """Return each check of the richest recipe whose model can be built.
 
     A model that cannot be built costs its own trials, not all others the compiled engine. Raise the first InputError if
     none of the first models can be built.
@@ -94,7 +134,7 @@ def _compare_first_buildable(
             continue
         try:
             checks = _checks([recipe, perturbed(recipe)])
-            return [(max(_differences(engine, pair, dataset, folder)), most) for pair, most in checks]
+            return [_Checked(pair, _trained(engine, pair, dataset, folder), most) for pair, most in checks]
         except InputError as error:
             errors[key] = error
         if len(errors) == TRIED_MODELS:
@@ -177,8 +217,8 @@ def _used_numbers(recipe: Recipe) -> int:
     return sum(has)
 
 
-def _differences(engine: Engine, recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> list[float]:
-    """Return how far the engine and `fit` differ after an epoch on a part of the data, relative to the distance moved.
+def _trained(engine: Engine, recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> list[_Trained]:
+    """Train each recipe for an epoch on a part of the data, in the engine and in `fit`.
 
     One engine trains all recipes, so that state kept from the first would show in the second.
     """
@@ -194,7 +234,7 @@ def _differences(engine: Engine, recipes: Sequence[Recipe], dataset: Dataset, fo
         part = replace(part, validation=validation.part(slice(COMPARED_EXAMPLES)))
         compiled = make_engine(engine.name, part, folder, shares_rules=getattr(engine, "shares_rules", True))
     reference = make_engine("fit", part, folder)
-    return [_difference(reference, compiled, recipe, part) for recipe in recipes]
+    return [_compared(reference, compiled, recipe, part) for recipe in recipes]
 
 
 @dataclass(frozen=True)
@@ -211,13 +251,17 @@ class _InProgramsOfAll:
         return getattr(self.engine, name)
 
 
-def _difference(reference: Engine, compiled: Engine, recipe: Recipe, dataset: Dataset) -> float:
+def _compared(reference: Engine, compiled: Engine, recipe: Recipe, dataset: Dataset) -> _Trained:
     start = _flat(reference.weights(reference.start(recipe, Seeds.from_trial(0))))
-    expected, trained = (_flat(_end(engine, recipe, dataset)) for engine in (reference, compiled))
+    began_at = time.perf_counter()
+    expected = _flat(_end(reference, recipe, dataset))
+    ended_at = time.perf_counter()
+    trained = _flat(_end(compiled, recipe, dataset))
+    fit_seconds, compiled_seconds = ended_at - began_at, time.perf_counter() - ended_at
     distance = float(np.linalg.norm(expected - start))
-    if distance == 0.0:  # nothing was trained: that is no agreement
-        return float("inf")
-    return float(np.linalg.norm(trained - expected)) / distance
+    # If nothing was trained, that is no agreement.
+    difference = float(np.linalg.norm(trained - expected)) / distance if distance else float("inf")
+    return _Trained(difference, fit_seconds, compiled_seconds)
 
 
 def _end(engine: Engine, recipe: Recipe, dataset: Dataset) -> list[np.ndarray]:

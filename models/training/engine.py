@@ -54,6 +54,9 @@ class Compilation:
 class Compiles(Protocol):
     """Engines that count what they compile."""
 
+    def program_count(self, recipes: Sequence[Recipe]) -> int:
+        """Return the number of programs that would train these recipes; it may build their models."""
+
     @property
     def compilation(self) -> Compilation:
         """What the engine has compiled so far."""

@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -123,6 +124,14 @@ class CompiledEngine:
         """The functions of all programs so far, and the seconds of their first calls."""
         calls = self._first_calls
         return Compilation(sum(each.functions for each in calls), sum(each.seconds for each in calls))
+
+    def program_count(self, recipes: Sequence[Recipe]) -> int:
+        """Return the number of programs that would train these recipes, without those whose models cannot be built."""
+        keys = set()
+        for recipe in recipes:
+            with suppress(Exception):  # a user's model may raise anything; its trials will report it
+                keys.add(self._keys(self._alike.leader(recipe))[0])
+        return len(keys)
 
     def refusals(self, recipe: Recipe) -> list[str]:
         """Return the reasons why a recipe requires the engine `fit`; empty if a program can train it."""
@@ -260,14 +269,18 @@ class CompiledEngine:
     def _compiled(self, recipe: Recipe) -> CompiledProgram:
         """Return the cached program of the recipe's key and of Keras' current dtype policy, or compile it."""
         recipe = self._alike.leader(recipe)
-        policy, code = keras.config.dtype_policy().name, code_of(recipe, self._folder)
-        keys = (program_key if self.shares_rules else graph_key, graph_key)
-        shared, own = ((policy, key(recipe, code)) for key in keys)
+        shared, own = self._keys(recipe)
         if compiled := self._programs.get(shared) or self._programs.get(own):
             return compiled
         compiled = self._compile(recipe)
         self._programs[shared if compiled.program.has_shared_rules else own] = compiled
         return compiled
+
+    def _keys(self, recipe: Recipe) -> tuple[tuple[str, str], tuple[str, str]]:
+        """Return the keys of a program that several rules share, and of one of its own, with Keras' dtype policy."""
+        policy, code = keras.config.dtype_policy().name, code_of(recipe, self._folder)
+        shared = program_key(recipe, code) if self.shares_rules else graph_key(recipe, code)
+        return (policy, shared), (policy, graph_key(recipe, code))
 
     def _compile(self, recipe: Recipe) -> CompiledProgram:
         if self._compile_whole is not None:

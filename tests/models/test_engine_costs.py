@@ -1,0 +1,116 @@
+"""Costs: `auto` leaves a sweep to `fit` where compiling takes longer than it saves, and says so."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nightune.models.data.dataset import Dataset
+from nightune.models.recipe.params import read_recipe
+from nightune.models.recipe.recipe import Recipe
+from tests.models.conftest import BACKEND, MakeDataset
+
+HERE = Path(__file__).parent
+WIDTHS = [read_recipe({"model.units": [width]}) for width in range(8, 24)]
+RATES = [read_recipe({"model.units": [8], "learning_rate.peak": 10.0**-power}) for power in range(1, 5)]
+
+
+def setup_module() -> None:
+    """Import modules that import Keras: when the tests run, not when they are collected."""
+    global costs, verification, choose_engine, make_engine
+    from nightune.models.engines import costs, verification
+    from nightune.models.engines.choice import choose_engine
+    from nightune.models.engines.make import make_engine
+
+
+@pytest.fixture
+def dataset(make_dataset: MakeDataset) -> Dataset:
+    return make_dataset()
+
+
+Why = Callable[..., str | None]
+
+
+@pytest.fixture
+def why(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Why:
+    """Ask by seconds of trainings, and of epochs in the compiled engine and in `fit`."""
+
+    def ask(
+        recipes: list[Recipe],
+        work: tuple[int, int],
+        seconds: tuple[float, float, float],
+        epochs: tuple[float, float] = (0.0, 0.0),
+    ) -> str | None:
+        by_name = {BACKEND: epochs[0], "fit": epochs[1]}
+        monkeypatch.setattr(costs, "_epoch_seconds", lambda engine, *_: by_name[engine.name])
+        engine = make_engine(BACKEND, dataset, HERE)
+        return costs.cheaper_in_fit(engine, recipes, dataset, HERE, costs.PlannedWork(*work), costs.Seconds(*seconds))
+
+    return ask
+
+
+def test_programs_that_trials_share_are_worth_compiling(why: Why) -> None:
+    assert why(RATES, (200, 1_000), (5.0, 0.1, 0.4)) is None
+
+
+def test_a_program_for_each_trial_is_left_to_fit(why: Why) -> None:
+    reason = why(WIDTHS, (40, 200), (2.1, 0.1, 0.4))
+    assert reason is not None
+    # 39 further programs of 2 s, and 0.1 s for each of 40 trials; `fit` takes 0.4 s for each.
+    assert all(number in reason for number in ("40 programs", "78 s", "82 s", "16 s"))
+
+
+def test_long_trainings_pay_for_programs_of_their_own(why: Why) -> None:
+    """Compiling costs 66 s more for each 40 trials, and an epoch saves 50 ms: from 1,320 epochs on."""
+    seconds, epochs = (2.1, 0.1, 0.4), (0.01, 0.06)
+    assert why(WIDTHS, (40, 1_000), seconds, epochs) is not None
+    assert why(WIDTHS, (40, 2_000), seconds, epochs) is None
+
+
+@pytest.mark.parametrize("seconds", [(0.3, 0.1, 0.16), (2.1, 2.0, 1.95)])
+def test_what_measurements_cannot_tell_stays_compiled(seconds: tuple[float, float, float], why: Why) -> None:
+    assert why(WIDTHS[:4], (4, 8), seconds) is None
+
+
+def test_models_that_cannot_be_built_count_as_no_program(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("def build(input_shape, output_size):\n    raise ValueError('too narrow')\n")
+    broken = read_recipe({"model.architecture": "own.py:build"})
+    engine: Any = make_engine(BACKEND, dataset, tmp_path)
+    assert engine.program_count([broken, *RATES, *WIDTHS]) == len(WIDTHS)  # one of them has the width of all rates
+
+
+@pytest.mark.parametrize(("request_", "expected"), [("auto", "fit"), ("compiled", BACKEND)])
+def test_only_auto_weighs_costs(
+    request_: str, expected: str, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def cheaper(*arguments: Any) -> str:
+        asked.extend(arguments[-2:])
+        return "because"
+
+    monkeypatch.setattr(verification, "cheaper_in_fit", cheaper)
+    work = costs.PlannedWork(24, 48)
+    choice = choose_engine(request_, RATES, dataset, HERE, work=work)
+    assert (choice.name, choice.reason == "because") == (expected, expected == "fit")
+    if expected == "fit":
+        assert asked[0] is work
+        assert asked[1].first > asked[1].compiled > 0.0
+        assert asked[1].fit > 0.0
+
+
+def test_epochs_of_many_examples_are_extrapolated(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[int] = []
+
+    def measured(_engine: Any, _recipe: Recipe, data: Dataset, **_: Any) -> Any:
+        trained.append(len(data.train))
+        return type("Outcome", (), {"curves": {"seconds": [9.0, 0.25]}})
+
+    monkeypatch.setattr(costs, "train", measured)
+    engine = make_engine("fit", dataset, HERE)
+    assert costs._epoch_seconds(engine, RATES[0], dataset, HERE) == pytest.approx(0.25)
+    examples = len(dataset.train) + len(dataset.validation)
+    monkeypatch.setattr(costs, "MEASURED_EXAMPLES", examples // 2)
+    assert costs._epoch_seconds(engine, RATES[0], dataset, HERE) == pytest.approx(0.25 * examples / (examples // 2))
+    assert trained == [len(dataset.train), len(dataset.train) * (examples // 2) // examples]
