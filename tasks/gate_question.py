@@ -54,6 +54,14 @@ class Question:
         weighted = "" if self.rows.weights is None else " (rows by their weights)"
         return f"{self.measure if self.is_row_mean else of_metric}{weighted}"
 
+    @property
+    def cost(self) -> int:
+        """How costly the objective is to compute, in areas under the curve of two classes."""
+        from nightune.models.networks.weighted_metrics import cost_of  # noqa: PLC0415 - Keras
+
+        is_plain = self.is_row_mean or self.truth.labels is not None
+        return 1 if is_plain else cost_of(self.objective, self.dataset.output_size)
+
     def side(self, parts: Path, siblings: Sequence[Path], inputs: np.ndarray) -> Side:
         """Measure all models of a version: the serving model first, then those of other seeds.
 
@@ -70,7 +78,7 @@ class Question:
             losses.append(losses_of_outputs(predictor, outputs, self.truth, self.measure))
             if not self.is_row_mean and np.isfinite(losses[-1]).all():
                 metrics.append(model_metric(predictor, outputs, self.truth, self.dataset, self.objective))
-        return Side(np.stack(losses), tuple(metrics))
+        return Side(np.stack(losses), tuple(metrics), self.cost)
 
     def baseline(self) -> Side:
         """Measure the prediction that ignores the inputs."""
@@ -78,13 +86,14 @@ class Question:
         from nightune.models.networks.row_losses import trivial_losses  # noqa: PLC0415
 
         losses = trivial_losses(self.dataset, self.truth, self.measure)[None]
-        return Side(losses, () if self.is_row_mean else (trivial_metric(self.dataset, self.truth, self.objective),))
+        metrics = () if self.is_row_mean else (trivial_metric(self.dataset, self.truth, self.objective),)
+        return Side(losses, metrics, self.cost)
 
     def undefined(self) -> list[Guard]:
         """Return a failed guard if the objective, or its variance, is not defined on the test rows."""
         from nightune.models.networks.row_answers import undefined_reason  # noqa: PLC0415 - Keras
 
-        reason = "" if self.is_row_mean else undefined_reason(self.truth, self.objective)
+        reason = undefined_reason(self.truth, self.dataset, self.objective)
         try:
             if not reason:
                 refuse_undefined(self.baseline(), self.rows)

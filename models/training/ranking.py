@@ -3,6 +3,7 @@
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
+from nightune.models.networks.named_metrics import Named
 from nightune.models.training.engine import Engine
 from nightune.models.training.loop import Outcome
 from nightune.vocabulary import VALIDATION_PREFIX
@@ -18,5 +19,6 @@ def ranking_objective(engine: Engine, outcome: Outcome, dataset: Dataset, monito
     inputs, targets = ranking.inputs, ranking.targets
     model = engine.model(outcome.recipe, outcome.weights)
     parts = [model.predict_on_batch(inputs[start : start + BATCH]) for start in range(0, len(inputs), BATCH)]
-    measured = engine.head(outcome.recipe).metrics(dataset.task, np.concatenate(parts), targets, ranking.weights)
+    named = Named.of([monitor], dataset.task, dataset.description)
+    measured = engine.head(outcome.recipe).metrics(dataset.task, np.concatenate(parts), targets, ranking.weights, named)
     return measured[monitor.removeprefix(VALIDATION_PREFIX)]

@@ -188,6 +188,7 @@ class TrialRunner:
             until=setting.epochs,
             keeper=RunKeeper(self._snapshot_plan, setting.store, trial, log, watch.add_seconds),
             halted=trainer.halted.take(training, setting.epochs),
+            report=study.objective.report,
         )
         trainer.halted.keep(training, engine, outcome)
         return outcome

@@ -117,6 +117,15 @@ def test_every_curve_has_one_value_an_epoch(scripted: Callable[..., Outcome]) ->
     assert outcome.curves["learning_rate"][0] > outcome.curves["learning_rate"][2]
 
 
+def test_named_metrics_are_monitored_and_reported(make_dataset: MakeDataset, recipe: MakeRecipe) -> None:
+    engine = ScriptedEngine(make_dataset(), [5, 12, 20], {})
+    options: dict[str, Any] = {"epochs": 3, "seed": 0, "monitor": "val_mcc", "direction": "maximize"}
+    outcome = train(engine, recipe(), make_dataset(), **options, report=("val_accuracy", "val_brier"))
+    assert outcome.objective == outcome.curves["val_mcc"][outcome.best_epoch - 1] == max(outcome.curves["val_mcc"])
+    assert len(outcome.curves["val_brier"]) == len(outcome.curves["val_accuracy"]) == 3
+    assert "val_pr_auc" not in outcome.curves
+
+
 @pytest.mark.parametrize(
     ("script", "cause"),
     [

@@ -94,11 +94,14 @@ def test_batches_above_the_smallest_fold_break_rule_c11(tmp_path):
         prepare_data.fn(study, tmp_path / "mlruns")
 
 
-@pytest.mark.parametrize(("metric", "kind"), [("val_auc", "stratified"), ("val_r2", "random")])
+@pytest.mark.parametrize(
+    ("metric", "kind"),
+    [("val_auc", "stratified"), ("val_pr_auc", "stratified"), ("val_r2", "random"), ("val_spearman", "random")],
+)
 def test_folds_without_a_value_of_the_objective_are_refused_with_remedies_that_work(tmp_path, metric, kind):
     """In the newer half, all rows have one class, or one target."""
     table = {"day": range(80), "a": [index % 7 for index in range(80)]}
-    y = ["p", "q"] * 20 + ["q"] * 40 if metric == "val_auc" else [index + 0.5 for index in range(40)] + [7.5] * 40
+    y = ["p", "q"] * 20 + ["q"] * 40 if "auc" in metric else [index + 0.5 for index in range(40)] + [7.5] * 40
     pd.DataFrame({**table, "y": y}).to_csv(tmp_path / "t.csv", index=False)
     given = {"kind": "time", "column": "day", "folds": 4, "test": 0.1}
 
@@ -114,6 +117,30 @@ def test_folds_without_a_value_of_the_objective_are_refused_with_remedies_that_w
         prepare(metric)
     prepare("val_loss")
     prepare(metric, kind=kind)
+
+
+@pytest.mark.parametrize(
+    ("objective", "target", "said"),
+    [
+        ({"metric": "val_top_3"}, "few", r"objective\.metric: val_top_3 is 1 .*val_accuracy"),
+        ({"metric": "val_mape"}, "zero", r"objective\.metric: val_mape .* 0; use val_mae"),
+        ({"report": ("val_mape",)}, "zero", r"objective\.report: val_mape"),
+        ({"report": ("val_top_5",)}, "few", r"objective\.report: val_top_5"),
+        ({"report": ("val_spearman",)}, "few", r"objective\.report: unknown metric of a multiclass task"),
+        ({"metric": "val_mcc"}, "zero", r"objective\.metric: unknown .* binary or multiclass"),
+    ],
+)
+def test_metrics_without_a_meaning_are_refused_with_remedies_that_work(tmp_path, objective, target, said):
+    few = ["p", "q", "r"] * 30
+    zero = [float(index % 7 > 0) * index for index in range(90)]
+    pd.DataFrame({"a": range(90), "few": few, "zero": zero}).to_csv(tmp_path / "t.csv", index=False)
+    drop = ("zero",) if target == "few" else ("few",)
+    study = study_of(tmp_path, "t.csv", target=target, drop=drop, scale_target=target == "zero")
+    study.objective = Objective(**objective)
+    with pytest.raises(StudyError, match=said):
+        prepare_data.fn(study, tmp_path / "mlruns")
+    study.objective = Objective(metric="val_accuracy" if target == "few" else "val_mae")
+    prepare_data.fn(study, tmp_path / "mlruns")
 
 
 def test_study_of_a_table_reaches_the_data_with_all_its_keys(tmp_path):

@@ -39,15 +39,19 @@ class UndefinedMetricError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """The models of one configuration: their losses of rows, and the metric of each, if that is not their mean."""
+    """The models of one configuration: their losses of rows, and the metric of each, if that is not their mean.
+
+    `cost` is that of a metric, in areas under the curve of two classes: costly metrics are resampled less often.
+    """
 
     losses: Losses
     metrics: tuple[Metric, ...] = ()
+    cost: int = 1
 
     @property
     def serving(self) -> "Side":
         """The first model alone."""
-        return Side(self.losses[:1], self.metrics[:1])
+        return Side(self.losses[:1], self.metrics[:1], self.cost)
 
     @property
     def functions(self) -> tuple[Metric, ...]:
@@ -64,7 +68,8 @@ def compare_sides(
     """
     if not challenger.metrics and rows.are_plain:
         return compare(challenger.losses, opponent.losses, confidence, seed, opponent_is_fixed)
-    return compare_metrics(challenger.functions, opponent.functions, rows, confidence, seed, opponent_is_fixed)
+    sides = challenger.functions, opponent.functions
+    return compare_metrics(*sides, rows, confidence, seed, opponent_is_fixed, cost=challenger.cost)
 
 
 def refuse_undefined(side: Side, rows: TestRows) -> None:
@@ -80,6 +85,7 @@ def compare_metrics(
     confidence: float,
     seed: int,
     opponent_is_fixed: bool = False,
+    cost: int = 1,
 ) -> Gain:
     """Return the gain in the metric with a central interval; deterministic."""
     refuse_bad_confidence(confidence)
@@ -88,7 +94,7 @@ def compare_metrics(
     gain = _gain(values[:, None], own)[0]
     deviations = _gain(left_out, own) - gain
     generator = np.random.default_rng(seed)
-    row_draws = _row_draws(models, own, rows, deviations, generator)
+    row_draws = _row_draws(models, own, rows, deviations, generator, cost)
     spread = _seed_spread(values, left_out, rows, own, opponent_is_fixed)
     seed_draws = spread.draw(generator)
     degrees = _degrees(deviations, rows.blocks)
@@ -132,10 +138,10 @@ def _measured(models: Sequence[Metric], rows: TestRows) -> tuple[Values, Values]
 
 
 def _row_draws(
-    models: Sequence[Metric], own: int, rows: TestRows, deviations: Values, generator: np.random.Generator
+    models: Sequence[Metric], own: int, rows: TestRows, deviations: Values, generator: np.random.Generator, cost: int
 ) -> Values:
     """Draw deviations of the gain due to rows, with at least the jackknife's variance."""
-    resamples = min(RESAMPLES, CELLS // (len(models) * rows.count))
+    resamples = min(RESAMPLES, CELLS // (len(models) * rows.count * cost))
     draws = np.zeros(RESAMPLES)
     if resamples >= FEWEST_RESAMPLES:
         gains = _gain(_evaluate(models, rows.bootstrap(generator, resamples)), own)

@@ -53,6 +53,11 @@ def read_metric(metric: str) -> str:
     raise PydanticCustomError("message", "{message}", {"message": f"{why}{near} ({listing(OBJECTIVES)})"})
 
 
+def read_metrics(metrics: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse unknown metrics; leave out repeated ones."""
+    return tuple(dict.fromkeys(read_metric(metric) for metric in metrics))
+
+
 def read_name(name: str) -> str:
     """Refuse a name that is not a plain file name."""
     if re.fullmatch(r"[A-Za-z0-9_-]{1,100}", name):
@@ -303,12 +308,14 @@ class SearchSection(Section):
 class Objective(Section):
     """The metric that ranks trials. The metric determines the direction; a study may state it as well.
 
-    Where rows have weights, metrics and the gate average by them, or weigh all rows alike.
+    Where rows have weights, metrics and the gate average by them, or weigh all rows alike. `report` names metrics that
+    are logged next to those of every trial; it changes no trial.
     """
 
     metric: Annotated[Text, AfterValidator(read_metric)] = "val_loss"
     direction: Direction = "minimize"
     average: Literal["weights", "rows"] = "weights"
+    report: Annotated[Texts, AfterValidator(read_metrics)] = ()
 
     @model_validator(mode="before")
     @classmethod
