@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nightune.models.networks.class_scores import has_zero
-from nightune.models.networks.named_metrics import TOP_COUNTS
+from nightune.models.errors import InputError
+from nightune.models.networks.class_scores import TOP_COUNTS, has_zero
+from nightune.models.networks.own_metrics import OwnMetric, answers_of
 from nightune.models.serving.predictor import in_units
 from nightune.tuning.errors import Problem
 from nightune.tuning.study.study import Study
@@ -23,10 +24,55 @@ ALIKE = {
 
 
 def metric_problems(study: Study, dataset: "Dataset") -> list[Problem]:
-    """List the metrics that cannot be measured on the rows that rank trials, or are the same for every model."""
+    """List the metrics that cannot be measured on the rows that rank trials, or are the same for every model.
+
+    A function of the user is called with the training targets and random predictions.
+    """
     named = [("objective.metric", study.objective.metric)]
     named += [("objective.report", name) for name in study.objective.report]
-    return [Problem(key, message) for key, name in named for message in _messages(name, dataset)]
+    problems = [Problem(key, message) for key, name in named for message in _messages(name, dataset)]
+    return [*problems, *_own_problems(study, dataset)]
+
+
+def own_metric(study: Study) -> OwnMetric | None:
+    """Return the user's function that is the objective, None if it is another metric; InputError if it is unsound."""
+    objective = study.objective
+    if not objective.is_own:
+        return None
+    return OwnMetric.load(objective.metric, study.path.resolve().parent, objective.direction)
+
+
+def _own_problems(study: Study, dataset: "Dataset") -> Iterator[Problem]:
+    try:
+        own = own_metric(study)
+        if own is None:
+            return
+        weights = dataset.train.weights if study.objective.average == "weights" else None
+        if weights is not None and not own.weights_name:
+            message = f"{study.objective.metric} takes no weights, and rows have some; give it a third argument, or set"
+            yield Problem("objective.metric", f'{message} average = "rows"')
+            return
+        arguments = _random_answers(dataset)
+        values = [own.value(*arguments, weights) for _ in range(2)]
+    except InputError as error:
+        yield Problem(error.key, error.message)
+        return
+    if not np.isfinite(values).all():
+        message = f"{study.objective.metric} is {values[0]} for the training targets and random predictions"
+        yield Problem("objective.metric", f"{message} (needed: a finite number)")
+    elif values[0] != values[1]:
+        message = f"{study.objective.metric} returned {values[0]:g} and {values[1]:g} for the same values"
+        yield Problem("objective.metric", f"{message}; seed its random numbers")
+
+
+def _random_answers(dataset: "Dataset") -> tuple[np.ndarray, np.ndarray]:
+    """Return the training targets and random predictions, in the form that a user's metric gets them."""
+    generator, targets = np.random.default_rng(0), dataset.train.targets
+    if dataset.task == "regression":
+        outputs = generator.permutation(targets.reshape(len(targets), -1))
+    else:
+        outputs = generator.uniform(0.1, 0.9, (len(targets), dataset.output_size))
+    return answers_of(dataset.task, outputs, targets, False, dataset.description)
 
 
 def _messages(metric: str, dataset: "Dataset") -> Iterator[str]:

@@ -59,7 +59,8 @@ def read_dataset(study: Study) -> Dataset:
     """Load the data that a study names; StudyError names the wrong key."""
     try:
         dataset = load_dataset(_data_settings(study), study.path.parent)
-        refuse_unknown_monitor(study.objective.metric, dataset.task)
+        if not study.objective.is_own:
+            refuse_unknown_monitor(study.objective.metric, dataset.task)
         for name in study.objective.report:
             refuse_unknown_monitor(name, dataset.task, "objective.report")
     except InputError as error:

@@ -111,7 +111,7 @@ def already_finished(setting: Setting, trials: Sequence[Trial]) -> list[TrialRes
         except RefusedRequestError as error:  # its checkpoint was pruned or deleted: train the trial again
             logger.warning("trial %d · run %s cannot be reused · %s", missing[key].number, earlier.run_id, error)
             continue
-        announce_trial(reused, study.objective.metric)
+        announce_trial(reused, study.objective.name)
         results.append(reused)
     return results
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
+TOP_COUNTS = {"top_3": 3, "top_5": 5}
 SMALLEST = float(np.finfo(np.float64).eps)  # what a relative error divides by at least, as in scikit-learn
 
 
@@ -25,6 +26,21 @@ def class_scores(outputs: Array, is_logits: bool) -> Array:
     total = outputs.sum(axis=1, keepdims=True)
     shares: Array = outputs / np.where(total > 0.0, total, 1.0)
     return shares
+
+
+def class_probabilities(outputs: Array, is_logits: bool) -> Array:
+    """Return the probability of each class, (rows, classes), not clipped."""
+    if outputs.shape[1] == 1 and is_logits:
+        second = label_probabilities(outputs, is_logits)
+        return np.concatenate([1.0 - second, second], axis=1)
+    scores = class_scores(outputs, is_logits)
+    return np.asarray(np.exp(scores)) if is_logits else scores
+
+
+def label_probabilities(outputs: Array, is_logits: bool) -> Array:
+    """Return the probability of each label, (rows, labels)."""
+    probabilities: Array = np.exp(-np.logaddexp(0.0, -outputs)) if is_logits else outputs
+    return probabilities
 
 
 def brier_scores(probabilities: Array, wanted: npt.NDArray[np.int64], is_binary: bool) -> Array:

@@ -7,9 +7,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nightune.models.networks.class_scores import brier_scores, class_scores, is_among_top, relative_errors
+from nightune.models.networks.class_scores import (
+    TOP_COUNTS,
+    brier_scores,
+    class_scores,
+    is_among_top,
+    label_probabilities,
+    relative_errors,
+)
 from nightune.models.networks.metrics import label_losses, log_probabilities
 from nightune.models.networks.metrics_by_weight import mean_by_weight
+from nightune.models.networks.own_metrics import OwnMetric, answers_of
 from nightune.models.networks.weighted_metrics import label_metric_loss, metric_loss
 from nightune.models.serving.predictor import in_units
 from nightune.vocabulary import NAMED_METRICS, OBJECTIVES, VALIDATION_PREFIX
@@ -20,16 +28,21 @@ Codes = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Named:
-    """The named metrics of a task, without the prefix `val_`, and the data's description: for the units of targets."""
+    """The named metrics of a task, without the prefix `val_`, the data's description for the units of targets, and
+    the user's own metric.
+    """
 
     metrics: tuple[str, ...] = ()
     description: Mapping[str, Any] = field(default_factory=dict)
+    own: OwnMetric | None = None
 
     @classmethod
-    def of(cls, objectives: Iterable[str], task: str, description: Mapping[str, Any]) -> "Named":
+    def of(
+        cls, objectives: Iterable[str], task: str, description: Mapping[str, Any], own: OwnMetric | None = None
+    ) -> "Named":
         """Keep the objectives that are not computed for every trial of the task."""
         names = (name.removeprefix(VALIDATION_PREFIX) for name in objectives)
-        return cls(tuple(dict.fromkeys(name for name in names if name in NAMED_METRICS[task])), description)
+        return cls(tuple(dict.fromkeys(name for name in names if name in NAMED_METRICS[task])), description, own)
 
     def values(
         self, task: str, outputs: np.ndarray, targets: np.ndarray, is_logits: bool, weights: np.ndarray | None
@@ -38,10 +51,16 @@ class Named:
 
         NaN where an output is not finite, or no row has a weight.
         """
-        if not self.metrics:
+        asked = (*self.metrics, *([self.own.name] if self.own else []))
+        if not asked:
             return {}
         if not np.isfinite(outputs).all() or (weights is not None and not weights.any()):
-            return dict.fromkeys(self.metrics, float("nan"))
+            return dict.fromkeys(asked, float("nan"))
+        own = {}
+        if self.own:
+            own[self.own.name] = self.own.value(
+                *answers_of(task, outputs, targets, is_logits, self.description), weights
+            )
         outputs = outputs.astype(np.float64).reshape(len(outputs), -1)
         if task == "regression":
             targets = targets.astype(np.float64).reshape(outputs.shape)
@@ -52,7 +71,7 @@ class Named:
         else:
             codes = targets.astype(np.int64).reshape(-1)
             found = {name: _of_classes(name, task, outputs, codes, is_logits, weights) for name in self.metrics}
-        return found
+        return found | own
 
     def _of_quantities(self, name: str, values: Array, targets: Array, weights: np.ndarray | None) -> float:
         if name == "mape":
@@ -85,15 +104,6 @@ def _of_classes(
         return mean_by_weight(is_among_top(scores, targets, TOP_COUNTS[name]), weights)
     answers = scores[:, 1] if task == "binary" else scores
     return _evaluated(name, metric_loss(name, answers, targets), len(targets), weights)
-
-
-TOP_COUNTS = {"top_3": 3, "top_5": 5}
-
-
-def label_probabilities(outputs: Array, is_logits: bool) -> Array:
-    """Return the probability of each label, (rows, labels)."""
-    probabilities: Array = np.exp(-np.logaddexp(0.0, -outputs)) if is_logits else outputs
-    return probabilities
 
 
 def _evaluated(name: str, loss: Any, count: int, weights: np.ndarray | None) -> float:

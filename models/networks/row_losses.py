@@ -12,10 +12,11 @@ from nightune.models.networks.constant_guesses import class_shares, mean_of, med
 from nightune.models.networks.heads import Head
 from nightune.models.networks.metrics import CLIP, label_losses, log_probabilities
 from nightune.models.networks.named_metrics import Named
+from nightune.models.networks.own_metrics import OwnMetric
 from nightune.models.networks.trained_rows import TrainedMeasure
 from nightune.models.networks.truth import Truth, quantities_of
 from nightune.models.serving.predictor import Predictor, in_units
-from nightune.vocabulary import row_of
+from nightune.vocabulary import OBJECTIVES, row_of
 
 HALF_BRIER = "Brier score of two classes"  # half the sum over both, as the Brier score is defined for two
 TOP = {"top-3 error": 3, "top-5 error": 5}
@@ -57,6 +58,7 @@ def measure_of(objective: str, task: str, trained: TrainedMeasure | None = None)
     """
     if objective == "val_loss" and trained is not None:
         return trained
+    objective = objective if objective in OBJECTIVES else "val_loss"  # a user's metric: only whether outputs are finite
     by_task = row_of(MEASURES, objective, "MEASURES in models/networks/row_losses.py")
     kind = {"regression": "regression", "multilabel": "labels"}.get(task, "classes")
     kind = task if task in by_task else kind
@@ -126,10 +128,11 @@ def all_metrics(
     head: Head,
     weights: np.ndarray | None = None,
     names: Sequence[str] = (),
+    own: OwnMetric | None = None,
 ) -> dict[str, float]:
     """Return the task's metrics, and those that the study names, on the test rows: for reports."""
     task = predictor.description["task"]
-    named = Named.of(names, task, predictor.description)
+    named = Named.of(names, task, predictor.description, own)
     return head.metrics(task, predictor.outputs(inputs), targets, weights, named)
 
 

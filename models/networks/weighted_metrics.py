@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from nightune.vocabulary import VALIDATION_PREFIX, row_of
+from nightune.vocabulary import OBJECTIVES, VALIDATION_PREFIX, row_of
 
 Weights = npt.NDArray[np.float64]  # (resamples, rows), from 0; real numbers
 Values = npt.NDArray[np.float64]  # (resamples,); NaN where the metric is not defined
@@ -39,8 +39,8 @@ def label_metric_loss(metric: str, scores: np.ndarray, targets: np.ndarray) -> M
 
 
 def is_row_mean(objective: str) -> bool:
-    """Return whether an objective is a mean over rows."""
-    return objective.removeprefix(VALIDATION_PREFIX) not in {**METRICS, **LABEL_METRICS}
+    """Return whether an objective is a mean over rows; a user's metric need not be one."""
+    return objective in OBJECTIVES and objective.removeprefix(VALIDATION_PREFIX) not in {**METRICS, **LABEL_METRICS}
 
 
 def cost_of(objective: str, columns: int) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from nightune.models.data.dataset import Dataset
 from nightune.models.errors import InputError
 from nightune.models.networks.named_metrics import Named
+from nightune.models.networks.own_metrics import OwnMetric
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.stopping.state import NO_INPUTS, StoppingInputs
 from nightune.models.training import reported_names
@@ -77,16 +78,18 @@ def train(  # noqa: PLR0913 - keywords, each with one meaning
     halted: Halted | None = None,
     keeper: Keeper | None = None,
     report: tuple[str, ...] = (),
+    own: OwnMetric | None = None,
 ) -> Outcome:
     """Train a recipe for at most `epochs` epochs; `on_epoch` gets each epoch's number, from 1, and its values.
 
-    `report` names metrics that are measured next to those of the task and the monitor.
+    `report` names metrics that are measured next to those of the task and the monitor; `own` is the user's metric.
     `stopping` holds the additional inputs of a stopping rule. A training that halts after the epoch `until` is a prefix
     of the full one: the horizon of every schedule is the whole budget. A `halted` training resumes in the engine that
     started it, with the same result as without the halt. So does a snapshot of another process in `keeper`; `on_epoch`
     then gets the earlier epochs again.
     """
-    refuse_unknown_monitor(monitor, dataset.task)
+    if own is None:
+        refuse_unknown_monitor(monitor, dataset.task)
     refuse_unsupported(engine, recipe)
     started_at = time.perf_counter()
     if halted is None:
@@ -102,7 +105,7 @@ def train(  # noqa: PLR0913 - keywords, each with one meaning
             for epoch, values in enumerate(halted.history, start=1):
                 on_epoch(epoch, values)
     began = replace(halted, seconds=halted.seconds + time.perf_counter() - started_at)
-    measure = partial(_measure, dataset=dataset, names=(monitor, *report))
+    measure = partial(_measure, dataset=dataset, names=(monitor, *report), own=own)
     ended, broken = _train_until(engine, measure, began, epochs if until is None else until, on_epoch, keeper)
     return _outcome(engine, recipe, monitor, ended, broken)
 
@@ -253,17 +256,17 @@ def refuse_unsupported(engine: Engine, recipe: Recipe) -> None:
         raise InputError("engine", f"{engine.name} cannot train {'; '.join(reasons)} (allowed: fit)")
 
 
-def _measure(output: Any, dataset: Dataset, names: tuple[str, ...]) -> dict[str, float]:
+def _measure(output: Any, dataset: Dataset, names: tuple[str, ...], own: OwnMetric | None) -> dict[str, float]:
     if not isinstance(output, FoldsOutput):
-        return _validate(output, dataset, names)
+        return _validate(output, dataset, names, own)
     pairs = zip(output.members, dataset.folds, strict=False)  # the training on all rows, if any, validates on none
-    return output.combined([_validate(each, fold, names) for each, fold in pairs])
+    return output.combined([_validate(each, fold, names, own) for each, fold in pairs])
 
 
-def _validate(output: EpochOutput, dataset: Dataset, names: tuple[str, ...]) -> dict[str, float]:
+def _validate(output: EpochOutput, dataset: Dataset, names: tuple[str, ...], own: OwnMetric | None) -> dict[str, float]:
     validation = dataset.validation
     outputs = output.outputs[: len(validation)]  # programs that folds share pad their validation rows
-    named = Named.of(names, dataset.task, dataset.description)
+    named = Named.of(names, dataset.task, dataset.description, own)
     measured = output.head.metrics(dataset.task, outputs, validation.targets, validation.weights, named)
     validated = {f"{reported_names.VALIDATION}{name}": value for name, value in measured.items()}
     return {reported_names.LOSS: output.loss, **validated, **output.statistics}

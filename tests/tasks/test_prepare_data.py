@@ -143,6 +143,44 @@ def test_metrics_without_a_meaning_are_refused_with_remedies_that_work(tmp_path,
     prepare_data.fn(study, tmp_path / "mlruns")
 
 
+OWN = """
+import numpy as np
+
+def error(y_true, y_pred): return float(np.abs(y_true - y_pred).mean())
+def weighted(y_true, y_pred, weights): return float(np.average(np.abs(y_true - y_pred), weights=weights))
+def chance(y_true, y_pred): return np.random.random()
+def lost(y_true, y_pred): return float("nan")
+def fails(y_true, y_pred): return y_pred["x"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "said"),
+    [
+        ("error", {}, ""),
+        ("chance", {}, "for the same values"),
+        ("lost", {}, "finite"),
+        ("fails", {}, "line 8 of own.py"),
+        ("error", {"weight": "w"}, 'average = "rows"'),
+        ("weighted", {"weight": "w"}, ""),
+        ("nix", {}, "unknown function 'nix'"),
+    ],
+)
+def test_a_metric_of_the_user_is_called_before_the_first_trial(tmp_path, name, keys, said):
+    (tmp_path / "own.py").write_text(OWN)
+    pd.DataFrame({"a": range(90), "w": 2.0, "y": [index % 7 for index in range(90)]}).to_csv(tmp_path / "t.csv")
+    study = study_of(tmp_path, "t.csv", target="y", task="regression", **keys)
+    study.objective = Objective(metric=f"own.py:{name}", direction="minimize")
+    if not said:
+        prepare_data.fn(study, tmp_path / "mlruns")
+        return
+    with pytest.raises(StudyError, match=rf"objective\.metric: .*{said}"):
+        prepare_data.fn(study, tmp_path / "mlruns")
+    if "rows" in said:
+        study.objective = Objective(metric="own.py:error", direction="minimize", average="rows")
+        prepare_data.fn(study, tmp_path / "mlruns")
+
+
 def test_study_of_a_table_reaches_the_data_with_all_its_keys(tmp_path):
     rows = range(90)
     table = {"id": rows, "patient": [row // 3 for row in rows], "zip": [row % 4 for row in rows]}

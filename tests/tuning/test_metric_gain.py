@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nightune.models.networks.weighted_metrics import Metric, metric_loss
-from nightune.tuning.analysis.metric_gain import Side, UndefinedMetricError, compare_metrics, compare_sides
+from nightune.tuning.analysis.metric_gain import Cost, Side, UndefinedMetricError, compare_metrics, compare_sides
 from nightune.tuning.analysis.paired_gain import Gain, compare
 from nightune.tuning.analysis.resampling import TestRows
 
@@ -225,13 +225,14 @@ def test_a_costly_metric_is_resampled_less_often() -> None:
 
         return loss
 
-    def resamples(cost: int) -> int:
+    def resamples(cost: Cost) -> int:
         drawn.clear()
         sides = [Side(np.ones((1, 60)), (counted(each[0]),), cost) for each in (challenger, champion)]
         compare_sides(sides[0], sides[1], rows, 0.95, seed=0)
         return sum(drawn) // 2 - 1 - len(rows.blocks)
 
-    assert (resamples(1), resamples(10_000), resamples(1_000_000)) == (4000, 1333, 0)
+    costs = Cost(), Cost(1, 1500), Cost(10_000), Cost(1_000_000)
+    assert [resamples(cost) for cost in costs] == [4000, 1500, 1333, 0]
 
 
 def test_one_lucky_row_of_a_lone_class_does_not_promote() -> None:

@@ -37,16 +37,31 @@ class UndefinedMetricError(ValueError):
     """The metric is not defined on these rows, or its variance is not: too few rows of a class, or groups."""
 
 
+@dataclass(frozen=True)
+class Cost:
+    """The cost of a metric per row, in areas under the curve of two classes, and the most resamples for it."""
+
+    per_row: int = 1
+    most_resamples: int = RESAMPLES
+
+    def resamples(self, models: int, rows: int) -> int:
+        """Return the number of resamples of all models; fewer than 1,000 are too few for an interval."""
+        return min(self.most_resamples, CELLS // (models * rows * self.per_row))
+
+
+PLAIN = Cost()
+
+
 @dataclass(frozen=True, eq=False)
 class Side:
     """The models of one configuration: their losses of rows, and the metric of each, if that is not their mean.
 
-    `cost` is that of a metric, in areas under the curve of two classes: costly metrics are resampled less often.
+    Costly metrics are resampled less often.
     """
 
     losses: Losses
     metrics: tuple[Metric, ...] = ()
-    cost: int = 1
+    cost: Cost = PLAIN
 
     @property
     def serving(self) -> "Side":
@@ -85,7 +100,7 @@ def compare_metrics(
     confidence: float,
     seed: int,
     opponent_is_fixed: bool = False,
-    cost: int = 1,
+    cost: Cost = PLAIN,
 ) -> Gain:
     """Return the gain in the metric with a central interval; deterministic."""
     refuse_bad_confidence(confidence)
@@ -138,10 +153,10 @@ def _measured(models: Sequence[Metric], rows: TestRows) -> tuple[Values, Values]
 
 
 def _row_draws(
-    models: Sequence[Metric], own: int, rows: TestRows, deviations: Values, generator: np.random.Generator, cost: int
+    models: Sequence[Metric], own: int, rows: TestRows, deviations: Values, generator: np.random.Generator, cost: Cost
 ) -> Values:
     """Draw deviations of the gain due to rows, with at least the jackknife's variance."""
-    resamples = min(RESAMPLES, CELLS // (len(models) * rows.count * cost))
+    resamples = cost.resamples(len(models), rows.count)
     draws = np.zeros(RESAMPLES)
     if resamples >= FEWEST_RESAMPLES:
         gains = _gain(_evaluate(models, rows.bootstrap(generator, resamples)), own)
