@@ -81,6 +81,11 @@ def replacing_fixed_seeds(replaced: Callable[[int], int]) -> Iterator[None]:
         backend.random.draw_seed, keras.random.SeedGenerator.__init__ = draw, begin
 
 
+def is_compiled(model: Any) -> bool:
+    """Return whether a model's `compile` was called, with whatever arguments."""
+    return bool(model.compiled)
+
+
 def mark_uncompiled(model: Any) -> None:
     """Exclude the arguments of `compile` from the saved model."""
     model.compiled = False

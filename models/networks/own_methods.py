@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from nightune.models.errors import InputError
-from nightune.models.library_internals.models import compiled_loss
+from nightune.models.library_internals.models import compiled_loss, is_compiled
 from nightune.vocabulary import ARCHITECTURE
 
 TRAINING = ("train_step", "compute_loss", "make_train_function")  # `fit` calls them
@@ -51,7 +51,7 @@ def _refuse_compile(model: keras.Model, signature: inspect.Signature) -> None:
         remedy = "take the study's only optimizer as self.optimizer, and everything else in __init__"
         problem = f"the model's compile takes {', '.join(more)}, which a trial does not give; {remedy}"
         raise InputError(ARCHITECTURE, problem)
-    if "loss" in parameters and model.compiled and compiled_loss(model)[0] is None:
+    if "loss" in parameters and is_compiled(model) and compiled_loss(model)[0] is None:
         problem = "the model's compile does not pass its loss to super().compile, so that trials do not know it"
         raise InputError(ARCHITECTURE, f"{problem}; write {_PLAIN_COMPILE}, and read self.compute_loss")
     takes_any = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
