@@ -6,12 +6,15 @@ Each returns a loss, lower is better: 1 minus the metric where that is maximized
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from nightune.vocabulary import OBJECTIVES, VALIDATION_PREFIX, row_of
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 Weights = npt.NDArray[np.float64]  # (resamples, rows), from 0; real numbers
 Values = npt.NDArray[np.float64]  # (resamples,); NaN where the metric is not defined
@@ -246,8 +249,10 @@ LABEL_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], Metric]] = {
 COSTS = {"pr_auc": 2, "spearman": 3}
 
 
-def _one_hot(codes: np.ndarray, chosen: np.ndarray | None = None, classes: int | None = None) -> sparse.csr_array:
+def _one_hot(codes: np.ndarray, chosen: np.ndarray | None = None, classes: int | None = None) -> "sparse.csr_array":
     """Return (rows, classes) with a 1 at the class of each row, or of the chosen ones."""
+    from scipy import sparse  # noqa: PLC0415 - commands that measure nothing start without SciPy
+
     rows = np.arange(len(codes)) if chosen is None else np.flatnonzero(chosen)
     shape = (len(codes), int(codes.max()) + 1 if classes is None else classes)
     return sparse.csr_array((np.ones(len(rows)), (rows, codes[rows])), shape=shape)
