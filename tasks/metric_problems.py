@@ -43,31 +43,32 @@ def own_metric(study: Study) -> OwnMetric | None:
 
 
 def _own_problems(study: Study, dataset: "Dataset") -> Iterator[Problem]:
+    key, reference = "objective.metric", study.objective.metric
     try:
         own = own_metric(study)
         if own is None:
             return
-        weights = dataset.train.weights if study.objective.average == "weights" else None
-        if weights is not None and not own.weights_name:
-            message = f"{study.objective.metric} takes no weights, and rows have some; give it a third argument, or set"
-            yield Problem("objective.metric", f'{message} average = "rows"')
+        has_weights = dataset.train.weights is not None and study.objective.average == "weights"
+        if has_weights and not own.weights_name:
+            problem = f"{reference} takes no weights, and rows have some; give it an argument `weights`, or set"
+            yield Problem(key, f'{problem} average = "rows"')
             return
-        arguments = _random_answers(dataset)
-        values = [own.value(*arguments, weights) for _ in range(2)]
+        for place, part, examples in (("the training rows", dataset, dataset.train), *_measured(dataset)):
+            arguments = _random_answers(part, examples)
+            values = [own.value(*arguments, examples.weights if has_weights else None) for _ in range(2)]
+            if not np.isfinite(values).all():
+                yield Problem(key, f"{reference} is {values[0]} for random predictions of {place} (needed: finite)")
+            elif values[0] != values[1]:
+                problem = f"{reference} returned {values[0]:g} and {values[1]:g} for the same values"
+                yield Problem(key, f"{problem}; seed its random numbers")
+                return
     except InputError as error:
         yield Problem(error.key, error.message)
-        return
-    if not np.isfinite(values).all():
-        message = f"{study.objective.metric} is {values[0]} for the training targets and random predictions"
-        yield Problem("objective.metric", f"{message} (needed: a finite number)")
-    elif values[0] != values[1]:
-        message = f"{study.objective.metric} returned {values[0]:g} and {values[1]:g} for the same values"
-        yield Problem("objective.metric", f"{message}; seed its random numbers")
 
 
-def _random_answers(dataset: "Dataset") -> tuple[np.ndarray, np.ndarray]:
-    """Return the training targets and random predictions, in the form that a user's metric gets them."""
-    generator, targets = np.random.default_rng(0), dataset.train.targets
+def _random_answers(dataset: "Dataset", examples: "Examples") -> tuple[np.ndarray, np.ndarray]:
+    """Return the targets and random predictions, in the form that a user's metric gets them."""
+    generator, targets = np.random.default_rng(0), examples.targets
     if dataset.task == "regression":
         outputs = generator.permutation(targets.reshape(len(targets), -1))
     else:
@@ -79,22 +80,22 @@ def _messages(metric: str, dataset: "Dataset") -> Iterator[str]:
     top = TOP_COUNTS.get(metric.removeprefix(VALIDATION_PREFIX))
     if top is not None and dataset.output_size <= top:
         yield f"{metric} is 1 for every model of {dataset.output_size} classes; use val_accuracy"
-    places = [(f"fold {number}", fold) for number, fold in enumerate(dataset.folds, start=1)]
-    for place, part in places or [("", dataset)]:
-        for split, examples in _measured(part):
-            where = f"{place or 'the data'}, whose {len(examples)} {split} rows have"
-            if place and metric in ALIKE and not _varies(examples):
-                alike, other = ALIKE[metric]
-                yield f"{metric} has no value in {where} {alike}; use {other} or another metric"
-            if metric == "val_mape" and _has_zero(examples, dataset):
-                yield f"val_mape divides by the target, and cannot be used in {where} a target of 0; use val_mae"
+    for place, part, examples in _measured(dataset):
+        if metric in ALIKE and not _varies(examples):
+            alike, other = ALIKE[metric]
+            yield f"{metric} has no value in {place}, which have {alike}; use {other} or another metric"
+        if metric == "val_mape" and _has_zero(examples, part):
+            yield f"val_mape divides by the target, and {place} have a target of 0; use val_mae"
 
 
-def _measured(dataset: "Dataset") -> Iterator[tuple[str, "Examples"]]:
-    """Yield the rows that metrics are measured on, with the name of their split."""
-    yield "validation", dataset.validation
+def _measured(dataset: "Dataset") -> Iterator[tuple[str, "Dataset", "Examples"]]:
+    """Yield the rows that metrics are measured on: in words, the data set or fold that has them, and the rows."""
+    for number, fold in enumerate(dataset.folds, start=1):
+        yield f"the {len(fold.validation)} validation rows of fold {number}", fold, fold.validation
+    if not dataset.folds:
+        yield f"the {len(dataset.validation)} validation rows", dataset, dataset.validation
     if dataset.ranking_apart is not None:
-        yield "ranking", dataset.ranking_apart
+        yield f"the {len(dataset.ranking_apart)} ranking rows", dataset, dataset.ranking_apart
 
 
 def _varies(examples: "Examples") -> bool:

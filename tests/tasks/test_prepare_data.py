@@ -150,6 +150,7 @@ def error(y_true, y_pred): return float(np.abs(y_true - y_pred).mean())
 def weighted(y_true, y_pred, weights): return float(np.average(np.abs(y_true - y_pred), weights=weights))
 def chance(y_true, y_pred): return np.random.random()
 def lost(y_true, y_pred): return float("nan")
+def needs_50(y_true, y_pred): return 1.0 / (len(y_true) > 50)
 def fails(y_true, y_pred): return y_pred["x"]
 """
 
@@ -160,7 +161,8 @@ def fails(y_true, y_pred): return y_pred["x"]
         ("error", {}, ""),
         ("chance", {}, "for the same values"),
         ("lost", {}, "finite"),
-        ("fails", {}, "line 8 of own.py"),
+        ("fails", {}, "line 9 of own.py"),
+        ("needs_50", {}, "ZeroDivisionError.*line 8 of own.py"),
         ("error", {"weight": "w"}, 'average = "rows"'),
         ("weighted", {"weight": "w"}, ""),
         ("nix", {}, "unknown function 'nix'"),
@@ -179,6 +181,21 @@ def test_a_metric_of_the_user_is_called_before_the_first_trial(tmp_path, name, k
     if "rows" in said:
         study.objective = Objective(metric="own.py:error", direction="minimize", average="rows")
         prepare_data.fn(study, tmp_path / "mlruns")
+
+
+@pytest.mark.parametrize("metric", ["val_auc", "val_pr_auc"])
+def test_validation_rows_of_one_class_are_refused(tmp_path, metric):
+    """The newest rows have one class."""
+    y = ["p", "q"] * 20 + ["q"] * 40
+    pd.DataFrame({"day": range(80), "a": [index % 7 for index in range(80)], "y": y}).to_csv(tmp_path / "t.csv")
+    for split in ({"kind": "time", "column": "day", "test": 0.1}, {"kind": "stratified"}):
+        study = study_of(tmp_path, "t.csv", target="y", split=SplitSection(**split))
+        study.objective = Objective(metric=metric)
+        if split["kind"] == "stratified":
+            prepare_data.fn(study, tmp_path / "mlruns")
+        else:
+            with pytest.raises(StudyError, match=rf"objective\.metric: {metric} .*16 validation rows.*stratified"):
+                prepare_data.fn(study, tmp_path / "mlruns")
 
 
 def test_study_of_a_table_reaches_the_data_with_all_its_keys(tmp_path):
