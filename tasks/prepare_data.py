@@ -20,7 +20,7 @@ from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.step import step
 from nightune.tasks.tracking.store.retry import retry_call
 from nightune.tuning.errors import Problem, StudyError
-from nightune.tuning.search.domains import Cases, Choice, Domain, Range
+from nightune.tuning.search.domains import Cases, Domain, Range
 from nightune.tuning.study.study import Study
 
 logger = logging.getLogger("nightune")
@@ -83,11 +83,7 @@ def _data_settings(study: Study) -> DataSettings:
 
 def weighted_options(study: Study) -> list[ClassWeight]:
     """Return the weights of classes that the study's trials can have, without `none`."""
-    dimension = study.space.by_name.get(CLASS_WEIGHT)
-    domains = [] if dimension is None else [dimension.domain]
-    if domains and isinstance(domains[0], Cases):
-        domains = [domain for _, domain in domains[0].domains]
-    options = [option for domain in domains if isinstance(domain, Choice) for option in domain.options]
+    options = study.space.options(CLASS_WEIGHT)
     return [cast("ClassWeight", option) for option in options if option != NO_WEIGHTS]
 
 

@@ -26,31 +26,16 @@ from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.analysis.promotion_gate import Candidate, Decision, Verdict
 from nightune.tuning.trial import Status, Trial, TrialResult
+from tests.flows.conftest import SMALL_STUDY
 
 EXIT_CODES = Path(__file__).parents[2] / "docs" / "exit-codes.md"
-STUDY = """
-question = "Which rate is best on flowers?"
-[data]
-source = "iris"
-[model]
-architecture = "mlp"
-units = [[4]]
-[space]
-optimizer = ["sgd", "adam"]
-learning_rate.peak = { low = 1e-3, high = 1e-1, scale = "log" }
-batch_size.size = 30
-[search]
-method = "random"
-trials = 2
-epochs = 2
-[objective]
-metric = "val_loss"
-"""
+STUDY = SMALL_STUDY.replace("trials = 4", "trials = 2")
 
 # The words of each command; STUDY is the study's file.
 COMMANDS: dict[str, tuple[str, ...]] = {
     "check": ("STUDY", "--no-build"),
     "show": ("STUDY",),
+    "report": ("STUDY",),
     "compare": ("STUDY",),
     "models": ("flowers",),
     "prune": ("STUDY", "--keep", "1", "--dry-run"),

@@ -12,7 +12,8 @@ import numpy as np
 from keras import losses
 
 from nightune.models.engines.keras_parts.model_traits import dropout_layers
-from nightune.models.library_internals.models import compiled_loss, is_part_of_keras
+from nightune.models.library_internals.models import compiled_loss
+from nightune.models.networks.compiled_losses import keras_name
 from nightune.models.networks.own_code import has_own_code
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.model_key import code_of, model_key
@@ -70,16 +71,22 @@ def _rates(model: keras.Model) -> tuple[float, ...]:
 def _form(model: keras.Model) -> str | None:
     """Return a digest of everything of a model but the rates above 0; None if not all of it is Keras' own."""
     given, weights = compiled_loss(model)
-    is_known = given is None or isinstance(given, str) or (isinstance(given, losses.Loss) and is_part_of_keras(given))
+    is_known = given is None or isinstance(given, str) or bool(keras_name(given))
     if has_own_code(model) or not is_known or weights is not None:
         return None
     loss = given.get_config() if isinstance(given, losses.Loss) else given
-    kinds = [[list(variable.shape), bool(variable.trainable)] for variable in model.weights]
+    kinds = [_kind(variable) for variable in model.weights]
     structure = [_without_rates(keras.saving.serialize_keras_object(model)), _without_rates(loss), kinds]
     digest = hashlib.sha256(json.dumps(structure, sort_keys=True, default=repr).encode())
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()
+
+
+def _kind(variable: keras.Variable) -> list[Any]:
+    """What of a variable no configuration holds: functions may set regularizers and constraints after the build."""
+    rules = [keras.saving.serialize_keras_object(each) for each in (variable.regularizer, variable.constraint)]
+    return [list(variable.shape), bool(variable.trainable), rules]
 
 
 def _without_rates(config: Any) -> Any:
