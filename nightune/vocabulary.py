@@ -44,12 +44,28 @@ _METRICS: dict[str, tuple[Direction, tuple[Task, ...]]] = {
     "rmse": ("minimize", ("regression",)),
     "r2": ("maximize", ("regression",)),
 }
+# Computed only where a study names them, as objective or in `report`: they cost time in each epoch.
+_NAMED_METRICS: dict[str, tuple[Direction, tuple[Task, ...]]] = {
+    "auc": ("maximize", ("multiclass",)),
+    "pr_auc": ("maximize", ("binary", "multiclass", "multilabel")),
+    "mcc": ("maximize", ("binary", "multiclass")),
+    "top_3": ("maximize", ("multiclass",)),
+    "top_5": ("maximize", ("multiclass",)),
+    "brier": ("minimize", ("binary", "multiclass", "multilabel")),
+    "log_loss": ("minimize", ("binary", "multiclass", "multilabel")),
+    "mape": ("minimize", ("regression",)),
+    "spearman": ("maximize", ("regression",)),
+}
 # Metrics of the validation split that can rank trials, with the direction of improvement.
 OBJECTIVES: dict[str, Direction] = {
-    f"{VALIDATION_PREFIX}{name}": direction for name, (direction, _) in _METRICS.items()
+    f"{VALIDATION_PREFIX}{name}": direction for name, (direction, _) in [*_METRICS.items(), *_NAMED_METRICS.items()]
 }
+# Those of every trial, and those of studies that name them.
 TASK_METRICS: dict[str, tuple[str, ...]] = {
     task: tuple(name for name, (_, tasks) in _METRICS.items() if task in tasks) for task in TRAINED_TASKS
+}
+NAMED_METRICS: dict[str, tuple[str, ...]] = {
+    task: tuple(name for name, (_, tasks) in _NAMED_METRICS.items() if task in tasks) for task in TRAINED_TASKS
 }
 
 Row = TypeVar("Row")

@@ -6,10 +6,11 @@ from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.confirmations import read_confirmation
 from nightune.tasks.tracking.sweeps.find_sweeps import find_two_sweeps
 from nightune.tasks.tracking.sweeps.findings import read_findings
+from nightune.tasks.tracking.sweeps.metric_code import read_metric_code
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, sweep_content, sweep_facts
 from nightune.tasks.tracking.sweeps.verdicts import read_verdict
 from nightune.tasks.tracking.trials.trials import finished_trials
-from nightune.tuning.analysis.sweep_comparison import Difference, Night, compare_nights
+from nightune.tuning.analysis.sweep_comparison import METRIC_CODE, Difference, Night, compare_nights
 
 
 def compare_sweeps(store: Store, study: str, sweep_ids: Sequence[str] | None = None) -> Difference:
@@ -19,12 +20,12 @@ def compare_sweeps(store: Store, study: str, sweep_ids: Sequence[str] | None = N
 
 
 def _night(store: Store, sweep: Sweep) -> Night:
-    verdict = read_verdict(store, sweep)
+    verdict, code = read_verdict(store, sweep), read_metric_code(store, sweep)
     return Night(
         sweep=sweep.id,
         metric=sweep.metric,
         direction=sweep.direction,
-        facts=sweep_facts(store, sweep),
+        facts=sweep_facts(store, sweep) | ({METRIC_CODE: code} if code else {}),
         content=sweep_content(store, sweep),
         results=list(finished_trials(store, sweep).values()),
         confirmation=read_confirmation(store, sweep),

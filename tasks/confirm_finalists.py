@@ -72,7 +72,7 @@ def confirm_finalists(setting: Setting) -> Confirmation:
     claim = claim_better(confirmation, _search_scores(setting), setting.sweep.direction)
     confirmation = replace(confirmation, claim=claim)
     write_confirmation(setting.store, setting.sweep, confirmation)
-    _announce(confirmation, setting.study.objective.metric)
+    _announce(confirmation, setting.study.objective.name)
     return confirmation
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nightune.tuning.analysis.metric_gain import Side, UndefinedMetricError, refuse_undefined
+from nightune.models.errors import InputError
+from nightune.tuning.analysis.metric_gain import FEWEST_RESAMPLES, Cost, Side, UndefinedMetricError, refuse_undefined
 from nightune.tuning.analysis.promotion_gate import Guard
 from nightune.tuning.analysis.resampling import TestRows
 from nightune.vocabulary import OBJECTIVES, VALIDATION_PREFIX
@@ -15,8 +16,11 @@ from nightune.vocabulary import OBJECTIVES, VALIDATION_PREFIX
 if TYPE_CHECKING:
     from nightune.models.data.dataset import Dataset, UnsealedExamples
     from nightune.models.networks.heads import Head
+    from nightune.models.networks.own_metrics import OwnMetric
     from nightune.models.networks.row_losses import Measure
     from nightune.models.networks.truth import Truth
+
+OWN_COST = Cost(20, FEWEST_RESAMPLES)  # of a user's function, which is called for each resample
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +33,17 @@ class Question:
     measure: "Measure"
     rows: TestRows
     is_row_mean: bool
+    own: "OwnMetric | None" = None  # the user's function, if the objective is one
 
     @classmethod
-    def of(cls, dataset: "Dataset", test: "UnsealedExamples", objective: str, head: "Head") -> "Question":
+    def of(
+        cls,
+        dataset: "Dataset",
+        test: "UnsealedExamples",
+        objective: str,
+        head: "Head",
+        own: "OwnMetric | None" = None,
+    ) -> "Question":
         """Settle the comparison from the study's objective, the test split and the candidate's head."""
         from nightune.models.networks.row_answers import classes_of  # noqa: PLC0415 - Keras
         from nightune.models.networks.row_losses import measure_of  # noqa: PLC0415
@@ -44,22 +56,38 @@ class Question:
         classes = classes_of(wanted, dataset) if has_classes else None
         rows = TestRows(len(test), test.groups, classes, None if test.weights is None else test.weights.astype(float))
         measure = measure_of(objective, dataset.task, TrainedMeasure.of(head, dataset))
-        return cls(dataset, wanted, objective, measure, rows, is_mean)
+        return cls(dataset, wanted, objective, measure, rows, is_mean, own)
+
+    @property
+    def direction(self) -> str:
+        """The direction of improvement."""
+        return self.own.direction if self.own else OBJECTIVES[self.objective]
 
     @property
     def loss(self) -> str:
         """The loss that is compared, in words, and that rows are weighted if they are."""
         metric = self.objective.removeprefix(VALIDATION_PREFIX)
-        of_metric = metric if OBJECTIVES[self.objective] == "minimize" else f"1 - {metric}"
+        of_metric = metric if self.direction == "minimize" else f"1 - {metric}"
         weighted = "" if self.rows.weights is None else " (rows by their weights)"
         return f"{self.measure if self.is_row_mean else of_metric}{weighted}"
+
+    @property
+    def cost(self) -> Cost:
+        """How costly the objective is to compute."""
+        from nightune.models.networks.weighted_metrics import cost_of  # noqa: PLC0415 - Keras
+
+        if self.own:
+            return OWN_COST
+        is_plain = self.is_row_mean or self.truth.labels is not None
+        return Cost(1 if is_plain else cost_of(self.objective, self.dataset.output_size))
 
     def side(self, parts: Path, siblings: Sequence[Path], inputs: np.ndarray) -> Side:
         """Measure all models of a version: the serving model first, then those of other seeds.
 
         A model whose outputs are not finite has NaN as losses, and no metric.
         """
-        from nightune.models.networks.row_answers import model_metric  # noqa: PLC0415 - Keras
+        from nightune.models.networks.own_baselines import own_model_metric  # noqa: PLC0415 - Keras
+        from nightune.models.networks.row_answers import model_metric  # noqa: PLC0415
         from nightune.models.networks.row_losses import losses_of_outputs  # noqa: PLC0415
         from nightune.models.serving.predictor import Predictor  # noqa: PLC0415
 
@@ -68,29 +96,40 @@ class Question:
             predictor = Predictor.open(parts, file)
             outputs = predictor.outputs(inputs)
             losses.append(losses_of_outputs(predictor, outputs, self.truth, self.measure))
-            if not self.is_row_mean and np.isfinite(losses[-1]).all():
+            if self.own and np.isfinite(losses[-1]).all():
+                metrics.append(own_model_metric(self.own, predictor, outputs, self.truth, self.dataset))
+            elif not self.is_row_mean and np.isfinite(losses[-1]).all():
                 metrics.append(model_metric(predictor, outputs, self.truth, self.dataset, self.objective))
-        return Side(np.stack(losses), tuple(metrics))
+        return Side(np.stack(losses), tuple(metrics), self.cost)
 
     def baseline(self) -> Side:
         """Measure the prediction that ignores the inputs."""
-        from nightune.models.networks.row_answers import trivial_metric  # noqa: PLC0415 - Keras
+        from nightune.models.networks.own_baselines import own_trivial_metric  # noqa: PLC0415 - Keras
+        from nightune.models.networks.row_answers import trivial_metric  # noqa: PLC0415
         from nightune.models.networks.row_losses import trivial_losses  # noqa: PLC0415
 
         losses = trivial_losses(self.dataset, self.truth, self.measure)[None]
-        return Side(losses, () if self.is_row_mean else (trivial_metric(self.dataset, self.truth, self.objective),))
+        if self.is_row_mean:
+            return Side(losses)
+        if self.own:
+            return Side(losses, (own_trivial_metric(self.own, self.dataset, self.truth),), self.cost)
+        return Side(losses, (trivial_metric(self.dataset, self.truth, self.objective),), self.cost)
 
     def undefined(self) -> list[Guard]:
         """Return a failed guard if the objective, or its variance, is not defined on the test rows."""
         from nightune.models.networks.row_answers import undefined_reason  # noqa: PLC0415 - Keras
 
-        reason = "" if self.is_row_mean else undefined_reason(self.truth, self.objective)
+        reason = "" if self.own else undefined_reason(self.truth, self.dataset, self.objective)
         try:
             if not reason:
                 refuse_undefined(self.baseline(), self.rows)
-        except UndefinedMetricError as error:
+        except (UndefinedMetricError, InputError) as error:  # the user's function raised
             reason = str(error)
-        return [Guard("metric", False, f"{self.objective} cannot be compared: {reason}")] if reason else []
+        return [self.incomparable(reason)] if reason else []
+
+    def incomparable(self, reason: str) -> Guard:
+        """Return the failed guard of an objective that cannot be compared."""
+        return Guard("metric", False, f"{self.objective} cannot be compared: {reason}")
 
     def notes(self) -> list[str]:
         """Say that rows of one group were taken for independent ones, in data that an earlier version has prepared."""

@@ -9,6 +9,7 @@ from nightune.models.recipe.params import KEYS
 from nightune.models.techniques.optimizers.search_ranges import customary_spaces
 from nightune.models.techniques.stopping.user_rules import load_stop_function
 from nightune.models.user_code import is_reference, load_loss_function
+from nightune.tasks.metric_problems import own_metric
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.study.study import Study
 from nightune.tuning.study.study import load_study as parse_study
@@ -20,7 +21,7 @@ def load_study(path: Path, *, trials: int | None = None, epochs: int | None = No
     folder = path.resolve().parent
     vocabulary = Vocabulary(KEYS, lambda name: architecture_keys(name, folder), customary=customary_spaces())
     study = parse_study(path, vocabulary, trials=trials, epochs=epochs, seed=seed)
-    problems = [*_stopping_problems(study), *_loss_problems(study)]
+    problems = [*_stopping_problems(study), *_loss_problems(study), *_metric_problems(study)]
     if problems:
         raise StudyError(str(path), problems)
     return study
@@ -40,6 +41,14 @@ def _loss_problems(study: Study) -> Iterator[Problem]:
     if searched and study.objective.metric == "val_loss":
         message = f"val_loss cannot rank trials of different losses, and {searched} is searched; use another metric"
         yield Problem("objective.metric", message)
+
+
+def _metric_problems(study: Study) -> Iterator[Problem]:
+    """Yield the problem of a metric of the user that cannot be loaded."""
+    try:
+        own_metric(study)
+    except InputError as error:
+        yield Problem(error.key, error.message)
 
 
 def _stopping_problems(study: Study) -> Iterator[Problem]:

@@ -19,17 +19,17 @@ from nightune.tasks.tracking.registry.registry import Version, fetch_version
 from nightune.tasks.tracking.store.errors import StoreError, StoreLostError
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint, why_unopened
-from nightune.tuning.analysis.metric_gain import Side, compare_sides
+from nightune.tuning.analysis.metric_gain import Side, UndefinedMetricError, compare_sides
 from nightune.tuning.analysis.metric_values import MetricValues
 from nightune.tuning.analysis.paired_gain import Gain, Losses
 from nightune.tuning.analysis.promotion_gate import Guard
 from nightune.tuning.analysis.resampling import TestRows
 from nightune.tuning.study.sections import PromotionSection
-from nightune.vocabulary import OBJECTIVES
 
 if TYPE_CHECKING:
     from nightune.models.data.dataset import Dataset, UnsealedExamples
     from nightune.models.networks.heads import Head
+    from nightune.models.networks.own_metrics import OwnMetric
     from nightune.models.serving.predictor import Predictor
 
 logger = logging.getLogger("nightune")
@@ -51,10 +51,14 @@ class Contender:
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """The metric that is compared, the study's objective, and the head of the candidate with its loss."""
+    """The metric that is compared, the study's objective, and the head of the candidate with its loss.
+
+    `own` is the user's function, if the objective is one.
+    """
 
     metric: str
     head: "Head"
+    own: "OwnMetric | None" = None
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ def measure(
 
     test = dataset.test.open(Purpose.GATE, record).weighing()  # rows of weight 0 are no evidence
     raw = test.inputs if test.table is None else test.table
-    question = Question.of(dataset, test, asked.metric, asked.head)
+    question = Question.of(dataset, test, asked.metric, asked.head, asked.own)
     predictor = Predictor.open(parts_of(candidate.folder))
     inputs = predictor.inputs(raw)
     ours = question.side(parts_of(candidate.folder), candidate.siblings, inputs)
@@ -141,22 +145,30 @@ def measure(
     ]
     notes = [*_equal_models(ours.losses), *question.notes()]
     gain = baseline = None
-    is_comparable = bool(np.isfinite(ours.losses).all()) and not undefined
-    if is_comparable:
-        baseline = compare_sides(
-            ours, question.baseline(), question.rows, rules.confidence, seed=1, opponent_is_fixed=True
-        )
+    theirs = None
     if champion is not None:
         theirs, new_notes, found = _champion_side(champion, predictor, raw, question)
         guards += found
         notes += new_notes
-        if theirs is not None and is_comparable:
-            gain = compare_sides(ours, theirs, question.rows, rules.confidence, seed=0)
-            guards.append(_serving_model(ours, theirs, question.rows, rules))
-            notes += _few_models(gain)
-    metrics = all_metrics(predictor, inputs, test.targets, asked.head, test.weights)
-    values = None if baseline is None else MetricValues.of(asked.metric, OBJECTIVES[asked.metric], gain, baseline)
+    if bool(np.isfinite(ours.losses).all()) and not undefined:
+        try:
+            baseline, gain = _gains(ours, theirs, question, rules)
+        except (UndefinedMetricError, InputError) as error:  # a user's metric may have no value for some predictions
+            guards.append(question.incomparable(str(error)))
+    if gain is not None and theirs is not None:
+        guards.append(_serving_model(ours, theirs, question.rows, rules))
+        notes += _few_models(gain)
+    own = None if baseline is None else asked.own
+    metrics = all_metrics(predictor, inputs, test.targets, asked.head, test.weights, [asked.metric], own)
+    values = None if baseline is None else MetricValues.of(asked.metric, question.direction, gain, baseline)
     return Evidence(question.loss, gain, baseline, tuple(guards), metrics, tuple(notes), values)
+
+
+def _gains(ours: Side, theirs: Side | None, question: Question, rules: PromotionSection) -> tuple[Gain, Gain | None]:
+    """Return the gains over the baseline and over the champion, None without a comparable one."""
+    rows, confidence = question.rows, rules.confidence
+    baseline = compare_sides(ours, question.baseline(), rows, confidence, seed=1, opponent_is_fixed=True)
+    return baseline, None if theirs is None else compare_sides(ours, theirs, rows, confidence, seed=0)
 
 
 def _champion_side(

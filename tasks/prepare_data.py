@@ -4,8 +4,6 @@ import logging
 from pathlib import Path
 from typing import cast
 
-import numpy as np
-
 from nightune.models.data.dataset import Dataset
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.settings import DataSettings
@@ -17,6 +15,7 @@ from nightune.models.techniques.losses import NO_WEIGHTS, ClassWeight
 from nightune.models.training.loop import refuse_unknown_monitor
 from nightune.models.training.row_weights import KEY as CLASS_WEIGHT
 from nightune.models.training.row_weights import ClassWeights
+from nightune.tasks.metric_problems import metric_problems
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.step import step
 from nightune.tasks.tracking.store.retry import retry_call
@@ -60,10 +59,13 @@ def read_dataset(study: Study) -> Dataset:
     """Load the data that a study names; StudyError names the wrong key."""
     try:
         dataset = load_dataset(_data_settings(study), study.path.parent)
-        refuse_unknown_monitor(study.objective.metric, dataset.task)
+        if not study.objective.is_own:
+            refuse_unknown_monitor(study.objective.metric, dataset.task)
+        for name in study.objective.report:
+            refuse_unknown_monitor(name, dataset.task, "objective.report")
     except InputError as error:
         raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error
-    problems = [*_batches_above(study, dataset), *_undefined_folds(study, dataset), *_unknown_classes(study, dataset)]
+    problems = [*_batches_above(study, dataset), *metric_problems(study, dataset), *_unknown_classes(study, dataset)]
     if study.objective.average == "rows" and dataset.train.weights is None:
         problems.append(Problem("objective.average", "'rows', but the data has no weights of rows; remove it"))
     if problems:
@@ -109,21 +111,6 @@ def _batches_above(study: Study, dataset: Dataset) -> list[Problem]:
                 problems.append(
                     Problem(name, f"{largest} is above the {examples} training examples{of_fold} (rule C11)")
                 )
-    return problems
-
-
-def _undefined_folds(study: Study, dataset: Dataset) -> list[Problem]:
-    """List the folds whose validation rows leave the objective without a value, or a meaning."""
-    metric, problems = study.objective.metric, []
-    if metric not in ("val_auc", "val_r2"):
-        return []
-    alike, other = ("one class", "a stratified split") if metric == "val_auc" else ("one target", "a random split")
-    for number, fold in enumerate(dataset.folds, start=1):
-        labels = fold.validation.targets.reshape(len(fold.validation), -1)
-        if not np.any(np.ptp(labels, axis=0) > 0):
-            problem = f"{metric} has no value in fold {number}, whose {len(labels)} validation rows have {alike}"
-            remedy = f"use {other} or another metric"
-            problems.append(Problem("objective.metric", f"{problem}; {remedy}"))
     return problems
 
 

@@ -21,6 +21,7 @@ from nightune.tasks.measure_candidate import (
     does_champion_open,
     measure,
 )
+from nightune.tasks.metric_problems import own_metric
 from nightune.tasks.opened_alone import ALONE, opens_alone
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
@@ -97,7 +98,7 @@ def _candidate(setting: Setting, winner: TrialResult, confirmation: Confirmation
     trained = replicates_of(setting, winner, setting.study.promotion.replicates)
     finite = [result for result in leaderboard(trained, setting.sweep.direction) if result.is_ranked]
     if not finite:
-        problem = f"no replicate of trial {winner.trial.number} gave a finite {setting.study.objective.metric}"
+        problem = f"no replicate of trial {winner.trial.number} gave a finite {setting.study.objective.name}"
         raise StoreError(f"{setting.sweep.id}: {problem}; start the next sweep with --fresh")
     confirmed = None if confirmation is None or confirmation.winner is None else confirmation.winner.finalist.mean
     return Candidate(
@@ -181,7 +182,7 @@ def _judge(setting: Setting, candidate: Candidate, champion: Version | None, hea
         else:
             evidence = measure(
                 dataset,
-                Asked(setting.study.objective.metric, head),
+                Asked(setting.study.objective.name, head, own_metric(setting.study)),
                 rules,
                 candidate=contender,
                 champion=None if champion is None else champion_contender(store, champion, Path(folder) / "champion"),
@@ -189,7 +190,7 @@ def _judge(setting: Setting, candidate: Candidate, champion: Version | None, hea
                 alone=partial(opens_alone, setting.study, dataset),
             )
     guards = (_data_guard(setting, dataset.version), *evidence.guards)
-    limits = Rules(rules.minimum_gain, rules.challenger_margin, setting.study.objective.metric)
+    limits = Rules(rules.minimum_gain, rules.challenger_margin, setting.study.objective.name)
     compared = evidence.gain, evidence.baseline, guards, limits, champion is not None
     decision, reason, is_close = decide(*compared)
     return Verdict(
@@ -217,7 +218,7 @@ def _unopened(setting: Setting, dataset: Any, head: Any, error: UnopenedError) -
     from nightune.models.networks.trained_rows import TrainedMeasure  # noqa: PLC0415
 
     said = f"the winner cannot be opened ({error}); train it again: start the next sweep with --fresh"
-    measure = measure_of(setting.study.objective.metric, dataset.task, TrainedMeasure.of(head, dataset))
+    measure = measure_of(setting.study.objective.name, dataset.task, TrainedMeasure.of(head, dataset))
     return Evidence(str(measure), None, None, (Guard(ALONE, False, said, is_vital=True),), {}, ())
 
 

@@ -45,11 +45,12 @@ def content_key(study: Study, sweep_number: int, data: PreparedData, params: Par
         "seed": seed,
         "data": data.version,
         "epochs": study.search.epochs,
-        "objective": [study.objective.metric, study.objective.direction],
+        "objective": [study.objective.name, study.objective.direction],
         "semantics": SEMANTICS_VERSION,
         "code": source_digest(str(params["model.architecture"]), study.path.parent)
         + _stopping_digest(study, params)
-        + _loss_digest(study, data, params),
+        + _loss_digest(study, data, params)
+        + source_digest(study.objective.metric, study.path.parent, "objective.metric"),
     }
     if params.get("stopping.rule") == "median":
         content["sweep"] = sweep_number  # depends on earlier trials, so it is not reusable in another sweep

@@ -19,16 +19,17 @@ from nightune.tuning.study.study import Study
 def resume_sweep(store: Store, study: Study, sweep_id: str | None = None) -> Setting:
     """Return the setting of the study's last complete sweep, or of a named one; StoreError if there is none.
 
-    Seed, budget and objective are the sweep's: its command line may have overridden the file.
+    Seed, budget and objective are the sweep's: its command line may have overridden the file. Metrics that are only
+    reported are those of the file.
     """
     sweep = find_complete_sweep(store, study.name, sweep_id)
     reconcile(store, sweep.experiment_id)
-    content = sweep_content(store, sweep)
+    content, reported = sweep_content(store, sweep), {"report": study.objective.report}
     as_trained = study.model_copy(
         update={
             "seed": int(content["seed"]),
             "search": SearchSection.model_validate_json(json.dumps(content["search"])),
-            "objective": Objective.model_validate_json(json.dumps(content["objective"])),
+            "objective": Objective.model_validate_json(json.dumps({**content["objective"], **reported})),
             "repeats_points": not sweep.is_without_repeats,
         }
     )

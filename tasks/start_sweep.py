@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nightune.models.errors import InputError
 from nightune.models.recipe.rules import notes_on
+from nightune.models.user_code import source_digest
 from nightune.tasks.choose_sweep import choose_sweep, refuse_other_engine
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import sample_recipes
@@ -17,6 +18,7 @@ from nightune.tasks.tracking.store.errors import RefusedRequestError, StoreError
 from nightune.tasks.tracking.store.retry import retry_limit
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.findings import write_findings
+from nightune.tasks.tracking.sweeps.metric_code import write_metric_code
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, interrupt_sweep, record_engine
 from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.trials import copy_as_reused, finished_trials, reconcile, reusable_trials
@@ -46,6 +48,9 @@ def start_sweep(
         reconcile(store, sweep.experiment_id)
         if not sweep.is_complete:
             write_findings(store, sweep, data.findings, findings)
+            write_metric_code(
+                store, sweep, source_digest(study.objective.metric, study.path.parent, "objective.metric")
+            )
         announce_sweep(_started(study, sweep, list(finished_trials(store, sweep).values())))
         if not sweep.engine and not sweep.is_complete:
             logger.info("choosing the engine …" if request == "auto" else "checking the engine …")
@@ -114,7 +119,7 @@ def already_finished(setting: Setting, trials: Sequence[Trial]) -> list[TrialRes
         except RefusedRequestError as error:  # its checkpoint was pruned or deleted: train the trial again
             logger.warning("trial %d · run %s cannot be reused · %s", missing[key].number, earlier.run_id, error)
             continue
-        announce_trial(reused, study.objective.metric)
+        announce_trial(reused, study.objective.name)
         results.append(reused)
     return results
 

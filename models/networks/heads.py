@@ -19,6 +19,7 @@ from nightune.models.networks.compiled_losses import compiled
 from nightune.models.networks.losses import TrainedLoss, named_loss, own_loss, refuse_other_values, refuse_wrong_values
 from nightune.models.networks.metrics import metrics, points
 from nightune.models.networks.metrics_by_weight import mean_by_weight, metrics_by_weight
+from nightune.models.networks.named_metrics import Named
 from nightune.models.networks.output_ranges import disturb
 from nightune.models.networks.output_walk import LOGITS, PROBABILITIES, has_graph
 from nightune.models.networks.training_rows import TrainingRows
@@ -29,6 +30,7 @@ from nightune.vocabulary import ARCHITECTURE, DEFAULT_LOSS, LOSS_SAID
 
 BINARY = ("two classes", "labels")  # each output has a binary cross-entropy of its own
 PLAIN = TrainingSettings()
+NONE_NAMED = Named()
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,9 +124,14 @@ class Head:
         return targets.astype(np.float32).reshape(len(targets), -1)
 
     def metrics(
-        self, task: str, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None
+        self,
+        task: str,
+        outputs: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray | None = None,
+        named: Named = NONE_NAMED,
     ) -> dict[str, float]:
-        """Return every metric of the task; `loss` is the mean of the training loss, without smoothing and penalties.
+        """Return the task's metrics and the named ones; `loss` is the mean training loss, not smoothed or penalized.
 
         Of quantiles, the one nearest to the median is compared with the targets in all metrics but `loss`. With
         `weights` of rows, (examples,), means are by their sum.
@@ -139,7 +146,7 @@ class Head:
             is_finite = bool(np.isfinite(outputs).all())
             rows = self.loss.rows(outputs, self.targets(targets)) if is_finite else np.full(len(outputs), np.nan)
             values["loss"] = mean_by_weight(rows, weights)
-        return values
+        return values | named.values(task, predicted, targets, self.is_logits, weights)
 
     def points(self, outputs: np.ndarray) -> np.ndarray:
         """Return the outputs that are point predictions: all, or of quantiles the one nearest to the median."""

@@ -1,19 +1,25 @@
 """Losses of single test rows for the promotion gate: of models and of the baseline."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
+from nightune.models.networks.class_scores import SMALLEST, brier_scores, class_scores, is_among_top, relative_errors
 from nightune.models.networks.constant_guesses import class_shares, mean_of, median_of
 from nightune.models.networks.heads import Head
 from nightune.models.networks.metrics import CLIP, label_losses, log_probabilities
+from nightune.models.networks.named_metrics import Named
+from nightune.models.networks.own_metrics import OwnMetric
 from nightune.models.networks.trained_rows import TrainedMeasure
 from nightune.models.networks.truth import Truth, quantities_of
 from nightune.models.serving.predictor import Predictor, in_units
-from nightune.vocabulary import row_of
+from nightune.vocabulary import OBJECTIVES, row_of
+
+HALF_BRIER = "Brier score of two classes"  # half the sum over both, as the Brier score is defined for two
+TOP = {"top-3 error": 3, "top-5 error": 5}
 
 # objective → the loss of a row, by task; the gate compares its mean over the rows, or the metric itself where
 # `weighted_metrics.py` has it: then the loss only shows whether outputs are finite
@@ -28,6 +34,14 @@ MEASURES = {
     "val_mae": {"regression": "absolute error"},
     "val_rmse": {"regression": "squared error"},
     "val_r2": {"regression": "squared error"},
+    "val_pr_auc": {"classes": "log loss", "labels": "log loss"},
+    "val_mcc": {"classes": "balanced error"},
+    "val_top_3": {"classes": "top-3 error"},
+    "val_top_5": {"classes": "top-5 error"},
+    "val_brier": {"binary": HALF_BRIER, "classes": "Brier score", "labels": "Brier score"},
+    "val_log_loss": {"classes": "log loss", "labels": "log loss"},
+    "val_mape": {"regression": "relative error"},
+    "val_spearman": {"regression": "squared error"},
 }
 LATENCY_CALLS = 20
 
@@ -44,8 +58,10 @@ def measure_of(objective: str, task: str, trained: TrainedMeasure | None = None)
     """
     if objective == "val_loss" and trained is not None:
         return trained
+    objective = objective if objective in OBJECTIVES else "val_loss"  # a user's metric: only whether outputs are finite
     by_task = row_of(MEASURES, objective, "MEASURES in models/networks/row_losses.py")
     kind = {"regression": "regression", "multilabel": "labels"}.get(task, "classes")
+    kind = task if task in by_task else kind
     return row_of(by_task, kind, f"{objective} of MEASURES in models/networks/row_losses.py")
 
 
@@ -71,6 +87,11 @@ def losses_of_outputs(predictor: Predictor, outputs: np.ndarray, truth: Truth, m
     logs = log_probabilities(readable, predictor.description["is_logits"])
     own = {label: index for index, label in enumerate(predictor.description["classes"])}
     wanted = np.array([own.get(label, -1) for label in truth.values.tolist()])
+    if measure in TOP:
+        found = is_among_top(class_scores(readable, predictor.description["is_logits"]), wanted, TOP[measure])
+        return np.where(finite, ~found, np.nan)
+    if "Brier" in measure:
+        return np.where(finite, brier_scores(np.exp(logs), wanted, measure == HALF_BRIER), np.nan)
     chosen = np.where(wanted >= 0, logs[np.arange(len(logs)), wanted], np.log(CLIP))
     return np.where(finite, _class_losses(chosen, logs.argmax(axis=1) != wanted, truth.values, measure), np.nan)
 
@@ -81,8 +102,7 @@ def trivial_losses(dataset: Dataset, truth: Truth, measure: Measure) -> np.ndarr
         return measure.trivial_rows(dataset, truth)
     known, weights = dataset.train.targets, truth.training_weights(dataset)
     if truth.is_regression:
-        middle = median_of if measure == "absolute error" else mean_of
-        guess = in_units(middle(known.astype(np.float64).reshape(len(known), -1), weights), dataset.description)
+        guess = _constant_guess(known.astype(np.float64).reshape(len(known), -1), weights, measure, dataset)
         return _quantity_losses(np.broadcast_to(guess, truth.values.shape), truth.values, measure)
     if truth.labels is not None:
         shares = mean_of(known, weights)
@@ -92,15 +112,28 @@ def trivial_losses(dataset: Dataset, truth: Truth, measure: Measure) -> np.ndarr
     shares = class_shares(known, len(classes), weights)
     index = {label: number for number, label in enumerate(classes.tolist())}
     wanted = np.array([index[label] for label in truth.values.tolist()])
+    constant = np.broadcast_to(shares, (len(wanted), len(shares)))
+    if measure in TOP:
+        return np.asarray(~is_among_top(constant, wanted, TOP[measure]), np.float64)
+    if "Brier" in measure:
+        return brier_scores(constant, wanted, measure == HALF_BRIER)
     chosen = np.log(np.maximum(shares[wanted], CLIP))
     return _class_losses(chosen, wanted != shares.argmax(), truth.values, measure)
 
 
 def all_metrics(
-    predictor: Predictor, inputs: np.ndarray, targets: np.ndarray, head: Head, weights: np.ndarray | None = None
+    predictor: Predictor,
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    head: Head,
+    weights: np.ndarray | None = None,
+    names: Sequence[str] = (),
+    own: OwnMetric | None = None,
 ) -> dict[str, float]:
-    """Return every metric of the task on the test rows, for reports."""
-    return head.metrics(predictor.description["task"], predictor.outputs(inputs), targets, weights)
+    """Return the task's metrics, and those that the study names, on the test rows: for reports."""
+    task = predictor.description["task"]
+    named = Named.of(names, task, predictor.description, own)
+    return head.metrics(task, predictor.outputs(inputs), targets, weights, named)
 
 
 def latency_ms(predictor: Predictor, raw: Any, clock: Callable[[], float] = time.perf_counter) -> float:
@@ -115,7 +148,20 @@ def latency_ms(predictor: Predictor, raw: Any, clock: Callable[[], float] = time
     return 1000 * float(np.median(taken))
 
 
+def _constant_guess(known: np.ndarray, weights: np.ndarray | None, measure: str, dataset: Dataset) -> np.ndarray:
+    """Return the constant with the lowest loss of the training rows, (quantities,), in the units of the data."""
+    if measure == "relative error":
+        values = in_units(known, dataset.description)
+        shares = (1.0 if weights is None else weights[:, None]) / np.maximum(np.abs(values), SMALLEST)
+        columns = zip(values.T, np.broadcast_to(shares, values.shape).T, strict=True)
+        return np.array([median_of(column, share) for column, share in columns])
+    middle = median_of if measure == "absolute error" else mean_of
+    return in_units(middle(known, weights), dataset.description)
+
+
 def _quantity_losses(values: np.ndarray, wanted: np.ndarray, measure: str) -> np.ndarray:
+    if measure == "relative error":
+        return relative_errors(values, wanted)
     errors = np.abs(values - wanted)
     means: np.ndarray = np.mean(errors if measure == "absolute error" else errors**2, axis=1)
     return means
@@ -144,6 +190,8 @@ def _label_losses(losses: np.ndarray, predicted: np.ndarray, wanted: np.ndarray,
         shares = np.where(wanted == 1, wanted.mean(axis=0), 1.0 - wanted.mean(axis=0))
         known = (wanted.min(axis=0) != wanted.max(axis=0)) + 1.0  # values of each label: 1 or 2
         losses = is_wrong / (known * shares)
+    elif measure == "Brier score":
+        losses = (1.0 - np.exp(-losses)) ** 2
     elif measure == "label error":
         losses = is_wrong
     means: np.ndarray = losses.mean(axis=1, dtype=np.float64)

@@ -6,23 +6,29 @@ Each returns a loss, lower is better: 1 minus the metric where that is maximized
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
-from nightune.vocabulary import VALIDATION_PREFIX, row_of
+from nightune.vocabulary import OBJECTIVES, VALIDATION_PREFIX, row_of
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 Weights = npt.NDArray[np.float64]  # (resamples, rows), from 0; real numbers
 Values = npt.NDArray[np.float64]  # (resamples,); NaN where the metric is not defined
 Metric = Callable[[Weights], Values]
 
+ROUNDING = 1e-12  # a variance of shares that is not above it is zero
+
 
 def metric_loss(metric: str, answers: np.ndarray, targets: np.ndarray) -> Metric:
     """Return the loss of one model as a function of weights.
 
-    Answers and targets are (rows,) classes from 0, (rows, quantities), or for the area under the curve scores and 0 or
-    1. What weights do not change, such as an order of rows, is computed once.
+    Answers and targets are (rows,) classes from 0, (rows, quantities), or for areas under a curve scores and classes:
+    (rows,) of the second of two, or (rows, classes). What weights do not change, such as an order of rows, is computed
+    once.
     """
     return row_of(METRICS, metric, "METRICS in models/networks/weighted_metrics.py")(answers, targets)
 
@@ -36,8 +42,14 @@ def label_metric_loss(metric: str, scores: np.ndarray, targets: np.ndarray) -> M
 
 
 def is_row_mean(objective: str) -> bool:
-    """Return whether an objective is a mean over rows."""
-    return objective.removeprefix(VALIDATION_PREFIX) not in {**METRICS, **LABEL_METRICS}
+    """Return whether an objective is a mean over rows; a user's metric need not be one."""
+    return objective in OBJECTIVES and objective.removeprefix(VALIDATION_PREFIX) not in {**METRICS, **LABEL_METRICS}
+
+
+def cost_of(objective: str, columns: int) -> int:
+    """Return how costly a metric is, in areas under the curve of two classes; `columns` are classes or quantities."""
+    metric = objective.removeprefix(VALIDATION_PREFIX)
+    return COSTS.get(metric, 1) * (columns if metric in ("auc", "pr_auc", "spearman") and columns > 2 else 1)
 
 
 def _area_under_curve(scores: np.ndarray, targets: np.ndarray) -> Metric:
@@ -106,9 +118,93 @@ def _unexplained_variance(values: np.ndarray, targets: np.ndarray) -> Metric:
     return loss
 
 
-def _area_over_labels(scores: np.ndarray, targets: np.ndarray) -> Metric:
-    """The mean area under the curve over the labels that some of the weighted rows have and others lack."""
-    losses = [_area_under_curve(column, labels) for column, labels in zip(scores.T, targets.T, strict=True)]
+def _average_precision(scores: np.ndarray, targets: np.ndarray) -> Metric:
+    """Sum over the second class: the precision among the rows that score as much or more, by weight."""
+    order = np.argsort(-scores, kind="stable")
+    descending, is_positive = -scores[order], targets[order] == 1
+    positives = np.flatnonzero(is_positive)
+    last = np.searchsorted(descending, descending[positives], side="right") - 1  # of the rows with the same score
+
+    def loss(weights: Weights) -> Values:
+        ordered = weights[:, order]
+        total = np.cumsum(ordered, axis=1)[:, last]
+        chosen = ordered[:, positives]
+        hits = np.cumsum(np.where(is_positive, ordered, 0.0), axis=1)[:, last]
+        precision = hits / np.where(total > 0, total, 1.0)
+        return 1.0 - _ratio((chosen * precision).sum(axis=1), chosen.sum(axis=1))
+
+    return loss
+
+
+def _matthews_correlation(predicted: np.ndarray, targets: np.ndarray) -> Metric:
+    """The correlation of predicted and true classes (Gorodkin, 2004); 0 if one of them is constant."""
+    classes = int(max(predicted.max(), targets.max())) + 1
+    guesses, truths = _one_hot(predicted, classes=classes), _one_hot(targets, classes=classes)
+    is_right = (predicted == targets).astype(np.float64)
+
+    def loss(weights: Weights) -> Values:
+        total = weights.sum(axis=1, keepdims=True)
+        scale = np.where(total > 0, total, 1.0)
+        guessed, true, right = weights @ guesses / scale, weights @ truths / scale, weights @ is_right / scale[:, 0]
+        variances = np.stack([1.0 - (guessed**2).sum(axis=1), 1.0 - (true**2).sum(axis=1)])
+        varies = (variances > ROUNDING).all(axis=0)
+        covariance = right - (guessed * true).sum(axis=1)
+        correlation = covariance / np.sqrt(np.where(varies, variances.prod(axis=0), 1.0))
+        return np.where(total[:, 0] > 0, 1.0 - np.where(varies, correlation, 0.0), np.nan)
+
+    return loss
+
+
+def _rank_correlation(values: np.ndarray, targets: np.ndarray) -> Metric:
+    """1 minus Spearman's correlation, averaged over quantities; 1 for constant answers, NaN for constant targets."""
+    ranks = [(_ranks(column), _ranks(wanted)) for column, wanted in zip(values.T, targets.T, strict=True)]
+
+    def of_one(own: Metric, wanted: Metric, weights: Weights) -> Values:
+        ours, theirs = own(weights), wanted(weights)
+        weighted = weights * ours
+        variance, covariance = np.einsum("rn,rn->r", weighted, ours), np.einsum("rn,rn->r", weighted, theirs)
+        needed = np.einsum("rn,rn->r", weights * theirs, theirs)
+        both = variance * needed
+        correlation = covariance / np.sqrt(np.where(both > 0, both, 1.0))  # 0 where the answers are constant
+        return np.where(needed > 0, 1.0 - correlation, np.nan)
+
+    def loss(weights: Weights) -> Values:
+        means: Values = np.mean([of_one(own, wanted, weights) for own, wanted in ranks], axis=0)
+        return means
+
+    return loss
+
+
+def _ranks(values: np.ndarray) -> Metric:
+    """Return the ranks of rows as a function of weights, minus their mean, (resamples, rows); equal values share one.
+
+    A row of weight 2 counts as two rows.
+    """
+    order = np.argsort(values, kind="stable")
+    below = np.searchsorted(values[order], values, side="left")
+    not_above = np.searchsorted(values[order], values, side="right")
+
+    def ranks(weights: Weights) -> Values:
+        sums = np.zeros((len(weights), len(order) + 1))
+        np.cumsum(weights[:, order], axis=1, out=sums[:, 1:])
+        centred: Values = (sums[:, below] + sums[:, not_above] - sums[:, -1:]) / 2
+        return centred
+
+    return ranks
+
+
+def _of_classes(measure: Callable[[np.ndarray, np.ndarray], Metric], scores: np.ndarray, targets: np.ndarray) -> Metric:
+    """Measure the second of two classes, or each of several against the rest: the mean over those that occur."""
+    if scores.ndim == 1:
+        return measure(scores, targets)
+    return _mean_over_labels(measure, scores, targets[:, None] == np.arange(scores.shape[1]))
+
+
+def _mean_over_labels(
+    measure: Callable[[np.ndarray, np.ndarray], Metric], scores: np.ndarray, targets: np.ndarray
+) -> Metric:
+    """The mean over the labels that have a value for the weighted rows: some have the label, others lack it."""
+    losses = [measure(column, labels) for column, labels in zip(scores.T, targets.T, strict=True)]
 
     def loss(weights: Weights) -> Values:
         values = np.stack([each(weights) for each in losses])
@@ -134,21 +230,29 @@ def _label_f1(scores: np.ndarray, targets: np.ndarray, is_micro: bool) -> Metric
 
 
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray], Metric]] = {
-    "auc": _area_under_curve,
+    "auc": partial(_of_classes, _area_under_curve),
     "balanced_accuracy": _balanced_accuracy,
     "f1_macro": _f1_macro,
+    "mcc": _matthews_correlation,
+    "pr_auc": partial(_of_classes, _average_precision),
     "rmse": _root_mean_squared_error,
     "r2": _unexplained_variance,
+    "spearman": _rank_correlation,
 }
 LABEL_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], Metric]] = {
-    "auc": _area_over_labels,
+    "auc": partial(_mean_over_labels, _area_under_curve),
     "f1_macro": partial(_label_f1, is_micro=False),
     "f1_micro": partial(_label_f1, is_micro=True),
+    "pr_auc": partial(_mean_over_labels, _average_precision),
 }
 
+COSTS = {"pr_auc": 2, "spearman": 3}
 
-def _one_hot(codes: np.ndarray, chosen: np.ndarray | None = None, classes: int | None = None) -> sparse.csr_array:
+
+def _one_hot(codes: np.ndarray, chosen: np.ndarray | None = None, classes: int | None = None) -> "sparse.csr_array":
     """Return (rows, classes) with a 1 at the class of each row, or of the chosen ones."""
+    from scipy import sparse  # noqa: PLC0415 - commands that measure nothing start without SciPy
+
     rows = np.arange(len(codes)) if chosen is None else np.flatnonzero(chosen)
     shape = (len(codes), int(codes.max()) + 1 if classes is None else classes)
     return sparse.csr_array((np.ones(len(rows)), (rows, codes[rows])), shape=shape)

@@ -5,12 +5,15 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.errors import InputError
+from nightune.models.networks.named_metrics import Named
+from nightune.models.networks.own_metrics import OwnMetric
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.stopping.state import NO_INPUTS, StoppingInputs
 from nightune.models.training import reported_names
@@ -21,7 +24,7 @@ from nightune.models.training.folds import FoldsController, FoldsEngine, FoldsOu
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
 from nightune.models.training.snapshots import Keeper, Snapshot, SnapshotError, refuse_other_shapes
-from nightune.vocabulary import TASK_METRICS, VALIDATION_PREFIX, Status, unknown_name
+from nightune.vocabulary import NAMED_METRICS, TASK_METRICS, VALIDATION_PREFIX, Status, unknown_name
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 
@@ -74,15 +77,19 @@ def train(  # noqa: PLR0913 - keywords, each with one meaning
     until: int | None = None,
     halted: Halted | None = None,
     keeper: Keeper | None = None,
+    report: tuple[str, ...] = (),
+    own: OwnMetric | None = None,
 ) -> Outcome:
     """Train a recipe for at most `epochs` epochs; `on_epoch` gets each epoch's number, from 1, and its values.
 
+    `report` names metrics that are measured next to those of the task and the monitor; `own` is the user's metric.
     `stopping` holds the additional inputs of a stopping rule. A training that halts after the epoch `until` is a prefix
     of the full one: the horizon of every schedule is the whole budget. A `halted` training resumes in the engine that
     started it, with the same result as without the halt. So does a snapshot of another process in `keeper`; `on_epoch`
     then gets the earlier epochs again.
     """
-    refuse_unknown_monitor(monitor, dataset.task)
+    if own is None:
+        refuse_unknown_monitor(monitor, dataset.task)
     refuse_unsupported(engine, recipe)
     started_at = time.perf_counter()
     if halted is None:
@@ -98,7 +105,8 @@ def train(  # noqa: PLR0913 - keywords, each with one meaning
             for epoch, values in enumerate(halted.history, start=1):
                 on_epoch(epoch, values)
     began = replace(halted, seconds=halted.seconds + time.perf_counter() - started_at)
-    ended, broken = _train_until(engine, dataset, began, epochs if until is None else until, on_epoch, keeper)
+    measure = partial(_measure, dataset=dataset, names=(monitor, *report), own=own)
+    ended, broken = _train_until(engine, measure, began, epochs if until is None else until, on_epoch, keeper)
     return _outcome(engine, recipe, monitor, ended, broken)
 
 
@@ -143,7 +151,7 @@ def _restored(engine: Engine, state: Any, snapshot: Snapshot, controller: Contro
 
 def _train_until(
     engine: Engine,
-    dataset: Dataset,
+    measure: Callable[[EpochOutput], dict[str, float]],
     halted: Halted,
     until: int,
     on_epoch: OnEpoch | None,
@@ -159,7 +167,7 @@ def _train_until(
     while controller.epoch < until and (plan := controller.next_epoch()):
         state, plans, outputs = _run_some(engine, state, controller, plan, until)
         for plan, output in zip(plans, outputs, strict=False):
-            values = _measure(output, dataset)
+            values = measure(output)
             broken = "" if _is_finite(engine, state, output) else f"weights are not finite in epoch {plan.epoch}"
             controller.observe({**values, "loss": math.nan} if broken else values)
             if controller.is_best:
@@ -230,14 +238,15 @@ def _curves(history: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
     return dict(curves)
 
 
-def refuse_unknown_monitor(monitor: str, task: str) -> None:
+def refuse_unknown_monitor(monitor: str, task: str, key: str = "objective.metric") -> None:
     """Raise InputError unless the task has the monitored metric."""
-    known = [f"{VALIDATION_PREFIX}{name}" for name in TASK_METRICS[task]]
+    known = [f"{VALIDATION_PREFIX}{name}" for name in (*TASK_METRICS[task], *NAMED_METRICS[task])]
     if monitor not in known:
+        name = monitor.removeprefix(VALIDATION_PREFIX)
         problem = unknown_name(monitor, known, f"metric of a {task} task")
-        others = [other for other, names in TASK_METRICS.items() if monitor.removeprefix(VALIDATION_PREFIX) in names]
+        others = [other for other in TASK_METRICS if name in (*TASK_METRICS[other], *NAMED_METRICS[other])]
         other = f"; the task of {monitor} is {' or '.join(others)} ([data] task)" if others else ""
-        raise InputError("objective.metric", f"{problem}{other}")
+        raise InputError(key, f"{problem}{other}")
 
 
 def refuse_unsupported(engine: Engine, recipe: Recipe) -> None:
@@ -247,17 +256,18 @@ def refuse_unsupported(engine: Engine, recipe: Recipe) -> None:
         raise InputError("engine", f"{engine.name} cannot train {'; '.join(reasons)} (allowed: fit)")
 
 
-def _measure(output: Any, dataset: Dataset) -> dict[str, float]:
+def _measure(output: Any, dataset: Dataset, names: tuple[str, ...], own: OwnMetric | None) -> dict[str, float]:
     if not isinstance(output, FoldsOutput):
-        return _validate(output, dataset)
+        return _validate(output, dataset, names, own)
     pairs = zip(output.members, dataset.folds, strict=False)  # the training on all rows, if any, validates on none
-    return output.combined([_validate(each, fold) for each, fold in pairs])
+    return output.combined([_validate(each, fold, names, own) for each, fold in pairs])
 
 
-def _validate(output: EpochOutput, dataset: Dataset) -> dict[str, float]:
+def _validate(output: EpochOutput, dataset: Dataset, names: tuple[str, ...], own: OwnMetric | None) -> dict[str, float]:
     validation = dataset.validation
     outputs = output.outputs[: len(validation)]  # programs that folds share pad their validation rows
-    measured = output.head.metrics(dataset.task, outputs, validation.targets, validation.weights)
+    named = Named.of(names, dataset.task, dataset.description, own)
+    measured = output.head.metrics(dataset.task, outputs, validation.targets, validation.weights, named)
     validated = {f"{reported_names.VALIDATION}{name}": value for name, value in measured.items()}
     return {reported_names.LOSS: output.loss, **validated, **output.statistics}
 

@@ -3,6 +3,8 @@
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
+from nightune.models.networks.named_metrics import Named
+from nightune.models.networks.own_metrics import OwnMetric
 from nightune.models.training.engine import Engine
 from nightune.models.training.loop import Outcome
 from nightune.vocabulary import VALIDATION_PREFIX
@@ -10,7 +12,9 @@ from nightune.vocabulary import VALIDATION_PREFIX
 BATCH = 1024
 
 
-def ranking_objective(engine: Engine, outcome: Outcome, dataset: Dataset, monitor: str) -> float:
+def ranking_objective(
+    engine: Engine, outcome: Outcome, dataset: Dataset, monitor: str, own: OwnMetric | None = None
+) -> float:
     """Return the monitored metric of the best epoch's weights on the ranking split; NaN if no epoch was finite."""
     if dataset.ranking_apart is None or outcome.best_epoch == 0:
         return outcome.objective
@@ -18,5 +22,6 @@ def ranking_objective(engine: Engine, outcome: Outcome, dataset: Dataset, monito
     inputs, targets = ranking.inputs, ranking.targets
     model = engine.model(outcome.recipe, outcome.weights)
     parts = [model.predict_on_batch(inputs[start : start + BATCH]) for start in range(0, len(inputs), BATCH)]
-    measured = engine.head(outcome.recipe).metrics(dataset.task, np.concatenate(parts), targets, ranking.weights)
+    named = Named.of([monitor], dataset.task, dataset.description, own)
+    measured = engine.head(outcome.recipe).metrics(dataset.task, np.concatenate(parts), targets, ranking.weights, named)
     return measured[monitor.removeprefix(VALIDATION_PREFIX)]

@@ -37,7 +37,7 @@ def _earlier_curves(store: Store, sweep: Sweep, study: Study, trial: Trial) -> l
     own = place(trial)
     before = [result for result in finished_trials(store, sweep).values() if place(result.trial) < own]
     curves = (
-        _curve(store, result.run_id, study.objective.metric)
+        _curve(store, result.run_id, study.objective.name)
         for result in sorted(before, key=lambda each: each.trial.number)
     )
     return [curve for curve in curves if curve]

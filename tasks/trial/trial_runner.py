@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from nightune.models.recipe.params import read_recipe
 from nightune.models.serving.predictor import MODEL
 from nightune.models.serving.rebuilt_model import ARCHIVE
+from nightune.tasks.metric_problems import own_metric
 from nightune.tasks.reporting.events import EpochEnded, announce_epoch, announce_trial
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store import names
@@ -110,7 +111,7 @@ class TrialRunner:
             written = next((file for each in CHECKPOINT_NAMES if (file := Path(name) / each).exists()), None)
             run_id = ended.log.finish(ended.trained.result, written if is_written else None)
         result = replace(ended.trained.result, run_id=run_id)
-        announce_trial(result, self._setting.study.objective.metric)
+        announce_trial(result, self._setting.study.objective.name)
         return result
 
     def _train_and_submit(self, writer: BackgroundWriter[TrialResult], trial: Trial, engine: "Engine") -> None:
@@ -152,7 +153,8 @@ class TrialRunner:
         try:
             with self._crash_log.training(trial.key, trial.number), watched(study.limits, record_limit) as watch:
                 outcome = self._outcome(trial, engine, log, watch)
-                objective = ranking_objective(engine, outcome, trainer.dataset, study.objective.metric)
+                own = own_metric(study)
+                objective = ranking_objective(engine, outcome, trainer.dataset, study.objective.name, own)
                 prepare = partial(trainer.checkpoints.prepare, outcome, checkpoint)
                 write_checkpoint = retry_call(prepare, str(checkpoint.parent.parent))
         except (MemoryError, OSError, StoreError):
@@ -163,7 +165,7 @@ class TrialRunner:
             return TrainedTrial(_failed(trial, failure.message, seconds=seconds, traceback=failure.traceback))
         log.add_tags(outcome.tags)
         log.add_metrics(peaks())
-        spread = standard_error(outcome.curves, study.objective.metric, outcome.best_epoch)
+        spread = standard_error(outcome.curves, study.objective.name, outcome.best_epoch)
         if spread is not None:
             log.add_metrics({names.OBJECTIVE_ERROR: spread})
         return TrainedTrial(_result(trial, outcome, objective), write_checkpoint)
@@ -181,13 +183,15 @@ class TrialRunner:
             trainer.dataset,
             epochs=study.search.epochs,
             seed=trial.seed,
-            monitor=study.objective.metric,
+            monitor=study.objective.name,
             direction=study.objective.direction,
             on_epoch=partial(self._log_epoch, trial, log, watch),
             stopping=stopping_inputs(setting.store, setting.sweep, study, trial, recipe),
             until=setting.epochs,
             keeper=RunKeeper(self._snapshot_plan, setting.store, trial, log, watch.add_seconds),
             halted=trainer.halted.take(training, setting.epochs),
+            report=study.objective.report,
+            own=own_metric(study),
         )
         trainer.halted.keep(training, engine, outcome)
         return outcome

@@ -34,6 +34,9 @@ NAMES = [
     "units",
     "default",
     "trials",
+    "metric",
+    "direction",
+    "report",
 ]
 SECTIONS = (
     "data",
@@ -59,7 +62,21 @@ scalars = st.one_of(
     st.floats(),
     st.text(max_size=8),
     st.sampled_from(
-        [*NAMES, "sgd", "adam", "log", "fixed", "../x", "/etc/passwd", "a\x00b", "val_loss", "pinball", "x.py:f", "💥"]
+        [
+            *NAMES,
+            "sgd",
+            "adam",
+            "log",
+            "fixed",
+            "../x",
+            "/etc/passwd",
+            "a\x00b",
+            "val_loss",
+            "val_mcc",
+            "pinball",
+            "x.py:f",
+            "💥",
+        ]
     ),
 )
 values = st.recursive(

@@ -12,6 +12,7 @@ from nightune.models.data.dataset import Dataset
 from nightune.models.engines.make import make_engine
 from nightune.models.errors import InputError
 from nightune.models.networks.metrics import metrics
+from nightune.models.networks.own_metrics import OwnMetric
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.engine import EpochOutput
 from nightune.models.training.loop import Outcome, train
@@ -115,6 +116,25 @@ def test_every_curve_has_one_value_an_epoch(scripted: Callable[..., Outcome]) ->
     }
     assert outcome.curves["updates"] == [1.0, 2.0, 3.0]
     assert outcome.curves["learning_rate"][0] > outcome.curves["learning_rate"][2]
+
+
+def test_named_metrics_are_monitored_and_reported(make_dataset: MakeDataset, recipe: MakeRecipe) -> None:
+    engine = ScriptedEngine(make_dataset(), [5, 12, 20], {})
+    options: dict[str, Any] = {"epochs": 3, "seed": 0, "monitor": "val_mcc", "direction": "maximize"}
+    outcome = train(engine, recipe(), make_dataset(), **options, report=("val_accuracy", "val_brier"))
+    assert outcome.objective == outcome.curves["val_mcc"][outcome.best_epoch - 1] == max(outcome.curves["val_mcc"])
+    assert len(outcome.curves["val_brier"]) == len(outcome.curves["val_accuracy"]) == 3
+    assert "val_pr_auc" not in outcome.curves
+
+
+def test_a_metric_of_the_user_is_monitored(make_dataset: MakeDataset, recipe: MakeRecipe) -> None:
+    engine = ScriptedEngine(make_dataset(), [5, 20, 12], {})
+    own = OwnMetric(
+        "hits", "maximize", Path("own.py"), lambda y_true, y_pred: float((y_pred.argmax(1) == y_true).sum())
+    )
+    options: dict[str, Any] = {"epochs": 3, "seed": 0, "monitor": "val_hits", "direction": "maximize"}
+    outcome = train(engine, recipe(), make_dataset(), **options, own=own)
+    assert (outcome.objective, outcome.best_epoch, outcome.curves["val_hits"]) == (20, 2, [5, 20, 12])
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,15 @@ WEIGHTS = np.concatenate(
     [np.ones((1, ROWS)), generator.multinomial(ROWS, np.full(ROWS, 1 / ROWS), 3), generator.exponential(1.0, (3, ROWS))]
 )
 
+
+def weighted_spearman(column: int, weights: np.ndarray) -> float:
+    """The correlation of ranks, where a rank is the weight of lower values and half of that of equal ones."""
+    columns = (VALUES[:, column], QUANTITIES[:, column])
+    ranks = [[weights[each < one].sum() + weights[each == one].sum() / 2 for one in each] for each in columns]
+    covariance = np.cov(ranks, aweights=weights)
+    return float(covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]))
+
+
 ORACLES = {
     "auc": (SCORES, BINARY, lambda w: 1 - sklearn_metrics.roc_auc_score(BINARY, SCORES, sample_weight=w)),
     "balanced_accuracy": (
@@ -45,6 +54,9 @@ ORACLES = {
         QUANTITIES,
         lambda w: np.sqrt(sklearn_metrics.mean_squared_error(QUANTITIES, VALUES, sample_weight=w)),
     ),
+    "mcc": (PREDICTED, CLASSES, lambda w: 1 - sklearn_metrics.matthews_corrcoef(CLASSES, PREDICTED, sample_weight=w)),
+    "pr_auc": (SCORES, BINARY, lambda w: 1 - sklearn_metrics.average_precision_score(BINARY, SCORES, sample_weight=w)),
+    "spearman": (VALUES, QUANTITIES, lambda w: 1 - np.mean([weighted_spearman(one, w) for one in range(2)])),
     "r2": (VALUES, QUANTITIES, lambda w: 1 - sklearn_metrics.r2_score(QUANTITIES, VALUES, sample_weight=w)),
 }
 
@@ -53,6 +65,7 @@ LABELS = generator.integers(0, 2, (ROWS, 3))
 LABEL_SCORES = np.round(LABELS - 0.5 + generator.normal(0, 1, (ROWS, 3)), 1) + 0.01
 LABEL_ORACLES = {
     "auc": lambda w: sklearn_metrics.roc_auc_score(LABELS, LABEL_SCORES, sample_weight=w),
+    "pr_auc": lambda w: sklearn_metrics.average_precision_score(LABELS, LABEL_SCORES, sample_weight=w),
     "f1_macro": lambda w: sklearn_metrics.f1_score(LABELS, LABEL_SCORES > 0, average="macro", sample_weight=w),
     "f1_micro": lambda w: sklearn_metrics.f1_score(LABELS, LABEL_SCORES > 0, average="micro", sample_weight=w),
 }

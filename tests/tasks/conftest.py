@@ -16,7 +16,7 @@ from nightune.tuning.trial import Status, Trial, TrialResult
 class Section:
     """A section of a study with just what tracking requires."""
 
-    metric: str = "val_loss"
+    name: str = "val_loss"
     direction: str = "minimize"
     values: dict[str, Any] = field(default_factory=lambda: {"method": "random", "trials": 3, "epochs": 2})
 

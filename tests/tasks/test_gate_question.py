@@ -13,9 +13,13 @@ from nightune.models.data.loading import load_dataset
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.splits import Split
 from nightune.models.data.storage import GROUPS, open_dataset, save_dataset
-from nightune.models.serving.predictor import Predictor
+from nightune.models.errors import InputError
+from nightune.models.networks.named_metrics import Named
+from nightune.models.networks.own_metrics import OwnMetric
+from nightune.models.serving.predictor import Predictor, in_units
 from nightune.tasks.gate_question import Question
 from nightune.tuning.analysis.metric_gain import compare_sides
+from nightune.vocabulary import Direction
 
 random = np.random.default_rng(0)
 ROWS = 200
@@ -56,6 +60,9 @@ def with_labels(labels: list[str]) -> pd.DataFrame:
         ("val_auc", "label", "1 - auc", 0.5),
         ("val_balanced_accuracy", "label", "1 - balanced_accuracy", 0.5),
         ("val_f1_macro", "label", "1 - f1_macro", None),
+        ("val_mcc", "label", "1 - mcc", 1.0),
+        ("val_pr_auc", "label", "1 - pr_auc", None),
+        ("val_spearman", "price", "1 - spearman", 1.0),
         ("val_r2", "price", "1 - r2", 1.0),
         ("val_rmse", "price", "rmse", None),
     ],
@@ -72,6 +79,8 @@ def test_the_baseline_has_its_value_in_the_metric(
 
 def baseline_by_hand(question: Question, objective: str) -> float:
     wanted = question.truth.values
+    if objective == "val_pr_auc":
+        return float((wanted == "no").mean())  # the precision of equal scores is the share of "yes"
     if objective == "val_f1_macro":
         share = float((wanted == "no").mean())
         return 1 - share / (1 + share)  # F1 of the common class is 2 share / (1 + share), that of the other 0
@@ -87,6 +96,68 @@ def test_a_mean_over_rows_is_compared_by_its_losses(tmp_path: Path, objective: s
     assert question.rows.groups is None
     assert question.loss == question.measure
     assert question.undefined() == []
+
+
+@pytest.mark.parametrize("objective", ["val_auc", "val_pr_auc", "val_mcc", "val_brier", "val_top_3"])
+def test_several_classes_have_a_baseline_and_are_compared_by_name(
+    tmp_path: Path, objective: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nightune.models.networks.heads import Head
+
+    names = np.array([*"abcd"])
+    table = with_labels(names[np.arange(ROWS) % 4].tolist())
+    question = asked(loaded(tmp_path, table), objective)
+    assert question.undefined() == []
+    wanted = np.searchsorted(names, question.truth.values)
+    logits = (2 * np.eye(4)[wanted] + random.normal(0, 1, (len(wanted), 4))).astype(np.float32)
+    logits[:, 3] -= 9  # never predicted, and seldom among three
+
+    def value(outputs: np.ndarray, classes: str) -> float:
+        description = {"task": "multiclass", "classes": [*classes], "is_logits": True, "output_size": outputs.shape[1]}
+        made = Predictor(lambda inputs, training: outputs, None, description)
+        monkeypatch.setattr(Predictor, "open", lambda *_: made)
+        side = question.side(tmp_path, (), outputs)
+        return float(side.functions[0](ones(question))[0])
+
+    expected = Head("classes", True).metrics("multiclass", logits, wanted, None, named(objective))[objective[4:]]
+    expected = expected if objective == "val_brier" else 1 - expected
+    assert value(logits, "abcd") == pytest.approx(expected, rel=1e-5)
+    assert value(logits[:, [2, 0, 3, 1]], "cadb") == pytest.approx(expected, rel=1e-5)
+    assert value(logits[:, :3], "abc") >= expected - (1e-9 if objective != "val_auc" else 1.0)
+    (baseline,) = question.baseline().functions
+    by_chance = {"val_auc": 0.5, "val_pr_auc": 0.75, "val_mcc": 1.0, "val_brier": 0.75, "val_top_3": 0.25}[objective]
+    assert baseline(ones(question))[0] == pytest.approx(by_chance, abs=0.01)
+
+
+@pytest.mark.parametrize("objective", ["val_brier", "val_log_loss"])
+def test_two_classes_are_compared_by_their_probabilities(tmp_path: Path, objective: str) -> None:
+    question = asked(loaded(tmp_path), objective)
+    share = question.dataset.train.targets.mean()
+    is_yes = question.truth.values == "yes"
+    chosen = np.where(is_yes, share, 1 - share)
+    expected = (1 - chosen) ** 2 if objective == "val_brier" else -np.log(chosen)
+    np.testing.assert_allclose(question.baseline().losses[0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale_target", [False, True])
+def test_relative_errors_are_compared_in_units_and_not_for_a_target_of_0(tmp_path: Path, scale_target: bool) -> None:
+    dataset = loaded(tmp_path, TABLE, "price", scale_target=scale_target)
+    question = asked(dataset, "val_mape")
+    assert (question.loss, question.undefined()) == ("relative error", [])
+    losses = question.baseline().losses[0]
+    known = TABLE["price"].to_numpy()
+    constants = np.array([np.mean(np.abs(known - guess) / known) for guess in known])
+    guess = known[constants.argmin()]
+    wanted = question.truth.values[:, 0]
+    assert losses.mean() == pytest.approx(np.mean(np.abs(wanted - guess) / wanted), rel=0.05)
+    zero = TABLE.assign(price=np.where(np.arange(ROWS) == ROWS - 1, 0.0, TABLE["price"]))
+    last = Split(kind="time", column="patient")
+    (guard,) = asked(loaded(tmp_path, zero, "price", scale_target=scale_target, split=last), "val_mape").undefined()
+    assert "is 0" in guard.said
+
+
+def named(objective: str) -> Named:
+    return Named((objective.removeprefix("val_"),))
 
 
 def test_models_are_compared_by_the_names_of_their_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,3 +312,91 @@ def test_a_single_row_with_a_weight_has_no_variance(tmp_path: Path) -> None:
     question = Question.of(dataset, replace(test, weights=alone), "val_accuracy", Head("classes", True))
     (guard,) = question.undefined()
     assert "no value" in guard.said
+
+
+OWN = """
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+
+def mean_error(y_true, y_pred, weights):
+    return float(np.average(np.abs(y_true - y_pred), weights=weights))
+
+
+def area(y_true, y_pred):
+    return roc_auc_score(y_true, y_pred)
+
+
+def found(y_true, y_pred):
+    return float(np.mean((y_pred > 0.5) & (y_true == 1)) - 0.1 * np.mean(y_pred > 0.5))
+
+
+def sure(y_true, y_pred):
+    if np.ptp(y_pred) > 0:
+        raise ValueError("these predictions differ")
+    return 1.0
+"""
+
+
+def own_question(folder: Path, dataset: Dataset, name: str, direction: Direction = "maximize") -> Question:
+    from nightune.models.networks.heads import Head
+
+    (folder / "own.py").write_text(OWN)
+    own = OwnMetric.load(f"own.py:{name}", folder, direction)
+    test = dataset.test.open(Purpose.GATE, lambda: None)
+    return Question.of(dataset, test, f"val_{name}", Head("classes", True), own)
+
+
+def opened(monkeypatch: pytest.MonkeyPatch, outputs: np.ndarray, **description: Any) -> None:
+    made = Predictor(lambda inputs, training: outputs, None, {"is_logits": True, **description})
+    monkeypatch.setattr(Predictor, "open", lambda *_: made)
+
+
+def test_a_metric_of_the_user_is_compared_as_a_built_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = loaded(tmp_path)
+    built_in, own = asked(dataset, "val_auc"), own_question(tmp_path, dataset, "area")
+    assert (own.loss, own.is_row_mean, own.undefined()) == ("1 - area", False, [])
+    is_yes = (own.truth.values == "yes").astype(np.float32)
+    logits = (3 * is_yes + random.normal(0, 1, len(is_yes)).astype(np.float32))[:, None]
+    weights = np.concatenate([own.rows.all, *own.rows.bootstrap(np.random.default_rng(0), 20)])
+    opened(monkeypatch, -logits, task="binary", classes=["yes", "no"], output_size=1)
+    expected, found = (question.side(tmp_path, (), logits) for question in (built_in, own))
+    np.testing.assert_allclose(found.metrics[0](weights), expected.metrics[0](weights))
+    assert own.baseline().metrics[0](weights) == pytest.approx(0.5)
+    assert found.cost.resamples(2, len(is_yes)) == 1000
+    gain = compare_sides(found, own.baseline(), own.rows, 0.95, seed=1, opponent_is_fixed=True)
+    assert gain.low > 0
+
+
+def test_a_metric_of_the_user_is_in_units_and_by_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = weighted(tmp_path, "price", scale_target=True)
+    question = own_question(tmp_path, dataset, "mean_error", "minimize")
+    wanted, weights = question.truth.values[:, 0], question.rows.weights
+    assert question.loss == "mean_error (rows by their weights)"
+    outputs = np.linspace(-1, 1, len(wanted), dtype=np.float32)[:, None]
+    scale = {"mean": [300.0], "deviation": [50.0]}
+    opened(monkeypatch, outputs, task="regression", target_scale=scale, output_size=1)
+    expected = np.average(np.abs(300 + 50 * outputs[:, 0] - wanted), weights=weights)
+    assert question.side(tmp_path, (), outputs).metrics[0](question.rows.all)[0] == pytest.approx(expected)
+    known = in_units(dataset.train.targets, dataset.description)
+    guess = np.quantile(known, 0.5, weights=dataset.train.weights.astype(float), method="inverted_cdf")
+    constant = np.average(np.abs(guess - wanted), weights=weights)  # the median is better than the mean
+    assert question.baseline().metrics[0](question.rows.all)[0] == pytest.approx(constant)
+
+
+def test_the_baseline_of_a_metric_of_the_user_is_the_best_constant(tmp_path: Path) -> None:
+    """The shares of the classes find none of the rarer class; to predict it always finds all of them."""
+    question = own_question(tmp_path, loaded(tmp_path), "found")
+    share = float((question.truth.values == "yes").mean())
+    assert question.baseline().metrics[0](ones(question))[0] == pytest.approx(1 - (share - 0.1))
+
+
+def test_a_metric_of_the_user_may_have_no_value_for_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    question = own_question(tmp_path, loaded(tmp_path), "sure")
+    assert question.undefined() == []
+    outputs = np.linspace(-1, 1, question.rows.count, dtype=np.float32)[:, None]
+    opened(monkeypatch, outputs, task="binary", classes=["no", "yes"], output_size=1)
+    side = question.side(tmp_path, (), outputs)
+    with pytest.raises(InputError, match="these predictions differ"):
+        compare_sides(side, question.baseline(), question.rows, 0.95, seed=1, opponent_is_fixed=True)
+    assert not question.incomparable("x").passed

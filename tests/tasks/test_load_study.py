@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,7 @@ from nightune.models.techniques.optimizers.search_ranges import LEVELS, customar
 from nightune.models.training.capabilities import only_in_fit
 from nightune.tasks.check_study import check_study
 from nightune.tasks.load_study import load_study
-from nightune.tasks.propose_trials import complete_params, sample_recipes
+from nightune.tasks.propose_trials import complete_params, content_key, sample_recipes
 from nightune.tuning.errors import StudyError
 from nightune.tuning.search.samplers import random
 from nightune.tuning.study.study import Study
@@ -117,3 +119,24 @@ def test_the_stated_default_is_silent_and_other_words_are_params(read: Read) -> 
     plain = params("")
     assert params('loss = "auto"\noutputs = "auto"') == plain
     assert params('loss = "focal"') == {**plain, "training.loss": "focal"}
+
+
+def test_a_metric_of_the_user_is_loaded_with_the_study_and_its_code_is_in_the_keys(read: Read, tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text("def profit(y_true, y_pred):\n    return 1.0\ndef cost(y_true):\n    return 1.0\n")
+    data: Any = SimpleNamespace(version="0", task="multiclass")
+
+    def key(objective: str) -> str:
+        study = read(f'optimizer = "sgd"\n[objective]\n{objective}')
+        params = complete_params(study, random(study.space, 1, [], (0, 0))[0])
+        return content_key(study, 0, data, params, seed=1)
+
+    first = key('metric = "own.py:profit"\ndirection = "maximize"')
+    assert key('metric = "own.py:profit"\ndirection = "maximize"') == first
+    assert key('metric = "own.py:profit"\ndirection = "minimize"') != first
+    file.write_text(file.read_text().replace("1.0", "2.0"))
+    assert key('metric = "own.py:profit"\ndirection = "maximize"') != first
+    assert key('report = ["val_brier"]') == key("")
+    for name, said in (("cost", "must take"), ("profits", "unknown function")):
+        with pytest.raises(StudyError, match=rf"objective\.metric: .*{said}"):
+            key(f'metric = "own.py:{name}"\ndirection = "maximize"')

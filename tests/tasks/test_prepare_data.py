@@ -95,11 +95,14 @@ def test_batches_above_the_smallest_fold_break_rule_c11(tmp_path):
         prepare_data.fn(study, tmp_path / "mlruns")
 
 
-@pytest.mark.parametrize(("metric", "kind"), [("val_auc", "stratified"), ("val_r2", "random")])
+@pytest.mark.parametrize(
+    ("metric", "kind"),
+    [("val_auc", "stratified"), ("val_pr_auc", "stratified"), ("val_r2", "random"), ("val_spearman", "random")],
+)
 def test_folds_without_a_value_of_the_objective_are_refused_with_remedies_that_work(tmp_path, metric, kind):
     """In the newer half, all rows have one class, or one target."""
     table = {"day": range(80), "a": [index % 7 for index in range(80)]}
-    y = ["p", "q"] * 20 + ["q"] * 40 if metric == "val_auc" else [index + 0.5 for index in range(40)] + [7.5] * 40
+    y = ["p", "q"] * 20 + ["q"] * 40 if "auc" in metric else [index + 0.5 for index in range(40)] + [7.5] * 40
     pd.DataFrame({**table, "y": y}).to_csv(tmp_path / "t.csv", index=False)
     given = {"kind": "time", "column": "day", "folds": 4, "test": 0.1}
 
@@ -115,6 +118,85 @@ def test_folds_without_a_value_of_the_objective_are_refused_with_remedies_that_w
         prepare(metric)
     prepare("val_loss")
     prepare(metric, kind=kind)
+
+
+@pytest.mark.parametrize(
+    ("objective", "target", "said"),
+    [
+        ({"metric": "val_top_3"}, "few", r"objective\.metric: val_top_3 is 1 .*val_accuracy"),
+        ({"metric": "val_mape"}, "zero", r"objective\.metric: val_mape .* 0; use val_mae"),
+        ({"report": ("val_mape",)}, "zero", r"objective\.report: val_mape"),
+        ({"report": ("val_top_5",)}, "few", r"objective\.report: val_top_5"),
+        ({"report": ("val_spearman",)}, "few", r"objective\.report: unknown metric of a multiclass task"),
+        ({"metric": "val_mcc"}, "zero", r"objective\.metric: unknown .* binary or multiclass"),
+    ],
+)
+def test_metrics_without_a_meaning_are_refused_with_remedies_that_work(tmp_path, objective, target, said):
+    few = ["p", "q", "r"] * 30
+    zero = [float(index % 7 > 0) * index for index in range(90)]
+    pd.DataFrame({"a": range(90), "few": few, "zero": zero}).to_csv(tmp_path / "t.csv", index=False)
+    drop = ("zero",) if target == "few" else ("few",)
+    study = study_of(tmp_path, "t.csv", target=target, drop=drop, scale_target=target == "zero")
+    study.objective = Objective(**objective)
+    with pytest.raises(StudyError, match=said):
+        prepare_data.fn(study, tmp_path / "mlruns")
+    study.objective = Objective(metric="val_accuracy" if target == "few" else "val_mae")
+    prepare_data.fn(study, tmp_path / "mlruns")
+
+
+OWN = """
+import numpy as np
+
+def error(y_true, y_pred): return float(np.abs(y_true - y_pred).mean())
+def weighted(y_true, y_pred, weights): return float(np.average(np.abs(y_true - y_pred), weights=weights))
+def chance(y_true, y_pred): return np.random.random()
+def lost(y_true, y_pred): return float("nan")
+def needs_50(y_true, y_pred): return 1.0 / (len(y_true) > 50)
+def fails(y_true, y_pred): return y_pred["x"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "said"),
+    [
+        ("error", {}, ""),
+        ("chance", {}, "for the same values"),
+        ("lost", {}, "finite"),
+        ("fails", {}, "line 9 of own.py"),
+        ("needs_50", {}, "ZeroDivisionError.*line 8 of own.py"),
+        ("error", {"weight": "w"}, 'average = "rows"'),
+        ("weighted", {"weight": "w"}, ""),
+        ("nix", {}, "unknown function 'nix'"),
+    ],
+)
+def test_a_metric_of_the_user_is_called_before_the_first_trial(tmp_path, name, keys, said):
+    (tmp_path / "own.py").write_text(OWN)
+    pd.DataFrame({"a": range(90), "w": 2.0, "y": [index % 7 for index in range(90)]}).to_csv(tmp_path / "t.csv")
+    study = study_of(tmp_path, "t.csv", target="y", task="regression", **keys)
+    study.objective = Objective(metric=f"own.py:{name}", direction="minimize")
+    if not said:
+        prepare_data.fn(study, tmp_path / "mlruns")
+        return
+    with pytest.raises(StudyError, match=rf"objective\.metric: .*{said}"):
+        prepare_data.fn(study, tmp_path / "mlruns")
+    if "rows" in said:
+        study.objective = Objective(metric="own.py:error", direction="minimize", average="rows")
+        prepare_data.fn(study, tmp_path / "mlruns")
+
+
+@pytest.mark.parametrize("metric", ["val_auc", "val_pr_auc"])
+def test_validation_rows_of_one_class_are_refused(tmp_path, metric):
+    """The newest rows have one class."""
+    y = ["p", "q"] * 20 + ["q"] * 40
+    pd.DataFrame({"day": range(80), "a": [index % 7 for index in range(80)], "y": y}).to_csv(tmp_path / "t.csv")
+    for split in ({"kind": "time", "column": "day", "test": 0.1}, {"kind": "stratified"}):
+        study = study_of(tmp_path, "t.csv", target="y", split=SplitSection(**split))
+        study.objective = Objective(metric=metric)
+        if split["kind"] == "stratified":
+            prepare_data.fn(study, tmp_path / "mlruns")
+        else:
+            with pytest.raises(StudyError, match=rf"objective\.metric: {metric} .*16 validation rows.*stratified"):
+                prepare_data.fn(study, tmp_path / "mlruns")
 
 
 def test_study_of_a_table_reaches_the_data_with_all_its_keys(tmp_path):

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from nightune.models.networks.weighted_metrics import metric_loss
-from nightune.tuning.analysis.metric_gain import Side, UndefinedMetricError, compare_metrics, compare_sides
+from nightune.models.networks.weighted_metrics import Metric, metric_loss
+from nightune.tuning.analysis.metric_gain import Cost, Side, UndefinedMetricError, compare_metrics, compare_sides
 from nightune.tuning.analysis.paired_gain import Gain, compare
 from nightune.tuning.analysis.resampling import TestRows
 
@@ -31,7 +31,7 @@ class World(NamedTuple):
 def night(world: World, number: int) -> tuple[TestRows, np.ndarray, Answers, Answers]:
     """Return the test rows, their targets, and the answers of the champion's and the challenger's models."""
     generator = np.random.default_rng([number, 7])
-    if world.metric in ("rmse", "r2"):
+    if world.metric in ("rmse", "r2", "spearman"):
         return _night_of_quantities(world, generator)
     others = world.classes - 1
     shares = [1 - world.rare, world.rare] if others == 1 else [0.6] + others * [0.4 / others]
@@ -44,7 +44,7 @@ def night(world: World, number: int) -> tuple[TestRows, np.ndarray, Answers, Ans
         for _ in range(world.models):
             margins = config + generator.normal(0, SEED_NOISE, base.shape)
             margins[np.arange(len(targets)), targets] += 1.5 + better_by + generator.normal(0, SEED_SHIFT)
-            made.append(margins[:, 1] - margins[:, 0] if world.metric == "auc" else margins.argmax(axis=1))
+            made.append(margins[:, 1] - margins[:, 0] if "auc" in world.metric else margins.argmax(axis=1))
         return made
 
     return TestRows(len(targets), classes=targets), targets, answers(0.0), answers(world.better_by)
@@ -82,6 +82,10 @@ SMALL = [
     World("f1_macro", 60, classes=20),
     World("rmse", 60, tails=3),
     World("r2", 60, tails=3),
+    World("pr_auc", 60, rare=0.1),
+    World("mcc", 60, rare=0.1),
+    World("mcc", 60, classes=8),
+    World("spearman", 60, tails=3),
 ]
 
 
@@ -207,6 +211,28 @@ def test_many_rows_have_the_interval_of_the_jackknife(monkeypatch: pytest.Monkey
     short = gain_of(world, 0)
     assert short.gain == whole.gain
     assert short.low == pytest.approx(whole.low, abs=0.15 * (whole.gain - whole.low))
+
+
+def test_a_costly_metric_is_resampled_less_often() -> None:
+    world = World("spearman", 60, models=1)
+    rows, targets, champion, challenger = night(world, 0)
+    drawn: list[int] = []
+
+    def counted(answers: np.ndarray) -> Metric:
+        def loss(weights: np.ndarray) -> np.ndarray:
+            drawn.append(len(weights))
+            return metric_loss("spearman", answers, targets)(weights)
+
+        return loss
+
+    def resamples(cost: Cost) -> int:
+        drawn.clear()
+        sides = [Side(np.ones((1, 60)), (counted(each[0]),), cost) for each in (challenger, champion)]
+        compare_sides(sides[0], sides[1], rows, 0.95, seed=0)
+        return sum(drawn) // 2 - 1 - len(rows.blocks)
+
+    costs = Cost(), Cost(1, 1500), Cost(10_000), Cost(1_000_000)
+    assert [resamples(cost) for cost in costs] == [4000, 1500, 1333, 0]
 
 
 def test_one_lucky_row_of_a_lone_class_does_not_promote() -> None:

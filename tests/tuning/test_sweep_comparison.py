@@ -77,6 +77,14 @@ def test_values_are_plain_for_json() -> None:
     assert held["scores"][1]["searched"] == pytest.approx(0.05)
 
 
+def test_scores_of_two_versions_of_a_users_metric_are_not_compared() -> None:
+    plain = replace(night("a-0", *SGD), metric="val_profit", facts={"data version": "d1", "metric code": "c1"})
+    edited = replace(plain, facts={"data version": "d1", "metric code": "c2"})
+    assert compare_nights(plain, plain).is_comparable
+    difference = compare_nights(plain, edited)
+    assert (difference.is_comparable, difference.changes) == (False, (Change("metric code", "c1", "c2"),))
+
+
 def test_losses_of_two_kinds_are_not_compared() -> None:
     plain, focal = night("a-0", result(0, 0.5)), night("a-1", result(0, 0.1, **{"training.loss": "focal"}))
     assert not compare_nights(plain, focal).is_comparable

@@ -37,17 +37,36 @@ class UndefinedMetricError(ValueError):
     """The metric is not defined on these rows, or its variance is not: too few rows of a class, or groups."""
 
 
+@dataclass(frozen=True)
+class Cost:
+    """The cost of a metric per row, in areas under the curve of two classes, and the most resamples for it."""
+
+    per_row: int = 1
+    most_resamples: int = RESAMPLES
+
+    def resamples(self, models: int, rows: int) -> int:
+        """Return the number of resamples of all models; fewer than 1,000 are too few for an interval."""
+        return min(self.most_resamples, CELLS // (models * rows * self.per_row))
+
+
+PLAIN = Cost()
+
+
 @dataclass(frozen=True, eq=False)
 class Side:
-    """The models of one configuration: their losses of rows, and the metric of each, if that is not their mean."""
+    """The models of one configuration: their losses of rows, and the metric of each, if that is not their mean.
+
+    Costly metrics are resampled less often.
+    """
 
     losses: Losses
     metrics: tuple[Metric, ...] = ()
+    cost: Cost = PLAIN
 
     @property
     def serving(self) -> "Side":
         """The first model alone."""
-        return Side(self.losses[:1], self.metrics[:1])
+        return Side(self.losses[:1], self.metrics[:1], self.cost)
 
     @property
     def functions(self) -> tuple[Metric, ...]:
@@ -64,7 +83,8 @@ def compare_sides(
     """
     if not challenger.metrics and rows.are_plain:
         return compare(challenger.losses, opponent.losses, confidence, seed, opponent_is_fixed)
-    return compare_metrics(challenger.functions, opponent.functions, rows, confidence, seed, opponent_is_fixed)
+    sides = challenger.functions, opponent.functions
+    return compare_metrics(*sides, rows, confidence, seed, opponent_is_fixed, cost=challenger.cost)
 
 
 def refuse_undefined(side: Side, rows: TestRows) -> None:
@@ -80,6 +100,7 @@ def compare_metrics(
     confidence: float,
     seed: int,
     opponent_is_fixed: bool = False,
+    cost: Cost = PLAIN,
 ) -> Gain:
     """Return the gain in the metric with a central interval; deterministic."""
     refuse_bad_confidence(confidence)
@@ -88,7 +109,7 @@ def compare_metrics(
     gain = _gain(values[:, None], own)[0]
     deviations = _gain(left_out, own) - gain
     generator = np.random.default_rng(seed)
-    row_draws = _row_draws(models, own, rows, deviations, generator)
+    row_draws = _row_draws(models, own, rows, deviations, generator, cost)
     spread = _seed_spread(values, left_out, rows, own, opponent_is_fixed)
     seed_draws = spread.draw(generator)
     degrees = _degrees(deviations, rows.blocks)
@@ -132,10 +153,10 @@ def _measured(models: Sequence[Metric], rows: TestRows) -> tuple[Values, Values]
 
 
 def _row_draws(
-    models: Sequence[Metric], own: int, rows: TestRows, deviations: Values, generator: np.random.Generator
+    models: Sequence[Metric], own: int, rows: TestRows, deviations: Values, generator: np.random.Generator, cost: Cost
 ) -> Values:
     """Draw deviations of the gain due to rows, with at least the jackknife's variance."""
-    resamples = min(RESAMPLES, CELLS // (len(models) * rows.count))
+    resamples = cost.resamples(len(models), rows.count)
     draws = np.zeros(RESAMPLES)
     if resamples >= FEWEST_RESAMPLES:
         gains = _gain(_evaluate(models, rows.bootstrap(generator, resamples)), own)

@@ -12,6 +12,7 @@ from nightune.vocabulary import DEFAULT_LOSS, LOSS_SAID
 
 RANGE_PARTS = 4  # of the span between the smallest and the largest value of both sweeps
 TOP_SHARE = 0.25
+METRIC_CODE = "metric code"  # the name of this fact: the digest of a user's metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class Night:
     @property
     def scored(self) -> object:
         """What its scores are of."""
-        return what_is_scored(self.metric, self.facts.get("data version", ""), self.results, self.models)
+        version, code = self.facts.get("data version", ""), self.facts.get(METRIC_CODE, "")
+        return what_is_scored(self.metric, version, self.results, self.models, code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +86,16 @@ class Difference:
         return asdict(self)
 
 
-def what_is_scored(metric: str, data_version: str, results: Sequence[TrialResult], models: Sequence[str]) -> object:
+def what_is_scored(
+    metric: str, data_version: str, results: Sequence[TrialResult], models: Sequence[str], metric_code: str = ""
+) -> object:
     """Return what the scores of a sweep are of: equal for sweeps whose scores can be compared.
 
     `val_loss` is of a loss: that of the study, or one that models were compiled with, as the findings on `models` say.
+    `metric_code` identifies the code of a metric of the user.
     """
     if metric != "val_loss":
-        return metric, data_version
+        return metric, data_version, metric_code
     params = [each.trial.params for each in results]
     stated = {repr((each.get("training.loss"), each.get("training.quantiles"))) for each in params}
     settled = {line.partition(LOSS_SAID)[2] for line in models if LOSS_SAID in line and DEFAULT_LOSS not in line}

@@ -7,8 +7,18 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from nightune.tuning.study.section import Clash, Count, Section, Seed, Share, Switch, Text
-from nightune.vocabulary import OBJECTIVES, VALIDATION_PREFIX, Direction, listing, shown, suggestion
+from nightune.tuning.study.section import Clash, Count, Section, Seed, Share, Switch, Text, Texts
+from nightune.vocabulary import DIRECTIONS, OBJECTIVES, VALIDATION_PREFIX, Direction, listing, shown, suggestion
+
+OWN_METRIC = re.compile(r".+\.py:(?P<function>[^\W\d]\w*)")
+
+
+def read_objective(metric: str) -> str:
+    """Refuse what is neither a known metric nor a reference to a function of the user."""
+    if not (metric.endswith(".py") or ".py:" in metric) or OWN_METRIC.fullmatch(metric):
+        return metric if OWN_METRIC.fullmatch(metric) else read_metric(metric)
+    message = f"{shown(metric)} is not a reference to a function (allowed: path/to/file.py:function)"
+    raise PydanticCustomError("message", "{message}", {"message": message})
 
 
 def read_metric(metric: str) -> str:
@@ -22,6 +32,11 @@ def read_metric(metric: str) -> str:
         near = suggestion(f"{VALIDATION_PREFIX}{metric}", OBJECTIVES)
     near = near or suggestion(metric, OBJECTIVES)
     raise PydanticCustomError("message", "{message}", {"message": f"{why}{near} ({listing(OBJECTIVES)})"})
+
+
+def read_metrics(metrics: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse unknown metrics; leave out repeated ones."""
+    return tuple(dict.fromkeys(read_metric(metric) for metric in metrics))
 
 
 def read_name(name: str) -> str:
@@ -106,12 +121,27 @@ class SearchSection(Section):
 class Objective(Section):
     """The metric that ranks trials. The metric determines the direction; a study may state it as well.
 
-    Where rows have weights, metrics and the gate average by them, or weigh all rows alike.
+    A function of the user, `path/to/file.py:function`, needs a direction. Its values are named `val_` and its name.
+
+    Where rows have weights, metrics and the gate average by them, or weigh all rows alike. `report` names metrics that
+    are logged next to those of every trial; it changes no trial.
     """
 
-    metric: Annotated[Text, AfterValidator(read_metric)] = "val_loss"
+    metric: Annotated[Text, AfterValidator(read_objective)] = "val_loss"
     direction: Direction = "minimize"
     average: Literal["weights", "rows"] = "weights"
+    report: Annotated[Texts, AfterValidator(read_metrics)] = ()
+
+    @property
+    def is_own(self) -> bool:
+        """True if the metric is a function of the user."""
+        return OWN_METRIC.fullmatch(self.metric) is not None
+
+    @property
+    def name(self) -> str:
+        """The name of the metric's curve."""
+        own = OWN_METRIC.fullmatch(self.metric)
+        return f"{VALIDATION_PREFIX}{own['function']}" if own else self.metric
 
     @model_validator(mode="before")
     @classmethod
@@ -123,6 +153,14 @@ class Objective(Section):
 
     def clashes(self) -> Iterator[Clash]:
         """The direction must be that of the metric."""
+        if self.is_own:
+            if self.name in OBJECTIVES:
+                message = f"a function of this name would be logged as {self.name}, which is another metric; rename it"
+                yield Clash(("metric",), "metric", message)
+            if "direction" not in self.model_fields_set:
+                message = f"missing (needed for a function of yours: {' or '.join(DIRECTIONS)})"
+                yield Clash(("metric", "direction"), "direction", message)
+            return
         direction = OBJECTIVES[self.metric]
         if "direction" in self.model_fields_set and self.direction != direction:
             message = f"{self.direction!r}, but {self.metric} is {direction}d; remove it"

@@ -261,8 +261,9 @@ def _data_content(data: DataSection) -> dict[str, Any]:
 
 
 def _objective_content(objective: Objective) -> dict[str, Any]:
-    """Omit the usual average, so that older studies keep their digests."""
-    return objective.model_dump(mode="json", exclude={"average"} if objective.average == "weights" else None)
+    """Omit the usual average, so that older studies keep their digests, and metrics that are only reported."""
+    usual = {"average"} if objective.average == "weights" else set()
+    return objective.model_dump(mode="json", exclude={"report", *usual})
 
 
 def _search_content(search: SearchSection) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from nightune.tuning.analysis.quantiles import share_interval, student_quantile
 from nightune.tuning.trial import Status, TrialResult
 
 RECIPE_LENGTH = 3  # params of a trial that a sentence names
+SHARES_OF_ROWS = ("val_accuracy", "val_top_3", "val_top_5")
 
 
 def headline(night: Night) -> str:
@@ -181,7 +182,7 @@ def _row_doubt(night: Night) -> str:
         return f"Over its folds the score is uncertain by ±{night.measure.points(reach)} or more. "
     data, rows = night.origin.content.get("data", {}), night.ranking_rows
     is_weighted = any("weight" in str(key) and value for key, value in data.items()) if isinstance(data, dict) else True
-    if night.sweep.metric != "val_accuracy" or not rows or is_weighted:
+    if night.sweep.metric not in SHARES_OF_ROWS or not rows or is_weighted:
         return ""
     low, high = (night.measure.text(end) for end in share_interval(night.score, rows, 0.95))
     return f"By its {rows} held-out rows alone it lies between {low} and {high} at 95{SPACE}%. "

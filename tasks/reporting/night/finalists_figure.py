@@ -10,7 +10,7 @@ from nightune.tasks.reporting.night.record import Night
 def finalists(night: Night) -> Spec:
     """Return a row for each finalist with finite scores; the first one's marks are labelled."""
     m, rows, seeds = night.measure, *_rows(night)
-    axis = {"title": None, "labelExpr": f"datum.label + '{SPACE}%'" if m.is_share else "datum.label", "tickCount": 6}
+    axis = {"title": None, "labelExpr": f"datum.label + '{SPACE}%'" if m.is_percent else "datum.label", "tickCount": 6}
     more = {"grid": True, "domain": False, "ticks": False}
     x = field("mean", scale={"nice": True, "zero": False}, axis={**axis, **more})
     order = [row["name"] for row in rows]
@@ -32,8 +32,8 @@ def finalists(night: Night) -> Spec:
 
 
 def _rows(night: Night) -> tuple[list[Spec], list[Spec]]:
-    """Return a row for each finalist, and one for each of its seeds, in percent where the objective is a share."""
-    held, factor = night.confirmation, 100.0 if night.measure.is_share else 1.0
+    """Return a row for each finalist, and one for each of its seeds, in percent where the objective is written so."""
+    held, factor = night.confirmation, 100.0 if night.measure.is_percent else 1.0
     rows: list[Spec] = []
     seeds: list[Spec] = []
     for each in held.finalists if held is not None else ():
@@ -41,8 +41,7 @@ def _rows(night: Night) -> tuple[list[Spec], list[Spec]]:
         if not finalist.is_sound or held is None:
             continue
         low, high = (each.low, each.high) if has_interval else (finalist.mean, finalist.mean)
-        if night.measure.is_share:
-            low, high = max(low, 0.0), min(high, 1.0)
+        low, high = night.measure.within_limits(low, high)
         numbers = {"search": finalist.search_score, "mean": finalist.mean, "low": low, "high": high}
         who = {"name": f"trial {finalist.trial}", "is_winner": held.is_winner(each)}
         rows.append(who | {name: factor * value for name, value in numbers.items()})

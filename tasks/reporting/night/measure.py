@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nightune.vocabulary import VALIDATION_PREFIX, sign_of
+from nightune.vocabulary import OBJECTIVES, VALIDATION_PREFIX, sign_of
 
 SPACE = "\u00a0"  # keeps a number and its unit on one line
+THOUSANDS = "\u202f"  # the narrow space between groups of three digits
 MINUS = "\u2212"
 TICKS = (90, 80, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)  # percent that is missing
 FEW_TICKS = (90, 50, 10, 5, 2, 1, 0.1, 0.01)
@@ -20,12 +21,29 @@ NAMES = {
     "auc": "area under the curve",
     "f1_macro": "macro F1",
     "f1_micro": "micro F1",
+    "pr_auc": "average precision",
+    "mcc": "Matthews correlation",
+    "top_3": "top-3 accuracy",
+    "top_5": "top-5 accuracy",
+    "brier": "Brier score",
+    "mape": "mean absolute percentage error",
+    "spearman": "rank correlation",
 }
 QUANTITIES = ("mae", "rmse")  # in the unit of the target
 SCALED = "standard deviations of the target"
-SHARES = ("accuracy", "label_accuracy", "balanced_accuracy", "f1_macro", "f1_micro", "auc")  # values in [0, 1]
+ACCURACIES = ("accuracy", "label_accuracy", "balanced_accuracy", "top_3", "top_5")
+SHARES = (*ACCURACIES, "f1_macro", "f1_micro", "auc", "pr_auc")  # values in [0, 1]
+RATIOS = ("mape",)  # in percent, too, but without an upper end
+ANY = (-math.inf, math.inf)
+LIMITS = {  # of the values
+    **dict.fromkeys(SHARES, (0.0, 1.0)),
+    **dict.fromkeys(RATIOS, (0.0, math.inf)),
+    **dict.fromkeys(("mcc", "spearman"), (-1.0, 1.0)),
+}
 NEAR_ONE = 0.9  # a best share from here on is drawn by the logarithm of what is missing
 WIDE = 4.0  # ratio of the 0.9 quantile to the minimum from which on positive values are drawn by their logarithm
+LARGEST_WRITTEN_OUT = 1e12  # numbers from here on have an exponent
+LONG_LABEL = 1e4  # labels of axes from here on are written as 20k or 1.5M
 FAR_OUT = 3.0  # interquartile ranges beyond which a value is drawn at the end of a linear axis
 
 Spec = dict[str, Any]
@@ -37,34 +55,40 @@ class Measure:
     """Words and scale of one metric. Shares are written in percent; those near 1 are drawn by what is missing to 1.
 
     `floor` is the least number that is drawn on a logarithmic axis: the percentage of half a row, or a tenth of the
-    lowest score. `unit` is that of the search's scores in words, empty for that of the data and for none.
+    lowest score. `unit` is that of the search's scores in words, empty for that of the data and for none. Values lie
+    within `limits`. `is_own`: the metric is a function of the user.
     """
 
     name: str
-    is_share: bool
+    is_percent: bool
     kind: Literal["missing", "log", "linear"]
     is_maximized: bool
     floor: float = 0.0
     unit: str = ""
+    limits: Ends = ANY
+    is_own: bool = False
 
     def text(self, score: float, more_digits: int = 0) -> str:
         """Return `98.2 %`, or four significant digits."""
-        text = f"{100 * score:.{1 + more_digits}f}{SPACE}%" if self.is_share else f"{score:.{4 + more_digits}g}"
+        text = f"{100 * score:.{1 + more_digits}f}{SPACE}%" if self.is_percent else _number(score, 4 + more_digits)
         return text.replace("-", MINUS)
 
     def points(self, difference: float, is_signed: bool = False) -> str:
         """Return a difference of two scores: `0.4 points`, or three significant digits."""
         sign = "+" if is_signed else ""
-        text = f"{100 * difference:{sign}.1f}{SPACE}points" if self.is_share else f"{difference:{sign}.3g}"
+        text = f"{100 * difference:{sign}.1f}{SPACE}points" if self.is_percent else _number(difference, 3, sign)
         return text.replace("-", MINUS)
+
+    def within_limits(self, low: float, high: float) -> Ends:
+        """Cut an interval at the ends of the values: a symmetric one may pass them."""
+        return max(low, self.limits[0]), min(high, self.limits[1])
 
     def drawn(self, score: float) -> float:
         """Return the number that a chart draws for a score."""
         if self.kind == "missing":
             return max(100.0 * (1.0 - score), self.floor)
-        if self.kind == "log":
-            return max(score, self.floor)
-        return 100.0 * score if self.is_share else score
+        factor = 100.0 if self.is_percent else 1.0
+        return factor * (max(score, self.floor) if self.kind == "log" else score)
 
     def scale(self, ends: Ends) -> Spec:
         """Return Vega-Lite's scale between two drawn numbers; it grows upwards and to the right with the score."""
@@ -75,9 +99,10 @@ class Measure:
 
     def axis(self, ends: Ends, is_small: bool = False, **more: Any) -> Spec:
         """Return Vega-Lite's axis between two drawn numbers."""
-        suffix = f" + '{SPACE}%'" if self.is_share else ""
+        suffix = f" + '{SPACE}%'" if self.is_percent else ""
         if self.kind != "missing":
-            return {"title": None, "labelExpr": f"datum.label{suffix}", "tickCount": 3 if is_small else 5, **more}
+            label = "format(datum.value, '~s')" if max(map(abs, ends)) >= LONG_LABEL else "datum.label"
+            return {"title": None, "labelExpr": f"{label}{suffix}", "tickCount": 3 if is_small else 5, **more}
         values = _ticks(ends)
         if is_small and len(values) > 4:
             values = [tick for tick in values if tick in FEW_TICKS]
@@ -115,32 +140,50 @@ class Measure:
 
     @property
     def note(self) -> str:
-        """What a reader has to know about the axis; empty for a linear one."""
-        return {
+        """What a reader has to know about the axis: its scale unless it is linear, the direction of a user's metric."""
+        scale = {
             "missing": f"The axis is logarithmic in what is missing to 100{SPACE}%.",
             "log": "The axis is logarithmic.",
             "linear": "",
         }[self.kind]
+        return f"{'Higher' if self.is_maximized else 'Lower'} is better. {scale}".strip() if self.is_own else scale
 
 
 def measure_of(
     metric: str, direction: str, scores: Sequence[float], rows: int | None, is_target_scaled: bool = False
 ) -> Measure:
-    """Return the measure of a metric such as `val_accuracy`.
+    """Return the measure of a metric such as `val_accuracy`, or of a user's metric, which has any finite values.
 
     `scores` are all finite objectives of the sweep, `rows` the number of rows that they are computed from.
     """
-    short = metric.removeprefix(VALIDATION_PREFIX)
-    name, is_maximized = NAMES.get(short, short.replace("_", " ")), sign_of(direction) < 0
-    if short in SHARES and all(0.0 <= score <= 1.0 for score in scores):
+    short, is_maximized = metric.removeprefix(VALIDATION_PREFIX), sign_of(direction) < 0
+    name = NAMES.get(short, short.replace("_", " ").strip() or short)
+    limits = LIMITS.get(short, ANY)
+    if not all(limits[0] <= score <= limits[1] for score in scores):  # changed by hand
+        limits = ANY
+    if short in SHARES and limits != ANY:
         is_near = max(scores, default=0.0) >= NEAR_ONE
         floor = 50.0 / rows if rows else 0.01
-        return Measure(name, True, "missing" if is_near else "linear", is_maximized, floor)
+        return Measure(name, True, "missing" if is_near else "linear", is_maximized, floor, limits=limits)
     is_wide = bool(scores) and min(scores) > 0 and float(np.quantile(scores, 0.9)) / min(scores) > WIDE
     unit = SCALED if short in QUANTITIES and is_target_scaled else ""
-    if is_wide:
-        return Measure(name, False, "log", is_maximized, min(scores) / 10, unit)
-    return Measure(name, False, "linear", is_maximized, unit=unit)
+    return Measure(
+        name,
+        is_percent=short in RATIOS,
+        kind="log" if is_wide else "linear",
+        is_maximized=is_maximized,
+        floor=min(scores) / 10 if is_wide else 0.0,
+        unit=unit,
+        limits=limits,
+        is_own=metric not in OBJECTIVES,
+    )
+
+
+def _number(value: float, digits: int, sign: str = "") -> str:
+    """Return significant digits; a larger number as a whole one, in groups of three digits."""
+    if 10**digits - 0.5 <= abs(value) < LARGEST_WRITTEN_OUT:
+        return f"{value:{sign},.0f}".replace(",", THOUSANDS)
+    return f"{value:{sign}.{digits}g}"
 
 
 def _ticks(ends: Ends) -> list[float]:

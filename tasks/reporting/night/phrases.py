@@ -48,9 +48,7 @@ def interval(night: Night, each: ConfirmedFinalist) -> str:
     """Return `97.3 % to 99.1 %`, or a dash without an interval."""
     if math.isnan(each.low):
         return "–"
-    low, high = each.low, each.high
-    if night.measure.is_share:  # a symmetric interval may pass its ends
-        low, high = max(low, 0.0), min(high, 1.0)
+    low, high = night.measure.within_limits(each.low, each.high)
     return f"{night.measure.text(low)} to {night.measure.text(high)}"
 
 

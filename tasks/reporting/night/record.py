@@ -18,6 +18,7 @@ from nightune.tasks.tracking.sweeps.confirmations import read_confirmation
 from nightune.tasks.tracking.sweeps.findings import read_findings
 from nightune.tasks.tracking.sweeps.importances import read_importance
 from nightune.tasks.tracking.sweeps.links import run_address
+from nightune.tasks.tracking.sweeps.metric_code import read_metric_code
 from nightune.tasks.tracking.sweeps.origins import Origin, read_origin
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, all_sweeps
 from nightune.tasks.tracking.sweeps.verdicts import read_verdict
@@ -240,7 +241,8 @@ def _champion_before(
 
 def _scored(store: Store, sweep: Sweep) -> object:
     results = finished_trials(store, sweep).values() if sweep.metric == "val_loss" else ()
-    return what_is_scored(sweep.metric, sweep.data_version, list(results), read_findings(store, sweep, "models"))
+    models, code = read_findings(store, sweep, "models"), read_metric_code(store, sweep)
+    return what_is_scored(sweep.metric, sweep.data_version, list(results), models, code)
 
 
 def _confirmed_score(version: Version) -> float | None:

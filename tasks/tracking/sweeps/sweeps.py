@@ -259,7 +259,7 @@ def _new_sweep(
         names.STATUS: str(SweepStatus.RUNNING),
         names.STUDY_DIGEST: study.digest,
         names.DATA_VERSION: data_version,
-        names.METRIC: study.objective.metric,
+        names.METRIC: study.objective.name,
         names.DIRECTION: study.objective.direction,
         names.MLFLOW_NOTE: study.question,
     }

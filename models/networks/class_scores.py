@@ -1,0 +1,79 @@
+"""Scores, Brier scores and ranks of classes and labels, and relative errors: per row, for training and for the gate."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+TOP_COUNTS = {"top_3": 3, "top_5": 5}
+SMALLEST = float(np.finfo(np.float64).eps)  # what a relative error divides by at least, as in scikit-learn
+
+
+def class_scores(outputs: Array, is_logits: bool) -> Array:
+    """Return a score of each class, (rows, classes), that orders rows as its probability does.
+
+    One output is two classes. Scores are not clipped, so that probabilities close to 0 or 1 keep their order.
+    """
+    if outputs.shape[1] == 1:
+        return np.concatenate([-outputs if is_logits else 1.0 - outputs, outputs], axis=1)
+    if is_logits:
+        shifted: Array = outputs - outputs.max(axis=1, keepdims=True)
+        normalized: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        return normalized
+    total = outputs.sum(axis=1, keepdims=True)
+    shares: Array = outputs / np.where(total > 0.0, total, 1.0)
+    return shares
+
+
+def class_probabilities(outputs: Array, is_logits: bool) -> Array:
+    """Return the probability of each class, (rows, classes), not clipped."""
+    if outputs.shape[1] == 1 and is_logits:
+        second = label_probabilities(outputs, is_logits)
+        return np.concatenate([1.0 - second, second], axis=1)
+    scores = class_scores(outputs, is_logits)
+    return np.asarray(np.exp(scores)) if is_logits else scores
+
+
+def label_probabilities(outputs: Array, is_logits: bool) -> Array:
+    """Return the probability of each label, (rows, labels)."""
+    probabilities: Array = np.exp(-np.logaddexp(0.0, -outputs)) if is_logits else outputs
+    return probabilities
+
+
+def brier_scores(probabilities: Array, wanted: npt.NDArray[np.int64], is_binary: bool) -> Array:
+    """Return the squared error of a row's probabilities, summed over classes, (rows,); of two classes half of it.
+
+    `wanted` is the class from 0, or -1 for one that the model does not know (Brier, 1950).
+    """
+    squares = (probabilities**2).sum(axis=1)
+    chosen = np.where(wanted >= 0, probabilities[np.arange(len(wanted)), wanted], 0.0)
+    scores: Array = (squares - 2.0 * chosen + 1.0) / (2.0 if is_binary else 1.0)
+    return scores
+
+
+def is_among_top(scores: Array, wanted: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.bool_]:
+    """Return whether the wanted class is among the `count` with the highest scores, (rows,); -1 never is.
+
+    Of equal scores the later class counts as higher, as in scikit-learn.
+    """
+    chosen = scores[np.arange(len(wanted)), wanted][:, None]
+    is_later = np.arange(scores.shape[1]) > wanted[:, None]
+    above = (scores > chosen) | ((scores == chosen) & is_later)
+    found: npt.NDArray[np.bool_] = (above.sum(axis=1) < count) & (wanted >= 0)
+    return found
+
+
+def relative_errors(values: Array, targets: Array) -> Array:
+    """Return the absolute error divided by the size of the target, averaged over quantities, (rows,)."""
+    means: Array = np.mean(np.abs(values - targets) / np.maximum(np.abs(targets), SMALLEST), axis=1)
+    return means
+
+
+def has_zero(quantities: np.ndarray, description: Mapping[str, Any]) -> bool:
+    """Return whether a quantity in the units of the data is 0, as far as values that were standardized show it."""
+    scale = description.get("target_scale", {"mean": [0.0], "deviation": [0.0]})
+    rounding = 1e-6 * (np.abs(scale["mean"]) + np.abs(scale["deviation"]))  # of float32
+    return bool((np.abs(quantities) <= rounding).any())

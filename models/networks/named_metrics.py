@@ -1,0 +1,114 @@
+"""Metrics that are computed only where a study names them: as its objective, or in `report`."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nightune.models.networks.class_scores import (
+    TOP_COUNTS,
+    brier_scores,
+    class_scores,
+    is_among_top,
+    label_probabilities,
+    relative_errors,
+)
+from nightune.models.networks.metrics import label_losses, log_probabilities
+from nightune.models.networks.metrics_by_weight import mean_by_weight
+from nightune.models.networks.own_metrics import OwnMetric, answers_of
+from nightune.models.networks.weighted_metrics import label_metric_loss, metric_loss
+from nightune.models.serving.predictor import in_units
+from nightune.vocabulary import NAMED_METRICS, OBJECTIVES, VALIDATION_PREFIX
+
+Array = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Named:
+    """The named metrics of a task, without the prefix `val_`, the data's description for the units of targets, and
+    the user's own metric.
+    """
+
+    metrics: tuple[str, ...] = ()
+    description: Mapping[str, Any] = field(default_factory=dict)
+    own: OwnMetric | None = None
+
+    @classmethod
+    def of(
+        cls, objectives: Iterable[str], task: str, description: Mapping[str, Any], own: OwnMetric | None = None
+    ) -> "Named":
+        """Keep the objectives that are not computed for every trial of the task."""
+        names = (name.removeprefix(VALIDATION_PREFIX) for name in objectives)
+        return cls(tuple(dict.fromkeys(name for name in names if name in NAMED_METRICS[task])), description, own)
+
+    def values(
+        self, task: str, outputs: np.ndarray, targets: np.ndarray, is_logits: bool, weights: np.ndarray | None
+    ) -> dict[str, float]:
+        """Return the metrics of outputs (examples, size), as `metrics`; means are by `weights`, (examples,), if given.
+
+        NaN where an output is not finite, or no row has a weight.
+        """
+        asked = (*self.metrics, *([self.own.name] if self.own else []))
+        if not asked:
+            return {}
+        if not np.isfinite(outputs).all() or (weights is not None and not weights.any()):
+            return dict.fromkeys(asked, float("nan"))
+        own = {}
+        if self.own:
+            own[self.own.name] = self.own.value(
+                *answers_of(task, outputs, targets, is_logits, self.description), weights
+            )
+        outputs = outputs.astype(np.float64).reshape(len(outputs), -1)
+        if task == "regression":
+            targets = targets.astype(np.float64).reshape(outputs.shape)
+            found = {name: self._of_quantities(name, outputs, targets, weights) for name in self.metrics}
+        elif task == "multilabel":
+            labels = targets.astype(np.int64).reshape(outputs.shape)
+            found = {name: _of_labels(name, outputs, labels, is_logits, weights) for name in self.metrics}
+        else:
+            codes = targets.astype(np.int64).reshape(-1)
+            found = {name: _of_classes(name, task, outputs, codes, is_logits, weights) for name in self.metrics}
+        return found | own
+
+    def _of_quantities(self, name: str, values: Array, targets: Array, weights: np.ndarray | None) -> float:
+        if name == "mape":
+            description = dict(self.description)
+            errors = relative_errors(in_units(values, description), in_units(targets, description))
+            return mean_by_weight(errors, weights)
+        return _evaluated(name, metric_loss(name, values, targets), len(values), weights)
+
+
+def _of_labels(name: str, outputs: Array, targets: Codes, is_logits: bool, weights: np.ndarray | None) -> float:
+    if name == "log_loss":
+        return mean_by_weight(label_losses(outputs, targets, is_logits), weights)
+    if name == "brier":
+        return mean_by_weight(np.square(label_probabilities(outputs, is_logits) - targets), weights)
+    return _evaluated(name, label_metric_loss(name, outputs, targets), len(outputs), weights)
+
+
+def _of_classes(
+    name: str, task: str, outputs: Array, targets: Codes, is_logits: bool, weights: np.ndarray | None
+) -> float:
+    logs = log_probabilities(outputs, is_logits)
+    if name == "log_loss":
+        return -mean_by_weight(logs[np.arange(len(targets)), targets], weights)
+    if name == "brier":
+        return mean_by_weight(brier_scores(np.exp(logs), targets, task == "binary"), weights)
+    if name == "mcc":
+        return _evaluated(name, metric_loss(name, logs.argmax(axis=1), targets), len(targets), weights)
+    scores = class_scores(outputs, is_logits)
+    if name in TOP_COUNTS:
+        return mean_by_weight(is_among_top(scores, targets, TOP_COUNTS[name]), weights)
+    answers = scores[:, 1] if task == "binary" else scores
+    return _evaluated(name, metric_loss(name, answers, targets), len(targets), weights)
+
+
+def _evaluated(name: str, loss: Any, count: int, weights: np.ndarray | None) -> float:
+    """Return the metric's value from its loss as a function of weights of rows."""
+    rows = np.ones(count) if weights is None else weights.astype(np.float64)
+    (value,) = loss(rows[None])
+    is_minimized = OBJECTIVES[f"{VALIDATION_PREFIX}{name}"] == "minimize"
+    return float(value if is_minimized else 1.0 - value)

@@ -1,0 +1,81 @@
+"""A user's metric for the promotion gate: of models, whose labels are compared by name, and of the best constant."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from nightune.models.data.dataset import Dataset
+from nightune.models.errors import InputError
+from nightune.models.networks.class_scores import class_probabilities, label_probabilities
+from nightune.models.networks.constant_guesses import class_shares, mean_of, median_of
+from nightune.models.networks.own_metrics import OwnMetric, answers_of, of_second, plain
+from nightune.models.networks.row_answers import classes_of
+from nightune.models.networks.truth import Truth, quantities_of
+from nightune.models.networks.weighted_metrics import Metric
+from nightune.models.serving.predictor import Predictor
+
+MOST_CERTAIN = 20  # classes that the baseline tries as constants, besides their shares
+
+
+def own_model_metric(
+    own: OwnMetric, predictor: Predictor, outputs: np.ndarray, truth: Truth, dataset: Dataset
+) -> Metric:
+    """Return the metric of one model as a function of weights, from finite outputs (rows, size).
+
+    A class or label that the model does not know has the probability 0.
+    """
+    if truth.is_regression:
+        return own.loss(plain(truth.values), plain(quantities_of(predictor, outputs, truth)))
+    readable, is_logits = outputs.astype(np.float64), bool(predictor.description["is_logits"])
+    known = list(predictor.description["classes"])
+    if truth.labels is not None:
+        return own.loss(truth.values, _by_name(label_probabilities(readable, is_logits), known, list(truth.labels)))
+    wanted: list[Any] = np.array(dataset.classes).tolist()
+    probabilities = _by_name(class_probabilities(readable, is_logits), known, wanted)
+    return own.loss(classes_of(truth, dataset), of_second(probabilities))
+
+
+def own_trivial_metric(own: OwnMetric, dataset: Dataset, truth: Truth) -> Metric:
+    """Return the metric of the constant that is best on the training rows, among usual ones."""
+    weights = truth.training_weights(dataset)
+    known = dataset.train.targets
+    rows = len(known)
+    sign = 1.0 if own.direction == "minimize" else -1.0
+    scored = []
+    for constant in _constants(dataset, weights):
+        outputs = np.broadcast_to(constant, (rows, len(constant)))
+        try:
+            value = own.value(*answers_of(dataset.task, outputs, known, False, dataset.description), weights)
+        except InputError:  # it may have no value for equal predictions of certain classes
+            continue
+        if np.isfinite(value):
+            scored.append((sign * value, constant))
+    best = min(scored, key=lambda pair: pair[0])[1] if scored else next(_constants(dataset, weights))
+    outputs = np.broadcast_to(best, (len(truth.values), len(best)))
+    targets = truth.values if truth.is_regression or truth.labels is not None else classes_of(truth, dataset)
+    _, answers = answers_of(dataset.task, outputs, np.zeros(outputs.shape), False, dataset.description)
+    return own.loss(plain(targets) if truth.is_regression else targets, answers)
+
+
+def _constants(dataset: Dataset, weights: np.ndarray | None) -> Iterator[np.ndarray]:
+    """Yield constant outputs (size,): shares of classes or labels, the mean and the median; then certain ones."""
+    known = dataset.train.targets
+    if dataset.task == "regression":
+        values = known.astype(np.float64).reshape(len(known), -1)
+        yield mean_of(values, weights)
+        yield median_of(values, weights).astype(np.float64)
+        return
+    if dataset.task == "multilabel":
+        shares = mean_of(known, weights)
+        yield from (shares, (shares > 0.5).astype(np.float64), np.zeros(len(shares)), np.ones(len(shares)))
+        return
+    count = len(dataset.classes or ())
+    shares = class_shares(known, count, weights)
+    yield shares
+    yield from (np.eye(count)[number] for number in np.argsort(-shares, kind="stable")[:MOST_CERTAIN])
+
+
+def _by_name(probabilities: np.ndarray, known: list[Any], wanted: list[Any]) -> np.ndarray:
+    none = np.zeros(len(probabilities))
+    return np.stack([probabilities[:, known.index(name)] if name in known else none for name in wanted], axis=1)

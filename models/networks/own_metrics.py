@@ -1,0 +1,142 @@
+"""A metric of the user: a function in a file, given in a study as `path/to/file.py:function`."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nightune.models.error_causes import cause_of, users_line
+from nightune.models.errors import InputError
+from nightune.models.networks.class_scores import class_probabilities, label_probabilities
+from nightune.models.serving.predictor import in_units
+from nightune.models.user_code import find_reference, folder_on_path, load_function
+from nightune.vocabulary import Direction
+
+KEY = "objective.metric"
+WEIGHTS_NAMES = ("weights", "sample_weight")
+
+
+@dataclass(frozen=True, eq=False)
+class OwnMetric:
+    """A function of (y_true, y_pred[, weights]) that returns one number; weights may be called sample_weight.
+
+    For classes `y_true` is (rows,) int64 from 0, and `y_pred` are probabilities: (rows,) of the second of two classes,
+    or (rows, classes). Several labels are (rows, labels), 0 or 1 and probabilities; quantities are float64 in the units
+    of the data, (rows,) or (rows, quantities). `weights` are (rows,) float64 above 0: 1 where rows have no weights, and
+    in the gate also how often a row is in a resample. A function without them gets a row so often.
+    """
+
+    name: str
+    direction: Direction
+    file: Path
+    function: Callable[..., Any]
+    weights_name: str = ""  # of its argument; empty if it takes none
+
+    @classmethod
+    def load(cls, reference: str, folder: Path, direction: Direction) -> "OwnMetric":
+        """Load the function; InputError if it cannot be loaded, or takes other arguments."""
+        function = load_function(reference, folder, KEY)
+        file, name = find_reference(reference, folder, KEY)
+        return cls(name, direction, file, function, _weights_name(function, reference))
+
+    def value(self, targets: np.ndarray, answers: np.ndarray, weights: np.ndarray | None) -> float:
+        """Return the metric; NaN if no row has a weight. InputError with file and line if the function fails."""
+        rows = np.arange(len(targets)) if weights is None else np.flatnonzero(weights > 0)
+        if not len(rows):
+            return float("nan")
+        given = np.ones(len(rows)) if weights is None else weights[rows].astype(np.float64)
+        if not self.weights_name:
+            rows = np.repeat(rows, np.rint(given).astype(np.int64))
+        arguments = targets[rows], answers[rows]  # copies: the function may change them
+        keywords = {self.weights_name: given} if self.weights_name else {}
+        try:
+            with folder_on_path(self.file.parent):
+                returned = self.function(*arguments, **keywords)
+        except (Exception, SystemExit) as error:
+            line = users_line(error, self.file.parent)
+            where = f" ({line})" if line else ""
+            raise InputError(KEY, f"{self.name}() of {self.file.name} raised {cause_of(error)}{where}") from error
+        return self._number(returned)
+
+    def loss(self, targets: np.ndarray, answers: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        """Return the loss as a function of weights (resamples, rows): 1 minus the metric where it is maximized.
+
+        NaN where the function fails for a part of the rows: it may need some of each class.
+        """
+
+        def of_weights(weights: np.ndarray) -> np.ndarray:
+            values = np.array([self._value_of_part(targets, answers, each) for each in weights])
+            return values if self.direction == "minimize" else 1.0 - values
+
+        return of_weights
+
+    def _value_of_part(self, targets: np.ndarray, answers: np.ndarray, weights: np.ndarray) -> float:
+        try:
+            return self.value(targets, answers, weights)
+        except InputError:
+            if (weights > 0).all():
+                raise
+            return float("nan")
+
+    def _number(self, returned: Any) -> float:
+        try:
+            value = np.asarray(returned)
+        except (TypeError, ValueError):
+            value = np.asarray(None)
+        if value.shape == () and (np.issubdtype(value.dtype, np.integer) or np.issubdtype(value.dtype, np.floating)):
+            return float(value)
+        of_shape = f" of shape {value.shape}" if value.shape else ""
+        kind = f"{type(returned).__name__}{of_shape}"
+        place = _place(self.function)
+        raise InputError(
+            KEY, f"{self.name}() of {self.file.name} returned a {kind} (needed: one number, such as a mean){place}"
+        )
+
+
+def answers_of(
+    task: str, outputs: np.ndarray, targets: np.ndarray, is_logits: bool, description: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Convert a model's targets and finite outputs (rows, size) to the arguments of a user's metric."""
+    outputs = outputs.astype(np.float64).reshape(len(outputs), -1)
+    if task == "regression":
+        pair = [in_units(each.reshape(outputs.shape), dict(description)) for each in (targets, outputs)]
+        return plain(pair[0]), plain(pair[1])
+    if task == "multilabel":
+        return targets.astype(np.int64).reshape(outputs.shape), label_probabilities(outputs, is_logits)
+    probabilities = class_probabilities(outputs, is_logits)
+    return targets.astype(np.int64).reshape(-1), of_second(probabilities)
+
+
+def plain(quantities: np.ndarray) -> np.ndarray:
+    """Return one quantity as (rows,), several as they are."""
+    return quantities[:, 0] if quantities.shape[1] == 1 else quantities
+
+
+def of_second(probabilities: np.ndarray) -> np.ndarray:
+    """Return the probabilities of the second of two classes, (rows,), those of more as they are."""
+    return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
+
+
+def _weights_name(function: Callable[..., Any], reference: str) -> str:
+    """Return the argument that takes weights, empty if none does; InputError unless it takes (y_true, y_pred)."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # no readable signature: its first call shows
+        return ""
+    name = next((name for name in WEIGHTS_NAMES if name in signature.parameters), "")
+    try:
+        signature.bind(None, None, **({name: None} if name else {}))
+    except TypeError as error:
+        message = f"{reference} must take (y_true, y_pred) or (y_true, y_pred, weights): {error}"
+        raise InputError(KEY, message) from error
+    return name
+
+
+def _place(function: Any) -> str:
+    try:
+        return f" (line {inspect.getsourcelines(function)[1]})"
+    except (OSError, TypeError):
+        return ""

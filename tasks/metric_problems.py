@@ -1,0 +1,108 @@
+"""Metrics that a study names, and that its data leaves without a value or a meaning."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nightune.models.errors import InputError
+from nightune.models.networks.class_scores import TOP_COUNTS, has_zero
+from nightune.models.networks.own_metrics import OwnMetric, answers_of
+from nightune.models.serving.predictor import in_units
+from nightune.tuning.errors import Problem
+from nightune.tuning.study.study import Study
+from nightune.vocabulary import VALIDATION_PREFIX
+
+if TYPE_CHECKING:
+    from nightune.models.data.dataset import Dataset, Examples
+
+# metrics that are undefined on alike rows → in what these rows are alike, the split that prevents it
+ALIKE = {
+    **dict.fromkeys(("val_auc", "val_pr_auc"), ("one class", "a stratified split")),
+    **dict.fromkeys(("val_r2", "val_spearman"), ("one target", "a random split")),
+}
+
+
+def metric_problems(study: Study, dataset: "Dataset") -> list[Problem]:
+    """List the metrics that cannot be measured on the rows that rank trials, or are the same for every model.
+
+    A function of the user is called with the training targets and random predictions.
+    """
+    named = [("objective.metric", study.objective.metric)]
+    named += [("objective.report", name) for name in study.objective.report]
+    problems = [Problem(key, message) for key, name in named for message in _messages(name, dataset)]
+    return [*problems, *_own_problems(study, dataset)]
+
+
+def own_metric(study: Study) -> OwnMetric | None:
+    """Return the user's function that is the objective, None if it is another metric; InputError if it is unsound."""
+    objective = study.objective
+    if not objective.is_own:
+        return None
+    return OwnMetric.load(objective.metric, study.path.resolve().parent, objective.direction)
+
+
+def _own_problems(study: Study, dataset: "Dataset") -> Iterator[Problem]:
+    key, reference = "objective.metric", study.objective.metric
+    try:
+        own = own_metric(study)
+        if own is None:
+            return
+        has_weights = dataset.train.weights is not None and study.objective.average == "weights"
+        if has_weights and not own.weights_name:
+            problem = f"{reference} takes no weights, and rows have some; give it an argument `weights`, or set"
+            yield Problem(key, f'{problem} average = "rows"')
+            return
+        for place, part, examples in (("the training rows", dataset, dataset.train), *_measured(dataset)):
+            arguments = _random_answers(part, examples)
+            values = [own.value(*arguments, examples.weights if has_weights else None) for _ in range(2)]
+            if not np.isfinite(values).all():
+                yield Problem(key, f"{reference} is {values[0]} for random predictions of {place} (needed: finite)")
+            elif values[0] != values[1]:
+                problem = f"{reference} returned {values[0]:g} and {values[1]:g} for the same values"
+                yield Problem(key, f"{problem}; seed its random numbers")
+                return
+    except InputError as error:
+        yield Problem(error.key, error.message)
+
+
+def _random_answers(dataset: "Dataset", examples: "Examples") -> tuple[np.ndarray, np.ndarray]:
+    """Return the targets and random predictions, in the form that a user's metric gets them."""
+    generator, targets = np.random.default_rng(0), examples.targets
+    if dataset.task == "regression":
+        outputs = generator.permutation(targets.reshape(len(targets), -1))
+    else:
+        outputs = generator.uniform(0.1, 0.9, (len(targets), dataset.output_size))
+    return answers_of(dataset.task, outputs, targets, False, dataset.description)
+
+
+def _messages(metric: str, dataset: "Dataset") -> Iterator[str]:
+    top = TOP_COUNTS.get(metric.removeprefix(VALIDATION_PREFIX))
+    if top is not None and dataset.output_size <= top:
+        yield f"{metric} is 1 for every model of {dataset.output_size} classes; use val_accuracy"
+    for place, part, examples in _measured(dataset):
+        if metric in ALIKE and not _varies(examples):
+            alike, other = ALIKE[metric]
+            yield f"{metric} has no value in {place}, which have {alike}; use {other} or another metric"
+        if metric == "val_mape" and _has_zero(examples, part):
+            yield f"val_mape divides by the target, and {place} have a target of 0; use val_mae"
+
+
+def _measured(dataset: "Dataset") -> Iterator[tuple[str, "Dataset", "Examples"]]:
+    """Yield the rows that metrics are measured on: in words, the data set or fold that has them, and the rows."""
+    for number, fold in enumerate(dataset.folds, start=1):
+        yield f"the {len(fold.validation)} validation rows of fold {number}", fold, fold.validation
+    if not dataset.folds:
+        yield f"the {len(dataset.validation)} validation rows", dataset, dataset.validation
+    if dataset.ranking_apart is not None:
+        yield f"the {len(dataset.ranking_apart)} ranking rows", dataset, dataset.ranking_apart
+
+
+def _varies(examples: "Examples") -> bool:
+    labels = examples.targets.reshape(len(examples), -1)
+    return bool(np.any(np.ptp(labels, axis=0) > 0))
+
+
+def _has_zero(examples: "Examples", dataset: "Dataset") -> bool:
+    quantities = in_units(examples.targets.reshape(len(examples), -1), dataset.description)
+    return has_zero(quantities, dataset.description)
