@@ -13,7 +13,8 @@ habits:
 	lint-imports
 
 fuzz:
-	NIGHTUNE_FUZZ_CASES=10000 pytest tests/faults/test_fuzz_studies.py tests/faults/test_fuzz_data.py
+	NIGHTUNE_FUZZ_CASES=10000 pytest tests/faults/test_fuzz_studies.py tests/faults/test_fuzz_data.py \
+	  tests/faults/test_commands_and_faults.py
 
 storm:
 	python benchmarks/kill_storm.py --kills 100

@@ -8,9 +8,12 @@ import runpy
 import sys
 from contextlib import suppress
 
+from nightune.tasks.tracking.store.autologging import ignore_autologging
+
 
 def main() -> None:
     """Run the flow run that the environment names."""
+    ignore_autologging()
     with suppress(Exception):  # the engine imports it again, and reports the error
         import nightune.flows.nightly  # noqa: F401, PLC0415
     sys.modules.pop("prefect.engine", None)  # or Python warns that it is imported twice

@@ -16,6 +16,7 @@ from nightune.flows.runtime.night_errors import publish_night_error
 from nightune.flows.runtime.processes import follow_server
 from nightune.flows.runtime.task_run_records import wait_until_recorded
 from nightune.flows.tune import tune
+from nightune.models.kept_code import code_kept
 from nightune.tasks.load_study import load_study
 from nightune.tasks.promote_model import Promotion
 from nightune.tasks.publish_night import publish_leaderboard, publish_verdict
@@ -60,7 +61,8 @@ def after_crash(flow: Any, flow_run: Any, state: Any) -> None:
 def nightly(study_file: Path, engine: str = "auto") -> Promotion:
     """Search with new points, confirm and judge the winner. If an earlier night left a sweep unfinished, resume it."""
     is_served = follow_server()
-    with progress_shown() if is_served else nullcontext(), owned_flow_runs():  # a worker shows Prefect's logs
+    shown = progress_shown() if is_served else nullcontext()  # a worker shows Prefect's logs
+    with shown, owned_flow_runs(), code_kept():
         report = tune(study_file, engine=engine, fresh=True)
         publish_leaderboard(report)
         promotion = promote(study_file, sweep=report.sweep.id)

@@ -7,8 +7,10 @@ from prefect import flow
 from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.flows.runtime.task_run_records import wait_until_recorded
 from nightune.flows.tune import confirm, train_replicates
+from nightune.models.kept_code import code_kept
 from nightune.tasks.load_study import load_study
 from nightune.tasks.promote_model import Promotion, Request, best_candidate, promote_model
+from nightune.tasks.reporting.edited_code import edits_reported
 from nightune.tasks.resume_sweep import resume_sweep
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.autologging import without_autologging
@@ -23,11 +25,12 @@ def promote(
     study_file: Path, sweep: str | None = None, dry_run: bool = False, force: bool = False, because: str = ""
 ) -> Promotion:
     """Judge the best confirmed model of the study's last complete sweep, or of a named one; promote it if it passes."""
-    study = load_study(study_file)
-    store = open_store(store_root(), tracking_uri())
-    with study_lock(store, study.name), without_autologging():
-        setting = resume_sweep(store, study, sweep)
-        promotion = promote_sweep(setting, Request(dry_run, force, because))
+    with code_kept(), edits_reported():
+        study = load_study(study_file)
+        store = open_store(store_root(), tracking_uri())
+        with study_lock(store, study.name), without_autologging():
+            setting = resume_sweep(store, study, sweep)
+            promotion = promote_sweep(setting, Request(dry_run, force, because))
     wait_until_recorded()
     return promotion
 

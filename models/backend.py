@@ -1,17 +1,20 @@
 """Import Keras and its backend, without the output of their start."""
 
 import os
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from nightune.models.heavy_imports import lasting_imports
+from nightune.models.heavy_imports import lasting_imports, without_modules
 from nightune.models.program_cache import keep_programs
 from nightune.models.quiet_imports import backend_is_ready, import_backends_quietly, output_logged
 from nightune.settings import read_settings
 
 _JAX_MEMORY = ("XLA_PYTHON_CLIENT_PREALLOCATE", "XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_CLIENT_MEM_FRACTION")
+# TensorFlow's converter of JAX functions and Keras' galleries of images import them if they are installed, which takes
+# half a second. In a process that has loaded Keras here, these two say that they are not.
+_NOT_NEEDED = ("jax", "matplotlib")
 
 
 @cache
@@ -26,7 +29,7 @@ def load_keras(compiled: Path | None = None) -> Any:
     if compiled is not None and read_settings().keras_backend == "tensorflow":
         keep_programs(compiled)  # before TensorFlow reads its flags
     import_backends_quietly()
-    with output_logged(), lasting_imports():
+    with output_logged(), lasting_imports(), _without_what_training_does_not_need():
         import keras  # noqa: PLC0415 - the point of this function
 
         # On any backend: otherwise Keras imports TensorFlow when the first seed is set, in the first trial.
@@ -66,3 +69,18 @@ def keep_compiled(folder: Path) -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
     # Otherwise the path of the folder is part of each key, and a moved store recompiles everything.
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
+
+
+def _without_what_training_does_not_need() -> AbstractContextManager[None]:
+    return without_modules(*(name for name in _NOT_NEEDED if name != "jax" or not _may_use_jax()))
+
+
+def _may_use_jax() -> bool:
+    """True if Keras' backend may be JAX: where the variable is not set, a file of Keras can name it."""
+    if "KERAS_BACKEND" in os.environ:
+        return os.environ["KERAS_BACKEND"] == "jax"
+    for folder in (os.environ.get("KERAS_HOME", "~/.keras"), "/tmp/.keras"):  # the latter without a home
+        with suppress(OSError, RuntimeError):
+            if "jax" in Path(folder, "keras.json").expanduser().read_text(encoding="utf-8"):
+                return True
+    return False

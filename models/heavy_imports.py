@@ -1,8 +1,11 @@
-"""Import large libraries without repeated garbage collection of their objects."""
+"""Import large libraries without repeated garbage collection of their objects, and without what they do not require."""
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
+from typing import cast
 
 
 @contextmanager
@@ -20,3 +23,20 @@ def lasting_imports() -> Iterator[None]:
         gc.freeze()
         if was_enabled:
             gc.enable()
+
+
+@contextmanager
+def without_modules(*names: str) -> Iterator[None]:
+    """Let imports of these modules fail in the block, for libraries that import them only if they are installed.
+
+    Modules that are imported already stay. After the block all can be imported as usual.
+    """
+    modules = cast("dict[str, ModuleType | None]", sys.modules)
+    absent = [name for name in names if name not in modules]
+    modules |= dict.fromkeys(absent)  # with None, the import system raises ModuleNotFoundError
+    try:
+        yield
+    finally:
+        for name in absent:
+            if name in modules and modules[name] is None:
+                del modules[name]

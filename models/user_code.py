@@ -8,13 +8,13 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from nightune.models.error_causes import cause_of, users_line
 from nightune.models.errors import InputError
+from nightune.models.kept_code import KeptLoader, keep, kept_files
 from nightune.models.quiet_imports import native_output_logged
 from nightune.vocabulary import ARCHITECTURE, unknown_name
 
@@ -33,7 +33,7 @@ def is_reference(name: str) -> bool:
 def load_function(reference: str, folder: Path, key: str) -> Callable[..., Any]:
     """Import the file (relative to the folder) and return its function; InputError gives the key and the remedy.
 
-    An unchanged file is imported once per process. Its own folder is on `sys.path` during the import.
+    An unchanged or kept file is imported once per process. Its own folder is on `sys.path` during the import.
     """
     file, function = find_reference(reference, folder, key)
     module = _import(file, key)
@@ -91,7 +91,7 @@ def find_reference(reference: str, folder: Path, key: str) -> tuple[Path, str]:
     if match is None:
         raise InputError(key, f"{reference!r} is not a reference to a function (allowed: path/to/file.py:function)")
     file = (folder / Path(match["file"]).expanduser()).resolve()
-    if not file.is_file():
+    if kept_files(file) is None and not file.is_file():
         siblings = sorted(path.name for path in file.parent.glob("*.py")) if file.parent.is_dir() else []
         raise InputError(key, f"no file {match['file']!r} in {folder}: {unknown_name(file.name, siblings, 'file')}")
     return file, match["function"]
@@ -133,13 +133,6 @@ def lies_in(folder: Path, module: ModuleType) -> bool:
     return file is not None and Path(file).is_relative_to(folder)
 
 
-class _Loader(SourceFileLoader):
-    """Compiles the source each time, ignoring bytecode."""
-
-    def get_code(self, fullname: str) -> CodeType:
-        return self.source_to_code(self.get_data(self.path), self.path)
-
-
 def _import(file: Path, key: str) -> ModuleType:
     name = f"nightune_user_{hashlib.sha256(f'{file} {_digest(file)}'.encode()).hexdigest()[:16]}"
     if name in sys.modules:
@@ -147,7 +140,7 @@ def _import(file: Path, key: str) -> ModuleType:
     for neighbour in _neighbours:
         sys.modules.pop(neighbour, None)
     _neighbours.clear()
-    loader = _Loader(name, str(file))
+    loader = KeptLoader(name, str(file))
     spec = importlib.util.spec_from_file_location(name, file, loader=loader)
     assert spec is not None  # a loader was given
     module = importlib.util.module_from_spec(spec)
@@ -187,6 +180,9 @@ def _digest(file: Path) -> str:
 
 
 def _files(file: Path) -> dict[Path, bytes]:
+    kept = kept_files(file)
+    if kept is not None:
+        return kept
     found: dict[Path, bytes] = {}
     waiting = [file]
     while waiting:
@@ -194,6 +190,7 @@ def _files(file: Path) -> dict[Path, bytes]:
         if path not in found:
             found[path] = path.read_bytes()
             waiting += _imported_files(found[path], file.parent)
+    keep(file, found)
     return found
 
 

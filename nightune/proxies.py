@@ -14,12 +14,17 @@ SOCKS = ("socks5", "socks5h")
 
 
 def ask_loopback_directly() -> None:
-    """Except loopback from the proxies: our own servers answer there, and no proxy reaches them.
+    """Except loopback from the proxies: our own servers answer there, and no proxy reaches them."""
+    ask_directly(*LOOPBACK)
+
+
+def ask_directly(*hosts: str) -> None:
+    """Except hosts from the proxies.
 
     Both spellings get the union of both: libraries differ in which one they read first.
     """
     given = [entry for name in _spellings(EXCEPTIONS) for entry in _entries(name)]
-    exceptions = ",".join(dict.fromkeys([*given, *LOOPBACK]))
+    exceptions = ",".join(dict.fromkeys([*given, *hosts]))
     for name in _spellings(EXCEPTIONS):
         os.environ[name] = "*" if "*" in given else exceptions
 

@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,10 @@ from nightune.models.networks.architectures import architecture_keys
 from nightune.models.recipe.params import read_recipe, resolve
 from nightune.models.techniques.keys import Key
 from nightune.models.user_code import is_reference
+from nightune.tasks.prepare_data import weighted_options
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.prove_reopening import prove_reopening
+from nightune.tasks.prove_training import prove_training
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.trial.crash_log import is_supervised, open_crash_log
 from nightune.tasks.trial.limits import watched
@@ -43,12 +45,13 @@ LIMIT_OPTIONS = 10  # of all parameters of one architecture that are built one b
 class Builds:
     """How many different models were built, and which of them could not be, although others could.
 
-    `heads` has for each architecture what its outputs are, and the loss for them.
+    `heads` has for each architecture what its outputs are, and the loss for them; `sizes` its shapes and parameters.
     """
 
     count: int
     findings: tuple[str, ...]
     heads: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, str] = field(default_factory=dict)
 
 
 def build_before_training(store: Store, study: Study, data: PreparedData) -> tuple[str, ...]:
@@ -65,9 +68,11 @@ def build_before_training(store: Store, study: Study, data: PreparedData) -> tup
     if crash_log.engine_crashes():
         return ()
     load_keras(store.compiled)
+    logger.info("building the study's models …")
     with crash_log.choosing_engine(), watched(study.limits, crash_log.record_limit if is_supervised() else None):
         dataset = open_dataset(data.folder)
         builds = build_models(study, dataset, store.compiled)
+        prove_training(study, dataset, architectures(study))
         prove_reopening(study, dataset, architectures(study))
     for finding in builds.findings:
         logger.warning("%s", finding)
@@ -89,7 +94,8 @@ def build_models(study: Study, dataset: Dataset, compiled: Path | None = None) -
     load_keras(compiled)
     from nightune.models.networks.training_rows import TrainingRows  # noqa: PLC0415 - Keras
 
-    builder = _Builder(study, TrainingRows.of(dataset))
+    rows = TrainingRows.of(dataset)
+    builder = _Builder(study, replace(rows, are_weighted=rows.are_weighted or bool(weighted_options(study))))
     problems: list[Problem] = []
     findings: list[str] = []
     for architecture in architectures(study):
@@ -99,7 +105,7 @@ def build_models(study: Study, dataset: Dataset, compiled: Path | None = None) -
     if problems:
         raise StudyError(str(study.path), list(dict.fromkeys(problems)))
     _refuse_several_losses(builder)
-    return Builds(len(builder.built), tuple(dict.fromkeys([*findings, *builder.remarks])), builder.heads)
+    return Builds(len(builder.built), tuple(dict.fromkeys([*findings, *builder.remarks])), builder.heads, builder.sizes)
 
 
 @dataclass
@@ -120,7 +126,7 @@ class _Builder:
         try:
             known = architecture_keys(architecture, folder)
             complete = resolve(given, known)
-            training = read_recipe(complete).training
+            training = read_recipe(complete).training.of_head
         except ValueError:
             return None
         parameters = {
@@ -145,10 +151,26 @@ class _Builder:
         return {architecture: "; or ".join(dict.fromkeys(lines)) for architecture, lines in said.items()}
 
     @property
+    def sizes(self) -> dict[str, str]:
+        """For each architecture, the shapes and the number of parameters of its models."""
+        built: dict[str, list[TrialBuild]] = {}
+        for key, build in self.built.items():
+            if build.head is not None:
+                built.setdefault(self.architectures[key], []).append(build)
+        return {architecture: _size(builds) for architecture, builds in built.items()}
+
+    @property
     def remarks(self) -> list[str]:
         """What of compilations is not used, by architecture."""
         heads = [(self.architectures[key], build.head) for key, build in self.built.items()]
         return [f"{name}: {remark}" for name, head in heads if head is not None for remark in head.remarks]
+
+
+def _size(builds: Sequence["TrialBuild"]) -> str:
+    counts = [build.parameters for build in builds]
+    shapes = dict.fromkeys("inputs {}, outputs {}".format(*map(list, build.shapes)) for build in builds)
+    most = f" to {max(counts):,}" if max(counts) > min(counts) else ""
+    return f"{'; '.join(shapes)} · {min(counts):,}{most} parameters"
 
 
 def _contradiction(point: Params, known: Mapping[str, Key], head: "Head") -> InputError | None:

@@ -1,17 +1,25 @@
 """Check a study without training: its dimensions, trials, graph keys and maximum cost."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
+from nightune.models.data.dataset import Dataset
+from nightune.models.engines.choice import expected_engine
+from nightune.models.errors import InputError
 from nightune.models.recipe.params import read_recipe
+from nightune.models.recipe.recipe import Recipe
 from nightune.models.recipe.rules import notes_on
 from nightune.models.training.graph_key import graph_key
 from nightune.models.training.model_key import code_of
+from nightune.models.training.row_weights import ClassWeights
 from nightune.tasks.build_models import Builds, architectures, build_models
-from nightune.tasks.prepare_data import read_dataset
+from nightune.tasks.prepare_data import read_dataset, weighted_options
 from nightune.tasks.propose_trials import complete_params
 from nightune.tasks.prove_reopening import prove_reopening
+from nightune.tasks.prove_training import prove_training
+from nightune.tuning.errors import Problem, StudyError
+from nightune.tuning.search.domains import table_text
 from nightune.tuning.study.budgets import largest_cost_epochs
 from nightune.tuning.study.study import Study
 
@@ -21,7 +29,8 @@ class StudyCheck:
     """The plan of a sweep. `refused` counts the trials whose params contradict each other, by the violated rule.
 
     `notes` counts the trials that are trained with a caveat, by the caveat. `columns` describes the columns of a table,
-    and `classes` counts the training rows of each class.
+    and `classes` counts the training rows of each class. `folds` has the number of training rows of each fold, and
+    `largest_cost_epochs` counts the epochs of all folds.
     """
 
     study: str
@@ -40,9 +49,13 @@ class StudyCheck:
     largest_cost_epochs: int
     models_built: int  # 0 where no model was built
     model_findings: list[str]
+    class_weights: dict[str, dict[str, float]]  # weights that the study names → class → its weight
     heads: dict[str, str]  # architecture → what its outputs are, and the loss; empty where no model was built
+    sizes: dict[str, str]  # architecture → shapes and parameters of its models
+    engine: str  # which `auto` will choose, and why; empty where no model was built
     points: int | None  # of the space, at least as many as trials if there are more; None: any number
     search_findings: list[str]
+    folds: list[int]
 
     def as_json(self) -> dict[str, object]:
         """Return the fields as plain values."""
@@ -57,6 +70,7 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
     dataset = read_dataset(study)
     points = study.draw(study.space, study.trial_count, [], study.sweep_seed(0))
     graph_keys: set[str] = set()
+    recipes: list[Recipe] = []
     refused: Counter[str] = Counter()
     notes: Counter[str] = Counter()
     for point in points:
@@ -67,11 +81,14 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
             continue
         graph_keys.add(graph_key(recipe, code_of(recipe, study.path.parent)))
         notes.update(notes_on(recipe))
-    builds = Builds(0, ())
+        recipes.append(recipe)
+    builds, engine = Builds(0, ()), ""
     if before_building is not None:
         before_building()
         builds = build_models(study, dataset)
+        prove_training(study, dataset, architectures(study))
         prove_reopening(study, dataset, architectures(study))
+        engine = _engine(study, recipes, dataset)
     return StudyCheck(
         study=study.name,
         question=study.question,
@@ -89,10 +106,24 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         refused=dict(refused),
         notes=dict(notes),
         graph_keys=sorted(graph_keys),
-        largest_cost_epochs=largest_cost_epochs(study.brackets),
+        largest_cost_epochs=largest_cost_epochs(study.brackets) * max(1, len(dataset.folds)),
         models_built=builds.count,
         model_findings=list(builds.findings),
+        class_weights={
+            option if isinstance(option, str) else table_text(option): ClassWeights(dataset).by_class(option)
+            for option in weighted_options(study)
+        },
         heads=dict(builds.heads),
+        sizes=dict(builds.sizes),
+        engine=engine,
         points=study.point_count,
         search_findings=[study.repeats] if study.repeats else [],
+        folds=[len(fold.train) for fold in dataset.folds],
     )
+
+
+def _engine(study: Study, recipes: Sequence[Recipe], dataset: Dataset) -> str:
+    try:
+        return expected_engine(recipes, dataset, study.path.parent)
+    except InputError as error:
+        raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error

@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -28,9 +28,11 @@ class ChildServer:
     health: str
     log_file: str
 
-    def wait(self) -> None:
-        """Wait until it answers; ServerStartError if it does not."""
+    def wait(self, before_waiting: Callable[[], None] = lambda: None) -> None:
+        """Wait until it answers, after `before_waiting` if it does not at once; ServerStartError if it never does."""
         give_up_at = time.monotonic() + START_SECONDS
+        if not self._is_ready():
+            before_waiting()
         while not self._is_ready():
             if self.process.poll() is not None:
                 raise ServerStartError(f"{self.name} ended before it answered; see {self.log_file}")

@@ -107,8 +107,10 @@ def _why_not(study: Study, sweep: Sweep) -> str:
 
 
 def _tags(study: Study) -> dict[str, str]:
-    """Return the tags of a new sweep about the points of its space."""
+    """Return the tags of a new sweep about the points of its space, and its folds."""
     tags = {} if study.point_count is None else {names.POINTS: str(study.point_count)}
+    if study.data.split.folds:
+        tags[names.FOLDS] = str(study.data.split.folds)
     is_shorter = study.search.trials not in (None, study.trial_count)
     return tags | ({names.ASKED_TRIALS: str(study.search.trials)} if is_shorter else {})
 

@@ -42,17 +42,17 @@ class Question:
         wanted, is_mean = truth(dataset, test), is_row_mean(objective)
         has_classes = not (is_mean or wanted.is_regression or wanted.labels is not None)
         classes = classes_of(wanted, dataset) if has_classes else None
-        rows = TestRows(len(test), test.groups, classes)
+        rows = TestRows(len(test), test.groups, classes, None if test.weights is None else test.weights.astype(float))
         measure = measure_of(objective, dataset.task, TrainedMeasure.of(head, dataset))
         return cls(dataset, wanted, objective, measure, rows, is_mean)
 
     @property
     def loss(self) -> str:
-        """The loss that is compared, in words."""
-        if self.is_row_mean:
-            return str(self.measure)
+        """The loss that is compared, in words, and that rows are weighted if they are."""
         metric = self.objective.removeprefix(VALIDATION_PREFIX)
-        return metric if OBJECTIVES[self.objective] == "minimize" else f"1 - {metric}"
+        of_metric = metric if OBJECTIVES[self.objective] == "minimize" else f"1 - {metric}"
+        weighted = "" if self.rows.weights is None else " (rows by their weights)"
+        return f"{self.measure if self.is_row_mean else of_metric}{weighted}"
 
     def side(self, parts: Path, siblings: Sequence[Path], inputs: np.ndarray) -> Side:
         """Measure all models of a version: the serving model first, then those of other seeds.

@@ -154,7 +154,7 @@ def measure(
             gain = compare_sides(ours, theirs, question.rows, rules.confidence, seed=0)
             guards.append(_serving_model(ours, theirs, question.rows, rules))
             notes += _few_models(gain)
-    metrics = all_metrics(predictor, inputs, test.targets, asked.head)
+    metrics = all_metrics(predictor, inputs, test.targets, asked.head, test.weights)
     values = None if baseline is None else MetricValues.of(asked.metric, OBJECTIVES[asked.metric], gain, baseline)
     return Evidence(question.loss, gain, baseline, tuple(guards), metrics, tuple(notes), values)
 

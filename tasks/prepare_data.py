@@ -2,6 +2,9 @@
 
 import logging
 from pathlib import Path
+from typing import cast
+
+import numpy as np
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.data.loading import load_dataset
@@ -10,12 +13,15 @@ from nightune.models.data.splits import Split
 from nightune.models.data.storage import open_dataset, save_dataset
 from nightune.models.errors import InputError
 from nightune.models.techniques.batch_sizes.keys import BOUNDED_BY_DATA
+from nightune.models.techniques.losses import NO_WEIGHTS, ClassWeight
 from nightune.models.training.loop import refuse_unknown_monitor
+from nightune.models.training.row_weights import KEY as CLASS_WEIGHT
+from nightune.models.training.row_weights import ClassWeights
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.step import step
 from nightune.tasks.tracking.store.retry import retry_call
 from nightune.tuning.errors import Problem, StudyError
-from nightune.tuning.search.domains import Cases, Domain, Range
+from nightune.tuning.search.domains import Cases, Choice, Domain, Range
 from nightune.tuning.study.study import Study
 
 logger = logging.getLogger("nightune")
@@ -24,6 +30,7 @@ logger = logging.getLogger("nightune")
 @step
 def prepare_data(study: Study, store_root: Path) -> PreparedData:
     """Save the study's data under `<store_root>/data/<version>`, and log its findings."""
+    logger.info("reading the data …")
     dataset = read_dataset(study)
     for finding in dataset.findings:
         logger.warning("data · %s", finding)
@@ -56,7 +63,9 @@ def read_dataset(study: Study) -> Dataset:
         refuse_unknown_monitor(study.objective.metric, dataset.task)
     except InputError as error:
         raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error
-    problems = _batches_above(study, len(dataset.train))
+    problems = [*_batches_above(study, dataset), *_undefined_folds(study, dataset), *_unknown_classes(study, dataset)]
+    if study.objective.average == "rows" and dataset.train.weights is None:
+        problems.append(Problem("objective.average", "'rows', but the data has no weights of rows; remove it"))
     if problems:
         raise StudyError(str(study.path), problems)
     return dataset
@@ -66,17 +75,59 @@ def _data_settings(study: Study) -> DataSettings:
     """Take the keys of [data]; the study's seed splits the rows if the split has none."""
     keys, split = study.data.model_dump(exclude={"split"}), study.data.split
     seed = study.seed if split.seed is None else split.seed
-    return DataSettings(**keys, split=Split(**split.model_dump(exclude={"seed"}), seed=seed))
+    by_rows = study.objective.average == "rows"
+    given = split.model_dump(exclude={"seed", "folds"})
+    return DataSettings(**keys, metrics_by_rows=by_rows, split=Split(**given, seed=seed, folds=split.folds or 0))
 
 
-def _batches_above(study: Study, examples: int) -> list[Problem]:
-    """List the batch sizes of the study that exceed the training examples (rule C11)."""
+def weighted_options(study: Study) -> list[ClassWeight]:
+    """Return the weights of classes that the study's trials can have, without `none`."""
+    dimension = study.space.by_name.get(CLASS_WEIGHT)
+    domains = [] if dimension is None else [dimension.domain]
+    if domains and isinstance(domains[0], Cases):
+        domains = [domain for _, domain in domains[0].domains]
+    options = [option for domain in domains if isinstance(domain, Choice) for option in domain.options]
+    return [cast("ClassWeight", option) for option in options if option != NO_WEIGHTS]
+
+
+def _unknown_classes(study: Study, dataset: Dataset) -> list[Problem]:
+    """List the weights of classes that the data does not have, or of another task."""
     problems = []
+    for option in weighted_options(study):
+        try:
+            ClassWeights(dataset).of(option)
+        except InputError as error:
+            problems.append(Problem(error.key, error.message))
+    return list(dict.fromkeys(problems))
+
+
+def _batches_above(study: Study, dataset: Dataset) -> list[Problem]:
+    """List the batch sizes of the study that exceed the training examples, with folds those of any (rule C11)."""
+    problems = []
+    examples = min(len(each.train) for each in dataset.folds or (dataset,))
+    of_fold = " of the smallest fold" if dataset.folds else ""
     for name in BOUNDED_BY_DATA:
         if name in study.space.by_name:
             largest = _largest(study.space.by_name[name].domain)
             if largest > examples:
-                problems.append(Problem(name, f"{largest} is above the {examples} training examples (rule C11)"))
+                problems.append(
+                    Problem(name, f"{largest} is above the {examples} training examples{of_fold} (rule C11)")
+                )
+    return problems
+
+
+def _undefined_folds(study: Study, dataset: Dataset) -> list[Problem]:
+    """List the folds whose validation rows leave the objective without a value, or a meaning."""
+    metric, problems = study.objective.metric, []
+    if metric not in ("val_auc", "val_r2"):
+        return []
+    alike, other = ("one class", "a stratified split") if metric == "val_auc" else ("one target", "a random split")
+    for number, fold in enumerate(dataset.folds, start=1):
+        labels = fold.validation.targets.reshape(len(fold.validation), -1)
+        if not np.any(np.ptp(labels, axis=0) > 0):
+            problem = f"{metric} has no value in fold {number}, whose {len(labels)} validation rows have {alike}"
+            remedy = f"use {other} or another metric"
+            problems.append(Problem("objective.metric", f"{problem}; {remedy}"))
     return problems
 
 

@@ -2,7 +2,8 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ def _problem(study: Study, dataset: "Dataset", architecture: str) -> str:
     from nightune.models.networks.own_code import has_own_code  # noqa: PLC0415 - Keras
     from nightune.models.training.rebuilding import learn_rebuilding  # noqa: PLC0415 - Keras
 
-    built = _first_built(study, dataset, architecture)
+    built = first_built(study, dataset, architecture)
     if built is None or not has_own_code(built[1]):
         return ""
     recipe, model = built
@@ -67,27 +68,33 @@ def _problem(study: Study, dataset: "Dataset", architecture: str) -> str:
     return f"{said}; {problem.remedy}" if problem.remedy else said
 
 
-def _first_built(study: Study, dataset: "Dataset", architecture: str) -> tuple[Recipe, Any] | None:
+def first_built(study: Study, dataset: "Dataset", architecture: str) -> tuple[Recipe, Any] | None:
     """Build a model of the architecture, with changed weights; None if none can be built, as others report."""
     from nightune.models.engines.keras_parts.mixed_precision import computing_in  # noqa: PLC0415 - Keras
     from nightune.models.networks.architectures import build_model  # noqa: PLC0415 - Keras
     from nightune.models.networks.heads import output_size  # noqa: PLC0415 - Keras
 
-    folder, fixed = study.path.parent, {ARCHITECTURE: architecture} if ARCHITECTURE in study.space.by_name else {}
-    for place in (middle_point, lowest_point, highest_point):
+    for recipe in recipes_of(study, architecture):
         try:
-            recipe = read_recipe(complete_params(study, place(study.space, fixed)))
-            if recipe.architecture != architecture:
-                continue
             with computing_in(recipe.precision):
                 shape, size = dataset.input_shape, output_size(recipe.training, dataset.task, dataset.output_size)
-                model = build_model(architecture, recipe.model, shape, size, folder=folder, seed=SEED)
-        except ValueError:  # contradicting params, or a model that cannot be built
+                model = build_model(architecture, recipe.model, shape, size, folder=study.path.parent, seed=SEED)
+        except ValueError:  # a model that cannot be built
             continue
         generator = np.random.default_rng(SEED)
         model.set_weights([_changed(weight, generator) for weight in model.get_weights()])
         return recipe, model
     return None
+
+
+def recipes_of(study: Study, architecture: str) -> Iterator[Recipe]:
+    """Yield the recipes in the middle and at the ends of a study's space, of those of an architecture."""
+    fixed = {ARCHITECTURE: architecture} if ARCHITECTURE in study.space.by_name else {}
+    for place in (middle_point, lowest_point, highest_point):
+        with suppress(ValueError):  # contradicting params
+            recipe = read_recipe(complete_params(study, place(study.space, fixed)))
+            if recipe.architecture == architecture:
+                yield recipe
 
 
 def _changed(weight: np.ndarray, generator: np.random.Generator) -> np.ndarray:

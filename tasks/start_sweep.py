@@ -21,6 +21,7 @@ from nightune.tasks.tracking.sweeps.sweeps import Sweep, interrupt_sweep, record
 from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.trials import copy_as_reused, finished_trials, reconcile, reusable_trials
 from nightune.tasks.trial.crash_log import open_crash_log
+from nightune.tasks.trial.trainer import make_trainer
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.study.budgets import finished_trainings, trainings
 from nightune.tuning.study.study import Study
@@ -28,6 +29,7 @@ from nightune.tuning.trial import Trial, TrialResult
 
 if TYPE_CHECKING:
     from nightune.models.engines.choice import EngineChoice
+    from nightune.models.training.engine import Engine
 
 logger = logging.getLogger("nightune")
 
@@ -46,6 +48,7 @@ def start_sweep(
             write_findings(store, sweep, data.findings, findings)
         announce_sweep(_started(study, sweep, list(finished_trials(store, sweep).values())))
         if not sweep.engine and not sweep.is_complete:
+            logger.info("choosing the engine …" if request == "auto" else "checking the engine …")
             choice = select_engine(store, study, sweep.number, data, request)
             sweep = record_engine(store, sweep, choice.name, choice.reason)
             logger.info("engine %s · %s", choice.name, choice.reason)
@@ -76,12 +79,17 @@ def select_engine(store: Store, study: Study, sweep: int, data: PreparedData, re
     if request == "auto" and crash_log.engine_crashes() >= MAX_ENGINE_CRASHES:
         return EngineChoice("fit", "choosing an engine by trial steps has crashed the process; fit requires none")
     load_keras(store.compiled)
+    dataset, folder = open_dataset(data.folder), study.path.parent
+
+    def trained_on(name: str) -> "Engine":
+        return make_trainer(name, data.folder, folder, store.compiled).engine
+
     recipes = sample_recipes(study, sweep)
     for note in dict.fromkeys(note for recipe in recipes for note in notes_on(recipe)):
         logger.warning("%s", note)
     try:
         with crash_log.choosing_engine():
-            return choose_engine(request, recipes, open_dataset(data.folder), study.path.parent)
+            return choose_engine(request, recipes, dataset, folder, None if dataset.is_on_disk else trained_on)
     except InputError as error:
         raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error
 

@@ -1,20 +1,20 @@
 """Define our Prefect tasks: without a cache, since MLflow is the only store, and with a count of their runs.
 
 They do not inherit the tags of Nightune from their flow run: Prefect requests a slot from its server for each tag of a
-task run, which takes about half a second.
+task run, which takes about half a second. Prefect is imported when a step first runs: commands that only read import
+the steps' modules, but not Prefect, which takes a second.
 """
 
 from collections import Counter
 from collections.abc import Callable
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from functools import cached_property, wraps
+from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
 from uuid import UUID
 
-from prefect import Task
-from prefect.cache_policies import NO_CACHE
-from prefect.context import TagsContext, TaskRunContext
-
 from nightune.tasks.tracking.store import names
+
+if TYPE_CHECKING:
+    from prefect import Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,8 +22,40 @@ R = TypeVar("R")
 _ended_task_runs: Counter[UUID | None] = Counter()
 
 
-def step(function: Callable[P, R]) -> Task[P, R]:
-    """Wrap a function as a Prefect task: a step of a flow."""
+class Step(Generic[P, R]):
+    """A step of a flow: each call is the run of a Prefect task. `fn` is the function itself."""
+
+    def __init__(self, function: Callable[P, R]) -> None:
+        self.fn = function
+
+    def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
+        """Run the step as a task of the current flow run."""
+        from prefect.context import TagsContext  # noqa: PLC0415 - as the module says
+
+        kept = {tag for tag in TagsContext.get().current_tags if not tag.startswith(names.PREFIX)}
+        with TagsContext(current_tags=kept):
+            return self._task(*arguments, **named)
+
+    @cached_property
+    def _task(self) -> "Task[P, R]":
+        from prefect import Task  # noqa: PLC0415 - as the module says
+        from prefect.cache_policies import NO_CACHE  # noqa: PLC0415
+
+        return Task(_counted(self.fn), cache_policy=NO_CACHE)
+
+
+def step(function: Callable[P, R]) -> Step[P, R]:
+    """Make a function a step of a flow."""
+    return Step(function)
+
+
+def ended_task_runs(flow_run_id: UUID) -> int:
+    """Return how many task runs of a flow run this process has ended, so that the flow can wait for their records."""
+    return _ended_task_runs[flow_run_id]
+
+
+def _counted(function: Callable[P, R]) -> Callable[P, R]:
+    from prefect.context import TaskRunContext  # noqa: PLC0415 - as the module says
 
     @wraps(function)
     def counted(*arguments: P.args, **named: P.kwargs) -> R:
@@ -34,16 +66,4 @@ def step(function: Callable[P, R]) -> Task[P, R]:
             if context is not None:
                 _ended_task_runs[context.task_run.flow_run_id] += 1
 
-    return _Step(counted, cache_policy=NO_CACHE)
-
-
-class _Step(Task[P, R]):
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
-        kept = {tag for tag in TagsContext.get().current_tags if not tag.startswith(names.PREFIX)}
-        with TagsContext(current_tags=kept):
-            return super().__call__(*arguments, **named)
-
-
-def ended_task_runs(flow_run_id: UUID) -> int:
-    """Return how many task runs of a flow run this process has ended, so that the flow can wait for their records."""
-    return _ended_task_runs[flow_run_id]
+    return counted

@@ -123,10 +123,13 @@ def _confirmed(confirmation: Confirmation | None) -> dict[str, object]:
 
 @step
 def write_report(setting: Setting) -> SweepReport:
-    """Write the leaderboard, attach the preprocessing to the winner's run, and mark the sweep complete."""
+    """Write the leaderboard, attach the preprocessing to the winner's run, and mark the sweep complete.
+
+    With folds it is not attached: the model of the winner's run was trained with that of its last fold.
+    """
     write_importance(setting.store, setting.sweep, importance_of_dimensions(setting))
     report = read_report(setting.store, setting.study.name, setting.sweep)
-    if report.best is not None:
+    if report.best is not None and not setting.sweep.has_folds:
         attach(setting.store, report.best.run_id, preprocessing_files(setting.data.folder), names.PREPROCESSING_FOLDER)
     write_failures(setting.store, setting.sweep, report.results)
     open_crash_log(setting.store.root, setting.study.name).clear()

@@ -1,12 +1,16 @@
 """The examples of docs/bring-your-model.md do what the page says."""
 
+import os
 import re
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from nightune.models.engines.make import make_engine
 from nightune.models.recipe.params import read_recipe
+from nightune.models.training.engine import Engine
+from nightune.models.training.folds import FoldsEngine
 from nightune.models.training.loop import train
 from nightune.tasks.check_study import check_study
 from nightune.tasks.load_study import load_study
@@ -155,6 +159,21 @@ def test_groups_of_a_loader_stay_together(tmp_path: Path, changes: dict[str, str
         assert trained_task(file) == "regression"
 
 
+def test_patients_stay_in_one_fold_and_the_folds_are_trained_as_one(tmp_path: Path) -> None:
+    write_examples("Splits", tmp_path)
+    file = edited(tmp_path / "walks.toml", {':visits"': ':visits"\nsplit = { folds = 5 }'})
+    study = load_study(file)
+    dataset = read_dataset(study)
+    assert dataset.description["split"]["kind"] == "group"
+    assert dataset.sizes == {"train": 240, "test": 60}
+    assert sorted(len(fold.validation) for fold in dataset.folds) == [45, 45, 50, 50, 50]  # of five rows each
+    recipe = read_recipe(complete_params(study, study.draw(study.space, 1, [], study.sweep_seed(0))[0]))
+    engine = make_engine("fit", dataset, tmp_path)
+    folds = cast(Engine, FoldsEngine(engine, [engine.of_fold(fold) for fold in dataset.folds]))
+    outcome = train(folds, recipe, dataset, epochs=1, seed=0, monitor="val_loss", direction="minimize")
+    assert outcome.objective == pytest.approx(sum(outcome.curves[f"fold_{k}/val_loss"][0] for k in range(1, 6)) / 5)
+
+
 def test_pairs_of_keras_keep_their_test_rows(tmp_path: Path) -> None:
     write_examples("Splits", tmp_path)
     pairs = "return (x[:200], x[:200, 0]), (x[200:], x[200:, 0])"
@@ -176,3 +195,62 @@ def test_windows_are_split_as_the_page_says(tmp_path: Path, split: str, word: st
             read_dataset(study)
     else:
         assert any(word in finding for finding in read_dataset(study).findings)
+
+
+@pytest.mark.skipif(os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow", reason="TensorFlow's gradients")
+def test_a_training_step_is_tried_as_the_page_says(tmp_path: Path) -> None:
+    more = 'optimizer = "adam"\npenalty = { kind = "l2", strength = 0.1, label_smoothing = 0.1 }'
+    file = changed(tmp_path, "The training step", "steps.toml", {'optimizer = "adam"': more})
+    assert trained_task(file) == "multiclass"
+
+
+@pytest.mark.skipif(os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow", reason="TensorFlow's gradients")
+def test_a_study_is_refused_whose_step_leaves_out_its_penalty(tmp_path: Path) -> None:
+    more = 'optimizer = "adam"\npenalty.kind = "l2"\npenalty.strength = 0.1'
+    file = changed(tmp_path, "The training step", "steps.toml", {'optimizer = "adam"': more})
+    edited(tmp_path / "steps.py", {"self.compute_loss(x=x, y=y, y_pred=y_pred)": "ops.mean(y_pred)"})
+    with pytest.raises(StudyError) as caught:
+        check_study(load_study(file), lambda: None)
+    assert [problem.key for problem in caught.value.problems] == ["penalty.kind"]
+
+
+@pytest.mark.parametrize(
+    ("class_weight", "weights"),
+    [
+        ('["none", "balanced"]', ["balanced"]),
+        ('"balanced"', ["balanced"]),
+        ('"sqrt"', ["sqrt"]),
+        ("{ fraud = 5 }", ["{ fraud = 5 }"]),
+        ('["sqrt", { fraud = 5 }, { fraud = 20 }]', ["sqrt", "{ fraud = 5 }", "{ fraud = 20 }"]),
+    ],
+)
+def test_classes_are_weighted_as_the_page_says(tmp_path: Path, class_weight: str, weights: list[str]) -> None:
+    write_examples("Weights", tmp_path)
+    file = edited(tmp_path / "fraud.toml", {'["none", "balanced"]': class_weight})
+    checked = check_study(load_study(file))
+    assert list(checked.class_weights) == weights
+    fair = checked.class_weights[weights[-1]]["fair"]
+    assert fair == 1.0 if "{" in weights[-1] else fair < 1.0
+    if len(weights) == 1:
+        trained_task(file)
+
+
+@pytest.mark.parametrize("average", ["weights", "rows"])
+def test_rows_are_weighted_as_the_page_says(tmp_path: Path, average: str) -> None:
+    write_examples("Weights", tmp_path)
+    metric = '"val_balanced_accuracy"'
+    changes = {":payments": ":amounts", metric: f'{metric}\naverage = "{average}"'}
+    file = edited(tmp_path / "fraud.toml", changes)
+    dataset = read_dataset(load_study(file))
+    assert dataset.train.weights is not None
+    assert (dataset.validation.weights is None) == (average == "rows")
+    if average == "weights":
+        trained_task(file)
+
+
+def test_an_average_by_rows_needs_weights(tmp_path: Path) -> None:
+    write_examples("Weights", tmp_path)
+    metric = '"val_balanced_accuracy"'
+    file = edited(tmp_path / "fraud.toml", {metric: f'{metric}\naverage = "rows"'})
+    with pytest.raises(StudyError, match=r"objective\.average: .*no weights"):
+        read_dataset(load_study(file))

@@ -10,7 +10,7 @@ from nightune.vocabulary import Status
 
 __all__ = ["Bracket", "Params", "Rung", "Status", "Trial", "TrialResult", "Value", "trial_key"]
 
-Value = bool | int | float | str | list["Value"] | None
+Value = bool | int | float | str | list["Value"] | dict[str, "Value"] | None
 Params = Mapping[str, Value]
 
 

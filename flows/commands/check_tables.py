@@ -25,11 +25,16 @@ def print_check(console: Console, check: StudyCheck) -> None:
     facts: Sequence[tuple[str, object]] = [
         ("data", _data_line(check.data)),
         *([] if check.classes is None else [_class_line(check.classes, check.data)]),
+        *([("weights", _weight_line(check.data["weights"]))] if "weights" in check.data else []),
+        *[("class weight", f"{name} · {_weights(weights)}") for name, weights in check.class_weights.items()],
         ("trials", f"{check.trials} ({check.method})"),
         *([("models built", str(check.models_built))] if check.models_built else []),
+        *[("model", f"{architecture} · {size}") for architecture, size in check.sizes.items()],
         *[("head", f"{architecture} · {said}") for architecture, said in check.heads.items()],
+        *([("engine", check.engine)] if check.engine else []),
         ("graph keys", f"{len(check.graph_keys)} (compiled training graphs)"),
         *_bracket_lines(check),
+        *_fold_lines(check),
         ("largest cost", f"{check.largest_cost_epochs} epochs"),
     ]
     for name, value in facts:
@@ -70,12 +75,38 @@ def _class_line(counts: Mapping[str, int], data: Mapping[str, object]) -> tuple[
     return "labels" if data["task"] == "multilabel" else "classes", f"{shares}{more} (of {rows} training rows)"
 
 
+def _weight_line(described: object) -> str:
+    """The range of the training rows' weights, and whether metrics use them."""
+    assert isinstance(described, Mapping)
+    source = f"column {described['column']!r} · " if described["column"] else ""
+    zeros = f", {described['zeros']} rows weigh 0" if described["zeros"] else ""
+    spread = f"{described['minimum']:g} to {described['maximum']:g} (mean {described['mean']:g}{zeros})"
+    metrics = "by weight, too" if described["metrics"] == "weights" else "all rows alike"
+    return f"{source}{spread} in the training rows · validation and test metrics: {metrics}"
+
+
+def _weights(weights: Mapping[str, float]) -> str:
+    """The weight of each class in the training loss, largest first."""
+    ordered = sorted(weights.items(), key=lambda each: -each[1])
+    more = f", and {len(weights) - SHOWN_CLASSES} more" if len(weights) > SHOWN_CLASSES else ""
+    return ", ".join(f"{label} {weight:.4g}" for label, weight in ordered[:SHOWN_CLASSES]) + more
+
+
 def _bracket_lines(check: StudyCheck) -> list[tuple[str, str]]:
     """Return a line with the rungs of each bracket, if any bracket has more than one rung."""
     if max(map(len, check.brackets)) == 1:
         return []
     lines = [" → ".join(f"{rung['trials']} × {rung['epochs']}" for rung in rungs) for rungs in check.brackets]
     return [(f"bracket {place}", f"{line} epochs") for place, line in enumerate(lines, start=1)]
+
+
+def _fold_lines(check: StudyCheck) -> list[tuple[str, str]]:
+    """Return a line with the trainings of a trial and of a replicate, if the study has folds."""
+    if not check.folds:
+        return []
+    count, least, most = len(check.folds), min(check.folds), max(check.folds)
+    rows = f"{least} rows" if least == most else f"{least} to {most} rows"
+    return [("folds", f"{count} trainings a trial, on {rows}; {count + 1} a replicate, the last on all rows of train")]
 
 
 def _data_line(data: Mapping[str, object]) -> str:

@@ -63,10 +63,10 @@ def tune(  # noqa: PLR0913, PLR0917 - one argument per option
         with prefect_server() as wait_until_it_answers:
             with lasting_imports():
                 from nightune.flows.runtime.flow_runs import owned_flow_runs  # noqa: PLC0415 - Prefect takes seconds to import
+                from nightune.flows.runtime.while_prefect_starts import open_store_and_keras  # noqa: PLC0415
                 from nightune.flows.tune import tune as tune_flow  # noqa: PLC0415
-                from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415
 
-                open_store(store_root(), tracking_uri())  # imports MLflow
+                open_store_and_keras(load_study(study, trials=trials, epochs=epochs, seed=seed), fresh)
             wait_until_it_answers()
             with owned_flow_runs():
                 report = tune_flow(study, trials, epochs, seed, str(engine), fresh, retry_failed)
@@ -83,12 +83,16 @@ def check(
 ) -> None:
     """Check the study, its data and its models without training, and print what a sweep would do."""
     with report_errors(creates_store=False, asks_store=False):
-        from nightune.flows.commands.check_tables import print_check  # noqa: PLC0415
-        from nightune.tasks.check_study import check_study  # noqa: PLC0415 - scikit-learn and pandas
-        from nightune.tasks.load_study import load_study  # noqa: PLC0415
+        with lasting_imports():
+            from nightune.flows.commands.check_tables import print_check  # noqa: PLC0415
+            from nightune.tasks.check_study import check_study  # noqa: PLC0415 - scikit-learn and pandas
+            from nightune.tasks.load_study import load_study  # noqa: PLC0415
+            from nightune.tasks.tracking.store.autologging import WAS_OFF, was_autologging_ignored  # noqa: PLC0415
 
         before_building = partial(say, "Building the study's models (importing Keras takes some seconds) …")
         report = check_study(load_study(study), None if no_build else before_building)
+        if was_autologging_ignored():
+            say(WAS_OFF)
     if as_json:
         print_json(report.as_json())
     else:
@@ -143,7 +147,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print the leaderboard of a sweep."""
-    with report_errors(creates_store=False):
+    with report_errors(creates_store=False), lasting_imports():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
         from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415 - MLflow takes seconds to import
         from nightune.tasks.tracking.sweeps.sweeps import find_sweep  # noqa: PLC0415

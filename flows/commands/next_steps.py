@@ -6,12 +6,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from nightune.models.user_code import is_reference
 from nightune.tasks.tracking.registry.registry import CHAMPION
 from nightune.tasks.write_report import Standing, SweepReport
+from nightune.vocabulary import ARCHITECTURE
 
 Step = tuple[str, str]  # command, purpose
 
 ALL_POINTS = "The sweep has every point of the space: to search further, widen a range or add options in the study."
+FOLDS = (
+    "Each trial's checkpoint is the model of its last fold; `nightune promote` serves one that is trained on all rows "
+    "outside the test split."
+)
 RETRY = "It tries failed trials again if code, data or packages have changed, or with --retry-failed."
 
 
@@ -37,7 +43,10 @@ def print_next_steps(console: Console, report: SweepReport, study_file: Path, ad
     pages = "`nightune ui` runs: this" if report.pages.is_running else "While `nightune ui` runs, this"
     pages = pages if report.pages.is_local else "This"
     _print(console, f"  {pages} leaderboard and its curves are at\n    {report.page}")
-    _print(console, f"  The best model is the artifact checkpoint/model.keras of run {report.best.run_id}.")
+    has_own_code = is_reference(str(report.best.trial.params.get(ARCHITECTURE, "")))  # model.zip, or model.keras
+    artifact = "in the artifact folder checkpoint" if has_own_code else "the artifact checkpoint/model.keras"
+    best = FOLDS if report.sweep.has_folds else f"The best model is {artifact} of run {report.best.run_id}."
+    _print(console, f"  {best}")
     if report.standing is Standing.CHAMPION:
         print_use(console, report.study, address)
 

@@ -15,6 +15,7 @@ from nightune.flows.commands.options import AsJson, EngineChoice, StudyFile, rep
 from nightune.flows.runtime.console import output, print_json, progress_shown, say
 from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.flows.runtime.prefect_server import serving_server, use_running_server
+from nightune.models.heavy_imports import lasting_imports
 from nightune.settings import HOOK, WEBHOOK, read_settings
 
 
@@ -53,6 +54,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument an option
         _set_hooks(webhook, hook)
         from nightune.flows.runtime.cron import ScheduleError, check_schedule, clock_change  # noqa: PLC0415
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
+        from nightune.tasks.tracking.store.store import open_store  # noqa: PLC0415 - MLflow takes seconds to import
 
         try:
             check_schedule(cron, timezone)
@@ -66,6 +68,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument an option
                 f"Warning: on {change:%d %B %Y} {timezone} changes its clocks at that hour: the night starts an hour "
                 "late or runs twice. Choose another hour to avoid it."
             )
+        open_store(store_root(), tracking_uri())  # report a store that cannot be used now, not at night
         say("Starting Prefect (this takes some seconds) …")
         with serving_server(port) as address:
             from nightune.flows.deployments import Service, serve_studies  # noqa: PLC0415 - Prefect takes seconds to import
@@ -95,7 +98,7 @@ def compare(
     """Compare two sweeps of a study: scores, verdicts, and what changed."""
     if sweeps and len(sweeps) != 2:
         raise typer.BadParameter("give two sweep IDs, or none", param_hint="SWEEP")
-    with report_errors(creates_store=False):
+    with report_errors(creates_store=False), lasting_imports():
         from nightune.flows.commands.tables import print_nights  # noqa: PLC0415
         from nightune.tasks.compare_sweeps import compare_sweeps  # noqa: PLC0415
         from nightune.tasks.load_study import load_study  # noqa: PLC0415

@@ -79,7 +79,7 @@ def models(
     as_json: AsJson = False,
 ) -> None:
     """List registered versions with their aliases and verdicts."""
-    with report_errors(creates_store=False):
+    with report_errors(creates_store=False), lasting_imports():
         from dataclasses import asdict  # noqa: PLC0415
 
         from nightune.flows.commands.tables import print_versions  # noqa: PLC0415

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from nightune.flows.runtime.console import print_table
-from nightune.tasks.promote_model import Promotion
-from nightune.tasks.reporting.probe_report import StudyProbe
 from nightune.tasks.tracking.registry.registry import Version
 from nightune.tasks.tracking.store import names
 from nightune.tasks.write_report import SweepReport
@@ -18,6 +17,11 @@ from nightune.tuning.analysis.failures import failure_groups, failure_lines
 from nightune.tuning.analysis.importance import Edge, WhatMattered
 from nightune.tuning.analysis.metric_values import values_text
 from nightune.tuning.analysis.sweep_comparison import Difference, Score
+from nightune.tuning.search.domains import table_text
+
+if TYPE_CHECKING:  # their modules import more than a table needs
+    from nightune.tasks.promote_model import Promotion
+    from nightune.tasks.reporting.probe_report import StudyProbe
 
 SHOWN_ROWS = 10
 TRUSTED_EXPLAINED = 0.2  # of the variance, out of bag; below, the surrogate has learned next to nothing
@@ -123,7 +127,7 @@ def claim_text(claim: Claim, confidence: float) -> str:
     return f"The winner is not significantly better than {ordinary}: the difference may be due to seeds."
 
 
-def print_promotion(console: Console, promotion: Promotion) -> None:
+def print_promotion(console: Console, promotion: "Promotion") -> None:
     """Print the verdict and its reasons."""
     verdict, dry = promotion.verdict, " (dry run: nothing is registered)" if promotion.is_dry else ""
     console.print(Text(f"{verdict.candidate.model}: {verdict.decision}{dry}", style="bold"))
@@ -158,7 +162,7 @@ def print_versions(console: Console, versions: Sequence[Version]) -> None:
     print_table(console, table)
 
 
-def print_probe(console: Console, probe: StudyProbe) -> None:
+def print_probe(console: Console, probe: "StudyProbe") -> None:
     """Print the result of each range test, and the lines to put into the study."""
     table = Table(title=f"{probe.study} · learning-rate range tests", title_justify="left", header_style="bold")
     for name in ("optimizer", "batch size", "updates", "steepest at", "search from", "to"):
@@ -183,6 +187,8 @@ def cell_text(value: object) -> str:
         return "–"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, dict):
+        return table_text(value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

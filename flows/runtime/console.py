@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from rich.console import Console
@@ -17,6 +17,14 @@ from nightune.flows.runtime.text_streams import json_text, show_every_text
 
 PIPED_COLUMNS = 160
 FEWEST_COLUMNS = 20
+
+
+class Messages(Console):
+    """A console on standard error: a closed pipe ends its messages, and not the process as in rich."""
+
+    def on_broken_pipe(self) -> None:
+        """Print nothing any more."""
+        self.quiet = True
 
 
 def output(is_json: bool = False) -> Console:
@@ -63,9 +71,10 @@ def print_json(value: dict[str, Any]) -> None:
 
 
 def say(text: str) -> None:
-    """Print a message on standard error."""
+    """Print a message on standard error; nothing if its terminal or pipe is closed."""
     show_every_text()
-    Console(stderr=True).print(Text(text), soft_wrap=True)
+    with suppress(OSError):
+        Messages(stderr=True).print(Text(text), soft_wrap=True)
 
 
 @contextmanager
@@ -74,7 +83,7 @@ def progress_shown() -> Iterator[None]:
     from nightune.flows.runtime.progress_bar import SweepProgress  # noqa: PLC0415
 
     show_every_text()
-    console = Console(stderr=True)
+    console = Messages(stderr=True)
     handler = SweepProgress(console)
     logger = logging.getLogger("nightune")
     logger.addHandler(handler)

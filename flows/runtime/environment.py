@@ -12,6 +12,7 @@ from nightune.models.quiet_imports import import_backends_quietly
 from nightune.proxies import ask_loopback_directly, proxy_problems
 from nightune.settings import SettingsError, read_settings, usable_settings
 from nightune.tasks.reporting.notify import Hooks
+from nightune.tasks.tracking.store.autologging import ignore_autologging
 from nightune.tasks.tracking.store.database_address import require_database
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.first_contact import require_answer
@@ -94,6 +95,7 @@ def prepare_environment(creates_store: bool = True, asks_store: bool = True) -> 
         os.environ.setdefault(name, value)
     _name_user(root)
     import_backends_quietly()
+    ignore_autologging()
 
 
 def _name_user(root: Path) -> None:

@@ -10,14 +10,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+from filelock import FileLock
+
+from nightune.flows.runtime.console import say
 from nightune.flows.runtime.environment import store_root
 from nightune.flows.runtime.prefect_profiles import prefect_address
 from nightune.flows.runtime.processes import follow
+from nightune.models.heavy_imports import lasting_imports
 from nightune.settings import SERVED_BY, read_settings
-from nightune.tasks.child_server import ChildServer, health_status, start_server
+from nightune.tasks.child_server import START_SECONDS, ChildServer, health_status, start_server
 from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.prepared_databases import place_prepared
 from nightune.tasks.tracking.store.retry import masked
 
 CONNECT_SECONDS = 3.0  # a server that is there accepts at once
@@ -49,7 +55,7 @@ def prefect_server() -> Iterator[Callable[[], None]]:
     os.environ["PREFECT_API_URL"] = address
     _own.add(address)
     try:
-        yield child.wait
+        yield partial(child.wait, partial(say, "Waiting for Prefect's server …"))
     finally:
         _send_last_logs()
         _own.discard(address)
@@ -109,10 +115,28 @@ def use_running_server() -> None:
 def run(port: int, parent: int) -> None:
     """In the child: serve on loopback until the parent ends."""
     follow(parent)
-    import uvicorn  # noqa: PLC0415 - only in the child
+    _create_database()
+    with lasting_imports():
+        import uvicorn  # noqa: PLC0415 - only in the child
 
     app = "prefect.server.api.server:create_app"
     uvicorn.run(app, factory=True, host="127.0.0.1", port=port, log_level="error", lifespan="on", timeout_keep_alive=5)
+
+
+def _create_database() -> None:
+    """Create Prefect's database in the store from the prepared one; without one for its version, Prefect creates it.
+
+    Another database, which the user names, is left to Prefect.
+    """
+    from prefect.settings import get_current_settings  # noqa: PLC0415 - only in the child
+
+    settings = get_current_settings()
+    database, named = settings.home / "prefect.db", settings.server.database.connection_url
+    if named is None or named.get_secret_value() != f"sqlite+aiosqlite:///{database}":
+        return
+    with FileLock(database.with_name(".database.lock"), timeout=START_SECONDS):
+        if not database.exists():
+            place_prepared("prefect", database)
 
 
 def _named_by() -> str | None:

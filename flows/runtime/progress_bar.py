@@ -2,6 +2,7 @@
 
 import logging
 import math
+from contextlib import suppress
 
 from rich.console import Console
 from rich.progress import (
@@ -43,9 +44,18 @@ class SweepProgress(logging.Handler):
         self._best: TrialResult | None = None
         self._started: SweepStarted | None = None
         self._failed: dict[str, int] = {}  # failure signature → number of the first trial with it
+        self._is_closed = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print the record's line and move the bar."""
+        """Print the record's line and move the bar; nothing any more once the terminal or the pipe is closed."""
+        if self._is_closed:
+            return
+        try:
+            self._show(record)
+        except OSError:  # a sweep must not end with its terminal
+            self._is_closed = True
+
+    def _show(self, record: logging.LogRecord) -> None:
         news = getattr(record, "news", None)
         if record.levelno >= logging.INFO:
             style = "yellow" if record.levelno >= logging.WARNING else ""
@@ -60,7 +70,8 @@ class SweepProgress(logging.Handler):
 
     def close(self) -> None:
         """Remove the bar."""
-        self._bar.stop()
+        with suppress(OSError):
+            self._bar.stop()
         super().close()
 
     def _short_failure(self, news: object) -> str:

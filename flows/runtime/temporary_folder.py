@@ -4,7 +4,7 @@ import os
 import tempfile
 
 VARIABLES = ("TMPDIR", "TEMP", "TMP")  # in the order in which Python reads them
-PROBE = b"\0" * 4096  # a full disk still creates empty files
+PROBE = b"\0" * 2**20  # a full disk still creates empty files, and servers end without a message in a nearly full one
 
 
 def temporary_folder_problems() -> list[str]:
@@ -16,7 +16,7 @@ def temporary_folder_problems() -> list[str]:
             file.write(PROBE)
             file.flush()
     except OSError as error:
-        allowed = "a folder that exists, can be written to and has free space"
+        allowed = "a folder that exists, can be written to and has free space (1 MiB at the least)"
         if name is None:
             return [f"TMPDIR: not set, and no usual folder takes temporary files; set it to {allowed}"]
         return [f"{name}: {os.environ[name]!r} takes no temporary files ({error.strerror}); allowed: {allowed}"]

@@ -1,4 +1,4 @@
-"""Arrays that say how the rows of `x` and `y` are split: `group`, `time` and `part`, one value per row."""
+"""Arrays beside `x` and `y` with one value per row: `group`, `time` and `part`, which split them, and `weight`."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nightune.models.data.columns.reading import Choices
-from nightune.models.data.parts import keras_parts, read_parts
+from nightune.models.data.parts import WEIGHTS, keras_parts, read_parts
 from nightune.models.data.splits import Split
 from nightune.models.errors import InputError
 from nightune.vocabulary import unknown_name
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 KEY, COLUMN = "data.source", "data.split.column"
 _REQUIRED = {"x": ("x", "X", "inputs"), "y": ("y", "Y", "targets")}
 KINDS = {"group": "group", "time": "time", "part": "fixed"}  # the kind of split that reads the array of a name
-ARRAYS = (*_REQUIRED, *KINDS)
-_WEIGHTS = ("weight", "weights", "sample_weight", "sample_weights")
+ARRAYS = (*_REQUIRED, "weight", *KINDS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,18 +34,11 @@ def known_names(given: Iterable[Any], source: str) -> list[str]:
     """Return the names of arrays that are read: those of `ARRAYS`, or Keras' names of the arrays of each split."""
     held = list(given)
     parts = keras_parts(held)
-    _refuse_weights(held, source)
-    return [name for pair in parts.values() for name in pair] if parts else list(find_names(held, source).values())
-
-
-def _refuse_weights(held: Iterable[Any], source: str) -> None:
-    weights = next((name for name in held if name in _WEIGHTS), None)
-    if weights:
-        raise InputError(KEY, f"{source}: weights of rows ({weights!r}) are not supported yet; leave them out")
+    return [name for names in parts.values() for name in names] if parts else list(find_names(held, source).values())
 
 
 def find_names(given: Iterable[Any], source: str) -> dict[str, str]:
-    """Return the names under which a dictionary or a file holds `x`, `y`, and the keys of `KINDS` that it has."""
+    """Return the names under which a dictionary or a file holds `x` and `y`, and of the other arrays that it has."""
     held = [str(name) for name in given]
     found = {name: next((each for each in names if each in held), None) for name, names in _REQUIRED.items()}
     for name, each in found.items():
@@ -57,7 +49,11 @@ def find_names(given: Iterable[Any], source: str) -> dict[str, str]:
                 f"{source} needs an array {name!r} (or {other!r}); it is a dict or file of arrays that holds {held} "
                 "(a function returns arrays (x, y), a dictionary with x and y, or a DataFrame)",
             )
-    return {name: each for name, each in found.items() if each} | {name: name for name in KINDS if name in held}
+    weights = [name for name in WEIGHTS if name in held]
+    if len(weights) > 1:
+        raise InputError(KEY, f"{source} holds weights twice, as {weights[0]!r} and {weights[1]!r}; leave one out")
+    own = ({"weight": weights[0]} if weights else {}) | {name: name for name in KINDS if name in held}
+    return {name: each for name, each in found.items() if each} | own
 
 
 def read_keys(held: Mapping[Any, Any], inputs: Any, count: int, source: str) -> "dict[str, pd.Series[Any]]":

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EXAMPLE_ROWS = 5
-LATER_KEYS = ("gap", "allow_overlap")  # of a split; left out if not used, as in descriptions of earlier versions
+LATER_KEYS = ("gap", "allow_overlap", "folds")  # of a split; left out if not used, as in earlier versions
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +35,13 @@ class EncodedData:
     rows: Rows
     findings: tuple[str, ...]
     groups: np.ndarray | None = None  # of a group split: one integer per row
+    folds: tuple[tuple[Examples, Examples], ...] = ()  # what each trains and validates on
 
-    def examples(self, index: np.ndarray) -> Examples:
-        """The examples of these rows."""
-        return Examples(gather(self.inputs, index), self.targets.values[index])
+    def examples(self, index: np.ndarray, is_trained: bool = False) -> Examples:
+        """The examples of these rows, with their weights unless only the trained ones have any."""
+        given = self.raw.weights
+        weights = None if given is None or (given.by_rows and not is_trained) else given.values[index]
+        return Examples(gather(self.inputs, index), self.targets.values[index], weights=weights)
 
     def table(self, index: np.ndarray) -> "pd.DataFrame | None":
         """These rows as the table holds them; None if the source holds arrays."""
@@ -50,16 +53,22 @@ class EncodedData:
         examples, table = self.examples(index), self.table(index)
         numbered = None if table is None else table.reset_index(drop=True)
         groups = None if self.groups is None else self.groups[index]
-        return UnsealedExamples(examples.inputs, examples.targets, numbered, groups)
+        return UnsealedExamples(examples.inputs, examples.targets, numbered, groups, weights=examples.weights)
 
 
 def assemble(data: EncodedData) -> Dataset:
     """Gather the examples of each split, and seal the test split."""
     rows, test = data.rows, data.unsealed(data.rows.test)
     # The version depends on the order of the splits.
-    splits = {"train": data.examples(rows.train), "validation": data.examples(rows.validation), "test": test}
+    splits = {
+        "train": data.examples(rows.train, is_trained=True),
+        "validation": data.examples(rows.validation),
+        "test": test,
+    }
     if rows.ranking is not None:
         splits["ranking"] = data.examples(rows.ranking)
+    for number, (train, validation) in enumerate(data.folds, start=1):
+        splits |= {f"fold {number} train": train, f"fold {number} validation": validation}
     dataset = Dataset(
         train=splits["train"],
         validation=splits["validation"],
@@ -73,6 +82,7 @@ def assemble(data: EncodedData) -> Dataset:
         ranking_apart=splits.get("ranking"),
         example=data.table(rows.train[:EXAMPLE_ROWS]),
     )
+    dataset = dataset.with_folds(data.folds)
     return replace(dataset, description=_describe(dataset, data))
 
 
@@ -87,7 +97,8 @@ def _version(splits: Mapping[str, Examples], data: EncodedData) -> str:
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode())
     for name, examples in splits.items():
-        for array in (examples.inputs, examples.targets):
+        weights = () if examples.weights is None else (examples.weights,)
+        for array in (examples.inputs, examples.targets, *weights):
             portable = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
             digest.update(f"{name} {portable.dtype.str} {portable.shape} ".encode())
             digest.update(portable.data)
@@ -106,9 +117,7 @@ def _describe(dataset: Dataset, data: EncodedData) -> dict[str, Any]:
         "input_shape": list(dataset.input_shape),
         "input_type": str(dataset.train.inputs.dtype),
         "output_size": dataset.output_size,
-        "split": {
-            name: value for name, value in asdict(data.split).items() if value or name not in ("gap", "allow_overlap")
-        },
+        "split": {name: value for name, value in asdict(data.split).items() if value or name not in LATER_KEYS},
     }
     if targets.mean is not None and targets.deviation is not None:
         description["target_scale"] = {"mean": list(targets.mean), "deviation": list(targets.deviation)}
@@ -122,4 +131,6 @@ def _describe(dataset: Dataset, data: EncodedData) -> dict[str, Any]:
         if not data.raw.has_text_names:
             description["has_text_names"] = False
         description["features"] = list(preprocessing.feature_names)
+    if data.raw.weights is not None:
+        description["weights"] = data.raw.weights.described(data.rows.train)
     return {**description, "findings": list(dataset.findings)}

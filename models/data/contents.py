@@ -32,3 +32,4 @@ class Arrays:
     findings: tuple[str, ...] = ()
     target_names: tuple[str, ...] | None = None  # of the columns of a DataFrame of targets
     keys: "Mapping[str, pd.Series[Any]]" = field(default_factory=dict)  # group, time and part, as far as given
+    weights: np.ndarray | None = None  # (examples,) float32 from 0

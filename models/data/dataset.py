@@ -1,7 +1,7 @@
 """Datasets and their splits, as data preparation makes them and training reads them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +19,23 @@ SPLITS = ("train", "validation", "ranking", "test")
 class Examples:
     """Inputs (examples, ...) float32 or int32, and their targets: int32 classes, labels or float32 quantities.
 
-    Labels are 0 or 1, (examples, labels).
+    Labels are 0 or 1, (examples, labels). `weights` are float32 from 0, (examples,); None: all rows weigh the same.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
+    weights: np.ndarray | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if len(self.inputs) != len(self.targets):
             raise ValueError(f"{len(self.inputs)} inputs and {len(self.targets)} targets")
+        if self.weights is not None and self.weights.shape != (len(self.targets),):
+            raise ValueError(f"weights of shape {self.weights.shape} for {len(self.targets)} targets")
+
+    def part(self, rows: slice | np.ndarray) -> "Examples":
+        """Return some of the examples, with their weights."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Examples(self.inputs[rows], self.targets[rows], weights=weights)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -95,6 +103,9 @@ class Dataset:
 
     Models are fitted to `train`. `validation` stops trainings and selects their best epochs; `ranking` ranks trials,
     and is the validation split unless the study reserves rows for it. `test` stays sealed until the gate.
+
+    With `folds`, trials train and validate on these; `train` are all rows outside the test split, on which a confirmed
+    configuration is trained, and `validation` are some of them, which judge nothing.
     """
 
     train: Examples
@@ -110,6 +121,13 @@ class Dataset:
     example: "pd.DataFrame | None" = None  # a few training rows as the table holds them
     columns: tuple[ColumnLine, ...] = ()  # known where the source was read, not where prepared data was opened
     class_counts: dict[str, int] | None = None  # the training rows of each class; the same holds
+    folds: "tuple[Dataset, ...]" = ()
+
+    def with_folds(self, folds: Sequence[tuple[Examples, Examples]]) -> "Dataset":
+        """Return the data set with the training and validation examples of each fold."""
+        return replace(
+            self, folds=tuple(replace(self, train=train, validation=validation) for train, validation in folds)
+        )
 
     @property
     def ranking(self) -> Examples:
@@ -144,4 +162,6 @@ class Dataset:
     def sizes(self) -> dict[str, int]:
         """The number of examples in each split that has rows of its own."""
         apart = {} if self.ranking_apart is None else {"ranking": len(self.ranking_apart)}
+        if self.folds:
+            return {"train": len(self.train), "test": len(self.test)}
         return {"train": len(self.train), "validation": len(self.validation), **apart, "test": len(self.test)}

@@ -41,7 +41,7 @@ def encode_inputs(raw: RawData, settings: DataSettings, train: np.ndarray) -> In
     """Turn a table into features by a preprocessing fitted on the training rows; take arrays as they are."""
     if isinstance(raw.inputs, np.ndarray):
         return Inputs(raw.inputs, _array_columns(raw.inputs))
-    choices = settings.choices.of_features([*raw.target_columns, settings.split.column])
+    choices = settings.choices.of_features([*raw.target_columns, settings.split.column, settings.weight])
     preprocessing, findings = fit_preprocessing(raw.inputs, train, choices)
     cleaned = clean_table(raw.inputs, preprocessing.columns)
     values = preprocessing.transform_clean(cleaned)

@@ -1,11 +1,13 @@
 """The walk of a study's data, from its source to a Dataset ready for training; `storage.py` saves the result."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from nightune.models.data.assembly import EncodedData, assemble
-from nightune.models.data.dataset import Dataset
-from nightune.models.data.inputs import encode_inputs
+from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.data.folds import encode_fold, folded_rows
+from nightune.models.data.inputs import Inputs, encode_inputs
 from nightune.models.data.leakage import leakage_findings
 from nightune.models.data.part_files import read_content
 from nightune.models.data.parts import read_parts
@@ -14,7 +16,7 @@ from nightune.models.data.raw_data import RawData, separate_target
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.splits import split_rows
 from nightune.models.data.tables import refuse_span, split_findings, split_keys
-from nightune.models.data.targets import encode_targets, settle_split, standardize, strata, target_findings
+from nightune.models.data.targets import Targets, encode_targets, settle_split, standardize, strata, target_findings
 from nightune.models.data.windows import overlap_findings
 
 
@@ -41,7 +43,10 @@ def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
     keys = split_keys(*of_split) if named is None else read_parts(named)
     if raw.split_column is not None:
         refuse_span(raw.split_column, split.gap, raw.split_choices(settings))
-    rows = split_rows(split, strata(targets), keys)
+    rows = folded_rows(split, targets, keys) if split.folds else split_rows(split, strata(targets), keys)
+    if raw.weights is not None:
+        raw.weights.refuse_without_weight(rows)
+    unscaled = targets
     if settings.scale_target:
         targets = standardize(targets, rows.train)
     inputs = encode_inputs(raw, settings, rows.train)
@@ -50,12 +55,13 @@ def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
         *targets.findings,
         *rows.findings,
         *split_findings(*of_split),
-        *target_findings(targets, rows),
+        *target_findings(targets, rows.apart),
         *inputs.findings,
+        *([] if raw.weights is None else raw.weights.findings(rows.train)),
         *overlap_findings(inputs, rows, split),
-        *leakage_findings(inputs, targets, rows),
+        *leakage_findings(inputs, targets, rows.apart),
     )
-    return EncodedData(
+    data = EncodedData(
         source=settings.source,
         raw=raw,
         inputs=inputs.values,
@@ -66,3 +72,14 @@ def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
         findings=findings,
         groups=keys if split.kind == "group" else None,
     )
+    return replace(data, folds=tuple(_encode_folds(data, settings, inputs, unscaled)))
+
+
+def _encode_folds(
+    data: EncodedData, settings: DataSettings, inputs: Inputs, unscaled: Targets
+) -> Iterator[tuple[Examples, Examples]]:
+    """Yield the training and validation examples of each fold, prepared by its training rows alone."""
+    for fold in data.rows.folds:
+        targets = standardize(unscaled, fold.train) if settings.scale_target else unscaled
+        own = replace(data, inputs=encode_fold(data.raw, settings, inputs, fold), targets=targets)
+        yield own.examples(fold.train), own.examples(fold.validation)

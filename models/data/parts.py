@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEY = "data.source"
+WEIGHTS = ("weight", "weights", "sample_weight", "sample_weights")
 PART_NAMES = {
     "train": "train",
     "training": "train",
@@ -52,13 +53,14 @@ def read_parts(column: "pd.Series[Any]", kept: np.ndarray | None = None) -> np.n
     return left
 
 
-def keras_parts(names: Iterable[Any]) -> dict[str, tuple[str, str]]:
+def keras_parts(names: Iterable[Any]) -> dict[str, tuple[str, ...]]:
     """Return the names of inputs and targets of each part, as Keras' files have them: `x_train`, `y_train`, `x_test` …
 
-    Empty unless there is `x_train`. InputError where one of two is missing, or a part has two names.
+    The third name is that of the weights, such as `sample_weight_train`, if there are any. Empty unless there is
+    `x_train`. InputError where one of two is missing, or a part has two names.
     """
     held = {str(name) for name in names}
-    found: dict[str, tuple[str, str]] = {}
+    found: dict[str, tuple[str, ...]] = {}
     for word, part in _PART_OF.items():
         pair = (f"x_{word}", f"y_{word}")
         given = [name for name in pair if name in held]
@@ -69,7 +71,10 @@ def keras_parts(names: Iterable[Any]) -> dict[str, tuple[str, str]]:
             raise InputError(KEY, f"{given[0]!r} needs {missing!r} beside it; it is not among {sorted(held)}")
         if part in found:
             raise InputError(KEY, f"{found[part][0]!r} and {pair[0]!r} are one part; leave one of them out")
-        found[part] = pair
+        weights = [name for name in (f"{each}_{word}" for each in WEIGHTS) if name in held]
+        if len(weights) > 1:
+            raise InputError(KEY, f"{weights[0]!r} and {weights[1]!r} are weights of one part; leave one of them out")
+        found[part] = (*pair, *weights)
     return found
 
 
@@ -91,15 +96,27 @@ def join_arrays(parts: Mapping[str, Arrays], source: str) -> Arrays:
                 )
         if each.keys.keys() != first.keys.keys() or "part" in each.keys or each.target_names != first.target_names:
             raise InputError(KEY, f"{source}: {name!r} has other names of targets or of keys such as group and part")
+    _refuse_some_weights(parts, source)
     keys = {name: pd.concat([each.keys[name] for each in parts.values()], ignore_index=True) for name in first.keys}
     named = np.repeat(list(parts), [len(each.inputs) for each in parts.values()])
     return replace(
         first,
         inputs=np.concatenate([each.inputs for each in parts.values()]),
         targets=np.concatenate([each.targets for each in parts.values()]),
+        weights=None
+        if first.weights is None
+        else np.concatenate([each.weights for each in parts.values() if each.weights is not None]),
         findings=tuple(dict.fromkeys(finding for each in parts.values() for finding in each.findings)),
         keys={**keys, "part": pd.Series(named, name="part")},
     )
+
+
+def _refuse_some_weights(parts: Mapping[str, Arrays], source: str) -> None:
+    lacking = [name for name, each in parts.items() if each.weights is None]
+    if lacking and len(lacking) < len(parts):
+        named = " and ".join(map(repr, lacking))
+        remedy = 'give it weights, too, such as np.ones(len(y)) (average = "rows" in [objective] ignores them there)'
+        raise InputError(KEY, f"{source}: {named} has no weights, and other parts have; {remedy}")
 
 
 def _kind(array: np.ndarray, what: str) -> str:

@@ -14,6 +14,7 @@ from nightune.models.data.several_targets import read_targets
 from nightune.models.data.sources import KEY
 from nightune.models.data.splits import Split
 from nightune.models.data.target_column import read_target
+from nightune.models.data.weights import RowWeights, read_column, refuse_unknown_column
 from nightune.models.errors import InputError
 from nightune.vocabulary import COLUMN_SPLIT_KINDS, unknown_name
 
@@ -38,6 +39,7 @@ class RawData:
     split: Split = field(default_factory=Split)  # the study's; its kind and column are settled by arrays' own keys
     findings: tuple[str, ...] = ()
     has_text_names: bool = True  # of columns in the source
+    weights: RowWeights | None = None
 
     @property
     def target_key(self) -> str:
@@ -68,6 +70,7 @@ def separate_target(content: Table | Arrays, settings: DataSettings) -> RawData:
         split_column=settled.column,
         split=settled.split,
         findings=(*content.findings, *settled.findings),
+        weights=None if content.weights is None else RowWeights(content.weights, by_rows=settings.metrics_by_rows),
     )
 
 
@@ -80,13 +83,15 @@ def _from_table(table: Table, settings: DataSettings) -> RawData:
     if settings.split.kind in COLUMN_SPLIT_KINDS and split_column is None and table.parts is None:
         raise InputError("data.split.column", f"a {settings.split.kind} split needs the name of its column")
     _refuse_unknown_columns(names, targets, settings)
+    refuse_unknown_column(names, targets, settings)
     is_single = len(targets) == 1
     read = read_target(table.frame[targets[0]], settings) if is_single else read_targets(table.frame, targets, settings)
     kept = table.frame[~read.lacks]
     by = table.parts if table.parts is not None else None if split_column is None else table.frame[split_column]
     if by is not None and settings.split.kind == "fixed":
         read_parts(by, ~read.lacks)
-    used = [name for name in names if name not in {*targets, split_column, *settings.drop}]
+    weights, remarks = (None, []) if settings.weight is None else read_column(table, ~read.lacks, settings)
+    used = [name for name in names if name not in {*targets, split_column, settings.weight, *settings.drop}]
     if not used:
         raise InputError(KEY, "no column is left to learn from")
     return RawData(
@@ -97,7 +102,8 @@ def _from_table(table: Table, settings: DataSettings) -> RawData:
         target_names=None if is_single else targets,
         split_column=None if by is None else by[~read.lacks],
         split=settings.split,
-        findings=(*table.findings, *read.findings),
+        findings=(*table.findings, *read.findings, *remarks),
+        weights=weights,
         has_text_names=table.has_text_names,
     )
 
@@ -119,6 +125,9 @@ def _refuse_unknown_columns(names: list[str], targets: tuple[str, ...], settings
 
 def _refuse_column_names(settings: DataSettings) -> None:
     """Refuse settings that name columns: arrays have none."""
+    if settings.weight:
+        remedy = 'return (x, y, weight) or {"x": x, "y": y, "weight": weight}, or save an array weight in the file'
+        raise InputError("data.weight", f"applies only to tables; {settings.source} holds arrays: {remedy}")
     given = {
         "target": settings.target,
         "drop": settings.drop,

@@ -11,8 +11,9 @@ from nightune.models.data.splits import Split
 class DataSettings:
     """Where the data comes from and how to read it: one field per key of [data].
 
-    `target`, `drop`, `categorical`, `numeric`, `dates` and `split.column` name columns of a table; a form of numbers
-    or dates is empty where its texts decide. `missing` are the texts of gaps. Without a task, the targets decide.
+    `target`, `weight`, `drop`, `categorical`, `numeric`, `dates` and `split.column` name columns of a table; a form of
+    numbers or dates is empty where its texts decide. `missing` are the texts of gaps. Without a task, the targets
+    decide. With `metrics_by_rows` only training uses weights of rows.
     """
 
     source: str
@@ -24,6 +25,8 @@ class DataSettings:
     numeric: Mapping[str, str] = field(default_factory=dict)
     dates: Mapping[str, str] = field(default_factory=dict)
     scale_target: bool = False
+    weight: str | None = None
+    metrics_by_rows: bool = False
     split: Split = field(default_factory=Split)
 
     @property

@@ -16,8 +16,9 @@ from nightune.models.data.columns.written import as_written
 from nightune.models.data.contents import Arrays, Table
 from nightune.models.data.parts import join_arrays, keras_parts
 from nightune.models.data.placement import blocks
+from nightune.models.data.weights import read_array
 from nightune.models.errors import InputError
-from nightune.models.serving.arrays import plain_array
+from nightune.models.serving.arrays import BEYOND, plain_array
 from nightune.models.serving.labels import plain_values
 from nightune.models.serving.preprocessing import as_table, is_table
 from nightune.models.user_code import call_function, is_reference
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
 KEY = "data.source"
 BUILT_IN = ("breast_cancer", "diabetes", "digits", "digits_images", "iris", "wine")
 FORMATS = (".csv", ".parquet", ".npz")
+EXACT = 2**24  # up to here float32 holds each whole number
 CSV_OPTIONS = {"encoding": "utf-8-sig", "low_memory": False, "keep_default_na": False, "na_values": [""]}
 _RETURNS = (
-    "a function returns arrays (x, y), a dictionary of arrays (x, y, and group, time or part; or x_train, "
-    "y_train, x_test …), "
+    "a function returns arrays (x, y) or (x, y, weight), a dictionary of arrays (x, y, and weight, group, time or "
+    "part; or x_train, y_train, x_test …), "
     "or a DataFrame with a column that [data] target names"
 )
 
@@ -190,9 +192,9 @@ def _from_result(result: Any, source: str) -> Table | Arrays:
     if _are_pairs(result):
         names = ("train", "test") if len(result) == 2 else ("train", "validation", "test")
         return _from_parts(dict(zip(names, result, strict=True)), source)
-    if not isinstance(result, tuple | list) or len(result) != 2:
+    if not isinstance(result, tuple | list) or len(result) not in (2, 3):
         raise InputError(KEY, f"{source} returned {type(result).__name__}; {_RETURNS}")
-    return _from_pair(result[0], result[1], source)
+    return _from_arrays(result, source)
 
 
 def _from_mapping(held: Mapping[Any, Any], source: str) -> Arrays:
@@ -203,23 +205,32 @@ def _from_mapping(held: Mapping[Any, Any], source: str) -> Arrays:
         raise InputError(KEY, f"{source}: a dictionary holds arrays: {unknown_name(str(other[0]), ARRAYS, 'array')}")
     parts = keras_parts(held)
     if parts:
-        return _from_parts({part: (held[x], held[y]) for part, (x, y) in parts.items()}, source)
+        return _from_parts({part: [held[name] for name in names] for part, names in parts.items()}, source)
     names = find_names(held, source)
-    arrays = _from_pair(held[names["x"]], held[names["y"]], source)
+    arrays = _from_arrays([held[names[name]] for name in ("x", "y", "weight") if name in names], source)
     return replace(arrays, keys=read_keys(held, held[names["x"]], len(arrays.inputs), source))
 
 
-def _from_parts(parts: Mapping[str, tuple[Any, Any]], source: str) -> Arrays:
-    return join_arrays({part: _from_pair(*pair, f"{source} ({part})") for part, pair in parts.items()}, source)
+def _from_parts(parts: Mapping[str, Sequence[Any]], source: str) -> Arrays:
+    return join_arrays({part: _from_arrays(each, f"{source} ({part})") for part, each in parts.items()}, source)
 
 
 def _are_pairs(result: Any) -> bool:
-    """True for ((x_train, y_train), (x_test, y_test)), as the data sets of Keras return them."""
+    """True for ((x_train, y_train), (x_test, y_test)), as the data sets of Keras return them, also with weights."""
     return (
         isinstance(result, tuple)
         and len(result) in (2, 3)
-        and all(isinstance(pair, tuple) and len(pair) == 2 and all(np.ndim(each) for each in pair) for pair in result)
+        and all(isinstance(each, tuple) and len(each) in (2, 3) and all(map(np.ndim, each)) for each in result)
     )
+
+
+def _from_arrays(given: Sequence[Any], source: str) -> Arrays:
+    """Take inputs, targets and, as the third array, weights of rows, if it is given and not None."""
+    arrays = _from_pair(given[0], given[1], source)
+    if len(given) == 2 or given[2] is None:
+        return arrays
+    refuse_other_order(given[0], given[2], source, "weights")
+    return replace(arrays, weights=read_array(given[2], len(arrays.inputs), source))
 
 
 def _from_pair(inputs_given: Any, targets_given: Any, source: str) -> Arrays:
@@ -256,10 +267,10 @@ def _as_inputs(inputs: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ..
         with np.errstate(over="ignore"):  # values too large for float32 become infinite, and are refused
             numbers = np.ascontiguousarray(inputs, dtype=np.float32)
         refuse_non_finite(numbers, name)
-        return numbers, ()
+        return numbers, _rounded(inputs, numbers)
     low, high = int(inputs.min()), int(inputs.max())
     if low < -(2**31) or high >= 2**31:
-        raise InputError(KEY, f"{name}: inputs from {low} to {high} do not fit into 32 bits; convert them to floats")
+        raise InputError(KEY, f"{name}: inputs from {low} to {high} do not fit into 32 bits; {BEYOND}")
     numbers = np.ascontiguousarray(inputs, dtype=np.int32)
     if inputs.dtype == np.uint8 or inputs.ndim > 2:
         finding = (
@@ -268,6 +279,16 @@ def _as_inputs(inputs: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ..
         )
         return numbers, (finding,)
     return numbers, ()
+
+
+def _rounded(inputs: np.ndarray, numbers: np.ndarray) -> tuple[str, ...]:
+    """Report whole numbers that float32 does not hold, the first one of them."""
+    for span in blocks(inputs):
+        given, kept = inputs[span], numbers[span]
+        if np.abs(kept).max() > EXACT and (lost := (kept != given) & (np.floor(given) == given)).any():
+            one, other = given[lost][0], kept[lost][0]
+            return (f"inputs hold whole numbers that float32 rounds, such as {one:.0f} to {other:.0f}; {BEYOND}",)
+    return ()
 
 
 def refuse_non_finite(inputs: np.ndarray, name: str) -> None:

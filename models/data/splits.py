@@ -4,7 +4,7 @@ import itertools
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ class Split:
     ranking: float = 0.0
     gap: int | str = 0  # between the splits of a time split: a number of times, or a span such as "7 days"
     allow_overlap: bool = False  # of windows in a random split
+    folds: int = 0  # of the rows outside the test split; 0: one validation split
 
     def __post_init__(self) -> None:
         if self.kind is not None and self.kind not in SPLIT_KINDS:
@@ -45,6 +46,7 @@ class Split:
             problem = f"{self.ranking!r} is out of range (allowed: a share from 0, below 1)"
             raise InputError("data.split.ranking", problem)
         self._refuse_gap()
+        self._refuse_folds()
         if self.train <= 0:
             given = [f"{name} {getattr(self, name)}" for name in self.names[1:]]
             raise InputError("data.split", f"{', '.join(given[:-1])} and {given[-1]} leave nothing to train on")
@@ -62,6 +64,15 @@ class Split:
             span_seconds(self.gap)
         elif self.gap < 0:
             raise InputError("data.split.gap", f"{self.gap!r} is out of range (allowed: whole numbers from 0)")
+
+    def _refuse_folds(self) -> None:
+        if self.folds < 0 or self.folds == 1:
+            raise InputError("data.split.folds", f"{self.folds} is out of range (allowed: whole numbers from 2)")
+        if self.folds and self.ranking:
+            raise InputError("data.split.ranking", f"{self.ranking!r} is not read with folds, which rank the trials")
+        if self.folds and self.kind == "fixed":
+            remedy = 'remove folds, or set kind = "random", "stratified", "group" or "time"'
+            raise InputError("data.split.folds", f"{self.folds} folds of a fixed split, which names its rows: {remedy}")
 
     @property
     def files(self) -> dict[str, str]:
@@ -85,10 +96,19 @@ class Split:
 
 
 @dataclass(frozen=True, eq=False)
+class FoldRows:
+    """The row numbers that one fold trains and validates on; none is in both."""
+
+    train: np.ndarray
+    validation: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Rows:
     """The row numbers of each split: no row is in two splits, and no split with a share is empty.
 
-    Every row is in a split, but for those in the gaps of a time split.
+    Every row is in a split, but for those in the gaps of a time split. With folds, all rows outside the test split
+    train, and the validation rows are those of the last fold.
     """
 
     train: np.ndarray
@@ -97,6 +117,7 @@ class Rows:
     findings: tuple[str, ...] = ()
     ranking: np.ndarray | None = None  # None: the validation rows rank the trials
     drawn: tuple[str, ...] = ()  # the splits of a fixed split that were drawn at random
+    folds: tuple[FoldRows, ...] = ()
 
     def __post_init__(self) -> None:
         held = {name: rows for name in SPLITS if (rows := getattr(self, name)) is not None}
@@ -105,6 +126,11 @@ class Rows:
                 key = "data.split" if name == "train" else f"data.split.{name}"
                 count = sum(map(len, held.values()))
                 raise InputError(key, f"the {name} split gets none of {count} rows; set a larger share, or add rows")
+
+    @property
+    def apart(self) -> "Rows":
+        """These rows with no row in two splits: with folds, those of the last one."""
+        return replace(self, train=self.folds[-1].train, folds=()) if self.folds else self
 
 
 def split_rows(split: Split, targets: np.ndarray, keys: np.ndarray | None) -> Rows:

@@ -68,7 +68,7 @@ def open_dataset(folder: Path) -> Dataset:
             raise FileNotFoundError(f"no folder {SEALED!r} with the test split")
     except _DAMAGES as error:
         raise _damaged(folder, error) from error
-    return Dataset(
+    dataset = Dataset(
         train=read_split(folder, "train"),
         validation=read_split(folder, "validation"),
         test=SealedExamples(int(sizes["test"]), partial(_read_sealed, folder)),
@@ -81,6 +81,10 @@ def open_dataset(folder: Path) -> Dataset:
         ranking_apart=read_split(folder, "ranking") if "ranking" in sizes else None,
         example=example,
     )
+    count = description["split"].get("folds", 0)
+    return dataset.with_folds(
+        [(_read_examples(folder, train), _read_examples(folder, held)) for train, held in _fold_names(count)]
+    )
 
 
 def read_split(folder: Path, name: str) -> Examples:
@@ -89,10 +93,15 @@ def read_split(folder: Path, name: str) -> Examples:
         raise ValueError(f"unknown split {name!r} (known: {', '.join(SPLITS)})")
     if name == "test":
         raise SealError("the test split is sealed: only the gate reads it")
+    return _read_examples(folder, name)
+
+
+def _read_examples(folder: Path, name: str) -> Examples:
     try:
         is_on_disk = data_placement(folder).is_on_disk
         inputs = _open_array(folder / f"{name}_inputs.npy", is_on_disk)
-        return Examples(inputs, _open_array(folder / f"{name}_targets.npy", is_on_disk=False))
+        targets = _open_array(folder / f"{name}_targets.npy", is_on_disk=False)
+        return Examples(inputs, targets, weights=_open_weights(folder, folder / name))
     except _DAMAGES as error:
         raise _damaged(folder, error) from error
 
@@ -111,6 +120,8 @@ def _write(dataset: Dataset, folder: Path) -> None:
     splits = {"train": dataset.train, "validation": dataset.validation}
     if dataset.ranking_apart is not None:
         splits["ranking"] = dataset.ranking_apart
+    for fold, names in zip(dataset.folds, _fold_names(len(dataset.folds)), strict=True):
+        splits |= dict(zip(names, (fold.train, fold.validation), strict=True))
     for name, examples in splits.items():
         _write_arrays(examples, folder / name)
     if dataset.preprocessing is not None:
@@ -128,6 +139,11 @@ def _write(dataset: Dataset, folder: Path) -> None:
         np.save(folder / SEALED / GROUPS, test.groups, allow_pickle=False)
 
 
+def _fold_names(count: int) -> list[tuple[str, str]]:
+    """Return the names of the files of each fold's training and validation examples."""
+    return [(f"fold_{number}_train", f"fold_{number}_validation") for number in range(1, count + 1)]
+
+
 def _add_groups(dataset: Dataset, folder: Path) -> None:
     """Add the groups of the test rows to data that an earlier version has saved without them."""
     sealed = folder / SEALED
@@ -143,7 +159,7 @@ def _add_groups(dataset: Dataset, folder: Path) -> None:
 
 
 def _write_arrays(examples: Examples, stem: Path) -> None:
-    for part in ("inputs", "targets"):
+    for part in ("inputs", "targets", *(() if examples.weights is None else ("weights",))):
         np.save(stem.with_name(f"{stem.name}_{part}.npy"), getattr(examples, part), allow_pickle=False)
 
 
@@ -154,7 +170,8 @@ def _read_sealed(folder: Path) -> UnsealedExamples:
         inputs = _open_array(sealed / "test_inputs.npy", is_on_disk)
         targets = _open_array(sealed / "test_targets.npy", is_on_disk=False)
         groups = _open_array(sealed / GROUPS, is_on_disk=False) if (sealed / GROUPS).exists() else None
-        return UnsealedExamples(inputs, targets, _read_table(sealed / "test.parquet"), groups)
+        weights = _open_weights(folder, sealed / "test")
+        return UnsealedExamples(inputs, targets, _read_table(sealed / "test.parquet"), groups, weights=weights)
     except _DAMAGES as error:
         raise _damaged(folder, error) from error
 
@@ -174,6 +191,14 @@ def parquet_form(table: "pd.DataFrame") -> "pd.DataFrame":
     mixed = [name for name in table.columns if infer_dtype(table[name]).startswith("mixed")]
     texts = {name: table[name].map(as_text, na_action="ignore") for name in mixed}
     return table.assign(**texts).reset_index(drop=True)
+
+
+def _open_weights(folder: Path, stem: Path) -> np.ndarray | None:
+    """Open the weights of a split; they must be there if the description says so."""
+    described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")).get("weights")
+    if described is None or (described["metrics"] == "rows" and stem.name != "train"):
+        return None
+    return _open_array(stem.with_name(f"{stem.name}_weights.npy"), is_on_disk=False)
 
 
 def _open_array(file: Path, is_on_disk: bool) -> np.ndarray:

@@ -1,12 +1,13 @@
 """Choose the engine of a sweep before its first trial."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.errors import InputError
 from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.engine import Engine
 from nightune.vocabulary import unknown_name
 
 REQUESTS = ("auto", "compiled", "fit")
@@ -20,10 +21,17 @@ class EngineChoice:
     reason: str
 
 
-def choose_engine(request: str, recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> EngineChoice:
+def choose_engine(
+    request: str,
+    recipes: Sequence[Recipe],
+    dataset: Dataset,
+    folder: Path,
+    make: Callable[[str], Engine] | None = None,
+) -> EngineChoice:
     """Choose the engine for the recipes of a sweep; it stays the same for the whole sweep.
 
-    `auto` chooses the backend's compiled engine if it supports the recipes and trains two of them as `fit` does.
+    `auto` chooses the backend's compiled engine if it supports the recipes and trains two of them as `fit` does. `make`
+    returns the engine of a name that will train the sweep: programs that the check compiles then serve the trials.
     InputError if no model of the recipes has embeddings for the ids of the data.
     """
     if request not in REQUESTS:
@@ -33,9 +41,21 @@ def choose_engine(request: str, recipes: Sequence[Recipe], dataset: Dataset, fol
     refuse_unknown_ids(recipes, dataset, folder)
     if request == "fit":
         return EngineChoice("fit", "as asked")
-    comparison = compare_engines(recipes, dataset, folder)
+    comparison = compare_engines(recipes, dataset, folder, make)
     if comparison.refusal is None:
         return EngineChoice(comparison.engine, comparison.agreement)
     if request == "compiled":
         raise InputError("engine", f"'compiled' is not possible: {comparison.refusal} (allowed: auto, fit)")
     return EngineChoice("fit", comparison.refusal)
+
+
+def expected_engine(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> str:
+    """Return which engine `auto` will choose and why, as far as it shows without training.
+
+    InputError as in `choose_engine`. Imports Keras.
+    """
+    from nightune.models.engines.verification import refusals_of_compiled, refuse_unknown_ids  # noqa: PLC0415 - as above
+
+    refuse_unknown_ids(recipes, dataset, folder)
+    engine, refusals = refusals_of_compiled(recipes, dataset, folder)
+    return f"fit · {'; '.join(refusals)}" if refusals else f"{engine} · if two of the trials match fit's at the start"

@@ -6,6 +6,7 @@ import numpy as np
 from nightune.models.data.dataset import Dataset
 from nightune.models.data.placement import gibibytes
 from nightune.models.engines.memory import refusal_of_data
+from nightune.models.networks.own_methods import TRAINING, own_methods
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.capabilities import only_in_fit
 
@@ -18,8 +19,5 @@ def refusals_of(model: keras.Model, recipe: Recipe, dataset: Dataset) -> list[st
         refusal: str | None = f"the data, {gibibytes(held)}, stays on disk"
     else:
         refusal = refusal_of_data(held)
-    return [*only_in_fit(recipe), *([refusal] if refusal else [])] + [
-        f"{recipe.architecture} has a {method} of its own"
-        for method in ("train_step", "compute_loss")
-        if getattr(type(model), method) is not getattr(keras.Model, method)
-    ]
+    own = [f"{recipe.architecture} has a {method} of its own" for method in own_methods(model, TRAINING)]
+    return [*only_in_fit(recipe), *([refusal] if refusal else []), *own]

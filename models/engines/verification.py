@@ -3,7 +3,7 @@
 The two differ in their numbers: with one trial, a hyperparameter that a program holds as a constant would pass.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.data.dataset import Dataset
 from nightune.models.engines.make import make_engine
 from nightune.models.error_causes import cause_of
 from nightune.models.errors import InputError
@@ -22,15 +22,17 @@ from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.precision import PrecisionSettings
 from nightune.models.techniques.stopping.settings import StoppingSettings
 from nightune.models.training.capabilities import only_in_fit
-from nightune.models.training.engine import COMPILED_ENGINES, Engine
+from nightune.models.training.engine import COMPILED_ENGINES, Engine, EpochOutput
 from nightune.models.training.graph_key import perturbed
 from nightune.models.training.loop import train
 from nightune.models.training.model_key import model_key
+from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
 
 TOLERANCE = 1e-3  # relative to the distance that the weights moved
 MIXED_TOLERANCE = 0.02  # in bfloat16, with a precision of 8 bits, engines round in different places
 COMPARED_EXAMPLES = 200
+SHARED_EXAMPLES = 5_000  # of training and validation; with more, an engine of its own on a part is quicker
 TRIED_MODELS = 8  # that cannot be built or lack rows for ids, before all are taken to be so
 
 
@@ -43,19 +45,25 @@ class Comparison:
     agreement: str = ""
 
 
-def compare_engines(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> Comparison:
-    """Check that the backend's compiled engine supports the recipes, and trains two of them as `fit` does."""
-    backend = keras.backend.backend()
-    engine = COMPILED_ENGINES.get(backend)
-    if engine is None:
-        return Comparison("", f"there is no compiled engine for Keras' backend {backend}")
+def refusals_of_compiled(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> tuple[str, list[str]]:
+    """Return the backend's compiled engine, and its reasons against the recipes as they show without training."""
+    engine, refusals, _ = _asked(recipes, lambda name: make_engine(name, dataset, folder))
+    return engine, refusals
+
+
+def compare_engines(
+    recipes: Sequence[Recipe], dataset: Dataset, folder: Path, make: Callable[[str], Engine] | None = None
+) -> Comparison:
+    """Check that the backend's compiled engine supports the recipes, and trains two of them as `fit` does.
+
+    `make` returns the engine of a name for the whole data set, which is checked itself if the data are few.
+    """
+    engine = COMPILED_ENGINES.get(keras.backend.backend(), "")
     try:
-        if not recipes:
-            return Comparison(engine, "there is no recipe to compare with fit")
-        refusals = _refusals(make_engine(engine, dataset, folder), recipes)
-        if refusals:
+        _, refusals, compiled = _asked(recipes, make or (lambda name: make_engine(name, dataset, folder)))
+        if compiled is None or refusals:
             return Comparison(engine, "; ".join(refusals))
-        found = _compare_first_buildable(engine, recipes, dataset, folder)
+        found = _compare_first_buildable(compiled, recipes, dataset, folder)
     except (MemoryError, OSError):
         raise
     except Exception as error:  # a user's model may raise anything; its trials will report it
@@ -69,7 +77,7 @@ def compare_engines(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -
 
 
 def _compare_first_buildable(
-    engine: str, recipes: Sequence[Recipe], dataset: Dataset, folder: Path
+    engine: Engine, recipes: Sequence[Recipe], dataset: Dataset, folder: Path
 ) -> list[tuple[float, float]]:
     """Return distance and tolerance of each check, for the richest recipe whose model can be built.
 
@@ -111,6 +119,18 @@ def refuse_unknown_ids(recipes: Sequence[Recipe], dataset: Dataset, folder: Path
         raise refusal
 
 
+def _asked(recipes: Sequence[Recipe], make: Callable[[str], Engine]) -> tuple[str, list[str], Engine | None]:
+    """Return the name of the backend's compiled engine, its reasons against the recipes, and the engine."""
+    backend = keras.backend.backend()
+    name = COMPILED_ENGINES.get(backend)
+    if name is None:
+        return "", [f"there is no compiled engine for Keras' backend {backend}"], None
+    if not recipes:
+        return name, ["there is no recipe to compare with fit"], None
+    engine = make(name)
+    return name, _refusals(engine, recipes), engine
+
+
 def _refusals(engine: Any, recipes: Sequence[Recipe]) -> list[str]:
     """Return the engine's reasons against one recipe per architecture, batch policy and technique that only fit has."""
     kinds: dict[tuple[object, ...], dict[str, Recipe]] = {}
@@ -144,6 +164,7 @@ def _used_numbers(recipe: Recipe) -> int:
         recipe.optimizer.momentum != 0.0,
         recipe.penalty.kind != "none",
         recipe.penalty.label_smoothing != 0.0,
+        recipe.training.has_class_weights,
         recipe.weight_decay.profile != "none",
         recipe.precision.is_mixed,
         recipe.optimizer.weight_average_kind != "none",
@@ -153,14 +174,36 @@ def _used_numbers(recipe: Recipe) -> int:
     return sum(has)
 
 
-def _differences(name: str, recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> list[float]:
-    """Return how far two engines differ after an epoch on a part of the data, relative to the distance moved.
+def _differences(engine: Engine, recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> list[float]:
+    """Return how far the engine and `fit` differ after an epoch on a part of the data, relative to the distance moved.
 
     One engine trains all recipes, so that state kept from the first would show in the second.
     """
-    part = replace(dataset, train=_first(dataset.train), validation=_first(dataset.validation))
-    reference, compiled = make_engine("fit", part, folder), make_engine(name, part, folder)
+    validation = replace(dataset.validation, weights=None)  # those of the first rows may all be 0
+    part = replace(dataset, train=dataset.train.part(slice(COMPARED_EXAMPLES)), validation=validation)
+    are_few = len(dataset.train) + len(dataset.validation) <= SHARED_EXAMPLES
+    # Weights of classes are counted in all rows by an engine of all, and in the part by its reference.
+    if are_few and not any(recipe.training.has_class_weights for recipe in recipes):
+        compiled: Any = _InProgramsOfAll(engine, len(dataset.train))
+    else:
+        part = replace(part, validation=validation.part(slice(COMPARED_EXAMPLES)))
+        compiled = make_engine(engine.name, part, folder)
+    reference = make_engine("fit", part, folder)
     return [_difference(reference, compiled, recipe, part) for recipe in recipes]
+
+
+@dataclass(frozen=True)
+class _InProgramsOfAll:
+    """An engine of all examples that trains on the first of them, in the programs of its whole epochs."""
+
+    engine: Engine
+    examples: int
+
+    def run_epochs(self, state: Any, plans: Sequence[EpochPlan]) -> tuple[Any, list[EpochOutput]]:
+        return self.engine.run_epochs(state, [replace(plan, room=self.examples) for plan in plans])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
 
 
 def _difference(reference: Engine, compiled: Engine, recipe: Recipe, dataset: Dataset) -> float:
@@ -174,10 +217,6 @@ def _end(engine: Engine, recipe: Recipe, dataset: Dataset) -> list[np.ndarray]:
     recipe = replace(recipe, stopping=StoppingSettings("none"))  # one epoch, and no rule that needs earlier trials
     outcome = train(engine, recipe, dataset, epochs=1, seed=0, monitor="val_loss", direction="minimize")
     return outcome.weights
-
-
-def _first(examples: Examples) -> Examples:
-    return Examples(examples.inputs[:COMPARED_EXAMPLES], examples.targets[:COMPARED_EXAMPLES])
 
 
 def _flat(weights: list[np.ndarray]) -> np.ndarray:

@@ -14,6 +14,11 @@ def all_layers(model: Any) -> list[Any]:
     return list(model._flatten_layers())
 
 
+def operations_of(model: Any) -> list[Any]:
+    """Return the layers and other operations in the graphs of a model and of the models inside it."""
+    return [each for layer in all_layers(model) for each in getattr(layer, "operations", ())]
+
+
 def is_part_of_keras(layer: Any) -> bool:
     """Return True for Keras' own layers, False for a user's subclass of one."""
     return is_defined_by_keras(type(layer))

@@ -120,6 +120,8 @@ def build_model(
     """
     import keras  # noqa: PLC0415 - as above
 
+    from nightune.models.networks.own_methods import refuse_unused_methods  # noqa: PLC0415 - Keras
+
     function = _find(architecture, folder)
     arguments = bound_arguments(architecture, parameters, input_shape, output_size, folder)
     code = (folder / architecture.rpartition(":")[0]).parent
@@ -144,6 +146,7 @@ def build_model(
         remedy = '; for quantiles of one target set loss = "pinball" and quantiles = [0.1, …] in [training]'
         problem = f"{architecture} returned a model with outputs {shape}; the data needs {expected}"
         raise InputError(KEY, problem + remedy * is_row)
+    refuse_unused_methods(model)
     mark_uncompiled(model)  # a compiled model is accepted, but its optimizer is not saved
     return model
 

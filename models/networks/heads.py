@@ -18,6 +18,7 @@ from nightune.models.library_internals.models import compiled_metrics
 from nightune.models.networks.compiled_losses import compiled
 from nightune.models.networks.losses import TrainedLoss, named_loss, own_loss, refuse_wrong_values
 from nightune.models.networks.metrics import metrics, points
+from nightune.models.networks.metrics_by_weight import mean_by_weight, metrics_by_weight
 from nightune.models.networks.output_walk import LOGITS, PROBABILITIES, has_graph
 from nightune.models.networks.training_rows import TrainingRows
 from nightune.models.networks.witnesses import KEY, refuse_negative, refuse_unreachable, settle_meaning
@@ -56,6 +57,11 @@ class Head:
     def loss_name(self) -> str:
         """The name of the loss."""
         return self.loss.name if self.loss else ("mse" if self.kind == "quantities" else "crossentropy")
+
+    @property
+    def is_compiled_loss(self) -> bool:
+        """True if the study leaves the loss to the model; a compiled default loss is used, too."""
+        return self.loss is None or self.loss.key == ARCHITECTURE
 
     @property
     def said(self) -> str:
@@ -114,16 +120,24 @@ class Head:
             return targets.astype(np.int32)
         return targets.astype(np.float32).reshape(len(targets), -1)
 
-    def metrics(self, task: str, outputs: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    def metrics(
+        self, task: str, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None
+    ) -> dict[str, float]:
         """Return every metric of the task; `loss` is the mean of the training loss, without smoothing and penalties.
 
-        Of quantiles, the one nearest to the median is compared with the targets in all metrics but `loss`.
+        Of quantiles, the one nearest to the median is compared with the targets in all metrics but `loss`. With
+        `weights` of rows, (examples,), means are by their sum.
         """
         outputs = outputs.reshape(len(outputs), -1)
-        values = metrics(task, self.points(outputs), targets, self.is_logits)
+        predicted = self.points(outputs)
+        if weights is None:
+            values = metrics(task, predicted, targets, self.is_logits)
+        else:
+            values = metrics_by_weight(task, predicted, targets, self.is_logits, weights)
         if self.loss and self.loss.example_loss:
-            rows = self.loss.rows(outputs, self.targets(targets)) if np.isfinite(outputs).all() else np.array([np.nan])
-            values["loss"] = float(np.mean(rows))
+            is_finite = bool(np.isfinite(outputs).all())
+            rows = self.loss.rows(outputs, self.targets(targets)) if is_finite else np.full(len(outputs), np.nan)
+            values["loss"] = mean_by_weight(rows, weights)
         return values
 
     def points(self, outputs: np.ndarray) -> np.ndarray:
@@ -154,7 +168,7 @@ def read_head(
     size = output_shape(model, rows.inputs[:2])[-1]
     assert size is not None  # ensured by build_model
     kind = _kind(rows.task, size)
-    given = None if model_computes_its_loss(model) else compiled(model, kind, folder, rows.is_one_hot)
+    given = compiled(model, kind, folder, rows.is_one_hot)
     head = (_quantities if kind == "quantities" else _classes)(model, rows, training, given, folder)
     if head.loss and head.loss.example_loss and rows.targets is not None:
         outputs = np.asarray(ops.convert_to_numpy(model(rows.inputs, training=False)), np.float32)
@@ -170,14 +184,6 @@ def of_model(head: Head, model: keras.Model, folder: Path) -> Head:
     if head.loss is None or head.loss.key != ARCHITECTURE:
         return head
     return replace(head, loss=compiled(model, head.kind, folder, head.is_one_hot))
-
-
-def model_computes_its_loss(model: keras.Model) -> bool:
-    """True if the model's own code computes the loss or the step, with what it was compiled with or without it."""
-    return any(
-        getattr(type(model), name) is not getattr(keras.Model, name)
-        for name in ("train_step", "compute_loss", "compile")
-    )
 
 
 def output_size(training: TrainingSettings, task: str, size: int) -> int:

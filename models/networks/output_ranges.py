@@ -86,13 +86,14 @@ def _outputs_of_disturbed(
     generator = np.random.default_rng(seed)
     for variable, value in before:
         if id(variable) in trained and value.dtype.kind == "f":
-            variable.assign(_disturbed(value, scale, generator))
+            variable.assign(disturbed(value, scale, generator))
             if variable.constraint is not None:
                 variable.assign(variable.constraint(variable.value))
     return _outputs(model, sample)
 
 
-def _disturbed(value: np.ndarray, scale: float, generator: np.random.Generator) -> np.ndarray:
+def disturbed(value: np.ndarray, scale: float, generator: np.random.Generator) -> np.ndarray:
+    """Return a weight's values with noise, scaled: zeros move, too."""
     spread = float(np.abs(value).max(initial=0.0)) or 1.0
     noise = NOISE * spread * generator.standard_normal(value.shape)
     return (scale * (value + noise)).astype(value.dtype)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
+from nightune.models.networks.constant_guesses import mean_of
 from nightune.models.networks.metrics import CLIP, log_probabilities
 from nightune.models.networks.truth import Truth, quantities_of
 from nightune.models.networks.weighted_metrics import Metric, label_metric_loss, metric_loss
@@ -36,14 +37,15 @@ def model_metric(predictor: Predictor, outputs: np.ndarray, truth: Truth, datase
 def trivial_metric(dataset: Dataset, truth: Truth, objective: str) -> Metric:
     """Return the objective of the baseline: equal scores, the most frequent class or the mean of the training rows."""
     metric, known = objective.removeprefix(VALIDATION_PREFIX), dataset.train.targets
+    weights = truth.training_weights(dataset)
     if truth.labels is not None:
-        shares = known.mean(axis=0, dtype=np.float64)
+        shares = mean_of(known, weights)
         constant_scores = np.zeros_like(shares) if metric == "auc" else shares - 0.5
         return label_metric_loss(metric, np.broadcast_to(constant_scores, truth.values.shape), truth.values)
     if truth.is_regression:
-        guess = in_units(known.astype(np.float64).reshape(len(known), -1).mean(axis=0), dataset.description)
+        guess = in_units(mean_of(known.astype(np.float64).reshape(len(known), -1), weights), dataset.description)
         return metric_loss(metric, np.broadcast_to(guess, truth.values.shape), truth.values)
-    constant = 0 if metric == "auc" else int(np.bincount(known).argmax())
+    constant = 0 if metric == "auc" else int(np.bincount(known, weights=weights).argmax())
     return metric_loss(metric, np.full(len(truth.values), constant), classes_of(truth, dataset))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
+from nightune.models.networks.constant_guesses import class_shares, mean_of, median_of
 from nightune.models.networks.heads import Head
 from nightune.models.networks.metrics import CLIP, label_losses, log_probabilities
 from nightune.models.networks.trained_rows import TrainedMeasure
@@ -78,26 +79,28 @@ def trivial_losses(dataset: Dataset, truth: Truth, measure: Measure) -> np.ndarr
     """Return the loss of each row of the baseline: the class shares, mean or median of the training rows."""
     if isinstance(measure, TrainedMeasure):
         return measure.trivial_rows(dataset, truth)
-    known = dataset.train.targets
+    known, weights = dataset.train.targets, truth.training_weights(dataset)
     if truth.is_regression:
-        middle = np.median if measure == "absolute error" else np.mean
-        guess = in_units(middle(known.astype(np.float64).reshape(len(known), -1), axis=0), dataset.description)
+        middle = median_of if measure == "absolute error" else mean_of
+        guess = in_units(middle(known.astype(np.float64).reshape(len(known), -1), weights), dataset.description)
         return _quantity_losses(np.broadcast_to(guess, truth.values.shape), truth.values, measure)
     if truth.labels is not None:
-        shares = known.mean(axis=0, dtype=np.float64)
+        shares = mean_of(known, weights)
         guesses = np.broadcast_to(shares, truth.values.shape)
         return _label_losses(label_losses(guesses, truth.values, False), guesses > 0.5, truth.values, measure)
     classes = np.array(dataset.classes)
-    shares = np.bincount(known, minlength=len(classes)) / len(known)
+    shares = class_shares(known, len(classes), weights)
     index = {label: number for number, label in enumerate(classes.tolist())}
     wanted = np.array([index[label] for label in truth.values.tolist()])
     chosen = np.log(np.maximum(shares[wanted], CLIP))
     return _class_losses(chosen, wanted != shares.argmax(), truth.values, measure)
 
 
-def all_metrics(predictor: Predictor, inputs: np.ndarray, targets: np.ndarray, head: Head) -> dict[str, float]:
+def all_metrics(
+    predictor: Predictor, inputs: np.ndarray, targets: np.ndarray, head: Head, weights: np.ndarray | None = None
+) -> dict[str, float]:
     """Return every metric of the task on the test rows, for reports."""
-    return head.metrics(predictor.description["task"], predictor.outputs(inputs), targets)
+    return head.metrics(predictor.description["task"], predictor.outputs(inputs), targets, weights)
 
 
 def latency_ms(predictor: Predictor, raw: Any, clock: Callable[[], float] = time.perf_counter) -> float:

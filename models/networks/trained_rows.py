@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
+from nightune.models.networks.constant_guesses import class_shares, mean_of, quantiles_of
 from nightune.models.networks.heads import Head
 from nightune.models.networks.losses import TrainedLoss
 from nightune.models.networks.metrics import CLIP, log_probabilities
+from nightune.models.networks.metrics_by_weight import mean_by_weight
 from nightune.models.networks.truth import Truth, quantities_of
 from nightune.models.serving.predictor import Predictor
 
@@ -55,28 +57,29 @@ class TrainedMeasure:
 
     def trivial_rows(self, dataset: Dataset, truth: Truth) -> np.ndarray:
         """Return the loss of each row of the constant with the lowest loss of the training rows."""
-        known = dataset.train.targets
+        known, weights = dataset.train.targets, truth.training_weights(dataset)
         if self.head.quantiles:
-            best = np.quantile(known.astype(np.float64), self.head.quantiles).reshape(1, -1)
+            best = quantiles_of(known.astype(np.float64), np.array(self.head.quantiles), weights).reshape(1, -1)
         else:
             targets = self.head.targets(known)
-            constants = self._constants(known)
+            constants = self._constants(known, weights)
             means = [
-                self.loss.rows(np.broadcast_to(each, (len(known), each.shape[1])), targets).mean() for each in constants
+                mean_by_weight(self.loss.rows(np.broadcast_to(each, (len(known), each.shape[1])), targets), weights)
+                for each in constants
             ]
             best = constants[int(np.nanargmin(means))]
         return self.loss.rows(np.repeat(best, len(truth.values), axis=0), self._targets(truth))
 
-    def _constants(self, known: np.ndarray) -> list[np.ndarray]:
+    def _constants(self, known: np.ndarray, weights: np.ndarray | None) -> list[np.ndarray]:
         """Return candidates for the best constant, (1, size) each."""
         if self.head.kind == "quantities":
             values = known.astype(np.float64).reshape(len(known), -1)
-            return [each[None] for each in (values.mean(axis=0), *np.quantile(values, LEVELS, axis=0))]
+            return [each[None] for each in (mean_of(values, weights), *quantiles_of(values, LEVELS, weights))]
         if self.head.kind == "labels":
-            shares = np.clip(known.mean(axis=0, dtype=np.float64), CLIP, 1.0 - CLIP)
+            shares = np.clip(mean_of(known, weights), CLIP, 1.0 - CLIP)
             pairs = np.log(np.stack([1.0 - shares, shares], axis=1))
             return [self._label_form(_normalized(power * pairs))[None] for power in POWERS]
-        shares = np.bincount(known, minlength=len(self.classes)) / len(known)
+        shares = class_shares(known, len(self.classes), weights)
         logs = np.log(np.maximum(shares, CLIP))[None]
         return [self._form(_normalized(power * logs)) for power in POWERS]
 

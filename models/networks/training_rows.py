@@ -20,6 +20,7 @@ class TrainingRows:
     target_range: tuple[float, float] | None = None
     is_scaled: bool = False
     is_one_hot: bool = False  # the data holds classes as rows with one 1
+    are_weighted: bool = False  # by the data, or by classes in some trial
 
     @classmethod
     def of(cls, dataset: Dataset) -> "TrainingRows":
@@ -34,4 +35,5 @@ class TrainingRows:
             target_range=(float(train.targets.min()), float(train.targets.max())),
             is_scaled="target_scale" in described,
             is_one_hot=bool(described.get("is_one_hot", False)),
+            are_weighted=train.weights is not None,
         )

@@ -1,8 +1,8 @@
 """Build a model before any training, to report what its function raises or returns, and how its head is settled."""
 
 import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class TrialBuild:
-    """What prevents a model from being built or trained, and its head; both None if the host has too little memory."""
+    """What prevents a model from being built or trained, and its head; both None if the host has too little memory.
+
+    `shapes` are those of an example's inputs and of its outputs, and `parameters` counts the weights' numbers.
+    """
 
     problem: InputError | None = None
     head: "Head | None" = None
+    shapes: tuple[tuple[int, ...], tuple[int | None, ...]] = ((), ())
+    parameters: int = 0
 
 
 def try_build(
@@ -34,19 +39,39 @@ def try_build(
     """
     import keras  # noqa: PLC0415 - Keras takes seconds; a study is read without it
 
-    from nightune.models.networks.heads import output_size, read_head  # noqa: PLC0415 - as above
+    from nightune.models.networks.heads import output_shape, output_size, read_head  # noqa: PLC0415 - as above
+    from nightune.models.networks.weighted_models import refuse_ignored_weights  # noqa: PLC0415
 
     try:
         keras.backend.clear_session(free_memory=False)
         size, shape = output_size(training, rows.task, rows.output_size), rows.inputs.shape[1:]
         model = build_model(architecture, parameters, shape, size, folder=folder, seed=0)
-        return TrialBuild(head=read_head(model, rows, training, folder))
+        head = read_head(model, rows, training, folder)
+        if rows.are_weighted:
+            refuse_ignored_weights(model, head, rows, folder)
+        head = replace(head, remarks=(*head.remarks, *_remarks(model, rows, head.loss_name)))
+        outputs = output_shape(model, rows.inputs[:2])[1:]
+        return TrialBuild(head=head, shapes=(shape, outputs), parameters=int(model.count_params()))
     except MemoryError:
         return TrialBuild()
     except SystemExit as error:
         return TrialBuild(InputError(ARCHITECTURE, f"{architecture} ended the process: SystemExit({error.code!r})"))
     except InputError as error:
         return TrialBuild(error if "(line " in error.message else _located(error, architecture, folder))
+
+
+def _remarks(model: Any, rows: "TrainingRows", loss: str) -> Iterator[str]:
+    from nightune.models.networks.coupling import (  # noqa: PLC0415 - Keras
+        MINIMUM_ROWS,
+        depends_on_other_rows,
+        is_known_by_example,
+    )
+    from nightune.models.networks.own_methods import remarks_on_methods  # noqa: PLC0415 - as above
+
+    yield from remarks_on_methods(model, loss)
+    has_enough = len(rows.inputs) >= MINIMUM_ROWS
+    if has_enough and not is_known_by_example(model) and depends_on_other_rows(model, rows.inputs, training=False):
+        yield "predictions for a row depend on the other rows that are predicted with it: compute over each row alone"
 
 
 def _located(error: InputError, architecture: str, folder: Path) -> InputError:

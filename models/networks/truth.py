@@ -16,22 +16,29 @@ class Truth:
     """The true values of the test rows: a class each, or quantities (rows, quantities) in the units of the data.
 
     With `labels` the values are 0 and 1, (rows, labels). `names` are those of several quantities, if they have names.
+    `weights` are (rows,); None if all rows weigh the same in metrics.
     """
 
     values: np.ndarray
     is_regression: bool
     labels: tuple[Any, ...] | None = None
     names: tuple[str, ...] = ()
+    weights: np.ndarray | None = None
+
+    def training_weights(self, dataset: Dataset) -> np.ndarray | None:
+        """Return the weights of the training rows for a baseline, if the test rows are compared by theirs."""
+        return None if self.weights is None else dataset.train.weights
 
 
 def truth(dataset: Dataset, test: UnsealedExamples) -> Truth:
     """Convert the test targets back to labels or units of the data."""
     if dataset.task == "multilabel":
-        return Truth(test.targets, False, dataset.classes)
+        return Truth(test.targets, False, dataset.classes, weights=test.weights)
     if dataset.task != "regression":
-        return Truth(np.array(dataset.classes)[test.targets], False)
+        return Truth(np.array(dataset.classes)[test.targets], False, weights=test.weights)
     names = tuple(dataset.description.get("outputs", ()))
-    return Truth(in_units(test.targets.reshape(len(test), -1), dataset.description), True, names=names)
+    quantities = in_units(test.targets.reshape(len(test), -1), dataset.description)
+    return Truth(quantities, True, names=names, weights=test.weights)
 
 
 def quantities_of(

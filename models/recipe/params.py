@@ -66,19 +66,21 @@ def params_of(recipe: Recipe) -> dict[str, Any]:
 def resolve(params: Mapping[str, Any], architecture_keys: Mapping[str, Key] | None = None) -> dict[str, Any]:
     """Return the complete active params as native Python values: with defaults, in the vocabulary's order.
 
-    A silent key with its default is left out, as if it were not given.
+    A silent key with its default is left out, as if it were not given, unless it is kept if given.
 
     `architecture_keys` are the parameters of `model.architecture`, without the prefix; with None they are not checked.
     Raises ValueError for unknown keys, invalid values and inactive keys.
     """
     keys = {**KEYS, ARCHITECTURE: Key("any", DEFAULT_ARCHITECTURE), **_model_keys(params, architecture_keys)}
     _refuse_unknown(params, keys)
-    params = {name: value for name, value in params.items() if not _is_silent(name, value)}
+    params = {
+        name: value for name, value in params.items() if not _is_silent(name, value) or KEYS[name].is_kept_if_given
+    }
     complete: dict[str, Any] = {}
     for name, key in keys.items():
         if _is_active(name, complete, keys):
             value = _native(name, key, params[name]) if name in params else key.default_for(complete)
-            if not _is_silent(name, value):
+            if name in params or not _is_silent(name, value):
                 complete[name] = value
     _refuse_inactive(params, complete, keys)
     _refuse_missing(complete)
@@ -139,6 +141,8 @@ def _native(name: str, key: Key, value: Any) -> Any:
         return float(value) if key.kind == "float" else int(value)
     if key.kind == "numbers":
         return [float(each) for each in value]
+    if isinstance(value, Mapping):
+        return {label: float(value[label]) for label in sorted(value)}
     return value
 
 

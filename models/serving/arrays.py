@@ -14,6 +14,10 @@ from nightune.models.errors import InputError
 from nightune.models.serving.labels import as_text
 
 LARGEST_DENSE = 2**32  # bytes of a sparse matrix with its zeros
+BEYOND = (
+    "number ids from 0, such as np.unique(x, return_inverse=True)[1].reshape(x.shape), and scale quantities, such as "
+    "(x - x.mean(axis=0)) / x.std(axis=0)"
+)
 _WHOLE = (bool, int, np.bool_, np.integer)
 _NUMBERS = (*_WHOLE, float, np.floating, Decimal)
 _TEXTS = (str, bytes)
@@ -157,7 +161,7 @@ def _numbers(flat: np.ndarray, is_known: np.ndarray, key: str, what: str) -> np.
         try:
             return flat.astype(np.int64)
         except OverflowError as error:
-            raise InputError(key, f"{what} hold whole numbers beyond 64 bits; convert them to floats") from error
+            raise InputError(key, f"{what} hold whole numbers beyond 64 bits; {BEYOND}") from error
     numbers = np.full(len(flat), np.nan)
     numbers[is_known] = flat[is_known].astype(np.float64)
     return numbers

@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
@@ -22,14 +22,17 @@ PREFIX = "nightune_code_"  # of the packages' names; the digest of their files f
 
 _folders: dict[str, Path] = {}  # of the packages that were imported, by name
 _libraries: dict[str, Set[str]] = {}
+_sources: dict[str, Mapping[Path, bytes]] = {}  # of files that are read here instead of in the folder
 _registered: dict[str, dict[str, Any]] = {}  # what the code of a package has registered with Keras
 
 
-def open_package(folder: Path, name: str = "", libraries: Set[str] = frozenset()) -> str:
+def open_package(
+    folder: Path, name: str = "", libraries: Set[str] = frozenset(), sources: Mapping[Path, bytes] | None = None
+) -> str:
     """Make the folder a package, and return its name, by default one by the digest of its files.
 
     A package is imported once per process, as long as its first folder exists. Its code gets modules of the names in
-    `libraries` from elsewhere, even if the folder has files of these names.
+    `libraries` from elsewhere, even if the folder has files of these names. `sources` replace the contents of files.
     """
     finder = next((finder for finder in sys.meta_path if isinstance(finder, _Finder)), None)
     if finder is None:
@@ -41,8 +44,14 @@ def open_package(folder: Path, name: str = "", libraries: Set[str] = frozenset()
         package = ModuleType(name)
         package.__path__ = [str(folder)]
         sys.modules[name], _folders[name], _registered[name] = package, folder, {}
-        _libraries[name] = libraries
+        _libraries[name], _sources[name] = libraries, sources or {}
     return name
+
+
+def files_of(package: str) -> list[Path]:
+    """Return the files of the package's folder that were imported so far."""
+    modules = [module for name, module in list(sys.modules.items()) if name.startswith(f"{package}.")]
+    return [Path(module.__file__) for module in modules if module.__file__ is not None]
 
 
 def import_file(package: str, file: str) -> ModuleType:
@@ -164,6 +173,10 @@ class _Finder:
 
 class _Loader(SourceFileLoader):
     """Compiles the source each time, and gives the module the `import` of its package."""
+
+    def get_data(self, path: str) -> bytes:
+        held = _sources[self.name.partition(".")[0]].get(Path(path))
+        return super().get_data(path) if held is None else held
 
     def get_code(self, fullname: str) -> CodeType:
         return self.source_to_code(self.get_data(self.path), self.path)

@@ -27,6 +27,7 @@ class Key:
     options: tuple[object, ...] = ()
     is_open: bool = False  # an option may also be a user's own path/to/file.py:function
     is_silent: bool = False  # a trial's params contain it only where it differs from its default
+    is_kept_if_given: bool = False  # of a silent key: or where a study gives it
     when: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     default_by: Mapping[str, Mapping[object, object]] = field(default_factory=dict)
     meaning: str = ""
@@ -42,6 +43,8 @@ class Key:
             return None
         if self.kind == "numbers":
             return self._list_problem(value)
+        if self.kind == "class_weight":
+            return self._class_weight_problem(value)
         return self._number_problem(value)
 
     def default_for(self, params: Mapping[str, object]) -> object:
@@ -59,6 +62,9 @@ class Key:
             return "known: " + ", ".join([*map(str, self.options), *own])
         if self.kind == "boolean":
             return "allowed: true, false"
+        if self.kind == "class_weight":
+            options = ", ".join(map(str, self.options))
+            return f"known: {options}, or a table of classes and numbers from 0, such as {{ no = 1, yes = 5 }}"
         words = {"integer": "a whole number", "numbers": "a list of ascending numbers"}.get(self.kind, "a number")
         if self.low is not None:
             words += f" {'above' if self.is_open_low else 'from'} {self.low:g}"
@@ -72,6 +78,14 @@ class Key:
         problem = next((found for found in map(self._number_problem, value) if found), None)
         is_ascending = problem or all(one < other for one, other in itertools.pairwise(value))
         return problem if is_ascending else f"{value!r} is not in ascending order"
+
+    def _class_weight_problem(self, value: object) -> str | None:
+        if not isinstance(value, Mapping):
+            return None if value in self.options else f"unknown {value!r}"
+        for label, weight in value.items():
+            if not isinstance(label, str) or self._number_problem(weight):
+                return f"class {label!r}: {self._number_problem(weight) or 'the class is no text'}"
+        return None if any(weight > 0 for weight in value.values()) else "no class has a weight above 0"
 
     def _number_problem(self, value: object) -> str | None:
         if isinstance(value, bool) or not isinstance(value, int | float):

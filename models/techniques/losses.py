@@ -1,10 +1,10 @@
-"""The training loss and the meaning of a model's outputs, where a study states them.
+"""The training loss, the meaning of a model's outputs and the weights of classes, where a study states them.
 
-Without these keys both follow from the model: the loss that its function compiled, or that of the task.
+Without these keys the first two follow from the model: the loss that its function compiled, or that of the task.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from nightune.models.techniques.keys import Key
 
@@ -13,6 +13,9 @@ OUTPUTS = ("logits", "probabilities", "quantities")
 CLASS_LOSSES = ("crossentropy", "focal")
 QUANTITY_LOSSES = ("mse", "mae", "huber", "log_cosh", "poisson", "pinball", "cosine")
 SIGNED_LOSSES = ("poisson", "cosine")  # their values can be below 0
+NO_WEIGHTS, BALANCED, SQUARE_ROOTS = "none", "balanced", "sqrt"
+
+ClassWeight = str | Mapping[str, float]  # one of the three words, or the weight of each named class
 
 KEYS: dict[str, Key] = {
     "training.outputs": Key(
@@ -40,13 +43,33 @@ KEYS: dict[str, Key] = {
         when={"training.loss": ("pinball",)},
         meaning="quantiles of one target, in ascending order: the model has one output for each",
     ),
+    "training.class_weight": Key(
+        "class_weight",
+        NO_WEIGHTS,
+        low=0.0,
+        options=(NO_WEIGHTS, BALANCED, SQUARE_ROOTS),
+        is_silent=True,
+        is_kept_if_given=True,
+        meaning="weights of classes in the training loss, also as a table: `{ no = 1, yes = 5 }`",
+    ),
 }
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """What a study states of the training: the meaning of outputs, the loss, and the quantiles of `pinball`."""
+    """What a study states of the training: the meaning of outputs, the loss, its quantiles, and weights of classes."""
 
     outputs: str = AUTO
     loss: str = AUTO
     quantiles: Sequence[float] | None = None
+    class_weight: ClassWeight = NO_WEIGHTS
+
+    @property
+    def has_class_weights(self) -> bool:
+        """True if the rows of some classes weigh more than those of others."""
+        return self.class_weight != NO_WEIGHTS
+
+    @property
+    def of_head(self) -> "TrainingSettings":
+        """The settings that decide on the head and its loss: all but the weights of classes."""
+        return replace(self, class_weight=NO_WEIGHTS)

@@ -12,6 +12,7 @@ from nightune.models.training.seeds import Seeds
 from nightune.models.training.snapshots import EngineSnapshot
 
 if TYPE_CHECKING:
+    from nightune.models.data.dataset import Dataset
     from nightune.models.networks.heads import Head
 
 COMPILED_ENGINES = {"tensorflow": "tensorflow", "jax": "jax"}  # by Keras' backend
@@ -32,6 +33,11 @@ class EpochOutput:
     statistics: Mapping[str, float] = field(default_factory=dict)
     weights: list[np.ndarray] | None = None  # after the epoch, if the state is that of a later one
 
+    @property
+    def all_weights(self) -> list[np.ndarray] | None:
+        """The weights of everything that was trained."""
+        return self.weights
+
 
 class Engine(Protocol):
     """Trains plans on one data set. A state belongs to one trial, and to the engine that started it."""
@@ -43,6 +49,9 @@ class Engine(Protocol):
     @property
     def tags(self) -> Mapping[str, str]:
         """Tags on how trials are computed."""
+
+    def of_fold(self, dataset: "Dataset") -> "Engine":
+        """Return an engine for a fold of this one's data: it shares heads and programs, and has data of its own."""
 
     def start(self, recipe: Recipe, seeds: Seeds) -> Any:
         """Return a new model and a new optimizer, independent of earlier trials."""

@@ -6,7 +6,7 @@ Computed without Keras: a flow groups trials into cohorts by graph key before an
 from dataclasses import replace
 
 from nightune.models.recipe.recipe import Recipe
-from nightune.models.techniques.losses import AUTO, TrainingSettings
+from nightune.models.techniques.losses import AUTO, BALANCED, SQUARE_ROOTS, ClassWeight, TrainingSettings
 from nightune.models.training.model_key import has_dropout_as_data, model_key
 
 
@@ -15,7 +15,7 @@ def graph_key(recipe: Recipe, code: str) -> str:
 
     All other numbers are data: rates, decay, penalties, momentum and Nesterov, β, ρ, ε, limits of clipping, the decay
     of an average, the strength of a hypergradient, the dropout rate of our own architectures where it is above 0, the
-    amount of label smoothing where it is above 0, and batch sizes. The data set is the engine's.
+    amount of label smoothing where it is above 0, weights of classes, and batch sizes. The data set is the engine's.
     """
     return f"{model_key(recipe, code)} · {_update_structure(recipe)}{_loss_structure(recipe)}"
 
@@ -39,6 +39,7 @@ def _loss_structure(recipe: Recipe) -> str:
     """Return the structure that changes the graph of the loss."""
     training = recipe.training
     words = ["smoothed labels"] if recipe.penalty.label_smoothing else []
+    words += ["weighted classes"] if training.has_class_weights else []
     if training != TrainingSettings():
         stated = {"loss": training.loss, "outputs": training.outputs, "quantiles": training.quantiles}
         words += [f"{name} {value}" for name, value in stated.items() if value not in (AUTO, None)]
@@ -51,6 +52,7 @@ def perturbed(recipe: Recipe) -> Recipe:
     numbers = {name: 0.7 * getattr(optimizer, name) for name in _NUMBERS}
     model = {**recipe.model, "dropout": 0.7 * recipe.model["dropout"]} if has_dropout_as_data(recipe) else recipe.model
     penalty, rate = recipe.penalty, recipe.learning_rate
+    weights = _other_weights(recipe.training.class_weight)
     rates = {name: 0.7 * getattr(rate, name) for name in ("peak", "hypergradient_strength", "hypergradient_maximum")}
     return replace(
         recipe,
@@ -58,8 +60,15 @@ def perturbed(recipe: Recipe) -> Recipe:
         learning_rate=replace(rate, **rates),
         weight_decay=replace(recipe.weight_decay, strength=0.7 * recipe.weight_decay.strength),
         penalty=replace(penalty, strength=0.7 * penalty.strength, label_smoothing=0.7 * penalty.label_smoothing),
+        training=replace(recipe.training, class_weight=weights),
         model=model,
     )
+
+
+def _other_weights(class_weight: ClassWeight) -> ClassWeight:
+    if isinstance(class_weight, str):
+        return {BALANCED: SQUARE_ROOTS, SQUARE_ROOTS: BALANCED}.get(class_weight, class_weight)
+    return {label: 0.7 * weight for label, weight in class_weight.items()}
 
 
 _NUMBERS = (

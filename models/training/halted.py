@@ -3,6 +3,7 @@
 from collections import OrderedDict
 
 from nightune.models.training.engine import COMPILED_ENGINES, Engine
+from nightune.models.training.folds import FoldsEngine
 from nightune.models.training.loop import Halted, Outcome
 
 KEPT_BYTES = 2**29
@@ -21,7 +22,8 @@ class HaltedTrainings:
         """Keep a training if it has halted, and remove the oldest ones if memory is short."""
         if outcome.halted is None or engine.name not in COMPILED_ENGINES:
             return
-        size = COPIES * sum(weight.nbytes for weight in outcome.weights) + ORDER_BYTES * outcome.examples
+        count = engine.training_count if isinstance(engine, FoldsEngine) else 1
+        size = count * COPIES * sum(weight.nbytes for weight in outcome.weights) + ORDER_BYTES * outcome.examples
         self._kept[name] = (outcome.halted, size)
         while sum(size for _, size in self._kept.values()) > self._limit:
             self._kept.popitem(last=False)

@@ -5,7 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from nightune.models.training import reported_names
 from nightune.models.training.capabilities import only_in_fit
 from nightune.models.training.controller import Controller
 from nightune.models.training.engine import COMPILED_ENGINES, Engine, EpochOutput
+from nightune.models.training.folds import FoldsController, FoldsEngine, FoldsOutput
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
 from nightune.models.training.snapshots import Keeper, Snapshot, SnapshotError, refuse_other_shapes
@@ -86,17 +87,12 @@ def train(  # noqa: PLR0913 - keywords, each with one meaning
     started_at = time.perf_counter()
     if halted is None:
         seeds = Seeds.from_trial(seed)
-        controller = Controller(
-            recipe,
-            len(dataset.train),
-            epochs,
-            seeds.order,
-            monitor,
-            direction,
-            dataset.task,
-            outputs=dataset.output_size,
-            stopping=stopping,
-        )
+
+        def make_controller(data: Dataset, order_seed: int) -> Controller:
+            budget = (len(data.train), epochs, order_seed, monitor, direction, data.task)
+            return Controller(recipe, *budget, outputs=data.output_size, stopping=stopping)
+
+        controller = _controller(engine, recipe, dataset, seeds, make_controller)
         halted = _start_or_resume(engine, recipe, seeds, controller, keeper)
         if on_epoch:
             for epoch, values in enumerate(halted.history, start=1):
@@ -104,6 +100,17 @@ def train(  # noqa: PLR0913 - keywords, each with one meaning
     began = replace(halted, seconds=halted.seconds + time.perf_counter() - started_at)
     ended, broken = _train_until(engine, dataset, began, epochs if until is None else until, on_epoch, keeper)
     return _outcome(engine, recipe, monitor, ended, broken)
+
+
+def _controller(
+    engine: Engine, recipe: Recipe, dataset: Dataset, seeds: Seeds, make: Callable[[Dataset, int], Controller]
+) -> Controller:
+    """Return the controller of the training, or of those on folds and, as the last one, on all rows."""
+    if not isinstance(engine, FoldsEngine):
+        return make(dataset, seeds.order)
+    trained = [*dataset.folds, dataset][: engine.training_count]
+    members = [make(data, seeds.of_fold(number).order) for number, data in enumerate(trained, start=1)]
+    return cast(Controller, FoldsController(members, recipe, room=len(dataset.train)))
 
 
 def _start_or_resume(
@@ -152,7 +159,7 @@ def _train_until(
     while controller.epoch < until and (plan := controller.next_epoch()):
         state, plans, outputs = _run_some(engine, state, controller, plan, until)
         for plan, output in zip(plans, outputs, strict=False):
-            values = _validate(output, dataset)
+            values = _measure(output, dataset)
             broken = "" if _is_finite(engine, state, output) else f"weights are not finite in epoch {plan.epoch}"
             controller.observe({**values, "loss": math.nan} if broken else values)
             if controller.is_best:
@@ -181,7 +188,7 @@ def _run_some(
 def _is_finite(engine: Engine, state: Any, output: EpochOutput) -> bool:
     if output.weights is None:
         return engine.is_finite(state)
-    return all(np.isfinite(weight).all() for weight in output.weights)
+    return all(np.isfinite(weight).all() for weight in output.all_weights or ())
 
 
 def _snapshot(engine: Engine, halted: Halted) -> Snapshot:
@@ -240,8 +247,17 @@ def refuse_unsupported(engine: Engine, recipe: Recipe) -> None:
         raise InputError("engine", f"{engine.name} cannot train {'; '.join(reasons)} (allowed: fit)")
 
 
+def _measure(output: Any, dataset: Dataset) -> dict[str, float]:
+    if not isinstance(output, FoldsOutput):
+        return _validate(output, dataset)
+    pairs = zip(output.members, dataset.folds, strict=False)  # the training on all rows, if any, validates on none
+    return output.combined([_validate(each, fold) for each, fold in pairs])
+
+
 def _validate(output: EpochOutput, dataset: Dataset) -> dict[str, float]:
-    measured = output.head.metrics(dataset.task, output.outputs, dataset.validation.targets)
+    validation = dataset.validation
+    outputs = output.outputs[: len(validation)]  # programs that folds share pad their validation rows
+    measured = output.head.metrics(dataset.task, outputs, validation.targets, validation.weights)
     validated = {f"{reported_names.VALIDATION}{name}": value for name, value in measured.items()}
     return {reported_names.LOSS: output.loss, **validated, **output.statistics}
 

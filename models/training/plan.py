@@ -34,6 +34,7 @@ class EpochPlan:
     penalty: float  # the strength as the study file gives it, or as it was adapted
     proximal: float = 0.0  # λ of the soft thresholding after each step
     momenta: npt.NDArray[np.float32] | None = None  # (updates,) where the momentum, or β₁, follows the rate
+    room: int = 0  # examples of the largest epoch that shares a program with this one; 0: no other
 
     def __post_init__(self) -> None:
         if int(self.batch_sizes.sum()) != len(self.order):
@@ -55,6 +56,11 @@ class EpochPlan:
     def examples(self) -> int:
         """How many examples the epoch uses."""
         return len(self.order)
+
+    @property
+    def laid_out_examples(self) -> int:
+        """The examples for which compiled programs lay out their arrays."""
+        return max(self.examples, self.room)
 
     @property
     def recorded(self) -> dict[str, float]:

@@ -14,8 +14,9 @@ def ranking_objective(engine: Engine, outcome: Outcome, dataset: Dataset, monito
     """Return the monitored metric of the best epoch's weights on the ranking split; NaN if no epoch was finite."""
     if dataset.ranking_apart is None or outcome.best_epoch == 0:
         return outcome.objective
-    inputs, targets = dataset.ranking_apart.inputs, dataset.ranking_apart.targets
+    ranking = dataset.ranking_apart
+    inputs, targets = ranking.inputs, ranking.targets
     model = engine.model(outcome.recipe, outcome.weights)
     parts = [model.predict_on_batch(inputs[start : start + BATCH]) for start in range(0, len(inputs), BATCH)]
-    measured = engine.head(outcome.recipe).metrics(dataset.task, np.concatenate(parts), targets)
+    measured = engine.head(outcome.recipe).metrics(dataset.task, np.concatenate(parts), targets, ranking.weights)
     return measured[monitor.removeprefix(VALIDATION_PREFIX)]

@@ -14,10 +14,11 @@ import numpy as np
 from nightune.models.data.dataset import Dataset
 from nightune.models.error_causes import cause_of, users_line
 from nightune.models.errors import InputError
+from nightune.models.kept_code import kept_sources
 from nightune.models.networks.architectures import bound_arguments
 from nightune.models.networks.heads import output_size
 from nightune.models.recipe.recipe import Recipe
-from nightune.models.serving.code_package import PREFIX, forget_package, open_package
+from nightune.models.serving.code_package import PREFIX, files_of, forget_package, open_package
 from nightune.models.serving.rebuilt_model import (
     CARRIED_BYTES,
     CODE,
@@ -103,12 +104,15 @@ def learn_rebuilding(model: Any, recipe: Recipe, dataset: Dataset, folder: Path)
 def _files(manifest: Manifest, folder: Path, sample: np.ndarray) -> tuple[dict[str, bytes], tuple[str, ...]]:
     """Return the files of the folder that a build and a call of the model read, and those that are too large.
 
-    InputError if the function fails where its modules are those of the folder and of installed packages only.
+    Sources are as kept (kept_code.py). InputError if the function fails where its modules are those of the folder and
+    of installed packages only.
     """
-    package = open_package(folder, f"{PREFIX}of_the_study", _loaded_from_elsewhere(folder))
+    kept = kept_sources()
+    package = open_package(folder, f"{PREFIX}of_the_study", _loaded_from_elsewhere(folder), kept)
     try:
         with reads_watched(folder) as read:
             call_function(manifest, package)(sample, training=False)
+        imported = files_of(package)
     except MemoryError:
         raise
     except Exception as error:
@@ -117,17 +121,16 @@ def _files(manifest: Manifest, folder: Path, sample: np.ndarray) -> tuple[dict[s
         raise InputError(ARCHITECTURE, problem) from error
     finally:
         forget_package(package)
-    found = sorted(
-        (path for path in map(Path, read) if _is_carried(path, folder)), key=lambda path: path.stat().st_size
-    )
+    found = {path for path in {*imported, *map(Path, read)} if _is_carried(path, folder)}
+    sizes = {path: len(kept[path]) if path in kept else path.stat().st_size for path in found}
     files: dict[str, bytes] = {}
     left_out = []
-    for path in found:
-        name, size = path.relative_to(folder).as_posix(), path.stat().st_size
-        if size + sum(map(len, files.values())) > CARRIED_BYTES:
-            left_out.append(f"{name} ({size / 1e6:.3g} MB)")
+    for path in sorted(found, key=lambda path: (sizes[path], path)):
+        name = path.relative_to(folder).as_posix()
+        if sizes[path] + sum(map(len, files.values())) > CARRIED_BYTES:
+            left_out.append(f"{name} ({sizes[path] / 1e6:.3g} MB)")
         else:
-            files[name] = path.read_bytes()
+            files[name] = kept[path] if path in kept else path.read_bytes()
     return dict(sorted(files.items())), tuple(left_out)
 
 
@@ -139,4 +142,5 @@ def _loaded_from_elsewhere(folder: Path) -> frozenset[str]:
 
 def _is_carried(path: Path, folder: Path) -> bool:
     parts = path.relative_to(folder).parts
-    return path.is_file() and path.suffix != ".pyc" and "site-packages" not in parts
+    is_there = path in kept_sources() or path.is_file()
+    return is_there and path.suffix != ".pyc" and "site-packages" not in parts

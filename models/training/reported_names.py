@@ -7,6 +7,7 @@ ENGINE = "nightune.engine"
 BACKEND = "nightune.backend"
 DEVICE = "nightune.device"
 DATA_PLACE = "nightune.data"  # where the examples lie: in memory, on disk, on the device
+TRAINED_ON = "nightune.trained_on"  # the rows of the checkpoint's model, with folds
 XLA = "nightune.xla"  # yes, or no with the reason
 
 # Curves, one value an epoch; penalty-free metrics on the validation rows are `val_` and the metric's name.

@@ -21,6 +21,11 @@ class Seeds:
         """Derive the three from a trial's seed, any whole number from 0."""
         return cls(*(int(part) for part in np.random.SeedSequence(seed).generate_state(3)))
 
+    def of_fold(self, number: int) -> "Seeds":
+        """Derive the seeds of a fold, counted from 1: a mean over folds is one over initial weights as well."""
+        seeds = (self.weights, self.order, self.dropout)
+        return Seeds(*(int(np.random.SeedSequence([seed, number]).generate_state(1)[0]) for seed in seeds))
+
 
 def seed_dropout(model: Any, seed: int) -> None:
     """Seed every random stream of a built model (dropout, noise, augmentation) independently.

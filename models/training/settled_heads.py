@@ -10,6 +10,7 @@ from nightune.models.data.dataset import Dataset
 from nightune.models.errors import InputError
 from nightune.models.networks.heads import Head, of_model, read_head
 from nightune.models.networks.training_rows import TrainingRows
+from nightune.models.networks.weighted_models import refuse_ignored_weights
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.recipe.rules import divided_loss
 from nightune.models.techniques.losses import SIGNED_LOSSES
@@ -25,9 +26,11 @@ class SettledHeads:
     def __init__(self, dataset: Dataset, folder: Path, build: Build) -> None:
         self._dataset, self._folder, self._build = dataset, folder, build
         self._heads: dict[tuple[str, str, str], Head] = {}
+        self._weighable: set[tuple[str, str, str]] = set()  # heads whose models use weights of rows
 
     @cached_property
-    def _rows(self) -> TrainingRows:
+    def rows(self) -> TrainingRows:
+        """A few training rows."""
         return TrainingRows.of(self._dataset)
 
     def read(self, recipe: Recipe, model: keras.Model | None = None) -> Head:
@@ -35,15 +38,23 @@ class SettledHeads:
 
         InputError if no loss fits, or if a technique of the recipe does not suit the loss.
         """
-        key = (keras.config.dtype_policy().name, model_key(recipe, code_of(recipe, self._folder)), str(recipe.training))
+        key = (
+            keras.config.dtype_policy().name,
+            model_key(recipe, code_of(recipe, self._folder)),
+            str(recipe.training.of_head),
+        )
         is_new = key not in self._heads
         if is_new:
             built = self._build(recipe, 0) if model is None else model
-            self._heads[key] = read_head(built, self._rows, recipe.training, self._folder)
+            self._heads[key] = read_head(built, self.rows, recipe.training, self._folder)
         head = self._heads[key]
         problem = contradiction(recipe, head)
         if problem is not None:
             raise problem
+        if (self.rows.are_weighted or recipe.training.has_class_weights) and key not in self._weighable:
+            # Another build, which is compiled anew: the loss of `model` is still to be read.
+            refuse_ignored_weights(self._build(recipe, 0), head, self.rows, self._folder)
+            self._weighable.add(key)
         return head if is_new or model is None else of_model(head, model, self._folder)
 
 

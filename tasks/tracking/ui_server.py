@@ -1,13 +1,16 @@
 """Serve MLflow's pages of a store: on this machine only, or with a password to the network."""
 
+import errno
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from nightune.proxies import ask_directly
 from nightune.settings import read_settings
 from nightune.tasks.child_server import health_status, start_server
 from nightune.tasks.tracking.store.errors import StoreError
@@ -32,17 +35,24 @@ class Access:
         """True if other machines can reach the pages."""
         return self.host not in LOOPBACK
 
+    @property
+    def reached_at(self) -> str:
+        """The host by which this machine reaches the pages, as addresses have it."""
+        return _in_address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host))
+
 
 def serve_ui(store: Store, access: Access, announce: Callable[[str], None]) -> None:
     """Serve until interrupted; pass the address to `announce` as soon as the server answers.
 
-    StoreError if the port is in use, or if the host is open to the network, but the password or the allowed hosts are
-    missing; ServerStartError if the server does not answer.
+    StoreError if the host or the port cannot be served on, or if the host is open to the network, but the password or
+    the allowed hosts are missing; ServerStartError if the server does not answer.
     """
     environment = os.environ | UI_ENVIRONMENT
     if access.is_open:
         environment |= _guarded(store, access)
-    address = f"http://127.0.0.1:{access.port}"
+    _require_place(access)
+    ask_directly(access.reached_at.strip("[]"))
+    address = f"http://{access.reached_at}:{access.port}"
     health = f"{address}/health"
     if health_status(health) is not None:
         raise StoreError(f"port {access.port}: something answers there already; choose another port with --port")
@@ -72,9 +82,35 @@ UI_ENVIRONMENT = {
 }
 
 
+def _in_address(host: str) -> str:
+    """Return a host as addresses have it: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def _require_place(access: Access) -> None:
+    """Raise StoreError unless this machine can serve on the host and the port."""
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(access.host, access.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as free:
+            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server: one may have just ended there
+            free.bind(place)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            text = f"port {access.port}: something answers there already; choose another port with --port"
+        elif error.errno == errno.EACCES:
+            text = f"port {access.port} is reserved for the administrator; choose one above 1023 with --port"
+        else:
+            text = (
+                f"--host {access.host}: no address of this machine ({error.strerror or error}); allowed: 127.0.0.1, "
+                "0.0.0.0 for all of its addresses, or one of them"
+            )
+        raise StoreError(text) from error
+
+
 def ui_command(store: Store, access: Access) -> list[str]:
     """Return the command that serves the store's pages."""
-    names = [f"{name}:{access.port}" for name in (*access.allowed_hosts, *LOOPBACK)]
+    hosts = dict.fromkeys(map(_in_address, (*access.allowed_hosts, access.reached_at, *LOOPBACK)))
+    names = [f"{name}:{access.port}" for name in hosts]
     guarded = ["--app-name", "basic-auth", "--allowed-hosts", ",".join(names)] if access.is_open else []
     return [
         *(sys.executable, "-P", "-m", "mlflow", "server"),

@@ -4,7 +4,9 @@ import logging
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+from nightune.tuning.trial import Trial
 
 if TYPE_CHECKING:
     from nightune.models.data.dataset import Dataset
@@ -17,12 +19,25 @@ logger = logging.getLogger("nightune")
 
 @dataclass(frozen=True)
 class Trainer:
-    """The engine of a sweep, its data, its checkpoints, and the trainings halted at a rung."""
+    """The engine of a sweep, its data, its checkpoints, the trainings halted at a rung, and engines of folds."""
 
     engine: "Engine"
     dataset: "Dataset"
     checkpoints: "Checkpoints"
     halted: "HaltedTrainings"
+    folds: "tuple[Engine, ...]" = ()
+
+    def of_trial(self, engine: "Engine", trial: Trial) -> "Engine":
+        """Return the engine of a trial's training: with folds, one that trains on all of them in step.
+
+        A replicate also trains on all rows outside the test split: its model may be promoted. `engine` is the
+        trainer's, or one that waits for other trainings.
+        """
+        from nightune.models.training.folds import FoldsEngine  # noqa: PLC0415 - Keras
+
+        if not self.folds:
+            return engine
+        return cast("Engine", FoldsEngine(engine, self.folds, trains_all_rows=trial.replicate > 0))
 
 
 @lru_cache(maxsize=1)
@@ -39,4 +54,5 @@ def make_trainer(engine_name: str, data_folder: Path, study_folder: Path, compil
     if dataset.is_on_disk:
         logger.info("data · kept on disk and read batch by batch: %s", data_placement(data_folder).reason)
     engine = make_engine(engine_name, dataset, study_folder)
-    return Trainer(engine, dataset, Checkpoints(engine, study_folder, dataset), HaltedTrainings())
+    checkpoints, folds = Checkpoints(engine, study_folder, dataset), map(engine.of_fold, dataset.folds)
+    return Trainer(engine, dataset, checkpoints, HaltedTrainings(), tuple(folds))

@@ -144,6 +144,7 @@ class TrialRunner:
 
     def _train_once(self, trial: Trial, engine: "Engine", log: TrialLog, checkpoint: Path) -> TrainedTrial:
         from nightune.models.engines.memory import peaks  # noqa: PLC0415 - Keras
+        from nightune.models.training.folds import standard_error  # noqa: PLC0415 - Keras
         from nightune.models.training.ranking import ranking_objective  # noqa: PLC0415 - Keras
 
         trainer, study, started_at = self._trainer, self._setting.study, time.monotonic()
@@ -162,6 +163,9 @@ class TrialRunner:
             return TrainedTrial(_failed(trial, failure.message, seconds=seconds, traceback=failure.traceback))
         log.add_tags(outcome.tags)
         log.add_metrics(peaks())
+        spread = standard_error(outcome.curves, study.objective.metric, outcome.best_epoch)
+        if spread is not None:
+            log.add_metrics({names.OBJECTIVE_ERROR: spread})
         return TrainedTrial(_result(trial, outcome, objective), write_checkpoint)
 
     def _outcome(self, trial: Trial, engine: "Engine", log: TrialLog, watch: Watch) -> "Outcome":
@@ -170,6 +174,7 @@ class TrialRunner:
 
         setting, trainer, study = self._setting, self._trainer, self._setting.study
         recipe, training = read_recipe(trial.params), f"{setting.sweep.run_id} {trial.key}"
+        engine = trainer.of_trial(engine, trial)
         outcome = train(
             engine,
             recipe,

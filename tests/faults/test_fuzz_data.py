@@ -47,6 +47,10 @@ SPLITS = (
     '{ kind = "fixed", column = "x" }',
     '{ kind = "fixed", test = "table.csv" }',
     "{ allow_overlap = true }",
+    "{ folds = 2, allow_overlap = true }",
+    '{ kind = "random", folds = 3 }',
+    '{ kind = "group", column = "x", folds = 2 }',
+    '{ kind = "time", column = "x", folds = 2, gap = 1 }',
 )
 
 cells = st.one_of(
@@ -76,8 +80,10 @@ def read(content: bytes, target: str | list[str], split: str = SPLITS[0]) -> Non
         except StudyError as error:
             assert str(path) in str(error)  # noqa: PT017 - either outcome is well
             return
-        for examples in (dataset.train, dataset.validation):
+        parts = [(each.train, each.validation) for each in (dataset, *dataset.folds)]
+        for examples in (part for pair in parts for part in pair):
             assert len(examples) > 0
+            assert examples.inputs.shape[1:] == dataset.input_shape
             assert np.isfinite(examples.inputs).all()
             assert np.isfinite(examples.targets).all()
         assert dataset.output_size >= 1
@@ -101,8 +107,20 @@ keys = st.one_of(
 
 @fuzzed
 @given(
-    st.dictionaries(st.sampled_from(["group", "time", "part", "x_train", "other"]), keys, max_size=3),
-    st.sampled_from([Split(), Split("group"), Split("time", gap=1), Split("time", gap="1 day"), Split("fixed")]),
+    st.dictionaries(st.sampled_from(["group", "time", "part", "x_train", "weight", "other"]), keys, max_size=3),
+    st.sampled_from(
+        [
+            Split(),
+            Split("group"),
+            Split("time", gap=1),
+            Split("time", gap="1 day"),
+            Split("fixed"),
+            Split(folds=2),
+            Split("group", folds=3),
+            Split("time", folds=2, gap=1),
+            Split("time", folds=2, gap="1 day"),
+        ]
+    ),
 )
 def test_any_keys_of_arrays_split_each_row_or_are_refused(given_keys: dict[str, list[object]], split: Split) -> None:
     x = np.random.default_rng(0).normal(size=(12, 2))
@@ -114,7 +132,28 @@ def test_any_keys_of_arrays_split_each_row_or_are_refused(given_keys: dict[str, 
             assert error.key == "data.source" or error.key.startswith("data.split")  # noqa: PT017 - either is well
             return
     assert sum(dataset.sizes.values()) <= 12
-    assert split.gap or sum(dataset.sizes.values()) == 12
+    assert split.gap or split.folds or sum(dataset.sizes.values()) == 12
+    for fold in dataset.folds:
+        assert 2 <= len(fold.train) + len(fold.validation) <= len(dataset.train)
+    assert (dataset.train.weights is None) == ("weight" not in given_keys)
+    assert dataset.train.weights is None or (np.isfinite(dataset.train.weights) & (dataset.train.weights >= 0)).all()
+
+
+@fuzzed
+@given(columns)
+def test_any_column_of_weights_is_read_or_refused(column: list[str]) -> None:
+    text = io.StringIO()
+    csv.writer(text).writerows([("x", "y", "w"), *((row, row % 5 + row / 7, each) for row, each in enumerate(column))])
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "t.csv").write_bytes(text.getvalue().encode("utf-8", "surrogatepass"))
+        try:
+            dataset = load_dataset(DataSettings("t.csv", target="y", weight="w"), Path(folder))
+        except InputError as error:
+            assert error.key in ("data.weight", "data.source")  # noqa: PT017 - either outcome is well
+            return
+    assert dataset.train.weights is not None
+    assert (np.isfinite(dataset.train.weights) & (dataset.train.weights >= 0)).all()
+    assert dataset.train.weights.any()
 
 
 matrices = st.one_of(

@@ -18,7 +18,23 @@ from nightune.tuning.errors import StudyError
 
 CASES = int(os.environ.get("NIGHTUNE_FUZZ_CASES", "150"))  # `make fuzz` runs 10,000
 STUDIES = sorted(Path("studies").glob("*.toml"))
-NAMES = [*KEYS, "low", "high", "scale", "options", "value", "when", "steps", "integer", "units", "default", "trials"]
+NAMES = [
+    *KEYS,
+    "class_weight",
+    "weight",
+    "average",
+    "low",
+    "high",
+    "scale",
+    "options",
+    "value",
+    "when",
+    "steps",
+    "integer",
+    "units",
+    "default",
+    "trials",
+]
 SECTIONS = (
     "data",
     "model",
@@ -88,6 +104,13 @@ def read(content: bytes) -> None:
 def test_any_tables_are_a_study_or_a_study_error(tables: dict[str, Any]) -> None:
     text = "\n".join(f"{name} = {as_toml(value)}" for name, value in tables.items())
     read(text.encode("utf-8", "surrogatepass"))
+
+
+@fuzzed
+@given(values | st.dictionaries(st.sampled_from(NAMES), st.floats() | st.integers(), max_size=3))
+def test_any_weights_of_classes_are_accepted_or_refused(value: Any) -> None:
+    text = STUDIES[0].read_text()
+    read(f"{text}\n[training]\nclass_weight = {as_toml(value)}\n".encode("utf-8", "surrogatepass"))
 
 
 @fuzzed

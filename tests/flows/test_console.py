@@ -1,10 +1,23 @@
 """Tables are as wide as COLUMNS says and never cut; the help lists flags without a type."""
 
+import errno
+import io
+import logging
+import sys
+
 import pytest
 from rich.table import Table
 from typer.testing import CliRunner
 
-from nightune.flows.runtime.console import PIPED_COLUMNS, ignore_unusable_width, output, print_table
+from nightune.flows.runtime.console import (
+    PIPED_COLUMNS,
+    ignore_unusable_width,
+    output,
+    print_json,
+    print_table,
+    progress_shown,
+    say,
+)
 
 PARAMETERS = "learning_rate.peak 0.123 · optimizer adamw · model.units [1234, 123] · batch_size.size 32"
 
@@ -64,3 +77,27 @@ def test_the_help_shows_no_type_for_flags(words: list[str]) -> None:
     assert done.exit_code == 0
     assert "--help" in done.output
     assert "bool" not in done.output
+
+
+class Closed(io.StringIO):
+    """The stream of a terminal that was closed, or of a pipe whose reader has ended."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self.error = error
+
+    def write(self, _: str) -> int:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(errno.EPIPE, "Broken pipe"), OSError(errno.EIO, "I/O error")])
+def test_a_closed_terminal_ends_the_messages_and_nothing_else(
+    error: OSError, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stderr", Closed(error))
+    with progress_shown():
+        for number in range(2):
+            logging.getLogger("nightune").warning("trial %d", number)
+    say("The process died in a trial. Restarting")
+    print_json({"best": 3})
+    assert capsys.readouterr().out == '{"best": 3}\n'

@@ -50,6 +50,13 @@ def test_after_a_promotion_the_champion_is_loaded_and_served() -> None:
         assert line in text
 
 
+def test_with_folds_no_trial_has_the_best_model() -> None:
+    assert "checkpoint/model.keras of run a1" in steps()
+    text = steps(replace(SWEEP, has_folds=True))
+    assert "run a1" not in text
+    assert "last fold" in text
+
+
 def test_after_a_refusal_promote_says_why() -> None:
     text = steps(standing=Standing.REFUSED)
     assert "why the winner was refused" in text

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,6 +56,24 @@ def test_the_users_setting_of_tensorflows_memory_is_kept(monkeypatch: pytest.Mon
 def test_the_backend_is_loaded_where_jax_is_not_installed() -> None:
     code = "import sys; sys.modules['jax'] = None; import nightune.models.backend"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("variable", "file", "imported"),
+    [("", "tensorflow", False), ("", "jax", True), ("tensorflow", "jax", False), ("jax", "tensorflow", True)],
+)
+def test_jax_is_left_out_only_where_it_is_not_the_backend(
+    tmp_path: Path, variable: str, file: str, imported: bool
+) -> None:
+    (tmp_path / "keras.json").write_text(f'{{"backend": "{file}"}}', encoding="utf-8")
+    kept = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    given = {"KERAS_HOME": str(tmp_path), **({"KERAS_BACKEND": variable} if variable else {})}
+    code = (
+        "import sys; from nightune.models.backend import _without_what_training_does_not_need as without\n"
+        "with without():\n    print('jax' not in sys.modules)\nprint('jax' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=kept | given, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(imported), "False"]
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_unknown_source_is_refused_with_the_nearest(tmp_path, source, words):
         ({"x": X.astype(str), "y": Y}, ["data.source", "inputs hold str", "numbers"]),
         ({"x": np.where(X > 2, np.nan, X), "y": Y}, ["data.source", "NaN", "the first in row"]),
         ({"x": X * 1e39, "y": Y}, ["data.source", "too large for float32", "the first in row 0"]),
-        ({"x": (X * 1e12).astype(np.int64), "y": Y}, ["data.source", "32 bits", "floats"]),
+        ({"x": (X * 1e12).astype(np.int64), "y": Y}, ["data.source", "32 bits", "unique"]),
         ({"x": X, "y": np.where(Y == 1, np.nan, 0.5)}, ["data.source", "20 targets", "the first in row 1"]),
         ({"x": X, "y": np.empty((60, 0))}, ["data.source", "(60, 0)"]),
         ({"x": X, "y": np.array([["a", "b"]] * 60)}, ["data.source", "2 columns", "texts"]),

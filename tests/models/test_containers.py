@@ -105,7 +105,7 @@ REFUSED = {
     "dictionaries": (np.full((ROWS, 3), {}, dtype=object), "dict"),
     "a single value": (np.array(5.0), "shape"),
     "a generator": ((row for row in X), "generator.*array"),
-    "numbers beyond 64 bits": (np.full((ROWS, 3), 2**70, dtype=object), "64 bits.*floats"),
+    "numbers beyond 64 bits": (np.full((ROWS, 3), 2**70, dtype=object), "64 bits.*unique"),
 }
 
 

@@ -42,6 +42,7 @@ ONLY_IN_FIT = [place for place, row in alone().items() if only_in_fit(read_recip
 COMPILED = {name: [option for option in ALL[name] if (name, option) not in ONLY_IN_FIT] for name in KINDS}
 DATA = {
     "smoothed labels": {"optimizer": "adam", "penalty.label_smoothing": 0.2},
+    "weighted classes": {"optimizer": "adam", "training.class_weight": "balanced"},
     "all weights decay": {"optimizer": "adam", "weight_decay.profile": "fixed", "weight_decay.scope": "all"},
     "exponential average": {"optimizer": "adam", "weight_average.kind": "exponential"},
     "polynomial average": {"optimizer": "sgd", "weight_average.kind": "polynomial"},

@@ -178,19 +178,25 @@ def test_every_feed_gives_the_batches_of_the_plan(make_plan: MakePlan, feed: str
 
     class Recording(keras.Model):
         def train_step(self, data: Any) -> dict[str, Any]:
-            seen.append(np.stack([np.array(part)[:, 0] for part in data]))
+            seen.append(np.stack([np.array(part).reshape(-1) for part in data]))
             return {"loss": 0.0}
 
     model = Recording()
     model.compile("sgd", "mse", run_eagerly=True)
     inputs = np.arange(22, dtype=np.float32)[:, None]
     given = getattr(batch_feeds, feed)(inputs, -inputs)
+    weights = inputs[:, 0] / 2
+    of_weighted = (True,) if feed == "TensorFlowFeed" else ()
+    weighing = getattr(batch_feeds, feed)(inputs, -inputs, *of_weighted)
     for epoch, sizes in enumerate([(8, 8, 6), (3, 9, 10), (22,)], start=1):
         plan = make_plan(epoch=epoch, sizes=sizes)
         seen.clear()
         model.fit(**given.arguments(plan.order, plan.batch_sizes), epochs=1, verbose=0)
         assert [batch[0].tolist() for batch in seen] == [batch.tolist() for batch in plan.batches()]
         assert all(np.array_equal(batch[0], -batch[1]) for batch in seen)
+        seen.clear()
+        model.fit(**weighing.arguments(plan.order, plan.batch_sizes, weights), epochs=1, verbose=0)
+        assert [batch[2].tolist() for batch in seen] == [(batch / 2).tolist() for batch in plan.batches()]
 
 
 def test_trials_leave_no_graphs_behind(make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe) -> None:

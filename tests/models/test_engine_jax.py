@@ -77,6 +77,15 @@ results["isolation"] = bool(np.array_equal(after, expected))
 results["second trial"] = distance(end(fit, second)[0], after)
 results["programs"] = engine.programs
 
+from nightune.models.engines import verification
+verification.COMPARED_EXAMPLES, shared = 24, make_jax_engine(dataset, FOLDER)
+verified = verification.compare_engines([first], dataset, FOLDER, lambda name: shared)
+program, = shared._programs.values()
+compiled = program._train._cache_size()
+trained, _ = end(shared, first)
+results["verified"] = [verified.refusal is None, compiled, program._train._cache_size(), shared.programs]
+results["trained after it"] = bool(np.array_equal(trained, end(alone, first)[0]))
+
 state = engine.start(first, Seeds(1, 2, 3))
 kept = engine.weights(state)
 initial = [weight.copy() for weight in kept]
@@ -149,6 +158,11 @@ def test_a_trial_does_not_depend_on_earlier_trials(results: dict[str, Any]) -> N
 
 def test_a_second_trial_in_the_same_program_has_its_own_numbers(results: dict[str, Any]) -> None:
     assert results["second trial"] < 1e-5
+
+
+def test_the_check_compiles_the_programs_of_the_trials(results: dict[str, Any]) -> None:
+    assert results["verified"] == [True, 1, 1, 1]
+    assert results["trained after it"]
 
 
 def test_programs_are_bounded_and_trials_leave_nothing_behind(results: dict[str, Any]) -> None:

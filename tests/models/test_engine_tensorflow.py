@@ -222,6 +222,34 @@ def test_auto_chooses_the_compiled_engine_that_agrees_with_fit(dataset: Dataset)
     assert "match fit's" in choice.reason
 
 
+@pytest.mark.parametrize(
+    ("params", "compared"),
+    [({"model.dropout": 0.3}, 24), ({"model.batch_normalization": True, "batch_size.size": 10}, 20)],
+)
+def test_the_check_compiles_the_programs_of_the_trials(
+    params: dict[str, Any], compared: int, compiled: Any, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compilations() -> list[int]:
+        return [
+            train.experimental_get_tracing_count() for each in own._programs.values() for train in each._train.values()
+        ]
+
+    monkeypatch.setattr("nightune.models.engines.verification.COMPARED_EXAMPLES", compared)
+    tried, own = recipe(**params), make_tensorflow_engine(dataset, HERE)
+    assert choose_engine("auto", [tried], dataset, HERE, lambda name: own).name == "tensorflow"
+    assert compilations() == [1]
+    trained = end(own, tried, dataset)
+    assert compilations() == [1]
+    assert distance(trained, end(compiled, tried, dataset)) == 0.0
+
+
+def test_a_larger_data_set_is_checked_by_an_engine_of_a_part(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nightune.models.engines.verification.SHARED_EXAMPLES", 60)
+    own = make_tensorflow_engine(dataset, HERE)
+    assert choose_engine("auto", SAMPLE[:1], dataset, HERE, lambda name: own).name == "tensorflow"
+    assert own.programs == 0
+
+
 def test_a_model_that_cannot_be_built_costs_its_own_trials_not_the_compiled_engine(
     dataset: Dataset, user_model: Callable[[str], str], tmp_path: Path
 ) -> None:

@@ -38,6 +38,7 @@ SAME_GRAPH: list[Pair] = [
     ({"optimizer": "adagrad"}, {"optimizer": "adagrad", "initial_accumulator": 0.3}),
     ({"model__dropout": 0.1}, {"model__dropout": 0.5}),
     ({"penalty__label_smoothing": 0.1}, {"penalty__label_smoothing": 0.3}),
+    ({"training__class_weight": "balanced"}, {"training__class_weight": {"0": 3.0}}),
     ({"batch_size__size": 8}, {"batch_size__size": 200}),
     ({"batch_size__size": 8}, {"batch_size__policy": "random"}),
     ({"penalty__kind": "l1"}, {"weight_decay__profile": "fixed", "learning_rate__schedule": "cosine"}),
@@ -59,6 +60,7 @@ OTHER_GRAPH: list[Pair] = [
     ({"learning_rate__hypergradient_strength": 1e-3}, {}),
     ({"penalty__kind": "l1_proximal"}, {"penalty__kind": "l1"}),
     ({"penalty__label_smoothing": 0.0}, {"penalty__label_smoothing": 0.1}),
+    ({"training__class_weight": "none"}, {"training__class_weight": "balanced"}),
     ({"weight_decay__profile": "fixed"}, {"weight_decay__profile": "fixed", "weight_decay__scope": "all"}),
     ({"precision": "float32"}, {"precision": "mixed_bfloat16"}),
     (
@@ -156,7 +158,8 @@ def graph(engine: Any, recipe: Recipe, dataset: Dataset) -> str:
         np.zeros(3, np.int32),
     )
     data = Data(dataset.train.inputs, program.head.targets(dataset.train.targets), dataset.validation.inputs)
-    given = tf.nest.map_structure(tf.constant, (state.arrays, updates, np.float32(0.0), data))
+    arrays = (state.arrays, updates, np.float32(0.0), data)
+    given = tf.nest.map_structure(lambda array: None if array is None else tf.constant(array), arrays)
     traced = tf.function(partial(_train, program, Shape(8, False)), autograph=False).get_concrete_function(*given)
     definition = traced.graph.as_graph_def()
     functions = sorted(unnumbered(function) for function in definition.library.function)

@@ -1,11 +1,13 @@
 """Heavy imports: garbage collection is off during them, later skips the new objects, and is restored."""
 
 import gc
+import importlib
+import sys
 from collections.abc import Iterator
 
 import pytest
 
-from nightune.models.heavy_imports import lasting_imports
+from nightune.models.heavy_imports import lasting_imports, without_modules
 
 
 @pytest.fixture(autouse=True)
@@ -37,3 +39,12 @@ def test_a_collector_that_was_off_stays_off() -> None:
     with lasting_imports():
         pass
     assert not gc.isenabled()
+
+
+def test_modules_that_are_left_out_can_be_imported_afterwards() -> None:
+    sys.modules.pop("colorsys", None)
+    with without_modules("colorsys", "gc"):
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module("colorsys")
+        assert importlib.import_module("gc") is gc
+    assert importlib.import_module("colorsys").__name__ == "colorsys"

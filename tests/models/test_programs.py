@@ -24,17 +24,17 @@ from nightune.models.training.seeds import Seeds
 
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
-    global keras, tf, InitialWeights, Program, build_traced_optimizer, is_noisy, is_separable
+    global keras, tf, ClassWeights, Form, InitialWeights, Program, build_traced_optimizer
     global TrainingRows, read_head
     import keras
     import tensorflow as tf
 
     from nightune.models.engines.compiled.initial_weights import InitialWeights
-    from nightune.models.engines.compiled.program import Program
+    from nightune.models.engines.compiled.program import Form, Program
     from nightune.models.engines.compiled.traced_optimizers import build_traced_optimizer
-    from nightune.models.engines.keras_parts.model_traits import is_noisy, is_separable
     from nightune.models.networks.heads import read_head
     from nightune.models.networks.training_rows import TrainingRows
+    from nightune.models.training.row_weights import ClassWeights
 
 
 HERE = Path()
@@ -64,6 +64,19 @@ def test_every_layout_takes_each_example_once_in_the_plans_order(
 ) -> None:
     plan = make_plan(sizes=sizes)
     assert covered(plan, lay_out(plan)) == plan.order.tolist()
+
+
+@pytest.mark.parametrize("lay_out", [bucketed_parts, accumulated_parts, fitted_parts, exact_parts])
+@pytest.mark.parametrize(("size", "updates"), [(8, 300), (64, 40), (600, 4)])
+def test_an_epoch_of_a_part_has_the_arrays_of_a_whole_one_where_there_is_room_for_it(
+    make_plan: MakePlan, size: int, updates: int, lay_out: Callable[[EpochPlan], Any]
+) -> None:
+    whole, part = make_plan(sizes=[size] * updates), make_plan(sizes=[size] * 3, room=size * updates)
+    (all_of_it,), (some,) = lay_out(whole), lay_out(part)
+    assert some.shape == all_of_it.shape
+    assert len(padded_order(part, (some,))) == len(padded_order(whole, (all_of_it,)))
+    assert len(some.bounds) == len(all_of_it.bounds) or lay_out is fitted_parts
+    assert covered(part, (some,)) == part.order.tolist()
 
 
 def test_fifty_random_sizes_need_no_more_shapes_than_buckets(make_plan: MakePlan) -> None:
@@ -127,22 +140,6 @@ def test_one_minus_a_number_near_one_keeps_its_digits(recipe: MakeRecipe) -> Non
     assert float(1 - optimizer.beta_2.value) != float(np.float32(1 - 0.999))
 
 
-def test_normalization_and_layers_unknown_to_keras_couple_examples() -> None:
-    class Own(keras.layers.Layer):
-        def call(self, inputs: Any) -> Any:
-            return inputs
-
-    def net(*layers: Any) -> keras.Model:
-        return keras.Sequential([keras.Input((3,)), *layers, keras.layers.Dense(1)])
-
-    assert is_separable(net(keras.layers.Dropout(0.1), keras.layers.LayerNormalization()))
-    assert not is_separable(net(keras.layers.BatchNormalization()))
-    assert not is_separable(net(Own()))
-    assert not is_separable(net(keras.layers.Dense(2, activity_regularizer="l2")))
-    assert is_noisy(net(keras.layers.GaussianNoise(0.1)))
-    assert not is_noisy(net())
-
-
 @pytest.mark.parametrize("kind", ["sgd", "adam"])
 def test_padding_with_weight_zero_changes_nothing_of_an_update(
     make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe, kind: str
@@ -155,7 +152,8 @@ def test_padding_with_weight_zero_changes_nothing_of_an_update(
         return build_model("mlp", {"units": [4]}, (5,), 1, folder=HERE, seed=seed)
 
     initial, model = InitialWeights(build), build(1)
-    program = Program(model, read_head(model, TrainingRows.of(dataset)), given_recipe, initial)
+    head, form = read_head(model, TrainingRows.of(dataset)), Form(is_separable=True)
+    program = Program(model, head, given_recipe, initial, ClassWeights(dataset), form)
     targets = program.head.targets(dataset.train.targets)
 
     def updated(indices: list[int], weights: list[float]) -> list[np.ndarray]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from nightune.models.data.dataset import Dataset
+from nightune.models.kept_code import code_kept
 from nightune.models.recipe.params import read_recipe
 from nightune.models.training.seeds import Seeds
 
@@ -274,6 +275,20 @@ def test_code_that_returns_another_model_is_refused(saved: Callable[..., Any], t
             target.writestr(name, source.read(name).replace(b"Gate(units)", b"Gate(2 * units)"))
     with pytest.raises(ValueError, match="is saved"):
         load(changed)
+
+
+def test_code_that_is_edited_after_a_sweep_began_is_carried_as_it_was(tmp_path: Path, dataset: Dataset) -> None:
+    files = {"net.py": "import helper\n" + HEAD + GATE + BUILD, "helper.py": "FACTOR = 2\n"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    recipe = read_recipe({"model.architecture": "net.py:build"})
+    shape, size = dataset.input_shape, dataset.output_size
+    with code_kept():
+        model = build_model("net.py:build", recipe.model, shape, size, folder=tmp_path, seed=3)
+        (tmp_path / "net.py").write_text("def (")
+        (tmp_path / "helper.py").write_text("FACTOR = 9\n")
+        carried = learn_rebuilding(model, recipe, dataset, tmp_path).files
+    assert carried == {name: text.encode() for name, text in sorted(files.items())}
 
 
 def test_files_that_are_too_large_are_left_out(

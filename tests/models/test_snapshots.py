@@ -47,6 +47,7 @@ FOR_ALL: dict[str, dict[str, Any]] = {
         "weight_decay.profile": "fixed",
         "penalty.kind": "l1",
     },
+    "weighted classes": {"optimizer": "adam", "training.class_weight": {"0": 3.0}},
     "growing batches": {"optimizer": "rmsprop", "batch_size.policy": "geometric", "batch_size.maximum": 16},
 }
 SAMPLE = ("adam with dropout", "normalized, decaying")  # the others are compiled in the nightly tests

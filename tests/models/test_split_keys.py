@@ -102,7 +102,7 @@ def test_a_random_split_says_that_groups_are_not_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("result", "split", "key", "words"),
     [
-        ("{'x': X, 'y': Y, 'weight': Y}", Split(), "data.source", ["weights", "not supported"]),
+        ("{'x': X, 'y': Y, 'weight': Y}", Split(), "data.source", ["weights", "from 0"]),
         ("{'x': X, 'y': Y, 'grup': Y}", Split(), "data.source", ["'grup'", "'group'"]),
         ("{'x': X, 'labels': Y}", Split(), "data.source", ["'y'", "'targets'", "labels"]),
         ("{'x': X, 'y': Y, 'group': GROUP[:9]}", Split(), "data.source", ["(9,)", "60"]),

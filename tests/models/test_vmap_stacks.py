@@ -22,6 +22,7 @@ from nightune.models.engines.compiled import vmap_stacks as stacks
 from nightune.models.training.controller import Controller
 from nightune.models.engines.compiled.jax_backend import make_jax_engine
 from nightune.models.engines.compiled.side_by_side import train_side_by_side
+from nightune.models.training.folds import FoldsEngine
 from nightune.models.training.loop import train
 from nightune.models.training.seeds import Seeds
 from nightune.models.engines.compiled.vmap_stacks import Stacks, stack_members
@@ -68,6 +69,24 @@ results = {"distances": [], "members": stack_members(), "largest": kept.largest}
 for one, other in zip(alone, stacked):
     flat = [np.concatenate([weight.ravel() for weight in outcome.weights]) for outcome in (one, other)]
     results["distances"].append(float(np.linalg.norm(flat[0] - flat[1]) / np.linalg.norm(flat[0])))
+
+folded = dataset.with_folds([(halves[0], halves[1]), (halves[1], halves[0])])
+whole = make_jax_engine(folded, Path("."))
+parts = [whole.of_fold(fold) for fold in folded.folds]
+
+def on_folds(recipe, seed, engine):
+    return train(FoldsEngine(engine, parts, trains_all_rows=seed == 2), recipe, folded, epochs=3, seed=seed,
+                 monitor="val_loss", direction="minimize")
+
+same = [partial(on_folds, make(optimizer="adam", learning_rate__peak=rate), seed)
+        for seed, rate in enumerate((0.01, 0.02, 0.03))]
+folds = Stacks(4)
+together = train_side_by_side(whole, same, 4, folds.run_epochs)
+results["folds"] = max(
+    abs(one(whole).objective - other.objective) for one, other in zip(same, together)
+)
+results["largest of folds"] = folds.largest
+
 def how(outcome):
     return outcome.status, outcome.epochs, outcome.best_epoch, sorted(outcome.curves)
 
@@ -132,6 +151,11 @@ def test_a_stacked_trial_stays_bit_equal_beside_one_with_nan(results: dict[str, 
 def test_a_stack_that_does_not_fit_is_halved_and_stays_so(results: dict[str, Any]) -> None:
     assert results["tried"] == [5, 2, 2, 1, 2, 2, 1]
     assert results["halved"] < 1e-6
+
+
+def test_trials_with_folds_are_stacked_fold_by_fold(results: dict[str, Any]) -> None:
+    assert results["folds"] < 1e-5
+    assert results["largest of folds"] == 3
 
 
 def test_the_stack_size_can_be_set(results: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from nightune.tasks.build_models import Builds, build_models
+from nightune.tasks.check_study import check_study
 from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import prepare_data, read_dataset
 from nightune.tasks.start_sweep import start_sweep
@@ -51,6 +52,12 @@ def divergence(input_shape, output_size):
     model = keras.Sequential([keras.Input(input_shape), keras.layers.Dense(output_size, "softmax")])
     model.compile("adam", loss="kl_divergence")
     return model
+
+
+def looked_up(input_shape, output_size):
+    layers = keras.layers
+    last = [layers.Flatten(), layers.Dense(output_size)]
+    return keras.Sequential([keras.Input(input_shape), layers.Embedding(2, 2), *last])
 
 
 def leaves(input_shape, output_size):
@@ -169,3 +176,16 @@ def test_architectures_of_different_losses_are_not_ranked_by_them(read: Read) ->
         built(read(both))
     builds = built(read(f'{both}\n[training]\nloss = "crossentropy"'))
     assert {"crossentropy" in said for said in builds.heads.values()} == {True}
+
+
+def test_a_check_reports_sizes_head_and_engine_or_refuses(read: Read) -> None:
+    checked = check_study(read('architecture = "net.py:build"\nwidth = [8, 16]'), lambda: None)
+    assert "outputs [3]" in checked.sizes["net.py:build"]
+    assert "parameters" in checked.sizes["net.py:build"]
+    assert "logits" in checked.heads["net.py:build"]
+    assert checked.engine.startswith(("tensorflow", "jax"))
+
+
+def test_a_check_refuses_ids_without_rows_in_an_embedding(read: Read) -> None:
+    with pytest.raises(StudyError, match="whole numbers"):
+        check_study(read('architecture = "net.py:looked_up"'), lambda: None)

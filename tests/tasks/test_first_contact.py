@@ -4,6 +4,8 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,24 @@ def test_a_server_that_never_answers_is_not_waited_for(silent: socket.socket, mo
     monkeypatch.setattr(module, "LIMIT_SECONDS", 0.2)
     with pytest.raises(StoreError, match="no MLflow store answers"):
         require_answer(f"http://127.0.0.1:{silent.getsockname()[1]}")
+
+
+@pytest.mark.parametrize(("of_interface", "is_store"), [(404, False), (502, False), (200, True), (401, True)])
+def test_a_server_that_is_no_store_is_said(of_interface: int, is_store: bool) -> None:
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(of_interface if self.path.startswith("/of/me/api/2.0/mlflow/") else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/of/me"
+        with nullcontext() if is_store else pytest.raises(StoreError, match=f"status {of_interface}"):
+            require_answer(address)
+        server.shutdown()
 
 
 def test_a_name_that_is_looked_up_for_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """What the gate compares: the study's own metric, on the rows and groups of the test split."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +183,61 @@ def test_the_groups_do_not_change_the_version_of_the_data(tmp_path: Path) -> Non
     dataset = loaded(tmp_path, split=BY_PATIENT)
     assert "groups" not in dataset.description
     assert not (save_dataset(loaded(tmp_path), tmp_path / "plain") / "sealed" / GROUPS).exists()
+
+
+def weighted(folder: Path, target: str, **keys: Any) -> Dataset:
+    """The data set with whole weights of rows, some of them 0."""
+    return loaded(folder, TABLE.assign(w=np.arange(ROWS) % 4), target, weight="w", **keys)
+
+
+@pytest.mark.parametrize(
+    ("objective", "target"),
+    [("val_loss", "label"), ("val_accuracy", "label"), ("val_f1_macro", "label"), ("val_rmse", "price")],
+)
+def test_rows_are_compared_by_their_weights(tmp_path: Path, objective: str, target: str) -> None:
+    dataset = weighted(tmp_path, target)
+    question = asked(dataset, objective)
+    assert question.loss.endswith("(rows by their weights)")
+    weights, known = question.rows.weights, dataset.train
+    assert weights is not None
+    baseline = question.baseline()
+    gain = compare_sides(baseline, baseline, question.rows, 0.95, seed=0, opponent_is_fixed=True)
+    assert (gain.is_weighted, gain.gain) == (True, 0.0)
+    assert known.weights is not None
+    if target == "price":
+        guess = np.average(known.targets.astype(float), weights=known.weights)
+        errors = (question.truth.values[:, 0] - guess) ** 2
+        expected = np.sqrt(np.average(errors, weights=weights))
+    else:
+        is_yes = question.truth.values == "yes"
+        share = np.average(known.targets, weights=known.weights)
+        losses = {
+            "val_loss": -np.log(np.where(is_yes, share, 1 - share)),
+            "val_accuracy": is_yes.astype(float),
+            "val_f1_macro": is_yes.astype(float),
+        }[objective]
+        expected = np.average(losses, weights=weights)
+        if objective == "val_f1_macro":
+            expected = 1 - (1 - expected) / (2 - expected)  # as in `baseline_by_hand`
+    assert gain.challenger_loss == pytest.approx(expected, rel=1e-6)
+
+
+def test_metrics_by_rows_are_compared_without_weights(tmp_path: Path) -> None:
+    question = asked(weighted(tmp_path, "label", metrics_by_rows=True), "val_loss")
+    assert question.rows.weights is None
+    share = question.dataset.train.targets.mean()
+    is_yes = question.truth.values == "yes"
+    expected = -np.log(np.where(is_yes, share, 1 - share))
+    np.testing.assert_allclose(question.baseline().losses[0], expected, rtol=1e-6)
+
+
+def test_a_single_row_with_a_weight_has_no_variance(tmp_path: Path) -> None:
+    dataset = weighted(tmp_path, "label")
+    test = dataset.test.open(Purpose.GATE, lambda: None)
+    alone = np.zeros(len(test), np.float32)
+    alone[0] = 1.0
+    from nightune.models.networks.heads import Head
+
+    question = Question.of(dataset, replace(test, weights=alone), "val_accuracy", Head("classes", True))
+    (guard,) = question.undefined()
+    assert "no value" in guard.said

@@ -85,6 +85,37 @@ def test_batches_above_the_data_break_rule_c11(tmp_path, key, domain, largest):
         prepare_data.fn(study, tmp_path / "mlruns")
 
 
+def test_batches_above_the_smallest_fold_break_rule_c11(tmp_path):
+    study = study_of(tmp_path, split=SplitSection(folds=4))
+    study.space = SearchSpace((Dimension("batch_size.size", Choice((90,))),))
+    assert prepare_data.fn(study, tmp_path / "mlruns").sizes == {"train": 120, "test": 30}
+    study.space = SearchSpace((Dimension("batch_size.size", Choice((91,))),))
+    with pytest.raises(StudyError, match=r"batch_size\.size: 91 .*90 training examples of the smallest fold"):
+        prepare_data.fn(study, tmp_path / "mlruns")
+
+
+@pytest.mark.parametrize(("metric", "kind"), [("val_auc", "stratified"), ("val_r2", "random")])
+def test_folds_without_a_value_of_the_objective_are_refused_with_remedies_that_work(tmp_path, metric, kind):
+    """In the newer half, all rows have one class, or one target."""
+    table = {"day": range(80), "a": [index % 7 for index in range(80)]}
+    y = ["p", "q"] * 20 + ["q"] * 40 if metric == "val_auc" else [index + 0.5 for index in range(40)] + [7.5] * 40
+    pd.DataFrame({**table, "y": y}).to_csv(tmp_path / "t.csv", index=False)
+    given = {"kind": "time", "column": "day", "folds": 4, "test": 0.1}
+
+    def prepare(objective: str, **changes: object) -> None:
+        split = {**given, **changes}
+        if split["kind"] != "time":
+            del split["column"]
+        study = study_of(tmp_path, "t.csv", target="y", split=SplitSection(**split))
+        study.objective = Objective(metric=objective)
+        prepare_data.fn(study, tmp_path / "mlruns")
+
+    with pytest.raises(StudyError, match=rf"objective\.metric: {metric} .*fold 3"):
+        prepare(metric)
+    prepare("val_loss")
+    prepare(metric, kind=kind)
+
+
 def test_study_of_a_table_reaches_the_data_with_all_its_keys(tmp_path):
     rows = range(90)
     table = {"id": rows, "patient": [row // 3 for row in rows], "zip": [row % 4 for row in rows]}

@@ -1,6 +1,7 @@
 """A sweep interrupted before it trains is closed as interrupted, and a complete one is left alone."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.start_sweep import start_sweep
 from nightune.tasks.tracking.store.store import open_store
 from nightune.tasks.tracking.sweeps.sweeps import all_sweeps, finish_sweep, record_engine
+from nightune.tasks.trial.trainer import make_trainer
 from nightune.tuning.errors import StudyError
 from tests.flows.conftest import small_study
 
@@ -30,6 +32,15 @@ def test_a_stop_while_the_engine_is_chosen_leaves_no_run_open(
     assert [str(sweep.status) for sweep in all_sweeps(store, study.name)] == ["interrupted"]
     monkeypatch.undo()
     assert start_sweep.fn(store, study, data, "fit", False).sweep.id == "flowers-0"
+
+
+def test_the_engine_that_was_checked_trains_the_sweep_with_its_programs(store_root: Path, small_study: Path) -> None:
+    study, store = load_study(small_study), open_store(store_root)
+    sweep = start_sweep.fn(store, study, prepare_data.fn(study, store.root), "compiled", False).sweep
+    data = prepare_data.fn(study, store.root)
+    trainer: Any = make_trainer(sweep.engine, data.folder, study.path.parent, store.compiled)
+    assert trainer.engine.name == sweep.engine
+    assert trainer.engine.programs >= 1
 
 
 def test_a_refused_engine_closes_an_unfinished_sweep_and_leaves_a_complete_one(

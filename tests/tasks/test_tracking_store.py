@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -44,7 +45,9 @@ def test_several_processes_create_one_store_at_the_same_time(tmp_path: Path) -> 
 KILLED_IN_THE_MAKING = """
 import os, pathlib, signal, sys
 import mlflow.store.db.utils as utils
+from nightune.tasks.tracking.store import store
 from nightune.tasks.tracking.store.store import open_store
+store.place_prepared = lambda *_: False  # as with another version of MLflow
 utils._upgrade_db = lambda engine: os.kill(os.getpid(), signal.SIGKILL)  # the first tables are there, the rest is not
 open_store(pathlib.Path(sys.argv[1]))
 """
@@ -174,6 +177,30 @@ def test_the_link_to_the_leaderboard_sorts_the_best_first(sweep: Sweep) -> None:
     address = leaderboard_address("http://127.0.0.1:5000", replace(sweep, direction="maximize"))
     assert "orderByAsc=false" in address
     assert address.startswith(f"http://127.0.0.1:5000/#/experiments/{sweep.experiment_id}/runs?")
+
+
+def test_the_ui_is_asked_at_the_address_that_it_is_served_on() -> None:
+    assert Access("0.0.0.0").reached_at == Access().reached_at == "127.0.0.1"
+    assert Access("::").reached_at == Access("::1").reached_at == "[::1]"
+    assert Access("192.0.2.7").reached_at == "192.0.2.7"
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "nosuch.invalid"])  # an address of documentation (RFC 5737)
+def test_a_host_that_is_not_this_machine_is_said_before_a_server_starts(
+    store: Store, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PASSWORD, "long enough, they say")
+    with pytest.raises(StoreError, match=rf"--host {host}: no address of this machine .*0\.0\.0\.0"):
+        serve_ui(store, Access(host, 5123, ("tuner",)), print)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_port_in_use_is_said_before_a_server_starts(store: Store, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PASSWORD, "long enough, they say")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StoreError, match=rf"port {port}: something answers"):
+            serve_ui(store, Access(host, port, ("tuner",)), print)
 
 
 @pytest.mark.parametrize(("password", "names"), [("", ("tuner",)), ("long enough, they say", ())])

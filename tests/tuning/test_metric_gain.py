@@ -267,3 +267,45 @@ def test_the_jackknife_leaves_out_every_row_once(count: int) -> None:
     assert (left_out.sum(axis=0) == 1).all()
     assert len(left_out) == len(rows.blocks) <= max(count, 210)
     assert all(len(np.unique(classes[block])) == 1 for block in left_out)
+
+
+def test_weights_of_rows_multiply_those_of_resamples() -> None:
+    weights = np.arange(12.0)
+    plain, weighted = TestRows(12), TestRows(12, weights=weights)
+    generators = [np.random.default_rng(0) for _ in range(2)]
+    drawn = [
+        weights_of(list(rows.bootstrap(each, 50))) for rows, each in zip((plain, weighted), generators, strict=True)
+    ]
+    np.testing.assert_array_equal(drawn[1], drawn[0] * weights)
+    left_out = [weights_of(list(rows.jackknife())) for rows in (plain, weighted)]
+    np.testing.assert_array_equal(left_out[1], left_out[0] * weights)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0])
+def test_the_gate_by_weight_finds_planted_gains_and_no_others(spread: float) -> None:
+    """Weights of 0 and 1, or of a long tail."""
+
+    def is_found(number: int, better_by: float) -> bool:
+        generator = np.random.default_rng([number, 11])
+        drawn = generator.normal(size=100)
+        rows = TestRows(100, weights=np.exp(spread * drawn) if spread else (drawn > 0).astype(float))
+        base = generator.normal(size=100) ** 2
+
+        def side(gain: float) -> Side:
+            config = base + 0.5 * generator.normal(size=100) - gain
+            return Side(np.stack([config + 0.3 * generator.normal(size=100) for _ in range(3)]))
+
+        return compare_sides(side(better_by), side(0.0), rows, 0.95, seed=0).low > 0
+
+    assert sum(is_found(number, 0.0) for number in range(40)) <= 4
+    assert sum(is_found(number, 0.6) for number in range(10)) >= 9
+
+
+def test_equal_weights_give_the_mean_loss() -> None:
+    losses = np.random.default_rng(0).normal(size=(2, 30))
+    sides = [Side(losses[:1]), Side(losses[1:])]
+    plain = compare_sides(*sides, TestRows(30), 0.95, seed=0)
+    weighted = compare_sides(*sides, TestRows(30, weights=np.full(30, 2.0)), 0.95, seed=0)
+    assert weighted.gain == pytest.approx(plain.gain)
+    assert weighted.is_weighted
+    assert not plain.is_weighted

@@ -276,6 +276,14 @@ def test_a_fixed_split_names_files_or_arrays_of_the_source(read: Read) -> None:
     assert arrays.digest != files.digest
 
 
+def test_folds_are_part_of_the_digest_and_their_absence_is_not(read: Read) -> None:
+    plain, folded = (
+        read(study_text(data=f'source = "iris"\nsplit = {{ test = 0.2{more} }}')) for more in ("", ", folds = 5")
+    )
+    assert "folds" not in plain.content["data"]["split"]
+    assert folded.content["data"]["split"]["folds"] == 5
+
+
 def test_a_gap_of_none_is_no_gap_to_a_digest(read: Read) -> None:
     text = 'source = "a.npz"\nsplit = {{ kind = "time", gap = {} }}'
     digests = [read(study_text(data=text.format(gap))).digest for gap in ("0", "3", '"3 days"')]

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
+from nightune.tuning.analysis.quantiles import student_quantile
 from nightune.tuning.trial import Trial, TrialResult, trial_key
 from nightune.vocabulary import sign_of, unknown_name
 
@@ -158,7 +158,7 @@ def claim_better(confirmation: Confirmation, search_scores: Sequence[float], dir
     winner, ordinary = confirmation.winner.finalist, float(np.median(finite))
     gain = (ordinary - winner.mean) * sign_of(direction)
     error = deviation * math.sqrt(1 / len(winner.scores) + math.pi / (2 * len(finite)))
-    quantile = float(stdtrit(degrees, 1 - (1 - confirmation.confidence) / len(sound)))
+    quantile = student_quantile(degrees, 1 - (1 - confirmation.confidence) / len(sound))
     return Claim(gain, gain - quantile * error, ordinary, len(finite))
 
 
@@ -177,7 +177,7 @@ def _confirmed(
     finalist: Finalist, deviation: float, degrees: int, confidence: float, chance: float, is_within: bool
 ) -> ConfirmedFinalist:
     error = deviation / math.sqrt(len(finalist.scores))
-    reach = error * float(stdtrit(degrees, (1 + confidence) / 2)) if degrees else math.nan
+    reach = error * student_quantile(degrees, (1 + confidence) / 2) if degrees else math.nan
     return ConfirmedFinalist(finalist, error, finalist.mean - reach, finalist.mean + reach, chance, is_within)
 
 

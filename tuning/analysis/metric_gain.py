@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri, stdtrit
 
 from nightune.tuning.analysis.paired_gain import (
     RESAMPLES,
@@ -24,6 +23,7 @@ from nightune.tuning.analysis.paired_gain import (
     lower_confidences,
     refuse_bad_confidence,
 )
+from nightune.tuning.analysis.quantiles import normal_quantile, student_quantile
 from nightune.tuning.analysis.resampling import Codes, TestRows, Weights
 
 Values = npt.NDArray[np.float64]
@@ -58,18 +58,18 @@ class Side:
 def compare_sides(
     challenger: Side, opponent: Side, rows: TestRows, confidence: float, seed: int, opponent_is_fixed: bool = False
 ) -> Gain:
-    """Return the gain: by the mean losses of independent rows, or by the metric, or by rows that come in groups.
+    """Return the gain: by the mean losses of independent rows, or by the metric, groups or weights of rows.
 
     UndefinedMetricError where the metric or its variance is undefined.
     """
-    if not challenger.metrics and rows.groups is None:
+    if not challenger.metrics and rows.are_plain:
         return compare(challenger.losses, opponent.losses, confidence, seed, opponent_is_fixed)
     return compare_metrics(challenger.functions, opponent.functions, rows, confidence, seed, opponent_is_fixed)
 
 
 def refuse_undefined(side: Side, rows: TestRows) -> None:
     """Raise UndefinedMetricError if a metric of the side, or its variance, is not defined on the rows."""
-    if side.metrics or rows.groups is not None:
+    if side.metrics or not rows.are_plain:
         _measured(side.functions, rows)
 
 
@@ -95,7 +95,7 @@ def compare_metrics(
 
     def interval(level: float) -> tuple[float, float]:
         tail = (1 - level) / 2
-        wider = float(stdtrit(degrees, tail) / ndtri(tail))
+        wider = student_quantile(degrees, tail) / normal_quantile(tail)
         low, high = np.quantile(gain + wider * row_draws + seed_draws, [tail, 1 - tail])
         return float(low), float(high)
 
@@ -114,12 +114,13 @@ def compare_metrics(
         seed_reach=spread.reach(confidence),
         lows=tuple((level, interval(level)[0]) for level in lower_confidences(confidence)),
         groups=None if rows.groups is None else rows.unit_count,
+        is_weighted=rows.weights is not None,
     )
 
 
 def _measured(models: Sequence[Metric], rows: TestRows) -> tuple[Values, Values]:
     """Return each model's loss on all rows, (models,), and without each block of the jackknife, (models, blocks)."""
-    values = _evaluate(models, iter([np.ones((1, rows.count))]))[:, 0]
+    values = _evaluate(models, iter([rows.all]))[:, 0]
     kind = "group" if rows.unit_count == 1 else "groups"
     units = f"{rows.count} test rows" + ("" if rows.groups is None else f" in {rows.unit_count} {kind}")
     if rows.unit_count < 2:
@@ -192,7 +193,8 @@ def _evaluate(models: Sequence[Metric], chunks: Iterator[Weights]) -> Values:
 
 def _mean_of(losses: Values) -> Metric:
     def mean(weights: Weights) -> Values:
-        means: Values = weights @ losses / weights.sum(axis=1)
+        total = weights.sum(axis=1)
+        means: Values = weights @ losses / np.where(total > 0, total, np.nan)
         return means
 
     return mean

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
 
+from nightune.tuning.analysis.quantiles import student_quantile
 from nightune.vocabulary import shown
 
 Losses = npt.NDArray[np.float64]  # (models, rows), lower is better, the same rows for every model
@@ -41,6 +41,7 @@ class Gain:
     seed_reach: float = 0.0  # the part of the interval below the gain that more test rows would not shorten
     lows: tuple[tuple[float, float], ...] = ()  # lower confidences with the lower ends of their intervals
     groups: int | None = None  # of the rows, if these were resampled in groups
+    is_weighted: bool = False  # losses are means by the weights of rows
 
     def is_above(self, minimum: float) -> bool:
         """True if the lower end of the interval is above the minimum."""
@@ -138,7 +139,7 @@ class SeedSpread:
         """Return how far these shifts alone move the lower end of an interval."""
         if self.shift_variance == 0.0:
             return 0.0
-        return float(stdtrit(self.degrees, (1 + confidence) / 2)) * math.sqrt(self.shift_variance * self.weight)
+        return student_quantile(self.degrees, (1 + confidence) / 2) * math.sqrt(self.shift_variance * self.weight)
 
 
 def _resampled_means(values: npt.NDArray[np.float64], generator: np.random.Generator) -> npt.NDArray[np.float64]:

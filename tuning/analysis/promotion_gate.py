@@ -136,7 +136,7 @@ def gain_text(gain: Gain, metric: str = "") -> str:
     interval = f"[{gain.low:.4g}, {gain.high:.4g}] at {100 * gain.confidence:g} %"
     seen = f"{gain.gain:+.4g} {metric}" if metric else f"{gain.gain:.4g}"
     groups = "" if gain.groups is None else f" in {gain.groups} groups"
-    return f"gain {seen} {interval} over {gain.rows} rows{groups}"
+    return f"gain {seen} {interval} over {gain.rows} {'weighted ' * gain.is_weighted}rows{groups}"
 
 
 def as_markdown(verdict: Verdict) -> str:

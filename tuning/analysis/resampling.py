@@ -20,8 +20,8 @@ ATTEMPTS = 10  # resamples that are drawn for one that holds every class
 class TestRows:
     """How the test rows are resampled. Rows of one group stay together; a resample holds each class.
 
-    `groups` and `classes` are (rows,) integers, None where rows are independent or targets are quantities. Weights are
-    real numbers to the metrics: a weight of each row, once there is one, multiplies what is yielded here.
+    `groups` and `classes` are (rows,) integers, None where rows are independent or targets are quantities. `weights`
+    are (rows,) from 0, None if all rows weigh the same: they multiply what is yielded here.
     """
 
     __test__ = False  # no test class of pytest
@@ -29,11 +29,22 @@ class TestRows:
     count: int
     groups: Codes | None = None
     classes: Codes | None = None
+    weights: npt.NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        for name, codes in (("groups", self.groups), ("classes", self.classes)):
+        for name, codes in (("groups", self.groups), ("classes", self.classes), ("weights", self.weights)):
             if codes is not None and codes.shape != (self.count,):
                 raise ValueError(f"{name}: shape {codes.shape} (needed: ({self.count},))")
+
+    @property
+    def all(self) -> Weights:
+        """The weights of all rows once, (1, rows)."""
+        return np.ones((1, self.count)) if self.weights is None else self.weights[None]
+
+    @property
+    def are_plain(self) -> bool:
+        """True for independent rows that weigh the same."""
+        return self.groups is None and self.weights is None
 
     @property
     def unit_count(self) -> int:
@@ -78,7 +89,8 @@ class TestRows:
             yield self._of_rows((block != left_out[:, None]).astype(np.float64))
 
     def _of_rows(self, units: Weights) -> Weights:
-        return units if self.groups is None else units[:, self._units]
+        rows = units if self.groups is None else units[:, self._units]
+        return rows if self.weights is None else rows * self.weights
 
     def _with_each_class(self, weights: Weights) -> Weights:
         if self.groups is None or self.classes is None:

@@ -115,7 +115,7 @@ class Choice:
             raise ValueError(f"the option {twice[0]!r} is given twice")
 
     def __str__(self) -> str:
-        return ", ".join(str(option).lower() if isinstance(option, bool) else str(option) for option in self.options)
+        return ", ".join(map(_text, self.options))
 
     @property
     def is_fixed(self) -> bool:
@@ -170,6 +170,17 @@ class Cases:
 
 
 Domain = Range | Choice | Cases
+
+
+def table_text(table: Mapping[str, Value]) -> str:
+    """Return a table as a study file has it, such as `{ no = 1, yes = 5 }`."""
+    return "{ " + ", ".join(f"{name} = {value:g}" for name, value in table.items()) + " }"
+
+
+def _text(option: Value) -> str:
+    if isinstance(option, dict):
+        return table_text(option)
+    return str(option).lower() if isinstance(option, bool) else str(option)
 
 
 def range_problems(low: float, high: float, scale: str, integer: bool, steps: int | None) -> list[str]:

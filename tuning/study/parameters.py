@@ -43,12 +43,12 @@ class Parameter:
 
 
 def read_parameters(
-    prefix: str, table: Mapping[str, Any], names: Collection[str], when: tuple[WrittenCondition, ...] = ()
+    prefix: str, table: Mapping[str, Any], names: Mapping[str, KeySpec], when: tuple[WrittenCondition, ...] = ()
 ) -> Iterator[Parameter | Problem]:
     """Yield the parameters in a table of names, flat, in their order.
 
     A table is a parameter if it has a field of parameters, or if its name is one of `names`; every other table is a
-    namespace.
+    namespace. For a key whose values may be tables, it is such a value if no field of parameters holds another one.
     """
     if "when" in table:
         condition = _read_condition(f"{prefix}when", table["when"])
@@ -60,7 +60,9 @@ def read_parameters(
         full = f"{prefix}{name}"
         if name == "when":
             continue
-        if isinstance(value, list) and value and all(isinstance(case, dict) for case in value):
+        if full in names and _are_values(value, names[full]):
+            yield _read_plain(full, value, when)
+        elif isinstance(value, list) and value and all(isinstance(case, dict) for case in value):
             yield from _read_cases(full, value, when)
         elif not isinstance(value, dict):
             yield _read_plain(full, value, when)
@@ -68,6 +70,17 @@ def read_parameters(
             yield from _read_table(full, value, when)
         else:
             yield from read_parameters(f"{full}.", value, names, when)
+
+
+def _are_values(written: object, key: KeySpec) -> bool:
+    """True for a table of classes, also for one without numbers, and for a list of options with such tables.
+
+    Classes may be named like fields: `{ low = 1, high = 5 }` are weights of two classes.
+    """
+    if key.kind != "class_weight" or not isinstance(written, dict | list):
+        return False
+    tables = [each for each in (written if isinstance(written, list) else [written]) if isinstance(each, dict)]
+    return all(not isinstance(table.get(field), dict | list | str) for table in tables for field in FIELDS)
 
 
 def _is_group(name: str, names: Collection[str]) -> bool:
@@ -91,7 +104,8 @@ def read_domain(parameter: Parameter, key: KeySpec) -> Iterator[Range | Choice |
 
 def value_problems(value: object, key: KeySpec) -> list[str]:
     """Return the problems of one value of a key, with the nearest spelling and the allowed values."""
-    if not _is_plain(value):
+    is_table = key.kind == "class_weight" and isinstance(value, dict) and _is_plain([*value.values()])
+    if not is_table and not _is_plain(value):
         return [f"{shown(value)} is not a value (allowed: numbers, texts, true, false, and lists of them)"]
     problem = key.problem(value)
     if not problem:
@@ -108,6 +122,8 @@ def native(value: Any, key: KeySpec) -> Value:
         return int(value)
     if key.kind == "numbers":
         return [float(each) for each in value]
+    if isinstance(value, dict):
+        return {label: float(value[label]) for label in sorted(value)}
     read: Value = value
     return read
 
@@ -220,7 +236,7 @@ def _read_options(name: str, written: Sequence[object], key: KeySpec) -> Iterato
 
 def _range_problems(fields: Mapping[str, Any], key: KeySpec) -> Iterator[Problem]:
     """Yield the problems of a range; the keys are relative to the parameter's name."""
-    if key.kind in ("option", "boolean", "text", "numbers"):
+    if key.kind in ("option", "boolean", "text", "numbers", "class_weight"):
         yield Problem("", f"a range is only for numbers; give the options as a list ({key.allowed})")
         return
     types = list(_type_problems(fields))

@@ -25,6 +25,7 @@ from nightune.vocabulary import (
     NUMBER_FORMS,
     OBJECTIVES,
     SPAN,
+    SPLIT_KINDS,
     VALIDATION_PREFIX,
     Direction,
     SplitKind,
@@ -66,6 +67,7 @@ Text = Annotated[str, Field(min_length=1, description="a text")]
 Texts = Annotated[tuple[Annotated[str, Field(strict=True)], ...], Field(strict=False, description="a list of texts")]
 SHARE = "a number between 0 and 1 (both excluded)"
 SHARES = ("validation", "ranking", "test")
+FOLDS = "a whole number from 2 to 100"
 Share = Annotated[float, Field(gt=0, lt=1, description=SHARE)]
 Count = Annotated[int, Field(ge=1, le=LIMIT_COUNT, description=COUNT)]
 Seed = Annotated[int, Field(ge=0, le=LIMIT_SEED, description=SEED)]
@@ -122,6 +124,7 @@ class Split(Section):
     ranking: Annotated[float, Field(ge=0, lt=1, description="a number from 0 to 1 (1 excluded)")] = 0.0
     gap: int | str = 0
     allow_overlap: Switch = False
+    folds: Annotated[int, Field(ge=2, le=100, description=FOLDS)] | None = None
 
     def clashes(self) -> Iterator[Clash]:
         """Training rows must remain; a column and files are given only for the kinds that read them."""
@@ -134,6 +137,7 @@ class Split(Section):
             yield Clash(("kind", "gap"), "gap", f'{shown(self.gap)} is read only by kind "time"')
         if self.allow_overlap and self.kind in ("group", "time"):
             yield Clash(("kind", "allow_overlap"), "allow_overlap", f"true is not read by kind {shown(self.kind)}")
+        yield from self._fold_clashes()
         for name in (name for name in SHARES if name not in shares):
             if self.kind != "fixed" or self.column is not None:
                 message = f'{shown(getattr(self, name))} is a file: use kind "fixed", without a column'
@@ -141,6 +145,19 @@ class Split(Section):
         if self.kind not in COLUMN_SPLIT_KINDS and self.column is not None:
             message = f"{shown(self.column)} is read only by kind {' or '.join(map(shown, COLUMN_SPLIT_KINDS))}"
             yield Clash(("kind", "column"), "column", f"{message}; change the kind, or remove the column")
+
+    def _fold_clashes(self) -> Iterator[Clash]:
+        """Folds take the place of the validation and ranking splits, and divide the rows themselves."""
+        if self.folds is None:
+            return
+        for name in ("validation", "ranking"):
+            if name in self.model_fields_set and (getattr(self, name) or name == "validation"):
+                message = f"{shown(getattr(self, name))} is not read with folds, which take its place; remove it"
+                yield Clash(("folds", name), name, message)
+        if self.kind == "fixed":
+            kinds = ", ".join(shown(kind) for kind in SPLIT_KINDS if kind != "fixed")
+            message = f'{self.folds}, but kind "fixed" names the rows of each split; remove it, or use one of {kinds}'
+            yield Clash(("folds", "kind"), "folds", message)
 
     @field_validator("gap", mode="before")
     @classmethod
@@ -173,6 +190,7 @@ class DataSection(Section):
     numeric: Forms = Field(default_factory=dict, description=NUMERIC)
     dates: Forms = Field(default_factory=dict, description=DATES)
     scale_target: Switch = False
+    weight: Text | None = None
     split: Split = Split()
 
     @field_validator("target", mode="before")
@@ -283,10 +301,14 @@ class SearchSection(Section):
 
 
 class Objective(Section):
-    """The metric that ranks trials. The metric determines the direction; a study may state it as well."""
+    """The metric that ranks trials. The metric determines the direction; a study may state it as well.
+
+    Where rows have weights, metrics and the gate average by them, or weigh all rows alike.
+    """
 
     metric: Annotated[Text, AfterValidator(read_metric)] = "val_loss"
     direction: Direction = "minimize"
+    average: Literal["weights", "rows"] = "weights"
 
     @model_validator(mode="before")
     @classmethod

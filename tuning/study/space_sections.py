@@ -1,6 +1,6 @@
 """The sections of a study file with parameters: model, space and stopping form one search space."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from nightune.tuning.search.search_space import Condition, Dimension, SearchSpac
 from nightune.tuning.study.conditions import Written, make_dimensions, missing_parameters, natives, read_conditions
 from nightune.tuning.study.parameters import Parameter, case_values, read_domain, read_parameters
 from nightune.tuning.study.presets import expand
-from nightune.tuning.study.vocabulary import KeySpec, KnownKeys, Vocabulary
+from nightune.tuning.study.vocabulary import ArchitectureName, KeySpec, KnownKeys, Vocabulary
 from nightune.vocabulary import ARCHITECTURE, MODEL_PREFIX, listing, shown, suggestion
 
 SECTIONS = {
@@ -53,7 +53,8 @@ def read_space(tables: Mapping[str, Any], vocabulary: Vocabulary, method: object
 
 def _known_keys(tables: Mapping[str, Any], vocabulary: Vocabulary) -> tuple[KnownKeys, set[str]]:
     """Find the architectures first, because they determine the keys of [model]; also return the given names."""
-    first_pass = _all_parameters(tables, [*vocabulary.keys, ARCHITECTURE])
+    architecture = ArchitectureName(vocabulary.default_architecture)
+    first_pass = _all_parameters(tables, {**vocabulary.keys, ARCHITECTURE: architecture})
     written = {each.name: each for each in first_pass if isinstance(each, Parameter)}
     if ARCHITECTURE not in written:
         return vocabulary.with_architectures([vocabulary.default_architecture]), set(written)
@@ -78,11 +79,11 @@ def _read_parameters(tables: Mapping[str, Any], known: KnownKeys) -> tuple[dict[
     return parameters, problems
 
 
-def _all_parameters(tables: Mapping[str, Any], names: Iterable[str]) -> Iterator[Parameter | Problem]:
+def _all_parameters(tables: Mapping[str, Any], keys: Mapping[str, KeySpec]) -> Iterator[Parameter | Problem]:
     for section, prefix in SECTIONS.items():
         table = tables.get(section, {})
         if isinstance(table, dict):
-            yield from read_parameters(prefix, table, frozenset(names))
+            yield from read_parameters(prefix, table, keys)
         else:
             yield Problem(section, f"{shown(table)} is not a table (write [{section}])")
 

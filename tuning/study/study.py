@@ -85,7 +85,7 @@ class Study(BaseModel):
             "data": _data_content(self.data),
             "space": {name: _dimension_content(dimension) for name, dimension in self.space.by_name.items()},
             "search": _search_content(self.search),
-            "objective": self.objective.model_dump(mode="json"),
+            "objective": _objective_content(self.objective),
         }
 
     @property
@@ -255,11 +255,17 @@ def _read_after_search(tables: Mapping[str, Any]) -> tuple[dict[str, Any], list[
 def _data_content(data: DataSection) -> dict[str, Any]:
     """Omit a ranking share of 0, no gap and choices that are not made, so that older studies keep their digests."""
     content = data.model_dump(mode="json")
-    content = {name: value for name, value in content.items() if value or name not in ("missing", "numeric", "dates")}
-    for name in ("ranking", "gap", "allow_overlap"):
+    later = ("missing", "numeric", "dates", "weight")
+    content = {name: value for name, value in content.items() if value or name not in later}
+    for name in ("ranking", "gap", "allow_overlap", "folds"):
         if not content["split"][name]:
             del content["split"][name]
     return content
+
+
+def _objective_content(objective: Objective) -> dict[str, Any]:
+    """Omit the usual average, so that older studies keep their digests."""
+    return objective.model_dump(mode="json", exclude={"average"} if objective.average == "weights" else None)
 
 
 def _search_content(search: SearchSection) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 Arrays = list[Any]
 
 
@@ -19,6 +21,7 @@ class Data(NamedTuple):
     inputs: Any
     targets: Any
     validation: Any  # inputs of the validation split
+    weights: Any = None  # of the training rows, if the data has them
 
 
 class Batch(NamedTuple):
@@ -51,3 +54,9 @@ class Updates(NamedTuple):
     def at(self, index: Any) -> Update:
         """Return the update at an index."""
         return Update(self.hyperparameters, self.order, self.bounds[index], self.rates[index])
+
+
+def padded_rows(array: np.ndarray, count: int) -> np.ndarray:
+    """Return an array with so many rows: more are copies of its last one, and no plan names them."""
+    missing = count - len(array)
+    return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) if missing > 0 else array

@@ -45,10 +45,10 @@ def bucketed_parts(plan: EpochPlan) -> tuple[Part, ...]:
     """
     largest = int(plan.batch_sizes.max())
     smallest = int(plan.batch_sizes[:-1].min(initial=largest))  # the last batch may be the remainder
-    bucket = min(plan.examples, 1 << (largest - 1).bit_length())
+    bucket = min(plan.laid_out_examples, 1 << (largest - 1).bit_length())
     is_mixed = 2 * smallest < largest
     shape = Shape(min(ACCUMULATED_BLOCK, bucket), True) if is_mixed else Shape(bucket, False)
-    minimum_capacity = max(MINIMUM_CAPACITY, plan.examples // 8)  # common batch sizes share one array shape
+    minimum_capacity = max(MINIMUM_CAPACITY, plan.laid_out_examples // 8)  # common batch sizes share one array shape
     return (_part(plan, shape, slice(0, plan.updates), minimum_capacity),)
 
 
@@ -59,7 +59,7 @@ def accumulated_parts(plan: EpochPlan) -> tuple[Part, ...]:
     """
     is_small = int(plan.batch_sizes.max()) <= SMALL_BLOCK
     shape = Shape(SMALL_BLOCK, False) if is_small else Shape(ACCUMULATED_BLOCK, True)
-    return (_part(plan, shape, slice(0, plan.updates), max(MINIMUM_CAPACITY, plan.examples // 8)),)
+    return (_part(plan, shape, slice(0, plan.updates), max(MINIMUM_CAPACITY, plan.laid_out_examples // 8)),)
 
 
 def fitted_parts(plan: EpochPlan) -> tuple[Part, ...]:
@@ -73,7 +73,11 @@ def exact_parts(plan: EpochPlan) -> tuple[Part, ...]:
     changes = np.flatnonzero(np.diff(plan.batch_sizes)) + 1
     edges = [0, *changes.tolist(), plan.updates]
     spans = [slice(start, end) for start, end in itertools.pairwise(edges)]
-    return tuple(_part(plan, Shape(int(plan.batch_sizes[span.start]), False), span, 1) for span in spans)
+    sizes = [int(plan.batch_sizes[span.start]) for span in spans]
+    return tuple(
+        _part(plan, Shape(size, False), span, max(1, plan.room // size))
+        for span, size in zip(spans, sizes, strict=True)
+    )
 
 
 def capped_parts(plan: EpochPlan, cap: int) -> tuple[Part, ...]:
@@ -94,17 +98,28 @@ def maximum_block_size(plan: EpochPlan, parts: Sequence[Part]) -> int:
 
 
 def padded_order(plan: EpochPlan, parts: Sequence[Part]) -> npt.NDArray[np.int32]:
-    """Return the plan's order, padded by one block, so that the last block can be sliced from it."""
-    return np.concatenate([plan.order, np.zeros(max(part.shape.block for part in parts), np.int32)])
+    """Return the plan's order, padded by one block, so that the last block can be sliced from it, and to its room."""
+    return np.concatenate([plan.order, np.zeros(order_length(plan, parts) - plan.examples, np.int32)])
+
+
+def order_length(plan: EpochPlan, parts: Sequence[Part]) -> int:
+    """Return the length of a plan's padded order, which is part of the compiled shapes."""
+    return plan.laid_out_examples + max(part.shape.block for part in parts)
 
 
 def _part(plan: EpochPlan, shape: Shape, span: slice, minimum_capacity: int) -> Part:
     starts = np.concatenate([[0], np.cumsum(plan.batch_sizes)[:-1]])
     count = span.stop - span.start
-    capacity = 1 << (max(count, minimum_capacity) - 1).bit_length()
+    capacity = 1 << (max(count, minimum_capacity, _updates_of_room(plan)) - 1).bit_length()
     bounds, rates = np.zeros((capacity, 2), np.int32), np.zeros((capacity, 3), np.float32)
     bounds[:count] = np.stack([starts[span], plan.batch_sizes[span]], axis=1)
     rates[:count, 0], rates[:count, 1] = plan.learning_rates[span], plan.shrinks[span]
     if plan.momenta is not None:
         rates[:count, 2] = plan.momenta[span]
     return Part(shape, count, bounds, rates)
+
+
+def _updates_of_room(plan: EpochPlan) -> int:
+    """Return how many updates the largest of the data sets that share a program may have; 0 without others."""
+    smallest = int(plan.batch_sizes[:-1].min(initial=plan.batch_sizes[0]))
+    return -(-plan.room // smallest)

@@ -1,11 +1,11 @@
 """The interface of a program that a backend has compiled, together with the data that it reads."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
-from nightune.models.engines.compiled.arrays import State, Updates
+from nightune.models.engines.compiled.arrays import Data, State, Updates
 from nightune.models.engines.compiled.batch_layout import Part, Shape
 from nightune.models.engines.compiled.pace import Pace
 from nightune.models.engines.compiled.program import Program
@@ -21,6 +21,9 @@ class CompiledProgram(Protocol):
 
     def tags(self, recipe: Recipe) -> Mapping[str, str]:
         """Return tags on how the recipe's trials are computed."""
+
+    def with_data(self, program: Program, data: Data) -> Self:
+        """Return the same compiled functions with other data of the same shapes, and the numbers of its program."""
 
     def put(self, state: State) -> State:
         """Return copies of a state's arrays on the device."""

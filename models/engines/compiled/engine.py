@@ -1,5 +1,6 @@
 """The engine that trains trials in compiled programs, one for each graph key, on any backend."""
 
+import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,15 +14,16 @@ from cachetools import LRUCache
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.engines.compiled import epochs
-from nightune.models.engines.compiled.arrays import Data, State
+from nightune.models.engines.compiled.alike_models import AlikeModels
+from nightune.models.engines.compiled.arrays import Data, State, padded_rows
 from nightune.models.engines.compiled.compiled_program import CompiledProgram
 from nightune.models.engines.compiled.initial_weights import InitialWeights
-from nightune.models.engines.compiled.program import Program
+from nightune.models.engines.compiled.program import Form, Program
 from nightune.models.engines.keras_parts.mixed_precision import computing_in
-from nightune.models.engines.keras_parts.model_traits import is_separable
 from nightune.models.engines.memory import is_out_of_memory, warn_of_smaller_micro_batches
 from nightune.models.engines.refusals import refusals_of
 from nightune.models.networks.architectures import build_model
+from nightune.models.networks.coupling import is_separable, predicts_rows_apart
 from nightune.models.networks.embedding_ids import refuse_ids_outside_tables
 from nightune.models.networks.heads import Head, output_size
 from nightune.models.recipe.recipe import Recipe
@@ -31,6 +33,7 @@ from nightune.models.training.engine import EpochOutput
 from nightune.models.training.graph_key import graph_key
 from nightune.models.training.model_key import code_of
 from nightune.models.training.plan import EpochPlan
+from nightune.models.training.row_weights import ClassWeights
 from nightune.models.training.seeds import Seeds
 from nightune.models.training.settled_heads import SettledHeads
 from nightune.models.training.snapshots import EngineSnapshot, refuse_other_shapes
@@ -81,8 +84,11 @@ class CompiledEngine:
     ) -> None:
         self._dataset, self._folder, self._backend = dataset, folder, backend
         self._heads = SettledHeads(dataset, folder, self._build)
+        self._alike = AlikeModels(self._build, folder)
         self._programs: LRUCache[tuple[str, str], CompiledProgram] = LRUCache(cached_programs)
-        self._data: dict[str, Data] = {}  # by kind of head, which determines the form of the targets
+        # By kind of head, which determines the form of the targets, and whether validation rows are padded.
+        self._data: dict[tuple[str, bool], Data] = {}
+        self._whole: CompiledEngine | None = None  # the engine whose programs a fold shares
 
     @property
     def name(self) -> str:
@@ -105,7 +111,7 @@ class CompiledEngine:
         """Return the reasons why a recipe requires the engine `fit`; empty if a program can train it."""
         model = self._build(recipe, 0)
         reasons = refusals_of(model, recipe, self._dataset)
-        if not is_separable(model):
+        if not is_separable(model, self._heads.rows.inputs):
             if self._backend.is_shape_bound and recipe.batch_size.policy == "random":
                 reasons.append(
                     "batch_size.policy random: each size of a model that is not known to be separable compiles"
@@ -113,6 +119,13 @@ class CompiledEngine:
             if recipe.batch_size.micro_size:
                 reasons.append("batch_size.micro_size: the model is not known to be separable")
         return reasons
+
+    def of_fold(self, dataset: Dataset) -> "CompiledEngine":
+        """Return an engine for a fold: programs are those of the whole, whose arrays have room for every fold."""
+        fold = copy.copy(self)
+        fold._dataset, fold._data, fold._whole = dataset, {}, self
+        fold._programs = LRUCache(self._programs.maxsize)
+        return fold
 
     def start(self, recipe: Recipe, seeds: Seeds) -> CompiledState:
         """Create the trial's initial weights, slots and random streams on the device."""
@@ -229,21 +242,41 @@ class CompiledEngine:
 
     def _compiled(self, recipe: Recipe) -> CompiledProgram:
         """Return the cached program of the recipe's graph key and of Keras' current dtype policy, or compile it."""
+        recipe = self._alike.leader(recipe)
         key = (keras.config.dtype_policy().name, graph_key(recipe, code_of(recipe, self._folder)))
         if key not in self._programs:
             self._programs[key] = self._compile(recipe)
         return self._programs[key]
 
     def _compile(self, recipe: Recipe) -> CompiledProgram:
+        if self._whole is not None:
+            compiled = self._whole._compiled(recipe)
+            program = compiled.program.with_classes(ClassWeights(self._dataset))
+            return compiled.with_data(program, self._put_data(program, self._whole._dataset))
         initial = InitialWeights(partial(self._build, recipe))
         model = self._build(recipe, 0)
         refuse_ids_outside_tables(model, self._dataset)
-        train, validation = self._dataset.train, self._dataset.validation
-        head = self._heads.read(recipe, model)
-        if head.kind not in self._data:
-            data = Data(train.inputs, head.targets(train.targets), validation.inputs)
-            self._data[head.kind] = self._backend.put_data(data)
-        return self._backend.compile(Program(model, head, recipe, initial), self._data[head.kind])
+        head, rows = self._heads.read(recipe, model), self._heads.rows.inputs
+        has_folds, rates = bool(self._dataset.folds), self._alike.rates
+        is_apart = has_folds and predicts_rows_apart(model, rows)
+        form = Form(is_separable(model, rows), is_apart, rates)
+        program = Program(model, head, recipe, initial, ClassWeights(self._dataset), form)
+        return self._backend.compile(program, self._put_data(program, self._dataset))
+
+    def _put_data(self, program: Program, whole: Dataset) -> Data:
+        """Return the data on the device, with the shapes of the whole's folds, so that these share programs.
+
+        Validation rows stay as they are where padding may change the outputs of the others.
+        """
+        head, train, validation = program.head, self._dataset.train, self._dataset.validation
+        is_padded = program.predicts_rows_apart
+        if (head.kind, is_padded) not in self._data:
+            held_out = max(len(fold.validation) for fold in whole.folds) if is_padded else len(validation)
+            inputs, targets = (padded_rows(each, len(whole.train)) for each in (train.inputs, train.targets))
+            weights = None if train.weights is None else padded_rows(train.weights, len(whole.train))
+            data = Data(inputs, head.targets(targets), padded_rows(validation.inputs, held_out), weights)
+            self._data[head.kind, is_padded] = self._backend.put_data(data)
+        return self._data[head.kind, is_padded]
 
 
 def _advanced(state: CompiledState, arrays: State, executed: Sequence[EpochPlan]) -> CompiledState:

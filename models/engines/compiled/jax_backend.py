@@ -4,10 +4,11 @@ JAX's disk cache keys contain the names of jitted functions (`_train_epochs`, `_
 of their results. Keep these names, and return states as plain tuples: existing stores hold programs compiled that way.
 """
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ from nightune.models.engines.compiled.batch_layout import (
     bucketed_parts,
     exact_parts,
     fitted_parts,
+    order_length,
     padded_order,
 )
 from nightune.models.engines.compiled.engine import CACHED_PROGRAMS, CompiledEngine
@@ -86,6 +88,12 @@ class JaxProgram:
         """Return the tag for XLA, which JAX always uses."""
         return {reported_names.XLA: "yes"}
 
+    def with_data(self, program: Program, data: Data) -> Self:
+        """Return the same compiled functions with other data of the same shapes, and the numbers of its program."""
+        other = copy.copy(self)
+        other.program, other.data = program, data
+        return other
+
     def put(self, state: State) -> State:
         """Return copies on the device: calls donate their states, and the originals must stay valid."""
         return jax.tree.map(jnp.array, state)
@@ -120,7 +128,7 @@ class JaxProgram:
         """Return how many epochs fit into the memory of a call; 1 if an epoch takes several calls."""
         if self._is_stepwise or not self._is_separable:
             return 1
-        return self._maximum_epochs(state, plan.examples + self.parts(plan)[0].shape.block)
+        return self._maximum_epochs(state, order_length(plan, self.parts(plan)))
 
     def train_epochs(
         self, state: State, hyperparameters: Sequence[np.ndarray], plans: Sequence[EpochPlan]
@@ -236,7 +244,10 @@ def _block(
     start, examples = update.bounds
     rows = lax.dynamic_slice(update.order, (start + skipped,), (shape.block,))
     weights = jnp.where(jnp.arange(shape.block) + skipped < examples, 1.0 / examples.astype(jnp.float32), 0.0)
-    batch = Batch(data.inputs[rows], data.targets[rows], weights, 0 if shape.is_micro else skipped)
+    targets = data.targets[rows]
+    own = None if data.weights is None else data.weights[rows]
+    weights = program.weighted(weights, targets, own, update.hyperparameters)
+    batch = Batch(data.inputs[rows], targets, weights, 0 if shape.is_micro else skipped)
     gradient = jax.value_and_grad(program.loss, has_aux=True)
     (_, (loss, non_trainable)), gradients = gradient(trainable, non_trainable, update.hyperparameters, batch)
     return gradients, non_trainable, loss

@@ -1,5 +1,8 @@
 """The computation that trials of one graph key share, as pure functions that a backend can compile."""
 
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -10,7 +13,7 @@ from nightune.models.engines.compiled.arrays import Arrays, Batch, State
 from nightune.models.engines.compiled.initial_weights import InitialWeights
 from nightune.models.engines.compiled.traced_optimizers import build_traced_optimizer, initial_slots
 from nightune.models.engines.keras_parts.evaluated_weights import EFFECTIVE_RATE
-from nightune.models.engines.keras_parts.model_traits import dropout_layers, has_convolutions, is_separable
+from nightune.models.engines.keras_parts.model_traits import dropout_layers, has_convolutions
 from nightune.models.engines.keras_parts.penalty_measurements import ZERO_SHARE, share_of_zeros
 from nightune.models.engines.keras_parts.single_replica import without_replicas
 from nightune.models.engines.keras_parts.traced_scalar import Hyperparameter, make_variable
@@ -21,14 +24,38 @@ from nightune.models.networks.noise import block_of_batch, hashed_noise
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.model_key import has_dropout_as_data
 from nightune.models.training.plan import EpochPlan
+from nightune.models.training.row_weights import ClassWeights
 from nightune.models.training.seeds import Seeds, seed_dropout
+
+
+@dataclass(frozen=True)
+class Form:
+    """What is known of a model's examples in a batch, and its dropout rates that are data.
+
+    `is_separable`: a batch's gradient is the sum of its examples' gradients. `predicts_rows_apart`: in inference mode
+    an example's outputs do not depend on the others. `own_rates` returns the dropout rates of a recipe that are data,
+    as its user's function sets nothing else by them.
+    """
+
+    is_separable: bool
+    predicts_rows_apart: bool = False
+    own_rates: Callable[[Recipe], Sequence[float]] = lambda _: ()
 
 
 class Program:
     """One graph as pure functions of states and hyperparameters; `initial` draws the initial weights of a trial."""
 
-    def __init__(self, model: keras.Model, head: Head, recipe: Recipe, initial: InitialWeights) -> None:
-        self.head = head
+    def __init__(
+        self,
+        model: keras.Model,
+        head: Head,
+        recipe: Recipe,
+        initial: InitialWeights,
+        classes: ClassWeights,
+        form: Form,
+    ) -> None:
+        self.head, self.is_separable, self.predicts_rows_apart = head, form.is_separable, form.predicts_rows_apart
+        self._classes = classes if recipe.training.has_class_weights else None
         self._model, self._initial = model, initial
         self.trainable = model.trainable_variables
         self.non_trainable = model.non_trainable_variables  # moving statistics, states of random streams
@@ -41,7 +68,9 @@ class Program:
         self._optimizer = without_replicas(optimizer)
         self.slots = self._optimizer.variables
         self._l1, self._l2 = Hyperparameter(0.0, "l1"), Hyperparameter(0.0, "l2")
-        dropouts = dropout_layers(model) if has_dropout_as_data(recipe) else []
+        self._own_rates = form.own_rates
+        has_rates = has_dropout_as_data(recipe) or form.own_rates(recipe)
+        dropouts = [layer for layer in dropout_layers(model) if layer.rate > 0.0] if has_rates else []
         self._dropouts = [make_variable(layer, "rate") for layer in dropouts]
         optimizer_variables = [variable for variable, _ in self._optimizer_hyperparameters.values()]
         self._proximal = [self._optimizer.proximal] if hasattr(self._optimizer, "proximal") else []
@@ -53,25 +82,31 @@ class Program:
             *self._proximal,
             *optimizer_variables,
         ]
-        self.is_separable = is_separable(model)
         self.has_convolutions = has_convolutions(model)
         streams = {id(state) for state in random_states(model)}
         self._is_stream = [id(variable) in streams for variable in self.non_trainable]
         indices = {id(variable): index for index, variable in enumerate([*self.trainable, *self.non_trainable])}
         self._weight_indices = [indices[id(weight)] for weight in model.weights]
 
+    def with_classes(self, classes: ClassWeights) -> "Program":
+        """Return the same program with the weights of other rows' classes."""
+        other = copy.copy(self)
+        other._classes = None if self._classes is None else classes
+        return other
+
     @property
     def hyperparameter_count(self) -> int:
         """The length of the vector that `hyperparameters` returns."""
-        return len(self._hyperparameters)
+        return len(self._hyperparameters) + (0 if self._classes is None else self._classes.count)
 
     def hyperparameters(self, recipe: Recipe, plan: EpochPlan) -> np.ndarray:
         """Return the values of all hyperparameters that are constant within an epoch, as one float32 vector."""
         optimizer_values = [read(recipe) for _, read in self._optimizer_hyperparameters.values()]
-        dropouts = [recipe.model["dropout"] for _ in self._dropouts]
+        dropouts = self._own_rates(recipe) or [recipe.model["dropout"] for _ in self._dropouts]
         smoothing = [recipe.penalty.label_smoothing for _ in self._smoothing]
         proximal = [plan.proximal for _ in self._proximal]
-        return np.array([plan.l1, plan.l2, *dropouts, *smoothing, *proximal, *optimizer_values], np.float32)
+        classes = () if self._classes is None else self._classes.of(recipe.training.class_weight)
+        return np.array([plan.l1, plan.l2, *dropouts, *smoothing, *proximal, *optimizer_values, *classes], np.float32)
 
     def start(self, recipe: Recipe, seeds: Seeds) -> State:
         """Return a trial's initial state: weights and random streams from its seeds, and the slots of its recipe."""
@@ -133,6 +168,15 @@ class Program:
             added = sum(scope.losses, start=ops.zeros(()))
             non_trainable = [scope.get_current_value(variable) for variable in self.non_trainable]
         return minimized + added, (loss, non_trainable)
+
+    def weighted(self, shares: Any, targets: Any, weights: Any, hyperparameters: Any) -> Any:
+        """Return the weights of examples in their batch's mean: shares, times weights of rows (or None) and classes."""
+        if weights is not None:
+            shares = shares * weights
+        if self._classes is not None:
+            of_classes = hyperparameters[len(self._hyperparameters) :]
+            shares = shares * ops.take(of_classes, ops.cast(ops.reshape(targets, (-1,)), "int32"))
+        return shares
 
     def with_streams_of(self, non_trainable: Arrays, other: Arrays) -> Arrays:
         """Return the variables with the random streams of others: blocks of one batch draw from the same states."""

@@ -61,8 +61,12 @@ class EpochRequest:
 class WaitingEngine:
     """An engine that suspends the training until its epoch is computed; everything else is the engine's own."""
 
-    def __init__(self, engine: Any) -> None:
-        self._engine, self._hub = engine, getcurrent()
+    def __init__(self, engine: Any, hub: Any = None) -> None:
+        self._engine, self._hub = engine, hub or getcurrent()
+
+    def beside(self, engine: Any) -> "WaitingEngine":
+        """Return another engine that suspends the same training."""
+        return WaitingEngine(engine, self._hub)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)

@@ -1,9 +1,10 @@
 """The compiled engine on TensorFlow: an epoch's updates in one call of one traced function, with XLA if faster."""
 
+import copy
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -50,7 +51,7 @@ class TensorFlowBackend:
     def put_data(self, data: Data) -> Data:
         """Copy the data to the device."""
         with tf.device(_device()):
-            return Data(*map(tf.constant, data))
+            return Data(*(None if each is None else tf.constant(each) for each in data))
 
     def compile(self, program: Program, data: Data) -> "TensorFlowProgram":
         """Return the program's functions with their data; each is traced at its first call."""
@@ -82,6 +83,12 @@ class TensorFlowProgram:
         many_sizes = "batches of many sizes, whose examples a layer couples" if has_many_sizes else ""
         reason = self._reason_against_xla or many_sizes
         return {reported_names.XLA: f"no: {reason}" if reason else "yes"}
+
+    def with_data(self, program: Program, data: Data) -> Self:
+        """Return the same compiled functions with other data of the same shapes, and the numbers of its program."""
+        other = copy.copy(self)
+        other.program, other._data = program, data
+        return other
 
     def put(self, state: State) -> State:
         """Copy the arrays to the device, as tensors."""
@@ -179,11 +186,12 @@ def _block(
         # Not a slice: XLA compiles its start as a constant, so each layout of batches would be compiled separately.
         rows = tf.gather(update.order, start + indices)
         weights = tf.where(indices < examples, share, 0.0)
+    targets = tf.gather(data.targets, rows)
+    own = None if data.weights is None else tf.gather(data.weights, rows)
+    weights = program.weighted(weights, targets, own, update.hyperparameters)
     with tf.GradientTape() as tape:
         tape.watch(trainable)
-        batch = Batch(
-            tf.gather(data.inputs, rows), tf.gather(data.targets, rows), weights, 0 if shape.is_micro else skipped
-        )
+        batch = Batch(tf.gather(data.inputs, rows), targets, weights, 0 if shape.is_micro else skipped)
         total, (loss, non_trainable) = program.loss(trainable, non_trainable, update.hyperparameters, batch)
     return tape.gradient(total, trainable, unconnected_gradients="zero"), non_trainable, loss
 

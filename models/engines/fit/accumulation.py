@@ -14,8 +14,9 @@ import numpy.typing as npt
 from keras import ops
 
 from nightune.models.engines.fit.gradient_measurement import MEASURED_PARTS, GradientMeasurement
-from nightune.models.engines.keras_parts.model_traits import is_noisy, is_separable
+from nightune.models.engines.keras_parts.model_traits import is_noisy
 from nightune.models.library_internals.optimizers import index_of, trained_variables
+from nightune.models.networks.coupling import is_separable
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.optimizers.gradients import dense
 
@@ -65,15 +66,18 @@ class Cut:
         return sizes
 
 
-def chosen_cut(recipe: Recipe, model: keras.Model) -> Cut | None:
-    """Return how to split a recipe's updates on this backend; None to compute every batch at once."""
+def chosen_cut(recipe: Recipe, model: keras.Model, sample: np.ndarray) -> Cut | None:
+    """Return how to split a recipe's updates on this backend; None to compute every batch at once.
+
+    `sample` is a few training rows, to measure whether examples depend on each other.
+    """
     is_shape_bound = keras.backend.backend() != "tensorflow"  # it compiles for each batch size
     settings = recipe.batch_size
     if recipe.measures_gradients:
         return Cut(settings.micro_size, MEASURED_PARTS, is_shape_bound)
     if settings.micro_size:
         return Cut(settings.micro_size, in_powers=is_shape_bound)
-    if is_shape_bound and settings.policy == "random" and is_separable(model) and not is_noisy(model):
+    if is_shape_bound and settings.policy == "random" and not is_noisy(model) and is_separable(model, sample):
         return Cut(in_powers=True)
     return None
 

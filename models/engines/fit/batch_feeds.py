@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol
 
 import keras
@@ -9,24 +10,27 @@ import numpy as np
 import numpy.typing as npt
 
 Indices = npt.NDArray[np.int32]
-Batch = tuple[np.ndarray, np.ndarray]
+Batch = tuple[np.ndarray, ...]  # inputs, targets and, of weighted rows, weights
 
 AHEAD = 4  # batches held in memory beside the one in training
 
 
 class Feed(Protocol):
-    """Makes the arguments of `fit` for the examples in an order, in batches of given sizes."""
+    """Makes the arguments of `fit` for the examples in an order, in batches of given sizes.
 
-    def arguments(self, order: Indices, sizes: Indices) -> Mapping[str, Any]:
+    `weights` are those of all rows, (rows,) float32, for a feed of weighted rows, and None for others.
+    """
+
+    def arguments(self, order: Indices, sizes: Indices, weights: np.ndarray | None = None) -> Mapping[str, Any]:
         """Return keyword arguments of `model.fit`; they invalidate those of an earlier epoch."""
 
 
-def make_feed(inputs: np.ndarray, targets: np.ndarray) -> Feed:
+def make_feed(inputs: np.ndarray, targets: np.ndarray, is_weighted: bool = False) -> Feed:
     """Choose a feed by backend and by where the data is; all feeds give the same batches."""
     if isinstance(inputs, np.memmap):
         return StreamFeed(inputs, targets)
     if keras.backend.backend() == "tensorflow":
-        return TensorFlowFeed(inputs, targets)
+        return TensorFlowFeed(inputs, targets, is_weighted)
     return ArrayFeed(inputs, targets)
 
 
@@ -37,13 +41,14 @@ class ArrayFeed:
         self._inputs, self._targets = inputs, targets
         self._by_batch = BatchFeed(inputs, targets)
 
-    def arguments(self, order: Indices, sizes: Indices) -> Mapping[str, Any]:
+    def arguments(self, order: Indices, sizes: Indices, weights: np.ndarray | None = None) -> Mapping[str, Any]:
         """Return permuted copies of the arrays."""
         if not _is_one_size(sizes):
-            return self._by_batch.arguments(order, sizes)
+            return self._by_batch.arguments(order, sizes, weights)
         return {
             "x": self._inputs[order],
             "y": self._targets[order],
+            **({} if weights is None else {"sample_weight": weights[order]}),
             "batch_size": int(sizes[0]),
             "shuffle": False,
         }
@@ -55,12 +60,10 @@ class BatchFeed:
     def __init__(self, inputs: np.ndarray, targets: np.ndarray) -> None:
         self._inputs, self._targets = inputs, targets
 
-    def arguments(self, order: Indices, sizes: Indices) -> Mapping[str, Any]:
+    def arguments(self, order: Indices, sizes: Indices, weights: np.ndarray | None = None) -> Mapping[str, Any]:
         """Return a new sequence: Keras assumes that the length of one never changes."""
-        return {"x": _Batches(self._cut, np.split(order, np.cumsum(sizes)[:-1])), "shuffle": False}
-
-    def _cut(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self._inputs[indices], self._targets[indices]
+        cut = partial(_cut, self._inputs, self._targets, weights)
+        return {"x": _Batches(cut, np.split(order, np.cumsum(sizes)[:-1])), "shuffle": False}
 
 
 class StreamFeed:
@@ -71,34 +74,35 @@ class StreamFeed:
         self._reader = ThreadPoolExecutor(1, "nightune-reader")
         self._batches: _ReadAhead | None = None
 
-    def arguments(self, order: Indices, sizes: Indices) -> Mapping[str, Any]:
+    def arguments(self, order: Indices, sizes: Indices, weights: np.ndarray | None = None) -> Mapping[str, Any]:
         """Return a new sequence; cancel the reads of an epoch that ended early."""
         if self._batches is not None:
             self._batches.cancel()
-        self._batches = _ReadAhead(self._read, np.split(order, np.cumsum(sizes)[:-1]), self._reader)
+        read = partial(_cut, self._inputs, self._targets, weights)
+        self._batches = _ReadAhead(read, np.split(order, np.cumsum(sizes)[:-1]), self._reader)
         return {"x": self._batches, "shuffle": False}
-
-    def _read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.asarray(self._inputs[indices]), self._targets[indices]
 
 
 class TensorFlowFeed:
-    """One tf.data pipeline for all trials, which reads order and sizes from variables at the start of an epoch.
+    """One tf.data pipeline for all trials, which reads order, sizes and weights from variables as an epoch starts.
 
     A new pipeline for every epoch, as `fit` creates it for arrays, costs as much as 30 updates of a small model.
     """
 
-    def __init__(self, inputs: np.ndarray, targets: np.ndarray) -> None:
+    def __init__(self, inputs: np.ndarray, targets: np.ndarray, is_weighted: bool = False) -> None:
         import tensorflow  # noqa: PLC0415 - only where it is the backend
 
         with tensorflow.device("CPU:0"):  # pipelines run on the CPU
             self._order = tensorflow.Variable(np.zeros(0, np.int32), shape=[None])
             self._ends = tensorflow.Variable(np.zeros(0, np.int32), shape=[None])
+            self._weights = tensorflow.Variable(np.zeros(0, np.float32), shape=[None]) if is_weighted else None
             self._pipeline = self._make_pipeline(tensorflow, inputs, targets)
 
-    def arguments(self, order: Indices, sizes: Indices) -> Mapping[str, Any]:
-        """Write order and sizes into the variables."""
+    def arguments(self, order: Indices, sizes: Indices, weights: np.ndarray | None = None) -> Mapping[str, Any]:
+        """Write order, sizes and weights into the variables."""
         self._order.assign(order)
+        if self._weights is not None:
+            self._weights.assign(weights)
         self._ends.assign(np.cumsum(sizes, dtype=np.int32))
         return {"x": self._pipeline, "steps_per_epoch": len(sizes), "shuffle": False}
 
@@ -110,22 +114,23 @@ class TensorFlowFeed:
             starts = tensorflow.concat([[0], ends[:-1]], axis=0)
             return tensorflow.data.Dataset.from_tensor_slices((starts, ends))
 
-        def cut(start: Any, end: Any) -> tuple[Any, Any]:
+        def cut(start: Any, end: Any) -> tuple[Any, ...]:
             indices = self._order.read_value()[start:end]
-            return tensorflow.gather(all_inputs, indices), tensorflow.gather(all_targets, indices)
+            weights = [] if self._weights is None else [self._weights.read_value()]
+            return tuple(tensorflow.gather(array, indices) for array in (all_inputs, all_targets, *weights))
 
         return tensorflow.data.Dataset.range(1).flat_map(bounds).map(cut).prefetch(2)
 
 
 class _Batches(keras.utils.PyDataset):
-    def __init__(self, cut: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], indices: list[np.ndarray]) -> None:
+    def __init__(self, cut: Callable[[np.ndarray], Batch], indices: list[np.ndarray]) -> None:
         super().__init__()
         self._cut, self._indices = cut, indices
 
     def __len__(self) -> int:
         return len(self._indices)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> Batch:
         return self._cut(self._indices[index])
 
 
@@ -153,6 +158,11 @@ class _ReadAhead(keras.utils.PyDataset):
         for batch in self._coming.values():
             batch.cancel()
         self._coming.clear()
+
+
+def _cut(inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, indices: np.ndarray) -> Batch:
+    batch = np.asarray(inputs[indices]), targets[indices]
+    return batch if weights is None else (*batch, weights[indices])
 
 
 def _is_one_size(sizes: np.ndarray) -> bool:

@@ -1,5 +1,6 @@
 """The engine that calls `model.fit` once per epoch: the reference for the other engines."""
 
+import copy
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from nightune.models.data.dataset import Dataset
 from nightune.models.engines.fit.accumulation import Cut, MicroBatches, build_accumulating_optimizer, chosen_cut
 from nightune.models.engines.fit.batch_feeds import Feed, make_feed
 from nightune.models.engines.fit.gradient_measurement import noise_parts
-from nightune.models.engines.fit.plan_callbacks import CopyKernels, WriteNumbers
+from nightune.models.engines.fit.plan_callbacks import CopyKernels, KeepLogs, WriteNumbers
 from nightune.models.engines.keras_parts.evaluated_weights import effective_rates, evaluated
 from nightune.models.engines.keras_parts.mixed_precision import (
     computing_in,
@@ -33,11 +34,13 @@ from nightune.models.networks.architectures import build_model
 from nightune.models.networks.embedding_ids import refuse_ids_outside_tables
 from nightune.models.networks.heads import Head, output_size
 from nightune.models.networks.noise import hashed_noise
+from nightune.models.networks.own_methods import own_methods, reported_loss
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training import reported_names
 from nightune.models.training.engine import EpochOutput
 from nightune.models.training.model_key import model_key
 from nightune.models.training.plan import EpochPlan
+from nightune.models.training.row_weights import row_weights
 from nightune.models.training.seeds import Seeds, seed_dropout
 from nightune.models.training.settled_heads import SettledHeads
 from nightune.models.training.snapshots import EngineSnapshot, refuse_other_shapes
@@ -58,6 +61,7 @@ class FitState:
     penalty: Penalty | None
     cut: Cut | None  # None: each batch is computed at once
     measurements: Measurements
+    weights: np.ndarray | None = None  # of the training rows, (rows,) float32; None: all alike
 
 
 class FitEngine:
@@ -70,7 +74,8 @@ class FitEngine:
         self._folder = folder
         self._heads = SettledHeads(dataset, folder, self._build)
         self._checked_models: set[str] = set()  # by model key
-        self._feeds: dict[str, Feed] = {}  # by the kind of head, which decides the form of the targets
+        # By the kind of head, which decides the form of the targets, and whether rows are weighted.
+        self._feeds: dict[tuple[str, bool], Feed] = {}
         logging.getLogger("tensorflow").addFilter(_is_not_about_retracing)
 
     @property
@@ -80,6 +85,12 @@ class FitEngine:
         backend = keras.backend.backend()
         tags = {reported_names.ENGINE: self.name, reported_names.BACKEND: backend, reported_names.DEVICE: str(device)}
         return {**tags, reported_names.DATA_PLACE: "on disk" if self._dataset.is_on_disk else "in memory"}
+
+    def of_fold(self, dataset: Dataset) -> "FitEngine":
+        """Return an engine for a fold: its heads are those of the whole data."""
+        fold = copy.copy(self)
+        fold._dataset, fold._feeds = dataset, {}
+        return fold
 
     def start(self, recipe: Recipe, seeds: Seeds) -> FitState:
         """Build and compile a model with seeded weights and noise, and with decay and penalty on its kernels."""
@@ -91,8 +102,9 @@ class FitEngine:
         kernels = decayed_weights(model)
         penalty = None if recipe.penalty.kind == "none" else Penalty(kernels)
         measurements = Measurements(recipe.penalty, model, kernels, self._dataset)
-        cut = chosen_cut(recipe, model)
-        state = FitState(model, recipe, head, self._feed(head), is_decaying, penalty, cut, measurements)
+        cut, weights = chosen_cut(recipe, model, self._heads.rows.inputs), row_weights(self._dataset, recipe.training)
+        feed = self._feed(head, weights is not None)
+        state = FitState(model, recipe, head, feed, is_decaying, penalty, cut, measurements, weights)
         _compile(state)
         return state
 
@@ -183,11 +195,12 @@ class FitEngine:
             refuse_ids_outside_tables(model, self._dataset)
             self._checked_models.add(key)
 
-    def _feed(self, head: Head) -> Feed:
-        if head.kind not in self._feeds:
+    def _feed(self, head: Head, is_weighted: bool) -> Feed:
+        key = head.kind, is_weighted
+        if key not in self._feeds:
             train = self._dataset.train
-            self._feeds[head.kind] = make_feed(train.inputs, head.targets(train.targets))
-        return self._feeds[head.kind]
+            self._feeds[key] = make_feed(train.inputs, head.targets(train.targets), is_weighted)
+        return self._feeds[key]
 
     def _write_penalty(self, state: FitState, plan: EpochPlan) -> None:
         if hasattr(unscaled_optimizer(state.model.optimizer), "proximal"):
@@ -218,14 +231,23 @@ def _compile(state: FitState) -> None:
         )
     optimizer = with_loss_scale(without_replicas(optimizer), state.recipe.precision)
     optimizer.build(state.model.trainable_variables)
+    has_own_step = bool(own_methods(state.model, ("train_step", "make_train_function")))  # it updates no metric of ours
+    metrics = "metrics" if state.weights is None else "weighted_metrics"
     state.model.compile(
         optimizer,
         loss=state.head.make_loss(state.recipe.penalty.label_smoothing),
-        metrics=[state.head.make_metric(DATA_LOSS)],  # Keras' own `loss` has the penalty in it
+        # Keras' own `loss` has the penalty in it.
+        **{metrics: None if has_own_step else [state.head.make_metric(DATA_LOSS)]},
+        run_eagerly=has_own_step and bool(state.model.run_eagerly),
         # On a CPU, XLA takes longer to compile than a small trial to train. JAX always uses it.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
         auto_scale_loss=False,  # with_loss_scale does it
     )
+
+
+def _has_own_step(model: keras.Model) -> bool:
+    """Return True if the model's own code trains a batch, without the metrics that the engine compiles."""
+    return bool(own_methods(model, ("train_step", "make_train_function")))
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,22 +267,31 @@ def _train(state: FitState, plan: EpochPlan) -> tuple[FitState, MicroBatches, Tr
             measurement.clear()
         try:
             copied = CopyKernels(int(np.argmax(micro.updates)), state.measurements)
+            kept = [KeepLogs()] if _has_own_step(state.model) else []
             with hashed_noise():
                 history = state.model.fit(
-                    **state.feed.arguments(plan.order, micro.sizes),
+                    **state.feed.arguments(plan.order, micro.sizes, state.weights),
                     epochs=1,
                     verbose=0,
-                    callbacks=[WriteNumbers(_numbers(state, plan, micro)), copied],
+                    callbacks=[WriteNumbers(_numbers(state, plan, micro)), copied, *kept],
                 )
         except Exception as error:
             largest = int(micro.sizes.max())
             if largest == 1 or state.recipe.precision.scales_loss or not is_out_of_memory(error):
                 raise
         else:
-            return state, micro, Trained(float(history.history[DATA_LOSS][0]), copied.values)
+            loss = reported_loss(history.history, DATA_LOSS, kept[0].logs if kept else {})
+            if DATA_LOSS in history.history:
+                loss *= _mean_weight(state, plan)
+            return state, micro, Trained(loss, copied.values)
         # Outside the handler, whose traceback would keep the large arrays alive.
         warn_of_smaller_micro_batches(plan.epoch, largest, largest // 2)
         state = _capped(state, largest // 2, before)
+
+
+def _mean_weight(state: FitState, plan: EpochPlan) -> float:
+    """Return the mean weight of an epoch's rows: Keras divides a weighted metric by their sum, but losses by rows."""
+    return 1.0 if state.weights is None else float(state.weights[plan.order].mean(dtype=np.float64))
 
 
 def _capped(state: FitState, cap: int, before: list[np.ndarray]) -> FitState:

@@ -39,5 +39,18 @@ class CopyKernels(keras.callbacks.Callback):
             self.values = [np.array(kernel) for kernel in self._kernels]
 
 
+class KeepLogs(keras.callbacks.Callback):
+    """Keeps what the step of the epoch's last batch returned."""
+
+    async_safe = True  # does not wait for the values
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logs: dict[str, Any] = {}
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.logs = dict(logs or {})
+
+
 def _is_new(values: list[float], index: int) -> bool:
     return index == 0 or values[index] != values[index - 1]

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.data.dataset import Dataset
 from nightune.models.engines.fit.engine import FitEngine, FitState
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.learning_rates.range_test import Array, RangeTest, is_over, read_range_test
@@ -26,8 +26,7 @@ def probed_recipe(recipe: Recipe) -> Recipe:
 
 def probed_dataset(dataset: Dataset) -> Dataset:
     """Return the data with the whole training split and the smallest validation split that an engine needs."""
-    first = dataset.validation
-    return replace(dataset, validation=Examples(first.inputs[:_VALIDATED], first.targets[:_VALIDATED]))
+    return replace(dataset, validation=dataset.validation.part(slice(_VALIDATED)))
 
 
 def run_range_test(

@@ -1,31 +1,16 @@
-"""Properties of a Keras model that decide how it can be computed: separable, noisy, with convolutions."""
+"""Properties of a Keras model that decide how it can be computed: noisy, with convolutions, with dropout."""
 
 from typing import Any
 
 import keras
 
-from nightune.models.library_internals.models import all_layers, is_part_of_keras, random_states
-
-# During training, an output of these layers depends on the other examples of the batch.
-_COUPLING = (keras.layers.BatchNormalization, keras.layers.SpectralNormalization, keras.layers.Normalization)
-
-
-def is_separable(model: keras.Model) -> bool:
-    """True if a batch's gradient is known to be the sum of its examples' gradients.
-
-    That is known for Keras' own layers without coupling between examples; other layers may do anything with a batch.
-    """
-    return all(
-        is_part_of_keras(layer)
-        and not isinstance(layer, _COUPLING)
-        and getattr(layer, "activity_regularizer", None) is None
-        for layer in all_layers(model)
-    )
+from nightune.models.library_internals.models import all_layers, random_states
 
 
 def is_noisy(model: keras.Model) -> bool:
     """True if training draws random numbers: dropout, noise, augmentation."""
-    return bool(random_states(model))
+    silent = {id(layer.seed_generator.state) for layer in all_layers(model) if _has_idle_generator(layer)}
+    return any(id(state) not in silent for state in random_states(model))
 
 
 def has_convolutions(model: keras.Model) -> bool:
@@ -36,3 +21,9 @@ def has_convolutions(model: keras.Model) -> bool:
 def dropout_layers(model: keras.Model) -> list[Any]:
     """Return all Dropout layers of the model, at any depth."""
     return [layer for layer in all_layers(model) if isinstance(layer, keras.layers.Dropout)]
+
+
+def _has_idle_generator(layer: Any) -> bool:
+    """True for the cells of recurrent layers without dropout, which have a generator and never draw."""
+    rates = [getattr(layer, name, None) for name in ("dropout", "recurrent_dropout")]
+    return rates == [0.0, 0.0] and hasattr(layer, "seed_generator")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import keras
 import numpy as np
 
-from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.data.dataset import Dataset
 from nightune.models.networks.heads import Head
 from nightune.models.techniques.penalties.adaptation import HELD_OUT_LOSS, HYPERGRADIENT, NEEDED, TRAIN_LOSS, divide
 from nightune.models.techniques.penalties.penalties import PenaltySettings
@@ -36,7 +36,7 @@ class Measurements:
         self._counts_zeros = settings.kind == "l1_proximal"
         division = divide(settings, len(dataset.train))
         self._parts = {
-            name: Examples(dataset.train.inputs[indices], dataset.train.targets[indices])
+            name: dataset.train.part(indices)
             for name, indices in ((TRAIN_LOSS, division.sample), (HELD_OUT_LOSS, division.held_out))
             if name in self._names
         }
@@ -47,7 +47,7 @@ class Measurements:
 
         def loss(name: str) -> float:
             part = self._parts[name]
-            return head.metrics(self._task, predict(self._model, part.inputs), part.targets)["loss"]
+            return head.metrics(self._task, predict(self._model, part.inputs), part.targets, part.weights)["loss"]
 
         statistics = {name: loss(name) for name in self._parts}
         if self.needs_weights_before:

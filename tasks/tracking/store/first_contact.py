@@ -42,8 +42,10 @@ def _fault(tracking_uri: str) -> str:
     """Say why the store does not answer; empty if it does."""
     try:
         if tracking_uri.startswith(("http://", "https://")):
-            status = request_status("GET", f"{tracking_uri.rstrip('/')}/health", LIMIT_SECONDS, None, CONNECT_SECONDS)
-            return f"status {status}" if status >= 500 else ""  # it may ask for a password
+            status = _status(tracking_uri, "/health")
+            if status == 404:  # of another program, or of a service that has MLflow's interface but not this page
+                status = _status(tracking_uri, "/api/2.0/mlflow/experiments/search?max_results=1")
+            return f"status {status}" if status == 404 or status >= 500 else ""  # it may ask for a password
         parts = urlsplit(tracking_uri)
         port = parts.port or PORTS.get(parts.scheme.partition("+")[0])
         if parts.hostname and port:
@@ -53,6 +55,10 @@ def _fault(tracking_uri: str) -> str:
     except OSError as error:
         return error.strerror or str(error) or type(error).__name__
     return ""
+
+
+def _status(tracking_uri: str, page: str) -> int:
+    return request_status("GET", tracking_uri.rstrip("/") + page, LIMIT_SECONDS, None, CONNECT_SECONDS)
 
 
 def _within_limit(question: Callable[[], str]) -> str:

@@ -5,7 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -31,10 +31,13 @@ def study_lock(store: Store, study_name: str) -> Iterator[None]:
     try:
         with FileLock(folder / f"{study_name}.lock", timeout=STUDY_LOCK_SECONDS):
             holder = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%F %T")}
-            retry_call(lambda: note.write_text(json.dumps(holder), encoding="utf-8"), str(store.root))
-            with _lease(store, study_name):
-                yield
-            note.unlink(missing_ok=True)
+            try:
+                retry_call(lambda: note.write_text(json.dumps(holder), encoding="utf-8"), str(store.root))
+                with _lease(store, study_name):
+                    yield
+            finally:  # only a kill leaves it, which `nightune doctor` reports
+                with suppress(OSError):
+                    note.unlink(missing_ok=True)
     except Timeout:
         raise StudyBusyError(
             f"{study_name}: another sweep of this study is running ({_holder(note)}). "

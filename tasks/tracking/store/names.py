@@ -29,6 +29,7 @@ PLANNED_TRIALS = "nightune.planned_trials"
 ASKED_TRIALS = "nightune.asked_trials"  # where these are not the planned ones: a space of few points
 EARLIER_LENGTHS = "nightune.earlier_lengths"  # of an extended sweep: the numbers of trials that it was asked for before
 POINTS = "nightune.points"  # of a space without continuous ranges, which is drawn without repeats
+FOLDS = "nightune.folds"  # how many, if the study has some
 ENGINE_REASON = "nightune.engine_reason"
 FINDINGS = "nightune.findings"  # about the data, one a line; all of them are in FINDINGS_FILE
 CONFIRMED_TRIAL = "nightune.confirmed_trial"
@@ -51,6 +52,7 @@ RETRIED = "retried"  # the kind of a run whose trial is trained again
 RUNG = "nightune.rung"  # the epoch until which a halted trial is completely logged
 SNAPSHOT = "nightune.snapshot"  # the epoch of the newest snapshot
 RESUMED_AT = "nightune.resumed_at"  # the epoch of the snapshot that the training resumed from
+TRAINED_ON = reported_names.TRAINED_ON  # whose model is kept, with folds
 REUSED_FROM = "nightune.reused_from"
 PRUNED = "nightune.pruned"  # the checkpoint was deleted
 LOGGED_MODEL = "nightune.logged_model"
@@ -102,6 +104,7 @@ EPOCHS = "epochs"
 SECONDS = reported_names.SECONDS
 ONCE = (OBJECTIVE, BEST_EPOCH, EPOCHS, SECONDS)
 PEAKS = reported_names.PEAKS
+OBJECTIVE_ERROR = "objective_standard_error"  # of the mean over folds
 
 # Curves that tasks read.
 LOSS = reported_names.LOSS

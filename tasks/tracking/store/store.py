@@ -16,6 +16,7 @@ from filelock import FileLock
 from nightune.tasks.tracking.store.database_address import require_database
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.first_contact import require_answer
+from nightune.tasks.tracking.store.prepared_databases import place_prepared
 from nightune.tasks.tracking.store.relocate import relocate
 from nightune.tasks.tracking.store.retry import RetryingClient, masked
 
@@ -135,7 +136,7 @@ def _create_once(store: Store) -> None:
                 connection.execute("PRAGMA journal_mode=WAL")  # kept in the file: readers do not wait for the writer
             connection.close()
             old = relocate(store.root)
-        except StoreError:
+        except (StoreError, OSError):
             raise
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -152,6 +153,8 @@ def _create_atomically(database: Path) -> None:
     """Create the tables in a temporary folder and move them atomically: MLflow cannot open tables that a kill left."""
     for left in database.parent.glob(f"{MAKING}*"):
         shutil.rmtree(left, ignore_errors=True)
+    if place_prepared("mlflow", database):
+        return
     with tempfile.TemporaryDirectory(prefix=MAKING, dir=database.parent, ignore_cleanup_errors=True) as folder:
         made, whole = Path(folder) / "made.db", Path(folder) / "whole.db"
         client(Store(database.parent, f"sqlite:///{made.as_posix()}")).search_experiments(max_results=1)

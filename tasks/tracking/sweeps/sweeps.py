@@ -53,6 +53,7 @@ class Sweep:
     method: str = ""
     points: int | None = None  # of the space, if they can be counted; at least as many as trials if there are more
     is_reusing: bool = False  # reads earlier results of the same params
+    has_folds: bool = False  # each trial trains on folds, and keeps the model of the last one
 
     @property
     def is_complete(self) -> bool:
@@ -284,6 +285,7 @@ def read_sweep(run: Any) -> Sweep:
         method=run.data.params.get("method", ""),
         points=_points(record.tags.get(names.POINTS, "")),
         is_reusing=run.data.params.get("reuse") == "True",
+        has_folds=names.FOLDS in record.tags,
     )
     if not sweep.id.endswith(f"-{sweep.number}"):
         record.refuse(names.SWEEP, sweep.id, f"a name that ends with -{sweep.number}, the sweep's number")
@@ -343,5 +345,5 @@ def _mark(store: Store, sweep: Sweep, status: SweepStatus) -> Sweep:
 
 
 def _cell(value: "Value") -> "Value":
-    """Return a table's cell: lists as text, since MLflow's tables hold plain values."""
-    return json.dumps(value) if isinstance(value, list) else value
+    """Return a table's cell: lists and tables as text, since MLflow's tables hold plain values."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value

@@ -155,7 +155,9 @@ class TrialLog:
         if names.LOSS in run.data.metrics:
             self._logged_epoch = self._last_step(names.LOSS)
         self._logged_once = {
-            name: self._last_step(name) for name in (*names.ONCE, *names.PEAKS) if name in run.data.metrics
+            name: self._last_step(name)
+            for name in (*names.ONCE, *names.PEAKS, names.OBJECTIVE_ERROR)
+            if name in run.data.metrics
         }
         is_promoted = run.data.tags.get(names.STATUS) == Status.NOT_PROMOTED
         attempt = _attempts(run) + (not is_promoted)

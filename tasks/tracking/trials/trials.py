@@ -53,6 +53,7 @@ def copy_as_reused(store: Store, sweep: Sweep, trial: Trial, earlier: TrialResul
     mlflow_client = client(store)
     run = mlflow_client.get_run(earlier.run_id)
     tags = {names.REUSED_FROM: earlier.run_id, names.ENGINE: run.data.tags.get(names.ENGINE, "")}
+    tags |= {name: run.data.tags[name] for name in (names.TRAINED_ON,) if name in run.data.tags}
     logged = [name for name in run.data.metrics if name not in (*names.ONCE, *names.PEAKS)]
     curves = {
         name: {p.step: p.value for p in mlflow_client.get_metric_history(earlier.run_id, name)} for name in logged

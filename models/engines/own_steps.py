@@ -1,0 +1,108 @@
+"""Try a model's own training step on a few rows before the first trial."""
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.engines.fit.engine import FitEngine
+from nightune.models.engines.keras_parts.mixed_precision import unscaled_optimizer
+from nightune.models.error_causes import cause_of, users_line
+from nightune.models.errors import InputError
+from nightune.models.library_internals.models import all_layers
+from nightune.models.networks.own_methods import TRAINING, own_methods
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.techniques.losses import TrainingSettings
+from nightune.models.techniques.penalties.penalties import PenaltySettings
+from nightune.models.techniques.stopping.settings import StoppingSettings
+from nightune.models.training.loop import Outcome, train
+from nightune.models.training.seeds import Seeds
+from nightune.vocabulary import ARCHITECTURE
+
+ROWS = 64
+_USE_COMPUTE_LOSS = "compute it by self.compute_loss(x=x, y=y, y_pred=y_pred), or remove the key"
+
+
+def refuse_unusable_step(recipe: Recipe, dataset: Dataset, folder: Path) -> None:
+    """Train an epoch of a few rows with a model's own step; without one, do nothing.
+
+    InputError if the step raises, returns no loss, leaves out the study's optimizer, loss or penalty, or makes
+    variables while it trains. `folder` is the study's.
+    """
+    part = replace(dataset, train=_first(dataset.train), validation=_first(dataset.validation))
+    recipe = replace(recipe, stopping=StoppingSettings("none"))
+    engine = FitEngine(part, folder)
+    started = engine.start(recipe, Seeds.from_trial(0))
+    own = own_methods(started.model, TRAINING)
+    if not own:
+        return
+    _refuse_more_optimizers(started.model)
+    _refuse_unbuilt_layers(started.model)
+    known = {variable.path for variable in started.model.variables}
+    outcome = _trained(engine, recipe, part, folder, own)
+    if outcome.halted is None:
+        raise InputError(ARCHITECTURE, f"the model's own {' and '.join(own)}: {outcome.message}")
+    model = outcome.halted.state.model
+    new = [variable.path for variable in model.variables if variable.path not in known]
+    if new:
+        problem = f"the model makes variables while it trains ({', '.join(new)})"
+        raise InputError(ARCHITECTURE, f"{problem}; make and build its layers and variables in __init__")
+    if not int(unscaled_optimizer(model.optimizer).iterations):
+        remedy = "update by self.optimizer.apply(gradients, self.trainable_variables)"
+        raise InputError(ARCHITECTURE, f"the model's {own[0]} does not use self.optimizer, the study's; {remedy}")
+    for key, remedy, without in _plainer(recipe):
+        plain = _trained(engine, without, part, folder, own)
+        if all(np.array_equal(one, other) for one, other in zip(outcome.weights, plain.weights, strict=True)):
+            raise InputError(key, f"it has no effect on the model's own {' and '.join(own)}; {remedy}")
+
+
+def _trained(engine: FitEngine, recipe: Recipe, part: Dataset, folder: Path, own: list[str]) -> Outcome:
+    try:
+        return train(engine, recipe, part, epochs=2, until=1, seed=0, monitor="val_loss", direction="minimize")
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        line = users_line(error, (folder / recipe.architecture.rpartition(":")[0]).parent)
+        raised = f"the model's own {' and '.join(own)} raised {cause_of(error)}"
+        raise InputError(ARCHITECTURE, f"{raised}{f' ({line})' if line else ''}") from error
+
+
+def _refuse_more_optimizers(model: Any) -> None:
+    kinds = (keras.optimizers.Optimizer,)
+    more = [name for name, value in vars(model).items() if isinstance(value, kinds) and value is not model.optimizer]
+    if more:
+        remedy = "use self.optimizer for all weights, with one loss that is the sum of theirs"
+        problem = f"the model has more optimizers than the study's ({', '.join(more)}), whose rates no study can set"
+        raise InputError(ARCHITECTURE, f"{problem}; {remedy}")
+
+
+def _refuse_unbuilt_layers(model: Any) -> None:
+    """Their weights would appear while the model trains, after the optimizer and the snapshots know all weights."""
+    unbuilt = {id(layer): layer.name for layer in all_layers(model) if not layer.built}
+    named = [name for name, value in vars(model).items() if id(value) in unbuilt] or list(unbuilt.values())
+    if unbuilt:
+        problem = f"call does not use all layers of the model ({', '.join(named)}), so that they have no weights yet"
+        remedy = f"build them in __init__, such as self.{named[0]}.build((None, …)) with the size of its inputs"
+        raise InputError(ARCHITECTURE, f"{problem}; {remedy}, or use them in call")
+
+
+def _plainer(recipe: Recipe) -> Iterator[tuple[str, str, Recipe]]:
+    """Yield each part of a recipe that a step may leave out: its key, the remedy, and the recipe without it."""
+    penalty = recipe.penalty
+    if penalty.label_smoothing:
+        without = replace(recipe, penalty=replace(penalty, label_smoothing=0.0))
+        yield "penalty.label_smoothing", _USE_COMPUTE_LOSS, without
+    if penalty.kind not in ("none", "l1_proximal"):
+        without = replace(recipe, penalty=PenaltySettings(label_smoothing=penalty.label_smoothing))
+        yield "penalty.kind", "add sum(self.losses) to its loss, or remove the key", without
+    if recipe.training.loss != TrainingSettings().loss and recipe.training.quantiles is None:
+        yield "training.loss", _USE_COMPUTE_LOSS, replace(recipe, training=TrainingSettings())
+
+
+def _first(examples: Examples) -> Examples:
+    arrays = {field.name: getattr(examples, field.name) for field in fields(examples)}
+    return replace(examples, **{name: array[:ROWS] for name, array in arrays.items() if isinstance(array, np.ndarray)})

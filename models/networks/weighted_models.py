@@ -1,0 +1,59 @@
+"""Refuse models whose own code or compiled loss would use weights of rows otherwise than Keras does by default."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import losses
+
+from nightune.models.error_causes import cause_of, users_line
+from nightune.models.errors import InputError
+from nightune.models.library_internals.models import compiled_loss
+from nightune.models.networks.heads import Head
+from nightune.models.networks.own_methods import TRAINING, own_methods
+from nightune.models.networks.training_rows import TrainingRows
+from nightune.vocabulary import ARCHITECTURE
+
+ROWS = 8
+REMEDY = "unpack (x, y, sample_weight) and pass sample_weight to compute_loss, or train without weights"
+
+
+def refuse_ignored_weights(model: keras.Model, head: Head, rows: TrainingRows, folder: Path = Path()) -> None:
+    """Raise InputError for a model that ignores weights of rows, or divides by their sum; its weights stay as they are.
+
+    A model's own step is made twice from the same state, with all weights 0 and 1: the results must differ.
+    """
+    given, _ = compiled_loss(model)
+    if isinstance(given, losses.Loss) and given.reduction == "mean_with_sample_weight" and head.is_compiled_loss:
+        problem = "the model is compiled with a loss that divides by the sum of a batch's weights"
+        raise InputError(ARCHITECTURE, f"{problem}; weights of rows need the reduction sum_over_batch_size")
+    if not own_methods(model, TRAINING) or rows.targets is None:
+        return
+    try:
+        without, ones = (_stepped(model, head, rows, weight) for weight in (0.0, 1.0))
+    except Exception as error:  # of the user's code: anything
+        line = users_line(error, folder)
+        where = f" ({line})" if line else ""
+        problem = f"the model's own training step raised {cause_of(error)}{where} with weights of rows"
+        raise InputError(ARCHITECTURE, f"{problem}; {REMEDY}") from error
+    if all(np.array_equal(one, other) for one, other in zip(without, ones, strict=True)):
+        raise InputError(ARCHITECTURE, f"the model's own training step ignores the weights of rows; {REMEDY}")
+
+
+def _stepped(model: keras.Model, head: Head, rows: TrainingRows, weight: float) -> list[np.ndarray]:
+    """Return the trainable weights after a step with this weight of each row, and restore all variables."""
+    assert rows.targets is not None
+    before = [np.array(variable) for variable in model.variables]
+    model.compile(
+        keras.optimizers.SGD(1.0), loss=head.make_loss(), metrics=[], jit_compile=False, auto_scale_loss=False
+    )
+    model.run_eagerly = True
+    inputs, targets = rows.inputs[:ROWS], head.targets(rows.targets[:ROWS])
+    arguments: dict[str, Any] = {"sample_weight": np.full(len(targets), weight, np.float32)}
+    try:
+        model.train_on_batch(inputs, targets, **arguments)
+        return [np.array(variable) for variable in model.trainable_variables]
+    finally:
+        for variable, value in zip(model.variables, before, strict=False):
+            variable.assign(value)

@@ -1,0 +1,42 @@
+"""Prove before the first trial that models with a training step of their own can be trained as the study says."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nightune.models.errors import InputError
+from nightune.models.user_code import is_reference
+from nightune.tasks.prove_reopening import first_built, recipes_of
+from nightune.tuning.errors import Problem, StudyError
+from nightune.tuning.study.study import Study
+
+if TYPE_CHECKING:
+    from nightune.models.data.dataset import Dataset
+
+
+def prove_training(study: Study, dataset: "Dataset", architectures: Sequence[str]) -> None:
+    """Train models with their own `train_step` or `compute_loss` on a few rows, in the middle and at the ends.
+
+    StudyError names the remedy. Models that Keras trains need no proof. Imports Keras, which is loaded.
+    """
+    problems: list[Problem] = []
+    for architecture in filter(is_reference, architectures):
+        problem = _problem(study, dataset, architecture)
+        problems += [] if problem is None else [Problem(problem.key, f"{architecture}: {problem.message}")]
+    if problems:
+        raise StudyError(str(study.path), problems)
+
+
+def _problem(study: Study, dataset: "Dataset", architecture: str) -> InputError | None:
+    """Return why no trial of an architecture can be trained as the study says."""
+    from nightune.models.engines.own_steps import refuse_unusable_step  # noqa: PLC0415 - Keras
+    from nightune.models.networks.own_methods import TRAINING, own_methods  # noqa: PLC0415 - Keras
+
+    built = first_built(study, dataset, architecture)
+    if built is None or not own_methods(built[1], TRAINING):
+        return None
+    for recipe in recipes_of(study, architecture):
+        try:
+            refuse_unusable_step(recipe, dataset, study.path.parent)
+        except InputError as error:
+            return error
+    return None

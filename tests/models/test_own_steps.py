@@ -1,0 +1,265 @@
+"""Models that train themselves in the forms of Keras' guides: trained as they say, or refused with a remedy."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nightune.models.errors import InputError
+from tests.models.conftest import BACKEND, MakeDataset
+
+MakeRecipe = Callable[..., Any]
+
+pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="steps of models are written for one backend")
+
+
+def setup_module() -> None:
+    """Import Keras, which takes seconds."""
+    global keras, build_model, refuse_unusable_step, FitEngine, train, read_head, TrainingRows, Seeds
+    import keras
+
+    from nightune.models.engines.fit.engine import FitEngine
+    from nightune.models.engines.own_steps import refuse_unusable_step
+    from nightune.models.networks.architectures import build_model
+    from nightune.models.networks.heads import read_head
+    from nightune.models.networks.training_rows import TrainingRows
+    from nightune.models.training.loop import train
+    from nightune.models.training.seeds import Seeds
+
+
+BUILD = """
+import numpy as np
+import tensorflow as tf
+
+class Own(keras.Model):
+    def __init__(self, *given, **options):
+        super().__init__(*given, **options)
+        {init}
+{methods}
+
+def build(input_shape, output_size):
+    inputs = keras.Input(input_shape)
+    model = Own(inputs, layers.Dense(output_size)(layers.Dense(4, activation="relu")(inputs)))
+    {after}
+    return model
+"""
+STEP = """
+    def train_step(self, data):
+        x, y = data
+        {first}
+        with tf.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            loss = {loss}
+        gradients = tape.gradient(loss, self.trainable_variables)
+        {update}
+        return {returned}
+"""
+OWN_LOSS = "ops.mean(keras.losses.sparse_categorical_crossentropy(y, y_pred, from_logits=True))"
+UPDATE = "self.optimizer.apply(gradients, self.trainable_variables)"
+USED_LOSS = "self.compute_loss(x=x, y=y, y_pred=y_pred)"
+
+
+def step(
+    loss: str = OWN_LOSS, returned: str = '{"loss": loss}', update: str = UPDATE, init: str = "pass", first: str = ""
+) -> str:
+    """The code of a model with this step."""
+    methods = STEP.format(loss=loss, returned=returned, update=update, first=first or "pass")
+    return BUILD.format(methods=methods, init=init, after="pass")
+
+
+def methods(code: str, after: str = "pass", init: str = "pass") -> str:
+    """The code of a model with these methods."""
+    return BUILD.format(methods=code, init=init, after=after)
+
+
+EACH_METRIC = """
+    def train_step(self, data):
+        x, y = data
+        with tf.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            loss = self.compute_loss(y=y, y_pred=y_pred)
+        self.optimizer.apply(tape.gradient(loss, self.trainable_weights), self.trainable_weights)
+        for metric in self.metrics:
+            metric.update_state(loss) if metric.name == "loss" else metric.update_state(y, y_pred)
+        return {m.name: m.result() for m in self.metrics}
+"""
+TRACKERS = """
+    @property
+    def metrics(self):
+        return [self.tracker]
+
+    def train_step(self, data):
+        x, y = data
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(y=y, y_pred=self(x, training=True))
+        self.optimizer.apply(tape.gradient(loss, self.trainable_weights), self.trainable_weights)
+        self.tracker.update_state(loss)
+        return {"total_loss": self.tracker.result(), "one": 1.0}
+"""
+COMPUTE_LOSS = """
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return super().compute_loss(x, y, y_pred, sample_weight, training) + 0.1 * ops.mean(ops.square(y_pred))
+"""
+PYTHON = """
+    def train_step(self, data):
+        x, y = data
+        assert float(np.mean(x.numpy())) < 100.0
+        return super().train_step(data)
+"""
+COMPILE = "    def compile(self, *arguments, **options):\n        super().compile(*arguments, **options)\n"
+TRAINED = {
+    "returns only its loss": step(),
+    "uses the compiled loss": step(loss=USED_LOSS),
+    "updates each metric": methods(EACH_METRIC),
+    "trackers of its own": methods(TRACKERS, init='self.tracker = keras.metrics.Mean(name="total_loss")'),
+    "returns one other name": step(returned='{"entropy": loss}'),
+    "calls Keras' own step": methods("    def train_step(self, data): return super().train_step(data)\n"),
+    "compute_loss": methods(COMPUTE_LOSS),
+    "compile that passes all on": methods(COMPILE),
+    "runs eagerly": methods(PYTHON, after='model.compile("adam", run_eagerly=True)'),
+    "two passes": step(loss=f"{OWN_LOSS} + 0.1 * ops.mean(ops.square(self(x + 0.1) - y_pred))"),
+}
+
+
+@pytest.fixture
+def refused(
+    make_dataset: MakeDataset, recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path
+) -> Callable[..., str]:
+    """Return a function from code and params to the refusal of its step; empty if it is trained."""
+
+    def found(code: str, **params: Any) -> str:
+        given = recipe(**{"optimizer": "adam", "model.architecture": user_model(code), "batch_size.size": 8, **params})
+        try:
+            refuse_unusable_step(given, make_dataset(), tmp_path)
+        except InputError as error:
+            return f"{error.key}: {error.message}"
+        return ""
+
+    return found
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_forms_of_keras_guides_are_trained(
+    refused: Callable[..., str],
+    make_dataset: MakeDataset,
+    recipe: MakeRecipe,
+    user_model: Callable[[str], str],
+    tmp_path: Path,
+    name: str,
+) -> None:
+    assert refused(TRAINED[name]) == ""
+    given = recipe(**{"optimizer": "adam", "model.architecture": user_model(TRAINED[name]), "learning_rate.peak": 0.05})
+    dataset = make_dataset()
+    outcome = train(
+        FitEngine(dataset, tmp_path), given, dataset, epochs=4, seed=0, monitor="val_loss", direction="minimize"
+    )
+    assert outcome.epochs == 4
+    assert outcome.curves["loss"][-1] < outcome.curves["loss"][0]
+
+
+OTHER_UPDATE = "self.other.apply(gradients, self.trainable_variables)"
+OTHER = "self.other = keras.optimizers.SGD(0.1)"
+NO_OPTIMIZER = "[v.assign_sub(0.1 * g) for v, g in zip(self.trainable_variables, gradients)]"
+GROWS = """if not hasattr(self, "late"):
+            with tf.init_scope():
+                self.late = self.add_weight(shape=(), trainable=False)"""
+REFUSED = {
+    "raises": (step(first="raise RuntimeError('no such batch')"), "no such batch (line"),
+    "returns several values": (step(returned='{"a": loss, "b": loss}'), "named 'loss'"),
+    "returns losses of rows": (step(returned='{"loss": ops.square(y_pred)}'), "one number"),
+    "an optimizer of its own": (
+        step(update=OTHER_UPDATE, init=OTHER),
+        "more optimizers",
+    ),
+    "no optimizer": (step(update=NO_OPTIMIZER), "self.optimizer"),
+    "variables while it trains": (step(first=GROWS), "__init__"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_steps_that_cannot_be_followed_are_refused_before_the_first_trial(
+    refused: Callable[..., str], name: str
+) -> None:
+    code, word = REFUSED[name]
+    assert word in refused(code)
+
+
+@pytest.mark.parametrize(
+    ("params", "key"),
+    [
+        ({"penalty.kind": "l2", "penalty.strength": 0.1}, "penalty.kind"),
+        ({"penalty.label_smoothing": 0.2}, "penalty.label_smoothing"),
+        ({"training.loss": "focal"}, "training.loss"),
+    ],
+)
+def test_a_technique_that_the_step_leaves_out_is_refused_and_the_remedy_uses_it(
+    refused: Callable[..., str], params: dict[str, Any], key: str
+) -> None:
+    assert refused(step(), **params).startswith(key)
+    assert refused(step(loss=USED_LOSS), **params) == ""
+    if key == "penalty.kind":
+        assert refused(step(loss=f"{OWN_LOSS} + sum(self.losses)"), **params) == ""
+
+
+def test_layers_that_only_the_step_uses_are_built_in_init(refused: Callable[..., str]) -> None:
+    loss = f"{OWN_LOSS} + ops.mean(ops.square(self.extra(y_pred)))"
+    said = refused(step(loss=loss, init="self.extra = layers.Dense(2)"))
+    assert "self.extra.build" in said
+    assert "__init__" in said
+    assert refused(step(loss=loss, init="self.extra = layers.Dense(2); self.extra.build((None, 3))")) == ""
+
+
+FIT = "    def fit(self, *given, **options): return super().fit(*given, **options)\n"
+PREDICT = "    def predict_step(self, data): return ops.softmax(super().predict_step(data))\n"
+KEEPS_LOSS = """
+    def compile(self, optimizer, loss, **options):
+        super().compile(optimizer, **options)
+        self.own = loss
+"""
+GAN = "    def compile(self, d_optimizer, g_optimizer, loss_fn): super().compile()\n"
+NARROW = "    def compile(self, optimizer, loss=None): super().compile(optimizer, loss)\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "word"),
+    [
+        (methods(FIT), "train_step"),
+        (methods(PREDICT), "in call"),
+        (methods(KEEPS_LOSS, after='model.compile("adam", "mae")'), "super().compile"),
+        (methods(GAN), "g_optimizer"),
+        (methods(NARROW), "**options"),
+        (methods("", after="model.fit = lambda *given: None"), "train_step"),
+    ],
+)
+def test_methods_that_trials_do_not_call_are_refused_by_the_build(
+    user_model: Callable[[str], str], tmp_path: Path, code: str, word: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        build_model(user_model(code), {}, (5,), 3, folder=tmp_path, seed=0)
+    assert word in caught.value.message
+
+
+def test_a_step_trains_with_the_loss_that_its_model_was_compiled_with(
+    make_dataset: MakeDataset, user_model: Callable[[str], str], tmp_path: Path
+) -> None:
+    code = methods(EACH_METRIC, after='model.compile("adam", keras.losses.CategoricalHinge())')
+    model = build_model(user_model(code), {}, (5,), 3, folder=tmp_path, seed=0)
+    assert read_head(model, TrainingRows.of(make_dataset()), folder=tmp_path).loss_name == "categorical_hinge"
+
+
+def test_a_step_trains_as_in_plain_keras(
+    make_dataset: MakeDataset, recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path
+) -> None:
+    """One batch an epoch: the order of the rows changes nothing."""
+    reference, dataset = user_model(step()), make_dataset()
+    params = {"optimizer": "sgd", "batch_size.size": 22, "learning_rate.peak": 0.1}
+    given, engine = recipe(**{**params, "model.architecture": reference}), FitEngine(dataset, tmp_path)
+    outcome = train(engine, given, dataset, epochs=4, until=3, seed=5, monitor="val_loss", direction="minimize")
+    plain = build_model(reference, {}, (5,), 3, folder=tmp_path, seed=Seeds.from_trial(5).weights)
+    plain.compile(keras.optimizers.SGD(0.1))
+    plain.fit(dataset.train.inputs, dataset.train.targets, batch_size=22, epochs=3, verbose=0)
+    assert outcome.halted is not None
+    for one, other in zip(engine.weights(outcome.halted.state), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
