@@ -1,14 +1,14 @@
 """Measure trials per hour: Nightune's engines, a naive loop over `model.fit` and other tuners, on the same trials.
 
-    python benchmarks/trials_per_hour.py [--model mlp,dropout,keras_io_text] [--trials 60] [--repeat 1] [--only naive,nightune]
+    python benchmarks/trials_per_hour.py [--model mlp,dropout] [--trials 60] [--repeat 1] [--only naive,nightune]
 
 Every contender trains the same params on the same split with the same epochs and early stopping, validates after each
-epoch, and writes the same params, curves and best-epoch checkpoint to a new MLflow store on SQLite, in its own process. Nightune runs
-a Prefect flow of cohorts, like `nightune tune`. The wall time from the first trial to the last is measured, with all
-logging, tracing, compilation and Prefect's records, but without imports, the creation of the store, and the start of
-Prefect's server. "once compiled" is a second sweep in the same process, "second night" one in a new process. The
-contenders take turns; the speedup is that over the naive loop in the same turn. Each measurement is saved in
-`--results` immediately: run the same command to resume.
+epoch, and writes the same params, curves and best-epoch checkpoint to a new MLflow store on SQLite, in its own
+process. Nightune runs a Prefect flow of cohorts, like `nightune tune`. The wall time from the first trial to the last
+is measured, with all logging, tracing, compilation and Prefect's records, but without imports, the creation of the
+store, and the start of Prefect's server. "once compiled" is a second sweep in the same process, "second night" one in
+a new process. The contenders take turns; the speedup is that over the naive loop in the same turn. Each measurement is
+saved in `--results` immediately: run the same command to resume.
 """
 
 import argparse

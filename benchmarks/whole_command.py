@@ -13,11 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
-from trials_per_hour import FOLDER, GRIDS, STUDIES, machine
-
-COMMAND = "from nightune.flows.commands.main import main; main()"
+from first_result import COMMAND, machine
+from trials_per_hour import FOLDER, GRIDS, STUDIES
 
 
 def main() -> None:
