@@ -43,6 +43,12 @@ def users_line(error: BaseException, folder: Path) -> str:
     return ""
 
 
+def described(error: BaseException, folder: Path) -> str:
+    """Return the cause of an error, and the last line in a folder's own files that led to it."""
+    line = users_line(error, folder)
+    return f"{cause_of(error)}{f' ({line})' if line else ''}"
+
+
 def _cause(text: str) -> tuple[str, str]:
     """The cause's text, and where Keras says that it was raised, as a prefix."""
     lines = [line.strip() for line in _ANSI.sub("", text).strip().splitlines()]

@@ -31,6 +31,7 @@ ARCHITECTURE = "model.architecture"
 DEFAULT_ARCHITECTURE = "mlp"
 
 VALIDATION_PREFIX = "val_"
+LOSS_SAID, DEFAULT_LOSS = " · loss ", "default of the task"  # in what is said of a head
 _METRICS: dict[str, tuple[Direction, tuple[Task, ...]]] = {
     "loss": ("minimize", TRAINED_TASKS),
     "accuracy": ("maximize", ("binary", "multiclass", "multilabel")),

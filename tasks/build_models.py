@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -144,11 +145,12 @@ class _Builder:
     @property
     def heads(self) -> dict[str, str]:
         """For each architecture, what was settled of the heads of its models."""
-        said: dict[str, list[str]] = {}
+        said: dict[str, dict[str, str]] = {}
         for key, build in self.built.items():
             if build.head is not None:
-                said.setdefault(self.architectures[key], []).append(build.head.said)
-        return {architecture: "; or ".join(dict.fromkeys(lines)) for architecture, lines in said.items()}
+                plain = re.sub(r"_\d+'", "'", build.head.said)  # numbers that Keras gives to layers without a name
+                said.setdefault(self.architectures[key], {}).setdefault(plain, build.head.said)
+        return {architecture: "; or ".join(lines.values()) for architecture, lines in said.items()}
 
     @property
     def sizes(self) -> dict[str, str]:

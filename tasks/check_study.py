@@ -67,28 +67,14 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
 
     Then call `before_building` and build the study's models, which imports Keras; with None no model is built.
     """
-    dataset = read_dataset(study)
-    points = study.draw(study.space, study.trial_count, [], study.sweep_seed(0))
-    graph_keys: set[str] = set()
-    recipes: list[Recipe] = []
-    refused: Counter[str] = Counter()
-    notes: Counter[str] = Counter()
-    for point in points:
-        try:
-            recipe = read_recipe(complete_params(study, point))
-        except ValueError as error:
-            refused[str(error)] += 1
-            continue
-        graph_keys.add(graph_key(recipe, code_of(recipe, study.path.parent)))
-        notes.update(notes_on(recipe))
-        recipes.append(recipe)
+    dataset, drawn = read_dataset(study), _draw(study)
     builds, engine = Builds(0, ()), ""
     if before_building is not None:
         before_building()
         builds = build_models(study, dataset)
         prove_training(study, dataset, architectures(study))
         prove_reopening(study, dataset, architectures(study))
-        engine = _engine(study, recipes, dataset)
+        engine = _engine(study, drawn.recipes, dataset)
     return StudyCheck(
         study=study.name,
         question=study.question,
@@ -103,9 +89,9 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         method=study.search.method,
         trials=study.trial_count,
         brackets=[[asdict(rung) for rung in bracket.rungs] for bracket in study.brackets],
-        refused=dict(refused),
-        notes=dict(notes),
-        graph_keys=sorted(graph_keys),
+        refused=drawn.refused,
+        notes=dict(Counter(note for recipe in drawn.recipes for note in notes_on(recipe))),
+        graph_keys=sorted({graph_key(recipe, code_of(recipe, study.path.parent)) for recipe in drawn.recipes}),
         largest_cost_epochs=largest_cost_epochs(study.brackets) * max(1, len(dataset.folds)),
         models_built=builds.count,
         model_findings=list(builds.findings),
@@ -120,6 +106,25 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         search_findings=[study.repeats] if study.repeats else [],
         folds=[len(fold.train) for fold in dataset.folds],
     )
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """The recipes of the first sweep's trials, and how many were refused for each reason."""
+
+    recipes: list[Recipe]
+    refused: dict[str, int]
+
+
+def _draw(study: Study) -> _Drawn:
+    recipes: list[Recipe] = []
+    refused: Counter[str] = Counter()
+    for point in study.draw(study.space, study.trial_count, [], study.sweep_seed(0)):
+        try:
+            recipes.append(read_recipe(complete_params(study, point)))
+        except ValueError as error:
+            refused[str(error)] += 1
+    return _Drawn(recipes, dict(refused))
 
 
 def _engine(study: Study, recipes: Sequence[Recipe], dataset: Dataset) -> str:

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.confirmations import read_confirmation
-from nightune.tasks.tracking.sweeps.sweeps import Sweep, find_two_sweeps, sweep_content, sweep_facts
+from nightune.tasks.tracking.sweeps.find_sweeps import find_two_sweeps
+from nightune.tasks.tracking.sweeps.findings import read_findings
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, sweep_content, sweep_facts
 from nightune.tasks.tracking.sweeps.verdicts import read_verdict
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.analysis.sweep_comparison import Difference, Night, compare_nights
@@ -28,4 +30,5 @@ def _night(store: Store, sweep: Sweep) -> Night:
         confirmation=read_confirmation(store, sweep),
         verdict="" if verdict is None else f"{verdict.decision}: {verdict.reason}",
         values=None if verdict is None else verdict.values,
+        models=read_findings(store, sweep, "models"),
     )

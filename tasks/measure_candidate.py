@@ -124,7 +124,7 @@ def measure(
     from nightune.models.networks.row_losses import all_metrics, latency_ms  # noqa: PLC0415 - Keras
     from nightune.models.serving.predictor import Predictor  # noqa: PLC0415
 
-    test = dataset.test.open(Purpose.GATE, record)
+    test = dataset.test.open(Purpose.GATE, record).weighing()  # rows of weight 0 are no evidence
     raw = test.inputs if test.table is None else test.table
     question = Question.of(dataset, test, asked.metric, asked.head)
     predictor = Predictor.open(parts_of(candidate.folder))

@@ -21,7 +21,7 @@ from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.step import step
 from nightune.tasks.tracking.store.retry import retry_call
 from nightune.tuning.errors import Problem, StudyError
-from nightune.tuning.search.domains import Cases, Choice, Domain, Range
+from nightune.tuning.search.domains import Cases, Domain, Range
 from nightune.tuning.study.study import Study
 
 logger = logging.getLogger("nightune")
@@ -75,29 +75,25 @@ def _data_settings(study: Study) -> DataSettings:
     """Take the keys of [data]; the study's seed splits the rows if the split has none."""
     keys, split = study.data.model_dump(exclude={"split"}), study.data.split
     seed = study.seed if split.seed is None else split.seed
-    by_rows = study.objective.average == "rows"
-    given = split.model_dump(exclude={"seed", "folds"})
+    by_rows, given = study.objective.average == "rows", split.model_dump(exclude={"seed", "folds"})
     return DataSettings(**keys, metrics_by_rows=by_rows, split=Split(**given, seed=seed, folds=split.folds or 0))
 
 
 def weighted_options(study: Study) -> list[ClassWeight]:
     """Return the weights of classes that the study's trials can have, without `none`."""
-    dimension = study.space.by_name.get(CLASS_WEIGHT)
-    domains = [] if dimension is None else [dimension.domain]
-    if domains and isinstance(domains[0], Cases):
-        domains = [domain for _, domain in domains[0].domains]
-    options = [option for domain in domains if isinstance(domain, Choice) for option in domain.options]
+    options = study.space.options(CLASS_WEIGHT)
     return [cast("ClassWeight", option) for option in options if option != NO_WEIGHTS]
 
 
 def _unknown_classes(study: Study, dataset: Dataset) -> list[Problem]:
     """List the weights of classes that the data does not have, or of another task."""
     problems = []
-    for option in weighted_options(study):
-        try:
-            ClassWeights(dataset).of(option)
-        except InputError as error:
-            problems.append(Problem(error.key, error.message))
+    for trained in (dataset, *dataset.folds):
+        for option in weighted_options(study):
+            try:
+                ClassWeights(trained).of(option)
+            except InputError as error:
+                problems.append(Problem(error.key, error.message))
     return list(dict.fromkeys(problems))
 
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,12 +11,11 @@ from typing import Any
 
 from nightune.models.errors import InputError
 from nightune.models.recipe.params import read_recipe
-from nightune.models.serving.predictor import DESCRIPTION
+from nightune.tasks.candidate_folder import UnopenedError, candidate_contender, write_candidate
 from nightune.tasks.confirm_finalists import fixed_weights, replicates_of
 from nightune.tasks.measure_candidate import (
     UNOPENED,
     Asked,
-    Contender,
     Evidence,
     champion_contender,
     does_champion_open,
@@ -27,11 +25,9 @@ from nightune.tasks.opened_alone import ALONE, opens_alone
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
 from nightune.tasks.tracking.registry import registry
-from nightune.tasks.tracking.registry.model_folder import place_model, write_model_folder
 from nightune.tasks.tracking.registry.registry import Version
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import StoreError
-from nightune.tasks.tracking.sweeps.sweeps import fetch_study
 from nightune.tasks.tracking.sweeps.verdicts import (
     read_verdict,
     record_test_read,
@@ -39,7 +35,6 @@ from nightune.tasks.tracking.sweeps.verdicts import (
     verdict_tags,
     write_verdict,
 )
-from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint, why_unopened
 from nightune.tuning.analysis.advice import next_steps
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.analysis.leaderboard import leaderboard
@@ -180,7 +175,7 @@ def _judge(setting: Setting, candidate: Candidate, champion: Version | None, hea
     record = partial(record_test_read, store, setting.sweep, f"gate: trial {candidate.trial} against {opponent}")
     with tempfile.TemporaryDirectory() as folder:
         try:
-            contender = _contender(setting, candidate, dataset, head, Path(folder))
+            contender = candidate_contender(setting, candidate, dataset, head, Path(folder))
         except UnopenedError as error:
             evidence = _unopened(setting, dataset, head, error)
         else:
@@ -216,10 +211,6 @@ def _judge(setting: Setting, candidate: Candidate, champion: Version | None, hea
     )
 
 
-class UnopenedError(Exception):
-    """The candidate's model cannot be opened; the text says why."""
-
-
 def _unopened(setting: Setting, dataset: Any, head: Any, error: UnopenedError) -> Evidence:
     """Return what is known about a candidate that cannot be opened; the test split is not read for it."""
     from nightune.models.networks.row_losses import measure_of  # noqa: PLC0415 - Keras
@@ -235,39 +226,6 @@ def _data_guard(setting: Setting, version: str) -> Guard:
     is_same = version == trained_on
     text = f"data version {version}" if is_same else f"prepared data is {version}, but the sweep's is {trained_on}"
     return Guard("data version", is_same, text, is_vital=True)
-
-
-def _contender(setting: Setting, candidate: Candidate, dataset: Any, head: Any, folder: Path) -> Contender:
-    """Build the candidate's folder as for registration, and fetch its siblings."""
-    files = []
-    for number, run_id in enumerate(candidate.siblings):
-        place = folder / f"sibling-{number}"
-        place.mkdir()
-        files.append(fetch_checkpoint(setting.store, run_id, place))
-    return Contender(_write_folder(setting, candidate, dataset, head, folder), tuple(files))
-
-
-def _write_folder(setting: Setting, candidate: Candidate, dataset: Any, head: Any, folder: Path) -> Path:
-    from nightune.models.data.storage import preprocessing_files  # noqa: PLC0415
-    from nightune.models.serving.predictor import open_model  # noqa: PLC0415
-
-    parts = folder / "parts"
-    parts.mkdir()
-    model = place_model(fetch_checkpoint(setting.store, candidate.run_id, folder), parts)
-    try:
-        open_model(model)
-    except MemoryError:
-        raise
-    except Exception as error:  # what a damaged file, a Lambda layer or a lost class raises is up to Keras
-        raise UnopenedError(why_unopened(error)) from error
-    for file in preprocessing_files(setting.data.folder):
-        shutil.copyfile(file, parts / file.name)
-    made_of = {"sweep": candidate.sweep, "trial": candidate.trial, "run_id": candidate.run_id}
-    description = {**dataset.description, **head.description, "made_of": made_of}
-    text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False)
-    (parts / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
-    fetch_study(setting.store, setting.sweep, parts)
-    return write_model_folder(parts, dataset.raw_example, folder / "model")
 
 
 def _still_champion(setting: Setting, version: Version) -> Promotion:
@@ -315,7 +273,7 @@ def _register(setting: Setting, verdict: Verdict, champion: Version | None, head
         **({} if champion is None else {names.COMPARED_WITH: str(champion.number)}),
     }
     with tempfile.TemporaryDirectory() as folder:
-        written = _write_folder(setting, candidate, open_dataset(setting.data.folder), head(), Path(folder))
+        written = write_candidate(setting, candidate, open_dataset(setting.data.folder), head(), Path(folder))
         return registry.register(setting.store, candidate.model, setting.sweep, candidate.run_id, written, tags)
 
 

@@ -8,7 +8,8 @@ from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.store import Store
-from nightune.tasks.tracking.sweeps.sweeps import Sweep, find_complete_sweep, sweep_content
+from nightune.tasks.tracking.sweeps.find_sweeps import find_complete_sweep
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, sweep_content
 from nightune.tasks.tracking.trials.trials import reconcile
 from nightune.tuning.study.sections import Objective, SearchSection
 from nightune.tuning.study.study import Study

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from nightune.models.networks.architectures import ARCHITECTURES, architecture_keys
 from nightune.models.recipe.params import KEYS
+from nightune.models.recipe.rules import RULES
 from nightune.models.techniques.keys import Key
 from tests.rows import missing_rows
 
@@ -40,3 +41,8 @@ def test_the_reference_lists_every_parameter_of_the_built_in_models() -> None:
         for name, key in architecture_keys(architecture, Path()).items()
     ]
     assert rows == expected
+
+
+def test_the_overview_of_rules_lists_every_rule() -> None:
+    text = Path("docs/rules.md").read_text(encoding="utf-8")
+    assert not [rule for rule in RULES if f"| [{rule}](#{rule.lower()}) |" not in text]

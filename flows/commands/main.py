@@ -18,6 +18,7 @@ from nightune.flows.commands.options import (
 )
 from nightune.flows.commands.plain_help import PlainCommand, PlainGroup
 from nightune.flows.commands.registry import models, promote, rollback
+from nightune.flows.commands.report import report
 from nightune.flows.commands.store import doctor, prune
 from nightune.flows.runtime.console import ignore_unusable_width, output, print_json, progress_shown, say
 from nightune.flows.runtime.environment import store_root, tracking_uri
@@ -150,7 +151,7 @@ def show(
     with report_errors(creates_store=False), lasting_imports():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
         from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415 - MLflow takes seconds to import
-        from nightune.tasks.tracking.sweeps.sweeps import find_sweep  # noqa: PLC0415
+        from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep  # noqa: PLC0415
         from nightune.tasks.write_report import read_report  # noqa: PLC0415
 
         name = load_study(study).name
@@ -178,7 +179,7 @@ def ui(
         serve_ui(open_existing_store(store_root(), tracking_uri()), access, announce=say)
 
 
-for command in (promote, rollback, models, serve, pause, resume, compare, prune, doctor):
+for command in (report, promote, rollback, models, serve, pause, resume, compare, prune, doctor):
     app.command(cls=PlainCommand)(command)
 
 

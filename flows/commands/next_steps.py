@@ -31,6 +31,7 @@ def print_next_steps(console: Console, report: SweepReport, study_file: Path, ad
         _print(console, f"  {RETRY}")
         return
     steps: list[Step] = [
+        (f"nightune report {study}", "see what won, by how much and how sure, on one page"),
         ("nightune ui", "see the curves and compare trials"),
         *_further_search(report, study),
         *_promotion(report, study),

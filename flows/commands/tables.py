@@ -14,7 +14,7 @@ from nightune.tasks.tracking.store import names
 from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.confirmation import Claim
 from nightune.tuning.analysis.failures import failure_groups, failure_lines
-from nightune.tuning.analysis.importance import Edge, WhatMattered
+from nightune.tuning.analysis.importance import Edge, WhatMattered, is_trusted
 from nightune.tuning.analysis.metric_values import values_text
 from nightune.tuning.analysis.sweep_comparison import Difference, Score
 from nightune.tuning.search.domains import table_text
@@ -24,7 +24,6 @@ if TYPE_CHECKING:  # their modules import more than a table needs
     from nightune.tasks.reporting.probe_report import StudyProbe
 
 SHOWN_ROWS = 10
-TRUSTED_EXPLAINED = 0.2  # of the variance, out of bag; below, the surrogate has learned next to nothing
 
 
 def print_leaderboard(console: Console, report: SweepReport) -> None:
@@ -104,7 +103,7 @@ def explained_text(mattered: WhatMattered) -> str:
     explained = mattered.dimensions[0].explained
     if explained is None:
         return "Importance requires at least ten trials with different objectives."
-    if explained < TRUSTED_EXPLAINED:
+    if not is_trusted(mattered.dimensions[0]):
         return "Importance is unreliable: the surrogate explains too little variance out of bag. Run more trials."
     return (
         f"The surrogate explains {explained:.0%} of the variance; shares below 100% in total are due to interactions."
@@ -204,7 +203,7 @@ def print_nights(console: Console, difference: Difference) -> None:
             console.print(Text(f"{score.sweep}: {score.verdict}"), soft_wrap=True)
             console.print(Text(f"  on the test split: {values_text(score.values)}"), soft_wrap=True)
     if not difference.is_comparable:
-        console.print("The scores are not comparable: the metric or the data changed.")
+        console.print("The scores are not comparable: the metric, its loss or the data changed.")
     first, second = difference.scores
     _print_changes(console, "what changed", difference, first, second)
     moved = Table("dimension", "option or range", first.sweep, second.sweep, title="share among the best quarter")

@@ -98,16 +98,14 @@ def split_by_keys(split: Split, keys: "Mapping[str, pd.Series[Any]]", count: int
     if split.kind is None:
         return _follow(split, keys, source)
     if split.kind not in KINDS.values():
-        unused = [name for name in keys if name != split.column]
-        findings = tuple(f"split: {name!r} of {source} is not read by a {split.kind} split" for name in unused)
-        return SplitByKeys(split, None, findings)
+        return SplitByKeys(split, None, _unread(split, keys, source))
     usual = next(name for name, kind in KINDS.items() if kind == split.kind)
     name = split.column or usual
     if name in keys:
         _refuse_drawing(split, keys)
-        return SplitByKeys(replace(split, column=name), keys[name])
+        return SplitByKeys(replace(split, column=name), keys[name], _unread(replace(split, column=name), keys, source))
     if split.kind == "time" and split.column is None:
-        return _in_order(split, count, source)
+        return _in_order(split, keys, count, source)
     if split.column is not None and keys:
         raise InputError(COLUMN, unknown_name(split.column, keys, "array"))
     raise InputError(
@@ -117,12 +115,12 @@ def split_by_keys(split: Split, keys: "Mapping[str, pd.Series[Any]]", count: int
     )
 
 
-def _in_order(split: Split, count: int, source: str) -> SplitByKeys:
+def _in_order(split: Split, keys: "Mapping[str, pd.Series[Any]]", count: int, source: str) -> SplitByKeys:
     import pandas as pd  # noqa: PLC0415
 
     rows = pd.Series(np.arange(count), name="row")
     finding = f"split: {source} holds no 'time'; its rows are taken in their order, oldest first"
-    return SplitByKeys(replace(split, column="row"), rows, (finding,))
+    return SplitByKeys(replace(split, column="row"), rows, (finding, *_unread(split, keys, source)))
 
 
 def _follow(split: Split, keys: "Mapping[str, pd.Series[Any]]", source: str) -> SplitByKeys:
@@ -138,7 +136,13 @@ def _follow(split: Split, keys: "Mapping[str, pd.Series[Any]]", source: str) -> 
     finding = f"split: by {name!r}, which {source} holds; another kind in [data] split overrides it"
     followed = replace(split, kind=KINDS[name], column=name)
     _refuse_drawing(followed, keys)
-    return SplitByKeys(followed, keys[name], (finding,))
+    return SplitByKeys(followed, keys[name], (finding, *_unread(followed, keys, source)))
+
+
+def _unread(split: Split, keys: "Mapping[str, pd.Series[Any]]", source: str) -> tuple[str, ...]:
+    """Say which of the keys of arrays a split with a kind does not read."""
+    unused = [name for name in keys if name != split.column]
+    return tuple(f"split: {name!r} of {source} is not read by a {split.kind} split" for name in unused)
 
 
 def _refuse_drawing(split: Split, keys: "Mapping[str, pd.Series[Any]]") -> None:

@@ -37,6 +37,11 @@ class EncodedData:
     groups: np.ndarray | None = None  # of a group split: one integer per row
     folds: tuple[tuple[Examples, Examples], ...] = ()  # what each trains and validates on
 
+    @property
+    def is_one_hot(self) -> bool:
+        """True if the source holds classes as rows with one 1: a user's own loss reads classes in that form."""
+        return self.raw.targets.ndim == 2 and self.targets.values.ndim == 1
+
     def examples(self, index: np.ndarray, is_trained: bool = False) -> Examples:
         """The examples of these rows, with their weights unless only the trained ones have any."""
         given = self.raw.weights
@@ -94,6 +99,7 @@ def _version(splits: Mapping[str, Examples], data: EncodedData) -> str:
         "classes": targets.classes,
         "target_scale": [targets.mean, targets.deviation],
         "preprocessing": None if preprocessing is None else preprocessing.content,
+        **({"is_one_hot": True} if data.is_one_hot else {}),  # left out otherwise, as in earlier versions
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode())
     for name, examples in splits.items():
@@ -121,8 +127,8 @@ def _describe(dataset: Dataset, data: EncodedData) -> dict[str, Any]:
     }
     if targets.mean is not None and targets.deviation is not None:
         description["target_scale"] = {"mean": list(targets.mean), "deviation": list(targets.deviation)}
-    if data.raw.targets.ndim == 2 and targets.values.ndim == 1:
-        description["is_one_hot"] = True  # so that a user's own loss reads classes as the data holds them
+    if data.is_one_hot:
+        description["is_one_hot"] = True
     if targets.names is not None and targets.values.ndim == 2:
         description["outputs"] = list(targets.names)
     if preprocessing is not None:

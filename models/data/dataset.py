@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -32,10 +32,14 @@ class Examples:
         if self.weights is not None and self.weights.shape != (len(self.targets),):
             raise ValueError(f"weights of shape {self.weights.shape} for {len(self.targets)} targets")
 
-    def part(self, rows: slice | np.ndarray) -> "Examples":
+    def part(self, rows: slice | np.ndarray) -> Self:
         """Return some of the examples, with their weights."""
         weights = None if self.weights is None else self.weights[rows]
-        return Examples(self.inputs[rows], self.targets[rows], weights=weights)
+        return replace(self, inputs=self.inputs[rows], targets=self.targets[rows], weights=weights)
+
+    def weighing(self, count: int | None = None) -> Self:
+        """Return the examples with a weight above 0, at most the first `count` of them."""
+        return self.part(slice(count) if self.weights is None else np.flatnonzero(self.weights)[:count])
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -47,6 +51,12 @@ class UnsealedExamples(Examples):
 
     table: "pd.DataFrame | None" = None
     groups: np.ndarray | None = None  # (examples,) integers, equal for rows of one group
+
+    def part(self, rows: slice | np.ndarray) -> Self:
+        """Return some of the examples, with all that belongs to them."""
+        table = None if self.table is None else self.table.iloc[rows].reset_index(drop=True)
+        groups = None if self.groups is None else self.groups[rows]
+        return replace(super().part(rows), table=table, groups=groups)
 
 
 class Purpose(StrEnum):

@@ -45,7 +45,8 @@ def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
         refuse_span(raw.split_column, split.gap, raw.split_choices(settings))
     rows = folded_rows(split, targets, keys) if split.folds else split_rows(split, strata(targets), keys)
     if raw.weights is not None:
-        raw.weights.refuse_without_weight(rows)
+        for each in rows.trained:
+            raw.weights.refuse_without_weight(each)
     unscaled = targets
     if settings.scale_target:
         targets = standardize(targets, rows.train)
@@ -82,4 +83,4 @@ def _encode_folds(
     for fold in data.rows.folds:
         targets = standardize(unscaled, fold.train) if settings.scale_target else unscaled
         own = replace(data, inputs=encode_fold(data.raw, settings, inputs, fold), targets=targets)
-        yield own.examples(fold.train), own.examples(fold.validation)
+        yield own.examples(fold.train, is_trained=True), own.examples(fold.validation)

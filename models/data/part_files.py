@@ -11,7 +11,7 @@ import numpy as np
 from nightune.models.data.contents import Arrays, Table
 from nightune.models.data.parts import join_arrays
 from nightune.models.data.settings import DataSettings
-from nightune.models.data.sources import BUILT_IN, KEY, existing_file, read_csv, read_source
+from nightune.models.data.sources import BUILT_IN, KEY, existing_file, read_csv, read_source, refuse_few_rows
 from nightune.models.errors import InputError
 from nightune.models.user_code import is_reference
 
@@ -26,13 +26,22 @@ def read_content(settings: DataSettings, folder: Path) -> Table | Arrays:
     """
     files = settings.split.files
     if not files:
-        return read_source(settings.source, folder, settings.numeric, settings.categorical)
+        content = read_source(settings.source, folder, settings.numeric, settings.categorical)
+        if isinstance(content, Table):
+            refuse_few_rows(content, settings.source)
+        return content
     sources = {"train": settings.source, **files}
     kinds = {name: _kind(source) for name, source in sources.items()}
+    places = {
+        name: source if is_reference(source) else str((folder / source).resolve()) for name, source in sources.items()
+    }
     for name in files:
         if kinds[name] != kinds["train"]:
             problem = f"{sources[name]!r} and source {settings.source!r} are of different kinds; name files of one kind"
             raise InputError(f"data.split.{name}", problem)
+        same = next((other for other in sources if other != name and places[other] == places[name]), None)
+        if same:
+            raise InputError(f"data.split.{name}", f"{sources[name]!r} is the {same} file, too; name a file of its own")
     if kinds["train"] == ".csv":
         return _read_csv_files(sources, settings, folder)
     contents = {name: _read(name, source, settings, folder) for name, source in sources.items()}
@@ -72,7 +81,7 @@ def _read_csv_files(sources: Mapping[str, str], settings: DataSettings, folder: 
     joined, parts = _join(texts)
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / Path(settings.source).name
-        joined.to_csv(file, index=False, encoding="utf-8")
+        joined.to_csv(file, index=False, encoding="utf-8", lineterminator="\r\n")  # so that a lone \r is quoted, too
         table = read_source(str(file), folder, settings.numeric, settings.categorical)
     assert isinstance(table, Table)  # as every CSV file
     return replace(table, parts=parts)

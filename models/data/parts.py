@@ -25,7 +25,7 @@ PART_NAMES = {
     "testing": "test",
     "ranking": "ranking",
 }
-_PART_OF = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+_WORDS = ("train", "val", "valid", "validation", "test")  # in names of arrays
 
 
 def read_parts(column: "pd.Series[Any]", kept: np.ndarray | None = None) -> np.ndarray:
@@ -61,8 +61,8 @@ def keras_parts(names: Iterable[Any]) -> dict[str, tuple[str, ...]]:
     """
     held = {str(name) for name in names}
     found: dict[str, tuple[str, ...]] = {}
-    for word, part in _PART_OF.items():
-        pair = (f"x_{word}", f"y_{word}")
+    for word in _WORDS:
+        part, pair = PART_NAMES[word], (f"x_{word}", f"y_{word}")
         given = [name for name in pair if name in held]
         if "x_train" not in held or not given:
             continue

@@ -28,7 +28,7 @@ def column_lines(
     rows = raw.inputs.iloc[train]
     lines = _target_lines(raw, targets, train)
     lines += [_line(rows[name], used.get(str(name)), preprocessing) for name in rows.columns]
-    if raw.split_column is not None:
+    if raw.split_column is not None and raw.split_column.name == settings.split.column:
         lines.append(_unused(str(raw.split_column.name), "splits the rows"))
     if settings.weight is not None:
         lines.append(_unused(settings.weight, "weighs the rows"))

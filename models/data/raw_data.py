@@ -14,7 +14,7 @@ from nightune.models.data.several_targets import read_targets
 from nightune.models.data.sources import KEY
 from nightune.models.data.splits import Split
 from nightune.models.data.target_column import read_target
-from nightune.models.data.weights import RowWeights, read_column, refuse_unknown_column
+from nightune.models.data.weights import RowWeights, likely_weights, read_column, refuse_unknown_column
 from nightune.models.errors import InputError
 from nightune.vocabulary import COLUMN_SPLIT_KINDS, unknown_name
 
@@ -102,7 +102,7 @@ def _from_table(table: Table, settings: DataSettings) -> RawData:
         target_names=None if is_single else targets,
         split_column=None if by is None else by[~read.lacks],
         split=settings.split,
-        findings=(*table.findings, *read.findings, *remarks),
+        findings=(*table.findings, *read.findings, *remarks, *likely_weights(used)),
         weights=weights,
         has_text_names=table.has_text_names,
     )

@@ -141,17 +141,23 @@ def _read_parquet(file: Path) -> "pd.DataFrame":
         raise InputError(KEY, f"{file.name} is not a readable Parquet file (truncated?): {reason}") from error
 
 
+def refuse_few_rows(table: Table, source: str) -> None:
+    """Refuse a table with fewer rows than splits."""
+    rows = len(table.frame)
+    if rows < 3:
+        count = "1 row" if rows == 1 else f"{rows} rows" if rows else "a header and no rows"
+        name = source if is_reference(source) else Path(source).name
+        raise InputError(KEY, f"{name} holds {count}; at least 3 are needed, one per split")
+
+
 def _tidy(table: "pd.DataFrame", name: str) -> Table:
-    """Number the rows from 0, name the columns by texts, and refuse repeated names and too few rows."""
+    """Number the rows from 0, name the columns by texts, and refuse repeated names."""
     if any(level is not None for level in table.index.names):
         table = table.reset_index()
     columns = [str(column) for column in table.columns]
     repeated = sorted({column for column in columns if columns.count(column) > 1})
     if repeated:
         raise InputError(KEY, f"{name} holds several columns named {repeated[0]!r}; rename them")
-    if len(table) < 3:
-        count = "1 row" if len(table) == 1 else f"{len(table)} rows" if len(table) else "a header and no rows"
-        raise InputError(KEY, f"{name} holds {count}; at least 3 are needed, one per split")
     has_text_names = all(isinstance(column, str) for column in table.columns)
     named = table.set_axis(columns, axis="columns").reset_index(drop=True)
     plain = {name: values for name in columns if (values := plain_values(named[name])) is not named[name]}

@@ -128,9 +128,15 @@ class Rows:
                 raise InputError(key, f"the {name} split gets none of {count} rows; set a larger share, or add rows")
 
     @property
+    def trained(self) -> "tuple[Rows, ...]":
+        """What trials train on: these rows, or those of each fold."""
+        folds = (replace(self, train=fold.train, validation=fold.validation, folds=()) for fold in self.folds)
+        return tuple(folds) or (self,)
+
+    @property
     def apart(self) -> "Rows":
         """These rows with no row in two splits: with folds, those of the last one."""
-        return replace(self, train=self.folds[-1].train, folds=()) if self.folds else self
+        return self.trained[-1]
 
 
 def split_rows(split: Split, targets: np.ndarray, keys: np.ndarray | None) -> Rows:

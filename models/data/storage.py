@@ -196,7 +196,7 @@ def parquet_form(table: "pd.DataFrame") -> "pd.DataFrame":
 def _open_weights(folder: Path, stem: Path) -> np.ndarray | None:
     """Open the weights of a split; they must be there if the description says so."""
     described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")).get("weights")
-    if described is None or (described["metrics"] == "rows" and stem.name != "train"):
+    if described is None or (described["metrics"] == "rows" and not stem.name.endswith("train")):
         return None
     return _open_array(stem.with_name(f"{stem.name}_weights.npy"), is_on_disk=False)
 

@@ -1,8 +1,9 @@
 """Read the weights of rows: one number from 0 for each row, an array beside x and y or a column of a table."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +16,6 @@ from nightune.models.serving.arrays import plain_array
 from nightune.models.serving.columns import NUMERIC, clean_column
 from nightune.models.serving.labels import are_gaps
 from nightune.vocabulary import shown, unknown_name
-
-if TYPE_CHECKING:
-    pass
 
 KEY = "data.weight"
 USUAL_MEAN = (0.1, 10.0)  # others change the size of a step much
@@ -50,25 +48,30 @@ class RowWeights:
         }
 
     def findings(self, train: np.ndarray) -> list[str]:
-        """Report weights that change the size of every step."""
+        """Report weights that no key of the study names, and those that change the size of every step."""
         mean = float(self.values[train].mean(dtype=np.float64))
+        measured = "not the metrics ([objective] average)" if self.by_rows else "metrics average by them"
+        said = [f"weights: the source holds weights of rows; they multiply the training loss, and {measured}"]
+        found = [] if self.column is not None else said
         if USUAL_MEAN[0] <= mean <= USUAL_MEAN[1]:
-            return []
+            return found
         return [
+            *found,
             f"weights: their mean in the training rows is {mean:.4g}; as in Keras, the loss and its gradients are "
-            "multiplied by them: divide the weights by their mean, or search learning_rate.peak for this scale"
+            "multiplied by them: divide the weights by their mean, or search learning_rate.peak for this scale",
         ]
 
     def refuse_without_weight(self, rows: Rows) -> None:
         """Refuse splits whose rows all have the weight 0."""
-        trained, judged = {"train split": rows.train}, {"validation split": rows.validation, "test split": rows.test}
-        judged |= {} if rows.ranking is None else {"ranking split": rows.ranking}
-        for number, fold in enumerate(rows.folds, start=1):
-            trained[f"training part of fold {number}"] = fold.train
-            judged[f"validation part of fold {number}"] = fold.validation
-        for name, index in (trained if self.by_rows else trained | judged).items():
+        weighted = {"train": rows.train}
+        if not self.by_rows:
+            weighted |= {"validation": rows.validation, "test": rows.test}
+            weighted |= {} if rows.ranking is None else {"ranking": rows.ranking}
+        for name, index in weighted.items():
             if not self.values[index].any():
-                raise InputError(self.key, f"all {len(index)} rows of the {name} have the weight 0; split otherwise")
+                raise InputError(
+                    self.key, f"all {len(index)} rows of the {name} split have the weight 0; split otherwise"
+                )
 
 
 def read_array(given: Any, count: int, source: str) -> np.ndarray:
@@ -95,7 +98,8 @@ def read_column(table: Table, kept: np.ndarray, settings: DataSettings) -> tuple
     is_gap = (column.isna() | are_gaps(column, settings.missing)).to_numpy(dtype=bool)
     if is_gap.any():
         problem = f"column {name!r} is missing in {int(is_gap.sum())} rows, the first is {where(int(is_gap.argmax()))}"
-        raise InputError(KEY, f"{problem}; fill it in (with 1, or 0 to leave the row out), or remove these rows")
+        remedy = "fill it in (with 1, or 0 to take the row out of loss and metrics), or remove these rows"
+        raise InputError(KEY, f"{problem}; {remedy}")
     read, remarks = recognize(column, settings.choices)
     if read.kind not in (*NUMERIC, "boolean") or read.kind == "date":
         raise InputError(KEY, f"column {name!r} holds {column.iloc[0]!r}; weights are numbers from 0")
@@ -118,6 +122,15 @@ def refuse_unknown_column(names: list[str], targets: tuple[str, ...], settings: 
         raise InputError(KEY, f"{name!r} is {other}, too; weights need a column of their own")
 
 
+def likely_weights(used: list[str]) -> list[str]:
+    """Say which feature columns are named as weights of rows usually are."""
+    names = [name for name in used if re.fullmatch(r"(sample|row|case|instance)[ _-]?weights?", name.lower())]
+    return [
+        f'column {name!r} is read as a feature; if it weighs the rows, set weight = "{name}" in [data]'
+        for name in names
+    ]
+
+
 def _place(table: Table, row: int, settings: DataSettings) -> str:
     """Name a row, in its file where there are several."""
     if table.parts is None:
@@ -133,7 +146,7 @@ def _checked(values: np.ndarray, key: str, place: Callable[[int], str]) -> np.nd
     if is_bad.any():
         row = int(is_bad.argmax())
         problem = f"{int(is_bad.sum())} weights are no numbers from 0, the first is {place(row)}"
-        raise InputError(key, f"{problem}; weights are finite, and 0 leaves a row out")
+        raise InputError(key, f"{problem}; weights are finite, and 0 takes a row out of loss and metrics")
     weights = values.astype(np.float32)
     if not weights.any():
         raise InputError(key, "all weights are 0; there is nothing to learn")

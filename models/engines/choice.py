@@ -7,6 +7,7 @@ from pathlib import Path
 from nightune.models.data.dataset import Dataset
 from nightune.models.errors import InputError
 from nightune.models.recipe.recipe import Recipe
+from nightune.models.training import reported_names
 from nightune.models.training.engine import Engine
 from nightune.vocabulary import unknown_name
 
@@ -40,7 +41,7 @@ def choose_engine(
 
     refuse_unknown_ids(recipes, dataset, folder)
     if request == "fit":
-        return EngineChoice("fit", "as asked")
+        return EngineChoice("fit", reported_names.AS_ASKED)
     comparison = compare_engines(recipes, dataset, folder, make)
     if comparison.refusal is None:
         return EngineChoice(comparison.engine, comparison.agreement)

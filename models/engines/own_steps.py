@@ -1,22 +1,22 @@
 """Try a model's own training step on a few rows before the first trial."""
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.data.dataset import Dataset
 from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.engines.keras_parts.mixed_precision import unscaled_optimizer
-from nightune.models.error_causes import cause_of, users_line
+from nightune.models.error_causes import described
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import all_layers
 from nightune.models.networks.own_methods import TRAINING, own_methods
 from nightune.models.recipe.recipe import Recipe
-from nightune.models.techniques.losses import TrainingSettings
+from nightune.models.techniques.losses import AUTO
 from nightune.models.techniques.penalties.penalties import PenaltySettings
 from nightune.models.techniques.stopping.settings import StoppingSettings
 from nightune.models.training.loop import Outcome, train
@@ -33,7 +33,7 @@ def refuse_unusable_step(recipe: Recipe, dataset: Dataset, folder: Path) -> None
     InputError if the step raises, returns no loss, leaves out the study's optimizer, loss or penalty, or makes
     variables while it trains. `folder` is the study's.
     """
-    part = replace(dataset, train=_first(dataset.train), validation=_first(dataset.validation))
+    part = replace(dataset, train=dataset.train.weighing(ROWS), validation=dataset.validation.weighing(ROWS))
     recipe = replace(recipe, stopping=StoppingSettings("none"))
     engine = FitEngine(part, folder)
     started = engine.start(recipe, Seeds.from_trial(0))
@@ -66,9 +66,8 @@ def _trained(engine: FitEngine, recipe: Recipe, part: Dataset, folder: Path, own
     except (InputError, MemoryError):
         raise
     except Exception as error:
-        line = users_line(error, (folder / recipe.architecture.rpartition(":")[0]).parent)
-        raised = f"the model's own {' and '.join(own)} raised {cause_of(error)}"
-        raise InputError(ARCHITECTURE, f"{raised}{f' ({line})' if line else ''}") from error
+        raised = described(error, (folder / recipe.architecture.rpartition(":")[0]).parent)
+        raise InputError(ARCHITECTURE, f"the model's own {' and '.join(own)} raised {raised}") from error
 
 
 def _refuse_more_optimizers(model: Any) -> None:
@@ -99,10 +98,9 @@ def _plainer(recipe: Recipe) -> Iterator[tuple[str, str, Recipe]]:
     if penalty.kind not in ("none", "l1_proximal"):
         without = replace(recipe, penalty=PenaltySettings(label_smoothing=penalty.label_smoothing))
         yield "penalty.kind", "add sum(self.losses) to its loss, or remove the key", without
-    if recipe.training.loss != TrainingSettings().loss and recipe.training.quantiles is None:
-        yield "training.loss", _USE_COMPUTE_LOSS, replace(recipe, training=TrainingSettings())
-
-
-def _first(examples: Examples) -> Examples:
-    arrays = {field.name: getattr(examples, field.name) for field in fields(examples)}
-    return replace(examples, **{name: array[:ROWS] for name, array in arrays.items() if isinstance(array, np.ndarray)})
+    stated = recipe.training
+    if stated.quantiles is not None:
+        other = replace(stated, quantiles=[level / 2 for level in stated.quantiles])
+        yield "training.loss", _USE_COMPUTE_LOSS, replace(recipe, training=other)
+    elif stated.loss != AUTO:
+        yield "training.loss", _USE_COMPUTE_LOSS, replace(recipe, training=replace(stated, loss=AUTO))

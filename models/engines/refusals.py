@@ -13,7 +13,7 @@ from nightune.models.training.capabilities import only_in_fit
 
 def refusals_of(model: keras.Model, recipe: Recipe, dataset: Dataset) -> list[str]:
     """Return the reasons why no compiled engine can train a model: unsupported techniques, data, own training steps."""
-    parts = (dataset.train.inputs, dataset.validation.inputs)
+    parts = [split.inputs for each in (dataset, *dataset.folds) for split in (each.train, each.validation)]
     held = sum(part.nbytes for part in parts)
     if any(isinstance(part, np.memmap) for part in parts):
         refusal: str | None = f"the data, {gibibytes(held)}, stays on disk"

@@ -180,10 +180,12 @@ def _differences(engine: Engine, recipes: Sequence[Recipe], dataset: Dataset, fo
     One engine trains all recipes, so that state kept from the first would show in the second.
     """
     validation = replace(dataset.validation, weights=None)  # those of the first rows may all be 0
-    part = replace(dataset, train=dataset.train.part(slice(COMPARED_EXAMPLES)), validation=validation)
+    part = replace(dataset, train=dataset.train.weighing(COMPARED_EXAMPLES), validation=validation)
     are_few = len(dataset.train) + len(dataset.validation) <= SHARED_EXAMPLES
-    # Weights of classes are counted in all rows by an engine of all, and in the part by its reference.
-    if are_few and not any(recipe.training.has_class_weights for recipe in recipes):
+    # An engine of all rows takes the first ones, whatever they weigh, and counts weights of classes in all of them.
+    weights = dataset.train.weights
+    are_first = weights is None or bool(weights[:COMPARED_EXAMPLES].all())
+    if are_few and are_first and not any(recipe.training.has_class_weights for recipe in recipes):
         compiled: Any = _InProgramsOfAll(engine, len(dataset.train))
     else:
         part = replace(part, validation=validation.part(slice(COMPARED_EXAMPLES)))
@@ -210,7 +212,9 @@ def _difference(reference: Engine, compiled: Engine, recipe: Recipe, dataset: Da
     start = _flat(reference.weights(reference.start(recipe, Seeds.from_trial(0))))
     expected, trained = (_flat(_end(engine, recipe, dataset)) for engine in (reference, compiled))
     distance = float(np.linalg.norm(expected - start))
-    return float(np.linalg.norm(trained - expected)) / max(distance, 1e-12)
+    if distance == 0.0:  # nothing was trained: that is no agreement
+        return float("inf")
+    return float(np.linalg.norm(trained - expected)) / distance
 
 
 def _end(engine: Engine, recipe: Recipe, dataset: Dataset) -> list[np.ndarray]:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 # Attributes of a model that `compile` sets.
 SET_BY_COMPILE = ("loss", "optimizer", "_compile_loss", "_compile_metrics", "_compile_config", "_loss_tracker")
 
@@ -79,6 +81,22 @@ def replacing_fixed_seeds(replaced: Callable[[int], int]) -> Iterator[None]:
         yield
     finally:
         backend.random.draw_seed, keras.random.SeedGenerator.__init__ = draw, begin
+
+
+@contextmanager
+def variables_kept(model: Any) -> Iterator[list[tuple[Any, np.ndarray]]]:
+    """Yield a model's variables with their values, and assign these again at the end of the block."""
+    before = [(variable, np.array(variable)) for variable in model.variables]
+    try:
+        yield before
+    finally:
+        for variable, value in before:
+            variable.assign(value)
+
+
+def is_compiled(model: Any) -> bool:
+    """Return whether a model's `compile` was called, with whatever arguments."""
+    return bool(model.compiled)
 
 
 def mark_uncompiled(model: Any) -> None:

@@ -112,7 +112,7 @@ def build_model(
     folder: Path,
     seed: int,
 ) -> Any:
-    """Return a new Keras model with initial weights by the seed; the compilation of a compiled model is ignored.
+    """Return a new Keras model with initial weights by the seed; what it was compiled with is left to the caller.
 
     Seeds that the function fixes are replaced by seeds that follow the given one (own_seeds.py).
     InputError gives the exception of the function, or the mismatch between its result and the data. Not thread-safe:

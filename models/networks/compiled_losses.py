@@ -54,7 +54,10 @@ def compiled(model: keras.Model, kind: str, folder: Path, is_one_hot: bool = Fal
     if isinstance(loss, losses.Loss) and loss.reduction not in _MEANS:
         remedy = "training takes the mean over examples; remove it"
         raise InputError(ARCHITECTURE, f"the model is compiled with a loss of reduction {loss.reduction!r}: {remedy}")
-    name = _keras_name(loss)
+    if isinstance(loss, losses.Loss) and type(loss).__call__ is not losses.Loss.__call__:
+        problem = f"the model is compiled with {type(loss).__name__}, whose __call__ training does not use"
+        raise InputError(ARCHITECTURE, f"{problem}; compute the loss of each example in call")
+    name = keras_name(loss)
     return _of_keras(loss, name, kind, is_one_hot) if name else _of_a_user(loss, kind, folder, is_one_hot)
 
 
@@ -110,8 +113,8 @@ def _of_classes(name: str, kind: str) -> InputError:
     return InputError("data.task", f"{said}; {what}: {remedy}")
 
 
-def _keras_name(loss: Any) -> str:
-    """The function's name of one of Keras' own losses; empty for a user's."""
+def keras_name(loss: Any) -> str:
+    """Return the function's name of one of Keras' own losses; empty for a user's, also in Keras' wrapper."""
     if isinstance(loss, losses.Loss):
         if not is_part_of_keras(loss):
             return ""

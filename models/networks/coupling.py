@@ -11,6 +11,7 @@ from nightune.models.library_internals.models import (
     is_part_of_keras,
     operations_of,
     random_states,
+    variables_kept,
 )
 from nightune.models.networks.isolated_random import isolated_random
 from nightune.models.networks.noise import hashed_noise
@@ -61,25 +62,21 @@ def depends_on_other_rows(model: keras.Model, sample: np.ndarray, *, training: b
     if not kept:
         return True
     first, second, third = (sample[part::3][:kept] for part in range(3))
-    before = [(variable, np.array(keras.ops.convert_to_numpy(variable.value))) for variable in model.variables]
     weights = {id(variable) for variable in model.trainable_variables}
     streams = {id(variable) for variable in random_states(model)}
     generator = np.random.default_rng(0)
-    values = [
-        (variable, disturbed(value, 1.0, generator) if id(variable) in weights and value.dtype.kind == "f" else value)
-        for variable, value in before
-    ]
     pairs = ((first, second), (first, third), (second, first), (third, first), (first,))
     try:
-        with isolated_random(), hashed_noise():
+        with isolated_random(), hashed_noise(), variables_kept(model) as before:
+            values = [
+                (each, disturbed(value, 1.0, generator) if id(each) in weights and value.dtype.kind == "f" else value)
+                for each, value in before
+            ]
             outputs = [_outputs(model, values, np.concatenate(pair), training) for pair in pairs]
-        states = [(variable, value) for variable, value in values if id(variable) not in streams]
-        is_changed = training and not all(_is_equal(variable, value) for variable, value in states)
+            states = [(variable, value) for variable, value in values if id(variable) not in streams]
+            is_changed = training and not all(_is_equal(variable, value) for variable, value in states)
     except Exception:  # of the user's code, or of a fixed batch size: where it matters, training reports it
         return True
-    finally:
-        for variable, value in before:
-            variable.assign(value)
     by_size = _APART_BY_SIZE if model.compute_dtype == "float32" else _APART_IN_FEW_BITS
     before_second, before_third, after_second, after_third, alone = outputs
     return (
@@ -110,7 +107,9 @@ def _is_known(layer: Any) -> bool:
 
 
 def _has_first_axis(axis: Any) -> bool:
-    return 0 in np.ravel(axis) if isinstance(axis, int | list | tuple) else False
+    """True if an axis is that of the examples, or may be: one that is counted from the end."""
+    axes = [axis] if isinstance(axis, int) else axis if isinstance(axis, list | tuple) else ()
+    return any(each == 0 or each < -1 for each in axes)
 
 
 def _outputs(model: keras.Model, values: Any, rows: np.ndarray, training: bool) -> np.ndarray:

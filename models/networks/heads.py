@@ -14,17 +14,18 @@ from keras import losses, ops
 from keras import metrics as keras_metrics
 
 from nightune.models.errors import InputError
-from nightune.models.library_internals.models import compiled_metrics
+from nightune.models.library_internals.models import compiled_metrics, variables_kept
 from nightune.models.networks.compiled_losses import compiled
-from nightune.models.networks.losses import TrainedLoss, named_loss, own_loss, refuse_wrong_values
+from nightune.models.networks.losses import TrainedLoss, named_loss, own_loss, refuse_other_values, refuse_wrong_values
 from nightune.models.networks.metrics import metrics, points
 from nightune.models.networks.metrics_by_weight import mean_by_weight, metrics_by_weight
+from nightune.models.networks.output_ranges import disturb
 from nightune.models.networks.output_walk import LOGITS, PROBABILITIES, has_graph
 from nightune.models.networks.training_rows import TrainingRows
 from nightune.models.networks.witnesses import KEY, refuse_negative, refuse_unreachable, settle_meaning
 from nightune.models.techniques.losses import AUTO, CLASS_LOSSES, QUANTITY_LOSSES, TrainingSettings
 from nightune.models.user_code import is_reference
-from nightune.vocabulary import ARCHITECTURE
+from nightune.vocabulary import ARCHITECTURE, DEFAULT_LOSS, LOSS_SAID
 
 BINARY = ("two classes", "labels")  # each output has a binary cross-entropy of its own
 PLAIN = TrainingSettings()
@@ -66,9 +67,9 @@ class Head:
     @property
     def said(self) -> str:
         """What was settled, and by what."""
-        loss = f"loss {self.loss_name} ({self.loss.because if self.loss else 'default of the task'})"
+        loss = f"{LOSS_SAID}{self.loss_name} ({self.loss.because if self.loss else DEFAULT_LOSS})"
         levels = f" for the quantiles {', '.join(f'{level:g}' for level in self.quantiles)}" if self.quantiles else ""
-        return f"outputs are {self.meaning} ({self.because}) · {loss}{levels}"
+        return f"outputs are {self.meaning} ({self.because}){loss}{levels}"
 
     @property
     def description(self) -> dict[str, Any]:
@@ -175,15 +176,12 @@ def read_head(
         outputs, targets = outputs.reshape(len(outputs), -1), head.targets(rows.targets)
         refuse_wrong_values(head.loss, outputs, targets)
         fixed = np.random.default_rng(0).uniform(0.1, 0.9, outputs.shape)
-        head = replace(head, values=tuple(f"{value:.4g}" for value in head.loss.rows(fixed, targets)))
+        values = head.loss.rows(fixed, targets)
+        with variables_kept(model) as before:
+            disturb(model, before, 1.0, seed=0)
+            refuse_other_values(head.loss, values, head.loss.rows(fixed, targets))
+        head = replace(head, values=tuple(f"{value:.4g}" for value in values))
     return replace(head, remarks=tuple(_remarks(model, head, given)))
-
-
-def of_model(head: Head, model: keras.Model, folder: Path) -> Head:
-    """Return the head with the loss that another build of the model was compiled with: it may use its variables."""
-    if head.loss is None or head.loss.key != ARCHITECTURE:
-        return head
-    return replace(head, loss=compiled(model, head.kind, folder, head.is_one_hot))
 
 
 def output_size(training: TrainingSettings, task: str, size: int) -> int:

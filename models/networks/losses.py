@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from keras import losses, ops
 
-from nightune.models.error_causes import cause_of, users_line
+from nightune.models.error_causes import described
 from nightune.models.errors import InputError
 from nightune.models.techniques.losses import SIGNED_LOSSES
 from nightune.models.user_code import load_loss_function
@@ -147,8 +147,7 @@ def located(function: Callable[..., Any], name: str, key: str, folder: Path) -> 
         try:
             return function(y_true, y_pred)
         except Exception as error:
-            line = users_line(error, folder)
-            raise InputError(key, f"the loss {name} raised {cause_of(error)}{f' ({line})' if line else ''}") from error
+            raise InputError(key, f"the loss {name} raised {described(error, folder)}") from error
 
     return call
 
@@ -170,6 +169,13 @@ def refuse_wrong_values(loss: TrainedLoss, outputs: np.ndarray, targets: np.ndar
     if not np.allclose(alone, rows[: len(alone)], rtol=1e-4, atol=1e-5):
         problem = "has another value for an example in another batch; it must read each example on its own"
         raise InputError(loss.key, f"the loss {loss.name} {problem}{where}")
+
+
+def refuse_other_values(loss: TrainedLoss, values: np.ndarray, disturbed: np.ndarray) -> None:
+    """Refuse a loss that has other values once the model's weights are disturbed: it belongs to one build of it."""
+    if not np.array_equal(values, disturbed, equal_nan=True):
+        remedy = "penalize them by a kernel_regularizer, or by add_loss in a layer"
+        raise InputError(loss.key, f"the loss {loss.name} reads weights of the model; {remedy}{loss.place}")
 
 
 def place_of(function: Any) -> str:

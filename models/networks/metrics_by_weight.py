@@ -13,7 +13,6 @@ from nightune.models.networks.weighted_metrics import label_metric_loss, metric_
 from nightune.vocabulary import TASK_METRICS, refuse_unknown_task
 
 Array = npt.NDArray[np.float64]
-Mean = Callable[[np.ndarray], float]  # of one value per row, or of the means over its other axes
 
 
 def metrics_by_weight(

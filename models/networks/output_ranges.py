@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from nightune.models.library_internals.models import variables_kept
 from nightune.models.networks.isolated_random import isolated_random
 
 SCALES = (1.0, 3.0, 10.0, 30.0, 100.0)  # of either sign; the last ones saturate bounded outputs
@@ -57,39 +58,25 @@ def measure_outputs(model: keras.Model, sample: np.ndarray) -> Measured:
 
     The model's variables, and the generators of random numbers, are as before afterwards.
     """
-    before = [(variable, np.array(keras.ops.convert_to_numpy(variable.value))) for variable in model.variables]
-    trained = {id(variable) for variable in model.trainable_variables}
-    rows: list[np.ndarray] = []
-    try:
-        with isolated_random():
-            rows = [_outputs(model, sample)]
-            for number, scale in enumerate(SCALES):
-                signs = [
-                    _outputs_of_disturbed(model, sample, before, trained, sign * scale, number) for sign in (1, -1)
-                ]
-                rows.append(np.concatenate(signs))
-    finally:
-        for variable, value in before:
-            variable.assign(value)
+    with isolated_random(), variables_kept(model) as before:
+        rows = [_outputs(model, sample)]
+        for number, scale in enumerate(SCALES):
+            found = []
+            for signed in (scale, -scale):
+                disturb(model, before, signed, number)
+                found.append(_outputs(model, sample))
+            rows.append(np.concatenate(found))
     return _measured(rows)
 
 
-def _outputs_of_disturbed(
-    model: keras.Model,
-    sample: np.ndarray,
-    before: list[tuple[Any, np.ndarray]],
-    trained: set[int],
-    scale: float,
-    seed: int,
-) -> np.ndarray:
-    """The outputs with disturbed weights times scale; weights that a layer keeps in bounds stay in them."""
-    generator = np.random.default_rng(seed)
+def disturb(model: keras.Model, before: list[tuple[Any, np.ndarray]], scale: float, seed: int) -> None:
+    """Assign disturbed weights times scale, from the values before; what a layer keeps in bounds stays in them."""
+    trained, generator = {id(variable) for variable in model.trainable_variables}, np.random.default_rng(seed)
     for variable, value in before:
         if id(variable) in trained and value.dtype.kind == "f":
             variable.assign(disturbed(value, scale, generator))
             if variable.constraint is not None:
                 variable.assign(variable.constraint(variable.value))
-    return _outputs(model, sample)
 
 
 def disturbed(value: np.ndarray, scale: float, generator: np.random.Generator) -> np.ndarray:

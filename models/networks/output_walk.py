@@ -34,7 +34,7 @@ def walk(model: keras.Model) -> Reading:
     """Read the outputs' meaning from the last layers of the graph; unknown for all but Keras' dense layers,
     its linear, softmax, log-softmax and sigmoid activations, and layers after them that keep their values.
     """
-    if not has_graph(model) or type(model) not in (keras.Model, keras.Sequential, _functional()):
+    if not has_graph(model) or not is_part_of_keras(model):
         return Reading(UNKNOWN, "", f"{type(model).__name__} computes them by its own code")
     tensor = model.outputs[0]
     while True:
@@ -47,12 +47,6 @@ def walk(model: keras.Model) -> Reading:
         if len(sources) != 1:
             return Reading(UNKNOWN, "", "the model returns its inputs")
         tensor = sources[0]
-
-
-def _functional() -> type:
-    """The class of the models that `keras.Model(inputs, outputs)` makes."""
-    given = keras.Input((1,))
-    return type(keras.Model(given, given))
 
 
 def _activation(operation: Any, tensor: Any, size: int) -> str | None:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from nightune.models.errors import InputError
-from nightune.models.library_internals.models import compiled_loss
+from nightune.models.library_internals.models import compiled_loss, is_compiled
 from nightune.vocabulary import ARCHITECTURE
 
 TRAINING = ("train_step", "compute_loss", "make_train_function")  # `fit` calls them
@@ -28,11 +28,21 @@ def own_methods(model: keras.Model, names: tuple[str, ...]) -> list[str]:
 
 def refuse_unused_methods(model: keras.Model) -> None:
     """Raise InputError for methods whose work a trial would leave out, with what to write instead."""
+    if own_methods(model, ("compute_metrics",)):
+        remedy = "remove it: [objective] decides what is measured"
+        raise InputError(ARCHITECTURE, f"the model has a compute_metrics of its own, which trials do not use; {remedy}")
     for name in own_methods(model, ("fit", *_PREDICTION)):
         remedy = "compute what is predicted in call" if name in _PREDICTION else "train one batch in train_step(data)"
         raise InputError(ARCHITECTURE, f"the model has a {name} of its own, which trials do not call; {remedy}")
     if own_methods(model, ("compile",)):
         _refuse_compile(model, inspect.signature(type(model).compile))
+
+
+def refuse_replacing_compile(model: keras.Model, optimizer: Any, loss: Any) -> None:
+    """Raise InputError for a model that was just compiled with these, and whose compile passed on others."""
+    if model.optimizer is not optimizer or compiled_loss(model)[0] is not loss:
+        problem = "the model's compile replaces the study's optimizer or the settled loss"
+        raise InputError(ARCHITECTURE, f"{problem}; write {_PLAIN_COMPILE} as they are")
 
 
 def remarks_on_methods(model: keras.Model, loss: str) -> Iterator[str]:
@@ -51,7 +61,7 @@ def _refuse_compile(model: keras.Model, signature: inspect.Signature) -> None:
         remedy = "take the study's only optimizer as self.optimizer, and everything else in __init__"
         problem = f"the model's compile takes {', '.join(more)}, which a trial does not give; {remedy}"
         raise InputError(ARCHITECTURE, problem)
-    if "loss" in parameters and model.compiled and compiled_loss(model)[0] is None:
+    if "loss" in parameters and is_compiled(model) and compiled_loss(model)[0] is None:
         problem = "the model's compile does not pass its loss to super().compile, so that trials do not know it"
         raise InputError(ARCHITECTURE, f"{problem}; write {_PLAIN_COMPILE}, and read self.compute_loss")
     takes_any = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())

@@ -40,6 +40,7 @@ def try_build(
     import keras  # noqa: PLC0415 - Keras takes seconds; a study is read without it
 
     from nightune.models.networks.heads import output_shape, output_size, read_head  # noqa: PLC0415 - as above
+    from nightune.models.networks.own_methods import own_methods, refuse_replacing_compile  # noqa: PLC0415
     from nightune.models.networks.weighted_models import refuse_ignored_weights  # noqa: PLC0415
 
     try:
@@ -47,6 +48,10 @@ def try_build(
         size, shape = output_size(training, rows.task, rows.output_size), rows.inputs.shape[1:]
         model = build_model(architecture, parameters, shape, size, folder=folder, seed=0)
         head = read_head(model, rows, training, folder)
+        if own_methods(model, ("compile",)):
+            optimizer, loss = keras.optimizers.SGD(), head.make_loss()
+            model.compile(optimizer, loss=loss, metrics=[])
+            refuse_replacing_compile(model, optimizer, loss)
         if rows.are_weighted:
             refuse_ignored_weights(model, head, rows, folder)
         head = replace(head, remarks=(*head.remarks, *_remarks(model, rows, head.loss_name)))

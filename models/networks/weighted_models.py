@@ -7,10 +7,11 @@ import keras
 import numpy as np
 from keras import losses
 
-from nightune.models.error_causes import cause_of, users_line
+from nightune.models.error_causes import described
 from nightune.models.errors import InputError
-from nightune.models.library_internals.models import compiled_loss
+from nightune.models.library_internals.models import compiled_loss, variables_kept
 from nightune.models.networks.heads import Head
+from nightune.models.networks.isolated_random import isolated_random
 from nightune.models.networks.own_methods import TRAINING, own_methods
 from nightune.models.networks.training_rows import TrainingRows
 from nightune.vocabulary import ARCHITECTURE
@@ -33,9 +34,7 @@ def refuse_ignored_weights(model: keras.Model, head: Head, rows: TrainingRows, f
     try:
         without, ones = (_stepped(model, head, rows, weight) for weight in (0.0, 1.0))
     except Exception as error:  # of the user's code: anything
-        line = users_line(error, folder)
-        where = f" ({line})" if line else ""
-        problem = f"the model's own training step raised {cause_of(error)}{where} with weights of rows"
+        problem = f"the model's own training step raised {described(error, folder)} with weights of rows"
         raise InputError(ARCHITECTURE, f"{problem}; {REMEDY}") from error
     if all(np.array_equal(one, other) for one, other in zip(without, ones, strict=True)):
         raise InputError(ARCHITECTURE, f"the model's own training step ignores the weights of rows; {REMEDY}")
@@ -44,16 +43,13 @@ def refuse_ignored_weights(model: keras.Model, head: Head, rows: TrainingRows, f
 def _stepped(model: keras.Model, head: Head, rows: TrainingRows, weight: float) -> list[np.ndarray]:
     """Return the trainable weights after a step with this weight of each row, and restore all variables."""
     assert rows.targets is not None
-    before = [np.array(variable) for variable in model.variables]
     model.compile(
         keras.optimizers.SGD(1.0), loss=head.make_loss(), metrics=[], jit_compile=False, auto_scale_loss=False
     )
     model.run_eagerly = True
     inputs, targets = rows.inputs[:ROWS], head.targets(rows.targets[:ROWS])
     arguments: dict[str, Any] = {"sample_weight": np.full(len(targets), weight, np.float32)}
-    try:
+    with isolated_random(), variables_kept(model):
+        keras.utils.set_random_seed(0)  # both steps draw the same noise
         model.train_on_batch(inputs, targets, **arguments)
         return [np.array(variable) for variable in model.trainable_variables]
-    finally:
-        for variable, value in zip(model.variables, before, strict=False):
-            variable.assign(value)

@@ -6,6 +6,7 @@ is a pickle. Opening it runs the code: open only what you would run.
 
 import json
 import random
+import re
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from nightune.models.serving.code_package import import_file, open_package, runn
 MANIFEST, WEIGHTS, CODE = "rebuild.json", "weights.npz", "code"
 ARCHIVE, FOLDER = "model.zip", "model"  # the names of an archive, and of a folder within a version
 FORMAT = 1  # of the manifest
+AUTOMATIC_NAME = re.compile(r"^variable_\d+$")
 CARRIED_BYTES = 2**26  # of the author's files in a model; larger ones are left out
 
 _extracted: list["tempfile.TemporaryDirectory[str]"] = []  # until the process ends: code may read files at any time
@@ -125,9 +127,14 @@ def refuse_other_variables(wanted: tuple[Mapping[str, Any], ...], found: tuple[M
     if len(wanted) != len(found):
         raise ValueError(f"the function returned a model of {len(found)} variables; {len(wanted)} are saved")
     for number, (want, have) in enumerate(zip(wanted, found, strict=True)):
-        ours, theirs = ([each[part] for part in ("name", "shape", "dtype")] for each in (want, have))
+        ours, theirs = ([_stable(each["name"]), each["shape"], each["dtype"]] for each in (want, have))
         if ours != theirs:
             raise ValueError(f"variable {number} of the function's model is {theirs}; {ours} is saved")
+
+
+def _stable(name: str) -> str:
+    """Return a variable's name without the number that Keras gives to one without a name, counted in the process."""
+    return AUTOMATIC_NAME.sub("variable", name)
 
 
 def encoded(value: np.ndarray) -> np.ndarray:

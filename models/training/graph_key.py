@@ -6,7 +6,7 @@ Computed without Keras: a flow groups trials into cohorts by graph key before an
 from dataclasses import replace
 
 from nightune.models.recipe.recipe import Recipe
-from nightune.models.techniques.losses import AUTO, BALANCED, SQUARE_ROOTS, ClassWeight, TrainingSettings
+from nightune.models.techniques.losses import AUTO, BALANCED, SQUARE_ROOTS, ClassWeight
 from nightune.models.training.model_key import has_dropout_as_data, model_key
 
 
@@ -40,9 +40,8 @@ def _loss_structure(recipe: Recipe) -> str:
     training = recipe.training
     words = ["smoothed labels"] if recipe.penalty.label_smoothing else []
     words += ["weighted classes"] if training.has_class_weights else []
-    if training != TrainingSettings():
-        stated = {"loss": training.loss, "outputs": training.outputs, "quantiles": training.quantiles}
-        words += [f"{name} {value}" for name, value in stated.items() if value not in (AUTO, None)]
+    stated = {"loss": training.loss, "outputs": training.outputs, "quantiles": training.quantiles}
+    words += [f"{name} {value}" for name, value in stated.items() if value not in (AUTO, None)]
     return "".join(f" · {each}" for each in words)
 
 

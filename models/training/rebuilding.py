@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.error_causes import cause_of, users_line
+from nightune.models.error_causes import described
 from nightune.models.errors import InputError
 from nightune.models.kept_code import kept_sources
 from nightune.models.networks.architectures import bound_arguments
@@ -116,8 +116,7 @@ def _files(manifest: Manifest, folder: Path, sample: np.ndarray) -> tuple[dict[s
     except MemoryError:
         raise
     except Exception as error:
-        line = users_line(error, folder)
-        problem = f"the model cannot be built from a copy of its code: {cause_of(error)}{f' ({line})' if line else ''}"
+        problem = f"the model cannot be built from a copy of its code: {described(error, folder)}"
         raise InputError(ARCHITECTURE, problem) from error
     finally:
         forget_package(package)

@@ -8,7 +8,7 @@ import keras
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.errors import InputError
-from nightune.models.networks.heads import Head, of_model, read_head
+from nightune.models.networks.heads import Head, read_head
 from nightune.models.networks.training_rows import TrainingRows
 from nightune.models.networks.weighted_models import refuse_ignored_weights
 from nightune.models.recipe.recipe import Recipe
@@ -34,7 +34,7 @@ class SettledHeads:
         return TrainingRows.of(self._dataset)
 
     def read(self, recipe: Recipe, model: keras.Model | None = None) -> Head:
-        """Return the head of a recipe's model, which stays as it is, with this model's compiled loss.
+        """Return the head of a recipe's model; a given one stays as it is.
 
         InputError if no loss fits, or if a technique of the recipe does not suit the loss.
         """
@@ -43,8 +43,7 @@ class SettledHeads:
             model_key(recipe, code_of(recipe, self._folder)),
             str(recipe.training.of_head),
         )
-        is_new = key not in self._heads
-        if is_new:
+        if key not in self._heads:
             built = self._build(recipe, 0) if model is None else model
             self._heads[key] = read_head(built, self.rows, recipe.training, self._folder)
         head = self._heads[key]
@@ -52,10 +51,9 @@ class SettledHeads:
         if problem is not None:
             raise problem
         if (self.rows.are_weighted or recipe.training.has_class_weights) and key not in self._weighable:
-            # Another build, which is compiled anew: the loss of `model` is still to be read.
             refuse_ignored_weights(self._build(recipe, 0), head, self.rows, self._folder)
             self._weighable.add(key)
-        return head if is_new or model is None else of_model(head, model, self._folder)
+        return head
 
 
 def contradiction(recipe: Recipe, head: Head) -> InputError | None:

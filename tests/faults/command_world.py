@@ -26,31 +26,16 @@ from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.analysis.promotion_gate import Candidate, Decision, Verdict
 from nightune.tuning.trial import Status, Trial, TrialResult
+from tests.flows.conftest import SMALL_STUDY
 
 EXIT_CODES = Path(__file__).parents[2] / "docs" / "exit-codes.md"
-STUDY = """
-question = "Which rate is best on flowers?"
-[data]
-source = "iris"
-[model]
-architecture = "mlp"
-units = [[4]]
-[space]
-optimizer = ["sgd", "adam"]
-learning_rate.peak = { low = 1e-3, high = 1e-1, scale = "log" }
-batch_size.size = 30
-[search]
-method = "random"
-trials = 2
-epochs = 2
-[objective]
-metric = "val_loss"
-"""
+STUDY = SMALL_STUDY.replace("trials = 4", "trials = 2")
 
 # The words of each command; STUDY is the study's file.
 COMMANDS: dict[str, tuple[str, ...]] = {
     "check": ("STUDY", "--no-build"),
     "show": ("STUDY",),
+    "report": ("STUDY",),
     "compare": ("STUDY",),
     "models": ("flowers",),
     "prune": ("STUDY", "--keep", "1", "--dry-run"),
@@ -162,7 +147,7 @@ def without_prefect(patch: pytest.MonkeyPatch) -> None:
     def server(*_: object) -> Iterator[Callable[[], None]]:
         yield lambda: None
 
-    patch.setattr(step._Step, "__call__", lambda self, *given, **named: self.fn(*given, **named))
+    patch.setattr(step.Step, "__call__", lambda self, *given, **named: self.fn(*given, **named))
     for module, name in ((tune, "tune"), (promote, "promote"), (probe, "probe")):
         patch.setattr(module, name, getattr(module, name).fn)
         patch.setattr(module, "wait_until_recorded", lambda: None)
@@ -174,7 +159,7 @@ def without_prefect(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(flow_runs, "owned_flow_runs", nullcontext)
     patch.setattr(ui_server, "serve_ui", lambda *_, **__: None)
     patch.setattr(doctor, "devices", lambda: Finding("devices", True, "none"))
-    patch.setattr(choose_sweep, "build_before_training", lambda *_: None)
+    patch.setattr(choose_sweep, "build_before_training", lambda *_: ())
     patch.setattr(start_sweep, "select_engine", _fit)
     patch.setattr(tune, "train_cohorts", _invented)
     patch.setattr(tune, "train_cohort", lambda setting, trials: _invented(setting, [trials]))

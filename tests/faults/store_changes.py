@@ -94,7 +94,6 @@ CHANGES: dict[str, Fault] = {
     "sweeps deleted": _all_sweeps_deleted,
     "experiment deleted": lambda world: client(world.store).delete_experiment(world.sweeps[-1].experiment_id),
     "status": lambda world: client(world.store).set_tag(_last_sweep(world), names.STATUS, "nonsense"),
-    "direction": lambda world: client(world.store).set_tag(_last_sweep(world), names.DIRECTION, "nonsense"),
     "points": lambda world: client(world.store).set_tag(_last_sweep(world), names.POINTS, "9" * 4500),
     "verdict": lambda world: client(world.store).set_tag(_last_sweep(world), names.VERDICT, "nonsense"),
     "trial params": _trial_tag(names.PARAMS),
@@ -103,5 +102,4 @@ CHANGES: dict[str, Fault] = {
     "checkpoints": _checkpoints_damaged,
     "champion": _champion_gone,
     "no versions": lambda world: client(world.store).delete_registered_model("flowers"),
-    "foreign alias": lambda world: client(world.store).set_registered_model_alias("flowers", "champion", "1"),
 }

@@ -121,7 +121,7 @@ def test_a_missing_study(world: World) -> None:
 def test_a_study_that_is_none(text: str, word: str, world: World) -> None:
     world.study.write_text(text)
     if "gone.csv" in text:  # a study without its data is still a study
-        reading = ("show", "compare", "prune", "promote")
+        reading = ("show", "report", "compare", "prune", "promote")
         rest = every(READ_STUDY, *reading, "pause", "resume", "serve", "probe")
         assert failures(world, Expected(rest, (2,), "gone.csv"), Expected(reading, (0, 2, 3, 4))) == []
     else:
@@ -138,7 +138,7 @@ def test_no_store(world: World) -> None:
 def test_an_empty_store(world: World, empty_store: Path) -> None:
     shutil.rmtree(world.root)
     shutil.copytree(empty_store, world.root)
-    searching = ("show", "compare", "prune", "promote", "models", "rollback")
+    searching = ("show", "report", "compare", "prune", "promote", "models", "rollback")
     assert failures(world, Expected(searching, (3,), "flowers"), Expected(("doctor", "ui", "serve"), (0,))) == []
     assert failures(world, Expected(("tune",), (0,), "flowers-0")) == []
 
@@ -223,7 +223,7 @@ def test_another_process_that_works_on_the_study(world: World, monkeypatch: pyte
     (world.root / "locks").mkdir(exist_ok=True)
     with FileLock(world.root / "locks" / "flowers.lock"):
         waiting = Expected(("tune", "promote", "prune"), (3,), "another sweep of this study is running")
-        assert failures(world, waiting, Expected(("show", "compare", "models", "doctor"), (0,))) == []
+        assert failures(world, waiting, Expected(("show", "report", "compare", "models", "doctor"), (0,))) == []
 
 
 def _unforeseen() -> list[tuple[Exception, int, str]]:

@@ -18,7 +18,8 @@ from nightune.tasks.load_study import load_study
 from nightune.tasks.tracking.registry.model_folder import parts_of, write_model_folder
 from nightune.tasks.tracking.store.errors import StoreError, SweepNotFoundError
 from nightune.tasks.tracking.store.store import client, open_store, study_experiment
-from nightune.tasks.tracking.sweeps.sweeps import fetch_study, find_sweep, open_sweep
+from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep
+from nightune.tasks.tracking.sweeps.sweeps import fetch_study, open_sweep
 from nightune.tuning.errors import StudyError
 from tests.flows.conftest import SMALL_STUDY
 from tests.tasks.conftest import SmallStudy

@@ -9,6 +9,7 @@ from tests.flows.conftest import Command
 
 READING = [
     ("show", "STUDY"),
+    ("report", "STUDY"),
     ("compare", "STUDY"),
     ("prune", "STUDY", "--keep", "1", "--dry-run"),
     ("models",),

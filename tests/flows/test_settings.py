@@ -52,7 +52,7 @@ MORE_WRONG = [
     ("KERAS_BACKEND", "JAX"),
 ]
 COMMANDS = [
-    *(["tune", "STUDY"], ["check", "STUDY"], ["probe", "STUDY"], ["show", "STUDY"], ["ui"]),
+    *(["tune", "STUDY"], ["check", "STUDY"], ["probe", "STUDY"], ["show", "STUDY"], ["report", "STUDY"], ["ui"]),
     *(["promote", "STUDY"], ["rollback", "flowers", "--because", "wrong"], ["models"]),
     *(["serve", "STUDY"], ["pause", "STUDY"], ["resume", "STUDY"], ["compare", "STUDY"]),
     *(["prune", "STUDY", "--keep", "1"], ["doctor"]),

@@ -1,6 +1,9 @@
 """Small data sets and recipes to train on, shared by the tests of architectures, engine and loop."""
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,25 @@ from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.plan import EpochPlan
 
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")  # known without importing Keras
+
+both = pytest.mark.parametrize("results", ["tensorflow", pytest.param("jax", marks=pytest.mark.nights)], indirect=True)
+
+
+def in_backend(backend: str, module: str, expression: str, folder: Path) -> Any:
+    """Evaluate an expression of a test module in a process of another backend, with the folder as `sys.argv[1]`."""
+    pytest.importorskip(backend)
+    imports = f"import json, sys; from pathlib import Path; import {module} as module; from {module} import *"
+    code = f"{imports}; getattr(module, 'setup_module', int)(); print(json.dumps({expression}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)],
+        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
 
 MakeDataset = Callable[..., Dataset]
 MakePlan = Callable[..., EpochPlan]

@@ -34,6 +34,15 @@ COMPILED = PLAIN.replace("    return keras.Sequential(", "    model = keras.Sequ
     '    model.compile("adam", keras.losses.CategoricalHinge() if dropout > 0.4 else None)\n    return model\n'
 )
 
+SECRET_PENALTY = PLAIN.replace("    return keras.Sequential(", "    model = keras.Sequential(") + (
+    "    model.layers[0].kernel.regularizer = keras.regularizers.L2(dropout)\n    return model\n"
+)
+OWN_LOSS = PLAIN.replace("    return keras.Sequential(", "    model = keras.Sequential(") + (
+    "    def smooth(y_true, y_pred):\n"
+    "        return dropout * keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)\n"
+    '    model.compile("adam", smooth)\n    return model\n'
+)
+
 
 @pytest.fixture
 def programs(
@@ -68,7 +77,9 @@ def test_the_rate_of_each_layer_is_its_own(programs: Callable[..., list[Any]]) -
     assert first is not third
 
 
-@pytest.mark.parametrize("code", [OWN_LAYER, USES_RATE, NAMES_RATE, OTHER_WEIGHTS, SECRET_WEIGHTS, COMPILED])
+@pytest.mark.parametrize(
+    "code", [OWN_LAYER, USES_RATE, NAMES_RATE, OTHER_WEIGHTS, SECRET_WEIGHTS, COMPILED, SECRET_PENALTY, OWN_LOSS]
+)
 def test_models_that_differ_in_more_than_rates_have_programs_of_their_own(
     programs: Callable[..., list[Any]], code: str
 ) -> None:

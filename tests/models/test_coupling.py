@@ -61,6 +61,7 @@ COUPLED: dict[str, Callable[[], Any]] = {
     "Lambda": lambda: layers.Lambda(lambda z: z - ops.mean(z, axis=0), output_shape=(6,)),
     "own activation": lambda: layers.Dense(4, activation=lambda z: ops.softmax(z, axis=0)),
     "softmax over rows": lambda: layers.Softmax(axis=0),
+    "softmax over rows, counted from the end": lambda: layers.Softmax(axis=-2),
     "one row for all": lambda: lambda x: x + ops.take(x, [0], axis=0),
     "inside a model": lambda: net(lambda z: z - ops.max(z, axis=0)),
 }

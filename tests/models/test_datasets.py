@@ -288,3 +288,13 @@ def test_importing_datasets_loads_no_heavy_library():
     code = f"import sys, nightune.models.data.loading; print({heavy} & set(sys.modules))"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "set()"
+
+
+def test_one_hot_rows_and_their_indices_are_two_versions(tmp_path):
+    """A loss of the user's own reads them in the form that the data has."""
+    values = np.random.default_rng(0).normal(size=(60, 3))
+    np.savez(tmp_path / "indices.npz", x=values, y=np.arange(60) % 3)
+    np.savez(tmp_path / "rows.npz", x=values, y=np.eye(3)[np.arange(60) % 3])
+    indices, rows = (load_dataset(DataSettings(f"{name}.npz"), tmp_path) for name in ("indices", "rows"))
+    np.testing.assert_array_equal(indices.train.targets, rows.train.targets)
+    assert indices.version != rows.version

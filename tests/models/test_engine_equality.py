@@ -3,10 +3,6 @@
 The same script runs on TensorFlow in this process and on JAX in another: a process has one backend.
 """
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -21,6 +17,7 @@ from nightune.models.recipe.params import read_recipe
 from nightune.models.training.capabilities import only_in_fit
 from nightune.models.training.engine import COMPILED_ENGINES, Engine
 from nightune.models.training.loop import Outcome, train
+from tests.models.conftest import both, in_backend
 from tests.models.covering import ALL, KINDS, alone, covering, params_of
 
 
@@ -134,21 +131,8 @@ def on_this_backend() -> dict[str, Any]:
 def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     if request.param == keras.backend.backend():
         return on_this_backend()
-    pytest.importorskip(request.param)
-    compared = "json.dumps(compare(Path(sys.argv[1]), ROWS))"
-    code = f"from tests.models.test_engine_equality import *; setup_module(); print({compared})"
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path_factory.mktemp("other"))],
-        env={**os.environ, "KERAS_BACKEND": request.param, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return dict(json.loads(done.stdout.splitlines()[-1]))
-
-
-both = pytest.mark.parametrize("results", ["tensorflow", pytest.param("jax", marks=pytest.mark.nights)], indirect=True)
+    other = tmp_path_factory.mktemp("other")
+    return dict(in_backend(request.param, __name__, "compare(Path(sys.argv[1]), ROWS)", other))
 
 
 @both

@@ -26,7 +26,8 @@ def setup_module() -> None:
     import keras
 
     from nightune.models.engines.fit import batch_feeds
-    from nightune.models.engines.fit.engine import FitEngine, FitState
+    from nightune.models.engines.fit.engine import FitEngine
+    from nightune.models.engines.fit.fitted_epoch import FitState
 
 
 MakeDataset = Callable[..., Dataset]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,18 @@ def test_the_check_compiles_the_programs_of_the_trials(
     trained = end(own, tried, dataset)
     assert compilations() == [1]
     assert distance(trained, end(compiled, tried, dataset)) == 0.0
+
+
+def test_rows_without_weight_at_the_start_are_not_compared(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing would move, and any engine would agree."""
+    count = len(dataset.train) // 2
+    monkeypatch.setattr("nightune.models.engines.verification.COMPARED_EXAMPLES", count)
+    weights = np.where(np.arange(len(dataset.train)) < count, 0.0, 1.0).astype(np.float32)
+    tried = recipe(optimizer="sgd")  # Adam would not show another scale
+    weighted = replace(dataset, train=replace(dataset.train, weights=weights))
+    assert choose_engine("auto", [tried], weighted, HERE).name == "tensorflow"
+    monkeypatch.setattr(Program, "weighted", lambda _self, shares, _targets, weights, _numbers: 3 * shares * weights)
+    assert "differ" in choose_engine("auto", [tried], weighted, HERE).reason
 
 
 def test_a_larger_data_set_is_checked_by_an_engine_of_a_part(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -214,3 +214,24 @@ def test_files_without_a_fixed_split_are_refused() -> None:
 def test_the_splits_of_this_table_do_not_change(tmp_path: Path) -> None:
     TABLE.drop(columns="part").to_csv(tmp_path / "t.csv", index=False)
     assert load(tmp_path, "t.csv", Split(seed=3), target="y").sizes == {"train": 36, "validation": 12, "test": 12}
+
+
+def test_a_lone_carriage_return_in_a_field_breaks_no_row(tmp_path: Path) -> None:
+    split = write_files(tmp_path, ".csv")
+    table = pd.read_csv(tmp_path / "train.csv", dtype={"zip": str})
+    table.loc[3, "city"] = "c\r1"
+    table.to_csv(tmp_path / "train.csv", index=False, lineterminator="\r\n")
+    assert load(tmp_path, "train.csv", split, target="y").sizes == SIZES
+
+
+@pytest.mark.parametrize("name", ["train.csv", "./train.csv"])
+def test_one_file_is_not_two_parts(tmp_path: Path, name: str) -> None:
+    write_files(tmp_path, ".csv")
+    with pytest.raises(InputError, match=r"data\.split\.test: .*train file"):
+        load(tmp_path, "train.csv", Split("fixed", "val.csv", name), target="y")
+
+
+def test_a_part_may_have_two_rows_in_every_format(tmp_path: Path) -> None:
+    split = write_files(tmp_path, ".parquet")
+    pd.read_parquet(tmp_path / "test.parquet").head(2).to_parquet(tmp_path / "test.parquet")
+    assert load(tmp_path, "train.parquet", split, target="y").sizes["test"] == 2

@@ -112,7 +112,7 @@ def test_the_objective_is_that_of_a_plain_loop_with_keras(wine: Dataset) -> None
 
 
 @pytest.mark.skipif(not COMPILED, reason="the backend has no compiled engine")
-@pytest.mark.parametrize("normalizes", [False, True])
+@pytest.mark.parametrize("normalizes", [False, pytest.param(True, marks=pytest.mark.nights)])
 def test_engines_agree_on_folds_of_uneven_sizes(uneven: Dataset, normalizes: bool) -> None:
     params = PARAMS | {"model.batch_normalization": normalizes}
     ours, theirs = (run(on_folds(name, uneven), uneven, params) for name in (COMPILED, "fit"))
@@ -238,3 +238,12 @@ def test_means_are_not_finite_if_a_fold_is_not() -> None:
     output = EpochOutput(0.5, np.zeros((2, 1)), cast(Any, None), 0.1)
     values = FoldsOutput((output, output)).combined([{"val_auc": 0.5}, {"val_auc": float("nan")}])
     assert json.dumps(values) == '{"val_auc": NaN, "fold_1/val_auc": 0.5, "fold_2/val_auc": NaN}'
+
+
+@pytest.mark.skipif(not COMPILED, reason="the backend has no compiled engine")
+def test_the_data_of_all_folds_must_fit_the_device(uneven: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("nightune.models.engines.refusals.refusal_of_data", asked.append)
+    make_engine(COMPILED, uneven, Path()).refusals(read_recipe(PARAMS))
+    whole = uneven.train.inputs.nbytes + uneven.validation.inputs.nbytes
+    assert asked == [whole + 2 * uneven.train.inputs.nbytes]

@@ -141,6 +141,27 @@ def test_prepared_folds_are_saved_opened_and_part_of_the_version(tmp_path: Path)
     assert len(versions) == 3
 
 
+@pytest.mark.parametrize("by_rows", [False, True])
+def test_weights_follow_their_rows_into_the_folds(tmp_path: Path, by_rows: bool) -> None:
+    np.savez(tmp_path / "rows.npz", x=X, y=QUANTITIES, weight=np.arange(ROWS) / 8)
+    settings = DataSettings("rows.npz", split=Split(folds=3), metrics_by_rows=by_rows)
+    dataset = open_dataset(save_dataset(load_dataset(settings, tmp_path), tmp_path / "data"))
+    for fold in (dataset, *dataset.folds):
+        np.testing.assert_array_equal(fold.train.weights, fold.train.inputs[:, 0] / 8)
+        if by_rows:
+            assert fold.validation.weights is None
+        else:
+            np.testing.assert_array_equal(fold.validation.weights, fold.validation.inputs[:, 0] / 8)
+
+
+def test_a_fold_whose_rows_weigh_nothing_is_refused(tmp_path: Path) -> None:
+    weight = np.where(np.arange(ROWS) < 45, 0.0, 1.0)  # all of the first fold's older rows
+    split = Split("time", folds=4, column="time")
+    np.savez(tmp_path / "rows.npz", x=X, y=QUANTITIES, weight=weight, time=np.arange(ROWS))
+    with pytest.raises(InputError, match="weight 0"):
+        load_dataset(DataSettings("rows.npz", split=split), tmp_path)
+
+
 RARE = np.where(np.arange(ROWS) < 4, 2, np.arange(ROWS) % 2)  # about three rows of class 2 outside the test split
 LATE = np.repeat([0, 1, 0, 1, 2], ROWS // 5)  # class 2 comes last
 ALONE = np.where(GROUPS == 0, 2, np.arange(ROWS) % 2)  # class 2 is one group

@@ -20,7 +20,8 @@ from nightune.models.training.seeds import Seeds
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
     global FitEngine, FitState
-    from nightune.models.engines.fit.engine import FitEngine, FitState
+    from nightune.models.engines.fit.engine import FitEngine
+    from nightune.models.engines.fit.fitted_epoch import FitState
 
 
 MakeDataset = Callable[..., Dataset]

@@ -207,6 +207,36 @@ def test_a_sigmoid_per_class_and_a_softmax_over_labels_are_refused() -> None:
         settled(made("softmax", 1), "binary", 1)
 
 
+def test_a_loss_that_reads_weights_of_its_build_is_refused_and_its_remedy_works() -> None:
+    last = layers.Dense(3, kernel_regularizer="l2")
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, last(inputs))
+
+    def penalized(y_true: Any, y_pred: Any) -> Any:
+        return ops.mean(ops.square(y_true - y_pred), axis=-1) + ops.sum(ops.square(last.kernel))
+
+    before = model.get_weights()
+    model.compile("adam", penalized)
+    with pytest.raises(InputError, match=r"reads weights .*kernel_regularizer"):
+        settled(model, "regression")
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    model.compile("adam", "mse")
+    assert settled(model, "regression").loss_name == "mse"
+
+
+def test_a_loss_class_with_a_call_operator_of_its_own_is_refused() -> None:
+    class Scaled(keras.losses.Loss):  # type: ignore[name-defined,misc]
+        def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+            return 5.0 * super().__call__(y_true, y_pred, sample_weight)
+
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            return ops.mean(ops.square(y_true - y_pred), axis=-1)
+
+    with pytest.raises(InputError, match="in call"):
+        settled(made("no activation", loss=Scaled()), "regression")
+
+
 def test_a_dictionary_of_one_output_is_refused_and_its_tensor_is_taken() -> None:
     inputs = keras.Input((4,))
     outputs = {"y": layers.Dense(3)(inputs)}

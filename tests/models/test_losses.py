@@ -1,9 +1,5 @@
 """Each loss is its closed form and Keras' own, trains alike in every engine, and is what `val_loss` measures."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +15,7 @@ from nightune.models.recipe.params import read_recipe
 from nightune.models.techniques.losses import CLASS_LOSSES, QUANTITY_LOSSES
 from nightune.models.training.engine import COMPILED_ENGINES
 from nightune.models.training.loop import train
-from tests.models.conftest import BACKEND
+from tests.models.conftest import BACKEND, both, in_backend
 
 
 def setup_module() -> None:
@@ -131,21 +127,7 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     folder = write_users(tmp_path_factory.mktemp("losses"))
     if request.param == BACKEND:
         return compare(folder, list(TRAINED))
-    pytest.importorskip(request.param)
-    compared = "json.dumps(compare(Path(sys.argv[1]), [*TRAINED]))"
-    code = f"from tests.models.test_losses import *; setup_module(); print({compared})"
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(folder)],
-        env={**os.environ, "KERAS_BACKEND": request.param, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return dict(json.loads(done.stdout.splitlines()[-1]))
-
-
-both = pytest.mark.parametrize("results", ["tensorflow", pytest.param("jax", marks=pytest.mark.nights)], indirect=True)
+    return dict(in_backend(request.param, __name__, "compare(Path(sys.argv[1]), [*TRAINED])", folder))
 
 
 @both

@@ -26,7 +26,8 @@ def setup_module() -> None:
     global tf, FitEngine, FitState, is_out_of_memory
     import tensorflow as tf
 
-    from nightune.models.engines.fit.engine import FitEngine, FitState
+    from nightune.models.engines.fit.engine import FitEngine
+    from nightune.models.engines.fit.fitted_epoch import FitState
     from nightune.models.engines.memory import is_out_of_memory
 
 

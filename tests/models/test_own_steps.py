@@ -1,6 +1,7 @@
 """Models that train themselves in the forms of Keras' guides: trained as they say, or refused with a remedy."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,17 @@ pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="steps of models
 
 def setup_module() -> None:
     """Import Keras, which takes seconds."""
-    global keras, build_model, refuse_unusable_step, FitEngine, train, read_head, TrainingRows, Seeds
+    global \
+        keras, \
+        build_model, \
+        refuse_unusable_step, \
+        try_build, \
+        TrainingSettings, \
+        FitEngine, \
+        train, \
+        read_head, \
+        TrainingRows, \
+        Seeds
     import keras
 
     from nightune.models.engines.fit.engine import FitEngine
@@ -25,6 +36,8 @@ def setup_module() -> None:
     from nightune.models.networks.architectures import build_model
     from nightune.models.networks.heads import read_head
     from nightune.models.networks.training_rows import TrainingRows
+    from nightune.models.networks.trial_build import try_build
+    from nightune.models.techniques.losses import TrainingSettings
     from nightune.models.training.loop import train
     from nightune.models.training.seeds import Seeds
 
@@ -230,6 +243,7 @@ NARROW = "    def compile(self, optimizer, loss=None): super().compile(optimizer
         (methods(KEEPS_LOSS, after='model.compile("adam", "mae")'), "super().compile"),
         (methods(GAN), "g_optimizer"),
         (methods(NARROW), "**options"),
+        (methods("    def compute_metrics(self, *given, **named): return {}\n"), "objective"),
         (methods("", after="model.fit = lambda *given: None"), "train_step"),
     ],
 )
@@ -239,6 +253,51 @@ def test_methods_that_trials_do_not_call_are_refused_by_the_build(
     with pytest.raises(InputError) as caught:
         build_model(user_model(code), {}, (5,), 3, folder=tmp_path, seed=0)
     assert word in caught.value.message
+
+
+REPLACES = """
+    def compile(self, optimizer="adam", loss=None, **options):
+        super().compile({optimizer}, {loss}, **options)
+"""
+
+
+@pytest.mark.parametrize(("optimizer", "loss"), [("optimizer", '"mse"'), ("keras.optimizers.SGD(1e-5)", "loss")])
+def test_a_compile_that_replaces_what_the_study_settles_is_refused(
+    refused: Callable[..., str],
+    make_dataset: MakeDataset,
+    user_model: Callable[[str], str],
+    tmp_path: Path,
+    optimizer: str,
+    loss: str,
+) -> None:
+    code = methods(REPLACES.format(optimizer=optimizer, loss=loss))
+    assert "replaces" in refused(code)
+    build = try_build(user_model(code), {}, TrainingSettings(), TrainingRows.of(make_dataset()), tmp_path)
+    assert "replaces" in str(build.problem)
+    assert refused(methods(REPLACES.format(optimizer="optimizer", loss="loss"))) == ""
+
+
+def test_rows_without_weight_at_the_start_refuse_no_step(
+    make_dataset: MakeDataset, recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path
+) -> None:
+    dataset = make_dataset(examples=200)
+    weights = np.where(np.arange(200) < 100, 0.0, 1.0).astype(np.float32)
+    train_rows, held = (replace(each, weights=weights) for each in (dataset.train, dataset.validation))
+    code = step(loss="self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=data[2])").replace(
+        "= data", "= data[:2]"
+    )
+    given = recipe(**{"model.architecture": user_model(code), "batch_size.size": 8, "penalty.label_smoothing": 0.1})
+    refuse_unusable_step(given, replace(dataset, train=train_rows, validation=held), tmp_path)
+
+
+@pytest.mark.parametrize("class_weight", ["none", "balanced"])
+def test_a_step_that_leaves_out_the_loss_is_refused_with_weights_of_classes_too(
+    refused: Callable[..., str], class_weight: str
+) -> None:
+    each = OWN_LOSS.removeprefix("ops.mean(").removesuffix(")")
+    code = step(loss=f"ops.mean(data[2] * {each}) if len(data) == 3 else {OWN_LOSS}").replace("= data", "= data[:2]")
+    said = refused(code, **{"training.loss": "focal", "training.class_weight": class_weight})
+    assert said.startswith("training.loss")
 
 
 def test_a_step_trains_with_the_loss_that_its_model_was_compiled_with(

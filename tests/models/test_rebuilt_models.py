@@ -124,6 +124,15 @@ class Noisy(layers.Layer):
         return x + keras.random.normal(ops.shape(x), seed=self.seed)
 """
     + BUILD.replace("Gate(units)", "Noisy()"),
+    "weights without names": HEAD
+    + """
+class Scale(layers.Layer):
+    def build(self, shape):
+        self.factor, self.shift = (self.add_weight(shape=(shape[-1],), initializer="ones") for _ in range(2))
+    def call(self, x):
+        return x * self.factor + self.shift
+"""
+    + BUILD.replace("Gate(units)", "Scale()"),
     "lists and tuples as parameters": HEAD
     + GATE
     + """

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nightune.models.data.dataset import Dataset, Purpose
+from nightune.models.data.dataset import Dataset, Examples, Purpose, UnsealedExamples
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.splits import Split
@@ -143,9 +143,28 @@ def test_lost_weights_of_prepared_data_are_an_error(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_scale_are_reported(tmp_path: Path) -> None:
-    (finding,) = [each for each in load(tmp_path, "(X, Y, W * 1000)").findings if "weights" in each]
+    (finding,) = [each for each in load(tmp_path, "(X, Y, W * 1000)").findings if "their mean" in each]
     assert "learning_rate.peak" in finding
-    assert not [each for each in load(tmp_path, "(X, Y, W * 1000 / (W * 1000).mean())").findings if "weights" in each]
+    assert not [
+        each for each in load(tmp_path, "(X, Y, W * 1000 / (W * 1000).mean())").findings if "their mean" in each
+    ]
+
+
+@pytest.mark.parametrize(("by_rows", "word"), [(False, "average"), (True, "not the metrics")])
+def test_weights_that_no_key_names_are_said(tmp_path: Path, by_rows: bool, word: str) -> None:
+    (finding,) = [each for each in load(tmp_path, "(X, Y, W)", metrics_by_rows=by_rows).findings if "weights" in each]
+    assert word in finding
+
+
+def test_rows_without_weight_are_no_evidence_with_all_that_belongs_to_them() -> None:
+    table = pd.DataFrame({"a": [0, 1, 2, 3]})
+    weights, groups = np.float32([0, 2, 0, 1]), np.array([5, 6, 7, 8])
+    test = UnsealedExamples(np.zeros((4, 1)), np.arange(4), table, groups, weights=weights).weighing()
+    np.testing.assert_array_equal(test.targets, [1, 3])
+    np.testing.assert_array_equal(test.groups, [6, 8])
+    assert test.table is not None
+    assert test.table["a"].tolist() == [1, 3]
+    assert Examples(np.zeros((4, 1)), np.arange(4)).weighing(3).targets.tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -220,3 +239,15 @@ def test_written_forms_of_numbers_are_read(tmp_path: Path) -> None:
     dataset = load_dataset(settings, tmp_path)
     rows = test_split(dataset).table["a"].to_numpy(int)
     np.testing.assert_array_equal(test_split(dataset).weights, W[rows].astype(np.float32))
+
+
+def test_a_feature_that_is_named_like_weights_is_reported(tmp_path: Path) -> None:
+    named = TABLE.rename(columns={"w": "sample_weight"})
+    named.to_csv(tmp_path / "t.csv", index=False)
+    (finding,) = [
+        each for each in load_dataset(DataSettings("t.csv", target="y"), tmp_path).findings if "sample_weight" in each
+    ]
+    assert 'weight = "sample_weight"' in finding
+    remedied = load_dataset(DataSettings("t.csv", target="y", weight="sample_weight"), tmp_path)
+    assert remedied.train.weights is not None
+    assert not [each for each in remedied.findings if "sample_weight" in each]

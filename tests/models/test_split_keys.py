@@ -93,6 +93,18 @@ def test_a_time_split_without_times_takes_rows_in_order(tmp_path: Path) -> None:
     assert any("order" in finding for finding in dataset.findings)
 
 
+@pytest.mark.parametrize(
+    ("split", "unread"),
+    [(Split("time"), "group"), (Split("group"), "time"), (None, "group")],
+)
+def test_a_key_that_no_split_reads_is_said(tmp_path: Path, split: Split | None, unread: str) -> None:
+    parts = "np.repeat(['train', 'validation', 'test'], 20)"
+    keys = f"'group': GROUP, 'part': {parts}" if split is None else "'group': GROUP, 'time': np.arange(len(Y))"
+    dataset = load(tmp_path, f"{{'x': X, 'y': Y, {keys}}}", split)
+    (finding,) = [each for each in dataset.findings if "not read" in each]
+    assert f"'{unread}'" in finding
+
+
 def test_a_random_split_says_that_groups_are_not_read(tmp_path: Path) -> None:
     dataset = load(tmp_path, "{'x': X, 'y': Y, 'group': GROUP}", Split("random"))
     assert any("'group'" in finding and "not read" in finding for finding in dataset.findings)

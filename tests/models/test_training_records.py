@@ -21,7 +21,8 @@ from tests.models.conftest import MakeDataset
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
     global FitEngine, FitState
-    from nightune.models.engines.fit.engine import FitEngine, FitState
+    from nightune.models.engines.fit.engine import FitEngine
+    from nightune.models.engines.fit.fitted_epoch import FitState
 
 
 # The mean of the outputs is the loss, and its gradient by θ is always 1: θ shows the effect of the updates.

@@ -175,6 +175,14 @@ def test_a_model_marked_as_uncompiled_is_saved_as_one(tmp_path: Path) -> None:
     assert not keras.saving.load_model(tmp_path / "model.keras").compiled
 
 
+@undocumented("Keras", "Trainer.compiled", "whether an author compiled it", "library_internals.models.is_compiled")
+def test_a_model_knows_whether_it_was_compiled() -> None:
+    model = net(layers.Dense(1))
+    assert not models.is_compiled(model)
+    model.compile()
+    assert models.is_compiled(model)
+
+
 @undocumented("Keras", "Trainer.train_function", "new penalties", "library_internals.models.discard_train_function")
 def test_without_its_train_function_a_model_sees_new_penalties() -> None:
     model = net(layers.Dense(1, kernel_initializer="ones"))

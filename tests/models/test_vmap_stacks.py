@@ -45,6 +45,8 @@ techniques = [
     {"optimizer": "sgd", "penalty__kind": "l1_proximal", "penalty__strength": 1e-2},
     {"optimizer": "adam", "learning_rate__schedule": "one_cycle", "learning_rate__one_cycle_momentum": "mirrored"},
     {"optimizer": "adam", "batch_size__micro_size": 4},
+    {"optimizer": "adam", "training__class_weight": "balanced"},
+    {"optimizer": "adam", "training__class_weight": {"0": 4.0}},
 ]
 recipes = [
     make(optimizer="adam", batch_size__size=16),

@@ -189,3 +189,32 @@ def test_a_check_reports_sizes_head_and_engine_or_refuses(read: Read) -> None:
 def test_a_check_refuses_ids_without_rows_in_an_embedding(read: Read) -> None:
     with pytest.raises(StudyError, match="whole numbers"):
         check_study(read('architecture = "net.py:looked_up"'), lambda: None)
+
+
+OWN_STEP = """
+import keras
+
+
+class Net(keras.Model):
+    def train_step(self, data):
+        x, y, _ = data
+        return {"loss": 0.0}
+
+
+def build(input_shape, output_size):
+    inputs = keras.Input(input_shape)
+    return Net(inputs, keras.layers.Dense(output_size)(inputs))
+"""
+
+
+@pytest.mark.parametrize("class_weight", ['["none", "balanced"]', '"none"'])
+def test_an_own_step_that_ignores_weights_is_refused_before_the_first_trial(
+    tmp_path: Path, read: Read, class_weight: str
+) -> None:
+    (tmp_path / "own.py").write_text(OWN_STEP)
+    study = read(f'architecture = "own.py:build"\n[training]\nclass_weight = {class_weight}')
+    if "balanced" in class_weight:
+        with pytest.raises(StudyError, match=r"model\.architecture: .*ignores the weights .*line"):
+            build_models(study, read_dataset(study))
+    else:
+        assert build_models(study, read_dataset(study)).count == 1

@@ -16,6 +16,9 @@ from nightune.tasks.compare_sweeps import compare_sweeps
 from nightune.tasks.doctor import examine
 from nightune.tasks.measure_candidate import champion_contender
 from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.reporting.night.page import draw_page
+from nightune.tasks.reporting.night.record import read_night
+from nightune.tasks.reporting.night.tables import summary
 from nightune.tasks.tracking.registry import registry
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import StoreError
@@ -23,15 +26,9 @@ from nightune.tasks.tracking.store.records import read_file, warn_of_damage
 from nightune.tasks.tracking.store.store import Store, client, open_store
 from nightune.tasks.tracking.sweeps import verdicts
 from nightune.tasks.tracking.sweeps.confirmations import write_confirmation
+from nightune.tasks.tracking.sweeps.find_sweeps import find_complete_sweep, find_sweep
 from nightune.tasks.tracking.sweeps.importances import write_importance
-from nightune.tasks.tracking.sweeps.sweeps import (
-    Sweep,
-    find_complete_sweep,
-    find_sweep,
-    finish_sweep,
-    open_sweep,
-    parse_content,
-)
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep, open_sweep, parse_content
 from nightune.tasks.tracking.trials.costs import record_costs
 from nightune.tasks.tracking.trials.prune import prune
 from nightune.tasks.tracking.trials.rungs import rung_results
@@ -275,8 +272,15 @@ def commands(place: Place) -> dict[str, Callable[[], object]]:
             champion_contender(store, champion, store.root / "fetched" / str(random.random()))
             registry.extended_history(champion, "promoted", "again")
 
+    def report() -> None:
+        for sweep_id in (None, "flowers-0"):
+            night = read_night(store, "flowers", find_sweep(store, "flowers", sweep_id))
+            draw_page(night, "flowers.toml", "sqlite:///mlruns/mlflow.db")
+            json.dumps(summary(night), allow_nan=False)
+
     return {
         "show": show,
+        "report": report,
         "compare": lambda: compare_sweeps(store, "flowers").as_json(),
         "models": lambda: print_versions(
             console, [version for name in registry.models(store) for version in registry.versions(store, name)]

@@ -6,7 +6,8 @@ import pytest
 
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.tracking.store.store import Store, client
-from nightune.tasks.tracking.sweeps.sweeps import Sweep, find_sweep, finish_sweep, interrupt_sweep, open_sweep
+from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep, interrupt_sweep, open_sweep
 from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.runs import unfinished_runs
 from nightune.tasks.tracking.trials.trial_log import TrialLog

@@ -10,8 +10,9 @@ from nightune.tasks.prepare_data import prepare_data
 from nightune.tuning.errors import StudyError
 from nightune.tuning.search.domains import Choice, Range
 from nightune.tuning.search.search_space import Dimension, SearchSpace
-from nightune.tuning.study.sections import DataSection, Objective
-from nightune.tuning.study.sections import Split as SplitSection
+from nightune.tuning.study.data_section import DataSection
+from nightune.tuning.study.data_section import Split as SplitSection
+from nightune.tuning.study.sections import Objective
 
 
 def study_of(folder: Path, source: str = "iris", **data: object) -> SimpleNamespace:

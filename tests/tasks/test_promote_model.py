@@ -27,7 +27,7 @@ from nightune.tasks.tracking.store.store import Store, client, open_store
 from nightune.tasks.train_cohort import train_cohort
 from nightune.tasks.write_report import write_report
 from nightune.tuning.analysis.promotion_gate import Decision
-from nightune.tuning.study.sections import DataSection
+from nightune.tuning.study.data_section import DataSection
 from nightune.tuning.trial import Bracket, Rung, TrialResult
 
 pytestmark = pytest.mark.usefixtures("opened_here")
@@ -140,9 +140,10 @@ def judged(setting: Setting) -> Callable[[], Promotion]:
 @pytest.fixture
 def measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do only once what takes seconds and writes nothing to the store; record every read of the test split."""
+    from nightune.tasks import candidate_folder
     from nightune.tasks import promote_model as module
 
-    measure, write, evidence, folders = module.measure, module.write_model_folder, [], []
+    measure, write, evidence, folders = module.measure, candidate_folder.write_model_folder, [], []
 
     def measure_once(*arguments: Any, record: Callable[[], None], **keywords: Any) -> Any:
         if evidence:
@@ -158,7 +159,7 @@ def measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return folder
 
     monkeypatch.setattr(module, "measure", measure_once)
-    monkeypatch.setattr(module, "write_model_folder", write_once)
+    monkeypatch.setattr(candidate_folder, "write_model_folder", write_once)
 
 
 @pytest.mark.usefixtures("measured_once")
@@ -440,7 +441,7 @@ def test_a_champion_with_an_own_layer_is_judged_by_its_own_copy_of_the_code(stor
 def test_a_winner_that_cannot_be_opened_is_refused_by_a_vital_guard(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nightune.tasks import promote_model as module
+    from nightune.tasks import candidate_folder as module
 
     def fetch(store: Store, run_id: str, folder: Path) -> Path:
         path = folder / "model.keras"

@@ -12,7 +12,8 @@ from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.lock import study_lock
 from nightune.tasks.tracking.store.names import CHECKPOINT
 from nightune.tasks.tracking.store.store import Store, client, open_store
-from nightune.tasks.tracking.sweeps.sweeps import Sweep, find_sweep, finish_sweep
+from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep
 from nightune.tasks.tracking.trials.prune import prune
 from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.tracking.trials.trials import finished_trials

@@ -16,8 +16,9 @@ import pytest
 from nightune.tasks.tracking.store.errors import StoreError, StudyBusyError, SweepNotFoundError
 from nightune.tasks.tracking.store.lock import study_lock
 from nightune.tasks.tracking.store.store import Store, client, open_store
+from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep
 from nightune.tasks.tracking.sweeps.links import leaderboard_address
-from nightune.tasks.tracking.sweeps.sweeps import Sweep, find_sweep, finish_sweep, interrupt_sweep, open_sweep
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep, interrupt_sweep, open_sweep
 from nightune.tasks.tracking.ui_server import PASSWORD, Access, serve_ui, ui_command
 from tests.tasks.conftest import SmallStudy
 

@@ -12,7 +12,9 @@ from nightune.tuning.analysis.confirmation import (
     claim_better,
     confirm,
     replicates,
+    seed_band,
 )
+from nightune.tuning.analysis.quantiles import share_interval
 from nightune.tuning.trial import Status, Trial, TrialResult
 
 
@@ -181,3 +183,22 @@ def test_a_best_trial_that_is_better_is_claimed_as_better() -> None:
     assert claim.low == pytest.approx(claim.gain - stats.t.ppf(0.975, 4) * error)
     assert claim_better(found, [0.5, math.nan, 0.6], "minimize") is None
     assert claim_better(confirm([], "minimize", "parameters", 0.95, 0), ordinary, "minimize") is None
+
+
+def test_the_band_of_one_seed_is_that_of_students_t() -> None:
+    generator = np.random.default_rng(0)
+    deviation, exceeded = 0.3, []
+    for _ in range(600):
+        seeds = generator.normal(0.0, deviation, size=(2, 2))
+        finalists = [finalist(n, *scores) for n, scores in enumerate(seeds)]
+        band = seed_band(confirm(finalists, "minimize", "parameters", 0.95, 0))
+        one, other = generator.normal(0.0, deviation, size=2)
+        exceeded.append(abs(one - other) > band)
+    assert np.mean(exceeded) == pytest.approx(0.05, abs=0.03)
+
+
+def test_the_interval_of_a_share_is_that_of_wilson() -> None:
+    low, high = share_interval(1.0, 60, 0.95)
+    assert (low, high) == (pytest.approx(0.9398, abs=1e-4), pytest.approx(1.0))
+    low, high = share_interval(0.5, 10, 0.95)
+    assert (low, high) == (pytest.approx(0.2366, abs=1e-4), pytest.approx(0.7634, abs=1e-4))

@@ -8,13 +8,21 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nightune.tuning.search.domains import Choice, Range
+from nightune.tuning.search.domains import Cases, Choice, Range
 from nightune.tuning.search.search_space import Condition, Dimension, SearchSpace, find_circle
 from tests.tuning.conftest import unhurried
 
 UNIT = st.floats(0, 1, exclude_max=True)
 SGD = Condition("optimizer", ("sgd",))
 OPTIMIZER = Dimension("optimizer", Choice(("sgd", "adam")))
+
+
+def test_the_options_of_a_dimension_are_those_under_any_condition() -> None:
+    cases = Cases("optimizer", ((("sgd",), Choice((8, 16))), (("adam",), Range(1.0, 2.0))))
+    space = SearchSpace((OPTIMIZER, Dimension("size", cases)))
+    assert space.options("optimizer") == ["sgd", "adam"]
+    assert space.options("size") == [8, 16]
+    assert space.options("none") == []
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from nightune.tuning.analysis.sweep_comparison import Change, Night, Share, compare_nights
 from nightune.tuning.trial import Status, Trial, TrialResult, Value
+from nightune.vocabulary import DEFAULT_LOSS, LOSS_SAID
 
 
 def result(number: int, objective: float, **params: Value) -> TrialResult:
@@ -74,3 +75,15 @@ def test_a_night_without_a_ranked_trial_has_no_score() -> None:
 def test_values_are_plain_for_json() -> None:
     held = compare_nights(night("a-0", *SGD), night("a-1", *ADAM)).as_json()
     assert held["scores"][1]["searched"] == pytest.approx(0.05)
+
+
+def test_losses_of_two_kinds_are_not_compared() -> None:
+    plain, focal = night("a-0", result(0, 0.5)), night("a-1", result(0, 0.1, **{"training.loss": "focal"}))
+    assert not compare_nights(plain, focal).is_comparable
+    assert compare_nights(replace(plain, metric="val_auc"), replace(focal, metric="val_auc")).is_comparable
+    default, compiled = (
+        replace(plain, models=(f"m.py:build: outputs are logits (known){LOSS_SAID}{loss}",))
+        for loss in (f"crossentropy ({DEFAULT_LOSS})", "huber (compiled by the model's function)")
+    )
+    assert compare_nights(plain, default).is_comparable
+    assert not compare_nights(plain, compiled).is_comparable

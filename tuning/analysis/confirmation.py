@@ -126,6 +126,17 @@ def confirm(finalists: Sequence[Finalist], direction: str, cost: str, confidence
     return Confirmation((*confirmed, *lost), winner, confidence, cost, note=note)
 
 
+def seed_band(confirmation: Confirmation) -> float:
+    """Return by how much two equally good trials of one seed each may differ, with the confirmation's confidence.
+
+    NaN where the variance over seeds is unknown.
+    """
+    deviation, degrees = _pooled_deviation([each.finalist for each in confirmation.finalists if each.finalist.is_sound])
+    if confirmation.note or not degrees:
+        return math.nan
+    return math.sqrt(2) * deviation * student_quantile(degrees, (1 + confirmation.confidence) / 2)
+
+
 def why_no_interval(sound: Sequence[Finalist]) -> str:
     """Say why the scores of replicates show no variance over seeds; empty if they do."""
     if not sound:

@@ -18,6 +18,7 @@ from nightune.tuning.trial import Params, TrialResult
 
 TOP_SHARE = 0.25  # of the ranked trials
 EDGE = 0.25  # of a range, at each end
+TRUSTED_EXPLAINED = 0.2  # of the variance, out of bag; below, the surrogate has learned next to nothing
 CHANCE = 0.01  # significance level: the probability of so many top trials at one end if positions were uniform
 
 
@@ -32,6 +33,11 @@ class Importance:
     share: float | None
     explained: float | None
     trials: int
+
+
+def is_trusted(importance: Importance) -> bool:
+    """True if the surrogate explains enough of the variance for the share to mean something."""
+    return importance.explained is not None and importance.explained >= TRUSTED_EXPLAINED
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.analysis.leaderboard import leaderboard, varying_params
 from nightune.tuning.analysis.metric_values import MetricValues
 from nightune.tuning.trial import TrialResult, Value
+from nightune.vocabulary import DEFAULT_LOSS, LOSS_SAID
 
 RANGE_PARTS = 4  # of the span between the smallest and the largest value of both sweeps
 TOP_SHARE = 0.25
@@ -26,6 +27,12 @@ class Night:
     confirmation: Confirmation | None = None
     verdict: str = ""
     values: MetricValues | None = None  # of the gate on the test split; None without a verdict that has them
+    models: Sequence[str] = ()  # findings on its models
+
+    @property
+    def scored(self) -> object:
+        """What its scores are of."""
+        return what_is_scored(self.metric, self.facts.get("data version", ""), self.results, self.models)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +70,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The comparison of two sweeps. Scores are not comparable if the metric or the data differs."""
+    """The comparison of two sweeps. Scores are not comparable if the metric, its loss or the data differs."""
 
     metric: str
     is_comparable: bool
@@ -77,6 +84,19 @@ class Difference:
         return asdict(self)
 
 
+def what_is_scored(metric: str, data_version: str, results: Sequence[TrialResult], models: Sequence[str]) -> object:
+    """Return what the scores of a sweep are of: equal for sweeps whose scores can be compared.
+
+    `val_loss` is of a loss: that of the study, or one that models were compiled with, as the findings on `models` say.
+    """
+    if metric != "val_loss":
+        return metric, data_version
+    params = [each.trial.params for each in results]
+    stated = {repr((each.get("training.loss"), each.get("training.quantiles"))) for each in params}
+    settled = {line.partition(LOSS_SAID)[2] for line in models if LOSS_SAID in line and DEFAULT_LOSS not in line}
+    return metric, data_version, frozenset(stated | settled)
+
+
 def compare_nights(before: Night, after: Night) -> Difference:
     """Compare two sweeps, the earlier one first."""
     facts = _changes(before.facts, after.facts)
@@ -85,8 +105,7 @@ def compare_nights(before: Night, after: Night) -> Difference:
     winners = [_only(searched, _winner_params(night)) for night in (before, after)]
     return Difference(
         metric=after.metric,
-        is_comparable=(before.metric, before.facts.get("data version"))
-        == (after.metric, after.facts.get("data version")),
+        is_comparable=before.scored == after.scored,
         scores=(_score(before), _score(after)),
         changes=tuple(each for each in facts + content if each.before != each.after),
         best_params=tuple(_changes(winners[0], winners[1])),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from nightune.tuning.search.domains import Cases, Domain, is_among
+from nightune.tuning.search.domains import Cases, Choice, Domain, is_among
 from nightune.tuning.trial import Value
 
 
@@ -78,6 +78,14 @@ class SearchSpace:
     def by_name(self) -> dict[str, Dimension]:
         """The dimensions by name, sorted."""
         return {each.name: each for each in sorted(self.dimensions, key=lambda dimension: dimension.name)}
+
+    def options(self, name: str) -> list[Value]:
+        """Return the options that a dimension can have under any condition; none for a range or an unknown name."""
+        dimension = self.by_name.get(name)
+        domains = [] if dimension is None else [dimension.domain]
+        if domains and isinstance(domains[0], Cases):
+            domains = [domain for _, domain in domains[0].domains]
+        return [option for domain in domains if isinstance(domain, Choice) for option in domain.options]
 
     @cached_property
     def in_control_order(self) -> tuple[Dimension, ...]:

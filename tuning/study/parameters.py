@@ -104,8 +104,11 @@ def read_domain(parameter: Parameter, key: KeySpec) -> Iterator[Range | Choice |
 
 def value_problems(value: object, key: KeySpec) -> list[str]:
     """Return the problems of one value of a key, with the nearest spelling and the allowed values."""
-    is_table = key.kind == "class_weight" and isinstance(value, dict) and _is_plain([*value.values()])
-    if not is_table and not _is_plain(value):
+    if key.kind == "class_weight" and isinstance(value, dict):
+        if not _is_plain([*value.values()]):
+            remedy = "to search the weight of a class, list tables: [{ no = 1, yes = 5 }, { no = 1, yes = 20 }]"
+            return [f"{shown(value)} holds other values than numbers; {remedy}"]
+    elif not _is_plain(value):
         return [f"{shown(value)} is not a value (allowed: numbers, texts, true, false, and lists of them)"]
     problem = key.problem(value)
     if not problem:

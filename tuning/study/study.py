@@ -17,19 +17,16 @@ from nightune.tuning.search.grid import GRID_LIMIT, grid_size
 from nightune.tuning.search.samplers import SAMPLERS, Sampler
 from nightune.tuning.search.search_space import Dimension, SearchSpace
 from nightune.tuning.study.budgets import DISTINCT_METHODS, brackets, trial_count, without_repeats
+from nightune.tuning.study.data_section import SHARES, DataSection, Split
+from nightune.tuning.study.section import Section, read_section
 from nightune.tuning.study.sections import (
     RUNG_METHODS,
-    SHARES,
     ConfirmationSection,
-    DataSection,
     Heading,
     Limits,
     Objective,
     PromotionSection,
     SearchSection,
-    Section,
-    Split,
-    read_section,
 )
 from nightune.tuning.study.space_sections import SECTIONS, read_space
 from nightune.tuning.study.toml_text import read_tables

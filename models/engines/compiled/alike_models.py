@@ -12,7 +12,8 @@ import numpy as np
 from keras import losses
 
 from nightune.models.engines.keras_parts.model_traits import dropout_layers
-from nightune.models.library_internals.models import compiled_loss, is_part_of_keras
+from nightune.models.library_internals.models import compiled_loss
+from nightune.models.networks.compiled_losses import keras_name
 from nightune.models.networks.own_code import has_own_code
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.model_key import code_of, model_key
@@ -32,35 +33,35 @@ class AlikeModels:
     def __init__(self, build: Callable[[Recipe, int], keras.Model], folder: Path) -> None:
         self._build, self._folder = build, folder
         self._first: dict[str, dict[str, Any]] = {}  # parameters of the first recipe, by form
-        self._leaders: dict[str, dict[str, Any]] = {}  # the same, by model key
-        self._rates: dict[str, tuple[float, ...]] = {}  # by model key
+        self._known: dict[str, tuple[dict[str, Any], tuple[float, ...]]] = {}  # the same and the rates, by model key
+        self._rates: dict[str, tuple[float, ...]] = {}  # by model key without the code, which is not read every epoch
 
     def leader(self, recipe: Recipe) -> Recipe:
         """Return the recipe with the parameters of the first model that is alike; itself if there is none."""
         if not is_reference(recipe.architecture) or recipe.precision.is_mixed:
             return recipe
-        key = self._key(recipe)
-        if key not in self._leaders:
-            model = self._build(recipe, _SEED)
-            rates = _rates(model)
-            form = _form(model) if rates and max(rates) < 1.0 else None
-            parameters = dict(recipe.model)
-            if form is not None:
-                self._rates[key] = rates
-                parameters = self._first.setdefault(f"{key.partition(' {')[0]} {form}", parameters)
-            self._leaders[key] = parameters
-        return replace(recipe, model=self._leaders[key])
+        code = code_of(recipe, self._folder)
+        key = f"{keras.config.dtype_policy().name} {model_key(recipe, code)}"
+        if key not in self._known:
+            self._known[key] = self._compared(recipe, f"{recipe.architecture} {code}")
+        parameters, self._rates[model_key(recipe, "")] = self._known[key]
+        return replace(recipe, model=parameters)
 
     def rates(self, recipe: Recipe) -> tuple[float, ...]:
         """Return the rates above 0 of a recipe's model, in the order of its layers; empty if they are constants.
 
         `leader` must have seen the recipe.
         """
-        known = is_reference(recipe.architecture) and not recipe.precision.is_mixed
-        return self._rates.get(self._key(recipe), ()) if known else ()
+        return self._rates.get(model_key(recipe, ""), ())
 
-    def _key(self, recipe: Recipe) -> str:
-        return f"{keras.config.dtype_policy().name} {model_key(recipe, code_of(recipe, self._folder))}"
+    def _compared(self, recipe: Recipe, function: str) -> tuple[dict[str, Any], tuple[float, ...]]:
+        """Build a recipe's model; return the parameters of the first one that is alike, and the rates that are data."""
+        model, parameters = self._build(recipe, _SEED), dict(recipe.model)
+        rates = _rates(model)
+        form = _form(model) if rates and max(rates) < 1.0 else None
+        if form is None:
+            return parameters, ()
+        return self._first.setdefault(f"{function} {keras.config.dtype_policy().name} {form}", parameters), rates
 
 
 def _rates(model: keras.Model) -> tuple[float, ...]:
@@ -70,16 +71,22 @@ def _rates(model: keras.Model) -> tuple[float, ...]:
 def _form(model: keras.Model) -> str | None:
     """Return a digest of everything of a model but the rates above 0; None if not all of it is Keras' own."""
     given, weights = compiled_loss(model)
-    is_known = given is None or isinstance(given, str) or (isinstance(given, losses.Loss) and is_part_of_keras(given))
+    is_known = given is None or isinstance(given, str) or bool(keras_name(given))
     if has_own_code(model) or not is_known or weights is not None:
         return None
     loss = given.get_config() if isinstance(given, losses.Loss) else given
-    kinds = [[list(variable.shape), bool(variable.trainable)] for variable in model.weights]
+    kinds = [_kind(variable) for variable in model.weights]
     structure = [_without_rates(keras.saving.serialize_keras_object(model)), _without_rates(loss), kinds]
     digest = hashlib.sha256(json.dumps(structure, sort_keys=True, default=repr).encode())
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()
+
+
+def _kind(variable: keras.Variable) -> list[Any]:
+    """What of a variable no configuration holds: functions may set regularizers and constraints after the build."""
+    rules = [keras.saving.serialize_keras_object(each) for each in (variable.regularizer, variable.constraint)]
+    return [list(variable.shape), bool(variable.trainable), rules]
 
 
 def _without_rates(config: Any) -> Any:

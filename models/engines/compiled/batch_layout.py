@@ -73,11 +73,7 @@ def exact_parts(plan: EpochPlan) -> tuple[Part, ...]:
     changes = np.flatnonzero(np.diff(plan.batch_sizes)) + 1
     edges = [0, *changes.tolist(), plan.updates]
     spans = [slice(start, end) for start, end in itertools.pairwise(edges)]
-    sizes = [int(plan.batch_sizes[span.start]) for span in spans]
-    return tuple(
-        _part(plan, Shape(size, False), span, max(1, plan.room // size))
-        for span, size in zip(spans, sizes, strict=True)
-    )
+    return tuple(_part(plan, Shape(int(plan.batch_sizes[span.start]), False), span, 1) for span in spans)
 
 
 def capped_parts(plan: EpochPlan, cap: int) -> tuple[Part, ...]:

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -88,7 +88,9 @@ class CompiledEngine:
         self._programs: LRUCache[tuple[str, str], CompiledProgram] = LRUCache(cached_programs)
         # By kind of head, which determines the form of the targets, and whether validation rows are padded.
         self._data: dict[tuple[str, bool], Data] = {}
-        self._whole: CompiledEngine | None = None  # the engine whose programs a fold shares
+        # Of the engine whose programs a fold shares, and whose data set has all folds.
+        self._compile_whole: Callable[[Recipe], CompiledProgram] | None = None
+        self._whole = dataset
 
     @property
     def name(self) -> str:
@@ -123,7 +125,7 @@ class CompiledEngine:
     def of_fold(self, dataset: Dataset) -> "CompiledEngine":
         """Return an engine for a fold: programs are those of the whole, whose arrays have room for every fold."""
         fold = copy.copy(self)
-        fold._dataset, fold._data, fold._whole = dataset, {}, self
+        fold._dataset, fold._data, fold._compile_whole = dataset, {}, self._compiled
         fold._programs = LRUCache(self._programs.maxsize)
         return fold
 
@@ -249,10 +251,10 @@ class CompiledEngine:
         return self._programs[key]
 
     def _compile(self, recipe: Recipe) -> CompiledProgram:
-        if self._whole is not None:
-            compiled = self._whole._compiled(recipe)
+        if self._compile_whole is not None:
+            compiled = self._compile_whole(recipe)
             program = compiled.program.with_classes(ClassWeights(self._dataset))
-            return compiled.with_data(program, self._put_data(program, self._whole._dataset))
+            return compiled.with_data(program, self._put_data(program))
         initial = InitialWeights(partial(self._build, recipe))
         model = self._build(recipe, 0)
         refuse_ids_outside_tables(model, self._dataset)
@@ -261,14 +263,14 @@ class CompiledEngine:
         is_apart = has_folds and predicts_rows_apart(model, rows)
         form = Form(is_separable(model, rows), is_apart, rates)
         program = Program(model, head, recipe, initial, ClassWeights(self._dataset), form)
-        return self._backend.compile(program, self._put_data(program, self._dataset))
+        return self._backend.compile(program, self._put_data(program))
 
-    def _put_data(self, program: Program, whole: Dataset) -> Data:
+    def _put_data(self, program: Program) -> Data:
         """Return the data on the device, with the shapes of the whole's folds, so that these share programs.
 
         Validation rows stay as they are where padding may change the outputs of the others.
         """
-        head, train, validation = program.head, self._dataset.train, self._dataset.validation
+        head, train, validation, whole = program.head, self._dataset.train, self._dataset.validation, self._whole
         is_padded = program.predicts_rows_apart
         if (head.kind, is_padded) not in self._data:
             held_out = max(len(fold.validation) for fold in whole.folds) if is_padded else len(validation)

@@ -102,7 +102,8 @@ class Program:
     def hyperparameters(self, recipe: Recipe, plan: EpochPlan) -> np.ndarray:
         """Return the values of all hyperparameters that are constant within an epoch, as one float32 vector."""
         optimizer_values = [read(recipe) for _, read in self._optimizer_hyperparameters.values()]
-        dropouts = self._own_rates(recipe) or [recipe.model["dropout"] for _ in self._dropouts]
+        own = self._own_rates(recipe) if self._dropouts else ()
+        dropouts = own or [recipe.model["dropout"] for _ in self._dropouts]
         smoothing = [recipe.penalty.label_smoothing for _ in self._smoothing]
         proximal = [plan.proximal for _ in self._proximal]
         classes = () if self._classes is None else self._classes.of(recipe.training.class_weight)

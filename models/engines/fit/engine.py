@@ -4,37 +4,36 @@ import copy
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.engines.fit.accumulation import Cut, MicroBatches, build_accumulating_optimizer, chosen_cut
+from nightune.models.engines.fit.accumulation import Cut, chosen_cut
 from nightune.models.engines.fit.batch_feeds import Feed, make_feed
-from nightune.models.engines.fit.gradient_measurement import noise_parts
-from nightune.models.engines.fit.plan_callbacks import CopyKernels, KeepLogs, WriteNumbers
-from nightune.models.engines.keras_parts.evaluated_weights import effective_rates, evaluated
+from nightune.models.engines.fit.fitted_epoch import (
+    FitState,
+    adapted_statistics,
+    capped,
+    compile_model,
+    train_epoch,
+    trained_variables,
+)
+from nightune.models.engines.keras_parts.evaluated_weights import evaluated
 from nightune.models.engines.keras_parts.mixed_precision import (
     computing_in,
     count_updates,
     loss_scale_statistics,
     unscaled_optimizer,
-    with_loss_scale,
 )
 from nightune.models.engines.keras_parts.penalty_measurements import Measurements
-from nightune.models.engines.keras_parts.single_replica import without_replicas
-from nightune.models.engines.keras_parts.updates import Penalty, build_recipe_optimizer, decayed_weights
-from nightune.models.engines.memory import MICRO_BATCH_SIZE, is_out_of_memory, warn_of_smaller_micro_batches
+from nightune.models.engines.keras_parts.updates import Penalty, decayed_weights
 from nightune.models.engines.prediction import predict
 from nightune.models.library_internals.models import compiles_with_xla, discard_train_function
 from nightune.models.networks.architectures import build_model
 from nightune.models.networks.embedding_ids import refuse_ids_outside_tables
 from nightune.models.networks.heads import Head, output_size
-from nightune.models.networks.noise import hashed_noise
-from nightune.models.networks.own_methods import own_methods, reported_loss
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training import reported_names
 from nightune.models.training.engine import EpochOutput
@@ -45,23 +44,6 @@ from nightune.models.training.seeds import Seeds, seed_dropout
 from nightune.models.training.settled_heads import SettledHeads
 from nightune.models.training.snapshots import EngineSnapshot, refuse_other_shapes
 from nightune.models.user_code import source_digest
-
-DATA_LOSS = "data_loss"
-
-
-@dataclass(frozen=True, eq=False)
-class FitState:
-    """One trial's model, and the objects that its plans configure. The model changes in place."""
-
-    model: keras.Model
-    recipe: Recipe
-    head: Head
-    feed: Feed
-    is_decaying: bool
-    penalty: Penalty | None
-    cut: Cut | None  # None: each batch is computed at once
-    measurements: Measurements
-    weights: np.ndarray | None = None  # of the training rows, (rows,) float32; None: all alike
 
 
 class FitEngine:
@@ -94,10 +76,10 @@ class FitEngine:
 
     def start(self, recipe: Recipe, seeds: Seeds) -> FitState:
         """Build and compile a model with seeded weights and noise, and with decay and penalty on its kernels."""
+        head = self._heads.read(recipe)  # first: settling builds other models, which draws random numbers
         model = self._build(recipe, seeds.weights)
         self._check_ids(recipe, model)
         seed_dropout(model, seeds.dropout)
-        head = self._heads.read(recipe, model)
         is_decaying = recipe.weight_decay.profile != "none"
         kernels = decayed_weights(model)
         penalty = None if recipe.penalty.kind == "none" else Penalty(kernels)
@@ -105,7 +87,7 @@ class FitEngine:
         cut, weights = chosen_cut(recipe, model, self._heads.rows.inputs), row_weights(self._dataset, recipe.training)
         feed = self._feed(head, weights is not None)
         state = FitState(model, recipe, head, feed, is_decaying, penalty, cut, measurements, weights)
-        _compile(state)
+        compile_model(state)
         return state
 
     def epochs_at_once(self, _state: FitState, _plan: EpochPlan) -> int:
@@ -130,13 +112,13 @@ class FitEngine:
         if (plan.momenta is not None) != hasattr(unscaled_optimizer(state.model.optimizer), "cycled"):
             raise ValueError("the plan and the recipe of the state differ in whether the momentum is cycled")
         made = count_updates(state.model.optimizer)
-        state, micro, trained = _train(state, plan)
+        state, micro, trained = train_epoch(state, plan)
         made = count_updates(state.model.optimizer) - made
         with evaluated(state.model):
             outputs = predict(state.model, self._dataset.validation.inputs)
             measured = state.measurements.measure(predict, state.head, trained.before)
         scaled = loss_scale_statistics(state.model.optimizer, plan.updates, made)
-        statistics = {**_statistics(state, plan, micro), **measured, **scaled}
+        statistics = {**adapted_statistics(state, plan, micro), **measured, **scaled}
         seconds = time.perf_counter() - started_at
         return state, EpochOutput(trained.loss, outputs, state.head, seconds, statistics)
 
@@ -151,15 +133,15 @@ class FitEngine:
 
     def snapshot(self, state: FitState) -> EngineSnapshot:
         """Return copies of the variables of model and optimizer, and the maximum micro-batch size."""
-        arrays = [np.array(variable) for variable in _variables(state)]
+        arrays = [np.array(variable) for variable in trained_variables(state)]
         return EngineSnapshot(arrays, {"cap": state.cut.cap if state.cut else 0})
 
     def restore(self, state: FitState, snapshot: EngineSnapshot) -> FitState:
         """Assign the variables, and restore the micro-batch size if memory had run out."""
         cap = snapshot.facts["cap"]
         if cap and cap != (state.cut or Cut()).cap:
-            state = _capped(state, cap, [np.array(variable) for variable in _variables(state)])
-        variables = _variables(state)
+            state = capped(state, cap, [np.array(variable) for variable in trained_variables(state)])
+        variables = trained_variables(state)
         refuse_other_shapes([variable.value for variable in variables], snapshot.arrays)
         for variable, value in zip(variables, snapshot.arrays, strict=True):
             variable.assign(value)
@@ -218,123 +200,3 @@ class FitEngine:
 def _is_not_about_retracing(record: logging.LogRecord) -> bool:
     """Drop TensorFlow's warning that a new model per trial, from the fifth on, is a mistake."""
     return "triggered tf.function retracing" not in record.getMessage()
-
-
-def _compile(state: FitState) -> None:
-    """Compile the model with a new optimizer of the recipe, with accumulation and loss scale if needed."""
-    optimizer = build_recipe_optimizer(state.recipe, state.model)
-    if state.cut:
-        optimizer = build_accumulating_optimizer(
-            optimizer,
-            measures_noise=state.recipe.measures_gradients,
-            measures_epoch=state.recipe.batch_size.policy == "divebatch",
-        )
-    optimizer = with_loss_scale(without_replicas(optimizer), state.recipe.precision)
-    optimizer.build(state.model.trainable_variables)
-    has_own_step = bool(own_methods(state.model, ("train_step", "make_train_function")))  # it updates no metric of ours
-    metrics = "metrics" if state.weights is None else "weighted_metrics"
-    state.model.compile(
-        optimizer,
-        loss=state.head.make_loss(state.recipe.penalty.label_smoothing),
-        # Keras' own `loss` has the penalty in it.
-        **{metrics: None if has_own_step else [state.head.make_metric(DATA_LOSS)]},
-        run_eagerly=has_own_step and bool(state.model.run_eagerly),
-        # On a CPU, XLA takes longer to compile than a small trial to train. JAX always uses it.
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-        auto_scale_loss=False,  # with_loss_scale does it
-    )
-
-
-def _has_own_step(model: keras.Model) -> bool:
-    """Return True if the model's own code trains a batch, without the metrics that the engine compiles."""
-    return bool(own_methods(model, ("train_step", "make_train_function")))
-
-
-@dataclass(frozen=True, eq=False)
-class Trained:
-    """The results of an epoch's updates: the running loss, and the kernels before the last update if needed."""
-
-    loss: float
-    before: list[np.ndarray]
-
-
-def _train(state: FitState, plan: EpochPlan) -> tuple[FitState, MicroBatches, Trained]:
-    """Train an epoch, and halve the micro-batches each time memory runs out."""
-    while True:
-        micro = (state.cut or Cut()).of(plan.batch_sizes)
-        before = [np.array(variable) for variable in _variables(state)]
-        if measurement := _measurement(state):
-            measurement.clear()
-        try:
-            copied = CopyKernels(int(np.argmax(micro.updates)), state.measurements)
-            kept = [KeepLogs()] if _has_own_step(state.model) else []
-            with hashed_noise():
-                history = state.model.fit(
-                    **state.feed.arguments(plan.order, micro.sizes, state.weights),
-                    epochs=1,
-                    verbose=0,
-                    callbacks=[WriteNumbers(_numbers(state, plan, micro)), copied, *kept],
-                )
-        except Exception as error:
-            largest = int(micro.sizes.max())
-            if largest == 1 or state.recipe.precision.scales_loss or not is_out_of_memory(error):
-                raise
-        else:
-            loss = reported_loss(history.history, DATA_LOSS, kept[0].logs if kept else {})
-            if DATA_LOSS in history.history:
-                loss *= _mean_weight(state, plan)
-            return state, micro, Trained(loss, copied.values)
-        # Outside the handler, whose traceback would keep the large arrays alive.
-        warn_of_smaller_micro_batches(plan.epoch, largest, largest // 2)
-        state = _capped(state, largest // 2, before)
-
-
-def _mean_weight(state: FitState, plan: EpochPlan) -> float:
-    """Return the mean weight of an epoch's rows: Keras divides a weighted metric by their sum, but losses by rows."""
-    return 1.0 if state.weights is None else float(state.weights[plan.order].mean(dtype=np.float64))
-
-
-def _capped(state: FitState, cap: int, before: list[np.ndarray]) -> FitState:
-    """Return the state before the epoch, with a maximum micro-batch size."""
-    capped = replace(state, cut=replace(state.cut or Cut(), cap=cap))
-    if state.cut is None:
-        _compile(capped)
-    # The variables that accumulation adds to the optimizer come last, and are zero between epochs.
-    for variable, value in zip(_variables(capped), before, strict=False):
-        variable.assign(value)
-    return capped
-
-
-def _variables(state: FitState) -> list[keras.Variable]:
-    """Return all variables that training changes: weights, random states and the optimizer's variables."""
-    return [*state.model.variables, *state.model.optimizer.variables]
-
-
-def _measurement(state: FitState) -> Any:
-    return getattr(unscaled_optimizer(state.model.optimizer), "measurement", None)
-
-
-def _numbers(state: FitState, plan: EpochPlan, micro: MicroBatches) -> dict[str, list[float]]:
-    """Return the numbers to assign before each micro-batch, by attribute of the optimizer."""
-    numbers = {"learning_rate": plan.learning_rates[micro.updates]}
-    if state.is_decaying:
-        numbers["shrink"] = plan.shrinks[micro.updates]
-    if plan.momenta is not None:
-        numbers["cycled"] = plan.momenta[micro.updates]
-    if state.cut:
-        numbers |= {"share": micro.shares, "is_last": micro.is_last}
-    if _measurement(state):
-        numbers["measurement.noise_part"] = noise_parts(plan.batch_sizes)[micro.updates]
-        numbers["measurement.epoch_part"] = (plan.batch_sizes / plan.examples).astype(np.float32)[micro.updates]
-    return {name: values.tolist() for name, values in numbers.items()}
-
-
-def _statistics(state: FitState, plan: EpochPlan, micro: MicroBatches) -> dict[str, float]:
-    """Return the rates that the optimizer adapted, the size of micro-batches, and the measured statistics."""
-    rates = effective_rates(unscaled_optimizer(state.model.optimizer))
-    if not state.cut:
-        return rates
-    measurement = _measurement(state)
-    parts = int((micro.updates == 0).sum())
-    measured = measurement.statistics(int(plan.batch_sizes[0]), parts) if measurement else {}
-    return {**rates, MICRO_BATCH_SIZE: float(micro.sizes.max()), **measured}

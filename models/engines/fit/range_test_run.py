@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.engines.fit.engine import FitEngine, FitState
+from nightune.models.engines.fit.engine import FitEngine
+from nightune.models.engines.fit.fitted_epoch import FitState
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.learning_rates.range_test import Array, RangeTest, is_over, read_range_test
 from nightune.models.techniques.penalties.penalties import PenaltySettings

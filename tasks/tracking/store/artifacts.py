@@ -25,12 +25,17 @@ def delete_artifacts(store: Store, run_id: str, path: str) -> None:
 
 def sync_artifact(store: Store, run_id: str, path: str) -> None:
     """Flush an artifact and its folder to the disk if the artifact is a local file; else do nothing."""
-    address = urlparse(_artifact_uri(store, run_id))
-    if address.scheme != "file":
+    file = local_artifact(store, run_id, path)
+    if file is None:
         return
-    file = Path(url2pathname(address.path)) / path
     for place in (file, file.parent):
         retry_call(partial(_sync, place), str(place))
+
+
+def local_artifact(store: Store, run_id: str, path: str) -> Path | None:
+    """Return the file of an artifact, or None if artifacts of the run are not files of this machine."""
+    address = urlparse(_artifact_uri(store, run_id))
+    return Path(url2pathname(address.path)) / path if address.scheme == "file" else None
 
 
 def _repository(store: Store, artifact_uri: str) -> Any:

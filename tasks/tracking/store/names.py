@@ -137,6 +137,7 @@ IMPORTANCE = "importance/importance.json"
 IMPORTANCE_TABLE = "importance/dimensions.json"
 VERDICT_JSON = "promotion/verdict.json"
 VERDICT_PAGE = "promotion/verdict.md"
+REPORT_PAGE = "report/index.html"
 
 # Artifacts of probes.
 PROBE_CHART = "probe.svg"

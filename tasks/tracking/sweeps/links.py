@@ -14,9 +14,17 @@ def leaderboard_address(base: str, sweep: Sweep) -> str:
     """
     condition = quote(f"{names.tag_equals(names.SWEEP, sweep.id)} and {names.tag_equals(names.KIND, 'trial')}")
     ascending = "true" if sweep.direction == "minimize" else "false"
-    place = re.sub("//[^/@]*@", "//", base).rstrip("/")  # without a password
     return (
-        f"{place}/#/experiments/{sweep.experiment_id}/runs?workflowType=machine_learning"
+        f"{_without_password(base)}/#/experiments/{sweep.experiment_id}/runs?workflowType=machine_learning"
         f"&compareRunsMode=CHART&searchFilter={condition}"
         f"&orderByKey={quote(f'metrics.`{names.OBJECTIVE}`')}&orderByAsc={ascending}"
     )
+
+
+def run_address(base: str, sweep: Sweep, run_id: str) -> str:
+    """Return the address of one run of the sweep's experiment in MLflow's pages."""
+    return f"{_without_password(base)}/#/experiments/{sweep.experiment_id}/runs/{run_id}"
+
+
+def _without_password(base: str) -> str:
+    return re.sub("//[^/@]*@", "//", base).rstrip("/")

@@ -1,0 +1,50 @@
+"""The command that draws the report of a sweep: `nightune report`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from nightune.flows.commands.options import AsJson, StudyFile, report_errors
+from nightune.flows.runtime.console import output as console_of
+from nightune.flows.runtime.console import print_json
+from nightune.flows.runtime.environment import store_root, tracking_uri
+from nightune.models.heavy_imports import lasting_imports
+
+if TYPE_CHECKING:
+    from nightune.tasks.draw_report import DrawnReport
+
+
+def report(
+    study: StudyFile,
+    sweep: Annotated[str | None, typer.Option(help="Sweep ID, such as digits-0; default: the last sweep.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the page to this file (.html).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw the report of a sweep, complete or not, as one page for a browser: what won, by how much, how sure."""
+    with report_errors(creates_store=False), lasting_imports():
+        from nightune.tasks.draw_report import draw_report  # noqa: PLC0415 - MLflow takes seconds to import
+        from nightune.tasks.load_study import load_study  # noqa: PLC0415
+        from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415
+
+        name = load_study(study).name
+        store = open_existing_store(store_root(), tracking_uri())
+        drawn = draw_report(store, name, study, sweep, output)
+    if as_json:
+        print_json(drawn.as_json())
+    else:
+        _print_report(console_of(), drawn)
+
+
+def _print_report(console: Console, drawn: "DrawnReport") -> None:
+    console.print(Text(drawn.headline, style="bold"), soft_wrap=True)
+    if drawn.file is not None:
+        console.print(Text(f"Open {drawn.file} in a browser ({drawn.size / 1e6:.1f} MB)."), soft_wrap=True)
+    kept = f"It is the artifact report/index.html of the sweep's run: {drawn.address}"
+    console.print(Text(kept), soft_wrap=True)
+    if drawn.file is None:
+        console.print("Write it to a file of this machine with --output FILE.")

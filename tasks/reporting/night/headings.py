@@ -1,0 +1,78 @@
+"""The headings of the parts of the report: what each one found."""
+
+import math
+
+from nightune.tasks.reporting.night.phrases import count, is_rival, ordinal, status_text
+from nightune.tasks.reporting.night.record import Night
+from nightune.tuning.analysis.leaderboard import status_counts
+from nightune.tuning.trial import TrialResult
+
+
+def history_heading(night: Night) -> str:
+    """Return what the order of the trials tells."""
+    if not night.ranked:
+        return "No trial has a finite score"
+    order = [each.result for each in night.trials]
+    best = night.ranked[0].objective
+    first = next(place for place, each in enumerate(order, start=1) if each.is_ranked and each.objective == best)
+    band = night.seed_band
+    if math.isfinite(band):
+        near = [place for place, each in enumerate(order, start=1) if _is_near(night, each, best, band)]
+        if near[0] < first and near[0] <= 0.8 * len(order):
+            return f"After {ordinal(near[0])} trial, nothing better can be told from luck"
+    return f"The best score came with {ordinal(first)} of {len(order)} trials" if len(order) > 1 else "One trial ended"
+
+
+def _is_near(night: Night, result: TrialResult, best: float, band: float) -> bool:
+    return result.is_ranked and night.improvement(best, result.objective) <= band
+
+
+def history_note(night: Night) -> str:
+    """Return the counts by status, the improvement, and how many trials cannot be told from the best."""
+    counts = {status_text(name): many for name, many in status_counts(night.results).items() if many}
+    text = ", ".join(f"{many} {name}" for name, many in sorted(counts.items(), key=lambda each: -each[1])) + "."
+    missing = night.sweep.planned_trials - len(night.trials)
+    if not night.sweep.is_complete:
+        text += f" The sweep is {night.sweep.status}: {max(missing, 0)} trials are not trained yet."
+    if night.ranked and math.isfinite(night.seed_band):
+        best = night.ranked[0].objective
+        near = sum(_is_near(night, each, best, night.seed_band) for each in night.ranked)
+        text += f" {count(near, 'trial')} of {len(night.trials)}, the best one included, lie within seed noise."
+    return text
+
+
+def curves_heading(night: Night) -> str:
+    """Return whether the best trials had epochs enough."""
+    best = [each for each in night.full[:5] if each.best_epoch]
+    search = night.origin.content.get("search", {})
+    budget = int(search.get("epochs", 0)) or max((each.epochs for each in night.full), default=0)
+    late = sum(each.best_epoch >= 0.9 * budget for each in best)
+    if late > 1:
+        return f"{late} of the best {len(best)} were still improving when their {budget} epochs ended"
+    epochs = sorted(each.best_epoch for each in best)
+    if len(epochs) == 1 or (epochs and epochs[0] == epochs[-1]):
+        return f"The best {count(len(best), 'trial')} peaked at epoch {epochs[0]} of {budget}"
+    return f"The best {len(best)} peaked between epoch {epochs[0]} and {epochs[-1]} of {budget}"
+
+
+def finalists_heading(night: Night) -> str:
+    """Return how many finalists are equally good, and how many the search flattered."""
+    finalists = night.confirmation.finalists if night.confirmation is not None else ()
+    held = night.confirmation
+    within = sum(is_rival(each, held) for each in finalists) if held is not None and not held.note else 0
+    flattered = sum(night.improvement(each.finalist.search_score, each.finalist.mean) > 0 for each in finalists)
+    equal = f"{within} of {len(finalists)} finalists may be the best" if within > 1 else "One finalist stands out"
+    if not within:
+        sound = sum(each.finalist.is_sound for each in finalists)
+        equal = f"{sound} finalists, no interval" if sound else "No finalist has finite scores over fresh seeds"
+    return f"{equal}; the search flattered {flattered} of {len(finalists)}" if len(finalists) > 1 else "One finalist"
+
+
+def best_so_far(night: Night) -> list[float | None]:
+    """Return the best objective after each trial, in the order in which they ended; None before the first one."""
+    best: list[float | None] = []
+    for each in night.trials:
+        held, result = best[-1] if best else None, each.result
+        is_better = result.is_ranked and (held is None or night.improvement(result.objective, held) > 0)
+        best.append(result.objective if is_better else held)
+    return best

@@ -1,0 +1,166 @@
+"""How a study's objective is named, written and drawn in the report."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from nightune.vocabulary import VALIDATION_PREFIX, sign_of
+
+SPACE = "\u00a0"  # keeps a number and its unit on one line
+MINUS = "\u2212"
+TICKS = (90, 80, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)  # percent that is missing
+FEW_TICKS = (90, 50, 10, 5, 2, 1, 0.1, 0.01)
+NAMES = {
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+    "r2": "R²",
+    "auc": "area under the curve",
+    "f1_macro": "macro F1",
+    "f1_micro": "micro F1",
+}
+QUANTITIES = ("mae", "rmse")  # in the unit of the target
+SCALED = "standard deviations of the target"
+SHARES = ("accuracy", "label_accuracy", "balanced_accuracy", "f1_macro", "f1_micro", "auc")  # values in [0, 1]
+NEAR_ONE = 0.9  # a best share from here on is drawn by the logarithm of what is missing
+WIDE = 4.0  # ratio of the 0.9 quantile to the minimum from which on positive values are drawn by their logarithm
+FAR_OUT = 3.0  # interquartile ranges beyond which a value is drawn at the end of a linear axis
+
+Spec = dict[str, Any]
+Ends = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Words and scale of one metric. Shares are written in percent; those near 1 are drawn by what is missing to 1.
+
+    `floor` is the least number that is drawn on a logarithmic axis: the percentage of half a row, or a tenth of the
+    lowest score. `unit` is that of the search's scores in words, empty for that of the data and for none.
+    """
+
+    name: str
+    is_share: bool
+    kind: Literal["missing", "log", "linear"]
+    is_maximized: bool
+    floor: float = 0.0
+    unit: str = ""
+
+    def text(self, score: float, more_digits: int = 0) -> str:
+        """Return `98.2 %`, or four significant digits."""
+        text = f"{100 * score:.{1 + more_digits}f}{SPACE}%" if self.is_share else f"{score:.{4 + more_digits}g}"
+        return text.replace("-", MINUS)
+
+    def points(self, difference: float, is_signed: bool = False) -> str:
+        """Return a difference of two scores: `0.4 points`, or three significant digits."""
+        sign = "+" if is_signed else ""
+        text = f"{100 * difference:{sign}.1f}{SPACE}points" if self.is_share else f"{difference:{sign}.3g}"
+        return text.replace("-", MINUS)
+
+    def drawn(self, score: float) -> float:
+        """Return the number that a chart draws for a score."""
+        if self.kind == "missing":
+            return max(100.0 * (1.0 - score), self.floor)
+        if self.kind == "log":
+            return max(score, self.floor)
+        return 100.0 * score if self.is_share else score
+
+    def scale(self, ends: Ends) -> Spec:
+        """Return Vega-Lite's scale between two drawn numbers; it grows upwards and to the right with the score."""
+        low, high = sorted(ends)
+        domain = [high, low] if self.kind == "missing" else [low, high]
+        kind: Spec = {"type": "linear", "zero": False} if self.kind == "linear" else {"type": "log"}
+        return {**kind, "domain": domain, "nice": False, "clamp": True}
+
+    def axis(self, ends: Ends, is_small: bool = False, **more: Any) -> Spec:
+        """Return Vega-Lite's axis between two drawn numbers."""
+        suffix = f" + '{SPACE}%'" if self.is_share else ""
+        if self.kind != "missing":
+            return {"title": None, "labelExpr": f"datum.label{suffix}", "tickCount": 3 if is_small else 5, **more}
+        values = _ticks(ends)
+        if is_small and len(values) > 4:
+            values = [tick for tick in values if tick in FEW_TICKS]
+        return {"title": None, "labelExpr": f"format(100 - datum.value, '~g'){suffix}", "values": values, **more}
+
+    def ends(self, scores: Sequence[float], room: float = 0.05) -> Ends:
+        """Return drawn numbers between which all scores lie, with room on both sides, the worse one first."""
+        drawn = np.array([self.drawn(score) for score in scores])
+        places = drawn if self.kind == "linear" else np.log(drawn)
+        margin = room * float(np.ptp(places)) or 0.05 * max(abs(float(places[0])), 1e-9)
+        low, high = float(places.min()) - margin, float(places.max()) + margin
+        if self.kind != "linear":
+            low, high = math.exp(low), math.exp(high)
+        if self.kind == "missing":
+            high = min(high, max(100.0, float(drawn.max())))
+        worse_is_low = self.is_maximized and self.kind != "missing"
+        return (low, high) if worse_is_low else (high, low)
+
+    def reach(self, scores: Sequence[float]) -> Ends:
+        """Return the lowest and the highest score that are drawn in place.
+
+        On a linear axis, scores far out at the worse end are drawn at the end of the axis.
+        """
+        low, high = min(scores), max(scores)
+        if self.kind != "linear":
+            return low, high
+        first, third = np.quantile(scores, [0.25, 0.75])
+        far = FAR_OUT * float(third - first)
+        return (max(low, float(first) - far), high) if self.is_maximized else (low, min(high, float(third) + far))
+
+    @property
+    def full_name(self) -> str:
+        """The name with the unit of the search's scores."""
+        return f"{self.name} in {self.unit}" if self.unit else self.name
+
+    @property
+    def note(self) -> str:
+        """What a reader has to know about the axis; empty for a linear one."""
+        return {
+            "missing": f"The axis is logarithmic in what is missing to 100{SPACE}%.",
+            "log": "The axis is logarithmic.",
+            "linear": "",
+        }[self.kind]
+
+
+def measure_of(
+    metric: str, direction: str, scores: Sequence[float], rows: int | None, is_target_scaled: bool = False
+) -> Measure:
+    """Return the measure of a metric such as `val_accuracy`.
+
+    `scores` are all finite objectives of the sweep, `rows` the number of rows that they are computed from.
+    """
+    short = metric.removeprefix(VALIDATION_PREFIX)
+    name, is_maximized = NAMES.get(short, short.replace("_", " ")), sign_of(direction) < 0
+    if short in SHARES and all(0.0 <= score <= 1.0 for score in scores):
+        is_near = max(scores, default=0.0) >= NEAR_ONE
+        floor = 50.0 / rows if rows else 0.01
+        return Measure(name, True, "missing" if is_near else "linear", is_maximized, floor)
+    is_wide = bool(scores) and min(scores) > 0 and float(np.quantile(scores, 0.9)) / min(scores) > WIDE
+    unit = SCALED if short in QUANTITIES and is_target_scaled else ""
+    if is_wide:
+        return Measure(name, False, "log", is_maximized, min(scores) / 10, unit)
+    return Measure(name, False, "linear", is_maximized, unit=unit)
+
+
+def _ticks(ends: Ends) -> list[float]:
+    """Return percentages that are missing, two or more, between drawn numbers."""
+    low, high = sorted(ends)
+    values = [float(tick) for tick in TICKS if low <= tick <= high]
+    steps = (factor * 10.0**power for power in range(1, -4, -1) for factor in (2, 1, 0.5))
+    while len(values) < 2 and (step := next(steps, None)) is not None:
+        first, last = math.ceil(low / step), math.floor(high / step)
+        values = [round(number * step, 4) for number in range(first, last + 1) if number > 0]
+    return values
+
+
+def duration(seconds: float) -> str:
+    """Return `4.2 s`, `48 s`, `3 min 20 s` or `2 h 05 min`; a dash for NaN."""
+    if math.isnan(seconds):
+        return "–"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f}{SPACE}s" if seconds < 10 else f"{whole}{SPACE}s"
+    if whole < 3600:
+        return f"{whole // 60}{SPACE}min {whole % 60:02d}{SPACE}s"
+    return f"{whole // 3600}{SPACE}h {whole % 3600 // 60:02d}{SPACE}min"

@@ -1,0 +1,168 @@
+"""Draw the report of a sweep: one page that needs no network.
+
+A policy in its head allows no request, and no script but the page's own two. Texts of users are escaped by the
+template; the data of the figures are JSON in which no `<`, `>` or `&` stands as itself.
+"""
+
+import base64
+import hashlib
+import json
+import math
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+from nightune.models.errors import InputError
+from nightune.tasks.reporting.night import headings, tables
+from nightune.tasks.reporting.night.answer import answer, headline
+from nightune.tasks.reporting.night.curves_figure import curve_columns
+from nightune.tasks.reporting.night.figures import trial_rows
+from nightune.tasks.reporting.night.finalists_figure import finalists
+from nightune.tasks.reporting.night.history_figure import history
+from nightune.tasks.reporting.night.measure import Spec
+from nightune.tasks.reporting.night.record import Night
+from nightune.tasks.reporting.night.strip_figure import strip
+from nightune.tuning.trial import TrialResult
+
+VEGA_LITE = "6.4"  # one of those that vl-convert-python brings
+
+
+def draw_page(night: Night, study_file: str, address: str, is_edited: bool = False) -> str:
+    """Return the page as HTML. `study_file` is written into commands, `address`, of the store, into Python code.
+
+    `is_edited`: the study file has changed since the sweep.
+    """
+    columns = curve_columns(night)
+    specs = _figures(night) | {f"curves-{result.trial.number}": spec for result, spec in columns}
+    reach = night.measure.reach([each.objective for each in night.ranked]) if night.ranked else (0.0, 0.0)
+    script, library, drawn = _part("page.js"), _library(), trial_rows(night, reach)
+    names, rows = tables.trial_table(night)
+    page: str = _template().render(
+        night=night,
+        m=night.measure,
+        headline=headline(night),
+        sentences=[_parts(sentence) for sentence in answer(night, study_file)],
+        headings=headings,
+        facts=tables.facts(night),
+        failures=tables.failures(night),
+        finalists=tables.finalist_rows(night),
+        names=names,
+        rows=rows,
+        columns=[_column_head(night, result) for result, _ in columns],
+        winner_params=tables.winner_params(night),
+        origin=tables.origin_rows(night),
+        commands=tables.commands(night, study_file, is_edited),
+        load_winner=tables.load_winner(night, address),
+        load_trials=tables.load_trials(night, address),
+        started=datetime.fromtimestamp(night.origin.started, UTC),
+        specs=_json(specs),
+        specs_of={name: name in specs for name in ("strip", "history", "finalists")},
+        band=night.measure.points(night.seed_band) if math.isfinite(night.seed_band) else "",
+        data=_json(drawn),
+        has_beyond=any(row["beyond"] for row in drawn),
+        alt=_alternatives(night),
+        style=_part("page.css"),
+        library=library,
+        script=script,
+        hashes=[_hash(library), _hash(script)],
+    )
+    return page
+
+
+@lru_cache(maxsize=1)
+def _template() -> Any:
+    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - only the report needs it
+
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    return environment.from_string(_part("page.html.j2"))
+
+
+def _figures(night: Night) -> dict[str, Spec]:
+    if not night.ranked:
+        return {}
+    reach = night.measure.reach([each.objective for each in night.ranked])
+    specs = {"strip": strip(night, reach), "history": history(night, reach)}
+    held = night.confirmation
+    if held is not None and any(each.finalist.is_sound for each in held.finalists):
+        specs["finalists"] = finalists(night)
+    return specs
+
+
+def _column_head(night: Night, result: TrialResult) -> dict[str, Any]:
+    is_winner = night.winner is not None and result.run_id == night.winner.run_id
+    is_typical = result is night.full[len(night.full) // 2]
+    role = "the winner" if is_winner else "the median trial" if is_typical and len(night.full) > 1 else ""
+    ended = {"completed": f"ran all {result.epochs}", "stopped_early": f"stopped at {result.epochs}"}
+    said = ended.get(result.status, f"ended at {result.epochs}")
+    return {
+        "id": f"curves-{result.trial.number}",
+        "trial": result.trial.number,
+        "link": night.link(result.run_id),
+        "role": role,
+        "score": night.measure.text(result.objective),
+        "said": f"best at epoch {result.best_epoch}, {said}",
+    }
+
+
+def _alternatives(night: Night) -> dict[str, str]:
+    """Return what the figures show, for readers who do not see them; the tables hold the numbers."""
+    if not night.ranked:
+        return {}
+    m, best, worst = night.measure, night.ranked[0], night.ranked[-1]
+    reach = f"from {m.text(worst.objective)} to {m.text(best.objective)}, the median at {m.text(night.median)}"
+    rows = tables.finalist_rows(night)
+    means = ", ".join(f"trial {row['trial']} {row['mean']} ({row['interval']})" for row in rows)
+    return {
+        "strip": f"All trials on one axis, {reach}.",
+        "history": f"The scores of {len(night.trials)} trials in the order in which they ended, and the best so far. "
+        f"{headings.history_heading(night)}.",
+        "finalists": f"Means over fresh seeds with their intervals: {means}.",
+    }
+
+
+def _parts(sentence: str) -> list[str]:
+    """Split a sentence at its commands, which stand between backticks: every second part is one."""
+    return re.split("`([^`]+)`", sentence)
+
+
+def _json(value: object) -> str:
+    """Return JSON that can stand in a script element: no `<`, `>`, `&` or character above ASCII as itself."""
+    text = json.dumps(_finite(value), allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _finite(value: Any) -> Any:
+    """Shorten numbers to seven digits, and replace those that JSON lacks by null."""
+    if isinstance(value, float):
+        return float(f"{value:.7g}") if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+@lru_cache(maxsize=1)
+def _library() -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one script; InputError if their package is not installed."""
+    try:
+        import vl_convert  # noqa: PLC0415 - only the report needs it, and an earlier installation lacks it
+    except ImportError as error:
+        remedy = "install Nightune's dependencies again, or: pip install vl-convert-python"
+        raise InputError("report", f"the charts need the package vl-convert-python ({error}); {remedy}") from error
+    script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
+    if "</script" in script or "<!--" in script:
+        raise ValueError("vl_convert: its script cannot stand in a page")
+    return script.strip()
+
+
+def _part(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8").strip()
+
+
+def _hash(script: str) -> str:
+    """Return the digest by which a Content-Security-Policy allows a script."""
+    digest = hashlib.sha256(f"\n{script}\n".encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"

@@ -1,0 +1,93 @@
+"""Parts of sentences: what a trial tried, values, counts, intervals."""
+
+import math
+import shlex
+
+from nightune.tasks.reporting.night.measure import duration
+from nightune.tasks.reporting.night.record import Night
+from nightune.tuning.analysis.confirmation import Confirmation, ConfirmedFinalist
+from nightune.tuning.analysis.paired_gain import Gain
+from nightune.tuning.trial import Status, TrialResult, Value
+
+SHORT_CHARACTERS = 60
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
+
+
+def recipe(night: Night, result: TrialResult, most: int) -> str:
+    """Return what a trial tried, the most important params first."""
+    params = result.trial.params
+    there = [name for name in night.varying if name in params]
+    return ", ".join(f"{name} {value_text(params[name], SHORT_CHARACTERS)}" for name in there[:most])
+
+
+def status_text(status: str) -> str:
+    """Return how a trial ended, in words."""
+    return "dropped at a rung" if status == Status.NOT_PROMOTED else status.replace("_", " ")
+
+
+def value_text(value: Value, longest: int = 0) -> str:
+    """Return a param's value as a study writes it, numbers with three digits; 0: not shortened."""
+    if isinstance(value, bool):
+        text = str(value).lower()
+    elif isinstance(value, float):
+        text = f"{value:.3g}"
+    else:
+        text = value if isinstance(value, str) else _plain(value)
+    return text if not longest or len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _plain(value: Value) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(value_text(each) for each in value)}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {value_text(each)}" for key, each in value.items()) + "}"
+    return "–" if value is None else str(value)
+
+
+def interval(night: Night, each: ConfirmedFinalist) -> str:
+    """Return `97.3 % to 99.1 %`, or a dash without an interval."""
+    if math.isnan(each.low):
+        return "–"
+    low, high = each.low, each.high
+    if night.measure.is_share:  # a symmetric interval may pass its ends
+        low, high = max(low, 0.0), min(high, 1.0)
+    return f"{night.measure.text(low)} to {night.measure.text(high)}"
+
+
+def is_rival(each: ConfirmedFinalist, held: Confirmation) -> bool:
+    """True if a finalist may be the best one as far as the confirmation can tell."""
+    return each.finalist.is_sound and each.best_probability > 1 - held.confidence
+
+
+def rows_text(gain: Gain) -> str:
+    """Return `114 sealed rows`, and that they are weighted where they are."""
+    return f"{gain.rows} {'weighted ' * gain.is_weighted}sealed rows"
+
+
+def machine_time(night: Night) -> str:
+    """Return the time of all trainings, trials and replicates."""
+    seconds = [each.result.seconds for each in (*night.trials, *night.replicates)]
+    return duration(sum(each for each in seconds if math.isfinite(each)))  # changed by hand
+
+
+def promote_command(night: Night, study_file: str) -> str:
+    """Return the command that confirms and judges the winner of this sweep."""
+    return shlex.join(["nightune", "promote", study_file, "--sweep", night.sweep.id])
+
+
+def tune_command(night: Night, study_file: str) -> str:
+    """Return the command that trains this sweep's study as it was trained, options included."""
+    return shlex.join(["nightune", "tune", study_file, *night.origin.overrides])
+
+
+def count(number: int, noun: str) -> str:
+    """Return `1 trial` or `3 trials`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def ordinal(number: int) -> str:
+    """Return `the third` or `the 22nd`."""
+    if number <= len(ORDINALS):
+        return f"the {ORDINALS[number - 1]}"
+    end = {1: "st", 2: "nd", 3: "rd"}.get(number % 10 if number % 100 not in (11, 12, 13) else 0, "th")
+    return f"the {number}{end}"

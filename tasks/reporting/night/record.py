@@ -1,0 +1,251 @@
+"""Everything that the report of a sweep says, read from MLflow alone."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from statistics import median
+
+from nightune.tasks.reporting.night.measure import Measure, measure_of
+from nightune.tasks.tracking.registry import registry
+from nightune.tasks.tracking.registry.registry import Version
+from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.errors import RefusedRequestError
+from nightune.tasks.tracking.store.pages import Pages, find_pages
+from nightune.tasks.tracking.store.store import Store
+from nightune.tasks.tracking.sweeps.confirmations import read_confirmation
+from nightune.tasks.tracking.sweeps.findings import read_findings
+from nightune.tasks.tracking.sweeps.importances import read_importance
+from nightune.tasks.tracking.sweeps.links import run_address
+from nightune.tasks.tracking.sweeps.origins import Origin, read_origin
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, all_sweeps
+from nightune.tasks.tracking.sweeps.verdicts import read_verdict
+from nightune.tasks.tracking.trials.recorded import RecordedTrial, read_curves, read_row_counts, recorded_trials
+from nightune.tasks.tracking.trials.trials import finished_trials
+from nightune.tuning.analysis.confirmation import Confirmation, ConfirmedFinalist, seed_band
+from nightune.tuning.analysis.importance import is_trusted
+from nightune.tuning.analysis.leaderboard import leaderboard, varying_params
+from nightune.tuning.analysis.metric_values import MetricValues
+from nightune.tuning.analysis.promotion_gate import Verdict
+from nightune.tuning.analysis.sweep_comparison import what_is_scored
+from nightune.tuning.trial import Status, TrialResult
+from nightune.vocabulary import VALIDATION_PREFIX, sign_of
+
+BEST_CURVES = 5
+CURVES = ("loss", "val_loss", "learning_rate", "batch_size", "weight_decay", "penalty")
+RANKING_SPLITS = ("ranking", "validation")
+
+Curves = Mapping[str, Mapping[int, float]]  # metric → epoch → value
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The champion before the sweep's verdict, with its confirmed score if that is comparable with this sweep's."""
+
+    version: int
+    score: float | None = None
+    low: float = math.nan
+    high: float = math.nan
+
+
+@dataclass(frozen=True)
+class Night:
+    """One sweep: its trials in the order in which they ended, and what became of its winner.
+
+    `version` is the number of the version that was registered from it, `serving` that of the study's champion now; the
+    latter may be unknown.
+    """
+
+    study: str
+    sweep: Sweep
+    origin: Origin
+    trials: tuple[RecordedTrial, ...]
+    replicates: tuple[RecordedTrial, ...] = ()
+    confirmation: Confirmation | None = None
+    verdict: Verdict | None = None
+    champion: Champion | None = None
+    version: int | None = None
+    serving: int | None = None
+    is_serving_known: bool = True
+    row_counts: Mapping[str, int] = field(default_factory=dict)
+    curves: Mapping[int, Curves] = field(default_factory=dict)  # by trial, of those in `learners`
+    shares: Mapping[str, float] = field(default_factory=dict)  # importance of a dimension, in [0, 1]
+    pages: Pages = field(default_factory=lambda: Pages(""))
+
+    @cached_property
+    def results(self) -> list[TrialResult]:
+        """All results, best first, those without a rank last."""
+        return leaderboard([each.result for each in self.trials], self.sweep.direction)
+
+    @property
+    def ranked(self) -> list[TrialResult]:
+        """The results with a rank, best first."""
+        return [result for result in self.results if result.is_ranked]
+
+    @property
+    def full(self) -> list[TrialResult]:
+        """The ranked results that used their budget; where none did, all ranked ones."""
+        return [each for each in self.ranked if each.status is not Status.NOT_PROMOTED] or self.ranked
+
+    @cached_property
+    def median(self) -> float:
+        """The median objective of the trials that used their budget."""
+        return median(result.objective for result in self.full)
+
+    @cached_property
+    def measure(self) -> Measure:
+        """How the objective is written and drawn."""
+        scores = [result.objective for result in self.ranked]
+        data = self.origin.content.get("data", {})
+        is_scaled = isinstance(data, dict) and data.get("scale_target") is True
+        return measure_of(self.sweep.metric, self.sweep.direction, scores, self.ranking_rows, is_scaled)
+
+    @property
+    def sealed(self) -> MetricValues | None:
+        """The values of the study's metric on the sealed rows, if the gate measured it."""
+        values = self.verdict.values if self.verdict is not None else None
+        is_metric = values is not None and self.sweep.metric in (values.metric, f"{VALIDATION_PREFIX}{values.metric}")
+        return values if is_metric else None
+
+    @property
+    def ranking_rows(self) -> int | None:
+        """The number of rows that the objective is computed from; None where it is not recorded."""
+        return next((self.row_counts[name] for name in RANKING_SPLITS if name in self.row_counts), None)
+
+    @cached_property
+    def winner(self) -> TrialResult | None:
+        """The trial that was judged; else the confirmed winner; else the best of the search."""
+        number = None
+        if self.verdict is not None:
+            number = self.verdict.candidate.trial
+        elif self.confirmation is not None and self.confirmation.winner is not None:
+            number = self.confirmation.winner.finalist.trial
+        return next((each for each in self.ranked if each.trial.number == number), next(iter(self.ranked), None))
+
+    @property
+    def confirmed(self) -> ConfirmedFinalist | None:
+        """The winner's confirmation, if its seeds are sound."""
+        if self.confirmation is None or self.winner is None:
+            return None
+        number = self.winner.trial.number
+        found = (each for each in self.confirmation.finalists if each.finalist.trial == number)
+        return next((each for each in found if each.finalist.is_sound), None)
+
+    @property
+    def score(self) -> float:
+        """The winner's score: the mean over fresh seeds, else that of the search; NaN without a winner."""
+        if self.confirmed is not None:
+            return self.confirmed.finalist.mean
+        return math.nan if self.winner is None else self.winner.objective
+
+    @cached_property
+    def seed_band(self) -> float:
+        """The difference that luck of the seed alone explains between trials of one seed each; NaN if unknown."""
+        return math.nan if self.confirmation is None else seed_band(self.confirmation)
+
+    @cached_property
+    def varying(self) -> list[str]:
+        """Names of the params that differ between trials, the most important ones first."""
+        return sorted(varying_params(self.results), key=lambda name: (-self.shares.get(name, 0.0), name))
+
+    @property
+    def learners(self) -> list[TrialResult]:
+        """The trials whose curves are drawn: the winner, the best ones, and the median trial."""
+        return _learners(self.full, self.winner)
+
+    def improvement(self, score: float, other: float) -> float:
+        """Return by how much a score is better than another one: positive in either direction."""
+        return sign_of(self.sweep.direction) * (other - score)
+
+    def link(self, run_id: str) -> str:
+        """Return the address of a run in MLflow's pages."""
+        return run_address(self.pages.address, self.sweep, run_id)
+
+
+def read_night(store: Store, study: str, sweep: Sweep) -> Night:
+    """Read a complete, failed or unfinished sweep; damaged records are left out with a warning."""
+    trials = recorded_trials(store, sweep)
+    verdict, mattered = read_verdict(store, sweep), read_importance(store, sweep)
+    versions = _versions(store, study)
+    known = versions or {}
+    night = Night(
+        study=study,
+        sweep=sweep,
+        origin=read_origin(store, sweep),
+        trials=tuple(trials),
+        replicates=tuple(recorded_trials(store, sweep, "replicate")),
+        confirmation=read_confirmation(store, sweep),
+        verdict=verdict,
+        champion=_champion_before(store, study, sweep, verdict, known),
+        version=next((number for number, each in known.items() if _is_of(each, sweep)), None),
+        serving=next((number for number, each in known.items() if registry.CHAMPION in each.aliases), None),
+        is_serving_known=versions is not None,
+        row_counts=read_row_counts(store, trials[0].result.run_id) if trials else {},
+        shares={}
+        if mattered is None
+        else {each.name: each.share or 0.0 for each in mattered.dimensions if is_trusted(each)},
+        pages=find_pages(store),
+    )
+    metrics = dict.fromkeys((sweep.metric, *CURVES))
+    curves = {each.trial.number: read_curves(store, each.run_id, metrics) for each in night.learners}
+    return replace(night, curves=curves)
+
+
+def _learners(full: list[TrialResult], winner: TrialResult | None) -> list[TrialResult]:
+    best = full[:BEST_CURVES]
+    if winner is not None:
+        best = [winner, *(each for each in best if each.trial.number != winner.trial.number)][:BEST_CURVES]
+    typical = full[len(full) // 2 : len(full) // 2 + 1]
+    known = {each.trial.number for each in best}
+    return [*best, *(each for each in typical if each.trial.number not in known)]
+
+
+def _versions(store: Store, study: str) -> dict[int, Version] | None:
+    """Return the study's registered versions, newest first; None if the registry refuses."""
+    try:
+        return {each.number: each for each in reversed(registry.versions(store, study))}
+    except RefusedRequestError:
+        return None
+
+
+def _is_of(version: Version, sweep: Sweep) -> bool:
+    return version.is_ours and version.tags.get(names.SWEEP) == sweep.id
+
+
+def _champion_before(
+    store: Store, study: str, sweep: Sweep, verdict: Verdict | None, versions: Mapping[int, Version]
+) -> Champion | None:
+    """Return the champion that the winner was judged against, or, before a verdict, the one that serves."""
+    if verdict is not None:
+        number = verdict.against
+    else:
+        number = next((each.number for each in versions.values() if registry.CHAMPION in each.aliases), None)
+    if number is None:
+        return None
+    version = versions.get(number)
+    if version is None:  # deleted since
+        return Champion(number)
+    if _is_of(version, sweep):
+        return None
+    origin = next((each for each in all_sweeps(store, study) if _is_of(version, each)), None)
+    score = _confirmed_score(version)
+    if origin is None or score is None or _scored(store, origin) != _scored(store, sweep):
+        return Champion(number)
+    held = read_confirmation(store, origin)
+    finalists = held.finalists if held is not None else ()
+    mine = [each for each in finalists if str(each.finalist.trial) == version.tags.get(names.TRIAL)]
+    return Champion(number, score, mine[0].low, mine[0].high) if mine else Champion(number, score)
+
+
+def _scored(store: Store, sweep: Sweep) -> object:
+    results = finished_trials(store, sweep).values() if sweep.metric == "val_loss" else ()
+    return what_is_scored(sweep.metric, sweep.data_version, list(results), read_findings(store, sweep, "models"))
+
+
+def _confirmed_score(version: Version) -> float | None:
+    try:
+        score = json.loads(version.tags.get(names.CONFIRMED_SCORE, "null"))
+    except ValueError:  # "None" of an unconfirmed winner, or changed by hand
+        return None
+    return float(score) if isinstance(score, int | float) and math.isfinite(score) else None
