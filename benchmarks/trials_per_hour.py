@@ -1,14 +1,14 @@
 """Measure trials per hour: Nightune's engines, a naive loop over `model.fit` and other tuners, on the same trials.
 
-    python benchmarks/trials_per_hour.py [--model mlp,cnn,recurrent] [--trials 60] [--repeat 1] [--only naive,nightune]
+    python benchmarks/trials_per_hour.py [--model mlp,dropout] [--trials 60] [--repeat 1] [--only naive,nightune]
 
-Every contender trains the same params on the same split for the same epochs, validates after each, and writes the
-same params, curves and best-epoch checkpoint to a new MLflow store on SQLite, in its own process. Nightune runs
-a Prefect flow of cohorts, like `nightune tune`. The wall time from the first trial to the last is measured, with all
-logging, tracing, compilation and Prefect's records, but without imports, the creation of the store, and the start of
-Prefect's server. "once compiled" is a second sweep in the same process, "second night" one in a new process. The
-contenders take turns; the speedup is that over the naive loop in the same turn. Each measurement is saved in
-`--results` immediately: run the same command to resume.
+Every contender trains the same params on the same split with the same epochs and early stopping, validates after each
+epoch, and writes the same params, curves and best-epoch checkpoint to a new MLflow store on SQLite, in its own
+process. Nightune runs a Prefect flow of cohorts, like `nightune tune`. The wall time from the first trial to the last
+is measured, with all logging, tracing, compilation and Prefect's records, but without imports, the creation of the
+store, and the start of Prefect's server. "once compiled" is a second sweep in the same process, "second night" one in
+a new process. The contenders take turns; the speedup is that over the naive loop in the same turn. Each measurement is
+saved in `--results` immediately: run the same command to resume.
 """
 
 import argparse
@@ -29,7 +29,12 @@ STUDIES = {
     "dropout": "digits_dropout.toml",
     "cnn": "digits_cnn.toml",
     "recurrent": "digits_recurrent.toml",
+    "keras_io_mlp": "keras_io_mlp.toml",
+    "keras_io_cnn": "keras_io_cnn.toml",
+    "keras_io_text": "keras_io_text.toml",
+    **{f"studies/{name}": f"../studies/{name}.toml" for name in ("digits", "digits_cnn", "breast_cancer", "diabetes")},
 }
+GRIDS = {"studies/breast_cancer": 21}  # trained whole, whatever --trials says
 
 
 def main() -> None:
@@ -56,7 +61,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="mlp", help="mlp, dropout, cnn, recurrent; separate several by commas")
+    parser.add_argument("--model", default="mlp", help=f"{', '.join(STUDIES)}; separate several by commas")
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--only", default="", help="prefixes of contenders' names, separated by commas")
@@ -70,7 +75,8 @@ def _measure_once(options: argparse.Namespace, turn: int, model: str, name: str)
     from contenders import CONTENDERS, SECOND_NIGHT
     from report import measurements
 
-    key = {"turn": turn, "model": model, "contender": name, "trials": options.trials}
+    trials = GRIDS.get(model, options.trials)
+    key = {"turn": turn, "model": model, "contender": name, "trials": trials}
     if any(key.items() <= known.items() for known in measurements(options.results)):
         return
     if not _is_installed(CONTENDERS[name].package):
@@ -78,8 +84,8 @@ def _measure_once(options: argparse.Namespace, turn: int, model: str, name: str)
         return
     with tempfile.TemporaryDirectory() as folder:
         if name.endswith(SECOND_NIGHT):  # the programs that the first night left on disk
-            _measure(name.removesuffix(SECOND_NIGHT), model, options.trials, Path(folder))
-        taken = _measure(name, model, options.trials, Path(folder))
+            _measure(name.removesuffix(SECOND_NIGHT), model, trials, Path(folder))
+        taken = _measure(name, model, trials, Path(folder))
     options.results.parent.mkdir(parents=True, exist_ok=True)
     with options.results.open("a", encoding="utf-8") as file:
         file.write(json.dumps(key | taken) + "\n")
@@ -158,7 +164,7 @@ def _timed(contender: Any, store: Any, model: str, count: int) -> float:
     from nightune.tasks.tracking.sweeps.sweeps import finish_sweep, open_sweep
     from nightune.tuning.trial import Bracket, Rung
 
-    study = load_study(FOLDER / STUDIES[model], trials=count)
+    study = load_study(FOLDER / STUDIES[model], trials=None if model in GRIDS else count)
     data = prepare_data.fn(study, store.root)
     setting = Setting(store, open_sweep(store, study, data.version, True, count), study, data)
     trials = propose_trials.fn(study, 0, data, Bracket((Rung(count, study.search.epochs),)), [])
