@@ -17,7 +17,7 @@ from nightune.models.training.engine import Compiles, Engine
 from nightune.models.training.loop import train
 
 MARGIN = 0.9  # `fit` must cost less than this share of the compiled engine, for measurements are noisy
-LEAST_SAVED_SECONDS = 3.0
+LEAST_SAVED_SECONDS = 5.0
 COUNTED_RECIPES = 16  # whose models are built, to find how many programs they need
 MEASURED_EXAMPLES = 5_000  # of training and validation; epochs of more are extrapolated from a part
 

@@ -261,10 +261,15 @@ def _raise(error: Exception, *_: object, **__: object) -> None:
 USUAL = every(USE_STORE, "serve", "probe", "ui")
 
 
+def _commands_after(change: str) -> tuple[str, ...]:
+    """Return every third command, so that neighbours in the list of changes meet all; each one in `make fuzz`."""
+    return USUAL if FUZZ_CASES >= len(CHANGES) else USUAL[list(CHANGES).index(change) % 3 :: 3]
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_people_delete_or_change_on_mlflows_pages(change: str, world: World) -> None:
     CHANGES[change](world)
-    assert failures(world, Expected(USUAL, (0, 1, 3, 4))) == []
+    assert failures(world, Expected(_commands_after(change), (0, 1, 3, 4))) == []
 
 
 @pytest.mark.parametrize("seed", range(FUZZ_CASES))
