@@ -99,6 +99,11 @@ def test_the_first_model_becomes_champion_and_answers_raw_rows_like_the_pipeline
     logits = keras.saving.load_model(path).predict(dataset.preprocessing.transform(raw), verbose=0)
     assert dataset.classes is not None
     assert loaded.predict(raw).tolist() == [dataset.classes[index] for index in logits.argmax(axis=1)]
+    probabilities = loaded.predict(raw, params={"output": "probabilities"})
+    assert tuple(probabilities.columns) == dataset.classes
+    exponentials = np.exp(logits.astype(float))
+    np.testing.assert_allclose(probabilities, exponentials / exponentials.sum(axis=1, keepdims=True), rtol=1e-4)
+    assert "also with probabilities" in next(guard.said for guard in verdict.guards if guard.name == "opens alone")
     version = client(store).get_model_version_by_alias("flowers", "champion")
     assert version.run_id == verdict.candidate.run_id
     assert version.tags["nightune.verdict"] == "promoted"
