@@ -1,5 +1,6 @@
 """Compare a version that is opened in a fresh process with the model of this process, and say what to do about it."""
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ import numpy as np
 
 from nightune.models.backend import devices
 from nightune.models.data.dataset import Purpose
-from nightune.models.serving.predictor import Predictor
+from nightune.models.serving.predictor import DESCRIPTION, Predictor
+from nightune.models.serving.probabilities import described_probabilities
 from nightune.models.serving.rebuilt_model import CARRIED_BYTES, CODE, FOLDER
 from nightune.tasks.prepare_data import read_dataset
 from nightune.tasks.tracking.registry.fresh_process import Opened, open_in_fresh_process
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 ALONE = "opens alone"  # the guard's name
 ROWS = 256  # at most
 TOLERANCE = 1e-3  # of the largest output, between two processes on one CPU
+PROBABILITY_TOLERANCE = 1e-3  # between two calls of a model in one process
 ROUGH_TOLERANCE = 5e-2  # where this process computes on an accelerator, or in 16 bits
 
 
@@ -46,7 +49,9 @@ def opens_alone(study: Study, prepared: "Dataset", folder: Path, test: "Unsealed
     expected = Predictor.open(parts_of(folder)).outputs(np.asarray(test.inputs[:ROWS]))
     problem = problem_alone(folder, rows, expected)
     if problem is None:
-        text = f"the version opens in a fresh process and answers {len(expected)} raw rows as in training{note}"
+        answers = f"answers {len(expected)} raw rows as in training"
+        of_classes = "" if prepared.task == "regression" else ", also with probabilities"
+        text = f"the version opens in a fresh process and {answers}{of_classes}{note}"
         return Guard(ALONE, True, text, is_vital=True)
     remedy = f"; {problem.remedy}" if problem.remedy else ""
     text = f"the version does not do the same in a fresh process{note}: {problem.said}{remedy}"
@@ -92,7 +97,22 @@ def problem_alone(
             if (parts_of(folder) / FOLDER / CODE).is_dir()
             else "",
         )
-    return None
+    return _problem_of_probabilities(opened, parts_of(folder))
+
+
+def _problem_of_probabilities(opened: Opened, parts: Path) -> Problem | None:
+    """Compare the probabilities of the fresh process with those of the outputs that it computed there."""
+    description = json.loads((parts / DESCRIPTION).read_text(encoding="utf-8"))
+    if description["task"] == "regression" or opened.outputs is None:
+        return None
+    expected = described_probabilities(opened.outputs, description)
+    is_same = (
+        list(opened.classes) == description["classes"]
+        and opened.probabilities is not None
+        and opened.probabilities.shape == expected.shape
+        and np.allclose(opened.probabilities, expected, rtol=0, atol=PROBABILITY_TOLERANCE)
+    )
+    return None if is_same else Problem("its probabilities are not those of its outputs")
 
 
 def _are_close(opened: Opened, expected: np.ndarray) -> bool:

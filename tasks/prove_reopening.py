@@ -110,7 +110,8 @@ def _write_version(rebuilding: "Rebuilding", model: Any, dataset: "Dataset", fol
     parts.mkdir()
     archive.write_bytes(rebuilding.archive(model.get_weights()))
     place_model(archive, parts)
-    (parts / DESCRIPTION).write_text(json.dumps({**dataset.description, "is_logits": False}), encoding="utf-8")
+    # Any finite outputs are logits; what they are in fact is settled later, and does not matter here.
+    (parts / DESCRIPTION).write_text(json.dumps({**dataset.description, "is_logits": True}), encoding="utf-8")
     if dataset.preprocessing is not None:
         (parts / PREPROCESSING).write_text(dataset.preprocessing.as_json(), encoding="utf-8")
     return write_model_folder(parts, dataset.raw_example, folder / "version")

@@ -108,7 +108,11 @@ def opened_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def opened(folder: Path, rows: Any) -> Opened:
         predictor = Predictor.open(parts_of(folder))
-        return Opened(predictor.outputs(predictor.inputs(rows)), "", ())
+        outputs = predictor.outputs(predictor.inputs(rows))
+        if predictor.description["task"] == "regression":
+            return Opened(outputs, "", ())
+        frame = predictor.predict(rows, output="probabilities")
+        return Opened(outputs, "", (), tuple(frame.columns), frame.to_numpy())
 
     monkeypatch.setattr("nightune.tasks.opened_alone.open_in_fresh_process", opened)
 

@@ -17,6 +17,7 @@ from nightune.flows.commands.options import (
     sigterm_as_interrupt,
 )
 from nightune.flows.commands.plain_help import PlainCommand, PlainGroup
+from nightune.flows.commands.predict import predict
 from nightune.flows.commands.registry import models, promote, rollback
 from nightune.flows.commands.report import report
 from nightune.flows.commands.store import doctor, prune
@@ -179,7 +180,7 @@ def ui(
         serve_ui(open_existing_store(store_root(), tracking_uri()), access, announce=say)
 
 
-for command in (report, promote, rollback, models, serve, pause, resume, compare, prune, doctor):
+for command in (report, promote, rollback, models, predict, serve, pause, resume, compare, prune, doctor):
     app.command(cls=PlainCommand)(command)
 
 

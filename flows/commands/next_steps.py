@@ -55,7 +55,8 @@ def print_next_steps(console: Console, report: SweepReport, study_file: Path, ad
 def print_use(console: Console, model: str, address: str) -> None:
     """Print how to load and serve the champion of a model that is registered in the store at this address."""
     champion = shlex.quote(f"models:/{model}@{CHAMPION}")
-    _print(console, "  To load the champion in Python, and to serve it:")
+    _print(console, "  To predict a file of rows by the champion, to load it in Python, and to serve it:")
+    _print(console, f"    nightune predict {shlex.quote(model)} rows.csv --output predictions.csv")
     _print(console, f'    mlflow.set_tracking_uri("{address}")')
     _print(console, f'    mlflow.pyfunc.load_model("models:/{model}@{CHAMPION}").predict(raw_dataframe)')
     _print(

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEY, COLUMN = "data.source", "data.split.column"
-_REQUIRED = {"x": ("x", "X", "inputs"), "y": ("y", "Y", "targets")}
+INPUTS = ("x", "X", "inputs")  # the names of the array of inputs
+_REQUIRED = {"x": INPUTS, "y": ("y", "Y", "targets")}
 KINDS = {"group": "group", "time": "time", "part": "fixed"}  # the kind of split that reads the array of a name
 ARRAYS = (*_REQUIRED, "weight", *KINDS)
 

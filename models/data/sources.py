@@ -2,7 +2,8 @@
 
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -164,21 +165,29 @@ def _tidy(table: "pd.DataFrame", name: str) -> Table:
     return Table(named.assign(**plain) if plain else named, has_text_names=has_text_names)
 
 
-def _read_arrays(file: Path) -> Arrays:
+@contextmanager
+def open_archive(file: Path) -> Iterator[Any]:
+    """Open a file of arrays, without pickled objects; InputError if it cannot be read."""
     try:
         with file.open("rb") as stream, zipfile.ZipFile(stream):  # numpy reads other formats under this name too
             archive = np.load(file, allow_pickle=False)
         with archive:
-            held = {name: _array_of(archive, name, file.name) for name in known_names(archive.files, file.name)}
+            yield archive
     except (OSError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(KEY, f"{file.name} is not a readable .npz file (truncated?): {error}") from error
+
+
+def _read_arrays(file: Path) -> Arrays:
+    with open_archive(file) as archive:
+        held = {name: array_of(archive, name, file.name) for name in known_names(archive.files, file.name)}
     others = [name for name in archive.files if name not in held]
     findings = (f"{file.name}: arrays {', '.join(map(repr, others))} are not read",) if others else ()
     arrays = _from_mapping(held, file.name)
     return replace(arrays, findings=(*arrays.findings, *findings))
 
 
-def _array_of(archive: Any, name: str, file: str) -> np.ndarray:
+def array_of(archive: Any, name: str, file: str) -> np.ndarray:
+    """Read one array of a file; InputError for Python objects."""
     try:
         array: np.ndarray = archive[name]
     except ValueError as error:

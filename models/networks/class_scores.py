@@ -1,4 +1,4 @@
-"""Scores, Brier scores and ranks of classes and labels, and relative errors: per row, for training and for the gate."""
+"""Brier scores and ranks of classes, and relative errors: per row, for training and for the gate."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,37 +10,6 @@ Array = npt.NDArray[np.float64]
 
 TOP_COUNTS = {"top_3": 3, "top_5": 5}
 SMALLEST = float(np.finfo(np.float64).eps)  # what a relative error divides by at least, as in scikit-learn
-
-
-def class_scores(outputs: Array, is_logits: bool) -> Array:
-    """Return a score of each class, (rows, classes), that orders rows as its probability does.
-
-    One output is two classes. Scores are not clipped, so that probabilities close to 0 or 1 keep their order.
-    """
-    if outputs.shape[1] == 1:
-        return np.concatenate([-outputs if is_logits else 1.0 - outputs, outputs], axis=1)
-    if is_logits:
-        shifted: Array = outputs - outputs.max(axis=1, keepdims=True)
-        normalized: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        return normalized
-    total = outputs.sum(axis=1, keepdims=True)
-    shares: Array = outputs / np.where(total > 0.0, total, 1.0)
-    return shares
-
-
-def class_probabilities(outputs: Array, is_logits: bool) -> Array:
-    """Return the probability of each class, (rows, classes), not clipped."""
-    if outputs.shape[1] == 1 and is_logits:
-        second = label_probabilities(outputs, is_logits)
-        return np.concatenate([1.0 - second, second], axis=1)
-    scores = class_scores(outputs, is_logits)
-    return np.asarray(np.exp(scores)) if is_logits else scores
-
-
-def label_probabilities(outputs: Array, is_logits: bool) -> Array:
-    """Return the probability of each label, (rows, labels)."""
-    probabilities: Array = np.exp(-np.logaddexp(0.0, -outputs)) if is_logits else outputs
-    return probabilities
 
 
 def brier_scores(probabilities: Array, wanted: npt.NDArray[np.int64], is_binary: bool) -> Array:

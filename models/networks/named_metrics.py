@@ -7,19 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nightune.models.networks.class_scores import (
-    TOP_COUNTS,
-    brier_scores,
-    class_scores,
-    is_among_top,
-    label_probabilities,
-    relative_errors,
-)
+from nightune.models.networks.class_scores import TOP_COUNTS, brier_scores, is_among_top, relative_errors
 from nightune.models.networks.metrics import label_losses, log_probabilities
 from nightune.models.networks.metrics_by_weight import mean_by_weight
 from nightune.models.networks.own_metrics import OwnMetric, answers_of
 from nightune.models.networks.weighted_metrics import label_metric_loss, metric_loss
 from nightune.models.serving.predictor import in_units
+from nightune.models.serving.probabilities import class_scores, label_probabilities
 from nightune.vocabulary import NAMED_METRICS, OBJECTIVES, VALIDATION_PREFIX
 
 Array = npt.NDArray[np.float64]

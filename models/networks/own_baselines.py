@@ -7,13 +7,13 @@ import numpy as np
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.errors import InputError
-from nightune.models.networks.class_scores import class_probabilities, label_probabilities
 from nightune.models.networks.constant_guesses import class_shares, mean_of, median_of
 from nightune.models.networks.own_metrics import OwnMetric, answers_of, of_second, plain
 from nightune.models.networks.row_answers import classes_of
 from nightune.models.networks.truth import Truth, quantities_of
 from nightune.models.networks.weighted_metrics import Metric
 from nightune.models.serving.predictor import Predictor
+from nightune.models.serving.probabilities import class_probabilities, label_probabilities
 
 MOST_CERTAIN = 20  # classes that the baseline tries as constants, besides their shares
 

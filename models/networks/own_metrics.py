@@ -10,8 +10,8 @@ import numpy as np
 
 from nightune.models.error_causes import cause_of, users_line
 from nightune.models.errors import InputError
-from nightune.models.networks.class_scores import class_probabilities, label_probabilities
 from nightune.models.serving.predictor import in_units
+from nightune.models.serving.probabilities import class_probabilities, label_probabilities
 from nightune.models.user_code import find_reference, folder_on_path, load_function
 from nightune.vocabulary import Direction
 

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.networks.class_scores import class_scores, has_zero
+from nightune.models.networks.class_scores import has_zero
 from nightune.models.networks.constant_guesses import mean_of
 from nightune.models.networks.metrics import CLIP, log_probabilities
 from nightune.models.networks.truth import Truth, quantities_of
 from nightune.models.networks.weighted_metrics import Metric, is_row_mean, label_metric_loss, metric_loss
 from nightune.models.serving.predictor import Predictor, in_units
+from nightune.models.serving.probabilities import class_scores
 from nightune.vocabulary import VALIDATION_PREFIX
 
 AREAS = ("auc", "pr_auc")  # of scores; other metrics read predicted classes, or quantities

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.networks.class_scores import SMALLEST, brier_scores, class_scores, is_among_top, relative_errors
+from nightune.models.networks.class_scores import SMALLEST, brier_scores, is_among_top, relative_errors
 from nightune.models.networks.constant_guesses import class_shares, mean_of, median_of
 from nightune.models.networks.heads import Head
 from nightune.models.networks.metrics import CLIP, label_losses, log_probabilities
@@ -16,6 +16,7 @@ from nightune.models.networks.own_metrics import OwnMetric
 from nightune.models.networks.trained_rows import TrainedMeasure
 from nightune.models.networks.truth import Truth, quantities_of
 from nightune.models.serving.predictor import Predictor, in_units
+from nightune.models.serving.probabilities import class_scores
 from nightune.vocabulary import OBJECTIVES, row_of
 
 HALF_BRIER = "Brier score of two classes"  # half the sum over both, as the Brier score is defined for two

@@ -16,6 +16,7 @@ from nightune.models.errors import InputError
 from nightune.models.serving.arrays import as_inputs, plain_array
 from nightune.models.serving.code_package import without_registered_names
 from nightune.models.serving.preprocessing import TablePreprocessing, as_table, refuse_non_finite
+from nightune.models.serving.probabilities import described_probabilities
 from nightune.models.serving.rebuilt_model import FOLDER, is_rebuilt, open_rebuilt
 
 MODEL, DESCRIPTION, PREPROCESSING = "model.keras", "description.json", "preprocessing.json"
@@ -28,11 +29,13 @@ CARRIED = {
     "serving.arrays": "arrays",
     "serving.columns": "columns",
     "serving.preprocessing": "preprocessing",
+    "serving.probabilities": "probabilities",
     "serving.code_package": "code_package",
     "serving.rebuilt_model": "rebuilt_model",
     "serving.predictor": "serving",
 }
 BATCH = 1024
+LABELS, PROBABILITIES = "labels", "probabilities"  # what `predict` returns
 
 
 def model_of(folder: Path) -> Path:
@@ -62,18 +65,30 @@ class Predictor:
             description=json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")),
         )
 
-    def predict(self, raw: Any) -> Any:
+    def predict(self, raw: Any, output: str = LABELS) -> Any:
         """Predict labels (rows,) as in the training data, or quantities (rows,) or (rows, quantities) in its units.
 
         For a model of several labels, 1 and 0 (rows, labels): the label holds or not. Several labels or quantities
-        with names are the columns of a DataFrame.
+        with names are the columns of a DataFrame. The output "probabilities" is a DataFrame with a column of float64
+        for each class or label, named by it. InputError for another output, and for probabilities of quantities.
         """
+        if output == PROBABILITIES:
+            return self.probabilities(raw)
+        if output != LABELS:
+            raise InputError("output", f"{output!r} is unknown (known: {LABELS}, {PROBABILITIES})")
         answers = self.answers(self.outputs(self.inputs(raw)))
         if "outputs" not in self.description:
             return answers
         import pandas as pd  # noqa: PLC0415 - half a second, only for targets with names
 
         return pd.DataFrame(answers, columns=self.description["outputs"])
+
+    def probabilities(self, raw: Any) -> Any:
+        """Return the probability of each class or label, as a DataFrame (rows, classes) with the labels as names."""
+        import pandas as pd  # noqa: PLC0415 - half a second, only for tables and probabilities
+
+        values = described_probabilities(self.outputs(self.inputs(raw)), self.description)
+        return pd.DataFrame(values, columns=self.description["classes"])
 
     def inputs(self, raw: Any) -> np.ndarray:
         """Convert rows of a table, or an array or table of numbers, to the model's inputs.

@@ -9,14 +9,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace as Namespace
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from nightune.models.serving.predictor import model_of
 from nightune.tasks.doctor import Finding
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.registry import registry
+from nightune.tasks.tracking.registry.model_folder import parts_of
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.records import warn_of_damage
 from nightune.tasks.tracking.store.store import Store, open_store
@@ -31,13 +34,14 @@ from tests.flows.conftest import SMALL_STUDY
 EXIT_CODES = Path(__file__).parents[2] / "docs" / "exit-codes.md"
 STUDY = SMALL_STUDY.replace("trials = 4", "trials = 2")
 
-# The words of each command; STUDY is the study's file.
+# The words of each command; STUDY is the study's file, ROWS one of rows to predict.
 COMMANDS: dict[str, tuple[str, ...]] = {
     "check": ("STUDY", "--no-build"),
     "show": ("STUDY",),
     "report": ("STUDY",),
     "compare": ("STUDY",),
     "models": ("flowers",),
+    "predict": ("flowers", "ROWS"),
     "prune": ("STUDY", "--keep", "1", "--dry-run"),
     "doctor": (),
     "ui": (),
@@ -85,7 +89,8 @@ class World:
         from nightune.flows.commands.main import app
 
         warn_of_damage.cache_clear()  # once in each process
-        words = [str(self.study) if word == "STUDY" else word for word in COMMANDS[command]]
+        files = {"STUDY": str(self.study), "ROWS": str(self.folder / "rows.csv")}
+        words = [files.get(word, word) for word in COMMANDS[command]]
         return CliRunner().invoke(app, [command, *words])
 
 
@@ -94,6 +99,7 @@ def make_world(folder: Path, empty_store: Path) -> World:
     world = World(folder)
     shutil.copytree(empty_store, world.root)
     world.study.write_text(STUDY)
+    (folder / "rows.csv").write_text("width,kind\n1.5,a\n2.5,b\n")
     os.environ["NIGHTUNE_STORE"] = str(world.root)
     for fresh in (False, True):
         from nightune.flows.tune import tune
@@ -124,8 +130,9 @@ def _register(store: Store, sweep: Sweep, folder: Path) -> None:
     candidate = Candidate("flowers", sweep.id, sweep.data_version, 0, best.trial.key, best.run_id, 0.25, 0.25)
     verdict = Verdict(candidate, Decision.PROMOTED, "better", "loss", 0.0, None, None, None, (), False)
     verdicts.write_verdict(store, sweep, verdict, "question")
-    (folder / "model").mkdir()
+    parts_of(folder / "model").mkdir(parents=True)
     (folder / "model" / "MLmodel").write_text("flavors: {}\n")
+    model_of(parts_of(folder / "model")).touch()
     ours = {names.SWEEP: sweep.id, names.TRIAL_KEY: best.trial.key, names.SIBLINGS: json.dumps([])}
     tags = {**verdicts.verdict_tags(verdict), **ours}
     version = registry.register(store, "flowers", sweep, best.run_id, folder / "model", tags)
@@ -139,9 +146,10 @@ def without_prefect(patch: pytest.MonkeyPatch) -> None:
     from nightune.flows.commands import main, nights
     from nightune.flows.commands import registry as registry_commands
     from nightune.flows.runtime import flow_runs
-    from nightune.tasks import choose_sweep, doctor, start_sweep, step
+    from nightune.tasks import choose_sweep, doctor, predict_rows, start_sweep, step
     from nightune.tasks.reporting.probe_report import StudyProbe
     from nightune.tasks.tracking import ui_server
+    from nightune.tasks.tracking.registry import open_version
 
     @contextmanager
     def server(*_: object) -> Iterator[Callable[[], None]]:
@@ -158,6 +166,8 @@ def without_prefect(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(deployments, "serve_studies", lambda *_: None)
     patch.setattr(flow_runs, "owned_flow_runs", nullcontext)
     patch.setattr(ui_server, "serve_ui", lambda *_, **__: None)
+    patch.setattr(predict_rows, "load_keras", lambda *_: None)
+    patch.setattr(open_version, "load", lambda _: open_version.Opened(_Answering(), ()))
     patch.setattr(doctor, "devices", lambda: Finding("devices", True, "none"))
     patch.setattr(choose_sweep, "build_before_training", lambda *_: ())
     patch.setattr(start_sweep, "select_engine", _fit)
@@ -165,6 +175,17 @@ def without_prefect(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(tune, "train_cohort", lambda setting, trials: _invented(setting, [trials]))
     patch.setattr(promote, "promote_model", _judged)
     patch.setattr(probe, "probe_rates", lambda _store, study, *_: StudyProbe(study.name, study.path, (), {"low": 0.1}))
+
+
+class _Answering:
+    """The code of a version that answers without a model."""
+
+    predictor = Namespace(
+        description={"task": "regression", "target": "kind", "columns": [{"name": "width", "kind": ""}]}
+    )
+
+    def predict(self, _context: object, rows: Any, _params: object) -> Any:
+        return rows["width"].to_numpy()
 
 
 def _fit(*_: object) -> Any:

@@ -86,5 +86,6 @@ def used(model: str) -> str:
 
 def test_the_commands_of_a_champion_take_a_path_with_blanks() -> None:
     text = used("flowers")
+    assert "nightune predict flowers rows.csv" in text
     assert f'mlflow.set_tracking_uri("{ADDRESS}")' in text
     assert f"MLFLOW_TRACKING_URI='{ADDRESS}' mlflow models serve -m models:/flowers@champion" in text

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
 
+from nightune.tasks.predict_rows import predict_rows
 from nightune.tasks.promote_model import Promotion
 from nightune.tasks.tracking.registry import registry
 from nightune.tasks.tracking.store.errors import StoreError
@@ -99,6 +100,14 @@ def test_the_first_model_becomes_champion_and_answers_raw_rows_like_the_pipeline
     logits = keras.saving.load_model(path).predict(dataset.preprocessing.transform(raw), verbose=0)
     assert dataset.classes is not None
     assert loaded.predict(raw).tolist() == [dataset.classes[index] for index in logits.argmax(axis=1)]
+    probabilities = loaded.predict(raw, params={"output": "probabilities"})
+    assert tuple(probabilities.columns) == dataset.classes
+    exponentials = np.exp(logits.astype(float))
+    np.testing.assert_allclose(probabilities, exponentials / exponentials.sum(axis=1, keepdims=True), rtol=1e-4)
+    assert "also with probabilities" in next(guard.said for guard in verdict.guards if guard.name == "opens alone")
+    predicted = predict_rows(store, "flowers", study.parent / "flowers.csv", None, "champion", True).answers
+    assert predicted.pop("prediction").tolist() == loaded.predict(raw).tolist()
+    np.testing.assert_array_equal(predicted.to_numpy(), probabilities.to_numpy())
     version = client(store).get_model_version_by_alias("flowers", "champion")
     assert version.run_id == verdict.candidate.run_id
     assert version.tags["nightune.verdict"] == "promoted"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -15,12 +16,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import pyfunc
+from mlflow.pyfunc.scoring_server import predictions_to_json
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.storage import open_dataset, preprocessing_files, save_dataset
 from nightune.models.serving.predictor import DESCRIPTION, MODEL, Predictor
+from nightune.models.serving.probabilities import described_probabilities
 from nightune.tasks.tracking.registry.model_folder import parts_of, write_model_folder
 from nightune.tasks.tracking.registry.requirements import requirements
 
@@ -112,11 +115,70 @@ def test_labels_that_may_hold_together_are_a_matrix_of_0_and_1(
     loaded = pyfunc.load_model(str(written(dataset, tmp_path, model, is_logits=activation is None)))
     inputs, schema = dataset.validation.inputs, loaded.metadata.signature.outputs
     answers = loaded.predict(inputs)
-    np.testing.assert_array_equal(np.asarray(answers), model(inputs).numpy() > limit)
+    outputs = model(inputs).numpy().astype(np.float64)
+    np.testing.assert_array_equal(np.asarray(answers), outputs > limit)
+    frame = loaded.predict(inputs, params={"output": "probabilities"})
+    np.testing.assert_allclose(frame, outputs if activation else 1 / (1 + np.exp(-outputs)), rtol=1e-5)
+    assert frame.columns.tolist() == list(dataset.classes)
     assert np.asarray(answers).dtype == np.int64
     assert len(schema.inputs) == 2
     if name == "named":
         assert list(answers.columns) == schema.input_names() == ["warm", "wet"]
+
+
+@pytest.mark.parametrize(
+    ("target", "activation"), [("heating", None), ("heating", "softmax"), ("garden", None), ("floor", "relu")]
+)
+def test_probabilities_are_named_by_the_labels_and_equal_those_of_the_pipeline(
+    tmp_path: Path, target: str, activation: str | None
+) -> None:
+    dataset = table_data(tmp_path, target=target, task="classification")
+    model = net(dataset, activation)
+    if target == "garden":  # one output for two classes
+        model = keras.Model(model.input, keras.layers.Dense(1)(model.layers[-2].output))
+    if activation == "relu":  # scores that sum to something else than 1
+        model = keras.Model(model.input, keras.layers.Rescaling(1.0, offset=0.1)(model.output))
+    loaded = pyfunc.load_model(str(written(dataset, tmp_path, model, is_logits=activation is None)))
+    raw = pd.read_csv(tmp_path / "houses.csv").drop(columns=target)
+    outputs = model(dataset.preprocessing.transform(raw)).numpy().astype(np.float64)
+    if target == "garden":
+        expected = np.hstack([1 / (1 + np.exp(outputs)), 1 / (1 + np.exp(-outputs))])
+    else:
+        scores = np.exp(outputs) if activation is None else outputs
+        expected = scores / scores.sum(axis=1, keepdims=True)
+    frame = loaded.predict(raw, params={"output": "probabilities"})
+    assert frame.columns.tolist() == list(dataset.classes)
+    np.testing.assert_allclose(frame.to_numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(frame.sum(axis=1), 1.0, rtol=1e-12)
+    labels = loaded.predict(raw)
+    assert frame.idxmax(axis=1).tolist() == list(labels) == list(loaded.predict(raw, params={"output": "labels"}))
+    text = io.StringIO()
+    predictions_to_json(frame, text)  # as `mlflow models serve` answers
+    assert len(json.loads(text.getvalue())["predictions"]) == len(raw)
+
+
+def test_probabilities_of_quantities_and_unknown_outputs_are_refused(tmp_path: Path) -> None:
+    dataset = table_data(tmp_path, target="price")
+    loaded = pyfunc.load_model(str(written(dataset, tmp_path, net(dataset))))
+    raw = pd.read_csv(tmp_path / "houses.csv")
+    with pytest.raises(ValueError, match="quantities"):
+        loaded.predict(raw, params={"output": "probabilities"})
+    with pytest.raises(ValueError, match=r"'probs'.*probabilities"):
+        loaded.predict(raw, params={"output": "probs"})
+
+
+@pytest.mark.parametrize(
+    ("outputs", "size", "is_logits"),
+    [([0.2, float("nan")], 2, True), ([0.0, 0.0], 2, False), ([1.2], 1, False), ([-0.1, 1.1], 2, False)],
+)
+def test_outputs_that_are_no_probabilities_are_refused_with_their_row(
+    outputs: list[float], size: int, is_logits: bool
+) -> None:
+    right = np.full((1, size), 0.5)
+    description = {"task": "binary", "is_logits": is_logits}
+    assert described_probabilities(right, description).tolist() == [[0.5, 0.5]] or is_logits
+    with pytest.raises(ValueError, match="row 1"):
+        described_probabilities(np.concatenate([right, [outputs]]), description)
 
 
 @pytest.mark.parametrize("source", ["digits", "digits_images"])
@@ -185,6 +247,7 @@ def test_a_version_holds_no_pickle_and_nothing_of_the_running_nightune(tmp_path:
     script = f"""
 import sys
 from mlflow import pyfunc
+from mlflow.pyfunc.scoring_server import predictions_to_json
 import pandas as pd
 print(len(pyfunc.load_model({str(folder)!r}).predict(pd.read_csv({str(tmp_path / "houses.csv")!r}))))
 assert not [name for name in sys.modules if name.split(".")[0] == "nightune"]

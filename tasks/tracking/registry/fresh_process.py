@@ -23,11 +23,16 @@ LIMIT_SECONDS = 900
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """The outputs (rows, size), or None and the reason why there are none; and the files that were read elsewhere."""
+    """The outputs (rows, size), or None and the reason why there are none; and the files that were read elsewhere.
+
+    `probabilities` (rows, classes) are those of `classes`; None for a regression.
+    """
 
     outputs: np.ndarray | None
     problem: str
     outside: tuple[str, ...]
+    classes: tuple[Any, ...] = ()
+    probabilities: np.ndarray | None = None
 
 
 def open_in_fresh_process(folder: Path, rows: "pd.DataFrame | np.ndarray") -> Opened:
@@ -78,5 +83,13 @@ def _read(place: Path, ended: "subprocess.CompletedProcess[str]") -> Opened:
         return Opened(None, f"its process ended with code {ended.returncode} ({last[:300]})", ())
     found: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
     problem = found["error"] + (f" ({found['line']})" if found["line"] else "")
-    outputs = None if problem else np.load(place / "result.npy", allow_pickle=False)
-    return Opened(outputs, problem, tuple(found["outside"]))
+    if problem:
+        return Opened(None, problem, tuple(found["outside"]))
+    file = place / "result-probabilities.npy"
+    return Opened(
+        np.load(place / "result.npy", allow_pickle=False),
+        problem,
+        tuple(found["outside"]),
+        tuple(found["classes"] or ()),
+        np.load(file, allow_pickle=False) if file.exists() else None,
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightune import models
-from nightune.models.serving.predictor import CARRIED, DESCRIPTION, MODEL
+from nightune.models.serving.predictor import CARRIED, DESCRIPTION, LABELS, MODEL
 from nightune.models.serving.rebuilt_model import CODE, FOLDER, is_rebuilt
 from nightune.tasks.tracking.registry.requirements import requirements
 
@@ -89,7 +89,14 @@ def _signature(description: Mapping[str, Any]) -> Any:
 
     # A schema names columns by texts, and would refuse the very frame that a source named by numbers.
     inputs = _input_schema(description) if description.get("has_text_names", True) else None
-    return ModelSignature(inputs=inputs, outputs=_output_schema(description))
+    return ModelSignature(inputs=inputs, outputs=_output_schema(description), params=_parameters())
+
+
+def _parameters() -> Any:
+    """Return the parameters of a request: its output, labels unless it names another one."""
+    from mlflow.types import ParamSchema, ParamSpec  # noqa: PLC0415 - seconds
+
+    return ParamSchema([ParamSpec("output", "string", LABELS)])
 
 
 def _input_schema(description: Mapping[str, Any]) -> Any:

@@ -1,7 +1,8 @@
 """Open a version's folder by MLflow alone, and write its outputs: a program, which `fresh_process.py` starts.
 
 usage: python -P open_alone.py FOLDER ROWS RESULT, where ROWS is a table (Parquet) or an array (NumPy), and RESULT names
-the files to write: RESULT.json, and RESULT.npy with the outputs of the model unless the version cannot be opened.
+the files to write: RESULT.json, and RESULT.npy with the outputs of the model unless the version cannot be opened. For
+classes and labels RESULT.json also has the names of its probabilities, and RESULT-probabilities.npy their values.
 """
 
 import json
@@ -18,14 +19,14 @@ def main(folder: str, rows: str, result: str) -> None:
     reads = _OutsideReads(Path(folder))
     found: dict[str, Any] = {"error": "", "line": ""}
     try:
-        _write_outputs(folder, rows, result, reads)
+        found["classes"] = _write_outputs(folder, rows, result, reads)
     except (Exception, SystemExit) as error:
         found = {"error": f"{type(error).__name__}: {_first_line(error)}", "line": _line(error, reads.code)}
     found["outside"] = sorted(reads.found)
     Path(f"{result}.json").write_text(json.dumps(found), encoding="utf-8")
 
 
-def _write_outputs(folder: str, rows: str, result: str, reads: "_OutsideReads") -> None:
+def _write_outputs(folder: str, rows: str, result: str, reads: "_OutsideReads") -> list[Any] | None:
     import h5py  # noqa: PLC0415 - after the program has hidden Nightune
     import numpy as np  # noqa: PLC0415
     import pandas as pd  # noqa: PLC0415
@@ -45,6 +46,12 @@ def _write_outputs(folder: str, rows: str, result: str, reads: "_OutsideReads") 
     outputs = predictor.outputs(predictor.inputs(raw))
     loaded.predict(raw)  # with MLflow's check of the schema
     np.save(f"{result}.npy", np.asarray(outputs, np.float64))
+    if predictor.description["task"] == "regression":
+        return None
+    asked = loaded.predict(raw, params={"output": "probabilities"})
+    np.save(f"{result}-probabilities.npy", asked.to_numpy(np.float64))
+    classes: list[Any] = asked.columns.tolist()
+    return classes
 
 
 class _WithoutNightune:

@@ -27,8 +27,8 @@ class RegisteredModel(PythonModel):
 
     # Of all type hints, MLflow ignores only this one; the signature defines the input, an array for images.
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> Any:
-        """Return one prediction per row."""
-        return self.predictor.predict(model_input)
+        """Return one prediction per row; `params` with output "probabilities" asks for those of the classes."""
+        return self.predictor.predict(model_input, **(params or {}))
 
 
 set_model(RegisteredModel())  # MLflow's protocol: running the file sets its model

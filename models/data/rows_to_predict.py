@@ -1,0 +1,104 @@
+"""Read a file of rows for which a registered version predicts: its columns as training read them, labels ignored."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nightune.models.data.array_keys import INPUTS
+from nightune.models.data.contents import Table
+from nightune.models.data.sources import FORMATS, KEY, array_of, existing_file, open_archive, read_source
+from nightune.models.errors import InputError
+from nightune.models.serving.columns import CATEGORY, USUAL_FORMS
+from nightune.vocabulary import listing, suggestion, unknown_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEXTS = ("object", "str", "string", "category")  # dtypes of columns that hold texts
+
+
+@dataclass(frozen=True, eq=False)
+class RowsToPredict:
+    """A table or an array (rows, ...) for a version, and what of the file is not read or taken by its place."""
+
+    rows: "pd.DataFrame | np.ndarray"
+    remarks: tuple[str, ...] = ()
+
+
+def existing_rows(file: Path) -> Path:
+    """Return the whole path of a file of rows; InputError, which names it, if there is none of a known format."""
+    if file.suffix.lower() not in FORMATS:
+        known = unknown_name(file.suffix or file.name, FORMATS, "format")
+        raise InputError(str(file), f"{known}; save the rows as one of these files")
+    try:
+        return existing_file(str(file.expanduser()), Path.cwd())
+    except InputError as error:
+        raise InputError(str(file), error.message) from error
+
+
+def read_rows(file: Path, description: Mapping[str, Any]) -> RowsToPredict:
+    """Read the rows of a file for the version of a description; InputError names the file and its columns.
+
+    Columns that the version does not read, the target among them, are left out with a remark. Texts of labels and of
+    numbers stay as they are written, since the version knows how training read them.
+    """
+    try:
+        rows = _read(file, description)
+    except InputError as error:
+        where = "" if error.key == KEY else f"{error.key}: "
+        raise InputError(str(file), f"{where}{error.message}") from error
+    if not len(rows.rows):
+        raise InputError(str(file), "it holds no rows")
+    return rows
+
+
+def _read(file: Path, description: Mapping[str, Any]) -> RowsToPredict:
+    columns = description.get("columns")
+    if file.suffix.lower() == ".npz":
+        if columns is not None:
+            names = [column["name"] for column in columns]
+            raise InputError(KEY, f"it holds arrays; the model reads a table: .csv or .parquet ({listing(names)})")
+        return _from_archive(file)
+    numbers = {each["name"]: form for each in columns or () if (form := each.get("form", "")) not in USUAL_FORMS}
+    labels = [each["name"] for each in columns or () if each["kind"] == CATEGORY and each["dtype"] in TEXTS]
+    content = read_source(str(file), file.parent, numbers, labels)
+    assert isinstance(content, Table)  # as every CSV and Parquet file
+    if columns is None:
+        said = f"columns are taken by their place: {', '.join(content.frame.columns)}"
+        return RowsToPredict(content.frame.to_numpy(), (said,))
+    return _known_columns(content.frame, [each["name"] for each in columns], description.get("target"))
+
+
+def _known_columns(table: "pd.DataFrame", needed: Sequence[str], target: str | Sequence[str] | None) -> RowsToPredict:
+    targets = [target] if isinstance(target, str) else list(target or ())
+    missing = [name for name in needed if name not in table.columns]
+    others = [str(name) for name in table.columns if name not in needed and name not in targets]
+    if missing:
+        near = suggestion(missing[0], others)
+        unread = f"; it has {', '.join(map(repr, others))}, which the model does not read" if others else ""
+        raise InputError(KEY, f"it lacks {_columns(missing)}{near}{unread} (the model reads {', '.join(needed)})")
+    held = [name for name in targets if name in table.columns]
+    remarks = [
+        *([f"{_columns(held)} ignored: the target"] if held else []),
+        *([f"{_columns(others)} ignored: not read by the model"] if others else []),
+    ]
+    return RowsToPredict(table[list(needed)], tuple(remarks))
+
+
+def _columns(names: Sequence[str]) -> str:
+    return f"column{'s' if len(names) > 1 else ''} {', '.join(map(repr, names))}"
+
+
+def _from_archive(file: Path) -> RowsToPredict:
+    """Take the array of the inputs by its name, or the only array."""
+    with open_archive(file) as archive:
+        held = list(archive.files)
+        name = next((name for name in INPUTS if name in held), held[0] if len(held) == 1 else None)
+        if name is None:
+            raise InputError(KEY, f"it needs an array {INPUTS[0]!r} with the inputs ({listing(held, 'it holds')})")
+        others = [other for other in held if other != name]
+        remarks = (f"arrays {', '.join(map(repr, others))} ignored",) if others else ()
+        return RowsToPredict(array_of(archive, name, file.name), remarks)

@@ -1,0 +1,42 @@
+"""A version in a fresh process is compared with the model that was trained, also in its probabilities."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nightune.models.serving.predictor import DESCRIPTION
+from nightune.tasks.opened_alone import problem_alone
+from nightune.tasks.tracking.registry.fresh_process import Opened
+from nightune.tasks.tracking.registry.model_folder import parts_of
+
+OUTPUTS = np.array([[0.25], [0.5]])
+RIGHT = np.array([[0.75, 0.25], [0.5, 0.5]])
+
+
+@pytest.mark.parametrize(
+    ("classes", "probabilities", "word"),
+    [
+        (("no", "yes"), RIGHT, ""),
+        (("yes", "no"), RIGHT, "probabilities"),
+        (("no", "yes"), RIGHT[:, ::-1], "probabilities"),
+        (("no", "yes"), None, "probabilities"),
+    ],
+)
+def test_probabilities_of_the_fresh_process_are_those_of_its_outputs(
+    classes: tuple[str, ...],
+    probabilities: np.ndarray | None,
+    word: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parts_of(tmp_path).mkdir(parents=True)
+    description = {"task": "binary", "classes": ["no", "yes"], "is_logits": False}
+    (parts_of(tmp_path) / DESCRIPTION).write_text(json.dumps(description))
+    opened = Opened(OUTPUTS, "", (), classes, probabilities)
+    monkeypatch.setattr("nightune.tasks.opened_alone.open_in_fresh_process", lambda *_: opened)
+    monkeypatch.setattr("nightune.tasks.opened_alone.devices", lambda: ("", ["CPU:0"]))
+    problem = problem_alone(tmp_path, np.zeros((2, 3)), OUTPUTS.astype(np.float32))
+    assert (problem.said if problem else "").find(word) >= 0
+    assert (problem is None) == (word == "")
