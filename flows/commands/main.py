@@ -197,8 +197,9 @@ def main() -> NoReturn:
 
 
 def _show_report(report: "SweepReport", study_file: Path, as_json: bool) -> None:
+    from nightune.flows.commands.leaderboard_table import print_leaderboard  # noqa: PLC0415
     from nightune.flows.commands.next_steps import print_next_steps  # noqa: PLC0415
-    from nightune.flows.commands.tables import print_confirmation, print_importance, print_leaderboard  # noqa: PLC0415
+    from nightune.flows.commands.tables import print_confirmation, print_importance  # noqa: PLC0415
     from nightune.tasks.tracking.store.store import store_address  # noqa: PLC0415
 
     console = output(as_json)

@@ -233,12 +233,8 @@ def version_changes(store: Store) -> Iterator[Change]:
 
 def commands(place: Place) -> dict[str, Callable[[], object]]:
     """What each command calls in a store."""
-    from nightune.flows.commands.tables import (
-        print_confirmation,
-        print_importance,
-        print_leaderboard,
-        print_versions,
-    )
+    from nightune.flows.commands.leaderboard_table import print_leaderboard
+    from nightune.flows.commands.tables import print_confirmation, print_importance, print_versions
 
     store, console = place.store, Console(file=io.StringIO(), width=160)
 

@@ -28,13 +28,13 @@ from nightune.tuning.analysis.importance import is_trusted
 from nightune.tuning.analysis.leaderboard import leaderboard, varying_params
 from nightune.tuning.analysis.metric_values import MetricValues
 from nightune.tuning.analysis.promotion_gate import Verdict
+from nightune.tuning.analysis.standard_errors import ranking_rows
 from nightune.tuning.analysis.sweep_comparison import what_is_scored
 from nightune.tuning.trial import Status, TrialResult
 from nightune.vocabulary import VALIDATION_PREFIX, sign_of
 
 BEST_CURVES = 5
 CURVES = ("loss", "val_loss", "learning_rate", "batch_size", "weight_decay", "penalty")
-RANKING_SPLITS = ("ranking", "validation")
 
 Curves = Mapping[str, Mapping[int, float]]  # metric → epoch → value
 
@@ -111,7 +111,7 @@ class Night:
     @property
     def ranking_rows(self) -> int | None:
         """The number of rows that the objective is computed from; None where it is not recorded."""
-        return next((self.row_counts[name] for name in RANKING_SPLITS if name in self.row_counts), None)
+        return ranking_rows(self.row_counts)
 
     @cached_property
     def winner(self) -> TrialResult | None:
