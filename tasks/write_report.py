@@ -23,6 +23,7 @@ from nightune.tasks.tracking.sweeps.links import leaderboard_address
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep, parse_content
 from nightune.tasks.tracking.trials.costs import record_costs
 from nightune.tasks.tracking.trials.recorded import read_row_counts, recorded_trials
+from nightune.tasks.tracking.trials.results import record_results
 from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.snapshots import drop_all_snapshots
 from nightune.tasks.tracking.trials.trials import attach, finished_trials
@@ -128,6 +129,7 @@ class SweepReport:
             },
             **({"findings": list(self.findings)} if self.findings else {}),
             **({"model_findings": list(self.model_findings)} if self.model_findings else {}),
+            "rows": self.rows(),
             **_confirmed(self.confirmation),
             **({} if self.mattered is None else {"mattered": asdict(self.mattered)}),
         }
@@ -168,6 +170,7 @@ def write_report(setting: Setting) -> SweepReport:
     open_crash_log(setting.store.root, setting.study.name).clear()
     drop_all_snapshots(setting.store, setting.sweep)
     record_costs(setting.store, setting.sweep)
+    record_results(setting.store, setting.sweep, report.results)
     return replace(report, sweep=finish_sweep(setting.store, setting.sweep, as_csv(report.rows()), report.rows()))
 
 

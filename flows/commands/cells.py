@@ -5,7 +5,7 @@ from rich.table import Table
 from nightune.tuning.search.domains import table_text
 
 
-def plain_table(title: str) -> Table:
+def plain_table(title: str | None = None) -> Table:
     """Return a table without lines between its columns, two blanks apart: it fits into 80 columns."""
     return Table(title=title, title_justify="left", header_style="bold", box=None, padding=(0, 2, 0, 0), pad_edge=False)
 
