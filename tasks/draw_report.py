@@ -3,16 +3,20 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nightune.models.errors import InputError
-from nightune.tasks.reporting.night.page import draw_page
+from nightune.tasks.load_study import problems_of
+from nightune.tasks.reporting.night.next_steps import Advice, advice_of
+from nightune.tasks.reporting.night.page import Context, draw_page
 from nightune.tasks.reporting.night.record import read_night
 from nightune.tasks.reporting.night.tables import summary
 from nightune.tasks.tracking.store.store import Store, store_address
 from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep
 from nightune.tasks.tracking.sweeps.origins import write_page
+from nightune.tasks.write_next_study import write_next_study
 
 
 @dataclass(frozen=True)
@@ -23,29 +27,54 @@ class DrawnReport:
     address: str
     headline: str
     size: int  # in bytes
+    advice: tuple[Advice, ...] = ()
+    written: tuple[Advice, ...] = ()  # the steps whose changes the next study has
     numbers: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, object]:
         """Return the object that `--json` prints."""
         file = None if self.file is None else str(self.file)
-        return {**self.numbers, "file": file, "bytes": self.size, "address": self.address}
+        steps = [each.as_json() for each in self.advice]
+        done = [each.step.title for each in self.written]
+        return {**self.numbers, "next_steps": steps, "written": done, "file": file, "bytes": self.size} | {
+            "address": self.address
+        }
 
 
-def draw_report(store: Store, study: str, study_file: Path, sweep_id: str | None, output: Path | None) -> DrawnReport:
-    """Draw the report of a sweep of this id, or of the study's last one; InputError if the output cannot be written.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which sweep to report, None for the last one, and the files to write beside the artifact of its run."""
+
+    sweep_id: str | None = None
+    output: Path | None = None
+    next_study: Path | None = None
+
+
+def draw_report(store: Store, study: str, study_file: Path, asked: Asked) -> DrawnReport:
+    """Draw the report of a sweep; InputError or StudyError if a file cannot be written.
 
     The page replaces an earlier one among the artifacts of the sweep's run.
     """
-    sweep = find_sweep(store, study, sweep_id)
+    sweep, output = find_sweep(store, study, asked.sweep_id), asked.output
     night = read_night(store, study, sweep)
     written = night.origin.written
-    is_edited = written is not None and written != tomllib.loads(study_file.read_text(encoding="utf-8"))
-    page = draw_page(night, str(study_file), store_address(store.root, _named(store)), is_edited)
+    is_edited = written is not None and written != tomllib.loads(study_file.read_text(encoding="utf-8-sig"))
+    advice = advice_of(night, partial(problems_of, study_file=study_file))
+    page = draw_page(night, Context(str(study_file), store_address(store.root, _named(store)), is_edited, advice))
+    taken = [] if asked.next_study is None else write_next_study(study_file, asked.next_study, advice, written or {})
     if output is not None:
         _write(output, page)
     kept = write_page(store, sweep, page)
     numbers = summary(night)
-    return DrawnReport(output or kept, night.link(sweep.run_id), str(numbers["headline"]), len(page.encode()), numbers)
+    return DrawnReport(
+        file=output or kept,
+        address=night.link(sweep.run_id),
+        headline=str(numbers["headline"]),
+        size=len(page.encode()),
+        advice=tuple(advice),
+        written=tuple(taken),
+        numbers=numbers,
+    )
 
 
 def _named(store: Store) -> str | None:

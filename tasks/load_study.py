@@ -1,5 +1,6 @@
 """Read a study file and check its names and values against those of the models."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,20 @@ def load_study(path: Path, *, trials: int | None = None, epochs: int | None = No
     if problems:
         raise StudyError(str(path), problems)
     return study
+
+
+def problems_of(text: str, study_file: Path) -> list[Problem]:
+    """Return what would be wrong with a study of this text in the place of a file, which is left as it is."""
+    folder = study_file.resolve().parent
+    vocabulary = Vocabulary(KEYS, lambda name: architecture_keys(name, folder), customary=customary_spaces())
+    with tempfile.TemporaryDirectory() as place:
+        copy = Path(place) / study_file.name
+        copy.write_text(text, encoding="utf-8")
+        try:
+            parse_study(copy, vocabulary)
+        except StudyError as error:
+            return list(error.problems)
+    return []
 
 
 def _loss_problems(study: Study) -> Iterator[Problem]:

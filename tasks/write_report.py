@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
 from nightune.models.data.storage import preprocessing_files
@@ -13,22 +13,32 @@ from nightune.tasks.tracking.registry import registry
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import RefusedRequestError
 from nightune.tasks.tracking.store.pages import NOT_RUNNING, Pages, find_pages
+from nightune.tasks.tracking.store.records import optional_file
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.confirmations import confirmation_rows, read_confirmation
 from nightune.tasks.tracking.sweeps.failures import write_failures
 from nightune.tasks.tracking.sweeps.findings import read_findings
 from nightune.tasks.tracking.sweeps.importances import read_importance, write_importance
 from nightune.tasks.tracking.sweeps.links import leaderboard_address
-from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep, parse_content
 from nightune.tasks.tracking.trials.costs import record_costs
+from nightune.tasks.tracking.trials.recorded import read_row_counts, recorded_trials
+from nightune.tasks.tracking.trials.results import record_results
 from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.snapshots import drop_all_snapshots
 from nightune.tasks.tracking.trials.trials import attach, finished_trials
 from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tuning.analysis.confirmation import Confirmation
-from nightune.tuning.analysis.importance import WhatMattered, what_mattered
+from nightune.tuning.analysis.importance import WhatMattered, is_trusted, what_mattered
 from nightune.tuning.analysis.leaderboard import leaderboard, status_counts, varying_params
 from nightune.tuning.analysis.promotion_gate import Decision
+from nightune.tuning.analysis.standard_errors import (
+    SHARE_METRICS,
+    UNKNOWN,
+    StandardErrors,
+    rows_of_share,
+    standard_errors,
+)
 from nightune.tuning.trial import TrialResult, Value
 
 Row = dict[str, Value]
@@ -55,6 +65,7 @@ class SweepReport:
     model_findings: tuple[str, ...] = ()
     pages: Pages = NOT_RUNNING
     standing: Standing = Standing.OPEN
+    errors: StandardErrors = UNKNOWN
 
     @property
     def best(self) -> TrialResult | None:
@@ -63,9 +74,31 @@ class SweepReport:
         return first if first is not None and first.is_ranked else None
 
     @property
+    def winner(self) -> TrialResult | None:
+        """The confirmed winner, or else the best trial of the search."""
+        held = self.confirmation
+        number = held.winner.finalist.trial if held is not None and held.winner is not None else None
+        return next((each for each in self.results if each.is_ranked and each.trial.number == number), self.best)
+
+    @property
     def varying(self) -> list[str]:
         """Names of the params that differ between trials."""
         return varying_params(self.results)
+
+    @property
+    def by_importance(self) -> list[str]:
+        """The names in `varying`, those first that caused most of the differences, then those of most trials."""
+        held = {} if self.mattered is None else {each.name: each for each in self.mattered.dimensions}
+        most = max((each.trials for each in held.values()), default=0)
+
+        def place(name: str) -> tuple[float, int, str]:
+            known = held.get(name)
+            if known is None or not most:
+                return 0.0, 0, name
+            weight = (known.share or 0.0) * known.trials / most if is_trusted(known) else 0.0
+            return -weight, -known.trials, name
+
+        return sorted(self.varying, key=place)
 
     @property
     def page(self) -> str:
@@ -91,10 +124,12 @@ class SweepReport:
                 "trial": best.trial.number,
                 "metric": self.sweep.metric,
                 "objective": best.objective,
+                "standard_error": self.errors.by_trial.get(best.trial.number),
                 "params": best.trial.params,
             },
             **({"findings": list(self.findings)} if self.findings else {}),
             **({"model_findings": list(self.model_findings)} if self.model_findings else {}),
+            "rows": self.rows(),
             **_confirmed(self.confirmation),
             **({} if self.mattered is None else {"mattered": asdict(self.mattered)}),
         }
@@ -135,8 +170,8 @@ def write_report(setting: Setting) -> SweepReport:
     open_crash_log(setting.store.root, setting.study.name).clear()
     drop_all_snapshots(setting.store, setting.sweep)
     record_costs(setting.store, setting.sweep)
-    finish_sweep(setting.store, setting.sweep, as_csv(report.rows()), report.rows())
-    return report
+    record_results(setting.store, setting.sweep, report.results)
+    return replace(report, sweep=finish_sweep(setting.store, setting.sweep, as_csv(report.rows()), report.rows()))
 
 
 def importance_of_dimensions(setting: Setting) -> WhatMattered:
@@ -150,17 +185,37 @@ def importance_of_dimensions(setting: Setting) -> WhatMattered:
 def read_report(store: Store, study: str, sweep: Sweep) -> SweepReport:
     """Read a sweep's finished trials from MLflow, best first."""
     results = leaderboard(finished_trials(store, sweep).values(), sweep.direction)
+    confirmation = read_confirmation(store, sweep)
     return SweepReport(
         study=study,
         sweep=sweep,
         results=tuple(results),
-        confirmation=read_confirmation(store, sweep),
+        confirmation=confirmation,
         mattered=read_importance(store, sweep),
         findings=read_findings(store, sweep),
         model_findings=read_findings(store, sweep, "models"),
         pages=find_pages(store),
         standing=_standing(store, study, sweep),
+        errors=_errors(store, sweep, results, confirmation),
     )
+
+
+def _errors(
+    store: Store, sweep: Sweep, results: Sequence[TrialResult], confirmation: Confirmation | None
+) -> StandardErrors:
+    """Return the standard errors of the objectives, as far as the store tells them."""
+    best = next((each for each in results if each.is_ranked), None)
+    if best is None:
+        return UNKNOWN
+    if sweep.has_folds:
+        recorded = {each.result.trial.number: each.standard_error for each in recorded_trials(store, sweep)}
+        by_folds = {number: error for number, error in recorded.items() if error is not None}
+        return standard_errors(results, confirmation, by_folds, None)
+    rows = None
+    if sweep.metric in SHARE_METRICS:
+        content = optional_file(store, sweep.run_id, names.STUDY_CONTENT, parse_content) or {}
+        rows = rows_of_share(sweep.metric, read_row_counts(store, best.run_id), content.get("data"))
+    return standard_errors(results, confirmation, {}, rows)
 
 
 def _standing(store: Store, study: str, sweep: Sweep) -> Standing:

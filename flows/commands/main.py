@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from nightune.flows.commands.exit_code_help import exit_codes
+from nightune.flows.commands.first_study import write_first_study
+from nightune.flows.commands.listing import list_sweeps
 from nightune.flows.commands.nights import compare, pause, resume, serve
 from nightune.flows.commands.options import (
     AsJson,
@@ -21,6 +24,7 @@ from nightune.flows.commands.predict import predict
 from nightune.flows.commands.registry import models, promote, rollback
 from nightune.flows.commands.report import report
 from nightune.flows.commands.store import doctor, prune
+from nightune.flows.commands.versions import print_version
 from nightune.flows.runtime.console import ignore_unusable_width, output, print_json, progress_shown, say
 from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.flows.runtime.exit_codes import NO_RESULT
@@ -34,14 +38,15 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     cls=PlainGroup,
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Tune Keras models overnight: one study file in, every trial in MLflow, a leaderboard out.",
 )
 
 
-@app.command(cls=PlainCommand)
+app.command("init", cls=PlainCommand, epilog=exit_codes("init"))(write_first_study)
+
+
+@app.command(cls=PlainCommand, epilog=exit_codes("tune"))
 def tune(  # noqa: PLR0913, PLR0917 - one argument per option
     study: StudyFile,
     trials: Annotated[int | None, typer.Option(min=1, help="Override the study's number of trials.")] = None,
@@ -77,7 +82,7 @@ def tune(  # noqa: PLR0913, PLR0917 - one argument per option
         raise typer.Exit(NO_RESULT)
 
 
-@app.command(cls=PlainCommand)
+@app.command(cls=PlainCommand, epilog=exit_codes("check"))
 def check(
     study: StudyFile,
     no_build: Annotated[bool, typer.Option("--no-build", help="Build no model: quick, without Keras.")] = False,
@@ -101,7 +106,7 @@ def check(
         print_check(output(), report)
 
 
-@app.command(cls=PlainCommand)
+@app.command(cls=PlainCommand, epilog=exit_codes("probe"))
 def probe(
     study: StudyFile,
     updates: Annotated[int, typer.Option(min=100, max=10_000, help="Updates per test.")] = 200,
@@ -142,7 +147,7 @@ def probe(
         raise typer.Exit(NO_RESULT)
 
 
-@app.command(cls=PlainCommand)
+@app.command(cls=PlainCommand, epilog=exit_codes("show"))
 def show(
     study: StudyFile,
     sweep: Annotated[str | None, typer.Option(help="Sweep ID, such as digits-0; default: the last sweep.")] = None,
@@ -161,7 +166,10 @@ def show(
     _show_report(report, study, as_json)
 
 
-@app.command(cls=PlainCommand)
+app.command("list", cls=PlainCommand, epilog=exit_codes("list"))(list_sweeps)
+
+
+@app.command(cls=PlainCommand, epilog=exit_codes("ui"))
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
     host: Annotated[
@@ -181,7 +189,16 @@ def ui(
 
 
 for command in (report, promote, rollback, models, predict, serve, pause, resume, compare, prune, doctor):
-    app.command(cls=PlainCommand)(command)
+    app.command(cls=PlainCommand, epilog=exit_codes(command.__name__))(command)
+
+
+@app.callback()
+def nightune(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=print_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Tune Keras models overnight: one study file in, every trial in MLflow, a leaderboard out."""
 
 
 def main() -> NoReturn:
@@ -198,8 +215,9 @@ def main() -> NoReturn:
 
 
 def _show_report(report: "SweepReport", study_file: Path, as_json: bool) -> None:
+    from nightune.flows.commands.leaderboard_table import print_leaderboard  # noqa: PLC0415
     from nightune.flows.commands.next_steps import print_next_steps  # noqa: PLC0415
-    from nightune.flows.commands.tables import print_confirmation, print_importance, print_leaderboard  # noqa: PLC0415
+    from nightune.flows.commands.tables import print_confirmation, print_importance  # noqa: PLC0415
     from nightune.tasks.tracking.store.store import store_address  # noqa: PLC0415
 
     console = output(as_json)

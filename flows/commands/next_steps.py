@@ -2,6 +2,7 @@
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
@@ -9,7 +10,11 @@ from rich.text import Text
 from nightune.models.user_code import is_reference
 from nightune.tasks.tracking.registry.registry import CHAMPION
 from nightune.tasks.write_report import Standing, SweepReport
+from nightune.tuning.analysis.promotion_gate import Decision
 from nightune.vocabulary import ARCHITECTURE
+
+if TYPE_CHECKING:  # its module imports more than the next steps need
+    from nightune.tasks.promote_model import Promotion
 
 Step = tuple[str, str]  # command, purpose
 
@@ -50,6 +55,26 @@ def print_next_steps(console: Console, report: SweepReport, study_file: Path, ad
     _print(console, f"  {best}")
     if report.standing is Standing.CHAMPION:
         print_use(console, report.study, address)
+
+
+def print_after_promotion(console: Console, promotion: "Promotion", study_file: Path, address: str) -> None:
+    """Print the next steps after a verdict with their commands; `address` is that of the MLflow store."""
+    study, verdict = shlex.quote(str(study_file)), promotion.verdict
+    sweep = f"--sweep {verdict.candidate.sweep}"
+    steps: list[Step] = [(f"nightune report {study} {sweep}", "see what won, by how much and how sure, on one page")]
+    if verdict.is_promoted and promotion.is_dry:
+        steps.append((f"nightune promote {study} {sweep}", "register it: this was a dry run"))
+    elif verdict.is_promoted:
+        steps.append((f"nightune models {shlex.quote(verdict.candidate.model)}", "see all versions and verdicts"))
+    else:
+        steps.append((f"nightune tune {study} --fresh", "search further: the lines `next` above say what helps"))
+    if verdict.decision is Decision.REFUSED and verdict.may_be_forced:
+        steps.append((f"nightune promote {study} {sweep} --force --because REASON", "promote it in spite of the gate"))
+    console.print("\nWhat to do next", style="bold")
+    for command, purpose in steps:
+        _print(console, f"  {command:<52} {purpose}")
+    if promotion.alias == CHAMPION:
+        print_use(console, verdict.candidate.model, address)
 
 
 def print_use(console: Console, model: str, address: str) -> None:

@@ -46,13 +46,19 @@ def promote(
             wait_until_it_answers()
             with owned_flow_runs():
                 promotion = promote_flow(study, sweep=sweep, dry_run=dry_run, force=force, because=because)
-    from nightune.flows.commands.next_steps import print_use  # noqa: PLC0415
-    from nightune.flows.commands.tables import print_promotion  # noqa: PLC0415
+        from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415
+        from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep  # noqa: PLC0415
+        from nightune.tasks.write_report import read_report  # noqa: PLC0415
+
+        judged, store = promotion.verdict.candidate, open_existing_store(store_root(), tracking_uri())
+        confirmed = read_report(store, judged.model, find_sweep(store, judged.model, judged.sweep))
+    from nightune.flows.commands.next_steps import print_after_promotion  # noqa: PLC0415
+    from nightune.flows.commands.tables import print_confirmation, print_promotion  # noqa: PLC0415
 
     console = output(as_json)
+    print_confirmation(console, confirmed)
     print_promotion(console, promotion)
-    if promotion.alias == "champion":
-        print_use(console, promotion.verdict.candidate.model, store_address(store_root(), tracking_uri()))
+    print_after_promotion(console, promotion, study, store_address(store_root(), tracking_uri()))
     if as_json:
         print_json(promotion.summary())
     if not promotion.verdict.is_promoted:

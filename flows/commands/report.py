@@ -23,25 +23,34 @@ def report(
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the page to this file (.html).")
     ] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the study with the changes to make next, in the same folder (.toml)."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw the report of a sweep, complete or not, as one page for a browser: what won, by how much, how sure."""
     with report_errors(creates_store=False), lasting_imports():
-        from nightune.tasks.draw_report import draw_report  # noqa: PLC0415 - MLflow takes seconds to import
+        from nightune.tasks.draw_report import Asked, draw_report  # noqa: PLC0415 - MLflow takes seconds to import
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
         from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415
 
         name = load_study(study).name
         store = open_existing_store(store_root(), tracking_uri())
-        drawn = draw_report(store, name, study, sweep, output)
+        drawn = draw_report(store, name, study, Asked(sweep, output, write))
     if as_json:
         print_json(drawn.as_json())
     else:
-        _print_report(console_of(), drawn)
+        _print_report(console_of(), drawn, write)
 
 
-def _print_report(console: Console, drawn: "DrawnReport") -> None:
+def _print_report(console: Console, drawn: "DrawnReport", next_study: Path | None) -> None:
     console.print(Text(drawn.headline, style="bold"), soft_wrap=True)
+    for each in drawn.advice:
+        console.print(Text(f"  next   {each.step.title}"), soft_wrap=True)
+    if next_study is not None:
+        titles = "; ".join(each.step.title for each in drawn.written)
+        console.print(Text(f"{next_study} is the study with these changes, and its name: {titles}"), soft_wrap=True)
     if drawn.file is not None:
         console.print(Text(f"Open {drawn.file} in a browser ({drawn.size / 1e6:.1f} MB)."), soft_wrap=True)
     kept = f"It is the artifact report/index.html of the sweep's run: {drawn.address}"

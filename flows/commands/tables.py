@@ -8,50 +8,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nightune.flows.commands.cells import cell_text, plain_table
 from nightune.flows.runtime.console import print_table
 from nightune.tasks.tracking.registry.registry import Version
 from nightune.tasks.tracking.store import names
 from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.confirmation import Claim
-from nightune.tuning.analysis.failures import failure_groups, failure_lines
 from nightune.tuning.analysis.importance import Edge, WhatMattered, is_trusted
-from nightune.tuning.analysis.metric_values import values_text
+from nightune.tuning.analysis.metric_values import MetricValues, values_text
 from nightune.tuning.analysis.sweep_comparison import Difference, Score
-from nightune.tuning.search.domains import table_text
 
 if TYPE_CHECKING:  # their modules import more than a table needs
     from nightune.tasks.promote_model import Promotion
     from nightune.tasks.reporting.probe_report import StudyProbe
 
 SHOWN_ROWS = 10
-
-
-def print_leaderboard(console: Console, report: SweepReport) -> None:
-    """Print the best trials of a sweep, where to find the others, why trials failed, and findings about the data."""
-    title = f"{report.sweep.id} · {report.sweep.metric} · {len(report.results)} of {report.sweep.planned_trials} trials"
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for name in ("#", "trial", report.sweep.metric, "epoch", "seconds"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("parameters")
-    for row, result in list(zip(report.rows(), report.results, strict=True))[:SHOWN_ROWS]:
-        objective = "–" if not result.best_epoch else f"{result.objective:.4f}"
-        cells = [cell_text(row["rank"]), str(result.trial.number), objective, f"{result.best_epoch}/{result.epochs}"]
-        tried = [f"{name} {cell_text(row[name])}" for name in report.varying if row[name] is not None]
-        table.add_row(*cells, f"{result.seconds:.1f}", Text(" · ".join(tried) or result.message))
-    print_table(console, table)
-    if len(report.results) > SHOWN_ROWS:
-        console.print(f"… and {len(report.results) - SHOWN_ROWS} more in the leaderboard of the sweep's MLflow run.")
-    _print_failures(console, report)
-    for finding in (*(f"data: {each}" for each in report.findings), *report.model_findings):
-        console.print(Text(finding, style="yellow"), soft_wrap=True)
-
-
-def _print_failures(console: Console, report: SweepReport) -> None:
-    """Print why trials failed, once per cause."""
-    groups = failure_groups(report.results)
-    for group, line in zip(groups, failure_lines(groups, SHOWN_ROWS), strict=True):
-        text = f"{line}\n  The traceback is error.txt of run {group.run_id}."
-        console.print(Text(text, style="yellow"), soft_wrap=True)
+IN_UNITS_OF_TARGET = ("val_mae", "val_rmse")
 
 
 def print_confirmation(console: Console, report: SweepReport) -> None:
@@ -61,7 +33,7 @@ def print_confirmation(console: Console, report: SweepReport) -> None:
         return
     seeds = max((len(each.finalist.scores) for each in confirmation.finalists), default=0)
     title = f"confirmed · {report.sweep.metric} over {seeds} fresh seeds"
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = plain_table(title)
     interval = f"{100 * confirmation.confidence:g} % interval"
     for name in ("trial", "confirmed", interval, "in search", "P(best)", confirmation.cost):
         table.add_column(name, justify="right", no_wrap=True)
@@ -81,19 +53,23 @@ def print_confirmation(console: Console, report: SweepReport) -> None:
 
 
 def print_importance(console: Console, report: SweepReport) -> None:
-    """Print the importance of each dimension, and the bounds of ranges near which the best trials lie."""
+    """Print the importance of each dimension, its better values, and the bounds near which the best trials lie."""
     mattered = report.mattered
     if mattered is None or not mattered.dimensions:
         return
-    table = Table(title=f"importance · {report.sweep.metric}", title_justify="left", header_style="bold")
+    table = plain_table(f"what mattered · {report.sweep.metric}")
     table.add_column("parameter")
-    table.add_column("share of the variance", justify="right", no_wrap=True)
+    table.add_column("share", justify="right", no_wrap=True)
     table.add_column("trials", justify="right", no_wrap=True)
+    has_better = any(each.better for each in mattered.dimensions)
+    if has_better:
+        table.add_column("better")
     for each in mattered.dimensions[:SHOWN_ROWS]:
         share = "too few" if each.share is None else f"{each.share:.0%}"
-        table.add_row(each.name, share, str(each.trials))
+        table.add_row(Text(each.name), share, str(each.trials), *([Text(each.better)] if has_better else []))
     print_table(console, table)
-    console.print(Text(explained_text(mattered)), soft_wrap=True)
+    said = " Better: by the median of its trials." if has_better else ""
+    console.print(Text(f"{explained_text(mattered)}{said}"), soft_wrap=True)
     for edge in mattered.edges:
         console.print(Text(edge_text(edge), style="yellow"), soft_wrap=True)
 
@@ -133,7 +109,7 @@ def print_promotion(console: Console, promotion: "Promotion") -> None:
     where = "no champion" if verdict.against is None else f"champion version {verdict.against}"
     console.print(f"trial {verdict.candidate.trial} of {verdict.candidate.sweep} against {where}", highlight=False)
     console.print(Text(verdict.reason), soft_wrap=True)
-    console.print(Text(f"on the test split: {values_text(verdict.values)}"), soft_wrap=True)
+    console.print(Text(f"on the test split: {values_text(verdict.values)}{_unit(verdict.values)}"), soft_wrap=True)
     for guard in verdict.guards:
         console.print(Text(f"  {'passed' if guard.passed else 'FAILED':<6} {guard.name}: {guard.said}"), soft_wrap=True)
     for note in verdict.notes:
@@ -143,6 +119,11 @@ def print_promotion(console: Console, promotion: "Promotion") -> None:
     if promotion.version is not None:
         address = f"models:/{verdict.candidate.model}@{promotion.alias}"
         console.print(Text(f"version {promotion.version} is {promotion.alias}: {address}"), soft_wrap=True)
+
+
+def _unit(values: MetricValues | None) -> str:
+    """The unit of the values on the test split, where they have one."""
+    return " · in units of the target" if values is not None and values.metric in IN_UNITS_OF_TARGET else ""
 
 
 def print_versions(console: Console, versions: Sequence[Version]) -> None:
@@ -178,17 +159,6 @@ def print_probe(console: Console, probe: "StudyProbe") -> None:
         highlight=False,
         soft_wrap=True,
     )
-
-
-def cell_text(value: object) -> str:
-    """Format a value for a table: numbers with four digits, true and false as in a study, None as a dash."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        return table_text(value)
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def print_nights(console: Console, difference: Difference) -> None:

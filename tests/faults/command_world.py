@@ -34,10 +34,13 @@ from tests.flows.conftest import SMALL_STUDY
 EXIT_CODES = Path(__file__).parents[2] / "docs" / "exit-codes.md"
 STUDY = SMALL_STUDY.replace("trials = 4", "trials = 2")
 
-# The words of each command; STUDY is the study's file, ROWS one of rows to predict.
+# The words of each command; STUDY is the study's file, ROWS one of rows to predict, DATA one
+# to train on, and NEW an empty folder.
 COMMANDS: dict[str, tuple[str, ...]] = {
     "check": ("STUDY", "--no-build"),
+    "init": ("DATA", "--folder", "NEW"),
     "show": ("STUDY",),
+    "list": (),
     "report": ("STUDY",),
     "compare": ("STUDY",),
     "models": ("flowers",),
@@ -54,7 +57,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "tune": ("STUDY", "--engine", "fit"),
 }
 READ_STUDY = tuple(name for name, words in COMMANDS.items() if "STUDY" in words)
-USE_STORE = tuple(name for name in COMMANDS if name not in ("check", "pause", "resume"))
+USE_STORE = tuple(name for name in COMMANDS if name not in ("check", "init", "pause", "resume"))
 USE_PREFECT = ("pause", "resume", "serve", "probe", "promote", "tune")
 
 
@@ -89,8 +92,8 @@ class World:
         from nightune.flows.commands.main import app
 
         warn_of_damage.cache_clear()  # once in each process
-        files = {"STUDY": str(self.study), "ROWS": str(self.folder / "rows.csv")}
-        words = [files.get(word, word) for word in COMMANDS[command]]
+        files = {"STUDY": "flowers.toml", "ROWS": "rows.csv", "DATA": "data.csv", "NEW": "new"}
+        words = [str(self.folder / files[word]) if word in files else word for word in COMMANDS[command]]
         return CliRunner().invoke(app, [command, *words])
 
 
@@ -100,6 +103,8 @@ def make_world(folder: Path, empty_store: Path) -> World:
     shutil.copytree(empty_store, world.root)
     world.study.write_text(STUDY)
     (folder / "rows.csv").write_text("width,kind\n1.5,a\n2.5,b\n")
+    (folder / "data.csv").write_text("width,kind\n" + "".join(f"{n}.5,{'ab'[n % 2]}\n" for n in range(60)))
+    (folder / "new").mkdir()
     os.environ["NIGHTUNE_STORE"] = str(world.root)
     for fresh in (False, True):
         from nightune.flows.tune import tune

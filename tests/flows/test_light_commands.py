@@ -6,8 +6,13 @@ import sys
 import pytest
 
 NEEDED_BY = {
-    "show": ("nightune.tasks.write_report", "nightune.flows.commands.tables", "nightune.flows.commands.next_steps"),
+    "show": (
+        "nightune.tasks.write_report",
+        "nightune.flows.commands.leaderboard_table",
+        "nightune.flows.commands.next_steps",
+    ),
     "report": ("nightune.tasks.draw_report", "nightune.flows.commands.report"),
+    "list": ("nightune.tasks.tracking.trials.results", "nightune.flows.commands.listing"),
     "compare": ("nightune.tasks.compare_sweeps", "nightune.flows.commands.tables"),
     "models": ("nightune.tasks.tracking.registry.registry", "nightune.flows.commands.tables"),
     "check": ("nightune.tasks.check_study", "nightune.flows.commands.check_tables"),

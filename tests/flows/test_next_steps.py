@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from nightune.flows.commands.next_steps import print_next_steps, print_use
+from nightune.flows.commands.next_steps import print_after_promotion, print_next_steps, print_use
+from nightune.tasks.promote_model import Promotion
 from nightune.tasks.tracking.store.pages import Pages
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus
 from nightune.tasks.write_report import Standing, SweepReport
+from nightune.tuning.analysis.promotion_gate import Candidate, Decision, Guard, Verdict
 from nightune.tuning.trial import Status, Trial, TrialResult
 
 SWEEP = Sweep("flowers-0", 0, "run", "1", SweepStatus.COMPLETE, "digest", "data", "val_loss", "minimize", 4)
@@ -89,3 +91,27 @@ def test_the_commands_of_a_champion_take_a_path_with_blanks() -> None:
     assert "nightune predict flowers rows.csv" in text
     assert f'mlflow.set_tracking_uri("{ADDRESS}")' in text
     assert f"MLFLOW_TRACKING_URI='{ADDRESS}' mlflow models serve -m models:/flowers@champion" in text
+
+
+def after(decision: Decision, **fields: Any) -> str:
+    candidate = Candidate("flowers", "flowers-0", "data", 1, "key", "run", 0.9, None)
+    guards = (Guard("size", False, "too large", is_vital=fields.pop("is_vital", False)),)
+    known: dict[str, Any] = {"measure": "", "minimum_gain": 0.0, "against": 1, "gain": None, "baseline": None}
+    verdict = Verdict(candidate, decision, "why", guards=guards, is_close=False, **known)
+    console = Console(record=True, width=80, file=io.StringIO())
+    print_after_promotion(console, Promotion(verdict, **fields), Path("my study.toml"), ADDRESS)
+    return console.export_text()
+
+
+def test_after_a_verdict_the_next_step_fits_it() -> None:
+    promoted = after(Decision.PROMOTED, version=2, alias="champion")
+    assert "models:/flowers@champion" in promoted
+    assert "nightune report 'my study.toml' --sweep flowers-0" in promoted
+    assert "--force" not in promoted
+    dry = after(Decision.PROMOTED, is_dry=True)
+    assert "nightune promote 'my study.toml' --sweep flowers-0" in dry
+    assert "@champion" not in dry
+    refused = after(Decision.REFUSED)
+    assert "nightune tune 'my study.toml' --fresh" in refused
+    assert "--force --because" in refused
+    assert "--force" not in after(Decision.REFUSED, is_vital=True)

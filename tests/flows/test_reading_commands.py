@@ -13,6 +13,7 @@ READING = [
     ("compare", "STUDY"),
     ("prune", "STUDY", "--keep", "1", "--dry-run"),
     ("models",),
+    ("list",),
     ("doctor",),
     ("rollback", "flowers", "--because", "it was wrong"),
     ("ui",),

@@ -16,7 +16,7 @@ from nightune.tasks.compare_sweeps import compare_sweeps
 from nightune.tasks.doctor import examine
 from nightune.tasks.measure_candidate import champion_contender
 from nightune.tasks.prepared_data import PreparedData
-from nightune.tasks.reporting.night.page import draw_page
+from nightune.tasks.reporting.night.page import Context, draw_page
 from nightune.tasks.reporting.night.record import read_night
 from nightune.tasks.reporting.night.tables import summary
 from nightune.tasks.tracking.registry import registry
@@ -233,12 +233,8 @@ def version_changes(store: Store) -> Iterator[Change]:
 
 def commands(place: Place) -> dict[str, Callable[[], object]]:
     """What each command calls in a store."""
-    from nightune.flows.commands.tables import (
-        print_confirmation,
-        print_importance,
-        print_leaderboard,
-        print_versions,
-    )
+    from nightune.flows.commands.leaderboard_table import print_leaderboard
+    from nightune.flows.commands.tables import print_confirmation, print_importance, print_versions
 
     store, console = place.store, Console(file=io.StringIO(), width=160)
 
@@ -275,7 +271,7 @@ def commands(place: Place) -> dict[str, Callable[[], object]]:
     def report() -> None:
         for sweep_id in (None, "flowers-0"):
             night = read_night(store, "flowers", find_sweep(store, "flowers", sweep_id))
-            draw_page(night, "flowers.toml", "sqlite:///mlruns/mlflow.db")
+            draw_page(night, Context("flowers.toml", "sqlite:///mlruns/mlflow.db"))
             json.dumps(summary(night), allow_nan=False)
 
     return {

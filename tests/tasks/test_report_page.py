@@ -15,7 +15,7 @@ from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.reporting.night import page as page_module
 from nightune.tasks.reporting.night.answer import answer, headline
 from nightune.tasks.reporting.night.measure import measure_of
-from nightune.tasks.reporting.night.page import draw_page
+from nightune.tasks.reporting.night.page import Context, draw_page
 from nightune.tasks.reporting.night.record import Champion, read_night
 from nightune.tasks.reporting.night.tables import commands, load_trials, summary
 from nightune.tasks.tracking.store.store import Store, client
@@ -48,7 +48,7 @@ UNFINISHED = replace(ACCURACY, status=SweepStatus.INTERRUPTED)
 
 
 def drawn(subject: Any) -> Page:
-    return Page(draw_page(subject, "flowers.toml", "sqlite:///mlruns/mlflow.db"))
+    return Page(draw_page(subject, Context("flowers.toml", "sqlite:///mlruns/mlflow.db")))
 
 
 def test_numbers_equal_those_in_mlflow(store: Store, sweep: Sweep, data: PreparedData) -> None:
@@ -90,7 +90,7 @@ def test_what_users_wrote_is_text_everywhere() -> None:
     sweep = replace(ACCURACY, metric="val_accuracy", data_version=HOSTILE)
     guard = Guard(HOSTILE, False, HOSTILE)
     subject = night(results, sweep, verdict=verdict(Decision.FORCED, 3, because=HOSTILE, guards=(guard,)))
-    html = draw_page(replace(subject, confirmation=confirmation(0.98, 0.97)), f"{HOSTILE}.toml", HOSTILE)
+    html = draw_page(replace(subject, confirmation=confirmation(0.98, 0.97)), Context(f"{HOSTILE}.toml", HOSTILE))
     page = Page(html)
     assert "img" not in page.elements
     assert page.elements.count("script") == 4
@@ -113,7 +113,9 @@ def expressions(value: Any) -> Iterator[str]:
 
 
 def test_the_page_asks_nothing_of_any_network() -> None:
-    html = draw_page(night([result(n, score) for n, score in enumerate(SCORES)]), "flowers.toml", "sqlite:///a.db")
+    html = draw_page(
+        night([result(n, score) for n, score in enumerate(SCORES)]), Context("flowers.toml", "sqlite:///a.db")
+    )
     page = Page(html)
     assert all(address.startswith(("#", "data:", "/#/experiments/1/runs/")) for address in page.addresses)
     own = html.replace(page_module._library(), "")
@@ -129,7 +131,7 @@ def test_the_policy_allows_the_scripts_as_they_stand_in_the_page() -> None:
     import base64
     import hashlib
 
-    html = draw_page(night([result(0, 0.5), result(1, 0.6)]), "flowers.toml", "sqlite:///a.db")
+    html = draw_page(night([result(0, 0.5), result(1, 0.6)]), Context("flowers.toml", "sqlite:///a.db"))
     scripts = re.findall(r'<script type="module">(.*?)</script>', html, re.DOTALL)
     assert len(scripts) == 2
     for script in scripts:
@@ -203,7 +205,9 @@ def test_commands_name_the_sweep_and_the_options_that_it_was_trained_with() -> N
     subject = night([result(0, 0.5)], origin=Origin(started=90.0, overrides=("--trials", "60")))
     assert "nightune tune 'my study.toml' --trials 60 --fresh" in commands(subject, "my study.toml")
     assert "nightune promote 'my study.toml' --sweep flowers-0" in commands(subject, "my study.toml")
-    assert "<code>nightune promote flowers.toml --sweep flowers-0</code>" in draw_page(subject, "flowers.toml", "")
+    assert "<code>nightune promote flowers.toml --sweep flowers-0</code>" in draw_page(
+        subject, Context("flowers.toml", "")
+    )
 
 
 def test_overrides_of_the_command_line_are_read_from_the_store(store: Store, sweep: Sweep) -> None:
@@ -250,8 +254,8 @@ def test_a_missing_library_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPa
 
 def test_a_thousand_trials_fit_into_the_page() -> None:
     results = [result(n, 0.5 + n / 3000) for n in range(1000)]
-    assert len(draw_page(night(results), "flowers.toml", "sqlite:///a.db").encode()) < 6e6
-    assert len(draw_page(night(results[:100]), "flowers.toml", "sqlite:///a.db").encode()) < 3e6
+    assert len(draw_page(night(results), Context("flowers.toml", "sqlite:///a.db")).encode()) < 6e6
+    assert len(draw_page(night(results[:100]), Context("flowers.toml", "sqlite:///a.db")).encode()) < 3e6
 
 
 @pytest.mark.parametrize("scores", [(0.5, 0.98), (0.2, 0.4), (1.0, 1.0)])

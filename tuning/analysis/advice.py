@@ -62,7 +62,7 @@ def _gain_steps(gain: Gain, rules: Rules, opponent: str, has_seeds: bool) -> lis
             f"more test rows: about {rows}{grouped} instead of {gain.rows} would make a gain of {seen} significant "
             "(data.split.test, or more data)"
         )
-    models = _models_needed(gain, minimum, has_seeds)
+    models = models_needed(gain, minimum, has_seeds)
     if models is not None:
         steps.append(f"more models of the winner: promotion.replicates = {models} instead of {gain.challenger_models}")
     steps += _lower_limits(gain, minimum)
@@ -72,7 +72,7 @@ def _gain_steps(gain: Gain, rules: Rules, opponent: str, has_seeds: bool) -> lis
     return steps
 
 
-def _models_needed(gain: Gain, minimum: float, has_seeds: bool) -> int | None:
+def models_needed(gain: Gain, minimum: float, has_seeds: bool) -> int | None:
     """Estimate the winner's models at which the same gain would be significant; None if no allowed number suffices.
 
     The opponent keeps its models; a baseline has no seeds.

@@ -131,10 +131,16 @@ def seed_band(confirmation: Confirmation) -> float:
 
     NaN where the variance over seeds is unknown.
     """
-    deviation, degrees = _pooled_deviation([each.finalist for each in confirmation.finalists if each.finalist.is_sound])
-    if confirmation.note or not degrees:
+    deviation, degrees = _deviation_of(confirmation)
+    if not degrees:
         return math.nan
     return math.sqrt(2) * deviation * student_quantile(degrees, (1 + confirmation.confidence) / 2)
+
+
+def seed_deviation(confirmation: Confirmation) -> float:
+    """Return the standard deviation of one configuration over seeds, pooled over the finalists; NaN if unknown."""
+    deviation, degrees = _deviation_of(confirmation)
+    return deviation if degrees else math.nan
 
 
 def why_no_interval(sound: Sequence[Finalist]) -> str:
@@ -190,6 +196,12 @@ def _confirmed(
     error = deviation / math.sqrt(len(finalist.scores))
     reach = error * student_quantile(degrees, (1 + confidence) / 2) if degrees else math.nan
     return ConfirmedFinalist(finalist, error, finalist.mean - reach, finalist.mean + reach, chance, is_within)
+
+
+def _deviation_of(confirmation: Confirmation) -> tuple[float, int]:
+    """The pooled standard deviation and its degrees of freedom; 0 of them where the variance is unknown."""
+    sound = [each.finalist for each in confirmation.finalists if each.finalist.is_sound]
+    return (0.0, 0) if confirmation.note else _pooled_deviation(sound)
 
 
 def _pooled_deviation(finalists: Sequence[Finalist]) -> tuple[float, int]:

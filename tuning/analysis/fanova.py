@@ -13,6 +13,7 @@ import numpy as np
 MINIMUM_ROWS = 10  # a forest on fewer rows is meaningless
 TREES = 32
 GRID = (np.arange(128) + 0.5) / 128  # values of one argument at which marginal means are computed
+SMALL_TREES, MOST_LEAVES, SMALL_SAMPLE_POWER = 12, 64, 9  # of one of many forests on resampled rows
 SAMPLE_POWER = 13  # 2^13 points for the variance of the forest
 
 
@@ -45,6 +46,38 @@ def variance_shares(places: np.ndarray, values: np.ndarray, seed: int) -> Varian
     boxes = [_boxes(tree.tree_) for tree in forest.estimators_]
     shares = [_own_variance(boxes, argument) / variance for argument in range(arguments)]
     return VarianceShares(tuple(min(share, 1.0) for share in shares), float(resampled.oob_score_))
+
+
+@dataclass(frozen=True, eq=False)
+class Marginals:
+    """The mean of a forest along each argument at `GRID`, (arguments, 128), and the share of each, (arguments,)."""
+
+    curves: np.ndarray
+    shares: np.ndarray
+
+
+def marginals(places: np.ndarray, values: np.ndarray, seed: int) -> Marginals:
+    """Fit a small forest to points (rows, arguments) in [0, 1] and their values, which must differ."""
+    from scipy.stats import qmc  # noqa: PLC0415 - takes a second, only for reports
+    from sklearn.ensemble import RandomForestRegressor  # noqa: PLC0415
+
+    arguments = places.shape[1]
+    forest = RandomForestRegressor(
+        SMALL_TREES, bootstrap=False, max_features=2 / 3, max_leaf_nodes=MOST_LEAVES, random_state=seed
+    ).fit(places, values)
+    variance = float(np.var(forest.predict(qmc.Sobol(arguments, rng=seed).random_base2(SMALL_SAMPLE_POWER))))
+    boxes = [_boxes(tree.tree_) for tree in forest.estimators_]
+    curves = np.array([np.mean([_means(each, n) for each in boxes], axis=0) for n in range(arguments)])
+    shares = np.minimum(np.var(curves, axis=1) / max(variance, np.finfo(float).tiny), 1.0)
+    return Marginals(curves, shares)
+
+
+def explained_share(places: np.ndarray, values: np.ndarray, seed: int) -> float:
+    """Return the share of the variance that a forest explains out of bag; at 0 or less it has learned nothing."""
+    from sklearn.ensemble import RandomForestRegressor  # noqa: PLC0415 - as above
+
+    forest = RandomForestRegressor(TREES, oob_score=True, random_state=seed).fit(places, values)
+    return float(forest.oob_score_)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,12 @@ in all of these trials.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb
 
 import numpy as np
 
+from nightune.tuning.analysis.better_values import better_values
 from nightune.tuning.analysis.fanova import MINIMUM_ROWS, variance_shares
 from nightune.tuning.analysis.leaderboard import leaderboard
 from nightune.tuning.search.domains import Range
@@ -19,6 +20,7 @@ from nightune.tuning.trial import Params, TrialResult
 TOP_SHARE = 0.25  # of the ranked trials
 EDGE = 0.25  # of a range, at each end
 TRUSTED_EXPLAINED = 0.2  # of the variance, out of bag; below, the surrogate has learned next to nothing
+SMALL_SHARE = 0.05  # of the variance, below which no value of a dimension is called better
 CHANCE = 0.01  # significance level: the probability of so many top trials at one end if positions were uniform
 
 
@@ -27,12 +29,14 @@ class Importance:
     """One dimension's share of the variance over the trials in which it is active; None for too few trials.
 
     `explained` is the variance that the surrogate forest explains out of bag: if it is low, shares are unreliable.
+    `better` says which values are better; empty if the share is small or unreliable, and in earlier sweeps.
     """
 
     name: str
     share: float | None
     explained: float | None
     trials: int
+    better: str = ""
 
 
 def is_trusted(importance: Importance) -> bool:
@@ -74,6 +78,7 @@ def what_mattered(space: SearchSpace, results: Sequence[TrialResult], direction:
         for active, names in groups.items()
         for each in _importances(names, [rows[n] for n in active], values[list(active)], seed)
     ]
+    found = [_with_better(each, space.by_name[each.name], ranked, direction) for each in found]
     found.sort(key=lambda each: (-each.trials, -(each.share or 0.0), each.name))
     best = ranked[: round(TOP_SHARE * len(ranked))]
     edges = [edge for dimension in searched for edge in _edges(dimension, [result.trial.params for result in best])]
@@ -107,6 +112,15 @@ def _importances(
         return [Importance(name, None, None, len(rows)) for name in names]
     share_of = dict(zip(shared, shares.shares, strict=True))
     return [Importance(name, share_of[name], shares.explained, len(rows)) for name in names]
+
+
+def _with_better(
+    importance: Importance, dimension: Dimension, ranked: Sequence[TrialResult], direction: str
+) -> Importance:
+    if not is_trusted(importance) or (importance.share or 0.0) < SMALL_SHARE:
+        return importance
+    tried = [(each.trial.params, each.objective) for each in ranked if dimension.name in each.trial.params]
+    return replace(importance, better=better_values(dimension.name, dimension.domain, tried, direction))
 
 
 def _edges(dimension: Dimension, best: Sequence[Params]) -> list[Edge]:

@@ -1,9 +1,10 @@
-"""Write one parameter into the text of a study file, without changing the rest or its comments."""
+"""Write values into the text of a study file, without changing the rest or its comments."""
 
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tomlkit
@@ -14,23 +15,67 @@ _SECTION = "space"
 
 
 def with_parameter(text: str, name: str, value: Any) -> str | None:
-    """Return the text with this value of `name` in [space]; None if there is no place for it.
+    """Return the text with this value of `name` in [space]; None if there is no place for it."""
+    return with_value(text, (_SECTION, *name.split(".")), value)
 
-    The result is checked: it parses to the same values except for this parameter.
+
+def with_value(text: str, path: Sequence[str], value: Any) -> str | None:
+    """Return the text with this value at a path, or without the key for None; None if there is no place for it.
+
+    The result is checked: it parses to the same values except for this key.
     """
-    path = [_SECTION, *name.split(".")]
     expected = tomllib.loads(text)
     holder = expected
     for part in path[:-1]:
         holder = holder.setdefault(part, {})
         if not isinstance(holder, dict):
             return None
+    if value is None and path[-1] not in holder:
+        return None
     holder[path[-1]] = value
+    if value is None:
+        del holder[path[-1]]
     try:
-        edited = _put(text, path, in_toml(value))
+        edited = _put(text, list(path), None if value is None else in_toml(value))
         return edited if tomllib.loads(edited) == expected else None
     except (TOMLKitError, tomllib.TOMLDecodeError):
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedLine:
+    """A line of a study file before and after a change, and the table that it stands in; empty where it has none."""
+
+    section: str
+    before: str
+    after: str
+
+
+def changed_line(text: str, path: Sequence[str], value: Any) -> ChangedLine:
+    """Return the line of a key under the deepest table of its path that the text has a heading for."""
+    headings = {tuple(_parts(line)) for line in text.splitlines() if line.lstrip().startswith("[")}
+    depths = [depth for depth in range(len(path) - 1, 0, -1) if tuple(path[:depth]) in headings]
+    depth = depths[0] if depths else min(1, len(path) - 1)
+    held: Any = tomllib.loads(text)
+    for part in path:
+        held = held.get(part) if isinstance(held, Mapping) else None
+    name, section = ".".join(map(_key, path[depth:])), ".".join(map(_key, path[:depth]))
+    before, after = ("" if each is None else f"{name} = {in_toml(each)}" for each in (held, value))
+    return ChangedLine(f"[{section}]" if section else "", before, after)
+
+
+def _parts(heading: str) -> list[str]:
+    """Return the parts of a table's name; none for a line that is no heading."""
+    try:
+        table: Any = tomllib.loads(heading)
+    except tomllib.TOMLDecodeError:
+        return []
+    parts = []
+    while isinstance(table, dict) and len(table) == 1:
+        part = next(iter(table))
+        parts.append(part)
+        table = table[part]
+    return parts
 
 
 def in_toml(value: Any) -> str:
@@ -49,12 +94,18 @@ def inline(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _put(text: str, path: list[str], value: str) -> str:
-    """Return the text with the value in the deepest existing table for it, in place of the old one."""
+def _put(text: str, path: list[str], value: str | None) -> str:
+    """Return the text with the value in the deepest existing table for it, or without the key for None."""
     document: Any = tomlkit.parse(text)
+    if len(path) > 1 and path[0] not in document and value is not None:
+        heading, name = _key(path[0]), ".".join(map(_key, path[1:]))
+        return f"{text.rstrip()}\n\n[{heading}]\n{name} = {value}\n".lstrip()
     table, rest = document, path
     while len(rest) > 1 and rest[0] in table:
         table, rest = table[rest[0]], rest[1:]
+    if value is None:
+        del table[rest[0]]
+        return tomlkit.dumps(document)
     items = table.value.body if isinstance(table, Table) else []
     comments: list[Any] = []  # the last ones, which belong to the next table, stay above it
     while items and items[-1][0] is None:

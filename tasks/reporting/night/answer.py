@@ -21,10 +21,10 @@ from nightune.tuning.analysis.metric_values import values_text
 from nightune.tuning.analysis.paired_gain import Gain
 from nightune.tuning.analysis.promotion_gate import Decision, Verdict
 from nightune.tuning.analysis.quantiles import share_interval, student_quantile
+from nightune.tuning.analysis.standard_errors import rows_of_share
 from nightune.tuning.trial import Status, TrialResult
 
 RECIPE_LENGTH = 3  # params of a trial that a sentence names
-SHARES_OF_ROWS = ("val_accuracy", "val_top_3", "val_top_5")
 
 
 def headline(night: Night) -> str:
@@ -180,9 +180,8 @@ def _row_doubt(night: Night) -> str:
     if by_folds is not None:
         reach = by_folds * student_quantile(_folds(night) - 1, 0.975)
         return f"Over its folds the score is uncertain by ±{night.measure.points(reach)} or more. "
-    data, rows = night.origin.content.get("data", {}), night.ranking_rows
-    is_weighted = any("weight" in str(key) and value for key, value in data.items()) if isinstance(data, dict) else True
-    if night.sweep.metric not in SHARES_OF_ROWS or not rows or is_weighted:
+    rows = rows_of_share(night.sweep.metric, night.row_counts, night.origin.content.get("data", {}))
+    if not rows:
         return ""
     low, high = (night.measure.text(end) for end in share_interval(night.score, rows, 0.95))
     return f"By its {rows} held-out rows alone it lies between {low} and {high} at 95{SPACE}%. "

@@ -1,11 +1,22 @@
 """The headings of the parts of the report: what each one found."""
 
 import math
+from collections.abc import Sequence
 
+from nightune.tasks.reporting.night.next_steps import Advice
 from nightune.tasks.reporting.night.phrases import count, is_rival, ordinal, status_text
 from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.analysis.leaderboard import status_counts
 from nightune.tuning.trial import TrialResult
+
+NUMBERS = {2: "Two", 3: "Three"}
+
+
+def next_heading(advice: Sequence[Advice]) -> str:
+    """Return how many changes pay, or that none stands out."""
+    if not advice:
+        return "Nothing stands out: search on, or leave it"
+    return "One change pays most" if len(advice) == 1 else f"{NUMBERS[len(advice)]} changes pay most"
 
 
 def history_heading(night: Night) -> str:

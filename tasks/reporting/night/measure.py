@@ -90,6 +90,15 @@ class Measure:
         factor = 100.0 if self.is_percent else 1.0
         return factor * (max(score, self.floor) if self.kind == "log" else score)
 
+    def straight(self, score: float, reach: Ends) -> float:
+        """Return a number that grows evenly along the drawn axis; scores beyond the reach count as at its end."""
+        drawn = self.drawn(min(max(score, reach[0]), reach[1]))
+        return drawn if self.kind == "linear" else math.log(drawn)
+
+    def bent(self, number: float) -> float:
+        """Return the drawn number of one of `straight`."""
+        return number if self.kind == "linear" else math.exp(number)
+
     def scale(self, ends: Ends) -> Spec:
         """Return Vega-Lite's scale between two drawn numbers; it grows upwards and to the right with the score."""
         low, high = sorted(ends)

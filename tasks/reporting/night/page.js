@@ -24,8 +24,9 @@ addEventListener("resize", () => {
 
 for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", async () => {
   const code = button.parentElement.querySelector("code"), label = button.firstChild;
+  const text = [...code.childNodes].filter((node) => node.nodeName !== "DEL").map((node) => node.textContent).join("");
   try {
-    await navigator.clipboard.writeText(code.textContent);
+    await navigator.clipboard.writeText(text);
     label.textContent = "Copied";
   } catch {
     getSelection().selectAllChildren(code);

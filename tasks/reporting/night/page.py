@@ -9,6 +9,8 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import resources
@@ -22,18 +24,32 @@ from nightune.tasks.reporting.night.figures import trial_rows
 from nightune.tasks.reporting.night.finalists_figure import finalists
 from nightune.tasks.reporting.night.history_figure import history
 from nightune.tasks.reporting.night.measure import Spec
+from nightune.tasks.reporting.night.next_steps import Advice
+from nightune.tasks.reporting.night.phrases import write_command
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.strip_figure import strip
 from nightune.tuning.trial import TrialResult
 
+FEWEST_ADVISED = 5  # ranked trials, below which nothing can be said to do next
 VEGA_LITE = "6.4"  # one of those that vl-convert-python brings
 
 
-def draw_page(night: Night, study_file: str, address: str, is_edited: bool = False) -> str:
-    """Return the page as HTML. `study_file` is written into commands, `address`, of the store, into Python code.
+@dataclass(frozen=True)
+class Context:
+    """What the page says beside the sweep: the study file for commands, the store's address for Python code.
 
-    `is_edited`: the study file has changed since the sweep.
+    `is_edited`: the study file has changed since the sweep. `advice` is what to do next.
     """
+
+    study_file: str
+    address: str
+    is_edited: bool = False
+    advice: Sequence[Advice] = ()
+
+
+def draw_page(night: Night, context: Context) -> str:
+    """Return the page as HTML."""
+    study_file = context.study_file
     columns = curve_columns(night)
     specs = _figures(night) | {f"curves-{result.trial.number}": spec for result, spec in columns}
     reach = night.measure.reach([each.objective for each in night.ranked]) if night.ranked else (0.0, 0.0)
@@ -45,6 +61,9 @@ def draw_page(night: Night, study_file: str, address: str, is_edited: bool = Fal
         headline=headline(night),
         sentences=[_parts(sentence) for sentence in answer(night, study_file)],
         headings=headings,
+        advice=context.advice,
+        is_advised=len(night.ranked) >= FEWEST_ADVISED,
+        write_command=write_command(night, study_file),
         facts=tables.facts(night),
         failures=tables.failures(night),
         finalists=tables.finalist_rows(night),
@@ -53,9 +72,9 @@ def draw_page(night: Night, study_file: str, address: str, is_edited: bool = Fal
         columns=[_column_head(night, result) for result, _ in columns],
         winner_params=tables.winner_params(night),
         origin=tables.origin_rows(night),
-        commands=tables.commands(night, study_file, is_edited),
-        load_winner=tables.load_winner(night, address),
-        load_trials=tables.load_trials(night, address),
+        commands=tables.commands(night, study_file, context.is_edited),
+        load_winner=tables.load_winner(night, context.address),
+        load_trials=tables.load_trials(night, context.address),
         started=datetime.fromtimestamp(night.origin.started, UTC),
         specs=_json(specs),
         specs_of={name: name in specs for name in ("strip", "history", "finalists")},

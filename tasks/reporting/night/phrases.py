@@ -78,6 +78,11 @@ def tune_command(night: Night, study_file: str) -> str:
     return shlex.join(["nightune", "tune", study_file, *night.origin.overrides])
 
 
+def write_command(night: Night, study_file: str) -> str:
+    """Return the command that writes the study with the changes of the next steps."""
+    return shlex.join(["nightune", "report", study_file, "--sweep", night.sweep.id, "--write", "NEXT.toml"])
+
+
 def count(number: int, noun: str) -> str:
     """Return `1 trial` or `3 trials`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

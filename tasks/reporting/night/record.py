@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from statistics import median
 
 from nightune.tasks.reporting.night.measure import Measure, measure_of
@@ -25,17 +25,21 @@ from nightune.tasks.tracking.sweeps.verdicts import read_verdict
 from nightune.tasks.tracking.trials.recorded import RecordedTrial, read_curves, read_row_counts, recorded_trials
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.analysis.confirmation import Confirmation, ConfirmedFinalist, seed_band
+from nightune.tuning.analysis.effects import Effect, effects
 from nightune.tuning.analysis.importance import is_trusted
 from nightune.tuning.analysis.leaderboard import leaderboard, varying_params
 from nightune.tuning.analysis.metric_values import MetricValues
 from nightune.tuning.analysis.promotion_gate import Verdict
+from nightune.tuning.analysis.standard_errors import ranking_rows
 from nightune.tuning.analysis.sweep_comparison import what_is_scored
+from nightune.tuning.search.search_space import SearchSpace
+from nightune.tuning.study.space_content import space_of
 from nightune.tuning.trial import Status, TrialResult
 from nightune.vocabulary import VALIDATION_PREFIX, sign_of
 
 BEST_CURVES = 5
+EFFECTS_SEED = 0  # the same page from the same sweep
 CURVES = ("loss", "val_loss", "learning_rate", "batch_size", "weight_decay", "penalty")
-RANKING_SPLITS = ("ranking", "validation")
 
 Curves = Mapping[str, Mapping[int, float]]  # metric → epoch → value
 
@@ -112,7 +116,7 @@ class Night:
     @property
     def ranking_rows(self) -> int | None:
         """The number of rows that the objective is computed from; None where it is not recorded."""
-        return next((self.row_counts[name] for name in RANKING_SPLITS if name in self.row_counts), None)
+        return ranking_rows(self.row_counts)
 
     @cached_property
     def winner(self) -> TrialResult | None:
@@ -149,6 +153,19 @@ class Night:
     def varying(self) -> list[str]:
         """Names of the params that differ between trials, the most important ones first."""
         return sorted(varying_params(self.results), key=lambda name: (-self.shares.get(name, 0.0), name))
+
+    @cached_property
+    def space(self) -> SearchSpace | None:
+        """The search space; None where the sweep does not record it."""
+        return space_of(self.origin.content)
+
+    @cached_property
+    def effects(self) -> list[Effect]:
+        """The effects of the dimensions on the scores as they are drawn, those that matter first."""
+        if self.space is None:
+            return []
+        reach = self.measure.reach([each.objective for each in self.full]) if self.full else (0.0, 0.0)
+        return effects(self.space, self.full, partial(self.measure.straight, reach=reach), EFFECTS_SEED)
 
     @property
     def learners(self) -> list[TrialResult]:

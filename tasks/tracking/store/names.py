@@ -35,6 +35,7 @@ ENGINE_REASON = "nightune.engine_reason"
 COMPILED_FUNCTIONS = "nightune.compiled_functions"  # by all processes of the sweep; 0: no tag
 COMPILE_SECONDS = "nightune.compile_seconds"  # of tracing and compiling them
 FINDINGS = "nightune.findings"  # about the data, one a line; all of them are in FINDINGS_FILE
+BEST_TRIAL = "nightune.best_trial"  # of the search
 CONFIRMED_TRIAL = "nightune.confirmed_trial"
 MATTERED_MOST = "nightune.mattered_most"
 TEST_READS = "nightune.test_reads"
@@ -116,6 +117,9 @@ EXAMPLES = reported_names.EXAMPLES
 
 # Metrics of sweeps, beside the peaks.
 TRIALS_PER_HOUR = "trials_per_hour"
+FINISHED_TRIALS = "finished_trials"
+BEST_OBJECTIVE = "best_objective"  # of the search
+CONFIRMED_OBJECTIVE = "confirmed_objective"  # of the winner, over fresh seeds
 
 # Artifacts of trials and replicates.
 CHECKPOINT_FOLDER = "checkpoint"

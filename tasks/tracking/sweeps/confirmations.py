@@ -20,6 +20,8 @@ def write_confirmation(store: Store, sweep: Sweep, confirmation: Confirmation) -
     if confirmation.finalists:
         add_table(store, sweep, confirmation_rows(confirmation), names.CONFIRMATION_TABLE)
     winner = confirmation.winner
+    if winner is not None:
+        client(store).log_metric(sweep.run_id, names.CONFIRMED_OBJECTIVE, winner.finalist.mean)
     client(store).set_tag(sweep.run_id, names.CONFIRMED_TRIAL, "none" if winner is None else str(winner.finalist.trial))
 
 

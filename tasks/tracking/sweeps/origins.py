@@ -18,14 +18,15 @@ from nightune.tasks.tracking.sweeps.sweeps import Sweep, parse_content, read_env
 class Origin:
     """What a sweep was started from. Empty where a sweep does not record it, or the record is damaged.
 
-    `started` is in seconds since 1970. `written` is the study file of the time, and `overrides` are the options of
-    `nightune tune` by which the sweep differs from it.
+    `started` is in seconds since 1970. `text` is the study file of the time, `written` its tables, and `overrides` are
+    the options of `nightune tune` by which the sweep differs from it.
     """
 
     started: float
     question: str = ""
     content: Mapping[str, Any] = field(default_factory=dict)
     written: Mapping[str, Any] | None = None
+    text: str = ""
     overrides: tuple[str, ...] = ()
     commit: str = ""
     is_changed: bool = False  # files differed from the commit
@@ -39,18 +40,26 @@ def read_origin(store: Store, sweep: Sweep) -> Origin:
     tags = run.data.tags
     content = optional_file(store, sweep.run_id, names.STUDY_CONTENT, parse_content) or {}
     study_file = f"{names.STUDY_FOLDER}/{sweep.id.rpartition('-')[0]}.toml"
-    written = optional_file(store, sweep.run_id, study_file, tomllib.loads)
+    text = optional_file(store, sweep.run_id, study_file, _whole_toml)
+    written = None if text is None else tomllib.loads(text)
     return Origin(
         started=run.info.start_time / 1000,
         question=tags.get(names.MLFLOW_NOTE, ""),
         content=content,
         written=written,
+        text=text or "",
         overrides=(*(() if written is None else _overrides(written, content)), *_engine(tags)),
         commit=tags.get(names.MLFLOW_COMMIT, ""),
         is_changed=tags.get(names.GIT_CHANGED) == "true",
         device=tags.get(names.DEVICE, ""),
         environment=optional_file(store, sweep.run_id, names.ENVIRONMENT, read_environment) or {},
     )
+
+
+def _whole_toml(text: str) -> str:
+    """Return the text of a study; ValueError if it is damaged."""
+    tomllib.loads(text)
+    return text
 
 
 def write_page(store: Store, sweep: Sweep, page: str) -> Path | None:

@@ -1,0 +1,143 @@
+"""Print the leaderboard of a sweep: as many of the params that mattered as the terminal has room for."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from nightune.flows.commands.cells import cell_text, plain_table
+from nightune.flows.runtime.console import print_table
+from nightune.tasks.write_report import SweepReport
+from nightune.tuning.analysis.failures import failure_groups, failure_lines
+from nightune.tuning.trial import Status, TrialResult, Value
+
+SHOWN_ROWS = 10
+GAP = 2  # columns between two columns of the table
+NARROWEST = 8  # columns of a param's heading
+LONGEST = 18  # characters of a param's value
+ENDED = {Status.COMPLETED: "done", Status.STOPPED_EARLY: "early", Status.NOT_PROMOTED: "rung"}
+WINNER, ALIKE = "*", "="
+
+
+def print_leaderboard(console: Console, report: SweepReport) -> None:
+    """Print the best trials of a sweep, the params of the winner, why trials failed, and findings about the data."""
+    title = f"{report.sweep.id} · {report.sweep.metric} · {len(report.results)} of {report.sweep.planned_trials} trials"
+    table = plain_table(title)
+    columns = _columns(report, console.width)
+    for name, _ in columns:
+        table.add_column(escape(name), justify="right", no_wrap=True)
+    for row in zip(*(cells for _, cells in columns), strict=True):
+        table.add_row(*map(Text, row))
+    print_table(console, table)
+    if len(report.results) > SHOWN_ROWS:
+        console.print(f"… and {len(report.results) - SHOWN_ROWS} more in the leaderboard of the sweep's MLflow run.")
+    for line in _marks(report):
+        console.print(Text(line), soft_wrap=True)
+    _print_winner(console, report)
+    _print_failures(console, report)
+    for finding in (*(f"data: {each}" for each in report.findings), *report.model_findings):
+        console.print(Text(finding, style="yellow"), soft_wrap=True)
+
+
+def _columns(report: SweepReport, width: int) -> list[tuple[str, list[str]]]:
+    """Return headings and cells: trial, objective, how it ended, as many params as fit, and seconds if all do."""
+    shown = report.results[:SHOWN_ROWS]
+    fixed = [
+        ("trial", [f"{_mark(report, result):<2}{result.trial.number:>3}" for result in shown]),
+        (report.sweep.metric, [_objective(report, result) for result in shown]),
+        ("epoch", [f"{result.best_epoch}/{result.epochs}" for result in shown]),
+        ("ended", [ENDED.get(result.status, str(result.status)) for result in shown]),
+    ]
+    seconds = ("seconds", [f"{result.seconds:.1f}" for result in shown])
+    params = [_param_column(name, shown) for name in report.by_importance]
+    room = width + GAP - sum(map(_width, fixed))  # no gap follows the last column
+    kept: list[tuple[str, list[str]]] = []
+    for column in params:
+        if kept and _width(column) > room:
+            break
+        room -= _width(column)
+        kept.append(column)
+    has_room = len(kept) == len(params) and _width(seconds) <= room
+    return [*fixed, *([seconds] if has_room else []), *kept]
+
+
+def _width(column: tuple[str, Sequence[str]]) -> int:
+    name, cells = column
+    return GAP + max(map(len, [*name.split("\n"), *cells]))
+
+
+def _param_column(name: str, shown: Sequence[TrialResult]) -> tuple[str, list[str]]:
+    cells = [_cell(result.trial.params[name]) if name in result.trial.params else "–" for result in shown]
+    return _folded(name, max(NARROWEST, *map(len, cells))), cells
+
+
+def _cell(value: Value) -> str:
+    text = f"{value:.3g}" if isinstance(value, float) else cell_text(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _folded(name: str, width: int) -> str:
+    """Fold the name of a param before its dots and after its underscores into lines of at most this width."""
+    lines = [""]
+    for part in name.replace(".", "\0.").replace("_", "_\0").split("\0"):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
+
+
+def _objective(report: SweepReport, result: TrialResult) -> str:
+    if not result.best_epoch:
+        return "–"
+    error = report.errors.by_trial.get(result.trial.number)
+    return f"{result.objective:.4f}" + ("" if error is None else f" ±{error:.4f}")
+
+
+def _mark(report: SweepReport, result: TrialResult) -> str:
+    winner, best = report.winner, report.best
+    if winner is not None and result.run_id == winner.run_id:
+        return WINNER
+    is_alike = best is not None and report.errors.is_alike(result, best, report.sweep.direction)
+    return ALIKE if is_alike else ""
+
+
+def _marks(report: SweepReport) -> list[str]:
+    """Say what the marks mean, and that one seed confirms nothing."""
+    best, winner = report.best, report.winner
+    if best is None or winner is None:
+        return []
+    is_confirmed = report.confirmation is not None and report.confirmation.winner is not None
+    said = "winner by fresh seeds" if is_confirmed else "best of the search"
+    if report.errors.by_trial:
+        others = sum(report.errors.is_alike(each, best, report.sweep.direction) for each in report.results) - 1
+        within = f"{ALIKE} as good: {others} more" if others else "no other trial is"
+        said += f" · {within} within one standard error of the best score (± {report.errors.source})"
+    lines = [f"{WINNER} {said}"]
+    if not is_confirmed and report.sweep.is_complete:
+        lines.append("Not confirmed yet: `nightune promote` trains the best trials again with fresh seeds.")
+    return lines
+
+
+def _print_winner(console: Console, report: SweepReport) -> None:
+    """Print the params of the winner that differ between trials, in full."""
+    winner = report.winner
+    if winner is None:
+        return
+    known = [name for name in report.by_importance if name in winner.trial.params]
+    if not known:
+        return
+    console.print(f"\nTrial {winner.trial.number} in full", style="bold", highlight=False)
+    widest = max(map(len, known))
+    for name in known:
+        value = winner.trial.params[name]
+        text = repr(value) if isinstance(value, float) else cell_text(value)
+        console.print(Text(f"  {name:<{widest}}  {text}"), soft_wrap=True)
+
+
+def _print_failures(console: Console, report: SweepReport) -> None:
+    """Print why trials failed, once per cause."""
+    groups = failure_groups(report.results)
+    for group, line in zip(groups, failure_lines(groups, SHOWN_ROWS), strict=True):
+        text = f"{line}\n  The traceback is error.txt of run {group.run_id}."
+        console.print(Text(text, style="yellow"), soft_wrap=True)

@@ -1,0 +1,152 @@
+"""Write a first study and a small model for a file of data: what they say is what the data was read as."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nightune.models.data.contents import Table
+from nightune.models.data.dataset import Dataset
+from nightune.models.data.loading import load_dataset
+from nightune.models.data.settings import DataSettings
+from nightune.models.data.sources import FORMATS, read_source
+from nightune.models.errors import InputError
+from nightune.tasks.check_study import check_study
+from nightune.tasks.first_model import model_text
+from nightune.tasks.load_study import load_study
+from nightune.tuning.study.edit import inline
+from nightune.vocabulary import TASK_METRICS, VALIDATION_PREFIX, unknown_name
+
+TARGET_NAMES = ("target", "label", "class", "y", "outcome")
+BATCH_SIZES = (8, 16, 32, 64, 128)
+SHARE_OF_ROWS = 8  # a batch is at most one part in so many of the training rows
+
+
+@dataclass(frozen=True)
+class FirstStudy:
+    """The files that were written, and what the data was read as."""
+
+    study: Path
+    model: Path
+    target: str | None
+    is_target_chosen: bool  # by Nightune
+    data: str
+    findings: tuple[str, ...]
+
+
+def write_first_study(source: Path, target: str | None, folder: Path) -> FirstStudy:
+    """Write `NAME.toml` and `NAME_model.py` for a file of data into a folder; InputError if they cannot be written.
+
+    Without a target, a table's column of a usual name is predicted, or else its last one. No file is replaced, and
+    none is left if the data cannot be trained on as it is.
+    """
+    content = read_source(str(_existing(source)), Path())
+    columns = [str(name) for name in content.frame.columns] if isinstance(content, Table) else []
+    chosen = target or (_usual_target(columns) if columns else None)
+    if target is not None and target not in columns:
+        raise InputError("--target", unknown_name(target, columns, "column") if columns else "an array file has none")
+    settings = DataSettings(source=os.path.relpath(source, folder).replace(os.sep, "/"), target=chosen)
+    dataset = load_dataset(settings, folder)
+    name = _name(source.stem)
+    study, model = folder / f"{name}.toml", folder / f"{name}_model.py"
+    with _new_files({model: model_text(dataset), study: _study_text(settings, dataset, model.name)}):
+        findings = check_study(load_study(study)).findings
+    rows = ", ".join(f"{count} {split}" for split, count in dataset.sizes.items())
+    said = f"{dataset.task} · inputs {list(dataset.input_shape)} · {rows}"
+    return FirstStudy(study, model, chosen, target is None, said, tuple(findings))
+
+
+def _existing(source: Path) -> Path:
+    if not source.is_file():
+        raise InputError("DATA", f"{source} does not exist, or is no file")
+    if source.suffix.lower() not in FORMATS:
+        raise InputError("DATA", f"{unknown_name(source.suffix, FORMATS, 'form of file')}")
+    return source.resolve()
+
+
+def _usual_target(columns: list[str]) -> str:
+    return next((name for word in TARGET_NAMES for name in columns if name.strip().lower() == word), columns[-1])
+
+
+def _name(stem: str) -> str:
+    """Return the name of a study and of a Python module: letters, digits and underscores, a letter first."""
+    name = re.sub(r"[^A-Za-z0-9]+", "_", stem).strip("_")[:80]
+    return name if name[:1].isalpha() else f"data_{name}".rstrip("_")
+
+
+@contextmanager
+def _new_files(texts: dict[Path, str]) -> Iterator[None]:
+    """Write files that do not exist; remove them again if the block raises."""
+    written: list[Path] = []
+    try:
+        for path, text in texts.items():
+            try:
+                with path.open("x", encoding="utf-8") as file:
+                    written.append(path)
+                    file.write(text)
+            except FileExistsError:
+                remedy = "rename it, or give another folder with --folder"
+                raise InputError("init", f"{path} exists, and no file is replaced; {remedy}") from None
+            except OSError as error:
+                raise InputError("init", f"{path} cannot be written: {error.strerror}") from error
+        yield
+    except BaseException:
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _study_text(settings: DataSettings, dataset: Dataset, model: str) -> str:
+    is_regression = dataset.task == "regression"
+    what = settings.target or "the targets"
+    metrics = ", ".join(f"{VALIDATION_PREFIX}{name}" for name in TASK_METRICS[dataset.task] if name != "loss")
+    lines = [
+        f"# {len(dataset.train)} training rows, 20 trials of up to 30 epochs. First `nightune check`, then `tune`.",
+        f"question = {inline(f'Which network, learning rate and regularization predict {what} best?')}",
+        "seed = 1",
+        "",
+        "[data]",
+        f"source = {inline(settings.source)}  # relative to this file",
+    ]
+    if settings.target is not None:
+        lines.append(f"target = {inline(settings.target)}  # the column to predict; all others are inputs")
+        lines.append('# drop = ["id"]  # columns that are not known when a prediction is made, or that only name a row')
+    if is_regression:
+        lines.append("scale_target = true  # train on standard deviations of the target")
+    lines += [
+        '# Rows of one person or one day belong together: kind = "group" or "time", with column = "…".',
+        "split = { validation = 0.2, test = 0.2 }  # the test rows stay sealed until `nightune promote`",
+        "",
+        "[model]",
+        f"architecture = {inline(f'{model}:build')}  # yours to change; its arguments are searched below",
+        "width = [16, 32, 64]  # a list: one of these",
+        'depth = { low = 1, high = 3, integer = true }  # a range; scale = "log" for one over powers of ten',
+        "dropout = { low = 0.0, high = 0.5 }",
+        "",
+        "[space]",
+        'optimizer = ["adam", "adamw"]',
+        'learning_rate.peak = { low = 1e-4, high = 3e-2, scale = "log" }  # nightune probe suggests one',
+        'learning_rate.schedule = ["fixed", "cosine"]',
+        f"batch_size.size = {_batch_sizes(len(dataset.train))}",
+        'weight_decay.strength = { low = 1e-4, high = 1e-1, scale = "log" }  # active for adamw',
+        "",
+        "[stopping]",
+        'rule = "patience"  # a trial ends after so many epochs without an improvement',
+        "patience = 8",
+        "",
+        "[search]",
+        'method = "random"',
+        "trials = 20",
+        "epochs = 30",
+        "",
+        "[objective]",
+        f'metric = "val_loss"  # or one of {metrics}',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _batch_sizes(rows: int) -> str:
+    sizes = [size for size in BATCH_SIZES if size * SHARE_OF_ROWS <= rows][-3:]
+    return inline(sizes) if len(sizes) > 1 else str(max(1, min(rows // 2, BATCH_SIZES[0])))

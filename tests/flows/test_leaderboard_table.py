@@ -1,0 +1,88 @@
+"""The leaderboard in the terminal: params that mattered in columns, equal trials marked alike, the winner in full."""
+
+import io
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from nightune.flows.commands.leaderboard_table import print_leaderboard
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus
+from nightune.tasks.write_report import SweepReport
+from nightune.tuning.analysis.confirmation import Finalist, confirm
+from nightune.tuning.analysis.importance import Importance, WhatMattered
+from nightune.tuning.analysis.standard_errors import standard_errors
+from nightune.tuning.trial import Status, Trial, TrialResult
+
+SWEEP = Sweep("flowers-0", 0, "run", "1", SweepStatus.COMPLETE, "digest", "data", "val_accuracy", "maximize", 4)
+NAMES = ("learning_rate.peak", "optimizer", "weight_decay.strength", "batch_size.size", "one_minus_momentum", "units")
+
+
+def trial(number: int, score: float, status: Status = Status.COMPLETED) -> TrialResult:
+    values = (
+        0.0123456789 * (number + 1),
+        "adamw" if number % 2 else "sgd",
+        1e-5 + number,
+        16 * number,
+        0.1 + number,
+        [64],
+    )
+    params: dict[str, Any] = dict(zip(NAMES, values, strict=True)) | {"units": [number, 64]}
+    return TrialResult(Trial(number, params, 1, str(number)), status, score, 3, 4, 6, 180, 1.5, run_id=f"run-{number}")
+
+
+RESULTS = (trial(3, 0.97), trial(1, 0.965), trial(0, 0.8, Status.STOPPED_EARLY), trial(2, math.nan, Status.DIVERGED))
+MATTERED = WhatMattered((Importance("weight_decay.strength", 0.6, 0.7, 4), Importance("optimizer", 0.2, 0.7, 4)), ())
+REPORT = SweepReport("flowers", SWEEP, RESULTS, mattered=MATTERED, errors=standard_errors(RESULTS, None, {}, 200))
+
+
+def printed(report: SweepReport = REPORT, width: int = 80) -> list[str]:
+    console = Console(record=True, width=width, file=io.StringIO())
+    print_leaderboard(console, report)
+    return console.export_text().splitlines()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_no_line_of_the_table_is_wider_than_the_terminal(width: int) -> None:
+    lines = printed(width=width)
+    table = lines[: next(place for place, line in enumerate(lines) if line.startswith("* "))]
+    assert max(len(line.rstrip()) for line in table) <= width
+
+
+def test_eighty_columns_have_the_four_params_that_mattered_most() -> None:
+    assert REPORT.by_importance[:2] == ["weight_decay.strength", "optimizer"]
+    row = next(line for line in printed() if "0.9700" in line)
+    assert row.split()[:7] == ["*", "3", "0.9700", f"±{REPORT.errors.by_trial[3]:.4f}", "3/4", "done", "3"]
+    assert "adamw" in row
+    assert len(row.split()) == 6 + 4
+    assert not any("seconds" in line for line in printed())
+    assert any("seconds" in line for line in printed(width=160))
+
+
+def test_trials_within_one_standard_error_are_marked_alike() -> None:
+    lines = printed()
+    assert [line[:1] for line in lines if line[5:].startswith("  0.")] == ["*", "=", " "]
+    assert any("1 more" in line and "200 held-out rows" in line for line in lines)
+    unknown = printed(replace(REPORT, errors=standard_errors(RESULTS, None, {}, None)))
+    assert not any(line.startswith("=") or "±" in line for line in unknown)
+
+
+def test_the_winner_is_in_full_below_and_not_confirmed_until_fresh_seeds_say_so() -> None:
+    lines = printed()
+    assert any(line.split() == ["learning_rate.peak", "0.0493827156"] for line in lines)
+    assert any("nightune promote" in line for line in lines)
+    scores = {1: (0.97, 0.98), 3: (0.90, 0.91)}
+    finalists = [Finalist(n, str(n), f"run-{n}", 0.97, each, 10, 1.0) for n, each in scores.items()]
+    held = confirm(finalists, "maximize", "parameters", 0.95, seed=0)
+    lines = printed(replace(REPORT, confirmation=held))
+    assert [line.split()[1] for line in lines if line.startswith("*  ")] == ["1"]
+    assert "Trial 1 in full" in lines
+    assert not any("nightune promote" in line for line in lines)
+
+
+def test_a_sweep_without_a_result_prints_no_winner() -> None:
+    lines = printed(replace(REPORT, results=RESULTS[-1:]))
+    assert not any(line.startswith("*") or "in full" in line for line in lines)
+    assert printed(replace(REPORT, results=()))[0].startswith("flowers-0")

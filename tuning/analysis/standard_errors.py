@@ -1,0 +1,74 @@
+"""The standard error of a score of one seed, where it is known, and which trials are as good as the best."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from nightune.tuning.analysis.confirmation import Confirmation, seed_deviation
+from nightune.tuning.trial import TrialResult
+from nightune.vocabulary import sign_of
+
+SHARE_METRICS = ("val_accuracy", "val_top_3", "val_top_5")  # shares of rows that are right, independently of each other
+RANKING_SPLITS = ("ranking", "validation")  # the first one that a study has ranks its trials
+
+
+@dataclass(frozen=True, slots=True)
+class StandardErrors:
+    """One standard error of the objective by trial number, and where it is from, in words; empty where unknown."""
+
+    by_trial: Mapping[int, float] = field(default_factory=dict)
+    source: str = ""
+
+    def is_alike(self, result: TrialResult, best: TrialResult, direction: str) -> bool:
+        """True if a ranked result is within one standard error of the best one; False where that is unknown."""
+        error = self.by_trial.get(best.trial.number, math.nan)
+        return result.is_ranked and sign_of(direction) * (result.objective - best.objective) <= error
+
+
+UNKNOWN = StandardErrors()
+
+
+def standard_errors(
+    results: Sequence[TrialResult],
+    confirmation: Confirmation | None,
+    fold_errors: Mapping[int, float],
+    rows: int | None,
+) -> StandardErrors:
+    """Return the errors of the ranked results: by seeds once they are confirmed, else by folds, else by rows.
+
+    `fold_errors` are those of means over folds by trial number, `rows` is the number of rows that the objective is a
+    share of; None if it is no share, or if rows have weights.
+    """
+    ranked = [result for result in results if result.is_ranked]
+    deviation = math.nan if confirmation is None else seed_deviation(confirmation)
+    if math.isfinite(deviation):
+        errors = {each.trial.number: deviation for each in ranked}
+        return StandardErrors(errors, "between seeds of one configuration")
+    if fold_errors:
+        known = {each.trial.number for each in ranked} & set(fold_errors)
+        return StandardErrors({number: fold_errors[number] for number in known}, "of the mean over folds")
+    if rows:
+        errors = {each.trial.number: share_error(each.objective, rows) for each in ranked}
+        return StandardErrors(errors, f"by {rows} held-out rows")
+    return UNKNOWN
+
+
+def share_error(share: float, rows: int) -> float:
+    """Return the standard error of a share of so many rows; above 0 also for 0 and 1 (Agresti, Coull, 1998)."""
+    middle = (share * rows + 2) / (rows + 4)
+    return math.sqrt(middle * (1 - middle) / (rows + 4))
+
+
+def rows_of_share(metric: str, row_counts: Mapping[str, int], data: object) -> int | None:
+    """Return the number of rows that the objective is a share of, all of the same weight; None if it is no such share.
+
+    `data` is the section of the study's content.
+    """
+    rows = ranking_rows(row_counts)
+    is_weighted = not isinstance(data, Mapping) or any("weight" in str(key) and value for key, value in data.items())
+    return None if metric not in SHARE_METRICS or is_weighted else rows
+
+
+def ranking_rows(row_counts: Mapping[str, int]) -> int | None:
+    """Return the number of rows that the objective is computed from; None where it is not recorded."""
+    return next((row_counts[name] for name in RANKING_SPLITS if name in row_counts), None)
