@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nightune.models.serving.input_trees import ArrayTree
 from nightune.tuning.analysis.metric_gain import Side, UndefinedMetricError, refuse_undefined
 from nightune.tuning.analysis.promotion_gate import Guard
 from nightune.tuning.analysis.resampling import TestRows
@@ -54,7 +55,7 @@ class Question:
         weighted = "" if self.rows.weights is None else " (rows by their weights)"
         return f"{self.measure if self.is_row_mean else of_metric}{weighted}"
 
-    def side(self, parts: Path, siblings: Sequence[Path], inputs: np.ndarray) -> Side:
+    def side(self, parts: Path, siblings: Sequence[Path], inputs: ArrayTree) -> Side:
         """Measure all models of a version: the serving model first, then those of other seeds.
 
         A model whose outputs are not finite has NaN as losses, and no metric.
