@@ -12,6 +12,7 @@ from nightune.models.data.dataset import Dataset
 from nightune.models.errors import InputError
 from nightune.models.networks.architectures import architecture_keys
 from nightune.models.recipe.params import read_recipe, resolve
+from nightune.models.serving.input_trees import plain_shape
 from nightune.models.techniques.keys import Key
 from nightune.models.user_code import is_reference
 from nightune.tasks.prepare_data import weighted_options
@@ -170,7 +171,8 @@ class _Builder:
 
 def _size(builds: Sequence["TrialBuild"]) -> str:
     counts = [build.parameters for build in builds]
-    shapes = dict.fromkeys("inputs {}, outputs {}".format(*map(list, build.shapes)) for build in builds)
+    named = ((plain_shape(build.shapes[0]), list(build.shapes[1])) for build in builds)
+    shapes = dict.fromkeys(f"inputs {inputs}, outputs {outputs}" for inputs, outputs in named)
     most = f" to {max(counts):,}" if max(counts) > min(counts) else ""
     return f"{'; '.join(shapes)} · {min(counts):,}{most} parameters"
 

@@ -1,6 +1,7 @@
 """The text of a small model for inputs of a shape: dense layers for rows, convolutions for series and images."""
 
 from nightune.models.data.dataset import Dataset
+from nightune.models.errors import InputError
 
 _HEAD = '''"""{what}
 
@@ -43,8 +44,10 @@ OUTPUTS = {
 
 
 def model_text(dataset: Dataset) -> str:
-    """Return a module with a function `build` that makes a small model for the data."""
+    """Return a module with a function `build` that makes a small model for the data; InputError for several inputs."""
     shape = dataset.input_shape
+    if not isinstance(shape, tuple):
+        raise InputError("DATA", "it has several input arrays, for which no model is written; see docs/bring-your-model.md")
     rank = len(shape) - 1
     if rank in (1, 2):
         what = f"A small convolutional network for {'series' if rank == 1 else 'images'} of shape {shape}."

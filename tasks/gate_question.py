@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nightune.models.errors import InputError
+from nightune.models.serving.input_trees import ArrayTree
 from nightune.tuning.analysis.metric_gain import FEWEST_RESAMPLES, Cost, Side, UndefinedMetricError, refuse_undefined
 from nightune.tuning.analysis.promotion_gate import Guard
 from nightune.tuning.analysis.resampling import TestRows
@@ -81,7 +82,7 @@ class Question:
         is_plain = self.is_row_mean or self.truth.labels is not None
         return Cost(1 if is_plain else cost_of(self.objective, self.dataset.output_size))
 
-    def side(self, parts: Path, siblings: Sequence[Path], inputs: np.ndarray) -> Side:
+    def side(self, parts: Path, siblings: Sequence[Path], inputs: ArrayTree) -> Side:
         """Measure all models of a version: the serving model first, then those of other seeds.
 
         A model whose outputs are not finite has NaN as losses, and no metric.

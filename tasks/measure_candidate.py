@@ -12,6 +12,7 @@ import numpy as np
 from nightune.models.data.dataset import Purpose
 from nightune.models.errors import InputError
 from nightune.models.serving.columns import USUAL_FORMS
+from nightune.models.serving.input_trees import ArrayTree, equal_arrays
 from nightune.models.serving.predictor import MODEL, model_of
 from nightune.tasks.gate_question import Question
 from nightune.tasks.tracking.registry.model_folder import folder_bytes, parts_of
@@ -214,8 +215,8 @@ def _unopened(reason: str) -> Guard:
     return Guard("champion", False, f"{UNOPENED} ({reason}); {remedy}")
 
 
-def _same_inputs(inputs: np.ndarray, test: "UnsealedExamples") -> Guard:
-    is_same = np.array_equal(inputs, test.inputs)
+def _same_inputs(inputs: ArrayTree, test: "UnsealedExamples") -> Guard:
+    is_same = equal_arrays(inputs, test.inputs)
     verb = "give" if is_same else "do not give"
     return Guard("raw rows", is_same, f"raw rows {verb} the inputs of training after preprocessing", is_vital=True)
 

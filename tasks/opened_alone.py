@@ -10,6 +10,7 @@ import numpy as np
 
 from nightune.models.backend import devices
 from nightune.models.data.dataset import Purpose
+from nightune.models.serving.input_trees import ArrayTree, in_memory, rows_of
 from nightune.models.serving.predictor import DESCRIPTION, Predictor
 from nightune.models.serving.probabilities import described_probabilities
 from nightune.models.serving.rebuilt_model import CARRIED_BYTES, CODE, FOLDER
@@ -46,7 +47,7 @@ def opens_alone(study: Study, prepared: "Dataset", folder: Path, test: "Unsealed
     Its outputs must be those of the model in this process for the inputs of training.
     """
     rows, note = _raw_rows(study, prepared, test)
-    expected = Predictor.open(parts_of(folder)).outputs(np.asarray(test.inputs[:ROWS]))
+    expected = Predictor.open(parts_of(folder)).outputs(in_memory(rows_of(test.inputs, slice(ROWS))))
     problem = problem_alone(folder, rows, expected)
     if problem is None:
         answers = f"answers {len(expected)} raw rows as in training"
@@ -70,11 +71,11 @@ def _raw_rows(study: Study, prepared: "Dataset", test: "UnsealedExamples") -> tu
 
 
 def _first(test: "UnsealedExamples") -> Any:
-    return np.asarray(test.inputs[:ROWS]) if test.table is None else test.table.iloc[:ROWS]
+    return in_memory(rows_of(test.inputs, slice(ROWS))) if test.table is None else test.table.iloc[:ROWS]
 
 
 def problem_alone(
-    folder: Path, rows: "pd.DataFrame | np.ndarray", expected: np.ndarray, left_out: tuple[str, ...] = ()
+    folder: Path, rows: "pd.DataFrame | ArrayTree", expected: np.ndarray, left_out: tuple[str, ...] = ()
 ) -> Problem | None:
     """Open a version's folder in a fresh process; return what is wrong, or None if its outputs are the expected ones.
 

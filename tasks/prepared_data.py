@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nightune.models.serving.input_trees import ShapeTree
+
 
 @dataclass(frozen=True)
 class PreparedData:
@@ -13,7 +15,7 @@ class PreparedData:
     version: str
     task: str
     classes: tuple[Any, ...] | None
-    input_shape: tuple[int, ...]
+    input_shape: ShapeTree
     output_size: int
     sizes: dict[str, int]
     findings: tuple[str, ...]

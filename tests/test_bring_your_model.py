@@ -78,6 +78,29 @@ def changed(tmp_path: Path, section: str, name: str, changes: dict[str, str], ad
     return file
 
 
+IN_ORDER = {"by_name": "in_order", ":build": ":listed"}
+
+
+@pytest.mark.parametrize(("changes", "shown"), [({}, "'colour': []"), (IN_ORDER, "[[1], [9]]")])
+def test_several_inputs_are_trained_as_the_page_says(tmp_path: Path, changes: dict[str, str], shown: str) -> None:
+    file = changed(tmp_path, "Several inputs", "wines.toml", changes)
+    assert shown in str(check_study(load_study(file), lambda: None))
+    assert trained_task(file) == "multiclass"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({":build": ":misnamed"}, "takes the inputs 'colour', 'numbers', and the data holds 'colour', 'measured'"),
+        ({"wide_deep.py:build": "mlp"}, "mlp takes one array"),
+    ],
+)
+def test_other_inputs_are_refused_as_the_page_says(tmp_path: Path, changes: dict[str, str], message: str) -> None:
+    file = changed(tmp_path, "Several inputs", "wines.toml", changes)
+    with pytest.raises(StudyError, match=message):
+        check_study(load_study(file), lambda: None)
+
+
 @pytest.mark.parametrize(
     ("model", "changes", "added", "said"),
     [

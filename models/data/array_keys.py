@@ -169,6 +169,9 @@ def refuse_other_order(inputs: Any, values: Any, source: str, what: str) -> None
     """Refuse a table of inputs and values whose labels of rows are the same, in another order."""
     import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
+    if isinstance(inputs, Mapping):
+        for each in inputs.values():
+            refuse_other_order(each, values, source, what)
     if not (isinstance(inputs, pd.DataFrame) and isinstance(values, pd.DataFrame | pd.Series)):
         return
     one, other = inputs.index, values.index

@@ -13,6 +13,7 @@ from nightune.models.data.placement import gather
 from nightune.models.data.raw_data import RawData
 from nightune.models.data.splits import Rows, Split
 from nightune.models.data.targets import Targets
+from nightune.models.serving.input_trees import ArrayTree, example_types, map_arrays, named_arrays, plain_shape
 from nightune.models.serving.preprocessing import TablePreprocessing
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class EncodedData:
 
     source: str
     raw: RawData
-    inputs: np.ndarray
+    inputs: ArrayTree
     targets: Targets
     preprocessing: TablePreprocessing | None
     split: Split  # with a kind
@@ -46,12 +47,13 @@ class EncodedData:
         """The examples of these rows, with their weights unless only the trained ones have any."""
         given = self.raw.weights
         weights = None if given is None or (given.by_rows and not is_trained) else given.values[index]
-        return Examples(gather(self.inputs, index), self.targets.values[index], weights=weights)
+        inputs = map_arrays(lambda array: gather(array, index), self.inputs)
+        return Examples(inputs, self.targets.values[index], weights=weights)
 
     def table(self, index: np.ndarray) -> "pd.DataFrame | None":
         """These rows as the table holds them; None if the source holds arrays."""
-        features = self.raw.inputs
-        return None if isinstance(features, np.ndarray) else features.iloc[index]
+        features: Any = self.raw.inputs
+        return None if self.raw.has_arrays else features.iloc[index]
 
     def unsealed(self, index: np.ndarray) -> UnsealedExamples:
         """The examples of these rows, with their rows of the table numbered from 0."""
@@ -104,9 +106,10 @@ def _version(splits: Mapping[str, Examples], data: EncodedData) -> str:
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode())
     for name, examples in splits.items():
         weights = () if examples.weights is None else (examples.weights,)
-        for array in (examples.inputs, examples.targets, *weights):
+        arrays = [*named_arrays(examples.inputs), ("", examples.targets), *(("", each) for each in weights)]
+        for label, array in arrays:
             portable = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-            digest.update(f"{name} {portable.dtype.str} {portable.shape} ".encode())
+            digest.update(f"{name}{label and f' {label!r}'} {portable.dtype.str} {portable.shape} ".encode())
             digest.update(portable.data)
     return digest.hexdigest()[:16]
 
@@ -120,8 +123,8 @@ def _describe(dataset: Dataset, data: EncodedData) -> dict[str, Any]:
         "task": dataset.task,
         "classes": None if dataset.classes is None else list(dataset.classes),
         "sizes": dataset.sizes,
-        "input_shape": list(dataset.input_shape),
-        "input_type": str(dataset.train.inputs.dtype),
+        "input_shape": plain_shape(dataset.input_shape),
+        "input_type": example_types(dataset.train.inputs),
         "output_size": dataset.output_size,
         "split": {name: value for name, value in asdict(data.split).items() if value or name not in LATER_KEYS},
     }

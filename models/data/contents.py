@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nightune.models.serving.input_trees import ArrayTree
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -26,7 +28,7 @@ class Table:
 class Arrays:
     """Arrays as their source holds them; a built-in set has a task of its own."""
 
-    inputs: np.ndarray  # (examples, ...) float32 or int32
+    inputs: ArrayTree  # (examples, ...) float32 or int32, or several such arrays
     targets: np.ndarray  # (examples,) or (examples, columns)
     task: str | None = None
     findings: tuple[str, ...] = ()

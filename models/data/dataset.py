@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from nightune.models.serving.input_trees import (
+    ArrayTree,
+    ShapeTree,
+    arrays_of,
+    example_shape,
+    in_memory,
+    rows_of,
+)
 from nightune.models.serving.preprocessing import TablePreprocessing
 
 if TYPE_CHECKING:
@@ -19,23 +27,26 @@ SPLITS = ("train", "validation", "ranking", "test")
 class Examples:
     """Inputs (examples, ...) float32 or int32, and their targets: int32 classes, labels or float32 quantities.
 
-    Labels are 0 or 1, (examples, labels). `weights` are float32 from 0, (examples,); None: all rows weigh the same.
+    Several inputs are a dictionary of such arrays by name, or a tuple of them in order. Labels are 0 or 1, (examples,
+    labels). `weights` are float32 from 0, (examples,); None: all rows weigh the same.
     """
 
-    inputs: np.ndarray
+    inputs: ArrayTree
     targets: np.ndarray
     weights: np.ndarray | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        if len(self.inputs) != len(self.targets):
-            raise ValueError(f"{len(self.inputs)} inputs and {len(self.targets)} targets")
+        if any(len(array) != len(self.targets) for array in arrays_of(self.inputs)):
+            raise ValueError(
+                f"{[len(array) for array in arrays_of(self.inputs)]} inputs and {len(self.targets)} targets"
+            )
         if self.weights is not None and self.weights.shape != (len(self.targets),):
             raise ValueError(f"weights of shape {self.weights.shape} for {len(self.targets)} targets")
 
     def part(self, rows: slice | np.ndarray) -> Self:
         """Return some of the examples, with their weights."""
         weights = None if self.weights is None else self.weights[rows]
-        return replace(self, inputs=self.inputs[rows], targets=self.targets[rows], weights=weights)
+        return replace(self, inputs=rows_of(self.inputs, rows), targets=self.targets[rows], weights=weights)
 
     def weighing(self, count: int | None = None) -> Self:
         """Return the examples with a weight above 0, at most the first `count` of them."""
@@ -147,17 +158,17 @@ class Dataset:
     @property
     def is_on_disk(self) -> bool:
         """True if training reads its inputs from disk, batch by batch."""
-        return isinstance(self.train.inputs, np.memmap)
+        return any(isinstance(array, np.memmap) for array in arrays_of(self.train.inputs))
 
     @property
     def raw_example(self) -> Any:
-        """A few training rows as in the source: of the table, or of the array."""
-        return np.asarray(self.train.inputs[:5]) if self.example is None else self.example
+        """A few training rows as in the source: of the table, or of the arrays."""
+        return in_memory(rows_of(self.train.inputs, slice(5))) if self.example is None else self.example
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        """The shape of one example."""
-        return tuple(self.train.inputs.shape[1:])
+    def input_shape(self) -> ShapeTree:
+        """The shape of one example; of several inputs a dictionary by name, or a list in order."""
+        return example_shape(self.train.inputs)
 
     @property
     def output_size(self) -> int:

@@ -12,6 +12,7 @@ from nightune.models.data.settings import DataSettings
 from nightune.models.data.splits import FoldRows, Rows, Split, span_seconds, split_rows
 from nightune.models.data.targets import Targets, strata
 from nightune.models.errors import InputError
+from nightune.models.serving.input_trees import ArrayTree
 from nightune.models.serving.preprocessing import TablePreprocessing
 
 KEY = "data.split.folds"
@@ -34,7 +35,7 @@ def folded_rows(split: Split, targets: Targets, keys: np.ndarray | None) -> Rows
     return Rows(pool, folds[-1].validation, held.test, findings=findings, folds=folds)
 
 
-def encode_fold(raw: RawData, settings: DataSettings, whole: Inputs, fold: FoldRows) -> np.ndarray:
+def encode_fold(raw: RawData, settings: DataSettings, whole: Inputs, fold: FoldRows) -> ArrayTree:
     """Return the inputs of all rows by a preprocessing fitted on the fold's training rows, in the whole's columns.
 
     A category that the fold's training rows lack is unknown to it, and its column is 0, as for rows to predict.
@@ -43,6 +44,7 @@ def encode_fold(raw: RawData, settings: DataSettings, whole: Inputs, fold: FoldR
         return whole.values
     fitted = encode_inputs(raw, settings, fold.train)
     assert fitted.preprocessing is not None
+    assert isinstance(fitted.values, np.ndarray)  # as of every table
     values = np.zeros_like(whole.values)
     for place, column in zip(_places(fitted.preprocessing, whole.preprocessing), fitted.values.T, strict=True):
         values[:, place] += column

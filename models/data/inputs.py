@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nightune.models.data.columns.reading import is_separated
+from nightune.models.data.input_arrays import refuse_non_finite
 from nightune.models.data.raw_data import RawData
 from nightune.models.data.settings import DataSettings
-from nightune.models.data.sources import refuse_non_finite
 from nightune.models.data.tables import fit_preprocessing
+from nightune.models.serving.input_trees import ArrayTree, named_arrays
 from nightune.models.serving.preprocessing import TablePreprocessing, clean_table
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 class Inputs:
     """The inputs of all rows (rows, ...) as float32 or int32, and the columns that they come from.
 
-    `columns` hold one number or text per row: the cleaned columns of a table, or those of a two-dimensional array.
+    `columns` hold one number or text per row: the cleaned columns of a table, or those of two-dimensional arrays.
     """
 
-    values: np.ndarray
+    values: ArrayTree
     columns: Mapping[str, np.ndarray]
     preprocessing: TablePreprocessing | None = None  # None: the source holds arrays
     findings: tuple[str, ...] = ()
@@ -39,15 +40,16 @@ class Inputs:
 
 def encode_inputs(raw: RawData, settings: DataSettings, train: np.ndarray) -> Inputs:
     """Turn a table into features by a preprocessing fitted on the training rows; take arrays as they are."""
-    if isinstance(raw.inputs, np.ndarray):
-        return Inputs(raw.inputs, _array_columns(raw.inputs))
+    given: Any = raw.inputs
+    if raw.has_arrays:
+        return Inputs(given, _array_columns(given))
     choices = settings.choices.of_features([*raw.target_columns, settings.split.column, settings.weight])
-    preprocessing, findings = fit_preprocessing(raw.inputs, train, choices)
-    cleaned = clean_table(raw.inputs, preprocessing.columns)
+    preprocessing, findings = fit_preprocessing(given, train, choices)
+    cleaned = clean_table(given, preprocessing.columns)
     values = preprocessing.transform_clean(cleaned)
     refuse_non_finite(values, settings.source)
     columns = {name: cleaned[name].to_numpy() for name in cleaned.columns}
-    return Inputs(values, columns, preprocessing, tuple(findings), _amounts(raw.inputs, preprocessing))
+    return Inputs(values, columns, preprocessing, tuple(findings), _amounts(given, preprocessing))
 
 
 def _amounts(table: "pd.DataFrame", preprocessing: TablePreprocessing) -> frozenset[str]:
@@ -61,7 +63,13 @@ def _amounts(table: "pd.DataFrame", preprocessing: TablePreprocessing) -> frozen
     return frozenset(separated | {column.name for column in preprocessing.columns if column.kind == "date"})
 
 
-def _array_columns(array: np.ndarray) -> dict[str, np.ndarray]:
-    if array.ndim != 2:
-        return {}
-    return {f"input {index}": array[:, index] for index in range(array.shape[1])}
+def _array_columns(inputs: ArrayTree) -> dict[str, np.ndarray]:
+    """Return the columns of arrays of one or two dimensions; those of several inputs have the input's name in front."""
+    columns = {}
+    for name, array in named_arrays(inputs):
+        if array.ndim == 1:
+            columns[f"input {name}"] = array
+        elif array.ndim == 2:
+            front = f"input {name} " if name else "input "
+            columns |= {f"{front}{index}": array[:, index] for index in range(array.shape[1])}
+    return columns

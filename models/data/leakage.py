@@ -7,6 +7,7 @@ import numpy as np
 from nightune.models.data.inputs import Inputs
 from nightune.models.data.splits import Rows
 from nightune.models.data.targets import Targets
+from nightune.models.serving.input_trees import ArrayTree, arrays_of
 
 MOST_ROWS = 10_000  # sampled for the one-column check
 MOST_COLUMNS = 300
@@ -30,9 +31,10 @@ def leakage_findings(inputs: Inputs, targets: Targets, rows: Rows) -> list[str]:
     return [*duplicate_findings(inputs.values, rows), *_shortened(identifiers), *_shortened(predictors)]
 
 
-def duplicate_findings(inputs: np.ndarray, rows: Rows) -> list[str]:
+def duplicate_findings(inputs: ArrayTree, rows: Rows) -> list[str]:
     """Count the rows of each split whose inputs equal those of a row in an earlier split."""
-    hashes = np.array([hash(row.tobytes()) for row in inputs])
+    arrays = arrays_of(inputs)
+    hashes = np.array([hash(b"".join(row.tobytes() for row in example)) for example in zip(*arrays, strict=True)])
     earlier, findings = hashes[rows.train], []
     ranking = [] if rows.ranking is None else [("ranking", rows.ranking, "training or validation")]
     for name, index, others in [

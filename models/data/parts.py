@@ -8,6 +8,7 @@ import numpy as np
 
 from nightune.models.data.contents import Arrays
 from nightune.models.errors import InputError
+from nightune.models.serving.input_trees import joined_rows, named_arrays, row_count
 from nightune.vocabulary import listing
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def join_arrays(parts: Mapping[str, Arrays], source: str) -> Arrays:
             ("inputs", first.inputs, each.inputs),
             ("targets", first.targets, each.targets),
         ):
-            if one.shape[1:] != other.shape[1:] or _kind(one, what) != _kind(other, what):
+            if _examples(one, what) != _examples(other, what):
                 raise InputError(
                     KEY,
                     f"{source}: {what} of {name!r} are {_form(other)}, and {_form(one)} in {next(iter(parts))!r}; "
@@ -98,10 +99,10 @@ def join_arrays(parts: Mapping[str, Arrays], source: str) -> Arrays:
             raise InputError(KEY, f"{source}: {name!r} has other names of targets or of keys such as group and part")
     _refuse_some_weights(parts, source)
     keys = {name: pd.concat([each.keys[name] for each in parts.values()], ignore_index=True) for name in first.keys}
-    named = np.repeat(list(parts), [len(each.inputs) for each in parts.values()])
+    named = np.repeat(list(parts), [row_count(each.inputs) for each in parts.values()])
     return replace(
         first,
-        inputs=np.concatenate([each.inputs for each in parts.values()]),
+        inputs=joined_rows([each.inputs for each in parts.values()]),
         targets=np.concatenate([each.targets for each in parts.values()]),
         weights=None
         if first.weights is None
@@ -124,5 +125,10 @@ def _kind(array: np.ndarray, what: str) -> str:
     return array.dtype.name if what == "inputs" else "text" if array.dtype.kind in "US" else "number"
 
 
-def _form(array: np.ndarray) -> str:
-    return f"{array.dtype.name} {array.shape}"
+def _examples(arrays: Any, what: str) -> list[tuple[str, tuple[int, ...], str]]:
+    """What the rows of all parts must have in common: the names, shapes and kinds of their arrays."""
+    return [(name, array.shape[1:], _kind(array, what)) for name, array in named_arrays(arrays)]
+
+
+def _form(arrays: Any) -> str:
+    return ", ".join(f"{name} {array.dtype.name} {array.shape}".strip() for name, array in named_arrays(arrays))

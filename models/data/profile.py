@@ -22,10 +22,11 @@ def column_lines(
     raw: RawData, targets: Targets, preprocessing: TablePreprocessing | None, settings: DataSettings, train: np.ndarray
 ) -> tuple[ColumnLine, ...]:
     """Describe the targets, then the other columns in the table's order; nothing for arrays."""
-    if isinstance(raw.inputs, np.ndarray) or preprocessing is None:
+    if raw.has_arrays or preprocessing is None:
         return ()
     used = {column.name: column for column in preprocessing.columns}
-    rows = raw.inputs.iloc[train]
+    rows: Any = raw.inputs
+    rows = rows.iloc[train]
     lines = _target_lines(raw, targets, train)
     lines += [_line(rows[name], used.get(str(name)), preprocessing) for name in rows.columns]
     if raw.split_column is not None and raw.split_column.name == settings.split.column:

@@ -16,6 +16,7 @@ from nightune.models.data.splits import Split
 from nightune.models.data.target_column import read_target
 from nightune.models.data.weights import RowWeights, likely_weights, read_column, refuse_unknown_column
 from nightune.models.errors import InputError
+from nightune.models.serving.input_trees import ArrayTree, is_several
 from nightune.vocabulary import COLUMN_SPLIT_KINDS, unknown_name
 
 if TYPE_CHECKING:
@@ -26,11 +27,11 @@ if TYPE_CHECKING:
 class RawData:
     """Inputs and targets, one row per example, and what the study or the source says about them.
 
-    `inputs` are the feature columns of a table, or an array (rows, ...) of float32 or int32. `targets` are booleans,
-    numbers or texts: (rows,), or (rows, columns).
+    `inputs` are the feature columns of a table, or an array (rows, ...) of float32 or int32, or several. `targets` are
+    booleans, numbers or texts: (rows,), or (rows, columns).
     """
 
-    inputs: "pd.DataFrame | np.ndarray"
+    inputs: "pd.DataFrame | ArrayTree"
     targets: np.ndarray
     task: str | None = None  # None: inferred from the targets
     target_name: str | None = None  # None: several columns, or arrays, which have no column names
@@ -42,13 +43,18 @@ class RawData:
     weights: RowWeights | None = None
 
     @property
+    def has_arrays(self) -> bool:
+        """True if the source holds arrays, False for a table."""
+        return isinstance(self.inputs, np.ndarray) or is_several(self.inputs)
+
+    @property
     def target_key(self) -> str:
         """The key of the study file to blame for bad targets."""
-        return KEY if isinstance(self.inputs, np.ndarray) else "data.target"
+        return KEY if self.has_arrays else "data.target"
 
     def split_choices(self, settings: DataSettings) -> Choices:
         """Return how the split column is read: by the study for tables."""
-        return key_choices(self.split_column) if isinstance(self.inputs, np.ndarray) else settings.choices
+        return key_choices(self.split_column) if self.has_arrays else settings.choices
 
     @property
     def target_columns(self) -> tuple[str, ...]:
@@ -61,7 +67,7 @@ def separate_target(content: Table | Arrays, settings: DataSettings) -> RawData:
     if isinstance(content, Table):
         return _from_table(content, settings)
     _refuse_column_names(settings)
-    settled = split_by_keys(settings.split, content.keys, len(content.inputs), settings.source)
+    settled = split_by_keys(settings.split, content.keys, len(content.targets), settings.source)
     return RawData(
         inputs=content.inputs,
         targets=content.targets,

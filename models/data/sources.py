@@ -15,11 +15,11 @@ from nightune.models.data.array_keys import ARRAYS, find_names, known_names, rea
 from nightune.models.data.columns.numbers import ambiguous_decimals
 from nightune.models.data.columns.written import as_written
 from nightune.models.data.contents import Arrays, Table
+from nightune.models.data.input_arrays import as_inputs, read_several, several_inputs
 from nightune.models.data.parts import join_arrays, keras_parts
-from nightune.models.data.placement import blocks
 from nightune.models.data.weights import read_array
 from nightune.models.errors import InputError
-from nightune.models.serving.arrays import BEYOND, plain_array
+from nightune.models.serving.arrays import plain_array
 from nightune.models.serving.labels import plain_values
 from nightune.models.serving.preprocessing import as_table, is_table
 from nightune.models.user_code import call_function, is_reference
@@ -31,11 +31,10 @@ if TYPE_CHECKING:
 KEY = "data.source"
 BUILT_IN = ("breast_cancer", "diabetes", "digits", "digits_images", "iris", "wine")
 FORMATS = (".csv", ".parquet", ".npz")
-EXACT = 2**24  # up to here float32 holds each whole number
 CSV_OPTIONS = {"encoding": "utf-8-sig", "low_memory": False, "keep_default_na": False, "na_values": [""]}
 _RETURNS = (
-    "a function returns arrays (x, y) or (x, y, weight), a dictionary of arrays (x, y, and weight, group, time or "
-    "part; or x_train, y_train, x_test …), "
+    "a function returns arrays (x, y) or (x, y, weight), where x may be a dictionary of inputs; a dictionary of "
+    "arrays (x, y, and weight, group, time or part; or x_train, y_train, x_test …); "
     "or a DataFrame with a column that [data] target names"
 )
 
@@ -223,7 +222,7 @@ def _from_mapping(held: Mapping[Any, Any], source: str) -> Arrays:
         return _from_parts({part: [held[name] for name in names] for part, names in parts.items()}, source)
     names = find_names(held, source)
     arrays = _from_arrays([held[names[name]] for name in ("x", "y", "weight") if name in names], source)
-    return replace(arrays, keys=read_keys(held, held[names["x"]], len(arrays.inputs), source))
+    return replace(arrays, keys=read_keys(held, held[names["x"]], len(arrays.targets), source))
 
 
 def _from_parts(parts: Mapping[str, Sequence[Any]], source: str) -> Arrays:
@@ -235,8 +234,12 @@ def _are_pairs(result: Any) -> bool:
     return (
         isinstance(result, tuple)
         and len(result) in (2, 3)
-        and all(isinstance(each, tuple) and len(each) in (2, 3) and all(map(np.ndim, each)) for each in result)
+        and all(isinstance(each, tuple) and len(each) in (2, 3) and all(map(_has_rows, each)) for each in result)
     )
+
+
+def _has_rows(values: Any) -> bool:
+    return isinstance(values, Mapping | list | tuple) or np.ndim(values) > 0
 
 
 def _from_arrays(given: Sequence[Any], source: str) -> Arrays:
@@ -245,20 +248,28 @@ def _from_arrays(given: Sequence[Any], source: str) -> Arrays:
     if len(given) == 2 or given[2] is None:
         return arrays
     refuse_other_order(given[0], given[2], source, "weights")
-    return replace(arrays, weights=read_array(given[2], len(arrays.inputs), source))
+    return replace(arrays, weights=read_array(given[2], len(arrays.targets), source))
 
 
 def _from_pair(inputs_given: Any, targets_given: Any, source: str) -> Arrays:
     refuse_other_order(inputs_given, targets_given, source, "targets")
-    inputs, targets = (
-        plain_array(part, KEY, f"{source}: {what}")
-        for part, what in ((inputs_given, "inputs"), (targets_given, "targets"))
-    )
+    targets = plain_array(targets_given, KEY, f"{source}: targets")
+    several = several_inputs(inputs_given, len(np.atleast_1d(targets)), source)
     is_named = hasattr(targets_given, "columns") and targets.ndim == 2 and targets.shape[1] > 1
     names = tuple(map(str, targets_given.columns)) if is_named else None
     if names and len(set(names)) < len(names):
         raise InputError(KEY, f"{source} returned targets with several columns of one name; rename them")
+    if several is not None:
+        _refuse_other_targets(targets, source)
+        tree, findings = read_several(several, len(targets), source)
+        return Arrays(tree, _as_targets(targets, source), findings=findings, target_names=names)
+    inputs = plain_array(inputs_given, KEY, f"{source}: inputs")
     return replace(_checked(inputs, targets, source), target_names=names)
+
+
+def _refuse_other_targets(targets: np.ndarray, name: str) -> None:
+    if targets.ndim not in (1, 2) or targets.size == 0:
+        raise InputError(KEY, f"{name}: targets have shape {targets.shape}; one row per example is needed, as (100,)")
 
 
 def _checked(inputs: np.ndarray, targets: np.ndarray, name: str) -> Arrays:
@@ -270,53 +281,8 @@ def _checked(inputs: np.ndarray, targets: np.ndarray, name: str) -> Arrays:
         )
     if len(inputs) != len(targets):
         raise InputError(KEY, f"{name}: {len(inputs)} inputs and {len(targets)} targets; the numbers must be equal")
-    numbers, findings = _as_inputs(inputs, name)
+    numbers, findings = as_inputs(inputs, name, returns=f" ({_RETURNS})")
     return Arrays(numbers, _as_targets(targets, name), findings=findings)
-
-
-def _as_inputs(inputs: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Convert floats and booleans to float32, whole numbers to int32."""
-    if inputs.dtype.kind not in "bfiu":
-        raise InputError(KEY, f"{name}: inputs hold {inputs.dtype.name} values; numbers are needed ({_RETURNS})")
-    if inputs.dtype.kind in "bf":
-        with np.errstate(over="ignore"):  # values too large for float32 become infinite, and are refused
-            numbers = np.ascontiguousarray(inputs, dtype=np.float32)
-        refuse_non_finite(numbers, name)
-        return numbers, _rounded(inputs, numbers)
-    low, high = int(inputs.min()), int(inputs.max())
-    if low < -(2**31) or high >= 2**31:
-        raise InputError(KEY, f"{name}: inputs from {low} to {high} do not fit into 32 bits; {BEYOND}")
-    numbers = np.ascontiguousarray(inputs, dtype=np.int32)
-    if inputs.dtype == np.uint8 or inputs.ndim > 2:
-        finding = (
-            f"inputs are whole numbers from {low} to {high}, kept as integers for an embedding layer; "
-            "for any other network return floats, such as x / 255 for images"
-        )
-        return numbers, (finding,)
-    return numbers, ()
-
-
-def _rounded(inputs: np.ndarray, numbers: np.ndarray) -> tuple[str, ...]:
-    """Report whole numbers that float32 does not hold, the first one of them."""
-    for span in blocks(inputs):
-        given, kept = inputs[span], numbers[span]
-        if np.abs(kept).max() > EXACT and (lost := (kept != given) & (np.floor(given) == given)).any():
-            one, other = given[lost][0], kept[lost][0]
-            return (f"inputs hold whole numbers that float32 rounds, such as {one:.0f} to {other:.0f}; {BEYOND}",)
-    return ()
-
-
-def refuse_non_finite(inputs: np.ndarray, name: str) -> None:
-    """Refuse NaN and infinite inputs, with their number and the row of the first."""
-    count, first = 0, -1
-    for span in blocks(inputs):
-        finite = np.isfinite(inputs[span])
-        if not finite.all():
-            first = span.start + int(np.argwhere(~finite)[0][0]) if first < 0 else first
-            count += int(finite.size - finite.sum())
-    if count:
-        problem = f"{count} input values are NaN, infinite or too large for float32, the first in row {first}"
-        raise InputError(KEY, f"{name}: {problem}; remove such rows, or replace the values")
 
 
 def _as_targets(targets: np.ndarray, name: str) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 from nightune.models.data.dataset import SPLITS, Dataset, Examples, Purpose, SealedExamples, SealError, UnsealedExamples
 from nightune.models.data.placement import Placement, place
 from nightune.models.errors import InputError
+from nightune.models.serving.input_trees import ArrayTree, arrays_of, is_several, read_shape
 from nightune.models.serving.labels import as_text
 from nightune.models.serving.predictor import DESCRIPTION, PREPROCESSING
 from nightune.models.serving.preprocessing import TablePreprocessing
@@ -99,7 +100,7 @@ def read_split(folder: Path, name: str) -> Examples:
 def _read_examples(folder: Path, name: str) -> Examples:
     try:
         is_on_disk = data_placement(folder).is_on_disk
-        inputs = _open_array(folder / f"{name}_inputs.npy", is_on_disk)
+        inputs = _open_inputs(folder, folder / name, is_on_disk)
         targets = _open_array(folder / f"{name}_targets.npy", is_on_disk=False)
         return Examples(inputs, targets, weights=_open_weights(folder, folder / name))
     except _DAMAGES as error:
@@ -108,7 +109,7 @@ def _read_examples(folder: Path, name: str) -> Examples:
 
 def data_placement(folder: Path) -> Placement:
     """Settle where the inputs of a saved data set stay when it is opened: all in memory, or all on disk."""
-    return place(sum(file.stat().st_size for file in folder.glob("*_inputs.npy")))
+    return place(sum(file.stat().st_size for file in folder.glob("*_inputs*.npy")))
 
 
 def preprocessing_files(folder: Path) -> list[Path]:
@@ -159,15 +160,30 @@ def _add_groups(dataset: Dataset, folder: Path) -> None:
 
 
 def _write_arrays(examples: Examples, stem: Path) -> None:
-    for part in ("inputs", "targets", *(() if examples.weights is None else ("weights",))):
+    for number, array in enumerate(arrays_of(examples.inputs)):
+        np.save(_inputs_file(stem, number if is_several(examples.inputs) else None), array, allow_pickle=False)
+    for part in ("targets", *(() if examples.weights is None else ("weights",))):
         np.save(stem.with_name(f"{stem.name}_{part}.npy"), getattr(examples, part), allow_pickle=False)
+
+
+def _inputs_file(stem: Path, number: int | None) -> Path:
+    """Return the file of the only input, or of one of several by its number in the description."""
+    return stem.with_name(f"{stem.name}_inputs{'' if number is None else f'_{number}'}.npy")
+
+
+def _open_inputs(folder: Path, stem: Path, is_on_disk: bool) -> ArrayTree:
+    shape = read_shape(json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))["input_shape"])
+    if not is_several(shape):
+        return _open_array(_inputs_file(stem, None), is_on_disk)
+    arrays = [_open_array(_inputs_file(stem, number), is_on_disk) for number in range(len(shape))]
+    return dict(zip(shape, arrays, strict=True)) if isinstance(shape, dict) else tuple(arrays)
 
 
 def _read_sealed(folder: Path) -> UnsealedExamples:
     sealed = folder / SEALED
     try:
-        is_on_disk = place((sealed / "test_inputs.npy").stat().st_size).is_on_disk
-        inputs = _open_array(sealed / "test_inputs.npy", is_on_disk)
+        is_on_disk = place(sum(file.stat().st_size for file in sealed.glob("test_inputs*.npy"))).is_on_disk
+        inputs = _open_inputs(folder, sealed / "test", is_on_disk)
         targets = _open_array(sealed / "test_targets.npy", is_on_disk=False)
         groups = _open_array(sealed / GROUPS, is_on_disk=False) if (sealed / GROUPS).exists() else None
         weights = _open_weights(folder, sealed / "test")

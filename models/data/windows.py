@@ -8,6 +8,7 @@ import numpy as np
 from nightune.models.data.inputs import Inputs
 from nightune.models.data.splits import Rows, Split
 from nightune.models.errors import InputError
+from nightune.models.serving.input_trees import arrays_of
 
 FEWEST_ROWS = 20
 MOST_NUMBERS = 2**25  # of the rows that are compared, the first ones
@@ -79,19 +80,19 @@ def find_overlap(inputs: Inputs) -> Overlap | None:
 
 
 def _series(inputs: Inputs) -> Iterator[np.ndarray]:
-    """Yield the rows as (rows, steps, channels) for each axis that may be the one of steps."""
+    """Yield the rows as (rows, steps, channels) for each array and each axis that may be the one of steps."""
     if inputs.preprocessing is not None:
         numbers = [values for values in inputs.columns.values() if values.dtype.kind in "fiu"]
         if numbers:
             yield np.column_stack(numbers)[: _row_count(len(numbers)), :, None]
         return
-    values = inputs.values
-    for axis in range(1, values.ndim):
-        moved = np.moveaxis(values, axis, 1)
-        channels = int(np.prod(moved.shape[2:]))
-        chosen = np.unique(np.linspace(0, channels - 1, MOST_CHANNELS).astype(int))
-        head = moved[: _row_count(moved.shape[1] * channels)]
-        yield head.reshape(*head.shape[:2], channels)[:, :, chosen]
+    for values in arrays_of(inputs.values):
+        for axis in range(1, values.ndim):
+            moved = np.moveaxis(values, axis, 1)
+            channels = int(np.prod(moved.shape[2:]))
+            chosen = np.unique(np.linspace(0, channels - 1, MOST_CHANNELS).astype(int))
+            head = moved[: _row_count(moved.shape[1] * channels)]
+            yield head.reshape(*head.shape[:2], channels)[:, :, chosen]
 
 
 def _row_count(numbers: int) -> int:

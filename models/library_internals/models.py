@@ -99,6 +99,11 @@ def is_compiled(model: Any) -> bool:
     return bool(model.compiled)
 
 
+def take_in_order(model: Any) -> None:
+    """Make a graph of layers that takes a dictionary of inputs take a list of them, in the order of `inputs`."""
+    model._inputs_struct = list(model.inputs)
+
+
 def mark_uncompiled(model: Any) -> None:
     """Exclude the arguments of `compile` from the saved model."""
     model.compiled = False

@@ -13,14 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
-
 from nightune.models.error_causes import cause_of, users_line
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import mark_uncompiled
+from nightune.models.networks.fitting_inputs import refuse_other_inputs, refuse_several, shown_inputs
 from nightune.models.networks.isolated_random import isolated_random
 from nightune.models.networks.noise import hashed_noise
 from nightune.models.networks.own_seeds import following_seed
+from nightune.models.serving.input_trees import ShapeTree, batch_shape, is_several, zeros
 from nightune.models.techniques.keys import Key
 from nightune.models.user_code import folder_on_path, is_reference, load_function
 from nightune.vocabulary import ARCHITECTURE as KEY
@@ -106,7 +106,7 @@ def architecture_keys(name: str, folder: Path) -> dict[str, Key]:
 def build_model(
     architecture: str,
     parameters: Mapping[str, Any],
-    input_shape: tuple[int, ...],
+    input_shape: ShapeTree,
     output_size: int,
     *,
     folder: Path,
@@ -123,6 +123,7 @@ def build_model(
     from nightune.models.networks.own_methods import refuse_unused_methods  # noqa: PLC0415 - Keras
 
     function = _find(architecture, folder)
+    refuse_several(architecture, input_shape)
     arguments = bound_arguments(architecture, parameters, input_shape, output_size, folder)
     code = (folder / architecture.rpartition(":")[0]).parent
     shape: tuple[int | None, ...] = ()
@@ -137,7 +138,8 @@ def build_model(
         raise
     except Exception as error:
         line = users_line(error, code)
-        raise InputError(KEY, f"{architecture} raised {cause_of(error)}{f' ({line})' if line else ''}") from error
+        held = f"; the data holds the inputs {shown_inputs(input_shape)}" if is_several(input_shape) else ""
+        raise InputError(KEY, f"{architecture} raised {cause_of(error)}{f' ({line})' if line else ''}{held}") from error
     if not isinstance(model, keras.Model):
         raise InputError(KEY, f"{architecture} returned a {type(model).__name__}, not a Keras model")
     if len(shape) != 2 or shape[1] not in ({1, 2} if output_size == 1 else {output_size}):
@@ -152,7 +154,7 @@ def build_model(
 
 
 def bound_arguments(
-    architecture: str, parameters: Mapping[str, Any], input_shape: tuple[int, ...], output_size: int, folder: Path
+    architecture: str, parameters: Mapping[str, Any], input_shape: ShapeTree, output_size: int, folder: Path
 ) -> inspect.BoundArguments:
     """Return the arguments that `build_model` gives to the function; InputError names a wrong parameter."""
     given = dict(zip(GIVEN, (input_shape, output_size), strict=True))
@@ -234,7 +236,7 @@ def _arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> inspe
     return inspect.BoundArguments(inspect.signature(function), chosen)
 
 
-def _fitting_shape(model: Any, input_shape: tuple[int, ...]) -> tuple[int | None, ...]:
+def _fitting_shape(model: Any, input_shape: ShapeTree) -> tuple[int | None, ...]:
     """The shape of the outputs for the data's inputs; a model without a graph is built with them."""
     from keras import Sequential  # noqa: PLC0415 - as above
 
@@ -242,16 +244,13 @@ def _fitting_shape(model: Any, input_shape: tuple[int, ...]) -> tuple[int | None
     from nightune.models.networks.output_walk import has_graph  # noqa: PLC0415 - as above
 
     if isinstance(model, Sequential) and not model.built:
-        model.build((None, *input_shape))  # a call on examples would fix their number in its shape
+        model.build(batch_shape(input_shape))  # a call on examples would fix their number in its shape
     if has_graph(model):
-        if len(model.inputs) != 1 or len(model.outputs) != 1:
+        if len(model.outputs) != 1:
             counts = f"{len(model.inputs)} inputs and {len(model.outputs)} outputs"
-            raise InputError(KEY, f"the model has {counts} (allowed: one of each)")
-        wanted = tuple(model.input_shape[1:])
-        fits = zip(wanted, input_shape, strict=False)
-        if len(wanted) != len(input_shape) or any(want not in (None, have) for want, have in fits):
-            raise InputError(KEY, f"the model takes examples of shape {wanted}, but the data's have {input_shape}")
-    return output_shape(model, np.zeros((2, *input_shape), np.float32))
+            raise InputError(KEY, f"the model has {counts} (allowed: one output)")
+        refuse_other_inputs(model, input_shape)
+    return output_shape(model, zeros(input_shape))
 
 
 def _outputs(size: int) -> Any:

@@ -16,6 +16,7 @@ from nightune.models.library_internals.models import (
 from nightune.models.networks.isolated_random import isolated_random
 from nightune.models.networks.noise import hashed_noise
 from nightune.models.networks.output_ranges import disturbed
+from nightune.models.serving.input_trees import ArrayTree, joined_rows, row_count, rows_of
 
 # During training, an output of these layers depends on the other examples of the batch.
 _COUPLING = (keras.layers.BatchNormalization, keras.layers.SpectralNormalization, keras.layers.Normalization)
@@ -29,7 +30,7 @@ _APART_BY_SIZE = 1e-3  # in batches of different sizes, which round differently
 _APART_IN_FEW_BITS = 5e-2  # the same in mixed precision
 
 
-def is_separable(model: keras.Model, sample: np.ndarray) -> bool:
+def is_separable(model: keras.Model, sample: ArrayTree) -> bool:
     """True if a batch's gradient is known to be the sum of its examples' gradients.
 
     Keras' own layers without coupling between examples are known to be so. Its operations (`ops.mean(x, axis=0)`) and
@@ -41,7 +42,7 @@ def is_separable(model: keras.Model, sample: np.ndarray) -> bool:
     )
 
 
-def predicts_rows_apart(model: keras.Model, sample: np.ndarray) -> bool:
+def predicts_rows_apart(model: keras.Model, sample: ArrayTree) -> bool:
     """True if in inference mode an example's outputs do not depend on the others: known, or measured on the sample."""
     return is_known_by_example(model) or not depends_on_other_rows(model, sample, training=False)
 
@@ -52,16 +53,16 @@ def is_known_by_example(model: keras.Model) -> bool:
     return all(map(_is_known, layers)) and all(isinstance(each, keras.layers.Layer) for each in operations_of(model))
 
 
-def depends_on_other_rows(model: keras.Model, sample: np.ndarray, *, training: bool) -> bool:
+def depends_on_other_rows(model: keras.Model, sample: ArrayTree, *, training: bool) -> bool:
     """Measure whether outputs change with the other rows of a batch, or with their number; noise stays the same.
 
     In training mode this is also true of a model that changes a state, such as moving means. Too few rows to tell, and
     models that take no batch of another size, count as dependent. The model's variables are as before afterwards.
     """
-    kept = min(_ROWS, len(sample) // MINIMUM_ROWS)
+    kept = min(_ROWS, row_count(sample) // MINIMUM_ROWS)
     if not kept:
         return True
-    first, second, third = (sample[part::3][:kept] for part in range(3))
+    first, second, third = (rows_of(rows_of(sample, slice(part, None, 3)), slice(kept)) for part in range(3))
     weights = {id(variable) for variable in model.trainable_variables}
     streams = {id(variable) for variable in random_states(model)}
     generator = np.random.default_rng(0)
@@ -72,7 +73,7 @@ def depends_on_other_rows(model: keras.Model, sample: np.ndarray, *, training: b
                 (each, disturbed(value, 1.0, generator) if id(each) in weights and value.dtype.kind == "f" else value)
                 for each, value in before
             ]
-            outputs = [_outputs(model, values, np.concatenate(pair), training) for pair in pairs]
+            outputs = [_outputs(model, values, joined_rows(pair), training) for pair in pairs]
             states = [(variable, value) for variable, value in values if id(variable) not in streams]
             is_changed = training and not all(_is_equal(variable, value) for variable, value in states)
     except Exception:  # of the user's code, or of a fixed batch size: where it matters, training reports it
@@ -112,12 +113,12 @@ def _has_first_axis(axis: Any) -> bool:
     return any(each == 0 or each < -1 for each in axes)
 
 
-def _outputs(model: keras.Model, values: Any, rows: np.ndarray, training: bool) -> np.ndarray:
+def _outputs(model: keras.Model, values: Any, rows: ArrayTree, training: bool) -> np.ndarray:
     """The outputs of rows, with given values of all variables, (rows, numbers) float64."""
     for variable, value in values:
         variable.assign(value)
     outputs: Any = keras.ops.convert_to_numpy(model(rows, training=training))
-    return np.asarray(outputs, np.float64).reshape(len(rows), -1)
+    return np.asarray(outputs, np.float64).reshape(row_count(rows), -1)
 
 
 def _differ(one: np.ndarray, other: np.ndarray, apart: float) -> bool:

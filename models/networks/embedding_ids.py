@@ -16,6 +16,7 @@ import numpy as np
 from nightune.models.data.dataset import Dataset, Examples, Purpose, SealedExamples
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import all_layers
+from nightune.models.serving.input_trees import ArrayTree, arrays_of, in_memory, named_arrays, row_count, rows_of
 from nightune.vocabulary import ARCHITECTURE
 
 _NUMBERS_AT_ONCE = 2**18  # of inputs in one call of the model
@@ -39,19 +40,20 @@ def refuse_ids_outside_tables(model: keras.Model, dataset: Dataset) -> None:
     embeddings = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.Embedding)]
     if not embeddings:
         return
-    calls = len(_lookups(model, embeddings, dataset.train.inputs[:1], None))
+    calls = len(_lookups(model, embeddings, rows_of(dataset.train.inputs, slice(1)), None))
     if not calls:
         return
-    count = max(1, _NUMBERS_AT_ONCE // max(1, int(np.prod(dataset.input_shape))))
+    numbers = sum(int(np.prod(shape)) for shape in arrays_of(dataset.input_shape))
+    count = max(1, _NUMBERS_AT_ONCE // max(1, numbers))
     names = dataset.preprocessing.feature_names if dataset.preprocessing else ()
     for split, inputs in _splits(dataset):
-        for start in range(0, len(inputs), count):
-            some = np.asarray(inputs[start : start + count])
+        for start in range(0, row_count(inputs), count):
+            some = in_memory(rows_of(inputs, slice(start, start + count)))
             for lookup in _lookups(model, embeddings, some, calls):
                 _refuse_outside(lookup, some, split, start, names)
 
 
-def _splits(dataset: Dataset) -> Iterator[tuple[str, np.ndarray]]:
+def _splits(dataset: Dataset) -> Iterator[tuple[str, ArrayTree]]:
     yield "training", dataset.train.inputs
     yield "validation", dataset.validation.inputs
     if dataset.ranking_apart is not None:
@@ -64,7 +66,7 @@ class _EnoughError(Exception):
     """All ids are known: the rest of the model need not be computed."""
 
 
-def _lookups(model: keras.Model, embeddings: Sequence[Any], inputs: np.ndarray, calls: int | None) -> list[_Lookup]:
+def _lookups(model: keras.Model, embeddings: Sequence[Any], inputs: ArrayTree, calls: int | None) -> list[_Lookup]:
     """Return what the embeddings look up for some inputs; stop at the given number of calls."""
     found: list[_Lookup] = []
 
@@ -109,14 +111,14 @@ def _as_ids(values: Any) -> np.ndarray:
     return array if array.dtype.kind in "iu" else np.trunc(array.astype(np.float64))
 
 
-def _refuse_outside(lookup: _Lookup, inputs: np.ndarray, split: str, start: int, names: Sequence[str]) -> None:
+def _refuse_outside(lookup: _Lookup, inputs: ArrayTree, split: str, start: int, names: Sequence[str]) -> None:
     ids, rows = lookup.ids, int(lookup.layer.input_dim)
     outside = np.argwhere(~((ids >= 0) & (ids < rows)))
     if not len(outside):
         return
     place = tuple(outside[0])
-    column = _column(inputs, ids, place)
-    known = "" if column is None else f", input {names[column] if names else column!r}"
+    found = _column(inputs, ids, place)
+    known = "" if found is None else f", input {_named(found, names)}"
     raise UnknownIdError(
         ARCHITECTURE,
         f"the Embedding layer {lookup.layer.name!r} has {rows} rows, for ids from 0 to {rows - 1}, but example "
@@ -133,12 +135,23 @@ def _remedy(ids: np.ndarray, is_table: bool) -> str:
     return f"set input_dim to {np.nanmax(ids) + 1:.15g} or more, or use lower ids"
 
 
-def _column(inputs: np.ndarray, ids: np.ndarray, place: tuple[int, ...]) -> int | None:
-    """Return which input holds the id: the layer's inputs are the model's, or one of them has this value."""
-    row = inputs[place[0]]
-    if row.ndim != 1:
+def _named(found: tuple[str, int], names: Sequence[str]) -> str:
+    array, column = found
+    return f"{array!r} {column}" if array else str(names[column] if names else column)
+
+
+def _column(inputs: ArrayTree, ids: np.ndarray, place: tuple[int, ...]) -> tuple[str, int] | None:
+    """Return which array and column of the inputs hold the id; None if that is not known.
+
+    They are the layer's inputs, in their form, or one number of the example has this value.
+    """
+    arrays = named_arrays(inputs)
+    alike = [(name, array) for name, array in arrays if array.shape == ids.shape and array.ndim in (1, 2)]
+    same = [name for name, array in alike if len(arrays) == 1 or np.trunc(array[place]) == ids[place]]
+    if len(same) == 1:
+        return same[0], int((*place, 0)[1])
+    if any(array.ndim > 2 for _, array in arrays):
         return None
-    if inputs.shape == ids.shape:
-        return int(place[1])
-    equal = np.flatnonzero(np.trunc(row) == ids[place])
-    return int(equal[0]) if len(equal) == 1 else None
+    rows = [(name, np.atleast_1d(array[place[0]])) for name, array in arrays]
+    equal = [(name, int(at)) for name, row in rows for at in np.flatnonzero(np.trunc(row) == ids[place])]
+    return equal[0] if len(equal) == 1 else None

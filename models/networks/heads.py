@@ -24,6 +24,7 @@ from nightune.models.networks.output_ranges import disturb
 from nightune.models.networks.output_walk import LOGITS, PROBABILITIES, has_graph
 from nightune.models.networks.training_rows import TrainingRows
 from nightune.models.networks.witnesses import KEY, refuse_negative, refuse_unreachable, settle_meaning
+from nightune.models.serving.input_trees import ArrayTree
 from nightune.models.techniques.losses import AUTO, CLASS_LOSSES, QUANTITY_LOSSES, TrainingSettings
 from nightune.models.user_code import is_reference
 from nightune.vocabulary import ARCHITECTURE, DEFAULT_LOSS, LOSS_SAID
@@ -173,7 +174,7 @@ def read_head(
 
     `folder` is the study's, for the files of the user. The model is as before afterwards.
     """
-    size = output_shape(model, rows.inputs[:2])[-1]
+    size = output_shape(model, rows.two)[-1]
     assert size is not None  # ensured by build_model
     kind = _kind(rows.task, size)
     given = compiled(model, kind, folder, rows.is_one_hot)
@@ -200,7 +201,7 @@ def output_size(training: TrainingSettings, task: str, size: int) -> int:
     return len(training.quantiles)
 
 
-def output_shape(model: keras.Model, sample: np.ndarray) -> tuple[int | None, ...]:
+def output_shape(model: keras.Model, sample: ArrayTree) -> tuple[int | None, ...]:
     """Return the shape of the outputs, examples first; builds a model without a graph.
 
     InputError if the model returns a dictionary, also of a single tensor, or another structure.
@@ -224,7 +225,7 @@ def _quantities(
     model: keras.Model, rows: TrainingRows, training: TrainingSettings, given: TrainedLoss | None, folder: Path
 ) -> Head:
     """The head of a regression: outputs that can reach the targets, with a loss that suits their scale."""
-    size, wanted = output_shape(model, rows.inputs[:2])[-1], output_size(training, rows.task, rows.output_size)
+    size, wanted = output_shape(model, rows.two)[-1], output_size(training, rows.task, rows.output_size)
     if size != wanted:
         kind = "quantiles" if training.quantiles else "quantities"
         remedy = '; for quantiles of one, set loss = "pinball" and quantiles = […] in [training]'
@@ -259,7 +260,7 @@ def _classes(
     model: keras.Model, rows: TrainingRows, training: TrainingSettings, given: TrainedLoss | None, folder: Path
 ) -> Head:
     """The head of a classification: logits or probabilities, one output for two classes or one per class or label."""
-    size = int(output_shape(model, rows.inputs[:2])[-1] or 0)
+    size = int(output_shape(model, rows.two)[-1] or 0)
     kind = _kind(rows.task, size)
     if kind == "labels" and size != rows.output_size:
         raise _refusal(f"has {size} outputs for {rows.output_size} labels")

@@ -8,6 +8,7 @@ import numpy as np
 
 from nightune.models.library_internals.models import variables_kept
 from nightune.models.networks.isolated_random import isolated_random
+from nightune.models.serving.input_trees import ArrayTree, row_count
 
 SCALES = (1.0, 3.0, 10.0, 30.0, 100.0)  # of either sign; the last ones saturate bounded outputs
 NOISE = 0.3  # added to weights, relative to their scale: biases and weights that start at zero move, too
@@ -53,7 +54,7 @@ class Measured:
         return " and ".join(words) or "of any size"
 
 
-def measure_outputs(model: keras.Model, sample: np.ndarray) -> Measured:
+def measure_outputs(model: keras.Model, sample: ArrayTree) -> Measured:
     """Compute the outputs of sample rows in inference mode, with the weights and with scaled and disturbed ones.
 
     The model's variables, and the generators of random numbers, are as before afterwards.
@@ -86,10 +87,10 @@ def disturbed(value: np.ndarray, scale: float, generator: np.random.Generator) -
     return (scale * (value + noise)).astype(value.dtype)
 
 
-def _outputs(model: keras.Model, sample: np.ndarray) -> np.ndarray:
+def _outputs(model: keras.Model, sample: ArrayTree) -> np.ndarray:
     """The outputs of the rows that are finite, (rows, size) float64: large weights may overflow."""
     outputs: Any = keras.ops.convert_to_numpy(model(sample, training=False))
-    outputs = np.asarray(outputs, np.float64).reshape(len(sample), -1)
+    outputs = np.asarray(outputs, np.float64).reshape(row_count(sample), -1)
     finite: np.ndarray = outputs[np.isfinite(outputs).all(axis=1)]
     return finite
 

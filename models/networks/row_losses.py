@@ -15,6 +15,7 @@ from nightune.models.networks.named_metrics import Named
 from nightune.models.networks.own_metrics import OwnMetric
 from nightune.models.networks.trained_rows import TrainedMeasure
 from nightune.models.networks.truth import Truth, quantities_of
+from nightune.models.serving.input_trees import ArrayTree, rows_of
 from nightune.models.serving.predictor import Predictor, in_units
 from nightune.models.serving.probabilities import class_scores
 from nightune.vocabulary import OBJECTIVES, row_of
@@ -66,7 +67,7 @@ def measure_of(objective: str, task: str, trained: TrainedMeasure | None = None)
     return row_of(by_task, kind, f"{objective} of MEASURES in models/networks/row_losses.py")
 
 
-def row_losses(predictor: Predictor, inputs: np.ndarray, truth: Truth, measure: Measure) -> np.ndarray:
+def row_losses(predictor: Predictor, inputs: ArrayTree, truth: Truth, measure: Measure) -> np.ndarray:
     """Return the loss of each row, (rows,) float64; NaN if an output is not finite.
 
     A label that is unknown to the model has the probability 1e-7. InputError if it does not predict the quantities.
@@ -124,7 +125,7 @@ def trivial_losses(dataset: Dataset, truth: Truth, measure: Measure) -> np.ndarr
 
 def all_metrics(
     predictor: Predictor,
-    inputs: np.ndarray,
+    inputs: ArrayTree,
     targets: np.ndarray,
     head: Head,
     weights: np.ndarray | None = None,
@@ -139,7 +140,7 @@ def all_metrics(
 
 def latency_ms(predictor: Predictor, raw: Any, clock: Callable[[], float] = time.perf_counter) -> float:
     """Return the milliseconds from one raw row to its prediction: the median of 20 calls after a warm-up."""
-    row = raw.iloc[:1] if hasattr(raw, "iloc") else raw[:1]
+    row = raw.iloc[:1] if hasattr(raw, "iloc") else rows_of(raw, slice(1))
     predictor.predict(row)
     taken = []
     for _ in range(LATENCY_CALLS):

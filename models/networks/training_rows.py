@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
+from nightune.models.serving.input_trees import ArrayTree, in_memory, rows_of
 
 SAMPLE = 64  # rows
 
@@ -15,12 +16,17 @@ class TrainingRows:
 
     task: str
     output_size: int
-    inputs: np.ndarray
+    inputs: ArrayTree
     targets: np.ndarray | None = None
     target_range: tuple[float, float] | None = None
     is_scaled: bool = False
     is_one_hot: bool = False  # the data holds classes as rows with one 1
     are_weighted: bool = False  # by the data, or by classes in some trial
+
+    @property
+    def two(self) -> ArrayTree:
+        """The inputs of the first two rows."""
+        return rows_of(self.inputs, slice(2))  # type: ignore[no-any-return] # a tree of the same form
 
     @classmethod
     def of(cls, dataset: Dataset) -> "TrainingRows":
@@ -30,7 +36,7 @@ class TrainingRows:
         return cls(
             task=dataset.task,
             output_size=dataset.output_size,
-            inputs=np.asarray(train.inputs[rows]),
+            inputs=in_memory(rows_of(train.inputs, rows)),
             targets=train.targets[rows],
             target_range=(float(train.targets.min()), float(train.targets.max())),
             is_scaled="target_scale" in described,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightune.models.errors import InputError
 from nightune.models.networks.architectures import build_model
+from nightune.models.serving.input_trees import ShapeTree, example_shape, row_count
 from nightune.models.techniques.losses import TrainingSettings
 from nightune.models.user_code import is_reference, load_function
 from nightune.vocabulary import ARCHITECTURE
@@ -26,7 +27,7 @@ class TrialBuild:
 
     problem: InputError | None = None
     head: "Head | None" = None
-    shapes: tuple[tuple[int, ...], tuple[int | None, ...]] = ((), ())
+    shapes: tuple[ShapeTree, tuple[int | None, ...]] = ((), ())
     parameters: int = 0
 
 
@@ -45,7 +46,7 @@ def try_build(
 
     try:
         keras.backend.clear_session(free_memory=False)
-        size, shape = output_size(training, rows.task, rows.output_size), rows.inputs.shape[1:]
+        size, shape = output_size(training, rows.task, rows.output_size), example_shape(rows.inputs)
         model = build_model(architecture, parameters, shape, size, folder=folder, seed=0)
         head = read_head(model, rows, training, folder)
         if own_methods(model, ("compile",)):
@@ -55,7 +56,7 @@ def try_build(
         if rows.are_weighted:
             refuse_ignored_weights(model, head, rows, folder)
         head = replace(head, remarks=(*head.remarks, *_remarks(model, rows, head.loss_name)))
-        outputs = output_shape(model, rows.inputs[:2])[1:]
+        outputs = output_shape(model, rows.two)[1:]
         return TrialBuild(head=head, shapes=(shape, outputs), parameters=int(model.count_params()))
     except MemoryError:
         return TrialBuild()
@@ -74,7 +75,7 @@ def _remarks(model: Any, rows: "TrainingRows", loss: str) -> Iterator[str]:
     from nightune.models.networks.own_methods import remarks_on_methods  # noqa: PLC0415 - as above
 
     yield from remarks_on_methods(model, loss)
-    has_enough = len(rows.inputs) >= MINIMUM_ROWS
+    has_enough = row_count(rows.inputs) >= MINIMUM_ROWS
     if has_enough and not is_known_by_example(model) and depends_on_other_rows(model, rows.inputs, training=False):
         yield "predictions for a row depend on the other rows that are predicted with it: compute over each row alone"
 

@@ -14,6 +14,7 @@ from nightune.models.networks.heads import Head
 from nightune.models.networks.isolated_random import isolated_random
 from nightune.models.networks.own_methods import TRAINING, own_methods
 from nightune.models.networks.training_rows import TrainingRows
+from nightune.models.serving.input_trees import rows_of
 from nightune.vocabulary import ARCHITECTURE
 
 ROWS = 8
@@ -47,7 +48,7 @@ def _stepped(model: keras.Model, head: Head, rows: TrainingRows, weight: float) 
         keras.optimizers.SGD(1.0), loss=head.make_loss(), metrics=[], jit_compile=False, auto_scale_loss=False
     )
     model.run_eagerly = True
-    inputs, targets = rows.inputs[:ROWS], head.targets(rows.targets[:ROWS])
+    inputs, targets = rows_of(rows.inputs, slice(ROWS)), head.targets(rows.targets[:ROWS])
     arguments: dict[str, Any] = {"sample_weight": np.full(len(targets), weight, np.float32)}
     with isolated_random(), variables_kept(model):
         keras.utils.set_random_seed(0)  # both steps draw the same noise

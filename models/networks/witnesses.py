@@ -9,6 +9,7 @@ from nightune.models.errors import InputError
 from nightune.models.networks.losses import TrainedLoss, reads_logits
 from nightune.models.networks.output_ranges import Measured, measure_outputs
 from nightune.models.networks.output_walk import LOGITS, PROBABILITIES, UNKNOWN, Reading, walk
+from nightune.models.serving.input_trees import ArrayTree
 from nightune.models.techniques.losses import AUTO
 from nightune.vocabulary import ARCHITECTURE
 
@@ -25,7 +26,7 @@ class Meaning:
 
 
 def settle_meaning(
-    model: keras.Model, kind: str, size: int, sample: np.ndarray, stated: str, loss: TrainedLoss | None
+    model: keras.Model, kind: str, size: int, sample: ArrayTree, stated: str, loss: TrainedLoss | None
 ) -> Meaning:
     """Return what the outputs of a classifier are; InputError names `training.outputs` if it cannot be known.
 
@@ -63,7 +64,7 @@ def settle_meaning(
 
 
 def refuse_unreachable(
-    model: keras.Model, sample: np.ndarray, targets: tuple[float, float] | None, is_scaled: bool, said: str
+    model: keras.Model, sample: ArrayTree, targets: tuple[float, float] | None, is_scaled: bool, said: str
 ) -> str:
     """Refuse a regression whose targets lie where the outputs cannot; return how the outputs were read."""
     reading = walk(model)
@@ -82,7 +83,7 @@ def refuse_unreachable(
     return f"measured: {measured.shown()}; {reading.because}"
 
 
-def refuse_negative(model: keras.Model, sample: np.ndarray, loss: TrainedLoss) -> None:
+def refuse_negative(model: keras.Model, sample: ArrayTree, loss: TrainedLoss) -> None:
     """Refuse outputs below 0 for a loss that takes their logarithm."""
     is_linear = walk(model).activation == "linear"
     if is_linear or measure_outputs(model, sample).low < -1e-6:

@@ -15,6 +15,15 @@ import numpy as np
 from nightune.models.errors import InputError
 from nightune.models.serving.arrays import as_inputs, plain_array
 from nightune.models.serving.code_package import without_registered_names
+from nightune.models.serving.input_trees import (
+    ArrayTree,
+    ShapeTree,
+    for_model,
+    is_several,
+    read_shape,
+    row_count,
+    rows_of,
+)
 from nightune.models.serving.preprocessing import TablePreprocessing, as_table, refuse_non_finite
 from nightune.models.serving.probabilities import described_probabilities
 from nightune.models.serving.rebuilt_model import FOLDER, is_rebuilt, open_rebuilt
@@ -27,6 +36,7 @@ CARRIED = {
     "serving.date_texts": "date_texts",
     "serving.labels": "labels",
     "serving.arrays": "arrays",
+    "serving.input_trees": "input_trees",
     "serving.columns": "columns",
     "serving.preprocessing": "preprocessing",
     "serving.probabilities": "probabilities",
@@ -90,9 +100,10 @@ class Predictor:
         values = described_probabilities(self.outputs(self.inputs(raw)), self.description)
         return pd.DataFrame(values, columns=self.description["classes"])
 
-    def inputs(self, raw: Any) -> np.ndarray:
+    def inputs(self, raw: Any) -> ArrayTree:
         """Convert rows of a table, or an array or table of numbers, to the model's inputs.
 
+        Several inputs are a dictionary of arrays or a table of one column for each, or for arrays in order a list.
         InputError with row and value for what training would refuse, such as infinite values.
         """
         if self.preprocessing is not None:
@@ -100,21 +111,24 @@ class Predictor:
             features = self.preprocessing.transform(table)
             refuse_non_finite(features, table, self.preprocessing)
             return features
-        shape = tuple(self.description["input_shape"])
+        shape = read_shape(self.description["input_shape"])
+        if is_several(shape):
+            return read_several(raw, shape, self.description["input_type"])
         values = plain_array(raw, "inputs", "the inputs")
         if values.shape[1:] != shape:
             raise InputError("inputs", f"rows of shape {values.shape[1:]}; this model needs rows of shape {shape}")
         return as_inputs(values, self.description["input_type"], "inputs")
 
-    def outputs(self, inputs: np.ndarray) -> np.ndarray:
+    def outputs(self, inputs: ArrayTree) -> np.ndarray:
         """Compute the model's outputs in inference mode, (rows, size)."""
         import keras  # noqa: PLC0415 - loaded since the model was opened
 
+        count, given = row_count(inputs), for_model(self.model, inputs)
         parts = [
-            keras.ops.convert_to_numpy(self.model(inputs[start : start + BATCH], training=False))
-            for start in range(0, len(inputs), BATCH)
+            keras.ops.convert_to_numpy(self.model(rows_of(given, slice(start, start + BATCH)), training=False))
+            for start in range(0, count, BATCH)
         ]
-        return np.concatenate(parts).reshape(len(inputs), -1) if parts else np.empty((0, self._size), np.float32)
+        return np.concatenate(parts).reshape(count, -1) if parts else np.empty((0, self._size), np.float32)
 
     def answers(self, outputs: np.ndarray) -> np.ndarray:
         """Convert outputs to labels, each that of the largest output or each by itself, or to the data's quantities.
@@ -140,6 +154,39 @@ class Predictor:
     @property
     def _size(self) -> int:
         return int(self.description["output_size"])
+
+
+def read_several(raw: Any, shape: ShapeTree, kinds: Any) -> ArrayTree:
+    """Convert several inputs to the arrays of a model's; InputError names the input that is missing or does not fit."""
+    if isinstance(shape, dict):
+        if not all(callable(getattr(raw, name, None)) for name in ("keys", "__getitem__")):
+            raise InputError("inputs", f"this model needs a dictionary or a table with {', '.join(map(repr, shape))}")
+        missing = [name for name in shape if name not in raw]
+        if missing:
+            held = ", ".join(map(repr, raw.keys()))
+            raise InputError("inputs", f"there is no input {missing[0]!r}; this model needs it beside {held}")
+        arrays = [_read_one(raw[name], name, each, kinds[name]) for name, each in shape.items()]
+        tree: ArrayTree = dict(zip(shape, arrays, strict=True))
+    else:
+        assert isinstance(shape, list)
+        if not isinstance(raw, list | tuple) or len(raw) != len(shape):
+            raise InputError("inputs", f"this model needs a list of {len(shape)} arrays")
+        arrays = [_read_one(raw[place], str(place), each, kinds[place]) for place, each in enumerate(shape)]
+        tree = tuple(arrays)
+    counts = [len(array) for array in arrays]
+    if len(set(counts)) > 1:
+        raise InputError("inputs", f"the inputs have {counts} rows; each needs the same number")
+    return tree
+
+
+def _read_one(raw: Any, name: str, shape: tuple[int, ...], kind: str) -> np.ndarray:
+    values = plain_array(raw, "inputs", f"input {name!r}")
+    if values.size == len(values) and shape in ((), (1,)):  # one number for each row, in a column or not
+        values = values.reshape(-1, *shape)
+    if values.shape[1:] != shape:
+        problem = f"rows of shape {values.shape[1:]} as input {name!r}; this model needs rows of shape {shape}"
+        raise InputError("inputs", problem)
+    return as_inputs(values, kind, f"input {name!r}")
 
 
 def in_units(quantities: np.ndarray, description: dict[str, Any]) -> np.ndarray:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from nightune.models.serving.code_package import import_file, open_package, running_code_of
+from nightune.models.serving.input_trees import ShapeTree, batch_shape, read_shape, zeros
 
 MANIFEST, WEIGHTS, CODE = "rebuild.json", "weights.npz", "code"
 ARCHIVE, FOLDER = "model.zip", "model"  # the names of an archive, and of a folder within a version
@@ -39,12 +40,12 @@ class Manifest:
     function: str
     arguments: tuple[Any, ...]
     keywords: Mapping[str, Any]
-    input_shape: tuple[int, ...]
+    input_shape: ShapeTree
     policy: str  # Keras' dtype policy while the model is built
     variables: tuple[Mapping[str, Any], ...]  # name, shape, dtype, is_weight
 
     def as_json(self) -> str:
-        """Convert to JSON text. Tuples among the arguments are marked."""
+        """Convert to JSON text. Tuples and dictionaries among the arguments are marked."""
         plain = {
             **vars(self),
             "arguments": [_plain(value) for value in self.arguments],
@@ -60,7 +61,7 @@ class Manifest:
             raise ValueError(f"{MANIFEST} has another format than {FORMAT}")
         held["arguments"] = tuple(_restored(value) for value in held["arguments"])
         held["keywords"] = {name: _restored(value) for name, value in held["keywords"].items()}
-        return cls(**{**held, "input_shape": tuple(held["input_shape"]), "variables": tuple(held["variables"])})
+        return cls(**{**held, "input_shape": read_shape(held["input_shape"]), "variables": tuple(held["variables"])})
 
 
 def is_rebuilt(place: Path) -> bool:
@@ -102,9 +103,9 @@ def call_function(manifest: Manifest, package: str) -> Any:
         function = getattr(import_file(package, manifest.file), manifest.function)
         model = function(*manifest.arguments, **manifest.keywords)
         if isinstance(model, keras.Sequential) and not model.built:
-            model.build((None, *manifest.input_shape))
+            model.build(batch_shape(manifest.input_shape))
         if not getattr(model, "outputs", None):
-            model(np.zeros((2, *manifest.input_shape), np.float32))
+            model(zeros(manifest.input_shape))
     return model
 
 
@@ -172,10 +173,14 @@ def _unchanged_random_numbers() -> Iterator[None]:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return {"tuple": [_plain(each) for each in value]}
+    if isinstance(value, dict):
+        return {"dictionary": {name: _plain(each) for name, each in value.items()}}
     return [_plain(each) for each in value] if isinstance(value, list) else value
 
 
 def _restored(value: Any) -> Any:
+    if isinstance(value, dict) and "dictionary" in value:
+        return {name: _restored(each) for name, each in value["dictionary"].items()}
     if isinstance(value, dict):
         return tuple(_restored(each) for each in value["tuple"])
     return [_restored(each) for each in value] if isinstance(value, list) else value

@@ -5,6 +5,7 @@ import numpy as np
 from nightune.models.data.dataset import Dataset
 from nightune.models.networks.named_metrics import Named
 from nightune.models.networks.own_metrics import OwnMetric
+from nightune.models.serving.input_trees import rows_of
 from nightune.models.training.engine import Engine
 from nightune.models.training.loop import Outcome
 from nightune.vocabulary import VALIDATION_PREFIX
@@ -21,7 +22,9 @@ def ranking_objective(
     ranking = dataset.ranking_apart
     inputs, targets = ranking.inputs, ranking.targets
     model = engine.model(outcome.recipe, outcome.weights)
-    parts = [model.predict_on_batch(inputs[start : start + BATCH]) for start in range(0, len(inputs), BATCH)]
+    parts = [
+        model.predict_on_batch(rows_of(inputs, slice(start, start + BATCH))) for start in range(0, len(targets), BATCH)
+    ]
     named = Named.of([monitor], dataset.task, dataset.description, own)
     measured = engine.head(outcome.recipe).metrics(dataset.task, np.concatenate(parts), targets, ranking.weights, named)
     return measured[monitor.removeprefix(VALIDATION_PREFIX)]

@@ -19,6 +19,7 @@ from nightune.models.networks.architectures import bound_arguments
 from nightune.models.networks.heads import output_size
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.serving.code_package import PREFIX, files_of, forget_package, open_package
+from nightune.models.serving.input_trees import ArrayTree, for_model, in_memory, rows_of
 from nightune.models.serving.rebuilt_model import (
     CARRIED_BYTES,
     CODE,
@@ -87,7 +88,7 @@ def learn_rebuilding(model: Any, recipe: Recipe, dataset: Dataset, folder: Path)
         policy=recipe.precision.policy if recipe.precision.is_mixed else keras.config.dtype_policy().name,
         variables=describe(variables, weights),
     )
-    files, left_out = _files(manifest, file.parent, np.asarray(dataset.train.inputs[:2]))
+    files, left_out = _files(manifest, file.parent, in_memory(rows_of(dataset.train.inputs, slice(2))))
     return Rebuilding(
         manifest=manifest,
         files=files,
@@ -101,7 +102,7 @@ def learn_rebuilding(model: Any, recipe: Recipe, dataset: Dataset, folder: Path)
     )
 
 
-def _files(manifest: Manifest, folder: Path, sample: np.ndarray) -> tuple[dict[str, bytes], tuple[str, ...]]:
+def _files(manifest: Manifest, folder: Path, sample: ArrayTree) -> tuple[dict[str, bytes], tuple[str, ...]]:
     """Return the files of the folder that a build and a call of the model read, and those that are too large.
 
     Sources are as kept (kept_code.py). InputError if the function fails where its modules are those of the folder and
@@ -111,7 +112,8 @@ def _files(manifest: Manifest, folder: Path, sample: np.ndarray) -> tuple[dict[s
     package = open_package(folder, f"{PREFIX}of_the_study", _loaded_from_elsewhere(folder), kept)
     try:
         with reads_watched(folder) as read:
-            call_function(manifest, package)(sample, training=False)
+            model = call_function(manifest, package)
+            model(for_model(model, sample), training=False)
         imported = files_of(package)
     except MemoryError:
         raise

@@ -184,7 +184,7 @@ REFUSED = {
     "def build(): return keras.Sequential([keras.Input((7,)), layers.Dense(3)])": r"shape \(7,\).*data's .*\(5,\)",
     "def build(): return keras.Sequential([keras.Input((5, 1)), layers.Dense(3)])": r"shape \(5, 1\)",
     "def build():\n i = keras.Input((5,))\n return keras.Model([i, keras.Input((1,))], layers.Dense(3)(i))": (
-        "2 inputs and 1 outputs"
+        "has 2 inputs.*one array.*dictionary"
     ),
     "def build(width): return 1": "model.width: missing.*build",
     "def build(architecture: str): return 1": "rename it",

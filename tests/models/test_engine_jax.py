@@ -32,6 +32,11 @@ class Own(keras.Model):
     def call(self, inputs): return self.last(keras.ops.reshape(inputs, (-1, 36)))
     def train_step(self, *given): return super().train_step(*given)
 def build(output_size): return Own(output_size)
+def two(output_size):
+    codes, image = keras.Input((2,), name="codes", dtype="int32"), keras.Input((6, 6, 1), name="image")
+    flat = [keras.layers.Flatten()(each) for each in (keras.layers.Embedding(4, 2)(codes), image)]
+    both = keras.layers.concatenate(flat)
+    return keras.Model({"codes": codes, "image": image}, keras.layers.Dense(output_size)(both))
 ''')
 generator = np.random.default_rng(0)
 inputs = generator.normal(size=(100, 6, 6, 1)).astype(np.float32)
@@ -66,6 +71,14 @@ recipe = make({"optimizer": "adam", "penalty.label_smoothing": 0.1})
 pair = [end(kind(labels, FOLDER), recipe, dataset=labels) for kind in (FitEngine, make_jax_engine)]
 losses = [np.array(curves["val_loss"]) for _, curves in pair]
 results["labels"] = [distance(pair[0][0], pair[1][0]), float(np.abs(losses[0] / losses[1] - 1).max())]
+
+names = [{"codes": generator.integers(0, 4, (50, 2)).astype(np.int32), "image": each.inputs} for each in halves]
+parts = [Examples(inputs, each.targets) for inputs, each in zip(names, halves)]
+several = Dataset(*parts, parts[1], "multiclass", (0, 1, 2), "2" * 16, (), None, {})
+recipe = make({"optimizer": "adam", "model.architecture": "user.py:two"})
+pair = [end(kind(several, FOLDER), recipe, dataset=several) for kind in (FitEngine, make_jax_engine)]
+losses = [np.array(curves["val_loss"]) for _, curves in pair]
+results["several inputs"] = [distance(pair[0][0], pair[1][0]), float(np.abs(losses[0] / losses[1] - 1).max())]
 
 first = make({"optimizer": "adam", "model.dropout": 0.2, "penalty.kind": "l2"})
 second, alone = perturbed(first), make_jax_engine(dataset, FOLDER)
@@ -145,7 +158,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("name", [*CASES, "labels"])
+@pytest.mark.parametrize("name", [*CASES, "labels", "several inputs"])
 def test_three_epochs_match_fit(results: dict[str, Any], name: str) -> None:
     weights, losses = results[name]
     assert weights < 1e-5

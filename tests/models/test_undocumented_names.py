@@ -73,6 +73,16 @@ def test_layers_of_keras_are_known_by_their_module() -> None:
     assert not models.is_defined_by_keras(Own)
 
 
+@undocumented("Keras", "Functional._inputs_struct", "giving inputs in order", "library_internals.models.take_in_order")
+def test_a_model_of_a_dictionary_takes_its_inputs_in_order(tmp_path: Path) -> None:
+    left, right = keras.Input((3,), name="left"), keras.Input((3,), name="right")
+    model = keras.Model({"left": left, "right": right}, left - 2 * right)
+    models.take_in_order(model)
+    model.save(tmp_path / "model.keras")
+    for each in (model, keras.saving.load_model(tmp_path / "model.keras")):
+        np.testing.assert_array_equal(ops.convert_to_numpy(each((BATCH, 3 * BATCH))), -5 * BATCH)
+
+
 @undocumented(
     "Keras",
     "Model._compile_loss._user_loss, _user_loss_weights",

@@ -278,6 +278,34 @@ def test_wrong_rows_are_refused_with_the_reason(tmp_path: Path) -> None:
         predictor.predict(pd.read_csv(tmp_path / "houses.csv").drop(columns="rooms"))
 
 
+@pytest.mark.parametrize("name", ["named", "ordered"])
+def test_several_inputs_of_raw_values_are_answered_as_in_the_pipeline(tmp_path: Path, name: str) -> None:
+    code = "import numpy as np\ncodes, numbers = np.arange(60) % 5, np.random.default_rng(0).normal(size=(60, 3))\n"
+    code += "y = np.array(['a', 'b'])[codes % 2]\nnamed = lambda: ({'codes': codes, 'file': numbers}, y)\n"
+    (tmp_path / "d.py").write_text(f"{code}ordered = lambda: ([codes, numbers], y)\n")
+    dataset = load_dataset(DataSettings(f"d.py:{name}"), tmp_path)
+    codes, numbers = keras.Input((), name="codes", dtype="int32"), keras.Input((3,), name="file")
+    both = keras.layers.concatenate([keras.layers.Embedding(5, 2)(codes), numbers])
+    model = keras.Model({"codes": codes, "file": numbers}, keras.layers.Dense(1)(both))
+    loaded = pyfunc.load_model(str(written(dataset, tmp_path, model)))
+    arrays = [np.arange(6) % 5, np.random.default_rng(1).normal(size=(6, 3))]
+    outputs = model({"codes": arrays[0], "file": arrays[1].astype("float32")}).numpy()[:, 0]
+    expected = np.where(outputs > 0, "b", "a").tolist()
+    assert len(set(expected)) == 2
+    if name == "ordered":
+        assert loaded.predict(arrays).tolist() == expected
+        return
+    raw = dict(zip(("codes", "file"), arrays, strict=True))
+    tables = [
+        pd.DataFrame({"codes": arrays[0], "file": list(arrays[1])}),
+        {key: each.tolist() for key, each in raw.items()},
+    ]
+    assert [loaded.predict(each).tolist() for each in (raw, *tables)] == [expected] * 3
+    assert loaded.metadata.signature.inputs.input_names() == ["codes", "file"]
+    with pytest.raises(Exception, match="file"):
+        loaded.predict({"codes": arrays[0]})
+
+
 @pytest.mark.slow
 def test_mlflow_serves_a_version_on_loopback(tmp_path: Path) -> None:
     dataset = table_data(tmp_path, target="price")

@@ -16,7 +16,7 @@ class State(NamedTuple):
 
 
 class Data(NamedTuple):
-    """The data set, with targets in the form that the head requires."""
+    """The data set, with targets in the form that the head requires; several inputs are a dictionary or a tuple."""
 
     inputs: Any
     targets: Any

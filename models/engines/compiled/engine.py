@@ -29,6 +29,7 @@ from nightune.models.networks.coupling import is_separable, predicts_rows_apart
 from nightune.models.networks.embedding_ids import refuse_ids_outside_tables
 from nightune.models.networks.heads import Head, output_size
 from nightune.models.recipe.recipe import Recipe
+from nightune.models.serving.input_trees import map_arrays
 from nightune.models.training import reported_names
 from nightune.models.training.capabilities import refuse_only_in_fit
 from nightune.models.training.engine import Compilation, EpochOutput
@@ -308,9 +309,11 @@ class CompiledEngine:
         is_padded = program.predicts_rows_apart
         if (head.kind, is_padded) not in self._data:
             held_out = max(len(fold.validation) for fold in whole.folds) if is_padded else len(validation)
-            inputs, targets = (padded_rows(each, len(whole.train)) for each in (train.inputs, train.targets))
+            inputs = map_arrays(lambda array: padded_rows(array, len(whole.train)), train.inputs)
+            targets = padded_rows(train.targets, len(whole.train))
+            held = map_arrays(lambda array: padded_rows(array, held_out), validation.inputs)
             weights = None if train.weights is None else padded_rows(train.weights, len(whole.train))
-            data = Data(inputs, head.targets(targets), padded_rows(validation.inputs, held_out), weights)
+            data = Data(inputs, head.targets(targets), held, weights)
             self._data[head.kind, is_padded] = self._backend.put_data(data)
         return self._data[head.kind, is_padded]
 

@@ -33,6 +33,7 @@ from nightune.models.engines.compiled.pace import Pace
 from nightune.models.engines.compiled.program import Program
 from nightune.models.engines.prediction import prediction_spans
 from nightune.models.recipe.recipe import Recipe
+from nightune.models.serving.input_trees import rows_of
 from nightune.models.training import reported_names
 from nightune.models.training.plan import EpochPlan
 
@@ -253,7 +254,7 @@ def _block(
     targets = data.targets[rows]
     own = None if data.weights is None else data.weights[rows]
     weights = program.weighted(weights, targets, own, update.hyperparameters)
-    batch = Batch(data.inputs[rows], targets, weights, 0 if shape.is_micro else skipped)
+    batch = Batch(rows_of(data.inputs, rows), targets, weights, 0 if shape.is_micro else skipped)
     gradient = jax.value_and_grad(program.loss, has_aux=True)
     (_, (loss, non_trainable)), gradients = gradient(trainable, non_trainable, update.hyperparameters, batch)
     return gradients, non_trainable, loss
@@ -262,6 +263,7 @@ def _block(
 def _predict(program: Program, state: State, hyperparameters: Any, inputs: Any) -> Any:
     trainable, non_trainable = program.evaluated(state), state.non_trainable
     parts = [
-        program.predict(trainable, non_trainable, hyperparameters, inputs[span]) for span in prediction_spans(inputs)
+        program.predict(trainable, non_trainable, hyperparameters, rows_of(inputs, span))
+        for span in prediction_spans(inputs)
     ]
     return jnp.concatenate(parts)

@@ -23,6 +23,7 @@ from nightune.models.library_internals.models import random_states
 from nightune.models.networks.heads import Head
 from nightune.models.networks.noise import block_of_batch, hashed_noise
 from nightune.models.recipe.recipe import Recipe
+from nightune.models.serving.input_trees import arrays_of
 from nightune.models.training.graph_key import has_shared_rule
 from nightune.models.training.model_key import has_dropout_as_data
 from nightune.models.training.plan import EpochPlan
@@ -176,7 +177,7 @@ class Program:
         with keras.StatelessScope(
             self._mapping(trainable, non_trainable, hyperparameters), collect_losses=True
         ) as scope:
-            with hashed_noise(), block_of_batch(batch.inputs.shape[0], batch.first):
+            with hashed_noise(), block_of_batch(arrays_of(batch.inputs)[0].shape[0], batch.first):
                 outputs = to_weights_dtype(self._model(batch.inputs, training=True))
             loss = minimized = ops.sum(self._loss.call(batch.targets, outputs) * batch.weights)
             if self._smoothing:

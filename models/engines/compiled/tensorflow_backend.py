@@ -27,6 +27,7 @@ from nightune.models.engines.compiled.program import Program
 from nightune.models.engines.prediction import prediction_spans
 from nightune.models.program_cache import publish_programs
 from nightune.models.recipe.recipe import Recipe
+from nightune.models.serving.input_trees import arrays_of, map_arrays, rows_of
 from nightune.models.training import reported_names
 from nightune.models.training.plan import EpochPlan
 
@@ -52,7 +53,7 @@ class TensorFlowBackend:
     def put_data(self, data: Data) -> Data:
         """Copy the data to the device."""
         with tf.device(_device()):
-            return Data(*(None if each is None else tf.constant(each) for each in data))
+            return Data(*(None if each is None else map_arrays(tf.constant, each) for each in data))
 
     def compile(self, program: Program, data: Data) -> "TensorFlowProgram":
         """Return the program's functions with their data; each is traced at its first call."""
@@ -136,8 +137,10 @@ def _train(program: Program, shape: Shape, state: State, updates: Updates, befor
         lambda index, *_: index < end, update, (start, state, before), parallel_iterations=1
     )
     predict = partial(_predict, program, state, updates.hyperparameters, data.validation)
-    output = _predict(program, state, updates.hyperparameters, data.validation[:1])  # only for its shape
-    zeros = partial(tf.zeros, (data.validation.shape[0], *output.shape[1:]), output.dtype)
+    one = rows_of(data.validation, slice(1))
+    output = _predict(program, state, updates.hyperparameters, one)  # only for its shape
+    count = arrays_of(data.validation)[0].shape[0]
+    zeros = partial(tf.zeros, (count, *output.shape[1:]), output.dtype)
     return state, total, tf.cond(is_last > 0, predict, zeros)
 
 
@@ -194,14 +197,14 @@ def _block(
     weights = program.weighted(weights, targets, own, update.hyperparameters)
     with tf.GradientTape() as tape:
         tape.watch(trainable)
-        batch = Batch(tf.gather(data.inputs, rows), targets, weights, 0 if shape.is_micro else skipped)
+        inputs = map_arrays(lambda array: tf.gather(array, rows), data.inputs)
+        batch = Batch(inputs, targets, weights, 0 if shape.is_micro else skipped)
         total, (loss, non_trainable) = program.loss(trainable, non_trainable, update.hyperparameters, batch)
     return tape.gradient(total, trainable, unconnected_gradients="zero"), non_trainable, loss
 
 
 def _predict(program: Program, state: State, hyperparameters: Any, inputs: Any) -> Any:
     trainable, non_trainable = program.evaluated(state), state.non_trainable
-    shape = tuple(inputs.shape)
-    spans = prediction_spans(np.broadcast_to(np.zeros((), inputs.dtype.as_numpy_dtype), shape))
-    parts = [program.predict(trainable, non_trainable, hyperparameters, inputs[span]) for span in spans]
+    spans = prediction_spans(inputs)
+    parts = [program.predict(trainable, non_trainable, hyperparameters, rows_of(inputs, span)) for span in spans]
     return tf.concat(parts, axis=0)

@@ -18,6 +18,7 @@ from nightune.models.engines.keras_parts.model_traits import is_noisy
 from nightune.models.library_internals.optimizers import index_of, trained_variables
 from nightune.models.networks.coupling import is_separable
 from nightune.models.recipe.recipe import Recipe
+from nightune.models.serving.input_trees import ArrayTree
 from nightune.models.techniques.optimizers.gradients import dense
 
 
@@ -66,7 +67,7 @@ class Cut:
         return sizes
 
 
-def chosen_cut(recipe: Recipe, model: keras.Model, sample: np.ndarray) -> Cut | None:
+def chosen_cut(recipe: Recipe, model: keras.Model, sample: ArrayTree) -> Cut | None:
     """Return how to split a recipe's updates on this backend; None to compute every batch at once.
 
     `sample` is a few training rows, to measure whether examples depend on each other.

@@ -9,8 +9,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from nightune.models.serving.input_trees import ArrayTree, arrays_of, in_memory, map_arrays, rows_of
+
 Indices = npt.NDArray[np.int32]
-Batch = tuple[np.ndarray, ...]  # inputs, targets and, of weighted rows, weights
+Batch = tuple[Any, ...]  # inputs, targets and, of weighted rows, weights
 
 AHEAD = 4  # batches held in memory beside the one in training
 
@@ -25,9 +27,9 @@ class Feed(Protocol):
         """Return keyword arguments of `model.fit`; they invalidate those of an earlier epoch."""
 
 
-def make_feed(inputs: np.ndarray, targets: np.ndarray, is_weighted: bool = False) -> Feed:
+def make_feed(inputs: ArrayTree, targets: np.ndarray, is_weighted: bool = False) -> Feed:
     """Choose a feed by backend and by where the data is; all feeds give the same batches."""
-    if isinstance(inputs, np.memmap):
+    if any(isinstance(array, np.memmap) for array in arrays_of(inputs)):
         return StreamFeed(inputs, targets)
     if keras.backend.backend() == "tensorflow":
         return TensorFlowFeed(inputs, targets, is_weighted)
@@ -37,7 +39,7 @@ def make_feed(inputs: np.ndarray, targets: np.ndarray, is_weighted: bool = False
 class ArrayFeed:
     """Arrays in the epoch's order, for batches of one size; mixed sizes are passed batch by batch."""
 
-    def __init__(self, inputs: np.ndarray, targets: np.ndarray) -> None:
+    def __init__(self, inputs: ArrayTree, targets: np.ndarray) -> None:
         self._inputs, self._targets = inputs, targets
         self._by_batch = BatchFeed(inputs, targets)
 
@@ -46,7 +48,7 @@ class ArrayFeed:
         if not _is_one_size(sizes):
             return self._by_batch.arguments(order, sizes, weights)
         return {
-            "x": self._inputs[order],
+            "x": rows_of(self._inputs, order),
             "y": self._targets[order],
             **({} if weights is None else {"sample_weight": weights[order]}),
             "batch_size": int(sizes[0]),
@@ -57,7 +59,7 @@ class ArrayFeed:
 class BatchFeed:
     """One batch at a time, taken from the arrays on demand: for mixed sizes."""
 
-    def __init__(self, inputs: np.ndarray, targets: np.ndarray) -> None:
+    def __init__(self, inputs: ArrayTree, targets: np.ndarray) -> None:
         self._inputs, self._targets = inputs, targets
 
     def arguments(self, order: Indices, sizes: Indices, weights: np.ndarray | None = None) -> Mapping[str, Any]:
@@ -69,7 +71,7 @@ class BatchFeed:
 class StreamFeed:
     """Batches of data on disk: the next ones are read in the background during training."""
 
-    def __init__(self, inputs: np.ndarray, targets: np.ndarray) -> None:
+    def __init__(self, inputs: ArrayTree, targets: np.ndarray) -> None:
         self._inputs, self._targets = inputs, targets
         self._reader = ThreadPoolExecutor(1, "nightune-reader")
         self._batches: _ReadAhead | None = None
@@ -89,7 +91,7 @@ class TensorFlowFeed:
     A new pipeline for every epoch, as `fit` creates it for arrays, costs as much as 30 updates of a small model.
     """
 
-    def __init__(self, inputs: np.ndarray, targets: np.ndarray, is_weighted: bool = False) -> None:
+    def __init__(self, inputs: ArrayTree, targets: np.ndarray, is_weighted: bool = False) -> None:
         import tensorflow  # noqa: PLC0415 - only where it is the backend
 
         with tensorflow.device("CPU:0"):  # pipelines run on the CPU
@@ -106,8 +108,8 @@ class TensorFlowFeed:
         self._ends.assign(np.cumsum(sizes, dtype=np.int32))
         return {"x": self._pipeline, "steps_per_epoch": len(sizes), "shuffle": False}
 
-    def _make_pipeline(self, tensorflow: Any, inputs: np.ndarray, targets: np.ndarray) -> Any:
-        all_inputs, all_targets = tensorflow.constant(inputs), tensorflow.constant(targets)
+    def _make_pipeline(self, tensorflow: Any, inputs: ArrayTree, targets: np.ndarray) -> Any:
+        all_inputs, all_targets = map_arrays(tensorflow.constant, inputs), tensorflow.constant(targets)
 
         def bounds(_: Any) -> Any:
             ends = self._ends.read_value()
@@ -117,7 +119,8 @@ class TensorFlowFeed:
         def cut(start: Any, end: Any) -> tuple[Any, ...]:
             indices = self._order.read_value()[start:end]
             weights = [] if self._weights is None else [self._weights.read_value()]
-            return tuple(tensorflow.gather(array, indices) for array in (all_inputs, all_targets, *weights))
+            arrays = (all_inputs, all_targets, *weights)
+            return tuple(map_arrays(lambda array: tensorflow.gather(array, indices), each) for each in arrays)
 
         return tensorflow.data.Dataset.range(1).flat_map(bounds).map(cut).prefetch(2)
 
@@ -160,8 +163,8 @@ class _ReadAhead(keras.utils.PyDataset):
         self._coming.clear()
 
 
-def _cut(inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, indices: np.ndarray) -> Batch:
-    batch = np.asarray(inputs[indices]), targets[indices]
+def _cut(inputs: ArrayTree, targets: np.ndarray, weights: np.ndarray | None, indices: np.ndarray) -> Batch:
+    batch = in_memory(rows_of(inputs, indices)), targets[indices]
     return batch if weights is None else (*batch, weights[indices])
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.networks.heads import Head
+from nightune.models.serving.input_trees import ArrayTree
 from nightune.models.techniques.penalties.adaptation import HELD_OUT_LOSS, HYPERGRADIENT, NEEDED, TRAIN_LOSS, divide
 from nightune.models.techniques.penalties.penalties import PenaltySettings
 
@@ -14,7 +15,7 @@ ZERO_SHARE = "zero_share"  # of the kernels' weights, after a proximal penalty
 
 _STEP = 1e-2  # relative, to either side: balances the third-order error against the rounding of float32
 
-Predict = Callable[[keras.Model, np.ndarray], np.ndarray]
+Predict = Callable[[keras.Model, ArrayTree], np.ndarray]
 
 
 def share_of_zeros(kernels: Iterable[np.ndarray]) -> float:

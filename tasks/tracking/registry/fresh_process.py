@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nightune.models.data.storage import parquet_form
+from nightune.models.serving.input_trees import ArrayTree, is_several, named_arrays
 from nightune.settings import read_settings
 
 if TYPE_CHECKING:
@@ -35,19 +36,23 @@ class Opened:
     probabilities: np.ndarray | None = None
 
 
-def open_in_fresh_process(folder: Path, rows: "pd.DataFrame | np.ndarray") -> Opened:
+def open_in_fresh_process(folder: Path, rows: "pd.DataFrame | ArrayTree") -> Opened:
     """Load a version's folder by MLflow in a process of its own, on the CPU, and compute the outputs of raw rows.
 
     The process has the installed packages and the folder; `PYTHONPATH` and the folder of the study are unknown to it.
     """
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        if isinstance(rows, np.ndarray):
+        if is_several(rows):
+            file = place / ("rows.npz" if isinstance(rows, dict) else "ordered.npz")
+            np.savez(file, allow_pickle=False, **{f"_{name}": array for name, array in named_arrays(rows)})
+        elif isinstance(rows, np.ndarray):
             file = place / "rows.npy"
             np.save(file, rows, allow_pickle=False)
         else:
             file = place / "rows.parquet"
-            parquet_form(rows).to_parquet(file, engine="pyarrow")
+            table: Any = rows
+            parquet_form(table).to_parquet(file, engine="pyarrow")
         try:
             ended = _run([str(folder.resolve()), str(file), str(place / "result")], place)
         except subprocess.TimeoutExpired:

@@ -16,14 +16,15 @@ from nightune.models.serving.rebuilt_model import CODE, FOLDER, is_rebuilt
 from nightune.tasks.tracking.registry.requirements import requirements
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
+
+    from nightune.models.serving.input_trees import ArrayTree
 
 SCRIPT = Path(__file__).with_name("registered_model.py")
 PACKAGE = "nightune_model"  # of the code files in a version; differs from the installed Nightune
 
 
-def write_model_folder(parts: Path, example: "pd.DataFrame | np.ndarray", folder: Path) -> Path:
+def write_model_folder(parts: Path, example: "pd.DataFrame | ArrayTree", folder: Path) -> Path:
     """Write the folder of a version from its parts: model, `description.json` and, for tables, `preprocessing.json`.
 
     `example` holds some raw training rows, in the form of a caller's request.
@@ -38,10 +39,15 @@ def write_model_folder(parts: Path, example: "pd.DataFrame | np.ndarray", folder
             artifacts={"parts": str(parts)},
             code_paths=[str(_carried(Path(temporary)))],
             signature=_signature(description),
-            input_example=example,
+            input_example=_request(example),
             pip_requirements=requirements(code if (code := parts / FOLDER / CODE).is_dir() else None),
         )
     return folder
+
+
+def _request(example: "pd.DataFrame | ArrayTree") -> Any:
+    """Return an example as MLflow takes it: it reads a tuple as data and params, and arrays in order as lists."""
+    return [array.tolist() for array in example] if isinstance(example, tuple) else example
 
 
 @contextmanager
@@ -88,7 +94,9 @@ def _signature(description: Mapping[str, Any]) -> Any:
     from mlflow.models import ModelSignature  # noqa: PLC0415 - seconds
 
     # A schema names columns by texts, and would refuse the very frame that a source named by numbers.
-    inputs = _input_schema(description) if description.get("has_text_names", True) else None
+    # It has none for arrays in order, either.
+    has_names = description.get("has_text_names", True) and not _is_in_order(description)
+    inputs = _input_schema(description) if has_names else None
     return ModelSignature(inputs=inputs, outputs=_output_schema(description), params=_parameters())
 
 
@@ -99,13 +107,20 @@ def _parameters() -> Any:
     return ParamSchema([ParamSpec("output", "string", LABELS)])
 
 
+def _is_in_order(description: Mapping[str, Any]) -> bool:
+    return isinstance(description["input_type"], list)
+
+
 def _input_schema(description: Mapping[str, Any]) -> Any:
-    """Return columns by name for tables, columns by position for vectors of numbers, and a tensor for other arrays."""
+    """Return columns by name for tables and several inputs, by position for vectors of numbers, else a tensor."""
     import numpy as np  # noqa: PLC0415
     from mlflow.types import ColSpec, Schema, TensorSpec  # noqa: PLC0415
+    from mlflow.types.schema import AnyType  # noqa: PLC0415
 
     if "columns" in description:
         return Schema([ColSpec(_column_type(column), column["name"]) for column in description["columns"]])
+    if isinstance(description["input_shape"], dict):  # columns of any type, so that it converts floats as loaders give
+        return Schema([ColSpec(AnyType(), name) for name in description["input_shape"]])  # type: ignore[no-untyped-call]
     shape, kind = description["input_shape"], np.dtype(description["input_type"])
     if len(shape) == 1:
         return Schema([ColSpec("double" if kind.kind == "f" else "long")] * shape[0])

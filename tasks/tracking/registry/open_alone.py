@@ -1,8 +1,9 @@
 """Open a version's folder by MLflow alone, and write its outputs: a program, which `fresh_process.py` starts.
 
-usage: python -P open_alone.py FOLDER ROWS RESULT, where ROWS is a table (Parquet) or an array (NumPy), and RESULT names
-the files to write: RESULT.json, and RESULT.npy with the outputs of the model unless the version cannot be opened. For
-classes and labels RESULT.json also has the names of its probabilities, and RESULT-probabilities.npy their values.
+usage: python -P open_alone.py FOLDER ROWS RESULT, where ROWS is a table (Parquet), an array (.npy) or several (.npz; in
+order if it is named ordered.npz). RESULT names the files to write: RESULT.json, and RESULT.npy with the outputs of the
+model unless the version cannot be opened. For classes and labels RESULT.json also has the names of its probabilities,
+and RESULT-probabilities.npy their values.
 """
 
 import json
@@ -32,7 +33,13 @@ def _write_outputs(folder: str, rows: str, result: str, reads: "_OutsideReads") 
     import pandas as pd  # noqa: PLC0415
     from mlflow import pyfunc  # noqa: PLC0415
 
-    raw = np.load(rows, allow_pickle=False) if rows.endswith(".npy") else pd.read_parquet(rows, engine="pyarrow")
+    raw: Any
+    if rows.endswith(".npz"):
+        with np.load(rows, allow_pickle=False) as file:
+            raw = {name[1:]: array for name, array in file.items()}  # as `fresh_process.py` names them
+        raw = [raw[str(place)] for place in range(len(raw))] if Path(rows).name == "ordered.npz" else raw
+    else:
+        raw = np.load(rows, allow_pickle=False) if rows.endswith(".npy") else pd.read_parquet(rows, engine="pyarrow")
     sys.addaudithook(reads.hook)
     begin = h5py.File.__init__
 

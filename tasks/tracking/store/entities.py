@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nightune.models.serving.input_trees import plain_shape
 from nightune.tasks.tracking.store import names
 from nightune.tuning.trial import Value
 
@@ -31,7 +32,7 @@ def dataset_input(data: "PreparedData") -> Any:
     """Return the prepared data as an input of a run."""
     from mlflow.entities import Dataset, DatasetInput, InputTag  # noqa: PLC0415
 
-    profile = json.dumps({"task": data.task, "rows": data.sizes, "input_shape": list(data.input_shape)})
+    profile = json.dumps({"task": data.task, "rows": data.sizes, "input_shape": plain_shape(data.input_shape)})
     source = json.dumps({"uri": data.folder.as_uri()})
     dataset = Dataset(name="prepared data", digest=data.version, source_type="local", source=source, profile=profile)
     return DatasetInput(dataset, tags=[InputTag(names.MLFLOW_DATA_CONTEXT, "training")])

@@ -1,0 +1,93 @@
+"""Compare the inputs that a model takes with those that the data holds: their names or number, and their shapes."""
+
+from typing import Any
+
+from nightune.models.errors import InputError
+from nightune.models.library_internals.models import take_in_order
+from nightune.models.serving.input_trees import ShapeTree, is_several, named_arrays
+from nightune.models.user_code import is_reference
+from nightune.vocabulary import ARCHITECTURE as KEY
+
+Shape = tuple[int | None, ...]
+
+
+def refuse_several(architecture: str, shape: ShapeTree) -> None:
+    """Refuse several inputs for a built-in architecture, which takes one array."""
+    if is_several(shape) and not is_reference(architecture):
+        remedy = "return one array, or set architecture to a function of your own, path/to/file.py:function"
+        held = f"{architecture} takes one array, and the data holds the inputs {shown_inputs(shape)}"
+        raise InputError(KEY, f"{held}; {remedy}")
+
+
+def refuse_other_inputs(model: Any, shape: ShapeTree) -> None:
+    """Refuse a model with a graph whose inputs are not those of the data; arrays in order are taken in order.
+
+    A dictionary of arrays goes to inputs by the keys of the model's dictionary, or else by the names of its Input
+    layers, as Keras does it; a dictionary of one array to the only input, too.
+    """
+    if isinstance(shape, tuple):
+        _refuse_more(model, shape)
+        _refuse_shape("", tuple(model.input_shape[1:]), shape)
+    elif isinstance(shape, dict):
+        wanted = _named(model)
+        if set(wanted) != set(shape):
+            both = f"the model takes the inputs {_listed(wanted)}, and the data holds {_listed(shape)}"
+            remedy = "give arrays and Input layers (or the keys of the model's dictionary of inputs) the same names"
+            raise InputError(KEY, f"{both}; {remedy}")
+        for name, each in shape.items():
+            _refuse_shape(name, wanted[name], tuple(each))
+    else:
+        if len(model.inputs) != len(shape):
+            both = f"the model takes {len(model.inputs)} inputs, and the data holds a list of {len(shape)} arrays"
+            raise InputError(KEY, f"{both}; return one array for each input")
+        named = getattr(model, "input", None)
+        if isinstance(named, dict):
+            if list(named) != sorted(named):
+                both = f"the model names its inputs {_listed(named)}, and the data holds arrays without names"
+                raise InputError(KEY, f"{both}; return a dictionary with these names")
+            take_in_order(model)
+        for place, (tensor, have) in enumerate(zip(model.inputs, shape, strict=True)):
+            _refuse_shape(str(place), tuple(tensor.shape[1:]), have)
+
+
+def shown_inputs(shape: ShapeTree) -> str:
+    """Return the names of several inputs with their shapes."""
+    return ", ".join(f"{name!r} {each}" for name, each in named_arrays(shape))
+
+
+def _refuse_more(model: Any, shape: ShapeTree) -> None:
+    """Refuse a model of several inputs for one array."""
+    if len(model.inputs) != 1:
+        both = f"the model has {len(model.inputs)} inputs, and the data holds one array of shape {shape}"
+        remedy = "return a dictionary of arrays as x, by the names of the model's inputs"
+        raise InputError(KEY, f"{both}; {remedy} ({_listed(_named(model))})")
+
+
+def _named(model: Any) -> dict[str, Shape]:
+    """Return the shapes of an example of each input, by the names that a dictionary of arrays may have."""
+    held = getattr(model, "input", None)  # a Sequential that was never called has none
+    if not isinstance(held, dict):
+        return {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
+    nested = next((name for name, each in held.items() if not hasattr(each, "shape")), None)
+    if nested is not None:
+        raise InputError(
+            KEY, f"the model's input {nested!r} is several itself; give the model one dictionary of inputs"
+        )
+    return {name: tuple(tensor.shape[1:]) for name, tensor in held.items()}
+
+
+def _refuse_shape(name: str, wanted: Shape, have: tuple[int, ...]) -> None:
+    """Refuse examples of another shape; Keras adds or removes a last axis of 1 for models of several inputs."""
+    longer, shorter = (have, wanted) if len(have) > len(wanted) else (wanted, have)
+    compared = (wanted, have)
+    if name and len(longer) == len(shorter) + 1 and longer[-1] == 1:
+        compared = (wanted[: len(shorter)], have[: len(shorter)])
+    if len(compared[0]) != len(compared[1]) or any(
+        want not in (None, had) for want, had in zip(*compared, strict=True)
+    ):
+        of_input = f" as input {name!r}" if name else ""
+        raise InputError(KEY, f"the model takes examples of shape {wanted}{of_input}, but the data's have {have}")
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(map(repr, names))
