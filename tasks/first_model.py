@@ -48,7 +48,7 @@ def model_text(dataset: Dataset) -> str:
     shape = dataset.input_shape
     if not isinstance(shape, tuple):
         raise InputError(
-            "DATA", "it has several input arrays, for which no model is written; see docs/bring-your-model.md"
+            "DATA", "it has several input arrays; write a model as in docs/bring-your-model.md"
         )
     rank = len(shape) - 1
     if rank in (1, 2):
