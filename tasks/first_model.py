@@ -47,9 +47,7 @@ def model_text(dataset: Dataset) -> str:
     """Return a module with a function `build` that makes a small model for the data; InputError for several inputs."""
     shape = dataset.input_shape
     if not isinstance(shape, tuple):
-        raise InputError(
-            "DATA", "it has several input arrays; write a model as in docs/bring-your-model.md"
-        )
+        raise InputError("DATA", "it has several input arrays; write a model as in docs/bring-your-model.md")
     rank = len(shape) - 1
     if rank in (1, 2):
         what = f"A small convolutional network for {'series' if rank == 1 else 'images'} of shape {shape}."
