@@ -12,6 +12,7 @@ from nightune.flows.promote import promote
 from nightune.flows.runtime.console import progress_shown, say
 from nightune.flows.runtime.environment import hooks, store_root
 from nightune.flows.runtime.flow_runs import owned_flow_runs
+from nightune.flows.runtime.morning_page import morning_page
 from nightune.flows.runtime.night_errors import publish_night_error
 from nightune.flows.runtime.processes import follow_server
 from nightune.flows.runtime.task_run_records import wait_until_recorded
@@ -67,6 +68,7 @@ def nightly(study_file: Path, engine: str = "auto") -> Promotion:
         publish_leaderboard(report)
         promotion = promote(study_file, sweep=report.sweep.id)
         publish_verdict(report.study, promotion)
+        morning_page(study_file, report.study, report.sweep.id)
         verdict = promotion.verdict
         event = Event(
             str(verdict.decision),

@@ -26,6 +26,7 @@ from nightune.tasks.opened_alone import ALONE, opens_alone
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
 from nightune.tasks.tracking.registry import registry
+from nightune.tasks.tracking.registry.description import description_of
 from nightune.tasks.tracking.registry.registry import Version
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import StoreError
@@ -281,6 +282,7 @@ def _register(setting: Setting, verdict: Verdict, champion: Version | None, head
 def _move_alias(setting: Setting, verdict: Verdict, version: Version, champion: Version | None) -> Promotion:
     """Write tags and history first, then move the alias in one last call."""
     store, model = setting.store, version.model
+    registry.describe(store, version, description_of(verdict, version.number))
     if not verdict.is_promoted:
         registry.set_tags(store, version, registry.extended_history(version, "challenger", verdict.reason))
         registry.set_alias(store, model, registry.CHALLENGER, version.number)

@@ -28,12 +28,14 @@ from nightune.flows.commands.versions import print_version
 from nightune.flows.runtime.console import ignore_unusable_width, output, print_json, progress_shown, say
 from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.flows.runtime.exit_codes import NO_RESULT
+from nightune.flows.runtime.morning_page import morning_page
 from nightune.flows.runtime.prefect_server import prefect_server
 from nightune.flows.runtime.supervisor import supervised
 from nightune.flows.runtime.text_streams import show_every_text
 from nightune.models.heavy_imports import lasting_imports
 
 if TYPE_CHECKING:
+    from nightune.tasks.draw_report import DrawnReport
     from nightune.tasks.write_report import SweepReport
 
 app = typer.Typer(
@@ -77,7 +79,8 @@ def tune(  # noqa: PLR0913, PLR0917 - one argument per option
             wait_until_it_answers()
             with owned_flow_runs():
                 report = tune_flow(study, trials, epochs, seed, str(engine), fresh, retry_failed)
-    _show_report(report, study, as_json)
+        page = morning_page(study, report.study, report.sweep.id)
+    _show_report(report, study, as_json, page)
     if report.best is None:
         raise typer.Exit(NO_RESULT)
 
@@ -214,7 +217,7 @@ def main() -> NoReturn:
     raise AssertionError("typer raises SystemExit")
 
 
-def _show_report(report: "SweepReport", study_file: Path, as_json: bool) -> None:
+def _show_report(report: "SweepReport", study_file: Path, as_json: bool, page: "DrawnReport | None" = None) -> None:
     from nightune.flows.commands.leaderboard_table import print_leaderboard  # noqa: PLC0415
     from nightune.flows.commands.next_steps import print_next_steps  # noqa: PLC0415
     from nightune.flows.commands.tables import print_confirmation, print_importance  # noqa: PLC0415
@@ -224,6 +227,6 @@ def _show_report(report: "SweepReport", study_file: Path, as_json: bool) -> None
     print_leaderboard(console, report)
     print_confirmation(console, report)
     print_importance(console, report)
-    print_next_steps(console, report, study_file, store_address(store_root(), tracking_uri()))
+    print_next_steps(console, report, study_file, store_address(store_root(), tracking_uri()), page)
     if as_json:
         print_json(report.summary())

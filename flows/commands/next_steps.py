@@ -1,6 +1,7 @@
 """Print what to do next: after a sweep, and after a promotion."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,11 @@ from nightune.tuning.analysis.promotion_gate import Decision
 from nightune.vocabulary import ARCHITECTURE
 
 if TYPE_CHECKING:  # its module imports more than the next steps need
+    from nightune.tasks.draw_report import DrawnReport
     from nightune.tasks.promote_model import Promotion
 
 Step = tuple[str, str]  # command, purpose
+COMMAND_WIDTH = 52
 
 ALL_POINTS = "The sweep has every point of the space: to search further, widen a range or add options in the study."
 FOLDS = (
@@ -26,7 +29,9 @@ FOLDS = (
 RETRY = "It tries failed trials again if code, data or packages have changed, or with --retry-failed."
 
 
-def print_next_steps(console: Console, report: SweepReport, study_file: Path, address: str) -> None:
+def print_next_steps(
+    console: Console, report: SweepReport, study_file: Path, address: str, page: "DrawnReport | None" = None
+) -> None:
     """Print the next steps after a sweep with their commands; `address` is that of the MLflow store."""
     study = shlex.quote(str(study_file))
     console.print("\nWhat to do next", style="bold")
@@ -34,16 +39,17 @@ def print_next_steps(console: Console, report: SweepReport, study_file: Path, ad
         _print(console, "  No trial gave a finite result. Read the messages above, correct the cause, then run:")
         _print(console, f"    nightune check {study}\n    nightune tune {study}")
         _print(console, f"  {RETRY}")
+        _print_page(console, page)
         return
     steps: list[Step] = [
-        (f"nightune report {study}", "see what won, by how much and how sure, on one page"),
+        (f"nightune report {study} --open", "see what won, how sure that is, and what to change"),
         ("nightune ui", "see the curves and compare trials"),
         *_further_search(report, study),
         *_promotion(report, study),
         (f"nightune show {study} --sweep {report.sweep.id}", "show this leaderboard again"),
     ]
-    for command, purpose in steps:
-        _print(console, f"  {command:<52} {purpose}")
+    _print_steps(console, steps)
+    _print_page(console, page)
     if report.sweep.has_all_points:
         _print(console, f"  {ALL_POINTS}")
     pages = "`nightune ui` runs: this" if report.pages.is_running else "While `nightune ui` runs, this"
@@ -57,11 +63,15 @@ def print_next_steps(console: Console, report: SweepReport, study_file: Path, ad
         print_use(console, report.study, address)
 
 
-def print_after_promotion(console: Console, promotion: "Promotion", study_file: Path, address: str) -> None:
+def print_after_promotion(
+    console: Console, promotion: "Promotion", study_file: Path, address: str, page: "DrawnReport | None" = None
+) -> None:
     """Print the next steps after a verdict with their commands; `address` is that of the MLflow store."""
     study, verdict = shlex.quote(str(study_file)), promotion.verdict
     sweep = f"--sweep {verdict.candidate.sweep}"
-    steps: list[Step] = [(f"nightune report {study} {sweep}", "see what won, by how much and how sure, on one page")]
+    steps: list[Step] = [
+        (f"nightune report {study} {sweep} --open", "see what won, how sure that is, and what to change")
+    ]
     if verdict.is_promoted and promotion.is_dry:
         steps.append((f"nightune promote {study} {sweep}", "register it: this was a dry run"))
     elif verdict.is_promoted:
@@ -71,8 +81,8 @@ def print_after_promotion(console: Console, promotion: "Promotion", study_file: 
     if verdict.decision is Decision.REFUSED and verdict.may_be_forced:
         steps.append((f"nightune promote {study} {sweep} --force --because REASON", "promote it in spite of the gate"))
     console.print("\nWhat to do next", style="bold")
-    for command, purpose in steps:
-        _print(console, f"  {command:<52} {purpose}")
+    _print_steps(console, steps)
+    _print_page(console, page)
     if promotion.alias == CHAMPION:
         print_use(console, verdict.candidate.model, address)
 
@@ -87,6 +97,19 @@ def print_use(console: Console, model: str, address: str) -> None:
     _print(
         console, f"    MLFLOW_TRACKING_URI={shlex.quote(address)} mlflow models serve -m {champion} --env-manager local"
     )
+
+
+def _print_steps(console: Console, steps: Sequence[Step]) -> None:
+    """Print each command with its purpose, on a line of its own below a long command."""
+    for command, purpose in steps:
+        gap = " " if len(command) <= COMMAND_WIDTH else f"\n{' ' * (COMMAND_WIDTH + 3)}"
+        _print(console, f"  {command:<{COMMAND_WIDTH}}{gap}{purpose}")
+
+
+def _print_page(console: Console, page: "DrawnReport | None") -> None:
+    if page is not None:
+        where = page.file or f"the artifact report/index.html of the sweep's run, {page.address}"
+        _print(console, f"  The report: {where}")
 
 
 def _further_search(report: SweepReport, study: str) -> list[Step]:

@@ -9,6 +9,7 @@ from nightune.flows.commands.options import AsJson, StudyFile, report_errors, si
 from nightune.flows.runtime.console import output, print_json, progress_shown, say
 from nightune.flows.runtime.environment import prepare_environment, store_root, tracking_uri
 from nightune.flows.runtime.exit_codes import REFUSED
+from nightune.flows.runtime.morning_page import morning_page
 from nightune.flows.runtime.prefect_server import prefect_server
 from nightune.flows.runtime.supervisor import supervised
 from nightune.models.heavy_imports import lasting_imports
@@ -52,13 +53,14 @@ def promote(
 
         judged, store = promotion.verdict.candidate, open_existing_store(store_root(), tracking_uri())
         confirmed = read_report(store, judged.model, find_sweep(store, judged.model, judged.sweep))
+        page = None if dry_run else morning_page(study, judged.model, judged.sweep)
     from nightune.flows.commands.next_steps import print_after_promotion  # noqa: PLC0415
     from nightune.flows.commands.tables import print_confirmation, print_promotion  # noqa: PLC0415
 
     console = output(as_json)
     print_confirmation(console, confirmed)
     print_promotion(console, promotion)
-    print_after_promotion(console, promotion, study, store_address(store_root(), tracking_uri()))
+    print_after_promotion(console, promotion, study, store_address(store_root(), tracking_uri()), page)
     if as_json:
         print_json(promotion.summary())
     if not promotion.verdict.is_promoted:

@@ -1,5 +1,6 @@
 """The command that draws the report of a sweep: `nightune report`."""
 
+import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ from rich.text import Text
 
 from nightune.flows.commands.options import AsJson, StudyFile, report_errors
 from nightune.flows.runtime.console import output as console_of
-from nightune.flows.runtime.console import print_json
+from nightune.flows.runtime.console import print_json, say
 from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.models.heavy_imports import lasting_imports
 
@@ -27,6 +28,7 @@ def report(
         Path | None,
         typer.Option(metavar="FILE", help="Write the study with the changes to make next, in the same folder (.toml)."),
     ] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Draw the report of a sweep, complete or not, as one page for a browser: what won, by how much, how sure."""
@@ -42,6 +44,16 @@ def report(
         print_json(drawn.as_json())
     else:
         _print_report(console_of(), drawn, write)
+    if open_page:
+        _open(drawn)
+
+
+def _open(drawn: "DrawnReport") -> None:
+    """Open the page in a browser, or say why not."""
+    if drawn.file is None:
+        say("A server keeps the page: write it to a file with --output FILE, and open that.")
+    elif not webbrowser.open(drawn.file.resolve().as_uri()):
+        say(f"No browser could be started here; open {drawn.file}.")
 
 
 def _print_report(console: Console, drawn: "DrawnReport", next_study: Path | None) -> None:

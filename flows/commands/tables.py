@@ -15,7 +15,7 @@ from nightune.tasks.tracking.store import names
 from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.confirmation import Claim
 from nightune.tuning.analysis.importance import Edge, WhatMattered, is_trusted
-from nightune.tuning.analysis.metric_values import MetricValues, values_text
+from nightune.tuning.analysis.metric_values import IN_UNITS_OF_TARGET, MetricValues, values_text
 from nightune.tuning.analysis.sweep_comparison import Difference, Score
 
 if TYPE_CHECKING:  # their modules import more than a table needs
@@ -23,7 +23,6 @@ if TYPE_CHECKING:  # their modules import more than a table needs
     from nightune.tasks.reporting.probe_report import StudyProbe
 
 SHOWN_ROWS = 10
-IN_UNITS_OF_TARGET = ("val_mae", "val_rmse")
 
 
 def print_confirmation(console: Console, report: SweepReport) -> None:

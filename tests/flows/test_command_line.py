@@ -27,7 +27,7 @@ def test_json_is_the_last_line_and_prefects_own_server_keeps_every_task_run(
     assert summary["study"] == "flowers"
     assert summary["trials"]["finished"] == 4
     assert set(summary["best"]) >= {"run_id", "params", "objective"}
-    for part in ("trial 0 · ", "nightune ui", "--fresh"):
+    for part in ("trial 0 · ", "nightune ui", "--fresh", "/report/index.html"):
         assert part in done.stderr
     shown = nightune("show", small_study, "--json")
     assert last_json(shown.stdout) == summary

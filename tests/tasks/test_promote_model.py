@@ -65,6 +65,7 @@ WRITES = (
     "finalize_logged_model",
     "create_model_version",
     "set_model_version_tag",
+    "update_model_version",
     "delete_model_version_tag",
     "set_registered_model_alias",
     "delete_registered_model_alias",
@@ -248,6 +249,9 @@ def test_a_study_of_another_metric_is_judged_in_it(store_root: Path, tmp_path: P
     assert (first.verdict.values.metric, first.verdict.values.baseline) == ("val_auc", 0.5)
     assert 0.5 < first.verdict.values.challenger <= 1
     assert first.verdict.decision is Decision.PROMOTED
+    description = client(store).get_model_version("flowers", "1").description
+    assert first.verdict.reason in description
+    assert "models:/flowers/1" in description
     setting = trained(store, tmp_path, text.replace("seed = 11", "seed = 12").replace("0.03", "0.0301"))
     second = promoted(setting)
     verdict, gain = second.verdict, second.verdict.gain

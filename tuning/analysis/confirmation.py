@@ -126,6 +126,11 @@ def confirm(finalists: Sequence[Finalist], direction: str, cost: str, confidence
     return Confirmation((*confirmed, *lost), winner, confidence, cost, note=note)
 
 
+def is_rival(each: ConfirmedFinalist, held: Confirmation) -> bool:
+    """True if a finalist may be the best one as far as the confirmation can tell."""
+    return each.finalist.is_sound and each.best_probability > 1 - held.confidence
+
+
 def seed_band(confirmation: Confirmation) -> float:
     """Return by how much two equally good trials of one seed each may differ, with the confirmation's confidence.
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from nightune.tuning.analysis.paired_gain import Gain
 
+IN_UNITS_OF_TARGET = ("val_mae", "val_rmse")
+
 
 @dataclass(frozen=True, slots=True)
 class MetricValues:

@@ -8,14 +8,13 @@ from nightune.tasks.reporting.night.measure import SPACE
 from nightune.tasks.reporting.night.phrases import (
     count,
     interval,
-    is_rival,
     promote_command,
     recipe,
     rows_text,
     tune_command,
 )
 from nightune.tasks.reporting.night.record import Night
-from nightune.tuning.analysis.confirmation import ConfirmedFinalist
+from nightune.tuning.analysis.confirmation import ConfirmedFinalist, is_rival
 from nightune.tuning.analysis.leaderboard import status_counts
 from nightune.tuning.analysis.metric_values import values_text
 from nightune.tuning.analysis.paired_gain import Gain

@@ -9,6 +9,7 @@ from typing import Any
 from nightune.tasks.reporting.night.measure import Ends, Measure, Spec
 from nightune.tasks.reporting.night.phrases import recipe, status_text
 from nightune.tasks.reporting.night.record import Night
+from nightune.tuning.search.domains import Cases, Choice, is_same
 from nightune.tuning.trial import TrialResult
 
 ACCENT, CHAMPION, INK, SOFT, DOT, LINE, GRID, BAND, PAPER = (
@@ -35,11 +36,12 @@ CONFIG: Spec = {
 }
 KINDS = {"winner": ACCENT, "finalist": INK, "other": DOT}
 TOOLTIP_PARAMS = 8
+GOLDEN = 0.618  # spreads numbers evenly over an interval
 
 
 def trial_rows(night: Night, reach: Ends) -> list[Spec]:
     """Return a row for each ranked trial, in the order in which they ended; scores beyond the reach are drawn at it."""
-    m, rows = night.measure, []
+    m, rows, full = night.measure, [], night.full
     for order, result in enumerate((each.result for each in night.trials), start=1):
         if not result.is_ranked:
             continue
@@ -54,9 +56,32 @@ def trial_rows(night: Night, reach: Ends) -> list[Spec]:
                 "kind": kind_of(night, result),
                 "status": status_text(result.status),
                 "recipe": recipe(night, result, TOOLTIP_PARAMS),
+                **(_places(night, result) if result in full else {}),
             }
         )
     return rows
+
+
+def dimension_field(night: Night, name: str) -> str:
+    """Return the field of a trial's row that holds the place along a dimension: a name that is no user's text."""
+    return f"d{[each.name for each in night.effects].index(name)}"
+
+
+def _places(night: Night, result: TrialResult) -> Spec:
+    """Return the value of each dimension with an effect; of options the number, spread by the number of the trial."""
+    places: Spec = {}
+    for number, effect in enumerate(night.effects):
+        domain, value = effect.dimension.domain, result.trial.params.get(effect.name)
+        if value is None:
+            continue
+        if isinstance(domain, Choice):
+            spread = (result.trial.number * GOLDEN) % 1
+            option = next((n for n, each in enumerate(domain.options) if is_same(each, value)), None)
+            value = None if option is None else round(option + 0.7 * (spread - 0.5), 3)
+        elif isinstance(domain, Cases):
+            value = domain.under(result.trial.params).to_unit(value)
+        places[f"d{number}"] = value
+    return places
 
 
 def clipped(score: float, reach: Ends) -> float:

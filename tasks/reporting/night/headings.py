@@ -3,12 +3,18 @@
 import math
 from collections.abc import Sequence
 
+from nightune.tasks.reporting.night.measure import SPACE
 from nightune.tasks.reporting.night.next_steps import Advice
-from nightune.tasks.reporting.night.phrases import count, is_rival, ordinal, status_text
+from nightune.tasks.reporting.night.phrases import count, ordinal, status_text, value_text
 from nightune.tasks.reporting.night.record import Night
+from nightune.tuning.analysis.confirmation import is_rival
+from nightune.tuning.analysis.effects import GRID, Effect
 from nightune.tuning.analysis.leaderboard import status_counts
+from nightune.tuning.search.domains import Cases, Choice
 from nightune.tuning.trial import TrialResult
 
+SMALL_BAR = 0.01  # share below which a dimension has no bar
+SHORT = 24  # characters of a value in a sentence
 NUMBERS = {2: "Two", 3: "Three"}
 
 
@@ -50,6 +56,43 @@ def history_note(night: Night) -> str:
         near = sum(_is_near(night, each, best, night.seed_band) for each in night.ranked)
         text += f" {count(near, 'trial')} of {len(night.trials)}, the best one included, lie within seed noise."
     return text
+
+
+def mattered_heading(night: Night) -> str:
+    """Return the dimensions that caused most of the differences between trials."""
+    found = [each for each in night.effects if each.matters][:2]
+    if not found:
+        return "No dimension's effect can be told from chance"
+    shares = " and ".join(f"{100 * each.share:.0f}{SPACE}%" for each in found)
+    verb = "decided most" if len(found) > 1 or found[0].share > 0.5 else "mattered"
+    return f"{' and '.join(each.name for each in found)} {verb}: {shares} of the differences between trials"
+
+
+def mattered_note(night: Night) -> str:
+    """Return what the figures leave out: small shares, and dimensions of which nothing can be said."""
+    small = [each.name for each in night.effects if each.share < SMALL_BAR]
+    known = {each.name for each in night.effects}
+    unknown = [] if night.space is None else [name for name in night.space.varying if name not in known]
+    text = f"Below 1{SPACE}%: {', '.join(small)}. " if small else ""
+    return text + (f"Too few trials, or too much chance, to judge: {', '.join(unknown)}." if unknown else "")
+
+
+def effect_note(night: Night, effect: Effect) -> str:
+    """Return the best place along a dimension, and when it is active."""
+    when = f" Active in {effect.trials} trials: {effect.dimension.condition_text}." if effect.dimension.when else ""
+    if not effect.matters:
+        return f"No effect that can be told from chance.{when}"
+    straight = effect.middle if night.measure.grows else -effect.middle
+    best, worst = int(straight.argmax()), int(straight.argmin())
+    scores = [night.measure.text(night.measure.score(float(effect.middle[place]))) for place in (best, worst)]
+    return f"Best {_where(effect, best)}: {scores[0]} to expect, {scores[1]} at worst.{when}"
+
+
+def _where(effect: Effect, point: int) -> str:
+    domain, place = effect.dimension.domain, float(GRID[point])
+    if isinstance(domain, Cases):
+        return f"at {100 * place:.0f}{SPACE}% of its range"
+    return f"{'at' if isinstance(domain, Choice) else 'at about'} {value_text(domain.from_unit(place), SHORT)}"
 
 
 def curves_heading(night: Night) -> str:

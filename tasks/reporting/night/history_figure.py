@@ -49,6 +49,7 @@ def history(night: Night, reach: Ends) -> Spec:
 def _labels(night: Night, best: float, x: Spec, y: Spec) -> list[Spec]:
     m, end, side = night.measure, len(night.trials) + 1, 1 if night.measure.is_maximized else -1
     champion = night.champion.score if night.champion is not None else None
+    side = -side if champion is not None and night.improvement(champion, best) > 0 else side  # the better one above
     texts = [(best, f"best so far {m.text(best)}", -13 * side, INK)]
     if champion is not None:
         texts.append((champion, f"champion before, {m.text(champion)}", 12 * side, CHAMPION))

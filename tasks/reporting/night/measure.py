@@ -99,6 +99,18 @@ class Measure:
         """Return the drawn number of one of `straight`."""
         return number if self.kind == "linear" else math.exp(number)
 
+    def score(self, number: float) -> float:
+        """Return the score of one of the numbers of `straight`."""
+        drawn = self.bent(number)
+        if self.kind == "missing":
+            return 1.0 - drawn / 100.0
+        return drawn / 100.0 if self.is_share else drawn
+
+    @property
+    def grows(self) -> bool:
+        """True if a larger number of `straight` is a better score."""
+        return self.is_maximized and self.kind != "missing"
+
     def scale(self, ends: Ends) -> Spec:
         """Return Vega-Lite's scale between two drawn numbers; it grows upwards and to the right with the score."""
         low, high = sorted(ends)

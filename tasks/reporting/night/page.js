@@ -12,7 +12,11 @@ async function draw(place) {
 }
 
 const places = [...document.querySelectorAll("[data-spec]")];
-for (const place of places) await draw(place);
+const folded = (place) => place.closest("details:not([open])");
+for (const place of places) if (!folded(place)) await draw(place);
+for (const details of document.querySelectorAll("main details")) details.addEventListener("toggle", async () => {
+  for (const place of details.querySelectorAll("[data-spec]")) if (details.open && !place.firstChild) await draw(place);
+});
 
 let width = innerWidth, waiting;
 addEventListener("resize", () => {

@@ -20,6 +20,7 @@ from nightune.models.errors import InputError
 from nightune.tasks.reporting.night import headings, tables
 from nightune.tasks.reporting.night.answer import answer, headline
 from nightune.tasks.reporting.night.curves_figure import curve_columns
+from nightune.tasks.reporting.night.effects_figures import importance, isolation
 from nightune.tasks.reporting.night.figures import trial_rows
 from nightune.tasks.reporting.night.finalists_figure import finalists
 from nightune.tasks.reporting.night.history_figure import history
@@ -28,8 +29,10 @@ from nightune.tasks.reporting.night.next_steps import Advice
 from nightune.tasks.reporting.night.phrases import write_command
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.strip_figure import strip
+from nightune.tuning.analysis.fanova import MINIMUM_ROWS
 from nightune.tuning.trial import TrialResult
 
+FEWEST_PANELS = 3
 FEWEST_ADVISED = 5  # ranked trials, below which nothing can be said to do next
 VEGA_LITE = "6.4"  # one of those that vl-convert-python brings
 
@@ -61,6 +64,8 @@ def draw_page(night: Night, context: Context) -> str:
         headline=headline(night),
         sentences=[_parts(sentence) for sentence in answer(night, study_file)],
         headings=headings,
+        panels=_panels(night) if "importance" in specs else [],
+        is_examined=night.space is not None and len(night.full) >= MINIMUM_ROWS,
         advice=context.advice,
         is_advised=len(night.ranked) >= FEWEST_ADVISED,
         write_command=write_command(night, study_file),
@@ -77,7 +82,7 @@ def draw_page(night: Night, context: Context) -> str:
         load_trials=tables.load_trials(night, context.address),
         started=datetime.fromtimestamp(night.origin.started, UTC),
         specs=_json(specs),
-        specs_of={name: name in specs for name in ("strip", "history", "finalists")},
+        specs_of={name: name in specs for name in ("strip", "history", "finalists", "importance")},
         band=night.measure.points(night.seed_band) if math.isfinite(night.seed_band) else "",
         data=_json(drawn),
         has_beyond=any(row["beyond"] for row in drawn),
@@ -106,7 +111,26 @@ def _figures(night: Night) -> dict[str, Spec]:
     held = night.confirmation
     if held is not None and any(each.finalist.is_sound for each in held.finalists):
         specs["finalists"] = finalists(night)
+    bars = [each for each in night.effects if each.share >= headings.SMALL_BAR]
+    if bars:
+        specs["importance"] = importance(bars)
+        reach = night.measure.reach([each.objective for each in night.full])
+        specs |= {f"along-{number}": isolation(night, each, reach) for number, each in enumerate(night.effects)}
     return specs
+
+
+def _panels(night: Night) -> list[dict[str, Any]]:
+    """Return the figures along each dimension: those that matter, three at least, stand open."""
+    shown = max(FEWEST_PANELS, sum(each.matters for each in night.effects))
+    return [
+        {
+            "id": f"along-{number}",
+            "name": each.name,
+            "note": headings.effect_note(night, each),
+            "is_open": number < shown,
+        }
+        for number, each in enumerate(night.effects)
+    ]
 
 
 def _column_head(night: Night, result: TrialResult) -> dict[str, Any]:
@@ -137,8 +161,17 @@ def _alternatives(night: Night) -> dict[str, str]:
         "strip": f"All trials on one axis, {reach}.",
         "history": f"The scores of {len(night.trials)} trials in the order in which they ended, and the best so far. "
         f"{headings.history_heading(night)}.",
+        "importance": _shares_text(night),
         "finalists": f"Means over fresh seeds with their intervals: {means}.",
     }
+
+
+def _shares_text(night: Night) -> str:
+    shares = ", ".join(
+        f"{each.name} {100 * each.share:.0f} % (between {100 * each.share_low:.0f} and {100 * each.share_high:.0f} %)"
+        for each in night.effects
+    )
+    return f"Shares of the differences between trials: {shares}."
 
 
 def _parts(sentence: str) -> list[str]:

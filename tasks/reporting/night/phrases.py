@@ -5,7 +5,7 @@ import shlex
 
 from nightune.tasks.reporting.night.measure import duration
 from nightune.tasks.reporting.night.record import Night
-from nightune.tuning.analysis.confirmation import Confirmation, ConfirmedFinalist
+from nightune.tuning.analysis.confirmation import ConfirmedFinalist
 from nightune.tuning.analysis.paired_gain import Gain
 from nightune.tuning.trial import Status, TrialResult, Value
 
@@ -50,11 +50,6 @@ def interval(night: Night, each: ConfirmedFinalist) -> str:
         return "–"
     low, high = night.measure.within_limits(each.low, each.high)
     return f"{night.measure.text(low)} to {night.measure.text(high)}"
-
-
-def is_rival(each: ConfirmedFinalist, held: Confirmation) -> bool:
-    """True if a finalist may be the best one as far as the confirmation can tell."""
-    return each.finalist.is_sound and each.best_probability > 1 - held.confidence
 
 
 def rows_text(gain: Gain) -> str:

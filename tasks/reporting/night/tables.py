@@ -12,7 +12,6 @@ from nightune.tasks.reporting.night.measure import duration
 from nightune.tasks.reporting.night.phrases import (
     count,
     interval,
-    is_rival,
     machine_time,
     promote_command,
     status_text,
@@ -22,6 +21,7 @@ from nightune.tasks.reporting.night.phrases import (
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.tracking.registry.registry import CHAMPION
 from nightune.tasks.tracking.store import names
+from nightune.tuning.analysis.confirmation import is_rival
 from nightune.tuning.analysis.failures import failure_groups, failure_lines
 from nightune.tuning.trial import TrialResult
 from nightune.vocabulary import ARCHITECTURE

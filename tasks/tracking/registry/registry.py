@@ -120,6 +120,11 @@ def set_tags(store: Store, version: Version, tags: Mapping[str, str]) -> None:
             client(store).set_model_version_tag(version.model, str(version.number), name, value)
 
 
+def describe(store: Store, version: Version, text: str) -> None:
+    """Set the description of a version."""
+    client(store).update_model_version(version.model, str(version.number), description=text)
+
+
 def clear_rollback(store: Store, version: Version) -> None:
     """Delete the rollback tag of a version that a person has promoted again; its history keeps the entry."""
     if names.ROLLED_BACK_BECAUSE in version.tags:

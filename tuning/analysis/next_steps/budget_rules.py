@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import comb
 
 from nightune.tuning.analysis.advice import models_needed, rows_needed
-from nightune.tuning.analysis.confirmation import seed_band
+from nightune.tuning.analysis.confirmation import is_rival, seed_band
 from nightune.tuning.analysis.next_steps.steps import SIGNIFICANCE, Change, Step, SweepFacts
 from nightune.tuning.analysis.promotion_gate import Decision
 from nightune.tuning.trial import Status
@@ -62,18 +62,14 @@ def more_seeds(facts: SweepFacts) -> Iterator[Step]:
     sound = [each for each in held.finalists if each.finalist.is_sound] if held is not None else []
     if held is None or held.note or len(sound) < 2:
         return
-    sign, seeds = sign_of(facts.direction), len(sound[0].finalist.scores)
-    means = sorted(sign * each.finalist.mean for each in sound)
-    band = seed_band(held) / math.sqrt(seeds)  # between two means
-    alike = sum(mean - means[0] <= band for mean in means)
+    seeds, alike = len(sound[0].finalist.scores), sum(is_rival(each, held) for each in sound)
     wanted = min(2 * seeds + 2, MOST_REPLICATES)
-    if alike < 2 or not math.isfinite(band) or wanted <= seeds:
+    if alike < 2 or wanted <= seeds:
         return
-    shorter = 100 * (1 - math.sqrt(seeds / wanted))
+    shorter, leads = 100 * (1 - math.sqrt(seeds / wanted)), abs(sound[0].finalist.mean - sound[1].finalist.mean)
     evidence = (
-        f"{alike} of the {len(sound)} finalists lie within {facts.points(band)} of the best, by which two means of "
-        f"{seeds} seeds differ by chance. {wanted} seeds make the intervals {shorter:.0f}\u00a0% shorter; more trials "
-        "do not."
+        f"{alike} of the {len(sound)} finalists may be the best as far as {seeds} seeds tell: the best mean leads by "
+        f"{facts.points(leads)}. {wanted} seeds make the intervals {shorter:.0f}\u00a0% shorter; more trials do not."
     )
     change = Change(("confirmation", "replicates"), wanted)
     yield Step("Settle it with seeds, not with trials", evidence, (change,), 1.6)

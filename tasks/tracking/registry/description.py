@@ -1,0 +1,32 @@
+"""The description of a registered version on MLflow's page: verdict, score on the test split, how to load it."""
+
+from nightune.tuning.analysis.metric_values import IN_UNITS_OF_TARGET, values_text
+from nightune.tuning.analysis.promotion_gate import Verdict, gain_text
+
+LONGEST = 1500  # characters of a reason; MLflow keeps 5000 of a description
+
+
+def description_of(verdict: Verdict, version: int) -> str:
+    """Return the description as markdown."""
+    candidate, values = verdict.candidate, verdict.values
+    metric = "" if values is None else values.metric
+    unit = " in units of the target" if metric in IN_UNITS_OF_TARGET else ""
+    pairs = (("champion", verdict.gain), ("baseline", verdict.baseline))
+    gains = [f"- against the {name}: {gain_text(gain, metric)}{unit}" for name, gain in pairs if gain is not None]
+    because = f" Forced because: {verdict.because[:LONGEST]}." if verdict.because else ""
+    lines = [
+        f"**{str(verdict.decision).capitalize()}**: {verdict.reason[:LONGEST]}.{because}",
+        "",
+        f"On the test split: {values_text(values)}{unit}.",
+        *gains,
+        "",
+        f"Trial {candidate.trial} of {candidate.sweep}; {len(candidate.siblings) + 1} models of it were judged.",
+        "",
+        "```python",
+        "import mlflow",
+        "",
+        f'model = mlflow.pyfunc.load_model("models:/{candidate.model}/{version}")',
+        "model.predict(raw_rows)",
+        "```",
+    ]
+    return "\n".join(lines)

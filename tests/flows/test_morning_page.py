@@ -1,0 +1,52 @@
+"""The report at the end of a command: where it is, and that it cannot change how the command ended."""
+
+import io
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from nightune.flows.commands import report as command
+from nightune.flows.commands.next_steps import print_next_steps
+from nightune.flows.runtime.morning_page import morning_page
+from nightune.tasks.draw_report import DrawnReport
+from tests.flows.test_next_steps import ADDRESS, BEST, SWEEP, SweepReport
+
+DRAWN = DrawnReport(Path("/store/report/index.html"), "http://127.0.0.1:5000/run", "Trial 0 leads", 1_000_000)
+
+
+@pytest.mark.parametrize("error", [ValueError("a fault"), OSError("no space left")])
+def test_a_report_that_cannot_be_drawn_is_a_warning(
+    error: Exception, store_root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> DrawnReport:
+        raise error
+
+    monkeypatch.setattr("nightune.tasks.draw_report.draw_report", fail)
+    with caplog.at_level(logging.WARNING, "nightune"):
+        assert morning_page(Path("flowers.toml"), "flowers", "flowers-0") is None
+    assert str(error) in caplog.text
+    assert "nightune report" in caplog.text
+
+
+@pytest.mark.parametrize("results", [(BEST,), ()])
+def test_the_page_is_named_among_the_next_steps(results: Any) -> None:
+    console = Console(record=True, width=200, file=io.StringIO())
+    print_next_steps(console, SweepReport("flowers", SWEEP, results), Path("flowers.toml"), ADDRESS, DRAWN)
+    assert str(DRAWN.file) in console.export_text()
+
+
+def test_open_starts_a_browser_or_says_why_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: bool(opened.append(address)) or True)
+    command._open(DRAWN)
+    assert opened == ["file:///store/report/index.html"]
+    monkeypatch.setattr("webbrowser.open", lambda _: False)
+    command._open(DRAWN)
+    assert "/store/report/index.html" in capsys.readouterr().err
+    command._open(DrawnReport(None, DRAWN.address, "", 1))
+    assert "--output" in capsys.readouterr().err

@@ -1,0 +1,31 @@
+"""The description of a version: verdict, score on the test split in the study's unit, how to load it."""
+
+from dataclasses import replace
+
+from nightune.tasks.tracking.registry.description import description_of
+from nightune.tasks.tracking.store import names
+from nightune.tuning.analysis.metric_values import MetricValues
+from nightune.tuning.analysis.promotion_gate import Decision
+from tests.tasks.nights import verdict
+
+
+def test_a_description_has_verdict_scores_intervals_and_how_to_load() -> None:
+    text = description_of(verdict(Decision.PROMOTED), 4)
+    for words in ("**Promoted**", "val_accuracy 0.97", "champion 0.96", "[-0.002, 0.022]", "models:/flowers/4"):
+        assert words in text
+    assert "units of the target" not in text
+    assert "because it was asked" in description_of(verdict(Decision.FORCED, because="it was asked"), 4).replace(
+        ":", ""
+    )
+
+
+def test_quantities_are_in_units_of_the_target() -> None:
+    values = MetricValues("val_mae", "minimize", 43.0, 70.0)
+    text = description_of(verdict(Decision.PROMOTED, against=None, values=values), 1)
+    assert text.count("units of the target") == 2  # of the value, and of the gain
+
+
+def test_a_long_reason_leaves_room_for_how_to_load_it() -> None:
+    text = description_of(replace(verdict(Decision.FORCED, because="y" * 9000), reason="x" * 9000), 1)
+    assert len(text) <= names.TAG_LENGTH
+    assert "models:/flowers/1" in text
