@@ -138,6 +138,7 @@ def _verdict(
         "candidate": [candidate.key, candidate.run_id, *candidate.siblings],
         "champion": None if champion is None else champion.number,
         "rules": rules.model_dump(mode="json"),
+        **({"limits": limits} if (limits := setting.study.limits.of_model) else {}),
     }
     question = trial_key(judged)
     verdict = read_verdict(setting.store, setting.sweep, question)
@@ -182,7 +183,7 @@ def _judge(setting: Setting, candidate: Candidate, champion: Version | None, hea
         else:
             evidence = measure(
                 dataset,
-                Asked(setting.study.objective.name, head, own_metric(setting.study)),
+                Asked(setting.study.objective.name, head, own_metric(setting.study), setting.study.limits),
                 rules,
                 candidate=contender,
                 champion=None if champion is None else champion_contender(store, champion, Path(folder) / "champion"),

@@ -18,6 +18,7 @@ from nightune.tuning.analysis.importance import Edge, WhatMattered, is_trusted
 from nightune.tuning.analysis.metric_values import values_text
 from nightune.tuning.analysis.sweep_comparison import Difference, Score
 from nightune.tuning.search.domains import table_text
+from nightune.vocabulary import Status
 
 if TYPE_CHECKING:  # their modules import more than a table needs
     from nightune.tasks.promote_model import Promotion
@@ -35,6 +36,8 @@ def print_leaderboard(console: Console, report: SweepReport) -> None:
     table.add_column("parameters")
     for row, result in list(zip(report.rows(), report.results, strict=True))[:SHOWN_ROWS]:
         objective = "–" if not result.best_epoch else f"{result.objective:.4f}"
+        if result.status is Status.OVER_LIMIT:
+            objective = f"{objective} over limit"
         cells = [cell_text(row["rank"]), str(result.trial.number), objective, f"{result.best_epoch}/{result.epochs}"]
         tried = [f"{name} {cell_text(row[name])}" for name in report.varying if row[name] is not None]
         table.add_row(*cells, f"{result.seconds:.1f}", Text(" · ".join(tried) or result.message))
@@ -47,11 +50,11 @@ def print_leaderboard(console: Console, report: SweepReport) -> None:
 
 
 def _print_failures(console: Console, report: SweepReport) -> None:
-    """Print why trials failed, once per cause."""
+    """Print why trials failed or are not ranked, once per cause."""
     groups = failure_groups(report.results)
     for group, line in zip(groups, failure_lines(groups, SHOWN_ROWS), strict=True):
-        text = f"{line}\n  The traceback is error.txt of run {group.run_id}."
-        console.print(Text(text, style="yellow"), soft_wrap=True)
+        where = f"\n  The traceback is error.txt of run {group.run_id}." if group.status is Status.FAILED else ""
+        console.print(Text(f"{line}{where}", style="yellow"), soft_wrap=True)
 
 
 def print_confirmation(console: Console, report: SweepReport) -> None:

@@ -23,7 +23,7 @@ from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.tracking.registry.registry import CHAMPION
 from nightune.tasks.tracking.store import names
 from nightune.tuning.analysis.failures import failure_groups, failure_lines
-from nightune.tuning.trial import TrialResult
+from nightune.tuning.trial import Status, TrialResult
 from nightune.vocabulary import ARCHITECTURE
 
 CELL_CHARACTERS = 80
@@ -67,10 +67,13 @@ def facts(night: Night) -> list[Fact]:
 
 
 def failures(night: Night) -> list[Row]:
-    """Return why trials failed, once for all that failed alike, with a link to the first one's run."""
+    """Return why trials failed or are not ranked, once for all alike, with a link to the first one's run."""
     groups = failure_groups(night.results)
     lines = failure_lines(groups)
-    return [{"line": line, "link": night.link(group.run_id)} for group, line in zip(groups, lines, strict=True)]
+    return [
+        {"line": line, "link": night.link(group.run_id), "has_traceback": group.status is Status.FAILED}
+        for group, line in zip(groups, lines, strict=True)
+    ]
 
 
 def finalist_rows(night: Night) -> list[Row]:
