@@ -54,13 +54,14 @@ class Contender:
 class Asked:
     """The metric that is compared, the study's objective, and the head of the candidate with its loss.
 
-    `own` is the user's function, if the objective is one. `limits` are those of the study.
+    `own` is the user's function, if the objective is one. `limits` are those of the study, `report` its other metrics.
     """
 
     metric: str
     head: "Head"
     own: "OwnMetric | None" = None
     limits: Limits = NO_LIMITS
+    report: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,8 @@ def measure(
         guards.append(_serving_model(ours, theirs, question.rows, rules))
         notes += _few_models(gain)
     own = None if baseline is None else asked.own
-    metrics = all_metrics(predictor, inputs, test.targets, asked.head, test.weights, [asked.metric], own)
+    named = [asked.metric, *asked.report]
+    metrics = all_metrics(predictor, inputs, test.targets, asked.head, test.weights, named, own)
     values = None if baseline is None else MetricValues.of(asked.metric, question.direction, gain, baseline)
     return Evidence(question.loss, gain, baseline, tuple(guards), metrics, tuple(notes), values)
 

@@ -48,6 +48,7 @@ def draw_page(night: Night, study_file: str, address: str, is_edited: bool = Fal
         facts=tables.facts(night),
         failures=tables.failures(night),
         finalists=tables.finalist_rows(night),
+        metrics=tables.metric_rows(night),
         names=names,
         rows=rows,
         columns=[_column_head(night, result) for result, _ in columns],
