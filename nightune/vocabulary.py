@@ -75,12 +75,16 @@ SHOWN_CHARACTERS = 80
 
 
 class Status(StrEnum):
-    """How a trial ended. All but FAILED have curves; only finite objectives are ranked."""
+    """How a trial ended. All but FAILED have curves; only finite objectives are ranked.
+
+    OVER_LIMIT is a trial whose model is larger or slower than the study allows: without curves if it was not trained.
+    """
 
     COMPLETED = "completed"  # trained for its whole budget
     STOPPED_EARLY = "stopped_early"  # ended by the stopping rule; the best epoch's weights are kept
     NOT_PROMOTED = "not_promoted"  # dropped at a rung; its curves are a prefix of the full training
     DIVERGED = "diverged"  # NaN or infinity; the best finite epoch's weights are kept
+    OVER_LIMIT = "over_limit"  # its model exceeds [limits]: not trained, or trained and ranked last
     FAILED = "failed"  # raised an error: an impossible combination of params, or the user's own code
 
 

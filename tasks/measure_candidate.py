@@ -25,7 +25,7 @@ from nightune.tuning.analysis.metric_values import MetricValues
 from nightune.tuning.analysis.paired_gain import Gain, Losses
 from nightune.tuning.analysis.promotion_gate import Guard
 from nightune.tuning.analysis.resampling import TestRows
-from nightune.tuning.study.sections import PromotionSection
+from nightune.tuning.study.sections import OF_MODEL, Limits, PromotionSection
 
 if TYPE_CHECKING:
     from nightune.models.data.dataset import Dataset, UnsealedExamples
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("nightune")
 
+NO_LIMITS = Limits()
 UNOPENED = "the champion cannot be opened"
 
 
@@ -54,12 +55,14 @@ class Contender:
 class Asked:
     """The metric that is compared, the study's objective, and the head of the candidate with its loss.
 
-    `own` is the user's function, if the objective is one.
+    `own` is the user's function, if the objective is one. `limits` are those of the study, `report` its other metrics.
     """
 
     metric: str
     head: "Head"
     own: "OwnMetric | None" = None
+    limits: Limits = NO_LIMITS
+    report: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,7 @@ def measure(
         _finite(ours.losses),
         _size(folder_bytes(candidate.folder), rules),
         _latency(latency_ms(predictor, raw), rules),
+        *_limits(candidate.folder, predictor, raw, asked.limits),
         *undefined,
     ]
     notes = [*_equal_models(ours.losses), *question.notes()]
@@ -160,7 +164,8 @@ def measure(
         guards.append(_serving_model(ours, theirs, question.rows, rules))
         notes += _few_models(gain)
     own = None if baseline is None else asked.own
-    metrics = all_metrics(predictor, inputs, test.targets, asked.head, test.weights, [asked.metric], own)
+    named = [asked.metric, *asked.report]
+    metrics = all_metrics(predictor, inputs, test.targets, asked.head, test.weights, named, own)
     values = None if baseline is None else MetricValues.of(asked.metric, question.direction, gain, baseline)
     return Evidence(question.loss, gain, baseline, tuple(guards), metrics, tuple(notes), values)
 
@@ -237,6 +242,23 @@ def _latency(latency: float, rules: PromotionSection) -> Guard:
     limit = rules.latency_limit_ms
     known = "no limit" if limit is None else f"limit {limit:g} ms"
     return Guard("latency", limit is None or latency <= limit, f"{latency:.3g} ms per row ({known})")
+
+
+def _limits(folder: Path, predictor: "Predictor", raw: Any, limits: Limits) -> list[Guard]:
+    """Check the limits of the study's trials on the model that would serve."""
+    if not limits.of_model:
+        return []
+    from nightune.models.networks.model_costs import costs_of_weights, cpu_latency_ms  # noqa: PLC0415 - Keras
+    from nightune.models.serving.predictor import Predictor  # noqa: PLC0415
+
+    costs = costs_of_weights(predictor.model.get_weights())
+    if limits.latency_ms is not None:
+        costs["latency_ms"] = cpu_latency_ms(lambda: Predictor.open(parts_of(folder)), raw)
+    over = limits.exceeded(costs)
+    within = ", ".join(
+        f"{OF_MODEL[name].format(costs[name])} (limit {limits.of_model[name]:g})" for name in limits.of_model
+    )
+    return [Guard("limits", not over, over or within)]
 
 
 def _schema(candidate: dict[str, Any], champion: dict[str, Any]) -> Guard:

@@ -139,6 +139,7 @@ def _verdict(
         "candidate": [candidate.key, candidate.run_id, *candidate.siblings],
         "champion": None if champion is None else champion.number,
         "rules": rules.model_dump(mode="json"),
+        **({"limits": limits} if (limits := setting.study.limits.of_model) else {}),
     }
     question = trial_key(judged)
     verdict = read_verdict(setting.store, setting.sweep, question)
@@ -183,7 +184,7 @@ def _judge(setting: Setting, candidate: Candidate, champion: Version | None, hea
         else:
             evidence = measure(
                 dataset,
-                Asked(setting.study.objective.name, head, own_metric(setting.study)),
+                _asked(setting, head),
                 rules,
                 candidate=contender,
                 champion=None if champion is None else champion_contender(store, champion, Path(folder) / "champion"),
@@ -211,6 +212,11 @@ def _judge(setting: Setting, candidate: Candidate, champion: Version | None, hea
         values=evidence.values,
         advice=next_steps(*compared),
     )
+
+
+def _asked(setting: Setting, head: Any) -> Asked:
+    study = setting.study
+    return Asked(study.objective.name, head, own_metric(study), study.limits, study.objective.report)
 
 
 def _unopened(setting: Setting, dataset: Any, head: Any, error: UnopenedError) -> Evidence:

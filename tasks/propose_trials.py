@@ -52,6 +52,8 @@ def content_key(study: Study, sweep_number: int, data: PreparedData, params: Par
         + _loss_digest(study, data, params)
         + source_digest(study.objective.metric, study.path.parent, "objective.metric"),
     }
+    if study.limits.of_model:  # a trial over them is not trained, or not ranked
+        content["limits"] = study.limits.of_model
     if params.get("stopping.rule") == "median":
         content["sweep"] = sweep_number  # depends on earlier trials, so it is not reusable in another sweep
     return trial_key(content)

@@ -10,6 +10,8 @@ from nightune.vocabulary import Status
 
 __all__ = ["Bracket", "Params", "Rung", "Status", "Trial", "TrialResult", "Value", "trial_key"]
 
+UNRANKED = (Status.FAILED, Status.DIVERGED, Status.OVER_LIMIT)
+
 Value = bool | int | float | str | list["Value"] | dict[str, "Value"] | None
 Params = Mapping[str, Value]
 
@@ -76,8 +78,8 @@ class TrialResult:
 
     @property
     def is_ranked(self) -> bool:
-        """True if the objective is finite and the training neither failed nor diverged."""
-        return math.isfinite(self.objective) and self.status not in (Status.FAILED, Status.DIVERGED)
+        """True if the objective is finite, the training neither failed nor diverged, and its model is within limits."""
+        return math.isfinite(self.objective) and self.status not in UNRANKED
 
 
 def trial_key(content: Mapping[str, object]) -> str:

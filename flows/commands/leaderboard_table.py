@@ -16,7 +16,12 @@ SHOWN_ROWS = 10
 GAP = 2  # columns between two columns of the table
 NARROWEST = 8  # columns of a param's heading
 LONGEST = 18  # characters of a param's value
-ENDED = {Status.COMPLETED: "done", Status.STOPPED_EARLY: "early", Status.NOT_PROMOTED: "rung"}
+ENDED = {
+    Status.COMPLETED: "done",
+    Status.STOPPED_EARLY: "early",
+    Status.NOT_PROMOTED: "rung",
+    Status.OVER_LIMIT: "over limit",
+}
 WINNER, ALIKE = "*", "="
 
 
@@ -136,8 +141,8 @@ def _print_winner(console: Console, report: SweepReport) -> None:
 
 
 def _print_failures(console: Console, report: SweepReport) -> None:
-    """Print why trials failed, once per cause."""
+    """Print why trials failed or are not ranked, once per cause."""
     groups = failure_groups(report.results)
     for group, line in zip(groups, failure_lines(groups, SHOWN_ROWS), strict=True):
-        text = f"{line}\n  The traceback is error.txt of run {group.run_id}."
-        console.print(Text(text, style="yellow"), soft_wrap=True)
+        where = f"\n  The traceback is error.txt of run {group.run_id}." if group.status is Status.FAILED else ""
+        console.print(Text(f"{line}{where}", style="yellow"), soft_wrap=True)

@@ -27,6 +27,7 @@ from nightune.models.training.snapshots import Keeper, Snapshot, SnapshotError, 
 from nightune.vocabulary import NAMED_METRICS, TASK_METRICS, VALIDATION_PREFIX, Status, unknown_name
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
+CheckWeights = Callable[[Sequence[np.ndarray]], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +80,12 @@ def train(  # noqa: PLR0913 - keywords, each with one meaning
     keeper: Keeper | None = None,
     report: tuple[str, ...] = (),
     own: OwnMetric | None = None,
+    check: CheckWeights | None = None,
 ) -> Outcome:
     """Train a recipe for at most `epochs` epochs; `on_epoch` gets each epoch's number, from 1, and its values.
 
-    `report` names metrics that are measured next to those of the task and the monitor; `own` is the user's metric.
+    `check` gets the initial weights before the training, and may refuse the model by an exception. `report` names
+    metrics that are measured next to those of the task and the monitor; `own` is the user's metric.
     `stopping` holds the additional inputs of a stopping rule. A training that halts after the epoch `until` is a prefix
     of the full one: the horizon of every schedule is the whole budget. A `halted` training resumes in the engine that
     started it, with the same result as without the halt. So does a snapshot of another process in `keeper`; `on_epoch`
@@ -101,6 +104,8 @@ def train(  # noqa: PLR0913 - keywords, each with one meaning
 
         controller = _controller(engine, recipe, dataset, seeds, make_controller)
         halted = _start_or_resume(engine, recipe, seeds, controller, keeper)
+        if check:
+            check(halted.best)
         if on_epoch:
             for epoch, values in enumerate(halted.history, start=1):
                 on_epoch(epoch, values)

@@ -6,7 +6,7 @@ Lines go to the logger `nightune`. A handler that needs more than the text reads
 import logging
 from dataclasses import dataclass
 
-from nightune.tuning.trial import Bracket, Rung, Status, TrialResult
+from nightune.tuning.trial import UNRANKED, Bracket, Rung, Status, TrialResult
 
 logger = logging.getLogger("nightune")
 
@@ -81,6 +81,6 @@ def trial_line(result: TrialResult, metric: str) -> str:
     if result.best_epoch:
         parts += [f"{metric} {result.objective:.4f}", f"epoch {result.best_epoch}/{result.epochs}"]
     parts.append(f"{result.seconds:.1f} s")
-    if result.message and result.status in (Status.FAILED, Status.DIVERGED):
+    if result.message and result.status in UNRANKED:
         parts.append(result.message)
     return " · ".join(parts)

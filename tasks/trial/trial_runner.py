@@ -27,6 +27,7 @@ from nightune.tasks.trial.crash_log import MAX_ATTEMPTS, CrashLog, is_supervised
 from nightune.tasks.trial.failure import describe
 from nightune.tasks.trial.hopeless import counted
 from nightune.tasks.trial.limits import Watch, watched
+from nightune.tasks.trial.model_limits import ModelLimits, OverLimitError
 from nightune.tasks.trial.snapshots import RunKeeper, plan_snapshots
 from nightune.tasks.trial.stopping_inputs import reads_earlier_curves, stopping_inputs
 from nightune.tasks.trial.trainer import Trainer
@@ -149,14 +150,20 @@ class TrialRunner:
         from nightune.models.training.ranking import ranking_objective  # noqa: PLC0415 - Keras
 
         trainer, study, started_at = self._trainer, self._setting.study, time.monotonic()
+        limits = ModelLimits.of(trial, study.limits)
         record_limit = self._crash_log.record_limit if is_supervised() else None
         try:
             with self._crash_log.training(trial.key, trial.number), watched(study.limits, record_limit) as watch:
-                outcome = self._outcome(trial, engine, log, watch)
+                outcome = self._outcome(trial, engine, log, watch, limits)
                 own = own_metric(study)
                 objective = ranking_objective(engine, outcome, trainer.dataset, study.objective.name, own)
                 prepare = partial(trainer.checkpoints.prepare, outcome, checkpoint)
                 write_checkpoint = retry_call(prepare, str(checkpoint.parent.parent))
+                over = limits.problem_of_latency(engine, outcome, trainer.dataset)
+        except OverLimitError as error:
+            log.add_metrics(limits.costs)
+            refused = _failed(trial, str(error), seconds=time.monotonic() - started_at)
+            return TrainedTrial(replace(refused, status=Status.OVER_LIMIT))
         except (MemoryError, OSError, StoreError):
             raise
         except Exception as error:  # by the trial's params or the user's code: a result, not the end of the sweep
@@ -164,13 +171,16 @@ class TrialRunner:
             seconds = time.monotonic() - started_at
             return TrainedTrial(_failed(trial, failure.message, seconds=seconds, traceback=failure.traceback))
         log.add_tags(outcome.tags)
-        log.add_metrics(peaks())
+        log.add_metrics(peaks() | limits.costs)
         spread = standard_error(outcome.curves, study.objective.name, outcome.best_epoch)
         if spread is not None:
             log.add_metrics({names.OBJECTIVE_ERROR: spread})
-        return TrainedTrial(_result(trial, outcome, objective), write_checkpoint)
+        result = _result(trial, outcome, objective)
+        if over and result.is_ranked:
+            result = replace(result, status=Status.OVER_LIMIT, message=over)
+        return TrainedTrial(result, write_checkpoint)
 
-    def _outcome(self, trial: Trial, engine: "Engine", log: TrialLog, watch: Watch) -> "Outcome":
+    def _outcome(self, trial: Trial, engine: "Engine", log: TrialLog, watch: Watch, limits: ModelLimits) -> "Outcome":
         """Train the trial by its recipe; resume it if an earlier rung or an earlier process left a state."""
         from nightune.models.training.loop import train  # noqa: PLC0415 - Keras
 
@@ -192,6 +202,7 @@ class TrialRunner:
             halted=trainer.halted.take(training, setting.epochs),
             report=study.objective.report,
             own=own_metric(study),
+            check=limits.refuse_weights,
         )
         trainer.halted.keep(training, engine, outcome)
         return outcome

@@ -87,6 +87,8 @@ def test_a_metric_of_the_user_ranks_confirms_judges_and_is_reported(study: Path,
     assert values.metric == "val_profit"
     assert night.sealed == values
     assert promotion.verdict.test_metrics["profit"] > 2_000
+    assert 0 < promotion.verdict.test_metrics["mcc"] <= 1  # of [objective] report
+    assert 0 < night.reported["val_mcc"] <= 1
     drawn = draw_report(store, "shop", study, None, study.parent / "page.html")
     shown = f"{values.challenger:,.0f}".replace(",", "\u202f")
     assert f"with {shown} profit on 80 weighted sealed rows" in drawn.headline

@@ -9,10 +9,10 @@ import pytest
 from nightune.tasks.reporting.night.answer import answer, headline
 from nightune.tasks.reporting.night.measure import LIMITS, NAMES, measure_of
 from nightune.tasks.reporting.night.page import draw_page
-from nightune.tasks.reporting.night.tables import facts, load_trials
+from nightune.tasks.reporting.night.tables import facts, load_trials, metric_rows
 from nightune.tuning.analysis.metric_values import MetricValues
 from nightune.tuning.analysis.paired_gain import Gain
-from nightune.tuning.analysis.promotion_gate import Decision
+from nightune.tuning.analysis.promotion_gate import Decision, as_markdown
 from nightune.vocabulary import NAMED_METRICS, OBJECTIVES, VALIDATION_PREFIX
 from tests.tasks.nights import ACCURACY, Page, confirmation, night, result, verdict
 
@@ -135,3 +135,22 @@ def test_numbers_keep_their_digits_at_every_size() -> None:
 def test_every_name_of_a_function_is_a_name_on_the_page(name: str) -> None:
     page = Page(draw_page(night([result(0, 5.0)], replace(PROFIT, metric=name)), "shop.toml", "sqlite:///a.db"))
     assert name.removeprefix(VALIDATION_PREFIX).strip("_").lower() in page.text.lower()
+
+
+def test_the_page_has_every_metric_of_the_winner_on_validation_and_sealed_rows() -> None:
+    metrics = {"accuracy": 0.875, "pr_auc": 0.75, "auc": math.nan}
+    judged = verdict(Decision.PROMOTED, test_metrics=metrics)
+    subject = night([result(0, 0.9)], verdict=judged, reported={"val_pr_auc": 0.5, "val_mcc": 0.25})
+    rows = {row["name"]: (plain(row["validation"]), plain(row["sealed"])) for row in metric_rows(subject)}
+    assert rows == {
+        "accuracy": ("–", "87.50 %"),
+        "average precision": ("50.00 %", "75.00 %"),
+        "area under the curve": ("–", "not defined"),
+        "Matthews correlation": ("0.25", "–"),
+    }
+    text = plain(Page(draw_page(subject, "s.toml", "sqlite:///a.db")).text)
+    assert "The winner in every metric" in text
+    assert "75.00 %" in text
+    assert "every metric" not in Page(draw_page(night([result(0, 0.9)]), "s.toml", "sqlite:///a.db")).text
+    assert "| auc | not defined |" in as_markdown(judged)
+    assert "| pr_auc | 0.75 |" in as_markdown(judged)

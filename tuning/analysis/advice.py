@@ -12,6 +12,7 @@ REMEDIES = {
     "raw rows": "run `nightune tune STUDY` on the present data, and promote the new sweep",
     "finite outputs": "search again without the values that make weights overflow, such as high learning rates",
     "size": f"raise promotion.size_limit_mb, search smaller models, or {FORCE}",
+    "limits": f"raise [limits], which begins a new sweep, search smaller or faster models, or {FORCE}",
     "latency": f"raise promotion.latency_limit_ms, search faster models, or {FORCE}",
     "schema": f"keep the champion's columns, shapes and labels, or {FORCE}",
     "champion": f"restore another one with `nightune rollback MODEL --because`, or {FORCE}",

@@ -14,22 +14,23 @@ _NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 
 @dataclass(frozen=True)
 class FailureGroup:
-    """Trials that failed with one cause; `message` and `run_id` are those of the first one."""
+    """Trials that failed, or are over a limit, with one cause; `message` and `run_id` are those of the first one."""
 
     message: str
     run_id: str
     trials: tuple[int, ...]
+    status: Status = Status.FAILED
 
 
 def failure_groups(results: Sequence[TrialResult]) -> list[FailureGroup]:
-    """Group the failed trials by their messages, numbers aside; the largest group first."""
-    failed = sorted((each for each in results if each.status is Status.FAILED), key=lambda each: each.trial.number)
-    groups: dict[str, list[TrialResult]] = {}
-    for result in failed:
-        groups.setdefault(failure_signature(result.message), []).append(result)
+    """Group the trials that failed or are over a limit by their messages, numbers aside; the largest group first."""
+    told = [each for each in results if each.status in (Status.FAILED, Status.OVER_LIMIT)]
+    groups: dict[tuple[Status, str], list[TrialResult]] = {}
+    for result in sorted(told, key=lambda each: each.trial.number):
+        groups.setdefault((result.status, failure_signature(result.message)), []).append(result)
     return [
-        FailureGroup(members[0].message, members[0].run_id, tuple(each.trial.number for each in members))
-        for members in sorted(groups.values(), key=len, reverse=True)
+        FailureGroup(members[0].message, members[0].run_id, tuple(each.trial.number for each in members), status)
+        for (status, _), members in sorted(groups.items(), key=lambda group: len(group[1]), reverse=True)
     ]
 
 
@@ -46,13 +47,14 @@ def common_failure(results: Sequence[TrialResult]) -> TrialResult | None:
 
 
 def failure_lines(groups: Sequence[FailureGroup], shown: int = 10) -> list[str]:
-    """Say in a line per group which trials failed and why."""
+    """Say in a line per group which trials failed, or are not ranked, and why."""
     lines = []
     for group in groups:
         trials = f"trial {group.trials[0]}" if len(group.trials) == 1 else f"{len(group.trials)} trials"
         more = ", …" if len(group.trials) > shown else ""
         numbers = "" if len(group.trials) == 1 else f" ({', '.join(map(str, group.trials[:shown]))}{more})"
-        lines.append(f"{trials} failed{numbers}: {group.message}")
+        ended = "failed" if group.status is Status.FAILED else "not ranked"
+        lines.append(f"{trials} {ended}{numbers}: {group.message}")
     return lines
 
 

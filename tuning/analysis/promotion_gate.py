@@ -1,6 +1,7 @@
 """The promotion gate: the conditions for a confirmed winner to become champion, and the verdict with its numbers."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
@@ -162,10 +163,14 @@ def as_markdown(verdict: Verdict) -> str:
     lines += [f"| {guard.name} | {'yes' if guard.passed else 'no'} | {guard.said} |" for guard in verdict.guards]
     if verdict.test_metrics:
         lines += ["", "| metric on the test split | |", "|---|---|"]
-        lines += [f"| {name} | {value:.4g} |" for name, value in verdict.test_metrics.items()]
+        lines += [f"| {name} | {_defined(value)} |" for name, value in verdict.test_metrics.items()]
     lines += ["", *(f"- {note}" for note in verdict.notes)] if verdict.notes else []
     lines += ["", "What to do next:", "", *(f"- {step}" for step in verdict.advice)] if verdict.advice else []
     return "\n".join(lines) + "\n"
+
+
+def _defined(value: float) -> str:
+    return "not defined" if math.isnan(value) else f"{value:.4g}"
 
 
 def _gain_row(name: str, gain: Gain) -> str:

@@ -167,11 +167,35 @@ class Objective(Section):
             yield Clash(("metric", "direction"), "direction", message)
 
 
+# The costs of a model that [limits] may name, in words.
+OF_MODEL = {"parameters": "{:,.0f} parameters", "size_mb": "{:.4g} MB of weights", "latency_ms": "{:.4g} ms per row"}
+
+
 class Limits(Section):
-    """Limits of one trial. A trial over a limit fails; the sweep continues."""
+    """Limits of one trial. A trial over its time or memory fails; the sweep continues.
+
+    The others are of its model: one over them is ranked last, and is not promoted. They belong to the trials' identity.
+    """
 
     seconds: Annotated[float, Field(gt=0, description="a number of seconds above 0")] | None = None
     memory_gib: Annotated[float, Field(gt=0, description="a number of GiB above 0")] | None = None
+    parameters: Annotated[int, Field(gt=0, description="a whole number above 0")] | None = None
+    size_mb: Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number of MB above 0")] | None = None
+    latency_ms: Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number of ms above 0")] | None = None
+
+    @property
+    def of_model(self) -> dict[str, float]:
+        """The limits of a trial's model that are set, by name."""
+        return {name: limit for name in OF_MODEL if (limit := getattr(self, name)) is not None}
+
+    def exceeded(self, costs: Mapping[str, float]) -> str:
+        """Name the measured costs of a model, by the names of their limits, that are above them; empty if none is."""
+        over = [
+            f"{OF_MODEL[name].format(costs[name])} (limits.{name} is {limit:g})"
+            for name, limit in self.of_model.items()
+            if costs.get(name, 0.0) > limit
+        ]
+        return f"over its limit: {', '.join(over)}" if over else ""
 
 
 class ConfirmationSection(Section):

@@ -83,6 +83,7 @@ class Study(BaseModel):
             "space": {name: _dimension_content(dimension) for name, dimension in self.space.by_name.items()},
             "search": _search_content(self.search),
             "objective": _objective_content(self.objective),
+            **({"limits": self.limits.of_model} if self.limits.of_model else {}),
         }
 
     @property

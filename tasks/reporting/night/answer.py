@@ -11,6 +11,7 @@ from nightune.tasks.reporting.night.phrases import (
     promote_command,
     recipe,
     rows_text,
+    status_text,
     tune_command,
 )
 from nightune.tasks.reporting.night.record import Night
@@ -21,7 +22,7 @@ from nightune.tuning.analysis.paired_gain import Gain
 from nightune.tuning.analysis.promotion_gate import Decision, Verdict
 from nightune.tuning.analysis.quantiles import share_interval, student_quantile
 from nightune.tuning.analysis.standard_errors import rows_of_share
-from nightune.tuning.trial import Status, TrialResult
+from nightune.tuning.trial import UNRANKED, Status, TrialResult
 
 RECIPE_LENGTH = 3  # params of a trial that a sentence names
 
@@ -69,7 +70,7 @@ def _without_winner(night: Night) -> str:
     if not night.trials:
         return "No trial has ended yet"
     counts = status_counts(night.results)
-    bad = [f"{counts[status]} {status}" for status in (Status.FAILED, Status.DIVERGED) if counts[status]]
+    bad = [f"{counts[status]} {status_text(status)}" for status in UNRANKED if counts[status]]
     said = f"{' and '.join(bad)} of {count(len(night.trials), 'trial')}" if bad else f"{_progress(night)}"
     return f"No trial has a finite score: {said}"
 
@@ -82,6 +83,9 @@ def _why_no_winner(night: Night, study_file: str) -> list[str]:
     if not night.trials:
         return [f"{count(night.sweep.planned_trials, 'trial')} planned; the sweep is {night.sweep.status}."]
     texts = [f"{_progress(night)}; the sweep is {night.sweep.status}."] if not night.sweep.is_complete else []
+    over = [each for each in night.results if each.status is Status.OVER_LIMIT]
+    if over and len(over) == len(night.results):
+        return [*texts, "The models of all trials are over a limit: raise [limits], or search smaller models."]
     return [
         *texts,
         "The causes are below. Correct them, check the study, and tune again: failed trials are tried again when code, "

@@ -104,7 +104,7 @@ class Measure:
         drawn = self.bent(number)
         if self.kind == "missing":
             return 1.0 - drawn / 100.0
-        return drawn / 100.0 if self.is_share else drawn
+        return drawn / 100.0 if self.is_percent else drawn
 
     @property
     def grows(self) -> bool:

@@ -72,6 +72,7 @@ def draw_page(night: Night, context: Context) -> str:
         facts=tables.facts(night),
         failures=tables.failures(night),
         finalists=tables.finalist_rows(night),
+        metrics=tables.metric_rows(night),
         names=names,
         rows=rows,
         columns=[_column_head(night, result) for result, _ in columns],

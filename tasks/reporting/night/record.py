@@ -35,7 +35,7 @@ from nightune.tuning.analysis.sweep_comparison import what_is_scored
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.space_content import space_of
 from nightune.tuning.trial import Status, TrialResult
-from nightune.vocabulary import VALIDATION_PREFIX, sign_of
+from nightune.vocabulary import OBJECTIVES, VALIDATION_PREFIX, sign_of
 
 BEST_CURVES = 5
 EFFECTS_SEED = 0  # the same page from the same sweep
@@ -76,6 +76,7 @@ class Night:
     row_counts: Mapping[str, int] = field(default_factory=dict)
     curves: Mapping[int, Curves] = field(default_factory=dict)  # by trial, of those in `learners`
     shares: Mapping[str, float] = field(default_factory=dict)  # importance of a dimension, in [0, 1]
+    reported: Mapping[str, float] = field(default_factory=dict)  # metrics of [objective] report, at the winner's epoch
     pages: Pages = field(default_factory=lambda: Pages(""))
 
     @cached_property
@@ -102,9 +103,13 @@ class Night:
     def measure(self) -> Measure:
         """How the objective is written and drawn."""
         scores = [result.objective for result in self.ranked]
+        return measure_of(self.sweep.metric, self.sweep.direction, scores, self.ranking_rows, self.has_scaled_target)
+
+    @property
+    def has_scaled_target(self) -> bool:
+        """True if models were trained on standardized quantities, so that errors are in their unit."""
         data = self.origin.content.get("data", {})
-        is_scaled = isinstance(data, dict) and data.get("scale_target") is True
-        return measure_of(self.sweep.metric, self.sweep.direction, scores, self.ranking_rows, is_scaled)
+        return isinstance(data, dict) and data.get("scale_target") is True
 
     @property
     def sealed(self) -> MetricValues | None:
@@ -207,7 +212,18 @@ def read_night(store: Store, study: str, sweep: Sweep) -> Night:
     )
     metrics = dict.fromkeys((sweep.metric, *CURVES))
     curves = {each.trial.number: read_curves(store, each.run_id, metrics) for each in night.learners}
-    return replace(night, curves=curves)
+    return replace(night, curves=curves, reported=_reported(store, night))
+
+
+def _reported(store: Store, night: Night) -> dict[str, float]:
+    """Return the metrics that the study reports, on the validation rows at the epoch of the winner's weights."""
+    objective = (night.origin.written or {}).get("objective")
+    asked = objective.get("report") if isinstance(objective, Mapping) else None
+    known = [name for name in asked if name in OBJECTIVES] if isinstance(asked, list) else []
+    if night.winner is None or not known:
+        return {}
+    curves = read_curves(store, night.winner.run_id, known)
+    return {name: curves[name].get(night.winner.best_epoch, math.nan) for name in known}
 
 
 def _learners(full: list[TrialResult], winner: TrialResult | None) -> list[TrialResult]:

@@ -2,13 +2,14 @@
 
 import math
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from nightune.models.user_code import is_reference
 from nightune.tasks.reporting.night.answer import headline
 from nightune.tasks.reporting.night.figures import kind_of
-from nightune.tasks.reporting.night.measure import duration
+from nightune.tasks.reporting.night.measure import Measure, duration, measure_of
 from nightune.tasks.reporting.night.phrases import (
     count,
     interval,
@@ -23,8 +24,8 @@ from nightune.tasks.tracking.registry.registry import CHAMPION
 from nightune.tasks.tracking.store import names
 from nightune.tuning.analysis.confirmation import is_rival
 from nightune.tuning.analysis.failures import failure_groups, failure_lines
-from nightune.tuning.trial import TrialResult
-from nightune.vocabulary import ARCHITECTURE
+from nightune.tuning.trial import Status, TrialResult
+from nightune.vocabulary import ARCHITECTURE, OBJECTIVES, VALIDATION_PREFIX
 
 CELL_CHARACTERS = 80
 MOST_COLUMNS = 24  # params of the table of all trials
@@ -67,10 +68,39 @@ def facts(night: Night) -> list[Fact]:
 
 
 def failures(night: Night) -> list[Row]:
-    """Return why trials failed, once for all that failed alike, with a link to the first one's run."""
+    """Return why trials failed or are not ranked, once for all alike, with a link to the first one's run."""
     groups = failure_groups(night.results)
     lines = failure_lines(groups)
-    return [{"line": line, "link": night.link(group.run_id)} for group, line in zip(groups, lines, strict=True)]
+    return [
+        {"line": line, "link": night.link(group.run_id), "has_traceback": group.status is Status.FAILED}
+        for group, line in zip(groups, lines, strict=True)
+    ]
+
+
+def metric_rows(night: Night) -> list[Row]:
+    """Return every metric of the winner: on the validation rows where the study reports it, and on the sealed rows."""
+    sealed = night.verdict.test_metrics if night.verdict is not None else {}
+    reported = {name.removeprefix(VALIDATION_PREFIX): value for name, value in night.reported.items()}
+    return [
+        {
+            "name": _measure(night, name).full_name,
+            "validation": _metric_text(night, name, reported),
+            "sealed": _metric_text(night, name, sealed),
+        }
+        for name in dict.fromkeys((*sealed, *reported))
+    ]
+
+
+def _metric_text(night: Night, name: str, values: Mapping[str, float]) -> str:
+    value = values.get(name)
+    if value is None:
+        return "–"
+    return _measure(night, name).text(value, 1) if math.isfinite(value) else "not defined"
+
+
+def _measure(night: Night, name: str) -> Measure:
+    metric = f"{VALIDATION_PREFIX}{name}"
+    return measure_of(metric, OBJECTIVES.get(metric, night.sweep.direction), (), None, night.has_scaled_target)
 
 
 def finalist_rows(night: Night) -> list[Row]:

@@ -108,6 +108,7 @@ EPOCHS = "epochs"
 SECONDS = reported_names.SECONDS
 ONCE = (OBJECTIVE, BEST_EPOCH, EPOCHS, SECONDS)
 PEAKS = reported_names.PEAKS
+MODEL_COSTS = ("parameters", "size_mb", "latency_ms")  # where [limits] names one of them
 OBJECTIVE_ERROR = "objective_standard_error"  # of the mean over folds
 
 # Curves that tasks read.

@@ -156,7 +156,7 @@ class TrialLog:
             self._logged_epoch = self._last_step(names.LOSS)
         self._logged_once = {
             name: self._last_step(name)
-            for name in (*names.ONCE, *names.PEAKS, names.OBJECTIVE_ERROR)
+            for name in (*names.ONCE, *names.PEAKS, *names.MODEL_COSTS, names.OBJECTIVE_ERROR)
             if name in run.data.metrics
         }
         is_promoted = run.data.tags.get(names.STATUS) == Status.NOT_PROMOTED

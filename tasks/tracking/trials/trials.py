@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from nightune.tasks.prepared_data import PreparedData
 
 
+NOT_REUSED = (Status.NOT_PROMOTED, Status.OVER_LIMIT)
+
+
 def finished_trials(store: Store, sweep: Sweep, kind: str = "trial") -> dict[str, TrialResult]:
     """Read the sweep's finished trials, or its finished replicates, by key, without their curves."""
     results = whole_records(finished_runs(store, sweep, kind), read_result)
@@ -28,7 +31,8 @@ def finished_trials(store: Store, sweep: Sweep, kind: str = "trial") -> dict[str
 def reusable_trials(store: Store, sweep: Sweep, keys: Sequence[str]) -> dict[str, TrialResult]:
     """Read finished trials of the study's other sweeps that have one of these keys.
 
-    Failed trials are not reused, nor are those that halted at a rung: they hold only a part of the training.
+    Failed trials are not reused, nor are those that halted at a rung, which hold only a part of the training, nor those
+    over a limit of their model.
     """
     wanted = set(keys)
     runs = find_runs(
@@ -36,7 +40,7 @@ def reusable_trials(store: Store, sweep: Sweep, keys: Sequence[str]) -> dict[str
     )
     candidates = (run for run in runs if run.data.tags.get(names.TRIAL_KEY) in wanted and is_finished(run))
     found = whole_records(candidates, read_result)
-    return {result.trial.key: result for result in found if result.status is not Status.NOT_PROMOTED}
+    return {result.trial.key: result for result in found if result.status not in NOT_REUSED}
 
 
 def read_curve(store: Store, run_id: str, name: str) -> list[float]:
