@@ -241,3 +241,21 @@ def test_a_single_row_with_a_weight_has_no_variance(tmp_path: Path) -> None:
     question = Question.of(dataset, replace(test, weights=alone), "val_accuracy", Head("classes", True))
     (guard,) = question.undefined()
     assert "no value" in guard.said
+
+
+def test_few_rows_of_a_rare_class_are_said(tmp_path: Path) -> None:
+    rare = with_labels(["rare" if row < 20 else "usual" for row in range(ROWS)])
+    (note,) = asked(loaded(tmp_path, rare), "val_balanced_accuracy").notes()
+    assert "rare classes" in note
+    assert "of 40 test rows 4 have the class 'rare'" in note
+    assert asked(loaded(tmp_path), "val_balanced_accuracy").notes() == []
+    assert asked(loaded(tmp_path, target="price"), "val_rmse").notes() == []
+
+
+def test_few_rows_of_a_rare_label_are_said(tmp_path: Path) -> None:
+    tags = TABLE.assign(often=TABLE["size"] > 50, seldom=np.arange(ROWS) % 12 == 0).drop(columns=["label", "price"])
+    tags.to_csv(tmp_path / "tags.csv", index=False)
+    dataset = load_dataset(DataSettings("tags.csv", target=("often", "seldom")), tmp_path)
+    (note,) = asked(dataset, "val_f1_macro").notes()
+    assert "have the label 'seldom'" in note
+    assert "often" not in note
