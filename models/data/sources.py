@@ -32,6 +32,11 @@ BUILT_IN = ("breast_cancer", "diabetes", "digits", "digits_images", "iris", "win
 FORMATS = (".csv", ".parquet", ".npz")
 EXACT = 2**24  # up to here float32 holds each whole number
 CSV_OPTIONS = {"encoding": "utf-8-sig", "low_memory": False, "keep_default_na": False, "na_values": [""]}
+_TEXTS_AS_IDS = (
+    "texts, and a model takes numbers: return a DataFrame for columns of words, or the ids of words, such as "
+    "vectorize = keras.layers.TextVectorization(max_tokens=2000, output_sequence_length=40), vectorize.adapt(x) and "
+    "keras.ops.convert_to_numpy(vectorize(x))"
+)
 _RETURNS = (
     "a function returns arrays (x, y) or (x, y, weight), a dictionary of arrays (x, y, and weight, group, time or "
     "part; or x_train, y_train, x_test …), "
@@ -253,6 +258,8 @@ def _from_pair(inputs_given: Any, targets_given: Any, source: str) -> Arrays:
 
 
 def _checked(inputs: np.ndarray, targets: np.ndarray, name: str) -> Arrays:
+    if inputs.ndim >= 2 and targets.ndim > 2 and len(inputs) == len(targets) and targets.size:
+        raise InputError(KEY, f"{name}: targets have shape {targets.shape}; {_flat_remedy(targets)}")
     if inputs.ndim < 2 or targets.ndim not in (1, 2) or inputs.size == 0 or targets.shape[1:] == (0,):
         raise InputError(
             KEY,
@@ -265,10 +272,19 @@ def _checked(inputs: np.ndarray, targets: np.ndarray, name: str) -> Arrays:
     return Arrays(numbers, _as_targets(targets, name), findings=findings)
 
 
+def _flat_remedy(targets: np.ndarray) -> str:
+    """Say how targets of several axes, such as images, become one row per example."""
+    remedy = "one row per example is needed: return y.reshape(len(y), -1), and end the model in layers.Flatten()"
+    if targets.dtype.kind not in "iu" or len(np.unique(targets)) <= 2:
+        return remedy
+    classes = 'one-hot, such as np.eye(classes)[y].reshape(len(y), -1), with task = "regression" in [data]'
+    return f"{remedy}; if they are classes of each place, return them {classes} and a loss of your own that reshapes"
+
+
 def _as_inputs(inputs: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Convert floats and booleans to float32, whole numbers to int32."""
     if inputs.dtype.kind not in "bfiu":
-        raise InputError(KEY, f"{name}: inputs hold {inputs.dtype.name} values; numbers are needed ({_RETURNS})")
+        raise InputError(KEY, f"{name}: inputs hold {_TEXTS_AS_IDS if inputs.dtype.kind == 'U' else inputs.dtype.name}")
     if inputs.dtype.kind in "bf":
         with np.errstate(over="ignore"):  # values too large for float32 become infinite, and are refused
             numbers = np.ascontiguousarray(inputs, dtype=np.float32)

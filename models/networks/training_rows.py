@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
+from nightune.models.data.target_matrix import LARGEST_APART
 
 SAMPLE = 64  # rows
 
@@ -21,6 +22,14 @@ class TrainingRows:
     is_scaled: bool = False
     is_one_hot: bool = False  # the data holds classes as rows with one 1
     are_weighted: bool = False  # by the data, or by classes in some trial
+
+    @property
+    def has_shares(self) -> bool:
+        """True if targets are shares of several classes, which sum to 1 in each row."""
+        known = self.targets
+        if self.task != "regression" or self.is_scaled or known is None or known.ndim != 2:
+            return False
+        return bool(known.min() >= 0.0 and np.all(np.abs(known.sum(axis=1) - 1.0) <= LARGEST_APART))
 
     @classmethod
     def of(cls, dataset: Dataset) -> "TrainingRows":
