@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.errors import InputError
@@ -14,6 +14,7 @@ from nightune.models.networks.architectures import architecture_keys
 from nightune.models.recipe.params import read_recipe, resolve
 from nightune.models.serving.input_trees import plain_shape
 from nightune.models.techniques.keys import Key
+from nightune.models.techniques.losses import TrainingSettings
 from nightune.models.user_code import is_reference
 from nightune.tasks.prepare_data import weighted_options
 from nightune.tasks.prepared_data import PreparedData
@@ -101,7 +102,7 @@ def build_models(study: Study, dataset: Dataset, compiled: Path | None = None) -
     problems: list[Problem] = []
     findings: list[str] = []
     for architecture in architectures(study):
-        found = list(_corner_problems(builder, architecture))
+        found = list(_corner_problems(builder, architecture)) or list(_repetition_problems(builder, architecture))
         problems += found
         findings += [] if found else _option_findings(builder, architecture)
     if problems:
@@ -118,6 +119,7 @@ class _Builder:
     rows: "TrainingRows"
     built: dict[str, "TrialBuild"] = field(default_factory=dict)
     architectures: dict[str, str] = field(default_factory=dict)  # by the same key
+    given: dict[str, tuple[dict[str, Any], TrainingSettings]] = field(default_factory=dict)  # parameters and loss
 
     def problem(self, architecture: str, point: Params) -> InputError | None:
         """Return why the model of a point cannot be built. Of a point with contradictions the trial reports why."""
@@ -139,7 +141,7 @@ class _Builder:
         key = json.dumps([architecture, parameters, asdict(training)], sort_keys=True)
         if key not in self.built:
             self.built[key] = try_build(architecture, parameters, training, self.rows, folder)
-            self.architectures[key] = architecture
+            self.architectures[key], self.given[key] = architecture, (parameters, training)
         build = self.built[key]
         return build.problem if build.head is None else _contradiction(point, known, build.head)
 
@@ -214,6 +216,17 @@ def _corner_problems(builder: _Builder, architecture: str) -> Iterator[Problem]:
     if errors and all(errors):
         alike = {failure_signature(error.message): error for error in reversed(errors) if error is not None}
         yield from (Problem(error.key, error.message) for error in reversed(alike.values()))
+
+
+def _repetition_problems(builder: _Builder, architecture: str) -> Iterator[Problem]:
+    """Yield why a user's function cannot be called for each trial, by the first of its models."""
+    from nightune.models.networks.trial_build import repetition_problem  # noqa: PLC0415 - Keras
+
+    heads = {key: each.head for key, each in builder.built.items() if builder.architectures[key] == architecture}
+    first = next((key for key, head in heads.items() if head is not None), None)
+    if is_reference(architecture) and first is not None:
+        problem = repetition_problem(architecture, *builder.given[first], builder.rows, builder.study.path.parent)
+        yield from [] if problem is None else [Problem(problem.key, problem.message)]
 
 
 def _option_findings(builder: _Builder, architecture: str) -> list[str]:

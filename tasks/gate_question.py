@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nightune.models.networks.truth import Truth
 
 OWN_COST = Cost(20, FEWEST_RESAMPLES)  # of a user's function, which is called for each resample
+FEW_ROWS, RARE_SHARE = 30, 0.2  # fewer test rows of a class, which also is a smaller share of them, are weak evidence
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +134,30 @@ class Question:
         return Guard("metric", False, f"{self.objective} cannot be compared: {reason}")
 
     def notes(self) -> list[str]:
+        """Say on which evidence the comparison is weaker than its interval: rare classes, groups that are unknown."""
+        return [*self._rare_classes(), *self._unknown_groups()]
+
+    def _rare_classes(self) -> list[str]:
+        """Say how few test rows show what a model does with a rare class or label."""
+        wanted, count = self.truth, len(self.truth.values)
+        if wanted.is_regression:
+            return []
+        of_labels = wanted.labels is not None
+        kinds = self.dataset.classes or ()
+        found = [
+            int(np.sum(wanted.values[:, place] == 1 if of_labels else wanted.values == kind))
+            for place, kind in enumerate(kinds)
+        ]
+        rare = sorted((each, place) for place, each in enumerate(found) if each < min(FEW_ROWS, RARE_SHARE * count))
+        if not rare:
+            return []
+        what, whats = ("label", "rare labels") if of_labels else ("class", "rare classes")
+        shown = ", ".join(f"{each} have the {what} {kinds[place]!r}" for each, place in rare[:3])
+        more = f", and {len(rare) - 3} more are rare" if len(rare) > 3 else ""
+        remedy = "add rows, or raise data.split.test"
+        return [f"weak evidence about {whats}: of {count} test rows {shown}{more}; {remedy}"]
+
+    def _unknown_groups(self) -> list[str]:
         """Say that rows of one group were taken for independent ones, in data that an earlier version has prepared."""
         if self.rows.groups is not None or self.dataset.description["split"]["kind"] != "group":
             return []

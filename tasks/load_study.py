@@ -1,12 +1,13 @@
 """Read a study file and check its names and values against those of the models."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from nightune.models.errors import InputError
-from nightune.models.networks.architectures import architecture_keys
+from nightune.models.networks.architectures import architecture_keys, takes_any_parameter
 from nightune.models.recipe.params import KEYS
+from nightune.models.techniques.keys import Key
 from nightune.models.techniques.optimizers.search_ranges import customary_spaces
 from nightune.models.techniques.stopping.user_rules import load_stop_function
 from nightune.models.user_code import is_reference, load_loss_function
@@ -15,13 +16,13 @@ from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.study.study import Study
 from nightune.tuning.study.study import load_study as parse_study
 from nightune.tuning.study.vocabulary import Vocabulary
+from nightune.vocabulary import MODEL_PREFIX
 
 
 def load_study(path: Path, *, trials: int | None = None, epochs: int | None = None, seed: int | None = None) -> Study:
     """Return the study in the file, with the overrides of the command line; StudyError lists all problems."""
     folder = path.resolve().parent
-    vocabulary = Vocabulary(KEYS, lambda name: architecture_keys(name, folder), customary=customary_spaces())
-    study = parse_study(path, vocabulary, trials=trials, epochs=epochs, seed=seed)
+    study = _parsed(path, folder, trials=trials, epochs=epochs, seed=seed)
     problems = [*_stopping_problems(study), *_loss_problems(study), *_metric_problems(study)]
     if problems:
         raise StudyError(str(path), problems)
@@ -30,16 +31,38 @@ def load_study(path: Path, *, trials: int | None = None, epochs: int | None = No
 
 def problems_of(text: str, study_file: Path) -> list[Problem]:
     """Return what would be wrong with a study of this text in the place of a file, which is left as it is."""
-    folder = study_file.resolve().parent
-    vocabulary = Vocabulary(KEYS, lambda name: architecture_keys(name, folder), customary=customary_spaces())
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place) / study_file.name
         copy.write_text(text, encoding="utf-8")
         try:
-            parse_study(copy, vocabulary)
+            _parsed(copy, study_file.resolve().parent)
         except StudyError as error:
             return list(error.problems)
     return []
+
+
+def _parsed(path: Path, folder: Path, **overrides: int | None) -> Study:
+    """Return the study of a file whose functions are in a folder; StudyError lists all problems."""
+    open_ended: list[str] = []
+
+    def keys_of(name: str) -> dict[str, Key]:
+        open_ended.extend([name] if takes_any_parameter(name, folder) else [])
+        return architecture_keys(name, folder)
+
+    vocabulary = Vocabulary(KEYS, keys_of, customary=customary_spaces())
+    try:
+        return parse_study(path, vocabulary, **overrides)
+    except StudyError as error:
+        raise StudyError(error.source, [_with_remedy(each, open_ended) for each in error.problems]) from error
+
+
+def _with_remedy(problem: Problem, open_ended: Sequence[str]) -> Problem:
+    """Say of an unknown parameter that a function with **kwargs would take any, misspelled ones, too."""
+    if not open_ended or not problem.key.startswith(MODEL_PREFIX) or "unknown" not in problem.message:
+        return problem
+    name = problem.key.removeprefix(MODEL_PREFIX)
+    said = f"{open_ended[0]} takes **kwargs, of which no study can know the names: add {name} to its signature"
+    return Problem(problem.key, f"{problem.message}; {said}, such as {name}: int = 16")
 
 
 def _loss_problems(study: Study) -> Iterator[Problem]:

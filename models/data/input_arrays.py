@@ -11,6 +11,11 @@ from nightune.models.serving.arrays import BEYOND, plain_array
 from nightune.models.serving.input_trees import ArrayTree, named_arrays
 
 KEY = "data.source"
+TEXTS_AS_IDS = (
+    "texts, and a model takes numbers: return a DataFrame for columns of words, or the ids of words, such as "
+    "vectorize = keras.layers.TextVectorization(max_tokens=2000, output_sequence_length=40), vectorize.adapt(x) and "
+    "keras.ops.convert_to_numpy(vectorize(x))"
+)
 EXACT = 2**24  # up to here float32 holds each whole number
 
 
@@ -74,7 +79,8 @@ def as_inputs(
     `returns` says what a source may hold, for values that are no numbers.
     """
     if inputs.dtype.kind not in "bfiu":
-        raise InputError(KEY, f"{name}: {what} hold {inputs.dtype.name} values; numbers are needed{returns}")
+        held = TEXTS_AS_IDS if inputs.dtype.kind == "U" else f"{inputs.dtype.name} values; numbers are needed{returns}"
+        raise InputError(KEY, f"{name}: {what} hold {held}")
     if inputs.dtype.kind in "bf":
         with np.errstate(over="ignore"):  # values too large for float32 become infinite, and are refused
             numbers = np.ascontiguousarray(inputs, dtype=np.float32)

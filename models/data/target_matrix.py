@@ -144,7 +144,9 @@ def _ambiguous(form: str, values: np.ndarray) -> InputError:
         ),
         "shares": (
             "the rows of the target are shares that sum to 1",
-            f"set task = {QUANTITIES}; for classes give that of the largest share as one column, y.argmax(axis=1)",
+            'set task = "regression" in [data], and for shares of classes also loss = "crossentropy" in [training], '
+            "with a model that ends in a softmax; for classes give that of the largest share as one column, "
+            "y.argmax(axis=1)",
         ),
         "numbers": (
             f"the target has {values.shape[1]} columns of numbers",

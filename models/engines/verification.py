@@ -133,13 +133,28 @@ def _compare_first_buildable(
         if key in errors:
             continue
         try:
-            checks = _checks([recipe, perturbed(recipe)])
+            checks = _checks([recipe, _with_other_rates(perturbed(recipe), recipes, engine)])
             return [_Checked(pair, _trained(engine, pair, dataset, folder), most) for pair, most in checks]
         except InputError as error:
             errors[key] = error
         if len(errors) == TRIED_MODELS:
             break
     raise next(iter(errors.values()))
+
+
+def _with_other_rates(recipe: Recipe, recipes: Sequence[Recipe], engine: Any) -> Recipe:
+    """Give a user's model the dropout rates of other trials, as far as the engine holds them as data.
+
+    `perturbed` cannot: which parameters are rates shows only in the models that they build.
+    """
+    for name, value in recipe.model.items():
+        others = [each.model.get(name) for each in recipes if each.architecture == recipe.architecture]
+        other = next((each for each in others if isinstance(each, float) and each != value), None)
+        if isinstance(value, float) and other is not None:
+            changed = replace(recipe, model={**recipe.model, name: other})
+            with suppress(InputError):  # another mixture of trials' parameters, of which no model may be possible
+                recipe = changed if engine.shares_program(recipe, changed) else recipe
+    return recipe
 
 
 def refuse_unknown_ids(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> None:

@@ -22,6 +22,7 @@ from nightune.models.networks.noise import hashed_noise
 from nightune.models.networks.own_seeds import following_seed
 from nightune.models.serving.input_trees import ShapeTree, batch_shape, is_several, zeros
 from nightune.models.techniques.keys import Key
+from nightune.models.techniques.losses import MORE_OUTPUTS
 from nightune.models.user_code import folder_on_path, is_reference, load_function
 from nightune.vocabulary import ARCHITECTURE as KEY
 from nightune.vocabulary import MODEL_PREFIX, KeyKind, unknown_name
@@ -103,6 +104,12 @@ def architecture_keys(name: str, folder: Path) -> dict[str, Key]:
     }
 
 
+def takes_any_parameter(name: str, folder: Path) -> bool:
+    """Return whether an architecture's function has **kwargs, whose names are no keys; InputError if it is unknown."""
+    parameters = inspect.signature(_find(name, folder)).parameters.values()
+    return any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
+
+
 def build_model(
     architecture: str,
     parameters: Mapping[str, Any],
@@ -145,9 +152,9 @@ def build_model(
     if len(shape) != 2 or shape[1] not in ({1, 2} if output_size == 1 else {output_size}):
         expected = "(None, 1), or for two classes (None, 2)" if output_size == 1 else f"(None, {output_size})"
         is_row = output_size == 1 and len(shape) == 2 and (shape[1] or 0) > 2
-        remedy = '; for quantiles of one target set loss = "pinball" and quantiles = [0.1, …] in [training]'
+        remedy = f"; {MORE_OUTPUTS}" if is_row else "; end in layers.Flatten()" if len(shape) > 2 else ""
         problem = f"{architecture} returned a model with outputs {shape}; the data needs {expected}"
-        raise InputError(KEY, problem + remedy * is_row)
+        raise InputError(KEY, problem + remedy)
     refuse_unused_methods(model)
     mark_uncompiled(model)  # a compiled model is accepted, but its optimizer is not saved
     return model

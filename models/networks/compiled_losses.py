@@ -13,6 +13,7 @@ from nightune.models.networks.losses import (
     INDICES,
     ONE_HOT,
     SAME,
+    SHARES_LOSS,
     ExampleLoss,
     TrainedLoss,
     located,
@@ -39,8 +40,13 @@ _OF_QUANTITIES = (
 )
 
 
-def compiled(model: keras.Model, kind: str, folder: Path, is_one_hot: bool = False) -> TrainedLoss | None:
-    """Return the loss that a model was compiled with, None if there is none; InputError if it cannot be used."""
+def compiled(
+    model: keras.Model, kind: str, folder: Path, is_one_hot: bool = False, has_shares: bool = False
+) -> TrainedLoss | None:
+    """Return the loss that a model was compiled with, None if there is none; InputError if it cannot be used.
+
+    With `has_shares` quantities are shares of classes, which may have a cross-entropy.
+    """
     given, weights = compiled_loss(model)
     while isinstance(given, list | tuple | dict) and len(given) == 1 and "class_name" not in given:
         (given,) = given.values() if isinstance(given, dict) else given
@@ -58,7 +64,18 @@ def compiled(model: keras.Model, kind: str, folder: Path, is_one_hot: bool = Fal
         problem = f"the model is compiled with {type(loss).__name__}, whose __call__ training does not use"
         raise InputError(ARCHITECTURE, f"{problem}; compute the loss of each example in call")
     name = keras_name(loss)
+    if has_shares and name == SHARES_LOSS:
+        return _of_shares(loss)
     return _of_keras(loss, name, kind, is_one_hot) if name else _of_a_user(loss, kind, folder, is_one_hot)
+
+
+def _of_shares(loss: Any) -> TrainedLoss:
+    if isinstance(loss, losses.Loss) and loss.get_config().get("from_logits"):
+        remedy = "end in a softmax, and compile it without from_logits, so that a version answers with shares"
+        problem = f"the model is compiled with the {SHARES_LOSS} of logits, and targets are shares"
+        raise InputError(ARCHITECTURE, f"{problem}; {remedy}")
+    function = loss.call if isinstance(loss, losses.Loss) else loss
+    return TrainedLoss(SHARES_LOSS, _COMPILED, ExampleLoss(SHARES_LOSS, function), False, ARCHITECTURE)
 
 
 def _of_a_user(loss: Any, kind: str, folder: Path, is_one_hot: bool) -> TrainedLoss:

@@ -16,16 +16,24 @@ from keras import metrics as keras_metrics
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import compiled_metrics, variables_kept
 from nightune.models.networks.compiled_losses import compiled
-from nightune.models.networks.losses import TrainedLoss, named_loss, own_loss, refuse_other_values, refuse_wrong_values
+from nightune.models.networks.losses import (
+    SHARES_LOSS,
+    TrainedLoss,
+    loss_of_shares,
+    named_loss,
+    own_loss,
+    refuse_other_values,
+    refuse_wrong_values,
+)
 from nightune.models.networks.metrics import metrics, points
 from nightune.models.networks.metrics_by_weight import mean_by_weight, metrics_by_weight
 from nightune.models.networks.named_metrics import Named
-from nightune.models.networks.output_ranges import disturb
+from nightune.models.networks.output_ranges import disturb, measure_outputs
 from nightune.models.networks.output_walk import LOGITS, PROBABILITIES, has_graph
 from nightune.models.networks.training_rows import TrainingRows
 from nightune.models.networks.witnesses import KEY, refuse_negative, refuse_unreachable, settle_meaning
 from nightune.models.serving.input_trees import ArrayTree
-from nightune.models.techniques.losses import AUTO, CLASS_LOSSES, QUANTITY_LOSSES, TrainingSettings
+from nightune.models.techniques.losses import AUTO, CLASS_LOSSES, MORE_OUTPUTS, QUANTITY_LOSSES, TrainingSettings
 from nightune.models.user_code import is_reference
 from nightune.vocabulary import ARCHITECTURE, DEFAULT_LOSS, LOSS_SAID
 
@@ -177,7 +185,7 @@ def read_head(
     size = output_shape(model, rows.two)[-1]
     assert size is not None  # ensured by build_model
     kind = _kind(rows.task, size)
-    given = compiled(model, kind, folder, rows.is_one_hot)
+    given = compiled(model, kind, folder, rows.is_one_hot, rows.has_shares)
     head = (_quantities if kind == "quantities" else _classes)(model, rows, training, given, folder)
     if head.loss and head.loss.example_loss and rows.targets is not None:
         outputs = np.asarray(ops.convert_to_numpy(model(rows.inputs, training=False)), np.float32)
@@ -228,12 +236,12 @@ def _quantities(
     size, wanted = output_shape(model, rows.two)[-1], output_size(training, rows.task, rows.output_size)
     if size != wanted:
         kind = "quantiles" if training.quantiles else "quantities"
-        remedy = '; for quantiles of one, set loss = "pinball" and quantiles = […] in [training]'
-        hint = remedy if training.quantiles is None and rows.output_size == 1 else ""
+        hint = f"; {MORE_OUTPUTS}" if training.quantiles is None and rows.output_size == 1 else ""
         raise _refusal(f"has {size} outputs for {wanted} {kind}{hint}")
     if training.outputs not in (AUTO, "quantities"):
         raise InputError(KEY, f"{training.outputs!r}, but outputs of a regression are quantities; remove the key")
-    loss = _stated_loss(training, "quantities", False, folder) or given
+    is_of_shares = rows.has_shares and training.loss == "crossentropy"
+    loss = loss_of_shares() if is_of_shares else _stated_loss(training, "quantities", False, folder) or given
     if loss:
         _refuse_unsuited(loss, model, rows)
     because = refuse_unreachable(model, rows.inputs, rows.target_range, rows.is_scaled, training.outputs)
@@ -247,6 +255,8 @@ def _refuse_unsuited(loss: TrainedLoss, model: keras.Model, rows: TrainingRows) 
         raise InputError(loss.key, f"the loss {loss.name} is for classes, but the task is regression ({known})")
     if loss.name == "cosine" and rows.output_size == 1:
         raise InputError(loss.key, "the loss cosine compares directions, and one quantity has none; use mse or mae")
+    if loss.name == SHARES_LOSS and not measure_outputs(model, rows.inputs).is_distribution:
+        raise InputError(loss.key, f"the loss {loss.name} of shares needs outputs that sum to 1; end in a softmax")
     if loss.needs_units and rows.is_scaled:
         raise InputError("data.scale_target", f"true, but the loss {loss.name} needs targets as they are; remove it")
     if loss.needs_positive_outputs:

@@ -20,6 +20,7 @@ from nightune.models.user_code import load_loss_function
 KEY = "training.loss"
 ROWS_AT_ONCE = 2**16
 SAME, ONE_HOT, INDICES = "same", "one-hot", "indices"  # the form of the targets that a loss reads
+SHARES_LOSS = "categorical_crossentropy"  # of targets that are shares of classes
 FOCAL_GAMMA = 2.0  # Lin et al., 2017
 NEEDS_UNITS = (*SIGNED_LOSSES, "kl_divergence", "mean_squared_logarithmic_error", "mean_absolute_percentage_error")
 
@@ -100,6 +101,12 @@ def named_loss(name: str, kind: str, is_logits: bool, quantiles: Sequence[float]
         "cosine": losses.cosine_similarity,
     }
     return TrainedLoss(name, because, ExampleLoss(name, functions[name]))
+
+
+def loss_of_shares() -> TrainedLoss:
+    """Return the cross-entropy of shares of classes with outputs that sum to 1."""
+    example_loss = ExampleLoss(SHARES_LOSS, losses.categorical_crossentropy)
+    return TrainedLoss(SHARES_LOSS, f"{KEY} of the study", example_loss, reads_logits=False)
 
 
 def own_loss(reference: str, kind: str, folder: Path, is_one_hot: bool = False) -> TrainedLoss:

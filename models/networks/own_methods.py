@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from nightune.models.errors import InputError
-from nightune.models.library_internals.models import compiled_loss, is_compiled
+from nightune.models.library_internals.models import all_layers, compiled_loss, is_compiled
 from nightune.vocabulary import ARCHITECTURE
 
 TRAINING = ("train_step", "compute_loss", "make_train_function")  # `fit` calls them
@@ -27,7 +27,11 @@ def own_methods(model: keras.Model, names: tuple[str, ...]) -> list[str]:
 
 
 def refuse_unused_methods(model: keras.Model) -> None:
-    """Raise InputError for methods whose work a trial would leave out, with what to write instead."""
+    """Raise InputError for methods and states whose work a trial would leave out, with what to write instead."""
+    stateful = [layer.name for layer in all_layers(model) if getattr(layer, "stateful", False)]
+    if stateful:
+        problem = f"the layer {stateful[0]} carries its state from batch to batch, but batches are of shuffled examples"
+        raise InputError(ARCHITECTURE, f"{problem}; build it without stateful=True")
     if own_methods(model, ("compute_metrics",)):
         remedy = "remove it: [objective] decides what is measured"
         raise InputError(ARCHITECTURE, f"the model has a compute_metrics of its own, which trials do not use; {remedy}")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
+from nightune.models.data.target_matrix import LARGEST_APART
 from nightune.models.serving.input_trees import ArrayTree, in_memory, rows_of
 
 SAMPLE = 64  # rows
@@ -27,6 +28,14 @@ class TrainingRows:
     def two(self) -> ArrayTree:
         """The inputs of the first two rows."""
         return rows_of(self.inputs, slice(2))  # type: ignore[no-any-return] # a tree of the same form
+
+    @property
+    def has_shares(self) -> bool:
+        """True if targets are shares of several classes, which sum to 1 in each row."""
+        known = self.targets
+        if self.task != "regression" or self.is_scaled or known is None or known.ndim != 2:
+            return False
+        return bool(known.min() >= 0.0 and np.all(np.abs(known.sum(axis=1) - 1.0) <= LARGEST_APART))
 
     @classmethod
     def of(cls, dataset: Dataset) -> "TrainingRows":

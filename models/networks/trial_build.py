@@ -10,6 +10,7 @@ from nightune.models.errors import InputError
 from nightune.models.networks.architectures import build_model
 from nightune.models.serving.input_trees import ShapeTree, example_shape, row_count
 from nightune.models.techniques.losses import TrainingSettings
+from nightune.models.techniques.precision import POLICIES
 from nightune.models.user_code import is_reference, load_function
 from nightune.vocabulary import ARCHITECTURE
 
@@ -48,6 +49,7 @@ def try_build(
         keras.backend.clear_session(free_memory=False)
         size, shape = output_size(training, rows.task, rows.output_size), example_shape(rows.inputs)
         model = build_model(architecture, parameters, shape, size, folder=folder, seed=0)
+        _refuse_policy(architecture)
         head = read_head(model, rows, training, folder)
         if own_methods(model, ("compile",)):
             optimizer, loss = keras.optimizers.SGD(), head.make_loss()
@@ -64,6 +66,37 @@ def try_build(
         return TrialBuild(InputError(ARCHITECTURE, f"{architecture} ended the process: SystemExit({error.code!r})"))
     except InputError as error:
         return TrialBuild(error if "(line " in error.message else _located(error, architecture, folder))
+
+
+def _refuse_policy(architecture: str) -> None:
+    """Refuse a file that sets Keras' dtype policy: it would hold for all later models of the process."""
+    import keras  # noqa: PLC0415 - as in try_build
+
+    policy, usual = keras.config.dtype_policy().name, keras.config.floatx()
+    if policy != usual:
+        keras.config.set_dtype_policy(usual)
+        problem = f"the file of {architecture} sets Keras' dtype policy to {policy}, which would hold for all models"
+        remedy = f'set precision = "{policy}" in [space]' if policy in POLICIES else "give dtype to its layers"
+        raise InputError("precision", f"{problem}; remove it there, and {remedy} instead")
+
+
+def repetition_problem(
+    architecture: str, parameters: Mapping[str, Any], training: TrainingSettings, rows: "TrainingRows", folder: Path
+) -> InputError | None:
+    """Return why a user's function, whose model can be built, does not make a new model for each trial."""
+    from nightune.models.networks.heads import output_size  # noqa: PLC0415 - Keras
+    from nightune.models.networks.repeated_builds import refuse_repeated_layers  # noqa: PLC0415 - as above
+
+    size, shape = output_size(training, rows.task, rows.output_size), rows.inputs.shape[1:]
+    try:
+        refuse_repeated_layers(
+            lambda seed: build_model(architecture, parameters, shape, size, folder=folder, seed=seed), rows.inputs
+        )
+    except MemoryError:
+        return None
+    except InputError as error:
+        return error if "(line " in error.message else _located(error, architecture, folder)
+    return None
 
 
 def _remarks(model: Any, rows: "TrainingRows", loss: str) -> Iterator[str]:

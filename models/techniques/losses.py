@@ -15,6 +15,12 @@ QUANTITY_LOSSES = ("mse", "mae", "huber", "log_cosh", "poisson", "pinball", "cos
 SIGNED_LOSSES = ("poisson", "cosine")  # their values can be below 0
 NO_WEIGHTS, BALANCED, SQUARE_ROOTS = "none", "balanced", "sqrt"
 
+# What to do about a model with more outputs than the target has columns.
+MORE_OUTPUTS = (
+    'for quantiles of one target set loss = "pinball" and quantiles = [0.1, …] in [training]; for parameters of a '
+    "distribution return the target once for each output, such as np.repeat(y[:, None], 2, axis=1); rank by val_loss"
+)
+
 ClassWeight = str | Mapping[str, float]  # one of the three words, or the weight of each named class
 
 KEYS: dict[str, Key] = {

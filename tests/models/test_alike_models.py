@@ -107,3 +107,23 @@ def test_a_shared_program_trains_each_rate_as_fit_does(
         ends.append(outcomes[1].weights[0])
     assert not np.allclose(ends[0], ends[1])
     assert compiled.programs == 2  # type: ignore[attr-defined] # of a compiled engine
+
+
+def test_the_engines_are_compared_with_two_rates(
+    make_dataset: MakeDataset,
+    recipe: Callable[..., Any],
+    user_model: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from nightune.models.engines.compiled.alike_models import AlikeModels
+    from nightune.models.engines.verification import compare_engines
+
+    reference = user_model(PLAIN)
+    given = [
+        recipe(**{"model.architecture": reference, "model.units": 8, "model.dropout": rate}) for rate in (0.1, 0.6)
+    ]
+    assert compare_engines(given, make_dataset(), tmp_path).refusal is None
+    monkeypatch.setattr(AlikeModels, "rates", lambda *_: ())  # a program that holds the first rate as a constant
+    assert "differ" in (compare_engines(given, make_dataset(), tmp_path).refusal or "")
+    assert compare_engines(given[:1], make_dataset(), tmp_path).refusal is None

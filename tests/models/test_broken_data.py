@@ -84,7 +84,7 @@ def test_unknown_source_is_refused_with_the_nearest(tmp_path, source, words):
         ({"x": X, "y": Y[:50]}, ["data.source", "60 inputs", "50 targets"]),
         ({"x": X[:, 0], "y": Y}, ["data.source", "(60,)", "(100, 8) and (100,)"]),
         ({"x": X.astype(object), "y": Y}, ["data.source", "'x' of arrays.npz", "Python objects"]),
-        ({"x": X.astype(str), "y": Y}, ["data.source", "inputs hold str", "numbers"]),
+        ({"x": X.astype(str), "y": Y}, ["data.source", "inputs hold texts", "numbers"]),
         ({"x": np.where(X > 2, np.nan, X), "y": Y}, ["data.source", "NaN", "the first in row"]),
         ({"x": X * 1e39, "y": Y}, ["data.source", "too large for float32", "the first in row 0"]),
         ({"x": (X * 1e12).astype(np.int64), "y": Y}, ["data.source", "32 bits", "unique"]),

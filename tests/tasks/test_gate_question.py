@@ -400,3 +400,21 @@ def test_a_metric_of_the_user_may_have_no_value_for_a_model(tmp_path: Path, monk
     with pytest.raises(InputError, match="these predictions differ"):
         compare_sides(side, question.baseline(), question.rows, 0.95, seed=1, opponent_is_fixed=True)
     assert not question.incomparable("x").passed
+
+
+def test_few_rows_of_a_rare_class_are_said(tmp_path: Path) -> None:
+    rare = with_labels(["rare" if row < 20 else "usual" for row in range(ROWS)])
+    (note,) = asked(loaded(tmp_path, rare), "val_balanced_accuracy").notes()
+    assert "rare classes" in note
+    assert "of 40 test rows 4 have the class 'rare'" in note
+    assert asked(loaded(tmp_path), "val_balanced_accuracy").notes() == []
+    assert asked(loaded(tmp_path, target="price"), "val_rmse").notes() == []
+
+
+def test_few_rows_of_a_rare_label_are_said(tmp_path: Path) -> None:
+    tags = TABLE.assign(often=TABLE["size"] > 50, seldom=np.arange(ROWS) % 12 == 0).drop(columns=["label", "price"])
+    tags.to_csv(tmp_path / "tags.csv", index=False)
+    dataset = load_dataset(DataSettings("tags.csv", target=("often", "seldom")), tmp_path)
+    (note,) = asked(dataset, "val_f1_macro").notes()
+    assert "have the label 'seldom'" in note
+    assert "often" not in note

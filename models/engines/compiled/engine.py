@@ -254,6 +254,10 @@ class CompiledEngine:
         """Return what the outputs of the recipe's model are, and the loss for them."""
         return self._heads.read(recipe)
 
+    def shares_program(self, one: Recipe, other: Recipe) -> bool:
+        """Return whether two recipes whose parameters of the model differ are trained by one program."""
+        return self._alike.leader(one).model == self._alike.leader(other).model
+
     def _rolled_back(self, state: CompiledState, cap: int) -> CompiledState:
         """Return the state at its checkpoint, with another maximum block size."""
         if state.checkpoint is None:

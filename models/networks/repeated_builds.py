@@ -1,0 +1,88 @@
+"""Refuse a function that makes no new model at each call: trials would inherit weights, or differ in structure.
+
+All trials of the same parameters share one structure: programs, checkpoints and versions are those of any build.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from nightune.models.errors import InputError
+from nightune.models.library_internals.models import all_layers, random_states, variables_kept
+from nightune.models.networks.own_code import has_own_code
+from nightune.vocabulary import ARCHITECTURE
+
+_SEEDS = (11, 12)
+
+
+def refuse_repeated_layers(build: Callable[[int], keras.Model], inputs: np.ndarray) -> None:
+    """Build a model with two seeds; InputError if both share weights that training changes, or differ in structure.
+
+    Layers of earlier calls are left alone if training does not change them, such as a backbone that is loaded once, or
+    a `Normalization` that is adapted once. `inputs` are those of a few examples.
+    """
+    keras.backend.clear_session(free_memory=False)  # layers are numbered from the start
+    first = build(_SEEDS[0])
+    seen = {id(variable) for variable in first.variables}
+    keras.backend.clear_session(free_memory=False)
+    second = build(_SEEDS[1])
+    shared = [variable for variable in second.variables if id(variable) in seen]
+    kept = [variable.path for variable in _changed_by_training(second, shared, inputs)]
+    if kept:
+        more = f" and {len(kept) - 2} more" if len(kept) > 2 else ""
+        problem = f"the function returns weights of an earlier call ({', '.join(kept[:2])}{more})"
+        remedy = "make its layers inside the function, without a cache, or set trainable = False for loaded ones"
+        raise InputError(ARCHITECTURE, f"{problem}, so that a trial would begin where another one ended; {remedy}")
+    difference = _difference(_structure(first), _structure(second))
+    if difference:
+        problem = f"the function returns another model when it is called again: {difference}"
+        remedy = "let it depend on its arguments alone, and draw constants from np.random.default_rng(0)"
+        raise InputError(ARCHITECTURE, f"{problem}; {remedy}")
+
+
+def _changed_by_training(model: keras.Model, shared: Sequence[Any], inputs: np.ndarray) -> list[Any]:
+    """Return those of the variables that are trained, or that a call for training changes, without random states."""
+    states = {id(variable) for variable in random_states(model)}
+    trained = {id(variable) for variable in model.trainable_variables}
+    others = [each for each in shared if id(each) not in states | trained]
+    if others:
+        with variables_kept(model) as before:
+            model(inputs, training=True)
+            trained |= {id(each) for each, value in before if not np.array_equal(np.array(each), value, equal_nan=True)}
+    return [each for each in shared if id(each) in trained - states]
+
+
+def _structure(model: keras.Model) -> Any:
+    """What two builds must have in common: the shapes of weights, and of Keras' own layers their configuration."""
+    shapes = [list(variable.shape) for variable in model.weights]
+    if has_own_code(model):
+        return {"weights": shapes}
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(model), default=_name_of_type))
+    names = {layer.name: f"layer {number}" for number, layer in enumerate(all_layers(model))}
+    return {"weights": shapes, "layers": _plain(config, names)}
+
+
+def _name_of_type(value: Any) -> str:
+    return type(value).__qualname__
+
+
+def _plain(config: Any, names: Mapping[str, str]) -> Any:
+    """Leave out seeds and what initializers draw, which follow the trial, and number the layers."""
+    if isinstance(config, dict):
+        kept = {name: value for name, value in config.items() if name != "seed" and not name.endswith("initializer")}
+        return {name: _plain(value, names) for name, value in kept.items()}
+    if isinstance(config, list):
+        return [_plain(each, names) for each in config]
+    return names.get(config, config) if isinstance(config, str) else config
+
+
+def _difference(one: Any, other: Any, name: str = "") -> str:
+    """Return the first difference, empty if there is none."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return next(filter(None, (_difference(one[key], other[key], key) for key in one)), "")
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return next(filter(None, (_difference(*pair, name) for pair in zip(one, other, strict=True))), "")
+    return "" if one == other else f"{name} {str(other)[:60]} instead of {str(one)[:60]}"

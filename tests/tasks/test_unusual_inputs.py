@@ -1,0 +1,210 @@
+"""Builders and targets of unusual forms are refused before the first trial, and whoever follows the remedy is read."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from nightune.tasks.build_models import Builds, build_models
+from nightune.tasks.load_study import load_study
+from nightune.tasks.prepare_data import read_dataset
+from nightune.tuning.errors import StudyError
+
+FILE = """
+import keras
+import numpy as np
+from keras import layers, ops
+
+cache, rng = [], np.random.default_rng(0)
+x = rng.normal(size=(60, 4)).astype("float32")
+three, squares = np.arange(60) % 3, x.reshape(60, 2, 2)
+shares = 0.8 * np.eye(3)[three] + 0.2 * np.eye(3)[(three + 1) % 3]
+places, words = np.arange(240).reshape(60, 2, 2) % 3, np.array(["one two", "two"] * 30)[:, None]
+
+
+def by_place(y_true, y_pred):
+    y_true, y_pred = (ops.reshape(each, (-1, 4, 3)) for each in (y_true, y_pred))
+    return ops.mean(keras.losses.categorical_crossentropy(y_true, y_pred), axis=-1)
+
+
+def normal(y_true, y_pred):
+    return ops.square((y_true[:, 0] - y_pred[:, 0]) / ops.exp(y_pred[:, 1])) / 2 + y_pred[:, 1]
+
+
+def ids(texts):
+    vectorize = layers.TextVectorization(max_tokens=20, output_sequence_length=4)
+    vectorize.adapt(texts)
+    return ops.convert_to_numpy(vectorize(texts))
+
+
+def load():
+    return {load}
+
+
+def build(input_shape, output_size, {parameters}):
+    inputs = keras.Input(input_shape)
+    {before}
+    model = keras.Model(inputs, {outputs})
+    {after}
+    return model
+"""
+SOFTMAX = "layers.Dense(output_size, 'softmax')(inputs)"
+COMPILED = "model.compile('adam', {})".format
+KEPT = "cache.append(cache[0] if cache else layers.Dense(9, name='kept')); cache[0].trainable = {}".format
+DRAWN = "places = list({}.permutation(4)[:2])".format
+FLAT = "layers.Flatten()(layers.Dense({})(inputs))".format
+SOFT = "keras.losses.CategoricalCrossentropy(from_logits=True)"
+REGRESSION = 'task = "regression"'
+
+
+@dataclass(frozen=True)
+class Case:
+    """Parts of a study and its file; `word` is one of the refusal, and a remedy replaces parts."""
+
+    load: str = "x, three"
+    outputs: str = "layers.Dense(output_size)(inputs)"
+    before: str = "pass"
+    after: str = "pass"
+    parameters: str = "width=8"
+    data: str = ""
+    training: str = ""
+    space: str = ""
+    model: str = ""
+    word: str = ""
+
+    def read(self, folder: Path) -> Builds:
+        parts = {name: getattr(self, name) for name in ("load", "outputs", "before", "after", "parameters")}
+        (folder / "all.py").write_text(FILE.format(**parts))
+        study = folder / "study.toml"
+        study.write_text(
+            f'question = "Which?"\n[data]\nsource = "all.py:load"\n{self.data}\n'
+            f'[model]\narchitecture = "all.py:build"\n{self.model}\n[training]\n{self.training}\n'
+            f'[space]\noptimizer = "adam"\n{self.space}\n[search]\ntrials = 1\nepochs = 1\n'
+            '[objective]\nmetric = "val_loss"\n'
+        )
+        loaded = load_study(study)
+        return build_models(loaded, read_dataset(loaded))
+
+
+SHARES = Case(load="x, shares", data=REGRESSION, training='loss = "crossentropy"', outputs=SOFTMAX)
+RECURRENT = "layers.Dense(output_size)(layers.LSTM(4, stateful={})(inputs))".format
+BATCHES = Case(load="squares, three", before="inputs = keras.Input(batch_shape=(64, 2, 2))")
+COMPILED_SHARES = replace(SHARES, training="", after=COMPILED("'categorical_crossentropy'"))
+CASES: dict[str, tuple[Case, list[Case]]] = {
+    "weights of an earlier call": (
+        Case(before=KEPT(True), outputs="layers.Dense(output_size)(cache[0](inputs))", word="make its layers inside"),
+        [
+            Case(before=KEPT(False), outputs="layers.Dense(output_size)(cache[0](inputs))"),
+            Case(before="cache = [layers.Dense(9)]", outputs="layers.Dense(output_size)(cache[0](inputs))"),
+        ],
+    ),
+    "moving means of an earlier call": (
+        Case(
+            before="cache.append(layers.BatchNormalization(center=False, scale=False))",
+            outputs="layers.Dense(output_size)(cache[0](inputs))",
+            word="moving_mean",
+        ),
+        [Case(outputs="layers.Dense(output_size)(layers.BatchNormalization()(inputs))")],
+    ),
+    "a structure that is counted": (
+        Case(
+            before="cache.append(0)",
+            outputs="layers.Dense(output_size)(layers.Dense(len(cache))(inputs))",
+            word="arguments alone",
+        ),
+        [Case(outputs="layers.Dense(output_size)(layers.Dense(width)(inputs))")],
+    ),
+    "a constant that is drawn": (
+        Case(
+            before=DRAWN("np.random"),
+            outputs="layers.Dense(output_size)(ops.take(inputs, places, axis=1))",
+            word="default_rng(0)",
+        ),
+        [
+            Case(
+                before=DRAWN("np.random.default_rng(0)"),
+                outputs="layers.Dense(output_size)(ops.take(inputs, places, axis=1))",
+            )
+        ],
+    ),
+    "a state from batch to batch": (
+        replace(BATCHES, outputs=RECURRENT(True), word="without stateful"),
+        [replace(BATCHES, outputs=RECURRENT(False))],
+    ),
+    "a policy of its own": (
+        Case(before="keras.config.set_dtype_policy('mixed_bfloat16')", word='precision = "mixed_bfloat16"'),
+        [Case(space='precision = "mixed_bfloat16"')],
+    ),
+    "parameters without names": (
+        Case(parameters="**more", model="width = 9", word="width: int = 16"),
+        [Case(parameters="width: int = 16", model="width = 9")],
+    ),
+    "parameters of a distribution": (
+        Case(load="x, x[:, 0]", outputs="layers.Dense(2)(inputs)", after=COMPILED("normal"), word="np.repeat"),
+        [
+            Case(
+                load="x, np.repeat(x[:, :1], 2, axis=1)",
+                outputs="layers.Dense(2)(inputs)",
+                after=COMPILED("normal"),
+            )
+        ],
+    ),
+    "shares of classes": (
+        Case(load="x, shares", outputs=SOFTMAX, word='loss = "crossentropy"'),
+        [SHARES, COMPILED_SHARES, Case(load="x, shares.argmax(axis=1)")],
+    ),
+    "shares without a softmax": (replace(SHARES, outputs=Case.outputs, word="end in a softmax"), [SHARES]),
+    "shares from logits": (
+        Case(load="x, shares", data=REGRESSION, after=COMPILED(SOFT), word="without from_logits"),
+        [COMPILED_SHARES],
+    ),
+    "targets of several axes": (
+        Case(load="squares, squares", word="y.reshape(len(y), -1)"),
+        [Case(load="squares, x", outputs=FLAT(2))],
+    ),
+    "outputs of several axes": (
+        Case(load="squares, x", outputs="layers.Dense(2)(inputs)", word="layers.Flatten()"),
+        [Case(load="squares, x", outputs=FLAT(2))],
+    ),
+    "classes of each place": (
+        Case(load="squares, places", word="np.eye(classes)"),
+        [
+            Case(
+                load="squares, np.eye(3)[places].reshape(60, -1)",
+                data=REGRESSION,
+                training='loss = "all.py:by_place"',
+                outputs=FLAT("6"),
+            )
+        ],
+    ),
+    "texts as inputs": (
+        Case(load="words, three", word="TextVectorization"),
+        [
+            Case(
+                load="ids(words), three",
+                outputs="layers.Dense(output_size)(layers.Flatten()(layers.Embedding(20, 4)(inputs)))",
+            )
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_unusual_form_is_refused_with_a_remedy_that_works(name: str, tmp_path: Path) -> None:
+    refused, remedies = CASES[name]
+    with pytest.raises(StudyError) as caught:
+        refused.read(tmp_path)
+    assert refused.word in str(caught.value)
+    for number, remedy in enumerate(remedies):
+        (tmp_path / str(number)).mkdir()
+        assert remedy.read(tmp_path / str(number)).heads
+
+
+def test_layers_that_are_adapted_once_may_be_kept(tmp_path: Path) -> None:
+    made = "cache.append(cache[0] if cache else layers.Normalization(mean=0.5, variance=2.0))"
+    assert Case(before=made, outputs="layers.Dense(output_size)(cache[0](inputs))").read(tmp_path).heads
+
+
+@pytest.mark.parametrize("case", [SHARES, COMPILED_SHARES], ids=["stated", "compiled"])
+def test_shares_are_trained_by_their_cross_entropy(case: Case, tmp_path: Path) -> None:
+    assert "categorical_crossentropy" in case.read(tmp_path).heads["all.py:build"]
