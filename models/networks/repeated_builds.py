@@ -13,12 +13,13 @@ import numpy as np
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import all_layers, random_states, variables_kept
 from nightune.models.networks.own_code import has_own_code
+from nightune.models.serving.input_trees import ArrayTree, for_model
 from nightune.vocabulary import ARCHITECTURE
 
 _SEEDS = (11, 12)
 
 
-def refuse_repeated_layers(build: Callable[[int], keras.Model], inputs: np.ndarray) -> None:
+def refuse_repeated_layers(build: Callable[[int], keras.Model], inputs: ArrayTree) -> None:
     """Build a model with two seeds; InputError if both share weights that training changes, or differ in structure.
 
     Layers of earlier calls are left alone if training does not change them, such as a backbone that is loaded once, or
@@ -43,14 +44,14 @@ def refuse_repeated_layers(build: Callable[[int], keras.Model], inputs: np.ndarr
         raise InputError(ARCHITECTURE, f"{problem}; {remedy}")
 
 
-def _changed_by_training(model: keras.Model, shared: Sequence[Any], inputs: np.ndarray) -> list[Any]:
+def _changed_by_training(model: keras.Model, shared: Sequence[Any], inputs: ArrayTree) -> list[Any]:
     """Return those of the variables that are trained, or that a call for training changes, without random states."""
     states = {id(variable) for variable in random_states(model)}
     trained = {id(variable) for variable in model.trainable_variables}
     others = [each for each in shared if id(each) not in states | trained]
     if others:
         with variables_kept(model) as before:
-            model(inputs, training=True)
+            model(for_model(model, inputs), training=True)
             trained |= {id(each) for each, value in before if not np.array_equal(np.array(each), value, equal_nan=True)}
     return [each for each in shared if id(each) in trained - states]
 

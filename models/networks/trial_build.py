@@ -87,7 +87,7 @@ def repetition_problem(
     from nightune.models.networks.heads import output_size  # noqa: PLC0415 - Keras
     from nightune.models.networks.repeated_builds import refuse_repeated_layers  # noqa: PLC0415 - as above
 
-    size, shape = output_size(training, rows.task, rows.output_size), rows.inputs.shape[1:]
+    size, shape = output_size(training, rows.task, rows.output_size), example_shape(rows.inputs)
     try:
         refuse_repeated_layers(
             lambda seed: build_model(architecture, parameters, shape, size, folder=folder, seed=seed), rows.inputs
