@@ -1,7 +1,7 @@
 """Draw the report of a sweep from MLflow alone, and attach it to the sweep's run."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,6 @@ from nightune.tasks.reporting.night.tables import summary
 from nightune.tasks.tracking.store.store import Store, store_address
 from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep
 from nightune.tasks.tracking.sweeps.origins import write_page
-from nightune.tasks.write_next_study import write_next_study
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,15 @@ class DrawnReport:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Which sweep to report, None for the last one, and the files to write beside the artifact of its run."""
+    """Which sweep to report, None for the last one, and the files to write beside the artifact of its run.
+
+    `before_building` is called before the models of the next study are built, which takes seconds.
+    """
 
     sweep_id: str | None = None
     output: Path | None = None
     next_study: Path | None = None
+    before_building: Callable[[], None] | None = None
 
 
 def draw_report(store: Store, study: str, study_file: Path, asked: Asked) -> DrawnReport:
@@ -61,7 +64,7 @@ def draw_report(store: Store, study: str, study_file: Path, asked: Asked) -> Dra
     is_edited = written is not None and written != tomllib.loads(study_file.read_text(encoding="utf-8-sig"))
     advice = advice_of(night, partial(problems_of, study_file=study_file))
     page = draw_page(night, Context(str(study_file), store_address(store.root, _named(store)), is_edited, advice))
-    taken = [] if asked.next_study is None else write_next_study(study_file, asked.next_study, advice, written or {})
+    taken = _write_next(study_file, asked, advice, written or {})
     if output is not None:
         _write(output, page)
     kept = write_page(store, sweep, page)
@@ -75,6 +78,16 @@ def draw_report(store: Store, study: str, study_file: Path, asked: Asked) -> Dra
         written=tuple(taken),
         numbers=numbers,
     )
+
+
+def _write_next(study_file: Path, asked: Asked, advice: list[Advice], tables: Any) -> list[Advice]:
+    """Write the next study, if it is asked for; return the steps that it has."""
+    if asked.next_study is None:
+        return []
+    # It imports what a study is checked with; most reports write no study.
+    from nightune.tasks.write_next_study import write_next_study  # noqa: PLC0415
+
+    return write_next_study(study_file, asked.next_study, advice, tables, asked.before_building)
 
 
 def _named(store: Store) -> str | None:

@@ -1,23 +1,33 @@
 """Write the study with the changes that a sweep's report advises."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nightune.models.errors import InputError
+from nightune.tasks.check_study import check_study
 from nightune.tasks.load_study import load_study, problems_of
 from nightune.tasks.reporting.night.next_steps import Advice, complete_changes, with_changes
 from nightune.tasks.reporting.probe_report import refuse_bad_copy
 from nightune.tuning.analysis.next_steps.steps import Change
+from nightune.tuning.errors import StudyError
 from nightune.tuning.study.edit import with_value
 
 NAME = ("name",)
 
 
-def write_next_study(study_file: Path, copy: Path, advice: Sequence[Advice], sweep_tables: Any) -> list[Advice]:
+def write_next_study(
+    study_file: Path,
+    copy: Path,
+    advice: Sequence[Advice],
+    sweep_tables: Any,
+    before_building: Callable[[], None] | None = None,
+) -> list[Advice]:
     """Write a copy of the study file with the changes of the steps that it can have; return these steps.
+
+    It is checked as `nightune check` does, models included, unless `before_building` is None.
 
     `sweep_tables` are those of the study as the sweep was trained: a key that the file has changed since is left as it
     is. The copy keeps the name of the study, so that its sweeps are the next ones. StudyError or InputError, and no
@@ -42,7 +52,11 @@ def write_next_study(study_file: Path, copy: Path, advice: Sequence[Advice], swe
     with copy.open("x", encoding="utf-8") as file:
         file.write(edited)
     try:
-        load_study(copy)
+        check_study(load_study(copy), before_building)
+    except StudyError as error:
+        copy.unlink()
+        said = "; ".join(f"{each.key}: {each.message}" for each in error.problems)
+        raise InputError("--write", f"the study with these changes is refused, so it is not kept ({said})") from error
     except BaseException:
         copy.unlink()
         raise

@@ -1,6 +1,7 @@
 """The command that draws the report of a sweep: `nightune report`."""
 
 import webbrowser
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,9 @@ from nightune.models.heavy_imports import lasting_imports
 
 if TYPE_CHECKING:
     from nightune.tasks.draw_report import DrawnReport
+
+
+BEFORE_BUILDING = partial(say, "Building the models of the next study (importing Keras takes some seconds) …")
 
 
 def report(
@@ -39,7 +43,7 @@ def report(
 
         name = load_study(study).name
         store = open_existing_store(store_root(), tracking_uri())
-        drawn = draw_report(store, name, study, Asked(sweep, output, write))
+        drawn = draw_report(store, name, study, Asked(sweep, output, write, BEFORE_BUILDING))
     if as_json:
         print_json(drawn.as_json())
     else:

@@ -18,7 +18,7 @@ from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.tracking.sweeps.origins import Origin
 from nightune.tasks.write_next_study import write_next_study
 from nightune.tuning.analysis.next_steps.steps import Change
-from nightune.tuning.errors import StudyError
+from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.trial import Params, Status, Trial, TrialResult
 from tests.tasks.nights import ACCURACY, Page, night
 
@@ -106,6 +106,17 @@ def test_the_next_study_has_the_changes_and_all_comments_and_is_valid(study: Pat
     held = load_study(copy)
     assert held.name == "flowers"  # its sweep is the next one of the study
     assert study.read_text(encoding="utf-8") == STUDY
+
+
+def test_a_study_that_the_check_refuses_is_not_kept(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise StudyError("NEXT.toml", [Problem("model.units", "is not right")])
+
+    monkeypatch.setattr("nightune.tasks.write_next_study.check_study", refuse)
+    copy = study.with_name("NEXT.toml")
+    with pytest.raises(InputError, match=r"model\.units"):
+        write_next_study(study, copy, advised(study, by_rate), tomllib.loads(STUDY))
+    assert not copy.exists()
 
 
 def test_a_key_that_was_edited_since_the_sweep_stays(study: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from nightune.tuning.analysis.confirmation import Finalist, confirm
 from nightune.tuning.analysis.effects import effects
 from nightune.tuning.analysis.next_steps.rules import MOST_STEPS, RULES, next_steps
-from nightune.tuning.analysis.next_steps.steps import Step, SweepFacts
+from nightune.tuning.analysis.next_steps.steps import Step, SweepFacts, options_of
 from nightune.tuning.analysis.paired_gain import Gain
 from nightune.tuning.analysis.promotion_gate import Candidate, Decision, Guard, Verdict
 from nightune.tuning.search.domains import Choice, Range
@@ -154,6 +154,14 @@ def test_a_dimension_that_does_nothing_is_fixed_at_the_winners_value() -> None:
     assert not {"space.learning_rate.peak", "space.optimizer"} & set(changed(step))  # momentum depends on the latter
 
 
+@pytest.mark.parametrize(
+    ("kept", "written"),
+    [(["a", "b"], ["a", "b"]), (["a"], "a"), ([0.123456], 0.1235), ([True], True), ([[64, 32]], [[64, 32]])],
+)
+def test_one_option_is_a_plain_value_unless_it_is_a_list_itself(kept: list[Any], written: Any) -> None:
+    assert options_of(kept) == written
+
+
 def test_failures_that_cluster_in_an_option_or_at_an_end_are_cut_off() -> None:
     (step,) = fired(
         "clustered failures",
@@ -183,7 +191,6 @@ def test_epochs_follow_the_best_trials() -> None:
     assert changed(step) == {"search.epochs": 6}
     assert fired("epochs", with_best_epochs(10)) == []
     assert fired("epochs", with_best_epochs(4, ended=8)) == []  # early stopping has saved the epochs already
-    assert fired("epochs", replace(with_best_epochs(20), has_rungs=True)) == []
 
 
 def test_equal_finalists_need_seeds() -> None:
@@ -196,6 +203,7 @@ def test_a_search_that_no_longer_improves_needs_fewer_trials() -> None:
     (step,) = fired("fewer trials", facts)
     assert changed(step) == {"search.trials": 20}
     assert fired("fewer trials", replace(facts, confirmation=None)) == []
+    assert fired("fewer trials", replace(facts, has_rungs=True)) == []
 
 
 def test_a_refusal_says_what_would_make_the_gain_significant() -> None:

@@ -27,7 +27,7 @@ def epochs(facts: SweepFacts) -> Iterator[Step]:
     """Yield a step if significantly many of the best trials peak at the end of their epochs, or all peak early."""
     budget, written = facts.epochs, facts.written(("search", "epochs"))
     best = [each.best_epoch for each in facts.ranked[: max(FEWEST_BEST, len(facts.ranked) // 4)]]
-    if len(best) < FEWEST_BEST or not isinstance(written, int) or facts.has_rungs:
+    if len(best) < FEWEST_BEST or not isinstance(written, int):
         return
     first_late = math.ceil(LATE * budget)
     late, chance = sum(each >= first_late for each in best), (budget - first_late + 1) / budget

@@ -12,10 +12,11 @@ from nightune.tuning.analysis.next_steps.steps import (
     Step,
     SweepFacts,
     names_text,
+    options_of,
     place_of,
     value_text,
 )
-from nightune.tuning.search.domains import Choice, Range, is_same
+from nightune.tuning.search.domains import Cases, Choice, Range, is_same
 from nightune.tuning.search.search_space import Dimension
 from nightune.tuning.trial import Status, TrialResult
 from nightune.vocabulary import sign_of
@@ -124,8 +125,7 @@ def _leave_out(facts: SweepFacts, name: str, worse: Sequence[tuple[Any, list[flo
         f"The best of its {count} trials reaches {reached}, the best of all {best_of_all}, and its trials are worse "
         "than the others by more than chance. The trials that it took go to the other options."
     )
-    value = kept if len(kept) > 1 else kept[0]
-    return Step(f"Leave out {name} {names}", evidence, (Change(place_of(name), value),), 1.9)
+    return Step(f"Leave out {name} {names}", evidence, (Change(place_of(name), options_of(kept)),), 1.9)
 
 
 def _is_free_choice(facts: SweepFacts, dimension: Dimension) -> bool:
@@ -162,7 +162,11 @@ def idle_dimensions(facts: SweepFacts) -> Iterator[Step]:
         for each in facts.effects
         if each.is_idle and each.name in params and not each.dimension.when and each.name not in controllers
     ]
-    idle = [each for each in idle if facts.written(place_of(each.name)) is not None]
+    idle = [
+        each
+        for each in idle
+        if facts.written(place_of(each.name)) is not None and not isinstance(each.dimension.domain, Cases)
+    ]
     if not idle:
         return
     most = math.ceil(100 * max(each.share_high for each in idle))
@@ -171,12 +175,8 @@ def idle_dimensions(facts: SweepFacts) -> Iterator[Step]:
         f"{causes} less than {max(most, 1)}\u00a0% of the differences between trials. Fix {it} at the winner's "
         f"{'values' if len(idle) > 1 else 'value'}, and the trials search the others."
     )
-    changes = tuple(Change(place_of(each.name), _plain(params[each.name])) for each in idle)
+    changes = tuple(Change(place_of(each.name), options_of([params[each.name]])) for each in idle)
     yield Step(f"Stop searching {names_text([each.name for each in idle])}", evidence, changes, 1.0)
-
-
-def _plain(value: Any) -> Any:
-    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def clustered_failures(facts: SweepFacts) -> Iterator[Step]:
@@ -226,8 +226,7 @@ def _broken_options(
             f"{bad} of its {bad + good} trials failed or diverged, and {len(broken) - bad} of the other "
             f"{len(broken) + len(sound) - bad - good}. Their causes stand under the history."
         )
-        value = kept if len(kept) > 1 else kept[0]
-        yield chance, Step(title, evidence, (Change(place_of(name), value),), 1.8)
+        yield chance, Step(title, evidence, (Change(place_of(name), options_of(kept)),), 1.8)
 
 
 def _broken_ends(

@@ -73,6 +73,13 @@ def place_of(name: str) -> tuple[str, ...]:
     return tuple(name.split(".")) if name.startswith("model.") else ("space", *name.split("."))
 
 
+def options_of(values: Sequence[Any]) -> Any:
+    """Return options as a study writes them: one alone as a plain value, unless that is a list or a table itself."""
+    if len(values) > 1 or isinstance(values[0], list | dict):
+        return list(values)
+    return float(f"{values[0]:.4g}") if isinstance(values[0], float) else values[0]
+
+
 def value_text(value: Value) -> str:
     """Return a value as a sentence has it."""
     if isinstance(value, bool):
