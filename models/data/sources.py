@@ -259,12 +259,12 @@ def _from_pair(inputs_given: Any, targets_given: Any, source: str) -> Arrays:
 
 
 def _refuse_other_targets(targets: np.ndarray, name: str) -> None:
-    if targets.ndim not in (1, 2) or targets.size == 0:
+    if targets.ndim == 0 or targets.size == 0:
         raise InputError(KEY, f"{name}: targets have shape {targets.shape}; one row per example is needed, as (100,)")
 
 
 def _checked(inputs: np.ndarray, targets: np.ndarray, name: str) -> Arrays:
-    if inputs.ndim < 2 or targets.ndim not in (1, 2) or inputs.size == 0 or targets.shape[1:] == (0,):
+    if inputs.ndim < 2 or targets.ndim == 0 or inputs.size == 0 or 0 in targets.shape[1:]:
         raise InputError(
             KEY,
             f"{name}: inputs have shape {inputs.shape} and targets {targets.shape}; "
