@@ -81,7 +81,7 @@ class Question:
         if self.own:
             return OWN_COST
         is_plain = self.is_row_mean or self.truth.labels is not None
-        return Cost(1 if is_plain else cost_of(self.objective, self.dataset.output_size))
+        return Cost(1 if is_plain else cost_of(self.objective, self.dataset.output_count))
 
     def side(self, parts: Path, siblings: Sequence[Path], inputs: ArrayTree) -> Side:
         """Measure all models of a version: the serving model first, then those of other seeds.

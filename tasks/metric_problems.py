@@ -72,14 +72,14 @@ def _random_answers(dataset: "Dataset", examples: "Examples") -> tuple[np.ndarra
     if dataset.task == "regression":
         outputs = generator.permutation(targets.reshape(len(targets), -1))
     else:
-        outputs = generator.uniform(0.1, 0.9, (len(targets), dataset.output_size))
+        outputs = generator.uniform(0.1, 0.9, (len(targets), dataset.output_count))
     return answers_of(dataset.task, outputs, targets, False, dataset.description)
 
 
 def _messages(metric: str, dataset: "Dataset") -> Iterator[str]:
     top = TOP_COUNTS.get(metric.removeprefix(VALIDATION_PREFIX))
-    if top is not None and dataset.output_size <= top:
-        yield f"{metric} is 1 for every model of {dataset.output_size} classes; use val_accuracy"
+    if top is not None and dataset.output_count <= top:
+        yield f"{metric} is 1 for every model of {dataset.output_count} classes; use val_accuracy"
     for place, part, examples in _measured(dataset):
         if metric in ALIKE and not _varies(examples):
             alike, other = ALIKE[metric]

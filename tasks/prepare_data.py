@@ -49,7 +49,7 @@ def _prepared(dataset: Dataset, folder: Path) -> PreparedData:
         task=dataset.task,
         classes=dataset.classes,
         input_shape=dataset.input_shape,
-        output_size=dataset.output_size,
+        output_size=dataset.output_count,
         sizes=dataset.sizes,
         findings=dataset.findings,
     )

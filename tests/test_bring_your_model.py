@@ -101,6 +101,33 @@ def test_other_inputs_are_refused_as_the_page_says(tmp_path: Path, changes: dict
         check_study(load_study(file), lambda: None)
 
 
+MASK_OF_EACH = {':same"': ':mask_of_each"\ntask = "multilabel"'}
+
+
+@pytest.mark.parametrize(
+    ("changes", "task"), [({}, "regression"), ({"same": "masks"}, "multilabel"), (MASK_OF_EACH, "multilabel")]
+)
+def test_targets_of_several_axes_are_trained_as_the_page_says(
+    tmp_path: Path, changes: dict[str, str], task: str
+) -> None:
+    assert trained_task(changed(tmp_path, "Targets of several axes", "pictures.toml", changes)) == task
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"same": "shades"}, r"3 different whole numbers.*task = \"regression\""),
+        ({**MASK_OF_EACH, ':build"': ':build"\nlast = "softmax"'}, "sum to 1 over their last axis"),
+    ],
+)
+def test_other_targets_of_several_axes_are_refused_as_the_page_says(
+    tmp_path: Path, changes: dict[str, str], message: str
+) -> None:
+    file = changed(tmp_path, "Targets of several axes", "pictures.toml", changes)
+    with pytest.raises(StudyError, match=message):
+        check_study(load_study(file), lambda: None)
+
+
 @pytest.mark.parametrize(
     ("model", "changes", "added", "said"),
     [

@@ -89,8 +89,8 @@ def assemble(data: EncodedData) -> Dataset:
         ranking_apart=splits.get("ranking"),
         example=data.table(rows.train[:EXAMPLE_ROWS]),
     )
-    dataset = dataset.with_folds(data.folds)
-    return replace(dataset, description=_describe(dataset, data))
+    described = replace(dataset, description=_describe(dataset.with_folds(data.folds), data))
+    return described.with_folds(data.folds)
 
 
 def _version(splits: Mapping[str, Examples], data: EncodedData) -> str:
@@ -101,6 +101,7 @@ def _version(splits: Mapping[str, Examples], data: EncodedData) -> str:
         "classes": targets.classes,
         "target_scale": [targets.mean, targets.deviation],
         "preprocessing": None if preprocessing is None else preprocessing.content,
+        **({"target_shape": list(targets.shape)} if targets.shape else {}),
         **({"is_one_hot": True} if data.is_one_hot else {}),  # left out otherwise, as in earlier versions
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode())
@@ -125,11 +126,13 @@ def _describe(dataset: Dataset, data: EncodedData) -> dict[str, Any]:
         "sizes": dataset.sizes,
         "input_shape": plain_shape(dataset.input_shape),
         "input_type": example_types(dataset.train.inputs),
-        "output_size": dataset.output_size,
+        "output_size": dataset.output_count,
         "split": {name: value for name, value in asdict(data.split).items() if value or name not in LATER_KEYS},
     }
     if targets.mean is not None and targets.deviation is not None:
         description["target_scale"] = {"mean": list(targets.mean), "deviation": list(targets.deviation)}
+    if targets.shape:
+        description["target_shape"] = list(targets.shape)
     if data.is_one_hot:
         description["is_one_hot"] = True
     if targets.names is not None and targets.values.ndim == 2:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPLITS = ("train", "validation", "ranking", "test")
+OutputSize = int | tuple[int, ...]  # of an example
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +172,12 @@ class Dataset:
         return example_shape(self.train.inputs)
 
     @property
-    def output_size(self) -> int:
+    def output_size(self) -> OutputSize:
+        """The number of model outputs per example, or their shape if targets have several axes."""
+        return tuple(self.description.get("target_shape", ())) or self.output_count
+
+    @property
+    def output_count(self) -> int:
         """The number of model outputs per example: 1 for two classes, else one per class, label or quantity."""
         if self.task == "binary":
             return 1

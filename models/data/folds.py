@@ -90,7 +90,7 @@ def _cut(split: Split, targets: Targets, keys: np.ndarray | None, pool: np.ndarr
     """Yield the folds by scikit-learn's splitter for the kind of the split."""
     from sklearn import model_selection  # noqa: PLC0415 - a second, only for folds
 
-    count, has_classes = split.folds, targets.task != "regression"
+    count, has_classes = split.folds, targets.task != "regression" and not targets.shape
     shuffled = {"n_splits": count, "shuffle": True, "random_state": split.seed}
     if split.kind == "time" and keys is not None:
         yield from _time_folds(split, keys[pool], pool)
@@ -166,7 +166,7 @@ def _refuse_few_of_a_class(split: Split, targets: Targets, pool: np.ndarray) -> 
 
 def _missing_classes(split: Split, targets: Targets, pool: np.ndarray, folds: tuple[FoldRows, ...]) -> list[str]:
     """Refuse a fold that trains without a class of the other rows; report labels that its training rows lack."""
-    if targets.classes is None:
+    if targets.classes is None or targets.shape:
         return []
     findings = []
     for number, fold in enumerate(folds, start=1):

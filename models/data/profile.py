@@ -37,8 +37,8 @@ def column_lines(
 
 
 def class_counts(targets: Targets, train: np.ndarray) -> dict[str, int] | None:
-    """Count the training rows of each class or label; None for quantities."""
-    if targets.classes is None:
+    """Count the training rows of each class or label; None for quantities and for labels at positions."""
+    if targets.classes is None or targets.shape:
         return None
     known = targets.values[train]
     counts = known.sum(axis=0) if targets.task == "multilabel" else np.bincount(known, minlength=len(targets.classes))

@@ -268,16 +268,12 @@ def _from_pair(inputs_given: Any, targets_given: Any, source: str) -> Arrays:
 
 
 def _refuse_other_targets(targets: np.ndarray, name: str) -> None:
-    if targets.ndim > 2 and targets.size:
-        raise InputError(KEY, f"{name}: targets have shape {targets.shape}; {_flat_remedy(targets)}")
-    if targets.ndim not in (1, 2) or targets.size == 0:
+    if targets.ndim == 0 or targets.size == 0:
         raise InputError(KEY, f"{name}: targets have shape {targets.shape}; one row per example is needed, as (100,)")
 
 
 def _checked(inputs: np.ndarray, targets: np.ndarray, name: str) -> Arrays:
-    if inputs.ndim >= 2 and targets.ndim > 2 and len(inputs) == len(targets) and targets.size:
-        raise InputError(KEY, f"{name}: targets have shape {targets.shape}; {_flat_remedy(targets)}")
-    if inputs.ndim < 2 or targets.ndim not in (1, 2) or inputs.size == 0 or targets.shape[1:] == (0,):
+    if inputs.ndim < 2 or targets.ndim == 0 or inputs.size == 0 or 0 in targets.shape[1:]:
         raise InputError(
             KEY,
             f"{name}: inputs have shape {inputs.shape} and targets {targets.shape}; "
@@ -287,15 +283,6 @@ def _checked(inputs: np.ndarray, targets: np.ndarray, name: str) -> Arrays:
         raise InputError(KEY, f"{name}: {len(inputs)} inputs and {len(targets)} targets; the numbers must be equal")
     numbers, findings = as_inputs(inputs, name, returns=f" ({_RETURNS})")
     return Arrays(numbers, _as_targets(targets, name), findings=findings)
-
-
-def _flat_remedy(targets: np.ndarray) -> str:
-    """Say how targets of several axes, such as images, become one row per example."""
-    remedy = "one row per example is needed: return y.reshape(len(y), -1), and end the model in layers.Flatten()"
-    if targets.dtype.kind not in "iu" or len(np.unique(targets)) <= 2:
-        return remedy
-    classes = 'one-hot, such as np.eye(classes)[y].reshape(len(y), -1), with task = "regression" in [data]'
-    return f"{remedy}; if they are classes of each place, return them {classes} and a loss of your own that reshapes"
 
 
 def _as_targets(targets: np.ndarray, name: str) -> np.ndarray:

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 
 from nightune.models.data.raw_data import RawData
+from nightune.models.data.shaped_targets import settle_shaped
 from nightune.models.data.splits import Rows, Split
 from nightune.models.data.target_column import FEW_CLASSES
 from nightune.models.data.target_matrix import label_strata, listed, settle_matrix
 from nightune.models.errors import InputError
+from nightune.models.serving.input_trees import arrays_of
 from nightune.vocabulary import TASKS, unknown_name
 
 LARGE = 100.0  # a larger mean or standard deviation trains badly with common learning rates
@@ -20,7 +22,7 @@ class Targets:
     """Targets of all rows: int32 class indices (rows,) or labels (rows, labels), or float32 quantities.
 
     Labels are 0 or 1, and `classes` names them. Quantities are (rows,) or (rows, quantities); `mean` and `deviation`
-    are set if they were standardized.
+    are set if they were standardized. Targets of more axes are labels or quantities in rows, with their `shape`.
     """
 
     values: np.ndarray
@@ -30,6 +32,7 @@ class Targets:
     mean: tuple[float, ...] | None = None
     deviation: tuple[float, ...] | None = None
     names: tuple[str, ...] | None = None  # of several columns, if they have names
+    shape: tuple[int, ...] = ()  # of an example's targets, which `values` hold in one row; (): one number, or columns
 
 
 def encode_targets(raw: RawData) -> Targets:
@@ -43,6 +46,8 @@ def encode_targets(raw: RawData) -> Targets:
         _refuse_non_finite(values, key)
     if values.ndim == 2:
         return _read_matrix(raw)
+    if values.ndim > 2:
+        return _read_shaped(raw)
     if task == "multilabel":
         raise InputError("data.task", "'multilabel' needs several columns of 0 and 1; for one column use \"binary\"")
     settled = task or infer_task(values)
@@ -75,12 +80,13 @@ def infer_task(values: np.ndarray) -> str:
 def standardize(targets: Targets, train: np.ndarray) -> Targets:
     """Shift and scale quantities by the mean and standard deviation of the training rows.
 
-    One of several quantities that is the same in all of them is shifted only.
+    One of several quantities that is the same in all of them is shifted only. Targets of more axes have one mean and
+    one deviation.
     """
     if targets.task != "regression":
         raise InputError("data.scale_target", "true applies only to regression; leave it out")
-    values = targets.values.astype(np.float64)
-    mean, deviation = (rounded(moment) for moment in (values[train].mean(axis=0), values[train].std(axis=0)))
+    values, axis = targets.values.astype(np.float64), None if targets.shape else 0
+    mean, deviation = (rounded(moment) for moment in (values[train].mean(axis=axis), values[train].std(axis=axis)))
     if not np.any(deviation > 0):
         raise InputError("data.scale_target", "the target is the same in all training rows; it cannot be scaled")
     deviation = np.where(deviation > 0, deviation, 1.0)
@@ -96,6 +102,8 @@ def target_findings(targets: Targets, rows: Rows) -> list[str]:
     """Report targets that make training or ranking hard: large or constant quantities, classes missing from a split."""
     if targets.task == "regression":
         return _quantity_findings(targets, rows)
+    if targets.shape:
+        return []
     splits = [("training", rows.train), ("validation", rows.validation), ("ranking", rows.ranking), ("test", rows.test)]
     held = [(name, targets.values[index]) for name, index in splits if index is not None]
     return [finding for name, values in held for finding in _missing_findings(targets, name, values)]
@@ -104,7 +112,7 @@ def target_findings(targets: Targets, rows: Rows) -> list[str]:
 def _quantity_findings(targets: Targets, rows: Rows) -> list[str]:
     known = targets.values[rows.train].astype(np.float64)
     findings = []
-    if known.ndim == 2 and not (varies := np.ptp(known, axis=0) > 0).all():
+    if known.ndim == 2 and not targets.shape and not (varies := np.ptp(known, axis=0) > 0).all():
         columns = [targets.names[place] if targets.names else int(place) for place in np.flatnonzero(~varies)]
         findings.append(f"target: {listed(columns)} the same in all training rows; there is nothing to learn")
     if targets.deviation is not None:
@@ -137,13 +145,16 @@ def _missing_findings(targets: Targets, split: str, values: np.ndarray) -> list[
 
 
 def strata(targets: Targets) -> np.ndarray:
-    """Return the strata of a stratified split, (rows,): classes, or combinations of labels."""
+    """Return the strata of a stratified split, (rows,): classes, or combinations of labels; targets without any."""
+    if targets.shape:
+        return np.zeros(len(targets.values))
     return label_strata(targets.values) if targets.task == "multilabel" else targets.values
 
 
 def settle_split(split: Split, targets: Targets) -> Split:
     """Give a split without a kind the usual one; refuse a stratified split that the targets do not allow."""
-    settled = replace(split, kind=split.kind or ("random" if targets.task == "regression" else "stratified"))
+    is_stratified = targets.task != "regression" and not targets.shape
+    settled = replace(split, kind=split.kind or ("stratified" if is_stratified else "random"))
     if settled.kind == "stratified":
         _refuse_single_members(targets)
     return settled
@@ -155,6 +166,9 @@ def _refuse_single_members(targets: Targets) -> None:
         raise InputError(
             "data.split.kind", "'stratified' needs classes, and the task is regression; use kind = \"random\""
         )
+    if targets.shape:
+        problem = f"'stratified' needs one class or some labels of each row, and targets have the shape {targets.shape}"
+        raise InputError("data.split.kind", f'{problem}; use kind = "random", "group" or "time"')
     if targets.task == "multilabel":
         return
     assert targets.classes is not None  # set for every classification
@@ -182,6 +196,22 @@ def _read_matrix(raw: RawData) -> Targets:
         _refuse_classes(settled.values, columns, settled.task, raw.target_key)
         targets = Targets(settled.values.astype(np.int32), settled.task, columns)
     return replace(targets, names=names, findings=settled.findings)
+
+
+def _read_shaped(raw: RawData) -> Targets:
+    """Read targets of more axes than rows and columns: images, masks and sequences."""
+    shape, flat = raw.targets.shape[1:], raw.targets.reshape(len(raw.targets), -1)
+    settled = settle_shaped(raw.targets, raw.task, raw.target_key, is_copied=_are_inputs(raw))
+    if settled.task == "regression":
+        targets = _read_quantities(settled.values.reshape(flat.shape), raw.target_key)
+    else:
+        targets = Targets(settled.values.reshape(flat.shape), settled.task, tuple(range(flat.shape[1])))
+    return replace(targets, shape=shape, findings=settled.findings)
+
+
+def _are_inputs(raw: RawData) -> bool:
+    """True if the targets are one of the inputs."""
+    return raw.has_arrays and any(np.array_equal(array, raw.targets) for array in arrays_of(raw.inputs))
 
 
 def _read_quantities(values: np.ndarray, key: str) -> Targets:

@@ -5,6 +5,7 @@ are given by the data. The outputs of built-in models are logits. Keras is impor
 """
 
 import inspect
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -13,10 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from nightune.models.data.dataset import OutputSize
 from nightune.models.error_causes import cause_of, users_line
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import mark_uncompiled
-from nightune.models.networks.fitting_inputs import refuse_other_inputs, refuse_several, shown_inputs
+from nightune.models.networks.fitting_inputs import (
+    refuse_other_inputs,
+    refuse_other_outputs,
+    refuse_several,
+    shown_inputs,
+)
 from nightune.models.networks.isolated_random import isolated_random
 from nightune.models.networks.noise import hashed_noise
 from nightune.models.networks.own_seeds import following_seed
@@ -36,7 +43,7 @@ KernelSize = Annotated[int, Key("integer", low=1)]
 
 def mlp(
     input_shape: tuple[int, ...],
-    output_size: int,
+    output_size: OutputSize,
     units: Sequence[int] = (64,),
     activation: Activation = "relu",
     dropout: Dropout = 0.0,
@@ -51,12 +58,12 @@ def mlp(
     for width in _sizes("units", units):
         stack += _block(layers.Dense(width, use_bias=not batch_normalization), activation, batch_normalization)
         stack += [layers.Dropout(dropout)] if dropout else []
-    return Sequential([*stack, _outputs(output_size)], name="mlp")
+    return Sequential([*stack, *_outputs(output_size)], name="mlp")
 
 
 def cnn(  # noqa: PLR0913, PLR0917 - one argument per key of [model]
     input_shape: tuple[int, ...],
-    output_size: int,
+    output_size: OutputSize,
     filters: Sequence[int] = (16, 32),
     kernel_size: KernelSize = 3,
     units: Sequence[int] = (),
@@ -84,7 +91,7 @@ def cnn(  # noqa: PLR0913, PLR0917 - one argument per key of [model]
     for width in _sizes("units", units):
         stack += _block(layers.Dense(width, use_bias=not batch_normalization), activation, batch_normalization)
         stack += [layers.Dropout(dropout)] if dropout else []
-    return Sequential([*stack, _outputs(output_size)], name="cnn")
+    return Sequential([*stack, *_outputs(output_size)], name="cnn")
 
 
 ARCHITECTURES: dict[str, Callable[..., Any]] = {"mlp": mlp, "cnn": cnn}
@@ -114,7 +121,7 @@ def build_model(
     architecture: str,
     parameters: Mapping[str, Any],
     input_shape: ShapeTree,
-    output_size: int,
+    output_size: OutputSize,
     *,
     folder: Path,
     seed: int,
@@ -149,7 +156,9 @@ def build_model(
         raise InputError(KEY, f"{architecture} raised {cause_of(error)}{f' ({line})' if line else ''}{held}") from error
     if not isinstance(model, keras.Model):
         raise InputError(KEY, f"{architecture} returned a {type(model).__name__}, not a Keras model")
-    if len(shape) != 2 or shape[1] not in ({1, 2} if output_size == 1 else {output_size}):
+    if isinstance(output_size, tuple):
+        refuse_other_outputs(architecture, shape[1:], output_size)
+    elif len(shape) != 2 or shape[1] not in ({1, 2} if output_size == 1 else {output_size}):
         expected = "(None, 1), or for two classes (None, 2)" if output_size == 1 else f"(None, {output_size})"
         is_row = output_size == 1 and len(shape) == 2 and (shape[1] or 0) > 2
         remedy = f"; {MORE_OUTPUTS}" if is_row else "; end in layers.Flatten()" if len(shape) > 2 else ""
@@ -161,7 +170,7 @@ def build_model(
 
 
 def bound_arguments(
-    architecture: str, parameters: Mapping[str, Any], input_shape: ShapeTree, output_size: int, folder: Path
+    architecture: str, parameters: Mapping[str, Any], input_shape: ShapeTree, output_size: OutputSize, folder: Path
 ) -> inspect.BoundArguments:
     """Return the arguments that `build_model` gives to the function; InputError names a wrong parameter."""
     given = dict(zip(GIVEN, (input_shape, output_size), strict=True))
@@ -247,7 +256,7 @@ def _fitting_shape(model: Any, input_shape: ShapeTree) -> tuple[int | None, ...]
     """The shape of the outputs for the data's inputs; a model without a graph is built with them."""
     from keras import Sequential  # noqa: PLC0415 - as above
 
-    from nightune.models.networks.heads import output_shape  # noqa: PLC0415 - as above
+    from nightune.models.networks.output_shapes import output_shape  # noqa: PLC0415 - as above
     from nightune.models.networks.output_walk import has_graph  # noqa: PLC0415 - as above
 
     if isinstance(model, Sequential) and not model.built:
@@ -260,11 +269,13 @@ def _fitting_shape(model: Any, input_shape: ShapeTree) -> tuple[int | None, ...]
     return output_shape(model, zeros(input_shape))
 
 
-def _outputs(size: int) -> Any:
-    """The last layer; in mixed precision it computes in the format of its weights, for an accurate loss."""
+def _outputs(size: OutputSize) -> list[Any]:
+    """The last layers; in mixed precision they compute in the format of their weights, for an accurate loss."""
     from keras import config, layers  # noqa: PLC0415 - as above
 
-    return layers.Dense(size, dtype=config.dtype_policy().variable_dtype)
+    dtype = config.dtype_policy().variable_dtype
+    last = [layers.Dense(math.prod(size) if isinstance(size, tuple) else size, dtype=dtype)]
+    return [*last, layers.Reshape(size, dtype=dtype)] if isinstance(size, tuple) else last
 
 
 def _block(layer: Any, activation: str, batch_normalization: bool) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Compare the inputs that a model takes with those that the data holds: their names or number, and their shapes."""
+"""Compare the inputs and outputs of a model with those that the data holds: names or number, and shapes."""
 
 from typing import Any
 
@@ -48,6 +48,15 @@ def refuse_other_inputs(model: Any, shape: ShapeTree) -> None:
             take_in_order(model)
         for place, (tensor, have) in enumerate(zip(model.inputs, shape, strict=True)):
             _refuse_shape(str(place), tuple(tensor.shape[1:]), have)
+
+
+def refuse_other_outputs(architecture: str, shape: Shape, wanted: tuple[int, ...]) -> None:
+    """Refuse outputs of another shape than that of the targets, apart from a last axis of 1, as Keras' losses do."""
+    plain, plainly = ((*each[:-1],) if each and each[-1] == 1 else each for each in (shape, wanted))
+    if len(plain) != len(plainly) or any(have not in (None, want) for have, want in zip(plain, plainly, strict=True)):
+        expected = f"(None, {', '.join(map(str, wanted))})"
+        problem = f"{architecture} returned a model with outputs {(None, *shape)}; the data needs {expected}"
+        raise InputError(KEY, f"{problem}, the shape of its targets")
 
 
 def shown_inputs(shape: ShapeTree) -> str:

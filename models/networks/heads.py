@@ -13,11 +13,13 @@ import numpy as np
 from keras import losses, ops
 from keras import metrics as keras_metrics
 
+from nightune.models.data.dataset import OutputSize
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import compiled_metrics, variables_kept
 from nightune.models.networks.compiled_losses import compiled
 from nightune.models.networks.losses import (
     SHARES_LOSS,
+    FlatLoss,
     TrainedLoss,
     loss_of_shares,
     named_loss,
@@ -29,10 +31,10 @@ from nightune.models.networks.metrics import metrics, points
 from nightune.models.networks.metrics_by_weight import mean_by_weight, metrics_by_weight
 from nightune.models.networks.named_metrics import Named
 from nightune.models.networks.output_ranges import disturb, measure_outputs
-from nightune.models.networks.output_walk import LOGITS, PROBABILITIES, has_graph
+from nightune.models.networks.output_shapes import refuse_class_at_each_position, settled_shape
+from nightune.models.networks.output_walk import LOGITS, PROBABILITIES
 from nightune.models.networks.training_rows import TrainingRows
 from nightune.models.networks.witnesses import KEY, refuse_negative, refuse_unreachable, settle_meaning
-from nightune.models.serving.input_trees import ArrayTree
 from nightune.models.techniques.losses import AUTO, CLASS_LOSSES, MORE_OUTPUTS, QUANTITY_LOSSES, TrainingSettings
 from nightune.models.user_code import is_reference
 from nightune.vocabulary import ARCHITECTURE, DEFAULT_LOSS, LOSS_SAID
@@ -48,7 +50,8 @@ class Head:
 
     `kind` is "quantities", "classes", "two classes" (one output) or "labels" (one output for each, several may hold).
     `loss` is None for the default of the kind: squared error or cross-entropy. `because` says how outputs were read.
-    With `is_one_hot` a user's own loss of classes reads them one-hot, as the data holds them.
+    With `is_one_hot` a user's own loss of classes reads them one-hot, as the data holds them. `shape` is that of an
+    example's outputs if they have several axes.
     """
 
     kind: str
@@ -59,6 +62,7 @@ class Head:
     remarks: tuple[str, ...] = ()
     is_one_hot: bool = False
     values: tuple[str, ...] = ()  # of a loss other than the default, at fixed outputs: equal for equal losses
+    shape: tuple[int, ...] = ()
 
     @property
     def meaning(self) -> str:
@@ -109,17 +113,18 @@ class Head:
                 raise self.problem_of_smoothing
             return self.loss.example_loss
         if self.kind == "quantities":
-            return losses.MeanSquaredError()
+            return self._of_rows(losses.MeanSquaredError())
         if self.kind in BINARY:
-            return losses.BinaryCrossentropy(from_logits=self.is_logits, label_smoothing=label_smoothing)
+            smoothed = losses.BinaryCrossentropy(from_logits=self.is_logits, label_smoothing=label_smoothing)
+            return self._of_rows(smoothed)
         if label_smoothing:
             return _SmoothedCrossentropy(self.is_logits, label_smoothing)
         return losses.SparseCategoricalCrossentropy(from_logits=self.is_logits)
 
     def make_metric(self, name: str) -> Any:
         """Return the loss as a metric: its mean over the examples of an epoch."""
-        if self.loss and self.loss.example_loss:
-            return keras_metrics.MeanMetricWrapper(self.loss.example_loss.call, name=name)
+        if self.shape or (self.loss and self.loss.example_loss):
+            return keras_metrics.MeanMetricWrapper(self.make_loss().call, name=name)
         if self.kind == "quantities":
             return keras_metrics.MeanSquaredError(name=name)
         is_binary = self.kind in BINARY
@@ -130,7 +135,11 @@ class Head:
         """Return the targets in the outputs' shape, or as class indices, so that Keras infers nothing."""
         if self.kind == "classes":
             return targets.astype(np.int32)
-        return targets.astype(np.float32).reshape(len(targets), -1)
+        return targets.astype(np.float32).reshape(len(targets), *(self.shape or (-1,)))
+
+    def _of_rows(self, loss: Any) -> Any:
+        """Return a loss of outputs of any shape."""
+        return FlatLoss(loss, int(np.prod(self.shape))) if self.shape else loss
 
     def metrics(
         self,
@@ -182,11 +191,14 @@ def read_head(
 
     `folder` is the study's, for the files of the user. The model is as before afterwards.
     """
-    size = output_shape(model, rows.two)[-1]
-    assert size is not None  # ensured by build_model
+    shape = settled_shape(model, rows)
+    size = int(np.prod(shape))
     kind = _kind(rows.task, size)
     given = compiled(model, kind, folder, rows.is_one_hot, rows.has_shares)
+    refuse_class_at_each_position(model, rows, kind, shape)
     head = (_quantities if kind == "quantities" else _classes)(model, rows, training, given, folder)
+    if len(shape) > 1:
+        head = replace(head, shape=shape, loss=_shaped(head.loss, shape))
     if head.loss and head.loss.example_loss and rows.targets is not None:
         outputs = np.asarray(ops.convert_to_numpy(model(rows.inputs, training=False)), np.float32)
         outputs, targets = outputs.reshape(len(outputs), -1), head.targets(rows.targets)
@@ -200,8 +212,8 @@ def read_head(
     return replace(head, remarks=tuple(_remarks(model, head, given)))
 
 
-def output_size(training: TrainingSettings, task: str, size: int) -> int:
-    """Return the number of outputs that a model needs: one for each quantile, or as the data has."""
+def output_size(training: TrainingSettings, task: str, size: OutputSize) -> OutputSize:
+    """Return the number of outputs that a model needs, or their shape: one for each quantile, or as the data has."""
     if training.quantiles is None:
         return size
     if task != "regression" or size != 1:
@@ -209,19 +221,11 @@ def output_size(training: TrainingSettings, task: str, size: int) -> int:
     return len(training.quantiles)
 
 
-def output_shape(model: keras.Model, sample: ArrayTree) -> tuple[int | None, ...]:
-    """Return the shape of the outputs, examples first; builds a model without a graph.
-
-    InputError if the model returns a dictionary, also of a single tensor, or another structure.
-    """
-    outputs: Any = getattr(model, "output", None) if has_graph(model) else model(sample)
-    if isinstance(outputs, dict):
-        names = ", ".join(map(repr, outputs))
-        remedy = f"return the tensor itself, such as keras.Model(inputs, outputs[{next(iter(outputs), '')!r}])"
-        raise _refusal(f"returns a dictionary of outputs ({names}); {remedy}")
-    if isinstance(outputs, list | tuple) and not has_graph(model):
-        raise _refusal(f"returns a {type(outputs).__name__} of {len(outputs)} outputs; return one tensor")
-    return tuple(model.output_shape if has_graph(model) else outputs.shape)
+def _shaped(loss: TrainedLoss | None, shape: tuple[int, ...]) -> TrainedLoss | None:
+    """Return a loss whose function reads outputs of this shape."""
+    if loss is None or loss.example_loss is None:
+        return loss
+    return replace(loss, example_loss=loss.example_loss.of_shape(shape))
 
 
 def _kind(task: str, size: int) -> str:
@@ -233,7 +237,8 @@ def _quantities(
     model: keras.Model, rows: TrainingRows, training: TrainingSettings, given: TrainedLoss | None, folder: Path
 ) -> Head:
     """The head of a regression: outputs that can reach the targets, with a loss that suits their scale."""
-    size, wanted = output_shape(model, rows.two)[-1], output_size(training, rows.task, rows.output_size)
+    size = int(np.prod(settled_shape(model, rows)))
+    wanted = int(np.prod(output_size(training, rows.task, rows.output_size)))
     if size != wanted:
         kind = "quantiles" if training.quantiles else "quantities"
         hint = f"; {MORE_OUTPUTS}" if training.quantiles is None and rows.output_size == 1 else ""
@@ -270,10 +275,10 @@ def _classes(
     model: keras.Model, rows: TrainingRows, training: TrainingSettings, given: TrainedLoss | None, folder: Path
 ) -> Head:
     """The head of a classification: logits or probabilities, one output for two classes or one per class or label."""
-    size = int(output_shape(model, rows.two)[-1] or 0)
+    size = int(np.prod(settled_shape(model, rows)))
     kind = _kind(rows.task, size)
-    if kind == "labels" and size != rows.output_size:
-        raise _refusal(f"has {size} outputs for {rows.output_size} labels")
+    if kind == "labels" and size != rows.output_count:
+        raise _refusal(f"has {size} outputs for {rows.output_count} labels")
     if training.loss in QUANTITY_LOSSES:
         known = f"known for classes: {', '.join(CLASS_LOSSES)}, or path/to/file.py:function"
         remedy = 'for a quantity set task = "regression" in [data]'

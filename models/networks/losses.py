@@ -22,6 +22,7 @@ ROWS_AT_ONCE = 2**16
 SAME, ONE_HOT, INDICES = "same", "one-hot", "indices"  # the form of the targets that a loss reads
 SHARES_LOSS = "categorical_crossentropy"  # of targets that are shares of classes
 FOCAL_GAMMA = 2.0  # Lin et al., 2017
+Shape = tuple[int, ...]
 NEEDS_UNITS = (*SIGNED_LOSSES, "kl_divergence", "mean_squared_logarithmic_error", "mean_absolute_percentage_error")
 
 
@@ -29,15 +30,21 @@ class ExampleLoss(losses.Loss):
     """A loss as one number per example: the mean over all other axes of what a function of (y_true, y_pred) returns.
 
     The function gets `y_true` as `fit` would give it: (examples, outputs), or the indices of classes (examples,), all
-    as floats.
+    as floats. With a `shape` of an example it gets both in this shape.
     """
 
-    def __init__(self, name: str, function: Callable[..., Any], targets: str = SAME) -> None:
+    def __init__(self, name: str, function: Callable[..., Any], targets: str = SAME, shape: Shape = ()) -> None:
         super().__init__(name=name)
-        self._function, self._targets = function, targets
+        self._function, self._targets, self._shape = function, targets, shape
+
+    def of_shape(self, shape: Shape) -> "ExampleLoss":
+        """Return the same loss for examples of this shape."""
+        return ExampleLoss(self.name, self._function, self._targets, shape)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Return the loss of each example, (examples,)."""
+        if self._shape:
+            y_true, y_pred = (ops.reshape(each, (-1, *self._shape)) for each in (y_true, y_pred))
         if self._targets != SAME:  # class indices, which Keras casts to floats
             y_true = ops.reshape(y_true, (-1,))
         if self._targets == ONE_HOT:
@@ -46,6 +53,18 @@ class ExampleLoss(losses.Loss):
             y_true = ops.expand_dims(y_true, -1)
         values = ops.convert_to_tensor(self._function(ops.cast(y_true, y_pred.dtype), y_pred))
         return ops.mean(values, axis=tuple(range(1, len(values.shape)))) if len(values.shape) > 1 else values
+
+
+class FlatLoss(losses.Loss):
+    """A loss of outputs of several axes: that of all numbers of an example in one row."""
+
+    def __init__(self, loss: Any, size: int) -> None:
+        super().__init__(name=loss.name)
+        self._loss, self._size = loss, size
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the loss of each example, (examples,)."""
+        return self._loss.call(*(ops.reshape(each, (-1, self._size)) for each in (y_true, y_pred)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nightune.models.data.dataset import Dataset
+from nightune.models.data.dataset import Dataset, OutputSize
 from nightune.models.data.target_matrix import LARGEST_APART
 from nightune.models.serving.input_trees import ArrayTree, in_memory, rows_of
 
@@ -16,13 +16,18 @@ class TrainingRows:
     """A few training rows to measure a model on, with their targets as training sees them, and all targets' range."""
 
     task: str
-    output_size: int
+    output_size: OutputSize
     inputs: ArrayTree
     targets: np.ndarray | None = None
     target_range: tuple[float, float] | None = None
     is_scaled: bool = False
     is_one_hot: bool = False  # the data holds classes as rows with one 1
     are_weighted: bool = False  # by the data, or by classes in some trial
+
+    @property
+    def output_count(self) -> int:
+        """The number of model outputs per example."""
+        return int(np.prod(self.output_size))
 
     @property
     def two(self) -> ArrayTree:

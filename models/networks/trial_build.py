@@ -41,7 +41,8 @@ def try_build(
     """
     import keras  # noqa: PLC0415 - Keras takes seconds; a study is read without it
 
-    from nightune.models.networks.heads import output_shape, output_size, read_head  # noqa: PLC0415 - as above
+    from nightune.models.networks.heads import output_size, read_head  # noqa: PLC0415 - as above
+    from nightune.models.networks.output_shapes import output_shape  # noqa: PLC0415 - as above
     from nightune.models.networks.own_methods import own_methods, refuse_replacing_compile  # noqa: PLC0415
     from nightune.models.networks.weighted_models import refuse_ignored_weights  # noqa: PLC0415
 

@@ -79,14 +79,17 @@ class Predictor:
         """Predict labels (rows,) as in the training data, or quantities (rows,) or (rows, quantities) in its units.
 
         For a model of several labels, 1 and 0 (rows, labels): the label holds or not. Several labels or quantities
-        with names are the columns of a DataFrame. The output "probabilities" is a DataFrame with a column of float64
-        for each class or label, named by it. InputError for another output, and for probabilities of quantities.
+        with names are the columns of a DataFrame; those of several axes have the shape of the targets. The output
+        "probabilities" is a DataFrame with a column of float64 for each class or label, named by it. InputError for
+        another output, and for probabilities of quantities.
         """
         if output == PROBABILITIES:
             return self.probabilities(raw)
         if output != LABELS:
             raise InputError("output", f"{output!r} is unknown (known: {LABELS}, {PROBABILITIES})")
         answers = self.answers(self.outputs(self.inputs(raw)))
+        if "target_shape" in self.description:
+            return answers.reshape(-1, *self.description["target_shape"])
         if "outputs" not in self.description:
             return answers
         import pandas as pd  # noqa: PLC0415 - half a second, only for targets with names

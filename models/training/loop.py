@@ -100,7 +100,7 @@ def train(  # noqa: PLR0913 - keywords, each with one meaning
 
         def make_controller(data: Dataset, order_seed: int) -> Controller:
             budget = (len(data.train), epochs, order_seed, monitor, direction, data.task)
-            return Controller(recipe, *budget, outputs=data.output_size, stopping=stopping)
+            return Controller(recipe, *budget, outputs=data.output_count, stopping=stopping)
 
         controller = _controller(engine, recipe, dataset, seeds, make_controller)
         halted = _start_or_resume(engine, recipe, seeds, controller, keeper)

@@ -158,22 +158,17 @@ CASES: dict[str, tuple[Case, list[Case]]] = {
         Case(load="x, shares", data=REGRESSION, after=COMPILED(SOFT), word="without from_logits"),
         [COMPILED_SHARES],
     ),
-    "targets of several axes": (
-        Case(load="squares, squares", word="y.reshape(len(y), -1)"),
-        [Case(load="squares, x", outputs=FLAT(2))],
-    ),
     "outputs of several axes": (
         Case(load="squares, x", outputs="layers.Dense(2)(inputs)", word="layers.Flatten()"),
         [Case(load="squares, x", outputs=FLAT(2))],
     ),
     "classes of each place": (
-        Case(load="squares, places", word="np.eye(classes)"),
+        Case(load="squares, places", word="np.arange(3)"),
         [
             Case(
-                load="squares, np.eye(3)[places].reshape(60, -1)",
-                data=REGRESSION,
-                training='loss = "all.py:by_place"',
-                outputs=FLAT("6"),
+                load="squares, places[..., None] == np.arange(3)",
+                data='task = "multilabel"',
+                outputs="layers.Dense(3, activation='sigmoid')(layers.Reshape((2, 2, 1))(inputs))",
             )
         ],
     ),

@@ -141,8 +141,12 @@ def _column_type(column: Mapping[str, str]) -> Any:
 
 
 def _output_schema(description: Mapping[str, Any]) -> Any:
-    from mlflow.types import ColSpec, Schema  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415
+    from mlflow.types import ColSpec, Schema, TensorSpec  # noqa: PLC0415
 
+    if "target_shape" in description:
+        number = np.dtype("float64" if description["task"] == "regression" else "int64")
+        return Schema([TensorSpec(number, (-1, *description["target_shape"]))])
     if description["task"] in ("regression", "multilabel"):
         kind = "double" if description["task"] == "regression" else "long"
         names = description.get("outputs") or [None] * description["output_size"]
