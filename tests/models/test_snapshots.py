@@ -18,6 +18,7 @@ from nightune.models.recipe.params import read_recipe
 from nightune.models.training.engine import COMPILED_ENGINES, Engine
 from nightune.models.training.loop import Outcome, train
 from nightune.models.training.snapshots import EngineSnapshot, Snapshot, SnapshotError, read_snapshot, write_snapshot
+from tests.models.conftest import BACKEND
 from tests.models.covering import ALL, covering, params_of
 from tests.models.test_engine_equality import ROWS, small_dataset
 
@@ -229,7 +230,7 @@ def test_epochs_before_the_interruption_are_reported_again(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("engine", "params", "reason"),
     [
-        ("tensorflow", FOR_ALL["adam with dropout"], "engine fit"),
+        (COMPILED_ENGINES[BACKEND], FOR_ALL["adam with dropout"], "engine fit"),
         ("fit", FOR_ALL["adam with dropout"] | {"learning_rate.peak": 0.02}, "another training"),
         (
             "fit",
