@@ -12,6 +12,7 @@ from nightune.flows.commands.options import AsJson, report_errors
 from nightune.flows.runtime.console import output, print_json, print_table, say
 from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.models.heavy_imports import lasting_imports
+from nightune.vocabulary import VALIDATION_PREFIX
 
 if TYPE_CHECKING:
     from nightune.tasks.tracking.trials.results import ListedSweep
@@ -33,14 +34,15 @@ def list_sweeps(as_json: AsJson = False) -> None:
 
 
 def print_sweeps(console: Console, sweeps: "Sequence[ListedSweep]") -> None:
-    """Print a line for each sweep."""
+    """Print a line for each sweep; its status is the verdict once it is judged."""
     table = plain_table()
-    for name in ("sweep", "started (UTC)", "status", "trials", "best", "verdict"):
-        table.add_column(name, justify="right" if name == "trials" else "left", no_wrap=name in ("sweep", "trials"))
+    for name in ("sweep", "started", "status", "trials", "metric", "best", "confirmed"):
+        table.add_column(name, justify="right" if name in ("trials", "best", "confirmed") else "left", no_wrap=True)
     for each in sweeps:
-        best = "–" if each.best_objective is None else f"{each.sweep.metric} {each.best_objective:.4g}"
-        confirmed = "" if each.confirmed_objective is None else f", confirmed {each.confirmed_objective:.4g}"
-        cells = [each.sweep.id, f"{datetime.fromtimestamp(each.started, UTC):%Y-%m-%d %H:%M}", str(each.sweep.status)]
-        trials = f"{each.finished}/{each.sweep.planned_trials}"
-        table.add_row(*map(Text, [*cells, trials, f"{best}{confirmed}", each.sweep.verdict or "–"]))
+        sweep, started = each.sweep, f"{datetime.fromtimestamp(each.started, UTC):%Y-%m-%d}"
+        numbers = [
+            "–" if number is None else f"{number:.4g}" for number in (each.best_objective, each.confirmed_objective)
+        ]
+        trials, metric = f"{each.finished}/{sweep.planned_trials}", sweep.metric.removeprefix(VALIDATION_PREFIX)
+        table.add_row(*map(Text, [sweep.id, started, sweep.verdict or str(sweep.status), trials, metric, *numbers]))
     print_table(console, table)

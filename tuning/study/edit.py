@@ -37,9 +37,16 @@ def with_value(text: str, path: Sequence[str], value: Any) -> str | None:
         del holder[path[-1]]
     try:
         edited = _put(text, list(path), None if value is None else in_toml(value))
-        return edited if tomllib.loads(edited) == expected else None
+        found = tomllib.loads(edited)
+        return edited if found == expected or (value is None and _filled(found) == _filled(expected)) else None
     except (TOMLKitError, tomllib.TOMLDecodeError):
         return None
+
+
+def _filled(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table without empty tables: a heading whose last key is removed may stay, or go with it."""
+    held = {name: _filled(each) if isinstance(each, Mapping) else each for name, each in table.items()}
+    return {name: each for name, each in held.items() if each != {}}
 
 
 @dataclass(frozen=True, slots=True)
