@@ -31,21 +31,23 @@ def candidate_contender(setting: Setting, candidate: Candidate, dataset: Any, he
 def write_candidate(setting: Setting, candidate: Candidate, dataset: Any, head: Any, folder: Path) -> Path:
     """Write the candidate's model folder below `folder`, and return it; UnopenedError if the model does not open."""
     from nightune.models.data.storage import preprocessing_files  # noqa: PLC0415
+    from nightune.models.networks.thresholds import described_threshold  # noqa: PLC0415 - Keras
     from nightune.models.serving.predictor import open_model  # noqa: PLC0415
 
     parts = folder / "parts"
     parts.mkdir()
     model = place_model(fetch_checkpoint(setting.store, candidate.run_id, folder), parts)
     try:
-        open_model(model)
+        opened = open_model(model)
     except MemoryError:
         raise
     except Exception as error:  # what a damaged file, a Lambda layer or a lost class raises is up to Keras
         raise UnopenedError(why_unopened(error)) from error
     for file in preprocessing_files(setting.data.folder):
         shutil.copyfile(file, parts / file.name)
+    decided = described_threshold(setting.study.objective.threshold, opened, dataset, head)
     made_of = {"sweep": candidate.sweep, "trial": candidate.trial, "run_id": candidate.run_id}
-    description = {**dataset.description, **head.description, "made_of": made_of}
+    description = {**dataset.description, **head.description, **decided, "made_of": made_of}
     text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False)
     (parts / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
     fetch_study(setting.store, setting.sweep, parts)

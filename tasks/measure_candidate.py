@@ -15,6 +15,7 @@ from nightune.models.serving.columns import USUAL_FORMS
 from nightune.models.serving.input_trees import ArrayTree, equal_arrays
 from nightune.models.serving.predictor import MODEL, model_of
 from nightune.tasks.gate_question import Question
+from nightune.tasks.threshold_problems import threshold_notes
 from nightune.tasks.tracking.registry.model_folder import folder_bytes, parts_of
 from nightune.tasks.tracking.registry.registry import Version, fetch_version
 from nightune.tasks.tracking.store.errors import StoreError, StoreLostError
@@ -148,7 +149,7 @@ def measure(
         *_limits(candidate.folder, predictor, raw, asked.limits),
         *undefined,
     ]
-    notes = [*_equal_models(ours.losses), *question.notes()]
+    notes = [*_equal_models(ours.losses), *question.notes(), *threshold_notes(predictor.description)]
     gain = baseline = None
     theirs = None
     if champion is not None:

@@ -18,6 +18,7 @@ from nightune.models.training.row_weights import ClassWeights
 from nightune.tasks.metric_problems import metric_problems
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.step import step
+from nightune.tasks.threshold_problems import threshold_problems
 from nightune.tasks.tracking.store.retry import retry_call
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search.domains import Cases, Domain, Range
@@ -66,6 +67,7 @@ def read_dataset(study: Study) -> Dataset:
     except InputError as error:
         raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error
     problems = [*_batches_above(study, dataset), *metric_problems(study, dataset), *_unknown_classes(study, dataset)]
+    problems += threshold_problems(study, dataset)
     if study.objective.average == "rows" and dataset.train.weights is None:
         problems.append(Problem("objective.average", "'rows', but the data has no weights of rows; remove it"))
     if problems:

@@ -25,6 +25,7 @@ from nightune.tasks.metric_problems import own_metric
 from nightune.tasks.opened_alone import ALONE, opens_alone
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
+from nightune.tasks.threshold_problems import KEY as THRESHOLD_KEY
 from nightune.tasks.tracking.registry import registry
 from nightune.tasks.tracking.registry.description import description_of
 from nightune.tasks.tracking.registry.registry import Version
@@ -43,6 +44,7 @@ from nightune.tuning.analysis.leaderboard import leaderboard
 from nightune.tuning.analysis.promotion_gate import Candidate, Decision, Guard, Rules, Verdict, decide
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.trial import TrialResult, trial_key
+from nightune.vocabulary import DEFAULT_THRESHOLD
 
 logger = logging.getLogger("nightune")
 
@@ -79,6 +81,8 @@ def promote_model(
     candidate = _candidate(setting, winner, confirmation)
     champion = registry.champion(store, model)
     existing = registry.registered(store, model, candidate.run_id)
+    if existing is not None:
+        _refuse_other_threshold(setting, existing)
     if existing is not None and champion == existing:
         return _still_champion(setting, existing)
     head = cache(partial(_head, setting, winner))  # settled only where something is measured or registered
@@ -92,6 +96,15 @@ def promote_model(
         return Promotion(verdict, is_dry=request.is_dry)
     version = existing or _register(setting, verdict, champion, head)
     return _move_alias(setting, verdict, version, champion)
+
+
+def _refuse_other_threshold(setting: Setting, version: Version) -> None:
+    """Refuse to judge a version that exists by another threshold than it was registered with."""
+    held, wanted = version.tags.get(names.THRESHOLD, json.dumps(DEFAULT_THRESHOLD)), setting.study.objective.threshold
+    if held != json.dumps(wanted):
+        problem = f"{json.dumps(wanted)}, but version {version.number} was registered from this model with {held}"
+        remedy = "set it back, or start the next sweep with --fresh"
+        raise StudyError(str(setting.study.path), [Problem(THRESHOLD_KEY, f"{problem}; {remedy}")])
 
 
 def _candidate(setting: Setting, winner: TrialResult, confirmation: Confirmation | None) -> Candidate:
@@ -134,12 +147,13 @@ def _verdict(
     setting: Setting, winner: TrialResult, candidate: Candidate, champion: Version | None, head: Callable[[], Any]
 ) -> Verdict:
     """Return the stored verdict on the same question, or a new one: each question reads the test split once."""
-    rules = setting.study.promotion
+    rules, threshold = setting.study.promotion, setting.study.objective.threshold
     judged = {
         "candidate": [candidate.key, candidate.run_id, *candidate.siblings],
         "champion": None if champion is None else champion.number,
         "rules": rules.model_dump(mode="json"),
         **({"limits": limits} if (limits := setting.study.limits.of_model) else {}),
+        **({} if threshold == DEFAULT_THRESHOLD else {"threshold": threshold}),
     }
     question = trial_key(judged)
     verdict = read_verdict(setting.store, setting.sweep, question)
@@ -267,7 +281,7 @@ def _forced(setting: Setting, verdict: Verdict, because: str) -> Verdict:
 def _register(setting: Setting, verdict: Verdict, champion: Version | None, head: Callable[[], Any]) -> Version:
     from nightune.models.data.storage import open_dataset  # noqa: PLC0415 - imports pandas for tables
 
-    candidate = verdict.candidate
+    candidate, threshold = verdict.candidate, setting.study.objective.threshold
     tags = {
         **verdict_tags(verdict),
         names.SWEEP: candidate.sweep,
@@ -278,6 +292,7 @@ def _register(setting: Setting, verdict: Verdict, champion: Version | None, head
         names.SIBLINGS: json.dumps(candidate.siblings),
         names.SEARCH_SCORE: repr(candidate.search_score),
         names.CONFIRMED_SCORE: repr(candidate.confirmed_score),
+        **({} if threshold == DEFAULT_THRESHOLD else {names.THRESHOLD: json.dumps(threshold)}),
         **({} if champion is None else {names.COMPARED_WITH: str(champion.number)}),
     }
     with tempfile.TemporaryDirectory() as folder:

@@ -6,10 +6,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nightune.models.serving.probabilities import decided_places
+
 Array = npt.NDArray[np.float64]
 
 TOP_COUNTS = {"top_3": 3, "top_5": 5}
 SMALLEST = float(np.finfo(np.float64).eps)  # what a relative error divides by at least, as in scikit-learn
+
+
+def decided_classes(logs: Array, outputs: np.ndarray, description: Mapping[str, Any]) -> npt.NDArray[np.int64]:
+    """Return the predicted class from 0, (rows,): by the version's threshold, or the largest of the logs of classes."""
+    return decided_places(outputs, description) if "threshold" in description else logs.argmax(axis=1)
 
 
 def brier_scores(probabilities: Array, wanted: npt.NDArray[np.int64], is_binary: bool) -> Array:

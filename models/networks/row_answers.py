@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.networks.class_scores import has_zero
+from nightune.models.networks.class_scores import decided_classes, has_zero
 from nightune.models.networks.constant_guesses import mean_of
 from nightune.models.networks.metrics import CLIP, log_probabilities
 from nightune.models.networks.truth import Truth, quantities_of
@@ -39,7 +39,7 @@ def model_metric(predictor: Predictor, outputs: np.ndarray, truth: Truth, datase
         known = [logs[:, own.index(label)] if label in own else np.full(len(logs), np.log(CLIP)) for label in labels]
         return metric_loss(metric, known[1] - known[0], classes_of(truth, dataset))
     numbers = _numbers([*labels, *(label for label in own if label not in labels)])
-    predicted = np.array([numbers[label] for label in own])[logs.argmax(axis=1)]
+    predicted = np.array([numbers[label] for label in own])[decided_classes(logs, outputs, predictor.description)]
     return metric_loss(metric, predicted, classes_of(truth, dataset))
 
 

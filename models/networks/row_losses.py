@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.networks.class_scores import SMALLEST, brier_scores, is_among_top, relative_errors
+from nightune.models.networks.class_scores import SMALLEST, brier_scores, decided_classes, is_among_top, relative_errors
 from nightune.models.networks.constant_guesses import class_shares, mean_of, median_of
 from nightune.models.networks.heads import Head
 from nightune.models.networks.metrics import CLIP, label_losses, log_probabilities
@@ -17,8 +18,8 @@ from nightune.models.networks.trained_rows import TrainedMeasure
 from nightune.models.networks.truth import Truth, quantities_of
 from nightune.models.serving.input_trees import ArrayTree, rows_of
 from nightune.models.serving.predictor import Predictor, in_units
-from nightune.models.serving.probabilities import class_scores
-from nightune.vocabulary import OBJECTIVES, row_of
+from nightune.models.serving.probabilities import class_scores, decided_places
+from nightune.vocabulary import DECIDED_METRICS, OBJECTIVES, row_of
 
 HALF_BRIER = "Brier score of two classes"  # half the sum over both, as the Brier score is defined for two
 TOP = {"top-3 error": 3, "top-5 error": 5}
@@ -95,7 +96,8 @@ def losses_of_outputs(predictor: Predictor, outputs: np.ndarray, truth: Truth, m
     if "Brier" in measure:
         return np.where(finite, brier_scores(np.exp(logs), wanted, measure == HALF_BRIER), np.nan)
     chosen = np.where(wanted >= 0, logs[np.arange(len(logs)), wanted], np.log(CLIP))
-    return np.where(finite, _class_losses(chosen, logs.argmax(axis=1) != wanted, truth.values, measure), np.nan)
+    predicted = decided_classes(logs, readable, predictor.description)
+    return np.where(finite, _class_losses(chosen, predicted != wanted, truth.values, measure), np.nan)
 
 
 def trivial_losses(dataset: Dataset, truth: Truth, measure: Measure) -> np.ndarray:
@@ -132,10 +134,19 @@ def all_metrics(
     names: Sequence[str] = (),
     own: OwnMetric | None = None,
 ) -> dict[str, float]:
-    """Return the task's metrics, and those that the study names, on the test rows: for reports."""
+    """Return the task's metrics, and those that the study names, on the test rows: for reports.
+
+    Those of predicted classes are at the version's threshold.
+    """
     task = predictor.description["task"]
-    named = Named.of(names, task, predictor.description, own)
-    return head.metrics(task, predictor.outputs(inputs), targets, weights, named)
+    named, outputs = Named.of(names, task, predictor.description, own), predictor.outputs(inputs)
+    values = head.metrics(task, outputs, targets, weights, named)
+    if "threshold" in predictor.description and np.isfinite(outputs).all():
+        decided = decided_places(outputs, predictor.description).astype(np.float64)[:, None]  # as probabilities 0 and 1
+        named = replace(named, own=None)
+        at_threshold = replace(head, is_logits=False, loss=None).metrics(task, decided, targets, weights, named)
+        values |= {name: at_threshold[name] for name in DECIDED_METRICS if name in values}
+    return values
 
 
 def latency_ms(predictor: Predictor, raw: Any, clock: Callable[[], float] = time.perf_counter) -> float:

@@ -25,7 +25,7 @@ from nightune.models.serving.input_trees import (
     rows_of,
 )
 from nightune.models.serving.preprocessing import TablePreprocessing, as_table, refuse_non_finite
-from nightune.models.serving.probabilities import described_probabilities
+from nightune.models.serving.probabilities import decided_places, described_probabilities
 from nightune.models.serving.rebuilt_model import FOLDER, is_rebuilt, open_rebuilt
 
 MODEL, DESCRIPTION, PREPROCESSING = "model.keras", "description.json", "preprocessing.json"
@@ -134,7 +134,7 @@ class Predictor:
         return np.concatenate(parts).reshape(count, -1) if parts else np.empty((0, self._size), np.float32)
 
     def answers(self, outputs: np.ndarray) -> np.ndarray:
-        """Convert outputs to labels, each that of the largest output or each by itself, or to the data's quantities.
+        """Convert outputs to labels, each by the largest output, a threshold or by itself, or to the data's quantities.
 
         InputError with the row for outputs that are NaN, and for infinite quantities.
         """
@@ -147,11 +147,7 @@ class Predictor:
             return values[:, 0] if self._size == 1 else values
         if self.description["task"] == "multilabel":
             return (outputs > (0.0 if self.description["is_logits"] else 0.5)).astype(np.int64)
-        if outputs.shape[1] > 1:
-            places = outputs.argmax(axis=1)
-        else:
-            places = (outputs[:, 0] > (0.0 if self.description["is_logits"] else 0.5)).astype(int)
-        labels: np.ndarray = np.array(self.description["classes"])[places]
+        labels: np.ndarray = np.array(self.description["classes"])[decided_places(outputs, self.description)]
         return labels
 
     @property

@@ -30,6 +30,22 @@ def described_probabilities(outputs: np.ndarray, description: Mapping[str, Any])
     return class_probabilities(values, description["is_logits"])
 
 
+def decided_places(outputs: np.ndarray, description: Mapping[str, Any]) -> npt.NDArray[np.int64]:
+    """Return the place of each row's class, (rows,), from outputs (rows, size) of a version of classes.
+
+    Of two classes the second is predicted above the version's threshold, if it has one; else the class of the largest
+    output, or the second one above one half.
+    """
+    if "threshold" in description:
+        second = class_probabilities(outputs.astype(np.float64), description["is_logits"])[:, 1]
+        places = second > description["threshold"]
+    elif outputs.shape[1] > 1:
+        places = outputs.argmax(axis=1)
+    else:
+        places = outputs[:, 0] > (0.0 if description["is_logits"] else 0.5)
+    return np.asarray(places, dtype=np.int64)
+
+
 def class_scores(outputs: Array, is_logits: bool) -> Array:
     """Return a score of each class, (rows, classes), that orders rows as its probability does.
 

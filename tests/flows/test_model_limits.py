@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from nightune.tasks.load_study import load_study
 from nightune.tasks.measure_candidate import _limits
+from nightune.tasks.resume_sweep import resume_sweep
 from nightune.tasks.tracking.store.store import client, open_store
 from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.trials import reusable_trials
 from nightune.tasks.trial.model_limits import ModelLimits
+from nightune.tuning.errors import StudyError
 from nightune.tuning.study.sections import Limits
 from nightune.tuning.trial import Status, Trial
 from tests.flows.conftest import SMALL_STUDY, tuned_in
@@ -23,7 +26,9 @@ STUDY = SMALL_STUDY.replace("[[4]]", "[[4], [64]]").replace('method = "random"',
 STUDY = STUDY.replace("trials = 4\n", "").replace('{ low = 1e-3, high = 1e-1, scale = "log" }', "0.01")
 
 
-def test_models_over_a_size_are_not_trained_and_the_best_of_the_others_wins(empty_store: Path, tmp_path: Path) -> None:
+def test_models_over_a_size_are_not_trained_and_the_best_of_the_others_wins(
+    empty_store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     study = f"{STUDY}[limits]\nparameters = 100\n"  # 4 units: 35, 64 units: 515
     tuned = tuned_in(tmp_path, empty_store, study, engine="fit")
     report, store = tuned.report, open_store(tuned.store)
@@ -40,6 +45,14 @@ def test_models_over_a_size_are_not_trained_and_the_best_of_the_others_wins(empt
     keys = [result.trial.key for result in report.results]
     assert len(reusable_trials(store, replace(report.sweep, id="other"), keys)) == 2
     assert _shown(tuned.study, tuned.store) == (0, True)
+    tuned.study.write_text(STUDY)
+    with caplog.at_level("WARNING", "nightune"):
+        setting = resume_sweep.fn(store, load_study(tuned.study))
+    assert setting.study.limits.of_model == {"parameters": 100}
+    assert "parameters 100" in caplog.text
+    tuned.study.write_text(STUDY.replace('metric = "val_loss"', 'metric = "val_loss"\nthreshold = 0.3'))
+    with pytest.raises(StudyError, match="multiclass"):
+        resume_sweep.fn(store, load_study(tuned.study))
 
 
 def _shown(study: Path, store: Path) -> tuple[int, bool]:

@@ -4,11 +4,22 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from nightune.tuning.study.section import Clash, Count, Section, Seed, Share, Switch, Text, Texts
-from nightune.vocabulary import DIRECTIONS, OBJECTIVES, VALIDATION_PREFIX, Direction, listing, shown, suggestion
+from nightune.vocabulary import (
+    DEFAULT_THRESHOLD,
+    DIRECTIONS,
+    OBJECTIVES,
+    THRESHOLD_RULES,
+    VALIDATION_PREFIX,
+    Direction,
+    ThresholdRule,
+    listing,
+    shown,
+    suggestion,
+)
 
 OWN_METRIC = re.compile(r".+\.py:(?P<function>[^\W\d]\w*)")
 
@@ -124,13 +135,24 @@ class Objective(Section):
     A function of the user, `path/to/file.py:function`, needs a direction. Its values are named `val_` and its name.
 
     Where rows have weights, metrics and the gate average by them, or weigh all rows alike. `report` names metrics that
-    are logged next to those of every trial; it changes no trial.
+    are logged next to those of every trial. Of two classes the second is predicted above the probability `threshold`,
+    or one chosen on the validation split, by the version and in the gate. Both change no trial.
     """
 
     metric: Annotated[Text, AfterValidator(read_objective)] = "val_loss"
     direction: Direction = "minimize"
     average: Literal["weights", "rows"] = "weights"
     report: Annotated[Texts, AfterValidator(read_metrics)] = ()
+    threshold: ThresholdRule | float = DEFAULT_THRESHOLD
+
+    @field_validator("threshold", mode="before")
+    @classmethod
+    def _read_threshold(cls, given: Any) -> Any:
+        is_share = isinstance(given, int | float) and not isinstance(given, bool) and 0 < given < 1
+        if is_share or given in THRESHOLD_RULES:
+            return given
+        allowed = f"a number between 0 and 1, or one of {', '.join(map(shown, THRESHOLD_RULES))}"
+        raise PydanticCustomError("message", "{message}", {"message": f"{shown(given)} is not {allowed}"})
 
     @property
     def is_own(self) -> bool:

@@ -262,9 +262,9 @@ def _data_content(data: DataSection) -> dict[str, Any]:
 
 
 def _objective_content(objective: Objective) -> dict[str, Any]:
-    """Omit the usual average, so that older studies keep their digests, and metrics that are only reported."""
+    """Omit the usual average, so that older studies keep their digests, and what changes no trial."""
     usual = {"average"} if objective.average == "weights" else set()
-    return objective.model_dump(mode="json", exclude={"report", *usual})
+    return objective.model_dump(mode="json", exclude={"report", "threshold", *usual})
 
 
 def _search_content(search: SearchSection) -> dict[str, Any]:

@@ -88,6 +88,7 @@ TEST_READS_SO_FAR = "nightune.test_reads_so_far"
 GUARDS = "nightune.guards"
 GAIN = "nightune.gain"  # with the endings _low, _high, _rows and _losses, too
 BASELINE_GAIN = "nightune.baseline_gain"  # the same endings
+THRESHOLD = "nightune.threshold"  # of the study, as JSON, where it is not one half
 METRIC_VALUES = "nightune.metric_values"  # of challenger, champion and baseline on the test split, as JSON
 TEST_METRIC = "nightune.test_"  # and the metric's name
 
