@@ -38,11 +38,15 @@ TRIED_MODELS = 8  # that cannot be built or lack rows for ids, before all are ta
 
 @dataclass(frozen=True)
 class Comparison:
-    """The compiled engine, and either the reason against it or how well it agrees with `fit`."""
+    """The compiled engine, and either the reason against it or how well it agrees with `fit`.
+
+    With `is_broken` the comparison raised an error, which may be the model's own.
+    """
 
     engine: str
     refusal: str | None = None
     agreement: str = ""
+    is_broken: bool = False
 
 
 def refusals_of_compiled(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> tuple[str, list[str]]:
@@ -67,7 +71,7 @@ def compare_engines(
     except (MemoryError, OSError):
         raise
     except Exception as error:  # a user's model may raise anything; its trials will report it
-        return Comparison(engine, f"two trials could not be compared: {cause_of(error)}")
+        return Comparison(engine, f"two trials could not be compared: {cause_of(error)}", is_broken=True)
     for apart, most in found:
         if not apart <= most:
             found_apart = f"by {apart:.1g} relative to the distance moved (at most {most:g})"
