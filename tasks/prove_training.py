@@ -1,4 +1,4 @@
-"""Prove before the first trial that models with a training step of their own can be trained as the study says."""
+"""Prove before the first trial that models with code of their own can be trained as the study says."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def prove_training(study: Study, dataset: "Dataset", architectures: Sequence[str]) -> None:
-    """Train models with their own `train_step` or `compute_loss` on a few rows, in the middle and at the ends.
+    """Train models with own code on a few rows; those with an own `train_step` in the middle and at the ends.
 
     StudyError names the remedy. Models that Keras trains need no proof. Imports Keras, which is loaded.
     """
@@ -29,14 +29,32 @@ def prove_training(study: Study, dataset: "Dataset", architectures: Sequence[str
 def _problem(study: Study, dataset: "Dataset", architecture: str) -> InputError | None:
     """Return why no trial of an architecture can be trained as the study says."""
     from nightune.models.engines.own_steps import refuse_unusable_step  # noqa: PLC0415 - Keras
+    from nightune.models.networks.own_code import has_own_code  # noqa: PLC0415 - Keras
     from nightune.models.networks.own_methods import TRAINING, own_methods  # noqa: PLC0415 - Keras
 
     built = first_built(study, dataset, architecture)
-    if built is None or not own_methods(built[1], TRAINING):
+    if built is None:
         return None
+    if not own_methods(built[1], TRAINING):
+        return _problem_of_all(study, dataset, architecture) if has_own_code(built[1]) else None
     for recipe in recipes_of(study, architecture):
         try:
             refuse_unusable_step(recipe, dataset, study.path.parent)
         except InputError as error:
             return error
     return None
+
+
+def _problem_of_all(study: Study, dataset: "Dataset", architecture: str) -> InputError | None:
+    """Return why no model with own code can be trained; None if one can. What fails in places its trials report."""
+    from nightune.models.engines.own_steps import refuse_untrainable  # noqa: PLC0415 - Keras
+
+    problem = None
+    for recipe in recipes_of(study, architecture):
+        try:
+            refuse_untrainable(recipe, dataset, study.path.parent)
+        except InputError as error:
+            problem = problem or error
+        else:
+            return None
+    return problem

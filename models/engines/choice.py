@@ -39,11 +39,12 @@ def choose_engine(
     `auto` chooses the backend's compiled engine if it supports the recipes and trains two of them as `fit` does, unless
     `fit` trains the planned `work` in clearly less time. `make` returns the engine of a name that will train the sweep:
     programs that the check compiles then serve the trials.
-    InputError if no model of the recipes has embeddings for the ids of the data.
+    InputError if no model of the recipes has embeddings for the ids of the data, or none can be trained.
     """
     if request not in REQUESTS:
         raise InputError("engine", unknown_name(request, REQUESTS))
-    from nightune.models.engines.verification import compare_engines, refuse_unknown_ids  # noqa: PLC0415 - Keras takes seconds
+    from nightune.models.engines.own_steps import refuse_untrainable_models  # noqa: PLC0415 - Keras takes seconds
+    from nightune.models.engines.verification import compare_engines, refuse_unknown_ids  # noqa: PLC0415 - as above
 
     refuse_unknown_ids(recipes, dataset, folder)
     if request == "fit":
@@ -53,6 +54,8 @@ def choose_engine(
         return EngineChoice("fit", comparison.cost)
     if comparison.refusal is None:
         return EngineChoice(comparison.engine, comparison.agreement)
+    if comparison.is_broken:
+        refuse_untrainable_models(recipes, dataset, folder)
     if request == "compiled":
         raise InputError("engine", f"'compiled' is not possible: {comparison.refusal} (allowed: auto, fit)")
     return EngineChoice("fit", comparison.refusal)

@@ -1,6 +1,6 @@
-"""Try a model's own training step on a few rows before the first trial."""
+"""Try models with code of their own on a few rows before the first trial."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,19 @@ from nightune.models.engines.keras_parts.mixed_precision import unscaled_optimiz
 from nightune.models.error_causes import described
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import all_layers
+from nightune.models.networks.architectures import ARCHITECTURES
 from nightune.models.networks.own_methods import TRAINING, own_methods
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.losses import AUTO
 from nightune.models.techniques.penalties.penalties import PenaltySettings
 from nightune.models.techniques.stopping.settings import StoppingSettings
 from nightune.models.training.loop import Outcome, train
+from nightune.models.training.model_key import model_key
 from nightune.models.training.seeds import Seeds
 from nightune.vocabulary import ARCHITECTURE
 
 ROWS = 64
+MODELS = 3  # that cannot be trained, before all are taken to be so
 _USE_COMPUTE_LOSS = "compute it by self.compute_loss(x=x, y=y, y_pred=y_pred), or remove the key"
 
 
@@ -60,6 +63,35 @@ def refuse_unusable_step(recipe: Recipe, dataset: Dataset, folder: Path) -> None
             raise InputError(key, f"it has no effect on the model's own {' and '.join(own)}; {remedy}")
 
 
+def refuse_untrainable(recipe: Recipe, dataset: Dataset, folder: Path) -> None:
+    """Train an epoch of a few rows; InputError with the line if the model's code raises while it trains.
+
+    A model may be built and predict, and still raise there: `call` with `training=True` may return something else.
+    """
+    part = replace(dataset, train=dataset.train.weighing(ROWS), validation=dataset.validation.weighing(ROWS))
+    _trained(FitEngine(part, folder), replace(recipe, stopping=StoppingSettings("none")), part, folder, [])
+
+
+def refuse_untrainable_models(recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> None:
+    """Raise an InputError if `fit` can train none of the first models of users' functions: no trial could be trained.
+
+    If only some models fail, their trials report it.
+    """
+    own = {model_key(recipe, ""): recipe for recipe in recipes}
+    if any(recipe.architecture in ARCHITECTURES for recipe in own.values()):
+        return
+    errors = []
+    for recipe in list(own.values())[:MODELS]:
+        try:
+            refuse_untrainable(recipe, dataset, folder)
+        except InputError as error:
+            errors.append(error)
+        else:
+            return
+    if errors:
+        raise errors[0]
+
+
 def _trained(engine: FitEngine, recipe: Recipe, part: Dataset, folder: Path, own: list[str]) -> Outcome:
     try:
         return train(engine, recipe, part, epochs=2, until=1, seed=0, monitor="val_loss", direction="minimize")
@@ -67,7 +99,8 @@ def _trained(engine: FitEngine, recipe: Recipe, part: Dataset, folder: Path, own
         raise
     except Exception as error:
         raised = described(error, (folder / recipe.architecture.rpartition(":")[0]).parent)
-        raise InputError(ARCHITECTURE, f"the model's own {' and '.join(own)} raised {raised}") from error
+        what = f"the model's own {' and '.join(own)}" if own else "the model, while it trains,"
+        raise InputError(ARCHITECTURE, f"{what} raised {raised}") from error
 
 
 def _refuse_more_optimizers(model: Any) -> None:

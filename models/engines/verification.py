@@ -43,13 +43,15 @@ TRIED_MODELS = 8  # that cannot be built or lack rows for ids, before all are ta
 class Comparison:
     """The compiled engine, and either the reason against it or how well it agrees with `fit`.
 
-    `cost`: why `fit` takes less time all the same; None if it does not, or if the planned work is not known.
+    `cost`: why `fit` takes less time all the same; None if it does not, or if the planned work is not known. With
+    `is_broken` the comparison raised an error, which may be the model's own.
     """
 
     engine: str
     refusal: str | None = None
     agreement: str = ""
     cost: str | None = None
+    is_broken: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def compare_engines(
     except (MemoryError, OSError):
         raise
     except Exception as error:  # a user's model may raise anything; its trials will report it
-        return Comparison(engine, f"two trials could not be compared: {cause_of(error)}")
+        return Comparison(engine, f"two trials could not be compared: {cause_of(error)}", is_broken=True)
     worst = max(each.difference for each in found)
     agreement = f"weights match fit's within {worst:.1g} (relative to the distance moved)"
     return Comparison(engine, agreement=agreement, cost=cost)

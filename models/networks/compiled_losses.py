@@ -140,9 +140,11 @@ def keras_name(loss: Any) -> str:
 
 
 def _reads_logits(name: str, config: dict[str, Any]) -> bool | None:
-    """Whether one of Keras' losses reads logits: as configured, at 0 for hinges, otherwise unknown."""
+    """Whether one of Keras' losses reads logits: as configured, hinges do, overlaps do not, others are unknown."""
     if "crossentropy" in name:
         return bool(config.get("from_logits", False))
+    if name in ("dice", "tversky"):
+        return False
     return True if "hinge" in name else None
 
 

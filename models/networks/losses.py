@@ -92,13 +92,18 @@ class TrainedLoss:
         return self.name == "poisson"
 
     def rows(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Return the loss of each example, (examples,) float64, computed as in training."""
+        """Return the loss of each example, (examples,) float64, as in training; InputError if it has another shape."""
         assert self.example_loss is not None
         parts = []
         for start in range(0, len(outputs), ROWS_AT_ONCE):
             span = slice(start, start + ROWS_AT_ONCE)
             y_true, y_pred = (ops.convert_to_tensor(each[span].astype(np.float32)) for each in (targets, outputs))
-            parts.append(np.asarray(ops.convert_to_numpy(self.example_loss.call(y_true, y_pred)), np.float64))
+            values = self.example_loss.call(y_true, y_pred)
+            if tuple(values.shape) != (len(y_true),):
+                remedy = "return one number per example, such as ops.mean(…, axis=-1), or set loss in [training]"
+                problem = f"the loss {self.name} returned shape {tuple(values.shape)}"
+                raise InputError(self.key, f"{problem}; {remedy}{self.place}")
+            parts.append(np.asarray(ops.convert_to_numpy(values), np.float64))
         return np.concatenate(parts) if parts else np.empty(0)
 
 
@@ -180,14 +185,7 @@ def located(function: Callable[..., Any], name: str, key: str, folder: Path) -> 
 
 def refuse_wrong_values(loss: TrainedLoss, outputs: np.ndarray, targets: np.ndarray) -> None:
     """Refuse a loss that is not one finite number per example, whatever the other examples of the batch are."""
-    assert loss.example_loss is not None
-    y_true, y_pred = (ops.convert_to_tensor(each.astype(np.float32)) for each in (targets, outputs))
-    values = loss.example_loss.call(y_true, y_pred)
-    where = loss.place
-    if tuple(values.shape) != (len(outputs),):
-        remedy = "return one number per example, such as ops.mean(…, axis=-1), or set loss in [training]"
-        raise InputError(loss.key, f"the loss {loss.name} returned shape {tuple(values.shape)}; {remedy}{where}")
-    rows = loss.rows(outputs, targets)
+    rows, where = loss.rows(outputs, targets), loss.place
     if np.isnan(rows).any():
         raise InputError(loss.key, f"the loss {loss.name} is NaN for outputs of the untrained model{where}")
     spans = [slice(row, row + 1) for row in range(min(3, len(rows)))]

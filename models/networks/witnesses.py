@@ -138,7 +138,9 @@ def _contradicts(found: str, by_loss: bool, loss: TrainedLoss, is_own: bool) -> 
 def _refuse_contradiction(found: str, by_loss: bool, loss: TrainedLoss, because: str) -> Meaning:
     reads = LOGITS if by_loss else PROBABILITIES
     outputs = found if found != UNKNOWN else "neither"
-    remedy = f'compile it with from_logits={not by_loss}, or set outputs = "{found}" in [training]'
+    end = "end without an activation" if by_loss else "end in a sigmoid or softmax"
+    change = f"compile it with from_logits={not by_loss}" if "crossentropy" in loss.name else end
+    remedy = f'{change}, or set outputs = "{found}" in [training]'
     if found == UNKNOWN:
         remedy = "end in a sigmoid or softmax"
     raise InputError(KEY, f"the loss {loss.name} reads {reads}, but the outputs are {outputs} ({because}); {remedy}")

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from nightune.models.errors import InputError
 from nightune.tasks.build_models import Builds, build_models
 from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import read_dataset
 from nightune.tuning.errors import StudyError
+from nightune.tuning.study.study import Study
 
 FILE = """
 import keras
@@ -44,6 +46,8 @@ def build(input_shape, output_size, {parameters}):
     return model
 """
 SOFTMAX = "layers.Dense(output_size, 'softmax')(inputs)"
+SIGMOID = "layers.Dense(output_size, 'sigmoid')(inputs)"
+TAGS = "x, (x > 0).astype(int)"
 COMPILED = "model.compile('adam', {})".format
 KEPT = "cache.append(cache[0] if cache else layers.Dense(9, name='kept')); cache[0].trainable = {}".format
 DRAWN = "places = list({}.permutation(4)[:2])".format
@@ -68,6 +72,10 @@ class Case:
     word: str = ""
 
     def read(self, folder: Path) -> Builds:
+        loaded = self.study(folder)
+        return build_models(loaded, read_dataset(loaded))
+
+    def study(self, folder: Path) -> Study:
         parts = {name: getattr(self, name) for name in ("load", "outputs", "before", "after", "parameters")}
         (folder / "all.py").write_text(FILE.format(**parts))
         study = folder / "study.toml"
@@ -77,8 +85,7 @@ class Case:
             f'[space]\noptimizer = "adam"\n{self.space}\n[search]\ntrials = 1\nepochs = 1\n'
             '[objective]\nmetric = "val_loss"\n'
         )
-        loaded = load_study(study)
-        return build_models(loaded, read_dataset(loaded))
+        return load_study(study)
 
 
 SHARES = Case(load="x, shares", data=REGRESSION, training='loss = "crossentropy"', outputs=SOFTMAX)
@@ -153,6 +160,17 @@ CASES: dict[str, tuple[Case, list[Case]]] = {
         Case(load="x, shares", data=REGRESSION, after=COMPILED(SOFT), word="without from_logits"),
         [COMPILED_SHARES],
     ),
+    "a loss of the whole batch": (
+        Case(load=TAGS, outputs=SIGMOID, after=COMPILED("keras.losses.Dice()"), word="axis=-1"),
+        [
+            Case(load=TAGS, training='loss = "focal"', after=COMPILED("keras.losses.Dice()")),
+            Case(load=TAGS, outputs=SIGMOID, after=COMPILED("keras.losses.Dice(axis=1)")),
+        ],
+    ),
+    "an overlap of logits": (
+        Case(load=TAGS, after=COMPILED("keras.losses.Dice(axis=1)"), word="end in a sigmoid"),
+        [Case(load=TAGS, outputs=SIGMOID, after=COMPILED("keras.losses.Dice(axis=1)"))],
+    ),
     "outputs of several axes": (
         Case(load="squares, x", outputs="layers.Dense(2)(inputs)", word="layers.Flatten()"),
         [Case(load="squares, x", outputs=FLAT(2))],
@@ -198,3 +216,44 @@ def test_layers_that_are_adapted_once_may_be_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", [SHARES, COMPILED_SHARES], ids=["stated", "compiled"])
 def test_shares_are_trained_by_their_cross_entropy(case: Case, tmp_path: Path) -> None:
     assert "categorical_crossentropy" in case.read(tmp_path).heads["all.py:build"]
+
+
+FAILS = """class Fails(layers.Layer):
+        def call(self, x, training=False):
+            if training and {}:
+                raise ValueError("no labels")
+            return x
+"""
+OWN_LAYER = "layers.Dense(output_size)(Fails()(inputs))"
+
+
+def test_own_code_that_raises_while_it_trains_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"no labels .*all.py"):
+        prove(Case(before=FAILS.format("width < 20"), outputs=OWN_LAYER), tmp_path)
+    searched = Case(before=FAILS.format("width < 20"), outputs=OWN_LAYER, model="width = [8, 32]")
+    prove(searched, tmp_path)  # some trials can be trained: the others report it
+    large = "batch_size.size = 100\nlearning_rate.schedule = 'cosine'"
+    prove(
+        Case(
+            before=FAILS.format(False), outputs=OWN_LAYER, load="np.repeat(x, 9, 0), np.repeat(three, 9)", space=large
+        ),
+        tmp_path,
+    )
+
+
+def prove(case: Case, folder: Path) -> None:
+    from nightune.tasks.prove_training import prove_training
+
+    study = case.study(folder)
+    prove_training(study, read_dataset(study), ["all.py:build"])
+
+
+def test_models_of_keras_that_raise_while_they_train_are_refused_with_the_engine(tmp_path: Path) -> None:
+    from nightune.models.engines.choice import choose_engine
+    from nightune.tasks.prove_reopening import recipes_of
+
+    cropped = "layers.Dense(output_size)(layers.Flatten()(layers.RandomCrop(7, 7)(inputs)))"
+    study = Case(load="rng.normal(size=(60, 8, 8, 1)), three", outputs=cropped).study(tmp_path)
+    recipes = list(recipes_of(study, "all.py:build"))
+    with pytest.raises(InputError, match="while it trains"):
+        choose_engine("auto", recipes, read_dataset(study), tmp_path)
