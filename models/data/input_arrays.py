@@ -39,6 +39,12 @@ def several_inputs(given: Any, rows: int, source: str) -> dict[str, Any] | tuple
     return tuple(given)
 
 
+def only_input(given: Any, rows: int) -> Any:
+    """Return the array of a list of one array with so many rows; anything else as it is."""
+    is_one = isinstance(given, list | tuple) and len(given) == 1 and rows > 1
+    return given[0] if is_one and getattr(given[0], "shape", ())[:1] == (rows,) else given
+
+
 def _flat(given: dict[str, Any], source: str) -> dict[str, Any]:
     nested = next((name for name, each in given.items() if isinstance(each, Mapping)), None)
     if nested is not None:

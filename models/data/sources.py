@@ -15,7 +15,7 @@ from nightune.models.data.array_keys import ARRAYS, find_names, known_names, rea
 from nightune.models.data.columns.numbers import ambiguous_decimals
 from nightune.models.data.columns.written import as_written
 from nightune.models.data.contents import Arrays, Table
-from nightune.models.data.input_arrays import as_inputs, read_several, several_inputs
+from nightune.models.data.input_arrays import as_inputs, only_input, read_several, several_inputs
 from nightune.models.data.parts import join_arrays, keras_parts
 from nightune.models.data.weights import read_array
 from nightune.models.errors import InputError
@@ -252,9 +252,12 @@ def _from_arrays(given: Sequence[Any], source: str) -> Arrays:
 
 
 def _from_pair(inputs_given: Any, targets_given: Any, source: str) -> Arrays:
+    targets_given = _only_target(targets_given, source)
     refuse_other_order(inputs_given, targets_given, source, "targets")
     targets = plain_array(targets_given, KEY, f"{source}: targets")
-    several = several_inputs(inputs_given, len(np.atleast_1d(targets)), source)
+    rows = len(np.atleast_1d(targets))
+    inputs_given = only_input(inputs_given, rows)
+    several = several_inputs(inputs_given, rows, source)
     is_named = hasattr(targets_given, "columns") and targets.ndim == 2 and targets.shape[1] > 1
     names = tuple(map(str, targets_given.columns)) if is_named else None
     if names and len(set(names)) < len(names):
@@ -265,6 +268,18 @@ def _from_pair(inputs_given: Any, targets_given: Any, source: str) -> Arrays:
         return Arrays(tree, _as_targets(targets, source), findings=findings, target_names=names)
     inputs = plain_array(inputs_given, KEY, f"{source}: inputs")
     return replace(_checked(inputs, targets, source), target_names=names)
+
+
+def _only_target(given: Any, source: str) -> Any:
+    """Return the target of a dictionary of one; refuse several, whose models have a head for each."""
+    if not isinstance(given, Mapping):
+        return given
+    names = ", ".join(map(repr, given))
+    if len(given) != 1:
+        problem = f"targets are a dictionary of {len(given)} ({names}); a model is trained on one"
+        remedy = "return one of them as y, or quantities as the columns of one DataFrame, pd.DataFrame(y)"
+        raise InputError(KEY, f"{source}: {problem}: {remedy}")
+    return next(iter(given.values()))
 
 
 def _refuse_other_targets(targets: np.ndarray, name: str) -> None:

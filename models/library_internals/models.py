@@ -104,6 +104,11 @@ def take_in_order(model: Any) -> None:
     model._inputs_struct = list(model.inputs)
 
 
+def return_tensor(model: Any) -> None:
+    """Make a graph of layers that returns a dictionary or a list of one output return this output."""
+    model._outputs_struct = model.outputs[0]
+
+
 def mark_uncompiled(model: Any) -> None:
     """Exclude the arguments of `compile` from the saved model."""
     model.compiled = False

@@ -23,6 +23,7 @@ from nightune.models.networks.fitting_inputs import (
     refuse_other_outputs,
     refuse_several,
     shown_inputs,
+    take_one_output,
 )
 from nightune.models.networks.isolated_random import isolated_random
 from nightune.models.networks.noise import hashed_noise
@@ -262,9 +263,7 @@ def _fitting_shape(model: Any, input_shape: ShapeTree) -> tuple[int | None, ...]
     if isinstance(model, Sequential) and not model.built:
         model.build(batch_shape(input_shape))  # a call on examples would fix their number in its shape
     if has_graph(model):
-        if len(model.outputs) != 1:
-            counts = f"{len(model.inputs)} inputs and {len(model.outputs)} outputs"
-            raise InputError(KEY, f"the model has {counts} (allowed: one output)")
+        take_one_output(model)
         refuse_other_inputs(model, input_shape)
     return output_shape(model, zeros(input_shape))
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from nightune.models.errors import InputError
-from nightune.models.library_internals.models import take_in_order
+from nightune.models.library_internals.models import return_tensor, take_in_order
 from nightune.models.serving.input_trees import ShapeTree, is_several, named_arrays
 from nightune.models.user_code import is_reference
 from nightune.vocabulary import ARCHITECTURE as KEY
@@ -23,31 +23,51 @@ def refuse_other_inputs(model: Any, shape: ShapeTree) -> None:
     """Refuse a model with a graph whose inputs are not those of the data; arrays in order are taken in order.
 
     A dictionary of arrays goes to inputs by the keys of the model's dictionary, or else by the names of its Input
-    layers, as Keras does it; a dictionary of one array to the only input, too.
+    layers, as Keras does it.
     """
     if isinstance(shape, tuple):
         _refuse_more(model, shape)
         _refuse_shape("", tuple(model.input_shape[1:]), shape)
     elif isinstance(shape, dict):
-        wanted = _named(model)
-        if set(wanted) != set(shape):
-            both = f"the model takes the inputs {_listed(wanted)}, and the data holds {_listed(shape)}"
-            remedy = "give arrays and Input layers (or the keys of the model's dictionary of inputs) the same names"
-            raise InputError(KEY, f"{both}; {remedy}")
-        for name, each in shape.items():
-            _refuse_shape(name, wanted[name], tuple(each))
+        _refuse_one_array(model, shape)
+        _refuse_other_names(model, shape)
     else:
-        if len(model.inputs) != len(shape):
-            both = f"the model takes {len(model.inputs)} inputs, and the data holds a list of {len(shape)} arrays"
-            raise InputError(KEY, f"{both}; return one array for each input")
-        named = getattr(model, "input", None)
-        if isinstance(named, dict):
-            if list(named) != sorted(named):
-                both = f"the model names its inputs {_listed(named)}, and the data holds arrays without names"
-                raise InputError(KEY, f"{both}; return a dictionary with these names")
+        _refuse_other_order(model, shape)
+        if isinstance(getattr(model, "input", None), dict):
             take_in_order(model)
-        for place, (tensor, have) in enumerate(zip(model.inputs, shape, strict=True)):
-            _refuse_shape(str(place), tuple(tensor.shape[1:]), have)
+
+
+def _refuse_other_names(model: Any, shape: dict[str, tuple[int, ...]]) -> None:
+    wanted = _named(model)
+    if set(wanted) != set(shape):
+        both = f"the model takes the inputs {_listed(wanted)}, and the data holds {_listed(shape)}"
+        remedy = "give arrays and Input layers (or the keys of the model's dictionary of inputs) the same names"
+        raise InputError(KEY, f"{both}; {remedy}")
+    for name, each in shape.items():
+        _refuse_shape(name, wanted[name], each)
+
+
+def _refuse_other_order(model: Any, shape: list[tuple[int, ...]]) -> None:
+    if len(model.inputs) != len(shape):
+        both = f"the model takes {len(model.inputs)} inputs, and the data holds a list of {len(shape)} arrays"
+        raise InputError(KEY, f"{both}; return one array for each input")
+    named = getattr(model, "input", None)
+    if isinstance(named, dict) and list(named) != sorted(named):
+        both = f"the model names its inputs {_listed(named)}, and the data holds arrays without names"
+        raise InputError(KEY, f"{both}; return a dictionary with these names")
+    for place, (tensor, have) in enumerate(zip(model.inputs, shape, strict=True)):
+        _refuse_shape(str(place), tuple(tensor.shape[1:]), have)
+
+
+def take_one_output(model: Any) -> None:
+    """Make a model of a dictionary of one output return the output; refuse several outputs."""
+    held = getattr(model, "output", None)
+    if len(model.outputs) != 1:
+        names = f" ({_listed(held)})" if isinstance(held, dict) else ""
+        remedy = "return the one for the target, or join quantities by layers.Concatenate()"
+        raise InputError(KEY, f"the model has {len(model.outputs)} outputs{names}, and one is trained; {remedy}")
+    if isinstance(held, dict):
+        return_tensor(model)
 
 
 def refuse_other_outputs(architecture: str, shape: Shape, wanted: tuple[int, ...]) -> None:
@@ -70,6 +90,14 @@ def _refuse_more(model: Any, shape: ShapeTree) -> None:
         both = f"the model has {len(model.inputs)} inputs, and the data holds one array of shape {shape}"
         remedy = "return a dictionary of arrays as x, by the names of the model's inputs"
         raise InputError(KEY, f"{both}; {remedy} ({_listed(_named(model))})")
+
+
+def _refuse_one_array(model: Any, shape: ShapeTree) -> None:
+    """Refuse arrays by name for a Sequential and a model of one tensor, of which Keras would warn at every call."""
+    if not isinstance(getattr(model, "input", None), dict | list | tuple):
+        both = f"the model takes one array, and the data holds {shown_inputs(shape)}"
+        remedy = "return the array itself as x, or build keras.Model with a dictionary of Input layers"
+        raise InputError(KEY, f"{both}; {remedy}")
 
 
 def _named(model: Any) -> dict[str, Shape]:

@@ -127,10 +127,8 @@ class Predictor:
         import keras  # noqa: PLC0415 - loaded since the model was opened
 
         count, given = row_count(inputs), for_model(self.model, inputs)
-        parts = [
-            keras.ops.convert_to_numpy(self.model(rows_of(given, slice(start, start + BATCH)), training=False))
-            for start in range(0, count, BATCH)
-        ]
+        spans = [slice(start, start + BATCH) for start in range(0, count, BATCH)]
+        parts = [keras.ops.convert_to_numpy(_only(self.model(rows_of(given, span), training=False))) for span in spans]
         return np.concatenate(parts).reshape(count, -1) if parts else np.empty((0, self._size), np.float32)
 
     def answers(self, outputs: np.ndarray) -> np.ndarray:
@@ -153,6 +151,11 @@ class Predictor:
     @property
     def _size(self) -> int:
         return int(self.description["output_size"])
+
+
+def _only(outputs: Any) -> Any:
+    """Return the tensor of a dictionary of one, as a model that is rebuilt by its author's function may return it."""
+    return next(iter(outputs.values())) if isinstance(outputs, dict) else outputs
 
 
 def read_several(raw: Any, shape: ShapeTree, kinds: Any) -> ArrayTree:

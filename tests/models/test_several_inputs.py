@@ -198,8 +198,16 @@ def few(input_shape, output_size):
 def single(input_shape, output_size):
     return keras.Sequential([keras.Input((3,), name="numbers"), layers.Dense(output_size)])
 
+def only(input_shape, output_size):
+    inputs = keras.Input((3,), name="numbers")
+    return keras.Model(inputs, layers.Dense(output_size)(inputs))
+
+def named(input_shape, output_size):
+    inputs = keras.Input((3,), name="numbers")
+    return keras.Model({"numbers": inputs}, layers.Dense(output_size)(inputs))
+
 def unsorted(input_shape, output_size):
-    first, second = (keras.Input(shape, name=name) for shape, name in zip(input_shape, "ba"))
+    first, second = keras.Input((2,), name="b"), keras.Input((3,), name="a")
     return keras.Model({"b": first, "a": second}, layers.Dense(output_size)(layers.concatenate([first, second])))
 """
 
@@ -286,8 +294,12 @@ def test_a_resumed_trial_of_several_inputs_ends_bit_equal(
             "(named, y)",
             "takes the inputs 'codes', 'digits', and the data holds 'codes', 'numbers', 'ids'.*names",
         ),
-        ("single", "({'numbers': numbers, 'codes': codes}, y)", "'numbers', and the data holds 'numbers', 'codes'"),
-        ("single", "({'digits': numbers}, y)", "'numbers', and the data holds 'digits'"),
+        (
+            "single",
+            "({'numbers': numbers, 'codes': codes}, y)",
+            "takes one array.*'numbers'.*the array itself",
+        ),
+        ("only", "({'digits': numbers}, y)", "takes one array.*'digits'.*a dictionary of Input"),
         ("short", "(named, y)", r"shape \(3,\) as input 'codes', but .* \(2,\)"),
         ("own_names", "(named, y)", r"KeyError.*lacking.*the data holds the inputs 'codes'"),
         ("ordered", "([codes, numbers, numbers], y)", "2 inputs.*a list of 3|raised"),
@@ -300,6 +312,24 @@ def test_a_model_of_other_inputs_is_refused(folder: Path, function: str, result:
     dataset = load(folder, result)
     with pytest.raises(InputError, match=words):
         build_model(f"net.py:{function}", {}, dataset.input_shape, 1, folder=folder, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("function", "result"),
+    [
+        ("few", "({'codes': codes, 'digits': numbers}, y)"),
+        ("few", "([codes, numbers], y)"),
+        ("unsorted", "({'b': codes, 'a': numbers}, y)"),
+        ("only", "(numbers, y)"),
+        ("named", "({'numbers': numbers}, y)"),
+        ("single", "([numbers], y)"),
+        ("single", "(numbers, y)"),
+    ],
+)
+def test_the_remedies_of_the_refusals_work(folder: Path, function: str, result: str) -> None:
+    dataset = load(folder, result)
+    model = build_model(f"net.py:{function}", {}, dataset.input_shape, 1, folder=folder, seed=0)
+    assert model(dataset.train.inputs).shape == (36, 1)
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn"])

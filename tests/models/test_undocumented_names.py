@@ -84,6 +84,18 @@ def test_a_model_of_a_dictionary_takes_its_inputs_in_order(tmp_path: Path) -> No
 
 
 @undocumented(
+    "Keras", "Functional._outputs_struct", "a dictionary of one output", "library_internals.models.return_tensor"
+)
+def test_a_model_of_a_dictionary_of_one_output_returns_it(tmp_path: Path) -> None:
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, {"y": layers.Dense(2)(inputs)})
+    models.return_tensor(model)
+    model.save(tmp_path / "model.keras")
+    for each in (model, keras.saving.load_model(tmp_path / "model.keras")):
+        assert tuple(each(BATCH).shape) == (4, 2)
+
+
+@undocumented(
     "Keras",
     "Model._compile_loss._user_loss, _user_loss_weights",
     "the loss that a model was compiled with",

@@ -32,6 +32,7 @@ def load():
 """
 NET = """
 import keras
+import numpy as np
 from keras import layers, ops
 
 
@@ -67,12 +68,32 @@ GRID = "(np.arange(240) % 11).reshape(60, 4)"
 NUMBERED = "np.unique({}, return_inverse=True)[1].reshape(60, 4), three"
 IDS, LONG_IDS = f"{GRID} + 2**40", f"{GRID}.astype(object) + 2**70"
 OWN = "import keras\nfrom keras import ops\n\ndef own(y_true, y_pred):\n    return {}\n"
+JOINED = "parts = [layers.Dense(1)(hidden) for _ in range(2)]; model = keras.Model(inputs, layers.Concatenate()(parts))"
+POSITIONS = "x, rng.integers(0, 3, (60, 2, 2))"
+IN_STEPS = "model = keras.Model(inputs, layers.Reshape(output_size)(layers.Dense(int(np.prod(output_size)))(hidden)))"
 CASES: dict[str, Case] = {
     # the model and its outputs
-    "a dictionary of outputs": (
-        {"net": "model = keras.Model(inputs, {'y': layers.Dense(output_size)(hidden)})"},
-        "outputs['y']",
-        [{"net": "found = {'y': layers.Dense(output_size)(hidden)}; model = keras.Model(inputs, found['y'])"}],
+    "two outputs": (
+        {"net": "model = keras.Model(inputs, {'y': layers.Dense(output_size)(hidden), 'z': hidden})"},
+        "layers.Concatenate",
+        [
+            {"net": outputs()},
+            {"net": "model = keras.Model(inputs, {'y': layers.Dense(output_size)(hidden)})"},
+            {"load": "x, several", "data": REGRESSION, "net": JOINED},
+        ],
+    ),
+    "a dictionary of targets": (
+        {"load": "x, {'a': amount, 'b': 2 * amount}"},
+        "pd.DataFrame(y)",
+        [{"load": "x, {'a': amount}"}, {"load": "x, pd.DataFrame({'a': amount, 'b': 2 * amount})", "net": JOINED}],
+    ),
+    "classes at each position": (
+        {"load": POSITIONS, "net": IN_STEPS},
+        "y[..., None] == np.arange(3)",
+        [
+            {"data": REGRESSION},
+            {"load": f"{POSITIONS}[..., None] == np.arange(3)", "data": LABELS},
+        ],
     ),
     "a softmax over one output": (
         {"load": BINARY, "net": outputs(activation=SOFTMAX)},
