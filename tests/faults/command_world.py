@@ -35,6 +35,7 @@ STUDY = SMALL_STUDY.replace("trials = 4", "trials = 2")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "check": ("STUDY", "--no-build"),
     "show": ("STUDY",),
+    "list": (),
     "report": ("STUDY",),
     "compare": ("STUDY",),
     "models": ("flowers",),
