@@ -21,6 +21,19 @@ from nightune.vocabulary import TASK_METRICS, VALIDATION_PREFIX, unknown_name
 
 TARGET_NAMES = ("target", "label", "class", "y", "outcome")
 BATCH_SIZES = (8, 16, 32, 64, 128)
+SEARCHED = """optimizer = ["adam", "adamw"]
+learning_rate.peak = { low = 1e-4, high = 3e-2, scale = "log" }  # nightune probe suggests one
+learning_rate.schedule = ["fixed", "cosine"]
+weight_decay.strength = { low = 1e-4, high = 1e-1, scale = "log" }  # active for adamw
+
+[stopping]
+rule = "patience"  # a trial ends after so many epochs without an improvement
+patience = 8
+
+[search]
+method = "random"
+trials = 20
+epochs = 30""".splitlines()
 SHARE_OF_ROWS = 8  # a batch is at most one part in so many of the training rows
 
 
@@ -99,7 +112,6 @@ def _new_files(texts: dict[Path, str]) -> Iterator[None]:
 
 
 def _study_text(settings: DataSettings, dataset: Dataset, model: str) -> str:
-    is_regression = dataset.task == "regression"
     what = settings.target or "the targets"
     metrics = ", ".join(f"{VALIDATION_PREFIX}{name}" for name in TASK_METRICS[dataset.task] if name != "loss")
     lines = [
@@ -107,17 +119,7 @@ def _study_text(settings: DataSettings, dataset: Dataset, model: str) -> str:
         f"question = {inline(f'Which network, learning rate and regularization predict {what} best?')}",
         "seed = 1",
         "",
-        "[data]",
-        f"source = {inline(settings.source)}  # relative to this file",
-    ]
-    if settings.target is not None:
-        lines.append(f"target = {inline(settings.target)}  # the column to predict; all others are inputs")
-        lines.append('# drop = ["id"]  # columns that are not known when a prediction is made, or that only name a row')
-    if is_regression:
-        lines.append("scale_target = true  # train on standard deviations of the target")
-    lines += [
-        '# Rows of one person or one day belong together: kind = "group" or "time", with column = "…".',
-        "split = { validation = 0.2, test = 0.2 }  # the test rows stay sealed until `nightune promote`",
+        *_data_lines(settings, dataset.task == "regression"),
         "",
         "[model]",
         f"architecture = {inline(f'{model}:build')}  # yours to change; its arguments are searched below",
@@ -126,25 +128,27 @@ def _study_text(settings: DataSettings, dataset: Dataset, model: str) -> str:
         "dropout = { low = 0.0, high = 0.5 }",
         "",
         "[space]",
-        'optimizer = ["adam", "adamw"]',
-        'learning_rate.peak = { low = 1e-4, high = 3e-2, scale = "log" }  # nightune probe suggests one',
-        'learning_rate.schedule = ["fixed", "cosine"]',
         f"batch_size.size = {_batch_sizes(len(dataset.train))}",
-        'weight_decay.strength = { low = 1e-4, high = 1e-1, scale = "log" }  # active for adamw',
-        "",
-        "[stopping]",
-        'rule = "patience"  # a trial ends after so many epochs without an improvement',
-        "patience = 8",
-        "",
-        "[search]",
-        'method = "random"',
-        "trials = 20",
-        "epochs = 30",
+        *SEARCHED,
         "",
         "[objective]",
         f'metric = "val_loss"  # or one of {metrics}',
     ]
     return "\n".join(lines) + "\n"
+
+
+def _data_lines(settings: DataSettings, is_regression: bool) -> list[str]:
+    lines = ["[data]", f"source = {inline(settings.source)}  # relative to this file"]
+    if settings.target is not None:
+        lines.append(f"target = {inline(settings.target)}  # the column to predict; all others are inputs")
+        lines.append('# drop = ["id"]  # columns that are not known when a prediction is made, or that only name a row')
+    if is_regression:
+        lines.append("scale_target = true  # train on standard deviations of the target")
+    return [
+        *lines,
+        '# Rows of one person or one day belong together: kind = "group" or "time", with column = "…".',
+        "split = { validation = 0.2, test = 0.2 }  # the test rows stay sealed until `nightune promote`",
+    ]
 
 
 def _batch_sizes(rows: int) -> str:

@@ -88,7 +88,7 @@ def test_the_table_has_every_command_and_the_docs_every_code() -> None:
     from nightune.flows.commands.main import app
 
     registered = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
-    assert registered == set(COMMANDS) == set(CODES)
+    assert registered == {*COMMANDS, "init"} == set(CODES)  # init reads no study and no store: test_first_study.py
     assert CODES["tune"] == {0, 1, 2, 3, 128, 130}
     assert CODES["pause"] == CODES["resume"] == {0, 2, 3}
 

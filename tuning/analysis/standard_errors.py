@@ -9,6 +9,7 @@ from nightune.tuning.trial import TrialResult
 from nightune.vocabulary import sign_of
 
 SHARE_METRICS = ("val_accuracy", "val_top_3", "val_top_5")  # shares of rows that are right, independently of each other
+POOLED_FOLDS = "of the mean over folds, pooled over the better half of the trials"
 RANKING_SPLITS = ("ranking", "validation")  # the first one that a study has ranks its trials
 
 
@@ -34,19 +35,22 @@ def standard_errors(
     fold_errors: Mapping[int, float],
     rows: int | None,
 ) -> StandardErrors:
-    """Return the errors of the ranked results: by seeds once they are confirmed, else by folds, else by rows.
+    """Return the errors of the ranked results, which are best first: by seeds once confirmed, else by folds, or rows.
 
     `fold_errors` are those of means over folds by trial number, `rows` is the number of rows that the objective is a
-    share of; None if it is no share, or if rows have weights.
+    share of; None if it is no share, or if rows have weights. Those of folds are pooled over the better half: the
+    spread of three folds can be next to nothing by chance.
     """
     ranked = [result for result in results if result.is_ranked]
     deviation = math.nan if confirmation is None else seed_deviation(confirmation)
     if math.isfinite(deviation):
         errors = {each.trial.number: deviation for each in ranked}
         return StandardErrors(errors, "between seeds of one configuration")
-    if fold_errors:
-        known = {each.trial.number for each in ranked} & set(fold_errors)
-        return StandardErrors({number: fold_errors[number] for number in known}, "of the mean over folds")
+    known = [fold_errors[each.trial.number] for each in ranked if each.trial.number in fold_errors]
+    if known:
+        better = known[: math.ceil(len(known) / 2)]
+        pooled = math.sqrt(sum(error**2 for error in better) / len(better))
+        return StandardErrors({each.trial.number: pooled for each in ranked}, POOLED_FOLDS)
     if rows:
         errors = {each.trial.number: share_error(each.objective, rows) for each in ranked}
         return StandardErrors(errors, f"by {rows} held-out rows")

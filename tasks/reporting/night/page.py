@@ -52,8 +52,7 @@ class Context:
 
 def draw_page(night: Night, context: Context) -> str:
     """Return the page as HTML."""
-    study_file = context.study_file
-    columns = curve_columns(night)
+    study_file, columns = context.study_file, curve_columns(night)
     specs = _figures(night) | {f"curves-{result.trial.number}": spec for result, spec in columns}
     reach = night.measure.reach([each.objective for each in night.ranked]) if night.ranked else (0.0, 0.0)
     script, library, drawn = _part("page.js"), _library(), trial_rows(night, reach)
