@@ -67,9 +67,19 @@ def _read(file: Path, description: Mapping[str, Any]) -> RowsToPredict:
     content = read_source(str(file), file.parent, numbers, labels)
     assert isinstance(content, Table)  # as every CSV and Parquet file
     if columns is None:
-        said = f"columns are taken by their place: {', '.join(content.frame.columns)}"
-        return RowsToPredict(content.frame.to_numpy(), (said,))
+        return _by_place(content.frame, description["input_shape"])
     return _known_columns(content.frame, [each["name"] for each in columns], description.get("target"))
+
+
+def _by_place(table: "pd.DataFrame", shape: Sequence[int]) -> RowsToPredict:
+    """Take the columns of a table as the numbers of a row, for a model of arrays, which have no names."""
+    if len(shape) > 1:
+        raise InputError(KEY, f"the model reads rows of shape {tuple(shape)}; save them as an array 'x' of a .npz file")
+    held = ", ".join(table.columns)
+    if len(table.columns) != shape[0]:
+        remedy = "leave out labels and other columns" if len(table.columns) > shape[0] else "columns are missing"
+        raise InputError(KEY, f"it has {len(table.columns)} columns, and the model reads {shape[0]}: {remedy} ({held})")
+    return RowsToPredict(table.to_numpy(), (f"columns are taken by their place: {held}",))
 
 
 def _known_columns(table: "pd.DataFrame", needed: Sequence[str], target: str | Sequence[str] | None) -> RowsToPredict:

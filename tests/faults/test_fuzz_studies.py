@@ -37,6 +37,10 @@ NAMES = [
     "metric",
     "direction",
     "report",
+    "threshold",
+    "parameters",
+    "size_mb",
+    "latency_ms",
 ]
 SECTIONS = (
     "data",
@@ -73,6 +77,7 @@ scalars = st.one_of(
             "a\x00b",
             "val_loss",
             "val_mcc",
+            "f1",
             "pinball",
             "x.py:f",
             "💥",

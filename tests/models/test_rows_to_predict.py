@@ -124,3 +124,6 @@ def test_a_model_of_arrays_takes_columns_by_their_place(tmp_path: Path) -> None:
     read = read_rows(tmp_path / "rows.csv", {"input_shape": [3]})
     assert np.asarray(read.rows).tolist() == [[1.0, 2.5, 3.0], [4.0, 5.0, 6.0]]
     assert "b, a, c" in read.remarks[0]
+    for shape, word in (([2], "leave out labels"), ([4], "missing"), ([3, 1], r"\.npz")):
+        with pytest.raises(InputError, match=word):
+            read_rows(tmp_path / "rows.csv", {"input_shape": shape})

@@ -85,7 +85,7 @@ def metric_rows(night: Night) -> list[Row]:
         {
             "name": _measure(night, name).full_name,
             "validation": _metric_text(night, name, reported),
-            "sealed": _metric_text(night, name, sealed),
+            "test": _metric_text(night, name, sealed),
         }
         for name in dict.fromkeys((*sealed, *reported))
     ]
