@@ -14,11 +14,13 @@ import keras
 @keras.saving.register_keras_serializable()
 class Shift(keras.layers.Layer):
     def call(self, inputs, training=False):
-        return inputs + self.missing if training else inputs
+        return inputs + self.missing if training and self.rate > 0.1 else inputs
 
 
-def build(input_shape, output_size):
-    return keras.Sequential([keras.Input(input_shape), Shift(), keras.layers.Dense(output_size)])
+def build(input_shape, output_size, rate: float = 0.1):
+    shift = Shift()
+    shift.rate = rate  # no trial draws the end of its range, with which the model is tried before them
+    return keras.Sequential([keras.Input(input_shape), shift, keras.layers.Dense(output_size)])
 """
 
 
@@ -27,7 +29,7 @@ def test_a_sweep_whose_first_trials_fail_alike_ends_with_exit_code_1_and_one_cau
 ) -> None:
     (tmp_path / "net.py").write_text(NET)
     study = tmp_path / "flowers.toml"
-    study.write_text(SMALL_STUDY.replace('"mlp"\nunits = [[4]]', '"net.py:build"'))
+    study.write_text(SMALL_STUDY.replace('"mlp"\nunits = [[4]]', '"net.py:build"\nrate = { low = 0.1, high = 0.9 }'))
     done = nightune("tune", study, "--engine", "fit")
     assert done.returncode == 1, done.stderr
     cause = "has no attribute 'missing'"

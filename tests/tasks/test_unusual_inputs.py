@@ -1,5 +1,6 @@
 """Builders and targets of unusual forms are refused before the first trial, and whoever follows the remedy is read."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -248,10 +249,12 @@ def prove(case: Case, folder: Path) -> None:
     prove_training(study, read_dataset(study), ["all.py:build"])
 
 
+@pytest.mark.skipif(os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow", reason="the layer fails there alone")
 def test_models_of_keras_that_raise_while_they_train_are_refused_with_the_engine(tmp_path: Path) -> None:
     from nightune.models.engines.choice import choose_engine
     from nightune.tasks.prove_reopening import recipes_of
 
+    # Keras 3.15 crops images in a functional model only while it trains.
     cropped = "layers.Dense(output_size)(layers.Flatten()(layers.RandomCrop(7, 7)(inputs)))"
     study = Case(load="rng.normal(size=(60, 8, 8, 1)), three", outputs=cropped).study(tmp_path)
     recipes = list(recipes_of(study, "all.py:build"))
