@@ -48,7 +48,8 @@ def try_build(
     try:
         keras.backend.clear_session(free_memory=False)
         size, shape = output_size(training, rows.task, rows.output_size), example_shape(rows.inputs)
-        model = build_model(architecture, parameters, shape, size, folder=folder, seed=0)
+        given = rows.training_inputs
+        model = build_model(architecture, parameters, shape, size, folder=folder, seed=0, training_inputs=given)
         head = read_head(model, rows, training, folder)
         if own_methods(model, ("compile",)):
             optimizer, loss = keras.optimizers.SGD(), head.make_loss()
