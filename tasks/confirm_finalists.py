@@ -107,7 +107,15 @@ def fixed_weights(setting: Setting, result: TrialResult) -> "FixedWeights":
     size = output_size(recipe.training, dataset.task, dataset.output_size)
     try:
         return find_fixed_weights(
-            lambda seed: build_model(recipe.architecture, recipe.model, shape, size, folder=folder, seed=seed)
+            lambda seed: build_model(
+                recipe.architecture,
+                recipe.model,
+                shape,
+                size,
+                folder=folder,
+                seed=seed,
+                training_inputs=dataset.train.inputs,
+            )
         )
     except InputError as error:  # its file has changed since
         logger.warning("trial %d · initial weights not compared: %s", result.trial.number, error.message)

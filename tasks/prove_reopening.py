@@ -13,7 +13,7 @@ from nightune.models.errors import InputError
 from nightune.models.recipe.params import read_recipe
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.serving.predictor import DESCRIPTION, PREPROCESSING, Predictor
-from nightune.models.serving.rebuilt_model import ARCHIVE
+from nightune.models.serving.rebuilt_model import ARCHIVE, finish_adapting
 from nightune.models.user_code import is_reference
 from nightune.tasks.opened_alone import problem_alone, remedy_for
 from nightune.tasks.propose_trials import complete_params
@@ -78,11 +78,15 @@ def first_built(study: Study, dataset: "Dataset", architecture: str) -> tuple[Re
         try:
             with computing_in(recipe.precision):
                 shape, size = dataset.input_shape, output_size(recipe.training, dataset.task, dataset.output_size)
-                model = build_model(architecture, recipe.model, shape, size, folder=study.path.parent, seed=SEED)
+                inputs, folder = dataset.train.inputs, study.path.parent
+                model = build_model(
+                    architecture, recipe.model, shape, size, folder=folder, seed=SEED, training_inputs=inputs
+                )
         except ValueError:  # a model that cannot be built
             continue
         generator = np.random.default_rng(SEED)
         model.set_weights([_changed(weight, generator) for weight in model.get_weights()])
+        finish_adapting(model)
         return recipe, model
     return None
 

@@ -19,7 +19,7 @@ from nightune.models.engines.costs import PlannedWork, Seconds, cheaper_in_fit
 from nightune.models.engines.make import make_engine
 from nightune.models.error_causes import cause_of
 from nightune.models.errors import InputError
-from nightune.models.networks.architectures import ARCHITECTURES
+from nightune.models.networks.architectures import ARCHITECTURES, reads_training_inputs
 from nightune.models.networks.embedding_ids import UnknownIdError
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.precision import PrecisionSettings
@@ -242,10 +242,14 @@ def _trained(engine: Engine, recipes: Sequence[Recipe], dataset: Dataset, folder
     validation = replace(dataset.validation, weights=None)  # those of the first rows may all be 0
     part = replace(dataset, train=dataset.train.weighing(COMPARED_EXAMPLES), validation=validation)
     are_few = len(dataset.train) + len(dataset.validation) <= SHARED_EXAMPLES
-    # An engine of all rows takes the first ones, whatever they weigh, and counts weights of classes in all of them.
+    # An engine of all rows takes the first ones, whatever they weigh, and counts weights of classes in all of them; its
+    # models may be built by all of them, too.
     weights = dataset.train.weights
     are_first = weights is None or bool(weights[:COMPARED_EXAMPLES].all())
-    if are_few and are_first and not any(recipe.training.has_class_weights for recipe in recipes):
+    reads_rows = any(
+        recipe.training.has_class_weights or reads_training_inputs(recipe.architecture, folder) for recipe in recipes
+    )
+    if are_few and are_first and not reads_rows:
         compiled: Any = _InProgramsOfAll(engine, len(dataset.train))
     else:
         part = replace(part, validation=validation.part(slice(COMPARED_EXAMPLES)))

@@ -1,7 +1,8 @@
 """Architectures: functions from typed parameters to a Keras model, built in or in users' files.
 
-The signature of a function defines keys of a study: each parameter is a key of [model]. `input_shape` and `output_size`
-are given by the data. The outputs of built-in models are logits. Keras is imported when a model is built.
+The signature of a function defines keys of a study: each parameter is a key of [model]. `input_shape`, `output_size`
+and `training_inputs` are given by the data. The outputs of built-in models are logits. Keras is imported when a model
+is built.
 """
 
 import inspect
@@ -28,14 +29,14 @@ from nightune.models.networks.fitting_inputs import (
 from nightune.models.networks.isolated_random import isolated_random
 from nightune.models.networks.noise import hashed_noise
 from nightune.models.networks.own_seeds import following_seed
-from nightune.models.serving.input_trees import ShapeTree, batch_shape, is_several, zeros
+from nightune.models.serving.input_trees import ShapeTree, batch_shape, is_several, map_arrays, zeros
 from nightune.models.techniques.keys import Key
 from nightune.models.techniques.losses import MORE_OUTPUTS
 from nightune.models.user_code import folder_on_path, is_reference, load_function
 from nightune.vocabulary import ARCHITECTURE as KEY
 from nightune.vocabulary import MODEL_PREFIX, KeyKind, unknown_name
 
-GIVEN = ("input_shape", "output_size")
+GIVEN = ("input_shape", "output_size", "training_inputs")
 
 Activation = Literal["relu", "elu", "selu", "gelu", "silu", "leaky_relu", "tanh", "sigmoid", "linear"]
 Dropout = Annotated[float, Key("float", low=0.0, high=1.0, is_open_high=True)]
@@ -126,8 +127,11 @@ def build_model(
     *,
     folder: Path,
     seed: int,
+    training_inputs: Any = None,
 ) -> Any:
     """Return a new Keras model with initial weights by the seed; what it was compiled with is left to the caller.
+
+    `training_inputs` are those of the training split, for a function with this parameter.
 
     Seeds that the function fixes are replaced by seeds that follow the given one (own_seeds.py).
     InputError gives the exception of the function, or the mismatch between its result and the data. Not thread-safe:
@@ -139,7 +143,9 @@ def build_model(
 
     function = _find(architecture, folder)
     refuse_several(architecture, input_shape)
-    arguments = bound_arguments(architecture, parameters, input_shape, output_size, folder)
+    arguments = bound_arguments(
+        architecture, parameters, input_shape, output_size, folder, _unchanging(training_inputs)
+    )
     code = (folder / architecture.rpartition(":")[0]).parent
     shape: tuple[int | None, ...] = ()
     try:
@@ -170,11 +176,32 @@ def build_model(
     return model
 
 
+def reads_training_inputs(architecture: str, folder: Path) -> bool:
+    """Return whether the function of an architecture has a parameter for the inputs of the training split."""
+    return any(parameter.name == "training_inputs" for parameter in _parameters(_find(architecture, folder)))
+
+
+def _unchanging(inputs: Any) -> Any:
+    """Return views of the arrays that cannot be written to: training reads the same memory."""
+
+    def view(array: Any) -> Any:
+        unchanging = array.view()
+        unchanging.flags.writeable = False
+        return unchanging
+
+    return None if inputs is None else map_arrays(view, inputs)
+
+
 def bound_arguments(
-    architecture: str, parameters: Mapping[str, Any], input_shape: ShapeTree, output_size: OutputSize, folder: Path
+    architecture: str,
+    parameters: Mapping[str, Any],
+    input_shape: ShapeTree,
+    output_size: OutputSize,
+    folder: Path,
+    training_inputs: Any = None,
 ) -> inspect.BoundArguments:
     """Return the arguments that `build_model` gives to the function; InputError names a wrong parameter."""
-    given = dict(zip(GIVEN, (input_shape, output_size), strict=True))
+    given = dict(zip(GIVEN, (input_shape, output_size, training_inputs), strict=True))
     return _arguments(_find(architecture, folder), {**parameters, **given})
 
 

@@ -23,6 +23,7 @@ class TrainingRows:
     is_scaled: bool = False
     is_one_hot: bool = False  # the data holds classes as rows with one 1
     are_weighted: bool = False  # by the data, or by classes in some trial
+    training_inputs: ArrayTree | None = None  # all of them, for functions that build models by them
 
     @property
     def output_count(self) -> int:
@@ -56,4 +57,5 @@ class TrainingRows:
             is_scaled="target_scale" in described,
             is_one_hot=bool(described.get("is_one_hot", False)),
             are_weighted=train.weights is not None,
+            training_inputs=train.inputs,
         )

@@ -49,7 +49,8 @@ def try_build(
     try:
         keras.backend.clear_session(free_memory=False)
         size, shape = output_size(training, rows.task, rows.output_size), example_shape(rows.inputs)
-        model = build_model(architecture, parameters, shape, size, folder=folder, seed=0)
+        given = rows.training_inputs
+        model = build_model(architecture, parameters, shape, size, folder=folder, seed=0, training_inputs=given)
         _refuse_policy(architecture)
         head = read_head(model, rows, training, folder)
         if own_methods(model, ("compile",)):
@@ -91,7 +92,10 @@ def repetition_problem(
     size, shape = output_size(training, rows.task, rows.output_size), example_shape(rows.inputs)
     try:
         refuse_repeated_layers(
-            lambda seed: build_model(architecture, parameters, shape, size, folder=folder, seed=seed), rows.inputs
+            lambda seed: build_model(
+                architecture, parameters, shape, size, folder=folder, seed=seed, training_inputs=rows.training_inputs
+            ),
+            rows.inputs,
         )
     except MemoryError:
         return None

@@ -21,6 +21,8 @@ from nightune.models.serving.code_package import import_file, open_package, runn
 from nightune.models.serving.input_trees import ShapeTree, batch_shape, read_shape, zeros
 
 MANIFEST, WEIGHTS, CODE = "rebuild.json", "weights.npz", "code"
+SAMPLE = "training_inputs.npz"  # a few rows, for functions that build models by them
+TRAINING_INPUTS = object()  # stands for these among the arguments of a manifest
 ARCHIVE, FOLDER = "model.zip", "model"  # the names of an archive, and of a folder within a version
 FORMAT = 1  # of the manifest
 AUTOMATIC_NAME = re.compile(r"^variable_\d+$")
@@ -45,7 +47,7 @@ class Manifest:
     variables: tuple[Mapping[str, Any], ...]  # name, shape, dtype, is_weight
 
     def as_json(self) -> str:
-        """Convert to JSON text. Tuples and dictionaries among the arguments are marked."""
+        """Convert to JSON text. Tuples, dictionaries and training inputs among the arguments are marked."""
         plain = {
             **vars(self),
             "arguments": [_plain(value) for value in self.arguments],
@@ -78,11 +80,12 @@ def open_rebuilt(place: Path) -> Any:
     manifest = read_manifest(folder)
     with np.load(folder / WEIGHTS, allow_pickle=False) as file:
         values = [file[str(number)] for number in range(len(manifest.variables))]
-    model = call_function(manifest, open_package(folder / CODE))
+    model = call_function(manifest, open_package(folder / CODE), read_sample(folder, manifest))
     variables = list(model.variables)
     refuse_other_variables(manifest.variables, describe(variables))
     for variable, value, known in zip(variables, values, manifest.variables, strict=True):
         variable.assign(decoded(value, known))
+    finish_adapting(model)
     return model
 
 
@@ -94,19 +97,56 @@ def read_manifest(place: Path) -> Manifest:
         return Manifest.from_json(archive.read(MANIFEST).decode())
 
 
-def call_function(manifest: Manifest, package: str) -> Any:
-    """Call the function in its package, and build the layers that wait for a first call."""
+def read_sample(folder: Path, manifest: Manifest) -> Any:
+    """Return the training inputs that the function gets in a version, None if it takes none."""
+    if not (folder / SAMPLE).exists():
+        return None
+    with np.load(folder / SAMPLE, allow_pickle=False) as file:
+        arrays = [file[str(number)] for number in range(len(file.files))]
+    if isinstance(manifest.input_shape, dict):
+        return dict(zip(manifest.input_shape, arrays, strict=True))
+    return tuple(arrays) if isinstance(manifest.input_shape, list) else arrays[0]
+
+
+def call_function(manifest: Manifest, package: str, sample: Any = None) -> Any:
+    """Call the function in its package, and build the layers that wait for a first call.
+
+    `sample` takes the place of the training inputs among the arguments.
+    """
     import keras  # noqa: PLC0415 - seconds, only to open a model
 
     with running_code_of(package), _unchanged_random_numbers():
         keras.config.set_dtype_policy(manifest.policy)
         function = getattr(import_file(package, manifest.file), manifest.function)
-        model = function(*manifest.arguments, **manifest.keywords)
+        arguments = [sample if value is TRAINING_INPUTS else value for value in manifest.arguments]
+        keywords = {name: sample if value is TRAINING_INPUTS else value for name, value in manifest.keywords.items()}
+        model = function(*arguments, **keywords)
         if isinstance(model, keras.Sequential) and not model.built:
             model.build(batch_shape(manifest.input_shape))
         if not getattr(model, "outputs", None):
             model(zeros(manifest.input_shape))
     return model
+
+
+def finish_adapting(model: Any) -> None:
+    """Have layers that adapt to data compute what they use from their variables: these may have changed since."""
+    for layer in _layers_of(model, set()):
+        if callable(getattr(layer, "finalize_state", None)):
+            layer.finalize_state()
+
+
+def _layers_of(layer: Any, seen: set[int]) -> Iterator[Any]:
+    """Yield a layer and the layers that it holds, at any depth."""
+    import keras  # noqa: PLC0415 - loaded by the caller
+
+    if id(layer) in seen:
+        return
+    seen.add(id(layer))
+    yield layer
+    for held in [*getattr(layer, "layers", ()), *vars(layer).values()]:
+        for each in held if isinstance(held, list | tuple) else [held]:
+            if isinstance(each, keras.layers.Layer):
+                yield from _layers_of(each, seen)
 
 
 def describe(variables: list[Any], weights: list[Any] | None = None) -> tuple[dict[str, Any], ...]:
@@ -171,6 +211,8 @@ def _unchanged_random_numbers() -> Iterator[None]:
 
 
 def _plain(value: Any) -> Any:
+    if value is TRAINING_INPUTS:
+        return {"given": "training_inputs"}
     if isinstance(value, tuple):
         return {"tuple": [_plain(each) for each in value]}
     if isinstance(value, dict):
@@ -179,6 +221,8 @@ def _plain(value: Any) -> Any:
 
 
 def _restored(value: Any) -> Any:
+    if isinstance(value, dict) and "given" in value:
+        return TRAINING_INPUTS
     if isinstance(value, dict) and "dictionary" in value:
         return {name: _restored(each) for name, each in value["dictionary"].items()}
     if isinstance(value, dict):

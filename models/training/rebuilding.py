@@ -19,11 +19,13 @@ from nightune.models.networks.architectures import bound_arguments
 from nightune.models.networks.heads import output_size
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.serving.code_package import PREFIX, files_of, forget_package, open_package
-from nightune.models.serving.input_trees import ArrayTree, for_model, in_memory, rows_of
+from nightune.models.serving.input_trees import ArrayTree, arrays_of, for_model, in_memory, rows_of
 from nightune.models.serving.rebuilt_model import (
     CARRIED_BYTES,
     CODE,
     MANIFEST,
+    SAMPLE,
+    TRAINING_INPUTS,
     WEIGHTS,
     Manifest,
     call_function,
@@ -33,6 +35,8 @@ from nightune.models.serving.rebuilt_model import (
 from nightune.models.training.read_files import reads_watched
 from nightune.models.user_code import find_reference, lies_in
 from nightune.vocabulary import ARCHITECTURE
+
+SAMPLE_ROWS = 64  # of the training inputs in a version: its weights replace what was learned from all of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +52,7 @@ class Rebuilding:
     left_out: tuple[str, ...]  # files that are too large to be carried
     values: Mapping[int, np.ndarray]
     places: Mapping[int, int]
+    sample: ArrayTree | None = None  # training inputs that a version gives to the function
 
     def members(self, weights: Sequence[np.ndarray]) -> dict[str, bytes]:
         """Return the saved model's files by name, with these weights in the model's order."""
@@ -56,7 +61,8 @@ class Rebuilding:
         named: dict[str, Any] = {str(number): encoded(array) for number, array in sorted(arrays.items())}
         np.savez(content, allow_pickle=False, **named)
         code = {f"{CODE}/{name}": held for name, held in self.files.items()}
-        return {MANIFEST: self.manifest.as_json().encode(), WEIGHTS: content.getvalue(), **code}
+        sample = {} if self.sample is None else {SAMPLE: _archived(self.sample)}
+        return {MANIFEST: self.manifest.as_json().encode(), WEIGHTS: content.getvalue(), **sample, **code}
 
     def archive(self, weights: Sequence[np.ndarray]) -> bytes:
         """Return the saved model as the content of an archive; equal models give equal bytes."""
@@ -76,7 +82,10 @@ def learn_rebuilding(model: Any, recipe: Recipe, dataset: Dataset, folder: Path)
     """
     file, function = find_reference(recipe.architecture, folder, ARCHITECTURE)
     size = output_size(recipe.training, dataset.task, dataset.output_size)
-    given = bound_arguments(recipe.architecture, recipe.model, dataset.input_shape, size, folder)
+    shape, inputs = dataset.input_shape, dataset.train.inputs
+    given = bound_arguments(recipe.architecture, recipe.model, shape, size, folder, TRAINING_INPUTS)
+    has_sample = any(value is TRAINING_INPUTS for value in given.arguments.values())
+    sample = in_memory(rows_of(inputs, slice(SAMPLE_ROWS))) if has_sample else None
     variables, weights = list(model.variables), list(model.weights)
     places = {id(weight): place for place, weight in enumerate(weights)}
     manifest = Manifest(
@@ -88,7 +97,7 @@ def learn_rebuilding(model: Any, recipe: Recipe, dataset: Dataset, folder: Path)
         policy=recipe.precision.policy if recipe.precision.is_mixed else keras.config.dtype_policy().name,
         variables=describe(variables, weights),
     )
-    files, left_out = _files(manifest, file.parent, in_memory(rows_of(dataset.train.inputs, slice(2))))
+    files, left_out = _files(manifest, file.parent, in_memory(rows_of(inputs, slice(2))), sample)
     return Rebuilding(
         manifest=manifest,
         files=files,
@@ -99,21 +108,31 @@ def learn_rebuilding(model: Any, recipe: Recipe, dataset: Dataset, folder: Path)
             if id(variable) not in places
         },
         places={number: places[id(each)] for number, each in enumerate(variables) if id(each) in places},
+        sample=sample,
     )
 
 
-def _files(manifest: Manifest, folder: Path, sample: ArrayTree) -> tuple[dict[str, bytes], tuple[str, ...]]:
+def _archived(inputs: ArrayTree) -> bytes:
+    content = io.BytesIO()
+    named: dict[str, Any] = {str(number): array for number, array in enumerate(arrays_of(inputs))}
+    np.savez(content, allow_pickle=False, **named)
+    return content.getvalue()
+
+
+def _files(
+    manifest: Manifest, folder: Path, rows: ArrayTree, sample: ArrayTree | None
+) -> tuple[dict[str, bytes], tuple[str, ...]]:
     """Return the files of the folder that a build and a call of the model read, and those that are too large.
 
-    Sources are as kept (kept_code.py). InputError if the function fails where its modules are those of the folder and
-    of installed packages only.
+    `sample` are the training inputs that the function gets, if it takes any. Sources are as kept (kept_code.py).
+    InputError if the function fails where its modules are those of the folder and of installed packages only.
     """
     kept = kept_sources()
     package = open_package(folder, f"{PREFIX}of_the_study", _loaded_from_elsewhere(folder), kept)
     try:
         with reads_watched(folder) as read:
-            model = call_function(manifest, package)
-            model(for_model(model, sample), training=False)
+            model = call_function(manifest, package, sample)
+            model(for_model(model, rows), training=False)
         imported = files_of(package)
     except MemoryError:
         raise

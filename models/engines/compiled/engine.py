@@ -24,7 +24,7 @@ from nightune.models.engines.compiled.program import Form, Program
 from nightune.models.engines.keras_parts.mixed_precision import computing_in
 from nightune.models.engines.memory import is_out_of_memory, warn_of_smaller_micro_batches
 from nightune.models.engines.refusals import refusals_of
-from nightune.models.networks.architectures import build_model
+from nightune.models.networks.architectures import build_model, reads_training_inputs
 from nightune.models.networks.coupling import is_separable, predicts_rows_apart
 from nightune.models.networks.embedding_ids import refuse_ids_outside_tables
 from nightune.models.networks.heads import Head, output_size
@@ -138,6 +138,8 @@ class CompiledEngine:
         """Return the reasons why a recipe requires the engine `fit`; empty if a program can train it."""
         model = self._build(recipe, 0)
         reasons = refusals_of(model, recipe, self._dataset)
+        if self._dataset.folds and reads_training_inputs(recipe.architecture, self._folder):
+            reasons.append(f"{recipe.architecture} reads training_inputs, and each fold has its own")
         if not is_separable(model, self._heads.rows.inputs):
             if self._backend.is_shape_bound and recipe.batch_size.policy == "random":
                 reasons.append(
@@ -269,7 +271,15 @@ class CompiledEngine:
         shape = self._dataset.input_shape
         size = output_size(recipe.training, self._dataset.task, self._dataset.output_size)
         with computing_in(recipe.precision):
-            return build_model(recipe.architecture, recipe.model, shape, size, folder=self._folder, seed=seed)
+            return build_model(
+                recipe.architecture,
+                recipe.model,
+                shape,
+                size,
+                folder=self._folder,
+                seed=seed,
+                training_inputs=self._dataset.train.inputs,
+            )
 
     def _compiled(self, recipe: Recipe) -> CompiledProgram:
         """Return the cached program of the recipe's key and of Keras' current dtype policy, or compile it."""

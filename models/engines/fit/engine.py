@@ -168,7 +168,15 @@ class FitEngine:
         shape = self._dataset.input_shape
         size = output_size(recipe.training, self._dataset.task, self._dataset.output_size)
         with computing_in(recipe.precision):
-            return build_model(recipe.architecture, recipe.model, shape, size, folder=self._folder, seed=seed)
+            return build_model(
+                recipe.architecture,
+                recipe.model,
+                shape,
+                size,
+                folder=self._folder,
+                seed=seed,
+                training_inputs=self._dataset.train.inputs,
+            )
 
     def _check_ids(self, recipe: Recipe, model: keras.Model) -> None:
         """Check the ids of the data once for each model."""
