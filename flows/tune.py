@@ -1,6 +1,6 @@
 """Run one sweep of a study, from its file to the leaderboard: a Prefect flow."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,19 +15,23 @@ from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.propose_trials import propose_trials
 from nightune.tasks.reporting.edited_code import edits_reported
-from nightune.tasks.reporting.events import announce_rung
+from nightune.tasks.reporting.events import announce_round, announce_rung
 from nightune.tasks.reporting.sweep_log import kept_messages, sweep_log
 from nightune.tasks.setting import Setting
 from nightune.tasks.start_sweep import already_finished, mark_interrupted_on_error, start_sweep
 from nightune.tasks.tracking.store.autologging import without_autologging
 from nightune.tasks.tracking.store.lock import study_lock
 from nightune.tasks.tracking.store.store import open_store
+from nightune.tasks.tracking.sweeps.proposals import read_proposals, write_proposals
 from nightune.tasks.train_cohort import train_cohort
 from nightune.tasks.train_cohorts import train_cohorts
 from nightune.tasks.write_report import SweepReport, write_report
 from nightune.tuning.analysis.confirmation import Confirmation
+from nightune.tuning.search.observations import Observation, observed
 from nightune.tuning.study.budgets import survivors
-from nightune.tuning.trial import Trial, TrialResult
+from nightune.tuning.study.rounds import is_proposed
+from nightune.tuning.study.sections import MODEL_METHODS
+from nightune.tuning.trial import Bracket, Trial, TrialResult
 
 
 @flow(name="tune", flow_run_name="tune {study_file.stem}")
@@ -60,15 +64,41 @@ def tune(
 def search(setting: Setting) -> list[TrialResult]:
     """Train every trial of the study's brackets that has no result yet."""
     latest: dict[str, TrialResult] = {}
+    history: list[Observation] = []
+    choose = chooser(setting)
     for bracket in setting.study.brackets:
-        remaining = propose_trials(setting.study, setting.sweep.number, setting.data, bracket, list(latest.values()))
+        trials = remaining = choose(bracket, history)
+        ended: list[tuple[int, list[TrialResult]]] = []
         for rung in bracket.rungs:
             entrants = remaining[: rung.trials]
             announce_rung(bracket, rung, len(entrants))
             results = train_rung(replace(setting, rung=rung.epochs), entrants)
+            ended.append((rung.epochs, results))
             remaining = survivors(results, setting.sweep.direction)
             latest |= {result.trial.key: result for result in results}
+        history += observed(trials, ended, setting.sweep.direction)
     return list(latest.values())
+
+
+def chooser(setting: Setting) -> Callable[[Bracket, Sequence[Observation]], list[Trial]]:
+    """Return a function from a bracket and what was observed before it to its trials.
+
+    What a model proposes is recorded, and proposed once: an interrupted or extended sweep continues with the same.
+    """
+    store, sweep, study = setting.store, setting.sweep, setting.study
+    recorded = dict(read_proposals(store, sweep)) if study.search.method in MODEL_METHODS else {}
+
+    def choose(bracket: Bracket, history: Sequence[Observation]) -> list[Trial]:
+        kept = recorded.get(bracket.first, [])
+        trials = propose_trials(study, sweep.number, setting.data, bracket, history, kept)
+        if is_proposed(study.search, bracket):
+            announce_round(bracket, len(history))
+            if len(trials) > len(kept):
+                recorded[bracket.first] = [trial.point for trial in trials]
+                write_proposals(store, sweep, recorded)
+        return trials
+
+    return choose
 
 
 def train_rung(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:

@@ -21,6 +21,7 @@ from nightune.tasks.prove_training import prove_training
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search.domains import table_text
 from nightune.tuning.study.budgets import largest_cost_epochs
+from nightune.tuning.study.rounds import is_proposed
 from nightune.tuning.study.study import Study
 
 
@@ -56,6 +57,7 @@ class StudyCheck:
     points: int | None  # of the space, at least as many as trials if there are more; None: any number
     search_findings: list[str]
     folds: list[int]
+    is_proposing: bool  # a model proposes the trials after the first round: random points stand in for them here
 
     def as_json(self) -> dict[str, object]:
         """Return the fields as plain values."""
@@ -105,6 +107,7 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         points=study.point_count,
         search_findings=[study.repeats] if study.repeats else [],
         folds=[len(fold.train) for fold in dataset.folds],
+        is_proposing=any(is_proposed(study.search, bracket) for bracket in study.brackets),
     )
 
 

@@ -19,6 +19,7 @@ from nightune.tasks.tracking.sweeps.extension import extend_sweep, sweep_of_othe
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, latest_sweep, open_sweep
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.errors import Problem, StudyError
+from nightune.tuning.study.budgets import can_extend
 from nightune.tuning.study.study import Study
 
 logger = logging.getLogger("nightune")
@@ -95,10 +96,10 @@ def refuse_other_engine(study: Study, sweep: Sweep, request: str) -> None:
 
 def _why_not(study: Study, sweep: Sweep) -> str:
     """Return why the sweep cannot get as many trials as the study has; empty if it can."""
-    if study.search.method != "random":
-        return "the rungs of its method depend on the number of trials"
-    if (study.search.trials or 0) < sweep.asked_trials:
+    if (study.search.trials or 0) < sweep.asked_trials and not study.search.has_rungs:
         return "a sweep is not shortened"
+    if not can_extend(study.with_trials(sweep.asked_trials).brackets, study.brackets):
+        return "the rungs of its method depend on the number of trials"
     if sweep.is_settled:
         return "its winner is confirmed among these trials"
     if sweep.engine not in ("", "fit") and any(map(only_in_fit, sample_recipes(study, sweep.number))):

@@ -11,18 +11,29 @@ from nightune.models.training.plan import SEMANTICS_VERSION
 from nightune.models.user_code import source_digest
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.step import step
+from nightune.tuning.search.observations import Observation
+from nightune.tuning.study.sections import MODEL_METHODS
 from nightune.tuning.study.study import Study, training_seed
-from nightune.tuning.trial import Bracket, Params, Trial, TrialResult, Value, trial_key
+from nightune.tuning.trial import Bracket, Params, Trial, Value, trial_key
+
+STAND_INS = 1000
 
 
 @step
 def propose_trials(
-    study: Study, sweep_number: int, data: PreparedData, bracket: Bracket, history: Sequence[TrialResult]
+    study: Study,
+    sweep_number: int,
+    data: PreparedData,
+    bracket: Bracket,
+    history: Sequence[Observation],
+    kept: Sequence[Params] = (),
 ) -> list[Trial]:
-    """Draw the trials of a bracket; the same arguments give the same trials on any machine."""
-    points = study.draw(study.space, bracket.first + bracket.trials, history, study.sweep_seed(sweep_number))
-    numbered = list(enumerate(points))[bracket.first :]
-    return [make_trial(study, sweep_number, data, number, point) for number, point in numbered]
+    """Draw the trials of a bracket, or propose them from what was observed before; the same arguments, the same trials.
+
+    `kept` are its first points, if they were proposed at an earlier start of the sweep.
+    """
+    points = study.points(bracket, history, sweep_number, kept)
+    return [make_trial(study, sweep_number, data, bracket.first + place, each) for place, each in enumerate(points)]
 
 
 def make_trial(study: Study, sweep_number: int, data: PreparedData, number: int, point: Params) -> Trial:
@@ -35,7 +46,8 @@ def make_trial(study: Study, sweep_number: int, data: PreparedData, number: int,
     except ValueError:
         params = dict(point)
     seed = training_seed(study, sweep_number, number, params)
-    return Trial(number=number, params=params, seed=seed, key=content_key(study, sweep_number, data, params, seed))
+    key = content_key(study, sweep_number, data, params, seed)
+    return Trial(number=number, params=params, seed=seed, key=key, point=point)
 
 
 def content_key(study: Study, sweep_number: int, data: PreparedData, params: Params, seed: int) -> str:
@@ -76,9 +88,11 @@ def _loss_digest(study: Study, data: PreparedData, params: Params) -> str:
 def sample_recipes(study: Study, sweep_number: int = 0, count: int = 50) -> list[Recipe]:
     """Return the recipes of a sweep's first trials, and of all others that only the engine `fit` can train.
 
-    Points with contradictions are omitted.
+    Points with contradictions are omitted. Where a model proposes trials, points at random stand in for them, many
+    enough to have every option that is not rare.
     """
-    points = study.draw(study.space, study.trial_count, [], study.sweep_seed(sweep_number))
+    drawn = max(study.trial_count, STAND_INS) if study.search.method in MODEL_METHODS else study.trial_count
+    points = study.draw(study.space, drawn, [], study.sweep_seed(sweep_number))
     recipes: list[Recipe] = []
     for number, point in enumerate(points):
         try:

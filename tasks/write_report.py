@@ -175,10 +175,12 @@ def write_report(setting: Setting) -> SweepReport:
 
 
 def importance_of_dimensions(setting: Setting) -> WhatMattered:
-    """Return the importance of the dimensions, from trials of equal budget: the first bracket's at its first rung."""
-    study, bracket = setting.study, setting.study.brackets[0]
-    results = rung_results(setting.store, setting.sweep, bracket.rungs[0].epochs).values()
-    comparable = [each for each in results if each.trial.number in range(bracket.first, bracket.first + bracket.trials)]
+    """Return the importance of the dimensions, from trials of equal budget: of the brackets that begin as the first."""
+    study, epochs = setting.study, setting.study.brackets[0].rungs[0].epochs
+    alike = [bracket for bracket in study.brackets if bracket.rungs[0].epochs == epochs]
+    numbers = {number for bracket in alike for number in range(bracket.first, bracket.first + bracket.trials)}
+    results = rung_results(setting.store, setting.sweep, epochs).values()
+    comparable = [each for each in results if each.trial.number in numbers]
     return what_mattered(study.space, comparable, setting.sweep.direction, study.seed)
 
 

@@ -1,6 +1,7 @@
 """Print what `nightune check` finds: the parameters, the budget, the columns of a table and the class shares."""
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 
 from rich.console import Console
 from rich.table import Table
@@ -33,6 +34,7 @@ def print_check(console: Console, check: StudyCheck) -> None:
         *[("head", f"{architecture} · {said}") for architecture, said in check.heads.items()],
         *([("engine", check.engine)] if check.engine else []),
         ("graph keys", f"{len(check.graph_keys)} (compiled training graphs)"),
+        *_round_lines(check),
         *_bracket_lines(check),
         *_fold_lines(check),
         ("largest cost", f"{check.largest_cost_epochs} epochs"),
@@ -97,7 +99,22 @@ def _bracket_lines(check: StudyCheck) -> list[tuple[str, str]]:
     if max(map(len, check.brackets)) == 1:
         return []
     lines = [" → ".join(f"{rung['trials']} × {rung['epochs']}" for rung in rungs) for rungs in check.brackets]
-    return [(f"bracket {place}", f"{line} epochs") for place, line in enumerate(lines, start=1)]
+    found, place = [], 1
+    for line, alike in groupby(lines):
+        count = len(list(alike))
+        name = f"bracket {place}" if count == 1 else f"brackets {place}-{place + count - 1}"
+        found.append((name, f"{line} epochs"))
+        place += count
+    return found
+
+
+def _round_lines(check: StudyCheck) -> list[tuple[str, str]]:
+    """Return a line that says which trials are known before the search, if a model proposes the others."""
+    if not check.is_proposing:
+        return []
+    first = check.brackets[0][0]["trials"]
+    text = f"trials 0 to {first - 1} are drawn at random, the others proposed in {len(check.brackets) - 1} rounds"
+    return [("rounds", f"{text} from the results before (random points stand in for them in counts of trials here)")]
 
 
 def _fold_lines(check: StudyCheck) -> list[tuple[str, str]]:

@@ -59,6 +59,12 @@ def announce_rung(bracket: Bracket, rung: Rung, entrants: int) -> None:
         logger.info("rung %d of %d · %d trials to epoch %d", place, len(bracket.rungs), entrants, rung.epochs)
 
 
+def announce_round(bracket: Bracket, results: int) -> None:
+    """Announce the trials that a model proposes from the results before."""
+    last = bracket.first + bracket.trials - 1
+    logger.info("trials %d to %d · proposed from the results of %d trials", bracket.first, last, results)
+
+
 def announce_epoch(news: EpochEnded) -> None:
     """Announce an epoch to progress displays, at debug level."""
     logger.debug("trial %d · epoch %d/%d", news.trial, news.epoch, news.epochs, extra={"news": news})

@@ -52,3 +52,21 @@ def test_check_prints_a_line_for_each_column_and_the_class_shares(tmp_path: Path
     printed = console.export_text()
     assert "no 90.0%, yes 10.0% (of 60 training rows)" in printed
     assert [name for name in lines if f"│ {name} " not in printed] == []
+
+
+def test_check_prints_the_rounds_of_a_model_and_brackets_alike_in_one_line(tmp_path: Path) -> None:
+    from nightune.flows.commands.check_tables import print_check
+    from nightune.tasks.check_study import check_study
+    from nightune.tasks.load_study import load_study
+
+    TABLE.to_csv(tmp_path / "table.csv", index=False)
+    search = 'method = "gp"\ntrials = 40\nepochs = 6\nsmallest_epochs = 3'
+    text = STUDY.replace("trials = 1\nepochs = 1", search).replace("= 0.1", "= { low = 0.1, high = 1.0 }")
+    (tmp_path / "study.toml").write_text(text)
+    check = check_study(load_study(tmp_path / "study.toml"))
+    assert (check.trials, check.is_proposing, check.largest_cost_epochs) == (40, True, 40 * 3 + 20 * 3)
+    console = Console(record=True, width=160)
+    print_check(console, check)
+    printed = console.export_text()
+    assert "brackets 1-2  16 × 3 → 8 × 6 epochs\nbracket 3     8 × 3 → 4 × 6 epochs" in printed
+    assert "trials 0 to 15 are drawn at random" in printed

@@ -52,6 +52,20 @@ def test_more_trials_extend_the_sweep_and_keep_its_first_ones(chooser: Chooser) 
     assert sweep_content(chooser.store, longer)["search"]["trials"] == 9
 
 
+def test_rounds_of_full_trainings_are_extended_and_those_with_rungs_begin_a_new_sweep(
+    chooser: Chooser, caplog: pytest.LogCaptureFixture
+) -> None:
+    chooser.path.write_text(SMALL_STUDY.replace('"random"', '"gp"'))
+    first, _ = chooser.finished(trials=20)
+    longer, _ = chooser.finished(trials=40)
+    assert (longer.id, longer.planned_trials) == (first.id, 40)
+    chooser.path.write_text(SMALL_STUDY.replace('"random"', '"gp"\nsmallest_epochs = 1'))
+    whole, _ = chooser.finished(trials=16)
+    assert chooser.finished(trials=20)[0].id == whole.id
+    assert chooser.choose(trials=40)[0].number > whole.number
+    assert "the rungs of its method" in caplog.text
+
+
 @pytest.mark.parametrize("is_finished", [True, False])
 def test_an_extended_sweep_is_the_one_of_the_study_file_as_well(chooser: Chooser, is_finished: bool) -> None:
     chooser.finished()

@@ -98,7 +98,7 @@ WRONG = {
     "method = 'hyperband'\nepochs = 9\nreduction_factor = 1": "search.reduction_factor: 1 is not a whole number from "
     "2 to 10",
     "method = 'hyperband'\nepochs = 9\nreuse = true": "search.reuse: true … rungs … 'random'",
-    "trials = 4\nepochs = 9\nsmallest_epochs = 3": "search.smallest_epochs: 3 … successive_halving and hyperband",
+    "trials = 4\nepochs = 9\nsmallest_epochs = 3": "search.smallest_epochs: 3 … rungs … successive_halving, hyperband",
 }
 
 

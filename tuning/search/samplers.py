@@ -41,5 +41,12 @@ def grid(space: SearchSpace, count: int, history: Sequence[TrialResult], seed: S
     return [deepcopy(point) for point in islice(grid_points(space), count)]
 
 
-# By search method. The budget, not the sampler, decides how long each trial trains.
-SAMPLERS: dict[str, Sampler] = {"random": random, "grid": grid, "successive_halving": random, "hyperband": random}
+# By search method. The budget, not the sampler, decides how long each trial trains. For a method that proposes from
+# results, these are the points before there are any.
+SAMPLERS: dict[str, Sampler] = {
+    "random": random,
+    "grid": grid,
+    "successive_halving": random,
+    "hyperband": random,
+    "gp": random,
+}

@@ -10,7 +10,8 @@ from nightune.tuning.study.sections import SearchSection
 from nightune.tuning.trial import Bracket, Rung, Trial, TrialResult
 from nightune.vocabulary import row_of
 
-DISTINCT_METHODS = ("random", "successive_halving")  # these train no point twice where the space has few
+ROUND = 16  # trials that a model proposes at once
+DISTINCT_METHODS = ("random", "successive_halving", "gp")  # these train no point twice where the space has few
 
 
 def brackets(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
@@ -28,6 +29,16 @@ def without_repeats(search: SearchSection, space: SearchSpace) -> SearchSection:
     points = point_count(space, search.trials)
     is_few = points is not None and 1 < points < search.trials
     return search.model_copy(update={"trials": points}) if is_few else search
+
+
+def can_extend(earlier: Sequence[Bracket], longer: Sequence[Bracket]) -> bool:
+    """True if a sweep of the earlier brackets can become one of the longer ones, without another result of a trial.
+
+    That is: what its trials enter stays the same. A bracket of one rung may get more trials.
+    """
+    firsts = {bracket.first: bracket for bracket in longer}
+    pairs = [(bracket, firsts.get(bracket.first)) for bracket in earlier]
+    return all(after is not None and (after == bracket or _is_longer(after, bracket)) for bracket, after in pairs)
 
 
 def survivors(results: Iterable[TrialResult], direction: str) -> list[Trial]:
@@ -67,6 +78,11 @@ def finished_trainings(brackets: Sequence[Bracket], results: Iterable[TrialResul
     )
 
 
+def _is_longer(after: Bracket, bracket: Bracket) -> bool:
+    is_flat = len(after.rungs) == len(bracket.rungs) == 1 and after.rungs[0].epochs == bracket.rungs[0].epochs
+    return is_flat and after.trials >= bracket.trials
+
+
 def _numbers(bracket: Bracket) -> range:
     return range(bracket.first, bracket.first + bracket.trials)
 
@@ -83,8 +99,17 @@ def _grid(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
 def _successive_halving(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
     """One bracket, with as many rungs as the epochs and trials allow (Jamieson, Talwalkar 2016)."""
     assert search.trials is not None
-    drops = min(_drops(search.epochs, search.first_rung_epochs, search.factor), _drops(search.trials, 1, search.factor))
-    return (Bracket(_rungs(search.trials, search.epochs, search.factor, drops)),)
+    return (Bracket(_halving(search, search.trials)),)
+
+
+def _rounds(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
+    """A bracket for each round of 16 trials, the last with what is left; each with rungs if a first rung is set."""
+    assert search.trials is not None
+    sizes = {first: min(ROUND, search.trials - first) for first in range(0, search.trials, ROUND)}
+    return tuple(
+        Bracket(_halving(search, trials) if search.has_rungs else (Rung(trials, search.epochs),), first)
+        for first, trials in sizes.items()
+    )
 
 
 def _hyperband(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
@@ -99,6 +124,11 @@ def _hyperband(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]
         found.append(Bracket(_rungs(trials, search.epochs, search.factor, drops), first))
         first += trials
     return tuple(found)
+
+
+def _halving(search: SearchSection, trials: int) -> tuple[Rung, ...]:
+    drops = min(_drops(search.epochs, search.first_rung_epochs, search.factor), _drops(trials, 1, search.factor))
+    return _rungs(trials, search.epochs, search.factor, drops)
 
 
 def _rungs(trials: int, epochs: int, factor: int, drops: int) -> tuple[Rung, ...]:
@@ -119,4 +149,5 @@ BUDGETS: dict[str, Callable[[SearchSection, SearchSpace], tuple[Bracket, ...]]] 
     "grid": _grid,
     "successive_halving": _successive_halving,
     "hyperband": _hyperband,
+    "gp": _rounds,
 }

@@ -66,10 +66,15 @@ class Heading(Section):
     seed: Seed = 0
 
 
-Method = Literal["random", "grid", "successive_halving", "hyperband"]
+Method = Literal["random", "grid", "successive_halving", "hyperband", "gp"]
 
 RUNG_METHODS = ("successive_halving", "hyperband")  # these continue the best trials and drop the others
-COUNTED_METHODS = {"random": "a random search", "successive_halving": "successive halving"}
+MODEL_METHODS = ("gp",)  # these propose each round from the results before; with rungs if a first rung is set
+COUNTED_METHODS = {
+    "random": "a random search",
+    "successive_halving": "successive halving",
+    "gp": "a search by a Gaussian process",
+}
 OWN_COUNT_METHODS = {
     "grid": "a grid trains all its points",
     "hyperband": "hyperband derives the number from its brackets",
@@ -96,6 +101,11 @@ class SearchSection(Section):
         return self.reduction_factor or 2
 
     @property
+    def has_rungs(self) -> bool:
+        """True if the best trials of a round continue and the others are dropped."""
+        return self.method in RUNG_METHODS or (self.method in MODEL_METHODS and self.smallest_epochs is not None)
+
+    @property
     def first_rung_epochs(self) -> int:
         """The minimum length of a rung."""
         return self.smallest_epochs or 3
@@ -107,12 +117,18 @@ class SearchSection(Section):
         if self.method in OWN_COUNT_METHODS and self.trials is not None:
             message = f"{self.trials}, but {OWN_COUNT_METHODS[self.method]}; remove it, or use method 'random'"
             yield Clash(("method", "trials"), "trials", message)
-        yield from self._rung_clashes() if self.method in RUNG_METHODS else self._rungless_clashes()
+        yield from self._rung_clashes() if self.has_rungs else self._rungless_clashes()
 
     def _rungless_clashes(self) -> Iterator[Clash]:
+        if self.method in MODEL_METHODS and self.reduction_factor is not None:
+            message = f"{self.reduction_factor}, but without smallest_epochs the method {self.method!r} has no rungs"
+            fields = ("method", "reduction_factor", "smallest_epochs")
+            yield Clash(fields, "reduction_factor", f"{message}; add smallest_epochs = 3, or remove it")
+            return
         for name in ("reduction_factor", "smallest_epochs"):
             if getattr(self, name) is not None:
-                message = f"{getattr(self, name)} is read only by methods {' and '.join(RUNG_METHODS)}; remove it"
+                methods = listing((*RUNG_METHODS, *MODEL_METHODS))
+                message = f"{getattr(self, name)} is read only by methods with rungs; remove it ({methods})"
                 yield Clash(("method", name), name, message)
 
     def _rung_clashes(self) -> Iterator[Clash]:
@@ -121,12 +137,16 @@ class SearchSection(Section):
             message = f"{self.epochs} are too few for a first rung of {self.first_rung_epochs} epochs"
             fields = ("method", "epochs", "reduction_factor", "smallest_epochs")
             yield Clash(fields, "epochs", f"{message} (allowed: reduction_factor × smallest_epochs = {needed} or more)")
-        if self.trials is not None and self.trials < self.factor:
+        if self.method in RUNG_METHODS and self.trials is not None and self.trials < self.factor:
             message = f"{self.trials} are too few to drop any (allowed: {self.factor} or more, the reduction factor)"
             yield Clash(("method", "trials", "reduction_factor"), "trials", message)
         if self.reuse:
-            message = "true, but trials of an earlier sweep have other rungs; remove it, or use method 'random'"
-            yield Clash(("method", "reuse"), "reuse", message)
+            message = f"true, but trials of an earlier sweep have other rungs; remove it, or {self._without_rungs}"
+            yield Clash(("method", "reuse", "smallest_epochs"), "reuse", message)
+
+    @property
+    def _without_rungs(self) -> str:
+        return "remove smallest_epochs" if self.method in MODEL_METHODS else "use method 'random'"
 
 
 class Objective(Section):

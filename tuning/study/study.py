@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,16 +11,17 @@ from pydantic import BaseModel, ConfigDict, GetPydanticSchema
 from pydantic_core import core_schema
 
 from nightune.tuning.errors import Problem, StudyError
-from nightune.tuning.search.distinct import distinct_points, point_count
+from nightune.tuning.search.distinct import point_count
 from nightune.tuning.search.domains import Cases, Domain
 from nightune.tuning.search.grid import GRID_LIMIT, grid_size
-from nightune.tuning.search.samplers import SAMPLERS, Sampler
+from nightune.tuning.search.observations import Observation
+from nightune.tuning.search.samplers import Sampler
 from nightune.tuning.search.search_space import Dimension, SearchSpace
-from nightune.tuning.study.budgets import DISTINCT_METHODS, brackets, trial_count, without_repeats
+from nightune.tuning.study.budgets import brackets, trial_count, without_repeats
 from nightune.tuning.study.data_section import SHARES, DataSection, Split
+from nightune.tuning.study.rounds import bracket_points, draws
 from nightune.tuning.study.section import Section, read_section
 from nightune.tuning.study.sections import (
-    RUNG_METHODS,
     ConfirmationSection,
     Heading,
     Limits,
@@ -31,7 +32,7 @@ from nightune.tuning.study.sections import (
 from nightune.tuning.study.space_sections import SECTIONS, read_space
 from nightune.tuning.study.toml_text import read_tables
 from nightune.tuning.study.vocabulary import KeySpec, Vocabulary
-from nightune.tuning.trial import Bracket, Params, trial_key
+from nightune.tuning.trial import Bracket, Params, Value, trial_key
 from nightune.vocabulary import COLUMN_SPLIT_KINDS, listing, suggestion
 
 __all__ = [
@@ -126,8 +127,14 @@ class Study(BaseModel):
     @property
     def draw(self) -> Sampler:
         """The sampler of the study's method; it repeats no point of a space of few, unless `repeats_points` is set."""
-        is_distinct = self.search.method in DISTINCT_METHODS and not self.repeats_points
-        return distinct_points if is_distinct else SAMPLERS[self.search.method]
+        return draws(self.search, self.repeats_points)
+
+    def points(
+        self, bracket: Bracket, observations: Sequence[Observation], sweep: int, kept: Sequence[Params] = ()
+    ) -> list[dict[str, Value]]:
+        """Return the points of a bracket of a sweep, as `bracket_points` does."""
+        seed = self.sweep_seed(sweep)
+        return bracket_points(self.search, self.space, bracket, observations, seed, kept, self.repeats_points)
 
     @property
     def _asked_trials(self) -> int:
@@ -170,7 +177,7 @@ def load_study(
     problems += found
     if not problems and method == "grid":
         problems += _grid_problems(space)
-    if method in RUNG_METHODS:
+    if search is not None and search.has_rungs:
         problems += _rung_problems(space)
     if problems or heading is None or data is None or search is None or objective is None or limits is None:
         raise StudyError(str(path), problems)

@@ -11,6 +11,7 @@ from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.confirmations import parse_confirmation
 from nightune.tasks.tracking.sweeps.findings import parse_findings
 from nightune.tasks.tracking.sweeps.importances import parse_importance
+from nightune.tasks.tracking.sweeps.proposals import parse_proposals
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, parse_content, read_environment, read_sweep
 from nightune.tasks.tracking.sweeps.verdicts import parse_verdict
 from nightune.tasks.tracking.trials.runs import find_runs, is_finished, read_result
@@ -24,6 +25,7 @@ FILES: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     (names.CONFIRMATION, names.CONFIRMED_TRIAL, parse_confirmation),
     (names.FINDINGS_FILE, names.FINDINGS, parse_findings),
     (names.IMPORTANCE, names.MATTERED_MOST, parse_importance),
+    (names.PROPOSALS_FILE, names.PROPOSED, parse_proposals),
     (names.VERDICT_JSON, names.VERDICT_QUESTION, parse_verdict),
 )
 

@@ -1,0 +1,37 @@
+"""Store the points that a model proposed on the sweep's run: a resumed sweep trains these, whatever was retried since.
+
+The points of one round are a pure function of the results before it, but these may change: failed trials are tried
+again, and libraries round differently on another machine.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.records import optional_file
+from nightune.tasks.tracking.store.store import Store, client
+from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tuning.trial import Params
+
+Proposals = Mapping[int, Sequence[Params]]  # by the number of the first trial of their round
+
+
+def write_proposals(store: Store, sweep: Sweep, proposals: Proposals) -> None:
+    """Write all rounds of the sweep so far; the tag, the number of points, is set last and marks them complete."""
+    content = {str(first): [dict(point) for point in points] for first, points in proposals.items()}
+    client(store).log_dict(sweep.run_id, content, names.PROPOSALS_FILE)
+    client(store).set_tag(sweep.run_id, names.PROPOSED, str(sum(map(len, proposals.values()))))
+
+
+def read_proposals(store: Store, sweep: Sweep) -> Proposals:
+    """Return the points of each round; empty if there are none, or the file is damaged, which is warned of."""
+    if names.PROPOSED not in client(store).get_run(sweep.run_id).data.tags:
+        return {}
+    return optional_file(store, sweep.run_id, names.PROPOSALS_FILE, parse_proposals) or {}
+
+
+def parse_proposals(text: str) -> Proposals:
+    """Read proposals from the text of their file; ValueError if it is damaged."""
+    return TypeAdapter(dict[int, list[dict[str, Any]]]).validate_json(text)

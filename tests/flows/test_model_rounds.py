@@ -1,0 +1,76 @@
+"""A model's search from file to leaderboard: rounds that follow results, also after a stop, a retry or an extension."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nightune.tasks.tracking.store.store import client, open_store
+from nightune.tasks.write_report import SweepReport
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
+
+PLAIN = 'method = "random"\ntrials = 4\nepochs = 2\n'
+ROUNDS = 'method = "gp"\ntrials = 8\nepochs = 4\nsmallest_epochs = 2\n'
+
+
+@pytest.fixture
+def rounds(small_study: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two rounds of four trials, each with rungs of 2 and 4 epochs."""
+    monkeypatch.setattr("nightune.tuning.study.budgets.ROUND", 4)
+    small_study.write_text(small_study.read_text().replace(PLAIN, ROUNDS))
+    return small_study
+
+
+def tune(study: Path, **options: Any) -> SweepReport:
+    from nightune.flows.tune import tune as flow
+
+    report = flow(study, engine="fit", **options)
+    assert isinstance(report, SweepReport)
+    return report
+
+
+def trained(report: SweepReport) -> dict[int, tuple[str, int]]:
+    """Return key and epochs of each trial; a number twice would be a trial too many."""
+    numbers = [each.trial.number for each in report.results]
+    assert len(set(numbers)) == len(numbers)
+    return {each.trial.number: (each.trial.key, each.epochs) for each in report.results}
+
+
+def test_a_stop_changes_no_proposal(rounds: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_after_trainings(7, patch)
+        with pytest.raises(KeyboardInterrupt):
+            tune(rounds)
+    report = tune(rounds)
+    assert [sorted(epochs for _, epochs in trained(report).values())] == [[2, 2, 2, 2, 4, 4, 4, 4]]
+    monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "whole"))
+    assert trained(tune(rounds)) == trained(report)
+
+
+def test_an_extension_and_other_results_of_earlier_trials_keep_what_was_proposed(
+    rounds: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds.write_text(rounds.read_text().replace(ROUNDS, 'method = "gp"\ntrials = 6\nepochs = 1\n'))
+    first = trained(tune(rounds))
+    store = open_store(store_root)
+    run = next(each.run_id for each in tune(rounds).results if each.trial.number == 0)
+    client(store).log_metric(run, "objective", 9.0, step=1)  # as if it had been tried again with another end
+    longer = trained(tune(rounds, trials=8))
+    assert sorted(longer) == list(range(8))
+    assert {number: longer[number] for number in first} == first
+
+
+def interrupt_after_trainings(count: int, patch: pytest.MonkeyPatch) -> None:
+    """Press Ctrl-C in the first epoch of the training after this number of them."""
+    from nightune.models.engines.fit.engine import FitEngine
+
+    run_epoch, begun = FitEngine.run_epoch, []
+
+    def run_or_stop(engine: Any, state: Any, plan: Any) -> Any:
+        begun.append(plan.epoch == 1)
+        if sum(begun) > count:
+            raise KeyboardInterrupt
+        return run_epoch(engine, state, plan)
+
+    patch.setattr(FitEngine, "run_epoch", run_or_stop)

@@ -1,0 +1,153 @@
+"""Propose points from results: expected improvement under a Gaussian process, a batch at a time."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from nightune.tuning.search.distinct import distinct_points
+from nightune.tuning.search.domains import Choice
+from nightune.tuning.search.encoding import Encoding
+from nightune.tuning.search.observations import Observation, comparable
+from nightune.tuning.search.samplers import random
+from nightune.tuning.search.search_space import SearchSpace
+from nightune.tuning.search.surrogate import Posterior, posterior
+from nightune.tuning.trial import Value
+
+LEAST_FINITE = 3  # finite losses, below which points are random
+RANDOM_CANDIDATES, BEST, STEPS, NEAR = 500, 8, (0.25, 0.08, 0.03), 16
+FLIP = 0.2  # the share of a candidate's options that are drawn anew, near a good point
+BAD_LIMIT, GOOD_LIMIT = 3.0, -6.0  # of scores, in deviations
+_ANYWHERE, _NEAR_BEST, _REST, _REPEATED = 1, 2, 3, 4  # streams of the seed; a stream 0 would be the seed's own
+
+Point = Mapping[str, Value]
+Points = list[dict[str, Value]]
+
+
+def gaussian_process(
+    space: SearchSpace, observations: Sequence[Observation], pending: Sequence[Point], count: int, seed: Sequence[int]
+) -> Points:
+    """Return `count` new points: those of the largest expected improvement, each given those before it.
+
+    `pending` are points without results yet, which are not proposed again. The points are a function of the arguments
+    alone, and fewer are the first of more. Failed and diverged trials count as the worst.
+    """
+    if count <= 0:
+        return []
+    seen = comparable(observations)
+    taken = [*(each.point for each in observations), *pending]
+    losses = np.array([loss for _, loss in seen])
+    if np.isfinite(losses).sum() < LEAST_FINITE or not space.varying:
+        return _fill([], space, taken, count, seed)
+    known = [each.point for each, _ in seen]
+    order = np.argsort(np.where(np.isfinite(losses), losses, np.inf), kind="stable")
+    best = [known[place] for place in order[:BEST]]
+    candidates = _new([*_near(space, best, seed), *_random(space, seed)], taken)
+    encode = Encoding(space)
+    # Known points are among the places: the best of their means is what has to be improved.
+    places = encode([*known, *pending, *candidates])
+    model = posterior(encode(known), scores(losses), encode.groups, places)
+    chosen = _greedy(model, len(known), len(pending), count)
+    return _fill([candidates[place] for place in chosen], space, taken, count, seed)
+
+
+def scores(losses: np.ndarray) -> np.ndarray:
+    """Return losses standardized by median and median deviation, with mean 0 and variance 1; NaN gets the worst score.
+
+    What is worse than the median counts by its logarithm, so that no failed training flattens the rest.
+    """
+    finite = np.isfinite(losses)
+    values = losses[finite]
+    median = np.median(values)
+    deviation = max(float(np.median(np.abs(values - median))) * 1.4826, 1e-12)
+    away = (values - median) / deviation
+    away = np.clip(np.where(away > 0, np.log1p(np.maximum(away, 0)), away), GOOD_LIMIT, BAD_LIMIT)
+    found = np.full(len(losses), away.max())
+    found[finite] = away
+    return np.asarray((found - found.mean()) / max(float(found.std()), 1e-9))
+
+
+def log_expected_improvement(mean: np.ndarray, deviation: np.ndarray, best: float) -> np.ndarray:
+    """Return log E max(best − f, 0) for f normal; far below the mean by its asymptote."""
+    from scipy.special import ndtr  # noqa: PLC0415 - takes a moment, and most commands compute none
+
+    gain = (best - mean) / deviation
+    density = np.exp(-0.5 * gain**2) / np.sqrt(2 * np.pi)
+    near = np.log(np.maximum(density + gain * ndtr(gain), 1e-300))
+    far = -0.5 * gain**2 - 0.5 * np.log(2 * np.pi) - 2 * np.log(np.abs(gain) + 1e-9)
+    return np.asarray(np.where(gain > -5, near, far) + np.log(deviation))
+
+
+def _greedy(model: Posterior, known: int, pending: int, count: int) -> list[int]:
+    """Return the places of the chosen candidates, counted from 0.
+
+    A chosen or pending point is taken to have the result that the model expects (kriging believer; Ginsbourger, Le
+    Riche, Carraro 2010): means stay, and deviations near it shrink.
+    """
+    first = known + pending
+    mean, covariance = model.mean, model.covariance.copy()
+    best = float(mean[:known].min())
+    chosen: list[int] = []
+    for step in range(pending + min(count, len(mean) - first)):
+        if step < pending:
+            place = known + step
+        else:
+            deviation = np.sqrt(np.maximum(np.diagonal(covariance)[first:], 1e-12))
+            gain = log_expected_improvement(mean[first:], deviation, best)
+            gain[[each - first for each in chosen]] = -np.inf
+            place = first + int(np.argmax(gain))
+            chosen.append(place)
+        column = covariance[:, place].copy()
+        covariance -= np.outer(column, column / (column[place] + model.noise + 1e-9))
+        best = min(best, float(mean[place]))
+    return [place - first for place in chosen]
+
+
+def _random(space: SearchSpace, seed: Sequence[int]) -> Iterator[dict[str, Value]]:
+    generator = np.random.default_rng([*seed, _ANYWHERE])
+    for _ in range(RANDOM_CANDIDATES):
+        yield space.at({name: generator.random() for name in space.by_name})
+
+
+def _near(space: SearchSpace, best: Sequence[Point], seed: Sequence[int]) -> Iterator[dict[str, Value]]:
+    """Yield changes of the best points: steps of normal length along some numbers, and other options."""
+    generator = np.random.default_rng([*seed, _NEAR_BEST])
+    share = max(0.4, 1.5 / len(space.varying))
+    for point in best:
+        for width in STEPS:
+            for _ in range(NEAR):
+                yield space.at({name: _moved(space, point, name, width, share, generator) for name in space.by_name})
+
+
+def _moved(
+    space: SearchSpace, point: Point, name: str, width: float, share: float, generator: np.random.Generator
+) -> float:
+    """Return a position near that of the point; of an inactive dimension, any."""
+    is_moved, step, drawn = generator.random(), generator.standard_normal(), generator.random()
+    if name not in point:
+        return float(drawn)
+    domain = space.by_name[name].domain.under(point)
+    place = min(max(domain.to_unit(point[name]), 0.0), 1.0)
+    if isinstance(domain, Choice):
+        return float(drawn) if is_moved < FLIP else place
+    moved = abs(place + width * step) if is_moved < share else place
+    return min(max(2 - moved if moved >= 1 else moved, 0.0), 1 - 1e-9)
+
+
+def _new(points: Sequence[dict[str, Value]], taken: Sequence[Point]) -> Points:
+    """Return the points that are not taken, each once."""
+    keys = {_key(point) for point in taken}
+    return list({_key(point): point for point in points if _key(point) not in keys}.values())
+
+
+def _fill(found: Points, space: SearchSpace, taken: Sequence[Point], count: int, seed: Sequence[int]) -> Points:
+    """Complete the points with random ones: new ones, as long as the space has any."""
+    if len(found) >= count:
+        return found
+    drawn = distinct_points(space, len(taken) + count, [], [*seed, _REST])
+    points = [*found, *_new(drawn, [*taken, *found])][:count]
+    return [*points, *random(space, count - len(points), [], [*seed, _REPEATED])]
+
+
+def _key(point: Point) -> str:
+    return json.dumps(point, sort_keys=True)

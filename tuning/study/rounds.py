@@ -1,0 +1,46 @@
+"""The points of a bracket: drawn by its number, or proposed from the results of the brackets before."""
+
+from collections.abc import Sequence
+
+from nightune.tuning.search.distinct import distinct_points
+from nightune.tuning.search.observations import Observation
+from nightune.tuning.search.proposals import PROPOSERS
+from nightune.tuning.search.samplers import SAMPLERS, Sampler
+from nightune.tuning.search.search_space import SearchSpace
+from nightune.tuning.study.budgets import DISTINCT_METHODS
+from nightune.tuning.study.sections import SearchSection
+from nightune.tuning.trial import Bracket, Params, Value
+
+
+def draws(search: SearchSection, repeats_points: bool = False) -> Sampler:
+    """Return the sampler of a method; it repeats no point of a space of few, unless `repeats_points` is set."""
+    is_distinct = search.method in DISTINCT_METHODS and not repeats_points
+    return distinct_points if is_distinct else SAMPLERS[search.method]
+
+
+def is_proposed(search: SearchSection, bracket: Bracket) -> bool:
+    """True if the points of the bracket depend on results: of a model's method, those after the first round."""
+    return search.method in PROPOSERS and bracket.first > 0
+
+
+def bracket_points(
+    search: SearchSection,
+    space: SearchSpace,
+    bracket: Bracket,
+    observations: Sequence[Observation],
+    seed: Sequence[int],
+    kept: Sequence[Params] = (),
+    repeats_points: bool = False,
+) -> list[dict[str, Value]]:
+    """Return the points of a bracket; the same arguments give the same points on any machine with the same libraries.
+
+    `observations` are those of the brackets before, in any order; `kept` are the bracket's first points, if these were
+    proposed earlier, and are among the result. `repeats_points` as in `draws`.
+    """
+    if not is_proposed(search, bracket):
+        return draws(search, repeats_points)(space, bracket.first + bracket.trials, [], seed)[bracket.first :]
+    first = [dict(point) for point in kept[: bracket.trials]]
+    before = sorted((each for each in observations if each.number < bracket.first), key=lambda each: each.number)
+    stream = [*seed, bracket.first]
+    more = PROPOSERS[search.method](space, before, first, bracket.trials - len(first), stream)
+    return [*first, *more]
