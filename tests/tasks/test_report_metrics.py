@@ -8,7 +8,7 @@ import pytest
 
 from nightune.tasks.reporting.night.answer import answer, headline
 from nightune.tasks.reporting.night.measure import LIMITS, NAMES, measure_of
-from nightune.tasks.reporting.night.page import draw_page
+from nightune.tasks.reporting.night.page import Context, draw_page
 from nightune.tasks.reporting.night.tables import facts, load_trials, metric_rows
 from nightune.tuning.analysis.metric_values import MetricValues
 from nightune.tuning.analysis.paired_gain import Gain
@@ -70,7 +70,7 @@ def test_correlations_end_at_1() -> None:
     subject = night([result(0, 0.99), result(1, 0.98)], replace(ACCURACY, metric="val_mcc"))
     held = confirmation(0.999, 0.95)
     assert held.finalists[0].high > 1
-    page = Page(draw_page(replace(subject, confirmation=held), "flowers.toml", "sqlite:///a.db"))
+    page = Page(draw_page(replace(subject, confirmation=held), Context("flowers.toml", "sqlite:///a.db")))
     assert "to 1 at 95 %" in plain(page.text)
     drawn = next(layer["data"]["values"] for layer in page.json["specs"]["finalists"]["layer"])
     assert max(row["high"] for row in drawn) == 1
@@ -94,7 +94,7 @@ def profit_night(direction: str, **changes: Any) -> Any:
 @pytest.mark.parametrize(("direction", "best", "said"), [("maximize", 0, "Higher"), ("minimize", 1, "Lower")])
 def test_a_metric_of_the_user_is_written_out_and_labelled_by_its_name(direction: str, best: int, said: str) -> None:
     subject = profit_night(direction)
-    page = Page(draw_page(subject, "shop.toml", "sqlite:///a.db"))
+    page = Page(draw_page(subject, Context("shop.toml", "sqlite:///a.db")))
     text = plain(page.text)
     assert f"Trial {best} leads with {('1 234 568', '1 150 000')[best]} net profit" in plain(headline(subject))
     assert f"{said} is better." in text
@@ -133,7 +133,9 @@ def test_numbers_keep_their_digits_at_every_size() -> None:
 
 @pytest.mark.parametrize("name", ["val__", "val__profit", "val_été"])
 def test_every_name_of_a_function_is_a_name_on_the_page(name: str) -> None:
-    page = Page(draw_page(night([result(0, 5.0)], replace(PROFIT, metric=name)), "shop.toml", "sqlite:///a.db"))
+    page = Page(
+        draw_page(night([result(0, 5.0)], replace(PROFIT, metric=name)), Context("shop.toml", "sqlite:///a.db"))
+    )
     assert name.removeprefix(VALIDATION_PREFIX).strip("_").lower() in page.text.lower()
 
 
@@ -148,9 +150,9 @@ def test_the_page_has_every_metric_of_the_winner_on_validation_and_sealed_rows()
         "area under the curve": ("–", "not defined"),
         "Matthews correlation": ("0.25", "–"),
     }
-    text = plain(Page(draw_page(subject, "s.toml", "sqlite:///a.db")).text)
+    text = plain(Page(draw_page(subject, Context("s.toml", "sqlite:///a.db"))).text)
     assert "The winner in every metric" in text
     assert "75.00 %" in text
-    assert "every metric" not in Page(draw_page(night([result(0, 0.9)]), "s.toml", "sqlite:///a.db")).text
+    assert "every metric" not in Page(draw_page(night([result(0, 0.9)]), Context("s.toml", "sqlite:///a.db"))).text
     assert "| auc | not defined |" in as_markdown(judged)
     assert "| pr_auc | 0.75 |" in as_markdown(judged)

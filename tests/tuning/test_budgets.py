@@ -66,6 +66,7 @@ def test_every_status_is_counted() -> None:
         "not_promoted": 0,
         "diverged": 0,
         "failed": 1,
+        "over_limit": 0,
     }
 
 
