@@ -102,7 +102,9 @@ def built(folder: Path, function: str, dataset: Dataset, inputs: Any) -> Any:
     return build_model(f"net.py:{function}", {}, shape, size, folder=folder, seed=0, training_inputs=inputs)
 
 
-@pytest.mark.parametrize(("function", "source"), [("build", "one"), ("named", "named")])
+@pytest.mark.parametrize(
+    ("function", "source"), [("build", "one"), pytest.param("named", "named", marks=pytest.mark.nights)]
+)
 def test_all_engines_build_by_the_rows_of_the_training_split(folder: Path, function: str, source: str) -> None:
     dataset, tried = load(folder, source), recipe(function)
     compiled = make_engine(BACKEND, dataset, folder)
