@@ -1,0 +1,124 @@
+"""Replay a search on recorded learning curves: which trial would lead after how many epochs, without training."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from nightune.tuning.search.observations import Observation, observed
+from nightune.tuning.search.search_space import SearchSpace
+from nightune.tuning.study.budgets import brackets, survivors, without_repeats
+from nightune.tuning.study.rounds import bracket_points
+from nightune.tuning.study.sections import SearchSection
+from nightune.tuning.trial import Params, Status, Trial, TrialResult
+from nightune.vocabulary import sign_of
+
+Curve = Callable[[Params, int], Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Recorded curves: the objective by epoch of any point, as measured for a trial of this number.
+
+    A curve may be shorter than the search's epochs, as after an early stop; NaN are epochs that were not finite.
+    """
+
+    space: SearchSpace
+    direction: str
+    curve: Curve
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A part of a trial's training, from the end of its last rung to that of this one, with its curve so far."""
+
+    trial: int
+    point: Params
+    begin: int
+    end: int
+    curve: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """The trial with the best objective after a number of epochs of a search."""
+
+    trial: int
+    point: Params
+    objective: float
+
+
+def simulate(search: SearchSection, bank: Bank, seed: int) -> Iterator[Training]:
+    """Yield the trainings of a search in order, as `nightune tune` would train them, until a sweep has no epoch.
+
+    A complete sweep is followed by the next one, with other draws and without the results of the first. A trial's
+    number continues from sweep to sweep.
+    """
+    search = without_repeats(search, bank.space)
+    done = 0
+    for sweep in count():
+        trained = trials = 0
+        for training in _sweep(search, bank, (seed, sweep), done):
+            trained, trials = trained + training.end - training.begin, max(trials, training.trial + 1 - done)
+            yield training
+        if not trained:
+            return
+        done += trials
+
+
+def leaders(trainings: Iterator[Training], epochs: Sequence[int], direction: str) -> list[Leader | None]:
+    """Return the leader after each of these numbers of epochs, ascending; None if no objective was finite.
+
+    A training that is under way counts as far as it has come.
+    """
+    sign, spent, best = sign_of(direction), 0, None
+    found: list[Leader | None] = []
+    for training in trainings:
+        length = training.end - training.begin
+        while len(found) < len(epochs) and spent + length >= epochs[len(found)]:
+            found.append(_better(best, training, training.begin + epochs[len(found)] - spent, sign))
+        if len(found) == len(epochs):
+            return found
+        best, spent = _better(best, training, training.end, sign), spent + length
+    return found
+
+
+def _sweep(search: SearchSection, bank: Bank, seed: tuple[int, int], done: int) -> Iterator[Training]:
+    observations: list[Observation] = []
+    for bracket in brackets(search, bank.space):
+        points = bracket_points(search, bank.space, bracket, observations, seed)
+        trials = [Trial(bracket.first + place, dict(point), 0, "", point=point) for place, point in enumerate(points)]
+        curves = {each.number: tuple(bank.curve(each.point, done + each.number))[: search.epochs] for each in trials}
+        remaining, begin = trials, 0
+        rungs: list[tuple[int, list[TrialResult]]] = []
+        for rung in bracket.rungs:
+            entrants = remaining[: rung.trials]
+            for each in entrants:
+                curve = curves[each.number][: rung.epochs]
+                yield Training(done + each.number, each.point, min(begin, len(curve)), len(curve), curve)
+            results = [_result(each, curves[each.number][: rung.epochs], bank.direction) for each in entrants]
+            rungs.append((rung.epochs, results))
+            remaining, begin = survivors(results, bank.direction), rung.epochs
+        observations += observed(trials, rungs, bank.direction)
+
+
+def _result(trial: Trial, curve: Sequence[float], direction: str) -> TrialResult:
+    objective, epoch = _best(curve, sign_of(direction))
+    return TrialResult(trial, Status.COMPLETED, objective, epoch, len(curve), 0, 0, 0.0)
+
+
+def _best(curve: Sequence[float], sign: float) -> tuple[float, int]:
+    """Return the best finite value of a curve and its epoch, from 1; NaN and 0 if there is none."""
+    finite = [(sign * value, epoch) for epoch, value in enumerate(curve, start=1) if math.isfinite(value)]
+    if not finite:
+        return math.nan, 0
+    value, epoch = min(finite)
+    return sign * value, epoch
+
+
+def _better(best: Leader | None, training: Training, epochs: int, sign: float) -> Leader | None:
+    """Return the leader after a training has come to this epoch; of equal ones, the earlier."""
+    objective, _ = _best(training.curve[:epochs], sign)
+    if math.isnan(objective) or (best is not None and sign * objective >= sign * best.objective):
+        return best
+    return Leader(training.trial, training.point, objective)
