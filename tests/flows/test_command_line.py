@@ -102,7 +102,7 @@ def test_the_ui_opens_at_the_printed_address_until_it_is_stopped(store_root: Pat
         urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30)
 
 
-@pytest.mark.slow
+@pytest.mark.nights
 def test_a_ui_on_the_network_asks_for_a_password_and_refuses_foreign_host_names(
     store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

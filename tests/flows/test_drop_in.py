@@ -138,7 +138,7 @@ def build(units: int, output_size: int):
     [
         (CONVNET, "digits_images", "num_filters = [4, 8]"),
         pytest.param(TEXT, "user.py:data", "units = [4, 8]", marks=pytest.mark.nights),
-        (SERIES, "user.py:data", "filters = [4, 8]"),
+        pytest.param(SERIES, "user.py:data", "filters = [4, 8]", marks=pytest.mark.nights),
         pytest.param(SUBCLASS, "iris", "units = [4, 8]", marks=pytest.mark.nights),
     ],
     ids=["image", "text", "series", "subclass"],

@@ -48,6 +48,7 @@ def test_a_stop_changes_no_proposal(rounds: Path, store_root: Path, monkeypatch:
     assert trained(tune(rounds)) == trained(report)
 
 
+@pytest.mark.nights
 def test_an_extension_and_other_results_of_earlier_trials_keep_what_was_proposed(
     rounds: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from nightune.models.kept_code import code_kept
 from nightune.tasks.compare_sweeps import compare_sweeps
-from nightune.tasks.draw_report import draw_report
+from nightune.tasks.draw_report import Asked, draw_report
 from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.reporting.night.record import read_night
@@ -89,7 +89,7 @@ def test_a_metric_of_the_user_ranks_confirms_judges_and_is_reported(study: Path,
     assert promotion.verdict.test_metrics["profit"] > 2_000
     assert 0 < promotion.verdict.test_metrics["mcc"] <= 1  # of [objective] report
     assert 0 < night.reported["val_mcc"] <= 1
-    drawn = draw_report(store, "shop", study, None, study.parent / "page.html")
+    drawn = draw_report(store, "shop", study, Asked(output=study.parent / "page.html"))
     shown = f"{values.challenger:,.0f}".replace(",", "\u202f")
     assert f"with {shown} profit on 80 weighted sealed rows" in drawn.headline
     assert "Higher is better." in (study.parent / "page.html").read_text()

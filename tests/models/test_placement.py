@@ -11,10 +11,10 @@ import pytest
 from nightune.models.data import placement
 from nightune.models.data import placement as gathering
 from nightune.models.data.dataset import Dataset
+from nightune.models.data.input_arrays import refuse_non_finite
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.placement import available_bytes, place
 from nightune.models.data.settings import DataSettings
-from nightune.models.data.sources import refuse_non_finite
 from nightune.models.data.storage import data_placement, open_dataset, save_dataset
 from nightune.models.engines.choice import choose_engine
 from nightune.models.errors import InputError
