@@ -181,7 +181,7 @@ def _refuse_unlogged(setting: Any, count: int) -> None:
     from nightune.tasks.tracking.trials.trials import finished_trials
 
     logged = finished_trials(setting.store, setting.sweep).values()
-    whole = sum(result.status == "completed" for result in logged)
+    whole = sum(result.status in ("completed", "stopped_early") for result in logged)
     if whole != count:
         raise SystemExit(f"{whole} of {count} trials were trained and logged; the measurement is invalid")
 
