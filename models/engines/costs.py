@@ -4,12 +4,13 @@ A program pays for itself over the trials that share it. Where nearly each trial
 widths that are searched, and trials are short, `fit` is faster.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.engines.make import make_engine
+from nightune.models.engines.make import make_engine, make_same_engine
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.stopping.settings import StoppingSettings
 from nightune.models.training import reported_names
@@ -20,11 +21,12 @@ MARGIN = 0.9  # `fit` must cost less than this share of the compiled engine, for
 LEAST_SAVED_SECONDS = 5.0
 COUNTED_RECIPES = 16  # whose models are built, to find how many programs they need
 MEASURED_EXAMPLES = 5_000  # of training and validation; epochs of more are extrapolated from a part
+TRIED_RECIPES = 3  # to measure an epoch of: some models cannot be built, and some trainings diverge at once
 
 
 @dataclass(frozen=True)
 class PlannedWork:
-    """What a sweep trains at most: trials, and their epochs in total."""
+    """What a sweep trains at most: trials, and their epochs in total, each of which trains every fold once."""
 
     trials: int
     epochs: int
@@ -53,13 +55,17 @@ def cheaper_in_fit(
         return None
     sample = recipes[:COUNTED_RECIPES]
     programs = _programs(engine.program_count(sample), len(sample), work.trials)
+    members = max(1, len(dataset.folds))  # trainings of a trial, in one program
     compiling = (programs - 1) * max(0.0, seconds.first - seconds.compiled)
-    compiled, fit = compiling + work.trials * seconds.compiled, work.trials * seconds.fit
+    compiled, fit = (work.trials * members * each for each in (seconds.compiled, seconds.fit))
+    compiled += compiling
     if not _is_worth_it(compiled, fit):
         return None
-    recipe = recipes[0]
-    compiled += work.epochs * _epoch_seconds(engine, recipe, dataset, folder)
-    fit += work.epochs * _epoch_seconds(make_engine("fit", dataset, folder), recipe, dataset, folder)
+    measured = _measured_epochs((engine, make_engine("fit", dataset, folder)), sample, dataset, folder)
+    if measured is None:
+        return None
+    compiled += work.epochs * members * measured[0]
+    fit += work.epochs * members * measured[1]
     if not _is_worth_it(compiled, fit):
         return None
     return (
@@ -79,13 +85,45 @@ def _is_worth_it(compiled: float, fit: float) -> bool:
     return fit < MARGIN * compiled and compiled - fit > LEAST_SAVED_SECONDS
 
 
+def _measured_epochs(
+    engines: Sequence[Engine], recipes: Sequence[Recipe], dataset: Dataset, folder: Path
+) -> list[float] | None:
+    """Return the seconds of an epoch in each engine, of a typical recipe that trains; None if the first ones do not."""
+    for recipe in _by_typical_updates(recipes, len(dataset.train))[:TRIED_RECIPES]:
+        try:
+            seconds = [_epoch_seconds(engine, recipe, dataset, folder) for engine in engines]
+        except (MemoryError, OSError):
+            raise
+        except Exception:
+            continue
+        if all(map(math.isfinite, seconds)):
+            return seconds
+    return None
+
+
+def _by_typical_updates(recipes: Sequence[Recipe], rows: int) -> list[Recipe]:
+    """Sort recipes by how near their updates in an epoch are to the mean: `fit` spends most of an epoch on these."""
+    updates = [1 if each.optimizer.is_full_batch else math.ceil(rows / each.batch_size.size) for each in recipes]
+    mean = sum(updates) / len(updates)
+    order = sorted(range(len(recipes)), key=lambda place: abs(updates[place] - mean))
+    return [recipes[place] for place in order]
+
+
 def _epoch_seconds(engine: Engine, recipe: Recipe, dataset: Dataset, folder: Path) -> float:
-    """Return the seconds of an epoch after the first; of many examples a part is measured in an engine of its own."""
-    share = min(1.0, MEASURED_EXAMPLES / (len(dataset.train) + len(dataset.validation)))
+    """Return the seconds of an epoch after the first; infinite if the training ends after it.
+
+    Of many examples a part is measured, in an engine of its own. A compiled engine trains twice: its first call may
+    compute both epochs, and includes the compilation.
+    """
+    validation = replace(dataset.validation, weights=None)  # those of a part may all be 0
+    share = min(1.0, MEASURED_EXAMPLES / (len(dataset.train) + len(validation)))
     if share < 1.0:
-        train_rows, held_out = (slice(int(share * len(each))) for each in (dataset.train, dataset.validation))
-        dataset = replace(dataset, train=dataset.train.part(train_rows), validation=dataset.validation.part(held_out))
-        engine = make_engine(engine.name, dataset, folder)
+        count, held_out = (max(1, int(share * len(each))) for each in (dataset.train, validation))
+        dataset = replace(dataset, train=dataset.train.weighing(count), validation=validation.part(slice(held_out)))
+        engine = make_same_engine(engine, dataset, folder)
     recipe = replace(recipe, stopping=StoppingSettings("none"))
-    outcome = train(engine, recipe, dataset, epochs=2, seed=0, monitor="val_loss", direction="minimize")
-    return min(outcome.curves[reported_names.SECONDS]) / share
+    seconds: list[float] = []
+    for _ in range(2 if isinstance(engine, Compiles) else 1):
+        outcome = train(engine, recipe, dataset, epochs=2, seed=0, monitor="val_loss", direction="minimize")
+        seconds = outcome.curves[reported_names.SECONDS]
+    return min(seconds) / share if len(seconds) > 1 else math.inf

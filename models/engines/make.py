@@ -19,6 +19,11 @@ def make_engine(name: str, dataset: Dataset, folder: Path, *, shares_rules: bool
     return ENGINES[name](dataset, folder, shares_rules)
 
 
+def make_same_engine(engine: Engine, dataset: Dataset, folder: Path) -> Engine:
+    """Return an engine like the given one for another data set: it compiles the same programs."""
+    return make_engine(engine.name, dataset, folder, shares_rules=getattr(engine, "shares_rules", True))
+
+
 def _fit(dataset: Dataset, folder: Path, _shares_rules: bool) -> Engine:
     from nightune.models.engines.fit.engine import FitEngine  # noqa: PLC0415 - Keras takes seconds
 

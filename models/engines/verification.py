@@ -16,7 +16,7 @@ import numpy as np
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.engines.costs import PlannedWork, Seconds, cheaper_in_fit
-from nightune.models.engines.make import make_engine
+from nightune.models.engines.make import make_engine, make_same_engine
 from nightune.models.error_causes import cause_of
 from nightune.models.errors import InputError
 from nightune.models.networks.architectures import ARCHITECTURES, reads_training_inputs
@@ -253,7 +253,7 @@ def _trained(engine: Engine, recipes: Sequence[Recipe], dataset: Dataset, folder
         compiled: Any = _InProgramsOfAll(engine, len(dataset.train))
     else:
         part = replace(part, validation=validation.part(slice(COMPARED_EXAMPLES)))
-        compiled = make_engine(engine.name, part, folder, shares_rules=getattr(engine, "shares_rules", True))
+        compiled = make_same_engine(engine, part, folder)
     reference = make_engine("fit", part, folder)
     return [_compared(reference, compiled, recipe, part) for recipe in recipes]
 
