@@ -53,7 +53,8 @@ def choose_engine(
     if comparison.cost is not None:
         return EngineChoice("fit", comparison.cost)
     if comparison.refusal is None:
-        return EngineChoice(comparison.engine, comparison.agreement)
+        asked = f"{reported_names.AS_ASKED}; " if request == "compiled" else ""
+        return EngineChoice(comparison.engine, f"{asked}{comparison.agreement}")
     if comparison.is_broken:
         refuse_untrainable_models(recipes, dataset, folder)
     if request == "compiled":

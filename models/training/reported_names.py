@@ -10,7 +10,7 @@ DATA_PLACE = "nightune.data"  # where the examples lie: in memory, on disk, on t
 TRAINED_ON = "nightune.trained_on"  # the rows of the checkpoint's model, with folds
 XLA = "nightune.xla"  # yes, or no with the reason
 
-AS_ASKED = "as asked"  # the reason for an engine that a command names
+AS_ASKED = "as asked"  # begins the reason for an engine that a command names
 
 # Curves, one value an epoch; penalty-free metrics on the validation rows are `val_` and the metric's name.
 LOSS = "loss"  # running, over the epoch's updates

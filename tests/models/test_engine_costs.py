@@ -104,6 +104,7 @@ def test_only_auto_weighs_costs(
     work = costs.PlannedWork(24, 48)
     choice = choose_engine(request_, RATES, dataset, HERE, work=work)
     assert (choice.name, choice.reason == "because") == (expected, expected == "fit")
+    assert choice.reason.startswith("as asked") == (request_ == "compiled")
     if expected == "fit":
         assert asked[0] is work
         assert asked[1].first > asked[1].compiled > 0.0

@@ -21,7 +21,7 @@ from nightune.tasks.reporting.night.tables import commands, load_trials, summary
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.confirmations import write_confirmation
 from nightune.tasks.tracking.sweeps.origins import Origin, read_origin
-from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus, finish_sweep
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus, finish_sweep, record_engine
 from nightune.tasks.tracking.sweeps.verdicts import write_verdict
 from nightune.tasks.tracking.trials.recorded import RecordedTrial
 from nightune.tuning.analysis.metric_values import MetricValues
@@ -215,6 +215,23 @@ def test_overrides_of_the_command_line_are_read_from_the_store(store: Store, swe
     assert read_origin(store, sweep).overrides == ("--trials", "3", "--seed", "7")
     client(store).log_text(sweep.run_id, "seed = 7\n[search]\ntrials = 3\nepochs = 5\n", "study/flowers.toml")
     assert read_origin(store, sweep).overrides == ("--epochs", "2")
+
+
+@pytest.mark.parametrize(
+    ("engine", "reason", "option"),
+    [
+        ("fit", "as asked", ("--engine", "fit")),
+        ("jax", "as asked; weights match fit's", ("--engine", "compiled")),
+        ("jax", "weights match fit's", ()),
+        ("fit", "40 programs for 40 trials", ()),
+    ],
+)
+def test_an_engine_that_was_asked_for_is_asked_for_again(
+    engine: str, reason: str, option: tuple[str, ...], store: Store, sweep: Sweep
+) -> None:
+    """`auto` weighs what programs cost, and may choose another one."""
+    record_engine(store, sweep, engine, reason)
+    assert read_origin(store, sweep).overrides == ("--seed", "7", *option)
 
 
 def test_code_of_the_page_reads_the_trials(store: Store, sweep: Sweep, data: PreparedData) -> None:

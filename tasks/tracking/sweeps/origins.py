@@ -69,8 +69,10 @@ def write_page(store: Store, sweep: Sweep, page: str) -> Path | None:
 
 
 def _engine(tags: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the option of an engine that was asked for; the compiled one is chosen without it, too."""
-    return ("--engine", tags[names.ENGINE]) if tags.get(names.ENGINE_REASON) == AS_ASKED else ()
+    """Return the option of an engine that was asked for."""
+    if not tags.get(names.ENGINE_REASON, "").startswith(AS_ASKED):
+        return ()
+    return ("--engine", "fit" if tags[names.ENGINE] == "fit" else "compiled")
 
 
 def _overrides(written: Mapping[str, Any], content: Mapping[str, Any]) -> tuple[str, ...]:
