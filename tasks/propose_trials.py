@@ -62,13 +62,18 @@ def content_key(study: Study, sweep_number: int, data: PreparedData, params: Par
         "code": source_digest(str(params["model.architecture"]), study.path.parent)
         + _stopping_digest(study, params)
         + _loss_digest(study, data, params)
-        + source_digest(study.objective.metric, study.path.parent, "objective.metric"),
+        + metric_digest(study),
     }
     if study.limits.of_model:  # a trial over them is not trained, or not ranked
         content["limits"] = study.limits.of_model
     if params.get("stopping.rule") == "median":
         content["sweep"] = sweep_number  # depends on earlier trials, so it is not reusable in another sweep
     return trial_key(content)
+
+
+def metric_digest(study: Study) -> str:
+    """Return the digest of a user's metric; empty for a built-in one."""
+    return source_digest(study.objective.metric, study.path.parent, "objective.metric")
 
 
 def _stopping_digest(study: Study, params: Params) -> str:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from nightune.models.errors import InputError
 from nightune.models.recipe.rules import notes_on
-from nightune.models.user_code import source_digest
 from nightune.tasks.choose_sweep import choose_sweep, refuse_other_engine
 from nightune.tasks.prepared_data import PreparedData
-from nightune.tasks.propose_trials import sample_recipes
+from nightune.tasks.propose_trials import metric_digest, sample_recipes
 from nightune.tasks.reporting.events import SweepStarted, announce_sweep, announce_trial
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
@@ -48,9 +47,7 @@ def start_sweep(
         reconcile(store, sweep.experiment_id)
         if not sweep.is_complete:
             write_findings(store, sweep, data.findings, findings)
-            write_metric_code(
-                store, sweep, source_digest(study.objective.metric, study.path.parent, "objective.metric")
-            )
+            write_metric_code(store, sweep, metric_digest(study))
         announce_sweep(_started(study, sweep, list(finished_trials(store, sweep).values())))
         if not sweep.engine and not sweep.is_complete:
             logger.info("choosing the engine …" if request == "auto" else "checking the engine …")

@@ -36,7 +36,7 @@ def refuse_unusable_step(recipe: Recipe, dataset: Dataset, folder: Path) -> None
     InputError if the step raises, returns no loss, leaves out the study's optimizer, loss or penalty, or makes
     variables while it trains. `folder` is the study's.
     """
-    part = replace(dataset, train=dataset.train.weighing(ROWS), validation=dataset.validation.weighing(ROWS))
+    part = _few_rows(dataset)
     recipe = replace(recipe, stopping=StoppingSettings("none"))
     engine = FitEngine(part, folder)
     started = engine.start(recipe, Seeds.from_trial(0))
@@ -68,7 +68,7 @@ def refuse_untrainable(recipe: Recipe, dataset: Dataset, folder: Path) -> None:
 
     A model may be built and predict, and still raise there: `call` with `training=True` may return something else.
     """
-    part = replace(dataset, train=dataset.train.weighing(ROWS), validation=dataset.validation.weighing(ROWS))
+    part = _few_rows(dataset)
     _trained(FitEngine(part, folder), replace(recipe, stopping=StoppingSettings("none")), part, folder, [])
 
 
@@ -90,6 +90,10 @@ def refuse_untrainable_models(recipes: Sequence[Recipe], dataset: Dataset, folde
             return
     if errors:
         raise errors[0]
+
+
+def _few_rows(dataset: Dataset) -> Dataset:
+    return replace(dataset, train=dataset.train.weighing(ROWS), validation=dataset.validation.weighing(ROWS))
 
 
 def _trained(engine: FitEngine, recipe: Recipe, part: Dataset, folder: Path, own: list[str]) -> Outcome:
