@@ -95,28 +95,17 @@ def fixed_weights(setting: Setting, result: TrialResult) -> "FixedWeights":
 
     load_keras(setting.store.compiled)
     from nightune.models.data.storage import open_dataset  # noqa: PLC0415
-    from nightune.models.networks.architectures import ARCHITECTURES, build_model  # noqa: PLC0415
+    from nightune.models.engines.keras_parts.recipe_models import build_recipe_model  # noqa: PLC0415
+    from nightune.models.networks.architectures import ARCHITECTURES  # noqa: PLC0415
     from nightune.models.networks.fixed_weights import FixedWeights, find_fixed_weights  # noqa: PLC0415
-    from nightune.models.networks.heads import output_size  # noqa: PLC0415
 
     recipe = read_recipe(result.trial.params)
     if recipe.architecture in ARCHITECTURES:
         return FixedWeights()
     dataset = open_dataset(setting.data.folder)
-    shape, folder = dataset.input_shape, setting.study.path.parent
-    size = output_size(recipe.training, dataset.task, dataset.output_size)
+    folder = setting.study.path.parent
     try:
-        return find_fixed_weights(
-            lambda seed: build_model(
-                recipe.architecture,
-                recipe.model,
-                shape,
-                size,
-                folder=folder,
-                seed=seed,
-                training_inputs=dataset.train.inputs,
-            )
-        )
+        return find_fixed_weights(lambda seed: build_recipe_model(recipe, dataset, folder, seed))
     except InputError as error:  # its file has changed since
         logger.warning("trial %d · initial weights not compared: %s", result.trial.number, error.message)
         return FixedWeights()

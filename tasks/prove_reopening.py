@@ -70,18 +70,11 @@ def _problem(study: Study, dataset: "Dataset", architecture: str) -> str:
 
 def first_built(study: Study, dataset: "Dataset", architecture: str) -> tuple[Recipe, Any] | None:
     """Build a model of the architecture, with changed weights; None if none can be built, as others report."""
-    from nightune.models.engines.keras_parts.mixed_precision import computing_in  # noqa: PLC0415 - Keras
-    from nightune.models.networks.architectures import build_model  # noqa: PLC0415 - Keras
-    from nightune.models.networks.heads import output_size  # noqa: PLC0415 - Keras
+    from nightune.models.engines.keras_parts.recipe_models import build_recipe_model  # noqa: PLC0415 - Keras
 
     for recipe in recipes_of(study, architecture):
         try:
-            with computing_in(recipe.precision):
-                shape, size = dataset.input_shape, output_size(recipe.training, dataset.task, dataset.output_size)
-                inputs, folder = dataset.train.inputs, study.path.parent
-                model = build_model(
-                    architecture, recipe.model, shape, size, folder=folder, seed=SEED, training_inputs=inputs
-                )
+            model = build_recipe_model(recipe, dataset, study.path.parent, SEED)
         except ValueError:  # a model that cannot be built
             continue
         generator = np.random.default_rng(SEED)

@@ -21,13 +21,13 @@ from nightune.models.engines.compiled.compiled_program import CompiledProgram
 from nightune.models.engines.compiled.first_calls import FirstCalls
 from nightune.models.engines.compiled.initial_weights import InitialWeights
 from nightune.models.engines.compiled.program import Form, Program
-from nightune.models.engines.keras_parts.mixed_precision import computing_in
+from nightune.models.engines.keras_parts.recipe_models import build_recipe_model
 from nightune.models.engines.memory import is_out_of_memory, warn_of_smaller_micro_batches
 from nightune.models.engines.refusals import refusals_of
-from nightune.models.networks.architectures import build_model, reads_training_inputs
+from nightune.models.networks.architectures import reads_training_inputs
 from nightune.models.networks.coupling import is_separable, predicts_rows_apart
 from nightune.models.networks.embedding_ids import refuse_ids_outside_tables
-from nightune.models.networks.heads import Head, output_size
+from nightune.models.networks.heads import Head
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.serving.input_trees import map_arrays
 from nightune.models.training import reported_names
@@ -267,19 +267,7 @@ class CompiledEngine:
         return replace(state, arrays=state.executable.put(state.checkpoint), plans=(), cap=cap)
 
     def _build(self, recipe: Recipe, seed: int) -> keras.Model:
-        keras.backend.clear_session(free_memory=False)  # restart the numbering of layer names
-        shape = self._dataset.input_shape
-        size = output_size(recipe.training, self._dataset.task, self._dataset.output_size)
-        with computing_in(recipe.precision):
-            return build_model(
-                recipe.architecture,
-                recipe.model,
-                shape,
-                size,
-                folder=self._folder,
-                seed=seed,
-                training_inputs=self._dataset.train.inputs,
-            )
+        return build_recipe_model(recipe, self._dataset, self._folder, seed)
 
     def _compiled(self, recipe: Recipe) -> CompiledProgram:
         """Return the cached program of the recipe's key and of Keras' current dtype policy, or compile it."""

@@ -22,18 +22,17 @@ from nightune.models.engines.fit.fitted_epoch import (
 )
 from nightune.models.engines.keras_parts.evaluated_weights import evaluated
 from nightune.models.engines.keras_parts.mixed_precision import (
-    computing_in,
     count_updates,
     loss_scale_statistics,
     unscaled_optimizer,
 )
 from nightune.models.engines.keras_parts.penalty_measurements import Measurements
+from nightune.models.engines.keras_parts.recipe_models import build_recipe_model
 from nightune.models.engines.keras_parts.updates import Penalty, decayed_weights
 from nightune.models.engines.prediction import predict
 from nightune.models.library_internals.models import compiles_with_xla, discard_train_function
-from nightune.models.networks.architectures import build_model
 from nightune.models.networks.embedding_ids import refuse_ids_outside_tables
-from nightune.models.networks.heads import Head, output_size
+from nightune.models.networks.heads import Head
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training import reported_names
 from nightune.models.training.engine import EpochOutput
@@ -163,20 +162,7 @@ class FitEngine:
         return self._heads.read(recipe)
 
     def _build(self, recipe: Recipe, seed: int) -> keras.Model:
-        # Reset the numbers in layer names: the same trial writes the same file after any other trials.
-        keras.backend.clear_session(free_memory=False)
-        shape = self._dataset.input_shape
-        size = output_size(recipe.training, self._dataset.task, self._dataset.output_size)
-        with computing_in(recipe.precision):
-            return build_model(
-                recipe.architecture,
-                recipe.model,
-                shape,
-                size,
-                folder=self._folder,
-                seed=seed,
-                training_inputs=self._dataset.train.inputs,
-            )
+        return build_recipe_model(recipe, self._dataset, self._folder, seed)
 
     def _check_ids(self, recipe: Recipe, model: keras.Model) -> None:
         """Check the ids of the data once for each model."""

@@ -1,0 +1,31 @@
+"""Build the model of a recipe for a data set, as every engine trains it."""
+
+from pathlib import Path
+
+import keras
+
+from nightune.models.data.dataset import Dataset
+from nightune.models.engines.keras_parts.mixed_precision import computing_in
+from nightune.models.networks.architectures import build_model
+from nightune.models.networks.heads import output_size
+from nightune.models.recipe.recipe import Recipe
+
+
+def build_recipe_model(recipe: Recipe, dataset: Dataset, folder: Path, seed: int) -> keras.Model:
+    """Return a new model in the recipe's precision, with initial weights by the seed; `folder` is the study's.
+
+    The numbers in names of layers start anew: a trial writes the same file after any other trials.
+    """
+    keras.backend.clear_session(free_memory=False)
+    size = output_size(recipe.training, dataset.task, dataset.output_size)
+    with computing_in(recipe.precision):
+        model: keras.Model = build_model(
+            recipe.architecture,
+            recipe.model,
+            dataset.input_shape,
+            size,
+            folder=folder,
+            seed=seed,
+            training_inputs=dataset.train.inputs,
+        )
+    return model
