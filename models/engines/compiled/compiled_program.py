@@ -51,3 +51,20 @@ class ManyEpochs(Protocol):
         self, state: State, hyperparameters: Sequence[np.ndarray], rule: np.int32, plans: Sequence[EpochPlan]
     ) -> tuple[State, np.ndarray, np.ndarray, list[list[np.ndarray]]]:
         """Execute plans of one layout by one rule; return the state, and each epoch's loss, outputs and weights."""
+
+
+class Backend(Protocol):
+    """The operations that the engine requires of a backend."""
+
+    name: str
+    is_shape_bound: bool  # without padding, each batch size requires its own compilation
+
+    @property
+    def device(self) -> str:
+        """A description of the device that computes."""
+
+    def put_data(self, data: Data) -> Data:
+        """Copy the data to the device."""
+
+    def compile(self, program: Program, data: Data) -> CompiledProgram:
+        """Return the program's functions with their data; a function may be compiled at its first call."""

@@ -1,65 +1,34 @@
-"""The engine that trains trials in compiled programs, one for each graph key, on any backend."""
+"""The engine that trains trials in compiled programs, on any backend."""
 
 import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import keras
 import numpy as np
-from cachetools import LRUCache
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.engines.compiled import epochs
-from nightune.models.engines.compiled.alike_models import AlikeModels
-from nightune.models.engines.compiled.arrays import Data, State, padded_rows
-from nightune.models.engines.compiled.compiled_program import CompiledProgram
-from nightune.models.engines.compiled.first_calls import FirstCalls
-from nightune.models.engines.compiled.initial_weights import InitialWeights
-from nightune.models.engines.compiled.program import Form, Program
+from nightune.models.engines.compiled.arrays import State
+from nightune.models.engines.compiled.compiled_program import Backend, CompiledProgram
+from nightune.models.engines.compiled.programs import CACHED_PROGRAMS, Programs
 from nightune.models.engines.keras_parts.recipe_models import build_recipe_model
 from nightune.models.engines.memory import is_out_of_memory, warn_of_smaller_micro_batches
 from nightune.models.engines.refusals import refusals_of
 from nightune.models.networks.architectures import reads_training_inputs
-from nightune.models.networks.coupling import is_separable, predicts_rows_apart
-from nightune.models.networks.embedding_ids import refuse_ids_outside_tables
+from nightune.models.networks.coupling import is_separable
 from nightune.models.networks.heads import Head
 from nightune.models.recipe.recipe import Recipe
-from nightune.models.serving.input_trees import map_arrays
 from nightune.models.training import reported_names
 from nightune.models.training.capabilities import refuse_only_in_fit
 from nightune.models.training.engine import Compilation, EpochOutput
-from nightune.models.training.graph_key import graph_key, program_key
-from nightune.models.training.model_key import code_of
 from nightune.models.training.plan import EpochPlan
-from nightune.models.training.row_weights import ClassWeights
 from nightune.models.training.seeds import Seeds
-from nightune.models.training.settled_heads import SettledHeads
 from nightune.models.training.snapshots import EngineSnapshot, refuse_other_shapes
 
-CACHED_PROGRAMS = 32  # least recently used first out; each holds a model, its slots and its compiled functions
 MAXIMUM_PLAN_BYTES = 2**26  # of example orders, on the host
-
-
-class Backend(Protocol):
-    """The operations that the engine requires of a backend."""
-
-    name: str
-    is_shape_bound: bool  # without padding, each batch size requires its own compilation
-
-    @property
-    def device(self) -> str:
-        """A description of the device that computes."""
-
-    def put_data(self, data: Data) -> Data:
-        """Copy the data to the device."""
-
-    def compile(self, program: Program, data: Data) -> CompiledProgram:
-        """Return the program's functions with their data; a function may be compiled at its first call."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +49,7 @@ class CompiledState:
 
 
 class CompiledEngine:
-    """Trains trials of one graph key in one compiled program."""
+    """Trains trials in compiled programs, which many recipes share."""
 
     def __init__(
         self,
@@ -91,17 +60,9 @@ class CompiledEngine:
         *,
         shares_rules: bool = True,
     ) -> None:
-        self.shares_rules = shares_rules
         self._dataset, self._folder, self._backend = dataset, folder, backend
-        self._heads = SettledHeads(dataset, folder, self._build)
-        self._alike = AlikeModels(self._build, folder)
-        self._programs: LRUCache[tuple[str, str], CompiledProgram] = LRUCache(cached_programs)
-        self._first_calls: list[FirstCalls] = []  # of all programs, also those that are no longer cached
-        # By kind of head, which determines the form of the targets, and whether validation rows are padded.
-        self._data: dict[tuple[str, bool], Data] = {}
-        # Of the engine whose programs a fold shares, and whose data set has all folds.
-        self._compile_whole: Callable[[Recipe], CompiledProgram] | None = None
-        self._whole = dataset
+        self._programs = Programs(dataset, folder, backend, cached_programs, shares_rules)
+        self._heads = self._programs.heads
 
     @property
     def name(self) -> str:
@@ -121,18 +82,18 @@ class CompiledEngine:
         return len(self._programs)
 
     @property
+    def shares_rules(self) -> bool:
+        """Whether programs hold the rules of many optimizers."""
+        return self._programs.shares_rules
+
+    @property
     def compilation(self) -> Compilation:
         """The functions of all programs so far, and the seconds of their first calls."""
-        calls = self._first_calls
-        return Compilation(sum(each.functions for each in calls), sum(each.seconds for each in calls))
+        return self._programs.compilation
 
     def program_count(self, recipes: Sequence[Recipe]) -> int:
         """Return the number of programs that would train these recipes, without those whose models cannot be built."""
-        keys = set()
-        for recipe in recipes:
-            with suppress(Exception):  # a user's model may raise anything; its trials will report it
-                keys.add(self._keys(self._alike.leader(recipe))[0])
-        return len(keys)
+        return self._programs.count(recipes)
 
     def refusals(self, recipe: Recipe) -> list[str]:
         """Return the reasons why a recipe requires the engine `fit`; empty if a program can train it."""
@@ -152,14 +113,13 @@ class CompiledEngine:
     def of_fold(self, dataset: Dataset) -> "CompiledEngine":
         """Return an engine for a fold: programs are those of the whole, whose arrays have room for every fold."""
         fold = copy.copy(self)
-        fold._dataset, fold._data, fold._compile_whole = dataset, {}, self._compiled
-        fold._programs = LRUCache(self._programs.maxsize)
+        fold._dataset, fold._programs = dataset, self._programs.of_fold(dataset)
         return fold
 
     def start(self, recipe: Recipe, seeds: Seeds) -> CompiledState:
         """Create the trial's initial weights, slots and random streams on the device."""
         refuse_only_in_fit(recipe)
-        compiled = self._compiled(recipe)
+        compiled = self._programs.of(recipe)
         arrays = compiled.put(compiled.program.start(recipe, seeds))
         return CompiledState(compiled, arrays, recipe, seeds, cap=recipe.batch_size.micro_size)
 
@@ -258,7 +218,7 @@ class CompiledEngine:
 
     def shares_program(self, one: Recipe, other: Recipe) -> bool:
         """Return whether two recipes whose parameters of the model differ are trained by one program."""
-        return self._alike.leader(one).model == self._alike.leader(other).model
+        return self._programs.is_shared_by(one, other)
 
     def _rolled_back(self, state: CompiledState, cap: int) -> CompiledState:
         """Return the state at its checkpoint, with another maximum block size."""
@@ -268,56 +228,6 @@ class CompiledEngine:
 
     def _build(self, recipe: Recipe, seed: int) -> keras.Model:
         return build_recipe_model(recipe, self._dataset, self._folder, seed)
-
-    def _compiled(self, recipe: Recipe) -> CompiledProgram:
-        """Return the cached program of the recipe's key and of Keras' current dtype policy, or compile it."""
-        recipe = self._alike.leader(recipe)
-        shared, own = self._keys(recipe)
-        if compiled := self._programs.get(shared) or self._programs.get(own):
-            return compiled
-        compiled = self._compile(recipe)
-        self._programs[shared if compiled.program.has_shared_rules else own] = compiled
-        return compiled
-
-    def _keys(self, recipe: Recipe) -> tuple[tuple[str, str], tuple[str, str]]:
-        """Return the keys of a program that several rules share, and of one of its own, with Keras' dtype policy."""
-        policy, code = keras.config.dtype_policy().name, code_of(recipe, self._folder)
-        shared = program_key(recipe, code) if self.shares_rules else graph_key(recipe, code)
-        return (policy, shared), (policy, graph_key(recipe, code))
-
-    def _compile(self, recipe: Recipe) -> CompiledProgram:
-        if self._compile_whole is not None:
-            compiled = self._compile_whole(recipe)
-            program = compiled.program.with_classes(ClassWeights(self._dataset))
-            return compiled.with_data(program, self._put_data(program))
-        initial = InitialWeights(partial(self._build, recipe))
-        model = self._build(recipe, 0)
-        refuse_ids_outside_tables(model, self._dataset)
-        head, rows = self._heads.read(recipe, model), self._heads.rows.inputs
-        has_folds, rates = bool(self._dataset.folds), self._alike.rates
-        is_apart = has_folds and predicts_rows_apart(model, rows)
-        form = Form(is_separable(model, rows), is_apart, rates, self.shares_rules)
-        program = Program(model, head, recipe, initial, ClassWeights(self._dataset), form)
-        compiled = self._backend.compile(program, self._put_data(program))
-        self._first_calls.append(compiled.first_calls)
-        return compiled
-
-    def _put_data(self, program: Program) -> Data:
-        """Return the data on the device, with the shapes of the whole's folds, so that these share programs.
-
-        Validation rows stay as they are where padding may change the outputs of the others.
-        """
-        head, train, validation, whole = program.head, self._dataset.train, self._dataset.validation, self._whole
-        is_padded = program.predicts_rows_apart
-        if (head.kind, is_padded) not in self._data:
-            held_out = max(len(fold.validation) for fold in whole.folds) if is_padded else len(validation)
-            inputs = map_arrays(lambda array: padded_rows(array, len(whole.train)), train.inputs)
-            targets = padded_rows(train.targets, len(whole.train))
-            held = map_arrays(lambda array: padded_rows(array, held_out), validation.inputs)
-            weights = None if train.weights is None else padded_rows(train.weights, len(whole.train))
-            data = Data(inputs, head.targets(targets), held, weights)
-            self._data[head.kind, is_padded] = self._backend.put_data(data)
-        return self._data[head.kind, is_padded]
 
 
 def _advanced(state: CompiledState, arrays: State, executed: Sequence[EpochPlan]) -> CompiledState:

@@ -27,10 +27,11 @@ from nightune.models.engines.compiled.batch_layout import (
     order_length,
     padded_order,
 )
-from nightune.models.engines.compiled.engine import CACHED_PROGRAMS, CompiledEngine
+from nightune.models.engines.compiled.engine import CompiledEngine
 from nightune.models.engines.compiled.first_calls import FirstCalls
 from nightune.models.engines.compiled.pace import Pace
 from nightune.models.engines.compiled.program import Program
+from nightune.models.engines.compiled.programs import CACHED_PROGRAMS
 from nightune.models.engines.prediction import prediction_spans
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.serving.input_trees import rows_of

@@ -20,10 +20,11 @@ from nightune.models.engines.compiled.batch_layout import (
     exact_parts,
     unpadded_parts,
 )
-from nightune.models.engines.compiled.engine import CACHED_PROGRAMS, CompiledEngine
+from nightune.models.engines.compiled.engine import CompiledEngine
 from nightune.models.engines.compiled.first_calls import FirstCalls
 from nightune.models.engines.compiled.pace import Pace
 from nightune.models.engines.compiled.program import Program
+from nightune.models.engines.compiled.programs import CACHED_PROGRAMS
 from nightune.models.engines.prediction import prediction_spans
 from nightune.models.program_cache import publish_programs
 from nightune.models.recipe.recipe import Recipe
