@@ -11,6 +11,7 @@ import numpy as np
 from nightune.models.data.dataset import Dataset
 from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.engines.keras_parts.mixed_precision import unscaled_optimizer
+from nightune.models.engines.refusals import TRIED_MODELS
 from nightune.models.error_causes import described
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import all_layers
@@ -26,7 +27,6 @@ from nightune.models.training.seeds import Seeds
 from nightune.vocabulary import ARCHITECTURE
 
 ROWS = 64
-MODELS = 3  # that cannot be trained, before all are taken to be so
 _USE_COMPUTE_LOSS = "compute it by self.compute_loss(x=x, y=y, y_pred=y_pred), or remove the key"
 
 
@@ -81,7 +81,7 @@ def refuse_untrainable_models(recipes: Sequence[Recipe], dataset: Dataset, folde
     if any(recipe.architecture in ARCHITECTURES for recipe in own.values()):
         return
     errors = []
-    for recipe in list(own.values())[:MODELS]:
+    for recipe in list(own.values())[:TRIED_MODELS]:
         try:
             refuse_untrainable(recipe, dataset, folder)
         except InputError as error:

@@ -4,7 +4,7 @@ The two differ in their numbers: with one trial, a hyperparameter that a program
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +17,7 @@ import numpy as np
 from nightune.models.data.dataset import Dataset
 from nightune.models.engines.costs import PlannedWork, Seconds, cheaper_in_fit
 from nightune.models.engines.make import make_engine, make_same_engine
+from nightune.models.engines.refusals import TRIED_MODELS, refusals_of_sample
 from nightune.models.error_causes import cause_of
 from nightune.models.errors import InputError
 from nightune.models.networks.architectures import ARCHITECTURES, reads_training_inputs
@@ -24,7 +25,6 @@ from nightune.models.networks.embedding_ids import UnknownIdError
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.precision import PrecisionSettings
 from nightune.models.techniques.stopping.settings import StoppingSettings
-from nightune.models.training.capabilities import only_in_fit
 from nightune.models.training.engine import COMPILED_ENGINES, Engine, EpochOutput
 from nightune.models.training.graph_key import perturbed
 from nightune.models.training.loop import train
@@ -36,7 +36,6 @@ TOLERANCE = 1e-3  # relative to the distance that the weights moved
 MIXED_TOLERANCE = 0.02  # in bfloat16, with a precision of 8 bits, engines round in different places
 COMPARED_EXAMPLES = 200
 SHARED_EXAMPLES = 5_000  # of training and validation; with more, an engine of its own on a part is quicker
-TRIED_MODELS = 8  # that cannot be built or lack rows for ids, before all are taken to be so
 
 
 @dataclass(frozen=True)
@@ -188,26 +187,7 @@ def _asked(recipes: Sequence[Recipe], make: Callable[[str], Engine]) -> tuple[st
     if not recipes:
         return name, ["there is no recipe to compare with fit"], None
     engine = make(name)
-    return name, _refusals(engine, recipes), engine
-
-
-def _refusals(engine: Any, recipes: Sequence[Recipe]) -> list[str]:
-    """Return the engine's reasons against one recipe per architecture, batch policy and technique that only fit has."""
-    kinds: dict[tuple[object, ...], dict[str, Recipe]] = {}
-    for recipe in recipes:
-        policy = recipe.batch_size.policy, recipe.batch_size.micro_size > 0
-        kind = (recipe.architecture, *policy, *only_in_fit(recipe))
-        kinds.setdefault(kind, {})[model_key(recipe, "")] = recipe
-    return list(dict.fromkeys(reason for models in kinds.values() for reason in _first_refusals(engine, models)))
-
-
-def _first_refusals(engine: Any, models: Mapping[str, Recipe]) -> list[str]:
-    """Return the reasons against the first model that can be built; none if the first ones cannot."""
-    for recipe in list(models.values())[:TRIED_MODELS]:
-        with suppress(InputError):  # its own trials report it
-            reasons: list[str] = engine.refusals(recipe)
-            return reasons
-    return []
+    return name, refusals_of_sample(engine, recipes), engine
 
 
 def _checks(pair: Sequence[Recipe]) -> list[tuple[Sequence[Recipe], float]]:

@@ -25,12 +25,13 @@ from tests.models.conftest import BACKEND, MakeDataset
 
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
-    global keras, Program, TensorFlowProgram, make_tensorflow_engine, FitEngine
+    global keras, Program, TensorFlowProgram, make_tensorflow_engine, FitEngine, refusals_of_sample
     import keras
 
     from nightune.models.engines.compiled.program import Program
     from nightune.models.engines.compiled.tensorflow_backend import TensorFlowProgram, make_tensorflow_engine
     from nightune.models.engines.fit.engine import FitEngine
+    from nightune.models.engines.refusals import refusals_of_sample
 
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's own engine")
@@ -336,6 +337,63 @@ def build(input_shape, output_size):
     own = read_recipe({"model.architecture": "own.py:build"})
     choice = choose_engine("auto", [own, own], dataset, tmp_path)
     assert (choice.name, choice.reason) == ("fit", "own.py:build has a train_step of its own")
+
+
+def test_an_option_whose_model_trains_itself_leaves_the_study_to_fit(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        """
+import keras
+
+class Own(keras.Model):
+    def train_step(self, *arguments):
+        return super().train_step(*arguments)
+
+def build(input_shape, output_size, kind: str = "plain", units: int = 4):
+    inputs = keras.Input(input_shape)
+    outputs = keras.layers.Dense(output_size)(keras.layers.Dense(units)(inputs))
+    return (Own if kind == "own" or units == 6 else keras.Model)(inputs, outputs)
+"""
+    )
+
+    def own(**parameters: Any) -> Recipe:
+        given = {f"model.{name}": value for name, value in parameters.items()}
+        return read_recipe({"model.architecture": "own.py:build", "model.kind": "plain", "model.units": 4, **given})
+
+    choice = choose_engine("auto", [own(), own(units=5), own(kind="own")], dataset, tmp_path)
+    assert (choice.name, choice.reason) == ("fit", "own.py:build has a train_step of its own")
+    # A number says less about the kind of model: the trial is refused.
+    engine = make_tensorflow_engine(dataset, tmp_path)
+    engine.start(own(), Seeds.from_trial(0))
+    with pytest.raises(ValueError, match=r"train_step of its own.*--engine fit"):
+        engine.start(own(units=6), Seeds.from_trial(0))
+
+
+def test_one_model_of_each_option_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("def build(input_shape, output_size):\n    pass\n")
+    asked: list[Any] = []
+
+    class Asked:
+        def refusals(self, recipe: Recipe) -> list[str]:
+            asked.append((recipe.model["a"], recipe.model["b"], recipe.model["width"]))
+            return []
+
+    points = [(a, b, width) for a in ("x", "y", "z") for b in (True, False) for width in (1, 2)]
+    names = ("model.a", "model.b", "model.width")
+    recipes = [
+        read_recipe({"model.architecture": "own.py:build", **dict(zip(names, point, strict=True))}) for point in points
+    ]
+    assert refusals_of_sample(Asked(), recipes) == []
+    assert asked == [("x", True, 1), ("x", False, 1), ("y", True, 1), ("z", True, 1)]
+
+
+def test_micro_batches_of_coupled_examples_are_refused_by_the_engine(dataset: Dataset) -> None:
+    engine = make_tensorflow_engine(dataset, HERE)
+    plain, coupled = (
+        read_recipe({"model.batch_normalization": value, "batch_size.micro_size": 4}) for value in (False, True)
+    )
+    with pytest.raises(ValueError, match=r"micro_size.*--engine fit"):
+        engine.start(coupled, Seeds.from_trial(0))
+    assert "micro_size" in choose_engine("auto", [plain, coupled], dataset, HERE).reason
 
 
 def test_fit_is_chosen_on_request(dataset: Dataset) -> None:

@@ -22,6 +22,7 @@ def setup_module() -> None:
         keras, \
         build_model, \
         refuse_unusable_step, \
+        refuse_untrainable_models, \
         try_build, \
         TrainingSettings, \
         FitEngine, \
@@ -32,7 +33,7 @@ def setup_module() -> None:
     import keras
 
     from nightune.models.engines.fit.engine import FitEngine
-    from nightune.models.engines.own_steps import refuse_unusable_step
+    from nightune.models.engines.own_steps import refuse_untrainable_models, refuse_unusable_step
     from nightune.models.networks.architectures import build_model
     from nightune.models.networks.heads import read_head
     from nightune.models.networks.training_rows import TrainingRows
@@ -306,6 +307,34 @@ def test_a_step_trains_with_the_loss_that_its_model_was_compiled_with(
     code = methods(EACH_METRIC, after='model.compile("adam", keras.losses.CategoricalHinge())')
     model = build_model(user_model(code), {}, (5,), 3, folder=tmp_path, seed=0)
     assert read_head(model, TrainingRows.of(make_dataset()), folder=tmp_path).loss_name == "categorical_hinge"
+
+
+def test_a_study_of_which_the_first_models_fail_is_trained(
+    make_dataset: MakeDataset, recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    (tmp_path / "own.py").write_text(
+        """
+import keras
+
+class Narrow(keras.layers.Layer):
+    def __init__(self, width):
+        super().__init__()
+        self.width = width
+
+    def call(self, inputs, training=False):
+        if training and self.width < 5:
+            raise ValueError("too narrow")
+        return inputs
+
+def build(input_shape, output_size, width: int = 1):
+    inputs = keras.Input(input_shape)
+    return keras.Model(inputs, keras.layers.Dense(output_size)(Narrow(width)(inputs)))
+"""
+    )
+    own = [recipe(**{"model.architecture": "own.py:build", "model.width": width}) for width in range(1, 6)]
+    with pytest.raises(InputError, match="too narrow"):
+        refuse_untrainable_models(own[:4], make_dataset(), tmp_path)
+    refuse_untrainable_models(own, make_dataset(), tmp_path)
 
 
 def test_a_step_trains_as_in_plain_keras(

@@ -28,6 +28,7 @@ from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
 from nightune.models.training.snapshots import EngineSnapshot, refuse_other_shapes
 
+COUPLED = "batch_size.micro_size: the model is not known to be separable"
 MAXIMUM_PLAN_BYTES = 2**26  # of example orders, on the host
 
 
@@ -107,7 +108,7 @@ class CompiledEngine:
                     "batch_size.policy random: each size of a model that is not known to be separable compiles"
                 )
             if recipe.batch_size.micro_size:
-                reasons.append("batch_size.micro_size: the model is not known to be separable")
+                reasons.append(COUPLED)
         return reasons
 
     def of_fold(self, dataset: Dataset) -> "CompiledEngine":
@@ -120,6 +121,8 @@ class CompiledEngine:
         """Create the trial's initial weights, slots and random streams on the device."""
         refuse_only_in_fit(recipe)
         compiled = self._programs.of(recipe)
+        if recipe.batch_size.micro_size and not compiled.program.is_separable:
+            raise ValueError(f"{COUPLED} (run the study with --engine fit)")
         arrays = compiled.put(compiled.program.start(recipe, seeds))
         return CompiledState(compiled, arrays, recipe, seeds, cap=recipe.batch_size.micro_size)
 

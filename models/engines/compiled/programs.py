@@ -17,6 +17,7 @@ from nightune.models.engines.compiled.first_calls import FirstCalls
 from nightune.models.engines.compiled.initial_weights import InitialWeights
 from nightune.models.engines.compiled.program import Form, Program
 from nightune.models.engines.keras_parts.recipe_models import build_recipe_model
+from nightune.models.engines.refusals import refuse_own_steps
 from nightune.models.networks.coupling import is_separable, predicts_rows_apart
 from nightune.models.networks.embedding_ids import refuse_ids_outside_tables
 from nightune.models.recipe.recipe import Recipe
@@ -104,6 +105,7 @@ class Programs:
             return compiled.with_data(program, self._put_data(program))
         initial = InitialWeights(partial(self._build, recipe))
         model = self._build(recipe, 0)
+        refuse_own_steps(model, recipe)
         refuse_ids_outside_tables(model, self._dataset)
         head, rows = self.heads.read(recipe, model), self.heads.rows.inputs
         has_folds, rates = bool(self._dataset.folds), self._alike.rates
