@@ -37,9 +37,14 @@ class TrainingRows:
 
     @property
     def has_shares(self) -> bool:
-        """True if targets are shares of several classes, which sum to 1 in each row."""
-        known = self.targets
+        """True if targets are shares of several classes, which sum to 1 in each row.
+
+        Keras' cross-entropy normalizes over the last axis alone: a map that sums to 1 over several axes is none.
+        """
+        known, size = self.targets, self.output_size
         if self.task != "regression" or self.is_scaled or known is None or known.ndim != 2:
+            return False
+        if isinstance(size, tuple) and size[-1] != self.output_count:
             return False
         return bool(known.min() >= 0.0 and np.all(np.abs(known.sum(axis=1) - 1.0) <= LARGEST_APART))
 
