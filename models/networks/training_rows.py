@@ -24,6 +24,7 @@ class TrainingRows:
     is_one_hot: bool = False  # the data holds classes as rows with one 1
     are_weighted: bool = False  # by the data, or by classes in some trial
     training_inputs: ArrayTree | None = None  # all of them, for functions that build models by them
+    fold_inputs: tuple[ArrayTree, ...] = ()  # those of each fold
 
     @property
     def output_count(self) -> int:
@@ -63,4 +64,5 @@ class TrainingRows:
             is_one_hot=bool(described.get("is_one_hot", False)),
             are_weighted=train.weights is not None,
             training_inputs=train.inputs,
+            fold_inputs=tuple(fold.train.inputs for fold in dataset.folds),
         )
