@@ -140,7 +140,7 @@ class Question:
     def _rare_classes(self) -> list[str]:
         """Say how few test rows show what a model does with a rare class or label."""
         wanted, count = self.truth, len(self.truth.values)
-        if wanted.is_regression:
+        if wanted.is_regression or isinstance(self.dataset.output_size, tuple):  # positions are no names of labels
             return []
         of_labels = wanted.labels is not None
         kinds = self.dataset.classes or ()
