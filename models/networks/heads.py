@@ -100,7 +100,8 @@ class Head:
         if self.loss is None or self.loss.example_loss is None:
             return None
         problem = f"smooths the targets of crossentropy, and the loss is {self.loss.name} ({self.loss.because})"
-        return InputError("penalty.label_smoothing", f'{problem}; remove it, or set loss = "crossentropy"')
+        remedy = "smooth the shares in the source" if self.loss.name == SHARES_LOSS else 'set loss = "crossentropy"'
+        return InputError("penalty.label_smoothing", f"{problem}; remove it, or {remedy}")
 
     def make_loss(self, label_smoothing: float = 0.0) -> Any:
         """Return Keras' loss: the mean over the examples of a batch.
