@@ -262,7 +262,8 @@ def _refuse_unsuited(loss: TrainedLoss, model: keras.Model, rows: TrainingRows) 
     if loss.name == "cosine" and rows.output_size == 1:
         raise InputError(loss.key, "the loss cosine compares directions, and one quantity has none; use mse or mae")
     if loss.name == SHARES_LOSS and not measure_outputs(model, rows.inputs).is_distribution:
-        raise InputError(loss.key, f"the loss {loss.name} of shares needs outputs that sum to 1; end in a softmax")
+        remedy = "end in a softmax, in a function of your own instead of a built-in architecture"
+        raise InputError(loss.key, f"the loss {loss.name} of shares needs outputs that sum to 1; {remedy}")
     if loss.needs_units and rows.is_scaled:
         raise InputError("data.scale_target", f"true, but the loss {loss.name} needs targets as they are; remove it")
     if loss.needs_positive_outputs:
