@@ -44,10 +44,16 @@ OUTPUTS = {
 
 
 def model_text(dataset: Dataset) -> str:
-    """Return a module with a function `build` that makes a small model for the data; InputError for several inputs."""
+    """Return a module with a function `build` that makes a small model for the data.
+
+    InputError for several inputs, and for targets of several axes.
+    """
     shape = dataset.input_shape
     if not isinstance(shape, tuple):
         raise InputError("DATA", "it has several input arrays; write a model as in docs/bring-your-model.md")
+    if isinstance(dataset.output_size, tuple):
+        remedy = "write a model as in docs/bring-your-model.md#targets-of-several-axes"
+        raise InputError("DATA", f"its targets have the shape {dataset.output_size}; {remedy}")
     rank = len(shape) - 1
     if rank in (1, 2):
         what = f"A small convolutional network for {'series' if rank == 1 else 'images'} of shape {shape}."

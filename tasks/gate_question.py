@@ -74,14 +74,19 @@ class Question:
         return f"{self.measure if self.is_row_mean else of_metric}{weighted}"
 
     @property
+    def has_positions(self) -> bool:
+        """True if targets have several axes, whose positions may be thousands."""
+        return isinstance(self.dataset.output_size, tuple)
+
+    @property
     def cost(self) -> Cost:
         """How costly the objective is to compute."""
         from nightune.models.networks.weighted_metrics import cost_of  # noqa: PLC0415 - Keras
 
         if self.own:
             return OWN_COST
-        is_plain = self.is_row_mean or self.truth.labels is not None
-        return Cost(1 if is_plain else cost_of(self.objective, self.dataset.output_count))
+        has_columns = self.truth.labels is not None and not self.has_positions
+        return Cost(1 if self.is_row_mean or has_columns else cost_of(self.objective, self.dataset.output_count))
 
     def side(self, parts: Path, siblings: Sequence[Path], inputs: ArrayTree) -> Side:
         """Measure all models of a version: the serving model first, then those of other seeds.
@@ -140,7 +145,7 @@ class Question:
     def _rare_classes(self) -> list[str]:
         """Say how few test rows show what a model does with a rare class or label."""
         wanted, count = self.truth, len(self.truth.values)
-        if wanted.is_regression:
+        if wanted.is_regression or self.has_positions:  # positions are no names of labels
             return []
         of_labels = wanted.labels is not None
         kinds = self.dataset.classes or ()

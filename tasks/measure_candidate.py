@@ -276,6 +276,9 @@ def _schema(candidate: dict[str, Any], champion: dict[str, Any]) -> Guard:
             problems.append(f"column {name!r} is required, but was not before")
         elif before[name] != now[name]:
             problems.append(f"column {name!r} was a {before[name]}, but is a {now[name]} now")
+    if candidate.get("target_shape") != champion.get("target_shape"):
+        now_before = [each.get("target_shape") or "rows" for each in (candidate, champion)]
+        problems.append("predictions of shape {} instead of {}".format(*now_before))
     if candidate.get("quantiles") != champion.get("quantiles"):
         before_now = [each.get("quantiles") or "one number" for each in (champion, candidate)]
         problems.append(f"predictions were {before_now[0]}, but are {before_now[1]} now")

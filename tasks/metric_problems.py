@@ -84,6 +84,8 @@ def _messages(metric: str, dataset: "Dataset") -> Iterator[str]:
         if metric in ALIKE and not _varies(examples):
             alike, other = ALIKE[metric]
             yield f"{metric} has no value in {place}, which have {alike}; use {other} or another metric"
+        elif constant := _constant_targets(metric, part, examples):
+            yield f"{metric} has no value for a target that is the same in {place}, and {constant} are; use val_mae"
         if metric == "val_mape" and _has_zero(examples, part):
             yield f"val_mape divides by the target, and {place} have a target of 0; use val_mae"
 
@@ -101,6 +103,15 @@ def _measured(dataset: "Dataset") -> Iterator[tuple[str, "Dataset", "Examples"]]
 def _varies(examples: "Examples") -> bool:
     labels = examples.targets.reshape(len(examples), -1)
     return bool(np.any(np.ptp(labels, axis=0) > 0))
+
+
+def _constant_targets(metric: str, dataset: "Dataset", examples: "Examples") -> str:
+    """Say how many of several targets leave a metric, or at positions its comparison by the gate, without a value."""
+    if metric != "val_spearman" and not (metric == "val_r2" and isinstance(dataset.output_size, tuple)):
+        return ""
+    targets = examples.targets.reshape(len(examples), -1)
+    count = int(np.sum(np.ptp(targets, axis=0) == 0))
+    return f"{count} of {targets.shape[1]}" if count else ""
 
 
 def _has_zero(examples: "Examples", dataset: "Dataset") -> bool:

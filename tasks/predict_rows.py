@@ -122,5 +122,6 @@ def _named(answers: Any, description: dict[str, Any]) -> "pd.DataFrame":
         return named
     if answers.ndim == 1:
         return pd.DataFrame({PREDICTION: answers})
+    answers = answers.reshape(len(answers), -1)  # those of several axes have a column for each position
     names = description.get("quantiles") or description.get("classes") or range(answers.shape[1])
     return pd.DataFrame(answers, columns=[f"{PREDICTION}_{name}" for name in names])

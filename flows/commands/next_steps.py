@@ -1,5 +1,6 @@
 """Print what to do next: after a sweep, and after a promotion."""
 
+import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from nightune.flows.runtime.environment import store_root
+from nightune.models.serving.input_trees import is_several, read_shape
+from nightune.models.serving.predictor import DESCRIPTION
 from nightune.models.user_code import is_reference
 from nightune.tasks.tracking.registry.registry import CHAMPION
 from nightune.tasks.write_report import Standing, SweepReport
@@ -19,6 +23,8 @@ if TYPE_CHECKING:  # its module imports more than the next steps need
     from nightune.tasks.promote_model import Promotion
 
 Step = tuple[str, str]  # command, purpose
+Request = tuple[str, str]  # the name of a file of rows, and of rows in Python
+OF_TABLE: Request = ("rows.csv", "raw_dataframe")
 COMMAND_WIDTH = 52
 
 ALL_POINTS = "The sweep has every point of the space: to search further, widen a range or add options in the study."
@@ -60,7 +66,7 @@ def print_next_steps(
     best = FOLDS if report.sweep.has_folds else f"The best model is {artifact} of run {report.best.run_id}."
     _print(console, f"  {best}")
     if report.standing is Standing.CHAMPION:
-        print_use(console, report.study, address)
+        print_use(console, report.study, address, _request_of(report.sweep.data_version))
 
 
 def print_after_promotion(
@@ -84,19 +90,32 @@ def print_after_promotion(
     _print_steps(console, steps)
     _print_page(console, page)
     if promotion.alias == CHAMPION:
-        print_use(console, verdict.candidate.model, address)
+        print_use(console, verdict.candidate.model, address, _request_of(verdict.candidate.data_version))
 
 
-def print_use(console: Console, model: str, address: str) -> None:
+def print_use(console: Console, model: str, address: str, request: Request = OF_TABLE) -> None:
     """Print how to load and serve the champion of a model that is registered in the store at this address."""
+    file, rows = request
     champion = shlex.quote(f"models:/{model}@{CHAMPION}")
     _print(console, "  To predict a file of rows by the champion, to load it in Python, and to serve it:")
-    _print(console, f"    nightune predict {shlex.quote(model)} rows.csv --output predictions.csv")
+    _print(console, f"    nightune predict {shlex.quote(model)} {file} --output predictions.csv")
     _print(console, f'    mlflow.set_tracking_uri("{address}")')
-    _print(console, f'    mlflow.pyfunc.load_model("models:/{model}@{CHAMPION}").predict(raw_dataframe)')
+    _print(console, f'    mlflow.pyfunc.load_model("models:/{model}@{CHAMPION}").predict({rows})')
     _print(
         console, f"    MLFLOW_TRACKING_URI={shlex.quote(address)} mlflow models serve -m {champion} --env-manager local"
     )
+
+
+def _request_of(data_version: str) -> Request:
+    """Return the request of models of the data: a table holds no rows of several axes, and not all several inputs."""
+    try:
+        text = (store_root() / "data" / data_version / DESCRIPTION).read_text(encoding="utf-8")
+        shape = read_shape(json.loads(text)["input_shape"])
+    except (OSError, ValueError, KeyError):  # prepared on another machine, or removed since
+        return OF_TABLE
+    if is_several(shape):
+        return "rows.npz", "raw_dictionary" if isinstance(shape, dict) else "raw_list"
+    return OF_TABLE if len(shape) == 1 else ("rows.npz", "raw_array")
 
 
 def _print_steps(console: Console, steps: Sequence[Step]) -> None:

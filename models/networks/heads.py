@@ -100,7 +100,8 @@ class Head:
         if self.loss is None or self.loss.example_loss is None:
             return None
         problem = f"smooths the targets of crossentropy, and the loss is {self.loss.name} ({self.loss.because})"
-        return InputError("penalty.label_smoothing", f'{problem}; remove it, or set loss = "crossentropy"')
+        remedy = "smooth the shares in the source" if self.loss.name == SHARES_LOSS else 'set loss = "crossentropy"'
+        return InputError("penalty.label_smoothing", f"{problem}; remove it, or {remedy}")
 
     def make_loss(self, label_smoothing: float = 0.0) -> Any:
         """Return Keras' loss: the mean over the examples of a batch.
@@ -261,7 +262,8 @@ def _refuse_unsuited(loss: TrainedLoss, model: keras.Model, rows: TrainingRows) 
     if loss.name == "cosine" and rows.output_size == 1:
         raise InputError(loss.key, "the loss cosine compares directions, and one quantity has none; use mse or mae")
     if loss.name == SHARES_LOSS and not measure_outputs(model, rows.inputs).is_distribution:
-        raise InputError(loss.key, f"the loss {loss.name} of shares needs outputs that sum to 1; end in a softmax")
+        remedy = "end in a softmax, in a function of your own instead of a built-in architecture"
+        raise InputError(loss.key, f"the loss {loss.name} of shares needs outputs that sum to 1; {remedy}")
     if loss.needs_units and rows.is_scaled:
         raise InputError("data.scale_target", f"true, but the loss {loss.name} needs targets as they are; remove it")
     if loss.needs_positive_outputs:

@@ -8,7 +8,7 @@ import numpy as np
 from nightune.models.data.dataset import Dataset
 from nightune.models.errors import InputError
 from nightune.models.networks.constant_guesses import class_shares, mean_of, median_of
-from nightune.models.networks.own_metrics import OwnMetric, answers_of, of_second, plain
+from nightune.models.networks.own_metrics import OwnMetric, answers_of, in_shape, of_second, plain
 from nightune.models.networks.row_answers import classes_of
 from nightune.models.networks.truth import Truth, quantities_of
 from nightune.models.networks.weighted_metrics import Metric
@@ -25,12 +25,14 @@ def own_model_metric(
 
     A class or label that the model does not know has the probability 0.
     """
+    described = dataset.description
     if truth.is_regression:
-        return own.loss(plain(truth.values), plain(quantities_of(predictor, outputs, truth)))
+        return own.loss(plain(truth.values, described), plain(quantities_of(predictor, outputs, truth), described))
     readable, is_logits = outputs.astype(np.float64), bool(predictor.description["is_logits"])
     known = list(predictor.description["classes"])
     if truth.labels is not None:
-        return own.loss(truth.values, _by_name(label_probabilities(readable, is_logits), known, list(truth.labels)))
+        probabilities = _by_name(label_probabilities(readable, is_logits), known, list(truth.labels))
+        return own.loss(in_shape(truth.values, described), in_shape(probabilities, described))
     wanted: list[Any] = np.array(dataset.classes).tolist()
     probabilities = _by_name(class_probabilities(readable, is_logits), known, wanted)
     return own.loss(classes_of(truth, dataset), of_second(probabilities))
@@ -53,9 +55,11 @@ def own_trivial_metric(own: OwnMetric, dataset: Dataset, truth: Truth) -> Metric
             scored.append((sign * value, constant))
     best = min(scored, key=lambda pair: pair[0])[1] if scored else next(_constants(dataset, weights))
     outputs = np.broadcast_to(best, (len(truth.values), len(best)))
-    targets = truth.values if truth.is_regression or truth.labels is not None else classes_of(truth, dataset)
     _, answers = answers_of(dataset.task, outputs, np.zeros(outputs.shape), False, dataset.description)
-    return own.loss(plain(targets) if truth.is_regression else targets, answers)
+    if truth.is_regression:
+        return own.loss(plain(truth.values, dataset.description), answers)
+    has_labels = truth.labels is not None
+    return own.loss(in_shape(truth.values, dataset.description) if has_labels else classes_of(truth, dataset), answers)
 
 
 def _constants(dataset: Dataset, weights: np.ndarray | None) -> Iterator[np.ndarray]:

@@ -25,8 +25,9 @@ class OwnMetric:
 
     For classes `y_true` is (rows,) int64 from 0, and `y_pred` are probabilities: (rows,) of the second of two classes,
     or (rows, classes). Several labels are (rows, labels), 0 or 1 and probabilities; quantities are float64 in the units
-    of the data, (rows,) or (rows, quantities). `weights` are (rows,) float64 above 0: 1 where rows have no weights, and
-    in the gate also how often a row is in a resample. A function without them gets a row so often.
+    of the data, (rows,) or (rows, quantities). Both of several axes have the shape of the targets. `weights` are
+    (rows,) float64 above 0: 1 where rows have no weights, and in the gate also how often a row is in a resample. A
+    function without them gets a row so often.
     """
 
     name: str
@@ -103,16 +104,23 @@ def answers_of(
     outputs = outputs.astype(np.float64).reshape(len(outputs), -1)
     if task == "regression":
         pair = [in_units(each.reshape(outputs.shape), dict(description)) for each in (targets, outputs)]
-        return plain(pair[0]), plain(pair[1])
+        return plain(pair[0], description), plain(pair[1], description)
     if task == "multilabel":
-        return targets.astype(np.int64).reshape(outputs.shape), label_probabilities(outputs, is_logits)
+        labels, probabilities = targets.astype(np.int64).reshape(outputs.shape), label_probabilities(outputs, is_logits)
+        return in_shape(labels, description), in_shape(probabilities, description)
     probabilities = class_probabilities(outputs, is_logits)
     return targets.astype(np.int64).reshape(-1), of_second(probabilities)
 
 
-def plain(quantities: np.ndarray) -> np.ndarray:
-    """Return one quantity as (rows,), several as they are."""
-    return quantities[:, 0] if quantities.shape[1] == 1 else quantities
+def plain(quantities: np.ndarray, description: Mapping[str, Any]) -> np.ndarray:
+    """Return one quantity as (rows,), several as they are or in the shape of the data's targets."""
+    is_one = quantities.shape[1] == 1 and "target_shape" not in description
+    return quantities[:, 0] if is_one else in_shape(quantities, description)
+
+
+def in_shape(values: np.ndarray, description: Mapping[str, Any]) -> np.ndarray:
+    """Return values (rows, size) in the shape of the data's targets, if these have several axes."""
+    return values.reshape(len(values), *description.get("target_shape", values.shape[1:]))
 
 
 def of_second(probabilities: np.ndarray) -> np.ndarray:

@@ -44,6 +44,17 @@ def refuse_repeated_layers(build: Callable[[int], keras.Model], inputs: ArrayTre
         raise InputError(ARCHITECTURE, f"{problem}; {remedy}")
 
 
+def refuse_weights_by_rows(build: Callable[[Any], keras.Model], parts: Sequence[Any]) -> None:
+    """Build models by the training inputs of all rows and of folds; InputError if shapes of weights differ."""
+    shapes = [[list(variable.shape) for variable in build(each).weights] for each in parts]
+    for number, each in enumerate(shapes[1:], start=1):
+        difference = _difference(shapes[0], each, "a weight's shape has")
+        if difference:
+            problem = f"the function makes another model of the training inputs of fold {number}: {difference}"
+            remedy = "let sizes depend on parameters of [model], and only values on training_inputs"
+            raise InputError(ARCHITECTURE, f"{problem}; {remedy}, or leave out folds")
+
+
 def _changed_by_training(model: keras.Model, shared: Sequence[Any], inputs: ArrayTree) -> list[Any]:
     """Return those of the variables that are trained, or that a call for training changes, without random states."""
     states = {id(variable) for variable in random_states(model)}

@@ -6,6 +6,7 @@ import numpy as np
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.networks.heads import Head
+from nightune.models.serving.input_trees import in_memory
 from nightune.models.serving.predictor import Predictor
 from nightune.models.serving.probabilities import class_probabilities
 from nightune.vocabulary import DEFAULT_THRESHOLD
@@ -21,7 +22,7 @@ def described_threshold(rule: str | float, model: Any, dataset: Dataset, head: H
     if not isinstance(rule, str):
         return {"threshold": float(rule)}
     validation = dataset.validation
-    outputs = Predictor(model, None, dataset.description).outputs(np.asarray(validation.inputs))
+    outputs = Predictor(model, None, dataset.description).outputs(in_memory(validation.inputs))
     if not np.isfinite(outputs).all():  # the gate refuses such a model
         return {}
     probabilities = class_probabilities(outputs.astype(np.float64), head.is_logits)[:, 1]

@@ -24,6 +24,7 @@ class TrainingRows:
     is_one_hot: bool = False  # the data holds classes as rows with one 1
     are_weighted: bool = False  # by the data, or by classes in some trial
     training_inputs: ArrayTree | None = None  # all of them, for functions that build models by them
+    fold_inputs: tuple[ArrayTree, ...] = ()  # those of each fold
 
     @property
     def output_count(self) -> int:
@@ -37,9 +38,14 @@ class TrainingRows:
 
     @property
     def has_shares(self) -> bool:
-        """True if targets are shares of several classes, which sum to 1 in each row."""
-        known = self.targets
+        """True if targets are shares of several classes, which sum to 1 in each row.
+
+        Keras' cross-entropy normalizes over the last axis alone: a map that sums to 1 over several axes is none.
+        """
+        known, size = self.targets, self.output_size
         if self.task != "regression" or self.is_scaled or known is None or known.ndim != 2:
+            return False
+        if isinstance(size, tuple) and size[-1] != self.output_count:
             return False
         return bool(known.min() >= 0.0 and np.all(np.abs(known.sum(axis=1) - 1.0) <= LARGEST_APART))
 
@@ -58,4 +64,5 @@ class TrainingRows:
             is_one_hot=bool(described.get("is_one_hot", False)),
             are_weighted=train.weights is not None,
             training_inputs=train.inputs,
+            fold_inputs=tuple(fold.train.inputs for fold in dataset.folds),
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightune.models.errors import InputError
-from nightune.models.networks.architectures import build_model
+from nightune.models.networks.architectures import build_model, reads_training_inputs
 from nightune.models.serving.input_trees import ShapeTree, example_shape, row_count
 from nightune.models.techniques.losses import TrainingSettings
 from nightune.models.techniques.precision import POLICIES
@@ -87,16 +87,20 @@ def repetition_problem(
 ) -> InputError | None:
     """Return why a user's function, whose model can be built, does not make a new model for each trial."""
     from nightune.models.networks.heads import output_size  # noqa: PLC0415 - Keras
-    from nightune.models.networks.repeated_builds import refuse_repeated_layers  # noqa: PLC0415 - as above
+    from nightune.models.networks.repeated_builds import (  # noqa: PLC0415 - as above
+        refuse_repeated_layers,
+        refuse_weights_by_rows,
+    )
 
     size, shape = output_size(training, rows.task, rows.output_size), example_shape(rows.inputs)
+
+    def build(seed: int, given: Any) -> Any:
+        return build_model(architecture, parameters, shape, size, folder=folder, seed=seed, training_inputs=given)
+
     try:
-        refuse_repeated_layers(
-            lambda seed: build_model(
-                architecture, parameters, shape, size, folder=folder, seed=seed, training_inputs=rows.training_inputs
-            ),
-            rows.inputs,
-        )
+        refuse_repeated_layers(lambda seed: build(seed, rows.training_inputs), rows.inputs)
+        if rows.fold_inputs and reads_training_inputs(architecture, folder):
+            refuse_weights_by_rows(lambda given: build(0, given), (rows.training_inputs, *rows.fold_inputs))
     except MemoryError:
         return None
     except InputError as error:

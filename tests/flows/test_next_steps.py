@@ -1,6 +1,7 @@
 """The next steps after a sweep and a promotion are true for the sweep's method and for what became of its winner."""
 
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,26 @@ def test_the_commands_of_a_champion_take_a_path_with_blanks() -> None:
     assert "nightune predict flowers rows.csv" in text
     assert f'mlflow.set_tracking_uri("{ADDRESS}")' in text
     assert f"MLFLOW_TRACKING_URI='{ADDRESS}' mlflow models serve -m models:/flowers@champion" in text
+
+
+@pytest.mark.parametrize(
+    ("shape", "file", "rows"),
+    [
+        ([4], "rows.csv", "raw_dataframe"),
+        ([28, 28, 1], "rows.npz", "raw_array"),
+        ({"a": [3], "b": []}, "rows.npz", "raw_dictionary"),
+        ([[3], [2]], "rows.npz", "raw_list"),
+    ],
+)
+def test_a_champion_is_used_with_rows_in_the_form_of_its_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: Any, file: str, rows: str
+) -> None:
+    monkeypatch.setattr("nightune.flows.commands.next_steps.store_root", lambda: tmp_path)
+    (tmp_path / "data/data").mkdir(parents=True)
+    (tmp_path / "data/data/description.json").write_text(json.dumps({"input_shape": shape}))
+    for text in (steps(standing=Standing.CHAMPION), after(Decision.PROMOTED, version=2, alias="champion")):
+        assert f"nightune predict flowers {file} --output" in text
+        assert f".predict({rows})" in text
 
 
 def after(decision: Decision, **fields: Any) -> str:

@@ -425,6 +425,14 @@ def test_a_binary_loss_of_each_class_reads_the_probabilities_of_a_softmax() -> N
     assert found == pytest.approx(expected, rel=1e-5)
 
 
+def test_shares_need_a_softmax_which_built_in_architectures_have_not() -> None:
+    shares = np.random.default_rng(0).dirichlet([1, 1, 1], 32).astype(np.float32)
+    rows, settings = TrainingRows("regression", 3, INPUTS, shares, (0.0, 1.0)), TrainingSettings(loss="crossentropy")
+    with pytest.raises(InputError, match="in a function of your own"):
+        read_head(made("no activation"), rows, settings)
+    assert read_head(made("softmax"), rows, settings).loss_name == "categorical_crossentropy"
+
+
 def test_an_ignored_class_is_refused() -> None:
     with pytest.raises(InputError, match="ignore_class"):
         settled(made("softmax", loss=keras.losses.SparseCategoricalCrossentropy(ignore_class=1)))

@@ -20,11 +20,11 @@ from tests.models.conftest import BACKEND, both, in_backend
 
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
-    global keras, Head, named_loss
+    global keras, Head, loss_of_shares, named_loss
     import keras
 
     from nightune.models.networks.heads import Head
-    from nightune.models.networks.losses import named_loss
+    from nightune.models.networks.losses import loss_of_shares, named_loss
 
 
 WEIGHTS_APART = 1e-5
@@ -222,3 +222,11 @@ def test_labels_are_not_smoothed_for_a_compiled_loss(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=r"kl_divergence"):
         engine.start(smoothed, Seeds.from_trial(0))
+
+
+def test_shares_of_classes_are_smoothed_in_their_source() -> None:
+    """Their study has the loss "crossentropy" already."""
+    problem = Head("quantities", False, loss_of_shares()).problem_of_smoothing
+    assert problem is not None
+    assert "smooth the shares in the source" in problem.message
+    assert "set loss" not in problem.message

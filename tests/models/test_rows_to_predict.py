@@ -1,6 +1,7 @@
 """Files of rows to predict are read as training read its own, whichever rows they hold; their labels are ignored."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,8 @@ from nightune.models.data.loading import load_dataset
 from nightune.models.data.rows_to_predict import existing_rows, read_rows
 from nightune.models.data.settings import DataSettings
 from nightune.models.errors import InputError
+from nightune.models.serving.input_trees import arrays_of
+from nightune.models.serving.predictor import Predictor
 
 COUNT = 60
 AMOUNTS = [1250.0, 950.5, 3000.25, 1.5]
@@ -127,3 +130,46 @@ def test_a_model_of_arrays_takes_columns_by_their_place(tmp_path: Path) -> None:
     for shape, word in (([2], "leave out labels"), ([4], "missing"), ([3, 1], r"\.npz")):
         with pytest.raises(InputError, match=word):
             read_rows(tmp_path / "rows.csv", {"input_shape": shape})
+
+
+NAMED: dict[str, Any] = {"input_shape": {"a": [3], "n": []}}
+ORDERED: dict[str, Any] = {"input_shape": [[3], []]}
+
+
+def as_read(description: dict[str, Any], rows: Any) -> list[Any]:
+    """The rows as a version converts them to its inputs."""
+    shape = description["input_shape"]
+    kinds = dict.fromkeys(shape, "float32") if isinstance(shape, dict) else ["float32"] * len(shape)
+    predictor = Predictor(None, None, {**description, "input_type": kinds})
+    return [array.tolist() for array in arrays_of(predictor.inputs(rows))]
+
+
+def test_several_inputs_are_read_by_their_names_or_in_order(tmp_path: Path) -> None:
+    a, n = np.arange(6.0).reshape(2, 3), np.array([4, 5])
+    np.savez(tmp_path / "rows.npz", n=n, a=a, x=a, y=n)
+    read = read_rows(tmp_path / "rows.npz", NAMED)
+    assert as_read(NAMED, read.rows) == [a.tolist(), n.tolist()]
+    assert "arrays 'x', 'y' ignored" in read.remarks
+    np.savez(tmp_path / "rows.npz", a, n)
+    assert as_read(ORDERED, read_rows(tmp_path / "rows.npz", ORDERED).rows) == [a.tolist(), n.tolist()]
+    pd.DataFrame({"n": n, "id": n, "a": a.tolist()}).to_parquet(tmp_path / "rows.parquet")
+    read = read_rows(tmp_path / "rows.parquet", NAMED)
+    assert as_read(NAMED, read.rows) == [a.tolist(), n.tolist()]
+    assert "'id'" in "".join(read.remarks)
+    (tmp_path / "rows.csv").write_text("m,n\n1.5,4\n2.5,5\n")
+    numbers = {"input_shape": {"n": [], "m": [1]}}
+    assert as_read(numbers, read_rows(tmp_path / "rows.csv", numbers).rows) == [[4, 5], [[1.5], [2.5]]]
+
+
+def test_several_inputs_that_are_missing_are_named_with_the_file_that_holds_them(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", a=np.ones((2, 3)))
+    for description, word in ((NAMED, "lacks the array 'n'.*needed: 'a', 'n'"), (ORDERED, "lacks.*'arr_0', 'arr_1'")):
+        with pytest.raises(InputError, match=word):
+            read_rows(tmp_path / "rows.npz", description)
+    np.savez(tmp_path / "rows.npz", a=np.ones((2, 3)), n=1)
+    with pytest.raises(InputError, match="'n' is a single value"):
+        read_rows(tmp_path / "rows.npz", NAMED)
+    (tmp_path / "rows.csv").write_text("a,n\n1.5,4\n")
+    for description, word in ((NAMED, r"'a', 'n' of a \.npz"), (ORDERED, r"'arr_0', 'arr_1' of a \.npz")):
+        with pytest.raises(InputError, match=word):
+            read_rows(tmp_path / "rows.csv", description)

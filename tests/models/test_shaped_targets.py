@@ -13,6 +13,7 @@ from nightune.models.data.splits import Split
 from nightune.models.data.storage import open_dataset, save_dataset
 from nightune.models.errors import InputError
 from nightune.models.serving.predictor import Predictor
+from nightune.models.techniques.losses import TrainingSettings
 from tests.models.conftest import BACKEND
 
 LOADER = """
@@ -23,6 +24,7 @@ steps = random.normal(size=(60, 5, 3))
 sums = np.cumsum(steps[..., :2], axis=1)
 mask = x > 0.5
 classes = np.digitize(x, [0.3, 0.6])
+shares = random.dirichlet([1, 1, 1], 60)
 def load(): return {result}
 """
 NET = """
@@ -56,16 +58,28 @@ def last_step(y_true, y_pred):
     return ops.mean(ops.square(y_true - y_pred)[:, -1, :], axis=-1)
 """
 
+OWN = """
+import numpy as np
+def rows_of_images(y_true, y_pred):
+    assert y_true.shape[1:] == y_pred.shape[1:] == (4, 4)
+    return float(np.abs(y_true.sum(axis=1) - y_pred.sum(axis=1)).mean())
+"""
+
 
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, build_model, make_engine, train, read_recipe, read_head, TrainingRows, Seeds
+    global Head, Named, OwnMetric, Truth, own_model_metric, own_trivial_metric
     import keras
 
     from nightune.models.engines.make import make_engine
     from nightune.models.networks.architectures import build_model
-    from nightune.models.networks.heads import read_head
+    from nightune.models.networks.heads import Head, read_head
+    from nightune.models.networks.named_metrics import Named
+    from nightune.models.networks.own_baselines import own_model_metric, own_trivial_metric
+    from nightune.models.networks.own_metrics import OwnMetric
     from nightune.models.networks.training_rows import TrainingRows
+    from nightune.models.networks.truth import Truth
     from nightune.models.recipe.params import read_recipe
     from nightune.models.training.loop import train
     from nightune.models.training.seeds import Seeds
@@ -207,6 +221,49 @@ def test_a_model_of_other_outputs_is_refused(
 
     with pytest.raises(InputError, match=words):
         head()
+
+
+@pytest.mark.parametrize(
+    ("target", "is_read"), [("np.abs(x) / np.abs(x).sum((1, 2, 3), keepdims=True)", False), ("shares[:, None]", True)]
+)
+def test_a_map_that_sums_to_one_is_no_row_of_shares(tmp_path: Path, target: str, is_read: bool) -> None:
+    """Keras' cross-entropy normalizes each part along the last axis, and is 0 where this has one value."""
+    dataset = load(tmp_path, f"(x, {target})", task="regression")
+    rows = TrainingRows.of(dataset)
+    assert rows.targets is not None
+    np.testing.assert_allclose(rows.targets.sum(axis=1), 1.0, atol=1e-5)
+    inputs = keras.Input(dataset.input_shape)
+    whole = keras.layers.Dense(dataset.output_count, activation="softmax")(keras.layers.Flatten()(inputs))
+    model = keras.Model(inputs, keras.layers.Reshape(dataset.output_size)(whole))
+    settings = TrainingSettings(loss="crossentropy")
+    if is_read:
+        assert read_head(model, rows, settings).loss_name == "categorical_crossentropy"
+        return
+    with pytest.raises(InputError, match="for classes"):
+        read_head(model, rows, settings)
+    model.compile(loss="categorical_crossentropy")
+    with pytest.raises(InputError, match="compile another loss"):
+        read_head(model, rows)
+
+
+@pytest.mark.parametrize("result", ["(x, mask[..., 0])", "(x, x[..., 0])"])
+def test_a_metric_of_the_user_reads_targets_in_their_shape(tmp_path: Path, result: str) -> None:
+    dataset = load(tmp_path, result)
+    (tmp_path / "own.py").write_text(OWN)
+    own = OwnMetric.load("own.py:rows_of_images", tmp_path, "minimize")
+    outputs = np.random.default_rng(0).uniform(0.1, 0.9, (len(dataset.validation), 16)).astype(np.float32)
+    wanted = dataset.validation.targets.reshape(-1, 4, 4)
+    expected = np.abs(outputs.reshape(-1, 4, 4).sum(axis=1) - wanted.sum(axis=1)).mean()
+    head = Head("labels" if dataset.task == "multilabel" else "quantities", False, shape=(4, 4, 1))
+    named = Named((), dataset.description, own)
+    found = head.metrics(dataset.task, outputs, dataset.validation.targets, named=named)["rows_of_images"]
+    assert found == pytest.approx(expected, rel=1e-5)
+    description = {**dataset.description, "is_logits": False}
+    judged = Truth(dataset.validation.targets, dataset.task == "regression", dataset.classes)
+    model = own_model_metric(own, Predictor(None, None, description), outputs, judged, dataset)
+    constant = own_trivial_metric(own, dataset, judged)
+    assert model(np.ones((1, len(wanted))))[0] == pytest.approx(expected, rel=1e-5)
+    assert np.isfinite(constant(np.ones((1, len(wanted))))[0])
 
 
 def test_predictions_have_the_shape_and_the_units_of_the_targets(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, matthews_corrcoef
 
+from nightune.models.data.dataset import Examples
 from nightune.models.serving.predictor import Predictor
 from nightune.models.serving.probabilities import class_probabilities
 
@@ -102,10 +103,13 @@ def _f1_macro(targets: np.ndarray, predicted: np.ndarray) -> float:
     return float(f1_score(targets, predicted, average="macro"))
 
 
+def validated_on(inputs: Any) -> Any:
+    validation = Examples(inputs, TARGETS)
+    return type("D", (), {"validation": validation, "description": {"output_size": 1}})()
+
+
 def test_a_version_says_by_what_its_threshold_was_chosen() -> None:
-    validation = type("E", (), {"inputs": FORMS["one logit"][0], "targets": TARGETS, "weights": None, "__len__": len})
-    validation.__len__ = lambda _: 40  # type: ignore[method-assign, assignment]
-    dataset: Any = type("D", (), {"validation": validation(), "description": {"output_size": 1}})()
+    dataset = validated_on(FORMS["one logit"][0])
     head = Head("two classes", True)
     assert described_threshold(0.5, Outputs(), dataset, head) == {}
     assert described_threshold(0.25, Outputs(), dataset, head) == {"threshold": 0.25}
@@ -113,3 +117,18 @@ def test_a_version_says_by_what_its_threshold_was_chosen() -> None:
     probabilities = class_probabilities(LOGITS[:, None], True)[:, 1]
     assert found["threshold"] == best_threshold("f1", probabilities, TARGETS)
     assert found["threshold_by"] == "highest f1 on 40 validation rows"
+
+
+@pytest.mark.parametrize("form", [dict, tuple])
+def test_a_threshold_is_chosen_for_a_model_of_several_inputs(form: type) -> None:
+    """Their shapes may differ, so that they make no single array."""
+    logits, several = FORMS["one logit"][0], (LOGITS[:, None] - 1.0, np.ones((40, 2, 1)))
+    inputs = dict(zip("ab", several, strict=True)) if form is dict else several
+
+    def added(given: Any, training: bool) -> np.ndarray:
+        one, other = given.values() if form is dict else given
+        return np.asarray(one + other[:, 0])
+
+    head = Head("two classes", True)
+    plain = described_threshold("f1", Outputs(), validated_on(logits), head)
+    assert described_threshold("f1", added, validated_on(inputs), head) == plain

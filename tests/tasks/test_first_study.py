@@ -57,6 +57,14 @@ def test_a_study_of_arrays_passes_the_check(kind: str, tmp_path: Path) -> None:
     assert ast.parse(written.model.read_text(encoding="utf-8"))
 
 
+def test_targets_of_several_axes_are_refused_before_a_file_is_written(tmp_path: Path) -> None:
+    images = RANDOM.normal(size=(ROWS, 8, 8, 1))
+    np.savez(tmp_path / "data.npz", x=images, y=images > 0)
+    with pytest.raises(InputError, match="targets-of-several-axes"):
+        write_first_study(tmp_path / "data.npz", None, tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["data.npz"]
+
+
 def test_a_study_of_a_table_names_its_target_and_stands_in_another_folder(tmp_path: Path) -> None:
     source, folder = table(tmp_path), tmp_path / "studies"
     folder.mkdir()

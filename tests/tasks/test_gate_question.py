@@ -418,3 +418,14 @@ def test_few_rows_of_a_rare_label_are_said(tmp_path: Path) -> None:
     (note,) = asked(dataset, "val_f1_macro").notes()
     assert "have the label 'seldom'" in note
     assert "often" not in note
+
+
+def test_positions_of_masks_cost_time_and_are_no_rare_labels(tmp_path: Path) -> None:
+    rare = (random.random((ROWS, 3, 3)) < 0.05).astype(int)
+    np.savez(tmp_path / "masks.npz", x=random.random((ROWS, 3, 3)), y=rare)
+    masks = asked(load_dataset(DataSettings("masks.npz"), tmp_path), "val_pr_auc")
+    assert (masks.notes(), masks.cost.per_row) == ([], 2 * 9)
+    np.savez(tmp_path / "labels.npz", x=random.random((ROWS, 3)), y=rare.reshape(ROWS, 9))
+    labels = asked(load_dataset(DataSettings("labels.npz", task="multilabel"), tmp_path), "val_pr_auc")
+    assert "rare" in labels.notes()[0]
+    assert labels.cost.per_row == 1

@@ -40,6 +40,8 @@ A, B = ("a", "number"), ("b", "category")
         (arrays(8, task="multilabel", classes=[0]), arrays(8, task="multilabel", classes=[0, 1]), "label 1 is not"),
         (arrays(8), arrays(9), r"inputs of shape \[8\] instead of \[9\]"),
         (arrays(3), table(A, task="regression", classes=None), r"inputs of shape \[3\]"),
+        (arrays(8, target_shape=[2, 3]), arrays(8, target_shape=[3, 2]), r"shape \[2, 3\] instead of \[3, 2\]"),
+        (arrays(8, target_shape=[6, 1]), arrays(8), r"predictions of shape \[6, 1\] instead of rows"),
     ],
 )
 def test_a_change_that_breaks_callers_of_the_champion_fails(
@@ -59,6 +61,7 @@ def test_a_change_that_breaks_callers_of_the_champion_fails(
         (table(B, A), table(A, B)),
         (table(A, classes=["no", "yes", "new"]), table(A)),
         (arrays(8, 8, 1), arrays(8, 8, 1)),
+        (arrays(8, target_shape=[2, 3]), arrays(8, target_shape=[2, 3])),
         (arrays(8, outputs=["a", "b"]), arrays(8, outputs=["b", "a"])),
         (written("number", "1,250.00"), written("number", "")),
     ],

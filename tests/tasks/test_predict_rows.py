@@ -67,6 +67,10 @@ def test_columns_are_named_by_what_they_answer(answer: Callable[..., pd.DataFram
     assert quantiles.columns.tolist() == ["prediction_0.1", "prediction_0.9"]
     assert answer({"task": "regression"}, two).columns.tolist() == ["prediction_0", "prediction_1"]
     assert answer({"task": "regression"}, two[:, 0])["prediction"].tolist() == [0.25, 0.5]
+    mask = np.arange(12).reshape(2, 2, 3)
+    positions = answer({"task": "multilabel", "classes": list(range(6)), "target_shape": [2, 3]}, mask)
+    assert positions.columns.tolist() == [f"prediction_{place}" for place in range(6)]
+    assert positions.to_numpy().reshape(mask.shape).tolist() == mask.tolist()
     frame = pd.DataFrame(two, columns=["u", "v"])
     assert answer({"task": "regression"}, frame).columns.tolist() == ["u", "v"]
     classes = answer({"task": "binary", "classes": [0, 1]}, np.array([1, 0]), pd.DataFrame(two, columns=[0, 1]))

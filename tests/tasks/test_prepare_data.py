@@ -2,6 +2,7 @@ import logging
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -142,6 +143,23 @@ def test_metrics_without_a_meaning_are_refused_with_remedies_that_work(tmp_path,
         prepare_data.fn(study, tmp_path / "mlruns")
     study.objective = Objective(metric="val_accuracy" if target == "few" else "val_mae")
     prepare_data.fn(study, tmp_path / "mlruns")
+
+
+@pytest.mark.parametrize(("metric", "is_of_columns"), [("val_spearman", True), ("val_r2", False)])
+def test_a_target_that_never_changes_has_no_correlation(tmp_path, metric, is_of_columns):
+    """The mean over targets is NaN in every trial, or in the gate, as with the borders of images."""
+    images = np.random.default_rng(0).normal(size=(60, 3, 3))
+    images[:, 0] = 0.0
+    np.savez(tmp_path / "images.npz", x=images, y=images)
+    np.savez(tmp_path / "columns.npz", x=images, y=images[:, :2].reshape(60, 6))
+    for file, is_refused in (("images.npz", True), ("columns.npz", is_of_columns)):
+        study = study_of(tmp_path, file)
+        study.objective = Objective(metric=metric)
+        if is_refused:
+            with pytest.raises(StudyError, match=rf"objective\.metric: {metric} .*3 of .*val_mae"):
+                prepare_data.fn(study, tmp_path / "mlruns")
+            study.objective = Objective(metric="val_mae")
+        prepare_data.fn(study, tmp_path / "mlruns")
 
 
 OWN = """
