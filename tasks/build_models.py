@@ -18,14 +18,14 @@ from nightune.models.techniques.losses import TrainingSettings
 from nightune.models.user_code import is_reference
 from nightune.tasks.prepare_data import weighted_options
 from nightune.tasks.prepared_data import PreparedData
-from nightune.tasks.prove_reopening import prove_reopening
+from nightune.tasks.prove_reopening import prove_reopening, searched_options
 from nightune.tasks.prove_training import prove_training
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.trial.crash_log import is_supervised, open_crash_log
 from nightune.tasks.trial.limits import watched
 from nightune.tuning.analysis.failures import failure_signature
 from nightune.tuning.errors import Problem, StudyError
-from nightune.tuning.search.domains import Cases, Choice, is_same
+from nightune.tuning.search.domains import is_same
 from nightune.tuning.search.midpoint import highest_point, lowest_point, middle_point
 from nightune.tuning.search.search_space import Dimension
 from nightune.tuning.study.study import Study
@@ -206,8 +206,7 @@ def _refuse_several_losses(builder: _Builder) -> None:
 
 def architectures(study: Study) -> list[str]:
     """Return the architectures that the study's trials can have."""
-    dimension = study.space.by_name.get(ARCHITECTURE)
-    return [DEFAULT_ARCHITECTURE] if dimension is None else [str(value) for value in _options(dimension)]
+    return [str(value) for value in study.space.options(ARCHITECTURE)] or [DEFAULT_ARCHITECTURE]
 
 
 def _corner_problems(builder: _Builder, architecture: str) -> Iterator[Problem]:
@@ -233,9 +232,7 @@ def _option_findings(builder: _Builder, architecture: str) -> list[str]:
     """Return what cannot be built of an architecture: at the ends of its parameters, or with one of their options."""
     findings = [_finding(params, error) for params, error in _corners(builder, architecture, {}) if error is not None]
     space = builder.study.space.by_name
-    searched = [each for name, each in space.items() if name.startswith(MODEL_PREFIX) and name != ARCHITECTURE]
-    options = [(each.name, option) for each in searched for option in _options(each) if len(_options(each)) > 1]
-    for name, option in options[:LIMIT_OPTIONS]:
+    for name, option in searched_options(builder.study)[:LIMIT_OPTIONS]:
         corners = _corners(builder, architecture, {name: option}, first_success=True)
         tried = [(params, error) for params, error in corners if _has(space[name], params, option)]
         failed = [(params, error) for params, error in tried if error is not None]
@@ -273,13 +270,3 @@ def _corners(
 def _finding(point: Params, error: InputError) -> str:
     values = [f"{name} = {shown(value)}" for name, value in point.items() if name.startswith(MODEL_PREFIX)]
     return f"the model with {', '.join(values)} cannot be built: {error}"
-
-
-def _options(dimension: Dimension) -> list[Value]:
-    """The options of a dimension, in any of its cases; none for ranges."""
-    domains = [each for _, each in dimension.domain.domains] if isinstance(dimension.domain, Cases) else []
-    choices = [each for each in (*domains, dimension.domain) if isinstance(each, Choice)]
-    found: list[Value] = []
-    for choice in choices:
-        found += [option for option in choice.options if not any(is_same(option, each) for each in found)]
-    return found

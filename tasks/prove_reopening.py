@@ -2,9 +2,10 @@
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,12 +22,14 @@ from nightune.tasks.tracking.registry.model_folder import place_model, write_mod
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search.midpoint import highest_point, lowest_point, middle_point
 from nightune.tuning.study.study import Study
-from nightune.vocabulary import ARCHITECTURE
+from nightune.tuning.trial import Value
+from nightune.vocabulary import ARCHITECTURE, MODEL_PREFIX
 
 if TYPE_CHECKING:
     from nightune.models.data.dataset import Dataset
     from nightune.models.training.rebuilding import Rebuilding
 
+NOTHING: Mapping[str, Value] = MappingProxyType({})
 SEED = 17  # of the models here; the fresh process has another one, so that values outside the weights differ
 
 
@@ -84,14 +87,24 @@ def first_built(study: Study, dataset: "Dataset", architecture: str) -> tuple[Re
     return None
 
 
-def recipes_of(study: Study, architecture: str) -> Iterator[Recipe]:
-    """Yield the recipes in the middle and at the ends of a study's space, of those of an architecture."""
-    fixed = {ARCHITECTURE: architecture} if ARCHITECTURE in study.space.by_name else {}
+def recipes_of(study: Study, architecture: str, fixed: Mapping[str, Value] = NOTHING) -> Iterator[Recipe]:
+    """Yield the recipes in the middle and at the ends of a study's space, of those of an architecture.
+
+    `fixed` are params that they have where their conditions allow it.
+    """
+    chosen = {**fixed, ARCHITECTURE: architecture} if ARCHITECTURE in study.space.by_name else fixed
     for place in (middle_point, lowest_point, highest_point):
         with suppress(ValueError):  # contradicting params
-            recipe = read_recipe(complete_params(study, place(study.space, fixed)))
+            recipe = read_recipe(complete_params(study, place(study.space, chosen)))
             if recipe.architecture == architecture:
                 yield recipe
+
+
+def searched_options(study: Study) -> list[tuple[str, Value]]:
+    """Return the parameters of models that have several options, with each of these."""
+    space = study.space
+    names = [name for name in space.by_name if name.startswith(MODEL_PREFIX) and name != ARCHITECTURE]
+    return [(name, option) for name in names if len(options := space.options(name)) > 1 for option in options]
 
 
 def _changed(weight: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -1,11 +1,14 @@
 """Prove before the first trial that models with code of their own can be trained as the study says."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nightune.models.errors import InputError
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.model_key import model_key
 from nightune.models.user_code import is_reference
-from nightune.tasks.prove_reopening import first_built, recipes_of
+from nightune.tasks.prove_reopening import SEED, first_built, recipes_of, searched_options
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.study.study import Study
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def prove_training(study: Study, dataset: "Dataset", architectures: Sequence[str]) -> None:
-    """Train models with own code on a few rows; those with an own `train_step` in the middle and at the ends.
+    """Train models with own code on a few rows; those with an own `train_step` in the middle, at the ends, by option.
 
     StudyError names the remedy. Models that Keras trains need no proof. Imports Keras, which is loaded.
     """
@@ -35,14 +38,29 @@ def _problem(study: Study, dataset: "Dataset", architecture: str) -> InputError 
     built = first_built(study, dataset, architecture)
     if built is None:
         return None
-    if not own_methods(built[1], TRAINING):
-        return _problem_of_all(study, dataset, architecture) if has_own_code(built[1]) else None
-    for recipe in recipes_of(study, architecture):
+    has_step = bool(own_methods(built[1], TRAINING))
+    stepping = list(recipes_of(study, architecture)) if has_step else []
+    for recipe in [*stepping, *_with_steps(study, dataset, architecture, stepping)]:
         try:
             refuse_unusable_step(recipe, dataset, study.path.parent)
         except InputError as error:
             return error
-    return None
+    return _problem_of_all(study, dataset, architecture) if has_own_code(built[1]) and not has_step else None
+
+
+def _with_steps(study: Study, dataset: "Dataset", architecture: str, known: Sequence[Recipe]) -> Iterator[Recipe]:
+    """Yield recipes of further options, texts and switches, whose models train themselves."""
+    from nightune.models.engines.keras_parts.recipe_models import build_recipe_model  # noqa: PLC0415 - Keras
+    from nightune.models.networks.own_methods import TRAINING, own_methods  # noqa: PLC0415 - Keras
+
+    seen = {model_key(recipe, "") for recipe in known}
+    for name, option in searched_options(study):
+        recipe = next(recipes_of(study, architecture, {name: option}), None) if isinstance(option, str | bool) else None
+        if recipe is not None and model_key(recipe, "") not in seen:
+            seen.add(model_key(recipe, ""))
+            with suppress(InputError):  # it cannot be built, as others report
+                if own_methods(build_recipe_model(recipe, dataset, study.path.parent, SEED), TRAINING):
+                    yield recipe
 
 
 def _problem_of_all(study: Study, dataset: "Dataset", architecture: str) -> InputError | None:

@@ -20,6 +20,10 @@ INPUTS = ("x", "X", "inputs")  # the names of the array of inputs
 _REQUIRED = {"x": INPUTS, "y": ("y", "Y", "targets")}
 KINDS = {"group": "group", "time": "time", "part": "fixed"}  # the kind of split that reads the array of a name
 ARRAYS = (*_REQUIRED, "weight", *KINDS)
+_REORDERED = (
+    "have the same labels of rows in another order; return {}, or reset both with reset_index(drop=True) if their rows "
+    "belong together as they are"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,18 +170,17 @@ def key_choices(column: "pd.Series[Any] | None") -> Choices:
 
 
 def refuse_other_order(inputs: Any, values: Any, source: str, what: str) -> None:
-    """Refuse a table of inputs and values whose labels of rows are the same, in another order."""
+    """Refuse tables of inputs and values whose labels of rows are the same, in another order; and so among inputs."""
     import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
-    if isinstance(inputs, Mapping):
-        for each in inputs.values():
-            refuse_other_order(each, values, source, what)
-    if not (isinstance(inputs, pd.DataFrame) and isinstance(values, pd.DataFrame | pd.Series)):
-        return
-    one, other = inputs.index, values.index
-    if len(one) == len(other) and not one.equals(other) and one.is_unique and not len(one.difference(other)):
-        raise InputError(
-            KEY,
-            f"{source}: inputs and {what} have the same labels of rows in another order; return y.loc[x.index], or "
-            "reset both with reset_index(drop=True) if their rows belong together as they are",
-        )
+    parts = inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, list | tuple) else [inputs]
+    tables = [each for each in parts if isinstance(each, pd.DataFrame | pd.Series)]
+    for each in tables:
+        if isinstance(values, pd.DataFrame | pd.Series) and _is_reordered(each.index, values.index):
+            raise InputError(KEY, f"{source}: inputs and {what} {_REORDERED.format('y.loc[x.index]')}")
+        if _is_reordered(tables[0].index, each.index):
+            raise InputError(KEY, f"{source}: several inputs {_REORDERED.format('b.loc[a.index]')}")
+
+
+def _is_reordered(one: Any, other: Any) -> bool:
+    return len(one) == len(other) and not one.equals(other) and one.is_unique and not len(one.difference(other))

@@ -29,6 +29,8 @@ numbers = random.normal(size=({rows}, 3)) + rows[:, None]
 ids = rows % 5
 y = (random.random({rows}) < 0.5).astype(int)
 named = {{"codes": codes, "numbers": numbers, "ids": ids}}
+frame = pd.DataFrame(numbers, columns=list("uvw"))
+back = pd.Series(y)[::-1]
 def load(): return {result}
 """
 
@@ -105,6 +107,9 @@ def test_a_list_of_rows_stays_one_array(tmp_path: Path, result: str) -> None:
         ("({'more': named}, y)", "'more' is a dictionary itself"),
         ("({}, y)", "name each"),
         ("({1: codes}, y)", "name each"),
+        ("([frame, ids], back)", r"another order; return y\.loc\[x\.index\]"),
+        ("({'a': codes, 'b': frame['u']}, back)", r"inputs and targets .* another order"),
+        ("({'a': frame, 'b': back}, y)", r"several inputs .* another order; return b\.loc\[a\.index\]"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused_by_their_name(tmp_path: Path, result: str, words: str) -> None:

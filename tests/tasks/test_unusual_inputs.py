@@ -249,6 +249,18 @@ def prove(case: Case, folder: Path) -> None:
     prove_training(study, read_dataset(study), ["all.py:build"])
 
 
+@pytest.mark.parametrize("kind", ["own", "c"])
+def test_a_training_step_that_one_option_brings_is_tried(kind: str, tmp_path: Path) -> None:
+    """The middle of words is the first, and the ends are the first and the last."""
+    after = "if kind == 'own': model.train_step = lambda data: dict()"
+    case = Case(parameters="kind='a'", after=after, space=f'model.kind = ["a", "{kind}", "b"]')
+    if kind == "c":
+        prove(case, tmp_path)
+        return
+    with pytest.raises(StudyError, match="train_step"):
+        prove(case, tmp_path)
+
+
 @pytest.mark.skipif(os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow", reason="the layer fails there alone")
 def test_models_of_keras_that_raise_while_they_train_are_refused_with_the_engine(tmp_path: Path) -> None:
     from nightune.models.engines.choice import choose_engine

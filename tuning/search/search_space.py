@@ -80,12 +80,16 @@ class SearchSpace:
         return {each.name: each for each in sorted(self.dimensions, key=lambda dimension: dimension.name)}
 
     def options(self, name: str) -> list[Value]:
-        """Return the options that a dimension can have under any condition; none for a range or an unknown name."""
+        """Return the options that a dimension can have in any of its cases; none for a range or an unknown name."""
         dimension = self.by_name.get(name)
-        domains = [] if dimension is None else [dimension.domain]
+        domains: list[Domain] = [] if dimension is None else [dimension.domain]
         if domains and isinstance(domains[0], Cases):
             domains = [domain for _, domain in domains[0].domains]
-        return [option for domain in domains if isinstance(domain, Choice) for option in domain.options]
+        found: list[Value] = []
+        for domain in domains:
+            if isinstance(domain, Choice):
+                found += [option for option in domain.options if not is_among(option, found)]
+        return found
 
     @cached_property
     def in_control_order(self) -> tuple[Dimension, ...]:

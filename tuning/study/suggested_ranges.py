@@ -32,13 +32,7 @@ def parameter_of_ranges(space: SearchSpace, tables: Mapping[str, Any], name: str
 
 def options_of(space: SearchSpace) -> tuple[str, ...]:
     """Return the optimizers of a study, those of all cases; none if it does not name any."""
-    dimension = space.by_name.get(CONTROLLER)
-    if dimension is None:
-        return ()
-    domain = dimension.domain
-    domains = [each for _, each in domain.domains] if isinstance(domain, Cases) else [domain]
-    choices = [each for each in domains if isinstance(each, Choice)]
-    return tuple(dict.fromkeys(str(option) for each in choices for option in each.options))
+    return tuple(map(str, space.options(CONTROLLER)))
 
 
 def why_no_cases(space: SearchSpace, tables: Mapping[str, Any], name: str) -> str:
