@@ -12,7 +12,7 @@ import pytest
 
 from nightune.models.errors import InputError
 from nightune.tasks.prepared_data import PreparedData
-from nightune.tasks.reporting.night import page as page_module
+from nightune.tasks.reporting.night import charts_library as charts
 from nightune.tasks.reporting.night.answer import answer, headline
 from nightune.tasks.reporting.night.measure import measure_of
 from nightune.tasks.reporting.night.page import Context, draw_page
@@ -118,7 +118,7 @@ def test_the_page_asks_nothing_of_any_network() -> None:
     )
     page = Page(html)
     assert all(address.startswith(("#", "data:", "/#/experiments/1/runs/")) for address in page.addresses)
-    own = html.replace(page_module._library(), "")
+    own = html.replace(charts.charts_library(), "")
     assert "//" not in own.replace("sqlite:///a.db", "").replace("// ", "")
     assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|WebSocket|sendBeacon", own)
     policy = re.search('http-equiv="Content-Security-Policy" content="([^"]*)"', html)
@@ -242,12 +242,12 @@ def test_figures_are_specifications_of_vega_lite() -> None:
     assert {"strip", "history", "finalists", "curves-3"} <= set(specs)
     for name in ("strip", "history", "finalists", "curves-3"):
         spec = {**specs[name], "datasets": {"trials": page.json["data"]}}
-        assert vl_convert.vegalite_to_vega(spec, vl_version=page_module.VEGA_LITE)["marks"]
+        assert vl_convert.vegalite_to_vega(spec, vl_version=charts.VEGA_LITE)["marks"]
 
 
 def test_a_missing_library_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vl_convert", None)
-    page_module._library.cache_clear()
+    charts._bundle.cache_clear()
     with pytest.raises(InputError, match="pip install vl-convert-python"):
         drawn(night([result(0, 0.5)]))
 
