@@ -202,6 +202,13 @@ def forget(setting: Setting, promotion: Promotion) -> None:
         inner.delete_tag(setting.sweep.run_id, name)
 
 
+def test_a_confirmation_is_announced_once(setting: Setting, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "nightune"):
+        first, second = (confirm_finalists.fn(setting) for _ in range(2))
+    assert first == second
+    assert [record.message.startswith("confirmed trial") for record in caplog.records].count(True) == 1
+
+
 def test_a_champion_changed_by_another_process_is_not_overwritten(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
