@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from nightune.tasks.gate_guards import check_limits
 from nightune.tasks.load_study import load_study
-from nightune.tasks.measure_candidate import _limits
 from nightune.tasks.resume_sweep import resume_sweep
 from nightune.tasks.tracking.store.store import client, open_store
 from nightune.tasks.tracking.trials.rungs import rung_results
@@ -85,6 +85,6 @@ def test_a_replicate_of_a_trial_within_limits_is_not_measured_again() -> None:
 @pytest.mark.parametrize(("limits", "passed"), [({"parameters": 10}, False), ({"size_mb": 1.0}, True), ({}, None)])
 def test_the_gate_checks_the_limits_of_trials(limits: dict[str, Any], passed: bool | None) -> None:
     predictor: Any = SimpleNamespace(model=SimpleNamespace(get_weights=lambda: [np.zeros((3, 4), np.float32)]))
-    guards = _limits(Path(), predictor, None, Limits(**limits))
+    guards = check_limits(Path(), predictor, None, Limits(**limits))
     assert [guard.passed for guard in guards] == ([] if passed is None else [passed])
     assert json.dumps([guard.said for guard in guards]).count("12 parameters") == (passed is False)
