@@ -12,7 +12,7 @@ from nightune.models.data.loading import load_dataset
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.storage import save_dataset
 from nightune.tasks.confirm_finalists import fixed_weights
-from nightune.tasks.promote_model import _notes_on_start
+from nightune.tasks.judge_winner import _notes_on_start
 from nightune.tasks.tracking.sweeps.confirmations import confirmation_rows
 from nightune.tuning.analysis.confirmation import Finalist, confirm
 from nightune.tuning.trial import Status, Trial, TrialResult

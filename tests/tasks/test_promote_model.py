@@ -142,7 +142,7 @@ def judged(setting: Setting) -> Callable[[], Promotion]:
 def measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do only once what takes seconds and writes nothing to the store; record every read of the test split."""
     from nightune.tasks import candidate_folder
-    from nightune.tasks import promote_model as module
+    from nightune.tasks import judge_winner as module
 
     measure, write, evidence, folders = module.measure, candidate_folder.write_model_folder, [], []
 
