@@ -1,5 +1,6 @@
 """Trials whose models are over [limits] parameters, size_mb or latency_ms are ranked last, say so, and never win."""
 
+import importlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,11 @@ from tests.flows.conftest import SMALL_STUDY, tuned_in
 
 STUDY = SMALL_STUDY.replace("[[4]]", "[[4], [64]]").replace('method = "random"', 'method = "grid"')
 STUDY = STUDY.replace("trials = 4\n", "").replace('{ low = 1e-3, high = 1e-1, scale = "log" }', "0.01")
+
+
+def setup_module() -> None:
+    """Import Prefect before a test begins: it replaces the handlers of the root logger, caplog's among them."""
+    importlib.import_module("nightune.flows.tune")
 
 
 def test_models_over_a_size_are_not_trained_and_the_best_of_the_others_wins(
