@@ -29,7 +29,7 @@ from nightune.tasks.tracking.trials.snapshots import drop_all_snapshots
 from nightune.tasks.tracking.trials.trials import attach, finished_trials
 from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tuning.analysis.confirmation import Confirmation
-from nightune.tuning.analysis.importance import WhatMattered, is_trusted, what_mattered
+from nightune.tuning.analysis.importance import WhatMattered, by_importance, what_mattered
 from nightune.tuning.analysis.leaderboard import leaderboard, status_counts, varying_params
 from nightune.tuning.analysis.promotion_gate import Decision
 from nightune.tuning.analysis.standard_errors import (
@@ -88,17 +88,7 @@ class SweepReport:
     @property
     def by_importance(self) -> list[str]:
         """The names in `varying`, those first that caused most of the differences, then those of most trials."""
-        held = {} if self.mattered is None else {each.name: each for each in self.mattered.dimensions}
-        most = max((each.trials for each in held.values()), default=0)
-
-        def place(name: str) -> tuple[float, int, str]:
-            known = held.get(name)
-            if known is None or not most:
-                return 0.0, 0, name
-            weight = (known.share or 0.0) * known.trials / most if is_trusted(known) else 0.0
-            return -weight, -known.trials, name
-
-        return sorted(self.varying, key=place)
+        return by_importance(self.varying, self.mattered)
 
     @property
     def page(self) -> str:

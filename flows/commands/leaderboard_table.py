@@ -51,7 +51,7 @@ def _columns(report: SweepReport, width: int) -> list[tuple[str, list[str]]]:
     fixed = [
         ("trial", [f"{_mark(report, result):<2}{result.trial.number:>3}" for result in shown]),
         (report.sweep.metric, [_objective(report, result) for result in shown]),
-        ("epoch", [f"{result.best_epoch}/{result.epochs}" for result in shown]),
+        ("epoch", [f"{result.best_epoch}/{result.epochs}" if result.epochs else "–" for result in shown]),
         ("ended", [ENDED.get(result.status, str(result.status)) for result in shown]),
     ]
     seconds = ("seconds", [f"{result.seconds:.1f}" for result in shown])

@@ -1,5 +1,6 @@
 """The page of the report: true numbers, no foreign markup, no request, for every kind of sweep."""
 
+import math
 import re
 import sys
 from collections.abc import Iterator
@@ -83,6 +84,33 @@ def test_confirmation_and_verdict_are_read_from_mlflow(store: Store, sweep: Swee
     assert summary(subject)["winner"]["interval"] == [held.finalists[0].low, held.finalists[0].high]
     assert summary(subject)["champion"] == {"version": 1, "confirmed_score": None}  # deleted since
     assert "champion stays" in headline(subject)
+
+
+def test_the_winner_has_its_validation_metrics_beside_those_of_the_sealed_rows(
+    store: Store, sweep: Sweep, data: PreparedData
+) -> None:
+    for number, losses in enumerate(LOSSES):
+        log_trial(store, sweep, data, number, losses)
+    finish_sweep(store, sweep, "", [])
+    judged = verdict(Decision.REFUSED, test_metrics={"loss": 0.32, "accuracy": 0.9}, values=None)
+    write_verdict(store, sweep, judged, "question")
+    assert read_night(store, "flowers", sweep).reported == {"val_loss": 0.3}  # these trials have no accuracy
+
+
+def test_a_verdict_without_finalists_is_on_the_page_with_its_notes() -> None:
+    judged = verdict(Decision.REFUSED, 3, notes=("the label is 'malignant' where its probability is above 0.4",))
+    page = drawn(night([result(n, score) for n, score in enumerate(SCORES)], verdict=judged))
+    assert "The gate: refused" in page.text
+    assert "a reason" in page.text
+    assert judged.notes[0] in page.text
+    assert "finalist" not in page.text.partition("How sure")[2].partition("Every trial")[0]
+
+
+def test_a_trial_that_was_not_trained_has_no_epoch() -> None:
+    large = result(1, math.nan, status=Status.OVER_LIMIT, best_epoch=0, epochs=0, message="over its limit")
+    page = drawn(night([result(0, 0.9), large]))
+    assert "3/4" in page.text
+    assert "0/0" not in page.text
 
 
 def test_what_users_wrote_is_text_everywhere() -> None:

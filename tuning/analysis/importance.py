@@ -4,7 +4,7 @@ A conditional dimension is evaluated on the trials in which it is active, togeth
 in all of these trials.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import comb
 
@@ -69,20 +69,42 @@ def what_mattered(space: SearchSpace, results: Sequence[TrialResult], direction:
     searched = [space.by_name[name] for name in space.varying]
     rows = [_places(searched, result.trial.params) for result in ranked]
     values = _clipped(np.array([result.objective for result in ranked]))
-    groups: dict[tuple[int, ...], list[str]] = {}
-    for dimension in searched:
-        active = tuple(number for number, row in enumerate(rows) if dimension.name in row)
-        groups.setdefault(active, []).append(dimension.name)
     found = [
         each
-        for active, names in groups.items()
-        for each in _importances(names, [rows[n] for n in active], values[list(active)], seed)
+        for active, members in active_groups(searched, rows).items()
+        for each in _importances([each.name for each in members], [rows[n] for n in active], values[list(active)], seed)
     ]
     found = [_with_better(each, space.by_name[each.name], ranked, direction) for each in found]
     found.sort(key=lambda each: (-each.trials, -(each.share or 0.0), each.name))
     best = ranked[: round(TOP_SHARE * len(ranked))]
     edges = [edge for dimension in searched for edge in _edges(dimension, [result.trial.params for result in best])]
     return WhatMattered(tuple(found), tuple(edges))
+
+
+def by_importance(names: Iterable[str], mattered: WhatMattered | None) -> list[str]:
+    """Sort params: those first that caused most of the differences, then those of most trials, then by name."""
+    held = {} if mattered is None else {each.name: each for each in mattered.dimensions}
+    most = max((each.trials for each in held.values()), default=0)
+
+    def place(name: str) -> tuple[float, int, str]:
+        known = held.get(name)
+        if known is None or not most:
+            return 0.0, 0, name
+        weight = (known.share or 0.0) * known.trials / most if is_trusted(known) else 0.0
+        return -weight, -known.trials, name
+
+    return sorted(names, key=place)
+
+
+def active_groups(
+    dimensions: Sequence[Dimension], rows: Sequence[Mapping[str, float]]
+) -> dict[tuple[int, ...], list[Dimension]]:
+    """Group the dimensions by the numbers of the rows in which they are active."""
+    groups: dict[tuple[int, ...], list[Dimension]] = {}
+    for dimension in dimensions:
+        active = tuple(number for number, row in enumerate(rows) if dimension.name in row)
+        groups.setdefault(active, []).append(dimension)
+    return groups
 
 
 def _places(dimensions: Sequence[Dimension], params: Params) -> dict[str, float]:

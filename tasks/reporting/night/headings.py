@@ -113,6 +113,8 @@ def finalists_heading(night: Night) -> str:
     """Return how many finalists are equally good, and how many the search flattered."""
     finalists = night.confirmation.finalists if night.confirmation is not None else ()
     held = night.confirmation
+    if not finalists:
+        return "The gate judged the best trial of the search"
     within = sum(is_rival(each, held) for each in finalists) if held is not None and not held.note else 0
     flattered = sum(night.improvement(each.finalist.search_score, each.finalist.mean) > 0 for each in finalists)
     equal = f"{within} of {len(finalists)} finalists may be the best" if within > 1 else "One finalist stands out"

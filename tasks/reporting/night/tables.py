@@ -78,7 +78,7 @@ def failures(night: Night) -> list[Row]:
 
 
 def metric_rows(night: Night) -> list[Row]:
-    """Return every metric of the winner: on the validation rows where the study reports it, and on the sealed rows."""
+    """Return every metric of the winner, on the validation rows as far as its trial has it, and on the sealed rows."""
     sealed = night.verdict.test_metrics if night.verdict is not None else {}
     reported = {name.removeprefix(VALIDATION_PREFIX): value for name, value in night.reported.items()}
     return [
@@ -147,7 +147,7 @@ def _trial_row(night: Night, rank: int, result: TrialResult, columns: list[str],
         "number": repr(result.objective) if has_score else "",
         "status": status_text(result.status),
         "best_epoch": result.best_epoch,
-        "epochs": result.epochs,
+        "epoch": f"{result.best_epoch}/{result.epochs}" if result.epochs else "–",
         "seconds": result.seconds,
         "cells": [_cell(result, name) for name in columns],
     }
