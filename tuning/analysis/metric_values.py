@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from nightune.tuning.analysis.paired_gain import Gain
 
 IN_UNITS_OF_TARGET = ("val_mae", "val_rmse")
+OF_TARGET = "in units of the target"  # on sealed rows, also where models are trained on a scaled one
 
 
 @dataclass(frozen=True, slots=True)

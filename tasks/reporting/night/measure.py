@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from nightune.tuning.analysis.metric_values import IN_UNITS_OF_TARGET
 from nightune.vocabulary import OBJECTIVES, VALIDATION_PREFIX, sign_of
 
 SPACE = "\u00a0"  # keeps a number and its unit on one line
@@ -29,7 +30,6 @@ NAMES = {
     "mape": "mean absolute percentage error",
     "spearman": "rank correlation",
 }
-QUANTITIES = ("mae", "rmse")  # in the unit of the target
 SCALED = "standard deviations of the target"
 ACCURACIES = ("accuracy", "label_accuracy", "balanced_accuracy", "top_3", "top_5")
 SHARES = (*ACCURACIES, "f1_macro", "f1_micro", "auc", "pr_auc")  # values in [0, 1]
@@ -187,7 +187,7 @@ def measure_of(
         floor = 50.0 / rows if rows else 0.01
         return Measure(name, True, "missing" if is_near else "linear", is_maximized, floor, limits=limits)
     is_wide = bool(scores) and min(scores) > 0 and float(np.quantile(scores, 0.9)) / min(scores) > WIDE
-    unit = SCALED if short in QUANTITIES and is_target_scaled else ""
+    unit = SCALED if metric in IN_UNITS_OF_TARGET and is_target_scaled else ""
     return Measure(
         name,
         is_percent=short in RATIOS,

@@ -24,6 +24,7 @@ from nightune.tasks.tracking.registry.registry import CHAMPION
 from nightune.tasks.tracking.store import names
 from nightune.tuning.analysis.confirmation import is_rival
 from nightune.tuning.analysis.failures import failure_groups, failure_lines
+from nightune.tuning.analysis.metric_values import OF_TARGET
 from nightune.tuning.trial import Status, TrialResult
 from nightune.vocabulary import ARCHITECTURE, OBJECTIVES, VALIDATION_PREFIX
 
@@ -56,7 +57,7 @@ def facts(night: Night) -> list[Fact]:
         found.append(Fact(f"{confirmed.best_probability:.2f}", "chance to be the best finalist", doubt))
     elif len(night.full) > 1:
         found.append(Fact(m.text(night.median), f"median {m.name}", f"of {len(night.full)} trials"))
-    values, unit = night.sealed, " in units of the target" if m.unit else ""
+    values, unit = night.sealed, f" {OF_TARGET}" if m.unit else ""
     if values is not None:
         other = f"a guess: {m.text(values.baseline)}"
         other = other if values.champion is None else f"the champion: {m.text(values.champion)}"
