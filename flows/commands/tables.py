@@ -81,7 +81,8 @@ def explained_text(mattered: WhatMattered) -> str:
     if not is_trusted(mattered.dimensions[0]):
         return "Importance is unreliable: the surrogate explains too little variance out of bag. Run more trials."
     return (
-        f"The surrogate explains {explained:.0%} of the variance; shares below 100% in total are due to interactions."
+        f"The surrogate explains {explained:.0%} of the variance of the scores themselves; shares below 100% in total "
+        "are due to interactions. The report's shares are on the scale of its charts."
     )
 
 

@@ -5,13 +5,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nightune.tuning.analysis.confirmation import Confirmation
+from nightune.tuning.analysis.importance import TOP_SHARE
 from nightune.tuning.analysis.leaderboard import leaderboard, varying_params
 from nightune.tuning.analysis.metric_values import MetricValues
 from nightune.tuning.trial import TrialResult, Value
 from nightune.vocabulary import DEFAULT_LOSS, LOSS_SAID
 
 RANGE_PARTS = 4  # of the span between the smallest and the largest value of both sweeps
-TOP_SHARE = 0.25
 METRIC_CODE = "metric code"  # the name of this fact: the digest of a user's metric
 
 
