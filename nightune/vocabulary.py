@@ -35,6 +35,7 @@ DEFAULT_THRESHOLD = 0.5  # of the probability of the second of two classes
 ThresholdRule = Literal["f1", "balanced_accuracy"]
 THRESHOLD_RULES: tuple[ThresholdRule, ...] = get_args(ThresholdRule)
 DECIDED_METRICS = ("accuracy", "balanced_accuracy", "f1_macro", "mcc")  # of two classes: they depend on the threshold
+WEIGHTED_SAID = "metrics average by them"  # in what is said of data whose weights no key names
 LOSS_SAID, DEFAULT_LOSS = " · loss ", "default of the task"  # in what is said of a head
 _METRICS: dict[str, tuple[Direction, tuple[Task, ...]]] = {
     "loss": ("minimize", TRAINED_TASKS),

@@ -177,23 +177,27 @@ def importance_of_dimensions(setting: Setting) -> WhatMattered:
 def read_report(store: Store, study: str, sweep: Sweep) -> SweepReport:
     """Read a sweep's finished trials from MLflow, best first."""
     results = leaderboard(finished_trials(store, sweep).values(), sweep.direction)
-    confirmation = read_confirmation(store, sweep)
+    confirmation, findings = read_confirmation(store, sweep), read_findings(store, sweep)
     return SweepReport(
         study=study,
         sweep=sweep,
         results=tuple(results),
         confirmation=confirmation,
         mattered=read_importance(store, sweep),
-        findings=read_findings(store, sweep),
+        findings=findings,
         model_findings=read_findings(store, sweep, "models"),
         pages=find_pages(store),
         standing=_standing(store, study, sweep),
-        errors=_errors(store, sweep, results, confirmation),
+        errors=_errors(store, sweep, results, confirmation, findings),
     )
 
 
 def _errors(
-    store: Store, sweep: Sweep, results: Sequence[TrialResult], confirmation: Confirmation | None
+    store: Store,
+    sweep: Sweep,
+    results: Sequence[TrialResult],
+    confirmation: Confirmation | None,
+    findings: Sequence[str],
 ) -> StandardErrors:
     """Return the standard errors of the objectives, as far as the store tells them."""
     best = next((each for each in results if each.is_ranked), None)
@@ -206,7 +210,7 @@ def _errors(
     rows = None
     if sweep.metric in SHARE_METRICS:
         content = optional_file(store, sweep.run_id, names.STUDY_CONTENT, parse_content) or {}
-        rows = rows_of_share(sweep.metric, read_row_counts(store, best.run_id), content.get("data"))
+        rows = rows_of_share(sweep.metric, read_row_counts(store, best.run_id), content.get("data"), findings)
     return standard_errors(results, confirmation, {}, rows)
 
 

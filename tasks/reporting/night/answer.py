@@ -183,7 +183,8 @@ def _row_doubt(night: Night) -> str:
     if by_folds is not None:
         reach = by_folds * student_quantile(_folds(night) - 1, 0.975)
         return f"Over its folds the score is uncertain by ±{night.measure.points(reach)} or more. "
-    rows = rows_of_share(night.sweep.metric, night.row_counts, night.origin.content.get("data", {}))
+    data = night.origin.content.get("data", {})
+    rows = rows_of_share(night.sweep.metric, night.row_counts, data, night.findings)
     if not rows:
         return ""
     low, high = (night.measure.text(end) for end in share_interval(night.score, rows, 0.95))

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from statistics import median
@@ -74,6 +74,7 @@ class Night:
     serving: int | None = None
     is_serving_known: bool = True
     row_counts: Mapping[str, int] = field(default_factory=dict)
+    findings: Sequence[str] = ()  # about the data
     curves: Mapping[int, Curves] = field(default_factory=dict)  # by trial, of those in `learners`
     mattered: WhatMattered | None = None  # None until the sweep is complete
     reported: Mapping[str, float] = field(default_factory=dict)  # the winner's validation metrics
@@ -205,6 +206,7 @@ def read_night(store: Store, study: str, sweep: Sweep) -> Night:
         serving=next((number for number, each in known.items() if registry.CHAMPION in each.aliases), None),
         is_serving_known=versions is not None,
         row_counts=read_row_counts(store, trials[0].result.run_id) if trials else {},
+        findings=read_findings(store, sweep),
         mattered=read_importance(store, sweep),
         pages=find_pages(store),
     )
