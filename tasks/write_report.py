@@ -22,7 +22,7 @@ from nightune.tasks.tracking.sweeps.importances import read_importance, write_im
 from nightune.tasks.tracking.sweeps.links import leaderboard_address
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep, parse_content
 from nightune.tasks.tracking.trials.costs import record_costs
-from nightune.tasks.tracking.trials.recorded import read_row_counts, recorded_trials
+from nightune.tasks.tracking.trials.recorded import fold_errors, read_row_counts, recorded_trials
 from nightune.tasks.tracking.trials.results import record_results
 from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.snapshots import drop_all_snapshots
@@ -204,9 +204,7 @@ def _errors(
     if best is None:
         return UNKNOWN
     if sweep.has_folds:
-        recorded = {each.result.trial.number: each.standard_error for each in recorded_trials(store, sweep)}
-        by_folds = {number: error for number, error in recorded.items() if error is not None}
-        return standard_errors(results, confirmation, by_folds, None)
+        return standard_errors(results, confirmation, fold_errors(recorded_trials(store, sweep)), None)
     rows = None
     if sweep.metric in SHARE_METRICS:
         content = optional_file(store, sweep.run_id, names.STUDY_CONTENT, parse_content) or {}

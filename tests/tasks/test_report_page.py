@@ -106,6 +106,16 @@ def test_a_verdict_without_finalists_is_on_the_page_with_its_notes() -> None:
     assert "finalist" not in page.text.partition("How sure")[2].partition("Every trial")[0]
 
 
+def test_the_doubt_of_folds_is_pooled_as_in_the_terminal() -> None:
+    subject = night([result(n, score) for n, score in enumerate((0.9, 0.89, 0.5, 0.4))])
+    errors = (0.0, 0.02, 0.5, None)  # of the winner, three folds agree by chance
+    trials = [replace(each, standard_error=error) for each, error in zip(subject.trials, errors, strict=True)]
+    content = {"data": {"split": {"folds": 3}}}
+    said = " ".join(answer(replace(subject, trials=tuple(trials), origin=Origin(90.0, content=content)), "a.toml"))
+    reach = 100 * math.sqrt((0.0**2 + 0.02**2) / 2) * 4.3027  # Student's t of two degrees
+    assert f"±{reach:.1f}\u00a0points" in said
+
+
 def test_a_trial_that_was_not_trained_has_no_epoch() -> None:
     large = result(1, math.nan, status=Status.OVER_LIMIT, best_epoch=0, epochs=0, message="over its limit")
     page = drawn(night([result(0, 0.9), large]))

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nightune.tuning.analysis.confirmation import Confirmation, seed_deviation
+from nightune.tuning.analysis.quantiles import student_quantile
 from nightune.tuning.trial import TrialResult
 from nightune.vocabulary import WEIGHTED_SAID, sign_of
 
@@ -55,6 +56,13 @@ def standard_errors(
         errors = {each.trial.number: share_error(each.objective, rows) for each in ranked}
         return StandardErrors(errors, f"by {rows} held-out rows")
     return UNKNOWN
+
+
+def fold_reach(error: float, folds: int, confidence: float) -> float:
+    """Return half the interval of a mean over folds from its standard error, by Student's t with a degree per fold
+    less one: trials share their folds, so that pooling their errors adds none.
+    """
+    return error * student_quantile(folds - 1, (1 + confidence) / 2)
 
 
 def share_error(share: float, rows: int) -> float:

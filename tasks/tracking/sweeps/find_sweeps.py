@@ -1,13 +1,9 @@
 """Find sweeps of a study, or say how to get one."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from nightune.tasks.tracking.store.errors import SweepNotFoundError
 from nightune.tasks.tracking.store.store import Store, client
-
-if TYPE_CHECKING:
-    pass
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, all_sweeps
 
 
