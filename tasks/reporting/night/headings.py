@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 from nightune.tasks.reporting.night.measure import SPACE
 from nightune.tasks.reporting.night.next_steps import Advice
-from nightune.tasks.reporting.night.phrases import count, ordinal, status_text, value_text
+from nightune.tasks.reporting.night.phrases import count, ordinal, status_text
 from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.analysis.confirmation import is_rival
 from nightune.tuning.analysis.effects import GRID, Effect
 from nightune.tuning.analysis.leaderboard import status_counts
+from nightune.tuning.analysis.value_text import value_text
 from nightune.tuning.search.domains import Cases, Choice
 from nightune.tuning.trial import TrialResult
 

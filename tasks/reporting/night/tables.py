@@ -17,7 +17,6 @@ from nightune.tasks.reporting.night.phrases import (
     promote_command,
     status_text,
     tune_command,
-    value_text,
 )
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.tracking.registry.registry import CHAMPION
@@ -25,6 +24,7 @@ from nightune.tasks.tracking.store import names
 from nightune.tuning.analysis.confirmation import is_rival
 from nightune.tuning.analysis.failures import failure_groups, failure_lines
 from nightune.tuning.analysis.metric_values import OF_TARGET
+from nightune.tuning.analysis.value_text import value_text
 from nightune.tuning.trial import Status, TrialResult
 from nightune.vocabulary import ARCHITECTURE, OBJECTIVES, VALIDATION_PREFIX
 

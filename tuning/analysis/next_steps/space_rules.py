@@ -14,8 +14,8 @@ from nightune.tuning.analysis.next_steps.steps import (
     names_text,
     options_of,
     place_of,
-    value_text,
 )
+from nightune.tuning.analysis.value_text import value_text
 from nightune.tuning.search.domains import Cases, Choice, Range, is_same
 from nightune.tuning.search.search_space import Dimension
 from nightune.tuning.trial import Status, TrialResult
