@@ -4,6 +4,7 @@ Options of a technique are not here: they belong to `models`, and `tuning` recei
 """
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Literal, TypeVar, get_args
@@ -72,6 +73,19 @@ TASK_METRICS: dict[str, tuple[str, ...]] = {
 NAMED_METRICS: dict[str, tuple[str, ...]] = {
     task: tuple(name for name, (_, tasks) in _NAMED_METRICS.items() if task in tasks) for task in TRAINED_TASKS
 }
+# Written in percent.
+SHARES = (
+    *("accuracy", "label_accuracy", "balanced_accuracy", "top_3", "top_5"),
+    *("f1_macro", "f1_micro", "auc", "pr_auc"),
+)
+# The ends of a metric's values, where it has some.
+METRIC_LIMITS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(SHARES, (0.0, 1.0)),
+    **dict.fromkeys(("mae", "rmse", "mape", "brier", "log_loss"), (0.0, math.inf)),
+    **dict.fromkeys(("mcc", "spearman"), (-1.0, 1.0)),
+    "r2": (-math.inf, 1.0),
+}
+NO_LIMITS = (-math.inf, math.inf)
 
 Row = TypeVar("Row")
 
@@ -91,6 +105,11 @@ class Status(StrEnum):
     DIVERGED = "diverged"  # NaN or infinity; the best finite epoch's weights are kept
     OVER_LIMIT = "over_limit"  # its model exceeds [limits]: not trained, or trained and ranked last
     FAILED = "failed"  # raised an error: an impossible combination of params, or the user's own code
+
+
+def metric_limits(metric: str) -> tuple[float, float]:
+    """Return the ends of the values of a metric such as `val_accuracy`; infinite for none, as of a user's metric."""
+    return METRIC_LIMITS.get(metric.removeprefix(VALIDATION_PREFIX), NO_LIMITS)
 
 
 def sign_of(direction: str) -> float:

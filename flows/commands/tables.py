@@ -17,6 +17,7 @@ from nightune.tuning.analysis.confirmation import Claim
 from nightune.tuning.analysis.importance import Edge, WhatMattered, is_trusted
 from nightune.tuning.analysis.metric_values import IN_UNITS_OF_TARGET, OF_TARGET, MetricValues, values_text
 from nightune.tuning.analysis.sweep_comparison import Difference, Score
+from nightune.vocabulary import metric_limits
 
 if TYPE_CHECKING:  # their modules import more than a table needs
     from nightune.tasks.promote_model import Promotion
@@ -36,9 +37,11 @@ def print_confirmation(console: Console, report: SweepReport) -> None:
     interval = f"{100 * confirmation.confidence:g} % interval"
     for name in ("trial", "confirmed", interval, "in search", "P(best)", confirmation.cost):
         table.add_column(name, justify="right", no_wrap=True)
+    least, most = metric_limits(report.sweep.metric)
     for each in confirmation.finalists:
         finalist, mark = each.finalist, " *" if confirmation.is_winner(each) else ""
-        between = "–" if math.isnan(each.low) else f"[{each.low:.4f}, {each.high:.4f}]"
+        low, high = max(each.low, least), min(each.high, most)  # a symmetric interval may pass the ends of the values
+        between = "–" if math.isnan(each.low) else f"[{low:.4f}, {high:.4f}]"
         chance = "–" if math.isnan(each.best_probability) else f"{each.best_probability:.2f}"
         cost = cell_text(getattr(finalist, confirmation.cost))
         cells = [f"{finalist.mean:.4f}", between, f"{finalist.search_score:.4f}", chance]
