@@ -2,9 +2,10 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from nightune.models.data.storage import preprocessing_files
 from nightune.tasks.setting import Setting
@@ -31,6 +32,7 @@ from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.analysis.importance import WhatMattered, by_importance, what_mattered
 from nightune.tuning.analysis.leaderboard import leaderboard, status_counts, varying_params
+from nightune.tuning.analysis.metric_values import IN_UNITS_OF_TARGET, search_unit
 from nightune.tuning.analysis.promotion_gate import Decision
 from nightune.tuning.analysis.standard_errors import (
     SHARE_METRICS,
@@ -66,6 +68,7 @@ class SweepReport:
     pages: Pages = NOT_RUNNING
     standing: Standing = Standing.OPEN
     errors: StandardErrors = UNKNOWN
+    unit: str = ""  # of the scores, in words; empty for that of the data, and for none
 
     @property
     def best(self) -> TrialResult | None:
@@ -89,6 +92,11 @@ class SweepReport:
     def by_importance(self) -> list[str]:
         """The names in `varying`, those first that caused most of the differences, then those of most trials."""
         return by_importance(self.varying, self.mattered)
+
+    @property
+    def metric_text(self) -> str:
+        """The metric with the unit of the scores."""
+        return f"{self.sweep.metric} in {self.unit}" if self.unit else self.sweep.metric
 
     @property
     def page(self) -> str:
@@ -189,7 +197,16 @@ def read_report(store: Store, study: str, sweep: Sweep) -> SweepReport:
         pages=find_pages(store),
         standing=_standing(store, study, sweep),
         errors=_errors(store, sweep, results, confirmation, findings),
+        unit=_unit(store, sweep),
     )
+
+
+def _unit(store: Store, sweep: Sweep) -> str:
+    return search_unit(sweep.metric, _content(store, sweep)) if sweep.metric in IN_UNITS_OF_TARGET else ""
+
+
+def _content(store: Store, sweep: Sweep) -> Mapping[str, Any]:
+    return optional_file(store, sweep.run_id, names.STUDY_CONTENT, parse_content) or {}
 
 
 def _errors(
@@ -207,8 +224,8 @@ def _errors(
         return standard_errors(results, confirmation, fold_errors(recorded_trials(store, sweep)), None)
     rows = None
     if sweep.metric in SHARE_METRICS:
-        content = optional_file(store, sweep.run_id, names.STUDY_CONTENT, parse_content) or {}
-        rows = rows_of_share(sweep.metric, read_row_counts(store, best.run_id), content.get("data"), findings)
+        data, counts = _content(store, sweep).get("data"), read_row_counts(store, best.run_id)
+        rows = rows_of_share(sweep.metric, counts, data, findings)
     return standard_errors(results, confirmation, {}, rows)
 
 

@@ -27,7 +27,7 @@ WINNER, ALIKE = "*", "="
 
 def print_leaderboard(console: Console, report: SweepReport) -> None:
     """Print the best trials of a sweep, the params of the winner, why trials failed, and findings about the data."""
-    title = f"{report.sweep.id} · {report.sweep.metric} · {len(report.results)} of {report.sweep.planned_trials} trials"
+    title = f"{report.sweep.id} · {report.metric_text} · {len(report.results)} of {report.sweep.planned_trials} trials"
     table = plain_table(title)
     columns = _columns(report, console.width)
     for name, _ in columns:

@@ -32,7 +32,7 @@ def print_confirmation(console: Console, report: SweepReport) -> None:
     if confirmation is None:
         return
     seeds = max((len(each.finalist.scores) for each in confirmation.finalists), default=0)
-    title = f"confirmed · {report.sweep.metric} over {seeds} fresh seeds"
+    title = f"confirmed · {report.metric_text} over {seeds} fresh seeds"
     table = plain_table(title)
     interval = f"{100 * confirmation.confidence:g} % interval"
     for name in ("trial", "confirmed", interval, "in search", "P(best)", confirmation.cost):

@@ -71,7 +71,7 @@ def test_a_confirmation_without_an_interval_says_why_and_shows_none() -> None:
     assert [row["is_winner"] for row in rows] == [True, False]
     assert {row[name] for row in rows for name in ("low", "high", "best_probability")} == {None}
     console = Console(record=True, width=160, file=io.StringIO())
-    report: Any = SimpleNamespace(confirmation=confirmation, sweep=SimpleNamespace(metric="val_loss"))
+    report: Any = SimpleNamespace(confirmation=confirmation, sweep=SimpleNamespace(metric="val_loss"), metric_text="")
     print_confirmation(console, report)
     text = console.export_text()
     assert "0 *" in text

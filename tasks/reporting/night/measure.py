@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nightune.tuning.analysis.metric_values import IN_UNITS_OF_TARGET
+from nightune.tuning.analysis.metric_values import IN_UNITS_OF_TARGET, SCALED
 from nightune.vocabulary import NO_LIMITS, OBJECTIVES, SHARES, VALIDATION_PREFIX, metric_limits, sign_of
 
 SPACE = "\u00a0"  # keeps a number and its unit on one line
@@ -30,7 +30,6 @@ NAMES = {
     "mape": "mean absolute percentage error",
     "spearman": "rank correlation",
 }
-SCALED = "standard deviations of the target"
 RATIOS = ("mape",)  # in percent, too
 NEAR_ONE = 0.9  # a best share from here on is drawn by the logarithm of what is missing
 WIDE = 4.0  # ratio of the 0.9 quantile to the minimum from which on positive values are drawn by their logarithm

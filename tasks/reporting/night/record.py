@@ -28,7 +28,7 @@ from nightune.tuning.analysis.confirmation import Confirmation, ConfirmedFinalis
 from nightune.tuning.analysis.effects import Effect, effects
 from nightune.tuning.analysis.importance import WhatMattered, by_importance
 from nightune.tuning.analysis.leaderboard import leaderboard, varying_params
-from nightune.tuning.analysis.metric_values import MetricValues
+from nightune.tuning.analysis.metric_values import MetricValues, is_target_scaled
 from nightune.tuning.analysis.promotion_gate import Verdict
 from nightune.tuning.analysis.standard_errors import ranking_rows
 from nightune.tuning.analysis.sweep_comparison import what_is_scored
@@ -109,8 +109,7 @@ class Night:
     @property
     def has_scaled_target(self) -> bool:
         """True if models were trained on standardized quantities, so that errors are in their unit."""
-        data = self.origin.content.get("data", {})
-        return isinstance(data, dict) and data.get("scale_target") is True
+        return is_target_scaled(self.origin.content)
 
     @property
     def sealed(self) -> MetricValues | None:
