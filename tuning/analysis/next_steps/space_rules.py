@@ -75,7 +75,7 @@ def losing_options(facts: SweepFacts) -> Iterator[Step]:
 
     The level is divided by the number of options that are examined; a diverged trial is worse than all others.
     """
-    from scipy.stats import mannwhitneyu  # noqa: PLC0415 - as above
+    from scipy.stats import mannwhitneyu  # noqa: PLC0415 - takes a second, only for reports
 
     choices = [each for each in facts.space.dimensions if _is_free_choice(facts, each)]
     examined = sum(len(options) for each in choices if (options := _options(each)))
