@@ -4,6 +4,7 @@ Options of a technique are not here: they belong to `models`, and `tuning` recei
 """
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Literal, TypeVar, get_args
@@ -35,6 +36,7 @@ DEFAULT_THRESHOLD = 0.5  # of the probability of the second of two classes
 ThresholdRule = Literal["f1", "balanced_accuracy"]
 THRESHOLD_RULES: tuple[ThresholdRule, ...] = get_args(ThresholdRule)
 DECIDED_METRICS = ("accuracy", "balanced_accuracy", "f1_macro", "mcc")  # of two classes: they depend on the threshold
+WEIGHTED_SAID = "metrics average by them"  # in what is said of data whose weights no key names
 LOSS_SAID, DEFAULT_LOSS = " · loss ", "default of the task"  # in what is said of a head
 _METRICS: dict[str, tuple[Direction, tuple[Task, ...]]] = {
     "loss": ("minimize", TRAINED_TASKS),
@@ -71,6 +73,19 @@ TASK_METRICS: dict[str, tuple[str, ...]] = {
 NAMED_METRICS: dict[str, tuple[str, ...]] = {
     task: tuple(name for name, (_, tasks) in _NAMED_METRICS.items() if task in tasks) for task in TRAINED_TASKS
 }
+# Written in percent.
+SHARES = (
+    *("accuracy", "label_accuracy", "balanced_accuracy", "top_3", "top_5"),
+    *("f1_macro", "f1_micro", "auc", "pr_auc"),
+)
+# The ends of a metric's values, where it has some.
+METRIC_LIMITS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(SHARES, (0.0, 1.0)),
+    **dict.fromkeys(("mae", "rmse", "mape", "brier", "log_loss"), (0.0, math.inf)),
+    **dict.fromkeys(("mcc", "spearman"), (-1.0, 1.0)),
+    "r2": (-math.inf, 1.0),
+}
+NO_LIMITS = (-math.inf, math.inf)
 
 Row = TypeVar("Row")
 
@@ -90,6 +105,11 @@ class Status(StrEnum):
     DIVERGED = "diverged"  # NaN or infinity; the best finite epoch's weights are kept
     OVER_LIMIT = "over_limit"  # its model exceeds [limits]: not trained, or trained and ranked last
     FAILED = "failed"  # raised an error: an impossible combination of params, or the user's own code
+
+
+def metric_limits(metric: str) -> tuple[float, float]:
+    """Return the ends of the values of a metric such as `val_accuracy`; infinite for none, as of a user's metric."""
+    return METRIC_LIMITS.get(metric.removeprefix(VALIDATION_PREFIX), NO_LIMITS)
 
 
 def sign_of(direction: str) -> float:

@@ -10,7 +10,7 @@ from nightune.tasks.tracking.sweeps.metric_code import read_metric_code
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, sweep_content, sweep_facts
 from nightune.tasks.tracking.sweeps.verdicts import read_verdict
 from nightune.tasks.tracking.trials.trials import finished_trials
-from nightune.tuning.analysis.sweep_comparison import METRIC_CODE, Difference, Night, compare_nights
+from nightune.tuning.analysis.sweep_comparison import METRIC_CODE, ComparedSweep, Difference, compare_nights
 
 
 def compare_sweeps(store: Store, study: str, sweep_ids: Sequence[str] | None = None) -> Difference:
@@ -19,9 +19,9 @@ def compare_sweeps(store: Store, study: str, sweep_ids: Sequence[str] | None = N
     return compare_nights(_night(store, before), _night(store, after))
 
 
-def _night(store: Store, sweep: Sweep) -> Night:
+def _night(store: Store, sweep: Sweep) -> ComparedSweep:
     verdict, code = read_verdict(store, sweep), read_metric_code(store, sweep)
-    return Night(
+    return ComparedSweep(
         sweep=sweep.id,
         metric=sweep.metric,
         direction=sweep.direction,

@@ -19,7 +19,11 @@ from nightune.tasks.propose_trials import content_key
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
 from nightune.tasks.tracking.store.errors import StoreError
-from nightune.tasks.tracking.sweeps.confirmations import write_confirmation
+from nightune.tasks.tracking.sweeps.confirmations import (
+    confirmation_rows,
+    read_confirmation,
+    write_confirmation,
+)
 from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint, why_unopened
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.analysis.confirmation import Confirmation, Finalist, claim_better, confirm, replicates
@@ -71,8 +75,10 @@ def confirm_finalists(setting: Setting) -> Confirmation:
     confirmation = confirm(compared, setting.sweep.direction, wanted.cost, wanted.confidence, setting.study.seed)
     claim = claim_better(confirmation, _search_scores(setting), setting.sweep.direction)
     confirmation = replace(confirmation, claim=claim)
+    earlier = read_confirmation(setting.store, setting.sweep)
     write_confirmation(setting.store, setting.sweep, confirmation)
-    _announce(confirmation, setting.study.objective.name)
+    if earlier is None or confirmation_rows(earlier) != confirmation_rows(confirmation):  # a night confirms twice
+        _announce(confirmation, setting.study.objective.name)
     return confirmation
 
 

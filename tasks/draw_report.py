@@ -63,7 +63,8 @@ def draw_report(store: Store, study: str, study_file: Path, asked: Asked) -> Dra
     written = night.origin.written
     is_edited = written is not None and written != tomllib.loads(study_file.read_text(encoding="utf-8-sig"))
     advice = advice_of(night, partial(problems_of, study_file=study_file))
-    page = draw_page(night, Context(str(study_file), store_address(store.root, _named(store)), is_edited, advice))
+    address = store_address(store.root, _named(store))
+    page = draw_page(night, Context(str(study_file), address, is_edited, advice, kept=store.compiled))
     taken = _write_next(study_file, asked, advice, written or {})
     if output is not None:
         _write(output, page)

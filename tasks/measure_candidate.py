@@ -11,9 +11,18 @@ import numpy as np
 
 from nightune.models.data.dataset import Purpose
 from nightune.models.errors import InputError
-from nightune.models.serving.columns import USUAL_FORMS
-from nightune.models.serving.input_trees import ArrayTree, equal_arrays
 from nightune.models.serving.predictor import MODEL, model_of
+from nightune.tasks.gate_guards import (
+    check_finite,
+    check_latency,
+    check_limits,
+    check_same_inputs,
+    check_schema,
+    check_serving_model,
+    check_size,
+    note_equal_models,
+    note_few_models,
+)
 from nightune.tasks.gate_question import Question
 from nightune.tasks.threshold_problems import threshold_notes
 from nightune.tasks.tracking.registry.model_folder import folder_bytes, parts_of
@@ -23,10 +32,9 @@ from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint, why_unopened
 from nightune.tuning.analysis.metric_gain import Side, UndefinedMetricError, compare_sides
 from nightune.tuning.analysis.metric_values import MetricValues
-from nightune.tuning.analysis.paired_gain import Gain, Losses
+from nightune.tuning.analysis.paired_gain import Gain
 from nightune.tuning.analysis.promotion_gate import Guard
-from nightune.tuning.analysis.resampling import TestRows
-from nightune.tuning.study.sections import OF_MODEL, Limits, PromotionSection
+from nightune.tuning.study.sections import Limits, PromotionSection
 
 if TYPE_CHECKING:
     from nightune.models.data.dataset import Dataset, UnsealedExamples
@@ -113,7 +121,7 @@ def does_champion_open(store: Store, version: Version) -> bool:
             return not champion.problem and Predictor.open(parts_of(champion.folder)) is not None
         except MemoryError:
             raise
-        except Exception:  # as in _champion_losses
+        except Exception:  # as in _champion_side
             return False
 
 
@@ -141,15 +149,15 @@ def measure(
     ours = question.side(parts_of(candidate.folder), candidate.siblings, inputs)
     undefined = question.undefined()
     guards = [
-        _same_inputs(inputs, test),
+        check_same_inputs(inputs, test),
         alone(candidate.folder, test),
-        _finite(ours.losses),
-        _size(folder_bytes(candidate.folder), rules),
-        _latency(latency_ms(predictor, raw), rules),
-        *_limits(candidate.folder, predictor, raw, asked.limits),
+        check_finite(ours.losses),
+        check_size(folder_bytes(candidate.folder), rules),
+        check_latency(latency_ms(predictor, raw), rules),
+        *check_limits(candidate.folder, predictor, raw, asked.limits),
         *undefined,
     ]
-    notes = [*_equal_models(ours.losses), *question.notes(), *threshold_notes(predictor.description)]
+    notes = [*note_equal_models(ours.losses), *question.notes(), *threshold_notes(predictor.description)]
     gain = baseline = None
     theirs = None
     if champion is not None:
@@ -162,8 +170,8 @@ def measure(
         except (UndefinedMetricError, InputError) as error:  # a user's metric may have no value for some predictions
             guards.append(question.incomparable(str(error)))
     if gain is not None and theirs is not None:
-        guards.append(_serving_model(ours, theirs, question.rows, rules))
-        notes += _few_models(gain)
+        guards.append(check_serving_model(ours, theirs, question.rows, rules))
+        notes += note_few_models(gain)
     own = None if baseline is None else asked.own
     named = [asked.metric, *asked.report]
     metrics = all_metrics(predictor, inputs, test.targets, asked.head, test.weights, named, own)
@@ -198,7 +206,7 @@ def _compared(
     from nightune.models.serving.predictor import Predictor  # noqa: PLC0415 - Keras
 
     theirs = Predictor.open(parts_of(champion.folder))
-    guards = [_schema(candidate.description, theirs.description)]
+    guards = [check_schema(candidate.description, theirs.description)]
     notes = []
     if theirs.description["version"] != candidate.description["version"]:
         notes.append(
@@ -219,101 +227,3 @@ def _compared(
 def _unopened(reason: str) -> Guard:
     remedy = "restore another one with `nightune rollback`, or promote in spite of it with --force --because"
     return Guard("champion", False, f"{UNOPENED} ({reason}); {remedy}")
-
-
-def _same_inputs(inputs: ArrayTree, test: "UnsealedExamples") -> Guard:
-    is_same = equal_arrays(inputs, test.inputs)
-    verb = "give" if is_same else "do not give"
-    return Guard("raw rows", is_same, f"raw rows {verb} the inputs of training after preprocessing", is_vital=True)
-
-
-def _finite(losses: Losses) -> Guard:
-    broken = int((~np.isfinite(losses)).any(axis=0).sum())
-    text = f"outputs are not finite in {broken} of {losses.shape[1]} rows" if broken else "all outputs are finite"
-    return Guard("finite outputs", not broken, text, is_vital=bool(~np.isfinite(losses[0]).all()))
-
-
-def _size(size_bytes: int, rules: PromotionSection) -> Guard:
-    size, limit = size_bytes / 1e6, rules.size_limit_mb
-    known = "no limit" if limit is None else f"limit {limit:g} MB"
-    return Guard("size", limit is None or size <= limit, f"{size:.3g} MB ({known})")
-
-
-def _latency(latency: float, rules: PromotionSection) -> Guard:
-    limit = rules.latency_limit_ms
-    known = "no limit" if limit is None else f"limit {limit:g} ms"
-    return Guard("latency", limit is None or latency <= limit, f"{latency:.3g} ms per row ({known})")
-
-
-def _limits(folder: Path, predictor: "Predictor", raw: Any, limits: Limits) -> list[Guard]:
-    """Check the limits of the study's trials on the model that would serve."""
-    if not limits.of_model:
-        return []
-    from nightune.models.networks.model_costs import costs_of_weights, cpu_latency_ms  # noqa: PLC0415 - Keras
-    from nightune.models.serving.predictor import Predictor  # noqa: PLC0415
-
-    costs = costs_of_weights(predictor.model.get_weights())
-    if limits.latency_ms is not None:
-        costs["latency_ms"] = cpu_latency_ms(lambda: Predictor.open(parts_of(folder)), raw)
-    over = limits.exceeded(costs)
-    within = ", ".join(
-        f"{OF_MODEL[name].format(costs[name])} (limit {limits.of_model[name]:g})" for name in limits.of_model
-    )
-    return [Guard("limits", not over, over or within)]
-
-
-def _schema(candidate: dict[str, Any], champion: dict[str, Any]) -> Guard:
-    """Check that callers of the champion can call the candidate: no new column, no other kind, form or shape."""
-    problems = []
-    if candidate["task"] != champion["task"]:
-        problems.append(f"the task was {champion['task']}, but is {candidate['task']} now")
-    before = {column["name"]: _written_kind(column) for column in champion.get("columns", [])}
-    now = {column["name"]: _written_kind(column) for column in candidate.get("columns", [])}
-    if bool(before) != bool(now) or (not now and champion["input_shape"] != candidate["input_shape"]):
-        problems.append(f"inputs of shape {candidate['input_shape']} instead of {champion['input_shape']}")
-    for name in now if before else ():
-        if name not in before:
-            problems.append(f"column {name!r} is required, but was not before")
-        elif before[name] != now[name]:
-            problems.append(f"column {name!r} was a {before[name]}, but is a {now[name]} now")
-    if candidate.get("target_shape") != champion.get("target_shape"):
-        now_before = [each.get("target_shape") or "rows" for each in (candidate, champion)]
-        problems.append("predictions of shape {} instead of {}".format(*now_before))
-    if candidate.get("quantiles") != champion.get("quantiles"):
-        before_now = [each.get("quantiles") or "one number" for each in (champion, candidate)]
-        problems.append(f"predictions were {before_now[0]}, but are {before_now[1]} now")
-    for what, key in (("label", "classes"), ("column", "outputs")):
-        lost = [repr(name) for name in champion.get(key) or () if name not in (candidate.get(key) or ())]
-        if lost and (what == "column") == (candidate["task"] == "regression"):
-            problems.append(f"{what} {lost[0]} is not predicted any more")
-    text = f"schema differs from the champion's: {'; '.join(problems)}" if problems else "same inputs as the champion's"
-    return Guard("schema", not problems, text)
-
-
-def _written_kind(column: dict[str, Any]) -> str:
-    """Return the kind of a column, with the form of its texts unless it is that of other readers of tables."""
-    form = column.get("form", "")
-    return str(column["kind"]) if form in USUAL_FORMS else f"{column['kind']} written like {form}"
-
-
-def _serving_model(ours: Side, theirs: Side, rows: TestRows, rules: PromotionSection) -> Guard:
-    """Check the model that would serve: the gate compares configurations, but it must not be significantly worse."""
-    gain = compare_sides(ours.serving, theirs.serving, rows, rules.confidence, seed=2)
-    is_worse = gain.high < 0
-    verb = "is" if is_worse else "is not"
-    text = f"the serving model {verb} significantly worse than the champion's (gain {gain.gain:.4g})"
-    return Guard("the model itself", not is_worse, text)
-
-
-def _equal_models(losses: Losses) -> list[str]:
-    """Say that the interval has no variance over seeds if the models of all seeds have equal losses."""
-    if len(losses) == 1 or not np.allclose(losses, losses[0], rtol=1e-5, atol=1e-6):  # up to rounding
-        return []
-    return [f"the {len(losses)} models of other seeds predict the same: the interval covers the test rows, not seeds"]
-
-
-def _few_models(gain: Gain) -> list[str]:
-    if min(gain.challenger_models, gain.opponent_models) > 1:
-        return []
-    counts = f"{gain.challenger_models} models to {gain.opponent_models}"
-    return [f"few models on one side ({counts}): seed variance is uncertain, so small gains cannot be significant"]

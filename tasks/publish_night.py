@@ -17,7 +17,7 @@ SHOWN_ROWS = 50  # MLflow has all rows
 def publish_leaderboard(report: SweepReport) -> None:
     """Publish the first rows of the leaderboard and a link to all rows in MLflow."""
     rows = [{name: _cell(value) for name, value in _shown(row).items()} for row in report.rows()[:SHOWN_ROWS]]
-    description = f"{report.sweep.id}: {len(report.results)} trials, best first by {report.sweep.metric}"
+    description = f"{report.sweep.id}: {len(report.results)} trials, best first by {report.metric_text}"
     create_table_artifact(table=rows, key=artifact_key(report.study, "leaderboard"), description=description)
     when = " (while `nightune ui` is running)" if report.pages.is_local else ""
     create_link_artifact(

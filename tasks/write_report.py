@@ -2,9 +2,10 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from nightune.models.data.storage import preprocessing_files
 from nightune.tasks.setting import Setting
@@ -22,15 +23,16 @@ from nightune.tasks.tracking.sweeps.importances import read_importance, write_im
 from nightune.tasks.tracking.sweeps.links import leaderboard_address
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep, parse_content
 from nightune.tasks.tracking.trials.costs import record_costs
-from nightune.tasks.tracking.trials.recorded import read_row_counts, recorded_trials
+from nightune.tasks.tracking.trials.recorded import fold_errors, read_row_counts, recorded_trials
 from nightune.tasks.tracking.trials.results import record_results
 from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.snapshots import drop_all_snapshots
 from nightune.tasks.tracking.trials.trials import attach, finished_trials
 from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tuning.analysis.confirmation import Confirmation
-from nightune.tuning.analysis.importance import WhatMattered, is_trusted, what_mattered
+from nightune.tuning.analysis.importance import WhatMattered, by_importance, what_mattered
 from nightune.tuning.analysis.leaderboard import leaderboard, status_counts, varying_params
+from nightune.tuning.analysis.metric_values import IN_UNITS_OF_TARGET, search_unit
 from nightune.tuning.analysis.promotion_gate import Decision
 from nightune.tuning.analysis.standard_errors import (
     SHARE_METRICS,
@@ -66,6 +68,7 @@ class SweepReport:
     pages: Pages = NOT_RUNNING
     standing: Standing = Standing.OPEN
     errors: StandardErrors = UNKNOWN
+    unit: str = ""  # of the scores, in words; empty for that of the data, and for none
 
     @property
     def best(self) -> TrialResult | None:
@@ -88,17 +91,12 @@ class SweepReport:
     @property
     def by_importance(self) -> list[str]:
         """The names in `varying`, those first that caused most of the differences, then those of most trials."""
-        held = {} if self.mattered is None else {each.name: each for each in self.mattered.dimensions}
-        most = max((each.trials for each in held.values()), default=0)
+        return by_importance(self.varying, self.mattered)
 
-        def place(name: str) -> tuple[float, int, str]:
-            known = held.get(name)
-            if known is None or not most:
-                return 0.0, 0, name
-            weight = (known.share or 0.0) * known.trials / most if is_trusted(known) else 0.0
-            return -weight, -known.trials, name
-
-        return sorted(self.varying, key=place)
+    @property
+    def metric_text(self) -> str:
+        """The metric with the unit of the scores."""
+        return f"{self.sweep.metric} in {self.unit}" if self.unit else self.sweep.metric
 
     @property
     def page(self) -> str:
@@ -187,36 +185,47 @@ def importance_of_dimensions(setting: Setting) -> WhatMattered:
 def read_report(store: Store, study: str, sweep: Sweep) -> SweepReport:
     """Read a sweep's finished trials from MLflow, best first."""
     results = leaderboard(finished_trials(store, sweep).values(), sweep.direction)
-    confirmation = read_confirmation(store, sweep)
+    confirmation, findings = read_confirmation(store, sweep), read_findings(store, sweep)
     return SweepReport(
         study=study,
         sweep=sweep,
         results=tuple(results),
         confirmation=confirmation,
         mattered=read_importance(store, sweep),
-        findings=read_findings(store, sweep),
+        findings=findings,
         model_findings=read_findings(store, sweep, "models"),
         pages=find_pages(store),
         standing=_standing(store, study, sweep),
-        errors=_errors(store, sweep, results, confirmation),
+        errors=_errors(store, sweep, results, confirmation, findings),
+        unit=_unit(store, sweep),
     )
 
 
+def _unit(store: Store, sweep: Sweep) -> str:
+    return search_unit(sweep.metric, _content(store, sweep)) if sweep.metric in IN_UNITS_OF_TARGET else ""
+
+
+def _content(store: Store, sweep: Sweep) -> Mapping[str, Any]:
+    return optional_file(store, sweep.run_id, names.STUDY_CONTENT, parse_content) or {}
+
+
 def _errors(
-    store: Store, sweep: Sweep, results: Sequence[TrialResult], confirmation: Confirmation | None
+    store: Store,
+    sweep: Sweep,
+    results: Sequence[TrialResult],
+    confirmation: Confirmation | None,
+    findings: Sequence[str],
 ) -> StandardErrors:
     """Return the standard errors of the objectives, as far as the store tells them."""
     best = next((each for each in results if each.is_ranked), None)
     if best is None:
         return UNKNOWN
     if sweep.has_folds:
-        recorded = {each.result.trial.number: each.standard_error for each in recorded_trials(store, sweep)}
-        by_folds = {number: error for number, error in recorded.items() if error is not None}
-        return standard_errors(results, confirmation, by_folds, None)
+        return standard_errors(results, confirmation, fold_errors(recorded_trials(store, sweep)), None)
     rows = None
     if sweep.metric in SHARE_METRICS:
-        content = optional_file(store, sweep.run_id, names.STUDY_CONTENT, parse_content) or {}
-        rows = rows_of_share(sweep.metric, read_row_counts(store, best.run_id), content.get("data"))
+        data, counts = _content(store, sweep).get("data"), read_row_counts(store, best.run_id)
+        rows = rows_of_share(sweep.metric, counts, data, findings)
     return standard_errors(results, confirmation, {}, rows)
 
 

@@ -27,7 +27,7 @@ WINNER, ALIKE = "*", "="
 
 def print_leaderboard(console: Console, report: SweepReport) -> None:
     """Print the best trials of a sweep, the params of the winner, why trials failed, and findings about the data."""
-    title = f"{report.sweep.id} · {report.sweep.metric} · {len(report.results)} of {report.sweep.planned_trials} trials"
+    title = f"{report.sweep.id} · {report.metric_text} · {len(report.results)} of {report.sweep.planned_trials} trials"
     table = plain_table(title)
     columns = _columns(report, console.width)
     for name, _ in columns:
@@ -51,7 +51,7 @@ def _columns(report: SweepReport, width: int) -> list[tuple[str, list[str]]]:
     fixed = [
         ("trial", [f"{_mark(report, result):<2}{result.trial.number:>3}" for result in shown]),
         (report.sweep.metric, [_objective(report, result) for result in shown]),
-        ("epoch", [f"{result.best_epoch}/{result.epochs}" for result in shown]),
+        ("epoch", [f"{result.best_epoch}/{result.epochs}" if result.epochs else "–" for result in shown]),
         ("ended", [ENDED.get(result.status, str(result.status)) for result in shown]),
     ]
     seconds = ("seconds", [f"{result.seconds:.1f}" for result in shown])

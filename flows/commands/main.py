@@ -31,7 +31,7 @@ from nightune.flows.runtime.exit_codes import NO_RESULT
 from nightune.flows.runtime.morning_page import morning_page
 from nightune.flows.runtime.prefect_server import prefect_server
 from nightune.flows.runtime.supervisor import supervised
-from nightune.flows.runtime.text_streams import show_every_text
+from nightune.flows.runtime.text_streams import outlive_reader, show_every_text
 from nightune.models.heavy_imports import lasting_imports
 
 if TYPE_CHECKING:
@@ -206,10 +206,11 @@ def nightune(
 
 def main() -> NoReturn:
     """Run the command line."""
-    show_every_text()
     ignore_unusable_width()
     try:
-        app()
+        with outlive_reader():
+            show_every_text()
+            app()
     except Exception as error:  # outside of a command's own report, as while it prints
         raise SystemExit(report_fault(error)) from None
     finally:

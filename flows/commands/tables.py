@@ -15,8 +15,9 @@ from nightune.tasks.tracking.store import names
 from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.confirmation import Claim
 from nightune.tuning.analysis.importance import Edge, WhatMattered, is_trusted
-from nightune.tuning.analysis.metric_values import IN_UNITS_OF_TARGET, MetricValues, values_text
+from nightune.tuning.analysis.metric_values import IN_UNITS_OF_TARGET, OF_TARGET, MetricValues, values_text
 from nightune.tuning.analysis.sweep_comparison import Difference, Score
+from nightune.vocabulary import metric_limits
 
 if TYPE_CHECKING:  # their modules import more than a table needs
     from nightune.tasks.promote_model import Promotion
@@ -31,14 +32,16 @@ def print_confirmation(console: Console, report: SweepReport) -> None:
     if confirmation is None:
         return
     seeds = max((len(each.finalist.scores) for each in confirmation.finalists), default=0)
-    title = f"confirmed · {report.sweep.metric} over {seeds} fresh seeds"
+    title = f"confirmed · {report.metric_text} over {seeds} fresh seeds"
     table = plain_table(title)
     interval = f"{100 * confirmation.confidence:g} % interval"
     for name in ("trial", "confirmed", interval, "in search", "P(best)", confirmation.cost):
         table.add_column(name, justify="right", no_wrap=True)
+    least, most = metric_limits(report.sweep.metric)
     for each in confirmation.finalists:
         finalist, mark = each.finalist, " *" if confirmation.is_winner(each) else ""
-        between = "–" if math.isnan(each.low) else f"[{each.low:.4f}, {each.high:.4f}]"
+        low, high = max(each.low, least), min(each.high, most)  # a symmetric interval may pass the ends of the values
+        between = "–" if math.isnan(each.low) else f"[{low:.4f}, {high:.4f}]"
         chance = "–" if math.isnan(each.best_probability) else f"{each.best_probability:.2f}"
         cost = cell_text(getattr(finalist, confirmation.cost))
         cells = [f"{finalist.mean:.4f}", between, f"{finalist.search_score:.4f}", chance]
@@ -81,7 +84,8 @@ def explained_text(mattered: WhatMattered) -> str:
     if not is_trusted(mattered.dimensions[0]):
         return "Importance is unreliable: the surrogate explains too little variance out of bag. Run more trials."
     return (
-        f"The surrogate explains {explained:.0%} of the variance; shares below 100% in total are due to interactions."
+        f"The surrogate explains {explained:.0%} of the variance of the scores themselves; shares below 100% in total "
+        "are due to interactions. The report's shares are on the scale of its charts."
     )
 
 
@@ -122,7 +126,7 @@ def print_promotion(console: Console, promotion: "Promotion") -> None:
 
 def _unit(values: MetricValues | None) -> str:
     """The unit of the values on the test split, where they have one."""
-    return " · in units of the target" if values is not None and values.metric in IN_UNITS_OF_TARGET else ""
+    return f" · {OF_TARGET}" if values is not None and values.metric in IN_UNITS_OF_TARGET else ""
 
 
 def print_versions(console: Console, versions: Sequence[Version]) -> None:

@@ -40,7 +40,10 @@ def output(is_json: bool = False) -> Console:
 
 
 def print_table(console: Console, table: Table) -> None:
-    """Print a table; one that needs more columns than the console has is wider than it, rather than cut."""
+    """Print a table; one that needs more columns than the console has is wider than it, rather than cut.
+
+    Its title is a line of its own: in the table it would be folded to the width of the columns.
+    """
     unlimited, width = console.options.update(max_width=10 * PIPED_COLUMNS), console.width
     for column in table.columns:
         column.overflow = "fold"
@@ -49,6 +52,9 @@ def print_table(console: Console, table: Table) -> None:
             column.min_width = max(Measurement.get(console, unlimited, cell).maximum for cell in cells)
     needed = Measurement.get(console, unlimited, table).minimum
     console.width = max(width, min(needed, PIPED_COLUMNS))  # a longer word is folded
+    if table.title:
+        console.print(Text(str(table.title), style="table.title"), soft_wrap=True)
+        table.title = None
     console.print(table, crop=False)
     console.width = width
 

@@ -1,10 +1,12 @@
-"""Let standard output and standard error take every text, whatever the encoding of the terminal or pipe."""
+"""Let standard output and standard error take every text, whatever the encoding and the reader of the stream."""
 
 import codecs
 import io
 import json
 import sys
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 HANDLER = "nightune_plain"
@@ -24,6 +26,41 @@ def show_every_text() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in RAISING:
             stream.reconfigure(errors=HANDLER)
+
+
+@contextmanager
+def outlive_reader() -> Iterator[None]:
+    """Drop what is printed on standard output after the reader of its pipe has ended, as `head` does.
+
+    The command and its exit code are those without a pipe. Other errors, as of a full disk, are raised.
+    """
+    before = sys.stdout
+    if isinstance(before, io.TextIOWrapper) and not before.isatty():
+        with suppress(io.UnsupportedOperation):  # a stream without a file
+            raw = _Pipe(before.fileno(), "w", closefd=False)
+            sys.stdout = io.TextIOWrapper(
+                io.BufferedWriter(raw),
+                encoding=before.encoding,
+                errors=before.errors,
+                line_buffering=before.line_buffering,
+                write_through=before.write_through,
+            )
+    try:
+        yield
+    finally:
+        ours, sys.stdout = sys.stdout, before
+        if ours is not None:
+            ours.flush()
+
+
+class _Pipe(io.FileIO):
+    """A file that takes everything once its reader has ended."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes
 
 
 def json_text(value: dict[str, Any]) -> str:

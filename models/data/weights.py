@@ -15,7 +15,7 @@ from nightune.models.errors import InputError
 from nightune.models.serving.arrays import plain_array
 from nightune.models.serving.columns import NUMERIC, clean_column
 from nightune.models.serving.labels import are_gaps
-from nightune.vocabulary import shown, unknown_name
+from nightune.vocabulary import WEIGHTED_SAID, shown, unknown_name
 
 KEY = "data.weight"
 USUAL_MEAN = (0.1, 10.0)  # others change the size of a step much
@@ -50,7 +50,7 @@ class RowWeights:
     def findings(self, train: np.ndarray) -> list[str]:
         """Report weights that no key of the study names, and those that change the size of every step."""
         mean = float(self.values[train].mean(dtype=np.float64))
-        measured = "not the metrics ([objective] average)" if self.by_rows else "metrics average by them"
+        measured = "not the metrics ([objective] average)" if self.by_rows else WEIGHTED_SAID
         said = [f"weights: the source holds weights of rows; they multiply the training loss, and {measured}"]
         found = [] if self.column is not None else said
         if USUAL_MEAN[0] <= mean <= USUAL_MEAN[1]:

@@ -3,7 +3,12 @@
 import errno
 import io
 import logging
+import os
+import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
 
 import pytest
 from rich.table import Table
@@ -18,6 +23,7 @@ from nightune.flows.runtime.console import (
     progress_shown,
     say,
 )
+from nightune.flows.runtime.text_streams import outlive_reader
 
 PARAMETERS = "learning_rate.peak 0.123 · optimizer adamw · model.units [1234, 123] · batch_size.size 32"
 
@@ -101,3 +107,51 @@ def test_a_closed_terminal_ends_the_messages_and_nothing_else(
     say("The process died in a trial. Restarting")
     print_json({"best": 3})
     assert capsys.readouterr().out == '{"best": 3}\n'
+
+
+@pytest.fixture
+def unread() -> Iterator[int]:
+    """A pipe whose reader has ended, as `head` does."""
+    read, write = os.pipe()
+    os.close(read)
+    yield write
+    os.close(write)
+
+
+def test_results_outlive_the_reader_of_their_pipe(unread: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", open(unread, "w", encoding="ascii", closefd=False))  # noqa: SIM115 - as Python's
+    before, table = sys.stdout, Table("trial")
+    with outlive_reader():
+        assert sys.stdout.encoding == "ascii"
+        print_table(output(), table)
+        print_json({"rows": "x" * 100_000})
+    assert sys.stdout is before
+
+
+def test_a_full_disk_is_no_reader_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("only Linux has a file that is always full")
+    with open("/dev/full", "w", encoding="utf-8") as full, pytest.raises(OSError, match="No space left"):  # noqa: PTH123
+        print_into(full, monkeypatch)
+
+
+def print_into(stream: TextIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        with outlive_reader():
+            print_json({"best": 3})
+
+
+@pytest.mark.parametrize(("words", "code"), [(["show", "--help"], 0), ([], 2)])
+def test_a_command_whose_reader_has_ended_has_its_own_exit_code(words: list[str], code: int, unread: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from nightune.flows.commands.main import main; main()", *words],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=unread,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code
+    assert "Broken pipe" not in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,18 +1,45 @@
 """The text about importance, and the claim that the best trial is better."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from nightune.flows.commands.tables import claim_text, print_importance
+from nightune.flows.commands.leaderboard_table import print_leaderboard
+from nightune.flows.commands.tables import claim_text, print_confirmation, print_importance
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus
 from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.confirmation import Claim
 from nightune.tuning.analysis.importance import Edge, Importance, WhatMattered
+from nightune.tuning.analysis.metric_values import search_unit
+from tests.tasks.nights import confirmation
 
 SWEEP = Sweep("flowers-0", 0, "run", "1", SweepStatus.COMPLETE, "digest", "data", "val_loss", "minimize", 24)
 EDGE = Edge("learning_rate.peak", "high", 0.01, trials=5, best=6)
+
+
+@pytest.mark.parametrize(("metric", "shown"), [("val_accuracy", "1.0000]"), ("val_profit", "1.0020]")])
+def test_an_interval_ends_where_the_values_of_its_metric_end(metric: str, shown: str) -> None:
+    console = Console(record=True, width=160, file=io.StringIO())
+    held = confirmation(0.999, 0.99)
+    confirmed = replace(
+        held, finalists=tuple(replace(each, high=each.finalist.mean + 0.003) for each in held.finalists)
+    )
+    print_confirmation(console, SweepReport("flowers", replace(SWEEP, metric=metric), (), confirmation=confirmed))
+    assert shown in console.export_text()
+
+
+def test_scores_of_a_scaled_target_have_their_unit() -> None:
+    console = Console(record=True, width=160, file=io.StringIO())
+    sweep = replace(SWEEP, metric="val_rmse")
+    unit = search_unit("val_rmse", {"data": {"scale_target": True}})
+    report = SweepReport("flowers", sweep, (), confirmation=confirmation(0.9, 0.8, direction="minimize"), unit=unit)
+    print_leaderboard(console, report)
+    print_confirmation(console, report)
+    assert console.export_text().count("val_rmse in standard deviations") == 2
+    for metric, data in (("val_r2", {"scale_target": True}), ("val_rmse", {"scale_target": None}), ("val_rmse", None)):
+        assert search_unit(metric, {"data": data}) == ""
 
 
 def printed(mattered: WhatMattered | None) -> str:

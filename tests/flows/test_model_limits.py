@@ -1,5 +1,6 @@
 """Trials whose models are over [limits] parameters, size_mb or latency_ms are ranked last, say so, and never win."""
 
+import importlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from nightune.tasks.gate_guards import check_limits
 from nightune.tasks.load_study import load_study
-from nightune.tasks.measure_candidate import _limits
 from nightune.tasks.resume_sweep import resume_sweep
 from nightune.tasks.tracking.store.store import client, open_store
 from nightune.tasks.tracking.trials.rungs import rung_results
@@ -24,6 +25,11 @@ from tests.flows.conftest import SMALL_STUDY, tuned_in
 
 STUDY = SMALL_STUDY.replace("[[4]]", "[[4], [64]]").replace('method = "random"', 'method = "grid"')
 STUDY = STUDY.replace("trials = 4\n", "").replace('{ low = 1e-3, high = 1e-1, scale = "log" }', "0.01")
+
+
+def setup_module() -> None:
+    """Import Prefect before a test begins: it replaces the handlers of the root logger, caplog's among them."""
+    importlib.import_module("nightune.flows.tune")
 
 
 def test_models_over_a_size_are_not_trained_and_the_best_of_the_others_wins(
@@ -85,6 +91,6 @@ def test_a_replicate_of_a_trial_within_limits_is_not_measured_again() -> None:
 @pytest.mark.parametrize(("limits", "passed"), [({"parameters": 10}, False), ({"size_mb": 1.0}, True), ({}, None)])
 def test_the_gate_checks_the_limits_of_trials(limits: dict[str, Any], passed: bool | None) -> None:
     predictor: Any = SimpleNamespace(model=SimpleNamespace(get_weights=lambda: [np.zeros((3, 4), np.float32)]))
-    guards = _limits(Path(), predictor, None, Limits(**limits))
+    guards = check_limits(Path(), predictor, None, Limits(**limits))
     assert [guard.passed for guard in guards] == ([] if passed is None else [passed])
     assert json.dumps([guard.said for guard in guards]).count("12 parameters") == (passed is False)

@@ -12,7 +12,7 @@ from nightune.models.data.loading import load_dataset
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.storage import save_dataset
 from nightune.tasks.confirm_finalists import fixed_weights
-from nightune.tasks.promote_model import _notes_on_start
+from nightune.tasks.judge_winner import _notes_on_start
 from nightune.tasks.tracking.sweeps.confirmations import confirmation_rows
 from nightune.tuning.analysis.confirmation import Finalist, confirm
 from nightune.tuning.trial import Status, Trial, TrialResult
@@ -71,7 +71,7 @@ def test_a_confirmation_without_an_interval_says_why_and_shows_none() -> None:
     assert [row["is_winner"] for row in rows] == [True, False]
     assert {row[name] for row in rows for name in ("low", "high", "best_probability")} == {None}
     console = Console(record=True, width=160, file=io.StringIO())
-    report: Any = SimpleNamespace(confirmation=confirmation, sweep=SimpleNamespace(metric="val_loss"))
+    report: Any = SimpleNamespace(confirmation=confirmation, sweep=SimpleNamespace(metric="val_loss"), metric_text="")
     print_confirmation(console, report)
     text = console.export_text()
     assert "0 *" in text

@@ -5,7 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nightune.tasks.measure_candidate import _equal_models, _finite, _latency, _schema, _serving_model, _size
+from nightune.tasks.gate_guards import (
+    check_finite,
+    check_latency,
+    check_schema,
+    check_serving_model,
+    check_size,
+    note_equal_models,
+)
 from nightune.tuning.analysis.metric_gain import Side
 from nightune.tuning.analysis.resampling import TestRows
 from nightune.tuning.study.sections import PromotionSection
@@ -47,7 +54,7 @@ A, B = ("a", "number"), ("b", "category")
 def test_a_change_that_breaks_callers_of_the_champion_fails(
     candidate: dict[str, Any], champion: dict[str, Any], words: str
 ) -> None:
-    guard = _schema(candidate, champion)
+    guard = check_schema(candidate, champion)
     assert not guard.passed
     assert not guard.is_vital
     with pytest.raises(AssertionError, match=words):
@@ -67,25 +74,25 @@ def test_a_change_that_breaks_callers_of_the_champion_fails(
     ],
 )
 def test_a_change_that_callers_do_not_notice_passes(candidate: dict[str, Any], champion: dict[str, Any]) -> None:
-    assert _schema(candidate, champion).passed
+    assert check_schema(candidate, champion).passed
 
 
 def test_limits_apply_only_where_they_are_set() -> None:
     free, tight = PromotionSection(), PromotionSection(size_limit_mb=1.0, latency_limit_ms=5.0)
-    assert _size(10**9, free).passed
-    assert _size(10**6, tight).passed
-    assert not _size(10**6 + 1, tight).passed
-    assert _latency(10**6, free).passed
-    assert not _latency(5.1, tight).passed
+    assert check_size(10**9, free).passed
+    assert check_size(10**6, tight).passed
+    assert not check_size(10**6 + 1, tight).passed
+    assert check_latency(10**6, free).passed
+    assert not check_latency(5.1, tight).passed
 
 
 def test_outputs_that_are_not_finite_fail_a_vital_guard_of_the_serving_model() -> None:
     sound = np.zeros((2, 3))
-    assert _finite(sound).passed
+    assert check_finite(sound).passed
     serving, sibling = sound.copy(), sound.copy()
     serving[0, 1], sibling[1, 1] = np.nan, np.nan
-    assert (_finite(serving).passed, _finite(serving).is_vital) == (False, True)
-    assert (_finite(sibling).passed, _finite(sibling).is_vital) == (False, False)
+    assert (check_finite(serving).passed, check_finite(serving).is_vital) == (False, True)
+    assert (check_finite(sibling).passed, check_finite(sibling).is_vital) == (False, False)
 
 
 def test_a_serving_model_that_is_significantly_worse_than_the_champions_fails() -> None:
@@ -93,14 +100,14 @@ def test_a_serving_model_that_is_significantly_worse_than_the_champions_fails() 
     champion = generator.exponential(1.0, (4, 500))
     lucky_siblings = champion - 0.5
     rows = TestRows(500)
-    assert _serving_model(Side(lucky_siblings), Side(champion), rows, PromotionSection()).passed
+    assert check_serving_model(Side(lucky_siblings), Side(champion), rows, PromotionSection()).passed
     lucky_siblings[0] += 1.0
-    assert not _serving_model(Side(lucky_siblings), Side(champion), rows, PromotionSection()).passed
+    assert not check_serving_model(Side(lucky_siblings), Side(champion), rows, PromotionSection()).passed
 
 
 def test_models_that_predict_the_same_are_said_to_show_no_variance_over_seeds() -> None:
     losses = np.random.default_rng(0).exponential(1.0, (1, 20))
-    assert _equal_models(losses) == []
-    (note,) = _equal_models(np.concatenate([losses, losses, losses + 1e-7]))
+    assert note_equal_models(losses) == []
+    (note,) = note_equal_models(np.concatenate([losses, losses, losses + 1e-7]))
     assert "3 models" in note
-    assert _equal_models(np.concatenate([losses, 2 * losses])) == []
+    assert note_equal_models(np.concatenate([losses, 2 * losses])) == []

@@ -142,7 +142,7 @@ def judged(setting: Setting) -> Callable[[], Promotion]:
 def measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do only once what takes seconds and writes nothing to the store; record every read of the test split."""
     from nightune.tasks import candidate_folder
-    from nightune.tasks import promote_model as module
+    from nightune.tasks import judge_winner as module
 
     measure, write, evidence, folders = module.measure, candidate_folder.write_model_folder, [], []
 
@@ -200,6 +200,13 @@ def forget(setting: Setting, promotion: Promotion) -> None:
     inner.delete_tag(promotion.verdict.candidate.run_id, "nightune.logged_model")
     for name in ("nightune.verdict_question", "nightune.verdict", "nightune.test_reads"):
         inner.delete_tag(setting.sweep.run_id, name)
+
+
+def test_a_confirmation_is_announced_once(setting: Setting, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "nightune"):
+        first, second = (confirm_finalists.fn(setting) for _ in range(2))
+    assert first == second
+    assert [record.message.startswith("confirmed trial") for record in caplog.records].count(True) == 1
 
 
 def test_a_champion_changed_by_another_process_is_not_overwritten(

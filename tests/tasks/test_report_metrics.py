@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from nightune.tasks.reporting.night.answer import answer, headline
-from nightune.tasks.reporting.night.measure import LIMITS, NAMES, measure_of
+from nightune.tasks.reporting.night.measure import NAMES, measure_of
 from nightune.tasks.reporting.night.page import Context, draw_page
 from nightune.tasks.reporting.night.tables import facts, load_trials, metric_rows
 from nightune.tuning.analysis.metric_values import MetricValues
 from nightune.tuning.analysis.paired_gain import Gain
 from nightune.tuning.analysis.promotion_gate import Decision, as_markdown
-from nightune.vocabulary import NAMED_METRICS, OBJECTIVES, VALIDATION_PREFIX
+from nightune.vocabulary import METRIC_LIMITS, NAMED_METRICS, OBJECTIVES, VALIDATION_PREFIX
 from tests.tasks.nights import ACCURACY, Page, confirmation, night, result, verdict
 
 PROFIT = replace(ACCURACY, metric="val_net_profit")
@@ -40,7 +40,7 @@ def plain(text: str) -> str:
 def test_the_page_knows_only_metrics_that_exist() -> None:
     """A function of the user cannot have the name of one of them, and so not its words or its percent."""
     assert set(WRITTEN) == {name for names in NAMED_METRICS.values() for name in names}
-    assert {f"{VALIDATION_PREFIX}{name}" for name in (*NAMES, *LIMITS)} <= set(OBJECTIVES)
+    assert {f"{VALIDATION_PREFIX}{name}" for name in (*NAMES, *METRIC_LIMITS)} <= set(OBJECTIVES)
 
 
 @pytest.mark.parametrize("metric", WRITTEN)

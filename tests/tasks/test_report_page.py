@@ -1,5 +1,6 @@
 """The page of the report: true numbers, no foreign markup, no request, for every kind of sweep."""
 
+import math
 import re
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from nightune.models.errors import InputError
 from nightune.tasks.prepared_data import PreparedData
-from nightune.tasks.reporting.night import page as page_module
+from nightune.tasks.reporting.night import charts_library as charts
 from nightune.tasks.reporting.night.answer import answer, headline
 from nightune.tasks.reporting.night.measure import measure_of
 from nightune.tasks.reporting.night.page import Context, draw_page
@@ -85,6 +86,43 @@ def test_confirmation_and_verdict_are_read_from_mlflow(store: Store, sweep: Swee
     assert "champion stays" in headline(subject)
 
 
+def test_the_winner_has_its_validation_metrics_beside_those_of_the_sealed_rows(
+    store: Store, sweep: Sweep, data: PreparedData
+) -> None:
+    for number, losses in enumerate(LOSSES):
+        log_trial(store, sweep, data, number, losses)
+    finish_sweep(store, sweep, "", [])
+    judged = verdict(Decision.REFUSED, test_metrics={"loss": 0.32, "accuracy": 0.9}, values=None)
+    write_verdict(store, sweep, judged, "question")
+    assert read_night(store, "flowers", sweep).reported == {"val_loss": 0.3}  # these trials have no accuracy
+
+
+def test_a_verdict_without_finalists_is_on_the_page_with_its_notes() -> None:
+    judged = verdict(Decision.REFUSED, 3, notes=("the label is 'malignant' where its probability is above 0.4",))
+    page = drawn(night([result(n, score) for n, score in enumerate(SCORES)], verdict=judged))
+    assert "The gate: refused" in page.text
+    assert "a reason" in page.text
+    assert judged.notes[0] in page.text
+    assert "finalist" not in page.text.partition("How sure")[2].partition("Every trial")[0]
+
+
+def test_the_doubt_of_folds_is_pooled_as_in_the_terminal() -> None:
+    subject = night([result(n, score) for n, score in enumerate((0.9, 0.89, 0.5, 0.4))])
+    errors = (0.0, 0.02, 0.5, None)  # of the winner, three folds agree by chance
+    trials = [replace(each, standard_error=error) for each, error in zip(subject.trials, errors, strict=True)]
+    content = {"data": {"split": {"folds": 3}}}
+    said = " ".join(answer(replace(subject, trials=tuple(trials), origin=Origin(90.0, content=content)), "a.toml"))
+    reach = 100 * math.sqrt((0.0**2 + 0.02**2) / 2) * 4.3027  # Student's t of two degrees
+    assert f"±{reach:.1f}\u00a0points" in said
+
+
+def test_a_trial_that_was_not_trained_has_no_epoch() -> None:
+    large = result(1, math.nan, status=Status.OVER_LIMIT, best_epoch=0, epochs=0, message="over its limit")
+    page = drawn(night([result(0, 0.9), large]))
+    assert "3/4" in page.text
+    assert "0/0" not in page.text
+
+
 def test_what_users_wrote_is_text_everywhere() -> None:
     results = [*(result(n, score) for n, score in enumerate(SCORES)), failed(6, f"ValueError: {HOSTILE}")]
     sweep = replace(ACCURACY, metric="val_accuracy", data_version=HOSTILE)
@@ -118,7 +156,7 @@ def test_the_page_asks_nothing_of_any_network() -> None:
     )
     page = Page(html)
     assert all(address.startswith(("#", "data:", "/#/experiments/1/runs/")) for address in page.addresses)
-    own = html.replace(page_module._library(), "")
+    own = html.replace(charts.charts_library(), "")
     assert "//" not in own.replace("sqlite:///a.db", "").replace("// ", "")
     assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|WebSocket|sendBeacon", own)
     policy = re.search('http-equiv="Content-Security-Policy" content="([^"]*)"', html)
@@ -259,12 +297,12 @@ def test_figures_are_specifications_of_vega_lite() -> None:
     assert {"strip", "history", "finalists", "curves-3"} <= set(specs)
     for name in ("strip", "history", "finalists", "curves-3"):
         spec = {**specs[name], "datasets": {"trials": page.json["data"]}}
-        assert vl_convert.vegalite_to_vega(spec, vl_version=page_module.VEGA_LITE)["marks"]
+        assert vl_convert.vegalite_to_vega(spec, vl_version=charts.VEGA_LITE)["marks"]
 
 
 def test_a_missing_library_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vl_convert", None)
-    page_module._library.cache_clear()
+    charts._bundle.cache_clear()
     with pytest.raises(InputError, match="pip install vl-convert-python"):
         drawn(night([result(0, 0.5)]))
 

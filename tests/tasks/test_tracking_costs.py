@@ -48,6 +48,15 @@ def test_a_sweep_counts_what_all_its_processes_compile(store: Store, sweep: Swee
     assert (tags[names.COMPILED_FUNCTIONS], float(tags[names.COMPILE_SECONDS])) == ("3", pytest.approx(1.75, abs=0.06))
 
 
+@pytest.mark.parametrize("text", ["many", "nan", ""])
+def test_a_count_that_was_changed_by_hand_ends_no_sweep(text: str, store: Store, sweep: Sweep) -> None:
+    for name in (names.COMPILED_FUNCTIONS, names.COMPILE_SECONDS):
+        client(store).set_tag(sweep.run_id, name, text)
+    add_compilation(store, sweep, Compilation(2, 1.5))
+    tags = client(store).get_run(sweep.run_id).data.tags
+    assert (tags[names.COMPILED_FUNCTIONS], tags[names.COMPILE_SECONDS]) == ("2", "1.5")
+
+
 def test_a_reused_trial_costs_nothing_and_has_no_peak(
     store: Store, sweep: Sweep, data: PreparedData, trial: Trial
 ) -> None:

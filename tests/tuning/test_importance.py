@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import qmc
 
 from nightune.tuning.analysis.fanova import variance_shares
-from nightune.tuning.analysis.importance import WhatMattered, what_mattered
+from nightune.tuning.analysis.importance import TOP_SHARE, WhatMattered, end_hits, what_mattered
 from nightune.tuning.search.domains import Choice, Range
 from nightune.tuning.search.search_space import Condition, Dimension, SearchSpace
 from nightune.tuning.trial import Params, Status, TrialResult
@@ -91,6 +91,24 @@ def test_an_outlier_or_a_failed_trial_does_not_explain_everything() -> None:
 def test_best_trials_at_the_end_of_a_range_give_a_warning(sign: int, end: str, value: float) -> None:
     found = judged(RATES, lambda params: sign * math.log10(float(params["rate"])), trials=40)  # type: ignore[arg-type]
     assert [(edge.name, edge.end, edge.value, edge.best) for edge in found.edges] == [("rate", end, value, 10)]
+
+
+def test_a_search_that_proposes_points_at_an_end_is_no_warning() -> None:
+    crowded = [result(n, 0.1 * (n % 7), rate=0.9 if n % 8 else 1e-3, size=1) for n in range(40)]
+    assert what_mattered(RATES, crowded, "minimize", seed=0).edges == ()
+
+
+@pytest.mark.parametrize(("count", "there", "drawn", "hits"), [(40, 10, 10, 7), (12, 11, 3, 2), (8, 2, 2, 2)])
+def test_the_chance_of_trials_at_an_end_is_hypergeometric(count: int, there: int, drawn: int, hits: int) -> None:
+    from scipy.stats import hypergeom
+
+    places = [0.95] * hits + [0.5] * (drawn - hits) + [0.95] * (there - hits)
+    places += [0.5] * (count - len(places))
+    ranked = [result(n, float(n), rate=10 ** (4 * place - 4), size=1) for n, place in enumerate(places)]
+    assert round(count * TOP_SHARE) == drawn
+    (found,) = [each for each in end_hits("rate", RATES.by_name["rate"].domain, ranked) if each.end == "high"]
+    assert (found.trials, found.best) == (hits, drawn)
+    assert found.chance == pytest.approx(hypergeom.sf(hits - 1, count, there, drawn))
 
 
 def test_best_trials_in_the_middle_of_a_range_give_no_warning() -> None:

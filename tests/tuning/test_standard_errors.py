@@ -67,3 +67,11 @@ def test_only_an_unweighted_accuracy_is_a_share_of_rows(
     metric: str, rows: dict[str, int], data: object, expected: int | None
 ) -> None:
     assert rows_of_share(metric, rows, data) == expected
+
+
+@pytest.mark.parametrize(("by_rows", "expected"), [(False, None), (True, 5)])
+def test_an_accuracy_weighted_by_an_array_is_no_share_of_rows(by_rows: bool, expected: int | None) -> None:
+    from nightune.models.data.weights import RowWeights
+
+    findings = RowWeights(np.array([1.0, 3.0], np.float32), None, by_rows).findings(np.arange(2))
+    assert rows_of_share("val_accuracy", {"validation": 5}, {"source": "rows.py:load"}, findings) == expected

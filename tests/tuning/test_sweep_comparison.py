@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from nightune.tuning.analysis.sweep_comparison import Change, Night, Share, compare_nights
+from nightune.tuning.analysis.sweep_comparison import Change, ComparedSweep, Share, compare_nights
 from nightune.tuning.trial import Status, Trial, TrialResult, Value
 from nightune.vocabulary import DEFAULT_LOSS, LOSS_SAID
 
@@ -24,9 +24,9 @@ def result(number: int, objective: float, **params: Value) -> TrialResult:
     )
 
 
-def night(sweep: str, *results: TrialResult) -> Night:
+def night(sweep: str, *results: TrialResult) -> ComparedSweep:
     facts = {"data version": "d1", "engine": "fit"}
-    return Night(sweep, "val_loss", "minimize", facts, {"seed": 1, "search": {"trials": 4}}, results)
+    return ComparedSweep(sweep, "val_loss", "minimize", facts, {"seed": 1, "search": {"trials": 4}}, results)
 
 
 SGD = [result(number, 0.1 + number, optimizer="sgd", rate=10.0**-number) for number in range(8)]

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from statistics import median
 
-from nightune.tuning.search.domains import Cases, Choice, Domain, table_text
+from nightune.tuning.analysis.value_text import value_text
+from nightune.tuning.search.domains import Cases, Choice, Domain
 from nightune.tuning.trial import Params, Value
 from nightune.vocabulary import sign_of
 
@@ -27,11 +28,11 @@ def better_values(name: str, domain: Domain, tried: Tried, direction: str) -> st
         return ""
     best, worst = min(medians, key=medians.__getitem__), max(medians, key=medians.__getitem__)
     if isinstance(domain, Choice):
-        return f"{_text(domain.options[best])} over {_text(domain.options[worst])}"
+        return f"{value_text(domain.options[best])} over {value_text(domain.options[worst])}"
     if isinstance(domain, Cases):
         return f"its {THIRDS[best]} third"
     low, high = (domain.from_unit(min((best + end) / 3, 1 - 1e-12)) for end in (0, 1))
-    return f"{_text(low)} to {_text(high)}"
+    return f"{value_text(low)} to {value_text(high)}"
 
 
 def _group(domain: Domain, value: Value, params: Params) -> int:
@@ -40,11 +41,3 @@ def _group(domain: Domain, value: Value, params: Params) -> int:
     place = held.to_unit(value)
     count = len(held.options) if isinstance(held, Choice) and not isinstance(domain, Cases) else len(THIRDS)
     return min(int(place * count), count - 1)
-
-
-def _text(value: Value) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        return table_text(value)
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nightune.tuning.analysis.fanova import GRID, MINIMUM_ROWS, explained_share, marginals
-from nightune.tuning.analysis.importance import TRUSTED_EXPLAINED
+from nightune.tuning.analysis.importance import TRUSTED_EXPLAINED, active_groups
 from nightune.tuning.search.search_space import Dimension, SearchSpace
 from nightune.tuning.trial import Params, TrialResult
 
@@ -65,12 +65,8 @@ def effects(
     values = np.array([score(result.objective) for result in ranked])
     searched = [space.by_name[name] for name in space.varying]
     rows = [_places(searched, result.trial.params) for result in ranked]
-    groups: dict[tuple[int, ...], list[Dimension]] = {}
-    for dimension in searched:
-        active = tuple(number for number, row in enumerate(rows) if dimension.name in row)
-        groups.setdefault(active, []).append(dimension)
     found: list[Effect] = []
-    for active, members in groups.items():
+    for active, members in active_groups(searched, rows).items():
         if len(active) >= MINIMUM_ROWS and float(np.ptp(values[list(active)])) > 0.0:
             shared = [each.name for each in searched if all(each.name in rows[n] for n in active)]
             places = np.array([[rows[n][name] for name in shared] for n in active])

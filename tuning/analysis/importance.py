@@ -4,9 +4,10 @@ A conditional dimension is evaluated on the trials in which it is active, togeth
 in all of these trials.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import comb
+from typing import Literal
 
 import numpy as np
 
@@ -21,7 +22,7 @@ TOP_SHARE = 0.25  # of the ranked trials
 EDGE = 0.25  # of a range, at each end
 TRUSTED_EXPLAINED = 0.2  # of the variance, out of bag; below, the surrogate has learned next to nothing
 SMALL_SHARE = 0.05  # of the variance, below which no value of a dimension is called better
-CHANCE = 0.01  # significance level: the probability of so many top trials at one end if positions were uniform
+CHANCE = 0.01  # significance level of so many top trials at one end
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +70,41 @@ def what_mattered(space: SearchSpace, results: Sequence[TrialResult], direction:
     searched = [space.by_name[name] for name in space.varying]
     rows = [_places(searched, result.trial.params) for result in ranked]
     values = _clipped(np.array([result.objective for result in ranked]))
-    groups: dict[tuple[int, ...], list[str]] = {}
-    for dimension in searched:
-        active = tuple(number for number, row in enumerate(rows) if dimension.name in row)
-        groups.setdefault(active, []).append(dimension.name)
     found = [
         each
-        for active, names in groups.items()
-        for each in _importances(names, [rows[n] for n in active], values[list(active)], seed)
+        for active, members in active_groups(searched, rows).items()
+        for each in _importances([each.name for each in members], [rows[n] for n in active], values[list(active)], seed)
     ]
     found = [_with_better(each, space.by_name[each.name], ranked, direction) for each in found]
     found.sort(key=lambda each: (-each.trials, -(each.share or 0.0), each.name))
-    best = ranked[: round(TOP_SHARE * len(ranked))]
-    edges = [edge for dimension in searched for edge in _edges(dimension, [result.trial.params for result in best])]
+    edges = [edge for dimension in searched for edge in _edges(dimension, ranked)]
     return WhatMattered(tuple(found), tuple(edges))
+
+
+def by_importance(names: Iterable[str], mattered: WhatMattered | None) -> list[str]:
+    """Sort params: those first that caused most of the differences, then those of most trials, then by name."""
+    held = {} if mattered is None else {each.name: each for each in mattered.dimensions}
+    most = max((each.trials for each in held.values()), default=0)
+
+    def place(name: str) -> tuple[float, int, str]:
+        known = held.get(name)
+        if known is None or not most:
+            return 0.0, 0, name
+        weight = (known.share or 0.0) * known.trials / most if is_trusted(known) else 0.0
+        return -weight, -known.trials, name
+
+    return sorted(names, key=place)
+
+
+def active_groups(
+    dimensions: Sequence[Dimension], rows: Sequence[Mapping[str, float]]
+) -> dict[tuple[int, ...], list[Dimension]]:
+    """Group the dimensions by the numbers of the rows in which they are active."""
+    groups: dict[tuple[int, ...], list[Dimension]] = {}
+    for dimension in dimensions:
+        active = tuple(number for number, row in enumerate(rows) if dimension.name in row)
+        groups.setdefault(active, []).append(dimension)
+    return groups
 
 
 def _places(dimensions: Sequence[Dimension], params: Params) -> dict[str, float]:
@@ -123,23 +145,45 @@ def _with_better(
     return replace(importance, better=better_values(dimension.name, dimension.domain, tried, direction))
 
 
-def _edges(dimension: Dimension, best: Sequence[Params]) -> list[Edge]:
-    """The ends of a range with significantly more top trials than under uniform positions."""
+def _edges(dimension: Dimension, ranked: Sequence[TrialResult]) -> list[Edge]:
+    """The ends of a range with significantly more top trials than by chance."""
     if not isinstance(dimension.domain, Range):
         return []
-    domain = dimension.domain
-    places = [domain.to_unit(params[dimension.name]) for params in best if dimension.name in params]
-    at_ends = {
-        "low": (domain.low, sum(p <= EDGE for p in places)),
-        "high": (domain.high, sum(p >= 1 - EDGE for p in places)),
-    }
     return [
-        Edge(dimension.name, end, float(value), count, len(places))
-        for end, (value, count) in at_ends.items()
-        if count > 1 and _chance(len(places), count) < CHANCE
+        Edge(dimension.name, hits.end, float(getattr(dimension.domain, hits.end)), hits.trials, hits.best)
+        for hits in end_hits(dimension.name, dimension.domain, ranked)
+        if hits.chance < CHANCE
     ]
 
 
-def _chance(count: int, at_least: int) -> float:
-    """The probability that at least so many of `count` independent uniform positions lie at one end."""
-    return sum(comb(count, hits) * EDGE**hits * (1 - EDGE) ** (count - hits) for hits in range(at_least, count + 1))
+@dataclass(frozen=True, slots=True)
+class EndHits:
+    """How many of the best trials lie at one end of a range, and the chance of so many if no value is better.
+
+    Chance is that of drawing the best from all trials (hypergeometric), so that it holds for every kind of search.
+    """
+
+    end: Literal["low", "high"]
+    trials: int
+    best: int
+    chance: float
+
+
+def end_hits(name: str, domain: Range, ranked: Sequence[TrialResult]) -> Iterator[EndHits]:
+    """Yield the ends at which two or more of the best ranked trials lie, from all ranked trials, best first."""
+    held = [domain.to_unit(each.trial.params[name]) if name in each.trial.params else None for each in ranked]
+    places = [place for place in held if place is not None]
+    best = [place for place in held[: round(TOP_SHARE * len(ranked))] if place is not None]
+    ends: tuple[Literal["low", "high"], ...] = ("low", "high")
+    for end in ends:
+        there, hits = (
+            sum(place <= EDGE if end == "low" else place >= 1 - EDGE for place in each) for each in (places, best)
+        )
+        if hits > 1:
+            yield EndHits(end, hits, len(best), _chance(len(places), there, len(best), hits))
+
+
+def _chance(count: int, there: int, drawn: int, at_least: int) -> float:
+    """The probability that at least so many of `drawn` of `count` trials are among the `there` of an end."""
+    ways = range(at_least, min(there, drawn) + 1)
+    return sum(comb(there, hits) * comb(count - there, drawn - hits) for hits in ways) / comb(count, drawn)

@@ -1,10 +1,25 @@
 """The values of the study's own metric on the sealed rows, beside the gain: of challenger, champion and baseline."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from nightune.tuning.analysis.paired_gain import Gain
 
 IN_UNITS_OF_TARGET = ("val_mae", "val_rmse")
+SCALED = "standard deviations of the target"  # of trials, where models are trained on a scaled one
+OF_TARGET = "in units of the target"  # on sealed rows, also where models are trained on a scaled one
+
+
+def is_target_scaled(content: Mapping[str, Any]) -> bool:
+    """True if models are trained on standardized quantities; `content` is that of the study."""
+    data = content.get("data", {})
+    return isinstance(data, Mapping) and data.get("scale_target") is True
+
+
+def search_unit(metric: str, content: Mapping[str, Any]) -> str:
+    """Return the unit of trials' scores in words; empty for that of the data, and for none."""
+    return SCALED if metric in IN_UNITS_OF_TARGET and is_target_scaled(content) else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nightune.tuning.analysis.confirmation import Confirmation, seed_deviation
+from nightune.tuning.analysis.quantiles import student_quantile
 from nightune.tuning.trial import TrialResult
-from nightune.vocabulary import sign_of
+from nightune.vocabulary import WEIGHTED_SAID, sign_of
 
 SHARE_METRICS = ("val_accuracy", "val_top_3", "val_top_5")  # shares of rows that are right, independently of each other
 POOLED_FOLDS = "of the mean over folds, pooled over the better half of the trials"
@@ -57,19 +58,27 @@ def standard_errors(
     return UNKNOWN
 
 
+def fold_reach(error: float, folds: int, confidence: float) -> float:
+    """Return half the interval of a mean over folds from its standard error, by Student's t with a degree per fold
+    less one: trials share their folds, so that pooling their errors adds none.
+    """
+    return error * student_quantile(folds - 1, (1 + confidence) / 2)
+
+
 def share_error(share: float, rows: int) -> float:
     """Return the standard error of a share of so many rows; above 0 also for 0 and 1 (Agresti, Coull, 1998)."""
     middle = (share * rows + 2) / (rows + 4)
     return math.sqrt(middle * (1 - middle) / (rows + 4))
 
 
-def rows_of_share(metric: str, row_counts: Mapping[str, int], data: object) -> int | None:
+def rows_of_share(metric: str, row_counts: Mapping[str, int], data: object, findings: Sequence[str] = ()) -> int | None:
     """Return the number of rows that the objective is a share of, all of the same weight; None if it is no such share.
 
-    `data` is the section of the study's content.
+    `data` is the section of the study's content. Weights that no key of it names are a finding about the data.
     """
     rows = ranking_rows(row_counts)
     is_weighted = not isinstance(data, Mapping) or any("weight" in str(key) and value for key, value in data.items())
+    is_weighted = is_weighted or any(WEIGHTED_SAID in finding for finding in findings)
     return None if metric not in SHARE_METRICS or is_weighted else rows
 
 

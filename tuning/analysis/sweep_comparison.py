@@ -5,18 +5,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nightune.tuning.analysis.confirmation import Confirmation
+from nightune.tuning.analysis.importance import TOP_SHARE
 from nightune.tuning.analysis.leaderboard import leaderboard, varying_params
 from nightune.tuning.analysis.metric_values import MetricValues
 from nightune.tuning.trial import TrialResult, Value
 from nightune.vocabulary import DEFAULT_LOSS, LOSS_SAID
 
 RANGE_PARTS = 4  # of the span between the smallest and the largest value of both sweeps
-TOP_SHARE = 0.25
 METRIC_CODE = "metric code"  # the name of this fact: the digest of a user's metric
 
 
 @dataclass(frozen=True, slots=True)
-class Night:
+class ComparedSweep:
     """One sweep: its provenance, its results, and the verdict of the gate (empty without one)."""
 
     sweep: str
@@ -102,7 +102,7 @@ def what_is_scored(
     return metric, data_version, frozenset(stated | settled)
 
 
-def compare_nights(before: Night, after: Night) -> Difference:
+def compare_nights(before: ComparedSweep, after: ComparedSweep) -> Difference:
     """Compare two sweeps, the earlier one first."""
     facts = _changes(before.facts, after.facts)
     content = _changes(_flat(before.content), _flat(after.content))
@@ -118,7 +118,7 @@ def compare_nights(before: Night, after: Night) -> Difference:
     )
 
 
-def _score(night: Night) -> Score:
+def _score(night: ComparedSweep) -> Score:
     ranked = [each for each in leaderboard(night.results, night.direction) if each.is_ranked]
     winner = night.confirmation.winner if night.confirmation else None
     return Score(
@@ -133,7 +133,7 @@ def _score(night: Night) -> Score:
     )
 
 
-def _winner_params(night: Night) -> Mapping[str, Value]:
+def _winner_params(night: ComparedSweep) -> Mapping[str, Value]:
     """The params of the confirmed winner, or of the best trial of the search."""
     winner = night.confirmation.winner if night.confirmation else None
     for result in leaderboard(night.results, night.direction):
@@ -158,7 +158,7 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:
     return flat
 
 
-def _top(night: Night) -> list[Mapping[str, Value]]:
+def _top(night: ComparedSweep) -> list[Mapping[str, Value]]:
     ranked = [each for each in leaderboard(night.results, night.direction) if each.is_ranked]
     return [each.trial.params for each in ranked[: max(1, round(TOP_SHARE * len(ranked)))]]
 

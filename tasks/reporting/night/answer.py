@@ -15,13 +15,14 @@ from nightune.tasks.reporting.night.phrases import (
     tune_command,
 )
 from nightune.tasks.reporting.night.record import Night
+from nightune.tasks.tracking.trials.recorded import fold_errors
 from nightune.tuning.analysis.confirmation import ConfirmedFinalist, is_rival
 from nightune.tuning.analysis.leaderboard import status_counts
-from nightune.tuning.analysis.metric_values import values_text
+from nightune.tuning.analysis.metric_values import OF_TARGET, values_text
 from nightune.tuning.analysis.paired_gain import Gain
 from nightune.tuning.analysis.promotion_gate import Decision, Verdict
-from nightune.tuning.analysis.quantiles import share_interval, student_quantile
-from nightune.tuning.analysis.standard_errors import rows_of_share
+from nightune.tuning.analysis.quantiles import share_interval
+from nightune.tuning.analysis.standard_errors import fold_reach, rows_of_share, standard_errors
 from nightune.tuning.trial import UNRANKED, Status, TrialResult
 
 RECIPE_LENGTH = 3  # params of a trial that a sentence names
@@ -52,7 +53,7 @@ def _scored(night: Night) -> str:
     """Return the winner's score on the sealed rows, or else the one by which it was chosen, and over how many seeds."""
     sealed, gain = night.sealed, night.verdict and (night.verdict.gain or night.verdict.baseline)
     if sealed is not None and gain:
-        unit = " in units of the target" if night.measure.unit else ""
+        unit = f" {OF_TARGET}" if night.measure.unit else ""
         return f"{night.measure.text(sealed.challenger)} {night.measure.name}{unit} on {rows_text(gain)}"
     confirmed = night.confirmed
     seeds = "" if confirmed is None else f" over {count(len(confirmed.finalist.scores), 'fresh seed')}"
@@ -177,13 +178,12 @@ def _next_command(night: Night, study_file: str) -> str:
 
 def _row_doubt(night: Night) -> str:
     """Say what the number of held-out rows, or the folds, leave uncertain."""
-    winner = night.winner
-    found = (each.standard_error for each in night.trials if winner and each.result.run_id == winner.run_id)
-    by_folds = next(found, None)
-    if by_folds is not None:
-        reach = by_folds * student_quantile(_folds(night) - 1, 0.975)
+    by_folds = standard_errors(night.results, None, fold_errors(night.trials), None)
+    if night.winner is not None and night.winner.trial.number in by_folds.by_trial:
+        reach = fold_reach(by_folds.by_trial[night.winner.trial.number], _folds(night), 0.95)
         return f"Over its folds the score is uncertain by ±{night.measure.points(reach)} or more. "
-    rows = rows_of_share(night.sweep.metric, night.row_counts, night.origin.content.get("data", {}))
+    data = night.origin.content.get("data", {})
+    rows = rows_of_share(night.sweep.metric, night.row_counts, data, night.findings)
     if not rows:
         return ""
     low, high = (night.measure.text(end) for end in share_interval(night.score, rows, 0.95))
@@ -223,7 +223,7 @@ def _measured(night: Night, verdict: Verdict) -> str:
         other = f"a guess that ignores the inputs has {m.text(values.baseline)}"
     else:
         other = f"the champion has {m.text(values.champion)}"
-    unit = " in units of the target" if m.unit else ""
+    unit = f" {OF_TARGET}" if m.unit else ""
     return f"{rows} it has {m.text(values.challenger)} {m.name}{unit}, {other}: {_gain_between(night, gain)}"
 
 

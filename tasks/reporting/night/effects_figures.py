@@ -20,9 +20,9 @@ from nightune.tasks.reporting.night.figures import (
     values,
 )
 from nightune.tasks.reporting.night.measure import SPACE, Ends, Spec
-from nightune.tasks.reporting.night.phrases import value_text
 from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.analysis.effects import GRID, Effect
+from nightune.tuning.analysis.value_text import value_text
 from nightune.tuning.search.domains import Cases, Choice, Range
 
 HEIGHT = 150

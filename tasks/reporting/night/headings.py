@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 from nightune.tasks.reporting.night.measure import SPACE
 from nightune.tasks.reporting.night.next_steps import Advice
-from nightune.tasks.reporting.night.phrases import count, ordinal, status_text, value_text
+from nightune.tasks.reporting.night.phrases import count, ordinal, status_text
 from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.analysis.confirmation import is_rival
 from nightune.tuning.analysis.effects import GRID, Effect
 from nightune.tuning.analysis.leaderboard import status_counts
+from nightune.tuning.analysis.value_text import value_text
 from nightune.tuning.search.domains import Cases, Choice
 from nightune.tuning.trial import TrialResult
 
@@ -113,6 +114,8 @@ def finalists_heading(night: Night) -> str:
     """Return how many finalists are equally good, and how many the search flattered."""
     finalists = night.confirmation.finalists if night.confirmation is not None else ()
     held = night.confirmation
+    if not finalists:
+        return "The gate judged the best trial of the search"
     within = sum(is_rival(each, held) for each in finalists) if held is not None and not held.note else 0
     flattered = sum(night.improvement(each.finalist.search_score, each.finalist.mean) > 0 for each in finalists)
     equal = f"{within} of {len(finalists)} finalists may be the best" if within > 1 else "One finalist stands out"

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nightune.vocabulary import OBJECTIVES, VALIDATION_PREFIX, sign_of
+from nightune.tuning.analysis.metric_values import IN_UNITS_OF_TARGET, SCALED
+from nightune.vocabulary import NO_LIMITS, OBJECTIVES, SHARES, VALIDATION_PREFIX, metric_limits, sign_of
 
 SPACE = "\u00a0"  # keeps a number and its unit on one line
 THOUSANDS = "\u202f"  # the narrow space between groups of three digits
@@ -29,17 +30,7 @@ NAMES = {
     "mape": "mean absolute percentage error",
     "spearman": "rank correlation",
 }
-QUANTITIES = ("mae", "rmse")  # in the unit of the target
-SCALED = "standard deviations of the target"
-ACCURACIES = ("accuracy", "label_accuracy", "balanced_accuracy", "top_3", "top_5")
-SHARES = (*ACCURACIES, "f1_macro", "f1_micro", "auc", "pr_auc")  # values in [0, 1]
-RATIOS = ("mape",)  # in percent, too, but without an upper end
-ANY = (-math.inf, math.inf)
-LIMITS = {  # of the values
-    **dict.fromkeys(SHARES, (0.0, 1.0)),
-    **dict.fromkeys(RATIOS, (0.0, math.inf)),
-    **dict.fromkeys(("mcc", "spearman"), (-1.0, 1.0)),
-}
+RATIOS = ("mape",)  # in percent, too
 NEAR_ONE = 0.9  # a best share from here on is drawn by the logarithm of what is missing
 WIDE = 4.0  # ratio of the 0.9 quantile to the minimum from which on positive values are drawn by their logarithm
 LARGEST_WRITTEN_OUT = 1e12  # numbers from here on have an exponent
@@ -65,7 +56,7 @@ class Measure:
     is_maximized: bool
     floor: float = 0.0
     unit: str = ""
-    limits: Ends = ANY
+    limits: Ends = NO_LIMITS
     is_own: bool = False
 
     def text(self, score: float, more_digits: int = 0) -> str:
@@ -179,15 +170,15 @@ def measure_of(
     """
     short, is_maximized = metric.removeprefix(VALIDATION_PREFIX), sign_of(direction) < 0
     name = NAMES.get(short, short.replace("_", " ").strip() or short)
-    limits = LIMITS.get(short, ANY)
+    limits = metric_limits(metric)
     if not all(limits[0] <= score <= limits[1] for score in scores):  # changed by hand
-        limits = ANY
-    if short in SHARES and limits != ANY:
+        limits = NO_LIMITS
+    if short in SHARES and limits != NO_LIMITS:
         is_near = max(scores, default=0.0) >= NEAR_ONE
         floor = 50.0 / rows if rows else 0.01
         return Measure(name, True, "missing" if is_near else "linear", is_maximized, floor, limits=limits)
     is_wide = bool(scores) and min(scores) > 0 and float(np.quantile(scores, 0.9)) / min(scores) > WIDE
-    unit = SCALED if short in QUANTITIES and is_target_scaled else ""
+    unit = SCALED if metric in IN_UNITS_OF_TARGET and is_target_scaled else ""
     return Measure(
         name,
         is_percent=short in RATIOS,

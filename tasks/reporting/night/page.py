@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
-from nightune.models.errors import InputError
 from nightune.tasks.reporting.night import headings, tables
 from nightune.tasks.reporting.night.answer import answer, headline
+from nightune.tasks.reporting.night.charts_library import charts_library
 from nightune.tasks.reporting.night.curves_figure import curve_columns
 from nightune.tasks.reporting.night.effects_figures import importance, isolation
 from nightune.tasks.reporting.night.figures import trial_rows
@@ -34,20 +35,21 @@ from nightune.tuning.trial import TrialResult
 
 FEWEST_PANELS = 3
 FEWEST_ADVISED = 5  # ranked trials, below which nothing can be said to do next
-VEGA_LITE = "6.4"  # one of those that vl-convert-python brings
 
 
 @dataclass(frozen=True)
 class Context:
     """What the page says beside the sweep: the study file for commands, the store's address for Python code.
 
-    `is_edited`: the study file has changed since the sweep. `advice` is what to do next.
+    `is_edited`: the study file has changed since the sweep. `advice` is what to do next. `kept` is a folder that keeps
+    the charts' library for later pages.
     """
 
     study_file: str
     address: str
     is_edited: bool = False
     advice: Sequence[Advice] = ()
+    kept: Path | None = None
 
 
 def draw_page(night: Night, context: Context) -> str:
@@ -55,7 +57,7 @@ def draw_page(night: Night, context: Context) -> str:
     study_file, columns = context.study_file, curve_columns(night)
     specs = _figures(night) | {f"curves-{result.trial.number}": spec for result, spec in columns}
     reach = night.measure.reach([each.objective for each in night.ranked]) if night.ranked else (0.0, 0.0)
-    script, library, drawn = _part("page.js"), _library(), trial_rows(night, reach)
+    script, library, drawn = _part("page.js"), charts_library(context.kept), trial_rows(night, reach)
     names, rows = tables.trial_table(night)
     page: str = _template().render(
         night=night,
@@ -194,20 +196,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(each) for key, each in value.items()}
     return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
-
-
-@lru_cache(maxsize=1)
-def _library() -> str:
-    """Return Vega, Vega-Lite and Vega-Embed as one script; InputError if their package is not installed."""
-    try:
-        import vl_convert  # noqa: PLC0415 - only the report needs it, and an earlier installation lacks it
-    except ImportError as error:
-        remedy = "install Nightune's dependencies again, or: pip install vl-convert-python"
-        raise InputError("report", f"the charts need the package vl-convert-python ({error}); {remedy}") from error
-    script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
-    if "</script" in script or "<!--" in script:
-        raise ValueError("vl_convert: its script cannot stand in a page")
-    return script.strip()
 
 
 def _part(name: str) -> str:

@@ -7,7 +7,8 @@ from nightune.tasks.reporting.night.measure import duration
 from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.analysis.confirmation import ConfirmedFinalist
 from nightune.tuning.analysis.paired_gain import Gain
-from nightune.tuning.trial import Status, TrialResult, Value
+from nightune.tuning.analysis.value_text import value_text
+from nightune.tuning.trial import Status, TrialResult
 
 SHORT_CHARACTERS = 60
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
@@ -23,25 +24,6 @@ def recipe(night: Night, result: TrialResult, most: int) -> str:
 def status_text(status: str) -> str:
     """Return how a trial ended, in words."""
     return "dropped at a rung" if status == Status.NOT_PROMOTED else status.replace("_", " ")
-
-
-def value_text(value: Value, longest: int = 0) -> str:
-    """Return a param's value as a study writes it, numbers with three digits; 0: not shortened."""
-    if isinstance(value, bool):
-        text = str(value).lower()
-    elif isinstance(value, float):
-        text = f"{value:.3g}"
-    else:
-        text = value if isinstance(value, str) else _plain(value)
-    return text if not longest or len(text) <= longest else f"{text[: longest - 1]}…"
-
-
-def _plain(value: Value) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(value_text(each) for each in value)}]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {value_text(each)}" for key, each in value.items()) + "}"
-    return "–" if value is None else str(value)
 
 
 def interval(night: Night, each: ConfirmedFinalist) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from statistics import median
@@ -26,9 +26,9 @@ from nightune.tasks.tracking.trials.recorded import RecordedTrial, read_curves, 
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.analysis.confirmation import Confirmation, ConfirmedFinalist, seed_band
 from nightune.tuning.analysis.effects import Effect, effects
-from nightune.tuning.analysis.importance import is_trusted
+from nightune.tuning.analysis.importance import WhatMattered, by_importance
 from nightune.tuning.analysis.leaderboard import leaderboard, varying_params
-from nightune.tuning.analysis.metric_values import MetricValues
+from nightune.tuning.analysis.metric_values import MetricValues, is_target_scaled
 from nightune.tuning.analysis.promotion_gate import Verdict
 from nightune.tuning.analysis.standard_errors import ranking_rows
 from nightune.tuning.analysis.sweep_comparison import what_is_scored
@@ -74,9 +74,10 @@ class Night:
     serving: int | None = None
     is_serving_known: bool = True
     row_counts: Mapping[str, int] = field(default_factory=dict)
+    findings: Sequence[str] = ()  # about the data
     curves: Mapping[int, Curves] = field(default_factory=dict)  # by trial, of those in `learners`
-    shares: Mapping[str, float] = field(default_factory=dict)  # importance of a dimension, in [0, 1]
-    reported: Mapping[str, float] = field(default_factory=dict)  # metrics of [objective] report, at the winner's epoch
+    mattered: WhatMattered | None = None  # None until the sweep is complete
+    reported: Mapping[str, float] = field(default_factory=dict)  # the winner's validation metrics
     pages: Pages = field(default_factory=lambda: Pages(""))
 
     @cached_property
@@ -108,8 +109,7 @@ class Night:
     @property
     def has_scaled_target(self) -> bool:
         """True if models were trained on standardized quantities, so that errors are in their unit."""
-        data = self.origin.content.get("data", {})
-        return isinstance(data, dict) and data.get("scale_target") is True
+        return is_target_scaled(self.origin.content)
 
     @property
     def sealed(self) -> MetricValues | None:
@@ -157,7 +157,7 @@ class Night:
     @cached_property
     def varying(self) -> list[str]:
         """Names of the params that differ between trials, the most important ones first."""
-        return sorted(varying_params(self.results), key=lambda name: (-self.shares.get(name, 0.0), name))
+        return by_importance(varying_params(self.results), self.mattered)
 
     @cached_property
     def space(self) -> SearchSpace | None:
@@ -189,7 +189,7 @@ class Night:
 def read_night(store: Store, study: str, sweep: Sweep) -> Night:
     """Read a complete, failed or unfinished sweep; damaged records are left out with a warning."""
     trials = recorded_trials(store, sweep)
-    verdict, mattered = read_verdict(store, sweep), read_importance(store, sweep)
+    verdict = read_verdict(store, sweep)
     versions = _versions(store, study)
     known = versions or {}
     night = Night(
@@ -205,9 +205,8 @@ def read_night(store: Store, study: str, sweep: Sweep) -> Night:
         serving=next((number for number, each in known.items() if registry.CHAMPION in each.aliases), None),
         is_serving_known=versions is not None,
         row_counts=read_row_counts(store, trials[0].result.run_id) if trials else {},
-        shares={}
-        if mattered is None
-        else {each.name: each.share or 0.0 for each in mattered.dimensions if is_trusted(each)},
+        findings=read_findings(store, sweep),
+        mattered=read_importance(store, sweep),
         pages=find_pages(store),
     )
     metrics = dict.fromkeys((sweep.metric, *CURVES))
@@ -216,14 +215,17 @@ def read_night(store: Store, study: str, sweep: Sweep) -> Night:
 
 
 def _reported(store: Store, night: Night) -> dict[str, float]:
-    """Return the metrics that the study reports, on the validation rows at the epoch of the winner's weights."""
+    """Return the winner's validation metrics at the epoch of its weights: those of the sealed rows and of the study."""
     objective = (night.origin.written or {}).get("objective")
     asked = objective.get("report") if isinstance(objective, Mapping) else None
-    known = [name for name in asked if name in OBJECTIVES] if isinstance(asked, list) else []
-    if night.winner is None or not known:
+    named = [name for name in asked if name in OBJECTIVES] if isinstance(asked, list) else []
+    sealed = night.verdict.test_metrics if night.verdict is not None else {}
+    if night.winner is None:
         return {}
-    curves = read_curves(store, night.winner.run_id, known)
-    return {name: curves[name].get(night.winner.best_epoch, math.nan) for name in known}
+    curves = read_curves(
+        store, night.winner.run_id, dict.fromkeys([*(f"{VALIDATION_PREFIX}{name}" for name in sealed), *named])
+    )
+    return {name: held.get(night.winner.best_epoch, math.nan) for name, held in curves.items() if held or name in named}
 
 
 def _learners(full: list[TrialResult], winner: TrialResult | None) -> list[TrialResult]:

@@ -17,13 +17,14 @@ from nightune.tasks.reporting.night.phrases import (
     promote_command,
     status_text,
     tune_command,
-    value_text,
 )
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.tracking.registry.registry import CHAMPION
 from nightune.tasks.tracking.store import names
 from nightune.tuning.analysis.confirmation import is_rival
 from nightune.tuning.analysis.failures import failure_groups, failure_lines
+from nightune.tuning.analysis.metric_values import OF_TARGET
+from nightune.tuning.analysis.value_text import value_text
 from nightune.tuning.trial import Status, TrialResult
 from nightune.vocabulary import ARCHITECTURE, OBJECTIVES, VALIDATION_PREFIX
 
@@ -56,7 +57,7 @@ def facts(night: Night) -> list[Fact]:
         found.append(Fact(f"{confirmed.best_probability:.2f}", "chance to be the best finalist", doubt))
     elif len(night.full) > 1:
         found.append(Fact(m.text(night.median), f"median {m.name}", f"of {len(night.full)} trials"))
-    values, unit = night.sealed, " in units of the target" if m.unit else ""
+    values, unit = night.sealed, f" {OF_TARGET}" if m.unit else ""
     if values is not None:
         other = f"a guess: {m.text(values.baseline)}"
         other = other if values.champion is None else f"the champion: {m.text(values.champion)}"
@@ -78,7 +79,7 @@ def failures(night: Night) -> list[Row]:
 
 
 def metric_rows(night: Night) -> list[Row]:
-    """Return every metric of the winner: on the validation rows where the study reports it, and on the sealed rows."""
+    """Return every metric of the winner, on the validation rows as far as its trial has it, and on the sealed rows."""
     sealed = night.verdict.test_metrics if night.verdict is not None else {}
     reported = {name.removeprefix(VALIDATION_PREFIX): value for name, value in night.reported.items()}
     return [
@@ -147,7 +148,7 @@ def _trial_row(night: Night, rank: int, result: TrialResult, columns: list[str],
         "number": repr(result.objective) if has_score else "",
         "status": status_text(result.status),
         "best_epoch": result.best_epoch,
-        "epochs": result.epochs,
+        "epoch": f"{result.best_epoch}/{result.epochs}" if result.epochs else "–",
         "seconds": result.seconds,
         "cells": [_cell(result, name) for name in columns],
     }

@@ -32,6 +32,11 @@ def recorded_trials(store: Store, sweep: Sweep, kind: str = "trial") -> list[Rec
     return sorted(trials, key=lambda each: (each.ended, each.result.trial.number))
 
 
+def fold_errors(trials: Iterable[RecordedTrial]) -> dict[int, float]:
+    """Return the standard errors of means over folds by the number of the trial; empty without folds."""
+    return {each.result.trial.number: each.standard_error for each in trials if each.standard_error is not None}
+
+
 def read_curves(store: Store, run_id: str, metrics: Iterable[str]) -> dict[str, dict[int, float]]:
     """Read the finite values of metrics by epoch, counted from 1; a metric that the run lacks has none."""
     curves = {}

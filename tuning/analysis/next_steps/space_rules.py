@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from nightune.tuning.analysis.importance import EDGE, TOP_SHARE
+from nightune.tuning.analysis.importance import EDGE, end_hits
 from nightune.tuning.analysis.next_steps.steps import (
     SIGNIFICANCE,
     Change,
@@ -14,8 +14,8 @@ from nightune.tuning.analysis.next_steps.steps import (
     names_text,
     options_of,
     place_of,
-    value_text,
 )
+from nightune.tuning.analysis.value_text import value_text
 from nightune.tuning.search.domains import Cases, Choice, Range, is_same
 from nightune.tuning.search.search_space import Dimension
 from nightune.tuning.trial import Status, TrialResult
@@ -28,46 +28,23 @@ WHOLE = 2  # factor by which a logarithmic range of whole numbers grows
 
 
 def range_ends(facts: SweepFacts) -> Iterator[Step]:
-    """Yield a step for each end of a range at which the best trials lie more often than by chance.
-
-    Chance is that of drawing the best from all trials (hypergeometric), so that it holds for every kind of search.
-    """
-    ranges = [each for each in facts.space.dimensions if isinstance(each.domain, Range)]
+    """Yield a step for each end of a range at which the best trials lie more often than by chance."""
+    ranges = [(each, each.domain) for each in facts.space.dimensions if isinstance(each.domain, Range)]
     shares = {each.name: each.share for each in facts.effects}
-    for dimension in ranges:
-        for end, best, trials, chance in _ends(facts, dimension):
+    for dimension, domain in ranges:
+        for hits in end_hits(dimension.name, domain, facts.ranked):
             table = facts.written(place_of(dimension.name))
             is_written = isinstance(table, Mapping) and {"low", "high"} <= set(table)
-            bounds = _wider(facts, dimension, end) if is_written else None
-            if chance * 2 * len(ranges) >= SIGNIFICANCE or bounds is None:
+            bounds = _wider(facts, dimension, hits.end) if is_written else None
+            if hits.chance * 2 * len(ranges) >= SIGNIFICANCE or bounds is None:
                 continue
             evidence = (
-                f"{best} of the best {trials} trials lie in the {end}est quarter of its range, which ends at "
-                f"{value_text(getattr(dimension.domain, end))}: the optimum may be beyond it."
+                f"{hits.trials} of the best {hits.best} trials lie in the {hits.end}est quarter of its range, which "
+                f"ends at {value_text(getattr(domain, hits.end))}: the optimum may be beyond it."
             )
             change = Change(place_of(dimension.name), {**table, "low": bounds[0], "high": bounds[1]})
-            title = f"{'Raise' if end == 'high' else 'Lower'} the {end} end of {dimension.name}"
+            title = f"{'Raise' if hits.end == 'high' else 'Lower'} the {hits.end} end of {dimension.name}"
             yield Step(title, evidence, (change,), 2.0 + shares.get(dimension.name, 0.0))
-
-
-def _ends(facts: SweepFacts, dimension: Dimension) -> Iterator[tuple[str, int, int, float]]:
-    """Yield each end, how many of the best trials lie at it, how many best trials there are, and the chance of that."""
-    from scipy.stats import hypergeom  # noqa: PLC0415 - takes a second, only for reports
-
-    domain, ranked = dimension.domain, facts.ranked
-    assert isinstance(domain, Range)
-    held = [
-        (order, each.trial.params[dimension.name])
-        for order, each in enumerate(ranked)
-        if dimension.name in each.trial.params
-    ]
-    places = [(order, domain.to_unit(value)) for order, value in held]
-    best = [place for order, place in places if order < round(TOP_SHARE * len(ranked))]
-    for end in ("low", "high"):
-        at_end = [place <= EDGE if end == "low" else place >= 1 - EDGE for _, place in places]
-        hits = sum(place <= EDGE if end == "low" else place >= 1 - EDGE for place in best)
-        if hits > 1:
-            yield end, hits, len(best), float(hypergeom.sf(hits - 1, len(places), sum(at_end), len(best)))
 
 
 def _wider(facts: SweepFacts, dimension: Dimension, end: str) -> tuple[float, float] | None:
@@ -98,7 +75,7 @@ def losing_options(facts: SweepFacts) -> Iterator[Step]:
 
     The level is divided by the number of options that are examined; a diverged trial is worse than all others.
     """
-    from scipy.stats import mannwhitneyu  # noqa: PLC0415 - as above
+    from scipy.stats import mannwhitneyu  # noqa: PLC0415 - takes a second, only for reports
 
     choices = [each for each in facts.space.dimensions if _is_free_choice(facts, each)]
     examined = sum(len(options) for each in choices if (options := _options(each)))

@@ -8,7 +8,7 @@ from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.analysis.effects import Effect
 from nightune.tuning.analysis.promotion_gate import Verdict
 from nightune.tuning.search.search_space import SearchSpace
-from nightune.tuning.trial import Status, TrialResult, Value
+from nightune.tuning.trial import Status, TrialResult
 from nightune.vocabulary import sign_of
 
 SIGNIFICANCE = 0.05  # of a rule, for all that it examines in one sweep
@@ -78,13 +78,6 @@ def options_of(values: Sequence[Any]) -> Any:
     if len(values) > 1 or isinstance(values[0], list | dict):
         return list(values)
     return float(f"{values[0]:.4g}") if isinstance(values[0], float) else values[0]
-
-
-def value_text(value: Value) -> str:
-    """Return a value as a sentence has it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def names_text(names: Sequence[str]) -> str:
