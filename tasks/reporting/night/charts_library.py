@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from nightune.models.errors import InputError
 
@@ -37,13 +38,18 @@ def _version() -> str:
         raise _missing(error) from error
 
 
-@lru_cache(maxsize=1)
-def _bundle() -> str:
+def vl_convert_module() -> Any:
+    """Return the package that draws charts; InputError if it is not installed."""
     try:
         import vl_convert  # noqa: PLC0415 - only the report needs it
     except ImportError as error:
         raise _missing(error) from error
-    script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE).strip()
+    return vl_convert
+
+
+@lru_cache(maxsize=1)
+def _bundle() -> str:
+    script: str = vl_convert_module().javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE).strip()
     if "</script" in script or "<!--" in script:
         raise ValueError("vl_convert: its script cannot stand in a page")
     return script

@@ -29,6 +29,7 @@ from nightune.tasks.reporting.night.measure import Spec
 from nightune.tasks.reporting.night.next_steps import Advice
 from nightune.tasks.reporting.night.phrases import write_command
 from nightune.tasks.reporting.night.record import Night
+from nightune.tasks.reporting.night.stills import Still, still
 from nightune.tasks.reporting.night.strip_figure import strip
 from nightune.tuning.analysis.fanova import MINIMUM_ROWS
 from nightune.tuning.trial import TrialResult
@@ -95,6 +96,18 @@ def draw_page(night: Night, context: Context) -> str:
         hashes=[_hash(library), _hash(script)],
     )
     return page
+
+
+def draw_stills(night: Night) -> dict[str, Still]:
+    """Return the figures of the page as stills: history, finalists, importance, `along NAME` and `curves NUMBER`."""
+    if not night.ranked:
+        return {}
+    specs, style = _figures(night), _part("page.css")
+    rows = trial_rows(night, night.measure.reach([each.objective for each in night.ranked]))
+    along = {f"along-{number}": f"along {each.name}" for number, each in enumerate(night.effects)}
+    named = {along.get(name, name): spec for name, spec in specs.items()}
+    curves = {f"curves {result.trial.number}": spec for result, spec in curve_columns(night)}
+    return {name: still(_finite(spec), style, _finite(rows)) for name, spec in (named | curves).items()}
 
 
 @lru_cache(maxsize=1)

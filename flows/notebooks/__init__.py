@@ -1,0 +1,1 @@
+"""Nightune in Python, for notebooks and scripts: `import nightune`."""

@@ -1,0 +1,49 @@
+"""The figures of the report as pictures without a browser: for notebooks, and for pages that run no script."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nightune.tasks.reporting.night.charts_library import VEGA_LITE, vl_convert_module
+from nightune.tasks.reporting.night.measure import Spec
+
+WIDTH, PANEL_WIDTH = 640, 360  # pixels of a figure, and of one of those that share an axis
+_VARIABLE = re.compile(r"var\(--([a-z]+)\)")
+_VALUE = re.compile(r"--([a-z]+): ([^;]+);")
+
+
+@dataclass(frozen=True)
+class Still:
+    """A figure as a Vega-Lite 6 specification with its data; `altair.Chart.from_dict(still.spec)` takes it."""
+
+    spec: Mapping[str, Any]
+
+    @cached_property
+    def svg(self) -> str:
+        """The figure as an SVG picture."""
+        text: str = vl_convert_module().vegalite_to_svg(dict(self.spec), vl_version=VEGA_LITE)
+        return text
+
+    def save(self, file: str | Path) -> Path:
+        """Write the picture to a file (.svg) and return its path."""
+        path = Path(file)
+        path.write_text(self.svg, encoding="utf-8")
+        return path
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+
+def still(spec: Spec, style: str, trials: list[Spec]) -> Still:
+    """Return a figure of the page as a still: in the light colours of the style sheet, of one width, with its data."""
+    colours = dict(_VALUE.findall(style.partition("}")[0]))
+    text = _VARIABLE.sub(lambda found: colours[found[1]], json.dumps(spec))
+    drawn: Spec = {**json.loads(text), "background": colours["paper"]}
+    if "vconcat" in drawn:
+        drawn["vconcat"] = [{**panel, "width": PANEL_WIDTH} for panel in drawn["vconcat"]]
+        return Still(drawn)
+    return Still({**drawn, "width": WIDTH, "datasets": {"trials": trials}})

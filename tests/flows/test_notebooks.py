@@ -1,0 +1,130 @@
+"""`import nightune` in notebooks: studies from dictionaries, data in memory, and the command in a child process."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import nightune
+from nightune.flows.notebooks.child_command import run_command
+from nightune.flows.notebooks.written_study import write_study
+from nightune.models.data.contents import Arrays
+from nightune.models.data.sources import read_source
+from nightune.models.errors import InputError
+from nightune.tasks.load_study import load_study
+from nightune.tuning.errors import StudyError
+
+PAGE = Path("docs/notebooks.md")
+STUDY: dict[str, Any] = {
+    "name": "small",
+    "question": "Which rate is best?",
+    "data": {"split": {"validation": np.float64(0.25)}},
+    "model": {"architecture": "mlp", "units": [(8,), [16]]},
+    "space": {"optimizer": ("adam", "sgd"), "learning_rate.peak": {"low": 1e-3, "high": 0.1}, "batch_size.size": 8},
+    "search": {"method": "random", "trials": np.int64(3), "epochs": 2},
+    "objective": {"metric": "val_loss"},
+}
+ROWS = np.arange(12.0).reshape(6, 2)
+
+
+def test_a_dictionary_is_the_study_that_a_file_would_be(tmp_path: Path) -> None:
+    file = write_study({**STUDY, "data": {"source": "iris"}}, None, tmp_path)
+    study = load_study(file)
+    assert (study.name, study.search.trials, study.path) == ("small", 3, file)
+    assert study.space.options("optimizer") == ["adam", "sgd"]
+    again = write_study({**STUDY, "data": {"source": "wine"}}, None, tmp_path)
+    assert load_study(again).data.source == "wine"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        (ROWS, np.arange(6)),
+        [ROWS.tolist(), np.arange(6), np.ones(6)],
+        {"x": ROWS, "y": np.arange(6), "group": list("aabbcc")},
+    ],
+)
+def test_arrays_are_read_as_they_were_given(tmp_path: Path, data: Any) -> None:
+    study = load_study(write_study(STUDY, data, tmp_path))
+    held = read_source(study.data.source, tmp_path)
+    assert isinstance(held, Arrays)
+    np.testing.assert_array_equal(held.inputs, ROWS)
+    np.testing.assert_array_equal(held.targets, np.arange(6))
+
+
+def test_a_table_keeps_the_kinds_of_its_columns(tmp_path: Path) -> None:
+    table = pd.DataFrame({"code": ["01", "1"], "when": pd.to_datetime(["2026-01-02", "2026-01-03"]), "y": [1, 2]})
+    study = load_study(write_study({**STUDY, "data": {"target": "y"}}, table, tmp_path))
+    held: Any = read_source(study.data.source, tmp_path)
+    assert list(held.frame["code"]) == ["01", "1"]
+    assert held.frame["when"].dtype.kind == "M"
+
+
+@pytest.mark.parametrize(
+    ("changes", "data", "words"),
+    [
+        ({"name": None}, None, "study.name"),
+        ({"name": "a/b"}, None, "study.name"),
+        ({"data": {"source": "iris"}}, (ROWS, ROWS[:, 0]), "study.data.source"),
+        ({"model": {"architecture": len}}, None, "models.py:build"),
+        ({"space": {"a": {"b": 1}, "a.b": 2}}, None, "given twice"),
+        ({}, {"x": {"one": ROWS}, "y": ROWS[:, 0]}, "data.py:load"),
+        ({}, {"x": ROWS}, "weight"),
+        ({}, pd.DataFrame({"mixed": [1, "a", 2.5]}), "one kind"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_and_nothing_is_written(
+    tmp_path: Path, changes: dict[str, Any], data: Any, words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        write_study({**STUDY, **changes}, data, tmp_path)
+    assert not (tmp_path / "small.toml").exists()
+
+
+def test_a_study_of_the_user_and_a_good_one_are_not_replaced(tmp_path: Path) -> None:
+    good = write_study({**STUDY, "data": {"source": "iris"}}, None, tmp_path)
+    before = good.read_text()
+    with pytest.raises(StudyError, match="optimiser"):
+        write_study({**STUDY, "space": {"optimiser": "adam"}}, None, tmp_path)
+    assert good.read_text() == before
+    good.write_text("question = 'mine'\n")
+    with pytest.raises(InputError, match="study of yours"):
+        write_study(STUDY, None, tmp_path)
+    with pytest.raises(InputError, match="beside a study file"):
+        nightune.tune(good, data=ROWS)
+
+
+def test_a_command_that_fails_raises_its_message_and_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NIGHTUNE_STORE", str(tmp_path / "none"))
+    with pytest.raises(nightune.CommandError, match="no such") as caught:
+        run_command(["tune", str(tmp_path / "no such.toml")])
+    assert caught.value.exit_code == 2
+    assert "no such.toml" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_page_runs_as_printed(store_root: Path, tmp_path: Path) -> None:
+    first, dictionary, reading = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    known = first.replace('"study.toml", trials=4', '"flowers.toml"')  # complete by then
+    assert known != first
+    checks = "assert len(trials) == 4 and len(curves) == trials.epochs.sum() and model.count_params() > 0"
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(["import nightune", dictionary, known, reading, checks])],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "'trial'" in done.stdout
+    assert "<svg" in (tmp_path / "history.svg").read_text()
+    assert "flowers-0" in (tmp_path / "report.html").read_text()
+    assert "TensorFlow binary" not in done.stderr
