@@ -19,6 +19,7 @@ from nightune.settings import usable_settings
 LOG = "native.log"  # in the store's folder
 LOG_BYTES = 2**20  # a longer one is started anew
 BACKENDS = ("tensorflow", "jax", "jaxlib")
+NATIVE = 2  # the descriptor that native code writes errors to
 
 _ready = threading.Event()  # Keras' backend is loaded, and its devices are initialized
 
@@ -57,21 +58,37 @@ def native_output_logged() -> Iterator[None]:
 
 @contextmanager
 def output_logged() -> Iterator[None]:
-    """Log all that is written to standard error."""
-    try:
-        descriptor = sys.stderr.fileno()
-    except (AttributeError, OSError, ValueError):
+    """Log all that is written to standard error: by Python's stream, and by native code where that is another file."""
+    kept = {descriptor: copy for descriptor in _error_descriptors() if (copy := _copy_of(descriptor)) is not None}
+    if not kept:
         yield
         return
-    sys.stderr.flush()
-    kept, log = os.dup(descriptor), _open_log()
+    with suppress(AttributeError, OSError, ValueError):
+        sys.stderr.flush()
+    log = _open_log()
     try:
-        os.dup2(log, descriptor)
+        for descriptor in kept:
+            os.dup2(log, descriptor)
         yield
     finally:
-        os.dup2(kept, descriptor)
+        for descriptor, copy in kept.items():
+            os.dup2(copy, descriptor)
+            os.close(copy)
         os.close(log)
-        os.close(kept)
+
+
+def _error_descriptors() -> set[int]:
+    """Return the descriptors of standard error: in a notebook, Python's stream has none, or one of its own."""
+    with suppress(AttributeError, OSError, ValueError):
+        return {NATIVE, sys.stderr.fileno()}
+    return {NATIVE}
+
+
+def _copy_of(descriptor: int) -> int | None:
+    """Return a copy of a descriptor; None for one that is closed."""
+    with suppress(OSError):
+        return os.dup(descriptor)
+    return None
 
 
 class _QuietFinder(MetaPathFinder):

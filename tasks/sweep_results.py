@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ReportPage:
     """The report of a sweep as one page of HTML, which a notebook shows."""
 
@@ -37,13 +37,16 @@ class ReportPage:
         path.write_text(self.html, encoding="utf-8")
         return path
 
+    def __repr__(self) -> str:
+        return f"<report of {len(self.html)} characters>"
+
     def _repr_html_(self) -> str:
         from html import escape  # noqa: PLC0415 - only where a notebook shows the page
 
         return f'<iframe srcdoc="{escape(self.html)}" width="100%" height="900" style="border: 0"></iframe>'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SweepResults:
     """A sweep as MLflow has it at the time of reading: complete, failed or unfinished."""
 
@@ -103,18 +106,16 @@ class SweepResults:
         It takes inputs as training prepared them; a promoted version takes raw rows. A model with own code is rebuilt
         by the copy of that code, which runs it. InputError for a sweep with folds, where promotion trains the model.
         """
-        from nightune.models.quiet_imports import backend_is_ready, import_backends_quietly  # noqa: PLC0415
-        from nightune.models.serving.predictor import open_model  # noqa: PLC0415 - NumPy and Keras
+        from nightune.models.backend import load_keras  # noqa: PLC0415 - Keras
+        from nightune.models.serving.predictor import open_model  # noqa: PLC0415
 
         if self.found.sweep.has_folds:
             raise InputError("sweep", f"{self.id}: each fold has a model; `nightune promote` trains one on all rows")
-        import_backends_quietly()
+        load_keras()
         with tempfile.TemporaryDirectory() as folder:
             parts = Path(folder, "parts")
             parts.mkdir()
-            model = open_model(place_model(fetch_checkpoint(self.store, self._winner.run_id, Path(folder)), parts))
-        backend_is_ready()
-        return model
+            return open_model(place_model(fetch_checkpoint(self.store, self._winner.run_id, Path(folder)), parts))
 
     def report(self) -> ReportPage:
         """Return the report of the sweep; nothing is written to the store."""
@@ -136,10 +137,13 @@ class SweepResults:
     def _night(self) -> Night:
         return read_night(self.store, self.found.study, self.found.sweep)
 
+    def __repr__(self) -> str:
+        sweep = self.found.sweep
+        return f"<sweep {self.id}: {len(self.found.results)} of {sweep.planned_trials} trials, {sweep.status}>"
+
     def _repr_html_(self) -> str:
         table: str = self.dataframe().to_html(index=False, max_rows=20, notebook=True)
-        sweep = self.found.sweep
-        return f"<p>{self.id}: {len(self.found.results)} of {sweep.planned_trials} trials, {sweep.status}</p>{table}"
+        return f"<p>{repr(self)[1:-1]}</p>{table}"
 
 
 def read_sweep(store: Store, study: str, sweep_id: str | None = None, study_file: Path | None = None) -> SweepResults:

@@ -15,6 +15,7 @@ from nightune.flows.runtime.processes import follow
 from nightune.settings import read_settings
 
 LINES = 12  # of messages that a notebook shows at a time, and that an error quotes
+FORCED_COLOUR = ("FORCE_COLOR", "CLICOLOR_FORCE")  # a notebook sets them, and shows plain text here
 
 
 class CommandError(RuntimeError):
@@ -34,15 +35,17 @@ def run_command(arguments: Sequence[str]) -> str:
     CommandError if its exit code is not 0. Ctrl-C, or the notebook's stop button, stops it as in a terminal: it ends in
     seconds, with all finished trials kept.
     """
-    path = os.pathsep.join(path for path in sys.path if path)
+    is_terminal, environment = _is_terminal(), {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    for name in () if is_terminal else FORCED_COLOUR:
+        environment.pop(name, None)
     code = f"from nightune.flows.notebooks.child_command import main; main({os.getpid()})"
     said = deque[str](maxlen=LINES)
     with tempfile.TemporaryFile() as output:  # no pipe: a full one would stop the child, while its messages are read
         child = subprocess.Popen(
             [sys.executable, "-P", "-c", code, *arguments],
-            env=os.environ | {"PYTHONPATH": path},
+            env=environment,
             stdout=output,
-            stderr=None if _is_terminal() else subprocess.PIPE,
+            stderr=None if is_terminal else subprocess.PIPE,
             text=True,
             encoding="utf-8",
             errors="replace",

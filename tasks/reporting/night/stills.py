@@ -16,7 +16,7 @@ _VARIABLE = re.compile(r"var\(--([a-z]+)\)")
 _VALUE = re.compile(r"--([a-z]+): ([^;]+);")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Still:
     """A figure as a Vega-Lite 6 specification with its data; `altair.Chart.from_dict(still.spec)` takes it."""
 
@@ -33,6 +33,9 @@ class Still:
         path = Path(file)
         path.write_text(self.svg, encoding="utf-8")
         return path
+
+    def __repr__(self) -> str:
+        return f"<figure with the keys {', '.join(self.spec)}>"
 
     def _repr_svg_(self) -> str:
         return self.svg
