@@ -20,7 +20,8 @@ from nightune.tasks.tracking.sweeps.confirmations import confirmation_rows, read
 from nightune.tasks.tracking.sweeps.failures import write_failures
 from nightune.tasks.tracking.sweeps.findings import read_findings
 from nightune.tasks.tracking.sweeps.importances import read_importance, write_importance
-from nightune.tasks.tracking.sweeps.links import leaderboard_address
+from nightune.tasks.tracking.sweeps.links import leaderboard_address, view_address
+from nightune.tasks.tracking.sweeps.shared_views import has_view, write_view
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep, parse_content
 from nightune.tasks.tracking.trials.costs import record_costs
 from nightune.tasks.tracking.trials.recorded import fold_errors, read_row_counts, recorded_trials
@@ -66,6 +67,7 @@ class SweepReport:
     findings: tuple[str, ...] = ()  # about the data
     model_findings: tuple[str, ...] = ()
     pages: Pages = NOT_RUNNING
+    has_view: bool = False  # of its own in MLflow's pages: a complete sweep's
     standing: Standing = Standing.OPEN
     errors: StandardErrors = UNKNOWN
     unit: str = ""  # of the scores, in words; empty for that of the data, and for none
@@ -101,7 +103,8 @@ class SweepReport:
     @property
     def page(self) -> str:
         """The address of the leaderboard in MLflow's pages."""
-        return leaderboard_address(self.pages.address, self.sweep)
+        address = view_address if self.has_view else leaderboard_address
+        return address(self.pages.address, self.sweep)
 
     def rows(self) -> list[Row]:
         """Return the leaderboard as flat rows: rank, trial, status, objective, cost, params, run."""
@@ -169,7 +172,9 @@ def write_report(setting: Setting) -> SweepReport:
     drop_all_snapshots(setting.store, setting.sweep)
     record_costs(setting.store, setting.sweep)
     record_results(setting.store, setting.sweep, report.results)
-    return replace(report, sweep=finish_sweep(setting.store, setting.sweep, as_csv(report.rows()), report.rows()))
+    write_view(setting.store, setting.sweep, report.by_importance)
+    finished = finish_sweep(setting.store, setting.sweep, as_csv(report.rows()), report.rows())
+    return replace(report, sweep=finished, has_view=True)
 
 
 def importance_of_dimensions(setting: Setting) -> WhatMattered:
@@ -195,6 +200,7 @@ def read_report(store: Store, study: str, sweep: Sweep) -> SweepReport:
         findings=findings,
         model_findings=read_findings(store, sweep, "models"),
         pages=find_pages(store),
+        has_view=has_view(store, sweep),
         standing=_standing(store, study, sweep),
         errors=_errors(store, sweep, results, confirmation, findings),
         unit=_unit(store, sweep),

@@ -4,6 +4,7 @@ import re
 from urllib.parse import quote
 
 from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.sweeps.shared_views import view_key
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 
 
@@ -18,6 +19,14 @@ def leaderboard_address(base: str, sweep: Sweep) -> str:
         f"{_without_password(base)}/#/experiments/{sweep.experiment_id}/runs?workflowType=machine_learning"
         f"&compareRunsMode=CHART&searchFilter={condition}"
         f"&orderByKey={quote(f'metrics.`{names.OBJECTIVE}`')}&orderByAsc={ascending}"
+    )
+
+
+def view_address(base: str, sweep: Sweep) -> str:
+    """Return the address of the sweep's own view: its trials best first, with charts of what was searched."""
+    return (
+        f"{_without_password(base)}/#/experiments/{sweep.experiment_id}/runs?workflowType=machine_learning"
+        f"&compareRunsMode=CHART&viewStateShareKey={view_key(sweep)}"
     )
 
 
