@@ -102,9 +102,11 @@ def build_models(study: Study, dataset: Dataset, compiled: Path | None = None) -
     problems: list[Problem] = []
     findings: list[str] = []
     for architecture in architectures(study):
-        found = list(_corner_problems(builder, architecture)) or list(_repetition_problems(builder, architecture))
+        found = list(_corner_problems(builder, architecture))
+        said = [] if found else _option_findings(builder, architecture)
+        found = found or list(_repetition_problems(builder, architecture))
         problems += found
-        findings += [] if found else _option_findings(builder, architecture)
+        findings += [] if found else said
     if problems:
         raise StudyError(str(study.path), list(dict.fromkeys(problems)))
     _refuse_several_losses(builder)
@@ -218,14 +220,23 @@ def _corner_problems(builder: _Builder, architecture: str) -> Iterator[Problem]:
 
 
 def _repetition_problems(builder: _Builder, architecture: str) -> Iterator[Problem]:
-    """Yield why a user's function cannot be called for each trial, by the first of its models."""
+    """Yield why a user's function cannot be called for each trial: the first problem of all its models."""
     from nightune.models.networks.trial_build import repetition_problem  # noqa: PLC0415 - Keras
 
     heads = {key: each.head for key, each in builder.built.items() if builder.architectures[key] == architecture}
-    first = next((key for key, head in heads.items() if head is not None), None)
-    if is_reference(architecture) and first is not None:
-        problem = repetition_problem(architecture, *builder.given[first], builder.rows, builder.study.path.parent)
-        yield from [] if problem is None else [Problem(problem.key, problem.message)]
+    built = [key for key, head in heads.items() if head is not None] if is_reference(architecture) else []
+    tried: list[Mapping[str, Any]] = []
+    for key in built:
+        (parameters, training), first = builder.given[key], builder.built[key].build
+        if first is None or parameters in tried:  # the same with another loss
+            continue
+        tried.append(parameters)
+        folder = builder.study.path.parent
+        problem = repetition_problem(architecture, parameters, training, builder.rows, folder, first)
+        if problem is not None:
+            apart = [f"{name} = {shown(value)}" for name, value in parameters.items() if tried[0].get(name) != value]
+            yield Problem(problem.key, f"with {', '.join(apart)}: {problem.message}" if apart else problem.message)
+            return
 
 
 def _option_findings(builder: _Builder, architecture: str) -> list[str]:

@@ -302,7 +302,7 @@ def _stated_loss(training: TrainingSettings, kind: str, is_logits: bool, folder:
 
 def _remarks(model: keras.Model, head: Head, given: TrainedLoss | None) -> Iterator[str]:
     """What of a compilation is not used."""
-    if given is not None and head.loss is not given:
+    if given is not None and (head.loss is None or head.loss.key != given.key):
         yield f"the compiled loss {given.name} is not used: training.loss is {head.loss_name}"
     if given is not None or getattr(model, "optimizer", None) is not None:
         optimizer = type(model.optimizer).__name__

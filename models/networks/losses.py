@@ -91,6 +91,11 @@ class TrainedLoss:
         """True if it takes the logarithm of outputs."""
         return self.name == "poisson"
 
+    @property
+    def reads_any(self) -> bool:
+        """True if outputs of classes may be any numbers, of which the largest is the answer."""
+        return self.example_loss is not None and self.reads_logits is None and self.name != "kl_divergence"
+
     def rows(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Return the loss of each example, (examples,) float64, as in training; InputError if it has another shape."""
         assert self.example_loss is not None

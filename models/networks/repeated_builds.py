@@ -4,7 +4,9 @@ All trials of the same parameters share one structure: programs, checkpoints and
 """
 
 import json
+import weakref
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -16,32 +18,62 @@ from nightune.models.networks.own_code import has_own_code
 from nightune.models.serving.input_trees import ArrayTree, for_model
 from nightune.vocabulary import ARCHITECTURE
 
-_SEEDS = (11, 12)
+SEED = 12  # of the second build, other than that of the first one
+
+_trained: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()  # weights of earlier models, by id
 
 
-def refuse_repeated_layers(build: Callable[[int], keras.Model], inputs: ArrayTree) -> None:
-    """Build a model with two seeds; InputError if both share weights that training changes, or differ in structure.
+@dataclass(frozen=True, eq=False)
+class Build:
+    """What is kept of a model, while the model itself may be deleted: its variables, and its structure."""
+
+    variables: weakref.WeakValueDictionary[int, Any]  # by id
+    structure: Any
+
+    @classmethod
+    def of(cls, model: keras.Model) -> "Build":
+        """Note what another build of the same parameters must not share, and must have in common."""
+        return cls(_by_id(model.variables), _structure(model))
+
+
+def refuse_repeated_layers(first: Build, build: Callable[[int], keras.Model], inputs: ArrayTree) -> None:
+    """Build a model again; InputError if both share weights that training changes, or differ in structure.
 
     Layers of earlier calls are left alone if training does not change them, such as a backbone that is loaded once, or
-    a `Normalization` that is adapted once. `inputs` are those of a few examples.
+    a `Normalization` that is adapted once. `inputs` are those of a few examples. `build` gets a seed.
     """
     keras.backend.clear_session(free_memory=False)  # layers are numbered from the start
-    first = build(_SEEDS[0])
-    seen = {id(variable) for variable in first.variables}
-    keras.backend.clear_session(free_memory=False)
-    second = build(_SEEDS[1])
-    shared = [variable for variable in second.variables if id(variable) in seen]
-    kept = [variable.path for variable in _changed_by_training(second, shared, inputs)]
+    second = build(SEED)
+    shared = [variable for variable in second.variables if first.variables.get(id(variable)) is variable]
+    _refuse_kept(_changed_by_training(second, shared, inputs))
+    difference = _difference(first.structure, _structure(second))
+    if difference:
+        problem = f"the function returns another model when it is called again: {difference}"
+        remedy = "let it depend on its arguments alone, and draw constants from np.random.default_rng(0)"
+        raise InputError(ARCHITECTURE, f"{problem}; {remedy}")
+
+
+def refuse_inherited_weights(model: keras.Model) -> None:
+    """Raise InputError if a trained weight of a new model belongs to an earlier one of this process.
+
+    Before the first trial not every set of parameters is built twice.
+    """
+    trained = model.trainable_variables
+    _refuse_kept([variable for variable in trained if _trained.get(id(variable)) is variable])
+    _trained.update(_by_id(trained))
+
+
+def _by_id(variables: Sequence[Any]) -> weakref.WeakValueDictionary[int, Any]:
+    return weakref.WeakValueDictionary({id(variable): variable for variable in variables})
+
+
+def _refuse_kept(variables: Sequence[Any]) -> None:
+    kept = [variable.path for variable in variables]
     if kept:
         more = f" and {len(kept) - 2} more" if len(kept) > 2 else ""
         problem = f"the function returns weights of an earlier call ({', '.join(kept[:2])}{more})"
         remedy = "make its layers inside the function, without a cache, or set trainable = False for loaded ones"
         raise InputError(ARCHITECTURE, f"{problem}, so that a trial would begin where another one ended; {remedy}")
-    difference = _difference(_structure(first), _structure(second))
-    if difference:
-        problem = f"the function returns another model when it is called again: {difference}"
-        remedy = "let it depend on its arguments alone, and draw constants from np.random.default_rng(0)"
-        raise InputError(ARCHITECTURE, f"{problem}; {remedy}")
 
 
 def refuse_weights_by_rows(build: Callable[[Any], keras.Model], parts: Sequence[Any]) -> None:

@@ -1,7 +1,10 @@
 """Build a model before any training, to report what its function raises or returns, and how its head is settled."""
 
 import inspect
+import json
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,20 +19,26 @@ from nightune.vocabulary import ARCHITECTURE
 
 if TYPE_CHECKING:
     from nightune.models.networks.heads import Head
+    from nightune.models.networks.repeated_builds import Build
     from nightune.models.networks.training_rows import TrainingRows
+
+# Settings of Keras for the whole process, and the argument of layers that takes their place.
+_ARGUMENTS = {"floatx": "dtype", "epsilon": "epsilon", "image_data_format": "data_format"}
 
 
 @dataclass(frozen=True, eq=False)
 class TrialBuild:
     """What prevents a model from being built or trained, and its head; both None if the host has too little memory.
 
-    `shapes` are those of an example's inputs and of its outputs, and `parameters` counts the weights' numbers.
+    `shapes` are those of an example's inputs and of its outputs, and `parameters` counts the weights' numbers. `build`
+    is what another call of the function must not share, and must have in common.
     """
 
     problem: InputError | None = None
     head: "Head | None" = None
     shapes: tuple[ShapeTree, tuple[int | None, ...]] = ((), ())
     parameters: int = 0
+    build: "Build | None" = None
 
 
 def try_build(
@@ -44,6 +53,7 @@ def try_build(
     from nightune.models.networks.heads import output_size, read_head  # noqa: PLC0415 - as above
     from nightune.models.networks.output_shapes import output_shape  # noqa: PLC0415 - as above
     from nightune.models.networks.own_methods import own_methods, refuse_replacing_compile  # noqa: PLC0415
+    from nightune.models.networks.repeated_builds import Build  # noqa: PLC0415 - as above
     from nightune.models.networks.weighted_models import refuse_ignored_weights  # noqa: PLC0415
 
     try:
@@ -51,7 +61,8 @@ def try_build(
         size, shape = output_size(training, rows.task, rows.output_size), example_shape(rows.inputs)
         given = rows.training_inputs
         model = build_model(architecture, parameters, shape, size, folder=folder, seed=0, training_inputs=given)
-        _refuse_policy(architecture)
+        _refuse_settings(architecture)
+        build = Build.of(model)
         head = read_head(model, rows, training, folder)
         if own_methods(model, ("compile",)):
             optimizer, loss = keras.optimizers.SGD(), head.make_loss()
@@ -61,7 +72,7 @@ def try_build(
             refuse_ignored_weights(model, head, rows, folder)
         head = replace(head, remarks=(*head.remarks, *_remarks(model, rows, head.loss_name)))
         outputs = output_shape(model, rows.two)[1:]
-        return TrialBuild(head=head, shapes=(shape, outputs), parameters=int(model.count_params()))
+        return TrialBuild(head=head, shapes=(shape, outputs), parameters=int(model.count_params()), build=build)
     except MemoryError:
         return TrialBuild()
     except SystemExit as error:
@@ -70,22 +81,47 @@ def try_build(
         return TrialBuild(error if "(line " in error.message else _located(error, architecture, folder))
 
 
-def _refuse_policy(architecture: str) -> None:
-    """Refuse a file that sets Keras' dtype policy: it would hold for all later models of the process."""
+def _refuse_settings(architecture: str) -> None:
+    """Refuse a file that sets what Keras keeps for the whole process: it would hold for all later models."""
     import keras  # noqa: PLC0415 - as in try_build
 
-    policy, usual = keras.config.dtype_policy().name, keras.config.floatx()
-    if policy != usual:
-        keras.config.set_dtype_policy(usual)
-        problem = f"the file of {architecture} sets Keras' dtype policy to {policy}, which would hold for all models"
+    config, usual = keras.config, _usual_settings()
+    for name, argument in _ARGUMENTS.items():
+        value = getattr(config, name)()
+        if value != usual[name]:
+            getattr(config, f"set_{name}")(usual[name])
+            raise _set_for_all(ARCHITECTURE, architecture, f"{name} to {value}", f"give {argument} to its layers")
+    policy = config.dtype_policy().name
+    if policy != config.floatx():
+        config.set_dtype_policy(config.floatx())
         remedy = f'set precision = "{policy}" in [space]' if policy in POLICIES else "give dtype to its layers"
-        raise InputError("precision", f"{problem}; remove it there, and {remedy} instead")
+        raise _set_for_all("precision", architecture, f"dtype policy to {policy}", remedy)
+
+
+def _set_for_all(key: str, architecture: str, setting: str, remedy: str) -> InputError:
+    problem = f"the file of {architecture} sets Keras' {setting}, which would hold for all models"
+    return InputError(key, f"{problem}; remove it there, and {remedy} instead")
+
+
+def _usual_settings() -> dict[str, Any]:
+    """Keras' settings without a user's code: its defaults, and those of the machine's keras.json."""
+    usual = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
+    folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    with suppress(OSError, ValueError):
+        stated = json.loads((folder / "keras.json").read_text(encoding="utf-8"))
+        usual |= {name: value for name, value in stated.items() if name in usual}
+    return usual
 
 
 def repetition_problem(
-    architecture: str, parameters: Mapping[str, Any], training: TrainingSettings, rows: "TrainingRows", folder: Path
+    architecture: str,
+    parameters: Mapping[str, Any],
+    training: TrainingSettings,
+    rows: "TrainingRows",
+    folder: Path,
+    first: "Build",
 ) -> InputError | None:
-    """Return why a user's function, whose model can be built, does not make a new model for each trial."""
+    """Return why a user's function does not make a new model for each trial; `first` is one of these parameters."""
     from nightune.models.networks.heads import output_size  # noqa: PLC0415 - Keras
     from nightune.models.networks.repeated_builds import (  # noqa: PLC0415 - as above
         refuse_repeated_layers,
@@ -98,7 +134,7 @@ def repetition_problem(
         return build_model(architecture, parameters, shape, size, folder=folder, seed=seed, training_inputs=given)
 
     try:
-        refuse_repeated_layers(lambda seed: build(seed, rows.training_inputs), rows.inputs)
+        refuse_repeated_layers(first, lambda seed: build(seed, rows.training_inputs), rows.inputs)
         if rows.fold_inputs and reads_training_inputs(architecture, folder):
             refuse_weights_by_rows(lambda given: build(0, given), (rows.training_inputs, *rows.fold_inputs))
     except MemoryError:

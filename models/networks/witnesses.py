@@ -1,6 +1,6 @@
 """Settle what outputs mean: the study, the graph, a measurement on training rows and the loss must not contradict."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -36,13 +36,17 @@ def settle_meaning(
     if stated == "quantities":
         raise InputError(KEY, "'quantities', but the task has classes; use logits or probabilities")
     reading = walk(model)
-    _refuse_parts(reading, kind, size)
     is_own = loss is not None and loss.example_loss is not None
+    is_any = kind == "classes" and stated != PROBABILITIES and loss is not None and loss.reads_any
+    if is_any and reading.activation == "sigmoid":
+        reading = replace(reading, meaning=UNKNOWN)
+    else:
+        _refuse_parts(reading, kind, size)
     by_loss = (
         reads_logits(loss, size) if loss is not None and kind != "classes" else (loss.reads_logits if loss else None)
     )
     measured = measure_outputs(model, sample) if reading.meaning == UNKNOWN else None
-    found = reading.meaning if measured is None else _measured_meaning(measured, kind, size)
+    found = reading.meaning if measured is None else _measured_meaning(measured, kind, size, is_any)
     because = reading.because if measured is None else f"measured: {measured.shown()}; {reading.because}"
     if stated != AUTO:
         if found not in (stated, UNKNOWN):
@@ -103,7 +107,7 @@ def _refuse_parts(reading: Reading, kind: str, size: int) -> None:
 
 
 def _shares(size: int, problem: str) -> str:
-    return f"the model {problem} {size} outputs, which do not form a distribution; use softmax"
+    return f"the model {problem} {size} outputs, which do not form a distribution; use softmax over the last axis"
 
 
 def _one_label(size: int, problem: str) -> str:
@@ -113,13 +117,18 @@ def _one_label(size: int, problem: str) -> str:
     )
 
 
-def _measured_meaning(measured: Measured, kind: str, size: int) -> str:
-    """What measured outputs are: probabilities, logits, or unknown for outputs with other bounds."""
+def _measured_meaning(measured: Measured, kind: str, size: int, is_any: bool) -> str:
+    """What measured outputs are: probabilities, logits, or unknown for others, such as the lengths of capsules.
+
+    With `is_any` numbers from 0 to 1 of classes need not sum to 1: their loss takes them as they are.
+    """
     is_single = size > 1 and (measured.is_distribution or measured.is_log_distribution)
     if kind == "labels" and is_single:
         raise InputError(ARCHITECTURE, _one_label(size, "has outputs that sum to 1 over"))
     if measured.is_in_unit:
         if kind == "classes" and not measured.is_distribution:
+            if is_any:
+                return UNKNOWN
             raise InputError(ARCHITECTURE, _shares(size, "has numbers from 0 to 1 in its"))
         if kind != "classes" and measured.low >= 1.0 - 1e-6:
             raise InputError(ARCHITECTURE, "the model's outputs are always 1; use sigmoid or no activation")

@@ -9,6 +9,8 @@ import pytest
 from nightune.models.data.dataset import Dataset
 from nightune.models.engines.choice import choose_engine
 from nightune.models.engines.make import make_engine
+from nightune.models.errors import InputError
+from nightune.models.networks.architectures import architecture_keys
 from nightune.models.networks.metrics import metrics
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.recipe.rules import RecipeError
@@ -63,6 +65,32 @@ def test_the_next_trial_has_its_own_precision(make_dataset: MakeDataset, recipe:
     assert keras.config.dtype_policy().name == before
     assert mixed.layers[1].dtype_policy.name == precision
     assert {layer.dtype_policy.name for layer in plain.layers} == {"float32"}
+
+
+CLEARS = """
+import keras
+from keras.utils import clear_session
+
+
+def build(input_shape, output_size, by_name: bool = False):
+    clear_session() if by_name else keras.backend.clear_session()
+    return keras.Sequential([keras.Input(input_shape), keras.layers.Dense(output_size)])
+"""
+
+
+def test_a_function_that_clears_the_session_keeps_the_precision_or_is_refused(
+    make_dataset: MakeDataset, recipe: MakeRecipe, user_model: Callable[[str], str], tmp_path: Path
+) -> None:
+    engine, given = FitEngine(make_dataset(), tmp_path), {"model__architecture": user_model(CLEARS)}
+    clear = keras.utils.clear_session
+    architecture_keys(given["model__architecture"], tmp_path)  # reads the file, as the check of a study does
+    mixed = engine.start(recipe(**given, precision="mixed_bfloat16"), SEEDS).model
+    assert {layer.compute_dtype for layer in mixed.layers} == {"bfloat16"}
+    assert keras.utils.clear_session is clear
+    with pytest.raises(InputError, match=r"precision: .*imports by name"):
+        engine.start(recipe(**given, precision="mixed_bfloat16", model__by_name=True), SEEDS)
+    assert keras.config.dtype_policy().name == "float32"
+    engine.start(recipe(**given, model__by_name=True), SEEDS)
 
 
 def test_a_model_that_fails_to_build_leaves_the_policy_alone(

@@ -65,7 +65,7 @@ def writes(input_shape, output_size, training_inputs):
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, make_engine, train, read_recipe, learn_rebuilding, build_model, InputError, compare_engines
-    global TrainingRows, TrainingSettings, repetition_problem
+    global TrainingRows, TrainingSettings, repetition_problem, try_build
     import keras
 
     from nightune.models.engines.make import make_engine
@@ -73,7 +73,7 @@ def setup_module() -> None:
     from nightune.models.errors import InputError
     from nightune.models.networks.architectures import build_model
     from nightune.models.networks.training_rows import TrainingRows
-    from nightune.models.networks.trial_build import repetition_problem
+    from nightune.models.networks.trial_build import repetition_problem, try_build
     from nightune.models.recipe.params import read_recipe
     from nightune.models.techniques.losses import TrainingSettings
     from nightune.models.training.loop import train
@@ -136,14 +136,17 @@ def test_each_fold_builds_by_its_own_rows_in_fit_and_compiled_engines_refuse(fol
 @pytest.mark.parametrize(("function", "is_refused"), [("build", False), ("as_wide_as_rows", True)])
 def test_a_model_whose_sizes_differ_between_folds_is_refused(folder: Path, function: str, is_refused: bool) -> None:
     """Each of its trials would fail: one model's weights do not fit into that of another fold."""
-    rows, settings = TrainingRows.of(load(folder, split=Split(folds=3))), TrainingSettings()
-    problem = repetition_problem(f"net.py:{function}", {}, settings, rows, folder)
+
+    def found(rows: Any) -> Any:
+        given = (f"net.py:{function}", {}, TrainingSettings(), rows, folder)
+        return repetition_problem(*given, try_build(*given).build)
+
+    problem = found(TrainingRows.of(load(folder, split=Split(folds=3))))
     assert (problem is not None) == is_refused
     if problem is not None:
         assert "fold 1" in problem.message
         assert "[model]" in problem.message
-        fewer = TrainingRows.of(load(folder))
-        assert repetition_problem(f"net.py:{function}", {}, settings, fewer, folder) is None  # a remedy: no folds
+        assert found(TrainingRows.of(load(folder))) is None  # a remedy: no folds
 
 
 def test_a_function_cannot_change_the_training_inputs(folder: Path) -> None:

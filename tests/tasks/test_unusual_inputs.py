@@ -48,6 +48,8 @@ def build(input_shape, output_size, {parameters}):
 """
 SOFTMAX = "layers.Dense(output_size, 'softmax')(inputs)"
 SIGMOID = "layers.Dense(output_size, 'sigmoid')(inputs)"
+LENGTHS = "layers.Lambda(lambda z: ops.tanh(ops.abs(z)))(layers.Dense(output_size)(inputs))"
+ONE_HOT, QUANTITY = "x, np.eye(3)[three]", "x, x[:, 0]"
 TAGS = "x, (x > 0).astype(int)"
 COMPILED = "model.compile('adam', {})".format
 KEPT = "cache.append(cache[0] if cache else layers.Dense(9, name='kept')); cache[0].trainable = {}".format
@@ -138,6 +140,26 @@ CASES: dict[str, tuple[Case, list[Case]]] = {
         Case(before="keras.config.set_dtype_policy('mixed_bfloat16')", word='precision = "mixed_bfloat16"'),
         [Case(space='precision = "mixed_bfloat16"')],
     ),
+    "a number format of its own": (
+        Case(before="keras.config.set_floatx('float64')", word="give dtype"),
+        [Case(outputs="layers.Dense(output_size, dtype='float64')(inputs)")],
+    ),
+    "an order of axes of its own": (
+        Case(before="keras.config.set_image_data_format('channels_first')", word="give data_format"),
+        [Case(outputs="layers.Dense(output_size)(layers.Flatten(data_format='channels_first')(inputs))")],
+    ),
+    "an epsilon of its own": (
+        Case(before="keras.config.set_epsilon(1e-3)", word="give epsilon"),
+        [Case(outputs="layers.Dense(output_size)(layers.BatchNormalization(epsilon=1e-3)(inputs))")],
+    ),
+    "an answer without an axis": (
+        Case(load=QUANTITY, outputs="ops.sum(layers.Dense(9)(inputs), axis=1)", word="Reshape((1,))"),
+        [Case(load=QUANTITY, outputs="layers.Reshape((1,))(ops.sum(layers.Dense(9)(inputs), axis=1))")],
+    ),
+    "a softmax over the batch": (
+        Case(outputs="layers.Softmax(axis=0)(layers.Dense(output_size)(inputs))", word="over the last axis"),
+        [Case(outputs="layers.Softmax(axis=-1)(layers.Dense(output_size)(inputs))")],
+    ),
     "parameters without names": (
         Case(parameters="**more", model="width = 9", word="width: int = 16"),
         [Case(parameters="width: int = 16", model="width = 9")],
@@ -219,6 +241,29 @@ def test_shares_are_trained_by_their_cross_entropy(case: Case, tmp_path: Path) -
     assert "categorical_crossentropy" in case.read(tmp_path).heads["all.py:build"]
 
 
+@pytest.mark.parametrize("outputs", [SIGMOID, LENGTHS], ids=["sigmoid", "lengths"])
+@pytest.mark.parametrize("loss", ["'mse'", "lambda y_true, y_pred: ops.sum((y_true - y_pred) ** 2, axis=-1)"])
+def test_a_loss_that_states_no_meaning_takes_outputs_of_classes_as_they_are(
+    outputs: str, loss: str, tmp_path: Path
+) -> None:
+    case = Case(load=ONE_HOT, outputs=outputs, after=COMPILED(loss))
+    assert "between 0 and 1" in case.read(tmp_path).heads["all.py:build"]
+    replace(case, training='outputs = "logits"').read(tmp_path)
+    for refused in (replace(case, after="pass"), replace(case, training='outputs = "probabilities"')):
+        with pytest.raises(StudyError, match="distribution"):
+            refused.read(tmp_path)
+
+
+def test_a_compiled_loss_of_targets_with_several_axes_is_not_called_unused(tmp_path: Path) -> None:
+    flat = "layers.Reshape((2, 2))(layers.Dense(4)(layers.Flatten()(inputs)))"
+    case = Case(load="squares, squares", data=REGRESSION, outputs=flat, after=COMPILED("'mae'"))
+    builds = case.read(tmp_path)
+    assert "mae" in builds.heads["all.py:build"]
+    assert not [each for each in builds.findings if "loss mae is not used" in each]
+    other = replace(case, training='loss = "huber"').read(tmp_path)
+    assert [each for each in other.findings if "loss mae is not used" in each]
+
+
 FAILS = """class Fails(layers.Layer):
         def call(self, x, training=False):
             if training and {}:
@@ -259,6 +304,37 @@ def test_a_training_step_that_one_option_brings_is_tried(kind: str, tmp_path: Pa
         return
     with pytest.raises(StudyError, match="train_step"):
         prove(case, tmp_path)
+
+
+KEEPS = Case(
+    before="cache.append(layers.Dense(9)); first = cache[0] if width == 16 else layers.Dense(9)",
+    outputs="layers.Dense(output_size)(first(inputs))",
+)
+
+
+@pytest.mark.parametrize("width", [16, 24])
+def test_layers_of_an_earlier_call_that_one_option_returns_are_refused(width: int, tmp_path: Path) -> None:
+    case = replace(KEEPS, parameters="width=4", model=f"width = [4, 8, {width}, 32]")
+    if width == 24:
+        assert case.read(tmp_path).count == 4
+        return
+    with pytest.raises(StudyError, match=r"width = 16: .*earlier call .*line"):
+        case.read(tmp_path)
+
+
+def test_a_trial_refuses_weights_of_an_earlier_one_that_no_check_has_seen(tmp_path: Path) -> None:
+    from nightune.models.engines.keras_parts.recipe_models import build_recipe_model
+    from nightune.models.recipe.params import read_recipe
+
+    dataset = read_dataset(KEEPS.study(tmp_path))
+    for width in (8, 16):
+        recipe = read_recipe({"model.architecture": "all.py:build", "model.width": width, "optimizer": "adam"})
+        first = build_recipe_model(recipe, dataset, tmp_path, 1)
+        if width == 8:
+            assert build_recipe_model(recipe, dataset, tmp_path, 2) is not first
+            continue
+        with pytest.raises(InputError, match="earlier call"):
+            build_recipe_model(recipe, dataset, tmp_path, 2)
 
 
 @pytest.mark.skipif(os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow", reason="the layer fails there alone")

@@ -8,13 +8,15 @@ from nightune.models.data.dataset import Dataset
 from nightune.models.engines.keras_parts.mixed_precision import computing_in
 from nightune.models.networks.architectures import build_model
 from nightune.models.networks.heads import output_size
+from nightune.models.networks.repeated_builds import refuse_inherited_weights
 from nightune.models.recipe.recipe import Recipe
 
 
 def build_recipe_model(recipe: Recipe, dataset: Dataset, folder: Path, seed: int) -> keras.Model:
     """Return a new model in the recipe's precision, with initial weights by the seed; `folder` is the study's.
 
-    The numbers in names of layers start anew: a trial writes the same file after any other trials.
+    The numbers in names of layers start anew: a trial writes the same file after any other trials. InputError as in
+    `build_model`, and for trained weights of an earlier model.
     """
     keras.backend.clear_session(free_memory=False)
     size = output_size(recipe.training, dataset.task, dataset.output_size)
@@ -28,4 +30,5 @@ def build_recipe_model(recipe: Recipe, dataset: Dataset, folder: Path, seed: int
             seed=seed,
             training_inputs=dataset.train.inputs,
         )
+    refuse_inherited_weights(model)
     return model
