@@ -110,7 +110,8 @@ class Programs:
         head, rows = self.heads.read(recipe, model), self.heads.rows.inputs
         has_folds, rates = bool(self._dataset.folds), self._alike.rates
         is_apart = has_folds and predicts_rows_apart(model, rows)
-        form = Form(is_separable(model, rows), is_apart, rates, self.shares_rules)
+        shared, own = (" · ".join(key) for key in self._keys(recipe))
+        form = Form(is_separable(model, rows), is_apart, rates, self.shares_rules, (shared, own))
         program = Program(model, head, recipe, initial, ClassWeights(self._dataset), form)
         compiled = self._backend.compile(program, self._put_data(program))
         self._first_calls.append(compiled.first_calls)
