@@ -95,8 +95,8 @@ def compare_engines(
     """
     engine = COMPILED_ENGINES.get(keras.backend.backend(), "")
     try:
-        shares_rules = len({recipe.optimizer.shared_rule for recipe in recipes}) > 1
-        alone = partial(make_engine, dataset=dataset, folder=folder, shares_rules=shares_rules)
+        rules = frozenset(filter(None, (recipe.optimizer.shared_rule for recipe in recipes)))
+        alone = partial(make_engine, dataset=dataset, folder=folder, rules=rules)
         _, refusals, compiled = _asked(recipes, make or alone)
         if compiled is None or refusals:
             return Comparison(engine, "; ".join(refusals))

@@ -11,7 +11,7 @@ from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.start_sweep import start_sweep
 from nightune.tasks.tracking.store.store import open_store
 from nightune.tasks.tracking.sweeps.sweeps import all_sweeps, finish_sweep, record_engine
-from nightune.tasks.trial.trainer import make_trainer
+from nightune.tasks.trial.trainer import _rules, make_trainer
 from nightune.tuning.errors import StudyError
 from tests.flows.conftest import small_study
 
@@ -54,3 +54,15 @@ def test_a_refused_engine_closes_an_unfinished_sweep_and_leaves_a_complete_one(
             start_sweep.fn(store, study, data, "fit", False)
         assert [str(each.status) for each in all_sweeps(store, study.name)] == [status]
         finish_sweep(store, sweep, "", [])
+
+
+def test_programs_hold_the_rules_of_the_studys_own_optimizers(store_root: Path, small_study: Path) -> None:
+    text = small_study.read_text(encoding="utf-8")
+    for optimizers, expected in (
+        ('["sgd", "adam", "adamw", "muon"]', {"sgd", "adam"}),
+        ('["adam", "nadam"]\nbias_correction = [true, false]', {"adam", "nadam", "adam without bias correction"}),
+    ):
+        kept = [line for line in text.splitlines() if not line.startswith("optimizer")]
+        place = kept.index("[space]") + 1
+        small_study.write_text("\n".join([*kept[:place], f"optimizer = {optimizers}", *kept[place:]]), encoding="utf-8")
+        assert _rules(load_study(small_study)) == expected
