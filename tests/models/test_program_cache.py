@@ -14,7 +14,7 @@ from nightune.models.program_cache import FLAG, FLAGS, keep_programs, publish_pr
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder for programs, in a process that keeps none yet."""
-    monkeypatch.setattr(program_cache, "_kind", lambda: "kind")
+    monkeypatch.setattr(program_cache, "processor_kind", lambda: "kind")
     monkeypatch.setattr(program_cache, "_caches", [])
     monkeypatch.setattr(program_cache.atexit, "register", lambda *given, **options: None)
     monkeypatch.delenv(FLAGS, raising=False)
