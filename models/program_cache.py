@@ -55,7 +55,7 @@ def keep_programs(folder: Path) -> None:
     if any(flag.startswith(FLAG) for flag in given):
         return
     with suppress(OSError):
-        shared = folder / _kind()
+        shared = folder / processor_kind()
         shared.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(shared).free < FREE_BYTES:
             return
@@ -79,8 +79,8 @@ def publish_programs() -> None:
             cache.publish()
 
 
-def _kind() -> str:
-    """The kind of processor and software for which a program is valid."""
+def processor_kind() -> str:
+    """Return the kind of processor and software for which a program of TensorFlow is valid."""
     flags = [line for line in _processor_lines() if line.startswith(("flags", "Features"))][:1]
     parts = [platform.machine(), *flags, os.environ.get("XLA_FLAGS", "")]
     return f"tensorflow-{metadata.version('tensorflow')}-{_digest(chr(10).join(parts).encode())[:12]}"

@@ -3,16 +3,18 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nightune.models.errors import InputError
 from nightune.models.recipe.rules import notes_on
+from nightune.models.training.model_key import code_of
 from nightune.tasks.choose_sweep import choose_sweep, refuse_other_engine
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import metric_digest, sample_recipes
 from nightune.tasks.reporting.events import SweepStarted, announce_sweep, announce_trial
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
+from nightune.tasks.tracking.store.engine_checks import check_key, keep_agreement, read_agreement
 from nightune.tasks.tracking.store.errors import RefusedRequestError, StoreError
 from nightune.tasks.tracking.store.retry import retry_limit
 from nightune.tasks.tracking.store.store import Store
@@ -30,6 +32,7 @@ from nightune.tuning.trial import Trial, TrialResult
 
 if TYPE_CHECKING:
     from nightune.models.engines.choice import EngineChoice
+    from nightune.models.recipe.recipe import Recipe
     from nightune.models.training.engine import Engine
 
 logger = logging.getLogger("nightune")
@@ -75,6 +78,7 @@ def select_engine(store: Store, study: Study, sweep: int, data: PreparedData, re
     """Choose the engine by the trials that the sweep would draw."""
     from nightune.models.backend import load_keras  # noqa: PLC0415 - Keras, only if something is trained
     from nightune.models.data.storage import open_dataset  # noqa: PLC0415
+    from nightune.models.engines.check_setting import check_setting  # noqa: PLC0415
     from nightune.models.engines.choice import EngineChoice, choose_engine  # noqa: PLC0415
     from nightune.models.engines.costs import PlannedWork  # noqa: PLC0415
 
@@ -94,9 +98,20 @@ def select_engine(store: Store, study: Study, sweep: int, data: PreparedData, re
         with crash_log.choosing_engine():
             make = None if dataset.is_on_disk else trained_on
             work = PlannedWork(study.trial_count, largest_cost_epochs(study.brackets))
-            return choose_engine(request, recipes, dataset, folder, make, work)
+            key = check_key(_question(study, data, recipes, request) | check_setting())
+            known = read_agreement(store.compiled, key)
+            choice = choose_engine(request, recipes, dataset, folder, make, work, known)
+            if choice.agreement and not known:
+                keep_agreement(store.compiled, key, choice.agreement)
+            return choice
     except InputError as error:
         raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error
+
+
+def _question(study: Study, data: PreparedData, recipes: Sequence["Recipe"], request: str) -> dict[str, Any]:
+    """Return what is compared in a check, of any sweep of the study: not the points that a sweep draws."""
+    code = {code_of(recipe, study.path.parent) for recipe in recipes} | {metric_digest(study)}
+    return {"study": study.content, "data": data.version, "code": sorted(code), "request": request}
 
 
 def already_finished(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:

@@ -79,8 +79,10 @@ def tune(  # noqa: PLR0913, PLR0917 - one argument per option
             wait_until_it_answers()
             with owned_flow_runs():
                 report = tune_flow(study, trials, epochs, seed, str(engine), fresh, retry_failed)
+    _show_results(report, as_json)  # drawing the report takes seconds
+    with report_errors(creates_store=False, asks_store=False), sigterm_as_interrupt(), progress_shown():
         page = morning_page(study, report.study, report.sweep.id)
-    _show_report(report, study, as_json, page)
+    _show_next_steps(report, study, as_json, page)
     if report.best is None:
         raise typer.Exit(NO_RESULT)
 
@@ -166,7 +168,8 @@ def show(
         name = load_study(study).name
         store = open_existing_store(store_root(), tracking_uri())
         report = read_report(store, name, find_sweep(store, name, sweep))
-    _show_report(report, study, as_json)
+    _show_results(report, as_json)
+    _show_next_steps(report, study, as_json)
 
 
 app.command("list", cls=PlainCommand, epilog=exit_codes("list"))(list_sweeps)
@@ -218,16 +221,20 @@ def main() -> NoReturn:
     raise AssertionError("typer raises SystemExit")
 
 
-def _show_report(report: "SweepReport", study_file: Path, as_json: bool, page: "DrawnReport | None" = None) -> None:
+def _show_results(report: "SweepReport", as_json: bool) -> None:
     from nightune.flows.commands.leaderboard_table import print_leaderboard  # noqa: PLC0415
-    from nightune.flows.commands.next_steps import print_next_steps  # noqa: PLC0415
     from nightune.flows.commands.tables import print_confirmation, print_importance  # noqa: PLC0415
-    from nightune.tasks.tracking.store.store import store_address  # noqa: PLC0415
 
     console = output(as_json)
     print_leaderboard(console, report)
     print_confirmation(console, report)
     print_importance(console, report)
-    print_next_steps(console, report, study_file, store_address(store_root(), tracking_uri()), page)
+
+
+def _show_next_steps(report: "SweepReport", study_file: Path, as_json: bool, page: "DrawnReport | None" = None) -> None:
+    from nightune.flows.commands.next_steps import print_next_steps  # noqa: PLC0415
+    from nightune.tasks.tracking.store.store import store_address  # noqa: PLC0415
+
+    print_next_steps(output(as_json), report, study_file, store_address(store_root(), tracking_uri()), page)
     if as_json:
         print_json(report.summary())

@@ -20,10 +20,11 @@ REQUESTS = ("auto", "compiled", "fit")
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """Which engine trains a sweep, and why."""
+    """Which engine trains a sweep, and why; for a compiled engine, how well it agrees with `fit`."""
 
     name: str
     reason: str
+    agreement: str = ""
 
 
 def choose_engine(
@@ -33,12 +34,14 @@ def choose_engine(
     folder: Path,
     make: Callable[[str], Engine] | None = None,
     work: "PlannedWork | None" = None,
+    known: str = "",
 ) -> EngineChoice:
     """Choose the engine for the recipes of a sweep; it stays the same for the whole sweep.
 
     `auto` chooses the backend's compiled engine if it supports the recipes and trains two of them as `fit` does, unless
     `fit` trains the planned `work` in clearly less time. `make` returns the engine of a name that will train the sweep:
-    programs that the check compiles then serve the trials.
+    programs that the check compiles then serve the trials. `known`: how well the engines agreed when an earlier sweep
+    asked the same, with the same work; recipes are then only looked at.
     InputError if no model of the recipes has embeddings for the ids of the data, or none can be trained.
     """
     if request not in REQUESTS:
@@ -49,12 +52,13 @@ def choose_engine(
     refuse_unknown_ids(recipes, dataset, folder)
     if request == "fit":
         return EngineChoice("fit", reported_names.AS_ASKED)
-    comparison = compare_engines(recipes, dataset, folder, make, work if request == "auto" else None)
+    comparison = compare_engines(recipes, dataset, folder, make, work if request == "auto" else None, known)
     if comparison.cost is not None:
         return EngineChoice("fit", comparison.cost)
     if comparison.refusal is None:
         asked = f"{reported_names.AS_ASKED}; " if request == "compiled" else ""
-        return EngineChoice(comparison.engine, f"{asked}{comparison.agreement}")
+        found_by = ", as an earlier sweep found" if known else ""
+        return EngineChoice(comparison.engine, f"{asked}{comparison.agreement}{found_by}", comparison.agreement)
     if comparison.is_broken:
         refuse_untrainable_models(recipes, dataset, folder)
     if request == "compiled":

@@ -87,19 +87,22 @@ def compare_engines(
     folder: Path,
     make: Callable[[str], Engine] | None = None,
     work: PlannedWork | None = None,
+    known: str = "",
 ) -> Comparison:
     """Check that the backend's compiled engine supports the recipes, and trains two of them as `fit` does.
 
     `make` returns the engine of a name for the whole data set, which is checked itself if the data are few. With
-    planned `work` the costs are compared as well.
+    planned `work` the costs are compared as well. A `known` agreement of the same check stands for both.
     """
     engine = COMPILED_ENGINES.get(keras.backend.backend(), "")
     try:
-        shares_rules = len({recipe.optimizer.shared_rule for recipe in recipes}) > 1
-        alone = partial(make_engine, dataset=dataset, folder=folder, shares_rules=shares_rules)
+        rules = frozenset(filter(None, (recipe.optimizer.shared_rule for recipe in recipes)))
+        alone = partial(make_engine, dataset=dataset, folder=folder, rules=rules)
         _, refusals, compiled = _asked(recipes, make or alone)
         if compiled is None or refusals:
             return Comparison(engine, "; ".join(refusals))
+        if known:
+            return Comparison(engine, agreement=known)
         found = _compare_first_buildable(compiled, recipes, dataset, folder)
         if apart := next((each for each in found if not each.difference <= each.tolerance), None):
             by = f"by {apart.difference:.1g} relative to the distance moved (at most {apart.tolerance:g})"

@@ -21,18 +21,21 @@ def graph_key(recipe: Recipe, code: str) -> str:
     return f"{model_key(recipe, code)} · {_update_structure(recipe)}{_loss_structure(recipe)}"
 
 
-def program_key(recipe: Recipe, code: str) -> str:
+def program_key(recipe: Recipe, code: str, rules: frozenset[str] | None = None) -> str:
     """Return the key of the program that trains a recipe: one for all optimizers with elementwise rules.
 
+    `rules` are those that programs hold beside each other, None for all; with fewer than two none are shared.
     Models whose weights cannot be one vector have a program for each graph key all the same; the engine knows.
     """
-    if not has_shared_rule(recipe):
+    if not has_shared_rule(recipe, rules):
         return graph_key(recipe, code)
     return f"{model_key(recipe, code)} · shared rules{_loss_structure(recipe)}"
 
 
-def has_shared_rule(recipe: Recipe) -> bool:
-    """Return whether an update consists of a shared rule, weight decay and penalties only."""
+def has_shared_rule(recipe: Recipe, rules: frozenset[str] | None = None) -> bool:
+    """Return whether an update consists of a shared rule, one of those given, weight decay and penalties only."""
+    if rules is not None and (len(rules) < 2 or recipe.optimizer.shared_rule not in rules):
+        return False
     rate, penalty = recipe.learning_rate, recipe.penalty
     is_extended = rate.cycles_momentum or rate.hypergradient_strength or penalty.kind == "l1_proximal"
     return recipe.optimizer.shared_rule is not None and not is_extended

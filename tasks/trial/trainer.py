@@ -45,18 +45,23 @@ class Trainer:
 
 def make_trainer(engine_name: str, data: PreparedData, study: Study, compiled: Path) -> Trainer:
     """Create the engine of a sweep with its data, or return the trainer of the last call for the same ones."""
-    return _make_trainer(engine_name, data.folder, study.path.parent, compiled, _has_several_rules(study))
+    return _make_trainer(engine_name, data.folder, study.path.parent, compiled, _rules(study))
 
 
-def _has_several_rules(study: Study) -> bool:
-    """True if trials of the study can differ in the rule of their optimizer."""
-    kinds = study.space.options("optimizer")
-    return len({OptimizerSettings(str(kind)).shared_rule for kind in kinds} - {None}) > 1
+def _rules(study: Study) -> frozenset[str]:
+    """Return the rules that the optimizers of the study's trials can have, as far as they can share a program."""
+    corrects = {True, *map(bool, study.space.options("bias_correction"))}
+    found = (
+        OptimizerSettings(str(kind), bias_correction=is_corrected).shared_rule
+        for kind in study.space.options("optimizer")
+        for is_corrected in corrects
+    )
+    return frozenset(filter(None, found))
 
 
 @lru_cache(maxsize=1)
 def _make_trainer(
-    engine_name: str, data_folder: Path, study_folder: Path, compiled: Path, shares_rules: bool
+    engine_name: str, data_folder: Path, study_folder: Path, compiled: Path, rules: frozenset[str]
 ) -> Trainer:
     from nightune.models.backend import load_keras  # noqa: PLC0415 - Keras, only if something is trained
     from nightune.models.data.storage import data_placement, open_dataset  # noqa: PLC0415
@@ -68,6 +73,6 @@ def _make_trainer(
     dataset = open_dataset(data_folder)
     if dataset.is_on_disk:
         logger.info("data · kept on disk and read batch by batch: %s", data_placement(data_folder).reason)
-    engine = make_engine(engine_name, dataset, study_folder, shares_rules=shares_rules)
+    engine = make_engine(engine_name, dataset, study_folder, rules=rules)
     checkpoints, folds = Checkpoints(engine, study_folder, dataset), map(engine.of_fold, dataset.folds)
     return Trainer(engine, dataset, checkpoints, HaltedTrainings(), tuple(folds))

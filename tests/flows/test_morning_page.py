@@ -2,6 +2,7 @@
 
 import io
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from nightune.flows.commands import report as command
 from nightune.flows.commands.next_steps import print_next_steps
 from nightune.flows.runtime.morning_page import morning_page
 from nightune.tasks.draw_report import DrawnReport
+from tests.flows.conftest import small_study
 from tests.flows.test_next_steps import ADDRESS, BEST, SWEEP, SweepReport
 
+__all__ = ["small_study"]
 DRAWN = DrawnReport(Path("/store/report/index.html"), "http://127.0.0.1:5000/run", "Trial 0 leads", 1_000_000)
 
 
@@ -50,3 +53,27 @@ def test_open_starts_a_browser_or_says_why_not(
     assert "/store/report/index.html" in capsys.readouterr().err
     command._open(DrawnReport(None, DRAWN.address, "", 1))
     assert "--output" in capsys.readouterr().err
+
+
+def test_results_are_printed_before_the_report_is_drawn(
+    small_study: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from nightune.flows.commands import main
+
+    shown: list[str] = []
+
+    def page(*_: Any) -> DrawnReport:
+        shown.append(capsys.readouterr().out)
+        return DRAWN
+
+    monkeypatch.setattr(main, "supervised", lambda _: None)
+    monkeypatch.setattr(main, "prefect_server", lambda: nullcontext(lambda: None))
+    monkeypatch.setattr(main, "morning_page", page)
+    monkeypatch.setattr("nightune.flows.runtime.flow_runs.owned_flow_runs", nullcontext)
+    monkeypatch.setattr("nightune.flows.runtime.while_prefect_starts.open_store_and_keras", lambda *_: None)
+    monkeypatch.setattr("nightune.flows.tune.tune", lambda *_: SweepReport("flowers", SWEEP, (BEST,)))
+    main.tune(small_study)
+    (before,), after = shown, capsys.readouterr().out
+    assert SWEEP.id in before
+    assert str(DRAWN.file) not in before
+    assert str(DRAWN.file) in after

@@ -170,7 +170,7 @@ def test_a_part_is_measured_in_programs_like_those_of_the_sweep(
 
     monkeypatch.setattr(costs, "train", measured)
     monkeypatch.setattr(costs, "MEASURED_EXAMPLES", 10)
-    engine = make_engine(BACKEND, dataset, HERE, shares_rules=False)
+    engine = make_engine(BACKEND, dataset, HERE, rules=frozenset())
     costs._epoch_seconds(engine, RATES[0], dataset, HERE)
     assert made[-1] is not engine
-    assert not made[-1].shares_rules
+    assert made[-1].rules == frozenset()

@@ -17,6 +17,7 @@ from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.controller import Controller
 from nightune.models.training.engine import COMPILED_ENGINES
 from nightune.models.training.graph_key import graph_key, perturbed, program_key
+from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
 from nightune.models.user_code import source_digest
 from tests.models.conftest import BACKEND, MakeDataset
@@ -138,10 +139,30 @@ def test_the_engine_keeps_one_program_for_each_key(recipe: MakeRecipe, make_data
 def test_an_engine_for_one_optimizer_keeps_one_program_for_each_graph(
     recipe: MakeRecipe, make_dataset: MakeDataset
 ) -> None:
-    engine = make_engine(COMPILED_ENGINES[keras.backend.backend()], make_dataset(), HERE, shares_rules=False)
+    engine = make_engine(COMPILED_ENGINES[keras.backend.backend()], make_dataset(), HERE, rules=frozenset())
     programs = [engine.start(recipe(optimizer=kind), Seeds(1, 2, 3)).executable for kind in ("sgd", "adam", "adamw")]
     assert programs[1] is programs[2] is not programs[0]
     assert not any(each.program.has_shared_rules for each in programs)
+
+
+def test_a_program_of_some_rules_trains_as_one_of_all_and_leaves_others_to_their_own(
+    recipe: MakeRecipe, make_dataset: MakeDataset, make_plan: Callable[..., EpochPlan]
+) -> None:
+    dataset, name = make_dataset(), COMPILED_ENGINES[keras.backend.backend()]
+    some = make_engine(name, dataset, HERE, rules=frozenset({"sgd", "rmsprop"}))
+    every = make_engine(name, dataset, HERE)
+    executables = []
+    for kind in ("sgd", "rmsprop", "adam"):
+        trained = []
+        for engine in (some, every):
+            state, _ = engine.run_epoch(engine.start(recipe(optimizer=kind), Seeds(1, 2, 3)), make_plan())
+            trained.append(engine.weights(state))
+        executables.append(some.start(recipe(optimizer=kind), Seeds(1, 2, 3)).executable)
+        if kind != "adam":
+            for one, other in zip(*trained, strict=True):
+                np.testing.assert_array_equal(one, other)
+    assert executables[0] is executables[1] is not executables[2]
+    assert [each.program.has_shared_rules for each in executables] == [True, True, False]
 
 
 def test_weights_with_constraints_are_updated_by_the_optimizers_one_by_one(

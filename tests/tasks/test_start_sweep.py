@@ -1,5 +1,6 @@
 """A sweep interrupted before it trains is closed as interrupted, and a complete one is left alone."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ import pytest
 from nightune.tasks import start_sweep as module
 from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import prepare_data
-from nightune.tasks.start_sweep import start_sweep
+from nightune.tasks.start_sweep import select_engine, start_sweep
+from nightune.tasks.tracking.store import engine_checks
+from nightune.tasks.tracking.store.engine_checks import check_key, keep_agreement, read_agreement
 from nightune.tasks.tracking.store.store import open_store
 from nightune.tasks.tracking.sweeps.sweeps import all_sweeps, finish_sweep, record_engine
-from nightune.tasks.trial.trainer import make_trainer
+from nightune.tasks.trial.trainer import _rules, make_trainer
 from nightune.tuning.errors import StudyError
 from tests.flows.conftest import small_study
 
@@ -54,3 +57,77 @@ def test_a_refused_engine_closes_an_unfinished_sweep_and_leaves_a_complete_one(
             start_sweep.fn(store, study, data, "fit", False)
         assert [str(each.status) for each in all_sweeps(store, study.name)] == [status]
         finish_sweep(store, sweep, "", [])
+
+
+def test_programs_hold_the_rules_of_the_studys_own_optimizers(store_root: Path, small_study: Path) -> None:
+    text = small_study.read_text(encoding="utf-8")
+    for optimizers, expected in (
+        ('["sgd", "adam", "adamw", "muon"]', {"sgd", "adam"}),
+        ('["adam", "nadam"]\nbias_correction = [true, false]', {"adam", "nadam", "adam without bias correction"}),
+    ):
+        kept = [line for line in text.splitlines() if not line.startswith("optimizer")]
+        place = kept.index("[space]") + 1
+        small_study.write_text("\n".join([*kept[:place], f"optimizer = {optimizers}", *kept[place:]]), encoding="utf-8")
+        assert _rules(load_study(small_study)) == expected
+
+
+def test_a_check_is_remembered_for_the_same_question_and_no_other(
+    store_root: Path, small_study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nightune.models.engines import choice, verification
+
+    study, store = load_study(small_study), open_store(store_root)
+    data = prepare_data.fn(study, store.root)
+    compared: list[str] = []
+    compare = verification._compare_first_buildable
+
+    def counted(engine: Any, *given: Any) -> Any:
+        compared.append(engine.name)
+        return compare(engine, *given)
+
+    monkeypatch.setattr(verification, "_compare_first_buildable", counted)
+
+    def select(sweep: int = 0, of: Any = study, request: str = "compiled") -> choice.EngineChoice:
+        return select_engine(store, of, sweep, data, request)
+
+    first, again = select(), select(sweep=1)
+    assert (len(compared), again.name, again.agreement) == (1, first.name, first.agreement)
+    assert again.reason.startswith(first.reason)
+    assert "earlier" in again.reason
+    select(of=study.model_copy(update={"seed": study.seed + 1}))
+    select(request="auto")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
+    select()
+    assert len(compared) == 4
+    for file in store.compiled.glob("checks/*.json"):
+        file.write_text(file.read_text(encoding="utf-8")[:-5], encoding="utf-8")
+    select()
+    assert len(compared) == 5
+
+
+def test_what_a_check_depends_on_names_code_devices_and_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nightune.models.engines import check_setting as module
+
+    before = module.check_setting()
+    assert {*before} >= {"nightune", "processor", "devices", "keras", "policy", "variables"}
+    assert module.check_setting() == before
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
+    assert module.check_setting() == before
+    monkeypatch.setattr(module, "CODE", module.CODE / "engines")
+    module._code_digest.cache_clear()
+    assert module.check_setting()["nightune"] != before["nightune"]
+    module._code_digest.cache_clear()
+
+
+def test_only_agreement_is_kept_and_the_oldest_checks_make_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_checks, "MAXIMUM_CHECKS", 2)
+    keys = [check_key({"number": number}) for number in range(3)]
+    for age, key in enumerate(keys):
+        keep_agreement(tmp_path, key, f"within {age}")
+        os.utime(tmp_path / "checks" / f"{key}.json", (1000 + age, 1000 + age))
+    assert [read_agreement(tmp_path, key) for key in keys] == ["", "within 1", "within 2"]
+    (tmp_path / "checks" / f"{keys[0]}.json").write_bytes((tmp_path / "checks" / f"{keys[1]}.json").read_bytes())
+    assert read_agreement(tmp_path, keys[0]) == ""
+    keep_agreement(tmp_path / "checks" / f"{keys[0]}.json", keys[1], "no folder")

@@ -59,10 +59,10 @@ class CompiledEngine:
         backend: Backend,
         cached_programs: int = CACHED_PROGRAMS,
         *,
-        shares_rules: bool = True,
+        rules: frozenset[str] | None = None,
     ) -> None:
         self._dataset, self._folder, self._backend = dataset, folder, backend
-        self._programs = Programs(dataset, folder, backend, cached_programs, shares_rules)
+        self._programs = Programs(dataset, folder, backend, cached_programs, rules)
         self._heads = self._programs.heads
 
     @property
@@ -83,9 +83,9 @@ class CompiledEngine:
         return len(self._programs)
 
     @property
-    def shares_rules(self) -> bool:
-        """Whether programs hold the rules of many optimizers."""
-        return self._programs.shares_rules
+    def rules(self) -> frozenset[str] | None:
+        """The rules that programs hold beside each other; None for all."""
+        return self._programs.rules
 
     @property
     def compilation(self) -> Compilation:

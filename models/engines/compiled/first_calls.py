@@ -17,6 +17,10 @@ class FirstCalls:
         """The number of functions called so far."""
         return len(self._seen)
 
+    def has(self, function: Hashable) -> bool:
+        """Return whether the function was called before."""
+        return function in self._seen
+
     @contextmanager
     def measured(self, function: Hashable) -> Iterator[None]:
         """Measure the block if it is the function's first call that succeeds."""

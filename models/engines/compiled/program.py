@@ -37,13 +37,15 @@ class Form:
 
     `is_separable`: a batch's gradient is the sum of its examples' gradients. `predicts_rows_apart`: in inference mode
     an example's outputs do not depend on the others. `own_rates` returns the dropout rates of a recipe that are data,
-    as its user's function sets nothing else by them. `shares_rules`: the program holds the rules of many optimizers.
+    as its user's function sets nothing else by them. `rules`: those that the program may hold beside each other, None
+    for all. `keys` are those of the program if its rules can be shared, and if they cannot.
     """
 
     is_separable: bool
     predicts_rows_apart: bool = False
     own_rates: Callable[[Recipe], Sequence[float]] = lambda _: ()
-    shares_rules: bool = True
+    rules: frozenset[str] | None = None
+    keys: tuple[str, str] = ("", "")
 
 
 class Program:
@@ -68,9 +70,10 @@ class Program:
         if self._smoothing:
             self._trained_loss = head.make_loss(self._smoothing[0])
         self._l1, self._l2 = Hyperparameter(0.0, "l1"), Hyperparameter(0.0, "l2")
-        self.has_shared_rules = form.shares_rules and has_shared_rule(recipe) and can_share(model)
+        self.has_shared_rules = has_shared_rule(recipe, form.rules) and can_share(model)
+        self.key = form.keys[0 if self.has_shared_rules else 1]
         self._rule: UpdateRule = (
-            SharedRules(model, self._l1, self._l2) if self.has_shared_rules else OwnRule(recipe, model)
+            SharedRules(model, self._l1, self._l2, form.rules) if self.has_shared_rules else OwnRule(recipe, model)
         )
         self._kernels = decayed_weights(model)
         self._optimizer: Any = getattr(self._rule, "optimizer", None)  # of an own rule

@@ -32,10 +32,12 @@ CACHED_PROGRAMS = 32  # least recently used first out; each holds a model, its s
 
 
 class Programs:
-    """The programs of one data set, by their keys; with `shares_rules` they hold the rules of many optimizers."""
+    """The programs of one data set, by their keys; they hold some rules beside each other, None for all."""
 
-    def __init__(self, dataset: Dataset, folder: Path, backend: Backend, maximum: int, shares_rules: bool) -> None:
-        self.shares_rules = shares_rules
+    def __init__(
+        self, dataset: Dataset, folder: Path, backend: Backend, maximum: int, rules: frozenset[str] | None
+    ) -> None:
+        self.rules = rules
         self._dataset, self._folder, self._backend = dataset, folder, backend
         self.heads = SettledHeads(dataset, folder, self._build)
         self._alike = AlikeModels(self._build, folder)
@@ -95,7 +97,7 @@ class Programs:
     def _keys(self, recipe: Recipe) -> tuple[tuple[str, str], tuple[str, str]]:
         """Return the keys of a program that several rules share, and of one of its own, with Keras' dtype policy."""
         policy, code = keras.config.dtype_policy().name, code_of(recipe, self._folder)
-        shared = program_key(recipe, code) if self.shares_rules else graph_key(recipe, code)
+        shared = program_key(recipe, code, self.rules)
         return (policy, shared), (policy, graph_key(recipe, code))
 
     def _compile(self, recipe: Recipe) -> CompiledProgram:
@@ -110,7 +112,8 @@ class Programs:
         head, rows = self.heads.read(recipe, model), self.heads.rows.inputs
         has_folds, rates = bool(self._dataset.folds), self._alike.rates
         is_apart = has_folds and predicts_rows_apart(model, rows)
-        form = Form(is_separable(model, rows), is_apart, rates, self.shares_rules)
+        shared, own = (" · ".join(key) for key in self._keys(recipe))
+        form = Form(is_separable(model, rows), is_apart, rates, self.rules, (shared, own))
         program = Program(model, head, recipe, initial, ClassWeights(self._dataset), form)
         compiled = self._backend.compile(program, self._put_data(program))
         self._first_calls.append(compiled.first_calls)

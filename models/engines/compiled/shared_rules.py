@@ -36,11 +36,16 @@ def can_share(model: keras.Model) -> bool:
 
 
 class SharedRules:
-    """All shared rules for one model. A state has one vector of weights; its slots are two vectors and two scalars."""
+    """Some shared rules for one model, None for all.
+
+    A state has one vector of weights; its slots are two vectors and two scalars, whatever the rules.
+    """
 
     adds_penalty = True
 
-    def __init__(self, model: keras.Model, l1: Hyperparameter, l2: Hyperparameter) -> None:
+    def __init__(
+        self, model: keras.Model, l1: Hyperparameter, l2: Hyperparameter, rules: frozenset[str] | None = None
+    ) -> None:
         weights, kernels = model.trainable_variables, {id(kernel) for kernel in decayed_weights(model)}
         self._shapes = [tuple(weight.shape) for weight in weights]
         self._sizes = [_size(weight) for weight in weights]
@@ -54,8 +59,11 @@ class SharedRules:
         self._optimizers = {
             name: without_replicas(build_shared_optimizer(settings, self._vector, rows, self._known))
             for name, settings in SHARED_RULES.items()
+            if rules is None or name in rules
         }
-        self._slots = [*rows, nadam_product(self._optimizers["nadam"])]
+        nadam = self._optimizers.get("nadam")
+        product = _scalar("product") if nadam is None else nadam_product(nadam)
+        self._slots = [*rows, product]
 
     @property
     def hyperparameters(self) -> list[Hyperparameter]:
@@ -132,6 +140,10 @@ class SharedRules:
 
 def _size(weight: Any) -> int:
     return int(np.prod(weight.shape, dtype=np.int64))
+
+
+def _scalar(name: str) -> keras.Variable:
+    return keras.Variable(1.0, dtype="float32", trainable=False, name=name)
 
 
 def _vector(size: int, name: str) -> keras.Variable:

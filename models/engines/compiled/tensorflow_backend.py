@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -25,10 +26,12 @@ from nightune.models.engines.compiled.first_calls import FirstCalls
 from nightune.models.engines.compiled.pace import Pace
 from nightune.models.engines.compiled.program import Program
 from nightune.models.engines.compiled.programs import CACHED_PROGRAMS
+from nightune.models.engines.compiled.trace_numbers import first_number
 from nightune.models.engines.prediction import prediction_spans
+from nightune.models.library_internals.trace_names import functions_numbered_from
 from nightune.models.program_cache import publish_programs
 from nightune.models.recipe.recipe import Recipe
-from nightune.models.serving.input_trees import arrays_of, map_arrays, rows_of
+from nightune.models.serving.input_trees import arrays_of, map_arrays, row_count, rows_of
 from nightune.models.training import reported_names
 from nightune.models.training.plan import EpochPlan
 
@@ -109,17 +112,23 @@ class TensorFlowProgram:
 
     def train(self, state: State, updates: Updates, before: Any, shape: Shape) -> tuple[State, Any, Any | None]:
         """Execute updates and validate in one call."""
-        is_new = shape not in self._train
-        if is_new:
+        if shape not in self._train:
             function = partial(_train, self.program, shape)
             has_xla = self._has_xla and shape.block > 0
             self._train[shape] = tf.function(function, jit_compile=has_xla, autograph=False)
-        with self.first_calls.measured((shape, len(updates.order), len(updates.bounds))):
+        traced = (shape, len(updates.order), len(updates.bounds))
+        is_new = not self.first_calls.has(traced)
+        with self.first_calls.measured(traced), self._names(traced) if is_new else nullcontext():
             results = self._train[shape](state, Updates(*map(tf.constant, updates)), tf.constant(before), self._data)
         if is_new:
             publish_programs()
         trained: tuple[State, Any, Any | None] = results
         return trained
+
+    def _names(self, traced: tuple[Shape, int, int]) -> AbstractContextManager[None]:
+        """Let the functions that a call traces in the block have the same names in each process."""
+        rows = [row_count(tree) for tree in (self._data.inputs, self._data.validation)]
+        return functions_numbered_from(first_number(f"{self.program.key} · {traced} · {rows}"))
 
 
 def _device() -> str:
