@@ -37,6 +37,7 @@ CARRIED = {
     "serving.labels": "labels",
     "serving.arrays": "arrays",
     "serving.input_trees": "input_trees",
+    "serving.image_files": "image_files",
     "serving.columns": "columns",
     "serving.preprocessing": "preprocessing",
     "serving.probabilities": "probabilities",
