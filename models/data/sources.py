@@ -1,9 +1,7 @@
-"""Read a source of data: a set of scikit-learn, a table file, an array file, or a user's function."""
+"""Read a source of data: a set of scikit-learn, a file or folder of a known kind, or a user's function."""
 
 import re
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -12,11 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nightune.models.data.array_keys import ARRAYS, find_names, known_names, read_keys, refuse_other_order
-from nightune.models.data.columns.numbers import ambiguous_decimals
-from nightune.models.data.columns.written import as_written
 from nightune.models.data.contents import Arrays, Table
+from nightune.models.data.files.array_files import read_hdf5, read_npy, read_npz, refuse_unknown_names
+from nightune.models.data.files.csv_tables import read_csv_table
+from nightune.models.data.files.databases import read_duckdb, read_sqlite
+from nightune.models.data.files.image_folders import holds_images, read_images
+from nightune.models.data.files.json_tables import read_json
+from nightune.models.data.files.kinds import ARRAYS as ARRAY_KINDS
+from nightune.models.data.files.kinds import OTHERS, kind_of, listed_formats
+from nightune.models.data.files.typed_tables import read_excel, read_feather, read_parquet
 from nightune.models.data.input_arrays import as_inputs, only_input, read_several, several_inputs
 from nightune.models.data.parts import join_arrays, keras_parts
+from nightune.models.data.source_options import FUNCTION, IMAGES, SourceOptions
 from nightune.models.data.weights import read_array
 from nightune.models.errors import InputError
 from nightune.models.serving.arrays import plain_array
@@ -30,8 +35,6 @@ if TYPE_CHECKING:
 
 KEY = "data.source"
 BUILT_IN = ("breast_cancer", "diabetes", "digits", "digits_images", "iris", "wine")
-FORMATS = (".csv", ".parquet", ".npz")
-CSV_OPTIONS = {"encoding": "utf-8-sig", "low_memory": False, "keep_default_na": False, "na_values": [""]}
 _RETURNS = (
     "a function returns arrays (x, y) or (x, y, weight), where x may be a dictionary of inputs; a dictionary of "
     "arrays (x, y, and weight, group, time or part; or x_train, y_train, x_test …); "
@@ -44,28 +47,71 @@ def read_source(
     folder: Path,
     numeric: Mapping[str, str] = MappingProxyType({}),
     categorical: Sequence[str] = (),
+    options: SourceOptions = SourceOptions(),  # noqa: B008 - frozen
 ) -> Table | Arrays:
     """Read the source that a study names; relative paths start at the folder. InputError names the problem.
 
     Columns of `numeric` with a form are read as texts, since only their reader knows the separators; columns of
     `categorical`, and digits with zeros in front, are taken as written.
     """
+    refuse_unknown_names(options.arrays)
     if source in BUILT_IN:
+        options.refuse_unread("built-in", source)
         return _read_built_in(source)
     if is_reference(source):
-        return _from_result(call_function(source, folder, KEY), source)
-    suffix = Path(source).suffix.lower()
-    if suffix not in FORMATS:
-        known = f"{unknown_name(source, BUILT_IN)}, or a path: {', '.join(FORMATS)}, path/to/file.py:function"
-        raise InputError(KEY, known)
-    file = existing_file(source, folder)
-    if suffix == ".npz":
-        return _read_arrays(file)
-    if suffix == ".parquet":
-        return _tidy(_read_parquet(file), file.name)
-    read = as_written(file, read_csv(file, [name for name, form in numeric.items() if form]), categorical, CSV_OPTIONS)
-    table = _tidy(read, file.name)
-    return replace(table, findings=ambiguous_decimals(file, table.frame))
+        options.refuse_unread(FUNCTION, source)
+        return _from_result(call_function(source, folder, KEY, options.arguments), source)
+    place = existing_place(source, folder)
+    kind = kind_of_place(place)
+    options.refuse_unread(kind, source)
+    if kind == IMAGES:
+        return read_images(place, options)
+    if kind in ARRAY_KINDS:
+        return _read_arrays(place, kind, options)
+    if kind == "csv":
+        frame, dialect, findings = read_csv_table(place, numeric, categorical, options)
+        form = {"decimal": ","} if dialect.decimal == "," else {}
+        return replace(_tidy(frame, place.name), findings=findings, form=form)
+    return _read_typed(place, kind, options)
+
+
+def kind_of_place(place: Path) -> str:
+    """Return the kind of a file, or of what a folder holds: "images", "parquet" or "npy"."""
+    if not place.is_dir():
+        kind = kind_of(place)
+        assert kind is not None  # as `existing_place` has checked
+        return kind
+    suffixes = {file.suffix.lower() for file in place.rglob("*") if file.is_file()}
+    if ".parquet" in suffixes:
+        return "parquet"
+    if holds_images(place):
+        return IMAGES
+    held = ", ".join(sorted(filter(None, suffixes))[:5]) or "no file"
+    allowed = "images in a folder for each class, or Parquet files"
+    raise InputError(KEY, f"{place.name!r} is a folder with {held}; one holds {allowed}, else name a file in it")
+
+
+def _read_typed(place: Path, kind: str, options: SourceOptions) -> Table:
+    """Read a file that keeps the types of its columns."""
+    if kind in ("json", "jsonl"):
+        frame, findings = read_json(place, kind == "jsonl", options.encoding)
+        return replace(_tidy(frame, place.name), findings=findings)
+    readers: dict[str, Callable[[], pd.DataFrame]] = {
+        "parquet": lambda: read_parquet(place),
+        "feather": lambda: read_feather(place),
+        "excel": lambda: read_excel(place, options.sheet),
+        "sqlite": lambda: read_sqlite(place, options.query),
+        "duckdb": lambda: read_duckdb(place, options.query),
+    }
+    return _tidy(readers[kind](), place.name)
+
+
+def _read_arrays(file: Path, kind: str, options: SourceOptions) -> Arrays:
+    if kind == "npy":
+        return _from_mapping(read_npy(file, options.arrays), file.name)
+    held, findings = (read_npz if kind == "npz" else read_hdf5)(file, options.arrays)
+    arrays = _from_mapping(held, file.name)
+    return replace(arrays, findings=(*arrays.findings, *findings))
 
 
 def _read_built_in(name: str) -> Table | Arrays:
@@ -84,61 +130,22 @@ def _read_built_in(name: str) -> Table | Arrays:
     return Table(table, target="target", task="classification")
 
 
-def existing_file(source: str, folder: Path) -> Path:
-    file = (folder / Path(source).expanduser()).resolve()
-    if file.is_file():
-        return file
-    if file.is_dir():
-        raise InputError(KEY, f"{source!r} is a folder; name a file in it ({', '.join(FORMATS)})")
-    if not file.parent.is_dir():
-        raise InputError(KEY, f"no file {source!r}: there is no folder {file.parent}")
-    siblings = sorted(path.name for path in file.parent.iterdir() if path.suffix.lower() in FORMATS)
-    raise InputError(KEY, f"no such file in {file.parent}: {unknown_name(file.name, siblings, 'file')}")
-
-
-def read_csv(file: Path, texts: Sequence[str] | None) -> "pd.DataFrame":
-    """Read a CSV file; only an empty field is a gap, and the words NA, None and null are texts.
-
-    `texts` are the columns to read as texts; None: all.
-    """
-    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
-
-    try:
-        # utf-8-sig: spreadsheets write a byte order mark in front of the first name.
-        header = pd.read_csv(file, header=None, nrows=1, dtype=str, encoding="utf-8-sig", keep_default_na=False)
-        _refuse_header(header.iloc[0].tolist(), file.name)
-        types = str if texts is None else dict.fromkeys(texts, str)
-        table: pd.DataFrame = pd.read_csv(file, **CSV_OPTIONS, dtype=types)  # type: ignore[call-overload]
-    except pd.errors.EmptyDataError as error:
-        raise InputError(KEY, f"{file.name} is empty") from error
-    except UnicodeDecodeError as error:
-        raise InputError(KEY, f"{file.name} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    except pd.errors.ParserError as error:
-        reason = re.sub(r"^.*C error: ", "", str(error).strip())
-        raise InputError(KEY, f"{file.name} is not a well-formed CSV file: {reason}") from error
-    if not isinstance(table.index, pd.RangeIndex):
-        raise InputError(KEY, f"{file.name} holds rows with more fields than its header; name every column")
-    return table
-
-
-def _refuse_header(names: list[str], file: str) -> None:
-    separator = next((mark for mark in (";", "\t", "|") if mark in names[0]), None)
-    if len(names) == 1 and separator:
-        problem = f"{file} holds one column named {names[0]!r}; it is separated by {separator!r}"
-        raise InputError(KEY, f"{problem}: save it with commas")
-    repeated = sorted({name for name in names if names.count(name) > 1 and name})
-    if repeated:
-        raise InputError(KEY, f"{file} holds several columns named {repeated[0]!r}; rename them")
-
-
-def _read_parquet(file: Path) -> "pd.DataFrame":
-    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
-
-    try:
-        return pd.read_parquet(file, engine="pyarrow")
-    except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
-        reason = (str(error).strip().splitlines() or ["no message"])[0]
-        raise InputError(KEY, f"{file.name} is not a readable Parquet file (truncated?): {reason}") from error
+def existing_place(source: str, folder: Path) -> Path:
+    """Return the whole path of a file of a known kind, or of a folder; InputError for others, and if there is none."""
+    place = (folder / Path(source).expanduser()).resolve()
+    if re.match(r"[a-z0-9]{2,}://", source, re.IGNORECASE):
+        raise InputError(KEY, f"{source!r} is an address; download it, and name the file here")
+    if place.is_dir() or (place.is_file() and kind_of(place) is not None):
+        return place
+    if kind_of(place) is None:
+        suffixes = [suffix.lower() for suffix in reversed(Path(source).suffixes)]
+        remedy = next((OTHERS[suffix] for suffix in suffixes if suffix in OTHERS), "")
+        known = f"{unknown_name(source, BUILT_IN)}, or a path: {listed_formats()}, a folder, path/to/file.py:function"
+        raise InputError(KEY, f"{source!r} is not read: {remedy}" if remedy else known)
+    if not place.parent.is_dir():
+        raise InputError(KEY, f"no file {source!r}: there is no folder {place.parent}")
+    siblings = sorted(path.name for path in place.parent.iterdir() if kind_of(path) is not None)
+    raise InputError(KEY, f"no such file in {place.parent}: {unknown_name(place.name, siblings, 'file')}")
 
 
 def refuse_few_rows(table: Table, source: str) -> None:
@@ -162,40 +169,6 @@ def _tidy(table: "pd.DataFrame", name: str) -> Table:
     named = table.set_axis(columns, axis="columns").reset_index(drop=True)
     plain = {name: values for name in columns if (values := plain_values(named[name])) is not named[name]}
     return Table(named.assign(**plain) if plain else named, has_text_names=has_text_names)
-
-
-@contextmanager
-def open_archive(file: Path) -> Iterator[Any]:
-    """Open a file of arrays, without pickled objects; InputError if it cannot be read."""
-    try:
-        with file.open("rb") as stream, zipfile.ZipFile(stream):  # numpy reads other formats under this name too
-            archive = np.load(file, allow_pickle=False)
-        with archive:
-            yield archive
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(KEY, f"{file.name} is not a readable .npz file (truncated?): {error}") from error
-
-
-def _read_arrays(file: Path) -> Arrays:
-    with open_archive(file) as archive:
-        held = {name: array_of(archive, name, file.name) for name in known_names(archive.files, file.name)}
-    others = [name for name in archive.files if name not in held]
-    findings = (f"{file.name}: arrays {', '.join(map(repr, others))} are not read",) if others else ()
-    arrays = _from_mapping(held, file.name)
-    return replace(arrays, findings=(*arrays.findings, *findings))
-
-
-def array_of(archive: Any, name: str, file: str) -> np.ndarray:
-    """Read one array of a file; InputError for Python objects."""
-    try:
-        array: np.ndarray = archive[name]
-    except ValueError as error:
-        if "allow_pickle" not in str(error):  # numpy names its argument where it refuses objects
-            raise OSError(f"array {name!r}: {error}") from error
-        raise InputError(
-            KEY, f"array {name!r} of {file} holds Python objects, which are not loaded; save numbers or texts"
-        ) from error
-    return array
 
 
 def _from_result(result: Any, source: str) -> Table | Arrays:

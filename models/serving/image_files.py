@@ -39,15 +39,18 @@ def decode_image(content: bytes, size: tuple[int, int] | None = None, channels: 
 
 
 def image_form(content: bytes) -> tuple[int, int, str]:
-    """Return height, width and colour, "grey" or "rgb", as an image file says; ImageError if it is none."""
-    with _opened(content) as image:
+    """Return height, width and colour, "grey" or "rgb", as the head of an image file says; ImageError if it has none.
+
+    The rest of the file may still be damaged.
+    """
+    with _opened(content, is_whole=False) as image:
         turned = image.getexif().get(0x0112, 1) >= 5  # orientation: from 5 on, sides are swapped
         width, height = image.size[::-1] if turned else image.size
         return height, width, "grey" if image.mode in _GREY else "rgb"
 
 
-def _opened(content: bytes) -> Any:
-    """Open and decode an image wholly, so that one that is cut off is found."""
+def _opened(content: bytes, is_whole: bool = True) -> Any:
+    """Open an image, and decode it wholly, so that one that is cut off is found."""
     from PIL import Image  # noqa: PLC0415 - only for images
 
     try:
@@ -55,7 +58,8 @@ def _opened(content: bytes) -> Any:
             warnings.simplefilter("ignore", UserWarning)  # of damaged notes of cameras, beside the picture
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(content))
-            image.load()
+            if is_whole:
+                image.load()
     except Exception as error:  # what a decoder raises for damaged files is up to it
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ImageError("not an image of a known kind" if "cannot identify" in reason else reason) from error

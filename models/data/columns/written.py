@@ -11,7 +11,8 @@ from nightune.models.serving.labels import as_texts
 if TYPE_CHECKING:
     import pandas as pd
 
-_ZERO_IN_FRONT = re.compile(rb"0[0-9](?:(?<=[,\n\r\"]..)|(?<=[,\n\r\"] ..))")  # looks back, which is ten times faster
+_ZERO_IN_FRONT = re.compile(rb"0[0-9](?:(?<=[,;\t|\n\r\"]..)|(?<=[,;\t|\n\r\"] ..))")  # looks back, which is faster
+_SEARCHED = (",", ";", "\t", "|")  # separators
 
 
 def as_written(
@@ -25,7 +26,9 @@ def as_written(
     """
     import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
-    has_codes = any(dtype.kind in "iuf" for dtype in table.dtypes) and _has_zero_in_front(file)
+    is_searched = options.get("sep", ",") in _SEARCHED and not options["encoding"].startswith(("utf-16", "utf-32"))
+    may_have_codes = any(dtype.kind in "iuf" for dtype in table.dtypes)
+    has_codes = may_have_codes and (not is_searched or _has_zero_in_front(file))
     places = [
         place
         for place, name in enumerate(table.columns)
