@@ -101,6 +101,19 @@ def bind_function(reference: str, folder: Path, key: str) -> Callable[..., Any]:
     return call
 
 
+@contextmanager
+def running(reference: str, folder: Path, key: str) -> Iterator[None]:
+    """Run code of the function's author in the block, after it has returned; its exceptions become InputErrors."""
+    file, name = find_reference(reference, folder, key)
+    try:
+        with folder_on_path(file.parent), native_output_logged():
+            yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        raise InputError(key, f"what {name}() of {file.name} returned raised {_described(error, file)}") from error
+
+
 def find_reference(reference: str, folder: Path, key: str) -> tuple[Path, str]:
     """Return the file and the function of a reference; InputError gives the key and the remedy."""
     match = _REFERENCE.fullmatch(reference)

@@ -37,3 +37,4 @@ class Arrays:
     keys: "Mapping[str, pd.Series[Any]]" = field(default_factory=dict)  # group, time and part, as far as given
     weights: np.ndarray | None = None  # (examples,) float32 from 0
     form: Mapping[str, Any] = field(default_factory=dict)  # how a version takes raw rows, if not as such arrays
+    has_order: bool = True  # False: a loader gave the rows in another order each time

@@ -69,6 +69,8 @@ def separate_target(content: Table | Arrays, settings: DataSettings) -> RawData:
     if isinstance(content, Table):
         return _from_table(content, settings)
     _refuse_column_names(settings)
+    if settings.split.kind == "time" and not content.has_order:
+        raise InputError("data.split.kind", "'time', but the loader shuffles its rows; use shuffle=False")
     settled = split_by_keys(settings.split, content.keys, len(content.targets), settings.source)
     return RawData(
         inputs=content.inputs,

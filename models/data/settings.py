@@ -38,6 +38,7 @@ class DataSettings:
     sheet: str = ""
     arrays: Mapping[str, str] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    pad: Mapping[str, Any] = field(default_factory=dict)
     image_size: tuple[int, ...] = ()
     image_color: str = ""
 

@@ -16,6 +16,7 @@ READ_BY = {
     "sheet": ("excel",),
     "arrays": ("npz", "npy", "hdf5"),
     "arguments": (FUNCTION,),
+    "pad": (FUNCTION,),
     "image_size": (IMAGES,),
     "image_color": (IMAGES,),
 }
@@ -27,6 +28,7 @@ _WORDS = {
     "sheet": "Excel files",
     "arrays": ".npz, .npy and HDF5 files",
     "arguments": "functions, file.py:function",
+    "pad": "functions, file.py:function",
     "image_size": "folders of images",
     "image_color": "folders of images",
 }
@@ -37,7 +39,8 @@ class SourceOptions:
     """The study's choices for one source; an empty one leaves it to the file.
 
     `separator` " " stands for runs of blanks, and `decimal` is "," or ".". `query` is SQL, `sheet` a name, `arrays` are
-    the names in a file by the names that Nightune reads, and `arguments` those of a function by name. `image_size` is
+    the names in a file by the names that Nightune reads, and `arguments` those of a function by name. `pad` has the
+    `side` at which short rows are filled, and perhaps the `length` of all and the `value`. `image_size` is
     (height, width) in pixels, and `image_color` "grey", "rgb" or "rgba".
     """
 
@@ -48,6 +51,7 @@ class SourceOptions:
     sheet: str = ""
     arrays: Mapping[str, str] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    pad: Mapping[str, Any] = field(default_factory=dict)
     image_size: tuple[int, ...] = ()
     image_color: str = ""
 

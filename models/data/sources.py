@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nightune.models.data.array_keys import ARRAYS, find_names, known_names, read_keys, refuse_other_order
+from nightune.models.data.batches import are_batches, read_batches
 from nightune.models.data.contents import Arrays, Table
 from nightune.models.data.files.array_files import read_hdf5, read_npy, read_npz, refuse_unknown_names
 from nightune.models.data.files.csv_tables import read_csv_table
@@ -20,24 +21,27 @@ from nightune.models.data.files.kinds import ARRAYS as ARRAY_KINDS
 from nightune.models.data.files.kinds import OTHERS, kind_of, listed_formats
 from nightune.models.data.files.typed_tables import read_excel, read_feather, read_parquet
 from nightune.models.data.input_arrays import as_inputs, only_input, read_several, several_inputs
-from nightune.models.data.parts import join_arrays, keras_parts
+from nightune.models.data.parts import PART_NAMES, join_arrays, keras_parts
+from nightune.models.data.ragged import pad_inputs
 from nightune.models.data.source_options import FUNCTION, IMAGES, SourceOptions
 from nightune.models.data.weights import read_array
 from nightune.models.errors import InputError
 from nightune.models.serving.arrays import plain_array
 from nightune.models.serving.labels import plain_values
 from nightune.models.serving.preprocessing import as_table, is_table
-from nightune.models.user_code import call_function, is_reference
+from nightune.models.user_code import call_function, is_reference, running
 from nightune.vocabulary import unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
 KEY = "data.source"
+NO_PAD: Mapping[str, Any] = MappingProxyType({})
 BUILT_IN = ("breast_cancer", "diabetes", "digits", "digits_images", "iris", "wine")
 _RETURNS = (
     "a function returns arrays (x, y) or (x, y, weight), where x may be a dictionary of inputs; a dictionary of "
-    "arrays (x, y, and weight, group, time or part; or x_train, y_train, x_test …); "
+    "arrays (x, y, and weight, group, time or part; or x_train, y_train, x_test …); a loader of batches (tf.data, "
+    "PyDataset, DataLoader, a generator) or a dictionary of loaders by split; "
     "or a DataFrame with a column that [data] target names"
 )
 
@@ -60,7 +64,9 @@ def read_source(
         return _read_built_in(source)
     if is_reference(source):
         options.refuse_unread(FUNCTION, source)
-        return _from_result(call_function(source, folder, KEY, options.arguments), source)
+        result = call_function(source, folder, KEY, options.arguments)
+        with running(source, folder, KEY):
+            return _from_result(result, source, options.pad)
     place = existing_place(source, folder)
     kind = kind_of_place(place)
     options.refuse_unread(kind, source)
@@ -171,35 +177,59 @@ def _tidy(table: "pd.DataFrame", name: str) -> Table:
     return Table(named.assign(**plain) if plain else named, has_text_names=has_text_names)
 
 
-def _from_result(result: Any, source: str) -> Table | Arrays:
+def _from_result(result: Any, source: str, pad: Mapping[str, Any] = NO_PAD) -> Table | Arrays:
     if is_table(result):
+        if pad:
+            raise InputError("data.pad", f"applies to arrays; {source} returned a table: remove it")
         return _tidy(as_table(result), source)
+    if are_batches(result):
+        return _from_batches(result, source, pad)
     if isinstance(result, Mapping):
-        return _from_mapping(result, source)
+        return _from_mapping(result, source, pad)
+    if isinstance(result, tuple | list) and result and all(map(are_batches, result)):
+        listed = 'return {"train": …, "validation": …, "test": …}, those that there are'
+        raise InputError(KEY, f"{source} returned {len(result)} loaders; name the split of each: {listed}")
     if _are_pairs(result):
         names = ("train", "test") if len(result) == 2 else ("train", "validation", "test")
-        return _from_parts(dict(zip(names, result, strict=True)), source)
+        return _from_parts(dict(zip(names, result, strict=True)), source, pad)
     if not isinstance(result, tuple | list) or len(result) not in (2, 3):
         raise InputError(KEY, f"{source} returned {type(result).__name__}; {_RETURNS}")
-    return _from_arrays(result, source)
+    return _from_arrays(result, source, pad)
 
 
-def _from_mapping(held: Mapping[Any, Any], source: str) -> Arrays:
+def _from_batches(given: Any, source: str, pad: Mapping[str, Any]) -> Arrays:
+    read, has_order, findings = read_batches(given, source)
+    arrays = _from_arrays(read, source, pad)
+    return replace(arrays, findings=(*findings, *arrays.findings), has_order=has_order)
+
+
+def _from_mapping(held: Mapping[Any, Any], source: str, pad: Mapping[str, Any] = NO_PAD) -> Arrays:
     """Take the arrays of a dictionary or of a file; names other than those of `ARRAYS` or of Keras are refused."""
+    if held and all(str(name) in PART_NAMES and are_batches(each) for name, each in held.items()):
+        parts = {PART_NAMES[str(name)]: _from_batches(each, f"{source} ({name})", pad) for name, each in held.items()}
+        return _joined(parts, source, pad)
     known = known_names(held, source)
     other = [name for name in held if name not in known]
     if other:
         raise InputError(KEY, f"{source}: a dictionary holds arrays: {unknown_name(str(other[0]), ARRAYS, 'array')}")
-    parts = keras_parts(held)
-    if parts:
-        return _from_parts({part: [held[name] for name in names] for part, names in parts.items()}, source)
+    names_of_parts = keras_parts(held)
+    if names_of_parts:
+        given = {part: [held[name] for name in names] for part, names in names_of_parts.items()}
+        return _from_parts(given, source, pad)
     names = find_names(held, source)
-    arrays = _from_arrays([held[names[name]] for name in ("x", "y", "weight") if name in names], source)
+    arrays = _from_arrays([held[names[name]] for name in ("x", "y", "weight") if name in names], source, pad)
     return replace(arrays, keys=read_keys(held, held[names["x"]], len(arrays.targets), source))
 
 
-def _from_parts(parts: Mapping[str, Sequence[Any]], source: str) -> Arrays:
-    return join_arrays({part: _from_arrays(each, f"{source} ({part})") for part, each in parts.items()}, source)
+def _from_parts(parts: Mapping[str, Sequence[Any]], source: str, pad: Mapping[str, Any]) -> Arrays:
+    return _joined({part: _from_arrays(each, f"{source} ({part})", pad) for part, each in parts.items()}, source, pad)
+
+
+def _joined(parts: Mapping[str, Arrays], source: str, pad: Mapping[str, Any]) -> Arrays:
+    if pad and "length" not in pad:
+        remedy = f'pad = {{ side = "{pad["side"]}", length = 100 }}'
+        raise InputError("data.pad", f"needs a length for several splits: {remedy}")
+    return join_arrays(parts, source)
 
 
 def _are_pairs(result: Any) -> bool:
@@ -215,21 +245,22 @@ def _has_rows(values: Any) -> bool:
     return isinstance(values, Mapping | list | tuple) or np.ndim(values) > 0
 
 
-def _from_arrays(given: Sequence[Any], source: str) -> Arrays:
+def _from_arrays(given: Sequence[Any], source: str, pad: Mapping[str, Any]) -> Arrays:
     """Take inputs, targets and, as the third array, weights of rows, if it is given and not None."""
-    arrays = _from_pair(given[0], given[1], source)
+    arrays = _from_pair(given[0], given[1], source, pad)
     if len(given) == 2 or given[2] is None:
         return arrays
     refuse_other_order(given[0], given[2], source, "weights")
     return replace(arrays, weights=read_array(given[2], len(arrays.targets), source))
 
 
-def _from_pair(inputs_given: Any, targets_given: Any, source: str) -> Arrays:
+def _from_pair(inputs_given: Any, targets_given: Any, source: str, pad: Mapping[str, Any]) -> Arrays:
     targets_given = _only_target(targets_given, source)
     refuse_other_order(inputs_given, targets_given, source, "targets")
     targets = plain_array(targets_given, KEY, f"{source}: targets")
     rows = len(np.atleast_1d(targets))
-    inputs_given = only_input(inputs_given, rows)
+    inputs_given, pads, said = pad_inputs(only_input(inputs_given, rows), rows, pad)
+    form: dict[str, Any] = {"pad": pads} if pads else {}
     several = several_inputs(inputs_given, rows, source)
     is_named = hasattr(targets_given, "columns") and targets.ndim == 2 and targets.shape[1] > 1
     names = tuple(map(str, targets_given.columns)) if is_named else None
@@ -238,9 +269,11 @@ def _from_pair(inputs_given: Any, targets_given: Any, source: str) -> Arrays:
     if several is not None:
         _refuse_other_targets(targets, source)
         tree, findings = read_several(several, len(targets), source)
-        return Arrays(tree, _as_targets(targets, source), findings=findings, target_names=names)
+        found = (*said, *findings)
+        return Arrays(tree, _as_targets(targets, source), findings=found, target_names=names, form=form)
     inputs = plain_array(inputs_given, KEY, f"{source}: inputs")
-    return replace(_checked(inputs, targets, source), target_names=names)
+    arrays = _checked(inputs, targets, source)
+    return replace(arrays, target_names=names, findings=(*said, *arrays.findings), form=form)
 
 
 def _only_target(given: Any, source: str) -> Any:

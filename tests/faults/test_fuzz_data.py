@@ -11,10 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nightune.models.data.contents import Arrays
 from nightune.models.data.files.kinds import KINDS, PACKED
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.raw_data import RawData
 from nightune.models.data.settings import DataSettings
+from nightune.models.data.sources import _from_result
 from nightune.models.data.splits import Split
 from nightune.models.data.targets import encode_targets
 from nightune.models.errors import InputError
@@ -155,6 +157,37 @@ def test_any_column_of_weights_is_read_or_refused(column: list[str]) -> None:
     assert dataset.train.weights is not None
     assert (np.isfinite(dataset.train.weights) & (dataset.train.weights >= 0)).all()
     assert dataset.train.weights.any()
+
+
+elements = st.one_of(
+    st.integers(-(2**40), 2**40), st.floats(width=32), st.booleans(), st.text(max_size=2), st.none(), st.just([])
+)
+rows_of_lists = st.lists(st.lists(elements, max_size=4), min_size=1, max_size=12)
+pads = st.fixed_dictionaries(
+    {"side": st.sampled_from(["start", "end"])},
+    optional={"length": st.integers(1, 5), "value": st.integers(-3, 3) | st.floats(-1, 1)},
+)
+
+
+@fuzzed
+@given(rows_of_lists, st.none() | pads, st.sampled_from(["lists", "examples", "batches"]))
+def test_any_rows_of_any_lengths_are_read_or_refused(
+    rows: list[object], pad: dict[str, object] | None, form: str
+) -> None:
+    targets = [place % 2 for place in range(len(rows))]
+    given: object = (rows, targets)
+    if form == "examples":
+        given = zip(rows, targets, strict=True)
+    elif form == "batches":
+        given = iter([(rows[:5], np.array(targets[:5])), (rows[5:], np.array(targets[5:]))])
+    try:
+        arrays = _from_result(given, "d.py:f", pad or {})
+    except InputError as error:
+        assert error.key in ("data.source", "data.pad")  # noqa: PT017 - either outcome is well
+        return
+    assert isinstance(arrays, Arrays)
+    assert len(arrays.inputs) == len(arrays.targets) == len(rows)
+    assert np.isfinite(arrays.inputs).all()
 
 
 matrices = st.one_of(

@@ -23,7 +23,8 @@ from nightune.vocabulary import (
 
 SHARES = ("validation", "ranking", "test")
 # Keys that only some kinds of sources read (models/data/source_options.py).
-OF_SOURCE = ("separator", "decimal", "encoding", "query", "sheet", "arrays", "arguments", "image_size", "image_color")
+OF_CSV = ("separator", "decimal", "encoding")
+OF_SOURCE = (*OF_CSV, "query", "sheet", "arrays", "arguments", "pad", "image_size", "image_color")
 _ARRAY_FILES = (".npz", ".npy", ".h5", ".hdf5")
 _TABLES = ("breast_cancer", "diabetes", "iris", "wine")
 FOLDS = "a whole number from 2 to 100"
@@ -35,7 +36,9 @@ DATES = f"a list of columns, or a table of columns and forms, one of {', '.join(
 SEPARATOR, SEPARATORS = r"^[^\w\r\n\"'.+-]$", 'one sign between fields, such as ";" or "\\t"; " " for runs of blanks'
 ARRAYS = 'a table of names, such as { x = "images", y = "labels" }'
 ARGUMENTS = "a table of the function's arguments, such as { year = 2025 }"
-LIMIT_SIDE = 10_000
+SIDES = ("start", "end")
+PAD = 'one of start, end, or a table such as { side = "end", length = 100, value = 0 }'
+LIMIT_SIDE, LIMIT_LENGTH = 10_000, 1_000_000
 IMAGE_SIZE = f"a height and a width in pixels, from 1 to {LIMIT_SIDE}, such as [64, 64]"
 
 
@@ -152,6 +155,7 @@ class DataSection(Section):
     sheet: Text | None = None
     arrays: Forms = Field(default_factory=dict, description=ARRAYS)
     arguments: dict[str, Any] = Field(default_factory=dict, description=ARGUMENTS)
+    pad: dict[str, Any] = Field(default_factory=dict, description=PAD)
     image_size: tuple[int, ...] = Field((), description=IMAGE_SIZE)
     image_color: Literal["grey", "rgb", "rgba"] | None = None
 
@@ -164,6 +168,18 @@ class DataSection(Section):
         if is_size:
             return tuple(sides)
         raise PydanticCustomError("message", "{message}", {"message": f"{shown(given)} is not {IMAGE_SIZE}"})
+
+    @field_validator("pad", mode="before")
+    @classmethod
+    def _read_pad(cls, given: Any) -> Any:
+        """The side at which short rows are filled, or a table of it, the length and the value."""
+        pad = {"side": given} if isinstance(given, str) else given
+        is_pad = isinstance(pad, dict) and pad.get("side") in SIDES and pad.keys() <= {"side", "length", "value"}
+        length, value = (pad.get("length", 1), pad.get("value", 0)) if is_pad else (0, 0)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if is_pad and type(length) is int and 1 <= length <= LIMIT_LENGTH and is_number:
+            return pad
+        raise PydanticCustomError("message", "{message}", {"message": f"{shown(given)} is not {PAD}"})
 
     @field_validator("arguments", mode="before")
     @classmethod
