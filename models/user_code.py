@@ -14,7 +14,8 @@ from typing import Any
 
 from nightune.models.error_causes import cause_of, users_line
 from nightune.models.errors import InputError
-from nightune.models.kept_code import KeptLoader, keep, kept_files
+from nightune.models.kept_code import KeptLoader, keep, kept_digest, kept_files
+from nightune.models.named_files import named_files
 from nightune.models.quiet_imports import native_output_logged
 from nightune.vocabulary import ARCHITECTURE, unknown_name
 
@@ -129,12 +130,20 @@ def find_reference(reference: str, folder: Path, key: str) -> tuple[Path, str]:
 def source_digest(reference: str, folder: Path, key: str = ARCHITECTURE) -> str:
     """Identify the code of a reference: 16 hexadecimal digits over its file and the local files that it imports.
 
-    Empty for a name that is not a reference.
+    The files that it names as texts (named_files.py) count, too. Empty for a name that is not a reference.
     """
     if not is_reference(reference):
         return ""
     file, function = find_reference(reference, folder, key)
-    return hashlib.sha256(f"{function} {_digest(file)}".encode()).hexdigest()[:16]
+    data = "".join(f" {name} {digest}" for name, digest in read_digests(reference, folder, key).items())
+    return hashlib.sha256(f"{function} {_digest(file)}{data}".encode()).hexdigest()[:16]
+
+
+def read_digests(reference: str, folder: Path, key: str = ARCHITECTURE) -> dict[str, str]:
+    """Return the digests of the files that a reference names as texts, by their names; those kept as they were."""
+    file, function = find_reference(reference, folder, key)
+    found = named_files(file, function, _files(file))
+    return {name: kept_digest(path) for name, path in sorted(found.items())}
 
 
 @contextmanager

@@ -139,10 +139,26 @@ def test_long_numbers_with_gaps_keep_every_digit(tmp_path, kind):
     assert len(np.unique(features[:, [f.startswith("id=") for f in data.description["features"]]], axis=0)) == 4
 
 
-def test_numbers_beyond_64_bits_are_words(tmp_path):
-    rows = [{"id": 10**25 + row % 3, "x": row, "sold": "yn"[row % 2]} for row in range(40)]
-    (tmp_path / "t.json").write_text(json.dumps(rows))
-    assert set(frame_of(tmp_path, "t.json")["id"]) == {str(10**25 + place) for place in range(3)}
+@pytest.mark.parametrize("suffix", ["csv", "json"])
+@pytest.mark.parametrize(("first", "has_gaps"), [(2**60, False), (2**60, True), (2**63 + 5, False), (10**25, True)])
+def test_numbers_that_no_float_tells_apart_are_labels(tmp_path, suffix, first, has_gaps):
+    ids = [None if has_gaps and row % 4 == 3 else first + row % 3 for row in range(ROWS)]
+    rows = [{"id": ids[row], "x": row % 7, "sold": TABLE.sold[row]} for row in range(ROWS)]
+    file = tmp_path / f"t.{suffix}"
+    if suffix == "json":
+        file.write_text(json.dumps(rows))
+    else:
+        file.write_text(
+            "id,x,sold\n" + "".join(f"{'' if r['id'] is None else r['id']},{r['x']},{r['sold']}\n" for r in rows)
+        )
+    data = load(tmp_path, file.name)
+    assert data.preprocessing is not None
+    assert {f"id={first + place}" for place in range(3)} <= set(data.description["features"])
+    assert any("read as labels" in finding and "'id'" in finding for finding in data.findings)
+    features = data.preprocessing.transform(read_rows(file, data.description).rows)
+    assert len(np.unique(features[:, [each.startswith("id=") for each in data.description["features"]]], axis=0)) >= 3
+    if not has_gaps:
+        assert load(tmp_path, file.name, numeric={"id": ""}, drop=()).input_shape
 
 
 def test_digits_of_json_stay_texts_and_objects_become_columns(tmp_path):

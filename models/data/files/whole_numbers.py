@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from nightune.models.data.columns.long_numbers import EXACT
+
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-EXACT = 2**53  # float64 holds each whole number up to here
 _INT64, _UINT64 = range(-(2**63), 2**63), range(2**64)
 
 
