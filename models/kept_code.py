@@ -14,12 +14,15 @@ from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
 
+from nightune.models.named_files import content_digest
+
 
 @dataclass(frozen=True)
 class _Kept:
     files: dict[Path, dict[Path, bytes]] = field(default_factory=dict)  # by the file that a study names
     sources: dict[Path, bytes] = field(default_factory=dict)  # of these files and of those that they import
     modules: set[str] = field(default_factory=set)  # top-level names of these files
+    digests: dict[Path, str] = field(default_factory=dict)  # of other files that the code reads
     reported: set[Path] = field(default_factory=set)
 
 
@@ -66,13 +69,32 @@ def kept_sources() -> dict[Path, bytes]:
     return {} if _kept is None else dict(_kept.sources)
 
 
+def kept_digest(file: Path) -> str:
+    """Return the digest of a file that is no code; in a block that of its content at its first use there."""
+    if _kept is None:
+        return content_digest(file)
+    if file not in _kept.digests:
+        _kept.digests[file] = content_digest(file)
+    return _kept.digests[file]
+
+
 def newly_edited() -> list[Path]:
-    """Return the kept files that now have another content or are gone, each once in a block."""
+    """Return the kept sources that now have another content or are gone, each once in a block."""
     if _kept is None:
         return []
     edited = [path for path, source in _kept.sources.items() if path not in _kept.reported and _read(path) != source]
     _kept.reported.update(edited)
     return sorted(edited)
+
+
+def newly_changed() -> list[Path]:
+    """Return the other files with a kept digest that have another content or are gone, each once in a block."""
+    if _kept is None:
+        return []
+    known = _kept.digests.items()
+    changed = [path for path, digest in known if path not in _kept.reported and _digest_of(path) != digest]
+    _kept.reported.update(changed)
+    return sorted(changed)
 
 
 class KeptLoader(SourceFileLoader):
@@ -102,6 +124,13 @@ class _KeptFinder:
                 if file in _kept.sources:
                     return spec_from_file_location(name, file, loader=KeptLoader(name, str(file)))
         return None
+
+
+def _digest_of(path: Path) -> str:
+    try:
+        return content_digest(path)
+    except OSError:
+        return ""
 
 
 def _read(path: Path) -> bytes | None:

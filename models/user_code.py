@@ -6,18 +6,20 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from nightune.models.error_causes import cause_of, users_line
 from nightune.models.errors import InputError
-from nightune.models.kept_code import KeptLoader, keep, kept_files
+from nightune.models.kept_code import KeptLoader, keep, kept_digest, kept_files
+from nightune.models.named_files import named_files
 from nightune.models.quiet_imports import native_output_logged
 from nightune.vocabulary import ARCHITECTURE, unknown_name
 
+NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 _REFERENCE = re.compile(r"(?P<file>.+\.py):(?P<function>[^\W\d]\w*)")
 
 # Modules that users' files imported from their own folders. They are removed before the next file is imported, which
@@ -65,9 +67,24 @@ def load_loss_function(reference: str, folder: Path) -> Callable[..., Any]:
     return function
 
 
-def call_function(reference: str, folder: Path, key: str) -> Any:
-    """Load the function and call it without arguments; its exceptions become InputErrors with file and line."""
-    return bind_function(reference, folder, key)()
+def call_function(reference: str, folder: Path, key: str, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Any:
+    """Load the function and call it with arguments by name; its exceptions become InputErrors with file and line.
+
+    InputError for names that it does not take, and for arguments that it needs and are not given.
+    """
+    function = load_function(reference, folder, key)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # no readable signature: the call shows
+        return bind_function(reference, folder, key)(**arguments)
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        taken = f"{find_reference(reference, folder, key)[1]}{signature}"
+        given = ", ".join(arguments) or "none"
+        problem = f"{reference} is {taken}: {error} (given: {given}); arguments = {{ name = value }} gives them by name"
+        raise InputError("data.arguments", problem) from error
+    return bind_function(reference, folder, key)(**arguments)
 
 
 def bind_function(reference: str, folder: Path, key: str) -> Callable[..., Any]:
@@ -75,14 +92,27 @@ def bind_function(reference: str, folder: Path, key: str) -> Callable[..., Any]:
     function = load_function(reference, folder, key)
     file, name = find_reference(reference, folder, key)
 
-    def call(*arguments: Any) -> Any:
+    def call(*arguments: Any, **named: Any) -> Any:
         try:
             with folder_on_path(file.parent), native_output_logged():
-                return function(*arguments)
+                return function(*arguments, **named)
         except (Exception, SystemExit) as error:
             raise InputError(key, f"{name}() of {file.name} raised {_described(error, file)}") from error
 
     return call
+
+
+@contextmanager
+def running(reference: str, folder: Path, key: str) -> Iterator[None]:
+    """Run code of the function's author in the block, after it has returned; its exceptions become InputErrors."""
+    file, name = find_reference(reference, folder, key)
+    try:
+        with folder_on_path(file.parent), native_output_logged():
+            yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        raise InputError(key, f"what {name}() of {file.name} returned raised {_described(error, file)}") from error
 
 
 def find_reference(reference: str, folder: Path, key: str) -> tuple[Path, str]:
@@ -100,12 +130,20 @@ def find_reference(reference: str, folder: Path, key: str) -> tuple[Path, str]:
 def source_digest(reference: str, folder: Path, key: str = ARCHITECTURE) -> str:
     """Identify the code of a reference: 16 hexadecimal digits over its file and the local files that it imports.
 
-    Empty for a name that is not a reference.
+    The files that it names as texts (named_files.py) count, too. Empty for a name that is not a reference.
     """
     if not is_reference(reference):
         return ""
     file, function = find_reference(reference, folder, key)
-    return hashlib.sha256(f"{function} {_digest(file)}".encode()).hexdigest()[:16]
+    data = "".join(f" {name} {digest}" for name, digest in read_digests(reference, folder, key).items())
+    return hashlib.sha256(f"{function} {_digest(file)}{data}".encode()).hexdigest()[:16]
+
+
+def read_digests(reference: str, folder: Path, key: str = ARCHITECTURE) -> dict[str, str]:
+    """Return the digests of the files that a reference names as texts, by their names; those kept as they were."""
+    file, function = find_reference(reference, folder, key)
+    found = named_files(file, function, _files(file))
+    return {name: kept_digest(path) for name, path in sorted(found.items())}
 
 
 @contextmanager

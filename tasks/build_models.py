@@ -122,10 +122,12 @@ class _Builder:
     built: dict[str, "TrialBuild"] = field(default_factory=dict)
     architectures: dict[str, str] = field(default_factory=dict)  # by the same key
     given: dict[str, tuple[dict[str, Any], TrainingSettings]] = field(default_factory=dict)  # parameters and loss
+    unnamed: dict[str, list[str]] = field(default_factory=dict)  # what was read beside the files that count
 
     def problem(self, architecture: str, point: Params) -> InputError | None:
         """Return why the model of a point cannot be built. Of a point with contradictions the trial reports why."""
         from nightune.models.networks.trial_build import try_build  # noqa: PLC0415 - Keras
+        from nightune.models.training.unnamed_reads import unnamed_reads  # noqa: PLC0415 - h5py
 
         folder = self.study.path.parent
         given = {name: value for name, value in point.items() if name.startswith(READ)}
@@ -142,7 +144,8 @@ class _Builder:
         }
         key = json.dumps([architecture, parameters, asdict(training)], sort_keys=True)
         if key not in self.built:
-            self.built[key] = try_build(architecture, parameters, training, self.rows, folder)
+            with unnamed_reads(architecture, folder) as self.unnamed[key]:
+                self.built[key] = try_build(architecture, parameters, training, self.rows, folder)
             self.architectures[key], self.given[key] = architecture, (parameters, training)
         build = self.built[key]
         return build.problem if build.head is None else _contradiction(point, known, build.head)
@@ -170,7 +173,8 @@ class _Builder:
     def remarks(self) -> list[str]:
         """What of compilations is not used, by architecture."""
         heads = [(self.architectures[key], build.head) for key, build in self.built.items()]
-        return [f"{name}: {remark}" for name, head in heads if head is not None for remark in head.remarks]
+        read = [f"{self.architectures[key]} {said}" for key, remarks in self.unnamed.items() for said in remarks]
+        return [*read, *(f"{name}: {remark}" for name, head in heads if head is not None for remark in head.remarks)]
 
 
 def _size(builds: Sequence["TrialBuild"]) -> str:

@@ -9,9 +9,12 @@ from pathlib import Path
 
 from nightune.models.data.contents import Table
 from nightune.models.data.dataset import Dataset
+from nightune.models.data.files.image_folders import common_size
+from nightune.models.data.files.kinds import FORMATS, kind_of
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.settings import DataSettings
-from nightune.models.data.sources import FORMATS, read_source
+from nightune.models.data.source_options import IMAGES, SourceOptions
+from nightune.models.data.sources import kind_of_place, read_source
 from nightune.models.errors import InputError
 from nightune.tasks.check_study import check_study
 from nightune.tasks.first_model import model_text
@@ -20,6 +23,7 @@ from nightune.tuning.study.edit import inline
 from nightune.vocabulary import TASK_METRICS, VALIDATION_PREFIX, unknown_name
 
 TARGET_NAMES = ("target", "label", "class", "y", "outcome")
+IMAGE_SIZE = (64, 64)
 BATCH_SIZES = (8, 16, 32, 64, 128)
 SEARCHED = """optimizer = ["adam", "adamw"]
 learning_rate.peak = { low = 1e-4, high = 3e-2, scale = "log" }  # nightune probe suggests one
@@ -55,12 +59,14 @@ def write_first_study(source: Path, target: str | None, folder: Path) -> FirstSt
     Without a target, a table's column of a usual name is predicted, or else its last one. No file is replaced, and
     none is left if the data cannot be trained on as it is.
     """
-    content = read_source(str(_existing(source)), Path())
+    options = _options(_existing(source))
+    content = read_source(str(_existing(source)), Path(), options=options)
     columns = [str(name) for name in content.frame.columns] if isinstance(content, Table) else []
     chosen = target or (_usual_target(columns) if columns else None)
     if target is not None and target not in columns:
         raise InputError("--target", unknown_name(target, columns, "column") if columns else "an array file has none")
-    settings = DataSettings(source=os.path.relpath(source, folder).replace(os.sep, "/"), target=chosen)
+    relative = os.path.relpath(source, folder).replace(os.sep, "/")
+    settings = DataSettings(source=relative, target=chosen, image_size=options.image_size)
     dataset = load_dataset(settings, folder)
     name = _name(source.stem)
     study, model = folder / f"{name}.toml", folder / f"{name}_model.py"
@@ -72,11 +78,20 @@ def write_first_study(source: Path, target: str | None, folder: Path) -> FirstSt
 
 
 def _existing(source: Path) -> Path:
-    if not source.is_file():
-        raise InputError("DATA", f"{source} does not exist, or is no file")
-    if source.suffix.lower() not in FORMATS:
+    if not source.exists():
+        raise InputError("DATA", f"{source} does not exist")
+    if source.is_file() and kind_of(source) is None:
         raise InputError("DATA", f"{unknown_name(source.suffix, FORMATS, 'form of file')}")
     return source.resolve()
+
+
+def _options(source: Path) -> SourceOptions:
+    """Return a size for images of several sizes; all else is settled by the file."""
+    try:
+        has_sizes = source.is_dir() and kind_of_place(source) == IMAGES and not common_size(source)
+    except InputError:  # raised again when it is read
+        has_sizes = False
+    return SourceOptions(image_size=IMAGE_SIZE if has_sizes else ())
 
 
 def _usual_target(columns: list[str]) -> str:
@@ -139,6 +154,8 @@ def _study_text(settings: DataSettings, dataset: Dataset, model: str) -> str:
 
 def _data_lines(settings: DataSettings, is_regression: bool) -> list[str]:
     lines = ["[data]", f"source = {inline(settings.source)}  # relative to this file"]
+    if settings.image_size:
+        lines.append(f"image_size = {inline(list(settings.image_size))}  # height, width: images have several sizes")
     if settings.target is not None:
         lines.append(f"target = {inline(settings.target)}  # the column to predict; all others are inputs")
         lines.append('# drop = ["id"]  # columns that are not known when a prediction is made, or that only name a row')

@@ -57,7 +57,10 @@ def predict_rows(
         if has_probabilities:
             _refuse_without_probabilities(opened, version)
         rows = read_rows(file, opened.description)
-        return Predicted(_answers(opened, rows, file, has_probabilities), version, rows.remarks)
+        answers = _answers(opened, rows, file, has_probabilities)
+        if rows.names:
+            answers.insert(0, "file", list(rows.names))
+        return Predicted(answers, version, rows.remarks)
 
 
 def write_answers(answers: "pd.DataFrame", output: Path | None) -> None:

@@ -77,7 +77,7 @@ def read_dataset(study: Study) -> Dataset:
 
 def _data_settings(study: Study) -> DataSettings:
     """Take the keys of [data]; the study's seed splits the rows if the split has none."""
-    keys, split = study.data.model_dump(exclude={"split"}), study.data.split
+    keys, split = study.data.model_dump(exclude={"split"}, exclude_none=True), study.data.split
     seed = study.seed if split.seed is None else split.seed
     by_rows, given = study.objective.average == "rows", split.model_dump(exclude={"seed", "folds"})
     return DataSettings(**keys, metrics_by_rows=by_rows, split=Split(**given, seed=seed, folds=split.folds or 0))

@@ -13,7 +13,7 @@ from nightune.models.heavy_imports import lasting_imports
 
 
 def write_first_study(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A file of data: .csv, .parquet or .npz.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A file of data, or a folder of images by class.")],
     target: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column to predict; default: one named target, or the last.")
     ] = None,

@@ -110,9 +110,12 @@ def _request_of(data_version: str) -> Request:
     """Return the request of models of the data: a table holds no rows of several axes, and not all several inputs."""
     try:
         text = (store_root() / "data" / data_version / DESCRIPTION).read_text(encoding="utf-8")
-        shape = read_shape(json.loads(text)["input_shape"])
+        description = json.loads(text)
+        shape = read_shape(description["input_shape"])
     except (OSError, ValueError, KeyError):  # prepared on another machine, or removed since
         return OF_TABLE
+    if "images" in description:
+        return "FOLDER_OF_IMAGES", "paths_of_images"
     if is_several(shape):
         return "rows.npz", "raw_dictionary" if isinstance(shape, dict) else "raw_list"
     return OF_TABLE if len(shape) == 1 else ("rows.npz", "raw_array")

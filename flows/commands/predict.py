@@ -15,7 +15,7 @@ from nightune.models.heavy_imports import lasting_imports
 def predict(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Registered model: the name of its study.")],
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Rows to predict: .csv, .parquet or .npz; labels are ignored.")
+        Path, typer.Argument(metavar="FILE", help="Rows to predict: a file or folder as in [data]; labels are ignored.")
     ],
     output: Annotated[
         Path | None,

@@ -102,7 +102,9 @@ def _version(splits: Mapping[str, Examples], data: EncodedData) -> str:
         "target_scale": [targets.mean, targets.deviation],
         "preprocessing": None if preprocessing is None else preprocessing.content,
         **({"target_shape": list(targets.shape)} if targets.shape else {}),
-        **({"is_one_hot": True} if data.is_one_hot else {}),  # left out otherwise, as in earlier versions
+        # Left out otherwise, as in earlier versions.
+        **({"is_one_hot": True} if data.is_one_hot else {}),
+        **({"form": dict(data.raw.form)} if data.raw.form else {}),
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode())
     for name, examples in splits.items():
@@ -135,6 +137,7 @@ def _describe(dataset: Dataset, data: EncodedData) -> dict[str, Any]:
         description["target_shape"] = list(targets.shape)
     if data.is_one_hot:
         description["is_one_hot"] = True
+    description |= data.raw.form
     if targets.names is not None and targets.values.ndim == 2:
         description["outputs"] = list(targets.names)
     if preprocessing is not None:

@@ -22,6 +22,7 @@ class Table:
     findings: tuple[str, ...] = ()
     has_text_names: bool = True  # False: the source named its columns by numbers, tuples, …; `frame` has their texts
     parts: "pd.Series[Any] | None" = None  # the split of each row, if they come from several files
+    form: Mapping[str, Any] = field(default_factory=dict)  # how its raw rows are written, if not as usual
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,3 +36,5 @@ class Arrays:
     target_names: tuple[str, ...] | None = None  # of the columns of a DataFrame of targets
     keys: "Mapping[str, pd.Series[Any]]" = field(default_factory=dict)  # group, time and part, as far as given
     weights: np.ndarray | None = None  # (examples,) float32 from 0
+    form: Mapping[str, Any] = field(default_factory=dict)  # how a version takes raw rows, if not as such arrays
+    has_order: bool = True  # False: a loader gave the rows in another order each time

@@ -5,7 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from nightune.models.data.assembly import EncodedData, assemble
+from nightune.models.data.contents import Arrays, Table
 from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.data.files.csv_tables import forms_of_decimal_commas
 from nightune.models.data.folds import encode_fold, folded_rows
 from nightune.models.data.inputs import Inputs, encode_inputs
 from nightune.models.data.leakage import leakage_findings
@@ -25,13 +27,24 @@ def load_dataset(settings: DataSettings, folder: Path) -> Dataset:
 
     Relative paths start at the folder.
     """
-    raw = separate_target(read_content(settings, folder), settings)
+    content = read_content(settings, folder)
+    settings = _with_forms(settings, content)
+    raw = separate_target(content, settings)
     data = _encode(raw, settings)
     return replace(
         assemble(data),
         columns=column_lines(raw, data.targets, data.preprocessing, settings, data.rows.train),
         class_counts=class_counts(data.targets, data.rows.train),
     )
+
+
+def _with_forms(settings: DataSettings, content: Table | Arrays) -> DataSettings:
+    """Settle how texts that may be numbers of two forms are read where the file has decimal commas."""
+    if not isinstance(content, Table) or content.form.get("decimal") != ",":
+        return settings
+    others = {*settings.numeric, *settings.dates, *settings.categorical, *settings.drop, settings.split.column}
+    forms = forms_of_decimal_commas(content.frame, settings.missing, [name for name in others if name])
+    return replace(settings, numeric={**forms, **settings.numeric})
 
 
 def _encode(raw: RawData, settings: DataSettings) -> EncodedData:

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nightune.models.data.contents import Arrays, Table
+from nightune.models.data.files.csv_dialects import UTF_8, settle_dialect
+from nightune.models.data.files.csv_tables import read_csv
+from nightune.models.data.files.kinds import kind_of
+from nightune.models.data.files.packed import unpacked
 from nightune.models.data.parts import join_arrays
 from nightune.models.data.settings import DataSettings
-from nightune.models.data.sources import BUILT_IN, KEY, existing_file, read_csv, read_source, refuse_few_rows
+from nightune.models.data.source_options import SourceOptions
+from nightune.models.data.sources import BUILT_IN, KEY, existing_place, read_source, refuse_few_rows
 from nightune.models.errors import InputError
 from nightune.models.user_code import is_reference
 
@@ -26,12 +31,12 @@ def read_content(settings: DataSettings, folder: Path) -> Table | Arrays:
     """
     files = settings.split.files
     if not files:
-        content = read_source(settings.source, folder, settings.numeric, settings.categorical)
+        content = read_source(settings.source, folder, settings.numeric, settings.categorical, settings.options)
         if isinstance(content, Table):
             refuse_few_rows(content, settings.source)
         return content
     sources = {"train": settings.source, **files}
-    kinds = {name: _kind(source) for name, source in sources.items()}
+    kinds = {name: _kind(source, folder) for name, source in sources.items()}
     places = {
         name: source if is_reference(source) else str((folder / source).resolve()) for name, source in sources.items()
     }
@@ -42,7 +47,7 @@ def read_content(settings: DataSettings, folder: Path) -> Table | Arrays:
         same = next((other for other in sources if other != name and places[other] == places[name]), None)
         if same:
             raise InputError(f"data.split.{name}", f"{sources[name]!r} is the {same} file, too; name a file of its own")
-    if kinds["train"] == ".csv":
+    if kinds["train"] == "csv":
         return _read_csv_files(sources, settings, folder)
     contents = {name: _read(name, source, settings, folder) for name, source in sources.items()}
     arrays = {name: each for name, each in contents.items() if isinstance(each, Arrays)}
@@ -54,10 +59,11 @@ def read_content(settings: DataSettings, folder: Path) -> Table | Arrays:
     return _join_tables(tables, settings.source)
 
 
-def _kind(source: str) -> str:
+def _kind(source: str, folder: Path) -> str:
     if is_reference(source):
         return "function"
-    return source if source in BUILT_IN else Path(source).suffix.lower()
+    place = folder / Path(source).expanduser()
+    return source if source in BUILT_IN else "folder" if place.is_dir() else kind_of(place) or place.suffix.lower()
 
 
 def _key(name: str) -> str:
@@ -66,25 +72,34 @@ def _key(name: str) -> str:
 
 def _read(name: str, source: str, settings: DataSettings, folder: Path) -> Table | Arrays:
     try:
-        return read_source(source, folder, settings.numeric, settings.categorical)
+        return read_source(source, folder, settings.numeric, settings.categorical, settings.options)
     except InputError as error:
         raise InputError(_key(name) if error.key == KEY else error.key, error.message) from error
 
 
 def _read_csv_files(sources: Mapping[str, str], settings: DataSettings, folder: Path) -> Table:
+    """Join the files, all written like that of the training rows, as texts; then read them like one file."""
     texts = {}
+    options, findings = settings.options, tuple[str, ...]()
     for name, source in sources.items():
         try:
-            texts[name] = read_csv(existing_file(source, folder), None)
+            file = existing_place(source, folder)
+            with unpacked(file) as plain:
+                dialect = settle_dialect(plain, options, file.name)
+                texts[name] = read_csv(plain, None, dialect, file.name)
         except InputError as error:
-            raise InputError(_key(name), error.message) from error
+            raise InputError(_key(name) if error.key == KEY else error.key, error.message) from error
+        if name == "train":
+            findings = dialect.findings
+            options = replace(options, separator=dialect.separator, decimal=dialect.decimal)
     joined, parts = _join(texts)
     with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / Path(settings.source).name
+        file = Path(scratch) / f"{Path(settings.source).name.partition('.')[0]}.csv"
         joined.to_csv(file, index=False, encoding="utf-8", lineterminator="\r\n")  # so that a lone \r is quoted, too
-        table = read_source(str(file), folder, settings.numeric, settings.categorical)
+        written = SourceOptions(separator=",", decimal=options.decimal, encoding=UTF_8)
+        table = read_source(str(file), folder, settings.numeric, settings.categorical, written)
     assert isinstance(table, Table)  # as every CSV file
-    return replace(table, parts=parts)
+    return replace(table, parts=parts, findings=(*findings, *table.findings))
 
 
 def _join_tables(tables: Mapping[str, Table], source: str) -> Table:

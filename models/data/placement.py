@@ -57,11 +57,16 @@ def gather(array: np.ndarray, index: np.ndarray) -> np.ndarray:
     row = max(1, array.nbytes // max(1, len(array)))
     if not len(index) or not place(len(index) * row).is_on_disk:
         return np.asarray(array[index])
-    with tempfile.TemporaryFile(prefix="nightune-") as file:
-        gathered = np.memmap(file, array.dtype, "w+", shape=(len(index), *array.shape[1:]))
+    gathered = mapped_to_disk((len(index), *array.shape[1:]), array.dtype)
     for span in blocks(gathered):
         gathered[span] = array[index[span]]
     return gathered
+
+
+def mapped_to_disk(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an array in an unnamed file in TMPDIR that is deleted with the array."""
+    with tempfile.TemporaryFile(prefix="nightune-") as file:
+        return np.memmap(file, dtype, "w+", shape=shape)
 
 
 def blocks(array: np.ndarray) -> Iterator[slice]:

@@ -1,5 +1,6 @@
 """A study's data before anything is fitted: the inputs and the target of every row, as one object."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ class RawData:
     findings: tuple[str, ...] = ()
     has_text_names: bool = True  # of columns in the source
     weights: RowWeights | None = None
+    form: Mapping[str, Any] = field(default_factory=dict)  # how a version reads raw rows, as the source says
 
     @property
     def has_arrays(self) -> bool:
@@ -67,6 +69,8 @@ def separate_target(content: Table | Arrays, settings: DataSettings) -> RawData:
     if isinstance(content, Table):
         return _from_table(content, settings)
     _refuse_column_names(settings)
+    if settings.split.kind == "time" and not content.has_order:
+        raise InputError("data.split.kind", "'time', but the loader shuffles its rows; use shuffle=False")
     settled = split_by_keys(settings.split, content.keys, len(content.targets), settings.source)
     return RawData(
         inputs=content.inputs,
@@ -77,6 +81,7 @@ def separate_target(content: Table | Arrays, settings: DataSettings) -> RawData:
         split=settled.split,
         findings=(*content.findings, *settled.findings),
         weights=None if content.weights is None else RowWeights(content.weights, by_rows=settings.metrics_by_rows),
+        form=content.form,
     )
 
 
@@ -110,6 +115,7 @@ def _from_table(table: Table, settings: DataSettings) -> RawData:
         split=settings.split,
         findings=(*table.findings, *read.findings, *remarks, *likely_weights(used)),
         weights=weights,
+        form=table.form,
         has_text_names=table.has_text_names,
     )
 

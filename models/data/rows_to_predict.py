@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from nightune.models.data.array_keys import INPUTS
 from nightune.models.data.contents import Table
-from nightune.models.data.sources import FORMATS, KEY, array_of, existing_file, open_archive, read_source
+from nightune.models.data.files.array_files import open_arrays
+from nightune.models.data.files.csv_dialects import settle_dialect
+from nightune.models.data.files.image_folders import SUFFIXES as IMAGE_SUFFIXES
+from nightune.models.data.files.image_folders import images_in
+from nightune.models.data.files.kinds import ARRAYS as ARRAY_KINDS
+from nightune.models.data.files.kinds import FORMATS, kind_of
+from nightune.models.data.files.packed import unpacked
+from nightune.models.data.source_options import IMAGES, SourceOptions
+from nightune.models.data.sources import KEY, existing_place, kind_of_place, read_source
 from nightune.models.errors import InputError
 from nightune.models.serving.columns import CATEGORY, USUAL_FORMS
 from nightune.models.serving.input_trees import ArrayTree, is_several, read_shape, row_count
@@ -23,17 +31,20 @@ TEXTS = ("object", "str", "string", "category")  # dtypes of columns that hold t
 class RowsToPredict:
     """A table or arrays (rows, ...) for a version, and what of the file is not read or taken by its place."""
 
-    rows: "pd.DataFrame | ArrayTree"
+    rows: "pd.DataFrame | ArrayTree | list[str]"  # the last are paths of images
     remarks: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()  # of the files of a folder, one for each row
 
 
 def existing_rows(file: Path) -> Path:
-    """Return the whole path of a file of rows; InputError, which names it, if there is none of a known format."""
-    if file.suffix.lower() not in FORMATS:
+    """Return the whole path of a file or folder of rows; InputError, which names it, for one that is not read."""
+    if file.suffix.lower() in IMAGE_SUFFIXES and file.expanduser().is_file():
+        return file.expanduser().resolve()
+    if kind_of(file) is None and not file.expanduser().is_dir():
         known = unknown_name(file.suffix or file.name, FORMATS, "format")
         raise InputError(str(file), f"{known}; save the rows as one of these files")
     try:
-        return existing_file(str(file.expanduser()), Path.cwd())
+        return existing_place(str(file.expanduser()), Path.cwd())
     except InputError as error:
         raise InputError(str(file), error.message) from error
 
@@ -47,33 +58,72 @@ def read_rows(file: Path, description: Mapping[str, Any]) -> RowsToPredict:
     try:
         rows = _read(file, description)
     except InputError as error:
+        if error.key in ("data.query", "data.sheet"):
+            raise InputError(str(file), "it holds several tables; save the rows as .csv or .parquet") from error
         where = "" if error.key == KEY else f"{error.key}: "
         raise InputError(str(file), f"{where}{error.message}") from error
-    if not row_count(rows.rows):
+    if not (len(rows.rows) if isinstance(rows.rows, list) else row_count(rows.rows)):
         raise InputError(str(file), "it holds no rows")
     return rows
 
 
 def _read(file: Path, description: Mapping[str, Any]) -> RowsToPredict:
     columns = description.get("columns")
-    if file.suffix.lower() == ".npz":
+    if "images" in description and kind_of(file) not in ARRAY_KINDS:
+        return _images(file)
+    if file.suffix.lower() in IMAGE_SUFFIXES:
+        raise InputError(KEY, "it is an image; the model reads rows of numbers")
+    kind = kind_of_place(file)
+    if kind in ARRAY_KINDS:
         if columns is not None:
             names = [column["name"] for column in columns]
             raise InputError(KEY, f"it holds arrays; the model reads a table: .csv or .parquet ({listing(names)})")
-        return _from_archive(file, read_shape(description["input_shape"]))
+        return _from_arrays(file, read_shape(description["input_shape"]))
+    if kind == IMAGES:
+        raise InputError(KEY, "it is a folder of images; the model reads rows of numbers")
     numbers = {each["name"]: form for each in columns or () if (form := each.get("form", "")) not in USUAL_FORMS}
     labels = [each["name"] for each in columns or () if each["kind"] == CATEGORY and each["dtype"] in TEXTS]
-    content = read_source(str(file), file.parent, numbers, labels)
-    assert isinstance(content, Table)  # as every CSV and Parquet file
+    content = _table(file, numbers, labels, description)
     if columns is None:
         shape = read_shape(description["input_shape"])
         return _by_name(content.frame, shape, file) if is_several(shape) else _by_place(content.frame, shape)
     return _known_columns(content.frame, [each["name"] for each in columns], description.get("target"))
 
 
+def _table(file: Path, numbers: Mapping[str, str], labels: Sequence[str], description: Mapping[str, Any]) -> Table:
+    """Read a table; numbers of CSV files have the decimal sign of the training data, unless a comma divides fields."""
+    options = SourceOptions()
+    if description.get("decimal") == "," and kind_of(file) == "csv":
+        with unpacked(file) as plain:
+            separator = settle_dialect(plain, options, file.name).separator
+        options = options if separator == "," else SourceOptions(separator=separator, decimal=",")
+    content = read_source(str(file), file.parent, numbers, labels, options)
+    assert isinstance(content, Table)  # as all kinds of files but arrays and images
+    return content
+
+
+def _images(file: Path) -> RowsToPredict:
+    """List the images of a folder, or those whose paths are the only column of a table, from its folder on."""
+    if file.is_dir():
+        paths = images_in(file)
+        if not paths:
+            raise InputError(KEY, "it is a folder without images")
+        return RowsToPredict([str(path) for path in paths], names=tuple(str(path.relative_to(file)) for path in paths))
+    if file.suffix.lower() in IMAGE_SUFFIXES:
+        return RowsToPredict([str(file)], names=(file.name,))
+    content = read_source(str(file), file.parent)
+    assert isinstance(content, Table)
+    if len(content.frame.columns) != 1:
+        held = ", ".join(map(str, content.frame.columns))
+        known = "a folder, an image, or a table of one column, paths"
+        raise InputError(KEY, f"the model reads images: {known}; it has the columns {held}")
+    names = tuple(map(str, content.frame.iloc[:, 0]))
+    return RowsToPredict([str(file.parent / name) for name in names], names=names)
+
+
 def _by_name(table: "pd.DataFrame", shape: Any, file: Path) -> RowsToPredict:
     """Take a column for each of several inputs with names; those of a CSV file hold single numbers."""
-    has_lists = file.suffix.lower() == ".parquet"
+    has_lists = kind_of(file) not in ("csv", "excel")
     if not isinstance(shape, dict) or not (has_lists or all(each in ((), (1,)) for each in shape.values())):
         names = ", ".join(map(repr, _archived_names(shape)))
         raise InputError(KEY, f"the model reads several inputs; save them as the arrays {names} of a .npz file")
@@ -111,18 +161,17 @@ def _columns(names: Sequence[str]) -> str:
     return f"column{'s' if len(names) > 1 else ''} {', '.join(map(repr, names))}"
 
 
-def _from_archive(file: Path, shape: Any) -> RowsToPredict:
+def _from_arrays(file: Path, shape: Any) -> RowsToPredict:
     """Take each of several inputs by its name; else the array of the inputs by its name, or the only array."""
-    with open_archive(file) as archive:
-        held = list(archive.files)
-        names = _archived_names(shape) if is_several(shape) else _only_input(held)
+    with open_arrays(file) as held:
+        names = _archived_names(shape) if is_several(shape) else _only_input(list(held))
         missing = [name for name in names if name not in held]
         if missing:
             needed = ", ".join(map(repr, names))
             raise InputError(KEY, f"it lacks the array {missing[0]!r} ({listing(held, 'it holds')}); needed: {needed}")
         others = [other for other in held if other not in names]
         remarks = (f"arrays {', '.join(map(repr, others))} ignored",) if others else ()
-        arrays = [array_of(archive, name, file.name) for name in names]
+        arrays = [held[name]() for name in names]
     single = next((name for name, array in zip(names, arrays, strict=True) if not array.ndim), None)
     if single is not None:
         raise InputError(KEY, f"array {single!r} is a single value; the model reads an array of rows")

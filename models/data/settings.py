@@ -1,9 +1,11 @@
 """The settings of a study's [data] section, as one value."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from nightune.models.data.columns.reading import Choices
+from nightune.models.data.source_options import SourceOptions
 from nightune.models.data.splits import Split
 
 
@@ -13,7 +15,8 @@ class DataSettings:
 
     `target`, `weight`, `drop`, `categorical`, `numeric`, `dates` and `split.column` name columns of a table; a form of
     numbers or dates is empty where its texts decide. `missing` are the texts of gaps. Without a task, the targets
-    decide. With `metrics_by_rows` only training uses weights of rows.
+    decide. With `metrics_by_rows` only training uses weights of rows. The fields from `separator` on are those of
+    SourceOptions.
     """
 
     source: str
@@ -28,6 +31,21 @@ class DataSettings:
     weight: str | None = None
     metrics_by_rows: bool = False
     split: Split = field(default_factory=Split)
+    separator: str = ""
+    decimal: str = ""
+    encoding: str = ""
+    query: str = ""
+    sheet: str = ""
+    arrays: Mapping[str, str] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    pad: Mapping[str, Any] = field(default_factory=dict)
+    image_size: tuple[int, ...] = ()
+    image_color: str = ""
+
+    @property
+    def options(self) -> SourceOptions:
+        """What the study says about its source."""
+        return SourceOptions(**{each.name: getattr(self, each.name) for each in fields(SourceOptions)})
 
     @property
     def targets(self) -> tuple[str, ...]:

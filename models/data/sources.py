@@ -1,9 +1,7 @@
-"""Read a source of data: a set of scikit-learn, a table file, an array file, or a user's function."""
+"""Read a source of data: a set of scikit-learn, a file or folder of a known kind, or a user's function."""
 
 import re
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -12,29 +10,38 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nightune.models.data.array_keys import ARRAYS, find_names, known_names, read_keys, refuse_other_order
-from nightune.models.data.columns.numbers import ambiguous_decimals
-from nightune.models.data.columns.written import as_written
+from nightune.models.data.batches import are_batches, read_batches
 from nightune.models.data.contents import Arrays, Table
+from nightune.models.data.files.array_files import read_hdf5, read_npy, read_npz, refuse_unknown_names
+from nightune.models.data.files.csv_tables import read_csv_table
+from nightune.models.data.files.databases import read_duckdb, read_sqlite
+from nightune.models.data.files.image_folders import holds_images, read_images
+from nightune.models.data.files.json_tables import read_json
+from nightune.models.data.files.kinds import ARRAYS as ARRAY_KINDS
+from nightune.models.data.files.kinds import OTHERS, kind_of, listed_formats
+from nightune.models.data.files.typed_tables import read_excel, read_feather, read_parquet
 from nightune.models.data.input_arrays import as_inputs, only_input, read_several, several_inputs
-from nightune.models.data.parts import join_arrays, keras_parts
+from nightune.models.data.parts import PART_NAMES, join_arrays, keras_parts
+from nightune.models.data.ragged import pad_inputs
+from nightune.models.data.source_options import FUNCTION, IMAGES, SourceOptions
 from nightune.models.data.weights import read_array
 from nightune.models.errors import InputError
 from nightune.models.serving.arrays import plain_array
 from nightune.models.serving.labels import plain_values
 from nightune.models.serving.preprocessing import as_table, is_table
-from nightune.models.user_code import call_function, is_reference
+from nightune.models.user_code import call_function, is_reference, running
 from nightune.vocabulary import unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
 KEY = "data.source"
+NO_PAD: Mapping[str, Any] = MappingProxyType({})
 BUILT_IN = ("breast_cancer", "diabetes", "digits", "digits_images", "iris", "wine")
-FORMATS = (".csv", ".parquet", ".npz")
-CSV_OPTIONS = {"encoding": "utf-8-sig", "low_memory": False, "keep_default_na": False, "na_values": [""]}
 _RETURNS = (
     "a function returns arrays (x, y) or (x, y, weight), where x may be a dictionary of inputs; a dictionary of "
-    "arrays (x, y, and weight, group, time or part; or x_train, y_train, x_test …); "
+    "arrays (x, y, and weight, group, time or part; or x_train, y_train, x_test …); a loader of batches (tf.data, "
+    "PyDataset, DataLoader, a generator) or a dictionary of loaders by split; "
     "or a DataFrame with a column that [data] target names"
 )
 
@@ -44,28 +51,73 @@ def read_source(
     folder: Path,
     numeric: Mapping[str, str] = MappingProxyType({}),
     categorical: Sequence[str] = (),
+    options: SourceOptions = SourceOptions(),  # noqa: B008 - frozen
 ) -> Table | Arrays:
     """Read the source that a study names; relative paths start at the folder. InputError names the problem.
 
     Columns of `numeric` with a form are read as texts, since only their reader knows the separators; columns of
     `categorical`, and digits with zeros in front, are taken as written.
     """
+    refuse_unknown_names(options.arrays)
     if source in BUILT_IN:
+        options.refuse_unread("built-in", source)
         return _read_built_in(source)
     if is_reference(source):
-        return _from_result(call_function(source, folder, KEY), source)
-    suffix = Path(source).suffix.lower()
-    if suffix not in FORMATS:
-        known = f"{unknown_name(source, BUILT_IN)}, or a path: {', '.join(FORMATS)}, path/to/file.py:function"
-        raise InputError(KEY, known)
-    file = existing_file(source, folder)
-    if suffix == ".npz":
-        return _read_arrays(file)
-    if suffix == ".parquet":
-        return _tidy(_read_parquet(file), file.name)
-    read = as_written(file, read_csv(file, [name for name, form in numeric.items() if form]), categorical, CSV_OPTIONS)
-    table = _tidy(read, file.name)
-    return replace(table, findings=ambiguous_decimals(file, table.frame))
+        options.refuse_unread(FUNCTION, source)
+        result = call_function(source, folder, KEY, options.arguments)
+        with running(source, folder, KEY):
+            return _from_result(result, source, options.pad)
+    place = existing_place(source, folder)
+    kind = kind_of_place(place)
+    options.refuse_unread(kind, source)
+    if kind == IMAGES:
+        return read_images(place, options)
+    if kind in ARRAY_KINDS:
+        return _read_arrays(place, kind, options)
+    if kind == "csv":
+        frame, dialect, findings = read_csv_table(place, numeric, categorical, options)
+        form = {"decimal": ","} if dialect.decimal == "," else {}
+        return replace(_tidy(frame, place.name), findings=findings, form=form)
+    return _read_typed(place, kind, options)
+
+
+def kind_of_place(place: Path) -> str:
+    """Return the kind of a file, or of what a folder holds: "images", "parquet" or "npy"."""
+    if not place.is_dir():
+        kind = kind_of(place)
+        assert kind is not None  # as `existing_place` has checked
+        return kind
+    suffixes = {file.suffix.lower() for file in place.rglob("*") if file.is_file()}
+    if ".parquet" in suffixes:
+        return "parquet"
+    if holds_images(place):
+        return IMAGES
+    held = ", ".join(sorted(filter(None, suffixes))[:5]) or "no file"
+    allowed = "images in a folder for each class, or Parquet files"
+    raise InputError(KEY, f"{place.name!r} is a folder with {held}; one holds {allowed}, else name a file in it")
+
+
+def _read_typed(place: Path, kind: str, options: SourceOptions) -> Table:
+    """Read a file that keeps the types of its columns."""
+    if kind in ("json", "jsonl"):
+        frame, findings = read_json(place, kind == "jsonl", options.encoding)
+        return replace(_tidy(frame, place.name), findings=findings)
+    readers: dict[str, Callable[[], pd.DataFrame]] = {
+        "parquet": lambda: read_parquet(place),
+        "feather": lambda: read_feather(place),
+        "excel": lambda: read_excel(place, options.sheet),
+        "sqlite": lambda: read_sqlite(place, options.query),
+        "duckdb": lambda: read_duckdb(place, options.query),
+    }
+    return _tidy(readers[kind](), place.name)
+
+
+def _read_arrays(file: Path, kind: str, options: SourceOptions) -> Arrays:
+    if kind == "npy":
+        return _from_mapping(read_npy(file, options.arrays), file.name)
+    held, findings = (read_npz if kind == "npz" else read_hdf5)(file, options.arrays)
+    arrays = _from_mapping(held, file.name)
+    return replace(arrays, findings=(*arrays.findings, *findings))
 
 
 def _read_built_in(name: str) -> Table | Arrays:
@@ -84,61 +136,22 @@ def _read_built_in(name: str) -> Table | Arrays:
     return Table(table, target="target", task="classification")
 
 
-def existing_file(source: str, folder: Path) -> Path:
-    file = (folder / Path(source).expanduser()).resolve()
-    if file.is_file():
-        return file
-    if file.is_dir():
-        raise InputError(KEY, f"{source!r} is a folder; name a file in it ({', '.join(FORMATS)})")
-    if not file.parent.is_dir():
-        raise InputError(KEY, f"no file {source!r}: there is no folder {file.parent}")
-    siblings = sorted(path.name for path in file.parent.iterdir() if path.suffix.lower() in FORMATS)
-    raise InputError(KEY, f"no such file in {file.parent}: {unknown_name(file.name, siblings, 'file')}")
-
-
-def read_csv(file: Path, texts: Sequence[str] | None) -> "pd.DataFrame":
-    """Read a CSV file; only an empty field is a gap, and the words NA, None and null are texts.
-
-    `texts` are the columns to read as texts; None: all.
-    """
-    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
-
-    try:
-        # utf-8-sig: spreadsheets write a byte order mark in front of the first name.
-        header = pd.read_csv(file, header=None, nrows=1, dtype=str, encoding="utf-8-sig", keep_default_na=False)
-        _refuse_header(header.iloc[0].tolist(), file.name)
-        types = str if texts is None else dict.fromkeys(texts, str)
-        table: pd.DataFrame = pd.read_csv(file, **CSV_OPTIONS, dtype=types)  # type: ignore[call-overload]
-    except pd.errors.EmptyDataError as error:
-        raise InputError(KEY, f"{file.name} is empty") from error
-    except UnicodeDecodeError as error:
-        raise InputError(KEY, f"{file.name} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    except pd.errors.ParserError as error:
-        reason = re.sub(r"^.*C error: ", "", str(error).strip())
-        raise InputError(KEY, f"{file.name} is not a well-formed CSV file: {reason}") from error
-    if not isinstance(table.index, pd.RangeIndex):
-        raise InputError(KEY, f"{file.name} holds rows with more fields than its header; name every column")
-    return table
-
-
-def _refuse_header(names: list[str], file: str) -> None:
-    separator = next((mark for mark in (";", "\t", "|") if mark in names[0]), None)
-    if len(names) == 1 and separator:
-        problem = f"{file} holds one column named {names[0]!r}; it is separated by {separator!r}"
-        raise InputError(KEY, f"{problem}: save it with commas")
-    repeated = sorted({name for name in names if names.count(name) > 1 and name})
-    if repeated:
-        raise InputError(KEY, f"{file} holds several columns named {repeated[0]!r}; rename them")
-
-
-def _read_parquet(file: Path) -> "pd.DataFrame":
-    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
-
-    try:
-        return pd.read_parquet(file, engine="pyarrow")
-    except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
-        reason = (str(error).strip().splitlines() or ["no message"])[0]
-        raise InputError(KEY, f"{file.name} is not a readable Parquet file (truncated?): {reason}") from error
+def existing_place(source: str, folder: Path) -> Path:
+    """Return the whole path of a file of a known kind, or of a folder; InputError for others, and if there is none."""
+    place = (folder / Path(source).expanduser()).resolve()
+    if re.match(r"[a-z0-9]{2,}://", source, re.IGNORECASE):
+        raise InputError(KEY, f"{source!r} is an address; download it, and name the file here")
+    if place.is_dir() or (place.is_file() and kind_of(place) is not None):
+        return place
+    if kind_of(place) is None:
+        suffixes = [suffix.lower() for suffix in reversed(Path(source).suffixes)]
+        remedy = next((OTHERS[suffix] for suffix in suffixes if suffix in OTHERS), "")
+        known = f"{unknown_name(source, BUILT_IN)}, or a path: {listed_formats()}, a folder, path/to/file.py:function"
+        raise InputError(KEY, f"{source!r} is not read: {remedy}" if remedy else known)
+    if not place.parent.is_dir():
+        raise InputError(KEY, f"no file {source!r}: there is no folder {place.parent}")
+    siblings = sorted(path.name for path in place.parent.iterdir() if kind_of(path) is not None)
+    raise InputError(KEY, f"no such file in {place.parent}: {unknown_name(place.name, siblings, 'file')}")
 
 
 def refuse_few_rows(table: Table, source: str) -> None:
@@ -164,69 +177,59 @@ def _tidy(table: "pd.DataFrame", name: str) -> Table:
     return Table(named.assign(**plain) if plain else named, has_text_names=has_text_names)
 
 
-@contextmanager
-def open_archive(file: Path) -> Iterator[Any]:
-    """Open a file of arrays, without pickled objects; InputError if it cannot be read."""
-    try:
-        with file.open("rb") as stream, zipfile.ZipFile(stream):  # numpy reads other formats under this name too
-            archive = np.load(file, allow_pickle=False)
-        with archive:
-            yield archive
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(KEY, f"{file.name} is not a readable .npz file (truncated?): {error}") from error
-
-
-def _read_arrays(file: Path) -> Arrays:
-    with open_archive(file) as archive:
-        held = {name: array_of(archive, name, file.name) for name in known_names(archive.files, file.name)}
-    others = [name for name in archive.files if name not in held]
-    findings = (f"{file.name}: arrays {', '.join(map(repr, others))} are not read",) if others else ()
-    arrays = _from_mapping(held, file.name)
-    return replace(arrays, findings=(*arrays.findings, *findings))
-
-
-def array_of(archive: Any, name: str, file: str) -> np.ndarray:
-    """Read one array of a file; InputError for Python objects."""
-    try:
-        array: np.ndarray = archive[name]
-    except ValueError as error:
-        if "allow_pickle" not in str(error):  # numpy names its argument where it refuses objects
-            raise OSError(f"array {name!r}: {error}") from error
-        raise InputError(
-            KEY, f"array {name!r} of {file} holds Python objects, which are not loaded; save numbers or texts"
-        ) from error
-    return array
-
-
-def _from_result(result: Any, source: str) -> Table | Arrays:
+def _from_result(result: Any, source: str, pad: Mapping[str, Any] = NO_PAD) -> Table | Arrays:
     if is_table(result):
+        if pad:
+            raise InputError("data.pad", f"applies to arrays; {source} returned a table: remove it")
         return _tidy(as_table(result), source)
+    if are_batches(result):
+        return _from_batches(result, source, pad)
     if isinstance(result, Mapping):
-        return _from_mapping(result, source)
+        return _from_mapping(result, source, pad)
+    if isinstance(result, tuple | list) and result and all(map(are_batches, result)):
+        listed = 'return {"train": …, "validation": …, "test": …}, those that there are'
+        raise InputError(KEY, f"{source} returned {len(result)} loaders; name the split of each: {listed}")
     if _are_pairs(result):
         names = ("train", "test") if len(result) == 2 else ("train", "validation", "test")
-        return _from_parts(dict(zip(names, result, strict=True)), source)
+        return _from_parts(dict(zip(names, result, strict=True)), source, pad)
     if not isinstance(result, tuple | list) or len(result) not in (2, 3):
         raise InputError(KEY, f"{source} returned {type(result).__name__}; {_RETURNS}")
-    return _from_arrays(result, source)
+    return _from_arrays(result, source, pad)
 
 
-def _from_mapping(held: Mapping[Any, Any], source: str) -> Arrays:
+def _from_batches(given: Any, source: str, pad: Mapping[str, Any]) -> Arrays:
+    read, has_order, findings = read_batches(given, source)
+    arrays = _from_arrays(read, source, pad)
+    return replace(arrays, findings=(*findings, *arrays.findings), has_order=has_order)
+
+
+def _from_mapping(held: Mapping[Any, Any], source: str, pad: Mapping[str, Any] = NO_PAD) -> Arrays:
     """Take the arrays of a dictionary or of a file; names other than those of `ARRAYS` or of Keras are refused."""
+    if held and all(str(name) in PART_NAMES and are_batches(each) for name, each in held.items()):
+        parts = {PART_NAMES[str(name)]: _from_batches(each, f"{source} ({name})", pad) for name, each in held.items()}
+        return _joined(parts, source, pad)
     known = known_names(held, source)
     other = [name for name in held if name not in known]
     if other:
         raise InputError(KEY, f"{source}: a dictionary holds arrays: {unknown_name(str(other[0]), ARRAYS, 'array')}")
-    parts = keras_parts(held)
-    if parts:
-        return _from_parts({part: [held[name] for name in names] for part, names in parts.items()}, source)
+    names_of_parts = keras_parts(held)
+    if names_of_parts:
+        given = {part: [held[name] for name in names] for part, names in names_of_parts.items()}
+        return _from_parts(given, source, pad)
     names = find_names(held, source)
-    arrays = _from_arrays([held[names[name]] for name in ("x", "y", "weight") if name in names], source)
+    arrays = _from_arrays([held[names[name]] for name in ("x", "y", "weight") if name in names], source, pad)
     return replace(arrays, keys=read_keys(held, held[names["x"]], len(arrays.targets), source))
 
 
-def _from_parts(parts: Mapping[str, Sequence[Any]], source: str) -> Arrays:
-    return join_arrays({part: _from_arrays(each, f"{source} ({part})") for part, each in parts.items()}, source)
+def _from_parts(parts: Mapping[str, Sequence[Any]], source: str, pad: Mapping[str, Any]) -> Arrays:
+    return _joined({part: _from_arrays(each, f"{source} ({part})", pad) for part, each in parts.items()}, source, pad)
+
+
+def _joined(parts: Mapping[str, Arrays], source: str, pad: Mapping[str, Any]) -> Arrays:
+    if pad and "length" not in pad:
+        remedy = f'pad = {{ side = "{pad["side"]}", length = 100 }}'
+        raise InputError("data.pad", f"needs a length for several splits: {remedy}")
+    return join_arrays(parts, source)
 
 
 def _are_pairs(result: Any) -> bool:
@@ -242,21 +245,22 @@ def _has_rows(values: Any) -> bool:
     return isinstance(values, Mapping | list | tuple) or np.ndim(values) > 0
 
 
-def _from_arrays(given: Sequence[Any], source: str) -> Arrays:
+def _from_arrays(given: Sequence[Any], source: str, pad: Mapping[str, Any]) -> Arrays:
     """Take inputs, targets and, as the third array, weights of rows, if it is given and not None."""
-    arrays = _from_pair(given[0], given[1], source)
+    arrays = _from_pair(given[0], given[1], source, pad)
     if len(given) == 2 or given[2] is None:
         return arrays
     refuse_other_order(given[0], given[2], source, "weights")
     return replace(arrays, weights=read_array(given[2], len(arrays.targets), source))
 
 
-def _from_pair(inputs_given: Any, targets_given: Any, source: str) -> Arrays:
+def _from_pair(inputs_given: Any, targets_given: Any, source: str, pad: Mapping[str, Any]) -> Arrays:
     targets_given = _only_target(targets_given, source)
     refuse_other_order(inputs_given, targets_given, source, "targets")
     targets = plain_array(targets_given, KEY, f"{source}: targets")
     rows = len(np.atleast_1d(targets))
-    inputs_given = only_input(inputs_given, rows)
+    inputs_given, pads, said = pad_inputs(only_input(inputs_given, rows), rows, pad)
+    form: dict[str, Any] = {"pad": pads} if pads else {}
     several = several_inputs(inputs_given, rows, source)
     is_named = hasattr(targets_given, "columns") and targets.ndim == 2 and targets.shape[1] > 1
     names = tuple(map(str, targets_given.columns)) if is_named else None
@@ -265,9 +269,11 @@ def _from_pair(inputs_given: Any, targets_given: Any, source: str) -> Arrays:
     if several is not None:
         _refuse_other_targets(targets, source)
         tree, findings = read_several(several, len(targets), source)
-        return Arrays(tree, _as_targets(targets, source), findings=findings, target_names=names)
+        found = (*said, *findings)
+        return Arrays(tree, _as_targets(targets, source), findings=found, target_names=names, form=form)
     inputs = plain_array(inputs_given, KEY, f"{source}: inputs")
-    return replace(_checked(inputs, targets, source), target_names=names)
+    arrays = _checked(inputs, targets, source)
+    return replace(arrays, target_names=names, findings=(*said, *arrays.findings), form=form)
 
 
 def _only_target(given: Any, source: str) -> Any:

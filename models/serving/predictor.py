@@ -15,6 +15,7 @@ import numpy as np
 from nightune.models.errors import InputError
 from nightune.models.serving.arrays import as_inputs, plain_array
 from nightune.models.serving.code_package import without_registered_names
+from nightune.models.serving.image_rows import as_images
 from nightune.models.serving.input_trees import (
     ArrayTree,
     ShapeTree,
@@ -24,6 +25,7 @@ from nightune.models.serving.input_trees import (
     row_count,
     rows_of,
 )
+from nightune.models.serving.padding import padded
 from nightune.models.serving.preprocessing import TablePreprocessing, as_table, refuse_non_finite
 from nightune.models.serving.probabilities import decided_places, described_probabilities
 from nightune.models.serving.rebuilt_model import FOLDER, is_rebuilt, open_rebuilt
@@ -37,6 +39,9 @@ CARRIED = {
     "serving.labels": "labels",
     "serving.arrays": "arrays",
     "serving.input_trees": "input_trees",
+    "serving.image_files": "image_files",
+    "serving.image_rows": "image_rows",
+    "serving.padding": "padding",
     "serving.columns": "columns",
     "serving.preprocessing": "preprocessing",
     "serving.probabilities": "probabilities",
@@ -107,6 +112,8 @@ class Predictor:
         """Convert rows of a table, or an array or table of numbers, to the model's inputs.
 
         Several inputs are a dictionary of arrays or a table of one column for each, or for arrays in order a list.
+        Images that were read from a folder are paths, the bytes of files, or pixels (see `as_images`). Lists of rows
+        are padded as in training.
         InputError with row and value for what training would refuse, such as infinite values.
         """
         if self.preprocessing is not None:
@@ -115,6 +122,10 @@ class Predictor:
             refuse_non_finite(features, table, self.preprocessing)
             return features
         shape = read_shape(self.description["input_shape"])
+        raw = padded(raw, self.description["pad"], "inputs") if "pad" in self.description else raw
+        if "images" in self.description:
+            assert isinstance(shape, tuple)
+            return as_images(raw, shape, "inputs")
         if is_several(shape):
             return read_several(raw, shape, self.description["input_type"])
         values = plain_array(raw, "inputs", "the inputs")

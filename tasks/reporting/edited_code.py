@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nightune.models.kept_code import newly_edited
+from nightune.models.kept_code import newly_changed, newly_edited
 
 logger = logging.getLogger("nightune")
 
@@ -22,4 +22,11 @@ def edits_reported() -> Iterator[None]:
                 "%s: edited while this command ran; its trials and versions have the code of its start. "
                 "The next `nightune tune` takes the edited code as new code",
                 names,
+            )
+        changed = newly_changed()
+        if changed:
+            logger.warning(
+                "%s: changed while this command ran, and the study's functions read it: trials after the change may "
+                "have read the new content under the keys of the old one. Run `nightune tune --fresh` for new trials",
+                ", ".join(path.name for path in changed),
             )

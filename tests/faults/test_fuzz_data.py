@@ -11,9 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nightune.models.data.contents import Arrays
+from nightune.models.data.files.kinds import KINDS, PACKED
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.raw_data import RawData
 from nightune.models.data.settings import DataSettings
+from nightune.models.data.sources import _from_result
 from nightune.models.data.splits import Split
 from nightune.models.data.targets import encode_targets
 from nightune.models.errors import InputError
@@ -156,6 +159,37 @@ def test_any_column_of_weights_is_read_or_refused(column: list[str]) -> None:
     assert dataset.train.weights.any()
 
 
+elements = st.one_of(
+    st.integers(-(2**40), 2**40), st.floats(width=32), st.booleans(), st.text(max_size=2), st.none(), st.just([])
+)
+rows_of_lists = st.lists(st.lists(elements, max_size=4), min_size=1, max_size=12)
+pads = st.fixed_dictionaries(
+    {"side": st.sampled_from(["start", "end"])},
+    optional={"length": st.integers(1, 5), "value": st.integers(-3, 3) | st.floats(-1, 1)},
+)
+
+
+@fuzzed
+@given(rows_of_lists, st.none() | pads, st.sampled_from(["lists", "examples", "batches"]))
+def test_any_rows_of_any_lengths_are_read_or_refused(
+    rows: list[object], pad: dict[str, object] | None, form: str
+) -> None:
+    targets = [place % 2 for place in range(len(rows))]
+    given: object = (rows, targets)
+    if form == "examples":
+        given = zip(rows, targets, strict=True)
+    elif form == "batches":
+        given = iter([(rows[:5], np.array(targets[:5])), (rows[5:], np.array(targets[5:]))])
+    try:
+        arrays = _from_result(given, "d.py:f", pad or {})
+    except InputError as error:
+        assert error.key in ("data.source", "data.pad")  # noqa: PT017 - either outcome is well
+        return
+    assert isinstance(arrays, Arrays)
+    assert len(arrays.inputs) == len(arrays.targets) == len(rows)
+    assert np.isfinite(arrays.inputs).all()
+
+
 matrices = st.one_of(
     *(
         st.lists(st.lists(values, min_size=3, max_size=3), min_size=12, max_size=12).map(np.array)
@@ -203,6 +237,71 @@ def test_any_table_is_data_or_a_study_error(table: list[tuple[str, list[str]]], 
     writer.writerows(zip(*(column for _, column in table), strict=True))
     name = table[-1][0]
     read(text.getvalue().encode("utf-8", "surrogatepass"), [name, table[0][0]] if has_pair else name, split)
+
+
+NAMES_OF_FILES = [
+    *(f"t{suffix}" for suffix in KINDS),
+    *(f"t{each}{packed}" for each in (".csv", ".json") for packed in PACKED),
+]
+MAGIC = [
+    b"",
+    b"PAR1",
+    b"PK\x03\x04",
+    b"\x1f\x8b\x08",
+    b"SQLite format 3\0",
+    b"\x89HDF\r\n\x1a\n",
+    b"\x93NUMPY",
+    b"ARROW1\0\0",
+    b'[{"y": 1}, {"y": ',
+]
+
+
+@fuzzed
+@given(st.sampled_from(NAMES_OF_FILES), st.sampled_from(MAGIC), st.binary(max_size=200))
+def test_any_bytes_of_any_kind_of_file_are_data_or_are_refused(name: str, magic: bytes, rest: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / name).write_bytes(magic + rest)
+        try:
+            load_dataset(DataSettings(name, target="y"), Path(folder))
+        except InputError as error:
+            assert error.key.startswith("data.")  # noqa: PT017 - either outcome is well
+
+
+plain_cells = st.one_of(
+    st.integers(-999, 999).map(str), st.sampled_from(["1,5", "2.25", "1.250", "é", "a;b", "", "x y"])
+)
+
+
+@fuzzed
+@given(
+    st.lists(st.tuples(plain_cells, plain_cells), min_size=12, max_size=12),
+    st.sampled_from([",", ";", "\t", "|", " "]),
+    st.sampled_from(["utf-8", "utf-16", "cp1252"]),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "separator": st.sampled_from([",", ";", " "]),
+            "decimal": st.sampled_from([",", "."]),
+            "encoding": st.sampled_from(["utf-8", "cp1252", "utf-16", "ascii"]),
+        },
+    ),
+)
+def test_any_dialect_is_read_or_refused(
+    rows: list[tuple[str, str]], separator: str, encoding: str, keys: dict[str, str]
+) -> None:
+    text = io.StringIO()
+    csv.writer(text, delimiter=separator).writerows(
+        [("a", "b", "y"), *((*row, place % 2) for place, row in enumerate(rows))]
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "t.csv").write_bytes(text.getvalue().encode(encoding))
+        try:
+            data = load_dataset(DataSettings("t.csv", target="y", **keys), Path(folder))
+        except InputError as error:
+            assert error.key.startswith("data.")  # noqa: PT017 - either outcome is well
+            return
+    assert data.classes == (0, 1)
+    assert np.isfinite(data.train.inputs).all()
 
 
 @fuzzed

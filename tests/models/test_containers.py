@@ -92,7 +92,7 @@ REFUSED = {
     "masked values": ([[1.0, np.ma.masked, 2.0]] * ROWS, "values are masked"),
     "None": (np.where(MASK, None, X), "row .*|NaN"),
     "NA": (pd.DataFrame(IDS).astype("Int64").mask(IDS == 3), "row .*|NaN"),
-    "rows of different lengths": ([[1.0, 2.0], [1.0]] * (ROWS // 2), "different shapes.*pad_sequences"),
+    "rows of different lengths": ([[1.0, 2.0], [1.0]] * (ROWS // 2), "different (lengths|shapes).*pad"),
     "records": (RECORDS, "records.*DataFrame"),
     "complex numbers": (X + 1j, r"complex numbers.*np\.abs"),
     "complex objects": ((X + 1j).astype(object), "complex numbers"),

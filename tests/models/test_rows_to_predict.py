@@ -86,7 +86,7 @@ def test_missing_columns_are_named_with_those_that_may_be_meant(data: Dataset, t
     [
         ("rows.csv", b"", "empty"),
         ("rows.csv", ",".join(PEOPLE.columns).encode(), "no rows"),
-        ("rows.csv", b"a;b\n1;2\n", "';'"),
+        ("rows.csv", b"a;b\n1;2\n", "income"),
         ("rows.parquet", b"PAR1", "Parquet"),
         ("rows.npz", b"PK", "table"),
     ],

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from nightune.models.errors import InputError
 from nightune.tasks.check_study import StudyCheck, check_study
@@ -114,7 +115,7 @@ def test_no_file_is_replaced_and_none_is_left(existing: str, tmp_path: Path) -> 
         ("a.csv", "x\n1\n2\n", None, "data"),
         ("a.csv", "x,y\n" + "1,1\n" * 40, None, "data.target"),
         ("a.csv", "x,y\n" + "1,1\n" * 40, "z", "--target"),
-        ("a.txt", "x", None, "DATA"),
+        ("a.xyz", "x", None, "DATA"),
     ],
 )
 def test_data_that_cannot_be_trained_on_leaves_no_file(
@@ -131,3 +132,13 @@ def test_a_missing_file_and_a_missing_folder_are_named(tmp_path: Path) -> None:
         write_first_study(tmp_path / "none.csv", None, tmp_path)
     with pytest.raises(InputError, match="nowhere"):
         write_first_study(table(tmp_path), None, tmp_path / "nowhere")
+
+
+def test_images_of_several_sizes_get_one(tmp_path: Path) -> None:
+    for number in range(24):
+        kind = tmp_path / "pets" / ("cat", "dog")[number % 2]
+        kind.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8 + number, 9), 10 * number, np.uint8)).save(kind / f"{number}.png")
+    written = write_first_study(tmp_path / "pets", None, tmp_path)
+    assert "image_size = [64, 64]" in written.study.read_text(encoding="utf-8")
+    assert "[64, 64, 1]" in written.data

@@ -139,7 +139,18 @@ BROKEN_DATA = {
     "source = 'iris'\ntarget = ''": "data.target: '' is not the name of a column",
     "source = 'iris'\ntarget = ['a', 'a']": "data.target: ['a', 'a'] names a column twice",
     "source = 'iris'\ntargt = 'y'": "data.targt: unknown key; did you mean 'target'? "
-    "(known: source, target, task, drop, categorical, missing, numeric, dates, scale_target, weight, split)",
+    "(known: source, target, task, drop, categorical, missing, numeric, dates, scale_target, weight, split, "
+    "separator, decimal, encoding, query, sheet, arrays, arguments, pad, image_size, image_color)",
+    "source = 't.csv'\nseparator = ';;'": "data.separator: ';;' is not one sign",
+    "source = 't.csv'\ndecimal = ';'": "data.decimal: unknown ';'",
+    "source = 't.csv'\nencoding = 'utf-9'": "data.encoding: 'utf-9' is not",
+    "source = 't.h5'\narrays = { x = 1 }": "data.arrays: 1 is not a table of names",
+    "source = 'a.py:f'\narguments = [1]": "data.arguments: [1] is not a table",
+    "source = 'a.py:f'\narguments = { a = nan }": "data.arguments: … is not a table",
+    "source = 'a.py:f'\npad = 'post'": "data.pad: 'post' is not one of start, end",
+    "source = 'a.py:f'\npad = { length = 3 }": "data.pad: {'length': 3} is not one of start, end",
+    "source = 'images'\nimage_size = 64": "data.image_size: 64 is not a height and a width",
+    "source = 'images'\nimage_color = 'gray'": "data.image_color: unknown 'gray'; did you mean 'grey'?",
     "source = 'iris'\ntask = 'regresion'": "data.task: unknown 'regresion'; did you mean 'regression'? "
     "(known: classification, binary, multiclass, multilabel, regression)",
     "source = 'iris'\ndrop = 'id'": "data.drop: 'id' is not a list of texts",

@@ -1,10 +1,11 @@
 """The section [data] of a study file, and its split."""
 
+import math
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from nightune.tuning.study.section import SHARE, Clash, Section, Seed, Switch, Text, Texts
@@ -21,10 +22,48 @@ from nightune.vocabulary import (
 )
 
 SHARES = ("validation", "ranking", "test")
+# Keys that only some kinds of sources read (models/data/source_options.py).
+OF_CSV = ("separator", "decimal", "encoding")
+OF_SOURCE = (*OF_CSV, "query", "sheet", "arrays", "arguments", "pad", "image_size", "image_color")
+_ARRAY_FILES = (".npz", ".npy", ".h5", ".hdf5")
+_TABLES = ("breast_cancer", "diabetes", "iris", "wine")
 FOLDS = "a whole number from 2 to 100"
 Forms = dict[str, str]
 NUMERIC = f"a list of columns, or a table of columns and forms, one of {', '.join(NUMBER_FORMS)}"
 DATES = f"a list of columns, or a table of columns and forms, one of {', '.join(DATE_FORMS)}"
+
+
+SEPARATOR, SEPARATORS = r"^[^\w\r\n\"'.+-]$", 'one sign between fields, such as ";" or "\\t"; " " for runs of blanks'
+ARRAYS = 'a table of names, such as { x = "images", y = "labels" }'
+ARGUMENTS = "a table of the function's arguments, such as { year = 2025 }"
+SIDES = ("start", "end")
+PAD = 'one of start, end, or a table such as { side = "end", length = 100, value = 0 }'
+LIMIT_SIDE, LIMIT_LENGTH = 10_000, 1_000_000
+IMAGE_SIZE = f"a height and a width in pixels, from 1 to {LIMIT_SIDE}, such as [64, 64]"
+
+
+def is_file_of_table(source: str) -> bool:
+    """True for a source that holds no arrays: a folder, a function or a file of arrays may split them by an array."""
+    is_file = "." in source.replace("\\", "/").rpartition("/")[2] and ".py" not in source
+    return source in _TABLES or (is_file and not source.lower().endswith(_ARRAY_FILES))
+
+
+def read_encoding(name: str) -> str:
+    """Refuse an encoding that Python does not know, or that is none of texts."""
+    try:
+        "a".encode(name)
+    except (LookupError, ValueError):
+        pass
+    else:
+        return name
+    message = f'{shown(name)} is not a known encoding of texts (such as "utf-8", "cp1252" or "latin-1")'
+    raise PydanticCustomError("message", "{message}", {"message": message})
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | dict):
+        return all(map(_is_plain, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
 
 
 class Split(Section):
@@ -109,6 +148,46 @@ class DataSection(Section):
     scale_target: Switch = False
     weight: Text | None = None
     split: Split = Split()
+    separator: Annotated[str, Field(pattern=SEPARATOR, description=SEPARATORS)] | None = None
+    decimal: Literal[",", "."] | None = None
+    encoding: Annotated[Text, AfterValidator(read_encoding)] | None = None
+    query: Text | None = None
+    sheet: Text | None = None
+    arrays: Forms = Field(default_factory=dict, description=ARRAYS)
+    arguments: dict[str, Any] = Field(default_factory=dict, description=ARGUMENTS)
+    pad: dict[str, Any] = Field(default_factory=dict, description=PAD)
+    image_size: tuple[int, ...] = Field((), description=IMAGE_SIZE)
+    image_color: Literal["grey", "rgb", "rgba"] | None = None
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _read_size(cls, given: Any) -> Any:
+        """Height and width in pixels."""
+        sides = given if isinstance(given, list | tuple) else ()
+        is_size = len(sides) == 2 and all(type(side) is int and 0 < side <= LIMIT_SIDE for side in sides)
+        if is_size:
+            return tuple(sides)
+        raise PydanticCustomError("message", "{message}", {"message": f"{shown(given)} is not {IMAGE_SIZE}"})
+
+    @field_validator("pad", mode="before")
+    @classmethod
+    def _read_pad(cls, given: Any) -> Any:
+        """The side at which short rows are filled, or a table of it, the length and the value."""
+        pad = {"side": given} if isinstance(given, str) else given
+        is_pad = isinstance(pad, dict) and pad.get("side") in SIDES and pad.keys() <= {"side", "length", "value"}
+        length, value = (pad.get("length", 1), pad.get("value", 0)) if is_pad else (0, 0)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if is_pad and type(length) is int and 1 <= length <= LIMIT_LENGTH and is_number:
+            return pad
+        raise PydanticCustomError("message", "{message}", {"message": f"{shown(given)} is not {PAD}"})
+
+    @field_validator("arguments", mode="before")
+    @classmethod
+    def _read_arguments(cls, given: Any) -> Any:
+        """Names and values that a study can hold: numbers, texts, true and false, and lists and tables of these."""
+        if isinstance(given, dict) and all(name.isidentifier() and _is_plain(value) for name, value in given.items()):
+            return given
+        raise PydanticCustomError("message", "{message}", {"message": f"{shown(given)} is not {ARGUMENTS}"})
 
     @field_validator("target", mode="before")
     @classmethod

@@ -18,7 +18,7 @@ from nightune.tuning.search.observations import Observation
 from nightune.tuning.search.samplers import Sampler
 from nightune.tuning.search.search_space import Dimension, SearchSpace
 from nightune.tuning.study.budgets import brackets, trial_count, without_repeats
-from nightune.tuning.study.data_section import SHARES, DataSection, Split
+from nightune.tuning.study.data_section import OF_SOURCE, SHARES, DataSection, Split, is_file_of_table
 from nightune.tuning.study.rounds import bracket_points, draws
 from nightune.tuning.study.section import Section, read_section
 from nightune.tuning.study.sections import (
@@ -235,8 +235,8 @@ def _read_data(table: Any) -> tuple[DataSection | None, list[Problem]]:
 def _missing_column(data: Any) -> Iterator[Problem]:
     """A split by a column of a table needs its name; arrays of a file or a function may hold it themselves."""
     source, split = (data.get("source"), data.get("split")) if isinstance(data, dict) else (None, None)
-    may_be_arrays = isinstance(source, str) and (source.endswith(".npz") or ".py" in source)
-    if may_be_arrays or not isinstance(split, dict) or "column" in split:
+    is_table = not isinstance(source, str) or is_file_of_table(source)
+    if not is_table or not isinstance(split, dict) or "column" in split:
         return
     kind, has_files = split.get("kind"), any(isinstance(split.get(name), str) for name in SHARES)
     if kind in COLUMN_SPLIT_KINDS and not (kind == "fixed" and has_files):
@@ -260,7 +260,7 @@ def _read_after_search(tables: Mapping[str, Any]) -> tuple[dict[str, Any], list[
 def _data_content(data: DataSection) -> dict[str, Any]:
     """Omit a ranking share of 0, no gap and choices that are not made, so that older studies keep their digests."""
     content = data.model_dump(mode="json")
-    later = ("missing", "numeric", "dates", "weight")
+    later = ("missing", "numeric", "dates", "weight", *OF_SOURCE)
     content = {name: value for name, value in content.items() if value or name not in later}
     for name in ("ranking", "gap", "allow_overlap", "folds"):
         if not content["split"][name]:

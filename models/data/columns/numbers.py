@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -202,8 +202,11 @@ def _remarks(
     return tuple(remarks)
 
 
-def ambiguous_decimals(file: Path, table: "pd.DataFrame") -> tuple[str, ...]:
-    """Report columns of a CSV file whose fields all look like 1.250: decimals, or thousands of another country."""
+def ambiguous_decimals(file: Path, table: "pd.DataFrame", options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Report columns of a CSV file whose fields all look like 1.250: decimals, or thousands of another country.
+
+    `options` are those of pandas' reader for the way in which the file is written.
+    """
     import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
     suspects = []
@@ -218,7 +221,7 @@ def ambiguous_decimals(file: Path, table: "pd.DataFrame") -> tuple[str, ...]:
                 suspects.append(name)
     if not suspects:
         return ()
-    texts = pd.read_csv(file, encoding="utf-8-sig", dtype=str, usecols=suspects, nrows=10_000)
+    texts = pd.read_csv(file, **options, dtype=str, usecols=suspects, nrows=10_000)
     unsure = [name for name in suspects if texts[name].dropna().str.fullmatch(r"\s*-?[1-9]\d{0,2}(\.\d{3})?\s*").all()]
     return tuple(
         ambiguous_number(name, next(iter(texts[name][texts[name].str.contains(".", regex=False, na=False)])), POINT)

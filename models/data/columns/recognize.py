@@ -9,6 +9,7 @@ import numpy as np
 from nightune.models.data.columns.booleans import recognize_booleans
 from nightune.models.data.columns.categories import label_of_gaps, merge_remark, merged_labels, size_remark, word_remark
 from nightune.models.data.columns.dates import compact_remark, recognize_dates
+from nightune.models.data.columns.long_numbers import long_number_remark
 from nightune.models.data.columns.numbers import code_remark, mixed_remark, recognize_numbers
 from nightune.models.data.columns.reading import Choices, Reading, Texts, fields, quoted
 from nightune.models.errors import InputError
@@ -36,6 +37,10 @@ def recognize(values: "pd.Series[Any]", choices: Choices) -> tuple[Column, list[
     if is_stated and dtype == "category":
         values = values.astype(values.cat.categories.dtype)
     kind = kind_of_values(values)
+    long_numbers = None if is_stated else long_number_remark(values)
+    if long_numbers is not None:
+        column, remarks = _labels(values, choices, is_exact=True)
+        return column, [long_numbers, *remarks]
     if is_stated:
         kind = _stated_kind(values, kind, choices)
     if kind == CATEGORY and are_texts(values):

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nightune.models.data.columns.long_numbers import EXACT
 from nightune.models.serving.labels import as_texts
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_ZERO_IN_FRONT = re.compile(rb"0[0-9](?:(?<=[,\n\r\"]..)|(?<=[,\n\r\"] ..))")  # looks back, which is ten times faster
+_ZERO_IN_FRONT = re.compile(rb"0[0-9](?:(?<=[,;\t|\n\r\"]..)|(?<=[,;\t|\n\r\"] ..))")  # looks back, which is faster
+_SEARCHED = (",", ";", "\t", "|")  # separators
 
 
 def as_written(
@@ -25,11 +27,13 @@ def as_written(
     """
     import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
-    has_codes = any(dtype.kind in "iuf" for dtype in table.dtypes) and _has_zero_in_front(file)
+    is_searched = options.get("sep", ",") in _SEARCHED and not options["encoding"].startswith(("utf-16", "utf-32"))
+    may_have_codes = any(dtype.kind in "iuf" for dtype in table.dtypes)
+    has_codes = may_have_codes and (not is_searched or _has_zero_in_front(file))
     places = [
         place
         for place, name in enumerate(table.columns)
-        if table.dtypes.iloc[place].kind in "iufb" and (name in categorical or has_codes)
+        if table.dtypes.iloc[place].kind in "iufb" and (name in categorical or has_codes or _are_rounded(table[name]))
     ]
     if not places:
         return table
@@ -37,9 +41,19 @@ def as_written(
     codes = {}
     for name in texts.columns:
         is_code = _differ(table[name], texts[name]) if name in categorical else _are_codes(texts[name])
-        if is_code:
+        if is_code or (_are_rounded(table[name]) and _are_digits(texts[name])):
             codes[name] = texts[name]
     return table.assign(**codes)
+
+
+def _are_rounded(values: "pd.Series[Any]") -> bool:
+    """True for floats that a reader of tables has made of whole numbers beyond 2^53, gaps among them."""
+    known = values.dropna() if values.dtype.kind == "f" else values[:0]
+    return bool(len(known) and known.abs().max() > EXACT and (known % 1 == 0).all())
+
+
+def _are_digits(texts: "pd.Series[Any]") -> bool:
+    return bool(texts.dropna().str.fullmatch(r"\s*[0-9]+\s*").all())
 
 
 def _has_zero_in_front(file: Path) -> bool:

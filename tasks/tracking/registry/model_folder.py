@@ -40,7 +40,10 @@ def write_model_folder(parts: Path, example: "pd.DataFrame | ArrayTree", folder:
             code_paths=[str(_carried(Path(temporary)))],
             signature=_signature(description),
             input_example=_request(example),
-            pip_requirements=requirements(code if (code := parts / FOLDER / CODE).is_dir() else None),
+            pip_requirements=requirements(
+                code if (code := parts / FOLDER / CODE).is_dir() else None,
+                ("pillow",) if "images" in description else (),
+            ),
         )
     return folder
 
@@ -94,8 +97,9 @@ def _signature(description: Mapping[str, Any]) -> Any:
     from mlflow.models import ModelSignature  # noqa: PLC0415 - seconds
 
     # A schema names columns by texts, and would refuse the very frame that a source named by numbers.
-    # It has none for arrays in order, either.
-    has_names = description.get("has_text_names", True) and not _is_in_order(description)
+    # It has none for arrays in order, images as paths, bytes or pixels, or rows of different lengths, either.
+    is_free = _is_in_order(description) or "images" in description or "pad" in description
+    has_names = description.get("has_text_names", True) and not is_free
     inputs = _input_schema(description) if has_names else None
     return ModelSignature(inputs=inputs, outputs=_output_schema(description), params=_parameters())
 

@@ -1,0 +1,171 @@
+"""Read loaders of batches or examples once: tf.data, PyDataset of Keras, DataLoader of PyTorch, generators."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from nightune.models.data.loader_columns import ENDS, Columns, are_equal, bytes_of, leaves_of
+from nightune.models.errors import InputError
+
+KEY = "data.source"
+MOST_ELEMENTS = 1_000_000  # of a loader of unknown length
+
+
+def are_batches(given: Any) -> bool:
+    """True for a loader that gives batches or examples one after the other."""
+    if isinstance(given, Mapping | list | tuple | set | frozenset | str | bytes | range | np.ndarray):
+        return False
+    if any(hasattr(given, name) for name in ("__array__", "to_numpy", "toarray", "dtype")):
+        return False
+    return hasattr(given, "__iter__") or hasattr(given, "__next__") or _is_indexed(given)
+
+
+def read_batches(given: Any, source: str) -> tuple[list[Any], bool, tuple[str, ...]]:
+    """Return [inputs, targets] or [inputs, targets, weights] of all rows, whether they have an order, and findings.
+
+    Inputs may be a dictionary or a tuple of arrays. Rows of different shapes are lists. Large arrays are mapped to
+    temporary files. Rows that come in another order each time are sorted by their content.
+    """
+    count, elements = _count(given), _elements(given)
+    if count == -1:
+        raise InputError(KEY, f"{source} returned an endless {type(given).__name__}; {ENDS}")
+    is_repeatable = not hasattr(given, "__next__")
+    first = next(elements(), None) if is_repeatable else None
+    columns = Columns(source, count, are_batched=_is_indexed(given) or _is_data_loader(given))
+    with closing(columns):
+        for number, element in enumerate(islice(elements(), count), start=1):
+            columns.add(_parts(element, source))
+            if count is None and number >= MOST_ELEMENTS:
+                raise InputError(KEY, f"{source}: the loader has not ended after {number:,} elements; {ENDS}")
+        arrays = columns.joined()
+    findings = [columns.said()]
+    again = next(elements(), None) if is_repeatable else None
+    has_order = first is None or are_equal(_parts(first, source), _parts(again, source))
+    if not has_order:
+        digests = _all_digests(elements, count, columns.are_batched, source)
+        arrays, said = _sorted_rows(arrays, digests, source)
+        findings.append(said)
+    return arrays, has_order, tuple(findings)
+
+
+def _is_indexed(given: Any) -> bool:
+    """True for a PyDataset of Keras, whose batches are taken by their number."""
+    return any(each.__name__ in ("PyDataset", "Sequence") for each in type(given).__mro__) and hasattr(
+        given, "__getitem__"
+    )
+
+
+def _is_data_loader(given: Any) -> bool:
+    return hasattr(given, "dataset") and getattr(given, "batch_size", None) is not None
+
+
+def _count(given: Any) -> int | None:
+    """Return the number of elements; -1 for an endless loader, None if it is not known."""
+    if callable(getattr(given, "cardinality", None)):
+        count = int(given.cardinality())
+        return count if count >= -1 else None
+    try:
+        if _is_indexed(given):
+            batches = given.num_batches
+            return -1 if batches is None else int(batches)
+        return len(given)
+    except (TypeError, NotImplementedError, AttributeError):
+        return None
+
+
+def _elements(given: Any) -> Callable[[], Iterator[Any]]:
+    """Return a function that gives all elements, again at each call where the loader allows it."""
+    if _is_indexed(given):
+        return lambda: (given[number] for number in range(_count(given) or 0))
+    return lambda: iter(given)
+
+
+def _parts(element: Any, source: str) -> list[Any]:
+    """Return inputs, targets and weights of an element, as trees of NumPy arrays or lists."""
+    if not isinstance(element, list | tuple) or len(element) not in (2, 3):
+        held = f"a {type(element).__name__}" + (f" of {len(element)}" if isinstance(element, list | tuple) else "")
+        if isinstance(element, Mapping):
+            held = f"a dictionary of {', '.join(map(repr, element))}"
+        remedy = "give (x, y) or (x, y, weight), such as dataset.map(lambda row: (row['image'], row['label']))"
+        raise InputError(KEY, f"{source}: an element of the loader is {held}; {remedy}")
+    parts = list(element)
+    if isinstance(parts[1], Mapping) and len(parts[1]) == 1:
+        parts[1] = next(iter(parts[1].values()))
+    if isinstance(parts[1], Mapping):
+        problem = f"targets are a dictionary of {len(parts[1])} ({', '.join(map(repr, parts[1]))})"
+        raise InputError(KEY, f"{source}: {problem}; give one of them, such as dataset.map(lambda x, y: (x, y['a']))")
+    inputs = parts[0]
+    if isinstance(inputs, Mapping):
+        tree: Any = {name: _array(each) for name, each in inputs.items()}
+    else:
+        tree = tuple(map(_array, inputs)) if isinstance(inputs, tuple) else _array(inputs)
+    return [tree, *(_array(each) for each in parts[1:] if each is not None)]
+
+
+def _array(value: Any) -> Any:
+    """Return a tensor as an array; a ragged one as a list of rows."""
+    if hasattr(value, "to_list") and hasattr(value, "row_splits"):
+        return [_plain(row) for row in value.to_list()]
+    if callable(getattr(value, "detach", None)):  # of PyTorch
+        value = value.detach().cpu()
+    if callable(getattr(value, "numpy", None)):
+        value = value.numpy()
+    return [_plain(row) for row in value] if isinstance(value, list) and _is_uneven(value) else _plain(value)
+
+
+def _plain(value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except ValueError as error:  # of no one shape
+        problem = "an element of the loader holds lists of different lengths within a row"
+        raise InputError(KEY, f"{problem}; give rows of numbers of one shape beside their first length") from error
+
+
+def _is_uneven(rows: list[Any]) -> bool:
+    return len({len(row) for row in rows if isinstance(row, list | tuple | np.ndarray)}) > 1
+
+
+def _row_digests(parts: list[Any]) -> list[bytes]:
+    arrays = [array for _, array in leaves_of(parts)]
+    return [
+        hashlib.blake2b(b" ".join(bytes_of(array[row]) for array in arrays), digest_size=16).digest()
+        for row in range(len(arrays[-1]))
+    ]
+
+
+def _all_digests(
+    elements: Callable[[], Iterator[Any]], count: int | None, are_batched: bool, source: str
+) -> list[bytes]:
+    digests: list[bytes] = []
+    for element in islice(elements(), count):
+        parts = _parts(element, source)
+        if are_batched:
+            digests += _row_digests(parts)
+        else:
+            leaves = [array for _, array in leaves_of(parts)]
+            digests.append(hashlib.blake2b(b" ".join(map(bytes_of, leaves)), digest_size=16).digest())
+    return digests
+
+
+def _sorted_rows(parts: list[Any], again: list[bytes], source: str) -> tuple[list[Any], str]:
+    """Return rows that come in another order each time sorted by their content; InputError if they change."""
+    digests = _row_digests(parts)
+    if sorted(digests) != sorted(again):
+        remedy = "augment in the model, by layers such as keras.layers.RandomFlip"
+        raise InputError(KEY, f"{source}: the rows of the loader are others each time that it is read; {remedy}")
+    order = sorted(range(len(digests)), key=digests.__getitem__)
+
+    def ordered(rows: Any) -> Any:
+        return [rows[place] for place in order] if isinstance(rows, list) else rows[np.array(order)]
+
+    inputs = parts[0]
+    if isinstance(inputs, dict):
+        tree: Any = {name: ordered(each) for name, each in inputs.items()}
+    else:
+        tree = tuple(map(ordered, inputs)) if isinstance(inputs, tuple) else ordered(inputs)
+    said = "its rows come in another order each time, and are sorted by their content; shuffle=False keeps an order"
+    return [tree, *map(ordered, parts[1:])], f"{source}: {said}"

@@ -1,0 +1,160 @@
+"""Settle how a CSV file is written: encoding, separator and decimal sign, by the study or else by its first lines."""
+
+import codecs
+import csv
+import re
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from nightune.models.data.source_options import SourceOptions
+from nightune.models.errors import InputError
+
+KEY = "data.source"
+UTF_8 = "utf-8-sig"  # spreadsheets write a byte order mark in front of the first name
+SEPARATORS = (",", ";", "\t", "|")
+BLANKS = " "  # in a study: runs of blanks
+SAMPLE_BYTES, SAMPLE_ROWS = 2**18, 200
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+WESTERN = "cp1252"  # of Windows in Western Europe and America; Latin-1 is nearly a part of it
+MOST_FOREIGN = 0.3  # of the letters: in a Western language fewer have accents
+OTHER_ENCODINGS = ("cp1250", "cp1251", "cp1253", "cp1254", "shift_jis", "gb18030", "euc_kr")
+_COMMA, _POINT = re.compile(r"[-+]?\d+,\d+"), re.compile(r"[-+]?\d+\.\d+")
+_THOUSANDS = re.compile(r"[-+]?\d{1,3}(\.\d{3})+")
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a file is written, and what of it was guessed."""
+
+    separator: str = ","
+    decimal: str = "."
+    encoding: str = UTF_8
+    findings: tuple[str, ...] = ()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of pandas' reader; those of a usual file are the reader's own."""
+        separator = r"\s+" if self.separator == BLANKS else self.separator
+        given = {"sep": separator, "decimal": self.decimal}
+        usual = {"sep": ",", "decimal": "."}
+        return {"encoding": self.encoding} | {name: each for name, each in given.items() if each != usual[name]}
+
+
+def settle_dialect(file: Path, options: SourceOptions, name: str) -> Dialect:
+    """Settle how a file is written; the findings say what differs from UTF-8, commas and decimal points.
+
+    InputError for bytes that are no text in a known encoding.
+    """
+    encoding, of_encoding = (options.encoding, []) if options.encoding else _encoding(file, name)
+    rows_by = _Rows(_sample(file, encoding, name))
+    separator = options.separator or rows_by.separator()
+    decimal = options.decimal or ("." if separator == "," else rows_by.decimal(separator))
+    guessed = [
+        *([f"separator = {_quoted(separator)}"] if not options.separator and separator != "," else []),
+        *([f"decimal = {_quoted(decimal)}"] if not options.decimal and decimal != "." else []),
+    ]
+    findings = [*of_encoding, *([f"{name} is read with {', '.join(guessed)} (keys of [data])"] if guessed else [])]
+    return Dialect(separator, decimal, encoding, tuple(findings))
+
+
+def _quoted(sign: str) -> str:
+    return '"\\t"' if sign == "\t" else f'"{sign}"'
+
+
+def _encoding(file: Path, name: str) -> tuple[str, list[str]]:
+    with file.open("rb") as stream:
+        start = stream.read(4)
+        marked = next((encoding for mark, encoding in _MARKS.items() if start.startswith(mark)), None)
+        if marked:
+            return marked, [f"{name} is read as {marked}, as its first bytes say"]
+        stream.seek(0)
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        try:
+            while block := stream.read(2**22):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+            return UTF_8, []
+        except UnicodeDecodeError:
+            stream.seek(0)
+            foreign = b"\n".join(islice((line for line in stream if not line.isascii()), 2000))
+    return WESTERN, [_western(foreign, name)]
+
+
+def _western(lines: bytes, name: str) -> str:
+    """Say what words a file has as Western text; InputError if it is none."""
+    remedy = 'write it as encoding = "…" in [data], or save the file as UTF-8'
+    try:
+        text = lines.decode(WESTERN)
+    except UnicodeDecodeError:
+        text = ""
+    letters = [sign for sign in text if sign.isalpha()]
+    foreign = sum(not sign.isascii() for sign in letters)
+    if not text or "\0" in text or foreign > MOST_FOREIGN * max(1, len(letters)):
+        known = ", ".join((WESTERN, *OTHER_ENCODINGS))
+        raise InputError(KEY, f"{name} is not UTF-8 text, and its encoding is unknown: {remedy} (such as {known})")
+    words = list(dict.fromkeys(re.findall(r"[^\s,;|\"]*[^\x00-\x7f\s,;|\"][^\s,;|\"]*", text)))[:3]
+    shown = ", ".join(map(repr, words))
+    return f'{name} is not UTF-8; it is read with encoding = "{WESTERN}", such as {shown}. If that is wrong, {remedy}'
+
+
+def _sample(file: Path, encoding: str, name: str) -> str:
+    """Return the first whole lines of a file."""
+    with file.open("rb") as stream:
+        content = stream.read(SAMPLE_BYTES)
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(content)
+    except (UnicodeDecodeError, UnicodeError) as error:
+        message = f"{encoding!r} does not read {name} ({error}); use another one, or save the file as UTF-8"
+        raise InputError("data.encoding", message) from error
+    return text if len(content) < SAMPLE_BYTES else text[: text.rfind("\n") + 1]
+
+
+class _Rows:
+    """The first rows of a file under each separator."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def under(self, separator: str) -> list[list[str]]:
+        """Return the rows that are not empty; none if quotes are left open."""
+        if separator == BLANKS:
+            return [line.split() for line in self._text.splitlines()[:SAMPLE_ROWS] if line.strip()]
+        try:
+            rows = csv.reader(self._text.splitlines(keepends=True), delimiter=separator)
+            return [row for row in islice(rows, SAMPLE_ROWS) if row]
+        except csv.Error:  # a field of more than 128 KiB
+            return []
+
+    def separator(self) -> str:
+        """Return what divides most rows into as many fields as the first one.
+
+        A comma, if it does as well as another sign, unless all commas stand between digits and so may be decimal.
+        """
+        scores = {separator: self._score(separator) for separator in SEPARATORS}
+        best = max(SEPARATORS, key=lambda separator: scores[separator])
+        is_as_good = scores[","][0] == scores[best][0] and scores[","][1]
+        return "," if not scores[best][1] or (is_as_good and not self._has_decimal_commas()) else best
+
+    def _score(self, separator: str) -> tuple[float, int]:
+        """Return the share of rows with as many fields as the first one, and their number; 0 below two fields."""
+        rows = self.under(separator)
+        width = len(rows[0]) if rows else 0
+        return (sum(len(row) == width for row in rows) / len(rows), width) if width > 1 else (0.0, 0)
+
+    def _has_decimal_commas(self) -> bool:
+        body = self._text.partition("\n")[2]
+        return "," in body and not re.search(r"(?<!\d),|,(?!\d)", body)
+
+    def decimal(self, separator: str) -> str:
+        """Return a comma if there are numbers with a comma before their decimals, and none with a point."""
+        fields = [field.strip() for row in self.under(separator)[1:] for field in row]
+        has_commas = any(_COMMA.fullmatch(field) for field in fields)
+        has_points = any(_POINT.fullmatch(field) and not _THOUSANDS.fullmatch(field) for field in fields)
+        return "," if has_commas and not has_points else "."

@@ -1,0 +1,138 @@
+"""Read Parquet, Feather and Excel files as tables; whole numbers keep every digit."""
+
+import warnings
+from collections.abc import Sequence
+from contextlib import closing
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nightune.models.data.files.extras import imported
+from nightune.models.data.files.whole_numbers import column_of, keep_digits
+from nightune.models.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+KEY = "data.source"
+
+
+def read_parquet(place: Path) -> "pd.DataFrame":
+    """Read a Parquet file, or a folder of such files, whose subfolders NAME=VALUE are columns."""
+    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
+
+    try:
+        if place.is_dir():
+            return _read_parts(place)
+        return _with_digits(pd.read_parquet(place, engine="pyarrow"), place)
+    except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+        if isinstance(error, InputError):
+            raise
+        what = "is not a readable Parquet file (truncated?)" if place.is_file() else "is not a folder of Parquet files"
+        raise InputError(KEY, f"{place.name} {what}: {first_line(error)}") from error
+
+
+def _read_parts(folder: Path) -> "pd.DataFrame":
+    from pyarrow import dataset  # noqa: PLC0415 - only for Parquet
+
+    parts = dataset.dataset(folder, format="parquet", partitioning=_partitioning(folder), exclude_invalid_files=False)
+    table = parts.to_table()
+    return keep_digits(table.to_pandas(), table)
+
+
+def _partitioning(folder: Path) -> Any:
+    """Read the values of folders as pyarrow infers them, but as texts where one has a zero in front, such as 01."""
+    from pyarrow import dataset, schema, string  # noqa: PLC0415 - only for Parquet
+
+    values: dict[str, set[str]] = {}
+    for file in folder.rglob("*.parquet"):
+        for part in file.relative_to(folder).parts[:-1]:
+            name, mark, value = part.partition("=")
+            if mark:
+                values.setdefault(name, set()).add(value)
+    if any(value.isdigit() and value != "0" and value.startswith("0") for held in values.values() for value in held):
+        return dataset.partitioning(schema([(name, string()) for name in values]), flavor="hive")
+    return "hive"
+
+
+def _with_digits(frame: "pd.DataFrame", file: Path) -> "pd.DataFrame":
+    """Read again what pandas has made floats of whole numbers with gaps, if there is any."""
+    from pyarrow import parquet, types  # noqa: PLC0415 - only for Parquet
+
+    with parquet.ParquetFile(file) as held:
+        names = [field.name for field in held.schema_arrow if types.is_integer(field.type)]
+        lost = [name for name in names if name in frame.columns and frame[name].dtype.kind == "f"]
+        return keep_digits(frame, held.read(columns=lost)) if lost else frame
+
+
+def read_feather(file: Path) -> "pd.DataFrame":
+    """Read a Feather file, or a file or stream of Arrow."""
+    import pyarrow as pa  # noqa: PLC0415 - only for Arrow
+    from pyarrow import feather  # noqa: PLC0415
+
+    try:
+        try:
+            table: pa.Table = feather.read_table(file, memory_map=False)
+        except pa.ArrowInvalid:
+            with pa.ipc.open_stream(file.read_bytes()) as stream:
+                table = stream.read_all()
+    except (OSError, ValueError) as error:
+        problem = f"{file.name} is not a readable Feather or Arrow file (truncated?): {first_line(error)}"
+        raise InputError(KEY, problem) from error
+    return from_arrow(table)
+
+
+def from_arrow(table: "pa.Table") -> "pd.DataFrame":
+    """Return a table of Arrow as pandas holds it, with every digit of its whole numbers."""
+    return keep_digits(table.to_pandas(), table)
+
+
+def read_excel(file: Path, sheet: str) -> "pd.DataFrame":
+    """Read a sheet of an Excel file, the one of the name or the only one, with the names of columns in its first row.
+
+    Cells keep their types: unlike pandas' reader, texts of digits such as 01 stay texts. Formulas are their values.
+    """
+    import pandas as pd  # noqa: PLC0415 - half a second, only for tables
+
+    openpyxl = imported("openpyxl", "excel", "Excel files")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of styles and extensions, which hold no data
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+        with closing(book):
+            chosen = book[_chosen_sheet(book.sheetnames, sheet, file.name)]
+            rows = [row for row in chosen.values if any(map(_is_held, row))]
+    except InputError:
+        raise
+    except Exception as error:  # what a broken archive raises is up to it
+        raise InputError(KEY, f"{file.name} is not a readable Excel file: {first_line(error)}") from error
+    if not rows:
+        raise InputError(KEY, f"{file.name} is empty")
+    columns = [each for each in zip_longest(*rows) if any(map(_is_held, each))]
+    names = ["" if each[0] is None else str(each[0]) for each in columns]
+    if "" in names:
+        problem = f"{file.name}: {names.count('')} columns have no name in the first row"
+        raise InputError(KEY, f"{problem}; give each one, and remove titles above and notes beside the table")
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise InputError(KEY, f"{file.name} holds several columns named {repeated!r}; rename them")
+    values = [column_of([None if each == "" else each for each in column[1:]]) for column in columns]
+    return pd.DataFrame(dict(zip(names, values, strict=True)))
+
+
+def _is_held(cell: Any) -> bool:
+    return cell is not None and cell != ""
+
+
+def _chosen_sheet(names: Sequence[str], sheet: str, file: str) -> str:
+    if sheet in names or (not sheet and len(names) == 1):
+        return sheet or names[0]
+    which = f"no sheet {sheet!r}" if sheet else f"{len(names)} sheets"
+    listed = ", ".join(map(repr, names))
+    raise InputError("data.sheet", f"{file} has {which}; name one of {listed}: sheet = {names[0]!r}")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message."""
+    return (str(error).strip().splitlines() or ["no message"])[0]

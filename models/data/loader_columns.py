@@ -1,0 +1,187 @@
+"""Collect the elements of a loader, one below the other: in memory, or in temporary files where they are large."""
+
+import hashlib
+import logging
+import shutil
+import tempfile
+from typing import IO, Any
+
+import numpy as np
+
+from nightune.models.data.placement import gibibytes, place
+from nightune.models.errors import InputError
+from nightune.models.serving.input_trees import named_arrays
+
+KEY = "data.source"
+LEAST_FREE = 2**30  # bytes that stay free on the disk of temporary files
+FEWEST_REPEATED = 8  # rows of a batch that tells a repetition
+ENDS = "end it, such as by dataset.take(n), itertools.islice(batches, n) or a method __len__"
+logger = logging.getLogger("nightune")
+
+
+class Columns:
+    """The arrays of all elements, one below the other."""
+
+    def __init__(self, source: str, count: int | None, are_batched: bool) -> None:
+        self._source, self._count, self.are_batched = source, count, are_batched
+        self._is_settled = are_batched
+        self._columns: dict[str, _Column] = {}
+        self._form: Any = None
+        self._elements = 0
+        self._starts: list[bytes] = []  # digests of the first two elements of a loader of unknown length
+        self._was_first = False
+
+    def add(self, parts: list[Any]) -> None:
+        """Add an element; InputError if it is not like the first one, or if the elements repeat."""
+        leaves = leaves_of(parts)
+        if self._form is None:
+            self._form = parts
+            self._begin(parts, leaves)
+        if [name for name, _ in leaves] != list(self._columns):
+            problem = f"element {self._elements} of the loader has other arrays than the first"
+            raise InputError(KEY, f"{self._source}: {problem}")
+        self._refuse_repetition(leaves)
+        sizes = {len(array) for _, array in leaves} if self.are_batched else set()
+        if len(sizes) > 1:
+            shapes = ", ".join(str(np.shape(array)) for _, array in leaves)
+            raise InputError(KEY, f"{self._source}: a batch of the loader has different numbers of rows ({shapes})")
+        for name, array in leaves:
+            self._columns[name].add(array if self.are_batched else [array])
+        self._elements += 1
+
+    def _begin(self, parts: list[Any], leaves: list[tuple[str, Any]]) -> None:
+        if not self._is_settled:
+            target = parts[1]
+            self.are_batched = target.ndim > 0 and all(
+                (isinstance(array, list) or array.ndim > 0) and len(array) == len(target) for _, array in leaves
+            )
+        size = sum(len(bytes_of(array)) for _, array in leaves)
+        if self._count is not None:
+            what = "batches" if self.are_batched else "examples"
+            about = gibibytes(size * self._count)
+            logger.info("reading %s %s of the loader, about %s …", f"{self._count:,}", what, about)
+        is_on_disk = self._count is not None and place(size * self._count).is_on_disk
+        self._columns = {name: _Column(self._source, is_on_disk) for name, _ in leaves}
+
+    def _refuse_repetition(self, leaves: list[tuple[str, Any]]) -> None:
+        if self._count is not None or not self.are_batched or len(leaves[0][1]) < FEWEST_REPEATED:
+            return
+        digest = hashlib.blake2b(b" ".join(bytes_of(array) for _, array in leaves), digest_size=16).digest()
+        if len(self._starts) < 2:
+            self._starts.append(digest)
+            return
+        if self._was_first and digest == self._starts[1] != self._starts[0]:
+            problem = f"its batches repeat after {self._elements - 1}; it is endless"
+            raise InputError(KEY, f"{self._source} returned a loader, and {problem}: {ENDS}")
+        self._was_first = digest == self._starts[0]
+
+    def joined(self) -> list[Any]:
+        """Return inputs, targets and weights of all rows."""
+        if self._form is None:
+            raise InputError(KEY, f"{self._source} returned a loader without any element")
+        held = {name: column.joined() for name, column in self._columns.items()}
+        inputs = {name[2:]: array for name, array in held.items() if name.startswith("x ")}
+        tree: Any = inputs if isinstance(self._form[0], dict) else tuple(inputs.values())
+        single = not isinstance(self._form[0], dict | tuple)
+        return [tree[0] if single else tree, *(array for name, array in held.items() if name.startswith("."))]
+
+    def close(self) -> None:
+        """Close the temporary files; arrays that are mapped to them stay."""
+        for column in self._columns.values():
+            column.close()
+
+    def said(self) -> str:
+        """Say what was read."""
+        rows = self._columns[".y"].count
+        how = f"{self._elements:,} batches" if self.are_batched else "single examples"
+        size = gibibytes(sum(column.size for column in self._columns.values()))
+        return f"{self._source}: {rows:,} rows, {size}, are read once, as {how} of a loader"
+
+
+class _Column:
+    """Rows of one array: in memory, or in a temporary file if they are large; lists of rows of different shapes."""
+
+    def __init__(self, source: str, is_on_disk: bool) -> None:
+        self._source = source
+        self._held: list[Any] = []
+        self._file: IO[bytes] | None = _temporary_file() if is_on_disk else None
+        self._kind: np.dtype | None = None
+        self._shape: tuple[int, ...] | None = None
+        self.count, self.size = 0, 0
+
+    def add(self, rows: Any) -> None:
+        """Add some rows: an array, or a list of arrays."""
+        self.count += len(rows)
+        if isinstance(rows, list) and len({np.shape(row) for row in rows}) > 1:
+            self._held.append(rows)
+            self.size += sum(np.asarray(row).nbytes for row in rows)
+            return
+        array = np.asarray(rows)
+        self.size += array.nbytes
+        if self._file is None and array.dtype != object and self.size > 2**26 and place(self.size).is_on_disk:
+            self._file = _temporary_file()
+            held, self._held = self._held, []
+            for each in held:
+                self._write(np.asarray(each))
+        if self._file is None:
+            self._held.append(array)
+        else:
+            self._write(array)
+
+    def _write(self, array: np.ndarray) -> None:
+        assert self._file is not None
+        if self._kind is None:
+            self._kind, self._shape = array.dtype, array.shape[1:]
+        if (array.dtype, array.shape[1:]) != (self._kind, self._shape):
+            problem = f"rows of shape {array.shape[1:]} {array.dtype} after {self._shape} {self._kind}"
+            raise InputError(KEY, f"{self._source}: the loader gives {problem}; give rows of one form")
+        if shutil.disk_usage(tempfile.gettempdir()).free < LEAST_FREE + array.nbytes:
+            problem = f"the loader has given {gibibytes(self.size)}, and the disk of temporary files is nearly full"
+            raise InputError(KEY, f"{self._source}: {problem}; if it is endless, {ENDS}; else set TMPDIR")
+        self._file.write(np.ascontiguousarray(array).tobytes())
+
+    def close(self) -> None:
+        """Close the temporary file, if there is one."""
+        if self._file is not None:
+            self._file.close()
+
+    def joined(self) -> Any:
+        """Return all rows as one array, or as a list if their shapes differ."""
+        if self._file is not None:
+            assert self._kind is not None
+            assert self._shape is not None
+            self._file.flush()
+            return np.memmap(self._file, self._kind, "r+", shape=(self.count, *self._shape))
+        if any(isinstance(each, list) for each in self._held) or len({each.shape[1:] for each in self._held}) > 1:
+            return [np.asarray(row) for each in self._held for row in each]
+        return np.concatenate(self._held)
+
+
+def _temporary_file() -> IO[bytes]:
+    """Open an unnamed file, which is deleted with the last array that is mapped to it."""
+    return tempfile.TemporaryFile(prefix="nightune-")
+
+
+def leaves_of(parts: list[Any]) -> list[tuple[str, Any]]:
+    """Return the arrays of an element with names: those of inputs, then "y" and "weight" behind a dot."""
+    named = [(f"x {name}", each) for name, each in _named(parts[0])]
+    return [*named, *zip((".y", ".weight"), parts[1:], strict=False)]
+
+
+def _named(tree: Any) -> list[tuple[str, Any]]:
+    return [("", tree)] if isinstance(tree, list) else named_arrays(tree)
+
+
+def are_equal(one: list[Any], other: list[Any]) -> bool:
+    """True for two elements with the same arrays."""
+    pairs = zip(leaves_of(one), leaves_of(other), strict=True)
+    return all(bytes_of(first) == bytes_of(second) for (_, first), (_, second) in pairs)
+
+
+def bytes_of(array: Any) -> bytes:
+    """Return the content of an array, or of a list of rows."""
+    rows = array if isinstance(array, list) else [array]
+    return b" ".join(
+        repr(np.asarray(row).tolist()).encode() if np.asarray(row).dtype == object else np.asarray(row).tobytes()
+        for row in rows
+    )

@@ -1,0 +1,36 @@
+"""Report the files that a person's function reads while it builds a model, and that its identity does not include."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nightune.models.training.read_files import reads_watched
+from nightune.models.user_code import find_reference, is_reference, read_digests, source_files
+from nightune.vocabulary import ARCHITECTURE
+
+MOST_NAMED = 3
+
+
+@contextmanager
+def unnamed_reads(architecture: str, folder: Path) -> Iterator[list[str]]:
+    """Yield a list that holds at the end of the block what is to be said of such files of the function's folder.
+
+    `folder` is the study's. Files that a library opens by itself, outside Python and h5py, are not noticed.
+    """
+    remarks: list[str] = []
+    if not is_reference(architecture):
+        yield remarks
+        return
+    place = find_reference(architecture, folder, ARCHITECTURE)[0].parent
+    with reads_watched(place) as read:
+        yield remarks
+    named = {(place / name).resolve() for name in read_digests(architecture, folder)}
+    known = {*source_files(architecture, folder), *named}
+    found = [Path(path).relative_to(place) for path in sorted(read) if Path(path) not in known and Path(path).is_file()]
+    files = [
+        file.as_posix() for file in found if file.suffix not in (".py", ".pyc") and "site-packages" not in file.parts
+    ]
+    if files:
+        listed = ", ".join(f'"{name}"' for name in files[:MOST_NAMED])
+        remedy = f"name them as texts in the file, such as FILES = [{listed}]"
+        remarks.append(f"reads {', '.join(files[:MOST_NAMED])}, whose changes make no new trials: {remedy}")

@@ -1,0 +1,235 @@
+"""Loaders of batches are read once, whatever library they are of; endless and changing ones are refused."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nightune.models.data import loader_columns
+from nightune.models.data.batches import read_batches
+from nightune.models.data.contents import Arrays
+from nightune.models.data.loading import load_dataset
+from nightune.models.data.raw_data import separate_target
+from nightune.models.data.settings import DataSettings
+from nightune.models.data.sources import _from_result
+from nightune.models.data.splits import Split
+from nightune.models.data.storage import open_dataset, save_dataset
+from nightune.models.errors import InputError
+from nightune.models.serving.predictor import Predictor
+
+random = np.random.default_rng(4)
+X = random.normal(size=(50, 4)).astype(np.float32)
+Y = np.arange(50) % 3
+W = np.linspace(0.5, 2, 50).astype(np.float32)
+SPANS = [slice(start, start + 16) for start in range(0, 50, 16)]
+
+
+def read(given: Any, **pad: Any) -> Arrays:
+    result = _from_result(given, "d.py:f", pad)
+    assert isinstance(result, Arrays)
+    return result
+
+
+class Loader:
+    """Batches of PyTorch, as its DataLoader gives them: shuffled at each pass or not."""
+
+    batch_size = 16
+
+    def __init__(self, is_shuffled: bool = False, noise: float = 0.0) -> None:
+        self.dataset, self._is_shuffled, self._noise = X, is_shuffled, noise
+        self._random = np.random.default_rng(1)
+
+    def __len__(self) -> int:
+        return len(SPANS)
+
+    def __iter__(self):
+        order = self._random.permutation(50) if self._is_shuffled else np.arange(50)
+        for span in SPANS:
+            rows = order[span]
+            yield X[rows] + self._noise * self._random.random(), Y[rows]
+
+
+class PyDataset:
+    """As the class of Keras of this name."""
+
+    def __init__(self, length: int | None = len(SPANS)) -> None:
+        self.num_batches = length
+
+    def __getitem__(self, place: int):
+        return X[SPANS[place]], Y[SPANS[place]], W[SPANS[place]]
+
+
+def batches():
+    for span in SPANS:
+        yield X[span], Y[span]
+
+
+def examples():
+    yield from zip(X, Y, strict=True)
+
+
+def endless():
+    while True:
+        yield from batches()
+
+
+@pytest.mark.parametrize(
+    "given", [Loader, batches, examples, lambda: iter(list(batches())), lambda: map(tuple, batches())]
+)
+def test_batches_and_examples_are_rows_in_order(given):
+    arrays = read(given())
+    np.testing.assert_array_equal(arrays.inputs, X)
+    np.testing.assert_array_equal(arrays.targets, Y)
+    assert any("50 rows" in finding for finding in arrays.findings)
+
+
+def test_weights_and_several_inputs_are_read():
+    arrays = read(PyDataset())
+    np.testing.assert_array_equal(arrays.weights, W)
+    several = read(({"a": X[span], "b": Y[span, None]}, {"only": Y[span]}) for span in SPANS)
+    np.testing.assert_array_equal(several.inputs["b"], Y[:, None])
+    np.testing.assert_array_equal(read(((X[span], X[span] + 1), Y[span]) for span in SPANS).inputs[1], X + 1)
+
+
+def test_targets_of_several_columns_are_rows_of_examples():
+    onehot = np.eye(3)[Y]
+    np.testing.assert_array_equal(read(zip(X, onehot, strict=True)).targets, onehot)
+
+
+def test_loaders_by_name_are_fixed_splits():
+    parts = {"train": Loader(), "val": batches(), "test": PyDataset()}
+    with pytest.raises(InputError, match="weights"):
+        read(parts)
+    arrays = read({"train": Loader(), "val": batches(), "test": examples()})
+    assert arrays.keys["part"].value_counts().to_dict() == {"train": 50, "validation": 50, "test": 50}
+
+
+def test_shuffled_rows_are_the_same_at_each_reading():
+    (first, has_order, said), (second, _, _) = (read_batches(Loader(is_shuffled=True), "d.py:f") for _ in range(2))
+    assert not has_order
+    np.testing.assert_array_equal(first[0], second[0])
+    assert sorted(map(bytes, first[0])) == sorted(map(bytes, X))
+    assert "sorted" in said[1]
+
+
+def test_large_rows_are_mapped_to_a_file(monkeypatch):
+    monkeypatch.setenv("NIGHTUNE_DATA", "disk")
+    (inputs, targets), _, _ = read_batches(Loader(), "d.py:f")
+    assert isinstance(inputs, np.memmap)
+    np.testing.assert_array_equal(inputs, X)
+    np.testing.assert_array_equal(targets, Y)
+
+
+def failing():
+    yield X[:16], Y[:16]
+    raise KeyError("gone")
+
+
+REFUSED = {
+    "endless generator": (endless, ["repeat", "islice"]),
+    "endless PyDataset": (lambda: PyDataset(None), ["endless", "__len__"]),
+    "without targets": (lambda: iter([X]), ["(x, y)"]),
+    "dictionary": (lambda: iter([{"image": X, "label": Y}]), ["'image'", "map"]),
+    "two heads": (lambda: iter([(X, {"a": Y, "b": Y})]), ["'a', 'b'"]),
+    "empty": (lambda: iter([]), ["without any element"]),
+    "other rows": (lambda: Loader(noise=1.0), ["augment", "RandomFlip"]),
+    "pair": (lambda: (Loader(), Loader()), ['"train"', '"validation"']),
+    "changing": (lambda: iter([(X, Y), ({"a": X}, Y)]), ["element 1"]),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_be_read_as_meant_is_refused(kind):
+    given, words = REFUSED[kind]
+    with pytest.raises(InputError) as caught:
+        read(given())
+    assert all(word in caught.value.message for word in words)
+
+
+def test_the_remedy_for_an_endless_generator_works():
+    assert len(read(itertools.islice(endless(), 4)).targets) == 50
+
+
+def test_a_full_disk_is_told_from_an_endless_loader(monkeypatch):
+    monkeypatch.setenv("NIGHTUNE_DATA", "disk")
+    monkeypatch.setattr(loader_columns, "LEAST_FREE", 2**70)
+    with pytest.raises(InputError, match="TMPDIR"):
+        read_batches(Loader(), "d.py:f")
+
+
+def test_errors_of_a_generator_name_file_and_line(tmp_path: Path):
+    code = "import numpy as np\ndef load():\n    yield np.zeros((9, 2)), np.arange(9)\n    raise KeyError('gone')\n"
+    (tmp_path / "load.py").write_text(code)
+    with pytest.raises(InputError, match=r"load\(\) of load\.py .*KeyError.*line 4 of load\.py"):
+        load_dataset(DataSettings("load.py:load"), tmp_path)
+
+
+def test_shuffled_rows_have_no_order_for_a_split_by_time():
+    content = read(Loader(is_shuffled=True))
+    with pytest.raises(InputError, match="shuffle=False") as caught:
+        separate_target(content, DataSettings("d.py:f", split=Split("time")))
+    assert caught.value.key == "data.split.kind"
+
+
+ROWS = [list(range(1, 3 + place % 5)) for place in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("pad", "row", "expected"),
+    [
+        ({"side": "end"}, 0, [1, 2, 0, 0, 0, 0]),
+        ({"side": "start"}, 0, [0, 0, 0, 0, 1, 2]),
+        ({"side": "end", "length": 3, "value": -1}, 0, [1, 2, -1]),
+        ({"side": "end", "length": 3}, 4, [1, 2, 3]),
+        ({"side": "start", "length": 3}, 4, [4, 5, 6]),
+    ],
+)
+def test_ragged_rows_are_padded_as_the_study_says_and_by_a_version_alike(pad, row, expected, tmp_path):
+    (tmp_path / "load.py").write_text(f"def load():\n    return {ROWS}, {[place % 2 for place in range(40)]}\n")
+    data = load_dataset(DataSettings("load.py:load", pad=pad), tmp_path)
+    opened = open_dataset(save_dataset(data, tmp_path / "data"))
+    predictor = Predictor(None, None, opened.description)
+    known = {tuple(each) for each in (*opened.train.inputs.tolist(), *opened.validation.inputs.tolist())}
+    assert predictor.inputs([ROWS[row]]).tolist() == [expected]
+    assert {tuple(each) for each in predictor.inputs(ROWS).tolist()} >= known
+    np.testing.assert_array_equal(predictor.inputs(opened.train.inputs), opened.train.inputs)
+    if "length" not in pad:
+        with pytest.raises(InputError, match="at most 6"):
+            predictor.inputs([list(range(9))])
+
+
+def test_ragged_rows_without_a_choice_are_refused_with_it():
+    with pytest.raises(InputError, match='pad = "end"'):
+        read((ROWS, Y[:40]))
+    assert read((ROWS, Y[:40]), side="end").inputs.shape == (40, 6)
+
+
+def test_padding_that_nothing_needs_is_refused():
+    with pytest.raises(InputError, match="remove it") as caught:
+        read((X, Y), side="end")
+    assert caught.value.key == "data.pad"
+
+
+def test_several_inputs_are_padded_by_name():
+    arrays = read(({"words": ROWS, "age": X[:40]}, Y[:40]), side="end")
+    assert arrays.inputs["words"].shape == (40, 6)
+    assert list(arrays.form["pad"]) == ["words"]
+
+
+@pytest.mark.slow
+def test_datasets_of_tensorflow_are_read() -> None:
+    tf = pytest.importorskip("tensorflow")
+    whole = tf.data.Dataset.from_tensor_slices((X, Y))
+    for given in (whole, whole.batch(16), whole.batch(16).repeat().take(4)):
+        arrays = read(given)
+        np.testing.assert_array_equal(arrays.inputs[:50], X)
+    shuffled = whole.shuffle(50).batch(16)
+    np.testing.assert_array_equal(read(shuffled).inputs, read(shuffled).inputs)
+    with pytest.raises(InputError, match="take"):
+        read(whole.batch(16).repeat())
+    words = tf.data.Dataset.from_tensor_slices((tf.ragged.constant(ROWS), Y[:40])).batch(16)
+    assert read(words, side="end").inputs.shape == (40, 6)
+    with pytest.raises(InputError, match='pad = "end"'):
+        read(words)
