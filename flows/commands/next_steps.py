@@ -110,8 +110,11 @@ def _request_of(data_version: str) -> Request:
     """Return the request of models of the data: a table holds no rows of several axes, and not all several inputs."""
     try:
         text = (store_root() / "data" / data_version / DESCRIPTION).read_text(encoding="utf-8")
-        shape = read_shape(json.loads(text)["input_shape"])
+        description = json.loads(text)
+        shape = read_shape(description["input_shape"])
     except (OSError, ValueError, KeyError):  # prepared on another machine, or removed since
+        return OF_TABLE
+    if "columns" in description:
         return OF_TABLE
     if is_several(shape):
         return "rows.npz", "raw_dictionary" if isinstance(shape, dict) else "raw_list"

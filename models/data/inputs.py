@@ -11,7 +11,7 @@ from nightune.models.data.input_arrays import refuse_non_finite
 from nightune.models.data.raw_data import RawData
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.tables import fit_preprocessing
-from nightune.models.serving.input_trees import ArrayTree, named_arrays
+from nightune.models.serving.input_trees import ArrayTree, arrays_of, named_arrays
 from nightune.models.serving.preprocessing import TablePreprocessing, clean_table
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Inputs:
     """The inputs of all rows (rows, ...) as float32 or int32, and the columns that they come from.
 
-    `columns` hold one number or text per row: the cleaned columns of a table, or those of two-dimensional arrays.
+    `columns` hold one number or label per row: the cleaned columns of a table without those of texts, or those of
+    two-dimensional arrays.
     """
 
     values: ArrayTree
@@ -47,8 +48,10 @@ def encode_inputs(raw: RawData, settings: DataSettings, train: np.ndarray) -> In
     preprocessing, findings = fit_preprocessing(given, train, choices)
     cleaned = clean_table(given, preprocessing.columns)
     values = preprocessing.transform_clean(cleaned)
-    refuse_non_finite(values, settings.source)
-    columns = {name: cleaned[name].to_numpy() for name in cleaned.columns}
+    for array in arrays_of(values):
+        if array.dtype.kind == "f":
+            refuse_non_finite(array, settings.source)
+    columns = {name: cleaned[name].to_numpy() for name in cleaned.columns if name not in preprocessing.texts}
     return Inputs(values, columns, preprocessing, tuple(findings), _amounts(given, preprocessing))
 
 

@@ -26,7 +26,7 @@ def read_content(settings: DataSettings, folder: Path) -> Table | Arrays:
     """
     files = settings.split.files
     if not files:
-        content = read_source(settings.source, folder, settings.numeric, settings.categorical)
+        content = read_source(settings.source, folder, settings.numeric, settings.as_written)
         if isinstance(content, Table):
             refuse_few_rows(content, settings.source)
         return content
@@ -66,7 +66,7 @@ def _key(name: str) -> str:
 
 def _read(name: str, source: str, settings: DataSettings, folder: Path) -> Table | Arrays:
     try:
-        return read_source(source, folder, settings.numeric, settings.categorical)
+        return read_source(source, folder, settings.numeric, settings.as_written)
     except InputError as error:
         raise InputError(_key(name) if error.key == KEY else error.key, error.message) from error
 
@@ -82,7 +82,7 @@ def _read_csv_files(sources: Mapping[str, str], settings: DataSettings, folder: 
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / Path(settings.source).name
         joined.to_csv(file, index=False, encoding="utf-8", lineterminator="\r\n")  # so that a lone \r is quoted, too
-        table = read_source(str(file), folder, settings.numeric, settings.categorical)
+        table = read_source(str(file), folder, settings.numeric, settings.as_written)
     assert isinstance(table, Table)  # as every CSV file
     return replace(table, parts=parts)
 

@@ -9,7 +9,7 @@ from nightune.models.data.dataset import ColumnLine
 from nightune.models.data.raw_data import RawData
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.targets import Targets
-from nightune.models.serving.columns import CATEGORY, Column, are_missing, clean_column
+from nightune.models.serving.columns import CATEGORY, CODE, TEXT, Column, are_missing, clean_column
 from nightune.models.serving.preprocessing import TablePreprocessing
 
 if TYPE_CHECKING:
@@ -70,7 +70,12 @@ def _line(values: "pd.Series[Any]", column: Column | None, preprocessing: TableP
 
 
 def _done(column: Column, preprocessing: TablePreprocessing) -> str:
-    if column.kind == CATEGORY:
+    if column.kind == TEXT:
+        words = preprocessing.texts[column.name]
+        parts = [f"indices of {words.size} words, the first {words.length} of each text"]
+    elif column.kind == CODE:
+        parts = [f"codes below {preprocessing.codes[column.name].size}, 0 for unknown values"]
+    elif column.kind == CATEGORY:
         fitted = preprocessing.categories[column.name]
         parts = [f"one feature for each of {len(fitted.known) - len(fitted.rare)} labels"]
         parts.append(f"{len(fitted.rare)} rare labels share one" if fitted.rare else "")

@@ -141,6 +141,8 @@ def _refuse_column_names(settings: DataSettings) -> None:
         "missing": settings.missing,
         "numeric": settings.numeric,
         "dates": settings.dates,
+        "text": settings.text,
+        "codes": settings.codes,
     }
     for name, value in given.items():
         if value:

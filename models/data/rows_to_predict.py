@@ -9,7 +9,7 @@ from nightune.models.data.array_keys import INPUTS
 from nightune.models.data.contents import Table
 from nightune.models.data.sources import FORMATS, KEY, array_of, existing_file, open_archive, read_source
 from nightune.models.errors import InputError
-from nightune.models.serving.columns import CATEGORY, USUAL_FORMS
+from nightune.models.serving.columns import AS_TEXTS, CATEGORY, USUAL_FORMS
 from nightune.models.serving.input_trees import ArrayTree, is_several, read_shape, row_count
 from nightune.vocabulary import listing, suggestion, unknown_name
 
@@ -62,7 +62,11 @@ def _read(file: Path, description: Mapping[str, Any]) -> RowsToPredict:
             raise InputError(KEY, f"it holds arrays; the model reads a table: .csv or .parquet ({listing(names)})")
         return _from_archive(file, read_shape(description["input_shape"]))
     numbers = {each["name"]: form for each in columns or () if (form := each.get("form", "")) not in USUAL_FORMS}
-    labels = [each["name"] for each in columns or () if each["kind"] == CATEGORY and each["dtype"] in TEXTS]
+    labels = [
+        each["name"]
+        for each in columns or ()
+        if each["kind"] in AS_TEXTS and (each["kind"] != CATEGORY or each["dtype"] in TEXTS)
+    ]
     content = read_source(str(file), file.parent, numbers, labels)
     assert isinstance(content, Table)  # as every CSV and Parquet file
     if columns is None:

@@ -12,7 +12,8 @@ class DataSettings:
     """Where the data comes from and how to read it: one field per key of [data].
 
     `target`, `weight`, `drop`, `categorical`, `numeric`, `dates` and `split.column` name columns of a table; a form of
-    numbers or dates is empty where its texts decide. `missing` are the texts of gaps. Without a task, the targets
+    numbers or dates is empty where its texts decide. Columns of `text` (words and length of each) and `codes` (their
+    number, 0: all) are inputs of their own. `missing` are the texts of gaps. Without a task, the targets
     decide. With `metrics_by_rows` only training uses weights of rows.
     """
 
@@ -24,6 +25,8 @@ class DataSettings:
     missing: tuple[str, ...] = ()
     numeric: Mapping[str, str] = field(default_factory=dict)
     dates: Mapping[str, str] = field(default_factory=dict)
+    text: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    codes: Mapping[str, int] = field(default_factory=dict)
     scale_target: bool = False
     weight: str | None = None
     metrics_by_rows: bool = False
@@ -37,4 +40,9 @@ class DataSettings:
     @property
     def choices(self) -> Choices:
         """What the study says about columns."""
-        return Choices(self.missing, self.numeric, self.dates, self.categorical)
+        return Choices(self.missing, self.numeric, self.dates, self.categorical, self.text, self.codes)
+
+    @property
+    def as_written(self) -> tuple[str, ...]:
+        """The columns whose texts count as they are written: 007 is not 7."""
+        return (*self.categorical, *self.text, *self.codes)

@@ -1,8 +1,8 @@
 """Architectures: functions from typed parameters to a Keras model, built in or in users' files.
 
-The signature of a function defines keys of a study: each parameter is a key of [model]. `input_shape`, `output_size`
-and `training_inputs` are given by the data. The outputs of built-in models are logits. Keras is imported when a model
-is built.
+The signature of a function defines keys of a study: each parameter is a key of [model]. `input_shape`, `output_size`,
+`training_inputs` and `vocabulary_sizes` are given by the data. The outputs of built-in models are logits. Keras is
+imported when a model is built.
 """
 
 import inspect
@@ -36,7 +36,8 @@ from nightune.models.user_code import folder_on_path, is_reference, load_functio
 from nightune.vocabulary import ARCHITECTURE as KEY
 from nightune.vocabulary import MODEL_PREFIX, KeyKind, unknown_name
 
-GIVEN = ("input_shape", "output_size", "training_inputs")
+GIVEN = ("input_shape", "output_size", "training_inputs", "vocabulary_sizes")
+NO_VOCABULARIES: Mapping[str, int] = types.MappingProxyType({})
 
 Activation = Literal["relu", "elu", "selu", "gelu", "silu", "leaky_relu", "tanh", "sigmoid", "linear"]
 Dropout = Annotated[float, Key("float", low=0.0, high=1.0, is_open_high=True)]
@@ -119,7 +120,7 @@ def takes_any_parameter(name: str, folder: Path) -> bool:
     return any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
 
 
-def build_model(
+def build_model(  # noqa: PLR0913 - what a study sets, and what the data gives
     architecture: str,
     parameters: Mapping[str, Any],
     input_shape: ShapeTree,
@@ -128,10 +129,12 @@ def build_model(
     folder: Path,
     seed: int,
     training_inputs: Any = None,
+    vocabulary_sizes: Mapping[str, int] = NO_VOCABULARIES,
 ) -> Any:
     """Return a new Keras model with initial weights by the seed; what it was compiled with is left to the caller.
 
-    `training_inputs` are those of the training split, for a function with this parameter.
+    `training_inputs` are those of the training split, for a function with this parameter, and `vocabulary_sizes` the
+    numbers of different indices or codes of a table's columns of texts and codes.
 
     Seeds that the function fixes are replaced by seeds that follow the given one (own_seeds.py).
     InputError gives the exception of the function, or the mismatch between its result and the data. Not thread-safe:
@@ -144,7 +147,7 @@ def build_model(
     function = _find(architecture, folder)
     refuse_several(architecture, input_shape)
     arguments = bound_arguments(
-        architecture, parameters, input_shape, output_size, folder, _unchanging(training_inputs)
+        architecture, parameters, input_shape, output_size, folder, _unchanging(training_inputs), vocabulary_sizes
     )
     code = (folder / architecture.rpartition(":")[0]).parent
     shape: tuple[int | None, ...] = ()
@@ -199,9 +202,10 @@ def bound_arguments(
     output_size: OutputSize,
     folder: Path,
     training_inputs: Any = None,
+    vocabulary_sizes: Mapping[str, int] = NO_VOCABULARIES,
 ) -> inspect.BoundArguments:
     """Return the arguments that `build_model` gives to the function; InputError names a wrong parameter."""
-    given = dict(zip(GIVEN, (input_shape, output_size, training_inputs), strict=True))
+    given = dict(zip(GIVEN, (input_shape, output_size, training_inputs, dict(vocabulary_sizes)), strict=True))
     return _arguments(_find(architecture, folder), {**parameters, **given})
 
 

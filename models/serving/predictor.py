@@ -38,6 +38,7 @@ CARRIED = {
     "serving.arrays": "arrays",
     "serving.input_trees": "input_trees",
     "serving.columns": "columns",
+    "serving.vocabularies": "vocabularies",
     "serving.preprocessing": "preprocessing",
     "serving.probabilities": "probabilities",
     "serving.code_package": "code_package",

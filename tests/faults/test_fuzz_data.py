@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.raw_data import RawData
+from nightune.models.data.rows_to_predict import read_rows
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.splits import Split
 from nightune.models.data.targets import encode_targets
@@ -154,6 +155,38 @@ def test_any_column_of_weights_is_read_or_refused(column: list[str]) -> None:
     assert dataset.train.weights is not None
     assert (np.isfinite(dataset.train.weights) & (dataset.train.weights >= 0)).all()
     assert dataset.train.weights.any()
+
+
+words = st.one_of(columns, st.lists(st.text(max_size=12), min_size=12, max_size=12))
+
+
+@settings(fuzzed, max_examples=CASES // 4)
+@given(words, words, st.sampled_from([{"text": True}, {"codes": 0}, {"codes": 3}]), st.sampled_from([0, 2]))
+def test_any_column_of_texts_or_codes_is_read_or_refused(
+    column: list[str], other: list[str], key: dict[str, int], folds: int
+) -> None:
+    text = io.StringIO()
+    csv.writer(text).writerows([("w", "o", "y"), *zip(column, other, np.arange(12) / 7, strict=True)])
+    chosen = {"text": {"w": {"words": 5, "length": 2}}} if "text" in key else {"codes": {"w": key["codes"]}}
+    split = Split("random", folds=folds, allow_overlap=True)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "t.csv").write_bytes(text.getvalue().encode("utf-8", "surrogatepass"))
+        try:
+            dataset = load_dataset(DataSettings("t.csv", target="y", split=split, **chosen), Path(folder))
+            assert dataset.preprocessing is not None
+            rows = read_rows(Path(folder) / "t.csv", dataset.description).rows
+        except InputError as error:
+            assert error.key in ("data.text", "data.codes", "data.source", "data.target", f"{folder}/t.csv")  # noqa: PT017
+            return
+    again = dataset.preprocessing.transform(rows)
+    whole = dataset.preprocessing.as_named(again)["w"]
+    assert whole.dtype == np.int32
+    assert (whole >= 0).all()
+    assert (whole < dataset.vocabulary_sizes["w"]).all()
+    trained = [tuple(map(int, np.atleast_1d(row))) for row in dataset.preprocessing.as_named(dataset.train.inputs)["w"]]
+    assert set(trained) <= {tuple(map(int, np.atleast_1d(row))) for row in whole}
+    for fold in dataset.folds:
+        assert fold.input_shape == dataset.input_shape
 
 
 matrices = st.one_of(

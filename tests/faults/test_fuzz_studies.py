@@ -21,6 +21,10 @@ STUDIES = sorted(Path("studies").glob("*.toml"))
 NAMES = [
     *KEYS,
     "class_weight",
+    "text",
+    "codes",
+    "words",
+    "length",
     "weight",
     "average",
     "low",

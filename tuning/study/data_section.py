@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from nightune.tuning.study.column_keys import CODES, TEXT, read_codes, read_text
 from nightune.tuning.study.section import SHARE, Clash, Section, Seed, Switch, Text, Texts
 from nightune.vocabulary import (
     COLUMN_SPLIT_KINDS,
@@ -106,6 +107,10 @@ class DataSection(Section):
     missing: Texts = ()
     numeric: Forms = Field(default_factory=dict, description=NUMERIC)
     dates: Forms = Field(default_factory=dict, description=DATES)
+    text: Annotated[dict[str, dict[str, int]], BeforeValidator(read_text)] = Field(
+        default_factory=dict, description=TEXT
+    )
+    codes: Annotated[dict[str, int], BeforeValidator(read_codes)] = Field(default_factory=dict, description=CODES)
     scale_target: Switch = False
     weight: Text | None = None
     split: Split = Split()

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,8 @@ class Choices:
     numeric: Mapping[str, str] = field(default_factory=dict)
     dates: Mapping[str, str] = field(default_factory=dict)
     categorical: tuple[str, ...] = ()
+    text: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # words and length of each column
+    codes: Mapping[str, int] = field(default_factory=dict)  # the number of codes of each column; 0: as many as labels
 
     def of_features(self, others: Iterable[str | None]) -> "Choices":
         """Leave out the columns that are no features: the target and that of the split."""
@@ -36,7 +38,8 @@ class Choices:
         numeric, dates = (
             {name: form for name, form in given.items() if name not in apart} for given in (self.numeric, self.dates)
         )
-        return Choices(self.missing, numeric, dates, tuple(name for name in self.categorical if name not in apart))
+        categorical = tuple(name for name in self.categorical if name not in apart)
+        return replace(self, numeric=numeric, dates=dates, categorical=categorical)
 
     def refuse_unknown(self, known: Sequence[str]) -> None:
         """Refuse names of columns that the table does not have, and a column with two kinds."""
@@ -44,6 +47,8 @@ class Choices:
             "categorical": self.categorical,
             "numeric": self.numeric,
             "dates": self.dates,
+            "text": self.text,
+            "codes": self.codes,
         }
         for key, names in keys.items():
             for name in names:

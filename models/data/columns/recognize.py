@@ -11,6 +11,7 @@ from nightune.models.data.columns.categories import label_of_gaps, merge_remark,
 from nightune.models.data.columns.dates import compact_remark, recognize_dates
 from nightune.models.data.columns.numbers import code_remark, mixed_remark, recognize_numbers
 from nightune.models.data.columns.reading import Choices, Reading, Texts, fields, quoted
+from nightune.models.data.columns.vocabularies import vocabulary_column
 from nightune.models.errors import InputError
 from nightune.models.serving.columns import CATEGORY, Column, clean_column, gap_number, kind_of_values
 from nightune.models.serving.date_texts import COMPACT, YEAR_FIRST
@@ -28,6 +29,8 @@ def recognize(values: "pd.Series[Any]", choices: Choices) -> tuple[Column, list[
     InputError for a column that cannot be of the kind that the study gives it.
     """
     name, dtype = str(values.name), str(values.dtype)
+    if (found := vocabulary_column(values, choices)) is not None:
+        return found
     if name in choices.categorical:
         return _labels(values, choices, is_exact=True)
     if name in choices.dates and choices.dates[name] == COMPACT and values.dtype.kind in "iuf":

@@ -133,7 +133,7 @@ def _column_type(column: Mapping[str, str]) -> Any:
 
     if column["kind"] == "number" and column["dtype"].startswith("float"):
         return "double"
-    if column["kind"] == "category" and column["dtype"] in ("object", "str", "string", "category"):
+    if column["kind"] in ("category", "text") and column["dtype"] in ("object", "str", "string", "category"):
         return "string"
     if column["kind"] == "boolean" and column["dtype"] == "bool":
         return "boolean"
