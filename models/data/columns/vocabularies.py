@@ -26,6 +26,8 @@ def vocabulary_column(values: "pd.Series[Any]", choices: Choices) -> tuple[Colum
     key = "text" if name in choices.text else "codes"
     if name == FEATURES:
         raise InputError(f"data.{key}", f"{name!r} is the name of the input of all other columns; rename the column")
+    if "/" in name or not name:
+        raise InputError(f"data.{key}", f"{name!r} cannot name an input of Keras; rename the column, without '/'")
     kind_of_values(values)  # refuses lists and other objects
     if key == "text":
         return Column(name, dtype, TEXT, gaps=choices.missing, missing_label=""), []
