@@ -35,7 +35,7 @@ def folded_rows(split: Split, targets: Targets, keys: np.ndarray | None) -> Rows
     return Rows(pool, folds[-1].validation, held.test, findings=findings, folds=folds)
 
 
-def encode_fold(raw: RawData, settings: DataSettings, whole: Inputs, fold: FoldRows) -> ArrayTree:
+def encode_fold(raw: RawData, settings: DataSettings, whole: Inputs, fold: FoldRows, targets: Targets) -> ArrayTree:
     """Return the inputs of all rows by a preprocessing fitted on the fold's training rows, in the whole's columns.
 
     A category that the fold's training rows lack is unknown to it, and its column is 0, as for rows to predict. Words
@@ -43,7 +43,7 @@ def encode_fold(raw: RawData, settings: DataSettings, whole: Inputs, fold: FoldR
     """
     if whole.preprocessing is None:
         return whole.values
-    fitted = encode_inputs(raw, settings, fold.train)
+    fitted = encode_inputs(raw, settings, fold.train, targets)
     assert fitted.preprocessing is not None
     named, of_whole = fitted.preprocessing.as_named(fitted.values), whole.preprocessing.as_named(whole.values)
     if FEATURES in of_whole:
@@ -78,6 +78,7 @@ def _features(preprocessing: TablePreprocessing) -> Iterator[tuple[str, str, str
         yield from (("category", name, text) for text in known.known if text not in rare)
         if rare:
             yield "category", name, None
+    yield from (("encoding", column, name) for column, name in preprocessing.encodings.keys)
 
 
 def _older_rows(split: Split, times: np.ndarray, held: Rows) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -9,7 +9,7 @@ from nightune.models.data.array_keys import INPUTS
 from nightune.models.data.contents import Table
 from nightune.models.data.sources import FORMATS, KEY, array_of, existing_file, open_archive, read_source
 from nightune.models.errors import InputError
-from nightune.models.serving.columns import AS_TEXTS, CATEGORY, USUAL_FORMS
+from nightune.models.serving.columns import AS_TEXTS, LABELS, USUAL_FORMS
 from nightune.models.serving.input_trees import ArrayTree, is_several, read_shape, row_count
 from nightune.vocabulary import listing, suggestion, unknown_name
 
@@ -65,7 +65,7 @@ def _read(file: Path, description: Mapping[str, Any]) -> RowsToPredict:
     labels = [
         each["name"]
         for each in columns or ()
-        if each["kind"] in AS_TEXTS and (each["kind"] != CATEGORY or each["dtype"] in TEXTS)
+        if each["kind"] in AS_TEXTS and (each["kind"] not in LABELS or each["dtype"] in TEXTS)
     ]
     content = read_source(str(file), file.parent, numbers, labels)
     assert isinstance(content, Table)  # as every CSV and Parquet file

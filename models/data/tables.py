@@ -11,6 +11,7 @@ from nightune.models.data.columns.numbers import are_codes
 from nightune.models.data.columns.reading import SETTLED_BY, Choices, Texts
 from nightune.models.data.columns.recognize import are_texts, recognize
 from nightune.models.data.columns.vocabularies import fit_codes, fit_texts, vocabulary_remarks
+from nightune.models.data.encodings import with_encodings
 from nightune.models.data.targets import rounded
 from nightune.models.errors import InputError
 from nightune.models.serving.columns import CODE, NUMERIC, TEXT, Column, are_missing, clean_column
@@ -50,11 +51,12 @@ def fit_preprocessing(
         raise InputError("data.source", "no column is left to learn from: all are empty or hold a single value")
     cleaned = clean_table(features.iloc[train], columns)
     texts, codes = (names_of_kind(columns, [kind]) for kind in (TEXT, CODE))
-    return replace(
+    fitted = replace(
         _fitted_features(columns, cleaned),
         texts={name: fit_texts(cleaned[name], choices.text[name]) for name in texts},
         codes={name: fit_codes(cleaned[name], choices.codes[name]) for name in codes},
-    ), findings
+    )
+    return with_encodings(fitted, cleaned, choices), findings
 
 
 def split_keys(column: "pd.Series[Any] | None", is_time: bool, choices: Choices) -> np.ndarray | None:
@@ -134,8 +136,8 @@ def _with_codes_as_numbers(column: "pd.Series[Any]", choices: Choices) -> Choice
 
 
 def _fitted_features(columns: Sequence[Column], cleaned: "pd.DataFrame") -> TablePreprocessing:
-    """Fit the features; there are none if all columns are inputs of their own."""
-    if all(column.kind in (TEXT, CODE) for column in columns):
+    """Fit the features of numbers, booleans and categories, if there are any."""
+    if not any(names_of_kind(columns, kinds) for kinds in KINDS_OF_STEPS.values()):
         return TablePreprocessing(tuple(columns), (), {}, {}, (), {})
     return _plain(_make_transformer(columns, cleaned).fit(cleaned), columns)
 

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 NUMERIC = ("number", "date", "duration")  # standardized; dates and durations as seconds
 CATEGORY = "category"
 TEXT, CODE = "text", "code"  # inputs of their own: indices of words, and codes of labels
-AS_TEXTS = (CATEGORY, CODE, TEXT)  # kinds whose values are kept as texts
+HASHED, TARGET_ENCODED = "hashed", "target_encoded"  # labels that become other features than one for each
+LABELS = (CATEGORY, HASHED, TARGET_ENCODED)
+AS_TEXTS = (*LABELS, CODE, TEXT)  # kinds whose values are kept as texts
 EXACT_FLOATS = 2**53  # up to here each whole number is a float
 
 _KINDS = {
@@ -56,7 +58,8 @@ TRUTHS = {"true": True, "false": False}
 class Column:
     """A column: its name, its type in the table (`dtype`), its kind.
 
-    Kinds are number, boolean, date and duration, category, and text and code, which are inputs of their own.
+    Kinds are number, boolean, date and duration; category, hashed and target_encoded, which are labels; and text and
+    code, which are inputs of their own.
 
     The other fields say how its texts are read, and are empty where the table holds values of the kind. `form` is the
     way in which numbers or dates are written, `marks` are the signs and units taken off a number. Texts that differ

@@ -39,6 +39,7 @@ CARRIED = {
     "serving.input_trees": "input_trees",
     "serving.columns": "columns",
     "serving.vocabularies": "vocabularies",
+    "serving.encodings": "encodings",
     "serving.preprocessing": "preprocessing",
     "serving.probabilities": "probabilities",
     "serving.code_package": "code_package",

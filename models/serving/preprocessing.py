@@ -12,6 +12,7 @@ import numpy as np
 
 from nightune.models.errors import InputError
 from nightune.models.serving.columns import CATEGORY, NUMERIC, TRUTHS, Column, clean_column
+from nightune.models.serving.encodings import Encodings
 from nightune.models.serving.input_trees import ArrayTree
 from nightune.models.serving.labels import as_text
 from nightune.models.serving.number_texts import POINT, plain_number
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1  # of the JSON form
-LATER = ("texts", "codes")  # fields that are left out where they are empty, as in earlier versions
+LATER = ("texts", "codes", "encodings")  # fields that are left out where they are empty, as in earlier versions
 FEATURES = "features"  # the name of all columns that are no inputs of their own, where some are
 
 
@@ -54,6 +55,7 @@ class TablePreprocessing:
     categories: Mapping[str, Categories]
     texts: Mapping[str, TextVocabulary] = field(default_factory=dict)
     codes: Mapping[str, CodeVocabulary] = field(default_factory=dict)
+    encodings: Encodings = field(default_factory=Encodings)  # the last of the features
 
     def transform(self, table: "pd.DataFrame") -> ArrayTree:
         """Convert rows to features (rows, features); unknown categories become zeros, missing values as in training.
@@ -65,6 +67,7 @@ class TablePreprocessing:
         for name, known in [
             *((name, fitted.known) for name, fitted in self.categories.items()),
             *((name, fitted.known) for name, fitted in self.codes.items()),
+            *self.encodings.texts_only.items(),
         ]:
             _refuse_lost_digits(table, name, known)
         return self.transform_clean(cleaned)
@@ -108,6 +111,7 @@ class TablePreprocessing:
         parts += [np.isnan(cleaned[name].to_numpy()).astype(np.float64) for name in self.gaps]
         for name, known in self.categories.items():
             parts += _one_hot(cleaned[name].to_numpy(), known)
+        parts += self.encodings.features(cleaned)
         # A value may be too large for float32; the caller refuses infinite values.
         with np.errstate(over="ignore"):
             return np.ascontiguousarray(np.stack(parts, axis=1), dtype=np.float32)
@@ -134,11 +138,14 @@ class TablePreprocessing:
             content["texts"] = [[name, fitted.length, list(fitted.words)] for name, fitted in self.texts.items()]
         if self.codes:
             content["codes"] = [[name, list(fitted.known)] for name, fitted in self.codes.items()]
+        if self.encodings.plain:
+            content["encodings"] = self.encodings.plain
         return content
 
     def as_json(self) -> str:
         """Convert to JSON text; `from_json` restores it bit for bit."""
-        plain = {**asdict(self), "columns": [column.plain for column in self.columns]}
+        columns = [column.plain for column in self.columns]
+        plain = {**asdict(self), "columns": columns, "encodings": self.encodings.plain}
         plain = {name: value for name, value in plain.items() if value or name not in LATER}
         return json.dumps({"format": FORMAT, **plain}, indent=1, ensure_ascii=False, allow_nan=False)
 
@@ -163,6 +170,7 @@ class TablePreprocessing:
                 for name, fitted in held.get("texts", {}).items()
             },
             codes={name: CodeVocabulary(tuple(fitted["known"])) for name, fitted in held.get("codes", {}).items()},
+            encodings=Encodings.from_plain(held.get("encodings", {})),
         )
 
 
@@ -230,7 +238,7 @@ def _refuse_lost_digits(table: "pd.DataFrame", name: str, known: Sequence[str]) 
     values = next(table.iloc[:, place] for place, held in enumerate(table.columns) if str(held) == name)
     if values.dtype.kind not in "iufb" or not values.notna().any():
         return
-    is_lost = _is_other_truth if values.dtype.kind == "b" else _is_shorter_as_number
+    is_lost = _is_other_truth if values.dtype.kind == "b" else is_lost_as_number
     lost = next((text for text in known if is_lost(text)), None)
     if lost is not None:
         raise InputError(
@@ -244,7 +252,8 @@ def _is_other_truth(text: str) -> bool:
     return text.strip().lower() in TRUTHS and text not in ("True", "False")
 
 
-def _is_shorter_as_number(text: str) -> bool:
+def is_lost_as_number(text: str) -> bool:
+    """True for a text such as 007 or 1.50, which its number is not written like."""
     plain = plain_number(text, POINT)
     if plain is None or "inf" in plain:
         return False

@@ -7,7 +7,16 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from nightune.tuning.study.column_keys import CODES, TEXT, read_codes, read_text
+from nightune.tuning.study.column_keys import (
+    CODES,
+    DATE_PARTS,
+    HASHED,
+    TEXT,
+    read_codes,
+    read_date_parts,
+    read_hashed,
+    read_text,
+)
 from nightune.tuning.study.section import SHARE, Clash, Section, Seed, Switch, Text, Texts
 from nightune.vocabulary import (
     COLUMN_SPLIT_KINDS,
@@ -111,6 +120,11 @@ class DataSection(Section):
         default_factory=dict, description=TEXT
     )
     codes: Annotated[dict[str, int], BeforeValidator(read_codes)] = Field(default_factory=dict, description=CODES)
+    hashed: Annotated[dict[str, int], BeforeValidator(read_hashed)] = Field(default_factory=dict, description=HASHED)
+    target_encoded: Texts = ()
+    date_parts: Annotated[dict[str, tuple[str, ...]], BeforeValidator(read_date_parts)] = Field(
+        default_factory=dict, description=DATE_PARTS
+    )
     scale_target: Switch = False
     weight: Text | None = None
     split: Split = Split()

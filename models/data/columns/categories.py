@@ -67,5 +67,5 @@ def size_remark(texts: Texts) -> str | None:
             f'Choices: an input of words, text = ["{name}"] in [data], {out}, or numbers made of it by a function of '
             'yours (source = "file.py:function")'
         )
-    codes = f'codes for an embedding, codes = ["{name}"] in [data]'
-    return f"column {name!r}: {shared}. Choices: keep it so, {codes}, {out}, or coarser groups in the source"
+    keys = f'codes = ["{name}"] for an embedding, hashed = ["{name}"] or target_encoded = ["{name}"]'
+    return f"column {name!r}: {shared}. Choices: keep it so, {keys} or {out}, or coarser groups in the source"

@@ -31,6 +31,9 @@ class Choices:
     categorical: tuple[str, ...] = ()
     text: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # words and length of each column
     codes: Mapping[str, int] = field(default_factory=dict)  # the number of codes of each column; 0: as many as labels
+    hashed: Mapping[str, int] = field(default_factory=dict)  # the number of features of each column
+    target_encoded: tuple[str, ...] = ()
+    date_parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # (): those that vary
 
     def of_features(self, others: Iterable[str | None]) -> "Choices":
         """Leave out the columns that are no features: the target and that of the split."""
@@ -49,14 +52,25 @@ class Choices:
             "dates": self.dates,
             "text": self.text,
             "codes": self.codes,
+            "hashed": self.hashed,
+            "target_encoded": self.target_encoded,
         }
+        for name in self.date_parts:
+            if name not in known:
+                raise InputError("data.date_parts", unknown_name(name, known, "feature column"))
         for key, names in keys.items():
             for name in names:
                 if name not in known:
                     raise InputError(f"data.{key}", unknown_name(name, known, "feature column"))
-                other = next((each for each, given in keys.items() if each != key and name in given), None)
+                other = next((each for each, given in keys.items() if _differ(each, key) and name in given), None)
                 if other:
                     raise InputError(f"data.{key}", f"{name!r} is also in data.{other}; a column is of one kind")
+
+
+def _differ(key: str, other: str) -> bool:
+    """True for keys that give a column two kinds: labels that are hashed or encoded may be exact ones."""
+    are_labels = "categorical" in (key, other) and {key, other} & {"hashed", "target_encoded"}
+    return key != other and not are_labels
 
 
 @dataclass(frozen=True)
