@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from nightune.models.data.columns.proposals import proposed_columns
 from nightune.models.data.contents import Table
 from nightune.models.data.dataset import Dataset
 from nightune.models.data.files.image_folders import common_size
@@ -16,6 +17,7 @@ from nightune.models.data.settings import DataSettings
 from nightune.models.data.source_options import IMAGES, SourceOptions
 from nightune.models.data.sources import kind_of_place, read_source
 from nightune.models.errors import InputError
+from nightune.models.serving.input_trees import plain_shape
 from nightune.tasks.check_study import check_study
 from nightune.tasks.first_model import model_text
 from nightune.tasks.load_study import load_study
@@ -66,14 +68,15 @@ def write_first_study(source: Path, target: str | None, folder: Path) -> FirstSt
     if target is not None and target not in columns:
         raise InputError("--target", unknown_name(target, columns, "column") if columns else "an array file has none")
     relative = os.path.relpath(source, folder).replace(os.sep, "/")
-    settings = DataSettings(source=relative, target=chosen, image_size=options.image_size)
+    named = proposed_columns(content.frame, [chosen]) if isinstance(content, Table) else {}
+    settings = DataSettings(source=relative, target=chosen, image_size=options.image_size, **named)
     dataset = load_dataset(settings, folder)
     name = _name(source.stem)
     study, model = folder / f"{name}.toml", folder / f"{name}_model.py"
     with _new_files({model: model_text(dataset), study: _study_text(settings, dataset, model.name)}):
         findings = check_study(load_study(study)).findings
     rows = ", ".join(f"{count} {split}" for split, count in dataset.sizes.items())
-    said = f"{dataset.task} · inputs {list(dataset.input_shape)} · {rows}"
+    said = f"{dataset.task} · inputs {plain_shape(dataset.input_shape)} · {rows}"
     return FirstStudy(study, model, chosen, target is None, said, tuple(findings))
 
 
@@ -159,6 +162,10 @@ def _data_lines(settings: DataSettings, is_regression: bool) -> list[str]:
     if settings.target is not None:
         lines.append(f"target = {inline(settings.target)}  # the column to predict; all others are inputs")
         lines.append('# drop = ["id"]  # columns that are not known when a prediction is made, or that only name a row')
+    if settings.text:
+        lines.append(f"text = {inline(dict(settings.text))}  # indices of words, an input of their own")
+    if settings.codes:
+        lines.append(f"codes = {inline(list(settings.codes))}  # one whole number per label, for an embedding")
     if is_regression:
         lines.append("scale_target = true  # train on standard deviations of the target")
     return [

@@ -146,6 +146,8 @@ def _describe(dataset: Dataset, data: EncodedData) -> dict[str, Any]:
         if not data.raw.has_text_names:
             description["has_text_names"] = False
         description["features"] = list(preprocessing.feature_names)
+        if preprocessing.vocabulary_sizes:
+            description["vocabulary_sizes"] = preprocessing.vocabulary_sizes
     if data.raw.weights is not None:
         description["weights"] = data.raw.weights.described(data.rows.train)
     return {**description, "findings": list(dataset.findings)}

@@ -172,6 +172,11 @@ class Dataset:
         return example_shape(self.train.inputs)
 
     @property
+    def vocabulary_sizes(self) -> dict[str, int]:
+        """The number of different indices or codes of each column of texts or codes of a table."""
+        return {} if self.preprocessing is None else self.preprocessing.vocabulary_sizes
+
+    @property
     def output_size(self) -> OutputSize:
         """The number of model outputs per example, or their shape if targets have several axes."""
         return tuple(self.description.get("target_shape", ())) or self.output_count

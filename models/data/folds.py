@@ -13,7 +13,7 @@ from nightune.models.data.splits import FoldRows, Rows, Split, span_seconds, spl
 from nightune.models.data.targets import Targets, strata
 from nightune.models.errors import InputError
 from nightune.models.serving.input_trees import ArrayTree
-from nightune.models.serving.preprocessing import TablePreprocessing
+from nightune.models.serving.preprocessing import FEATURES, TablePreprocessing
 
 KEY = "data.split.folds"
 
@@ -35,20 +35,26 @@ def folded_rows(split: Split, targets: Targets, keys: np.ndarray | None) -> Rows
     return Rows(pool, folds[-1].validation, held.test, findings=findings, folds=folds)
 
 
-def encode_fold(raw: RawData, settings: DataSettings, whole: Inputs, fold: FoldRows) -> ArrayTree:
+def encode_fold(raw: RawData, settings: DataSettings, whole: Inputs, fold: FoldRows, targets: Targets) -> ArrayTree:
     """Return the inputs of all rows by a preprocessing fitted on the fold's training rows, in the whole's columns.
 
-    A category that the fold's training rows lack is unknown to it, and its column is 0, as for rows to predict.
+    A category that the fold's training rows lack is unknown to it, and its column is 0, as for rows to predict. Words
+    and codes are those of the fold's training rows.
     """
     if whole.preprocessing is None:
         return whole.values
-    fitted = encode_inputs(raw, settings, fold.train)
+    fitted = encode_inputs(raw, settings, fold.train, targets)
     assert fitted.preprocessing is not None
-    assert isinstance(fitted.values, np.ndarray)  # as of every table
-    values = np.zeros_like(whole.values)
-    for place, column in zip(_places(fitted.preprocessing, whole.preprocessing), fitted.values.T, strict=True):
-        values[:, place] += column
-    return values
+    named, of_whole = fitted.preprocessing.as_named(fitted.values), whole.preprocessing.as_named(whole.values)
+    if FEATURES in of_whole:
+        values = np.zeros_like(of_whole[FEATURES])
+        own = named.get(FEATURES, values[:, :0])  # none, if no column varies in the fold
+        for place, column in zip(_places(fitted.preprocessing, whole.preprocessing), own.T, strict=True):
+            values[:, place] += column
+        named[FEATURES] = values
+    if not isinstance(whole.values, dict):
+        return next(iter(named.values()))
+    return {name: named[name] for name in of_whole}
 
 
 def _places(fitted: TablePreprocessing, whole: TablePreprocessing) -> Iterator[int]:
@@ -72,6 +78,7 @@ def _features(preprocessing: TablePreprocessing) -> Iterator[tuple[str, str, str
         yield from (("category", name, text) for text in known.known if text not in rare)
         if rare:
             yield "category", name, None
+    yield from (("encoding", column, name) for column, name in preprocessing.encodings.keys)
 
 
 def _older_rows(split: Split, times: np.ndarray, held: Rows) -> tuple[np.ndarray, tuple[str, ...]]:

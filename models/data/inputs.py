@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nightune.models.data.columns.reading import is_separated
+from nightune.models.data.encodings import with_target_means
 from nightune.models.data.input_arrays import refuse_non_finite
 from nightune.models.data.raw_data import RawData
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.tables import fit_preprocessing
-from nightune.models.serving.input_trees import ArrayTree, named_arrays
-from nightune.models.serving.preprocessing import TablePreprocessing, clean_table
+from nightune.models.data.targets import Targets
+from nightune.models.serving.input_trees import ArrayTree, arrays_of, named_arrays
+from nightune.models.serving.preprocessing import FEATURES, TablePreprocessing, clean_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 class Inputs:
     """The inputs of all rows (rows, ...) as float32 or int32, and the columns that they come from.
 
-    `columns` hold one number or text per row: the cleaned columns of a table, or those of two-dimensional arrays.
+    `columns` hold one number or label per row: the cleaned columns of a table without those of texts, or those of
+    two-dimensional arrays.
     """
 
     values: ArrayTree
@@ -38,7 +41,7 @@ class Inputs:
         return f'leave it out: drop = ["{column}"] in [data]'
 
 
-def encode_inputs(raw: RawData, settings: DataSettings, train: np.ndarray) -> Inputs:
+def encode_inputs(raw: RawData, settings: DataSettings, train: np.ndarray, targets: Targets) -> Inputs:
     """Turn a table into features by a preprocessing fitted on the training rows; take arrays as they are."""
     given: Any = raw.inputs
     if raw.has_arrays:
@@ -46,9 +49,14 @@ def encode_inputs(raw: RawData, settings: DataSettings, train: np.ndarray) -> In
     choices = settings.choices.of_features([*raw.target_columns, settings.split.column, settings.weight])
     preprocessing, findings = fit_preprocessing(given, train, choices)
     cleaned = clean_table(given, preprocessing.columns)
+    preprocessing, means = with_target_means(preprocessing, cleaned, train, targets)
     values = preprocessing.transform_clean(cleaned)
-    refuse_non_finite(values, settings.source)
-    columns = {name: cleaned[name].to_numpy() for name in cleaned.columns}
+    if means.size:
+        preprocessing.as_named(values)[FEATURES][train, -means.shape[1] :] = means
+    for array in arrays_of(values):
+        if array.dtype.kind == "f":
+            refuse_non_finite(array, settings.source)
+    columns = {name: cleaned[name].to_numpy() for name in cleaned.columns if name not in preprocessing.texts}
     return Inputs(values, columns, preprocessing, tuple(findings), _amounts(given, preprocessing))
 
 

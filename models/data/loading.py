@@ -63,7 +63,7 @@ def _encode(raw: RawData, settings: DataSettings) -> EncodedData:
     unscaled = targets
     if settings.scale_target:
         targets = standardize(targets, rows.train)
-    inputs = encode_inputs(raw, settings, rows.train)
+    inputs = encode_inputs(raw, settings, rows.train, targets)
     findings = (
         *raw.findings,
         *targets.findings,
@@ -95,5 +95,5 @@ def _encode_folds(
     """Yield the training and validation examples of each fold, prepared by its training rows alone."""
     for fold in data.rows.folds:
         targets = standardize(unscaled, fold.train) if settings.scale_target else unscaled
-        own = replace(data, inputs=encode_fold(data.raw, settings, inputs, fold), targets=targets)
+        own = replace(data, inputs=encode_fold(data.raw, settings, inputs, fold, targets), targets=targets)
         yield own.examples(fold.train, is_trained=True), own.examples(fold.validation)

@@ -31,7 +31,7 @@ def read_content(settings: DataSettings, folder: Path) -> Table | Arrays:
     """
     files = settings.split.files
     if not files:
-        content = read_source(settings.source, folder, settings.numeric, settings.categorical, settings.options)
+        content = read_source(settings.source, folder, settings.numeric, settings.as_written, settings.options)
         if isinstance(content, Table):
             refuse_few_rows(content, settings.source)
         return content
@@ -72,7 +72,7 @@ def _key(name: str) -> str:
 
 def _read(name: str, source: str, settings: DataSettings, folder: Path) -> Table | Arrays:
     try:
-        return read_source(source, folder, settings.numeric, settings.categorical, settings.options)
+        return read_source(source, folder, settings.numeric, settings.as_written, settings.options)
     except InputError as error:
         raise InputError(_key(name) if error.key == KEY else error.key, error.message) from error
 
@@ -97,7 +97,7 @@ def _read_csv_files(sources: Mapping[str, str], settings: DataSettings, folder: 
         file = Path(scratch) / f"{Path(settings.source).name.partition('.')[0]}.csv"
         joined.to_csv(file, index=False, encoding="utf-8", lineterminator="\r\n")  # so that a lone \r is quoted, too
         written = SourceOptions(separator=",", decimal=options.decimal, encoding=UTF_8)
-        table = read_source(str(file), folder, settings.numeric, settings.categorical, written)
+        table = read_source(str(file), folder, settings.numeric, settings.as_written, written)
     assert isinstance(table, Table)  # as every CSV file
     return replace(table, parts=parts, findings=(*findings, *table.findings))
 

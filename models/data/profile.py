@@ -9,7 +9,16 @@ from nightune.models.data.dataset import ColumnLine
 from nightune.models.data.raw_data import RawData
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.targets import Targets
-from nightune.models.serving.columns import CATEGORY, Column, are_missing, clean_column
+from nightune.models.serving.columns import (
+    CATEGORY,
+    CODE,
+    HASHED,
+    TARGET_ENCODED,
+    TEXT,
+    Column,
+    are_missing,
+    clean_column,
+)
 from nightune.models.serving.preprocessing import TablePreprocessing
 
 if TYPE_CHECKING:
@@ -70,7 +79,16 @@ def _line(values: "pd.Series[Any]", column: Column | None, preprocessing: TableP
 
 
 def _done(column: Column, preprocessing: TablePreprocessing) -> str:
-    if column.kind == CATEGORY:
+    if column.kind == TEXT:
+        words = preprocessing.texts[column.name]
+        parts = [f"indices of {words.size} words, the first {words.length} of each text"]
+    elif column.kind == CODE:
+        parts = [f"codes below {preprocessing.codes[column.name].size}, 0 for unknown values"]
+    elif column.kind == HASHED:
+        parts = [f"labels share {preprocessing.encodings.hashed[column.name].size} features by a hash"]
+    elif column.kind == TARGET_ENCODED:
+        parts = ["mean of the target by label, for training rows without their own"]
+    elif column.kind == CATEGORY:
         fitted = preprocessing.categories[column.name]
         parts = [f"one feature for each of {len(fitted.known) - len(fitted.rare)} labels"]
         parts.append(f"{len(fitted.rare)} rare labels share one" if fitted.rare else "")
@@ -78,6 +96,8 @@ def _done(column: Column, preprocessing: TablePreprocessing) -> str:
     else:
         parts = ["0 and 1" if column.kind == "boolean" else "standardized", _written(column)]
         parts.append("gaps filled and marked" if column.name in preprocessing.gaps else "")
+        dates = preprocessing.encodings.date_parts.get(column.name)
+        parts.append("" if dates is None else f"with {', '.join(dates.parts)}")
     return "; ".join(part for part in parts if part)
 
 

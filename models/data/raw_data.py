@@ -147,6 +147,11 @@ def _refuse_column_names(settings: DataSettings) -> None:
         "missing": settings.missing,
         "numeric": settings.numeric,
         "dates": settings.dates,
+        "text": settings.text,
+        "codes": settings.codes,
+        "hashed": settings.hashed,
+        "target_encoded": settings.target_encoded,
+        "date_parts": settings.date_parts,
     }
     for name, value in given.items():
         if value:

@@ -17,7 +17,7 @@ from nightune.models.data.files.packed import unpacked
 from nightune.models.data.source_options import IMAGES, SourceOptions
 from nightune.models.data.sources import KEY, existing_place, kind_of_place, read_source
 from nightune.models.errors import InputError
-from nightune.models.serving.columns import CATEGORY, USUAL_FORMS
+from nightune.models.serving.columns import AS_TEXTS, LABELS, USUAL_FORMS
 from nightune.models.serving.input_trees import ArrayTree, is_several, read_shape, row_count
 from nightune.vocabulary import listing, suggestion, unknown_name
 
@@ -82,7 +82,11 @@ def _read(file: Path, description: Mapping[str, Any]) -> RowsToPredict:
     if kind == IMAGES:
         raise InputError(KEY, "it is a folder of images; the model reads rows of numbers")
     numbers = {each["name"]: form for each in columns or () if (form := each.get("form", "")) not in USUAL_FORMS}
-    labels = [each["name"] for each in columns or () if each["kind"] == CATEGORY and each["dtype"] in TEXTS]
+    labels = [
+        each["name"]
+        for each in columns or ()
+        if each["kind"] in AS_TEXTS and (each["kind"] not in LABELS or each["dtype"] in TEXTS)
+    ]
     content = _table(file, numbers, labels, description)
     if columns is None:
         shape = read_shape(description["input_shape"])

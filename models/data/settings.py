@@ -14,8 +14,12 @@ class DataSettings:
     """Where the data comes from and how to read it: one field per key of [data].
 
     `target`, `weight`, `drop`, `categorical`, `numeric`, `dates` and `split.column` name columns of a table; a form of
-    numbers or dates is empty where its texts decide. `missing` are the texts of gaps. Without a task, the targets
-    decide. With `metrics_by_rows` only training uses weights of rows. The fields from `separator` on are those of
+    numbers or dates is empty where its texts decide. Columns of `text` (words and length of each) and `codes` (their
+    number, 0: all) are inputs of their own. Labels of `hashed` share so many features, those of `target_encoded` are
+    means of the target, and columns of dates in `date_parts` have features of these parts.
+
+    `missing` are the texts of gaps. Without a task, the targets decide. With `metrics_by_rows` only training uses
+    weights of rows. The fields from `separator` on are those of
     SourceOptions.
     """
 
@@ -27,6 +31,11 @@ class DataSettings:
     missing: tuple[str, ...] = ()
     numeric: Mapping[str, str] = field(default_factory=dict)
     dates: Mapping[str, str] = field(default_factory=dict)
+    text: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    codes: Mapping[str, int] = field(default_factory=dict)
+    hashed: Mapping[str, int] = field(default_factory=dict)
+    target_encoded: tuple[str, ...] = ()
+    date_parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scale_target: bool = False
     weight: str | None = None
     metrics_by_rows: bool = False
@@ -55,4 +64,19 @@ class DataSettings:
     @property
     def choices(self) -> Choices:
         """What the study says about columns."""
-        return Choices(self.missing, self.numeric, self.dates, self.categorical)
+        return Choices(
+            missing=self.missing,
+            numeric=self.numeric,
+            dates=self.dates,
+            categorical=self.categorical,
+            text=self.text,
+            codes=self.codes,
+            hashed=self.hashed,
+            target_encoded=self.target_encoded,
+            date_parts=self.date_parts,
+        )
+
+    @property
+    def as_written(self) -> tuple[str, ...]:
+        """The columns whose texts count as they are written: 007 is not 7."""
+        return (*self.categorical, *self.text, *self.codes, *self.hashed, *self.target_encoded)

@@ -10,9 +10,11 @@ from nightune.models.data.columns.categories import MOST_CATEGORIES, merge_remar
 from nightune.models.data.columns.numbers import are_codes
 from nightune.models.data.columns.reading import SETTLED_BY, Choices, Texts
 from nightune.models.data.columns.recognize import are_texts, recognize
+from nightune.models.data.columns.vocabularies import fit_codes, fit_texts, vocabulary_remarks
+from nightune.models.data.encodings import with_encodings
 from nightune.models.data.targets import rounded
 from nightune.models.errors import InputError
-from nightune.models.serving.columns import NUMERIC, Column, are_missing, clean_column
+from nightune.models.serving.columns import CODE, NUMERIC, TEXT, Column, are_missing, clean_column
 from nightune.models.serving.labels import are_gaps, as_texts, folded
 from nightune.models.serving.preprocessing import (
     KINDS_OF_STEPS,
@@ -36,7 +38,10 @@ def fit_preprocessing(
     for name in features.columns:
         column, remarks = recognize(features[name], choices)
         known = clean_column(features[name].iloc[train], column)
-        if known.nunique(dropna=False) > 1:
+        if column.kind in (TEXT, CODE):
+            columns.append(column)
+            findings += [*remarks, *vocabulary_remarks(known, column)]
+        elif known.nunique(dropna=False) > 1:
             columns.append(column)
             findings += remarks
         else:
@@ -45,7 +50,13 @@ def fit_preprocessing(
     if not columns:
         raise InputError("data.source", "no column is left to learn from: all are empty or hold a single value")
     cleaned = clean_table(features.iloc[train], columns)
-    return _plain(_make_transformer(columns, cleaned).fit(cleaned), columns), findings
+    texts, codes = (names_of_kind(columns, [kind]) for kind in (TEXT, CODE))
+    fitted = replace(
+        _fitted_features(columns, cleaned),
+        texts={name: fit_texts(cleaned[name], choices.text[name]) for name in texts},
+        codes={name: fit_codes(cleaned[name], choices.codes[name]) for name in codes},
+    )
+    return with_encodings(fitted, cleaned, choices), findings
 
 
 def split_keys(column: "pd.Series[Any] | None", is_time: bool, choices: Choices) -> np.ndarray | None:
@@ -122,6 +133,13 @@ def _with_codes_as_numbers(column: "pd.Series[Any]", choices: Choices) -> Choice
     if is_stated or not are_texts(column) or not are_codes(Texts.of(column, ())):
         return choices
     return replace(choices, numeric={**choices.numeric, name: ""})
+
+
+def _fitted_features(columns: Sequence[Column], cleaned: "pd.DataFrame") -> TablePreprocessing:
+    """Fit the features of numbers, booleans and categories, if there are any."""
+    if not any(names_of_kind(columns, kinds) for kinds in KINDS_OF_STEPS.values()):
+        return TablePreprocessing(tuple(columns), (), {}, {}, (), {})
+    return _plain(_make_transformer(columns, cleaned).fit(cleaned), columns)
 
 
 def _make_transformer(columns: Sequence[Column], cleaned: "pd.DataFrame") -> Any:

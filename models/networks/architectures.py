@@ -1,12 +1,11 @@
 """Architectures: functions from typed parameters to a Keras model, built in or in users' files.
 
-The signature of a function defines keys of a study: each parameter is a key of [model]. `input_shape`, `output_size`
-and `training_inputs` are given by the data. The outputs of built-in models are logits. Keras is imported when a model
-is built.
+The signature of a function defines keys of a study: each parameter is a key of [model]. `input_shape`, `output_size`,
+`training_inputs` and `vocabulary_sizes` are given by the data. The outputs of built-in models are logits. Keras is
+imported when a model is built.
 """
 
 import inspect
-import math
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from nightune.models.data.dataset import OutputSize
 from nightune.models.error_causes import cause_of, users_line
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import mark_uncompiled
+from nightune.models.networks.column_architectures import text, wide_deep
 from nightune.models.networks.fitting_inputs import (
     refuse_other_inputs,
     refuse_other_outputs,
@@ -27,8 +27,10 @@ from nightune.models.networks.fitting_inputs import (
     take_one_output,
 )
 from nightune.models.networks.isolated_random import isolated_random
+from nightune.models.networks.layer_blocks import Activation, Dropout, Size, block, checked_sizes, last_layers
 from nightune.models.networks.noise import hashed_noise
 from nightune.models.networks.own_seeds import following_seed
+from nightune.models.networks.sequence_architecture import sequence
 from nightune.models.serving.input_trees import ShapeTree, batch_shape, is_several, map_arrays, zeros
 from nightune.models.techniques.keys import Key
 from nightune.models.techniques.losses import MORE_OUTPUTS
@@ -36,11 +38,8 @@ from nightune.models.user_code import folder_on_path, is_reference, load_functio
 from nightune.vocabulary import ARCHITECTURE as KEY
 from nightune.vocabulary import MODEL_PREFIX, KeyKind, unknown_name
 
-GIVEN = ("input_shape", "output_size", "training_inputs")
-
-Activation = Literal["relu", "elu", "selu", "gelu", "silu", "leaky_relu", "tanh", "sigmoid", "linear"]
-Dropout = Annotated[float, Key("float", low=0.0, high=1.0, is_open_high=True)]
-KernelSize = Annotated[int, Key("integer", low=1)]
+GIVEN = ("input_shape", "output_size", "training_inputs", "vocabulary_sizes")
+NO_VOCABULARIES: Mapping[str, int] = types.MappingProxyType({})
 
 
 def mlp(
@@ -57,17 +56,17 @@ def mlp(
     stack: list[Any] = [Input(input_shape)]
     if len(input_shape) != 1:
         stack.append(layers.Flatten())
-    for width in _sizes("units", units):
-        stack += _block(layers.Dense(width, use_bias=not batch_normalization), activation, batch_normalization)
+    for width in checked_sizes("units", units):
+        stack += block(layers.Dense(width, use_bias=not batch_normalization), activation, batch_normalization)
         stack += [layers.Dropout(dropout)] if dropout else []
-    return Sequential([*stack, *_outputs(output_size)], name="mlp")
+    return Sequential([*stack, *last_layers(output_size)], name="mlp")
 
 
 def cnn(  # noqa: PLR0913, PLR0917 - one argument per key of [model]
     input_shape: tuple[int, ...],
     output_size: OutputSize,
     filters: Sequence[int] = (16, 32),
-    kernel_size: KernelSize = 3,
+    kernel_size: Size = 3,
     units: Sequence[int] = (),
     activation: Activation = "relu",
     dropout: Dropout = 0.0,
@@ -85,18 +84,24 @@ def cnn(  # noqa: PLR0913, PLR0917 - one argument per key of [model]
         raise InputError(KEY, f"cnn needs images (height, width, channels), but an example has shape {input_shape}")
     convolution, pooling = ranks[len(input_shape)]
     stack: list[Any] = [Input(input_shape)]
-    for count in _sizes("filters", filters):
+    for count in checked_sizes("filters", filters):
         layer = convolution(count, kernel_size, padding="same", use_bias=not batch_normalization)
-        stack += [*_block(layer, activation, batch_normalization), pooling(2, padding="same")]
+        stack += [*block(layer, activation, batch_normalization), pooling(2, padding="same")]
     stack += [layers.Flatten()]
     stack += [layers.Dropout(dropout)] if dropout else []
-    for width in _sizes("units", units):
-        stack += _block(layers.Dense(width, use_bias=not batch_normalization), activation, batch_normalization)
+    for width in checked_sizes("units", units):
+        stack += block(layers.Dense(width, use_bias=not batch_normalization), activation, batch_normalization)
         stack += [layers.Dropout(dropout)] if dropout else []
-    return Sequential([*stack, *_outputs(output_size)], name="cnn")
+    return Sequential([*stack, *last_layers(output_size)], name="cnn")
 
 
-ARCHITECTURES: dict[str, Callable[..., Any]] = {"mlp": mlp, "cnn": cnn}
+ARCHITECTURES: dict[str, Callable[..., Any]] = {
+    "mlp": mlp,
+    "cnn": cnn,
+    "text": text,
+    "sequence": sequence,
+    "wide_deep": wide_deep,
+}
 
 
 def architecture_keys(name: str, folder: Path) -> dict[str, Key]:
@@ -119,7 +124,7 @@ def takes_any_parameter(name: str, folder: Path) -> bool:
     return any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
 
 
-def build_model(
+def build_model(  # noqa: PLR0913 - what a study sets, and what the data gives
     architecture: str,
     parameters: Mapping[str, Any],
     input_shape: ShapeTree,
@@ -128,10 +133,12 @@ def build_model(
     folder: Path,
     seed: int,
     training_inputs: Any = None,
+    vocabulary_sizes: Mapping[str, int] = NO_VOCABULARIES,
 ) -> Any:
     """Return a new Keras model with initial weights by the seed; what it was compiled with is left to the caller.
 
-    `training_inputs` are those of the training split, for a function with this parameter.
+    `training_inputs` are those of the training split, for a function with this parameter, and `vocabulary_sizes` the
+    numbers of different indices or codes of a table's columns of texts and codes.
 
     Seeds that the function fixes are replaced by seeds that follow the given one (own_seeds.py).
     InputError gives the exception of the function, or the mismatch between its result and the data. Not thread-safe:
@@ -142,9 +149,9 @@ def build_model(
     from nightune.models.networks.own_methods import refuse_unused_methods  # noqa: PLC0415 - Keras
 
     function = _find(architecture, folder)
-    refuse_several(architecture, input_shape)
+    refuse_several(architecture, input_shape, vocabulary_sizes)
     arguments = bound_arguments(
-        architecture, parameters, input_shape, output_size, folder, _unchanging(training_inputs)
+        architecture, parameters, input_shape, output_size, folder, _unchanging(training_inputs), vocabulary_sizes
     )
     code = (folder / architecture.rpartition(":")[0]).parent
     shape: tuple[int | None, ...] = ()
@@ -200,9 +207,10 @@ def bound_arguments(
     output_size: OutputSize,
     folder: Path,
     training_inputs: Any = None,
+    vocabulary_sizes: Mapping[str, int] = NO_VOCABULARIES,
 ) -> inspect.BoundArguments:
     """Return the arguments that `build_model` gives to the function; InputError names a wrong parameter."""
-    given = dict(zip(GIVEN, (input_shape, output_size, training_inputs), strict=True))
+    given = dict(zip(GIVEN, (input_shape, output_size, training_inputs, dict(vocabulary_sizes)), strict=True))
     return _arguments(_find(architecture, folder), {**parameters, **given})
 
 
@@ -294,27 +302,3 @@ def _fitting_shape(model: Any, input_shape: ShapeTree) -> tuple[int | None, ...]
         take_one_output(model)
         refuse_other_inputs(model, input_shape)
     return output_shape(model, zeros(input_shape))
-
-
-def _outputs(size: OutputSize) -> list[Any]:
-    """The last layers; in mixed precision they compute in the format of their weights, for an accurate loss."""
-    from keras import config, layers  # noqa: PLC0415 - as above
-
-    dtype = config.dtype_policy().variable_dtype
-    last = [layers.Dense(math.prod(size) if isinstance(size, tuple) else size, dtype=dtype)]
-    return [*last, layers.Reshape(size, dtype=dtype)] if isinstance(size, tuple) else last
-
-
-def _block(layer: Any, activation: str, batch_normalization: bool) -> list[Any]:
-    """A layer, its normalization and its activation, in this order (Ioffe & Szegedy, 2015)."""
-    from keras import layers  # noqa: PLC0415 - as above
-
-    return [layer, *([layers.BatchNormalization()] if batch_normalization else []), layers.Activation(activation)]
-
-
-def _sizes(name: str, sizes: Any) -> list[int]:
-    if not isinstance(sizes, list | tuple) or any(type(size) is not int or size < 1 for size in sizes):
-        problem = f"{sizes!r} is not a list of whole numbers from 1, such as [64, 32]"
-        remedy = f"a list in a study gives options, so that one list as a value is written {name} = [[64, 32]]"
-        raise InputError(f"{MODEL_PREFIX}{name}", f"{problem} ({remedy})")
-    return list(sizes)

@@ -16,7 +16,15 @@ import numpy as np
 from nightune.models.data.dataset import Dataset, Examples, Purpose, SealedExamples
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import all_layers
-from nightune.models.serving.input_trees import ArrayTree, arrays_of, in_memory, named_arrays, row_count, rows_of
+from nightune.models.serving.input_trees import (
+    ArrayTree,
+    arrays_of,
+    in_memory,
+    is_several,
+    named_arrays,
+    row_count,
+    rows_of,
+)
 from nightune.vocabulary import ARCHITECTURE
 
 _NUMBERS_AT_ONCE = 2**18  # of inputs in one call of the model
@@ -119,11 +127,12 @@ def _refuse_outside(lookup: _Lookup, inputs: ArrayTree, split: str, start: int, 
     place = tuple(outside[0])
     found = _column(inputs, ids, place)
     known = "" if found is None else f", input {_named(found, names)}"
+    is_of_features = bool(names) and not is_several(inputs)
     raise UnknownIdError(
         ARCHITECTURE,
         f"the Embedding layer {lookup.layer.name!r} has {rows} rows, for ids from 0 to {rows - 1}, but example "
         f"{start + int(place[0])} of the {split} split{known} has the id {ids[place]:.15g} "
-        f"(ids from {np.nanmin(ids):.15g} to {np.nanmax(ids):.15g}): {_remedy(ids, bool(names))}",
+        f"(ids from {np.nanmin(ids):.15g} to {np.nanmax(ids):.15g}): {_remedy(ids, is_of_features)}",
     )
 
 

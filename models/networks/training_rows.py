@@ -1,6 +1,7 @@
 """A few training rows, on which a model's outputs and its loss are measured."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,6 +26,7 @@ class TrainingRows:
     are_weighted: bool = False  # by the data, or by classes in some trial
     training_inputs: ArrayTree | None = None  # all of them, for functions that build models by them
     fold_inputs: tuple[ArrayTree, ...] = ()  # those of each fold
+    vocabulary_sizes: Mapping[str, int] = field(default_factory=dict)  # of columns of texts and codes
 
     @property
     def output_count(self) -> int:
@@ -65,4 +67,5 @@ class TrainingRows:
             are_weighted=train.weights is not None,
             training_inputs=train.inputs,
             fold_inputs=tuple(fold.train.inputs for fold in dataset.folds),
+            vocabulary_sizes=dataset.vocabulary_sizes,
         )

@@ -59,8 +59,16 @@ def try_build(
     try:
         keras.backend.clear_session(free_memory=False)
         size, shape = output_size(training, rows.task, rows.output_size), example_shape(rows.inputs)
-        given = rows.training_inputs
-        model = build_model(architecture, parameters, shape, size, folder=folder, seed=0, training_inputs=given)
+        model = build_model(
+            architecture,
+            parameters,
+            shape,
+            size,
+            folder=folder,
+            seed=0,
+            training_inputs=rows.training_inputs,
+            vocabulary_sizes=rows.vocabulary_sizes,
+        )
         _refuse_settings(architecture)
         build = Build.of(model)
         head = read_head(model, rows, training, folder)
@@ -131,7 +139,16 @@ def repetition_problem(
     size, shape = output_size(training, rows.task, rows.output_size), example_shape(rows.inputs)
 
     def build(seed: int, given: Any) -> Any:
-        return build_model(architecture, parameters, shape, size, folder=folder, seed=seed, training_inputs=given)
+        return build_model(
+            architecture,
+            parameters,
+            shape,
+            size,
+            folder=folder,
+            seed=seed,
+            training_inputs=given,
+            vocabulary_sizes=rows.vocabulary_sizes,
+        )
 
     try:
         refuse_repeated_layers(first, lambda seed: build(seed, rows.training_inputs), rows.inputs)

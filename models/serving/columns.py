@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 NUMERIC = ("number", "date", "duration")  # standardized; dates and durations as seconds
 CATEGORY = "category"
+TEXT, CODE = "text", "code"  # inputs of their own: indices of words, and codes of labels
+HASHED, TARGET_ENCODED = "hashed", "target_encoded"  # labels that become other features than one for each
+LABELS = (CATEGORY, HASHED, TARGET_ENCODED)
+AS_TEXTS = (*LABELS, CODE, TEXT)  # kinds whose values are kept as texts
+EXACT_FLOATS = 2**53  # up to here each whole number is a float
 
 _KINDS = {
     "boolean": "boolean",
@@ -51,7 +56,10 @@ TRUTHS = {"true": True, "false": False}
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its name, its type in the table (`dtype`), its kind (number, boolean, date, duration or category).
+    """A column: its name, its type in the table (`dtype`), its kind.
+
+    Kinds are number, boolean, date and duration; category, hashed and target_encoded, which are labels; and text and
+    code, which are inputs of their own.
 
     The other fields say how its texts are read, and are empty where the table holds values of the kind. `form` is the
     way in which numbers or dates are written, `marks` are the signs and units taken off a number. Texts that differ
@@ -108,9 +116,10 @@ def kind_of_values(values: "pd.Series[Any]") -> str:
 
 def clean_column(values: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":
     """Convert values to float64 with NaN for missing ones, or to texts; InputError for values of another kind."""
+    _refuse_rounded(values, column)
     try:
         known = without_gaps(plain_values(values), column.gaps, _number_form(column))
-        if column.kind == CATEGORY:
+        if column.kind in AS_TEXTS:
             return folded(as_texts(known, column.missing_label), column.labels)
         numbers: pd.Series[Any] = (_from_texts if column.form else _from_values)(known, column)
     except (ValueError, TypeError, OverflowError, NotImplementedError) as error:
@@ -141,7 +150,18 @@ def _number_form(column: Column) -> str:
 
 def are_missing(cleaned: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":
     """Mark the missing values in a cleaned column."""
-    return cleaned == column.missing_label if column.kind == CATEGORY else cleaned.isna()
+    return cleaned == column.missing_label if column.kind in AS_TEXTS else cleaned.isna()
+
+
+def _refuse_rounded(values: "pd.Series[Any]", column: Column) -> None:
+    """Refuse floats as codes where they no longer hold every digit of a whole number."""
+    if column.kind == CODE and values.dtype.kind == "f" and (values.abs() > EXACT_FLOATS).any():
+        example = values[values.abs() > EXACT_FLOATS].iloc[0]
+        raise InputError(
+            "data.source",
+            f"column {column.name!r} holds floats such as {example:.17g}, which do not keep every digit of a code; "
+            f'store it as texts, and read it with dtype={{"{column.name}": str}}',
+        )
 
 
 def are_iso_dates(known: "pd.Series[Any]") -> bool:

@@ -43,6 +43,8 @@ CARRIED = {
     "serving.image_rows": "image_rows",
     "serving.padding": "padding",
     "serving.columns": "columns",
+    "serving.vocabularies": "vocabularies",
+    "serving.encodings": "encodings",
     "serving.preprocessing": "preprocessing",
     "serving.probabilities": "probabilities",
     "serving.code_package": "code_package",

@@ -5,20 +5,25 @@ It imports only modules that are stored with every registered model (`CARRIED` i
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nightune.models.errors import InputError
 from nightune.models.serving.columns import CATEGORY, NUMERIC, TRUTHS, Column, clean_column
+from nightune.models.serving.encodings import Encodings
+from nightune.models.serving.input_trees import ArrayTree
 from nightune.models.serving.labels import as_text
 from nightune.models.serving.number_texts import POINT, plain_number
+from nightune.models.serving.vocabularies import CodeVocabulary, TextVocabulary
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1  # of the JSON form
+LATER = ("texts", "codes", "encodings")  # fields that are left out where they are empty, as in earlier versions
+FEATURES = "features"  # the name of all columns that are no inputs of their own, where some are
 
 
 @dataclass(frozen=True)
@@ -48,24 +53,65 @@ class TablePreprocessing:
     booleans: Mapping[str, float]  # the value that replaces missing ones
     gaps: tuple[str, ...]  # columns with a feature that marks missing values
     categories: Mapping[str, Categories]
+    texts: Mapping[str, TextVocabulary] = field(default_factory=dict)
+    codes: Mapping[str, CodeVocabulary] = field(default_factory=dict)
+    encodings: Encodings = field(default_factory=Encodings)  # the last of the features
 
-    def transform(self, table: "pd.DataFrame") -> np.ndarray:
+    def transform(self, table: "pd.DataFrame") -> ArrayTree:
         """Convert rows to features (rows, features); unknown categories become zeros, missing values as in training.
 
+        With columns of texts or codes, a dictionary of arrays; see `as_named`.
         InputError for columns that another reader has turned into numbers which training read as texts.
         """
         cleaned = clean_table(table, self.columns)
-        for name, fitted in self.categories.items():
-            _refuse_lost_digits(table, name, fitted)
+        for name, known in [
+            *((name, fitted.known) for name, fitted in self.categories.items()),
+            *((name, fitted.known) for name, fitted in self.codes.items()),
+            *self.encodings.texts_only.items(),
+        ]:
+            _refuse_lost_digits(table, name, known)
         return self.transform_clean(cleaned)
 
-    def transform_clean(self, cleaned: "pd.DataFrame") -> np.ndarray:
-        """Convert cleaned rows to float32 features: numbers, booleans, marks of missing values, one per category."""
+    def transform_clean(self, cleaned: "pd.DataFrame") -> ArrayTree:
+        """Convert cleaned rows to features, and to indices of words and codes, if there are columns of these."""
+        named = {name: fitted.encode(cleaned[name].to_numpy()) for name, fitted in self._vocabularies.items()}
+        if not named:
+            return self._features(cleaned)
+        if self._is_one_text:
+            return next(iter(named.values()))
+        return {FEATURES: self._features(cleaned), **named} if self.feature_names else named
+
+    def as_named(self, inputs: ArrayTree) -> dict[str, np.ndarray]:
+        """Return inputs by name: "features", and a column of texts (rows, length) or codes (rows,) by its own."""
+        if isinstance(inputs, dict):
+            return inputs
+        assert isinstance(inputs, np.ndarray)  # a table has no inputs in order
+        return {next(iter(self.texts)) if self._is_one_text else FEATURES: inputs}
+
+    @property
+    def vocabulary_sizes(self) -> dict[str, int]:
+        """The number of different indices or codes of each column of texts or codes, as an embedding's `input_dim`."""
+        return {name: fitted.size for name, fitted in self._vocabularies.items()}
+
+    @property
+    def _vocabularies(self) -> dict[str, TextVocabulary | CodeVocabulary]:
+        """The columns of texts and codes in the table's order."""
+        fitted: dict[str, TextVocabulary | CodeVocabulary] = {**self.texts, **self.codes}
+        return {column.name: fitted[column.name] for column in self.columns if column.name in fitted}
+
+    @property
+    def _is_one_text(self) -> bool:
+        """True if a column of texts is all that the model reads: then it is one array."""
+        return not self.feature_names and not self.codes and len(self.texts) == 1
+
+    def _features(self, cleaned: "pd.DataFrame") -> np.ndarray:
+        """Return float32 features: numbers, booleans, marks of missing values, one per category."""
         parts = [_standardized(cleaned[name].to_numpy(), fitted) for name, fitted in self.numbers.items()]
         parts += [_filled(cleaned[name].to_numpy(), usual) for name, usual in self.booleans.items()]
         parts += [np.isnan(cleaned[name].to_numpy()).astype(np.float64) for name in self.gaps]
         for name, known in self.categories.items():
             parts += _one_hot(cleaned[name].to_numpy(), known)
+        parts += self.encodings.features(cleaned)
         # A value may be too large for float32; the caller refuses infinite values.
         with np.errstate(over="ignore"):
             return np.ascontiguousarray(np.stack(parts, axis=1), dtype=np.float32)
@@ -88,11 +134,19 @@ class TablePreprocessing:
             content["most_frequent"] = list(self.booleans.values())
         if self.categories:
             content["categories"] = [list(fitted.known) for fitted in self.categories.values()]
+        if self.texts:
+            content["texts"] = [[name, fitted.length, list(fitted.words)] for name, fitted in self.texts.items()]
+        if self.codes:
+            content["codes"] = [[name, list(fitted.known)] for name, fitted in self.codes.items()]
+        if self.encodings.plain:
+            content["encodings"] = self.encodings.plain
         return content
 
     def as_json(self) -> str:
         """Convert to JSON text; `from_json` restores it bit for bit."""
-        plain = {**asdict(self), "columns": [column.plain for column in self.columns]}
+        columns = [column.plain for column in self.columns]
+        plain = {**asdict(self), "columns": columns, "encodings": self.encodings.plain}
+        plain = {name: value for name, value in plain.items() if value or name not in LATER}
         return json.dumps({"format": FORMAT, **plain}, indent=1, ensure_ascii=False, allow_nan=False)
 
     @classmethod
@@ -111,6 +165,12 @@ class TablePreprocessing:
                 name: Categories(tuple(fitted["known"]), tuple(fitted["rare"]))
                 for name, fitted in held["categories"].items()
             },
+            texts={
+                name: TextVocabulary(tuple(fitted["words"]), fitted["length"])
+                for name, fitted in held.get("texts", {}).items()
+            },
+            codes={name: CodeVocabulary(tuple(fitted["known"])) for name, fitted in held.get("codes", {}).items()},
+            encodings=Encodings.from_plain(held.get("encodings", {})),
         )
 
 
@@ -139,9 +199,10 @@ def _are_records(rows: Any) -> bool:
     return getattr(getattr(rows, "dtype", None), "names", None) is not None
 
 
-def refuse_non_finite(features: np.ndarray, table: "pd.DataFrame", preprocessing: TablePreprocessing) -> None:
+def refuse_non_finite(inputs: ArrayTree, table: "pd.DataFrame", preprocessing: TablePreprocessing) -> None:
     """Refuse a number that is infinite as a feature in float32, with its row, column and value."""
-    bad = np.argwhere(~np.isfinite(features))
+    features = preprocessing.as_named(inputs).get(FEATURES)
+    bad = np.empty(0) if features is None else np.argwhere(~np.isfinite(features))
     if not len(bad):
         return
     row, name = int(bad[0][0]), preprocessing.feature_names[int(bad[0][1])]
@@ -172,13 +233,13 @@ def names_of_kind(columns: Sequence[Column], kinds: Sequence[str]) -> list[str]:
 KINDS_OF_STEPS = {"number": NUMERIC, "boolean": ("boolean",), "category": (CATEGORY,)}
 
 
-def _refuse_lost_digits(table: "pd.DataFrame", name: str, fitted: Categories) -> None:
+def _refuse_lost_digits(table: "pd.DataFrame", name: str, known: Sequence[str]) -> None:
     """Refuse numbers in a column whose labels were texts such as 007 or 1.50: as numbers they are other labels."""
     values = next(table.iloc[:, place] for place, held in enumerate(table.columns) if str(held) == name)
     if values.dtype.kind not in "iufb" or not values.notna().any():
         return
-    is_lost = _is_other_truth if values.dtype.kind == "b" else _is_shorter_as_number
-    lost = next((text for text in fitted.known if is_lost(text)), None)
+    is_lost = _is_other_truth if values.dtype.kind == "b" else is_lost_as_number
+    lost = next((text for text in known if is_lost(text)), None)
     if lost is not None:
         raise InputError(
             "data.source",
@@ -191,7 +252,8 @@ def _is_other_truth(text: str) -> bool:
     return text.strip().lower() in TRUTHS and text not in ("True", "False")
 
 
-def _is_shorter_as_number(text: str) -> bool:
+def is_lost_as_number(text: str) -> bool:
+    """True for a text such as 007 or 1.50, which its number is not written like."""
     plain = plain_number(text, POINT)
     if plain is None or "inf" in plain:
         return False

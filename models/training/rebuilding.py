@@ -83,7 +83,8 @@ def learn_rebuilding(model: Any, recipe: Recipe, dataset: Dataset, folder: Path)
     file, function = find_reference(recipe.architecture, folder, ARCHITECTURE)
     size = output_size(recipe.training, dataset.task, dataset.output_size)
     shape, inputs = dataset.input_shape, dataset.train.inputs
-    given = bound_arguments(recipe.architecture, recipe.model, shape, size, folder, TRAINING_INPUTS)
+    sizes = dataset.vocabulary_sizes
+    given = bound_arguments(recipe.architecture, recipe.model, shape, size, folder, TRAINING_INPUTS, sizes)
     has_sample = any(value is TRAINING_INPUTS for value in given.arguments.values())
     sample = in_memory(rows_of(inputs, slice(SAMPLE_ROWS))) if has_sample else None
     variables, weights = list(model.variables), list(model.weights)

@@ -5,6 +5,7 @@ import io
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nightune.models.data.contents import Arrays
+from nightune.models.data.dataset import Purpose
 from nightune.models.data.files.kinds import KINDS, PACKED
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.raw_data import RawData
+from nightune.models.data.rows_to_predict import read_rows
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.sources import _from_result
 from nightune.models.data.splits import Split
@@ -188,6 +191,48 @@ def test_any_rows_of_any_lengths_are_read_or_refused(
     assert isinstance(arrays, Arrays)
     assert len(arrays.inputs) == len(arrays.targets) == len(rows)
     assert np.isfinite(arrays.inputs).all()
+
+
+words = st.one_of(columns, st.lists(st.text(max_size=12), min_size=12, max_size=12))
+CHOSEN: tuple[dict[str, Any], ...] = (
+    {"text": {"w": {"words": 5, "length": 2}}},
+    {"codes": {"w": 0}},
+    {"codes": {"w": 3}},
+    {"hashed": {"w": 3}},
+    {"target_encoded": ("w",)},
+    {"date_parts": {"w": ()}, "dates": {"w": ""}},
+)
+
+
+@settings(fuzzed, max_examples=CASES // 3)
+@given(words, words, st.sampled_from(CHOSEN), st.sampled_from([0, 2]))
+def test_any_column_is_encoded_as_the_study_says_or_refused(
+    column: list[str], other: list[str], chosen: dict[str, Any], folds: int
+) -> None:
+    text = io.StringIO()
+    csv.writer(text).writerows([("w", "o", "y"), *zip(column, other, np.arange(12) / 7, strict=True)])
+    split = Split("random", folds=folds, allow_overlap=True)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "t.csv").write_bytes(text.getvalue().encode("utf-8", "surrogatepass"))
+        try:
+            dataset = load_dataset(DataSettings("t.csv", target="y", split=split, **chosen), Path(folder))
+            assert dataset.preprocessing is not None
+            rows = read_rows(Path(folder) / "t.csv", dataset.description).rows
+        except InputError as error:
+            known = ("data.source", "data.target", *(f"data.{key}" for key in chosen), f"{folder}/t.csv")
+            assert error.key in known  # noqa: PT017 - either outcome is well
+            return
+    again = dataset.preprocessing.as_named(dataset.preprocessing.transform(rows))
+    test = dataset.test.open(Purpose.GATE, record=lambda: None)
+    held = dataset.preprocessing.as_named(test.inputs)
+    for name, array in again.items():
+        assert np.isfinite(array).all()
+        assert {row.tobytes() for row in held[name]} <= {row.tobytes() for row in array}
+    for name, size in dataset.vocabulary_sizes.items():
+        assert again[name].dtype == np.int32
+        assert ((again[name] >= 0) & (again[name] < size)).all()
+    for fold in dataset.folds:
+        assert fold.input_shape == dataset.input_shape
 
 
 matrices = st.one_of(

@@ -14,9 +14,12 @@ import numpy as np
 import pytest
 
 from nightune.models.errors import InputError
-from nightune.models.networks.architectures import ARCHITECTURES, architecture_keys, build_model
+from nightune.models.networks.architectures import architecture_keys, build_model
 from nightune.models.networks.isolated_random import isolated_random
 from nightune.models.training.seeds import Seeds, seed_dropout
+
+OF_ARRAYS = ("mlp", "cnn", "sequence")
+SERIES = {"sequence": (6, 1)}
 
 
 def setup_module() -> None:
@@ -75,15 +78,19 @@ def test_the_generator_continues_as_after_a_model_that_keras_seeds() -> None:
     assert (random.random(), random.sample(range(9), 3)) == expected
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", OF_ARRAYS)
 @pytest.mark.parametrize("shape", [(5,), (6, 6, 1), (7, 2), (4, 4, 4, 1), ()], ids=str)
 @pytest.mark.parametrize("batch_normalization", [True, False])
 def test_built_in_models_take_inputs_of_any_rank(
     architecture: str, shape: tuple[int, ...], batch_normalization: bool
 ) -> None:
     parameters = {"dropout": 0.2, "batch_normalization": batch_normalization, "units": [4]}
-    if architecture == "cnn" and len(shape) < 2:
-        with pytest.raises(InputError, match="cnn needs images"):
+    if architecture == "sequence":
+        del parameters["batch_normalization"]
+    needs = {"cnn": ((2, 3, 4), "cnn needs images"), "sequence": ((1, 2), "sequence needs series")}
+    ranks, words = needs.get(architecture, ((0, 1, 2, 3, 4), ""))
+    if len(shape) not in ranks:
+        with pytest.raises(InputError, match=words):
             build(architecture, shape, parameters=parameters)
         return
     model = build(architecture, shape, parameters=parameters)
@@ -93,9 +100,11 @@ def test_built_in_models_take_inputs_of_any_rank(
     assert read_head(model, TrainingRows("multiclass", 3, np.zeros((2, *shape)))).is_logits
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", OF_ARRAYS)
 def test_the_same_seed_gives_the_same_weights_to_the_bit(architecture: str) -> None:
-    first, second, other = (build(architecture, (6, 6, 1), seed=seed).get_weights() for seed in (3, 3, 4))
+    first, second, other = (
+        build(architecture, SERIES.get(architecture, (6, 6, 1)), seed=seed).get_weights() for seed in (3, 3, 4)
+    )
     assert same(first, second)
     assert not same(first, other)
 
@@ -167,7 +176,7 @@ def test_annotations_written_as_texts_are_read_too(tmp_path: Path) -> None:
 
 
 def test_an_unknown_architecture_is_refused_with_the_nearest_spelling() -> None:
-    with pytest.raises(ValueError, match=r"unknown architecture 'mpl'; did you mean 'mlp'\? \(known: mlp, cnn\)"):
+    with pytest.raises(ValueError, match=r"unknown architecture 'mpl'; did you mean 'mlp'\? \(known: mlp, cnn, text,"):
         architecture_keys("mpl", Path())
 
 

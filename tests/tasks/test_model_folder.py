@@ -21,6 +21,7 @@ from mlflow.pyfunc.scoring_server import predictions_to_json
 from nightune.models.data.dataset import Dataset
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.settings import DataSettings
+from nightune.models.data.splits import Split
 from nightune.models.data.storage import open_dataset, preprocessing_files, save_dataset
 from nightune.models.serving.predictor import DESCRIPTION, MODEL, Predictor
 from nightune.models.serving.probabilities import described_probabilities
@@ -365,3 +366,32 @@ def test_what_the_code_of_a_version_imports_is_required(tmp_path: Path) -> None:
     names = [line.split("==")[0] for line in requirements(tmp_path)]
     assert "scikit-learn" in names
     assert set(names) - {"scikit-learn"} == {line.split("==")[0] for line in requirements()}
+
+
+def test_a_version_takes_raw_texts_and_codes_as_training_read_them(tmp_path: Path) -> None:
+    wide = 10**17  # as a float, it loses its last digits
+    table = pd.DataFrame(
+        {
+            "comment": [f"It's {'good' if row % 2 else 'BAD'}, {row % 9}!" if row % 10 else None for row in range(60)],
+            "id": [str(wide + row % 7) for row in range(60)],
+            "age": np.arange(60.0),
+            "y": ["no", "yes"] * 30,
+        }
+    )
+    table.to_csv(tmp_path / "t.csv", index=False)
+    text, split = {"comment": {"words": 9, "length": 3}}, Split("time", column="age")
+    dataset = load_dataset(DataSettings("t.csv", target="y", text=text, codes={"id": 0}, split=split), tmp_path)
+    sizes = dataset.vocabulary_sizes
+    inputs = {name: keras.Input(shape, name=name, dtype="int32") for name, shape in dataset.input_shape.items()}
+    words = keras.layers.Embedding(sizes["comment"], 3, "uniform", mask_zero=True)(inputs["comment"])
+    ids = keras.layers.Embedding(sizes["id"], 3, "uniform")(inputs["id"])
+    both = keras.layers.concatenate([keras.layers.GlobalAveragePooling1D()(words), ids])
+    model = keras.Model(inputs, keras.layers.Dense(1)(both))
+    loaded = pyfunc.load_model(str(written(dataset, tmp_path, model)))
+    outputs = [model(part.inputs).numpy() for part in (dataset.train, dataset.validation)]
+    expected = 1 / (1 + np.exp(-np.concatenate(outputs).astype(np.float64)[:, 0]))
+    for rows in (table, table.astype({"id": "int64"})):
+        answers = loaded.predict(rows.head(len(expected)).drop(columns="y"), params={"output": "probabilities"})
+        np.testing.assert_allclose(answers["yes"], expected, rtol=1e-6)
+    record = {"comment": "unheard, GOOD", "id": wide + 500}
+    assert loaded.predict([record])[0] in ("no", "yes")

@@ -5,9 +5,19 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from nightune.tuning.study.column_keys import (
+    CODES,
+    DATE_PARTS,
+    HASHED,
+    TEXT,
+    read_codes,
+    read_date_parts,
+    read_hashed,
+    read_text,
+)
 from nightune.tuning.study.section import SHARE, Clash, Section, Seed, Switch, Text, Texts
 from nightune.vocabulary import (
     COLUMN_SPLIT_KINDS,
@@ -145,6 +155,15 @@ class DataSection(Section):
     missing: Texts = ()
     numeric: Forms = Field(default_factory=dict, description=NUMERIC)
     dates: Forms = Field(default_factory=dict, description=DATES)
+    text: Annotated[dict[str, dict[str, int]], BeforeValidator(read_text)] = Field(
+        default_factory=dict, description=TEXT
+    )
+    codes: Annotated[dict[str, int], BeforeValidator(read_codes)] = Field(default_factory=dict, description=CODES)
+    hashed: Annotated[dict[str, int], BeforeValidator(read_hashed)] = Field(default_factory=dict, description=HASHED)
+    target_encoded: Texts = ()
+    date_parts: Annotated[dict[str, tuple[str, ...]], BeforeValidator(read_date_parts)] = Field(
+        default_factory=dict, description=DATE_PARTS
+    )
     scale_target: Switch = False
     weight: Text | None = None
     split: Split = Split()

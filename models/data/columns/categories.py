@@ -64,6 +64,8 @@ def size_remark(texts: Texts) -> str | None:
         example = shortened(next(iter(values)), EXAMPLE_LENGTH)
         return (
             f"column {name!r} holds free text (such as {example!r}), read as labels: {shared}. "
-            f'Choices: {out}, or numbers made of it by a function of yours (source = "file.py:function")'
+            f'Choices: an input of words, text = ["{name}"] in [data], {out}, or numbers made of it by a function of '
+            'yours (source = "file.py:function")'
         )
-    return f"column {name!r}: {shared}. Choices: keep it so, {out}, or coarser groups in the source"
+    keys = f'codes = ["{name}"] for an embedding, hashed = ["{name}"] or target_encoded = ["{name}"]'
+    return f"column {name!r}: {shared}. Choices: keep it so, {keys} or {out}, or coarser groups in the source"

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,11 @@ class Choices:
     numeric: Mapping[str, str] = field(default_factory=dict)
     dates: Mapping[str, str] = field(default_factory=dict)
     categorical: tuple[str, ...] = ()
+    text: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # words and length of each column
+    codes: Mapping[str, int] = field(default_factory=dict)  # the number of codes of each column; 0: as many as labels
+    hashed: Mapping[str, int] = field(default_factory=dict)  # the number of features of each column
+    target_encoded: tuple[str, ...] = ()
+    date_parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # (): those that vary
 
     def of_features(self, others: Iterable[str | None]) -> "Choices":
         """Leave out the columns that are no features: the target and that of the split."""
@@ -36,7 +41,8 @@ class Choices:
         numeric, dates = (
             {name: form for name, form in given.items() if name not in apart} for given in (self.numeric, self.dates)
         )
-        return Choices(self.missing, numeric, dates, tuple(name for name in self.categorical if name not in apart))
+        categorical = tuple(name for name in self.categorical if name not in apart)
+        return replace(self, numeric=numeric, dates=dates, categorical=categorical)
 
     def refuse_unknown(self, known: Sequence[str]) -> None:
         """Refuse names of columns that the table does not have, and a column with two kinds."""
@@ -44,14 +50,27 @@ class Choices:
             "categorical": self.categorical,
             "numeric": self.numeric,
             "dates": self.dates,
+            "text": self.text,
+            "codes": self.codes,
+            "hashed": self.hashed,
+            "target_encoded": self.target_encoded,
         }
+        for name in self.date_parts:
+            if name not in known:
+                raise InputError("data.date_parts", unknown_name(name, known, "feature column"))
         for key, names in keys.items():
             for name in names:
                 if name not in known:
                     raise InputError(f"data.{key}", unknown_name(name, known, "feature column"))
-                other = next((each for each, given in keys.items() if each != key and name in given), None)
+                other = next((each for each, given in keys.items() if _differ(each, key) and name in given), None)
                 if other:
                     raise InputError(f"data.{key}", f"{name!r} is also in data.{other}; a column is of one kind")
+
+
+def _differ(key: str, other: str) -> bool:
+    """True for keys that give a column two kinds: labels that are hashed or encoded may be exact ones."""
+    are_labels = "categorical" in (key, other) and {key, other} & {"hashed", "target_encoded"}
+    return key != other and not are_labels
 
 
 @dataclass(frozen=True)

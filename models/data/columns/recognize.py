@@ -12,8 +12,17 @@ from nightune.models.data.columns.dates import compact_remark, recognize_dates
 from nightune.models.data.columns.long_numbers import long_number_remark
 from nightune.models.data.columns.numbers import code_remark, mixed_remark, recognize_numbers
 from nightune.models.data.columns.reading import Choices, Reading, Texts, fields, quoted
+from nightune.models.data.columns.vocabularies import vocabulary_column
 from nightune.models.errors import InputError
-from nightune.models.serving.columns import CATEGORY, Column, clean_column, gap_number, kind_of_values
+from nightune.models.serving.columns import (
+    CATEGORY,
+    HASHED,
+    TARGET_ENCODED,
+    Column,
+    clean_column,
+    gap_number,
+    kind_of_values,
+)
 from nightune.models.serving.date_texts import COMPACT, YEAR_FIRST
 from nightune.models.serving.labels import MISSING, are_gaps
 
@@ -29,8 +38,9 @@ def recognize(values: "pd.Series[Any]", choices: Choices) -> tuple[Column, list[
     InputError for a column that cannot be of the kind that the study gives it.
     """
     name, dtype = str(values.name), str(values.dtype)
-    if name in choices.categorical:
-        return _labels(values, choices, is_exact=True)
+    found = vocabulary_column(values, choices) or _other_labels(values, choices) or _exact_labels(values, choices)
+    if found is not None:
+        return found
     if name in choices.dates and choices.dates[name] == COMPACT and values.dtype.kind in "iuf":
         return Column(name, dtype, "date", COMPACT, (), choices.missing), []
     is_stated = name in choices.numeric or name in choices.dates
@@ -53,6 +63,10 @@ def recognize(values: "pd.Series[Any]", choices: Choices) -> tuple[Column, list[
         return _labels(values, choices, is_exact=False)
     column, remarks = _with_value_gaps(values, Column(name, dtype, kind), choices)
     return column, [*_number_remarks(values, kind), *remarks, *_compact_remarks(values, kind)]
+
+
+def _exact_labels(values: "pd.Series[Any]", choices: Choices) -> tuple[Column, list[str]] | None:
+    return _labels(values, choices, is_exact=True) if values.name in choices.categorical else None
 
 
 def are_texts(values: "pd.Series[Any]") -> bool:
@@ -127,23 +141,36 @@ def _unreadable(gaps: tuple[str, ...], column: Column) -> list[str]:
     return [gap for gap in gaps if gap_number(gap, column) is None]
 
 
-def _labels(values: "pd.Series[Any]", choices: Choices, is_exact: bool) -> tuple[Column, list[str]]:
+def _labels(
+    values: "pd.Series[Any]", choices: Choices, is_exact: bool, has_features: bool = True
+) -> tuple[Column, list[str]]:
     name, dtype = str(values.name), str(values.dtype)
     texts = Texts.of(values, choices.missing)
     # In numbers of several units, case may tell a unit: 5 mW is not 5 MW.
     merged = {} if is_exact or mixed_remark(texts) else merged_labels(texts.rows)
-    remarks = [word_remark(f"column {name!r}", "values of their own", texts.rows), size_remark(texts)]
+    remarks = [word_remark(f"column {name!r}", "values of their own", texts.rows)]
+    remarks += [size_remark(texts)] if has_features else []
     if texts.missing:
         remarks.append(f"column {name!r}: {texts.gap_remark({}, are_placeholders=False)}, as [data] missing says")
     if merged:
         remarks.append(merge_remark(f"column {name!r}", name, merged))
-    remarks += [] if is_exact else unread_numbers(texts)
+    remarks += [] if is_exact or not has_features else unread_numbers(texts)
     missing_label = label_of_gaps(texts.rows, merged)
     if missing_label != MISSING:
         remarks.append(f"column {name!r}: {MISSING!r} is a label of its own, and empty fields are {missing_label!r}")
     gaps = choices.missing if is_exact else texts.missing
     column = Column(name, dtype, CATEGORY, gaps=tuple(gaps), labels=tuple(merged), missing_label=missing_label)
     return column, [remark for remark in remarks if remark]
+
+
+def _other_labels(values: "pd.Series[Any]", choices: Choices) -> tuple[Column, list[str]] | None:
+    """Return a column of labels that the study hashes or encodes by the target; None for all others."""
+    if values.name not in choices.hashed and values.name not in choices.target_encoded:
+        return None
+    kind_of_values(values)  # refuses lists and other objects
+    is_exact = values.name in choices.categorical
+    column, remarks = _labels(values, choices, is_exact, has_features=False)
+    return replace(column, kind=HASHED if column.name in choices.hashed else TARGET_ENCODED), remarks
 
 
 def unread_numbers(texts: Texts) -> list[str]:

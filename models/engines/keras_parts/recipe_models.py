@@ -29,6 +29,7 @@ def build_recipe_model(recipe: Recipe, dataset: Dataset, folder: Path, seed: int
             folder=folder,
             seed=seed,
             training_inputs=dataset.train.inputs,
+            vocabulary_sizes=dataset.vocabulary_sizes,
         )
     refuse_inherited_weights(model)
     return model

@@ -93,6 +93,9 @@ def _carried(folder: Path) -> Path:
     return package
 
 
+TEXT_KINDS = ("category", "hashed", "target_encoded", "text")  # of columns; codes may be whole numbers, too
+
+
 def _signature(description: Mapping[str, Any]) -> Any:
     from mlflow.models import ModelSignature  # noqa: PLC0415 - seconds
 
@@ -137,7 +140,7 @@ def _column_type(column: Mapping[str, str]) -> Any:
 
     if column["kind"] == "number" and column["dtype"].startswith("float"):
         return "double"
-    if column["kind"] == "category" and column["dtype"] in ("object", "str", "string", "category"):
+    if column["kind"] in TEXT_KINDS and column["dtype"] in ("object", "str", "string", "category"):
         return "string"
     if column["kind"] == "boolean" and column["dtype"] == "bool":
         return "boolean"
