@@ -15,11 +15,13 @@ from nightune.models.data.array_keys import ARRAYS, find_names, known_names, rea
 from nightune.models.data.columns.numbers import ambiguous_decimals
 from nightune.models.data.columns.written import as_written
 from nightune.models.data.contents import Arrays, Table
+from nightune.models.data.head_arrays import only_target, read_heads, refuse_weights_by_head, several_targets
 from nightune.models.data.input_arrays import as_inputs, only_input, read_several, several_inputs
 from nightune.models.data.parts import join_arrays, keras_parts
 from nightune.models.data.weights import read_array
 from nightune.models.errors import InputError
 from nightune.models.serving.arrays import plain_array
+from nightune.models.serving.input_trees import row_count
 from nightune.models.serving.labels import plain_values
 from nightune.models.serving.preprocessing import as_table, is_table
 from nightune.models.user_code import call_function, is_reference
@@ -222,7 +224,7 @@ def _from_mapping(held: Mapping[Any, Any], source: str) -> Arrays:
         return _from_parts({part: [held[name] for name in names] for part, names in parts.items()}, source)
     names = find_names(held, source)
     arrays = _from_arrays([held[names[name]] for name in ("x", "y", "weight") if name in names], source)
-    return replace(arrays, keys=read_keys(held, held[names["x"]], len(arrays.targets), source))
+    return replace(arrays, keys=read_keys(held, held[names["x"]], row_count(arrays.targets), source))
 
 
 def _from_parts(parts: Mapping[str, Sequence[Any]], source: str) -> Arrays:
@@ -247,12 +249,16 @@ def _from_arrays(given: Sequence[Any], source: str) -> Arrays:
     arrays = _from_pair(given[0], given[1], source)
     if len(given) == 2 or given[2] is None:
         return arrays
+    refuse_weights_by_head(given[2], source)
     refuse_other_order(given[0], given[2], source, "weights")
-    return replace(arrays, weights=read_array(given[2], len(arrays.targets), source))
+    return replace(arrays, weights=read_array(given[2], row_count(arrays.targets), source))
 
 
 def _from_pair(inputs_given: Any, targets_given: Any, source: str) -> Arrays:
-    targets_given = _only_target(targets_given, source)
+    heads = several_targets(targets_given, inputs_given, source)
+    if heads is not None:
+        return read_heads({name: _from_pair(inputs_given, each, source) for name, each in heads.items()}, source)
+    targets_given = only_target(targets_given)
     refuse_other_order(inputs_given, targets_given, source, "targets")
     targets = plain_array(targets_given, KEY, f"{source}: targets")
     rows = len(np.atleast_1d(targets))
@@ -268,18 +274,6 @@ def _from_pair(inputs_given: Any, targets_given: Any, source: str) -> Arrays:
         return Arrays(tree, _as_targets(targets, source), findings=findings, target_names=names)
     inputs = plain_array(inputs_given, KEY, f"{source}: inputs")
     return replace(_checked(inputs, targets, source), target_names=names)
-
-
-def _only_target(given: Any, source: str) -> Any:
-    """Return the target of a dictionary of one; refuse several, whose models have a head for each."""
-    if not isinstance(given, Mapping):
-        return given
-    names = ", ".join(map(repr, given))
-    if len(given) != 1:
-        problem = f"targets are a dictionary of {len(given)} ({names}); a model is trained on one"
-        remedy = "return one of them as y, or quantities as the columns of one DataFrame, pd.DataFrame(y)"
-        raise InputError(KEY, f"{source}: {problem}: {remedy}")
-    return next(iter(given.values()))
 
 
 def _refuse_other_targets(targets: np.ndarray, name: str) -> None:

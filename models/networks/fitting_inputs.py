@@ -11,8 +11,12 @@ from nightune.vocabulary import ARCHITECTURE as KEY
 Shape = tuple[int | None, ...]
 
 
-def refuse_several(architecture: str, shape: ShapeTree) -> None:
-    """Refuse several inputs for a built-in architecture, which takes one array."""
+def refuse_several(architecture: str, shape: ShapeTree, size: Any) -> None:
+    """Refuse several inputs and several heads for a built-in architecture, which takes one array and has one head."""
+    if isinstance(size, dict) and not is_reference(architecture):
+        held = f"{architecture} has one head, and the data holds the targets {_listed(size)}"
+        remedy = "set architecture to a function of your own, path/to/file.py:function, or return one of them as y"
+        raise InputError(KEY, f"{held}; {remedy}")
     if is_several(shape) and not is_reference(architecture):
         remedy = "return one array, or set architecture to a function of your own, path/to/file.py:function"
         held = f"{architecture} takes one array, and the data holds the inputs {shown_inputs(shape)}"
@@ -64,7 +68,10 @@ def take_one_output(model: Any) -> None:
     held = getattr(model, "output", None)
     if len(model.outputs) != 1:
         names = f" ({_listed(held)})" if isinstance(held, dict) else ""
-        remedy = "return the one for the target, or join quantities by layers.Concatenate()"
+        remedy = (
+            "return the one for the target, join quantities by layers.Concatenate(), or return targets by name from "
+            'the source: {"a": …, "b": …}'
+        )
         raise InputError(KEY, f"the model has {len(model.outputs)} outputs{names}, and one is trained; {remedy}")
     if isinstance(held, dict):
         return_tensor(model)

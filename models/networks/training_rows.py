@@ -1,10 +1,12 @@
 """A few training rows, on which a model's outputs and its loss are measured."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from nightune.models.data.dataset import Dataset, OutputSize
+from nightune.models.data.heads import HeadData
 from nightune.models.data.target_matrix import LARGEST_APART
 from nightune.models.serving.input_trees import ArrayTree, in_memory, rows_of
 
@@ -25,10 +27,12 @@ class TrainingRows:
     are_weighted: bool = False  # by the data, or by classes in some trial
     training_inputs: ArrayTree | None = None  # all of them, for functions that build models by them
     fold_inputs: tuple[ArrayTree, ...] = ()  # those of each fold
+    heads: "Mapping[str, tuple[HeadData, TrainingRows]]" = field(default_factory=dict)  # several targets by name
 
     @property
     def output_count(self) -> int:
-        """The number of model outputs per example."""
+        """The number of model outputs per example, of one head."""
+        assert not isinstance(self.output_size, dict)
         return int(np.prod(self.output_size))
 
     @property
@@ -65,4 +69,5 @@ class TrainingRows:
             are_weighted=train.weights is not None,
             training_inputs=train.inputs,
             fold_inputs=tuple(fold.train.inputs for fold in dataset.folds),
+            heads={each.name: (each, cls.of(dataset.of_head(each))) for each in dataset.heads},
         )
