@@ -16,6 +16,8 @@ Task = Literal["classification", "binary", "multiclass", "multilabel", "regressi
 TASKS: tuple[Task, ...] = get_args(Task)
 # The data decides which classification it is.
 TRAINED_TASKS: tuple[Task, ...] = ("binary", "multiclass", "multilabel", "regression")
+HEAD_NAME = r"[\w .-]{1,100}"  # of one of several heads: a part of names of metrics in MLflow
+HEADS = "heads"  # the task of several targets, each with a task, a head and a loss of its own
 
 SplitKind = Literal["random", "stratified", "group", "time", "fixed"]
 SPLIT_KINDS: tuple[SplitKind, ...] = get_args(SplitKind)
@@ -25,7 +27,7 @@ COLUMN_SPLIT_KINDS: tuple[SplitKind, ...] = ("group", "time", "fixed")  # these 
 SPAN_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
 SPAN = rf"([0-9]*\.?[0-9]+) ({'|'.join(SPAN_SECONDS)})s?"  # of time, as people write it
 
-KeyKind = Literal["float", "integer", "boolean", "option", "numbers", "class_weight", "text", "any"]
+KeyKind = Literal["float", "integer", "boolean", "option", "numbers", "class_weight", "head_weights", "text", "any"]
 
 MODEL_PREFIX = "model."  # of an architecture's own parameters
 ARCHITECTURE = "model.architecture"
@@ -105,6 +107,15 @@ class Status(StrEnum):
     DIVERGED = "diverged"  # NaN or infinity; the best finite epoch's weights are kept
     OVER_LIMIT = "over_limit"  # its model exceeds [limits]: not trained, or trained and ranked last
     FAILED = "failed"  # raised an error: an impossible combination of params, or the user's own code
+
+
+def plain_metric(metric: str) -> str:
+    """Return `val_METRIC` for the metric of one of several heads, `val_HEAD_METRIC`; any other text as it is."""
+    if metric in OBJECTIVES or not metric.startswith(VALIDATION_PREFIX):
+        return metric
+    named = metric.removeprefix(VALIDATION_PREFIX)
+    ends = [known for known in OBJECTIVES if named.endswith(f"_{known.removeprefix(VALIDATION_PREFIX)}")]
+    return max(ends, key=len, default=metric)
 
 
 def metric_limits(metric: str) -> tuple[float, float]:

@@ -179,7 +179,7 @@ class _Builder:
 
 def _size(builds: Sequence["TrialBuild"]) -> str:
     counts = [build.parameters for build in builds]
-    named = ((plain_shape(build.shapes[0]), list(build.shapes[1])) for build in builds)
+    named = ((plain_shape(build.shapes[0]), plain_shape(build.shapes[1])) for build in builds)
     shapes = dict.fromkeys(f"inputs {inputs}, outputs {outputs}" for inputs, outputs in named)
     most = f" to {max(counts):,}" if max(counts) > min(counts) else ""
     return f"{'; '.join(shapes)} · {min(counts):,}{most} parameters"

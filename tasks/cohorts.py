@@ -29,13 +29,13 @@ class Place(NamedTuple):
 
 def training_order(folder: Path) -> Callable[[Trial], Place]:
     """Return a function from a trial to its place. `folder` is the study's; the user's code in it is read once."""
-    code = cache(lambda architecture, loss: code_digest(architecture, loss, folder))
+    code = cache(lambda architecture, losses: code_digest(architecture, losses, folder))
 
     def place(trial: Trial) -> Place:
         try:
             recipe = read_recipe(trial.params)
             return Place(
-                graph_key(recipe, code(recipe.architecture, recipe.training.loss)), recipe.largest_batch, trial.number
+                graph_key(recipe, code(recipe.architecture, recipe.training.losses)), recipe.largest_batch, trial.number
             )
         except ValueError:
             return Place(REFUSED, 0, trial.number)

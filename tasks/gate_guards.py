@@ -1,5 +1,6 @@
 """The guards of the promotion gate beside the gain, and what a verdict notes about the compared models."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,18 +79,38 @@ def check_schema(candidate: dict[str, Any], champion: dict[str, Any]) -> Guard:
             problems.append(f"column {name!r} is required, but was not before")
         elif before[name] != now[name]:
             problems.append(f"column {name!r} was a {before[name]}, but is a {now[name]} now")
+    problems += _other_heads(candidate, champion)
     if candidate.get("target_shape") != champion.get("target_shape"):
         now_before = [each.get("target_shape") or "rows" for each in (candidate, champion)]
         problems.append("predictions of shape {} instead of {}".format(*now_before))
     if candidate.get("quantiles") != champion.get("quantiles"):
         before_now = [each.get("quantiles") or "one number" for each in (champion, candidate)]
         problems.append(f"predictions were {before_now[0]}, but are {before_now[1]} now")
+    problems += _lost_names(candidate, champion)
+    text = f"schema differs from the champion's: {'; '.join(problems)}" if problems else "same inputs as the champion's"
+    return Guard("schema", not problems, text)
+
+
+def _other_heads(candidate: dict[str, Any], champion: dict[str, Any]) -> Iterator[str]:
+    """Yield how the heads of two versions differ: lost ones, other tasks and shapes, lost labels."""
+    now = {head["name"]: head for head in candidate.get("heads", ())}
+    for before in champion.get("heads", ()):
+        name, head = before["name"], now.get(before["name"])
+        if head is None:
+            yield f"head {name!r} is not predicted any more"
+            continue
+        for what, key in (("task", "task"), ("shape", "target_shape"), ("quantiles", "quantiles")):
+            if head.get(key) != before.get(key):
+                was, now_is = (each.get(key) or "none" for each in (before, head))
+                yield f"the {what} of head {name!r} was {was}, but is {now_is} now"
+        yield from (f"{problem} by head {name!r}" for problem in _lost_names(head, before))
+
+
+def _lost_names(candidate: dict[str, Any], champion: dict[str, Any]) -> Iterator[str]:
     for what, key in (("label", "classes"), ("column", "outputs")):
         lost = [repr(name) for name in champion.get(key) or () if name not in (candidate.get(key) or ())]
         if lost and (what == "column") == (candidate["task"] == "regression"):
-            problems.append(f"{what} {lost[0]} is not predicted any more")
-    text = f"schema differs from the champion's: {'; '.join(problems)}" if problems else "same inputs as the champion's"
-    return Guard("schema", not problems, text)
+            yield f"{what} {lost[0]} is not predicted any more"
 
 
 def _written_kind(column: dict[str, Any]) -> str:

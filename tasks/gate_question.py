@@ -1,13 +1,15 @@
 """What the promotion gate compares two configurations in, on which rows, and both sides of the comparison."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nightune.models.data.heads import HeadData, metric_of_head
 from nightune.models.errors import InputError
+from nightune.models.serving.head_outputs import own_outputs
 from nightune.models.serving.input_trees import ArrayTree
 from nightune.tuning.analysis.metric_gain import FEWEST_RESAMPLES, Cost, Side, UndefinedMetricError, refuse_undefined
 from nightune.tuning.analysis.promotion_gate import Guard
@@ -36,6 +38,7 @@ class Question:
     rows: TestRows
     is_row_mean: bool
     own: "OwnMetric | None" = None  # the user's function, if the objective is one
+    of_head: str = ""  # of several heads the one that is judged, as if it were the only one
 
     @classmethod
     def of(
@@ -46,18 +49,26 @@ class Question:
         head: "Head",
         own: "OwnMetric | None" = None,
     ) -> "Question":
-        """Settle the comparison from the study's objective, the test split and the candidate's head."""
-        from nightune.models.networks.row_answers import classes_of  # noqa: PLC0415 - Keras
-        from nightune.models.networks.row_losses import measure_of  # noqa: PLC0415
-        from nightune.models.networks.trained_rows import TrainedMeasure  # noqa: PLC0415
+        """Settle the comparison from the study's objective, the test split and the candidate's head.
+
+        Of several heads the metric of one, or a user's function of one, judges this one alone.
+        """
+        from nightune.models.networks.joint_heads import JointHead  # noqa: PLC0415 - Keras
+        from nightune.models.networks.joint_measures import measure_of_objective  # noqa: PLC0415
+        from nightune.models.networks.row_answers import classes_of  # noqa: PLC0415
         from nightune.models.networks.truth import truth  # noqa: PLC0415
         from nightune.models.networks.weighted_metrics import is_row_mean  # noqa: PLC0415
 
+        judged = _judged(dataset, objective, own)
+        if judged is not None and isinstance(head, JointHead):
+            data, metric = judged
+            alone = dataset.of_head(data), test.of_head(data), metric, head.part(data.name).head, own
+            return replace(cls.of(*alone), of_head=data.name)
         wanted, is_mean = truth(dataset, test), is_row_mean(objective)
         has_classes = not (is_mean or wanted.is_regression or wanted.labels is not None)
         classes = classes_of(wanted, dataset) if has_classes else None
         rows = TestRows(len(test), test.groups, classes, None if test.weights is None else test.weights.astype(float))
-        measure = measure_of(objective, dataset.task, TrainedMeasure.of(head, dataset))
+        measure = measure_of_objective(objective, dataset, head)
         return cls(dataset, wanted, objective, measure, rows, is_mean, own)
 
     @property
@@ -71,7 +82,8 @@ class Question:
         metric = self.objective.removeprefix(VALIDATION_PREFIX)
         of_metric = metric if self.direction == "minimize" else f"1 - {metric}"
         weighted = "" if self.rows.weights is None else " (rows by their weights)"
-        return f"{self.measure if self.is_row_mean else of_metric}{weighted}"
+        of_head = f" of {self.of_head}" if self.of_head else ""
+        return f"{self.measure if self.is_row_mean else of_metric}{of_head}{weighted}"
 
     @property
     def has_positions(self) -> bool:
@@ -102,6 +114,9 @@ class Question:
         for file in (None, *siblings):
             predictor = Predictor.open(parts, file)
             outputs = predictor.outputs(inputs)
+            if self.of_head:
+                predictor = predictor.of_head(self.of_head)
+                outputs = own_outputs(outputs, predictor.description)
             losses.append(losses_of_outputs(predictor, outputs, self.truth, self.measure))
             if self.own and np.isfinite(losses[-1]).all():
                 metrics.append(own_model_metric(self.own, predictor, outputs, self.truth, self.dataset))
@@ -136,7 +151,9 @@ class Question:
 
     def incomparable(self, reason: str) -> Guard:
         """Return the failed guard of an objective that cannot be compared."""
-        return Guard("metric", False, f"{self.objective} cannot be compared: {reason}")
+        metric = self.objective.removeprefix(VALIDATION_PREFIX)
+        named = f"{VALIDATION_PREFIX}{self.of_head}_{metric}" if self.of_head else self.objective
+        return Guard("metric", False, f"{named} cannot be compared: {reason}")
 
     def notes(self) -> list[str]:
         """Say on which evidence the comparison is weaker than its interval: rare classes, groups that are unknown."""
@@ -170,3 +187,11 @@ class Question:
             "the groups of the test rows are not recorded, so that the interval may be too narrow: "
             "`nightune tune STUDY` records them"
         ]
+
+
+def _judged(dataset: "Dataset", objective: str, own: "OwnMetric | None") -> tuple[HeadData, str] | None:
+    """Return the one of several heads that is judged, and its own metric; None for one target and for `val_loss`."""
+    if own is None:
+        return metric_of_head(objective, dataset.heads)
+    head = next((each for each in dataset.heads if each.name == own.head), None)
+    return None if head is None else (head, f"{VALIDATION_PREFIX}{own.name}")

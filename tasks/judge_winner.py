@@ -120,11 +120,10 @@ def _asked(setting: Setting, head: Any) -> Asked:
 
 def _unopened(setting: Setting, dataset: Any, head: Any, error: UnopenedError) -> Evidence:
     """Return what is known about a candidate that cannot be opened; the test split is not read for it."""
-    from nightune.models.networks.row_losses import measure_of  # noqa: PLC0415 - Keras
-    from nightune.models.networks.trained_rows import TrainedMeasure  # noqa: PLC0415
+    from nightune.models.networks.joint_measures import measure_of_objective  # noqa: PLC0415 - Keras
 
     said = f"the winner cannot be opened ({error}); train it again: start the next sweep with --fresh"
-    measure = measure_of(setting.study.objective.name, dataset.task, TrainedMeasure.of(head, dataset))
+    measure = measure_of_objective(setting.study.objective.name, dataset, head)
     return Evidence(str(measure), None, None, (Guard(ALONE, False, said, is_vital=True),), {}, ())
 
 

@@ -67,8 +67,8 @@ def _with_remedy(problem: Problem, open_ended: Sequence[str]) -> Problem:
 
 def _loss_problems(study: Study) -> Iterator[Problem]:
     """Yield the problems of the user's own losses that cannot be loaded, and of losses that are not comparable."""
-    losses = study.space.options("training.loss")
-    for loss in losses:
+    given = study.space.options("training.loss")
+    for loss in [loss for each in given for loss in (each.values() if isinstance(each, dict) else [each])]:
         if isinstance(loss, str) and is_reference(loss):
             try:
                 load_loss_function(loss, study.path.resolve().parent)

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nightune.models.data.heads import metric_of_head, of_head
 from nightune.models.errors import InputError
 from nightune.models.networks.class_scores import TOP_COUNTS, has_zero
 from nightune.models.networks.own_metrics import OwnMetric, answers_of
 from nightune.models.serving.predictor import in_units
 from nightune.tuning.errors import Problem
 from nightune.tuning.study.study import Study
-from nightune.vocabulary import VALIDATION_PREFIX
+from nightune.vocabulary import VALIDATION_PREFIX, listing, unknown_name
 
 if TYPE_CHECKING:
     from nightune.models.data.dataset import Dataset, Examples
@@ -30,8 +31,9 @@ def metric_problems(study: Study, dataset: "Dataset") -> list[Problem]:
     """
     named = [("objective.metric", study.objective.metric)]
     named += [("objective.report", name) for name in study.objective.report]
-    problems = [Problem(key, message) for key, name in named for message in _messages(name, dataset)]
-    return [*problems, *_own_problems(study, dataset)]
+    problems = [Problem(key, message) for key, name in named for message in _of_data(name, dataset)]
+    of_head = list(_head_problems(study, dataset))
+    return [*problems, *of_head, *([] if of_head else _own_problems(study, _measured_head(study, dataset)))]
 
 
 def own_metric(study: Study) -> OwnMetric | None:
@@ -39,7 +41,39 @@ def own_metric(study: Study) -> OwnMetric | None:
     objective = study.objective
     if not objective.is_own:
         return None
-    return OwnMetric.load(objective.metric, study.path.resolve().parent, objective.direction)
+    return OwnMetric.load(objective.metric, study.path.resolve().parent, objective.direction, objective.head or "")
+
+
+def _head_problems(study: Study, dataset: "Dataset") -> Iterator[Problem]:
+    """Yield that a user's function does not say which of several heads it measures, or names another one."""
+    objective, heads = study.objective, [each.name for each in dataset.heads]
+    if not objective.is_own:
+        return
+    if objective.head is None and heads:
+        problem = f"missing; the data has several targets, and a function measures one ({listing(heads)})"
+        yield Problem("objective.head", f'{problem}: set head = "{heads[0]}"')
+    elif objective.head is not None and not heads:
+        yield Problem("objective.head", f"{objective.head!r} is read only with several targets; remove it")
+    elif objective.head is not None and objective.head not in heads:
+        yield Problem("objective.head", unknown_name(objective.head, heads, "target"))
+
+
+def _measured_head(study: Study, dataset: "Dataset") -> "Dataset":
+    """Return the data of the head that a user's function measures; the data itself if there is one target."""
+    head = next((each for each in dataset.heads if each.name == study.objective.head), None)
+    return dataset if head is None else dataset.of_head(head)
+
+
+def _of_data(metric: str, dataset: "Dataset") -> Iterator[str]:
+    """Yield what is wrong with a metric, of several heads with the one that has it."""
+    found = metric_of_head(metric, dataset.heads)
+    if found is None:
+        yield from () if dataset.heads else _messages(metric, dataset)
+        return
+    head, own = found
+    yield from (
+        f"head {head.name!r}: {of_head(message, head.name)}" for message in _messages(own, dataset.of_head(head))
+    )
 
 
 def _own_problems(study: Study, dataset: "Dataset") -> Iterator[Problem]:

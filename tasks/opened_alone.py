@@ -10,9 +10,9 @@ import numpy as np
 
 from nightune.models.backend import devices
 from nightune.models.data.dataset import Purpose
+from nightune.models.serving.head_outputs import has_probabilities, named_probabilities
 from nightune.models.serving.input_trees import ArrayTree, in_memory, rows_of
 from nightune.models.serving.predictor import DESCRIPTION, Predictor
-from nightune.models.serving.probabilities import described_probabilities
 from nightune.models.serving.rebuilt_model import CARRIED_BYTES, CODE, FOLDER
 from nightune.tasks.prepare_data import read_dataset
 from nightune.tasks.tracking.registry.fresh_process import Opened, open_in_fresh_process
@@ -51,7 +51,7 @@ def opens_alone(study: Study, prepared: "Dataset", folder: Path, test: "Unsealed
     problem = problem_alone(folder, rows, expected)
     if problem is None:
         answers = f"answers {len(expected)} raw rows as in training"
-        of_classes = "" if prepared.task == "regression" else ", also with probabilities"
+        of_classes = ", also with probabilities" if has_probabilities(prepared.description) else ""
         text = f"the version opens in a fresh process and {answers}{of_classes}{note}"
         return Guard(ALONE, True, text, is_vital=True)
     remedy = f"; {problem.remedy}" if problem.remedy else ""
@@ -104,11 +104,11 @@ def problem_alone(
 def _problem_of_probabilities(opened: Opened, parts: Path) -> Problem | None:
     """Compare the probabilities of the fresh process with those of the outputs that it computed there."""
     description = json.loads((parts / DESCRIPTION).read_text(encoding="utf-8"))
-    if description["task"] == "regression" or opened.outputs is None:
+    if not has_probabilities(description) or opened.outputs is None:
         return None
-    expected = described_probabilities(opened.outputs, description)
+    classes, expected = named_probabilities(opened.outputs, description)
     is_same = (
-        list(opened.classes) == description["classes"]
+        list(opened.classes) == classes
         and opened.probabilities is not None
         and opened.probabilities.shape == expected.shape
         and np.allclose(opened.probabilities, expected, rtol=0, atol=PROBABILITY_TOLERANCE)

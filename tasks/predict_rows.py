@@ -10,6 +10,7 @@ from nightune.models.backend import load_keras
 from nightune.models.data.rows_to_predict import RowsToPredict, read_rows
 from nightune.models.error_causes import cause_of
 from nightune.models.errors import InputError
+from nightune.models.serving.head_outputs import has_probabilities as has_probabilities_of
 from nightune.models.serving.predictor import PROBABILITIES
 from nightune.tasks.tracking.registry.open_version import Opened, find_version, open_version
 from nightune.tasks.tracking.registry.registry import Version
@@ -84,7 +85,7 @@ def write_answers(answers: "pd.DataFrame", output: Path | None) -> None:
 
 
 def _refuse_without_probabilities(opened: Opened, version: Version) -> None:
-    if opened.description["task"] == "regression":
+    if not has_probabilities_of(opened.description):
         raise InputError("--probabilities", f"{version.model} predicts quantities, which have none; leave it out")
     if "output" not in opened.parameters:
         raise InputError(
@@ -120,6 +121,10 @@ def _named(answers: Any, description: dict[str, Any]) -> "pd.DataFrame":
     """Return answers as a table with texts as the names of its columns."""
     import pandas as pd  # noqa: PLC0415
 
+    if isinstance(answers, dict):  # of several heads, one of which has several axes
+        tables = [_named(each, {}).add_prefix(f"{name}_") for name, each in answers.items()]
+        together: pd.DataFrame = pd.concat(tables, axis="columns")
+        return together.rename(columns={f"{name}_{PREDICTION}": name for name in answers})
     if isinstance(answers, pd.DataFrame):
         named: pd.DataFrame = answers.set_axis([str(name) for name in answers.columns], axis="columns")
         return named

@@ -12,7 +12,7 @@ from nightune.models.data.storage import open_dataset, save_dataset
 from nightune.models.errors import InputError
 from nightune.models.techniques.batch_sizes.keys import BOUNDED_BY_DATA
 from nightune.models.techniques.losses import NO_WEIGHTS, ClassWeight
-from nightune.models.training.loop import refuse_unknown_monitor
+from nightune.models.training.loop import refuse_unknown_metric
 from nightune.models.training.row_weights import KEY as CLASS_WEIGHT
 from nightune.models.training.row_weights import ClassWeights
 from nightune.tasks.metric_problems import metric_problems
@@ -61,9 +61,9 @@ def read_dataset(study: Study) -> Dataset:
     try:
         dataset = load_dataset(_data_settings(study), study.path.parent)
         if not study.objective.is_own:
-            refuse_unknown_monitor(study.objective.metric, dataset.task)
+            refuse_unknown_metric(study.objective.metric, dataset)
         for name in study.objective.report:
-            refuse_unknown_monitor(name, dataset.task, "objective.report")
+            refuse_unknown_metric(name, dataset, "objective.report")
     except InputError as error:
         raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error
     problems = [*_batches_above(study, dataset), *metric_problems(study, dataset), *_unknown_classes(study, dataset)]

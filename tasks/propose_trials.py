@@ -6,7 +6,9 @@ from nightune.models.networks.architectures import architecture_keys
 from nightune.models.networks.compiled_source import compiles_other_loss
 from nightune.models.recipe.params import read_recipe, resolve
 from nightune.models.recipe.recipe import Recipe
+from nightune.models.techniques.losses import TrainingSettings
 from nightune.models.training.capabilities import only_in_fit
+from nightune.models.training.model_key import losses_digest
 from nightune.models.training.plan import SEMANTICS_VERSION
 from nightune.models.user_code import source_digest
 from nightune.tasks.prepared_data import PreparedData
@@ -85,7 +87,7 @@ def _loss_digest(study: Study, data: PreparedData, params: Params) -> str:
     """Return the digest of a user's loss, or that another loss than the default is compiled; empty for the default."""
     folder = study.path.parent
     if "training.loss" in params:
-        return source_digest(str(params["training.loss"]), folder, "training.loss")
+        return losses_digest(TrainingSettings(loss=params["training.loss"]).losses, folder)  # type: ignore[arg-type]
     is_other = compiles_other_loss(str(params["model.architecture"]), folder, data.task)
     return " compiled loss" if is_other else ""
 

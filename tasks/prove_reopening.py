@@ -116,12 +116,14 @@ def _changed(weight: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 def _write_version(rebuilding: "Rebuilding", model: Any, dataset: "Dataset", folder: Path) -> Path:
     """Write the folder of a version, as promotion does."""
+    from nightune.models.networks.packed_models import described_outputs  # noqa: PLC0415 - Keras
+
     parts, archive = folder / "parts", folder / ARCHIVE
     parts.mkdir()
     archive.write_bytes(rebuilding.archive(model.get_weights()))
     place_model(archive, parts)
     # Any finite outputs are logits; what they are in fact is settled later, and does not matter here.
-    (parts / DESCRIPTION).write_text(json.dumps({**dataset.description, "is_logits": True}), encoding="utf-8")
+    (parts / DESCRIPTION).write_text(json.dumps(described_outputs(model, dataset.description)), encoding="utf-8")
     if dataset.preprocessing is not None:
         (parts / PREPROCESSING).write_text(dataset.preprocessing.as_json(), encoding="utf-8")
     return write_model_folder(parts, dataset.raw_example, folder / "version")

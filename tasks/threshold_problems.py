@@ -19,7 +19,8 @@ def threshold_problems(study: Study, dataset: Dataset) -> Iterator[Problem]:
     if rule == DEFAULT_THRESHOLD:
         return
     if dataset.task != "binary":
-        yield Problem(KEY, f"{rule!r} is read only for two classes, and the task is {dataset.task}; remove it")
+        what = "the model has several heads" if dataset.heads else f"the task is {dataset.task}"
+        yield Problem(KEY, f"{rule!r} is read only for two classes, and {what}; remove it")
     elif isinstance(rule, str) and dataset.folds:
         yield Problem(KEY, f"{rule!r} needs a validation split, and folds have none; set a number, or leave out folds")
     elif isinstance(rule, str):

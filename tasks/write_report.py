@@ -43,6 +43,7 @@ from nightune.tuning.analysis.standard_errors import (
     standard_errors,
 )
 from nightune.tuning.trial import TrialResult, Value
+from nightune.vocabulary import plain_metric
 
 Row = dict[str, Value]
 
@@ -208,7 +209,8 @@ def read_report(store: Store, study: str, sweep: Sweep) -> SweepReport:
 
 
 def _unit(store: Store, sweep: Sweep) -> str:
-    return search_unit(sweep.metric, _content(store, sweep)) if sweep.metric in IN_UNITS_OF_TARGET else ""
+    is_in_units = plain_metric(sweep.metric) in IN_UNITS_OF_TARGET  # otherwise the study need not be read
+    return search_unit(sweep.metric, _content(store, sweep)) if is_in_units else ""
 
 
 def _content(store: Store, sweep: Sweep) -> Mapping[str, Any]:

@@ -101,6 +101,54 @@ def test_other_inputs_are_refused_as_the_page_says(tmp_path: Path, changes: dict
         check_study(load_study(file), lambda: None)
 
 
+OF_ONE_HEAD = {"val_loss": "val_digit_accuracy", '_accuracy"': '_accuracy"\nreport = ["val_mask_f1_micro"]'}
+
+
+@pytest.mark.parametrize(
+    ("changes", "added", "said"),
+    [
+        ({}, "", "mask 1 (1 each)"),
+        ({}, "[training]\nloss_weights = { ink = 0.1 }", "digit 1, ink 0.1, mask 1 (training.loss_weights"),
+        (
+            {},
+            '[training]\nloss = { ink = "heads_of_scans.py:cost", mask = "focal" }',
+            "loss heads_of_scans.py:cost (training.loss of the study); mask",
+        ),
+        ({":build": ":compiled"}, "", "digit 1, ink 0.1, mask 2 (compiled by the model's function)"),
+        (OF_ONE_HEAD, "", "mask 1 (1 each)"),
+        (
+            {"val_loss": "heads_of_scans.py:worst_tenth"},
+            'head = "ink"\ndirection = "minimize"',
+            "mask 1 (1 each)",
+        ),
+        ({":load": ":in_order", ":build": ":listed"}, "", "0: outputs are logits"),
+    ],
+)
+def test_several_heads_are_trained_as_the_page_says(
+    tmp_path: Path, changes: dict[str, str], added: str, said: str
+) -> None:
+    file = changed(tmp_path, "Several heads", "scans.toml", changes, added)
+    check = check_study(load_study(file), lambda: None)
+    assert said in next(iter(check.heads.values()))
+    if changes == OF_ONE_HEAD:
+        assert trained_task(file) == "heads"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({":build": ":misnamed"}, "outputs 'number', 'ink', and the data the targets 'digit', 'ink', 'mask'"),
+        ({"heads_of_scans.py:build": "mlp"}, "mlp has one head"),
+        ({"val_loss": "val_digit_rmse"}, "the heads are digit, ink, mask"),
+        ({"val_loss": 'heads_of_scans.py:worst_tenth"\ndirection = "minimize'}, 'set head = "digit"'),
+    ],
+)
+def test_other_heads_are_refused_as_the_page_says(tmp_path: Path, changes: dict[str, str], message: str) -> None:
+    file = changed(tmp_path, "Several heads", "scans.toml", changes)
+    with pytest.raises(StudyError, match=message):
+        check_study(load_study(file), lambda: None)
+
+
 MASK_OF_EACH = {':same"': ':mask_of_each"\ntask = "multilabel"'}
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nightune.models.data.dataset import Dataset, Examples, SealedExamples, UnsealedExamples
+from nightune.models.data.head_targets import described_heads
 from nightune.models.data.placement import gather
 from nightune.models.data.raw_data import RawData
 from nightune.models.data.splits import Rows, Split
@@ -41,7 +42,7 @@ class EncodedData:
     @property
     def is_one_hot(self) -> bool:
         """True if the source holds classes as rows with one 1: a user's own loss reads classes in that form."""
-        return self.raw.targets.ndim == 2 and self.targets.values.ndim == 1
+        return not self.targets.heads and self.raw.targets.ndim == 2 and self.targets.values.ndim == 1
 
     def examples(self, index: np.ndarray, is_trained: bool = False) -> Examples:
         """The examples of these rows, with their weights unless only the trained ones have any."""
@@ -105,6 +106,7 @@ def _version(splits: Mapping[str, Examples], data: EncodedData) -> str:
         # Left out otherwise, as in earlier versions.
         **({"is_one_hot": True} if data.is_one_hot else {}),
         **({"form": dict(data.raw.form)} if data.raw.form else {}),
+        **({"heads": described_heads(targets, data.raw)} if targets.heads else {}),
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode())
     for name, examples in splits.items():
@@ -120,6 +122,7 @@ def _version(splits: Mapping[str, Examples], data: EncodedData) -> str:
 def _describe(dataset: Dataset, data: EncodedData) -> dict[str, Any]:
     """Plain values for people, and for a registered model that predicts from raw rows."""
     targets, preprocessing = data.targets, data.preprocessing
+    heads = described_heads(targets, data.raw)
     description: dict[str, Any] = {
         "version": dataset.version,
         "source": data.source,
@@ -128,9 +131,11 @@ def _describe(dataset: Dataset, data: EncodedData) -> dict[str, Any]:
         "sizes": dataset.sizes,
         "input_shape": plain_shape(dataset.input_shape),
         "input_type": example_types(dataset.train.inputs),
-        "output_size": dataset.output_count,
+        "output_size": sum(each["output_size"] for each in heads) if heads else dataset.output_count,
         "split": {name: value for name, value in asdict(data.split).items() if value or name not in LATER_KEYS},
     }
+    if heads:
+        description["heads"] = heads
     if targets.mean is not None and targets.deviation is not None:
         description["target_scale"] = {"mean": list(targets.mean), "deviation": list(targets.deviation)}
     if targets.shape:

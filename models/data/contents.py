@@ -30,10 +30,11 @@ class Arrays:
     """Arrays as their source holds them; a built-in set has a task of its own."""
 
     inputs: ArrayTree  # (examples, ...) float32 or int32, or several such arrays
-    targets: np.ndarray  # (examples,) or (examples, columns)
+    targets: ArrayTree  # (examples,) or (examples, columns), or several such arrays by name, one for each head
     task: str | None = None
     findings: tuple[str, ...] = ()
     target_names: tuple[str, ...] | None = None  # of the columns of a DataFrame of targets
+    head_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the same of several targets
     keys: "Mapping[str, pd.Series[Any]]" = field(default_factory=dict)  # group, time and part, as far as given
     weights: np.ndarray | None = None  # (examples,) float32 from 0
     form: Mapping[str, Any] = field(default_factory=dict)  # how a version takes raw rows, if not as such arrays

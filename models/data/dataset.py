@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from nightune.models.data.heads import HeadData
 from nightune.models.serving.input_trees import (
     ArrayTree,
     ShapeTree,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPLITS = ("train", "validation", "ranking", "test")
-OutputSize = int | tuple[int, ...]  # of an example
+OutputSize = int | tuple[int, ...] | dict[str, int | tuple[int, ...]]  # of an example; of several heads by name
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +30,8 @@ class Examples:
     """Inputs (examples, ...) float32 or int32, and their targets: int32 classes, labels or float32 quantities.
 
     Several inputs are a dictionary of such arrays by name, or a tuple of them in order. Labels are 0 or 1, (examples,
-    labels). `weights` are float32 from 0, (examples,); None: all rows weigh the same.
+    labels). Those of several heads are columns of one array, float32. `weights` are float32 from 0, (examples,); None:
+    all rows weigh the same.
     """
 
     inputs: ArrayTree
@@ -48,6 +50,10 @@ class Examples:
         """Return some of the examples, with their weights."""
         weights = None if self.weights is None else self.weights[rows]
         return replace(self, inputs=rows_of(self.inputs, rows), targets=self.targets[rows], weights=weights)
+
+    def of_head(self, head: HeadData) -> Self:
+        """Return the examples with the targets of one of several heads."""
+        return replace(self, targets=head.targets(self.targets))
 
     def weighing(self, count: int | None = None) -> Self:
         """Return the examples with a weight above 0, at most the first `count` of them."""
@@ -133,7 +139,7 @@ class Dataset:
     train: Examples
     validation: Examples
     test: SealedExamples
-    task: str  # binary, multiclass, multilabel or regression
+    task: str  # binary, multiclass, multilabel or regression; heads: several targets
     classes: tuple[Any, ...] | None  # multilabel: the labels, in the order of the outputs
     version: str
     findings: tuple[str, ...]
@@ -149,6 +155,25 @@ class Dataset:
         """Return the data set with the training and validation examples of each fold."""
         return replace(
             self, folds=tuple(replace(self, train=train, validation=validation) for train, validation in folds)
+        )
+
+    @property
+    def heads(self) -> tuple[HeadData, ...]:
+        """The several targets; empty for one."""
+        return HeadData.of(self.description)
+
+    def of_head(self, head: HeadData) -> "Dataset":
+        """Return the data set as if one of several heads were the only one; its test split stays that of all."""
+        apart = None if self.ranking_apart is None else self.ranking_apart.of_head(head)
+        return replace(
+            self,
+            train=self.train.of_head(head),
+            validation=self.validation.of_head(head),
+            ranking_apart=apart,
+            task=head.task,
+            classes=head.classes,
+            description=head.description(self.description),
+            folds=tuple(fold.of_head(head) for fold in self.folds),
         )
 
     @property
@@ -178,12 +203,19 @@ class Dataset:
 
     @property
     def output_size(self) -> OutputSize:
-        """The number of model outputs per example, or their shape if targets have several axes."""
+        """The number of model outputs per example, or their shape if targets have several axes; of heads by name."""
+        if self.heads:
+            return {each.name: self.of_head(each).output_size for each in self.heads}  # type: ignore[misc]
         return tuple(self.description.get("target_shape", ())) or self.output_count
 
     @property
     def output_count(self) -> int:
-        """The number of model outputs per example: 1 for two classes, else one per class, label or quantity."""
+        """The number of model outputs per example: 1 for two classes, else one per class, label or quantity.
+
+        Of several heads it is the sum.
+        """
+        if self.heads:
+            return sum(self.of_head(each).output_count for each in self.heads)
         if self.task == "binary":
             return 1
         if self.task in ("multiclass", "multilabel"):

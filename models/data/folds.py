@@ -97,7 +97,7 @@ def _cut(split: Split, targets: Targets, keys: np.ndarray | None, pool: np.ndarr
     """Yield the folds by scikit-learn's splitter for the kind of the split."""
     from sklearn import model_selection  # noqa: PLC0415 - a second, only for folds
 
-    count, has_classes = split.folds, targets.task != "regression" and not targets.shape
+    count, has_classes = split.folds, targets.has_strata
     shuffled = {"n_splits": count, "shuffle": True, "random_state": split.seed}
     if split.kind == "time" and keys is not None:
         yield from _time_folds(split, keys[pool], pool)
@@ -108,7 +108,7 @@ def _cut(split: Split, targets: Targets, keys: np.ndarray | None, pool: np.ndarr
         by_group = model_selection.GroupKFold(count)
         splitter = model_selection.StratifiedGroupKFold(**shuffled) if has_classes else by_group
     elif split.kind == "stratified":
-        _refuse_few_of_a_class(split, targets, pool)
+        _refuse_few_of_a_class(split, targets.stratified, pool)
         splitter = model_selection.StratifiedKFold(**shuffled)
     else:
         splitter = model_selection.KFold(**shuffled)
@@ -173,6 +173,8 @@ def _refuse_few_of_a_class(split: Split, targets: Targets, pool: np.ndarray) -> 
 
 def _missing_classes(split: Split, targets: Targets, pool: np.ndarray, folds: tuple[FoldRows, ...]) -> list[str]:
     """Refuse a fold that trains without a class of the other rows; report labels that its training rows lack."""
+    if targets.heads:
+        return [line for _, each in targets.heads for line in _missing_classes(split, each, pool, folds)]
     if targets.classes is None or targets.shape:
         return []
     findings = []

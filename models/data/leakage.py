@@ -27,7 +27,8 @@ def leakage_findings(inputs: Inputs, targets: Targets, rows: Rows) -> list[str]:
         for name, problem in problems.items()
         if problem
     ]
-    predictors = predictor_findings(inputs, targets, rows) if targets.values.ndim == 1 else []
+    alone = [each for _, each in targets.heads or (("", targets),) if each.values.ndim == 1]
+    predictors = [finding for each in alone for finding in predictor_findings(inputs, each, rows)]
     return [*duplicate_findings(inputs.values, rows), *_shortened(identifiers), *_shortened(predictors)]
 
 

@@ -9,6 +9,7 @@ from nightune.models.data.contents import Arrays, Table
 from nightune.models.data.dataset import Dataset, Examples
 from nightune.models.data.files.csv_tables import forms_of_decimal_commas
 from nightune.models.data.folds import encode_fold, folded_rows
+from nightune.models.data.head_targets import encode_targets, standardize, target_findings
 from nightune.models.data.inputs import Inputs, encode_inputs
 from nightune.models.data.leakage import leakage_findings
 from nightune.models.data.part_files import read_content
@@ -18,7 +19,7 @@ from nightune.models.data.raw_data import RawData, separate_target
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.splits import split_rows
 from nightune.models.data.tables import refuse_span, split_findings, split_keys
-from nightune.models.data.targets import Targets, encode_targets, settle_split, standardize, strata, target_findings
+from nightune.models.data.targets import Targets, settle_split, strata
 from nightune.models.data.windows import overlap_findings
 
 

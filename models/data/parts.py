@@ -95,7 +95,7 @@ def join_arrays(parts: Mapping[str, Arrays], source: str) -> Arrays:
                     f"{source}: {what} of {name!r} are {_form(other)}, and {_form(one)} in {next(iter(parts))!r}; "
                     "the parts must have rows of one form",
                 )
-        if each.keys.keys() != first.keys.keys() or "part" in each.keys or each.target_names != first.target_names:
+        if each.keys.keys() != first.keys.keys() or "part" in each.keys or _column_names(each) != _column_names(first):
             raise InputError(KEY, f"{source}: {name!r} has other names of targets or of keys such as group and part")
     _refuse_some_weights(parts, source)
     keys = {name: pd.concat([each.keys[name] for each in parts.values()], ignore_index=True) for name in first.keys}
@@ -103,13 +103,17 @@ def join_arrays(parts: Mapping[str, Arrays], source: str) -> Arrays:
     return replace(
         first,
         inputs=joined_rows([each.inputs for each in parts.values()]),
-        targets=np.concatenate([each.targets for each in parts.values()]),
+        targets=joined_rows([each.targets for each in parts.values()]),
         weights=None
         if first.weights is None
         else np.concatenate([each.weights for each in parts.values() if each.weights is not None]),
         findings=tuple(dict.fromkeys(finding for each in parts.values() for finding in each.findings)),
         keys={**keys, "part": pd.Series(named, name="part")},
     )
+
+
+def _column_names(arrays: Arrays) -> Any:
+    return arrays.target_names, dict(arrays.head_columns)
 
 
 def _refuse_some_weights(parts: Mapping[str, Arrays], source: str) -> None:

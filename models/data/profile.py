@@ -55,13 +55,14 @@ def class_counts(targets: Targets, train: np.ndarray) -> dict[str, int] | None:
 
 
 def _target_lines(raw: RawData, targets: Targets, train: np.ndarray) -> list[ColumnLine]:
-    columns = raw.targets[train].reshape(len(train), -1).T
-    done = "target" if targets.deviation is None else "target, standardized"
-    read_as = {"regression": "number", "multilabel": "label"}.get(targets.task, "classes")
-    return [
-        ColumnLine(name, read_as, len(np.unique(values)), 0, _example(values[0]), done)
-        for name, values in zip(raw.target_columns, columns, strict=True)
-    ]
+    read = [(raw.heads[name], each) for name, each in targets.heads] or [(raw.targets, targets)]
+    lines, names = [], iter(raw.target_columns)
+    for given, each in read:
+        done = "target" if each.deviation is None else "target, standardized"
+        read_as = {"regression": "number", "multilabel": "label"}.get(each.task, "classes")
+        for values in given[train].reshape(len(train), -1).T:
+            lines.append(ColumnLine(next(names), read_as, len(np.unique(values)), 0, _example(values[0]), done))
+    return lines
 
 
 def _line(values: "pd.Series[Any]", column: Column | None, preprocessing: TablePreprocessing) -> ColumnLine:

@@ -11,13 +11,12 @@ from nightune.models.data.columns.reading import Choices
 from nightune.models.data.contents import Arrays, Table
 from nightune.models.data.parts import read_parts
 from nightune.models.data.settings import DataSettings
-from nightune.models.data.several_targets import read_targets
 from nightune.models.data.sources import KEY
 from nightune.models.data.splits import Split
-from nightune.models.data.target_column import read_target
+from nightune.models.data.table_heads import read_table_targets, tasks_of_heads
 from nightune.models.data.weights import RowWeights, likely_weights, read_column, refuse_unknown_column
 from nightune.models.errors import InputError
-from nightune.models.serving.input_trees import ArrayTree, is_several
+from nightune.models.serving.input_trees import ArrayTree, arrays_of, is_several, row_count
 from nightune.vocabulary import COLUMN_SPLIT_KINDS, unknown_name
 
 if TYPE_CHECKING:
@@ -29,7 +28,8 @@ class RawData:
     """Inputs and targets, one row per example, and what the study or the source says about them.
 
     `inputs` are the feature columns of a table, or an array (rows, ...) of float32 or int32, or several. `targets` are
-    booleans, numbers or texts: (rows,), or (rows, columns).
+    booleans, numbers or texts: (rows,), or (rows, columns). With `heads` they are the first of several by name, and
+    `tasks` are those that the study states.
     """
 
     inputs: "pd.DataFrame | ArrayTree"
@@ -43,6 +43,9 @@ class RawData:
     has_text_names: bool = True  # of columns in the source
     weights: RowWeights | None = None
     form: Mapping[str, Any] = field(default_factory=dict)  # how a version reads raw rows, as the source says
+    heads: Mapping[str, np.ndarray] = field(default_factory=dict)
+    tasks: Mapping[str, str] = field(default_factory=dict)
+    head_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # names of columns of a head's targets
 
     @property
     def has_arrays(self) -> bool:
@@ -71,11 +74,16 @@ def separate_target(content: Table | Arrays, settings: DataSettings) -> RawData:
     _refuse_column_names(settings)
     if settings.split.kind == "time" and not content.has_order:
         raise InputError("data.split.kind", "'time', but the loader shuffles its rows; use shuffle=False")
-    settled = split_by_keys(settings.split, content.keys, len(content.targets), settings.source)
+    settled = split_by_keys(settings.split, content.keys, row_count(content.targets), settings.source)
+    heads = content.targets if isinstance(content.targets, dict) else {}
+    tasks = tasks_of_heads(settings.task, tuple(heads))
     return RawData(
         inputs=content.inputs,
-        targets=content.targets,
-        task=settings.task or content.task,
+        targets=arrays_of(content.targets)[0],
+        heads=heads,
+        tasks=tasks,
+        head_columns=content.head_columns,
+        task=content.task if heads or settings.task is None else str(settings.task),
         target_names=content.target_names,
         split_column=settled.column,
         split=settled.split,
@@ -95,8 +103,8 @@ def _from_table(table: Table, settings: DataSettings) -> RawData:
         raise InputError("data.split.column", f"a {settings.split.kind} split needs the name of its column")
     _refuse_unknown_columns(names, targets, settings)
     refuse_unknown_column(names, targets, settings)
-    is_single = len(targets) == 1
-    read = read_target(table.frame[targets[0]], settings) if is_single else read_targets(table.frame, targets, settings)
+    of_table = table.task if targets == (table.target,) else None
+    read = read_table_targets(table.frame, targets, of_table, settings)
     kept = table.frame[~read.lacks]
     by = table.parts if table.parts is not None else None if split_column is None else table.frame[split_column]
     if by is not None and settings.split.kind == "fixed":
@@ -107,16 +115,13 @@ def _from_table(table: Table, settings: DataSettings) -> RawData:
         raise InputError(KEY, "no column is left to learn from")
     return RawData(
         inputs=kept[used],
-        targets=read.values,
-        task=settings.task or (table.task if targets == (table.target,) else read.task),
-        target_name=targets[0] if is_single else None,
-        target_names=None if is_single else targets,
         split_column=None if by is None else by[~read.lacks],
         split=settings.split,
         findings=(*table.findings, *read.findings, *remarks, *likely_weights(used)),
         weights=weights,
         form=table.form,
         has_text_names=table.has_text_names,
+        **read.fields,
     )
 
 

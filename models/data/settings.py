@@ -24,8 +24,8 @@ class DataSettings:
     """
 
     source: str
-    target: str | tuple[str, ...] | None = None  # several names: two or more
-    task: str | None = None
+    target: str | tuple[str, ...] | Mapping[str, str | tuple[str, ...]] | None = None  # several names: two or more
+    task: str | Mapping[str, str] | None = None  # a table: of several targets by name
     drop: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
@@ -59,7 +59,20 @@ class DataSettings:
     @property
     def targets(self) -> tuple[str, ...]:
         """The names of the target columns; none for arrays."""
+        if isinstance(self.target, Mapping):
+            return tuple(column for columns in self.heads.values() for column in columns)
         return (self.target,) if isinstance(self.target, str) else self.target or ()
+
+    @property
+    def heads(self) -> dict[str, tuple[str, ...]]:
+        """The columns of each of several targets by name; empty for one target, and for arrays."""
+        given = self.target if isinstance(self.target, Mapping) else {}
+        return {name: (each,) if isinstance(each, str) else tuple(each) for name, each in given.items()}
+
+    @property
+    def one_task(self) -> str | None:
+        """The task of the only target, if it is stated."""
+        return self.task if isinstance(self.task, str) else None
 
     @property
     def choices(self) -> Choices:

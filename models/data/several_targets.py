@@ -32,7 +32,7 @@ def read_targets(frame: "pd.DataFrame", names: Sequence[str], settings: DataSett
         values, remarks = _numbers(name, column.values[~lacks[~column.lacks]])
         known.append(values)
         findings += remarks
-    return TargetColumn(np.column_stack(known), lacks, settings.task, tuple(findings))
+    return TargetColumn(np.column_stack(known), lacks, settings.one_task, tuple(findings))
 
 
 def _numbers(name: str, values: np.ndarray) -> tuple[np.ndarray, list[str]]:

@@ -20,6 +20,7 @@ from nightune.models.data.files.json_tables import read_json
 from nightune.models.data.files.kinds import ARRAYS as ARRAY_KINDS
 from nightune.models.data.files.kinds import OTHERS, kind_of, listed_formats
 from nightune.models.data.files.typed_tables import read_excel, read_feather, read_parquet
+from nightune.models.data.head_arrays import only_target, read_heads, refuse_weights_by_head, several_targets
 from nightune.models.data.input_arrays import as_inputs, only_input, read_several, several_inputs
 from nightune.models.data.parts import PART_NAMES, join_arrays, keras_parts
 from nightune.models.data.ragged import pad_inputs
@@ -27,6 +28,7 @@ from nightune.models.data.source_options import FUNCTION, IMAGES, SourceOptions
 from nightune.models.data.weights import read_array
 from nightune.models.errors import InputError
 from nightune.models.serving.arrays import plain_array
+from nightune.models.serving.input_trees import row_count
 from nightune.models.serving.labels import plain_values
 from nightune.models.serving.preprocessing import as_table, is_table
 from nightune.models.user_code import call_function, is_reference, running
@@ -218,7 +220,7 @@ def _from_mapping(held: Mapping[Any, Any], source: str, pad: Mapping[str, Any] =
         return _from_parts(given, source, pad)
     names = find_names(held, source)
     arrays = _from_arrays([held[names[name]] for name in ("x", "y", "weight") if name in names], source, pad)
-    return replace(arrays, keys=read_keys(held, held[names["x"]], len(arrays.targets), source))
+    return replace(arrays, keys=read_keys(held, held[names["x"]], row_count(arrays.targets), source))
 
 
 def _from_parts(parts: Mapping[str, Sequence[Any]], source: str, pad: Mapping[str, Any]) -> Arrays:
@@ -250,12 +252,16 @@ def _from_arrays(given: Sequence[Any], source: str, pad: Mapping[str, Any]) -> A
     arrays = _from_pair(given[0], given[1], source, pad)
     if len(given) == 2 or given[2] is None:
         return arrays
+    refuse_weights_by_head(given[2], source)
     refuse_other_order(given[0], given[2], source, "weights")
-    return replace(arrays, weights=read_array(given[2], len(arrays.targets), source))
+    return replace(arrays, weights=read_array(given[2], row_count(arrays.targets), source))
 
 
 def _from_pair(inputs_given: Any, targets_given: Any, source: str, pad: Mapping[str, Any]) -> Arrays:
-    targets_given = _only_target(targets_given, source)
+    heads = several_targets(targets_given, inputs_given, source)
+    if heads is not None:
+        return read_heads({name: _from_pair(inputs_given, each, source, pad) for name, each in heads.items()}, source)
+    targets_given = only_target(targets_given)
     refuse_other_order(inputs_given, targets_given, source, "targets")
     targets = plain_array(targets_given, KEY, f"{source}: targets")
     rows = len(np.atleast_1d(targets))
@@ -274,18 +280,6 @@ def _from_pair(inputs_given: Any, targets_given: Any, source: str, pad: Mapping[
     inputs = plain_array(inputs_given, KEY, f"{source}: inputs")
     arrays = _checked(inputs, targets, source)
     return replace(arrays, target_names=names, findings=(*said, *arrays.findings), form=form)
-
-
-def _only_target(given: Any, source: str) -> Any:
-    """Return the target of a dictionary of one; refuse several, whose models have a head for each."""
-    if not isinstance(given, Mapping):
-        return given
-    names = ", ".join(map(repr, given))
-    if len(given) != 1:
-        problem = f"targets are a dictionary of {len(given)} ({names}); a model is trained on one"
-        remedy = "return one of them as y, or quantities as the columns of one DataFrame, pd.DataFrame(y)"
-        raise InputError(KEY, f"{source}: {problem}: {remedy}")
-    return next(iter(given.values()))
 
 
 def _refuse_other_targets(targets: np.ndarray, name: str) -> None:

@@ -39,7 +39,7 @@ def read_target(column: "pd.Series[Any]", settings: DataSettings) -> TargetColum
     task: str | None = None
     remarks: list[str] = []
     if column.name in settings.categorical:
-        task = settings.task or "classification"
+        task = settings.one_task or "classification"
     elif column[~lacks].size and are_texts(column[~lacks]):
         column, task, remarks = _from_texts(column[~lacks], settings)
         lacks = lacks | ~given.index.isin(column.index[column.notna().to_numpy()])

@@ -33,6 +33,19 @@ class Targets:
     deviation: tuple[float, ...] | None = None
     names: tuple[str, ...] | None = None  # of several columns, if they have names
     shape: tuple[int, ...] = ()  # of an example's targets, which `values` hold in one row; (): one number, or columns
+    heads: tuple[tuple[str, "Targets"], ...] = ()  # several targets by name, whose columns `values` hold, float32
+
+    @property
+    def stratified(self) -> "Targets":
+        """The targets by which rows may be stratified: these, or of several heads the only one with classes."""
+        known = [each for _, each in self.heads if each.task != "regression" and not each.shape]
+        return known[0] if len(known) == 1 else self
+
+    @property
+    def has_strata(self) -> bool:
+        """True for classes and labels that divide the rows: not for quantities, positions, and several such heads."""
+        by = self.stratified
+        return by.task != "regression" and not (by.shape or by.heads)
 
 
 def encode_targets(raw: RawData) -> Targets:
@@ -146,17 +159,17 @@ def _missing_findings(targets: Targets, split: str, values: np.ndarray) -> list[
 
 def strata(targets: Targets) -> np.ndarray:
     """Return the strata of a stratified split, (rows,): classes, or combinations of labels; targets without any."""
-    if targets.shape:
+    by = targets.stratified
+    if by.shape or by.heads:
         return np.zeros(len(targets.values))
-    return label_strata(targets.values) if targets.task == "multilabel" else targets.values
+    return label_strata(by.values) if by.task == "multilabel" else by.values
 
 
 def settle_split(split: Split, targets: Targets) -> Split:
     """Give a split without a kind the usual one; refuse a stratified split that the targets do not allow."""
-    is_stratified = targets.task != "regression" and not targets.shape
-    settled = replace(split, kind=split.kind or ("stratified" if is_stratified else "random"))
+    settled = replace(split, kind=split.kind or ("stratified" if targets.has_strata else "random"))
     if settled.kind == "stratified":
-        _refuse_single_members(targets)
+        _refuse_single_members(targets.stratified)
     return settled
 
 
@@ -166,6 +179,10 @@ def _refuse_single_members(targets: Targets) -> None:
         raise InputError(
             "data.split.kind", "'stratified' needs classes, and the task is regression; use kind = \"random\""
         )
+    if targets.heads:
+        count = sum(each.task != "regression" and not each.shape for _, each in targets.heads)
+        problem = f"'stratified' needs one head with classes, and {count} of {len(targets.heads)} have some"
+        raise InputError("data.split.kind", f'{problem}; use kind = "random", "group" or "time"')
     if targets.shape:
         problem = f"'stratified' needs one class or some labels of each row, and targets have the shape {targets.shape}"
         raise InputError("data.split.kind", f'{problem}; use kind = "random", "group" or "time"')

@@ -1,6 +1,6 @@
 """Try models with code of their own on a few rows before the first trial."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,7 @@ def _plainer(recipe: Recipe) -> Iterator[tuple[str, str, Recipe]]:
         without = replace(recipe, penalty=PenaltySettings(label_smoothing=penalty.label_smoothing))
         yield "penalty.kind", "add sum(self.losses) to its loss, or remove the key", without
     stated = recipe.training
-    if stated.quantiles is not None:
+    if stated.quantiles is not None and not isinstance(stated.quantiles, Mapping):
         other = replace(stated, quantiles=[level / 2 for level in stated.quantiles])
         yield "training.loss", _USE_COMPUTE_LOSS, replace(recipe, training=other)
     elif stated.loss != AUTO:

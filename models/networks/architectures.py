@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from nightune.models.data.dataset import OutputSize
+from nightune.models.data.heads import of_head
 from nightune.models.error_causes import cause_of, users_line
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import mark_uncompiled
@@ -149,7 +150,7 @@ def build_model(  # noqa: PLR0913 - what a study sets, and what the data gives
     from nightune.models.networks.own_methods import refuse_unused_methods  # noqa: PLC0415 - Keras
 
     function = _find(architecture, folder)
-    refuse_several(architecture, input_shape, vocabulary_sizes)
+    refuse_several(architecture, input_shape, output_size, vocabulary_sizes)
     arguments = bound_arguments(
         architecture, parameters, input_shape, output_size, folder, _unchanging(training_inputs), vocabulary_sizes
     )
@@ -160,7 +161,10 @@ def build_model(  # noqa: PLR0913 - what a study sets, and what the data gives
             keras.utils.set_random_seed(seed)
             with following_seed(seed), hashed_noise():
                 model = function(*arguments.args, **arguments.kwargs)
-                if isinstance(model, keras.Model):
+                if isinstance(model, keras.Model) and isinstance(output_size, dict):
+                    refuse_unused_methods(model)
+                    model = _fitting_heads(model, input_shape, output_size)
+                elif isinstance(model, keras.Model):
                     shape = _fitting_shape(model, input_shape)
     except (InputError, MemoryError):
         raise
@@ -170,18 +174,36 @@ def build_model(  # noqa: PLR0913 - what a study sets, and what the data gives
         raise InputError(KEY, f"{architecture} raised {cause_of(error)}{f' ({line})' if line else ''}{held}") from error
     if not isinstance(model, keras.Model):
         raise InputError(KEY, f"{architecture} returned a {type(model).__name__}, not a Keras model")
-    if isinstance(output_size, tuple):
-        refuse_other_outputs(architecture, shape[1:], output_size)
-    elif len(shape) != 2 or shape[1] not in ({1, 2} if output_size == 1 else {output_size}):
-        expected = "(None, 1), or for two classes (None, 2)" if output_size == 1 else f"(None, {output_size})"
-        is_row = output_size == 1 and len(shape) == 2 and (shape[1] or 0) > 2
-        remedy = f"; {MORE_OUTPUTS}" if is_row else "; end in layers.Flatten()" if len(shape) > 2 else ""
-        remedy = "; end in layers.Reshape((1,))" if len(shape) == 1 and output_size == 1 else remedy
-        problem = f"{architecture} returned a model with outputs {shape}; the data needs {expected}"
-        raise InputError(KEY, problem + remedy)
+    if isinstance(output_size, dict):
+        _refuse_other_heads(architecture, model, output_size)
+    else:
+        _refuse_other_size(architecture, shape, output_size)
     refuse_unused_methods(model)
     mark_uncompiled(model)  # a compiled model is accepted, but its optimizer is not saved
     return model
+
+
+def _refuse_other_size(architecture: str, shape: tuple[int | None, ...], size: int | tuple[int, ...]) -> None:
+    if isinstance(size, tuple):
+        refuse_other_outputs(architecture, shape[1:], size)
+    elif len(shape) != 2 or shape[1] not in ({1, 2} if size == 1 else {size}):
+        expected = "(None, 1), or for two classes (None, 2)" if size == 1 else f"(None, {size})"
+        is_row = size == 1 and len(shape) == 2 and (shape[1] or 0) > 2
+        remedy = f"; {MORE_OUTPUTS}" if is_row else "; end in layers.Flatten()" if len(shape) > 2 else ""
+        problem = f"{architecture} returned a model with outputs {shape}; the data needs {expected}"
+        raise InputError(KEY, problem + remedy)
+
+
+def _refuse_other_heads(architecture: str, model: Any, sizes: Mapping[str, int | tuple[int, ...]]) -> None:
+    from nightune.models.networks.packed_models import packing_of  # noqa: PLC0415 - Keras
+
+    packing = packing_of(model)
+    assert packing is not None  # `_fitting_heads` made it
+    for name, shape in packing.shapes.items():
+        try:
+            _refuse_other_size(architecture, (None, *shape), sizes[name])
+        except InputError as error:
+            raise InputError(error.key, f"head {name!r}: {of_head(error.message, name)}") from error
 
 
 def reads_training_inputs(architecture: str, folder: Path) -> bool:
@@ -302,3 +324,15 @@ def _fitting_shape(model: Any, input_shape: ShapeTree) -> tuple[int | None, ...]
         take_one_output(model)
         refuse_other_inputs(model, input_shape)
     return output_shape(model, zeros(input_shape))
+
+
+def _fitting_heads(model: Any, input_shape: ShapeTree, sizes: Mapping[str, Any]) -> Any:
+    """The model with the outputs of all heads in one row; a model without a graph is built by a call."""
+    from nightune.models.networks.output_walk import has_graph  # noqa: PLC0415 - as above
+    from nightune.models.networks.packed_models import pack  # noqa: PLC0415 - as above
+
+    if has_graph(model):
+        refuse_other_inputs(model, input_shape)
+    else:
+        model(zeros(input_shape))
+    return pack(model, tuple(sizes), input_shape)

@@ -55,7 +55,7 @@ def wide_deep(
     """
     from keras import Model, layers  # noqa: PLC0415 - as above
 
-    if isinstance(output_size, tuple):
+    if not isinstance(output_size, int):
         raise InputError(KEY, f"wide_deep has no outputs of shape {output_size}; use a function of your own")
     columns = column_inputs("wide_deep", input_shape, vocabulary_sizes)
     sizes, features = columns.sizes, [] if columns.features is None else [columns.features]

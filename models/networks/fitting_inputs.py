@@ -15,8 +15,12 @@ OF_COLUMNS = ("text", "wide_deep")  # built-in architectures that take columns o
 NONE: Mapping[str, int] = MappingProxyType({})
 
 
-def refuse_several(architecture: str, shape: ShapeTree, vocabulary_sizes: Mapping[str, int] = NONE) -> None:
-    """Refuse several inputs, and indices of words, for a built-in architecture that takes one array of numbers."""
+def refuse_several(architecture: str, shape: ShapeTree, size: Any, vocabulary_sizes: Mapping[str, int] = NONE) -> None:
+    """Refuse several heads, several inputs and indices of words for a built-in architecture that does not take them."""
+    if isinstance(size, dict) and not is_reference(architecture):
+        held = f"{architecture} has one head, and the data holds the targets {_listed(size)}"
+        remedy = "set architecture to a function of your own, path/to/file.py:function, or return one of them as y"
+        raise InputError(KEY, f"{held}; {remedy}")
     if is_reference(architecture) or architecture in OF_COLUMNS or not (is_several(shape) or vocabulary_sizes):
         return
     own = "set architecture to a function of your own, path/to/file.py:function"
@@ -79,7 +83,10 @@ def take_one_output(model: Any) -> None:
     held = getattr(model, "output", None)
     if len(model.outputs) != 1:
         names = f" ({_listed(held)})" if isinstance(held, dict) else ""
-        remedy = "return the one for the target, or join quantities by layers.Concatenate()"
+        remedy = (
+            "return the one for the target, join quantities by layers.Concatenate(), or return targets by name from "
+            'the source: {"a": …, "b": …}'
+        )
         raise InputError(KEY, f"the model has {len(model.outputs)} outputs{names}, and one is trained; {remedy}")
     if isinstance(held, dict):
         return_tensor(model)

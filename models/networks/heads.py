@@ -13,10 +13,10 @@ import numpy as np
 from keras import losses, ops
 from keras import metrics as keras_metrics
 
-from nightune.models.data.dataset import OutputSize
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import compiled_metrics, variables_kept
 from nightune.models.networks.compiled_losses import compiled
+from nightune.models.networks.head_settings import settings_of_one
 from nightune.models.networks.losses import (
     SHARES_LOSS,
     FlatLoss,
@@ -35,12 +35,19 @@ from nightune.models.networks.output_shapes import refuse_class_at_each_position
 from nightune.models.networks.output_walk import LOGITS, PROBABILITIES
 from nightune.models.networks.training_rows import TrainingRows
 from nightune.models.networks.witnesses import KEY, refuse_negative, refuse_unreachable, settle_meaning
-from nightune.models.techniques.losses import AUTO, CLASS_LOSSES, MORE_OUTPUTS, QUANTITY_LOSSES, TrainingSettings
+from nightune.models.techniques.losses import (
+    AUTO,
+    CLASS_LOSSES,
+    MORE_OUTPUTS,
+    QUANTITY_LOSSES,
+    HeadSettings,
+    TrainingSettings,
+)
 from nightune.models.user_code import is_reference
 from nightune.vocabulary import ARCHITECTURE, DEFAULT_LOSS, LOSS_SAID
 
 BINARY = ("two classes", "labels")  # each output has a binary cross-entropy of its own
-PLAIN = TrainingSettings()
+PLAIN = HeadSettings()
 NONE_NAMED = Named()
 
 
@@ -73,6 +80,11 @@ class Head:
     def loss_name(self) -> str:
         """The name of the loss."""
         return self.loss.name if self.loss else ("mse" if self.kind == "quantities" else "crossentropy")
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """The name of the loss, of several heads that of each."""
+        return (self.loss_name,)
 
     @property
     def is_compiled_loss(self) -> bool:
@@ -186,12 +198,13 @@ class _SmoothedCrossentropy(losses.Loss):
 
 
 def read_head(
-    model: keras.Model, rows: TrainingRows, training: TrainingSettings = PLAIN, folder: Path = Path()
+    model: keras.Model, rows: TrainingRows, stated: TrainingSettings | HeadSettings = PLAIN, folder: Path = Path()
 ) -> Head:
     """Settle the head of a built model; InputError if no loss fits. Two classes may have one output or two.
 
     `folder` is the study's, for the files of the user. The model is as before afterwards.
     """
+    training = settings_of_one(stated) if isinstance(stated, TrainingSettings) else stated
     shape = settled_shape(model, rows)
     size = int(np.prod(shape))
     kind = _kind(rows.task, size)
@@ -213,15 +226,6 @@ def read_head(
     return replace(head, remarks=tuple(_remarks(model, head, given)))
 
 
-def output_size(training: TrainingSettings, task: str, size: OutputSize) -> OutputSize:
-    """Return the number of outputs that a model needs, or their shape: one for each quantile, or as the data has."""
-    if training.quantiles is None:
-        return size
-    if task != "regression" or size != 1:
-        raise InputError("training.quantiles", "quantiles are of one quantity; use another loss, or one target")
-    return len(training.quantiles)
-
-
 def _shaped(loss: TrainedLoss | None, shape: tuple[int, ...]) -> TrainedLoss | None:
     """Return a loss whose function reads outputs of this shape."""
     if loss is None or loss.example_loss is None:
@@ -235,11 +239,11 @@ def _kind(task: str, size: int) -> str:
 
 
 def _quantities(
-    model: keras.Model, rows: TrainingRows, training: TrainingSettings, given: TrainedLoss | None, folder: Path
+    model: keras.Model, rows: TrainingRows, training: HeadSettings, given: TrainedLoss | None, folder: Path
 ) -> Head:
     """The head of a regression: outputs that can reach the targets, with a loss that suits their scale."""
     size = int(np.prod(settled_shape(model, rows)))
-    wanted = int(np.prod(output_size(training, rows.task, rows.output_size)))
+    wanted = len(training.quantiles) if training.quantiles else rows.output_count
     if size != wanted:
         kind = "quantiles" if training.quantiles else "quantities"
         hint = f"; {MORE_OUTPUTS}" if training.quantiles is None and rows.output_size == 1 else ""
@@ -274,7 +278,7 @@ def _refuse_unsuited(loss: TrainedLoss, model: keras.Model, rows: TrainingRows) 
 
 
 def _classes(
-    model: keras.Model, rows: TrainingRows, training: TrainingSettings, given: TrainedLoss | None, folder: Path
+    model: keras.Model, rows: TrainingRows, training: HeadSettings, given: TrainedLoss | None, folder: Path
 ) -> Head:
     """The head of a classification: logits or probabilities, one output for two classes or one per class or label."""
     size = int(np.prod(settled_shape(model, rows)))
@@ -292,7 +296,7 @@ def _classes(
     return Head(kind, meaning.is_logits, loss, because=meaning.because, is_one_hot=rows.is_one_hot)
 
 
-def _stated_loss(training: TrainingSettings, kind: str, is_logits: bool, folder: Path) -> TrainedLoss | None:
+def _stated_loss(training: HeadSettings, kind: str, is_logits: bool, folder: Path) -> TrainedLoss | None:
     if training.loss == AUTO:
         return None
     if is_reference(training.loss):
@@ -303,8 +307,18 @@ def _stated_loss(training: TrainingSettings, kind: str, is_logits: bool, folder:
 def _remarks(model: keras.Model, head: Head, given: TrainedLoss | None) -> Iterator[str]:
     """What of a compilation is not used."""
     if given is not None and (head.loss is None or head.loss.key != given.key):
-        yield f"the compiled loss {given.name} is not used: training.loss is {head.loss_name}"
-    if given is not None or getattr(model, "optimizer", None) is not None:
+        yield f"{_UNUSED_LOSS} {given.name} is not used: training.loss is {head.loss_name}"
+    yield from remarks_on_compilation(model)
+
+
+def is_of_loss(remark: str) -> bool:
+    """True for a remark on the compiled loss of one head, not on the compilation of the whole model."""
+    return remark.startswith(_UNUSED_LOSS)
+
+
+def remarks_on_compilation(model: keras.Model) -> Iterator[str]:
+    """Yield that the compiled optimizer and metrics are not used, if the model was compiled."""
+    if getattr(model, "optimizer", None) is not None:
         optimizer = type(model.optimizer).__name__
         names = [str(getattr(each, "name", getattr(each, "__name__", each))) for each in compiled_metrics(model)]
         if names:
@@ -313,6 +327,7 @@ def _remarks(model: keras.Model, head: Head, given: TrainedLoss | None) -> Itera
             yield f"the compiled optimizer {optimizer} is not used: {_DECIDE}"
 
 
+_UNUSED_LOSS = "the compiled loss"
 _DECIDE = "[space] and [objective] decide"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nightune.models.data.heads import HeadData, metric_of_head
 from nightune.models.networks.class_scores import TOP_COUNTS, brier_scores, is_among_top, relative_errors
 from nightune.models.networks.metrics import label_losses, log_probabilities
 from nightune.models.networks.metrics_by_weight import mean_by_weight
@@ -29,12 +30,32 @@ class Named:
     metrics: tuple[str, ...] = ()
     description: Mapping[str, Any] = field(default_factory=dict)
     own: OwnMetric | None = None
+    heads: "Mapping[str, Named]" = field(default_factory=dict)  # those of several heads by name
+
+    def of_head(self, name: str) -> "Named":
+        """Return the named metrics of one of several heads."""
+        return self.heads.get(name, Named())
 
     @classmethod
     def of(
         cls, objectives: Iterable[str], task: str, description: Mapping[str, Any], own: OwnMetric | None = None
     ) -> "Named":
         """Keep the objectives that are not computed for every trial of the task."""
+        heads = HeadData.of(description)
+        if heads:
+            objectives = tuple(objectives)
+            found = [metric_of_head(each, heads) for each in objectives]
+            by_head = {head.name: [each[1] for each in found if each and each[0] == head] for head in heads}
+            named = {
+                head.name: cls.of(
+                    by_head[head.name],
+                    head.task,
+                    head.description(description),
+                    own if own is not None and own.head == head.name else None,
+                )
+                for head in heads
+            }
+            return cls(heads=named)
         names = (name.removeprefix(VALIDATION_PREFIX) for name in objectives)
         return cls(tuple(dict.fromkeys(name for name in names if name in NAMED_METRICS[task])), description, own)
 

@@ -35,13 +35,14 @@ class OwnMetric:
     file: Path
     function: Callable[..., Any]
     weights_name: str = ""  # of its argument; empty if it takes none
+    head: str = ""  # of several heads the one that it measures
 
     @classmethod
-    def load(cls, reference: str, folder: Path, direction: Direction) -> "OwnMetric":
+    def load(cls, reference: str, folder: Path, direction: Direction, head: str = "") -> "OwnMetric":
         """Load the function; InputError if it cannot be loaded, or takes other arguments."""
         function = load_function(reference, folder, KEY)
         file, name = find_reference(reference, folder, KEY)
-        return cls(name, direction, file, function, _weights_name(function, reference))
+        return cls(name, direction, file, function, _weights_name(function, reference), head)
 
     def value(self, targets: np.ndarray, answers: np.ndarray, weights: np.ndarray | None) -> float:
         """Return the metric; NaN if no row has a weight. InputError with file and line if the function fails."""

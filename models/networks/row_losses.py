@@ -14,7 +14,7 @@ from nightune.models.networks.heads import Head
 from nightune.models.networks.metrics import CLIP, label_losses, log_probabilities
 from nightune.models.networks.named_metrics import Named
 from nightune.models.networks.own_metrics import OwnMetric
-from nightune.models.networks.trained_rows import TrainedMeasure
+from nightune.models.networks.trained_rows import RowMeasure
 from nightune.models.networks.truth import Truth, quantities_of
 from nightune.models.serving.input_trees import ArrayTree, rows_of
 from nightune.models.serving.predictor import Predictor, in_units
@@ -49,10 +49,10 @@ MEASURES = {
 LATENCY_CALLS = 20
 
 
-Measure = str | TrainedMeasure
+Measure = str | RowMeasure
 
 
-def measure_of(objective: str, task: str, trained: TrainedMeasure | None = None) -> Measure:
+def measure_of(objective: str, task: str, trained: RowMeasure | None = None) -> Measure:
     """Return the loss of a row for an objective: "error" is 0 or 1, "balanced error" weights classes equally.
 
     Of several labels, "error" is 1 unless all are right, and the other losses are means over labels; "balanced label
@@ -78,7 +78,7 @@ def row_losses(predictor: Predictor, inputs: ArrayTree, truth: Truth, measure: M
 
 def losses_of_outputs(predictor: Predictor, outputs: np.ndarray, truth: Truth, measure: Measure) -> np.ndarray:
     """Return the loss of each row, as `row_losses`, from outputs of shape (rows, size)."""
-    if isinstance(measure, TrainedMeasure):
+    if not isinstance(measure, str):
         return measure.rows(predictor, outputs, truth)
     finite = np.isfinite(outputs).all(axis=1)
     if truth.is_regression:
@@ -102,7 +102,7 @@ def losses_of_outputs(predictor: Predictor, outputs: np.ndarray, truth: Truth, m
 
 def trivial_losses(dataset: Dataset, truth: Truth, measure: Measure) -> np.ndarray:
     """Return the loss of each row of the baseline: the class shares, mean or median of the training rows."""
-    if isinstance(measure, TrainedMeasure):
+    if not isinstance(measure, str):
         return measure.trivial_rows(dataset, truth)
     known, weights = dataset.train.targets, truth.training_weights(dataset)
     if truth.is_regression:

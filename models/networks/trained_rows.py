@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -17,6 +18,16 @@ from nightune.models.serving.predictor import Predictor
 # Candidates for the best constant: quantiles of the training targets, and powers of the classes' shares.
 LEVELS = np.linspace(0.01, 0.99, 99)
 POWERS = (1.0, 0.25, 0.5, 0.75, 1.5, 2.0, 4.0, 32.0)
+
+
+class RowMeasure(Protocol):
+    """A loss of test rows, of a model and of the best constant; its text names it."""
+
+    def rows(self, predictor: Predictor, outputs: np.ndarray, truth: Truth) -> np.ndarray:
+        """Return the loss of each row, (rows,), from outputs (rows, size); NaN if an output is not finite."""
+
+    def trivial_rows(self, dataset: Dataset, truth: Truth) -> np.ndarray:
+        """Return the loss of each row of the best constant of the training rows."""
 
 
 @dataclass(frozen=True, eq=False)

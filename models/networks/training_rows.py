@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nightune.models.data.dataset import Dataset, OutputSize
+from nightune.models.data.heads import HeadData
 from nightune.models.data.target_matrix import LARGEST_APART
 from nightune.models.serving.input_trees import ArrayTree, in_memory, rows_of
 
@@ -27,10 +28,12 @@ class TrainingRows:
     training_inputs: ArrayTree | None = None  # all of them, for functions that build models by them
     fold_inputs: tuple[ArrayTree, ...] = ()  # those of each fold
     vocabulary_sizes: Mapping[str, int] = field(default_factory=dict)  # of columns of texts and codes
+    heads: "Mapping[str, tuple[HeadData, TrainingRows]]" = field(default_factory=dict)  # several targets by name
 
     @property
     def output_count(self) -> int:
-        """The number of model outputs per example."""
+        """The number of model outputs per example, of one head."""
+        assert not isinstance(self.output_size, dict)
         return int(np.prod(self.output_size))
 
     @property
@@ -68,4 +71,5 @@ class TrainingRows:
             training_inputs=train.inputs,
             fold_inputs=tuple(fold.train.inputs for fold in dataset.folds),
             vocabulary_sizes=dataset.vocabulary_sizes,
+            heads={each.name: (each, cls.of(dataset.of_head(each))) for each in dataset.heads},
         )

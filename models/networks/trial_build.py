@@ -36,7 +36,7 @@ class TrialBuild:
 
     problem: InputError | None = None
     head: "Head | None" = None
-    shapes: tuple[ShapeTree, tuple[int | None, ...]] = ((), ())
+    shapes: tuple[ShapeTree, Any] = ((), ())
     parameters: int = 0
     build: "Build | None" = None
 
@@ -50,9 +50,11 @@ def try_build(
     """
     import keras  # noqa: PLC0415 - Keras takes seconds; a study is read without it
 
-    from nightune.models.networks.heads import output_size, read_head  # noqa: PLC0415 - as above
+    from nightune.models.networks.head_settings import output_size  # noqa: PLC0415 - as above
+    from nightune.models.networks.joint_heads import read_head  # noqa: PLC0415 - as above
     from nightune.models.networks.output_shapes import output_shape  # noqa: PLC0415 - as above
     from nightune.models.networks.own_methods import own_methods, refuse_replacing_compile  # noqa: PLC0415
+    from nightune.models.networks.packed_models import packing_of, plain_model  # noqa: PLC0415 - as above
     from nightune.models.networks.repeated_builds import Build  # noqa: PLC0415 - as above
     from nightune.models.networks.weighted_models import refuse_ignored_weights  # noqa: PLC0415
 
@@ -77,9 +79,10 @@ def try_build(
             model.compile(optimizer, loss=loss, metrics=[])
             refuse_replacing_compile(model, optimizer, loss)
         if rows.are_weighted:
-            refuse_ignored_weights(model, head, rows, folder)
+            refuse_ignored_weights(plain_model(model), head, rows, folder)
         head = replace(head, remarks=(*head.remarks, *_remarks(model, rows, head.loss_name)))
-        outputs = output_shape(model, rows.two)[1:]
+        packing = packing_of(model)
+        outputs = output_shape(model, rows.two)[1:] if packing is None else packing.shapes
         return TrialBuild(head=head, shapes=(shape, outputs), parameters=int(model.count_params()), build=build)
     except MemoryError:
         return TrialBuild()
@@ -130,7 +133,7 @@ def repetition_problem(
     first: "Build",
 ) -> InputError | None:
     """Return why a user's function does not make a new model for each trial; `first` is one of these parameters."""
-    from nightune.models.networks.heads import output_size  # noqa: PLC0415 - Keras
+    from nightune.models.networks.head_settings import output_size  # noqa: PLC0415 - Keras
     from nightune.models.networks.repeated_builds import (  # noqa: PLC0415 - as above
         refuse_repeated_layers,
         refuse_weights_by_rows,

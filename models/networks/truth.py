@@ -1,6 +1,7 @@
 """The true values of test rows, and the predicted quantities in the same form."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ class Truth:
     labels: tuple[Any, ...] | None = None
     names: tuple[str, ...] = ()
     weights: np.ndarray | None = None
+    heads: "Mapping[str, Truth]" = field(default_factory=dict)  # those of several heads, `values` are then all targets
 
     def training_weights(self, dataset: Dataset) -> np.ndarray | None:
         """Return the weights of the training rows for a baseline, if the test rows are compared by theirs."""
@@ -32,6 +34,9 @@ class Truth:
 
 def truth(dataset: Dataset, test: UnsealedExamples) -> Truth:
     """Convert the test targets back to labels or units of the data."""
+    if dataset.heads:
+        each = {head.name: truth(dataset.of_head(head), test.of_head(head)) for head in dataset.heads}
+        return Truth(test.targets, True, weights=test.weights, heads=each)
     if dataset.task == "multilabel":
         return Truth(test.targets, False, dataset.classes, weights=test.weights)
     if dataset.task != "regression":

@@ -27,7 +27,8 @@ def refuse_ignored_weights(model: keras.Model, head: Head, rows: TrainingRows, f
     A model's own step is made twice from the same state, with all weights 0 and 1: the results must differ.
     """
     given, _ = compiled_loss(model)
-    if isinstance(given, losses.Loss) and given.reduction == "mean_with_sample_weight" and head.is_compiled_loss:
+    compiled = [each for each in keras.tree.flatten(given) if isinstance(each, losses.Loss)]
+    if head.is_compiled_loss and any(each.reduction == "mean_with_sample_weight" for each in compiled):
         problem = "the model is compiled with a loss that divides by the sum of a batch's weights"
         raise InputError(ARCHITECTURE, f"{problem}; weights of rows need the reduction sum_over_batch_size")
     if not own_methods(model, TRAINING) or rows.targets is None:

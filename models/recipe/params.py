@@ -4,7 +4,7 @@ The technique packages define the vocabulary: the meaning, bounds and conditions
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from nightune.models.recipe.recipe import Recipe
@@ -121,9 +121,14 @@ def _refuse_missing(complete: Mapping[str, Any]) -> None:
 def _is_active(name: str, params: Mapping[str, Any], keys: Mapping[str, Key] = KEYS) -> bool:
     """True if all controlling keys are active themselves and have one of the required values."""
     return all(
-        controller in params and _is_active(controller, params, keys) and params[controller] in values
+        controller in params and _is_active(controller, params, keys) and _has_one(params[controller], values)
         for controller, values in keys[name].when.items()
     )
+
+
+def _has_one(value: Any, values: tuple[object, ...]) -> bool:
+    """True if the value, or one of a table of heads, is among the values."""
+    return any(each in values for each in (value.values() if isinstance(value, Mapping) else (value,)))
 
 
 def _is_silent(name: str, value: Any) -> bool:
@@ -137,6 +142,8 @@ def _native(name: str, key: Key, value: Any) -> Any:
     if problem:
         nearest = suggestion(str(value), key.options) if key.kind == "option" else ""
         raise ValueError(f"{name}: {problem}{nearest} ({key.allowed})")
+    if key.is_by_head and isinstance(value, Mapping):
+        return {head: _native(name, replace(key, is_by_head=False), value[head]) for head in sorted(value)}
     if key.kind in ("float", "integer"):
         return float(value) if key.kind == "float" else int(value)
     if key.kind == "numbers":

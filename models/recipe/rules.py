@@ -3,7 +3,7 @@
 A rule returns None or a message: the keys, the contradiction, and what to write instead. docs/rules.md explains each.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from nightune.models.techniques.losses import SIGNED_LOSSES
@@ -202,8 +202,10 @@ def _noise_reader(recipe: "Recipe") -> str:
 
 
 def only_crossentropy_has_smoothed_labels(recipe: "Recipe") -> str | None:
-    """C15: label smoothing changes the targets of crossentropy; other losses do not have it."""
+    """C15: label smoothing changes the targets of crossentropy; other losses do not have it, of heads one may."""
     loss = recipe.training.loss
+    if isinstance(loss, Mapping):
+        loss = "crossentropy"
     if not recipe.penalty.label_smoothing or loss in ("auto", "crossentropy"):
         return None
     return f"penalty.label_smoothing: smooths the targets of crossentropy, but training.loss is {loss}; use one of both"
@@ -214,8 +216,8 @@ RATIO_RULES = (*ERROR_RULES, "divergence")
 
 def signed_losses_are_not_divided(recipe: "Recipe") -> str | None:
     """C16: rules, penalties and batch sizes that follow a ratio of losses need losses above 0."""
-    loss = recipe.training.loss
-    return None if loss not in SIGNED_LOSSES else divided_loss(recipe, loss)
+    signed = next((loss for loss in recipe.training.losses if loss in SIGNED_LOSSES), None)
+    return None if signed is None else divided_loss(recipe, signed)
 
 
 def divided_loss(recipe: "Recipe", loss: str) -> str | None:

@@ -15,6 +15,13 @@ import numpy as np
 from nightune.models.errors import InputError
 from nightune.models.serving.arrays import as_inputs, plain_array
 from nightune.models.serving.code_package import without_registered_names
+from nightune.models.serving.head_outputs import (
+    head_descriptions,
+    named_probabilities,
+    own_outputs,
+    packed,
+    side_by_side,
+)
 from nightune.models.serving.image_rows import as_images
 from nightune.models.serving.input_trees import (
     ArrayTree,
@@ -27,7 +34,7 @@ from nightune.models.serving.input_trees import (
 )
 from nightune.models.serving.padding import padded
 from nightune.models.serving.preprocessing import TablePreprocessing, as_table, refuse_non_finite
-from nightune.models.serving.probabilities import decided_places, described_probabilities
+from nightune.models.serving.probabilities import decided_places
 from nightune.models.serving.rebuilt_model import FOLDER, is_rebuilt, open_rebuilt
 
 MODEL, DESCRIPTION, PREPROCESSING = "model.keras", "description.json", "preprocessing.json"
@@ -47,6 +54,7 @@ CARRIED = {
     "serving.encodings": "encodings",
     "serving.preprocessing": "preprocessing",
     "serving.probabilities": "probabilities",
+    "serving.head_outputs": "head_outputs",
     "serving.code_package": "code_package",
     "serving.rebuilt_model": "rebuilt_model",
     "serving.predictor": "serving",
@@ -89,12 +97,32 @@ class Predictor:
         with names are the columns of a DataFrame; those of several axes have the shape of the targets. The output
         "probabilities" is a DataFrame with a column of float64 for each class or label, named by it. InputError for
         another output, and for probabilities of quantities.
+
+        Several heads are the columns of a DataFrame, `HEAD`, or `HEAD_LABEL` for several labels and quantities; with a
+        head of several axes they are a dictionary of arrays.
         """
         if output == PROBABILITIES:
             return self.probabilities(raw)
         if output != LABELS:
             raise InputError("output", f"{output!r} is unknown (known: {LABELS}, {PROBABILITIES})")
-        answers = self.answers(self.outputs(self.inputs(raw)))
+        outputs = self.outputs(self.inputs(raw))
+        if "heads" in self.description:
+            heads = head_descriptions(self.description)
+            each = {name: self.of_head(name).in_form(own_outputs(outputs, head)) for name, head in heads.items()}
+            return side_by_side(each, heads)
+        return self.in_form(outputs)
+
+    def of_head(self, name: str) -> "Predictor":
+        """Return what answers for one of several heads, by its outputs; InputError if the model has no such head."""
+        heads = head_descriptions(self.description) if "heads" in self.description else {}
+        if name not in heads:
+            known = f" (known: {', '.join(heads)})" if heads else ""
+            raise InputError("heads", f"the model has no head {name!r}{known}")
+        return Predictor(None, self.preprocessing, heads[name])
+
+    def in_form(self, outputs: np.ndarray) -> Any:
+        """Return the answers of outputs (rows, size) as `predict` does."""
+        answers = self.answers(outputs)
         if "target_shape" in self.description:
             return answers.reshape(-1, *self.description["target_shape"])
         if "outputs" not in self.description:
@@ -107,8 +135,8 @@ class Predictor:
         """Return the probability of each class or label, as a DataFrame (rows, classes) with the labels as names."""
         import pandas as pd  # noqa: PLC0415 - half a second, only for tables and probabilities
 
-        values = described_probabilities(self.outputs(self.inputs(raw)), self.description)
-        return pd.DataFrame(values, columns=self.description["classes"])
+        names, values = named_probabilities(self.outputs(self.inputs(raw)), self.description)
+        return pd.DataFrame(values, columns=names)
 
     def inputs(self, raw: Any) -> ArrayTree:
         """Convert rows of a table, or an array or table of numbers, to the model's inputs.
@@ -136,12 +164,10 @@ class Predictor:
         return as_inputs(values, self.description["input_type"], "inputs")
 
     def outputs(self, inputs: ArrayTree) -> np.ndarray:
-        """Compute the model's outputs in inference mode, (rows, size)."""
-        import keras  # noqa: PLC0415 - loaded since the model was opened
-
+        """Compute the model's outputs in inference mode, (rows, size), of several heads those of all."""
         count, given = row_count(inputs), for_model(self.model, inputs)
         spans = [slice(start, start + BATCH) for start in range(0, count, BATCH)]
-        parts = [keras.ops.convert_to_numpy(_only(self.model(rows_of(given, span), training=False))) for span in spans]
+        parts = [packed(self.model(rows_of(given, span), training=False), self.description) for span in spans]
         return np.concatenate(parts).reshape(count, -1) if parts else np.empty((0, self._size), np.float32)
 
     def answers(self, outputs: np.ndarray) -> np.ndarray:
@@ -164,11 +190,6 @@ class Predictor:
     @property
     def _size(self) -> int:
         return int(self.description["output_size"])
-
-
-def _only(outputs: Any) -> Any:
-    """Return the tensor of a dictionary of one, as a model that is rebuilt by its author's function may return it."""
-    return next(iter(outputs.values())) if isinstance(outputs, dict) else outputs
 
 
 def read_several(raw: Any, shape: ShapeTree, kinds: Any) -> ArrayTree:

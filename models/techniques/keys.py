@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nightune.models.user_code import is_reference
 from nightune.vocabulary import KeyKind
@@ -25,6 +25,7 @@ class Key:
     is_open_low: bool = False
     is_open_high: bool = False
     options: tuple[object, ...] = ()
+    is_by_head: bool = False  # of several heads a table may give each a value: { NAME = value }
     is_open: bool = False  # an option may also be a user's own path/to/file.py:function
     is_silent: bool = False  # a trial's params contain it only where it differs from its default
     is_kept_if_given: bool = False  # of a silent key: or where a study gives it
@@ -34,6 +35,8 @@ class Key:
 
     def problem(self, value: object) -> str | None:
         """Return the problem of a value, or None. The caller suggests the nearest of the `options`."""
+        if self.is_by_head and isinstance(value, Mapping):
+            return self._table_problem(value)
         if self.kind == "option":
             is_own = self.is_open and isinstance(value, str) and is_reference(value)
             return None if is_own or value in self.options else f"unknown {value!r}"
@@ -41,11 +44,12 @@ class Key:
             return None if isinstance(value, bool) else f"{value!r} is not true or false"
         if self.kind == "any":
             return None
-        if self.kind == "numbers":
-            return self._list_problem(value)
-        if self.kind == "class_weight":
-            return self._class_weight_problem(value)
-        return self._number_problem(value)
+        checks = {
+            "numbers": self._list_problem,
+            "class_weight": self._class_weight_problem,
+            "head_weights": self._head_weights_problem,
+        }
+        return checks.get(self.kind, self._number_problem)(value)
 
     def default_for(self, params: Mapping[str, object]) -> object:
         """Return the default for these other params."""
@@ -59,18 +63,42 @@ class Key:
         """The allowed values in words, for an error message."""
         if self.kind == "option":
             own = ["or path/to/file.py:function"] if self.is_open else []
-            return "known: " + ", ".join([*map(str, self.options), *own])
+            return "known: " + ", ".join([*map(str, self.options), *own]) + self._by_head
         if self.kind == "boolean":
             return "allowed: true, false"
         if self.kind == "class_weight":
             options = ", ".join(map(str, self.options))
             return f"known: {options}, or a table of classes and numbers from 0, such as {{ no = 1, yes = 5 }}"
+        if self.kind == "head_weights":
+            return "allowed: a table of heads and numbers from 0, such as { digit = 1, ink = 0.3 }"
         words = {"integer": "a whole number", "numbers": "a list of ascending numbers"}.get(self.kind, "a number")
         if self.low is not None:
             words += f" {'above' if self.is_open_low else 'from'} {self.low:g}"
         if self.high is not None:
             words += f" {'below' if self.is_open_high else 'up to'} {self.high:g}"
-        return f"allowed: {words}"
+        return f"allowed: {words}{self._by_head}"
+
+    @property
+    def _by_head(self) -> str:
+        return "; of several heads also a table, { NAME = value }" if self.is_by_head else ""
+
+    def _table_problem(self, table: Mapping[object, object]) -> str | None:
+        if not table:
+            return "the table is empty"
+        one = replace(self, is_by_head=False)
+        for name, value in table.items():
+            problem = one.problem(value) if isinstance(name, str) else "the name is no text"
+            if problem:
+                return f"head {name!r}: {problem}"
+        return None
+
+    def _head_weights_problem(self, value: object) -> str | None:
+        if not isinstance(value, Mapping) or not value:
+            return None if value in self.options else f"{value!r} is not a table of heads and numbers"
+        for name, weight in value.items():
+            if not isinstance(name, str) or self._number_problem(weight):
+                return f"head {name!r}: {self._number_problem(weight) or 'the name is no text'}"
+        return None if any(weight > 0 for weight in value.values()) else "no head has a weight above 0"
 
     def _list_problem(self, value: object) -> str | None:
         if not isinstance(value, list | tuple) or not value:

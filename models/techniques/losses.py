@@ -13,6 +13,7 @@ OUTPUTS = ("logits", "probabilities", "quantities")
 CLASS_LOSSES = ("crossentropy", "focal")
 QUANTITY_LOSSES = ("mse", "mae", "huber", "log_cosh", "poisson", "pinball", "cosine")
 SIGNED_LOSSES = ("poisson", "cosine")  # their values can be below 0
+PINBALL = "pinball"
 NO_WEIGHTS, BALANCED, SQUARE_ROOTS = "none", "balanced", "sqrt"
 
 # What to do about a model with more outputs than the target has columns.
@@ -28,6 +29,7 @@ KEYS: dict[str, Key] = {
         "option",
         AUTO,
         options=(AUTO, *OUTPUTS),
+        is_by_head=True,
         is_silent=True,
         meaning="meaning of the model's outputs; auto: settled by its graph, a measurement and the compiled loss",
     ),
@@ -35,6 +37,7 @@ KEYS: dict[str, Key] = {
         "option",
         AUTO,
         options=(AUTO, *CLASS_LOSSES, *QUANTITY_LOSSES),
+        is_by_head=True,
         is_open=True,
         is_silent=True,
         meaning="loss of an example; auto: the loss that the model's function compiled, or that of the task",
@@ -46,6 +49,7 @@ KEYS: dict[str, Key] = {
         high=1.0,
         is_open_low=True,
         is_open_high=True,
+        is_by_head=True,
         when={"training.loss": ("pinball",)},
         meaning="quantiles of one target, in ascending order: the model has one output for each",
     ),
@@ -58,17 +62,29 @@ KEYS: dict[str, Key] = {
         is_kept_if_given=True,
         meaning="weights of classes in the training loss, also as a table: `{ no = 1, yes = 5 }`",
     ),
+    "training.loss_weights": Key(
+        "head_weights",
+        AUTO,
+        low=0.0,
+        options=(AUTO,),
+        is_silent=True,
+        meaning="factors of the losses of several heads, by name; auto: those that the function compiled, or 1",
+    ),
 }
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """What a study states of the training: the meaning of outputs, the loss, its quantiles, and weights of classes."""
+    """What a study states of the training: the meaning of outputs, the loss, its quantiles, and weights of classes.
 
-    outputs: str = AUTO
-    loss: str = AUTO
-    quantiles: Sequence[float] | None = None
+    Of several heads the first three may be tables by name, and `loss_weights` are the factors of their losses.
+    """
+
+    outputs: str | Mapping[str, str] = AUTO
+    loss: str | Mapping[str, str] = AUTO
+    quantiles: Sequence[float] | Mapping[str, Sequence[float]] | None = None
     class_weight: ClassWeight = NO_WEIGHTS
+    loss_weights: str | Mapping[str, float] = AUTO
 
     @property
     def has_class_weights(self) -> bool:
@@ -79,3 +95,40 @@ class TrainingSettings:
     def of_head(self) -> "TrainingSettings":
         """The settings that decide on the head and its loss: all but the weights of classes."""
         return replace(self, class_weight=NO_WEIGHTS)
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """The losses that the study states, each once."""
+        return tuple(dict.fromkeys(self.loss.values())) if isinstance(self.loss, Mapping) else (self.loss,)
+
+    @property
+    def named_heads(self) -> dict[str, tuple[str, ...]]:
+        """The names of heads in each table, by its key."""
+        given = {name: getattr(self, name) for name in ("loss", "outputs", "quantiles", "loss_weights")}
+        return {f"training.{name}": tuple(table) for name, table in given.items() if isinstance(table, Mapping)}
+
+    def of_name(self, name: str) -> "HeadSettings":
+        """Return the settings of one of several heads: those under its name in a table, or those of all heads.
+
+        Without a table, the quantiles belong to the heads whose loss is `pinball`.
+        """
+        loss, outputs, quantiles = self.loss, self.outputs, self.quantiles
+        own = str(loss.get(name, AUTO)) if isinstance(loss, Mapping) else loss
+        levels = quantiles.get(name) if isinstance(quantiles, Mapping) else quantiles
+        stated = str(outputs.get(name, AUTO)) if isinstance(outputs, Mapping) else outputs
+        return HeadSettings(stated, own, levels if own == PINBALL else None)
+
+    @property
+    def of_one(self) -> "HeadSettings":
+        """The settings of the only head; the study has no tables of heads."""
+        assert not self.named_heads
+        return HeadSettings(str(self.outputs), str(self.loss), self.quantiles)  # type: ignore[arg-type] # no table
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """What a study states of one head: the meaning of its outputs, its loss, and the quantiles of the loss."""
+
+    outputs: str = AUTO
+    loss: str = AUTO
+    quantiles: Sequence[float] | None = None

@@ -20,6 +20,7 @@ from nightune.models.data.dataset import Dataset
 from nightune.models.error_causes import cause_of
 from nightune.models.errors import InputError
 from nightune.models.networks.own_code import has_own_code
+from nightune.models.networks.packed_models import plain_model
 from nightune.models.serving.rebuilt_model import ARCHIVE, is_rebuilt, open_rebuilt, read_manifest
 from nightune.models.training.engine import Engine
 from nightune.models.training.keras_file import Template, learn_template
@@ -122,7 +123,7 @@ def save(model: Any, path: Path) -> None:
         with warnings.catch_warnings():
             # NumPy 2 deprecates how Keras 3.15 converts its variables to arrays; ends with Keras' fix.
             warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
-            model.save(unfinished)
+            plain_model(model).save(unfinished)
         unfinished.replace(path)
     except (NotImplementedError, TypeError, ValueError) as error:  # a model class without a usable get_config
         message = f"the model cannot be saved as .keras: {cause_of(error)}"

@@ -61,7 +61,7 @@ def _loss_structure(recipe: Recipe) -> str:
     training = recipe.training
     words = ["smoothed labels"] if recipe.penalty.label_smoothing else []
     words += ["weighted classes"] if training.has_class_weights else []
-    stated = {"loss": training.loss, "outputs": training.outputs, "quantiles": training.quantiles}
+    stated = {name: getattr(training, name) for name in ("loss", "outputs", "quantiles", "loss_weights")}
     words += [f"{name} {value}" for name, value in stated.items() if value not in (AUTO, None)]
     return "".join(f" · {each}" for each in words)
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
+from nightune.models.data.heads import known_metrics
 from nightune.models.errors import InputError
 from nightune.models.networks.named_metrics import Named
 from nightune.models.networks.own_metrics import OwnMetric
@@ -92,7 +93,7 @@ def train(  # noqa: PLR0913 - keywords, each with one meaning
     then gets the earlier epochs again.
     """
     if own is None:
-        refuse_unknown_monitor(monitor, dataset.task)
+        refuse_unknown_metric(monitor, dataset)
     refuse_unsupported(engine, recipe)
     started_at = time.perf_counter()
     if halted is None:
@@ -252,6 +253,16 @@ def refuse_unknown_monitor(monitor: str, task: str, key: str = "objective.metric
         others = [other for other in TASK_METRICS if name in (*TASK_METRICS[other], *NAMED_METRICS[other])]
         other = f"; the task of {monitor} is {' or '.join(others)} ([data] task)" if others else ""
         raise InputError(key, f"{problem}{other}")
+
+
+def refuse_unknown_metric(monitor: str, dataset: Dataset, key: str = "objective.metric") -> None:
+    """Raise InputError unless the data's task has the metric: of several heads `val_loss`, or one of a head."""
+    heads = dataset.heads
+    if not heads:
+        refuse_unknown_monitor(monitor, dataset.task, key)
+    elif monitor not in (known := known_metrics(heads)):
+        names = ", ".join(each.name for each in heads)
+        raise InputError(key, f"{unknown_name(monitor, known, 'metric')}; the heads are {names}")
 
 
 def refuse_unsupported(engine: Engine, recipe: Recipe) -> None:

@@ -1,6 +1,7 @@
 """The model key: everything that changes a model except its weights and the numbers that are data."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from nightune.models.networks.architectures import ARCHITECTURES
@@ -18,18 +19,25 @@ def model_key(recipe: Recipe, code: str) -> str:
     if has_dropout_as_data(recipe):
         model["dropout"] = "data"
     named = f"{recipe.architecture} {code}".strip()
-    outputs = f" · {len(recipe.training.quantiles)} quantiles" if recipe.training.quantiles else ""
+    levels = recipe.training.quantiles
+    counts = {name: len(each) for name, each in levels.items()} if isinstance(levels, Mapping) else len(levels or ())
+    outputs = f" · {counts} quantiles" if levels else ""
     return f"{named} {json.dumps(model, sort_keys=True, default=str)} · {recipe.precision.policy}{outputs}"
 
 
 def code_of(recipe: Recipe, folder: Path) -> str:
     """Return the digest of the user's code in a recipe: its architecture's and its loss's; `folder` is the study's."""
-    return code_digest(recipe.architecture, recipe.training.loss, folder)
+    return code_digest(recipe.architecture, recipe.training.losses, folder)
 
 
-def code_digest(architecture: str, loss: str, folder: Path) -> str:
-    """Return the digest of an architecture's code and of a loss's; empty for names of Nightune's own."""
-    return f"{source_digest(architecture, folder)} {source_digest(loss, folder, 'training.loss')}".strip()
+def code_digest(architecture: str, losses: tuple[str, ...], folder: Path) -> str:
+    """Return the digest of an architecture's code and of the losses'; empty for names of Nightune's own."""
+    return f"{source_digest(architecture, folder)} {losses_digest(losses, folder)}".strip()
+
+
+def losses_digest(losses: tuple[str, ...], folder: Path) -> str:
+    """Return the digests of the code of losses; empty for names of Nightune's own."""
+    return " ".join(filter(None, (source_digest(loss, folder, "training.loss") for loss in losses)))
 
 
 def has_dropout_as_data(recipe: Recipe) -> bool:

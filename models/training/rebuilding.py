@@ -16,7 +16,8 @@ from nightune.models.error_causes import described
 from nightune.models.errors import InputError
 from nightune.models.kept_code import kept_sources
 from nightune.models.networks.architectures import bound_arguments
-from nightune.models.networks.heads import output_size
+from nightune.models.networks.head_settings import output_size
+from nightune.models.networks.packed_models import plain_model
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.serving.code_package import PREFIX, files_of, forget_package, open_package
 from nightune.models.serving.input_trees import ArrayTree, arrays_of, for_model, in_memory, rows_of
@@ -80,6 +81,7 @@ def learn_rebuilding(model: Any, recipe: Recipe, dataset: Dataset, folder: Path)
 
     `folder` is that of the study.
     """
+    model = plain_model(model)
     file, function = find_reference(recipe.architecture, folder, ARCHITECTURE)
     size = output_size(recipe.training, dataset.task, dataset.output_size)
     shape, inputs = dataset.input_shape, dataset.train.inputs

@@ -8,7 +8,9 @@ import keras
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.errors import InputError
-from nightune.models.networks.heads import Head, read_head
+from nightune.models.networks.heads import Head
+from nightune.models.networks.joint_heads import JOINT, read_head
+from nightune.models.networks.packed_models import plain_model
 from nightune.models.networks.training_rows import TrainingRows
 from nightune.models.networks.weighted_models import refuse_ignored_weights
 from nightune.models.recipe.recipe import Recipe
@@ -51,7 +53,7 @@ class SettledHeads:
         if problem is not None:
             raise problem
         if (self.rows.are_weighted or recipe.training.has_class_weights) and key not in self._weighable:
-            refuse_ignored_weights(self._build(recipe, 0), head, self.rows, self._folder)
+            refuse_ignored_weights(plain_model(self._build(recipe, 0)), head, self.rows, self._folder)
             self._weighable.add(key)
         return head
 
@@ -60,6 +62,10 @@ def contradiction(recipe: Recipe, head: Head) -> InputError | None:
     """Return why a recipe's techniques do not suit the settled loss: rules C15 and C16 for a compiled loss."""
     if recipe.penalty.label_smoothing and head.problem_of_smoothing:
         return head.problem_of_smoothing
-    found = divided_loss(recipe, head.loss_name) if head.loss_name in SIGNED else None
+    if head.kind == JOINT and recipe.penalty.kind != "none" and recipe.penalty.convention != "keras":
+        problem = f"{recipe.penalty.convention!r} converts the strength by one loss, and the model has several heads"
+        return InputError("penalty.convention", f'{problem}; use "keras"')
+    signed = next((name for name in head.loss_names if name in SIGNED), None)
+    found = divided_loss(recipe, signed) if signed else None
     key, _, message = (found or "").partition(": ")
     return InputError(key, f"{message} (rule C16)") if found else None

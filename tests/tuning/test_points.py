@@ -47,6 +47,8 @@ def options(key: Key) -> list[str]:
         return ["[0.5]", "[0.1, 0.9]"]
     if key.kind == "class_weight":
         return ['"none"', '"balanced"', "{ no = 1, yes = 2 }"]
+    if key.kind == "head_weights":
+        return ['"auto"', "{ digit = 1, ink = 0.3 }"]
     low = 0.0 if key.low is None else key.low
     high = low + 4 if key.high is None else key.high
     return [str(int(low) + part) if key.kind == "integer" else str(low + (high - low) * part / 4) for part in (1, 2, 3)]

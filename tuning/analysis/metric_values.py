@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nightune.tuning.analysis.paired_gain import Gain
+from nightune.vocabulary import plain_metric
 
 IN_UNITS_OF_TARGET = ("val_mae", "val_rmse")
 SCALED = "standard deviations of the target"  # of trials, where models are trained on a scaled one
@@ -19,7 +20,19 @@ def is_target_scaled(content: Mapping[str, Any]) -> bool:
 
 def search_unit(metric: str, content: Mapping[str, Any]) -> str:
     """Return the unit of trials' scores in words; empty for that of the data, and for none."""
-    return SCALED if metric in IN_UNITS_OF_TARGET and is_target_scaled(content) else ""
+    is_in_units = known_metric(metric, content) in IN_UNITS_OF_TARGET
+    return SCALED if is_in_units and is_target_scaled(content) else ""
+
+
+def known_metric(metric: str, content: Mapping[str, Any]) -> str:
+    """Return the metric `val_METRIC` of one of several heads; that of a function of the user, and any other, as it is.
+
+    `content` is that of a study, empty if it is unknown.
+    """
+    objective = content.get("objective")
+    reference = str(objective.get("metric", "")) if isinstance(objective, Mapping) else ""
+    named = reference.rpartition(":")[2]
+    return metric if reference != named and metric.endswith(named) else plain_metric(metric)
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,7 +174,13 @@ Domain = Range | Choice | Cases
 
 def table_text(table: Mapping[str, Value]) -> str:
     """Return a table as a study file has it, such as `{ no = 1, yes = 5 }`."""
-    return "{ " + ", ".join(f"{name} = {value:g}" for name, value in table.items()) + " }"
+    return "{ " + ", ".join(f"{name} = {_value_text(value)}" for name, value in table.items()) + " }"
+
+
+def _value_text(value: Value) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value_text, value))}]"
+    return f'"{value}"' if isinstance(value, str) else f"{value:g}"
 
 
 def _text(option: Value) -> str:

@@ -130,6 +130,9 @@ def _implied_by(name: str, controller: str, values: Sequence[object], written: W
     if controller in written.domains:
         domain, key = written.domains[controller], known.keys[controller]
         taken = [value for value in natives(controller, values, known) if domain.contains(value)]
+        if key.is_by_head and isinstance(domain, Choice):
+            tables = [option for option in domain.options if isinstance(option, dict)]
+            taken += [table for table in tables if any(value in values for value in table.values())]
         if not taken:
             raise _NoEffectError(_explain(name, controller, values, str(domain)))
         defaults = [key.default, *(default for each in key.default_by.values() for default in each.values())]

@@ -22,9 +22,11 @@ from nightune.tuning.study.section import SHARE, Clash, Section, Seed, Switch, T
 from nightune.vocabulary import (
     COLUMN_SPLIT_KINDS,
     DATE_FORMS,
+    HEAD_NAME,
     NUMBER_FORMS,
     SPAN,
     SPLIT_KINDS,
+    TASKS,
     SplitKind,
     Task,
     shown,
@@ -148,8 +150,8 @@ class DataSection(Section):
     """The source of the examples and how they are read; `source` is kept as written."""
 
     source: Text
-    target: str | tuple[str, ...] | None = None
-    task: Task | None = None
+    target: str | tuple[str, ...] | dict[str, str | tuple[str, ...]] | None = None
+    task: Task | dict[str, Task] | None = None
     drop: Texts = ()
     categorical: Texts = ()
     missing: Texts = ()
@@ -211,9 +213,11 @@ class DataSection(Section):
     @field_validator("target", mode="before")
     @classmethod
     def _read_target(cls, given: Any) -> Any:
-        """A list of one column is that column."""
+        """A list of one column is that column; a table of several heads has the columns of each."""
         if given is None:
             return None
+        if isinstance(given, dict):
+            return cls._read_heads(given)
         names = given if isinstance(given, list | tuple) else [given]
         if not names or not all(isinstance(name, str) and name for name in names):
             why = f"{shown(given)} is not the name of a column, or a list of names"
@@ -222,6 +226,33 @@ class DataSection(Section):
         else:
             return names[0] if len(names) == 1 else tuple(names)
         raise PydanticCustomError("message", "{message}", {"message": why})
+
+    @classmethod
+    def _read_heads(cls, given: dict[str, Any]) -> Any:
+        heads = {name: cls._read_target(columns) for name, columns in given.items()}
+        columns = [column for each in heads.values() for column in ((each,) if isinstance(each, str) else each or ())]
+        wrong = next((name for name in heads if not re.fullmatch(HEAD_NAME, name)), None)
+        if wrong is not None:
+            why = f"{shown(wrong)} is no name of a head, of letters, digits, blanks, _, . and -"
+        elif len(heads) < 2:
+            why = f'{shown(given)} names one head; a table has several, such as {{ grade = "a", price = "b" }}'
+        elif None in heads.values() or len(set(columns)) < len(columns):
+            why = f"{shown(given)} names a column twice, or a head without one"
+        else:
+            return heads
+        raise PydanticCustomError("message", "{message}", {"message": why})
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _read_task(cls, given: Any) -> Any:
+        """One task, or a table of tasks by the names of several targets."""
+        tasks = given if isinstance(given, dict) else {"": given}
+        wrong = next((name for name, task in tasks.items() if task is not None and task not in TASKS), None)
+        if wrong is None and tasks:
+            return given
+        why = "the table is empty" if wrong is None else unknown_name(tasks[wrong], TASKS)
+        of_target = f"target {shown(wrong)}: " if wrong else ""
+        raise PydanticCustomError("message", "{message}", {"message": f"{of_target}{why}"})
 
     @field_validator("missing", mode="before")
     @classmethod

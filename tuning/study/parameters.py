@@ -11,6 +11,7 @@ from nightune.tuning.trial import Value
 from nightune.vocabulary import listing, shown, suggestion
 
 RANGE_FIELDS = ("low", "high", "scale", "integer", "steps")
+TABLES = ("class_weight", "head_weights")  # kinds of keys whose values are tables of numbers
 FORMS = ("value", "options", "low", "high")
 FIELDS = (*FORMS, "scale", "integer", "steps", "when")
 
@@ -73,13 +74,17 @@ def read_parameters(
 
 
 def _are_values(written: object, key: KeySpec) -> bool:
-    """True for a table of classes, also for one without numbers, and for a list of options with such tables.
+    """True for a table of classes or heads, also for one without numbers, and for a list of options with such tables.
 
-    Classes may be named like fields: `{ low = 1, high = 5 }` are weights of two classes.
+    Classes may be named like fields: `{ low = 1, high = 5 }` are weights of two classes. Heads may if one is not.
     """
-    if key.kind != "class_weight" or not isinstance(written, dict | list):
+    if not isinstance(written, dict | list):
         return False
     tables = [each for each in (written if isinstance(written, list) else [written]) if isinstance(each, dict)]
+    if key.is_by_head:
+        return all(table.keys() - set(FIELDS) for table in tables)
+    if key.kind not in TABLES:
+        return False
     return all(not isinstance(table.get(field), dict | list | str) for table in tables for field in FIELDS)
 
 
@@ -92,7 +97,7 @@ def read_domain(parameter: Parameter, key: KeySpec) -> Iterator[Range | Choice |
     """Yield the domain of a parameter, or its problems: every option and both ends must be valid for the key."""
     if parameter.options is not None:
         options = parameter.options
-        if key.kind == "numbers" and not any(isinstance(option, list) for option in options):
+        if key.kind == "numbers" and not any(isinstance(option, list | dict) for option in options):
             options = (list(options),)  # one list of numbers is a value, not options
         yield from _read_options(parameter.name, options, key)
         return
@@ -104,7 +109,13 @@ def read_domain(parameter: Parameter, key: KeySpec) -> Iterator[Range | Choice |
 
 def value_problems(value: object, key: KeySpec) -> list[str]:
     """Return the problems of one value of a key, with the nearest spelling and the allowed values."""
-    if key.kind == "class_weight" and isinstance(value, dict):
+    if key.is_by_head and isinstance(value, dict):
+        problem = key.problem(value)
+        return [f"{problem} ({key.allowed})"] if problem else []
+    if key.kind == "head_weights" and isinstance(value, dict) and _is_plain([*value.values()]):
+        problem = key.problem(value)
+        return [f"{problem} ({key.allowed})"] if problem else []
+    if key.kind in TABLES and isinstance(value, dict):
         if not _is_plain([*value.values()]):
             remedy = "to search the weight of a class, list tables: [{ no = 1, yes = 5 }, { no = 1, yes = 20 }]"
             return [f"{shown(value)} holds other values than numbers; {remedy}"]
@@ -123,6 +134,8 @@ def native(value: Any, key: KeySpec) -> Value:
         return float(value)
     if key.kind == "integer":
         return int(value)
+    if key.is_by_head and isinstance(value, dict):
+        return {head: [*map(float, each)] if isinstance(each, list) else each for head, each in sorted(value.items())}
     if key.kind == "numbers":
         return [float(each) for each in value]
     if isinstance(value, dict):
@@ -239,7 +252,7 @@ def _read_options(name: str, written: Sequence[object], key: KeySpec) -> Iterato
 
 def _range_problems(fields: Mapping[str, Any], key: KeySpec) -> Iterator[Problem]:
     """Yield the problems of a range; the keys are relative to the parameter's name."""
-    if key.kind in ("option", "boolean", "text", "numbers", "class_weight"):
+    if key.kind in ("option", "boolean", "text", "numbers", *TABLES):
         yield Problem("", f"a range is only for numbers; give the options as a list ({key.allowed})")
         return
     types = list(_type_problems(fields))

@@ -17,6 +17,7 @@ from nightune.vocabulary import (
     Direction,
     ThresholdRule,
     listing,
+    plain_metric,
     shown,
     suggestion,
 )
@@ -34,7 +35,7 @@ def read_objective(metric: str) -> str:
 
 def read_metric(metric: str) -> str:
     """Refuse an unknown metric, with the nearest known one."""
-    if metric in OBJECTIVES:
+    if plain_metric(metric) in OBJECTIVES:
         return metric
     if metric.startswith(VALIDATION_PREFIX):
         why, near = f"unknown {shown(metric)}", ""
@@ -152,7 +153,8 @@ class SearchSection(Section):
 class Objective(Section):
     """The metric that ranks trials. The metric determines the direction; a study may state it as well.
 
-    A function of the user, `path/to/file.py:function`, needs a direction. Its values are named `val_` and its name.
+    A function of the user, `path/to/file.py:function`, needs a direction. Its values are named `val_` and its name. Of
+    several heads it measures the `head`, whose name is then in front of its own.
 
     Where rows have weights, metrics and the gate average by them, or weigh all rows alike. `report` names metrics that
     are logged next to those of every trial. Of two classes the second is predicted above the probability `threshold`,
@@ -161,6 +163,7 @@ class Objective(Section):
 
     metric: Annotated[Text, AfterValidator(read_objective)] = "val_loss"
     direction: Direction = "minimize"
+    head: Text | None = None
     average: Literal["weights", "rows"] = "weights"
     report: Annotated[Texts, AfterValidator(read_metrics)] = ()
     threshold: ThresholdRule | float = DEFAULT_THRESHOLD
@@ -183,14 +186,19 @@ class Objective(Section):
     def name(self) -> str:
         """The name of the metric's curve."""
         own = OWN_METRIC.fullmatch(self.metric)
-        return f"{VALIDATION_PREFIX}{own['function']}" if own else self.metric
+        of_head = f"{self.head}_" if self.head else ""
+        return f"{VALIDATION_PREFIX}{of_head}{own['function']}" if own else self.metric
+
+    @property
+    def _metric_of_head(self) -> str:
+        return shown(f"{VALIDATION_PREFIX}{self.head}_{plain_metric(self.metric).removeprefix(VALIDATION_PREFIX)}")
 
     @model_validator(mode="before")
     @classmethod
     def _infer_direction(cls, given: Any) -> Any:
         metric = given.get("metric", "val_loss") if isinstance(given, Mapping) else None
-        if isinstance(metric, str) and metric in OBJECTIVES:
-            return {"direction": OBJECTIVES[metric], **given}
+        if isinstance(metric, str) and plain_metric(metric) in OBJECTIVES:
+            return {"direction": OBJECTIVES[plain_metric(metric)], **given}
         return given
 
     def clashes(self) -> Iterator[Clash]:
@@ -203,7 +211,10 @@ class Objective(Section):
                 message = f"missing (needed for a function of yours: {' or '.join(DIRECTIONS)})"
                 yield Clash(("metric", "direction"), "direction", message)
             return
-        direction = OBJECTIVES[self.metric]
+        if self.head is not None:
+            message = f"{shown(self.head)} is read only for a function of yours; write metric = {self._metric_of_head}"
+            yield Clash(("metric", "head"), "head", message)
+        direction = OBJECTIVES[plain_metric(self.metric)]
         if "direction" in self.model_fields_set and self.direction != direction:
             message = f"{self.direction!r}, but {self.metric} is {direction}d; remove it"
             yield Clash(("metric", "direction"), "direction", message)

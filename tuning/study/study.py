@@ -282,6 +282,7 @@ def _data_content(data: DataSection) -> dict[str, Any]:
 def _objective_content(objective: Objective) -> dict[str, Any]:
     """Omit the usual average, so that older studies keep their digests, and what changes no trial."""
     usual = {"average"} if objective.average == "weights" else set()
+    usual |= {"head"} if objective.head is None else set()
     return objective.model_dump(mode="json", exclude={"report", "threshold", *usual})
 
 

@@ -26,6 +26,8 @@ class KeySpec(Protocol):
     @property
     def default_by(self) -> Mapping[str, Mapping[object, object]]: ...
     @property
+    def is_by_head(self) -> bool: ...
+    @property
     def allowed(self) -> str: ...
     def problem(self, value: object) -> str | None: ...
 
@@ -92,6 +94,7 @@ class ArchitectureName:
     options: tuple[object, ...] = ()
     when: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     default_by: Mapping[str, Mapping[object, object]] = field(default_factory=dict)
+    is_by_head: bool = False
     allowed: str = "allowed: the name of an architecture, or path/to/file.py:function"
 
     def problem(self, value: object) -> str | None:
@@ -107,6 +110,7 @@ class ArchitectureKey:
     """
 
     by_architecture: Mapping[str, KeySpec]
+    is_by_head: bool = False
 
     @property
     def kind(self) -> KeyKind:

@@ -7,7 +7,7 @@ import keras
 from nightune.models.data.dataset import Dataset
 from nightune.models.engines.keras_parts.mixed_precision import computing_in
 from nightune.models.networks.architectures import build_model
-from nightune.models.networks.heads import output_size
+from nightune.models.networks.head_settings import output_size
 from nightune.models.networks.repeated_builds import refuse_inherited_weights
 from nightune.models.recipe.recipe import Recipe
 

@@ -11,7 +11,7 @@ Label smoothing is included because it acts as a penalty on confidence. Adaptive
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nightune.vocabulary import refuse_unknown_task
+from nightune.vocabulary import HEADS, refuse_unknown_task
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,12 @@ class Strengths:
 def keras_strengths(settings: PenaltySettings, task: str, outputs: int = 1) -> Strengths:
     """Return the factors for a loss that is mean squared error in regression, cross-entropy otherwise.
 
+    Several heads have no convention but Keras' (`contradiction` in models/training/settled_heads.py).
+
     `outputs` is the number of quantities or labels, over which Keras' losses average.
     """
-    refuse_unknown_task(task)
+    if task != HEADS:
+        refuse_unknown_task(task)
     strengths = PENALTIES[settings.kind](settings)
     return CONVENTIONS[settings.convention](strengths, task, outputs)
 

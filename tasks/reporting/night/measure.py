@@ -162,14 +162,20 @@ class Measure:
 
 
 def measure_of(
-    metric: str, direction: str, scores: Sequence[float], rows: int | None, is_target_scaled: bool = False
+    metric: str,
+    direction: str,
+    scores: Sequence[float],
+    rows: int | None,
+    is_target_scaled: bool = False,
+    head: str = "",
 ) -> Measure:
     """Return the measure of a metric such as `val_accuracy`, or of a user's metric, which has any finite values.
 
-    `scores` are all finite objectives of the sweep, `rows` the number of rows that they are computed from.
+    `scores` are all finite objectives of the sweep, `rows` the number of rows that they are computed from. Of several
+    heads `metric` is that of one alone, and `head` its name.
     """
     short, is_maximized = metric.removeprefix(VALIDATION_PREFIX), sign_of(direction) < 0
-    name = NAMES.get(short, short.replace("_", " ").strip() or short)
+    name = NAMES.get(short, short.replace("_", " ").strip() or short) + (f" of {head}" if head else "")
     limits = metric_limits(metric)
     if not all(limits[0] <= score <= limits[1] for score in scores):  # changed by hand
         limits = NO_LIMITS
@@ -189,6 +195,12 @@ def measure_of(
         limits=limits,
         is_own=metric not in OBJECTIVES,
     )
+
+
+def head_of(metric: str, known: str) -> str:
+    """Return the head in `val_HEAD_METRIC`, where the known metric is `val_METRIC`; empty for the known one itself."""
+    own = metric.removeprefix(VALIDATION_PREFIX).removesuffix(known.removeprefix(VALIDATION_PREFIX))
+    return own.rstrip("_") if metric != known else ""
 
 
 def _number(value: float, digits: int, sign: str = "") -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from statistics import median
 
-from nightune.tasks.reporting.night.measure import Measure, measure_of
+from nightune.tasks.reporting.night.measure import Measure, head_of, measure_of
 from nightune.tasks.tracking.registry import registry
 from nightune.tasks.tracking.registry.registry import Version
 from nightune.tasks.tracking.store import names
@@ -28,14 +28,14 @@ from nightune.tuning.analysis.confirmation import Confirmation, ConfirmedFinalis
 from nightune.tuning.analysis.effects import Effect, effects
 from nightune.tuning.analysis.importance import WhatMattered, by_importance
 from nightune.tuning.analysis.leaderboard import leaderboard, varying_params
-from nightune.tuning.analysis.metric_values import MetricValues, is_target_scaled
+from nightune.tuning.analysis.metric_values import MetricValues, is_target_scaled, known_metric
 from nightune.tuning.analysis.promotion_gate import Verdict
 from nightune.tuning.analysis.standard_errors import ranking_rows
 from nightune.tuning.analysis.sweep_comparison import what_is_scored
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.space_content import space_of
 from nightune.tuning.trial import Status, TrialResult
-from nightune.vocabulary import OBJECTIVES, VALIDATION_PREFIX, sign_of
+from nightune.vocabulary import OBJECTIVES, VALIDATION_PREFIX, plain_metric, sign_of
 
 BEST_CURVES = 5
 EFFECTS_SEED = 0  # the same page from the same sweep
@@ -104,7 +104,13 @@ class Night:
     def measure(self) -> Measure:
         """How the objective is written and drawn."""
         scores = [result.objective for result in self.ranked]
-        return measure_of(self.sweep.metric, self.sweep.direction, scores, self.ranking_rows, self.has_scaled_target)
+        known, rows = self.known_metric(self.sweep.metric), self.ranking_rows
+        head = head_of(self.sweep.metric, known)
+        return measure_of(known, self.sweep.direction, scores, rows, self.has_scaled_target, head)
+
+    def known_metric(self, metric: str) -> str:
+        """Return the metric of one of several heads as that of the only one; any other as it is."""
+        return known_metric(metric, self.origin.content)
 
     @property
     def has_scaled_target(self) -> bool:
@@ -218,7 +224,7 @@ def _reported(store: Store, night: Night) -> dict[str, float]:
     """Return the winner's validation metrics at the epoch of its weights: those of the sealed rows and of the study."""
     objective = (night.origin.written or {}).get("objective")
     asked = objective.get("report") if isinstance(objective, Mapping) else None
-    named = [name for name in asked if name in OBJECTIVES] if isinstance(asked, list) else []
+    named = [name for name in asked if plain_metric(name) in OBJECTIVES] if isinstance(asked, list) else []
     sealed = night.verdict.test_metrics if night.verdict is not None else {}
     if night.winner is None:
         return {}

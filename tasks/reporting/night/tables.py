@@ -9,7 +9,7 @@ from typing import Any
 from nightune.models.user_code import is_reference
 from nightune.tasks.reporting.night.answer import headline
 from nightune.tasks.reporting.night.figures import kind_of
-from nightune.tasks.reporting.night.measure import Measure, duration, measure_of
+from nightune.tasks.reporting.night.measure import Measure, duration, head_of, measure_of
 from nightune.tasks.reporting.night.phrases import (
     count,
     interval,
@@ -101,7 +101,9 @@ def _metric_text(night: Night, name: str, values: Mapping[str, float]) -> str:
 
 def _measure(night: Night, name: str) -> Measure:
     metric = f"{VALIDATION_PREFIX}{name}"
-    return measure_of(metric, OBJECTIVES.get(metric, night.sweep.direction), (), None, night.has_scaled_target)
+    known = night.known_metric(metric)
+    direction, head = OBJECTIVES.get(known, night.sweep.direction), head_of(metric, known)
+    return measure_of(known, direction, (), None, night.has_scaled_target, head)
 
 
 def finalist_rows(night: Night) -> list[Row]:

@@ -5,7 +5,7 @@ import logging
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,6 +151,8 @@ def _output_schema(description: Mapping[str, Any]) -> Any:
     import numpy as np  # noqa: PLC0415
     from mlflow.types import ColSpec, Schema, TensorSpec  # noqa: PLC0415
 
+    if "heads" in description:
+        return _heads_schema(description["heads"])
     if "target_shape" in description:
         number = np.dtype("float64" if description["task"] == "regression" else "int64")
         return Schema([TensorSpec(number, (-1, *description["target_shape"]))])
@@ -160,6 +162,25 @@ def _output_schema(description: Mapping[str, Any]) -> Any:
         return Schema([ColSpec(kind, name) for name in names])
     kinds = {bool: "boolean", int: "long", str: "string"}
     return Schema([ColSpec(kinds[type(description["classes"][0])])])
+
+
+def _heads_schema(heads: Sequence[Mapping[str, Any]]) -> Any:
+    """Return the columns of several heads; no schema for a dictionary of arrays."""
+    from mlflow.types import ColSpec, Schema  # noqa: PLC0415 - seconds
+
+    if any("target_shape" in head for head in heads):
+        return None
+    columns: list[Any] = []
+    for head in heads:
+        name, kinds = head["name"], {bool: "boolean", int: "long", str: "string"}
+        if head["task"] not in ("regression", "multilabel"):
+            columns.append(ColSpec(kinds[type(head["classes"][0])], name))
+            continue
+        names = head.get("outputs") or head.get("quantiles") or head["classes"] or range(head["output_size"])
+        kind = "double" if head["task"] == "regression" else "long"
+        is_one = head["task"] == "regression" and head["output_size"] == 1
+        columns += [ColSpec(kind, name)] if is_one else [ColSpec(kind, f"{name}_{each}") for each in names]
+    return Schema(columns)
 
 
 def folder_bytes(folder: Path) -> int:

@@ -53,7 +53,7 @@ def _write_outputs(folder: str, rows: str, result: str, reads: "_OutsideReads") 
     outputs = predictor.outputs(predictor.inputs(raw))
     loaded.predict(raw)  # with MLflow's check of the schema
     np.save(f"{result}.npy", np.asarray(outputs, np.float64))
-    if predictor.description["task"] == "regression":
+    if all(each["task"] == "regression" for each in predictor.description.get("heads", [predictor.description])):
         return None
     asked = loaded.predict(raw, params={"output": "probabilities"})
     np.save(f"{result}-probabilities.npy", asked.to_numpy(np.float64))

@@ -1,0 +1,103 @@
+"""Several targets, one for each head of a model: each is settled by itself, and all are columns of one array."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from nightune.models.data import targets as single
+from nightune.models.data.heads import HeadData, of_head
+from nightune.models.data.raw_data import RawData
+from nightune.models.data.splits import Rows
+from nightune.models.data.targets import Targets
+from nightune.models.errors import InputError
+from nightune.vocabulary import HEADS
+
+
+def encode_targets(raw: RawData) -> Targets:
+    """Settle the task, and convert the targets, of several heads each by itself; InputError names the head."""
+    if not raw.heads:
+        return single.encode_targets(raw)
+    named = []
+    for name, values in raw.heads.items():
+        columns = raw.head_columns.get(name)
+        one = replace(raw, heads={}, targets=values, task=raw.tasks.get(name), target_names=columns)
+        try:
+            read = single.encode_targets(one)
+        except InputError as error:
+            raise InputError(error.key, f"target {name!r}: {of_head(error.message, name)}") from error
+        named.append((name, replace(read, findings=tuple(_named(finding, name) for finding in read.findings))))
+    _refuse_alike_metrics(named)
+    return _packed(named)
+
+
+def standardize(targets: Targets, train: np.ndarray) -> Targets:
+    """Shift and scale quantities, of several heads those of each one, by the moments of the training rows."""
+    if not targets.heads:
+        return single.standardize(targets, train)
+    if all(each.task != "regression" for _, each in targets.heads):
+        raise InputError("data.scale_target", "true applies only to regression, and no head has it; leave it out")
+    scaled = []
+    for name, each in targets.heads:
+        try:
+            scaled.append((name, single.standardize(each, train) if each.task == "regression" else each))
+        except InputError as error:
+            raise InputError(error.key, f"target {name!r}: {error.message}") from error
+    return _packed(scaled)
+
+
+def target_findings(targets: Targets, rows: Rows) -> list[str]:
+    """Report targets that make training or ranking hard, of several heads with the name of each."""
+    if not targets.heads:
+        return single.target_findings(targets, rows)
+    pairs = targets.heads
+    return [_named(finding, name) for name, each in pairs for finding in single.target_findings(each, rows)]
+
+
+def described_heads(targets: Targets, raw: RawData) -> list[dict[str, Any]]:
+    """Return what the description of data says of each head, in the order of the columns; empty for one target."""
+    described, start = [], 0
+    for name, each in targets.heads:
+        size = each.values.reshape(len(each.values), -1).shape[1]
+        scale = None if each.mean is None or each.deviation is None else (each.mean, each.deviation)
+        is_one_hot = raw.heads[name].ndim == 2 and each.values.ndim == 1
+        has_names = each.names is not None and each.values.ndim == 2
+        facts: dict[str, Any] = {
+            "name": name,
+            "task": each.task,
+            "classes": None if each.classes is None else list(each.classes),
+            "columns": [start, start + size],
+            "output_size": len(each.classes) if each.task == "multiclass" and each.classes else size,
+        }
+        facts |= {"is_column": True} if each.values.ndim == 1 else {}
+        facts |= {"target_scale": {"mean": list(scale[0]), "deviation": list(scale[1])}} if scale else {}
+        facts |= {"target_shape": list(each.shape)} if each.shape else {}
+        facts |= {"is_one_hot": True} if is_one_hot else {}
+        facts |= {"outputs": list(each.names)} if has_names and each.names else {}
+        described.append(facts)
+        start += size
+    return described
+
+
+def _packed(named: Sequence[tuple[str, Targets]]) -> Targets:
+    """Return all targets as columns of one array; class indices below 2**24 stay exact in float32."""
+    columns = [each.values.reshape(len(each.values), -1).astype(np.float32) for _, each in named]
+    findings = tuple(finding for _, each in named for finding in each.findings)
+    return Targets(np.concatenate(columns, axis=1), HEADS, findings=findings, heads=tuple(named))
+
+
+def _refuse_alike_metrics(named: Sequence[tuple[str, Targets]]) -> None:
+    """Refuse names of heads that give two metrics one name, as `a` and `a_label` do with `label_accuracy`."""
+    seen: dict[str, str] = {}
+    for name, each in named:
+        for metric in HeadData.metrics_of(each.task):
+            curve = f"{name}_{metric}"
+            if curve in seen:
+                problem = f"targets {seen[curve]!r} and {name!r} both have a metric val_{curve}; rename one of them"
+                raise InputError("data.source", problem)
+            seen[curve] = name
+
+
+def _named(finding: str, name: str) -> str:
+    return of_head(finding.replace("target:", f"target {name!r}:", 1), name)
