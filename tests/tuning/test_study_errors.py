@@ -138,9 +138,7 @@ BROKEN_DATA = {
     "source = 'iris'\ntarget = []": "data.target: [] is not the name of a column",
     "source = 'iris'\ntarget = ''": "data.target: '' is not the name of a column",
     "source = 'iris'\ntarget = ['a', 'a']": "data.target: ['a', 'a'] names a column twice",
-    "source = 'iris'\ntargt = 'y'": "data.targt: unknown key; did you mean 'target'? "
-    "(known: source, target, task, drop, categorical, missing, numeric, dates, scale_target, weight, split, "
-    "separator, decimal, encoding, query, sheet, arrays, arguments, pad, image_size, image_color)",
+    "source = 'iris'\ntargt = 'y'": "data.targt: unknown key; did you mean 'target'? (known: source, target",
     "source = 't.csv'\nseparator = ';;'": "data.separator: ';;' is not one sign",
     "source = 't.csv'\ndecimal = ';'": "data.decimal: unknown ';'",
     "source = 't.csv'\nencoding = 'utf-9'": "data.encoding: 'utf-9' is not",
