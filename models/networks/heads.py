@@ -24,6 +24,7 @@ from nightune.models.networks.losses import (
     loss_of_shares,
     named_loss,
     own_loss,
+    refuse_other_numbers,
     refuse_other_values,
     refuse_wrong_values,
 )
@@ -291,6 +292,8 @@ def _classes(
         raise InputError("training.loss", f"{training.loss!r} is for quantities ({known}); {remedy}")
     own = own_loss(training.loss, kind, folder, rows.is_one_hot) if is_reference(training.loss) else None
     witness = given if training.loss == AUTO else own
+    if witness and kind != "labels" and not rows.is_one_hot:
+        refuse_other_numbers(witness, rows.classes)
     meaning = settle_meaning(model, kind, size, rows.inputs, training.outputs, witness)
     loss = own or _stated_loss(training, kind, meaning.is_logits, folder) or given
     return Head(kind, meaning.is_logits, loss, because=meaning.because, is_one_hot=rows.is_one_hot)

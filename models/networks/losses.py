@@ -200,6 +200,22 @@ def refuse_wrong_values(loss: TrainedLoss, outputs: np.ndarray, targets: np.ndar
         raise InputError(loss.key, f"the loss {loss.name} {problem}{where}")
 
 
+def refuse_other_numbers(loss: TrainedLoss, classes: Sequence[Any]) -> None:
+    """Refuse a loss that computes with numbers of classes where these are not 0, 1, …, as which training knows them.
+
+    Cross-entropies and hinges of Keras name classes; a squared error, or a user's loss, has other values for −1 and 1.
+    """
+    computes = loss.example_loss is not None and loss.reads_logits is None
+    are_numbers = all(isinstance(each, int | float | np.number) for each in classes)
+    if not computes or not are_numbers or list(classes) == list(range(len(classes))):
+        return
+    shown = f"{classes[0]:g} and {classes[-1]:g}" if len(classes) == 2 else f"{classes[0]:g} to {classes[-1]:g}"
+    problem = f"the classes are {shown}, and the loss {loss.name} would get their indices, 0 to {len(classes) - 1}"
+    indices = "return the indices, np.unique(y, return_inverse=True)[1]"
+    numbers = 'set task = "regression" in [data] to train on the numbers' if len(classes) == 2 else ""
+    raise InputError("data.task", f"{problem}; {' or '.join(filter(None, (numbers, indices)))}{loss.place}")
+
+
 def refuse_other_values(loss: TrainedLoss, values: np.ndarray, disturbed: np.ndarray) -> None:
     """Refuse a loss that has other values once the model's weights are disturbed: it belongs to one build of it."""
     if not np.array_equal(values, disturbed, equal_nan=True):

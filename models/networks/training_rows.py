@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ class TrainingRows:
     target_range: tuple[float, float] | None = None
     is_scaled: bool = False
     is_one_hot: bool = False  # the data holds classes as rows with one 1
+    classes: tuple[Any, ...] = ()  # as the data holds them, in the order of their indices
     are_weighted: bool = False  # by the data, or by classes in some trial
     training_inputs: ArrayTree | None = None  # all of them, for functions that build models by them
     fold_inputs: tuple[ArrayTree, ...] = ()  # those of each fold
@@ -67,6 +69,7 @@ class TrainingRows:
             target_range=(float(train.targets.min()), float(train.targets.max())),
             is_scaled="target_scale" in described,
             is_one_hot=bool(described.get("is_one_hot", False)),
+            classes=dataset.classes or (),
             are_weighted=train.weights is not None,
             training_inputs=train.inputs,
             fold_inputs=tuple(fold.train.inputs for fold in dataset.folds),

@@ -66,6 +66,8 @@ LABELS, CLASSIFICATION = 'task = "multilabel"', 'task = "classification"'
 LARGEST, STEPS = "several.argmax(axis=1)", "np.stack([three > 0, three > 1], axis=1)"
 GRID = "(np.arange(240) % 11).reshape(60, 4)"
 NUMBERED = "np.unique({}, return_inverse=True)[1].reshape(60, 4), three"
+SIGNED, NUMBERED_CLASSES = "x, 2 * two - 1", "(lambda x, y: (x, np.unique(y, return_inverse=True)[1]))({})"
+SQUARES = "ops.mean((ops.reshape(y_true, (ops.shape(y_pred)[0], -1)) - y_pred) ** 2, axis=-1)"
 IDS, LONG_IDS = f"{GRID} + 2**40", f"{GRID}.astype(object) + 2**70"
 OWN = "import keras\nfrom keras import ops\n\ndef own(y_true, y_pred):\n    return {}\n"
 JOINED = "parts = [layers.Dense(1)(hidden) for _ in range(2)]; model = keras.Model(inputs, layers.Concatenate()(parts))"
@@ -249,6 +251,20 @@ CASES: dict[str, Case] = {
         {"load": AMOUNT, "own": OWN.format("ops.mean(ops.abs(y_true - y_pred))"), "training": 'loss = "own.py:own"'},
         "axis=-1",
         [{"own": OWN.format("ops.mean(ops.abs(y_true - y_pred), axis=-1)")}],
+    ),
+    "a squared error of signed classes": (
+        {"load": SIGNED, "net": outputs(activation="'tanh'", compiled=loss("'mse'"))},
+        "-1 and 1",
+        [
+            {"data": REGRESSION},
+            {"load": NUMBERED_CLASSES.format(SIGNED)},
+            {"net": outputs(activation="'tanh'", compiled=loss("'hinge'"))},
+        ],
+    ),
+    "an own loss of classes from 1": (
+        {"load": "x, three + 1", "own": OWN.format(SQUARES), "training": 'loss = "own.py:own"'},
+        "1 to 3",
+        [{"load": NUMBERED_CLASSES.format("x, three + 1")}, {"load": "x, np.eye(3)[three]"}],
     ),
     "smoothing without a cross-entropy": (
         {"net": outputs(compiled=loss("keras.losses.CategoricalHinge()")), "space": "penalty.label_smoothing = 0.1"},
