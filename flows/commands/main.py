@@ -71,13 +71,14 @@ def tune(  # noqa: PLR0913, PLR0917 - one argument per option
         say("Starting Prefect (this takes some seconds) …")
         with prefect_server() as wait_until_it_answers:
             with lasting_imports():
+                from nightune.flows.runtime.charts_ahead import charts_bundled_beside  # noqa: PLC0415
                 from nightune.flows.runtime.flow_runs import owned_flow_runs  # noqa: PLC0415 - Prefect takes seconds to import
                 from nightune.flows.runtime.while_prefect_starts import open_store_and_keras  # noqa: PLC0415
                 from nightune.flows.tune import tune as tune_flow  # noqa: PLC0415
 
-                open_store_and_keras(load_study(study, trials=trials, epochs=epochs, seed=seed), fresh)
+                store = open_store_and_keras(load_study(study, trials=trials, epochs=epochs, seed=seed), fresh)
             wait_until_it_answers()
-            with owned_flow_runs():
+            with owned_flow_runs(), charts_bundled_beside(store.compiled):
                 report = tune_flow(study, trials, epochs, seed, str(engine), fresh, retry_failed)
     _show_results(report, as_json)  # drawing the report takes seconds
     with report_errors(creates_store=False, asks_store=False), sigterm_as_interrupt(), progress_shown():

@@ -10,8 +10,8 @@ from nightune.tasks.tracking.sweeps.sweeps import all_sweeps
 from nightune.tuning.study.study import Study
 
 
-def open_store_and_keras(study: Study, fresh: bool) -> None:
-    """Open the store, which imports MLflow, and load Keras unless the study's last sweep is complete.
+def open_store_and_keras(study: Study, fresh: bool) -> Store:
+    """Open the store, which imports MLflow, load Keras unless the study's last sweep is complete; return the store.
 
     One after the other: both are imports, which share one lock of the interpreter. Errors are raised as by the flow.
     """
@@ -20,6 +20,7 @@ def open_store_and_keras(study: Study, fresh: bool) -> None:
     if fresh or not _is_complete(store, study):
         say(f"Importing Keras and {read_settings().keras_backend} …")
         load_keras(store.compiled)
+    return store
 
 
 def _is_complete(store: Store, study: Study) -> bool:

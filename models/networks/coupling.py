@@ -42,6 +42,21 @@ def is_separable(model: keras.Model, sample: ArrayTree) -> bool:
     )
 
 
+def normalizations_alone(model: keras.Model) -> list[Any]:
+    """Return the BatchNormalization layers of a model whose examples depend on each other through these alone.
+
+    Empty if anything else couples them or may do so. Layers inside of others that repeat them are not looked at.
+    """
+    layers = all_layers(model)
+    found = [layer for layer in layers if type(layer) is keras.layers.BatchNormalization]
+    rest = [layer for layer in layers if type(layer) is not keras.layers.BatchNormalization]
+    is_alone = is_known_by_example(model) and not any(
+        _may_couple(layer) or isinstance(layer, keras.layers.Wrapper) for layer in rest
+    )
+    are_plain = all(not layer.synchronized and layer.activity_regularizer is None for layer in found)
+    return found if is_alone and are_plain else []
+
+
 def predicts_rows_apart(model: keras.Model, sample: ArrayTree) -> bool:
     """True if in inference mode an example's outputs do not depend on the others: known, or measured on the sample."""
     return is_known_by_example(model) or not depends_on_other_rows(model, sample, training=False)

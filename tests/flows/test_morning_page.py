@@ -4,6 +4,7 @@ import io
 import logging
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -55,12 +56,14 @@ def test_open_starts_a_browser_or_says_why_not(
     assert "--output" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("store_root")
 def test_results_are_printed_before_the_report_is_drawn(
-    small_study: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    small_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from nightune.flows.commands import main
 
     shown: list[str] = []
+    store = SimpleNamespace(compiled=tmp_path)
 
     def page(*_: Any) -> DrawnReport:
         shown.append(capsys.readouterr().out)
@@ -69,8 +72,9 @@ def test_results_are_printed_before_the_report_is_drawn(
     monkeypatch.setattr(main, "supervised", lambda _: None)
     monkeypatch.setattr(main, "prefect_server", lambda: nullcontext(lambda: None))
     monkeypatch.setattr(main, "morning_page", page)
+    monkeypatch.setattr("nightune.flows.runtime.charts_ahead.charts_bundled_beside", lambda _: nullcontext())
     monkeypatch.setattr("nightune.flows.runtime.flow_runs.owned_flow_runs", nullcontext)
-    monkeypatch.setattr("nightune.flows.runtime.while_prefect_starts.open_store_and_keras", lambda *_: None)
+    monkeypatch.setattr("nightune.flows.runtime.while_prefect_starts.open_store_and_keras", lambda *_: store)
     monkeypatch.setattr("nightune.flows.tune.tune", lambda *_: SweepReport("flowers", SWEEP, (BEST,)))
     main.tune(small_study)
     (before,), after = shown, capsys.readouterr().out

@@ -31,6 +31,7 @@ class Batch(NamedTuple):
     targets: Any
     weights: Any  # weight of each example in the batch's mean, or one scalar for all; 0 for padding
     first: Any = 0  # index of the first example in its batch
+    is_real: Any = None  # (examples,) boolean, False for padding; None if nothing depends on it
 
 
 class Update(NamedTuple):

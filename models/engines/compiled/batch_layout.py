@@ -1,8 +1,8 @@
 """Lay out an epoch's batches in blocks for compiled programs, whose arrays have fixed shapes.
 
 A block is the examples that are computed at once. A batch smaller than its block is padded with examples of weight 0;
-a larger batch accumulates the gradients of several blocks. If the model's examples depend on each other (batch
-normalization), each batch is one block of exactly its size.
+a larger batch accumulates the gradients of several blocks. If the model's examples depend on each other, each batch is
+one block: of exactly its size, or padded where the padding can be left out of what the examples depend on.
 """
 
 import itertools
@@ -78,6 +78,18 @@ def exact_parts(plan: EpochPlan) -> tuple[Part, ...]:
     edges = [0, *changes.tolist(), plan.updates]
     spans = [slice(start, end) for start, end in itertools.pairwise(edges)]
     return tuple(_part(plan, Shape(int(plan.batch_sizes[span.start]), False), span, 1) for span in spans)
+
+
+def masked_parts(plan: EpochPlan) -> tuple[Part, ...]:
+    """Lay out batches of one size and their remainder in blocks of the power of two that fits them, one for each batch.
+
+    For models whose examples depend on each other through statistics of the real rows. Other plans: each batch exactly.
+    """
+    largest = int(plan.batch_sizes.max())
+    if (plan.batch_sizes[:-1] != largest).any():
+        return exact_parts(plan)
+    shape = Shape(min(plan.laid_out_examples, 1 << (largest - 1).bit_length()), False)
+    return (_part(plan, shape, slice(0, plan.updates), max(MINIMUM_CAPACITY, plan.laid_out_examples // 8)),)
 
 
 def capped_parts(plan: EpochPlan, cap: int) -> tuple[Part, ...]:

@@ -24,6 +24,7 @@ from nightune.models.engines.compiled.batch_layout import (
     bucketed_parts,
     exact_parts,
     fitted_parts,
+    masked_parts,
     order_length,
     padded_order,
 )
@@ -84,7 +85,7 @@ class JaxProgram:
         # On CPUs, XLA is slow with convolutions inside loops (openxla/xla#34273): use one call per update.
         self._is_on_cpu = jax.default_backend() == "cpu"
         self._is_stepwise = program.has_convolutions and self._is_on_cpu
-        self._is_separable = program.is_separable
+        self._may_pad = program.is_separable or program.is_maskable
         self._train = jax.jit(partial(_train_epochs, program), static_argnames="shape", donate_argnums=0)
         self._step = jax.jit(partial(_step, program), static_argnames="shape", donate_argnums=0)
         self._predict = jax.jit(partial(_predict, program))
@@ -105,8 +106,8 @@ class JaxProgram:
 
     def parts(self, plan: EpochPlan) -> tuple[Part, ...]:
         """Lay out a plan as the model and the device allow."""
-        if not self._is_separable:
-            return exact_parts(plan)
+        if not self.program.is_separable:
+            return masked_parts(plan) if self._may_pad else exact_parts(plan)
         return fitted_parts(plan) if self._is_stepwise else bucketed_parts(plan, divides_large=self._is_on_cpu)
 
     def extra(self, name: str, compiled: Callable[[Program], Any]) -> Any:
@@ -132,9 +133,10 @@ class JaxProgram:
 
     def epochs_at_once(self, state: State, plan: EpochPlan) -> int:
         """Return how many epochs fit into the memory of a call; 1 if an epoch takes several calls."""
-        if self._is_stepwise or not self._is_separable:
+        parts = self.parts(plan)
+        if self._is_stepwise or not self._may_pad or len(parts) > 1:
             return 1
-        return self._maximum_epochs(state, order_length(plan, self.parts(plan)))
+        return self._maximum_epochs(state, order_length(plan, parts))
 
     def train_epochs(
         self, state: State, hyperparameters: Sequence[np.ndarray], rule: np.int32, plans: Sequence[EpochPlan]
@@ -153,7 +155,7 @@ class JaxProgram:
 
     def _call(self, state: State, epochs: Sequence[Updates], shape: Shape, before: Any) -> Any:
         """Compute epochs of one layout; return the state, and the losses, outputs and weights by epoch."""
-        maximum = self._maximum_epochs(state, len(epochs[0].order)) if self._is_separable else 1
+        maximum = self._maximum_epochs(state, len(epochs[0].order)) if self._may_pad else 1
         padded = Updates(*(np.zeros((maximum, *array.shape), array.dtype) for array in epochs[0]))
         for arrays, values in zip(padded, zip(*epochs, strict=True), strict=True):
             arrays[: len(epochs)] = values
@@ -251,11 +253,13 @@ def _block(
     """Return a block's share of the batch's gradients, the other variables, and its share of the batch's mean loss."""
     start, examples = update.bounds
     rows = lax.dynamic_slice(update.order, (start + skipped,), (shape.block,))
-    weights = jnp.where(jnp.arange(shape.block) + skipped < examples, 1.0 / examples.astype(jnp.float32), 0.0)
+    is_real = jnp.arange(shape.block) + skipped < examples
+    weights = jnp.where(is_real, 1.0 / examples.astype(jnp.float32), 0.0)
     targets = data.targets[rows]
     own = None if data.weights is None else data.weights[rows]
     weights = program.weighted(weights, targets, own, update.hyperparameters)
-    batch = Batch(rows_of(data.inputs, rows), targets, weights, 0 if shape.is_micro else skipped)
+    first = 0 if shape.is_micro else skipped
+    batch = Batch(rows_of(data.inputs, rows), targets, weights, first, is_real if program.is_maskable else None)
     gradient = jax.value_and_grad(program.loss, has_aux=True)
     (_, (loss, non_trainable)), gradients = gradient(trainable, non_trainable, update.hyperparameters, batch)
     return gradients, non_trainable, loss

@@ -15,6 +15,7 @@ from nightune.models.engines.compiled.own_rule import OwnRule
 from nightune.models.engines.compiled.shared_rules import SharedRules, can_share
 from nightune.models.engines.compiled.update_rule import UpdateRule
 from nightune.models.engines.keras_parts.evaluated_weights import EFFECTIVE_RATE
+from nightune.models.engines.keras_parts.masked_statistics import statistics_of_rows
 from nightune.models.engines.keras_parts.model_traits import dropout_layers, has_convolutions
 from nightune.models.engines.keras_parts.penalty_measurements import ZERO_SHARE, share_of_zeros
 from nightune.models.engines.keras_parts.traced_scalar import Hyperparameter, make_variable
@@ -38,13 +39,15 @@ class Form:
     `is_separable`: a batch's gradient is the sum of its examples' gradients. `predicts_rows_apart`: in inference mode
     an example's outputs do not depend on the others. `own_rates` returns the dropout rates of a recipe that are data,
     as its user's function sets nothing else by them. `rules`: those that the program may hold beside each other, None
-    for all. `keys` are those of the program if its rules can be shared, and if they cannot.
+    for all. `normalizations`: the layers through which alone examples depend on each other. `keys` are those of the
+    program if its rules can be shared, and if they cannot.
     """
 
     is_separable: bool
     predicts_rows_apart: bool = False
     own_rates: Callable[[Recipe], Sequence[float]] = lambda _: ()
     rules: frozenset[str] | None = None
+    normalizations: Sequence[Any] = ()
     keys: tuple[str, str] = ("", "")
 
 
@@ -61,6 +64,7 @@ class Program:
         form: Form,
     ) -> None:
         self.head, self.is_separable, self.predicts_rows_apart = head, form.is_separable, form.predicts_rows_apart
+        self._normalizations = form.normalizations
         self._classes = classes if recipe.training.has_class_weights else None
         self._model, self._initial = model, initial
         self.trainable = model.trainable_variables
@@ -102,6 +106,11 @@ class Program:
         other = copy.copy(self)
         other._classes = None if self._classes is None else classes
         return other
+
+    @property
+    def is_maskable(self) -> bool:
+        """True if a batch may be padded, though its examples depend on each other: `Batch.is_real` is then read."""
+        return bool(self._normalizations)
 
     @property
     def hyperparameter_count(self) -> int:
@@ -180,7 +189,8 @@ class Program:
         with keras.StatelessScope(
             self._mapping(trainable, non_trainable, hyperparameters), collect_losses=True
         ) as scope:
-            with hashed_noise(), block_of_batch(arrays_of(batch.inputs)[0].shape[0], batch.first):
+            is_real = statistics_of_rows(self._normalizations, batch.is_real)
+            with hashed_noise(), block_of_batch(arrays_of(batch.inputs)[0].shape[0], batch.first), is_real:
                 outputs = to_weights_dtype(self._model(batch.inputs, training=True))
             loss = minimized = ops.sum(self._loss.call(batch.targets, outputs) * batch.weights)
             if self._smoothing:

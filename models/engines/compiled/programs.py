@@ -18,7 +18,7 @@ from nightune.models.engines.compiled.initial_weights import InitialWeights
 from nightune.models.engines.compiled.program import Form, Program
 from nightune.models.engines.keras_parts.recipe_models import build_recipe_model
 from nightune.models.engines.refusals import refuse_own_steps
-from nightune.models.networks.coupling import is_separable, predicts_rows_apart
+from nightune.models.networks.coupling import is_separable, normalizations_alone, predicts_rows_apart
 from nightune.models.networks.embedding_ids import refuse_ids_outside_tables
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.serving.input_trees import map_arrays
@@ -113,7 +113,14 @@ class Programs:
         has_folds, rates = bool(self._dataset.folds), self._alike.rates
         is_apart = has_folds and predicts_rows_apart(model, rows)
         shared, own = (" · ".join(key) for key in self._keys(recipe))
-        form = Form(is_separable(model, rows), is_apart, rates, self.rules, (shared, own))
+        form = Form(
+            is_separable(model, rows),
+            predicts_rows_apart=is_apart,
+            own_rates=rates,
+            rules=self.rules,
+            normalizations=normalizations_alone(model),
+            keys=(shared, own),
+        )
         program = Program(model, head, recipe, initial, ClassWeights(self._dataset), form)
         compiled = self._backend.compile(program, self._put_data(program))
         self._first_calls.append(compiled.first_calls)

@@ -19,6 +19,7 @@ from nightune.models.engines.compiled.batch_layout import (
     accumulated_parts,
     bucketed_parts,
     exact_parts,
+    masked_parts,
     unpadded_parts,
 )
 from nightune.models.engines.compiled.engine import CompiledEngine
@@ -108,6 +109,8 @@ class TensorFlowProgram:
             return unpadded_parts(plan)
         if self.program.is_separable:
             return accumulated_parts(plan) if _device() == "/CPU:0" else bucketed_parts(plan)
+        if self.program.is_maskable and (plan.batch_sizes[:-1] == plan.batch_sizes.max()).all():
+            return masked_parts(plan)
         return exact_parts(plan) if len(np.unique(plan.batch_sizes)) <= EXACT_SHAPES else unpadded_parts(plan)
 
     def train(self, state: State, updates: Updates, before: Any, shape: Shape) -> tuple[State, Any, Any | None]:
@@ -194,7 +197,7 @@ def _block(
 ) -> Any:
     """Return a block's share of the batch's gradients, the other variables, and its share of the batch's mean loss."""
     start, examples = update.bounds[0], update.bounds[1]
-    share = 1.0 / tf.cast(examples, tf.float32)
+    share, is_real = 1.0 / tf.cast(examples, tf.float32), None
     if shape.block == 0:
         rows, weights = tf.slice(update.order, [start], [examples]), share
     else:
@@ -202,13 +205,14 @@ def _block(
         # Not a slice: XLA compiles its start as a constant, so each layout of batches would be compiled separately.
         rows = tf.gather(update.order, start + indices)
         weights = tf.where(indices < examples, share, 0.0)
+        is_real = indices < examples if program.is_maskable else None
     targets = tf.gather(data.targets, rows)
     own = None if data.weights is None else tf.gather(data.weights, rows)
     weights = program.weighted(weights, targets, own, update.hyperparameters)
     with tf.GradientTape() as tape:
         tape.watch(trainable)
         inputs = map_arrays(lambda array: tf.gather(array, rows), data.inputs)
-        batch = Batch(inputs, targets, weights, 0 if shape.is_micro else skipped)
+        batch = Batch(inputs, targets, weights, 0 if shape.is_micro else skipped, is_real)
         total, (loss, non_trainable) = program.loss(trainable, non_trainable, update.hyperparameters, batch)
     return tape.gradient(total, trainable, unconnected_gradients="zero"), non_trainable, loss
 

@@ -22,13 +22,25 @@ def charts_library(folder: Path | None = None) -> str:
 
     A file in the folder is used if its content has its digest; else the script is bundled, and replaces earlier files.
     """
-    file = None if folder is None else folder / f"charts-{_version()}-{VEGA_LITE}.js"
+    file = None if folder is None else _file(folder)
     kept = "" if file is None else _read(file)
     if file is None or kept:
         return kept or _bundle()
     script = _bundle()
     _keep(file, script)
     return script
+
+
+def is_kept(folder: Path) -> bool:
+    """Return whether the folder has the script; True as well where its package is missing, which the report says."""
+    try:
+        return _file(folder).exists()
+    except InputError:
+        return True
+
+
+def _file(folder: Path) -> Path:
+    return folder / f"charts-{_version()}-{VEGA_LITE}.js"
 
 
 def _version() -> str:
