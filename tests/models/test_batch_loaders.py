@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from nightune.models.data import loader_columns
@@ -12,6 +13,7 @@ from nightune.models.data.batches import read_batches
 from nightune.models.data.contents import Arrays
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.raw_data import separate_target
+from nightune.models.data.rows_to_predict import read_rows
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.sources import _from_result
 from nightune.models.data.splits import Split
@@ -195,6 +197,11 @@ def test_ragged_rows_are_padded_as_the_study_says_and_by_a_version_alike(pad, ro
     assert predictor.inputs([ROWS[row]]).tolist() == [expected]
     assert {tuple(each) for each in predictor.inputs(ROWS).tolist()} >= known
     np.testing.assert_array_equal(predictor.inputs(opened.train.inputs), opened.train.inputs)
+    pd.DataFrame({"ids": ROWS[:3]}).to_parquet(tmp_path / "rows.parquet")
+    (tmp_path / "rows.jsonl").write_text("".join(f'{{"ids": {ids}}}\n' for ids in ROWS[:3]))
+    for name in ("rows.parquet", "rows.jsonl"):
+        rows = read_rows(tmp_path / name, opened.description).rows
+        np.testing.assert_array_equal(predictor.inputs(rows), predictor.inputs(ROWS[:3]))
     if "length" not in pad:
         with pytest.raises(InputError, match="at most 6"):
             predictor.inputs([list(range(9))])

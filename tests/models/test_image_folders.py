@@ -79,6 +79,13 @@ def test_folders_above_the_classes_are_fixed_splits(tmp_path):
     np.testing.assert_array_equal(apart.train.inputs, data.train.inputs)
 
 
+def test_large_images_are_mapped_to_a_file(folder, data, monkeypatch):
+    monkeypatch.setenv("NIGHTUNE_DATA", "disk")
+    large = load(folder, image_size=(4, 4))
+    assert isinstance(large.train.inputs, np.memmap)
+    assert large.version == data.version
+
+
 class OneOutput:
     """Stands for a model: its inputs are what counts here."""
 
