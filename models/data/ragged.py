@@ -11,7 +11,9 @@ from nightune.models.serving.padding import END, is_list_of_rows, pad_rows
 KEY, PAD = "data.source", "data.pad"
 
 
-def pad_inputs(given: Any, rows: int, pad: Mapping[str, Any]) -> tuple[Any, dict[str, Any], tuple[str, ...]]:
+def pad_inputs(
+    given: Any, rows: int, pad: Mapping[str, Any], source: str
+) -> tuple[Any, dict[str, Any], tuple[str, ...]]:
     """Return inputs with their lists of rows padded, what a version needs to pad, and findings.
 
     Inputs that are no lists of `rows` rows stay as they are. InputError for lists of rows of different lengths, if the
@@ -23,7 +25,7 @@ def pad_inputs(given: Any, rows: int, pad: Mapping[str, Any]) -> tuple[Any, dict
         ragged = next((values for values in lists.values() if _is_ragged(values)), None)
         if ragged is not None:
             lengths = sorted({len(row) for row in ragged})
-            problem = f"inputs are rows of different lengths, from {lengths[0]} to {lengths[-1]}"
+            problem = f"{source}: inputs are rows of different lengths, from {lengths[0]} to {lengths[-1]}"
             raise InputError(KEY, f'{problem}; pad = "end" (or "start") in [data] fills the short ones with 0')
         return given, {}, ()
     if not lists:
@@ -40,7 +42,7 @@ def pad_inputs(given: Any, rows: int, pad: Mapping[str, Any]) -> tuple[Any, dict
             "is_cut": "length" in pad,
         }
         cut = sum(len(row) > length for row in values)
-        named[name] = pad_rows(values, pads[name], KEY, f"input {name!r}" if name else "inputs")
+        named[name] = pad_rows(values, pads[name], KEY, f"{source}: input {name!r}" if name else f"{source}: inputs")
         side = "end" if pad["side"] == END else "start"
         filled = f"rows of up to {longest} values have {length} each, filled with {pads[name]['value']} at the {side}"
         what = f"input {name!r}: " if name else "inputs: "
