@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nightune.models.data import batches as batches_module
 from nightune.models.data import loader_columns
 from nightune.models.data.batches import read_batches
 from nightune.models.data.contents import Arrays
@@ -100,6 +101,16 @@ def test_targets_of_several_columns_are_rows_of_examples():
     np.testing.assert_array_equal(read(zip(X, onehot, strict=True)).targets, onehot)
 
 
+def test_vectors_with_as_many_numbers_as_targets_are_examples():
+    onehot = np.eye(3)[Y]
+    np.testing.assert_array_equal(read(zip(X[:, :3], onehot, strict=True)).inputs, X[:, :3])
+
+
+def test_rows_that_repeat_are_no_endless_loader():
+    rows = [(np.tile(X[:4], (2, 1)), np.arange(8 * place, 8 * place + 8) % 3) for place in range(7)]
+    assert len(read(iter(rows)).targets) == 56
+
+
 def test_loaders_by_name_are_fixed_splits():
     parts = {"train": Loader(), "val": batches(), "test": PyDataset()}
     with pytest.raises(InputError, match="weights"):
@@ -130,7 +141,7 @@ def failing():
 
 
 REFUSED = {
-    "endless generator": (endless, ["repeat", "islice"]),
+    "endless generator": (endless, ["4 at a time", "islice"]),
     "endless PyDataset": (lambda: PyDataset(None), ["endless", "__len__"]),
     "without targets": (lambda: iter([X]), ["(x, y)"]),
     "dictionary": (lambda: iter([{"image": X, "label": Y}]), ["'image'", "map"]),
@@ -148,6 +159,19 @@ def test_what_cannot_be_read_as_meant_is_refused(kind):
     with pytest.raises(InputError) as caught:
         read(given())
     assert all(word in caught.value.message for word in words)
+
+
+def random_batches():
+    while True:
+        rows = random.integers(0, 50, 16)
+        yield X[rows], Y[rows]
+
+
+def test_a_loader_of_unknown_length_has_a_limit(monkeypatch):
+    monkeypatch.setattr(batches_module, "MOST_BATCHES", 20)
+    with pytest.raises(InputError, match="not ended after 20"):
+        read(random_batches())
+    assert len(read(itertools.islice(random_batches(), 10)).targets) == 160
 
 
 def test_the_remedy_for_an_endless_generator_works():
