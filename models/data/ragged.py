@@ -19,6 +19,7 @@ def pad_inputs(
     Inputs that are no lists of `rows` rows stay as they are. InputError for lists of rows of different lengths, if the
     study does not say how to pad, and where it does and there is none.
     """
+    given = {name: _rows_of(each) for name, each in given.items()} if isinstance(given, Mapping) else _rows_of(given)
     named = dict(given) if isinstance(given, Mapping) else {"": given}
     lists = {name: values for name, values in named.items() if is_list_of_rows(values) and len(values) == rows}
     if not pad:
@@ -48,6 +49,11 @@ def pad_inputs(
         what = f"input {name!r}: " if name else "inputs: "
         findings.append(f"{what}{filled}{f', and {cut} longer ones are cut there' if cut else ''}")
     return (named if isinstance(given, Mapping) else named[""]), pads, tuple(findings)
+
+
+def _rows_of(values: Any) -> Any:
+    """Return a ragged tensor of TensorFlow as the list of its rows; others as they are."""
+    return values.to_list() if hasattr(values, "to_list") and hasattr(values, "row_splits") else values
 
 
 def _is_ragged(values: Any) -> bool:

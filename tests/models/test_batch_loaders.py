@@ -260,6 +260,7 @@ def test_datasets_of_tensorflow_are_read() -> None:
     np.testing.assert_array_equal(read(shuffled).inputs, read(shuffled).inputs)
     with pytest.raises(InputError, match="take"):
         read(whole.batch(16).repeat())
+    assert read((tf.ragged.constant(ROWS), Y[:40]), side="start").inputs.shape == (40, 6)
     words = tf.data.Dataset.from_tensor_slices((tf.ragged.constant(ROWS), Y[:40])).batch(16)
     assert read(words, side="end").inputs.shape == (40, 6)
     with pytest.raises(InputError, match='pad = "end"'):
