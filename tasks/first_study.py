@@ -21,6 +21,7 @@ from nightune.models.serving.input_trees import plain_shape
 from nightune.tasks.check_study import check_study
 from nightune.tasks.first_model import model_text
 from nightune.tasks.load_study import load_study
+from nightune.tuning.study.data_section import OF_SOURCE
 from nightune.tuning.study.edit import inline
 from nightune.vocabulary import TASK_METRICS, VALIDATION_PREFIX, unknown_name
 
@@ -62,7 +63,12 @@ def write_first_study(source: Path, target: str | None, folder: Path) -> FirstSt
     none is left if the data cannot be trained on as it is.
     """
     options = _options(_existing(source))
-    content = read_source(str(_existing(source)), Path(), options=options)
+    try:
+        content = read_source(str(_existing(source)), Path(), options=options)
+    except InputError as error:
+        if error.key.removeprefix("data.") not in OF_SOURCE:
+            raise
+        raise InputError(error.key, f"{error.message}. Write a study with this key: init takes none") from error
     columns = [str(name) for name in content.frame.columns] if isinstance(content, Table) else []
     chosen = target or (_usual_target(columns) if columns else None)
     if target is not None and target not in columns:

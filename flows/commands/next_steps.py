@@ -118,6 +118,8 @@ def _request_of(data_version: str) -> Request:
         return "FOLDER_OF_IMAGES", "paths_of_images"
     if "columns" in description:
         return OF_TABLE
+    if "pad" in description:
+        return "rows.jsonl", "raw_lists"
     if is_several(shape):
         return "rows.npz", "raw_dictionary" if isinstance(shape, dict) else "raw_list"
     return OF_TABLE if len(shape) == 1 else ("rows.npz", "raw_array")

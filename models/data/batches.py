@@ -12,7 +12,7 @@ from nightune.models.data.loader_columns import ENDS, Columns, are_equal, bytes_
 from nightune.models.errors import InputError
 
 KEY = "data.source"
-MOST_ELEMENTS = 1_000_000  # of a loader of unknown length
+MOST_BATCHES, MOST_EXAMPLES = 100_000, 1_000_000  # of a loader of unknown length
 
 
 def are_batches(given: Any) -> bool:
@@ -39,7 +39,7 @@ def read_batches(given: Any, source: str) -> tuple[list[Any], bool, tuple[str, .
     with closing(columns):
         for number, element in enumerate(islice(elements(), count), start=1):
             columns.add(_parts(element, source))
-            if count is None and number >= MOST_ELEMENTS:
+            if count is None and number >= (MOST_BATCHES if columns.are_batched else MOST_EXAMPLES):
                 raise InputError(KEY, f"{source}: the loader has not ended after {number:,} elements; {ENDS}")
         arrays = columns.joined()
     findings = [columns.said()]

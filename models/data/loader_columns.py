@@ -14,8 +14,9 @@ from nightune.models.serving.input_trees import named_arrays
 
 KEY = "data.source"
 LEAST_FREE = 2**30  # bytes that stay free on the disk of temporary files
-FEWEST_REPEATED = 8  # rows of a batch that tells a repetition
-ENDS = "end it, such as by dataset.take(n), itertools.islice(batches, n) or a method __len__"
+FEWEST_REPEATED = 8  # rows of the first batch, so that repeated batches are no chance
+PASSES = 4  # over the same batches, after which a loader of unknown length is endless
+ENDS = "end it after one pass, such as by dataset.take(n), itertools.islice(batches, n) or a method __len__"
 logger = logging.getLogger("nightune")
 
 
@@ -28,8 +29,7 @@ class Columns:
         self._columns: dict[str, _Column] = {}
         self._form: Any = None
         self._elements = 0
-        self._starts: list[bytes] = []  # digests of the first two elements of a loader of unknown length
-        self._was_first = False
+        self._period, self._is_compared = _Period(), False
 
     def add(self, parts: list[Any]) -> None:
         """Add an element; InputError if it is not like the first one, or if the elements repeat."""
@@ -51,10 +51,8 @@ class Columns:
 
     def _begin(self, parts: list[Any], leaves: list[tuple[str, Any]]) -> None:
         if not self._is_settled:
-            target = parts[1]
-            self.are_batched = target.ndim > 0 and all(
-                (isinstance(array, list) or array.ndim > 0) and len(array) == len(target) for _, array in leaves
-            )
+            self.are_batched = not _is_vector(parts[0]) and _have_as_many_rows([array for _, array in leaves])
+        self._is_compared = self._count is None and self.are_batched and len(leaves[0][1]) >= FEWEST_REPEATED
         size = sum(len(bytes_of(array)) for _, array in leaves)
         if self._count is not None:
             what = "batches" if self.are_batched else "examples"
@@ -64,16 +62,13 @@ class Columns:
         self._columns = {name: _Column(self._source, is_on_disk) for name, _ in leaves}
 
     def _refuse_repetition(self, leaves: list[tuple[str, Any]]) -> None:
-        if self._count is not None or not self.are_batched or len(leaves[0][1]) < FEWEST_REPEATED:
+        """Refuse batches of unknown number that come over and over again."""
+        if not self._is_compared:
             return
-        digest = hashlib.blake2b(b" ".join(bytes_of(array) for _, array in leaves), digest_size=16).digest()
-        if len(self._starts) < 2:
-            self._starts.append(digest)
-            return
-        if self._was_first and digest == self._starts[1] != self._starts[0]:
-            problem = f"its batches repeat after {self._elements - 1}; it is endless"
-            raise InputError(KEY, f"{self._source} returned a loader, and {problem}: {ENDS}")
-        self._was_first = digest == self._starts[0]
+        period = self._period.next(hashlib.blake2b(b" ".join(bytes_of(array) for _, array in leaves)).digest())
+        if period is not None:
+            problem = f"its batches have come {PASSES} times, {period} at a time"
+            raise InputError(KEY, f"{self._source} returned a loader, and {problem}; {ENDS}")
 
     def joined(self) -> list[Any]:
         """Return inputs, targets and weights of all rows."""
@@ -96,6 +91,25 @@ class Columns:
         how = f"{self._elements:,} batches" if self.are_batched else "single examples"
         size = gibibytes(sum(column.size for column in self._columns.values()))
         return f"{self._source}: {rows:,} rows, {size}, are read once, as {how} of a loader"
+
+
+class _Period:
+    """Finds out whether a sequence is a few passes over its beginning (Knuth, Morris and Pratt, 1977)."""
+
+    def __init__(self) -> None:
+        self._held: list[bytes] = []
+        self._borders = [-1]  # of each beginning, the length of the longest end that is a beginning, too
+
+    def next(self, digest: bytes) -> int | None:
+        """Add a digest; return the length of one pass once PASSES whole ones have come, and nothing else."""
+        border = self._borders[-1]
+        while border >= 0 and self._held[border] != digest:
+            border = self._borders[border]
+        self._held.append(digest)
+        self._borders.append(border + 1)
+        count = len(self._held)
+        period = count - self._borders[-1]
+        return period if count == PASSES * period else None
 
 
 class _Column:
@@ -155,6 +169,16 @@ class _Column:
         if any(isinstance(each, list) for each in self._held) or len({each.shape[1:] for each in self._held}) > 1:
             return [np.asarray(row) for each in self._held for row in each]
         return np.concatenate(self._held)
+
+
+def _is_vector(inputs: Any) -> bool:
+    """True for one array of one dimension: the numbers of one example, as rows have at least one dimension each."""
+    return isinstance(inputs, np.ndarray) and inputs.ndim == 1 and inputs.dtype.kind in "bfiu"
+
+
+def _have_as_many_rows(arrays: list[Any]) -> bool:
+    sizes = {len(array) if isinstance(array, list) or array.ndim else None for array in arrays}
+    return len(sizes) == 1 and None not in sizes
 
 
 def _temporary_file() -> IO[bytes]:

@@ -129,7 +129,8 @@ def _refuse_unknown_columns(names: list[str], targets: tuple[str, ...], settings
     split_column = settings.split.column
     for key, name in [*(("data.target", target) for target in targets), ("data.split.column", split_column)]:
         if name is not None and name not in names:
-            raise InputError(key, unknown_name(name, names, "column"))
+            only = "; if a sign divides it into several, write it as separator in [data]" if len(names) == 1 else ""
+            raise InputError(key, f"{unknown_name(name, names, 'column')}{only}")
     a_target = "the target" if len(targets) == 1 else "a target"
     if split_column in targets:
         raise InputError("data.split.column", f"{split_column!r} is {a_target}; split by another column")

@@ -31,7 +31,7 @@ TEXTS = ("object", "str", "string", "category")  # dtypes of columns that hold t
 class RowsToPredict:
     """A table or arrays (rows, ...) for a version, and what of the file is not read or taken by its place."""
 
-    rows: "pd.DataFrame | ArrayTree | list[str]"  # the last are paths of images
+    rows: "pd.DataFrame | ArrayTree | list[Any]"  # the last are paths of images, or lists of numbers
     remarks: tuple[str, ...] = ()
     names: tuple[str, ...] = ()  # of the files of a folder, one for each row
 
@@ -90,6 +90,8 @@ def _read(file: Path, description: Mapping[str, Any]) -> RowsToPredict:
     content = _table(file, numbers, labels, description)
     if columns is None:
         shape = read_shape(description["input_shape"])
+        if "" in description.get("pad", {}) and len(content.frame.columns) == 1:
+            return RowsToPredict(content.frame.iloc[:, 0].tolist())
         return _by_name(content.frame, shape, file) if is_several(shape) else _by_place(content.frame, shape)
     return _known_columns(content.frame, [each["name"] for each in columns], description.get("target"))
 

@@ -265,7 +265,7 @@ def _from_pair(inputs_given: Any, targets_given: Any, source: str, pad: Mapping[
     refuse_other_order(inputs_given, targets_given, source, "targets")
     targets = plain_array(targets_given, KEY, f"{source}: targets")
     rows = len(np.atleast_1d(targets))
-    inputs_given, pads, said = pad_inputs(only_input(inputs_given, rows), rows, pad)
+    inputs_given, pads, said = pad_inputs(only_input(inputs_given, rows), rows, pad, source)
     form: dict[str, Any] = {"pad": pads} if pads else {}
     several = several_inputs(inputs_given, rows, source)
     is_named = hasattr(targets_given, "columns") and targets.ndim == 2 and targets.shape[1] > 1

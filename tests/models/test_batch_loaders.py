@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from nightune.models.data import batches as batches_module
 from nightune.models.data import loader_columns
 from nightune.models.data.batches import read_batches
 from nightune.models.data.contents import Arrays
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.raw_data import separate_target
+from nightune.models.data.rows_to_predict import read_rows
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.sources import _from_result
 from nightune.models.data.splits import Split
@@ -98,6 +101,16 @@ def test_targets_of_several_columns_are_rows_of_examples():
     np.testing.assert_array_equal(read(zip(X, onehot, strict=True)).targets, onehot)
 
 
+def test_vectors_with_as_many_numbers_as_targets_are_examples():
+    onehot = np.eye(3)[Y]
+    np.testing.assert_array_equal(read(zip(X[:, :3], onehot, strict=True)).inputs, X[:, :3])
+
+
+def test_rows_that_repeat_are_no_endless_loader():
+    rows = [(np.tile(X[:4], (2, 1)), np.arange(8 * place, 8 * place + 8) % 3) for place in range(7)]
+    assert len(read(iter(rows)).targets) == 56
+
+
 def test_loaders_by_name_are_fixed_splits():
     parts = {"train": Loader(), "val": batches(), "test": PyDataset()}
     with pytest.raises(InputError, match="weights"):
@@ -128,7 +141,7 @@ def failing():
 
 
 REFUSED = {
-    "endless generator": (endless, ["repeat", "islice"]),
+    "endless generator": (endless, ["4 at a time", "islice"]),
     "endless PyDataset": (lambda: PyDataset(None), ["endless", "__len__"]),
     "without targets": (lambda: iter([X]), ["(x, y)"]),
     "dictionary": (lambda: iter([{"image": X, "label": Y}]), ["'image'", "map"]),
@@ -146,6 +159,19 @@ def test_what_cannot_be_read_as_meant_is_refused(kind):
     with pytest.raises(InputError) as caught:
         read(given())
     assert all(word in caught.value.message for word in words)
+
+
+def random_batches():
+    while True:
+        rows = random.integers(0, 50, 16)
+        yield X[rows], Y[rows]
+
+
+def test_a_loader_of_unknown_length_has_a_limit(monkeypatch):
+    monkeypatch.setattr(batches_module, "MOST_BATCHES", 20)
+    with pytest.raises(InputError, match="not ended after 20"):
+        read(random_batches())
+    assert len(read(itertools.islice(random_batches(), 10)).targets) == 160
 
 
 def test_the_remedy_for_an_endless_generator_works():
@@ -195,6 +221,11 @@ def test_ragged_rows_are_padded_as_the_study_says_and_by_a_version_alike(pad, ro
     assert predictor.inputs([ROWS[row]]).tolist() == [expected]
     assert {tuple(each) for each in predictor.inputs(ROWS).tolist()} >= known
     np.testing.assert_array_equal(predictor.inputs(opened.train.inputs), opened.train.inputs)
+    pd.DataFrame({"ids": ROWS[:3]}).to_parquet(tmp_path / "rows.parquet")
+    (tmp_path / "rows.jsonl").write_text("".join(f'{{"ids": {ids}}}\n' for ids in ROWS[:3]))
+    for name in ("rows.parquet", "rows.jsonl"):
+        rows = read_rows(tmp_path / name, opened.description).rows
+        np.testing.assert_array_equal(predictor.inputs(rows), predictor.inputs(ROWS[:3]))
     if "length" not in pad:
         with pytest.raises(InputError, match="at most 6"):
             predictor.inputs([list(range(9))])
@@ -229,6 +260,7 @@ def test_datasets_of_tensorflow_are_read() -> None:
     np.testing.assert_array_equal(read(shuffled).inputs, read(shuffled).inputs)
     with pytest.raises(InputError, match="take"):
         read(whole.batch(16).repeat())
+    assert read((tf.ragged.constant(ROWS), Y[:40]), side="start").inputs.shape == (40, 6)
     words = tf.data.Dataset.from_tensor_slices((tf.ragged.constant(ROWS), Y[:40])).batch(16)
     assert read(words, side="end").inputs.shape == (40, 6)
     with pytest.raises(InputError, match='pad = "end"'):

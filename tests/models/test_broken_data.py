@@ -122,7 +122,7 @@ def test_array_file_cut_short_is_refused(tmp_path):
     ("body", "words"),
     [
         ("return {'train': 1}", ["load.py:data", "dict", "(x, y)", "DataFrame"]),
-        ("return [[1], [2, 3]], [1, 2]", ["load.py:data", "different shapes"]),
+        ("return [[1], [2, 3]], [1, 2]", ["load.py:data", "different lengths", "pad"]),
         ("return open('nowhere.csv')", ["data() of load.py", "FileNotFoundError"]),
     ],
 )

@@ -17,6 +17,7 @@ from nightune.models.data.rows_to_predict import read_rows
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.splits import Split
 from nightune.models.errors import InputError
+from nightune.models.serving.preprocessing import clean_table
 
 ROWS = 60
 random = np.random.default_rng(2)
@@ -59,6 +60,7 @@ FORMS: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "decimal commas": ("t.csv", lambda: text_of(";", ",").encode(), 'decimal = ","'),
     "tabs": ("t.tsv", lambda: text_of("\t").encode(), r'separator = "\\t"'),
     "bars": ("t.txt", lambda: text_of("|").encode(), r'separator = "\|"'),
+    "note for spreadsheets": ("t.csv", lambda: b"sep=;\r\n" + text_of(";").encode(), 'separator = ";"'),
     "byte order mark": ("t.csv", lambda: text_of().encode("utf-8-sig"), ""),
     "UTF-16": ("t.csv", lambda: text_of("\t").encode("utf-16"), "utf-16"),
     "Windows": ("t.csv", lambda: text_of(";").encode("cp1252"), 'encoding = "cp1252".*Köln'),
@@ -108,6 +110,25 @@ def test_points_are_thousands_where_commas_are_decimals(tmp_path):
     np.testing.assert_allclose(read.preprocessing.transform(rows), largest, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["1.250,50", "2.000,00", "12,5"], [1250.5, 2000.0, 12.5]),
+        (["1,250.50", "2,000.00", "12.5"], [1250.5, 2000.0, 12.5]),
+        (["0,125", "0,250", "1,500"], [0.125, 0.25, 1.5]),
+        (["0.125", "0.250", "1.500"], [0.125, 0.25, 1.5]),
+        (["1.250,50 €", "2.000,00 €", "3,00 €"], [1250.5, 2000.0, 3.0]),
+    ],
+)
+def test_decimal_signs_that_are_certain_settle_those_that_are_not(tmp_path, cells, values):
+    lines = [f"{cells[row % 3]};{row % 7};{'yes' if row % 2 else 'no'}" for row in range(60)]
+    read = load(tmp_path, "t.csv", "\n".join(["a;b;sold", *lines]).encode("cp1252"), split=Split("random"))
+    (tmp_path / "rows.csv").write_bytes("\n".join(["a;b", *(f"{cell};1" for cell in cells)]).encode("cp1252"))
+    rows = read_rows(tmp_path / "rows.csv", read.description).rows
+    known = clean_table(rows, read.preprocessing.columns)["a"].tolist()
+    assert known == pytest.approx(values)
+
+
 def test_a_file_of_one_row_to_predict_keeps_the_decimal_commas_of_training(tmp_path):
     read = load(tmp_path, "t.csv", text_of(";", ",").encode())
     (tmp_path / "rows.csv").write_text(TABLE.head(1).to_csv(index=False, sep=";", decimal=","))
@@ -131,6 +152,9 @@ def test_files_of_a_fixed_split_are_written_like_the_first(tmp_path):
         ("t.csv.zip", zipped(b"a")[:40], {}, ["data.source", "unpacked"]),
         ("t.csv", "город;sold\nМосква;no\n".encode("cp1251") * 9, {}, ["data.source", "encoding", "cp1251"]),
         ("t.csv", text_of().encode("cp1252"), {"encoding": "utf-8"}, ["data.encoding", "utf-8"]),
+        ("t.csv", text_of().encode("utf-16-le"), {}, ["data.source", "null characters", "utf-16-le"]),
+        ("t.csv", b"1,1,a\n2,2,b\n", {}, ["data.source", "'1'", "first line"]),
+        ("t.csv", b"x~sold\n1~yes\n2~no\n3~no\n", {}, ["data.target", "separator"]),
         ("t.csv", text_of().encode(), {"query": "select 1"}, ["data.query", "SQLite"]),
         ("t.parquet", b"PAR1", {"separator": ";"}, ["data.separator", "CSV"]),
     ],

@@ -78,6 +78,7 @@ def write_duckdb(file: Path) -> None:
 
 FILES = {
     "lines": ("t.jsonl", lambda file: file.write_text("\n".join(map(json.dumps, RECORDS))), {}),
+    "lines by another name": ("t.json", lambda file: file.write_text("\n".join(map(json.dumps, RECORDS))), {}),
     "records": ("t.json", lambda file: file.write_text(json.dumps(RECORDS)), {}),
     "records in an object": ("t.json", lambda file: file.write_text(json.dumps({"n": 1, "rows": RECORDS})), {}),
     "columns": ("t.json", lambda file: file.write_text(json.dumps(TABLE.to_dict("list"))), {}),
@@ -114,6 +115,22 @@ def test_folders_of_a_parquet_folder_are_columns(tmp_path):
     assert len(frame) == ROWS
     assert set(frame["code"]) == {"00", "01", "02", "03", "04"}
     assert load(tmp_path, "parts").input_shape
+
+
+def test_parts_of_a_folder_have_the_same_columns_of_types_that_fit(tmp_path):
+    (tmp_path / "parts" / "_hidden").mkdir(parents=True)
+    (tmp_path / "parts" / "_hidden" / "a.parquet").touch()
+    (tmp_path / "parts" / "readme.txt").touch()
+    TABLE.head(30).astype({"rooms": float}).to_parquet(tmp_path / "parts" / "b.parquet")
+    TABLE.tail(30).to_parquet(tmp_path / "parts" / "c.parquet")
+    frame = frame_of(tmp_path, "parts")
+    assert frame["rooms"].tolist() == TABLE["rooms"].tolist()
+    TABLE.tail(5).rename(columns={"rooms": "beds"}).to_parquet(tmp_path / "parts" / "d.parquet")
+    with pytest.raises(InputError, match=r"d\.parquet.*beds, rooms"):
+        frame_of(tmp_path, "parts")
+    (tmp_path / "parts" / "d.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match="Parquet"):
+        frame_of(tmp_path, "parts")
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet", "feather", "sqlite"])
@@ -225,7 +242,7 @@ def write_several(folder: Path) -> None:
         ("x.npy", {}, ["data.arrays", 'arrays = { y = "y.npy" }']),
         ("x.npy", {"arrays": {"y": "y.npy"}}, ["data.arrays", "y.npy"]),
         ("t.json", {}, ["data.source", "t.json", "list of rows"]),
-        ("cut.json", {}, ["data.source", "well-formed", ".jsonl"]),
+        ("cut.json", {}, ["data.source", "well-formed", "cut.json"]),
         ("t.feather", {}, ["data.source", "t.feather"]),
         ("empty", {}, ["data.source", "'empty' is a folder"]),
         ("t.json", {"sheet": "a"}, ["data.sheet", "Excel"]),

@@ -79,6 +79,13 @@ def test_folders_above_the_classes_are_fixed_splits(tmp_path):
     np.testing.assert_array_equal(apart.train.inputs, data.train.inputs)
 
 
+def test_large_images_are_mapped_to_a_file(folder, data, monkeypatch):
+    monkeypatch.setenv("NIGHTUNE_DATA", "disk")
+    large = load(folder, image_size=(4, 4))
+    assert isinstance(large.train.inputs, np.memmap)
+    assert large.version == data.version
+
+
 class OneOutput:
     """Stands for a model: its inputs are what counts here."""
 
@@ -149,6 +156,19 @@ def other_kind(folder: Path) -> None:
     (folder / "cat" / "a.heic").touch()
 
 
+def flat_splits(folder: Path) -> None:
+    for name, part in (("cat", "train"), ("dog", "val"), ("emu", "test")):
+        (folder / name).rename(folder / part)
+
+
+def test_a_class_may_have_the_name_of_a_split(tmp_path):
+    write_images(tmp_path / "images")
+    (tmp_path / "images" / "cat").rename(tmp_path / "images" / "train")
+    data = load(tmp_path, image_size=(4, 4))
+    assert data.classes == ("dog", "emu", "train")
+    assert data.sizes["train"] < 24
+
+
 @pytest.mark.parametrize(
     ("change", "keys", "words"),
     [
@@ -157,6 +177,7 @@ def other_kind(folder: Path) -> None:
         (flat, {"image_size": (4, 4)}, ["data.source", "1.png", "folder"]),
         (classes_above, {"image_size": (4, 4)}, ["data.source", "train", "above"]),
         (beside, {"image_size": (4, 4)}, ["data.source", "'dog'", "train"]),
+        (flat_splits, {"image_size": (4, 4)}, ["data.source", "splits", "train/cat"]),
         (other_kind, {"image_size": (4, 4)}, ["data.source", "a.heic", ".png"]),
         (lambda _: None, {"target": "y", "image_size": (4, 4)}, ["data.target", "arrays"]),
     ],

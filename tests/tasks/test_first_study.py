@@ -1,11 +1,13 @@
 """`nightune init`: what it writes is a valid study of the data, says so in comments, and replaces nothing."""
 
 import ast
+import sqlite3
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -132,6 +134,16 @@ def test_a_missing_file_and_a_missing_folder_are_named(tmp_path: Path) -> None:
         write_first_study(tmp_path / "none.csv", None, tmp_path)
     with pytest.raises(InputError, match="nowhere"):
         write_first_study(table(tmp_path), None, tmp_path / "nowhere")
+
+
+def test_a_file_that_needs_a_key_is_refused_with_what_to_write(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "t.db")
+    for name in ("a", "b"):
+        pd.DataFrame({"x": [1.0], "y": [1]}).to_sql(name, connection)
+    connection.close()
+    with pytest.raises(InputError, match=r"select \* from a.*Write a study") as caught:
+        write_first_study(tmp_path / "t.db", None, tmp_path)
+    assert caught.value.key == "data.query"
 
 
 def test_images_of_several_sizes_get_one(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from mlflow import pyfunc
 from mlflow.pyfunc.scoring_server import predictions_to_json
+from PIL import Image
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.data.loading import load_dataset
@@ -249,6 +250,7 @@ def test_a_version_holds_no_pickle_and_nothing_of_the_running_nightune(tmp_path:
 import sys
 from mlflow import pyfunc
 from mlflow.pyfunc.scoring_server import predictions_to_json
+from PIL import Image
 import pandas as pd
 print(len(pyfunc.load_model({str(folder)!r}).predict(pd.read_csv({str(tmp_path / "houses.csv")!r}))))
 assert not [name for name in sys.modules if name.split(".")[0] == "nightune"]
@@ -395,3 +397,28 @@ def test_a_version_takes_raw_texts_and_codes_as_training_read_them(tmp_path: Pat
         np.testing.assert_allclose(answers["yes"], expected, rtol=1e-6)
     record = {"comment": "unheard, GOOD", "id": wide + 500}
     assert loaded.predict([record])[0] in ("no", "yes")
+
+
+def test_images_and_rows_of_different_lengths_are_predicted_as_they_are_brought(tmp_path: Path) -> None:
+    for number in range(24):
+        kind = tmp_path / "pets" / ("cat", "dog")[number % 2]
+        kind.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 9), 10 * number, np.uint8)).save(kind / f"{number}.png")
+    (tmp_path / "load.py").write_text(
+        "def load():\n    return [list(range(1, 2 + row % 6)) for row in range(40)], [row % 2 for row in range(40)]\n"
+    )
+    files = [str(file) for file in sorted((tmp_path / "pets" / "dog").iterdir())]
+    ragged = [[1, 2], [1, 2, 3, 4, 5, 6]]
+    brought = {
+        "pets": (DataSettings("pets"), files),
+        "lists": (DataSettings("load.py:load", pad={"side": "end"}), ragged),
+    }
+    for name, (settings, rows) in brought.items():
+        dataset = load_dataset(settings, tmp_path)
+        model = net(dataset)
+        loaded = pyfunc.load_model(str(written(dataset, tmp_path / name, model)))
+        predictor = Predictor(model, None, dataset.description)
+        expected = predictor.outputs(predictor.inputs(rows))
+        np.testing.assert_array_equal(loaded.predict(rows), np.array(dataset.classes)[(expected[:, 0] > 0).astype(int)])
+        needed = (tmp_path / name / "model" / "requirements.txt").read_text()
+        assert ("pillow==" in needed) == (name == "pets")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nightune.models.data.rows_to_predict import RowsToPredict
 from nightune.models.errors import InputError
 from nightune.tasks import predict_rows as module
 from nightune.tasks.predict_rows import predict_rows, refuse_bad_output, write_answers
@@ -76,6 +77,18 @@ def test_columns_are_named_by_what_they_answer(answer: Callable[..., pd.DataFram
     classes = answer({"task": "binary", "classes": [0, 1]}, np.array([1, 0]), pd.DataFrame(two, columns=[0, 1]))
     assert classes.columns.tolist() == ["prediction", "probability_0", "probability_1"]
     assert classes.to_numpy().tolist() == [[1, 0.25, 0.75], [0, 0.5, 0.5]]
+
+
+def test_answers_for_a_folder_have_the_names_of_its_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("a.png", "b/c.png")
+    monkeypatch.setattr(opening, "known_versions", lambda *_: VERSIONS)
+    monkeypatch.setattr(module, "load_keras", lambda *_: None)
+    monkeypatch.setattr(module, "read_rows", lambda *_: RowsToPredict(list(names), names=names))
+    predictor = SimpleNamespace(description={"task": "multiclass", "classes": ["x", "y"]})
+    opened = Opened(SimpleNamespace(predictor=predictor, predict=lambda *_: np.array(["x", "y"])), ("output",))
+    monkeypatch.setattr(module, "open_version", lambda *_: opened)
+    answers = predict_rows(STORE, "m", Path("pets"), None, "champion", False).answers
+    assert answers.to_dict("list") == {"file": list(names), "prediction": ["x", "y"]}
 
 
 def test_probabilities_that_a_version_does_not_have_are_refused(answer: Callable[..., pd.DataFrame]) -> None:

@@ -25,8 +25,9 @@ _MARKS = {
 WESTERN = "cp1252"  # of Windows in Western Europe and America; Latin-1 is nearly a part of it
 MOST_FOREIGN = 0.3  # of the letters: in a Western language fewer have accents
 OTHER_ENCODINGS = ("cp1250", "cp1251", "cp1253", "cp1254", "shift_jis", "gb18030", "euc_kr")
-_COMMA, _POINT = re.compile(r"[-+]?\d+,\d+"), re.compile(r"[-+]?\d+\.\d+")
-_THOUSANDS = re.compile(r"[-+]?\d{1,3}(\.\d{3})+")
+# Numbers of which the sign before the decimals is certain: 1,250 and 1.250 may be thousands.
+_COMMA = re.compile(r"[-+]?(?![1-9]\d{0,2}(,\d{3})+$)(\d+|\d{1,3}(\.\d{3})+),\d+")
+_POINT = re.compile(r"[-+]?(?![1-9]\d{0,2}(\.\d{3})+$)(\d+|\d{1,3}(,\d{3})+)\.\d+")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Dialect:
     decimal: str = "."
     encoding: str = UTF_8
     findings: tuple[str, ...] = ()
+    has_note: bool = False  # a first line such as sep=; which spreadsheets read
 
     @property
     def options(self) -> dict[str, Any]:
@@ -44,7 +46,10 @@ class Dialect:
         separator = r"\s+" if self.separator == BLANKS else self.separator
         given = {"sep": separator, "decimal": self.decimal}
         usual = {"sep": ",", "decimal": "."}
-        return {"encoding": self.encoding} | {name: each for name, each in given.items() if each != usual[name]}
+        skipped = {"skiprows": 1} if self.has_note else {}
+        return {"encoding": self.encoding, **skipped} | {
+            name: each for name, each in given.items() if each != usual[name]
+        }
 
 
 def settle_dialect(file: Path, options: SourceOptions, name: str) -> Dialect:
@@ -53,15 +58,17 @@ def settle_dialect(file: Path, options: SourceOptions, name: str) -> Dialect:
     InputError for bytes that are no text in a known encoding.
     """
     encoding, of_encoding = (options.encoding, []) if options.encoding else _encoding(file, name)
-    rows_by = _Rows(_sample(file, encoding, name))
-    separator = options.separator or rows_by.separator()
+    text = _sample(file, encoding, name)
+    note = re.match(r"\ufeff?sep=(.)\r?\n", text)
+    rows_by = _Rows(text[note.end() :] if note else text)
+    separator = options.separator or (note[1] if note else rows_by.separator())
     decimal = options.decimal or ("." if separator == "," else rows_by.decimal(separator))
     guessed = [
         *([f"separator = {_quoted(separator)}"] if not options.separator and separator != "," else []),
         *([f"decimal = {_quoted(decimal)}"] if not options.decimal and decimal != "." else []),
     ]
     findings = [*of_encoding, *([f"{name} is read with {', '.join(guessed)} (keys of [data])"] if guessed else [])]
-    return Dialect(separator, decimal, encoding, tuple(findings))
+    return Dialect(separator, decimal, encoding, tuple(findings), has_note=note is not None)
 
 
 def _quoted(sign: str) -> str:
@@ -74,6 +81,10 @@ def _encoding(file: Path, name: str) -> tuple[str, list[str]]:
         marked = next((encoding for mark, encoding in _MARKS.items() if start.startswith(mark)), None)
         if marked:
             return marked, [f"{name} is read as {marked}, as its first bytes say"]
+        stream.seek(0)
+        if b"\0" in stream.readline(SAMPLE_BYTES):
+            remedy = 'if it is UTF-16, write encoding = "utf-16-le" (or "utf-16-be") in [data]'
+            raise InputError(KEY, f"the first line of {name} holds null characters; {remedy}")
         stream.seek(0)
         decoder = codecs.getincrementaldecoder("utf-8")()
         try:
@@ -156,5 +167,5 @@ class _Rows:
         """Return a comma if there are numbers with a comma before their decimals, and none with a point."""
         fields = [field.strip() for row in self.under(separator)[1:] for field in row]
         has_commas = any(_COMMA.fullmatch(field) for field in fields)
-        has_points = any(_POINT.fullmatch(field) and not _THOUSANDS.fullmatch(field) for field in fields)
+        has_points = any(_POINT.fullmatch(field) for field in fields)
         return "," if has_commas and not has_points else "."

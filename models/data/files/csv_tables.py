@@ -59,14 +59,17 @@ def read_csv(file: Path, texts: Sequence[str] | None, dialect: Dialect, name: st
         reason = re.sub(r"^.*C error: ", "", str(error).strip())
         raise InputError(KEY, f"{name} is not a well-formed CSV file: {reason}") from error
     if not isinstance(table.index, pd.RangeIndex):
-        raise InputError(KEY, f"{name} holds rows with more fields than its header; name every column")
+        remedy = "name every column in the first line, and remove titles above it"
+        raise InputError(KEY, f"{name} holds rows with more fields than its header; {remedy}")
     return table
 
 
 def _refuse_header(names: list[str], file: str) -> None:
     repeated = sorted({name for name in names if names.count(name) > 1 and name})
     if repeated:
-        raise InputError(KEY, f"{file} holds several columns named {repeated[0]!r}; rename them")
+        is_row = any(re.fullmatch(r"[-+.\d\s]+", name) for name in repeated)
+        remedy = "its first line looks like a row: write a line of names above it" if is_row else "rename them"
+        raise InputError(KEY, f"{file} holds several columns named {repeated[0]!r}; {remedy}")
 
 
 def forms_of_decimal_commas(frame: "pd.DataFrame", missing: Sequence[str], others: Sequence[str]) -> dict[str, str]:

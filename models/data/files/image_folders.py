@@ -77,7 +77,10 @@ def _parts(images: Sequence[_Image]) -> "dict[str, pd.Series[Any]]":
 def _listed(folder: Path) -> tuple[list[_Image], list[str]]:
     """Return all images with their classes, and findings on what is left out."""
     folders = _subfolders(folder)
-    parts = {each: PART_NAMES[each.name.lower()] for each in folders if each.name.lower() in PART_NAMES}
+    parts = {each: PART_NAMES[each.name.lower()] for each in folders if _is_split(each)}
+    if folders and not parts and all(each.name.lower() in PART_NAMES for each in folders if holds_images(each)):
+        remedy = "move each into a folder that is named by its class, such as train/cat/1.png"
+        raise InputError(KEY, f"the images lie in the splits of {folder.name} themselves; {remedy}")
     if "train" in parts.values():
         _refuse_beside(folder, [each for each in folders if each not in parts and holds_images(each)], parts)
         images = [image for each, part in parts.items() for image in _of_classes(each, part)]
@@ -94,6 +97,12 @@ def _listed(folder: Path) -> tuple[list[_Image], list[str]]:
     tops = parts or [folder]
     empty = [each.relative_to(folder) for top in tops for each in _subfolders(top) if not images_in(each)]
     return images, [*findings, *([f"no image is in {_named(empty)}"] if empty else [])]
+
+
+def _is_split(folder: Path) -> bool:
+    """True for a folder of the name of a split with folders of classes in it; `train` may be a class of vehicles."""
+    has_classes = any(holds_images(each) for each in _subfolders(folder))
+    return folder.name.lower() in PART_NAMES and has_classes
 
 
 def _of_classes(folder: Path, part: str) -> Iterator[_Image]:

@@ -37,13 +37,26 @@ def _parsed(file: Path, is_lines: bool, encoding: str) -> Any:
     with unpacked(file) as plain:
         try:
             text = plain.read_text(encoding=encoding or "utf-8-sig")
-            return [json.loads(line) for line in text.split("\n") if line.strip()] if is_lines else json.loads(text)
+            return _lines(text) if is_lines else _document(text)
         except UnicodeError as error:
             problem = f"{file.name} is not {encoding or 'UTF-8'} ({error})"
             raise InputError("data.encoding", f'{problem}; write encoding = "…" in [data]') from error
         except (ValueError, RecursionError) as error:
-            lines = "" if is_lines else "; name a file of one object per line .jsonl"
-            raise InputError(KEY, f"{file.name} is not well-formed JSON ({error}){lines}") from error
+            raise InputError(KEY, f"{file.name} is not well-formed JSON ({error})") from error
+
+
+def _document(text: str) -> Any:
+    """Return the document; a file of one object per line is a list of them, whatever its name is."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        if "Extra data" not in str(error):
+            raise
+        return _lines(text)
+
+
+def _lines(text: str) -> list[Any]:
+    return [json.loads(line) for line in text.split("\n") if line.strip()]
 
 
 def _rows(given: Any, name: str) -> tuple[Sequence[Mapping[str, Any]], str]:

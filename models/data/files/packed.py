@@ -30,8 +30,12 @@ def unpacked(file: Path) -> Iterator[Path]:
         try:
             with _opened(file, packing) as content, plain.open("wb") as copy:
                 shutil.copyfileobj(content, copy, 2**20)
-        except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile, OSError) as error:
+        except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError) as error:
             raise InputError(KEY, f"{file.name} cannot be unpacked (truncated?): {error}") from error
+        except (RuntimeError, NotImplementedError) as error:  # of zipfile: a password, another compression
+            raise InputError(
+                KEY, f"{file.name} cannot be unpacked ({error}); unpack it, and name the file in it"
+            ) from error
         yield plain
 
 

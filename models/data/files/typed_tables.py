@@ -1,5 +1,6 @@
 """Read Parquet, Feather and Excel files as tables; whole numbers keep every digit."""
 
+import re
 import warnings
 from collections.abc import Sequence
 from contextlib import closing
@@ -36,24 +37,58 @@ def read_parquet(place: Path) -> "pd.DataFrame":
 def _read_parts(folder: Path) -> "pd.DataFrame":
     from pyarrow import dataset  # noqa: PLC0415 - only for Parquet
 
-    parts = dataset.dataset(folder, format="parquet", partitioning=_partitioning(folder), exclude_invalid_files=False)
-    table = parts.to_table()
-    return keep_digits(table.to_pandas(), table)
+    files = [file for file in sorted(folder.rglob("*.parquet")) if not _is_hidden(file.relative_to(folder))]
+    if not files:
+        raise InputError(KEY, f"{folder.name} holds no Parquet file that is not hidden")
+    parts = dataset.dataset(
+        list(map(str, files)),
+        schema=_common_schema(files, folder),
+        format="parquet",
+        partitioning=_partitioning(files, folder),
+        partition_base_dir=str(folder),
+    )
+    return from_arrow(parts.to_table())
 
 
-def _partitioning(folder: Path) -> Any:
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith((".", "_")) for part in path.parts)
+
+
+def _common_schema(files: Sequence[Path], folder: Path) -> Any:
+    """Return the columns of all files and of the folders; InputError for a file with others."""
+    import pyarrow as pa  # noqa: PLC0415 - only for Parquet
+    from pyarrow import dataset, parquet  # noqa: PLC0415
+
+    schemas = [parquet.read_schema(file).remove_metadata() for file in files]
+    for file, schema in zip(files, schemas, strict=True):
+        others = sorted(set(schemas[0].names) ^ set(schema.names))
+        if others:
+            problem = f"{file.relative_to(folder)} and {files[0].relative_to(folder)} differ in the columns"
+            raise InputError(KEY, f"{folder.name}: {problem} {', '.join(others[:5])}; give all files the same columns")
+    found = dataset.dataset(
+        [str(file) for file in files],
+        format="parquet",
+        partitioning=_partitioning(files, folder),
+        partition_base_dir=str(folder),
+    )
+    of_folders = [field for field in found.schema if field.name not in schemas[0].names]
+    return pa.unify_schemas([*schemas, pa.schema(of_folders)], promote_options="permissive")
+
+
+def _partitioning(files: Sequence[Path], folder: Path) -> Any:
     """Read the values of folders as pyarrow infers them, but as texts where one has a zero in front, such as 01."""
     from pyarrow import dataset, schema, string  # noqa: PLC0415 - only for Parquet
 
     values: dict[str, set[str]] = {}
-    for file in folder.rglob("*.parquet"):
+    for file in files:
         for part in file.relative_to(folder).parts[:-1]:
             name, mark, value = part.partition("=")
             if mark:
                 values.setdefault(name, set()).add(value)
-    if any(value.isdigit() and value != "0" and value.startswith("0") for held in values.values() for value in held):
+    texts = [name for name, held in values.items() if any(re.fullmatch(r"0\d+", value) for value in held)]
+    if texts:
         return dataset.partitioning(schema([(name, string()) for name in values]), flavor="hive")
-    return "hive"
+    return dataset.HivePartitioning.discover()
 
 
 def _with_digits(frame: "pd.DataFrame", file: Path) -> "pd.DataFrame":
