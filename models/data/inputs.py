@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Inputs:
     """The inputs of all rows (rows, ...) as float32 or int32, and the columns that they come from.
 
-    `columns` hold one number or label per row: the cleaned columns of a table without those of texts, or those of
+    `columns` hold one number or label per row: the cleaned columns of a table without texts and images, or those of
     two-dimensional arrays.
     """
 
@@ -56,7 +56,8 @@ def encode_inputs(raw: RawData, settings: DataSettings, train: np.ndarray, targe
     for array in arrays_of(values):
         if array.dtype.kind == "f":
             refuse_non_finite(array, settings.source)
-    columns = {name: cleaned[name].to_numpy() for name in cleaned.columns if name not in preprocessing.texts}
+    apart = {*preprocessing.texts, *preprocessing.images}
+    columns = {name: cleaned[name].to_numpy() for name in cleaned.columns if name not in apart}
     return Inputs(values, columns, preprocessing, tuple(findings), _amounts(given, preprocessing))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from nightune.models.data.assembly import EncodedData, assemble
 from nightune.models.data.dataset import Dataset, Examples
 from nightune.models.data.folds import encode_fold, folded_rows
+from nightune.models.data.image_columns import with_image_paths
 from nightune.models.data.inputs import Inputs, encode_inputs
 from nightune.models.data.leakage import leakage_findings
 from nightune.models.data.part_files import read_content
@@ -25,7 +26,7 @@ def load_dataset(settings: DataSettings, folder: Path) -> Dataset:
 
     Relative paths start at the folder.
     """
-    raw = separate_target(read_content(settings, folder), settings)
+    raw = separate_target(with_image_paths(read_content(settings, folder), settings, folder), settings)
     data = _encode(raw, settings)
     return replace(
         assemble(data),

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from nightune.models.data.array_keys import INPUTS
 from nightune.models.data.contents import Table
+from nightune.models.data.image_columns import from_folder
 from nightune.models.data.sources import FORMATS, KEY, array_of, existing_file, open_archive, read_source
 from nightune.models.errors import InputError
-from nightune.models.serving.columns import AS_TEXTS, LABELS, USUAL_FORMS
+from nightune.models.serving.columns import AS_TEXTS, IMAGE, LABELS, USUAL_FORMS
 from nightune.models.serving.input_trees import ArrayTree, is_several, read_shape, row_count
 from nightune.vocabulary import listing, suggestion, unknown_name
 
@@ -72,7 +73,8 @@ def _read(file: Path, description: Mapping[str, Any]) -> RowsToPredict:
     if columns is None:
         shape = read_shape(description["input_shape"])
         return _by_name(content.frame, shape, file) if is_several(shape) else _by_place(content.frame, shape)
-    return _known_columns(content.frame, [each["name"] for each in columns], description.get("target"))
+    frame = from_folder(content.frame, [each["name"] for each in columns if each["kind"] == IMAGE], file.parent)
+    return _known_columns(frame, [each["name"] for each in columns], description.get("target"))
 
 
 def _by_name(table: "pd.DataFrame", shape: Any, file: Path) -> RowsToPredict:

@@ -38,6 +38,8 @@ CARRIED = {
     "serving.arrays": "arrays",
     "serving.input_trees": "input_trees",
     "serving.columns": "columns",
+    "serving.image_files": "image_files",
+    "serving.image_rows": "image_rows",
     "serving.vocabularies": "vocabularies",
     "serving.encodings": "encodings",
     "serving.preprocessing": "preprocessing",

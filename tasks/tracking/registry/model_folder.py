@@ -40,7 +40,10 @@ def write_model_folder(parts: Path, example: "pd.DataFrame | ArrayTree", folder:
             code_paths=[str(_carried(Path(temporary)))],
             signature=_signature(description),
             input_example=_request(example),
-            pip_requirements=requirements(code if (code := parts / FOLDER / CODE).is_dir() else None),
+            pip_requirements=requirements(
+                code if (code := parts / FOLDER / CODE).is_dir() else None,
+                ("pillow",) if _reads_images(description) else (),
+            ),
         )
     return folder
 
@@ -88,6 +91,10 @@ def _carried(folder: Path) -> Path:
             text = text.replace(f"from nightune.models.{imported} import", f"from {PACKAGE}.{carried} import")
         (package / f"{name}.py").write_text(text, encoding="utf-8")
     return package
+
+
+def _reads_images(description: Mapping[str, Any]) -> bool:
+    return any(column["kind"] == "image" for column in description.get("columns", ()))
 
 
 TEXT_KINDS = ("category", "hashed", "target_encoded", "text")  # of columns; codes may be whole numbers, too

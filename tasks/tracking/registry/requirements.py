@@ -1,19 +1,19 @@
 """The packages that serving a version needs, pinned to the versions of the training."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
 from nightune.settings import read_settings
 
 
-def requirements(code: Path | None = None) -> list[str]:
-    """Return the requirements of a version; Nightune is not among them.
+def requirements(code: Path | None = None, others: Sequence[str] = ()) -> list[str]:
+    """Return the requirements of a version, with those that its inputs need; Nightune is not among them.
 
     `code` is the folder of the author's source files in a version that has any: what they import is required, too.
     """
-    names = dict.fromkeys(("mlflow", "keras", read_settings().keras_backend, "numpy", "pandas"))
+    names = dict.fromkeys(("mlflow", "keras", read_settings().keras_backend, "numpy", "pandas", *others))
     if code is not None:
         known = metadata.packages_distributions()
         for module in sorted({module for file in code.rglob("*.py") for module in _imports(file)}):
