@@ -159,10 +159,11 @@ def _labels(
 
 def _other_labels(values: "pd.Series[Any]", choices: Choices) -> tuple[Column, list[str]] | None:
     """Return a column of labels that the study hashes or encodes by the target; None for all others."""
-    if values.name not in choices.hashed and values.name not in choices.target_encoded:
+    name = str(values.name)
+    if name not in choices.hashed and name not in choices.target_encoded:
         return None
     kind_of_values(values)  # refuses lists and other objects
-    is_exact = values.name in choices.categorical
+    is_exact = name in choices.categorical
     column, remarks = _labels(values, choices, is_exact, has_features=False)
     return replace(column, kind=HASHED if column.name in choices.hashed else TARGET_ENCODED), remarks
 
