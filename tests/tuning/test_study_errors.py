@@ -139,7 +139,7 @@ BROKEN_DATA = {
     "source = 'iris'\ntarget = ''": "data.target: '' is not the name of a column",
     "source = 'iris'\ntarget = ['a', 'a']": "data.target: ['a', 'a'] names a column twice",
     "source = 'iris'\ntargt = 'y'": "data.targt: unknown key; did you mean 'target'? "
-    "(known: source, target, task, drop, categorical, missing, numeric, dates, scale_target, weight, split)",
+    "(known: source, target, task, drop, categorical, missing, numeric, dates, … scale_target, weight, split)",
     "source = 'iris'\ntask = 'regresion'": "data.task: unknown 'regresion'; did you mean 'regression'? "
     "(known: classification, binary, multiclass, multilabel, regression)",
     "source = 'iris'\ndrop = 'id'": "data.drop: 'id' is not a list of texts",
