@@ -159,13 +159,17 @@ def are_missing(cleaned: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":
 
 
 def _refuse_rounded(values: "pd.Series[Any]", column: Column) -> None:
-    """Refuse floats as codes where they no longer hold every digit of a whole number."""
-    if column.kind == CODE and values.dtype.kind == "f" and (values.abs() > EXACT_FLOATS).any():
-        example = values[values.abs() > EXACT_FLOATS].iloc[0]
+    """Refuse floats as labels of many values where they no longer hold every digit of a whole number."""
+    if column.kind not in (CODE, HASHED, TARGET_ENCODED) or values.dtype.kind not in "fO":
+        return
+    floats = values if values.dtype.kind == "f" else values[values.map(lambda value: isinstance(value, float))]
+    numbers = floats.astype(np.float64)
+    rounded = numbers[np.isfinite(numbers) & (numbers.abs() > EXACT_FLOATS)]
+    if len(rounded):
         raise InputError(
             "data.source",
-            f"column {column.name!r} holds floats such as {example:.17g}, which do not keep every digit of a code; "
-            f'store it as texts, and read it with dtype={{"{column.name}": str}}',
+            f"column {column.name!r} holds floats such as {rounded.iloc[0]:.17g}, which do not keep every digit of "
+            f'a code; store it as texts, and read it with dtype={{"{column.name}": str}}',
         )
 
 

@@ -162,8 +162,10 @@ def test_every_digit_of_a_code_counts_and_floats_that_lost_some_are_refused(tmp_
     ]
     rounded = TABLE.assign(id=pd.to_numeric(TABLE["id"]))
     assert rounded["id"].dtype == np.float64
-    with pytest.raises(InputError, match=r"'id' .*digit.*dtype"):
-        fitted(dataset).transform(rounded)
+    mixed = TABLE.assign(id=[str(WIDE), float(WIDE + 1)] * (COUNT // 2))
+    for table in (rounded, mixed):
+        with pytest.raises(InputError, match=r"'id' .*digit.*dtype"):
+            fitted(dataset).transform(table)
     with pytest.raises(InputError, match=r"'city'.*'0\d'.*dtype"):
         fitted(dataset).transform(TABLE.assign(city=TABLE["city"].astype(int)))
 
