@@ -1,9 +1,11 @@
 """The examples of docs/bring-your-columns.md do what the page says."""
 
 import re
+import runpy
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.engines.make import make_engine
@@ -58,3 +60,12 @@ def test_parts_of_dates_and_means_of_many_labels_are_learned_from(tmp_path: Path
     assert names[-1] == "station target mean"
     assert {"taken", "taken weekday sin", "taken weekday cos"} < set(names)
     assert r2 > 0.5
+
+
+def test_a_column_of_paths_is_learned_from_as_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_examples("Images", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path("draw_shapes.py", run_name="__main__")
+    dataset, accuracy = trained(tmp_path / "shapes.toml")
+    assert dataset.input_shape == (12, 12, 1)
+    assert accuracy > 0.9

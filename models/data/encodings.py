@@ -89,7 +89,8 @@ def _target_means(labels: np.ndarray, targets: Targets, known: np.ndarray) -> tu
     from sklearn.base import clone  # noqa: PLC0415 - a second, only for these columns
     from sklearn.preprocessing import StandardScaler, TargetEncoder  # noqa: PLC0415
 
-    kind = {"regression": "continuous", "binary": "binary"}.get(targets.task, "multiclass")
+    of_classes = "binary" if len(np.unique(known)) <= 2 else "multiclass"
+    kind = "continuous" if targets.task == "regression" else of_classes
     column = labels.reshape(-1, 1)
     encoder = TargetEncoder(target_type=kind).fit(column, known)
     crossed = np.empty((len(known), len(encoder.encodings_)))

@@ -15,6 +15,7 @@ from nightune.models.data.tables import fit_preprocessing
 from nightune.models.data.targets import Targets
 from nightune.models.serving.input_trees import ArrayTree, arrays_of, named_arrays
 from nightune.models.serving.preprocessing import FEATURES, TablePreprocessing, clean_table
+from nightune.models.serving.vocabularies import UNKNOWN_CODE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class Inputs:
     """The inputs of all rows (rows, ...) as float32 or int32, and the columns that they come from.
 
-    `columns` hold one number or label per row: the cleaned columns of a table without those of texts, or those of
+    `columns` hold one number or label per row: the cleaned columns of a table without texts and images, or those of
     two-dimensional arrays.
     """
 
@@ -56,8 +57,27 @@ def encode_inputs(raw: RawData, settings: DataSettings, train: np.ndarray, targe
     for array in arrays_of(values):
         if array.dtype.kind == "f":
             refuse_non_finite(array, settings.source)
-    columns = {name: cleaned[name].to_numpy() for name in cleaned.columns if name not in preprocessing.texts}
+    apart = {*preprocessing.texts, *preprocessing.images}
+    columns = {name: cleaned[name].to_numpy() for name in cleaned.columns if name not in apart}
+    findings += _untrained_codes(preprocessing, values, train)
     return Inputs(values, columns, preprocessing, tuple(findings), _amounts(given, preprocessing))
+
+
+def _untrained_codes(preprocessing: TablePreprocessing, values: ArrayTree, train: np.ndarray) -> list[str]:
+    """Report columns of codes of which rows outside the training rows have the code 0, and no training row has it."""
+    named, findings = preprocessing.as_named(values), []
+    for name in preprocessing.codes:
+        is_unknown = named[name] == UNKNOWN_CODE
+        if not is_unknown.any() or is_unknown[train].any():
+            continue
+        repeated = int((np.bincount(named[name][train]) > 1).sum())
+        size = max(2, min(repeated + 1, len(preprocessing.codes[name].known)))
+        rows = f"{int(is_unknown.sum())} of {len(is_unknown) - len(train)} other rows"
+        findings.append(
+            f"column {name!r}: {rows} hold values that no training row has; their code 0 is never trained. To give "
+            f'it to rare values, too: codes = {{ "{name}" = {size} }} in [data]'
+        )
+    return findings
 
 
 def _amounts(table: "pd.DataFrame", preprocessing: TablePreprocessing) -> frozenset[str]:

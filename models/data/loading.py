@@ -10,6 +10,7 @@ from nightune.models.data.dataset import Dataset, Examples
 from nightune.models.data.files.csv_tables import forms_of_decimal_commas
 from nightune.models.data.folds import encode_fold, folded_rows
 from nightune.models.data.head_targets import encode_targets, standardize, target_findings
+from nightune.models.data.image_columns import with_image_paths
 from nightune.models.data.inputs import Inputs, encode_inputs
 from nightune.models.data.leakage import leakage_findings
 from nightune.models.data.part_files import read_content
@@ -28,7 +29,7 @@ def load_dataset(settings: DataSettings, folder: Path) -> Dataset:
 
     Relative paths start at the folder.
     """
-    content = read_content(settings, folder)
+    content = with_image_paths(read_content(settings, folder), settings, folder)
     settings = _with_forms(settings, content)
     raw = separate_target(content, settings)
     data = _encode(raw, settings)

@@ -13,6 +13,7 @@ from nightune.models.serving.columns import (
     CATEGORY,
     CODE,
     HASHED,
+    IMAGE,
     TARGET_ENCODED,
     TEXT,
     Column,
@@ -80,7 +81,10 @@ def _line(values: "pd.Series[Any]", column: Column | None, preprocessing: TableP
 
 
 def _done(column: Column, preprocessing: TablePreprocessing) -> str:
-    if column.kind == TEXT:
+    if column.kind == IMAGE:
+        height, width, channels = preprocessing.images[column.name]
+        parts = [f"{height} × {width} pixels of {channels} colours, from 0 to 1"]
+    elif column.kind == TEXT:
         words = preprocessing.texts[column.name]
         parts = [f"indices of {words.size} words, the first {words.length} of each text"]
     elif column.kind == CODE:

@@ -155,6 +155,7 @@ def _refuse_column_names(settings: DataSettings) -> None:
         "dates": settings.dates,
         "text": settings.text,
         "codes": settings.codes,
+        "images": settings.images,
         "hashed": settings.hashed,
         "target_encoded": settings.target_encoded,
         "date_parts": settings.date_parts,

@@ -14,10 +14,11 @@ from nightune.models.data.files.image_folders import images_in
 from nightune.models.data.files.kinds import ARRAYS as ARRAY_KINDS
 from nightune.models.data.files.kinds import FORMATS, kind_of
 from nightune.models.data.files.packed import unpacked
+from nightune.models.data.image_columns import from_folder
 from nightune.models.data.source_options import IMAGES, SourceOptions
 from nightune.models.data.sources import KEY, existing_place, kind_of_place, read_source
 from nightune.models.errors import InputError
-from nightune.models.serving.columns import AS_TEXTS, LABELS, USUAL_FORMS
+from nightune.models.serving.columns import AS_TEXTS, IMAGE, LABELS, USUAL_FORMS
 from nightune.models.serving.input_trees import ArrayTree, is_several, read_shape, row_count
 from nightune.vocabulary import listing, suggestion, unknown_name
 
@@ -93,7 +94,8 @@ def _read(file: Path, description: Mapping[str, Any]) -> RowsToPredict:
         if "" in description.get("pad", {}) and len(content.frame.columns) == 1:
             return RowsToPredict(content.frame.iloc[:, 0].tolist())
         return _by_name(content.frame, shape, file) if is_several(shape) else _by_place(content.frame, shape)
-    return _known_columns(content.frame, [each["name"] for each in columns], description.get("target"))
+    frame = from_folder(content.frame, [each["name"] for each in columns if each["kind"] == IMAGE], file.parent)
+    return _known_columns(frame, [each["name"] for each in columns], description.get("target"))
 
 
 def _table(file: Path, numbers: Mapping[str, str], labels: Sequence[str], description: Mapping[str, Any]) -> Table:

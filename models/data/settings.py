@@ -14,9 +14,10 @@ class DataSettings:
     """Where the data comes from and how to read it: one field per key of [data].
 
     `target`, `weight`, `drop`, `categorical`, `numeric`, `dates` and `split.column` name columns of a table; a form of
-    numbers or dates is empty where its texts decide. Columns of `text` (words and length of each) and `codes` (their
-    number, 0: all) are inputs of their own. Labels of `hashed` share so many features, those of `target_encoded` are
-    means of the target, and columns of dates in `date_parts` have features of these parts.
+    numbers or dates is empty where its texts decide. Columns of `text` (words and length of each), `codes` (their
+    number, 0: all) and `images` (height, width and channels) are inputs of their own. Labels of `hashed` share so many
+    features, those of `target_encoded` are means of the target, and columns of dates in `date_parts` have features of
+    these parts.
 
     `missing` are the texts of gaps. Without a task, the targets decide. With `metrics_by_rows` only training uses
     weights of rows. The fields from `separator` on are those of
@@ -33,6 +34,7 @@ class DataSettings:
     dates: Mapping[str, str] = field(default_factory=dict)
     text: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     codes: Mapping[str, int] = field(default_factory=dict)
+    images: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     hashed: Mapping[str, int] = field(default_factory=dict)
     target_encoded: tuple[str, ...] = ()
     date_parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -84,6 +86,7 @@ class DataSettings:
             categorical=self.categorical,
             text=self.text,
             codes=self.codes,
+            images=self.images,
             hashed=self.hashed,
             target_encoded=self.target_encoded,
             date_parts=self.date_parts,
@@ -92,4 +95,4 @@ class DataSettings:
     @property
     def as_written(self) -> tuple[str, ...]:
         """The columns whose texts count as they are written: 007 is not 7."""
-        return (*self.categorical, *self.text, *self.codes, *self.hashed, *self.target_encoded)
+        return (*self.categorical, *self.text, *self.codes, *self.images, *self.hashed, *self.target_encoded)

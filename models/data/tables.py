@@ -14,7 +14,7 @@ from nightune.models.data.columns.vocabularies import fit_codes, fit_texts, voca
 from nightune.models.data.encodings import with_encodings
 from nightune.models.data.targets import rounded
 from nightune.models.errors import InputError
-from nightune.models.serving.columns import CODE, NUMERIC, TEXT, Column, are_missing, clean_column
+from nightune.models.serving.columns import CODE, IMAGE, NUMERIC, TEXT, Column, are_missing, clean_column
 from nightune.models.serving.labels import are_gaps, as_texts, folded
 from nightune.models.serving.preprocessing import (
     KINDS_OF_STEPS,
@@ -38,7 +38,9 @@ def fit_preprocessing(
     for name in features.columns:
         column, remarks = recognize(features[name], choices)
         known = clean_column(features[name].iloc[train], column)
-        if column.kind in (TEXT, CODE):
+        if column.kind == IMAGE:
+            columns.append(column)
+        elif column.kind in (TEXT, CODE):
             columns.append(column)
             findings += [*remarks, *vocabulary_remarks(known, column)]
         elif known.nunique(dropna=False) > 1:
@@ -55,6 +57,7 @@ def fit_preprocessing(
         _fitted_features(columns, cleaned),
         texts={name: fit_texts(cleaned[name], choices.text[name]) for name in texts},
         codes={name: fit_codes(cleaned[name], choices.codes[name]) for name in codes},
+        images={name: choices.images[name] for name in names_of_kind(columns, [IMAGE])},
     )
     return with_encodings(fitted, cleaned, choices), findings
 

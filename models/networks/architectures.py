@@ -21,6 +21,7 @@ from nightune.models.errors import InputError
 from nightune.models.library_internals.models import mark_uncompiled
 from nightune.models.networks.column_architectures import text, wide_deep
 from nightune.models.networks.fitting_inputs import (
+    refuse_indices,
     refuse_other_inputs,
     refuse_other_outputs,
     refuse_several,
@@ -150,7 +151,8 @@ def build_model(  # noqa: PLR0913 - what a study sets, and what the data gives
     from nightune.models.networks.own_methods import refuse_unused_methods  # noqa: PLC0415 - Keras
 
     function = _find(architecture, folder)
-    refuse_several(architecture, input_shape, output_size, vocabulary_sizes)
+    refuse_indices(architecture, input_shape, vocabulary_sizes)
+    refuse_several(architecture, input_shape, output_size)
     arguments = bound_arguments(
         architecture, parameters, input_shape, output_size, folder, _unchanging(training_inputs), vocabulary_sizes
     )

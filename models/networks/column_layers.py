@@ -36,7 +36,8 @@ def column_inputs(architecture: str, shape: ShapeTree, sizes: Mapping[str, int])
         return ColumnInputs(whole, None if sizes else whole, named, {}, sizes)
     others = [name for name in (shape if isinstance(shape, dict) else ()) if name not in sizes and name != FEATURES]
     if not isinstance(shape, dict) or others or not sizes:
-        raise _other_inputs(architecture, "the data holds arrays of its source")
+        held = ", ".join(map(repr, others)) or "several arrays"
+        raise _other_inputs(architecture, f"the data holds {held}, which are none of texts, codes or features")
     inputs = {name: Input(each, name=name, dtype="int32" if name in sizes else None) for name, each in shape.items()}
     texts = {name: inputs[name] for name in sizes if len(shape[name]) == 1}
     codes = {name: inputs[name] for name in sizes if not shape[name]}

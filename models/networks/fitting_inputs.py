@@ -1,7 +1,6 @@
 """Compare the inputs and outputs of a model with those that the data holds: names or number, and shapes."""
 
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 from nightune.models.errors import InputError
@@ -12,25 +11,29 @@ from nightune.vocabulary import ARCHITECTURE as KEY
 
 Shape = tuple[int | None, ...]
 OF_COLUMNS = ("text", "wide_deep")  # built-in architectures that take columns of texts and codes
-NONE: Mapping[str, int] = MappingProxyType({})
 
 
-def refuse_several(architecture: str, shape: ShapeTree, size: Any, vocabulary_sizes: Mapping[str, int] = NONE) -> None:
-    """Refuse several heads, several inputs and indices of words for a built-in architecture that does not take them."""
+def refuse_several(architecture: str, shape: ShapeTree, size: Any) -> None:
+    """Refuse several heads, and several inputs, for a built-in architecture, which has one head and takes one array."""
     if isinstance(size, dict) and not is_reference(architecture):
         held = f"{architecture} has one head, and the data holds the targets {_listed(size)}"
         remedy = "set architecture to a function of your own, path/to/file.py:function, or return one of them as y"
         raise InputError(KEY, f"{held}; {remedy}")
-    if is_reference(architecture) or architecture in OF_COLUMNS or not (is_several(shape) or vocabulary_sizes):
+    if is_several(shape) and not is_reference(architecture) and architecture not in OF_COLUMNS:
+        remedy = "return one array, or set architecture to a function of your own, path/to/file.py:function"
+        held = f"{architecture} takes one array, and the data holds the inputs {shown_inputs(shape)}"
+        raise InputError(KEY, f"{held}; {remedy}")
+
+
+def refuse_indices(architecture: str, shape: ShapeTree, vocabulary_sizes: Mapping[str, int]) -> None:
+    """Refuse indices of words and codes for a built-in architecture that takes an array of numbers."""
+    if not vocabulary_sizes or is_reference(architecture) or architecture in OF_COLUMNS:
         return
+    named = ", ".join(map(repr, vocabulary_sizes))
+    held = f"{architecture} takes one array of numbers, and [data] makes {named} indices of words or codes"
+    of_text = 'architecture = "text", ' if any(map(len, _of_columns(shape, vocabulary_sizes))) else ""
     own = "set architecture to a function of your own, path/to/file.py:function"
-    if vocabulary_sizes:
-        named = ", ".join(map(repr, vocabulary_sizes))
-        held = f"{architecture} takes one array of numbers, and [data] makes {named} indices of words or codes"
-        of_text = 'architecture = "text", ' if any(map(len, _of_columns(shape, vocabulary_sizes))) else ""
-        raise InputError(KEY, f'{held}; set {of_text}architecture = "wide_deep", or {own}')
-    held = f"{architecture} takes one array, and the data holds the inputs {shown_inputs(shape)}"
-    raise InputError(KEY, f"{held}; return one array, or {own}")
+    raise InputError(KEY, f'{held}; set {of_text}architecture = "wide_deep", or {own}')
 
 
 def _of_columns(shape: ShapeTree, names: Iterable[str]) -> list[tuple[int, ...]]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 NUMERIC = ("number", "date", "duration")  # standardized; dates and durations as seconds
 CATEGORY = "category"
-TEXT, CODE = "text", "code"  # inputs of their own: indices of words, and codes of labels
+TEXT, CODE, IMAGE = "text", "code", "image"  # inputs of their own: indices of words, codes of labels, and pixels
 HASHED, TARGET_ENCODED = "hashed", "target_encoded"  # labels that become other features than one for each
 LABELS = (CATEGORY, HASHED, TARGET_ENCODED)
 AS_TEXTS = (*LABELS, CODE, TEXT)  # kinds whose values are kept as texts
@@ -58,8 +58,8 @@ TRUTHS = {"true": True, "false": False}
 class Column:
     """A column: its name, its type in the table (`dtype`), its kind.
 
-    Kinds are number, boolean, date and duration; category, hashed and target_encoded, which are labels; and text and
-    code, which are inputs of their own.
+    Kinds are number, boolean, date and duration; category, hashed and target_encoded, which are labels; and text, code
+    and image, which are inputs of their own.
 
     The other fields say how its texts are read, and are empty where the table holds values of the kind. `form` is the
     way in which numbers or dates are written, `marks` are the signs and units taken off a number. Texts that differ
@@ -115,7 +115,12 @@ def kind_of_values(values: "pd.Series[Any]") -> str:
 
 
 def clean_column(values: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":
-    """Convert values to float64 with NaN for missing ones, or to texts; InputError for values of another kind."""
+    """Convert values to float64 with NaN for missing ones, or to texts; InputError for values of another kind.
+
+    Images stay what they are: paths, bytes of files or pixels.
+    """
+    if column.kind == IMAGE:
+        return values.astype(object)
     _refuse_rounded(values, column)
     try:
         known = without_gaps(plain_values(values), column.gaps, _number_form(column))
@@ -154,13 +159,17 @@ def are_missing(cleaned: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":
 
 
 def _refuse_rounded(values: "pd.Series[Any]", column: Column) -> None:
-    """Refuse floats as codes where they no longer hold every digit of a whole number."""
-    if column.kind == CODE and values.dtype.kind == "f" and (values.abs() > EXACT_FLOATS).any():
-        example = values[values.abs() > EXACT_FLOATS].iloc[0]
+    """Refuse floats as labels of many values where they no longer hold every digit of a whole number."""
+    if column.kind not in (CODE, HASHED, TARGET_ENCODED) or values.dtype.kind not in "fO":
+        return
+    floats = values if values.dtype.kind == "f" else values[values.map(lambda value: isinstance(value, float))]
+    numbers = floats.astype(np.float64)
+    rounded = numbers[np.isfinite(numbers) & (numbers.abs() > EXACT_FLOATS)]
+    if len(rounded):
         raise InputError(
             "data.source",
-            f"column {column.name!r} holds floats such as {example:.17g}, which do not keep every digit of a code; "
-            f'store it as texts, and read it with dtype={{"{column.name}": str}}',
+            f"column {column.name!r} holds floats such as {rounded.iloc[0]:.17g}, which do not keep every digit of "
+            f'a code; store it as texts, and read it with dtype={{"{column.name}": str}}',
         )
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nightune.models.errors import InputError
-from nightune.models.serving.columns import CATEGORY, NUMERIC, TRUTHS, Column, clean_column
+from nightune.models.serving.columns import CATEGORY, CODE, IMAGE, NUMERIC, TEXT, TRUTHS, Column, clean_column
 from nightune.models.serving.encodings import Encodings
+from nightune.models.serving.image_rows import as_images
 from nightune.models.serving.input_trees import ArrayTree
 from nightune.models.serving.labels import as_text
 from nightune.models.serving.number_texts import POINT, plain_number
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1  # of the JSON form
-LATER = ("texts", "codes", "encodings")  # fields that are left out where they are empty, as in earlier versions
+LATER = ("texts", "codes", "images", "encodings")  # fields that are left out where they are empty, as before
 FEATURES = "features"  # the name of all columns that are no inputs of their own, where some are
 
 
@@ -55,12 +56,13 @@ class TablePreprocessing:
     categories: Mapping[str, Categories]
     texts: Mapping[str, TextVocabulary] = field(default_factory=dict)
     codes: Mapping[str, CodeVocabulary] = field(default_factory=dict)
+    images: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)  # height, width and channels
     encodings: Encodings = field(default_factory=Encodings)  # the last of the features
 
     def transform(self, table: "pd.DataFrame") -> ArrayTree:
         """Convert rows to features (rows, features); unknown categories become zeros, missing values as in training.
 
-        With columns of texts or codes, a dictionary of arrays; see `as_named`.
+        With columns of texts, codes or images, a dictionary of arrays; see `as_named`.
         InputError for columns that another reader has turned into numbers which training read as texts.
         """
         cleaned = clean_table(table, self.columns)
@@ -74,35 +76,47 @@ class TablePreprocessing:
 
     def transform_clean(self, cleaned: "pd.DataFrame") -> ArrayTree:
         """Convert cleaned rows to features, and to indices of words and codes, if there are columns of these."""
-        named = {name: fitted.encode(cleaned[name].to_numpy()) for name, fitted in self._vocabularies.items()}
+        named = {name: self._own_input(cleaned[name]) for name in self._own_inputs}
         if not named:
             return self._features(cleaned)
-        if self._is_one_text:
+        if self._is_one_array:
             return next(iter(named.values()))
         return {FEATURES: self._features(cleaned), **named} if self.feature_names else named
 
     def as_named(self, inputs: ArrayTree) -> dict[str, np.ndarray]:
-        """Return inputs by name: "features", and a column of texts (rows, length) or codes (rows,) by its own."""
+        """Return inputs by name: "features", and by their own names columns of texts, codes and images.
+
+        Their arrays are (rows, length) and (rows,) int32, and (rows, height, width, channels) float32.
+        """
         if isinstance(inputs, dict):
             return inputs
         assert isinstance(inputs, np.ndarray)  # a table has no inputs in order
-        return {next(iter(self.texts)) if self._is_one_text else FEATURES: inputs}
+        return {self._own_inputs[0] if self._is_one_array else FEATURES: inputs}
 
     @property
     def vocabulary_sizes(self) -> dict[str, int]:
         """The number of different indices or codes of each column of texts or codes, as an embedding's `input_dim`."""
-        return {name: fitted.size for name, fitted in self._vocabularies.items()}
+        sizes = {name: fitted.size for name, fitted in self.texts.items()}
+        sizes |= {name: fitted.size for name, fitted in self.codes.items()}
+        return {name: sizes[name] for name in self._own_inputs if name in sizes}
 
     @property
-    def _vocabularies(self) -> dict[str, TextVocabulary | CodeVocabulary]:
-        """The columns of texts and codes in the table's order."""
-        fitted: dict[str, TextVocabulary | CodeVocabulary] = {**self.texts, **self.codes}
-        return {column.name: fitted[column.name] for column in self.columns if column.name in fitted}
+    def _own_inputs(self) -> list[str]:
+        """The columns of texts, codes and images in the table's order."""
+        return names_of_kind(self.columns, (TEXT, CODE, IMAGE))
 
     @property
-    def _is_one_text(self) -> bool:
-        """True if a column of texts is all that the model reads: then it is one array."""
-        return not self.feature_names and not self.codes and len(self.texts) == 1
+    def _is_one_array(self) -> bool:
+        """True if a column of texts or images is all that the model reads: then it is one array."""
+        return not self.feature_names and not self.codes and len(self._own_inputs) == 1
+
+    def _own_input(self, values: "pd.Series[Any]") -> np.ndarray:
+        """Return the array of a column that is an input of its own."""
+        name, given = str(values.name), values.to_numpy()
+        if name in self.images:
+            _refuse_missing_images(values)
+            return as_images(list(given), self.images[name], f"data.images.{name}")
+        return self.texts[name].encode(given) if name in self.texts else self.codes[name].encode(given)
 
     def _features(self, cleaned: "pd.DataFrame") -> np.ndarray:
         """Return float32 features: numbers, booleans, marks of missing values, one per category."""
@@ -138,6 +152,8 @@ class TablePreprocessing:
             content["texts"] = [[name, fitted.length, list(fitted.words)] for name, fitted in self.texts.items()]
         if self.codes:
             content["codes"] = [[name, list(fitted.known)] for name, fitted in self.codes.items()]
+        if self.images:
+            content["images"] = [[name, list(shape)] for name, shape in self.images.items()]
         if self.encodings.plain:
             content["encodings"] = self.encodings.plain
         return content
@@ -170,6 +186,7 @@ class TablePreprocessing:
                 for name, fitted in held.get("texts", {}).items()
             },
             codes={name: CodeVocabulary(tuple(fitted["known"])) for name, fitted in held.get("codes", {}).items()},
+            images={name: tuple(shape) for name, shape in held.get("images", {}).items()},
             encodings=Encodings.from_plain(held.get("encodings", {})),
         )
 
@@ -231,6 +248,14 @@ def names_of_kind(columns: Sequence[Column], kinds: Sequence[str]) -> list[str]:
 
 
 KINDS_OF_STEPS = {"number": NUMERIC, "boolean": ("boolean",), "category": (CATEGORY,)}
+
+
+def _refuse_missing_images(values: "pd.Series[Any]") -> None:
+    missing = np.flatnonzero(values.map(lambda value: isinstance(value, str) and not value) | values.isna())
+    if len(missing):
+        raise InputError(
+            f"data.images.{values.name}", f"{len(missing)} rows have no image, the first is row {missing[0]}"
+        )
 
 
 def _refuse_lost_digits(table: "pd.DataFrame", name: str, known: Sequence[str]) -> None:

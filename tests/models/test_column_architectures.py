@@ -144,5 +144,5 @@ def test_other_data_is_refused_with_a_remedy(
 
 
 def test_arrays_by_name_of_a_loader_are_no_columns() -> None:
-    with pytest.raises(InputError, match="arrays of its source"):
+    with pytest.raises(InputError, match="'a', 'b', which are none"):
         build_model("wide_deep", {}, {"a": (3,), "b": ()}, 1, folder=Path(), seed=0)

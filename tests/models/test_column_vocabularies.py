@@ -111,6 +111,17 @@ def test_vocabularies_hold_what_the_training_rows_hold(tmp_path: Path) -> None:
         assert not examples.inputs["city"].any()
 
 
+@pytest.mark.parametrize("known", [30, 70])  # labels of several rows each, or of some of one row
+def test_codes_that_no_training_row_trains_are_said_with_a_remedy(known: int, tmp_path: Path) -> None:
+    later = TABLE.assign(city=[f"city {row % known if row < 90 else row}" for row in range(COUNT)])
+    findings = load(tmp_path, later, split=Split("time", column="age")).findings
+    (finding,) = [each for each in findings if "code 0" in each]
+    size = int(finding.split('codes = { "city" = ')[1].split(" ")[0])
+    again = load(tmp_path, later, split=Split("time", column="age"), codes={"city": size, "id": 0})
+    assert not any("'city'" in each and "code 0" in each for each in again.findings)
+    assert (again.train.inputs["city"] == 0).any()
+
+
 def test_each_fold_has_the_vocabulary_of_its_own_training_rows_within_the_sizes_of_all(tmp_path: Path) -> None:
     table = TABLE.assign(comment=[f"{text} own{row}" for row, text in enumerate(TABLE["comment"])])
     dataset = load(tmp_path, table, split=Split(folds=3))
@@ -151,8 +162,10 @@ def test_every_digit_of_a_code_counts_and_floats_that_lost_some_are_refused(tmp_
     ]
     rounded = TABLE.assign(id=pd.to_numeric(TABLE["id"]))
     assert rounded["id"].dtype == np.float64
-    with pytest.raises(InputError, match=r"'id' .*digit.*dtype"):
-        fitted(dataset).transform(rounded)
+    mixed = TABLE.assign(id=[str(WIDE), float(WIDE + 1)] * (COUNT // 2))
+    for table in (rounded, mixed):
+        with pytest.raises(InputError, match=r"'id' .*digit.*dtype"):
+            fitted(dataset).transform(table)
     with pytest.raises(InputError, match=r"'city'.*'0\d'.*dtype"):
         fitted(dataset).transform(TABLE.assign(city=TABLE["city"].astype(int)))
 
@@ -203,6 +216,7 @@ def test_findings_name_the_keys_for_texts_and_for_many_labels(tmp_path: Path) ->
     findings = "\n".join(load(tmp_path, table, text={}, codes={}).findings)
     assert 'text = ["comment"]' in findings
     assert 'codes = ["city"]' in findings
+    assert "'id' holds whole numbers above 2^53" in findings
     dataset = load(tmp_path, table, codes={"city": 0})
     assert not any("identifier" in finding and "comment" in finding for finding in dataset.findings)
 

@@ -158,14 +158,17 @@ def test_images_of_several_sizes_get_one(tmp_path: Path) -> None:
 
 def test_columns_of_texts_and_of_many_labels_become_inputs_of_their_own(tmp_path: Path) -> None:
     rows = range(240)
-    lines = [f"this one is number {row} of many,city {row % 60},id{row},{row % 7},{'ab'[row % 2]}" for row in rows]
-    (tmp_path / "t.csv").write_text("\n".join(["comment,city,name,count,y", *lines]) + "\n", encoding="utf-8")
+    lines = [
+        f"this one is number {row} of many,city {row % 60},id{row},{10**17 + row % 50},{row % 7},{'ab'[row % 2]}"
+        for row in rows
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["comment,city,name,wide,count,y", *lines]) + "\n", encoding="utf-8")
     written = write_first_study(tmp_path / "t.csv", "y", tmp_path)
     data = tomllib.loads(written.study.read_text(encoding="utf-8"))["data"]
     assert data["text"] == {"comment": {"words": 5000, "length": 10}}
-    assert data["codes"] == ["city"]  # a name of each row is none
+    assert data["codes"] == ["city", "wide"]  # a name of each row is none
     check = checked(written.study)
-    assert list(check.data["input_shape"]) == ["features", "comment", "city"]  # type: ignore[call-overload]
+    assert list(check.data["input_shape"]) == ["features", "comment", "city", "wide"]  # type: ignore[call-overload]
     (tmp_path / "text.csv").write_text(
         "\n".join(["comment,y", *(f"{line.split(',')[0]},{line[-1]}" for line in lines)])
     )

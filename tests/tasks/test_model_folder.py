@@ -422,3 +422,22 @@ def test_images_and_rows_of_different_lengths_are_predicted_as_they_are_brought(
         np.testing.assert_array_equal(loaded.predict(rows), np.array(dataset.classes)[(expected[:, 0] > 0).astype(int)])
         needed = (tmp_path / name / "model" / "requirements.txt").read_text()
         assert ("pillow==" in needed) == (name == "pets")
+
+
+def test_a_version_takes_paths_and_bytes_of_images(tmp_path: Path) -> None:
+    for row in range(30):
+        Image.fromarray(np.full((3, 4), 8 * row, np.uint8)).save(tmp_path / f"{row}.png")
+    table = pd.DataFrame({"photo": [f"{row}.png" for row in range(30)], "y": ["no", "yes"] * 15})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    images = {"photo": (3, 4, 1)}
+    dataset = load_dataset(DataSettings("t.csv", target="y", images=images, split=Split("random")), tmp_path)
+    model = net(dataset)
+    folder = written(dataset, tmp_path, model)
+    loaded = pyfunc.load_model(str(folder))
+    pixels = np.stack([np.full((3, 4, 1), 8 * row, np.float32) / 255 for row in range(30)])
+    expected = 1 / (1 + np.exp(-model(pixels).numpy()[:, 0].astype(np.float64)))
+    paths = [str(tmp_path / f"{row}.png") for row in range(30)]
+    for rows in (paths, [Path(path).read_bytes() for path in paths]):
+        answers = loaded.predict(pd.DataFrame({"photo": rows}), params={"output": "probabilities"})
+        np.testing.assert_allclose(answers["yes"], expected, rtol=1e-5)
+    assert "pillow==" in (folder / "requirements.txt").read_text()

@@ -11,6 +11,9 @@ TEXT = "a list of columns, or a table such as { comment = { words = 5000, length
 CODES = "a list of columns, or a table of columns and numbers of codes from 2, such as { city = 1000 }"
 HASHED = "a list of columns, or a table of columns and numbers of features, such as { city = 32 }"
 DATE_PARTS = 'a list of columns, or a table of columns and lists of parts, such as { signup = ["weekday", "hour"] }'
+IMAGES = 'a column, a list of columns, or a table such as { photo = { size = [64, 64], color = "rgb" } }'
+COLORS = {"grey": 1, "rgb": 3, "rgba": 4}
+MOST_PIXELS = 4096  # of a side
 MOST_CODES, MOST_HASHED, USUAL_HASHED = 10**7, 4096, 32
 PARTS = ("year", "month", "day", "weekday", "hour")
 
@@ -24,6 +27,12 @@ def read_text(given: Any) -> dict[str, dict[str, int]]:
 def read_codes(given: Any) -> dict[str, int]:
     """Return the number of codes of each column; 0: as many as it has values."""
     return _sizes(given, 0, CODES, MOST_CODES)
+
+
+def read_images(given: Any) -> dict[str, tuple[int, int, int]]:
+    """Return height, width and channels of the images of each column."""
+    table = _as_table([given] if isinstance(given, str) else given, {}, IMAGES)
+    return {name: _image_shape(name, fields) for name, fields in table.items()}
 
 
 def read_hashed(given: Any) -> dict[str, int]:
@@ -72,6 +81,23 @@ def _text_fields(name: str, given: Any) -> dict[str, int]:
             allowed = f"a whole number from {low} to {high}"
             raise _refusal(f"column {shown(name)}: {field} {shown(value)} is not {allowed}")
     return {field: given.get(field, usual) for field, (usual, _, _) in TEXT_FIELDS.items()}
+
+
+def _image_shape(name: str, given: Any) -> tuple[int, int, int]:
+    if not isinstance(given, dict):
+        raise _refusal(f"column {shown(name)}: {shown(given)} is not a table such as {{ size = [64, 64] }}")
+    for field in given:
+        if field not in ("size", "color"):
+            near = suggestion(field, ("size", "color"))
+            raise _refusal(f"column {shown(name)}: unknown {shown(field)}{near} (known: size, color)")
+    size, color = given.get("size", [64, 64]), given.get("color", "rgb")
+    is_pair = isinstance(size, list | tuple) and len(size) == 2
+    if not is_pair or not all(_is_whole(side) and 1 <= side <= MOST_PIXELS for side in size):
+        allowed = f"height and width, two whole numbers from 1 to {MOST_PIXELS}"
+        raise _refusal(f"column {shown(name)}: size {shown(size)} is not {allowed}")
+    if color not in COLORS:
+        raise _refusal(f"column {shown(name)}: {unknown_name(color, COLORS, 'color')}")
+    return size[0], size[1], COLORS[color]
 
 
 def _is_whole(value: Any) -> bool:

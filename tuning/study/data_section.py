@@ -12,10 +12,12 @@ from nightune.tuning.study.column_keys import (
     CODES,
     DATE_PARTS,
     HASHED,
+    IMAGES,
     TEXT,
     read_codes,
     read_date_parts,
     read_hashed,
+    read_images,
     read_text,
 )
 from nightune.tuning.study.section import SHARE, Clash, Section, Seed, Switch, Text, Texts
@@ -161,6 +163,9 @@ class DataSection(Section):
         default_factory=dict, description=TEXT
     )
     codes: Annotated[dict[str, int], BeforeValidator(read_codes)] = Field(default_factory=dict, description=CODES)
+    images: Annotated[dict[str, tuple[int, int, int]], BeforeValidator(read_images)] = Field(
+        default_factory=dict, description=IMAGES
+    )
     hashed: Annotated[dict[str, int], BeforeValidator(read_hashed)] = Field(default_factory=dict, description=HASHED)
     target_encoded: Texts = ()
     date_parts: Annotated[dict[str, tuple[str, ...]], BeforeValidator(read_date_parts)] = Field(

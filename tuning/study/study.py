@@ -50,6 +50,7 @@ __all__ = [
     "training_seed",
 ]
 
+COLUMN_KEYS = ("text", "codes", "images", "hashed", "target_encoded", "date_parts")
 HEADING = tuple(Heading.model_fields)
 KNOWN = (*HEADING, "data", *SECTIONS, "search", "objective", "limits", "confirmation", "promotion")
 
@@ -260,18 +261,7 @@ def _read_after_search(tables: Mapping[str, Any]) -> tuple[dict[str, Any], list[
 def _data_content(data: DataSection) -> dict[str, Any]:
     """Omit a ranking share of 0, no gap and choices that are not made, so that older studies keep their digests."""
     content = data.model_dump(mode="json")
-    later = (
-        "missing",
-        "numeric",
-        "dates",
-        "weight",
-        "text",
-        "codes",
-        "hashed",
-        "target_encoded",
-        "date_parts",
-        *OF_SOURCE,
-    )
+    later = ("missing", "numeric", "dates", "weight", *COLUMN_KEYS, *OF_SOURCE)
     content = {name: value for name, value in content.items() if value or name not in later}
     for name in ("ranking", "gap", "allow_overlap", "folds"):
         if not content["split"][name]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from nightune.models.data.columns.categories import FREE_TEXT_WORDS, MOST_CATEGORIES
 from nightune.models.data.columns.reading import Choices, Texts
-from nightune.models.data.columns.recognize import are_texts, recognize
+from nightune.models.data.columns.recognize import are_texts, holds_wide_codes, recognize
 from nightune.models.errors import InputError
 from nightune.models.serving.columns import CATEGORY
 from nightune.models.serving.preprocessing import FEATURES
@@ -27,15 +27,27 @@ def proposed_columns(table: "pd.DataFrame", others: Iterable[str | None]) -> dic
     apart = {*others, FEATURES}
     texts, codes = {}, {}
     for name in (str(name) for name in table.columns if name not in apart and "/" not in str(name)):
+        if _are_numbers(table[name]):
+            if holds_wide_codes(table[name].astype(np.float64)) and _repeats(table[name].nunique(), len(table)):
+                codes[name] = 0
+            continue
         labels = _labels_of(table[name])
         if len(labels) <= MOST_CATEGORIES:
             continue
         counts = np.array([len(words_of(label)) for label in labels])
         if counts.mean() >= FREE_TEXT_WORDS:
             texts[name] = {"words": WORDS, "length": _length(counts)}
-        elif len(table) >= ROWS_PER_LABEL * len(labels):
+        elif _repeats(len(labels), len(table)):
             codes[name] = 0
     return {key: columns for key, columns in (("text", texts), ("codes", codes)) if columns}
+
+
+def _are_numbers(values: "pd.Series[Any]") -> bool:
+    return isinstance(values.dtype, np.dtype) and values.dtype.kind in "iuf"
+
+
+def _repeats(labels: int, rows: int) -> bool:
+    return rows >= ROWS_PER_LABEL * labels
 
 
 def _labels_of(values: "pd.Series[Any]") -> list[str]:

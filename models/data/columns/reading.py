@@ -31,6 +31,7 @@ class Choices:
     categorical: tuple[str, ...] = ()
     text: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # words and length of each column
     codes: Mapping[str, int] = field(default_factory=dict)  # the number of codes of each column; 0: as many as labels
+    images: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)  # height, width and channels
     hashed: Mapping[str, int] = field(default_factory=dict)  # the number of features of each column
     target_encoded: tuple[str, ...] = ()
     date_parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # (): those that vary
@@ -52,6 +53,7 @@ class Choices:
             "dates": self.dates,
             "text": self.text,
             "codes": self.codes,
+            "images": self.images,
             "hashed": self.hashed,
             "target_encoded": self.target_encoded,
         }

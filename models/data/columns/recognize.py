@@ -16,6 +16,7 @@ from nightune.models.data.columns.vocabularies import vocabulary_column
 from nightune.models.errors import InputError
 from nightune.models.serving.columns import (
     CATEGORY,
+    EXACT_FLOATS,
     HASHED,
     TARGET_ENCODED,
     Column,
@@ -29,6 +30,7 @@ from nightune.models.serving.labels import MISSING, are_gaps
 if TYPE_CHECKING:
     import pandas as pd
 
+LARGEST_CODE = 1e20  # of a whole number that a machine holds in 64 bits; larger floats are amounts
 NUMERIC_TEXT = re.compile(r"[+-]?\d+([.,]\d+)*")
 
 
@@ -165,10 +167,11 @@ def _labels(
 
 def _other_labels(values: "pd.Series[Any]", choices: Choices) -> tuple[Column, list[str]] | None:
     """Return a column of labels that the study hashes or encodes by the target; None for all others."""
-    if values.name not in choices.hashed and values.name not in choices.target_encoded:
+    name = str(values.name)
+    if name not in choices.hashed and name not in choices.target_encoded:
         return None
     kind_of_values(values)  # refuses lists and other objects
-    is_exact = values.name in choices.categorical
+    is_exact = name in choices.categorical
     column, remarks = _labels(values, choices, is_exact, has_features=False)
     return replace(column, kind=HASHED if column.name in choices.hashed else TARGET_ENCODED), remarks
 
@@ -193,8 +196,25 @@ def _texts_among_numbers(texts: Texts) -> list[str]:
 def _number_remarks(values: "pd.Series[Any]", kind: str) -> list[str]:
     if kind != "number":
         return []
-    infinite = int(np.isinf(values.astype(object).where(values.notna(), np.nan).astype(np.float64)).sum())
-    return [f"column {values.name!r}: {infinite} infinite values are read as missing"] if infinite else []
+    numbers = values.astype(object).where(values.notna(), np.nan).astype(np.float64)
+    infinite = int(np.isinf(numbers).sum())
+    remarks = [f"column {values.name!r}: {infinite} infinite values are read as missing"] if infinite else []
+    return [*remarks, *([wide_remark(values)] if holds_wide_codes(numbers) else [])]
+
+
+def holds_wide_codes(numbers: "pd.Series[Any]") -> bool:
+    """True for whole numbers, some with more digits than a float keeps: ids and barcodes, no amounts."""
+    known = numbers[np.isfinite(numbers)].abs()
+    return len(known) > 0 and bool((known == np.floor(known)).all() and EXACT_FLOATS < known.max() < LARGEST_CODE)
+
+
+def wide_remark(values: "pd.Series[Any]") -> str:
+    """Say that a column of long whole numbers loses digits as a number."""
+    name = str(values.name)
+    return (
+        f"column {name!r} holds whole numbers above 2^53, such as {values.dropna().iloc[0]!s}, which lose their last "
+        f'digits as numbers; for ids: codes = ["{name}"] or categorical = ["{name}"] in [data], which keep every digit'
+    )
 
 
 def _compact_remarks(values: "pd.Series[Any]", kind: str) -> list[str]:

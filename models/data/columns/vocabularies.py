@@ -1,4 +1,4 @@
-"""Columns that are inputs of their own, texts and codes: how they are read, and their vocabularies."""
+"""Columns that are inputs of their own, texts, codes and images: how they are read, and their vocabularies."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nightune.models.data.columns.categories import label_of_gaps, merged_labels, word_remark
 from nightune.models.data.columns.reading import Choices, Texts, quoted
 from nightune.models.errors import InputError
-from nightune.models.serving.columns import CODE, TEXT, Column, are_missing, kind_of_values
+from nightune.models.serving.columns import CODE, IMAGE, TEXT, Column, are_missing, kind_of_values
 from nightune.models.serving.preprocessing import FEATURES
 from nightune.models.serving.vocabularies import CodeVocabulary, TextVocabulary, words_of
 
@@ -16,18 +16,21 @@ if TYPE_CHECKING:
 
 
 def vocabulary_column(values: "pd.Series[Any]", choices: Choices) -> tuple[Column, list[str]] | None:
-    """Return a column that the study calls one of texts or codes, and remarks; None for all others.
+    """Return a column that the study calls one of texts, codes or images, and remarks; None for all others.
 
     InputError for a column of this name that could not be told from the input of all other columns.
     """
     name, dtype = str(values.name), str(values.dtype)
-    if name not in choices.text and name not in choices.codes:
+    own = {"text": choices.text, "codes": choices.codes, "images": choices.images}
+    key = next((key for key, names in own.items() if name in names), None)
+    if key is None:
         return None
-    key = "text" if name in choices.text else "codes"
     if name == FEATURES:
         raise InputError(f"data.{key}", f"{name!r} is the name of the input of all other columns; rename the column")
     if "/" in name or not name:
         raise InputError(f"data.{key}", f"{name!r} cannot name an input of Keras; rename the column, without '/'")
+    if key == "images":
+        return Column(name, dtype, IMAGE), []
     kind_of_values(values)  # refuses lists and other objects
     if key == "text":
         return Column(name, dtype, TEXT, gaps=choices.missing, missing_label=""), []

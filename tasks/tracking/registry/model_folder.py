@@ -42,7 +42,7 @@ def write_model_folder(parts: Path, example: "pd.DataFrame | ArrayTree", folder:
             input_example=_request(example),
             pip_requirements=requirements(
                 code if (code := parts / FOLDER / CODE).is_dir() else None,
-                ("pillow",) if "images" in description else (),
+                ("pillow",) if _reads_images(description) else (),
             ),
         )
     return folder
@@ -91,6 +91,10 @@ def _carried(folder: Path) -> Path:
             text = text.replace(f"from nightune.models.{imported} import", f"from {PACKAGE}.{carried} import")
         (package / f"{name}.py").write_text(text, encoding="utf-8")
     return package
+
+
+def _reads_images(description: Mapping[str, Any]) -> bool:
+    return "images" in description or any(column["kind"] == "image" for column in description.get("columns", ()))
 
 
 TEXT_KINDS = ("category", "hashed", "target_encoded", "text")  # of columns; codes may be whole numbers, too
