@@ -404,6 +404,18 @@ def test_the_compiled_engine_trains_several_heads_as_fit_does(
     np.testing.assert_allclose(fit.curves["val_loss"], total, rtol=1e-6)
 
 
+@pytest.mark.parametrize("function", ["both", "own_both"])
+def test_several_inputs_and_several_heads_are_trained_together(folder: Path, function: str) -> None:
+    (folder / "net.py").write_text(NET + BOTH)
+    dataset = load(folder, "({'a': x, 'b': x[:, :2]}, {'kind': kind, 'amount': amount})")
+    engine = make_engine("fit", dataset, folder)
+    options: dict[str, Any] = {"epochs": 2, "seed": 1, "monitor": "val_amount_mae", "direction": "minimize"}
+    outcome = train(engine, recipe(function), dataset, report=("val_kind_mcc",), **options)
+    assert outcome.status == "completed"
+    assert outcome.objective == min(outcome.curves["val_amount_mae"])
+    assert "val_kind_mcc" in outcome.curves
+
+
 def test_a_metric_belongs_to_the_head_of_its_name(tmp_path: Path) -> None:
     heads = load(tmp_path, "(x, {'my': tags, 'my_own': kind, 'amount': amount})").heads
     found = {
@@ -487,6 +499,23 @@ def test_the_gate_refuses_versions_that_lost_a_head(folder: Path) -> None:
     assert "'high' is not predicted any more by head 'kind'" in check_schema(other, ours).said
 
 
+BOTH = """
+def both(input_shape, output_size):
+    inputs = {name: keras.Input(shape, name=name) for name, shape in input_shape.items()}
+    x = layers.concatenate(list(inputs.values()))
+    return keras.Model(inputs, {name: layers.Dense(size)(x) for name, size in output_size.items()})
+
+class OwnBoth(keras.Model):
+    def __init__(self, sizes):
+        super().__init__()
+        self.heads = {name: layers.Dense(size) for name, size in sizes.items()}
+    def call(self, inputs):
+        x = ops.concatenate([inputs["a"], inputs["b"]], axis=-1)
+        return {name: head(x) for name, head in self.heads.items()}
+
+def own_both(input_shape, output_size):
+    return OwnBoth(output_size)
+"""
 PAIRED = """
 def paired(input_shape, output_size):
     inputs, x = trunk(input_shape)
