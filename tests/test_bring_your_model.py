@@ -101,6 +101,8 @@ def test_other_inputs_are_refused_as_the_page_says(tmp_path: Path, changes: dict
         check_study(load_study(file), lambda: None)
 
 
+WEIGHTS_SEARCHED = {"[search]": "[training]\nloss_weights = [{ ink = 1 }, { ink = 2 }]\n[search]"}
+LOSSES_SEARCHED = {"[search]": '[training]\nloss = [{ ink = "mae" }, { ink = "mse" }]\n[search]'}
 OF_ONE_HEAD = {"val_loss": "val_digit_accuracy", '_accuracy"': '_accuracy"\nreport = ["val_mask_f1_micro"]'}
 
 
@@ -140,6 +142,8 @@ def test_several_heads_are_trained_as_the_page_says(
         ({":build": ":misnamed"}, "outputs 'number', 'ink', and the data the targets 'digit', 'ink', 'mask'"),
         ({"heads_of_scans.py:build": "mlp"}, "mlp has one head"),
         ({"val_loss": "val_digit_rmse"}, "the heads are digit, ink, mask"),
+        (WEIGHTS_SEARCHED, "val_loss cannot rank trials of different losses, and training.loss_weights is searched"),
+        (LOSSES_SEARCHED | {"val_loss": "val_ink_loss"}, r"val_ink_loss cannot rank .* \(mae and mse"),
         ({"val_loss": 'heads_of_scans.py:worst_tenth"\ndirection = "minimize'}, 'set head = "digit"'),
     ],
 )

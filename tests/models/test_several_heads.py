@@ -121,19 +121,12 @@ def cost(y_true, y_pred):
 
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
-    global \
-        keras, \
-        build_model, \
-        make_engine, \
-        train, \
-        read_recipe, \
-        read_head, \
-        TrainingRows, \
-        TrainingSettings, \
-        plain_model, \
-        save
+    global keras, build_model, make_engine, train, read_recipe, read_head, TrainingRows, TrainingSettings
+    global plain_model, save, AlikeModels, build_recipe_model
     import keras
 
+    from nightune.models.engines.compiled.alike_models import AlikeModels
+    from nightune.models.engines.keras_parts.recipe_models import build_recipe_model
     from nightune.models.engines.make import make_engine
     from nightune.models.networks.architectures import build_model
     from nightune.models.networks.joint_heads import read_head
@@ -404,6 +397,15 @@ def test_the_compiled_engine_trains_several_heads_as_fit_does(
     np.testing.assert_allclose(fit.curves["val_loss"], total, rtol=1e-6)
 
 
+def test_models_of_other_weights_of_losses_share_no_program(folder: Path) -> None:
+    (folder / "net.py").write_text(NET + WEIGHTED)
+    dataset = load(folder, "(x, {'kind': kind, 'amount': amount})")
+    alike = AlikeModels(lambda recipe, seed: build_recipe_model(recipe, dataset, folder, seed), folder)
+    first, other = (recipe("weighted", **{"model.rate": rate, "model.share": rate}) for rate in (0.25, 0.5))
+    assert alike.leader(first).model == {"rate": 0.25, "share": 0.25}
+    assert alike.leader(other).model == {"rate": 0.5, "share": 0.5}
+
+
 @pytest.mark.parametrize("function", ["both", "own_both"])
 def test_several_inputs_and_several_heads_are_trained_together(folder: Path, function: str) -> None:
     (folder / "net.py").write_text(NET + BOTH)
@@ -499,6 +501,14 @@ def test_the_gate_refuses_versions_that_lost_a_head(folder: Path) -> None:
     assert "'high' is not predicted any more by head 'kind'" in check_schema(other, ours).said
 
 
+WEIGHTED = """
+def weighted(input_shape, output_size, rate: float = 0.5, share: float = 1.0):
+    inputs, x = trunk(input_shape)
+    x = layers.Dropout(rate)(x)
+    model = keras.Model(inputs, {name: layers.Dense(size)(x) for name, size in output_size.items()})
+    model.compile("adam", loss_weights={"kind": share, "amount": 1.0})
+    return model
+"""
 BOTH = """
 def both(input_shape, output_size):
     inputs = {name: keras.Input(shape, name=name) for name, shape in input_shape.items()}
