@@ -110,11 +110,10 @@ OF_ONE_HEAD = {"val_loss": "val_digit_accuracy", '_accuracy"': '_accuracy"\nrepo
     ("changes", "added", "said"),
     [
         ({}, "", "mask 1 (1 each)"),
-        ({}, "[training]\nloss_weights = { ink = 0.1 }", "digit 1, ink 0.1, mask 1 (training.loss_weights"),
         (
             {},
-            '[training]\nloss = { ink = "heads_of_scans.py:cost", mask = "focal" }',
-            "loss heads_of_scans.py:cost (training.loss of the study); mask",
+            '[training]\nloss_weights = { ink = 0.1 }\nloss = { ink = "heads_of_scans.py:cost", mask = "focal" }',
+            "digit 1, ink 0.1, mask 1 (training.loss_weights",
         ),
         ({":build": ":compiled"}, "", "digit 1, ink 0.1, mask 2 (compiled by the model's function)"),
         (OF_ONE_HEAD, "", "mask 1 (1 each)"),
@@ -132,6 +131,9 @@ def test_several_heads_are_trained_as_the_page_says(
     file = changed(tmp_path, "Several heads", "scans.toml", changes, added)
     check = check_study(load_study(file), lambda: None)
     assert said in next(iter(check.heads.values()))
+    assert ("loss heads_of_scans.py:cost (training.loss of the study)" in next(iter(check.heads.values()))) == (
+        "cost" in added
+    )
     if changes == OF_ONE_HEAD:
         assert trained_task(file) == "heads"
 

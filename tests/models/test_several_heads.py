@@ -360,7 +360,6 @@ def recipe(function: str, **params: Any) -> Any:
 @pytest.mark.parametrize(
     ("function", "result", "params"),
     [
-        ("losses", "(x, named)", {}),
         ("own", "(x, named, 1 + (x[:, 0] > 0))", {"training.loss": {"amount": "net.py:cost"}}),
         ("ordered", "(x, [kind, amount])", {"penalty.label_smoothing": 0.1, "training.loss_weights": {"1": 0.1}}),
     ],
@@ -386,14 +385,8 @@ def test_the_compiled_engine_trains_several_heads_as_fit_does(
     for name, curve in fit.curves.items():
         if name.startswith("val_"):
             np.testing.assert_allclose(curve, compiled.curves[name], rtol=1e-3, atol=1e-5, err_msg=name)
-    total = sum(
-        weight * np.array(fit.curves[f"val_{name}_loss"])
-        for name, weight in {
-            "losses": {"kind": 2, "amount": 0.25, "mask": 1},
-            "own": {"kind": 1, "amount": 1, "mask": 1},
-            "ordered": {"0": 1, "1": 0.1},
-        }[function].items()
-    )
+    weights = {"0": 1.0, "1": 0.1} if function == "ordered" else {"kind": 1.0, "amount": 1.0, "mask": 1.0}
+    total = sum(weight * np.array(fit.curves[f"val_{name}_loss"]) for name, weight in weights.items())
     np.testing.assert_allclose(fit.curves["val_loss"], total, rtol=1e-6)
 
 
