@@ -30,7 +30,14 @@ from nightune.tuning.search.midpoint import highest_point, lowest_point, middle_
 from nightune.tuning.search.search_space import Dimension
 from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Params, Value
-from nightune.vocabulary import ARCHITECTURE, DEFAULT_ARCHITECTURE, MODEL_PREFIX, shown
+from nightune.vocabulary import (
+    ARCHITECTURE,
+    DEFAULT_ARCHITECTURE,
+    MODEL_PREFIX,
+    VALIDATION_PREFIX,
+    plain_metric,
+    shown,
+)
 
 if TYPE_CHECKING:
     from nightune.models.networks.heads import Head
@@ -197,17 +204,29 @@ def _contradiction(point: Params, known: Mapping[str, Key], head: "Head") -> Inp
 
 def _refuse_several_losses(builder: _Builder) -> None:
     """Values of different losses cannot be compared."""
-    study, heads = builder.study, [build.head for build in builder.built.values() if build.head is not None]
+    study = builder.study
+    metric = study.objective.metric
+    heads = [_ranked(build.head, metric) for build in builder.built.values() if build.head is not None]
     losses = {(head.loss_name, len(head.quantiles)) for head in heads}
     # The same name may stand for several losses: its settings, or a user's function with a searched parameter.
     values = {(head.loss_name, head.is_logits, head.values) for head in heads}
     alike = {(name, is_logits) for name, is_logits, _ in values}
-    if study.objective.metric == "val_loss" and (len(losses) > 1 or len(values) > len(alike)):
+    if (
+        not study.objective.is_own
+        and plain_metric(metric) == "val_loss"
+        and (len(losses) > 1 or len(values) > len(alike))
+    ):
         names = " and ".join(dict.fromkeys(head.loss_name for head in heads))
         settings = "" if len(losses) > 1 else " with different settings"
-        problem = f"val_loss cannot rank trials of different losses ({names}{settings})"
+        problem = f"{metric} cannot rank trials of different losses ({names}{settings})"
         remedy = "rank by another metric, or set one loss"
         raise StudyError(str(study.path), [Problem("objective.metric", f"{problem}; {remedy}")])
+
+
+def _ranked(head: "Head", metric: str) -> "Head":
+    """Return the head whose loss a metric is: of several heads the sum for `val_loss`, or the one that it names."""
+    parts = getattr(head, "parts", ())
+    return next((each.head for each in parts if metric == f"{VALIDATION_PREFIX}{each.data.name}_loss"), head)
 
 
 def architectures(study: Study) -> list[str]:

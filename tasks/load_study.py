@@ -65,6 +65,9 @@ def _with_remedy(problem: Problem, open_ended: Sequence[str]) -> Problem:
     return Problem(problem.key, f"{problem.message}; {said}, such as {name}: int = 16")
 
 
+_OF_LOSSES = ("training.loss", "training.quantiles", "training.loss_weights")
+
+
 def _loss_problems(study: Study) -> Iterator[Problem]:
     """Yield the problems of the user's own losses that cannot be loaded, and of losses that are not comparable."""
     given = study.space.options("training.loss")
@@ -74,7 +77,7 @@ def _loss_problems(study: Study) -> Iterator[Problem]:
                 load_loss_function(loss, study.path.resolve().parent)
             except InputError as error:
                 yield Problem(error.key, error.message)
-    options = {name: study.space.options(name) for name in ("training.loss", "training.quantiles")}
+    options = {name: study.space.options(name) for name in _OF_LOSSES}
     searched = next((name for name, known in options.items() if len(known) > 1), None)
     if searched and study.objective.metric == "val_loss":
         message = f"val_loss cannot rank trials of different losses, and {searched} is searched; use another metric"

@@ -18,6 +18,7 @@ from nightune.tasks.tracking.store.store import Store
 from nightune.vocabulary import unknown_name
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 FORMATS = (".csv", ".jsonl", ".parquet")
@@ -122,14 +123,21 @@ def _named(answers: Any, description: dict[str, Any]) -> "pd.DataFrame":
     import pandas as pd  # noqa: PLC0415
 
     if isinstance(answers, dict):  # of several heads, one of which has several axes
-        tables = [_named(each, {}).add_prefix(f"{name}_") for name, each in answers.items()]
-        together: pd.DataFrame = pd.concat(tables, axis="columns")
-        return together.rename(columns={f"{name}_{PREDICTION}": name for name in answers})
+        each = [_one_head(name, array) for name, array in answers.items()]
+        return pd.concat(each, axis="columns")
     if isinstance(answers, pd.DataFrame):
-        named: pd.DataFrame = answers.set_axis([str(name) for name in answers.columns], axis="columns")
-        return named
+        texts: pd.DataFrame = answers.set_axis([str(name) for name in answers.columns], axis="columns")
+        return texts
     if answers.ndim == 1:
         return pd.DataFrame({PREDICTION: answers})
     answers = answers.reshape(len(answers), -1)  # those of several axes have a column for each position
     names = description.get("quantiles") or description.get("classes") or range(answers.shape[1])
     return pd.DataFrame(answers, columns=[f"{PREDICTION}_{name}" for name in names])
+
+
+def _one_head(name: str, answers: "np.ndarray") -> "pd.DataFrame":
+    """Return the answers of one of several heads as columns that begin with its name, one for each position."""
+    import pandas as pd  # noqa: PLC0415
+
+    flat = pd.DataFrame(answers.reshape(len(answers), -1))
+    return flat.set_axis([name] if answers.ndim == 1 else [f"{name}_{place}" for place in flat], axis="columns")

@@ -101,6 +101,8 @@ def test_other_inputs_are_refused_as_the_page_says(tmp_path: Path, changes: dict
         check_study(load_study(file), lambda: None)
 
 
+WEIGHTS_SEARCHED = {"[search]": "[training]\nloss_weights = [{ ink = 1 }, { ink = 2 }]\n[search]"}
+LOSSES_SEARCHED = {"[search]": '[training]\nloss = [{ ink = "mae" }, { ink = "mse" }]\n[search]'}
 OF_ONE_HEAD = {"val_loss": "val_digit_accuracy", '_accuracy"': '_accuracy"\nreport = ["val_mask_f1_micro"]'}
 
 
@@ -108,11 +110,10 @@ OF_ONE_HEAD = {"val_loss": "val_digit_accuracy", '_accuracy"': '_accuracy"\nrepo
     ("changes", "added", "said"),
     [
         ({}, "", "mask 1 (1 each)"),
-        ({}, "[training]\nloss_weights = { ink = 0.1 }", "digit 1, ink 0.1, mask 1 (training.loss_weights"),
         (
             {},
-            '[training]\nloss = { ink = "heads_of_scans.py:cost", mask = "focal" }',
-            "loss heads_of_scans.py:cost (training.loss of the study); mask",
+            '[training]\nloss_weights = { ink = 0.1 }\nloss = { ink = "heads_of_scans.py:cost", mask = "focal" }',
+            "digit 1, ink 0.1, mask 1 (training.loss_weights",
         ),
         ({":build": ":compiled"}, "", "digit 1, ink 0.1, mask 2 (compiled by the model's function)"),
         (OF_ONE_HEAD, "", "mask 1 (1 each)"),
@@ -130,6 +131,9 @@ def test_several_heads_are_trained_as_the_page_says(
     file = changed(tmp_path, "Several heads", "scans.toml", changes, added)
     check = check_study(load_study(file), lambda: None)
     assert said in next(iter(check.heads.values()))
+    assert ("loss heads_of_scans.py:cost (training.loss of the study)" in next(iter(check.heads.values()))) == (
+        "cost" in added
+    )
     if changes == OF_ONE_HEAD:
         assert trained_task(file) == "heads"
 
@@ -140,6 +144,8 @@ def test_several_heads_are_trained_as_the_page_says(
         ({":build": ":misnamed"}, "outputs 'number', 'ink', and the data the targets 'digit', 'ink', 'mask'"),
         ({"heads_of_scans.py:build": "mlp"}, "mlp has one head"),
         ({"val_loss": "val_digit_rmse"}, "the heads are digit, ink, mask"),
+        (WEIGHTS_SEARCHED, "val_loss cannot rank trials of different losses, and training.loss_weights is searched"),
+        (LOSSES_SEARCHED | {"val_loss": "val_ink_loss"}, r"val_ink_loss cannot rank .* \(mae and mse"),
         ({"val_loss": 'heads_of_scans.py:worst_tenth"\ndirection = "minimize'}, 'set head = "digit"'),
     ],
 )

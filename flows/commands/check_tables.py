@@ -130,4 +130,7 @@ def _data_line(data: Mapping[str, object]) -> str:
     sizes, shapes = data["sizes"], data["input_shape"]
     assert isinstance(sizes, Mapping)
     rows = ", ".join(f"{count} {split}" for split, count in sizes.items())
-    return f"{data['source']} · {data['task']} · inputs {shapes} · {rows} · version {data['version']}"
+    heads = data.get("heads", ())
+    assert isinstance(heads, list | tuple)
+    task = ", ".join(f"{each['name']} {each['task']}" for each in heads) or data["task"]
+    return f"{data['source']} · {task} · inputs {shapes} · {rows} · version {data['version']}"

@@ -1,5 +1,6 @@
 """Datasets and their splits, as data preparation makes them and training reads them."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -205,7 +206,7 @@ class Dataset:
     def output_size(self) -> OutputSize:
         """The number of model outputs per example, or their shape if targets have several axes; of heads by name."""
         if self.heads:
-            return {each.name: self.of_head(each).output_size for each in self.heads}  # type: ignore[misc]
+            return {each.name: each.output_size for each in self.heads}
         return tuple(self.description.get("target_shape", ())) or self.output_count
 
     @property
@@ -215,7 +216,7 @@ class Dataset:
         Of several heads it is the sum.
         """
         if self.heads:
-            return sum(self.of_head(each).output_count for each in self.heads)
+            return sum(math.prod(np.atleast_1d(each.output_size).tolist()) for each in self.heads)
         if self.task == "binary":
             return 1
         if self.task in ("multiclass", "multilabel"):

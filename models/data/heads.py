@@ -42,6 +42,12 @@ class HeadData:
         """Return all metrics that a head of the task may have."""
         return (*TASK_METRICS[task], *NAMED_METRICS[task])
 
+    @property
+    def output_size(self) -> int | tuple[int, ...]:
+        """The number of outputs of the head, or their shape."""
+        shape = tuple(int(length) for length in self.described.get("target_shape", ()))
+        return shape or int(self.described["output_size"])
+
     def targets(self, packed: np.ndarray) -> np.ndarray:
         """Return the head's targets, from the columns of all heads."""
         own = packed[:, self.columns[0] : self.columns[1]]

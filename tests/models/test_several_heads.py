@@ -121,19 +121,12 @@ def cost(y_true, y_pred):
 
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
-    global \
-        keras, \
-        build_model, \
-        make_engine, \
-        train, \
-        read_recipe, \
-        read_head, \
-        TrainingRows, \
-        TrainingSettings, \
-        plain_model, \
-        save
+    global keras, build_model, make_engine, train, read_recipe, read_head, TrainingRows, TrainingSettings
+    global plain_model, save, AlikeModels, build_recipe_model
     import keras
 
+    from nightune.models.engines.compiled.alike_models import AlikeModels
+    from nightune.models.engines.keras_parts.recipe_models import build_recipe_model
     from nightune.models.engines.make import make_engine
     from nightune.models.networks.architectures import build_model
     from nightune.models.networks.joint_heads import read_head
@@ -367,7 +360,6 @@ def recipe(function: str, **params: Any) -> Any:
 @pytest.mark.parametrize(
     ("function", "result", "params"),
     [
-        ("losses", "(x, named)", {}),
         ("own", "(x, named, 1 + (x[:, 0] > 0))", {"training.loss": {"amount": "net.py:cost"}}),
         ("ordered", "(x, [kind, amount])", {"penalty.label_smoothing": 0.1, "training.loss_weights": {"1": 0.1}}),
     ],
@@ -393,15 +385,30 @@ def test_the_compiled_engine_trains_several_heads_as_fit_does(
     for name, curve in fit.curves.items():
         if name.startswith("val_"):
             np.testing.assert_allclose(curve, compiled.curves[name], rtol=1e-3, atol=1e-5, err_msg=name)
-    total = sum(
-        weight * np.array(fit.curves[f"val_{name}_loss"])
-        for name, weight in {
-            "losses": {"kind": 2, "amount": 0.25, "mask": 1},
-            "own": {"kind": 1, "amount": 1, "mask": 1},
-            "ordered": {"0": 1, "1": 0.1},
-        }[function].items()
-    )
+    weights = {"0": 1.0, "1": 0.1} if function == "ordered" else {"kind": 1.0, "amount": 1.0, "mask": 1.0}
+    total = sum(weight * np.array(fit.curves[f"val_{name}_loss"]) for name, weight in weights.items())
     np.testing.assert_allclose(fit.curves["val_loss"], total, rtol=1e-6)
+
+
+def test_models_of_other_weights_of_losses_share_no_program(folder: Path) -> None:
+    (folder / "net.py").write_text(NET + WEIGHTED)
+    dataset = load(folder, "(x, {'kind': kind, 'amount': amount})")
+    alike = AlikeModels(lambda recipe, seed: build_recipe_model(recipe, dataset, folder, seed), folder)
+    first, other = (recipe("weighted", **{"model.rate": rate, "model.share": rate}) for rate in (0.25, 0.5))
+    assert alike.leader(first).model == {"rate": 0.25, "share": 0.25}
+    assert alike.leader(other).model == {"rate": 0.5, "share": 0.5}
+
+
+@pytest.mark.parametrize("function", ["both", "own_both"])
+def test_several_inputs_and_several_heads_are_trained_together(folder: Path, function: str) -> None:
+    (folder / "net.py").write_text(NET + BOTH)
+    dataset = load(folder, "({'a': x, 'b': x[:, :2]}, {'kind': kind, 'amount': amount})")
+    engine = make_engine("fit", dataset, folder)
+    options: dict[str, Any] = {"epochs": 2, "seed": 1, "monitor": "val_amount_mae", "direction": "minimize"}
+    outcome = train(engine, recipe(function), dataset, report=("val_kind_mcc",), **options)
+    assert outcome.status == "completed"
+    assert outcome.objective == min(outcome.curves["val_amount_mae"])
+    assert "val_kind_mcc" in outcome.curves
 
 
 def test_a_metric_belongs_to_the_head_of_its_name(tmp_path: Path) -> None:
@@ -487,6 +494,31 @@ def test_the_gate_refuses_versions_that_lost_a_head(folder: Path) -> None:
     assert "'high' is not predicted any more by head 'kind'" in check_schema(other, ours).said
 
 
+WEIGHTED = """
+def weighted(input_shape, output_size, rate: float = 0.5, share: float = 1.0):
+    inputs, x = trunk(input_shape)
+    x = layers.Dropout(rate)(x)
+    model = keras.Model(inputs, {name: layers.Dense(size)(x) for name, size in output_size.items()})
+    model.compile("adam", loss_weights={"kind": share, "amount": 1.0})
+    return model
+"""
+BOTH = """
+def both(input_shape, output_size):
+    inputs = {name: keras.Input(shape, name=name) for name, shape in input_shape.items()}
+    x = layers.concatenate(list(inputs.values()))
+    return keras.Model(inputs, {name: layers.Dense(size)(x) for name, size in output_size.items()})
+
+class OwnBoth(keras.Model):
+    def __init__(self, sizes):
+        super().__init__()
+        self.heads = {name: layers.Dense(size) for name, size in sizes.items()}
+    def call(self, inputs):
+        x = ops.concatenate([inputs["a"], inputs["b"]], axis=-1)
+        return {name: head(x) for name, head in self.heads.items()}
+
+def own_both(input_shape, output_size):
+    return OwnBoth(output_size)
+"""
 PAIRED = """
 def paired(input_shape, output_size):
     inputs, x = trunk(input_shape)

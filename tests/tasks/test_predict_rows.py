@@ -91,6 +91,17 @@ def test_answers_for_a_folder_have_the_names_of_its_files(monkeypatch: pytest.Mo
     assert answers.to_dict("list") == {"file": list(names), "prediction": ["x", "y"]}
 
 
+def test_heads_have_columns_that_begin_with_their_names(answer: Callable[..., pd.DataFrame]) -> None:
+    heads = [{"name": "kind", "task": "binary"}, {"name": "mask", "task": "regression"}]
+    answers = {"kind": np.array(["a", "b"]), "mask": np.arange(4.0).reshape(2, 2, 1)}
+    table = answer({"task": "heads", "heads": heads}, answers)
+    assert table.to_dict("list") == {"kind": ["a", "b"], "mask_0": [0.0, 2.0], "mask_1": [1.0, 3.0]}
+    frame = pd.DataFrame({"kind_a": [1.0, 0.5]})
+    assert answer({"task": "heads", "heads": heads}, answers, frame).columns.tolist()[-1] == "probability_kind_a"
+    with pytest.raises(InputError, match="quantities"):
+        answer({"task": "heads", "heads": heads[1:]}, answers, frame)
+
+
 def test_probabilities_that_a_version_does_not_have_are_refused(answer: Callable[..., pd.DataFrame]) -> None:
     asked = pd.DataFrame({"no": [1.0, 0.5]})
     with pytest.raises(InputError, match="quantities"):

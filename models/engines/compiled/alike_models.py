@@ -15,6 +15,7 @@ from nightune.models.engines.keras_parts.model_traits import dropout_layers
 from nightune.models.library_internals.models import compiled_loss
 from nightune.models.networks.compiled_losses import keras_name
 from nightune.models.networks.own_code import has_own_code
+from nightune.models.networks.packed_models import plain_model
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.model_key import code_of, model_key
 from nightune.models.user_code import is_reference
@@ -70,7 +71,7 @@ def _rates(model: keras.Model) -> tuple[float, ...]:
 
 def _form(model: keras.Model) -> str | None:
     """Return a digest of everything of a model but the rates above 0; None if not all of it is Keras' own."""
-    given, weights = compiled_loss(model)
+    given, weights = compiled_loss(plain_model(model))
     is_known = given is None or isinstance(given, str) or bool(keras_name(given))
     if has_own_code(model) or not is_known or weights is not None:
         return None
