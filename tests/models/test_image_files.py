@@ -53,6 +53,7 @@ def test_a_turn_that_the_camera_notes_is_applied():
 def test_form_is_read_from_the_file():
     assert image_form(encoded(GREY)) == (6, 4, "grey")
     assert image_form(encoded(PICTURE, "JPEG")) == (6, 4, "rgb")
+    assert image_form(encoded(np.dstack([PICTURE, GREY]))) == (6, 4, "rgba")
 
 
 @pytest.mark.parametrize(
