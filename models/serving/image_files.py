@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 MODES = {"grey": "L", "rgb": "RGB", "rgba": "RGBA"}
 CHANNELS = {"grey": 1, "rgb": 3, "rgba": 4}
 _GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
-
-_ALPHA = ("RGBA", "RGBa", "PA")
+_ALPHA = ("RGBA", "RGBa", "LA", "PA")
 
 
 class ImageError(ValueError):
@@ -41,15 +40,20 @@ def decode_image(content: bytes, size: tuple[int, int] | None = None, channels: 
 
 
 def image_form(content: bytes) -> tuple[int, int, str]:
-    """Return height, width and colour, "grey", "rgb" or "rgba", as the head of an image file says.
+    """Return height, width and colour, "grey" or "rgb", as the head of an image file says; ImageError if it has none.
 
-    ImageError if it has none. The rest of the file may still be damaged.
+    The rest of the file may still be damaged.
     """
     with _opened(content, is_whole=False) as image:
         turned = image.getexif().get(0x0112, 1) >= 5  # orientation: from 5 on, sides are swapped
         width, height = image.size[::-1] if turned else image.size
-        has_alpha = image.mode in _ALPHA or "transparency" in image.info
-        return height, width, "grey" if image.mode in _GREY else "rgba" if has_alpha else "rgb"
+        return height, width, "grey" if image.mode in _GREY else "rgb"
+
+
+def has_transparency(content: bytes) -> bool:
+    """True if the head of an image file says that some of it is transparent; ImageError if it has none."""
+    with _opened(content, is_whole=False) as image:
+        return image.mode in _ALPHA or "transparency" in image.info
 
 
 def _opened(content: bytes, is_whole: bool = True) -> Any:

@@ -14,7 +14,7 @@ from nightune.models.data.parts import PART_NAMES
 from nightune.models.data.placement import gibibytes, mapped_to_disk, place
 from nightune.models.data.source_options import SourceOptions
 from nightune.models.errors import InputError
-from nightune.models.serving.image_files import CHANNELS, ImageError, decode_image, image_form
+from nightune.models.serving.image_files import CHANNELS, ImageError, decode_image, has_transparency, image_form
 from nightune.models.serving.image_rows import scaled
 
 if TYPE_CHECKING:
@@ -149,14 +149,15 @@ def common_size(folder: Path) -> tuple[int, int] | None:
 
 
 def _forms(files: Sequence[Path]) -> tuple[Counter[tuple[int, int]], Counter[str]]:
-    """Count the images of each size and colour; those that are damaged are named when they are decoded."""
+    """Count the images of each size and colour, transparent ones as "rgba"; damaged ones are named when decoded."""
     sizes: Counter[tuple[int, int]] = Counter()
     colors: Counter[str] = Counter()
     for file in files:
         with suppress(ImageError, OSError):
-            height, width, color = image_form(file.read_bytes())
+            content = file.read_bytes()
+            height, width, color = image_form(content)
             sizes[height, width] += 1
-            colors[color] += 1
+            colors["rgba" if has_transparency(content) else color] += 1
     return sizes, colors
 
 
