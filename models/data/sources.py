@@ -15,6 +15,7 @@ from nightune.models.data.contents import Arrays, Table
 from nightune.models.data.files.array_files import read_hdf5, read_npy, read_npz, refuse_unknown_names
 from nightune.models.data.files.csv_tables import read_csv_table
 from nightune.models.data.files.databases import read_duckdb, read_sqlite
+from nightune.models.data.files.image_folders import SUFFIXES as IMAGE_SUFFIXES
 from nightune.models.data.files.image_folders import holds_images, read_images
 from nightune.models.data.files.json_tables import read_json
 from nightune.models.data.files.kinds import ARRAYS as ARRAY_KINDS
@@ -147,7 +148,8 @@ def existing_place(source: str, folder: Path) -> Path:
         return place
     if kind_of(place) is None:
         suffixes = [suffix.lower() for suffix in reversed(Path(source).suffixes)]
-        remedy = next((OTHERS[suffix] for suffix in suffixes if suffix in OTHERS), "")
+        remedies = OTHERS | dict.fromkeys(IMAGE_SUFFIXES, "an image: name the folder with a subfolder for each class")
+        remedy = next((remedies[suffix] for suffix in suffixes if suffix in remedies), "")
         known = f"{unknown_name(source, BUILT_IN)}, or a path: {listed_formats()}, a folder, path/to/file.py:function"
         raise InputError(KEY, f"{source!r} is not read: {remedy}" if remedy else known)
     if not place.parent.is_dir():

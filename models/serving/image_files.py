@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 MODES = {"grey": "L", "rgb": "RGB", "rgba": "RGBA"}
 CHANNELS = {"grey": 1, "rgb": 3, "rgba": 4}
 _GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
+_ALPHA = ("RGBA", "RGBa", "LA", "PA")
 
 
 class ImageError(ValueError):
@@ -47,6 +48,12 @@ def image_form(content: bytes) -> tuple[int, int, str]:
         turned = image.getexif().get(0x0112, 1) >= 5  # orientation: from 5 on, sides are swapped
         width, height = image.size[::-1] if turned else image.size
         return height, width, "grey" if image.mode in _GREY else "rgb"
+
+
+def has_transparency(content: bytes) -> bool:
+    """True if the head of an image file says that some of it is transparent; ImageError if it has none."""
+    with _opened(content, is_whole=False) as image:
+        return image.mode in _ALPHA or "transparency" in image.info
 
 
 def _opened(content: bytes, is_whole: bool = True) -> Any:

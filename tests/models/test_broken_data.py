@@ -63,6 +63,7 @@ def test_parquet_file_cut_short_is_refused(tmp_path):
         ("data.xyz", [".csv", ".parquet", ".npz", "path/to/file.py:function"]),
         ("data.pkl", ["'data.pkl'", ".parquet"]),
         ("data.tar.gz", ["unpack"]),
+        ("cat.png", ["folder", "class"]),
         ("https://example.org/a.csv", ["download"]),
         ("folder.csv", ["'folder.csv' is a folder", "no file"]),
         ("load.py", ["'load.py'", "path/to/file.py:function"]),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nightune.models.serving.image_files import ImageError, decode_image, image_form
+from nightune.models.serving.image_files import ImageError, decode_image, has_transparency, image_form
 
 random = np.random.default_rng(3)
 PICTURE = random.integers(0, 256, (6, 4, 3), dtype=np.uint8)
@@ -53,6 +53,9 @@ def test_a_turn_that_the_camera_notes_is_applied():
 def test_form_is_read_from_the_file():
     assert image_form(encoded(GREY)) == (6, 4, "grey")
     assert image_form(encoded(PICTURE, "JPEG")) == (6, 4, "rgb")
+    assert image_form(encoded(np.dstack([PICTURE, GREY]))) == (6, 4, "rgb")
+    assert has_transparency(encoded(np.dstack([PICTURE, GREY])))
+    assert not has_transparency(encoded(PICTURE))
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,13 @@ def test_color_is_the_studys_or_that_of_the_images(folder, tmp_path):
     assert load(tmp_path, image_size=(4, 4), image_color="grey").input_shape == (4, 4, 1)
 
 
+def test_transparency_is_kept_or_said(tmp_path):
+    write_images(tmp_path / "images")
+    Image.fromarray(np.zeros((6, 5, 4), np.uint8)).save(tmp_path / "images" / "cat" / "clear.png")
+    assert any('image_color = "rgba"' in finding for finding in load(tmp_path, image_size=(4, 4)).findings)
+    assert load(tmp_path, image_size=(4, 4), image_color="rgba").input_shape == (4, 4, 4)
+
+
 def test_images_of_one_size_need_no_size(tmp_path):
     write_images(tmp_path / "images", sizes=1)
     assert load(tmp_path).input_shape == (6, 5, 1)

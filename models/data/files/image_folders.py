@@ -14,7 +14,7 @@ from nightune.models.data.parts import PART_NAMES
 from nightune.models.data.placement import gibibytes, mapped_to_disk, place
 from nightune.models.data.source_options import SourceOptions
 from nightune.models.errors import InputError
-from nightune.models.serving.image_files import CHANNELS, ImageError, decode_image, image_form
+from nightune.models.serving.image_files import CHANNELS, ImageError, decode_image, has_transparency, image_form
 from nightune.models.serving.image_rows import scaled
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ def read_images(folder: Path, options: SourceOptions) -> Arrays:
     and asks for a size if the images have several.
     """
     images, findings = _listed(folder)
-    size, color = _form(images, options)
+    size, color, remarks = _form(images, options)
     inputs = _decoded(images, size, CHANNELS[color], folder)
-    findings += [_said(images, size, color, inputs)]
+    findings += [_said(images, size, color, inputs), *remarks]
     return Arrays(
         inputs,
         np.array([image.label for image in images]),
@@ -148,22 +148,23 @@ def common_size(folder: Path) -> tuple[int, int] | None:
     return next(iter(sizes)) if len(sizes) == 1 else None
 
 
-def _forms(files: Sequence[Path]) -> tuple[Counter[tuple[int, int]], set[str]]:
-    """Count the images of each size, and list their colours; those that are damaged are named when they are decoded."""
+def _forms(files: Sequence[Path]) -> tuple[Counter[tuple[int, int]], Counter[str]]:
+    """Count the images of each size and colour, transparent ones as "rgba"; damaged ones are named when decoded."""
     sizes: Counter[tuple[int, int]] = Counter()
-    colors = set()
+    colors: Counter[str] = Counter()
     for file in files:
         with suppress(ImageError, OSError):
-            height, width, color = image_form(file.read_bytes())
+            content = file.read_bytes()
+            height, width, color = image_form(content)
             sizes[height, width] += 1
-            colors.add(color)
+            colors["rgba" if has_transparency(content) else color] += 1
     return sizes, colors
 
 
-def _form(images: Sequence[_Image], options: SourceOptions) -> tuple[tuple[int, int], str]:
-    """Return the size and the colour: the study's, or those that all images have."""
+def _form(images: Sequence[_Image], options: SourceOptions) -> tuple[tuple[int, int], str, list[str]]:
+    """Return the size and the colour: the study's, or those that all images have; and a finding on transparency."""
     if options.image_size and options.image_color:
-        return (options.image_size[0], options.image_size[1]), options.image_color
+        return (options.image_size[0], options.image_size[1]), options.image_color, []
     sizes, colors = _forms([image.file for image in images])
     if not options.image_size and len(sizes) > 1:
         (common, count), low, high = sizes.most_common(1)[0], min(sizes), max(sizes)
@@ -172,7 +173,11 @@ def _form(images: Sequence[_Image], options: SourceOptions) -> tuple[tuple[int, 
         most = f", and {count} of {len(images)} have {common[0]} × {common[1]}" if count > 1 else ""
         raise InputError(SIZE, f"missing; {problem}{most}: image_size = [64, 64] in [data] resizes them")
     size = options.image_size or next(iter(sizes), (1, 1))
-    return (size[0], size[1]), options.image_color or ("grey" if colors <= {"grey"} else "rgb")
+    color = options.image_color or ("grey" if set(colors) <= {"grey"} else "rgb")
+    kept = 'image_color = "rgba" in [data] keeps it'
+    has_remark = colors["rgba"] and not options.image_color
+    remarks = [f"{colors['rgba']} images have transparency, which is left out; {kept}"] if has_remark else []
+    return (size[0], size[1]), color, remarks
 
 
 def _decoded(images: Sequence[_Image], size: tuple[int, int], channels: int, folder: Path) -> np.ndarray:
