@@ -156,7 +156,7 @@ def build_model(
                 model = function(*arguments.args, **arguments.kwargs)
                 if isinstance(model, keras.Model) and isinstance(output_size, dict):
                     refuse_unused_methods(model)
-                    model = _fitting_heads(model, input_shape, output_size)
+                    model = _fitting_heads(model, input_shape, output_size, training_inputs)
                 elif isinstance(model, keras.Model):
                     shape = _fitting_shape(model, input_shape)
     except (InputError, MemoryError):
@@ -318,7 +318,7 @@ def _fitting_shape(model: Any, input_shape: ShapeTree) -> tuple[int | None, ...]
     return output_shape(model, zeros(input_shape))
 
 
-def _fitting_heads(model: Any, input_shape: ShapeTree, sizes: Mapping[str, Any]) -> Any:
+def _fitting_heads(model: Any, input_shape: ShapeTree, sizes: Mapping[str, Any], training_inputs: Any) -> Any:
     """The model with the outputs of all heads in one row; a model without a graph is built by a call."""
     from nightune.models.networks.output_walk import has_graph  # noqa: PLC0415 - as above
     from nightune.models.networks.packed_models import pack  # noqa: PLC0415 - as above
@@ -327,7 +327,7 @@ def _fitting_heads(model: Any, input_shape: ShapeTree, sizes: Mapping[str, Any])
         refuse_other_inputs(model, input_shape)
     else:
         model(zeros(input_shape))
-    return pack(model, tuple(sizes), input_shape)
+    return pack(model, tuple(sizes), input_shape, training_inputs)
 
 
 def _outputs(size: OutputSize) -> list[Any]:

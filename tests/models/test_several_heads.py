@@ -29,6 +29,7 @@ kind = np.array(["low", "middle", "high"])[np.arange({rows}) % 3]
 amount = x.sum(1) * 3 + 5
 mask = (x[:, :, None] > np.zeros((1, 1, 2))).astype(int)
 tags = (x[:, :2] > 0).astype(int); tags[0] = 1
+rows = np.arange({rows} * 4).reshape(-1, 4)
 pair = pd.DataFrame({{"u": amount, "v": -amount}})
 named = {{"kind": kind, "amount": amount, "mask": mask}}
 def load(): return {result}
@@ -151,8 +152,8 @@ def folder(tmp_path: Path) -> Path:
 
 def settled(folder: Path, function: str, dataset: Dataset, **training: Any) -> Any:
     """Build a model and settle its heads, as a check does."""
-    shapes = dataset.input_shape, dataset.output_size
-    model = build_model(f"net.py:{function}", {}, *shapes, folder=folder, seed=1)
+    shapes, given = (dataset.input_shape, dataset.output_size), dataset.train.inputs
+    model = build_model(f"net.py:{function}", {}, *shapes, folder=folder, seed=1, training_inputs=given)
     return model, read_head(model, TrainingRows.of(dataset), TrainingSettings(**training), folder)
 
 
@@ -340,6 +341,17 @@ def test_a_model_of_other_heads_is_refused(
     assert caught.value.key == key
 
 
+@pytest.mark.parametrize("function", ["masked", "own_masked"])
+def test_a_head_with_a_mask_is_refused_and_trained_without(folder: Path, function: str) -> None:
+    (folder / "net.py").write_text(NET + MASKED)
+    dataset = load(folder, "(rows % 5, {'kind': kind, 'steps': x[:, :, None]})")
+    with pytest.raises(InputError, match="head 'steps' has a mask"):
+        settled(folder, function, dataset)
+    (folder / "net.py").write_text((NET + MASKED).replace("layers.Identity()", "lambda x: ops.multiply(x, 1.0)"))
+    model, _ = settled(folder, function, dataset)
+    assert [each.dtype for each in model.inputs] == ["int32"]
+
+
 def test_the_remedies_of_the_refusals_work(folder: Path) -> None:
     dataset = load(folder)
     _, head = settled(folder, "bounded", dataset, outputs={"amount": "quantities"})
@@ -494,6 +506,27 @@ def test_the_gate_refuses_versions_that_lost_a_head(folder: Path) -> None:
     assert "'high' is not predicted any more by head 'kind'" in check_schema(other, ours).said
 
 
+MASKED = """
+ENDED = layers.Identity()
+
+def masked(input_shape, output_size):
+    inputs = keras.Input(input_shape, dtype="int32")
+    x = layers.Embedding(5, 3, mask_zero=True)(inputs)
+    kind = layers.Dense(3)(layers.GlobalAveragePooling1D()(x))
+    return keras.Model(inputs, {"kind": kind, "steps": ENDED(layers.Dense(1)(x))})
+
+class OwnMasked(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.kind = layers.Embedding(5, 3, mask_zero=True), layers.Dense(3)
+        self.pool, self.steps = layers.GlobalAveragePooling1D(), layers.Dense(1)
+    def call(self, inputs):
+        x = self.embedding(inputs)
+        return {"kind": self.kind(self.pool(x)), "steps": ENDED(self.steps(x))}
+
+def own_masked(input_shape, output_size):
+    return OwnMasked()
+"""
 WEIGHTED = """
 def weighted(input_shape, output_size, rate: float = 0.5, share: float = 1.0):
     inputs, x = trunk(input_shape)
