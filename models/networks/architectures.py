@@ -164,6 +164,9 @@ def build_model(
     except Exception as error:
         line = users_line(error, code)
         held = f"; the data holds the inputs {shown_inputs(input_shape)}" if is_several(input_shape) else ""
+        if isinstance(output_size, dict):
+            several = ", ".join(map(repr, output_size))
+            held += f"; the data holds the targets {several}: output_size is a dictionary, with an output for each"
         raise InputError(KEY, f"{architecture} raised {cause_of(error)}{f' ({line})' if line else ''}{held}") from error
     if not isinstance(model, keras.Model):
         raise InputError(KEY, f"{architecture} returned a {type(model).__name__}, not a Keras model")

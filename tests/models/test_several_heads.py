@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from nightune.models.data.splits import Split
 from nightune.models.data.storage import open_dataset, save_dataset
 from nightune.models.errors import InputError
 from nightune.models.serving.predictor import DESCRIPTION, MODEL, Predictor
+from nightune.models.training.row_weights import ClassWeights
 from nightune.tasks.gate_guards import check_schema
 from nightune.tasks.gate_question import Question
+from nightune.tasks.threshold_problems import threshold_problems
 from tests.models.conftest import BACKEND
 
 ROWS = 90
@@ -123,7 +126,7 @@ def cost(y_true, y_pred):
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, build_model, make_engine, train, read_recipe, read_head, TrainingRows, TrainingSettings
-    global plain_model, save, AlikeModels, build_recipe_model
+    global plain_model, save, AlikeModels, build_recipe_model, contradiction
     import keras
 
     from nightune.models.engines.compiled.alike_models import AlikeModels
@@ -137,6 +140,7 @@ def setup_module() -> None:
     from nightune.models.techniques.losses import TrainingSettings
     from nightune.models.training.checkpoint import save
     from nightune.models.training.loop import train
+    from nightune.models.training.settled_heads import contradiction
 
 
 def load(folder: Path, result: str = "(x, named)", rows: int = ROWS, **keys: Any) -> Dataset:
@@ -421,6 +425,19 @@ def test_several_inputs_and_several_heads_are_trained_together(folder: Path, fun
     assert outcome.status == "completed"
     assert outcome.objective == min(outcome.curves["val_amount_mae"])
     assert "val_kind_mcc" in outcome.curves
+
+
+def test_what_several_heads_do_not_have_is_refused(folder: Path) -> None:
+    dataset = load(folder)
+    with pytest.raises(InputError, match=r"several heads.*give each row a weight"):
+        ClassWeights(dataset).of("balanced")
+    study: Any = SimpleNamespace(objective=SimpleNamespace(threshold="f1"))
+    assert ["the model has several heads" in each.message for each in threshold_problems(study, dataset)] == [True]
+    _, head = settled(folder, "build", dataset)
+    tried = recipe("build", **{"penalty.kind": "l2", "penalty.strength": 0.1, "penalty.convention": "article"})
+    problem = contradiction(tried, head)
+    assert problem is not None
+    assert problem.key == "penalty.convention"
 
 
 def test_a_metric_belongs_to_the_head_of_its_name(tmp_path: Path) -> None:
