@@ -94,6 +94,13 @@ def variables_kept(model: Any) -> Iterator[list[tuple[Any, np.ndarray]]]:
             variable.assign(value)
 
 
+def has_mask(tensor: Any) -> bool:
+    """Return whether a layer has attached a mask to a tensor, by which Keras' losses weigh its steps."""
+    from keras.src.backend.common.masking import get_keras_mask  # noqa: PLC0415 - Keras takes seconds
+
+    return get_keras_mask(tensor) is not None
+
+
 def is_compiled(model: Any) -> bool:
     """Return whether a model's `compile` was called, with whatever arguments."""
     return bool(model.compiled)

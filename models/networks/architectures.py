@@ -165,7 +165,7 @@ def build_model(  # noqa: PLR0913 - what a study sets, and what the data gives
                 model = function(*arguments.args, **arguments.kwargs)
                 if isinstance(model, keras.Model) and isinstance(output_size, dict):
                     refuse_unused_methods(model)
-                    model = _fitting_heads(model, input_shape, output_size)
+                    model = _fitting_heads(model, input_shape, output_size, training_inputs)
                 elif isinstance(model, keras.Model):
                     shape = _fitting_shape(model, input_shape)
     except (InputError, MemoryError):
@@ -173,6 +173,9 @@ def build_model(  # noqa: PLR0913 - what a study sets, and what the data gives
     except Exception as error:
         line = users_line(error, code)
         held = f"; the data holds the inputs {shown_inputs(input_shape)}" if is_several(input_shape) else ""
+        if isinstance(output_size, dict):
+            several = ", ".join(map(repr, output_size))
+            held += f"; the data holds the targets {several}: output_size is a dictionary, with an output for each"
         raise InputError(KEY, f"{architecture} raised {cause_of(error)}{f' ({line})' if line else ''}{held}") from error
     if not isinstance(model, keras.Model):
         raise InputError(KEY, f"{architecture} returned a {type(model).__name__}, not a Keras model")
@@ -328,7 +331,7 @@ def _fitting_shape(model: Any, input_shape: ShapeTree) -> tuple[int | None, ...]
     return output_shape(model, zeros(input_shape))
 
 
-def _fitting_heads(model: Any, input_shape: ShapeTree, sizes: Mapping[str, Any]) -> Any:
+def _fitting_heads(model: Any, input_shape: ShapeTree, sizes: Mapping[str, Any], training_inputs: Any) -> Any:
     """The model with the outputs of all heads in one row; a model without a graph is built by a call."""
     from nightune.models.networks.output_walk import has_graph  # noqa: PLC0415 - as above
     from nightune.models.networks.packed_models import pack  # noqa: PLC0415 - as above
@@ -337,4 +340,4 @@ def _fitting_heads(model: Any, input_shape: ShapeTree, sizes: Mapping[str, Any])
         refuse_other_inputs(model, input_shape)
     else:
         model(zeros(input_shape))
-    return pack(model, tuple(sizes), input_shape)
+    return pack(model, tuple(sizes), input_shape, training_inputs)

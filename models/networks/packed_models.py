@@ -13,10 +13,10 @@ import numpy as np
 from keras import layers
 
 from nightune.models.errors import InputError
-from nightune.models.library_internals.models import all_layers, is_part_of_keras
+from nightune.models.library_internals.models import all_layers, has_mask, is_part_of_keras
 from nightune.models.networks.output_walk import has_graph
 from nightune.models.networks.own_methods import TRAINING, own_methods
-from nightune.models.serving.input_trees import ShapeTree, is_several, named_arrays
+from nightune.models.serving.input_trees import ArrayTree, ShapeTree, is_several, named_arrays, zeros
 from nightune.vocabulary import ARCHITECTURE as KEY
 
 Shape = tuple[int | None, ...]
@@ -64,27 +64,32 @@ def described_outputs(model: Any, description: Mapping[str, Any]) -> dict[str, A
         return {**description, "is_logits": True}
     heads, start = [], 0
     for each in description["heads"]:
-        size = int(np.prod([int(length or 1) for length in packing.shapes[each["name"]]]))
+        shape = packing.shapes[each["name"]]
+        known = each.get("target_shape", each["output_size"]) if None in shape else shape
+        size = int(np.prod(np.asarray(known, np.int64)))
         place, columns = packing.places[each["name"]], [start, start + size]
         heads.append({**each, "is_logits": True, "place": place, "outputs_at": columns})
         start += size
     return {**description, "heads": heads, "output_size": start}
 
 
-def pack(model: keras.Model, names: Sequence[str], input_shape: ShapeTree) -> keras.Model:
+def pack(
+    model: keras.Model, names: Sequence[str], input_shape: ShapeTree, training_inputs: ArrayTree | None = None
+) -> keras.Model:
     """Return the model with all its outputs in one row, in the order of the names; InputError if it has others.
 
     Names are those of the dictionary that the model returns, or of the outputs of a list. A list is taken in order for
-    targets that have no names but their places.
+    targets that have no names but their places. A model of its author's class takes the types of the training inputs.
     """
     own = own_methods(model, (*TRAINING, "test_step", "compile"))
     if own:
         remedy = "remove it, and set loss and loss_weights in [training], or return one target"
         raise InputError(KEY, f"the model has {own[0]} of its own, and several heads are trained without it; {remedy}")
+    _refuse_masks(model, model.output if has_graph(model) else model(zeros(input_shape)))
     is_plain = has_graph(model) and is_part_of_keras(model)
     packed = _packed(model, names, model.input, model.output) if is_plain else None
     if packed is None or not _has_same_variables(packed, model):
-        inputs = _inputs(input_shape)
+        inputs = _inputs(input_shape, training_inputs)
         packed = _packed(model, names, inputs, model(inputs))
     if not _has_same_variables(packed, model):
         raise InputError(KEY, "the model's variables are in another order once it is called; return a functional model")
@@ -137,11 +142,22 @@ def _fitting(
     return {name: held[name] for name in names}
 
 
-def _inputs(shape: ShapeTree) -> Any:
-    kinds = {name: keras.Input(each, name=name or None) for name, each in named_arrays(shape)}
+def _refuse_masks(model: keras.Model, outputs: Any) -> None:
+    """Refuse heads whose steps have a mask: Keras' losses leave masked steps out, and packed outputs have none."""
+    masked = next((name for name, (_, each) in held_outputs(model, outputs).items() if has_mask(each)), None)
+    if masked is not None:
+        problem = f"head {masked!r} has a mask of its steps, which the losses of several heads do not read"
+        remedy = "end in keras.ops.multiply(outputs, 1.0) to train all steps, and leave steps out in a loss of your own"
+        raise InputError(KEY, f"{problem}; {remedy}")
+
+
+def _inputs(shape: ShapeTree, training_inputs: ArrayTree | None) -> Any:
+    given = zeros(shape) if training_inputs is None else training_inputs
+    types = {name: str(array.dtype) for name, array in named_arrays(given)}
+    made = {name: keras.Input(each, name=name or None, dtype=types[name]) for name, each in named_arrays(shape)}
     if not is_several(shape):
-        return kinds[""]
-    return kinds if isinstance(shape, dict) else list(kinds.values())
+        return made[""]
+    return made if isinstance(shape, dict) else list(made.values())
 
 
 def _free(name: str, used: set[str]) -> str:

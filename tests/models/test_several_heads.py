@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from nightune.models.data.splits import Split
 from nightune.models.data.storage import open_dataset, save_dataset
 from nightune.models.errors import InputError
 from nightune.models.serving.predictor import DESCRIPTION, MODEL, Predictor
+from nightune.models.training.row_weights import ClassWeights
 from nightune.tasks.gate_guards import check_schema
 from nightune.tasks.gate_question import Question
+from nightune.tasks.threshold_problems import threshold_problems
 from tests.models.conftest import BACKEND
 
 ROWS = 90
@@ -29,6 +32,7 @@ kind = np.array(["low", "middle", "high"])[np.arange({rows}) % 3]
 amount = x.sum(1) * 3 + 5
 mask = (x[:, :, None] > np.zeros((1, 1, 2))).astype(int)
 tags = (x[:, :2] > 0).astype(int); tags[0] = 1
+rows = np.arange({rows} * 4).reshape(-1, 4)
 pair = pd.DataFrame({{"u": amount, "v": -amount}})
 named = {{"kind": kind, "amount": amount, "mask": mask}}
 def load(): return {result}
@@ -122,7 +126,7 @@ def cost(y_true, y_pred):
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, build_model, make_engine, train, read_recipe, read_head, TrainingRows, TrainingSettings
-    global plain_model, save, AlikeModels, build_recipe_model
+    global plain_model, save, AlikeModels, build_recipe_model, contradiction
     import keras
 
     from nightune.models.engines.compiled.alike_models import AlikeModels
@@ -136,6 +140,7 @@ def setup_module() -> None:
     from nightune.models.techniques.losses import TrainingSettings
     from nightune.models.training.checkpoint import save
     from nightune.models.training.loop import train
+    from nightune.models.training.settled_heads import contradiction
 
 
 def load(folder: Path, result: str = "(x, named)", rows: int = ROWS, **keys: Any) -> Dataset:
@@ -151,8 +156,8 @@ def folder(tmp_path: Path) -> Path:
 
 def settled(folder: Path, function: str, dataset: Dataset, **training: Any) -> Any:
     """Build a model and settle its heads, as a check does."""
-    shapes = dataset.input_shape, dataset.output_size
-    model = build_model(f"net.py:{function}", {}, *shapes, folder=folder, seed=1)
+    shapes, given = (dataset.input_shape, dataset.output_size), dataset.train.inputs
+    model = build_model(f"net.py:{function}", {}, *shapes, folder=folder, seed=1, training_inputs=given)
     return model, read_head(model, TrainingRows.of(dataset), TrainingSettings(**training), folder)
 
 
@@ -340,6 +345,17 @@ def test_a_model_of_other_heads_is_refused(
     assert caught.value.key == key
 
 
+@pytest.mark.parametrize("function", ["masked", "own_masked"])
+def test_a_head_with_a_mask_is_refused_and_trained_without(folder: Path, function: str) -> None:
+    (folder / "net.py").write_text(NET + MASKED)
+    dataset = load(folder, "(rows % 5, {'kind': kind, 'steps': x[:, :, None]})")
+    with pytest.raises(InputError, match="head 'steps' has a mask"):
+        settled(folder, function, dataset)
+    (folder / "net.py").write_text((NET + MASKED).replace("layers.Identity()", "lambda x: ops.multiply(x, 1.0)"))
+    model, _ = settled(folder, function, dataset)
+    assert [each.dtype for each in model.inputs] == ["int32"]
+
+
 def test_the_remedies_of_the_refusals_work(folder: Path) -> None:
     dataset = load(folder)
     _, head = settled(folder, "bounded", dataset, outputs={"amount": "quantities"})
@@ -409,6 +425,19 @@ def test_several_inputs_and_several_heads_are_trained_together(folder: Path, fun
     assert outcome.status == "completed"
     assert outcome.objective == min(outcome.curves["val_amount_mae"])
     assert "val_kind_mcc" in outcome.curves
+
+
+def test_what_several_heads_do_not_have_is_refused(folder: Path) -> None:
+    dataset = load(folder)
+    with pytest.raises(InputError, match=r"several heads.*give each row a weight"):
+        ClassWeights(dataset).of("balanced")
+    study: Any = SimpleNamespace(objective=SimpleNamespace(threshold="f1"))
+    assert ["the model has several heads" in each.message for each in threshold_problems(study, dataset)] == [True]
+    _, head = settled(folder, "build", dataset)
+    tried = recipe("build", **{"penalty.kind": "l2", "penalty.strength": 0.1, "penalty.convention": "article"})
+    problem = contradiction(tried, head)
+    assert problem is not None
+    assert problem.key == "penalty.convention"
 
 
 def test_a_metric_belongs_to_the_head_of_its_name(tmp_path: Path) -> None:
@@ -494,6 +523,27 @@ def test_the_gate_refuses_versions_that_lost_a_head(folder: Path) -> None:
     assert "'high' is not predicted any more by head 'kind'" in check_schema(other, ours).said
 
 
+MASKED = """
+ENDED = layers.Identity()
+
+def masked(input_shape, output_size):
+    inputs = keras.Input(input_shape, dtype="int32")
+    x = layers.Embedding(5, 3, mask_zero=True)(inputs)
+    kind = layers.Dense(3)(layers.GlobalAveragePooling1D()(x))
+    return keras.Model(inputs, {"kind": kind, "steps": ENDED(layers.Dense(1)(x))})
+
+class OwnMasked(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.kind = layers.Embedding(5, 3, mask_zero=True), layers.Dense(3)
+        self.pool, self.steps = layers.GlobalAveragePooling1D(), layers.Dense(1)
+    def call(self, inputs):
+        x = self.embedding(inputs)
+        return {"kind": self.kind(self.pool(x)), "steps": ENDED(self.steps(x))}
+
+def own_masked(input_shape, output_size):
+    return OwnMasked()
+"""
 WEIGHTED = """
 def weighted(input_shape, output_size, rate: float = 0.5, share: float = 1.0):
     inputs, x = trunk(input_shape)

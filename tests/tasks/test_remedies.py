@@ -57,6 +57,8 @@ def loss(given: str) -> str:
 
 Case = tuple[dict[str, str], str, list[dict[str, str]]]
 CLASSES, TAGS, BINARY, AMOUNT = "x, three", "x, tags", "x, two", "x, amount"
+TWO_AMOUNTS = "x, {'a': amount, 'b': 2 * amount}"
+TWO_HEADS = "model = keras.Model(inputs, {name: layers.Dense(size)(hidden) for name, size in output_size.items()})"
 REGRESSION, MULTICLASS = 'task = "regression"', 'task = "multiclass"'
 FOCAL = "keras.losses.SparseCategoricalCrossentropy"
 SPARSE, CATEGORICAL = "'sparse_categorical_crossentropy'", "'categorical_crossentropy'"
@@ -85,9 +87,39 @@ CASES: dict[str, Case] = {
         ],
     ),
     "a dictionary of targets": (
-        {"load": "x, {'a': amount, 'b': 2 * amount}"},
-        "pd.DataFrame(y)",
-        [{"load": "x, {'a': amount}"}, {"load": "x, pd.DataFrame({'a': amount, 'b': 2 * amount})", "net": JOINED}],
+        {"load": TWO_AMOUNTS},
+        "output_size is a dictionary",
+        [
+            {"load": "x, {'a': amount}"},
+            {"load": "x, pd.DataFrame({'a': amount, 'b': 2 * amount})", "net": JOINED},
+            {"load": TWO_AMOUNTS, "net": TWO_HEADS},
+        ],
+    ),
+    "a loss of quantities for the classes of a head": (
+        {"load": "x, {'a': amount, 'b': three}", "net": TWO_HEADS, "training": 'loss = { b = "mae" }'},
+        'task = { b = "regression" }',
+        [
+            {
+                "load": "x, {'a': amount, 'b': three}",
+                "net": TWO_HEADS,
+                "training": 'loss = { b = "mae" }',
+                "data": 'task = { b = "regression" }',
+            },
+            {"load": "x, {'a': amount, 'b': three}", "net": TWO_HEADS, "training": 'loss = { b = "focal" }'},
+        ],
+    ),
+    "one output for two targets": (
+        {"load": TWO_AMOUNTS, "net": outputs("1")},
+        "keras.Model(inputs, {'a': …, 'b': …})",
+        [{"load": TWO_AMOUNTS, "net": TWO_HEADS}],
+    ),
+    "a table of one target": (
+        {"load": AMOUNT, "training": 'loss = { a = "mae" }'},
+        "give one value",
+        [
+            {"load": AMOUNT, "training": 'loss = "mae"'},
+            {"load": TWO_AMOUNTS, "net": TWO_HEADS, "training": 'loss = { a = "mae" }'},
+        ],
     ),
     "classes at each position": (
         {"load": POSITIONS, "net": IN_STEPS},
