@@ -124,7 +124,10 @@ def mark_uncompiled(model: Any) -> None:
 def compiled_loss(model: Any) -> tuple[Any, Any]:
     """Return the loss and the weights of losses that a model was compiled with, as given; None for each that is not."""
     compiled = getattr(model, "_compile_loss", None)
-    return (None, None) if compiled is None else (compiled._user_loss, compiled._user_loss_weights)
+    if compiled is not None:
+        return compiled._user_loss, compiled._user_loss_weights
+    config = getattr(getattr(model, "_compile_config", None), "config", {})  # of a compilation without a loss
+    return None, config.get("loss_weights")
 
 
 def compiled_metrics(model: Any) -> list[Any]:

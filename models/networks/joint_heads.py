@@ -74,9 +74,10 @@ class JointHead(Head):
         """What a registered version says of its outputs."""
         described = [
             {**each.data.described, **each.head.description, "place": each.place, "outputs_at": list(each.columns)}
-            for each in self.parts
+            for each in sorted(self.parts, key=lambda part: part.data.columns)
         ]
-        return {"heads": described, "output_size": self.parts[-1].columns[1], "loss_weights": self.loss_weights}
+        size = max(each.columns[1] for each in self.parts)
+        return {"heads": described, "output_size": size, "loss_weights": self.loss_weights}
 
     @property
     def loss_weights(self) -> dict[str, float]:

@@ -25,7 +25,7 @@ _ATTRIBUTE = "nightune_packing"
 
 @dataclass(frozen=True, eq=False)
 class Packing:
-    """The heads of a packed model in the order of the data: the author's model, and the outputs of each head.
+    """The heads of a packed model in the order of its outputs: the author's model, and the outputs of each head.
 
     `places` are the keys of the heads in what the author's model returns: names, or places in a list.
     """
@@ -62,8 +62,9 @@ def described_outputs(model: Any, description: Mapping[str, Any]) -> dict[str, A
     packing = packing_of(model)
     if packing is None:
         return {**description, "is_logits": True}
-    heads, start = [], 0
-    for each in description["heads"]:
+    heads: list[dict[str, Any]] = []
+    start, known_heads = 0, {each["name"]: each for each in description["heads"]}
+    for each in (known_heads[name] for name in packing.tensors):
         shape = packing.shapes[each["name"]]
         known = each.get("target_shape", each["output_size"]) if None in shape else shape
         size = int(np.prod(np.asarray(known, np.int64)))
@@ -76,7 +77,7 @@ def described_outputs(model: Any, description: Mapping[str, Any]) -> dict[str, A
 def pack(
     model: keras.Model, names: Sequence[str], input_shape: ShapeTree, training_inputs: ArrayTree | None = None
 ) -> keras.Model:
-    """Return the model with all its outputs in one row, in the order of the names; InputError if it has others.
+    """Return the model with all its outputs in one row, in its own order of them; InputError if it has others.
 
     Names are those of the dictionary that the model returns, or of the outputs of a list. A list is taken in order for
     targets that have no names but their places. A model of its author's class takes the types of the training inputs.
@@ -109,7 +110,11 @@ def held_outputs(model: keras.Model, outputs: Any) -> dict[str, tuple[str | int,
 
 def _packed(model: keras.Model, names: Sequence[str], inputs: Any, outputs: Any) -> keras.Model:
     held = _fitting(held_outputs(model, outputs), names, isinstance(outputs, list | tuple))
-    tensors = {name: each for name, (_, each) in held.items()}
+    # In the model's own order, in which Keras lists its layers: those of the packed model are then listed alike.
+    order = [id(each) for each in keras.tree.flatten(outputs)]
+    tensors = dict(
+        sorted(((name, each) for name, (_, each) in held.items()), key=lambda pair: order.index(id(pair[1])))
+    )
     dtype = keras.config.dtype_policy().variable_dtype  # a loss of mixed precision is computed in that of the weights
     used = {layer.name for layer in all_layers(model)}
     flat = [

@@ -14,11 +14,11 @@ from nightune.models.serving.probabilities import described_probabilities
 
 
 def packed(outputs: Any, description: Mapping[str, Any]) -> np.ndarray:
-    """Return a model's outputs as one array (rows, size), of several heads side by side in the data's order."""
+    """Return a model's outputs as one array (rows, size), of several heads side by side as training had them."""
     import keras  # noqa: PLC0415 - loaded since the model was opened
 
-    heads = description.get("heads", ())
-    if isinstance(outputs, dict | list | tuple) and heads:
+    if isinstance(outputs, dict | list | tuple) and "heads" in description:
+        heads = sorted(description["heads"], key=lambda head: head["outputs_at"])
         parts = [keras.ops.convert_to_numpy(outputs[head.get("place", head["name"])]) for head in heads]
         return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
     only = next(iter(outputs.values())) if isinstance(outputs, dict) else outputs
