@@ -16,7 +16,7 @@ from nightune.tuning.errors import StudyError
 if TYPE_CHECKING:
     import pandas as pd
 
-MARK = "# Written by nightune.tune from a dictionary; change the dictionary, not this file.\n"
+MARK = "# Written from a dictionary; change the dictionary, not this file.\n"
 DATA = "data"
 
 

@@ -216,7 +216,7 @@ def test_findings_name_the_keys_for_texts_and_for_many_labels(tmp_path: Path) ->
     findings = "\n".join(load(tmp_path, table, text={}, codes={}).findings)
     assert 'text = ["comment"]' in findings
     assert 'codes = ["city"]' in findings
-    assert "'id' holds whole numbers above 2^53" in findings
+    assert "'id' holds whole numbers that differ only in digits that no float holds" in findings
     dataset = load(tmp_path, table, codes={"city": 0})
     assert not any("identifier" in finding and "comment" in finding for finding in dataset.findings)
 

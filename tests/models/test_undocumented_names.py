@@ -25,14 +25,14 @@ from tests.models.undocumented import undocumented
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, layers, ops, make_variable, Penalty, decayed_weights, is_out_of_memory, devices, files, models
-    global learn_template, seed_dropout
+    global normalization, learn_template, seed_dropout
     import keras
     from keras import layers, ops
 
     from nightune.models.engines.keras_parts.traced_scalar import make_variable
     from nightune.models.engines.keras_parts.updates import Penalty, decayed_weights
     from nightune.models.engines.memory import is_out_of_memory
-    from nightune.models.library_internals import devices, files, models
+    from nightune.models.library_internals import devices, files, models, normalization
     from nightune.models.training.keras_file import learn_template
     from nightune.models.training.seeds import seed_dropout
 
@@ -380,3 +380,29 @@ def member(model: Any, folder: Path, name: str) -> bytes:
     model.save(folder / "model.keras")
     with zipfile.ZipFile(folder / "model.keras") as archive:
         return archive.read(name)
+
+
+@undocumented(
+    "Keras",
+    "BatchNormalization._moments, ._reduction_axes",
+    "statistics of the real rows of a padded batch",
+    "library_internals.normalization.replacing_moments",
+)
+def test_batch_normalization_takes_its_statistics_from_a_function() -> None:
+    layer, seen = layers.BatchNormalization(momentum=0.0, epsilon=0.0), []
+    layer.build((None, 3))
+
+    def moments(inputs: Any, mask: Any, own: Any, axes: tuple[int, ...]) -> tuple[Any, Any]:
+        seen.append((mask, axes, [np.asarray(ops.convert_to_numpy(each)) for each in own(inputs, mask)]))
+        return ops.full((3,), 1.0), ops.full((3,), 4.0)
+
+    rows = np.arange(12, dtype=np.float32).reshape(4, 3)
+    with normalization.replacing_moments([layer], moments):
+        normalized = layer(rows, training=True)
+    np.testing.assert_allclose(ops.convert_to_numpy(normalized), (rows - 1.0) / 2.0, rtol=1e-6)
+    np.testing.assert_allclose(ops.convert_to_numpy(layer.moving_variance), np.full(3, 4.0))
+    ((mask, axes, own),) = seen
+    assert (mask, axes) == (None, (0,))
+    np.testing.assert_allclose(own, [rows.mean(axis=0), rows.var(axis=0)], rtol=1e-6)
+    own_rows = ops.convert_to_numpy(layer(rows, training=True))
+    np.testing.assert_allclose(own_rows, (rows - rows.mean(axis=0)) / rows.std(axis=0), rtol=1e-5)
