@@ -94,6 +94,17 @@ def variables_kept(model: Any) -> Iterator[list[tuple[Any, np.ndarray]]]:
             variable.assign(value)
 
 
+@contextmanager
+def random_states_kept(model: Any) -> Iterator[None]:
+    """Keep a model's random streams at their places: recurrent layers draw masks for predictions, which use none."""
+    before = [(variable, np.array(variable)) for variable in random_states(model)]
+    try:
+        yield
+    finally:
+        for variable, value in before:
+            variable.assign(value)
+
+
 def is_compiled(model: Any) -> bool:
     """Return whether a model's `compile` was called, with whatever arguments."""
     return bool(model.compiled)
