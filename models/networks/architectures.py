@@ -193,6 +193,7 @@ def _refuse_other_size(architecture: str, shape: tuple[int | None, ...], size: i
         expected = "(None, 1), or for two classes (None, 2)" if size == 1 else f"(None, {size})"
         is_row = size == 1 and len(shape) == 2 and (shape[1] or 0) > 2
         remedy = f"; {MORE_OUTPUTS}" if is_row else "; end in layers.Flatten()" if len(shape) > 2 else ""
+        remedy = "; end in layers.Reshape((1,))" if len(shape) == 1 and size == 1 else remedy
         problem = f"{architecture} returned a model with outputs {shape}; the data needs {expected}"
         raise InputError(KEY, problem + remedy)
 
