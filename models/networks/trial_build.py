@@ -50,7 +50,7 @@ def try_build(
     """
     import keras  # noqa: PLC0415 - Keras takes seconds; a study is read without it
 
-    from nightune.models.networks.frozen_numbers import refuse_frozen_numbers  # noqa: PLC0415 - as above
+    from nightune.models.networks.frozen_numbers import refuse_frozen_numbers, refuse_frozen_steps  # noqa: PLC0415 - as above
     from nightune.models.networks.head_settings import output_size  # noqa: PLC0415 - as above
     from nightune.models.networks.joint_heads import read_head  # noqa: PLC0415 - as above
     from nightune.models.networks.output_shapes import output_shape  # noqa: PLC0415 - as above
@@ -80,6 +80,7 @@ def try_build(
             optimizer, loss = keras.optimizers.SGD(), head.make_loss()
             model.compile(optimizer, loss=loss, metrics=[])
             refuse_replacing_compile(model, optimizer, loss)
+        refuse_frozen_steps(plain_model(model), head, rows)
         if rows.are_weighted:
             refuse_ignored_weights(plain_model(model), head, rows, folder)
         head = replace(head, remarks=(*head.remarks, *_remarks(model, rows, head.loss_name)))

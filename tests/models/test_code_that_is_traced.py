@@ -116,6 +116,38 @@ def test_code_that_needs_values_is_refused_and_its_remedy_trains(
     assert not problem(remedy)
 
 
+STEP = """
+import numpy as np
+import tensorflow as tf
+
+class Own(keras.Model):
+    def __init__(self, *given, **options):
+        super().__init__(*given, **options)
+        self.seeds = keras.random.SeedGenerator()
+
+    def train_step(self, data):
+        x, y = data
+        share = {call}
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(x=x, y=y, y_pred=self(x * ops.cast(share, x.dtype), training=True))
+        self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables)
+        return {"loss": loss}
+
+def build(input_shape, output_size):
+    inputs = keras.Input(input_shape)
+    return Own(inputs, layers.Dense(output_size)(layers.Dense(4)(inputs)))
+"""
+
+
+def test_a_step_of_ones_own_draws_for_each_batch_or_is_refused(problem: Callable[[str], str]) -> None:
+    said = [problem(f"np.random.{draw}", STEP) for draw in ("beta(0.2, 0.2)", "default_rng().beta(0.2, 0.2)")]
+    assert all("keras.random.beta((), 0.2, 0.2, seed=self.seeds)" in each for each in said)
+    for fresh in ("keras.random.beta((), 0.2, 0.2, seed=self.seeds)", "tf.random.uniform(())", "0.5"):
+        assert not problem(fresh, STEP)
+    eager = STEP.replace("return Own(", "model = Own(") + "    model.compile(run_eagerly=True)\n    return model\n"
+    assert not problem("np.random.beta(0.2, 0.2)", eager)
+
+
 def test_a_file_that_makes_all_functions_eager_is_refused_once(problem: Callable[[str], str]) -> None:
     import tensorflow as tf
 
