@@ -18,6 +18,9 @@ _NOISE = re.compile(
     r"|\d+ root error\(s\) found\.|.*Error encountered:|File \".*|\[\[\{\{node .*|Arguments received by .*|• .*"
     r"|-{8,}|\^+"
 )
+_SYMBOLIC = re.compile(
+    r"symbolic `?tf\.Tensor|SymbolicTensor|KerasTensor is symbolic|'KerasTensor' object|Tracer|Concretization"
+)
 _ROOT_ERROR = re.compile(r"\(\d+\) \w+:\s+")
 _LAST_LINE_OF_CODE = re.compile(r"(?P<type>[A-Z]\w*(?:Error|Exception|Warning)): (?P<text>.+)")
 
@@ -47,6 +50,14 @@ def described(error: BaseException, folder: Path) -> str:
     """Return the cause of an error, and the last line in a folder's own files that led to it."""
     line = users_line(error, folder)
     return f"{cause_of(error)}{f' ({line})' if line else ''}"
+
+
+def eager_remedy(error: BaseException) -> str:
+    """Return what to write instead of code that needs the values of tensors, as a suffix; empty for other errors."""
+    if not _SYMBOLIC.search(f"{type(error).__name__}: {error}"):
+        return ""
+    told = "the model is compiled, whatever run_eagerly is, and has no values while its program is traced"
+    return f"; {told}: use keras.ops, such as ops.sort for np.sort, ops.where for if, and ops.map for a loop over rows"
 
 
 def _cause(text: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from nightune.models.data.dataset import Dataset
 from nightune.models.engines.fit.engine import FitEngine
 from nightune.models.engines.keras_parts.mixed_precision import unscaled_optimizer
 from nightune.models.engines.refusals import TRIED_MODELS
-from nightune.models.error_causes import described
+from nightune.models.error_causes import described, eager_remedy
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import all_layers
 from nightune.models.networks.architectures import ARCHITECTURES
@@ -104,7 +104,7 @@ def _trained(engine: FitEngine, recipe: Recipe, part: Dataset, folder: Path, own
     except Exception as error:
         raised = described(error, (folder / recipe.architecture.rpartition(":")[0]).parent)
         what = f"the model's own {' and '.join(own)}" if own else "the model, while it trains,"
-        raise InputError(ARCHITECTURE, f"{what} raised {raised}") from error
+        raise InputError(ARCHITECTURE, f"{what} raised {raised}{eager_remedy(error)}") from error
 
 
 def _refuse_more_optimizers(model: Any) -> None:

@@ -101,6 +101,17 @@ def has_mask(tensor: Any) -> bool:
     return get_keras_mask(tensor) is not None
 
 
+@contextmanager
+def random_states_kept(model: Any) -> Iterator[None]:
+    """Keep a model's random streams at their places: recurrent layers draw masks for predictions, which use none."""
+    before = [(variable, np.array(variable)) for variable in random_states(model)]
+    try:
+        yield
+    finally:
+        for variable, value in before:
+            variable.assign(value)
+
+
 def is_compiled(model: Any) -> bool:
     """Return whether a model's `compile` was called, with whatever arguments."""
     return bool(model.compiled)

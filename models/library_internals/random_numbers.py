@@ -20,6 +20,25 @@ def replacing_random_functions(functions: Mapping[str, Callable[..., Any]]) -> I
             setattr(backend.random, name, function)
 
 
+@contextmanager
+def drawn_states() -> Iterator[list[Any]]:
+    """Yield a list that gets the state of each seed generator that draws inside the block, also Keras' global one."""
+    import keras  # noqa: PLC0415 - Keras takes seconds
+
+    generator, states = keras.random.SeedGenerator, []
+    before = generator.next
+
+    def draw(self: Any, *given: Any, **options: Any) -> Any:
+        states.append(self.state)
+        return before(self, *given, **options)
+
+    generator.next = draw
+    try:
+        yield states
+    finally:
+        generator.next = before
+
+
 def draw_seed(seed: Any) -> Any:
     """Return two whole numbers as a tensor: the state of a seed generator, which advances, or a whole number and 0."""
     import keras  # noqa: PLC0415 - Keras takes seconds

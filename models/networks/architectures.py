@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 from nightune.models.data.dataset import OutputSize
 from nightune.models.data.heads import of_head
-from nightune.models.error_causes import cause_of, users_line
+from nightune.models.error_causes import cause_of, eager_remedy, users_line
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import mark_uncompiled
 from nightune.models.networks.column_architectures import text, wide_deep
@@ -176,7 +176,8 @@ def build_model(  # noqa: PLR0913 - what a study sets, and what the data gives
         if isinstance(output_size, dict):
             several = ", ".join(map(repr, output_size))
             held += f"; the data holds the targets {several}: output_size is a dictionary, with an output for each"
-        raise InputError(KEY, f"{architecture} raised {cause_of(error)}{f' ({line})' if line else ''}{held}") from error
+        raised = f"{cause_of(error)}{f' ({line})' if line else ''}{held}{eager_remedy(error)}"
+        raise InputError(KEY, f"{architecture} raised {raised}") from error
     if not isinstance(model, keras.Model):
         raise InputError(KEY, f"{architecture} returned a {type(model).__name__}, not a Keras model")
     if isinstance(output_size, dict):

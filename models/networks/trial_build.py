@@ -50,6 +50,7 @@ def try_build(
     """
     import keras  # noqa: PLC0415 - Keras takes seconds; a study is read without it
 
+    from nightune.models.networks.frozen_numbers import refuse_frozen_numbers, refuse_frozen_steps  # noqa: PLC0415 - as above
     from nightune.models.networks.head_settings import output_size  # noqa: PLC0415 - as above
     from nightune.models.networks.joint_heads import read_head  # noqa: PLC0415 - as above
     from nightune.models.networks.output_shapes import output_shape  # noqa: PLC0415 - as above
@@ -73,11 +74,13 @@ def try_build(
         )
         _refuse_settings(architecture)
         build = Build.of(model)
+        refuse_frozen_numbers(model, rows.inputs)
         head = read_head(model, rows, training, folder)
         if own_methods(model, ("compile",)):
             optimizer, loss = keras.optimizers.SGD(), head.make_loss()
             model.compile(optimizer, loss=loss, metrics=[])
             refuse_replacing_compile(model, optimizer, loss)
+        refuse_frozen_steps(plain_model(model), head, rows)
         if rows.are_weighted:
             refuse_ignored_weights(plain_model(model), head, rows, folder)
         head = replace(head, remarks=(*head.remarks, *_remarks(model, rows, head.loss_name)))
@@ -96,6 +99,7 @@ def _refuse_settings(architecture: str) -> None:
     """Refuse a file that sets what Keras keeps for the whole process: it would hold for all later models."""
     import keras  # noqa: PLC0415 - as in try_build
 
+    _refuse_eager_functions(architecture)
     config, usual = keras.config, _usual_settings()
     for name, argument in _ARGUMENTS.items():
         value = getattr(config, name)()
@@ -107,6 +111,21 @@ def _refuse_settings(architecture: str) -> None:
         config.set_dtype_policy(config.floatx())
         remedy = f'set precision = "{policy}" in [space]' if policy in POLICIES else "give dtype to its layers"
         raise _set_for_all("precision", architecture, f"dtype policy to {policy}", remedy)
+
+
+def _refuse_eager_functions(architecture: str) -> None:
+    """TensorFlow would compile nothing any more, in either engine."""
+    import keras  # noqa: PLC0415 - as in try_build
+
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf  # noqa: PLC0415 - loaded already as Keras' backend
+
+    if tf.config.functions_run_eagerly():
+        tf.config.run_functions_eagerly(False)
+        setting, remedy = "tf.config.run_functions_eagerly", "compute with keras.ops what needs it"
+        problem = f"the file of {architecture} sets {setting}, which would hold for all models"
+        raise InputError(ARCHITECTURE, f"{problem}; remove it there, and {remedy}")
 
 
 def _set_for_all(key: str, architecture: str, setting: str, remedy: str) -> InputError:

@@ -141,7 +141,8 @@ class Predictor:
     def inputs(self, raw: Any) -> ArrayTree:
         """Convert rows of a table, or an array or table of numbers, to the model's inputs.
 
-        Several inputs are a dictionary of arrays or a table of one column for each, or for arrays in order a list.
+        Several inputs are a dictionary of arrays or a table of one column for each. Arrays in order are a list, or are
+        named by their places, "0", "1" and so on.
         Images that were read from a folder are paths, the bytes of files, or pixels (see `as_images`). Lists of rows
         are padded as in training.
         InputError with row and value for what training would refuse, such as infinite values.
@@ -194,18 +195,20 @@ class Predictor:
 
 def read_several(raw: Any, shape: ShapeTree, kinds: Any) -> ArrayTree:
     """Convert several inputs to the arrays of a model's; InputError names the input that is missing or does not fit."""
+    has_names = all(callable(getattr(raw, name, None)) for name in ("keys", "__getitem__"))
     if isinstance(shape, dict):
-        if not all(callable(getattr(raw, name, None)) for name in ("keys", "__getitem__")):
+        if not has_names:
             raise InputError("inputs", f"this model needs a dictionary or a table with {', '.join(map(repr, shape))}")
-        missing = [name for name in shape if name not in raw]
-        if missing:
-            held = ", ".join(map(repr, raw.keys()))
-            raise InputError("inputs", f"there is no input {missing[0]!r}; this model needs it beside {held}")
+        _refuse_missing(raw, list(shape))
         arrays = [_read_one(raw[name], name, each, kinds[name]) for name, each in shape.items()]
         tree: ArrayTree = dict(zip(shape, arrays, strict=True))
     else:
         assert isinstance(shape, list)
-        if not isinstance(raw, list | tuple) or len(raw) != len(shape):
+        if has_names:  # a request to a server: JSON's lists cannot hold arrays of different shapes there
+            places = [str(place) for place in range(len(shape))]
+            _refuse_missing(raw, places)
+            raw = [raw[place] for place in places]
+        if not isinstance(raw, list | tuple | np.ndarray) or len(raw) != len(shape):
             raise InputError("inputs", f"this model needs a list of {len(shape)} arrays")
         arrays = [_read_one(raw[place], str(place), each, kinds[place]) for place, each in enumerate(shape)]
         tree = tuple(arrays)
@@ -213,6 +216,13 @@ def read_several(raw: Any, shape: ShapeTree, kinds: Any) -> ArrayTree:
     if len(set(counts)) > 1:
         raise InputError("inputs", f"the inputs have {counts} rows; each needs the same number")
     return tree
+
+
+def _refuse_missing(raw: Any, names: list[str]) -> None:
+    missing = [name for name in names if name not in raw]
+    if missing:
+        held = ", ".join(map(repr, raw.keys()))
+        raise InputError("inputs", f"there is no input {missing[0]!r}; this model needs it beside {held}")
 
 
 def _read_one(raw: Any, name: str, shape: tuple[int, ...], kind: str) -> np.ndarray:

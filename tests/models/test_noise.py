@@ -1,10 +1,13 @@
 """Hashed noise: distributions, independence, equal bits for every layout, and what draws it."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+from tests.models.conftest import BACKEND, MakeDataset
 
 STEPS, ROWS, UNITS = 40, 50, 60
 GLOROT = [-1.0149481296539307, -0.6446799635887146, 0.7379686832427979, 0.20125506818294525]  # of seed 3
@@ -204,3 +207,58 @@ def test_keras_functions_are_left_alone_outside() -> None:
         inside = np.asarray(keras.random.normal((3,), seed=1))
     assert not np.array_equal(before, inside)
     np.testing.assert_array_equal(np.asarray(keras.random.normal((3,), seed=1)), before)
+
+
+@pytest.mark.skipif(BACKEND not in {"tensorflow", "jax"}, reason="there is no compiled engine")
+def test_recurrent_dropout_draws_the_same_in_each_epoch_of_both_engines(
+    make_dataset: MakeDataset, recipe: Callable[..., Any], user_model: Callable[[str], str], tmp_path: Path
+) -> None:
+    from nightune.models.engines.make import make_engine
+    from nightune.models.training.loop import train
+
+    reference = user_model(
+        """
+def build(input_shape, output_size):
+    inputs = keras.Input(input_shape)
+    hidden = layers.GRU(3, dropout=0.3, recurrent_dropout=0.3)(inputs)
+    return keras.Model(inputs, layers.Dense(output_size)(hidden))
+"""
+    )
+    given, data = recipe(**{"model.architecture": reference}), make_dataset(shape=(3, 2))
+    fit, compiled = (
+        train(engine, given, data, epochs=3, seed=0, monitor="val_loss", direction="minimize")
+        for engine in (make_engine(name, data, tmp_path) for name in ("fit", BACKEND))
+    )
+    assert fit.curves["loss"] == pytest.approx(compiled.curves["loss"], rel=1e-4)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="JAX raises by itself")
+@pytest.mark.parametrize("seed", ["", ", seed=self.seeds"])
+def test_a_program_does_not_draw_from_the_global_generator(
+    make_dataset: MakeDataset, recipe: Callable[..., Any], user_model: Callable[[str], str], tmp_path: Path, seed: str
+) -> None:
+    from nightune.models.engines.choice import choose_engine
+
+    reference = user_model(
+        f"""
+class Late(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.seeds = keras.random.SeedGenerator()
+        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, x, training=None):
+        if not training:
+            return x
+        self.calls.assign_add(1.0)
+        return x + ops.where(self.calls > 100, 1.0, 0.0) * keras.random.normal((1,){seed})
+
+def build(input_shape, output_size):
+    inputs = keras.Input(input_shape)
+    return keras.Model(inputs, layers.Dense(output_size)(Late()(layers.Dense(4)(inputs))))
+"""
+    )
+    given = recipe(**{"model.architecture": reference})
+    choice = choose_engine("auto", [given], make_dataset(), tmp_path)
+    assert choice.name == ("tensorflow" if seed else "fit")
+    assert seed or "SeedGenerator" in choice.reason

@@ -25,7 +25,7 @@ from tests.models.undocumented import undocumented
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, layers, ops, make_variable, Penalty, decayed_weights, is_out_of_memory, devices, files, models
-    global normalization, learn_template, seed_dropout
+    global normalization, learn_template, seed_dropout, drawn_states
     import keras
     from keras import layers, ops
 
@@ -33,6 +33,7 @@ def setup_module() -> None:
     from nightune.models.engines.keras_parts.updates import Penalty, decayed_weights
     from nightune.models.engines.memory import is_out_of_memory
     from nightune.models.library_internals import devices, files, models, normalization
+    from nightune.models.library_internals.random_numbers import drawn_states
     from nightune.models.training.keras_file import learn_template
     from nightune.models.training.seeds import seed_dropout
 
@@ -150,6 +151,20 @@ def test_random_states_are_found_by_their_name_and_start_the_noise() -> None:
     assert len(models.random_states(model)) == 2
     assert np.array_equal(noise[0], noise[1])
     assert not np.array_equal(noise[0], noise[2])
+
+
+@undocumented(
+    "Keras", "SeedGenerator.next, .state", "streams of a model", "library_internals.random_numbers.drawn_states"
+)
+def test_each_draw_of_a_seed_generator_is_seen() -> None:
+    own = keras.random.SeedGenerator(1)
+    with drawn_states() as states:
+        keras.random.normal((2,), seed=own)
+        keras.random.normal((2,), seed=1)
+        keras.random.gamma((2,), 1.0, seed=own)
+        keras.random.uniform((2,))
+        layers.Dropout(0.5)(BATCH, training=True)
+    assert [state is own.state for state in states] == [True, True, False, False]
 
 
 @undocumented("Keras", "make_default_seed", "drawing weights without a model", "library_internals.models.default_seeds")

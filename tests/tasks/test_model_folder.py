@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from mlflow import pyfunc
 from mlflow.pyfunc.scoring_server import predictions_to_json
+from mlflow.utils.proto_json_utils import parse_tf_serving_input
 from PIL import Image
 
 from nightune.models.data.dataset import Dataset
@@ -24,6 +25,7 @@ from nightune.models.data.loading import load_dataset
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.splits import Split
 from nightune.models.data.storage import open_dataset, preprocessing_files, save_dataset
+from nightune.models.serving.input_trees import arrays_of, is_several, map_arrays, named_arrays
 from nightune.models.serving.predictor import DESCRIPTION, MODEL, Predictor
 from nightune.models.serving.probabilities import described_probabilities
 from nightune.tasks.tracking.registry.model_folder import parts_of, write_model_folder
@@ -307,6 +309,43 @@ def test_several_inputs_of_raw_values_are_answered_as_in_the_pipeline(tmp_path: 
     assert loaded.metadata.signature.inputs.input_names() == ["codes", "file"]
     with pytest.raises(Exception, match="file"):
         loaded.predict({"codes": arrays[0]})
+
+
+KINDS = ("float64", "float32", "float16", "int64", "int32", "uint8", "bool")
+SHAPES = {"one": (3,), "two": (4, 2), "four": (2, 2, 2, 1)}
+
+
+@pytest.mark.parametrize("name", [*SHAPES, "ids", "named", "ordered"])
+def test_arrays_of_each_type_of_numbers_are_answered_loaded_and_served(tmp_path: Path, name: str) -> None:
+    shape = SHAPES.get(name, (3,))
+    code = f"import numpy as np\nx = np.random.default_rng(0).integers(0, 2, (40, *{shape}))\n"
+    code += "y = x.reshape(40, -1)[:, 0] * 1.5\n"
+    made = {"ids": "x", "named": "{'a': x * 1.0, 'b': x[:, :2, None]}", "ordered": "[x * 1.0, x[:, :2, None]]"}
+    (tmp_path / "d.py").write_text(f"{code}def load():\n    return {made.get(name, 'x * 1.0')}, y\n")
+    dataset = load_dataset(DataSettings("d.py:load"), tmp_path)
+    tree = dataset.validation.inputs
+    layers = {
+        key: keras.Input(array.shape[1:], name=key or None, dtype=str(array.dtype)) for key, array in named_arrays(tree)
+    }
+    flat = [keras.ops.cast(keras.layers.Flatten()(layer), "float32") for layer in layers.values()]
+    joined = keras.layers.Concatenate()(flat) if len(flat) > 1 else flat[0]
+    several = layers if name == "named" else list(layers.values())
+    model = keras.Model(layers.get("", several), keras.layers.Dense(1)(joined))
+    loaded = pyfunc.load_model(str(written(dataset, tmp_path, model)))
+    expected = model(tree).numpy()[:, 0].astype(np.float64)
+    for kind in KINDS:
+        rows = map_arrays(lambda array, kind=kind: array.astype(kind), tree)
+        given = list(rows) if isinstance(rows, tuple) else rows
+        np.testing.assert_allclose(loaded.predict(given), expected, rtol=1e-6, err_msg=kind)
+        named = dict(named_arrays(rows)) if is_several(rows) else rows
+        lists = map_arrays(np.ndarray.tolist, named)
+        asked = parse_tf_serving_input({"inputs": lists}, loaded.metadata.get_input_schema())
+        np.testing.assert_allclose(loaded.predict(asked), expected, rtol=1e-6, err_msg=kind)
+    told = loaded.metadata.metadata["inputs"]
+    assert [each["shape"] for each in told] == [[-1, *array.shape[1:]] for array in arrays_of(tree)]
+    wrong = map_arrays(lambda array: np.concatenate([array, array], axis=-1), tree)
+    with pytest.raises(ValueError, match="shape"):
+        loaded.predict(list(wrong) if isinstance(wrong, tuple) else wrong)
 
 
 @pytest.mark.slow

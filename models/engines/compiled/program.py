@@ -21,6 +21,7 @@ from nightune.models.engines.keras_parts.penalty_measurements import ZERO_SHARE,
 from nightune.models.engines.keras_parts.traced_scalar import Hyperparameter, make_variable
 from nightune.models.engines.keras_parts.updates import decayed_weights
 from nightune.models.library_internals.models import random_states
+from nightune.models.library_internals.random_numbers import drawn_states
 from nightune.models.networks.heads import Head
 from nightune.models.networks.noise import block_of_batch, hashed_noise
 from nightune.models.recipe.recipe import Recipe
@@ -30,6 +31,11 @@ from nightune.models.training.model_key import has_dropout_as_data
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.row_weights import ClassWeights
 from nightune.models.training.seeds import Seeds, seed_dropout
+
+_OTHER_SEEDS = (
+    "the model draws random numbers without a seed generator of its own; only fit advances Keras' global one (give "
+    "keras.random seed=self.seeds, with self.seeds = keras.random.SeedGenerator() in __init__)"
+)
 
 
 @dataclass(frozen=True)
@@ -185,18 +191,22 @@ class Program:
         """Return the minimized loss and, as auxiliary output, the plain loss and the new non-trainable variables.
 
         Both are weighted sums over examples; the minimized one has label smoothing and the losses that layers add.
+        ValueError for a model that draws from seed generators other than its own: a program would not advance them.
         """
-        with keras.StatelessScope(
-            self._mapping(trainable, non_trainable, hyperparameters), collect_losses=True
-        ) as scope:
+        mapping = self._mapping(trainable, non_trainable, hyperparameters)
+        with keras.StatelessScope(mapping, collect_losses=True) as scope:
             is_real = statistics_of_rows(self._normalizations, batch.is_real)
-            with hashed_noise(), block_of_batch(arrays_of(batch.inputs)[0].shape[0], batch.first), is_real:
+            block = block_of_batch(arrays_of(batch.inputs)[0].shape[0], batch.first)
+            with hashed_noise(), drawn_states() as drawn, block, is_real:
                 outputs = to_weights_dtype(self._model(batch.inputs, training=True))
             loss = minimized = ops.sum(self._loss.call(batch.targets, outputs) * batch.weights)
             if self._smoothing:
                 minimized = ops.sum(self._trained_loss.call(batch.targets, outputs) * batch.weights)
             added = sum(scope.losses, start=ops.zeros(()))
             non_trainable = [scope.get_current_value(variable) for variable in self.non_trainable]
+        own = {id(variable) for variable in self.non_trainable}
+        if any(id(state) not in own for state in drawn):
+            raise ValueError(_OTHER_SEEDS)
         return minimized + added, (loss, non_trainable)
 
     def weighted(self, shares: Any, targets: Any, weights: Any, hyperparameters: Any) -> Any:

@@ -30,7 +30,7 @@ from nightune.models.engines.keras_parts.penalty_measurements import Measurement
 from nightune.models.engines.keras_parts.recipe_models import build_recipe_model
 from nightune.models.engines.keras_parts.updates import Penalty, decayed_weights
 from nightune.models.engines.prediction import predict
-from nightune.models.library_internals.models import compiles_with_xla, discard_train_function
+from nightune.models.library_internals.models import compiles_with_xla, discard_train_function, random_states_kept
 from nightune.models.networks.embedding_ids import refuse_ids_outside_tables
 from nightune.models.networks.heads import Head
 from nightune.models.recipe.recipe import Recipe
@@ -113,7 +113,7 @@ class FitEngine:
         made = count_updates(state.model.optimizer)
         state, micro, trained = train_epoch(state, plan)
         made = count_updates(state.model.optimizer) - made
-        with evaluated(state.model):
+        with evaluated(state.model), random_states_kept(state.model):
             outputs = predict(state.model, self._dataset.validation.inputs)
             measured = state.measurements.measure(predict, state.head, trained.before)
         scaled = loss_scale_statistics(state.model.optimizer, plan.updates, made)

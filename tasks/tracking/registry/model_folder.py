@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightune import models
+from nightune.models.serving.input_trees import arrays_of, named_arrays, read_shape
 from nightune.models.serving.predictor import CARRIED, DESCRIPTION, LABELS, MODEL
 from nightune.models.serving.rebuilt_model import CODE, FOLDER, is_rebuilt
 from nightune.tasks.tracking.registry.requirements import requirements
@@ -40,6 +41,7 @@ def write_model_folder(parts: Path, example: "pd.DataFrame | ArrayTree", folder:
             code_paths=[str(_carried(Path(temporary)))],
             signature=_signature(description),
             input_example=_request(example),
+            metadata=_documented_arrays(description),
             pip_requirements=requirements(
                 code if (code := parts / FOLDER / CODE).is_dir() else None,
                 ("pillow",) if _reads_images(description) else (),
@@ -104,11 +106,23 @@ def _signature(description: Mapping[str, Any]) -> Any:
     from mlflow.models import ModelSignature  # noqa: PLC0415 - seconds
 
     # A schema names columns by texts, and would refuse the very frame that a source named by numbers.
-    # It has none for arrays in order, images as paths, bytes or pixels, or rows of different lengths, either.
-    is_free = _is_in_order(description) or "images" in description or "pad" in description
-    has_names = description.get("has_text_names", True) and not is_free
-    inputs = _input_schema(description) if has_names else None
+    # A schema of an array refuses each other type of number; the version converts, and checks shapes, by itself.
+    is_named = "columns" in description or isinstance(description["input_shape"], dict)
+    has_names = is_named and description.get("has_text_names", True) and "images" not in description
+    inputs = _input_schema(description) if has_names and "pad" not in description else None
     return ModelSignature(inputs=inputs, outputs=_output_schema(description), params=_parameters())
+
+
+def _documented_arrays(description: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the shapes of arrays, -1 for any number of rows, as the version's metadata tell them to its callers."""
+    if "columns" in description or "images" in description or "pad" in description:
+        return None
+    shape, kinds = read_shape(description["input_shape"]), arrays_of(description["input_type"])
+    arrays = [
+        {"type": kind, "shape": [-1, *each]} | ({"name": name} if name else {})
+        for (name, each), kind in zip(named_arrays(shape), kinds, strict=True)
+    ]
+    return {"inputs": arrays}
 
 
 def _parameters() -> Any:
@@ -118,24 +132,15 @@ def _parameters() -> Any:
     return ParamSchema([ParamSpec("output", "string", LABELS)])
 
 
-def _is_in_order(description: Mapping[str, Any]) -> bool:
-    return isinstance(description["input_type"], list)
-
-
 def _input_schema(description: Mapping[str, Any]) -> Any:
-    """Return columns by name for tables and several inputs, by position for vectors of numbers, else a tensor."""
-    import numpy as np  # noqa: PLC0415
-    from mlflow.types import ColSpec, Schema, TensorSpec  # noqa: PLC0415
+    """Return columns by name, for tables and for several arrays."""
+    from mlflow.types import ColSpec, Schema  # noqa: PLC0415 - seconds
     from mlflow.types.schema import AnyType  # noqa: PLC0415
 
     if "columns" in description:
         return Schema([ColSpec(_column_type(column), column["name"]) for column in description["columns"]])
-    if isinstance(description["input_shape"], dict):  # columns of any type, so that it converts floats as loaders give
-        return Schema([ColSpec(AnyType(), name) for name in description["input_shape"]])  # type: ignore[no-untyped-call]
-    shape, kind = description["input_shape"], np.dtype(description["input_type"])
-    if len(shape) == 1:
-        return Schema([ColSpec("double" if kind.kind == "f" else "long")] * shape[0])
-    return Schema([TensorSpec(kind, (-1, *shape))])
+    # columns of any type, so that it converts numbers as loaders give them
+    return Schema([ColSpec(AnyType(), name) for name in description["input_shape"]])  # type: ignore[no-untyped-call]
 
 
 def _column_type(column: Mapping[str, str]) -> Any:
