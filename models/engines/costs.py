@@ -94,7 +94,7 @@ def _measured_epochs(
             seconds = [_epoch_seconds(engine, recipe, dataset, folder) for engine in engines]
         except (MemoryError, OSError):
             raise
-        except Exception:
+        except Exception:  # a user's model may raise anything; its trials will report it
             continue
         if all(map(math.isfinite, seconds)):
             return seconds

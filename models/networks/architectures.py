@@ -15,27 +15,28 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from nightune.models.data.dataset import OutputSize
-from nightune.models.data.heads import of_head
 from nightune.models.error_causes import cause_of, eager_remedy, users_line
 from nightune.models.errors import InputError
 from nightune.models.library_internals.models import mark_uncompiled
 from nightune.models.networks.column_architectures import text, wide_deep
 from nightune.models.networks.fitting_inputs import (
     refuse_indices,
-    refuse_other_inputs,
-    refuse_other_outputs,
     refuse_several,
     shown_inputs,
-    take_one_output,
+)
+from nightune.models.networks.fitting_outputs import (
+    fitting_heads,
+    fitting_shape,
+    refuse_other_heads,
+    refuse_other_size,
 )
 from nightune.models.networks.isolated_random import isolated_random
 from nightune.models.networks.layer_blocks import Activation, Dropout, Size, block, checked_sizes, last_layers
 from nightune.models.networks.noise import hashed_noise
 from nightune.models.networks.own_seeds import following_seed
 from nightune.models.networks.sequence_architecture import sequence
-from nightune.models.serving.input_trees import ShapeTree, batch_shape, is_several, map_arrays, zeros
+from nightune.models.serving.input_trees import ShapeTree, is_several, map_arrays
 from nightune.models.techniques.keys import Key
-from nightune.models.techniques.losses import MORE_OUTPUTS
 from nightune.models.user_code import folder_on_path, is_reference, load_function
 from nightune.vocabulary import ARCHITECTURE as KEY
 from nightune.vocabulary import MODEL_PREFIX, KeyKind, unknown_name
@@ -165,52 +166,33 @@ def build_model(  # noqa: PLR0913 - what a study sets, and what the data gives
                 model = function(*arguments.args, **arguments.kwargs)
                 if isinstance(model, keras.Model) and isinstance(output_size, dict):
                     refuse_unused_methods(model)
-                    model = _fitting_heads(model, input_shape, output_size, training_inputs)
+                    model = fitting_heads(model, input_shape, output_size, training_inputs)
                 elif isinstance(model, keras.Model):
-                    shape = _fitting_shape(model, input_shape)
+                    shape = fitting_shape(model, input_shape)
     except (InputError, MemoryError):
         raise
     except Exception as error:
-        line = users_line(error, code)
-        held = f"; the data holds the inputs {shown_inputs(input_shape)}" if is_several(input_shape) else ""
-        if isinstance(output_size, dict):
-            several = ", ".join(map(repr, output_size))
-            held += f"; the data holds the targets {several}: output_size is a dictionary, with an output for each"
+        line, held = users_line(error, code), _held(input_shape, output_size)
         raised = f"{cause_of(error)}{f' ({line})' if line else ''}{held}{eager_remedy(error)}"
         raise InputError(KEY, f"{architecture} raised {raised}") from error
     if not isinstance(model, keras.Model):
         raise InputError(KEY, f"{architecture} returned a {type(model).__name__}, not a Keras model")
     if isinstance(output_size, dict):
-        _refuse_other_heads(architecture, model, output_size)
+        refuse_other_heads(architecture, model, output_size)
     else:
-        _refuse_other_size(architecture, shape, output_size)
+        refuse_other_size(architecture, shape, output_size)
     refuse_unused_methods(model)
     mark_uncompiled(model)  # a compiled model is accepted, but its optimizer is not saved
     return model
 
 
-def _refuse_other_size(architecture: str, shape: tuple[int | None, ...], size: int | tuple[int, ...]) -> None:
-    if isinstance(size, tuple):
-        refuse_other_outputs(architecture, shape[1:], size)
-    elif len(shape) != 2 or shape[1] not in ({1, 2} if size == 1 else {size}):
-        expected = "(None, 1), or for two classes (None, 2)" if size == 1 else f"(None, {size})"
-        is_row = size == 1 and len(shape) == 2 and (shape[1] or 0) > 2
-        remedy = f"; {MORE_OUTPUTS}" if is_row else "; end in layers.Flatten()" if len(shape) > 2 else ""
-        remedy = "; end in layers.Reshape((1,))" if len(shape) == 1 and size == 1 else remedy
-        problem = f"{architecture} returned a model with outputs {shape}; the data needs {expected}"
-        raise InputError(KEY, problem + remedy)
-
-
-def _refuse_other_heads(architecture: str, model: Any, sizes: Mapping[str, int | tuple[int, ...]]) -> None:
-    from nightune.models.networks.packed_models import packing_of  # noqa: PLC0415 - Keras
-
-    packing = packing_of(model)
-    assert packing is not None  # `_fitting_heads` made it
-    for name, shape in packing.shapes.items():
-        try:
-            _refuse_other_size(architecture, (None, *shape), sizes[name])
-        except InputError as error:
-            raise InputError(error.key, f"head {name!r}: {of_head(error.message, name)}") from error
+def _held(input_shape: ShapeTree, output_size: OutputSize) -> str:
+    """What a function may have missed: the data holds several inputs, or several targets."""
+    held = f"; the data holds the inputs {shown_inputs(input_shape)}" if is_several(input_shape) else ""
+    if isinstance(output_size, dict):
+        several = ", ".join(map(repr, output_size))
+        held += f"; the data holds the targets {several}: output_size is a dictionary, with an output for each"
+    return held
 
 
 def reads_training_inputs(architecture: str, folder: Path) -> bool:
@@ -316,30 +298,3 @@ def _arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> inspe
         if parameter.default is inspect.Parameter.empty and chosen.get(parameter.name) is None:
             raise InputError(f"{MODEL_PREFIX}{parameter.name}", f"missing; {function.__name__}() has no default for it")
     return inspect.BoundArguments(inspect.signature(function), chosen)
-
-
-def _fitting_shape(model: Any, input_shape: ShapeTree) -> tuple[int | None, ...]:
-    """The shape of the outputs for the data's inputs; a model without a graph is built with them."""
-    from keras import Sequential  # noqa: PLC0415 - as above
-
-    from nightune.models.networks.output_shapes import output_shape  # noqa: PLC0415 - as above
-    from nightune.models.networks.output_walk import has_graph  # noqa: PLC0415 - as above
-
-    if isinstance(model, Sequential) and not model.built:
-        model.build(batch_shape(input_shape))  # a call on examples would fix their number in its shape
-    if has_graph(model):
-        take_one_output(model)
-        refuse_other_inputs(model, input_shape)
-    return output_shape(model, zeros(input_shape))
-
-
-def _fitting_heads(model: Any, input_shape: ShapeTree, sizes: Mapping[str, Any], training_inputs: Any) -> Any:
-    """The model with the outputs of all heads in one row; a model without a graph is built by a call."""
-    from nightune.models.networks.output_walk import has_graph  # noqa: PLC0415 - as above
-    from nightune.models.networks.packed_models import pack  # noqa: PLC0415 - as above
-
-    if has_graph(model):
-        refuse_other_inputs(model, input_shape)
-    else:
-        model(zeros(input_shape))
-    return pack(model, tuple(sizes), input_shape, training_inputs)

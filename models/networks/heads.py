@@ -14,7 +14,8 @@ from keras import losses, ops
 from keras import metrics as keras_metrics
 
 from nightune.models.errors import InputError
-from nightune.models.library_internals.models import compiled_metrics, variables_kept
+from nightune.models.library_internals.models import variables_kept
+from nightune.models.networks.compilation_remarks import UNUSED_LOSS, remarks_on_compilation
 from nightune.models.networks.compiled_losses import compiled
 from nightune.models.networks.head_settings import settings_of_one
 from nightune.models.networks.losses import (
@@ -310,28 +311,8 @@ def _stated_loss(training: HeadSettings, kind: str, is_logits: bool, folder: Pat
 def _remarks(model: keras.Model, head: Head, given: TrainedLoss | None) -> Iterator[str]:
     """What of a compilation is not used."""
     if given is not None and (head.loss is None or head.loss.key != given.key):
-        yield f"{_UNUSED_LOSS} {given.name} is not used: training.loss is {head.loss_name}"
+        yield f"{UNUSED_LOSS} {given.name} is not used: training.loss is {head.loss_name}"
     yield from remarks_on_compilation(model)
-
-
-def is_of_loss(remark: str) -> bool:
-    """True for a remark on the compiled loss of one head, not on the compilation of the whole model."""
-    return remark.startswith(_UNUSED_LOSS)
-
-
-def remarks_on_compilation(model: keras.Model) -> Iterator[str]:
-    """Yield that the compiled optimizer and metrics are not used, if the model was compiled."""
-    if getattr(model, "optimizer", None) is not None:
-        optimizer = type(model.optimizer).__name__
-        names = [str(getattr(each, "name", getattr(each, "__name__", each))) for each in compiled_metrics(model)]
-        if names:
-            yield f"the compiled optimizer {optimizer} and metrics {', '.join(names)} are not used: {_DECIDE}"
-        else:
-            yield f"the compiled optimizer {optimizer} is not used: {_DECIDE}"
-
-
-_UNUSED_LOSS = "the compiled loss"
-_DECIDE = "[space] and [objective] decide"
 
 
 def _refusal(message: str) -> InputError:

@@ -13,6 +13,7 @@ from keras import metrics as keras_metrics
 from nightune.models.data.heads import HeadData, of_head
 from nightune.models.errors import InputError
 from nightune.models.networks import heads
+from nightune.models.networks.compilation_remarks import is_of_loss, remarks_on_compilation
 from nightune.models.networks.head_losses import CompiledHeads, compiled_heads
 from nightune.models.networks.heads import Head
 from nightune.models.networks.named_metrics import Named
@@ -187,7 +188,7 @@ def read_head(
         parts.append(Part(rows.heads[name][0], head, (start, start + size), weights[name], packing.places[name]))
     remarks = tuple(f"head {each.data.name!r}: {line}" for each in parts for line in each.head.remarks)
     values = tuple(f"{each.data.name} {value}" for each in parts for value in each.head.values)
-    remarks = (*remarks, *_untrained(parts, training), *heads.remarks_on_compilation(packing.model))
+    remarks = (*remarks, *_untrained(parts, training), *remarks_on_compilation(packing.model))
     return JointHead(JOINT, False, remarks=remarks, values=values, parts=tuple(parts), weights_because=because)
 
 
@@ -209,7 +210,7 @@ def _read_part(
         head = heads.read_head(view, own, training.of_name(name), folder)
     except InputError as error:
         raise InputError(error.key, f"head {name!r}: {of_head(error.message, name)}") from error
-    return replace(head, remarks=tuple(each for each in head.remarks if heads.is_of_loss(each)))
+    return replace(head, remarks=tuple(each for each in head.remarks if is_of_loss(each)))
 
 
 def _untrained(parts: Sequence[Part], training: TrainingSettings) -> Iterator[str]:

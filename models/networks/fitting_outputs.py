@@ -1,0 +1,64 @@
+"""Whether the outputs of a function's model are those that the data needs: of one head, or of several by name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from nightune.models.data.heads import of_head
+from nightune.models.errors import InputError
+from nightune.models.networks.fitting_inputs import refuse_other_inputs, refuse_other_outputs, take_one_output
+from nightune.models.serving.input_trees import ShapeTree, batch_shape, zeros
+from nightune.models.techniques.losses import MORE_OUTPUTS
+from nightune.vocabulary import ARCHITECTURE as KEY
+
+
+def fitting_shape(model: Any, input_shape: ShapeTree) -> tuple[int | None, ...]:
+    """Return the shape of the outputs for the data's inputs; a model without a graph is built with them."""
+    from keras import Sequential  # noqa: PLC0415 - Keras
+
+    from nightune.models.networks.output_shapes import output_shape  # noqa: PLC0415 - Keras
+    from nightune.models.networks.output_walk import has_graph  # noqa: PLC0415 - Keras
+
+    if isinstance(model, Sequential) and not model.built:
+        model.build(batch_shape(input_shape))  # a call on examples would fix their number in its shape
+    if has_graph(model):
+        take_one_output(model)
+        refuse_other_inputs(model, input_shape)
+    return output_shape(model, zeros(input_shape))
+
+
+def fitting_heads(model: Any, input_shape: ShapeTree, sizes: Mapping[str, Any], training_inputs: Any) -> Any:
+    """Return the model with the outputs of all heads in one row; a model without a graph is built by a call."""
+    from nightune.models.networks.output_walk import has_graph  # noqa: PLC0415 - Keras
+    from nightune.models.networks.packed_models import pack  # noqa: PLC0415 - Keras
+
+    if has_graph(model):
+        refuse_other_inputs(model, input_shape)
+    else:
+        model(zeros(input_shape))
+    return pack(model, tuple(sizes), input_shape, training_inputs)
+
+
+def refuse_other_size(architecture: str, shape: tuple[int | None, ...], size: int | tuple[int, ...]) -> None:
+    """Refuse outputs of another shape than the targets'; of a row of numbers, two for two classes fit, too."""
+    if isinstance(size, tuple):
+        refuse_other_outputs(architecture, shape[1:], size)
+    elif len(shape) != 2 or shape[1] not in ({1, 2} if size == 1 else {size}):
+        expected = "(None, 1), or for two classes (None, 2)" if size == 1 else f"(None, {size})"
+        is_row = size == 1 and len(shape) == 2 and (shape[1] or 0) > 2
+        remedy = f"; {MORE_OUTPUTS}" if is_row else "; end in layers.Flatten()" if len(shape) > 2 else ""
+        remedy = "; end in layers.Reshape((1,))" if len(shape) == 1 and size == 1 else remedy
+        problem = f"{architecture} returned a model with outputs {shape}; the data needs {expected}"
+        raise InputError(KEY, problem + remedy)
+
+
+def refuse_other_heads(architecture: str, model: Any, sizes: Mapping[str, int | tuple[int, ...]]) -> None:
+    """Refuse a head whose outputs have another shape than its targets, by its name."""
+    from nightune.models.networks.packed_models import packing_of  # noqa: PLC0415 - Keras
+
+    packing = packing_of(model)
+    assert packing is not None  # `fitting_heads` made it
+    for name, shape in packing.shapes.items():
+        try:
+            refuse_other_size(architecture, (None, *shape), sizes[name])
+        except InputError as error:
+            raise InputError(error.key, f"head {name!r}: {of_head(error.message, name)}") from error
