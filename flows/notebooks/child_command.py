@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from nightune.flows.runtime.exit_codes import INTERRUPTED
-from nightune.flows.runtime.processes import follow
+from nightune.flows.runtime.processes import child_environment, follow
 from nightune.settings import read_settings
 
 LINES = 12  # of messages that a notebook shows at a time, and that an error quotes
@@ -35,7 +35,7 @@ def run_command(arguments: Sequence[str]) -> str:
     CommandError if its exit code is not 0. Ctrl-C, or the notebook's stop button, stops it as in a terminal: it ends in
     seconds, with all finished trials kept.
     """
-    is_terminal, environment = _is_terminal(), {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    is_terminal, environment = _is_terminal(), child_environment()
     for name in () if is_terminal else FORCED_COLOUR:
         environment.pop(name, None)
     code = f"from nightune.flows.notebooks.child_command import main; main({os.getpid()})"

@@ -10,6 +10,7 @@ from nightune.flows.notebooks.written_study import write_study
 from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.models.errors import InputError
 from nightune.tasks.sweep_results import SweepResults, read_sweep
+from nightune.tasks.tracking.store.errors import SweepNotFoundError
 from nightune.tasks.tracking.store.store import open_existing_store
 
 
@@ -49,11 +50,15 @@ def tune(  # noqa: PLR0913 - as the command has options
 
 
 def open_sweep(name: str) -> SweepResults:
-    """Open a sweep of the store by its ID, such as "digits-1", or the last sweep of a study by its name, "digits".
+    """Open the last sweep of a study by its name, "digits", or a sweep by its ID, such as "digits-1".
 
     StoreError if there is no store; SweepNotFoundError lists the sweeps that exist.
     """
     store = open_existing_store(store_root(), tracking_uri())
     study, _, number = name.rpartition("-")
-    is_sweep = bool(study) and number.isdecimal()
-    return read_sweep(store, study if is_sweep else name, name if is_sweep else None)
+    try:
+        return read_sweep(store, name)
+    except SweepNotFoundError:
+        if not study or not number.isdecimal():
+            raise
+    return read_sweep(store, study, name)

@@ -25,7 +25,7 @@ def write_study(study: Mapping[str, Any], data: Any, folder: Path) -> Path:
 
     The key `name` of the study names the files. `data` is None, a DataFrame, a tuple of arrays (x, y) or
     (x, y, weight), or a dictionary of arrays (x, y, and weight, group, time or part). InputError names the key that
-    cannot be written, and a file of this name that was not written by this function; StudyError lists the problems of
+    cannot be written, and files of this name that were not written by this function; StudyError lists the problems of
     the study, which is not written then.
     """
     tables = _plain(study, "study")
@@ -40,7 +40,8 @@ def write_study(study: Mapping[str, Any], data: Any, folder: Path) -> Path:
         if not isinstance(section, dict) or "source" in section:
             raise InputError("study.data.source", "named in the study, and data is given: leave out one of the two")
         section["source"] = f"{name}{'.parquet' if is_table(data) else '.npz'}"
-    text = MARK + tomlkit.dumps(tables)
+        _refuse_other_data(folder / section["source"], file)
+    text = MARK + (_data_mark(section["source"]) if data is not None else "") + tomlkit.dumps(tables)
     problems = problems_of(text, file)
     if problems:
         raise StudyError(str(file), problems)
@@ -48,6 +49,18 @@ def write_study(study: Mapping[str, Any], data: Any, folder: Path) -> Path:
         _write_data(data, folder / section["source"])
     file.write_text(text, encoding="utf-8")
     return file
+
+
+def _refuse_other_data(place: Path, study: Path) -> None:
+    """Refuse to replace a file of data that an earlier call has not written: the study of that call names it."""
+    is_ours = study.exists() and _data_mark(place.name) in study.read_text(encoding="utf-8")
+    if place.exists() and not is_ours:
+        remedy = f"give the study another name, or read that file: source = {place.name!r} in data"
+        raise InputError("study.name", f"{place} holds data of yours, which would be replaced; {remedy}")
+
+
+def _data_mark(name: str) -> str:
+    return f"# Its data was written with it: {name}\n"
 
 
 def _write_data(data: Any, file: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nightune.flows.runtime.processes import follow
+from nightune.flows.runtime.processes import child_environment, follow
 
 _CODE = "import sys; from nightune.flows.runtime.charts_ahead import run; run(sys.argv[1], int(sys.argv[2]))"
 
@@ -26,7 +26,7 @@ def charts_bundled_beside(folder: Path) -> Iterator[None]:
         return
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", _CODE, str(folder), str(os.getpid())],  # -P: the working folder may hold modules
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        env=child_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -18,7 +18,7 @@ from filelock import FileLock
 from nightune.flows.runtime.console import say
 from nightune.flows.runtime.environment import store_root
 from nightune.flows.runtime.prefect_profiles import prefect_address
-from nightune.flows.runtime.processes import follow
+from nightune.flows.runtime.processes import child_environment, follow
 from nightune.models.heavy_imports import lasting_imports
 from nightune.settings import SERVED_BY, read_settings
 from nightune.tasks.child_server import START_SECONDS, ChildServer, health_status, start_server
@@ -182,7 +182,7 @@ def _start(port: int, settings: dict[str, str]) -> ChildServer:
             [sys.executable, "-P", "-c", code],  # -P: the working folder may hold a prefect.py
             f"{_address(port)}/health",
             log,
-            os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)} | settings,
+            child_environment() | settings,
             in_own_session=True,  # Ctrl-C must not end it before the last runs are recorded
         )
 

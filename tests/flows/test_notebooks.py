@@ -11,12 +11,14 @@ import pandas as pd
 import pytest
 
 import nightune
+from nightune.flows.notebooks import tuning
 from nightune.flows.notebooks.child_command import run_command
 from nightune.flows.notebooks.written_study import write_study
 from nightune.models.data.contents import Arrays
 from nightune.models.data.sources import read_source
 from nightune.models.errors import InputError
 from nightune.tasks.load_study import load_study
+from nightune.tasks.tracking.store.errors import SweepNotFoundError
 from nightune.tuning.errors import StudyError
 
 PAGE = Path("docs/notebooks.md")
@@ -97,6 +99,37 @@ def test_a_study_of_the_user_and_a_good_one_are_not_replaced(tmp_path: Path) -> 
         write_study(STUDY, None, tmp_path)
     with pytest.raises(InputError, match="beside a study file"):
         nightune.tune(good, data=ROWS)
+
+
+@pytest.mark.parametrize("has_study", [False, True])
+def test_data_of_the_user_is_not_replaced(tmp_path: Path, has_study: bool) -> None:
+    own = tmp_path / "small.npz"
+    np.savez(own, x=ROWS, y=ROWS[:, 0])
+    if has_study:
+        write_study({**STUDY, "data": {"source": own.name}}, None, tmp_path)
+    before = own.read_bytes()
+    with pytest.raises(InputError, match="data of yours"):
+        write_study(STUDY, (2 * ROWS, np.arange(6)), tmp_path)
+    assert own.read_bytes() == before
+    own.unlink()
+    for factor in (2, 3):  # its own data is replaced
+        write_study(STUDY, (factor * ROWS, np.arange(6)), tmp_path)
+        np.testing.assert_array_equal(np.load(own)["x"], factor * ROWS)
+
+
+def test_a_sweep_is_opened_by_the_name_of_its_study_or_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(_store: object, study: str, sweep_id: str | None = None) -> tuple[str, str | None]:
+        if study not in ("exp-1", "digits"):
+            raise SweepNotFoundError(study)
+        return study, sweep_id
+
+    monkeypatch.setattr(tuning, "read_sweep", read)
+    monkeypatch.setattr(tuning, "open_existing_store", lambda *_: None)
+    opened: Any = [tuning.open_sweep(name) for name in ("exp-1", "exp-1-0", "digits", "digits-2")]
+    assert opened == [("exp-1", None), ("exp-1", "exp-1-0"), ("digits", None), ("digits", "digits-2")]
+    for name in ("wine", "wine-1", "-1"):
+        with pytest.raises(SweepNotFoundError):
+            tuning.open_sweep(name)
 
 
 def test_a_command_that_fails_raises_its_message_and_exit_code(

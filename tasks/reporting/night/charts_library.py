@@ -4,6 +4,7 @@ Bundling it takes seconds, and the result depends on the versions of two package
 """
 
 import hashlib
+import os
 from contextlib import suppress
 from functools import lru_cache
 from importlib import metadata
@@ -84,7 +85,7 @@ def _read(file: Path) -> str:
 def _keep(file: Path, script: str) -> None:
     """Write the file in one step, and delete those of other versions; without disk space or permission, keep none."""
     content = script.encode()
-    part = file.with_suffix(".part")  # of two writers, one may publish half of a file: its digest says so
+    part = file.with_suffix(f".{os.getpid()}.part")
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
