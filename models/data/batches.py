@@ -98,12 +98,28 @@ def _parts(element: Any, source: str) -> list[Any]:
     if isinstance(parts[1], Mapping):
         problem = f"targets are a dictionary of {len(parts[1])} ({', '.join(map(repr, parts[1]))})"
         raise InputError(KEY, f"{source}: {problem}; give one of them, such as dataset.map(lambda x, y: (x, y['a']))")
+    if _are_arrays(parts[1]):
+        problem = f"targets are {len(parts[1])} arrays"
+        raise InputError(KEY, f"{source}: {problem}; give one of them, such as dataset.map(lambda x, y: (x, y[0]))")
     inputs = parts[0]
+    if isinstance(inputs, list) and _are_arrays(inputs) and _are_several(inputs, len(np.atleast_1d(_array(parts[1])))):
+        inputs = tuple(inputs)
     if isinstance(inputs, Mapping):
         tree: Any = {name: _array(each) for name, each in inputs.items()}
     else:
         tree = tuple(map(_array, inputs)) if isinstance(inputs, tuple) else _array(inputs)
     return [tree, *(_array(each) for each in parts[1:] if each is not None)]
+
+
+def _are_arrays(given: Any) -> bool:
+    """True for a list or tuple of arrays or tensors with rows, and not of plain rows or numbers."""
+    return isinstance(given, list | tuple) and bool(given) and all(len(getattr(each, "shape", ())) for each in given)
+
+
+def _are_several(arrays: list[Any], rows: int) -> bool:
+    """True for inputs in order, each with all rows of a batch; as many alike arrays as there are rows are the rows."""
+    shapes = {tuple(each.shape) for each in arrays}
+    return {shape[0] for shape in shapes} == {rows} and (len(arrays) != rows or len(shapes) > 1)
 
 
 def _array(value: Any) -> Any:

@@ -194,6 +194,7 @@ def _from_result(result: Any, source: str, pad: Mapping[str, Any] = NO_PAD) -> T
         listed = 'return {"train": …, "validation": …, "test": …}, those that there are'
         raise InputError(KEY, f"{source} returned {len(result)} loaders; name the split of each: {listed}")
     if _are_pairs(result):
+        _refuse_ambiguous_pairs(result, source)
         names = ("train", "test") if len(result) == 2 else ("train", "validation", "test")
         return _from_parts(dict(zip(names, result, strict=True)), source, pad)
     if not isinstance(result, tuple | list) or len(result) not in (2, 3):
@@ -243,6 +244,16 @@ def _are_pairs(result: Any) -> bool:
         and len(result) in (2, 3)
         and all(isinstance(each, tuple) and len(each) in (2, 3) and all(map(_has_rows, each)) for each in result)
     )
+
+
+def _refuse_ambiguous_pairs(result: Any, source: str) -> None:
+    """Refuse four arrays of as many rows each that may be two splits, or two inputs and two targets in tuples."""
+    shapes = [tuple(getattr(each, "shape", ())) for pair in result for each in pair]
+    are_alike = len(shapes) == 4 and len({shape[:1] for shape in shapes}) == 1
+    if are_alike and all(len(shape) > 1 for shape in shapes[1::2]):
+        problem = "four arrays of as many rows may be two splits ((x_train, y_train), (x_test, y_test)), or two inputs"
+        remedy = 'return {"x_train": …, "y_train": …, "x_test": …, "y_test": …}, or {"x": {…}, "y": {…}} with names'
+        raise InputError(KEY, f"{source}: {problem} and two targets; {remedy}")
 
 
 def _has_rows(values: Any) -> bool:

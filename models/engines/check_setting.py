@@ -8,19 +8,22 @@ from typing import Any
 
 import keras
 
+from nightune import vocabulary
 from nightune.models.program_cache import FLAG, processor_kind
 
 CODE = Path(__file__).parents[1]  # all of `models`
+SAMPLERS = Path(__file__).parents[2] / "tuning"  # draws the recipes that are compared
 _PREFIXES = ("KERAS_", "TF_", "XLA_", "JAX_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "DNNL_")
 _WITHOUT_EFFECT = ("TF_CPP_", "JAX_COMPILATION_CACHE_")  # on what is computed
 
 
 def check_setting() -> dict[str, Any]:
-    """Return Nightune's code as a digest, processor, devices, Keras' settings and the variables of the backends."""
+    """Return Nightune's code as a digest, processors, devices, Keras' settings and the variables of the backends."""
     config = keras.config
     return {
         "nightune": _code_digest(),
         "processor": processor_kind(),
+        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "devices": _devices(),
         "keras": [config.backend(), config.floatx(), config.epsilon(), config.image_data_format()],
         "policy": config.dtype_policy().name,
@@ -35,8 +38,9 @@ def check_setting() -> dict[str, Any]:
 @cache
 def _code_digest() -> str:
     digest = hashlib.sha256()
-    for file in sorted(CODE.rglob("*.py")):
-        digest.update(f"{file.relative_to(CODE).as_posix()} ".encode() + file.read_bytes())
+    files = [file for folder in (CODE, SAMPLERS) for file in sorted(folder.rglob("*.py"))]
+    for file in [*files, Path(vocabulary.__file__)]:
+        digest.update(f"{file.name} ".encode() + file.read_bytes())
     return digest.hexdigest()
 
 

@@ -65,11 +65,11 @@ def encoded_text(inputs: Any, size: int, encoder: str, embedding_size: int, drop
 
 
 def _placed(words: Any, inputs: Any, size: int) -> Any:
-    """Add a learned vector of each place to the words."""
+    """Add a learned vector of each place to the words; places without a word are masked in both, and so in the sum."""
     from keras import layers, ops  # noqa: PLC0415 - as above
 
-    places = ops.cumsum(ops.ones_like(inputs), axis=1) - 1
-    return layers.Add()([words, layers.Embedding(inputs.shape[1], size)(places)])
+    places = ops.cumsum(ops.ones_like(inputs), axis=1) * ops.cast(ops.not_equal(inputs, 0), "int32")
+    return layers.Add()([words, layers.Embedding(inputs.shape[1] + 1, size, mask_zero=True)(places)])
 
 
 def _transformed(words: Any, size: int, dropout: float) -> Any:

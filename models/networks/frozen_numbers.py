@@ -43,6 +43,8 @@ def refuse_frozen_numbers(model: keras.Model, inputs: ArrayTree) -> None:
     rows, state = rows_of(inputs, slice(ROWS)), np.random.get_state()
     try:
         is_frozen = any(_is_frozen(model, rows, training) for training in (False, True))
+    except MemoryError:
+        raise
     except Exception:  # of the user's code: anything
         return
     finally:
@@ -61,6 +63,7 @@ def refuse_frozen_steps(model: keras.Model, head: Head, rows: TrainingRows) -> N
     if rows.targets is None or model.run_eagerly or not own_methods(model, TRAINING):
         return
     state = np.random.get_state()
+    given = rows_of(rows.inputs, slice(ROWS)), head.targets(rows.targets[:ROWS])
 
     def differ(is_eager: bool) -> bool:
         optimizer = keras.optimizers.SGD(1.0)
@@ -73,8 +76,9 @@ def refuse_frozen_steps(model: keras.Model, head: Head, rows: TrainingRows) -> N
         return list(model.trainable_variables)
 
     try:
-        given = rows_of(rows.inputs, slice(ROWS)), head.targets(rows.targets[:ROWS])
         is_frozen = differ(True) and not differ(False)
+    except (InputError, MemoryError):
+        raise
     except Exception:  # of the user's code: anything
         return
     finally:

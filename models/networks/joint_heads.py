@@ -1,5 +1,6 @@
 """The heads of a model of several outputs: each is settled by itself, and their losses are added by weight."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from nightune.models.networks.named_metrics import Named
 from nightune.models.networks.packed_models import Packing, packing_of
 from nightune.models.networks.training_rows import TrainingRows
 from nightune.models.techniques.losses import AUTO, HeadSettings, TrainingSettings
-from nightune.vocabulary import LOSS_SAID, unknown_name
+from nightune.vocabulary import ARCHITECTURE, LOSS_SAID, unknown_name
 
 JOINT = "heads"  # the kind of a joint head
 WEIGHTS_KEY = "training.loss_weights"
@@ -129,7 +130,7 @@ class JointHead(Head):
             own = each.outputs(outputs), each.data.targets(targets)
             values = each.head.metrics(each.data.task, *own, weights, named.of_head(each.data.name))
             found |= {f"{each.data.name}_{metric}": value for metric, value in values.items()}
-        total = sum(each.weight * found[f"{each.data.name}_loss"] for each in self.parts)
+        total = sum(each.weight * found[f"{each.data.name}_loss"] for each in self.parts if each.weight)
         found = {"loss": float(total), **found}
         return found if np.isfinite(outputs).all() else dict.fromkeys(found, float("nan"))
 
@@ -188,7 +189,7 @@ def read_head(
         parts.append(Part(rows.heads[name][0], head, (start, start + size), weights[name], packing.places[name]))
     remarks = tuple(f"head {each.data.name!r}: {line}" for each in parts for line in each.head.remarks)
     values = tuple(f"{each.data.name} {value}" for each in parts for value in each.head.values)
-    remarks = (*remarks, *_untrained(parts, training), *remarks_on_compilation(packing.model))
+    remarks = (*remarks, *_untrained(parts, training, given), *remarks_on_compilation(packing.model))
     return JointHead(JOINT, False, remarks=remarks, values=values, parts=tuple(parts), weights_because=because)
 
 
@@ -213,11 +214,17 @@ def _read_part(
     return replace(head, remarks=tuple(each for each in head.remarks if is_of_loss(each)))
 
 
-def _untrained(parts: Sequence[Part], training: TrainingSettings) -> Iterator[str]:
+def _untrained(parts: Sequence[Part], training: TrainingSettings, given: CompiledHeads) -> Iterator[str]:
+    """Say which heads are not trained, and which ones are, though the model is compiled without a loss for them."""
+    stated = training.loss_weights if isinstance(training.loss_weights, Mapping) else {}
     for each in parts:
-        if each.weight == 0.0 and not isinstance(training.loss_weights, Mapping):
-            name = each.data.name
-            yield f"head {name!r} is not trained: the model is compiled without a loss for it; set loss_weights"
+        name = each.data.name
+        lacks = given.lacks(name) and training.of_name(name).loss == AUTO and name not in stated
+        if each.weight == 0.0 and name not in stated:
+            because = "without a loss for it" if lacks else "with the weight 0 for it"
+            yield f"head {name!r} is not trained: the model is compiled {because}; set loss_weights"
+        elif lacks:
+            yield f"head {name!r} is trained, since loss_weights is set: the model is compiled without a loss for it"
 
 
 def _refuse_unknown_heads(training: TrainingSettings, names: Sequence[str]) -> None:
@@ -232,10 +239,20 @@ def _refuse_unknown_heads(training: TrainingSettings, names: Sequence[str]) -> N
 
 
 def _weights(training: TrainingSettings, given: CompiledHeads, names: Sequence[str]) -> tuple[dict[str, float], str]:
-    """Return the weight of each head's loss, and what settled them: the study, the compilation, or 1 each."""
+    """Return the weight of each head's loss, and what settled them: the study, the compilation, or 1 each.
+
+    A table of the study weighs heads that it does not name by 1. InputError for negative ones, or 0 for all.
+    """
     if isinstance(training.loss_weights, Mapping):
         stated = {name: float(training.loss_weights.get(name, 1.0)) for name in names}
         return stated, f"{WEIGHTS_KEY} of the study"
     untrained = [name for name in names if given.lacks(name) and training.of_name(name).loss == AUTO]
-    weights = {name: 0.0 if name in untrained else given.weights.get(name, 1.0) for name in names}
+    weights = {name: 0.0 if name in untrained else float(given.weights.get(name, 1.0)) for name in names}
+    negative = next((name for name in names if not 0.0 <= weights[name] < math.inf), None)
+    if negative is not None:
+        raise InputError(
+            ARCHITECTURE, f"the model is compiled with the loss weight {weights[negative]} of {negative!r}"
+        )
+    if not any(weights.values()):
+        raise InputError(ARCHITECTURE, "the model is compiled with the loss weight 0 of each head: nothing is trained")
     return weights, "compiled by the model's function" if given.weights or untrained else "1 each"

@@ -54,13 +54,12 @@ def refuse_repeated_layers(first: Build, build: Callable[[int], keras.Model], in
 
 
 def refuse_inherited_weights(model: keras.Model) -> None:
-    """Raise InputError if a trained weight of a new model belongs to an earlier one of this process.
+    """Raise InputError if a new model has a weight, trained or not, that training changed in an earlier one.
 
     Before the first trial not every set of parameters is built twice.
     """
-    trained = model.trainable_variables
-    _refuse_kept([variable for variable in trained if _trained.get(id(variable)) is variable])
-    _trained.update(_by_id(trained))
+    _refuse_kept([variable for variable in model.variables if _trained.get(id(variable)) is variable])
+    _trained.update(_by_id(model.trainable_variables))
 
 
 def _by_id(variables: Sequence[Any]) -> weakref.WeakValueDictionary[int, Any]:

@@ -80,9 +80,9 @@ def try_build(
             optimizer, loss = keras.optimizers.SGD(), head.make_loss()
             model.compile(optimizer, loss=loss, metrics=[])
             refuse_replacing_compile(model, optimizer, loss)
-        refuse_frozen_steps(plain_model(model), head, rows)
         if rows.are_weighted:
             refuse_ignored_weights(plain_model(model), head, rows, folder)
+        refuse_frozen_steps(plain_model(model), head, rows)  # it compiles the model anew
         head = replace(head, remarks=(*head.remarks, *_remarks(model, rows, head.loss_name)))
         packing = packing_of(model)
         outputs = output_shape(model, rows.two)[1:] if packing is None else packing.shapes

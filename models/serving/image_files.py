@@ -67,6 +67,8 @@ def _opened(content: bytes, is_whole: bool = True) -> Any:
             image = Image.open(io.BytesIO(content))
             if is_whole:
                 image.load()
+    except MemoryError:
+        raise
     except Exception as error:  # what a decoder raises for damaged files is up to it
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ImageError("not an image of a known kind" if "cannot identify" in reason else reason) from error

@@ -55,6 +55,8 @@ def pad_rows(rows: Sequence[Any], pad: Mapping[str, Any], key: str, what: str) -
         if array.dtype.kind not in "bfiu" or array.ndim == 0 or is_other:
             raise InputError(key, f"row {place} of {what} holds {_form(array)}; rows like {_form(longest)} are needed")
     kind = np.result_type(*{array.dtype for array in arrays if len(array)} or {longest.dtype})
+    if kind.kind != "f" and np.asarray(pad["value"]).astype(kind) != pad["value"]:  # such as 0.5 or -1 for uint8
+        kind = np.result_type(kind, np.min_scalar_type(pad["value"]))
     length = int(pad["length"])
     result = np.full((len(arrays), length, *longest.shape[1:]), pad["value"], dtype=kind)
     for place, array in enumerate(arrays):

@@ -265,3 +265,31 @@ def test_datasets_of_tensorflow_are_read() -> None:
     assert read(words, side="end").inputs.shape == (40, 6)
     with pytest.raises(InputError, match='pad = "end"'):
         read(words)
+
+
+def test_inputs_of_a_loader_in_a_list_are_inputs_in_order() -> None:
+    found = read(([X[span], X[span][:, :2]], Y[span]) for span in SPANS)
+    assert isinstance(found.inputs, tuple)
+    np.testing.assert_array_equal(found.inputs[1], X[:, :2])
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+def test_several_targets_of_a_loader_are_refused(kind: Any) -> None:
+    with pytest.raises(InputError, match="2 arrays"):
+        read((X[span], kind((Y[span], W[span]))) for span in SPANS)
+
+
+def test_pairs_that_may_be_splits_or_heads_are_refused() -> None:
+    twice = X[:, :1].repeat(4, axis=1)
+    with pytest.raises(InputError, match="two splits"):
+        read(((X, twice), (X, twice)))
+    halves = read(((X, Y), (X, Y)))  # as of Keras, of which some sets have as many test rows
+    assert len(halves.targets) == 100
+
+
+@pytest.mark.parametrize(("rows", "value"), [([[True], [True, True]], -1), ([[1], [1, 2]], 0.5)])
+def test_a_value_of_padding_is_not_cast_to_another_one(rows: Any, value: float) -> None:
+    found = read((rows * 3, [0, 1] * 3), side="end", value=value)
+    assert found.inputs[0].tolist() == [1, value]
+    bytes_ = [np.array(row, np.uint8) for row in ([1], [1, 2])]
+    assert read((bytes_ * 3, [0, 1] * 3), side="end", value=-1).inputs[0].tolist() == [1, -1]

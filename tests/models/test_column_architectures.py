@@ -146,3 +146,16 @@ def test_other_data_is_refused_with_a_remedy(
 def test_arrays_by_name_of_a_loader_are_no_columns() -> None:
     with pytest.raises(InputError, match="'a', 'b', which are none"):
         build_model("wide_deep", {}, {"a": (3,), "b": ()}, 1, folder=Path(), seed=0)
+
+
+@pytest.mark.parametrize("encoder", ["pooling", "gru", "transformer"])
+def test_places_without_a_word_change_no_answer(encoder: str) -> None:
+    from nightune.models.networks.column_architectures import text
+
+    model = text((7,), 2, {"": 9}, encoder=encoder, embedding_size=4)
+    rows = np.array([[1, 2, 0, 0, 0, 0, 0], [3, 0, 0, 0, 0, 0, 0]], np.int32)
+    before = np.array(model(rows))
+    for layer in model.layers:
+        if type(layer).__name__ == "Embedding":
+            layer.embeddings.assign(np.array(layer.embeddings) + 5.0 * (np.arange(layer.input_dim) == 0)[:, None])
+    np.testing.assert_allclose(np.array(model(rows)), before, atol=1e-5)

@@ -145,6 +145,20 @@ def test_files_of_a_fixed_split_are_written_like_the_first(tmp_path):
     assert [column.kind for column in read.preprocessing.columns][:2] == ["number", "number"]
 
 
+@pytest.mark.parametrize("line", ["{0},{1},.8,{2}", "{0},{1},.8,{2},", "7,{1},.8,{2}"])
+def test_a_field_more_than_names_is_refused_also_where_the_first_one_counts(tmp_path, line):
+    rows = "\n".join(line.format(row, row % 7, row % 2) for row in range(30))
+    with pytest.raises(InputError, match="more fields than its header"):
+        load(tmp_path, "t.csv", f"x,z,sold\n{rows}\n".encode())
+
+
+def test_a_separator_at_the_end_of_each_row_is_no_field(tmp_path):
+    rows = "\n".join(f"{row},{'yes' if row % 2 else 'no'}," for row in range(30))
+    read = load(tmp_path, "t.csv", f"x,sold\n{rows}\n".encode())
+    assert [column.name for column in read.preprocessing.columns] == ["x"]
+    assert sorted(read.classes) == ["no", "yes"]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "keys", "words"),
     [

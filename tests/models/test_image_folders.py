@@ -196,3 +196,10 @@ def test_folders_that_are_not_as_they_must_be_are_refused(tmp_path, change, keys
         load(tmp_path, **keys)
     assert caught.value.key == words[0]
     assert all(word in caught.value.message for word in words[1:])
+
+
+def test_splits_without_one_for_training_are_no_classes(tmp_path):
+    for part in ("val", "test"):
+        write_images(tmp_path / "images" / part, count=3)
+    with pytest.raises(InputError, match="none for training"):
+        load(tmp_path, image_size=(4, 4))

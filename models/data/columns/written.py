@@ -53,7 +53,7 @@ def _are_rounded(values: "pd.Series[Any]") -> bool:
 
 
 def _are_digits(texts: "pd.Series[Any]") -> bool:
-    return bool(texts.dropna().str.fullmatch(r"\s*[0-9]+\s*").all())
+    return bool(texts.dropna().str.fullmatch(r"\s*-?[0-9]+\s*").all())
 
 
 def _has_zero_in_front(file: Path) -> bool:

@@ -1,6 +1,7 @@
 """Read CSV files of any usual form as tables."""
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,7 +51,12 @@ def read_csv(file: Path, texts: Sequence[str] | None, dialect: Dialect, name: st
         header = pd.read_csv(file, header=None, nrows=1, dtype=str, keep_default_na=False, **options)
         _refuse_header(header.iloc[0].tolist(), name)
         types = str if texts is None else dict.fromkeys(texts, str)
-        table: pd.DataFrame = pd.read_csv(file, **OPTIONS, **options, dtype=types)  # type: ignore[call-overload]
+        with warnings.catch_warnings():  # without this option, pandas takes a first field too many for a label
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table: pd.DataFrame = pd.read_csv(file, index_col=False, **OPTIONS, **options, dtype=types)  # type: ignore[call-overload]
+    except pd.errors.ParserWarning as error:
+        remedy = "name every column in the first line, and remove titles above it"
+        raise InputError(KEY, f"{name} holds rows with more fields than its header; {remedy}") from error
     except pd.errors.EmptyDataError as error:
         raise InputError(KEY, f"{name} is empty") from error
     except UnicodeError as error:
@@ -58,9 +64,6 @@ def read_csv(file: Path, texts: Sequence[str] | None, dialect: Dialect, name: st
     except pd.errors.ParserError as error:
         reason = re.sub(r"^.*C error: ", "", str(error).strip())
         raise InputError(KEY, f"{name} is not a well-formed CSV file: {reason}") from error
-    if not isinstance(table.index, pd.RangeIndex):
-        remedy = "name every column in the first line, and remove titles above it"
-        raise InputError(KEY, f"{name} holds rows with more fields than its header; {remedy}")
     return table
 
 

@@ -81,7 +81,11 @@ def _listed(folder: Path) -> tuple[list[_Image], list[str]]:
     if folders and not parts and all(each.name.lower() in PART_NAMES for each in folders if holds_images(each)):
         remedy = "move each into a folder that is named by its class, such as train/cat/1.png"
         raise InputError(KEY, f"the images lie in the splits of {folder.name} themselves; {remedy}")
-    if "train" in parts.values():
+    if parts and "train" not in parts.values():
+        named = _named([each.name for each in parts])
+        problem = f"{folder.name} holds the splits {named}, and none for training"
+        raise InputError(KEY, f"{problem}; name its folder train, or move the folders of classes up to be split here")
+    if parts:
         _refuse_beside(folder, [each for each in folders if each not in parts and holds_images(each)], parts)
         images = [image for each, part in parts.items() for image in _of_classes(each, part)]
     else:

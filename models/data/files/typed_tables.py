@@ -138,7 +138,7 @@ def read_excel(file: Path, sheet: str) -> "pd.DataFrame":
         with closing(book):
             chosen = book[_chosen_sheet(book.sheetnames, sheet, file.name)]
             rows = [row for row in chosen.values if any(map(_is_held, row))]
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except Exception as error:  # what a broken archive raises is up to it
         raise InputError(KEY, f"{file.name} is not a readable Excel file: {first_line(error)}") from error
