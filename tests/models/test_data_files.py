@@ -269,3 +269,16 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(tmp_path, 
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(InputError, match=f"pip install {package}"):
         load(tmp_path, name)
+
+
+def test_formulas_of_excel_that_were_never_calculated_are_refused(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in [
+        ("a", "b", "y"),
+        *((number, number if number % 2 else f"=A{number + 2}*2", number) for number in range(9)),
+    ]:
+        book.active.append(row)
+    book.save(tmp_path / "t.xlsx")
+    with pytest.raises(InputError, match="B2 has no value"):
+        load(tmp_path, "t.xlsx")

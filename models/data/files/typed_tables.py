@@ -126,7 +126,8 @@ def from_arrow(table: "pa.Table") -> "pd.DataFrame":
 def read_excel(file: Path, sheet: str) -> "pd.DataFrame":
     """Read a sheet of an Excel file, the one of the name or the only one, with the names of columns in its first row.
 
-    Cells keep their types: unlike pandas' reader, texts of digits such as 01 stay texts. Formulas are their values.
+    Cells keep their types: unlike pandas' reader, texts of digits such as 01 stay texts. Formulas are their values,
+    which the file holds once a program has calculated them; InputError names a cell without one.
     """
     import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
@@ -135,9 +136,11 @@ def read_excel(file: Path, sheet: str) -> "pd.DataFrame":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of styles and extensions, which hold no data
             book = openpyxl.load_workbook(file, read_only=True, data_only=True)
-        with closing(book):
-            chosen = book[_chosen_sheet(book.sheetnames, sheet, file.name)]
-            rows = [row for row in chosen.values if any(map(_is_held, row))]
+            written = openpyxl.load_workbook(file, read_only=True)
+        with closing(book), closing(written):
+            name = _chosen_sheet(book.sheetnames, sheet, file.name)
+            _refuse_uncalculated(book[name], written[name], file.name)
+            rows = [row for row in book[name].values if any(map(_is_held, row))]
     except (InputError, MemoryError):
         raise
     except Exception as error:  # what a broken archive raises is up to it
@@ -154,6 +157,15 @@ def read_excel(file: Path, sheet: str) -> "pd.DataFrame":
         raise InputError(KEY, f"{file.name} holds several columns named {repeated!r}; rename them")
     values = [column_of([None if each == "" else each for each in column[1:]]) for column in columns]
     return pd.DataFrame(dict(zip(names, values, strict=True)))
+
+
+def _refuse_uncalculated(values: Any, formulas: Any, file: str) -> None:
+    """Refuse a formula without a value: programs that only write files leave it out, and it would be read as a gap."""
+    for shown, written in zip(values.iter_rows(), formulas.iter_rows(), strict=True):
+        for value, formula in zip(shown, written, strict=True):
+            if value.value is None and formula.data_type == "f":
+                problem = f"the formula in {formula.coordinate} has no value yet"
+                raise InputError(KEY, f"{file}: {problem}; open the file in a spreadsheet program and save it")
 
 
 def _is_held(cell: Any) -> bool:
