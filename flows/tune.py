@@ -17,6 +17,7 @@ from nightune.tasks.propose_trials import propose_trials
 from nightune.tasks.reporting.edited_code import edits_reported
 from nightune.tasks.reporting.events import announce_round, announce_rung
 from nightune.tasks.reporting.sweep_log import kept_messages, sweep_log
+from nightune.tasks.search_budget import has_ended, record_end, with_budget
 from nightune.tasks.setting import Setting
 from nightune.tasks.start_sweep import already_finished, mark_interrupted_on_error, start_sweep
 from nightune.tasks.tracking.store.autologging import without_autologging
@@ -53,7 +54,7 @@ def tune(
             with kept_messages() as earlier:
                 setting = start_sweep(store, study, data, engine, fresh, retry_failed)
             with sweep_log(setting, earlier), mark_interrupted_on_error(store, setting.sweep), edits_reported():
-                search(setting)
+                setting = search(setting)
                 if study.confirmation is not None:
                     confirm(setting)
                 report = write_report(setting)
@@ -61,10 +62,14 @@ def tune(
     return report
 
 
-def search(setting: Setting) -> list[TrialResult]:
-    """Train every trial of the study's brackets that has no result yet."""
+def search(setting: Setting) -> Setting:
+    """Train every trial of the study's brackets that has no result yet, until the budget ends; return the setting.
+
+    Its sweep says what ended the search before its last trial, if something did.
+    """
     latest: dict[str, TrialResult] = {}
     history: list[Observation] = []
+    setting = with_budget(setting)
     choose = chooser(setting)
     for bracket in setting.study.brackets:
         trials = remaining = choose(bracket, history)
@@ -76,8 +81,10 @@ def search(setting: Setting) -> list[TrialResult]:
             ended.append((rung.epochs, results))
             remaining = survivors(results, setting.sweep.direction)
             latest |= {result.trial.key: result for result in results}
+        if has_ended(setting, latest.values()):
+            break
         history += observed(trials, ended, setting.sweep.direction)
-    return list(latest.values())
+    return record_end(setting, setting.study.search.trials or setting.study.trial_count)
 
 
 def chooser(setting: Setting) -> Callable[[Bracket, Sequence[Observation]], list[Trial]]:

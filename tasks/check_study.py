@@ -20,7 +20,7 @@ from nightune.tasks.prove_reopening import prove_reopening
 from nightune.tasks.prove_training import prove_training
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search.domains import table_text
-from nightune.tuning.study.budgets import largest_cost_epochs
+from nightune.tuning.study.budgets import planned_epochs
 from nightune.tuning.study.rounds import is_proposed
 from nightune.tuning.study.study import Study
 
@@ -57,6 +57,7 @@ class StudyCheck:
     points: int | None  # of the space, at least as many as trials if there are more; None: any number
     search_findings: list[str]
     folds: list[int]
+    ends: list[str]  # what may end the search before its last trial
     is_proposing: bool  # a model proposes the trials after the first round: random points stand in for them here
 
     def as_json(self) -> dict[str, object]:
@@ -94,7 +95,7 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         refused=drawn.refused,
         notes=dict(Counter(note for recipe in drawn.recipes for note in notes_on(recipe))),
         graph_keys=sorted({graph_key(recipe, code_of(recipe, study.path.parent)) for recipe in drawn.recipes}),
-        largest_cost_epochs=largest_cost_epochs(study.brackets) * max(1, len(dataset.folds)),
+        largest_cost_epochs=planned_epochs(study.search, study.brackets) * max(1, len(dataset.folds)),
         models_built=builds.count,
         model_findings=list(builds.findings),
         class_weights={
@@ -107,6 +108,7 @@ def check_study(study: Study, before_building: Callable[[], None] | None = None)
         points=study.point_count,
         search_findings=[study.repeats] if study.repeats else [],
         folds=[len(fold.train) for fold in dataset.folds],
+        ends=list(study.search.ends_in_words),
         is_proposing=any(is_proposed(study.search, bracket) for bracket in study.brackets),
     )
 

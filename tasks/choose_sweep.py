@@ -15,11 +15,13 @@ from nightune.tasks.retry_failed import (
 )
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store
+from nightune.tasks.tracking.sweeps.ends import continue_search
 from nightune.tasks.tracking.sweeps.extension import extend_sweep, sweep_of_other_length
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, latest_sweep, open_sweep
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.study.budgets import can_extend
+from nightune.tuning.study.ends import has_room
 from nightune.tuning.study.study import Study
 
 logger = logging.getLogger("nightune")
@@ -35,6 +37,11 @@ def choose_sweep(
     """
     findings: tuple[str, ...]
     standing, study = _standing(store, study, data, fresh)
+    continues = standing is not None and not fresh and _continues(study, standing)
+    if standing is not None and continues and standing.is_settled:
+        text = "%s ended by %s, and its winner is confirmed among its trials; a new sweep begins"
+        logger.warning(text, standing.id, standing.ended_by)
+        standing, continues = None, False
     is_extension = standing is not None and standing.asked_trials < (study.search.trials or 0)
     changed = [] if standing is None else _changed(store, study, standing, data)
     if standing is None or (standing.is_complete and (fresh or changed)):
@@ -53,13 +60,16 @@ def choose_sweep(
     if (is_extension or retried) and keeps_its_engine(store, standing, retried):
         refuse_other_engine(study, standing, request)  # before the sweep is changed
     findings = ()
-    if is_extension or retried or not standing.is_complete:
+    if is_extension or continues or retried or not standing.is_complete:
         findings = build_before_training(store, study, data)
         _warn_of_repeats(study)
     if is_extension:
         added = study.trial_count - standing.planned_trials
         standing = extend_sweep(store, standing, study)
         logger.info("%s is extended by %d trials", standing.id, added)
+    if continues:
+        logger.info("%s, ended by %s, continues", standing.id, standing.ended_by)
+        standing = continue_search(store, standing, study.trial_count)
     opened = open_sweep(store, study, data.version, False, study.trial_count)
     return retry_failed(store, study, opened, retried), study, findings
 
@@ -102,9 +112,16 @@ def _why_not(study: Study, sweep: Sweep) -> str:
         return "the rungs of its method depend on the number of trials"
     if sweep.is_settled:
         return "its winner is confirmed among these trials"
+    if sweep.ended_by and not _continues(study, sweep):
+        return f"its search was ended by {sweep.ended_by}"
     if sweep.engine not in ("", "fit") and any(map(only_in_fit, sample_recipes(study, sweep.number))):
         return f"some of the trials are trained only by fit, and a sweep keeps its engine {sweep.engine}"
     return ""
+
+
+def _continues(study: Study, sweep: Sweep) -> bool:
+    """True if the sweep's search ended before its last trial, by what the study no longer says."""
+    return bool(sweep.ended_by) and has_room(study.search.ends, sweep.ended_by)
 
 
 def _tags(study: Study) -> dict[str, str]:

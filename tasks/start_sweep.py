@@ -26,7 +26,7 @@ from nightune.tasks.tracking.trials.trials import copy_as_reused, finished_trial
 from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tasks.trial.trainer import make_trainer
 from nightune.tuning.errors import Problem, StudyError
-from nightune.tuning.study.budgets import finished_trainings, largest_cost_epochs, trainings
+from nightune.tuning.study.budgets import finished_trainings, planned_epochs, trainings
 from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Trial, TrialResult
 
@@ -71,6 +71,7 @@ def _started(study: Study, sweep: Sweep, results: Sequence[TrialResult]) -> Swee
         finished_trainings=finished_trainings(study.brackets, results),
         metric=sweep.metric,
         direction=sweep.direction,
+        ends=() if sweep.is_complete else study.search.ends_in_words,
     )
 
 
@@ -97,7 +98,7 @@ def select_engine(store: Store, study: Study, sweep: int, data: PreparedData, re
     try:
         with crash_log.choosing_engine():
             make = None if dataset.is_on_disk else trained_on
-            work = PlannedWork(study.trial_count, largest_cost_epochs(study.brackets))
+            work = PlannedWork(study.trial_count, planned_epochs(study.search, study.brackets))
             key = check_key(_question(study, data, recipes, request) | check_setting())
             known = read_agreement(store.compiled, key)
             choice = choose_engine(request, recipes, dataset, folder, make, work, known)

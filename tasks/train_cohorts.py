@@ -4,12 +4,14 @@ from collections.abc import Iterable
 
 from nightune.tasks.cohorts import REFUSED, training_order
 from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.sweeps.ends import write_search_seconds
 from nightune.tasks.tracking.sweeps.failures import write_failures
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tasks.train_cohort import train_cohort
 from nightune.tasks.trial.hopeless import counted
 from nightune.tuning.analysis.failures import common_failure
 from nightune.tuning.errors import SweepFailedError
+from nightune.tuning.search_budget import SearchBudget
 from nightune.tuning.trial import Status, Trial, TrialResult
 
 
@@ -17,7 +19,8 @@ def train_cohorts(setting: Setting, cohorts: Iterable[list[Trial]]) -> list[Tria
     """Train the cohorts in order and return their results.
 
     SweepFailedError if the sweep's first trials, three or more, failed with one cause. Before, a trial of another graph
-    key is trained where there is one: the cause may lie in what these trials share.
+    key is trained where there is one: the cause may lie in what these trials share. Where the search's budget ends,
+    the rest is not trained.
     """
     waiting = [list(cohort) for cohort in cohorts]
     ended = list(finished_trials(setting.store, setting.sweep).values()) if waiting else []
@@ -27,10 +30,18 @@ def train_cohorts(setting: Setting, cohorts: Iterable[list[Trial]]) -> list[Tria
         waiting.remove(cohort)
         trained = train_cohort(setting, cohort, _evidence([*ended, *results]))
         results += trained
+        if setting.budget is not None and is_spent(setting, setting.budget):
+            break
         keys = {result.trial.key for result in trained}
         if left := [trial for trial in cohort if trial.key not in keys]:
             waiting.insert(0, left)
     return results
+
+
+def is_spent(setting: Setting, budget: SearchBudget) -> bool:
+    """Record the seconds that the search has taken, and return whether its budget has ended it."""
+    write_search_seconds(setting.store, setting.sweep, budget.seconds)
+    return bool(budget.ended_by)
 
 
 def _evidence(ended: list[TrialResult]) -> list[TrialResult]:

@@ -119,6 +119,7 @@ class SweepReport:
             "sweep_id": self.sweep.id,
             "study": self.study,
             "trials": {"planned": self.sweep.planned_trials, "finished": len(self.results), **counts},
+            **({"ended_by": self.sweep.ended_by} if self.sweep.ended_by else {}),
             "best": None
             if best is None
             else {

@@ -28,7 +28,7 @@ def print_check(console: Console, check: StudyCheck) -> None:
         *([] if check.classes is None else [_class_line(check.classes, check.data)]),
         *([("weights", _weight_line(check.data["weights"]))] if "weights" in check.data else []),
         *[("class weight", f"{name} · {_weights(weights)}") for name, weights in check.class_weights.items()],
-        ("trials", f"{check.trials} ({check.method})"),
+        ("trials", _trials(check)),
         *([("models built", str(check.models_built))] if check.models_built else []),
         *[("model", f"{architecture} · {size}") for architecture, size in check.sizes.items()],
         *[("head", f"{architecture} · {said}") for architecture, said in check.heads.items()],
@@ -64,6 +64,11 @@ def _print_columns(console: Console, check: StudyCheck) -> None:
     print_table(console, table)
     if len(check.columns) > SHOWN_COLUMNS:
         console.print(f"… and {len(check.columns) - SHOWN_COLUMNS} more columns (all of them: --json)")
+
+
+def _trials(check: StudyCheck) -> str:
+    most = "at most " if check.ends else ""
+    return " · ".join((f"{most}{check.trials} ({check.method})", *check.ends))
 
 
 def _class_line(counts: Mapping[str, int], data: Mapping[str, object]) -> tuple[str, str]:

@@ -37,6 +37,8 @@ def print_leaderboard(console: Console, report: SweepReport) -> None:
     print_table(console, table)
     if len(report.results) > SHOWN_ROWS:
         console.print(f"… and {len(report.results) - SHOWN_ROWS} more in the leaderboard of the sweep's MLflow run.")
+    if report.sweep.ended_by:
+        console.print(Text(f"The search ended by search.{report.sweep.ended_by}."), soft_wrap=True)
     for line in _marks(report):
         console.print(Text(line), soft_wrap=True)
     _print_winner(console, report)

@@ -84,8 +84,9 @@ class SweepProgress(logging.Handler):
 
     def _start(self, news: SweepStarted) -> None:
         self._started = news
+        total = None if news.ends else news.trainings
         self._task = self._bar.add_task(
-            news.sweep_id, total=news.trainings, completed=news.finished_trainings, best="", epoch=""
+            news.sweep_id, total=total, completed=news.finished_trainings, best="", epoch=""
         )
         self._bar.start()
 

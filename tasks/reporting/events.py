@@ -25,6 +25,7 @@ class SweepStarted:
     finished_trainings: int
     metric: str
     direction: str
+    ends: tuple[str, ...] = ()  # what may end the search before its last trial: hours = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,9 @@ News = SweepStarted | EpochEnded | TrialEnded
 def announce_sweep(news: SweepStarted) -> None:
     """Announce that the sweep starts, or where it resumes."""
     resumed = f", {news.finished} of them already finished" if news.finished else ""
-    logger.info("sweep %s · %d trials%s", news.sweep_id, news.trials, resumed, extra={"news": news})
+    most = "at most " if news.ends else ""
+    ends = "".join(f" · {end}" for end in news.ends)
+    logger.info("sweep %s · %s%d trials%s%s", news.sweep_id, most, news.trials, resumed, ends, extra={"news": news})
 
 
 def announce_rung(bracket: Bracket, rung: Rung, entrants: int) -> None:

@@ -32,6 +32,7 @@ from nightune.tasks.trial.snapshots import RunKeeper, plan_snapshots
 from nightune.tasks.trial.stopping_inputs import reads_earlier_curves, stopping_inputs
 from nightune.tasks.trial.trainer import Trainer
 from nightune.tuning.analysis.failures import common_failure
+from nightune.tuning.search_budget import SearchEndedError
 from nightune.tuning.trial import Status, Trial, TrialResult
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ class TrialRunner:
     def run(self, trials: Sequence[Trial], ended: Sequence[TrialResult] = ()) -> list[TrialResult]:
         """Train the trials in order; write and announce each while the next one trains.
 
-        At least one is trained. The others are not if it and all that ended before failed with one cause.
+        At least one is trained. The others are not if it and all that ended before failed with one cause. None is that
+        the search's budget does not admit.
         """
         self._ended, self._is_hopeless = list(ended), False
         with BackgroundWriter[TrialResult]() as writer:
@@ -116,11 +118,18 @@ class TrialRunner:
         return result
 
     def _train_and_submit(self, writer: BackgroundWriter[TrialResult], trial: Trial, engine: "Engine") -> None:
-        if self._is_hopeless:
+        budget = self._setting.budget
+        if self._is_hopeless or (budget is not None and not budget.admits(trial, self._setting.epochs)):
             return
         if reads_earlier_curves(trial):
             writer.wait()  # its rule reads curves that may not have been written yet
-        to_write = self.train(trial, engine)
+        try:
+            to_write = self.train(trial, engine)
+        except SearchEndedError as end:
+            logger.warning("trial %d · ended with the search, without a result: %s", trial.number, end)
+            return
+        if budget is not None:
+            budget.settle(trial, to_write.trained.result)
         self._ended.append(to_write.trained.result)
         self._is_hopeless = trial.replicate == 0 and common_failure(counted(self._ended)) is not None
         writer.submit(partial(self.write, to_write))
@@ -164,7 +173,7 @@ class TrialRunner:
             log.add_metrics(limits.costs)
             refused = _failed(trial, str(error), seconds=time.monotonic() - started_at)
             return TrainedTrial(replace(refused, status=Status.OVER_LIMIT))
-        except (MemoryError, OSError, StoreError):
+        except (MemoryError, OSError, StoreError, SearchEndedError):
             raise
         except Exception as error:  # by the trial's params or the user's code: a result, not the end of the sweep
             failure = describe(error, study.path.parent)
@@ -210,6 +219,8 @@ class TrialRunner:
     def _log_epoch(self, trial: Trial, log: TrialLog, watch: Watch, epoch: int, values: Mapping[str, float]) -> None:
         log.log_epoch(epoch, values)
         watch.check()
+        if self._setting.budget is not None:
+            self._setting.budget.check()
         announce_epoch(EpochEnded(trial.number, epoch, self._setting.epochs))
 
 

@@ -65,6 +65,11 @@ def largest_cost_epochs(brackets: Iterable[Bracket]) -> int:
     return cost
 
 
+def planned_epochs(search: SearchSection, brackets: Iterable[Bracket]) -> int:
+    """Return the maximum of epochs that a search trains, without early stopping."""
+    return min(largest_cost_epochs(brackets), search.total_epochs or largest_cost_epochs(brackets))
+
+
 def trainings(brackets: Iterable[Bracket]) -> int:
     """Return the number of trainings, one per trial and rung, without early stopping."""
     return sum(rung.trials for bracket in brackets for rung in bracket.rungs)
@@ -88,7 +93,10 @@ def _numbers(bracket: Bracket) -> range:
 
 
 def _random(search: SearchSection, space: SearchSpace) -> tuple[Bracket, ...]:
+    """One bracket; rounds if the search may end early: it then has its first trials, not those of one graph key."""
     assert search.trials is not None  # the section requires it
+    if search.ends:
+        return _rounds(search, space)
     return (Bracket((Rung(search.trials, search.epochs),)),)
 
 

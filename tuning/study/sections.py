@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from nightune.tuning.study.ends import ENDS, MOST_TRIALS, end_text, read_time
 from nightune.tuning.study.section import Clash, Count, Section, Seed, Share, Switch, Text, Texts
 from nightune.vocabulary import (
     DEFAULT_THRESHOLD,
@@ -76,6 +77,8 @@ COUNTED_METHODS = {
     "successive_halving": "successive halving",
     "gp": "a search by a Gaussian process",
 }
+IN_ROUNDS = ("random", *MODEL_METHODS)  # these may end after any round: its trials do not depend on later ones
+Hours = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number of hours above 0")]
 OWN_COUNT_METHODS = {
     "grid": "a grid trains all its points",
     "hyperband": "hyperband derives the number from its brackets",
@@ -87,6 +90,9 @@ class SearchSection(Section):
 
     The defaults were measured on published tables: rungs at 3, 6, 12, 25 and 50 epochs kept the winner of 50 full
     trainings in 88% of them, at a fifth of the cost; factor 3 from 2 epochs kept it in 54%.
+
+    A random search and a model's may also end before its last trial: by all epochs trained, by hours of the sweep or of
+    its trainings, at a time of day, or after so many trials without a better one. It then has up to 1000 `trials`.
     """
 
     method: Method = "random"
@@ -95,6 +101,29 @@ class SearchSection(Section):
     reuse: Switch = False
     reduction_factor: Annotated[int, Field(ge=2, le=10, description="a whole number from 2 to 10")] | None = None
     smallest_epochs: Count | None = None
+    total_epochs: Count | None = None
+    hours: Hours | None = None
+    device_hours: Hours | None = None
+    until: Annotated[Text, AfterValidator(read_time)] | None = None
+    patience: Count | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _infer_trials(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or given.get("method", "random") not in IN_ROUNDS:
+            return given
+        has_end = any(given.get(name) is not None for name in ENDS)
+        return {**given, "trials": MOST_TRIALS} if has_end and given.get("trials") is None else given
+
+    @property
+    def ends(self) -> dict[str, object]:
+        """What ends the search beside its number of trials, by key: the keys that are set."""
+        return {name: value for name in ENDS if (value := getattr(self, name)) is not None}
+
+    @property
+    def ends_in_words(self) -> tuple[str, ...]:
+        """The ends as they stand in a study: `hours = 8`."""
+        return tuple(end_text(name, value) for name, value in self.ends.items())
 
     @property
     def factor(self) -> int:
@@ -118,7 +147,17 @@ class SearchSection(Section):
         if self.method in OWN_COUNT_METHODS and self.trials is not None:
             message = f"{self.trials}, but {OWN_COUNT_METHODS[self.method]}; remove it, or use method 'random'"
             yield Clash(("method", "trials"), "trials", message)
+        yield from self._end_clashes()
         yield from self._rung_clashes() if self.has_rungs else self._rungless_clashes()
+
+    def _end_clashes(self) -> Iterator[Clash]:
+        if self.method not in IN_ROUNDS:
+            for name, value in self.ends.items():
+                message = f"{shown(value)}, but {self.method} has no winner before all its trials are trained"
+                yield Clash(("method", name), name, f"{message}; remove it ({listing(IN_ROUNDS)})")
+        if self.total_epochs is not None and self.total_epochs < self.epochs:
+            message = f"{self.total_epochs} are fewer than one trial's epochs, {self.epochs}"
+            yield Clash(("epochs", "total_epochs"), "total_epochs", message)
 
     def _rungless_clashes(self) -> Iterator[Clash]:
         if self.method in MODEL_METHODS and self.reduction_factor is not None:
@@ -258,6 +297,11 @@ class ConfirmationSection(Section):
     replicates: Annotated[int, Field(ge=2, le=100, description="a whole number from 2 to 100")] = 3
     cost: Literal["parameters", "seconds"] = "parameters"
     confidence: Share = 0.95
+
+    @property
+    def trainings(self) -> int:
+        """The number of replicates of all finalists."""
+        return self.finalists * self.replicates
 
 
 class PromotionSection(Section):

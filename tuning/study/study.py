@@ -19,6 +19,7 @@ from nightune.tuning.search.samplers import Sampler
 from nightune.tuning.search.search_space import Dimension, SearchSpace
 from nightune.tuning.study.budgets import brackets, trial_count, without_repeats
 from nightune.tuning.study.data_section import OF_SOURCE, SHARES, DataSection, Split, is_file_of_table
+from nightune.tuning.study.ends import ENDS
 from nightune.tuning.study.rounds import bracket_points, draws
 from nightune.tuning.study.section import Section, read_section
 from nightune.tuning.study.sections import (
@@ -180,6 +181,8 @@ def load_study(
         problems += _grid_problems(space)
     if search is not None and search.has_rungs:
         problems += _rung_problems(space)
+    if search is not None:
+        problems += _end_problems(search, after.get("confirmation"))
     if problems or heading is None or data is None or search is None or objective is None or limits is None:
         raise StudyError(str(path), problems)
     whole = {"data": data, "space": space, "search": search, "objective": objective, "limits": limits, **after}
@@ -277,8 +280,8 @@ def _objective_content(objective: Objective) -> dict[str, Any]:
 
 
 def _search_content(search: SearchSection) -> dict[str, Any]:
-    """Omit absent keys of rungs, so that older studies keep their digests."""
-    content = search.model_dump(mode="json")
+    """Omit absent keys of rungs, so that older studies keep their digests, and the ends, which change no trial."""
+    content = search.model_dump(mode="json", exclude=set(ENDS))
     return {name: value for name, value in content.items() if name in ("trials", "method") or value is not None}
 
 
@@ -288,6 +291,19 @@ def _rung_problems(space: SearchSpace) -> Iterator[Problem]:
     if rule is not None and rule.domain.contains("median"):
         message = "'median' is not possible with rungs, which already compare trials at equal epochs; use another rule"
         yield Problem("stopping.rule", message)
+
+
+def _end_problems(search: SearchSection, confirmation: ConfirmationSection | None) -> Iterator[Problem]:
+    """The epochs in total include the confirmation: something has to be left for the search."""
+    if confirmation is None or search.total_epochs is None:
+        return
+    taken = confirmation.trainings * search.epochs
+    if taken + search.epochs > search.total_epochs:
+        message = (
+            f"{search.total_epochs}, but the confirmation takes up to {taken} ({confirmation.finalists} finalists × "
+            f"{confirmation.replicates} replicates × {search.epochs} epochs) and a trial {search.epochs}"
+        )
+        yield Problem("search.total_epochs", f"{message} (allowed: {taken + search.epochs} or more)")
 
 
 def _grid_problems(space: SearchSpace) -> Iterator[Problem]:

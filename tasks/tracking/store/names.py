@@ -29,6 +29,9 @@ DIRECTION = "nightune.direction"
 PLANNED_TRIALS = "nightune.planned_trials"
 ASKED_TRIALS = "nightune.asked_trials"  # where these are not the planned ones: a space of few points
 EARLIER_LENGTHS = "nightune.earlier_lengths"  # of an extended sweep: the numbers of trials that it was asked for before
+ENDED_BY = "nightune.ended_by"  # what ended the search before its last trial, as in the study: hours = 8
+DEADLINE = "nightune.deadline"  # of a search with a time of day, by ISO 8601
+SEARCH_SECONDS = "nightune.search_seconds"  # of a search with an end: of all its processes
 POINTS = "nightune.points"  # of a space without continuous ranges, which is drawn without repeats
 FOLDS = "nightune.folds"  # how many, if the study has some
 ENGINE_REASON = "nightune.engine_reason"

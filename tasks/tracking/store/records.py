@@ -6,6 +6,7 @@ record is one of many, `whole_records` leaves it out with a warning; `nightune d
 
 import json
 import logging
+import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -145,3 +146,12 @@ def _parsed(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
+
+
+def number_of_tag(text: str) -> float:
+    """Return the number of a tag that is only read by people and totals; 0 for one that was changed by hand."""
+    try:
+        value = float(text)
+    except ValueError:
+        return 0.0
+    return value if math.isfinite(value) else 0.0

@@ -53,6 +53,7 @@ class Sweep:
     points: int | None = None  # of the space, if they can be counted; at least as many as trials if there are more
     is_reusing: bool = False  # reads earlier results of the same params
     has_folds: bool = False  # each trial trains on folds, and keeps the model of the last one
+    ended_by: str = ""  # what ended the search before its last trial: hours = 8
 
     @property
     def is_complete(self) -> bool:
@@ -237,6 +238,7 @@ def read_sweep(run: Any) -> Sweep:
         points=_points(record.tags.get(names.POINTS, "")),
         is_reusing=run.data.params.get("reuse") == "True",
         has_folds=names.FOLDS in record.tags,
+        ended_by=record.tags.get(names.ENDED_BY, ""),
     )
     if not sweep.id.endswith(f"-{sweep.number}"):
         record.refuse(names.SWEEP, sweep.id, f"a name that ends with -{sweep.number}, the sweep's number")

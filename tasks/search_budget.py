@@ -1,0 +1,68 @@
+"""Open the budget of a search that may end before its last trial, and record its end."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from time import monotonic as clock
+
+from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.sweeps.ends import deadline, end_search, search_seconds
+from nightune.tasks.tracking.trials.trials import finished_trials
+from nightune.tuning.search_budget import SearchBudget
+from nightune.tuning.study.ends import trials_since_best
+from nightune.tuning.trial import TrialResult
+
+logger = logging.getLogger("nightune")
+
+
+def with_budget(setting: Setting) -> Setting:
+    """Return the setting with the budget of its search, counted from what its sweep has spent; as it is without ends.
+
+    A search that has ended stays ended.
+    """
+    store, sweep, study = setting.store, setting.sweep, setting.study
+    if not study.search.ends:
+        return setting
+    until = study.search.until
+    budget = SearchBudget(
+        study.search,
+        study.confirmation.trainings if study.confirmation else 0,
+        finished_trials(store, sweep).values(),
+        clock,
+        local_time,
+        earlier_seconds=search_seconds(store, sweep),
+        deadline=deadline(store, sweep, until, local_time()) if until else None,
+        ended_by=sweep.ended_by,
+    )
+    return replace(setting, budget=budget)
+
+
+def local_time() -> datetime:
+    """Return the time now, in the time zone of this machine."""
+    return datetime.now().astimezone()
+
+
+def has_ended(setting: Setting, results: Iterable[TrialResult]) -> bool:
+    """True if the budget has ended the search, or its last trials, by number, brought none that is better."""
+    budget, patience = setting.budget, setting.study.search.patience
+    if budget is None:
+        return False
+    if patience is not None and trials_since_best(results, setting.sweep.direction) >= patience:
+        budget.end("patience")
+    return bool(budget.ended_by)
+
+
+def record_end(setting: Setting, asked: int) -> Setting:
+    """Record what ended the search before its last trial, if something did, on the sweep; return the setting with it.
+
+    `asked` is the number of trials that the study asks for.
+    """
+    budget, sweep = setting.budget, setting.sweep
+    if budget is None or not budget.ended_by:
+        return replace(setting, budget=None)
+    if not sweep.ended_by:
+        trained = len(finished_trials(setting.store, sweep))
+        logger.info("the search ends by search.%s · %d trials", budget.ended_by, trained)
+        sweep = end_search(setting.store, sweep, budget.ended_by, asked, trained)
+    return replace(setting, sweep=sweep, budget=None)

@@ -1,0 +1,59 @@
+"""A search that ends before its last trial: recorded, shown, resumed and continued."""
+
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from nightune.tasks.write_report import SweepReport
+from tests.flows.conftest import SMALL_STUDY
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
+
+BOUNDED = SMALL_STUDY.replace("trials = 4\n", "total_epochs = 6\n")
+
+
+def tune(study: Path, text: str, **options: object) -> SweepReport:
+    from nightune.flows.tune import tune as flow
+
+    study.write_text(text)
+    report = flow(study, engine="fit", **options)
+    assert isinstance(report, SweepReport)
+    return report
+
+
+def numbers(report: SweepReport) -> list[int]:
+    return sorted(result.trial.number for result in report.results)
+
+
+def test_epochs_in_total_end_a_search_and_more_of_them_continue_it(small_study: Path) -> None:
+    first = tune(small_study, BOUNDED)
+    assert len(first.results) == 3
+    assert first.sweep.is_complete
+    assert (first.sweep.ended_by, first.sweep.planned_trials) == ("total_epochs = 6", 3)
+    assert first.summary()["ended_by"] == "total_epochs = 6"
+    assert tune(small_study, BOUNDED).results == first.results
+    more = tune(small_study, BOUNDED.replace("= 6", "= 11"))
+    assert more.sweep.run_id == first.sweep.run_id
+    assert more.sweep.ended_by == "total_epochs = 11"
+    assert len(more.results) == 5
+    assert {each.run_id for each in first.results} < {each.run_id for each in more.results}
+
+
+def test_patience_ends_a_search_after_a_round(small_study: Path) -> None:
+    report = tune(small_study, SMALL_STUDY.replace("trials = 4", "patience = 1"))
+    assert len(report.results) == 16 or report.results[0].trial.number == 15
+    assert report.sweep.ended_by == "patience = 1"
+    assert numbers(report) == list(range(len(report.results)))
+
+
+def test_a_training_that_outlasts_the_hours_leaves_no_result(
+    small_study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thousands = count(0, 1000)
+    monkeypatch.setattr("nightune.tasks.search_budget.clock", lambda: float(next(thousands)))
+    report = tune(small_study, SMALL_STUDY.replace("trials = 4", "hours = 2.3"))
+    assert report.sweep.ended_by == "hours = 2.3"
+    # The budget reads the clock when it opens, before a trial and after each epoch: 8280 s are over in the third trial.
+    assert len(report.results) == 2
+    assert {str(each.status) for each in report.results} == {"completed"}

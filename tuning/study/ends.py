@@ -1,0 +1,56 @@
+"""What ends a search beside its number of trials: epochs, hours, a time of day, and trials without a better one."""
+
+import re
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from pydantic_core import PydanticCustomError
+
+from nightune.tuning.trial import TrialResult
+from nightune.vocabulary import shown, sign_of
+
+ENDS = ("total_epochs", "hours", "device_hours", "until", "patience")  # keys of [search]; they change no trial
+MOST_TRIALS = 1000  # of a search that has an end and no number of trials
+TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
+
+
+def read_time(text: str) -> str:
+    """Refuse what is not a time of day."""
+    if TIME.fullmatch(text):
+        return text
+    message = f'{shown(text)} is not a time of day (allowed: "00:00" to "23:59", local time)'
+    raise PydanticCustomError("message", "{message}", {"message": message})
+
+
+def next_time(time: str, now: datetime) -> datetime:
+    """Return the first moment after `now` at this time of day, in its time zone."""
+    hour, minute = map(int, time.split(":"))
+    today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return today if today > now else today + timedelta(days=1)
+
+
+def trials_since_best(results: Iterable[TrialResult], direction: str) -> int:
+    """Return how many trials, by number, follow the first one with the best objective; 0 if none is ranked."""
+    ordered = sorted(results, key=lambda result: result.trial.number)
+    sign = sign_of(direction)
+    ranked = [(sign * result.objective, place) for place, result in enumerate(ordered) if result.is_ranked]
+    return len(ordered) - 1 - min(ranked)[1] if ranked else 0
+
+
+def end_text(key: str, value: object) -> str:
+    """Return an end as it stands in a study, `hours = 8`, which `has_room` reads."""
+    return f"{key} = {value:g}" if isinstance(value, float) else f"{key} = {value}"
+
+
+def has_room(ends: dict[str, object], ended_by: str) -> bool:
+    """True if a search that was ended by this, `hours = 8`, may continue with a study of these ends."""
+    key, _, value = ended_by.partition(" = ")
+    now = ends.get(key)
+    if key not in ENDS or now is None:
+        return True
+    if isinstance(now, int | float):
+        try:
+            return now > float(value)
+        except ValueError:  # changed by hand
+            return False
+    return now != value
