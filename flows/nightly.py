@@ -64,7 +64,7 @@ def nightly(study_file: Path, engine: str = "auto") -> Promotion:
     is_served = follow_server()
     shown = progress_shown() if is_served else nullcontext()  # a worker shows Prefect's logs
     with shown, owned_flow_runs(), code_kept():
-        report = tune(study_file, engine=engine, fresh=True)
+        report = tune(study_file, engine=engine, fresh=True, is_night=True)
         publish_leaderboard(report)
         promotion = promote(study_file, sweep=report.sweep.id)
         publish_verdict(report.study, promotion)

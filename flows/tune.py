@@ -11,6 +11,7 @@ from nightune.flows.runtime.task_run_records import wait_until_recorded
 from nightune.models.kept_code import code_kept
 from nightune.tasks.cohorts import cohorts
 from nightune.tasks.confirm_finalists import confirm_finalists, finalists, missing_replicates, rules
+from nightune.tasks.earlier_sweeps import Earlier, begin_with_best, learned, read_earlier
 from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.propose_trials import propose_trials
@@ -31,12 +32,11 @@ from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.search.observations import Observation, observed
 from nightune.tuning.study.budgets import survivors
 from nightune.tuning.study.rounds import is_proposed
-from nightune.tuning.study.sections import MODEL_METHODS
 from nightune.tuning.trial import Bracket, Trial, TrialResult
 
 
 @flow(name="tune", flow_run_name="tune {study_file.stem}")
-def tune(
+def tune(  # noqa: PLR0913, PLR0917 - the parameters of a flow run
     study_file: Path,
     trials: int | None = None,
     epochs: int | None = None,
@@ -44,8 +44,12 @@ def tune(
     engine: str = "auto",
     fresh: bool = False,
     retry_failed: bool = False,
+    is_night: bool = False,
 ) -> SweepReport:
-    """Tune the study in a file: resume its unfinished sweep, return its complete one, or start the next."""
+    """Tune the study in a file: resume its unfinished sweep, return its complete one, or start the next.
+
+    A night uses the history of earlier sweeps unless the study says otherwise.
+    """
     with code_kept():
         study = load_study(study_file, trials=trials, epochs=epochs, seed=seed)
         store = open_store(store_root(), tracking_uri())
@@ -53,6 +57,7 @@ def tune(
             data = prepare_data(study, store.root)
             with kept_messages() as earlier:
                 setting = start_sweep(store, study, data, engine, fresh, retry_failed)
+                setting = replace(setting, uses_history=study.search.uses_history(is_night))
             with sweep_log(setting, earlier), mark_interrupted_on_error(store, setting.sweep), edits_reported():
                 setting = search(setting)
                 if study.confirmation is not None:
@@ -90,16 +95,23 @@ def search(setting: Setting) -> Setting:
 def chooser(setting: Setting) -> Callable[[Bracket, Sequence[Observation]], list[Trial]]:
     """Return a function from a bracket and what was observed before it to its trials.
 
-    What a model proposes is recorded, and proposed once: an interrupted or extended sweep continues with the same.
+    What a model proposes is recorded, and proposed once: an interrupted or extended sweep continues with the same. So
+    are the points that were best in earlier sweeps.
     """
     store, sweep, study = setting.store, setting.sweep, setting.study
-    recorded = dict(read_proposals(store, sweep)) if study.search.method in MODEL_METHODS else {}
+    recorded = dict(read_proposals(store, sweep))
+    earlier = Earlier()
+    if setting.uses_history:
+        recorded |= begin_with_best(setting)
+        earlier = read_earlier(setting)
 
     def choose(bracket: Bracket, history: Sequence[Observation]) -> list[Trial]:
         kept = recorded.get(bracket.first, [])
-        trials = propose_trials(study, sweep.number, setting.data, bracket, history, kept)
-        if is_proposed(study.search, bracket):
-            announce_round(bracket, len(history))
+        is_by_model = is_proposed(study.search, bracket)
+        seen = learned(study, earlier, history) if is_by_model and len(kept) < bracket.trials else history
+        trials = propose_trials(study, sweep.number, setting.data, bracket, seen, kept)
+        if is_by_model:
+            announce_round(bracket, len(seen))
             if len(trials) > len(kept):
                 recorded[bracket.first] = [trial.point for trial in trials]
                 write_proposals(store, sweep, recorded)

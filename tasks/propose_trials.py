@@ -1,6 +1,7 @@
 """Convert points of the search space to trials: complete params, a training seed and a key."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from nightune.models.networks.architectures import architecture_keys
 from nightune.models.networks.compiled_source import compiles_other_loss
@@ -14,6 +15,7 @@ from nightune.models.user_code import source_digest
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.step import step
 from nightune.tuning.search.observations import Observation
+from nightune.tuning.study.rounds import proposed_by
 from nightune.tuning.study.sections import MODEL_METHODS
 from nightune.tuning.study.study import Study, training_seed
 from nightune.tuning.trial import Bracket, Params, Trial, Value, trial_key
@@ -32,10 +34,12 @@ def propose_trials(
 ) -> list[Trial]:
     """Draw the trials of a bracket, or propose them from what was observed before; the same arguments, the same trials.
 
-    `kept` are its first points, if they were proposed at an earlier start of the sweep.
+    `kept` are its first points, if they were proposed at an earlier start, or were the best of earlier sweeps.
     """
     points = study.points(bracket, history, sweep_number, kept)
-    return [make_trial(study, sweep_number, data, bracket.first + place, each) for place, each in enumerate(points)]
+    trials = [make_trial(study, sweep_number, data, bracket.first + place, each) for place, each in enumerate(points)]
+    by = proposed_by(study.search, bracket, len(kept))
+    return [replace(trial, proposed_by=by(place)) for place, trial in enumerate(trials)]
 
 
 def make_trial(study: Study, sweep_number: int, data: PreparedData, number: int, point: Params) -> Trial:

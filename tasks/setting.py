@@ -22,6 +22,7 @@ class Setting:
     data: PreparedData
     rung: int | None = None  # None: no halt
     budget: SearchBudget | None = None
+    uses_history: bool = False  # of earlier sweeps
 
     @property
     def epochs(self) -> int:

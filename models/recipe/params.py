@@ -87,6 +87,11 @@ def resolve(params: Mapping[str, Any], architecture_keys: Mapping[str, Key] | No
     return complete
 
 
+def silent_defaults() -> dict[str, Any]:
+    """Return the defaults of the keys that complete params leave out where they have them."""
+    return {name: key.default for name, key in KEYS.items() if key.is_silent}
+
+
 def _model_keys(params: Mapping[str, Any], architecture_keys: Mapping[str, Key] | None) -> dict[str, Key]:
     if architecture_keys is not None:
         return {f"{MODEL_PREFIX}{name}": key for name, key in architecture_keys.items()}

@@ -47,9 +47,8 @@ def test_what_was_proposed_is_kept_whatever_the_results_are_now(read: Read) -> N
     kept = random(study.space, 16, [], (5, 5))
     assert study.points(study.brackets[1], [], 0, kept) == kept
     assert not is_proposed(study.search, study.brackets[0])
-    assert bracket_points(study.search, study.space, study.brackets[0], [], (0, 0), kept) == random(
-        study.space, 16, [], (0, 0)
-    )
+    first = bracket_points(study.search, study.space, study.brackets[0], [], (0, 0), kept[:5])
+    assert first == [*kept[:5], *random(study.space, 16, [], (0, 0))[5:]]
 
 
 def test_a_space_of_few_points_has_each_once(read: Read) -> None:

@@ -65,6 +65,18 @@ def test_the_trials_of_a_bounded_search_are_those_of_an_unbounded_one() -> None:
     assert points == bracket_points(unbounded, space, brackets(unbounded, space)[0], (), (3, 0))
 
 
+def test_points_that_begin_a_search_are_drawn_no_second_time() -> None:
+    space = SearchSpace((Dimension("units", Choice(tuple(range(10)))),))
+    search = section(trials=6)
+    (bracket,) = brackets(search, space)
+    drawn = bracket_points(search, space, bracket, (), (3, 0))
+    begun = bracket_points(search, space, bracket, (), (3, 0), kept=[drawn[4], drawn[5]])
+    assert begun[:2] == [drawn[4], drawn[5]]
+    assert len({str(each) for each in begun}) == len(begun) == 6
+    other = {"units": 11}
+    assert bracket_points(search, space, bracket, (), (3, 0), kept=[other]) == [other, *drawn[1:]]
+
+
 def test_a_number_of_trials_stays_beside_an_end() -> None:
     assert section(hours=8, trials=40).trials == 40
 

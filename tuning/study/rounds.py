@@ -1,6 +1,6 @@
 """The points of a bracket: drawn by its number, or proposed from the results of the brackets before."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from nightune.tuning.search.distinct import distinct_points
 from nightune.tuning.search.observations import Observation
@@ -10,6 +10,8 @@ from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import DISTINCT_METHODS
 from nightune.tuning.study.sections import SearchSection
 from nightune.tuning.trial import Bracket, Params, Value
+
+HISTORY = "history"  # chose the points that were best in earlier sweeps
 
 
 def draws(search: SearchSection, repeats_points: bool = False) -> Sampler:
@@ -23,6 +25,14 @@ def is_proposed(search: SearchSection, bracket: Bracket) -> bool:
     return search.method in PROPOSERS and bracket.first > 0
 
 
+def proposed_by(search: SearchSection, bracket: Bracket, kept: int) -> Callable[[int], str]:
+    """Return a function from a place in the bracket to what chose its point; `kept` points came first, as above."""
+    if is_proposed(search, bracket):
+        return lambda place: search.method
+    drawn = "grid" if search.method == "grid" else "random"
+    return lambda place: HISTORY if place < kept else drawn
+
+
 def bracket_points(
     search: SearchSection,
     space: SearchSpace,
@@ -34,12 +44,15 @@ def bracket_points(
 ) -> list[dict[str, Value]]:
     """Return the points of a bracket; the same arguments give the same points on any machine with the same libraries.
 
-    `observations` are those of the brackets before, in any order; `kept` are the bracket's first points, if these were
-    proposed earlier, and are among the result. `repeats_points` as in `draws`.
+    `observations` are those of the brackets before, in any order, and of earlier sweeps, whose numbers are below 0.
+    `kept` are the bracket's first points, if these were proposed earlier; they are in the result. `repeats_points`
+    as in `draws`.
     """
-    if not is_proposed(search, bracket):
-        return draws(search, repeats_points)(space, bracket.first + bracket.trials, [], seed)[bracket.first :]
     first = [dict(point) for point in kept[: bracket.trials]]
+    if not is_proposed(search, bracket):
+        drawn = draws(search, repeats_points)(space, bracket.first + bracket.trials, [], seed)[bracket.first :]
+        others = [point for point in drawn if point not in first] if first else drawn
+        return [*first, *others[len(others) - (bracket.trials - len(first)) :]]
     before = sorted((each for each in observations if each.number < bracket.first), key=lambda each: each.number)
     stream = [*seed, bracket.first]
     more = PROPOSERS[search.method](space, before, first, bracket.trials - len(first), stream)

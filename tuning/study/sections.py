@@ -106,6 +106,7 @@ class SearchSection(Section):
     device_hours: Hours | None = None
     until: Annotated[Text, AfterValidator(read_time)] | None = None
     patience: Count | None = None
+    history: Switch | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -124,6 +125,10 @@ class SearchSection(Section):
     def ends_in_words(self) -> tuple[str, ...]:
         """The ends as they stand in a study: `hours = 8`."""
         return tuple(end_text(name, value) for name, value in self.ends.items())
+
+    def uses_history(self, is_night: bool) -> bool:
+        """True if a sweep begins with the best points of earlier ones: as set, or in nights; never for a grid."""
+        return self.method != "grid" and (is_night if self.history is None else self.history)
 
     @property
     def factor(self) -> int:
@@ -148,6 +153,8 @@ class SearchSection(Section):
             message = f"{self.trials}, but {OWN_COUNT_METHODS[self.method]}; remove it, or use method 'random'"
             yield Clash(("method", "trials"), "trials", message)
         yield from self._end_clashes()
+        if self.method == "grid" and self.history:
+            yield Clash(("method", "history"), "history", "true, but a grid trains all its points; remove it")
         yield from self._rung_clashes() if self.has_rungs else self._rungless_clashes()
 
     def _end_clashes(self) -> Iterator[Clash]:

@@ -179,6 +179,7 @@ class TrialLog:
             names.SEED: str(self._trial.seed),
             names.PARAMS: json.dumps(self._trial.params, ensure_ascii=False),
             names.STATUS: "running",
+            **({names.PROPOSED_BY: trial.proposed_by} if trial.proposed_by else {}),
             names.HOST: socket.gethostname(),
             names.PROCESS: str(os.getpid()),
             **self._tags,

@@ -1,0 +1,132 @@
+"""Read what earlier sweeps of a study found: the points that a new sweep begins with, and what a model learns from."""
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from nightune.models.recipe.params import silent_defaults
+from nightune.tasks.setting import Setting
+from nightune.tasks.step import step
+from nightune.tasks.tracking.registry.registry import champion
+from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.records import optional_file
+from nightune.tasks.tracking.store.store import Store, client
+from nightune.tasks.tracking.sweeps.proposals import Proposals, write_proposals
+from nightune.tasks.tracking.sweeps.sweeps import Sweep, all_sweeps, parse_content
+from nightune.tasks.tracking.trials.runs import as_trial, unfinished_runs
+from nightune.tasks.tracking.trials.trials import finished_trials
+from nightune.tuning.search.earlier import agreement, as_earlier, best_points, point_of
+from nightune.tuning.search.observations import Observation
+from nightune.tuning.study.sections import MODEL_METHODS
+from nightune.tuning.study.study import Study
+from nightune.tuning.trial import Params, Status, TrialResult
+from nightune.vocabulary import sign_of
+
+logger = logging.getLogger("nightune")
+
+LAST_SWEEPS = 5  # that a model learns from
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What a search learns from: trials of earlier sweeps of the same data, and of other data, oldest first."""
+
+    same_data: tuple[Observation, ...] = ()
+    other_data: tuple[Observation, ...] = ()
+
+
+@step
+def begin_with_best(setting: Setting) -> Proposals:
+    """Let a new sweep begin with the champion's point and the best ones of the last sweep; record and return them.
+
+    None for a sweep that has begun, for one that has every point of its space, and for one without an earlier sweep of
+    the same space, objective and epochs.
+    """
+    store, sweep, study = setting.store, setting.sweep, setting.study
+    has_all = study.point_count is not None and study.point_count <= study.trial_count
+    if has_all or finished_trials(store, sweep) or unfinished_runs(store, sweep):
+        return {}
+    last = next(iter(alike_sweeps(store, study, sweep)), None)
+    if last is None:
+        return {}
+    results = [_with_defaults(each) for each in finished_trials(store, last).values()]
+    crowned = _champion_params(store, study)
+    points = best_points(study.space, results, sweep.direction, [] if crowned is None else [crowned])
+    points = points[: study.brackets[0].trials]
+    if not points:
+        return {}
+    logger.info(
+        "begins with %d points that were best: of %s%s", len(points), last.id, " and the champion's" * bool(crowned)
+    )
+    client(store).set_tag(sweep.run_id, names.BEGAN_FROM, last.id)
+    proposals = {study.brackets[0].first: points}
+    write_proposals(store, sweep, proposals)
+    return proposals
+
+
+def read_earlier(setting: Setting) -> Earlier:
+    """Read the trials of the last sweeps of the same space, objective and epochs; nothing where no model learns."""
+    store, sweep, study = setting.store, setting.sweep, setting.study
+    if study.search.method not in MODEL_METHODS:
+        return Earlier()
+    same: list[Observation] = []
+    other: list[Observation] = []
+    for earlier in reversed(list(alike_sweeps(store, study, sweep))[:LAST_SWEEPS]):
+        found = same if earlier.data_version == sweep.data_version else other
+        found += _observed(store, earlier, study)
+    return Earlier(tuple(same), tuple(other))
+
+
+def learned(study: Study, earlier: Earlier, since: Sequence[Observation]) -> list[Observation]:
+    """Return the observations that a model learns from: those since the sweep's start, after the earlier ones.
+
+    Those of other data count only if they predict the ranks of what was found since, by their model.
+    """
+    kept = as_earlier(earlier.same_data)
+    if earlier.other_data and (agreed := agreement(study.space, earlier.other_data, since)) is not None:
+        verb = "agree" if agreed.is_enough else "do not agree"
+        logger.info("trials of earlier data %s with those since (rank correlation %.2f)", verb, agreed.correlation)
+        if agreed.is_enough:
+            kept = as_earlier([*earlier.other_data, *earlier.same_data], agreed.shift)
+    return [*kept, *since]
+
+
+def alike_sweeps(store: Store, study: Study, sweep: Sweep) -> Iterator[Sweep]:
+    """Yield the complete sweeps before this one of the same space, objective and epochs, newest first."""
+    wanted = _question(study.content)
+    for each in reversed(all_sweeps(store, study.name)):
+        if each.is_complete and each.number < sweep.number:
+            content = optional_file(store, each.run_id, names.STUDY_CONTENT, parse_content)
+            if content is not None and _question(content) == wanted:
+                yield each
+
+
+def _question(content: dict[str, object]) -> str:
+    search = content["search"]
+    assert isinstance(search, dict)
+    return json.dumps([content["space"], content["objective"], search["epochs"]], sort_keys=True)
+
+
+def _observed(store: Store, sweep: Sweep, study: Study) -> Iterator[Observation]:
+    sign = sign_of(sweep.direction)
+    results = map(_with_defaults, finished_trials(store, sweep).values())
+    for each in sorted(results, key=lambda result: result.trial.number):
+        point = point_of(study.space, each.trial.params)
+        epochs = each.epochs if each.status is Status.NOT_PROMOTED else study.search.epochs
+        loss = sign * each.objective if each.is_ranked else float("nan")
+        if point is not None:
+            yield Observation(each.trial.number, point, {epochs: loss})
+
+
+def _with_defaults(result: TrialResult) -> TrialResult:
+    """Add the params that a run leaves out, since they have their defaults."""
+    return replace(result, trial=replace(result.trial, params={**silent_defaults(), **result.trial.params}))
+
+
+def _champion_params(store: Store, study: Study) -> Params | None:
+    """Return the params of the champion; None without one that Nightune registered."""
+    version = champion(store, study.name)
+    if version is None or not version.is_ours:
+        return None
+    return {**silent_defaults(), **as_trial(client(store).get_run(version.run_id)).params}
