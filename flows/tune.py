@@ -41,6 +41,8 @@ def tune(  # noqa: PLR0913, PLR0917 - the parameters of a flow run
     trials: int | None = None,
     epochs: int | None = None,
     seed: int | None = None,
+    hours: float | None = None,
+    until: str | None = None,
     engine: str = "auto",
     fresh: bool = False,
     retry_failed: bool = False,
@@ -51,7 +53,7 @@ def tune(  # noqa: PLR0913, PLR0917 - the parameters of a flow run
     A night uses the history of earlier sweeps unless the study says otherwise.
     """
     with code_kept():
-        study = load_study(study_file, trials=trials, epochs=epochs, seed=seed)
+        study = load_study(study_file, trials=trials, epochs=epochs, seed=seed, hours=hours, until=until)
         store = open_store(store_root(), tracking_uri())
         with study_lock(store, study.name), without_autologging():
             data = prepare_data(study, store.root)

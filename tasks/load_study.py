@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from nightune.models.errors import InputError
 from nightune.models.networks.architectures import architecture_keys, takes_any_parameter
@@ -19,10 +20,18 @@ from nightune.tuning.study.vocabulary import Vocabulary
 from nightune.vocabulary import MODEL_PREFIX
 
 
-def load_study(path: Path, *, trials: int | None = None, epochs: int | None = None, seed: int | None = None) -> Study:
+def load_study(
+    path: Path,
+    *,
+    trials: int | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    hours: float | None = None,
+    until: str | None = None,
+) -> Study:
     """Return the study in the file, with the overrides of the command line; StudyError lists all problems."""
     folder = path.resolve().parent
-    study = _parsed(path, folder, trials=trials, epochs=epochs, seed=seed)
+    study = _parsed(path, folder, trials=trials, epochs=epochs, seed=seed, hours=hours, until=until)
     problems = [*_stopping_problems(study), *_loss_problems(study), *_metric_problems(study)]
     if problems:
         raise StudyError(str(path), problems)
@@ -41,7 +50,7 @@ def problems_of(text: str, study_file: Path) -> list[Problem]:
     return []
 
 
-def _parsed(path: Path, folder: Path, **overrides: int | None) -> Study:
+def _parsed(path: Path, folder: Path, **overrides: Any) -> Study:
     """Return the study of a file whose functions are in a folder; StudyError lists all problems."""
     open_ended: list[str] = []
 

@@ -3,7 +3,7 @@
 import gc
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -54,6 +54,8 @@ def tune(  # noqa: PLR0913, PLR0917 - one argument per option
     trials: Annotated[int | None, typer.Option(min=1, help="Override the study's number of trials.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Override the study's epochs per trial.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Override the study's seed.")] = None,
+    hours: Annotated[float | None, typer.Option(help="End the search after so many hours.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="HH:MM", help="End the search at this time of day.")] = None,
     engine: Annotated[EngineChoice, typer.Option(help="Training engine; auto logs its choice.")] = EngineChoice.AUTO,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start a new sweep with new points.")] = False,
     retry_failed: Annotated[
@@ -67,7 +69,9 @@ def tune(  # noqa: PLR0913, PLR0917 - one argument per option
     with report_errors(), sigterm_as_interrupt(), progress_shown():
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
 
-        supervised(partial(load_study, study, trials=trials, epochs=epochs, seed=seed))
+        given: dict[str, Any] = {"trials": trials, "epochs": epochs, "seed": seed, "hours": hours, "until": until}
+        read_study = partial(load_study, study, **given)
+        supervised(read_study)
         say("Starting Prefect (this takes some seconds) …")
         with prefect_server() as wait_until_it_answers:
             with lasting_imports():
@@ -76,10 +80,10 @@ def tune(  # noqa: PLR0913, PLR0917 - one argument per option
                 from nightune.flows.runtime.while_prefect_starts import open_store_and_keras  # noqa: PLC0415
                 from nightune.flows.tune import tune as tune_flow  # noqa: PLC0415
 
-                store = open_store_and_keras(load_study(study, trials=trials, epochs=epochs, seed=seed), fresh)
+                store = open_store_and_keras(read_study(), fresh)
             wait_until_it_answers()
             with owned_flow_runs(), charts_bundled_beside(store.compiled):
-                report = tune_flow(study, trials, epochs, seed, str(engine), fresh, retry_failed)
+                report = tune_flow(study, **given, engine=str(engine), fresh=fresh, retry_failed=retry_failed)
     _show_results(report, as_json)  # drawing the report takes seconds
     with report_errors(creates_store=False, asks_store=False), sigterm_as_interrupt(), progress_shown():
         page = morning_page(study, report.study, report.sweep.id)

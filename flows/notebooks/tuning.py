@@ -21,6 +21,8 @@ def tune(  # noqa: PLR0913 - as the command has options
     trials: int | None = None,
     epochs: int | None = None,
     seed: int | None = None,
+    hours: float | None = None,
+    until: str | None = None,
     engine: str = "auto",
     fresh: bool = False,
     retry_failed: bool = False,
@@ -42,7 +44,7 @@ def tune(  # noqa: PLR0913 - as the command has options
         raise InputError("data", "given beside a study file, which names its own; give the study as a dictionary")
     else:
         file = Path(study)
-    options = {"trials": trials, "epochs": epochs, "seed": seed, "engine": engine}
+    options = {"trials": trials, "epochs": epochs, "seed": seed, "hours": hours, "until": until, "engine": engine}
     given = [f"--{name}={value}" for name, value in options.items() if value is not None]
     flags = ["--fresh"] * fresh + ["--retry-failed"] * retry_failed
     said = json.loads(run_command(["tune", str(file), "--json", *given, *flags]))

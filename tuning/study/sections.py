@@ -148,7 +148,7 @@ class SearchSection(Section):
     def clashes(self) -> Iterator[Clash]:
         """Check the number of trials and the keys of rungs against the method."""
         if self.method in COUNTED_METHODS and self.trials is None:
-            yield Clash(("method", "trials"), "trials", f"missing; needed for {COUNTED_METHODS[self.method]}")
+            yield Clash(("method", "trials", *ENDS), "trials", f"missing; needed for {COUNTED_METHODS[self.method]}")
         if self.method in OWN_COUNT_METHODS and self.trials is not None:
             message = f"{self.trials}, but {OWN_COUNT_METHODS[self.method]}; remove it, or use method 'random'"
             yield Clash(("method", "trials"), "trials", message)

@@ -151,12 +151,14 @@ def load_study(
     path: Path,
     vocabulary: Vocabulary,
     *,
-    trials: int | None = None,
-    epochs: int | None = None,
     seed: int | None = None,
+    **search_keys: Any,
 ) -> Study:
-    """Read and check a study file; StudyError lists all problems. Arguments override the file."""
-    tables = _with_overrides(read_tables(path), trials=trials, epochs=epochs, seed=seed)
+    """Read and check a study file; StudyError lists all problems.
+
+    Arguments override the file: the seed, and keys of `[search]`; None overrides nothing.
+    """
+    tables = _with_overrides(read_tables(path), seed, search_keys)
     heading, problems = _read_heading(tables, path)
     problems += [
         Problem(name, f"unknown section or key{suggestion(name, KNOWN)} ({listing(KNOWN)})")
@@ -203,10 +205,8 @@ def training_seed(study: Study, sweep: int, number: int, params: Params) -> int:
     return int(stream.generate_state(1, np.uint32)[0]) >> 1
 
 
-def _with_overrides(
-    tables: dict[str, Any], *, trials: int | None, epochs: int | None, seed: int | None
-) -> dict[str, Any]:
-    given = {name: value for name, value in (("trials", trials), ("epochs", epochs)) if value is not None}
+def _with_overrides(tables: dict[str, Any], seed: int | None, search_keys: Mapping[str, Any]) -> dict[str, Any]:
+    given = {name: value for name, value in search_keys.items() if value is not None}
     search = tables.get("search", {})
     if given and isinstance(search, dict):
         tables = {**tables, "search": {**search, **given}}
