@@ -123,6 +123,10 @@ TRIALS_PER_HOUR = "trials_per_hour"
 FINISHED_TRIALS = "finished_trials"
 BEST_OBJECTIVE = "best_objective"  # of the search
 CONFIRMED_OBJECTIVE = "confirmed_objective"  # of the winner, over fresh seeds
+HOURS = "hours"  # of all commands that worked on the sweep
+DEVICE_SECONDS = "device_seconds"  # in which a device compiled, trained or validated
+ENERGY = "energy_kwh"  # where the machine has a counter
+COST = "cost"  # of the hours, at the study's price
 
 # Artifacts of trials and replicates.
 CHECKPOINT_FOLDER = "checkpoint"
@@ -149,6 +153,7 @@ IMPORTANCE_TABLE = "importance/dimensions.json"
 VERDICT_JSON = "promotion/verdict.json"
 VERDICT_PAGE = "promotion/verdict.md"
 REPORT_PAGE = "report/index.html"
+LEDGER = "ledger.json"  # the time of each command, phase and training
 
 # Artifacts of probes.
 PROBE_CHART = "probe.svg"
