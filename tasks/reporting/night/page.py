@@ -21,6 +21,7 @@ from nightune.tasks.reporting.night import headings, tables
 from nightune.tasks.reporting.night.answer import answer, headline
 from nightune.tasks.reporting.night.charts_library import charts_library
 from nightune.tasks.reporting.night.curves_figure import curve_columns
+from nightune.tasks.reporting.night.data_part import data_part, since_part
 from nightune.tasks.reporting.night.effects_figures import importance, isolation
 from nightune.tasks.reporting.night.figures import trial_rows
 from nightune.tasks.reporting.night.finalists_figure import finalists
@@ -77,6 +78,8 @@ def draw_page(night: Night, context: Context) -> str:
         finalists=tables.finalist_rows(night),
         metrics=tables.metric_rows(night),
         ledger=ledger_part(night),
+        data_read=data_part(night),
+        since=since_part(night),
         names=names,
         rows=rows,
         columns=[_column_head(night, result) for result, _ in columns],

@@ -26,6 +26,7 @@ SWEEP_NUMBER = "nightune.sweep_number"
 METRIC = "nightune.metric"
 METRIC_CODE = "nightune.metric_code"  # of a metric of the user: identifies its file and those that it imports
 DIRECTION = "nightune.direction"
+CODE = "nightune.code"  # of the user: identifies the files of architectures, losses, rules and the metric
 PLANNED_TRIALS = "nightune.planned_trials"
 ASKED_TRIALS = "nightune.asked_trials"  # where these are not the planned ones: a space of few points
 EARLIER_LENGTHS = "nightune.earlier_lengths"  # of an extended sweep: the numbers of trials that it was asked for before
@@ -35,6 +36,7 @@ ENGINE_REASON = "nightune.engine_reason"
 COMPILED_FUNCTIONS = "nightune.compiled_functions"  # by all processes of the sweep; 0: no tag
 COMPILE_SECONDS = "nightune.compile_seconds"  # of tracing and compiling them
 FINDINGS = "nightune.findings"  # about the data, one a line; all of them are in FINDINGS_FILE
+DRIFT = "nightune.drift"  # against the sweep before, a column a line; "none", or "no sweep before"
 BEST_TRIAL = "nightune.best_trial"  # of the search
 PROPOSED = "nightune.proposed"  # how many points a model proposed so far; they are in PROPOSALS_FILE
 CONFIRMED_TRIAL = "nightune.confirmed_trial"
@@ -153,6 +155,7 @@ IMPORTANCE_TABLE = "importance/dimensions.json"
 VERDICT_JSON = "promotion/verdict.json"
 VERDICT_PAGE = "promotion/verdict.md"
 REPORT_PAGE = "report/index.html"
+DATA_PROFILE = "data/profile.json"  # how columns were read and are distributed, outside the test split
 LEDGER = "ledger.json"  # the time of each command, phase and training
 
 # Artifacts of probes.
