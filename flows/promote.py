@@ -8,9 +8,11 @@ from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.flows.runtime.task_run_records import wait_until_recorded
 from nightune.flows.tune import confirm, train_replicates
 from nightune.models.kept_code import code_kept
+from nightune.phases import GATE, stage
 from nightune.tasks.load_study import load_study
 from nightune.tasks.promote_model import Promotion, Request, best_candidate, promote_model
 from nightune.tasks.reporting.edited_code import edits_reported
+from nightune.tasks.reporting.ledger_keeper import command_clock, ledger_kept
 from nightune.tasks.resume_sweep import resume_sweep
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.autologging import without_autologging
@@ -25,12 +27,13 @@ def promote(
     study_file: Path, sweep: str | None = None, dry_run: bool = False, force: bool = False, because: str = ""
 ) -> Promotion:
     """Judge the best confirmed model of the study's last complete sweep, or of a named one; promote it if it passes."""
-    with code_kept(), edits_reported():
+    with command_clock(), code_kept(), edits_reported():
         study = load_study(study_file)
         store = open_store(store_root(), tracking_uri())
         with study_lock(store, study.name), without_autologging():
             setting = resume_sweep(store, study, sweep)
-            promotion = promote_sweep(setting, Request(dry_run, force, because))
+            with ledger_kept(setting, "promote"):
+                promotion = promote_sweep(setting, Request(dry_run, force, because))
     wait_until_recorded()
     return promotion
 
@@ -45,5 +48,6 @@ def promote_sweep(setting: Setting, request: Request) -> Promotion:
     winner = best_candidate(confirmation, report.results)
     if winner is None:
         raise StoreError(f"{setting.sweep.id}: no trial gave a finite result with every seed; nothing can be promoted")
-    train_replicates(setting, [winner], setting.study.promotion.replicates)
-    return promote_model(setting, winner, confirmation, request)
+    with stage(GATE):
+        train_replicates(setting, [winner], setting.study.promotion.replicates)
+        return promote_model(setting, winner, confirmation, request)

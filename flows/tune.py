@@ -9,6 +9,7 @@ from prefect import flow
 from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.flows.runtime.task_run_records import wait_until_recorded
 from nightune.models.kept_code import code_kept
+from nightune.phases import CONFIRMATION, SEARCH, stage
 from nightune.tasks.cohorts import cohorts
 from nightune.tasks.confirm_finalists import confirm_finalists, finalists, missing_replicates, rules
 from nightune.tasks.earlier_sweeps import Earlier, begin_with_best, learned, read_earlier
@@ -17,6 +18,7 @@ from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.propose_trials import propose_trials
 from nightune.tasks.reporting.edited_code import edits_reported
 from nightune.tasks.reporting.events import announce_round, announce_rung
+from nightune.tasks.reporting.ledger_keeper import command_clock, ledger_kept
 from nightune.tasks.reporting.sweep_log import kept_messages, sweep_log
 from nightune.tasks.search_budget import has_ended, record_end, with_budget
 from nightune.tasks.setting import Setting
@@ -52,7 +54,7 @@ def tune(  # noqa: PLR0913, PLR0917 - the parameters of a flow run
 
     A night uses the history of earlier sweeps unless the study says otherwise.
     """
-    with code_kept():
+    with command_clock(), code_kept():
         study = load_study(study_file, trials=trials, epochs=epochs, seed=seed, hours=hours, until=until)
         store = open_store(store_root(), tracking_uri())
         with study_lock(store, study.name), without_autologging():
@@ -60,11 +62,18 @@ def tune(  # noqa: PLR0913, PLR0917 - the parameters of a flow run
             with kept_messages() as earlier:
                 setting = start_sweep(store, study, data, engine, fresh, retry_failed)
                 setting = replace(setting, uses_history=study.search.uses_history(is_night))
-            with sweep_log(setting, earlier), mark_interrupted_on_error(store, setting.sweep), edits_reported():
-                setting = search(setting)
+            with (
+                ledger_kept(setting, "tune"),
+                sweep_log(setting, earlier),
+                mark_interrupted_on_error(store, setting.sweep),
+                edits_reported(),
+            ):
+                with stage(SEARCH):
+                    setting = search(setting)
                 if study.confirmation is not None:
                     confirm(setting)
-                report = write_report(setting)
+                with stage(SEARCH):
+                    report = write_report(setting)
     wait_until_recorded()
     return report
 
@@ -134,8 +143,9 @@ def confirm(setting: Setting) -> Confirmation | None:
     """Train the missing replicates of the finalists and choose the winner; None if the study confirms none."""
     if rules(setting).finalists == 0:
         return None
-    train_replicates(setting, finalists(setting))
-    return confirm_finalists(setting)
+    with stage(CONFIRMATION):
+        train_replicates(setting, finalists(setting))
+        return confirm_finalists(setting)
 
 
 def train_replicates(setting: Setting, results: Sequence[TrialResult], count: int | None = None) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from nightune.models.errors import InputError
 from nightune.tasks.load_study import problems_of
+from nightune.tasks.reporting.night.data_part import data_numbers
+from nightune.tasks.reporting.night.ledger_part import ledger_numbers
 from nightune.tasks.reporting.night.next_steps import Advice, advice_of
 from nightune.tasks.reporting.night.page import Context, draw_page
 from nightune.tasks.reporting.night.record import read_night
@@ -69,7 +71,7 @@ def draw_report(store: Store, study: str, study_file: Path, asked: Asked) -> Dra
     if output is not None:
         _write(output, page)
     kept = write_page(store, sweep, page)
-    numbers = summary(night)
+    numbers = summary(night) | {"ledger": ledger_numbers(night.accounts.ledger), "drift": data_numbers(night)}
     return DrawnReport(
         file=output or kept,
         address=night.link(sweep.run_id),

@@ -11,6 +11,7 @@ from nightune.models.training.model_key import code_of
 from nightune.tasks.choose_sweep import choose_sweep, refuse_other_engine
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.propose_trials import metric_digest, sample_recipes
+from nightune.tasks.reporting.data_record import record_data
 from nightune.tasks.reporting.events import SweepStarted, announce_sweep, announce_trial
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
@@ -51,6 +52,7 @@ def start_sweep(
         if not sweep.is_complete:
             write_findings(store, sweep, data.findings, findings)
             write_metric_code(store, sweep, metric_digest(study))
+            record_data(store, study, sweep, data)
         announce_sweep(_started(study, sweep, list(finished_trials(store, sweep).values())))
         if not sweep.engine and not sweep.is_complete:
             logger.info("choosing the engine …" if request == "auto" else "checking the engine …")

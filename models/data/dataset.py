@@ -151,6 +151,7 @@ class Dataset:
     columns: tuple[ColumnLine, ...] = ()  # known where the source was read, not where prepared data was opened
     class_counts: dict[str, int] | None = None  # the training rows of each class; the same holds
     folds: "tuple[Dataset, ...]" = ()
+    distributions: tuple[dict[str, Any], ...] = ()  # of targets and inputs outside the test split; the same holds
 
     def with_folds(self, folds: Sequence[tuple[Examples, Examples]]) -> "Dataset":
         """Return the data set with the training and validation examples of each fold."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from nightune.models.data.assembly import EncodedData, assemble
 from nightune.models.data.contents import Arrays, Table
 from nightune.models.data.dataset import Dataset, Examples
+from nightune.models.data.distributions import distributions
 from nightune.models.data.files.csv_tables import forms_of_decimal_commas
 from nightune.models.data.folds import encode_fold, folded_rows
 from nightune.models.data.head_targets import encode_targets, standardize, target_findings
@@ -37,6 +38,7 @@ def load_dataset(settings: DataSettings, folder: Path) -> Dataset:
         assemble(data),
         columns=column_lines(raw, data.targets, data.preprocessing, settings, data.rows.train),
         class_counts=class_counts(data.targets, data.rows.train),
+        distributions=distributions(data),
     )
 
 

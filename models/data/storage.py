@@ -7,6 +7,7 @@ test row, and only `SealedExamples.open` reads them.
 import json
 import shutil
 import tempfile
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EXAMPLE, SEALED = "example.parquet", "sealed"
+PROFILE = "profile.json"  # how columns were read and are distributed; no training reads it
 GROUPS = "test_groups.npy"  # in the sealed folder
 
 # Errors of files that are truncated, or that another version of a library wrote.
@@ -39,11 +41,13 @@ def save_dataset(dataset: Dataset, root: Path) -> Path:
     folder = root / dataset.version
     if folder.exists():
         _add_groups(dataset, folder)
+        _write_profile(dataset, folder)
         return folder
     root.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=root))
     try:
         _write(dataset, unfinished)
+        _write_profile(dataset, unfinished)
         unfinished.chmod(0o755)  # only the owner can read a folder of mkdtemp
         unfinished.replace(folder)
     except OSError:
@@ -138,6 +142,23 @@ def _write(dataset: Dataset, folder: Path) -> None:
         parquet_form(test.table).to_parquet(folder / SEALED / "test.parquet", engine="pyarrow")
     if test.groups is not None:
         np.save(folder / SEALED / GROUPS, test.groups, allow_pickle=False)
+
+
+def _write_profile(dataset: Dataset, folder: Path) -> None:
+    """Write how the columns were read and are distributed, where the source was read and the file is missing."""
+    file = folder / PROFILE
+    if not dataset.distributions or file.exists():
+        return
+    kept = ("source", "task", "sizes", "split")
+    profile = {name: dataset.description[name] for name in kept} | {
+        "columns": [asdict(line) for line in dataset.columns],
+        "classes": dataset.class_counts,
+        "distributions": dataset.distributions,
+    }
+    with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".json", delete=False, encoding="utf-8") as written:
+        json.dump(profile, written, ensure_ascii=False, allow_nan=False)
+    Path(written.name).chmod(0o644)
+    Path(written.name).replace(file)
 
 
 def _fold_names(count: int) -> list[tuple[str, str]]:

@@ -25,6 +25,7 @@ from nightune.models.training.folds import FoldsController, FoldsEngine, FoldsOu
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
 from nightune.models.training.snapshots import Keeper, Snapshot, SnapshotError, refuse_other_shapes
+from nightune.phases import COMPILING, TRACKING, VALIDATION, phase
 from nightune.vocabulary import NAMED_METRICS, TASK_METRICS, VALIDATION_PREFIX, Status, unknown_name
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
@@ -131,7 +132,8 @@ def _start_or_resume(
     engine: Engine, recipe: Recipe, seeds: Seeds, controller: Controller, keeper: Keeper | None
 ) -> Halted:
     """Start the training, or resume it from a snapshot."""
-    state = engine.start(recipe, seeds)
+    with phase(COMPILING):
+        state = engine.start(recipe, seeds)
     snapshot = keeper.read() if keeper else None
     if keeper and snapshot:
         try:
@@ -173,7 +175,8 @@ def _train_until(
     while controller.epoch < until and (plan := controller.next_epoch()):
         state, plans, outputs = _run_some(engine, state, controller, plan, until)
         for plan, output in zip(plans, outputs, strict=False):
-            values = measure(output)
+            with phase(VALIDATION):
+                values = measure(output)
             broken = "" if _is_finite(engine, state, output) else f"weights are not finite in epoch {plan.epoch}"
             controller.observe({**values, "loss": math.nan} if broken else values)
             if controller.is_best:
@@ -185,7 +188,8 @@ def _train_until(
             if controller.status != "training":  # later epochs of the same call are discarded
                 break
         if keeper and controller.status == "training" and keeper.is_due(is_last=controller.epoch == until):
-            keeper.write(_snapshot(engine, now()))
+            with phase(TRACKING):
+                keeper.write(_snapshot(engine, now()))
     return now(), broken
 
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from nightune.models.recipe.params import read_recipe
 from nightune.models.serving.predictor import MODEL
 from nightune.models.serving.rebuilt_model import ARCHIVE
+from nightune.phases import TRACKING, phase
 from nightune.tasks.metric_problems import own_metric
 from nightune.tasks.reporting.events import EpochEnded, announce_epoch, announce_trial
+from nightune.tasks.reporting.ledger_keeper import counted_training, write_ledger_if_due
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.background_writer import BackgroundWriter
@@ -53,10 +55,14 @@ def no_checkpoint() -> bool:
 
 @dataclass(frozen=True)
 class TrainedTrial:
-    """The result of a trained trial, and the function that writes its checkpoint."""
+    """The result of a trained trial, and the function that writes its checkpoint.
+
+    `own_seconds` are its share of the time of its epochs, where others were computed at once.
+    """
 
     result: TrialResult
     write_checkpoint: WriteCheckpoint = no_checkpoint
+    own_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -124,12 +130,15 @@ class TrialRunner:
         if reads_earlier_curves(trial):
             writer.wait()  # its rule reads curves that may not have been written yet
         try:
-            to_write = self.train(trial, engine)
+            with counted_training(trial, is_shared=engine is not self._trainer.engine) as told:
+                to_write = self.train(trial, engine)
+                told.epochs, told.seconds = to_write.trained.result.epochs, to_write.trained.own_seconds
         except SearchEndedError as end:
             logger.warning("trial %d · ended with the search, without a result: %s", trial.number, end)
             return
         if budget is not None:
             budget.settle(trial, to_write.trained.result)
+        write_ledger_if_due()
         self._ended.append(to_write.trained.result)
         self._is_hopeless = trial.replicate == 0 and common_failure(counted(self._ended)) is not None
         writer.submit(partial(self.write, to_write))
@@ -163,7 +172,7 @@ class TrialRunner:
         record_limit = self._crash_log.record_limit if is_supervised() else None
         try:
             with self._crash_log.training(trial.key, trial.number), watched(study.limits, record_limit) as watch:
-                outcome = self._outcome(trial, engine, log, watch, limits)
+                outcome, earlier = self._outcome(trial, engine, log, watch, limits)
                 own = own_metric(study)
                 objective = ranking_objective(engine, outcome, trainer.dataset, study.objective.name, own)
                 prepare = partial(trainer.checkpoints.prepare, outcome, checkpoint)
@@ -187,15 +196,22 @@ class TrialRunner:
         result = _result(trial, outcome, objective)
         if over and result.is_ranked:
             result = replace(result, status=Status.OVER_LIMIT, message=over)
-        return TrainedTrial(result, write_checkpoint)
+        return TrainedTrial(result, write_checkpoint, sum(outcome.curves.get(names.SECONDS, ())[earlier:]))
 
-    def _outcome(self, trial: Trial, engine: "Engine", log: TrialLog, watch: Watch, limits: ModelLimits) -> "Outcome":
-        """Train the trial by its recipe; resume it if an earlier rung or an earlier process left a state."""
+    def _outcome(
+        self, trial: Trial, engine: "Engine", log: TrialLog, watch: Watch, limits: ModelLimits
+    ) -> "tuple[Outcome, int]":
+        """Train the trial by its recipe; resume it if an earlier rung or an earlier process left a state.
+
+        Return the number of epochs that the earlier rung had trained, too.
+        """
         from nightune.models.training.loop import train  # noqa: PLC0415 - Keras
 
         setting, trainer, study = self._setting, self._trainer, self._setting.study
         recipe, training = read_recipe(trial.params), f"{setting.sweep.run_id} {trial.key}"
         engine = trainer.of_trial(engine, trial)
+        halted = trainer.halted.take(training, setting.epochs)
+        earlier = 0 if halted is None else len(halted.history)
         outcome = train(
             engine,
             recipe,
@@ -208,16 +224,18 @@ class TrialRunner:
             stopping=stopping_inputs(setting.store, setting.sweep, study, trial, recipe),
             until=setting.epochs,
             keeper=RunKeeper(self._snapshot_plan, setting.store, trial, log, watch.add_seconds),
-            halted=trainer.halted.take(training, setting.epochs),
+            halted=halted,
             report=study.objective.report,
             own=own_metric(study),
             check=limits.refuse_weights,
         )
         trainer.halted.keep(training, engine, outcome)
-        return outcome
+        return outcome, earlier
 
     def _log_epoch(self, trial: Trial, log: TrialLog, watch: Watch, epoch: int, values: Mapping[str, float]) -> None:
-        log.log_epoch(epoch, values)
+        with phase(TRACKING):
+            log.log_epoch(epoch, values)
+        write_ledger_if_due()
         watch.check()
         if self._setting.budget is not None:
             self._setting.budget.check()

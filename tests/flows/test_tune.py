@@ -87,6 +87,20 @@ def test_fresh_starts_the_next_sweep_with_new_points(small_study: Path, runs) ->
     assert len(runs()) == 8
 
 
+def test_the_ledger_accounts_for_the_time_of_the_sweep(tuned: Tuned) -> None:
+    from nightune.phases import SEARCH
+    from nightune.tasks.tracking.store.store import open_existing_store
+    from nightune.tasks.tracking.sweeps.ledgers import read_ledger
+    from nightune.tuning.analysis.ledger import ON_DEVICE
+
+    ledger = read_ledger(open_existing_store(tuned.store), tuned.report.sweep)
+    assert ledger is not None
+    trainings, search = ledger.trainings(SEARCH), ledger.of_stage(SEARCH)
+    assert {each.trial for each in trainings} == {0, 1, 2, 3}
+    assert all(each.epochs == 2 for each in trainings)
+    assert sum(each.seconds for each in trainings) == pytest.approx(sum(search[name] for name in ON_DEVICE), rel=0.02)
+
+
 @pytest.mark.nights
 def test_overrides_of_the_command_line_make_another_sweep(small_study: Path) -> None:
     tune(small_study)

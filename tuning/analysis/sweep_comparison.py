@@ -49,6 +49,7 @@ class Score:
     trials: int
     verdict: str
     values: MetricValues | None = None
+    trial: int | None = None  # the confirmed winner, or the best of the search
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +131,22 @@ def _score(night: ComparedSweep) -> Score:
         trials=len(night.results),
         verdict=night.verdict,
         values=night.values,
+        trial=None if (best := _winner(night)) is None else best.trial.number,
     )
 
 
 def _winner_params(night: ComparedSweep) -> Mapping[str, Value]:
-    """The params of the confirmed winner, or of the best trial of the search."""
+    winner = _winner(night)
+    return {} if winner is None else winner.trial.params
+
+
+def _winner(night: ComparedSweep) -> TrialResult | None:
+    """Return the confirmed winner, or the best trial of the search."""
     winner = night.confirmation.winner if night.confirmation else None
     for result in leaderboard(night.results, night.direction):
         if result.is_ranked and (winner is None or result.trial.key == winner.finalist.key):
-            return result.trial.params
-    return {}
+            return result
+    return None
 
 
 def _only(names: Sequence[str], params: Mapping[str, Value]) -> Mapping[str, Value]:

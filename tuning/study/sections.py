@@ -273,7 +273,8 @@ OF_MODEL = {"parameters": "{:,.0f} parameters", "size_mb": "{:.4g} MB of weights
 class Limits(Section):
     """Limits of one trial. A trial over its time or memory fails; the sweep continues.
 
-    The others are of its model: one over them is ranked last, and is not promoted. They belong to the trials' identity.
+    Others are of its model: one over them is ranked last, and is not promoted. They belong to the trials' identity. The
+    price of the machine limits nothing, and changes no trial; the report writes the cost by it.
     """
 
     seconds: Annotated[float, Field(gt=0, description="a number of seconds above 0")] | None = None
@@ -281,6 +282,7 @@ class Limits(Section):
     parameters: Annotated[int, Field(gt=0, description="a whole number above 0")] | None = None
     size_mb: Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number of MB above 0")] | None = None
     latency_ms: Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number of ms above 0")] | None = None
+    price_per_hour: Annotated[float, Field(ge=0, allow_inf_nan=False, description="a number from 0")] | None = None
 
     @property
     def of_model(self) -> dict[str, float]:

@@ -4,6 +4,8 @@ import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
+from nightune.phases import COMPILING, phase
+
 
 class FirstCalls:
     """The first call of each function of a program; functions differ in the shapes of their arguments."""
@@ -24,8 +26,11 @@ class FirstCalls:
     @contextmanager
     def measured(self, function: Hashable) -> Iterator[None]:
         """Measure the block if it is the function's first call that succeeds."""
+        if function in self._seen:
+            yield
+            return
         started_at = time.perf_counter()
-        yield
-        if function not in self._seen:
-            self._seen.add(function)
-            self.seconds += time.perf_counter() - started_at
+        with phase(COMPILING):
+            yield
+        self._seen.add(function)
+        self.seconds += time.perf_counter() - started_at

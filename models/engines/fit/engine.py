@@ -43,6 +43,7 @@ from nightune.models.training.seeds import Seeds, seed_dropout
 from nightune.models.training.settled_heads import SettledHeads
 from nightune.models.training.snapshots import EngineSnapshot, refuse_other_shapes
 from nightune.models.user_code import source_digest
+from nightune.phases import VALIDATION, phase
 
 
 class FitEngine:
@@ -113,7 +114,7 @@ class FitEngine:
         made = count_updates(state.model.optimizer)
         state, micro, trained = train_epoch(state, plan)
         made = count_updates(state.model.optimizer) - made
-        with evaluated(state.model), random_states_kept(state.model):
+        with phase(VALIDATION), evaluated(state.model), random_states_kept(state.model):
             outputs = predict(state.model, self._dataset.validation.inputs)
             measured = state.measurements.measure(predict, state.head, trained.before)
         scaled = loss_scale_statistics(state.model.optimizer, plan.updates, made)

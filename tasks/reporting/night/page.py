@@ -21,10 +21,12 @@ from nightune.tasks.reporting.night import headings, tables
 from nightune.tasks.reporting.night.answer import answer, headline
 from nightune.tasks.reporting.night.charts_library import charts_library
 from nightune.tasks.reporting.night.curves_figure import curve_columns
+from nightune.tasks.reporting.night.data_part import data_part, since_part
 from nightune.tasks.reporting.night.effects_figures import importance, isolation
 from nightune.tasks.reporting.night.figures import trial_rows
 from nightune.tasks.reporting.night.finalists_figure import finalists
 from nightune.tasks.reporting.night.history_figure import history
+from nightune.tasks.reporting.night.ledger_part import ledger_part
 from nightune.tasks.reporting.night.measure import Spec
 from nightune.tasks.reporting.night.next_steps import Advice
 from nightune.tasks.reporting.night.phrases import write_command
@@ -75,6 +77,9 @@ def draw_page(night: Night, context: Context) -> str:
         failures=tables.failures(night),
         finalists=tables.finalist_rows(night),
         metrics=tables.metric_rows(night),
+        ledger=ledger_part(night),
+        data_read=data_part(night),
+        since=since_part(night),
         names=names,
         rows=rows,
         columns=[_column_head(night, result) for result, _ in columns],
@@ -112,10 +117,12 @@ def draw_stills(night: Night) -> dict[str, Still]:
 
 @lru_cache(maxsize=1)
 def _template() -> Any:
-    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - only the report needs it
+    from jinja2 import Environment, FunctionLoader, StrictUndefined  # noqa: PLC0415 - only the report needs it
 
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    return environment.from_string(_part("page.html.j2"))
+    environment = Environment(
+        loader=FunctionLoader(_part), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
+    return environment.get_template("page.html.j2")
 
 
 def _figures(night: Night) -> dict[str, Spec]:

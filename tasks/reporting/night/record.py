@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from statistics import median
 
+from nightune.tasks.reporting.night.accounts import Accounts, read_accounts
 from nightune.tasks.reporting.night.measure import Measure, head_of, measure_of
 from nightune.tasks.tracking.registry import registry
 from nightune.tasks.tracking.registry.registry import Version
@@ -79,6 +80,7 @@ class Night:
     mattered: WhatMattered | None = None  # None until the sweep is complete
     reported: Mapping[str, float] = field(default_factory=dict)  # the winner's validation metrics
     pages: Pages = field(default_factory=lambda: Pages(""))
+    accounts: Accounts = field(default_factory=Accounts)
 
     @cached_property
     def results(self) -> list[TrialResult]:
@@ -214,6 +216,7 @@ def read_night(store: Store, study: str, sweep: Sweep) -> Night:
         findings=read_findings(store, sweep),
         mattered=read_importance(store, sweep),
         pages=find_pages(store),
+        accounts=read_accounts(store, study, sweep),
     )
     metrics = dict.fromkeys((sweep.metric, *CURVES))
     curves = {each.trial.number: read_curves(store, each.run_id, metrics) for each in night.learners}

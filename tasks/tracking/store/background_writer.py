@@ -9,6 +9,7 @@ from contextvars import copy_context
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+from nightune.phases import WAITING, phase
 from nightune.tasks.tracking.store.retry import short_retries
 
 MAXIMUM_PENDING = 3  # results that a kill may lose, so that their trials train again
@@ -52,7 +53,8 @@ class BackgroundWriter(Generic[R]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with nullcontext() if error is None or isinstance(error, Exception) else short_retries():
+        is_usual = error is None or isinstance(error, Exception)
+        with nullcontext() if is_usual else short_retries(), phase(WAITING):
             self._pool.shutdown(wait=True)
         for future in self._pending:
             lost = None if future.cancelled() else future.exception()
@@ -62,4 +64,5 @@ class BackgroundWriter(Generic[R]):
                 logger.warning("a finished trial could not be written: %s: %s", type(lost).__name__, lost)
 
     def _collect_oldest(self) -> None:
-        self._results.append(self._pending.popleft().result())
+        with phase(WAITING):
+            self._results.append(self._pending.popleft().result())

@@ -26,6 +26,7 @@ SWEEP_NUMBER = "nightune.sweep_number"
 METRIC = "nightune.metric"
 METRIC_CODE = "nightune.metric_code"  # of a metric of the user: identifies its file and those that it imports
 DIRECTION = "nightune.direction"
+CODE = "nightune.code"  # of the user: identifies the files of architectures, losses, rules and the metric
 PLANNED_TRIALS = "nightune.planned_trials"
 ASKED_TRIALS = "nightune.asked_trials"  # where these are not the planned ones: a space of few points
 EARLIER_LENGTHS = "nightune.earlier_lengths"  # of an extended sweep: the numbers of trials that it was asked for before
@@ -38,6 +39,7 @@ ENGINE_REASON = "nightune.engine_reason"
 COMPILED_FUNCTIONS = "nightune.compiled_functions"  # by all processes of the sweep; 0: no tag
 COMPILE_SECONDS = "nightune.compile_seconds"  # of tracing and compiling them
 FINDINGS = "nightune.findings"  # about the data, one a line; all of them are in FINDINGS_FILE
+DRIFT = "nightune.drift"  # against the sweep before, a column a line; "none", or "no sweep before"
 BEST_TRIAL = "nightune.best_trial"  # of the search
 PROPOSED = "nightune.proposed"  # how many points a model proposed so far; they are in PROPOSALS_FILE
 BEGAN_FROM = "nightune.began_from"  # the earlier sweep whose best points are its first trials
@@ -128,6 +130,10 @@ TRIALS_PER_HOUR = "trials_per_hour"
 FINISHED_TRIALS = "finished_trials"
 BEST_OBJECTIVE = "best_objective"  # of the search
 CONFIRMED_OBJECTIVE = "confirmed_objective"  # of the winner, over fresh seeds
+HOURS = "hours"  # of all commands that worked on the sweep
+DEVICE_SECONDS = "device_seconds"  # in which a device compiled, trained or validated
+ENERGY = "energy_kwh"  # where the machine has a counter
+COST = "cost"  # of the hours, at the study's price
 
 # Artifacts of trials and replicates.
 CHECKPOINT_FOLDER = "checkpoint"
@@ -154,6 +160,8 @@ IMPORTANCE_TABLE = "importance/dimensions.json"
 VERDICT_JSON = "promotion/verdict.json"
 VERDICT_PAGE = "promotion/verdict.md"
 REPORT_PAGE = "report/index.html"
+DATA_PROFILE = "data/profile.json"  # how columns were read and are distributed, outside the test split
+LEDGER = "ledger.json"  # the time of each command, phase and training
 
 # Artifacts of probes.
 PROBE_CHART = "probe.svg"

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from nightune.phases import TRACKING, WAITING, phase
 from nightune.settings import read_settings
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.errors import RefusedRequestError, StoreLostError
@@ -80,10 +81,11 @@ def retry_call(action: Callable[[], Any], address: str, again: Callable[[], Any]
             logger.warning("the store does not answer (%s); waiting for it, at most %.0f s", reason, left)
             is_logged = True
         pause_now = min(left, pause * _jitter.uniform(0.7, 1.3))  # waiting processes must not retry in step
-        if _is_short.is_set():
-            time.sleep(min(pause_now, FIRST_PAUSE_SECONDS))
-        else:
-            _is_short.wait(pause_now)
+        with phase(WAITING):
+            if _is_short.is_set():
+                time.sleep(min(pause_now, FIRST_PAUSE_SECONDS))
+            else:
+                _is_short.wait(pause_now)
         pause, action = min(2 * pause, LONGEST_PAUSE_SECONDS), again or action
 
 
@@ -102,7 +104,8 @@ class RetryingClient:
     def _call(self, name: str, action: Callable[[], Any]) -> Any:
         """Retry a call; turn MLflow's own error into ours."""
         try:
-            return retry_call(action, self._address)
+            with phase(TRACKING):
+                return retry_call(action, self._address)
         except Exception as error:
             code = str(getattr(error, "error_code", ""))
             if not code and not (isinstance(error, OSError) and name in READING):

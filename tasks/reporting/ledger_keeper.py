@@ -1,0 +1,158 @@
+"""Keep the ledger of a sweep while a command works on it: the time of each phase and of each training.
+
+It is written every half minute, and at the end: a killed command loses what it did since.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psutil
+
+from nightune.phases import COMPILING, TRAINING, VALIDATION, Clock, clock_running, current_clock, phase
+from nightune.settings import usable_settings
+from nightune.tasks.reporting.energy import Meter, open_meter
+from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.store.errors import StoreError
+from nightune.tasks.tracking.store.retry import retry_limit
+from nightune.tasks.tracking.sweeps.ledgers import read_ledger, write_ledger
+from nightune.tuning.analysis.ledger import Ledger, Session, Training
+from nightune.tuning.trial import Trial
+
+WRITE_SECONDS = 30.0
+
+logger = logging.getLogger("nightune")
+_open = threading.local()
+_first_session = [True]  # of this process: its start belongs to it
+
+
+class LedgerKeeper:
+    """The ledger of a sweep with the session of this command, whose clock and meter run."""
+
+    def __init__(self, setting: Setting, command: str, clock: Clock, meter: Meter) -> None:
+        self._setting, self._command, self._clock, self._meter = setting, command, clock, meter
+        held = read_ledger(setting.store, setting.sweep)
+        self._earlier = () if held is None else held.sessions
+        self._began = time.time() - sum(sum(phases.values()) for phases in clock.read().values())
+        self._trainings: list[Training] = []
+        self._written_at = time.monotonic()
+
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing was trained."""
+        return not self._trainings
+
+    def add(self, training: Training) -> None:
+        """Add a training."""
+        self._trainings.append(training)
+
+    def write_if_due(self) -> None:
+        """Write the ledger, if it was not written for half a minute."""
+        if time.monotonic() - self._written_at > WRITE_SECONDS:
+            self.write()
+
+    def write(self) -> None:
+        """Write the ledger."""
+        session = Session(
+            command=self._command,
+            began=self._began,
+            stages=self._clock.read(),
+            trainings=tuple(self._trainings),
+            joules=self._meter.joules(),
+            energy_of=self._meter.names,
+            price_per_hour=self._setting.study.limits.price_per_hour,
+        )
+        write_ledger(self._setting.store, self._setting.sweep, Ledger((*self._earlier, session)))
+        self._written_at = time.monotonic()
+
+
+@contextmanager
+def command_clock() -> Iterator[None]:
+    """Count the phases of a command from its start: that of its process, if it has one of its own."""
+    clock, meter = Clock(began_at=_began_at()), open_meter()
+    clock.at_change = meter.poll
+    _open.meter = meter
+    with clock_running(clock):
+        yield
+
+
+def _began_at() -> float | None:
+    """Return when the process of a command began; None for a later session, and in a process of the user."""
+    settings = usable_settings()
+    is_own = settings.supervisor is not None or settings.served_by is not None
+    is_first, _first_session[0] = _first_session[0], False
+    if not is_own or not is_first:
+        return None
+    return time.perf_counter() - max(0.0, time.time() - psutil.Process(os.getpid()).create_time())
+
+
+@contextmanager
+def ledger_kept(setting: Setting, command: str) -> Iterator[None]:
+    """Keep the sweep's ledger while the block runs; a command that trains nothing on a complete sweep has none."""
+    clock = current_clock()
+    if clock is None:
+        yield
+        return
+    keeper, shows_only = LedgerKeeper(setting, command, clock, _open.meter), setting.sweep.is_complete
+    _open.keeper = keeper
+    try:
+        yield
+    finally:
+        _open.keeper = None
+        if command != "tune" or not (shows_only and keeper.is_empty):
+            _write_last(keeper)
+
+
+def _write_last(keeper: LedgerKeeper) -> None:
+    """Write the ledger at the end, which no error of it may change."""
+    try:
+        with retry_limit(2.0):
+            keeper.write()
+    except (StoreError, OSError) as error:
+        logger.warning("the ledger could not be written: %s", error)
+
+
+@dataclass
+class Trained:
+    """What a training tells of itself: its last epoch, and its own share of the seconds of its epochs."""
+
+    epochs: int = 0
+    seconds: float = 0.0
+
+
+@contextmanager
+def counted_training(trial: Trial, is_shared: bool) -> Iterator[Trained]:
+    """Add the block to the ledger as a training of a trial; `is_shared`: the device computes several at once."""
+    keeper, clock, told = _keeper(), current_clock(), Trained()
+    if keeper is None or clock is None:
+        yield told
+        return
+    before = _on_device(clock)
+    try:
+        with phase(TRAINING):
+            yield told
+    finally:
+        spent = {name: after - before[name] for name, after in _on_device(clock).items()}
+        own = told.seconds if is_shared else sum(spent.values())
+        parts = (0.0, 0.0) if is_shared else (spent[COMPILING], spent[VALIDATION])
+        keeper.add(Training(trial.number, trial.replicate, clock.stage, told.epochs, own, *parts, is_shared=is_shared))
+
+
+def write_ledger_if_due() -> None:
+    """Write the ledger of the sweep that this thread works on, if it was not written for half a minute."""
+    keeper = _keeper()
+    if keeper is not None:
+        keeper.write_if_due()
+
+
+def _keeper() -> LedgerKeeper | None:
+    found: LedgerKeeper | None = getattr(_open, "keeper", None)
+    return found
+
+
+def _on_device(clock: Clock) -> dict[str, float]:
+    return {name: clock.total(name) for name in (TRAINING, COMPILING, VALIDATION)}

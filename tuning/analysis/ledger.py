@@ -1,0 +1,146 @@
+"""What a sweep cost: the time of each phase, of each trial, optimizer and rung, its energy and its money."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from nightune.phases import COMPILING, IDLE, TRACKING, TRAINING, VALIDATION, WAITING
+
+ON_DEVICE = (TRAINING, COMPILING, VALIDATION)
+PHASES = (TRAINING, COMPILING, VALIDATION, TRACKING, WAITING, IDLE)
+SECONDS_PER_HOUR = 3600.0
+JOULES_PER_KWH = 3.6e6
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One training of a trial, or the part of it up to a rung, in seconds of one device.
+
+    `replicate` is 0 for the trial itself; `epochs` is the epoch at which it ended. Trainings that a device computed at
+    once (`is_shared`) do not know their seconds of compilation and validation; theirs are a share of the whole.
+    """
+
+    trial: int
+    replicate: int
+    stage: str
+    epochs: int
+    seconds: float  # compilation and validation included
+    compiling: float = 0.0
+    validation: float = 0.0
+    is_shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The work of one command on a sweep. `began` is in seconds since 1970; `joules` is None without a counter."""
+
+    command: str
+    began: float
+    stages: Mapping[str, Mapping[str, float]]  # stage → phase → seconds; they sum to the session's wall time
+    trainings: tuple[Training, ...] = ()
+    joules: float | None = None
+    energy_of: str = ""  # the parts of the machine whose counters were read
+    price_per_hour: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """The wall time."""
+        return sum(sum(phases.values()) for phases in self.stages.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one trial, optimizer or rung took of the time in which the device worked for the search."""
+
+    name: str
+    trainings: int
+    seconds: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """All commands that worked on a sweep, in order."""
+
+    sessions: tuple[Session, ...] = field(default_factory=tuple)
+
+    @property
+    def seconds(self) -> float:
+        """The wall time of all commands; time between them is not part of it."""
+        return sum(each.seconds for each in self.sessions)
+
+    @property
+    def device_seconds(self) -> float:
+        """The seconds in which a device compiled, trained or validated."""
+        return sum(self.of_phase(name) for name in ON_DEVICE)
+
+    @property
+    def joules(self) -> float | None:
+        """The energy; None if a command's machine has no counter that can be read."""
+        told = [each.joules for each in self.sessions if each.joules is not None]
+        return sum(told) if told and len(told) == len(self.sessions) else None
+
+    @property
+    def cost(self) -> float | None:
+        """The money, in the unit of the price; None if a command had no price."""
+        priced = [
+            each.seconds / SECONDS_PER_HOUR * each.price_per_hour
+            for each in self.sessions
+            if each.price_per_hour is not None
+        ]
+        return sum(priced) if priced and len(priced) == len(self.sessions) else None
+
+    @property
+    def stages(self) -> list[str]:
+        """The names of the stages, in the order in which they first began."""
+        return list(dict.fromkeys(name for each in self.sessions for name in each.stages))
+
+    def of_stage(self, stage: str) -> dict[str, float]:
+        """Return the seconds of a stage by phase."""
+        found = dict.fromkeys(PHASES, 0.0)
+        for session in self.sessions:
+            for name, seconds in session.stages.get(stage, {}).items():
+                found[name] = found.get(name, 0.0) + seconds
+        return found
+
+    def of_phase(self, phase: str) -> float:
+        """Return the seconds of a phase in all stages."""
+        return sum(self.of_stage(stage).get(phase, 0.0) for stage in self.stages)
+
+    def trainings(self, stage: str) -> list[Training]:
+        """Return the trainings of a stage; those that shared the device have their part of the stage's time."""
+        held = [each for session in self.sessions for each in session.trainings if each.stage == stage]
+        together, whole = sum(each.seconds for each in held), sum(self.of_stage(stage)[name] for name in ON_DEVICE)
+        if not any(each.is_shared for each in held) or together <= 0:
+            return held
+        return [_scaled(each, whole / together) for each in held]
+
+
+def shares(trainings: Iterable[Training], names: Mapping[int, str]) -> list[Share]:
+    """Return what the trials of each name took, the largest first; `names` by trial, others are left out."""
+    named = [(names[each.trial], each) for each in trainings if each.trial in names]
+    return sorted(_shares(named), key=lambda share: -share.seconds)
+
+
+def rung_shares(trainings: Iterable[Training], rungs: Iterable[int]) -> list[Share]:
+    """Return what the trainings up to each rung took. A training belongs to the first rung that its last epoch reaches.
+
+    `rungs` are the epochs at which trainings halt, or end.
+    """
+    ends = sorted(set(rungs))
+    named = [(next((str(end) for end in ends if each.epochs <= end), str(ends[-1])), each) for each in trainings]
+    return sorted(_shares(named), key=lambda share: int(share.name))
+
+
+def _shares(named: list[tuple[str, Training]]) -> list[Share]:
+    whole = sum(each.seconds for _, each in named)
+    groups: dict[str, list[float]] = {}
+    for name, each in named:
+        groups.setdefault(name, []).append(each.seconds)
+    return [
+        Share(name, len(seconds), sum(seconds), sum(seconds) / whole if whole else 0.0)
+        for name, seconds in groups.items()
+    ]
+
+
+def _scaled(training: Training, factor: float) -> Training:
+    return replace(training, seconds=training.seconds * factor)
