@@ -11,6 +11,7 @@ from nightune.flows.runtime.task_run_records import wait_until_recorded
 from nightune.models.kept_code import code_kept
 from nightune.tasks.cohorts import cohorts
 from nightune.tasks.confirm_finalists import confirm_finalists, finalists, missing_replicates, rules
+from nightune.tasks.describe_finalists import describe_finalists
 from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.propose_trials import propose_trials
@@ -114,7 +115,9 @@ def confirm(setting: Setting) -> Confirmation | None:
     if rules(setting).finalists == 0:
         return None
     train_replicates(setting, finalists(setting))
-    return confirm_finalists(setting)
+    confirmation = confirm_finalists(setting)
+    describe_finalists(setting)
+    return confirmation
 
 
 def train_replicates(setting: Setting, results: Sequence[TrialResult], count: int | None = None) -> None:
