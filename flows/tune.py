@@ -12,6 +12,7 @@ from nightune.models.kept_code import code_kept
 from nightune.phases import CONFIRMATION, SEARCH, stage
 from nightune.tasks.cohorts import cohorts
 from nightune.tasks.confirm_finalists import confirm_finalists, finalists, missing_replicates, rules
+from nightune.tasks.describe_finalists import describe_finalists
 from nightune.tasks.earlier_sweeps import Earlier, begin_with_best, learned, read_earlier
 from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import prepare_data
@@ -145,7 +146,9 @@ def confirm(setting: Setting) -> Confirmation | None:
         return None
     with stage(CONFIRMATION):
         train_replicates(setting, finalists(setting))
-        return confirm_finalists(setting)
+        confirmation = confirm_finalists(setting)
+        describe_finalists(setting)
+        return confirmation
 
 
 def train_replicates(setting: Setting, results: Sequence[TrialResult], count: int | None = None) -> None:

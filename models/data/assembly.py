@@ -89,9 +89,16 @@ def assemble(data: EncodedData) -> Dataset:
         description={},
         ranking_apart=splits.get("ranking"),
         example=data.table(rows.train[:EXAMPLE_ROWS]),
+        row_numbers=_row_numbers(data),
     )
     described = replace(dataset, description=_describe(dataset.with_folds(data.folds), data))
     return described.with_folds(data.folds)
+
+
+def _row_numbers(data: EncodedData) -> dict[str, np.ndarray]:
+    """Return the numbers in the source of the rows that rank trials; of the sealed ones none are kept."""
+    rows, numbers = {"validation": data.rows.validation, "ranking": data.rows.ranking}, data.raw.numbers
+    return {} if numbers is None else {name: numbers[index] for name, index in rows.items() if index is not None}
 
 
 def _version(splits: Mapping[str, Examples], data: EncodedData) -> str:

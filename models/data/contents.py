@@ -39,3 +39,4 @@ class Arrays:
     weights: np.ndarray | None = None  # (examples,) float32 from 0
     form: Mapping[str, Any] = field(default_factory=dict)  # how a version takes raw rows, if not as such arrays
     has_order: bool = True  # False: a loader gave the rows in another order each time
+    numbers: np.ndarray | None = None  # of each row in its part, if the arrays are several joined; None: its place

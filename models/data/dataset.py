@@ -1,7 +1,7 @@
 """Datasets and their splits, as data preparation makes them and training reads them."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
@@ -152,6 +152,7 @@ class Dataset:
     class_counts: dict[str, int] | None = None  # the training rows of each class; the same holds
     folds: "tuple[Dataset, ...]" = ()
     distributions: tuple[dict[str, Any], ...] = ()  # of targets and inputs outside the test split; the same holds
+    row_numbers: Mapping[str, np.ndarray] = field(default_factory=dict)  # in the source, of each split that ranks
 
     def with_folds(self, folds: Sequence[tuple[Examples, Examples]]) -> "Dataset":
         """Return the data set with the training and validation examples of each fold."""

@@ -109,6 +109,7 @@ def join_arrays(parts: Mapping[str, Arrays], source: str) -> Arrays:
         else np.concatenate([each.weights for each in parts.values() if each.weights is not None]),
         findings=tuple(dict.fromkeys(finding for each in parts.values() for finding in each.findings)),
         keys={**keys, "part": pd.Series(named, name="part")},
+        numbers=np.concatenate([np.arange(row_count(each.inputs)) for each in parts.values()]),
     )
 
 

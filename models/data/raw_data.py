@@ -46,6 +46,7 @@ class RawData:
     heads: Mapping[str, np.ndarray] = field(default_factory=dict)
     tasks: Mapping[str, str] = field(default_factory=dict)
     head_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # names of columns of a head's targets
+    numbers: np.ndarray | None = None  # of each row in the source or its file, from 0; None: it has no order
 
     @property
     def has_arrays(self) -> bool:
@@ -90,6 +91,7 @@ def separate_target(content: Table | Arrays, settings: DataSettings) -> RawData:
         findings=(*content.findings, *settled.findings),
         weights=None if content.weights is None else RowWeights(content.weights, by_rows=settings.metrics_by_rows),
         form=content.form,
+        numbers=_numbers(content) if content.has_order else None,
     )
 
 
@@ -121,8 +123,18 @@ def _from_table(table: Table, settings: DataSettings) -> RawData:
         weights=weights,
         form=table.form,
         has_text_names=table.has_text_names,
+        numbers=_numbers(table)[~read.lacks],
         **read.fields,
     )
+
+
+def _numbers(content: Table | Arrays) -> np.ndarray:
+    """Return the number of each row in the source, or in the file or array of its part, from 0."""
+    if isinstance(content, Arrays):
+        return np.arange(row_count(content.inputs)) if content.numbers is None else content.numbers
+    if content.parts is None:
+        return np.arange(len(content.frame))
+    return content.parts.groupby(content.parts).cumcount().to_numpy()
 
 
 def _refuse_unknown_columns(names: list[str], targets: tuple[str, ...], settings: DataSettings) -> None:

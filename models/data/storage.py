@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 EXAMPLE, SEALED = "example.parquet", "sealed"
 PROFILE = "profile.json"  # how columns were read and are distributed; no training reads it
 GROUPS = "test_groups.npy"  # in the sealed folder
+ROW_NUMBERS = ("validation", "ranking")  # the splits whose rows have their numbers in the source stored
 
 # Errors of files that are truncated, or that another version of a library wrote.
 _DAMAGES = (OSError, ValueError, EOFError, KeyError)
@@ -42,6 +43,7 @@ def save_dataset(dataset: Dataset, root: Path) -> Path:
     if folder.exists():
         _add_groups(dataset, folder)
         _write_profile(dataset, folder)
+        _renumber(dataset, folder)
         return folder
     root.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=root))
@@ -85,6 +87,7 @@ def open_dataset(folder: Path) -> Dataset:
         description=description,
         ranking_apart=read_split(folder, "ranking") if "ranking" in sizes else None,
         example=example,
+        row_numbers={name: np.load(file) for name in ROW_NUMBERS if (file := _numbers_file(folder, name)).exists()},
     )
     count = description["split"].get("folds", 0)
     return dataset.with_folds(
@@ -135,6 +138,8 @@ def _write(dataset: Dataset, folder: Path) -> None:
         parquet_form(dataset.example).to_parquet(folder / EXAMPLE, engine="pyarrow")
     text = json.dumps(dataset.description, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+    for name, numbers in dataset.row_numbers.items():
+        np.save(_numbers_file(folder, name), numbers, allow_pickle=False)
     (folder / SEALED).mkdir()
     test = dataset.test.open(Purpose.PREPARATION, record=lambda: None)
     _write_arrays(test, folder / SEALED / "test")
@@ -174,10 +179,29 @@ def _add_groups(dataset: Dataset, folder: Path) -> None:
         return
     groups = dataset.test.open(Purpose.PREPARATION, record=lambda: None).groups
     if groups is not None:
-        with tempfile.NamedTemporaryFile(dir=sealed, suffix=".npy", delete=False) as file:
-            np.save(file, groups, allow_pickle=False)
-        Path(file.name).chmod(0o644)
-        Path(file.name).replace(sealed / GROUPS)
+        _replace(sealed / GROUPS, groups)
+
+
+def _renumber(dataset: Dataset, folder: Path) -> None:
+    """Write the numbers of rows in the source where those of the saved data are missing or of another source."""
+    for name in ROW_NUMBERS:
+        file, numbers = _numbers_file(folder, name), dataset.row_numbers.get(name)
+        if numbers is None:
+            file.unlink(missing_ok=True)
+        elif not file.exists() or not np.array_equal(np.load(file), numbers):
+            _replace(file, numbers)
+
+
+def _numbers_file(folder: Path, name: str) -> Path:
+    return folder / f"{name}_rows.npy"
+
+
+def _replace(place: Path, array: np.ndarray) -> None:
+    """Write an array file in one step."""
+    with tempfile.NamedTemporaryFile(dir=place.parent, suffix=".npy", delete=False) as file:
+        np.save(file, array, allow_pickle=False)
+    Path(file.name).chmod(0o644)
+    Path(file.name).replace(place)
 
 
 def _write_arrays(examples: Examples, stem: Path) -> None:

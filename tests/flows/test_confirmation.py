@@ -69,6 +69,25 @@ def test_finalists_are_confirmed_by_replicates_under_their_trials(confirmed: Tun
     ]
 
 
+def test_what_the_finalists_answer_is_recorded_with_their_runs(confirmed: Tuned) -> None:
+    import json
+
+    import mlflow
+
+    table = runs_in(confirmed.store, "replicate")
+    for result in confirmed.report.results[:2]:
+        file = mlflow.artifacts.download_artifacts(run_id=result.run_id, artifact_path="held_out/answers.json")
+        answers = json.loads(Path(file).read_text())
+        own = table[table["tags.mlflow.parentRunId"] == result.run_id].set_index("run_id").loc[answers["models"]]
+        head = answers["heads"][0]
+        assert head["loss"] == pytest.approx(own["metrics.objective"].mean(), rel=1e-5)  # of val_loss
+        assert sum(map(sum, head["matrix"])) == pytest.approx(answers["rows"])
+        assert answers["split"] == "validation"
+        assert len(head["worst"]) == 10
+        assert answers["size_mb"] == pytest.approx(4 * (4 * 4 + 4 + 4 * 3 + 3) / 1e6)
+        assert answers["latency_ms"] > 0
+
+
 def test_the_table_shows_the_search_score_beside_the_confirmed_one(confirmed: Tuned) -> None:
     from rich.console import Console
 

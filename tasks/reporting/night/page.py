@@ -19,6 +19,7 @@ from typing import Any
 
 from nightune.tasks.reporting.night import headings, tables
 from nightune.tasks.reporting.night.answer import answer, headline
+from nightune.tasks.reporting.night.answers_section import answer_sections, answer_specs, answers_heading
 from nightune.tasks.reporting.night.charts_library import charts_library
 from nightune.tasks.reporting.night.curves_figure import curve_columns
 from nightune.tasks.reporting.night.data_part import data_part, since_part
@@ -58,7 +59,7 @@ class Context:
 def draw_page(night: Night, context: Context) -> str:
     """Return the page as HTML."""
     study_file, columns = context.study_file, curve_columns(night)
-    specs = _figures(night) | {f"curves-{result.trial.number}": spec for result, spec in columns}
+    specs = _figures(night) | answer_specs(night) | {f"curves-{result.trial.number}": spec for result, spec in columns}
     reach = night.measure.reach([each.objective for each in night.ranked]) if night.ranked else (0.0, 0.0)
     script, library, drawn = _part("page.js"), charts_library(context.kept), trial_rows(night, reach)
     names, rows = tables.trial_table(night)
@@ -76,6 +77,8 @@ def draw_page(night: Night, context: Context) -> str:
         facts=tables.facts(night),
         failures=tables.failures(night),
         finalists=tables.finalist_rows(night),
+        answers=answer_sections(night),
+        answers_heading=answers_heading(night),
         metrics=tables.metric_rows(night),
         ledger=ledger_part(night),
         data_read=data_part(night),
@@ -95,7 +98,7 @@ def draw_page(night: Night, context: Context) -> str:
         data=_json(drawn),
         has_beyond=any(row["beyond"] for row in drawn),
         alt=_alternatives(night),
-        style=_part("page.css"),
+        style=f"{_part('page.css')}\n{_part('sections.css')}",
         library=library,
         script=script,
         hashes=[_hash(library), _hash(script)],
@@ -119,8 +122,9 @@ def draw_stills(night: Night) -> dict[str, Still]:
 def _template() -> Any:
     from jinja2 import Environment, FunctionLoader, StrictUndefined  # noqa: PLC0415 - only the report needs it
 
+    parts = FunctionLoader(_part)
     environment = Environment(
-        loader=FunctionLoader(_part), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+        loader=parts, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
     return environment.get_template("page.html.j2")
 

@@ -16,6 +16,7 @@ from nightune.tasks.tracking.store.errors import RefusedRequestError
 from nightune.tasks.tracking.store.pages import Pages, find_pages
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.confirmations import read_confirmation
+from nightune.tasks.tracking.sweeps.finalist_answers import read_answers
 from nightune.tasks.tracking.sweeps.findings import read_findings
 from nightune.tasks.tracking.sweeps.importances import read_importance
 from nightune.tasks.tracking.sweeps.links import run_address
@@ -27,6 +28,7 @@ from nightune.tasks.tracking.trials.recorded import RecordedTrial, read_curves, 
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.analysis.confirmation import Confirmation, ConfirmedFinalist, seed_band
 from nightune.tuning.analysis.effects import Effect, effects
+from nightune.tuning.analysis.held_out.summary import FinalistAnswers
 from nightune.tuning.analysis.importance import WhatMattered, by_importance
 from nightune.tuning.analysis.leaderboard import leaderboard, varying_params
 from nightune.tuning.analysis.metric_values import MetricValues, is_target_scaled, known_metric
@@ -81,6 +83,7 @@ class Night:
     reported: Mapping[str, float] = field(default_factory=dict)  # the winner's validation metrics
     pages: Pages = field(default_factory=lambda: Pages(""))
     accounts: Accounts = field(default_factory=Accounts)
+    answers: Mapping[int, FinalistAnswers] = field(default_factory=dict)  # by trial, as far as they are recorded
 
     @cached_property
     def results(self) -> list[TrialResult]:
@@ -220,7 +223,15 @@ def read_night(store: Store, study: str, sweep: Sweep) -> Night:
     )
     metrics = dict.fromkeys((sweep.metric, *CURVES))
     curves = {each.trial.number: read_curves(store, each.run_id, metrics) for each in night.learners}
-    return replace(night, curves=curves, reported=_reported(store, night))
+    return replace(night, curves=curves, reported=_reported(store, night), answers=_finalist_answers(store, night))
+
+
+def _finalist_answers(store: Store, night: Night) -> dict[int, FinalistAnswers]:
+    """Return what the finalists' models answer to the held-out rows, of those that have it recorded."""
+    finalists = [each.finalist for each in (night.confirmation.finalists if night.confirmation is not None else ())]
+    known = {result.run_id for result in night.results}
+    held = {each.trial: read_answers(store, each.run_id) for each in finalists if each.run_id in known}
+    return {trial: answers for trial, answers in held.items() if answers is not None}
 
 
 def _reported(store: Store, night: Night) -> dict[str, float]:

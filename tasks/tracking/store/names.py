@@ -142,6 +142,8 @@ CHECKPOINTS = (CHECKPOINT, f"{CHECKPOINT_FOLDER}/{ARCHIVE}")  # of a model with 
 SNAPSHOT_FOLDER = "resume"
 ERROR = "error.txt"  # the traceback of a failed trial
 PREPROCESSING_FOLDER = "preprocessing"
+HELD_OUT_FOLDER = "held_out"  # of finalists
+HELD_OUT = f"{HELD_OUT_FOLDER}/answers.json"
 
 # Artifacts of sweeps.
 STUDY_FOLDER = "study"

@@ -1,0 +1,39 @@
+"""What models answer to held-out rows, as arrays of all models of a finalist."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """The answers of several models to the same rows, and the loss of each row as a mean over the models.
+
+    `kind` is "classes", "labels" or "quantities". Of classes, `truths` are their places, (rows,), `predicted` those of
+    the models, (models, rows); `shares` are the probabilities of what `hits` says has come true, (models, rows): of two
+    classes the second one, else the predicted one; `truth_shares` those of the true class. Of labels all are 0 and 1
+    or probabilities, (models, rows, labels). Of quantities they are in the units of the data, (models, rows, columns),
+    of quantiles a column for each level. Without probabilities, `shares` are None and `why_no_shares` says why.
+    """
+
+    kind: str
+    names: tuple[str, ...]  # of classes, labels or quantities
+    truths: np.ndarray
+    predicted: np.ndarray
+    losses: Array  # (rows,)
+    weights: Array  # (rows,)
+    measure: str
+    shares: Array | None = None
+    hits: npt.NDArray[np.bool_] | None = None
+    truth_shares: Array | None = None
+    quantiles: tuple[float, ...] = ()
+    numbers: np.ndarray | None = None  # of the rows in the source
+    seed: int = field(default=0)  # of what chance would make
+
+    def mean(self, values: np.ndarray) -> float:
+        """Return the mean of values of rows by their weights, over the models if there are several."""
+        flat = np.asarray(values, np.float64)
+        return float(np.average(flat if flat.ndim == 1 else flat.mean(axis=0), weights=self.weights))
