@@ -197,7 +197,7 @@ BROKEN_SEARCH = {
     "trials = 4\nepochs = 4\n[objective]\nmetric = 'val_pinball'": "objective.metric: unknown "
     "'val_pinball'; … quantile … val_pinball_0.9)",
     "trials = 4\nepochs = 4\n[objective]\nmetric = 'val_pinball_0.999'": "objective.metric: unknown "
-    "… 0.995) (… val_pinball_0.9)",
+    "… 0.995) … val_pinball_0.9)",
     "trials = 4\nepochs = 4\n[objective]\nmetric = 'accuracy'": "objective.metric: 'accuracy' is not a metric of the "
     f"validation split; did you mean 'val_accuracy'? {METRICS}",
     "trials = 4\nepochs = 4\n[objective]\nmetric = 'val_accuracy'\ndirection = 'minimize'": "objective.direction: "
