@@ -133,6 +133,25 @@ def test_parts_of_a_folder_have_the_same_columns_of_types_that_fit(tmp_path):
         frame_of(tmp_path, "parts")
 
 
+@pytest.mark.parametrize(("separator", "mark"), [(";", ","), (",", ".")])
+def test_labels_that_become_one_number_are_said_and_kept_by_the_remedy(tmp_path, separator, mark):
+    sections = [f"{1 + row % 2}{mark}{1 if row % 3 else 10}" for row in range(ROWS)]
+    prices = [f"{row / 4:.2f}".replace(".", mark) for row in range(ROWS)]
+    table = pd.DataFrame({"section": sections, "price": prices, "sold": TABLE.sold})
+    table.to_csv(tmp_path / "t.csv", sep=separator, index=False)
+
+    def remarks(**keys) -> list[str]:
+        return [each for each in load(tmp_path, "t.csv", **keys).findings if "are one number" in each]
+
+    (remark,) = remarks()
+    assert f"1{mark}10" in remark
+    assert remarks(numeric={"section": ""}) == []
+    kept = load(tmp_path, "t.csv", categorical=("section",))
+    assert [line.distinct for line in kept.columns if line.name == "section"] == [4]
+    table.assign(sold=sections, section=TABLE.sold).to_csv(tmp_path / "t.csv", sep=separator, index=False)
+    assert len(load(tmp_path, "t.csv", categorical=("sold",)).classes) == 4
+
+
 @pytest.mark.parametrize("kind", ["jsonl", "parquet", "feather", "sqlite"])
 def test_long_numbers_with_gaps_keep_every_digit(tmp_path, kind):
     ids = [LONG + row % 3 if row % 4 else None for row in range(ROWS)]

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nightune.models.data.columns.merged_numbers import merged_numbers
 from nightune.models.data.columns.numbers import ambiguous_decimals, recognize_numbers
 from nightune.models.data.columns.reading import Texts
 from nightune.models.data.columns.recognize import are_texts
 from nightune.models.data.columns.written import as_written
 from nightune.models.data.files.csv_dialects import Dialect, settle_dialect
 from nightune.models.data.files.packed import unpacked
+from nightune.models.data.files.repeated_names import RENAME, refuse_repeated
 from nightune.models.data.source_options import SourceOptions
 from nightune.models.errors import InputError
 from nightune.models.serving.number_texts import COMMA, POINT
@@ -35,7 +37,8 @@ def read_csv_table(
         dialect = settle_dialect(plain, options, file.name)
         frame = read_csv(plain, [name for name, form in numeric.items() if form], dialect, file.name)
         frame = as_written(plain, frame, categorical, {**OPTIONS, **dialect.options})
-        unsure = () if dialect.decimal == "," else ambiguous_decimals(plain, frame, dialect.options)
+        unsure = merged_numbers(plain, frame, numeric, {**OPTIONS, **dialect.options})
+        unsure += () if dialect.decimal == "," else ambiguous_decimals(plain, frame, dialect.options)
     return frame, dialect, (*dialect.findings, *unsure)
 
 
@@ -68,11 +71,9 @@ def read_csv(file: Path, texts: Sequence[str] | None, dialect: Dialect, name: st
 
 
 def _refuse_header(names: list[str], file: str) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1 and name})
-    if repeated:
-        is_row = any(re.fullmatch(r"[-+.\d\s]+", name) for name in repeated)
-        remedy = "its first line looks like a row: write a line of names above it" if is_row else "rename them"
-        raise InputError(KEY, f"{file} holds several columns named {repeated[0]!r}; {remedy}")
+    is_row = any(re.fullmatch(r"[-+.\d\s]+", name) for name in names if names.count(name) > 1)
+    remedy = "its first line looks like a row: write a line of names above it" if is_row else RENAME
+    refuse_repeated(names, file, remedy)
 
 
 def forms_of_decimal_commas(frame: "pd.DataFrame", missing: Sequence[str], others: Sequence[str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightune.models.data.files.extras import imported
+from nightune.models.data.files.repeated_names import refuse_repeated
 from nightune.models.data.files.whole_numbers import column_of, keep_digits
 from nightune.models.errors import InputError
 
@@ -152,9 +153,7 @@ def read_excel(file: Path, sheet: str) -> "pd.DataFrame":
     if "" in names:
         problem = f"{file.name}: {names.count('')} columns have no name in the first row"
         raise InputError(KEY, f"{problem}; give each one, and remove titles above and notes beside the table")
-    repeated = next((name for name in names if names.count(name) > 1), None)
-    if repeated is not None:
-        raise InputError(KEY, f"{file.name} holds several columns named {repeated!r}; rename them")
+    refuse_repeated(names, file.name)
     values = [column_of([None if each == "" else each for each in column[1:]]) for column in columns]
     return pd.DataFrame(dict(zip(names, values, strict=True)))
 
