@@ -117,6 +117,13 @@ def test_folders_of_a_parquet_folder_are_columns(tmp_path):
     assert load(tmp_path, "parts").input_shape
 
 
+def test_an_index_without_a_name_is_no_column(tmp_path):
+    for part in range(2):
+        (tmp_path / "parts").mkdir(exist_ok=True)
+        TABLE.iloc[part::2].to_parquet(tmp_path / "parts" / f"{part}.parquet")
+    assert frame_of(tmp_path, "parts").columns.tolist() == TABLE.columns.tolist()
+
+
 def test_parts_of_a_folder_have_the_same_columns_of_types_that_fit(tmp_path):
     (tmp_path / "parts" / "_hidden").mkdir(parents=True)
     (tmp_path / "parts" / "_hidden" / "a.parquet").touch()

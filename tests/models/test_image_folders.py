@@ -203,3 +203,26 @@ def test_splits_without_one_for_training_are_no_classes(tmp_path):
         write_images(tmp_path / "images" / part, count=3)
     with pytest.raises(InputError, match="none for training"):
         load(tmp_path, image_size=(4, 4))
+
+
+@pytest.mark.parametrize(("top", "word"), [(199, "1 level is left"), (4095, "16 levels are"), (16383, "64 levels are")])
+def test_images_of_16_bits_with_few_levels_are_said_or_refused_with_a_remedy_that_works(tmp_path, top, word):
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, top + 1, (16, 6, 5)).astype(np.uint16)
+
+    def write(factor: int) -> None:
+        for number, image in enumerate(pixels * np.uint16(factor)):
+            (tmp_path / "images" / CLASSES[number % 2]).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(tmp_path / "images" / CLASSES[number % 2] / f"{number}.png")
+
+    write(1)
+    if top < 8191:
+        with pytest.raises(InputError, match=word) as caught:
+            load(tmp_path)
+        said = caught.value.message
+    else:
+        (said,) = [finding for finding in load(tmp_path).findings if word in finding]
+    write(int(said.rpartition("pixels * ")[2]))
+    read = load(tmp_path)
+    assert not any("levels" in finding for finding in read.findings)
+    assert len(np.unique(read.train.inputs)) > 30

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nightune.models.data.contents import Arrays
+from nightune.models.data.files.image_levels import remarks_on_levels
 from nightune.models.data.parts import PART_NAMES
 from nightune.models.data.placement import gibibytes, mapped_to_disk, place
 from nightune.models.data.source_options import SourceOptions
@@ -52,6 +53,7 @@ def read_images(folder: Path, options: SourceOptions) -> Arrays:
     images, findings = _listed(folder)
     size, color, remarks = _form(images, options)
     inputs = _decoded(images, size, CHANNELS[color], folder)
+    remarks = [*remarks, *remarks_on_levels([image.file for image in images], KEY)]
     findings += [_said(images, size, color, inputs), *remarks]
     return Arrays(
         inputs,

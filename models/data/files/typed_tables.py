@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KEY = "data.source"
+_UNNAMED_INDEX = re.compile(r"__index_level_\d+__")  # of pandas, as it stands in a file
 
 
 def read_parquet(place: Path) -> "pd.DataFrame":
@@ -48,7 +49,8 @@ def _read_parts(folder: Path) -> "pd.DataFrame":
         partitioning=_partitioning(files, folder),
         partition_base_dir=str(folder),
     )
-    return from_arrow(parts.to_table())
+    held = parts.to_table()
+    return from_arrow(held.select([name for name in held.column_names if not _UNNAMED_INDEX.fullmatch(name)]))
 
 
 def _is_hidden(path: Path) -> bool:
