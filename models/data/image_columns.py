@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightune.models.data.contents import Arrays, Table
-from nightune.models.data.files.image_levels import remarks_on_levels
+from nightune.models.data.files.image_losses import remarks_on_levels
 from nightune.models.data.settings import DataSettings
 from nightune.models.user_code import is_reference
 

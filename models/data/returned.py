@@ -24,6 +24,7 @@ from nightune.vocabulary import unknown_name
 
 KEY = "data.source"
 AS_GIVEN = SourceOptions()
+CHANNELS, SMALLEST_SIDE = (1, 3, 4), 8
 _RETURNS = (
     "a function returns arrays (x, y) or (x, y, weight), where x may be a dictionary of inputs; a dictionary of "
     "arrays (x, y, and weight, group, time or part; or x_train, y_train, x_test …); a loader of batches (tf.data, "
@@ -177,6 +178,9 @@ def _refuse_other_targets(targets: np.ndarray, name: str) -> None:
 
 
 def _checked(inputs: np.ndarray, targets: np.ndarray, name: str) -> Arrays:
+    if inputs.ndim == 1 and inputs.dtype.kind == "U":
+        table = 'return pd.DataFrame({"words": x, "y": y}), with target = "y" and text = ["words"] in [data]'
+        raise InputError(KEY, f"{name}: inputs are texts; {table}")
     if inputs.ndim < 2 or targets.ndim == 0 or inputs.size == 0 or 0 in targets.shape[1:]:
         raise InputError(
             KEY,
@@ -186,7 +190,16 @@ def _checked(inputs: np.ndarray, targets: np.ndarray, name: str) -> Arrays:
     if len(inputs) != len(targets):
         raise InputError(KEY, f"{name}: {len(inputs)} inputs and {len(targets)} targets; the numbers must be equal")
     numbers, findings = as_inputs(inputs, name, returns=f" ({_RETURNS})")
-    return Arrays(numbers, _as_targets(targets, name), findings=findings)
+    return Arrays(numbers, _as_targets(targets, name), findings=(*findings, *_channels_first(numbers)))
+
+
+def _channels_first(inputs: np.ndarray) -> tuple[str, ...]:
+    """Say that images have their channels in front, as PyTorch has them: Keras' layers read them behind."""
+    shape = inputs.shape[1:]
+    if len(shape) != 3 or shape[0] not in CHANNELS or shape[2] in CHANNELS or min(shape[1:]) < SMALLEST_SIDE:
+        return ()
+    said = f"inputs of shape {shape} look like images with channels in front, and Keras' layers read those behind"
+    return (f"{said}; if they are, give np.moveaxis(x, 1, -1)",)
 
 
 def _as_targets(targets: np.ndarray, name: str) -> np.ndarray:

@@ -17,7 +17,7 @@ from nightune.models.data.files.image_folders import SUFFIXES as IMAGE_SUFFIXES
 from nightune.models.data.files.image_folders import holds_images, read_images
 from nightune.models.data.files.json_tables import read_json
 from nightune.models.data.files.kinds import ARRAYS as ARRAY_KINDS
-from nightune.models.data.files.kinds import OTHERS, kind_of, listed_formats
+from nightune.models.data.files.kinds import OTHERS, PACKED, kind_of, listed_formats
 from nightune.models.data.files.typed_tables import read_excel, read_feather, read_parquet
 from nightune.models.data.named_columns import tidy
 from nightune.models.data.returned import from_mapping, from_result
@@ -89,10 +89,12 @@ def _read_typed(place: Path, kind: str, options: SourceOptions) -> Table:
     if kind in ("json", "jsonl"):
         frame, findings = read_json(place, kind == "jsonl", options.encoding)
         return replace(tidy(frame, place.name), findings=findings)
+    if kind == "excel":
+        frame, findings = read_excel(place, options.sheet)
+        return replace(tidy(frame, place.name), findings=findings)
     readers: dict[str, Callable[[], pd.DataFrame]] = {
         "parquet": lambda: read_parquet(place),
         "feather": lambda: read_feather(place),
-        "excel": lambda: read_excel(place, options.sheet),
         "sqlite": lambda: read_sqlite(place, options.query),
         "duckdb": lambda: read_duckdb(place, options.query),
     }
@@ -133,6 +135,8 @@ def existing_place(source: str, folder: Path) -> Path:
     if kind_of(place) is None:
         suffixes = [suffix.lower() for suffix in reversed(Path(source).suffixes)]
         remedies = OTHERS | dict.fromkeys(IMAGE_SUFFIXES, "an image: name the folder with a subfolder for each class")
+        named = f"{Path(source).stem}.csv{''.join(suffixes[:1])}"
+        remedies |= dict.fromkeys(PACKED, f"its name does not say what is packed: name it {named}, or unpack it")
         remedy = next((remedies[suffix] for suffix in suffixes if suffix in remedies), "")
         known = f"{unknown_name(source, BUILT_IN)}, or a path: {listed_formats()}, a folder, path/to/file.py:function"
         raise InputError(KEY, f"{source!r} is not read: {remedy}" if remedy else known)

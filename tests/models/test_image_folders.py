@@ -226,3 +226,17 @@ def test_images_of_16_bits_with_few_levels_are_said_or_refused_with_a_remedy_tha
     read = load(tmp_path)
     assert not any("levels" in finding for finding in read.findings)
     assert len(np.unique(read.train.inputs)) > 30
+
+
+def test_animations_and_folders_below_classes_are_said_and_masks_refused(tmp_path):
+    write_images(tmp_path / "images")
+    frames = [Image.fromarray(np.full((6, 5), level, np.uint8)) for level in (10, 200)]
+    frames[0].save(tmp_path / "images" / "cat" / "a.gif", save_all=True, append_images=frames[1:])
+    write_images(tmp_path / "images" / "emu" / "young")
+    findings = load(tmp_path, image_size=(4, 4)).findings
+    assert any("several pictures" in finding and "a.gif" in finding for finding in findings)
+    assert any("below their class" in finding and "emu/young" in finding for finding in findings)
+    (tmp_path / "images" / "cat").rename(tmp_path / "images" / "masks")
+    (tmp_path / "images" / "dog").rename(tmp_path / "images" / "images")
+    with pytest.raises(InputError, match="masks"):
+        load(tmp_path, image_size=(4, 4))
