@@ -1,7 +1,8 @@
 """Find the files that a person's function names as plain texts: a vocabulary, a backbone, tables of numbers.
 
 Their content is part of the function's identity, like its code. Only texts that the function reaches count: those in
-it, and in the functions, classes and values of its files that it uses; and the list FILES of its module.
+it, and in the functions, classes and values of its files that it uses, with what changes these when a module is
+imported; and the list FILES of its module. Files of the list WRITTEN do not count: the function writes them itself.
 """
 
 import ast
@@ -11,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 LISTED = "FILES"  # of a module: names that the code puts together, such as f"vocabulary_{size}.txt"
+WRITTEN = "WRITTEN"  # of a module: names of files that the code writes, such as a cache
 LONGEST = 255  # characters of a file's name
 _DEPTH = 3  # of folders that are named one by one
 
@@ -20,7 +22,8 @@ def named_files(file: Path, function: str, sources: Mapping[Path, bytes]) -> dic
 
     Names are relative to the file's folder, below folders that are named, too.
     """
-    folders, texts = {"": file.parent}, _texts(file, function, tuple(sorted(sources.items())))
+    texts, _ = _texts(file, function, tuple(sorted(sources.items())))
+    folders, own = {"": file.parent}, written_files(file, function, sources)
     for _ in range(_DEPTH):
         folders |= {
             f"{front}{text}/": place
@@ -35,14 +38,37 @@ def named_files(file: Path, function: str, sources: Mapping[Path, bytes]) -> dic
         for front, folder in sorted(folders.items())
         for text in texts
         if (place := _place(folder, text)) is not None and place.is_file() and place not in sources
+        if place not in own
     }
 
 
+def written_files(file: Path, function: str, sources: Mapping[Path, bytes]) -> set[Path]:
+    """Return the existing files that the lists WRITTEN of a function's files name."""
+    _, written = _texts(file, function, tuple(sorted(sources.items())))
+    return {place for text in written if (place := _place(file.parent, text)) is not None}
+
+
 @lru_cache(maxsize=64)
-def _texts(file: Path, function: str, sources: tuple[tuple[Path, bytes], ...]) -> list[str]:
+def _texts(file: Path, function: str, sources: tuple[tuple[Path, bytes], ...]) -> tuple[list[str], list[str]]:
+    """Return the texts that the function reaches, and those of the lists WRITTEN of its files."""
     reached = _Reached(file.parent, dict(sources))
     reached.visit(file, {function, LISTED})
-    return sorted(reached.texts)
+    written = [text for source in dict(sources).values() for text in _listed(source, WRITTEN)]
+    return sorted(reached.texts), sorted(set(written))
+
+
+def _listed(source: bytes, name: str) -> list[str]:
+    """Return the texts of a list of a module."""
+    lists = [each for each in _body(source) if isinstance(each, ast.Assign) and name in _defined(each)]
+    nodes = [node for each in lists for node in ast.walk(each) if isinstance(node, ast.Constant)]
+    return [node.value for node in nodes if isinstance(node.value, str)]
+
+
+def _body(source: bytes) -> list[ast.stmt]:
+    try:
+        return ast.parse(source).body
+    except (SyntaxError, ValueError):  # reported by the import
+        return []
 
 
 def content_digest(file: Path) -> str:
@@ -77,10 +103,9 @@ class _Reached:
 
     def visit(self, file: Path, names: set[str]) -> None:
         """Add the texts that the names of a file reach; a star stands for all of them."""
-        try:
-            body = ast.parse(self._sources.get(file, b"")).body
-        except (SyntaxError, ValueError):  # reported by the import
-            return
+        body = _body(self._sources.get(file, b""))
+        functions = {each.name: each for each in body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)}
+        own = {name for each in body if not isinstance(each, ast.Import | ast.ImportFrom) for name in _defined(each)}
         waiting = set(names)
         while waiting:
             name = waiting.pop()
@@ -88,7 +113,8 @@ class _Reached:
                 continue
             self._seen.add((file, name))
             for statement in body:
-                if name == "*" or name in _defined(statement):
+                is_changed = name in own and _may_change(statement, name, functions)
+                if name == "*" or name in _defined(statement) or is_changed or _gives_all(statement):
                     waiting |= self._take(file, statement, name)
 
     def _take(self, file: Path, statement: ast.stmt, name: str) -> set[str]:
@@ -110,7 +136,7 @@ class _Reached:
         return used
 
     def _files_of(self, file: Path, module: str, level: int) -> list[Path]:
-        start = file.parent if level else self._folder
+        start = file.parents[level - 1] if level else self._folder
         place = start.joinpath(*module.split(".")) if module else start
         return [path for path in (place.with_suffix(".py"), place / "__init__.py") if path in self._sources]
 
@@ -120,16 +146,48 @@ def _defined(statement: ast.stmt) -> set[str]:
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return {statement.name}
     if isinstance(statement, ast.Import | ast.ImportFrom):
-        return {(alias.asname or alias.name).split(".")[0] for alias in statement.names}
+        return {(alias.asname or alias.name).split(".")[0] for alias in statement.names} - {"*"}
     return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+
+
+def _gives_all(statement: ast.stmt) -> bool:
+    """True for `from module import *`."""
+    return isinstance(statement, ast.ImportFrom) and any(alias.name == "*" for alias in statement.names)
+
+
+def _may_change(statement: ast.stmt, name: str, functions: Mapping[str, ast.stmt]) -> bool:
+    """True for a statement that uses a name when its module is imported, perhaps by a function that it calls.
+
+    Definitions, assignments of other names and the main program do not count.
+    """
+    is_value = isinstance(statement, ast.Assign | ast.AnnAssign) and bool(_defined(statement))
+    is_definition = isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    if is_value or is_definition or (isinstance(statement, ast.If) and "__name__" in _used(statement.test)):
+        return False
+    used = _used(statement)
+    called = [functions[each] for each in used if each in functions]
+    changed = {each for function in called for each in _globals(function)}
+    return name in used or name in changed
+
+
+def _used(node: ast.AST) -> set[str]:
+    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)}
+
+
+def _globals(function: ast.stmt) -> set[str]:
+    """Return the names of a module that a function assigns or uses."""
+    assigned = {name for each in ast.walk(function) if isinstance(each, ast.Global) for name in each.names}
+    return assigned | _used(function)
 
 
 def _imported(statement: ast.Import | ast.ImportFrom, name: str) -> Iterator[tuple[str, set[str]]]:
     """Yield the modules that an import gives under a name, and the names in them that are used."""
     for alias in statement.names:
-        if name not in ("*", (alias.asname or alias.name).split(".")[0]):
+        if alias.name == "*":
+            yield getattr(statement, "module", None) or "", {name, LISTED}
+        elif name not in ("*", (alias.asname or alias.name).split(".")[0]):
             continue
-        if isinstance(statement, ast.Import):
+        elif isinstance(statement, ast.Import):
             yield alias.name, {"*"}
         else:
             module = statement.module or ""

@@ -119,7 +119,9 @@ def find_reference(reference: str, folder: Path, key: str) -> tuple[Path, str]:
     """Return the file and the function of a reference; InputError gives the key and the remedy."""
     match = _REFERENCE.fullmatch(reference)
     if match is None:
-        raise InputError(key, f"{reference!r} is not a reference to a function (allowed: path/to/file.py:function)")
+        allowed = "path/to/file.py:function"
+        arguments = "; its arguments stand apart: arguments = { name = value } in [data]" if "(" in reference else ""
+        raise InputError(key, f"{reference!r} is not a reference to a function (allowed: {allowed}){arguments}")
     file = (folder / Path(match["file"]).expanduser()).resolve()
     if kept_files(file) is None and not file.is_file():
         siblings = sorted(path.name for path in file.parent.glob("*.py")) if file.parent.is_dir() else []

@@ -52,6 +52,10 @@ _METRICS: dict[str, tuple[Direction, tuple[Task, ...]]] = {
     "rmse": ("minimize", ("regression",)),
     "r2": ("maximize", ("regression",)),
 }
+# Metric → the quantile whose loss it is: of whole percents, and of some tails.
+QUANTILE_METRICS = {
+    f"pinball_{level:g}": level for level in sorted({*(n / 100 for n in range(1, 100)), 0.005, 0.025, 0.975, 0.995})
+}
 # Computed only where a study names them, as objective or in `report`: they cost time in each epoch.
 _NAMED_METRICS: dict[str, tuple[Direction, tuple[Task, ...]]] = {
     "auc": ("maximize", ("multiclass",)),
@@ -63,6 +67,9 @@ _NAMED_METRICS: dict[str, tuple[Direction, tuple[Task, ...]]] = {
     "log_loss": ("minimize", ("binary", "multiclass", "multilabel")),
     "mape": ("minimize", ("regression",)),
     "spearman": ("maximize", ("regression",)),
+    "mae_original": ("minimize", ("regression",)),
+    "rmse_original": ("minimize", ("regression",)),
+    **dict.fromkeys(QUANTILE_METRICS, ("minimize", ("regression",))),
 }
 # Metrics of the validation split that can rank trials, with the direction of improvement.
 OBJECTIVES: dict[str, Direction] = {
@@ -84,6 +91,7 @@ SHARES = (
 METRIC_LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(SHARES, (0.0, 1.0)),
     **dict.fromkeys(("mae", "rmse", "mape", "brier", "log_loss"), (0.0, math.inf)),
+    **dict.fromkeys(("mae_original", "rmse_original", *QUANTILE_METRICS), (0.0, math.inf)),
     **dict.fromkeys(("mcc", "spearman"), (-1.0, 1.0)),
     "r2": (-math.inf, 1.0),
 }
@@ -116,6 +124,11 @@ def plain_metric(metric: str) -> str:
     named = metric.removeprefix(VALIDATION_PREFIX)
     ends = [known for known in OBJECTIVES if named.endswith(f"_{known.removeprefix(VALIDATION_PREFIX)}")]
     return max(ends, key=len, default=metric)
+
+
+def listed_metrics(metrics: Iterable[str]) -> list[str]:
+    """Return metrics as messages list them: one quantile stands for all."""
+    return [name for name in metrics if "pinball_" not in name or name.endswith("pinball_0.9")]
 
 
 def metric_limits(metric: str) -> tuple[float, float]:

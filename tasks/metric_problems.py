@@ -1,6 +1,6 @@
 """Metrics that a study names, and that its data leaves without a value or a meaning."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,11 +12,12 @@ from nightune.models.networks.own_metrics import OwnMetric, answers_of
 from nightune.models.serving.predictor import in_units
 from nightune.tuning.errors import Problem
 from nightune.tuning.study.study import Study
-from nightune.vocabulary import VALIDATION_PREFIX, listing, unknown_name
+from nightune.vocabulary import QUANTILE_METRICS, VALIDATION_PREFIX, listing, unknown_name
 
 if TYPE_CHECKING:
     from nightune.models.data.dataset import Dataset, Examples
 
+QUANTILES = "training.quantiles"
 # metrics that are undefined on alike rows → in what these rows are alike, the split that prevents it
 ALIKE = {
     **dict.fromkeys(("val_auc", "val_pr_auc"), ("one class", "a stratified split")),
@@ -32,8 +33,24 @@ def metric_problems(study: Study, dataset: "Dataset") -> list[Problem]:
     named = [("objective.metric", study.objective.metric)]
     named += [("objective.report", name) for name in study.objective.report]
     problems = [Problem(key, message) for key, name in named for message in _of_data(name, dataset)]
+    problems += [Problem(key, message) for key, name in named for message in _quantile_problems(name, study, dataset)]
     of_head = list(_head_problems(study, dataset))
     return [*problems, *of_head, *([] if of_head else _own_problems(study, _measured_head(study, dataset)))]
+
+
+def _quantile_problems(metric: str, study: Study, dataset: "Dataset") -> Iterator[str]:
+    """Yield that models of quantiles do not predict the one whose loss a metric is."""
+    found = metric_of_head(metric, dataset.heads)
+    head, own = ("", metric) if found is None else (found[0].name, found[1])
+    level = QUANTILE_METRICS.get(own.removeprefix(VALIDATION_PREFIX))
+    if level is None:
+        return
+    for option in study.space.options(QUANTILES):
+        given = option.get(head, []) if isinstance(option, Mapping) else option
+        levels = list(given) if isinstance(given, list | tuple) else []
+        if levels and level not in levels:
+            listed = ", ".join(f"{each:g}" for each in levels)
+            yield f"{metric} needs the quantile {level:g}, and models predict {listed}; add it to [training] quantiles"
 
 
 def own_metric(study: Study) -> OwnMetric | None:

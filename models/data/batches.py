@@ -12,6 +12,7 @@ from nightune.models.data.loader_columns import ENDS, Columns, are_equal, bytes_
 from nightune.models.errors import InputError
 
 KEY = "data.source"
+_INDEXED, _OF_KERAS = ("PyDataset", "Sequence"), ("keras", "tensorflow", "tf_keras")
 MOST_BATCHES, MOST_EXAMPLES = 100_000, 1_000_000  # of a loader of unknown length
 
 
@@ -24,10 +25,11 @@ def are_batches(given: Any) -> bool:
     return hasattr(given, "__iter__") or hasattr(given, "__next__") or _is_indexed(given)
 
 
-def read_batches(given: Any, source: str) -> tuple[list[Any], bool, tuple[str, ...]]:
+def read_batches(given: Any, source: str, form: str = "") -> tuple[list[Any], bool, tuple[str, ...]]:
     """Return [inputs, targets] or [inputs, targets, weights] of all rows, whether they have an order, and findings.
 
-    Inputs may be a dictionary or a tuple of arrays. Rows of different shapes are lists. Large arrays are mapped to
+    The form of the elements is "batches" or "examples", or empty if their arrays shall tell it. Inputs may be a
+    dictionary or a tuple of arrays. Rows of different shapes are lists. Large arrays are mapped to
     temporary files. Rows that come in another order each time are sorted by their content.
     """
     count, elements = _count(given), _elements(given)
@@ -35,7 +37,7 @@ def read_batches(given: Any, source: str) -> tuple[list[Any], bool, tuple[str, .
         raise InputError(KEY, f"{source} returned an endless {type(given).__name__}; {ENDS}")
     is_repeatable = not hasattr(given, "__next__")
     first = next(elements(), None) if is_repeatable else None
-    columns = Columns(source, count, are_batched=_is_indexed(given) or _is_data_loader(given))
+    columns = Columns(source, count, form or ("batches" if _gives_batches(given) else ""))
     with closing(columns):
         for number, element in enumerate(islice(elements(), count), start=1):
             columns.add(_parts(element, source))
@@ -54,13 +56,24 @@ def read_batches(given: Any, source: str) -> tuple[list[Any], bool, tuple[str, .
 
 def _is_indexed(given: Any) -> bool:
     """True for a PyDataset of Keras, whose batches are taken by their number."""
-    return any(each.__name__ in ("PyDataset", "Sequence") for each in type(given).__mro__) and hasattr(
-        given, "__getitem__"
-    )
+    bases = [(each.__name__, each.__module__.partition(".")[0]) for each in type(given).__mro__]
+    return any(name in _INDEXED and package in _OF_KERAS for name, package in bases)
 
 
-def _is_data_loader(given: Any) -> bool:
-    return hasattr(given, "dataset") and getattr(given, "batch_size", None) is not None
+def _gives_batches(given: Any) -> bool:
+    """True for loaders that say that they give batches: of Keras, of PyTorch, and of tf.data after `batch`."""
+    is_data_loader = hasattr(given, "dataset") and getattr(given, "batch_size", None) is not None
+    return _is_indexed(given) or is_data_loader or _is_batched_dataset(given)
+
+
+def _is_batched_dataset(given: Any) -> bool:
+    """True if the last step of a tf.data.Dataset that changes rows puts them together."""
+    while type(given).__module__.startswith("tensorflow.") and hasattr(given, "_input_dataset"):
+        name = type(given).__name__.lower()  # such as _ParallelBatchDataset
+        if "batch" in name:
+            return "unbatch" not in name
+        given = given._input_dataset
+    return False
 
 
 def _count(given: Any) -> int | None:
@@ -70,8 +83,8 @@ def _count(given: Any) -> int | None:
         return count if count >= -1 else None
     try:
         if _is_indexed(given):
-            batches = given.num_batches
-            return -1 if batches is None else int(batches)
+            batches = getattr(given, "num_batches", 0)  # None for an endless one; earlier versions have a length only
+            return -1 if batches is None else int(batches or len(given))
         return len(given)
     except (TypeError, NotImplementedError, AttributeError):
         return None

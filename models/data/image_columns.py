@@ -1,11 +1,12 @@
 """Columns of paths of images: relative ones start at the folder of the table, or of the study for a function."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightune.models.data.contents import Arrays, Table
+from nightune.models.data.files.image_losses import remarks_on_levels
 from nightune.models.data.settings import DataSettings
 from nightune.models.user_code import is_reference
 
@@ -18,7 +19,22 @@ def with_image_paths(content: Table | Arrays, settings: DataSettings, folder: Pa
     if not settings.images or not isinstance(content, Table):
         return content
     source = folder if is_reference(settings.source) else (folder / Path(settings.source).expanduser()).parent
-    return replace(content, frame=from_folder(content.frame, list(settings.images), source))
+    frame = from_folder(content.frame, list(settings.images), source)
+    remarks = [
+        f"column {name!r}: {remark}"
+        for name in settings.images
+        if name in frame.columns
+        for remark in remarks_on_levels(_files(frame[name]), f"data.images.{name}")
+    ]
+    return replace(content, frame=frame, findings=(*content.findings, *remarks))
+
+
+def _files(column: "pd.Series[Any]") -> Iterator[Path | bytes]:
+    for cell in column:
+        if isinstance(cell, str) and cell:
+            yield Path(cell)
+        elif isinstance(cell, bytes):
+            yield cell
 
 
 def from_folder(table: "pd.DataFrame", names: Sequence[str], folder: Path) -> "pd.DataFrame":

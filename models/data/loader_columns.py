@@ -13,19 +13,22 @@ from nightune.models.errors import InputError
 from nightune.models.serving.input_trees import named_arrays
 
 KEY = "data.source"
+BATCHES, EXAMPLES = "batches", "examples"
 LEAST_FREE = 2**30  # bytes that stay free on the disk of temporary files
 FEWEST_REPEATED = 8  # rows of the first batch, so that repeated batches are no chance
 PASSES = 4  # over the same batches, after which a loader of unknown length is endless
 ENDS = "end it after one pass, such as by dataset.take(n), itertools.islice(batches, n) or a method __len__"
+_KINDS = {"i": "numbers", "u": "numbers", "f": "numbers", "b": "booleans", "U": "texts", "S": "texts"}
 logger = logging.getLogger("nightune")
 
 
 class Columns:
     """The arrays of all elements, one below the other."""
 
-    def __init__(self, source: str, count: int | None, are_batched: bool) -> None:
-        self._source, self._count, self.are_batched = source, count, are_batched
-        self._is_settled = are_batched
+    def __init__(self, source: str, count: int | None, form: str = "") -> None:
+        """Collect elements of a form, "batches" or "examples"; an empty one is settled by the first element."""
+        self._source, self._count, self.are_batched = source, count, form == BATCHES
+        self._is_settled, self._doubt = bool(form), Doubt()
         self._columns: dict[str, _Column] = {}
         self._form: Any = None
         self._elements = 0
@@ -41,12 +44,13 @@ class Columns:
             problem = f"element {self._elements} of the loader has other arrays than the first"
             raise InputError(KEY, f"{self._source}: {problem}")
         self._refuse_repetition(leaves)
-        sizes = {len(array) for _, array in leaves} if self.are_batched else set()
-        if len(sizes) > 1:
-            shapes = ", ".join(str(np.shape(array)) for _, array in leaves)
+        if self.are_batched and not _have_as_many_rows([array for _, array in leaves]):
+            shapes = ", ".join(f"{len(each)} rows" if isinstance(each, list) else str(each.shape) for _, each in leaves)
             raise InputError(KEY, f"{self._source}: a batch of the loader has different numbers of rows ({shapes})")
         for name, array in leaves:
             self._columns[name].add(array if self.are_batched else [array])
+        if self.are_batched and not self._is_settled:
+            self._doubt.add([array for _, array in leaves], parts[1])
         self._elements += 1
 
     def _begin(self, parts: list[Any], leaves: list[tuple[str, Any]]) -> None:
@@ -74,6 +78,7 @@ class Columns:
         """Return inputs, targets and weights of all rows."""
         if self._form is None:
             raise InputError(KEY, f"{self._source} returned a loader without any element")
+        self._doubt.refuse_one_hot(self._source)
         held = {name: column.joined() for name, column in self._columns.items()}
         inputs = {name[2:]: array for name, array in held.items() if name.startswith("x ")}
         tree: Any = inputs if isinstance(self._form[0], dict) else tuple(inputs.values())
@@ -90,7 +95,39 @@ class Columns:
         rows = self._columns[".y"].count
         how = f"{self._elements:,} batches" if self.are_batched else "single examples"
         size = gibibytes(sum(column.size for column in self._columns.values()))
-        return f"{self._source}: {rows:,} rows, {size}, are read once, as {how} of a loader"
+        said = f"{self._source}: {rows:,} rows, {size}, are read once, as {how} of a loader"
+        return f"{said}; {self._doubt.said}" if self.are_batched and self._doubt.said else said
+
+
+class Doubt:
+    """Whether elements that are read as batches may be examples: sequences or images with a target for each row."""
+
+    def __init__(self) -> None:
+        self._sizes: list[int] = []
+        self._are_one_hot = True
+
+    def add(self, arrays: list[Any], targets: Any) -> None:
+        """Note the number of rows of an element, and whether its targets are a single 1 among zeros."""
+        self._sizes.append(len(arrays[0]))
+        values = targets if isinstance(targets, np.ndarray) and targets.dtype.kind in "biuf" else np.zeros(1)
+        is_one_hot = values.ndim == 1 and len(values) > 2 and values.sum() == 1 and values.max() == 1
+        self._are_one_hot = self._are_one_hot and bool(is_one_hot) and bool(np.isin(values, (0, 1)).all())
+
+    def refuse_one_hot(self, source: str) -> None:
+        """Refuse elements whose targets all are one-hot: those of one example, with as many classes as it has rows."""
+        if self._are_one_hot and len(self._sizes) >= FEWEST_REPEATED:
+            problem = f"{source}: each element of the loader has as many targets as rows, and a single 1 among them"
+            remedy = 'write loader = "examples" in [data] if each is one example with a one-hot target, else "batches"'
+            raise InputError(KEY, f"{problem}; {remedy}")
+
+    @property
+    def said(self) -> str:
+        """How to state that they are examples; empty for batches, of which only the last one is smaller."""
+        first, last = self._sizes[:-1], self._sizes[-1:]
+        is_sure = bool(first) and len(set(first)) == 1 and last[0] < first[0]
+        if is_sure or not self._sizes:
+            return ""
+        return f'if each element is one example, write loader = "{EXAMPLES}" in [data]'
 
 
 class _Period:
@@ -154,6 +191,15 @@ class _Column:
             raise InputError(KEY, f"{self._source}: {problem}; if it is endless, {ENDS}; else set TMPDIR")
         self._file.write(np.ascontiguousarray(array).tobytes())
 
+    def _refuse_mixed_kinds(self) -> None:
+        """Refuse numbers beside texts or booleans, and whole numbers that floats would not hold."""
+        kinds = {_KINDS.get(np.asarray(row).dtype.kind, "objects"): None for each in self._held for row in _parts(each)}
+        arrays = [each.dtype for each in self._held if isinstance(each, np.ndarray)]
+        lost = {each.kind for each in arrays} == {"i", "u"} and np.result_type(*arrays).kind == "f"
+        if len(kinds) > 1 or lost:
+            held = "signed and unsigned numbers of 64 bits" if lost else " and ".join(kinds)
+            raise InputError(KEY, f"{self._source}: elements of the loader hold {held} in one array; give one kind")
+
     def close(self) -> None:
         """Close the temporary file, if there is one."""
         if self._file is not None:
@@ -166,9 +212,14 @@ class _Column:
             assert self._shape is not None
             self._file.flush()
             return np.memmap(self._file, self._kind, "r+", shape=(self.count, *self._shape))
+        self._refuse_mixed_kinds()
         if any(isinstance(each, list) for each in self._held) or len({each.shape[1:] for each in self._held}) > 1:
             return [np.asarray(row) for each in self._held for row in each]
         return np.concatenate(self._held)
+
+
+def _parts(held: Any) -> list[Any]:
+    return held if isinstance(held, list) else [held]
 
 
 def _is_vector(inputs: Any) -> bool:

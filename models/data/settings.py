@@ -50,6 +50,7 @@ class DataSettings:
     arrays: Mapping[str, str] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
     pad: Mapping[str, Any] = field(default_factory=dict)
+    loader: str = ""
     image_size: tuple[int, ...] = ()
     image_color: str = ""
 

@@ -17,6 +17,7 @@ READ_BY = {
     "arrays": ("npz", "npy", "hdf5"),
     "arguments": (FUNCTION,),
     "pad": (FUNCTION,),
+    "loader": (FUNCTION,),
     "image_size": (IMAGES,),
     "image_color": (IMAGES,),
 }
@@ -29,6 +30,7 @@ _WORDS = {
     "arrays": ".npz, .npy and HDF5 files",
     "arguments": "functions, file.py:function",
     "pad": "functions, file.py:function",
+    "loader": "functions, file.py:function",
     "image_size": "folders of images",
     "image_color": "folders of images",
 }
@@ -40,8 +42,9 @@ class SourceOptions:
 
     `separator` " " stands for runs of blanks, and `decimal` is "," or ".". `query` is SQL, `sheet` a name, `arrays` are
     the names in a file by the names that Nightune reads, and `arguments` those of a function by name. `pad` has the
-    `side` at which short rows are filled, and perhaps the `length` of all and the `value`. `image_size` is
-    (height, width) in pixels, and `image_color` "grey", "rgb" or "rgba".
+    `side` at which short rows are filled, and perhaps the `length` of all and the `value`. `loader` says what the
+    elements of a loader are, "batches" or "examples". `image_size` is (height, width) in pixels, and `image_color`
+    "grey", "rgb" or "rgba".
     """
 
     separator: str = ""
@@ -52,6 +55,7 @@ class SourceOptions:
     arrays: Mapping[str, str] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
     pad: Mapping[str, Any] = field(default_factory=dict)
+    loader: str = ""
     image_size: tuple[int, ...] = ()
     image_color: str = ""
 

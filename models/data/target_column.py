@@ -5,7 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nightune.models.data.columns.categories import merge_remark, merged_labels, word_remark
+from nightune.models.data.columns.categories import (
+    merge_remark,
+    merged_labels,
+    several_labels_remark,
+    word_remark,
+)
 from nightune.models.data.columns.numbers import are_codes
 from nightune.models.data.columns.reading import Reading, Texts, is_separated, quoted
 from nightune.models.data.columns.recognize import are_texts, recognize_texts, unread_numbers
@@ -105,6 +110,8 @@ def _labels(
     remarks = [word] if word else []
     if settings.task not in CLASSES:
         remarks += [remark.replace("column", "target: column", 1) for remark in unread_numbers(texts)]
+    several = several_labels_remark(what, texts.rows)
+    remarks += [several] if several and settings.task is None else []
     if len(texts.rows) > FEW_CLASSES:
         remarks.append(f"{what}: {len(texts.rows)} different texts ({quoted(texts.rows)}) are read as classes")
     if merged:

@@ -134,7 +134,8 @@ def _quantity_findings(targets: Targets, rows: Rows) -> list[str]:
     if max(abs(mean), deviation) > LARGE:
         findings.append(
             f"target: large numbers (mean {mean:.4g}, standard deviation {deviation:.4g}) train badly; "
-            "consider scale_target = true in [data]; metrics are then in standard deviations"
+            "consider scale_target = true in [data]; metrics are then in standard deviations, and val_mae_original and "
+            "val_rmse_original in the units of the target"
         )
     return findings
 

@@ -1,4 +1,4 @@
-"""Brier scores and ranks of classes, and relative errors: per row, for training and for the gate."""
+"""Brier scores and ranks of classes, relative errors and pinball losses: per row, for training and for the gate."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -45,6 +45,13 @@ def is_among_top(scores: Array, wanted: npt.NDArray[np.int64], count: int) -> np
 def relative_errors(values: Array, targets: Array) -> Array:
     """Return the absolute error divided by the size of the target, averaged over quantities, (rows,)."""
     means: Array = np.mean(np.abs(values - targets) / np.maximum(np.abs(targets), SMALLEST), axis=1)
+    return means
+
+
+def pinball_losses(values: Array, targets: Array, level: float) -> Array:
+    """Return the pinball loss of a quantile, averaged over quantities, (rows,) (Koenker & Bassett, 1978)."""
+    errors = targets - values
+    means: Array = np.mean(np.maximum(level * errors, (level - 1.0) * errors), axis=1)
     return means
 
 

@@ -5,6 +5,7 @@ Witnesses must agree: the study, a walk of the graph, a measurement where the wa
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,8 +167,8 @@ class Head:
     ) -> dict[str, float]:
         """Return the task's metrics and the named ones; `loss` is the mean training loss, not smoothed or penalized.
 
-        Of quantiles, the one nearest to the median is compared with the targets in all metrics but `loss`. With
-        `weights` of rows, (examples,), means are by their sum.
+        Of quantiles, the one nearest to the median is compared with the targets in all metrics but `loss` and the named
+        pinball losses. With `weights` of rows, (examples,), means are by their sum.
         """
         outputs = outputs.reshape(len(outputs), -1)
         predicted = self.points(outputs)
@@ -179,7 +180,8 @@ class Head:
             is_finite = bool(np.isfinite(outputs).all())
             rows = self.loss.rows(outputs, self.targets(targets)) if is_finite else np.full(len(outputs), np.nan)
             values["loss"] = mean_by_weight(rows, weights)
-        return values | named.values(task, predicted, targets, self.is_logits, weights)
+        of_level = partial(points, outputs, self.quantiles) if self.quantiles else None
+        return values | named.values(task, predicted, targets, self.is_logits, weights, of_level)
 
     def points(self, outputs: np.ndarray) -> np.ndarray:
         """Return the outputs that are point predictions: all, or of quantiles the one nearest to the median."""

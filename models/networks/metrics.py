@@ -34,12 +34,12 @@ def metrics(task: str, outputs: np.ndarray, targets: np.ndarray, is_logits: bool
     return _classification(task, log_probabilities(outputs, is_logits), targets.astype(np.int64).reshape(-1))
 
 
-def points(values: np.ndarray, quantiles: tuple[float, ...]) -> np.ndarray:
-    """Return the point predictions among quantities: all, or of quantiles the one nearest to the median."""
+def points(values: np.ndarray, quantiles: tuple[float, ...], level: float = 0.5) -> np.ndarray:
+    """Return the point predictions among quantities: all, or of quantiles the one nearest to a level, the median."""
     if not quantiles:
         return values
-    middle = int(np.argmin(np.abs(np.array(quantiles) - 0.5)))
-    return values[:, middle : middle + 1]
+    nearest = int(np.argmin(np.abs(np.array(quantiles) - level)))
+    return values[:, nearest : nearest + 1]
 
 
 def _regression(outputs: Array, targets: Array) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Metrics that are computed only where a study names them: as its objective, or in `report`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,14 +8,20 @@ import numpy as np
 import numpy.typing as npt
 
 from nightune.models.data.heads import HeadData, metric_of_head
-from nightune.models.networks.class_scores import TOP_COUNTS, brier_scores, is_among_top, relative_errors
+from nightune.models.networks.class_scores import (
+    TOP_COUNTS,
+    brier_scores,
+    is_among_top,
+    pinball_losses,
+    relative_errors,
+)
 from nightune.models.networks.metrics import label_losses, log_probabilities
 from nightune.models.networks.metrics_by_weight import mean_by_weight
 from nightune.models.networks.own_metrics import OwnMetric, answers_of
 from nightune.models.networks.weighted_metrics import label_metric_loss, metric_loss
 from nightune.models.serving.predictor import in_units
 from nightune.models.serving.probabilities import class_scores, label_probabilities
-from nightune.vocabulary import NAMED_METRICS, OBJECTIVES, VALIDATION_PREFIX
+from nightune.vocabulary import NAMED_METRICS, OBJECTIVES, QUANTILE_METRICS, VALIDATION_PREFIX
 
 Array = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -60,11 +66,18 @@ class Named:
         return cls(tuple(dict.fromkeys(name for name in names if name in NAMED_METRICS[task])), description, own)
 
     def values(
-        self, task: str, outputs: np.ndarray, targets: np.ndarray, is_logits: bool, weights: np.ndarray | None
+        self,
+        task: str,
+        outputs: np.ndarray,
+        targets: np.ndarray,
+        is_logits: bool,
+        weights: np.ndarray | None,
+        of_level: Callable[[float], np.ndarray] | None = None,
     ) -> dict[str, float]:
         """Return the metrics of outputs (examples, size), as `metrics`; means are by `weights`, (examples,), if given.
 
-        NaN where an output is not finite, or no row has a weight.
+        `of_level` gives the outputs of a model of quantiles for one of them; without it, a pinball loss compares the
+        outputs themselves. NaN where an output is not finite, or no row has a weight.
         """
         asked = (*self.metrics, *([self.own.name] if self.own else []))
         if not asked:
@@ -79,7 +92,10 @@ class Named:
         outputs = outputs.astype(np.float64).reshape(len(outputs), -1)
         if task == "regression":
             targets = targets.astype(np.float64).reshape(outputs.shape)
-            found = {name: self._of_quantities(name, outputs, targets, weights) for name in self.metrics}
+            found = {
+                name: self._of_quantities(name, self._points(name, outputs, of_level), targets, weights)
+                for name in self.metrics
+            }
         elif task == "multilabel":
             labels = targets.astype(np.int64).reshape(outputs.shape)
             found = {name: _of_labels(name, outputs, labels, is_logits, weights) for name in self.metrics}
@@ -88,11 +104,23 @@ class Named:
             found = {name: _of_classes(name, task, outputs, codes, is_logits, weights) for name in self.metrics}
         return found | own
 
+    @staticmethod
+    def _points(name: str, outputs: Array, of_level: Callable[[float], np.ndarray] | None) -> Array:
+        """Return the outputs that a metric compares with the targets."""
+        if of_level is None or name not in QUANTILE_METRICS:
+            return outputs
+        return of_level(QUANTILE_METRICS[name]).astype(np.float64)
+
     def _of_quantities(self, name: str, values: Array, targets: Array, weights: np.ndarray | None) -> float:
+        if name == "spearman":
+            return _evaluated(name, metric_loss(name, values, targets), len(values), weights)
+        values, targets = (in_units(each, dict(self.description)) for each in (values, targets))
         if name == "mape":
-            description = dict(self.description)
-            errors = relative_errors(in_units(values, description), in_units(targets, description))
-            return mean_by_weight(errors, weights)
+            return mean_by_weight(relative_errors(values, targets), weights)
+        if name in QUANTILE_METRICS:
+            return mean_by_weight(pinball_losses(values, targets, QUANTILE_METRICS[name]), weights)
+        if name == "mae_original":
+            return mean_by_weight(np.abs(values - targets), weights)
         return _evaluated(name, metric_loss(name, values, targets), len(values), weights)
 
 

@@ -8,8 +8,15 @@ from typing import Any
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.networks.class_scores import SMALLEST, brier_scores, decided_classes, is_among_top, relative_errors
-from nightune.models.networks.constant_guesses import class_shares, mean_of, median_of
+from nightune.models.networks.class_scores import (
+    SMALLEST,
+    brier_scores,
+    decided_classes,
+    is_among_top,
+    pinball_losses,
+    relative_errors,
+)
+from nightune.models.networks.constant_guesses import class_shares, mean_of, median_of, quantiles_of
 from nightune.models.networks.heads import Head
 from nightune.models.networks.metrics import CLIP, label_losses, log_probabilities
 from nightune.models.networks.named_metrics import Named
@@ -19,10 +26,11 @@ from nightune.models.networks.truth import Truth, quantities_of
 from nightune.models.serving.input_trees import ArrayTree, rows_of
 from nightune.models.serving.predictor import Predictor, in_units
 from nightune.models.serving.probabilities import class_scores, decided_places
-from nightune.vocabulary import DECIDED_METRICS, OBJECTIVES, row_of
+from nightune.vocabulary import DECIDED_METRICS, OBJECTIVES, QUANTILE_METRICS, VALIDATION_PREFIX, row_of
 
 HALF_BRIER = "Brier score of two classes"  # half the sum over both, as the Brier score is defined for two
 TOP = {"top-3 error": 3, "top-5 error": 5}
+PINBALL = {f"pinball loss of the quantile {level:g}": level for level in QUANTILE_METRICS.values()}
 
 # objective → the loss of a row, by task; the gate compares its mean over the rows, or the metric itself where
 # `weighted_metrics.py` has it: then the loss only shows whether outputs are finite
@@ -45,6 +53,12 @@ MEASURES = {
     "val_log_loss": {"classes": "log loss", "labels": "log loss"},
     "val_mape": {"regression": "relative error"},
     "val_spearman": {"regression": "squared error"},
+    "val_mae_original": {"regression": "absolute error"},
+    "val_rmse_original": {"regression": "squared error"},
+    **{
+        f"{VALIDATION_PREFIX}{name}": {"regression": measure}
+        for name, measure in zip(QUANTILE_METRICS, PINBALL, strict=True)
+    },
 }
 LATENCY_CALLS = 20
 
@@ -82,7 +96,8 @@ def losses_of_outputs(predictor: Predictor, outputs: np.ndarray, truth: Truth, m
         return measure.rows(predictor, outputs, truth)
     finite = np.isfinite(outputs).all(axis=1)
     if truth.is_regression:
-        values = quantities_of(predictor, np.where(finite[:, None], outputs, 0.0), truth)
+        readable = np.where(finite[:, None], outputs, 0.0)
+        values = quantities_of(predictor, readable, truth, level=PINBALL.get(measure, 0.5))
         return np.where(finite, _quantity_losses(values, truth.values, measure), np.nan)
     readable = np.where(finite[:, None], outputs, 0.0).astype(np.float64)
     if truth.labels is not None:
@@ -168,6 +183,8 @@ def _constant_guess(known: np.ndarray, weights: np.ndarray | None, measure: str,
         shares = (1.0 if weights is None else weights[:, None]) / np.maximum(np.abs(values), SMALLEST)
         columns = zip(values.T, np.broadcast_to(shares, values.shape).T, strict=True)
         return np.array([median_of(column, share) for column, share in columns])
+    if measure in PINBALL:
+        return in_units(quantiles_of(known, PINBALL[measure], weights), dataset.description)
     middle = median_of if measure == "absolute error" else mean_of
     return in_units(middle(known, weights), dataset.description)
 
@@ -175,6 +192,8 @@ def _constant_guess(known: np.ndarray, weights: np.ndarray | None, measure: str,
 def _quantity_losses(values: np.ndarray, wanted: np.ndarray, measure: str) -> np.ndarray:
     if measure == "relative error":
         return relative_errors(values, wanted)
+    if measure in PINBALL:
+        return pinball_losses(values, wanted, PINBALL[measure])
     errors = np.abs(values - wanted)
     means: np.ndarray = np.mean(errors if measure == "absolute error" else errors**2, axis=1)
     return means

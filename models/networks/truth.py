@@ -47,12 +47,13 @@ def truth(dataset: Dataset, test: UnsealedExamples) -> Truth:
 
 
 def quantities_of(
-    predictor: Predictor, outputs: np.ndarray, truth: Truth, quantiles: tuple[float, ...] = ()
+    predictor: Predictor, outputs: np.ndarray, truth: Truth, quantiles: tuple[float, ...] = (), level: float = 0.5
 ) -> np.ndarray:
     """Return the predicted quantities (rows, quantities) in the order of the true ones: a champion may have another.
 
-    A model of quantiles predicts its median; with `quantiles` these are returned, of a model without any its prediction
-    for each of them. InputError if the model does not predict one of the quantities, or predicts other quantiles.
+    A model of quantiles predicts the one nearest to the level, its median; with `quantiles` these are returned, of a
+    model without any its prediction for each of them. InputError if the model does not predict one of the quantities,
+    or predicts other quantiles.
     """
     values, own = predictor.answers(outputs).reshape(len(outputs), -1), list(predictor.description.get("outputs", ()))
     theirs = tuple(predictor.description.get("quantiles", ()))
@@ -60,7 +61,7 @@ def quantities_of(
         return values
     if theirs and quantiles:
         raise InputError("training.quantiles", f"the model predicts the quantiles {theirs}, not {quantiles}")
-    values = points(values, theirs)
+    values = points(values, theirs, level)
     if own and truth.names:
         lost = [name for name in truth.names if name not in own]
         if lost:

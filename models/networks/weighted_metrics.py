@@ -104,6 +104,17 @@ def _root_mean_squared_error(values: np.ndarray, targets: np.ndarray) -> Metric:
     return loss
 
 
+def _mean_of_roots(values: np.ndarray, targets: np.ndarray) -> Metric:
+    """The root mean squared error of each quantity, averaged over them."""
+    squares = (values - targets) ** 2
+
+    def loss(weights: Weights) -> Values:
+        means: Values = np.sqrt(_ratio(weights @ squares, weights.sum(axis=1, keepdims=True))).mean(axis=1)
+        return means
+
+    return loss
+
+
 def _unexplained_variance(values: np.ndarray, targets: np.ndarray) -> Metric:
     """1 minus R², averaged over quantities; NaN for constant targets."""
     squares, centred = (values - targets) ** 2, targets - targets.mean(axis=0)
@@ -236,6 +247,7 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], Metric]] = {
     "mcc": _matthews_correlation,
     "pr_auc": partial(_of_classes, _average_precision),
     "rmse": _root_mean_squared_error,
+    "rmse_original": _mean_of_roots,
     "r2": _unexplained_variance,
     "spearman": _rank_correlation,
 }

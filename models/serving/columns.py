@@ -108,10 +108,19 @@ def kind_of_values(values: "pd.Series[Any]") -> str:
     if inferred not in _KINDS or (inferred.startswith("mixed") and not values.dropna().map(np.isscalar).all()):
         raise InputError(
             "data.source",
-            f"column {values.name!r} holds {inferred} values, which a network cannot read; "
-            f'leave it out: drop = ["{values.name}"]',
+            f"column {values.name!r} holds {_held(values, inferred)}, which a network cannot read; "
+            f'leave it out: drop = ["{values.name}"], or give each of its values a column in the source',
         )
     return "date" if inferred == "string" and are_iso_dates(values.dropna()) else _KINDS[inferred]
+
+
+def _held(values: "pd.Series[Any]", inferred: str) -> str:
+    """Say what values a column holds."""
+    known = values.dropna()
+    several = known[[isinstance(value, list | tuple | dict | np.ndarray) for value in known]]
+    if not len(several):
+        return f"{inferred} values"
+    return f"several values in a field, such as {str(several.iloc[0])[:40]}"
 
 
 def clean_column(values: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":

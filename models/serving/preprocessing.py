@@ -149,7 +149,7 @@ class TablePreprocessing:
         if self.categories:
             content["categories"] = [list(fitted.known) for fitted in self.categories.values()]
         if self.texts:
-            content["texts"] = [[name, fitted.length, list(fitted.words)] for name, fitted in self.texts.items()]
+            content["texts"] = [[name, *fitted.content] for name, fitted in self.texts.items()]
         if self.codes:
             content["codes"] = [[name, list(fitted.known)] for name, fitted in self.codes.items()]
         if self.images:
@@ -161,7 +161,8 @@ class TablePreprocessing:
     def as_json(self) -> str:
         """Convert to JSON text; `from_json` restores it bit for bit."""
         columns = [column.plain for column in self.columns]
-        plain = {**asdict(self), "columns": columns, "encodings": self.encodings.plain}
+        texts = {name: fitted.plain for name, fitted in self.texts.items()}
+        plain = {**asdict(self), "columns": columns, "encodings": self.encodings.plain, "texts": texts}
         plain = {name: value for name, value in plain.items() if value or name not in LATER}
         return json.dumps({"format": FORMAT, **plain}, indent=1, ensure_ascii=False, allow_nan=False)
 
@@ -182,7 +183,7 @@ class TablePreprocessing:
                 for name, fitted in held["categories"].items()
             },
             texts={
-                name: TextVocabulary(tuple(fitted["words"]), fitted["length"])
+                name: TextVocabulary(tuple(fitted["words"]), fitted["length"], fitted.get("ngrams", 1))
                 for name, fitted in held.get("texts", {}).items()
             },
             codes={name: CodeVocabulary(tuple(fitted["known"])) for name, fitted in held.get("codes", {}).items()},

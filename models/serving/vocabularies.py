@@ -25,12 +25,39 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.translate(_PLAIN))
 
 
+def terms_of(text: str, ngrams: int = 1) -> list[str]:
+    """Return the words of a text, then its pairs of words that follow each other, and so on up to `ngrams` words.
+
+    They have a blank between them, and are in the order of Keras' TextVectorization with `ngrams`.
+    """
+    words = words_of(text)
+    if ngrams == 1:
+        return words
+    spans = [(start, count) for count in range(1, ngrams + 1) for start in range(len(words) - count + 1)]
+    return [" ".join(words[start : start + count]) for start, count in spans]
+
+
 @dataclass(frozen=True)
 class TextVocabulary:
-    """The words of a column's texts in the training rows, the most frequent first, and how many of a text are read."""
+    """The words of a column's texts in the training rows, the most frequent first, and how many of a text are read.
+
+    With `ngrams` above 1, up to so many words that follow each other are a word of the vocabulary, too.
+    """
 
     words: tuple[str, ...]
     length: int
+    ngrams: int = 1
+
+    @property
+    def plain(self) -> dict[str, object]:
+        """The fields as JSON has them; single words are left out, as in earlier versions."""
+        fields: dict[str, object] = {"words": list(self.words), "length": self.length}
+        return fields | ({"ngrams": self.ngrams} if self.ngrams > 1 else {})
+
+    @property
+    def content(self) -> list[object]:
+        """The fields in the order of a data version's digest."""
+        return [self.length, list(self.words), *([self.ngrams] if self.ngrams > 1 else [])]
 
     @property
     def size(self) -> int:
@@ -44,7 +71,7 @@ class TextVocabulary:
         """
         indices = np.zeros((len(texts), self.length), dtype=np.int32)
         for row, text in zip(indices, texts.tolist(), strict=True):
-            known = [self._places.get(word, UNKNOWN_WORD) for word in words_of(text)[: self.length]]
+            known = [self._places.get(word, UNKNOWN_WORD) for word in terms_of(text, self.ngrams)[: self.length]]
             row[: len(known) or 1] = known or UNKNOWN_WORD
         return indices
 

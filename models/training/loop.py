@@ -26,7 +26,7 @@ from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
 from nightune.models.training.snapshots import Keeper, Snapshot, SnapshotError, refuse_other_shapes
 from nightune.phases import COMPILING, TRACKING, VALIDATION, phase
-from nightune.vocabulary import NAMED_METRICS, TASK_METRICS, VALIDATION_PREFIX, Status, unknown_name
+from nightune.vocabulary import NAMED_METRICS, TASK_METRICS, VALIDATION_PREFIX, Status, listed_metrics, unknown_name
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 CheckWeights = Callable[[Sequence[np.ndarray]], None]
@@ -253,7 +253,7 @@ def refuse_unknown_monitor(monitor: str, task: str, key: str = "objective.metric
     known = [f"{VALIDATION_PREFIX}{name}" for name in (*TASK_METRICS[task], *NAMED_METRICS[task])]
     if monitor not in known:
         name = monitor.removeprefix(VALIDATION_PREFIX)
-        problem = unknown_name(monitor, known, f"metric of a {task} task")
+        problem = unknown_name(monitor, listed_metrics(known), f"metric of a {task} task")
         others = [other for other in TASK_METRICS if name in (*TASK_METRICS[other], *NAMED_METRICS[other])]
         other = f"; the task of {monitor} is {' or '.join(others)} ([data] task)" if others else ""
         raise InputError(key, f"{problem}{other}")

@@ -1,4 +1,4 @@
-"""Watch which files of a folder a block reads, by Python's audit events and by HDF5."""
+"""Watch which files of a folder a block reads and writes, by Python's audit events and by HDF5."""
 
 import os
 import sys
@@ -13,33 +13,39 @@ import h5py
 
 
 @dataclass
-class _Watch:
+class Watch:
+    """Files of a folder that a thread has read and written, as absolute paths."""
+
     folder: str
     thread: int = field(default_factory=threading.get_ident)
-    found: set[str] = field(default_factory=set)
+    read: set[str] = field(default_factory=set)
+    written: set[str] = field(default_factory=set)
 
     def note(self, place: Any, mode: Any) -> None:
         if threading.get_ident() != self.thread or not isinstance(place, str | bytes | os.PathLike):
             return
         path = os.path.abspath(os.fsdecode(place))  # noqa: PTH100 - pathlib is slow for every opened file
-        if (not mode or "r" in str(mode)) and path.startswith(f"{self.folder}{os.sep}"):
-            self.found.add(path)
+        if path.startswith(f"{self.folder}{os.sep}"):
+            if not mode or "r" in str(mode):
+                self.read.add(path)
+            if set(str(mode or "")) & set("wax+"):
+                self.written.add(path)
 
 
-_watches: list[_Watch] = []
+_watches: list[Watch] = []
 _hooks: list[Any] = []  # Python cannot remove one
 
 
 @contextmanager
-def reads_watched(folder: Path) -> Iterator[set[str]]:
-    """Yield a set to which this thread's reads of files in the folder are added, as absolute paths.
+def files_watched(folder: Path) -> Iterator[Watch]:
+    """Yield the absolute paths of the files in the folder that this thread reads and writes in the block.
 
     Files that a library opens by itself, outside Python and h5py, are not noticed.
     """
     if not _hooks:
         _hooks.append(_hook)
         sys.addaudithook(_hook)
-    watch = _Watch(str(folder))
+    watch = Watch(str(folder))
     begin = h5py.File.__init__
 
     def begin_file(self: Any, name: Any, mode: str = "r", *values: Any, **options: Any) -> None:
@@ -49,7 +55,7 @@ def reads_watched(folder: Path) -> Iterator[set[str]]:
     _watches.append(watch)
     h5py.File.__init__ = begin_file
     try:
-        yield watch.found
+        yield watch
     finally:
         h5py.File.__init__ = begin
         _watches.remove(watch)

@@ -33,7 +33,7 @@ from nightune.models.serving.rebuilt_model import (
     describe,
     encoded,
 )
-from nightune.models.training.read_files import reads_watched
+from nightune.models.training.read_files import files_watched
 from nightune.models.user_code import find_reference, lies_in
 from nightune.vocabulary import ARCHITECTURE
 
@@ -133,7 +133,7 @@ def _files(
     kept = kept_sources()
     package = open_package(folder, f"{PREFIX}of_the_study", _loaded_from_elsewhere(folder), kept)
     try:
-        with reads_watched(folder) as read:
+        with files_watched(folder) as watch:
             model = call_function(manifest, package, sample)
             model(for_model(model, rows), training=False)
         imported = files_of(package)
@@ -144,7 +144,7 @@ def _files(
         raise InputError(ARCHITECTURE, problem) from error
     finally:
         forget_package(package)
-    found = {path for path in {*imported, *map(Path, read)} if _is_carried(path, folder)}
+    found = {path for path in {*imported, *map(Path, watch.read)} if _is_carried(path, folder)}
     sizes = {path: len(kept[path]) if path in kept else path.stat().st_size for path in found}
     files: dict[str, bytes] = {}
     left_out = []

@@ -1,10 +1,11 @@
-"""Report the files that a person's function reads while it builds a model, and that its identity does not include."""
+"""Report files that a person's function reads while it builds a model and its identity lacks, and that it writes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nightune.models.training.read_files import reads_watched
+from nightune.models.named_files import written_files
+from nightune.models.training.read_files import files_watched
 from nightune.models.user_code import find_reference, is_reference, read_digests, source_files
 from nightune.vocabulary import ARCHITECTURE
 
@@ -22,11 +23,14 @@ def unnamed_reads(architecture: str, folder: Path) -> Iterator[list[str]]:
         yield remarks
         return
     place = find_reference(architecture, folder, ARCHITECTURE)[0].parent
-    with reads_watched(place) as read:
+    with files_watched(place) as watch:
         yield remarks
     named = {(place / name).resolve() for name in read_digests(architecture, folder)}
-    known = {*source_files(architecture, folder), *named}
-    found = [Path(path).relative_to(place) for path in sorted(read) if Path(path) not in known and Path(path).is_file()]
+    sources = source_files(architecture, folder)
+    reference = find_reference(architecture, folder, ARCHITECTURE)
+    known = {*sources, *named, *written_files(*reference, sources)}
+    unnamed = [path for path in map(Path, sorted(watch.read)) if path not in known and path.is_file()]
+    found = [path.relative_to(place) for path in unnamed]
     files = [
         file.as_posix() for file in found if file.suffix not in (".py", ".pyc") and "site-packages" not in file.parts
     ]
@@ -34,3 +38,8 @@ def unnamed_reads(architecture: str, folder: Path) -> Iterator[list[str]]:
         listed = ", ".join(f'"{name}"' for name in files[:MOST_NAMED])
         remedy = f"name them as texts in the file, such as FILES = [{listed}]"
         remarks.append(f"reads {', '.join(files[:MOST_NAMED])}, whose changes make no new trials: {remedy}")
+    written = [Path(path).relative_to(place).as_posix() for path in sorted(watch.written) if Path(path) in named]
+    if written:
+        listed = ", ".join(f'"{name}"' for name in written[:MOST_NAMED])
+        problem = f"writes {', '.join(written[:MOST_NAMED])}, whose changes make new trials as if it only read them"
+        remarks.append(f"{problem}: list them in the module, WRITTEN = [{listed}]")

@@ -17,9 +17,10 @@ from nightune.models.data.dataset import Purpose
 from nightune.models.data.files.kinds import KINDS, PACKED
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.raw_data import RawData
+from nightune.models.data.returned import from_result
 from nightune.models.data.rows_to_predict import read_rows
 from nightune.models.data.settings import DataSettings
-from nightune.models.data.sources import _from_result
+from nightune.models.data.source_options import SourceOptions
 from nightune.models.data.splits import Split
 from nightune.models.data.targets import encode_targets
 from nightune.models.errors import InputError
@@ -173,9 +174,14 @@ pads = st.fixed_dictionaries(
 
 
 @fuzzed
-@given(rows_of_lists, st.none() | pads, st.sampled_from(["lists", "examples", "batches"]))
+@given(
+    rows_of_lists,
+    st.none() | pads,
+    st.sampled_from(["lists", "examples", "batches"]),
+    st.sampled_from(["", "batches", "examples"]),
+)
 def test_any_rows_of_any_lengths_are_read_or_refused(
-    rows: list[object], pad: dict[str, object] | None, form: str
+    rows: list[object], pad: dict[str, object] | None, form: str, stated: str
 ) -> None:
     targets = [place % 2 for place in range(len(rows))]
     given: object = (rows, targets)
@@ -184,12 +190,13 @@ def test_any_rows_of_any_lengths_are_read_or_refused(
     elif form == "batches":
         given = iter([(rows[:5], np.array(targets[:5])), (rows[5:], np.array(targets[5:]))])
     try:
-        arrays = _from_result(given, "d.py:f", pad or {})
+        arrays = from_result(given, "d.py:f", SourceOptions(pad=pad or {}, loader=stated if form != "lists" else ""))
     except InputError as error:
         assert error.key in ("data.source", "data.pad")  # noqa: PT017 - either outcome is well
         return
     assert isinstance(arrays, Arrays)
-    assert len(arrays.inputs) == len(arrays.targets) == len(rows)
+    assert len(arrays.inputs) == len(arrays.targets)
+    assert len(arrays.inputs) == len(rows) or stated
     assert np.isfinite(arrays.inputs).all()
 
 

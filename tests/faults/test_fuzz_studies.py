@@ -30,6 +30,7 @@ NAMES = [
     "arrays",
     "arguments",
     "pad",
+    "loader",
     "side",
     "length",
     "image_size",

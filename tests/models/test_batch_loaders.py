@@ -1,6 +1,7 @@
 """Loaders of batches are read once, whatever library they are of; endless and changing ones are refused."""
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from nightune.models.data.batches import read_batches
 from nightune.models.data.contents import Arrays
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.raw_data import separate_target
+from nightune.models.data.returned import from_result
 from nightune.models.data.rows_to_predict import read_rows
 from nightune.models.data.settings import DataSettings
-from nightune.models.data.sources import _from_result
+from nightune.models.data.source_options import SourceOptions
 from nightune.models.data.splits import Split
 from nightune.models.data.storage import open_dataset, save_dataset
 from nightune.models.errors import InputError
@@ -30,7 +32,7 @@ SPANS = [slice(start, start + 16) for start in range(0, 50, 16)]
 
 
 def read(given: Any, **pad: Any) -> Arrays:
-    result = _from_result(given, "d.py:f", pad)
+    result = from_result(given, "d.py:f", SourceOptions(pad=pad))
     assert isinstance(result, Arrays)
     return result
 
@@ -56,6 +58,8 @@ class Loader:
 
 class PyDataset:
     """As the class of Keras of this name."""
+
+    __module__ = "keras.src.trainers.data_adapters.py_dataset_adapter"
 
     def __init__(self, length: int | None = len(SPANS)) -> None:
         self.num_batches = length
@@ -104,6 +108,90 @@ def test_targets_of_several_columns_are_rows_of_examples():
 def test_vectors_with_as_many_numbers_as_targets_are_examples():
     onehot = np.eye(3)[Y]
     np.testing.assert_array_equal(read(zip(X[:, :3], onehot, strict=True)).inputs, X[:, :3])
+
+
+SQUARES = random.normal(size=(12, 6, 6)).astype(np.float32)
+STEPS = np.arange(72).reshape(12, 6) % 2
+
+
+def test_examples_whose_arrays_agree_are_batches_only_until_the_study_says_more():
+    as_batches = read(zip(SQUARES, STEPS, strict=True))
+    assert as_batches.inputs.shape == (72, 6)
+    assert any('loader = "examples"' in finding for finding in as_batches.findings)
+    stated = from_result(zip(SQUARES, STEPS, strict=True), "d.py:f", SourceOptions(loader="examples"))
+    assert (stated.inputs.shape, stated.targets.shape) == ((12, 6, 6), (12, 6))
+    assert not any("loader =" in finding for finding in stated.findings)
+
+
+def test_a_smaller_last_batch_is_a_sign_of_batches_and_one_hot_targets_are_not():
+    assert not any("loader =" in finding for finding in read(batches()).findings)
+    one_hot = np.eye(6)[np.arange(12) % 6]
+    with pytest.raises(InputError, match=r'loader = "examples"'):
+        read(zip(SQUARES, one_hot, strict=True))
+    for form, shape in (("examples", (12, 6, 6)), ("batches", (72, 6))):
+        options = SourceOptions(loader=form)
+        assert from_result(zip(SQUARES, one_hot, strict=True), "d.py:f", options).inputs.shape == shape
+
+
+def test_the_form_of_a_loader_applies_to_loaders_alone():
+    for given in ((X, Y), pd.DataFrame({"a": Y, "y": Y})):
+        with pytest.raises(InputError, match="remove it") as caught:
+            from_result(given, "d.py:f", SourceOptions(loader="batches"))
+        assert caught.value.key == "data.loader"
+
+
+def test_a_data_set_of_tensorflow_says_itself_that_it_gives_batches():
+    import tensorflow as tf
+
+    given = tf.data.Dataset.from_tensor_slices((SQUARES, STEPS))
+    assert any("loader =" in finding for finding in read(given).findings)
+    batched = read(given.unbatch().batch(6, drop_remainder=True).map(lambda x, y: (x, y)).prefetch(1))
+    assert not any("loader =" in finding for finding in batched.findings)
+    assert batched.inputs.shape == (72, 6)
+    assert any("loader =" in finding for finding in read(given.batch(3).unbatch()).findings)
+
+
+class Rows(Sequence):
+    """A sequence of examples, which is none of Keras' class of this name."""
+
+    def __len__(self) -> int:
+        return 50
+
+    def __getitem__(self, place):
+        if not 0 <= place < 50:
+            raise IndexError(place)
+        return X[place], Y[place]
+
+
+def test_a_sequence_of_the_users_own_is_read_row_by_row():
+    np.testing.assert_array_equal(read(Rows()).inputs, X)
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        [np.arange(4), np.array([*"abcd"])],
+        [np.arange(4) > 1, np.arange(4)],
+        [np.arange(4, dtype=np.int64), np.array([2**63 + 1] * 4, np.uint64)],
+        [["a", "b", "c", "d"], np.arange(4)],
+    ],
+)
+def test_elements_of_mixed_kinds_are_refused(targets):
+    with pytest.raises(InputError, match="one kind"):
+        read(iter([(X[:4], each) for each in targets]))
+
+
+def test_whole_numbers_and_others_are_numbers():
+    np.testing.assert_array_equal(read(iter([(X[:2], [1, 2]), (X[2:4], [0.5, 3.0])])).targets, [1, 2, 0.5, 3])
+
+
+def test_two_inputs_beside_two_targets_are_no_splits():
+    pair = (X, X[:, :2]), (Y.astype(float), W)
+    read_as_heads = read(pair)
+    assert [each.shape for each in read_as_heads.inputs] == [(50, 4), (50, 2)]
+    assert [each.shape for each in read_as_heads.targets.values()] == [(50,), (50,)]
+    assert "part" not in read_as_heads.keys
+    assert "part" in read(((X, Y), (X, Y))).keys
 
 
 def test_rows_that_repeat_are_no_endless_loader():

@@ -49,8 +49,8 @@ def splits_of(dataset: Dataset) -> list[Any]:
     return [dataset.train, dataset.validation, dataset.test.open(Purpose.GATE, record=lambda: None)]
 
 
-@pytest.mark.parametrize("words", [7, 5000])
-def test_words_and_indices_are_those_of_keras(words: int) -> None:
+@pytest.mark.parametrize(("words", "ngrams"), [(7, 1), (5000, 1), (12, 2), (5000, 3)])
+def test_words_and_indices_are_those_of_keras(words: int, ngrams: int) -> None:
     from keras.layers import TextVectorization
 
     known = [
@@ -63,15 +63,25 @@ def test_words_and_indices_are_those_of_keras(words: int) -> None:
         "one two three four five six seven eight nine",
     ]
     unseen = ["never seen THE stop", "", "the, the; the. the! the? the: the", "É ß 日本語 unk"]
-    theirs = TextVectorization(max_tokens=words, output_sequence_length=6)
+    theirs = TextVectorization(max_tokens=words, output_sequence_length=6, ngrams=None if ngrams == 1 else ngrams)
     theirs.adapt(known)
-    ours = fit_texts(known, {"words": words, "length": 6})
+    ours = fit_texts(known, {"words": words, "length": 6, "ngrams": ngrams})
     assert ["", "[UNK]", *ours.words] == list(theirs.get_vocabulary())
     assert ours.size == theirs.vocabulary_size()
     expected = np.array(theirs(known + unseen))
     assert not expected[[3, 4, 8]].any()
     expected[[3, 4, 8], 0] = 1  # texts without words: one unknown word here
     np.testing.assert_array_equal(ours.encode(np.array(known + unseen, dtype=object)), expected)
+
+
+def test_pairs_of_words_are_kept_by_a_version(tmp_path: Path) -> None:
+    text = {"comment": {"words": 40, "length": 12, "ngrams": 2}}
+    dataset = load(tmp_path, text=text)
+    assert dataset.version != load(tmp_path, text={"comment": {"words": 40, "length": 12}}).version
+    kept = TablePreprocessing.from_json(fitted(dataset).as_json())
+    assert kept.texts == fitted(dataset).texts
+    assert any(" " in word for word in kept.texts["comment"].words)
+    assert "ngrams" not in fitted(load(tmp_path)).as_json()
 
 
 def test_codes_are_numbered_by_frequency_and_rare_labels_share_0() -> None:

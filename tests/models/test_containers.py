@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+from nightune.models.data.contents import Arrays, Table
 from nightune.models.data.loading import load_dataset
+from nightune.models.data.returned import from_result
 from nightune.models.data.settings import DataSettings
-from nightune.models.data.sources import Arrays, Table, _from_result
 from nightune.models.data.storage import open_dataset, save_dataset
 from nightune.models.errors import InputError
 from nightune.models.serving import arrays
@@ -36,7 +37,7 @@ class Rows(np.ndarray):
 
 
 def trained(inputs, targets=Y):
-    result = _from_result((inputs, targets), "d.py:f")
+    result = from_result((inputs, targets), "d.py:f")
     assert isinstance(result, Arrays)
     return result
 
@@ -214,7 +215,7 @@ def test_records_are_a_table_and_their_masks_are_gaps():
     records = np.ma.array(RECORDS.copy())
     records["a"] = X[:, 0]
     records["a"].mask = MASK[:, 0]
-    table = _from_result(records, "d.py:f")
+    table = from_result(records, "d.py:f")
     assert isinstance(table, Table)
     np.testing.assert_array_equal(table.frame["a"].isna(), MASK[:, 0])
 

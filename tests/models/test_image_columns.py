@@ -114,3 +114,12 @@ def test_the_key_is_a_column_a_list_or_a_table(given: Any, read: Any) -> None:
     else:
         assert section is not None
         assert section.images == read
+
+
+def test_a_column_of_images_with_few_levels_of_16_bits_is_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    for row in range(COUNT):
+        Image.fromarray(np.full((8, 10), row, np.uint16)).save(tmp_path / f"photos/{row}.png")
+    with pytest.raises(InputError, match="16 bits") as caught:
+        load(tmp_path)
+    assert caught.value.key == "data.images.photo"

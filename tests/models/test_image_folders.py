@@ -203,3 +203,40 @@ def test_splits_without_one_for_training_are_no_classes(tmp_path):
         write_images(tmp_path / "images" / part, count=3)
     with pytest.raises(InputError, match="none for training"):
         load(tmp_path, image_size=(4, 4))
+
+
+@pytest.mark.parametrize(("top", "word"), [(199, "1 level is left"), (4095, "16 levels are"), (16383, "64 levels are")])
+def test_images_of_16_bits_with_few_levels_are_said_or_refused_with_a_remedy_that_works(tmp_path, top, word):
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, top + 1, (16, 6, 5)).astype(np.uint16)
+
+    def write(factor: int) -> None:
+        for number, image in enumerate(pixels * np.uint16(factor)):
+            (tmp_path / "images" / CLASSES[number % 2]).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(tmp_path / "images" / CLASSES[number % 2] / f"{number}.png")
+
+    write(1)
+    if top < 8191:
+        with pytest.raises(InputError, match=word) as caught:
+            load(tmp_path)
+        said = caught.value.message
+    else:
+        (said,) = [finding for finding in load(tmp_path).findings if word in finding]
+    write(int(said.rpartition("pixels * ")[2]))
+    read = load(tmp_path)
+    assert not any("levels" in finding for finding in read.findings)
+    assert len(np.unique(read.train.inputs)) > 30
+
+
+def test_animations_and_folders_below_classes_are_said_and_masks_refused(tmp_path):
+    write_images(tmp_path / "images")
+    frames = [Image.fromarray(np.full((6, 5), level, np.uint8)) for level in (10, 200)]
+    frames[0].save(tmp_path / "images" / "cat" / "a.gif", save_all=True, append_images=frames[1:])
+    write_images(tmp_path / "images" / "emu" / "young")
+    findings = load(tmp_path, image_size=(4, 4)).findings
+    assert any("several pictures" in finding and "a.gif" in finding for finding in findings)
+    assert any("below their class" in finding and "emu/young" in finding for finding in findings)
+    (tmp_path / "images" / "cat").rename(tmp_path / "images" / "masks")
+    (tmp_path / "images" / "dog").rename(tmp_path / "images" / "images")
+    with pytest.raises(InputError, match="masks"):
+        load(tmp_path, image_size=(4, 4))

@@ -107,6 +107,74 @@ def test_a_list_of_the_module_names_files_that_the_code_puts_together(folder):
     assert list(read_digests("net.py:hidden", folder)) == ["listed_7.txt"]
 
 
+STARRED = "from library import *\ndef build(input_shape, output_size):\n    return read()\n"
+CHANGED = """
+WORDS = []
+SIZES = {}
+OTHER = 1
+def fill(name):
+    global OTHER
+    OTHER = open(name).read()
+WORDS.extend(open("vocabulary.txt"))
+SIZES["a"] = open("listed_7.txt").read()
+fill("other.txt")
+print("backbone.keras")
+if __name__ == "__main__":
+    WORDS.append(open("data.csv"))
+def words(input_shape, output_size):
+    return WORDS
+def sizes(input_shape, output_size):
+    return SIZES
+def other(input_shape, output_size):
+    return OTHER
+def none(input_shape, output_size):
+    return print(1)
+"""
+
+
+def test_names_are_followed_through_stars_and_folders_above(folder):
+    (folder / "net.py").write_text(STARRED)
+    assert list(read_digests("net.py:build", folder)) == ["vocabulary.txt"]
+    (folder / "parts" / "deep").mkdir(parents=True)
+    (folder / "parts" / "n.py").write_text("def f():\n    return 'backbone.keras'\n")
+    (folder / "parts" / "deep" / "m.py").write_text("from ..n import f\ndef g():\n    return f()\n")
+    code = "from parts.deep.m import g\ndef build(input_shape, output_size):\n    return g()\n"
+    (folder / "net.py").write_text(code)
+    assert list(read_digests("net.py:build", folder)) == ["backbone.keras"]
+
+
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [("words", ["vocabulary.txt"]), ("sizes", ["listed_7.txt"]), ("other", ["other.txt"]), ("none", [])],
+)
+def test_what_changes_a_value_when_its_module_is_imported_counts(folder, function, names):
+    (folder / "net.py").write_text(CHANGED)
+    assert list(read_digests(f"net.py:{function}", folder)) == names
+
+
+def test_a_file_that_the_function_writes_is_named_as_such(folder):
+    code = """
+from pathlib import Path
+CACHE = Path(__file__).with_name("cache.txt")
+def build(input_shape, output_size):
+    if not CACHE.exists():
+        CACHE.write_text("words")
+    return CACHE.read_text()
+"""
+    (folder / "net.py").write_text(code)
+    with unnamed_reads("net.py:build", folder) as remarks:
+        load_function("net.py:build", folder, "model.architecture")((2,), 1)
+    assert ["WRITTEN" in remark and "cache.txt" in remark for remark in remarks] == [True]
+    (folder / "cache.txt").unlink()
+    (folder / "net.py").write_text(f'{code}\nWRITTEN = ["cache.txt"]\n')
+    before = digest(folder, "build")
+    for _ in range(2):
+        with unnamed_reads("net.py:build", folder) as remarks:
+            load_function("net.py:build", folder, "model.architecture")((2,), 1)
+        assert remarks == []
+    assert digest(folder, "build") == before
+
+
 def test_a_file_that_changes_in_a_sweep_keeps_its_digest_and_is_reported_once(folder):
     with code_kept():
         before = digest(folder, "by_name")

@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn import metrics as oracle
 
 from nightune.models.networks.named_metrics import Named
-from nightune.vocabulary import NAMED_METRICS, TASK_METRICS
+from nightune.vocabulary import NAMED_METRICS, QUANTILE_METRICS, TASK_METRICS
 
 ROWS = 90
 generator = np.random.default_rng(3)
@@ -53,7 +53,16 @@ def measured(task: str, rows: Any = slice(None), weights: np.ndarray | None = No
 def expected(task: str, weights: np.ndarray) -> dict[str, float]:
     given: dict[str, Any] = {"sample_weight": weights}
     if task == "regression":
-        return {"mape": oracle.mean_absolute_percentage_error(QUANTITIES, VALUES, **given)}
+        losses = {
+            name: oracle.mean_pinball_loss(QUANTITIES, VALUES, alpha=level, **given)
+            for name, level in QUANTILE_METRICS.items()
+        }
+        return {
+            "mape": oracle.mean_absolute_percentage_error(QUANTITIES, VALUES, **given),
+            "mae_original": oracle.mean_absolute_error(QUANTITIES, VALUES, **given),
+            "rmse_original": oracle.root_mean_squared_error(QUANTITIES, VALUES, **given),
+            **losses,
+        }
     shares = probabilities(task)
     if task == "binary":
         one = shares[:, 0]
@@ -126,11 +135,24 @@ def test_probabilities_close_to_0_keep_their_order() -> None:
     assert [named.values("multiclass", shares, np.array([one]), False, None)["top_3"] for one in (2, 3)] == [0.0, 1.0]
 
 
-def test_relative_errors_are_in_the_units_of_the_data() -> None:
+@pytest.mark.parametrize("name", ["mape", "mae_original", "rmse_original", "pinball_0.9"])
+def test_errors_are_in_the_units_of_the_data(name: str) -> None:
     description = {"target_scale": {"mean": [20.0, 10.0], "deviation": [2.0, 5.0]}}
     scaled = [(each - [20.0, 10.0]) / [2.0, 5.0] for each in (VALUES, QUANTITIES)]
-    found = Named(("mape",), description).values("regression", *scaled, False, None)
-    assert found["mape"] == pytest.approx(oracle.mean_absolute_percentage_error(QUANTITIES, VALUES))
+    found = Named((name,), description).values("regression", *scaled, False, None)
+    assert found[name] == pytest.approx(expected("regression", np.ones(ROWS))[name])
+
+
+def test_a_model_of_quantiles_is_measured_at_the_quantile_of_the_metric() -> None:
+    from nightune.models.networks.heads import Head
+
+    outputs = np.concatenate([VALUES[:, :1] - 2, VALUES[:, :1], VALUES[:, :1] + 2], axis=1)
+    head = Head("quantities", False, quantiles=(0.1, 0.5, 0.9))
+    found = head.metrics("regression", outputs, QUANTITIES[:, :1], WEIGHTS, Named(("pinball_0.9", "mae_original")))
+    given = {"sample_weight": WEIGHTS}
+    wanted = oracle.mean_pinball_loss(QUANTITIES[:, 0], outputs[:, 2], alpha=0.9, **given)
+    assert found["pinball_0.9"] == pytest.approx(wanted)
+    assert found["mae_original"] == pytest.approx(oracle.mean_absolute_error(QUANTITIES[:, 0], VALUES[:, 0], **given))
 
 
 def test_answers_that_are_alike_know_nothing() -> None:

@@ -7,9 +7,9 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 
 from nightune.models.data.columns.reading import Choices
+from nightune.models.data.contents import Table
 from nightune.models.data.raw_data import separate_target
 from nightune.models.data.settings import DataSettings
-from nightune.models.data.sources import Table
 from nightune.models.data.splits import Split
 from nightune.models.data.tables import _make_transformer, fit_preprocessing, split_keys
 from nightune.models.errors import InputError

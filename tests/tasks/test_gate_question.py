@@ -156,6 +156,29 @@ def test_relative_errors_are_compared_in_units_and_not_for_a_target_of_0(tmp_pat
     assert "is 0" in guard.said
 
 
+@pytest.mark.parametrize("scale_target", [False, True])
+def test_quantiles_are_compared_by_their_own_outputs_in_units(
+    tmp_path: Path, scale_target: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sklearn.metrics import mean_pinball_loss
+
+    dataset = loaded(tmp_path, TABLE, "price", scale_target=scale_target)
+    question = asked(dataset, "val_pinball_0.9")
+    wanted, known = question.truth.values[:, 0], TABLE["price"].to_numpy()
+    assert (question.loss, question.undefined()) == ("pinball loss of the quantile 0.9", [])
+    baseline = question.baseline().losses[0].mean()
+    guess = np.full(len(wanted), np.quantile(known, 0.9))
+    assert baseline == pytest.approx(mean_pinball_loss(wanted, guess, alpha=0.9), rel=0.1)
+    scale = dataset.description.get("target_scale", {"mean": [0.0], "deviation": [1.0]})
+    outputs = (wanted[:, None] + [-3.0, 0.0, 2.0] - scale["mean"][0]) / scale["deviation"][0]
+    description = {**dataset.description, "is_logits": False, "quantiles": [0.1, 0.5, 0.9], "output_size": 3}
+    made = Predictor(lambda inputs, training: outputs, None, description)
+    monkeypatch.setattr(Predictor, "open", lambda *_: made)
+    losses = question.side(tmp_path, (), outputs).losses[0]
+    assert losses.mean() == pytest.approx(mean_pinball_loss(wanted, wanted + 2.0, alpha=0.9), rel=1e-4)
+    assert asked(dataset, "val_mae_original").loss == "absolute error"
+
+
 def named(objective: str) -> Named:
     return Named((objective.removeprefix("val_"),))
 

@@ -145,6 +145,23 @@ def test_metrics_without_a_meaning_are_refused_with_remedies_that_work(tmp_path,
     prepare_data.fn(study, tmp_path / "mlruns")
 
 
+@pytest.mark.parametrize("levels", [[0.1, 0.5], {"zero": [0.1, 0.5]}])
+def test_a_pinball_loss_of_another_quantile_than_models_predict_is_refused(tmp_path, levels):
+    numbers = np.random.default_rng(0).normal(size=(60, 2))
+    pd.DataFrame({"a": range(60), "zero": numbers[:, 0], "other": numbers[:, 1]}).to_csv(tmp_path / "t.csv")
+    is_of_heads = isinstance(levels, dict)
+    given = {"target": {"zero": "zero", "other": "other"}} if is_of_heads else {"target": "zero", "drop": ("other",)}
+    study = study_of(tmp_path, "t.csv", **given)
+    metric = "val_zero_pinball_0.9" if is_of_heads else "val_pinball_0.9"
+    study.objective = Objective(report=(metric,))
+    study.space = SearchSpace((Dimension("training.quantiles", Choice((levels,))),))
+    with pytest.raises(StudyError, match=rf"objective\.report: {metric} needs the quantile 0\.9, .*0\.1, 0\.5"):
+        prepare_data.fn(study, tmp_path / "mlruns")
+    added = {"zero": [0.1, 0.9]} if is_of_heads else [0.1, 0.9]
+    study.space = SearchSpace((Dimension("training.quantiles", Choice((added,))),))
+    prepare_data.fn(study, tmp_path / "mlruns")
+
+
 @pytest.mark.parametrize(("metric", "is_of_columns"), [("val_spearman", True), ("val_r2", False)])
 def test_a_target_that_never_changes_has_no_correlation(tmp_path, metric, is_of_columns):
     """The mean over targets is NaN in every trial, or in the gate, as with the borders of images."""

@@ -13,7 +13,7 @@ from nightune.tasks.reporting.night.tables import facts, load_trials, metric_row
 from nightune.tuning.analysis.metric_values import MetricValues
 from nightune.tuning.analysis.paired_gain import Gain
 from nightune.tuning.analysis.promotion_gate import Decision, as_markdown
-from nightune.vocabulary import METRIC_LIMITS, NAMED_METRICS, OBJECTIVES, VALIDATION_PREFIX
+from nightune.vocabulary import METRIC_LIMITS, NAMED_METRICS, OBJECTIVES, VALIDATION_PREFIX, listed_metrics
 from tests.tasks.nights import ACCURACY, Page, confirmation, night, result, verdict
 
 PROFIT = replace(ACCURACY, metric="val_net_profit")
@@ -30,6 +30,9 @@ WRITTEN = {
     "log_loss": ("log loss", "0.875", "0.125", False),
     "mape": ("mean absolute percentage error", "87.5 %", "12.5 points", False),
     "spearman": ("rank correlation", "0.875", "0.125", True),
+    "mae_original": ("mean absolute error in units of the target", "0.875", "0.125", False),
+    "rmse_original": ("root mean squared error in units of the target", "0.875", "0.125", False),
+    "pinball_0.9": ("pinball loss of the 0.9 quantile in units of the target", "0.875", "0.125", False),
 }
 
 
@@ -39,7 +42,7 @@ def plain(text: str) -> str:
 
 def test_the_page_knows_only_metrics_that_exist() -> None:
     """A function of the user cannot have the name of one of them, and so not its words or its percent."""
-    assert set(WRITTEN) == {name for names in NAMED_METRICS.values() for name in names}
+    assert set(WRITTEN) == {name for names in NAMED_METRICS.values() for name in listed_metrics(names)}
     assert {f"{VALIDATION_PREFIX}{name}" for name in (*NAMES, *METRIC_LIMITS)} <= set(OBJECTIVES)
 
 

@@ -8,7 +8,7 @@ OPTIMIZERS = "(known: adam, adamw, gd, sgd)"
 METRICS = (
     "(known: val_loss, val_accuracy, val_label_accuracy, val_balanced_accuracy, val_f1_macro, val_f1_micro, val_auc, "
     "val_mae, val_rmse, val_r2, val_pr_auc, val_mcc, val_top_3, val_top_5, val_brier, val_log_loss, val_mape, "
-    "val_spearman)"
+    "val_spearman, val_mae_original, val_rmse_original, val_pinball_0.9)"
 )
 ABOVE_0 = "(allowed: a number above 0)"
 SECTIONS = (
@@ -194,6 +194,10 @@ BROKEN_SEARCH = {
     "trials = 4\nepochs = 4\nreuse = 1": "search.reuse: 1 is not true or false",
     "trials = 4\nepochs = 4\n[objective]\nmetric = 'val_acuracy'": "objective.metric: unknown 'val_acuracy'; "
     f"did you mean 'val_accuracy'? {METRICS}",
+    "trials = 4\nepochs = 4\n[objective]\nmetric = 'val_pinball'": "objective.metric: unknown "
+    "'val_pinball'; … quantile … val_pinball_0.9)",
+    "trials = 4\nepochs = 4\n[objective]\nmetric = 'val_pinball_0.999'": "objective.metric: unknown "
+    "… 0.995) … val_pinball_0.9)",
     "trials = 4\nepochs = 4\n[objective]\nmetric = 'accuracy'": "objective.metric: 'accuracy' is not a metric of the "
     f"validation split; did you mean 'val_accuracy'? {METRICS}",
     "trials = 4\nepochs = 4\n[objective]\nmetric = 'val_accuracy'\ndirection = 'minimize'": "objective.direction: "

@@ -5,9 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from nightune.tuning.analysis.paired_gain import Gain
-from nightune.vocabulary import plain_metric
+from nightune.vocabulary import QUANTILE_METRICS, VALIDATION_PREFIX, plain_metric
 
-IN_UNITS_OF_TARGET = ("val_mae", "val_rmse")
+AS_TRAINED = ("val_mae", "val_rmse")  # of trials in the unit that models are trained in
+IN_UNITS_OF_TARGET = (
+    *AS_TRAINED,
+    *(f"{VALIDATION_PREFIX}{name}" for name in ("mae_original", "rmse_original", *QUANTILE_METRICS)),
+)
+UNITS = "units of the target"
 SCALED = "standard deviations of the target"  # of trials, where models are trained on a scaled one
 OF_TARGET = "in units of the target"  # on sealed rows, also where models are trained on a scaled one
 
@@ -19,9 +24,10 @@ def is_target_scaled(content: Mapping[str, Any]) -> bool:
 
 
 def search_unit(metric: str, content: Mapping[str, Any]) -> str:
-    """Return the unit of trials' scores in words; empty for that of the data, and for none."""
-    is_in_units = known_metric(metric, content) in IN_UNITS_OF_TARGET
-    return SCALED if is_in_units and is_target_scaled(content) else ""
+    """Return the unit of trials' scores in words where models are trained on a scaled target; empty for none."""
+    if not is_target_scaled(content) or (known := known_metric(metric, content)) not in IN_UNITS_OF_TARGET:
+        return ""
+    return SCALED if known in AS_TRAINED else UNITS
 
 
 def known_metric(metric: str, content: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from pydantic_core import PydanticCustomError
 
 from nightune.vocabulary import listing, shown, suggestion, unknown_name
 
-TEXT_FIELDS = {"words": (5000, 3, 10**6), "length": (100, 1, 10**5)}  # default, lowest and highest
+TEXT_FIELDS = {"words": (5000, 3, 10**6), "length": (100, 1, 10**5), "ngrams": (1, 1, 5)}  # default, lowest, highest
 TEXT = "a list of columns, or a table such as { comment = { words = 5000, length = 100 } }"
 CODES = "a list of columns, or a table of columns and numbers of codes from 2, such as { city = 1000 }"
 HASHED = "a list of columns, or a table of columns and numbers of features, such as { city = 32 }"
@@ -80,7 +80,10 @@ def _text_fields(name: str, given: Any) -> dict[str, int]:
         if not (_is_whole(value) and low <= value <= high):
             allowed = f"a whole number from {low} to {high}"
             raise _refusal(f"column {shown(name)}: {field} {shown(value)} is not {allowed}")
-    return {field: given.get(field, usual) for field, (usual, _, _) in TEXT_FIELDS.items()}
+    fields = {field: given.get(field, usual) for field, (usual, _, _) in TEXT_FIELDS.items()}
+    if fields["ngrams"] == 1:  # so that studies of single words keep their digests
+        del fields["ngrams"]
+    return fields
 
 
 def _image_shape(name: str, given: Any) -> tuple[int, int, int]:

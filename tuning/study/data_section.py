@@ -38,7 +38,7 @@ from nightune.vocabulary import (
 SHARES = ("validation", "ranking", "test")
 # Keys that only some kinds of sources read (models/data/source_options.py).
 OF_CSV = ("separator", "decimal", "encoding")
-OF_SOURCE = (*OF_CSV, "query", "sheet", "arrays", "arguments", "pad", "image_size", "image_color")
+OF_SOURCE = (*OF_CSV, "query", "sheet", "arrays", "arguments", "pad", "loader", "image_size", "image_color")
 _ARRAY_FILES = (".npz", ".npy", ".h5", ".hdf5")
 _TABLES = ("breast_cancer", "diabetes", "iris", "wine")
 FOLDS = "a whole number from 2 to 100"
@@ -182,6 +182,7 @@ class DataSection(Section):
     arrays: Forms = Field(default_factory=dict, description=ARRAYS)
     arguments: dict[str, Any] = Field(default_factory=dict, description=ARGUMENTS)
     pad: dict[str, Any] = Field(default_factory=dict, description=PAD)
+    loader: Literal["batches", "examples"] | None = None
     image_size: tuple[int, ...] = Field((), description=IMAGE_SIZE)
     image_color: Literal["grey", "rgb", "rgba"] | None = None
 

@@ -13,16 +13,19 @@ from nightune.vocabulary import (
     DEFAULT_THRESHOLD,
     DIRECTIONS,
     OBJECTIVES,
+    QUANTILE_METRICS,
     THRESHOLD_RULES,
     VALIDATION_PREFIX,
     Direction,
     ThresholdRule,
+    listed_metrics,
     listing,
     plain_metric,
     shown,
     suggestion,
 )
 
+_QUANTILES = f"0.01 to 0.99, and {', '.join(name[8:] for name in QUANTILE_METRICS if len(name) > len('pinball_0.99'))}"
 OWN_METRIC = re.compile(r".+\.py:(?P<function>[^\W\d]\w*)")
 
 
@@ -44,7 +47,11 @@ def read_metric(metric: str) -> str:
         why = f"{shown(metric)} is not a metric of the validation split"
         near = suggestion(f"{VALIDATION_PREFIX}{metric}", OBJECTIVES)
     near = near or suggestion(metric, OBJECTIVES)
-    raise PydanticCustomError("message", "{message}", {"message": f"{why}{near} ({listing(OBJECTIVES)})"})
+    if "pinball" in metric:
+        of_quantile = f"{VALIDATION_PREFIX}pinball_0.9"
+        near = f"; a pinball loss names its quantile, such as {of_quantile} ({_QUANTILES})"
+    known = listing(listed_metrics(OBJECTIVES))
+    raise PydanticCustomError("message", "{message}", {"message": f"{why}{near} ({known})"})
 
 
 def read_metrics(metrics: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,10 +1,13 @@
 """Columns of labels: those that differ only in case or outer blanks are one, and words for gaps are said."""
 
+import re
+from collections import Counter
 from collections.abc import Mapping
 
 from nightune.models.data.columns.reading import Texts, fields, looks_like_a_gap, quoted, shortened
 from nightune.models.serving.labels import MISSING, fold
 
+_PARTS = re.compile(r"[;|,]")  # between labels of one text
 MOST_CATEGORIES = 50  # per column; rarer ones share a feature
 FREE_TEXT_WORDS = 4  # on average
 EXAMPLE_LENGTH = 40
@@ -49,6 +52,20 @@ def word_remark(what: str, kind: str, rows: Mapping[str, int]) -> str | None:
     return (
         f"{what}: {fields(count)} {'holds' if count == 1 else 'hold'} {quoted(words)}, read as {kind}; "
         f"for gaps: missing = [{listed}] in [data]; else {READ_ALIKE}"
+    )
+
+
+def several_labels_remark(what: str, rows: Mapping[str, int]) -> str | None:
+    """Say that texts hold several labels each, such as a;b, of which most stand in other texts, too."""
+    parts = {text: _PARTS.split(text.strip("[]{}() ")) for text in rows}
+    counts = Counter(part for each in parts.values() for part in {one.strip() for one in each})
+    combined = [text for text, each in parts.items() if len(each) > 1]
+    shared = sum(count > 1 for count in counts.values())
+    if not combined or "" in counts or shared <= len(counts) / 2:
+        return None
+    return (
+        f"{what}: texts such as {combined[0]!r} are read as one class each; if they hold several labels, give each "
+        'label a column of 0 and 1 in the source, and name these: target = ["a", "b"], task = "multilabel" in [data]'
     )
 
 

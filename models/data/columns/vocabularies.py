@@ -9,7 +9,7 @@ from nightune.models.data.columns.reading import Choices, Texts, quoted
 from nightune.models.errors import InputError
 from nightune.models.serving.columns import CODE, IMAGE, TEXT, Column, are_missing, kind_of_values
 from nightune.models.serving.preprocessing import FEATURES
-from nightune.models.serving.vocabularies import CodeVocabulary, TextVocabulary, words_of
+from nightune.models.serving.vocabularies import CodeVocabulary, TextVocabulary, terms_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,9 +49,10 @@ def vocabulary_column(values: "pd.Series[Any]", choices: Choices) -> tuple[Colum
 
 def fit_texts(texts: Iterable[str], settings: Mapping[str, int]) -> TextVocabulary:
     """Return the most frequent words, in the order of Keras' TextVectorization; two indices are not of words."""
-    counts = Counter(word for text in texts for word in words_of(text))
+    ngrams = settings.get("ngrams", 1)
+    counts = Counter(word for text in texts for word in terms_of(text, ngrams))
     words = sorted(counts, key=lambda word: (counts[word], word), reverse=True)
-    return TextVocabulary(tuple(words[: settings["words"] - 2]), settings["length"])
+    return TextVocabulary(tuple(words[: settings["words"] - 2]), settings["length"], ngrams)
 
 
 def fit_codes(labels: Iterable[str], size: int) -> CodeVocabulary:

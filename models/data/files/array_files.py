@@ -10,9 +10,14 @@ from typing import Any
 import numpy as np
 
 from nightune.models.data.array_keys import ARRAYS, known_names
+from nightune.models.data.parts import PART_NAMES
 from nightune.models.errors import InputError
 from nightune.vocabulary import listing, unknown_name
 
+_USUAL = {
+    "x": ("x", "inputs", "images", "data", "features"),
+    "y": ("y", "targets", "target", "labels", "label", "classes"),
+}
 KEY, NAMES = "data.source", "data.arrays"
 
 
@@ -83,9 +88,25 @@ def _chosen(held: list[str], names: Mapping[str, str], file: str) -> dict[str, s
     try:
         known = known_names([*free, *names], file)
     except InputError as error:
-        remedy = f'name the arrays: arrays = {{ x = "{(held or ["…"])[0]}", y = "…" }} in [data]'
+        proposed = ", ".join(f'{name} = "{own}"' for name, own in _proposed(held).items())
+        remedy = f"name the arrays: arrays = {{ {proposed} }} in [data]"
         raise InputError(KEY, f"{error.message}; {remedy}") from error
     return {name: names.get(name, name) for name in known}
+
+
+def _proposed(held: list[str]) -> dict[str, str]:
+    """Return names in a file that may be inputs and targets, as `arrays` takes them: of folders of splits, or two."""
+    pairs: dict[str, dict[str, str]] = {}
+    for name in held:
+        front, _, own = name.rpartition("/")
+        kind = next((kind for kind, words in _USUAL.items() if own.lower() in words), None)
+        if kind is not None:
+            pairs.setdefault(front, {}).setdefault(kind, name)
+    whole = {front.rpartition("/")[2].lower(): pair for front, pair in pairs.items() if len(pair) == len(_USUAL)}
+    parts = {front: pair for front, pair in whole.items() if front in PART_NAMES}
+    if "train" in parts and len(parts) > 1:
+        return {f"{kind}_{front}": name for front, pair in parts.items() for kind, name in sorted(pair.items())}
+    return next(iter(whole.values()), {"x": (held or ["…"])[0], "y": "…"})
 
 
 def refuse_unknown_names(names: Mapping[str, str]) -> None:

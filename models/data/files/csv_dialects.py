@@ -28,6 +28,10 @@ OTHER_ENCODINGS = ("cp1250", "cp1251", "cp1253", "cp1254", "shift_jis", "gb18030
 # Numbers of which the sign before the decimals is certain: 1,250 and 1.250 may be thousands.
 _COMMA = re.compile(r"[-+]?(?![1-9]\d{0,2}(,\d{3})+$)(\d+|\d{1,3}(\.\d{3})+),\d+")
 _POINT = re.compile(r"[-+]?(?![1-9]\d{0,2}(\.\d{3})+$)(\d+|\d{1,3}(,\d{3})+)\.\d+")
+# Of quotes: a field in them after a separator and a blank, one within a field after a backslash, and a doubled one.
+_SPACED = re.compile(r'[,;\t|] +"(?!["\s,;|]|$)')
+_ESCAPED = re.compile(r'\\"(?![,;\t|]|$)')
+_DOUBLED = re.compile(r'[^,;\t|]""')
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Dialect:
     encoding: str = UTF_8
     findings: tuple[str, ...] = ()
     has_note: bool = False  # a first line such as sep=; which spreadsheets read
+    skips_blanks: bool = False  # in front of fields in quotes
+    escape: str = ""  # the sign before a quote within quotes, if it is not another quote
 
     @property
     def options(self) -> dict[str, Any]:
@@ -46,8 +52,10 @@ class Dialect:
         separator = r"\s+" if self.separator == BLANKS else self.separator
         given = {"sep": separator, "decimal": self.decimal}
         usual = {"sep": ",", "decimal": "."}
-        skipped = {"skiprows": 1} if self.has_note else {}
-        return {"encoding": self.encoding, **skipped} | {
+        special = {"skiprows": 1} if self.has_note else {}
+        special |= {"skipinitialspace": True} if self.skips_blanks else {}
+        escapes = {"escapechar": self.escape} if self.escape else {}
+        return {"encoding": self.encoding, **special, **escapes} | {
             name: each for name, each in given.items() if each != usual[name]
         }
 
@@ -60,7 +68,9 @@ def settle_dialect(file: Path, options: SourceOptions, name: str) -> Dialect:
     encoding, of_encoding = (options.encoding, []) if options.encoding else _encoding(file, name)
     text = _sample(file, encoding, name)
     note = re.match(r"\ufeff?sep=(.)\r?\n", text)
-    rows_by = _Rows(text[note.end() :] if note else text)
+    body = text[note.end() :] if note else text
+    skips_blanks, escape = _quotes(body)
+    rows_by = _Rows(body, skips_blanks, escape)
     separator = options.separator or (note[1] if note else rows_by.separator())
     decimal = options.decimal or ("." if separator == "," else rows_by.decimal(separator))
     guessed = [
@@ -68,7 +78,18 @@ def settle_dialect(file: Path, options: SourceOptions, name: str) -> Dialect:
         *([f"decimal = {_quoted(decimal)}"] if not options.decimal and decimal != "." else []),
     ]
     findings = [*of_encoding, *([f"{name} is read with {', '.join(guessed)} (keys of [data])"] if guessed else [])]
-    return Dialect(separator, decimal, encoding, tuple(findings), has_note=note is not None)
+    findings += [f"{name}: blanks in front of quotes are left out"] if skips_blanks else []
+    if escape:
+        findings.append(f'{name}: {escape}" in a field is a quote, and {escape} before another sign is left out')
+    return Dialect(separator, decimal, encoding, tuple(findings), note is not None, skips_blanks, escape)
+
+
+def _quotes(text: str) -> tuple[bool, str]:
+    """Return whether fields in quotes have a blank in front, and the sign that escapes quotes: none if they double."""
+    lines = text.splitlines()[:SAMPLE_ROWS]
+    spaced = sum(_SPACED.search(line) is not None for line in lines)
+    is_escaped = any(map(_ESCAPED.search, lines)) and not any(map(_DOUBLED.search, lines))
+    return bool(lines) and spaced > len(lines) / 2, "\\" if is_escaped else ""
 
 
 def _quoted(sign: str) -> str:
@@ -130,15 +151,16 @@ def _sample(file: Path, encoding: str, name: str) -> str:
 class _Rows:
     """The first rows of a file under each separator."""
 
-    def __init__(self, text: str) -> None:
-        self._text = text
+    def __init__(self, text: str, skips_blanks: bool, escape: str) -> None:
+        self._text, self._skips_blanks, self._escape = text, skips_blanks, escape or None
 
     def under(self, separator: str) -> list[list[str]]:
         """Return the rows that are not empty; none if quotes are left open."""
         if separator == BLANKS:
             return [line.split() for line in self._text.splitlines()[:SAMPLE_ROWS] if line.strip()]
         try:
-            rows = csv.reader(self._text.splitlines(keepends=True), delimiter=separator)
+            lines, blanks, escape = self._text.splitlines(keepends=True), self._skips_blanks, self._escape
+            rows = csv.reader(lines, delimiter=separator, skipinitialspace=blanks, escapechar=escape)
             return [row for row in islice(rows, SAMPLE_ROWS) if row]
         except csv.Error:  # a field of more than 128 KiB
             return []

@@ -1,17 +1,20 @@
 """Read CSV files of any usual form as tables."""
 
+import csv
 import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nightune.models.data.columns.merged_numbers import merged_numbers
 from nightune.models.data.columns.numbers import ambiguous_decimals, recognize_numbers
 from nightune.models.data.columns.reading import Texts
 from nightune.models.data.columns.recognize import are_texts
 from nightune.models.data.columns.written import as_written
-from nightune.models.data.files.csv_dialects import Dialect, settle_dialect
+from nightune.models.data.files.csv_dialects import BLANKS, Dialect, settle_dialect
 from nightune.models.data.files.packed import unpacked
+from nightune.models.data.files.repeated_names import RENAME, refuse_repeated
 from nightune.models.data.source_options import SourceOptions
 from nightune.models.errors import InputError
 from nightune.models.serving.number_texts import COMMA, POINT
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEY = "data.source"
+LAST_BYTES = 2**16
 OPTIONS = {"low_memory": False, "keep_default_na": False, "na_values": [""]}
 
 
@@ -35,8 +39,25 @@ def read_csv_table(
         dialect = settle_dialect(plain, options, file.name)
         frame = read_csv(plain, [name for name, form in numeric.items() if form], dialect, file.name)
         frame = as_written(plain, frame, categorical, {**OPTIONS, **dialect.options})
-        unsure = () if dialect.decimal == "," else ambiguous_decimals(plain, frame, dialect.options)
+        unsure = _cut_off(plain, dialect, len(frame.columns), file.name)
+        unsure += merged_numbers(plain, frame, numeric, {**OPTIONS, **dialect.options})
+        unsure += () if dialect.decimal == "," else ambiguous_decimals(plain, frame, dialect.options)
     return frame, dialect, (*dialect.findings, *unsure)
+
+
+def _cut_off(file: Path, dialect: Dialect, width: int, name: str) -> tuple[str, ...]:
+    """Say that the last line of a file has fewer fields than its header."""
+    if dialect.separator == BLANKS or dialect.encoding.startswith(("utf-16", "utf-32")):
+        return ()
+    with file.open("rb") as stream:
+        stream.seek(max(0, file.stat().st_size - LAST_BYTES))
+        lines = stream.read().decode(dialect.encoding, "replace").splitlines()
+    last = next((line for line in reversed(lines) if line.strip()), "")
+    if last.count('"') % 2:  # of a field of several lines
+        return ()
+    count = len(next(csv.reader([last], delimiter=dialect.separator), []))
+    said = f"{name}: its last line has {count} of {width} fields, and the others are gaps; is the file cut off?"
+    return (said,) if 0 < count < width else ()
 
 
 def read_csv(file: Path, texts: Sequence[str] | None, dialect: Dialect, name: str) -> "pd.DataFrame":
@@ -63,16 +84,16 @@ def read_csv(file: Path, texts: Sequence[str] | None, dialect: Dialect, name: st
         raise InputError("data.encoding", f"{dialect.encoding!r} does not read {name} ({error})") from error
     except pd.errors.ParserError as error:
         reason = re.sub(r"^.*C error: ", "", str(error).strip())
-        raise InputError(KEY, f"{name} is not a well-formed CSV file: {reason}") from error
+        remedy = "remove comments and titles above the header, and quote fields with a separator"
+        said = f"{reason}; {remedy}" if reason.startswith("Expected") else reason
+        raise InputError(KEY, f"{name} is not a well-formed CSV file: {said}") from error
     return table
 
 
 def _refuse_header(names: list[str], file: str) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1 and name})
-    if repeated:
-        is_row = any(re.fullmatch(r"[-+.\d\s]+", name) for name in repeated)
-        remedy = "its first line looks like a row: write a line of names above it" if is_row else "rename them"
-        raise InputError(KEY, f"{file} holds several columns named {repeated[0]!r}; {remedy}")
+    is_row = any(re.fullmatch(r"[-+.\d\s]+", name) for name in names if names.count(name) > 1)
+    remedy = "its first line looks like a row: write a line of names above it" if is_row else RENAME
+    refuse_repeated(names, file, remedy)
 
 
 def forms_of_decimal_commas(frame: "pd.DataFrame", missing: Sequence[str], others: Sequence[str]) -> dict[str, str]:

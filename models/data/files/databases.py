@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightune.models.data.files.extras import imported
+from nightune.models.data.files.repeated_names import refuse_repeated
 from nightune.models.data.files.typed_tables import first_line, from_arrow
 from nightune.models.data.files.whole_numbers import column_of
 from nightune.models.errors import InputError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEY, QUERY = "data.source", "data.query"
+APART = "name them apart: select a.x as a_x, …"
 _TABLES = "select name from sqlite_master where type in ('table', 'view') and name not like 'sqlite_%' order by name"
 
 _DUCKDB_TABLES = """
@@ -37,7 +39,7 @@ def read_sqlite(file: Path, query: str) -> "pd.DataFrame":
         is_database = "not a database" not in str(error) and "malformed" not in str(error)
         said = f"{error} ({_example(tables)})" if is_database and query else str(error)
         raise InputError(QUERY if is_database and query else KEY, f"{file.name}: {said}") from error
-    _refuse_repeated(names)
+    refuse_repeated(names, "the query's answer", APART, QUERY)
     columns = zip(*rows, strict=True) if rows else [()] * len(names)
     return pd.DataFrame({name: column_of(values) for name, values in zip(names, columns, strict=True)})
 
@@ -55,7 +57,7 @@ def read_duckdb(file: Path, query: str) -> "pd.DataFrame":
     except duckdb.Error as error:
         is_open = isinstance(error, duckdb.ProgrammingError)
         raise InputError(QUERY if query and is_open else KEY, f"{file.name}: {first_line(error)}") from error
-    _refuse_repeated(table.column_names)
+    refuse_repeated(table.column_names, "the query's answer", APART, QUERY)
     return from_arrow(table)
 
 
@@ -68,9 +70,3 @@ def _all_of(tables: list[str], name: str) -> str:
 
 def _example(tables: list[str]) -> str:
     return f'query = "select * from {tables[0]}"' if tables else 'query = "select …"'
-
-
-def _refuse_repeated(names: list[str]) -> None:
-    repeated = next((name for name in names if names.count(name) > 1), None)
-    if repeated is not None:
-        raise InputError(QUERY, f"it gives several columns named {repeated!r}; name them apart: select a.x as a_x, …")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nightune.models.data.contents import Arrays
+from nightune.models.data.files.image_losses import remarks_on_levels, remarks_on_pictures
 from nightune.models.data.parts import PART_NAMES
 from nightune.models.data.placement import gibibytes, mapped_to_disk, place
 from nightune.models.data.source_options import SourceOptions
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 KEY, SIZE = "data.source", "data.image_size"
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 UNREAD = (".heic", ".heif", ".avif", ".svg", ".jp2", ".dcm", ".raw", ".cr2", ".nef", ".psd")  # images all the same
+OF_IMAGES = ("image", "images", "img", "imgs", "photos", "pictures")
+OF_MASKS = ("annotation", "annotations", "mask", "masks", "segmentation", "segmentations")
 MOST_NAMED = 5
 
 
@@ -52,6 +55,8 @@ def read_images(folder: Path, options: SourceOptions) -> Arrays:
     images, findings = _listed(folder)
     size, color, remarks = _form(images, options)
     inputs = _decoded(images, size, CHANNELS[color], folder)
+    files = [image.file for image in images]
+    remarks = [*remarks, *remarks_on_levels(files, KEY), *remarks_on_pictures(files)]
     findings += [_said(images, size, color, inputs), *remarks]
     return Arrays(
         inputs,
@@ -100,7 +105,21 @@ def _listed(folder: Path) -> tuple[list[_Image], list[str]]:
     findings = [f"{len(others)} files that are no images are left out ({_named(others)})"] if others else []
     tops = parts or [folder]
     empty = [each.relative_to(folder) for top in tops for each in _subfolders(top) if not images_in(each)]
-    return images, [*findings, *([f"no image is in {_named(empty)}"] if empty else [])]
+    findings += [f"no image is in {_named(empty)}"] if empty else []
+    return images, [*findings, *_nested(images, folder)]
+
+
+def _nested(images: Sequence[_Image], folder: Path) -> list[str]:
+    """Say that the folders of classes have folders in them, whose names are not read; refuse masks beside images."""
+    names = {image.label.lower() for image in images}
+    if names & set(OF_IMAGES) and names & set(OF_MASKS):
+        remedy = "return arrays (x, y) from a function, file.py:function, with a mask for each image"
+        raise InputError(KEY, f"{folder.name} holds folders of images and of masks, which are no classes; {remedy}")
+    inner = sorted({image.file.parent.relative_to(folder) for image in images if image.file.parent.name != image.label})
+    if not inner:
+        return []
+    remedy = "if they are the classes, move them up"
+    return [f"images lie in folders below their class ({_named(inner)}): the class is the upper one; {remedy}"]
 
 
 def _is_split(folder: Path) -> bool:

@@ -56,7 +56,14 @@ def _document(text: str) -> Any:
 
 
 def _lines(text: str) -> list[Any]:
-    return [json.loads(line) for line in text.split("\n") if line.strip()]
+    return [_object(line, number) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+
+
+def _object(line: str, number: int) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"line {number}: {str(error).partition(': line 1 ')[0]}") from error
 
 
 def _rows(given: Any, name: str) -> tuple[Sequence[Mapping[str, Any]], str]:

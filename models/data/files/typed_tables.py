@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightune.models.data.files.extras import imported
+from nightune.models.data.files.merged_cells import merged_ranges, with_merged_values
+from nightune.models.data.files.repeated_names import refuse_repeated
 from nightune.models.data.files.whole_numbers import column_of, keep_digits
 from nightune.models.errors import InputError
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KEY = "data.source"
+_UNNAMED_INDEX = re.compile(r"__index_level_\d+__")  # of pandas, as it stands in a file
 
 
 def read_parquet(place: Path) -> "pd.DataFrame":
@@ -47,7 +50,8 @@ def _read_parts(folder: Path) -> "pd.DataFrame":
         partitioning=_partitioning(files, folder),
         partition_base_dir=str(folder),
     )
-    return from_arrow(parts.to_table())
+    held = parts.to_table()
+    return from_arrow(held.select([name for name in held.column_names if not _UNNAMED_INDEX.fullmatch(name)]))
 
 
 def _is_hidden(path: Path) -> bool:
@@ -123,11 +127,12 @@ def from_arrow(table: "pa.Table") -> "pd.DataFrame":
     return keep_digits(table.to_pandas(), table)
 
 
-def read_excel(file: Path, sheet: str) -> "pd.DataFrame":
+def read_excel(file: Path, sheet: str) -> "tuple[pd.DataFrame, tuple[str, ...]]":
     """Read a sheet of an Excel file, the one of the name or the only one, with the names of columns in its first row.
 
-    Cells keep their types: unlike pandas' reader, texts of digits such as 01 stay texts. Formulas are their values,
-    which the file holds once a program has calculated them; InputError names a cell without one.
+    Return also findings. Cells keep their types: unlike pandas' reader, texts of digits such as 01 stay texts. Those
+    that are merged with one above have its value. Formulas are their values, which the file holds once a program has
+    calculated them; InputError names a cell without one.
     """
     import pandas as pd  # noqa: PLC0415 - half a second, only for tables
 
@@ -140,7 +145,10 @@ def read_excel(file: Path, sheet: str) -> "pd.DataFrame":
         with closing(book), closing(written):
             name = _chosen_sheet(book.sheetnames, sheet, file.name)
             _refuse_uncalculated(book[name], written[name], file.name)
-            rows = [row for row in book[name].values if any(map(_is_held, row))]
+            rows = list(book[name].values)
+            header = next((place for place, row in enumerate(rows) if any(map(_is_held, row))), 0)
+            rows, findings = with_merged_values(rows, merged_ranges(book[name]), header, file.name)
+            rows = [row for row in rows if any(map(_is_held, row))]
     except (InputError, MemoryError):
         raise
     except Exception as error:  # what a broken archive raises is up to it
@@ -152,11 +160,9 @@ def read_excel(file: Path, sheet: str) -> "pd.DataFrame":
     if "" in names:
         problem = f"{file.name}: {names.count('')} columns have no name in the first row"
         raise InputError(KEY, f"{problem}; give each one, and remove titles above and notes beside the table")
-    repeated = next((name for name in names if names.count(name) > 1), None)
-    if repeated is not None:
-        raise InputError(KEY, f"{file.name} holds several columns named {repeated!r}; rename them")
+    refuse_repeated(names, file.name)
     values = [column_of([None if each == "" else each for each in column[1:]]) for column in columns]
-    return pd.DataFrame(dict(zip(names, values, strict=True)))
+    return pd.DataFrame(dict(zip(names, values, strict=True))), findings
 
 
 def _refuse_uncalculated(values: Any, formulas: Any, file: str) -> None:

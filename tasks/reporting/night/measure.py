@@ -7,8 +7,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nightune.tuning.analysis.metric_values import IN_UNITS_OF_TARGET, SCALED
-from nightune.vocabulary import NO_LIMITS, OBJECTIVES, SHARES, VALIDATION_PREFIX, metric_limits, sign_of
+from nightune.tuning.analysis.metric_values import AS_TRAINED, IN_UNITS_OF_TARGET, SCALED, UNITS
+from nightune.vocabulary import (
+    NO_LIMITS,
+    OBJECTIVES,
+    QUANTILE_METRICS,
+    SHARES,
+    VALIDATION_PREFIX,
+    metric_limits,
+    sign_of,
+)
 
 SPACE = "\u00a0"  # keeps a number and its unit on one line
 THOUSANDS = "\u202f"  # the narrow space between groups of three digits
@@ -29,6 +37,9 @@ NAMES = {
     "brier": "Brier score",
     "mape": "mean absolute percentage error",
     "spearman": "rank correlation",
+    "mae_original": "mean absolute error",
+    "rmse_original": "root mean squared error",
+    **{name: f"pinball loss of the {level:g} quantile" for name, level in QUANTILE_METRICS.items()},
 }
 RATIOS = ("mape",)  # in percent, too
 NEAR_ONE = 0.9  # a best share from here on is drawn by the logarithm of what is missing
@@ -184,7 +195,8 @@ def measure_of(
         floor = 50.0 / rows if rows else 0.01
         return Measure(name, True, "missing" if is_near else "linear", is_maximized, floor, limits=limits)
     is_wide = bool(scores) and min(scores) > 0 and float(np.quantile(scores, 0.9)) / min(scores) > WIDE
-    unit = SCALED if metric in IN_UNITS_OF_TARGET and is_target_scaled else ""
+    has_unit = metric in IN_UNITS_OF_TARGET and is_target_scaled
+    unit = "" if not has_unit else SCALED if metric in AS_TRAINED else UNITS
     return Measure(
         name,
         is_percent=short in RATIOS,
