@@ -1,12 +1,13 @@
 """Import Keras and its backend, without the output of their start."""
 
 import os
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from nightune.models.heavy_imports import lasting_imports, without_modules
+from nightune.models.library_internals.lazy_modules import ignore_tensorflow_until_imported
 from nightune.models.program_cache import keep_programs
 from nightune.models.quiet_imports import backend_is_ready, import_backends_quietly, output_logged
 from nightune.settings import read_settings
@@ -32,17 +33,25 @@ def load_keras(compiled: Path | None = None) -> Any:
     with output_logged(), lasting_imports(), _without_what_training_does_not_need():
         import keras  # noqa: PLC0415 - the point of this function
 
-        # On any backend: otherwise Keras imports TensorFlow when the first seed is set, in the first trial.
-        with suppress(ImportError) if keras.backend.backend() != "tensorflow" else nullcontext():
+        if keras.backend.backend() == "tensorflow":
             import tensorflow  # noqa: PLC0415 - as Keras
 
-            if keras.backend.backend() == "tensorflow":
-                enable_memory_growth(tensorflow)
+            enable_memory_growth(tensorflow)
+        else:
+            ignore_tensorflow_until_imported()
         if compiled is not None and keras.backend.backend() == "jax":
             keep_compiled(compiled)
         keras.ops.convert_to_numpy(keras.ops.zeros(()))  # the first operation initializes the devices
     backend_is_ready()
     return keras
+
+
+@cache
+def import_tensorflow_if_installed() -> None:
+    """Import TensorFlow on any backend, so that Keras sets its seed, too: for a user's code, which may draw with it."""
+    load_keras()
+    with output_logged(), lasting_imports(), _without_what_training_does_not_need(), suppress(ImportError):
+        import tensorflow  # noqa: F401, PLC0415 - as Keras
 
 
 def enable_memory_growth(tensorflow: Any) -> None:

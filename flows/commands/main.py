@@ -30,7 +30,7 @@ from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.flows.runtime.exit_codes import NO_RESULT
 from nightune.flows.runtime.morning_page import morning_page
 from nightune.flows.runtime.prefect_server import prefect_server
-from nightune.flows.runtime.supervisor import supervised
+from nightune.flows.runtime.supervisor import process_of_its_own, supervised
 from nightune.flows.runtime.text_streams import outlive_reader, show_every_text
 from nightune.models.heavy_imports import lasting_imports
 
@@ -216,7 +216,7 @@ def main() -> NoReturn:
     """Run the command line."""
     ignore_unusable_width()
     try:
-        with outlive_reader():
+        with process_of_its_own(), outlive_reader():
             show_every_text()
             app()
     except Exception as error:  # outside of a command's own report, as while it prints

@@ -13,6 +13,7 @@ from nightune.models.serving.input_trees import arrays_of
 FEWEST_ROWS = 20
 MOST_NUMBERS = 2**25  # of the rows that are compared, the first ones
 QUERIES = 500  # rows that are searched among the others
+MOST_KEPT = 2**22  # pieces whose hashes are kept
 MOST_CHANNELS, MOST_PLACES = 8, 64
 LENGTHS = (1, 2, 3, 4, 8, 16, 32, 64)  # of the pieces of rows that are compared, in steps
 FEWEST_NUMBERS = 3  # in a piece
@@ -107,9 +108,10 @@ def _find_along(steps: np.ndarray, least: float) -> Overlap | None:
     queries = np.sort(np.random.default_rng(0).permutation(count)[:QUERIES])
     is_flat = channels == 1
     places = np.unique(np.linspace(0, length - 1, MOST_PLACES).astype(int)) if is_flat else np.array([0])
+    asked = _Asked(bits, queries)
     for place in places:
         index = _index(bits, int(place), whole)
-        found = None if index is None else _matches(bits, queries, index, least)
+        found = None if index is None else _matches(asked, index, least)
         if found is not None:
             return Overlap(*found, steps=length)
     return None
@@ -140,23 +142,42 @@ def _index(bits: np.ndarray, place: int, whole: np.ndarray) -> _Index | None:
     return None
 
 
-def _matches(bits: np.ndarray, queries: np.ndarray, index: _Index, least: float) -> tuple[float, int] | None:
+class _Asked:
+    """The rows that are searched among the others, and their pieces: where they are few, hashed once for all places."""
+
+    def __init__(self, bits: np.ndarray, queries: np.ndarray) -> None:
+        self.bits, self.queries, self.rows = bits, queries, bits[queries]
+        self._pieces: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
+
+    def pieces(self, start: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the hash of each row's piece, and whether it varies."""
+        if (known := self._pieces.get((start, length))) is not None:
+            return known
+        pieces = self.rows[:, start : start + length]
+        found = _hashes(pieces), _vary(pieces)
+        if len(self._pieces) * len(self.queries) < MOST_KEPT:
+            self._pieces[start, length] = found
+        return found
+
+
+def _matches(asked: _Asked, index: _Index, least: float) -> tuple[float, int] | None:
     """Return the largest share of asked rows with a piece of another row at one other place, and the least shift.
 
     More than a share `least` of the numbers of both rows must agree: pairs of items share half, and are no windows.
     """
-    asked = bits[queries]
+    rows, queries = asked.rows, asked.queries
     shares: dict[int, float] = {}
-    for start in range(asked.shape[1] - index.length + 1):
+    for start in range(rows.shape[1] - index.length + 1):
         if start == index.place:
             continue
-        pieces = asked[:, start : start + index.length]
-        hashes = _hashes(pieces)
+        hashes, vary = asked.pieces(start, index.length)
         near = np.minimum(np.searchsorted(index.hashes, hashes), len(index.hashes) - 1)
-        is_other = (index.hashes[near] == hashes) & (index.rows[near] != queries) & _vary(pieces)
+        is_other = (index.hashes[near] == hashes) & (index.rows[near] != queries) & vary
+        if np.count_nonzero(is_other) < SHARED * len(queries):
+            continue
         share = len(np.unique(hashes[is_other])) / len(queries)
         shift = start - index.place
-        if share >= SHARED and _agreement(asked[is_other], bits[index.rows[near[is_other]]], shift) > least:
+        if share >= SHARED and _agreement(rows[is_other], asked.bits[index.rows[near[is_other]]], shift) > least:
             shares[abs(shift)] = max(shares.get(abs(shift), 0.0), share)
     return (max(shares.values()), min(shares)) if shares else None
 

@@ -8,42 +8,49 @@ from nightune.models.errors import InputError
 from nightune.models.training.engine import Engine
 from nightune.vocabulary import unknown_name
 
+FEW_EXAMPLES = 2**20  # of all epochs of all trials: 48 trials of 20 epochs of 1,078 rows
 
-def make_engine(name: str, dataset: Dataset, folder: Path, *, rules: frozenset[str] | None = None) -> Engine:
+
+def make_engine(
+    name: str, dataset: Dataset, folder: Path, *, rules: frozenset[str] | None = None, planned_epochs: int | None = None
+) -> Engine:
     """Return the named engine for one data set; `folder` holds the files that the study refers to.
 
     `rules`: those of SHARED_RULES that a compiled program holds beside each other, None for all. With fewer than two
-    each program has the rule of its trials.
+    each program has the rule of its trials. `planned_epochs` are those of all trials; None: many. Where they train few
+    examples, JAX compiles few functions, which take a little longer.
     """
     if name not in ENGINES:
         raise InputError("engine", unknown_name(name, ENGINES))
-    return ENGINES[name](dataset, folder, rules)
+    has_few = planned_epochs is not None and planned_epochs * len(dataset.train) <= FEW_EXAMPLES
+    return ENGINES[name](dataset, folder, rules, has_few)
 
 
 def make_same_engine(engine: Engine, dataset: Dataset, folder: Path) -> Engine:
     """Return an engine like the given one for another data set: it compiles the same programs."""
-    return make_engine(engine.name, dataset, folder, rules=getattr(engine, "rules", None))
+    has_few = getattr(engine, "has_few_functions", False)
+    return ENGINES[engine.name](dataset, folder, getattr(engine, "rules", None), has_few)
 
 
-def _fit(dataset: Dataset, folder: Path, _rules: frozenset[str] | None) -> Engine:
+def _fit(dataset: Dataset, folder: Path, _rules: frozenset[str] | None, _has_few: bool) -> Engine:
     from nightune.models.engines.fit.engine import FitEngine  # noqa: PLC0415 - Keras takes seconds
 
     return FitEngine(dataset, folder)
 
 
-def _tensorflow(dataset: Dataset, folder: Path, rules: frozenset[str] | None) -> Engine:
+def _tensorflow(dataset: Dataset, folder: Path, rules: frozenset[str] | None, _has_few: bool) -> Engine:
     from nightune.models.engines.compiled.engine import CompiledEngine  # noqa: PLC0415 - Keras takes seconds
     from nightune.models.engines.compiled.tensorflow_backend import TensorFlowBackend  # noqa: PLC0415 - TensorFlow
 
     return CompiledEngine(dataset, folder, TensorFlowBackend(), rules=rules)
 
 
-def _jax(dataset: Dataset, folder: Path, rules: frozenset[str] | None) -> Engine:
+def _jax(dataset: Dataset, folder: Path, rules: frozenset[str] | None, has_few: bool) -> Engine:
     from nightune.models.engines.compiled.engine import CompiledEngine  # noqa: PLC0415 - Keras takes seconds
     from nightune.models.engines.compiled.jax_backend import JaxBackend  # noqa: PLC0415 - only with the extra `jax`
 
-    return CompiledEngine(dataset, folder, JaxBackend(), rules=rules)
+    return CompiledEngine(dataset, folder, JaxBackend(has_few), rules=rules)
 
 
-_Make = Callable[[Dataset, Path, frozenset[str] | None], Engine]
+_Make = Callable[[Dataset, Path, frozenset[str] | None, bool], Engine]
 ENGINES: dict[str, _Make] = {"fit": _fit, "tensorflow": _tensorflow, "jax": _jax}

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from nightune.models.backend import import_tensorflow_if_installed
 from nightune.models.data.dataset import OutputSize
 from nightune.models.error_causes import cause_of, eager_remedy, users_line
 from nightune.models.errors import InputError
@@ -158,6 +159,8 @@ def build_model(  # noqa: PLR0913 - what a study sets, and what the data gives
         architecture, parameters, input_shape, output_size, folder, _unchanging(training_inputs), vocabulary_sizes
     )
     code = (folder / architecture.rpartition(":")[0]).parent
+    if is_reference(architecture):
+        import_tensorflow_if_installed()
     shape: tuple[int | None, ...] = ()
     try:
         with isolated_random(), folder_on_path(code) if is_reference(architecture) else nullcontext():

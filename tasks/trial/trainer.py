@@ -45,7 +45,16 @@ class Trainer:
 
 def make_trainer(engine_name: str, data: PreparedData, study: Study, compiled: Path) -> Trainer:
     """Create the engine of a sweep with its data, or return the trainer of the last call for the same ones."""
-    return _make_trainer(engine_name, data.folder, study.path.parent, compiled, _rules(study))
+    of_study = _OfStudy(_rules(study), study.trial_count * study.search.epochs)
+    return _make_trainer(engine_name, data.folder, study.path.parent, compiled, of_study)
+
+
+@dataclass(frozen=True)
+class _OfStudy:
+    """What an engine knows of a study: the rules of its optimizers, and the epochs of all its trials at most."""
+
+    rules: frozenset[str]
+    planned_epochs: int
 
 
 def _rules(study: Study) -> frozenset[str]:
@@ -61,7 +70,7 @@ def _rules(study: Study) -> frozenset[str]:
 
 @lru_cache(maxsize=1)
 def _make_trainer(
-    engine_name: str, data_folder: Path, study_folder: Path, compiled: Path, rules: frozenset[str]
+    engine_name: str, data_folder: Path, study_folder: Path, compiled: Path, of_study: _OfStudy
 ) -> Trainer:
     from nightune.models.backend import load_keras  # noqa: PLC0415 - Keras, only if something is trained
     from nightune.models.data.storage import data_placement, open_dataset  # noqa: PLC0415
@@ -73,6 +82,7 @@ def _make_trainer(
     dataset = open_dataset(data_folder)
     if dataset.is_on_disk:
         logger.info("data · kept on disk and read batch by batch: %s", data_placement(data_folder).reason)
-    engine = make_engine(engine_name, dataset, study_folder, rules=rules)
+    rules, epochs = of_study.rules, of_study.planned_epochs
+    engine = make_engine(engine_name, dataset, study_folder, rules=rules, planned_epochs=epochs)
     checkpoints, folds = Checkpoints(engine, study_folder, dataset), map(engine.of_fold, dataset.folds)
     return Trainer(engine, dataset, checkpoints, HaltedTrainings(), tuple(folds))

@@ -85,7 +85,8 @@ def test_jax_takes_memory_on_demand_by_default(given: dict[str, str], expected: 
         "import sys, types; keras = types.ModuleType('keras'); sys.modules |= {'keras': keras, 'tensorflow': None}\n"
         "class Any:\n    __getattr__ = __call__ = lambda *a: 'jax' if a[1:] == () else Any()\n"
         "keras.backend = keras.ops = Any()\n"
-        "import os; from nightune.models.backend import load_keras; load_keras()\n"
+        "import os; from nightune.models import backend\n"
+        "backend.ignore_tensorflow_until_imported = Any(); backend.load_keras()\n"
         "print(os.environ.get('XLA_PYTHON_CLIENT_PREALLOCATE'))"
     )
     kept = {name: value for name, value in os.environ.items() if not name.startswith("XLA_")}

@@ -16,7 +16,7 @@ from nightune.models.engines.compiled.batch_layout import (
     fitted_parts,
     padded_order,
 )
-from nightune.models.engines.make import make_engine
+from nightune.models.engines.make import make_engine, make_same_engine
 from nightune.models.networks.architectures import build_model
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.engine import COMPILED_ENGINES
@@ -151,6 +151,28 @@ def test_the_engine_counts_a_function_once_for_each_of_its_shapes(
         counts.append(engine.compilation.functions)
     assert counts == [1, 1, 2]
     assert engine.compilation.seconds > 0.0
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="TensorFlow's batches share a function in any sweep")
+def test_batches_of_a_short_sweep_share_a_function_on_jax_and_train_as_fit(
+    make_dataset: MakeDataset, make_plan: MakePlan, recipe: MakeRecipe
+) -> None:
+    dataset, given = make_dataset(examples=96), recipe(optimizer="adam", model__dropout=0.2)
+    names = ("jax", "jax", "fit")
+    engines = [
+        make_engine(name, dataset, HERE, planned_epochs=n) for name, n in zip(names, (20, None, None), strict=True)
+    ]
+    for sizes in ([16] * 6, [40, 40, 16], [64, 32]):
+        trained = []
+        for engine in engines:
+            state, output = engine.run_epoch(engine.start(given, Seeds(1, 2, 3)), make_plan(sizes=sizes, rates=0.01))
+            trained.append([*engine.weights(state), np.array([output.loss])])
+        for short, long, reference in zip(*trained, strict=True):
+            np.testing.assert_allclose(short, reference, rtol=0, atol=2e-5)
+            np.testing.assert_allclose(short, long, rtol=0, atol=2e-5)
+    few, many, _ = engines
+    assert (few.compilation.functions, many.compilation.functions) == (1, 2)
+    assert make_same_engine(few, dataset, HERE).has_few_functions
 
 
 def test_one_minus_a_number_near_one_keeps_its_digits(recipe: MakeRecipe) -> None:

@@ -421,3 +421,34 @@ def test_batch_normalization_takes_its_statistics_from_a_function() -> None:
     np.testing.assert_allclose(own, [rows.mean(axis=0), rows.var(axis=0)], rtol=1e-6)
     own_rows = ops.convert_to_numpy(layer(rows, training=True))
     np.testing.assert_allclose(own_rows, (rows - rows.mean(axis=0)) / rows.std(axis=0), rtol=1e-5)
+
+
+WITHOUT_TENSORFLOW = """
+import sys
+from pathlib import Path
+from nightune.models.backend import import_tensorflow_if_installed, load_keras
+keras = load_keras()
+keras.utils.set_random_seed(1)
+keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(Path(sys.argv[1]) / "model.keras")
+assert "tensorflow" not in sys.modules, "imported"
+import_tensorflow_if_installed()
+import tensorflow
+drawn = []
+for seed in (1, 1, 2):
+    keras.utils.set_random_seed(seed)
+    drawn.append(float(tensorflow.random.uniform(())))
+assert drawn[0] == drawn[1] != drawn[2], drawn
+"""
+
+
+@pytest.mark.skipif(ON_TENSORFLOW, reason="of other backends")
+@undocumented(
+    "Keras",
+    "rng_utils.tf, serialization_lib.tf",
+    "a start without TensorFlow",
+    "library_internals.lazy_modules.ignore_tensorflow_until_imported",
+)
+def test_keras_on_jax_neither_seeds_nor_saves_with_tensorflow_before_it_is_imported(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_TENSORFLOW, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

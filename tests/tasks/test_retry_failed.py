@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -267,3 +268,41 @@ def test_a_restart_after_a_crash_does_not_request_the_retry_again(tmp_path: Path
     command = [sys.executable, "-c", CRASHING, str(tmp_path), "tune", "--retry-failed", "--json"]
     assert supervise(command, open_crash_log(tmp_path, "flowers"), lambda text: None) == 0
     assert (tmp_path / "calls").read_text() == "tune --retry-failed --json;tune --json;"
+
+
+FORKED = """
+import os, pathlib, signal, sys
+import typer
+from nightune.flows.runtime import supervisor
+from nightune.tasks.trial.crash_log import open_crash_log
+
+class Study:
+    name = "flowers"
+
+started_as = os.getpid()
+root = pathlib.Path(os.environ["NIGHTUNE_STORE"])
+with supervisor.process_of_its_own():
+    print("once", end=" ")
+    try:
+        supervisor.supervised(lambda: Study)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+is_copy = os.getpid() != started_as
+print("copy" if is_copy else "new", os.environ["NIGHTUNE_SUPERVISOR"] == str(os.getppid()), os.getpgrp() == os.getpid())
+sys.stdout.flush()
+if is_copy:
+    context = open_crash_log(root, "flowers").training("key", 1)
+    context.__enter__()
+    os.kill(os.getpid(), signal.SIGKILL)
+sys.exit(4)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each child is a new process")
+def test_the_first_child_is_a_copy_and_those_after_a_crash_are_new_processes(tmp_path: Path) -> None:
+    environment = os.environ | {"NIGHTUNE_STORE": str(tmp_path)}
+    command = [sys.executable, "-c", FORKED]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 4, done.stderr
+    assert done.stdout == "once copy True True\nonce new True True\n"
+    assert "attempt 1 of 3" in done.stderr

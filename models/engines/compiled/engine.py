@@ -83,6 +83,11 @@ class CompiledEngine:
         return len(self._programs)
 
     @property
+    def has_few_functions(self) -> bool:
+        """True if batches of all sizes share a function, where they could have functions of their own."""
+        return bool(getattr(self._backend, "has_few_functions", False))
+
+    @property
     def rules(self) -> frozenset[str] | None:
         """The rules that programs hold beside each other; None for all."""
         return self._programs.rules
