@@ -27,7 +27,10 @@ COLUMN_SPLIT_KINDS: tuple[SplitKind, ...] = ("group", "time", "fixed")  # these 
 SPAN_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
 SPAN = rf"([0-9]*\.?[0-9]+) ({'|'.join(SPAN_SECONDS)})s?"  # of time, as people write it
 
-KeyKind = Literal["float", "integer", "boolean", "option", "numbers", "class_weight", "head_weights", "text", "any"]
+KeyKind = Literal[
+    "float", "integer", "boolean", "option", "numbers", "names", "class_weight", "head_weights", "text", "any"
+]
+GIVEN = ("given",)  # of a condition: another key has any value but its default
 
 MODEL_PREFIX = "model."  # of an architecture's own parameters
 ARCHITECTURE = "model.architecture"

@@ -141,7 +141,7 @@ class _Builder:
         try:
             known = architecture_keys(architecture, folder)
             complete = resolve(given, known)
-            training = read_recipe(complete).training.of_head
+            training = read_recipe(complete).training.of_build
         except ValueError:
             return None
         parameters = {
@@ -189,7 +189,9 @@ def _size(builds: Sequence["TrialBuild"]) -> str:
     named = ((plain_shape(build.shapes[0]), plain_shape(build.shapes[1])) for build in builds)
     shapes = dict.fromkeys(f"inputs {inputs}, outputs {outputs}" for inputs, outputs in named)
     most = f" to {max(counts):,}" if max(counts) > min(counts) else ""
-    return f"{'; '.join(shapes)} · {min(counts):,}{most} parameters"
+    frozen = dict.fromkeys(f"{build.frozen:,}" for build in builds if build.frozen)
+    said = f", {' or '.join(frozen)} of them frozen at first" if frozen else ""
+    return f"{'; '.join(shapes)} · {min(counts):,}{most} parameters{said}"
 
 
 def _contradiction(point: Params, known: Mapping[str, Key], head: "Head") -> InputError | None:
@@ -248,16 +250,17 @@ def _repetition_problems(builder: _Builder, architecture: str) -> Iterator[Probl
 
     heads = {key: each.head for key, each in builder.built.items() if builder.architectures[key] == architecture}
     built = [key for key, head in heads.items() if head is not None] if is_reference(architecture) else []
-    tried: list[Mapping[str, Any]] = []
+    tried: list[tuple[Mapping[str, Any], tuple[str, ...], int]] = []
     for key in built:
         (parameters, training), first = builder.given[key], builder.built[key].build
-        if first is None or parameters in tried:  # the same with another loss
+        kind = parameters, training.frozen, training.second_phase
+        if first is None or kind in tried:  # the same with another loss
             continue
-        tried.append(parameters)
+        tried.append(kind)
         folder = builder.study.path.parent
         problem = repetition_problem(architecture, parameters, training, builder.rows, folder, first)
         if problem is not None:
-            apart = [f"{name} = {shown(value)}" for name, value in parameters.items() if tried[0].get(name) != value]
+            apart = [f"{name} = {shown(value)}" for name, value in parameters.items() if tried[0][0].get(name) != value]
             yield Problem(problem.key, f"with {', '.join(apart)}: {problem.message}" if apart else problem.message)
             return
 

@@ -14,6 +14,7 @@ from nightune.models.techniques.stopping.user_rules import load_stop_function
 from nightune.models.user_code import is_reference, load_loss_function
 from nightune.tasks.metric_problems import own_metric
 from nightune.tuning.errors import Problem, StudyError
+from nightune.tuning.study.phases import phase_problems
 from nightune.tuning.study.study import Study
 from nightune.tuning.study.study import load_study as parse_study
 from nightune.tuning.study.vocabulary import Vocabulary
@@ -32,7 +33,12 @@ def load_study(
     """Return the study in the file, with the overrides of the command line; StudyError lists all problems."""
     folder = path.resolve().parent
     study = _parsed(path, folder, trials=trials, epochs=epochs, seed=seed, hours=hours, until=until)
-    problems = [*_stopping_problems(study), *_loss_problems(study), *_metric_problems(study)]
+    problems = [
+        *_stopping_problems(study),
+        *_loss_problems(study),
+        *_metric_problems(study),
+        *phase_problems(study.space, study.search.epochs),
+    ]
     if problems:
         raise StudyError(str(path), problems)
     return study

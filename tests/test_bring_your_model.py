@@ -12,6 +12,7 @@ from nightune.models.recipe.params import read_recipe
 from nightune.models.training.engine import Engine
 from nightune.models.training.folds import FoldsEngine
 from nightune.models.training.loop import train
+from nightune.tasks.build_models import build_models
 from nightune.tasks.check_study import check_study
 from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import read_dataset
@@ -101,6 +102,7 @@ def test_other_inputs_are_refused_as_the_page_says(tmp_path: Path, changes: dict
         check_study(load_study(file), lambda: None)
 
 
+BACKBONE = 'keras.Sequential([layers.Conv2D(2, 3), layers.Flatten()], name="backbone")'
 WEIGHTS_SEARCHED = {"[search]": "[training]\nloss_weights = [{ ink = 1 }, { ink = 2 }]\n[search]"}
 LOSSES_SEARCHED = {"[search]": '[training]\nloss = [{ ink = "mae" }, { ink = "mse" }]\n[search]'}
 OF_ONE_HEAD = {"val_loss": "val_digit_accuracy", '_accuracy"': '_accuracy"\nreport = ["val_mask_f1_micro"]'}
@@ -337,6 +339,34 @@ def test_classes_are_weighted_as_the_page_says(tmp_path: Path, class_weight: str
     assert fair == 1.0 if "{" in weights[-1] else fair < 1.0
     if len(weights) == 1:
         trained_task(file)
+
+
+def test_two_phases_are_trained_as_the_page_says(tmp_path: Path) -> None:
+    write_examples("Two phases", tmp_path)
+    exec((tmp_path / "backbone.py").read_text(), {"__file__": str(tmp_path / "backbone.py")})
+    assert trained_task(edited(tmp_path / "transfer.toml", {"[0, 3, 6]": "2"})) == "multiclass"
+
+
+@pytest.mark.parametrize(
+    ("freeze", "message"),
+    [
+        ('"backbon"', "did you mean 'backbone'"),
+        ('"*"', "freezes all weights"),
+        ('["none", ["backbone"]]', ""),
+        ('[["backbone"], ["conv2d*"]]', ""),
+        ('["backbone", "neck"]', "unknown layer 'neck'"),
+    ],
+)
+def test_layers_are_named_as_the_page_says(tmp_path: Path, freeze: str, message: str) -> None:
+    write_examples("Two phases", tmp_path)
+    edited(tmp_path / "transfer.py", {'keras.saving.load_model(Path(__file__).with_name("backbone.keras"))': BACKBONE})
+    study = load_study(edited(tmp_path / "transfer.toml", {'"backbone"': freeze}))
+    dataset = read_dataset(study)
+    if message:
+        with pytest.raises(StudyError, match=message):
+            build_models(study, dataset)
+    else:
+        assert "frozen at first" in str(build_models(study, dataset).sizes)
 
 
 @pytest.mark.parametrize("average", ["weights", "rows"])

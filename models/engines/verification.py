@@ -213,6 +213,7 @@ def _used_numbers(recipe: Recipe) -> int:
         recipe.optimizer.weight_average_kind != "none",
         recipe.learning_rate.hypergradient_strength != 0.0,
         recipe.learning_rate.cycles_momentum,
+        recipe.training.second_phase != 0,
     )
     return sum(has)
 
@@ -270,8 +271,12 @@ def _compared(reference: Engine, compiled: Engine, recipe: Recipe, dataset: Data
 
 def _end(engine: Engine, recipe: Recipe, dataset: Dataset) -> list[np.ndarray]:
     recipe = replace(recipe, stopping=StoppingSettings("none"))  # one epoch, and no rule that needs earlier trials
-    outcome = train(engine, recipe, dataset, epochs=1, seed=0, monitor="val_loss", direction="minimize")
-    return outcome.weights
+    if not recipe.training.second_phase:
+        return train(engine, recipe, dataset, epochs=1, seed=0, monitor="val_loss", direction="minimize").weights
+    # An epoch of each phase, and the weights after the second: the first may be better.
+    recipe = replace(recipe, training=replace(recipe.training, unfreeze_at=2))
+    outcome = train(engine, recipe, dataset, epochs=3, until=2, seed=0, monitor="val_loss", direction="minimize")
+    return engine.weights(outcome.halted.state) if outcome.halted else outcome.weights
 
 
 def _flat(weights: list[np.ndarray]) -> np.ndarray:

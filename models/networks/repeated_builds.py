@@ -36,17 +36,22 @@ class Build:
         return cls(_by_id(model.variables), _structure(model))
 
 
-def refuse_repeated_layers(first: Build, build: Callable[[int], keras.Model], inputs: ArrayTree) -> None:
+def refuse_repeated_layers(
+    first: Build, build: Callable[[int], keras.Model], inputs: ArrayTree, set_phase: Callable[[keras.Model], None]
+) -> None:
     """Build a model again; InputError if both share weights that training changes, or differ in structure.
 
     Layers of earlier calls are left alone if training does not change them, such as a backbone that is loaded once, or
-    a `Normalization` that is adapted once. `inputs` are those of a few examples. `build` gets a seed.
+    a `Normalization` that is adapted once. `inputs` are those of a few examples. `build` gets a seed, and `set_phase`
+    lets a model train all that any phase of a training does.
     """
     keras.backend.clear_session(free_memory=False)  # layers are numbered from the start
     second = build(SEED)
+    structure = _structure(second)
+    set_phase(second)
     shared = [variable for variable in second.variables if first.variables.get(id(variable)) is variable]
     _refuse_kept(_changed_by_training(second, shared, inputs))
-    difference = _difference(first.structure, _structure(second))
+    difference = _difference(first.structure, structure)
     if difference:
         problem = f"the function returns another model when it is called again: {difference}"
         remedy = "let it depend on its arguments alone, and draw constants from np.random.default_rng(0)"

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ class TrialBuild:
     head: "Head | None" = None
     shapes: tuple[ShapeTree, Any] = ((), ())
     parameters: int = 0
+    frozen: int = 0  # of these, in the first phase
     build: "Build | None" = None
 
 
@@ -50,6 +52,7 @@ def try_build(
     """
     import keras  # noqa: PLC0415 - Keras takes seconds; a study is read without it
 
+    from nightune.models.networks.frozen_layers import try_phases  # noqa: PLC0415 - as above
     from nightune.models.networks.frozen_numbers import refuse_frozen_numbers, refuse_frozen_steps  # noqa: PLC0415 - as above
     from nightune.models.networks.head_settings import output_size  # noqa: PLC0415 - as above
     from nightune.models.networks.joint_heads import read_head  # noqa: PLC0415 - as above
@@ -84,15 +87,19 @@ def try_build(
             refuse_ignored_weights(plain_model(model), head, rows, folder)
         refuse_frozen_steps(plain_model(model), head, rows)  # it compiles the model anew
         head = replace(head, remarks=(*head.remarks, *_remarks(model, rows, head.loss_name)))
+        frozen = try_phases(model, training)
         packing = packing_of(model)
         outputs = output_shape(model, rows.two)[1:] if packing is None else packing.shapes
-        return TrialBuild(head=head, shapes=(shape, outputs), parameters=int(model.count_params()), build=build)
+        return TrialBuild(
+            head=head, shapes=(shape, outputs), parameters=int(model.count_params()), frozen=frozen, build=build
+        )
     except MemoryError:
         return TrialBuild()
     except SystemExit as error:
         return TrialBuild(InputError(ARCHITECTURE, f"{architecture} ended the process: SystemExit({error.code!r})"))
     except InputError as error:
-        return TrialBuild(error if "(line " in error.message else _located(error, architecture, folder))
+        is_located = "(line " in error.message or error.key == "training.freeze"  # which the study states
+        return TrialBuild(error if is_located else _located(error, architecture, folder))
 
 
 def _refuse_settings(architecture: str) -> None:
@@ -152,6 +159,7 @@ def repetition_problem(
     first: "Build",
 ) -> InputError | None:
     """Return why a user's function does not make a new model for each trial; `first` is one of these parameters."""
+    from nightune.models.networks.frozen_layers import set_phase  # noqa: PLC0415 - Keras
     from nightune.models.networks.head_settings import output_size  # noqa: PLC0415 - Keras
     from nightune.models.networks.repeated_builds import (  # noqa: PLC0415 - as above
         refuse_repeated_layers,
@@ -173,7 +181,8 @@ def repetition_problem(
         )
 
     try:
-        refuse_repeated_layers(first, lambda seed: build(seed, rows.training_inputs), rows.inputs)
+        last = partial(set_phase, training=training, is_fine_tuning=training.second_phase > 0)
+        refuse_repeated_layers(first, lambda seed: build(seed, rows.training_inputs), rows.inputs, last)
         if rows.fold_inputs and reads_training_inputs(architecture, folder):
             refuse_weights_by_rows(lambda given: build(0, given), (rows.training_inputs, *rows.fold_inputs))
     except MemoryError:

@@ -25,7 +25,7 @@ from nightune.models.techniques.stopping import keys as stopping_keys
 from nightune.models.techniques.stopping.settings import StoppingSettings
 from nightune.models.techniques.weight_decays import keys as weight_decay_keys
 from nightune.models.techniques.weight_decays.weight_decays import WeightDecaySettings
-from nightune.vocabulary import ARCHITECTURE, DEFAULT_ARCHITECTURE, MODEL_PREFIX, suggestion
+from nightune.vocabulary import ARCHITECTURE, DEFAULT_ARCHITECTURE, GIVEN, MODEL_PREFIX, suggestion
 
 KEYS: dict[str, Key] = {
     **optimizer_keys.KEYS,
@@ -126,13 +126,15 @@ def _refuse_missing(complete: Mapping[str, Any]) -> None:
 def _is_active(name: str, params: Mapping[str, Any], keys: Mapping[str, Key] = KEYS) -> bool:
     """True if all controlling keys are active themselves and have one of the required values."""
     return all(
-        controller in params and _is_active(controller, params, keys) and _has_one(params[controller], values)
-        for controller, values in keys[name].when.items()
+        other in params and _is_active(other, params, keys) and _has_one(params[other], values, other)
+        for other, values in keys[name].when.items()
     )
 
 
-def _has_one(value: Any, values: tuple[object, ...]) -> bool:
-    """True if the value, or one of a table of heads, is among the values."""
+def _has_one(value: Any, values: tuple[object, ...], name: str) -> bool:
+    """True if the value, or one of a table of heads, is among the values; for GIVEN, if it is not the default."""
+    if values == GIVEN:
+        return bool(value != KEYS[name].default)
     return any(each in values for each in (value.values() if isinstance(value, Mapping) else (value,)))
 
 
@@ -153,6 +155,8 @@ def _native(name: str, key: Key, value: Any) -> Any:
         return float(value) if key.kind == "float" else int(value)
     if key.kind == "numbers":
         return [float(each) for each in value]
+    if key.kind == "names":
+        return value if value == key.default else [value] if isinstance(value, str) else list(value)
     if isinstance(value, Mapping):
         return {label: float(value[label]) for label in sorted(value)}
     return value

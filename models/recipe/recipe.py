@@ -1,9 +1,10 @@
 """A recipe: all settings of one training, typed and checked."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nightune.models.techniques.batch_sizes.settings import BatchSizeSettings
+from nightune.models.techniques.keys import NO_NAMES
 from nightune.models.techniques.learning_rates.learning_rates import LearningRateSettings
 from nightune.models.techniques.losses import TrainingSettings
 from nightune.models.techniques.optimizers.optimizers import OptimizerSettings
@@ -11,6 +12,8 @@ from nightune.models.techniques.penalties.penalties import PenaltySettings
 from nightune.models.techniques.precision import PrecisionSettings
 from nightune.models.techniques.stopping.settings import StoppingSettings
 from nightune.models.techniques.weight_decays.weight_decays import WeightDecaySettings
+
+FINE_TUNING = "fine_tuning"  # in the facts of a snapshot
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,27 @@ class Recipe:
     architecture: str
     model: dict[str, Any]
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    is_fine_tuning: bool = False  # the second phase of a training whose first one froze layers
+
+    @property
+    def fine_tuned(self) -> "Recipe":
+        """The recipe of the second phase."""
+        return replace(self, is_fine_tuning=True)
+
+    @property
+    def as_built(self) -> "Recipe":
+        """The recipe of a model whose layers are trained or not as its function made them."""
+        return replace(self, is_fine_tuning=False, training=replace(self.training, freeze=NO_NAMES))
+
+    @property
+    def phase_facts(self) -> dict[str, int]:
+        """What a snapshot says of the phase; nothing in the first one, or the only one."""
+        return {FINE_TUNING: 1} if self.is_fine_tuning else {}
+
+    @property
+    def phases(self) -> "tuple[Recipe, ...]":
+        """The recipes of the phases."""
+        return (self, self.fine_tuned) if self.training.second_phase else (self,)
 
     @property
     def measures_gradients(self) -> bool:

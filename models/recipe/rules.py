@@ -60,6 +60,8 @@ def self_set_rates_have_no_schedule(recipe: "Recipe") -> str | None:
 def _setting_that_lowers_the_rate(recipe: "Recipe") -> str:
     if recipe.stopping.rule == "combined" and recipe.stopping.action != "batch":
         return f"stopping.action: {recipe.stopping.action} (use batch)"
+    if recipe.training.second_phase and recipe.training.fine_tuning_fraction < 1.0:
+        return f"training.fine_tuning_fraction: {recipe.training.fine_tuning_fraction:g} (use 1)"
     return "batch_size.policy: adabatch (use another policy)" if recipe.batch_size.policy == "adabatch" else ""
 
 
@@ -261,10 +263,19 @@ def muon_leaves_some_weights_to_adam(recipe: "Recipe") -> str | None:
     return "optimizer: muon leaves biases, embeddings, output layers and kernels that are not matrices to Adam"
 
 
+def first_phases_have_an_epoch(recipe: "Recipe") -> str | None:
+    """C17: a second phase from the first epoch freezes nothing."""
+    if recipe.training.second_phase != 1:
+        return None
+    share = recipe.training.fine_tuning_fraction
+    return f"training.unfreeze_at: 1 freezes nothing: all layers train from the first epoch, at {share:g} of the rate"
+
+
 # Notes on recipes that are trained nevertheless.
 NOTES: dict[str, Callable[["Recipe"], str | None]] = {
     "C8": adafactor_caps_its_rate,
     "C9": muon_leaves_some_weights_to_adam,
+    "C17": first_phases_have_an_epoch,
 }
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from nightune.models.user_code import is_reference
 from nightune.vocabulary import KeyKind
 
+NO_NAMES = "none"  # of a key whose values are names
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -46,6 +48,7 @@ class Key:
             return None
         checks = {
             "numbers": self._list_problem,
+            "names": _names_problem,
             "class_weight": self._class_weight_problem,
             "head_weights": self._head_weights_problem,
         }
@@ -71,6 +74,8 @@ class Key:
             return f"known: {options}, or a table of classes and numbers from 0, such as {{ no = 1, yes = 5 }}"
         if self.kind == "head_weights":
             return "allowed: a table of heads and numbers from 0, such as { digit = 1, ink = 0.3 }"
+        if self.kind == "names":
+            return 'allowed: a name or a pattern, such as "block*", or a list of them'
         words = {"integer": "a whole number", "numbers": "a list of ascending numbers"}.get(self.kind, "a number")
         if self.low is not None:
             words += f" {'above' if self.is_open_low else 'from'} {self.low:g}"
@@ -127,3 +132,13 @@ class Key:
         if is_low or is_high:
             return f"{value!r} is out of range"
         return None
+
+
+def _names_problem(value: object) -> str | None:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) and name for name in names):
+        return f"{value!r} is neither a name nor a list of names"
+    if isinstance(value, list | tuple) and NO_NAMES in value:
+        return f'{value!r} holds "{NO_NAMES}", which stands alone: [["a"], "{NO_NAMES}"] are two options'
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    return None if twice is None else f"{twice!r} is given twice"

@@ -6,7 +6,8 @@ Without these keys the first two follow from the model: the loss that its functi
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nightune.models.techniques.keys import Key
+from nightune.models.techniques.keys import NO_NAMES, Key
+from nightune.vocabulary import GIVEN
 
 AUTO = "auto"  # from the model; a trial's params do not contain it
 OUTPUTS = ("logits", "probabilities", "quantities")
@@ -70,6 +71,29 @@ KEYS: dict[str, Key] = {
         is_silent=True,
         meaning="factors of the losses of several heads, by name; auto: those that the function compiled, or 1",
     ),
+    "training.freeze": Key(
+        "names",
+        NO_NAMES,
+        is_silent=True,
+        is_kept_if_given=True,
+        meaning="layers whose weights do not change in the first phase, by names or patterns; `none`: one phase",
+    ),
+    "training.unfreeze_at": Key(
+        "integer",
+        0,
+        low=0,
+        when={"training.freeze": GIVEN},
+        meaning="first epoch of the second phase, counted from 1, in which these layers are trained, too; 0: never",
+    ),
+    "training.fine_tuning_fraction": Key(
+        "float",
+        0.1,
+        low=0.0,
+        high=1.0,
+        is_open_low=True,
+        when={"training.freeze": GIVEN},
+        meaning="learning rate of the second phase, as a share of the rate that the schedule gives",
+    ),
 }
 
 
@@ -77,7 +101,8 @@ KEYS: dict[str, Key] = {
 class TrainingSettings:
     """What a study states of the training: the meaning of outputs, the loss, its quantiles, and weights of classes.
 
-    Of several heads the first three may be tables by name, and `loss_weights` are the factors of their losses.
+    Of several heads the first three may be tables by name, and `loss_weights` are the factors of their losses. Layers
+    that match `freeze` are not trained before the epoch `unfreeze_at`, 0 for never.
     """
 
     outputs: str | Mapping[str, str] = AUTO
@@ -85,6 +110,21 @@ class TrainingSettings:
     quantiles: Sequence[float] | Mapping[str, Sequence[float]] | None = None
     class_weight: ClassWeight = NO_WEIGHTS
     loss_weights: str | Mapping[str, float] = AUTO
+    freeze: str | Sequence[str] = NO_NAMES
+    unfreeze_at: int = 0
+    fine_tuning_fraction: float = 0.1
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """The names and patterns of the layers that are frozen in the first phase; empty for a training of one."""
+        if isinstance(self.freeze, str):
+            return () if self.freeze == NO_NAMES else (self.freeze,)
+        return tuple(self.freeze)
+
+    @property
+    def second_phase(self) -> int:
+        """The first epoch of the second phase, counted from 1; 0 if there is none."""
+        return self.unfreeze_at if self.frozen else 0
 
     @property
     def has_class_weights(self) -> bool:
@@ -93,8 +133,13 @@ class TrainingSettings:
 
     @property
     def of_head(self) -> "TrainingSettings":
-        """The settings that decide on the head and its loss: all but the weights of classes."""
-        return replace(self, class_weight=NO_WEIGHTS)
+        """The settings that decide on the head and its loss: all but the weights of classes and the phases."""
+        return replace(self, class_weight=NO_WEIGHTS, freeze=NO_NAMES, unfreeze_at=0, fine_tuning_fraction=0.1)
+
+    @property
+    def of_build(self) -> "TrainingSettings":
+        """The settings that decide whether a model can be trained: those of the head, and which layers are frozen."""
+        return replace(self.of_head, freeze=self.freeze, unfreeze_at=min(self.unfreeze_at, 1))
 
     @property
     def losses(self) -> tuple[str, ...]:

@@ -100,7 +100,7 @@ class Checkpoints:
 
     def _key(self, outcome: Outcome) -> tuple[str, str]:
         code = source_digest(outcome.recipe.architecture, self._folder)
-        return keras.config.dtype_policy().name, model_key(outcome.recipe, code)
+        return keras.config.dtype_policy().name, model_key(outcome.recipe.as_built, code)
 
 
 def _write_archive(rebuilding: Rebuilding, weights: Sequence[np.ndarray], path: Path) -> bool:

@@ -32,7 +32,7 @@ from nightune.models.techniques.learning_rates.learning_rates import (
 from nightune.models.techniques.learning_rates.schedules import Progress
 from nightune.models.techniques.penalties.adaptation import Measured, divide, next_strength
 from nightune.models.techniques.penalties.penalties import Strengths, keras_strengths
-from nightune.models.techniques.plateaus import next_plateau_state
+from nightune.models.techniques.plateaus import PlateauState, next_plateau_state
 from nightune.models.techniques.stopping.rules import ERROR_RULES, LOSS_RULES
 from nightune.models.techniques.stopping.state import NO_INPUTS, Observation, StoppingInputs
 from nightune.models.techniques.stopping.stopping import next_stopping_state
@@ -84,6 +84,7 @@ class Controller:
         self._direction = direction
         self._earlier = tuple(tuple(map(self._score, curve)) for curve in stopping.earlier_curves)
         self._task, self._outputs = task, outputs
+        self._second_phase = recipe.training.second_phase  # its first epoch, 0 for none
         self._curvature = self._strengths(1.0).l2
         self._state = ControllerState(penalty=recipe.penalty.strength)
         self._planned: list[EpochPlan] = []  # the next epochs, in order
@@ -105,6 +106,8 @@ class Controller:
         elif self._recipe.stopping.rule != "none":
             most = min(most, AHEAD_OF_A_RULE)
         last = min(self._epochs, self._state.epoch + most)
+        if self._state.epoch + 1 < self._second_phase:  # the engine unfreezes layers between two calls
+            last = min(last, self._second_phase - 1)
         while (epoch := self._state.epoch + len(self._planned) + 1) <= last:
             updates = self._state.updates + sum(plan.updates for plan in self._planned)
             self._planned.append(self._make_plan(epoch, updates))
@@ -134,7 +137,7 @@ class Controller:
         )
         if not state.divergence:
             state = self._judged(state, score, metrics, plan)
-        self._state = state
+        self._state = self._begun_anew(state) if state.epoch + 1 == self._second_phase else state
         self._planned.pop(0)
 
     def _judged(
@@ -159,7 +162,13 @@ class Controller:
             metrics={name: float(value) for name, value in metrics.items()},
             stop_function=self._stop_function,
         )
-        return replace(state, stopping=next_stopping_state(self._recipe.stopping, state.stopping, seen))
+        start = max(self._recipe.stopping.start_epoch, self._second_phase)  # no rule ends the first phase
+        settings = replace(self._recipe.stopping, start_epoch=start)
+        return replace(state, stopping=next_stopping_state(settings, state.stopping, seen))
+
+    def _begun_anew(self, state: ControllerState) -> ControllerState:
+        """Return the state before the second phase: as in a second `fit`, what adapted to the first one starts anew."""
+        return replace(state, plateau=PlateauState(), noise=NoiseState(), penalty=self._recipe.penalty.strength)
 
     def _next_noise(self, metrics: Mapping[str, float], plan: EpochPlan) -> NoiseState:
         square, variance, epoch_square, loss = (
@@ -249,6 +258,8 @@ class Controller:
         planned = batches(recipe, Moment(examples, epoch, self._epochs, plateaus, self._order_seed, noise.size))
         progress = Progress.count((epoch - 1) * examples, planned.sizes, self._epochs * examples)
         multiplier = rate_multiplier(recipe, plateaus) * planned.rate_multiplier
+        if 0 < self._second_phase <= epoch:
+            multiplier *= recipe.training.fine_tuning_fraction
         clock = clock_progress(recipe.learning_rate, progress, updates_before, self._epochs * examples)
         unscaled = learning_rates(recipe.learning_rate, clock) * multiplier
         rates = unscaled * batch_scales(recipe.learning_rate, planned.scaling_sizes, noise.scale)
@@ -272,6 +283,7 @@ class Controller:
             penalty=0.0 if recipe.penalty.kind == "none" else self._state.penalty,
             proximal=penalty.proximal,
             momenta=None if cycled is None else cycled.astype(np.float32),
+            begins_fine_tuning=epoch == self._second_phase,
         )
 
     def _divergence(self, metrics: Mapping[str, float]) -> str:

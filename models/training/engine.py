@@ -79,6 +79,12 @@ class Engine(Protocol):
     def start(self, recipe: Recipe, seeds: Seeds) -> Any:
         """Return a new model and a new optimizer, independent of earlier trials."""
 
+    def unfreeze(self, state: Any) -> Any:
+        """Return the start of the second phase: a new optimizer for the weights as the first phase evaluates them.
+
+        Random streams continue. Do not use the given state again.
+        """
+
     def run_epoch(self, state: Any, plan: EpochPlan) -> tuple[Any, EpochOutput]:
         """Execute one plan and compute the outputs on the validation split."""
 

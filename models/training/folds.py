@@ -41,6 +41,11 @@ class FoldsPlan:
         """The values to log as curves: those of the first fold."""
         return self.members[0].recorded
 
+    @property
+    def begins_fine_tuning(self) -> bool:
+        """Whether the epoch is the first of the second phase."""
+        return self.members[0].begins_fine_tuning
+
 
 @dataclass(frozen=True, eq=False)
 class FoldsOutput:
@@ -172,6 +177,10 @@ class FoldsEngine:
         return tuple(
             engine.start(recipe, seeds.of_fold(number)) for number, engine in enumerate(self._members, start=1)
         )
+
+    def unfreeze(self, state: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return every member at the start of its second phase."""
+        return tuple(engine.unfreeze(each) for engine, each in zip(self._members, state, strict=True))
 
     def epochs_at_once(self, state: tuple[Any, ...], plan: FoldsPlan) -> int:
         """Return how many epochs every member computes in about a second."""

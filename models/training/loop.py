@@ -197,6 +197,8 @@ def _run_some(
     engine: Engine, state: Any, controller: Controller, plan: EpochPlan, until: int
 ) -> tuple[Any, list[EpochPlan], list[EpochOutput]]:
     """Run the next epoch, and those after it that do not depend on what is observed."""
+    if plan.begins_fine_tuning:
+        state = engine.unfreeze(state)
     most = min(engine.epochs_at_once(state, plan), until - controller.epoch)
     plans = controller.plans_ahead(most)
     state, outputs = engine.run_epochs(state, plans)

@@ -22,6 +22,8 @@ def model_key(recipe: Recipe, code: str) -> str:
     levels = recipe.training.quantiles
     counts = {name: len(each) for name, each in levels.items()} if isinstance(levels, Mapping) else len(levels or ())
     outputs = f" · {counts} quantiles" if levels else ""
+    frozen = f" · {list(recipe.training.frozen)} {'fine-tuned' if recipe.is_fine_tuning else 'frozen'}"
+    outputs += frozen if recipe.training.frozen else ""
     return f"{named} {json.dumps(model, sort_keys=True, default=str)} · {recipe.precision.policy}{outputs}"
 
 

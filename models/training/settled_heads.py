@@ -42,7 +42,7 @@ class SettledHeads:
         """
         key = (
             keras.config.dtype_policy().name,
-            model_key(recipe, code_of(recipe, self._folder)),
+            model_key(recipe.as_built, code_of(recipe, self._folder)),
             str(recipe.training.of_head),
         )
         if key not in self._heads:

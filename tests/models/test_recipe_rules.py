@@ -212,7 +212,7 @@ def test_rule_c9_reports_what_muon_leaves_to_adam() -> None:
 
 
 def test_most_recipes_need_no_note() -> None:
-    assert set(NOTES) == {"C8", "C9"}
+    assert set(NOTES) == {"C8", "C9", "C17"}
     assert notes_on(recipe()) == []
 
 

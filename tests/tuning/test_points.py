@@ -38,17 +38,21 @@ def is_silent(name: str) -> bool:
     return name in KEYS and KEYS[name].is_silent
 
 
+LISTED = {
+    "numbers": ["[0.5]", "[0.1, 0.9]"],
+    "names": ['["base"]', '["base", "neck"]', '"none"'],
+    "class_weight": ['"none"', '"balanced"', "{ no = 1, yes = 2 }"],
+    "head_weights": ['"auto"', "{ digit = 1, ink = 0.3 }"],
+}
+
+
 def options(key: Key) -> list[str]:
     if key.kind == "option":
         return [json.dumps(option) for option in key.options]
     if key.kind == "boolean":
         return ["true", "false"]
-    if key.kind == "numbers":
-        return ["[0.5]", "[0.1, 0.9]"]
-    if key.kind == "class_weight":
-        return ['"none"', '"balanced"', "{ no = 1, yes = 2 }"]
-    if key.kind == "head_weights":
-        return ['"auto"', "{ digit = 1, ink = 0.3 }"]
+    if key.kind in LISTED:
+        return LISTED[key.kind]
     low = 0.0 if key.low is None else key.low
     high = low + 4 if key.high is None else key.high
     return [str(int(low) + part) if key.kind == "integer" else str(low + (high - low) * part / 4) for part in (1, 2, 3)]

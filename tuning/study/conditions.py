@@ -13,7 +13,7 @@ from nightune.tuning.search.search_space import Condition, Dimension, find_circl
 from nightune.tuning.study.parameters import Parameter, native, value_problems
 from nightune.tuning.study.vocabulary import KnownKeys
 from nightune.tuning.trial import Value
-from nightune.vocabulary import MODEL_PREFIX, listing, shown, suggestion
+from nightune.vocabulary import GIVEN, MODEL_PREFIX, listing, shown, suggestion
 
 
 class _NoEffectError(Exception):
@@ -129,7 +129,10 @@ def _implied_by(name: str, controller: str, values: Sequence[object], written: W
     known = written.known
     if controller in written.domains:
         domain, key = written.domains[controller], known.keys[controller]
-        taken = [value for value in natives(controller, values, known) if domain.contains(value)]
+        if values == GIVEN and isinstance(domain, Choice):
+            taken = [option for option in domain.options if option != key.default]
+        else:
+            taken = [value for value in natives(controller, values, known) if domain.contains(value)]
         if key.is_by_head and isinstance(domain, Choice):
             tables = [option for option in domain.options if isinstance(option, dict)]
             taken += [table for table in tables if any(value in values for value in table.values())]

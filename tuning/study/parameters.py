@@ -11,6 +11,7 @@ from nightune.tuning.trial import Value
 from nightune.vocabulary import listing, shown, suggestion
 
 RANGE_FIELDS = ("low", "high", "scale", "integer", "steps")
+LISTS = ("numbers", "names")  # kinds of keys whose values are lists
 TABLES = ("class_weight", "head_weights")  # kinds of keys whose values are tables of numbers
 FORMS = ("value", "options", "low", "high")
 FIELDS = (*FORMS, "scale", "integer", "steps", "when")
@@ -97,8 +98,9 @@ def read_domain(parameter: Parameter, key: KeySpec) -> Iterator[Range | Choice |
     """Yield the domain of a parameter, or its problems: every option and both ends must be valid for the key."""
     if parameter.options is not None:
         options = parameter.options
-        if key.kind == "numbers" and not any(isinstance(option, list | dict) for option in options):
-            options = (list(options),)  # one list of numbers is a value, not options
+        is_name = key.kind == "names" and len(options) == 1
+        if key.kind in LISTS and not is_name and not any(isinstance(option, list | dict) for option in options):
+            options = (list(options),)  # one list of numbers or names is a value, not options
         yield from _read_options(parameter.name, options, key)
         return
     problems = list(_range_problems(parameter.fields, key))
@@ -130,14 +132,14 @@ def value_problems(value: object, key: KeySpec) -> list[str]:
 
 def native(value: Any, key: KeySpec) -> Value:
     """Convert a valid value to the kind of the key: 1 becomes 1.0 for a float key."""
-    if key.kind == "float":
-        return float(value)
-    if key.kind == "integer":
-        return int(value)
+    if key.kind in ("float", "integer"):
+        return float(value) if key.kind == "float" else int(value)
     if key.is_by_head and isinstance(value, dict):
         return {head: [*map(float, each)] if isinstance(each, list) else each for head, each in sorted(value.items())}
     if key.kind == "numbers":
         return [float(each) for each in value]
+    if key.kind == "names":
+        return value if value == key.default else [value] if isinstance(value, str) else list(value)
     if isinstance(value, dict):
         return {label: float(value[label]) for label in sorted(value)}
     read: Value = value
@@ -252,7 +254,7 @@ def _read_options(name: str, written: Sequence[object], key: KeySpec) -> Iterato
 
 def _range_problems(fields: Mapping[str, Any], key: KeySpec) -> Iterator[Problem]:
     """Yield the problems of a range; the keys are relative to the parameter's name."""
-    if key.kind in ("option", "boolean", "text", "numbers", *TABLES):
+    if key.kind in ("option", "boolean", "text", *LISTS, *TABLES):
         yield Problem("", f"a range is only for numbers; give the options as a list ({key.allowed})")
         return
     types = list(_type_problems(fields))

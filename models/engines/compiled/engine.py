@@ -20,7 +20,7 @@ from nightune.models.engines.refusals import refusals_of
 from nightune.models.networks.architectures import reads_training_inputs
 from nightune.models.networks.coupling import is_separable
 from nightune.models.networks.heads import Head
-from nightune.models.recipe.recipe import Recipe
+from nightune.models.recipe.recipe import FINE_TUNING, Recipe
 from nightune.models.training import reported_names
 from nightune.models.training.capabilities import refuse_only_in_fit
 from nightune.models.training.engine import Compilation, EpochOutput
@@ -131,6 +131,13 @@ class CompiledEngine:
         arrays = compiled.put(compiled.program.start(recipe, seeds))
         return CompiledState(compiled, arrays, recipe, seeds, cap=recipe.batch_size.micro_size)
 
+    def unfreeze(self, state: CompiledState) -> CompiledState:
+        """Continue with the program of the second phase; its first state is the checkpoint."""
+        recipe = state.recipe.fine_tuned
+        compiled = self._programs.of(recipe)
+        checkpoint = compiled.program.begin(state.executable.program.variables(state.arrays), recipe)
+        return CompiledState(compiled, compiled.put(checkpoint), recipe, state.seeds, checkpoint, cap=state.cap)
+
     def run_epoch(self, state: CompiledState, plan: EpochPlan) -> tuple[CompiledState, EpochOutput]:
         """Execute one plan. Do not use the given state again.
 
@@ -201,10 +208,12 @@ class CompiledEngine:
     def snapshot(self, state: CompiledState) -> EngineSnapshot:
         """Return copies of the weights, the other variables and the slots, and the maximum block size."""
         arrays = [np.array(array) for group in state.arrays for array in group]
-        return EngineSnapshot(arrays, {"cap": state.cap})
+        return EngineSnapshot(arrays, {"cap": state.cap, **state.recipe.phase_facts})
 
     def restore(self, state: CompiledState, snapshot: EngineSnapshot) -> CompiledState:
         """Copy the snapshot's arrays to the device; they become the checkpoint of the state."""
+        if snapshot.facts.get(FINE_TUNING):
+            state = self.unfreeze(state)
         refuse_other_shapes([array for group in state.arrays for array in group], snapshot.arrays)
         arrays = iter(snapshot.arrays)
         checkpoint = State(*([next(arrays) for _ in group] for group in state.arrays))
@@ -216,7 +225,7 @@ class CompiledEngine:
 
     def model(self, recipe: Recipe, weights: list[np.ndarray]) -> keras.Model:
         """Build the recipe's model again, without the changes that the program made to it, and set its weights."""
-        model = self._build(recipe, 0)
+        model = self._build(recipe.as_built, 0)
         model.set_weights(weights)
         return model
 

@@ -58,14 +58,17 @@ class Form:
 
 
 class Program:
-    """One graph as pure functions of states and hyperparameters; `initial` draws the initial weights of a trial."""
+    """One graph as pure functions of states and hyperparameters.
+
+    `initial` draws the initial weights of a trial; None for a second phase, which begins with those of the first one.
+    """
 
     def __init__(
         self,
         model: keras.Model,
         head: Head,
         recipe: Recipe,
-        initial: InitialWeights,
+        initial: InitialWeights | None,
         classes: ClassWeights,
         form: Form,
     ) -> None:
@@ -106,6 +109,7 @@ class Program:
         self._is_stream = [id(variable) in streams for variable in self.non_trainable]
         indices = {id(variable): index for index, variable in enumerate([*self.trainable, *self.non_trainable])}
         self._weight_indices = [indices[id(weight)] for weight in model.weights]
+        self._variable_indices = [indices[id(variable)] for variable in model.variables]
 
     def with_classes(self, classes: ClassWeights) -> "Program":
         """Return the same program with the weights of other rows' classes."""
@@ -139,6 +143,7 @@ class Program:
 
     def start(self, recipe: Recipe, seeds: Seeds) -> State:
         """Return a trial's initial state: weights and random streams from its seeds, and the slots of its recipe."""
+        assert self._initial is not None
         seed_dropout(self._model, seeds.dropout)
         weights = self._initial.draw(seeds.weights)
         values = [None] * len(self.trainable) + [ops.convert_to_numpy(variable) for variable in self.non_trainable]
@@ -147,6 +152,20 @@ class Program:
         count = len(self.trainable)
         trainable, slots = self._rule.start(values[:count], recipe)
         return State(trainable, values[count:], slots)
+
+    def begin(self, variables: Sequence[Any], recipe: Recipe) -> State:
+        """Return the first state of a second phase, on the host: the model's variables in its order, and new slots."""
+        values: Arrays = [None] * len(variables)
+        for index, variable in zip(self._variable_indices, variables, strict=True):
+            values[index] = np.array(variable)
+        count = len(self.trainable)
+        trainable, slots = self._rule.start(values[:count], recipe)
+        return State(trainable, values[count:], slots)
+
+    def variables(self, state: State) -> Arrays:
+        """Return the model's variables in its order, random streams among them; weights are those of evaluation."""
+        values = [*self.evaluated(state), *state.non_trainable]
+        return [values[index] for index in self._variable_indices]
 
     def weights(self, state: State) -> Arrays:
         """Return the weights used for evaluation, in the model's order."""

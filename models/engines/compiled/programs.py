@@ -75,7 +75,7 @@ class Programs:
     def count(self, recipes: Sequence[Recipe]) -> int:
         """Return the number of programs of these recipes, without those whose models cannot be built."""
         keys = set()
-        for recipe in recipes:
+        for recipe in (phase for each in recipes for phase in each.phases):
             with suppress(Exception):  # a user's model may raise anything; its trials will report it
                 keys.add(self._keys(self._alike.leader(recipe))[0])
         return len(keys)
@@ -105,7 +105,7 @@ class Programs:
             compiled = self._compile_whole(recipe)
             program = compiled.program.with_classes(ClassWeights(self._dataset))
             return compiled.with_data(program, self._put_data(program))
-        initial = InitialWeights(partial(self._build, recipe))
+        initial = None if recipe.is_fine_tuning else InitialWeights(partial(self._build, recipe))
         model = self._build(recipe, 0)
         refuse_own_steps(model, recipe)
         refuse_ids_outside_tables(model, self._dataset)

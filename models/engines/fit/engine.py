@@ -33,7 +33,7 @@ from nightune.models.engines.prediction import predict
 from nightune.models.library_internals.models import compiles_with_xla, discard_train_function, random_states_kept
 from nightune.models.networks.embedding_ids import refuse_ids_outside_tables
 from nightune.models.networks.heads import Head
-from nightune.models.recipe.recipe import Recipe
+from nightune.models.recipe.recipe import FINE_TUNING, Recipe
 from nightune.models.training import reported_names
 from nightune.models.training.engine import EpochOutput
 from nightune.models.training.model_key import model_key
@@ -80,11 +80,29 @@ class FitEngine:
         model = self._build(recipe, seeds.weights)
         self._check_ids(recipe, model)
         seed_dropout(model, seeds.dropout)
+        return self._compiled(recipe, head, model)
+
+    def unfreeze(self, state: FitState) -> FitState:
+        """Build the model of the second phase with the evaluated weights and random states, and compile it.
+
+        Micro-batches stay as small as memory required.
+        """
+        recipe = state.recipe.fine_tuned
+        with evaluated(state.model):
+            values = [np.array(variable) for variable in state.model.variables]
+        model = self._build(recipe, seed=0)
+        for variable, value in zip(model.variables, values, strict=True):
+            variable.assign(value)
+        return self._compiled(recipe, state.head, model, state.cut)
+
+    def _compiled(self, recipe: Recipe, head: Head, model: keras.Model, before: Cut | None = None) -> FitState:
+        """Compile a model with its phase's optimizer; `before` is how the phase before split updates."""
         is_decaying = recipe.weight_decay.profile != "none"
         kernels = decayed_weights(model)
         penalty = None if recipe.penalty.kind == "none" else Penalty(kernels)
         measurements = Measurements(recipe.penalty, model, kernels, self._dataset)
-        cut, weights = chosen_cut(recipe, model, self._heads.rows.inputs), row_weights(self._dataset, recipe.training)
+        cut = before or chosen_cut(recipe, model, self._heads.rows.inputs)
+        weights = row_weights(self._dataset, recipe.training)
         feed = self._feed(head, weights is not None)
         state = FitState(model, recipe, head, feed, is_decaying, penalty, cut, measurements, weights)
         compile_model(state)
@@ -134,10 +152,12 @@ class FitEngine:
     def snapshot(self, state: FitState) -> EngineSnapshot:
         """Return copies of the variables of model and optimizer, and the maximum micro-batch size."""
         arrays = [np.array(variable) for variable in trained_variables(state)]
-        return EngineSnapshot(arrays, {"cap": state.cut.cap if state.cut else 0})
+        return EngineSnapshot(arrays, {"cap": state.cut.cap if state.cut else 0, **state.recipe.phase_facts})
 
     def restore(self, state: FitState, snapshot: EngineSnapshot) -> FitState:
         """Assign the variables, and restore the micro-batch size if memory had run out."""
+        if snapshot.facts.get(FINE_TUNING):
+            state = self.unfreeze(state)
         cap = snapshot.facts["cap"]
         if cap and cap != (state.cut or Cut()).cap:
             state = capped(state, cap, [np.array(variable) for variable in trained_variables(state)])
@@ -154,7 +174,7 @@ class FitEngine:
 
     def model(self, recipe: Recipe, weights: list[np.ndarray]) -> keras.Model:
         """Rebuild the recipe's model, without what training attached to it, and set its weights."""
-        model = self._build(recipe, seed=0)
+        model = self._build(recipe.as_built, seed=0)
         model.set_weights(weights)
         return model
 

@@ -7,16 +7,17 @@ import keras
 from nightune.models.data.dataset import Dataset
 from nightune.models.engines.keras_parts.mixed_precision import computing_in
 from nightune.models.networks.architectures import build_model
+from nightune.models.networks.frozen_layers import set_phase
 from nightune.models.networks.head_settings import output_size
 from nightune.models.networks.repeated_builds import refuse_inherited_weights
 from nightune.models.recipe.recipe import Recipe
 
 
 def build_recipe_model(recipe: Recipe, dataset: Dataset, folder: Path, seed: int) -> keras.Model:
-    """Return a new model in the recipe's precision, with initial weights by the seed; `folder` is the study's.
+    """Return a new model in the recipe's precision and phase, with initial weights by the seed.
 
-    The numbers in names of layers start anew: a trial writes the same file after any other trials. InputError as in
-    `build_model`, and for trained weights of an earlier model.
+    `folder` is the study's. The numbers in names of layers start anew: a trial writes the same file after any other
+    trials. InputError as in `build_model` and `set_phase`, and for trained weights of an earlier model.
     """
     keras.backend.clear_session(free_memory=False)
     size = output_size(recipe.training, dataset.task, dataset.output_size)
@@ -31,5 +32,6 @@ def build_recipe_model(recipe: Recipe, dataset: Dataset, folder: Path, seed: int
             training_inputs=dataset.train.inputs,
             vocabulary_sizes=dataset.vocabulary_sizes,
         )
+    set_phase(model, recipe.training, is_fine_tuning=recipe.is_fine_tuning)
     refuse_inherited_weights(model)
     return model
