@@ -9,7 +9,8 @@ from prefect import flow
 from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.flows.runtime.task_run_records import wait_until_recorded
 from nightune.models.kept_code import code_kept
-from nightune.phases import CONFIRMATION, SEARCH, stage
+from nightune.phases import AUDIT, CONFIRMATION, SEARCH, stage
+from nightune.tasks.audit_stopping import missing_audits, record_audit
 from nightune.tasks.cohorts import cohorts
 from nightune.tasks.confirm_finalists import confirm_finalists, finalists, missing_replicates, rules
 from nightune.tasks.load_study import load_study
@@ -64,6 +65,8 @@ def tune(
                     search(setting)
                 if study.confirmation is not None:
                     confirm(setting)
+                if study.search.audit is not None:
+                    audit(setting)
                 with stage(SEARCH):
                     report = write_report(setting)
     wait_until_recorded()
@@ -125,6 +128,14 @@ def confirm(setting: Setting) -> Confirmation | None:
     with stage(CONFIRMATION):
         train_replicates(setting, finalists(setting))
         return confirm_finalists(setting)
+
+
+def audit(setting: Setting) -> None:
+    """Train the missing audits of stopped trials, and record what stopping cost."""
+    with stage(AUDIT):
+        for cohort in cohorts(missing_audits(setting), setting.study.path.parent):
+            train_cohort(setting, cohort)
+        record_audit(setting)
 
 
 def train_replicates(setting: Setting, results: Sequence[TrialResult], count: int | None = None) -> None:

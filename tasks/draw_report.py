@@ -14,6 +14,7 @@ from nightune.tasks.reporting.night.ledger_part import ledger_numbers
 from nightune.tasks.reporting.night.next_steps import Advice, advice_of
 from nightune.tasks.reporting.night.page import Context, draw_page
 from nightune.tasks.reporting.night.record import read_night
+from nightune.tasks.reporting.night.stopping_part import stopping_numbers
 from nightune.tasks.reporting.night.tables import summary
 from nightune.tasks.tracking.store.store import Store, store_address
 from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep
@@ -72,6 +73,7 @@ def draw_report(store: Store, study: str, study_file: Path, asked: Asked) -> Dra
         _write(output, page)
     kept = write_page(store, sweep, page)
     numbers = summary(night) | {"ledger": ledger_numbers(night.accounts.ledger), "drift": data_numbers(night)}
+    numbers["stopping"] = stopping_numbers(night)
     return DrawnReport(
         file=output or kept,
         address=night.link(sweep.run_id),

@@ -65,7 +65,7 @@ class SweepProgress(logging.Handler):
             self._start(news)
         elif isinstance(news, EpochEnded) and self._task is not None:
             self._bar.update(self._task, epoch=f"trial {news.trial} epoch {news.epoch}/{news.epochs}")
-        elif isinstance(news, TrialEnded) and self._task is not None and not news.result.trial.replicate:
+        elif isinstance(news, TrialEnded) and self._task is not None and news.result.trial.is_searched:
             self._advance(news.result)
 
     def close(self) -> None:

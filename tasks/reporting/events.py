@@ -82,6 +82,7 @@ def trial_line(result: TrialResult, metric: str) -> str:
     A trial at the end of its rung may still be promoted, so its status reads `rung done`.
     """
     replicate = [f"replicate {result.trial.replicate}"] if result.trial.replicate else []
+    replicate += ["to the end"] if result.trial.is_audit else []
     status = "rung done" if result.status is Status.NOT_PROMOTED else str(result.status)
     parts = [f"trial {result.trial.number}", *replicate, status]
     if result.best_epoch:

@@ -277,8 +277,8 @@ def _objective_content(objective: Objective) -> dict[str, Any]:
 
 
 def _search_content(search: SearchSection) -> dict[str, Any]:
-    """Omit absent keys of rungs, so that older studies keep their digests."""
-    content = search.model_dump(mode="json")
+    """Omit absent keys of rungs, so that older studies keep their digests, and the audit, which changes no trial."""
+    content = search.model_dump(mode="json", exclude={"audit"})
     return {name: value for name, value in content.items() if name in ("trials", "method") or value is not None}
 
 
