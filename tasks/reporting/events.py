@@ -43,13 +43,27 @@ class TrialEnded:
     result: TrialResult
 
 
-News = SweepStarted | EpochEnded | TrialEnded
+@dataclass(frozen=True, slots=True)
+class PromotionStarted:
+    """A promotion starts or knows more: its steps to come, which are trainings with fresh seeds and the judgement."""
+
+    sweep_id: str
+    steps: int
+    is_judging: bool = False  # the winner is known
+
+
+News = SweepStarted | EpochEnded | TrialEnded | PromotionStarted
 
 
 def announce_sweep(news: SweepStarted) -> None:
     """Announce that the sweep starts, or where it resumes."""
     resumed = f", {news.finished} of them already finished" if news.finished else ""
     logger.info("sweep %s · %d trials%s", news.sweep_id, news.trials, resumed, extra={"news": news})
+
+
+def announce_promotion(news: PromotionStarted) -> None:
+    """Announce the steps of a promotion to progress displays, at debug level."""
+    logger.debug("promotion of %s · %d steps to come", news.sweep_id, news.steps, extra={"news": news})
 
 
 def announce_rung(bracket: Bracket, rung: Rung, entrants: int) -> None:
