@@ -20,7 +20,7 @@ from nightune.flows.tune import tune
 from nightune.models.kept_code import code_kept
 from nightune.tasks.load_study import load_study
 from nightune.tasks.promote_model import Promotion
-from nightune.tasks.publish_night import publish_leaderboard, publish_verdict
+from nightune.tasks.publish_night import publish_card, publish_leaderboard, publish_verdict
 from nightune.tasks.reporting.notify import Event, notify
 from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tuning.errors import StudyError
@@ -68,7 +68,9 @@ def nightly(study_file: Path, engine: str = "auto") -> Promotion:
         publish_leaderboard(report)
         promotion = promote(study_file, sweep=report.sweep.id)
         publish_verdict(report.study, promotion)
-        morning_page(study_file, report.study, report.sweep.id)
+        drawn = morning_page(study_file, report.study, report.sweep.id)
+        if drawn is not None:
+            publish_card(report.study, drawn.headline, drawn.card)
         verdict = promotion.verdict
         event = Event(
             str(verdict.decision),

@@ -9,9 +9,11 @@ from nightune.flows.runtime.task_run_records import wait_until_recorded
 from nightune.flows.tune import confirm, train_replicates
 from nightune.models.kept_code import code_kept
 from nightune.phases import GATE, stage
+from nightune.tasks.confirm_finalists import finalists, missing_replicates, rules
 from nightune.tasks.load_study import load_study
 from nightune.tasks.promote_model import Promotion, Request, best_candidate, promote_model
 from nightune.tasks.reporting.edited_code import edits_reported
+from nightune.tasks.reporting.events import PromotionStarted, announce_promotion
 from nightune.tasks.reporting.ledger_keeper import command_clock, ledger_kept
 from nightune.tasks.resume_sweep import resume_sweep
 from nightune.tasks.setting import Setting
@@ -43,11 +45,24 @@ def promote_sweep(setting: Setting, request: Request) -> Promotion:
 
     The caller holds the study's lock.
     """
+    announce_promotion(PromotionStarted(setting.sweep.id, _steps(setting)))
     confirmation = confirm(setting)
     report = read_report(setting.store, setting.study.name, setting.sweep)
     winner = best_candidate(confirmation, report.results)
     if winner is None:
         raise StoreError(f"{setting.sweep.id}: no trial gave a finite result with every seed; nothing can be promoted")
     with stage(GATE):
-        train_replicates(setting, [winner], setting.study.promotion.replicates)
+        wanted = setting.study.promotion.replicates
+        missing = len(missing_replicates(setting, [winner], wanted))
+        announce_promotion(PromotionStarted(setting.sweep.id, missing + 1, is_judging=True))
+        train_replicates(setting, [winner], wanted)
         return promote_model(setting, winner, confirmation, request)
+
+
+def _steps(setting: Setting) -> int:
+    """Return how many steps the promotion has: trainings that are missing, and the judgement."""
+    confirmed, wanted = rules(setting), setting.study.promotion.replicates
+    if confirmed.finalists == 0:
+        return wanted + 1
+    later = max(0, wanted - confirmed.replicates)  # of the winner, which is not known yet
+    return len(missing_replicates(setting, finalists(setting))) + later + 1

@@ -9,7 +9,8 @@ from prefect import flow
 from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.flows.runtime.task_run_records import wait_until_recorded
 from nightune.models.kept_code import code_kept
-from nightune.phases import CONFIRMATION, SEARCH, stage
+from nightune.phases import AUDIT, CONFIRMATION, SEARCH, stage
+from nightune.tasks.audit_stopping import missing_audits, record_audit
 from nightune.tasks.cohorts import cohorts
 from nightune.tasks.confirm_finalists import confirm_finalists, finalists, missing_replicates, rules
 from nightune.tasks.describe_finalists import describe_finalists
@@ -73,6 +74,8 @@ def tune(  # noqa: PLR0913, PLR0917 - the parameters of a flow run
                     setting = search(setting)
                 if study.confirmation is not None:
                     confirm(setting)
+                if study.search.audit is not None:
+                    audit(setting)
                 with stage(SEARCH):
                     report = write_report(setting)
     wait_until_recorded()
@@ -149,6 +152,14 @@ def confirm(setting: Setting) -> Confirmation | None:
         confirmation = confirm_finalists(setting)
         describe_finalists(setting)
         return confirmation
+
+
+def audit(setting: Setting) -> None:
+    """Train the missing audits of stopped trials, and record what stopping cost."""
+    with stage(AUDIT):
+        for cohort in cohorts(missing_audits(setting), setting.study.path.parent):
+            train_cohort(setting, cohort)
+        record_audit(setting)
 
 
 def train_replicates(setting: Setting, results: Sequence[TrialResult], count: int | None = None) -> None:

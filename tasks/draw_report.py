@@ -9,15 +9,17 @@ from typing import Any
 
 from nightune.models.errors import InputError
 from nightune.tasks.load_study import problems_of
+from nightune.tasks.reporting.night.card import card
 from nightune.tasks.reporting.night.data_part import data_numbers
 from nightune.tasks.reporting.night.ledger_part import ledger_numbers
 from nightune.tasks.reporting.night.next_steps import Advice, advice_of
 from nightune.tasks.reporting.night.page import Context, draw_page
 from nightune.tasks.reporting.night.record import read_night
+from nightune.tasks.reporting.night.stopping_part import stopping_numbers
 from nightune.tasks.reporting.night.tables import summary
 from nightune.tasks.tracking.store.store import Store, store_address
 from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep
-from nightune.tasks.tracking.sweeps.origins import write_page
+from nightune.tasks.tracking.sweeps.origins import write_description, write_page
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class DrawnReport:
     advice: tuple[Advice, ...] = ()
     written: tuple[Advice, ...] = ()  # the steps whose changes the next study has
     numbers: Mapping[str, Any] = field(default_factory=dict)
+    card: str = ""  # the report in short, in Markdown
 
     def as_json(self) -> dict[str, object]:
         """Return the object that `--json` prints."""
@@ -70,8 +73,10 @@ def draw_report(store: Store, study: str, study_file: Path, asked: Asked) -> Dra
     taken = _write_next(study_file, asked, advice, written or {})
     if output is not None:
         _write(output, page)
-    kept = write_page(store, sweep, page)
+    kept, short = write_page(store, sweep, page), card(night, str(study_file), advice)
+    write_description(store, sweep, night.origin.question, short)
     numbers = summary(night) | {"ledger": ledger_numbers(night.accounts.ledger), "drift": data_numbers(night)}
+    numbers["stopping"] = stopping_numbers(night)
     return DrawnReport(
         file=output or kept,
         address=night.link(sweep.run_id),
@@ -80,6 +85,7 @@ def draw_report(store: Store, study: str, study_file: Path, asked: Asked) -> Dra
         advice=tuple(advice),
         written=tuple(taken),
         numbers=numbers,
+        card=short,
     )
 
 

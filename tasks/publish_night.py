@@ -15,9 +15,13 @@ SHOWN_ROWS = 50  # MLflow has all rows
 
 @step
 def publish_leaderboard(report: SweepReport) -> None:
-    """Publish the first rows of the leaderboard and a link to all rows in MLflow."""
+    """Publish the first rows of the leaderboard and a link to all rows in MLflow.
+
+    It is that of the search: the winner is chosen among its first rows, by fresh seeds, and is named by the card.
+    """
     rows = [{name: _cell(value) for name, value in _shown(row).items()} for row in report.rows()[:SHOWN_ROWS]]
-    description = f"{report.sweep.id}: {len(report.results)} trials, best first by {report.metric_text}"
+    order = f"{len(report.results)} trials, best first by {report.metric_text} of one seed each"
+    description = f"{report.sweep.id}: {order}; the winner is in the card {artifact_key(report.study, 'night')}"
     create_table_artifact(table=rows, key=artifact_key(report.study, "leaderboard"), description=description)
     when = " (while `nightune ui` is running)" if report.pages.is_local else ""
     create_link_artifact(
@@ -26,6 +30,12 @@ def publish_leaderboard(report: SweepReport) -> None:
         key=artifact_key(report.study, "mlflow"),
         description=f"All trials with their curves{when}",
     )
+
+
+@step
+def publish_card(study: str, headline: str, text: str) -> None:
+    """Publish the report in short: the one card that names the winner of the night, and links to the report."""
+    create_markdown_artifact(markdown=text, key=artifact_key(study, "night"), description=headline)
 
 
 @step
@@ -45,8 +55,9 @@ def artifact_key(study: str, what: str) -> str:
 
 
 def _shown(row: Row) -> Row:
-    """Return the row with the run id, its longest cell, moved to the end."""
-    return {name: value for name, value in row.items() if name != "run_id"} | {"run_id": row["run_id"]}
+    """Return the row with the run id, its longest cell, moved to the end; its rank is that of the search."""
+    shown = {"rank in the search" if name == "rank" else name: value for name, value in row.items()}
+    return {name: value for name, value in shown.items() if name != "run_id"} | {"run_id": row["run_id"]}
 
 
 def _cell(value: object) -> object:

@@ -21,6 +21,7 @@ class Trial:
     """One set of params to train. `key` identifies its content: same key, same result, trained once.
 
     A replicate has the same params and another seed: `replicate` counts from 1, `replicate_of` is the run of the trial.
+    The audit of a stopped trial has its params and its seed, and is trained to the end under its run.
     """
 
     number: int
@@ -31,10 +32,16 @@ class Trial:
     replicate_of: str = ""
     point: Params = field(default_factory=dict, compare=False, repr=False)  # as proposed; empty if read from a store
     proposed_by: str = field(default="", compare=False)  # empty if read from a store
+    is_audit: bool = False
 
     def __post_init__(self) -> None:
         if self.number < 0:
             raise ValueError(f"trial number: {self.number} is negative")
+
+    @property
+    def is_searched(self) -> bool:
+        """True for a trial of the search; False for a replicate or an audit of one."""
+        return not (self.replicate or self.is_audit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""Show a running sweep: one line per trial, and a bar with finished trials, the best score and the time left."""
+"""Show a running sweep: one line per trial, and a bar with finished trials, the best score and the time left.
+
+A promotion has a bar of its own, with the trainings that are left. Both fit into 80 columns.
+"""
 
 import logging
 import math
@@ -14,11 +17,15 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
-from nightune.tasks.reporting.events import EpochEnded, SweepStarted, TrialEnded
+from nightune.tasks.reporting.events import EpochEnded, PromotionStarted, SweepStarted, TrialEnded
 from nightune.tuning.analysis.failures import failure_signature
 from nightune.tuning.trial import Status, TrialResult
+
+WIDE = 110  # columns of a terminal, from which the bar is long
+NAME = 30  # columns of a sweep's name
 
 
 class SweepProgress(logging.Handler):
@@ -28,8 +35,8 @@ class SweepProgress(logging.Handler):
         super().__init__(level=logging.DEBUG)
         self._console = console
         self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", max_width=NAME)),
+            BarColumn(bar_width=24 if console.width >= WIDE else 10),
             MofNCompleteColumn(),
             TextColumn("{task.fields[best]}"),
             TextColumn("{task.fields[epoch]}"),
@@ -44,7 +51,7 @@ class SweepProgress(logging.Handler):
         self._best: TrialResult | None = None
         self._started: SweepStarted | None = None
         self._failed: dict[str, int] = {}  # failure signature → number of the first trial with it
-        self._is_closed = False
+        self._is_closed = self._is_promotion = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the record's line and move the bar; nothing any more once the terminal or the pipe is closed."""
@@ -63,10 +70,15 @@ class SweepProgress(logging.Handler):
             self._console.print(Text(text, style=style), soft_wrap=True)
         if isinstance(news, SweepStarted):
             self._start(news)
+        elif isinstance(news, PromotionStarted):
+            self._promote(news)
         elif isinstance(news, EpochEnded) and self._task is not None:
             self._bar.update(self._task, epoch=f"trial {news.trial} epoch {news.epoch}/{news.epochs}")
-        elif isinstance(news, TrialEnded) and self._task is not None and not news.result.trial.replicate:
-            self._advance(news.result)
+        elif isinstance(news, TrialEnded) and self._task is not None:
+            if self._is_promotion:
+                self._bar.update(self._task, advance=1, epoch="")
+            elif news.result.trial.is_searched:
+                self._advance(news.result)
 
     def close(self) -> None:
         """Remove the bar."""
@@ -83,11 +95,23 @@ class SweepProgress(logging.Handler):
         return "" if first == number else f"trial {number} · failed like trial {first}"
 
     def _start(self, news: SweepStarted) -> None:
-        self._started = news
+        self._started, self._is_promotion = news, False
         total = None if news.ends else news.trainings
         self._task = self._bar.add_task(
             news.sweep_id, total=total, completed=news.finished_trainings, best="", epoch=""
         )
+        self._bar.start()
+
+    def _promote(self, news: PromotionStarted) -> None:
+        """Begin the bar of a promotion, or give it the steps that are left."""
+        name = f"{news.sweep_id} {'judging' if news.is_judging else 'confirming'}"
+        if self._is_promotion and self._task is not None and news.is_judging:
+            done = self._bar.tasks[self._bar.task_ids.index(self._task)].completed
+            self._bar.update(self._task, description=name, total=done + news.steps, epoch="")
+            return
+        if self._task is not None:  # that of the search, in a night
+            self._bar.remove_task(self._task)
+        self._task, self._is_promotion = self._bar.add_task(name, total=news.steps, best="", epoch=""), True
         self._bar.start()
 
     def _advance(self, result: TrialResult) -> None:

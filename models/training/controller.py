@@ -75,7 +75,7 @@ class Controller:
         if recipe.stopping.is_users_own and stopping.function is None:
             raise ValueError(f"stopping.rule: {recipe.stopping.rule} needs its function")
         self._recipe = recipe
-        self._stop_function = stopping.function
+        self._stop_function, self._is_rule_ignored = stopping.function, stopping.is_ignored
         self._trained = divide(recipe.penalty, examples).trained
         self._examples = len(self._trained)
         self._epochs = epochs
@@ -103,7 +103,7 @@ class Controller:
             return []
         if not self._is_open_loop:
             most = 1
-        elif self._recipe.stopping.rule != "none":
+        elif self._recipe.stopping.rule != "none" and not self._is_rule_ignored:
             most = min(most, AHEAD_OF_A_RULE)
         last = min(self._epochs, self._state.epoch + most)
         if self._state.epoch + 1 < self._second_phase:  # the engine unfreezes layers between two calls
@@ -217,7 +217,7 @@ class Controller:
             return Status.DIVERGED
         if self._state.epoch >= self._epochs:
             return Status.COMPLETED
-        return Status.STOPPED_EARLY if self._state.stopping.reason else "training"
+        return Status.STOPPED_EARLY if self._state.stopping.reason and not self._is_rule_ignored else "training"
 
     @property
     def message(self) -> str:

@@ -44,7 +44,16 @@ class TrialEnded:
     result: TrialResult
 
 
-News = SweepStarted | EpochEnded | TrialEnded
+@dataclass(frozen=True, slots=True)
+class PromotionStarted:
+    """A promotion starts or knows more: its steps to come, which are trainings with fresh seeds and the judgement."""
+
+    sweep_id: str
+    steps: int
+    is_judging: bool = False  # the winner is known
+
+
+News = SweepStarted | EpochEnded | TrialEnded | PromotionStarted
 
 
 def announce_sweep(news: SweepStarted) -> None:
@@ -53,6 +62,11 @@ def announce_sweep(news: SweepStarted) -> None:
     most = "at most " if news.ends else ""
     ends = "".join(f" · {end}" for end in news.ends)
     logger.info("sweep %s · %s%d trials%s%s", news.sweep_id, most, news.trials, resumed, ends, extra={"news": news})
+
+
+def announce_promotion(news: PromotionStarted) -> None:
+    """Announce the steps of a promotion to progress displays, at debug level."""
+    logger.debug("promotion of %s · %d steps to come", news.sweep_id, news.steps, extra={"news": news})
 
 
 def announce_rung(bracket: Bracket, rung: Rung, entrants: int) -> None:
@@ -85,6 +99,7 @@ def trial_line(result: TrialResult, metric: str) -> str:
     A trial at the end of its rung may still be promoted, so its status reads `rung done`.
     """
     replicate = [f"replicate {result.trial.replicate}"] if result.trial.replicate else []
+    replicate += ["to the end"] if result.trial.is_audit else []
     status = "rung done" if result.status is Status.NOT_PROMOTED else str(result.status)
     parts = [f"trial {result.trial.number}", *replicate, status]
     if result.best_epoch:

@@ -28,8 +28,8 @@ class ModelLimits:
 
     @classmethod
     def of(cls, trial: Trial, limits: Limits) -> "ModelLimits":
-        """Return the limits of a trial; a replicate has none, since its configuration was measured in the search."""
-        return cls(Limits() if trial.replicate else limits)
+        """Return the limits of a trial; after the search there are none, since its configuration was measured there."""
+        return cls(limits if trial.is_searched else Limits())
 
     def refuse_weights(self, weights: "Sequence[np.ndarray]") -> None:
         """Measure parameters and size of a model that is built; OverLimitError if it is over a limit."""

@@ -14,17 +14,21 @@ from nightune.tuning.trial import Trial
 
 
 def stopping_inputs(store: Store, sweep: Sweep, study: Study, trial: Trial, recipe: Recipe) -> StoppingInputs:
-    """Return the inputs of the recipe's rule; curves are read only for a rule that compares trials."""
+    """Return the inputs of the recipe's rule; curves are read only for a rule that compares trials.
+
+    The rule does not stop an audit.
+    """
     if recipe.stopping.is_users_own:
-        return StoppingInputs(function=load_stop_function(recipe.stopping.rule, study.path.parent))
-    if recipe.stopping.rule == "median":
+        function = load_stop_function(recipe.stopping.rule, study.path.parent)
+        return StoppingInputs(function=function, is_ignored=trial.is_audit)
+    if recipe.stopping.rule == "median" and not trial.is_audit:
         return StoppingInputs(earlier_curves=_earlier_curves(store, sweep, study, trial))
-    return StoppingInputs()
+    return StoppingInputs(is_ignored=trial.is_audit)
 
 
 def reads_earlier_curves(trial: Trial) -> bool:
     """Return True if the trial's rule compares it with earlier trials."""
-    return trial.params.get("stopping.rule") == "median"
+    return trial.params.get("stopping.rule") == "median" and not trial.is_audit
 
 
 def _earlier_curves(store: Store, sweep: Sweep, study: Study, trial: Trial) -> list[tuple[float, ...]]:

@@ -140,7 +140,7 @@ class TrialRunner:
             budget.settle(trial, to_write.trained.result)
         write_ledger_if_due()
         self._ended.append(to_write.trained.result)
-        self._is_hopeless = trial.replicate == 0 and common_failure(counted(self._ended)) is not None
+        self._is_hopeless = trial.is_searched and common_failure(counted(self._ended)) is not None
         writer.submit(partial(self.write, to_write))
 
     def _given_up(self, trial: Trial) -> TrainedTrial | None:
@@ -196,6 +196,8 @@ class TrialRunner:
         result = _result(trial, outcome, objective)
         if over and result.is_ranked:
             result = replace(result, status=Status.OVER_LIMIT, message=over)
+        if trial.is_audit:
+            write_checkpoint = no_checkpoint  # it measures, and no model is taken from it
         return TrainedTrial(result, write_checkpoint, sum(outcome.curves.get(names.SECONDS, ())[earlier:]))
 
     def _outcome(

@@ -24,9 +24,10 @@ def controller(
     order_seed: int = 3,
     direction: str = "minimize",
     task: str = "regression",
+    is_rule_ignored: bool = False,
 ) -> Controller:
     recipe = read_recipe(params or {})
-    stopping = StoppingInputs(earlier_curves=[[1.0, 1.5, 2.0]])
+    stopping = StoppingInputs(earlier_curves=[[1.0, 1.5, 2.0]], is_ignored=is_rule_ignored)
     return Controller(recipe, examples, epochs, order_seed, "val_score", direction, task, stopping=stopping)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.models.controllers import controller, scores_of_a_training, train
+from tests.models.controllers import controller, same, scores_of_a_training, train
 
 
 @pytest.fixture(scope="module")
@@ -211,3 +211,18 @@ def test_a_target_of_a_maximized_metric_ends_the_training() -> None:
     trained = controller({"stopping.rule": "target", "stopping.target": 0.9}, direction="maximize")
     assert len(train(trained, [0.5, 0.8, 0.95, 0.99])) == 3
     assert trained.message == "val_score: 0.95 reaches the target 0.9"
+
+
+@pytest.mark.parametrize("rule", ["patience", "combined"])
+def test_a_rule_that_is_ignored_stops_nothing_and_changes_no_plan(rule: str) -> None:
+    params = {"stopping.rule": rule, "stopping.patience": 1}
+    params |= {"stopping.action": "rate", "stopping.max_actions": 1} if rule == "combined" else {}
+    scores = [5.0, 6.0, 6.0, 6.0, 6.0, 6.0, 4.0, 6.0]
+    stopping, ignoring = controller(params), controller(params, is_rule_ignored=True)
+    plans = train(stopping, scores)
+    whole = train(ignoring, scores)
+    assert stopping.status == "stopped_early"
+    assert (ignoring.status, ignoring.message, ignoring.epoch) == ("completed", "", 8)
+    assert ignoring.best_epoch == 7
+    assert len(plans) < len(whole)
+    assert all(same(one, other) for one, other in zip(plans, whole, strict=False))

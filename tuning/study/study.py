@@ -280,11 +280,11 @@ def _objective_content(objective: Objective) -> dict[str, Any]:
 
 
 def _search_content(search: SearchSection) -> dict[str, Any]:
-    """Omit absent keys of rungs, so that older studies keep their digests, and what changes no trial: ends, history.
+    """Omit absent keys of rungs, so that older studies keep their digests, and what changes no trial: ends, history, audit.
 
     The points that a sweep begins with are recorded on its run.
     """
-    content = search.model_dump(mode="json", exclude={*ENDS, "history"})
+    content = search.model_dump(mode="json", exclude={*ENDS, "history", "audit"})
     return {name: value for name, value in content.items() if name in ("trials", "method") or value is not None}
 
 

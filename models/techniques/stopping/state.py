@@ -10,10 +10,14 @@ StopFunction = Callable[[Mapping[str, list[float]]], str | None]
 
 @dataclass(frozen=True)
 class StoppingInputs:
-    """Additional inputs of a rule: the curves of the monitored metric in earlier trials, and the user's function."""
+    """Additional inputs of a rule: the curves of the monitored metric in earlier trials, and the user's function.
+
+    A training whose rule `is_ignored` is not stopped by it, and is otherwise the same.
+    """
 
     earlier_curves: Sequence[Sequence[float]] = ()
     function: StopFunction | None = None
+    is_ignored: bool = False
 
 
 NO_INPUTS = StoppingInputs()

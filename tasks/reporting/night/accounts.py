@@ -10,8 +10,10 @@ from nightune.tasks.tracking.sweeps.ledgers import read_ledger
 from nightune.tasks.tracking.sweeps.profiles import DataNews, DataProfile, compare_with_earlier, read_profile
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, all_sweeps
 from nightune.tasks.tracking.trials.compared import read_compared
+from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.analysis.ledger import Ledger
 from nightune.tuning.analysis.sweep_comparison import Change, Difference, compare_nights
+from nightune.tuning.trial import TrialResult
 
 CODE = "code of the study"
 
@@ -24,6 +26,7 @@ class Accounts:
     """
 
     ledger: Ledger | None = None
+    audits: tuple[TrialResult, ...] = ()
     profile: DataProfile | None = None
     news: DataNews | None = None
     since: Difference | None = None
@@ -34,6 +37,7 @@ def read_accounts(store: Store, study: str, sweep: Sweep) -> Accounts:
     profile = read_profile(store, sweep)
     return Accounts(
         ledger=read_ledger(store, sweep),
+        audits=tuple(finished_trials(store, sweep, names.AUDIT).values()),
         profile=profile,
         news=None if profile is None else compare_with_earlier(store, sweep, profile),
         since=_since(store, study, sweep),

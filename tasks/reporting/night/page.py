@@ -33,6 +33,7 @@ from nightune.tasks.reporting.night.next_steps import Advice
 from nightune.tasks.reporting.night.phrases import write_command
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.stills import Still, still
+from nightune.tasks.reporting.night.stopping_part import stopping_part
 from nightune.tasks.reporting.night.strip_figure import strip
 from nightune.tuning.analysis.fanova import MINIMUM_ROWS
 from nightune.tuning.trial import TrialResult
@@ -80,6 +81,7 @@ def draw_page(night: Night, context: Context) -> str:
         answers=answer_sections(night),
         answers_heading=answers_heading(night),
         metrics=tables.metric_rows(night),
+        stopping=stopping_part(night),
         ledger=ledger_part(night),
         data_read=data_part(night),
         since=since_part(night),

@@ -10,7 +10,7 @@ PREFIX = "nightune."  # of all our tags
 TAG_LENGTH = 5000  # characters, within MLflow's limit of 8000; longer texts are cut
 
 # Tags of runs of several kinds.
-KIND = "nightune.kind"  # sweep, trial, replicate, probe; retried: a failed trial that has another run by now
+KIND = "nightune.kind"  # sweep, trial, replicate, audit, probe; retried: a failed trial that has another run by now
 SWEEP = "nightune.sweep"  # the sweep's id; on versions and logged models, too
 STATUS = "nightune.status"
 SEED = "nightune.seed"
@@ -60,6 +60,7 @@ MESSAGE = "nightune.message"
 PACKAGES = "nightune.packages"  # of a failed trial: identifies the packages that were installed
 PROPOSED_BY = "nightune.proposed_by"  # grid, random, gp, or history: a best point of an earlier sweep
 RETRIED_BECAUSE = "nightune.retried_because"
+AUDIT = "audit"  # the kind of a run that trains a stopped trial to the end
 RETRIED = "retried"  # the kind of a run whose trial is trained again
 RUNG = "nightune.rung"  # the epoch until which a halted trial is completely logged
 SNAPSHOT = "nightune.snapshot"  # the epoch of the newest snapshot
@@ -130,6 +131,8 @@ TRIALS_PER_HOUR = "trials_per_hour"
 FINISHED_TRIALS = "finished_trials"
 BEST_OBJECTIVE = "best_objective"  # of the search
 CONFIRMED_OBJECTIVE = "confirmed_objective"  # of the winner, over fresh seeds
+AUDITED_TRIALS = "audited_trials"  # stopped trials that were trained to the end
+STOPPING_REGRET = "stopping_regret"  # what these missed on average, in the unit of the objective
 HOURS = "hours"  # of all commands that worked on the sweep
 DEVICE_SECONDS = "device_seconds"  # in which a device compiled, trained or validated
 ENERGY = "energy_kwh"  # where the machine has a counter

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from nightune.tuning.study.study import Study
     from nightune.tuning.trial import Value
 
+AUDIT = "audit"  # the key of [search]
+
 
 class SweepStatus(StrEnum):
     """Whether all trials of a sweep are finished. The same command resumes a sweep unless it is COMPLETE."""
@@ -279,7 +281,8 @@ def _describe(store: Store, run_id: str, study: "Study") -> None:
     if any(file.path == names.ENVIRONMENT for file in mlflow_client.list_artifacts(run_id)):
         return
     for name, value in {"seed": study.seed, **study.search.model_dump(mode="json")}.items():
-        mlflow_client.log_param(run_id, name, value)
+        if name != AUDIT:  # it may change while the sweep goes on
+            mlflow_client.log_param(run_id, name, value)
     # Named by the study: MLflow cannot download a file with a name such as "a #1.toml".
     mlflow_client.log_text(run_id, study.path.read_text(encoding="utf-8"), f"{names.STUDY_FOLDER}/{study.name}.toml")
     mlflow_client.log_dict(run_id, study.content, names.STUDY_CONTENT)

@@ -11,12 +11,13 @@ from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.confirmations import parse_confirmation
 from nightune.tasks.tracking.sweeps.findings import parse_findings
 from nightune.tasks.tracking.sweeps.importances import parse_importance
+from nightune.tasks.tracking.sweeps.profiles import parse_profile
 from nightune.tasks.tracking.sweeps.proposals import parse_proposals
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, parse_content, read_environment, read_sweep
 from nightune.tasks.tracking.sweeps.verdicts import parse_verdict
 from nightune.tasks.tracking.trials.runs import find_runs, is_finished, read_result
 
-KINDS = ("sweep", "trial", "replicate", "probe", names.RETRIED)
+KINDS = ("sweep", "trial", "replicate", names.AUDIT, "probe", names.RETRIED)
 SHOWN_RUNS = 3
 # Files of a sweep, each with the tag that says that it was written; the first two belong to each complete sweep.
 FILES: tuple[tuple[str, str, Callable[[str], object]], ...] = (
@@ -24,6 +25,7 @@ FILES: tuple[tuple[str, str, Callable[[str], object]], ...] = (
     (names.STUDY_CONTENT, names.KIND, parse_content),
     (names.CONFIRMATION, names.CONFIRMED_TRIAL, parse_confirmation),
     (names.FINDINGS_FILE, names.FINDINGS, parse_findings),
+    (names.DATA_PROFILE, names.DRIFT, parse_profile),
     (names.IMPORTANCE, names.MATTERED_MOST, parse_importance),
     (names.PROPOSALS_FILE, names.PROPOSED, parse_proposals),
     (names.VERDICT_JSON, names.VERDICT_QUESTION, parse_verdict),
@@ -85,7 +87,7 @@ def _lost_runs(runs: Sequence[Any], sweeps: dict[str, Sweep]) -> Iterator[str]:
     trials = {run.info.run_id: run.data.tags.get(names.SWEEP) for run in runs if _kind(run) == "trial"}
     lost: dict[tuple[str, str], list[str]] = defaultdict(list)
     for run in runs:
-        parents = {"trial": ids, "replicate": trials}.get(_kind(run))
+        parents = {"trial": ids, "replicate": trials, names.AUDIT: trials}.get(_kind(run))
         sweep_id = run.data.tags.get(names.SWEEP, "an unknown sweep")
         if parents is not None and parents.get(run.data.tags.get(names.MLFLOW_PARENT, "")) != sweep_id:
             lost[_kind(run), sweep_id].append(str(run.info.run_id))

@@ -25,7 +25,7 @@ def find_runs(store: Store, experiment_id: str, condition: str) -> Iterator[Any]
 
 
 def finished_runs(store: Store, sweep: Sweep, kind: str = "trial") -> Iterator[Any]:
-    """Return the runs of the sweep's finished trials, or of its finished replicates."""
+    """Return the runs of the sweep's finished trials, or of its finished replicates or audits."""
     condition = f"{names.tag_equals(names.SWEEP, sweep.id)} and {names.tag_equals(names.KIND, kind)}"
     return (run for run in sweep_runs(store, sweep, condition) if is_finished(run))
 
@@ -41,14 +41,14 @@ def unfinished_runs(store: Store, sweep: Sweep) -> dict[str, Any]:
 
 
 def sweep_runs(store: Store, sweep: Sweep, condition: str) -> Iterator[Any]:
-    """Return those runs that belong to the sweep: trials under its run, and replicates under a run of these trials.
+    """Return those runs that belong to the sweep: trials under its run, replicates and audits under those of trials.
 
     The tag with the sweep's id does not suffice: runs that lost their sweep, or were moved, may have it.
     """
     trials: set[str] | None = None
     for run in find_runs(store, sweep.experiment_id, condition):
         parent = run.data.tags.get(names.MLFLOW_PARENT)
-        if run.data.tags.get(names.KIND) == "replicate":
+        if run.data.tags.get(names.KIND) in ("replicate", names.AUDIT):
             trials = _trial_runs(store, sweep) if trials is None else trials
             if parent in trials:
                 yield run
@@ -92,11 +92,13 @@ def read_result(run: Any) -> TrialResult:
 def as_trial(run: Any) -> Trial:
     """Read the trial that a run trains."""
     record = run_record(run)
+    is_audit = record.tags.get(names.KIND) == names.AUDIT
     return Trial(
         number=record.integer(names.TRIAL_NUMBER),
         params=record.table(names.PARAMS),
         seed=record.integer(names.SEED),
         key=record.text(names.TRIAL_KEY),
         replicate=record.integer(names.REPLICATE, 0),
-        replicate_of=record.text(names.MLFLOW_PARENT) if names.REPLICATE in record.tags else "",
+        replicate_of=record.text(names.MLFLOW_PARENT) if is_audit or names.REPLICATE in record.tags else "",
+        is_audit=is_audit,
     )

@@ -171,7 +171,7 @@ class TrialLog:
         trial, replicate = self._trial, {names.REPLICATE: str(self._trial.replicate)}
         return {
             names.MLFLOW_PARENT: trial.replicate_of or self._sweep.run_id,
-            names.KIND: "replicate" if trial.replicate else "trial",
+            names.KIND: names.AUDIT if trial.is_audit else "replicate" if trial.replicate else "trial",
             **(replicate if trial.replicate else {}),
             names.SWEEP: self._sweep.id,
             names.TRIAL_KEY: self._trial.key,
@@ -212,7 +212,9 @@ class TrialLog:
 
 
 def run_name(trial: Trial) -> str:
-    """Return `trial 3`, or `trial 3 replicate 2`."""
+    """Return `trial 3`, `trial 3 replicate 2` or `trial 3 to the end`."""
+    if trial.is_audit:
+        return f"trial {trial.number} to the end"
     return f"trial {trial.number}" + (f" replicate {trial.replicate}" if trial.replicate else "")
 
 

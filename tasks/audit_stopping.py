@@ -1,0 +1,51 @@
+"""Train a random share of the stopped trials to the end, and record what stopping cost.
+
+An audit is a run of its own under the run of its trial, with the same params and seed and the rule ignored: the trial's
+record, the leaderboard and what a sampler reads stay as the search saw them.
+"""
+
+import logging
+from dataclasses import replace
+
+from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.store import client
+from nightune.tasks.tracking.trials.trials import finished_trials
+from nightune.tuning.analysis.early_stopping import Regret, regret_of, stopped, to_audit
+from nightune.tuning.trial import Trial, TrialResult, trial_key
+
+logger = logging.getLogger("nightune")
+
+
+def audits(setting: Setting) -> list[Trial]:
+    """Return the audits of the sweep: none unless the study asks for them, or if no trial was stopped."""
+    share, study = setting.study.search.audit, setting.study
+    if share is None:
+        return []
+    candidates = stopped(finished_trials(setting.store, setting.sweep).values(), study.search.epochs)
+    if not candidates:
+        logger.info("audit · no trial was stopped")
+    return [_audit_of(each) for each in to_audit(candidates, share, study.sweep_seed(setting.sweep.number))]
+
+
+def missing_audits(setting: Setting) -> list[Trial]:
+    """Return the audits that are not trained yet."""
+    finished = finished_trials(setting.store, setting.sweep, names.AUDIT)
+    return [each for each in audits(setting) if each.key not in finished]
+
+
+def record_audit(setting: Setting) -> Regret | None:
+    """Write what stopping cost to the sweep's run; None without an audit."""
+    results, ended = (finished_trials(setting.store, setting.sweep, kind) for kind in ("trial", names.AUDIT))
+    found = regret_of([*results.values()], ended.values(), setting.study.search.epochs, setting.sweep.direction)
+    if found is not None:
+        client(setting.store).log_metric(setting.sweep.run_id, names.AUDITED_TRIALS, found.audited)
+        client(setting.store).log_metric(setting.sweep.run_id, names.STOPPING_REGRET, found.missed)
+        text = "audit · %d of %d stopped trials trained to the end · %.4g better on average · %d better than the best"
+        logger.info(text, found.audited, found.stopped, found.missed, found.better)
+    return found
+
+
+def _audit_of(result: TrialResult) -> Trial:
+    trial = result.trial
+    return replace(trial, key=trial_key({"audit": trial.key}), replicate_of=result.run_id, is_audit=True)

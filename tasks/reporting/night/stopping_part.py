@@ -1,0 +1,166 @@
+"""The part of the report on early stopping: what it saved, and what the audited trials say that it cost."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from nightune.phases import SEARCH
+from nightune.tasks.reporting.night.measure import SPACE, duration
+from nightune.tasks.reporting.night.phrases import count, status_text
+from nightune.tasks.reporting.night.record import Night
+from nightune.tasks.reporting.night.tables import Fact, Row
+from nightune.tuning.analysis.early_stopping import Audited, Regret, Saved, audited_pairs, regret_of, saved
+from nightune.tuning.trial import Status
+
+MOST_ROWS = 300  # of single trials: those that saved most
+
+
+def stopping_part(night: Night) -> dict[str, Any] | None:
+    """Return what the template draws; None if no trial was stopped, or the budget is not recorded."""
+    budget = budget_of(night)
+    found = saved(night.results, budget, _pace(night)) if budget else []
+    if not found:
+        return None
+    cost, pairs = regret(night), _pairs(night)
+    return {
+        "heading": _heading(night, found, budget, cost),
+        "facts": _facts(night, found, budget, cost),
+        "groups": _groups(found, budget),
+        "audits": [_audit_row(night, each) for each in pairs],
+        "rows": [_row(night, each) for each in sorted(found, key=lambda each: -each.epochs)[:MOST_ROWS]],
+        "left": max(0, len(found) - MOST_ROWS),
+        "budget": budget,
+    }
+
+
+def budget_of(night: Night) -> int:
+    """Return the budget of a trial in epochs; 0 where the study is not recorded."""
+    return int(night.origin.content.get("search", {}).get("epochs", 0))
+
+
+def regret(night: Night) -> Regret | None:
+    """Return what stopping cost; None without audited trials."""
+    return regret_of(night.results, night.accounts.audits, budget_of(night), night.sweep.direction)
+
+
+def stopping_numbers(night: Night) -> Row | None:
+    """Return the account for `--json`."""
+    budget = budget_of(night)
+    found = saved(night.results, budget, _pace(night)) if budget else []
+    if not found:
+        return None
+    cost = regret(night)
+    numbers: Row = {"stopped": len(found), "saved_epochs": sum(each.epochs for each in found)}
+    numbers["saved_seconds"] = _seconds(found)
+    if cost is not None:
+        interval = [cost.missed_low, cost.missed_high] if math.isfinite(cost.missed_low) else None
+        numbers["audit"] = {"audited": cost.audited, "missed": cost.missed, "interval": interval} | {
+            "better": cost.better,
+            "better_of_all": [cost.better_low, cost.better_high],
+        }
+    return numbers
+
+
+def _pace(night: Night) -> dict[int, float]:
+    """Return the seconds of an epoch by trial, without its compilation, where the ledger has them."""
+    ledger = night.accounts.ledger
+    seconds: dict[int, float] = {}
+    for each in () if ledger is None else ledger.trainings(SEARCH):
+        seconds[each.trial] = seconds.get(each.trial, 0.0) + each.seconds - each.compiling
+    epochs = {each.trial.number: each.epochs for each in night.results}
+    return {number: spent / epochs[number] for number, spent in seconds.items() if epochs.get(number)}
+
+
+def _pairs(night: Night) -> list[Audited]:
+    return audited_pairs(night.results, night.accounts.audits)
+
+
+def _seconds(found: Sequence[Saved]) -> float:
+    return sum(each.seconds for each in found if math.isfinite(each.seconds))
+
+
+def _heading(night: Night, found: Sequence[Saved], budget: int, cost: Regret | None) -> str:
+    whole = budget * len(night.results)
+    share = 100 * sum(each.epochs for each in found) / whole
+    text = f"Stopping {count(len(found), 'trial')} saved {share:.0f}{SPACE}% of all epochs"
+    if cost is None:
+        return text
+    if cost.better:
+        return f"{text}, but {cost.better} of {count(cost.audited, 'audited trial')} would have been the best"
+    return f"{text}; {'the' if cost.audited == 1 else 'none of the'} {count(cost.audited, 'audited trial')} " + (
+        "would not have been the best" if cost.audited == 1 else "would have been the best"
+    )
+
+
+def _facts(night: Night, found: Sequence[Saved], budget: int, cost: Regret | None) -> list[Fact]:
+    epochs, whole = sum(each.epochs for each in found), budget * len(night.results)
+    facts = [
+        Fact(f"{epochs:,}".replace(",", "\u202f"), "epochs saved", f"of {whole:,} planned".replace(",", "\u202f")),
+        Fact(duration(_seconds(found)), "time saved", "at the pace of each trial's own epochs"),
+    ]
+    if cost is None:
+        return [*facts, Fact("not measured", "regret", "[search] audit = 0.05 trains some stopped trials to the end")]
+    points = night.measure.points
+    interval = (
+        f"between {points(cost.missed_low)} and {points(cost.missed_high)} at {100 * cost.confidence:g}{SPACE}%"
+        if math.isfinite(cost.missed_low)
+        else "one trial gives no interval"
+    )
+    likely = f"of {cost.stopped} stopped trials, between {cost.better_low} and {cost.better_high}"
+    return [
+        *facts,
+        Fact(points(cost.missed), "regret: missed by a stopped trial on average", interval),
+        Fact(f"{cost.better} of {cost.audited}", "audited trials better than the best", likely),
+    ]
+
+
+def _groups(found: Sequence[Saved], budget: int) -> list[Row]:
+    groups: dict[str, list[Saved]] = {}
+    for each in found:
+        name = f"dropped at epoch {each.result.epochs}" if each.result.status is Status.NOT_PROMOTED else _rule(each)
+        groups.setdefault(name, []).append(each)
+    return [
+        {
+            "name": name,
+            "trials": len(held),
+            "trained": sum(each.result.epochs for each in held),
+            "saved": sum(each.epochs for each in held),
+            "seconds": duration(_seconds(held)),
+            "width": round(100 * sum(each.epochs for each in held) / (budget * len(held)), 1),
+        }
+        for name, held in groups.items()
+    ]
+
+
+def _rule(each: Saved) -> str:
+    rule = each.result.trial.params.get("stopping.rule")
+    return status_text(each.result.status) if rule in (None, "none") else f"stopped by {rule}"
+
+
+def _audit_row(night: Night, each: Audited) -> Row:
+    m = night.measure
+    runs = {held.trial.number: held.run_id for held in night.accounts.audits}
+    is_known = math.isfinite(each.full) and math.isfinite(each.search)
+    missed = max(0.0, night.improvement(each.full, each.search)) if is_known else 0.0
+    best = night.ranked[0].objective if night.ranked else math.nan
+    return {
+        "trial": each.trial,
+        "link": night.link(runs[each.trial]),
+        "stopped": each.stopped_at,
+        "search": m.text(each.search, 1) if math.isfinite(each.search) else "none",
+        "full": m.text(each.full, 1) if math.isfinite(each.full) else "diverged or failed later",
+        "missed": m.points(missed),
+        "is_better": is_known and night.improvement(each.full, best) > 0,
+    }
+
+
+def _row(night: Night, each: Saved) -> Row:
+    return {
+        "trial": each.result.trial.number,
+        "link": night.link(each.result.run_id),
+        "how": _rule(each) if each.result.status is Status.STOPPED_EARLY else status_text(each.result.status),
+        "trained": each.result.epochs,
+        "epochs": each.epochs,
+        "seconds": duration(each.seconds),
+        "message": each.result.message,
+    }

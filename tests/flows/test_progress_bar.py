@@ -1,0 +1,83 @@
+"""The bar of a promotion: its trainings and the judgement, in 80 columns, and none without a terminal."""
+
+import io
+import logging
+from collections.abc import Iterator
+
+import pytest
+from rich.console import Console
+
+from nightune.flows.runtime.progress_bar import SweepProgress
+from nightune.tasks.reporting.events import (
+    EpochEnded,
+    PromotionStarted,
+    SweepStarted,
+    announce_epoch,
+    announce_promotion,
+    announce_sweep,
+    announce_trial,
+)
+from nightune.tuning.trial import Status, Trial, TrialResult
+
+NAME = "a-study-with-a-long-name-indeed-12"
+
+
+@pytest.fixture
+def shown() -> Iterator[SweepProgress]:
+    yield from showing(Console(width=80, force_terminal=True, file=io.StringIO()))
+
+
+def showing(console: Console) -> Iterator[SweepProgress]:
+    logger, progress = logging.getLogger("nightune"), SweepProgress(console)
+    level = logger.level
+    logger.addHandler(progress)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield progress
+    finally:
+        logger.removeHandler(progress)
+        logger.setLevel(level)
+        progress.close()
+
+
+def bar(progress: SweepProgress) -> list[str]:
+    console = Console(width=80, file=io.StringIO())
+    console.print(progress._bar.get_renderable())
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+
+
+def replicate(number: int) -> TrialResult:
+    return TrialResult(Trial(3, {}, 1, "k", replicate=number), Status.COMPLETED, 0.9, 1, 2, 3, 4, 5.0)
+
+
+def test_a_promotion_counts_its_trainings_and_the_judgement_in_80_columns(shown: SweepProgress) -> None:
+    announce_promotion(PromotionStarted(NAME, 5))
+    announce_trial(replicate(1), "val_loss")
+    announce_epoch(EpochEnded(3, 123, 200))
+    (line,) = bar(shown)
+    assert "1/5" in line
+    assert "epoch 123/200" in line
+    announce_trial(replicate(2), "val_loss")
+    announce_promotion(PromotionStarted(NAME, 3, is_judging=True))  # one is missing beside the judgement: two more
+    (line,) = bar(shown)
+    assert "2/5" in line
+    assert len(line) <= 80
+
+
+def test_a_promotion_after_a_search_has_a_bar_of_its_own(shown: SweepProgress) -> None:
+    announce_sweep(SweepStarted("a-0", 4, 4, 4, 4, "val_loss", "minimize"))
+    announce_trial(replicate(1), "val_loss")  # confirmed in the search: no trial of it
+    assert "4/4" in bar(shown)[0]
+    announce_promotion(PromotionStarted("a-0", 2))
+    (line,) = bar(shown)
+    assert "0/2" in line
+
+
+def test_without_a_terminal_there_is_no_bar() -> None:
+    console = Console(width=80, file=io.StringIO())
+    for progress in showing(console):
+        announce_promotion(PromotionStarted("a-0", 2))
+        announce_trial(replicate(1), "val_loss")
+        assert not progress._bar.live.is_started
+    assert "━" not in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "trial 3" in console.file.getvalue()  # type: ignore[attr-defined]

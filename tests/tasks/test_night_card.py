@@ -1,0 +1,85 @@
+"""The report in short: one winner on every card, texts of users as text, a description that keeps what people wrote."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nightune.phases import SEARCH, TRAINING
+from nightune.tasks import publish_night
+from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.reporting.night.accounts import Accounts
+from nightune.tasks.reporting.night.card import card, escaped
+from nightune.tasks.reporting.night.next_steps import Advice
+from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.store import Store, client
+from nightune.tasks.tracking.sweeps.origins import BEGIN, END, read_origin, write_description
+from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.write_report import read_report
+from nightune.tuning.analysis.ledger import Ledger, Session
+from nightune.tuning.analysis.next_steps.steps import Step
+from nightune.tuning.analysis.promotion_gate import Decision
+from tests.tasks.nights import HOSTILE, SCORES, confirmation, log_trial, night, result, verdict
+
+QUESTION = "Which rate is best?"
+
+
+def described(store: Store, sweep: Sweep) -> str:
+    return str(client(store).get_run(sweep.run_id).data.tags[names.MLFLOW_NOTE])
+
+
+def test_a_card_has_the_answer_the_cost_the_steps_and_a_link() -> None:
+    session = Session("tune", 0.0, {SEARCH: {TRAINING: 90.0}}, price_per_hour=40.0)
+    results = [result(number, score) for number, score in enumerate(SCORES)]
+    subject = night(results, verdict=verdict(Decision.REFUSED, 3), accounts=Accounts(ledger=Ledger((session,))))
+    text = card(subject, "flowers.toml", [Advice(Step("Search *lower* rates", "because"))])
+    assert text.startswith("## The champion stays: trial 3")
+    for words in ("cost 1.00", "1. Search \\*lower\\* rates", "sweep-run/artifacts/report/index.html"):
+        assert words in text
+
+
+def test_texts_of_users_are_neither_markup_nor_markdown() -> None:
+    assert escaped("a_b *c* <img> `d` [e](f)\n# g") == r"a\_b \*c\* &lt;img&gt; \`d\` \[e\](f) \# g"
+    text = card(night([result(0, 0.9), result(1, 0.8)]), f"{HOSTILE}.toml", [])
+    assert "<img" not in text.replace("`", "").partition("nightune")[0]
+
+
+def test_the_cards_of_a_night_name_one_winner(
+    store: Store, sweep: Sweep, data: PreparedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best of the search is trial 1, and the confirmed winner trial 0."""
+    made: list[dict[str, Any]] = []
+    for name in ("create_table_artifact", "create_markdown_artifact", "create_link_artifact"):
+        monkeypatch.setattr(publish_night, name, lambda **given: made.append(given))
+    log_trial(store, sweep, data, 0, [0.5, 0.3])
+    log_trial(store, sweep, data, 1, [0.4, 0.2])
+    judged = verdict(Decision.PROMOTED, 0, None)
+    subject = replace(night([result(0, 0.9), result(1, 0.95)]), confirmation=confirmation(0.9, 0.8), verdict=judged)
+    publish_night.publish_leaderboard.fn(read_report(store, "flowers", sweep))
+    publish_night.publish_verdict.fn("flowers", SimpleNamespace(verdict=judged))  # type: ignore[arg-type]
+    publish_night.publish_card.fn("flowers", "a headline", card(subject, "flowers.toml", []))
+    by_key = {each["key"]: each for each in made}
+    table = by_key["flowers-leaderboard"]
+    assert table["table"][0]["trial"] == 1
+    assert table["table"][0]["rank in the search"] == 1
+    assert "flowers-night" in table["description"]
+    assert by_key["flowers-night"]["markdown"].startswith("## Trial 0 became the champion")
+    assert "Trial 0 of flowers-0" in by_key["flowers-verdict"]["markdown"]
+
+
+def test_the_description_of_a_run_keeps_what_people_wrote_around_the_report(store: Store, sweep: Sweep) -> None:
+    write_description(store, sweep, QUESTION, "first")
+    assert described(store, sweep).startswith(f"{QUESTION}\n\n{BEGIN}\nfirst\n{END}")
+    client(store).set_tag(sweep.run_id, names.MLFLOW_NOTE, f"Mine.\n\n{BEGIN}\nfirst\n{END}\n\nAlso mine.")
+    write_description(store, sweep, QUESTION, "second")
+    assert described(store, sweep) == f"Mine.\n\n{BEGIN}\nsecond\n{END}\n\nAlso mine."
+    write_description(store, sweep, QUESTION, "x" * 9000)
+    assert len(described(store, sweep)) <= names.TAG_LENGTH
+    assert described(store, sweep).endswith("Also mine.")
+
+
+def test_the_question_of_a_sweep_is_that_of_its_study_after_a_report(store: Store, sweep: Sweep) -> None:
+    before = read_origin(store, sweep).question
+    write_description(store, sweep, before, "an answer")
+    assert read_origin(store, sweep).question == before == QUESTION
