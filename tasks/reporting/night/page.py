@@ -18,6 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from nightune.tasks.reporting.night import headings, tables
+from nightune.tasks.reporting.night.ablation_section import (
+    ablation_heading,
+    ablation_rows,
+    ablation_specs,
+    ablations,
+)
 from nightune.tasks.reporting.night.answer import answer, headline
 from nightune.tasks.reporting.night.answers_section import answer_sections, answer_specs, answers_heading
 from nightune.tasks.reporting.night.charts_library import charts_library
@@ -57,7 +63,13 @@ class Context:
 def draw_page(night: Night, context: Context) -> str:
     """Return the page as HTML."""
     study_file, columns = context.study_file, curve_columns(night)
-    specs = _figures(night) | answer_specs(night) | {f"curves-{result.trial.number}": spec for result, spec in columns}
+    paths = ablations(night)
+    specs = (
+        _figures(night)
+        | answer_specs(night)
+        | ablation_specs(night, paths)
+        | {f"curves-{result.trial.number}": spec for result, spec in columns}
+    )
     reach = night.measure.reach([each.objective for each in night.ranked]) if night.ranked else (0.0, 0.0)
     script, library, drawn = _part("page.js"), charts_library(context.kept), trial_rows(night, reach)
     names, rows = tables.trial_table(night)
@@ -74,6 +86,8 @@ def draw_page(night: Night, context: Context) -> str:
         write_command=write_command(night, study_file),
         facts=tables.facts(night),
         failures=tables.failures(night),
+        ablations=ablation_rows(night, paths),
+        ablation_heading=ablation_heading(night, paths) if paths else "",
         finalists=tables.finalist_rows(night),
         answers=answer_sections(night),
         answers_heading=answers_heading(night),
