@@ -34,6 +34,14 @@ from nightune.tasks.reporting.night.finalists_figure import finalists
 from nightune.tasks.reporting.night.history_figure import history
 from nightune.tasks.reporting.night.measure import Spec
 from nightune.tasks.reporting.night.next_steps import Advice
+from nightune.tasks.reporting.night.pairs_section import (
+    examined_pairs,
+    pair_rows,
+    pair_specs,
+    pairs_heading,
+    pairs_note,
+)
+from nightune.tasks.reporting.night.parallel_section import parallel_data, parallel_heading
 from nightune.tasks.reporting.night.phrases import write_command
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.stills import Still, still
@@ -63,15 +71,20 @@ class Context:
 def draw_page(night: Night, context: Context) -> str:
     """Return the page as HTML."""
     study_file, columns = context.study_file, curve_columns(night)
-    paths = ablations(night)
+    paths, examined, lines = ablations(night), examined_pairs(night), parallel_data(night)
     specs = (
         _figures(night)
+        | pair_specs(night, examined)
         | answer_specs(night)
         | ablation_specs(night, paths)
         | {f"curves-{result.trial.number}": spec for result, spec in columns}
     )
     reach = night.measure.reach([each.objective for each in night.ranked]) if night.ranked else (0.0, 0.0)
-    script, library, drawn = _part("page.js"), charts_library(context.kept), trial_rows(night, reach)
+    script, library, drawn = (
+        f"{_part('page.js')}\n{_part('parallel.js')}",
+        charts_library(context.kept),
+        trial_rows(night, reach),
+    )
     names, rows = tables.trial_table(night)
     page: str = _template().render(
         night=night,
@@ -86,6 +99,12 @@ def draw_page(night: Night, context: Context) -> str:
         write_command=write_command(night, study_file),
         facts=tables.facts(night),
         failures=tables.failures(night),
+        pairs=pair_rows(night, examined),
+        pairs_examined=examined.pairs,
+        pairs_heading=pairs_heading(examined),
+        pairs_note=pairs_note(examined),
+        parallel="" if lines is None else _json(lines),
+        parallel_heading="" if lines is None else parallel_heading(night),
         ablations=ablation_rows(night, paths),
         ablation_heading=ablation_heading(night, paths) if paths else "",
         finalists=tables.finalist_rows(night),
