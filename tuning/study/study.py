@@ -280,7 +280,7 @@ def _objective_content(objective: Objective) -> dict[str, Any]:
 
 
 def _search_content(search: SearchSection) -> dict[str, Any]:
-    """Omit absent keys of rungs, so that older studies keep their digests, and what changes no trial: ends, history, audit.
+    """Omit absent keys of rungs, so that older studies keep their digests, and what changes no trial.
 
     The points that a sweep begins with are recorded on its run.
     """

@@ -139,8 +139,8 @@ def _along(night: Night, effect: Effect) -> Along:
         x = field("x", scale={"domain": [0, 1], "nice": False}, axis={"title": None, **labels})
     else:
         assert isinstance(domain, Range)
-        places = [_value(domain, float(GRID[n])) for n in points]
-        x = field("x", scale=_scale(domain), axis=_axis(domain))
+        places = [value_at(domain, float(GRID[n])) for n in points]
+        x = field("x", scale=range_scale(domain), axis=range_axis(domain))
     rows = [{"x": place, **_scores(night, effect, n)} for place, n in zip(places, points, strict=True)]
     line = {"type": "line", "color": INK, "strokeWidth": 2, "clip": True}
     return x, rows, ({"type": "area", "color": BAND, "clip": True}, line, {})
@@ -151,19 +151,19 @@ def _scores(night: Night, effect: Effect, point: int) -> Spec:
     return {name: night.measure.bent(float(curve[point])) for name, curve in curves.items()}
 
 
-def _value(domain: Range, place: float) -> float:
+def value_at(domain: Range, place: float) -> float:
     """Return the value at a place, without rounding to whole numbers."""
     if domain.scale == "log":
         return float(domain.low * (domain.high / domain.low) ** place)
     return domain.low + (domain.high - domain.low) * place
 
 
-def _scale(domain: Range) -> Spec:
+def range_scale(domain: Range) -> Spec:
     kind: Spec = {"type": "log"} if domain.scale == "log" else {"type": "linear", "zero": False}
     return {**kind, "domain": [domain.low, domain.high], "nice": False}
 
 
-def _axis(domain: Range) -> Spec:
+def range_axis(domain: Range) -> Spec:
     form = "~e" if domain.scale == "log" and domain.low < 0.1 else "~g"
     axis: Spec = {"title": None, "labelExpr": f"format(datum.value, '{form}')", "tickCount": 4, "labelFlush": True}
     if domain.scale == "log":

@@ -18,6 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from nightune.tasks.reporting.night import headings, tables
+from nightune.tasks.reporting.night.ablation_section import (
+    ablation_heading,
+    ablation_rows,
+    ablation_specs,
+    ablations,
+)
 from nightune.tasks.reporting.night.answer import answer, headline
 from nightune.tasks.reporting.night.answers_section import answer_sections, answer_specs, answers_heading
 from nightune.tasks.reporting.night.charts_library import charts_library
@@ -30,6 +36,14 @@ from nightune.tasks.reporting.night.history_figure import history
 from nightune.tasks.reporting.night.ledger_part import ledger_part
 from nightune.tasks.reporting.night.measure import Spec
 from nightune.tasks.reporting.night.next_steps import Advice
+from nightune.tasks.reporting.night.pairs_section import (
+    examined_pairs,
+    pair_rows,
+    pair_specs,
+    pairs_heading,
+    pairs_note,
+)
+from nightune.tasks.reporting.night.parallel_section import parallel_data, parallel_heading
 from nightune.tasks.reporting.night.phrases import write_command
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.stills import Still, still
@@ -60,9 +74,20 @@ class Context:
 def draw_page(night: Night, context: Context) -> str:
     """Return the page as HTML."""
     study_file, columns = context.study_file, curve_columns(night)
-    specs = _figures(night) | answer_specs(night) | {f"curves-{result.trial.number}": spec for result, spec in columns}
+    paths, examined, lines = ablations(night), examined_pairs(night), parallel_data(night)
+    specs = (
+        _figures(night)
+        | pair_specs(night, examined)
+        | answer_specs(night)
+        | ablation_specs(night, paths)
+        | {f"curves-{result.trial.number}": spec for result, spec in columns}
+    )
     reach = night.measure.reach([each.objective for each in night.ranked]) if night.ranked else (0.0, 0.0)
-    script, library, drawn = _part("page.js"), charts_library(context.kept), trial_rows(night, reach)
+    script, library, drawn = (
+        f"{_part('page.js')}\n{_part('parallel.js')}",
+        charts_library(context.kept),
+        trial_rows(night, reach),
+    )
     names, rows = tables.trial_table(night)
     page: str = _template().render(
         night=night,
@@ -77,6 +102,14 @@ def draw_page(night: Night, context: Context) -> str:
         write_command=write_command(night, study_file),
         facts=tables.facts(night),
         failures=tables.failures(night),
+        pairs=pair_rows(night, examined),
+        pairs_examined=examined.pairs,
+        pairs_heading=pairs_heading(examined),
+        pairs_note=pairs_note(examined),
+        parallel="" if lines is None else _json(lines),
+        parallel_heading="" if lines is None else parallel_heading(night),
+        ablations=ablation_rows(night, paths),
+        ablation_heading=ablation_heading(night, paths) if paths else "",
         finalists=tables.finalist_rows(night),
         answers=answer_sections(night),
         answers_heading=answers_heading(night),

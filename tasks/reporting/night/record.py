@@ -24,7 +24,13 @@ from nightune.tasks.tracking.sweeps.metric_code import read_metric_code
 from nightune.tasks.tracking.sweeps.origins import Origin, read_origin
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, all_sweeps
 from nightune.tasks.tracking.sweeps.verdicts import read_verdict
-from nightune.tasks.tracking.trials.recorded import RecordedTrial, read_curves, read_row_counts, recorded_trials
+from nightune.tasks.tracking.trials.recorded import (
+    RecordedTrial,
+    read_curves,
+    read_params,
+    read_row_counts,
+    recorded_trials,
+)
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.analysis.confirmation import Confirmation, ConfirmedFinalist, seed_band
 from nightune.tuning.analysis.effects import Effect, effects
@@ -37,7 +43,7 @@ from nightune.tuning.analysis.standard_errors import ranking_rows
 from nightune.tuning.analysis.sweep_comparison import what_is_scored
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.space_content import space_of
-from nightune.tuning.trial import Status, TrialResult
+from nightune.tuning.trial import Status, TrialResult, Value
 from nightune.vocabulary import OBJECTIVES, VALIDATION_PREFIX, plain_metric, sign_of
 
 BEST_CURVES = 5
@@ -84,6 +90,7 @@ class Night:
     pages: Pages = field(default_factory=lambda: Pages(""))
     accounts: Accounts = field(default_factory=Accounts)
     answers: Mapping[int, FinalistAnswers] = field(default_factory=dict)  # by trial, as far as they are recorded
+    champion_params: Mapping[str, Value] = field(default_factory=dict)  # empty where they are not known
 
     @cached_property
     def results(self) -> list[TrialResult]:
@@ -221,6 +228,9 @@ def read_night(store: Store, study: str, sweep: Sweep) -> Night:
         pages=find_pages(store),
         accounts=read_accounts(store, study, sweep),
     )
+    before = known.get(night.champion.version) if night.champion is not None else None
+    params = read_params(store, before.run_id) if before is not None and before.is_ours else {}
+    night = replace(night, champion_params=params)
     metrics = dict.fromkeys((sweep.metric, *CURVES))
     curves = {each.trial.number: read_curves(store, each.run_id, metrics) for each in night.learners}
     return replace(night, curves=curves, reported=_reported(store, night), answers=_finalist_answers(store, night))

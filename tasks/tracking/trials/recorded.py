@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from nightune.tasks.tracking.store import names
-from nightune.tasks.tracking.store.records import whole_records
+from nightune.tasks.tracking.store.errors import DamagedRecordError, RefusedRequestError
+from nightune.tasks.tracking.store.records import run_record, whole_records
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.runs import finished_runs, read_result
-from nightune.tuning.trial import TrialResult
+from nightune.tuning.trial import TrialResult, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,14 @@ def read_row_counts(store: Store, run_id: str) -> dict[str, int]:
         rows = json.loads(held[0].dataset.profile)["rows"] if held else {}
         return {str(name): int(count) for name, count in rows.items()}
     except (ValueError, TypeError, KeyError, AttributeError):  # changed by hand
+        return {}
+
+
+def read_params(store: Store, run_id: str) -> dict[str, Value]:
+    """Read the params of the trial that a run belongs to; empty where the run is deleted or damaged."""
+    try:
+        return dict(run_record(client(store).get_run(run_id)).table(names.PARAMS))
+    except (RefusedRequestError, DamagedRecordError):
         return {}
 
 

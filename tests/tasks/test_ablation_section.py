@@ -1,0 +1,46 @@
+"""The part of the report on what the winner owes to its settings: from the default and from the champion."""
+
+from dataclasses import replace
+
+from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.reporting.night.page import Context, draw_page
+from nightune.tasks.reporting.night.record import Champion
+from nightune.tasks.tracking.store.store import Store, client
+from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.trials.recorded import read_params
+from tests.tasks.nights import HOSTILE, Page, log_trial
+from tests.tasks.test_effects_figures import swept
+from tests.tasks.test_report_page import expressions
+
+
+def drawn(subject: object) -> Page:
+    return Page(draw_page(subject, Context("flowers.toml", "sqlite:///mlruns/mlflow.db")))  # type: ignore[arg-type]
+
+
+def test_the_path_is_drawn_from_the_default_and_from_a_champion_of_the_space() -> None:
+    subject = swept(trials=40)
+    page = drawn(subject)
+    part = page.text.partition("What the winner owes to its settings")[2].partition("Every trial")[0]
+    assert "From the study's default" in part
+    assert "gains most" in part
+    assert "out of bag" in part
+    assert "From the champion" not in part
+    rows = page.json["specs"]["ablation-default"]["layer"][0]["data"]["values"]
+    assert rows[0]["text"].startswith("start")
+    assert rows[-1]["is_last"]
+    assert all(row["low"] <= row["middle"] <= row["high"] for row in rows)
+    assert "img" not in page.elements
+    assert not any(HOSTILE[:8] in each for each in expressions(page.json["specs"]))
+    other = subject.ranked[-1].trial.params
+    both = drawn(replace(subject, champion=Champion(1), champion_params=other))
+    assert "From the champion" in both.text
+    outside = drawn(replace(subject, champion=Champion(1), champion_params={**other, "model.dropout": 9.0}))
+    assert "From the champion" not in outside.text
+
+
+def test_the_params_of_a_run_are_read_or_unknown(store: Store, sweep: Sweep, data: PreparedData) -> None:
+    run = log_trial(store, sweep, data, 0, [0.5, 0.3])
+    assert read_params(store, run)["learning_rate.peak"] == 0.1
+    assert read_params(store, "0" * 32) == {}
+    client(store).set_tag(run, "nightune.params", "[")
+    assert read_params(store, run) == {}
