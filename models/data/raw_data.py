@@ -45,6 +45,8 @@ class RawData:
     form: Mapping[str, Any] = field(default_factory=dict)  # how a version reads raw rows, as the source says
     heads: Mapping[str, np.ndarray] = field(default_factory=dict)
     tasks: Mapping[str, str] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()  # the study's in the order of the classes, a source's by codes from 0
+    are_names_stated: bool = False
     head_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # names of columns of a head's targets
 
     @property
@@ -90,6 +92,8 @@ def separate_target(content: Table | Arrays, settings: DataSettings) -> RawData:
         findings=(*content.findings, *settled.findings),
         weights=None if content.weights is None else RowWeights(content.weights, by_rows=settings.metrics_by_rows),
         form=content.form,
+        class_names=settings.class_names or content.class_names,
+        are_names_stated=bool(settings.class_names),
     )
 
 
@@ -121,6 +125,8 @@ def _from_table(table: Table, settings: DataSettings) -> RawData:
         weights=weights,
         form=table.form,
         has_text_names=table.has_text_names,
+        class_names=settings.class_names,
+        are_names_stated=bool(settings.class_names),
         **read.fields,
     )
 

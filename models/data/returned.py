@@ -8,6 +8,7 @@ import numpy as np
 
 from nightune.models.data.array_keys import ARRAYS, find_names, known_names, read_keys, refuse_other_order
 from nightune.models.data.batches import are_batches, read_batches
+from nightune.models.data.class_names import names_of
 from nightune.models.data.contents import Arrays, Table
 from nightune.models.data.head_arrays import only_target, read_heads, refuse_weights_by_head, several_targets
 from nightune.models.data.input_arrays import as_inputs, only_input, read_several, several_inputs
@@ -70,7 +71,8 @@ def _holds_loaders(result: Any) -> bool:
 def _from_batches(given: Any, source: str, options: SourceOptions) -> Arrays:
     read, has_order, findings = read_batches(given, source, options.loader)
     arrays = _from_arrays(read, source, options)
-    return replace(arrays, findings=(*findings, *arrays.findings), has_order=has_order)
+    names, found = names_of(given), (*findings, *arrays.findings)
+    return replace(arrays, findings=found, has_order=has_order, class_names=names)
 
 
 def from_mapping(held: Mapping[Any, Any], source: str, options: SourceOptions = AS_GIVEN) -> Arrays:
