@@ -15,6 +15,7 @@ from nightune.models.data.input_arrays import as_inputs, only_input, read_severa
 from nightune.models.data.named_columns import tidy
 from nightune.models.data.parts import PART_NAMES, join_arrays, keras_parts
 from nightune.models.data.ragged import pad_inputs
+from nightune.models.data.return_remedies import remedy_for
 from nightune.models.data.source_options import SourceOptions
 from nightune.models.data.weights import read_array
 from nightune.models.errors import InputError
@@ -54,7 +55,9 @@ def from_result(result: Any, source: str, options: SourceOptions = AS_GIVEN) -> 
         names = ("train", "test") if len(result) == 2 else ("train", "validation", "test")
         return _from_parts(dict(zip(names, result, strict=True)), source, options)
     if not isinstance(result, tuple | list) or len(result) not in (2, 3):
-        raise InputError(KEY, f"{source} returned {type(result).__name__}; {_RETURNS}")
+        count = f" of {len(result)}" if isinstance(result, tuple | list) else ""
+        remedy = remedy_for(result) or _RETURNS
+        raise InputError(KEY, f"{source} returned {type(result).__name__}{count}; {remedy}")
     return _from_arrays(result, source, options)
 
 
@@ -82,7 +85,9 @@ def from_mapping(held: Mapping[Any, Any], source: str, options: SourceOptions = 
             PART_NAMES[str(name)]: _from_batches(each, f"{source} ({name})", options) for name, each in held.items()
         }
         return _joined(parts, source, options)
-    known = known_names(held, source)
+    if held and all(str(name) in PART_NAMES and _is_pair(each) for name, each in held.items()):
+        return _from_parts({PART_NAMES[str(name)]: each for name, each in held.items()}, source, options)
+    known = _known_names(held, source)
     other = [name for name in held if name not in known]
     if other:
         raise InputError(KEY, f"{source}: a dictionary holds arrays: {unknown_name(str(other[0]), ARRAYS, 'array')}")
@@ -105,6 +110,19 @@ def _joined(parts: Mapping[str, Arrays], source: str, options: SourceOptions) ->
         remedy = f'pad = {{ side = "{options.pad["side"]}", length = 100 }}'
         raise InputError("data.pad", f"needs a length for several splits: {remedy}")
     return join_arrays(parts, source)
+
+
+def _known_names(held: Mapping[Any, Any], source: str) -> list[str]:
+    try:
+        return known_names(held, source)
+    except InputError as error:
+        remedy = remedy_for(held)
+        raise InputError(error.key, f"{error.message}; {remedy}" if remedy else error.message) from error
+
+
+def _is_pair(given: Any) -> bool:
+    """True for (x, y) and (x, y, weight)."""
+    return isinstance(given, tuple | list) and len(given) in (2, 3) and all(map(_has_rows, given[:2]))
 
 
 def _are_pairs(result: Any) -> bool:
