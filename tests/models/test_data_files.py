@@ -163,6 +163,22 @@ def test_labels_that_become_one_number_are_said_and_kept_by_the_remedy(tmp_path,
     assert len(load(tmp_path, "t.csv", categorical=("sold",)).classes) == 4
 
 
+def test_codes_that_look_like_powers_of_ten_are_said(tmp_path):
+    codes = [["1E5", "10E4", "2E3"][row % 3] for row in range(ROWS)]
+    powers = [["1e+05", "2.5e3", "1e-2"][row % 3] for row in range(ROWS)]
+    pd.DataFrame({"code": codes, "power": powers, "sold": TABLE.sold}).to_csv(tmp_path / "t.csv", index=False)
+    said = [finding for finding in load(tmp_path, "t.csv").findings if "categorical" in finding]
+    assert ["'1E5' is the number 100000" in finding and "code" in finding for finding in said] == [True]
+    kept = load(tmp_path, "t.csv", categorical=("code",))
+    assert [line.distinct for line in kept.columns if line.name == "code"] == [3]
+
+
+def test_fractions_are_no_units(tmp_path):
+    halves = [f"{row % 9}½" for row in range(ROWS)]
+    pd.DataFrame({"size": halves, "sold": TABLE.sold}).to_csv(tmp_path / "t.csv", index=False)
+    assert [line.read_as for line in load(tmp_path, "t.csv").columns if line.name == "size"] == ["category"]
+
+
 @pytest.mark.parametrize("kind", ["jsonl", "parquet", "feather", "sqlite"])
 def test_long_numbers_with_gaps_keep_every_digit(tmp_path, kind):
     ids = [LONG + row % 3 if row % 4 else None for row in range(ROWS)]
