@@ -1,5 +1,6 @@
 """A study's data before anything is fitted: the inputs and the target of every row, as one object."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -131,12 +132,18 @@ def _from_table(table: Table, settings: DataSettings) -> RawData:
     )
 
 
+def _is_number(name: str) -> bool:
+    return re.fullmatch(r"\s*[-+]?\d+[.,]?\d*(\.\d+)?\s*", name) is not None
+
+
 def _refuse_unknown_columns(names: list[str], targets: tuple[str, ...], settings: DataSettings) -> None:
     split_column = settings.split.column
     for key, name in [*(("data.target", target) for target in targets), ("data.split.column", split_column)]:
         if name is not None and name not in names:
             only = "; if a sign divides it into several, write it as separator in [data]" if len(names) == 1 else ""
-            raise InputError(key, f"{unknown_name(name, names, 'column')}{only}")
+            is_row = sum(map(_is_number, names)) >= len(names) / 2
+            row = "; the first line looks like a row: write the names of the columns above it" if is_row else ""
+            raise InputError(key, f"{unknown_name(name, names, 'column')}{row or only}")
     a_target = "the target" if len(targets) == 1 else "a target"
     if split_column in targets:
         raise InputError("data.split.column", f"{split_column!r} is {a_target}; split by another column")

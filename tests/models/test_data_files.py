@@ -21,6 +21,7 @@ from nightune.models.data.rows_to_predict import read_rows
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.source_options import SourceOptions
 from nightune.models.data.sources import read_source
+from nightune.models.data.splits import Split
 from nightune.models.errors import InputError
 
 ROWS = 60
@@ -427,3 +428,51 @@ def test_channels_in_front_are_said(tmp_path):
 def test_texts_of_several_labels_are_said(tmp_path, texts, is_said):
     pd.DataFrame({"x": range(60), "sold": [texts[row % len(texts)] for row in range(60)]}).to_csv(tmp_path / "t.csv")
     assert any("multilabel" in finding for finding in load(tmp_path, "t.csv").findings) == is_said
+
+
+def test_many_whole_numbers_are_said_to_be_a_quantity(tmp_path):
+    x = np.zeros((500, 2), np.float32)
+    codes, counts = np.arange(500) % 100, np.arange(500) ** 2
+    for y, is_said in ((codes, True), (codes.astype(float), True), (counts, False), (codes / 3, False)):
+        np.savez(tmp_path / "t.npz", x=x, y=y)
+        findings = load_dataset(DataSettings("t.npz"), tmp_path).findings
+        assert any("read as a quantity" in finding for finding in findings) == is_said
+    np.savez(tmp_path / "t.npz", x=x, y=codes)
+    assert len(load_dataset(DataSettings("t.npz", task="classification"), tmp_path).classes) == 100
+    settled = load_dataset(DataSettings("t.npz", task="regression"), tmp_path)
+    assert not any("quantity" in finding for finding in settled.findings)
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("x.data", ".csv"),
+        ("x.arff", "loadarff"),
+        ("x.sas7bdat", "read_sas"),
+        ("x.svm", "load_svmlight_file"),
+        ("x.pt", "may run code"),
+        ("x.wav", "sounds"),
+    ],
+)
+def test_other_kinds_of_files_have_a_remedy(tmp_path, name, word):
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match=re.escape(word)):
+        read_source(name, tmp_path)
+
+
+def test_folders_of_tables_and_texts_and_files_without_a_header_have_a_remedy(tmp_path):
+    for folder, name, word in (("a", "t.csv", "pd.concat"), ("b", "t.txt", '"words"')):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).touch()
+        with pytest.raises(InputError, match=word):
+            read_source(folder, tmp_path)
+    TABLE[["price", "rooms"]].to_csv(tmp_path / "t.csv", index=False, header=False)
+    with pytest.raises(InputError, match="looks like a row"):
+        load(tmp_path, "t.csv")
+    numbered = TABLE.assign(part=np.arange(ROWS) % 3)
+    numbered.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(InputError, match="name them so"):
+        load(tmp_path, "t.csv", split=Split("fixed", column="part"))
+    names = numbered.part.map({0: "train", 1: "validation", 2: "test"})
+    numbered.assign(part=names).to_csv(tmp_path / "t.csv", index=False)
+    assert load(tmp_path, "t.csv", split=Split("fixed", column="part")).sizes["test"] == ROWS // 3
