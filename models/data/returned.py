@@ -27,6 +27,7 @@ from nightune.vocabulary import unknown_name
 KEY = "data.source"
 AS_GIVEN = SourceOptions()
 CHANNELS, SMALLEST_SIDE = (1, 3, 4), 8
+NUMBERS = ("b", "i", "u", "f")
 _RETURNS = (
     "a function returns arrays (x, y) or (x, y, weight), where x may be a dictionary of inputs; a dictionary of "
     "arrays (x, y, and weight, group, time or part; or x_train, y_train, x_test …); a loader of batches (tf.data, "
@@ -136,10 +137,11 @@ def _are_pairs(result: Any) -> bool:
 
 
 def _are_inputs_beside_targets(result: Any) -> bool:
-    """True for ((a, b), (y, z)) of as many rows, where y cannot be inputs since it has one value per row."""
+    """True for ((a, b), (y, z)) of as many rows, where y cannot be inputs like a since it has one value per row."""
     shapes = [tuple(getattr(each, "shape", ())) for pair in result for each in pair]
-    is_same_length = len(result) == 2 and all(shapes) and len({shape[0] for shape in shapes}) == 1
-    return is_same_length and len(np.shape(result[1][0])) == 1
+    is_same_length = len(result) == 2 and len(shapes) == 4 and all(shapes) and len({shape[0] for shape in shapes}) == 1
+    kind = getattr(getattr(result[1][0], "dtype", None), "kind", "")
+    return is_same_length and len(shapes[0]) > len(shapes[2]) == 1 and kind in NUMBERS  # texts and lists of ids may be inputs
 
 
 def _refuse_ambiguous_pairs(result: Any, source: str) -> None:
