@@ -141,7 +141,8 @@ def _are_inputs_beside_targets(result: Any) -> bool:
     shapes = [tuple(getattr(each, "shape", ())) for pair in result for each in pair]
     is_same_length = len(result) == 2 and len(shapes) == 4 and all(shapes) and len({shape[0] for shape in shapes}) == 1
     kind = getattr(getattr(result[1][0], "dtype", None), "kind", "")
-    return is_same_length and len(shapes[0]) > len(shapes[2]) == 1 and kind in NUMBERS  # texts and lists of ids may be inputs
+    # Texts and lists of ids of one axis may be inputs.
+    return is_same_length and len(shapes[0]) > len(shapes[2]) == 1 and kind in NUMBERS
 
 
 def _refuse_ambiguous_pairs(result: Any, source: str) -> None:
