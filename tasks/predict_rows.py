@@ -10,6 +10,7 @@ from nightune.models.backend import load_keras
 from nightune.models.data.rows_to_predict import RowsToPredict, read_rows
 from nightune.models.error_causes import cause_of
 from nightune.models.errors import InputError
+from nightune.models.serving.answer_tables import answer_table, with_probabilities
 from nightune.models.serving.head_outputs import has_probabilities as has_probabilities_of
 from nightune.models.serving.predictor import PROBABILITIES
 from nightune.tasks.tracking.registry.open_version import Opened, find_version, open_version
@@ -18,11 +19,9 @@ from nightune.tasks.tracking.store.store import Store
 from nightune.vocabulary import unknown_name
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 FORMATS = (".csv", ".jsonl", ".parquet")
-PREDICTION = "prediction"  # the name of the column; those of several begin with it, too
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,15 +96,11 @@ def _refuse_without_probabilities(opened: Opened, version: Version) -> None:
 
 
 def _answers(opened: Opened, rows: RowsToPredict, file: Path, has_probabilities: bool) -> "pd.DataFrame":
-    import pandas as pd  # noqa: PLC0415 - loaded with the rows
-
-    answers = _named(_predict(opened, rows.rows, file), opened.description)
+    answers = answer_table(_predict(opened, rows.rows, file), opened.description)
     if not has_probabilities:
         return answers
     probabilities = _predict(opened, rows.rows, file, output=PROBABILITIES)
-    named = probabilities.set_axis([f"probability_{name}" for name in probabilities.columns], axis="columns")
-    together: pd.DataFrame = pd.concat([answers, named], axis="columns")
-    return together
+    return with_probabilities(answers, list(probabilities.columns), probabilities.to_numpy())
 
 
 def _predict(opened: Opened, rows: Any, file: Path, **parameters: str) -> Any:
@@ -116,28 +111,3 @@ def _predict(opened: Opened, rows: Any, file: Path, **parameters: str) -> Any:
     except Exception as error:  # the version's own error of wrong rows, or what its model raises
         is_of_rows = type(error).__name__ == InputError.__name__
         raise InputError(str(file), str(getattr(error, "message", error)) if is_of_rows else cause_of(error)) from error
-
-
-def _named(answers: Any, description: dict[str, Any]) -> "pd.DataFrame":
-    """Return answers as a table with texts as the names of its columns."""
-    import pandas as pd  # noqa: PLC0415
-
-    if isinstance(answers, dict):  # of several heads, one of which has several axes
-        each = [_one_head(name, array) for name, array in answers.items()]
-        return pd.concat(each, axis="columns")
-    if isinstance(answers, pd.DataFrame):
-        texts: pd.DataFrame = answers.set_axis([str(name) for name in answers.columns], axis="columns")
-        return texts
-    if answers.ndim == 1:
-        return pd.DataFrame({PREDICTION: answers})
-    answers = answers.reshape(len(answers), -1)  # those of several axes have a column for each position
-    names = description.get("quantiles") or description.get("classes") or range(answers.shape[1])
-    return pd.DataFrame(answers, columns=[f"{PREDICTION}_{name}" for name in names])
-
-
-def _one_head(name: str, answers: "np.ndarray") -> "pd.DataFrame":
-    """Return the answers of one of several heads as columns that begin with its name, one for each position."""
-    import pandas as pd  # noqa: PLC0415
-
-    flat = pd.DataFrame(answers.reshape(len(answers), -1))
-    return flat.set_axis([name] if answers.ndim == 1 else [f"{name}_{place}" for place in flat], axis="columns")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nightune.models.data.class_names import described_names
 from nightune.models.data.dataset import Dataset, Examples, SealedExamples, UnsealedExamples
 from nightune.models.data.head_targets import described_heads
 from nightune.models.data.placement import gather
@@ -145,6 +146,9 @@ def _describe(dataset: Dataset, data: EncodedData) -> dict[str, Any]:
         description["heads"] = heads
     if targets.mean is not None and targets.deviation is not None:
         description["target_scale"] = {"mean": list(targets.mean), "deviation": list(targets.deviation)}
+    has_classes = targets.task in ("binary", "multiclass") and not heads
+    classes = targets.classes if has_classes and targets.classes else ()
+    description |= described_names(data.raw.class_names, data.raw.are_names_stated, targets.task, classes)
     if targets.shape:
         description["target_shape"] = list(targets.shape)
     if data.is_one_hot:

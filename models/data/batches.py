@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nightune.models.data.loader_columns import ENDS, Columns, are_equal, bytes_of, leaves_of
+from nightune.models.data.return_remedies import remedy_for_element
 from nightune.models.errors import InputError
 
 KEY = "data.source"
@@ -103,8 +104,7 @@ def _parts(element: Any, source: str) -> list[Any]:
         held = f"a {type(element).__name__}" + (f" of {len(element)}" if isinstance(element, list | tuple) else "")
         if isinstance(element, Mapping):
             held = f"a dictionary of {', '.join(map(repr, element))}"
-        remedy = "give (x, y) or (x, y, weight), such as dataset.map(lambda row: (row['image'], row['label']))"
-        raise InputError(KEY, f"{source}: an element of the loader is {held}; {remedy}")
+        raise InputError(KEY, f"{source}: an element of the loader is {held}; {remedy_for_element(element)}")
     parts = list(element)
     if isinstance(parts[1], Mapping) and len(parts[1]) == 1:
         parts[1] = next(iter(parts[1].values()))

@@ -36,6 +36,7 @@ class Arrays:
     target_names: tuple[str, ...] | None = None  # of the columns of a DataFrame of targets
     head_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the same of several targets
     keys: "Mapping[str, pd.Series[Any]]" = field(default_factory=dict)  # group, time and part, as far as given
+    class_names: tuple[str, ...] = ()  # of the classes 0, 1 and so on
     weights: np.ndarray | None = None  # (examples,) float32 from 0
     form: Mapping[str, Any] = field(default_factory=dict)  # how a version takes raw rows, if not as such arrays
     has_order: bool = True  # False: a loader gave the rows in another order each time

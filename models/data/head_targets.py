@@ -10,6 +10,7 @@ from nightune.models.data import targets as single
 from nightune.models.data.heads import HeadData, of_head
 from nightune.models.data.raw_data import RawData
 from nightune.models.data.splits import Rows
+from nightune.models.data.target_findings import target_findings as one_target_findings
 from nightune.models.data.targets import Targets
 from nightune.models.errors import InputError
 from nightune.vocabulary import HEADS
@@ -50,9 +51,9 @@ def standardize(targets: Targets, train: np.ndarray) -> Targets:
 def target_findings(targets: Targets, rows: Rows) -> list[str]:
     """Report targets that make training or ranking hard, of several heads with the name of each."""
     if not targets.heads:
-        return single.target_findings(targets, rows)
+        return one_target_findings(targets, rows)
     pairs = targets.heads
-    return [_named(finding, name) for name, each in pairs for finding in single.target_findings(each, rows)]
+    return [_named(finding, name) for name, each in pairs for finding in one_target_findings(each, rows)]
 
 
 def described_heads(targets: Targets, raw: RawData) -> list[dict[str, Any]]:

@@ -40,9 +40,11 @@ def read_parts(column: "pd.Series[Any]", kept: np.ndarray | None = None) -> np.n
         unknown = column[names.isna()].dropna().unique()[:5].tolist()
         held = f"{', '.join(map(repr, unknown))} {'is' if len(unknown) == 1 else 'are'} no part" if unknown else ""
         missing = f"{gaps} rows name no part" if gaps else ""
+        are_numbers = {str(each) for each in unknown} <= {"0", "1", "2", "0.0", "1.0", "2.0"}
+        remedy = "; if 0, 1 and 2 are train, validation and test, name them so" if unknown and are_numbers else ""
         raise InputError(
             "data.split.column",
-            f"{column.name!r}: {'; '.join(filter(None, (held, missing)))} ({listing(PART_NAMES)})",
+            f"{column.name!r}: {'; '.join(filter(None, (held, missing)))} ({listing(PART_NAMES)}){remedy}",
         )
     parts: np.ndarray = names.to_numpy(dtype=object)
     if kept is None:

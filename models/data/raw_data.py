@@ -1,5 +1,6 @@
 """A study's data before anything is fitted: the inputs and the target of every row, as one object."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,8 @@ class RawData:
     form: Mapping[str, Any] = field(default_factory=dict)  # how a version reads raw rows, as the source says
     heads: Mapping[str, np.ndarray] = field(default_factory=dict)
     tasks: Mapping[str, str] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()  # the study's in the order of the classes, a source's by codes from 0
+    are_names_stated: bool = False
     head_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # names of columns of a head's targets
     numbers: np.ndarray | None = None  # of each row in the source or its file, from 0; None: it has no order
 
@@ -92,6 +95,8 @@ def separate_target(content: Table | Arrays, settings: DataSettings) -> RawData:
         weights=None if content.weights is None else RowWeights(content.weights, by_rows=settings.metrics_by_rows),
         form=content.form,
         numbers=_numbers(content) if content.has_order else None,
+        class_names=settings.class_names or content.class_names,
+        are_names_stated=bool(settings.class_names),
     )
 
 
@@ -124,6 +129,8 @@ def _from_table(table: Table, settings: DataSettings) -> RawData:
         form=table.form,
         has_text_names=table.has_text_names,
         numbers=_numbers(table)[~read.lacks],
+        class_names=settings.class_names,
+        are_names_stated=bool(settings.class_names),
         **read.fields,
     )
 
@@ -137,12 +144,18 @@ def _numbers(content: Table | Arrays) -> np.ndarray:
     return content.parts.groupby(content.parts).cumcount().to_numpy()
 
 
+def _is_number(name: str) -> bool:
+    return re.fullmatch(r"\s*[-+]?\d+[.,]?\d*(\.\d+)?\s*", name) is not None
+
+
 def _refuse_unknown_columns(names: list[str], targets: tuple[str, ...], settings: DataSettings) -> None:
     split_column = settings.split.column
     for key, name in [*(("data.target", target) for target in targets), ("data.split.column", split_column)]:
         if name is not None and name not in names:
             only = "; if a sign divides it into several, write it as separator in [data]" if len(names) == 1 else ""
-            raise InputError(key, f"{unknown_name(name, names, 'column')}{only}")
+            is_row = sum(map(_is_number, names)) >= len(names) / 2
+            row = "; the first line looks like a row: write the names of the columns above it" if is_row else ""
+            raise InputError(key, f"{unknown_name(name, names, 'column')}{row or only}")
     a_target = "the target" if len(targets) == 1 else "a target"
     if split_column in targets:
         raise InputError("data.split.column", f"{split_column!r} is {a_target}; split by another column")

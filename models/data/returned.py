@@ -8,12 +8,14 @@ import numpy as np
 
 from nightune.models.data.array_keys import ARRAYS, find_names, known_names, read_keys, refuse_other_order
 from nightune.models.data.batches import are_batches, read_batches
+from nightune.models.data.class_names import names_of
 from nightune.models.data.contents import Arrays, Table
 from nightune.models.data.head_arrays import only_target, read_heads, refuse_weights_by_head, several_targets
 from nightune.models.data.input_arrays import as_inputs, only_input, read_several, several_inputs
 from nightune.models.data.named_columns import tidy
 from nightune.models.data.parts import PART_NAMES, join_arrays, keras_parts
 from nightune.models.data.ragged import pad_inputs
+from nightune.models.data.return_remedies import remedy_for
 from nightune.models.data.source_options import SourceOptions
 from nightune.models.data.weights import read_array
 from nightune.models.errors import InputError
@@ -25,6 +27,7 @@ from nightune.vocabulary import unknown_name
 KEY = "data.source"
 AS_GIVEN = SourceOptions()
 CHANNELS, SMALLEST_SIDE = (1, 3, 4), 8
+NUMBERS = ("b", "i", "u", "f")
 _RETURNS = (
     "a function returns arrays (x, y) or (x, y, weight), where x may be a dictionary of inputs; a dictionary of "
     "arrays (x, y, and weight, group, time or part; or x_train, y_train, x_test …); a loader of batches (tf.data, "
@@ -53,7 +56,9 @@ def from_result(result: Any, source: str, options: SourceOptions = AS_GIVEN) -> 
         names = ("train", "test") if len(result) == 2 else ("train", "validation", "test")
         return _from_parts(dict(zip(names, result, strict=True)), source, options)
     if not isinstance(result, tuple | list) or len(result) not in (2, 3):
-        raise InputError(KEY, f"{source} returned {type(result).__name__}; {_RETURNS}")
+        count = f" of {len(result)}" if isinstance(result, tuple | list) else ""
+        remedy = remedy_for(result) or _RETURNS
+        raise InputError(KEY, f"{source} returned {type(result).__name__}{count}; {remedy}")
     return _from_arrays(result, source, options)
 
 
@@ -70,7 +75,8 @@ def _holds_loaders(result: Any) -> bool:
 def _from_batches(given: Any, source: str, options: SourceOptions) -> Arrays:
     read, has_order, findings = read_batches(given, source, options.loader)
     arrays = _from_arrays(read, source, options)
-    return replace(arrays, findings=(*findings, *arrays.findings), has_order=has_order)
+    names, found = names_of(given), (*findings, *arrays.findings)
+    return replace(arrays, findings=found, has_order=has_order, class_names=names)
 
 
 def from_mapping(held: Mapping[Any, Any], source: str, options: SourceOptions = AS_GIVEN) -> Arrays:
@@ -80,7 +86,9 @@ def from_mapping(held: Mapping[Any, Any], source: str, options: SourceOptions = 
             PART_NAMES[str(name)]: _from_batches(each, f"{source} ({name})", options) for name, each in held.items()
         }
         return _joined(parts, source, options)
-    known = known_names(held, source)
+    if held and all(str(name) in PART_NAMES and _is_pair(each) for name, each in held.items()):
+        return _from_parts({PART_NAMES[str(name)]: each for name, each in held.items()}, source, options)
+    known = _known_names(held, source)
     other = [name for name in held if name not in known]
     if other:
         raise InputError(KEY, f"{source}: a dictionary holds arrays: {unknown_name(str(other[0]), ARRAYS, 'array')}")
@@ -105,6 +113,19 @@ def _joined(parts: Mapping[str, Arrays], source: str, options: SourceOptions) ->
     return join_arrays(parts, source)
 
 
+def _known_names(held: Mapping[Any, Any], source: str) -> list[str]:
+    try:
+        return known_names(held, source)
+    except InputError as error:
+        remedy = remedy_for(held)
+        raise InputError(error.key, f"{error.message}; {remedy}" if remedy else error.message) from error
+
+
+def _is_pair(given: Any) -> bool:
+    """True for (x, y) and (x, y, weight)."""
+    return isinstance(given, tuple | list) and len(given) in (2, 3) and all(map(_has_rows, given[:2]))
+
+
 def _are_pairs(result: Any) -> bool:
     """True for ((x_train, y_train), (x_test, y_test)), as the data sets of Keras return them, also with weights."""
     return (
@@ -116,10 +137,12 @@ def _are_pairs(result: Any) -> bool:
 
 
 def _are_inputs_beside_targets(result: Any) -> bool:
-    """True for ((a, b), (y, z)) of as many rows, where y cannot be inputs since it has one value per row."""
+    """True for ((a, b), (y, z)) of as many rows, where y cannot be inputs like a since it has one value per row."""
     shapes = [tuple(getattr(each, "shape", ())) for pair in result for each in pair]
-    is_same_length = len(result) == 2 and all(shapes) and len({shape[0] for shape in shapes}) == 1
-    return is_same_length and len(np.shape(result[1][0])) == 1
+    is_same_length = len(result) == 2 and len(shapes) == 4 and all(shapes) and len({shape[0] for shape in shapes}) == 1
+    kind = getattr(getattr(result[1][0], "dtype", None), "kind", "")
+    # Texts and lists of ids of one axis may be inputs.
+    return is_same_length and len(shapes[0]) > len(shapes[2]) == 1 and kind in NUMBERS
 
 
 def _refuse_ambiguous_pairs(result: Any, source: str) -> None:

@@ -49,6 +49,7 @@ class DataSettings:
     sheet: str = ""
     arrays: Mapping[str, str] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
     pad: Mapping[str, Any] = field(default_factory=dict)
     loader: str = ""
     image_size: tuple[int, ...] = ()

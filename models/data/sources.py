@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEY = "data.source"
+# What a folder holds besides, and what to do with it.
+FOLDERS = {
+    ".csv": "join its files by a function, file.py:function: pd.concat(map(pd.read_csv, sorted(folder.glob('*.csv'))))",
+    ".txt": 'return pd.DataFrame({"words": texts, "y": names of the folders}) from a function, file.py:function, and '
+    'write target = "y" and text = ["words"] in [data]',
+}
 BUILT_IN = ("breast_cancer", "diabetes", "digits", "digits_images", "iris", "wine")
 
 
@@ -81,7 +87,8 @@ def kind_of_place(place: Path) -> str:
         return IMAGES
     held = ", ".join(sorted(filter(None, suffixes))[:5]) or "no file"
     allowed = "images in a folder for each class, or Parquet files"
-    raise InputError(KEY, f"{place.name!r} is a folder with {held}; one holds {allowed}, else name a file in it")
+    remedy = next((remedy for suffix, remedy in FOLDERS.items() if suffix in suffixes), "name a file in it")
+    raise InputError(KEY, f"{place.name!r} is a folder with {held}; one holds {allowed}, else {remedy}")
 
 
 def _read_typed(place: Path, kind: str, options: SourceOptions) -> Table:

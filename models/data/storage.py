@@ -7,6 +7,7 @@ test row, and only `SealedExamples.open` reads them.
 import json
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -44,6 +45,7 @@ def save_dataset(dataset: Dataset, root: Path) -> Path:
         _add_groups(dataset, folder)
         _write_profile(dataset, folder)
         _renumber(dataset, folder)
+        _change_names(dataset, folder)
         return folder
     root.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=root))
@@ -202,6 +204,20 @@ def _replace(place: Path, array: np.ndarray) -> None:
         np.save(file, array, allow_pickle=False)
     Path(file.name).chmod(0o644)
     Path(file.name).replace(place)
+
+
+def _change_names(dataset: Dataset, folder: Path) -> None:
+    """Replace the names of classes in the description, which are no part of the version."""
+    with suppress(*_DAMAGES):  # what is damaged is said when it is opened
+        held = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        if held.get("class_names") == dataset.description.get("class_names"):
+            return
+        named = {name: each for name, each in held.items() if name != "class_names"}
+        named |= {name: each for name, each in dataset.description.items() if name == "class_names"}
+        with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".json", delete=False, encoding="utf-8") as file:
+            file.write(json.dumps(named, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        Path(file.name).chmod(0o644)
+        Path(file.name).replace(folder / DESCRIPTION)
 
 
 def _write_arrays(examples: Examples, stem: Path) -> None:

@@ -7,14 +7,12 @@ import numpy as np
 
 from nightune.models.data.raw_data import RawData
 from nightune.models.data.shaped_targets import settle_shaped
-from nightune.models.data.splits import Rows, Split
+from nightune.models.data.splits import Split
 from nightune.models.data.target_column import FEW_CLASSES
-from nightune.models.data.target_matrix import label_strata, listed, settle_matrix
+from nightune.models.data.target_matrix import label_strata, settle_matrix
 from nightune.models.errors import InputError
 from nightune.models.serving.input_trees import arrays_of
 from nightune.vocabulary import TASKS, unknown_name
-
-LARGE = 100.0  # a larger mean or standard deviation trains badly with common learning rates
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +63,8 @@ def encode_targets(raw: RawData) -> Targets:
         raise InputError("data.task", "'multilabel' needs several columns of 0 and 1; for one column use \"binary\"")
     settled = task or infer_task(values)
     if settled == "regression":
-        return _read_quantities(values, key)
+        targets = _read_quantities(values, key)
+        return replace(targets, findings=_codes_remark(values)) if task is None else targets
     targets = _read_classes(values, settled, key)
     if task is not None or values.dtype.kind not in "iuf" or _are_bits(values):
         return targets
@@ -77,6 +76,17 @@ def encode_targets(raw: RawData) -> Targets:
         'if they are a quantity, set task = "regression" in [data]'
     )
     return replace(targets, findings=(finding,))
+
+
+def _codes_remark(values: np.ndarray) -> tuple[str, ...]:
+    """Say that whole numbers without large gaps among them are read as a quantity: they may be many classes."""
+    if not _are_whole(values):
+        return ()
+    distinct, span = len(np.unique(values)), float(values.max()) - float(values.min()) + 1
+    if span > 2 * distinct or len(values) < 2 * distinct:
+        return ()
+    remedy = 'if they are classes, set task = "classification" in [data]'
+    return (f"target: {distinct} different whole numbers are read as a quantity; {remedy}",)
 
 
 def infer_task(values: np.ndarray) -> str:
@@ -109,53 +119,6 @@ def standardize(targets: Targets, train: np.ndarray) -> Targets:
         mean=tuple(mean.tolist()),
         deviation=tuple(deviation.tolist()),
     )
-
-
-def target_findings(targets: Targets, rows: Rows) -> list[str]:
-    """Report targets that make training or ranking hard: large or constant quantities, classes missing from a split."""
-    if targets.task == "regression":
-        return _quantity_findings(targets, rows)
-    if targets.shape:
-        return []
-    splits = [("training", rows.train), ("validation", rows.validation), ("ranking", rows.ranking), ("test", rows.test)]
-    held = [(name, targets.values[index]) for name, index in splits if index is not None]
-    return [finding for name, values in held for finding in _missing_findings(targets, name, values)]
-
-
-def _quantity_findings(targets: Targets, rows: Rows) -> list[str]:
-    known = targets.values[rows.train].astype(np.float64)
-    findings = []
-    if known.ndim == 2 and not targets.shape and not (varies := np.ptp(known, axis=0) > 0).all():
-        columns = [targets.names[place] if targets.names else int(place) for place in np.flatnonzero(~varies)]
-        findings.append(f"target: {listed(columns)} the same in all training rows; there is nothing to learn")
-    if targets.deviation is not None:
-        return findings
-    mean, deviation = _largest(known.mean(axis=0)), _largest(known.std(axis=0))
-    if max(abs(mean), deviation) > LARGE:
-        findings.append(
-            f"target: large numbers (mean {mean:.4g}, standard deviation {deviation:.4g}) train badly; "
-            "consider scale_target = true in [data]; metrics are then in standard deviations, and val_mae_original and "
-            "val_rmse_original in the units of the target"
-        )
-    return findings
-
-
-def _missing_findings(targets: Targets, split: str, values: np.ndarray) -> list[str]:
-    """Report the classes that no row of a split has, and the labels that no row has or each one."""
-    assert targets.classes is not None  # set for every classification
-    if targets.task == "multilabel":
-        counts = values.sum(axis=0)
-        found = {f"no {split} row has label": counts == 0, f"every {split} row has label": counts == len(values)}
-    else:
-        seen = np.isin(np.arange(len(targets.classes)), values)
-        found = {f"no {split} row has class": ~seen}
-    findings = []
-    for what, places in found.items():
-        labels = [repr(label) for label, is_found in zip(targets.classes, places, strict=True) if is_found]
-        if labels:
-            names = ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
-            findings.append(f"target: {what} {names}; use a stratified split, or add rows")
-    return findings
 
 
 def strata(targets: Targets) -> np.ndarray:
@@ -296,8 +259,3 @@ def _are_bits(values: np.ndarray) -> bool:
 def rounded(moment: Any) -> np.ndarray:
     """Round to 10 digits, so that data versions agree across processors, which add in different orders."""
     return np.array([float(f"{value:.10g}") for value in np.atleast_1d(moment)])
-
-
-def _largest(values: Any) -> float:
-    flat = np.atleast_1d(values)
-    return float(flat[np.argmax(np.abs(flat))])

@@ -18,6 +18,7 @@ BEYOND = (
     "number ids from 0, such as np.unique(x, return_inverse=True)[1].reshape(x.shape), and scale quantities, such as "
     "(x - x.mean(axis=0)) / x.std(axis=0)"
 )
+IMAGE_AXES, LENGTH = 3, "length, for sequences by keras.utils.pad_sequences"
 _WHOLE = (bool, int, np.bool_, np.integer)
 _NUMBERS = (*_WHOLE, float, np.floating, Decimal)
 _TEXTS = (str, bytes)
@@ -149,6 +150,8 @@ def _refuse_other_kinds(kinds: set[type], key: str, what: str) -> None:
         known = next((letter for letter, types in remedies.items() if issubclass(kind, types)), None)
         if known is None and issubclass(kind, (*_NUMBERS, *_TEXTS)):
             continue
+        if known is None and hasattr(kind, "convert") and hasattr(kind, "resize"):
+            raise InputError(key, f"{what} hold images; return np.stack([np.asarray(image) for image in images])")
         words = f"{kind.__name__} objects; numbers or texts are needed" if known is None else _KINDS[known]
         raise InputError(key, f"{what} hold {words}")
 
@@ -174,8 +177,8 @@ def _stacked(objects: np.ndarray, key: str, what: str) -> np.ndarray:
     if len(shapes) > 1:
         raise InputError(
             key,
-            f"{what} are rows of different shapes, such as {shapes[0]} and {shapes[1]}; give them one length, for "
-            "sequences by keras.utils.pad_sequences",
+            f"{what} are rows of different shapes, such as {shapes[0]} and {shapes[1]}; give them one "
+            + ("size, such as by PIL's image.resize" if len(shapes[0]) == IMAGE_AXES else LENGTH),
         )
     has_texts = {row.dtype.kind == "U" for row in rows}
     if len(has_texts) > 1:

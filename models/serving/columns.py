@@ -109,7 +109,7 @@ def kind_of_values(values: "pd.Series[Any]") -> str:
         raise InputError(
             "data.source",
             f"column {values.name!r} holds {_held(values, inferred)}, which a network cannot read; "
-            f'leave it out: drop = ["{values.name}"], or give each of its values a column in the source',
+            f'leave it out: drop = ["{values.name}"]',
         )
     return "date" if inferred == "string" and are_iso_dates(values.dropna()) else _KINDS[inferred]
 
@@ -120,7 +120,8 @@ def _held(values: "pd.Series[Any]", inferred: str) -> str:
     several = known[[isinstance(value, list | tuple | dict | np.ndarray) for value in known]]
     if not len(several):
         return f"{inferred} values"
-    return f"several values in a field, such as {str(several.iloc[0])[:40]}"
+    example = " ".join(str(several.iloc[0]).split())[:40]
+    return f"several values in a field, such as {example} (give each a column in the source)"
 
 
 def clean_column(values: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":

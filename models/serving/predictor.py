@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from nightune.models.errors import InputError
+from nightune.models.serving.answer_tables import answer_table, with_probabilities
 from nightune.models.serving.arrays import as_inputs, plain_array
 from nightune.models.serving.code_package import without_registered_names
 from nightune.models.serving.head_outputs import (
@@ -54,13 +55,14 @@ CARRIED = {
     "serving.encodings": "encodings",
     "serving.preprocessing": "preprocessing",
     "serving.probabilities": "probabilities",
+    "serving.answer_tables": "answer_tables",
     "serving.head_outputs": "head_outputs",
     "serving.code_package": "code_package",
     "serving.rebuilt_model": "rebuilt_model",
     "serving.predictor": "serving",
 }
 BATCH = 1024
-LABELS, PROBABILITIES = "labels", "probabilities"  # what `predict` returns
+LABELS, PROBABILITIES, TABLE = "labels", "probabilities", "table"  # what `predict` returns
 
 
 def model_of(folder: Path) -> Path:
@@ -95,17 +97,25 @@ class Predictor:
 
         For a model of several labels, 1 and 0 (rows, labels): the label holds or not. Several labels or quantities
         with names are the columns of a DataFrame; those of several axes have the shape of the targets. The output
-        "probabilities" is a DataFrame with a column of float64 for each class or label, named by it. InputError for
-        another output, and for probabilities of quantities.
+        "probabilities" is a DataFrame with a column of float64 for each class or label, named by it; "table" is one of
+        the labels, the names of classes if the data has some, and these probabilities. InputError for another output,
+        and for probabilities of quantities.
 
         Several heads are the columns of a DataFrame, `HEAD`, or `HEAD_LABEL` for several labels and quantities; with a
         head of several axes they are a dictionary of arrays.
         """
         if output == PROBABILITIES:
             return self.probabilities(raw)
-        if output != LABELS:
-            raise InputError("output", f"{output!r} is unknown (known: {LABELS}, {PROBABILITIES})")
+        if output not in (LABELS, TABLE):
+            raise InputError("output", f"{output!r} is unknown (known: {LABELS}, {PROBABILITIES}, {TABLE})")
         outputs = self.outputs(self.inputs(raw))
+        if output == TABLE:
+            probabilities = named_probabilities(outputs, self.description)
+            return with_probabilities(answer_table(self._labels(outputs), self.description), *probabilities)
+        return self._labels(outputs)
+
+    def _labels(self, outputs: np.ndarray) -> Any:
+        """Return the answers of outputs (rows, size), of several heads side by side."""
         if "heads" in self.description:
             heads = head_descriptions(self.description)
             each = {name: self.of_head(name).in_form(own_outputs(outputs, head)) for name, head in heads.items()}

@@ -31,6 +31,7 @@ NAMES = [
     "arguments",
     "pad",
     "loader",
+    "class_names",
     "side",
     "length",
     "image_size",

@@ -191,6 +191,13 @@ def test_two_inputs_beside_two_targets_are_no_splits():
     assert [each.shape for each in read_as_heads.inputs] == [(50, 4), (50, 2)]
     assert [each.shape for each in read_as_heads.targets.values()] == [(50,), (50,)]
     assert "part" not in read_as_heads.keys
+    with pytest.raises(InputError, match="one row per example"):
+        read(((X[:, 0], Y), (X[:, 1], Y)))
+    ids = np.empty(50, dtype=object)
+    ids[:] = [list(range(1, 3 + place % 5)) for place in range(50)]
+    halves = ((ids, Y), (ids, Y))  # as keras.datasets.imdb gives them
+    reviews = from_result(halves, "d.py:f", SourceOptions(pad={"side": "end", "length": 6}))
+    assert reviews.keys["part"].value_counts().to_dict() == {"train": 50, "test": 50}
     assert "part" in read(((X, Y), (X, Y))).keys
 
 

@@ -1,11 +1,8 @@
 """Files that keep types hold the same table as CSV; whole numbers keep every digit; databases give rows of a query."""
 
 import json
-import re
 import sqlite3
 import sys
-import tomllib
-import zipfile
 from pathlib import Path
 
 import h5py
@@ -19,7 +16,6 @@ from nightune.models.data.dataset import Dataset
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.rows_to_predict import read_rows
 from nightune.models.data.settings import DataSettings
-from nightune.models.data.source_options import SourceOptions
 from nightune.models.data.sources import read_source
 from nightune.models.errors import InputError
 
@@ -161,6 +157,22 @@ def test_labels_that_become_one_number_are_said_and_kept_by_the_remedy(tmp_path,
     assert [line.distinct for line in kept.columns if line.name == "section"] == [4]
     table.assign(sold=sections, section=TABLE.sold).to_csv(tmp_path / "t.csv", sep=separator, index=False)
     assert len(load(tmp_path, "t.csv", categorical=("sold",)).classes) == 4
+
+
+def test_codes_that_look_like_powers_of_ten_are_said(tmp_path):
+    codes = [["1E5", "10E4", "2E3"][row % 3] for row in range(ROWS)]
+    powers = [["1e+05", "2.5e3", "1e-2"][row % 3] for row in range(ROWS)]
+    pd.DataFrame({"code": codes, "power": powers, "sold": TABLE.sold}).to_csv(tmp_path / "t.csv", index=False)
+    said = [finding for finding in load(tmp_path, "t.csv").findings if "categorical" in finding]
+    assert ["'1E5' is the number 100000" in finding and "code" in finding for finding in said] == [True]
+    kept = load(tmp_path, "t.csv", categorical=("code",))
+    assert [line.distinct for line in kept.columns if line.name == "code"] == [3]
+
+
+def test_fractions_are_no_units(tmp_path):
+    halves = [f"{row % 9}½" for row in range(ROWS)]
+    pd.DataFrame({"size": halves, "sold": TABLE.sold}).to_csv(tmp_path / "t.csv", index=False)
+    assert [line.read_as for line in load(tmp_path, "t.csv").columns if line.name == "size"] == ["category"]
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet", "feather", "sqlite"])
@@ -312,102 +324,3 @@ def test_formulas_of_excel_that_were_never_calculated_are_refused(tmp_path: Path
     book.save(tmp_path / "t.xlsx")
     with pytest.raises(InputError, match="B2 has no value"):
         load(tmp_path, "t.xlsx")
-
-
-QUOTES = {
-    "blanks before quotes": '"price", "city", "sold"\n'
-    + "".join(f'{row}, "Rome, {"IT" if row % 3 else "US"}", "{"yes" if row % 2 else "no"}"\n' for row in range(60)),
-    "backslashes": "price,city,sold\n"
-    + "".join(f'{row},"a \\"{row % 3}\\", b",{"yes" if row % 2 else "no"}\n' for row in range(60)),
-}
-
-
-@pytest.mark.parametrize(
-    ("kind", "count", "example"), [("blanks before quotes", 2, "Rome, US"), ("backslashes", 3, 'a "0", b')]
-)
-def test_quotes_after_blanks_and_backslashes_are_read_and_said(tmp_path, kind, count, example):
-    (tmp_path / "t.csv").write_text(QUOTES[kind])
-    table = read_source("t.csv", tmp_path)
-    assert table.frame.columns.tolist() == ["price", "city", "sold"]
-    assert table.frame["city"].nunique() == count
-    assert table.frame["city"][0] == example
-    assert ["t.csv:" in finding for finding in table.findings] == [True]
-
-
-@pytest.mark.parametrize("text", ['he said ""x, ""y""', "C:\\", "a, "])
-def test_usual_quotes_are_read_as_before(tmp_path, text):
-    lines = "".join(f'{row},"{text}","{"yes" if row % 2 else "no"}"\n' for row in range(60))
-    (tmp_path / "t.csv").write_text(f"price,city,sold\n{lines}")
-    table = read_source("t.csv", tmp_path)
-    assert table.findings == ()
-    assert set(table.frame["city"]) == {text.replace('""', '"')}
-
-
-def test_a_last_line_that_is_cut_off_is_said(tmp_path):
-    text = TABLE.to_csv(index=False)
-    (tmp_path / "t.csv").write_text(text)
-    assert read_source("t.csv", tmp_path).findings == ()
-    (tmp_path / "t.csv").write_text(text[: text.rstrip().rfind(",") - 3])
-    assert any("last line" in finding for finding in read_source("t.csv", tmp_path).findings)
-
-
-def test_merged_cells_of_a_column_have_one_value_and_others_are_refused(tmp_path):
-    openpyxl = pytest.importorskip("openpyxl")
-    book = openpyxl.Workbook()
-    sheet = book.active
-    sheet.append([])
-    sheet.append(["group", "x", "y"])
-    for row in range(6):
-        sheet.append([f"g{row // 3}" if row % 3 == 0 else None, row, "p" if row % 2 else "q"])
-    sheet.merge_cells("A3:A5")
-    sheet.merge_cells("A6:A8")
-    book.save(tmp_path / "t.xlsx")
-    table = read_source("t.xlsx", tmp_path)
-    assert table.frame["group"].tolist() == ["g0"] * 3 + ["g1"] * 3
-    assert any("4 cells" in finding for finding in table.findings)
-    sheet.merge_cells("B4:C4")
-    book.save(tmp_path / "t.xlsx")
-    with pytest.raises(InputError, match="B4:C4"):
-        read_source("t.xlsx", tmp_path)
-
-
-def test_messages_of_files_name_the_line_and_a_remedy_that_works(tmp_path):
-    (tmp_path / "t.jsonl").write_text('{"a": 1}\n{bad\n')
-    with pytest.raises(InputError, match="line 2"):
-        read_source("t.jsonl", tmp_path)
-    (tmp_path / "t.csv").write_text(f"# made by a program\n# of ours\n{TABLE.to_csv(index=False)}")
-    with pytest.raises(InputError, match="above the header"):
-        read_source("t.csv", tmp_path)
-    for name, is_read in (("t.zip", False), ("t.csv.zip", True)):
-        with zipfile.ZipFile(tmp_path / name, "w") as archive:
-            archive.writestr("inner.csv", TABLE.to_csv(index=False))
-        if is_read:
-            assert len(read_source(name, tmp_path).frame) == ROWS
-        else:
-            with pytest.raises(InputError, match=r"t\.csv\.zip"):
-                read_source(name, tmp_path)
-    with h5py.File(tmp_path / "t.h5", "w") as file:
-        for part in ("train", "test"):
-            file[f"{part}/data"], file[f"{part}/labels"] = np.zeros((9, 2)), np.arange(9) % 2
-        file["meta"] = np.arange(3)
-    with pytest.raises(InputError) as caught:
-        read_source("t.h5", tmp_path)
-    proposed = tomllib.loads(re.search(r"arrays = .*\}", caught.value.message)[0])["arrays"]
-    read = read_source("t.h5", tmp_path, options=SourceOptions(arrays=proposed))
-    assert read.keys["part"].value_counts().to_dict() == {"train": 9, "test": 9}
-
-
-def test_channels_in_front_are_said(tmp_path):
-    y = np.arange(30) % 3
-    for shape, is_said in (((3, 16, 16), True), ((16, 16, 3), False), ((3, 3, 3), False)):
-        np.savez(tmp_path / "t.npz", x=np.zeros((30, *shape), np.float32), y=y)
-        findings = read_source("t.npz", tmp_path).findings
-        assert any("moveaxis" in finding for finding in findings) == is_said
-
-
-@pytest.mark.parametrize(
-    ("texts", "is_said"), [(["a", "a;b", "b;c", "c"], True), (["Rome, IT", "Oslo, NO", "Bari, IT"], False)]
-)
-def test_texts_of_several_labels_are_said(tmp_path, texts, is_said):
-    pd.DataFrame({"x": range(60), "sold": [texts[row % len(texts)] for row in range(60)]}).to_csv(tmp_path / "t.csv")
-    assert any("multilabel" in finding for finding in load(tmp_path, "t.csv").findings) == is_said

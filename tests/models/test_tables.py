@@ -204,7 +204,7 @@ def test_new_rows_without_a_column_are_refused():
 
 
 def test_columns_of_lists_are_refused():
-    with pytest.raises(InputError, match=r"'a' holds mixed.*drop = \[\"a\"\]"):
+    with pytest.raises(InputError, match=r"'a' holds several.*drop = \[\"a\"\]"):
         fit({"a": [[1], [2], [3], [4], [5], [6]]})
 
 

@@ -161,6 +161,21 @@ def test_probabilities_are_named_by_the_labels_and_equal_those_of_the_pipeline(
     assert len(json.loads(text.getvalue())["predictions"]) == len(raw)
 
 
+def test_a_table_has_labels_names_of_classes_and_probabilities(tmp_path: Path) -> None:
+    code = "import numpy as np\nx = np.random.default_rng(0).normal(size=(60, 4)).astype('float32')\n"
+    code += "load = lambda: (x, np.argmax(x[:, :3], axis=1) + 1)\n"
+    (tmp_path / "d.py").write_text(code)
+    dataset = load_dataset(DataSettings("d.py:load", class_names=("cat", "dog", "emu")), tmp_path)
+    loaded = pyfunc.load_model(str(written(dataset, tmp_path, net(dataset))))
+    inputs = dataset.validation.inputs
+    table = loaded.predict(inputs, params={"output": "table"})
+    labels, shares = loaded.predict(inputs), loaded.predict(inputs, params={"output": "probabilities"})
+    assert table.columns.tolist() == ["prediction", "prediction_name", *(f"probability_{one}" for one in (1, 2, 3))]
+    assert table["prediction"].tolist() == labels.tolist()
+    assert table["prediction_name"].tolist() == [["cat", "dog", "emu"][label - 1] for label in labels]
+    np.testing.assert_array_equal(table.to_numpy()[:, 2:].astype(float), shares)
+
+
 def test_probabilities_of_quantities_and_unknown_outputs_are_refused(tmp_path: Path) -> None:
     dataset = table_data(tmp_path, target="price")
     loaded = pyfunc.load_model(str(written(dataset, tmp_path, net(dataset))))

@@ -68,6 +68,8 @@ def test_columns_are_named_by_what_they_answer(answer: Callable[..., pd.DataFram
     assert quantiles.columns.tolist() == ["prediction_0.1", "prediction_0.9"]
     assert answer({"task": "regression"}, two).columns.tolist() == ["prediction_0", "prediction_1"]
     assert answer({"task": "regression"}, two[:, 0])["prediction"].tolist() == [0.25, 0.5]
+    named = answer({"task": "binary", "classes": [0, 1], "class_names": ["cat", "dog"]}, np.array([1, 0]))
+    assert named.to_dict("list") == {"prediction": [1, 0], "prediction_name": ["dog", "cat"]}
     mask = np.arange(12).reshape(2, 2, 3)
     positions = answer({"task": "multilabel", "classes": list(range(6)), "target_shape": [2, 3]}, mask)
     assert positions.columns.tolist() == [f"prediction_{place}" for place in range(6)]

@@ -157,6 +157,7 @@ class DataSection(Section):
     drop: Texts = ()
     categorical: Texts = ()
     missing: Texts = ()
+    class_names: Texts = ()
     numeric: Forms = Field(default_factory=dict, description=NUMERIC)
     dates: Forms = Field(default_factory=dict, description=DATES)
     text: Annotated[dict[str, dict[str, int]], BeforeValidator(read_text)] = Field(

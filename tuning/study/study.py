@@ -264,7 +264,7 @@ def _read_after_search(tables: Mapping[str, Any]) -> tuple[dict[str, Any], list[
 def _data_content(data: DataSection) -> dict[str, Any]:
     """Omit a ranking share of 0, no gap and choices that are not made, so that older studies keep their digests."""
     content = data.model_dump(mode="json")
-    later = ("missing", "numeric", "dates", "weight", *COLUMN_KEYS, *OF_SOURCE)
+    later = ("missing", "class_names", "numeric", "dates", "weight", *COLUMN_KEYS, *OF_SOURCE)
     content = {name: value for name, value in content.items() if value or name not in later}
     for name in ("ranking", "gap", "allow_overlap", "folds"):
         if not content["split"][name]:

@@ -159,6 +159,8 @@ def _around(text: str) -> tuple[str, str] | None:
 def _is_unit(text: str) -> bool:
     if _is_currency(text):
         return True
+    if any(sign.isnumeric() and sign not in "²³" for sign in text):  # ½ is a part of the number
+        return False
     return re.fullmatch(r"[%‰°]|[^\W\d_]{1,12}[²³]?(/[^\W\d_]{1,6}[²³]?)?|°[CF]", text) is not None
 
 

@@ -12,6 +12,7 @@ from nightune.models.data.columns.dates import compact_remark, recognize_dates
 from nightune.models.data.columns.long_numbers import long_number_remark
 from nightune.models.data.columns.numbers import code_remark, mixed_remark, recognize_numbers
 from nightune.models.data.columns.reading import Choices, Reading, Texts, fields, quoted
+from nightune.models.data.columns.sentinels import sentinel_remark
 from nightune.models.data.columns.vocabularies import vocabulary_column
 from nightune.models.errors import InputError
 from nightune.models.serving.columns import (
@@ -64,7 +65,7 @@ def recognize(values: "pd.Series[Any]", choices: Choices) -> tuple[Column, list[
     if kind == CATEGORY:
         return _labels(values, choices, is_exact=False)
     column, remarks = _with_value_gaps(values, Column(name, dtype, kind), choices)
-    return column, [*_number_remarks(values, kind), *remarks, *_compact_remarks(values, kind)]
+    return column, [*_number_remarks(values, kind, choices), *remarks, *_compact_remarks(values, kind)]
 
 
 def _exact_labels(values: "pd.Series[Any]", choices: Choices) -> tuple[Column, list[str]] | None:
@@ -193,13 +194,18 @@ def _texts_among_numbers(texts: Texts) -> list[str]:
     ]
 
 
-def _number_remarks(values: "pd.Series[Any]", kind: str) -> list[str]:
+def _number_remarks(values: "pd.Series[Any]", kind: str, choices: Choices) -> list[str]:
     if kind != "number":
         return []
     numbers = values.astype(object).where(values.notna(), np.nan).astype(np.float64)
     infinite = int(np.isinf(numbers).sum())
     remarks = [f"column {values.name!r}: {infinite} infinite values are read as missing"] if infinite else []
-    return [*remarks, *([wide_remark(values)] if holds_wide_codes(numbers) else [])]
+    sentinel = (
+        None
+        if values.name in choices.numeric
+        else sentinel_remark(str(values.name), numbers.to_numpy(), choices.missing)
+    )
+    return [*remarks, *([sentinel] if sentinel else []), *([wide_remark(values)] if holds_wide_codes(numbers) else [])]
 
 
 def holds_wide_codes(numbers: "pd.Series[Any]") -> bool:

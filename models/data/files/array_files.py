@@ -11,13 +11,11 @@ import numpy as np
 
 from nightune.models.data.array_keys import ARRAYS, known_names
 from nightune.models.data.parts import PART_NAMES
+from nightune.models.data.return_remedies import INPUT_WORDS, TARGET_WORDS
 from nightune.models.errors import InputError
 from nightune.vocabulary import listing, unknown_name
 
-_USUAL = {
-    "x": ("x", "inputs", "images", "data", "features"),
-    "y": ("y", "targets", "target", "labels", "label", "classes"),
-}
+_USUAL = {"x": INPUT_WORDS, "y": TARGET_WORDS}
 KEY, NAMES = "data.source", "data.arrays"
 
 

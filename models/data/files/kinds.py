@@ -42,6 +42,20 @@ OTHERS = {
     ".sav": "read it by a function, file.py:function (pandas.read_spss)",
     ".dta": "read it by a function, file.py:function (pandas.read_stata)",
     ".orc": "read it by a function, file.py:function (pandas.read_orc)",
+    ".data": "name it .csv, with the names of its columns in the first line",
+    ".dat": "name it .csv, with the names of its columns in the first line",
+    ".arff": "read it by a function, file.py:function (scipy.io.arff.loadarff)",
+    **dict.fromkeys((".sas7bdat", ".xpt"), "read it by a function, file.py:function (pandas.read_sas)"),
+    ".xml": "read it by a function, file.py:function (pandas.read_xml)",
+    ".html": "read it by a function, file.py:function (pandas.read_html)",
+    **dict.fromkeys(
+        (".svm", ".libsvm", ".svmlight"),
+        "read it by a function, file.py:function (sklearn.datasets.load_svmlight_file)",
+    ),
+    **dict.fromkeys((".pt", ".pth", ".joblib"), "it may run code; save its arrays as .npz, or read it by a function"),
+    **dict.fromkeys(
+        (".wav", ".mp3", ".flac"), "read sounds by a function, file.py:function, that returns arrays of one length"
+    ),
 }
 
 

@@ -1,0 +1,78 @@
+"""Names of classes stand beside labels that are codes, and change neither data nor trials."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nightune.models.data.loading import load_dataset
+from nightune.models.data.returned import from_result
+from nightune.models.data.settings import DataSettings
+from nightune.models.data.storage import open_dataset, save_dataset
+from nightune.models.errors import InputError
+
+CODE = """
+import numpy as np
+x = np.random.default_rng(0).normal(size=(60, 4))
+def arrays():
+    return x, np.arange(60) % 3
+def numbers():
+    return x, x[:, 0]
+class Batches:
+    class_names = ["cat", "dog", "emu"]
+    def __init__(self, first):
+        self.first = first
+    def __iter__(self):
+        yield x, np.arange(60) % 2 + self.first
+def loader():
+    return Batches(1)
+def others():
+    return Batches(5)
+"""
+
+
+def load(folder: Path, function: str, **keys: Any):
+    (folder / "d.py").write_text(CODE)
+    return load_dataset(DataSettings(f"d.py:{function}", **keys), folder)
+
+
+def test_names_of_a_loader_count_by_code(tmp_path: Path) -> None:
+    assert load(tmp_path, "loader").description["class_names"] == ["dog", "emu"]
+    assert "class_names" not in load(tmp_path, "others").description
+    assert "class_names" not in load(tmp_path, "arrays").description
+
+
+def test_names_of_the_study_are_in_the_order_of_the_classes_and_no_part_of_the_version(tmp_path: Path) -> None:
+    plain = load(tmp_path, "arrays")
+    folder = save_dataset(plain, tmp_path / "data")
+    for names in (("cat", "dog", "emu"), ("a", "b", "c")):
+        named = load(tmp_path, "arrays", class_names=names)
+        assert named.version == plain.version
+        assert save_dataset(named, tmp_path / "data") == folder
+        assert open_dataset(folder).description["class_names"] == list(names)
+    save_dataset(plain, tmp_path / "data")
+    assert open_dataset(folder).description == plain.description
+
+
+@pytest.mark.parametrize(
+    ("function", "names", "word"),
+    [("arrays", ("a", "b"), "3 classes"), ("numbers", ("a",), "regression"), ("arrays", ("a", "a", "b"), "twice")],
+)
+def test_names_that_do_not_fit_are_refused(tmp_path: Path, function: str, names: tuple[str, ...], word: str) -> None:
+    with pytest.raises(InputError, match=word) as caught:
+        load(tmp_path, function, class_names=names)
+    assert caught.value.key == "data.class_names"
+
+
+def test_names_of_a_loader_of_pytorch_are_those_of_its_data_set() -> None:
+    class Images(list):
+        classes = ("cat", "dog")
+
+    class Loader:
+        dataset, batch_size = Images(), 4
+
+        def __iter__(self):
+            yield np.zeros((4, 2)), np.array([0, 1, 0, 1])
+
+    assert from_result(Loader(), "d.py:f").class_names == ("cat", "dog")

@@ -1,0 +1,185 @@
+"""Files that would be read as something else in silence are read as meant, said, or refused with what to do."""
+
+import re
+import tomllib
+import zipfile
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from nightune.models.data.loading import load_dataset
+from nightune.models.data.settings import DataSettings
+from nightune.models.data.source_options import SourceOptions
+from nightune.models.data.sources import read_source
+from nightune.models.data.splits import Split
+from nightune.models.errors import InputError
+from tests.models.test_data_files import ROWS, TABLE, load
+
+QUOTES = {
+    "blanks before quotes": '"price", "city", "sold"\n'
+    + "".join(f'{row}, "Rome, {"IT" if row % 3 else "US"}", "{"yes" if row % 2 else "no"}"\n' for row in range(60)),
+    "backslashes": "price,city,sold\n"
+    + "".join(f'{row},"a \\"{row % 3}\\", b",{"yes" if row % 2 else "no"}\n' for row in range(60)),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "example"), [("blanks before quotes", 2, "Rome, US"), ("backslashes", 3, 'a "0", b')]
+)
+def test_quotes_after_blanks_and_backslashes_are_read_and_said(tmp_path, kind, count, example):
+    (tmp_path / "t.csv").write_text(QUOTES[kind])
+    table = read_source("t.csv", tmp_path)
+    assert table.frame.columns.tolist() == ["price", "city", "sold"]
+    assert table.frame["city"].nunique() == count
+    assert table.frame["city"][0] == example
+    assert ["t.csv:" in finding for finding in table.findings] == [True]
+
+
+@pytest.mark.parametrize("text", ['he said ""x, ""y""', "C:\\", "a, "])
+def test_usual_quotes_are_read_as_before(tmp_path, text):
+    lines = "".join(f'{row},"{text}","{"yes" if row % 2 else "no"}"\n' for row in range(60))
+    (tmp_path / "t.csv").write_text(f"price,city,sold\n{lines}")
+    table = read_source("t.csv", tmp_path)
+    assert table.findings == ()
+    assert set(table.frame["city"]) == {text.replace('""', '"')}
+
+
+def test_a_last_line_that_is_cut_off_is_said(tmp_path):
+    text = TABLE.to_csv(index=False)
+    (tmp_path / "t.csv").write_text(text)
+    assert read_source("t.csv", tmp_path).findings == ()
+    (tmp_path / "t.csv").write_text(text[: text.rstrip().rfind(",") - 3])
+    assert any("last line" in finding for finding in read_source("t.csv", tmp_path).findings)
+
+
+def test_merged_cells_of_a_column_have_one_value_and_others_are_refused(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    sheet = book.active
+    sheet.append([])
+    sheet.append(["group", "x", "y"])
+    for row in range(6):
+        sheet.append([f"g{row // 3}" if row % 3 == 0 else None, row, "p" if row % 2 else "q"])
+    sheet.merge_cells("A3:A5")
+    sheet.merge_cells("A6:A8")
+    book.save(tmp_path / "t.xlsx")
+    table = read_source("t.xlsx", tmp_path)
+    assert table.frame["group"].tolist() == ["g0"] * 3 + ["g1"] * 3
+    assert any("4 cells" in finding for finding in table.findings)
+    sheet.merge_cells("B4:C4")
+    book.save(tmp_path / "t.xlsx")
+    with pytest.raises(InputError, match="B4:C4"):
+        read_source("t.xlsx", tmp_path)
+
+
+def test_messages_of_files_name_the_line_and_a_remedy_that_works(tmp_path):
+    (tmp_path / "t.jsonl").write_text('{"a": 1}\n{bad\n')
+    with pytest.raises(InputError, match="line 2"):
+        read_source("t.jsonl", tmp_path)
+    (tmp_path / "t.csv").write_text(f"# made by a program\n# of ours\n{TABLE.to_csv(index=False)}")
+    with pytest.raises(InputError, match="above the header"):
+        read_source("t.csv", tmp_path)
+    for name, is_read in (("t.zip", False), ("t.csv.zip", True)):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("inner.csv", TABLE.to_csv(index=False))
+        if is_read:
+            assert len(read_source(name, tmp_path).frame) == ROWS
+        else:
+            with pytest.raises(InputError, match=r"t\.csv\.zip"):
+                read_source(name, tmp_path)
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        for part in ("train", "test"):
+            file[f"{part}/data"], file[f"{part}/labels"] = np.zeros((9, 2)), np.arange(9) % 2
+        file["meta"] = np.arange(3)
+    with pytest.raises(InputError) as caught:
+        read_source("t.h5", tmp_path)
+    proposed = tomllib.loads(re.search(r"arrays = .*\}", caught.value.message)[0])["arrays"]
+    read = read_source("t.h5", tmp_path, options=SourceOptions(arrays=proposed))
+    assert read.keys["part"].value_counts().to_dict() == {"train": 9, "test": 9}
+
+
+def test_channels_in_front_are_said(tmp_path):
+    y = np.arange(30) % 3
+    for shape, is_said in (((3, 16, 16), True), ((16, 16, 3), False), ((3, 3, 3), False)):
+        np.savez(tmp_path / "t.npz", x=np.zeros((30, *shape), np.float32), y=y)
+        findings = read_source("t.npz", tmp_path).findings
+        assert any("moveaxis" in finding for finding in findings) == is_said
+
+
+@pytest.mark.parametrize(
+    ("texts", "is_said"), [(["a", "a;b", "b;c", "c"], True), (["Rome, IT", "Oslo, NO", "Bari, IT"], False)]
+)
+def test_texts_of_several_labels_are_said(tmp_path, texts, is_said):
+    pd.DataFrame({"x": range(60), "sold": [texts[row % len(texts)] for row in range(60)]}).to_csv(tmp_path / "t.csv")
+    assert any("multilabel" in finding for finding in load(tmp_path, "t.csv").findings) == is_said
+
+
+def test_many_whole_numbers_are_said_to_be_a_quantity(tmp_path):
+    x = np.zeros((500, 2), np.float32)
+    codes, counts = np.arange(500) % 100, np.arange(500) ** 2
+    for y, is_said in ((codes, True), (codes.astype(float), True), (counts, False), (codes / 3, False)):
+        np.savez(tmp_path / "t.npz", x=x, y=y)
+        findings = load_dataset(DataSettings("t.npz"), tmp_path).findings
+        assert any("read as a quantity" in finding for finding in findings) == is_said
+    np.savez(tmp_path / "t.npz", x=x, y=codes)
+    assert len(load_dataset(DataSettings("t.npz", task="classification"), tmp_path).classes) == 100
+    settled = load_dataset(DataSettings("t.npz", task="regression"), tmp_path)
+    assert not any("quantity" in finding for finding in settled.findings)
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("x.data", ".csv"),
+        ("x.arff", "loadarff"),
+        ("x.sas7bdat", "read_sas"),
+        ("x.svm", "load_svmlight_file"),
+        ("x.pt", "may run code"),
+        ("x.wav", "sounds"),
+    ],
+)
+def test_other_kinds_of_files_have_a_remedy(tmp_path, name, word):
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match=re.escape(word)):
+        read_source(name, tmp_path)
+
+
+def test_folders_of_tables_and_texts_and_files_without_a_header_have_a_remedy(tmp_path):
+    for folder, name, word in (("a", "t.csv", "pd.concat"), ("b", "t.txt", '"words"')):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).touch()
+        with pytest.raises(InputError, match=word):
+            read_source(folder, tmp_path)
+    TABLE[["price", "rooms"]].to_csv(tmp_path / "t.csv", index=False, header=False)
+    with pytest.raises(InputError, match="looks like a row"):
+        load(tmp_path, "t.csv")
+    numbered = TABLE.assign(part=np.arange(ROWS) % 3)
+    numbered.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(InputError, match="name them so"):
+        load(tmp_path, "t.csv", split=Split("fixed", column="part"))
+    names = numbered.part.map({0: "train", 1: "validation", 2: "test"})
+    numbered.assign(part=names).to_csv(tmp_path / "t.csv", index=False)
+    assert load(tmp_path, "t.csv", split=Split("fixed", column="part")).sizes["test"] == ROWS // 3
+
+
+@pytest.mark.parametrize(
+    ("others", "number", "is_said"),
+    [
+        (np.arange(ROWS) % 50, -999, True),
+        (np.arange(ROWS) / 7, 9999, True),
+        (np.arange(ROWS) * 20, 999, False),  # among the others
+        (np.arange(ROWS) % 50, 60, False),
+    ],
+)
+def test_numbers_that_may_stand_for_no_value_are_said_with_a_remedy_that_works(tmp_path, others, number, is_said):
+    values = np.where(np.arange(ROWS) % 9 == 0, number, others)
+    pd.DataFrame({"a": values, "sold": TABLE.sold}).to_csv(tmp_path / "t.csv")
+    said = [finding for finding in load(tmp_path, "t.csv").findings if "no value" in finding]
+    assert bool(said) == is_said
+    if is_said:
+        remedied = load(tmp_path, "t.csv", missing=(str(number),))
+        assert [line.missing > 0 for line in remedied.columns if line.name == "a"] == [True]
+        assert not any("far from" in finding for finding in remedied.findings)
+        assert not any("no value" in finding for finding in load(tmp_path, "t.csv", numeric={"a": ""}).findings)
