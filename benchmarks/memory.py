@@ -55,7 +55,7 @@ def train(engine: str, count: int, epochs: int):  # type: ignore[no-untyped-def]
         data = prepare_data.fn(study, store.root)
         setting = Setting(store, open_sweep(store, study, data.version, False, count), study, data)
         trials = propose_trials.fn(study, 0, data, Bracket((Rung(count, study.search.epochs),)), [])
-        trainer = make_trainer(engine, data.folder, STUDY.parent, store.compiled)
+        trainer = make_trainer(engine, data, study, store.compiled)
         for start in range(0, count, STEP):
             TrialRunner(setting, trainer, open_crash_log(store.root, study.name)).run(trials[start : start + STEP])
             yield min(count, start + STEP)

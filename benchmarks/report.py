@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 
 ROW_PIXELS, LEFT_PIXELS, WIDTH_PIXELS, BAR_PIXELS = 26, 220, 760, 430
 OURS, OTHERS = "#2f6f9f", "#9aa5ad"
+NAIVE, FIT = "naive", "nightune fit"
 
 
 def measurements(file: Path) -> list[dict[str, Any]]:
@@ -24,19 +25,20 @@ def markdown(file: Path) -> str:
         lines += [
             f"{model}, {trials} trials:",
             "",
-            "| contender | seconds per trial | trials per hour | speedup over naive | turns |",
+            "| contender | seconds per trial | trials per hour | speedup over naive | over fit | turns |",
         ]
-        lines.append("|---|---|---|---|---|")
-        for name, seconds, ratio, turns in summary(known):
-            speedup = "" if ratio is None else f"{ratio:.1f}"
-            lines.append(f"| {name} | {seconds / trials:.3f} | {3600 * trials / seconds:,.0f} | {speedup} | {turns} |")
+        lines.append("|---|---|---|---|---|---|")
+        for (name, seconds, ratio, turns), (*_, over_fit, _) in zip(summary(known), summary(known, FIT), strict=True):
+            naive, fit = ("" if each is None else f"{each:.1f}" for each in (ratio, over_fit))
+            times = f"{seconds / trials:.3f} | {3600 * trials / seconds:,.0f}"
+            lines.append(f"| {name} | {times} | {naive} | {fit} | {turns} |")
         lines += ["", _machine(known), ""]
     return "\n".join(lines) or "Nothing is measured yet."
 
 
-def summary(known: Sequence[dict[str, Any]]) -> Iterator[tuple[str, float, float | None, int]]:
-    """Yield contender, median seconds, median ratio to the naive loop (None without one) and the number of turns."""
-    naive = {each["turn"]: each["seconds"] for each in known if each["contender"] == "naive"}
+def summary(known: Sequence[dict[str, Any]], to: str = NAIVE) -> Iterator[tuple[str, float, float | None, int]]:
+    """Yield contender, median seconds, median ratio to another one (None without it) and the number of turns."""
+    naive = {each["turn"]: each["seconds"] for each in known if each["contender"] == to}
     for name, field in _series(known):
         values = {each["turn"]: each[field] for each in known if each["contender"] == name}
         ratios = [naive[turn] / value for turn, value in values.items() if turn in naive]

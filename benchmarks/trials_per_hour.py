@@ -1,14 +1,17 @@
 """Measure trials per hour: Nightune's engines, a naive loop over `model.fit` and other tuners, on the same trials.
 
     python benchmarks/trials_per_hour.py [--model mlp,dropout] [--trials 60] [--repeat 1] [--only naive,nightune]
+        [--naive-trials 12]
 
 Every contender trains the same params on the same split with the same epochs and early stopping, validates after each
 epoch, and writes the same params, curves and best-epoch checkpoint to a new MLflow store on SQLite, in its own
 process. Nightune runs a Prefect flow of cohorts, like `nightune tune`. The wall time from the first trial to the last
 is measured, with all logging, tracing, compilation and Prefect's records, but without imports, the creation of the
 store, and the start of Prefect's server. "once compiled" is a second sweep in the same process, "second night" one in
-a new process. The contenders take turns; the speedup is that over the naive loop in the same turn. Each measurement is
-saved in `--results` immediately: run the same command to resume.
+a new process. With `--naive-trials` the naive loop, KerasTuner, Optuna and Ray train so many trials at most, and their
+seconds are scaled: their trials cost the same from the first to the last. The contenders take turns; the speedup is
+that over the naive loop in the same turn. Each measurement is saved in `--results` immediately: run the same command
+to resume.
 """
 
 import argparse
@@ -28,7 +31,10 @@ STUDIES = {
     "mlp": "digits_mlp.toml",
     "dropout": "digits_dropout.toml",
     "cnn": "digits_cnn.toml",
+    "cnn_dropout": "digits_cnn_dropout.toml",
+    "mnist_cnn": "mnist_cnn.toml",
     "recurrent": "digits_recurrent.toml",
+    "lstm": "digits_lstm.toml",
     "keras_io_mlp": "keras_io_mlp.toml",
     "keras_io_cnn": "keras_io_cnn.toml",
     "keras_io_text": "keras_io_text.toml",
@@ -51,7 +57,7 @@ def main() -> None:
     from report import markdown
 
     wanted = options.only.split(",") if options.only else [""]
-    names = [name for name in CONTENDERS if any(name.startswith(start) for start in wanted)]
+    names = [name for name in CONTENDERS if any(_is_asked(name, start) for start in wanted)]
     for turn in range(options.repeat):
         for model in options.model.split(","):
             for name in names:
@@ -64,11 +70,23 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", default="mlp", help=f"{', '.join(STUDIES)}; separate several by commas")
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--repeat", type=int, default=1)
-    parser.add_argument("--only", default="", help="prefixes of contenders' names, separated by commas")
+    parser.add_argument(
+        "--only",
+        default="",
+        help="contenders: whole names without a comma, or how several start or end, separated by commas",
+    )
+    parser.add_argument("--naive-trials", type=int, default=1_000_000)
     parser.add_argument("--results", type=Path, default=FOLDER / "results" / "trials_per_hour.jsonl")
     parser.add_argument("--contender", help=argparse.SUPPRESS)
     parser.add_argument("--store", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
+
+
+def _is_asked(name: str, start: str) -> bool:
+    """True for the contender of this name; where there is none, for all whose names start or end with it."""
+    from contenders import CONTENDERS
+
+    return name == start if start in CONTENDERS else name.startswith(start) or name.endswith(start)
 
 
 def _measure_once(options: argparse.Namespace, turn: int, model: str, name: str) -> None:
@@ -85,7 +103,9 @@ def _measure_once(options: argparse.Namespace, turn: int, model: str, name: str)
     with tempfile.TemporaryDirectory() as folder:
         if name.endswith(SECOND_NIGHT):  # the programs that the first night left on disk
             _measure(name.removesuffix(SECOND_NIGHT), model, trials, Path(folder))
-        taken = _measure(name, model, trials, Path(folder))
+        measured = trials if name.startswith("nightune") else min(trials, options.naive_trials)
+        taken = _measure(name, model, measured, Path(folder))
+    taken |= {"seconds": taken["seconds"] * trials / measured, "measured_trials": measured}
     options.results.parent.mkdir(parents=True, exist_ok=True)
     with options.results.open("a", encoding="utf-8") as file:
         file.write(json.dumps(key | taken) + "\n")

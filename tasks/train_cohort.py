@@ -6,6 +6,7 @@ from nightune.models.training.engine import Compilation, Compiles, Engine
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
 from nightune.tasks.tracking.sweeps.compilation import add_compilation
+from nightune.tasks.trial.compile_next import compile_next
 from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tasks.trial.trainer import make_trainer
 from nightune.tasks.trial.trial_runner import TrialRunner
@@ -13,13 +14,20 @@ from nightune.tuning.trial import Trial, TrialResult
 
 
 @step
-def train_cohort(setting: Setting, trials: Sequence[Trial], ended: Sequence[TrialResult] = ()) -> list[TrialResult]:
+def train_cohort(
+    setting: Setting,
+    trials: Sequence[Trial],
+    ended: Sequence[TrialResult] = (),
+    following: Sequence[Trial] = (),
+) -> list[TrialResult]:
     """Train the trials in order and return their results. A failed trial is a result; a machine fault is raised.
 
     If all trials that ended so far, those in `ended` included, failed with one cause, the others are not trained.
+    `following` are the first trials of the next cohorts: the next program among theirs is compiled beside these trials.
     """
     trainer = make_trainer(setting.sweep.engine, setting.data, setting.study, setting.store.compiled)
     before = _compilation(trainer.engine)
+    compile_next(setting, trainer, [*trials[:1], *following])
     results = TrialRunner(setting, trainer, open_crash_log(setting.store.root, setting.study.name)).run(trials, ended)
     add_compilation(setting.store, setting.sweep, _compilation(trainer.engine) - before)
     return results

@@ -14,6 +14,8 @@ from nightune.tuning.errors import SweepFailedError
 from nightune.tuning.search_budget import SearchBudget
 from nightune.tuning.trial import Status, Trial, TrialResult
 
+COHORTS_AHEAD = 8  # whose programs may be compiled beside a cohort: one of them is
+
 
 def train_cohorts(setting: Setting, cohorts: Iterable[list[Trial]]) -> list[TrialResult]:
     """Train the cohorts in order and return their results.
@@ -28,7 +30,8 @@ def train_cohorts(setting: Setting, cohorts: Iterable[list[Trial]]) -> list[Tria
     while waiting:
         cohort = _next(setting, waiting, [*ended, *results])
         waiting.remove(cohort)
-        trained = train_cohort(setting, cohort, _evidence([*ended, *results]))
+        following = [each[0] for each in waiting[:COHORTS_AHEAD]]
+        trained = train_cohort(setting, cohort, _evidence([*ended, *results]), following)
         results += trained
         if setting.budget is not None and is_spent(setting, setting.budget):
             break

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from nightune.models.data.dataset import Dataset
-from nightune.models.engines.costs import PlannedWork, Seconds, cheaper_in_fit
+from nightune.models.engines.costs import COUNTED_RECIPES, PlannedWork, Seconds, cheaper_in_fit
 from nightune.models.engines.make import make_engine, make_same_engine
 from nightune.models.engines.refusals import TRIED_MODELS, refusals_of_sample
 from nightune.models.error_causes import cause_of
@@ -25,7 +25,8 @@ from nightune.models.networks.embedding_ids import UnknownIdError
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.precision import PrecisionSettings
 from nightune.models.techniques.stopping.settings import StoppingSettings
-from nightune.models.training.engine import COMPILED_ENGINES, Engine, EpochOutput
+from nightune.models.training.compile_ahead import compile_ahead
+from nightune.models.training.engine import COMPILED_ENGINES, Compiles, CompilesAhead, Engine, EpochOutput
 from nightune.models.training.graph_key import perturbed
 from nightune.models.training.loop import train
 from nightune.models.training.model_key import model_key
@@ -35,6 +36,7 @@ from nightune.models.training.seeds import Seeds
 TOLERANCE = 1e-3  # relative to the distance that the weights moved
 MIXED_TOLERANCE = 0.02  # in bfloat16, with a precision of 8 bits, engines round in different places
 COMPARED_EXAMPLES = 200
+FEW_PROGRAMS = 4  # of the recipes: what more of them cost is measured, one after the other (docs/decisions/0064)
 SHARED_EXAMPLES = 5_000  # of training and validation; with more, an engine of its own on a part is quicker
 
 
@@ -138,7 +140,8 @@ def _compare_first_buildable(
             continue
         try:
             checks = _checks([recipe, _with_other_rates(perturbed(recipe), recipes, engine)])
-            return [_Checked(pair, _trained(engine, pair, dataset, folder), most) for pair, most in checks]
+            is_ahead = isinstance(engine, Compiles) and engine.program_count(recipes[:COUNTED_RECIPES]) <= FEW_PROGRAMS
+            return [_Checked(pair, _trained(engine, pair, dataset, folder, is_ahead), most) for pair, most in checks]
         except InputError as error:
             errors[key] = error
         if len(errors) == TRIED_MODELS:
@@ -218,10 +221,13 @@ def _used_numbers(recipe: Recipe) -> int:
     return sum(has)
 
 
-def _trained(engine: Engine, recipes: Sequence[Recipe], dataset: Dataset, folder: Path) -> list[_Trained]:
+def _trained(
+    engine: Engine, recipes: Sequence[Recipe], dataset: Dataset, folder: Path, is_ahead: bool
+) -> list[_Trained]:
     """Train each recipe for an epoch on a part of the data, in the engine and in `fit`.
 
-    One engine trains all recipes, so that state kept from the first would show in the second.
+    One engine trains all recipes, so that state kept from the first would show in the second. With `is_ahead` its
+    program is compiled beside the training in `fit`, whose seconds then mean nothing.
     """
     validation = replace(dataset.validation, weights=None)  # those of the first rows may all be 0
     part = replace(dataset, train=dataset.train.weighing(COMPARED_EXAMPLES), validation=validation)
@@ -238,6 +244,8 @@ def _trained(engine: Engine, recipes: Sequence[Recipe], dataset: Dataset, folder
     else:
         part = replace(part, validation=validation.part(slice(COMPARED_EXAMPLES)))
         compiled = make_same_engine(engine, part, folder)
+    if is_ahead:
+        compile_ahead(compiled, recipes[0], part, 1)
     reference = make_engine("fit", part, folder)
     return [_compared(reference, compiled, recipe, part) for recipe in recipes]
 
@@ -248,6 +256,10 @@ class _InProgramsOfAll:
 
     engine: Engine
     examples: int
+
+    def compile_ahead(self, recipe: Recipe, plan: EpochPlan) -> None:
+        if isinstance(self.engine, CompilesAhead):
+            self.engine.compile_ahead(recipe, replace(plan, room=self.examples))
 
     def run_epochs(self, state: Any, plans: Sequence[EpochPlan]) -> tuple[Any, list[EpochOutput]]:
         return self.engine.run_epochs(state, [replace(plan, room=self.examples) for plan in plans])

@@ -62,6 +62,17 @@ class Compiles(Protocol):
         """What the engine has compiled so far."""
 
 
+@runtime_checkable
+class CompilesAhead(Protocol):
+    """Engines that compile programs beside the training."""
+
+    def compile_ahead(self, recipe: Recipe, plan: EpochPlan) -> None:
+        """Trace the recipe's program for such plans now, and compile it beside what follows."""
+
+    def has_program(self, recipe: Recipe) -> bool:
+        """Return whether the recipe's program exists already; it may build its model."""
+
+
 class Engine(Protocol):
     """Trains plans on one data set. A state belongs to one trial, and to the engine that started it."""
 

@@ -39,6 +39,12 @@ class CompiledProgram(Protocol):
         The sum starts from `before`. The outputs are valid if the third number of the span requests validation.
         """
 
+    def compile_ahead(self, state: State, updates: Updates, before: Any, shape: Shape) -> None:
+        """Trace the function that `train` calls with such arguments, and compile it beside what follows.
+
+        Nothing happens where that does not take the time of a later call.
+        """
+
 
 @runtime_checkable
 class ManyEpochs(Protocol):

@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -137,6 +138,17 @@ class CompiledEngine:
         compiled = self._programs.of(recipe)
         checkpoint = compiled.program.begin(state.executable.program.variables(state.arrays), recipe)
         return CompiledState(compiled, compiled.put(checkpoint), recipe, state.seeds, checkpoint, cap=state.cap)
+
+    def has_program(self, recipe: Recipe) -> bool:
+        """Return whether the recipe's program exists already."""
+        return self._programs.has(recipe)
+
+    def compile_ahead(self, recipe: Recipe, plan: EpochPlan) -> None:
+        """Trace a recipe's program now, and compile it beside what follows; errors are left to its training."""
+        with suppress(Exception):  # a user's model may raise anything
+            compiled = self._programs.of(recipe)
+            arrays = compiled.put(compiled.program.start(recipe, Seeds.from_trial(0)))
+            epochs.compile_ahead(compiled, arrays, recipe, plan)
 
     def run_epoch(self, state: CompiledState, plan: EpochPlan) -> tuple[CompiledState, EpochOutput]:
         """Execute one plan. Do not use the given state again.

@@ -37,6 +37,15 @@ def run_epoch(
     return state, total / plan.examples, outputs.reshape(len(outputs), -1)
 
 
+def compile_ahead(compiled: CompiledProgram, state: State, recipe: Recipe, plan: EpochPlan) -> None:
+    """Trace the function of a plan's first call, and compile it beside what follows."""
+    hyperparameters, parts = compiled.program.hyperparameters(recipe, plan), lay_out(compiled, plan)
+    part, span = parts[0], np.zeros(3, np.int32)
+    rule = compiled.program.rule_index(recipe)
+    updates = Updates(hyperparameters, padded_order(plan, parts), part.bounds, part.rates, span, rule)
+    compiled.compile_ahead(state, updates, np.float32(0.0), part.shape)
+
+
 def run_epochs(
     compiled: CompiledProgram, state: State, recipe: Recipe, plans: Sequence[EpochPlan]
 ) -> tuple[State, list[tuple[float, np.ndarray, list[np.ndarray]]]]:

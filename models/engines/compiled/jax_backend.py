@@ -5,7 +5,7 @@ of their results. Keep these names, and return states as plain tuples: existing 
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +17,7 @@ from jax import lax
 
 from nightune.models.backend import keep_compiled
 from nightune.models.data.dataset import Dataset
+from nightune.models.engines.compiled.ahead import Ahead
 from nightune.models.engines.compiled.arrays import Batch, Data, State, Update, Updates
 from nightune.models.engines.compiled.batch_layout import (
     Part,
@@ -58,7 +59,8 @@ class JaxBackend:
     """JAX on its first device.
 
     With `has_few_functions` batches of all sizes are added up from blocks of one, on a CPU: one function takes the
-    place of one for each size, and an update takes up to 40% longer (docs/decisions/0063).
+    place of one for each size, and an update takes up to 40% longer (docs/decisions/0130). Not in recurrent models,
+    which take the same time for each block as for a whole batch.
     """
 
     name = "jax"
@@ -87,8 +89,9 @@ class JaxProgram:
 
     def __init__(self, program: Program, data: Data, has_few_functions: bool = False) -> None:
         self.program, self.pace, self.data = program, Pace(), data
-        self._has_few_functions = has_few_functions
+        self._has_few_functions = has_few_functions and not program.has_recurrence
         self.first_calls = FirstCalls()
+        self._ahead, self._executables = Ahead(self.first_calls), dict[Hashable, Any]()
         self._extra: dict[str, Any] = {}
         self._capacities: dict[int, int] = {}  # maximum epochs of a call, by the length of their order
         # On CPUs, XLA is slow with convolutions inside loops (openxla/xla#34273): use one call per update.
@@ -168,14 +171,34 @@ class JaxProgram:
 
     def _call(self, state: State, epochs: Sequence[Updates], shape: Shape, before: Any) -> Any:
         """Compute epochs of one layout; return the state, and the losses, outputs and weights by epoch."""
+        padded, count = self._padded(state, epochs), np.int32(len(epochs))
+        function = (shape, padded.order.shape, padded.bounds.shape)
+        with self.first_calls.measured(function):
+            if executable := self._ahead.take(function):
+                self._executables[function] = executable
+            train = self._executables.get(function) or partial(self._train, shape=shape)
+            state, *results, weights = train(state, padded, count, before, self.data)
+        losses, outputs = map(np.asarray, results)
+        return State(*state), losses, outputs, weights
+
+    def compile_ahead(self, state: State, updates: Updates, before: Any, shape: Shape) -> None:
+        """Trace the function of these updates, and compile it in a thread."""
+        if self._is_stepwise or not self._is_on_cpu:
+            return
+        padded = self._padded(state, [updates])
+
+        def trace() -> Any:
+            return self._train.lower(state, padded, np.int32(1), before, self.data, shape=shape).compile
+
+        self._ahead.start((shape, padded.order.shape, padded.bounds.shape), trace)
+
+    def _padded(self, state: State, epochs: Sequence[Updates]) -> Updates:
+        """Stack the updates of epochs, with room for as many epochs as a call may have."""
         maximum = self._maximum_epochs(state, len(epochs[0].order)) if self._may_pad else 1
         padded = Updates(*(np.zeros((maximum, *array.shape), array.dtype) for array in epochs[0]))
         for arrays, values in zip(padded, zip(*epochs, strict=True), strict=True):
             arrays[: len(epochs)] = values
-        with self.first_calls.measured((shape, padded.order.shape, padded.bounds.shape)):
-            state, *results, weights = self._train(state, padded, np.int32(len(epochs)), before, self.data, shape=shape)
-        losses, outputs = map(np.asarray, results)
-        return State(*state), losses, outputs, weights
+        return padded
 
     def _maximum_epochs(self, state: State, length: int) -> int:
         """Return the capacity of a call in epochs, by the length of their order: part of the compiled shapes."""

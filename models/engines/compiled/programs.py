@@ -72,6 +72,10 @@ class Programs:
         self._cached[shared if compiled.program.has_shared_rules else own] = compiled
         return compiled
 
+    def has(self, recipe: Recipe) -> bool:
+        """Return whether the recipe's program is cached."""
+        return any(key in self._cached for key in self._keys(self._alike.leader(recipe)))
+
     def count(self, recipes: Sequence[Recipe]) -> int:
         """Return the number of programs of these recipes, without those whose models cannot be built."""
         keys = set()

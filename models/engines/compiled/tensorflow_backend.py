@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from nightune.models.data.dataset import Dataset
+from nightune.models.engines.compiled.ahead import Ahead
 from nightune.models.engines.compiled.arrays import Batch, Data, State, Update, Updates
 from nightune.models.engines.compiled.batch_layout import (
     Part,
@@ -82,6 +83,7 @@ class TensorFlowProgram:
     def __init__(self, program: Program, data: Data, reason_against_xla: str) -> None:
         self.program, self.pace, self._data = program, Pace(), data
         self.first_calls = FirstCalls()
+        self._ahead = Ahead(self.first_calls)
         self._reason_against_xla, self._has_xla = reason_against_xla, not reason_against_xla
         self._train: dict[Shape, Any] = {}
 
@@ -115,23 +117,46 @@ class TensorFlowProgram:
 
     def train(self, state: State, updates: Updates, before: Any, shape: Shape) -> tuple[State, Any, Any | None]:
         """Execute updates and validate in one call."""
-        if shape not in self._train:
-            function = partial(_train, self.program, shape)
-            has_xla = self._has_xla and shape.block > 0
-            self._train[shape] = tf.function(function, jit_compile=has_xla, autograph=False)
-        traced = (shape, len(updates.order), len(updates.bounds))
+        function, traced = self._function(shape), _traced(shape, updates)
         is_new = not self.first_calls.has(traced)
         with self.first_calls.measured(traced), self._names(traced) if is_new else nullcontext():
-            results = self._train[shape](state, Updates(*map(tf.constant, updates)), tf.constant(before), self._data)
+            self._ahead.take(traced)
+            results = function(state, Updates(*map(tf.constant, updates)), tf.constant(before), self._data)
         if is_new:
             publish_programs()
         trained: tuple[State, Any, Any | None] = results
         return trained
 
+    def compile_ahead(self, state: State, updates: Updates, before: Any, shape: Shape) -> None:
+        """Trace the function of these updates, and compile it in a thread: by a call without any update."""
+        if not self._has_xla or shape.block == 0 or _device() != "/CPU:0":
+            return
+        traced = _traced(shape, updates)
+        none = updates._replace(span=np.zeros_like(updates.span))
+
+        def trace() -> Any:
+            given = (state, Updates(*map(tf.constant, none)), tf.constant(before), self._data)
+            with self._names(traced):
+                return partial(self._function(shape).get_concrete_function(*given), *given)
+
+        self._ahead.start(traced, trace)
+
+    def _function(self, shape: Shape) -> Any:
+        if shape not in self._train:
+            function = partial(_train, self.program, shape)
+            has_xla = self._has_xla and shape.block > 0
+            self._train[shape] = tf.function(function, jit_compile=has_xla, autograph=False)
+        return self._train[shape]
+
     def _names(self, traced: tuple[Shape, int, int]) -> AbstractContextManager[None]:
         """Let the functions that a call traces in the block have the same names in each process."""
         rows = [row_count(tree) for tree in (self._data.inputs, self._data.validation)]
         return functions_numbered_from(first_number(f"{self.program.key} · {traced} · {rows}"))
+
+
+def _traced(shape: Shape, updates: Updates) -> tuple[Shape, int, int]:
+    """Return what a trace depends on in a program."""
+    return shape, len(updates.order), len(updates.bounds)
 
 
 def _device() -> str:

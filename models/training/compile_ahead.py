@@ -1,0 +1,29 @@
+"""Compile the programs of later trials beside what runs now."""
+
+from dataclasses import replace
+from typing import Any
+
+from nightune.models.data.dataset import Dataset
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.techniques.stopping.settings import StoppingSettings
+from nightune.models.training.controller import Controller
+from nightune.models.training.engine import CompilesAhead
+
+
+def compile_ahead(engine: Any, recipe: Recipe, dataset: Dataset, epochs: int) -> None:
+    """Trace the recipe's program now, and compile it beside what follows, if the engine does that.
+
+    `epochs` are those of its training. Nothing of the training changes; errors are left to it.
+    """
+    if not isinstance(engine, CompilesAhead) or dataset.folds:
+        return
+    recipe = replace(recipe, stopping=StoppingSettings("none"))
+    try:
+        controller = Controller(
+            recipe, len(dataset.train), epochs, 0, "val_loss", "minimize", dataset.task, outputs=dataset.output_count
+        )
+        plan = controller.next_epoch()
+    except ValueError:  # InputError is one
+        return
+    if plan is not None:
+        engine.compile_ahead(recipe, plan)

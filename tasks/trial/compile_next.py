@@ -1,0 +1,56 @@
+"""Compile the next program of a sweep beside the trials of the present one."""
+
+import os
+from collections.abc import Sequence
+
+from nightune.models.networks.architectures import ARCHITECTURES
+from nightune.models.recipe.params import read_recipe
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.user_code import is_reference
+from nightune.tasks.setting import Setting
+from nightune.tasks.trial.crash_log import open_crash_log
+from nightune.tasks.trial.trainer import Trainer
+from nightune.tuning.trial import Trial
+
+MOST_PROGRAMS = 2  # begun at a time: that of the first trial, if it is new, and the next one
+
+
+def compile_next(setting: Setting, trainer: Trainer, trials: Sequence[Trial]) -> None:
+    """Trace the first trial's program and the next other one now, and compile them beside what follows.
+
+    Only of built-in models on two processors or more: a user's code belongs to its trial, which may crash the process.
+    Models with limits are first built where the limits are asked.
+    """
+    from nightune.models.training.compile_ahead import compile_ahead  # noqa: PLC0415 - Keras
+    from nightune.models.training.engine import CompilesAhead  # noqa: PLC0415 - Keras
+
+    engine, begun, limits = trainer.engine, 0, setting.study.limits
+    if limits.of_model or limits.memory_gib or trainer.dataset.folds or _processors() < MOST_PROGRAMS:
+        return
+    if not isinstance(engine, CompilesAhead):
+        return
+    crash_log = open_crash_log(setting.store.root, setting.study.name)
+    for trial in trials:
+        recipe = _own_recipe(trial)
+        if recipe is None or engine.has_program(recipe) or crash_log.final_crash(trial.key):
+            continue
+        with crash_log.training(trial.key, trial.number):  # if it crashes the process, it is this trial's
+            compile_ahead(engine, recipe, trainer.dataset, setting.study.search.epochs)
+        begun += 1
+        if begun == MOST_PROGRAMS or trial is not trials[0]:
+            return
+
+
+def _processors() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux: those that this process may use
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _own_recipe(trial: Trial) -> Recipe | None:
+    """Return the recipe of a trial without a user's code; None for any other, and for params that make no recipe."""
+    try:
+        recipe = read_recipe(trial.params)
+    except ValueError:
+        return None
+    has_own = recipe.architecture not in ARCHITECTURES or any(map(is_reference, map(str, recipe.training.losses)))
+    return None if has_own else recipe

@@ -1,0 +1,90 @@
+"""Compiled beside other work, a program trains as one that its first training compiles."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nightune.models.data.dataset import Dataset
+from nightune.models.engines.compiled.first_calls import FirstCalls
+from nightune.models.engines.make import make_engine
+from nightune.models.recipe.recipe import Recipe
+from nightune.models.training.compile_ahead import compile_ahead
+from nightune.models.training.engine import COMPILED_ENGINES
+from nightune.models.training.plan import EpochPlan
+from nightune.models.training.seeds import Seeds
+from tests.models.conftest import BACKEND, MakeDataset
+
+HERE = Path()
+MakeRecipe = Callable[..., Recipe]
+MakePlan = Callable[..., EpochPlan]
+
+
+def setup_module() -> None:
+    """Import modules that import Keras: when the tests run, not when they are collected."""
+    global Ahead
+    from nightune.models.engines.compiled.ahead import Ahead
+
+
+@pytest.fixture
+def dataset(make_dataset: MakeDataset) -> Dataset:
+    return make_dataset()
+
+
+def trained(engine: Any, recipe: Recipe, plan: EpochPlan) -> list[np.ndarray]:
+    state, output = engine.run_epoch(engine.start(recipe, Seeds(1, 2, 3)), plan)
+    return [*engine.weights(state), np.array([output.loss]), output.outputs]
+
+
+def test_a_program_that_was_compiled_ahead_trains_the_same_and_is_compiled_once(
+    dataset: Dataset, recipe: MakeRecipe, make_plan: MakePlan
+) -> None:
+    given, plan = recipe(optimizer="adam", model__dropout=0.2), make_plan(sizes=[22], rates=0.01)
+    ahead, usual = (make_engine(COMPILED_ENGINES[BACKEND], dataset, HERE) for _ in range(2))
+    engine: Any = ahead
+    assert not engine.has_program(given)
+    compile_ahead(engine, given, dataset, epochs=3)
+    compile_ahead(engine, given, dataset, epochs=3)
+    assert engine.has_program(given)
+    assert engine.compilation.functions == 0
+    for _ in range(2):
+        for one, other in zip(trained(ahead, given, plan), trained(usual, given, plan), strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert engine.compilation.functions == 1
+    (program,) = engine._programs.values()
+    if BACKEND == "tensorflow":
+        assert [each.experimental_get_tracing_count() for each in program._train.values()] == [1]
+    else:
+        assert len(program._executables) == 1
+
+
+def test_errors_are_left_to_the_training(dataset: Dataset, user_model: Callable[[str], str], tmp_path: Path) -> None:
+    from nightune.models.recipe.params import read_recipe
+
+    broken = read_recipe({"model.architecture": user_model("def build(input_shape, output_size):\n    1 / 0\n")})
+    engine = make_engine(COMPILED_ENGINES[BACKEND], dataset, tmp_path)
+    compile_ahead(engine, broken, dataset, epochs=1)
+    with pytest.raises(ValueError, match="division by zero"):
+        engine.start(broken, Seeds(1, 2, 3))
+    compile_ahead(make_engine("fit", dataset, tmp_path), broken, dataset, epochs=1)  # which compiles no program
+
+
+def test_a_function_is_begun_once_and_one_that_failed_is_compiled_by_its_first_call() -> None:
+    calls, begun = FirstCalls(), []
+    ahead = Ahead(calls)
+
+    def trace(result: Any) -> Callable[[], Callable[[], Any]]:
+        begun.append(result)
+        return lambda: result / 1
+
+    for function, result in (("one", 4), ("one", 5), ("failed", "text")):
+        ahead.start(function, lambda result=result: trace(result))  # type: ignore[misc]
+    assert begun == [4, "text"]
+    assert (ahead.take("one"), ahead.take("one"), ahead.take("failed")) == (4.0, None, None)
+    with calls.measured("called"):
+        pass
+    ahead.start("called", lambda: trace(6))
+    assert begun == [4, "text"]
+    assert calls.seconds >= 0.0
