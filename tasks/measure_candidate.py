@@ -175,7 +175,9 @@ def measure(
     own = None if baseline is None else asked.own
     named = [asked.metric, *asked.report]
     metrics = all_metrics(predictor, inputs, test.targets, asked.head, test.weights, named, own)
-    values = None if baseline is None else MetricValues.of(asked.metric, question.direction, gain, baseline)
+    values = None
+    if baseline is not None:
+        values = MetricValues.of(asked.metric, question.direction, gain, baseline, asked.own is not None)
     return Evidence(question.loss, gain, baseline, tuple(guards), metrics, tuple(notes), values)
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from nightune.models.data.storage import preprocessing_files
+from nightune.tasks.loss_error import record_loss_error
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
 from nightune.tasks.tracking.registry import registry
@@ -26,6 +27,7 @@ from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep, parse_con
 from nightune.tasks.tracking.trials.costs import record_costs
 from nightune.tasks.tracking.trials.recorded import fold_errors, read_row_counts, recorded_trials
 from nightune.tasks.tracking.trials.results import record_results
+from nightune.tasks.tracking.trials.row_errors import read_row_error
 from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.snapshots import drop_all_snapshots
 from nightune.tasks.tracking.trials.trials import attach, finished_trials
@@ -33,7 +35,7 @@ from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.analysis.importance import WhatMattered, by_importance, what_mattered
 from nightune.tuning.analysis.leaderboard import leaderboard, status_counts, varying_params
-from nightune.tuning.analysis.metric_values import IN_UNITS_OF_TARGET, search_unit
+from nightune.tuning.analysis.metric_values import IN_UNITS_OF_TARGET, known_metric, search_unit
 from nightune.tuning.analysis.promotion_gate import Decision
 from nightune.tuning.analysis.standard_errors import (
     SHARE_METRICS,
@@ -169,6 +171,9 @@ def write_report(setting: Setting) -> SweepReport:
     report = read_report(setting.store, setting.study.name, setting.sweep)
     if report.best is not None and not setting.sweep.has_folds:
         attach(setting.store, report.best.run_id, preprocessing_files(setting.data.folder), names.PREPROCESSING_FOLDER)
+    if report.best is not None:
+        record_loss_error(setting, report.best)
+        report = replace(report, errors=_errors_of(setting, report))
     write_failures(setting.store, setting.sweep, report.results)
     open_crash_log(setting.store.root, setting.study.name).clear()
     drop_all_snapshots(setting.store, setting.sweep)
@@ -177,6 +182,10 @@ def write_report(setting: Setting) -> SweepReport:
     write_view(setting.store, setting.sweep, report.by_importance)
     finished = finish_sweep(setting.store, setting.sweep, as_csv(report.rows()), report.rows())
     return replace(report, sweep=finished, has_view=True)
+
+
+def _errors_of(setting: Setting, report: SweepReport) -> StandardErrors:
+    return _errors(setting.store, setting.sweep, report.results, report.confirmation, report.findings)
 
 
 def importance_of_dimensions(setting: Setting) -> WhatMattered:
@@ -231,11 +240,12 @@ def _errors(
         return UNKNOWN
     if sweep.has_folds:
         return standard_errors(results, confirmation, fold_errors(recorded_trials(store, sweep)), None)
-    rows = None
-    if sweep.metric in SHARE_METRICS:
-        data, counts = _content(store, sweep).get("data"), read_row_counts(store, best.run_id)
-        rows = rows_of_share(sweep.metric, counts, data, findings)
-    return standard_errors(results, confirmation, {}, rows)
+    if plain_metric(sweep.metric) in SHARE_METRICS:  # otherwise the study need not be read
+        content = _content(store, sweep)
+        counts = read_row_counts(store, best.run_id)
+        rows = rows_of_share(known_metric(sweep.metric, content), counts, content.get("data"), findings)
+        return standard_errors(results, confirmation, {}, rows)
+    return standard_errors(results, confirmation, {}, None, read_row_error(store, best.run_id))
 
 
 def _standing(store: Store, study: str, sweep: Sweep) -> Standing:

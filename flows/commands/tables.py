@@ -15,9 +15,9 @@ from nightune.tasks.tracking.store import names
 from nightune.tasks.write_report import SweepReport
 from nightune.tuning.analysis.confirmation import Claim
 from nightune.tuning.analysis.importance import Edge, WhatMattered, is_trusted
-from nightune.tuning.analysis.metric_values import IN_UNITS_OF_TARGET, OF_TARGET, MetricValues, values_text
+from nightune.tuning.analysis.metric_values import MetricValues, values_text
 from nightune.tuning.analysis.sweep_comparison import Difference, Score
-from nightune.vocabulary import metric_limits, plain_metric
+from nightune.vocabulary import metric_limits
 
 if TYPE_CHECKING:  # their modules import more than a table needs
     from nightune.tasks.promote_model import Promotion
@@ -126,7 +126,7 @@ def print_promotion(console: Console, promotion: "Promotion") -> None:
 
 def _unit(values: MetricValues | None) -> str:
     """The unit of the values on the test split, where they have one."""
-    return f" · {OF_TARGET}" if values is not None and plain_metric(values.metric) in IN_UNITS_OF_TARGET else ""
+    return f" · {values.unit}" if values is not None and values.unit else ""
 
 
 def print_versions(console: Console, versions: Sequence[Version]) -> None:

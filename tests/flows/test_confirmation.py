@@ -40,7 +40,12 @@ def runs_in(store: Path, kind: str):  # type: ignore[no-untyped-def]
 
 
 def test_without_the_section_nothing_is_retrained(small_study: Path, runs) -> None:  # type: ignore[no-untyped-def]
-    assert tune(small_study).confirmation is None
+    report = tune(small_study)
+    assert report.confirmation is None
+    trials = runs("trial").set_index("run_id")
+    error = trials.loc[report.results[0].run_id, "metrics.objective_standard_error_over_rows"]
+    assert 0 < error < report.results[0].objective  # of 30 rows
+    assert set(report.errors.by_trial.values()) == {error}
     assert len(runs("replicate")) == 0
 
 

@@ -1,5 +1,6 @@
 """Answers to held-out rows equal the metrics of training; rows and columns are those of the source."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,30 @@ def test_classes_and_losses_are_those_of_training(size: int) -> None:
     assert found.probabilities.sum(axis=2) == pytest.approx(np.ones((2, 50)))
     if size == 1:
         assert held_out_answers(outputs, dataset, head, rows, 0.999).predicted.sum() < found.predicted.sum()
+
+
+@pytest.mark.parametrize("kind", ["classes", "two classes", "labels", "quantities"])
+def test_losses_of_rows_have_the_validation_loss_as_their_mean(kind: str) -> None:
+    from nightune.models.data.dataset import Examples
+    from nightune.models.networks.heads import Head
+    from nightune.models.networks.rows_as_trained import losses_as_trained, standard_error_of_mean
+
+    generator = np.random.default_rng(0)
+    size = 1 if kind == "two classes" else 3
+    targets = {
+        "classes": generator.integers(0, 3, 40).astype(np.int32),
+        "two classes": generator.integers(0, 2, 40).astype(np.int32),
+        "labels": generator.integers(0, 2, (40, 3)).astype(np.int32),
+        "quantities": generator.normal(size=(40, 3)).astype(np.float32),
+    }[kind]
+    task = {"classes": "multiclass", "two classes": "binary", "labels": "multilabel"}.get(kind, "regression")
+    outputs, weights = generator.normal(size=(40, size)).astype(np.float32), generator.integers(1, 3, 40) / 2
+    rows = Examples(np.zeros((40, 1), np.float32), targets, weights=weights.astype(np.float32))
+    head = Head(kind, is_logits=True)
+    losses = losses_as_trained(head, outputs, rows)
+    assert losses.mean() == pytest.approx(head.metrics(task, outputs, targets)["loss"], rel=1e-5)
+    assert standard_error_of_mean(losses, None) == pytest.approx(losses.std(ddof=1) / math.sqrt(40))
+    draws = [generator.choice(40, 40) for _ in range(2000)]
+    means = [np.average(losses[drawn], weights=weights[drawn]) for drawn in draws]
+    assert standard_error_of_mean(losses, rows.weights) == pytest.approx(np.std(means), rel=0.1)
+    assert math.isnan(standard_error_of_mean(losses[:1], None))

@@ -25,6 +25,14 @@ def test_quantities_are_in_units_of_the_target() -> None:
     assert text.count("units of the target") == 2  # of the value, and of the gain
 
 
+def test_a_metric_of_the_user_has_no_unit_of_a_built_in_one() -> None:
+    own = MetricValues("val_quantile_mae", "minimize", 43.0, 70.0, is_own=True)
+    assert own.unit == ""
+    assert "units of the target" not in description_of(verdict(Decision.PROMOTED, against=None, values=own), 1)
+    of_head = MetricValues("val_price_mae", "minimize", 43.0, 70.0)
+    assert of_head.unit == MetricValues("val_mae", "minimize", 43.0, 70.0).unit != ""
+
+
 def test_a_long_reason_leaves_room_for_how_to_load_it() -> None:
     text = description_of(replace(verdict(Decision.FORCED, because="y" * 9000), reason="x" * 9000), 1)
     assert len(text) <= names.TAG_LENGTH

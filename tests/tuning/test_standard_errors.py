@@ -42,6 +42,13 @@ def test_seeds_come_before_folds_and_folds_before_rows() -> None:
     assert standard_errors(RESULTS, equal, {}, 400).source == standard_errors(RESULTS, None, {}, 400).source
 
 
+def test_the_rows_of_the_best_trial_stand_for_all_where_the_objective_is_no_share() -> None:
+    errors = standard_errors(RESULTS, None, {}, None, of_best=0.02)
+    assert errors.by_trial == dict.fromkeys((0, 1, 2), 0.02)
+    assert "best trial" in errors.source
+    assert standard_errors(RESULTS, None, {0: 0.5}, None, of_best=0.02).by_trial[1] == 0.5
+
+
 def test_trials_within_one_error_of_the_best_are_alike_in_both_directions() -> None:
     errors = standard_errors(RESULTS, None, {}, 400)
     assert [errors.is_alike(each, RESULTS[0], "maximize") for each in RESULTS] == [True, True, False, False]

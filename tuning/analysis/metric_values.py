@@ -50,16 +50,22 @@ class MetricValues:
     challenger: float
     baseline: float
     champion: float | None = None  # None without a comparable champion
+    is_own: bool = False  # a function of the user, whatever its name ends in; verdicts before do not say so
+
+    @property
+    def unit(self) -> str:
+        """The unit of the values in words; empty for that of no quantity, and for a function of the user."""
+        return OF_TARGET if not self.is_own and plain_metric(self.metric) in IN_UNITS_OF_TARGET else ""
 
     @classmethod
-    def of(cls, metric: str, direction: str, gain: Gain | None, baseline: Gain) -> "MetricValues":
+    def of(cls, metric: str, direction: str, gain: Gain | None, baseline: Gain, is_own: bool = False) -> "MetricValues":
         """Convert losses: that of a metric that is maximized is 1 minus its value."""
 
         def value(loss: float) -> float:
             return loss if direction == "minimize" else 1.0 - loss
 
         champion = None if gain is None else value(gain.opponent_loss)
-        return cls(metric, direction, value(baseline.challenger_loss), value(baseline.opponent_loss), champion)
+        return cls(metric, direction, value(baseline.challenger_loss), value(baseline.opponent_loss), champion, is_own)
 
 
 def values_text(values: MetricValues | None) -> str:

@@ -11,6 +11,7 @@ from nightune.vocabulary import WEIGHTED_SAID, sign_of
 
 SHARE_METRICS = ("val_accuracy", "val_top_3", "val_top_5")  # shares of rows that are right, independently of each other
 POOLED_FOLDS = "of the mean over folds, pooled over the better half of the trials"
+OF_BEST_ROWS = "by the held-out rows of the best trial"
 RANKING_SPLITS = ("ranking", "validation")  # the first one that a study has ranks its trials
 
 
@@ -35,12 +36,14 @@ def standard_errors(
     confirmation: Confirmation | None,
     fold_errors: Mapping[int, float],
     rows: int | None,
+    of_best: float | None = None,
 ) -> StandardErrors:
     """Return the errors of the ranked results, which are best first: by seeds once confirmed, else by folds, or rows.
 
     `fold_errors` are those of means over folds by trial number, `rows` is the number of rows that the objective is a
     share of; None if it is no share, or if rows have weights. Those of folds are pooled over the better half: the
-    spread of three folds can be next to nothing by chance.
+    spread of three folds can be next to nothing by chance. `of_best` is that of the best trial's mean over its rows,
+    which stands for all.
     """
     ranked = [result for result in results if result.is_ranked]
     deviation = math.nan if confirmation is None else seed_deviation(confirmation)
@@ -55,6 +58,8 @@ def standard_errors(
     if rows:
         errors = {each.trial.number: share_error(each.objective, rows) for each in ranked}
         return StandardErrors(errors, f"by {rows} held-out rows")
+    if of_best is not None:
+        return StandardErrors({each.trial.number: of_best for each in ranked}, OF_BEST_ROWS)
     return UNKNOWN
 
 
@@ -74,7 +79,8 @@ def share_error(share: float, rows: int) -> float:
 def rows_of_share(metric: str, row_counts: Mapping[str, int], data: object, findings: Sequence[str] = ()) -> int | None:
     """Return the number of rows that the objective is a share of, all of the same weight; None if it is no such share.
 
-    `data` is the section of the study's content. Weights that no key of it names are a finding about the data.
+    `metric` is a known one, of several heads as if one were the only one. `data` is the section of the study's
+    content. Weights that no key of it names are a finding about the data.
     """
     rows = ranking_rows(row_counts)
     is_weighted = not isinstance(data, Mapping) or any("weight" in str(key) and value for key, value in data.items())

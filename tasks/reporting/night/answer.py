@@ -21,7 +21,7 @@ from nightune.tuning.analysis.leaderboard import status_counts
 from nightune.tuning.analysis.metric_values import OF_TARGET, values_text
 from nightune.tuning.analysis.paired_gain import Gain
 from nightune.tuning.analysis.promotion_gate import Decision, Verdict
-from nightune.tuning.analysis.quantiles import share_interval
+from nightune.tuning.analysis.quantiles import normal_quantile, share_interval
 from nightune.tuning.analysis.standard_errors import fold_reach, rows_of_share, standard_errors
 from nightune.tuning.trial import UNRANKED, Status, TrialResult
 
@@ -183,7 +183,10 @@ def _row_doubt(night: Night) -> str:
         reach = fold_reach(by_folds.by_trial[night.winner.trial.number], _folds(night), 0.95)
         return f"Over its folds the score is uncertain by ±{night.measure.points(reach)} or more. "
     data = night.origin.content.get("data", {})
-    rows = rows_of_share(night.sweep.metric, night.row_counts, data, night.findings)
+    rows = rows_of_share(night.known_metric(night.sweep.metric), night.row_counts, data, night.findings)
+    if not rows and night.row_error is not None:
+        by_rows = night.measure.points(normal_quantile(0.975) * night.row_error)
+        return f"By its held-out rows alone it is uncertain by ±{by_rows} at 95{SPACE}%. "
     if not rows:
         return ""
     low, high = (night.measure.text(end) for end in share_interval(night.score, rows, 0.95))

@@ -31,6 +31,7 @@ from nightune.tasks.tracking.trials.recorded import (
     read_row_counts,
     recorded_trials,
 )
+from nightune.tasks.tracking.trials.row_errors import read_row_error
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.analysis.confirmation import Confirmation, ConfirmedFinalist, seed_band
 from nightune.tuning.analysis.effects import Effect, effects
@@ -90,6 +91,7 @@ class Night:
     pages: Pages = field(default_factory=lambda: Pages(""))
     accounts: Accounts = field(default_factory=Accounts)
     answers: Mapping[int, FinalistAnswers] = field(default_factory=dict)  # by trial, as far as they are recorded
+    row_error: float | None = None  # of the best trial's objective over its held-out rows, where it is recorded
     champion_params: Mapping[str, Value] = field(default_factory=dict)  # empty where they are not known
 
     @cached_property
@@ -230,7 +232,9 @@ def read_night(store: Store, study: str, sweep: Sweep) -> Night:
     )
     before = known.get(night.champion.version) if night.champion is not None else None
     params = read_params(store, before.run_id) if before is not None and before.is_ours else {}
-    night = replace(night, champion_params=params)
+    best = next(iter(night.ranked), None)
+    row_error = None if best is None else read_row_error(store, best.run_id)
+    night = replace(night, champion_params=params, row_error=row_error)
     metrics = dict.fromkeys((sweep.metric, *CURVES))
     curves = {each.trial.number: read_curves(store, each.run_id, metrics) for each in night.learners}
     return replace(night, curves=curves, reported=_reported(store, night), answers=_finalist_answers(store, night))

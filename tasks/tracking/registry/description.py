@@ -1,8 +1,7 @@
 """The description of a registered version on MLflow's page: verdict, score on the test split, how to load it."""
 
-from nightune.tuning.analysis.metric_values import IN_UNITS_OF_TARGET, OF_TARGET, values_text
+from nightune.tuning.analysis.metric_values import values_text
 from nightune.tuning.analysis.promotion_gate import Verdict, gain_text
-from nightune.vocabulary import plain_metric
 
 LONGEST = 1500  # characters of a reason; MLflow keeps 5000 of a description
 
@@ -11,7 +10,7 @@ def description_of(verdict: Verdict, version: int) -> str:
     """Return the description as markdown."""
     candidate, values = verdict.candidate, verdict.values
     metric = "" if values is None else values.metric
-    unit = f" {OF_TARGET}" if plain_metric(metric) in IN_UNITS_OF_TARGET else ""
+    unit = f" {values.unit}" if values is not None and values.unit else ""
     pairs = (("champion", verdict.gain), ("baseline", verdict.baseline))
     gains = [f"- against the {name}: {gain_text(gain, metric)}{unit}" for name, gain in pairs if gain is not None]
     because = f" Forced because: {verdict.because[:LONGEST]}." if verdict.because else ""

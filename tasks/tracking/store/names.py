@@ -120,6 +120,7 @@ ONCE = (OBJECTIVE, BEST_EPOCH, EPOCHS, SECONDS)
 PEAKS = reported_names.PEAKS
 MODEL_COSTS = ("parameters", "size_mb", "latency_ms")  # where [limits] names one of them
 OBJECTIVE_ERROR = "objective_standard_error"  # of the mean over folds
+ROW_ERROR = "objective_standard_error_over_rows"  # of the best trial of a sweep, where the objective is val_loss
 
 # Curves that tasks read.
 LOSS = reported_names.LOSS

@@ -1,0 +1,43 @@
+"""The training loss of single rows, whose mean is `val_loss`: in the scale of the targets as they are trained."""
+
+import numpy as np
+
+from nightune.models.data.dataset import Examples
+from nightune.models.networks.heads import Head
+from nightune.models.networks.joint_heads import JointHead
+from nightune.models.networks.metrics import label_losses, log_probabilities
+
+
+def losses_as_trained(head: Head, outputs: np.ndarray, examples: Examples) -> np.ndarray:
+    """Return the loss of each row, (rows,) float64, from finite outputs (rows, size); of several heads their sum."""
+    if isinstance(head, JointHead):
+        return sum(
+            (
+                part.weight * losses_as_trained(part.head, part.outputs(outputs), examples.of_head(part.data))
+                for part in head.parts
+                if part.weight
+            ),
+            np.zeros(len(outputs)),
+        )
+    values = outputs.astype(np.float64).reshape(len(outputs), -1)
+    if head.loss is not None and head.loss.example_loss is not None:
+        return head.loss.rows(values, head.targets(examples.targets))
+    if head.kind == "quantities":
+        errors: np.ndarray = ((values - examples.targets.reshape(values.shape)) ** 2).mean(axis=1)
+        return errors
+    if head.kind == "labels":
+        losses: np.ndarray = label_losses(values, examples.targets.reshape(values.shape), head.is_logits).mean(axis=1)
+        return losses
+    places = examples.targets.astype(np.int64).reshape(-1)
+    chosen: np.ndarray = log_probabilities(values, head.is_logits)[np.arange(len(values)), places]
+    return -chosen
+
+
+def standard_error_of_mean(losses: np.ndarray, weights: np.ndarray | None) -> float:
+    """Return the standard error of the mean of independent rows, weighted if they have weights; NaN for one row."""
+    count = len(losses) if weights is None else int(np.count_nonzero(weights))
+    if count < 2:
+        return float("nan")
+    shares = np.full(len(losses), 1.0 / len(losses)) if weights is None else weights / weights.sum(dtype=np.float64)
+    away = losses - float(shares @ losses)
+    return float(np.sqrt(count / (count - 1) * np.sum((shares * away) ** 2)))

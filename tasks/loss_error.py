@@ -1,0 +1,56 @@
+"""Record by how much the best trial's `val_loss` is uncertain, by the losses of its held-out rows."""
+
+import logging
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from nightune.models.error_causes import cause_of
+from nightune.models.recipe.params import read_recipe
+from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.store.errors import StoreLostError
+from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint
+from nightune.tasks.tracking.trials.row_errors import read_row_error, write_row_error
+from nightune.tasks.trial.trainer import make_trainer
+from nightune.tuning.trial import TrialResult
+
+METRIC = "val_loss"
+
+logger = logging.getLogger("nightune")
+
+
+def record_loss_error(setting: Setting, best: TrialResult) -> None:
+    """Write the standard error of the best trial's `val_loss` to its run; nothing for other metrics, and with folds.
+
+    A model that does not open leaves it unknown, with a warning. The rows are taken as independent of each other.
+    """
+    sweep = setting.sweep
+    if sweep.metric != METRIC or sweep.has_folds or sweep.is_complete:
+        return
+    if read_row_error(setting.store, best.run_id) is None:
+        try:
+            error = _error(setting, best)
+        except (MemoryError, OSError, StoreLostError):
+            raise
+        except Exception as error_of_model:  # what a lost class or a damaged file raises is up to Keras
+            logger.warning("trial %d · standard error unknown: %s", best.trial.number, cause_of(error_of_model))
+            return
+        if np.isfinite(error):
+            write_row_error(setting.store, best.run_id, error)
+
+
+def _error(setting: Setting, best: TrialResult) -> float:
+    from nightune.models.engines.prediction import prediction_spans  # noqa: PLC0415 - Keras
+    from nightune.models.networks.rows_as_trained import losses_as_trained, standard_error_of_mean  # noqa: PLC0415
+    from nightune.models.serving.input_trees import in_memory, rows_of  # noqa: PLC0415
+    from nightune.models.serving.predictor import Predictor, open_model  # noqa: PLC0415
+
+    trainer = make_trainer(setting.sweep.engine, setting.data, setting.study, setting.store.compiled)
+    rows, head = trainer.dataset.ranking, trainer.engine.head(read_recipe(best.trial.params))
+    with tempfile.TemporaryDirectory() as folder:
+        model = open_model(fetch_checkpoint(setting.store, best.run_id, Path(folder)))
+        predictor = Predictor(model, None, {**trainer.dataset.description, **head.description})
+        spans = prediction_spans(rows.inputs)
+        outputs = np.concatenate([predictor.outputs(in_memory(rows_of(rows.inputs, span))) for span in spans])
+    return standard_error_of_mean(losses_as_trained(head, outputs, rows), rows.weights)
