@@ -183,3 +183,30 @@ def test_numbers_that_may_stand_for_no_value_are_said_with_a_remedy_that_works(t
         assert [line.missing > 0 for line in remedied.columns if line.name == "a"] == [True]
         assert not any("far from" in finding for finding in remedied.findings)
         assert not any("no value" in finding for finding in load(tmp_path, "t.csv", numeric={"a": ""}).findings)
+
+
+@pytest.mark.parametrize(("first", "last"), [(20, 29), (20, 21)])
+def test_rows_behind_an_open_quote_are_said(tmp_path, first, last):
+    lines = [f'{row},{chr(34) if row in (first, last) else ""}note,{row % 2}' for row in range(ROWS)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c", *lines, ""]))
+    table = read_source("t.csv", tmp_path)
+    assert len(table.frame) == ROWS - (last - first)
+    assert any(f"{last - first} line ends" in finding for finding in table.findings)
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c", *lines, ""]).replace('"', '""""'))
+    assert len(read_source("t.csv", tmp_path).frame) == ROWS
+
+
+def test_fields_of_several_lines_are_no_rows(tmp_path):
+    TABLE.assign(note="Rome, IT\nOslo").to_csv(tmp_path / "t.csv", index=False)
+    assert read_source("t.csv", tmp_path).findings == ()
+
+
+def test_numbers_of_the_type_category_are_said_and_are_labels_by_the_remedy(tmp_path):
+    TABLE.assign(rooms=TABLE.rooms.astype("category")).to_parquet(tmp_path / "t.parquet")
+    (said,) = [finding for finding in load(tmp_path, "t.parquet").findings if "amounts" in finding]
+    assert 'categorical = ["rooms"]' in said
+    TABLE.to_parquet(tmp_path / "plain.parquet")
+    assert not any("amounts" in finding for finding in load(tmp_path, "plain.parquet").findings)
+    kept = load(tmp_path, "t.parquet", categorical=("rooms",))
+    assert [line.read_as for line in kept.columns if line.name == "rooms"] == ["category"]
+    assert not any("amounts" in finding for finding in kept.findings)
