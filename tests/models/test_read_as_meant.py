@@ -187,7 +187,7 @@ def test_numbers_that_may_stand_for_no_value_are_said_with_a_remedy_that_works(t
 
 @pytest.mark.parametrize(("first", "last"), [(20, 29), (20, 21)])
 def test_rows_behind_an_open_quote_are_said(tmp_path, first, last):
-    lines = [f'{row},{chr(34) if row in (first, last) else ""}note,{row % 2}' for row in range(ROWS)]
+    lines = [f"{row},{chr(34) if row in (first, last) else ''}note,{row % 2}" for row in range(ROWS)]
     (tmp_path / "t.csv").write_text("\n".join(["a,b,c", *lines, ""]))
     table = read_source("t.csv", tmp_path)
     assert len(table.frame) == ROWS - (last - first)

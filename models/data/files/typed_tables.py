@@ -38,7 +38,7 @@ def read_parquet(place: Path) -> "pd.DataFrame":
 
 
 def category_remarks(place: Path, table: "pd.DataFrame", stated: Collection[str]) -> tuple[str, ...]:
-    """Say which columns of numbers were categories of pandas, a type that Parquet does not keep, without those stated."""
+    """Say which numbers were categories of pandas, a type that Parquet does not keep; stated columns are left out."""
     from pyarrow import parquet  # noqa: PLC0415 - only for Parquet
 
     file = place if place.is_file() else _visible_files(place)[0]
