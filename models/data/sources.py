@@ -54,7 +54,9 @@ def read_source(
     refuse_unknown_names(options.arrays)
     if source in BUILT_IN:
         options.refuse_unread("built-in", source)
-        return _read_built_in(source)
+        read, own = _read_built_in(source), folder / source
+        said = f'{source!r} is a data set of scikit-learn; for the folder of this name write source = "./{source}"'
+        return replace(read, findings=(said,)) if own.exists() else read
     if is_reference(source):
         options.refuse_unread(FUNCTION, source)
         result = call_function(source, folder, KEY, options.arguments)
