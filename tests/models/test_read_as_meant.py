@@ -210,3 +210,15 @@ def test_numbers_of_the_type_category_are_said_and_are_labels_by_the_remedy(tmp_
     kept = load(tmp_path, "t.parquet", categorical=("rooms",))
     assert [line.read_as for line in kept.columns if line.name == "rooms"] == ["category"]
     assert not any("amounts" in finding for finding in kept.findings)
+
+
+def test_targets_of_nines_and_counts_with_a_rare_one_have_a_remedy_that_works(tmp_path):
+    costs = np.where(np.arange(ROWS) % 9 == 0, -999.0, np.arange(ROWS) / 7)
+    pd.DataFrame({"x": range(ROWS), "sold": costs}).to_csv(tmp_path / "t.csv", index=False)
+    assert any("target:" in finding and "-999" in finding for finding in load(tmp_path, "t.csv").findings)
+    assert load(tmp_path, "t.csv", missing=("-999",)).train.targets.min() >= 0
+    counts = np.where(np.arange(ROWS) == 7, 5, np.arange(ROWS) % 4)
+    pd.DataFrame({"x": range(ROWS), "sold": counts}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(InputError, match='task = "regression"'):
+        load(tmp_path, "t.csv")
+    assert load(tmp_path, "t.csv", task="regression").task == "regression"
