@@ -9,7 +9,7 @@ from nightune.models.data.files.csv_dialects import BLANKS, Dialect
 if TYPE_CHECKING:
     import pandas as pd
 
-LAST_BYTES = 2**16
+LAST_BYTES, BLOCK_BYTES = 2**16, 2**22
 SHOWN = 40  # characters of a field
 
 
@@ -28,10 +28,10 @@ def cut_off(file: Path, dialect: Dialect, width: int, name: str) -> tuple[str, .
     return (said,) if 0 < count < width else ()
 
 
-def swallowed_rows(table: "pd.DataFrame", dialect: Dialect, name: str) -> tuple[str, ...]:
+def swallowed_rows(file: Path, table: "pd.DataFrame", dialect: Dialect, name: str) -> tuple[str, ...]:
     """Say that fields hold whole rows: as many separators for each of their line ends as a row has."""
     width, found = len(table.columns), []
-    if dialect.separator == BLANKS or width == 1:
+    if dialect.separator == BLANKS or width == 1 or _line_ends(file) <= len(table) + 1:
         return ()
     for column in table.columns:
         if table[column].dtype.kind == "O" or str(table[column].dtype) == "str":
@@ -42,3 +42,9 @@ def swallowed_rows(table: "pd.DataFrame", dialect: Dialect, name: str) -> tuple[
     rows, example = sum(text.count("\n") for text in found), " ".join(found[0].split())[:SHOWN]
     problem = f"{name}: {len(found)} fields hold {rows} line ends with the separators of whole rows: {example!r}"
     return (f"{problem}; is a quote open? Close it, or write it twice within quotes",)
+
+
+def _line_ends(file: Path) -> int:
+    """Count the line ends of a file: with as many as rows, no field can hold one."""
+    with file.open("rb") as stream:
+        return sum(block.count(b"\n") for block in iter(lambda: stream.read(BLOCK_BYTES), b""))
