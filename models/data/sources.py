@@ -18,6 +18,7 @@ from nightune.models.data.files.image_folders import holds_images, read_images
 from nightune.models.data.files.json_tables import read_json
 from nightune.models.data.files.kinds import ARRAYS as ARRAY_KINDS
 from nightune.models.data.files.kinds import OTHERS, PACKED, kind_of, listed_formats
+from nightune.models.data.files.other_content import refuse_other_content
 from nightune.models.data.files.typed_tables import category_remarks, read_excel, read_feather, read_parquet
 from nightune.models.data.named_columns import tidy
 from nightune.models.data.returned import from_mapping, from_result
@@ -65,6 +66,8 @@ def read_source(
     place = existing_place(source, folder)
     kind = kind_of_place(place)
     options.refuse_unread(kind, source)
+    if place.is_file():
+        refuse_other_content(place, kind)
     if kind == IMAGES:
         return read_images(place, options)
     if kind in ARRAY_KINDS:

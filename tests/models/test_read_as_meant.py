@@ -1,6 +1,8 @@
 """Files that would be read as something else in silence are read as meant, said, or refused with what to do."""
 
+import gzip
 import re
+import sqlite3
 import tomllib
 import zipfile
 
@@ -222,3 +224,26 @@ def test_targets_of_nines_and_counts_with_a_rare_one_have_a_remedy_that_works(tm
     with pytest.raises(InputError, match='task = "regression"'):
         load(tmp_path, "t.csv")
     assert load(tmp_path, "t.csv", task="regression").task == "regression"
+
+
+def test_files_by_a_wrong_name_are_refused_with_the_name_that_works(tmp_path):
+    text = TABLE.to_csv(index=False)
+    packed = gzip.compress(text.encode())
+    TABLE.to_parquet(tmp_path / "right.parquet")
+    TABLE.to_sql("t", connection := sqlite3.connect(tmp_path / "right.sqlite"), index=False)
+    connection.close()
+    (tmp_path / "right.csv.gz").write_bytes(packed)
+    (tmp_path / "right.json").write_text(TABLE.to_json(orient="records"))
+    for name, word in (("parquet", ".parquet"), ("sqlite", ".sqlite"), ("csv.gz", ".gz"), ("json", ".json")):
+        (tmp_path / "wrong.csv").write_bytes((tmp_path / f"right.{name}").read_bytes())
+        with pytest.raises(InputError, match=re.escape(word)):
+            read_source("wrong.csv", tmp_path)
+        assert len(read_source(f"right.{name}", tmp_path).frame) == ROWS
+    pointer = "version https://git-lfs.github.com/spec/v1\n"
+    for content, word in (("<!DOCTYPE html><html>", "web"), (pointer, "git lfs")):
+        (tmp_path / "wrong.csv").write_text(content)
+        with pytest.raises(InputError, match=word):
+            read_source("wrong.csv", tmp_path)
+    (tmp_path / "wrong.parquet").write_text(pointer)
+    with pytest.raises(InputError, match="git lfs"):
+        read_source("wrong.parquet", tmp_path)
