@@ -12,6 +12,7 @@ from nightune.models.data.contents import Arrays, Table
 from nightune.models.data.files.csv_dialects import UTF_8, settle_dialect
 from nightune.models.data.files.csv_tables import read_csv
 from nightune.models.data.files.kinds import kind_of
+from nightune.models.data.files.other_content import refuse_other_content
 from nightune.models.data.files.packed import unpacked
 from nightune.models.data.parts import join_arrays
 from nightune.models.data.settings import DataSettings
@@ -84,6 +85,7 @@ def _read_csv_files(sources: Mapping[str, str], settings: DataSettings, folder: 
     for name, source in sources.items():
         try:
             file = existing_place(source, folder)
+            refuse_other_content(file, "csv")
             with unpacked(file) as plain:
                 dialect = settle_dialect(plain, options, file.name)
                 texts[name] = read_csv(plain, None, dialect, file.name)

@@ -18,7 +18,8 @@ from nightune.models.data.files.image_folders import holds_images, read_images
 from nightune.models.data.files.json_tables import read_json
 from nightune.models.data.files.kinds import ARRAYS as ARRAY_KINDS
 from nightune.models.data.files.kinds import OTHERS, PACKED, kind_of, listed_formats
-from nightune.models.data.files.typed_tables import read_excel, read_feather, read_parquet
+from nightune.models.data.files.other_content import refuse_other_content
+from nightune.models.data.files.typed_tables import category_remarks, read_excel, read_feather, read_parquet
 from nightune.models.data.named_columns import tidy
 from nightune.models.data.returned import from_mapping, from_result
 from nightune.models.data.source_options import FUNCTION, IMAGES, SourceOptions
@@ -54,7 +55,9 @@ def read_source(
     refuse_unknown_names(options.arrays)
     if source in BUILT_IN:
         options.refuse_unread("built-in", source)
-        return _read_built_in(source)
+        read, own = _read_built_in(source), folder / source
+        said = f'{source!r} is a data set of scikit-learn; for the folder of this name write source = "./{source}"'
+        return replace(read, findings=(said,)) if own.exists() else read
     if is_reference(source):
         options.refuse_unread(FUNCTION, source)
         result = call_function(source, folder, KEY, options.arguments)
@@ -63,6 +66,8 @@ def read_source(
     place = existing_place(source, folder)
     kind = kind_of_place(place)
     options.refuse_unread(kind, source)
+    if place.is_file():
+        refuse_other_content(place, kind)
     if kind == IMAGES:
         return read_images(place, options)
     if kind in ARRAY_KINDS:
@@ -71,7 +76,7 @@ def read_source(
         frame, dialect, findings = read_csv_table(place, numeric, categorical, options)
         form = {"decimal": ","} if dialect.decimal == "," else {}
         return replace(tidy(frame, place.name), findings=findings, form=form)
-    return _read_typed(place, kind, options)
+    return _read_typed(place, kind, options, (*numeric, *categorical))
 
 
 def kind_of_place(place: Path) -> str:
@@ -91,7 +96,7 @@ def kind_of_place(place: Path) -> str:
     raise InputError(KEY, f"{place.name!r} is a folder with {held}; one holds {allowed}, else {remedy}")
 
 
-def _read_typed(place: Path, kind: str, options: SourceOptions) -> Table:
+def _read_typed(place: Path, kind: str, options: SourceOptions, stated: Sequence[str]) -> Table:
     """Read a file that keeps the types of its columns."""
     if kind in ("json", "jsonl"):
         frame, findings = read_json(place, kind == "jsonl", options.encoding)
@@ -99,8 +104,10 @@ def _read_typed(place: Path, kind: str, options: SourceOptions) -> Table:
     if kind == "excel":
         frame, findings = read_excel(place, options.sheet)
         return replace(tidy(frame, place.name), findings=findings)
+    if kind == "parquet":
+        frame = read_parquet(place)
+        return replace(tidy(frame, place.name), findings=category_remarks(place, frame, stated))
     readers: dict[str, Callable[[], pd.DataFrame]] = {
-        "parquet": lambda: read_parquet(place),
         "feather": lambda: read_feather(place),
         "sqlite": lambda: read_sqlite(place, options.query),
         "duckdb": lambda: read_duckdb(place, options.query),

@@ -14,6 +14,7 @@ from nightune.models.data.columns.categories import (
 from nightune.models.data.columns.numbers import are_codes
 from nightune.models.data.columns.reading import Reading, Texts, is_separated, quoted
 from nightune.models.data.columns.recognize import are_texts, recognize_texts, unread_numbers
+from nightune.models.data.columns.sentinels import sentinel_remark
 from nightune.models.data.settings import DataSettings
 from nightune.models.errors import InputError
 from nightune.models.serving.columns import Column, clean_column
@@ -49,12 +50,11 @@ def read_target(column: "pd.Series[Any]", settings: DataSettings) -> TargetColum
         column, task, remarks = _from_texts(column[~lacks], settings)
         lacks = lacks | ~given.index.isin(column.index[column.notna().to_numpy()])
         column = column.reindex(given.index)
-    return TargetColumn(
-        values=_target_values(column[~lacks], given, lacks),
-        lacks=lacks,
-        task=task,
-        findings=(*_lacking(given, lacks), *remarks),
-    )
+    values = _target_values(column[~lacks], given, lacks)
+    if values.dtype.kind in "iuf" and given.name not in settings.numeric:
+        sentinel = sentinel_remark(str(given.name), values.astype(np.float64), settings.missing)
+        remarks += [f"target: {sentinel}"] if sentinel else []
+    return TargetColumn(values=values, lacks=lacks, task=task, findings=(*_lacking(given, lacks), *remarks))
 
 
 def _lacks(column: "pd.Series[Any]", missing: tuple[str, ...]) -> np.ndarray:

@@ -156,10 +156,12 @@ def _refuse_single_members(targets: Targets) -> None:
     counts = np.bincount(targets.values, minlength=len(targets.classes))
     single = [repr(label) for label, count in zip(targets.classes, counts, strict=True) if count == 1]
     if single:
+        are_numbers = all(isinstance(label, int) and not isinstance(label, bool) for label in targets.classes)
+        quantity = '; if they are a quantity, set task = "regression" in [data]' if are_numbers else ""
         raise InputError(
             "data.split.kind",
             f"a stratified split needs 2 rows of each class; only one row has {', '.join(single[:5])}: "
-            'remove such rows, merge their classes, or use kind = "random"',
+            f'remove such rows, merge their classes, or use kind = "random"{quantity}',
         )
 
 

@@ -240,3 +240,30 @@ def test_animations_and_folders_below_classes_are_said_and_masks_refused(tmp_pat
     (tmp_path / "images" / "dog").rename(tmp_path / "images" / "images")
     with pytest.raises(InputError, match="masks"):
         load(tmp_path, image_size=(4, 4))
+
+
+def test_folders_of_splits_by_other_names_are_refused_with_a_remedy_that_works(tmp_path):
+    for name in ("training_set", "test_set"):
+        write_images(tmp_path / "images" / name)
+    with pytest.raises(InputError, match="look like splits"):
+        load(tmp_path, image_size=(4, 4))
+    for name, other in (("training_set", "train"), ("test_set", "test")):
+        (tmp_path / "images" / name).rename(tmp_path / "images" / other)
+    assert load(tmp_path, image_size=(4, 4)).sizes["test"] == 3 * PER_CLASS
+
+
+def test_classes_that_differ_in_case_are_said(tmp_path):
+    write_images(tmp_path / "images")
+    (tmp_path / "images" / "emu").rename(tmp_path / "images" / "Cat")
+    if not (tmp_path / "images" / "cat" / "0.jpg").exists():  # of a file system that ignores case
+        pytest.skip("case")
+    findings = load(tmp_path, image_size=(4, 4)).findings
+    assert any("'Cat', 'cat' are classes of their own" in finding for finding in findings)
+
+
+def test_a_folder_of_the_name_of_a_built_in_set_is_said(tmp_path):
+    write_images(tmp_path / "digits")
+    read = load_dataset(DataSettings("digits"), tmp_path)
+    assert read.input_shape == (64,)
+    assert any('source = "./digits"' in finding for finding in read.findings)
+    assert load_dataset(DataSettings("./digits", image_size=(4, 4)), tmp_path).classes == CLASSES

@@ -1,6 +1,8 @@
 """Files that would be read as something else in silence are read as meant, said, or refused with what to do."""
 
+import gzip
 import re
+import sqlite3
 import tomllib
 import zipfile
 
@@ -183,3 +185,65 @@ def test_numbers_that_may_stand_for_no_value_are_said_with_a_remedy_that_works(t
         assert [line.missing > 0 for line in remedied.columns if line.name == "a"] == [True]
         assert not any("far from" in finding for finding in remedied.findings)
         assert not any("no value" in finding for finding in load(tmp_path, "t.csv", numeric={"a": ""}).findings)
+
+
+@pytest.mark.parametrize(("first", "last"), [(20, 29), (20, 21)])
+def test_rows_behind_an_open_quote_are_said(tmp_path, first, last):
+    lines = [f"{row},{chr(34) if row in (first, last) else ''}note,{row % 2}" for row in range(ROWS)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c", *lines, ""]))
+    table = read_source("t.csv", tmp_path)
+    assert len(table.frame) == ROWS - (last - first)
+    assert any(f"{last - first} line ends" in finding for finding in table.findings)
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c", *lines, ""]).replace('"', '""""'))
+    assert len(read_source("t.csv", tmp_path).frame) == ROWS
+
+
+def test_fields_of_several_lines_are_no_rows(tmp_path):
+    TABLE.assign(note="Rome, IT\nOslo").to_csv(tmp_path / "t.csv", index=False)
+    assert read_source("t.csv", tmp_path).findings == ()
+
+
+def test_numbers_of_the_type_category_are_said_and_are_labels_by_the_remedy(tmp_path):
+    TABLE.assign(rooms=TABLE.rooms.astype("category")).to_parquet(tmp_path / "t.parquet")
+    (said,) = [finding for finding in load(tmp_path, "t.parquet").findings if "amounts" in finding]
+    assert 'categorical = ["rooms"]' in said
+    TABLE.to_parquet(tmp_path / "plain.parquet")
+    assert not any("amounts" in finding for finding in load(tmp_path, "plain.parquet").findings)
+    kept = load(tmp_path, "t.parquet", categorical=("rooms",))
+    assert [line.read_as for line in kept.columns if line.name == "rooms"] == ["category"]
+    assert not any("amounts" in finding for finding in kept.findings)
+
+
+def test_targets_of_nines_and_counts_with_a_rare_one_have_a_remedy_that_works(tmp_path):
+    costs = np.where(np.arange(ROWS) % 9 == 0, -999.0, np.arange(ROWS) / 7)
+    pd.DataFrame({"x": range(ROWS), "sold": costs}).to_csv(tmp_path / "t.csv", index=False)
+    assert any("target:" in finding and "-999" in finding for finding in load(tmp_path, "t.csv").findings)
+    assert load(tmp_path, "t.csv", missing=("-999",)).train.targets.min() >= 0
+    counts = np.where(np.arange(ROWS) == 7, 5, np.arange(ROWS) % 4)
+    pd.DataFrame({"x": range(ROWS), "sold": counts}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(InputError, match='task = "regression"'):
+        load(tmp_path, "t.csv")
+    assert load(tmp_path, "t.csv", task="regression").task == "regression"
+
+
+def test_files_by_a_wrong_name_are_refused_with_the_name_that_works(tmp_path):
+    text = TABLE.to_csv(index=False)
+    packed = gzip.compress(text.encode())
+    TABLE.to_parquet(tmp_path / "right.parquet")
+    TABLE.to_sql("t", connection := sqlite3.connect(tmp_path / "right.sqlite"), index=False)
+    connection.close()
+    (tmp_path / "right.csv.gz").write_bytes(packed)
+    (tmp_path / "right.json").write_text(TABLE.to_json(orient="records"))
+    for name, word in (("parquet", ".parquet"), ("sqlite", ".sqlite"), ("csv.gz", ".gz"), ("json", ".json")):
+        (tmp_path / "wrong.csv").write_bytes((tmp_path / f"right.{name}").read_bytes())
+        with pytest.raises(InputError, match=re.escape(word)):
+            read_source("wrong.csv", tmp_path)
+        assert len(read_source(f"right.{name}", tmp_path).frame) == ROWS
+    pointer = "version https://git-lfs.github.com/spec/v1\n"
+    for content, word in (("<!DOCTYPE html><html>", "web"), (pointer, "git lfs")):
+        (tmp_path / "wrong.csv").write_text(content)
+        with pytest.raises(InputError, match=word):
+            read_source("wrong.csv", tmp_path)
+    (tmp_path / "wrong.parquet").write_text(pointer)
+    with pytest.raises(InputError, match="git lfs"):
+        read_source("wrong.parquet", tmp_path)

@@ -1,6 +1,5 @@
 """Read CSV files of any usual form as tables."""
 
-import csv
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,8 @@ from nightune.models.data.columns.numbers import ambiguous_decimals, recognize_n
 from nightune.models.data.columns.reading import Texts
 from nightune.models.data.columns.recognize import are_texts
 from nightune.models.data.columns.written import as_written
-from nightune.models.data.files.csv_dialects import BLANKS, Dialect, settle_dialect
+from nightune.models.data.files.csv_dialects import Dialect, settle_dialect
+from nightune.models.data.files.lost_rows import cut_off, swallowed_rows
 from nightune.models.data.files.packed import unpacked
 from nightune.models.data.files.repeated_names import RENAME, refuse_repeated
 from nightune.models.data.source_options import SourceOptions
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEY = "data.source"
-LAST_BYTES = 2**16
 OPTIONS = {"low_memory": False, "keep_default_na": False, "na_values": [""]}
 
 
@@ -39,25 +38,11 @@ def read_csv_table(
         dialect = settle_dialect(plain, options, file.name)
         frame = read_csv(plain, [name for name, form in numeric.items() if form], dialect, file.name)
         frame = as_written(plain, frame, categorical, {**OPTIONS, **dialect.options})
-        unsure = _cut_off(plain, dialect, len(frame.columns), file.name)
+        unsure = cut_off(plain, dialect, len(frame.columns), file.name)
+        unsure += swallowed_rows(plain, frame, dialect, file.name)
         unsure += merged_numbers(plain, frame, numeric, {**OPTIONS, **dialect.options})
         unsure += () if dialect.decimal == "," else ambiguous_decimals(plain, frame, dialect.options)
     return frame, dialect, (*dialect.findings, *unsure)
-
-
-def _cut_off(file: Path, dialect: Dialect, width: int, name: str) -> tuple[str, ...]:
-    """Say that the last line of a file has fewer fields than its header."""
-    if dialect.separator == BLANKS or dialect.encoding.startswith(("utf-16", "utf-32")):
-        return ()
-    with file.open("rb") as stream:
-        stream.seek(max(0, file.stat().st_size - LAST_BYTES))
-        lines = stream.read().decode(dialect.encoding, "replace").splitlines()
-    last = next((line for line in reversed(lines) if line.strip()), "")
-    if last.count('"') % 2:  # of a field of several lines
-        return ()
-    count = len(next(csv.reader([last], delimiter=dialect.separator), []))
-    said = f"{name}: its last line has {count} of {width} fields, and the others are gaps; is the file cut off?"
-    return (said,) if 0 < count < width else ()
 
 
 def read_csv(file: Path, texts: Sequence[str] | None, dialect: Dialect, name: str) -> "pd.DataFrame":

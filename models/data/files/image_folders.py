@@ -1,5 +1,6 @@
 """Read a folder of images in a subfolder for each class, with or without folders for the splits above these."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nightune.models.data.columns.categories import merged_labels
 from nightune.models.data.contents import Arrays
 from nightune.models.data.files.image_losses import remarks_on_levels, remarks_on_pictures
 from nightune.models.data.parts import PART_NAMES
@@ -26,6 +28,7 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".t
 UNREAD = (".heic", ".heif", ".avif", ".svg", ".jp2", ".dcm", ".raw", ".cr2", ".nef", ".psd")  # images all the same
 OF_IMAGES = ("image", "images", "img", "imgs", "photos", "pictures")
 OF_MASKS = ("annotation", "annotations", "mask", "masks", "segmentation", "segmentations")
+_SPLIT = re.compile(r"(train|training|test|testing|val|valid|validation)[ _-]?(set|data|images?|dir)")
 MOST_NAMED = 5
 
 
@@ -110,16 +113,25 @@ def _listed(folder: Path) -> tuple[list[_Image], list[str]]:
 
 
 def _nested(images: Sequence[_Image], folder: Path) -> list[str]:
-    """Say that the folders of classes have folders in them, whose names are not read; refuse masks beside images."""
+    """Say that the folders of classes have folders in them, whose names are not read, or names that are nearly alike.
+
+    InputError for masks beside images, and for splits by other names.
+    """
     names = {image.label.lower() for image in images}
+    if len(names) > 1 and all(map(_SPLIT.fullmatch, names)):
+        problem = f"{folder.name} holds folders that look like splits ({_named(sorted(names))})"
+        raise InputError(KEY, f"{problem}; name them train, validation and test")
     if names & set(OF_IMAGES) and names & set(OF_MASKS):
         remedy = "return arrays (x, y) from a function, file.py:function, with a mask for each image"
         raise InputError(KEY, f"{folder.name} holds folders of images and of masks, which are no classes; {remedy}")
     inner = sorted({image.file.parent.relative_to(folder) for image in images if image.file.parent.name != image.label})
-    if not inner:
-        return []
     remedy = "if they are the classes, move them up"
-    return [f"images lie in folders below their class ({_named(inner)}): the class is the upper one; {remedy}"]
+    said = f"images lie in folders below their class ({_named(inner)}): the class is the upper one; {remedy}"
+    alike = merged_labels(Counter(image.label for image in images))
+    return [
+        *([said] if inner else []),
+        *(f"the folders {', '.join(map(repr, texts))} are classes of their own" for texts in alike.values()),
+    ]
 
 
 def _is_split(folder: Path) -> bool:
@@ -132,7 +144,8 @@ def _of_classes(folder: Path, part: str) -> Iterator[_Image]:
     direct = [each for each in sorted(folder.iterdir()) if each.is_file() and each.suffix.lower() in SUFFIXES]
     if direct:
         problem = f"{len(direct)} images lie in {folder} itself, such as {direct[0].name}"
-        raise InputError(KEY, f"{problem}; move each into a folder that is named by its class")
+        remedy = 'or name a table with a column of their paths, and this column: images = "…" in [data]'
+        raise InputError(KEY, f"{problem}; move each into a folder that is named by its class, {remedy}")
     for each in _subfolders(folder):
         inner = next((inner for inner in _subfolders(each) if inner.name.lower() in PART_NAMES), None)
         if inner is not None:

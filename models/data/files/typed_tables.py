@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from itertools import zip_longest
 from pathlib import Path
@@ -37,10 +37,25 @@ def read_parquet(place: Path) -> "pd.DataFrame":
         raise InputError(KEY, f"{place.name} {what}: {first_line(error)}") from error
 
 
+def category_remarks(place: Path, table: "pd.DataFrame", stated: Collection[str]) -> tuple[str, ...]:
+    """Say which numbers were categories of pandas, a type that Parquet does not keep; stated columns are left out."""
+    from pyarrow import parquet  # noqa: PLC0415 - only for Parquet
+
+    file = place if place.is_file() else _visible_files(place)[0]
+    described = (parquet.read_schema(file).pandas_metadata or {}).get("columns", [])
+    names = [each["name"] for each in described if each.get("pandas_type") == "categorical"]
+    return tuple(
+        f"column {name!r} was of the type category, and its numbers are read as amounts; "
+        f'for labels: categorical = ["{name}"] in [data]'
+        for name in names
+        if name in table.columns and name not in stated and table[name].dtype.kind in "iuf"
+    )
+
+
 def _read_parts(folder: Path) -> "pd.DataFrame":
     from pyarrow import dataset  # noqa: PLC0415 - only for Parquet
 
-    files = [file for file in sorted(folder.rglob("*.parquet")) if not _is_hidden(file.relative_to(folder))]
+    files = _visible_files(folder)
     if not files:
         raise InputError(KEY, f"{folder.name} holds no Parquet file that is not hidden")
     parts = dataset.dataset(
@@ -52,6 +67,10 @@ def _read_parts(folder: Path) -> "pd.DataFrame":
     )
     held = parts.to_table()
     return from_arrow(held.select([name for name in held.column_names if not _UNNAMED_INDEX.fullmatch(name)]))
+
+
+def _visible_files(folder: Path) -> list[Path]:
+    return [file for file in sorted(folder.rglob("*.parquet")) if not _is_hidden(file.relative_to(folder))]
 
 
 def _is_hidden(path: Path) -> bool:
