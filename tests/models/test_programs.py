@@ -175,17 +175,6 @@ def test_batches_of_a_short_sweep_share_a_function_on_jax_and_train_as_fit(
     assert make_same_engine(few, dataset, HERE).has_few_functions
 
 
-def test_models_that_run_through_steps_are_known_at_any_depth() -> None:
-    from nightune.models.engines.keras_parts.model_traits import has_recurrence
-
-    def net(layer: Any) -> Any:
-        return keras.Sequential([keras.Input((6, 4)), keras.Sequential([layer]), keras.layers.Dense(2)])
-
-    recurrent = (keras.layers.LSTM(2), keras.layers.Bidirectional(keras.layers.GRU(2)), keras.layers.SimpleRNN(2))
-    assert [has_recurrence(net(layer)) for layer in recurrent] == [True, True, True]
-    assert not has_recurrence(net(keras.layers.Dense(3)))
-
-
 def test_one_minus_a_number_near_one_keeps_its_digits(recipe: MakeRecipe) -> None:
     given = recipe(optimizer="adam")
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])

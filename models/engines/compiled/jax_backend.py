@@ -59,8 +59,7 @@ class JaxBackend:
     """JAX on its first device.
 
     With `has_few_functions` batches of all sizes are added up from blocks of one, on a CPU: one function takes the
-    place of one for each size, and an update takes up to 40% longer (docs/decisions/0130). Not in recurrent models,
-    which take the same time for each block as for a whole batch.
+    place of one for each size, and an update takes up to 40% longer (docs/decisions/0130).
     """
 
     name = "jax"
@@ -89,7 +88,7 @@ class JaxProgram:
 
     def __init__(self, program: Program, data: Data, has_few_functions: bool = False) -> None:
         self.program, self.pace, self.data = program, Pace(), data
-        self._has_few_functions = has_few_functions and not program.has_recurrence
+        self._has_few_functions = has_few_functions
         self.first_calls = FirstCalls()
         self._ahead, self._executables = Ahead(self.first_calls), dict[Hashable, Any]()
         self._extra: dict[str, Any] = {}

@@ -16,7 +16,7 @@ from nightune.models.engines.compiled.shared_rules import SharedRules, can_share
 from nightune.models.engines.compiled.update_rule import UpdateRule
 from nightune.models.engines.keras_parts.evaluated_weights import EFFECTIVE_RATE
 from nightune.models.engines.keras_parts.masked_statistics import statistics_of_rows
-from nightune.models.engines.keras_parts.model_traits import dropout_layers, has_convolutions, has_recurrence
+from nightune.models.engines.keras_parts.model_traits import dropout_layers, has_convolutions
 from nightune.models.engines.keras_parts.penalty_measurements import ZERO_SHARE, share_of_zeros
 from nightune.models.engines.keras_parts.traced_scalar import Hyperparameter, make_variable
 from nightune.models.engines.keras_parts.updates import decayed_weights
@@ -104,7 +104,7 @@ class Program:
             *self._proximal,
             *self._rule.hyperparameters,
         ]
-        self.has_convolutions, self.has_recurrence = has_convolutions(model), has_recurrence(model)
+        self.has_convolutions = has_convolutions(model)
         streams = {id(state) for state in random_states(model)}
         self._is_stream = [id(variable) in streams for variable in self.non_trainable]
         indices = {id(variable): index for index, variable in enumerate([*self.trainable, *self.non_trainable])}

@@ -1,4 +1,4 @@
-"""Properties of a Keras model that decide how it can be computed: noisy, with convolutions, recurrent, with dropout."""
+"""Properties of a Keras model that decide how it can be computed: noisy, with convolutions, with dropout."""
 
 from typing import Any
 
@@ -16,11 +16,6 @@ def is_noisy(model: keras.Model) -> bool:
 def has_convolutions(model: keras.Model) -> bool:
     """True for models that are slow inside loops compiled by XLA for a CPU (openxla/xla#34273)."""
     return any("Conv" in type(layer).__name__ for layer in all_layers(model))
-
-
-def has_recurrence(model: keras.Model) -> bool:
-    """True for models that run through the steps of a series: for few examples as long as for many."""
-    return any(isinstance(layer, keras.layers.RNN) for layer in all_layers(model))
 
 
 def dropout_layers(model: keras.Model) -> list[Any]:
