@@ -15,7 +15,7 @@ from nightune.models.serving.predictor import PROBABILITIES
 from nightune.tasks.tracking.registry.open_version import Opened, find_version, open_version
 from nightune.tasks.tracking.registry.registry import Version
 from nightune.tasks.tracking.store.store import Store
-from nightune.vocabulary import unknown_name
+from nightune.vocabulary import POSITIONS, unknown_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,9 +103,20 @@ def _answers(opened: Opened, rows: RowsToPredict, file: Path, has_probabilities:
     if not has_probabilities:
         return answers
     probabilities = _predict(opened, rows.rows, file, output=PROBABILITIES)
+    if len(probabilities) > len(answers):  # a row for each position
+        probabilities = _by_row(probabilities, len(answers))
     named = probabilities.set_axis([f"probability_{name}" for name in probabilities.columns], axis="columns")
     together: pd.DataFrame = pd.concat([answers, named], axis="columns")
     return together
+
+
+def _by_row(probabilities: "pd.DataFrame", count: int) -> "pd.DataFrame":
+    """Return the probabilities at all positions of a row side by side: `CLASS_POSITION`."""
+    import pandas as pd  # noqa: PLC0415 - as above
+
+    places = len(probabilities) // count
+    names = [f"{name}_{place}" for place in range(places) for name in probabilities.columns]
+    return pd.DataFrame(probabilities.to_numpy().reshape(count, -1), columns=names)
 
 
 def _predict(opened: Opened, rows: Any, file: Path, **parameters: str) -> Any:
@@ -130,8 +141,10 @@ def _named(answers: Any, description: dict[str, Any]) -> "pd.DataFrame":
         return texts
     if answers.ndim == 1:
         return pd.DataFrame({PREDICTION: answers})
+    is_at_positions = description["task"] == POSITIONS  # classes are those of each of them
     answers = answers.reshape(len(answers), -1)  # those of several axes have a column for each position
-    names = description.get("quantiles") or description.get("classes") or range(answers.shape[1])
+    named = None if is_at_positions else description.get("quantiles") or description.get("classes")
+    names = named or range(answers.shape[1])
     return pd.DataFrame(answers, columns=[f"{PREDICTION}_{name}" for name in names])
 
 

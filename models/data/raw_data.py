@@ -46,6 +46,7 @@ class RawData:
     heads: Mapping[str, np.ndarray] = field(default_factory=dict)
     tasks: Mapping[str, str] = field(default_factory=dict)
     head_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # names of columns of a head's targets
+    ignore_class: int | None = None  # of targets that are a class at each position: positions without any
 
     @property
     def has_arrays(self) -> bool:
@@ -90,6 +91,7 @@ def separate_target(content: Table | Arrays, settings: DataSettings) -> RawData:
         findings=(*content.findings, *settled.findings),
         weights=None if content.weights is None else RowWeights(content.weights, by_rows=settings.metrics_by_rows),
         form=content.form,
+        ignore_class=settings.ignore_class,
     )
 
 
@@ -120,6 +122,7 @@ def _from_table(table: Table, settings: DataSettings) -> RawData:
         findings=(*table.findings, *read.findings, *remarks, *likely_weights(used)),
         weights=weights,
         form=table.form,
+        ignore_class=settings.ignore_class,
         has_text_names=table.has_text_names,
         **read.fields,
     )
