@@ -12,10 +12,11 @@ from typing import Literal, TypeVar, get_args
 Direction = Literal["minimize", "maximize"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
-Task = Literal["classification", "binary", "multiclass", "multilabel", "regression"]
+Task = Literal["classification", "binary", "multiclass", "multilabel", "positions", "regression"]
 TASKS: tuple[Task, ...] = get_args(Task)
 # The data decides which classification it is.
-TRAINED_TASKS: tuple[Task, ...] = ("binary", "multiclass", "multilabel", "regression")
+TRAINED_TASKS: tuple[Task, ...] = ("binary", "multiclass", "multilabel", "positions", "regression")
+POSITIONS = "positions"  # the task of a class at each position: pixels of an image, words of a sentence
 HEAD_NAME = r"[\w .-]{1,100}"  # of one of several heads: a part of names of metrics in MLflow
 HEADS = "heads"  # the task of several targets, each with a task, a head and a loss of its own
 
@@ -45,10 +46,10 @@ WEIGHTED_SAID = "metrics average by them"  # in what is said of data whose weigh
 LOSS_SAID, DEFAULT_LOSS = " · loss ", "default of the task"  # in what is said of a head
 _METRICS: dict[str, tuple[Direction, tuple[Task, ...]]] = {
     "loss": ("minimize", TRAINED_TASKS),
-    "accuracy": ("maximize", ("binary", "multiclass", "multilabel")),
+    "accuracy": ("maximize", ("binary", "multiclass", "multilabel", "positions")),
     "label_accuracy": ("maximize", ("multilabel",)),
-    "balanced_accuracy": ("maximize", ("binary", "multiclass")),
-    "f1_macro": ("maximize", ("binary", "multiclass", "multilabel")),
+    "balanced_accuracy": ("maximize", ("binary", "multiclass", "positions")),
+    "f1_macro": ("maximize", ("binary", "multiclass", "multilabel", "positions")),
     "f1_micro": ("maximize", ("multilabel",)),
     "auc": ("maximize", ("binary", "multilabel")),
     "mae": ("minimize", ("regression",)),
@@ -67,7 +68,7 @@ _NAMED_METRICS: dict[str, tuple[Direction, tuple[Task, ...]]] = {
     "top_3": ("maximize", ("multiclass",)),
     "top_5": ("maximize", ("multiclass",)),
     "brier": ("minimize", ("binary", "multiclass", "multilabel")),
-    "log_loss": ("minimize", ("binary", "multiclass", "multilabel")),
+    "log_loss": ("minimize", ("binary", "multiclass", "multilabel", "positions")),
     "mape": ("minimize", ("regression",)),
     "spearman": ("maximize", ("regression",)),
     "mae_original": ("minimize", ("regression",)),

@@ -57,6 +57,7 @@ OUTPUTS = {
     "binary": "one logit of two classes",
     "multiclass": "a logit for each class",
     "multilabel": "a logit for each label",
+    "positions": "a logit for each class at each position",
     "regression": "the predicted quantities",
 }
 

@@ -65,7 +65,9 @@ class Question:
             alone = dataset.of_head(data), test.of_head(data), metric, head.part(data.name).head, own
             return replace(cls.of(*alone), of_head=data.name)
         wanted, is_mean = truth(dataset, test), is_row_mean(objective)
-        has_classes = not (is_mean or wanted.is_regression or wanted.labels is not None)
+        if wanted.at_positions:  # rows may have different numbers of positions with a class
+            is_mean = objective == "val_loss"
+        has_classes = not (is_mean or wanted.at_positions or wanted.is_regression or wanted.labels is not None)
         classes = classes_of(wanted, dataset) if has_classes else None
         rows = TestRows(len(test), test.groups, classes, None if test.weights is None else test.weights.astype(float))
         measure = measure_of_objective(objective, dataset, head)

@@ -12,7 +12,15 @@ from nightune.models.networks.own_metrics import OwnMetric, answers_of
 from nightune.models.serving.predictor import in_units
 from nightune.tuning.errors import Problem
 from nightune.tuning.study.study import Study
-from nightune.vocabulary import QUANTILE_METRICS, VALIDATION_PREFIX, listing, unknown_name
+from nightune.vocabulary import (
+    NAMED_METRICS,
+    POSITIONS,
+    QUANTILE_METRICS,
+    TASK_METRICS,
+    VALIDATION_PREFIX,
+    listing,
+    unknown_name,
+)
 
 if TYPE_CHECKING:
     from nightune.models.data.dataset import Dataset, Examples
@@ -95,6 +103,14 @@ def _of_data(metric: str, dataset: "Dataset") -> Iterator[str]:
 
 def _own_problems(study: Study, dataset: "Dataset") -> Iterator[Problem]:
     key, reference = "objective.metric", study.objective.metric
+    if study.objective.is_own and dataset.task == POSITIONS:
+        known = ", ".join(
+            f"{VALIDATION_PREFIX}{name}" for name in (*TASK_METRICS[POSITIONS], *NAMED_METRICS[POSITIONS])
+        )
+        yield Problem(
+            key, f"{reference}: a function of yours does not measure a class at each position (known: {known})"
+        )
+        return
     try:
         own = own_metric(study)
         if own is None:

@@ -157,11 +157,20 @@ def test_other_heads_are_refused_as_the_page_says(tmp_path: Path, changes: dict[
         check_study(load_study(file), lambda: None)
 
 
+CLASSES = {':same"': ':shades"\ntask = "classification"', ':build"': ':build"\nlast = "softmax"'}
+PADDED = {**CLASSES, ':same"': ':shades"\ntask = "classification"\nignore_class = 0'}
 MASK_OF_EACH = {':same"': ':mask_of_each"\ntask = "multilabel"'}
 
 
 @pytest.mark.parametrize(
-    ("changes", "task"), [({}, "regression"), ({"same": "masks"}, "multilabel"), (MASK_OF_EACH, "multilabel")]
+    ("changes", "task"),
+    [
+        ({}, "regression"),
+        ({"same": "masks"}, "multilabel"),
+        (MASK_OF_EACH, "multilabel"),
+        (CLASSES, "positions"),
+        (PADDED, "positions"),
+    ],
 )
 def test_targets_of_several_axes_are_trained_as_the_page_says(
     tmp_path: Path, changes: dict[str, str], task: str

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from nightune.models.data.heads import HeadData
+from nightune.models.data.positions import outputs_at
 from nightune.models.serving.input_trees import (
     ArrayTree,
     ShapeTree,
@@ -18,6 +19,7 @@ from nightune.models.serving.input_trees import (
     rows_of,
 )
 from nightune.models.serving.preprocessing import TablePreprocessing
+from nightune.vocabulary import POSITIONS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +33,8 @@ class Examples:
     """Inputs (examples, ...) float32 or int32, and their targets: int32 classes, labels or float32 quantities.
 
     Several inputs are a dictionary of such arrays by name, or a tuple of them in order. Labels are 0 or 1, (examples,
-    labels). Those of several heads are columns of one array, float32. `weights` are float32 from 0, (examples,); None:
-    all rows weigh the same.
+    labels), classes at positions (examples, positions), -1 for none. Those of several heads are columns of one array,
+    float32. `weights` are float32 from 0, (examples,); None: all rows weigh the same.
     """
 
     inputs: ArrayTree
@@ -209,7 +211,8 @@ class Dataset:
         """The number of model outputs per example, or their shape if targets have several axes; of heads by name."""
         if self.heads:
             return {each.name: each.output_size for each in self.heads}
-        return tuple(self.description.get("target_shape", ())) or self.output_count
+        shape = tuple(self.description.get("target_shape", ()))
+        return outputs_at(shape, len(self.classes or ())) if self.task == POSITIONS else shape or self.output_count
 
     @property
     def output_count(self) -> int:
@@ -221,6 +224,8 @@ class Dataset:
             return sum(math.prod(np.atleast_1d(each.output_size).tolist()) for each in self.heads)
         if self.task == "binary":
             return 1
+        if self.task == POSITIONS:
+            return int(self.train.targets.shape[1]) * len(self.classes or ())
         if self.task in ("multiclass", "multilabel"):
             return len(self.classes or ())
         return 1 if self.train.targets.ndim == 1 else int(self.train.targets.shape[1])

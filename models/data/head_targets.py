@@ -13,7 +13,7 @@ from nightune.models.data.splits import Rows
 from nightune.models.data.target_findings import target_findings as one_target_findings
 from nightune.models.data.targets import Targets
 from nightune.models.errors import InputError
-from nightune.vocabulary import HEADS
+from nightune.vocabulary import HEADS, POSITIONS
 
 
 def encode_targets(raw: RawData) -> Targets:
@@ -28,6 +28,10 @@ def encode_targets(raw: RawData) -> Targets:
             read = single.encode_targets(one)
         except InputError as error:
             raise InputError(error.key, f"target {name!r}: {of_head(error.message, name)}") from error
+        if read.task == POSITIONS:
+            problem = f"target {name!r} is a class at each position, which one of several heads has not"
+            remedy = f'{{ {name} = "multilabel" }} trains 0 and 1 for each class, such as y[..., None] == np.arange(3)'
+            raise InputError("data.task", f"{problem}; task = {remedy}")
         named.append((name, replace(read, findings=tuple(_named(finding, name) for finding in read.findings))))
     _refuse_alike_metrics(named)
     return _packed(named)

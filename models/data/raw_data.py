@@ -50,6 +50,7 @@ class RawData:
     are_names_stated: bool = False
     head_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # names of columns of a head's targets
     numbers: np.ndarray | None = None  # of each row in the source or its file, from 0; None: it has no order
+    ignore_class: int | None = None  # of targets that are a class at each position: positions without any
 
     @property
     def has_arrays(self) -> bool:
@@ -97,6 +98,7 @@ def separate_target(content: Table | Arrays, settings: DataSettings) -> RawData:
         numbers=_numbers(content) if content.has_order else None,
         class_names=settings.class_names or content.class_names,
         are_names_stated=bool(settings.class_names),
+        ignore_class=settings.ignore_class,
     )
 
 
@@ -127,6 +129,7 @@ def _from_table(table: Table, settings: DataSettings) -> RawData:
         findings=(*table.findings, *read.findings, *remarks, *likely_weights(used)),
         weights=weights,
         form=table.form,
+        ignore_class=settings.ignore_class,
         has_text_names=table.has_text_names,
         numbers=_numbers(table)[~read.lacks],
         class_names=settings.class_names,

@@ -39,6 +39,7 @@ class DataSettings:
     target_encoded: tuple[str, ...] = ()
     date_parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scale_target: bool = False
+    ignore_class: int | None = None
     weight: str | None = None
     metrics_by_rows: bool = False
     split: Split = field(default_factory=Split)

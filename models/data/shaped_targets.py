@@ -13,7 +13,7 @@ def settle_shaped(values: np.ndarray, task: str | None, key: str, is_copied: boo
     """Settle the task of targets (rows, axis, axis, ...); `task` is that of the study, if it has one.
 
     0 and 1 are labels, and other numbers quantities; those that are inputs (`is_copied`) and not 0 and 1, too.
-    InputError for texts, one value everywhere, and what may be a class at each position, which is not trained.
+    InputError for texts, one value everywhere, and what may be a class at each position, which the study states.
     """
     shape = values.shape[1:]
     if values.dtype.kind not in "biuf":
@@ -36,7 +36,9 @@ def settle_shaped(values: np.ndarray, task: str | None, key: str, is_copied: boo
         return _numbers(values, is_copied)
     if shape[-1] > 1 and bool(np.all(values.sum(axis=-1) == 1)):
         problem = f"each position of the target of shape {shape} has one 1 in its last axis: a class at each position"
-        remedy = 'set task = "multilabel" for a binary cross-entropy of each, by a sigmoid'
+        remedy = (
+            'set task = "classification" for one of these classes, or "multilabel" for a binary cross-entropy of each'
+        )
         raise InputError(TASK_KEY, f"{problem}; {remedy}, or {QUANTITIES}")
     finding = (
         f"target: 0 and 1 at {int(np.prod(shape))} positions, {shape}, are read as labels with a binary cross-entropy "
@@ -60,8 +62,8 @@ def _numbers(values: np.ndarray, is_copied: bool) -> SettledMatrix:
 
 def _labels() -> str:
     return (
-        "one of several classes at each position is not trained: give 0 and 1 for each class, such as "
-        'y[..., None] == np.arange(3), with task = "multilabel" and a sigmoid'
+        'set task = "classification" if they are classes at positions (cross-entropy over the last axis); for labels '
+        'give 0 and 1 for each class, such as y[..., None] == np.arange(3), with task = "multilabel" and a sigmoid'
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from nightune.models.data.positions import settle_positions
 from nightune.models.data.raw_data import RawData
 from nightune.models.data.shaped_targets import settle_shaped
 from nightune.models.data.splits import Split
@@ -12,7 +13,7 @@ from nightune.models.data.target_column import FEW_CLASSES
 from nightune.models.data.target_matrix import label_strata, settle_matrix
 from nightune.models.errors import InputError
 from nightune.models.serving.input_trees import arrays_of
-from nightune.vocabulary import TASKS, unknown_name
+from nightune.vocabulary import POSITIONS, TASKS, unknown_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +21,8 @@ class Targets:
     """Targets of all rows: int32 class indices (rows,) or labels (rows, labels), or float32 quantities.
 
     Labels are 0 or 1, and `classes` names them. Quantities are (rows,) or (rows, quantities); `mean` and `deviation`
-    are set if they were standardized. Targets of more axes are labels or quantities in rows, with their `shape`.
+    are set if they were standardized. Targets of more axes are labels or quantities in rows, with their `shape`; so are
+    class indices at positions, -1 where a position has none.
     """
 
     values: np.ndarray
@@ -49,6 +51,9 @@ class Targets:
 def encode_targets(raw: RawData) -> Targets:
     """Settle the task, and convert booleans, numbers or texts to class indices, labels or quantities."""
     values, task, key = raw.targets, raw.task, raw.target_key
+    if are_positions(raw):
+        return read_positions(raw)
+    _refuse_ignored_class(raw)
     if task is not None and task not in TASKS:
         raise InputError("data.task", unknown_name(task, TASKS))
     if len(values) < 3:
@@ -87,6 +92,29 @@ def _codes_remark(values: np.ndarray) -> tuple[str, ...]:
         return ()
     remedy = 'if they are classes, set task = "classification" in [data]'
     return (f"target: {distinct} different whole numbers are read as a quantity; {remedy}",)
+
+
+def are_positions(raw: RawData) -> bool:
+    """True for targets of several axes that the study calls classes; of two axes for more than two whole numbers."""
+    values, task = raw.targets, raw.task
+    if task == POSITIONS or task not in ("classification", "multiclass") or not raw.has_arrays:
+        return task == POSITIONS
+    if values.ndim != 2:
+        return values.ndim > 2
+    is_wide = values.shape[1] > 1 and values.dtype.kind in "iuf"
+    return is_wide and _are_whole(values) and len(np.unique(values)) > 2
+
+
+def read_positions(raw: RawData) -> Targets:
+    """Read a class at each position: whole numbers, or one 1 in the last axis. Classes are named by their numbers."""
+    settled = settle_positions(raw.targets, raw.ignore_class, raw.target_key)
+    return Targets(settled.indices, POSITIONS, settled.classes, settled.findings, shape=settled.shape)
+
+
+def _refuse_ignored_class(raw: RawData) -> None:
+    if raw.ignore_class is not None:
+        problem = "it is read only for a class at each position, of targets of several axes"
+        raise InputError("data.ignore_class", f'{problem} with task = "classification"; remove it')
 
 
 def infer_task(values: np.ndarray) -> str:

@@ -20,10 +20,11 @@ from nightune.models.networks.losses import (
     own_form,
     place_of,
 )
-from nightune.vocabulary import ARCHITECTURE
+from nightune.vocabulary import ARCHITECTURE, POSITIONS
 
 _MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 _COMPILED = "compiled by the model's function"
+CROSSENTROPIES = ("categorical_crossentropy", "sparse_categorical_crossentropy")
 _SHORT = {
     "mean_squared_error": "mse",
     "mean_absolute_error": "mae",
@@ -55,7 +56,8 @@ def compiled(
     if weights is not None:
         raise InputError(ARCHITECTURE, "the model is compiled with loss_weights, which one output has not; remove them")
     if isinstance(given, str) and given.lower() in ("crossentropy", "ce"):
-        given = "sparse_categorical_crossentropy" if kind == "classes" else "binary_crossentropy"
+        of_classes = kind in ("classes", POSITIONS)
+        given = "sparse_categorical_crossentropy" if of_classes else "binary_crossentropy"
     loss = losses.get(given)
     if isinstance(loss, losses.Loss) and loss.reduction not in _MEANS:
         remedy = "training takes the mean over examples; remove it"
@@ -64,9 +66,28 @@ def compiled(
         problem = f"the model is compiled with {type(loss).__name__}, whose __call__ training does not use"
         raise InputError(ARCHITECTURE, f"{problem}; compute the loss of each example in call")
     name = keras_name(loss)
+    if kind == POSITIONS:
+        return _of_positions(loss, name)
     if has_shares and name == SHARES_LOSS:
         return _of_shares(loss)
     return _of_keras(loss, name, kind, is_one_hot) if name else _of_a_user(loss, kind, folder, is_one_hot)
+
+
+def _of_positions(loss: Any, name: str) -> TrainedLoss:
+    """Take the cross-entropy of a class at each position; InputError for others, and for settings of their own."""
+    config = loss.get_config() if isinstance(loss, losses.Loss) else {}
+    shown = name or getattr(loss, "__name__", type(loss).__name__)
+    if config.get("ignore_class") is not None:
+        ignored = config["ignore_class"]
+        problem = f"the model is compiled with ignore_class = {ignored}, whose loss divides by the other positions"
+        remedy = f"leave it out, and set ignore_class = {ignored} in [data]: the loss divides by all positions"
+        raise InputError(ARCHITECTURE, f"{problem} of a batch; {remedy}")
+    if name not in CROSSENTROPIES or config.get("label_smoothing") or config.get("axis", -1) != -1:
+        settings = " with settings of its own" if name in CROSSENTROPIES else ""
+        problem = f"the model is compiled with {shown}{settings}, and the data has a class at each position"
+        remedy = "compile sparse_categorical_crossentropy, and smooth labels by penalty.label_smoothing"
+        raise InputError(ARCHITECTURE, f'{problem}; {remedy}, or give labels, task = "multilabel"')
+    return TrainedLoss("crossentropy", _COMPILED, reads_logits=_reads_logits(name, config), key=ARCHITECTURE)
 
 
 def _of_shares(loss: Any) -> TrainedLoss:

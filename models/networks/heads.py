@@ -35,7 +35,8 @@ from nightune.models.networks.metrics_by_weight import mean_by_weight, metrics_b
 from nightune.models.networks.named_metrics import Named
 from nightune.models.networks.output_ranges import disturb, measure_outputs
 from nightune.models.networks.output_shapes import refuse_class_at_each_position, settled_shape
-from nightune.models.networks.output_walk import LOGITS, PROBABILITIES
+from nightune.models.networks.output_walk import LOGITS, PROBABILITIES, has_graph
+from nightune.models.networks.positions import PositionsLoss, metrics_of_positions, refuse_masked_outputs
 from nightune.models.networks.training_rows import TrainingRows
 from nightune.models.networks.witnesses import KEY, refuse_negative, refuse_unreachable, settle_meaning
 from nightune.models.techniques.losses import (
@@ -47,7 +48,7 @@ from nightune.models.techniques.losses import (
     TrainingSettings,
 )
 from nightune.models.user_code import is_reference
-from nightune.vocabulary import ARCHITECTURE, DEFAULT_LOSS, LOSS_SAID
+from nightune.vocabulary import ARCHITECTURE, DEFAULT_LOSS, LOSS_SAID, POSITIONS
 
 BINARY = ("two classes", "labels")  # each output has a binary cross-entropy of its own
 PLAIN = HeadSettings()
@@ -58,7 +59,8 @@ NONE_NAMED = Named()
 class Head:
     """The comparison of outputs with targets.
 
-    `kind` is "quantities", "classes", "two classes" (one output) or "labels" (one output for each, several may hold).
+    `kind` is "quantities", "classes", "two classes" (one output), "labels" (one output for each, several may hold) or
+    "positions" (a class at each).
     `loss` is None for the default of the kind: squared error or cross-entropy. `because` says how outputs were read.
     With `is_one_hot` a user's own loss of classes reads them one-hot, as the data holds them. `shape` is that of an
     example's outputs if they have several axes.
@@ -124,6 +126,8 @@ class Head:
         The share `label_smoothing` of each target is spread evenly over the classes (Szegedy et al., 2016); a label is
         two classes of its own.
         """
+        if self.kind == POSITIONS:
+            return PositionsLoss(self.is_logits, label_smoothing, is_smoothed=_is_smoothed(label_smoothing))
         if self.loss and self.loss.example_loss:
             if label_smoothing and self.problem_of_smoothing:
                 raise self.problem_of_smoothing
@@ -149,6 +153,8 @@ class Head:
 
     def targets(self, targets: np.ndarray) -> np.ndarray:
         """Return the targets in the outputs' shape, or as class indices, so that Keras infers nothing."""
+        if self.kind == POSITIONS:
+            return targets.astype(np.int32).reshape(len(targets), *self.shape[:-1])
         if self.kind == "classes":
             return targets.astype(np.int32)
         return targets.astype(np.float32).reshape(len(targets), *(self.shape or (-1,)))
@@ -171,6 +177,8 @@ class Head:
         pinball losses. With `weights` of rows, (examples,), means are by their sum.
         """
         outputs = outputs.reshape(len(outputs), -1)
+        if self.kind == POSITIONS:
+            return metrics_of_positions(outputs, targets, self.is_logits, weights, named)
         predicted = self.points(outputs)
         if weights is None:
             values = metrics(task, predicted, targets, self.is_logits)
@@ -186,6 +194,11 @@ class Head:
     def points(self, outputs: np.ndarray) -> np.ndarray:
         """Return the outputs that are point predictions: all, or of quantiles the one nearest to the median."""
         return points(outputs, self.quantiles)
+
+
+def _is_smoothed(share: Any) -> bool:
+    """True for a share above 0, and for a variable of a program, whose value is data."""
+    return not isinstance(share, float | int) or share != 0.0
 
 
 class _SmoothedCrossentropy(losses.Loss):
@@ -238,7 +251,7 @@ def _shaped(loss: TrainedLoss | None, shape: tuple[int, ...]) -> TrainedLoss | N
 
 
 def _kind(task: str, size: int) -> str:
-    by_task = {"regression": "quantities", "multilabel": "labels"}
+    by_task = {"regression": "quantities", "multilabel": "labels", POSITIONS: POSITIONS}
     return by_task.get(task, "two classes" if size == 1 else "classes")
 
 
@@ -285,8 +298,11 @@ def _classes(
     model: keras.Model, rows: TrainingRows, training: HeadSettings, given: TrainedLoss | None, folder: Path
 ) -> Head:
     """The head of a classification: logits or probabilities, one output for two classes or one per class or label."""
-    size = int(np.prod(settled_shape(model, rows)))
+    shape = settled_shape(model, rows)
+    size = shape[-1] if rows.task == POSITIONS else int(np.prod(shape))
     kind = _kind(rows.task, size)
+    if kind == POSITIONS:
+        _refuse_unsuited_positions(model, rows, training)
     if kind == "labels" and size != rows.output_count:
         raise _refusal(f"has {size} outputs for {rows.output_count} labels")
     if training.loss in QUANTITY_LOSSES:
@@ -300,6 +316,14 @@ def _classes(
     meaning = settle_meaning(model, kind, size, rows.inputs, training.outputs, witness)
     loss = own or _stated_loss(training, kind, meaning.is_logits, folder) or given
     return Head(kind, meaning.is_logits, loss, because=meaning.because, is_one_hot=rows.is_one_hot)
+
+
+def _refuse_unsuited_positions(model: keras.Model, rows: TrainingRows, training: HeadSettings) -> None:
+    """Refuse other losses than the cross-entropy for a class at each position, and outputs with a mask."""
+    if training.loss not in (AUTO, "crossentropy"):
+        problem = f"{training.loss!r} is not trained for a class at each position (known: crossentropy)"
+        raise InputError("training.loss", f'{problem}; for a loss of your own give labels, task = "multilabel"')
+    refuse_masked_outputs(model.outputs[0] if has_graph(model) else model(rows.two, training=False))
 
 
 def _stated_loss(training: HeadSettings, kind: str, is_logits: bool, folder: Path) -> TrainedLoss | None:

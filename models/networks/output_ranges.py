@@ -54,18 +54,20 @@ class Measured:
         return " and ".join(words) or "of any size"
 
 
-def measure_outputs(model: keras.Model, sample: ArrayTree) -> Measured:
+def measure_outputs(model: keras.Model, sample: ArrayTree, classes_at: int = 0) -> Measured:
     """Compute the outputs of sample rows in inference mode, with the weights and with scaled and disturbed ones.
+
+    With `classes_at` each position of so many classes is a row.
 
     The model's variables, and the generators of random numbers, are as before afterwards.
     """
     with isolated_random(), variables_kept(model) as before:
-        rows = [_outputs(model, sample)]
+        rows = [_outputs(model, sample, classes_at)]
         for number, scale in enumerate(SCALES):
             found = []
             for signed in (scale, -scale):
                 disturb(model, before, signed, number)
-                found.append(_outputs(model, sample))
+                found.append(_outputs(model, sample, classes_at))
             rows.append(np.concatenate(found))
     return _measured(rows)
 
@@ -87,10 +89,11 @@ def disturbed(value: np.ndarray, scale: float, generator: np.random.Generator) -
     return (scale * (value + noise)).astype(value.dtype)
 
 
-def _outputs(model: keras.Model, sample: ArrayTree) -> np.ndarray:
+def _outputs(model: keras.Model, sample: ArrayTree, classes_at: int) -> np.ndarray:
     """The outputs of the rows that are finite, (rows, size) float64: large weights may overflow."""
     outputs: Any = keras.ops.convert_to_numpy(model(sample, training=False))
-    outputs = np.asarray(outputs, np.float64).reshape(row_count(sample), -1)
+    outputs = np.asarray(outputs, np.float64)
+    outputs = outputs.reshape(-1, classes_at) if classes_at else outputs.reshape(row_count(sample), -1)
     finite: np.ndarray = outputs[np.isfinite(outputs).all(axis=1)]
     return finite
 

@@ -45,5 +45,5 @@ def refuse_class_at_each_position(model: keras.Model, rows: TrainingRows, kind: 
     outputs: Any = ops.convert_to_numpy(model(rows.inputs, training=False))
     sums = np.asarray(outputs, np.float64).sum(axis=-1)
     if np.all(np.abs(sums - 1.0) < SUM_APART):
-        remedy = "one of several classes at each position is not trained; use sigmoid or no activation"
+        remedy = 'for a class at each position set task = "classification" in [data]; else use sigmoid or no activation'
         raise InputError(ARCHITECTURE, f"the model has outputs {shape} that sum to 1 over their last axis; {remedy}")

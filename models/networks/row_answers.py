@@ -9,6 +9,8 @@ from nightune.models.data.dataset import Dataset
 from nightune.models.networks.class_scores import decided_classes, has_zero
 from nightune.models.networks.constant_guesses import mean_of
 from nightune.models.networks.metrics import CLIP, log_probabilities
+from nightune.models.networks.positions import metric_of_positions
+from nightune.models.networks.row_positions import at_positions, trivial_at_positions
 from nightune.models.networks.truth import Truth, quantities_of
 from nightune.models.networks.weighted_metrics import Metric, is_row_mean, label_metric_loss, metric_loss
 from nightune.models.serving.predictor import Predictor, in_units
@@ -28,6 +30,8 @@ def model_metric(predictor: Predictor, outputs: np.ndarray, truth: Truth, datase
         return metric_loss(metric, quantities_of(predictor, outputs, truth), truth.values)
     if truth.labels is not None:
         return label_metric_loss(metric, _label_scores(predictor, outputs, truth.labels), truth.values)
+    if truth.at_positions:
+        return metric_of_positions(metric, *at_positions(predictor, outputs, truth))
     logs = log_probabilities(outputs.astype(np.float64), predictor.description["is_logits"])
     labels, own = _labels(dataset), list(predictor.description["classes"])
     if metric in AREAS and (metric != "auc" or len(labels) > 2):
@@ -47,6 +51,8 @@ def trivial_metric(dataset: Dataset, truth: Truth, objective: str) -> Metric:
     """Return the objective of the baseline: equal scores, the most frequent class or the mean of the training rows."""
     metric, known = objective.removeprefix(VALIDATION_PREFIX), dataset.train.targets
     weights = truth.training_weights(dataset)
+    if truth.at_positions:
+        return metric_of_positions(metric, *trivial_at_positions(dataset, truth, weights))
     if truth.labels is not None:
         shares = mean_of(known, weights)
         constant_scores = np.zeros_like(shares) if metric in AREAS else shares - 0.5
@@ -70,6 +76,8 @@ def classes_of(truth: Truth, dataset: Dataset) -> np.ndarray:
 def undefined_reason(truth: Truth, dataset: Dataset, objective: str) -> str:
     """Say why an objective cannot be compared on these rows; empty if nothing is known against it."""
     metric = objective.removeprefix(VALIDATION_PREFIX)
+    if truth.at_positions:
+        return ""
     if is_row_mean(objective):
         is_zero = metric == "mape" and has_zero(truth.values, dataset.description)
         return "the target of a test row is 0, and the metric divides by it" if is_zero else ""

@@ -21,6 +21,8 @@ from nightune.models.networks.heads import Head
 from nightune.models.networks.metrics import CLIP, label_losses, log_probabilities
 from nightune.models.networks.named_metrics import Named
 from nightune.models.networks.own_metrics import OwnMetric
+from nightune.models.networks.positions import row_losses_of_positions
+from nightune.models.networks.row_positions import at_positions, trivial_at_positions
 from nightune.models.networks.trained_rows import RowMeasure
 from nightune.models.networks.truth import Truth, quantities_of
 from nightune.models.serving.input_trees import ArrayTree, rows_of
@@ -100,8 +102,9 @@ def losses_of_outputs(predictor: Predictor, outputs: np.ndarray, truth: Truth, m
         values = quantities_of(predictor, readable, truth, level=PINBALL.get(measure, 0.5))
         return np.where(finite, _quantity_losses(values, truth.values, measure), np.nan)
     readable = np.where(finite[:, None], outputs, 0.0).astype(np.float64)
-    if truth.labels is not None:
-        return np.where(finite, _losses_of_labels(predictor, readable, truth, measure), np.nan)
+    if truth.labels is not None or truth.at_positions:
+        of = _losses_of_labels if truth.labels is not None else _losses_of_positions
+        return np.where(finite, of(predictor, readable, truth, measure), np.nan)
     logs = log_probabilities(readable, predictor.description["is_logits"])
     own = {label: index for index, label in enumerate(predictor.description["classes"])}
     wanted = np.array([own.get(label, -1) for label in truth.values.tolist()])
@@ -127,6 +130,13 @@ def trivial_losses(dataset: Dataset, truth: Truth, measure: Measure) -> np.ndarr
         shares = mean_of(known, weights)
         guesses = np.broadcast_to(shares, truth.values.shape)
         return _label_losses(label_losses(guesses, truth.values, False), guesses > 0.5, truth.values, measure)
+    return _trivial_losses_of_classes(dataset, truth, measure)
+
+
+def _trivial_losses_of_classes(dataset: Dataset, truth: Truth, measure: str) -> np.ndarray:
+    known, weights = dataset.train.targets, truth.training_weights(dataset)
+    if truth.at_positions:
+        return row_losses_of_positions(*trivial_at_positions(dataset, truth, weights))
     classes = np.array(dataset.classes)
     shares = class_shares(known, len(classes), weights)
     index = {label: number for number, label in enumerate(classes.tolist())}
@@ -197,6 +207,11 @@ def _quantity_losses(values: np.ndarray, wanted: np.ndarray, measure: str) -> np
     errors = np.abs(values - wanted)
     means: np.ndarray = np.mean(errors if measure == "absolute error" else errors**2, axis=1)
     return means
+
+
+def _losses_of_positions(predictor: Predictor, outputs: np.ndarray, truth: Truth, _measure: str) -> np.ndarray:
+    """Return the trained loss of each row; the other objectives are metrics of all positions (row_answers.py)."""
+    return row_losses_of_positions(*at_positions(predictor, outputs, truth))
 
 
 def _losses_of_labels(predictor: Predictor, outputs: np.ndarray, truth: Truth, measure: str) -> np.ndarray:

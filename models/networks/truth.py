@@ -10,6 +10,7 @@ from nightune.models.data.dataset import Dataset, UnsealedExamples
 from nightune.models.errors import InputError
 from nightune.models.networks.metrics import points
 from nightune.models.serving.predictor import Predictor, in_units
+from nightune.vocabulary import POSITIONS
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +26,7 @@ class Truth:
     labels: tuple[Any, ...] | None = None
     names: tuple[str, ...] = ()
     weights: np.ndarray | None = None
+    at_positions: bool = False  # values are a class at each position, (rows, positions); None without a class
     heads: "Mapping[str, Truth]" = field(default_factory=dict)  # those of several heads, `values` are then all targets
 
     def training_weights(self, dataset: Dataset) -> np.ndarray | None:
@@ -39,6 +41,9 @@ def truth(dataset: Dataset, test: UnsealedExamples) -> Truth:
         return Truth(test.targets, True, weights=test.weights, heads=each)
     if dataset.task == "multilabel":
         return Truth(test.targets, False, dataset.classes, weights=test.weights)
+    if dataset.task == POSITIONS:
+        labels = np.array([*(dataset.classes or ()), None], dtype=object)[test.targets]  # -1 is the last
+        return Truth(labels, False, weights=test.weights, at_positions=True)
     if dataset.task != "regression":
         return Truth(np.array(dataset.classes)[test.targets], False, weights=test.weights)
     names = tuple(dataset.description.get("outputs", ()))

@@ -6,7 +6,7 @@ Each returns a loss, lower is better: 1 minus the metric where that is maximized
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,52 @@ def label_metric_loss(metric: str, scores: np.ndarray, targets: np.ndarray) -> M
     Scores are (rows, labels), above 0 where the label is predicted; targets are 0 and 1 of the same shape.
     """
     return row_of(LABEL_METRICS, metric, "LABEL_METRICS in models/networks/weighted_metrics.py")(scores, targets)
+
+
+def counted_metric_loss(metric: str, predicted: np.ndarray, targets: np.ndarray, known: np.ndarray) -> Metric:
+    """Return the loss of one model of a class at each position, as a function of weights of rows.
+
+    All are (rows, positions): predicted and true classes from 0, and which positions have a class. A resample counts
+    the positions of its rows: accuracy, balanced_accuracy or f1_macro.
+    """
+    if metric not in COUNTED_METRICS:
+        raise LookupError(f"{metric!r} has no row: add one to COUNTED_METRICS in models/networks/weighted_metrics.py")
+    classes = int(max(predicted.max(), targets.max())) + 1
+    hits = _counts(targets, known & (predicted == targets), classes)
+    true, guessed = (_counts(codes, known, classes) for codes in (targets, predicted))
+    return partial(_counted, COUNTED_METRICS[metric], hits, true, guessed)
+
+
+def _counted(share: Callable[..., Values], hits: Any, true: Any, guessed: Any, weights: Weights) -> Values:
+    return 1.0 - share(weights @ hits, weights @ true, weights @ guessed)
+
+
+def _counts(codes: np.ndarray, chosen: np.ndarray, classes: int) -> np.ndarray:
+    """Return how many chosen positions of each row have each class, (rows, classes)."""
+    rows, columns = np.nonzero(chosen)
+    found = np.bincount(rows * classes + codes[rows, columns], minlength=len(codes) * classes)
+    return found.reshape(len(codes), classes).astype(np.float64)
+
+
+def _share_right(hits: np.ndarray, true: np.ndarray, _guessed: np.ndarray) -> Values:
+    return _ratio(hits.sum(axis=1), true.sum(axis=1))
+
+
+def _mean_recall(hits: np.ndarray, true: np.ndarray, _guessed: np.ndarray) -> Values:
+    occurring = true > 0
+    return _ratio((hits / np.where(occurring, true, 1.0)).sum(axis=1), occurring.sum(axis=1))
+
+
+def _mean_f1(hits: np.ndarray, true: np.ndarray, guessed: np.ndarray) -> Values:
+    occurring = true + guessed > 0
+    return _ratio((2.0 * hits / np.where(occurring, true + guessed, 1.0)).sum(axis=1), occurring.sum(axis=1))
+
+
+COUNTED_METRICS: dict[str, Callable[..., Values]] = {
+    "accuracy": _share_right,
+    "balanced_accuracy": _mean_recall,
+    "f1_macro": _mean_f1,
+}
 
 
 def is_row_mean(objective: str) -> bool:

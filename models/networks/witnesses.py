@@ -11,7 +11,7 @@ from nightune.models.networks.output_ranges import Measured, measure_outputs
 from nightune.models.networks.output_walk import LOGITS, PROBABILITIES, UNKNOWN, Reading, walk
 from nightune.models.serving.input_trees import ArrayTree
 from nightune.models.techniques.losses import AUTO
-from nightune.vocabulary import ARCHITECTURE
+from nightune.vocabulary import ARCHITECTURE, POSITIONS
 
 KEY = "training.outputs"
 REACH = 0.01  # of the range of outputs: how far beyond it a target may lie
@@ -33,6 +33,8 @@ def settle_meaning(
     The graph decides, or where it does not know a measurement. The study's word decides for outputs with bounds that
     are not those of probabilities, and so does a loss of the model's own.
     """
+    classes_at = size if kind == POSITIONS else 0
+    kind = "classes" if kind == POSITIONS else kind
     if stated == "quantities":
         raise InputError(KEY, "'quantities', but the task has classes; use logits or probabilities")
     reading = walk(model)
@@ -45,7 +47,7 @@ def settle_meaning(
     by_loss = (
         reads_logits(loss, size) if loss is not None and kind != "classes" else (loss.reads_logits if loss else None)
     )
-    measured = measure_outputs(model, sample) if reading.meaning == UNKNOWN else None
+    measured = measure_outputs(model, sample, classes_at) if reading.meaning == UNKNOWN else None
     found = reading.meaning if measured is None else _measured_meaning(measured, kind, size, is_any)
     because = reading.because if measured is None else f"measured: {measured.shown()}; {reading.because}"
     if stated != AUTO:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nightune.models.serving.probabilities import POSITIONS
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -30,7 +32,9 @@ def answer_table(answers: Any, description: Mapping[str, Any]) -> "pd.DataFrame"
         names = {NAME: [named[label] for label in answers.tolist()]} if named else {}
         return pd.DataFrame({PREDICTION: answers, **names})
     answers = answers.reshape(len(answers), -1)  # those of several axes have a column for each position
-    own = description.get("quantiles") or description.get("classes") or range(answers.shape[1])
+    is_at_positions = description["task"] == POSITIONS  # classes are those of each of them
+    own = None if is_at_positions else description.get("quantiles") or description.get("classes")
+    own = own or range(answers.shape[1])
     return pd.DataFrame(answers, columns=[f"{PREDICTION}_{name}" for name in own])
 
 
@@ -41,9 +45,16 @@ def class_names(description: Mapping[str, Any]) -> dict[Any, str]:
 
 
 def with_probabilities(table: "pd.DataFrame", names: Sequence[Any], values: np.ndarray) -> "pd.DataFrame":
-    """Return a table of answers with the probabilities (rows, names) behind them, `probability_NAME`."""
+    """Return a table of answers with the probabilities (rows, names) behind them, `probability_NAME`.
+
+    Those of a class at each position, (rows * positions, names), are named `probability_NAME_POSITION`.
+    """
     import pandas as pd  # noqa: PLC0415 - half a second
 
+    if len(values) > len(table):
+        places = range(len(values) // len(table))
+        names = [f"{name}_{place}" for place in places for name in names]
+        values = values.reshape(len(table), -1)
     columns = [f"probability_{name}" for name in names]
     together: pd.DataFrame = pd.concat([table, pd.DataFrame(values, columns=columns)], axis="columns")
     return together

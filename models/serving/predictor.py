@@ -35,7 +35,7 @@ from nightune.models.serving.input_trees import (
 )
 from nightune.models.serving.padding import padded
 from nightune.models.serving.preprocessing import TablePreprocessing, as_table, refuse_non_finite
-from nightune.models.serving.probabilities import decided_places
+from nightune.models.serving.probabilities import POSITIONS, decided_places
 from nightune.models.serving.rebuilt_model import FOLDER, is_rebuilt, open_rebuilt
 
 MODEL, DESCRIPTION, PREPROCESSING = "model.keras", "description.json", "preprocessing.json"
@@ -97,9 +97,9 @@ class Predictor:
 
         For a model of several labels, 1 and 0 (rows, labels): the label holds or not. Several labels or quantities
         with names are the columns of a DataFrame; those of several axes have the shape of the targets. The output
-        "probabilities" is a DataFrame with a column of float64 for each class or label, named by it; "table" is one of
-        the labels, the names of classes if the data has some, and these probabilities. InputError for another output,
-        and for probabilities of quantities.
+        "probabilities" is a DataFrame with a column of float64 for each class or label, named by it; of a class at each
+        position it has a row for each position. "table" is one of the labels, the names of classes if the data has
+        some, and these probabilities. InputError for another output, and for probabilities of quantities.
 
         Several heads are the columns of a DataFrame, `HEAD`, or `HEAD_LABEL` for several labels and quantities; with a
         head of several axes they are a dictionary of arrays.
@@ -146,7 +146,12 @@ class Predictor:
         import pandas as pd  # noqa: PLC0415 - half a second, only for tables and probabilities
 
         names, values = named_probabilities(self.outputs(self.inputs(raw)), self.description)
-        return pd.DataFrame(values, columns=names)
+        if self.description["task"] != POSITIONS:
+            return pd.DataFrame(values, columns=names)
+        shape = self.description["target_shape"]
+        axes = [range(len(values) // int(np.prod(shape))), *map(range, shape)]
+        index = pd.MultiIndex.from_product(axes, names=["row", *(f"axis_{place}" for place in range(len(shape)))])
+        return pd.DataFrame(values, index=index, columns=names)
 
     def inputs(self, raw: Any) -> ArrayTree:
         """Convert rows of a table, or an array or table of numbers, to the model's inputs.
@@ -195,6 +200,10 @@ class Predictor:
             return values[:, 0] if self._size == 1 else values
         if self.description["task"] == "multilabel":
             return (outputs > (0.0 if self.description["is_logits"] else 0.5)).astype(np.int64)
+        if self.description["task"] == POSITIONS:
+            classes = np.array(self.description["classes"])
+            at_each: np.ndarray = classes[outputs.reshape(len(outputs), -1, len(classes)).argmax(axis=2)]
+            return at_each
         labels: np.ndarray = np.array(self.description["classes"])[decided_places(outputs, self.description)]
         return labels
 

@@ -12,18 +12,21 @@ import numpy.typing as npt
 from nightune.models.errors import InputError
 
 Array = npt.NDArray[np.float64]
+POSITIONS = "positions"  # the task of a class at each position, as in Nightune's vocabulary
 
 
 def described_probabilities(outputs: np.ndarray, description: Mapping[str, Any]) -> Array:
     """Return the probabilities of a version's outputs (rows, size), float64 in [0, 1].
 
     Of classes they are (rows, classes) in the order of `classes` in the description, and sum to 1; of labels that may
-    hold together (rows, labels), each by itself. InputError for a regression, which has none, and with the row for
-    outputs that are no probabilities.
+    hold together (rows, labels), each by itself; of a class at each position (rows * positions, classes). InputError
+    for a regression, which has none, and with the row for outputs that are no probabilities.
     """
     if description["task"] == "regression":
         raise InputError("output", "'probabilities' are of classes, and this model predicts quantities; use 'labels'")
     values = outputs.astype(np.float64)
+    if description["task"] == POSITIONS:
+        values = values.reshape(-1, len(description["classes"]))
     _refuse_wrong(values, description["is_logits"], description["task"] == "multilabel" or values.shape[1] == 1)
     if description["task"] == "multilabel":
         return label_probabilities(values, description["is_logits"])

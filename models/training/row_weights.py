@@ -14,7 +14,7 @@ import numpy as np
 from nightune.models.data.dataset import Dataset
 from nightune.models.errors import InputError
 from nightune.models.techniques.losses import BALANCED, ClassWeight, TrainingSettings
-from nightune.vocabulary import HEADS, unknown_name
+from nightune.vocabulary import HEADS, POSITIONS, unknown_name
 
 KEY = "training.class_weight"
 
@@ -76,6 +76,7 @@ class ClassWeights:
             return
         have = "a row has several labels" if task == "multilabel" else "there are no classes"
         have = "a row has a class in each of several heads, and Keras weighs those of one" if task == HEADS else have
+        have = "a row has a class at each position, and Keras weighs those of rows" if task == POSITIONS else have
         remedy = 'give each row a weight: [data] weight = "column", or (x, y, weight) of a function'
         raise InputError(KEY, f"the task is {task}: {have}; remove the key, or {remedy}")
 

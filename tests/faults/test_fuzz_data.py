@@ -270,9 +270,12 @@ def test_any_matrix_of_targets_is_classes_labels_or_quantities_or_is_refused(y: 
         np.testing.assert_allclose(targets.values, y.astype(np.float32))
     elif targets.task == "multilabel":
         np.testing.assert_array_equal(targets.values, y > 0)
+    elif targets.task == "positions":
+        np.testing.assert_array_equal(np.array(targets.classes)[targets.values], y)
     else:
         np.testing.assert_array_equal(np.eye(3)[targets.values], y > 0)
-    assert task in (None, targets.task) or (task == "classification" and targets.task != "regression")
+    is_settled = task in ("classification", "multiclass") and targets.task != "regression"
+    assert task in (None, targets.task) or is_settled
 
 
 @pytest.mark.slow

@@ -85,6 +85,6 @@ def test_every_penalty_of_strength_zero_adds_nothing(kind: str, convention: str)
 
 
 def test_an_unknown_task_is_refused_with_the_known_ones() -> None:
-    known = "binary, multiclass, multilabel, regression"
+    known = "binary, multiclass, multilabel, positions, regression"
     with pytest.raises(ValueError, match=rf"task: unknown 'ranking' \(known: {known}\)"):
         keras_strengths(PenaltySettings(), "ranking")

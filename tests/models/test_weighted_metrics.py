@@ -12,7 +12,7 @@ from nightune.models.networks.weighted_metrics import (
     label_metric_loss,
     metric_loss,
 )
-from nightune.vocabulary import OBJECTIVES, TASK_METRICS
+from nightune.vocabulary import OBJECTIVES, POSITIONS, TASK_METRICS
 
 ROWS = 40
 generator = np.random.default_rng(0)
@@ -105,7 +105,7 @@ def test_weighted_metrics_equal_those_of_scikit_learn(name: str) -> None:
     np.testing.assert_allclose(values, [oracle(weights) for weights in WEIGHTS], rtol=1e-9)
 
 
-@pytest.mark.parametrize("task", sorted(TASK_METRICS))
+@pytest.mark.parametrize("task", sorted({*TASK_METRICS} - {POSITIONS}))  # test_positions.py has the other
 def test_equal_weights_give_the_metrics_of_training(task: str) -> None:
     forms = {
         "binary": (SCORES[:, None], BINARY, SCORES, (SCORES > 0).astype(int)),

@@ -127,6 +127,7 @@ CASES: dict[str, Case] = {
         [
             {"data": REGRESSION},
             {"load": f"{POSITIONS}[..., None] == np.arange(3)", "data": LABELS},
+            {"data": CLASSIFICATION},
         ],
     ),
     "a softmax over one output": (

@@ -150,7 +150,7 @@ BROKEN_DATA = {
     "source = 'images'\nimage_size = 64": "data.image_size: 64 is not a height and a width",
     "source = 'images'\nimage_color = 'gray'": "data.image_color: unknown 'gray'; did you mean 'grey'?",
     "source = 'iris'\ntask = 'regresion'": "data.task: unknown 'regresion'; did you mean 'regression'? "
-    "(known: classification, binary, multiclass, multilabel, regression)",
+    "(known: classification, binary, multiclass, multilabel, positions, regression)",
     "source = 'iris'\ndrop = 'id'": "data.drop: 'id' is not a list of texts",
     "source = 'iris'\ndrop = ['id', 3]": "data.drop: 3 is not a list of texts",
     "source = 't.csv'\nmissing = 'NA'": "data.missing: 'NA' is not a list of texts … missing = [\"NA\"]",

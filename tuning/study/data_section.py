@@ -173,6 +173,7 @@ class DataSection(Section):
         default_factory=dict, description=DATE_PARTS
     )
     scale_target: Switch = False
+    ignore_class: Annotated[int, Field(strict=True)] | None = None
     weight: Text | None = None
     split: Split = Split()
     separator: Annotated[str, Field(pattern=SEPARATOR, description=SEPARATORS)] | None = None

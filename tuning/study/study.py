@@ -266,6 +266,8 @@ def _data_content(data: DataSection) -> dict[str, Any]:
     content = data.model_dump(mode="json")
     later = ("missing", "class_names", "numeric", "dates", "weight", *COLUMN_KEYS, *OF_SOURCE)
     content = {name: value for name, value in content.items() if value or name not in later}
+    if content["ignore_class"] is None:  # a class may be 0
+        del content["ignore_class"]
     for name in ("ranking", "gap", "allow_overlap", "folds"):
         if not content["split"][name]:
             del content["split"][name]
