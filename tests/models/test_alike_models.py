@@ -10,7 +10,7 @@ import pytest
 from nightune.models.engines.make import make_engine
 from nightune.models.training.loop import train
 from nightune.models.training.seeds import Seeds
-from tests.models.conftest import BACKEND, MakeDataset
+from tests.models.conftest import BACKEND, FEW_RULES, MakeDataset
 
 SEEDS = Seeds(1, 2, 3)
 PLAIN = """
@@ -51,7 +51,7 @@ def programs(
     """Return a function from code and parameters of several models to the programs that train them."""
 
     def compiled(code: str, *models: dict[str, Any]) -> list[Any]:
-        engine = make_engine(BACKEND, make_dataset(), tmp_path)
+        engine = make_engine(BACKEND, make_dataset(), tmp_path, rules=FEW_RULES)
         reference = user_model(f"import numpy as np\n{code}")
         given = [
             recipe(**{"model.architecture": reference, **{f"model.{name}": value for name, value in model.items()}})
@@ -91,7 +91,7 @@ def test_a_shared_program_trains_each_rate_as_fit_does(
     make_dataset: MakeDataset, recipe: Callable[..., Any], user_model: Callable[[str], str], tmp_path: Path
 ) -> None:
     dataset, reference = make_dataset(), user_model(PLAIN)
-    fit, compiled = make_engine("fit", dataset, tmp_path), make_engine(BACKEND, dataset, tmp_path)
+    fit, compiled = make_engine("fit", dataset, tmp_path), make_engine(BACKEND, dataset, tmp_path, rules=FEW_RULES)
     ends = []
     for dropout, spatial in ((0.2, 0.1), (0.6, 0.3), (0.0, 0.5)):
         model = {"model.architecture": reference, "model.dropout": dropout, "model.spatial": spatial}

@@ -11,7 +11,7 @@ from nightune.models.data.dataset import Dataset
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.settings import DataSettings
 from nightune.models.errors import InputError
-from tests.models.conftest import BACKEND
+from tests.models.conftest import BACKEND, FEW_RULES
 
 ROWS = 120
 TEXT = {"comment": {"words": 30, "length": 5}}
@@ -86,7 +86,7 @@ def test_compiled_engines_train_as_fit_does(
     source: str, architecture: str, parameters: dict[str, Any], tmp_path: Path
 ) -> None:
     dataset, tried = load(tmp_path, source), recipe(architecture, **parameters)
-    engine = make_engine(BACKEND, dataset, tmp_path)
+    engine = make_engine(BACKEND, dataset, tmp_path, rules=FEW_RULES)
     assert engine.refusals(tried) == []
     ends = [
         train(each, tried, dataset, epochs=2, seed=3, monitor="val_loss", direction="minimize")

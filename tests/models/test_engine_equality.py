@@ -38,21 +38,32 @@ CYCLED = {"learning_rate.schedule": "one_cycle", "learning_rate.one_cycle_moment
 ONLY_IN_FIT = [place for place, row in alone().items() if only_in_fit(read_recipe(params_of(row)))]
 COMPILED = {name: [option for option in ALL[name] if (name, option) not in ONLY_IN_FIT] for name in KINDS}
 DATA = {
-    "smoothed labels": {"optimizer": "adam", "penalty.label_smoothing": 0.2},
-    "weighted classes": {"optimizer": "adam", "training.class_weight": "balanced"},
-    "all weights decay": {"optimizer": "adam", "weight_decay.profile": "fixed", "weight_decay.scope": "all"},
+    "smoothed labels, weighted classes, micro-batches": {
+        "optimizer": "adam",
+        "penalty.label_smoothing": 0.2,
+        "training.class_weight": "balanced",
+        "batch_size.micro_size": 3,
+    },
+    "all weights decay, exponential average": {
+        "optimizer": "adam",
+        "weight_decay.profile": "fixed",
+        "weight_decay.scope": "all",
+        "weight_average.kind": "exponential",
+    },
     "kernels decay fast": {"optimizer": "adamw", "weight_decay.strength": 5.0, **FAST},
-    "without bias correction": {"optimizer": "adam", "bias_correction": False},
+    "cycled beta without bias correction": {"optimizer": "adam", "bias_correction": False, **CYCLED},
     "elastic": {"optimizer": "nadam", "penalty.kind": "elastic", "penalty.strength": 0.5, **FAST},
-    "clipped values": {"optimizer": "sgd", "gradient_clip.kind": "value", "gradient_clip.limit": 0.02, **FAST},
+    "clipped values, polynomial average": {
+        "optimizer": "sgd",
+        "gradient_clip.kind": "value",
+        "gradient_clip.limit": 0.02,
+        "weight_average.kind": "polynomial",
+        **FAST,
+    },
     "centered": {"optimizer": "rmsprop", "centered": True},
-    "exponential average": {"optimizer": "adam", "weight_average.kind": "exponential"},
-    "polynomial average": {"optimizer": "sgd", "weight_average.kind": "polynomial"},
     "hypergradient": {"optimizer": "sgd", "learning_rate.hypergradient_strength": 1e-3, **FAST},
     "hypergradient, multiplicative": {"optimizer": "adam", "learning_rate.hypergradient_strength": 0.05, **FAST},
     "cycled momentum": {"optimizer": "sgd", **CYCLED, "nesterov": True},
-    "cycled beta": {"optimizer": "adam", **CYCLED},
-    "micro-batches": {"optimizer": "adam", "batch_size.micro_size": 3},
     "proximal steps": {"optimizer": "sgd", "penalty.kind": "l1_proximal", "penalty.strength": 1.0, **FAST},
     "average of proximal steps": {
         "optimizer": "adam",

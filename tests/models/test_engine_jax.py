@@ -127,16 +127,13 @@ print(json.dumps(results))
 
 DECAY = {"weight_decay.profile": "fixed", "weight_decay.strength": 0.1}
 ELASTIC = {"penalty.kind": "elastic", "penalty.strength": 1e-2}
+NESTEROV = {"one_minus_momentum": 0.2, "nesterov": True}
 CASES: dict[str, dict[str, Any]] = {
-    "gd": {"optimizer": "gd"},
-    "sgd": {"optimizer": "sgd", "batch_size.size": 7, "learning_rate.schedule": "cosine", **ELASTIC},
-    "nesterov": {"optimizer": "sgd", "one_minus_momentum": 0.2, "nesterov": True, **DECAY},
+    "sgd": {"optimizer": "sgd", "batch_size.size": 7, "learning_rate.schedule": "cosine", **NESTEROV, **ELASTIC},
     "adam": {"optimizer": "adam", "one_minus_beta_2": 0.01, **DECAY, **ELASTIC},
     "lamb": {"optimizer": "lamb", "one_minus_beta_1": 0.3, **DECAY},
-    "the article's adam": {"optimizer": "adam", "bias_correction": False},
     "random batches": {"optimizer": "rmsprop", "batch_size.policy": "random", "batch_size.minimum": 3},
     "remainder dropped": {"optimizer": "sgd", "batch_size.size": 9, "batch_size.remainder": "drop"},
-    "remainder filled up": {"optimizer": "sgd", "batch_size.size": 9, "batch_size.remainder": "wrap"},
     "dropout": {"optimizer": "adamw", "model.dropout": 0.3, "batch_size.size": 16},
     "normalized": {"optimizer": "adam", "model.batch_normalization": True, "batch_size.size": 16},
     "cnn": {"optimizer": "nadam", "model.architecture": "cnn", "model.filters": [2], "batch_size.size": 16},

@@ -20,16 +20,22 @@ from nightune.models.training.graph_key import perturbed
 from nightune.models.training.loop import Outcome, train
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
-from tests.models.conftest import BACKEND, MakeDataset
+from tests.models.conftest import BACKEND, FEW_RULES, MakeDataset
 
 
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
     global keras, Program, TensorFlowProgram, make_tensorflow_engine, FitEngine, refusals_of_sample
+    global CompiledEngine, TensorFlowBackend
     import keras
 
+    from nightune.models.engines.compiled.engine import CompiledEngine
     from nightune.models.engines.compiled.program import Program
-    from nightune.models.engines.compiled.tensorflow_backend import TensorFlowProgram, make_tensorflow_engine
+    from nightune.models.engines.compiled.tensorflow_backend import (
+        TensorFlowBackend,
+        TensorFlowProgram,
+        make_tensorflow_engine,
+    )
     from nightune.models.engines.fit.engine import FitEngine
     from nightune.models.engines.refusals import refusals_of_sample
 
@@ -39,17 +45,14 @@ pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's ow
 HERE = Path()
 DECAY = {"weight_decay.profile": "tied", "weight_decay.strength": 0.1}
 ELASTIC = {"penalty.kind": "elastic", "penalty.strength": 1e-2}
+MOMENTUM = {"one_minus_momentum": 0.1}
 RECIPES: dict[str, dict[str, Any]] = {
-    "gd": {"optimizer": "gd", "learning_rate.peak": 0.5},
-    "sgd": {"optimizer": "sgd", "learning_rate.peak": 0.1, "learning_rate.schedule": "cosine", **ELASTIC},
-    "momentum": {"optimizer": "sgd", "learning_rate.peak": 0.1, "one_minus_momentum": 0.1, **DECAY},
-    "nesterov": {"optimizer": "sgd", "learning_rate.peak": 0.1, "one_minus_momentum": 0.3, "nesterov": True},
+    "sgd": {"optimizer": "sgd", "learning_rate.peak": 0.1, "learning_rate.schedule": "cosine", **MOMENTUM, **ELASTIC},
+    "nesterov": {"optimizer": "sgd", "learning_rate.peak": 0.1, **MOMENTUM, "nesterov": True, **DECAY},
     "adam": {"optimizer": "adam", "learning_rate.schedule": "one_cycle", **DECAY, **ELASTIC},
     "adamw": {"optimizer": "adamw", "one_minus_beta_2": 0.05, "learning_rate.warmup_fraction": 0.2},
     "rmsprop": {"optimizer": "rmsprop", "one_minus_momentum": 0.2, "one_minus_rho": 0.3},
     "nadam": {"optimizer": "nadam", "gradient_clip.kind": "global_norm", "gradient_clip.limit": 0.1},
-    "lion": {"optimizer": "lion", "learning_rate.peak": 1e-3},
-    "adagrad": {"optimizer": "adagrad", "learning_rate.peak": 0.1},
     "small batches": {"batch_size.size": 4},
     "large batches": {"batch_size.size": 40},
     "random batches": {"batch_size.policy": "random", "batch_size.minimum": 2, "batch_size.maximum": 9},
@@ -78,6 +81,10 @@ def fit(dataset: Dataset, kept: dict[str, Any]) -> FitEngine:
 @pytest.fixture
 def compiled(dataset: Dataset, kept: dict[str, Any]) -> Any:
     return kept.setdefault("compiled", make_tensorflow_engine(dataset, HERE))
+
+
+def few_rules(dataset: Dataset, folder: Path = HERE, cached_programs: int = 32) -> Any:
+    return CompiledEngine(dataset, folder, TensorFlowBackend(), cached_programs, rules=FEW_RULES)
 
 
 def recipe(**params: Any) -> Recipe:
@@ -117,7 +124,7 @@ def test_epochs_with_dropout_match_fit(name: str, fit: FitEngine, compiled: Any,
 def test_blocks_of_a_batch_have_the_noise_of_the_batch(make_dataset: MakeDataset) -> None:
     many = make_dataset(examples=120)
     tried = recipe(**RECIPES["adam"] | {"batch_size.size": 75}, **{"model.dropout": 0.4})
-    trained = end(make_tensorflow_engine(many, HERE), tried, many)
+    trained = end(few_rules(many), tried, many)
     assert distance(trained, end(FitEngine(many, HERE), tried, many)) < 1e-5
 
 
@@ -136,7 +143,7 @@ def test_batches_of_random_sizes_whose_examples_a_layer_couples_run_without_xla(
 def test_convolutions_on_a_cpu_match_fit_without_xla(make_dataset: MakeDataset) -> None:
     images = make_dataset(shape=(6, 6, 1))
     tried = recipe(**{"model.architecture": "cnn", "model.filters": [2], "model.units": [3], "model.dropout": 0.3})
-    trained = end(make_tensorflow_engine(images, HERE), tried, images)
+    trained = end(few_rules(images), tried, images)
     assert distance(trained, end(FitEngine(images, HERE), tried, images)) < 1e-5
     assert trained.tags == {"nightune.xla": "no: convolutions on a CPU"}
 
@@ -147,7 +154,7 @@ def test_noise_in_a_users_model_matches_fit(dataset: Dataset, tmp_path: Path, us
         "    return keras.Sequential([keras.Input(input_shape), layers.Dropout(0.3), layers.Dense(output_size)])\n"
     )
     tried = read_recipe({"model.architecture": reference, "stopping.rule": "none"})
-    trained = end(make_tensorflow_engine(dataset, tmp_path), tried, dataset)
+    trained = end(few_rules(dataset, tmp_path), tried, dataset)
     assert distance(trained, end(FitEngine(dataset, tmp_path), tried, dataset)) < 1e-5
     assert trained.tags["nightune.xla"] == "yes"
 
@@ -180,7 +187,7 @@ def test_a_second_trial_in_the_same_program_has_its_own_numbers(
 
 
 def test_one_shape_is_traced_once_for_all_its_trials(dataset: Dataset) -> None:
-    engine = make_tensorflow_engine(dataset, HERE)
+    engine = few_rules(dataset)
     for size in (9, 12, 20):
         for peak in (1e-3, 1e-2):
             end(engine, recipe(**{"batch_size.size": size, "learning_rate.peak": peak}), dataset, epochs=2)
@@ -190,7 +197,7 @@ def test_one_shape_is_traced_once_for_all_its_trials(dataset: Dataset) -> None:
 
 
 def test_programs_are_bounded_and_trials_leave_nothing_behind(dataset: Dataset) -> None:
-    engine = make_tensorflow_engine(dataset, HERE, cached_programs=2)
+    engine = few_rules(dataset, cached_programs=2)
     for width in (1, 2, 3):
         tried = recipe(**{"model.units": [width]})
         end(engine, tried, dataset, epochs=1)
@@ -362,7 +369,7 @@ def build(input_shape, output_size, kind: str = "plain", units: int = 4):
     choice = choose_engine("auto", [own(), own(units=5), own(kind="own")], dataset, tmp_path)
     assert (choice.name, choice.reason) == ("fit", "own.py:build has a train_step of its own")
     # A number says less about the kind of model: the trial is refused.
-    engine = make_tensorflow_engine(dataset, tmp_path)
+    engine = few_rules(dataset, tmp_path)
     engine.start(own(), Seeds.from_trial(0))
     with pytest.raises(ValueError, match=r"train_step of its own.*--engine fit"):
         engine.start(own(units=6), Seeds.from_trial(0))
@@ -387,7 +394,7 @@ def test_one_model_of_each_option_is_asked(tmp_path: Path) -> None:
 
 
 def test_micro_batches_of_coupled_examples_are_refused_by_the_engine(dataset: Dataset) -> None:
-    engine = make_tensorflow_engine(dataset, HERE)
+    engine = few_rules(dataset)
     plain, coupled = (
         read_recipe({"model.batch_normalization": value, "batch_size.micro_size": 4}) for value in (False, True)
     )

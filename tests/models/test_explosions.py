@@ -12,7 +12,7 @@ import pytest
 from nightune.models.engines.make import make_engine
 from nightune.models.recipe.recipe import Recipe
 from nightune.models.training.loop import train
-from tests.models.conftest import BACKEND, MakeDataset
+from tests.models.conftest import BACKEND, FEW_RULES, MakeDataset
 
 
 def setup_module() -> None:
@@ -60,7 +60,7 @@ def test_an_explosion_inside_an_engine_never_returns_weights_that_are_not_finite
 ) -> None:
     call_number, in_validation, epoch = place
     dataset = make_dataset()
-    engine = make_engine(name, dataset, tmp_path)
+    engine = make_engine(name, dataset, tmp_path, rules=FEW_RULES)
     given = {"model__call_number": call_number, "model__in_validation": in_validation}
     exploding = recipe(model__architecture=user_model(EXPLODES), batch_size__size=8, **given)
     outcome = train(engine, exploding, dataset, epochs=5, seed=3, monitor="val_loss", direction="minimize")

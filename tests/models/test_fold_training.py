@@ -22,7 +22,7 @@ from nightune.models.training.folds import ALL_ROWS, FoldsEngine, FoldsOutput, s
 from nightune.models.training.loop import Outcome, train
 from nightune.models.training.seeds import Seeds
 from nightune.vocabulary import Status
-from tests.models.conftest import BACKEND
+from tests.models.conftest import BACKEND, FEW_RULES
 from tests.models.test_snapshots import Kept, Resumed, is_equal
 
 
@@ -56,7 +56,7 @@ def uneven() -> Dataset:
 
 
 def on_folds(name: str, dataset: Dataset, *, trains_all_rows: bool = False) -> Engine:
-    engine = make_engine(name, dataset, Path())
+    engine = make_engine(name, dataset, Path(), rules=FEW_RULES)
     return cast(Engine, FoldsEngine(engine, [engine.of_fold(fold) for fold in dataset.folds], trains_all_rows))
 
 
@@ -151,7 +151,7 @@ def compilations(engine: Any) -> int:
 
 @pytest.mark.skipif(not COMPILED, reason="the backend has no compiled engine")
 def test_folds_of_uneven_sizes_and_all_rows_share_one_compiled_program(uneven: Dataset) -> None:
-    engine = make_engine(COMPILED, uneven, Path())
+    engine = make_engine(COMPILED, uneven, Path(), rules=FEW_RULES)
     folds = [engine.of_fold(fold) for fold in uneven.folds]
     run(cast(Engine, FoldsEngine(engine, folds, trains_all_rows=True)), uneven)
     assert compilations(engine) == 1

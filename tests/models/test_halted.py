@@ -12,7 +12,7 @@ from nightune.models.recipe.params import read_recipe
 from nightune.models.training.engine import COMPILED_ENGINES
 from nightune.models.training.halted import HaltedTrainings
 from nightune.models.training.loop import Outcome, train
-from tests.models.conftest import MakeDataset
+from tests.models.conftest import FEW_RULES, MakeDataset
 
 
 def setup_module() -> None:
@@ -36,7 +36,7 @@ PARAMS: dict[str, Any] = {
 def test_a_halted_training_resumes_bit_equal_with_others_in_between(kind: str, make_dataset: MakeDataset) -> None:
     dataset = make_dataset(examples=11)
     name = COMPILED_ENGINES[keras.backend.backend()] if kind == "compiled" else kind
-    engine, recipe = make_engine(name, dataset, Path()), read_recipe(PARAMS)
+    engine, recipe = make_engine(name, dataset, Path(), rules=FEW_RULES), read_recipe(PARAMS)
 
     def trained(seed: int, **options: Any) -> Outcome:
         return train(engine, recipe, dataset, epochs=5, seed=seed, monitor="val_loss", direction="minimize", **options)

@@ -17,6 +17,7 @@ from nightune.models.training.engine import COMPILED_ENGINES, Engine
 from nightune.models.training.loop import Outcome, train
 from nightune.models.training.seeds import Seeds
 from nightune.vocabulary import TASK_METRICS
+from tests.models.conftest import FEW_RULES
 
 
 def setup_module() -> None:
@@ -98,7 +99,7 @@ def test_both_engines_train_as_plain_keras(folder: Path, name: str) -> None:
         plain.fit(inputs, targets.astype(np.float32), batch_size=8, epochs=1, shuffle=False, verbose=0)
         controller.observe({"loss": 1.0, "val_loss": 1.0})
     ours = end(fit, given)
-    compiled = end(make_engine(COMPILED_ENGINES[keras.backend.backend()], dataset, folder), given)
+    compiled = end(make_engine(COMPILED_ENGINES[keras.backend.backend()], dataset, folder, rules=FEW_RULES), given)
     assert ours.best_epoch == compiled.best_epoch == 3
     for one, other in zip(ours.weights, plain.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
@@ -115,7 +116,7 @@ def test_both_engines_train_as_plain_keras(folder: Path, name: str) -> None:
 @pytest.mark.parametrize("kind", ["fit", "compiled"])
 def test_a_halted_training_resumes_bit_equal(folder: Path, kind: str) -> None:
     name = COMPILED_ENGINES[keras.backend.backend()] if kind == "compiled" else kind
-    engine, given = make_engine(name, labels_dataset(), folder), CASES["smoothed sigmoids"]
+    engine, given = make_engine(name, labels_dataset(), folder, rules=FEW_RULES), CASES["smoothed sigmoids"]
     whole, halted = end(engine, given), end(engine, given, until=1)
     resumed = end(engine, given, halted=halted.halted)
     assert whole.curves["val_loss"] == resumed.curves["val_loss"]

@@ -19,6 +19,7 @@ from nightune.models.training.graph_key import graph_key
 from nightune.models.training.loop import train
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
+from tests.models.conftest import FEW_RULES
 
 
 def setup_module() -> None:
@@ -166,7 +167,7 @@ def test_compiled_engines_train_in_bfloat16_as_fit_does(
     mixed, exact = (recipe(precision=policy, model__dropout=dropout) for policy in ("mixed_bfloat16", "float32"))
 
     def way(engine: str, one: Recipe) -> np.ndarray:
-        trainer = make_engine(engine, dataset, Path())
+        trainer = make_engine(engine, dataset, Path(), rules=FEW_RULES)
         begun = trainer.weights(trainer.start(one, Seeds.from_trial(0)))
         ended = train(trainer, one, dataset, epochs=2, seed=0, monitor="val_loss", direction="minimize").weights
         return np.concatenate([(new - old).ravel() for old, new in zip(begun, ended, strict=True)])

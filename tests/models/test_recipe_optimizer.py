@@ -18,6 +18,7 @@ from nightune.models.training.capabilities import only_in_fit
 from nightune.models.training.loop import train
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
+from tests.models.conftest import FEW_RULES
 
 
 def setup_module() -> None:
@@ -219,7 +220,7 @@ def test_gd_in_every_engine_matches_the_closed_form(
     solution = np.array([1.0, -2.0, 0.5], np.float32)
     split = Examples(inputs, inputs @ solution)
     dataset = Dataset(split, split, split, "regression", None, "", (), None, {})
-    engine = make_engine(name, dataset, tmp_path)
+    engine = make_engine(name, dataset, tmp_path, rules=FEW_RULES)
     params = {"optimizer": "gd", "learning_rate.peak": 0.1, "stopping.rule": "none", "model.architecture": reference}
     given = read_recipe(params)
     start = engine.weights(engine.start(given, Seeds.from_trial(1)))[0][:, 0].astype(np.float64)
@@ -241,5 +242,7 @@ def test_the_compiled_engine_trains_lamb_and_the_articles_adam_like_fit(
         return np.concatenate([weight.ravel() for weight in outcome.weights])
 
     np.testing.assert_allclose(
-        end(make_engine("tensorflow", make_dataset(), HERE)), end(FitEngine(make_dataset(), HERE)), atol=1e-5
+        end(make_engine("tensorflow", make_dataset(), HERE, rules=FEW_RULES)),
+        end(FitEngine(make_dataset(), HERE)),
+        atol=1e-5,
     )

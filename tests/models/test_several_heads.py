@@ -21,7 +21,7 @@ from nightune.models.training.row_weights import ClassWeights
 from nightune.tasks.gate_guards import check_schema
 from nightune.tasks.gate_question import Question
 from nightune.tasks.threshold_problems import threshold_problems
-from tests.models.conftest import BACKEND
+from tests.models.conftest import BACKEND, FEW_RULES
 
 ROWS = 90
 LOADER = """
@@ -387,7 +387,7 @@ def test_the_compiled_engine_trains_several_heads_as_fit_does(
     dataset, tried = load(folder, result), recipe(function, **params)
     fit, compiled = (
         train(
-            make_engine(name, dataset, folder),
+            make_engine(name, dataset, folder, rules=FEW_RULES),
             tried,
             dataset,
             epochs=2,

@@ -16,7 +16,7 @@ from nightune.models.data.storage import open_dataset, save_dataset
 from nightune.models.errors import InputError
 from nightune.models.serving.input_trees import arrays_of, equal_arrays, named_arrays
 from nightune.models.serving.predictor import Predictor
-from tests.models.conftest import BACKEND
+from tests.models.conftest import BACKEND, FEW_RULES
 
 ROWS = 60
 UNSEALED = 48
@@ -248,7 +248,7 @@ def distance(one: Any, other: Any) -> float:
 )
 def test_the_compiled_engine_trains_several_inputs_as_fit_does(folder: Path, function: str, result: str) -> None:
     dataset, tried = load(folder, result), recipe(function)
-    fit, compiled = (make_engine(name, dataset, folder) for name in ("fit", BACKEND))
+    fit, compiled = (make_engine(name, dataset, folder, rules=FEW_RULES) for name in ("fit", BACKEND))
     assert compiled.refusals(tried) == []
     expected, trained = end(fit, tried, dataset), end(compiled, tried, dataset)
     assert distance(trained, expected) < 1e-5
@@ -258,7 +258,7 @@ def test_the_compiled_engine_trains_several_inputs_as_fit_does(folder: Path, fun
 def test_folds_and_blocks_of_several_inputs_train_as_fit_does(folder: Path) -> None:
     tried = recipe(**{"model.dropout": 0.3, "batch_size.size": 20})
     dataset = load(folder, "(named, y, 1.0 + ids)", split=Split(folds=3))
-    whole, compiled = (make_engine(name, dataset, folder) for name in ("fit", BACKEND))
+    whole, compiled = (make_engine(name, dataset, folder, rules=FEW_RULES) for name in ("fit", BACKEND))
     for fold in dataset.folds:
         assert distance(end(compiled.of_fold(fold), tried, fold), end(whole.of_fold(fold), tried, fold)) < 1e-5
     assert compiled.programs == 1
@@ -285,8 +285,8 @@ def test_a_resumed_trial_of_several_inputs_ends_bit_equal(
     monkeypatch.setattr(pace, "CALL_SECONDS", 1e-9)
 
     dataset, tried = load(folder, "(named, y)"), recipe(**{"model.dropout": 0.3})
-    whole = end(make_engine(name, dataset, folder), tried, dataset, keeper=Kept(folder))
-    again = end(make_engine(name, dataset, folder), tried, dataset, keeper=Resumed(folder, back_to=2))
+    whole = end(make_engine(name, dataset, folder, rules=FEW_RULES), tried, dataset, keeper=Kept(folder))
+    again = end(make_engine(name, dataset, folder, rules=FEW_RULES), tried, dataset, keeper=Resumed(folder, back_to=2))
     assert distance(again, whole) == 0.0
     assert again.curves["val_loss"] == whole.curves["val_loss"]
 

@@ -14,7 +14,7 @@ from nightune.models.data.storage import open_dataset, save_dataset
 from nightune.models.errors import InputError
 from nightune.models.serving.predictor import Predictor
 from nightune.models.techniques.losses import TrainingSettings
-from tests.models.conftest import BACKEND
+from tests.models.conftest import BACKEND, FEW_RULES
 
 LOADER = """
 import numpy as np
@@ -173,7 +173,7 @@ AT_NIGHT = ("mask without an axis", "sequence of any length", "compiled")
 def test_engines_train_as_plain_keras_does(tmp_path: Path, name: str) -> None:
     function, result, params, loss = TRAINED[name]
     dataset, tried = load(tmp_path, result), recipe(function, **params)
-    fit, compiled = (make_engine(engine, dataset, tmp_path) for engine in ("fit", BACKEND))
+    fit, compiled = (make_engine(engine, dataset, tmp_path, rules=FEW_RULES) for engine in ("fit", BACKEND))
     plain = fit.model(tried, fit.weights(fit.start(tried, Seeds.from_trial(4))))
     targets = dataset.train.targets.reshape(-1, *plain(dataset.train.inputs[:1]).shape[1:]).astype("float32")
     own = {"last_step": lambda y_true, y_pred: keras.ops.mean(keras.ops.square(y_true - y_pred)[:, -1, :], axis=-1)}
@@ -190,7 +190,7 @@ def test_weights_of_rows_and_folds_go_with_targets_of_several_axes(tmp_path: Pat
     fold = dataset.folds[0]
     curves = []
     for name in ("fit", BACKEND):
-        engine = make_engine(name, dataset, tmp_path).of_fold(fold)
+        engine = make_engine(name, dataset, tmp_path, rules=FEW_RULES).of_fold(fold)
         curves.append(end(engine, recipe("image"), fold).curves)
     assert curves[0]["loss"] == pytest.approx(curves[1]["loss"], rel=1e-5)
     assert curves[0]["val_loss"] == pytest.approx(curves[1]["val_loss"], rel=1e-5)

@@ -11,7 +11,7 @@ from nightune.models.data.loading import load_dataset
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.splits import Split
 from nightune.models.serving.rebuilt_model import open_rebuilt
-from tests.models.conftest import BACKEND
+from tests.models.conftest import BACKEND, FEW_RULES
 
 LOADER = """
 import numpy as np
@@ -114,7 +114,7 @@ def built(folder: Path, function: str, dataset: Dataset, inputs: Any) -> Any:
 )
 def test_all_engines_build_by_the_rows_of_the_training_split(folder: Path, function: str, source: str) -> None:
     dataset, tried = load(folder, source), recipe(function)
-    compiled = make_engine(BACKEND, dataset, folder)
+    compiled = make_engine(BACKEND, dataset, folder, rules=FEW_RULES)
     assert compiled.refusals(tried) == []
     assert compare_engines([tried], dataset, folder).refusal is None
     one, other = (end(engine, tried, dataset) for engine in (make_engine("fit", dataset, folder), compiled))
