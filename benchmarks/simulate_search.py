@@ -20,7 +20,7 @@ from nightune.tuning.search.domains import Range
 from nightune.tuning.search.search_space import Dimension, SearchSpace
 from nightune.tuning.simulator import Bank, leaders, simulate
 from nightune.tuning.study.budgets import brackets, largest_cost_epochs
-from nightune.tuning.study.sections import SearchSection
+from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Params
 
 EPOCHS = 50

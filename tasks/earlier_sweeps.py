@@ -18,7 +18,7 @@ from nightune.tasks.tracking.trials.runs import as_trial, unfinished_runs
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.search.earlier import agreement, as_earlier, best_points, point_of
 from nightune.tuning.search.observations import Observation
-from nightune.tuning.study.sections import MODEL_METHODS
+from nightune.tuning.study.search_section import MODEL_METHODS
 from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Params, Status, TrialResult
 from nightune.vocabulary import sign_of

@@ -16,7 +16,7 @@ from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.step import step
 from nightune.tuning.search.observations import Observation
 from nightune.tuning.study.rounds import proposed_by
-from nightune.tuning.study.sections import MODEL_METHODS
+from nightune.tuning.study.search_section import MODEL_METHODS
 from nightune.tuning.study.study import Study, training_seed
 from nightune.tuning.trial import Bracket, Params, Trial, Value, trial_key
 

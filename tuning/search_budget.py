@@ -11,7 +11,7 @@ from dataclasses import InitVar, dataclass
 from datetime import datetime
 
 from nightune.tuning.study.ends import end_text
-from nightune.tuning.study.sections import SearchSection
+from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Status, Trial, TrialResult
 
 HOUR = 3600.0

@@ -9,7 +9,7 @@ from nightune.tuning.search.observations import Observation, observed
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import brackets, survivors, without_repeats
 from nightune.tuning.study.rounds import bracket_points
-from nightune.tuning.study.sections import SearchSection
+from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Params, Status, Trial, TrialResult
 from nightune.vocabulary import sign_of
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import brackets, finished_trainings, largest_cost_epochs, trainings, trial_count
-from nightune.tuning.study.sections import SearchSection
+from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Bracket, Rung, Status
 from tests.tuning.conftest import Read, Refuse, has_parts, result, study_text, unhurried
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nightune.tuning.analysis.leaderboard import best, leaderboard, status_counts, varying_params
 from nightune.tuning.search.samplers import SAMPLERS
 from nightune.tuning.study.budgets import BUDGETS, largest_cost_epochs, survivors
-from nightune.tuning.study.sections import COUNTED_METHODS, OWN_COUNT_METHODS, Method
+from nightune.tuning.study.search_section import COUNTED_METHODS, OWN_COUNT_METHODS, Method
 from nightune.tuning.trial import Bracket, Rung, Status
 from tests.rows import missing_rows
 from tests.tuning.conftest import Read, result, study_text, unhurried

@@ -12,7 +12,7 @@ from nightune.tuning.search_budget import SearchBudget, SearchEndedError
 from nightune.tuning.study.budgets import brackets
 from nightune.tuning.study.ends import MOST_TRIALS, end_text, has_room, next_time, trials_since_best
 from nightune.tuning.study.rounds import bracket_points
-from nightune.tuning.study.sections import SearchSection
+from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Status, Trial, TrialResult
 
 START = datetime(2026, 1, 1, 22, 0, tzinfo=UTC)

@@ -9,7 +9,7 @@ from nightune.tuning.search.domains import Choice, Range
 from nightune.tuning.search.samplers import random
 from nightune.tuning.search.search_space import Dimension, SearchSpace
 from nightune.tuning.simulator import Bank, Leader, leaders, simulate
-from nightune.tuning.study.sections import SearchSection
+from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Params
 
 SPACE = SearchSpace(

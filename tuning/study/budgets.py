@@ -6,7 +6,7 @@ from nightune.tuning.analysis.leaderboard import leaderboard
 from nightune.tuning.search.distinct import point_count
 from nightune.tuning.search.grid import grid_size
 from nightune.tuning.search.search_space import SearchSpace
-from nightune.tuning.study.sections import SearchSection
+from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Bracket, Rung, Trial, TrialResult
 from nightune.vocabulary import row_of
 

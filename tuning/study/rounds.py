@@ -8,7 +8,7 @@ from nightune.tuning.search.proposals import PROPOSERS
 from nightune.tuning.search.samplers import SAMPLERS, Sampler
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import DISTINCT_METHODS
-from nightune.tuning.study.sections import SearchSection
+from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Bracket, Params, Value
 
 HISTORY = "history"  # chose the points that were best in earlier sweeps

@@ -1,4 +1,4 @@
-"""The sections of a study file beside [data] that contain settings, not parameters: search, objective, promotion."""
+"""The sections of a study file beside [data] that contain settings, not parameters: objective, limits, promotion."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from nightune.tuning.study.ends import ENDS, MOST_TRIALS, end_text, read_time
-from nightune.tuning.study.section import Clash, Count, Section, Seed, Share, Switch, Text, Texts
+from nightune.tuning.study.section import Clash, Section, Seed, Share, Text, Texts
 from nightune.vocabulary import (
     DEFAULT_THRESHOLD,
     DIRECTIONS,
@@ -73,137 +72,6 @@ class Heading(Section):
     name: Annotated[Text, AfterValidator(read_name)]
     question: Text
     seed: Seed = 0
-
-
-Method = Literal["random", "grid", "successive_halving", "hyperband", "gp"]
-
-RUNG_METHODS = ("successive_halving", "hyperband")  # these continue the best trials and drop the others
-MODEL_METHODS = ("gp",)  # these propose each round from the results before; with rungs if a first rung is set
-COUNTED_METHODS = {
-    "random": "a random search",
-    "successive_halving": "successive halving",
-    "gp": "a search by a Gaussian process",
-}
-IN_ROUNDS = ("random", *MODEL_METHODS)  # these may end after any round: its trials do not depend on later ones
-Hours = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number of hours above 0")]
-OWN_COUNT_METHODS = {
-    "grid": "a grid trains all its points",
-    "hyperband": "hyperband derives the number from its brackets",
-}
-
-
-class SearchSection(Section):
-    """How trials are chosen and how long they train. Grid and hyperband determine the number of trials themselves.
-
-    `audit` is the share of stopped trials that are trained to the end after the search; it changes no trial.
-
-    The defaults were measured on published tables: rungs at 3, 6, 12, 25 and 50 epochs kept the winner of 50 full
-    trainings in 88% of them, at a fifth of the cost; factor 3 from 2 epochs kept it in 54%.
-
-    A random search and a model's may also end before its last trial: by all epochs trained, by hours of the sweep or of
-    its trainings, at a time of day, or after so many trials without a better one. It then has up to 1000 `trials`.
-    """
-
-    method: Method = "random"
-    trials: Count | None = None
-    epochs: Count
-    reuse: Switch = False
-    reduction_factor: Annotated[int, Field(ge=2, le=10, description="a whole number from 2 to 10")] | None = None
-    smallest_epochs: Count | None = None
-    total_epochs: Count | None = None
-    hours: Hours | None = None
-    device_hours: Hours | None = None
-    until: Annotated[Text, AfterValidator(read_time)] | None = None
-    patience: Count | None = None
-    history: Switch | None = None
-    audit: Annotated[float, Field(gt=0, le=1, description="a share above 0, at most 1")] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _infer_trials(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping) or given.get("method", "random") not in IN_ROUNDS:
-            return given
-        has_end = any(given.get(name) is not None for name in ENDS)
-        return {**given, "trials": MOST_TRIALS} if has_end and given.get("trials") is None else given
-
-    @property
-    def ends(self) -> dict[str, object]:
-        """What ends the search beside its number of trials, by key: the keys that are set."""
-        return {name: value for name in ENDS if (value := getattr(self, name)) is not None}
-
-    @property
-    def ends_in_words(self) -> tuple[str, ...]:
-        """The ends as they stand in a study: `hours = 8`."""
-        return tuple(end_text(name, value) for name, value in self.ends.items())
-
-    def uses_history(self, is_night: bool) -> bool:
-        """True if a sweep begins with the best points of earlier ones: as set, or in nights; never for a grid."""
-        return self.method != "grid" and (is_night if self.history is None else self.history)
-
-    @property
-    def factor(self) -> int:
-        """Each rung trains 1/factor of the trials of the previous one, factor times as long."""
-        return self.reduction_factor or 2
-
-    @property
-    def has_rungs(self) -> bool:
-        """True if the best trials of a round continue and the others are dropped."""
-        return self.method in RUNG_METHODS or (self.method in MODEL_METHODS and self.smallest_epochs is not None)
-
-    @property
-    def first_rung_epochs(self) -> int:
-        """The minimum length of a rung."""
-        return self.smallest_epochs or 3
-
-    def clashes(self) -> Iterator[Clash]:
-        """Check the number of trials and the keys of rungs against the method."""
-        if self.method in COUNTED_METHODS and self.trials is None:
-            yield Clash(("method", "trials", *ENDS), "trials", f"missing; needed for {COUNTED_METHODS[self.method]}")
-        if self.method in OWN_COUNT_METHODS and self.trials is not None:
-            message = f"{self.trials}, but {OWN_COUNT_METHODS[self.method]}; remove it, or use method 'random'"
-            yield Clash(("method", "trials"), "trials", message)
-        yield from self._end_clashes()
-        if self.method == "grid" and self.history:
-            yield Clash(("method", "history"), "history", "true, but a grid trains all its points; remove it")
-        yield from self._rung_clashes() if self.has_rungs else self._rungless_clashes()
-
-    def _end_clashes(self) -> Iterator[Clash]:
-        if self.method not in IN_ROUNDS:
-            for name, value in self.ends.items():
-                message = f"{shown(value)}, but {self.method} has no winner before all its trials are trained"
-                yield Clash(("method", name), name, f"{message}; remove it ({listing(IN_ROUNDS)})")
-        if self.total_epochs is not None and self.total_epochs < self.epochs:
-            message = f"{self.total_epochs} are fewer than one trial's epochs, {self.epochs}"
-            yield Clash(("epochs", "total_epochs"), "total_epochs", message)
-
-    def _rungless_clashes(self) -> Iterator[Clash]:
-        if self.method in MODEL_METHODS and self.reduction_factor is not None:
-            message = f"{self.reduction_factor}, but without smallest_epochs the method {self.method!r} has no rungs"
-            fields = ("method", "reduction_factor", "smallest_epochs")
-            yield Clash(fields, "reduction_factor", f"{message}; add smallest_epochs = 3, or remove it")
-            return
-        for name in ("reduction_factor", "smallest_epochs"):
-            if getattr(self, name) is not None:
-                methods = listing((*RUNG_METHODS, *MODEL_METHODS))
-                message = f"{getattr(self, name)} is read only by methods with rungs; remove it ({methods})"
-                yield Clash(("method", name), name, message)
-
-    def _rung_clashes(self) -> Iterator[Clash]:
-        needed = self.factor * self.first_rung_epochs
-        if self.epochs < needed:
-            message = f"{self.epochs} are too few for a first rung of {self.first_rung_epochs} epochs"
-            fields = ("method", "epochs", "reduction_factor", "smallest_epochs")
-            yield Clash(fields, "epochs", f"{message} (allowed: reduction_factor × smallest_epochs = {needed} or more)")
-        if self.method in RUNG_METHODS and self.trials is not None and self.trials < self.factor:
-            message = f"{self.trials} are too few to drop any (allowed: {self.factor} or more, the reduction factor)"
-            yield Clash(("method", "trials", "reduction_factor"), "trials", message)
-        if self.reuse:
-            message = f"true, but trials of an earlier sweep have other rungs; remove it, or {self._without_rungs}"
-            yield Clash(("method", "reuse", "smallest_epochs"), "reuse", message)
-
-    @property
-    def _without_rungs(self) -> str:
-        return "remove smallest_epochs" if self.method in MODEL_METHODS else "use method 'random'"
 
 
 class Objective(Section):

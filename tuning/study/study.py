@@ -12,24 +12,17 @@ from pydantic_core import core_schema
 
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search.distinct import point_count
-from nightune.tuning.search.domains import Cases, Domain
 from nightune.tuning.search.grid import GRID_LIMIT, grid_size
 from nightune.tuning.search.observations import Observation
 from nightune.tuning.search.samplers import Sampler
-from nightune.tuning.search.search_space import Dimension, SearchSpace
+from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import brackets, trial_count, without_repeats
-from nightune.tuning.study.data_section import OF_SOURCE, SHARES, DataSection, Split, is_file_of_table
-from nightune.tuning.study.ends import ENDS
+from nightune.tuning.study.data_section import SHARES, DataSection, Split, is_file_of_table
 from nightune.tuning.study.rounds import bracket_points, draws
+from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.study.section import Section, read_section
-from nightune.tuning.study.sections import (
-    ConfirmationSection,
-    Heading,
-    Limits,
-    Objective,
-    PromotionSection,
-    SearchSection,
-)
+from nightune.tuning.study.section_content import data_content, dimension_content, objective_content, search_content
+from nightune.tuning.study.sections import ConfirmationSection, Heading, Limits, Objective, PromotionSection
 from nightune.tuning.study.space_sections import SECTIONS, read_space
 from nightune.tuning.study.toml_text import read_tables
 from nightune.tuning.study.vocabulary import KeySpec, Vocabulary
@@ -51,7 +44,6 @@ __all__ = [
     "training_seed",
 ]
 
-COLUMN_KEYS = ("text", "codes", "images", "hashed", "target_encoded", "date_parts")
 HEADING = tuple(Heading.model_fields)
 KNOWN = (*HEADING, "data", *SECTIONS, "search", "objective", "limits", "confirmation", "promotion")
 
@@ -82,10 +74,10 @@ class Study(BaseModel):
         """All settings that affect the results of trials, as plain values in canonical form."""
         return {
             "seed": self.seed,
-            "data": _data_content(self.data),
-            "space": {name: _dimension_content(dimension) for name, dimension in self.space.by_name.items()},
-            "search": _search_content(self.search),
-            "objective": _objective_content(self.objective),
+            "data": data_content(self.data),
+            "space": {name: dimension_content(dimension) for name, dimension in self.space.by_name.items()},
+            "search": search_content(self.search),
+            "objective": objective_content(self.objective),
             **({"limits": self.limits.of_model} if self.limits.of_model else {}),
         }
 
@@ -261,35 +253,6 @@ def _read_after_search(tables: Mapping[str, Any]) -> tuple[dict[str, Any], list[
     return sections, problems
 
 
-def _data_content(data: DataSection) -> dict[str, Any]:
-    """Omit a ranking share of 0, no gap and choices that are not made, so that older studies keep their digests."""
-    content = data.model_dump(mode="json")
-    later = ("missing", "class_names", "numeric", "dates", "weight", *COLUMN_KEYS, *OF_SOURCE)
-    content = {name: value for name, value in content.items() if value or name not in later}
-    if content["ignore_class"] is None:  # a class may be 0
-        del content["ignore_class"]
-    for name in ("ranking", "gap", "allow_overlap", "folds"):
-        if not content["split"][name]:
-            del content["split"][name]
-    return content
-
-
-def _objective_content(objective: Objective) -> dict[str, Any]:
-    """Omit the usual average, so that older studies keep their digests, and what changes no trial."""
-    usual = {"average"} if objective.average == "weights" else set()
-    usual |= {"head"} if objective.head is None else set()
-    return objective.model_dump(mode="json", exclude={"report", "threshold", *usual})
-
-
-def _search_content(search: SearchSection) -> dict[str, Any]:
-    """Omit absent keys of rungs, so that older studies keep their digests, and what changes no trial.
-
-    The points that a sweep begins with are recorded on its run.
-    """
-    content = search.model_dump(mode="json", exclude={*ENDS, "history", "audit"})
-    return {name: value for name, value in content.items() if name in ("trials", "method") or value is not None}
-
-
 def _rung_problems(space: SearchSpace) -> Iterator[Problem]:
     """The median rule compares with curves of earlier trials, and their length depends on the rung."""
     rule = space.by_name.get("stopping.rule")
@@ -315,18 +278,3 @@ def _grid_problems(space: SearchSpace) -> Iterator[Problem]:
     size = grid_size(space)
     if size > GRID_LIMIT:
         yield Problem("search.method", f"a grid of {size} points is too large (allowed: up to {GRID_LIMIT})")
-
-
-def _dimension_content(dimension: Dimension) -> dict[str, Any]:
-    conditions = {
-        condition.name: {"values": sorted(condition.values, key=json.dumps), "or_absent": condition.or_absent}
-        for condition in dimension.when
-    }
-    return {"domain": _domain_content(dimension.domain), "when": conditions}
-
-
-def _domain_content(domain: Domain) -> dict[str, Any]:
-    if not isinstance(domain, Cases):
-        return dict(vars(domain))
-    cases = [[sorted(values, key=json.dumps), _domain_content(each)] for values, each in domain.domains]
-    return {"controller": domain.controller, "cases": sorted(cases, key=json.dumps)}

@@ -23,7 +23,7 @@ from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.tables import Fact, Row
 from nightune.tuning.analysis.ledger import JOULES_PER_KWH, SECONDS_PER_HOUR, Ledger, Share, rung_shares, shares
 from nightune.tuning.study.budgets import brackets
-from nightune.tuning.study.sections import SearchSection
+from nightune.tuning.study.search_section import SearchSection
 
 MOST_TRIALS = 10
 OPTIMIZER = "optimizer"

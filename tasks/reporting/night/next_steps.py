@@ -10,7 +10,7 @@ from nightune.tuning.analysis.next_steps.rules import next_steps
 from nightune.tuning.analysis.next_steps.steps import Change, Step, SweepFacts, place_of
 from nightune.tuning.errors import Problem
 from nightune.tuning.study.edit import ChangedLine, changed_line, with_value
-from nightune.tuning.study.sections import RUNG_METHODS
+from nightune.tuning.study.search_section import RUNG_METHODS
 
 NO_EFFECT = "has no effect"  # begins the message about a key whose condition no longer holds
 REPAIRS = 3

@@ -144,7 +144,8 @@ def sweep_content(store: Store, sweep: Sweep) -> dict[str, Any]:
 
 def parse_content(text: str) -> dict[str, Any]:
     """Read `Study.content` from the text of its file; ValueError or KeyError if it is damaged."""
-    from nightune.tuning.study.sections import Objective, SearchSection  # noqa: PLC0415 - pydantic takes a moment
+    from nightune.tuning.study.search_section import SearchSection  # noqa: PLC0415 - pydantic takes a moment
+    from nightune.tuning.study.sections import Objective  # noqa: PLC0415 - pydantic takes a moment
 
     content = json.loads(text)
     if not isinstance(content, dict):
