@@ -35,8 +35,8 @@ from nightune.models.networks.metrics_by_weight import mean_by_weight, metrics_b
 from nightune.models.networks.named_metrics import Named
 from nightune.models.networks.output_ranges import disturb, measure_outputs
 from nightune.models.networks.output_shapes import refuse_class_at_each_position, settled_shape
-from nightune.models.networks.output_walk import LOGITS, PROBABILITIES, has_graph
-from nightune.models.networks.positions import PositionsLoss, metrics_of_positions, refuse_masked_outputs
+from nightune.models.networks.output_walk import LOGITS, PROBABILITIES
+from nightune.models.networks.positions import PositionsLoss, metrics_of_positions, refuse_unsuited_positions
 from nightune.models.networks.training_rows import TrainingRows
 from nightune.models.networks.witnesses import KEY, refuse_negative, refuse_unreachable, settle_meaning
 from nightune.models.techniques.losses import (
@@ -127,7 +127,7 @@ class Head:
         two classes of its own.
         """
         if self.kind == POSITIONS:
-            return PositionsLoss(self.is_logits, label_smoothing, is_smoothed=_is_smoothed(label_smoothing))
+            return PositionsLoss(self.is_logits, label_smoothing)
         if self.loss and self.loss.example_loss:
             if label_smoothing and self.problem_of_smoothing:
                 raise self.problem_of_smoothing
@@ -194,11 +194,6 @@ class Head:
     def points(self, outputs: np.ndarray) -> np.ndarray:
         """Return the outputs that are point predictions: all, or of quantiles the one nearest to the median."""
         return points(outputs, self.quantiles)
-
-
-def _is_smoothed(share: Any) -> bool:
-    """True for a share above 0, and for a variable of a program, whose value is data."""
-    return not isinstance(share, float | int) or share != 0.0
 
 
 class _SmoothedCrossentropy(losses.Loss):
@@ -302,7 +297,7 @@ def _classes(
     size = shape[-1] if rows.task == POSITIONS else int(np.prod(shape))
     kind = _kind(rows.task, size)
     if kind == POSITIONS:
-        _refuse_unsuited_positions(model, rows, training)
+        refuse_unsuited_positions(model, rows, training)
     if kind == "labels" and size != rows.output_count:
         raise _refusal(f"has {size} outputs for {rows.output_count} labels")
     if training.loss in QUANTITY_LOSSES:
@@ -316,14 +311,6 @@ def _classes(
     meaning = settle_meaning(model, kind, size, rows.inputs, training.outputs, witness)
     loss = own or _stated_loss(training, kind, meaning.is_logits, folder) or given
     return Head(kind, meaning.is_logits, loss, because=meaning.because, is_one_hot=rows.is_one_hot)
-
-
-def _refuse_unsuited_positions(model: keras.Model, rows: TrainingRows, training: HeadSettings) -> None:
-    """Refuse other losses than the cross-entropy for a class at each position, and outputs with a mask."""
-    if training.loss not in (AUTO, "crossentropy"):
-        problem = f"{training.loss!r} is not trained for a class at each position (known: crossentropy)"
-        raise InputError("training.loss", f'{problem}; for a loss of your own give labels, task = "multilabel"')
-    refuse_masked_outputs(model.outputs[0] if has_graph(model) else model(rows.two, training=False))
 
 
 def _stated_loss(training: HeadSettings, kind: str, is_logits: bool, folder: Path) -> TrainedLoss | None:

@@ -245,6 +245,8 @@ def _weights(training: TrainingSettings, given: CompiledHeads, names: Sequence[s
     """
     if isinstance(training.loss_weights, Mapping):
         stated = {name: float(training.loss_weights.get(name, 1.0)) for name in names}
+        if not any(stated.values()):
+            raise InputError(WEIGHTS_KEY, "every head has the weight 0: nothing is trained; give one a weight above 0")
         return stated, f"{WEIGHTS_KEY} of the study"
     untrained = [name for name in names if given.lacks(name) and training.of_name(name).loss == AUTO]
     weights = {name: 0.0 if name in untrained else float(given.weights.get(name, 1.0)) for name in names}

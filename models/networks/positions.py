@@ -5,6 +5,7 @@ Targets are class indices, -1 at positions without a class, which the loss and a
 
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 from keras import losses, ops
@@ -15,7 +16,10 @@ from nightune.models.networks.constant_guesses import class_shares
 from nightune.models.networks.metrics import CLIP, log_probabilities, metrics
 from nightune.models.networks.metrics_by_weight import metrics_by_weight
 from nightune.models.networks.named_metrics import Named
+from nightune.models.networks.output_walk import has_graph
+from nightune.models.networks.training_rows import TrainingRows
 from nightune.models.networks.weighted_metrics import Metric, counted_metric_loss
+from nightune.models.techniques.losses import AUTO, HeadSettings
 from nightune.vocabulary import ARCHITECTURE, TASK_METRICS
 
 ONE_CLASS_EACH = "multiclass"  # the task of positions as rows
@@ -29,9 +33,11 @@ class PositionsLoss(losses.Loss):
     of each target is spread evenly over the classes.
     """
 
-    def __init__(self, is_logits: bool, label_smoothing: Any = 0.0, *, is_smoothed: bool = False) -> None:
+    def __init__(self, is_logits: bool, label_smoothing: Any = 0.0) -> None:
         super().__init__(name="crossentropy_of_positions")
-        self._is_logits, self._label_smoothing, self._is_smoothed = is_logits, label_smoothing, is_smoothed
+        self._is_logits, self._label_smoothing = is_logits, label_smoothing
+        # Of a program the share is a variable, whose value is data.
+        self._is_smoothed = not isinstance(label_smoothing, float | int) or label_smoothing != 0.0
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Return the loss of each example, (examples,); outputs are (examples, axis, ..., classes)."""
@@ -46,9 +52,15 @@ class PositionsLoss(losses.Loss):
         return ops.mean(each, axis=tuple(range(1, len(each.shape))))
 
 
-def refuse_masked_outputs(outputs: Any) -> None:
-    """Refuse outputs with a mask of their steps: Keras' losses leave masked steps out, and divide by the others."""
-    if has_mask(outputs):
+def refuse_unsuited_positions(model: keras.Model, rows: TrainingRows, training: HeadSettings) -> None:
+    """Refuse other losses than the cross-entropy, and outputs with a mask of their steps.
+
+    Keras' losses leave masked steps out, and divide by the others of a batch.
+    """
+    if training.loss not in (AUTO, "crossentropy"):
+        problem = f"{training.loss!r} is not trained for a class at each position (known: crossentropy)"
+        raise InputError("training.loss", f'{problem}; for a loss of your own give labels, task = "multilabel"')
+    if has_mask(model.outputs[0] if has_graph(model) else model(rows.two, training=False)):
         remedy = "end in keras.ops.multiply(outputs, 1.0), and set ignore_class in [data] to leave positions out"
         raise InputError(ARCHITECTURE, f"the model's outputs have a mask of their steps, which no loss reads; {remedy}")
 

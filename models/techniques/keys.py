@@ -103,7 +103,7 @@ class Key:
         for name, weight in value.items():
             if not isinstance(name, str) or self._number_problem(weight):
                 return f"head {name!r}: {self._number_problem(weight) or 'the name is no text'}"
-        return None if any(weight > 0 for weight in value.values()) else "no head has a weight above 0"
+        return None  # heads that the table does not name have the weight 1
 
     def _list_problem(self, value: object) -> str | None:
         if not isinstance(value, list | tuple) or not value:

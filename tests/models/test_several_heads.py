@@ -122,6 +122,8 @@ def cost(y_true, y_pred):
     return ops.square(y_true - y_pred) * 2
 """
 
+NO_WEIGHTS = {"amount": 0.0, "kind": 0.0, "mask": 0.0}
+
 
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
@@ -284,6 +286,11 @@ def test_the_loss_is_that_of_keras_for_dictionaries_of_losses_and_weights(folder
     assert np.isnan(list(head.metrics("heads", broken, packed).values())).all()
 
 
+def test_a_head_of_weight_0_is_left_out_and_those_without_one_are_trained(folder: Path) -> None:
+    _, head = settled(folder, "build", load(folder), loss_weights={"mask": 0.0})
+    assert head.loss_weights == {"amount": 1.0, "kind": 1.0, "mask": 0.0}
+
+
 @pytest.mark.parametrize(
     ("function", "weights"),
     [
@@ -335,6 +342,7 @@ def test_outputs_meet_their_targets_by_name_or_in_order(folder: Path, function: 
         ("build", {"loss": {"amonut": "mae"}}, "training.loss", "did you mean 'amount'"),
         ("build", {"loss": {"kind": "mae"}}, "training.loss", r"head 'kind'.*task = \{ kind = \"regression\" \}"),
         ("build", {"loss_weights": {"kid": 1.0}}, "training.loss_weights", "did you mean 'kind'"),
+        ("build", {"loss_weights": NO_WEIGHTS}, "training.loss_weights", "every head has the weight 0"),
         ("build", {"quantiles": {"kind": [0.5]}}, "training.quantiles", "its loss is not pinball"),
     ],
 )
