@@ -30,6 +30,7 @@ class Trial:
     replicate: int = 0  # 0: the trial itself
     replicate_of: str = ""
     point: Params = field(default_factory=dict, compare=False, repr=False)  # as proposed; empty if read from a store
+    step: int | None = None  # of an ablation, from 0 for its start; None: no part of one
 
     def __post_init__(self) -> None:
         if self.number < 0:

@@ -171,8 +171,9 @@ class TrialLog:
         trial, replicate = self._trial, {names.REPLICATE: str(self._trial.replicate)}
         return {
             names.MLFLOW_PARENT: trial.replicate_of or self._sweep.run_id,
-            names.KIND: "replicate" if trial.replicate else "trial",
+            names.KIND: names.ABLATION if trial.step is not None else "replicate" if trial.replicate else "trial",
             **(replicate if trial.replicate else {}),
+            **({} if trial.step is None else {names.ABLATION_STEP: str(trial.step)}),
             names.SWEEP: self._sweep.id,
             names.TRIAL_KEY: self._trial.key,
             names.TRIAL_NUMBER: str(self._trial.number),
@@ -211,7 +212,9 @@ class TrialLog:
 
 
 def run_name(trial: Trial) -> str:
-    """Return `trial 3`, or `trial 3 replicate 2`."""
+    """Return `trial 3`, `trial 3 replicate 2`, or `ablation step 2 replicate 1`."""
+    if trial.step is not None:
+        return f"ablation step {trial.step} replicate {trial.replicate}"
     return f"trial {trial.number}" + (f" replicate {trial.replicate}" if trial.replicate else "")
 
 
