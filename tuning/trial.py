@@ -33,6 +33,7 @@ class Trial:
     point: Params = field(default_factory=dict, compare=False, repr=False)  # as proposed; empty if read from a store
     proposed_by: str = field(default="", compare=False)  # empty if read from a store
     is_audit: bool = False
+    step: int | None = None  # of an ablation, from 0 for its start; None: no part of one
 
     def __post_init__(self) -> None:
         if self.number < 0:

@@ -9,10 +9,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from nightune.flows.commands.options import AsJson, StudyFile, report_errors
+from nightune.flows.commands.options import AsJson, StudyFile, report_errors, sigterm_as_interrupt
 from nightune.flows.runtime.console import output as console_of
-from nightune.flows.runtime.console import print_json, say
-from nightune.flows.runtime.environment import store_root, tracking_uri
+from nightune.flows.runtime.console import print_json, progress_shown, say
+from nightune.flows.runtime.environment import prepare_environment, store_root, tracking_uri
+from nightune.flows.runtime.prefect_server import prefect_server
+from nightune.flows.runtime.supervisor import supervised
 from nightune.models.heavy_imports import lasting_imports
 
 if TYPE_CHECKING:
@@ -32,10 +34,18 @@ def report(
         Path | None,
         typer.Option(metavar="FILE", help="Write the study with the changes to make next, in the same folder (.toml)."),
     ] = None,
+    train_ablation: Annotated[
+        bool,
+        typer.Option(
+            "--train-ablation", help="First train the path from the study's default to the winner, with fresh seeds."
+        ),
+    ] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Draw the report of a sweep, complete or not, as one page for a browser: what won, by how much, how sure."""
+    if train_ablation:
+        _train_ablation(study, sweep)
     with report_errors(creates_store=False), lasting_imports():
         from nightune.tasks.draw_report import Asked, draw_report  # noqa: PLC0415 - MLflow takes seconds to import
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
@@ -50,6 +60,27 @@ def report(
         _print_report(console_of(), drawn, write)
     if open_page:
         _open(drawn)
+
+
+def _train_ablation(study: Path, sweep: str | None) -> None:
+    with report_errors(creates_store=False), sigterm_as_interrupt(), progress_shown():
+        from nightune.tasks.load_study import load_study  # noqa: PLC0415
+        from nightune.tasks.tracking.store.store import require_store  # noqa: PLC0415
+
+        load_study(study)
+        require_store(store_root(), tracking_uri())  # before anything is created
+        prepare_environment()
+        supervised(partial(load_study, study))
+        say("Starting Prefect (this takes some seconds) …")
+        with prefect_server() as wait_until_it_answers:
+            with lasting_imports():
+                from nightune.flows.ablate import ablate  # noqa: PLC0415 - Prefect takes seconds to import
+                from nightune.flows.runtime.flow_runs import owned_flow_runs  # noqa: PLC0415
+
+            wait_until_it_answers()
+            with owned_flow_runs():
+                trained = ablate(study, sweep=sweep)
+    say(f"{trained} trainings of the ablation path ended; those of earlier calls are kept.")
 
 
 def _open(drawn: "DrawnReport") -> None:

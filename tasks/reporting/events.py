@@ -101,7 +101,8 @@ def trial_line(result: TrialResult, metric: str) -> str:
     replicate = [f"replicate {result.trial.replicate}"] if result.trial.replicate else []
     replicate += ["to the end"] if result.trial.is_audit else []
     status = "rung done" if result.status is Status.NOT_PROMOTED else str(result.status)
-    parts = [f"trial {result.trial.number}", *replicate, status]
+    step = result.trial.step
+    parts = [f"trial {result.trial.number}" if step is None else f"ablation step {step}", *replicate, status]
     if result.best_epoch:
         parts += [f"{metric} {result.objective:.4f}", f"epoch {result.best_epoch}/{result.epochs}"]
     parts.append(f"{result.seconds:.1f} s")

@@ -33,14 +33,16 @@ class Trainer:
     def of_trial(self, engine: "Engine", trial: Trial) -> "Engine":
         """Return the engine of a trial's training: with folds, one that trains on all of them in step.
 
-        A replicate also trains on all rows outside the test split: its model may be promoted. `engine` is the
-        trainer's, or one that waits for other trainings.
+        A replicate of a finalist also trains on all rows outside the test split: its model may be promoted. `engine` is
+        the trainer's, or one that waits for other trainings.
         """
         from nightune.models.training.folds import FoldsEngine  # noqa: PLC0415 - Keras
 
         if not self.folds:
             return engine
-        return cast("Engine", FoldsEngine(engine, self.folds, trains_all_rows=trial.replicate > 0))
+        return cast(
+            "Engine", FoldsEngine(engine, self.folds, trains_all_rows=trial.replicate > 0 and trial.step is None)
+        )
 
 
 def make_trainer(engine_name: str, data: PreparedData, study: Study, compiled: Path) -> Trainer:

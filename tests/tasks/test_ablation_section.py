@@ -2,12 +2,18 @@
 
 from dataclasses import replace
 
+import pytest
+
 from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.reporting.night.ablation_section import ablations
+from nightune.tasks.reporting.night.measure import duration
 from nightune.tasks.reporting.night.page import Context, draw_page
+from nightune.tasks.reporting.night.phrases import machine_time
 from nightune.tasks.reporting.night.record import Champion
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
-from nightune.tasks.tracking.trials.recorded import read_params
+from nightune.tasks.tracking.trials.recorded import RecordedTrial, read_params
+from nightune.tuning.trial import Trial
 from tests.tasks.nights import HOSTILE, Page, log_trial
 from tests.tasks.test_effects_figures import swept
 from tests.tasks.test_report_page import expressions
@@ -36,6 +42,29 @@ def test_the_path_is_drawn_from_the_default_and_from_a_champion_of_the_space() -
     assert "From the champion" in both.text
     outside = drawn(replace(subject, champion=Champion(1), champion_params={**other, "model.dropout": 9.0}))
     assert "From the champion" not in outside.text
+
+
+def test_trained_configurations_are_rings_and_count_in_the_time() -> None:
+    subject = swept(trials=40)
+    path = ablations(subject)[0].path
+    found = [
+        RecordedTrial(
+            replace(
+                subject.full[0], objective=objective, seconds=100.0, trial=Trial(0, {**path.start, "x": 1}, n, "k")
+            ),
+            1.0,
+        )
+        for n, objective in enumerate((0.5, 0.7))
+    ]
+    trained = replace(subject, ablation=tuple(found))
+    assert machine_time(trained) == duration(40 * 1.0 + 200.0)
+    page = drawn(trained)
+    rings = page.json["specs"]["ablation-default"]["layer"][3]["data"]["values"]
+    assert [(row["place"], row["trained"]) for row in rings] == [(0, pytest.approx(60.0))]
+    assert "of 2 seeds" in page.text
+    assert "not trained" in page.text
+    assert page.text.count("Every trial") == drawn(subject).text.count("Every trial")
+    assert len(trained.ranked) == 40
 
 
 def test_the_params_of_a_run_are_read_or_unknown(store: Store, sweep: Sweep, data: PreparedData) -> None:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from nightune.models.recipe.params import KEYS
-from nightune.tasks.reporting.night.figures import ACCENT, DOT, INK, SOFT, field, frame, text_layer, values
+from nightune.tasks.reporting.night.figures import ACCENT, CHAMPION, DOT, INK, SOFT, field, frame, text_layer, values
 from nightune.tasks.reporting.night.headings import SHORT
 from nightune.tasks.reporting.night.measure import SPACE, Spec
 from nightune.tasks.reporting.night.phrases import count
@@ -21,7 +23,8 @@ from nightune.tuning.analysis.ablation import (
     holds,
 )
 from nightune.tuning.analysis.value_text import value_text
-from nightune.tuning.trial import Params, Value
+from nightune.tuning.search.domains import is_same
+from nightune.tuning.trial import Params, TrialResult, Value
 
 ROW = 38  # pixels of a step with its name
 SHOWN_CHANGES = 3  # of a step, in its name
@@ -88,6 +91,8 @@ def ablation_rows(night: Night, found: list[Ablation]) -> list[dict[str, Any]]:
             "origin": _between(night, each.path.score),
             "origin_values": [(name, value_text(value, SHORT)) for name, value in _varied(night, each).items()],
             "steps": [_row(night, step) for step in each.path.steps],
+            "trained": _trained_text(night, each.path.start),
+            "has_trained": any(_trained(night, params) for params in _configurations(each.path)),
         }
         for each in found
     ]
@@ -105,7 +110,37 @@ def _row(night: Night, step: AblationStep) -> dict[str, Any]:
         "interval": _between(night, step.score),
         "is_certain": step.is_certain,
         "is_loss": step.gain.high < 0,
+        "trained": _trained_text(night, step.params),
     }
+
+
+def _configurations(path: AblationPath) -> list[Params]:
+    return [path.start, *(each.params for each in path.steps)]
+
+
+def _trained(night: Night, params: Params) -> list[float]:
+    """Return the scores of the trainings of a configuration, of the winner's its replicates; finite ones alone."""
+    winner = night.winner
+    runs = [*night.ablation, *(each for each in night.replicates if _is_of(each.result, winner))]
+    held = [each.result for each in runs if _holds(each.result.trial.params, params)]
+    return [each.objective for each in held if each.is_ranked]
+
+
+def _is_of(result: TrialResult, winner: TrialResult | None) -> bool:
+    return winner is not None and result.trial.number == winner.trial.number
+
+
+def _holds(params: Params, wanted: Params) -> bool:
+    return all(name in params and is_same(params[name], value) for name, value in wanted.items())
+
+
+def _trained_text(night: Night, params: Params) -> str:
+    """Return the mean of the trainings with their range, and how many there are."""
+    scores, m = _trained(night, params), night.measure
+    if not scores:
+        return "not trained"
+    ends = f"{m.text(min(scores))} to {m.text(max(scores))}"
+    return f"{m.text(float(np.mean(scores)))}, {ends} of {count(len(scores), 'seed')}"
 
 
 def _said(night: Night, found: Ablation) -> str:
@@ -159,11 +194,14 @@ def _figure(night: Night, path: AblationPath, start: str) -> Spec:
     scored = [(None, path.score), *((step, step.score) for step in path.steps)]
     rows = []
     for place, (step, score) in enumerate(scored):
-        numbers = {name: m.bent(getattr(score, name)) for name in ("low", "middle", "high")}
+        numbers: dict[str, float | None] = {name: m.bent(getattr(score, name)) for name in ("low", "middle", "high")}
+        trained = _trained(night, path.start if step is None else step.params)
+        numbers["trained"] = m.drawn(float(np.mean(trained))) if trained else None
         name = f"start: {start}" if step is None else f"{place}. {_named(step)}"
         is_last, is_certain = step is path.steps[-1], step is not None and step.is_certain
         rows.append({"place": place, "text": name, "is_certain": is_certain, "is_last": is_last, **numbers})
     scores = [m.score(getattr(score, name)) for _, score in scored for name in ("low", "high")]
+    scores += [float(np.mean(known)) for params in _configurations(path) if (known := _trained(night, params))]
     ends = m.ends(scores, 0.06)
     x = field("middle", scale=m.scale(ends), axis={**m.axis(ends), "grid": True, "domain": False, "ticks": False})
     left = {"value": 0}
@@ -182,6 +220,11 @@ def _figure(night: Night, path: AblationPath, start: str) -> Spec:
             "data": values(rows),
             "mark": {**dot, "opacity": 1, "yOffset": 7},
             "encoding": {"x": x, "y": y, "color": colour},
+        },
+        {
+            "data": values([row for row in rows if row["trained"] is not None]),
+            "mark": {"type": "point", "size": 150, "strokeWidth": 1.6, "color": CHAMPION, "opacity": 1, "yOffset": 7},
+            "encoding": {"x": {**x, "field": "trained"}, "y": y},
         },
         text_layer(rows, left, y, dy=-8),
     ]

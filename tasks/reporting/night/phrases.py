@@ -40,8 +40,8 @@ def rows_text(gain: Gain) -> str:
 
 
 def machine_time(night: Night) -> str:
-    """Return the time of all trainings, trials and replicates."""
-    seconds = [each.result.seconds for each in (*night.trials, *night.replicates)]
+    """Return the time of all trainings, of trials, replicates and ablations."""
+    seconds = [each.result.seconds for each in (*night.trials, *night.replicates, *night.ablation)]
     return duration(sum(each for each in seconds if math.isfinite(each)))  # changed by hand
 
 

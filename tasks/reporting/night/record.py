@@ -91,6 +91,7 @@ class Night:
     pages: Pages = field(default_factory=lambda: Pages(""))
     accounts: Accounts = field(default_factory=Accounts)
     answers: Mapping[int, FinalistAnswers] = field(default_factory=dict)  # by trial, as far as they are recorded
+    ablation: tuple[RecordedTrial, ...] = ()  # trainings of the path from the default to the winner
     row_error: float | None = None  # of the best trial's objective over its held-out rows, where it is recorded
     champion_params: Mapping[str, Value] = field(default_factory=dict)  # empty where they are not known
 
@@ -218,6 +219,7 @@ def read_night(store: Store, study: str, sweep: Sweep) -> Night:
         origin=read_origin(store, sweep),
         trials=tuple(trials),
         replicates=tuple(recorded_trials(store, sweep, "replicate")),
+        ablation=tuple(recorded_trials(store, sweep, names.ABLATION)),
         confirmation=read_confirmation(store, sweep),
         verdict=verdict,
         champion=_champion_before(store, study, sweep, verdict, known),

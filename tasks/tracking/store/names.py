@@ -73,6 +73,10 @@ LOGGED_MODEL = "nightune.logged_model"
 # Tags of replicates, beside those of trials.
 REPLICATE = "nightune.replicate"
 
+# Tags of the trainings of an ablation, beside those of replicates.
+ABLATION = "ablation"  # their kind: no leaderboard counts them
+ABLATION_STEP = "nightune.ablation_step"
+
 # Tags of studies: of the experiment, and of the registered model.
 LEASE = "nightune.lease"
 STUDY = "nightune.study"

@@ -17,7 +17,7 @@ from nightune.tasks.tracking.sweeps.sweeps import Sweep, parse_content, read_env
 from nightune.tasks.tracking.sweeps.verdicts import parse_verdict
 from nightune.tasks.tracking.trials.runs import find_runs, is_finished, read_result
 
-KINDS = ("sweep", "trial", "replicate", names.AUDIT, "probe", names.RETRIED)
+KINDS = ("sweep", "trial", "replicate", names.AUDIT, names.ABLATION, "probe", names.RETRIED)
 SHOWN_RUNS = 3
 # Files of a sweep, each with the tag that says that it was written; the first two belong to each complete sweep.
 FILES: tuple[tuple[str, str, Callable[[str], object]], ...] = (
@@ -87,13 +87,13 @@ def _lost_runs(runs: Sequence[Any], sweeps: dict[str, Sweep]) -> Iterator[str]:
     trials = {run.info.run_id: run.data.tags.get(names.SWEEP) for run in runs if _kind(run) == "trial"}
     lost: dict[tuple[str, str], list[str]] = defaultdict(list)
     for run in runs:
-        parents = {"trial": ids, "replicate": trials, names.AUDIT: trials}.get(_kind(run))
+        parents = {"trial": ids, "replicate": trials, names.AUDIT: trials, names.ABLATION: ids}.get(_kind(run))
         sweep_id = run.data.tags.get(names.SWEEP, "an unknown sweep")
         if parents is not None and parents.get(run.data.tags.get(names.MLFLOW_PARENT, "")) != sweep_id:
             lost[_kind(run), sweep_id].append(str(run.info.run_id))
     for (kind, sweep_id), run_ids in lost.items():
         shown = ", ".join(run_ids[:SHOWN_RUNS]) + (" …" if len(run_ids) > SHOWN_RUNS else "")
-        parent = "the run of their sweep" if kind == "trial" else "the run of their trial"
+        parent = "the run of their trial" if kind == "replicate" else "the run of their sweep"
         yield f"{len(run_ids)} runs of kind {kind} of {sweep_id} are not under {parent}, or differ in its name: {shown}"
 
 

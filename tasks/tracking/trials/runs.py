@@ -93,12 +93,14 @@ def as_trial(run: Any) -> Trial:
     """Read the trial that a run trains."""
     record = run_record(run)
     is_audit = record.tags.get(names.KIND) == names.AUDIT
+    is_replicate = names.REPLICATE in record.tags and names.ABLATION_STEP not in record.tags
     return Trial(
         number=record.integer(names.TRIAL_NUMBER),
         params=record.table(names.PARAMS),
         seed=record.integer(names.SEED),
         key=record.text(names.TRIAL_KEY),
         replicate=record.integer(names.REPLICATE, 0),
-        replicate_of=record.text(names.MLFLOW_PARENT) if is_audit or names.REPLICATE in record.tags else "",
+        replicate_of=record.text(names.MLFLOW_PARENT) if is_audit or is_replicate else "",
         is_audit=is_audit,
+        step=record.integer(names.ABLATION_STEP) if names.ABLATION_STEP in record.tags else None,
     )

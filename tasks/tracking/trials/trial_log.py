@@ -171,8 +171,9 @@ class TrialLog:
         trial, replicate = self._trial, {names.REPLICATE: str(self._trial.replicate)}
         return {
             names.MLFLOW_PARENT: trial.replicate_of or self._sweep.run_id,
-            names.KIND: names.AUDIT if trial.is_audit else "replicate" if trial.replicate else "trial",
+            names.KIND: kind_of(trial),
             **(replicate if trial.replicate else {}),
+            **({} if trial.step is None else {names.ABLATION_STEP: str(trial.step)}),
             names.SWEEP: self._sweep.id,
             names.TRIAL_KEY: self._trial.key,
             names.TRIAL_NUMBER: str(self._trial.number),
@@ -211,10 +212,21 @@ class TrialLog:
         self._params = []
 
 
+def kind_of(trial: Trial) -> str:
+    """Return the kind of a trial's run."""
+    if trial.is_audit:
+        return names.AUDIT
+    if trial.step is not None:
+        return names.ABLATION
+    return "replicate" if trial.replicate else "trial"
+
+
 def run_name(trial: Trial) -> str:
-    """Return `trial 3`, `trial 3 replicate 2` or `trial 3 to the end`."""
+    """Return `trial 3`, `trial 3 replicate 2`, `trial 3 to the end`, or `ablation step 2 replicate 1`."""
     if trial.is_audit:
         return f"trial {trial.number} to the end"
+    if trial.step is not None:
+        return f"ablation step {trial.step} replicate {trial.replicate}"
     return f"trial {trial.number}" + (f" replicate {trial.replicate}" if trial.replicate else "")
 
 
