@@ -3,6 +3,7 @@
 Only rows outside the test split are read. Numbers are kept as order statistics, labels as counts.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from nightune.models.serving.columns import IMAGE, NUMERIC, TEXT, clean_column
 from nightune.models.serving.input_trees import named_arrays
 
 SAMPLED_ROWS = 20_000
+READ_VALUES, FEWEST_ROWS = 5_000_000, 64  # of an array, which may be larger than memory
 ORDER_STATISTICS = 256
 MOST_LABELS = 256
 MOST_FEATURES = 32  # of an array; of more, the mean and the deviation of each row
@@ -38,13 +40,19 @@ def _is_table(data: EncodedData) -> bool:
 
 
 def _of_targets(data: EncodedData, rows: np.ndarray) -> Iterator[Distribution]:
-    raw = data.raw
-    heads = [(name, raw.heads[name], each) for name, each in data.targets.heads]
-    for name, given, targets in heads or [(raw.target_name or "target", raw.targets, data.targets)]:
+    for name, targets in data.targets.heads or [(data.raw.target_name or "target", data.targets)]:
         if targets.task == "regression":
-            yield from _of_matrix(name, given[rows], "target")
+            yield from _of_matrix(name, _in_own_unit(targets, rows), "target")
         else:
             yield from _of_classes(name, targets, rows)
+
+
+def _in_own_unit(targets: Targets, rows: np.ndarray) -> np.ndarray:
+    """Return quantities as the source holds them, which training may read standardized."""
+    values: np.ndarray = np.asarray(targets.values[rows], dtype=np.float64)
+    if targets.mean is None or targets.deviation is None:
+        return values
+    return np.asarray(values * np.squeeze(targets.deviation) + np.squeeze(targets.mean))
 
 
 def _of_classes(name: str, targets: Targets, rows: np.ndarray) -> Iterator[Distribution]:
@@ -76,7 +84,9 @@ def _of_table(data: EncodedData, rows: np.ndarray) -> Iterator[Distribution]:
 
 def _of_arrays(data: EncodedData, rows: np.ndarray) -> Iterator[Distribution]:
     for name, array in named_arrays(data.inputs):
-        yield from _of_matrix(name or "input", np.asarray(array[rows]), "input")
+        most = max(FEWEST_ROWS, READ_VALUES // max(1, math.prod(array.shape[1:])))
+        few = rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
+        yield from _of_matrix(name or "input", np.asarray(array[few]), "input")
 
 
 def _of_matrix(name: str, values: np.ndarray, role: str) -> Iterator[Distribution]:

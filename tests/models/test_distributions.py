@@ -82,3 +82,12 @@ def test_order_statistics_are_exact_for_few_rows_and_labels_beyond_the_most_freq
     found = labels("a", [str(each) for each in range(300)], 0, "input")
     assert (len(found["counts"]), found["other"], found["rows"]) == (256, 44, 300)
     json.dumps(found)
+
+
+def test_of_large_examples_few_rows_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nightune.models.data.distributions.READ_VALUES", 5000)
+    random = np.random.default_rng(0)
+    arrays = {"x": random.normal(size=(300, 50)).astype(np.float32), "y": np.arange(300) % 3}
+    np.savez(tmp_path / "many.npz", **arrays)
+    found = load_dataset(DataSettings(source="many.npz"), tmp_path).distributions
+    assert [each["rows"] for each in found] == [240, 100, 100]

@@ -183,7 +183,7 @@ def _winner_row(night: Night, score: Score) -> Row:
         "search": "–" if score.searched is None else m.text(score.searched),
         "confirmed": m.text(score.confirmed or 0.0) if is_known else "–",
         "interval": interval,
-        "sealed": "–" if score.values is None else f"{score.values.challenger:.4g}",
+        "on_sealed": "–" if score.values is None else f"{score.values.challenger:.4g}",
         "verdict": decision or "not judged",
         "reason": reason,
         "trials": score.trials,
