@@ -19,7 +19,7 @@ from tests.flows.conftest import Command, command_line, last_json
 def test_json_is_the_last_line_and_prefects_own_server_keeps_every_task_run(
     nightune: Command, store_root: Path, small_study: Path
 ) -> None:
-    done = nightune("tune", small_study, "--json")
+    done = nightune("tune", small_study, "--json", XLA_FLAGS="")
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.strip().splitlines()) == 1
     summary = last_json(done.stdout)
@@ -43,24 +43,29 @@ def test_json_is_the_last_line_and_prefects_own_server_keeps_every_task_run(
     assert ended == (0,)
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.nights)])
+@pytest.mark.nights
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_sweep_prints_how_to_resume(
     store_root: Path, prefect_server: str, small_study: Path, stop: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PREFECT_API_URL", prefect_server)
     process = start(small_study, "--trials", "500")
     wait_for_a_trial(process)
+    assert_stops(process, stop, store_root, f"nightune tune {small_study} --trials 500")
+
+
+def assert_stops(process: "subprocess.Popen[str]", stop: signal.Signals, store_root: Path, command: str) -> None:
+    """Send the signal; assert that the sweep ends well and prints the command that resumes it."""
     process.send_signal(stop)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f"nightune tune {small_study} --trials 500" in errors
+    assert command in errors
     assert "Traceback" not in errors
     assert trial_runs(store_root, "RUNNING") == 0
 
 
 @pytest.mark.parametrize("pauses", [(0.35,), pytest.param((0.0, 0.35, 0.8), marks=pytest.mark.nights)], ids=str)
-def test_after_kills_every_trial_exists_exactly_once(
-    nightune: Command,
+def test_after_kills_and_a_stop_every_trial_exists_exactly_once(
     store_root: Path,
     prefect_server: str,
     small_study: Path,
@@ -68,20 +73,25 @@ def test_after_kills_every_trial_exists_exactly_once(
     pauses: tuple[float, ...],
 ) -> None:
     monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    from nightune.flows.tune import tune
+
     for pause_seconds in pauses:
-        process = start(small_study, "--trials", "30")
+        process = start(small_study, "--trials", "12", "--engine", "fit")
         wait_for_a_trial(process)
         time.sleep(pause_seconds)
         process.kill()
         process.communicate(timeout=60)
-    done = nightune("tune", small_study, "--trials", "30", "--json")
-    assert done.returncode == 0, done.stderr
+    process = start(small_study, "--trials", "12", "--engine", "fit")
+    wait_for_a_trial(process)
+    assert_stops(process, signal.SIGINT, store_root, f"nightune tune {small_study} --trials 12")
+    assert 1 < trial_runs(store_root, "FINISHED") < 12
+    tune(small_study, trials=12, engine="fit")
     with sqlite3.connect(store_root / "mlflow.db") as database:
         numbers = database.execute("select value from tags where key = 'nightune.trial_number'").fetchall()
         points = database.execute("select count(*) from metrics where key = 'val_loss'").fetchone()[0]
-    assert sorted(int(value) for (value,) in numbers) == list(range(30))
-    assert trial_runs(store_root, "FINISHED") == 30
-    assert points == 60
+    assert sorted(int(value) for (value,) in numbers) == list(range(12))
+    assert trial_runs(store_root, "FINISHED") == 12
+    assert points == 24
 
 
 @pytest.mark.nights

@@ -13,10 +13,10 @@ pytestmark = pytest.mark.usefixtures("prefect_server", "store_root")
 SECTION = "\n[confirmation]\nfinalists = 2\nreplicates = 2\n"
 
 
-def tune(study: Path) -> SweepReport:
+def tune(study: Path, trials: int | None = None) -> SweepReport:
     from nightune.flows.tune import tune as flow
 
-    report = flow(study, engine="fit")
+    report = flow(study, engine="fit", trials=trials)
     assert isinstance(report, SweepReport)
     return report
 
@@ -40,7 +40,7 @@ def runs_in(store: Path, kind: str):  # type: ignore[no-untyped-def]
 
 
 def test_without_the_section_nothing_is_retrained(small_study: Path, runs) -> None:  # type: ignore[no-untyped-def]
-    report = tune(small_study)
+    report = tune(small_study, trials=1)
     assert report.confirmation is None
     trials = runs("trial").set_index("run_id")
     error = trials.loc[report.results[0].run_id, "metrics.objective_standard_error_over_rows"]
@@ -155,7 +155,7 @@ def build(input_shape, output_size):
     )
     text = small_study.read_text().replace('"mlp"\nunits = [[4]]', '"net.py:build"')
     small_study.write_text(text)
-    tune(small_study)
+    tune(small_study, trials=1)
     code.write_text(code.read_text() + "\n# another net\n")
     from nightune.flows.promote import promote
 
@@ -171,7 +171,7 @@ def test_trials_are_ranked_by_the_rows_reserved_for_ranking(small_study: Path, s
 
     text = small_study.read_text().replace('source = "iris"', 'source = "iris"\nsplit = { ranking = 0.15 }')
     small_study.write_text(text)
-    report = tune(small_study)
+    report = tune(small_study, trials=2)
     mlflow.set_tracking_uri(f"sqlite:///{store_root}/mlflow.db")
     ranking = read_split(store_root / "data" / report.sweep.data_version, "ranking")
     for result in report.results:

@@ -25,12 +25,12 @@ def build(input_shape, output_size, rate: float = 0.1):
 
 
 def test_a_sweep_whose_first_trials_fail_alike_ends_with_exit_code_1_and_one_cause(
-    nightune: Command, store_root: Path, tmp_path: Path
+    nightune: Command, prefect_server: str, store_root: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "net.py").write_text(NET)
     study = tmp_path / "flowers.toml"
     study.write_text(SMALL_STUDY.replace('"mlp"\nunits = [[4]]', '"net.py:build"\nrate = { low = 0.1, high = 0.9 }'))
-    done = nightune("tune", study, "--engine", "fit")
+    done = nightune("tune", study, "--engine", "fit", PREFECT_API_URL=prefect_server)
     assert done.returncode == 1, done.stderr
     cause = "has no attribute 'missing'"
     assert len([line for line in done.stderr.splitlines() if line.startswith("trial") and cause in line]) == 1

@@ -81,6 +81,7 @@ def promote(study: Path, **options: object) -> Promotion:
 
 
 def test_the_first_model_becomes_champion_and_answers_raw_rows_like_the_pipeline(study: Path, store: Store) -> None:
+    """And repeating the command reads and registers nothing."""
     import keras
     import mlflow
 
@@ -121,20 +122,15 @@ def test_the_first_model_becomes_champion_and_answers_raw_rows_like_the_pipeline
     }
     folder = Path(client(store).get_model_version_download_uri("flowers", "1").removeprefix("file://"))
     assert (folder / "artifacts/parts/study/flowers.toml").read_text() == study.read_text()
+    assert promote(study) == promotion
+    assert len(registry.versions(store, "flowers")) == 1
+    assert len(json.loads(client(store).get_run(sweep_run(store)).data.tags["nightune.test_reads"])) == 1
 
 
 def sweep_run(store: Store, number: int = 0) -> str:
     experiment = client(store).get_experiment_by_name("flowers")
     found = client(store).search_runs([experiment.experiment_id], f"tags.`nightune.sweep_number` = '{number}'")
     return str(found[0].info.run_id)
-
-
-def test_repeating_the_command_reads_and_registers_nothing(study: Path, store: Store) -> None:
-    first = promote(write(study, STRONG))
-    again = promote(study)
-    assert again == first
-    assert len(registry.versions(store, "flowers")) == 1
-    assert len(json.loads(client(store).get_run(sweep_run(store)).data.tags["nightune.test_reads"])) == 1
 
 
 def test_a_better_model_is_promoted_a_worse_one_refused_and_a_rollback_is_permanent(study: Path, store: Store) -> None:
@@ -224,7 +220,7 @@ def test_a_missing_sweep_is_reported(study: Path) -> None:
 
     with pytest.raises(StoreError, match="no sweep of this study"):
         flow(study)
-    tuned(study)
+    tuned(write(study, BAD))
     with pytest.raises(StoreError, match="no sweep 'flowers-7'"):
         flow(study, sweep="flowers-7")
 

@@ -80,11 +80,11 @@ def test_repeating_the_command_trains_nothing(tuned: Tuned, monkeypatch: pytest.
 
 
 def test_fresh_starts_the_next_sweep_with_new_points(small_study: Path, runs) -> None:  # type: ignore[no-untyped-def]
-    first = tune(small_study)
-    second = tune(small_study, fresh=True)
+    first = tune(small_study, trials=2)
+    second = tune(small_study, trials=2, fresh=True)
     assert (first.sweep.id, second.sweep.id) == ("flowers-0", "flowers-1")
     assert {r.trial.key for r in first.results}.isdisjoint(r.trial.key for r in second.results)
-    assert len(runs()) == 8
+    assert len(runs()) == 4
 
 
 def test_the_ledger_accounts_for_the_time_of_the_sweep(tuned: Tuned) -> None:

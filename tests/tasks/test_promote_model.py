@@ -29,6 +29,7 @@ from nightune.tasks.write_report import write_report
 from nightune.tuning.analysis.promotion_gate import Decision
 from nightune.tuning.study.data_section import DataSection
 from nightune.tuning.trial import Bracket, Rung, TrialResult
+from tests.copied_stores import copy_store
 
 pytestmark = pytest.mark.usefixtures("opened_here")
 
@@ -46,7 +47,7 @@ learning_rate.peak = 0.03
 batch_size.size = 15
 [search]
 trials = 1
-epochs = 10
+epochs = 6
 [confirmation]
 finalists = 1
 replicates = 2
@@ -98,25 +99,43 @@ class FragileClient:
         return write
 
 
+@pytest.fixture(scope="module")
+def swept(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store that holds the sweep of `setting`, trained once."""
+    folder = tmp_path_factory.mktemp("swept")
+    shutil.copytree(empty_store, folder / "mlruns")
+    trained(open_store(folder / "mlruns"), folder, STUDY)
+    return folder
+
+
 @pytest.fixture
-def setting(store_root: Path, tmp_path: Path) -> Setting:
-    return trained(open_store(store_root), tmp_path, STUDY)
+def setting(swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setting:
+    """The complete sweep, opened again in a store of the test's own."""
+    copy_store(swept, tmp_path)
+    monkeypatch.setenv("NIGHTUNE_STORE", str(tmp_path / "mlruns"))
+    setting = started(open_store(tmp_path / "mlruns"), tmp_path, STUDY)
+    assert setting.sweep.is_complete
+    return setting
 
 
 def trained(store: Store, folder: Path, text: str) -> Setting:
     """A complete sweep with its replicates, created by the steps of the flow without Prefect."""
-    from nightune.tasks.load_study import load_study
-
-    path = folder / "flowers.toml"
-    path.write_text(text)
-    study = load_study(path)
-    setting = start_sweep.fn(store, study, prepare_data.fn(study, store.root), "fit", False)
-    one = Bracket((Rung(1, study.search.epochs),))
+    setting = started(store, folder, text)
+    study, one = setting.study, Bracket((Rung(1, setting.study.search.epochs),))
     trials = propose_trials.fn(study, setting.sweep.number, setting.data, one, [])
     train_cohort.fn(setting, trials)
     train_cohort.fn(setting, missing_replicates(setting, finalists(setting)))
     write_report.fn(setting)
     return setting
+
+
+def started(store: Store, folder: Path, text: str) -> Setting:
+    from nightune.tasks.load_study import load_study
+
+    path = folder / "flowers.toml"
+    path.write_text(text)
+    study = load_study(path)
+    return start_sweep.fn(store, study, prepare_data.fn(study, store.root), "fit", False)
 
 
 def promoted(setting: Setting, **request: Any) -> Promotion:
@@ -246,7 +265,7 @@ def test_no_other_step_opens_the_seal() -> None:
 def test_a_study_of_another_metric_is_judged_in_it(store_root: Path, tmp_path: Path) -> None:
     """The area under the curve of 60 rows: values, gain and advice in its unit, in the verdict, its tags and prints."""
     text = STUDY.replace('"iris"', '"tumors.csv"\ntarget = "kind"\nsplit = { kind = "group", column = "ward" }')
-    text = text.replace("[confirmation]", '[objective]\nmetric = "val_auc"\n[confirmation]').replace("= 10", "= 5")
+    text = text.replace("[confirmation]", '[objective]\nmetric = "val_auc"\n[confirmation]').replace("= 6", "= 5")
     table = load_breast_cancer(as_frame=True).frame[:300]
     columns = table.iloc[:, :4].assign(kind=np.where(table["target"] == 1, "benign", "other"), ward=np.arange(300) // 4)
     columns.to_csv(tmp_path / "tumors.csv", index=False)
@@ -428,24 +447,22 @@ def test_a_champion_with_an_own_layer_is_judged_by_its_own_copy_of_the_code(stor
     renamed = NET.replace("class Gate", "class Gate2").replace("Gate(units)(", "Gate2(units)(")
     write_code(tmp_path, renamed, factor=-20.0)
     again = trained(store, tmp_path, OWN.replace("seed = 11", "seed = 12"))
-    verdict = promoted(again).verdict
-    assert verdict.gain is not None
-    assert first.verdict.baseline is not None
-    assert verdict.gain.opponent_loss == pytest.approx(first.verdict.baseline.challenger_loss, rel=1e-5)
     np.testing.assert_array_equal(Predictor.open(parts).outputs(predictor.inputs(raw)), outputs)
 
     # A champion that is broken fails a guard; once it is repaired, the same command judges again.
     code = parts / "model" / "code" / "net.py"
     text = code.read_text()
     code.write_text("import sys\nsys.exit('broken')\n")
-    later = trained(store, tmp_path, OWN.replace("seed = 11", "seed = 13"))
     for _ in range(2):
-        refused = promoted(later).verdict
+        refused = promoted(again).verdict
         assert (refused.decision, refused.gain) == (Decision.REFUSED, None)
         assert "the champion cannot be opened (RuntimeError: the code ended the process" in refused.reason
-    assert refused.test_reads == 3  # the stored verdict
+    assert refused.test_reads == 2  # the stored verdict
     code.write_text(text)
-    assert promoted(later).verdict.gain is not None
+    verdict = promoted(again).verdict
+    assert verdict.gain is not None
+    assert first.verdict.baseline is not None
+    assert verdict.gain.opponent_loss == pytest.approx(first.verdict.baseline.challenger_loss, rel=1e-5)
 
 
 @pytest.mark.slow

@@ -66,12 +66,12 @@ def test_an_improvement_of_two_seed_deviations_is_promoted_in_90_of_100_nights()
     assert promoted_nights(better_by=two_seed_deviations(), other_rows=0.1) >= 90
 
 
-@pytest.mark.slow
+@pytest.mark.nights
 def test_a_worse_challenger_is_never_promoted() -> None:
     assert promoted_nights(better_by=-two_seed_deviations(), other_rows=0.1) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.nights
 def test_rows_alone_would_promote_lucky_seeds() -> None:
     """Why the interval contains the spread over seeds: with one model per side, luck promotes in many nights."""
     lucky = 0
