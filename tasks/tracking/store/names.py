@@ -56,6 +56,7 @@ PARAMS = "nightune.params"  # all params as JSON
 HOST = "nightune.host"
 PROCESS = "nightune.process"
 ATTEMPT = "nightune.attempt"
+ATTEMPT_TOKEN = "nightune.attempt_token"  # of the attempt that writes the run: an older one abandons it
 MESSAGE = "nightune.message"
 PACKAGES = "nightune.packages"  # of a failed trial: identifies the packages that were installed
 PROPOSED_BY = "nightune.proposed_by"  # grid, random, gp, or history: a best point of an earlier sweep

@@ -5,14 +5,16 @@ the tag `nightune.rung`: up to that epoch it is completely logged.
 """
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.records import Record, run_record, whole_records
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.trials.attempts import run_of_trial
 from nightune.tasks.tracking.trials.runs import as_trial, is_finished, read_result, sweep_runs
-from nightune.tuning.trial import Status, TrialResult
+from nightune.tuning.trial import Status, Trial, TrialResult
 
 
 def rung_results(store: Store, sweep: Sweep, epochs: int) -> dict[str, TrialResult]:
@@ -22,6 +24,13 @@ def rung_results(store: Store, sweep: Sweep, epochs: int) -> dict[str, TrialResu
     """
     condition = f"{names.tag_equals(names.SWEEP, sweep.id)} and {names.tag_equals(names.KIND, 'trial')}"
     runs = sweep_runs(store, sweep, condition)
+    results = whole_records(runs, lambda run: _at(store, run, epochs))
+    return {result.trial.key: result for result in results if result is not None}
+
+
+def results_of(store: Store, sweep: Sweep, trials: Iterable[Trial], epochs: int) -> dict[str, TrialResult]:
+    """Read the results of these trials or replicates as `rung_results` does: each by its key, not all of the sweep."""
+    runs = [run for trial in trials if (run := run_of_trial(store, sweep, trial.key)) is not None]
     results = whole_records(runs, lambda run: _at(store, run, epochs))
     return {result.trial.key: result for result in results if result is not None}
 

@@ -27,6 +27,13 @@ from nightune.tasks.tracking.store.provenance import installed_packages
 from nightune.tasks.tracking.store.retry import retry_limit
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.trials.attempts import (
+    Attempt,
+    own_attempt,
+    refuse_other_attempts,
+    require_own,
+    run_of_trial,
+)
 from nightune.tasks.tracking.trials.runs import unfinished_runs
 from nightune.tasks.tracking.trials.snapshots import drop_snapshots, keep_snapshot
 from nightune.tuning.trial import Status, Trial, TrialResult
@@ -42,6 +49,8 @@ class TrialLog:
 
     The first write creates the run, so that a short trial costs few calls. A run that a kill left unfinished is
     resumed, and only its missing epochs are written.
+
+    `attempt` is that of a worker. Another one may have taken its trial: OvertakenError before each write that counts.
     """
 
     def __init__(
@@ -52,10 +61,11 @@ class TrialLog:
         tags: Mapping[str, str],
         data: "PreparedData",
         unfinished: Mapping[str, Any] | None = None,
+        attempt: Attempt | None = None,
     ) -> None:
         self._store, self._sweep, self._trial, self._data = store, sweep, trial, data
         self._tags = dict(tags)
-        self._unfinished = unfinished
+        self._unfinished, self._attempt = unfinished, attempt
         self._run_id = self._artifact_uri = ""
         self._params: list[Any] = []  # written with the first batch
         self._logged_epoch = 0
@@ -77,6 +87,7 @@ class TrialLog:
     def keep(self, snapshot: Path, epoch: int) -> None:
         """Store a snapshot of the trial after an epoch with its run, until the trial ends."""
         self._flush([], [])
+        self._require_own()
         keep_snapshot(self._store, self._run_id, snapshot, epoch)
         self._has_snapshot = True
 
@@ -100,6 +111,7 @@ class TrialLog:
     def finish(self, result: TrialResult, checkpoint: Path | None) -> str:
         """Write the checkpoint, then the rest, and mark the run finished; return the run's id."""
         self._open()
+        self._require_own()
         if checkpoint is not None:
             put_artifact(self._store, self._artifact_uri, checkpoint, names.CHECKPOINT_FOLDER)
         if result.traceback:
@@ -123,16 +135,30 @@ class TrialLog:
         """Mark an interrupted run, to be resumed."""
         if self._run_id:
             with retry_limit(2.0), suppress(StoreError):  # stop soon; the next start closes the run
+                self._require_own()
                 client(self._store).set_tag(self._run_id, names.STATUS, "interrupted")
                 client(self._store).set_terminated(self._run_id, "KILLED")
 
     def _open(self) -> None:
         if not self._run_id:
-            found = unfinished_runs(self._store, self._sweep) if self._unfinished is None else self._unfinished
-            if (run := found.get(self._trial.key)) is None:
+            if (run := self._found()) is None:
                 self._describe(self._new_run())
             else:
                 self._resume(run)
+
+    def _found(self) -> Any | None:
+        """Return the run to resume. A worker asks when it opens its run: others may have worked on the trial since."""
+        if self._attempt is None:
+            found = unfinished_runs(self._store, self._sweep) if self._unfinished is None else self._unfinished
+            return found.get(self._trial.key)
+        run = run_of_trial(self._store, self._sweep, self._trial.key)
+        if run is not None:
+            refuse_other_attempts(run, self._attempt)
+        return run
+
+    def _require_own(self) -> None:
+        if self._attempt is not None:
+            require_own(self._store, self._run_id, self._attempt)
 
     def _new_run(self) -> Any:
         return client(self._store).create_run(
@@ -183,6 +209,7 @@ class TrialLog:
             **({names.PROPOSED_BY: trial.proposed_by} if trial.proposed_by else {}),
             names.HOST: socket.gethostname(),
             names.PROCESS: str(os.getpid()),
+            names.ATTEMPT_TOKEN: (self._attempt or own_attempt()).token,
             **self._tags,
         }
 

@@ -10,6 +10,7 @@ from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.records import whole_records
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.trials.attempts import own_attempt
 from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint
 from nightune.tasks.tracking.trials.runs import find_runs, finished_runs, is_finished, read_result
 from nightune.tasks.tracking.trials.trial_log import TrialLog
@@ -82,11 +83,13 @@ def attach(store: Store, run_id: str, files: Sequence[Path], folder: str) -> Non
 def reconcile(store: Store, experiment_id: str) -> int:
     """Close the runs that a dead process left open and return their number; needs the study's lock.
 
-    Unfinished trials are closed as KILLED and later resumed in the same run.
+    Unfinished trials are closed as KILLED and later resumed in the same run. A worker that was cut off from its flow,
+    and still trains one, finds another token than its own, and abandons it.
     """
     trials = names.tag_differs(names.KIND, "sweep")
     open_runs = list(find_runs(store, experiment_id, f"{trials} and attributes.status = 'RUNNING'"))
     for run in open_runs:
+        client(store).set_tag(run.info.run_id, names.ATTEMPT_TOKEN, own_attempt().token)
         client(store).set_tag(run.info.run_id, names.STATUS, "interrupted")
         client(store).set_terminated(run.info.run_id, "KILLED")
     return len(open_runs)
