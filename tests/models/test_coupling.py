@@ -10,7 +10,7 @@ import pytest
 from nightune.models.engines.make import make_engine
 from nightune.models.techniques.losses import TrainingSettings
 from nightune.models.training.loop import train
-from tests.models.conftest import BACKEND
+from tests.models.conftest import BACKEND, FEW_RULES
 
 ROWS = np.random.default_rng(0).normal(size=(24, 6)).astype(np.float32)
 IMAGES = np.random.default_rng(1).uniform(size=(24, 8, 8, 3)).astype(np.float32)
@@ -162,7 +162,7 @@ def build(input_shape, output_size):
     )
     dataset = make_dataset()
     given = recipe(**{"optimizer": "sgd", "model.architecture": reference, "batch_size.size": 5})
-    fit, compiled = make_engine("fit", dataset, tmp_path), make_engine(BACKEND, dataset, tmp_path)
+    fit, compiled = make_engine("fit", dataset, tmp_path), make_engine(BACKEND, dataset, tmp_path, rules=FEW_RULES)
     ends = [
         train(engine, given, dataset, epochs=2, seed=0, monitor="val_loss", direction="minimize").weights
         for engine in (fit, compiled)

@@ -16,7 +16,7 @@ from nightune.models.training.engine import COMPILED_ENGINES, Engine
 from nightune.models.training.folds import FoldsEngine
 from nightune.models.training.loop import Outcome, train
 from nightune.models.training.ranking import ranking_objective
-from tests.models.conftest import BACKEND
+from tests.models.conftest import BACKEND, FEW_RULES
 
 ROWS = 60
 PARAMS = {"optimizer": "adam", "learning_rate.peak": 0.05, "model.units": [4], "batch_size.size": 10}
@@ -73,7 +73,7 @@ def expected(engine: Engine, outcome: Outcome, rows: Examples) -> dict[str, floa
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_metrics_count_rows_by_their_weights_and_not_by_those_of_classes(weighted: Dataset, name: str) -> None:
-    engine = make_engine(name, weighted, Path())
+    engine = make_engine(name, weighted, Path(), rules=FEW_RULES)
     outcome = trained(engine, weighted)
     found = {metric: curve[outcome.best_epoch - 1] for metric, curve in outcome.curves.items()}
     wanted = expected(engine, outcome, weighted.validation)
@@ -85,7 +85,7 @@ def test_metrics_count_rows_by_their_weights_and_not_by_those_of_classes(weighte
 def test_metrics_of_folds_are_those_of_their_own_rows_and_the_objective_is_their_mean(
     folded: Dataset, name: str
 ) -> None:
-    engine = make_engine(name, folded, Path())
+    engine = make_engine(name, folded, Path(), rules=FEW_RULES)
     folds = cast(Engine, FoldsEngine(engine, [engine.of_fold(fold) for fold in folded.folds]))
     outcome = trained(folds, folded)
     best = outcome.best_epoch - 1

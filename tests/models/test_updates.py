@@ -17,7 +17,7 @@ from nightune.models.recipe.recipe import Recipe
 from nightune.models.techniques.optimizers.optimizers import OptimizerSettings, build_optimizer
 from nightune.models.training.plan import EpochPlan
 from nightune.models.training.seeds import Seeds
-from tests.models.conftest import BACKEND
+from tests.models.conftest import BACKEND, FEW_RULES
 
 
 def setup_module() -> None:
@@ -200,7 +200,7 @@ def test_a_decay_that_changes_is_honoured_without_a_new_trace(
         calls += 1
         return plain(*given, **named)
 
-    engine = make_engine(name, make_dataset(), Path())
+    engine = make_engine(name, make_dataset(), Path(), rules=FEW_RULES)
     monkeypatch.setattr(layers.Dense, "call", counted)
     state = engine.start(recipe(weight_decay__profile="fixed"), SEEDS)
     before = engine.weights(state)

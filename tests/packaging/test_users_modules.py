@@ -64,14 +64,16 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_modules_named_like_ours_are_the_users_own(installed: Installed, project: Path) -> None:
+@pytest.mark.parametrize("command", ["check", pytest.param("tune", marks=pytest.mark.nights)])
+def test_modules_named_like_ours_are_the_users_own(installed: Installed, project: Path, command: str) -> None:
     elsewhere = project.with_name("elsewhere")
     for name in ("models.py", "tasks.py", "tuning.py", "flows/__init__.py"):
         (elsewhere / name).parent.mkdir(parents=True, exist_ok=True)
         (elsewhere / name).write_text("raise RuntimeError('not the one beside the study')")
-    done = installed.run("tune", project / "flowers.toml", "--json", "--engine", "fit", folder=elsewhere)
+    options = ["--json", "--engine", "fit"] if command == "tune" else []
+    done = installed.run(command, project / "flowers.toml", *options, folder=elsewhere)
     assert done.returncode == 0, done.stderr
-    assert '"completed": 2' in done.stdout
+    assert command == "check" or '"completed": 2' in done.stdout
     assert {path.name for path in project.iterdir()} == {name.split("/")[0] for name in (*FILES, "flowers.toml")}
     for name in ("models", "tasks", "tuning", "flows"):
         theirs = installed.run_code(f"import nightune.{name}, {name}; print({name}.__file__)", project)
