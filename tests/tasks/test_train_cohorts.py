@@ -30,7 +30,10 @@ def train(
     def train(cohorts: Sequence[list[Trial]], fails: Fails) -> list[int]:
         trained: list[int] = []
 
-        def cohort(_: Setting, trials: Sequence[Trial], ended: Sequence[TrialResult]) -> list[TrialResult]:
+        def cohort(
+            _: Setting, trials: Sequence[Trial], ended: Sequence[TrialResult], following: Sequence[Trial]
+        ) -> list[TrialResult]:
+            assert not {trial.key for trial in following} & {trial.key for trial in trials}
             results: list[TrialResult] = []
             for trial in trials:
                 if results and common_failure(counted([*ended, *results])):
