@@ -1,5 +1,6 @@
 """`import nightune` in notebooks: studies from dictionaries, data in memory, and the command in a child process."""
 
+import os
 import re
 import subprocess
 import sys
@@ -143,7 +144,7 @@ def test_a_command_that_fails_raises_its_message_and_exit_code(
 
 
 @pytest.mark.slow
-def test_the_page_runs_as_printed(store_root: Path, tmp_path: Path) -> None:
+def test_the_page_runs_as_printed(prefect_server: str, store_root: Path, tmp_path: Path) -> None:
     first, dictionary, reading = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     known = first.replace('"study.toml", trials=4', '"flowers.toml"')  # complete by then
     assert known != first
@@ -151,6 +152,7 @@ def test_the_page_runs_as_printed(store_root: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "\n".join(["import nightune", dictionary, known, reading, checks])],
         cwd=tmp_path,
+        env=os.environ | {"PREFECT_API_URL": prefect_server},
         capture_output=True,
         text=True,
         check=False,

@@ -38,28 +38,25 @@ CYCLED = {"learning_rate.schedule": "one_cycle", "learning_rate.one_cycle_moment
 ONLY_IN_FIT = [place for place, row in alone().items() if only_in_fit(read_recipe(params_of(row)))]
 COMPILED = {name: [option for option in ALL[name] if (name, option) not in ONLY_IN_FIT] for name in KINDS}
 DATA = {
-    "smoothed labels, weighted classes, micro-batches": {
+    "smoothed labels, weighted classes, micro-batches, no bias correction": {
         "optimizer": "adam",
+        "bias_correction": False,
         "penalty.label_smoothing": 0.2,
         "training.class_weight": "balanced",
         "batch_size.micro_size": 3,
     },
-    "all weights decay, exponential average": {
+    "all weights decay, clipped values": {
         "optimizer": "adam",
         "weight_decay.profile": "fixed",
         "weight_decay.scope": "all",
-        "weight_average.kind": "exponential",
-    },
-    "kernels decay fast": {"optimizer": "adamw", "weight_decay.strength": 5.0, **FAST},
-    "cycled beta without bias correction": {"optimizer": "adam", "bias_correction": False, **CYCLED},
-    "elastic": {"optimizer": "nadam", "penalty.kind": "elastic", "penalty.strength": 0.5, **FAST},
-    "clipped values, polynomial average": {
-        "optimizer": "sgd",
         "gradient_clip.kind": "value",
         "gradient_clip.limit": 0.02,
-        "weight_average.kind": "polynomial",
         **FAST,
     },
+    "kernels decay fast": {"optimizer": "adamw", "weight_decay.strength": 5.0, **FAST},
+    "cycled beta, exponential average": {"optimizer": "adam", "weight_average.kind": "exponential", **CYCLED},
+    "elastic": {"optimizer": "nadam", "penalty.kind": "elastic", "penalty.strength": 0.5, **FAST},
+    "polynomial average": {"optimizer": "sgd", "weight_average.kind": "polynomial", **FAST},
     "centered": {"optimizer": "rmsprop", "centered": True},
     "hypergradient": {"optimizer": "sgd", "learning_rate.hypergradient_strength": 1e-3, **FAST},
     "hypergradient, multiplicative": {"optimizer": "adam", "learning_rate.hypergradient_strength": 0.05, **FAST},
