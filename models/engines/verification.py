@@ -273,8 +273,11 @@ def _compared(reference: Engine, compiled: Engine, recipe: Recipe, dataset: Data
     began_at = time.perf_counter()
     expected = _flat(_end(reference, recipe, dataset))
     ended_at = time.perf_counter()
+    compiling = compiled.compilation.seconds if isinstance(compiled, Compiles) else 0.0
     trained = _flat(_end(compiled, recipe, dataset))
     fit_seconds, compiled_seconds = ended_at - began_at, time.perf_counter() - ended_at
+    if isinstance(compiled, Compiles):  # what was compiled ahead counts as well
+        compiled_seconds = max(compiled_seconds, compiled.compilation.seconds - compiling)
     distance = float(np.linalg.norm(expected - start))
     # If nothing was trained, that is no agreement.
     difference = float(np.linalg.norm(trained - expected)) / distance if distance else float("inf")
