@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from nightune.models.training.engine import Compilation, Compiles, Engine
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
 from nightune.tasks.tracking.sweeps.compilation import add_compilation
 from nightune.tasks.trial.crash_log import open_crash_log
-from nightune.tasks.trial.trainer import make_trainer
+from nightune.tasks.trial.trainer import compilation_of, make_trainer
 from nightune.tasks.trial.trial_runner import TrialRunner
 from nightune.tuning.trial import Trial, TrialResult
 
@@ -19,12 +18,7 @@ def train_cohort(setting: Setting, trials: Sequence[Trial], ended: Sequence[Tria
     If all trials that ended so far, those in `ended` included, failed with one cause, the others are not trained.
     """
     trainer = make_trainer(setting.sweep.engine, setting.data, setting.study, setting.store.compiled)
-    before = _compilation(trainer.engine)
+    before = compilation_of(trainer.engine)
     results = TrialRunner(setting, trainer, open_crash_log(setting.store.root, setting.study.name)).run(trials, ended)
-    add_compilation(setting.store, setting.sweep, _compilation(trainer.engine) - before)
+    add_compilation(setting.store, setting.sweep, compilation_of(trainer.engine) - before)
     return results
-
-
-def _compilation(engine: Engine) -> Compilation:
-    """Return what an engine has compiled so far: nothing if it compiles no programs of its own."""
-    return engine.compilation if isinstance(engine, Compiles) else Compilation(0, 0.0)

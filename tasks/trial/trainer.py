@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from nightune.models.techniques.optimizers.optimizers import OptimizerSettings
+from nightune.models.training.engine import Compilation, Compiles
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Trial
@@ -46,6 +47,11 @@ class Trainer:
 def make_trainer(engine_name: str, data: PreparedData, study: Study, compiled: Path) -> Trainer:
     """Create the engine of a sweep with its data, or return the trainer of the last call for the same ones."""
     return _make_trainer(engine_name, data.folder, study.path.parent, compiled, _rules(study))
+
+
+def compilation_of(engine: "Engine") -> Compilation:
+    """Return what an engine has compiled so far: nothing if it compiles no programs of its own."""
+    return engine.compilation if isinstance(engine, Compiles) else Compilation(0, 0.0)
 
 
 def _rules(study: Study) -> frozenset[str]:
