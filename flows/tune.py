@@ -1,6 +1,7 @@
 """Run one sweep of a study, from its file to the leaderboard: a Prefect flow."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from prefect import flow
 
 from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.flows.runtime.task_run_records import wait_until_recorded
+from nightune.flows.runtime.worker_process import COMMAND, worker_environment
 from nightune.models.kept_code import code_kept
 from nightune.phases import AUDIT, CONFIRMATION, SEARCH, stage
 from nightune.tasks.audit_stopping import missing_audits, record_audit
@@ -31,6 +33,9 @@ from nightune.tasks.tracking.store.store import open_store
 from nightune.tasks.tracking.sweeps.proposals import read_proposals, write_proposals
 from nightune.tasks.train_cohort import train_cohort
 from nightune.tasks.train_cohorts import train_cohorts
+from nightune.tasks.train_with_workers import train_with_workers
+from nightune.tasks.workers.local_workers import local_workers
+from nightune.tasks.workers.requirements import refuse_shared_gpu, refuse_unusable_workers
 from nightune.tasks.write_report import SweepReport, write_report
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.search.observations import Observation, observed
@@ -51,13 +56,17 @@ def tune(  # noqa: PLR0913, PLR0917 - the parameters of a flow run
     fresh: bool = False,
     retry_failed: bool = False,
     is_night: bool = False,
+    workers: int = 1,
 ) -> SweepReport:
     """Tune the study in a file: resume its unfinished sweep, return its complete one, or start the next.
 
-    A night uses the history of earlier sweeps unless the study says otherwise.
+    A night uses the history of earlier sweeps unless the study says otherwise. Several workers are processes that train
+    side by side; one is this process itself.
     """
     with command_clock(), code_kept():
         study = load_study(study_file, trials=trials, epochs=epochs, seed=seed, hours=hours, until=until)
+        refuse_unusable_workers(study, workers)
+        refuse_shared_gpu(workers)
         store = open_store(store_root(), tracking_uri())
         with study_lock(store, study.name), without_autologging():
             data = prepare_data(study, store.root)
@@ -65,15 +74,16 @@ def tune(  # noqa: PLR0913, PLR0917 - the parameters of a flow run
                 setting = start_sweep(store, study, data, engine, fresh, retry_failed)
                 setting = replace(setting, uses_history=study.search.uses_history(is_night))
             with (
-                ledger_kept(setting, "tune"),
+                ledger_kept(setting, "tune") if workers == 1 else nullcontext(),
                 sweep_log(setting, earlier),
                 mark_interrupted_on_error(store, setting.sweep),
                 edits_reported(),
             ):
-                with stage(SEARCH):
-                    setting = search(setting)
-                if study.confirmation is not None:
-                    confirm(setting)
+                with local_workers(workers, COMMAND, worker_environment(), store.compiled) as crew:
+                    with stage(SEARCH):
+                        setting = search(replace(setting, workers=crew))
+                    if study.confirmation is not None:
+                        confirm(setting)
                 if study.search.audit is not None:
                     audit(setting)
                 with stage(SEARCH):
@@ -164,5 +174,9 @@ def audit(setting: Setting) -> None:
 
 def train_replicates(setting: Setting, results: Sequence[TrialResult], count: int | None = None) -> None:
     """Train the missing ones of the replicates 1..count of the trials, in cohorts."""
-    for cohort in cohorts(missing_replicates(setting, results, count), setting.study.path.parent):
+    missing = missing_replicates(setting, results, count)
+    if setting.workers is not None:
+        train_with_workers(setting, missing)
+        return
+    for cohort in cohorts(missing, setting.study.path.parent):
         train_cohort(setting, cohort)

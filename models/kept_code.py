@@ -18,7 +18,9 @@ from nightune.models.named_files import content_digest
 
 
 @dataclass(frozen=True)
-class _Kept:
+class KeptCode:
+    """The files that a block has kept so far. It can be sent to another process, which then uses the same ones."""
+
     files: dict[Path, dict[Path, bytes]] = field(default_factory=dict)  # by the file that a study names
     sources: dict[Path, bytes] = field(default_factory=dict)  # of these files and of those that they import
     modules: set[str] = field(default_factory=set)  # top-level names of these files
@@ -26,7 +28,7 @@ class _Kept:
     reported: set[Path] = field(default_factory=set)
 
 
-_kept: _Kept | None = None  # of the process: trials are written in another thread than they are trained in
+_kept: KeptCode | None = None  # of the process: trials are written in another thread than they are trained in
 
 
 @contextmanager
@@ -36,7 +38,7 @@ def code_kept() -> Iterator[None]:
     if _kept is not None:
         yield
         return
-    _kept, finder = _Kept(), _KeptFinder()
+    _kept, finder = KeptCode(), _KeptFinder()
     sys.meta_path.insert(0, finder)
     try:
         yield
@@ -57,6 +59,20 @@ def keep(file: Path, sources: dict[Path, bytes]) -> None:
         _kept.modules.add(path.relative_to(file.parent).parts[0].removesuffix(".py"))
         lines = source.decode("utf-8", "replace").splitlines(keepends=True)
         linecache.cache[str(path)] = (len(source), None, lines, str(path))  # without a time it is not read again
+
+
+def kept_code() -> KeptCode:
+    """Return what the block has kept so far."""
+    return KeptCode() if _kept is None else _kept
+
+
+def adopt(code: KeptCode) -> None:
+    """Keep what another process has kept, as if this one had used the files first at the same time."""
+    for file, sources in code.files.items():
+        if _kept is not None and file not in _kept.files:
+            keep(file, sources)
+    if _kept is not None:
+        _kept.digests.update(code.digests)
 
 
 def kept_files(file: Path) -> dict[Path, bytes] | None:

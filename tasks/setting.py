@@ -1,12 +1,23 @@
 """The values that all trials of a sweep share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tuning.search_budget import SearchBudget
 from nightune.tuning.study.study import Study
+from nightune.tuning.trial import Trial, TrialResult
+
+
+class Workers(Protocol):
+    """Processes that train trials side by side."""
+
+    def train(self, setting: "Setting", trials: Sequence[Trial]) -> list[TrialResult]:
+        """Train the trials and return their results by number; fewer where the search's budget ends."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -23,6 +34,7 @@ class Setting:
     rung: int | None = None  # None: no halt
     budget: SearchBudget | None = None
     uses_history: bool = False  # of earlier sweeps
+    workers: Workers | None = None  # None: this process trains
 
     @property
     def epochs(self) -> int:

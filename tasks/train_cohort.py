@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-from nightune.models.training.engine import Compilation, Compiles, Engine
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
 from nightune.tasks.tracking.sweeps.compilation import add_compilation
 from nightune.tasks.trial.compile_next import compile_next
 from nightune.tasks.trial.crash_log import open_crash_log
-from nightune.tasks.trial.trainer import make_trainer
+from nightune.tasks.trial.trainer import compilation_of, make_trainer
 from nightune.tasks.trial.trial_runner import TrialRunner
 from nightune.tuning.trial import Trial, TrialResult
 
@@ -26,13 +25,8 @@ def train_cohort(
     `following` are the first trials of the next cohorts: the next program among theirs is compiled beside these trials.
     """
     trainer = make_trainer(setting.sweep.engine, setting.data, setting.study, setting.store.compiled)
-    before = _compilation(trainer.engine)
+    before = compilation_of(trainer.engine)
     compile_next(setting, trainer, [*trials[:1], *following])
     results = TrialRunner(setting, trainer, open_crash_log(setting.store.root, setting.study.name)).run(trials, ended)
-    add_compilation(setting.store, setting.sweep, _compilation(trainer.engine) - before)
+    add_compilation(setting.store, setting.sweep, compilation_of(trainer.engine) - before)
     return results
-
-
-def _compilation(engine: Engine) -> Compilation:
-    """Return what an engine has compiled so far: nothing if it compiles no programs of its own."""
-    return engine.compilation if isinstance(engine, Compiles) else Compilation(0, 0.0)

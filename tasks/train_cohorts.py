@@ -8,11 +8,12 @@ from nightune.tasks.tracking.sweeps.ends import write_search_seconds
 from nightune.tasks.tracking.sweeps.failures import write_failures
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tasks.train_cohort import train_cohort
-from nightune.tasks.trial.hopeless import counted
+from nightune.tasks.train_with_workers import train_with_workers
+from nightune.tasks.trial.hopeless import counted, evidence, failed_message
 from nightune.tuning.analysis.failures import common_failure
 from nightune.tuning.errors import SweepFailedError
 from nightune.tuning.search_budget import SearchBudget
-from nightune.tuning.trial import Status, Trial, TrialResult
+from nightune.tuning.trial import Trial, TrialResult
 
 COHORTS_AHEAD = 8  # whose programs may be compiled beside a cohort: one of them is
 
@@ -22,8 +23,10 @@ def train_cohorts(setting: Setting, cohorts: Iterable[list[Trial]]) -> list[Tria
 
     SweepFailedError if the sweep's first trials, three or more, failed with one cause. Before, a trial of another graph
     key is trained where there is one: the cause may lie in what these trials share. Where the search's budget ends,
-    the rest is not trained.
+    the rest is not trained. With workers, they train all cohorts.
     """
+    if setting.workers is not None:
+        return train_with_workers(setting, [trial for cohort in cohorts for trial in cohort])
     waiting = [list(cohort) for cohort in cohorts]
     ended = list(finished_trials(setting.store, setting.sweep).values()) if waiting else []
     results: list[TrialResult] = []
@@ -31,7 +34,7 @@ def train_cohorts(setting: Setting, cohorts: Iterable[list[Trial]]) -> list[Tria
         cohort = _next(setting, waiting, [*ended, *results])
         waiting.remove(cohort)
         following = [each[0] for each in waiting[:COHORTS_AHEAD]]
-        trained = train_cohort(setting, cohort, _evidence([*ended, *results]), following)
+        trained = train_cohort(setting, cohort, evidence([*ended, *results]), following)
         results += trained
         if setting.budget is not None and is_spent(setting, setting.budget):
             break
@@ -47,11 +50,6 @@ def is_spent(setting: Setting, budget: SearchBudget) -> bool:
     return bool(budget.ended_by)
 
 
-def _evidence(ended: list[TrialResult]) -> list[TrialResult]:
-    """Return one trial that did not fail, which says enough, or all: a task's arguments are read through by Prefect."""
-    return next(([result] for result in ended if result.status is not Status.FAILED), ended)
-
-
 def _next(setting: Setting, waiting: list[list[Trial]], ended: list[TrialResult]) -> list[Trial]:
     """Return the first cohort, or after failures alike the first of another graph key; SweepFailedError without one."""
     failed = counted(ended)
@@ -64,11 +62,4 @@ def _next(setting: Setting, waiting: list[list[Trial]], ended: list[TrialResult]
     if len(failed_keys) == 1 and others:
         return others[0]
     write_failures(setting.store, setting.sweep, ended)
-    raise SweepFailedError(_message(setting, cause, len(failed), sum(map(len, waiting))))
-
-
-def _message(setting: Setting, cause: TrialResult, failed: int, left: int) -> str:
-    where = f"The traceback is error.txt of run {cause.run_id}."
-    remedy = "Correct the cause; then run the same command again, with --retry-failed unless code or packages changed."
-    ends = f"{setting.sweep.id} ends: its first {failed} trials failed with one cause; {left} others were not trained."
-    return f"{ends}\n  {cause.message}\n  {where}\n  {remedy}"
+    raise SweepFailedError(failed_message(setting.sweep.id, cause, len(failed), sum(map(len, waiting))))

@@ -69,6 +69,12 @@ class SearchBudget:
             self._reserved[trial.key] = added
             return True
 
+    def fits(self, trial: Trial, epochs: int) -> bool:
+        """True if the trial would be admitted now. Where others train, it may fit once they have ended early."""
+        with self._lock:
+            before = self._trained.get(trial.key)
+            return not (self.ended_by or self._end(epochs - (before.epochs if before else 0)))
+
     def settle(self, trial: Trial, result: TrialResult | None) -> None:
         """Count a trained trial instead of its reserved epochs; None if it has no result."""
         with self._lock:

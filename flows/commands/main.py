@@ -37,6 +37,7 @@ from nightune.models.heavy_imports import lasting_imports
 if TYPE_CHECKING:
     from nightune.tasks.draw_report import DrawnReport
     from nightune.tasks.write_report import SweepReport
+    from nightune.tuning.study.study import Study
 
 app = typer.Typer(
     cls=PlainGroup,
@@ -61,6 +62,10 @@ def tune(  # noqa: PLR0913, PLR0917 - one argument per option
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try failed trials again though code and packages are the same.")
     ] = False,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, max=256, help="Processes that train side by side on this machine; needs nightune[dask]."),
+    ] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Train the study's trials. Run again to resume an interrupted sweep or to show a finished one."""
@@ -70,8 +75,7 @@ def tune(  # noqa: PLR0913, PLR0917 - one argument per option
         from nightune.tasks.load_study import load_study  # noqa: PLC0415
 
         given: dict[str, Any] = {"trials": trials, "epochs": epochs, "seed": seed, "hours": hours, "until": until}
-        read_study = partial(load_study, study, **given)
-        supervised(read_study)
+        supervised(partial(_study_for, workers, study, **given))
         say("Starting Prefect (this takes some seconds) …")
         with prefect_server() as wait_until_it_answers:
             with lasting_imports():
@@ -80,10 +84,11 @@ def tune(  # noqa: PLR0913, PLR0917 - one argument per option
                 from nightune.flows.runtime.while_prefect_starts import open_store_and_keras  # noqa: PLC0415
                 from nightune.flows.tune import tune as tune_flow  # noqa: PLC0415
 
-                store = open_store_and_keras(read_study(), fresh)
+                store = open_store_and_keras(load_study(study, **given), fresh)
             wait_until_it_answers()
             with owned_flow_runs(), charts_bundled_beside(store.compiled):
-                report = tune_flow(study, **given, engine=str(engine), fresh=fresh, retry_failed=retry_failed)
+                options: dict[str, Any] = {"engine": str(engine), "fresh": fresh, "retry_failed": retry_failed}
+                report = tune_flow(study, **given, **options, workers=workers)
     _show_results(report, as_json)  # drawing the report takes seconds
     with report_errors(creates_store=False, asks_store=False), sigterm_as_interrupt(), progress_shown():
         page = morning_page(study, report.study, report.sweep.id)
@@ -224,6 +229,16 @@ def main() -> NoReturn:
     finally:
         gc.freeze()  # otherwise the last collection takes two seconds or more: it visits all imported objects
     raise AssertionError("typer raises SystemExit")
+
+
+def _study_for(workers: int, file: Path, **overrides: Any) -> "Study":
+    """Read the study, and refuse it if that many workers cannot train it."""
+    from nightune.tasks.load_study import load_study  # noqa: PLC0415
+    from nightune.tasks.workers.requirements import refuse_unusable_workers  # noqa: PLC0415
+
+    study = load_study(file, **overrides)
+    refuse_unusable_workers(study, workers)
+    return study
 
 
 def _show_results(report: "SweepReport", as_json: bool) -> None:

@@ -110,7 +110,7 @@ class _JsonLines(logging.FileHandler):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "sweep": self._sweep_id,
-            "process": os.getpid(),
+            "process": record.process or os.getpid(),  # that of a worker
             "message": masked(record.getMessage()),
         }
         if isinstance(news, TrialEnded):

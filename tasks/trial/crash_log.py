@@ -44,15 +44,20 @@ class Crash:
 
 @dataclass(frozen=True)
 class CrashLog:
-    """The files of one study in a store: the trial in training, and the crashes of each trial."""
+    """The files of one study in a store: the trial in training, and the crashes of each trial.
+
+    A worker has a record of its own of the trial in training, by its name; its flow counts the crashes of all.
+    """
 
     folder: Path
     study: str
+    worker: str = ""
     _in_training: Path = field(init=False)
     _crashes: Path = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_in_training", self.folder / f"{self.study}.training.json")
+        owner = f"{self.study}.{self.worker}" if self.worker else self.study
+        object.__setattr__(self, "_in_training", self.folder / f"{owner}.training.json")
         object.__setattr__(self, "_crashes", self.folder / f"{self.study}.deaths.json")
 
     @contextmanager
@@ -94,8 +99,10 @@ class CrashLog:
         return None if process is None or psutil.pid_exists(process) else self.record_crash(process, reason)
 
     def clear_training(self) -> None:
-        """Delete the record of the trial in training: its process was stopped on purpose, which is no crash."""
+        """Delete the records of trials in training: their processes were stopped on purpose, which is no crash."""
         self._in_training.unlink(missing_ok=True)
+        for left in self.folder.glob(f"{self.study}.worker-*.training.json"):
+            left.unlink(missing_ok=True)
 
     def engine_crashes(self) -> int:
         """Return how many times the choice of the engine has crashed its process."""
@@ -115,7 +122,7 @@ class CrashLog:
 
     def clear(self) -> None:
         """Delete all records: the sweep is complete."""
-        self._in_training.unlink(missing_ok=True)
+        self.clear_training()
         self._crashes.unlink(missing_ok=True)
 
 
@@ -124,11 +131,11 @@ def is_supervised() -> bool:
     return read_settings().supervisor is not None
 
 
-def open_crash_log(store_root: Path, study: str) -> CrashLog:
-    """Return the crash log of a study in a store; create its folder if it is missing."""
+def open_crash_log(store_root: Path, study: str, worker: str = "") -> CrashLog:
+    """Return the crash log of a study in a store, or that of a worker; create its folder if it is missing."""
     folder = store_root / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    return CrashLog(folder, study)
+    return CrashLog(folder, study, worker)
 
 
 def _read(path: Path) -> dict:  # type: ignore[type-arg] # JSON

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from nightune.models.techniques.optimizers.optimizers import OptimizerSettings
+from nightune.models.training.engine import Compilation, Compiles
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Trial
@@ -57,6 +58,11 @@ class _OfStudy:
 
     rules: frozenset[str]
     planned_epochs: int
+
+
+def compilation_of(engine: "Engine") -> Compilation:
+    """Return what an engine has compiled so far: nothing if it compiles no programs of its own."""
+    return engine.compilation if isinstance(engine, Compiles) else Compilation(0, 0.0)
 
 
 def _rules(study: Study) -> frozenset[str]:

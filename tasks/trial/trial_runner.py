@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nightune.models.recipe.params import read_recipe
 from nightune.models.serving.predictor import MODEL
@@ -23,6 +23,7 @@ from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.background_writer import BackgroundWriter
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.retry import retry_call
+from nightune.tasks.tracking.trials.attempts import Attempt
 from nightune.tasks.tracking.trials.runs import unfinished_runs
 from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.trial.crash_log import MAX_ATTEMPTS, CrashLog, is_supervised
@@ -74,12 +75,24 @@ class TrialToWrite:
     folder: "tempfile.TemporaryDirectory[str]"
 
 
+@dataclass(frozen=True)
+class AtWorker:
+    """What a worker adds to the training of a cohort: its attempt, the runs to resume by trial key, and `check`.
+
+    `check` is called after each epoch, and raises where the training shall end.
+    """
+
+    attempt: Attempt
+    unfinished: Mapping[str, Any]
+    check: Callable[[], None]
+
+
 class TrialRunner:
     """Runs the trials of one cohort. A failed trial is a result; a machine fault is raised."""
 
-    def __init__(self, setting: Setting, trainer: Trainer, crash_log: CrashLog) -> None:
-        self._setting, self._trainer, self._crash_log = setting, trainer, crash_log
-        self._unfinished = unfinished_runs(setting.store, setting.sweep)
+    def __init__(self, setting: Setting, trainer: Trainer, crash_log: CrashLog, worker: AtWorker | None = None) -> None:
+        self._setting, self._trainer, self._crash_log, self._worker = setting, trainer, crash_log, worker
+        self._unfinished = worker.unfinished if worker else unfinished_runs(setting.store, setting.sweep)
         self._snapshot_plan = plan_snapshots(self._unfinished)
         self._ended: list[TrialResult] = []
         self._is_hopeless = False
@@ -102,7 +115,8 @@ class TrialRunner:
     def train(self, trial: Trial, engine: "Engine") -> TrialToWrite:
         """Train one trial. An interrupted trial stays unfinished in MLflow, and a later process trains it again."""
         setting, tags = self._setting, {names.ENGINE: engine.name, **engine.tags}
-        log = TrialLog(setting.store, setting.sweep, trial, tags, setting.data, self._unfinished)
+        attempt = self._worker.attempt if self._worker else None
+        log = TrialLog(setting.store, setting.sweep, trial, tags, setting.data, self._unfinished, attempt)
         folder = tempfile.TemporaryDirectory()
         try:
             trained = self._given_up(trial) or self._train(trial, engine, log, Path(folder.name) / MODEL)
@@ -241,6 +255,8 @@ class TrialRunner:
         watch.check()
         if self._setting.budget is not None:
             self._setting.budget.check()
+        if self._worker is not None:
+            self._worker.check()
         announce_epoch(EpochEnded(trial.number, epoch, self._setting.epochs))
 
 

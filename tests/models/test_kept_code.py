@@ -1,12 +1,13 @@
 """Code that a sweep uses stays as it was at the start, whatever becomes of its files."""
 
 import inspect
+import pickle
 from pathlib import Path
 
 import pytest
 
 from nightune.models.errors import InputError
-from nightune.models.kept_code import code_kept, kept_sources, newly_edited
+from nightune.models.kept_code import adopt, code_kept, kept_code, kept_sources, newly_edited
 from nightune.models.user_code import bind_function, load_function, source_digest
 
 KEY = "model.architecture"
@@ -49,6 +50,18 @@ def test_an_edit_or_a_deletion_changes_nothing_in_the_block(folder: Path) -> Non
         assert newly_edited() == []  # said once
     with pytest.raises(InputError, match="no file"):
         load_function("net.py:early", folder, KEY)
+
+
+def test_another_process_uses_the_code_that_was_kept_here(folder: Path) -> None:
+    with code_kept():
+        before = source_digest("net.py:early", folder)
+        sent = pickle.dumps(kept_code())
+    edit(folder)
+    with code_kept():
+        adopt(pickle.loads(sent))
+        assert source_digest("net.py:early", folder) == before
+        assert load_function("net.py:early", folder, KEY)(1) == 2
+        assert bind_function("net.py:late", folder, KEY)(1) == 3
 
 
 def test_after_the_block_the_edited_code_counts(folder: Path) -> None:

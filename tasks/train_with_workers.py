@@ -1,0 +1,14 @@
+"""Train trials on the workers of a sweep: one task run for all trials of a rung."""
+
+from collections.abc import Sequence
+
+from nightune.tasks.setting import Setting
+from nightune.tasks.step import step
+from nightune.tuning.trial import Trial, TrialResult
+
+
+@step
+def train_with_workers(setting: Setting, trials: Sequence[Trial]) -> list[TrialResult]:
+    """Train the trials on the setting's workers, several at a time; return their results by number."""
+    assert setting.workers is not None
+    return setting.workers.train(setting, trials)

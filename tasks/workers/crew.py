@@ -1,0 +1,171 @@
+"""Local workers: processes on this machine, and a scheduler of Dask in the flow's process, all on loopback."""
+
+import logging
+import pickle
+import queue
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from nightune.tasks.workers.job import Job, train_job
+from nightune.tasks.workers.process import DASK, LOOPBACK, Start
+from nightune.tasks.workers.relay import TOPIC, read_record
+
+logger = logging.getLogger("nightune")
+
+FUTILE_STARTS = 3  # ends of a worker, one after the other, without a trial in training or a finished cohort
+GRACE_SECONDS = 3.0  # for stopped workers to end an epoch and to write what they have trained
+
+
+class Ending(Protocol):
+    """The future of a job, as far as the feed needs it: a `distributed.Future`, which only the extra brings."""
+
+    key: Any
+
+    def result(self, timeout: float) -> Any:
+        """Return what the job has returned, or raise what ended it."""
+        ...
+
+    def release(self) -> object:
+        """Let the result go: a worker that held it would compute it again at another one's death."""
+        ...
+
+
+@dataclass
+class LocalWorker:
+    """A place for a worker, the process that fills it now, and what it holds: the graph keys that it has trained."""
+
+    name: str
+    process: "subprocess.Popen[bytes]"
+    address: str = ""  # empty until it has joined
+    futile_starts: int = 0
+    held: set[str] = field(default_factory=set)
+
+
+class Crew:
+    """The workers of a flow. They start with its first cohort, and are replaced where they die."""
+
+    def __init__(self, count: int, command: Sequence[str], environment: Mapping[str, str], compiled: Path) -> None:
+        """`command` starts a process that reads a pickled `Start` from its standard input and serves it."""
+        self._count, self._command, self._environment, self._compiled = count, command, environment, compiled
+        self.workers: list[LocalWorker] = []
+        self.inbox: queue.SimpleQueue[logging.LogRecord | Ending] = queue.SimpleQueue()
+        self._cluster: Any = None  # Dask's, which only the extra brings
+        self._client: Any = None
+        self._keys: dict[str, str] = {}
+        self._attempts = 0
+
+    def start(self) -> None:
+        """Start scheduler and workers, once."""
+        if self._cluster is not None:
+            return
+        import dask  # noqa: PLC0415 - an extra
+        from distributed import Client, LocalCluster  # noqa: PLC0415
+        from distributed.security import Security  # noqa: PLC0415
+
+        dask.config.set(DASK)
+        keys = Security.temporary()
+        names = ("tls_ca_file", *(f"tls_{role}_{part}" for role in ("client", "worker") for part in ("cert", "key")))
+        self._keys = {name: getattr(keys, name) for name in names}
+        self._cluster = LocalCluster(
+            n_workers=0,
+            host=LOOPBACK,
+            protocol="tls://",
+            dashboard_address=f"{LOOPBACK}:0",
+            security=keys,
+            silence_logs=logging.CRITICAL,
+        )
+        self._client = Client(self._cluster, set_as_default=False)
+        self._client.subscribe_topic(TOPIC, self._receive)
+        self.workers = [LocalWorker(f"worker-{place}", self._spawn(f"worker-{place}")) for place in self._places]
+        logger.info("%d workers start, each a process of its own", self._count)
+
+    @property
+    def _places(self) -> range:
+        return range(1, self._count + 1)
+
+    def next_attempt(self) -> int:
+        """Return the number of the next attempt, from 1."""
+        self._attempts += 1
+        return self._attempts
+
+    def join(self) -> None:
+        """Note the addresses of workers that have joined since."""
+        if self._client is None or all(worker.address for worker in self.workers):
+            return
+        joined = self._client.scheduler_info(n_workers=-1)["workers"]
+        addresses = {str(about["name"]): address for address, about in joined.items()}
+        for worker in self.workers:
+            worker.address = worker.address or addresses.get(_process_name(worker.name, worker.process), "")
+
+    def send(self, worker: LocalWorker, job: Job) -> Ending:
+        """Send a job to a worker that has joined; the future comes into the inbox when it has ended."""
+        assert self._client is not None
+        future: Any = self._client.submit(
+            train_job, job, workers=[worker.address], allow_other_workers=False, pure=False, retries=0
+        )
+        future.add_done_callback(self.inbox.put)
+        ending: Ending = future
+        return ending
+
+    def dead(self) -> list[LocalWorker]:
+        """Return the workers whose process has ended."""
+        return [worker for worker in self.workers if worker.process.poll() is not None]
+
+    def replace(self, worker: LocalWorker, is_futile: bool) -> None:
+        """Start a process in a dead worker's place; after several futile starts the place stays empty."""
+        worker.futile_starts = worker.futile_starts + 1 if is_futile else 0
+        worker.address = ""
+        worker.held.clear()
+        if worker.futile_starts < FUTILE_STARTS:
+            worker.process = self._spawn(worker.name)
+        else:
+            self.workers.remove(worker)
+
+    def close(self) -> None:
+        """End all workers within seconds: what they train stays unfinished, what they have trained is written."""
+        until = time.monotonic() + GRACE_SECONDS
+        for worker in self.workers:
+            worker.process.terminate()
+        try:
+            for worker in self.workers:
+                with suppress(subprocess.TimeoutExpired):
+                    worker.process.wait(max(0.0, until - time.monotonic()))
+        finally:
+            for worker in self.workers:
+                worker.process.kill()
+                worker.process.wait()
+            self._show_last_records()
+            self._close_scheduler()
+
+    def _spawn(self, name: str) -> "subprocess.Popen[bytes]":
+        assert self._cluster is not None
+        process = subprocess.Popen(self._command, stdin=subprocess.PIPE, env=self._environment)
+        start = Start(self._cluster.scheduler_address, self._keys, _process_name(name, process), self._compiled)
+        assert process.stdin is not None
+        with suppress(BrokenPipeError), process.stdin as sent:  # it has ended already
+            sent.write(pickle.dumps(start))
+        return process
+
+    def _receive(self, event: tuple[float, Any]) -> None:
+        self.inbox.put(read_record(event[1]))
+
+    def _show_last_records(self) -> None:
+        while not self.inbox.empty():
+            if isinstance(said := self.inbox.get(), logging.LogRecord):
+                logger.handle(said)
+
+    def _close_scheduler(self) -> None:
+        for part in (self._client, self._cluster):
+            if part is not None:
+                with suppress(Exception):  # the sweep has ended, and its processes are gone
+                    part.close(timeout=1)
+        self._client = self._cluster = None
+
+
+def _process_name(place: str, process: "subprocess.Popen[bytes]") -> str:
+    return f"{place}-{process.pid}"

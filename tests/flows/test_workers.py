@@ -1,0 +1,125 @@
+"""Several workers train the same trials to the same values as one process, on loopback only."""
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from nightune.models.errors import InputError
+from nightune.tasks.reporting.events import TrialEnded
+from nightune.tasks.workers import requirements
+from nightune.tasks.workers.requirements import refuse_shared_gpu, refuse_unusable_workers
+from nightune.tuning.errors import StudyError
+
+HALVING = """method = "successive_halving"
+trials = 6
+epochs = 8
+smallest_epochs = 2
+"""
+ENDINGS = "key like 'val_%' or key in ('loss', 'objective', 'best_epoch', 'epochs', 'updates', 'examples')"
+
+
+@pytest.fixture
+def halving(small_study: Path) -> Path:
+    text = small_study.read_text().replace('method = "random"\ntrials = 4\nepochs = 2\n', HALVING)
+    small_study.write_text(text)
+    return small_study
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+def test_workers_train_what_one_process_does_though_one_of_them_is_killed(
+    halving: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nightune.flows.tune import tune
+
+    with killing_one_worker() as seen:
+        report = tune(halving, engine="fit", workers=2)
+    assert seen["listening"]
+    assert set(seen["listening"]) == {"127.0.0.1"}
+    assert own_workers() == []
+    assert {record.process for record in seen["lines"]}.isdisjoint({os.getpid()})
+    monkeypatch.setenv("NIGHTUNE_STORE", str(store_root.parent / "one"))
+    alone = tune(halving, engine="fit")
+    assert [result.trial.key for result in report.results] == [result.trial.key for result in alone.results]
+    assert recorded(store_root) == recorded(store_root.parent / "one")
+
+
+@contextmanager
+def killing_one_worker() -> Iterator[dict[str, Any]]:
+    """Kill a worker as soon as a trial has ended; note where all listen, and the lines of trials."""
+    seen: dict[str, Any] = {"listening": [], "lines": []}
+
+    class Killer(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if not isinstance(getattr(record, "news", None), TrialEnded):
+                return
+            if not seen["lines"]:
+                workers = own_workers()
+                for process in (psutil.Process(), *workers):
+                    ports = process.net_connections(kind="inet")
+                    seen["listening"] += [port.laddr.ip for port in ports if port.status == psutil.CONN_LISTEN]
+                workers[0].kill()
+            seen["lines"].append(record)
+
+    killer = Killer()
+    logging.getLogger("nightune").addHandler(killer)
+    try:
+        yield seen
+    finally:
+        logging.getLogger("nightune").removeHandler(killer)
+
+
+def own_workers() -> list[psutil.Process]:
+    return [each for each in psutil.Process().children() if "worker_process" in " ".join(each.cmdline())]
+
+
+def recorded(store: Path) -> dict[str, Any]:
+    """Each trial by its key: its status, and its points by metric and step; no trial and no point twice."""
+    found: dict[str, Any] = {}
+    with sqlite3.connect(store / "mlflow.db") as database:
+        keys = dict(database.execute("select run_uuid, value from tags where key = 'nightune.trial_key'"))
+        statuses = dict(database.execute("select run_uuid, value from tags where key = 'nightune.status'"))
+        assert len(set(keys.values())) == len(keys)
+        for run, key in keys.items():
+            query = f"select key, step, value from metrics where run_uuid = ? and ({ENDINGS})"
+            points = database.execute(query, (run,)).fetchall()
+            assert len({point[:2] for point in points}) == len(points)
+            found[key] = statuses[run], sorted(points)
+    return found
+
+
+def test_a_rule_that_compares_trials_is_refused_with_workers_and_the_remedy_works(small_study: Path) -> None:
+    from nightune.tasks.load_study import load_study
+
+    small_study.write_text(small_study.read_text().replace("[search]", 'stopping.rule = "median"\n[search]'))
+    study = load_study(small_study)
+    with pytest.raises(StudyError, match="--workers"):
+        refuse_unusable_workers(study, 2)
+    refuse_unusable_workers(study, 1)
+    small_study.write_text(small_study.read_text().replace('"median"', '["patience", "none"]'))
+    refuse_unusable_workers(load_study(small_study), 2)
+
+
+def test_a_missing_package_is_named(small_study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nightune.tasks.load_study import load_study
+
+    monkeypatch.setattr(requirements, "find_spec", lambda _name: None)
+    with pytest.raises(InputError, match=r"nightune\[dask\]"):
+        refuse_unusable_workers(load_study(small_study), 2)
+    refuse_unusable_workers(load_study(small_study), 1)
+
+
+def test_workers_are_refused_where_a_gpu_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requirements, "devices", lambda: ("tensorflow", ["gpu:0"]))
+    with pytest.raises(InputError, match="CUDA_VISIBLE_DEVICES"):
+        refuse_shared_gpu(2)
+    refuse_shared_gpu(1)
+    monkeypatch.setattr(requirements, "devices", lambda: ("tensorflow", ["cpu:0"]))
+    refuse_shared_gpu(2)
