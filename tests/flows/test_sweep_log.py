@@ -32,7 +32,7 @@ def test_what_is_said_while_the_sweep_is_chosen_is_in_its_log(
 ) -> None:
     from nightune.flows import tune as module
 
-    monkeypatch.setattr(module, "search", lambda _: None)
+    monkeypatch.setattr(module, "search", lambda setting: setting)
     module.tune(small_study, engine="fit")
     module.tune(small_study, engine="fit", trials=6)
     messages = [str(line["message"]) for line in lines(store_root / "logs" / "flowers-0.jsonl")]
