@@ -16,7 +16,7 @@ from nightune.tasks.audit_stopping import missing_audits, record_audit
 from nightune.tasks.cohorts import cohorts
 from nightune.tasks.confirm_finalists import confirm_finalists, finalists, missing_replicates, rules
 from nightune.tasks.describe_finalists import describe_finalists
-from nightune.tasks.earlier_sweeps import Earlier, begin_with_best, learned, read_earlier
+from nightune.tasks.earlier_sweeps import Earlier, begin_with_best, learned, read_earlier, uses_history
 from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tasks.propose_trials import propose_trials
@@ -81,7 +81,7 @@ def tune(  # noqa: PLR0913, PLR0917 - the parameters of a flow run
             ):
                 with local_workers(workers, COMMAND, worker_environment(), store.compiled) as crew:
                     with stage(SEARCH):
-                        setting = search(replace(setting, workers=crew))
+                        setting = search(with_budget(replace(setting, workers=crew), is_night))
                     if study.confirmation is not None:
                         confirm(setting)
                 if study.search.audit is not None:
@@ -99,7 +99,6 @@ def search(setting: Setting) -> Setting:
     """
     latest: dict[str, TrialResult] = {}
     history: list[Observation] = []
-    setting = with_budget(setting)
     choose = chooser(setting)
     for bracket in setting.study.brackets:
         trials = remaining = choose(bracket, history)
@@ -126,13 +125,13 @@ def chooser(setting: Setting) -> Callable[[Bracket, Sequence[Observation]], list
     store, sweep, study = setting.store, setting.sweep, setting.study
     recorded = dict(read_proposals(store, sweep))
     earlier = Earlier()
-    if setting.uses_history:
+    if uses_history(setting):
         recorded |= begin_with_best(setting)
         earlier = read_earlier(setting)
 
     def choose(bracket: Bracket, history: Sequence[Observation]) -> list[Trial]:
-        kept = recorded.get(bracket.first, [])
         is_by_model = is_proposed(study.search, bracket)
+        kept = recorded.get(bracket.first if is_by_model else 0, [])
         seen = learned(study, earlier, history) if is_by_model and len(kept) < bracket.trials else history
         trials = propose_trials(study, sweep.number, setting.data, bracket, seen, kept)
         if is_by_model:

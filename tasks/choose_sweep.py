@@ -37,14 +37,11 @@ def choose_sweep(
     """
     findings: tuple[str, ...]
     standing, study = _standing(store, study, data, fresh)
-    continues = standing is not None and not fresh and _continues(study, standing)
-    if standing is not None and continues and standing.is_settled:
-        text = "%s ended by %s, and its winner is confirmed among its trials; a new sweep begins"
-        logger.warning(text, standing.id, standing.ended_by)
-        standing, continues = None, False
+    standing, continues = _with_room(study, standing, fresh)
+    has_ended = standing is not None and bool(standing.ended_by) and not continues
     is_extension = standing is not None and standing.asked_trials < (study.search.trials or 0)
     changed = [] if standing is None else _changed(store, study, standing, data)
-    if standing is None or (standing.is_complete and (fresh or changed)):
+    if standing is None or (changed and has_ended) or (standing.is_complete and (fresh or changed)):
         if standing is not None and changed and not fresh:
             text = "%s was trained by other code than today's (changed files of the study, or another version)"
             logger.warning(f"{text}; a new sweep begins", standing.id)
@@ -55,8 +52,11 @@ def choose_sweep(
         study = study.model_copy(update={"repeats_points": False})
         findings = build_before_training(store, study, data)
         _warn_of_repeats(study)
-        return open_sweep(store, study, data.version, True, study.trial_count, _tags(study)), study, findings
+        resumes = not (changed and has_ended)
+        opened = open_sweep(store, study, data.version, True, study.trial_count, _tags(study), resumes=resumes)
+        return opened, study, findings
     retried = trials_to_retry(store, study, standing, data, is_retry_requested) | dict.fromkeys(changed, OTHER_CODE)
+    retried = {} if has_ended and _warned_of_end(standing, retried) else retried
     if (is_extension or retried) and keeps_its_engine(store, standing, retried):
         refuse_other_engine(study, standing, request)  # before the sweep is changed
     findings = ()
@@ -93,6 +93,22 @@ def _standing(store: Store, study: Study, data: PreparedData, fresh: bool) -> tu
     return None, study
 
 
+def _with_room(study: Study, standing: Sweep | None, fresh: bool) -> tuple[Sweep | None, bool]:
+    """Return the sweep, and True if its search ended by what the study no longer says, so that it continues.
+
+    None instead of a complete one whose winner is confirmed among its trials.
+    """
+    if standing is None or fresh or not _continues(study, standing):
+        return standing, False
+    if not standing.is_settled:
+        return standing, True
+    if not standing.is_complete:
+        return standing, False
+    text = "%s ended by %s, and its winner is confirmed among its trials; a new sweep begins"
+    logger.warning(text, standing.id, standing.ended_by)
+    return None, False
+
+
 def _changed(store: Store, study: Study, sweep: Sweep, data: PreparedData) -> list[str]:
     return trials_of_other_code(study, sweep, data, list(finished_trials(store, sweep).values()))
 
@@ -117,6 +133,14 @@ def _why_not(study: Study, sweep: Sweep) -> str:
     if sweep.engine not in ("", "fit") and any(map(only_in_fit, sample_recipes(study, sweep.number))):
         return f"some of the trials are trained only by fit, and a sweep keeps its engine {sweep.engine}"
     return ""
+
+
+def _warned_of_end(sweep: Sweep, retried: dict[str, str]) -> bool:
+    """Say that trials of a search that has ended are not tried again, if some would be."""
+    if retried:
+        text = "%s was ended by %s: its failed trials are not tried again; raise it, or use --fresh for the next sweep"
+        logger.warning(text, sweep.id, sweep.ended_by)
+    return bool(retried)
 
 
 def _continues(study: Study, sweep: Sweep) -> bool:

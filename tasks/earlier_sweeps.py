@@ -14,17 +14,18 @@ from nightune.tasks.tracking.store.records import optional_file
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.proposals import Proposals, write_proposals
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, all_sweeps, parse_content
+from nightune.tasks.tracking.trials.rungs import rung_results
 from nightune.tasks.tracking.trials.runs import as_trial, unfinished_runs
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.search.earlier import agreement, as_earlier, best_points, point_of
-from nightune.tuning.search.observations import Observation
+from nightune.tuning.search.observations import Observation, observed
 from nightune.tuning.study.search_section import MODEL_METHODS
 from nightune.tuning.study.study import Study
-from nightune.tuning.trial import Params, Status, TrialResult
-from nightune.vocabulary import sign_of
+from nightune.tuning.trial import Params, TrialResult
 
 logger = logging.getLogger("nightune")
 
+OF_RUNGS = ("method", "smallest_epochs", "reduction_factor")  # keys of [search]
 LAST_SWEEPS = 5  # that a model learns from
 
 
@@ -34,6 +35,14 @@ class Earlier:
 
     same_data: tuple[Observation, ...] = ()
     other_data: tuple[Observation, ...] = ()
+
+
+def uses_history(setting: Setting) -> bool:
+    """Return whether the sweep's search learns from earlier ones: as it began, or as the command says of a new one."""
+    store, sweep = setting.store, setting.sweep
+    if finished_trials(store, sweep) or unfinished_runs(store, sweep):
+        return names.BEGAN_FROM in client(store).get_run(sweep.run_id).data.tags
+    return setting.uses_history
 
 
 @step
@@ -74,7 +83,7 @@ def read_earlier(setting: Setting) -> Earlier:
     other: list[Observation] = []
     for earlier in reversed(list(alike_sweeps(store, study, sweep))[:LAST_SWEEPS]):
         found = same if earlier.data_version == sweep.data_version else other
-        found += _observed(store, earlier, study)
+        found += _observed(store, earlier, study, _rungs(store, earlier, study))
     return Earlier(tuple(same), tuple(other))
 
 
@@ -108,15 +117,22 @@ def _question(content: dict[str, object]) -> str:
     return json.dumps([content["space"], content["objective"], search["epochs"]], sort_keys=True)
 
 
-def _observed(store: Store, sweep: Sweep, study: Study) -> Iterator[Observation]:
-    sign = sign_of(sweep.direction)
-    results = map(_with_defaults, finished_trials(store, sweep).values())
-    for each in sorted(results, key=lambda result: result.trial.number):
-        point = point_of(study.space, each.trial.params)
-        epochs = each.epochs if each.status is Status.NOT_PROMOTED else study.search.epochs
-        loss = sign * each.objective if each.is_ranked else float("nan")
-        if point is not None:
-            yield Observation(each.trial.number, point, {epochs: loss})
+def _rungs(store: Store, sweep: Sweep, study: Study) -> list[int]:
+    """Return the epochs at which the sweep's trials compare with the study's: its rungs, or the end for other rungs."""
+    content = optional_file(store, sweep.run_id, names.STUDY_CONTENT, parse_content) or {}
+    held, wanted = content.get("search", {}), study.content["search"]
+    if any(held.get(key) != wanted.get(key) for key in OF_RUNGS):
+        return [study.search.epochs]
+    return sorted({rung.epochs for bracket in study.brackets for rung in bracket.rungs})
+
+
+def _observed(store: Store, sweep: Sweep, study: Study, rungs: Sequence[int]) -> Iterator[Observation]:
+    """Yield what the sweep's trials were observed to reach at these epochs, by number."""
+    ended = [(epochs, list(map(_with_defaults, rung_results(store, sweep, epochs).values()))) for epochs in rungs]
+    trials = {each.trial.number: each.trial for _, results in ended for each in results}
+    points = {number: point_of(study.space, trial.params) for number, trial in trials.items()}
+    known = [replace(trials[number], point=point) for number, point in points.items() if point is not None]
+    yield from observed(known, ended, sweep.direction)
 
 
 def _with_defaults(result: TrialResult) -> TrialResult:

@@ -7,19 +7,28 @@ from datetime import datetime
 from time import monotonic as clock
 
 from nightune.tasks.setting import Setting
+from nightune.tasks.tracking.store import names
+from nightune.tasks.tracking.store.records import whole_records
+from nightune.tasks.tracking.store.store import Store
 from nightune.tasks.tracking.sweeps.ends import deadline, end_search, search_seconds
+from nightune.tasks.tracking.sweeps.sweeps import Sweep
+from nightune.tasks.tracking.trials.runs import finished_runs, read_result
 from nightune.tasks.tracking.trials.trials import finished_trials
+from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search_budget import SearchBudget
 from nightune.tuning.study.ends import trials_since_best
+from nightune.tuning.study.sections import ConfirmationSection
+from nightune.tuning.study.study import Study
 from nightune.tuning.trial import TrialResult
 
 logger = logging.getLogger("nightune")
 
 
-def with_budget(setting: Setting) -> Setting:
+def with_budget(setting: Setting, is_night: bool = False) -> Setting:
     """Return the setting with the budget of its search, counted from what its sweep has spent; as it is without ends.
 
-    A search that has ended stays ended.
+    A search that has ended stays ended. A night also trains the replicates that the gate asks for; StudyError if they
+    leave no epochs for a trial.
     """
     store, sweep, study = setting.store, setting.sweep, setting.study
     if not study.search.ends:
@@ -27,8 +36,8 @@ def with_budget(setting: Setting) -> Setting:
     until = study.search.until
     budget = SearchBudget(
         study.search,
-        study.confirmation.trainings if study.confirmation else 0,
-        finished_trials(store, sweep).values(),
+        replicates_after(study, is_night),
+        trained_here(store, sweep),
         clock,
         local_time,
         earlier_seconds=search_seconds(store, sweep),
@@ -36,6 +45,28 @@ def with_budget(setting: Setting) -> Setting:
         ended_by=sweep.ended_by,
     )
     return replace(setting, budget=budget)
+
+
+def replicates_after(study: Study, is_night: bool) -> int:
+    """Return how many replicates are trained after the search: the confirmation's, and in a night the gate's.
+
+    StudyError if their epochs, and those of one trial, are more than the search and they may have.
+    """
+    if not is_night:
+        return study.confirmation.trainings if study.confirmation else 0  # the study was checked for these
+    wanted = study.confirmation or ConfirmationSection()
+    count = wanted.trainings + max(0, study.promotion.replicates - wanted.replicates)
+    needed, limit = (count + 1) * study.search.epochs, study.search.total_epochs
+    if limit is not None and needed > limit:
+        problem = f"{limit}, but a night's confirmation and gate train up to {count} replicates, and the search a trial"
+        raise StudyError(str(study.path), [Problem("search.total_epochs", f"{problem} (allowed: {needed} or more)")])
+    return count
+
+
+def trained_here(store: Store, sweep: Sweep) -> list[TrialResult]:
+    """Read the results of the sweep's trials that it trained itself, not those reused from an earlier one."""
+    runs = (run for run in finished_runs(store, sweep) if names.REUSED_FROM not in run.data.tags)
+    return list(whole_records(runs, read_result))
 
 
 def local_time() -> datetime:

@@ -12,7 +12,6 @@ from nightune.tasks.train_with_workers import train_with_workers
 from nightune.tasks.trial.hopeless import counted, evidence, failed_message
 from nightune.tuning.analysis.failures import common_failure
 from nightune.tuning.errors import SweepFailedError
-from nightune.tuning.search_budget import SearchBudget
 from nightune.tuning.trial import Trial, TrialResult
 
 COHORTS_AHEAD = 8  # whose programs may be compiled beside a cohort: one of them is
@@ -25,6 +24,8 @@ def train_cohorts(setting: Setting, cohorts: Iterable[list[Trial]]) -> list[Tria
     key is trained where there is one: the cause may lie in what these trials share. Where the search's budget ends,
     the rest is not trained. With workers, they train all cohorts.
     """
+    if setting.budget is not None and setting.budget.ended_by:
+        return []
     if setting.workers is not None:
         return train_with_workers(setting, [trial for cohort in cohorts for trial in cohort])
     waiting = [list(cohort) for cohort in cohorts]
@@ -34,20 +35,18 @@ def train_cohorts(setting: Setting, cohorts: Iterable[list[Trial]]) -> list[Tria
         cohort = _next(setting, waiting, [*ended, *results])
         waiting.remove(cohort)
         following = [each[0] for each in waiting[:COHORTS_AHEAD]]
-        trained = train_cohort(setting, cohort, evidence([*ended, *results]), following)
+        try:
+            trained = train_cohort(setting, cohort, evidence([*ended, *results]), following)
+        finally:
+            if setting.budget is not None:
+                write_search_seconds(setting.store, setting.sweep, setting.budget.seconds)
         results += trained
-        if setting.budget is not None and is_spent(setting, setting.budget):
+        if setting.budget is not None and setting.budget.ended_by:
             break
         keys = {result.trial.key for result in trained}
         if left := [trial for trial in cohort if trial.key not in keys]:
             waiting.insert(0, left)
     return results
-
-
-def is_spent(setting: Setting, budget: SearchBudget) -> bool:
-    """Record the seconds that the search has taken, and return whether its budget has ended it."""
-    write_search_seconds(setting.store, setting.sweep, budget.seconds)
-    return bool(budget.ended_by)
 
 
 def _next(setting: Setting, waiting: list[list[Trial]], ended: list[TrialResult]) -> list[Trial]:

@@ -7,7 +7,7 @@ longer than expected is ended with its epoch after the end of the whole budget, 
 
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, replace
 from datetime import datetime
 
 from nightune.tuning.study.ends import end_text
@@ -15,6 +15,7 @@ from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Status, Trial, TrialResult
 
 HOUR = 3600.0
+RECORD_SECONDS = 30.0
 
 
 class SearchEndedError(Exception):
@@ -52,19 +53,29 @@ class SearchBudget:
         self._trained = {result.trial.key: _training(result) for result in results}
         self._reserved: dict[str, int] = {}  # epochs, of the trials that train now
         self._lock = threading.Lock()
+        self._recorded_at = self.clock()
 
     @property
     def seconds(self) -> float:
         """The seconds that the search has taken, in earlier processes, too."""
         return self.clock() - self._began
 
+    def is_record_due(self) -> bool:
+        """True once in half a minute: what the search has taken should be recorded, for a process that is killed."""
+        is_due = self.clock() - self._recorded_at > RECORD_SECONDS
+        if is_due:
+            self._recorded_at = self.clock()
+        return is_due
+
     def admits(self, trial: Trial, epochs: int) -> bool:
         """True if the trial may be trained to this epoch, for which its epochs are reserved."""
         with self._lock:
             before = self._trained.get(trial.key)
             added = epochs - (before.epochs if before else 0)
-            self.ended_by = self.ended_by or self._end(added)
-            if self.ended_by:
+            end = self._end(added)
+            if end and not self._reserved:  # where others train, they may end early and leave room
+                self.ended_by = self.ended_by or end
+            if end or self.ended_by:
                 return False
             self._reserved[trial.key] = added
             return True
@@ -75,12 +86,19 @@ class SearchBudget:
             before = self._trained.get(trial.key)
             return not (self.ended_by or self._end(epochs - (before.epochs if before else 0)))
 
-    def settle(self, trial: Trial, result: TrialResult | None) -> None:
-        """Count a trained trial instead of its reserved epochs; None if it has no result."""
+    def settle(self, trial: Trial, result: TrialResult | None, own_seconds: float | None = None) -> None:
+        """Count a trained trial instead of its reserved epochs; None if it has no result.
+
+        `own_seconds` are those of this training alone, where the result's include waiting for others beside it.
+        """
         with self._lock:
             self._reserved.pop(trial.key, None)
             if result is not None:
-                self._trained[trial.key] = _training(result)
+                before = self._trained.get(trial.key)
+                trained = _training(result)
+                if own_seconds is not None:
+                    trained = replace(trained, seconds=own_seconds + (before.seconds if before else 0.0))
+                self._trained[trial.key] = trained
 
     def check(self) -> None:
         """Raise SearchEndedError if the time of the whole budget is over; called after each epoch."""

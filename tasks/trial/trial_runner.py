@@ -23,6 +23,7 @@ from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.background_writer import BackgroundWriter
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.retry import retry_call
+from nightune.tasks.tracking.sweeps.ends import write_search_seconds
 from nightune.tasks.tracking.trials.attempts import Attempt
 from nightune.tasks.tracking.trials.runs import unfinished_runs
 from nightune.tasks.tracking.trials.trial_log import TrialLog
@@ -149,9 +150,13 @@ class TrialRunner:
                 told.epochs, told.seconds = to_write.trained.result.epochs, to_write.trained.own_seconds
         except SearchEndedError as end:
             logger.warning("trial %d · ended with the search, without a result: %s", trial.number, end)
+            if budget is not None:
+                budget.settle(trial, None)
             return
         if budget is not None:
-            budget.settle(trial, to_write.trained.result)
+            budget.settle(trial, to_write.trained.result, to_write.trained.own_seconds or None)
+            if budget.is_record_due():
+                write_search_seconds(self._setting.store, self._setting.sweep, budget.seconds)
         write_ledger_if_due()
         self._ended.append(to_write.trained.result)
         self._is_hopeless = trial.is_searched and common_failure(counted(self._ended)) is not None
@@ -253,7 +258,7 @@ class TrialRunner:
             log.log_epoch(epoch, values)
         write_ledger_if_due()
         watch.check()
-        if self._setting.budget is not None:
+        if self._setting.budget is not None and epoch < self._setting.epochs:
             self._setting.budget.check()
         if self._worker is not None:
             self._worker.check()

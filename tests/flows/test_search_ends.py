@@ -57,3 +57,18 @@ def test_a_training_that_outlasts_the_hours_leaves_no_result(
     # The budget reads the clock when it opens, before a trial and after each epoch: 8280 s are over in the third trial.
     assert len(report.results) == 2
     assert {str(each.status) for each in report.results} == {"completed"}
+
+
+def test_a_search_that_ended_retires_no_trial_and_keeps_its_deadline(small_study: Path, store_root: Path) -> None:
+    from datetime import datetime
+
+    from nightune.tasks.tracking.store.store import open_store
+    from nightune.tasks.tracking.sweeps.ends import deadline
+
+    first = tune(small_study, BOUNDED)
+    again = tune(small_study, BOUNDED, retry_failed=True)
+    assert again.results == first.results
+    store, evening = open_store(store_root), datetime.now().astimezone().replace(hour=20, minute=0)
+    night = deadline(store, first.sweep, "7:00", evening)
+    assert deadline(store, first.sweep, "07:00", evening.replace(hour=21)) == night
+    assert deadline(store, first.sweep, "23:00", evening) < night

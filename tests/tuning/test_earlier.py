@@ -103,3 +103,17 @@ def test_a_model_that_learns_from_an_earlier_night_proposes_better_points_at_onc
     cold = gaussian_process(SPACE, few, [], 8, [1])
     warm = gaussian_process(SPACE, [*earlier, *few], [], 8, [1])
     assert np.mean([loss_at(each) for each in warm]) < np.mean([loss_at(each) for each in cold])
+
+
+def test_agreement_compares_at_one_rung() -> None:
+    def halted(count: int, seed: int) -> list[Observation]:
+        return [Observation(each.number, each.point, {3: each.losses[5] + 9.0}) for each in observations(count, seed)]
+
+    ended = [
+        Observation(100 + each.number, each.point, {3: each.losses[5] + 9.0, 5: each.losses[5]})
+        for each in observations(9, 6)
+    ]
+    found = agreement(SPACE, [*halted(40, 1), *ended], halted(16, 2))
+    assert found is not None
+    assert found.is_enough
+    assert abs(found.shift) < 1.0  # not the nine between the rungs

@@ -129,6 +129,7 @@ def test_trials_under_way_count_with_all_their_epochs() -> None:
     assert budget.admits(trial(0), 10)
     assert budget.admits(trial(1), 10)
     assert not budget.admits(trial(2), 10)
+    assert not budget.ended_by
 
 
 def test_hours_admit_what_is_expected_to_fit_beside_the_confirmation() -> None:
@@ -159,6 +160,7 @@ def test_a_time_of_day_ends_the_search() -> None:
     budget.settle(trial(0), result(0))
     clock.seconds = 539
     assert budget.admits(trial(1), 10)
+    budget.settle(trial(1), None)
     clock.seconds = 541
     assert not budget.admits(trial(2), 10)
     assert budget.ended_by == "until = 22:10"
@@ -199,3 +201,46 @@ def test_a_greater_end_leaves_room(ends: dict[str, object], ended_by: str, room:
 def test_an_end_is_written_as_in_the_study() -> None:
     assert end_text("hours", 8.0) == "hours = 8"
     assert end_text("until", "07:00") == "until = 07:00"
+
+
+def test_more_draws_renumber_no_point_of_a_search_that_was_begun() -> None:
+    space = SearchSpace(tuple(Dimension(name, Choice(tuple(range(8)))) for name in ("a", "b")))
+    short, long = section(trials=24), section(trials=48)
+    (first,), (longer,) = brackets(short, space), brackets(long, space)
+    drawn = bracket_points(long, space, longer, (), (3, 0))
+    kept = [drawn[30], drawn[40], drawn[5]]
+    begun = bracket_points(short, space, first, (), (3, 0), kept=kept)
+    extended = bracket_points(long, space, longer, (), (3, 0), kept=kept)
+    assert extended[:24] == begun
+    assert len({str(each) for each in extended}) == 48
+    rounds = [
+        point
+        for each in brackets(section(trials=48, hours=8), space)
+        for point in bracket_points(section(trials=48, hours=8), space, each, (), (3, 0), kept=kept)
+    ]
+    assert rounds == extended
+
+
+def test_a_trial_waits_where_others_may_leave_it_room() -> None:
+    budget = budget_of(Clock(), total_epochs=25)
+    assert budget.admits(trial(0), 10)
+    assert budget.admits(trial(1), 10)
+    assert not budget.admits(trial(2), 10)
+    assert not budget.ended_by
+    budget.settle(trial(0), result(0, epochs=2))
+    budget.settle(trial(1), result(1, epochs=3))
+    assert budget.admits(trial(2), 10)
+
+
+def test_own_seconds_count_where_trials_share_a_device() -> None:
+    budget = budget_of(Clock(), device_hours=0.05)  # 180 s
+    for number in range(4):
+        assert budget.admits(trial(number), 10)
+    for number in range(4):
+        budget.settle(trial(number), result(number, seconds=100.0), own_seconds=25.0)
+    assert budget.admits(trial(4), 10)
+
+
+def test_every_value_of_an_end_is_read_as_it_was_written() -> None:
+    for hours in (8.0, 1 / 3, 8.3333333, 2.5):
+        assert not has_room({"hours": hours}, end_text("hours", hours))

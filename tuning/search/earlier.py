@@ -8,7 +8,7 @@ import numpy as np
 
 from nightune.tuning.search.encoding import Encoding
 from nightune.tuning.search.gaussian_process import LEAST_FINITE, scores
-from nightune.tuning.search.observations import Observation, comparable
+from nightune.tuning.search.observations import Observation
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.search.surrogate import posterior
 from nightune.tuning.trial import Params, TrialResult, Value
@@ -71,8 +71,11 @@ def best_points(
 
 def agreement(space: SearchSpace, earlier: Sequence[Observation], since: Sequence[Observation]) -> Agreement | None:
     """Compare what a model of earlier trials predicts with what was found since; None if either has too few trials."""
-    known = [(each.point, loss) for each, loss in comparable(earlier) if math.isfinite(loss)][:MOST_TRIALS]
-    found = [(each.point, loss) for each, loss in comparable(since) if math.isfinite(loss)]
+    epochs = _common_epochs(earlier, since)
+    known, found = (
+        [(each.point, loss) for each in some if math.isfinite(loss := each.losses.get(epochs, math.nan))]
+        for some in (earlier[-MOST_TRIALS:], since)
+    )
     if len(known) < max(LEAST_FINITE, LEAST_COMPARED) or len(found) < LEAST_COMPARED or not space.varying:
         return None
     from scipy.stats import spearmanr  # noqa: PLC0415 - takes a moment, and most sweeps have no earlier ones
@@ -86,6 +89,17 @@ def agreement(space: SearchSpace, earlier: Sequence[Observation], since: Sequenc
     # The model predicts scores; the earlier loss of the same rank is what it expects.
     as_losses = np.interp(expected, np.sort(scores(losses)), np.sort(losses))
     return Agreement(float(spearmanr(expected, observed).statistic), float(np.median(observed - as_losses)))
+
+
+def _common_epochs(earlier: Sequence[Observation], since: Sequence[Observation]) -> int:
+    """Return the epochs of the highest rung at which both have enough finite losses; else of that with most since."""
+
+    def count(some: Sequence[Observation], epochs: int) -> int:
+        return sum(math.isfinite(each.losses.get(epochs, math.nan)) for each in some)
+
+    epochs = sorted({each for seen in since for each in seen.losses}, reverse=True)
+    enough = (each for each in epochs if min(count(earlier, each), count(since, each)) >= LEAST_COMPARED)
+    return next(enough, max(epochs, key=lambda each: count(since, each), default=0))
 
 
 def as_earlier(observations: Sequence[Observation], shift: float = 0.0) -> list[Observation]:

@@ -39,7 +39,10 @@ def trials_since_best(results: Iterable[TrialResult], direction: str) -> int:
 
 def end_text(key: str, value: object) -> str:
     """Return an end as it stands in a study, `hours = 8`, which `has_room` reads."""
-    return f"{key} = {value:g}" if isinstance(value, float) else f"{key} = {value}"
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return f"{key} = {short if float(short) == value else repr(value)}"
+    return f"{key} = {value}"
 
 
 def has_room(ends: dict[str, object], ended_by: str) -> bool:

@@ -30,7 +30,7 @@ def proposed_by(search: SearchSection, bracket: Bracket, kept: int) -> Callable[
     if is_proposed(search, bracket):
         return lambda place: search.method
     drawn = "grid" if search.method == "grid" else "random"
-    return lambda place: HISTORY if place < kept else drawn
+    return lambda place: HISTORY if bracket.first + place < kept else drawn
 
 
 def bracket_points(
@@ -45,15 +45,24 @@ def bracket_points(
     """Return the points of a bracket; the same arguments give the same points on any machine with the same libraries.
 
     `observations` are those of the brackets before, in any order, and of earlier sweeps, whose numbers are below 0.
-    `kept` are the bracket's first points, if these were proposed earlier; they are in the result. `repeats_points`
-    as in `draws`.
+    `kept` are the bracket's first points, if these were proposed earlier; they are in the result. Where points are
+    drawn, they are those that the sweep begins with, for each of its brackets. `repeats_points` as in `draws`.
     """
-    first = [dict(point) for point in kept[: bracket.trials]]
     if not is_proposed(search, bracket):
-        drawn = draws(search, repeats_points)(space, bracket.first + bracket.trials, [], seed)[bracket.first :]
-        others = [point for point in drawn if point not in first] if first else drawn
-        return [*first, *others[len(others) - (bracket.trials - len(first)) :]]
+        drawn = draws(search, repeats_points)(space, bracket.first + bracket.trials, [], seed)
+        return _begun_with([dict(point) for point in kept], drawn)[bracket.first :]
+    first = [dict(point) for point in kept[: bracket.trials]]
     before = sorted((each for each in observations if each.number < bracket.first), key=lambda each: each.number)
     stream = [*seed, bracket.first]
     more = PROPOSERS[search.method](space, before, first, bracket.trials - len(first), stream)
     return [*first, *more]
+
+
+def _begun_with(first: list[dict[str, Value]], drawn: list[dict[str, Value]]) -> list[dict[str, Value]]:
+    """Return the draws with these points in the first places; what they repeat is one of the draws that they replace.
+
+    Each place depends on the draws up to it alone: more draws do not change it.
+    """
+    first = first[: len(drawn)]
+    unused = (point for point in drawn[: len(first)] if point not in first)
+    return [*first, *(next(unused, point) if point in first else point for point in drawn[len(first) :])]

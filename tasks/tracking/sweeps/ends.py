@@ -12,10 +12,15 @@ from nightune.tuning.study.ends import next_time
 
 
 def deadline(store: Store, sweep: Sweep, time: str, now: datetime) -> datetime:
-    """Return the first moment of this time of day after the sweep's start, which is recorded when it is first asked."""
-    with suppress(ValueError):  # no tag, or changed by hand
-        return datetime.fromisoformat(_tags(store, sweep).get(names.DEADLINE, ""))
+    """Return the first moment of this time of day after the sweep's start, which is recorded when it is first asked.
+
+    Another time of day than that of the record is one from now on.
+    """
     found = next_time(time, now)
+    with suppress(ValueError):  # no tag, or changed by hand
+        recorded = datetime.fromisoformat(_tags(store, sweep).get(names.DEADLINE, ""))
+        if (recorded.hour, recorded.minute) == (found.hour, found.minute):
+            return recorded
     client(store).set_tag(sweep.run_id, names.DEADLINE, found.isoformat(timespec="seconds"))
     return found
 

@@ -75,14 +75,17 @@ def open_sweep(
     fresh: bool,
     planned_trials: int,
     tags: Mapping[str, str] = MappingProxyType({}),
+    *,
+    resumes: bool = True,
 ) -> Sweep:
     """Return the study's last sweep of this content and data, or create the next one, with these additional tags.
 
-    An unfinished sweep is resumed even if `fresh` asks for the next one: comparisons would lose its trials.
+    An unfinished sweep is resumed even if `fresh` asks for the next one: comparisons would lose its trials. Not if
+    `resumes` is False: it cannot be completed any more.
     """
     experiment_id = study_experiment(store, study.name)
     latest = latest_sweep(store, study, data_version)
-    if latest is not None and not latest.is_complete:
+    if latest is not None and not latest.is_complete and resumes:
         _describe(store, latest.run_id, study)
         return _mark(store, latest, SweepStatus.RUNNING)
     if latest is not None and not fresh:
