@@ -141,6 +141,15 @@ def opened_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nightune.tasks.opened_alone.open_in_fresh_process", opened)
 
 
+def send_what_waits() -> None:
+    """Send the logs and events that wait for a server that is about to stop: their threads would retry for a minute."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.instance().drain()
+    EventsWorker.drain_all()
+
+
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Prefect server with its own database, for this process and its children.
@@ -173,5 +182,6 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server.wait()
         with temporary_settings(updates={PREFECT_API_URL: address}):
             yield address
+            send_what_waits()
     finally:
         server.stop()

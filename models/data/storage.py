@@ -7,6 +7,7 @@ test row, and only `SealedExamples.open` reads them.
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
@@ -89,7 +90,9 @@ def open_dataset(folder: Path) -> Dataset:
         description=description,
         ranking_apart=read_split(folder, "ranking") if "ranking" in sizes else None,
         example=example,
-        row_numbers={name: np.load(file) for name in ROW_NUMBERS if (file := _numbers_file(folder, name)).exists()},
+        row_numbers={
+            name: numbers for name in ROW_NUMBERS if (numbers := _read_numbers(folder, name, sizes)) is not None
+        },
     )
     count = description["split"].get("folds", 0)
     return dataset.with_folds(
@@ -190,8 +193,24 @@ def _renumber(dataset: Dataset, folder: Path) -> None:
         file, numbers = _numbers_file(folder, name), dataset.row_numbers.get(name)
         if numbers is None:
             file.unlink(missing_ok=True)
-        elif not file.exists() or not np.array_equal(np.load(file), numbers):
+        elif not np.array_equal(_loaded(file), numbers):
             _replace(file, numbers)
+
+
+def _read_numbers(folder: Path, name: str, sizes: Mapping[str, int]) -> np.ndarray | None:
+    """Return the numbers of a split's rows in the source; None where the file is missing or damaged.
+
+    Only reports show them.
+    """
+    numbers = _loaded(_numbers_file(folder, name))
+    return numbers if numbers.shape == (sizes.get(name, 0),) else None
+
+
+def _loaded(file: Path) -> np.ndarray:
+    """Return the array of a file; an empty one where it is missing or damaged."""
+    with suppress(*_DAMAGES):
+        return np.asarray(np.load(file, allow_pickle=False))
+    return np.empty((0, 0))
 
 
 def _numbers_file(folder: Path, name: str) -> Path:

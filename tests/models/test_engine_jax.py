@@ -93,10 +93,9 @@ results["programs"] = engine.programs
 from nightune.models.engines import verification
 verification.COMPARED_EXAMPLES, shared = 24, make_jax_engine(dataset, FOLDER)
 verified = verification.compare_engines([first], dataset, FOLDER, lambda name: shared)
-program, = shared._programs.values()
-compiled = program._train._cache_size()
+compiled = shared.compilation.functions
 trained, _ = end(shared, first)
-results["verified"] = [verified.refusal is None, compiled, program._train._cache_size(), shared.programs]
+results["verified"] = [verified.refusal is None, compiled, shared.compilation.functions, shared.programs]
 results["trained after it"] = bool(np.array_equal(trained, end(alone, first)[0]))
 
 state = engine.start(first, Seeds(1, 2, 3))

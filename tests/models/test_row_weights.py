@@ -184,7 +184,7 @@ def test_rows_without_weight_are_no_evidence_with_all_that_belongs_to_them() -> 
         ("((X[:40], Y[:40], W[:40]), (X[40:], Y[40:]))", ["'test'", "np.ones"]),
         ("((X[:40], Y[:40], W[:40]), (X[40:], Y[40:], -W[40:]))", ["row 0", "(test)"]),
         ("{'x': X, 'y': Y, 'weight': np.r_[W[:40], np.zeros(20)], 'time': np.arange(ROWS)}", ["test", "weight 0"]),
-        ("(X, Y, W, W)", ["tuple", "(x, y, weight)"]),
+        ("(X, Y, W, W)", ["tuple", "x_train"]),
     ],
 )
 def test_bad_weights_of_a_function_are_refused(tmp_path: Path, result: str, words: list[str]) -> None:

@@ -26,7 +26,7 @@ from nightune.tasks.workers.feed import Feed, WorkersLostError
 from nightune.tasks.workers.job import Job, Trained
 from nightune.tuning.errors import SweepFailedError
 from nightune.tuning.search_budget import SearchBudget
-from nightune.tuning.study.sections import SearchSection
+from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Status, Trial, TrialResult
 from tests.tasks.conftest import SmallStudy, result_of
 

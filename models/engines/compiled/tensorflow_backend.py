@@ -136,8 +136,12 @@ class TensorFlowProgram:
 
         def trace() -> Any:
             given = (state, Updates(*map(tf.constant, none)), tf.constant(before), self._data)
-            with self._names(traced):
-                return partial(self._function(shape).get_concrete_function(*given), *given)
+            try:
+                with self._names(traced):
+                    return partial(self._function(shape).get_concrete_function(*given), *given)
+            except BaseException:
+                self._train.pop(shape, None)  # after a trace that failed, TensorFlow's function returns None
+                raise
 
         self._ahead.start(traced, trace)
 
