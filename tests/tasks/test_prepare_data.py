@@ -19,6 +19,7 @@ from nightune.tuning.study.sections import Objective
 def study_of(folder: Path, source: str = "iris", **data: object) -> SimpleNamespace:
     """The part of a study that the task reads."""
     return SimpleNamespace(
+        name="a",
         path=folder / "a.toml",
         seed=3,
         data=DataSection(source=source, **data),
