@@ -70,6 +70,10 @@ def test_merged_cells_of_a_column_have_one_value_and_others_are_refused(tmp_path
     table = read_source("t.xlsx", tmp_path)
     assert table.frame["group"].tolist() == ["g0"] * 3 + ["g1"] * 3
     assert any("4 cells" in finding for finding in table.findings)
+    sheet.append(["Source: office"])
+    sheet.merge_cells("A9:C9")
+    book.save(tmp_path / "t.xlsx")
+    assert read_source("t.xlsx", tmp_path).frame["y"].isna().tolist() == [False] * 6 + [True]
     sheet.merge_cells("B4:C4")
     book.save(tmp_path / "t.xlsx")
     with pytest.raises(InputError, match="B4:C4"):
@@ -111,7 +115,7 @@ def test_channels_in_front_are_said(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("texts", "is_said"), [(["a", "a;b", "b;c", "c"], True), (["Rome, IT", "Oslo, NO", "Bari, IT"], False)]
+    ("texts", "is_said"), [(["a", "a;b", "b;c", "c"], True), (["Rome, IT", "Oslo, NO", "Bari, IT"], False), (["(0, 17]", "(17, 25]", "(25, inf]"], False), (["[1, 2]", "[2, 3]", "[1, 3]"], True)]
 )
 def test_texts_of_several_labels_are_said(tmp_path, texts, is_said):
     pd.DataFrame({"x": range(60), "sold": [texts[row % len(texts)] for row in range(60)]}).to_csv(tmp_path / "t.csv")
@@ -121,7 +125,13 @@ def test_texts_of_several_labels_are_said(tmp_path, texts, is_said):
 def test_many_whole_numbers_are_said_to_be_a_quantity(tmp_path):
     x = np.zeros((500, 2), np.float32)
     codes, counts = np.arange(500) % 100, np.arange(500) ** 2
-    for y, is_said in ((codes, True), (codes.astype(float), True), (counts, False), (codes / 3, False)):
+    for y, is_said in (
+        (codes, True),
+        (codes.astype(float), True),
+        (counts, False),
+        (codes / 3, False),
+        (np.arange(500) % 214, False),
+    ):
         np.savez(tmp_path / "t.npz", x=x, y=y)
         findings = load_dataset(DataSettings("t.npz"), tmp_path).findings
         assert any("read as a quantity" in finding for finding in findings) == is_said
@@ -201,6 +211,17 @@ def test_rows_behind_an_open_quote_are_said(tmp_path, first, last):
 def test_fields_of_several_lines_are_no_rows(tmp_path):
     TABLE.assign(note="Rome, IT\nOslo").to_csv(tmp_path / "t.csv", index=False)
     assert read_source("t.csv", tmp_path).findings == ()
+
+
+@pytest.mark.parametrize("text", ["Dear all,\nthanks {}, see you", "Dear all,\nthanks {}", "Hello {}, you\nbye"])
+def test_letters_of_several_lines_are_no_rows(tmp_path, text):
+    texts = [text.format(row) for row in range(ROWS)]
+    for targets in (np.arange(ROWS) % 2, np.where(np.arange(ROWS) % 2, "yes", "no")):
+        pd.DataFrame({"text": texts, "y": targets}).to_csv(tmp_path / "t.csv", index=False)
+        assert read_source("t.csv", tmp_path).findings == ()
+    lines = [f'{chr(34) if row in (20, 24) else ""}note {row},{"yes" if row % 2 else "no"}' for row in range(ROWS)]
+    (tmp_path / "t.csv").write_text("\n".join(["text,y", *lines, ""]))
+    assert any("4 line ends" in finding for finding in read_source("t.csv", tmp_path).findings)
 
 
 def test_numbers_of_the_type_category_are_said_and_are_labels_by_the_remedy(tmp_path):
