@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nightune.models.data.dataset import Purpose
 from nightune.models.data.loading import load_dataset
+from nightune.models.data.rows_to_predict import read_rows
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.source_options import SourceOptions
 from nightune.models.data.sources import read_source
@@ -37,6 +39,21 @@ def test_quotes_after_blanks_and_backslashes_are_read_and_said(tmp_path, kind, c
     assert table.frame["city"].nunique() == count
     assert table.frame["city"][0] == example
     assert ["t.csv:" in finding for finding in table.findings] == [True]
+
+
+@pytest.mark.parametrize("is_split", [False, True])
+def test_other_files_are_read_with_the_escape_sign_of_the_training_rows(tmp_path, is_split):
+    labels = ['a \\\\ \\"x\\", b', "c \\\\ d"]  # as written: a \\ \"x\", b
+    lines = [f'{row},"{labels[row % 2]}",{"yes" if row % 3 else "no"}' for row in range(60)]
+    plain = [line for line in lines if "x" not in line]
+    (tmp_path / "t.csv").write_text("\n".join(["price,city,sold", *lines, ""]))
+    (tmp_path / "test.csv").write_text("\n".join(["price,city,sold", *plain, ""]))
+    split = Split("fixed", test="test.csv") if is_split else Split("random")
+    data = load_dataset(DataSettings("t.csv", target="sold", split=split), tmp_path)
+    rows = read_rows(tmp_path / "test.csv", data.description).rows
+    assert set(rows["city"]) == {"c \\ d"}
+    if is_split:
+        assert set(data.test.open(Purpose.PREPARATION, record=lambda: None).table["city"]) == {"c \\ d"}
 
 
 @pytest.mark.parametrize("text", ['he said ""x, ""y""', "C:\\", "a, "])
@@ -268,3 +285,29 @@ def test_files_by_a_wrong_name_are_refused_with_the_name_that_works(tmp_path):
     (tmp_path / "wrong.parquet").write_text(pointer)
     with pytest.raises(InputError, match="git lfs"):
         read_source("wrong.parquet", tmp_path)
+
+
+def test_a_column_named_like_the_mark_of_a_binary_file_is_a_column(tmp_path):
+    for name in ("PAR1", "ARROW1"):
+        TABLE.rename(columns={TABLE.columns[0]: name}).to_csv(tmp_path / "t.csv", index=False)
+        assert name in read_source("t.csv", tmp_path).frame.columns
+    for content in (b"PAR1\0\0PAR1", b"ARROW1\0\0"):
+        (tmp_path / "t.csv").write_bytes(content)
+        with pytest.raises(InputError, match="name it"):
+            read_source("t.csv", tmp_path)
+
+
+def test_columns_without_a_name_are_refused(tmp_path):
+    (tmp_path / "d.py").write_text("import pandas as pd\ndef f():\n    return pd.DataFrame([[1, 2]], columns=['', ''])\n")
+    with pytest.raises(InputError, match="without a name"):
+        read_source("d.py:f", tmp_path)
+
+
+def test_of_many_columns_fewer_rows_are_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("nightune.models.data.columns.merged_numbers.READ_FIELDS", 100)
+    monkeypatch.setattr("nightune.models.data.columns.merged_numbers.FEWEST_ROWS", 20)
+    late = pd.DataFrame({f"v{place}": ["1.1"] * 30 + ["1.2", "1.10"] for place in range(5)})
+    late.to_csv(tmp_path / "t.csv", index=False)
+    assert not any("one number" in each for each in read_source("t.csv", tmp_path).findings)
+    late[["v0"]].to_csv(tmp_path / "t.csv", index=False)
+    assert any("one number" in each for each in read_source("t.csv", tmp_path).findings)
