@@ -48,7 +48,7 @@ class Columns:
         if self.are_batched and not _have_as_many_rows([array for _, array in leaves]):
             shapes = ", ".join(f"{len(each)} rows" if isinstance(each, list) else str(each.shape) for _, each in leaves)
             problem = f"{self._source}: a batch of the loader has different numbers of rows ({shapes})"
-            raise InputError(KEY, f'{problem}; {FOR_EXAMPLES}')
+            raise InputError(KEY, f"{problem}; {FOR_EXAMPLES}")
         for name, array in leaves:
             self._columns[name].add(array if self.are_batched else [array])
         if self.are_batched and not self._is_settled:

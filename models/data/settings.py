@@ -1,7 +1,7 @@
 """The settings of a study's [data] section, as one value."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from nightune.models.data.columns.reading import Choices

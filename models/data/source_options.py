@@ -40,8 +40,8 @@ _WORDS = {
 class SourceOptions:
     """The study's choices for one source; an empty one leaves it to the file.
 
-    `separator` " " stands for runs of blanks, and `decimal` is "," or ".". `escape` is no key of a
-    study, but of another file that is written alike: its sign before a quote within quotes. `query` is SQL, `sheet` a name, `arrays` are
+    `separator` " " stands for runs of blanks, and `decimal` is "," or ".". `escape` is no key of a study: the sign
+    before a quote within quotes, of another file that is written alike. `query` is SQL, `sheet` a name, `arrays` are
     the names in a file by the names that Nightune reads, and `arguments` those of a function by name. `pad` has the
     `side` at which short rows are filled, and perhaps the `length` of all and the `value`. `loader` says what the
     elements of a loader are, "batches" or "examples". `image_size` is (height, width) in pixels, and `image_color`

@@ -132,7 +132,13 @@ def test_channels_in_front_are_said(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("texts", "is_said"), [(["a", "a;b", "b;c", "c"], True), (["Rome, IT", "Oslo, NO", "Bari, IT"], False), (["(0, 17]", "(17, 25]", "(25, inf]"], False), (["[1, 2]", "[2, 3]", "[1, 3]"], True)]
+    ("texts", "is_said"),
+    [
+        (["a", "a;b", "b;c", "c"], True),
+        (["Rome, IT", "Oslo, NO", "Bari, IT"], False),
+        (["(0, 17]", "(17, 25]", "(25, inf]"], False),
+        (["[1, 2]", "[2, 3]", "[1, 3]"], True),
+    ],
 )
 def test_texts_of_several_labels_are_said(tmp_path, texts, is_said):
     pd.DataFrame({"x": range(60), "sold": [texts[row % len(texts)] for row in range(60)]}).to_csv(tmp_path / "t.csv")
@@ -230,13 +236,16 @@ def test_fields_of_several_lines_are_no_rows(tmp_path):
     assert read_source("t.csv", tmp_path).findings == ()
 
 
-@pytest.mark.parametrize("text", ["Dear all,\nthanks {}, see you", "Dear all,\nthanks {}", "Hello {}, you\nbye"])
+@pytest.mark.parametrize(
+    "text", ["Dear all,\nthanks {}, see you", "Dear all,\nthanks {}", "Hello {}, you\nbye", "Dear all\n,thanks {}"]
+)
 def test_letters_of_several_lines_are_no_rows(tmp_path, text):
     texts = [text.format(row) for row in range(ROWS)]
     for targets in (np.arange(ROWS) % 2, np.where(np.arange(ROWS) % 2, "yes", "no")):
-        pd.DataFrame({"text": texts, "y": targets}).to_csv(tmp_path / "t.csv", index=False)
-        assert read_source("t.csv", tmp_path).findings == ()
-    lines = [f'{chr(34) if row in (20, 24) else ""}note {row},{"yes" if row % 2 else "no"}' for row in range(ROWS)]
+        for table in ({"text": texts, "y": targets}, {"y": ["", *targets[1:]], "text": texts}):
+            pd.DataFrame(table).to_csv(tmp_path / "t.csv", index=False)
+            assert read_source("t.csv", tmp_path).findings == ()
+    lines = [f"{chr(34) if row in (20, 24) else ''}note {row},{'yes' if row % 2 else 'no'}" for row in range(ROWS)]
     (tmp_path / "t.csv").write_text("\n".join(["text,y", *lines, ""]))
     assert any("4 line ends" in finding for finding in read_source("t.csv", tmp_path).findings)
 
@@ -298,7 +307,9 @@ def test_a_column_named_like_the_mark_of_a_binary_file_is_a_column(tmp_path):
 
 
 def test_columns_without_a_name_are_refused(tmp_path):
-    (tmp_path / "d.py").write_text("import pandas as pd\ndef f():\n    return pd.DataFrame([[1, 2]], columns=['', ''])\n")
+    (tmp_path / "d.py").write_text(
+        "import pandas as pd\ndef f():\n    return pd.DataFrame([[1, 2]], columns=['', ''])\n"
+    )
     with pytest.raises(InputError, match="without a name"):
         read_source("d.py:f", tmp_path)
 

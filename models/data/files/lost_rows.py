@@ -65,12 +65,12 @@ def _holds_rows(text: str, place: int, columns: Mapping[int, Callable[[str], boo
 
 
 def _fits(column: "pd.Series[Any]", dialect: Dialect) -> Callable[[str], bool | None]:
-    """Return whether a field is a value of a column: of numbers, or of labels; None for any text among free texts."""
-    has_gaps, known = bool(column.isna().any()), {str(value) for value in column.dropna().unique()}
+    """Return a test of a field: a value of the column of numbers or labels? None for a gap or a free text."""
+    of_gap, known = None if column.isna().any() else False, {str(value) for value in column.dropna().unique()}
     if column.dtype.kind in "iuf":
-        return lambda field: _is_number(field, dialect.decimal) if field.strip() else has_gaps
+        return lambda field: _is_number(field, dialect.decimal) if field.strip() else of_gap
     is_free = len(known) > len(column) / 2
-    return lambda field: (None if is_free else field in known) if field.strip() else has_gaps
+    return lambda field: (None if is_free else field in known) if field.strip() else of_gap
 
 
 def _is_number(field: str, decimal: str) -> bool:
