@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nightune.models.data.names_of_studies import names_for
 from nightune.models.data.storage import open_dataset
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tuning.errors import StudyError
@@ -41,6 +42,17 @@ def test_data_is_written_once(tmp_path):
     written_at = (first.folder / "description.json").stat().st_mtime_ns
     assert prepare_data.fn(study_of(tmp_path), tmp_path / "mlruns") == first
     assert (first.folder / "description.json").stat().st_mtime_ns == written_at
+
+
+def test_names_of_classes_are_those_of_each_study(tmp_path):
+    names = ["a", "b", "c"]
+    one, other = study_of(tmp_path, class_names=names), study_of(tmp_path)
+    other.name = "other"
+    for study in (other, one, other, one):
+        folder = prepare_data.fn(study, tmp_path / "mlruns").folder
+    saved = open_dataset(folder)
+    assert names_for(saved, folder, "a", ()) == {"class_names": names}
+    assert names_for(saved, folder, "other", ()) == {}
 
 
 def test_each_finding_is_logged(tmp_path, caplog):
