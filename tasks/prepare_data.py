@@ -7,6 +7,7 @@ from typing import cast
 from nightune.models.data.dataset import Dataset
 from nightune.models.data.loading import load_dataset
 from nightune.models.data.names_of_studies import keep_names
+from nightune.models.data.numbers_of_studies import keep_numbers
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.splits import Split
 from nightune.models.data.storage import open_dataset, save_dataset
@@ -38,6 +39,7 @@ def prepare_data(study: Study, store_root: Path) -> PreparedData:
     folder = store_root / "data"
     saved = retry_call(lambda: save_dataset(dataset, folder), str(folder))
     retry_call(lambda: keep_names(dataset, saved, study.name), str(saved))
+    retry_call(lambda: keep_numbers(dataset, saved, study.name), str(saved))
     return _prepared(dataset, saved)
 
 
