@@ -59,7 +59,7 @@ def _texts(file: Path, function: str, sources: tuple[tuple[Path, bytes], ...]) -
 
 def _listed(source: bytes, name: str) -> list[str]:
     """Return the texts of a list of a module."""
-    lists = [each for each in _body(source) if isinstance(each, ast.Assign) and name in _defined(each)]
+    lists = [each for each in _body(source) if isinstance(each, ast.Assign | ast.AnnAssign) and name in _defined(each)]
     nodes = [node for each in lists for node in ast.walk(each) if isinstance(node, ast.Constant)]
     return [node.value for node in nodes if isinstance(node.value, str)]
 

@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from nightune.models.data.names_of_studies import NAMES, names_for
+from nightune.models.errors import InputError
 from nightune.models.serving.predictor import DESCRIPTION
 from nightune.tasks.measure_candidate import Contender
 from nightune.tasks.setting import Setting
@@ -12,6 +14,7 @@ from nightune.tasks.tracking.registry.model_folder import place_model, write_mod
 from nightune.tasks.tracking.sweeps.sweeps import fetch_study
 from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint, why_unopened
 from nightune.tuning.analysis.promotion_gate import Candidate
+from nightune.tuning.errors import Problem, StudyError
 
 
 class UnopenedError(Exception):
@@ -47,8 +50,18 @@ def write_candidate(setting: Setting, candidate: Candidate, dataset: Any, head: 
         shutil.copyfile(file, parts / file.name)
     decided = described_threshold(setting.study.objective.threshold, opened, dataset, head)
     made_of = {"sweep": candidate.sweep, "trial": candidate.trial, "run_id": candidate.run_id}
-    description = {**dataset.description, **head.description, **decided, "made_of": made_of}
+    described = {name: each for name, each in dataset.description.items() if name != NAMES} | _names(setting, dataset)
+    description = {**described, **head.description, **decided, "made_of": made_of}
     text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False)
     (parts / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
     fetch_study(setting.store, setting.sweep, parts)
     return write_model_folder(parts, dataset.raw_example, folder / "model")
+
+
+def _names(setting: Setting, dataset: Any) -> dict[str, list[str]]:
+    """Return the names of classes of the setting's study, which other studies on the same data do not share."""
+    study = setting.study
+    try:
+        return names_for(dataset, setting.data.folder, study.name, study.data.class_names)
+    except InputError as error:  # the file has changed since
+        raise StudyError(str(study.path), [Problem(error.key, error.message)]) from error

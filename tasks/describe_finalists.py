@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from nightune.models.data.numbers_of_studies import numbers_for
 from nightune.models.error_causes import cause_of
 from nightune.models.recipe.params import read_recipe
 from nightune.tasks.confirm_finalists import finalists, replicates_of, rules
@@ -85,7 +86,9 @@ def _described(setting: Setting, result: TrialResult, trained: Sequence[TrialRes
 
 def _answers(setting: Setting, result: TrialResult, runs: tuple[str, ...]) -> FinalistAnswers:
     trainer = make_trainer(setting.sweep.engine, setting.data, setting.study, setting.store.compiled)
-    dataset, head = trainer.dataset, trainer.engine.head(read_recipe(result.trial.params))
+    numbers = numbers_for(trainer.dataset, setting.data.folder, setting.study.name)
+    dataset = replace(trainer.dataset, row_numbers=numbers)
+    head = trainer.engine.head(read_recipe(result.trial.params))
     held = _held(dataset, runs)
     rows = held.examples
     if dataset.folds and "target_scale" in dataset.description:

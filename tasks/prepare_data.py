@@ -6,6 +6,8 @@ from typing import cast
 
 from nightune.models.data.dataset import Dataset
 from nightune.models.data.loading import load_dataset
+from nightune.models.data.names_of_studies import keep_names
+from nightune.models.data.numbers_of_studies import keep_numbers
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.splits import Split
 from nightune.models.data.storage import open_dataset, save_dataset
@@ -35,7 +37,10 @@ def prepare_data(study: Study, store_root: Path) -> PreparedData:
     for finding in dataset.findings:
         logger.warning("data · %s", finding)
     folder = store_root / "data"
-    return _prepared(dataset, retry_call(lambda: save_dataset(dataset, folder), str(folder)))
+    saved = retry_call(lambda: save_dataset(dataset, folder), str(folder))
+    retry_call(lambda: keep_names(dataset, saved, study.name), str(saved))
+    retry_call(lambda: keep_numbers(dataset, saved, study.name), str(saved))
+    return _prepared(dataset, saved)
 
 
 def read_prepared(folder: Path) -> PreparedData:

@@ -38,7 +38,7 @@ def read_batches(given: Any, source: str, form: str = "") -> tuple[list[Any], bo
         raise InputError(KEY, f"{source} returned an endless {type(given).__name__}; {ENDS}")
     is_repeatable = not hasattr(given, "__next__")
     first = next(elements(), None) if is_repeatable else None
-    columns = Columns(source, count, form or ("batches" if _gives_batches(given) else ""))
+    columns = Columns(source, count, form or ("batches" if _gives_batches(given, first, source) else ""))
     with closing(columns):
         for number, element in enumerate(islice(elements(), count), start=1):
             columns.add(_parts(element, source))
@@ -61,20 +61,37 @@ def _is_indexed(given: Any) -> bool:
     return any(name in _INDEXED and package in _OF_KERAS for name, package in bases)
 
 
-def _gives_batches(given: Any) -> bool:
+def _gives_batches(given: Any, first: Any, source: str) -> bool:
     """True for loaders that say that they give batches: of Keras, of PyTorch, and of tf.data after `batch`."""
     is_data_loader = hasattr(given, "dataset") and getattr(given, "batch_size", None) is not None
-    return _is_indexed(given) or is_data_loader or _is_batched_dataset(given)
+    return _is_indexed(given) or is_data_loader or _is_batched_dataset(given, first, source)
 
 
-def _is_batched_dataset(given: Any) -> bool:
-    """True if the last step of a tf.data.Dataset that changes rows puts them together."""
+def _is_batched_dataset(given: Any, first: Any, source: str) -> bool:
+    """True if the last step of a tf.data.Dataset that changes rows puts them together.
+
+    A `map` behind it may make one example of a batch, such as a window: its elements are batches for certain only if
+    all arrays of the first one have the rows of a whole batch.
+    """
+    is_mapped = False
     while type(given).__module__.startswith("tensorflow.") and hasattr(given, "_input_dataset"):
         name = type(given).__name__.lower()  # such as _ParallelBatchDataset
         if "batch" in name:
-            return "unbatch" not in name
+            return "unbatch" not in name and (not is_mapped or _has_rows_of(given, first, source))
+        if "flatmap" in name or "interleave" in name:
+            return False
+        is_mapped = is_mapped or "map" in name
         given = given._input_dataset
     return False
+
+
+def _has_rows_of(batched: Any, element: Any, source: str) -> bool:
+    """True if all arrays of an element have as many rows as a batch."""
+    size = getattr(batched, "_batch_size", None)
+    if size is None or element is None:
+        return False
+    arrays = [array for _, array in leaves_of(_parts(element, source))]
+    return {len(each) if isinstance(each, list) or each.ndim else None for each in arrays} == {int(size)}
 
 
 def _count(given: Any) -> int | None:

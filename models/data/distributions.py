@@ -6,6 +6,7 @@ Only rows outside the test split are read. Numbers are kept as order statistics,
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from nightune.models.serving.columns import IMAGE, NUMERIC, TEXT, clean_column
 from nightune.models.serving.input_trees import named_arrays
 
 SAMPLED_ROWS = 20_000
-READ_VALUES, FEWEST_ROWS = 5_000_000, 64  # of an array, which may be larger than memory
+READ_VALUES, FEWEST_ROWS = 5_000_000, 64  # of an array, which may be larger than memory, and of targets
 ORDER_STATISTICS = 256
 MOST_LABELS = 256
 MOST_FEATURES = 32  # of an array; of more, the mean and the deviation of each row
@@ -31,8 +32,9 @@ def distributions(data: EncodedData) -> tuple[Distribution, ...]:
     rows = np.unique(np.concatenate([each for each in parts if each is not None]))
     if len(rows) > SAMPLED_ROWS:
         rows = rows[np.linspace(0, len(rows) - 1, SAMPLED_ROWS).astype(int)]
-    found = [*_of_targets(data, rows), *(_of_table(data, rows) if _is_table(data) else _of_arrays(data, rows))]
-    return tuple(found[:MOST_COLUMNS])
+    targets = list(islice(_of_targets(data, rows), MOST_COLUMNS))
+    inputs = _of_table(data, rows) if _is_table(data) else _of_arrays(data, rows)
+    return (*targets, *islice(inputs, MOST_COLUMNS - len(targets)))
 
 
 def _is_table(data: EncodedData) -> bool:
@@ -41,10 +43,17 @@ def _is_table(data: EncodedData) -> bool:
 
 def _of_targets(data: EncodedData, rows: np.ndarray) -> Iterator[Distribution]:
     for name, targets in data.targets.heads or [(data.raw.target_name or "target", data.targets)]:
+        few = _bounded(rows, targets.values)
         if targets.task == "regression":
-            yield from _of_matrix(name, _in_own_unit(targets, rows), "target")
+            yield from _of_matrix(name, _in_own_unit(targets, few), "target")
         else:
-            yield from _of_classes(name, targets, rows)
+            yield from _of_classes(name, targets, few)
+
+
+def _bounded(rows: np.ndarray, array: np.ndarray) -> np.ndarray:
+    """Return the rows of an array that are read: `READ_VALUES` numbers, evenly spaced, but `FEWEST_ROWS` at least."""
+    most = max(FEWEST_ROWS, READ_VALUES // max(1, math.prod(array.shape[1:])))
+    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
 
 
 def _in_own_unit(targets: Targets, rows: np.ndarray) -> np.ndarray:
@@ -62,7 +71,11 @@ def _of_classes(name: str, targets: Targets, rows: np.ndarray) -> Iterator[Distr
         for label, column in list(zip(classes, columns, strict=False))[:MOST_FEATURES]:
             yield labels(f"{name} {label}", ("yes" if each else "no" for each in column), 0, "target")
         return
-    yield labels(name, (classes[int(each)] for each in known.reshape(-1)), 0, "target")
+    known = known.reshape(-1).astype(np.int64)
+    found, missing = Counter[str](), int((known < 0).sum())  # positions without a class
+    for label, count in zip(classes, np.bincount(known[known >= 0], minlength=len(classes)).tolist(), strict=True):
+        found[label] += count
+    yield _counted(name, found, missing, "target")
 
 
 def _of_table(data: EncodedData, rows: np.ndarray) -> Iterator[Distribution]:
@@ -84,9 +97,7 @@ def _of_table(data: EncodedData, rows: np.ndarray) -> Iterator[Distribution]:
 
 def _of_arrays(data: EncodedData, rows: np.ndarray) -> Iterator[Distribution]:
     for name, array in named_arrays(data.inputs):
-        most = max(FEWEST_ROWS, READ_VALUES // max(1, math.prod(array.shape[1:])))
-        few = rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
-        yield from _of_matrix(name or "input", np.asarray(array[few]), "input")
+        yield from _of_matrix(name or "input", np.asarray(array[_bounded(rows, array)]), "input")
 
 
 def _of_matrix(name: str, values: np.ndarray, role: str) -> Iterator[Distribution]:
@@ -115,7 +126,11 @@ def numbers(name: str, values: np.ndarray, missing: int, role: str) -> Distribut
 
 def labels(name: str, values: Iterable[str], missing: int, role: str) -> Distribution:
     """Count labels; those that are not among the most frequent ones are counted together."""
-    counts = Counter(values)
+    return _counted(name, Counter(values), missing, role)
+
+
+def _counted(name: str, counts: Counter[str], missing: int, role: str) -> Distribution:
+    counts = +counts  # without labels of no row
     kept = dict(sorted(counts.most_common(MOST_LABELS)))
     total = sum(counts.values())
     return {

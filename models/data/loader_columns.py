@@ -13,7 +13,8 @@ from nightune.models.errors import InputError
 from nightune.models.serving.input_trees import named_arrays
 
 KEY = "data.source"
-BATCHES, EXAMPLES = "batches", "examples"
+BATCHES = "batches"
+FOR_EXAMPLES = 'if each element is one example, write loader = "examples" in [data]'
 LEAST_FREE = 2**30  # bytes that stay free on the disk of temporary files
 FEWEST_REPEATED = 8  # rows of the first batch, so that repeated batches are no chance
 PASSES = 4  # over the same batches, after which a loader of unknown length is endless
@@ -46,7 +47,8 @@ class Columns:
         self._refuse_repetition(leaves)
         if self.are_batched and not _have_as_many_rows([array for _, array in leaves]):
             shapes = ", ".join(f"{len(each)} rows" if isinstance(each, list) else str(each.shape) for _, each in leaves)
-            raise InputError(KEY, f"{self._source}: a batch of the loader has different numbers of rows ({shapes})")
+            problem = f"{self._source}: a batch of the loader has different numbers of rows ({shapes})"
+            raise InputError(KEY, f"{problem}; {FOR_EXAMPLES}")
         for name, array in leaves:
             self._columns[name].add(array if self.are_batched else [array])
         if self.are_batched and not self._is_settled:
@@ -127,7 +129,7 @@ class Doubt:
         is_sure = bool(first) and len(set(first)) == 1 and last[0] < first[0]
         if is_sure or not self._sizes:
             return ""
-        return f'if each element is one example, write loader = "{EXAMPLES}" in [data]'
+        return FOR_EXAMPLES
 
 
 class _Period:

@@ -93,7 +93,7 @@ def _read_csv_files(sources: Mapping[str, str], settings: DataSettings, folder: 
             raise InputError(_key(name) if error.key == KEY else error.key, error.message) from error
         if name == "train":
             findings = dialect.findings
-            options = replace(options, separator=dialect.separator, decimal=dialect.decimal)
+            options = replace(options, separator=dialect.separator, decimal=dialect.decimal, escape=dialect.escape)
     joined, parts = _join(texts)
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / f"{Path(settings.source).name.partition('.')[0]}.csv"
@@ -101,7 +101,8 @@ def _read_csv_files(sources: Mapping[str, str], settings: DataSettings, folder: 
         written = SourceOptions(separator=",", decimal=options.decimal, encoding=UTF_8)
         table = read_source(str(file), folder, settings.numeric, settings.as_written, written)
     assert isinstance(table, Table)  # as every CSV file
-    return replace(table, parts=parts, findings=(*findings, *table.findings))
+    form = {**table.form, **({"escape": options.escape} if options.escape else {})}
+    return replace(table, parts=parts, findings=(*findings, *table.findings), form=form)
 
 
 def _join_tables(tables: Mapping[str, Table], source: str) -> Table:

@@ -1,7 +1,7 @@
 """Read a file of rows for which a registered version predicts: its columns as training read them, labels ignored."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,12 +99,17 @@ def _read(file: Path, description: Mapping[str, Any]) -> RowsToPredict:
 
 
 def _table(file: Path, numbers: Mapping[str, str], labels: Sequence[str], description: Mapping[str, Any]) -> Table:
-    """Read a table; numbers of CSV files have the decimal sign of the training data, unless a comma divides fields."""
+    """Read a table; CSV files have the escape sign of the training data.
+
+    Their numbers have its decimal sign, unless a comma divides fields.
+    """
     options = SourceOptions()
     if description.get("decimal") == "," and kind_of(file) == "csv":
         with unpacked(file) as plain:
             separator = settle_dialect(plain, options, file.name).separator
         options = options if separator == "," else SourceOptions(separator=separator, decimal=",")
+    if kind_of(file) == "csv":
+        options = replace(options, escape=description.get("escape", ""))
     content = read_source(str(file), file.parent, numbers, labels, options)
     assert isinstance(content, Table)  # as all kinds of files but arrays and images
     return content

@@ -1,11 +1,11 @@
 """The settings of a study's [data] section, as one value."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from nightune.models.data.columns.reading import Choices
-from nightune.models.data.source_options import SourceOptions
+from nightune.models.data.source_options import READ_BY, SourceOptions
 from nightune.models.data.splits import Split
 
 
@@ -59,7 +59,7 @@ class DataSettings:
     @property
     def options(self) -> SourceOptions:
         """What the study says about its source."""
-        return SourceOptions(**{each.name: getattr(self, each.name) for each in fields(SourceOptions)})
+        return SourceOptions(**{name: getattr(self, name) for name in READ_BY})
 
     @property
     def targets(self) -> tuple[str, ...]:

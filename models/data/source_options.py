@@ -1,7 +1,7 @@
 """How a source is read: the keys of [data] that only some kinds of sources read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from nightune.models.errors import InputError
@@ -40,7 +40,8 @@ _WORDS = {
 class SourceOptions:
     """The study's choices for one source; an empty one leaves it to the file.
 
-    `separator` " " stands for runs of blanks, and `decimal` is "," or ".". `query` is SQL, `sheet` a name, `arrays` are
+    `separator` " " stands for runs of blanks, and `decimal` is "," or ".". `escape` is no key of a study: the sign
+    before a quote within quotes, of another file that is written alike. `query` is SQL, `sheet` a name, `arrays` are
     the names in a file by the names that Nightune reads, and `arguments` those of a function by name. `pad` has the
     `side` at which short rows are filled, and perhaps the `length` of all and the `value`. `loader` says what the
     elements of a loader are, "batches" or "examples". `image_size` is (height, width) in pixels, and `image_color`
@@ -50,6 +51,7 @@ class SourceOptions:
     separator: str = ""
     decimal: str = ""
     encoding: str = ""
+    escape: str = ""
     query: str = ""
     sheet: str = ""
     arrays: Mapping[str, str] = field(default_factory=dict)
@@ -61,7 +63,7 @@ class SourceOptions:
 
     def refuse_unread(self, kind: str, source: str) -> None:
         """Refuse an option that sources of this kind do not read."""
-        for each in fields(self):
-            if getattr(self, each.name) and kind not in READ_BY[each.name]:
-                problem = f"it is read only for {_WORDS[each.name]}; source is {source!r}: remove it"
-                raise InputError(f"data.{each.name}", problem)
+        for name, kinds in READ_BY.items():
+            if getattr(self, name) and kind not in kinds:
+                problem = f"it is read only for {_WORDS[name]}; source is {source!r}: remove it"
+                raise InputError(f"data.{name}", problem)

@@ -75,6 +75,7 @@ def read_source(
     if kind == "csv":
         frame, dialect, findings = read_csv_table(place, numeric, categorical, options)
         form = {"decimal": ","} if dialect.decimal == "," else {}
+        form |= {"escape": dialect.escape} if dialect.escape else {}
         return replace(tidy(frame, place.name), findings=findings, form=form)
     return _read_typed(place, kind, options, (*numeric, *categorical))
 

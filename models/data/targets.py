@@ -15,6 +15,8 @@ from nightune.models.errors import InputError
 from nightune.models.serving.input_trees import arrays_of
 from nightune.vocabulary import POSITIONS, TASKS, unknown_name
 
+MOST_CODES = 128  # more different whole numbers are a quantity without a remark
+
 
 @dataclass(frozen=True, eq=False)
 class Targets:
@@ -84,11 +86,11 @@ def encode_targets(raw: RawData) -> Targets:
 
 
 def _codes_remark(values: np.ndarray) -> tuple[str, ...]:
-    """Say that whole numbers without large gaps among them are read as a quantity: they may be many classes."""
+    """Say that a few whole numbers without large gaps among them are read as a quantity: they may be classes."""
     if not _are_whole(values):
         return ()
     distinct, span = len(np.unique(values)), float(values.max()) - float(values.min()) + 1
-    if span > 2 * distinct or len(values) < 2 * distinct:
+    if distinct > MOST_CODES or span > 2 * distinct or len(values) < 2 * distinct:
         return ()
     remedy = 'if they are classes, set task = "classification" in [data]'
     return (f"target: {distinct} different whole numbers are read as a quantity; {remedy}",)

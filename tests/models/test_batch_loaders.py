@@ -151,6 +151,27 @@ def test_a_data_set_of_tensorflow_says_itself_that_it_gives_batches():
     assert any("loader =" in finding for finding in read(given.batch(3).unbatch()).findings)
 
 
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_windows_that_a_map_makes_of_batches_are_examples(is_whole):
+    import tensorflow as tf
+
+    numbers = tf.data.Dataset.range(90 if is_whole else 98)
+    arrays = read(numbers.batch(15, drop_remainder=is_whole).take(6).map(lambda b: (b[:-5], b[-5:])))
+    assert (arrays.inputs.shape, arrays.targets.shape) == ((6, 10), (6, 5))
+    halves = numbers.batch(16).take(5).map(lambda b: (b[:-8, None], b[-8:]))  # shapes cannot tell these
+    assert any('loader = "examples"' in finding for finding in read(halves).findings)
+    stated = from_result(halves, "d.py:f", SourceOptions(loader="examples"))
+    assert stated.inputs.shape == (5, 8, 1)
+
+
+def test_batches_of_different_rows_are_refused_with_the_form_as_the_remedy():
+    pairs = [(SQUARES[0], STEPS[0]), (SQUARES[1], STEPS[1][:4])]
+    with pytest.raises(InputError, match='loader = "examples"'):
+        read(iter(pairs))
+    with pytest.raises(InputError, match="rows"):
+        from_result(iter(pairs), "d.py:f", SourceOptions(loader="batches"))
+
+
 class Rows(Sequence):
     """A sequence of examples, which is none of Keras' class of this name."""
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from nightune.models.data.loading import load_dataset
+from nightune.models.data.names_of_studies import keep_names, names_for
 from nightune.models.data.returned import from_result
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.storage import open_dataset, save_dataset
@@ -17,6 +18,8 @@ import numpy as np
 x = np.random.default_rng(0).normal(size=(60, 4))
 def arrays():
     return x, np.arange(60) % 3
+def codes():
+    return x, np.arange(60) % 2 + 1
 def numbers():
     return x, x[:, 0]
 class Batches:
@@ -53,6 +56,25 @@ def test_names_of_the_study_are_in_the_order_of_the_classes_and_no_part_of_the_v
         assert open_dataset(folder).description["class_names"] == list(names)
     save_dataset(plain, tmp_path / "data")
     assert open_dataset(folder).description == plain.description
+
+
+def test_studies_on_the_same_data_keep_their_own_names(tmp_path: Path) -> None:
+    plain, stated = load(tmp_path, "codes"), load(tmp_path, "codes", class_names=("cat", "dog"))
+    of_loader = load(tmp_path, "loader")
+    saved = {name: save_dataset(each, tmp_path / "data") for name, each in (("a", of_loader), ("b", stated))}
+    assert saved["a"] == saved["b"]
+    folder = saved["a"]
+    assert names_for(open_dataset(folder), folder, "a", ()) == {"class_names": ["cat", "dog"]}  # an earlier store
+    for study, each in (("a", of_loader), ("b", stated), ("c", plain)):
+        save_dataset(each, tmp_path / "data")
+        keep_names(each, folder, study)
+    shared = open_dataset(folder)
+    assert names_for(shared, folder, "a", ()) == {"class_names": ["dog", "emu"]}
+    assert names_for(shared, folder, "b", ()) == {"class_names": ["cat", "dog"]}
+    assert names_for(shared, folder, "c", ()) == {}
+    assert names_for(shared, folder, "a", ("x", "y")) == {"class_names": ["x", "y"]}
+    with pytest.raises(InputError, match="2 classes"):
+        names_for(shared, folder, "a", ("x",))
 
 
 @pytest.mark.parametrize(

@@ -91,3 +91,26 @@ def test_of_large_examples_few_rows_are_read(tmp_path: Path, monkeypatch: pytest
     np.savez(tmp_path / "many.npz", **arrays)
     found = load_dataset(DataSettings(source="many.npz"), tmp_path).distributions
     assert [each["rows"] for each in found] == [240, 100, 100]
+
+
+def test_positions_without_a_class_are_missing_and_few_rows_of_shaped_targets_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nightune.models.data.distributions.READ_VALUES", 8000)
+    random = np.random.default_rng(0)
+    classes = random.integers(0, 3, (300, 100))
+    classes[:, ::4] = 255
+    images = random.normal(size=(300, 100)).astype(np.float32)
+    np.savez(tmp_path / "classes.npz", x=images, y=classes)
+    np.savez(tmp_path / "images.npz", x=images, y=images.reshape(300, 10, 10))
+    stated = DataSettings(source="classes.npz", task="classification", ignore_class=255)
+    found = load_dataset(stated, tmp_path).distributions[0]
+    assert (found["rows"], found["missing"]) == (80 * 100, 80 * 25)
+    assert found["counts"].keys() == {"0", "1", "2"}
+    assert sum(found["counts"].values()) == 80 * 75
+    assert load_dataset(DataSettings(source="images.npz"), tmp_path).distributions[0]["rows"] == 80
+
+
+def test_of_many_columns_only_the_first_ones_are_summarized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nightune.models.data.distributions.MOST_COLUMNS", 3)
+    assert [each["name"] for each in loaded(tmp_path).distributions] == ["price", "size", "colour"]

@@ -152,7 +152,8 @@ def test_what_changes_a_value_when_its_module_is_imported_counts(folder, functio
     assert list(read_digests(f"net.py:{function}", folder)) == names
 
 
-def test_a_file_that_the_function_writes_is_named_as_such(folder):
+@pytest.mark.parametrize("name", ["WRITTEN", "WRITTEN: list[str]"])
+def test_a_file_that_the_function_writes_is_named_as_such(folder, name):
     code = """
 from pathlib import Path
 CACHE = Path(__file__).with_name("cache.txt")
@@ -166,7 +167,7 @@ def build(input_shape, output_size):
         load_function("net.py:build", folder, "model.architecture")((2,), 1)
     assert ["WRITTEN" in remark and "cache.txt" in remark for remark in remarks] == [True]
     (folder / "cache.txt").unlink()
-    (folder / "net.py").write_text(f'{code}\nWRITTEN = ["cache.txt"]\n')
+    (folder / "net.py").write_text(f'{code}\n{name} = ["cache.txt"]\n')
     before = digest(folder, "build")
     for _ in range(2):
         with unnamed_reads("net.py:build", folder) as remarks:

@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nightune.models.data.dataset import Purpose
 from nightune.models.data.loading import load_dataset
+from nightune.models.data.rows_to_predict import read_rows
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.source_options import SourceOptions
 from nightune.models.data.sources import read_source
@@ -37,6 +39,21 @@ def test_quotes_after_blanks_and_backslashes_are_read_and_said(tmp_path, kind, c
     assert table.frame["city"].nunique() == count
     assert table.frame["city"][0] == example
     assert ["t.csv:" in finding for finding in table.findings] == [True]
+
+
+@pytest.mark.parametrize("is_split", [False, True])
+def test_other_files_are_read_with_the_escape_sign_of_the_training_rows(tmp_path, is_split):
+    labels = ['a \\\\ \\"x\\", b', "c \\\\ d"]  # as written: a \\ \"x\", b
+    lines = [f'{row},"{labels[row % 2]}",{"yes" if row % 3 else "no"}' for row in range(60)]
+    plain = [line for line in lines if "x" not in line]
+    (tmp_path / "t.csv").write_text("\n".join(["price,city,sold", *lines, ""]))
+    (tmp_path / "test.csv").write_text("\n".join(["price,city,sold", *plain, ""]))
+    split = Split("fixed", test="test.csv") if is_split else Split("random")
+    data = load_dataset(DataSettings("t.csv", target="sold", split=split), tmp_path)
+    rows = read_rows(tmp_path / "test.csv", data.description).rows
+    assert set(rows["city"]) == {"c \\ d"}
+    if is_split:
+        assert set(data.test.open(Purpose.PREPARATION, record=lambda: None).table["city"]) == {"c \\ d"}
 
 
 @pytest.mark.parametrize("text", ['he said ""x, ""y""', "C:\\", "a, "])
@@ -70,6 +87,10 @@ def test_merged_cells_of_a_column_have_one_value_and_others_are_refused(tmp_path
     table = read_source("t.xlsx", tmp_path)
     assert table.frame["group"].tolist() == ["g0"] * 3 + ["g1"] * 3
     assert any("4 cells" in finding for finding in table.findings)
+    sheet.append(["Source: office"])
+    sheet.merge_cells("A9:C9")
+    book.save(tmp_path / "t.xlsx")
+    assert read_source("t.xlsx", tmp_path).frame["y"].isna().tolist() == [False] * 6 + [True]
     sheet.merge_cells("B4:C4")
     book.save(tmp_path / "t.xlsx")
     with pytest.raises(InputError, match="B4:C4"):
@@ -111,7 +132,13 @@ def test_channels_in_front_are_said(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("texts", "is_said"), [(["a", "a;b", "b;c", "c"], True), (["Rome, IT", "Oslo, NO", "Bari, IT"], False)]
+    ("texts", "is_said"),
+    [
+        (["a", "a;b", "b;c", "c"], True),
+        (["Rome, IT", "Oslo, NO", "Bari, IT"], False),
+        (["(0, 17]", "(17, 25]", "(25, inf]"], False),
+        (["[1, 2]", "[2, 3]", "[1, 3]"], True),
+    ],
 )
 def test_texts_of_several_labels_are_said(tmp_path, texts, is_said):
     pd.DataFrame({"x": range(60), "sold": [texts[row % len(texts)] for row in range(60)]}).to_csv(tmp_path / "t.csv")
@@ -121,7 +148,13 @@ def test_texts_of_several_labels_are_said(tmp_path, texts, is_said):
 def test_many_whole_numbers_are_said_to_be_a_quantity(tmp_path):
     x = np.zeros((500, 2), np.float32)
     codes, counts = np.arange(500) % 100, np.arange(500) ** 2
-    for y, is_said in ((codes, True), (codes.astype(float), True), (counts, False), (codes / 3, False)):
+    for y, is_said in (
+        (codes, True),
+        (codes.astype(float), True),
+        (counts, False),
+        (codes / 3, False),
+        (np.arange(500) % 214, False),
+    ):
         np.savez(tmp_path / "t.npz", x=x, y=y)
         findings = load_dataset(DataSettings("t.npz"), tmp_path).findings
         assert any("read as a quantity" in finding for finding in findings) == is_said
@@ -203,6 +236,20 @@ def test_fields_of_several_lines_are_no_rows(tmp_path):
     assert read_source("t.csv", tmp_path).findings == ()
 
 
+@pytest.mark.parametrize(
+    "text", ["Dear all,\nthanks {}, see you", "Dear all,\nthanks {}", "Hello {}, you\nbye", "Dear all\n,thanks {}"]
+)
+def test_letters_of_several_lines_are_no_rows(tmp_path, text):
+    texts = [text.format(row) for row in range(ROWS)]
+    for targets in (np.arange(ROWS) % 2, np.where(np.arange(ROWS) % 2, "yes", "no")):
+        for table in ({"text": texts, "y": targets}, {"y": ["", *targets[1:]], "text": texts}):
+            pd.DataFrame(table).to_csv(tmp_path / "t.csv", index=False)
+            assert read_source("t.csv", tmp_path).findings == ()
+    lines = [f"{chr(34) if row in (20, 24) else ''}note {row},{'yes' if row % 2 else 'no'}" for row in range(ROWS)]
+    (tmp_path / "t.csv").write_text("\n".join(["text,y", *lines, ""]))
+    assert any("4 line ends" in finding for finding in read_source("t.csv", tmp_path).findings)
+
+
 def test_numbers_of_the_type_category_are_said_and_are_labels_by_the_remedy(tmp_path):
     TABLE.assign(rooms=TABLE.rooms.astype("category")).to_parquet(tmp_path / "t.parquet")
     (said,) = [finding for finding in load(tmp_path, "t.parquet").findings if "amounts" in finding]
@@ -247,3 +294,31 @@ def test_files_by_a_wrong_name_are_refused_with_the_name_that_works(tmp_path):
     (tmp_path / "wrong.parquet").write_text(pointer)
     with pytest.raises(InputError, match="git lfs"):
         read_source("wrong.parquet", tmp_path)
+
+
+def test_a_column_named_like_the_mark_of_a_binary_file_is_a_column(tmp_path):
+    for name in ("PAR1", "ARROW1"):
+        TABLE.rename(columns={TABLE.columns[0]: name}).to_csv(tmp_path / "t.csv", index=False)
+        assert name in read_source("t.csv", tmp_path).frame.columns
+    for content in (b"PAR1\0\0PAR1", b"ARROW1\0\0"):
+        (tmp_path / "t.csv").write_bytes(content)
+        with pytest.raises(InputError, match="name it"):
+            read_source("t.csv", tmp_path)
+
+
+def test_columns_without_a_name_are_refused(tmp_path):
+    (tmp_path / "d.py").write_text(
+        "import pandas as pd\ndef f():\n    return pd.DataFrame([[1, 2]], columns=['', ''])\n"
+    )
+    with pytest.raises(InputError, match="without a name"):
+        read_source("d.py:f", tmp_path)
+
+
+def test_of_many_columns_fewer_rows_are_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("nightune.models.data.columns.merged_numbers.READ_FIELDS", 100)
+    monkeypatch.setattr("nightune.models.data.columns.merged_numbers.FEWEST_ROWS", 20)
+    late = pd.DataFrame({f"v{place}": ["1.1"] * 30 + ["1.2", "1.10"] for place in range(5)})
+    late.to_csv(tmp_path / "t.csv", index=False)
+    assert not any("one number" in each for each in read_source("t.csv", tmp_path).findings)
+    late[["v0"]].to_csv(tmp_path / "t.csv", index=False)
+    assert any("one number" in each for each in read_source("t.csv", tmp_path).findings)

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nightune.models.data.names_of_studies import names_for
+from nightune.models.data.numbers_of_studies import numbers_for
 from nightune.models.data.storage import open_dataset
 from nightune.tasks.prepare_data import prepare_data
 from nightune.tuning.errors import StudyError
@@ -19,6 +21,7 @@ from nightune.tuning.study.sections import Objective
 def study_of(folder: Path, source: str = "iris", **data: object) -> SimpleNamespace:
     """The part of a study that the task reads."""
     return SimpleNamespace(
+        name="a",
         path=folder / "a.toml",
         seed=3,
         data=DataSection(source=source, **data),
@@ -40,6 +43,32 @@ def test_data_is_written_once(tmp_path):
     written_at = (first.folder / "description.json").stat().st_mtime_ns
     assert prepare_data.fn(study_of(tmp_path), tmp_path / "mlruns") == first
     assert (first.folder / "description.json").stat().st_mtime_ns == written_at
+
+
+def test_names_of_classes_are_those_of_each_study(tmp_path):
+    names = ["a", "b", "c"]
+    one, other = study_of(tmp_path, class_names=names), study_of(tmp_path)
+    other.name = "other"
+    for study in (other, one, other, one):
+        folder = prepare_data.fn(study, tmp_path / "mlruns").folder
+    saved = open_dataset(folder)
+    assert names_for(saved, folder, "a", ()) == {"class_names": names}
+    assert names_for(saved, folder, "other", ()) == {}
+
+
+def test_row_numbers_are_those_of_each_study(tmp_path):
+    table = pd.DataFrame({"a": range(60), "y": list("pq") * 30})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    gap = pd.DataFrame({"a": [7], "y": [None]})
+    pd.concat([gap, table]).to_csv(tmp_path / "later.csv", index=False)  # all rows stand one later
+    one, other = study_of(tmp_path, "t.csv", target="y"), study_of(tmp_path, "later.csv", target="y")
+    other.name = "other"
+    folders = {prepare_data.fn(study, tmp_path / "mlruns").folder for study in (one, other)}
+    (folder,) = folders
+    saved = open_dataset(folder)
+    first, second = (numbers_for(saved, folder, name)["validation"] for name in ("a", "other"))
+    np.testing.assert_array_equal(first + 1, second)
+    assert numbers_for(saved, folder, "of an earlier version").keys() == saved.row_numbers.keys()
 
 
 def test_each_finding_is_logged(tmp_path, caplog):

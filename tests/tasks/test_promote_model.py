@@ -252,6 +252,17 @@ def test_the_test_split_is_read_once_and_the_read_is_logged(setting: Setting) ->
     assert read.endswith("gate: trial 0 against no champion")
 
 
+def test_a_version_has_the_names_of_classes_of_its_own_study(setting: Setting) -> None:
+    other = setting.study.model_copy(update={"name": "other"})
+    other = other.model_copy(update={"data": other.data.model_copy(update={"class_names": ("x", "y", "z")})})
+    assert prepare_data.fn(other, setting.store.root).version == setting.data.version
+    number = promoted(setting).version
+    assert number is not None
+    held = [json.loads(file.read_text()) for file in version_folder(setting.store, number).rglob("description.json")]
+    assert [each["classes"] for each in held] == [["setosa", "versicolor", "virginica"]]
+    assert "class_names" not in held[0]
+
+
 def test_no_other_step_opens_the_seal() -> None:
     """Only the gate uses its purpose, and only the stored data uses the sealed folder."""
     sources = [file for package in ("flows", "tasks", "tuning", "models") for file in Path(package).rglob("*.py")]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from nightune.models.data.columns.reading import Texts, fields, looks_like_a_gap, quoted, shortened
 from nightune.models.serving.labels import MISSING, fold
 
+_INTERVAL = re.compile(r"\s*(\(\s*[^,;()\[\]]+,[^,;()\[\]]+\]|\[[^,;()\[\]]+,[^,;()\[\]]+\))\s*")  # as of pandas.cut
 _PARTS = re.compile(r"[;|,]")  # between labels of one text
 MOST_CATEGORIES = 50  # per column; rarer ones share a feature
 FREE_TEXT_WORDS = 4  # on average
@@ -56,17 +57,32 @@ def word_remark(what: str, kind: str, rows: Mapping[str, int]) -> str | None:
 
 
 def several_labels_remark(what: str, rows: Mapping[str, int]) -> str | None:
-    """Say that texts hold several labels each, such as a;b, of which most stand in other texts, too."""
+    """Say that texts hold several labels each, such as a;b, of which most stand in other texts, too.
+
+    Intervals of numbers, such as (17, 25], are one label.
+    """
     parts = {text: _PARTS.split(text.strip("[]{}() ")) for text in rows}
     counts = Counter(part for each in parts.values() for part in {one.strip() for one in each})
     combined = [text for text, each in parts.items() if len(each) > 1]
     shared = sum(count > 1 for count in counts.values())
-    if not combined or "" in counts or shared <= len(counts) / 2:
+    if all(map(_is_interval, combined)) or "" in counts or shared <= len(counts) / 2:
         return None
     return (
         f"{what}: texts such as {combined[0]!r} are read as one class each; if they hold several labels, give each "
         'label a column of 0 and 1 in the source, and name these: target = ["a", "b"], task = "multilabel" in [data]'
     )
+
+
+def _is_interval(text: str) -> bool:
+    return _INTERVAL.fullmatch(text) is not None and all(map(_is_number, text.strip("[]() ").split(",")))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def size_remark(texts: Texts) -> str | None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-ROWS = 10_000  # that are read again
+ROWS, FEWEST_ROWS = 10_000, 500  # that are read again
+READ_FIELDS = 1_000_000  # of all such columns
 MOST_LABELS = 200  # more different numbers are a quantity
 _EXPONENT = re.compile(r"\d+[eE]\d+")
 _DECIMALS = re.compile(r"-?\d+[.,]\d+")
@@ -31,7 +32,8 @@ def merged_numbers(
     ]
     if not suspects:
         return ()
-    texts = pd.read_csv(file, **options, dtype=str, usecols=suspects, nrows=ROWS)
+    rows = min(ROWS, max(FEWEST_ROWS, READ_FIELDS // len(suspects)))
+    texts = pd.read_csv(file, **options, dtype=str, usecols=suspects, nrows=rows)
     said = {name: _pair(texts[name]) or _code(texts[name]) for name in suspects}
     remedy = 'if they are labels: categorical = ["{}"] in [data]'
     return tuple(f"column {name!r}: {words}; {remedy.format(name)}" for name, words in said.items() if words)

@@ -69,7 +69,8 @@ def settle_dialect(file: Path, options: SourceOptions, name: str) -> Dialect:
     text = _sample(file, encoding, name)
     note = re.match(r"\ufeff?sep=(.)\r?\n", text)
     body = text[note.end() :] if note else text
-    skips_blanks, escape = _quotes(body)
+    skips_blanks, of_file = _quotes(body)
+    escape = options.escape or of_file
     rows_by = _Rows(body, skips_blanks, escape)
     separator = options.separator or (note[1] if note else rows_by.separator())
     decimal = options.decimal or ("." if separator == "," else rows_by.decimal(separator))

@@ -27,21 +27,28 @@ def with_merged_values(
     """Return the rows of a sheet with the value of merged cells in each of them, and a finding.
 
     `header` is the row of the names, from 0: cells above and in it stay as they are. InputError for cells that are
-    merged across columns, whose value belongs to none of them for certain.
+    merged across columns, whose value belongs to none of them for certain, unless their rows hold nothing else, as a
+    note below the table does.
     """
     filled, cells = [list(row) for row in rows], 0
     below = [each for each in ranges if each[1] - 1 > header]
-    for first, top, last, bottom in below:
-        if first != last:
-            problem = f"{file}: the cells {first}{top}:{last}{bottom} are merged across columns"
-            raise InputError(KEY, f"{problem}; unmerge them, and write the value of each cell")
+    for first, top, _, bottom in (each for each in below if each[0] == each[2]):
         place = _place(first)
         for row in filled[top : min(bottom, MOST_ROWS)]:
             if place < len(row):
                 row[place] = filled[top - 1][place]
                 cells += 1
+    for first, top, last, bottom in (each for each in below if each[0] != each[2]):
+        if _hold_others(filled[top - 1 : min(bottom, MOST_ROWS)], _place(first), _place(last)):
+            problem = f"{file}: the cells {first}{top}:{last}{bottom} are merged across columns"
+            raise InputError(KEY, f"{problem}; unmerge them, and write the value of each cell")
     said = f"{file}: {cells} cells that are merged with one above have its value, as in {below[0][0] if below else ''}"
     return filled, (said,) if cells else ()
+
+
+def _hold_others(rows: Sequence[Sequence[Any]], first: int, last: int) -> bool:
+    """True if rows hold a value outside the columns of a range."""
+    return any(value not in (None, "") for row in rows for value in (*row[:first], *row[last + 1 :]))
 
 
 def _place(letters: str) -> int:
