@@ -22,7 +22,7 @@ from nightune.tasks.step import step
 from nightune.tasks.tracking.store.errors import StoreLostError
 from nightune.tasks.tracking.sweeps.finalist_answers import read_answers, write_answers
 from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint
-from nightune.tasks.trial.trainer import make_trainer
+from nightune.tasks.trial.trainer import trainer_of
 from nightune.tuning.analysis.held_out.answers import Answers
 from nightune.tuning.analysis.held_out.slices import HeldColumn
 from nightune.tuning.analysis.held_out.summarize import summarize
@@ -85,7 +85,7 @@ def _described(setting: Setting, result: TrialResult, trained: Sequence[TrialRes
 
 
 def _answers(setting: Setting, result: TrialResult, runs: tuple[str, ...]) -> FinalistAnswers:
-    trainer = make_trainer(setting.sweep.engine, setting.data, setting.study, setting.store.compiled)
+    trainer = trainer_of(setting)
     numbers = numbers_for(trainer.dataset, setting.data.folder, setting.study.name)
     dataset = replace(trainer.dataset, row_numbers=numbers)
     head = trainer.engine.head(read_recipe(result.trial.params))

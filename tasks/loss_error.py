@@ -12,7 +12,7 @@ from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.errors import StoreLostError
 from nightune.tasks.tracking.trials.checkpoints import fetch_checkpoint
 from nightune.tasks.tracking.trials.row_errors import read_row_error, write_row_error
-from nightune.tasks.trial.trainer import make_trainer
+from nightune.tasks.trial.trainer import trainer_of
 from nightune.tuning.trial import TrialResult
 
 METRIC = "val_loss"
@@ -46,7 +46,7 @@ def _error(setting: Setting, best: TrialResult) -> float:
     from nightune.models.serving.input_trees import in_memory, rows_of  # noqa: PLC0415
     from nightune.models.serving.predictor import Predictor, open_model  # noqa: PLC0415
 
-    trainer = make_trainer(setting.sweep.engine, setting.data, setting.study, setting.store.compiled)
+    trainer = trainer_of(setting)
     rows, head = trainer.dataset.ranking, trainer.engine.head(read_recipe(best.trial.params))
     with tempfile.TemporaryDirectory() as folder:
         model = open_model(fetch_checkpoint(setting.store, best.run_id, Path(folder)))

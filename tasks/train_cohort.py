@@ -7,7 +7,7 @@ from nightune.tasks.step import step
 from nightune.tasks.tracking.sweeps.compilation import add_compilation
 from nightune.tasks.trial.compile_next import compile_next
 from nightune.tasks.trial.crash_log import open_crash_log
-from nightune.tasks.trial.trainer import compilation_of, make_trainer
+from nightune.tasks.trial.trainer import compilation_of, trainer_of
 from nightune.tasks.trial.trial_runner import TrialRunner
 from nightune.tuning.trial import Trial, TrialResult
 
@@ -24,7 +24,7 @@ def train_cohort(
     If all trials that ended so far, those in `ended` included, failed with one cause, the others are not trained.
     `following` are the first trials of the next cohorts: the next program among theirs is compiled beside these trials.
     """
-    trainer = make_trainer(setting.sweep.engine, setting.data, setting.study, setting.store.compiled)
+    trainer = trainer_of(setting)
     before = compilation_of(trainer.engine)
     compile_next(setting, trainer, [*trials[:1], *following])
     results = TrialRunner(setting, trainer, open_crash_log(setting.store.root, setting.study.name)).run(trials, ended)

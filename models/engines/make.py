@@ -8,22 +8,19 @@ from nightune.models.errors import InputError
 from nightune.models.training.engine import Engine
 from nightune.vocabulary import unknown_name
 
-FEW_EXAMPLES = 2**20  # of all epochs of all trials: 48 trials of 20 epochs of 1,078 rows
-
 
 def make_engine(
-    name: str, dataset: Dataset, folder: Path, *, rules: frozenset[str] | None = None, planned_epochs: int | None = None
+    name: str, dataset: Dataset, folder: Path, *, rules: frozenset[str] | None = None, has_few_functions: bool = False
 ) -> Engine:
     """Return the named engine for one data set; `folder` holds the files that the study refers to.
 
     `rules`: those of SHARED_RULES that a compiled program holds beside each other, None for all. With fewer than two
-    each program has the rule of its trials. `planned_epochs` are those of all trials; None: many. Where they train few
-    examples, JAX compiles few functions, which take a little longer.
+    each program has the rule of its trials. With `has_few_functions` JAX compiles few functions, which take a little
+    longer and round differently.
     """
     if name not in ENGINES:
         raise InputError("engine", unknown_name(name, ENGINES))
-    has_few = planned_epochs is not None and planned_epochs * len(dataset.train) <= FEW_EXAMPLES
-    return ENGINES[name](dataset, folder, rules, has_few)
+    return ENGINES[name](dataset, folder, rules, has_few_functions)
 
 
 def make_same_engine(engine: Engine, dataset: Dataset, folder: Path) -> Engine:

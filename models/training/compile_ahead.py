@@ -25,5 +25,6 @@ def compile_ahead(engine: Any, recipe: Recipe, dataset: Dataset, epochs: int) ->
         plan = controller.next_epoch()
     except ValueError:  # InputError is one
         return
-    if plan is not None:
+    # Programs of a second phase are not compiled ahead, and that of the first never runs if the second begins at once.
+    if plan is not None and not plan.begins_fine_tuning:
         engine.compile_ahead(recipe, plan)

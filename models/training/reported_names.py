@@ -4,6 +4,7 @@ from nightune.vocabulary import VALIDATION_PREFIX
 
 # Tags of a trial's run.
 ENGINE = "nightune.engine"
+JAX = "jax"  # a value of it
 BACKEND = "nightune.backend"
 DEVICE = "nightune.device"
 DATA_PLACE = "nightune.data"  # where the examples lie: in memory, on disk, on the device

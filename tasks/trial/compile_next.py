@@ -19,7 +19,8 @@ def compile_next(setting: Setting, trainer: Trainer, trials: Sequence[Trial]) ->
     """Trace the first trial's program and the next other one now, and compile them beside what follows.
 
     Only of built-in models on two processors or more: a user's code belongs to its trial, which may crash the process.
-    Models with limits are first built where the limits are asked.
+    Models with limits are first built where the limits are asked. After a crash nothing is compiled ahead: one in the
+    thread of a compilation is recorded for the trial that trains beside it, and its next attempt must run alone.
     """
     from nightune.models.training.compile_ahead import compile_ahead  # noqa: PLC0415 - Keras
     from nightune.models.training.engine import CompilesAhead  # noqa: PLC0415 - Keras
@@ -30,11 +31,13 @@ def compile_next(setting: Setting, trainer: Trainer, trials: Sequence[Trial]) ->
     if not isinstance(engine, CompilesAhead):
         return
     crash_log = open_crash_log(setting.store.root, setting.study.name)
+    if crash_log.has_crashes():
+        return
     for trial in trials:
         recipe = _own_recipe(trial)
-        if recipe is None or engine.has_program(recipe) or crash_log.final_crash(trial.key):
+        if recipe is None or engine.has_program(recipe):
             continue
-        with crash_log.training(trial.key, trial.number):  # if it crashes the process, it is this trial's
+        with crash_log.training(trial.key, trial.number):  # a crash while it is traced is this trial's
             compile_ahead(engine, recipe, trainer.dataset, setting.study.search.epochs)
         begun += 1
         if begun == MOST_PROGRAMS or trial is not trials[0]:

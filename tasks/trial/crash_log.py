@@ -114,6 +114,10 @@ class CrashLog:
         crash = Crash(**values) if values else None
         return crash if crash is not None and crash.is_final else None
 
+    def has_crashes(self) -> bool:
+        """Return whether any trial, or the choice of the engine, has crashed its process and may be trained again."""
+        return bool(_read(self._crashes))
+
     def clear_crashes(self, keys: Iterable[str]) -> None:
         """Forget the crashes of these trials, and of the choice of the engine: they may be trained again."""
         gone = {*keys, ENGINE_CHOICE}

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from nightune.models.techniques.optimizers.optimizers import OptimizerSettings
+from nightune.models.training import reported_names
 from nightune.models.training.engine import Compilation, Compiles
 from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.setting import Setting
+from nightune.tuning.study.budgets import planned_epochs
 from nightune.tuning.study.study import Study
 from nightune.tuning.trial import Trial
 
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from nightune.models.training.checkpoint import Checkpoints
     from nightune.models.training.engine import Engine
     from nightune.models.training.halted import HaltedTrainings
+
+FEW_EXAMPLES = 2**20  # of all epochs of all trials: 48 trials of 20 epochs of 1,078 rows
 
 logger = logging.getLogger("nightune")
 
@@ -46,18 +51,36 @@ class Trainer:
         )
 
 
-def make_trainer(engine_name: str, data: PreparedData, study: Study, compiled: Path) -> Trainer:
+def trainer_of(setting: Setting) -> Trainer:
+    """Return the trainer of a sweep, as its run records it."""
+    sweep = setting.sweep
+    return make_trainer(sweep.engine, setting.data, setting.study, setting.store.compiled, sweep.has_few_functions)
+
+
+def has_few_functions(engine_name: str, data: PreparedData, study: Study) -> bool:
+    """Return whether a new sweep adds up batches from blocks: on JAX, if it trains few examples (decision 130).
+
+    Ask once, before the first trial, and record the answer: the study may get more trials, and both ways round
+    differently.
+    """
+    examples = planned_epochs(study.search, study.brackets) * data.sizes["train"]
+    return engine_name == reported_names.JAX and examples <= FEW_EXAMPLES
+
+
+def make_trainer(
+    engine_name: str, data: PreparedData, study: Study, compiled: Path, has_few_functions: bool
+) -> Trainer:
     """Create the engine of a sweep with its data, or return the trainer of the last call for the same ones."""
-    of_study = _OfStudy(_rules(study), study.trial_count * study.search.epochs)
+    of_study = _OfStudy(_rules(study), has_few_functions)
     return _make_trainer(engine_name, data.folder, study.path.parent, compiled, of_study)
 
 
 @dataclass(frozen=True)
 class _OfStudy:
-    """What an engine knows of a study: the rules of its optimizers, and the epochs of all its trials at most."""
+    """What an engine knows of a study: the rules of its optimizers, and how JAX adds up batches."""
 
     rules: frozenset[str]
-    planned_epochs: int
+    has_few_functions: bool
 
 
 def compilation_of(engine: "Engine") -> Compilation:
@@ -90,7 +113,7 @@ def _make_trainer(
     dataset = open_dataset(data_folder)
     if dataset.is_on_disk:
         logger.info("data · kept on disk and read batch by batch: %s", data_placement(data_folder).reason)
-    rules, epochs = of_study.rules, of_study.planned_epochs
-    engine = make_engine(engine_name, dataset, study_folder, rules=rules, planned_epochs=epochs)
+    rules, has_few = of_study.rules, of_study.has_few_functions
+    engine = make_engine(engine_name, dataset, study_folder, rules=rules, has_few_functions=has_few)
     checkpoints, folds = Checkpoints(engine, study_folder, dataset), map(engine.of_fold, dataset.folds)
     return Trainer(engine, dataset, checkpoints, HaltedTrainings(), tuple(folds))

@@ -10,7 +10,7 @@ from nightune.models.training.engine import Compilation
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.trials.attempts import Attempt, run_of_trial
 from nightune.tasks.trial.crash_log import open_crash_log
-from nightune.tasks.trial.trainer import compilation_of, make_trainer
+from nightune.tasks.trial.trainer import compilation_of, trainer_of
 from nightune.tasks.trial.trial_runner import AtWorker, TrialRunner
 from nightune.tasks.workers.relay import TOPIC, relayed
 from nightune.tasks.workers.stopping import refuse_stopped, working
@@ -54,7 +54,7 @@ def train_job(job: Job) -> Trained:
     store, sweep, study = setting.store, setting.sweep, setting.study
     with working(), relayed(partial(worker.log_event, TOPIC), job.log_level):
         adopt(job.code)
-        trainer = make_trainer(sweep.engine, setting.data, study, store.compiled)
+        trainer = trainer_of(setting)
         before = compilation_of(trainer.engine)
         found = {trial.key: run_of_trial(store, sweep, trial.key) for trial in job.trials}
         unfinished = {key: run for key, run in found.items() if run is not None}

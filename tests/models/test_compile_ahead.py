@@ -1,8 +1,9 @@
 """Compiled beside other work, a program trains as one that its first training compiles."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -24,7 +25,8 @@ MakePlan = Callable[..., EpochPlan]
 
 def setup_module() -> None:
     """Import modules that import Keras: when the tests run, not when they are collected."""
-    global Ahead
+    global Ahead, ahead_module
+    from nightune.models.engines.compiled import ahead as ahead_module
     from nightune.models.engines.compiled.ahead import Ahead
 
 
@@ -88,3 +90,45 @@ def test_a_function_is_begun_once_and_one_that_failed_is_compiled_by_its_first_c
     ahead.start("called", lambda: trace(6))
     assert begun == [4, "text"]
     assert calls.seconds >= 0.0
+
+
+def test_a_program_that_no_epoch_runs_is_not_begun(dataset: Dataset) -> None:
+    from nightune.models.recipe.params import read_recipe
+
+    class Begun:
+        recipes: ClassVar[list[Recipe]] = []
+
+        def has_program(self, _recipe: Recipe) -> bool:
+            return False
+
+        def compile_ahead(self, recipe: Recipe, _plan: EpochPlan) -> None:
+            self.recipes.append(recipe)
+
+    for unfreeze_at in (1, 2):
+        params = {"training.freeze": ["base"], "training.unfreeze_at": unfreeze_at}
+        compile_ahead(Begun(), read_recipe(params), dataset, epochs=3)
+    assert [recipe.training.unfreeze_at for recipe in Begun.recipes] == [2]
+
+
+def test_the_end_of_a_process_waits_for_a_compilation_and_says_so_and_ctrl_c_ends_the_wait(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released, ended = threading.Event(), list[int]()
+    monkeypatch.setattr(ahead_module.os, "_exit", ended.append)
+    wait: Any = ahead_module._wait_for_threads
+    wait()
+    assert "waiting" not in capsys.readouterr().err
+    ahead = Ahead(FirstCalls())
+    ahead.start("slow", lambda: released.wait)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "join", interrupted)
+        wait()
+    assert ended == [ahead_module.INTERRUPTED]
+    assert capsys.readouterr().err.count("waiting for a compilation") == 1
+    threading.Timer(0.1, released.set).start()
+    wait()
+    assert (ahead.take("slow"), len(ended)) == (True, 1)
+
+
+def interrupted(_thread: threading.Thread) -> None:
+    raise KeyboardInterrupt

@@ -160,7 +160,8 @@ def test_batches_of_a_short_sweep_share_a_function_on_jax_and_train_as_fit(
     dataset, given = make_dataset(examples=96), recipe(optimizer="adam", model__dropout=0.2)
     names = ("jax", "jax", "fit")
     engines = [
-        make_engine(name, dataset, HERE, planned_epochs=n) for name, n in zip(names, (20, None, None), strict=True)
+        make_engine(name, dataset, HERE, has_few_functions=few)
+        for name, few in zip(names, (True, False, False), strict=True)
     ]
     for sizes in ([16] * 6, [40, 40, 16], [64, 32]):
         trained = []

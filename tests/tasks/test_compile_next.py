@@ -9,7 +9,7 @@ import pytest
 
 from nightune.models.recipe.recipe import Recipe
 from nightune.tasks.trial import compile_next as module
-from nightune.tasks.trial.crash_log import MAX_ATTEMPTS, open_crash_log
+from nightune.tasks.trial.crash_log import open_crash_log
 from nightune.tuning.study.sections import Limits
 from nightune.tuning.trial import Trial
 
@@ -56,16 +56,24 @@ def test_the_first_trials_program_and_the_next_one_are_begun(
     assert asked(trials, known, tmp_path) == begun
 
 
-def test_trials_that_were_given_up_and_models_with_limits_are_not_begun(
+def test_nothing_is_begun_after_a_crash_since_it_may_be_that_of_a_compilation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_processors", lambda: 2)
     log = open_crash_log(tmp_path, "flowers")
-    for number in range(MAX_ATTEMPTS):
-        context = log.training(TRIALS[2].key, 2)
-        context.__enter__()
-        log.record_crash(module.os.getpid(), f"crash {number}")
-    assert asked(TRIALS, [8], tmp_path) == [32]
+    assert asked(TRIALS, [8], tmp_path) == [16]
+    with log.training(TRIALS[0].key, 0):
+        log.record_crash(module.os.getpid(), "a crash beside it")
+    assert not log.final_crash(TRIALS[0].key)
+    assert asked(TRIALS, [8], tmp_path) == []
+    log.clear_crashes([TRIALS[0].key])
+    assert asked(TRIALS, [8], tmp_path) == [16]
+
+
+def test_models_with_limits_are_not_begun_and_none_with_one_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_processors", lambda: 2)
     assert asked(TRIALS, [8], tmp_path, Limits(parameters=100)) == []
     monkeypatch.setattr(module, "_processors", lambda: 1)
     assert asked(TRIALS, [8], tmp_path) == []

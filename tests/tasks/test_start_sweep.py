@@ -9,13 +9,25 @@ import pytest
 from nightune.tasks import start_sweep as module
 from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import prepare_data
+from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.start_sweep import select_engine, start_sweep
-from nightune.tasks.tracking.store import engine_checks
+from nightune.tasks.tracking.store import engine_checks, names
 from nightune.tasks.tracking.store.engine_checks import check_key, keep_agreement, read_agreement
-from nightune.tasks.tracking.store.store import open_store
-from nightune.tasks.tracking.sweeps.sweeps import all_sweeps, finish_sweep, record_engine
-from nightune.tasks.trial.trainer import _rules, make_trainer
+from nightune.tasks.tracking.store.records import DamagedRecordError
+from nightune.tasks.tracking.store.store import Store, client, open_store
+from nightune.tasks.tracking.sweeps.extension import extend_sweep
+from nightune.tasks.tracking.sweeps.sweeps import (
+    Sweep,
+    all_sweeps,
+    finish_sweep,
+    forget_engine,
+    read_sweep,
+    record_engine,
+)
+from nightune.tasks.trial import trainer as trainer_module
+from nightune.tasks.trial.trainer import FEW_EXAMPLES, _rules, has_few_functions, trainer_of
 from nightune.tuning.errors import StudyError
+from nightune.tuning.study.study import Study
 from tests.flows.conftest import small_study
 
 __all__ = ["small_study"]
@@ -39,10 +51,9 @@ def test_a_stop_while_the_engine_is_chosen_leaves_no_run_open(
 
 def test_the_engine_that_was_checked_trains_the_sweep_with_its_programs(store_root: Path, small_study: Path) -> None:
     study, store = load_study(small_study), open_store(store_root)
-    sweep = start_sweep.fn(store, study, prepare_data.fn(study, store.root), "compiled", False).sweep
-    data = prepare_data.fn(study, store.root)
-    trainer: Any = make_trainer(sweep.engine, data, study, store.compiled)
-    assert trainer.engine.name == sweep.engine
+    setting = start_sweep.fn(store, study, prepare_data.fn(study, store.root), "compiled", False)
+    trainer: Any = trainer_of(setting)
+    assert trainer.engine.name == setting.sweep.engine
     assert trainer.engine.programs >= 1
 
 
@@ -57,6 +68,53 @@ def test_a_refused_engine_closes_an_unfinished_sweep_and_leaves_a_complete_one(
             start_sweep.fn(store, study, data, "fit", False)
         assert [str(each.status) for each in all_sweeps(store, study.name)] == [status]
         finish_sweep(store, sweep, "", [])
+
+
+def test_how_batches_are_added_up_is_decided_once_for_a_sweep(
+    store_root: Path, small_study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, store = load_study(small_study), open_store(store_root)
+    data = prepare_data.fn(study, store.root)
+    sweep = start_sweep.fn(store, study, data, "fit", False).sweep
+    first, last = (trials_of(study, data) + more for more in (0, 1))
+    assert has_few_functions("jax", data, load_study(small_study, trials=first))
+    assert not has_few_functions("jax", data, load_study(small_study, trials=last))
+    assert not has_few_functions("tensorflow", data, study)
+    short = record_engine(store, sweep, "jax", "as asked", has_few_functions=True)
+    assert read_sweep(run_of(store, sweep)).has_few_functions
+    longer = load_study(small_study, trials=last)
+    extended = extend_sweep(store, short, longer)
+    assert extended.has_few_functions
+    setting = start_sweep.fn(store, longer, data, "auto", False)
+    assert setting.sweep.has_few_functions
+    monkeypatch.setattr(trainer_module, "_make_trainer", lambda *given: given)
+    made: Any = trainer_of(setting)
+    assert (made[0], made[-1].has_few_functions) == ("jax", True)
+    assert run_of(store, sweep).data.tags[names.BATCH_LAYOUT] == "blocks"
+    client(store).set_tag(sweep.run_id, names.BATCH_LAYOUT, "other")
+    with pytest.raises(DamagedRecordError, match="batch_layout"):
+        read_sweep(run_of(store, sweep))
+    client(store).delete_tag(sweep.run_id, names.BATCH_LAYOUT)
+    assert not read_sweep(run_of(store, sweep)).has_few_functions
+    assert not forget_engine(store, short).has_few_functions
+
+
+def trials_of(study: Study, data: PreparedData) -> int:
+    """Return the largest number of trials of a short sweep."""
+    return FEW_EXAMPLES // data.sizes["train"] // study.search.epochs
+
+
+def run_of(store: Store, sweep: Sweep) -> Any:
+    return client(store).get_run(sweep.run_id)
+
+
+def test_rungs_and_ends_count_in_the_length_of_a_sweep(store_root: Path, small_study: Path) -> None:
+    study, store = load_study(small_study), open_store(store_root)
+    data = prepare_data.fn(study, store.root)
+    many = load_study(small_study, trials=2 * trials_of(study, data))
+    assert not has_few_functions("jax", data, many)
+    search = many.search.model_copy(update={"total_epochs": 100})
+    assert has_few_functions("jax", data, many.model_copy(update={"search": search}))
 
 
 def test_programs_hold_the_rules_of_the_studys_own_optimizers(store_root: Path, small_study: Path) -> None:

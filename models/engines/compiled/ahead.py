@@ -1,5 +1,8 @@
 """Compile functions beside the training: XLA does not hold the interpreter's lock."""
 
+import atexit
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -8,6 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nightune.models.engines.compiled.first_calls import FirstCalls
+
+THREAD_NAME = "compiles ahead"
+INTERRUPTED = 130  # exit code
 
 
 class Ahead:
@@ -28,6 +34,8 @@ class Ahead:
         started_at = time.perf_counter()
         compilation = _Compilation(trace())
         compilation.seconds = time.perf_counter() - started_at
+        atexit.unregister(_wait_for_threads)
+        atexit.register(_wait_for_threads)  # after what the backends register: it runs before it
         compilation.thread.start()
         self._running[function] = compilation
 
@@ -45,7 +53,7 @@ class Ahead:
 
 @dataclass
 class _Compilation:
-    """A thread that compiles; the process waits for it at its end, which native code would not survive."""
+    """A thread that compiles. The process waits for it in `_wait_for_threads`, not in Python's own silent wait."""
 
     compile: Callable[[], Any]
     seconds: float = 0.0
@@ -53,10 +61,27 @@ class _Compilation:
     thread: threading.Thread = field(init=False)
 
     def __post_init__(self) -> None:
-        self.thread = threading.Thread(target=self._run, name="compiles ahead")
+        self.thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
 
     def _run(self) -> None:
         started_at = time.perf_counter()
         with suppress(Exception):
             self.result = self.compile()
         self.seconds += time.perf_counter() - started_at
+
+
+def _wait_for_threads() -> None:
+    """Wait for compilations at the end of the process, which native code would not survive; Ctrl-C ends it at once."""
+    threads = [thread for thread in threading.enumerate() if thread.name == THREAD_NAME]
+    try:
+        if threads:
+            with suppress(AttributeError, OSError, ValueError):  # a closed stream
+                sys.stderr.write("waiting for a compilation (Ctrl-C ends the process at once)\n")  # logs have ended
+                sys.stderr.flush()
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(AttributeError, OSError, ValueError):
+                stream.flush()
+        os._exit(INTERRUPTED)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nightune.tuning.trial import Value
 
 AUDIT = "audit"  # the key of [search]
+BLOCKS, BUCKETS = "blocks", "buckets"  # the values of BATCH_LAYOUT
 
 
 class SweepStatus(StrEnum):
@@ -46,6 +47,7 @@ class Sweep:
     direction: str
     planned_trials: int
     engine: str = ""  # chosen once, before the first trial
+    has_few_functions: bool = False  # chosen with the engine: JAX adds up batches from blocks, which rounds differently
     asked_trials: int = 0  # the study's number: more than planned where the space has fewer points
     earlier_lengths: tuple[int, ...] = ()  # the asked numbers of trials before each extension
     is_without_repeats: bool = False  # False: continuous ranges, or begun by a version that repeated points
@@ -159,20 +161,24 @@ def parse_content(text: str) -> dict[str, Any]:
     return content
 
 
-def record_engine(store: Store, sweep: Sweep, engine: str, reason: str) -> Sweep:
-    """Write the sweep's engine and the reason for it to its run."""
-    for name, value in ((names.ENGINE, engine), (names.ENGINE_REASON, reason)):
+def record_engine(store: Store, sweep: Sweep, engine: str, reason: str, has_few_functions: bool = False) -> Sweep:
+    """Write the sweep's engine, how it lays out batches and the reason for it to its run; the layout is written first.
+
+    A sweep with an engine and without a layout was begun by an earlier version, and keeps buckets.
+    """
+    layout = {names.BATCH_LAYOUT: BLOCKS if has_few_functions else BUCKETS} if engine == names.JAX else {}
+    for name, value in {**layout, names.ENGINE: engine, names.ENGINE_REASON: reason}.items():
         client(store).set_tag(sweep.run_id, name, value)
-    return replace(sweep, engine=engine)
+    return replace(sweep, engine=engine, has_few_functions=has_few_functions)
 
 
 def forget_engine(store: Store, sweep: Sweep) -> Sweep:
     """Delete the sweep's engine from its run: the next start chooses one."""
     tags = client(store).get_run(sweep.run_id).data.tags
-    for name in (names.ENGINE, names.ENGINE_REASON):
+    for name in (names.ENGINE, names.ENGINE_REASON, names.BATCH_LAYOUT):
         if name in tags:
             client(store).delete_tag(sweep.run_id, name)
-    return replace(sweep, engine="")
+    return replace(sweep, engine="", has_few_functions=False)
 
 
 def interrupt_sweep(store: Store, sweep: Sweep) -> Sweep:
@@ -235,6 +241,8 @@ def read_sweep(run: Any) -> Sweep:
         direction=record.choice(names.DIRECTION, DIRECTIONS),
         planned_trials=planned,
         engine=record.tags.get(names.ENGINE, ""),
+        has_few_functions=names.BATCH_LAYOUT in record.tags
+        and record.choice(names.BATCH_LAYOUT, (BLOCKS, BUCKETS)) == BLOCKS,
         asked_trials=record.integer(names.ASKED_TRIALS, default=planned),
         earlier_lengths=tuple(record.integers(names.EARLIER_LENGTHS)),
         is_without_repeats=names.POINTS in record.tags,
