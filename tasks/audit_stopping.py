@@ -11,8 +11,8 @@ from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import client
 from nightune.tasks.tracking.trials.trials import finished_trials
-from nightune.tuning.analysis.early_stopping import Regret, regret_of, stopped, to_audit
-from nightune.tuning.trial import Trial, TrialResult, trial_key
+from nightune.tuning.analysis.early_stopping import Regret, audit_key, regret_of, stopped, to_audit
+from nightune.tuning.trial import Trial, TrialResult
 
 logger = logging.getLogger("nightune")
 
@@ -48,4 +48,4 @@ def record_audit(setting: Setting) -> Regret | None:
 
 def _audit_of(result: TrialResult) -> Trial:
     trial = result.trial
-    return replace(trial, key=trial_key({"audit": trial.key}), replicate_of=result.run_id, is_audit=True)
+    return replace(trial, key=audit_key(trial.key), replicate_of=result.run_id, is_audit=True)

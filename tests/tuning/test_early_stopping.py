@@ -1,12 +1,22 @@
 """The account of early stopping, and the regret that the audit of a random share measures."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from nightune.tuning.analysis.early_stopping import Audited, audited_pairs, regret, saved, stopped, to_audit
+from nightune.tuning.analysis.early_stopping import (
+    Audited,
+    audit_key,
+    audited_pairs,
+    regret,
+    regret_of,
+    saved,
+    stopped,
+    to_audit,
+)
 from nightune.tuning.trial import Status, Trial, TrialResult
 
 BUDGET = 10
@@ -98,9 +108,23 @@ def test_intervals_hold_the_truth_of_all_stopped_trials_in_95_of_100_draws() -> 
     assert averaged >= 0.92 * 200  # skewed: Student's interval is approximate
 
 
+def audit(number: int, epochs: int, status: Status, score: float, of: str | None = None) -> TrialResult:
+    held = result(number, epochs, status, score, is_audit=True)
+    return replace(held, trial=replace(held.trial, key=audit_key(str(number) if of is None else of)))
+
+
 def test_trials_are_paired_with_their_audits_and_one_that_diverged_has_no_score() -> None:
-    audits = [result(3, 10, Status.COMPLETED, 0.9, is_audit=True), result(1, 7, Status.DIVERGED, 0.8, is_audit=True)]
-    pairs = audited_pairs(RESULTS, [*audits, result(9, 10, Status.COMPLETED)])
+    audits = [audit(3, 10, Status.COMPLETED, 0.9), audit(1, 7, Status.DIVERGED, 0.8)]
+    pairs = audited_pairs(RESULTS, [*audits, audit(9, 10, Status.COMPLETED, 0.9)], BUDGET)
     assert [(each.trial, each.search, each.stopped_at) for each in pairs] == [(1, 0.8, 5), (3, 0.8, 4)]
     assert math.isnan(pairs[0].full)
     assert pairs[1].full == 0.9
+
+
+def test_audits_of_trials_that_are_no_longer_stopped_or_were_trained_again_are_left_out() -> None:
+    ended = [audit(each, 10, Status.COMPLETED, 0.9) for each in (0, 1, 3)]  # 0 was continued to the end since
+    ended.append(audit(3, 10, Status.COMPLETED, 0.7, of="by other code"))
+    found = regret_of(RESULTS, ended, BUDGET, "maximize")
+    assert found is not None
+    assert (found.audited, found.stopped) == (2, 2)
+    assert found.missed == pytest.approx(0.1)

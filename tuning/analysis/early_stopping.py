@@ -8,7 +8,7 @@ import numpy as np
 
 from nightune.tuning.analysis.leaderboard import leaderboard
 from nightune.tuning.analysis.quantiles import student_quantile
-from nightune.tuning.trial import Status, TrialResult
+from nightune.tuning.trial import Status, TrialResult, trial_key
 from nightune.vocabulary import sign_of
 
 STOPPED = (Status.STOPPED_EARLY, Status.NOT_PROMOTED)  # by a rule, or at a rung
@@ -91,13 +91,21 @@ def to_audit(candidates: Sequence[TrialResult], share: float, seed: Sequence[int
     return sorted(chosen, key=lambda each: each.trial.number)
 
 
-def audited_pairs(results: Iterable[TrialResult], audits: Iterable[TrialResult]) -> list[Audited]:
-    """Pair the trials of the search with their audits, by number."""
-    by_number = {each.trial.number: each for each in results}
-    pairs = [(by_number[each.trial.number], each) for each in audits if each.trial.number in by_number]
+def audit_key(key: str) -> str:
+    """Return the key of the audit of a trial with this key."""
+    return trial_key({"audit": key})
+
+
+def audited_pairs(results: Iterable[TrialResult], audits: Iterable[TrialResult], epochs: int) -> list[Audited]:
+    """Pair the stopped trials of the search with their audits, by key; `epochs` is the budget.
+
+    Audits of other trials are left out: of one that was trained again by other code, or later beyond its stop.
+    """
+    by_key = {audit_key(each.trial.key): each for each in stopped(results, epochs)}
+    pairs = {each.trial.key: (by_key[each.trial.key], each) for each in audits if each.trial.key in by_key}
     return [
         Audited(before.trial.number, before.objective, after.objective if after.is_ranked else math.nan, before.epochs)
-        for before, after in sorted(pairs, key=lambda pair: pair[0].trial.number)
+        for before, after in sorted(pairs.values(), key=lambda pair: pair[0].trial.number)
     ]
 
 
@@ -106,7 +114,7 @@ def regret_of(
 ) -> Regret | None:
     """Return what stopping cost in a sweep, from its trials, their audits and the budget in epochs."""
     best = next((each.objective for each in leaderboard(results, direction) if each.is_ranked), math.nan)
-    return regret(audited_pairs(results, audits), len(stopped(results, epochs)), best, direction)
+    return regret(audited_pairs(results, audits, epochs), len(stopped(results, epochs)), best, direction)
 
 
 def regret(audited: Sequence[Audited], stopped_count: int, best: float, direction: str) -> Regret | None:

@@ -9,7 +9,7 @@ from nightune.tasks.reporting.night.measure import SPACE, duration
 from nightune.tasks.reporting.night.phrases import count, status_text
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.tables import Fact, Row
-from nightune.tuning.analysis.early_stopping import Audited, Regret, Saved, audited_pairs, regret_of, saved
+from nightune.tuning.analysis.early_stopping import Audited, Regret, Saved, audit_key, audited_pairs, regret_of, saved
 from nightune.tuning.trial import Status
 
 MOST_ROWS = 300  # of single trials: those that saved most
@@ -72,7 +72,7 @@ def _pace(night: Night) -> dict[int, float]:
 
 
 def _pairs(night: Night) -> list[Audited]:
-    return audited_pairs(night.results, night.accounts.audits)
+    return audited_pairs(night.results, night.accounts.audits, budget_of(night))
 
 
 def _seconds(found: Sequence[Saved]) -> float:
@@ -139,13 +139,14 @@ def _rule(each: Saved) -> str:
 
 def _audit_row(night: Night, each: Audited) -> Row:
     m = night.measure
-    runs = {held.trial.number: held.run_id for held in night.accounts.audits}
+    keys = {held.trial.number: audit_key(held.trial.key) for held in night.results}
+    runs = {held.trial.key: held.run_id for held in night.accounts.audits}
     is_known = math.isfinite(each.full) and math.isfinite(each.search)
     missed = max(0.0, night.improvement(each.full, each.search)) if is_known else 0.0
     best = night.ranked[0].objective if night.ranked else math.nan
     return {
         "trial": each.trial,
-        "link": night.link(runs[each.trial]),
+        "link": night.link(runs[keys[each.trial]]),
         "stopped": each.stopped_at,
         "search": m.text(each.search, 1) if math.isfinite(each.search) else "none",
         "full": m.text(each.full, 1) if math.isfinite(each.full) else "diverged or failed later",
