@@ -14,7 +14,8 @@ from nightune.tasks.reporting.night.card import card, escaped
 from nightune.tasks.reporting.night.next_steps import Advice
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store, client
-from nightune.tasks.tracking.sweeps.origins import BEGIN, END, read_origin, write_description
+from nightune.tasks.tracking.sweeps.origins import BEGIN, END, Origin, read_origin, write_description
+from nightune.tasks.tracking.sweeps.profiles import DataProfile
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.write_report import read_report
 from nightune.tuning.analysis.ledger import Ledger, Session
@@ -83,3 +84,12 @@ def test_the_question_of_a_sweep_is_that_of_its_study_after_a_report(store: Stor
     before = read_origin(store, sweep).question
     write_description(store, sweep, before, "an answer")
     assert read_origin(store, sweep).question == before == QUESTION
+
+
+@pytest.mark.parametrize(("task", "has_doubt"), [("multiclass", True), ("positions", False)])
+def test_an_accuracy_of_positions_has_no_doubt_by_rows_and_a_fine_floor(task: str, has_doubt: bool) -> None:
+    accounts = Accounts(profile=DataProfile("a.py", task, {"validation": 50}, {}))
+    held = night([result(0, 0.998), result(1, 0.995)], origin=Origin(90.0, content={"data": {"source": "a.py:load"}}))
+    subject = replace(held, accounts=accounts, row_counts={"validation": 50})
+    assert ("50 held-out rows" in card(subject, "a.toml", [])) == has_doubt
+    assert (subject.measure.drawn(0.998) == subject.measure.drawn(0.995)) == has_doubt
