@@ -18,7 +18,7 @@ from nightune.tasks.tracking.sweeps.origins import BEGIN, END, Origin, read_orig
 from nightune.tasks.tracking.sweeps.profiles import DataProfile
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.write_report import read_report
-from nightune.tuning.analysis.ledger import Ledger, Session
+from nightune.tuning.analysis.ledger import Ledger, Session, Training
 from nightune.tuning.analysis.next_steps.steps import Step
 from nightune.tuning.analysis.promotion_gate import Decision
 from tests.tasks.nights import HOSTILE, SCORES, confirmation, log_trial, night, result, verdict
@@ -31,7 +31,8 @@ def described(store: Store, sweep: Sweep) -> str:
 
 
 def test_a_card_has_the_answer_the_cost_the_steps_and_a_link() -> None:
-    session = Session("tune", 0.0, {SEARCH: {TRAINING: 90.0}}, price_per_hour=40.0)
+    trainings = tuple(Training(number, 0, SEARCH, 4, 15.0) for number in range(len(SCORES)))
+    session = Session("tune", 0.0, {SEARCH: {TRAINING: 90.0}}, trainings, price_per_hour=40.0)
     results = [result(number, score) for number, score in enumerate(SCORES)]
     subject = night(results, verdict=verdict(Decision.REFUSED, 3), accounts=Accounts(ledger=Ledger((session,))))
     text = card(subject, "flowers.toml", [Advice(Step("Search *lower* rates", "because"))])
