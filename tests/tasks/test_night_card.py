@@ -11,6 +11,7 @@ from nightune.tasks import publish_night
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.reporting.night.accounts import Accounts
 from nightune.tasks.reporting.night.card import card, escaped
+from nightune.tasks.reporting.night.data_part import since_part
 from nightune.tasks.reporting.night.next_steps import Advice
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store, client
@@ -21,7 +22,8 @@ from nightune.tasks.write_report import read_report
 from nightune.tuning.analysis.ledger import Ledger, Session, Training
 from nightune.tuning.analysis.next_steps.steps import Step
 from nightune.tuning.analysis.promotion_gate import Decision
-from tests.tasks.nights import HOSTILE, SCORES, confirmation, log_trial, night, result, verdict
+from nightune.tuning.analysis.sweep_comparison import ComparedSweep, compare_nights
+from tests.tasks.nights import ACCURACY, HOSTILE, SCORES, confirmation, log_trial, night, result, verdict
 
 QUESTION = "Which rate is best?"
 
@@ -85,6 +87,24 @@ def test_the_question_of_a_sweep_is_that_of_its_study_after_a_report(store: Stor
     before = read_origin(store, sweep).question
     write_description(store, sweep, before, "an answer")
     assert read_origin(store, sweep).question == before == QUESTION
+
+
+@pytest.mark.parametrize(("metric", "scaled"), [("val_loss", False), ("val_mae", True), ("val_mae", False)])
+def test_a_score_of_another_metric_or_unit_is_not_written_in_that_of_this_night(metric: str, scaled: bool) -> None:
+    def compared(number: int, name: str, is_scaled: bool) -> ComparedSweep:
+        content = {"data": {"scale_target": is_scaled}}
+        return ComparedSweep(f"flowers-{number}", name, "minimize", {}, content, [result(0, 0.43)])
+
+    since = compare_nights(compared(0, metric, scaled), compared(1, "val_mae", False))
+    of_mae = replace(ACCURACY, id="flowers-1", metric="val_mae", direction="minimize")
+    subject = replace(night([result(0, 0.43)], sweep=of_mae), accounts=Accounts(since=since))
+    part = since_part(subject)
+    assert part is not None
+    is_alike = (metric, scaled) == ("val_mae", False)
+    assert part["winners"][0]["search"].startswith("0.43")
+    assert (metric in part["winners"][0]["search"]) != is_alike
+    assert part["winners"][1]["search"] == "0.43"
+    assert ("Its winner, trial 0" in card(subject, "a.toml", [])) == is_alike
 
 
 @pytest.mark.parametrize(("task", "has_doubt"), [("multiclass", True), ("positions", False)])

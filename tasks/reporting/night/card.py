@@ -67,5 +67,6 @@ def _since(night: Night) -> str:
     drift = f" Drifted: {', '.join(drifted[:3])}{' and others' if len(drifted) > 3 else ''}." if drifted else ""
     before = since["winners"][0]
     score = before["confirmed"] if before["confirmed"] != "–" else before["search"]
-    last = f" Its winner, trial {before['trial']}, had {score} ({before['verdict']})." if before["trial"] != "–" else ""
+    is_known = before["trial"] != "–" and since["has_one_unit"]
+    last = f" Its winner, trial {before['trial']}, had {score} ({before['verdict']})." if is_known else ""
     return escaped(f"{since['heading']}.{last}{drift}")
