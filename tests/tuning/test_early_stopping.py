@@ -11,13 +11,14 @@ from nightune.tuning.analysis.early_stopping import (
     Audited,
     audit_key,
     audited_pairs,
+    ended_with_search,
     regret,
     regret_of,
     saved,
     stopped,
     to_audit,
 )
-from nightune.tuning.trial import Status, Trial, TrialResult
+from nightune.tuning.trial import Bracket, Rung, Status, Trial, TrialResult
 
 BUDGET = 10
 
@@ -128,3 +129,20 @@ def test_audits_of_trials_that_are_no_longer_stopped_or_were_trained_again_are_l
     assert found is not None
     assert (found.audited, found.stopped) == (2, 2)
     assert found.missed == pytest.approx(0.1)
+
+
+def test_trials_that_waited_for_the_next_rung_when_the_search_ended_were_not_stopped() -> None:
+    done, last = (Bracket((Rung(4, 1), Rung(2, 3), Rung(1, 9)), first) for first in (0, 4))
+    scores = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+    epochs = (1, 1, 3, 9, 1, 1, 1, 3)  # of the second bracket, trial 6 was to train to epoch 3, and 7 to epoch 9
+    halted = [
+        result(number, trained, Status.COMPLETED if trained == 9 else Status.NOT_PROMOTED, score)
+        for number, (trained, score) in enumerate(zip(epochs, scores, strict=True))
+    ]
+    ended = ended_with_search(halted, (done, last), "maximize")
+    assert ended == {6, 7}
+    assert [each.trial.number for each in stopped(halted, 9, ended)] == [0, 1, 2, 4, 5]
+    assert ended_with_search(halted[:4], (done, last), "maximize") == set()
+    assert ended_with_search([], (done, last), "maximize") == set()
+    of_both = regret_of(halted, [audit(6, 9, Status.COMPLETED, 0.9)], 9, "maximize", ended)
+    assert of_both is None
