@@ -5,14 +5,15 @@ record, the leaderboard and what a sampler reads stay as the search saw them.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import client
 from nightune.tasks.tracking.trials.trials import finished_trials
-from nightune.tuning.analysis.early_stopping import Regret, regret_of, stopped, to_audit
-from nightune.tuning.trial import Trial, TrialResult, trial_key
+from nightune.tuning.analysis.early_stopping import Regret, audit_key, ended_with_search, regret_of, stopped, to_audit
+from nightune.tuning.trial import Trial, TrialResult
 
 logger = logging.getLogger("nightune")
 
@@ -22,7 +23,8 @@ def audits(setting: Setting) -> list[Trial]:
     share, study = setting.study.search.audit, setting.study
     if share is None:
         return []
-    candidates = stopped(finished_trials(setting.store, setting.sweep).values(), study.search.epochs)
+    results = [*finished_trials(setting.store, setting.sweep).values()]
+    candidates = stopped(results, study.search.epochs, _ended(setting, results))
     if not candidates:
         logger.info("audit · no trial was stopped")
     return [_audit_of(each) for each in to_audit(candidates, share, study.sweep_seed(setting.sweep.number))]
@@ -36,8 +38,10 @@ def missing_audits(setting: Setting) -> list[Trial]:
 
 def record_audit(setting: Setting) -> Regret | None:
     """Write what stopping cost to the sweep's run; None without an audit."""
-    results, ended = (finished_trials(setting.store, setting.sweep, kind) for kind in ("trial", names.AUDIT))
-    found = regret_of([*results.values()], ended.values(), setting.study.search.epochs, setting.sweep.direction)
+    held, audited = (finished_trials(setting.store, setting.sweep, kind) for kind in ("trial", names.AUDIT))
+    results, sweep = [*held.values()], setting.sweep
+    epochs, ended = setting.study.search.epochs, _ended(setting, results)
+    found = regret_of(results, audited.values(), epochs, sweep.direction, ended)
     if found is not None:
         client(setting.store).log_metric(setting.sweep.run_id, names.AUDITED_TRIALS, found.audited)
         client(setting.store).log_metric(setting.sweep.run_id, names.STOPPING_REGRET, found.missed)
@@ -46,6 +50,12 @@ def record_audit(setting: Setting) -> Regret | None:
     return found
 
 
+def _ended(setting: Setting, results: Sequence[TrialResult]) -> set[int]:
+    """Return the trials that the early end of the search halted: no rung dropped them."""
+    sweep = setting.sweep
+    return ended_with_search(results, setting.study.brackets, sweep.direction) if sweep.ended_by else set()
+
+
 def _audit_of(result: TrialResult) -> Trial:
     trial = result.trial
-    return replace(trial, key=trial_key({"audit": trial.key}), replicate_of=result.run_id, is_audit=True)
+    return replace(trial, key=audit_key(trial.key), replicate_of=result.run_id, is_audit=True)

@@ -49,8 +49,28 @@ def finalists(setting: Setting) -> list[TrialResult]:
     results = leaderboard(finished_trials(setting.store, setting.sweep).values(), setting.sweep.direction)
     chosen = [result for result in results if result.is_ranked][: rules(setting).finalists]
     for result in chosen:
-        _refuse_changed(setting, result)
+        refuse_changed(setting, result)
     return chosen
+
+
+def refuse_changed(
+    setting: Setting, result: TrialResult, key: str = "confirmation", refused: str = "finalists cannot be confirmed"
+) -> None:
+    """Refuse a trial of other code or semantics: what is trained beside it must differ from it as meant only.
+
+    `key` and `refused` are what the StudyError names, and what cannot be done.
+    """
+    trial = result.trial
+    if (
+        ARCHITECTURE in trial.params
+        and content_key(setting.study, setting.sweep.number, setting.data, trial.params, trial.seed) == trial.key
+    ):
+        return
+    problem = (
+        f"trial {trial.number} of {setting.sweep.id} was trained by other code than today's (changed files of the "
+        f"study, or another version of Nightune): {refused}; start the next sweep with --fresh"
+    )
+    raise StudyError(str(setting.study.path), [Problem(key, problem)])
 
 
 def missing_replicates(setting: Setting, results: Sequence[TrialResult], count: int | None = None) -> list[Trial]:
@@ -142,21 +162,6 @@ def _parameters(setting: Setting, result: TrialResult) -> int:
         except Exception as error:  # what a damaged file, a Lambda layer or a lost class raises is up to Keras
             problem = f"the checkpoint of trial {result.trial.number} cannot be opened ({why_unopened(error)})"
             raise StoreError(f"{setting.sweep.id}: {problem}; start the next sweep with --fresh") from error
-
-
-def _refuse_changed(setting: Setting, result: TrialResult) -> None:
-    """Refuse a trial of other code or semantics: a replicate must differ from it only by the seed."""
-    trial = result.trial
-    if (
-        ARCHITECTURE in trial.params
-        and content_key(setting.study, setting.sweep.number, setting.data, trial.params, trial.seed) == trial.key
-    ):
-        return
-    problem = (
-        f"trial {trial.number} of {setting.sweep.id} was trained by other code than today's (changed files of the "
-        "study, or another version of Nightune): finalists cannot be confirmed; start the next sweep with --fresh"
-    )
-    raise StudyError(str(setting.study.path), [Problem("confirmation", problem)])
 
 
 def _announce(confirmation: Confirmation, metric: str) -> None:

@@ -5,7 +5,7 @@ The models are those of its replicates: they were not chosen by these rows. The 
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 MOST_MODELS = 3  # of a finalist
 MOST_HEADS = 8
+SEVERAL_AXES = "targets of several axes have no classes or quantities of a row"
 SEED = 0  # of what chance would make: equal for equal answers
 
 logger = logging.getLogger("nightune")
@@ -77,9 +78,9 @@ def _described(setting: Setting, result: TrialResult, trained: Sequence[TrialRes
     runs = _runs(setting, result, trained)
     try:
         return _answers(setting, result, runs)
-    except (MemoryError, OSError, StoreLostError):
+    except StoreLostError:
         raise
-    except Exception as error:  # what a user's code, a damaged file or a lost class raises is up to Keras
+    except Exception as error:  # of a user's code, a damaged file, memory or a disk: nothing depends on these answers
         logger.warning("trial %d · answers to the held-out rows not recorded: %s", result.trial.number, cause_of(error))
         return FinalistAnswers("", 0, runs, why=cause_of(error))
 
@@ -95,6 +96,8 @@ def _answers(setting: Setting, result: TrialResult, runs: tuple[str, ...]) -> Fi
         why = "with folds each model has a scale of the target of its own"
         return FinalistAnswers(held.split, len(rows), runs, why=why)
     description = {**dataset.description, **head.description}
+    if isinstance(dataset.output_size, tuple):  # the outputs of all rows may be larger than the memory
+        return _of_several_axes(setting, dataset, held, description)
     with tempfile.TemporaryDirectory() as folder:
         files = [_fetched(setting, run, Path(folder) / str(place)) for place, run in enumerate(runs)]
         outputs, costs = _outputs(dataset, rows, files, description)
@@ -108,6 +111,23 @@ def _answers(setting: Setting, result: TrialResult, runs: tuple[str, ...]) -> Fi
         heads=tuple(_summaries(setting, dataset, head, rows, outputs)),
         is_weighted=rows.weights is not None,
         has_row_numbers=_numbers(dataset) is not None,
+        size_mb=costs.size_mb,
+        latency_ms=costs.latency_ms,
+    )
+
+
+def _of_several_axes(setting: Setting, dataset: "Dataset", held: Held, description: dict[str, Any]) -> FinalistAnswers:
+    """Return the costs of the first model, by one row, and why nothing else is said."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = _fetched(setting, held.runs[0], Path(folder) / "0")
+        opened = partial(_opened, dataset, description, file)
+        costs = _costs(dataset, opened(), opened)
+    return FinalistAnswers(
+        split=held.split,
+        rows=len(held.examples),
+        models=held.runs,
+        heads=(HeadSummary(why=SEVERAL_AXES),),
+        is_weighted=held.examples.weights is not None,
         size_mb=costs.size_mb,
         latency_ms=costs.latency_ms,
     )
@@ -129,24 +149,30 @@ def _outputs(
 ) -> tuple[list[np.ndarray], Costs]:
     """Return the outputs of each model, (rows, size), and the size and latency of the first one."""
     from nightune.models.engines.prediction import prediction_spans  # noqa: PLC0415 - Keras
-    from nightune.models.networks.model_costs import costs_of_weights, cpu_latency_ms  # noqa: PLC0415
     from nightune.models.serving.input_trees import in_memory, rows_of  # noqa: PLC0415
-    from nightune.models.serving.predictor import Predictor, open_model  # noqa: PLC0415
 
     spans, outputs = prediction_spans(rows.inputs), []
     costs = None
-
-    def opened(file: Path) -> "Predictor":
-        return Predictor(open_model(file), dataset.preprocessing, description)
-
     for file in files:
-        predictor = opened(file)
+        opened = partial(_opened, dataset, description, file)
+        predictor = opened()
         outputs.append(np.concatenate([predictor.outputs(in_memory(rows_of(rows.inputs, span))) for span in spans]))
-        if costs is None:
-            size_mb = costs_of_weights(predictor.model.get_weights())["size_mb"]
-            costs = Costs(size_mb, cpu_latency_ms(partial(opened, file), dataset.raw_example))
+        costs = costs or _costs(dataset, predictor, opened)
     assert costs is not None
     return outputs, costs
+
+
+def _costs(dataset: "Dataset", predictor: "Predictor", opened: Callable[[], "Predictor"]) -> Costs:
+    from nightune.models.networks.model_costs import costs_of_weights, cpu_latency_ms  # noqa: PLC0415 - Keras
+
+    size_mb = costs_of_weights(predictor.model.get_weights())["size_mb"]
+    return Costs(size_mb, cpu_latency_ms(opened, dataset.raw_example))
+
+
+def _opened(dataset: "Dataset", description: dict[str, Any], file: Path) -> "Predictor":
+    from nightune.models.serving.predictor import Predictor, open_model  # noqa: PLC0415 - Keras
+
+    return Predictor(open_model(file), dataset.preprocessing, description)
 
 
 def _summaries(
@@ -187,7 +213,7 @@ def _summary(
     from nightune.models.networks.held_out_answers import held_out_answers  # noqa: PLC0415 - Keras
 
     if isinstance(dataset.output_size, tuple):
-        return HeadSummary(why="targets of several axes have no classes or quantities of a row")
+        return HeadSummary(why=SEVERAL_AXES)
     found = held_out_answers(outputs, dataset, head, rows, setting.study.objective.threshold)
     kind = {"regression": "quantities", "multilabel": "labels"}.get(dataset.task, "classes")
     answers = Answers(

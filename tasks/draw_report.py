@@ -75,7 +75,7 @@ def draw_report(store: Store, study: str, study_file: Path, asked: Asked) -> Dra
         _write(output, page)
     kept, short = write_page(store, sweep, page), card(night, str(study_file), advice)
     write_description(store, sweep, night.origin.question, short)
-    numbers = summary(night) | {"ledger": ledger_numbers(night.accounts.ledger), "drift": data_numbers(night)}
+    numbers = summary(night) | {"ledger": ledger_numbers(night), "drift": data_numbers(night)}
     numbers["stopping"] = stopping_numbers(night)
     return DrawnReport(
         file=output or kept,

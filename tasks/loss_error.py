@@ -31,9 +31,9 @@ def record_loss_error(setting: Setting, best: TrialResult) -> None:
     if read_row_error(setting.store, best.run_id) is None:
         try:
             error = _error(setting, best)
-        except (MemoryError, OSError, StoreLostError):
+        except StoreLostError:
             raise
-        except Exception as error_of_model:  # what a lost class or a damaged file raises is up to Keras
+        except Exception as error_of_model:  # of a lost class, a damaged file or memory: no result depends on it
             logger.warning("trial %d · standard error unknown: %s", best.trial.number, cause_of(error_of_model))
             return
         if np.isfinite(error):

@@ -5,7 +5,7 @@ They are runs of the kind `ablation` under the sweep's run: found by key, resume
 
 import logging
 
-from nightune.tasks.confirm_finalists import rules
+from nightune.tasks.confirm_finalists import refuse_changed, rules
 from nightune.tasks.propose_trials import complete_params, content_key
 from nightune.tasks.reporting.night.ablation_section import ablations
 from nightune.tasks.reporting.night.record import read_night
@@ -25,7 +25,8 @@ def missing_ablation(setting: Setting) -> list[Trial]:
     """Return the untrained trainings of the path from the default, each configuration with the study's replicates.
 
     The last one is the winner's: its own replicates stand for it where the sweep is confirmed. A configuration that no
-    recipe allows is left out with a warning. StoreError if the sweep has no path that can be trusted.
+    recipe allows is left out with a warning. StoreError if the sweep has no path that can be trusted, StudyError if the
+    winner was trained by other code.
     """
     night = read_night(setting.store, setting.study.name, setting.sweep)
     found = next((each.path for each in ablations(night) if each.path.is_trusted), None)
@@ -34,6 +35,7 @@ def missing_ablation(setting: Setting) -> list[Trial]:
             f"{setting.sweep.id}: there is no ablation path to train: too few trials, or a surrogate that explains too "
             "little of their differences; search further with --fresh"
         )
+    refuse_changed(setting, night.winner, "--train-ablation", "its steps cannot be compared with it")
     places = [found.start, *(each.params for each in found.steps)]
     if night.confirmed is not None:
         places = places[:-1]

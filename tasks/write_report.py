@@ -22,6 +22,7 @@ from nightune.tasks.tracking.sweeps.failures import write_failures
 from nightune.tasks.tracking.sweeps.findings import read_findings
 from nightune.tasks.tracking.sweeps.importances import read_importance, write_importance
 from nightune.tasks.tracking.sweeps.links import leaderboard_address, view_address
+from nightune.tasks.tracking.sweeps.profiles import read_profile
 from nightune.tasks.tracking.sweeps.shared_views import has_view, write_view
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep, parse_content
 from nightune.tasks.tracking.trials.costs import record_costs
@@ -243,7 +244,9 @@ def _errors(
     if plain_metric(sweep.metric) in SHARE_METRICS:  # otherwise the study need not be read
         content = _content(store, sweep)
         counts = read_row_counts(store, best.run_id)
-        rows = rows_of_share(known_metric(sweep.metric, content), counts, content.get("data"), findings)
+        profile = read_profile(store, sweep)
+        task, metric = "" if profile is None else profile.task, known_metric(sweep.metric, content)
+        rows = rows_of_share(metric, counts, content.get("data"), findings, task)
         return standard_errors(results, confirmation, {}, rows)
     return standard_errors(results, confirmation, {}, None, read_row_error(store, best.run_id))
 

@@ -6,6 +6,8 @@ from nightune.models.data.dataset import Examples
 from nightune.models.networks.heads import Head
 from nightune.models.networks.joint_heads import JointHead
 from nightune.models.networks.metrics import label_losses, log_probabilities
+from nightune.models.networks.positions import logs_at_positions, row_losses_of_positions
+from nightune.vocabulary import POSITIONS
 
 
 def losses_as_trained(head: Head, outputs: np.ndarray, examples: Examples) -> np.ndarray:
@@ -28,6 +30,9 @@ def losses_as_trained(head: Head, outputs: np.ndarray, examples: Examples) -> np
     if head.kind == "labels":
         losses: np.ndarray = label_losses(values, examples.targets.reshape(values.shape), head.is_logits).mean(axis=1)
         return losses
+    if head.kind == POSITIONS:
+        classes = examples.targets.reshape(len(values), -1)
+        return row_losses_of_positions(logs_at_positions(values, classes.shape[1], head.is_logits), classes)
     places = examples.targets.astype(np.int64).reshape(-1)
     chosen: np.ndarray = log_probabilities(values, head.is_logits)[np.arange(len(values)), places]
     return -chosen

@@ -20,10 +20,13 @@ logger = logging.getLogger("nightune")
 
 
 def record_data(store: Store, study: Study, sweep: Sweep, data: PreparedData) -> None:
-    """Write the data's profile and the digest of the user's code to the sweep's run, unless they are there."""
-    tags = client(store).get_run(sweep.run_id).data.tags
-    if names.CODE not in tags:
-        client(store).set_tag(sweep.run_id, names.CODE, _code(study))
+    """Write the digest of today's user code to the run of an unfinished sweep, and the data's profile if it has none.
+
+    Trials of other code are trained again: what the sweep ends with is by today's.
+    """
+    tags, code = client(store).get_run(sweep.run_id).data.tags, _code(study)
+    if tags.get(names.CODE) != code:
+        client(store).set_tag(sweep.run_id, names.CODE, code)
     file = data.folder / PROFILE
     if names.DRIFT in tags or not file.exists():
         return

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 
 import psutil
 
@@ -20,6 +21,7 @@ from nightune.tasks.setting import Setting
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.retry import retry_limit
 from nightune.tasks.tracking.sweeps.ledgers import read_ledger, write_ledger
+from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.analysis.ledger import Ledger, Session, Training
 from nightune.tuning.trial import Trial
 
@@ -37,6 +39,8 @@ class LedgerKeeper:
         self._setting, self._command, self._clock, self._meter = setting, command, clock, meter
         held = read_ledger(setting.store, setting.sweep)
         self._earlier = () if held is None else held.sessions
+        trained = (finished_trials(setting.store, setting.sweep, kind).values() for kind in ("trial", "replicate"))
+        self._is_whole = Ledger(self._earlier).has_all(chain.from_iterable(trained))
         self._began = time.time() - sum(sum(phases.values()) for phases in clock.read().values())
         self._trainings: list[Training] = []
         self._written_at = time.monotonic()
@@ -66,7 +70,8 @@ class LedgerKeeper:
             energy_of=self._meter.names,
             price_per_hour=self._setting.study.limits.price_per_hour,
         )
-        write_ledger(self._setting.store, self._setting.sweep, Ledger((*self._earlier, session)))
+        ledger = Ledger((*self._earlier, session))
+        write_ledger(self._setting.store, self._setting.sweep, ledger, self._is_whole)
         self._written_at = time.monotonic()
 
 

@@ -114,21 +114,24 @@ def test_classes_and_losses_are_those_of_training(size: int) -> None:
         assert held_out_answers(outputs, dataset, head, rows, 0.999).predicted.sum() < found.predicted.sum()
 
 
-@pytest.mark.parametrize("kind", ["classes", "two classes", "labels", "quantities"])
+@pytest.mark.parametrize("kind", ["classes", "two classes", "labels", "quantities", "positions"])
 def test_losses_of_rows_have_the_validation_loss_as_their_mean(kind: str) -> None:
     from nightune.models.data.dataset import Examples
     from nightune.models.networks.heads import Head
     from nightune.models.networks.rows_as_trained import losses_as_trained, standard_error_of_mean
 
     generator = np.random.default_rng(0)
-    size = 1 if kind == "two classes" else 3
+    size = {"two classes": 1, "positions": 5 * 3}.get(kind, 3)
     targets = {
+        "positions": generator.integers(-1, 3, (40, 5)).astype(np.int32),
         "classes": generator.integers(0, 3, 40).astype(np.int32),
         "two classes": generator.integers(0, 2, 40).astype(np.int32),
         "labels": generator.integers(0, 2, (40, 3)).astype(np.int32),
         "quantities": generator.normal(size=(40, 3)).astype(np.float32),
     }[kind]
-    task = {"classes": "multiclass", "two classes": "binary", "labels": "multilabel"}.get(kind, "regression")
+    task = {"classes": "multiclass", "two classes": "binary", "labels": "multilabel", "positions": kind}.get(
+        kind, "regression"
+    )
     outputs, weights = generator.normal(size=(40, size)).astype(np.float32), generator.integers(1, 3, 40) / 2
     rows = Examples(np.zeros((40, 1), np.float32), targets, weights=weights.astype(np.float32))
     head = Head(kind, is_logits=True)

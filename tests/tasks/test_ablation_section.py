@@ -1,9 +1,12 @@
 """The part of the report on what the winner owes to its settings: from the default and from the champion."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from nightune.tasks import train_ablation
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.reporting.night.ablation_section import ablations
 from nightune.tasks.reporting.night.measure import duration
@@ -13,6 +16,7 @@ from nightune.tasks.reporting.night.record import Champion
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.recorded import RecordedTrial, read_params
+from nightune.tuning.errors import StudyError
 from nightune.tuning.trial import Trial
 from tests.tasks.nights import HOSTILE, Page, log_trial
 from tests.tasks.test_effects_figures import swept
@@ -73,3 +77,25 @@ def test_the_params_of_a_run_are_read_or_unknown(store: Store, sweep: Sweep, dat
     assert read_params(store, "0" * 32) == {}
     client(store).set_tag(run, "nightune.params", "[")
     assert read_params(store, run) == {}
+
+
+def test_a_seed_that_was_trained_twice_counts_once_by_its_last_training() -> None:
+    subject = swept(trials=40)
+    path = ablations(subject)[0].path
+    trial = Trial(0, dict(path.start), 1, "k")
+    found = [replace(subject.full[0], objective=score, trial=trial) for score in (0.7, 0.5)]
+    times = (2.0, 1.0)
+    trained = replace(subject, ablation=tuple(map(RecordedTrial, found, times)))
+    rings = drawn(trained).json["specs"]["ablation-default"]["layer"][3]["data"]["values"]
+    assert [row["trained"] for row in rings] == [pytest.approx(70.0)]
+
+
+def test_a_path_to_a_winner_of_other_code_is_not_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = swept(trials=40)
+    setting: Any = SimpleNamespace(
+        store=None, sweep=subject.sweep, study=SimpleNamespace(name="flowers", path="flowers.toml"), data=None
+    )
+    monkeypatch.setattr(train_ablation, "read_night", lambda *_: subject)
+    with pytest.raises(StudyError, match="other code") as found:
+        train_ablation.missing_ablation.fn(setting)
+    assert "--train-ablation" in str(found.value)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nightune.tasks.prepared_data import PreparedData
+from nightune.tasks.reporting.night.answers_section import answers_heading
 from nightune.tasks.reporting.night.page import Context, draw_page
 from nightune.tasks.reporting.night.record import read_night
 from nightune.tasks.tracking.store.store import Store, client
@@ -16,8 +17,11 @@ from nightune.tuning.analysis.confirmation import Finalist, confirm
 from nightune.tuning.analysis.held_out.answers import Answers
 from nightune.tuning.analysis.held_out.slices import HeldColumn
 from nightune.tuning.analysis.held_out.summarize import summarize
-from nightune.tuning.analysis.held_out.summary import FinalistAnswers, HeadSummary
+from nightune.tuning.analysis.held_out.summary import Calibration, FinalistAnswers, Group, HeadSummary
 from tests.tasks.nights import HOSTILE, SCORES, Page, confirmation, log_trial, night, result
+
+A_LABEL = Group("a", 3.0, 1.0, 0.4, 1.0, None)
+SOUND = Calibration("error", 0.01, 0.01, 0.02, ())
 
 
 def of_classes(**changes: Any) -> HeadSummary:
@@ -92,3 +96,23 @@ def test_a_sweep_of_an_earlier_version_says_that_answers_are_not_recorded() -> N
     assert "What the finalists get wrong is not recorded" in page.text
     without = drawn(night([result(n, score) for n, score in enumerate(SCORES)]))
     assert "What the finalists get wrong" not in without.text
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (HeadSummary(why="targets of several axes"), "is not shown"),
+        (HeadSummary(kind="quantities"), "Nothing in the winner's 359"),
+        (HeadSummary(kind="classes", examined=3), "No slice of the winner's 359"),
+        (HeadSummary(kind="labels", examined=3, groups=(A_LABEL,)), "No slice or label of"),
+        (HeadSummary(kind="classes", calibration=SOUND), "probabilities are not off"),
+        (HeadSummary(kind="quantities", calibration=SOUND), "quantiles are not off"),
+    ],
+)
+def test_the_heading_names_only_what_was_compared_with_chance(head: HeadSummary, words: str) -> None:
+    subject = night(
+        [result(0, 0.9)],
+        confirmation=confirmation(0.95),
+        answers={0: FinalistAnswers("validation", 359, ("a",), (head,))},
+    )
+    assert words in answers_heading(subject)

@@ -81,6 +81,10 @@ def test_equal_data_drifts_nowhere_and_edited_code_is_a_change(
     code.write_text("def build():\n    return 1\n")
     held = prepared(data, (0.5, 0.0), "one")
     record_data(store, asked, sweep, held)
+    begun = client(store).get_run(sweep.run_id).data.tags[names.CODE]
+    code.write_text("def build():\n    return 3\n")
+    record_data(store, asked, sweep, held)
+    assert client(store).get_run(sweep.run_id).data.tags[names.CODE] != begun  # of the code that it ends with
     finish_sweep(store, sweep, "", [])
     code.write_text("def build():\n    return 2\n")
     later = open_sweep(store, study, "data-1", fresh=True, planned_trials=3)  # type: ignore[arg-type]

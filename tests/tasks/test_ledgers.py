@@ -1,6 +1,7 @@
 """The ledger of a sweep: kept by its commands, read from MLflow, written on the page."""
 
 import json
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -8,8 +9,10 @@ from typing import Any
 import pytest
 
 from nightune.phases import CONFIRMATION, IDLE, PREPARATION, SEARCH, TRAINING, stage
+from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.reporting.ledger_keeper import command_clock, counted_training, ledger_kept
 from nightune.tasks.reporting.night.accounts import Accounts
+from nightune.tasks.reporting.night.card import card
 from nightune.tasks.reporting.night.ledger_part import entries, ledger_numbers
 from nightune.tasks.reporting.night.page import Context, draw_page
 from nightune.tasks.setting import Setting
@@ -20,7 +23,7 @@ from nightune.tasks.tracking.sweeps.sweeps import Sweep, SweepStatus
 from nightune.tuning.analysis.ledger import Ledger, Session, Training
 from nightune.tuning.study.sections import Limits
 from nightune.tuning.trial import Trial
-from tests.tasks.nights import Page, night, result
+from tests.tasks.nights import Page, log_trial, night, result
 
 SESSION = Session(
     "tune",
@@ -92,9 +95,43 @@ def test_the_page_has_time_energy_and_money_by_trial() -> None:
         assert words in text
     assert "cost 1.00" in text
     assert "75\u00a0%" in text  # of trial 0
-    numbers = ledger_numbers(subject.accounts.ledger)
+    numbers = ledger_numbers(subject)
     assert numbers is not None
+    assert numbers["is_whole"]
     assert (numbers["cost"], numbers["energy_kwh"], numbers["device_seconds"]) == (1.0, 0.002, 86.0)
+
+
+def test_a_ledger_without_some_trials_is_said_to_be_of_some_commands() -> None:
+    held = [result(number, 0.9) for number in range(3)]  # 2 by a command that kept no ledger
+    subject = replace(night(held), accounts=Accounts(ledger=Ledger((SESSION,))))
+    text = Page(draw_page(subject, Context("a.toml", "sqlite:///a.db"))).text.partition("What it cost")[2]
+    assert "took more" in text
+    assert "--workers" in text
+    assert "at least" in card(subject, "a.toml", [])
+    numbers = ledger_numbers(subject)
+    assert numbers is not None
+    assert not numbers["is_whole"]
+    assert "at least" not in card(replace(subject, trials=subject.trials[:2]), "a.toml", [])
+
+
+def test_the_ledger_of_a_later_command_does_not_stand_for_the_sweep(
+    setting: Setting, trial: Trial, data: PreparedData
+) -> None:
+    log_trial(setting.store, setting.sweep, data, 5, [0.5, 0.3])
+    work(setting, trial, "promote")
+    metrics = client(setting.store).get_run(setting.sweep.run_id).data.metrics
+    assert math.isnan(metrics[names.HOURS])
+    assert names.COST not in metrics
+    assert read_ledger(setting.store, setting.sweep) is not None
+
+
+def test_a_cost_that_is_no_longer_known_is_not_kept(setting: Setting, trial: Trial) -> None:
+    work(setting, trial)
+    free = SimpleNamespace(limits=Limits())
+    work(replace(setting, study=free), trial, "promote")  # type: ignore[arg-type]
+    metrics = client(setting.store).get_run(setting.sweep.run_id).data.metrics
+    assert math.isnan(metrics[names.COST])
+    assert metrics[names.HOURS] > 0
 
 
 def test_a_page_without_a_ledger_says_so_and_one_without_counters() -> None:

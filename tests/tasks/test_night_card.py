@@ -11,16 +11,19 @@ from nightune.tasks import publish_night
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.reporting.night.accounts import Accounts
 from nightune.tasks.reporting.night.card import card, escaped
+from nightune.tasks.reporting.night.data_part import since_part
 from nightune.tasks.reporting.night.next_steps import Advice
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store, client
-from nightune.tasks.tracking.sweeps.origins import BEGIN, END, read_origin, write_description
+from nightune.tasks.tracking.sweeps.origins import BEGIN, END, Origin, read_origin, write_description
+from nightune.tasks.tracking.sweeps.profiles import DataProfile
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.write_report import read_report
-from nightune.tuning.analysis.ledger import Ledger, Session
+from nightune.tuning.analysis.ledger import Ledger, Session, Training
 from nightune.tuning.analysis.next_steps.steps import Step
 from nightune.tuning.analysis.promotion_gate import Decision
-from tests.tasks.nights import HOSTILE, SCORES, confirmation, log_trial, night, result, verdict
+from nightune.tuning.analysis.sweep_comparison import ComparedSweep, compare_nights
+from tests.tasks.nights import ACCURACY, HOSTILE, SCORES, confirmation, log_trial, night, result, verdict
 
 QUESTION = "Which rate is best?"
 
@@ -30,7 +33,8 @@ def described(store: Store, sweep: Sweep) -> str:
 
 
 def test_a_card_has_the_answer_the_cost_the_steps_and_a_link() -> None:
-    session = Session("tune", 0.0, {SEARCH: {TRAINING: 90.0}}, price_per_hour=40.0)
+    trainings = tuple(Training(number, 0, SEARCH, 4, 15.0) for number in range(len(SCORES)))
+    session = Session("tune", 0.0, {SEARCH: {TRAINING: 90.0}}, trainings, price_per_hour=40.0)
     results = [result(number, score) for number, score in enumerate(SCORES)]
     subject = night(results, verdict=verdict(Decision.REFUSED, 3), accounts=Accounts(ledger=Ledger((session,))))
     text = card(subject, "flowers.toml", [Advice(Step("Search *lower* rates", "because"))])
@@ -83,3 +87,30 @@ def test_the_question_of_a_sweep_is_that_of_its_study_after_a_report(store: Stor
     before = read_origin(store, sweep).question
     write_description(store, sweep, before, "an answer")
     assert read_origin(store, sweep).question == before == QUESTION
+
+
+@pytest.mark.parametrize(("metric", "scaled"), [("val_loss", False), ("val_mae", True), ("val_mae", False)])
+def test_a_score_of_another_metric_or_unit_is_not_written_in_that_of_this_night(metric: str, scaled: bool) -> None:
+    def compared(number: int, name: str, is_scaled: bool) -> ComparedSweep:
+        content = {"data": {"scale_target": is_scaled}}
+        return ComparedSweep(f"flowers-{number}", name, "minimize", {}, content, [result(0, 0.43)])
+
+    since = compare_nights(compared(0, metric, scaled), compared(1, "val_mae", False))
+    of_mae = replace(ACCURACY, id="flowers-1", metric="val_mae", direction="minimize")
+    subject = replace(night([result(0, 0.43)], sweep=of_mae), accounts=Accounts(since=since))
+    part = since_part(subject)
+    assert part is not None
+    is_alike = (metric, scaled) == ("val_mae", False)
+    assert part["winners"][0]["search"].startswith("0.43")
+    assert (metric in part["winners"][0]["search"]) != is_alike
+    assert part["winners"][1]["search"] == "0.43"
+    assert ("Its winner, trial 0" in card(subject, "a.toml", [])) == is_alike
+
+
+@pytest.mark.parametrize(("task", "has_doubt"), [("multiclass", True), ("positions", False)])
+def test_an_accuracy_of_positions_has_no_doubt_by_rows_and_a_fine_floor(task: str, has_doubt: bool) -> None:
+    accounts = Accounts(profile=DataProfile("a.py", task, {"validation": 50}, {}))
+    held = night([result(0, 0.998), result(1, 0.995)], origin=Origin(90.0, content={"data": {"source": "a.py:load"}}))
+    subject = replace(held, accounts=accounts, row_counts={"validation": 50})
+    assert ("50 held-out rows" in card(subject, "a.toml", [])) == has_doubt
+    assert (subject.measure.drawn(0.998) == subject.measure.drawn(0.995)) == has_doubt

@@ -1,6 +1,7 @@
 """Only checkpoints of inferior trials are pruned; a store can be checked, repaired and moved."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ from nightune.tasks.doctor import examine, repair
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.lock import study_lock
-from nightune.tasks.tracking.store.names import CHECKPOINT
+from nightune.tasks.tracking.store.names import CHECKPOINT, MLFLOW_PARENT
 from nightune.tasks.tracking.store.store import Store, client, open_store
 from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, finish_sweep
+from nightune.tasks.tracking.trials.damages import damaged_runs
+from nightune.tasks.tracking.trials.failed_runs import retire
 from nightune.tasks.tracking.trials.prune import prune
 from nightune.tasks.tracking.trials.trial_log import TrialLog
 from nightune.tasks.tracking.trials.trials import finished_trials
@@ -77,6 +80,20 @@ def test_a_consistent_store_needs_no_repair(store: Store, results: list[TrialRes
     findings = examine(store)
     assert [finding for finding in findings if not finding.is_well] == []
     assert {"store", "disk"} <= {finding.subject for finding in findings}
+
+
+def test_an_audit_is_under_its_trial_even_if_that_is_trained_again(
+    store: Store, results: list[TrialResult], sweep: Sweep, data: PreparedData
+) -> None:
+    found = results[4]
+    audited = replace(found.trial, key="a" * 16, replicate_of=found.run_id, is_audit=True)
+    run = TrialLog(store, sweep, audited, {}, data).finish(result_of(audited, epochs=1, best_epoch=1), None)
+    retire(store, {found.run_id: "other code"})
+    assert list(damaged_runs(store, sweep.experiment_id)) == []
+    client(store).set_tag(run, MLFLOW_PARENT, sweep.run_id)
+    damages = list(damaged_runs(store, sweep.experiment_id))
+    assert len(damages) == 1
+    assert "the run of their trial" in damages[0]
 
 
 def test_leftovers_of_a_kill_are_found_and_repaired(

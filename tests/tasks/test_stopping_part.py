@@ -11,6 +11,7 @@ from nightune.tasks.reporting.night.page import Context, draw_page
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.stopping_part import stopping_numbers
 from nightune.tasks.tracking.sweeps.origins import Origin
+from nightune.tuning.analysis.early_stopping import audit_key
 from nightune.tuning.analysis.ledger import Ledger, Session, Training
 from nightune.tuning.trial import Status
 from tests.tasks.nights import HOSTILE, Page, night, result
@@ -24,7 +25,8 @@ def halted(number: int, score: float, epochs: int, status: Status = Status.STOPP
 
 def stopped_night(*audits: Any, **accounts: Any) -> Night:
     trials = [result(0, 0.9, epochs=10), halted(1, 0.8, 4), halted(2, 0.7, 2, Status.NOT_PROMOTED)]
-    marked = tuple(replace(each, trial=replace(each.trial, is_audit=True)) for each in audits)
+    held = [(each, replace(each.trial, key=audit_key(each.trial.key), is_audit=True)) for each in audits]
+    marked = tuple(replace(each, trial=trial) for each, trial in held)
     return night(trials, origin=BUDGET, accounts=Accounts(audits=marked, **accounts))
 
 

@@ -1,13 +1,24 @@
 """The account of early stopping, and the regret that the audit of a random share measures."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from nightune.tuning.analysis.early_stopping import Audited, audited_pairs, regret, saved, stopped, to_audit
-from nightune.tuning.trial import Status, Trial, TrialResult
+from nightune.tuning.analysis.early_stopping import (
+    Audited,
+    audit_key,
+    audited_pairs,
+    ended_with_search,
+    regret,
+    regret_of,
+    saved,
+    stopped,
+    to_audit,
+)
+from nightune.tuning.trial import Bracket, Rung, Status, Trial, TrialResult
 
 BUDGET = 10
 
@@ -98,9 +109,40 @@ def test_intervals_hold_the_truth_of_all_stopped_trials_in_95_of_100_draws() -> 
     assert averaged >= 0.92 * 200  # skewed: Student's interval is approximate
 
 
+def audit(number: int, epochs: int, status: Status, score: float, of: str | None = None) -> TrialResult:
+    held = result(number, epochs, status, score, is_audit=True)
+    return replace(held, trial=replace(held.trial, key=audit_key(str(number) if of is None else of)))
+
+
 def test_trials_are_paired_with_their_audits_and_one_that_diverged_has_no_score() -> None:
-    audits = [result(3, 10, Status.COMPLETED, 0.9, is_audit=True), result(1, 7, Status.DIVERGED, 0.8, is_audit=True)]
-    pairs = audited_pairs(RESULTS, [*audits, result(9, 10, Status.COMPLETED)])
+    audits = [audit(3, 10, Status.COMPLETED, 0.9), audit(1, 7, Status.DIVERGED, 0.8)]
+    pairs = audited_pairs(RESULTS, [*audits, audit(9, 10, Status.COMPLETED, 0.9)], BUDGET)
     assert [(each.trial, each.search, each.stopped_at) for each in pairs] == [(1, 0.8, 5), (3, 0.8, 4)]
     assert math.isnan(pairs[0].full)
     assert pairs[1].full == 0.9
+
+
+def test_audits_of_trials_that_are_no_longer_stopped_or_were_trained_again_are_left_out() -> None:
+    ended = [audit(each, 10, Status.COMPLETED, 0.9) for each in (0, 1, 3)]  # 0 was continued to the end since
+    ended.append(audit(3, 10, Status.COMPLETED, 0.7, of="by other code"))
+    found = regret_of(RESULTS, ended, BUDGET, "maximize")
+    assert found is not None
+    assert (found.audited, found.stopped) == (2, 2)
+    assert found.missed == pytest.approx(0.1)
+
+
+def test_trials_that_waited_for_the_next_rung_when_the_search_ended_were_not_stopped() -> None:
+    done, last = (Bracket((Rung(4, 1), Rung(2, 3), Rung(1, 9)), first) for first in (0, 4))
+    scores = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+    epochs = (1, 1, 3, 9, 1, 1, 1, 3)  # of the second bracket, trial 6 was to train to epoch 3, and 7 to epoch 9
+    halted = [
+        result(number, trained, Status.COMPLETED if trained == 9 else Status.NOT_PROMOTED, score)
+        for number, (trained, score) in enumerate(zip(epochs, scores, strict=True))
+    ]
+    ended = ended_with_search(halted, (done, last), "maximize")
+    assert ended == {6, 7}
+    assert [each.trial.number for each in stopped(halted, 9, ended)] == [0, 1, 2, 4, 5]
+    assert ended_with_search(halted[:4], (done, last), "maximize") == set()
+    assert ended_with_search([], (done, last), "maximize") == set()
+    of_both = regret_of(halted, [audit(6, 9, Status.COMPLETED, 0.9)], 9, "maximize", ended)
+    assert of_both is None

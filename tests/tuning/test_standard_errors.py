@@ -76,6 +76,11 @@ def test_only_an_unweighted_accuracy_is_a_share_of_rows(
     assert rows_of_share(metric, rows, data) == expected
 
 
+@pytest.mark.parametrize(("task", "expected"), [("positions", None), ("multiclass", 5), ("", 5)])
+def test_an_accuracy_of_positions_is_no_share_of_rows(task: str, expected: int | None) -> None:
+    assert rows_of_share("val_accuracy", {"validation": 5}, {"source": "rows.py:load"}, (), task) == expected
+
+
 @pytest.mark.parametrize(("by_rows", "expected"), [(False, None), (True, 5)])
 def test_an_accuracy_weighted_by_an_array_is_no_share_of_rows(by_rows: bool, expected: int | None) -> None:
     from nightune.models.data.weights import RowWeights

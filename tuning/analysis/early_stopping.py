@@ -1,14 +1,15 @@
 """What early stopping saved, and what it cost: the account of a sweep, and the regret that its audit measures."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from nightune.tuning.analysis.leaderboard import leaderboard
 from nightune.tuning.analysis.quantiles import student_quantile
-from nightune.tuning.trial import Status, TrialResult
+from nightune.tuning.trial import Bracket, Status, TrialResult, trial_key
 from nightune.vocabulary import sign_of
 
 STOPPED = (Status.STOPPED_EARLY, Status.NOT_PROMOTED)  # by a rule, or at a rung
@@ -59,16 +60,43 @@ class Regret:
     confidence: float = CONFIDENCE
 
 
-def stopped(results: Iterable[TrialResult], epochs: int) -> list[TrialResult]:
-    """Return the trials that a rule or a rung ended before the budget, in epochs, by their number."""
-    found = (each for each in results if each.status in STOPPED and each.epochs < epochs)
+def ended_with_search(results: Iterable[TrialResult], brackets: Sequence[Bracket], direction: str) -> set[int]:
+    """Return the numbers of the trials that the end of a search, not a rung, kept from the next rung.
+
+    They are of the last bracket that began: of the best that halted at a rung, as many as the next one had to take yet.
+    """
+    trained = [each for each in results if each.epochs]
+    last = max((each.trial.number for each in trained), default=-1)
+    begun = [bracket for bracket in brackets if bracket.first <= last]
+    if not begun:
+        return set()
+    bracket, found = max(begun, key=lambda each: each.first), set()
+    held = [each for each in leaderboard(trained, direction) if each.trial.number >= bracket.first and each.is_ranked]
+    for rung, following in pairwise(bracket.rungs):
+        beyond = sum(each.epochs > rung.epochs for each in held)
+        waiting = [each for each in held if each.status in STOPPED and each.epochs == rung.epochs]
+        entrants = waiting[: max(0, following.trials - beyond)]
+        found |= {each.trial.number for each in entrants if each.status is Status.NOT_PROMOTED}
+    return found
+
+
+def stopped(results: Iterable[TrialResult], epochs: int, ended: Collection[int] = ()) -> list[TrialResult]:
+    """Return the trials that a rule or a rung ended before the budget, in epochs, by their number.
+
+    `ended` are the numbers of those that the end of the search halted instead (`ended_with_search`).
+    """
+    found = (
+        each for each in results if each.status in STOPPED and each.epochs < epochs and each.trial.number not in ended
+    )
     return sorted(found, key=lambda each: each.trial.number)
 
 
-def saved(results: Iterable[TrialResult], epochs: int, pace: Mapping[int, float]) -> list[Saved]:
+def saved(
+    results: Iterable[TrialResult], epochs: int, pace: Mapping[int, float], ended: Collection[int] = ()
+) -> list[Saved]:
     """Return what each stopped trial saved; `pace` has the seconds of an epoch by trial, else its mean is taken."""
     found = []
-    for each in stopped(results, epochs):
+    for each in stopped(results, epochs, ended):
         mean = each.seconds / each.epochs if each.epochs else math.nan
         left = epochs - each.epochs
         found.append(Saved(each, left, left * pace.get(each.trial.number, mean)))
@@ -91,22 +119,37 @@ def to_audit(candidates: Sequence[TrialResult], share: float, seed: Sequence[int
     return sorted(chosen, key=lambda each: each.trial.number)
 
 
-def audited_pairs(results: Iterable[TrialResult], audits: Iterable[TrialResult]) -> list[Audited]:
-    """Pair the trials of the search with their audits, by number."""
-    by_number = {each.trial.number: each for each in results}
-    pairs = [(by_number[each.trial.number], each) for each in audits if each.trial.number in by_number]
+def audit_key(key: str) -> str:
+    """Return the key of the audit of a trial with this key."""
+    return trial_key({"audit": key})
+
+
+def audited_pairs(
+    results: Iterable[TrialResult], audits: Iterable[TrialResult], epochs: int, ended: Collection[int] = ()
+) -> list[Audited]:
+    """Pair the stopped trials of the search with their audits, by key; `epochs` is the budget.
+
+    Audits of other trials are left out: of one that was trained again by other code, or later beyond its stop.
+    """
+    by_key = {audit_key(each.trial.key): each for each in stopped(results, epochs, ended)}
+    pairs = {each.trial.key: (by_key[each.trial.key], each) for each in audits if each.trial.key in by_key}
     return [
         Audited(before.trial.number, before.objective, after.objective if after.is_ranked else math.nan, before.epochs)
-        for before, after in sorted(pairs, key=lambda pair: pair[0].trial.number)
+        for before, after in sorted(pairs.values(), key=lambda pair: pair[0].trial.number)
     ]
 
 
 def regret_of(
-    results: Sequence[TrialResult], audits: Iterable[TrialResult], epochs: int, direction: str
+    results: Sequence[TrialResult],
+    audits: Iterable[TrialResult],
+    epochs: int,
+    direction: str,
+    ended: Collection[int] = (),
 ) -> Regret | None:
     """Return what stopping cost in a sweep, from its trials, their audits and the budget in epochs."""
     best = next((each.objective for each in leaderboard(results, direction) if each.is_ranked), math.nan)
-    return regret(audited_pairs(results, audits), len(stopped(results, epochs)), best, direction)
+    pairs, candidates = audited_pairs(results, audits, epochs, ended), stopped(results, epochs, ended)
+    return regret(pairs, len(candidates), best, direction)
 
 
 def regret(audited: Sequence[Audited], stopped_count: int, best: float, direction: str) -> Regret | None:

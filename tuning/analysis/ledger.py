@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from nightune.phases import COMPILING, IDLE, TRACKING, TRAINING, VALIDATION, WAITING
+from nightune.phases import AUDIT, COMPILING, IDLE, TRACKING, TRAINING, VALIDATION, WAITING
+from nightune.tuning.trial import TrialResult
 
 ON_DEVICE = (TRAINING, COMPILING, VALIDATION)
 PHASES = (TRAINING, COMPILING, VALIDATION, TRACKING, WAITING, IDLE)
@@ -88,6 +89,16 @@ class Ledger:
             if each.price_per_hour is not None
         ]
         return sum(priced) if priced and len(priced) == len(self.sessions) else None
+
+    def has_all(self, trained: Iterable[TrialResult]) -> bool:
+        """True if the commands trained all of these trials and replicates; else the sums are of some commands alone.
+
+        Commands with several workers keep no ledger, nor do earlier versions, and a killed one loses its last seconds.
+        """
+        known = {
+            (each.trial, each.replicate) for held in self.sessions for each in held.trainings if each.stage != AUDIT
+        }
+        return all((each.trial.number, each.trial.replicate) in known for each in trained if each.epochs)
 
     @property
     def stages(self) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.analysis.importance import TOP_SHARE
 from nightune.tuning.analysis.leaderboard import leaderboard, varying_params
-from nightune.tuning.analysis.metric_values import MetricValues
+from nightune.tuning.analysis.metric_values import MetricValues, search_unit
 from nightune.tuning.trial import TrialResult, Value
 from nightune.vocabulary import DEFAULT_LOSS, LOSS_SAID
 
@@ -50,6 +50,8 @@ class Score:
     verdict: str
     values: MetricValues | None = None
     trial: int | None = None  # the confirmed winner, or the best of the search
+    metric: str = ""
+    unit: str = ""  # of a scaled target, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,8 @@ def _score(night: ComparedSweep) -> Score:
         verdict=night.verdict,
         values=night.values,
         trial=None if (best := _winner(night)) is None else best.trial.number,
+        metric=night.metric,
+        unit=search_unit(night.metric, night.content),
     )
 
 

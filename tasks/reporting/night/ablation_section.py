@@ -119,11 +119,15 @@ def _configurations(path: AblationPath) -> list[Params]:
 
 
 def _trained(night: Night, params: Params) -> list[float]:
-    """Return the scores of the trainings of a configuration, of the winner's its replicates; finite ones alone."""
+    """Return the scores of the trainings of a configuration, of the winner's its replicates; finite ones alone.
+
+    Of several trainings with one seed, by code that changed between them, the last one counts.
+    """
     winner = night.winner
     runs = [*night.ablation, *(each for each in night.replicates if _is_of(each.result, winner))]
-    held = [each.result for each in runs if _holds(each.result.trial.params, params)]
-    return [each.objective for each in held if each.is_ranked]
+    held = [each for each in runs if _holds(each.result.trial.params, params)]
+    last = {each.result.trial.seed: each.result for each in sorted(held, key=lambda each: each.ended)}
+    return [each.objective for each in last.values() if each.is_ranked]
 
 
 def _is_of(result: TrialResult, winner: TrialResult | None) -> bool:

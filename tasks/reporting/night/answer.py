@@ -183,7 +183,8 @@ def _row_doubt(night: Night) -> str:
         reach = fold_reach(by_folds.by_trial[night.winner.trial.number], _folds(night), 0.95)
         return f"Over its folds the score is uncertain by ±{night.measure.points(reach)} or more. "
     data = night.origin.content.get("data", {})
-    rows = rows_of_share(night.known_metric(night.sweep.metric), night.row_counts, data, night.findings)
+    metric = night.known_metric(night.sweep.metric)
+    rows = rows_of_share(metric, night.row_counts, data, night.findings, night.task)
     if not rows and night.row_error is not None:
         by_rows = night.measure.points(normal_quantile(0.975) * night.row_error)
         return f"By its held-out rows alone it is uncertain by ±{by_rows} at 95{SPACE}%. "

@@ -53,8 +53,26 @@ def answers_heading(night: Night) -> str:
     answers = None if winner is None else night.answers.get(winner.trial.number)
     if answers is None or not answers.heads:
         return "What the finalists get wrong is not recorded" if answers is None else "No answers of the winner"
+    if all(head.why for head in answers.heads):
+        return "What the winner gets wrong is not shown"
     said = next((text for head in answers.heads for text in _findings(head)), "")
-    return said or f"No group of its {count(answers.rows, 'held-out row')} is worse than chance explains"
+    return said or _nothing_found(answers)
+
+
+def _nothing_found(answers: FinalistAnswers) -> str:
+    """Name what was compared with chance, and no more than that."""
+    heads, rows = answers.heads, count(answers.rows, "held-out row")
+    groups = ["slice"] if any(head.examined for head in heads) else []
+    groups += dict.fromkeys("label" if head.kind == "labels" else "class" for head in heads if head.groups)
+    if groups:
+        return f"No {' or '.join(groups)} of the winner's {rows} is worse than chance explains"
+    calibrated = ("quantiles" if head.kind == "quantities" else "probabilities" for head in heads if head.calibration)
+    tested = list(dict.fromkeys(calibrated))
+    if any(each.calibration is not None for head in heads for each in head.residuals):
+        tested.append("predictions")
+    if not tested:
+        return f"Nothing in the winner's {rows} could be compared with chance"
+    return f"The winner's {' and '.join(tested)} are not off by more than chance on {rows}"
 
 
 def _findings(head: HeadSummary) -> Iterator[str]:

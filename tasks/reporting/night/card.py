@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from nightune.tasks.reporting.night.answer import answer, headline
 from nightune.tasks.reporting.night.data_part import since_part
-from nightune.tasks.reporting.night.ledger_part import money_text
+from nightune.tasks.reporting.night.ledger_part import has_whole_ledger, money_text
 from nightune.tasks.reporting.night.measure import duration
 from nightune.tasks.reporting.night.next_steps import Advice
 from nightune.tasks.reporting.night.record import Night
@@ -53,6 +53,9 @@ def _cost(night: Night) -> str:
         return ""
     money = "" if ledger.cost is None else f", cost {money_text(ledger.cost)}"
     share = f"{100 * ledger.device_seconds / ledger.seconds:.0f} %"
+    if not has_whole_ledger(night):
+        took = f"It took at least {duration(ledger.seconds)}{money}, in the commands that keep a ledger"
+        return escaped(f"{took}; for {share} of it the device worked.")
     return escaped(f"It took {duration(ledger.seconds)}{money}; for {share} of it the device worked.")
 
 
@@ -64,5 +67,6 @@ def _since(night: Night) -> str:
     drift = f" Drifted: {', '.join(drifted[:3])}{' and others' if len(drifted) > 3 else ''}." if drifted else ""
     before = since["winners"][0]
     score = before["confirmed"] if before["confirmed"] != "–" else before["search"]
-    last = f" Its winner, trial {before['trial']}, had {score} ({before['verdict']})." if before["trial"] != "–" else ""
+    is_known = before["trial"] != "–" and since["has_one_unit"]
+    last = f" Its winner, trial {before['trial']}, had {score} ({before['verdict']})." if is_known else ""
     return escaped(f"{since['heading']}.{last}{drift}")

@@ -4,13 +4,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from nightune.tasks.reporting.night.measure import SPACE
+from nightune.tasks.reporting.night.measure import SPACE, Measure
 from nightune.tasks.reporting.night.phrases import count
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.tables import Row
 from nightune.tasks.tracking.sweeps.profiles import DataNews, DataProfile
 from nightune.tuning.analysis.drift import LEVEL, SMALLEST, Drift
-from nightune.tuning.analysis.sweep_comparison import Change, Score
+from nightune.tuning.analysis.sweep_comparison import METRIC_CODE, Change, Difference, Score
 from nightune.tuning.analysis.value_text import value_text
 
 MOST_DRIFTS = 12
@@ -47,12 +47,19 @@ def since_part(night: Night) -> dict[str, Any] | None:
         "heading": _since_heading(found.scores[0].sweep, changes),
         "changes": [_change_row(each) for each in changes[:MOST_CHANGES]],
         "left": max(0, len(changes) - MOST_CHANGES),
-        "winners": [_winner_row(night, score) for score in found.scores],
+        "winners": [_winner_row(night, score, has_one_unit(found)) for score in found.scores],
+        "has_one_unit": has_one_unit(found),
         "params": [_change_row(each) for each in found.best_params],
         "is_comparable": found.is_comparable,
         "before": found.scores[0].sweep,
         "after": found.scores[1].sweep,
     }
+
+
+def has_one_unit(found: Difference) -> bool:
+    """Return True if the scores of both nights are of one metric in one unit, whatever their data."""
+    before, after = ((each.metric, each.unit) for each in found.scores)
+    return before == after and METRIC_CODE not in {each.name for each in found.changes}
 
 
 def data_numbers(night: Night) -> Row | None:
@@ -170,22 +177,31 @@ def _plain_name(name: str) -> str:
     return name.removeprefix("space.").replace(".domain.", " · ")
 
 
-def _winner_row(night: Night, score: Score) -> Row:
-    m = night.measure
+def _winner_row(night: Night, score: Score, has_one_unit: bool) -> Row:
+    is_now = score.sweep == night.sweep.id
+    is_ours, m = is_now or has_one_unit, night.measure
     is_known = score.confirmed is not None and math.isfinite(score.confirmed)
     interval = "–"
     if is_known and score.low is not None and score.high is not None and math.isfinite(score.low):
-        interval = " to ".join(m.text(each) for each in m.within_limits(score.low, score.high))
+        ends = m.within_limits(score.low, score.high) if is_ours else (score.low, score.high)
+        interval = " to ".join(_score_text(m, score, each, is_ours) for each in ends)
     decision, _, reason = score.verdict.partition(": ")
     return {
         "sweep": score.sweep,
         "trial": "–" if score.trial is None else str(score.trial),
-        "search": "–" if score.searched is None else m.text(score.searched),
-        "confirmed": m.text(score.confirmed or 0.0) if is_known else "–",
+        "search": "–" if score.searched is None else _score_text(m, score, score.searched, is_ours),
+        "confirmed": _score_text(m, score, score.confirmed or 0.0, is_ours) if is_known else "–",
         "interval": interval,
         "on_sealed": "–" if score.values is None else f"{score.values.challenger:.4g}",
         "verdict": decision or "not judged",
         "reason": reason,
         "trials": score.trials,
-        "is_now": score.sweep == night.sweep.id,
+        "is_now": is_now,
     }
+
+
+def _score_text(m: Measure, score: Score, value: float, is_ours: bool) -> str:
+    """Return a score as this night writes its own; of another metric or unit as a number with its name."""
+    if is_ours:
+        return m.text(value)
+    return f"{value:.4g}{SPACE}{score.metric}{f' in {score.unit}' if score.unit else ''}"

@@ -26,6 +26,10 @@ from nightune.tuning.study.budgets import brackets
 from nightune.tuning.study.search_section import SearchSection
 
 MOST_TRIALS = 10
+OF_SOME = (
+    "Not all trials are in it: commands with --workers, and earlier versions, keep none, and a command that is killed "
+    "loses its last seconds."
+)
 OPTIMIZER = "optimizer"
 SEARCH_PHASES = {
     TRAINING: "updates of weights; compiled engines predict the validation rows in the same call",
@@ -69,12 +73,18 @@ def ledger_part(night: Night) -> dict[str, Any] | None:
     if ledger is None or not ledger.seconds:
         return None
     return {
-        "heading": _heading(ledger),
+        "heading": _heading(ledger, has_whole_ledger(night)),
         "facts": _facts(ledger),
         "entries": entries(ledger),
         "tables": _tables(night, ledger),
-        "note": _note(ledger),
+        "note": _note(ledger) if has_whole_ledger(night) else f"{_note(ledger)} {OF_SOME}",
     }
+
+
+def has_whole_ledger(night: Night) -> bool:
+    """Return True if the ledger has every trial and replicate; else its sums are the least that the sweep took."""
+    ledger = night.accounts.ledger
+    return ledger is not None and ledger.has_all(each.result for each in (*night.trials, *night.replicates))
 
 
 def entries(ledger: Ledger) -> list[Entry]:
@@ -95,11 +105,13 @@ def entries(ledger: Ledger) -> list[Entry]:
     return found + [each for stage, said in STAGES.items() for each in of_stage(stage, said)]
 
 
-def ledger_numbers(ledger: Ledger | None) -> Row | None:
+def ledger_numbers(night: Night) -> Row | None:
     """Return the numbers of the ledger for `--json`."""
+    ledger = night.accounts.ledger
     if ledger is None:
         return None
     return {
+        "is_whole": has_whole_ledger(night),
         "seconds": ledger.seconds,
         "device_seconds": ledger.device_seconds,
         "energy_kwh": None if ledger.joules is None else ledger.joules / JOULES_PER_KWH,
@@ -108,10 +120,11 @@ def ledger_numbers(ledger: Ledger | None) -> Row | None:
     }
 
 
-def _heading(ledger: Ledger) -> str:
+def _heading(ledger: Ledger, is_whole: bool) -> str:
     share = ledger.device_seconds / ledger.seconds
     money = "" if ledger.cost is None else f", which cost {money_text(ledger.cost)}"
-    return f"The device worked for {_percent(share)} of {duration(ledger.seconds)}{money}"
+    text = f"The device worked for {_percent(share)} of {duration(ledger.seconds)}{money}"
+    return text if is_whole else f"{text}, in the commands that keep a ledger: the sweep took more"
 
 
 def _facts(ledger: Ledger) -> list[Fact]:

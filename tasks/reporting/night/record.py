@@ -45,7 +45,7 @@ from nightune.tuning.analysis.sweep_comparison import what_is_scored
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.space_content import space_of
 from nightune.tuning.trial import Status, TrialResult, Value
-from nightune.vocabulary import OBJECTIVES, VALIDATION_PREFIX, plain_metric, sign_of
+from nightune.vocabulary import OBJECTIVES, POSITIONS, VALIDATION_PREFIX, plain_metric, sign_of
 
 BEST_CURVES = 5
 EFFECTS_SEED = 0  # the same page from the same sweep
@@ -119,7 +119,7 @@ class Night:
     def measure(self) -> Measure:
         """How the objective is written and drawn."""
         scores = [result.objective for result in self.ranked]
-        known, rows = self.known_metric(self.sweep.metric), self.ranking_rows
+        known, rows = self.known_metric(self.sweep.metric), None if self.task == POSITIONS else self.ranking_rows
         head = head_of(self.sweep.metric, known)
         return measure_of(known, self.sweep.direction, scores, rows, self.has_scaled_target, head)
 
@@ -143,6 +143,11 @@ class Night:
     def ranking_rows(self) -> int | None:
         """The number of rows that the objective is computed from; None where it is not recorded."""
         return ranking_rows(self.row_counts)
+
+    @property
+    def task(self) -> str:
+        """The task of the data as it was read; empty where it is not recorded."""
+        return "" if self.accounts.profile is None else self.accounts.profile.task
 
     @cached_property
     def winner(self) -> TrialResult | None:

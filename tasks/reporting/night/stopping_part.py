@@ -9,7 +9,18 @@ from nightune.tasks.reporting.night.measure import SPACE, duration
 from nightune.tasks.reporting.night.phrases import count, status_text
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.tables import Fact, Row
-from nightune.tuning.analysis.early_stopping import Audited, Regret, Saved, audited_pairs, regret_of, saved
+from nightune.tuning.analysis.early_stopping import (
+    Audited,
+    Regret,
+    Saved,
+    audit_key,
+    audited_pairs,
+    ended_with_search,
+    regret_of,
+    saved,
+)
+from nightune.tuning.study.budgets import brackets
+from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Status
 
 MOST_ROWS = 300  # of single trials: those that saved most
@@ -18,7 +29,7 @@ MOST_ROWS = 300  # of single trials: those that saved most
 def stopping_part(night: Night) -> dict[str, Any] | None:
     """Return what the template draws; None if no trial was stopped, or the budget is not recorded."""
     budget = budget_of(night)
-    found = saved(night.results, budget, _pace(night)) if budget else []
+    found = saved(night.results, budget, _pace(night), ended_early(night)) if budget else []
     if not found:
         return None
     cost, pairs = regret(night), _pairs(night)
@@ -38,15 +49,23 @@ def budget_of(night: Night) -> int:
     return int(night.origin.content.get("search", {}).get("epochs", 0))
 
 
+def ended_early(night: Night) -> set[int]:
+    """Return the trials that the early end of the search halted, which no rung dropped."""
+    if not night.sweep.ended_by or night.space is None:
+        return set()
+    search = SearchSection.model_validate(night.origin.content["search"])
+    return ended_with_search(night.results, brackets(search, night.space), night.sweep.direction)
+
+
 def regret(night: Night) -> Regret | None:
     """Return what stopping cost; None without audited trials."""
-    return regret_of(night.results, night.accounts.audits, budget_of(night), night.sweep.direction)
+    return regret_of(night.results, night.accounts.audits, budget_of(night), night.sweep.direction, ended_early(night))
 
 
 def stopping_numbers(night: Night) -> Row | None:
     """Return the account for `--json`."""
     budget = budget_of(night)
-    found = saved(night.results, budget, _pace(night)) if budget else []
+    found = saved(night.results, budget, _pace(night), ended_early(night)) if budget else []
     if not found:
         return None
     cost = regret(night)
@@ -72,7 +91,7 @@ def _pace(night: Night) -> dict[int, float]:
 
 
 def _pairs(night: Night) -> list[Audited]:
-    return audited_pairs(night.results, night.accounts.audits)
+    return audited_pairs(night.results, night.accounts.audits, budget_of(night), ended_early(night))
 
 
 def _seconds(found: Sequence[Saved]) -> float:
@@ -139,13 +158,14 @@ def _rule(each: Saved) -> str:
 
 def _audit_row(night: Night, each: Audited) -> Row:
     m = night.measure
-    runs = {held.trial.number: held.run_id for held in night.accounts.audits}
+    keys = {held.trial.number: audit_key(held.trial.key) for held in night.results}
+    runs = {held.trial.key: held.run_id for held in night.accounts.audits}
     is_known = math.isfinite(each.full) and math.isfinite(each.search)
     missed = max(0.0, night.improvement(each.full, each.search)) if is_known else 0.0
     best = night.ranked[0].objective if night.ranked else math.nan
     return {
         "trial": each.trial,
-        "link": night.link(runs[each.trial]),
+        "link": night.link(runs[keys[each.trial]]),
         "stopped": each.stopped_at,
         "search": m.text(each.search, 1) if math.isfinite(each.search) else "none",
         "full": m.text(each.full, 1) if math.isfinite(each.full) else "diverged or failed later",

@@ -1,5 +1,6 @@
 """Store what a sweep cost on its run: a file with the time of all commands, and metrics for MLflow's pages."""
 
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -12,8 +13,12 @@ from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tuning.analysis.ledger import JOULES_PER_KWH, SECONDS_PER_HOUR, Ledger
 
 
-def write_ledger(store: Store, sweep: Sweep, ledger: Ledger) -> None:
-    """Write the ledger to the sweep's run, replacing an earlier one; the metrics are written last and mark it whole."""
+def write_ledger(store: Store, sweep: Sweep, ledger: Ledger, is_whole: bool = True) -> None:
+    """Write the ledger to the sweep's run, replacing an earlier one; the metrics are written last and mark it whole.
+
+    Metrics that are no longer known are NaN. Unless it `is_whole`, other commands worked on the sweep, too: the sums
+    are not those of the sweep, and all metrics are unknown.
+    """
     from mlflow.entities import Metric  # noqa: PLC0415 - seconds
 
     client(store).log_dict(sweep.run_id, asdict(ledger), names.LEDGER)
@@ -24,7 +29,10 @@ def write_ledger(store: Store, sweep: Sweep, ledger: Ledger) -> None:
         names.ENERGY: None if joules is None else joules / JOULES_PER_KWH,
         names.COST: ledger.cost,
     }
-    metrics = [Metric(name, value, now, 0) for name, value in values.items() if value is not None]
+    known = {name: value for name, value in values.items() if value is not None and is_whole}
+    earlier: Any = client(store).get_run(sweep.run_id).data.metrics
+    unknown = {name: math.nan for name in values if name not in known and (name in earlier or name == names.HOURS)}
+    metrics = [Metric(name, value, now, 0) for name, value in (known | unknown).items()]
     client(store).log_batch(sweep.run_id, metrics=metrics)
 
 

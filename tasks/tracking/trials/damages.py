@@ -18,6 +18,7 @@ from nightune.tasks.tracking.sweeps.verdicts import parse_verdict
 from nightune.tasks.tracking.trials.runs import find_runs, is_finished, read_result
 
 KINDS = ("sweep", "trial", "replicate", names.AUDIT, names.ABLATION, "probe", names.RETRIED)
+OF_TRIALS, UNDER_TRIALS = ("trial", names.RETRIED), ("replicate", names.AUDIT)
 SHOWN_RUNS = 3
 # Files of a sweep, each with the tag that says that it was written; the first two belong to each complete sweep.
 FILES: tuple[tuple[str, str, Callable[[str], object]], ...] = (
@@ -82,9 +83,12 @@ def _damaged_files(store: Store, runs: Sequence[Any], sweeps: dict[str, Sweep]) 
 
 
 def _lost_runs(runs: Sequence[Any], sweeps: dict[str, Sweep]) -> Iterator[str]:
-    """Find trials that are not under their sweep's run, and replicates that are not under a trial's run."""
+    """Find trials that are not under their sweep's run, and replicates and audits that are not under a trial's run.
+
+    The trial may have been trained again since.
+    """
     ids = {run_id: sweep.id for run_id, sweep in sweeps.items()}
-    trials = {run.info.run_id: run.data.tags.get(names.SWEEP) for run in runs if _kind(run) == "trial"}
+    trials = {run.info.run_id: run.data.tags.get(names.SWEEP) for run in runs if _kind(run) in OF_TRIALS}
     lost: dict[tuple[str, str], list[str]] = defaultdict(list)
     for run in runs:
         parents = {"trial": ids, "replicate": trials, names.AUDIT: trials, names.ABLATION: ids}.get(_kind(run))
@@ -93,7 +97,7 @@ def _lost_runs(runs: Sequence[Any], sweeps: dict[str, Sweep]) -> Iterator[str]:
             lost[_kind(run), sweep_id].append(str(run.info.run_id))
     for (kind, sweep_id), run_ids in lost.items():
         shown = ", ".join(run_ids[:SHOWN_RUNS]) + (" …" if len(run_ids) > SHOWN_RUNS else "")
-        parent = "the run of their trial" if kind == "replicate" else "the run of their sweep"
+        parent = "the run of their trial" if kind in UNDER_TRIALS else "the run of their sweep"
         yield f"{len(run_ids)} runs of kind {kind} of {sweep_id} are not under {parent}, or differ in its name: {shown}"
 
 
