@@ -22,6 +22,7 @@ SEARCH = "search"
 CONFIRMATION = "confirmation"
 GATE = "gate"
 AUDIT = "audit"
+ABLATION = "ablation"
 
 _local = threading.local()
 

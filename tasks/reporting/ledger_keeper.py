@@ -97,7 +97,10 @@ def _began_at() -> float | None:
 
 @contextmanager
 def ledger_kept(setting: Setting, command: str) -> Iterator[None]:
-    """Keep the sweep's ledger while the block runs; a command that trains nothing on a complete sweep has none."""
+    """Keep the sweep's ledger while the block runs; a command that trains nothing on a complete sweep has none.
+
+    A promotion, which judges, always has one.
+    """
     clock = current_clock()
     if clock is None:
         yield
@@ -108,7 +111,7 @@ def ledger_kept(setting: Setting, command: str) -> Iterator[None]:
         yield
     finally:
         _open.keeper = None
-        if command != "tune" or not (shows_only and keeper.is_empty):
+        if command == "promote" or not (shows_only and keeper.is_empty):
             _write_last(keeper)
 
 

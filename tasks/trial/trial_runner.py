@@ -215,7 +215,7 @@ class TrialRunner:
         result = _result(trial, outcome, objective)
         if over and result.is_ranked:
             result = replace(result, status=Status.OVER_LIMIT, message=over)
-        if trial.is_audit:
+        if trial.is_audit or trial.step is not None:
             write_checkpoint = no_checkpoint  # it measures, and no model is taken from it
         return TrainedTrial(result, write_checkpoint, sum(outcome.curves.get(names.SECONDS, ())[earlier:]))
 

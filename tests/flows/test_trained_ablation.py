@@ -66,5 +66,19 @@ def test_a_path_is_trained_once_and_counts_in_no_leaderboard(
     assert set(finished_trials(store, sweep)) == {each.trial.key for each in report.results}
     assert len(finished_trials(store, sweep, "replicate")) == 2
     assert list(damaged_runs(store, sweep.experiment_id)) == []
+    check_costs(store, sweep, [each.run_id for each in trained.values()])
     night = read_night(store, "flowers", sweep)
     assert (len(night.trials), len(night.replicates), len(night.ablation)) == (4, 2, 2)
+
+
+def check_costs(store: Any, sweep: Any, run_ids: list[str]) -> None:
+    """The ledger has the time of the trainings, the interrupted one included, and the store none of their models."""
+    from nightune.phases import ABLATION
+    from nightune.tasks.tracking.store.store import client
+    from nightune.tasks.tracking.sweeps.ledgers import read_ledger
+
+    ledger = read_ledger(store, sweep)
+    assert ledger is not None
+    assert [each.command.partition(" ")[0] for each in ledger.sessions] == ["tune", "report", "report"]
+    assert [each.replicate for each in ledger.trainings(ABLATION)] == [1, 2, 2]
+    assert not any(client(store).list_artifacts(each, "checkpoint") for each in run_ids)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from nightune.phases import AUDIT, COMPILING, IDLE, TRACKING, TRAINING, VALIDATION, WAITING
+from nightune.phases import ABLATION, AUDIT, COMPILING, IDLE, TRACKING, TRAINING, VALIDATION, WAITING
 from nightune.tuning.trial import TrialResult
 
 ON_DEVICE = (TRAINING, COMPILING, VALIDATION)
@@ -95,9 +95,8 @@ class Ledger:
 
         Commands with several workers keep no ledger, nor do earlier versions, and a killed one loses its last seconds.
         """
-        known = {
-            (each.trial, each.replicate) for held in self.sessions for each in held.trainings if each.stage != AUDIT
-        }
+        held = [each for session in self.sessions for each in session.trainings if each.stage not in (ABLATION, AUDIT)]
+        known = {(each.trial, each.replicate) for each in held}
         return all((each.trial.number, each.trial.replicate) in known for each in trained if each.epochs)
 
     @property

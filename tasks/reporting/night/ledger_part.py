@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nightune.phases import (
+    ABLATION,
     AUDIT,
     COMPILING,
     CONFIRMATION,
@@ -43,6 +44,7 @@ STAGES = {
     AUDIT: "stopped and halted trials trained to the end",
     CONFIRMATION: "finalists with fresh seeds",
     GATE: "more seeds of the winner, and the sealed rows",
+    ABLATION: "the path from the default to the winner",
 }
 
 
