@@ -11,6 +11,7 @@ import numpy as np
 from nightune.models.data.loader_columns import ENDS, Columns, are_equal, bytes_of, leaves_of
 from nightune.models.data.return_remedies import remedy_for_element
 from nightune.models.errors import InputError
+from nightune.models.library_internals.datasets import batch_size_of, has_steps, step_before
 
 KEY = "data.source"
 _INDEXED, _OF_KERAS = ("PyDataset", "Sequence"), ("keras", "tensorflow", "tf_keras")
@@ -74,24 +75,24 @@ def _is_batched_dataset(given: Any, first: Any, source: str) -> bool:
     all arrays of the first one have the rows of a whole batch.
     """
     is_mapped = False
-    while type(given).__module__.startswith("tensorflow.") and hasattr(given, "_input_dataset"):
+    while has_steps(given):
         name = type(given).__name__.lower()  # such as _ParallelBatchDataset
         if "batch" in name:
             return "unbatch" not in name and (not is_mapped or _has_rows_of(given, first, source))
         if "flatmap" in name or "interleave" in name:
             return False
         is_mapped = is_mapped or "map" in name
-        given = given._input_dataset
+        given = step_before(given)
     return False
 
 
 def _has_rows_of(batched: Any, element: Any, source: str) -> bool:
     """True if all arrays of an element have as many rows as a batch."""
-    size = getattr(batched, "_batch_size", None)
+    size = batch_size_of(batched)
     if size is None or element is None:
         return False
     arrays = [array for _, array in leaves_of(_parts(element, source))]
-    return {len(each) if isinstance(each, list) or each.ndim else None for each in arrays} == {int(size)}
+    return {len(each) if isinstance(each, list) or each.ndim else None for each in arrays} == {size}
 
 
 def _count(given: Any) -> int | None:

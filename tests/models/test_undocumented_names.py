@@ -452,3 +452,40 @@ def test_keras_on_jax_neither_seeds_nor_saves_with_tensorflow_before_it_is_impor
     command = [sys.executable, "-c", WITHOUT_TENSORFLOW, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="of TensorFlow")
+@undocumented(
+    "TensorFlow",
+    "Dataset._input_dataset, BatchDataset._batch_size",
+    "telling batches from examples",
+    "library_internals.datasets.step_before",
+)
+def test_a_data_set_knows_its_steps() -> None:
+    import tensorflow as tf
+
+    from nightune.models.library_internals.datasets import batch_size_of, has_steps, step_before
+
+    batched = tf.data.Dataset.from_tensor_slices(np.arange(6)).batch(3).prefetch(1)
+    assert has_steps(batched)
+    assert "batch" in type(step_before(batched)).__name__.lower()
+    assert batch_size_of(step_before(batched)) == 3
+    assert not has_steps(step_before(step_before(batched)))
+
+
+@undocumented(
+    "openpyxl",
+    "Workbook._archive, Worksheet._worksheet_path",
+    "finding merged cells",
+    "library_internals.datasets.content_of_sheet",
+)
+def test_a_sheet_that_is_only_read_has_its_file(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    from nightune.models.library_internals.datasets import content_of_sheet
+
+    book = openpyxl.Workbook()
+    book.active.merge_cells("A1:A2")
+    book.save(tmp_path / "book.xlsx")
+    read = openpyxl.load_workbook(tmp_path / "book.xlsx", read_only=True)
+    assert b"mergeCell" in content_of_sheet(read.active)
+    read.close()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nightune.models.errors import InputError
+from nightune.models.library_internals.datasets import content_of_sheet
 
 KEY = "data.source"
 _MERGED = re.compile(rb'<(?:\w+:)?mergeCell\s[^>]*ref="([A-Z]+)(\d+):([A-Z]+)(\d+)"')
@@ -15,7 +16,7 @@ Range = tuple[str, int, str, int]  # first column and row, last column and row, 
 
 def merged_ranges(sheet: Any) -> list[Range]:
     """Return the merged cells of a sheet of openpyxl that was opened for reading only."""
-    content = sheet.parent._archive.read(sheet._worksheet_path)
+    content = content_of_sheet(sheet)
     return [
         (first.decode(), int(top), last.decode(), int(bottom)) for first, top, last, bottom in _MERGED.findall(content)
     ]

@@ -1,13 +1,13 @@
 """Compile functions beside the training: XLA does not hold the interpreter's lock."""
 
 import atexit
-import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from os import _exit as end_process
 from typing import Any
 
 from nightune.models.engines.compiled.first_calls import FirstCalls
@@ -84,4 +84,4 @@ def _wait_for_threads() -> None:
         for stream in (sys.stdout, sys.stderr):
             with suppress(AttributeError, OSError, ValueError):
                 stream.flush()
-        os._exit(INTERRUPTED)
+        end_process(INTERRUPTED)
