@@ -11,3 +11,7 @@ class InputError(ValueError):
 
     def __str__(self) -> str:
         return f"{self.key}: {self.message}"
+
+
+class DamagedDataError(InputError):
+    """Prepared data in the store that cannot be read: a fault of the store, not of the study."""

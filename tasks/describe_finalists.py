@@ -87,9 +87,7 @@ def _described(setting: Setting, result: TrialResult, trained: Sequence[TrialRes
 
 def _answers(setting: Setting, result: TrialResult, runs: tuple[str, ...]) -> FinalistAnswers:
     trainer = trainer_of(setting)
-    numbers = numbers_for(trainer.dataset, setting.data.folder, setting.study.name)
-    dataset = replace(trainer.dataset, row_numbers=numbers)
-    head = trainer.engine.head(read_recipe(result.trial.params))
+    dataset, head = trainer.dataset, trainer.engine.head(read_recipe(result.trial.params))
     held = _held(dataset, runs)
     rows = held.examples
     if dataset.folds and "target_scale" in dataset.description:
@@ -98,6 +96,7 @@ def _answers(setting: Setting, result: TrialResult, runs: tuple[str, ...]) -> Fi
     description = {**dataset.description, **head.description}
     if isinstance(dataset.output_size, tuple):  # the outputs of all rows may be larger than the memory
         return _of_several_axes(setting, dataset, held, description)
+    dataset = replace(dataset, row_numbers=numbers_for(dataset, setting.data.folder, setting.study.name))
     with tempfile.TemporaryDirectory() as folder:
         files = [_fetched(setting, run, Path(folder) / str(place)) for place, run in enumerate(runs)]
         outputs, costs = _outputs(dataset, rows, files, description)

@@ -38,12 +38,15 @@ def report_errors(creates_store: bool = True, asks_store: bool = True) -> Iterat
     not ask whether a named one answers.
     """
     _check_environment(creates_store, asks_store)
-    from nightune.models.errors import InputError  # noqa: PLC0415
+    from nightune.models.errors import DamagedDataError, InputError  # noqa: PLC0415
     from nightune.tasks.child_server import ServerStartError  # noqa: PLC0415
     from nightune.tuning.errors import StudyError, SweepFailedError  # noqa: PLC0415 - pydantic takes a moment
 
     try:
         yield
+    except DamagedDataError as error:
+        say(str(error))
+        raise typer.Exit(BAD_STORE) from None
     except (StudyError, InputError, SettingsError) as error:
         say(str(error))
         raise typer.Exit(BAD_INPUT) from None

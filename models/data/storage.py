@@ -18,7 +18,7 @@ import numpy as np
 
 from nightune.models.data.dataset import SPLITS, Dataset, Examples, Purpose, SealedExamples, SealError, UnsealedExamples
 from nightune.models.data.placement import Placement, place
-from nightune.models.errors import InputError
+from nightune.models.errors import DamagedDataError
 from nightune.models.serving.input_trees import ArrayTree, arrays_of, is_several, read_shape
 from nightune.models.serving.labels import as_text
 from nightune.models.serving.predictor import DESCRIPTION, PREPROCESSING
@@ -302,5 +302,6 @@ def _open_array(file: Path, is_on_disk: bool) -> np.ndarray:
     return array
 
 
-def _damaged(folder: Path, error: Exception) -> InputError:
-    return InputError("data", f"prepared data in {folder} cannot be read ({error}); delete that folder and run again")
+def _damaged(folder: Path, error: Exception) -> DamagedDataError:
+    problem = f"prepared data in {folder} cannot be read ({error}); delete that folder and run again"
+    return DamagedDataError("data", problem)

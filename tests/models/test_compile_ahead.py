@@ -114,7 +114,7 @@ def test_the_end_of_a_process_waits_for_a_compilation_and_says_so_and_ctrl_c_end
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released, ended = threading.Event(), list[int]()
-    monkeypatch.setattr(ahead_module.os, "_exit", ended.append)
+    monkeypatch.setattr(ahead_module, "end_process", ended.append)
     wait: Any = ahead_module._wait_for_threads
     wait()
     assert "waiting" not in capsys.readouterr().err

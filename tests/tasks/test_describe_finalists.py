@@ -55,7 +55,7 @@ def test_rows_with_outputs_of_several_axes_are_not_predicted(monkeypatch: pytest
     )
     head = SimpleNamespace(description={})
     trainer = SimpleNamespace(dataset=dataset, engine=SimpleNamespace(head=lambda _: head))
-    monkeypatch.setattr(describe_finalists, "make_trainer", lambda *_: trainer)
+    monkeypatch.setattr(describe_finalists, "trainer_of", lambda *_: trainer)
     monkeypatch.setattr(describe_finalists, "read_recipe", lambda _: None)
     monkeypatch.setattr(describe_finalists, "_fetched", lambda *_: None)
     monkeypatch.setattr(describe_finalists, "_opened", lambda *_: None)
