@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 
 import psutil
 from prefect import tags
@@ -35,7 +36,8 @@ def owned_flow_runs() -> Iterator[None]:
     """
     close_dead_flow_runs()
     ended = threading.Event()
-    watch = threading.Thread(target=_interrupt_if_cancelled, args=(ended,), daemon=True)
+    # In this context: the thread asks the server of these settings, and starts none of its own.
+    watch = threading.Thread(target=copy_context().run, args=(_interrupt_if_cancelled, ended), daemon=True)
     watch.start()
     # Only shared servers detect dead runs by heartbeats. On our own server the owner's tag identifies them, which
     # saves the second that ending the heartbeat thread takes.
