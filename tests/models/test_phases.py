@@ -175,10 +175,17 @@ def compare(folder: Path, rows: Sequence[str] = SAMPLE) -> dict[str, Any]:
 
 
 def resumes(engine: Engine, folder: Path) -> bool:
-    """Another process resumes before the switch and after it, and a rung may be between the phases."""
+    """Another process resumes before the switch and after it, and a rung may be between the phases.
+
+    Where a call computes several epochs, only its last one has a snapshot; none computes both phases.
+    """
     params = {"optimizer": "adam", "model.dropout": 0.3}
+    for file in folder.glob("*.npz"):
+        file.unlink()
     whole = run(engine, params, keeper=Kept(folder))
-    later = [run(engine, params, keeper=Resumed(folder, epoch)) for epoch in (SWITCH - 1, SWITCH)]
+    kept = sorted(int(file.stem) for file in folder.glob("*.npz"))
+    assert SWITCH - 1 in kept
+    later = [run(engine, params, keeper=Resumed(folder, epoch)) for epoch in kept if SWITCH - 1 <= epoch < EPOCHS]
     halted = run(engine, params, until=SWITCH - 1)
     return all(is_equal(each, whole) for each in (*later, run(engine, params, halted=halted.halted)))
 
