@@ -113,7 +113,7 @@ def search(setting: Setting) -> Setting:
         if has_ended(setting, latest.values()):
             break
         history += observed(trials, ended, setting.sweep.direction)
-    return record_end(setting, setting.study.search.trials or setting.study.trial_count)
+    return record_end(setting)
 
 
 def chooser(setting: Setting) -> Callable[[Bracket, Sequence[Observation]], list[Trial]]:
@@ -124,10 +124,10 @@ def chooser(setting: Setting) -> Callable[[Bracket, Sequence[Observation]], list
     """
     store, sweep, study = setting.store, setting.sweep, setting.study
     recorded = dict(read_proposals(store, sweep))
-    earlier = Earlier()
-    if uses_history(setting):
+    has_history = uses_history(setting)
+    if has_history and not recorded:
         recorded |= begin_with_best(setting)
-        earlier = read_earlier(setting)
+    earlier = read_earlier(setting) if has_history else Earlier()
 
     def choose(bracket: Bracket, history: Sequence[Observation]) -> list[Trial]:
         is_by_model = is_proposed(study.search, bracket)

@@ -35,20 +35,12 @@ def choose_sweep(
     `request` is the engine asked for. Where something is to be trained, the study's models are built first. StudyError
     leaves the store as it was.
     """
-    findings: tuple[str, ...]
     standing, study = _standing(store, study, data, fresh)
     standing, continues = _with_room(study, standing, fresh)
-    has_ended = standing is not None and bool(standing.ended_by) and not continues
-    is_extension = standing is not None and standing.asked_trials < (study.search.trials or 0)
     changed = [] if standing is None else _changed(store, study, standing, data)
+    has_ended = standing is not None and bool(standing.ended_by) and not continues
     if standing is None or (changed and has_ended) or (standing.is_complete and (fresh or changed)):
-        if standing is not None and changed and not fresh:
-            text = "%s was trained by other code than today's (changed files of the study, or another version)"
-            logger.warning(f"{text}; a new sweep begins", standing.id)
-        if fresh and standing is not None and standing.has_all_points:
-            done = "reads its results" if study.search.reuse else "trains them again with new seeds"
-            text = "%s has every point of the space: the new sweep has no others and %s"
-            logger.warning(f"{text} (to search further, widen a range or add options)", standing.id, done)
+        _say_why_next(study, standing, fresh, bool(changed))
         study = study.model_copy(update={"repeats_points": False})
         findings = build_before_training(store, study, data)
         _warn_of_repeats(study)
@@ -56,10 +48,40 @@ def choose_sweep(
         opened = open_sweep(store, study, data.version, True, study.trial_count, _tags(study), resumes=resumes)
         return opened, study, findings
     retried = trials_to_retry(store, study, standing, data, is_retry_requested) | dict.fromkeys(changed, OTHER_CODE)
-    retried = {} if has_ended and _warned_of_end(standing, retried) else retried
+    if retried and has_ended:
+        text = "%s was ended by %s: its failed trials are not tried again; raise it, or use --fresh for the next sweep"
+        logger.warning(text, standing.id, standing.ended_by)
+        retried = {}
+    return _open_standing(store, study, data, request, standing, retried, continues)
+
+
+def _say_why_next(study: Study, standing: Sweep | None, fresh: bool, is_changed: bool) -> None:
+    """Say why a new sweep begins, if that is not asked for, and if it has no other points than the last one."""
+    if standing is None:
+        return
+    if is_changed and not fresh:
+        text = "%s was trained by other code than today's (changed files of the study, or another version)"
+        logger.warning(f"{text}; a new sweep begins", standing.id)
+    if fresh and standing.has_all_points:
+        done = "reads its results" if study.search.reuse else "trains them again with new seeds"
+        text = "%s has every point of the space: the new sweep has no others and %s"
+        logger.warning(f"{text} (to search further, widen a range or add options)", standing.id, done)
+
+
+def _open_standing(
+    store: Store,
+    study: Study,
+    data: PreparedData,
+    request: str,
+    standing: Sweep,
+    retried: dict[str, str],
+    continues: bool,
+) -> tuple[Sweep, Study, tuple[str, ...]]:
+    """Open a sweep as `choose_sweep` does: extended, continued, or without the runs to retire, where that is asked."""
+    findings: tuple[str, ...] = ()
+    is_extension = standing.asked_trials < (study.search.trials or 0)
     if (is_extension or retried) and keeps_its_engine(store, standing, retried):
         refuse_other_engine(study, standing, request)  # before the sweep is changed
-    findings = ()
     if is_extension or continues or retried or not standing.is_complete:
         findings = build_before_training(store, study, data)
         _warn_of_repeats(study)
@@ -133,14 +155,6 @@ def _why_not(study: Study, sweep: Sweep) -> str:
     if sweep.engine not in ("", "fit") and any(map(only_in_fit, sample_recipes(study, sweep.number))):
         return f"some of the trials are trained only by fit, and a sweep keeps its engine {sweep.engine}"
     return ""
-
-
-def _warned_of_end(sweep: Sweep, retried: dict[str, str]) -> bool:
-    """Say that trials of a search that has ended are not tried again, if some would be."""
-    if retried:
-        text = "%s was ended by %s: its failed trials are not tried again; raise it, or use --fresh for the next sweep"
-        logger.warning(text, sweep.id, sweep.ended_by)
-    return bool(retried)
 
 
 def _continues(study: Study, sweep: Sweep) -> bool:

@@ -2,8 +2,10 @@
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
 
 from nightune.models.recipe.params import silent_defaults
 from nightune.tasks.setting import Setting
@@ -28,6 +30,8 @@ logger = logging.getLogger("nightune")
 OF_RUNGS = ("method", "smallest_epochs", "reduction_factor")  # keys of [search]
 LAST_SWEEPS = 5  # that a model learns from
 
+Content = Mapping[str, Any]  # of a study
+
 
 @dataclass(frozen=True)
 class Earlier:
@@ -38,38 +42,37 @@ class Earlier:
 
 
 def uses_history(setting: Setting) -> bool:
-    """Return whether the sweep's search learns from earlier ones: as it began, or as the command says of a new one."""
-    store, sweep = setting.store, setting.sweep
-    if finished_trials(store, sweep) or unfinished_runs(store, sweep):
-        return names.BEGAN_FROM in client(store).get_run(sweep.run_id).data.tags
-    return setting.uses_history
+    """Return whether the sweep's search uses earlier ones: as it began, or as the command says of a new one.
+
+    None does that trains every point of its space.
+    """
+    store, sweep, study = setting.store, setting.sweep, setting.study
+    if names.BEGAN_FROM in client(store).get_run(sweep.run_id).data.tags:
+        return True
+    has_all = study.point_count is not None and study.point_count <= study.trial_count
+    has_begun = finished_trials(store, sweep) or unfinished_runs(store, sweep)
+    return setting.uses_history and not has_all and not has_begun
 
 
 @step
 def begin_with_best(setting: Setting) -> Proposals:
     """Let a new sweep begin with the champion's point and the best ones of the last sweep; record and return them.
 
-    None for a sweep that has begun, for one that has every point of its space, and for one without an earlier sweep of
-    the same space, objective and epochs.
+    None without an earlier sweep of the same space, objective and epochs.
     """
     store, sweep, study = setting.store, setting.sweep, setting.study
-    has_all = study.point_count is not None and study.point_count <= study.trial_count
-    if has_all or finished_trials(store, sweep) or unfinished_runs(store, sweep):
-        return {}
-    last = next(iter(alike_sweeps(store, study, sweep)), None)
+    last = next((each for each, _ in alike_sweeps(store, study, sweep)), None)
     if last is None:
         return {}
+    client(store).set_tag(sweep.run_id, names.BEGAN_FROM, last.id)
     results = [_with_defaults(each) for each in finished_trials(store, last).values()]
-    crowned = _champion_params(store, study)
-    points = best_points(study.space, results, sweep.direction, [] if crowned is None else [crowned])
-    points = points[: study.brackets[0].trials]
+    of_champion = _champion_params(store, study)
+    first, whose = ([], "") if of_champion is None else ([of_champion], " and the champion's")
+    points = best_points(study.space, results, sweep.direction, first)[: study.brackets[0].trials]
     if not points:
         return {}
-    logger.info(
-        "begins with %d points that were best: of %s%s", len(points), last.id, " and the champion's" * bool(crowned)
-    )
-    client(store).set_tag(sweep.run_id, names.BEGAN_FROM, last.id)
-    proposals = {study.brackets[0].first: points}
+    logger.info("begins with %d points that were best: of %s%s", len(points), last.id, whose)
+    proposals = {0: points}
     write_proposals(store, sweep, proposals)
     return proposals
 
@@ -81,9 +84,9 @@ def read_earlier(setting: Setting) -> Earlier:
         return Earlier()
     same: list[Observation] = []
     other: list[Observation] = []
-    for earlier in reversed(list(alike_sweeps(store, study, sweep))[:LAST_SWEEPS]):
+    for earlier, content in reversed(list(islice(alike_sweeps(store, study, sweep), LAST_SWEEPS))):
         found = same if earlier.data_version == sweep.data_version else other
-        found += _observed(store, earlier, study, _rungs(store, earlier, study))
+        found += _observed(store, earlier, study, _rungs(content, study))
     return Earlier(tuple(same), tuple(other))
 
 
@@ -101,27 +104,26 @@ def learned(study: Study, earlier: Earlier, since: Sequence[Observation]) -> lis
     return [*kept, *since]
 
 
-def alike_sweeps(store: Store, study: Study, sweep: Sweep) -> Iterator[Sweep]:
-    """Yield the complete sweeps before this one of the same space, objective and epochs, newest first."""
+def alike_sweeps(store: Store, study: Study, sweep: Sweep) -> Iterator[tuple[Sweep, Content]]:
+    """Yield the complete sweeps before this one of the same space, objective and epochs with their content.
+
+    The newest is first.
+    """
     wanted = _question(study.content)
     for each in reversed(all_sweeps(store, study.name)):
         if each.is_complete and each.number < sweep.number:
             content = optional_file(store, each.run_id, names.STUDY_CONTENT, parse_content)
             if content is not None and _question(content) == wanted:
-                yield each
+                yield each, content
 
 
-def _question(content: dict[str, object]) -> str:
-    search = content["search"]
-    assert isinstance(search, dict)
-    return json.dumps([content["space"], content["objective"], search["epochs"]], sort_keys=True)
+def _question(content: Content) -> str:
+    return json.dumps([content["space"], content["objective"], content["search"]["epochs"]], sort_keys=True)
 
 
-def _rungs(store: Store, sweep: Sweep, study: Study) -> list[int]:
-    """Return the epochs at which the sweep's trials compare with the study's: its rungs, or the end for other rungs."""
-    content = optional_file(store, sweep.run_id, names.STUDY_CONTENT, parse_content) or {}
-    held, wanted = content.get("search", {}), study.content["search"]
-    if any(held.get(key) != wanted.get(key) for key in OF_RUNGS):
+def _rungs(content: Content, study: Study) -> list[int]:
+    """Return the epochs at which a sweep's trials compare with the study's: its rungs, or the end for other rungs."""
+    if any(content["search"].get(key) != study.content["search"].get(key) for key in OF_RUNGS):
         return [study.search.epochs]
     return sorted({rung.epochs for bracket in study.brackets for rung in bracket.rungs})
 

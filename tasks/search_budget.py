@@ -16,7 +16,7 @@ from nightune.tasks.tracking.trials.runs import finished_runs, read_result
 from nightune.tasks.tracking.trials.trials import finished_trials
 from nightune.tuning.errors import Problem, StudyError
 from nightune.tuning.search_budget import SearchBudget
-from nightune.tuning.study.ends import trials_since_best
+from nightune.tuning.study.ends import total_epochs_problem, trials_since_best
 from nightune.tuning.study.sections import ConfirmationSection
 from nightune.tuning.study.study import Study
 from nightune.tuning.trial import TrialResult
@@ -54,12 +54,12 @@ def replicates_after(study: Study, is_night: bool) -> int:
     """
     if not is_night:
         return study.confirmation.trainings if study.confirmation else 0  # the study was checked for these
-    wanted = study.confirmation or ConfirmationSection()
+    search, wanted = study.search, study.confirmation or ConfirmationSection()
     count = wanted.trainings + max(0, study.promotion.replicates - wanted.replicates)
-    needed, limit = (count + 1) * study.search.epochs, study.search.total_epochs
-    if limit is not None and needed > limit:
-        problem = f"{limit}, but a night's confirmation and gate train up to {count} replicates, and the search a trial"
-        raise StudyError(str(study.path), [Problem("search.total_epochs", f"{problem} (allowed: {needed} or more)")])
+    if problem := total_epochs_problem(
+        search.total_epochs, search.epochs, count, "a night's confirmation and gate train"
+    ):
+        raise StudyError(str(study.path), [Problem("search.total_epochs", problem)])
     return count
 
 
@@ -84,16 +84,15 @@ def has_ended(setting: Setting, results: Iterable[TrialResult]) -> bool:
     return bool(budget.ended_by)
 
 
-def record_end(setting: Setting, asked: int) -> Setting:
-    """Record what ended the search before its last trial, if something did, on the sweep; return the setting with it.
-
-    `asked` is the number of trials that the study asks for.
-    """
+def record_end(setting: Setting) -> Setting:
+    """Record what ended the search before its last trial, if something did; return the setting with that sweep."""
     budget, sweep = setting.budget, setting.sweep
     if budget is None or not budget.ended_by:
         return replace(setting, budget=None)
     if not sweep.ended_by:
         trained = len(finished_trials(setting.store, sweep))
         logger.info("the search ends by search.%s · %d trials", budget.ended_by, trained)
+        asked = setting.study.search.trials
+        assert asked is not None  # of each search that may end early
         sweep = end_search(setting.store, sweep, budget.ended_by, asked, trained)
     return replace(setting, sweep=sweep, budget=None)

@@ -138,13 +138,11 @@ class Feed:
             return list(trials)
         admitted: list[Trial] = []
         for trial in trials:
-            may_wait = bool(self._sent or admitted)
-            if may_wait and not budget.fits(trial, epochs):
-                break
             if not budget.admits(trial, epochs):
-                self._waiting.clear()
-                return []
+                break
             admitted.append(trial)
+        if budget.ended_by:
+            self._waiting.clear()
         return admitted
 
     def _take(self) -> None:

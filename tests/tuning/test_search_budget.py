@@ -141,7 +141,7 @@ def test_hours_admit_what_is_expected_to_fit_beside_the_confirmation() -> None:
         budget.settle(trial(admitted), result(admitted))
         admitted += 1
     assert (admitted, budget.ended_by) == (4, "hours = 0.1")
-    budget.check()  # 240 of 360 s: a training under way goes on
+    budget.check()  # 240 of 360 s: a training under way continues
     clock.seconds = 361
     with pytest.raises(SearchEndedError):
         budget.check()

@@ -37,6 +37,15 @@ def trials_since_best(results: Iterable[TrialResult], direction: str) -> int:
     return len(ordered) - 1 - min(ranked)[1] if ranked else 0
 
 
+def total_epochs_problem(total: int | None, epochs: int, replicates: int, whose: str) -> str:
+    """Say what is wrong if the replicates of `whose` leave no epochs for a trial; empty if there are enough."""
+    needed = (replicates + 1) * epochs
+    if total is None or needed <= total:
+        return ""
+    problem = f"{total}, but {whose} up to {replicates} replicates of {epochs} epochs, and the search a trial"
+    return f"{problem} (allowed: {needed} or more)"
+
+
 def end_text(key: str, value: object) -> str:
     """Return an end as it stands in a study, `hours = 8`, which `has_room` reads."""
     if isinstance(value, float):

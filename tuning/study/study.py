@@ -18,6 +18,7 @@ from nightune.tuning.search.samplers import Sampler
 from nightune.tuning.search.search_space import SearchSpace
 from nightune.tuning.study.budgets import brackets, trial_count, without_repeats
 from nightune.tuning.study.data_section import SHARES, DataSection, Split, is_file_of_table
+from nightune.tuning.study.ends import total_epochs_problem
 from nightune.tuning.study.rounds import bracket_points, draws
 from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.study.section import Section, read_section
@@ -263,15 +264,11 @@ def _rung_problems(space: SearchSpace) -> Iterator[Problem]:
 
 def _end_problems(search: SearchSection, confirmation: ConfirmationSection | None) -> Iterator[Problem]:
     """The epochs in total include the confirmation: something has to be left for the search."""
-    if confirmation is None or search.total_epochs is None:
-        return
-    taken = confirmation.trainings * search.epochs
-    if taken + search.epochs > search.total_epochs:
-        message = (
-            f"{search.total_epochs}, but the confirmation takes up to {taken} ({confirmation.finalists} finalists × "
-            f"{confirmation.replicates} replicates × {search.epochs} epochs) and a trial {search.epochs}"
-        )
-        yield Problem("search.total_epochs", f"{message} (allowed: {taken + search.epochs} or more)")
+    count = 0 if confirmation is None else confirmation.trainings
+    if count and (
+        problem := total_epochs_problem(search.total_epochs, search.epochs, count, "the confirmation trains")
+    ):
+        yield Problem("search.total_epochs", problem)
 
 
 def _grid_problems(space: SearchSpace) -> Iterator[Problem]:
