@@ -25,7 +25,8 @@ def test_a_path_is_trained_once_and_counts_in_no_leaderboard(
     from nightune.tasks.tracking.trials.damages import damaged_runs
     from nightune.tasks.tracking.trials.trials import finished_trials
     from nightune.tasks.trial.trial_runner import TrialRunner
-    from nightune.tuning.analysis.ablation import AblationPath, AblationStep, Change, Expected, of_space
+    from nightune.tuning.analysis.ablation import AblationPath, AblationStep, Expected, of_space
+    from nightune.tuning.analysis.changes import Change
 
     small_study.write_text(small_study.read_text() + "\n[confirmation]\nfinalists = 1\nreplicates = 2\n")
     report = tune(small_study, engine="fit")

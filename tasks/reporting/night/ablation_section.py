@@ -16,12 +16,12 @@ from nightune.tasks.reporting.night.record import EFFECTS_SEED, Night
 from nightune.tuning.analysis.ablation import (
     AblationPath,
     AblationStep,
-    Change,
     Expected,
     ablation_path,
     default_point,
     holds,
 )
+from nightune.tuning.analysis.changes import Change
 from nightune.tuning.analysis.value_text import value_text
 from nightune.tuning.search.domains import is_same
 from nightune.tuning.trial import Params, TrialResult, Value

@@ -9,8 +9,9 @@ from nightune.tasks.reporting.night.phrases import count
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.tables import Row
 from nightune.tasks.tracking.sweeps.profiles import DataNews, DataProfile
+from nightune.tuning.analysis.changes import Change
 from nightune.tuning.analysis.drift import LEVEL, SMALLEST, Drift
-from nightune.tuning.analysis.sweep_comparison import METRIC_CODE, Change, Difference, Score
+from nightune.tuning.analysis.sweep_comparison import METRIC_CODE, Difference, Score
 from nightune.tuning.analysis.value_text import value_text
 
 MOST_DRIFTS = 12
