@@ -8,7 +8,7 @@ import logging
 from nightune.tasks.confirm_finalists import refuse_changed, rules
 from nightune.tasks.propose_trials import complete_params, content_key
 from nightune.tasks.reporting.night.ablation_section import ablations
-from nightune.tasks.reporting.night.record import read_night
+from nightune.tasks.reporting.night.read_night import read_night
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
 from nightune.tasks.tracking.store import names

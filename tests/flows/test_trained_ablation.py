@@ -18,7 +18,7 @@ def test_a_path_is_trained_once_and_counts_in_no_leaderboard(
     from nightune.tasks import train_ablation
     from nightune.tasks.load_study import load_study
     from nightune.tasks.reporting.night.ablation_section import Ablation
-    from nightune.tasks.reporting.night.record import read_night
+    from nightune.tasks.reporting.night.read_night import read_night
     from nightune.tasks.tracking.store.errors import StoreError
     from nightune.tasks.tracking.store.store import open_existing_store
     from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep

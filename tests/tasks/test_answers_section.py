@@ -8,7 +8,7 @@ import pytest
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.reporting.night.answers_section import answers_heading
 from nightune.tasks.reporting.night.page import Context, draw_page
-from nightune.tasks.reporting.night.record import read_night
+from nightune.tasks.reporting.night.read_night import read_night
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.confirmations import write_confirmation
 from nightune.tasks.tracking.sweeps.finalist_answers import read_answers, write_answers

@@ -23,8 +23,6 @@ from nightune.tasks.reporting.night.phrases import count
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.tables import Fact, Row
 from nightune.tuning.analysis.ledger import JOULES_PER_KWH, SECONDS_PER_HOUR, Ledger, Share, rung_shares, shares
-from nightune.tuning.study.budgets import brackets
-from nightune.tuning.study.search_section import SearchSection
 
 MOST_TRIALS = 10
 OF_SOME = (
@@ -174,10 +172,7 @@ def _tables(night: Night, ledger: Ledger) -> list[Row]:
 
 def rung_ends(night: Night) -> list[int]:
     """Return the epochs at which trainings of the sweep halt, or end; empty where the study is not recorded."""
-    if night.space is None:
-        return []
-    search = SearchSection.model_validate(night.origin.content["search"])
-    return sorted({rung.epochs for bracket in brackets(search, night.space) for rung in bracket.rungs})
+    return sorted({rung.epochs for bracket in night.brackets for rung in bracket.rungs})
 
 
 def _table(title: str, head: str, held: list[Share], links: Mapping[str, str]) -> Row:

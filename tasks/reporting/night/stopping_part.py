@@ -19,8 +19,6 @@ from nightune.tuning.analysis.early_stopping import (
     regret_of,
     saved,
 )
-from nightune.tuning.study.budgets import brackets
-from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Status
 
 MOST_ROWS = 300  # of single trials: those that saved most
@@ -51,10 +49,7 @@ def budget_of(night: Night) -> int:
 
 def ended_early(night: Night) -> set[int]:
     """Return the trials that the early end of the search halted, which no rung dropped."""
-    if not night.sweep.ended_by or night.space is None:
-        return set()
-    search = SearchSection.model_validate(night.origin.content["search"])
-    return ended_with_search(night.results, brackets(search, night.space), night.sweep.direction)
+    return ended_with_search(night.results, night.brackets, night.sweep.direction) if night.sweep.ended_by else set()
 
 
 def regret(night: Night) -> Regret | None:
