@@ -1,5 +1,6 @@
 """The part of the report on the finalists' answers: escaped, with true numbers, silent where nothing is recorded."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def of_classes(**changes: Any) -> HeadSummary:
     }
     answers = Answers("classes", truths=truths, losses=1.0 * truths, weights=np.ones(80), measure="log loss", **known)
     columns = [HeldColumn(HOSTILE, "label", np.where(truths == 1, HOSTILE, "x"))]
-    return summarize(answers, columns, **changes)
+    return replace(summarize(answers, columns), **changes)
 
 
 def of_quantities() -> HeadSummary:

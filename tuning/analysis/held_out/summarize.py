@@ -26,11 +26,10 @@ SHOWN_LABELS = 6  # of a row
 DIGITS = 6  # of mean counts, whose sums are rounded
 
 
-def summarize(answers: Answers, columns: Sequence[HeldColumn], why_no_slices: str = "", name: str = "") -> HeadSummary:
+def summarize(answers: Answers, columns: Sequence[HeldColumn], why_no_slices: str = "") -> HeadSummary:
     """Return the summary of one head's answers; `columns` are those of the table that the rows are from."""
     slices, examined = worst_slices(columns, answers.losses, answers.seed)
     summary = HeadSummary(
-        name=name,
         kind=answers.kind,
         measure=answers.measure,
         loss=answers.mean(answers.losses),
