@@ -142,7 +142,7 @@ def _head(trial: int, place: int, head: HeadSummary, answers: FinalistAnswers | 
         "figures": _figures(trial, place, head),
         "groups": [] if head.kind == "quantities" else _groups(head),
         "group": "label" if head.kind == "labels" else "class",
-        "pairs": [(each.truth, each.predicted, _number(each.rows)) for each in head.confused],
+        "pairs": [(each.truth, each.predicted, figures.mean_count(each.rows)) for each in head.confused],
         "has_matrix": bool(head.matrix),
         "slices": [_slice(each) for each in head.slices],
         "slices_note": _slices_note(head),
@@ -169,7 +169,7 @@ def _figures(trial: int, place: int, head: HeadSummary) -> list[Drawn]:
     stem, drawn = f"answers-{trial}-{place}", []
     if head.matrix:
         pairs = "; ".join(
-            f"{each.truth} taken for {each.predicted}: {_number(each.rows)}" for each in head.confused[:3]
+            f"{each.truth} taken for {each.predicted}: {figures.mean_count(each.rows)}" for each in head.confused[:3]
         )
         note = f"Rows: the true class; columns: the predicted one. {pairs}." if pairs else "Every row is right."
         drawn.append(
@@ -230,7 +230,7 @@ def _groups(head: HeadSummary) -> list[Row]:
     return [
         {
             "name": each.name,
-            "rows": _number(each.rows),
+            "rows": figures.mean_count(each.rows),
             "recall": _percent(each.recall),
             "interval": f"{_percent(each.low)} to {_percent(each.high)}",
             "precision": "–" if each.precision is None else _percent(each.precision),
@@ -294,11 +294,7 @@ def _percent(share: float) -> str:
 
 
 def _rows(rows: float) -> str:
-    return f"{_number(rows)} rows"
-
-
-def _number(rows: float) -> str:
-    return f"{rows:.0f}" if abs(rows - round(rows)) < 0.05 else f"{rows:.1f}"
+    return f"{figures.mean_count(rows)} rows"
 
 
 def _size(megabytes: float) -> str:

@@ -18,7 +18,7 @@ from nightune.phases import (
     VALIDATION,
     WAITING,
 )
-from nightune.tasks.reporting.night.measure import SPACE, duration
+from nightune.tasks.reporting.night.measure import SPACE, duration, whole
 from nightune.tasks.reporting.night.phrases import count
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.tables import Fact, Row
@@ -89,17 +89,19 @@ def has_whole_ledger(night: Night) -> bool:
 
 def entries(ledger: Ledger) -> list[Entry]:
     """Return the lines of the ledger; they sum to the wall time."""
-    search, whole = ledger.of_stage(SEARCH), ledger.seconds
+    search, wall_time = ledger.of_stage(SEARCH), ledger.seconds
 
     def of_stage(stage: str, said: str) -> list[Entry]:
         phases = ledger.of_stage(stage)
         seconds = sum(phases.values())
         parts = ", ".join(f"{duration(phases[name])} {name}" for name in SEARCH_PHASES if phases[name] > 0.05 * seconds)
-        return [Entry(stage.capitalize(), f"{said}: {parts}", seconds, seconds / whole)] if seconds else []
+        return [Entry(stage.capitalize(), f"{said}: {parts}", seconds, seconds / wall_time)] if seconds else []
 
     found = of_stage(PREPARATION, "libraries, data, models, the choice of the engine")
     found += [
-        Entry(name.capitalize(), said, search[name], search[name] / whole, name in (TRAINING, COMPILING, VALIDATION))
+        Entry(
+            name.capitalize(), said, search[name], search[name] / wall_time, name in (TRAINING, COMPILING, VALIDATION)
+        )
         for name, said in SEARCH_PHASES.items()
     ]
     return found + [each for stage, said in STAGES.items() for each in of_stage(stage, said)]
@@ -138,7 +140,7 @@ def _facts(ledger: Ledger) -> list[Fact]:
     return [
         Fact(duration(ledger.seconds), "wall time", f"of {commands}, without the time between them"),
         Fact(
-            f"{ledger.device_seconds:,.0f}{SPACE}s".replace(",", "\u202f"),
+            f"{whole(ledger.device_seconds)}{SPACE}s",
             "device-seconds",
             f"{_percent(ledger.device_seconds / ledger.seconds)} of the wall time",
         ),

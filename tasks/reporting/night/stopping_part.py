@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nightune.phases import SEARCH
-from nightune.tasks.reporting.night.measure import SPACE, duration
+from nightune.tasks.reporting.night.measure import SPACE, duration, whole
 from nightune.tasks.reporting.night.phrases import count, status_text
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.tables import Fact, Row
@@ -94,8 +94,7 @@ def _seconds(found: Sequence[Saved]) -> float:
 
 
 def _heading(night: Night, found: Sequence[Saved], budget: int, cost: Regret | None) -> str:
-    whole = budget * len(night.results)
-    share = 100 * sum(each.epochs for each in found) / whole
+    share = 100 * sum(each.epochs for each in found) / (budget * len(night.results))
     text = f"Stopping {count(len(found), 'trial')} saved {share:.0f}{SPACE}% of all epochs"
     if cost is None:
         return text
@@ -107,9 +106,9 @@ def _heading(night: Night, found: Sequence[Saved], budget: int, cost: Regret | N
 
 
 def _facts(night: Night, found: Sequence[Saved], budget: int, cost: Regret | None) -> list[Fact]:
-    epochs, whole = sum(each.epochs for each in found), budget * len(night.results)
+    epochs = sum(each.epochs for each in found)
     facts = [
-        Fact(f"{epochs:,}".replace(",", "\u202f"), "epochs saved", f"of {whole:,} planned".replace(",", "\u202f")),
+        Fact(whole(epochs), "epochs saved", f"of {whole(budget * len(night.results))} planned"),
         Fact(duration(_seconds(found)), "time saved", "at the pace of each trial's own epochs"),
     ]
     if cost is None:
