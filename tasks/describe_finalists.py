@@ -115,7 +115,7 @@ def _answers(setting: Setting, result: TrialResult, runs: tuple[str, ...]) -> Fi
 
 
 def _of_several_axes(setting: Setting, dataset: "Dataset", held: Held, description: dict[str, Any]) -> FinalistAnswers:
-    """Return the costs of the first model, by one row, and why nothing else is said."""
+    """Return the costs of the first model, by one row, and why they have no summary."""
     with tempfile.TemporaryDirectory() as folder:
         file = _fetched(setting, held.runs[0], Path(folder) / "0")
         opened = partial(_opened, dataset, description, file)

@@ -1,7 +1,7 @@
 """Pairs of dimensions that interact: where the effect of one depends on the other, by more than chance.
 
 The scores are explained by the dimensions alone first; what is left is compared with products of two dimensions. Chance
-is what the same comparison finds after the residuals are dealt out anew among the trials (Freedman, Lane, 1983), and a
+is what the same comparison finds after the residuals are permuted among the trials (Freedman, Lane, 1983), and a
 pair is compared with the best of all pairs there (Westfall, Young, 1993).
 """
 
@@ -137,9 +137,10 @@ class _Group:
         if not spaces or total <= 0.0 or float(left @ left) <= TOLERANCE * total:
             return []
         generator = np.random.default_rng(seed)
-        dealt = np.stack([left, *(generator.permutation(left) for _ in range(PERMUTATIONS))], axis=1)
-        dealt -= alone @ (alone.T @ dealt)
-        shares = np.array([np.sum((beyond.T @ dealt) ** 2, axis=0) for _, beyond in spaces]) / np.sum(dealt**2, axis=0)
+        permuted = np.stack([left, *(generator.permutation(left) for _ in range(PERMUTATIONS))], axis=1)
+        permuted -= alone @ (alone.T @ permuted)
+        parts = np.array([np.sum((beyond.T @ permuted) ** 2, axis=0) for _, beyond in spaces])
+        shares = parts / np.sum(permuted**2, axis=0)
         usual, spread = shares[:, 1:].mean(axis=1), np.maximum(shares[:, 1:].std(axis=1), 1e-12)
         standardized = (shares - usual[:, None]) / spread[:, None]
         largest = standardized[:, 1:].max(axis=0)

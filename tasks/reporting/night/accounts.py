@@ -1,4 +1,4 @@
-"""What the last parts of the report tell beside the trials: the data, what changed, what the sweep cost."""
+"""The records behind the last parts of the report: the data, the changes since the night before, and the cost."""
 
 from dataclasses import dataclass, replace
 

@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A figure with its name, its caption and what it tells readers who do not see it."""
+    """A figure with its name, its caption and its note for readers who do not see it."""
 
     id: str
     spec: Spec

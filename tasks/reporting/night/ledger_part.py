@@ -134,7 +134,7 @@ def _facts(ledger: Ledger) -> list[Fact]:
     by_price = sorted({each.price_per_hour for each in ledger.sessions if each.price_per_hour is not None})
     price = " and ".join(f"{each:g}" for each in by_price)
     joules, parts = ledger.joules, ", ".join(dict.fromkeys(each.energy_of for each in ledger.sessions))
-    energy = "not told" if joules is None else energy_text(joules)
+    energy = "not known" if joules is None else energy_text(joules)
     money = "no price" if ledger.cost is None else money_text(ledger.cost)
     some = "of some commands alone" if by_price else "[limits] price_per_hour names one"
     return [

@@ -119,7 +119,7 @@ def _of_quantities(summary: HeadSummary, answers: Answers) -> HeadSummary:
 
 
 def _worst_rows(answers: Answers) -> tuple[WorstRow, ...]:
-    """Return the rows with the largest mean loss, the largest first; those of weight 0 count for nothing."""
+    """Return the rows with the largest mean loss, the largest first, without those of weight 0."""
     losses = np.where(answers.weights > 0, answers.losses, -np.inf)
     order = np.argsort(-losses, kind="stable")[: min(WORST_ROWS, int((answers.weights > 0).sum()))]
     return tuple(
