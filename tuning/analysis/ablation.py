@@ -196,12 +196,8 @@ def _moved(space: SearchSpace, place: Params, winner: Params, moved: str) -> dic
 
 
 def _row(space: SearchSpace, params: Params) -> list[float]:
-    row = []
-    for name in space.varying:
-        domain = space.by_name[name].domain
-        is_here = name in params and domain.contains(params[name])
-        row.append(domain.under(params).to_unit(params[name]) if is_here else INACTIVE)
-    return row
+    places = [space.by_name[name].place(params) for name in space.varying]
+    return [INACTIVE if place is None else place for place in places]
 
 
 def _resampled_forests(rows: Array, values: Array, seed: int) -> list[Forest]:
