@@ -37,14 +37,10 @@ def answer_sections(night: Night) -> list[Row]:
     return [_finalist(night, each) for each in finalists]
 
 
-def answer_specs(night: Night) -> dict[str, Spec]:
+def answer_specs(sections: list[Row]) -> dict[str, Spec]:
     """Return the figures of all finalists' answers by their places on the page."""
-    return {
-        figure.id: figure.spec
-        for trial, answers in night.answers.items()
-        for place, head in enumerate(answers.heads)
-        for figure in _figures(trial, place, head)
-    }
+    heads = [head for section in sections for head in section["heads"]]
+    return {figure.id: figure.spec for head in heads for figure in head["figures"]}
 
 
 def answers_heading(night: Night) -> str:

@@ -8,7 +8,6 @@ import base64
 import hashlib
 import json
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,7 +43,7 @@ from nightune.tasks.reporting.night.pairs_section import (
     pairs_note,
 )
 from nightune.tasks.reporting.night.parallel_section import parallel_data, parallel_heading
-from nightune.tasks.reporting.night.phrases import write_command
+from nightune.tasks.reporting.night.phrases import command_parts, write_command
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.stills import Still, still
 from nightune.tasks.reporting.night.stopping_part import stopping_part
@@ -73,11 +72,11 @@ class Context:
 
 def draw_page(night: Night, context: Context) -> str:
     """Return the page as HTML."""
-    columns = curve_columns(night)
+    columns, answers = curve_columns(night), answer_sections(night)
     together, pairs = _together(night)
     ablation, paths = _ablation(night)
     curves = {f"curves-{result.trial.number}": spec for result, spec in columns}
-    specs = _figures(night) | pairs | answer_specs(night) | paths | curves
+    specs = _figures(night) | pairs | answer_specs(answers) | paths | curves
     reach = night.measure.reach([each.objective for each in night.ranked]) if night.ranked else (0.0, 0.0)
     drawn = trial_rows(night, reach)
     page: str = _template().render(
@@ -87,7 +86,7 @@ def draw_page(night: Night, context: Context) -> str:
         panels=_panels(night) if "importance" in specs else [],
         is_examined=night.space is not None and len(night.full) >= MINIMUM_ROWS,
         columns=[_column_head(night, result) for result, _ in columns],
-        answers=answer_sections(night),
+        answers=answers,
         answers_heading=answers_heading(night),
         stopping=stopping_part(night),
         ledger=ledger_part(night),
@@ -112,7 +111,7 @@ def draw_page(night: Night, context: Context) -> str:
 def _answer(night: Night, context: Context) -> dict[str, Any]:
     return {
         "headline": headline(night),
-        "sentences": [_parts(sentence) for sentence in answer(night, context.study_file)],
+        "sentences": [command_parts(sentence) for sentence in answer(night, context.study_file)],
         "advice": context.advice,
         "is_advised": len(night.ranked) >= FEWEST_ADVISED,
         "write_command": write_command(night, context.study_file),
@@ -260,11 +259,6 @@ def _shares_text(night: Night) -> str:
         for each in night.effects
     )
     return f"Shares of the differences between trials: {shares}."
-
-
-def _parts(sentence: str) -> list[str]:
-    """Split a sentence at its commands, which stand between backticks: every second part is one."""
-    return re.split("`([^`]+)`", sentence)
 
 
 def _json(value: object) -> str:
