@@ -105,7 +105,7 @@ def _is_winner(night: Night, each: ConfirmedFinalist) -> bool:
 
 def _finalist(night: Night, each: ConfirmedFinalist) -> Row:
     trial, answers = each.finalist.trial, night.answers.get(each.finalist.trial)
-    heads = () if answers is None else answers.heads
+    heads = [] if answers is None else [_head(trial, place, head, answers) for place, head in enumerate(answers.heads)]
     return {
         "trial": trial,
         "link": night.link(each.finalist.run_id),
@@ -115,7 +115,7 @@ def _finalist(night: Night, each: ConfirmedFinalist) -> Row:
         "latency": NOT_RECORDED
         if answers is None or answers.latency_ms is None
         else f"{answers.latency_ms:.3g}{SPACE}ms",
-        "heads": [_head(trial, place, head, answers) for place, head in enumerate(heads)],
+        "heads": heads,
     }
 
 
@@ -129,8 +129,7 @@ def _said(answers: FinalistAnswers | None) -> str:
     return f"{answers.rows} rows of the {answers.split} split{weighed}, answered by {models}."
 
 
-def _head(trial: int, place: int, head: HeadSummary, answers: FinalistAnswers | None) -> Row:
-    assert answers is not None
+def _head(trial: int, place: int, head: HeadSummary, answers: FinalistAnswers) -> Row:
     return {
         "name": head.name,
         "why": head.why,
