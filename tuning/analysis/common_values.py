@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import comb
 
+from nightune.tuning.analysis.importance import drawn_by_chance
 from nightune.tuning.analysis.value_text import value_text
 from nightune.tuning.search.domains import Choice, Range, is_same
 from nightune.tuning.search.search_space import Dimension
@@ -43,7 +43,7 @@ def _examined(
                 sum(dimension.name in each.trial.params and holds(each.trial.params) for each in trials)
                 for trials in (ranked, ranked[:best])
             )
-            chance = _chance(len(ranked), everywhere, best, held)
+            chance = drawn_by_chance(len(ranked), everywhere, best, held)
             yield CommonValue(f"{dimension.name} {said}", held, everywhere, chance)
 
 
@@ -61,9 +61,3 @@ def _parts(dimension: Dimension, characters: int) -> Iterator[tuple[str, Callabl
 
 def _has(name: str, option: Value, params: Params) -> bool:
     return is_same(params[name], option)
-
-
-def _chance(total: int, everywhere: int, drawn: int, at_least: int) -> float:
-    """Return the probability that so many of the drawn trials are among those that have it (hypergeometric)."""
-    ways = range(at_least, min(everywhere, drawn) + 1)
-    return sum(comb(everywhere, hits) * comb(total - everywhere, drawn - hits) for hits in ways) / comb(total, drawn)

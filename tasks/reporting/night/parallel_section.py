@@ -8,6 +8,7 @@ from nightune.tasks.reporting.night.measure import TICKS, Measure
 from nightune.tasks.reporting.night.phrases import count
 from nightune.tasks.reporting.night.record import Night
 from nightune.tuning.analysis.common_values import common_value
+from nightune.tuning.analysis.importance import TOP_SHARE
 from nightune.tuning.analysis.value_text import value_text
 from nightune.tuning.search.domains import Cases, Choice
 from nightune.tuning.search.search_space import Dimension
@@ -15,7 +16,6 @@ from nightune.tuning.trial import TrialResult, Value
 
 MOST_AXES = 16
 FEWEST_TRIALS = 4
-TOP_SHARE = 0.25
 DIGITS = 4  # of a place
 
 Row = dict[str, Any]
