@@ -29,7 +29,7 @@ _local = threading.local()
 
 @dataclass
 class Clock:
-    """The seconds of each phase in each stage so far. `began_at` is a time of `now`, before it was started at most."""
+    """The seconds of each phase in each stage so far. `began_at` is an earlier time of `now`; default: now."""
 
     now: Callable[[], float] = time.perf_counter
     began_at: float | None = None
@@ -47,7 +47,7 @@ class Clock:
 
     @property
     def stage(self) -> str:
-        """The stage of now."""
+        """The current stage."""
         return self._stages[-1]
 
     def total(self, phase: str) -> float:

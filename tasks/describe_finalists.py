@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 MOST_MODELS = 3  # of a finalist
 MOST_HEADS = 8
 SEVERAL_AXES = "targets of several axes have no classes or quantities of a row"
-SEED = 0  # of what chance would make: equal for equal answers
 
 logger = logging.getLogger("nightune")
 
@@ -116,7 +115,7 @@ def _answers(setting: Setting, result: TrialResult, runs: tuple[str, ...]) -> Fi
 
 
 def _of_several_axes(setting: Setting, dataset: "Dataset", held: Held, description: dict[str, Any]) -> FinalistAnswers:
-    """Return the costs of the first model, by one row, and why nothing else is said."""
+    """Return the costs of the first model, by one row, and why they have no summary."""
     with tempfile.TemporaryDirectory() as folder:
         file = _fetched(setting, held.runs[0], Path(folder) / "0")
         opened = partial(_opened, dataset, description, file)
@@ -147,15 +146,13 @@ def _outputs(
     dataset: "Dataset", rows: "Examples", files: Sequence[Path], description: dict[str, Any]
 ) -> tuple[list[np.ndarray], Costs]:
     """Return the outputs of each model, (rows, size), and the size and latency of the first one."""
-    from nightune.models.engines.prediction import prediction_spans  # noqa: PLC0415 - Keras
-    from nightune.models.serving.input_trees import in_memory, rows_of  # noqa: PLC0415
+    from nightune.models.engines.prediction import outputs_of  # noqa: PLC0415 - Keras
 
-    spans, outputs = prediction_spans(rows.inputs), []
-    costs = None
+    outputs, costs = [], None
     for file in files:
         opened = partial(_opened, dataset, description, file)
         predictor = opened()
-        outputs.append(np.concatenate([predictor.outputs(in_memory(rows_of(rows.inputs, span))) for span in spans]))
+        outputs.append(outputs_of(predictor, rows.inputs))
         costs = costs or _costs(dataset, predictor, opened)
     assert costs is not None
     return outputs, costs
@@ -225,23 +222,10 @@ def _summary(
         measure=found.measure,
         quantiles=head.quantiles,
         numbers=_numbers(dataset),
-        seed=SEED,
     )
     if found.probabilities is not None:
-        answers = _with_shares(answers, found.probabilities)
+        answers = answers.with_probabilities(found.probabilities)
     return summarize(answers, columns, why)
-
-
-def _with_shares(answers: Answers, probabilities: np.ndarray) -> Answers:
-    if answers.kind == "labels":
-        return replace(answers, shares=probabilities)
-    rows = np.arange(len(answers.truths))
-    if len(answers.names) == 2:
-        shares, hits = probabilities[:, :, 1], np.broadcast_to(answers.truths == 1, answers.predicted.shape)
-    else:
-        shares = np.take_along_axis(probabilities, answers.predicted[:, :, None], axis=2)[:, :, 0]
-        hits = answers.predicted == answers.truths
-    return replace(answers, shares=shares, hits=hits, truth_shares=probabilities[:, rows, answers.truths])
 
 
 def _names(dataset: "Dataset") -> tuple[str, ...]:

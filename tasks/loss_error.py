@@ -41,9 +41,8 @@ def record_loss_error(setting: Setting, best: TrialResult) -> None:
 
 
 def _error(setting: Setting, best: TrialResult) -> float:
-    from nightune.models.engines.prediction import prediction_spans  # noqa: PLC0415 - Keras
+    from nightune.models.engines.prediction import outputs_of  # noqa: PLC0415 - Keras
     from nightune.models.networks.rows_as_trained import losses_as_trained, standard_error_of_mean  # noqa: PLC0415
-    from nightune.models.serving.input_trees import in_memory, rows_of  # noqa: PLC0415
     from nightune.models.serving.predictor import Predictor, open_model  # noqa: PLC0415
 
     trainer = trainer_of(setting)
@@ -51,6 +50,5 @@ def _error(setting: Setting, best: TrialResult) -> float:
     with tempfile.TemporaryDirectory() as folder:
         model = open_model(fetch_checkpoint(setting.store, best.run_id, Path(folder)))
         predictor = Predictor(model, None, {**trainer.dataset.description, **head.description})
-        spans = prediction_spans(rows.inputs)
-        outputs = np.concatenate([predictor.outputs(in_memory(rows_of(rows.inputs, span))) for span in spans])
+        outputs = outputs_of(predictor, rows.inputs)
     return standard_error_of_mean(losses_as_trained(head, outputs, rows), rows.weights)

@@ -11,7 +11,8 @@ from nightune.models.errors import InputError
 from nightune.tasks.load_study import problems_of
 from nightune.tasks.reporting.night.next_steps import advice_of
 from nightune.tasks.reporting.night.page import Context, draw_page, draw_stills
-from nightune.tasks.reporting.night.record import Night, read_night
+from nightune.tasks.reporting.night.read_night import read_night
+from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.stills import Still
 from nightune.tasks.tracking.registry.model_folder import place_model
 from nightune.tasks.tracking.store.store import Store, store_address

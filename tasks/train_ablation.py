@@ -7,8 +7,8 @@ import logging
 
 from nightune.tasks.confirm_finalists import refuse_changed, rules
 from nightune.tasks.propose_trials import complete_params, content_key
-from nightune.tasks.reporting.night.ablation_section import ablations
-from nightune.tasks.reporting.night.record import read_night
+from nightune.tasks.reporting.night.ablation_section import FROM_DEFAULT, ablations
+from nightune.tasks.reporting.night.read_night import read_night
 from nightune.tasks.setting import Setting
 from nightune.tasks.step import step
 from nightune.tasks.tracking.store import names
@@ -29,11 +29,11 @@ def missing_ablation(setting: Setting) -> list[Trial]:
     winner was trained by other code.
     """
     night = read_night(setting.store, setting.study.name, setting.sweep)
-    found = next((each.path for each in ablations(night) if each.path.is_trusted), None)
+    found = next((each.path for each in ablations(night) if each.id == FROM_DEFAULT and each.path.is_trusted), None)
     if found is None or night.winner is None:
         raise StoreError(
-            f"{setting.sweep.id}: there is no ablation path to train: too few trials, or a surrogate that explains too "
-            "little of their differences; search further with --fresh"
+            f"{setting.sweep.id}: there is no ablation path to train: too few trials, a surrogate that explains too "
+            "little of their differences, or a winner that is the default; search further with --fresh"
         )
     refuse_changed(setting, night.winner, "--train-ablation", "its steps cannot be compared with it")
     places = [found.start, *(each.params for each in found.steps)]

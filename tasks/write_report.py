@@ -235,7 +235,7 @@ def _errors(
     confirmation: Confirmation | None,
     findings: Sequence[str],
 ) -> StandardErrors:
-    """Return the standard errors of the objectives, as far as the store tells them."""
+    """Return the standard errors of the objectives, as far as the store has them."""
     best = next((each for each in results if each.is_ranked), None)
     if best is None:
         return UNKNOWN

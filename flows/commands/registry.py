@@ -1,18 +1,22 @@
 """The commands of the registry: `nightune promote`, `rollback` and `models`."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nightune.flows.commands.options import AsJson, StudyFile, report_errors, sigterm_as_interrupt
+from nightune.flows.commands.started_flow import run_supervised
 from nightune.flows.runtime.console import output, print_json, progress_shown, say
-from nightune.flows.runtime.environment import prepare_environment, store_root, tracking_uri
+from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.flows.runtime.exit_codes import REFUSED
 from nightune.flows.runtime.morning_page import morning_page
-from nightune.flows.runtime.prefect_server import prefect_server
-from nightune.flows.runtime.supervisor import supervised
 from nightune.models.heavy_imports import lasting_imports
+
+if TYPE_CHECKING:
+    from nightune.tasks.promote_model import Promotion
 
 
 def promote(
@@ -31,23 +35,8 @@ def promote(
     if force and not because.strip():
         raise typer.BadParameter("a forced promotion requires a reason", param_hint="--because")
     with report_errors(creates_store=False), sigterm_as_interrupt(), progress_shown():
-        from nightune.tasks.load_study import load_study  # noqa: PLC0415
-        from nightune.tasks.tracking.store.store import require_store, store_address  # noqa: PLC0415
-
-        load_study(study)
-        require_store(store_root(), tracking_uri())  # before anything is created
-        prepare_environment()
-        supervised(partial(load_study, study))
-        say("Starting Prefect (this takes some seconds) …")
-        with prefect_server() as wait_until_it_answers:
-            with lasting_imports():
-                from nightune.flows.promote import promote as promote_flow  # noqa: PLC0415 - Prefect takes seconds to import
-                from nightune.flows.runtime.flow_runs import owned_flow_runs  # noqa: PLC0415
-
-            wait_until_it_answers()
-            with owned_flow_runs():
-                promotion = promote_flow(study, sweep=sweep, dry_run=dry_run, force=force, because=because)
-        from nightune.tasks.tracking.store.store import open_existing_store  # noqa: PLC0415
+        promotion = run_supervised(study, partial(_promotion, study, sweep, dry_run, force, because))
+        from nightune.tasks.tracking.store.store import open_existing_store, store_address  # noqa: PLC0415
         from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep  # noqa: PLC0415
         from nightune.tasks.write_report import read_report  # noqa: PLC0415
 
@@ -65,6 +54,12 @@ def promote(
         print_json(promotion.summary())
     if not promotion.verdict.is_promoted:
         raise typer.Exit(REFUSED)
+
+
+def _promotion(study: Path, sweep: str | None, dry_run: bool, force: bool, because: str) -> "Callable[[], Promotion]":
+    from nightune.flows.promote import promote as promote_flow  # noqa: PLC0415 - Prefect takes seconds to import
+
+    return partial(promote_flow, study, sweep=sweep, dry_run=dry_run, force=force, because=because)
 
 
 def rollback(

@@ -1,6 +1,7 @@
 """The command that draws the report of a sweep: `nightune report`."""
 
 import webbrowser
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,11 +11,10 @@ from rich.console import Console
 from rich.text import Text
 
 from nightune.flows.commands.options import AsJson, StudyFile, report_errors, sigterm_as_interrupt
+from nightune.flows.commands.started_flow import run_supervised
 from nightune.flows.runtime.console import output as console_of
 from nightune.flows.runtime.console import print_json, progress_shown, say
-from nightune.flows.runtime.environment import prepare_environment, store_root, tracking_uri
-from nightune.flows.runtime.prefect_server import prefect_server
-from nightune.flows.runtime.supervisor import supervised
+from nightune.flows.runtime.environment import store_root, tracking_uri
 from nightune.models.heavy_imports import lasting_imports
 
 if TYPE_CHECKING:
@@ -64,23 +64,14 @@ def report(
 
 def _train_ablation(study: Path, sweep: str | None) -> None:
     with report_errors(creates_store=False), sigterm_as_interrupt(), progress_shown():
-        from nightune.tasks.load_study import load_study  # noqa: PLC0415
-        from nightune.tasks.tracking.store.store import require_store  # noqa: PLC0415
-
-        load_study(study)
-        require_store(store_root(), tracking_uri())  # before anything is created
-        prepare_environment()
-        supervised(partial(load_study, study))
-        say("Starting Prefect (this takes some seconds) …")
-        with prefect_server() as wait_until_it_answers:
-            with lasting_imports():
-                from nightune.flows.ablate import ablate  # noqa: PLC0415 - Prefect takes seconds to import
-                from nightune.flows.runtime.flow_runs import owned_flow_runs  # noqa: PLC0415
-
-            wait_until_it_answers()
-            with owned_flow_runs():
-                trained = ablate(study, sweep=sweep)
+        trained = run_supervised(study, partial(_ablation, study, sweep))
     say(f"{trained} trainings of the ablation path ended; those of earlier calls are kept.")
+
+
+def _ablation(study: Path, sweep: str | None) -> Callable[[], int]:
+    from nightune.flows.ablate import ablate  # noqa: PLC0415 - Prefect takes seconds to import
+
+    return partial(ablate, study, sweep=sweep)
 
 
 def _open(drawn: "DrawnReport") -> None:

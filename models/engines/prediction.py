@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from nightune.models.serving.input_trees import ArrayTree, arrays_of, in_memory, row_count, rows_of
+from nightune.models.serving.predictor import Predictor
 
 PREDICTION_BYTES = 2**24  # of inputs per call; activations take a multiple of it
 
@@ -26,6 +27,12 @@ def predict(model: keras.Model, inputs: ArrayTree) -> np.ndarray:
     """Return outputs in inference mode, (examples, size); `model.predict` costs many times more."""
     parts = [model.predict_on_batch(in_memory(rows_of(inputs, span))) for span in prediction_spans(inputs)]
     return np.concatenate(parts).reshape(row_count(inputs), -1).astype(np.float32, copy=False)
+
+
+def outputs_of(predictor: Predictor, inputs: ArrayTree) -> np.ndarray:
+    """Return the outputs of a model as it serves, (examples, size)."""
+    parts = [predictor.outputs(in_memory(rows_of(inputs, span))) for span in prediction_spans(inputs)]
+    return np.concatenate(parts)
 
 
 def _item_bytes(array: Any) -> int:

@@ -126,7 +126,7 @@ def _write_last(keeper: LedgerKeeper) -> None:
 
 @dataclass
 class Trained:
-    """What a training tells of itself: its last epoch, and its own share of the seconds of its epochs."""
+    """What a training reports of itself: its last epoch, and its own share of the seconds of its epochs."""
 
     epochs: int = 0
     seconds: float = 0.0
@@ -135,19 +135,21 @@ class Trained:
 @contextmanager
 def counted_training(trial: Trial, is_shared: bool) -> Iterator[Trained]:
     """Add the block to the ledger as a training of a trial; `is_shared`: the device computes several at once."""
-    keeper, clock, told = _keeper(), current_clock(), Trained()
+    keeper, clock, trained = _keeper(), current_clock(), Trained()
     if keeper is None or clock is None:
-        yield told
+        yield trained
         return
     before = _on_device(clock)
     try:
         with phase(TRAINING):
-            yield told
+            yield trained
     finally:
         spent = {name: after - before[name] for name, after in _on_device(clock).items()}
-        own = told.seconds if is_shared else sum(spent.values())
+        own = trained.seconds if is_shared else sum(spent.values())
         parts = (0.0, 0.0) if is_shared else (spent[COMPILING], spent[VALIDATION])
-        keeper.add(Training(trial.number, trial.replicate, clock.stage, told.epochs, own, *parts, is_shared=is_shared))
+        keeper.add(
+            Training(trial.number, trial.replicate, clock.stage, trained.epochs, own, *parts, is_shared=is_shared)
+        )
 
 
 def write_ledger_if_due() -> None:

@@ -148,8 +148,7 @@ def _register(store: Store, sweep: Sweep, folder: Path) -> None:
 def without_prefect(patch: pytest.MonkeyPatch) -> None:
     """Run flows and their tasks as plain functions, train nothing, and start no server."""
     from nightune.flows import deployments, probe, promote, tune
-    from nightune.flows.commands import main, nights
-    from nightune.flows.commands import registry as registry_commands
+    from nightune.flows.commands import main, nights, started_flow
     from nightune.flows.runtime import flow_runs
     from nightune.tasks import choose_sweep, doctor, predict_rows, start_sweep, step
     from nightune.tasks.reporting.probe_report import StudyProbe
@@ -164,7 +163,7 @@ def without_prefect(patch: pytest.MonkeyPatch) -> None:
     for module, name in ((tune, "tune"), (promote, "promote"), (probe, "probe")):
         patch.setattr(module, name, getattr(module, name).fn)
         patch.setattr(module, "wait_until_recorded", lambda: None)
-    for commands in (main, registry_commands):
+    for commands in (main, started_flow):
         patch.setattr(commands, "prefect_server", server)
         patch.setattr(commands, "supervised", lambda read_study: read_study())
     patch.setattr(nights, "serving_server", lambda _: nullcontext("http://127.0.0.1:4200/api"))

@@ -186,12 +186,12 @@ def test_a_dead_tracking_server(world: World, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_dead_prefect_server(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nightune.flows.commands import main, nights, registry
+    from nightune.flows.commands import main, nights, started_flow
     from nightune.flows.runtime import prefect_server
 
     monkeypatch.setenv("PREFECT_API_URL", f"{DEAD}/api")
     monkeypatch.setattr(nights, "serving_server", prefect_server.serving_server)
-    for module in (main, registry):
+    for module in (main, started_flow):
         monkeypatch.setattr(module, "prefect_server", prefect_server.prefect_server)
     rest = every(COMMANDS, *USE_PREFECT, "rollback")
     named = f"PREFECT_API_URL: no Prefect server answers at {DEAD}/api"

@@ -11,7 +11,7 @@ from nightune.tasks.compare_sweeps import compare_sweeps
 from nightune.tasks.draw_report import Asked, draw_report
 from nightune.tasks.load_study import load_study
 from nightune.tasks.prepare_data import prepare_data
-from nightune.tasks.reporting.night.record import read_night
+from nightune.tasks.reporting.night.read_night import read_night
 from nightune.tasks.start_sweep import start_sweep
 from nightune.tasks.tracking.store.store import Store, client, open_store
 from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep

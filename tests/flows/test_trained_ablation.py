@@ -18,14 +18,15 @@ def test_a_path_is_trained_once_and_counts_in_no_leaderboard(
     from nightune.tasks import train_ablation
     from nightune.tasks.load_study import load_study
     from nightune.tasks.reporting.night.ablation_section import Ablation
-    from nightune.tasks.reporting.night.record import read_night
+    from nightune.tasks.reporting.night.read_night import read_night
     from nightune.tasks.tracking.store.errors import StoreError
     from nightune.tasks.tracking.store.store import open_existing_store
     from nightune.tasks.tracking.sweeps.find_sweeps import find_sweep
     from nightune.tasks.tracking.trials.damages import damaged_runs
     from nightune.tasks.tracking.trials.trials import finished_trials
     from nightune.tasks.trial.trial_runner import TrialRunner
-    from nightune.tuning.analysis.ablation import AblationPath, AblationStep, Change, Expected, of_space
+    from nightune.tuning.analysis.ablation import AblationPath, AblationStep, Expected, of_space
+    from nightune.tuning.analysis.changes import Change
 
     small_study.write_text(small_study.read_text() + "\n[confirmation]\nfinalists = 1\nreplicates = 2\n")
     report = tune(small_study, engine="fit")

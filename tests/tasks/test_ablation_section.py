@@ -8,11 +8,12 @@ import pytest
 
 from nightune.tasks import train_ablation
 from nightune.tasks.prepared_data import PreparedData
-from nightune.tasks.reporting.night.ablation_section import ablations
+from nightune.tasks.reporting.night.ablation_section import FROM_CHAMPION, ablations
 from nightune.tasks.reporting.night.measure import duration
 from nightune.tasks.reporting.night.page import Context, draw_page
 from nightune.tasks.reporting.night.phrases import machine_time
 from nightune.tasks.reporting.night.record import Champion
+from nightune.tasks.tracking.store.errors import StoreError
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.sweeps import Sweep
 from nightune.tasks.tracking.trials.recorded import RecordedTrial, read_params
@@ -88,6 +89,17 @@ def test_a_seed_that_was_trained_twice_counts_once_by_its_last_training() -> Non
     trained = replace(subject, ablation=tuple(map(RecordedTrial, found, times)))
     rings = drawn(trained).json["specs"]["ablation-default"]["layer"][3]["data"]["values"]
     assert [row["trained"] for row in rings] == [pytest.approx(70.0)]
+
+
+def test_the_path_from_the_champion_is_not_trained_for_that_from_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = swept(trials=40)
+    setting: Any = SimpleNamespace(store=None, sweep=subject.sweep, study=SimpleNamespace(name="flowers"))
+    (found,) = ablations(subject)
+    assert found.path.is_trusted
+    monkeypatch.setattr(train_ablation, "read_night", lambda *_: subject)
+    monkeypatch.setattr(train_ablation, "ablations", lambda _: [replace(found, id=FROM_CHAMPION)])
+    with pytest.raises(StoreError, match="no ablation path"):
+        train_ablation.missing_ablation.fn(setting)
 
 
 def test_a_path_to_a_winner_of_other_code_is_not_trained(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The part of the report on the finalists' answers: escaped, with true numbers, silent where nothing is recorded."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.reporting.night.answers_section import answers_heading
 from nightune.tasks.reporting.night.page import Context, draw_page
-from nightune.tasks.reporting.night.record import read_night
+from nightune.tasks.reporting.night.read_night import read_night
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.confirmations import write_confirmation
 from nightune.tasks.tracking.sweeps.finalist_answers import read_answers, write_answers
@@ -35,7 +36,7 @@ def of_classes(**changes: Any) -> HeadSummary:
     }
     answers = Answers("classes", truths=truths, losses=1.0 * truths, weights=np.ones(80), measure="log loss", **known)
     columns = [HeldColumn(HOSTILE, "label", np.where(truths == 1, HOSTILE, "x"))]
-    return summarize(answers, columns, **changes)
+    return replace(summarize(answers, columns), **changes)
 
 
 def of_quantities() -> HeadSummary:

@@ -17,7 +17,7 @@ from nightune.tasks.doctor import examine
 from nightune.tasks.measure_candidate import champion_contender
 from nightune.tasks.prepared_data import PreparedData
 from nightune.tasks.reporting.night.page import Context, draw_page
-from nightune.tasks.reporting.night.record import read_night
+from nightune.tasks.reporting.night.read_night import read_night
 from nightune.tasks.reporting.night.tables import summary
 from nightune.tasks.tracking.registry import registry
 from nightune.tasks.tracking.store import names

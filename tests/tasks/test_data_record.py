@@ -15,7 +15,7 @@ from nightune.tasks.reporting.data_record import record_data
 from nightune.tasks.reporting.night.accounts import read_accounts
 from nightune.tasks.reporting.night.data_part import data_numbers
 from nightune.tasks.reporting.night.page import Context, draw_page
-from nightune.tasks.reporting.night.record import read_night
+from nightune.tasks.reporting.night.read_night import read_night
 from nightune.tasks.tracking.store import names
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.profiles import NO_DRIFT, NO_EARLIER, read_profile

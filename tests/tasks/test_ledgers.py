@@ -140,5 +140,5 @@ def test_a_page_without_a_ledger_says_so_and_one_without_counters() -> None:
     session = replace(SESSION, joules=None, price_per_hour=None)
     told = replace(bare, accounts=Accounts(ledger=Ledger((session,))))
     text = Page(draw_page(told, Context("a.toml", "sqlite:///a.db"))).text
-    assert "not told" in text
+    assert "not known" in text
     assert "price_per_hour" in text

@@ -17,7 +17,8 @@ from nightune.tasks.reporting.night import charts_library as charts
 from nightune.tasks.reporting.night.answer import answer, headline
 from nightune.tasks.reporting.night.measure import measure_of
 from nightune.tasks.reporting.night.page import Context, draw_page
-from nightune.tasks.reporting.night.record import Champion, read_night
+from nightune.tasks.reporting.night.read_night import read_night
+from nightune.tasks.reporting.night.record import Champion
 from nightune.tasks.reporting.night.tables import commands, load_trials, summary
 from nightune.tasks.tracking.store.store import Store, client
 from nightune.tasks.tracking.sweeps.confirmations import write_confirmation

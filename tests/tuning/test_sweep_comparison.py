@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from nightune.tuning.analysis.sweep_comparison import Change, ComparedSweep, Share, compare_nights
+from nightune.tuning.analysis.changes import Change
+from nightune.tuning.analysis.sweep_comparison import ComparedSweep, Share, compare_nights
 from nightune.tuning.trial import Status, Trial, TrialResult, Value
 from nightune.vocabulary import DEFAULT_LOSS, LOSS_SAID
 

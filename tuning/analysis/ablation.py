@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nightune.tuning.analysis.fanova import MINIMUM_ROWS, MOST_LEAVES, SMALL_TREES, explained_share
+from nightune.tuning.analysis.changes import Change
+from nightune.tuning.analysis.fanova import MINIMUM_ROWS, Forest, explained_share, forest_mean, small_forest
 from nightune.tuning.analysis.importance import TRUSTED_EXPLAINED
 from nightune.tuning.search.domains import Range, is_same
 from nightune.tuning.search.midpoint import middle_point
@@ -28,15 +29,6 @@ INACTIVE = -0.5  # the place of a dimension that is not active: outside those of
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A dimension with its values before and after; None where it is not active."""
-
-    name: str
-    before: Value
-    after: Value
-
-
-@dataclass(frozen=True, slots=True)
 class Expected:
     """A number that forests expect, with its interval over resampled trials."""
 
@@ -49,9 +41,9 @@ class Expected:
 class AblationStep:
     """Changes that are made together, the configuration after them, the score there and the gain of this step.
 
-    Scores are numbers of the scale that is drawn, gains are positive where the step makes them better. `is_certain`:
-    the forest is trusted, and on nearly all resamples the step makes scores better, or worse, by more than next to
-    nothing.
+    A change has no value where its dimension is not active. Scores are numbers of the scale that is drawn, gains are
+    positive where the step makes them better. `is_certain`: the forest is trusted, and on nearly all resamples the step
+    makes scores better, or worse, by more than next to nothing.
     """
 
     changes: tuple[Change, ...]
@@ -100,12 +92,12 @@ def ablation_path(
     rows = np.array([_row(space, result.trial.params) for result in ranked])
     explained = explained_share(rows, values, seed)
     error = math.sqrt(max(0.0, 1.0 - explained) * float(np.var(values)))
-    forests = _Forests.fitted(rows, values, seed)
+    forests = _resampled_forests(rows, values, seed)
     sign, least = 1.0 if is_larger_better else -1.0, SMALL_GAIN * float(np.std(values))
     steps, place = [], start
-    before = first = forests.expect([_row(space, start)])[:, 0]
+    before = first = _expected(forests, [_row(space, start)])[:, 0]
     for params in _path(space, forests, start, winner, sign):
-        after = forests.expect([_row(space, params)])[:, 0]
+        after = _expected(forests, [_row(space, params)])[:, 0]
         gain = _interval(sign * (after - before))
         is_certain = explained >= TRUSTED_EXPLAINED and (gain.low > least or gain.high < -least)
         changes = changes_between(space, place, params)
@@ -166,7 +158,7 @@ def changes_between(space: SearchSpace, before: Params, after: Params) -> tuple[
 
 
 def _path(
-    space: SearchSpace, forests: "_Forests", start: dict[str, Value], winner: dict[str, Value], sign: float
+    space: SearchSpace, forests: Sequence[Forest], start: dict[str, Value], winner: dict[str, Value], sign: float
 ) -> Iterator[dict[str, Value]]:
     """Yield the configurations after each step: the move of which most is expected, at last all that are left."""
     place = start
@@ -177,7 +169,7 @@ def _path(
         if step == MOST_STEPS:
             yield winner
             return
-        expected = sign * forests.expect([_row(space, each) for each in moves]).mean(axis=0)
+        expected = sign * _expected(forests, [_row(space, each) for each in moves]).mean(axis=0)
         place = moves[int(expected.argmax())]
         yield place
 
@@ -204,37 +196,23 @@ def _moved(space: SearchSpace, place: Params, winner: Params, moved: str) -> dic
 
 
 def _row(space: SearchSpace, params: Params) -> list[float]:
-    row = []
-    for name in space.varying:
-        domain = space.by_name[name].domain
-        is_here = name in params and domain.contains(params[name])
-        row.append(domain.under(params).to_unit(params[name]) if is_here else INACTIVE)
-    return row
+    places = [space.by_name[name].place(params) for name in space.varying]
+    return [INACTIVE if place is None else place for place in places]
 
 
-@dataclass(frozen=True, eq=False)
-class _Forests:
-    """Small forests, each on trials drawn with replacement."""
+def _resampled_forests(rows: Array, values: Array, seed: int) -> list[Forest]:
+    """Return small forests, each on trials drawn with replacement."""
+    generator, forests = np.random.default_rng(seed), []
+    for turn in range(RESAMPLES):
+        drawn = generator.integers(0, len(values), len(values))
+        forests.append(small_forest(rows[drawn], values[drawn], seed + turn))
+    return forests
 
-    forests: Sequence[object]
 
-    @classmethod
-    def fitted(cls, rows: Array, values: Array, seed: int) -> "_Forests":
-        from sklearn.ensemble import RandomForestRegressor  # noqa: PLC0415 - a second, only for reports
-
-        generator, forests = np.random.default_rng(seed), []
-        for turn in range(RESAMPLES):
-            drawn = generator.integers(0, len(values), len(values))
-            forest = RandomForestRegressor(
-                SMALL_TREES, bootstrap=False, max_features=2 / 3, max_leaf_nodes=MOST_LEAVES, random_state=seed + turn
-            )
-            forests.append(forest.fit(rows[drawn], values[drawn]))
-        return cls(forests)
-
-    def expect(self, rows: Sequence[Sequence[float]]) -> Array:
-        """Return what each forest expects at places, (forests, places)."""
-        places = np.array(rows)
-        return np.array([forest.predict(places) for forest in self.forests])  # type: ignore[attr-defined]
+def _expected(forests: Sequence[Forest], rows: Sequence[Sequence[float]]) -> Array:
+    """Return the score that each forest expects at places, (forests, places)."""
+    places = np.array(rows)
+    return np.array([forest_mean(forest, places) for forest in forests])
 
 
 def _interval(numbers: Array) -> Expected:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 LEVEL = 0.05  # of all columns of a comparison together
-SMALLEST = 0.05  # a share of rows: smaller drifts are left to themselves
+SMALLEST = 0.05  # a share of rows: smaller ones are no drift
 ORDER_STATISTICS = 256  # at most in a record of numbers, which are exact up to 1/256
 KOLMOGOROV, VARIATION = "Kolmogorov-Smirnov", "total variation"
 

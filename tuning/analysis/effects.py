@@ -10,8 +10,8 @@ import numpy as np
 
 from nightune.tuning.analysis.fanova import GRID, MINIMUM_ROWS, explained_share, marginals
 from nightune.tuning.analysis.importance import TRUSTED_EXPLAINED, active_groups
-from nightune.tuning.search.search_space import Dimension, SearchSpace
-from nightune.tuning.trial import Params, TrialResult
+from nightune.tuning.search.search_space import Dimension, SearchSpace, places_of
+from nightune.tuning.trial import TrialResult
 
 RESAMPLES = 24
 INTERVAL = (0.1, 0.9)  # quantiles over resamples
@@ -64,7 +64,7 @@ def effects(
     """
     values = np.array([score(result.objective) for result in ranked])
     searched = [space.by_name[name] for name in space.varying]
-    rows = [_places(searched, result.trial.params) for result in ranked]
+    rows = [places_of(searched, result.trial.params) for result in ranked]
     found: list[Effect] = []
     for active, members in active_groups(searched, rows).items():
         if len(active) >= MINIMUM_ROWS and float(np.ptp(values[list(active)])) > 0.0:
@@ -72,11 +72,6 @@ def effects(
             places = np.array([[rows[n][name] for name in shared] for n in active])
             found += _group(members, shared, places, values[list(active)], seed)
     return sorted(found, key=lambda each: (not each.matters, -each.share, each.name))
-
-
-def _places(dimensions: Sequence[Dimension], params: Params) -> dict[str, float]:
-    held = {each.name: each.domain.under(params) for each in dimensions if each.name in params}
-    return {name: domain.to_unit(params[name]) for name, domain in held.items() if domain.contains(params[name])}
 
 
 def _group(

@@ -16,6 +16,8 @@ GRID = (np.arange(128) + 0.5) / 128  # values of one argument at which marginal 
 SMALL_TREES, MOST_LEAVES, SMALL_SAMPLE_POWER = 12, 64, 9  # of one of many forests on resampled rows
 SAMPLE_POWER = 13  # 2^13 points for the variance of the forest
 
+Forest = Sequence[Any]  # scikit-learn's trees
+
 
 @dataclass(frozen=True, slots=True)
 class VarianceShares:
@@ -61,10 +63,8 @@ def marginals(places: np.ndarray, values: np.ndarray, seed: int) -> Marginals:
     from scipy.stats import qmc  # noqa: PLC0415 - takes a second, only for reports
 
     arguments = places.shape[1]
-    trees = _small_forest(places, values, seed)
-    points = qmc.Sobol(arguments, rng=seed).random_base2(SMALL_SAMPLE_POWER).astype(np.float32)
-    predicted = sum(tree.predict(points)[:, 0] for tree in trees) / len(trees)
-    variance = float(np.var(predicted))
+    trees = small_forest(places, values, seed)
+    variance = float(np.var(forest_mean(trees, qmc.Sobol(arguments, rng=seed).random_base2(SMALL_SAMPLE_POWER))))
     boxes = [_boxes(tree) for tree in trees]
     curves = np.array([np.mean([_means(each, n) for each in boxes], axis=0) for n in range(arguments)])
     shares = np.minimum(np.var(curves, axis=1) / max(variance, np.finfo(float).tiny), 1.0)
@@ -79,7 +79,7 @@ def explained_share(places: np.ndarray, values: np.ndarray, seed: int) -> float:
     return float(forest.oob_score_)
 
 
-def _small_forest(places: np.ndarray, values: np.ndarray, seed: int) -> list[Any]:
+def small_forest(places: np.ndarray, values: np.ndarray, seed: int) -> Forest:
     """Fit the trees of `RandomForestRegressor(..., bootstrap=False, random_state=seed)`, in half of its time.
 
     It copies and checks an estimator for each tree, which takes longer than to fit so few rows.
@@ -96,6 +96,13 @@ def _small_forest(places: np.ndarray, values: np.ndarray, seed: int) -> list[Any
             tree = DecisionTreeRegressor(max_features=2 / 3, max_leaf_nodes=MOST_LEAVES, random_state=state)
             trees.append(tree.fit(rows, targets, check_input=False).tree_)
     return trees
+
+
+def forest_mean(trees: Forest, places: np.ndarray) -> np.ndarray:
+    """Return the mean of a small forest's trees at points (rows, arguments)."""
+    rows = places.astype(np.float32)
+    mean: np.ndarray = sum(tree.predict(rows)[:, 0] for tree in trees) / len(trees)
+    return mean
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,15 @@ def active_groups(
     return groups
 
 
+def drawn_by_chance(count: int, there: int, drawn: int, at_least: int) -> float:
+    """Return the probability that at least so many of `drawn` of `count` trials are among the `there` of a kind.
+
+    The distribution is hypergeometric.
+    """
+    ways = range(at_least, min(there, drawn) + 1)
+    return sum(comb(there, hits) * comb(count - there, drawn - hits) for hits in ways) / comb(count, drawn)
+
+
 def _places(dimensions: Sequence[Dimension], params: Params) -> dict[str, float]:
     """The position in [0, 1] of each active dimension."""
     return {
@@ -180,10 +189,4 @@ def end_hits(name: str, domain: Range, ranked: Sequence[TrialResult]) -> Iterato
             sum(place <= EDGE if end == "low" else place >= 1 - EDGE for place in each) for each in (places, best)
         )
         if hits > 1:
-            yield EndHits(end, hits, len(best), _chance(len(places), there, len(best), hits))
-
-
-def _chance(count: int, there: int, drawn: int, at_least: int) -> float:
-    """The probability that at least so many of `drawn` of `count` trials are among the `there` of an end."""
-    ways = range(at_least, min(there, drawn) + 1)
-    return sum(comb(there, hits) * comb(count - there, drawn - hits) for hits in ways) / comb(count, drawn)
+            yield EndHits(end, hits, len(best), drawn_by_chance(len(places), there, len(best), hits))

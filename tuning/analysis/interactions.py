@@ -1,7 +1,7 @@
 """Pairs of dimensions that interact: where the effect of one depends on the other, by more than chance.
 
 The scores are explained by the dimensions alone first; what is left is compared with products of two dimensions. Chance
-is what the same comparison finds after the residuals are dealt out anew among the trials (Freedman, Lane, 1983), and a
+is what the same comparison finds after the residuals are permuted among the trials (Freedman, Lane, 1983), and a
 pair is compared with the best of all pairs there (Westfall, Young, 1993).
 """
 
@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from nightune.tuning.analysis.importance import active_groups
 from nightune.tuning.search.domains import Choice
-from nightune.tuning.search.search_space import Dimension, SearchSpace
-from nightune.tuning.trial import Params, TrialResult
+from nightune.tuning.search.search_space import Dimension, SearchSpace, places_of
+from nightune.tuning.trial import TrialResult
 
 Array = npt.NDArray[np.float64]
 
@@ -74,7 +74,7 @@ def interactions(
     """
     values = np.array([score(result.objective) for result in ranked])
     searched = [space.by_name[name] for name in space.varying]
-    rows = [_places(searched, result.trial.params) for result in ranked]
+    rows = [places_of(searched, result.trial.params) for result in ranked]
     groups = {active: members for active, members in active_groups(searched, rows).items() if len(active) > 0}
     found: list[Interaction] = []
     pairs, examined = 0, [active for active in groups if len(active) >= FEWEST_TRIALS]
@@ -91,11 +91,6 @@ def interactions(
             if chance * len(examined) <= LEVEL:
                 found.append(here.drawn(pair, share, chance * len(examined), seed))
     return Examined(tuple(sorted(found, key=lambda each: (each.chance, -each.share))), pairs)
-
-
-def _places(dimensions: Sequence[Dimension], params: Params) -> dict[str, float]:
-    held = {each.name: each.domain.under(params) for each in dimensions if each.name in params}
-    return {name: domain.to_unit(params[name]) for name, domain in held.items() if domain.contains(params[name])}
 
 
 def _as_many_as_fit(dimensions: Sequence[Dimension], trials: int) -> Sequence[Dimension]:
@@ -137,9 +132,10 @@ class _Group:
         if not spaces or total <= 0.0 or float(left @ left) <= TOLERANCE * total:
             return []
         generator = np.random.default_rng(seed)
-        dealt = np.stack([left, *(generator.permutation(left) for _ in range(PERMUTATIONS))], axis=1)
-        dealt -= alone @ (alone.T @ dealt)
-        shares = np.array([np.sum((beyond.T @ dealt) ** 2, axis=0) for _, beyond in spaces]) / np.sum(dealt**2, axis=0)
+        permuted = np.stack([left, *(generator.permutation(left) for _ in range(PERMUTATIONS))], axis=1)
+        permuted -= alone @ (alone.T @ permuted)
+        parts = np.array([np.sum((beyond.T @ permuted) ** 2, axis=0) for _, beyond in spaces])
+        shares = parts / np.sum(permuted**2, axis=0)
         usual, spread = shares[:, 1:].mean(axis=1), np.maximum(shares[:, 1:].std(axis=1), 1e-12)
         standardized = (shares - usual[:, None]) / spread[:, None]
         largest = standardized[:, 1:].max(axis=0)

@@ -77,8 +77,8 @@ class Ledger:
     @property
     def joules(self) -> float | None:
         """The energy; None if a command's machine has no counter that can be read."""
-        told = [each.joules for each in self.sessions if each.joules is not None]
-        return sum(told) if told and len(told) == len(self.sessions) else None
+        known = [each.joules for each in self.sessions if each.joules is not None]
+        return sum(known) if known and len(known) == len(self.sessions) else None
 
     @property
     def cost(self) -> float | None:

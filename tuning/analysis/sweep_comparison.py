@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from nightune.tuning.analysis.changes import Change
 from nightune.tuning.analysis.confirmation import Confirmation
 from nightune.tuning.analysis.importance import TOP_SHARE
 from nightune.tuning.analysis.leaderboard import leaderboard, varying_params
@@ -52,15 +53,6 @@ class Score:
     trial: int | None = None  # the confirmed winner, or the best of the search
     metric: str = ""
     unit: str = ""  # of a scaled target, in words
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A name with its values before and after; None if absent."""
-
-    name: str
-    before: Value
-    after: Value
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The search space: named dimensions, the domain of each, and the conditions under which it is active."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -49,6 +49,13 @@ class Dimension:
     def is_active(self, params: Mapping[str, Value]) -> bool:
         """True if the dimension is active for these params."""
         return all(condition.holds(params) for condition in self.when)
+
+    def place(self, params: Mapping[str, Value]) -> float | None:
+        """Return the place in [0, 1] of these params' value; None without one, or where its domain lacks the value."""
+        if self.name not in params:
+            return None
+        domain, value = self.domain.under(params), params[self.name]
+        return domain.to_unit(value) if domain.contains(value) else None
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,12 @@ class SearchSpace:
         if never or not condition.values:
             problem = f"never has {never}" if never else "has no values in the condition"
             raise ValueError(f"{dimension.name}: {condition.name} {problem}")
+
+
+def places_of(dimensions: Iterable[Dimension], params: Mapping[str, Value]) -> dict[str, float]:
+    """Return the places in [0, 1] of the values that params have in the domains of dimensions, by name."""
+    held = {each.name: each.place(params) for each in dimensions}
+    return {name: place for name, place in held.items() if place is not None}
 
 
 def find_circle(controllers: Mapping[str, Sequence[str]]) -> list[str]:

@@ -16,18 +16,19 @@ from nightune.tasks.reporting.night.record import EFFECTS_SEED, Night
 from nightune.tuning.analysis.ablation import (
     AblationPath,
     AblationStep,
-    Change,
     Expected,
     ablation_path,
     default_point,
     holds,
 )
+from nightune.tuning.analysis.changes import Change
 from nightune.tuning.analysis.value_text import value_text
 from nightune.tuning.search.domains import is_same
 from nightune.tuning.trial import Params, TrialResult, Value
 
 ROW = 38  # pixels of a step with its name
 SHOWN_CHANGES = 3  # of a step, in its name
+FROM_DEFAULT, FROM_CHAMPION = "ablation-default", "ablation-champion"  # the paths by their start
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +44,18 @@ def ablations(night: Night) -> list[Ablation]:
     """Return the path from the default, and that from the champion if its configuration is one of the space."""
     if night.space is None or night.winner is None or not holds(night.space, night.winner.trial.params):
         return []
-    starts: list[tuple[str, str, Params]] = [("default", "the study's default", default_point(night.space, _default))]
+    starts: list[tuple[str, str, Params]] = [
+        (FROM_DEFAULT, "the study's default", default_point(night.space, _default))
+    ]
     if night.champion_params and holds(night.space, night.champion_params):
-        starts.append(("champion", "the champion", night.champion_params))
+        starts.append((FROM_CHAMPION, "the champion", night.champion_params))
     reach = night.measure.reach([each.objective for each in night.full])
     found = []
-    for name, said, params in starts:
+    for place, said, params in starts:
         score, ends = partial(night.measure.straight, reach=reach), (params, night.winner.trial.params)
         path = ablation_path(night.space, night.full, score, ends, night.measure.grows, EFFECTS_SEED)
         if path is not None:
-            found.append(Ablation(f"ablation-{name}", said, path))
+            found.append(Ablation(place, said, path))
     return found
 
 

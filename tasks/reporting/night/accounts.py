@@ -1,4 +1,4 @@
-"""What the last parts of the report tell beside the trials: the data, what changed, what the sweep cost."""
+"""The records behind the last parts of the report: the data, the changes since the night before, and the cost."""
 
 from dataclasses import dataclass, replace
 
@@ -11,8 +11,9 @@ from nightune.tasks.tracking.sweeps.profiles import DataNews, DataProfile, compa
 from nightune.tasks.tracking.sweeps.sweeps import Sweep, all_sweeps
 from nightune.tasks.tracking.trials.compared import read_compared
 from nightune.tasks.tracking.trials.trials import finished_trials
+from nightune.tuning.analysis.changes import Change
 from nightune.tuning.analysis.ledger import Ledger
-from nightune.tuning.analysis.sweep_comparison import Change, Difference, compare_nights
+from nightune.tuning.analysis.sweep_comparison import Difference, compare_nights
 from nightune.tuning.trial import TrialResult
 
 CODE = "code of the study"

@@ -41,7 +41,7 @@ def confusion(names: Sequence[str], matrix: Sequence[Sequence[float]]) -> Spec:
             "middle": place,
             "centre": truth,
             "share": number / max(sum(counts), 1e-12),
-            "text": _count(number) if number else "",
+            "text": mean_count(number) if number else "",
             "is_right": truth == place,
             "told": f"{names[truth]} → {names[place]}",
         }
@@ -140,7 +140,7 @@ def predictions(found: Residuals) -> Spec:
 
 def _bin_row(found: Bin, factor: float) -> Spec:
     _, _, rows, predicted, observed = found
-    told = {"predicted": f"{factor * predicted:.4g}", "observed": f"{factor * observed:.4g}", "count": _count(rows)}
+    told = {"predicted": f"{factor * predicted:.4g}", "observed": f"{factor * observed:.4g}", "count": mean_count(rows)}
     return {"x": factor * predicted, "y": factor * observed, "rows": rows, **told}
 
 
@@ -163,6 +163,6 @@ def _ends(numbers: Sequence[float]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _count(rows: float) -> str:
+def mean_count(rows: float) -> str:
     """Return a mean count: whole, or with one digit."""
     return f"{rows:.0f}" if abs(rows - round(rows)) < 0.05 else f"{rows:.1f}"

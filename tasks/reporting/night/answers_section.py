@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A figure with its name, its caption and what it tells readers who do not see it."""
+    """A figure with its name, its caption and its note for readers who do not see it."""
 
     id: str
     spec: Spec
@@ -37,14 +37,10 @@ def answer_sections(night: Night) -> list[Row]:
     return [_finalist(night, each) for each in finalists]
 
 
-def answer_specs(night: Night) -> dict[str, Spec]:
+def answer_specs(sections: list[Row]) -> dict[str, Spec]:
     """Return the figures of all finalists' answers by their places on the page."""
-    return {
-        figure.id: figure.spec
-        for trial, answers in night.answers.items()
-        for place, head in enumerate(answers.heads)
-        for figure in _figures(trial, place, head)
-    }
+    heads = [head for section in sections for head in section["heads"]]
+    return {figure.id: figure.spec for head in heads for figure in head["figures"]}
 
 
 def answers_heading(night: Night) -> str:
@@ -109,7 +105,7 @@ def _is_winner(night: Night, each: ConfirmedFinalist) -> bool:
 
 def _finalist(night: Night, each: ConfirmedFinalist) -> Row:
     trial, answers = each.finalist.trial, night.answers.get(each.finalist.trial)
-    heads = () if answers is None else answers.heads
+    heads = [] if answers is None else [_head(trial, place, head, answers) for place, head in enumerate(answers.heads)]
     return {
         "trial": trial,
         "link": night.link(each.finalist.run_id),
@@ -119,7 +115,7 @@ def _finalist(night: Night, each: ConfirmedFinalist) -> Row:
         "latency": NOT_RECORDED
         if answers is None or answers.latency_ms is None
         else f"{answers.latency_ms:.3g}{SPACE}ms",
-        "heads": [_head(trial, place, head, answers) for place, head in enumerate(heads)],
+        "heads": heads,
     }
 
 
@@ -133,8 +129,7 @@ def _said(answers: FinalistAnswers | None) -> str:
     return f"{answers.rows} rows of the {answers.split} split{weighed}, answered by {models}."
 
 
-def _head(trial: int, place: int, head: HeadSummary, answers: FinalistAnswers | None) -> Row:
-    assert answers is not None
+def _head(trial: int, place: int, head: HeadSummary, answers: FinalistAnswers) -> Row:
     return {
         "name": head.name,
         "why": head.why,
@@ -142,7 +137,7 @@ def _head(trial: int, place: int, head: HeadSummary, answers: FinalistAnswers | 
         "figures": _figures(trial, place, head),
         "groups": [] if head.kind == "quantities" else _groups(head),
         "group": "label" if head.kind == "labels" else "class",
-        "pairs": [(each.truth, each.predicted, _number(each.rows)) for each in head.confused],
+        "pairs": [(each.truth, each.predicted, figures.mean_count(each.rows)) for each in head.confused],
         "has_matrix": bool(head.matrix),
         "slices": [_slice(each) for each in head.slices],
         "slices_note": _slices_note(head),
@@ -169,7 +164,7 @@ def _figures(trial: int, place: int, head: HeadSummary) -> list[Drawn]:
     stem, drawn = f"answers-{trial}-{place}", []
     if head.matrix:
         pairs = "; ".join(
-            f"{each.truth} taken for {each.predicted}: {_number(each.rows)}" for each in head.confused[:3]
+            f"{each.truth} taken for {each.predicted}: {figures.mean_count(each.rows)}" for each in head.confused[:3]
         )
         note = f"Rows: the true class; columns: the predicted one. {pairs}." if pairs else "Every row is right."
         drawn.append(
@@ -230,7 +225,7 @@ def _groups(head: HeadSummary) -> list[Row]:
     return [
         {
             "name": each.name,
-            "rows": _number(each.rows),
+            "rows": figures.mean_count(each.rows),
             "recall": _percent(each.recall),
             "interval": f"{_percent(each.low)} to {_percent(each.high)}",
             "precision": "–" if each.precision is None else _percent(each.precision),
@@ -294,11 +289,7 @@ def _percent(share: float) -> str:
 
 
 def _rows(rows: float) -> str:
-    return f"{_number(rows)} rows"
-
-
-def _number(rows: float) -> str:
-    return f"{rows:.0f}" if abs(rows - round(rows)) < 0.05 else f"{rows:.1f}"
+    return f"{figures.mean_count(rows)} rows"
 
 
 def _size(megabytes: float) -> str:

@@ -12,6 +12,7 @@ from nightune.tasks.reporting.night.data_part import since_part
 from nightune.tasks.reporting.night.ledger_part import has_whole_ledger, money_text
 from nightune.tasks.reporting.night.measure import duration
 from nightune.tasks.reporting.night.next_steps import Advice
+from nightune.tasks.reporting.night.phrases import command_parts
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.tracking.store import names
 
@@ -43,8 +44,7 @@ def escaped(text: str) -> str:
 
 def _sentence(text: str) -> str:
     """Escape a sentence, and keep its commands, which stand between backticks, as code."""
-    parts = re.split("`([^`]+)`", text)
-    return "".join(f"`{part}`" if place % 2 else escaped(part) for place, part in enumerate(parts))
+    return "".join(f"`{part}`" if n % 2 else escaped(part) for n, part in enumerate(command_parts(text)))
 
 
 def _cost(night: Night) -> str:

@@ -4,13 +4,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from nightune.tasks.reporting.night.measure import SPACE, Measure
+from nightune.tasks.reporting.night.measure import SPACE, Measure, whole
 from nightune.tasks.reporting.night.phrases import count
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.tables import Row
 from nightune.tasks.tracking.sweeps.profiles import DataNews, DataProfile
+from nightune.tuning.analysis.changes import Change
 from nightune.tuning.analysis.drift import LEVEL, SMALLEST, Drift
-from nightune.tuning.analysis.sweep_comparison import METRIC_CODE, Change, Difference, Score
+from nightune.tuning.analysis.sweep_comparison import METRIC_CODE, Difference, Score
 from nightune.tuning.analysis.value_text import value_text
 
 MOST_DRIFTS = 12
@@ -80,8 +81,7 @@ def _heading(night: Night, profile: DataProfile | None, news: DataNews | None) -
     if profile is None:
         return f"Data version {night.sweep.data_version}"
     if news is None:
-        total = f"{sum(profile.sizes.values()):,}".replace(",", "\u202f")
-        return f"{total} rows; no earlier night to compare them with"
+        return f"{whole(sum(profile.sizes.values()))} rows; no earlier night to compare them with"
     found = news.comparison
     if night.sweep.data_version == news.against.data_version:
         return f"The same data as in {news.against.id}"
@@ -103,15 +103,15 @@ def _listed(names: Sequence[str]) -> str:
 
 def _data_rows(night: Night, profile: DataProfile | None) -> list[tuple[str, str]]:
     sizes = night.row_counts if profile is None else profile.sizes
-    rows = ", ".join(f"{many:,} {name}".replace(",", "\u202f") for name, many in sizes.items())
+    rows = ", ".join(f"{whole(many)} {name}" for name, many in sizes.items())
     found = {"Rows": rows, "Version": night.sweep.data_version}
     if profile is None:
         return [(name, text or "not recorded") for name, text in found.items()]
     split = ", ".join(f"{name} {value}" for name, value in profile.split.items() if value not in (None, 0, 0.0, False))
     found = {"Source": profile.source, "Task": profile.task} | found | {"Split": split}
     if profile.classes:
-        whole = sum(profile.classes.values())
-        shares = [f"{name} {100 * many / max(1, whole):.0f}{SPACE}%" for name, many in profile.classes.items()]
+        rows_of_all = sum(profile.classes.values())
+        shares = [f"{name} {100 * many / max(1, rows_of_all):.0f}{SPACE}%" for name, many in profile.classes.items()]
         found["Classes"] = ", ".join(shares[:20]) + (f", {len(shares) - 20} more" if len(shares) > 20 else "")
     return list(found.items())
 

@@ -18,13 +18,11 @@ from nightune.phases import (
     VALIDATION,
     WAITING,
 )
-from nightune.tasks.reporting.night.measure import SPACE, duration
+from nightune.tasks.reporting.night.measure import SPACE, duration, whole
 from nightune.tasks.reporting.night.phrases import count
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.tables import Fact, Row
 from nightune.tuning.analysis.ledger import JOULES_PER_KWH, SECONDS_PER_HOUR, Ledger, Share, rung_shares, shares
-from nightune.tuning.study.budgets import brackets
-from nightune.tuning.study.search_section import SearchSection
 
 MOST_TRIALS = 10
 OF_SOME = (
@@ -91,17 +89,19 @@ def has_whole_ledger(night: Night) -> bool:
 
 def entries(ledger: Ledger) -> list[Entry]:
     """Return the lines of the ledger; they sum to the wall time."""
-    search, whole = ledger.of_stage(SEARCH), ledger.seconds
+    search, wall_time = ledger.of_stage(SEARCH), ledger.seconds
 
     def of_stage(stage: str, said: str) -> list[Entry]:
         phases = ledger.of_stage(stage)
         seconds = sum(phases.values())
         parts = ", ".join(f"{duration(phases[name])} {name}" for name in SEARCH_PHASES if phases[name] > 0.05 * seconds)
-        return [Entry(stage.capitalize(), f"{said}: {parts}", seconds, seconds / whole)] if seconds else []
+        return [Entry(stage.capitalize(), f"{said}: {parts}", seconds, seconds / wall_time)] if seconds else []
 
     found = of_stage(PREPARATION, "libraries, data, models, the choice of the engine")
     found += [
-        Entry(name.capitalize(), said, search[name], search[name] / whole, name in (TRAINING, COMPILING, VALIDATION))
+        Entry(
+            name.capitalize(), said, search[name], search[name] / wall_time, name in (TRAINING, COMPILING, VALIDATION)
+        )
         for name, said in SEARCH_PHASES.items()
     ]
     return found + [each for stage, said in STAGES.items() for each in of_stage(stage, said)]
@@ -134,13 +134,13 @@ def _facts(ledger: Ledger) -> list[Fact]:
     by_price = sorted({each.price_per_hour for each in ledger.sessions if each.price_per_hour is not None})
     price = " and ".join(f"{each:g}" for each in by_price)
     joules, parts = ledger.joules, ", ".join(dict.fromkeys(each.energy_of for each in ledger.sessions))
-    energy = "not told" if joules is None else energy_text(joules)
+    energy = "not known" if joules is None else energy_text(joules)
     money = "no price" if ledger.cost is None else money_text(ledger.cost)
     some = "of some commands alone" if by_price else "[limits] price_per_hour names one"
     return [
         Fact(duration(ledger.seconds), "wall time", f"of {commands}, without the time between them"),
         Fact(
-            f"{ledger.device_seconds:,.0f}{SPACE}s".replace(",", "\u202f"),
+            f"{whole(ledger.device_seconds)}{SPACE}s",
             "device-seconds",
             f"{_percent(ledger.device_seconds / ledger.seconds)} of the wall time",
         ),
@@ -174,10 +174,7 @@ def _tables(night: Night, ledger: Ledger) -> list[Row]:
 
 def rung_ends(night: Night) -> list[int]:
     """Return the epochs at which trainings of the sweep halt, or end; empty where the study is not recorded."""
-    if night.space is None:
-        return []
-    search = SearchSection.model_validate(night.origin.content["search"])
-    return sorted({rung.epochs for bracket in brackets(search, night.space) for rung in bracket.rungs})
+    return sorted({rung.epochs for bracket in night.brackets for rung in bracket.rungs})
 
 
 def _table(title: str, head: str, held: list[Share], links: Mapping[str, str]) -> Row:

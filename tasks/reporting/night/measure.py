@@ -233,6 +233,11 @@ def _ticks(ends: Ends) -> list[float]:
     return values
 
 
+def whole(number: float) -> str:
+    """Return a number without decimals, in groups of three digits."""
+    return f"{number:,.0f}".replace(",", THOUSANDS)
+
+
 def duration(seconds: float) -> str:
     """Return `4.2 s`, `48 s`, `3 min 20 s` or `2 h 05 min`; a dash for NaN."""
     if math.isnan(seconds):

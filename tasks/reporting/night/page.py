@@ -8,7 +8,6 @@ import base64
 import hashlib
 import json
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,7 +43,7 @@ from nightune.tasks.reporting.night.pairs_section import (
     pairs_note,
 )
 from nightune.tasks.reporting.night.parallel_section import parallel_data, parallel_heading
-from nightune.tasks.reporting.night.phrases import write_command
+from nightune.tasks.reporting.night.phrases import command_parts, write_command
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.stills import Still, still
 from nightune.tasks.reporting.night.stopping_part import stopping_part
@@ -73,59 +72,26 @@ class Context:
 
 def draw_page(night: Night, context: Context) -> str:
     """Return the page as HTML."""
-    study_file, columns = context.study_file, curve_columns(night)
-    paths, examined, lines = ablations(night), examined_pairs(night), parallel_data(night)
-    specs = (
-        _figures(night)
-        | pair_specs(night, examined)
-        | answer_specs(night)
-        | ablation_specs(night, paths)
-        | {f"curves-{result.trial.number}": spec for result, spec in columns}
-    )
+    columns, answers = curve_columns(night), answer_sections(night)
+    together, pairs = _together(night)
+    ablation, paths = _ablation(night)
+    curves = {f"curves-{result.trial.number}": spec for result, spec in columns}
+    specs = _figures(night) | pairs | answer_specs(answers) | paths | curves
     reach = night.measure.reach([each.objective for each in night.ranked]) if night.ranked else (0.0, 0.0)
-    script, library, drawn = (
-        f"{_part('page.js')}\n{_part('parallel.js')}",
-        charts_library(context.kept),
-        trial_rows(night, reach),
-    )
-    names, rows = tables.trial_table(night)
+    drawn = trial_rows(night, reach)
     page: str = _template().render(
         night=night,
         m=night.measure,
-        headline=headline(night),
-        sentences=[_parts(sentence) for sentence in answer(night, study_file)],
         headings=headings,
         panels=_panels(night) if "importance" in specs else [],
         is_examined=night.space is not None and len(night.full) >= MINIMUM_ROWS,
-        advice=context.advice,
-        is_advised=len(night.ranked) >= FEWEST_ADVISED,
-        write_command=write_command(night, study_file),
-        facts=tables.facts(night),
-        failures=tables.failures(night),
-        pairs=pair_rows(night, examined),
-        pairs_examined=examined.pairs,
-        pairs_heading=pairs_heading(examined),
-        pairs_note=pairs_note(examined),
-        parallel="" if lines is None else _json(lines),
-        parallel_heading="" if lines is None else parallel_heading(night),
-        ablations=ablation_rows(night, paths),
-        ablation_heading=ablation_heading(night, paths) if paths else "",
-        finalists=tables.finalist_rows(night),
-        answers=answer_sections(night),
+        columns=[_column_head(night, result) for result, _ in columns],
+        answers=answers,
         answers_heading=answers_heading(night),
-        metrics=tables.metric_rows(night),
         stopping=stopping_part(night),
         ledger=ledger_part(night),
         data_read=data_part(night),
         since=since_part(night),
-        names=names,
-        rows=rows,
-        columns=[_column_head(night, result) for result, _ in columns],
-        winner_params=tables.winner_params(night),
-        origin=tables.origin_rows(night),
-        commands=tables.commands(night, study_file, context.is_edited),
-        load_winner=tables.load_winner(night, context.address),
-        load_trials=tables.load_trials(night, context.address),
         started=datetime.fromtimestamp(night.origin.started, UTC),
         specs=_json(specs),
         specs_of={name: name in specs for name in ("strip", "history", "finalists", "importance")},
@@ -133,12 +99,72 @@ def draw_page(night: Night, context: Context) -> str:
         data=_json(drawn),
         has_beyond=any(row["beyond"] for row in drawn),
         alt=_alternatives(night),
-        style=f"{_part('page.css')}\n{_part('sections.css')}",
-        library=library,
-        script=script,
-        hashes=[_hash(library), _hash(script)],
+        **_answer(night, context),
+        **together,
+        **ablation,
+        **_tables(night, context),
+        **_code(context),
     )
     return page
+
+
+def _answer(night: Night, context: Context) -> dict[str, Any]:
+    return {
+        "headline": headline(night),
+        "sentences": [command_parts(sentence) for sentence in answer(night, context.study_file)],
+        "advice": context.advice,
+        "is_advised": len(night.ranked) >= FEWEST_ADVISED,
+        "write_command": write_command(night, context.study_file),
+    }
+
+
+def _together(night: Night) -> tuple[dict[str, Any], dict[str, Spec]]:
+    """Return the part on dimensions that work together, and its figures."""
+    examined, lines = examined_pairs(night), parallel_data(night)
+    part = {
+        "pairs": pair_rows(night, examined),
+        "pairs_examined": examined.pairs,
+        "pairs_heading": pairs_heading(examined),
+        "pairs_note": pairs_note(examined),
+        "parallel": "" if lines is None else _json(lines),
+        "parallel_heading": "" if lines is None else parallel_heading(night),
+    }
+    return part, pair_specs(night, examined)
+
+
+def _ablation(night: Night) -> tuple[dict[str, Any], dict[str, Spec]]:
+    """Return the part on the path to the winner, and its figures."""
+    paths = ablations(night)
+    heading = ablation_heading(night, paths) if paths else ""
+    return {"ablations": ablation_rows(night, paths), "ablation_heading": heading}, ablation_specs(night, paths)
+
+
+def _tables(night: Night, context: Context) -> dict[str, Any]:
+    names, rows = tables.trial_table(night)
+    return {
+        "facts": tables.facts(night),
+        "failures": tables.failures(night),
+        "finalists": tables.finalist_rows(night),
+        "metrics": tables.metric_rows(night),
+        "names": names,
+        "rows": rows,
+        "winner_params": tables.winner_params(night),
+        "origin": tables.origin_rows(night),
+        "commands": tables.commands(night, context.study_file, context.is_edited),
+        "load_winner": tables.load_winner(night, context.address),
+        "load_trials": tables.load_trials(night, context.address),
+    }
+
+
+def _code(context: Context) -> dict[str, Any]:
+    """Return the styles and scripts of the page, with the digests that its policy allows."""
+    library, script = charts_library(context.kept), f"{_part('page.js')}\n{_part('parallel.js')}"
+    return {
+        "style": f"{_part('page.css')}\n{_part('sections.css')}",
+        "library": library,
+        "script": script,
+        "hashes": [_hash(library), _hash(script)],
+    }
 
 
 def draw_stills(night: Night) -> dict[str, Still]:
@@ -233,11 +259,6 @@ def _shares_text(night: Night) -> str:
         for each in night.effects
     )
     return f"Shares of the differences between trials: {shares}."
-
-
-def _parts(sentence: str) -> list[str]:
-    """Split a sentence at its commands, which stand between backticks: every second part is one."""
-    return re.split("`([^`]+)`", sentence)
 
 
 def _json(value: object) -> str:

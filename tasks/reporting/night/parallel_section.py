@@ -1,7 +1,5 @@
 """All dimensions at once: parallel coordinates that can be brushed, drawn by the page's own script."""
 
-from collections.abc import Iterator
-from math import comb
 from typing import Any
 
 from nightune.tasks.reporting.night.figures import kind_of
@@ -9,15 +7,15 @@ from nightune.tasks.reporting.night.headings import SHORT
 from nightune.tasks.reporting.night.measure import TICKS, Measure
 from nightune.tasks.reporting.night.phrases import count
 from nightune.tasks.reporting.night.record import Night
+from nightune.tuning.analysis.common_values import common_value
+from nightune.tuning.analysis.importance import TOP_SHARE
 from nightune.tuning.analysis.value_text import value_text
-from nightune.tuning.search.domains import Cases, Choice, Range, is_same
+from nightune.tuning.search.domains import Cases, Choice
 from nightune.tuning.search.search_space import Dimension
 from nightune.tuning.trial import TrialResult, Value
 
 MOST_AXES = 16
 FEWEST_TRIALS = 4
-TOP_SHARE = 0.25
-CERTAIN = 0.05  # the chance that the best quarter has so much in common, over all that is examined
 DIGITS = 4  # of a place
 
 Row = dict[str, Any]
@@ -47,44 +45,15 @@ def parallel_data(night: Night) -> Row | None:
 
 def parallel_heading(night: Night) -> str:
     """Return what the best quarter of the trials has in common by more than chance."""
-    best = night.full[: _quarter(night)]
-    common = sorted(_common(night, best), key=lambda each: each[0])
-    if not common or common[0][0] * len(common) > CERTAIN:
-        return f"The best {count(len(best), 'trial')} have no value in common that chance does not explain"
-    _, said, held, everywhere = common[0]
-    return f"{held} of the best {len(best)} trials have {said}, {everywhere} of all {len(night.full)}"
+    best = _quarter(night)
+    found = common_value(_axes(night), night.full, best, SHORT)
+    if found is None:
+        return f"The best {count(best, 'trial')} have no value in common that chance does not explain"
+    return f"{found.best} of the best {best} trials have {found.said}, {found.everywhere} of all {len(night.full)}"
 
 
 def _quarter(night: Night) -> int:
     return max(1, round(TOP_SHARE * len(night.full)))
-
-
-def _common(night: Night, best: list[TrialResult]) -> Iterator[tuple[float, str, int, int]]:
-    """Yield the chance, the words and the counts of each option and of each half of a range."""
-    for dimension in _axes(night):
-        for said, holds in _parts(dimension):
-            everywhere, held = (
-                sum(dimension.name in each.trial.params and holds(each.trial.params) for each in trials)
-                for trials in (night.full, best)
-            )
-            yield _chance(len(night.full), everywhere, len(best), held), f"{dimension.name} {said}", held, everywhere
-
-
-def _parts(dimension: Dimension) -> Iterator[tuple[str, Any]]:
-    domain, name = dimension.domain, dimension.name
-    if isinstance(domain, Choice):
-        for option in domain.options:
-            yield value_text(option, SHORT), lambda params, option=option: is_same(params[name], option)
-        return
-    middle = f" {value_text(domain.from_unit(0.5), SHORT)}" if isinstance(domain, Range) else " the middle of its range"
-    yield f"below{middle}", lambda params: (_place(dimension, params) or 0.0) < 0.5
-    yield f"above{middle}", lambda params: (_place(dimension, params) or 0.0) >= 0.5
-
-
-def _chance(total: int, everywhere: int, drawn: int, at_least: int) -> float:
-    """Return the probability that so many of the drawn trials are among those that have it (hypergeometric)."""
-    ways = range(at_least, min(everywhere, drawn) + 1)
-    return sum(comb(everywhere, hits) * comb(total - everywhere, drawn - hits) for hits in ways) / comb(total, drawn)
 
 
 def _axes(night: Night) -> list[Dimension]:
@@ -98,15 +67,8 @@ def _axes(night: Night) -> list[Dimension]:
 
 
 def _places(axes: list[Dimension], result: TrialResult) -> list[float | None]:
-    places = [_place(each, result.trial.params) for each in axes]
+    places = [each.place(result.trial.params) for each in axes]
     return [None if place is None else round(place, DIGITS) for place in places]
-
-
-def _place(dimension: Dimension, params: Any) -> float | None:
-    if dimension.name not in params:
-        return None
-    domain, value = dimension.domain.under(params), params[dimension.name]
-    return domain.to_unit(value) if domain.contains(value) else None
 
 
 def _ticks(dimension: Dimension) -> list[tuple[float, str]]:

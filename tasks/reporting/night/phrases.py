@@ -1,6 +1,7 @@
 """Parts of sentences: what a trial tried, values, counts, intervals."""
 
 import math
+import re
 import shlex
 
 from nightune.tasks.reporting.night.measure import duration
@@ -58,6 +59,11 @@ def tune_command(night: Night, study_file: str) -> str:
 def write_command(night: Night, study_file: str) -> str:
     """Return the command that writes the study with the changes of the next steps."""
     return shlex.join(["nightune", "report", study_file, "--sweep", night.sweep.id, "--write", "NEXT.toml"])
+
+
+def command_parts(sentence: str) -> list[str]:
+    """Split a sentence at its commands, which stand between backticks: every second part is one."""
+    return re.split("`([^`]+)`", sentence)
 
 
 def count(number: int, noun: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nightune.phases import SEARCH
-from nightune.tasks.reporting.night.measure import SPACE, duration
+from nightune.tasks.reporting.night.measure import SPACE, duration, whole
 from nightune.tasks.reporting.night.phrases import count, status_text
 from nightune.tasks.reporting.night.record import Night
 from nightune.tasks.reporting.night.tables import Fact, Row
@@ -19,8 +19,6 @@ from nightune.tuning.analysis.early_stopping import (
     regret_of,
     saved,
 )
-from nightune.tuning.study.budgets import brackets
-from nightune.tuning.study.search_section import SearchSection
 from nightune.tuning.trial import Status
 
 MOST_ROWS = 300  # of single trials: those that saved most
@@ -28,11 +26,10 @@ MOST_ROWS = 300  # of single trials: those that saved most
 
 def stopping_part(night: Night) -> dict[str, Any] | None:
     """Return what the template draws; None if no trial was stopped, or the budget is not recorded."""
-    budget = budget_of(night)
-    found = saved(night.results, budget, _pace(night), ended_early(night)) if budget else []
+    found, budget = _saved(night), _budget(night)
     if not found:
         return None
-    cost, pairs = regret(night), _pairs(night)
+    cost, pairs = _regret(night), _pairs(night)
     return {
         "heading": _heading(night, found, budget, cost),
         "facts": _facts(night, found, budget, cost),
@@ -44,31 +41,12 @@ def stopping_part(night: Night) -> dict[str, Any] | None:
     }
 
 
-def budget_of(night: Night) -> int:
-    """Return the budget of a trial in epochs; 0 where the study is not recorded."""
-    return int(night.origin.content.get("search", {}).get("epochs", 0))
-
-
-def ended_early(night: Night) -> set[int]:
-    """Return the trials that the early end of the search halted, which no rung dropped."""
-    if not night.sweep.ended_by or night.space is None:
-        return set()
-    search = SearchSection.model_validate(night.origin.content["search"])
-    return ended_with_search(night.results, brackets(search, night.space), night.sweep.direction)
-
-
-def regret(night: Night) -> Regret | None:
-    """Return what stopping cost; None without audited trials."""
-    return regret_of(night.results, night.accounts.audits, budget_of(night), night.sweep.direction, ended_early(night))
-
-
 def stopping_numbers(night: Night) -> Row | None:
     """Return the account for `--json`."""
-    budget = budget_of(night)
-    found = saved(night.results, budget, _pace(night), ended_early(night)) if budget else []
+    found = _saved(night)
     if not found:
         return None
-    cost = regret(night)
+    cost = _regret(night)
     numbers: Row = {"stopped": len(found), "saved_epochs": sum(each.epochs for each in found)}
     numbers["saved_seconds"] = _seconds(found)
     if cost is not None:
@@ -78,6 +56,27 @@ def stopping_numbers(night: Night) -> Row | None:
             "better_of_all": [cost.better_low, cost.better_high],
         }
     return numbers
+
+
+def _saved(night: Night) -> list[Saved]:
+    """Return what each stopped trial saved; empty where the budget is not recorded."""
+    budget = _budget(night)
+    return saved(night.results, budget, _pace(night), _ended_early(night)) if budget else []
+
+
+def _budget(night: Night) -> int:
+    """Return the budget of a trial in epochs; 0 where the study is not recorded."""
+    return int(night.origin.content.get("search", {}).get("epochs", 0))
+
+
+def _ended_early(night: Night) -> set[int]:
+    """Return the trials that the early end of the search halted, which no rung dropped."""
+    return ended_with_search(night.results, night.brackets, night.sweep.direction) if night.sweep.ended_by else set()
+
+
+def _regret(night: Night) -> Regret | None:
+    """Return what stopping cost; None without audited trials."""
+    return regret_of(night.results, night.accounts.audits, _budget(night), night.sweep.direction, _ended_early(night))
 
 
 def _pace(night: Night) -> dict[int, float]:
@@ -91,7 +90,7 @@ def _pace(night: Night) -> dict[int, float]:
 
 
 def _pairs(night: Night) -> list[Audited]:
-    return audited_pairs(night.results, night.accounts.audits, budget_of(night), ended_early(night))
+    return audited_pairs(night.results, night.accounts.audits, _budget(night), _ended_early(night))
 
 
 def _seconds(found: Sequence[Saved]) -> float:
@@ -99,8 +98,7 @@ def _seconds(found: Sequence[Saved]) -> float:
 
 
 def _heading(night: Night, found: Sequence[Saved], budget: int, cost: Regret | None) -> str:
-    whole = budget * len(night.results)
-    share = 100 * sum(each.epochs for each in found) / whole
+    share = 100 * sum(each.epochs for each in found) / (budget * len(night.results))
     text = f"Stopping {count(len(found), 'trial')} saved {share:.0f}{SPACE}% of all epochs"
     if cost is None:
         return text
@@ -112,9 +110,9 @@ def _heading(night: Night, found: Sequence[Saved], budget: int, cost: Regret | N
 
 
 def _facts(night: Night, found: Sequence[Saved], budget: int, cost: Regret | None) -> list[Fact]:
-    epochs, whole = sum(each.epochs for each in found), budget * len(night.results)
+    epochs = sum(each.epochs for each in found)
     facts = [
-        Fact(f"{epochs:,}".replace(",", "\u202f"), "epochs saved", f"of {whole:,} planned".replace(",", "\u202f")),
+        Fact(whole(epochs), "epochs saved", f"of {whole(budget * len(night.results))} planned"),
         Fact(duration(_seconds(found)), "time saved", "at the pace of each trial's own epochs"),
     ]
     if cost is None:

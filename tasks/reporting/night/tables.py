@@ -9,7 +9,7 @@ from typing import Any
 from nightune.models.user_code import is_reference
 from nightune.tasks.reporting.night.answer import headline
 from nightune.tasks.reporting.night.figures import kind_of
-from nightune.tasks.reporting.night.measure import Measure, duration, head_of, measure_of
+from nightune.tasks.reporting.night.measure import Measure, duration, head_of, measure_of, whole
 from nightune.tasks.reporting.night.phrases import (
     count,
     interval,
@@ -123,7 +123,7 @@ def finalist_rows(night: Night) -> list[Row]:
             else "–",
             "chance": "–" if math.isnan(each.best_probability) else f"{each.best_probability:.2f}",
             "seeds": len(each.finalist.scores),
-            "parameters": f"{each.finalist.parameters:,}".replace(",", "\u202f"),
+            "parameters": whole(each.finalist.parameters),
             "seconds": duration(each.finalist.seconds),
         }
         for each in (held.finalists if held is not None else ())

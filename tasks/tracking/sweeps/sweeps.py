@@ -293,7 +293,7 @@ def _describe(store: Store, run_id: str, study: "Study") -> None:
     if any(file.path == names.ENVIRONMENT for file in mlflow_client.list_artifacts(run_id)):
         return
     for name, value in {"seed": study.seed, **study.search.model_dump(mode="json")}.items():
-        if name != AUDIT:  # it may change while the sweep goes on
+        if name != AUDIT:  # it may change between the commands of a sweep
             mlflow_client.log_param(run_id, name, value)
     # Named by the study: MLflow cannot download a file with a name such as "a #1.toml".
     mlflow_client.log_text(run_id, study.path.read_text(encoding="utf-8"), f"{names.STUDY_FOLDER}/{study.name}.toml")

@@ -1,4 +1,4 @@
-"""Calibration errors, each beside what chance makes of it: few rows look badly calibrated by themselves."""
+"""Calibration errors, each beside those of chance alone: sound predictions of few rows look badly calibrated, too."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ BIAS = "mean absolute bias of ten bins"
 def of_probabilities(shares: Array, hits: npt.NDArray[np.bool_], weights: Array, seed: int) -> Calibration:
     """Return the expected calibration error (Naeini et al., 2015) in ten bins of equal width.
 
-    `shares` are probabilities, (models, rows), and `hits` whether what they are of came true. Chance is simulated:
+    `shares` are probabilities, (models, rows), and `hits` whether their events occurred. Chance is simulated:
     outcomes drawn by the probabilities themselves, for all models of a row by one number.
     """
     shares, hits, weights = _part(shares, hits, weights)

@@ -1,8 +1,8 @@
 """Slices of held-out rows whose loss is higher than elsewhere by more than chance.
 
 The largest difference among many slices is large by itself, so each is compared with the largest one of any slice after
-the losses are dealt out anew among the rows (Westfall, Young, 1993): for rows that are independent of each other, one
-data set in twenty without any bad slice shows one.
+the losses are permuted among the rows (Westfall, Young, 1993): for rows that are independent of each other, one data
+set in twenty without any bad slice shows one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -82,8 +82,8 @@ def chances_of(slices: Sequence[npt.NDArray[np.bool_]], losses: Array, seed: int
 
     generator = np.random.default_rng(seed)
     seen = statistic(losses[:, None])[:, 0]
-    dealt = np.stack([generator.permutation(losses) for _ in range(PERMUTATIONS)], axis=1)
-    largest = statistic(dealt).max(axis=0)
+    permuted = np.stack([generator.permutation(losses) for _ in range(PERMUTATIONS)], axis=1)
+    largest = statistic(permuted).max(axis=0)
     return [float((1 + np.sum(largest >= each)) / (1 + PERMUTATIONS)) for each in seen]
 
 

@@ -26,11 +26,10 @@ SHOWN_LABELS = 6  # of a row
 DIGITS = 6  # of mean counts, whose sums are rounded
 
 
-def summarize(answers: Answers, columns: Sequence[HeldColumn], why_no_slices: str = "", name: str = "") -> HeadSummary:
+def summarize(answers: Answers, columns: Sequence[HeldColumn], why_no_slices: str = "") -> HeadSummary:
     """Return the summary of one head's answers; `columns` are those of the table that the rows are from."""
     slices, examined = worst_slices(columns, answers.losses, answers.seed)
     summary = HeadSummary(
-        name=name,
         kind=answers.kind,
         measure=answers.measure,
         loss=answers.mean(answers.losses),
@@ -120,7 +119,7 @@ def _of_quantities(summary: HeadSummary, answers: Answers) -> HeadSummary:
 
 
 def _worst_rows(answers: Answers) -> tuple[WorstRow, ...]:
-    """Return the rows with the largest mean loss, the largest first; those of weight 0 count for nothing."""
+    """Return the rows with the largest mean loss, the largest first, without those of weight 0."""
     losses = np.where(answers.weights > 0, answers.losses, -np.inf)
     order = np.argsort(-losses, kind="stable")[: min(WORST_ROWS, int((answers.weights > 0).sum()))]
     return tuple(

@@ -1,4 +1,4 @@
-"""What is kept of a finalist's answers to the held-out rows: a bounded summary, which JSON holds."""
+"""The summary that is kept of a finalist's answers to the held-out rows, in bounded space, as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
