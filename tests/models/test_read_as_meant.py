@@ -26,11 +26,18 @@ QUOTES = {
     + "".join(f'{row}, "Rome, {"IT" if row % 3 else "US"}", "{"yes" if row % 2 else "no"}"\n' for row in range(60)),
     "backslashes": "price,city,sold\n"
     + "".join(f'{row},"a \\"{row % 3}\\", b",{"yes" if row % 2 else "no"}\n' for row in range(60)),
+    "backslashes at the end": "price,city,sold\n"
+    + "".join(f'{row},"a \\"{row % 3}\\"",{"yes" if row % 2 else "no"}\n' for row in range(60)),
 }
 
 
 @pytest.mark.parametrize(
-    ("kind", "count", "example"), [("blanks before quotes", 2, "Rome, US"), ("backslashes", 3, 'a "0", b')]
+    ("kind", "count", "example"),
+    [
+        ("blanks before quotes", 2, "Rome, US"),
+        ("backslashes", 3, 'a "0", b'),
+        ("backslashes at the end", 3, 'a "0"'),
+    ],
 )
 def test_quotes_after_blanks_and_backslashes_are_read_and_said(tmp_path, kind, count, example):
     (tmp_path / "t.csv").write_text(QUOTES[kind])
@@ -56,7 +63,7 @@ def test_other_files_are_read_with_the_escape_sign_of_the_training_rows(tmp_path
         assert set(data.test.open(Purpose.PREPARATION, record=lambda: None).table["city"]) == {"c \\ d"}
 
 
-@pytest.mark.parametrize("text", ['he said ""x, ""y""', "C:\\", "a, "])
+@pytest.mark.parametrize("text", ['he said ""x, ""y""', "C:\\", "a, ", 'C:\\""x', 'C:\\""'])
 def test_usual_quotes_are_read_as_before(tmp_path, text):
     lines = "".join(f'{row},"{text}","{"yes" if row % 2 else "no"}"\n' for row in range(60))
     (tmp_path / "t.csv").write_text(f"price,city,sold\n{lines}")
@@ -71,6 +78,20 @@ def test_a_last_line_that_is_cut_off_is_said(tmp_path):
     assert read_source("t.csv", tmp_path).findings == ()
     (tmp_path / "t.csv").write_text(text[: text.rstrip().rfind(",") - 3])
     assert any("last line" in finding for finding in read_source("t.csv", tmp_path).findings)
+
+
+@pytest.mark.parametrize(
+    ("row", "last", "is_said"),
+    [
+        ('1, "x, y", no', '1, "x, y"', True),
+        ('1, "x, y", no', '2, "x, y", no', False),
+        (r'1,"say \"x\"",no', r'"\"","\"",no', False),
+        (r'1,"say \"x\"",no', r'1,"say \"x\""', True),
+    ],
+)
+def test_a_last_line_is_divided_as_the_others(tmp_path, row, last, is_said):
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c", *[row] * 20, last]))
+    assert is_said == any("last line" in finding for finding in read_source("t.csv", tmp_path).findings)
 
 
 def test_merged_cells_of_a_column_have_one_value_and_others_are_refused(tmp_path):
