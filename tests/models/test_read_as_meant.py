@@ -76,8 +76,10 @@ def test_a_last_line_that_is_cut_off_is_said(tmp_path):
     text = TABLE.to_csv(index=False)
     (tmp_path / "t.csv").write_text(text)
     assert read_source("t.csv", tmp_path).findings == ()
-    (tmp_path / "t.csv").write_text(text[: text.rstrip().rfind(",") - 3])
-    assert any("last line" in finding for finding in read_source("t.csv", tmp_path).findings)
+    (tmp_path / "cut.csv").write_text(text[: text.rstrip().rfind(",") - 3])
+    assert any("last line" in finding for finding in read_source("cut.csv", tmp_path).findings)
+    data = load(tmp_path, "t.csv", split=Split("fixed", validation="cut.csv"))
+    assert next(finding for finding in data.findings if "last line" in finding).startswith("cut.csv")
 
 
 @pytest.mark.parametrize(
