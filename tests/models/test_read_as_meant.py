@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from nightune.models.data.loading import load_dataset
+from nightune.models.data.returned import from_result
 from nightune.models.data.settings import DataSettings
 from nightune.models.data.source_options import SourceOptions
 from nightune.models.data.sources import read_source
@@ -223,12 +224,15 @@ def test_a_column_named_like_the_mark_of_a_binary_file_is_a_column(tmp_path):
             read_source("t.csv", tmp_path)
 
 
-def test_columns_without_a_name_are_refused(tmp_path):
+def test_columns_without_a_name_or_with_one_of_another_are_refused(tmp_path):
     (tmp_path / "d.py").write_text(
         "import pandas as pd\ndef f():\n    return pd.DataFrame([[1, 2]], columns=['', ''])\n"
     )
     with pytest.raises(InputError, match="without a name"):
         read_source("d.py:f", tmp_path)
+    targets = pd.DataFrame(np.eye(3)[:, :2], columns=["a", "a"])
+    with pytest.raises(InputError, match=r"targets.*'a'"):
+        from_result((np.eye(3), targets), "d.py:f")
 
 
 def test_of_many_columns_fewer_rows_are_read_again(tmp_path, monkeypatch):
